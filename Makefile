@@ -1,0 +1,61 @@
+# Everything a person does here: `make demo`, `make test`; the rest are their parts.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST_WORKERS ?= 2
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-long check lint types imports protos lock tools bench clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready ## Make .venv with the locked versions of everything but PyTorch
+
+$(VENV)/.ready: requirements.lock pyproject.toml suanli/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Suanli needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Say which to use: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "$(PYTHON) cannot make a virtual environment. On Debian: apt-get install python3-venv"; exit 1; }
+	@echo "Installing the locked dependencies into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e ./suanli -e .
+	@touch $@
+
+demo: setup ## Run the main job: two firms, three nodes, a bill, and its proof
+	@$(BIN)/suanli demo $(DEMO)
+
+tools: setup ## Fetch Debian's Prometheus into .tools (for the tests of the dashboard)
+	@$(BIN)/python deploy/fetch_prometheus.py
+
+test: setup tools check ## Run every check and every test but the long ones
+	@$(BIN)/python -m pytest -m "not long" -n $(PYTEST_WORKERS)
+
+test-long: setup tools ## Run what is long by nature
+	@$(BIN)/python -m pytest -m long
+
+check: lint types imports ## Lint, types and layers
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/buf lint protos
+
+types: setup
+	@$(BIN)/mypy
+
+imports: setup
+	@$(BIN)/lint-imports --no-cache | tail -n 12
+
+protos: setup ## Generate the wire's Python code again
+	@$(BIN)/python protos/generate.py
+
+lock: setup ## Choose versions anew
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-header \
+	  --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package suanli \
+	  pyproject.toml suanli/pyproject.toml -o requirements.lock
+
+bench: setup ## Measure the demo cluster
+	@$(BIN)/python -m benchmarks.demo
+
+clean: ## Remove what the other goals made
+	rm -rf $(VENV) .demo-venv .demo .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,224 @@
+from protos.suanli.fleet.v1 import node_pb2 as _node_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class TaskGoal(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TASK_GOAL_UNSPECIFIED: _ClassVar[TaskGoal]
+    TASK_GOAL_PREPARE: _ClassVar[TaskGoal]
+    TASK_GOAL_RUN: _ClassVar[TaskGoal]
+    TASK_GOAL_STOP: _ClassVar[TaskGoal]
+
+class TaskPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TASK_PHASE_UNSPECIFIED: _ClassVar[TaskPhase]
+    TASK_PHASE_PREPARING: _ClassVar[TaskPhase]
+    TASK_PHASE_READY: _ClassVar[TaskPhase]
+    TASK_PHASE_RUNNING: _ClassVar[TaskPhase]
+    TASK_PHASE_STOPPING: _ClassVar[TaskPhase]
+    TASK_PHASE_ENDED: _ClassVar[TaskPhase]
+TASK_GOAL_UNSPECIFIED: TaskGoal
+TASK_GOAL_PREPARE: TaskGoal
+TASK_GOAL_RUN: TaskGoal
+TASK_GOAL_STOP: TaskGoal
+TASK_PHASE_UNSPECIFIED: TaskPhase
+TASK_PHASE_PREPARING: TaskPhase
+TASK_PHASE_READY: TaskPhase
+TASK_PHASE_RUNNING: TaskPhase
+TASK_PHASE_STOPPING: TaskPhase
+TASK_PHASE_ENDED: TaskPhase
+
+class ConnectRequest(_message.Message):
+    __slots__ = ("hello", "observed", "heartbeat")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    observed: Observed
+    heartbeat: Heartbeat
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., observed: _Optional[_Union[Observed, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+
+class ConnectResponse(_message.Message):
+    __slots__ = ("welcome", "desired")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    desired: Desired
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., desired: _Optional[_Union[Desired, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("protocol_min", "protocol_max", "agent_version", "node_id", "boot_id", "agent_started_ms", "leader_term", "generation", "devices", "isolation", "rendezvous_address")
+    PROTOCOL_MIN_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MAX_FIELD_NUMBER: _ClassVar[int]
+    AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_STARTED_MS_FIELD_NUMBER: _ClassVar[int]
+    LEADER_TERM_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    ISOLATION_FIELD_NUMBER: _ClassVar[int]
+    RENDEZVOUS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    protocol_min: int
+    protocol_max: int
+    agent_version: str
+    node_id: str
+    boot_id: str
+    agent_started_ms: int
+    leader_term: int
+    generation: int
+    devices: _containers.RepeatedCompositeFieldContainer[_node_pb2.DeviceClaims]
+    isolation: _node_pb2.Isolation
+    rendezvous_address: str
+    def __init__(self, protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., agent_version: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., agent_started_ms: _Optional[int] = ..., leader_term: _Optional[int] = ..., generation: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[_node_pb2.DeviceClaims, _Mapping]]] = ..., isolation: _Optional[_Union[_node_pb2.Isolation, str]] = ..., rendezvous_address: _Optional[str] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("protocol", "heartbeat_ms", "now_ms", "log_checkpoint")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
+    NOW_MS_FIELD_NUMBER: _ClassVar[int]
+    LOG_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    protocol: int
+    heartbeat_ms: int
+    now_ms: int
+    log_checkpoint: bytes
+    def __init__(self, protocol: _Optional[int] = ..., heartbeat_ms: _Optional[int] = ..., now_ms: _Optional[int] = ..., log_checkpoint: _Optional[bytes] = ...) -> None: ...
+
+class Heartbeat(_message.Message):
+    __slots__ = ("now_ms",)
+    NOW_MS_FIELD_NUMBER: _ClassVar[int]
+    now_ms: int
+    def __init__(self, now_ms: _Optional[int] = ...) -> None: ...
+
+class Desired(_message.Message):
+    __slots__ = ("leader_term", "generation", "tasks")
+    LEADER_TERM_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    leader_term: int
+    generation: int
+    tasks: _containers.RepeatedCompositeFieldContainer[DesiredTask]
+    def __init__(self, leader_term: _Optional[int] = ..., generation: _Optional[int] = ..., tasks: _Optional[_Iterable[_Union[DesiredTask, _Mapping]]] = ...) -> None: ...
+
+class DesiredTask(_message.Message):
+    __slots__ = ("allocation_id", "goal", "reason", "master_address", "master_port")
+    ALLOCATION_ID_FIELD_NUMBER: _ClassVar[int]
+    GOAL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MASTER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    MASTER_PORT_FIELD_NUMBER: _ClassVar[int]
+    allocation_id: str
+    goal: TaskGoal
+    reason: str
+    master_address: str
+    master_port: int
+    def __init__(self, allocation_id: _Optional[str] = ..., goal: _Optional[_Union[TaskGoal, str]] = ..., reason: _Optional[str] = ..., master_address: _Optional[str] = ..., master_port: _Optional[int] = ...) -> None: ...
+
+class Observed(_message.Message):
+    __slots__ = ("leader_term", "generation", "report_seq", "tasks", "unhealthy_devices")
+    LEADER_TERM_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    REPORT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    UNHEALTHY_DEVICES_FIELD_NUMBER: _ClassVar[int]
+    leader_term: int
+    generation: int
+    report_seq: int
+    tasks: _containers.RepeatedCompositeFieldContainer[ObservedTask]
+    unhealthy_devices: _containers.RepeatedCompositeFieldContainer[_node_pb2.DeviceClaims]
+    def __init__(self, leader_term: _Optional[int] = ..., generation: _Optional[int] = ..., report_seq: _Optional[int] = ..., tasks: _Optional[_Iterable[_Union[ObservedTask, _Mapping]]] = ..., unhealthy_devices: _Optional[_Iterable[_Union[_node_pb2.DeviceClaims, _Mapping]]] = ...) -> None: ...
+
+class ObservedTask(_message.Message):
+    __slots__ = ("allocation_id", "phase", "rendezvous_port", "started_ms", "ended_ms", "exit_code", "end_reason", "detail", "step_report", "process_ids")
+    ALLOCATION_ID_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    RENDEZVOUS_PORT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_MS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_MS_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    END_REASON_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    STEP_REPORT_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_IDS_FIELD_NUMBER: _ClassVar[int]
+    allocation_id: str
+    phase: TaskPhase
+    rendezvous_port: int
+    started_ms: int
+    ended_ms: int
+    exit_code: int
+    end_reason: str
+    detail: str
+    step_report: StepReport
+    process_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, allocation_id: _Optional[str] = ..., phase: _Optional[_Union[TaskPhase, str]] = ..., rendezvous_port: _Optional[int] = ..., started_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., exit_code: _Optional[int] = ..., end_reason: _Optional[str] = ..., detail: _Optional[str] = ..., step_report: _Optional[_Union[StepReport, _Mapping]] = ..., process_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class StepReport(_message.Message):
+    __slots__ = ("step", "of", "loss_micros", "tokens", "model_checkpoint", "at_ms")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    OF_FIELD_NUMBER: _ClassVar[int]
+    LOSS_MICROS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    of: int
+    loss_micros: int
+    tokens: int
+    model_checkpoint: str
+    at_ms: int
+    def __init__(self, step: _Optional[int] = ..., of: _Optional[int] = ..., loss_micros: _Optional[int] = ..., tokens: _Optional[int] = ..., model_checkpoint: _Optional[str] = ..., at_ms: _Optional[int] = ...) -> None: ...
+
+class FetchTaskRequest(_message.Message):
+    __slots__ = ("allocation_id",)
+    ALLOCATION_ID_FIELD_NUMBER: _ClassVar[int]
+    allocation_id: str
+    def __init__(self, allocation_id: _Optional[str] = ...) -> None: ...
+
+class FetchTaskResponse(_message.Message):
+    __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory")
+    class EnvironmentEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ALLOCATION_ID_FIELD_NUMBER: _ClassVar[int]
+    FIRM_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_NAME_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    GANG_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_INDICES_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    WORKING_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    GRACE_MS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CHECKPOINT_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    allocation_id: str
+    firm_id: str
+    job_id: str
+    job_name: str
+    attempt: int
+    rank: int
+    gang_size: int
+    processes: int
+    device_indices: _containers.RepeatedScalarFieldContainer[int]
+    device_model: str
+    command: _containers.RepeatedScalarFieldContainer[str]
+    environment: _containers.ScalarMap[str, str]
+    working_directory: str
+    grace_ms: int
+    model_checkpoint: bool
+    model_checkpoint_directory: str
+    def __init__(self, allocation_id: _Optional[str] = ..., firm_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., gang_size: _Optional[int] = ..., processes: _Optional[int] = ..., device_indices: _Optional[_Iterable[int]] = ..., device_model: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., grace_ms: _Optional[int] = ..., model_checkpoint: _Optional[bool] = ..., model_checkpoint_directory: _Optional[str] = ...) -> None: ...

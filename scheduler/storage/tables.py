@@ -1,0 +1,539 @@
+"""Every table of the installation, one class a table.
+
+Who may write what is said beside each group and enforced by database roles (`roles.py`): the API and the
+gateway insert facts, the controller alone moves states, the ledger alone writes the log and money.
+Times are `timestamptz` for people's queries where nothing is computed from them, and integer
+milliseconds of UTC (`*_ms`) wherever something is.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {
+        str: Text,
+        int: BigInteger,
+        bytes: LargeBinary,
+        bool: Boolean,
+        datetime: TIMESTAMP(timezone=True),
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+        list[str]: ARRAY(Text),
+    }
+
+
+def _created() -> Mapped[datetime]:
+    return mapped_column(server_default=func.now())
+
+
+# --- Who: written by the API (services of operators and administrators) -------------------------------
+
+
+class FirmRow(Base):
+    """A firm: who pays and may be subsidised."""
+
+    __tablename__ = "firms"
+    firm_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)  # short name of the configuration file
+    title: Mapped[str]
+    created_at: Mapped[datetime] = _created()
+
+
+class ProjectRow(Base):
+    """A project groups work inside a firm."""
+
+    __tablename__ = "projects"
+    firm_id: Mapped[str] = mapped_column(ForeignKey("firms.firm_id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = _created()
+
+
+class PrincipalRow(Base):
+    """Who calls: a user or a service token. Operators and auditors belong to no firm."""
+
+    __tablename__ = "principals"
+    principal_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]  # user | service
+    role: Mapped[str]  # researcher | firm_administrator | operator | auditor
+    firm_id: Mapped[str | None] = mapped_column(ForeignKey("firms.firm_id"))
+    created_at: Mapped[datetime] = _created()
+    disabled_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint("(role IN ('researcher','firm_administrator')) = (firm_id IS NOT NULL)", name="role_firm"),
+    )
+
+
+class ApiKeyRow(Base):
+    """A key of a principal. Only the SHA-256 of the secret is kept: the secret has 256 random bits."""
+
+    __tablename__ = "api_keys"
+    api_key_id: Mapped[str] = mapped_column(primary_key=True)
+    principal_id: Mapped[str] = mapped_column(ForeignKey("principals.principal_id"), index=True)
+    secret_sha256: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = _created()
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class IdempotencyRow(Base):
+    """What a request with an Idempotency-Key was answered, so that its repetition is answered the same."""
+
+    __tablename__ = "idempotency_keys"
+    principal_id: Mapped[str] = mapped_column(ForeignKey("principals.principal_id"), primary_key=True)
+    idempotency_key: Mapped[str] = mapped_column(primary_key=True)
+    request_sha256: Mapped[bytes]
+    status: Mapped[int] = mapped_column(Integer)
+    body: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = _created()
+
+
+# --- What is configured: written by the API (`suanli apply`) --------------------------------------------
+
+
+class PoolRow(Base):
+    """A named set of nodes with one backend and policy."""
+
+    __tablename__ = "pools"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    backend: Mapped[str] = mapped_column(server_default="agents")
+    # How long a node may be silent before its tasks count as lost.
+    patience_ms: Mapped[int] = mapped_column(server_default="60000")
+    created_at: Mapped[datetime] = _created()
+
+
+class QueueRow(Base):
+    """Where the jobs of a firm wait, with the pools it may use and its quota by device model."""
+
+    __tablename__ = "queues"
+    firm_id: Mapped[str] = mapped_column(ForeignKey("firms.firm_id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    pools: Mapped[list[str]]
+    nominal: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # device model -> devices; absent: no limit
+    weight: Mapped[int] = mapped_column(server_default="1")
+    created_at: Mapped[datetime] = _created()
+
+
+class PriceVersionRow(Base):
+    """A price of a device model from a moment on; never changed, only superseded."""
+
+    __tablename__ = "price_versions"
+    price_id: Mapped[str] = mapped_column(primary_key=True)
+    device_model: Mapped[str]
+    price_nano_cny: Mapped[int]  # per device-hour
+    effective_from_ms: Mapped[int]
+    effective_to_ms: Mapped[int | None]
+    created_at: Mapped[datetime] = _created()
+    __table_args__ = (UniqueConstraint("device_model", "effective_from_ms"),)
+
+
+class ProgramVersionRow(Base):
+    """A subsidy program's rules in one version; never changed, only superseded."""
+
+    __tablename__ = "program_versions"
+    program_id: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    rules: Mapped[dict[str, Any]]  # body of the program_version entry
+    effective_from_ms: Mapped[int]
+    effective_to_ms: Mapped[int | None]
+    created_at: Mapped[datetime] = _created()
+
+
+# --- Jobs: the spec is the API's, the state the controller's: two rows, no fight --------------------------
+
+
+class JobRow(Base):
+    """What a researcher submitted. Inserted by the API, never changed."""
+
+    __tablename__ = "jobs"
+    firm_id: Mapped[str] = mapped_column(ForeignKey("firms.firm_id"), primary_key=True)
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    project: Mapped[str]
+    queue: Mapped[str]
+    name: Mapped[str]
+    spec: Mapped[dict[str, Any]]  # JSON of schemas.JobSpec, defaults filled in
+    submitted_by: Mapped[str] = mapped_column(ForeignKey("principals.principal_id"))
+    submitted_ms: Mapped[int]
+    __table_args__ = (
+        UniqueConstraint("job_id"),
+        ForeignKeyConstraint(["firm_id", "project"], ["projects.firm_id", "projects.name"]),
+        ForeignKeyConstraint(["firm_id", "queue"], ["queues.firm_id", "queues.name"]),
+        Index("ix_jobs_firm_id_submitted", "firm_id", "submitted_ms", "job_id"),
+    )
+
+
+class JobStateRow(Base):
+    """Where a job is. Inserted and moved by the controller alone."""
+
+    __tablename__ = "job_states"
+    firm_id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    # queued | allocated | running | stopping | succeeded | failed | cancelled
+    state: Mapped[str]
+    version: Mapped[int]
+    attempt: Mapped[int] = mapped_column(Integer)  # number of the newest attempt, 0 before the first
+    device_model: Mapped[str | None]  # of the newest attempt
+    reason: Mapped[str | None]  # why it waits or ended: closed list, domain/reasons.py
+    detail: Mapped[str | None]
+    exit_code: Mapped[int | None] = mapped_column(Integer)
+    step_report: Mapped[dict[str, Any] | None]
+    changed_ms: Mapped[int]
+    started_ms: Mapped[int | None]  # first start of any attempt
+    ended_ms: Mapped[int | None]
+    cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
+    __table_args__ = (
+        ForeignKeyConstraint(["firm_id", "job_id"], ["jobs.firm_id", "jobs.job_id"]),
+        Index(
+            "ix_job_states_live",
+            "state",
+            postgresql_where=text("state NOT IN ('succeeded','failed','cancelled')"),
+        ),
+    )
+
+
+class AttemptRow(Base):
+    """One try at running a job."""
+
+    __tablename__ = "attempts"
+    firm_id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
+    variant: Mapped[int] = mapped_column(Integer)  # index in spec.variants
+    device_model: Mapped[str]
+    state: Mapped[str]  # preparing | ready | running | stopping | ended
+    outcome: Mapped[str | None]  # succeeded | failed | cancelled | lost | preempted
+    reason: Mapped[str | None]
+    why_here: Mapped[dict[str, Any]]  # the planner's account of the placement
+    master_address: Mapped[str | None]
+    master_port: Mapped[int | None] = mapped_column(Integer)
+    allocated_ms: Mapped[int]
+    started_ms: Mapped[int | None]
+    ended_ms: Mapped[int | None]
+    __table_args__ = (ForeignKeyConstraint(["firm_id", "job_id"], ["jobs.firm_id", "jobs.job_id"]),)
+
+
+class AllocationRow(Base):
+    """One task of one attempt on one node."""
+
+    __tablename__ = "allocations"
+    firm_id: Mapped[str] = mapped_column(primary_key=True)
+    allocation_id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str]
+    attempt: Mapped[int] = mapped_column(Integer)
+    rank: Mapped[int] = mapped_column(Integer)
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.node_id"))
+    goal: Mapped[str]  # prepare | run | stop
+    stop_reason: Mapped[str | None]
+    phase: Mapped[str | None]  # as observed: preparing | ready | running | stopping | ended
+    live: Mapped[bool]  # holds its devices
+    rendezvous_port: Mapped[int | None] = mapped_column(Integer)
+    exit_code: Mapped[int | None] = mapped_column(Integer)
+    end_reason: Mapped[str | None]
+    detail: Mapped[str | None]
+    granted_ms: Mapped[int]
+    started_ms: Mapped[int | None]
+    ended_ms: Mapped[int | None]  # devices free again
+    __table_args__ = (
+        UniqueConstraint("allocation_id"),
+        ForeignKeyConstraint(
+            ["firm_id", "job_id", "attempt"], ["attempts.firm_id", "attempts.job_id", "attempts.attempt"]
+        ),
+        Index("ix_allocations_node_live", "node_id", postgresql_where=text("live")),
+        Index("ix_allocations_job", "firm_id", "job_id", "attempt"),
+    )
+
+
+class AllocationDeviceRow(Base):
+    """A device (share) that an allocation owns. At most one live owner a device: belt to the machine's braces."""
+
+    __tablename__ = "allocation_devices"
+    firm_id: Mapped[str] = mapped_column(primary_key=True)
+    allocation_id: Mapped[str] = mapped_column(primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.device_id"), primary_key=True)
+    share_ppm: Mapped[int]
+    live: Mapped[bool]
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["firm_id", "allocation_id"], ["allocations.firm_id", "allocations.allocation_id"]
+        ),
+        Index("uq_allocation_devices_live", "device_id", unique=True, postgresql_where=text("live")),
+    )
+
+
+# --- Nodes: registered by the gateway (enrolment), their state moved by the controller ---------------------
+
+
+class NodeRow(Base):
+    """A host with accelerators. Inserted by the gateway at enrolment, never changed."""
+
+    __tablename__ = "nodes"
+    node_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    pool: Mapped[str] = mapped_column(ForeignKey("pools.name"))
+    metering_from_ms: Mapped[int]
+    enrolled_at: Mapped[datetime] = _created()
+
+
+class DeviceRow(Base):
+    """One physical accelerator (or a simulated one), with its identity claims as evidence."""
+
+    __tablename__ = "devices"
+    device_id: Mapped[str] = mapped_column(primary_key=True)
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.node_id"), index=True)
+    index: Mapped[int] = mapped_column(Integer)
+    vendor: Mapped[str]
+    model: Mapped[str]
+    driver: Mapped[str]
+    simulated: Mapped[bool]
+    memory_bytes: Mapped[int]
+    fast_link_group: Mapped[int] = mapped_column(Integer)
+    claims: Mapped[dict[str, Any]]  # serial, uuid, bus_address, driver_version
+    __table_args__ = (UniqueConstraint("node_id", "index"),)
+
+
+class NodeStateRow(Base):
+    """What the controller knows of a node."""
+
+    __tablename__ = "node_states"
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.node_id"), primary_key=True)
+    state: Mapped[str]  # connected | silent | lost
+    cordoned: Mapped[bool] = mapped_column(server_default=text("false"))
+    generation: Mapped[int]  # of the desired state; the leader term of the change beside it
+    leader_term: Mapped[int]
+    boot_id: Mapped[str | None]
+    agent_version: Mapped[str | None]
+    isolation: Mapped[str | None]  # uid | none
+    rendezvous_address: Mapped[str | None]
+    report_seq: Mapped[int] = mapped_column(server_default="0")
+    gateway_id: Mapped[str | None]
+    unhealthy: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # device_id -> degraded | faulty
+    silent_since_ms: Mapped[int | None]
+    changed_ms: Mapped[int]
+
+
+class JoinTokenRow(Base):
+    """Lets hosts become nodes of a pool. Only the SHA-256 of the secret is kept."""
+
+    __tablename__ = "join_tokens"
+    token_id: Mapped[str] = mapped_column(primary_key=True)
+    secret_sha256: Mapped[bytes] = mapped_column(unique=True)
+    pool: Mapped[str] = mapped_column(ForeignKey("pools.name"))
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = _created()
+    expires_at: Mapped[datetime]
+    uses_left: Mapped[int] = mapped_column(Integer)
+
+
+class AgentKeyRow(Base):
+    """A key that signs usage windows, and how far its chain has been stored."""
+
+    __tablename__ = "agent_keys"
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.node_id"), index=True)
+    public_key: Mapped[bytes]
+    certificate_pem: Mapped[bytes]
+    stored_seq: Mapped[int] = mapped_column(server_default="0")
+    stored_header_sha256: Mapped[str] = mapped_column(server_default="0" * 64)
+    created_at: Mapped[datetime] = _created()
+    revoked_at: Mapped[datetime | None]
+
+
+class GatewayRow(Base):
+    """A living gateway; a dead gateway is not 2,000 dead nodes."""
+
+    __tablename__ = "gateways"
+    gateway_id: Mapped[str] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime] = _created()
+    enrolment_address: Mapped[str]
+    fleet_address: Mapped[str]
+
+
+# --- Between the processes ------------------------------------------------------------------------------------
+
+
+class InboxRow(Base):
+    """A fact for the controller; deleted in the transaction that applies it. Its serial orders nothing."""
+
+    __tablename__ = "inbox"
+    inbox_id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    kind: Mapped[str]  # machine/messages.py
+    body: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = _created()
+
+
+class LeaderRow(Base):
+    """The leader of a role and the number of its term; every commit of the leader locks the row."""
+
+    __tablename__ = "leaders"
+    role: Mapped[str] = mapped_column(primary_key=True)  # controller | ledger
+    term: Mapped[int]
+    holder: Mapped[str]
+    since: Mapped[datetime] = _created()
+
+
+class EventRow(Base):
+    """A domain fact in past tense. Inserted by the controller alone; never changed."""
+
+    __tablename__ = "events"
+    event_seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at_ms: Mapped[int]
+    kind: Mapped[str]
+    firm_id: Mapped[str | None]
+    job_id: Mapped[str | None]
+    node_id: Mapped[str | None]
+    data: Mapped[dict[str, Any]]
+    __table_args__ = (
+        Index("ix_events_firm", "firm_id", "event_seq"),
+        Index("ix_events_job", "job_id", "event_seq"),
+    )
+
+
+class ReportRow(Base):
+    """The newest cycle's report: why each waiting job waits. One row a job, replaced by the controller."""
+
+    __tablename__ = "reports"
+    firm_id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(Integer)  # in its queue, from 1
+    reasons: Mapped[list[Any]]  # [{reason, domain, device_model, asked, available, sentence}]
+    counterfactual: Mapped[str | None]
+    at_ms: Mapped[int]
+
+
+# --- Evidence: intake by gateway and controller, the log by the ledger alone ----------------------------------
+
+
+class UsageIntakeRow(Base):
+    """A verified window that waits for its log index; deleted in the transaction that sequences it."""
+
+    __tablename__ = "usage_intake"
+    key_id: Mapped[str] = mapped_column(ForeignKey("agent_keys.key_id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    node_id: Mapped[str]
+    header: Mapped[bytes]
+    signature: Mapped[bytes]
+    segments: Mapped[list[Any]]  # [{"salt": hex, "body": base64}] exact bytes, in the header's order
+    received_at: Mapped[datetime] = _created()
+
+
+class EvidenceIntakeRow(Base):
+    """A fact of the control plane that waits for its log index. Without a signature, the ledger signs it."""
+
+    __tablename__ = "evidence_intake"
+    intake_id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    type: Mapped[str]  # an entry type of suanli.evidence.entries
+    firm_id: Mapped[str | None]
+    body: Mapped[bytes]
+    signature: Mapped[bytes | None]
+    producer_key_id: Mapped[str | None]
+    # The same fact twice has one effect: unique, for instance "allocation/<id>/granted".
+    fact: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = _created()
+
+
+class LogEntryRow(Base):
+    """One leaf of the evidence log with what it commits to. Never changed, never deleted."""
+
+    __tablename__ = "log_entries"
+    log_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    type: Mapped[str]
+    producer_key_id: Mapped[str]
+    firm_id: Mapped[str | None]
+    firm_seq: Mapped[int | None]
+    leaf: Mapped[bytes]
+    salt: Mapped[bytes]
+    payload: Mapped[bytes]
+    fact: Mapped[str] = mapped_column(unique=True)  # of the intake; "window/<key_id>/<seq>" for windows
+    node_id: Mapped[str | None]
+    seq: Mapped[int | None]
+    start_ms: Mapped[int | None]  # of a window, or at_ms of an event
+    end_ms: Mapped[int | None]
+    sequenced_at: Mapped[datetime] = _created()
+    __table_args__ = (Index("ix_log_entries_node", "node_id", "end_ms"), Index("ix_log_entries_type", "type"))
+
+
+class WindowSegmentRow(Base):
+    """A segment of a logged window, opened only for its own firm and the auditor."""
+
+    __tablename__ = "window_segments"
+    log_index: Mapped[int] = mapped_column(ForeignKey("log_entries.log_index"), primary_key=True)
+    n: Mapped[int] = mapped_column(Integer, primary_key=True)
+    firm_id: Mapped[str | None] = mapped_column(index=True)
+    allocation_id: Mapped[str | None]
+    device_id: Mapped[str]
+    salt: Mapped[bytes]
+    body: Mapped[bytes]
+
+
+class LogCheckpointRow(Base):
+    """A signed log checkpoint as published."""
+
+    __tablename__ = "log_checkpoints"
+    size: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    root: Mapped[str]
+    note: Mapped[bytes]
+    made_ms: Mapped[int]
+
+
+class CosignatureRow(Base):
+    """A witness's signature line under a log checkpoint."""
+
+    __tablename__ = "cosignatures"
+    size: Mapped[int] = mapped_column(ForeignKey("log_checkpoints.size"), primary_key=True)
+    witness: Mapped[str] = mapped_column(primary_key=True)
+    line: Mapped[bytes]
+    at_ms: Mapped[int]
+
+
+class ChargeRow(Base):
+    """The exact price of one stretch of one allocation on one device. Never changed."""
+
+    __tablename__ = "charges"
+    charge_id: Mapped[str] = mapped_column(primary_key=True)
+    firm_id: Mapped[str] = mapped_column(ForeignKey("firms.firm_id"))
+    job_id: Mapped[str]
+    allocation_id: Mapped[str]
+    device_id: Mapped[str]
+    device_model: Mapped[str]
+    log_index: Mapped[int] = mapped_column(ForeignKey("log_entries.log_index"))
+    from_ms: Mapped[int]
+    to_ms: Mapped[int]
+    billable_ms: Mapped[int]
+    live_ms: Mapped[int]
+    worked_ms: Mapped[int]
+    share_ppm: Mapped[int]
+    price_id: Mapped[str | None] = mapped_column(ForeignKey("price_versions.price_id"))
+    amount_fen_numerator: Mapped[int] = mapped_column(Numeric(60, 0))
+    amount_fen_denominator: Mapped[int] = mapped_column(Numeric(60, 0))
+    __table_args__ = (Index("ix_charges_firm", "firm_id", "job_id"),)
