@@ -1,0 +1,115 @@
+"""Who may do what: one table of actions and roles, and the one question about it.
+
+A firm's people never learn whether another firm's thing exists: for them it is NotFound, not Forbidden.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scheduler.domain.errors import Forbidden, NotFound
+
+
+class Role(StrEnum):
+    """What a principal is to the installation."""
+
+    RESEARCHER = "researcher"
+    FIRM_ADMINISTRATOR = "firm_administrator"
+    OPERATOR = "operator"
+    AUDITOR = "auditor"
+
+
+FIRM_ROLES = frozenset({Role.RESEARCHER, Role.FIRM_ADMINISTRATOR})
+_EVERYONE = frozenset(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls. `firm_id` is None exactly for operators and auditors."""
+
+    principal_id: str
+    name: str
+    kind: str  # user | service
+    role: Role
+    firm_id: str | None
+
+
+class Action(StrEnum):
+    """What can be done; every route of the API names one."""
+
+    WHO_AM_I = "who_am_i"
+    SUBMIT_JOB = "submit_job"
+    READ_JOBS = "read_jobs"
+    READ_JOB_LOGS = "read_job_logs"
+    CANCEL_JOB = "cancel_job"
+    READ_EVENTS = "read_events"
+    READ_NODES = "read_nodes"
+    CORDON_NODE = "cordon_node"
+    READ_CATALOGUE = "read_catalogue"
+    READ_USAGE = "read_usage"
+    READ_BALANCE = "read_balance"
+    DOWNLOAD_BUNDLE = "download_bundle"
+    CONFIGURE = "configure"
+    CREATE_JOIN_TOKEN = "create_join_token"  # noqa: S105 - the name of an action
+    MANAGE_PRINCIPALS = "manage_principals"
+    MANAGE_OWN_KEYS = "manage_own_keys"
+    READ_METRICS = "read_metrics"
+
+
+ALLOWED: dict[Action, frozenset[Role]] = {
+    Action.WHO_AM_I: _EVERYONE,
+    Action.SUBMIT_JOB: FIRM_ROLES,
+    Action.READ_JOBS: FIRM_ROLES | {Role.OPERATOR},
+    # What a job prints is the firm's: the operator's own API does not hand it out.
+    Action.READ_JOB_LOGS: FIRM_ROLES,
+    Action.CANCEL_JOB: FIRM_ROLES | {Role.OPERATOR},
+    Action.READ_EVENTS: FIRM_ROLES | {Role.OPERATOR},
+    Action.READ_NODES: _EVERYONE,
+    Action.CORDON_NODE: frozenset({Role.OPERATOR}),
+    Action.READ_CATALOGUE: _EVERYONE,
+    Action.READ_USAGE: _EVERYONE,
+    Action.READ_BALANCE: frozenset({Role.OPERATOR, Role.AUDITOR}),
+    Action.DOWNLOAD_BUNDLE: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR, Role.AUDITOR}),
+    Action.CONFIGURE: frozenset({Role.OPERATOR}),
+    Action.CREATE_JOIN_TOKEN: frozenset({Role.OPERATOR}),
+    Action.MANAGE_PRINCIPALS: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR}),
+    Action.MANAGE_OWN_KEYS: _EVERYONE,
+    Action.READ_METRICS: frozenset({Role.OPERATOR}),
+}
+
+
+def allows(principal: Principal, action: Action) -> bool:
+    """Whether the role may do this at all."""
+    return principal.role in ALLOWED[action]
+
+
+def authorise(principal: Principal, action: Action) -> None:
+    """Raise Forbidden unless the role may do this."""
+    if not allows(principal, action):
+        roles = ", ".join(sorted(role.value for role in ALLOWED[action]))
+        raise Forbidden(
+            f"{principal.name} is {_article(principal.role)}; {action.replace('_', ' ')} is for: {roles}",
+            {"action": action.value, "role": principal.role.value},
+        )
+
+
+def require_firm(principal: Principal) -> str:
+    """The firm that a principal belongs to. Raises Forbidden for those who belong to none."""
+    if principal.firm_id is None:
+        raise Forbidden(f"{principal.name} belongs to no firm and cannot act for one")
+    return principal.firm_id
+
+
+def may_see_firm(principal: Principal, firm_id: str) -> bool:
+    """Whether what belongs to this firm exists for the principal."""
+    return principal.firm_id is None or principal.firm_id == firm_id
+
+
+def require_visible(principal: Principal, firm_id: str | None, what: str) -> None:
+    """Raise NotFound unless the thing exists (its firm is known) and the principal may know it."""
+    if firm_id is None or not may_see_firm(principal, firm_id):
+        raise NotFound(f"there is no {what}")
+
+
+def _article(role: Role) -> str:
+    noun = role.value.replace("_", " ")
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

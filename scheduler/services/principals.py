@@ -1,0 +1,303 @@
+"""Principals and their API keys. A key's secret is shown once; only its SHA-256 is kept."""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.domain.errors import Conflict, FieldProblem, Forbidden, Invalid, NotFound, Unauthenticated
+from scheduler.domain.ids import Ids
+from scheduler.domain.time import DAY_MS, from_datetime, to_datetime
+from scheduler.services.authorise import FIRM_ROLES, Action, Principal, Role, authorise
+from scheduler.storage.tables import ApiKeyRow, FirmRow, PrincipalRow
+
+KEY_PREFIX = "sk_"
+KEY_RANDOM_BYTES = 32
+PRINCIPAL_NAME = re.compile(r"[a-z0-9]([a-z0-9._@-]{0,98}[a-z0-9])?")
+NAME_WANT = "1 to 100 of a-z 0-9 - . _ @, no sign at the ends"
+_KEY = re.compile(r"sk_[A-Za-z0-9_-]{43}")
+MOST_KEY_DAYS = 3660
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalRecord:
+    """A principal as shown to those who manage principals."""
+
+    principal_id: str
+    name: str
+    kind: str
+    role: str
+    firm: str | None
+    created_ms: int
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewApiKey:
+    """A key at the only moment when its secret is known."""
+
+    api_key_id: str
+    principal: str
+    secret: str
+    expires_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRecord:
+    """A key without its secret."""
+
+    api_key_id: str
+    principal: str
+    created_ms: int
+    expires_ms: int | None
+    revoked_ms: int | None
+
+
+def digest(secret: str) -> bytes:
+    """What is kept of a key. The secret has 256 random bits, so one round of SHA-256 is enough."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def new_secret(ids: Ids) -> str:
+    """`sk_` and 43 characters of base64url (32 random bytes)."""
+    return KEY_PREFIX + base64.urlsafe_b64encode(ids.random_bytes(KEY_RANDOM_BYTES)).rstrip(b"=").decode()
+
+
+async def authenticate(session: AsyncSession, secret: str, now_ms: int) -> Principal:
+    """The principal of a key. Raises Unauthenticated; says nothing about which part was wrong."""
+    refusal = Unauthenticated("this API key is unknown, revoked or expired")
+    if _KEY.fullmatch(secret) is None:
+        raise refusal
+    wanted = digest(secret)
+    row = (
+        await session.execute(
+            select(ApiKeyRow, PrincipalRow)
+            .join(PrincipalRow, PrincipalRow.principal_id == ApiKeyRow.principal_id)
+            .where(ApiKeyRow.secret_sha256 == wanted)
+        )
+    ).one_or_none()
+    # The index lookup compares digests of a secret that nobody can steer; compare_digest costs nothing more.
+    if row is None or not hmac.compare_digest(row[0].secret_sha256, wanted):
+        raise refusal
+    key, principal = row.tuple()
+    now = to_datetime(now_ms)
+    if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+        raise refusal
+    if principal.disabled_at is not None:
+        raise refusal
+    return Principal(
+        principal_id=principal.principal_id,
+        name=principal.name,
+        kind=principal.kind,
+        role=Role(principal.role),
+        firm_id=principal.firm_id,
+    )
+
+
+async def create_principal(  # noqa: PLR0913 - a principal has this many facts
+    session: AsyncSession,
+    actor: Principal | None,
+    *,
+    name: str,
+    role: str,
+    firm: str | None,
+    kind: str,
+    now_ms: int,
+    ids: Ids,
+) -> PrincipalRecord:
+    """Create a user or a service token's principal.
+
+    `actor` None is the administrator at the machine itself (bootstrap). A firm administrator creates
+    researchers and administrators of the own firm only. Raises Invalid, Forbidden, Conflict.
+    """
+    wanted = _checked_role(name, role, firm)
+    firm_id = await _firm_id(session, firm) if firm is not None else None
+    if actor is not None:
+        authorise(actor, Action.MANAGE_PRINCIPALS)
+        if actor.firm_id is not None and firm_id != actor.firm_id:
+            raise Forbidden("a firm administrator creates principals of the own firm only")
+    existing = await session.scalar(select(PrincipalRow.principal_id).where(PrincipalRow.name == name))
+    if existing is not None:
+        raise Conflict(f"there already is a principal named {name}", {"name": name})
+    principal_id = ids.new(now_ms)
+    await session.execute(
+        insert(PrincipalRow).values(
+            principal_id=principal_id, name=name, kind=kind, role=wanted.value, firm_id=firm_id
+        )
+    )
+    return PrincipalRecord(principal_id, name, kind, wanted.value, firm, now_ms, False)
+
+
+def _checked_role(name: str, role: str, firm: str | None) -> Role:
+    problems = []
+    if PRINCIPAL_NAME.fullmatch(name) is None:
+        problems.append(FieldProblem("name", repr(name)[:80], NAME_WANT))
+    if role not in list(Role):
+        problems.append(FieldProblem("role", repr(role)[:80], "one of " + ", ".join(Role)))
+    elif (role in FIRM_ROLES) != (firm is not None):
+        want = "the name of a firm" if role in FIRM_ROLES else f"nothing: {role}s belong to no firm"
+        problems.append(FieldProblem("firm", repr(firm) if firm is not None else "nothing", want))
+    if problems:
+        raise Invalid(problems)
+    return Role(role)
+
+
+async def _firm_id(session: AsyncSession, name: str) -> str:
+    firm_id = await session.scalar(select(FirmRow.firm_id).where(FirmRow.name == name))
+    if firm_id is None:
+        names = (await session.scalars(select(FirmRow.name).order_by(FirmRow.name).limit(20))).all()
+        raise Invalid(
+            [FieldProblem("firm", repr(name), "one of " + (", ".join(names) or "(no firm exists yet)"))]
+        )
+    return firm_id
+
+
+async def list_principals(session: AsyncSession, actor: Principal) -> Sequence[PrincipalRecord]:
+    """All principals for operators, the own firm's for firm administrators."""
+    authorise(actor, Action.MANAGE_PRINCIPALS)
+    query = (
+        select(PrincipalRow, FirmRow.name)
+        .outerjoin(FirmRow, FirmRow.firm_id == PrincipalRow.firm_id)
+        .order_by(PrincipalRow.name)
+    )
+    if actor.firm_id is not None:
+        query = query.where(PrincipalRow.firm_id == actor.firm_id)
+    return [
+        PrincipalRecord(
+            row.principal_id,
+            row.name,
+            row.kind,
+            row.role,
+            firm,
+            from_datetime(row.created_at),
+            row.disabled_at is not None,
+        )
+        for row, firm in (await session.execute(query)).tuples()
+    ]
+
+
+async def disable_principal(session: AsyncSession, actor: Principal, name: str, now_ms: int) -> None:
+    """End every key of a principal at once and for good."""
+    authorise(actor, Action.MANAGE_PRINCIPALS)
+    target = await _find(session, actor, name)
+    if target.principal_id == actor.principal_id:
+        raise Conflict("nobody can disable themselves: the installation might lose its last operator")
+    await session.execute(
+        update(PrincipalRow)
+        .where(PrincipalRow.principal_id == target.principal_id, PrincipalRow.disabled_at.is_(None))
+        .values(disabled_at=to_datetime(now_ms))
+    )
+
+
+async def create_api_key(  # noqa: PLR0913 - see create_principal
+    session: AsyncSession,
+    actor: Principal | None,
+    *,
+    principal: str | None,
+    expires_in_days: int | None,
+    now_ms: int,
+    ids: Ids,
+) -> NewApiKey:
+    """Make a key for a principal (None: for oneself). Raises Forbidden, NotFound, Invalid."""
+    if expires_in_days is not None and not 1 <= expires_in_days <= MOST_KEY_DAYS:
+        raise Invalid(
+            [
+                FieldProblem(
+                    "expires_in_days", str(expires_in_days), f"a whole number from 1 to {MOST_KEY_DAYS}"
+                )
+            ]
+        )
+    if actor is not None:
+        authorise(actor, Action.MANAGE_OWN_KEYS)
+        principal = principal or actor.name
+        if principal != actor.name:
+            authorise(actor, Action.MANAGE_PRINCIPALS)
+    elif principal is None:
+        raise Invalid([FieldProblem("principal", "nothing", "the name of a principal")])
+    target = await _find(session, actor, principal)
+    if target.disabled_at is not None:
+        raise Conflict(f"{principal} is disabled")
+    secret = new_secret(ids)
+    api_key_id = ids.new(now_ms)
+    expires_ms = None if expires_in_days is None else now_ms + expires_in_days * DAY_MS
+    await session.execute(
+        insert(ApiKeyRow).values(
+            api_key_id=api_key_id,
+            principal_id=target.principal_id,
+            secret_sha256=digest(secret),
+            expires_at=None if expires_ms is None else to_datetime(expires_ms),
+        )
+    )
+    return NewApiKey(api_key_id, target.name, secret, expires_ms)
+
+
+async def _find(session: AsyncSession, actor: Principal | None, name: str) -> PrincipalRow:
+    row = await session.scalar(select(PrincipalRow).where(PrincipalRow.name == name))
+    visible = actor is None or actor.firm_id is None or (row is not None and row.firm_id == actor.firm_id)
+    if row is None or not visible:
+        raise NotFound(f"there is no principal named {name}")
+    return row
+
+
+async def list_api_keys(session: AsyncSession, actor: Principal) -> Sequence[ApiKeyRecord]:
+    """The keys that the actor may revoke: own ones, and those of the principals that the actor manages."""
+    authorise(actor, Action.MANAGE_OWN_KEYS)
+    query = (
+        select(ApiKeyRow, PrincipalRow.name)
+        .join(PrincipalRow, PrincipalRow.principal_id == ApiKeyRow.principal_id)
+        .order_by(PrincipalRow.name, ApiKeyRow.created_at, ApiKeyRow.api_key_id)
+    )
+    if actor.role is Role.FIRM_ADMINISTRATOR:
+        query = query.where(PrincipalRow.firm_id == actor.firm_id)
+    elif actor.role is not Role.OPERATOR:
+        query = query.where(PrincipalRow.principal_id == actor.principal_id)
+    return [
+        ApiKeyRecord(
+            key.api_key_id,
+            name,
+            from_datetime(key.created_at),
+            None if key.expires_at is None else from_datetime(key.expires_at),
+            None if key.revoked_at is None else from_datetime(key.revoked_at),
+        )
+        for key, name in (await session.execute(query)).tuples()
+    ]
+
+
+async def revoke_api_key(session: AsyncSession, actor: Principal, api_key_id: str, now_ms: int) -> None:
+    """End a key. Twice has one effect. Raises NotFound for keys that the actor does not manage."""
+    authorise(actor, Action.MANAGE_OWN_KEYS)
+    owner = (
+        await session.execute(
+            select(PrincipalRow.principal_id, PrincipalRow.firm_id)
+            .join(ApiKeyRow, ApiKeyRow.principal_id == PrincipalRow.principal_id)
+            .where(ApiKeyRow.api_key_id == api_key_id)
+        )
+    ).one_or_none()
+    managed = owner is not None and (
+        owner.principal_id == actor.principal_id
+        or actor.role is Role.OPERATOR
+        or (actor.role is Role.FIRM_ADMINISTRATOR and owner.firm_id == actor.firm_id)
+    )
+    if not managed:
+        raise NotFound(f"there is no API key {api_key_id}")
+    await session.execute(
+        update(ApiKeyRow)
+        .where(ApiKeyRow.api_key_id == api_key_id, ApiKeyRow.revoked_at.is_(None))
+        .values(revoked_at=to_datetime(now_ms))
+    )
+
+
+async def count_operators(session: AsyncSession) -> int:
+    """How many operators exist: none right after the installation."""
+    return (
+        await session.scalar(
+            select(func.count()).where(
+                PrincipalRow.role == Role.OPERATOR.value, PrincipalRow.disabled_at.is_(None)
+            )
+        )
+    ) or 0
