@@ -1,0 +1,151 @@
+"""Ed25519 keys: raw bytes, identifiers, and the verifier keys (vkeys) of signed notes.
+
+Reading and writing key files is I/O and stays at the edges; making a key needs 32 random bytes from outside.
+Sources: RFC 8032; C2SP signed-note 1.0.0, section "Verifier keys" (`name+hash+base64(type || key)`).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.strict_json import decode_base64, encode_base64
+
+PUBLIC_KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+SEED_BYTES = 32
+KEY_ID_BYTES = 16
+KEY_ID_LABEL = b"suanli/key/v1\n"
+
+NOTE_ED25519 = 0x01
+"""Signature type of a log's own signature on its checkpoint."""
+NOTE_COSIGNATURE_ED25519 = 0x04
+"""Signature type of a witness's timestamped cosignature."""
+
+
+def key_id(public_key: bytes) -> str:
+    """Identifier of a raw public key: 32 hex characters of SHA-256 under a label of our own."""
+    if len(public_key) != PUBLIC_KEY_BYTES:
+        raise EvidenceError("public_key", f"{len(public_key)} bytes", "32 bytes")
+    return hashlib.sha256(KEY_ID_LABEL + public_key).digest()[:KEY_ID_BYTES].hex()
+
+
+class Signer(Protocol):
+    """Whatever can sign for a key: a key in memory, or a device that keeps it."""
+
+    @property
+    def key_id(self) -> str:
+        """Identifier of the public key."""
+        ...
+
+    @property
+    def public_key(self) -> bytes:
+        """Raw public key, 32 bytes."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes of Ed25519 signature over `message`."""
+        ...
+
+
+class SigningKey:
+    """An Ed25519 private key in memory. `repr` shows only its identifier."""
+
+    __slots__ = ("_key", "key_id", "public_key")
+
+    def __init__(self, seed: bytes) -> None:
+        if len(seed) != SEED_BYTES:
+            raise EvidenceError("seed", f"{len(seed)} bytes", "32 bytes")
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public_key: bytes = self._key.public_key().public_bytes_raw()
+        self.key_id: str = key_id(self.public_key)
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes of Ed25519 signature over `message`."""
+        return self._key.sign(message)
+
+    def seed(self) -> bytes:
+        """The secret itself, for the edge that stores it."""
+        return self._key.private_bytes_raw()
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.key_id})"
+
+
+@functools.lru_cache(maxsize=4096)
+def _load(public_key: bytes) -> Ed25519PublicKey | None:
+    # A thousand nodes sign a hundred thousand windows: loading the key each time would cost as much again.
+    try:
+        return Ed25519PublicKey.from_public_bytes(public_key)
+    except ValueError:
+        return None
+
+
+def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether `signature` is a valid Ed25519 signature; malformed keys and signatures are not valid."""
+    if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
+        return False
+    key = _load(public_key)
+    if key is None:
+        return False
+    try:
+        key.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def check_key_name(name: str, field: str) -> None:
+    """Refuses key names that a note cannot carry: empty, with spaces of any kind, or with a plus."""
+    if not name or "+" in name or any(c.isspace() or ord(c) < 0x21 for c in name):
+        raise EvidenceError(field, name, "a key name without spaces, control characters or +")
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierKey:
+    """A named public key of signed notes: name and 4-byte key hash find it, `kind` says how to use it."""
+
+    name: str
+    kind: int
+    public_key: bytes
+
+    @property
+    def key_hash(self) -> bytes:
+        """First 4 bytes of SHA-256(name || newline || kind || key)."""
+        material = self.name.encode("utf-8") + b"\n" + bytes([self.kind]) + self.public_key
+        return hashlib.sha256(material).digest()[:4]
+
+    def __str__(self) -> str:
+        """The vkey text: `name+hash+base64(kind || key)`."""
+        return f"{self.name}+{self.key_hash.hex()}+{encode_base64(bytes([self.kind]) + self.public_key)}"
+
+
+def verifier_key(name: str, kind: int, public_key: bytes) -> VerifierKey:
+    """A verifier key, checked. `kind` is NOTE_ED25519 or NOTE_COSIGNATURE_ED25519."""
+    check_key_name(name, "vkey.name")
+    if kind not in (NOTE_ED25519, NOTE_COSIGNATURE_ED25519):
+        raise EvidenceError("vkey.kind", hex(kind), "0x1 (Ed25519) or 0x4 (Ed25519 cosignature)")
+    if len(public_key) != PUBLIC_KEY_BYTES or _load(public_key) is None:
+        raise EvidenceError("vkey.key", public_key, "an Ed25519 public key of 32 bytes")
+    return VerifierKey(name, kind, public_key)
+
+
+def parse_verifier_key(text: str) -> VerifierKey:
+    """The verifier key in vkey text. Raises EvidenceError, also when its hash does not match."""
+    parts = text.split("+", 2)
+    if len(parts) != 3:
+        raise EvidenceError("vkey", text, "name+hash+base64")
+    name, hash_hex, material_base64 = parts
+    material = decode_base64(material_base64, "vkey.key")
+    if not material:
+        raise EvidenceError("vkey.key", "nothing", "a type byte and a key")
+    key = verifier_key(name, material[0], material[1:])
+    if hash_hex != key.key_hash.hex():
+        raise EvidenceError("vkey.hash", hash_hex, key.key_hash.hex())
+    return key

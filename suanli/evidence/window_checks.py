@@ -1,0 +1,167 @@
+"""Whether a window says what it may say: signature, commitments, tiling of its devices, bounds.
+
+The gateway refuses a window on these grounds, the verifier reports them; both see the same list.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.keys import key_id, verify_signature
+from suanli.evidence.windows import (
+    WHOLE_PPM,
+    Segment,
+    SignedWindow,
+    WindowHeader,
+    crosses_grid,
+    parse_header,
+    parse_segment,
+    segment_commitment,
+    window_message,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowProblem:
+    """One thing wrong with a window. `field` is a path into it, `kind` what sort of rule it breaks."""
+
+    kind: str
+    """signature | format | commitment | tiling | bounds"""
+    field: str
+    got: str
+    want: str
+
+
+def check_window(window: SignedWindow, public_key: bytes) -> list[WindowProblem]:
+    """Every problem of a window as it arrived; empty when it may be stored. Never raises."""
+    if not verify_signature(public_key, window_message(window.header), window.signature):
+        return [WindowProblem("signature", "signature", "no match", "a signature of the node's key")]
+    try:
+        header = parse_header(window.header)
+    except EvidenceError as error:
+        return [_format_problem(error)]
+    problems: list[WindowProblem] = []
+    if header.key_id != key_id(public_key):
+        problems.append(WindowProblem("signature", "window.key_id", header.key_id, key_id(public_key)))
+    if len(window.segments) != len(header.segments):
+        got, want = f"{len(window.segments)} segments", f"{len(header.segments)} segments"
+        return [*problems, WindowProblem("commitment", "segments", got, want)]
+    segments: list[Segment] = []
+    for n, salted in enumerate(window.segments):
+        try:
+            if segment_commitment(salted.salt, salted.body) != header.segments[n]:
+                problems.append(
+                    WindowProblem("commitment", f"segments[{n}]", "another hash", header.segments[n])
+                )
+                continue
+            segments.append(parse_segment(salted.body))
+        except EvidenceError as error:
+            problems.append(_format_problem(error, f"segments[{n}]."))
+    if problems:
+        return problems
+    return check_segments(header, segments)
+
+
+def _format_problem(error: EvidenceError, prefix: str = "") -> WindowProblem:
+    return WindowProblem("format", prefix + error.field, error.got, error.want)
+
+
+def check_segments(header: WindowHeader, segments: Iterable[Segment]) -> list[WindowProblem]:
+    """Problems of a window whose segments are all known: places, bounds, and tiling per device."""
+    problems: list[WindowProblem] = []
+    per_device: dict[str, list[Segment]] = {}
+    for place, segment in enumerate(segments):
+        if segment.n != place:
+            problems.append(WindowProblem("commitment", f"segments[{place}].n", str(segment.n), str(place)))
+        problems.extend(segment_problems(header, segment))
+        per_device.setdefault(segment.device.device_id, []).append(segment)
+    for device_id, pieces in per_device.items():
+        problems.extend(_tiling_problems(header, device_id, pieces))
+    return problems
+
+
+def segment_problems(header: WindowHeader, segment: Segment) -> list[WindowProblem]:
+    """Problems of one segment alone: that it belongs to this window, and U4's bounds."""
+    where = f"segments[{segment.n}]"
+    found: list[WindowProblem] = []
+
+    def need(ok: bool, name: str, got: object, want: str, kind: str = "bounds") -> None:
+        if not ok:
+            found.append(WindowProblem(kind, f"{where}.{name}", str(got), want))
+
+    need(segment.node_id == header.node_id, "node_id", segment.node_id, header.node_id, "commitment")
+    need(segment.seq == header.seq, "seq", segment.seq, str(header.seq), "commitment")
+    need(
+        header.start_ms <= segment.start_ms and segment.end_ms <= header.end_ms,
+        "start_ms",
+        f"[{segment.start_ms}, {segment.end_ms})",
+        f"inside [{header.start_ms}, {header.end_ms})",
+        "tiling",
+    )
+    length_ms = segment.end_ms - segment.start_ms
+    need(segment.live_ms <= length_ms, "live_ms", segment.live_ms, f"at most {length_ms}")
+    need(segment.busy_ms <= segment.live_ms, "busy_ms", segment.busy_ms, f"at most live {segment.live_ms}")
+    need(
+        segment.samples_taken <= segment.samples_expected,
+        "samples_taken",
+        segment.samples_taken,
+        f"at most samples_expected {segment.samples_expected}",
+    )
+    need(
+        segment.share_ppm == WHOLE_PPM if segment.allocation_id is None else segment.share_ppm > 0,
+        "share_ppm",
+        segment.share_ppm,
+        f"{WHOLE_PPM} without an allocation, more than 0 with one",
+    )
+    if segment.observed == "in_use":
+        need(segment.allocation_id is not None, "allocation_id", None, "the allocation in use")
+    if segment.observed == "unknown":
+        silent = segment.live_ms == 0 and segment.busy_ms == 0 and segment.measured_by == "nobody"
+        need(silent, "live_ms", segment.live_ms, "nothing measured in unknown time")
+    elif crosses_grid(header):
+        need(False, "observed", segment.observed, "unknown in a window across lines of the grid")
+    need(
+        (segment.utilisation_mean_ppm or 0) <= (segment.utilisation_max_ppm or 0),
+        "utilisation_mean_ppm",
+        segment.utilisation_mean_ppm,
+        f"at most the maximum {segment.utilisation_max_ppm}",
+    )
+    need(
+        (segment.memory_mean_bytes or 0) <= (segment.memory_max_bytes or 0),
+        "memory_mean_bytes",
+        segment.memory_mean_bytes,
+        f"at most the maximum {segment.memory_max_bytes}",
+    )
+    need(
+        (segment.energy_mj is None) == (segment.energy_method == "none"),
+        "energy_mj",
+        segment.energy_mj,
+        "a value exactly when energy_method is not none",
+    )
+    return found
+
+
+def _tiling_problems(header: WindowHeader, device_id: str, pieces: list[Segment]) -> list[WindowProblem]:
+    """Whole devices tile the window; shares of one device, which may lie side by side, sum to at most one."""
+    edges = [edge for piece in pieces for edge in (piece.start_ms, piece.end_ms)]
+    marks = sorted({header.start_ms, header.end_ms, *edges})
+    change: dict[int, int] = dict.fromkeys(marks, 0)
+    count: dict[int, int] = dict.fromkeys(marks, 0)
+    for piece in pieces:
+        change[piece.start_ms] += piece.share_ppm
+        change[piece.end_ms] -= piece.share_ppm
+        count[piece.start_ms] += 1
+        count[piece.end_ms] -= 1
+    share, open_pieces = 0, 0
+    for left, right in itertools.pairwise(marks):
+        share += change[left]
+        open_pieces += count[left]
+        stretch = f"device {device_id} in [{left}, {right})"
+        if open_pieces == 0:
+            return [WindowProblem("tiling", stretch, "no segment", "every millisecond in a segment")]
+        if share > WHOLE_PPM:
+            return [WindowProblem("tiling", stretch, f"{share} ppm", f"at most {WHOLE_PPM} ppm")]
+    return []

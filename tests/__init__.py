@@ -1,0 +1,1 @@
+"""Tests, and what they share: builders and the way to data outside the repository."""
