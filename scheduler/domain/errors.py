@@ -1,0 +1,85 @@
+"""Errors that a caller can act on, each with a stable code. Refusals of the planner are data, not errors."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One field that is wrong: its path (`variants[0].model`), what came and what would be right."""
+
+    field: str
+    got: str
+    want: str
+
+
+class DomainError(Exception):
+    """Root of the tree. `code` is stable and for programs; the message is a sentence for people."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, fields: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields: dict[str, object] = dict(fields or {})
+
+
+class Invalid(DomainError):
+    """The request itself is wrong; the same request will never be right."""
+
+    code = "invalid"
+
+    def __init__(self, problems: Iterable[FieldProblem]) -> None:
+        self.problems = tuple(problems)
+        first = self.problems[0] if self.problems else FieldProblem("", "", "")
+        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        super().__init__(f"{first.field}: got {first.got}, want {first.want}{more}")
+
+
+class Unauthenticated(DomainError):
+    """Nobody knows who calls."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(DomainError):
+    """The caller is known and may not do this."""
+
+    code = "forbidden"
+
+
+class NotFound(DomainError):
+    """There is no such thing, or the caller may not know that there is."""
+
+    code = "not_found"
+
+
+class Conflict(DomainError):
+    """The request contradicts what is there."""
+
+    code = "conflict"
+
+
+class IdempotencyConflict(Conflict):
+    """The same Idempotency-Key came with another body."""
+
+    code = "idempotency_conflict"
+
+
+class Impossible(DomainError):
+    """The job could never start on this installation as it is configured; `fields` say why."""
+
+    code = "impossible"
+
+
+class LimitExceeded(DomainError):
+    """Too much of something: body, command, labels, rate."""
+
+    code = "limit_exceeded"
+
+
+class Unavailable(DomainError):
+    """Not now; the same request may succeed later."""
+
+    code = "unavailable"

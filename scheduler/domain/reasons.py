@@ -1,0 +1,97 @@
+"""The closed lists of reasons: why a job waits, why a task was told to stop, why an attempt or a job ended.
+
+A reason is data for programs; the sentence beside it is for people. Adding a member is a change of the
+interface; renaming one is a break.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a job waits, or could never start."""
+
+    DEVICES_BUSY = "devices_busy"  # fewer free devices than asked
+    DEVICES_FRAGMENTED = "devices_fragmented"  # enough free devices, not in a shape for the gang
+    DEVICES_UNAVAILABLE = "devices_unavailable"  # nodes silent, lost or cordoned, or devices faulty
+    DEVICES_RESERVED = "devices_reserved"  # free, but held for a job that is before this one
+    QUOTA_REACHED = "quota_reached"  # the queue's nominal quota of the model
+    QUOTA_RESERVED = "quota_reserved"  # quota is held for a job that is before this one in the queue
+    RETRY_LATER = "retry_later"  # between two attempts
+    VARIANT_BENCHED = "variant_benched"  # an earlier attempt could not be prepared with this variant
+    NOT_PLANNED_YET = "not_planned_yet"  # submitted after the last cycle
+    # These never change by waiting.
+    UNKNOWN_MODEL = "unknown_model"  # not in the catalogue
+    NO_SUCH_DEVICES = "no_such_devices"  # no pool of the queue has the model
+    GANG_TOO_LARGE = "gang_too_large"  # no pool of the queue is large enough, even when empty
+    SHAPE_NOT_ALLOWED = "shape_not_allowed"  # the vendor does not allow this number of devices on a node
+    QUOTA_TOO_SMALL = "quota_too_small"  # more than the queue's whole nominal quota
+    UNKNOWN_QUEUE = "unknown_queue"  # the firm has no such queue
+    NO_POOL = "no_pool"  # the queue may use no pool
+
+
+class StopReason(StrEnum):
+    """Why a task was told to stop."""
+
+    CANCELLED = "cancelled"
+    GANG_FAILED = "gang_failed"  # another task of the gang failed or was lost
+    TIME_LIMIT = "time_limit"
+    NODE_LOST = "node_lost"
+    PREEMPTED = "preempted"
+
+
+class EndReason(StrEnum):
+    """What an agent says of an ended task (protos/suanli/fleet/v1/control.proto)."""
+
+    EXITED = "exited"
+    STOPPED = "stopped"
+    PREPARE_FAILED = "prepare_failed"
+    LOST = "lost"
+    OUT_OF_MEMORY = "out_of_memory"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    PREEMPTED = "preempted"
+
+
+class Ending(StrEnum):
+    """Why an attempt or a job ended as it did."""
+
+    COMPLETED = "completed"
+    EXITED_NONZERO = "exited_nonzero"
+    OUT_OF_MEMORY = "out_of_memory"
+    PREPARE_FAILED = "prepare_failed"
+    TIME_LIMIT = "time_limit"
+    CANCELLED = "cancelled"
+    NODE_LOST = "node_lost"
+    TASK_LOST = "task_lost"  # the agent is there, the task is not
+    PREEMPTED = "preempted"
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNot:
+    """One reason with its numbers: for a pool and a device model where they matter."""
+
+    reason: Reason
+    sentence: str
+    pool: str | None = None
+    device_model: str | None = None
+    asked: int | None = None
+    available: int | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """As stored in `reports.reasons` and shown by the API."""
+        return {
+            "reason": self.reason.value,
+            "domain": self.pool,
+            "device_model": self.device_model,
+            "asked": self.asked,
+            "available": self.available,
+            "sentence": self.sentence,
+        }

@@ -1,0 +1,39 @@
+"""Times are integer milliseconds of UTC since 1970; RFC 3339 text with `Z` only at the edges."""
+
+from datetime import UTC, datetime, timedelta
+
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+# Windows are cut here, and prices, programs, days and months begin here: no window ever needs splitting.
+GRID_MS = 5 * MINUTE_MS
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_datetime(at_ms: int) -> datetime:
+    """The moment as an aware datetime in UTC."""
+    return _EPOCH + timedelta(milliseconds=at_ms)
+
+
+def from_datetime(at: datetime) -> int:
+    """Milliseconds of an aware datetime, rounded down. Raises ValueError for a naive one."""
+    if at.tzinfo is None:
+        raise ValueError("a time without a zone has no meaning here")
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def to_rfc3339(at_ms: int) -> str:
+    """`2026-01-01T00:00:00.000Z`."""
+    return to_datetime(at_ms).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1000:03d}Z"
+
+
+def from_rfc3339(text: str) -> int:
+    """Milliseconds of an RFC 3339 time with an offset or `Z`. Raises ValueError."""
+    return from_datetime(datetime.fromisoformat(text))
+
+
+def on_grid(at_ms: int) -> bool:
+    """Whether the moment lies on the 5-minute grid."""
+    return at_ms % GRID_MS == 0
