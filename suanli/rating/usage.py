@@ -1,0 +1,145 @@
+"""Usage figures: how much device time was requested, held, billable, live and worked.
+
+Held is what was authorised; billable is what a node observed in use, where it was authorised; live and worked
+are the parts of it with a live process and with a busy device. All are share-weighted: ppm x ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from suanli.rating.inputs import Authorisation, ObservedUse, RatingInputs
+from suanli.rating.intervals import Stretch, overlap
+from suanli.rating.prices import Terms
+
+
+class UsageKey(NamedTuple):
+    """Whose usage of what, in which stretch of constant terms."""
+
+    firm_id: str
+    job_id: str
+    device_model: str
+    epoch: int
+
+
+@dataclass(slots=True)
+class Quantities:
+    """Device time in ppm x ms. `requested` is None when an allocation without a time limit began in it."""
+
+    requested: int | None = 0
+    held: int = 0
+    billable: int = 0
+    live: int = 0
+    worked: int = 0
+
+    def add(self, other: Quantities) -> None:
+        """Adds another stretch of the same kind."""
+        unlimited = self.requested is None or other.requested is None
+        self.requested = None if unlimited else (self.requested or 0) + (other.requested or 0)
+        self.held += other.held
+        self.billable += other.billable
+        self.live += other.live
+        self.worked += other.worked
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Quantities per key, and the terms that the keys' epochs refer to, per device model."""
+
+    quantities: dict[UsageKey, Quantities]
+    terms: dict[str, Terms]
+
+
+def collect_usage(inputs: RatingInputs, from_ms: int, to_ms: int) -> Usage:
+    """Usage in [from_ms, to_ms). Linear in the number of observed stretches."""
+    usage = Usage({}, {})
+    collector = _Collector(inputs, (from_ms, to_ms), usage)
+    for authorisation in inputs.authorisations.values():
+        collector.hold(authorisation)
+    for observed in inputs.usage:
+        if observed.state == "in_use":
+            collector.observe(observed)
+    return usage
+
+
+class _Collector:
+    def __init__(self, inputs: RatingInputs, period: Stretch, usage: Usage) -> None:
+        self._inputs = inputs
+        self._period = period
+        self._usage = usage
+        self._model_of = {device.device_id: device.device_model for device in inputs.devices}
+
+    def _terms(self, model: str) -> Terms:
+        terms = self._usage.terms.get(model)
+        if terms is None:
+            terms = Terms(
+                [price for price in self._inputs.prices if price.device_model == model],
+                [p for p in self._inputs.programs if not p.domestic_only or model in p.domestic_models],
+            )
+            self._usage.terms[model] = terms
+        return terms
+
+    def _at(self, authorisation: Authorisation, model: str, epoch: int) -> Quantities:
+        key = UsageKey(authorisation.firm_id, authorisation.job_id, model, epoch)
+        return self._usage.quantities.setdefault(key, Quantities())
+
+    def hold(self, authorisation: Authorisation) -> None:
+        """Counts what was requested and held; an open allocation is held to the end of the period."""
+        held = overlap(_authorised(authorisation, self._period[1]), self._period)
+        if held is None:
+            return
+        for device_id, share_ppm in authorisation.share_ppm_of.items():
+            model = self._model_of.get(device_id)
+            if model is None:
+                continue
+            pieces = self._terms(model).epochs(*held)
+            for epoch, start_ms, end_ms in pieces:
+                self._at(authorisation, model, epoch).held += (end_ms - start_ms) * share_ppm
+            if held[0] == authorisation.granted_ms:
+                limit_ms = authorisation.time_limit_ms
+                requested = None if limit_ms is None else limit_ms * share_ppm
+                self._at(authorisation, model, pieces[0][0]).add(Quantities(requested=requested))
+
+    def observe(self, observed: ObservedUse) -> None:
+        """Counts an observed stretch as far as it was authorised."""
+        authorisation = self._inputs.authorisations.get(observed.allocation_id or "")
+        share_ppm = authorised_share_ppm(authorisation, observed)
+        if authorisation is None or not share_ppm:
+            return
+        stretch = overlap((observed.start_ms, observed.end_ms), self._period)
+        stretch = stretch and overlap(stretch, _authorised(authorisation, self._period[1]))
+        if stretch is None:
+            return
+        # The registered model is what is priced: what a node says of itself must not choose its price.
+        model = self._model_of.get(observed.device_id, observed.device_model)
+        pieces = self._terms(model).epochs(*stretch)
+        for epoch, measured in _spread(observed, pieces):
+            billable, live, worked = (part * share_ppm for part in measured)
+            self._at(authorisation, model, epoch).add(Quantities(0, 0, billable, live, worked))
+
+
+def _authorised(authorisation: Authorisation, open_until_ms: int) -> Stretch:
+    ended_ms = open_until_ms if authorisation.ended_ms is None else authorisation.ended_ms
+    return authorisation.granted_ms, ended_ms
+
+
+def authorised_share_ppm(authorisation: Authorisation | None, observed: ObservedUse) -> int:
+    """The share that may be billed of an observed stretch: no more than was given, 0 without a grant."""
+    if authorisation is None:
+        return 0
+    return min(observed.share_ppm, authorisation.share_ppm_of.get(observed.device_id, 0))
+
+
+def _spread(
+    observed: ObservedUse, pieces: list[tuple[int, int, int]]
+) -> Iterator[tuple[int, tuple[int, int, int]]]:
+    """Live and worked time is known per stretch only: pieces are filled from the front, none over its length."""
+    live_left, busy_left = observed.live_ms, observed.busy_ms
+    for epoch, start_ms, end_ms in pieces:
+        length = end_ms - start_ms
+        live, busy = min(length, live_left), min(length, busy_left)
+        live_left -= live
+        busy_left -= busy
+        yield epoch, (length, live, busy)
