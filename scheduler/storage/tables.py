@@ -7,7 +7,7 @@ milliseconds of UTC (`*_ms`) wherever something is.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     ARRAY,
@@ -41,7 +41,7 @@ NAMING = {
 
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {
+    type_annotation_map: ClassVar = {
         str: Text,
         int: BigInteger,
         bytes: LargeBinary,
@@ -91,7 +91,9 @@ class PrincipalRow(Base):
     created_at: Mapped[datetime] = _created()
     disabled_at: Mapped[datetime | None]
     __table_args__ = (
-        CheckConstraint("(role IN ('researcher','firm_administrator')) = (firm_id IS NOT NULL)", name="role_firm"),
+        CheckConstraint(
+            "(role IN ('researcher','firm_administrator')) = (firm_id IS NOT NULL)", name="role_firm"
+        ),
     )
 
 
@@ -140,7 +142,9 @@ class QueueRow(Base):
     firm_id: Mapped[str] = mapped_column(ForeignKey("firms.firm_id"), primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
     pools: Mapped[list[str]]
-    nominal: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # device model -> devices; absent: no limit
+    nominal: Mapped[dict[str, Any]] = mapped_column(
+        server_default="{}"
+    )  # device model -> devices; absent: no limit
     weight: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime] = _created()
 
@@ -275,7 +279,7 @@ class AllocationRow(Base):
 
 
 class AllocationDeviceRow(Base):
-    """A device (share) that an allocation owns. At most one live owner a device: belt to the machine's braces."""
+    """A device (share) that an allocation owns. One live owner a device: belt to the machine's braces."""
 
     __tablename__ = "allocation_devices"
     firm_id: Mapped[str] = mapped_column(primary_key=True)
@@ -379,7 +383,7 @@ class GatewayRow(Base):
     fleet_address: Mapped[str]
 
 
-# --- Between the processes ------------------------------------------------------------------------------------
+# --- Between the processes ---------------------------------------------------------------------------------
 
 
 class InboxRow(Base):
@@ -431,7 +435,7 @@ class ReportRow(Base):
     at_ms: Mapped[int]
 
 
-# --- Evidence: intake by gateway and controller, the log by the ledger alone ----------------------------------
+# --- Evidence: intake by gateway and controller, the log by the ledger alone -------------------------------
 
 
 class UsageIntakeRow(Base):
@@ -480,7 +484,12 @@ class LogEntryRow(Base):
     start_ms: Mapped[int | None]  # of a window, or at_ms of an event
     end_ms: Mapped[int | None]
     sequenced_at: Mapped[datetime] = _created()
-    __table_args__ = (Index("ix_log_entries_node", "node_id", "end_ms"), Index("ix_log_entries_type", "type"))
+    __table_args__ = (
+        Index("ix_log_entries_node", "node_id", "end_ms"),
+        Index("ix_log_entries_type", "type", "log_index"),
+        # A firm's own entries are numbered without a gap, so that none can be kept from it.
+        UniqueConstraint("firm_id", "firm_seq"),
+    )
 
 
 class WindowSegmentRow(Base):
@@ -526,7 +535,11 @@ class ChargeRow(Base):
     allocation_id: Mapped[str]
     device_id: Mapped[str]
     device_model: Mapped[str]
+    # The segment that was rated. A charge of no time says that it was looked at and nothing of it is owed.
     log_index: Mapped[int] = mapped_column(ForeignKey("log_entries.log_index"))
+    n: Mapped[int] = mapped_column(Integer)
+    # The charge that this one takes back in part, because its allocation turned out to have ended earlier.
+    corrects: Mapped[str | None] = mapped_column(ForeignKey("charges.charge_id"))
     from_ms: Mapped[int]
     to_ms: Mapped[int]
     billable_ms: Mapped[int]
@@ -536,4 +549,8 @@ class ChargeRow(Base):
     price_id: Mapped[str | None] = mapped_column(ForeignKey("price_versions.price_id"))
     amount_fen_numerator: Mapped[int] = mapped_column(Numeric(60, 0))
     amount_fen_denominator: Mapped[int] = mapped_column(Numeric(60, 0))
-    __table_args__ = (Index("ix_charges_firm", "firm_id", "job_id"),)
+    __table_args__ = (
+        Index("ix_charges_firm", "firm_id", "job_id"),
+        Index("ix_charges_segment", "log_index", "n"),
+        Index("ix_charges_allocation_id", "allocation_id"),
+    )

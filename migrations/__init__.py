@@ -1,0 +1,1 @@
+"""Schema migrations (Alembic). In steps: expand, backfill, contract; numbered, one head."""

@@ -1,0 +1,4 @@
+"""PostgreSQL lives here and nowhere else: tables, transactions, roles, pokes, leadership, embedded server.
+
+What belongs here: how a fact is kept and found. What does not: deciding anything about it.
+"""

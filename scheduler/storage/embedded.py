@@ -1,0 +1,409 @@
+"""PostgreSQL as a child of this process: for one machine, for the first five minutes and for tests.
+
+It listens on a Unix socket in its own closed folder and on no network; every role needs its password; it dies
+with its parent. The folder is PostgreSQL's own format: a dump or a base backup moves it to a server proper.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from scheduler.storage import roles
+from scheduler.storage.embedded_account import Account, choose_account, find_software
+from scheduler.storage.embedded_errors import EmbeddedError
+
+SUPERUSER: Final = "postgres"
+ALL_ROLES: Final = (SUPERUSER, roles.OWNER, *roles.SERVICE_ROLES)
+DATABASE: Final = "suanli"
+PORT: Final = 5432  # of the socket's name only
+# sun_path holds 108 bytes with its final zero.
+SOCKET_PATH_MAX: Final = 107
+START_TIMEOUT_S: Final = 60.0  # recovery after a crash replays at most max_wal_size
+STOP_TIMEOUT_S: Final = 30.0
+
+# Lean: one installation on one machine. Durability stays as PostgreSQL ships it.
+_SETTINGS: Final = {
+    "listen_addresses": "",
+    "port": str(PORT),
+    "unix_socket_permissions": "0700",
+    "max_connections": "60",
+    "shared_buffers": "32MB",
+    "work_mem": "4MB",
+    "maintenance_work_mem": "32MB",
+    "max_wal_size": "256MB",
+    "min_wal_size": "64MB",
+    "wal_compression": "on",
+    "max_wal_senders": "2",  # for pg_basebackup
+    "max_replication_slots": "0",
+    "max_logical_replication_workers": "0",
+    "max_worker_processes": "2",
+    "max_parallel_workers": "2",
+    "autovacuum_max_workers": "1",
+    "io_method": "sync",  # its workers would be three more processes
+    "jit": "off",
+    "password_encryption": "scram-sha-256",
+    "log_destination": "stderr",
+    "logging_collector": "off",
+    "log_min_messages": "warning",
+    # Statements of ours may carry what firms wrote; errors name themselves well enough without.
+    "log_min_error_statement": "panic",
+    "TimeZone": "UTC",
+    "log_timezone": "UTC",
+}
+_NOT_DURABLE: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_HBA: Final = """\
+# Written at every start. No role is trusted, nothing but the socket is served.
+local all all scram-sha-256
+local replication all scram-sha-256
+"""
+
+
+class EmbeddedPostgres:
+    """One server in one folder.
+
+    `passwords` maps every role of ALL_ROLES to its password; keep it, the folder holds only verifiers.
+    `durable=False` is for tests: a crash of the host may then destroy the data.
+    Start it from the main thread: Linux ends it when the thread that started it ends.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        passwords: Mapping[str, str],
+        *,
+        software: Path | None = None,
+        durable: bool = True,
+        log_path: Path | None = None,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.log_path = log_path or self.folder.with_name(self.folder.name + ".log")
+        self._passwords = dict(passwords)
+        self._given_software = software
+        self._settings = _SETTINGS if durable else _SETTINGS | _NOT_DURABLE
+        self._durable = durable
+        self._account = Account(None, None)
+        self._software = Path()
+        self._lock: IO[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The postmaster. Raises EmbeddedError when it was not started."""
+        if self._process is None:
+            raise EmbeddedError(f"the PostgreSQL server in {self.folder} was not started")
+        return self._process
+
+    @property
+    def socket_folder(self) -> Path:
+        """Where the socket lies: in the server's folder, or where that is too long in the temporary one."""
+        if len(os.fsencode(self.folder / f".s.PGSQL.{PORT}.lock")) <= SOCKET_PATH_MAX:
+            return self.folder
+        digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"suanli-pg-{os.geteuid()}-{digest}"
+
+    def url(self, role: str, database: str = DATABASE) -> str:
+        """A database URL with the role's password: a secret."""
+        password = quote(self._passwords[role], safe="")
+        return f"postgresql://{role}:{password}@/{database}?host={quote(str(self.socket_folder), safe='/')}"
+
+    def start(self) -> None:
+        """Make the folder if need be, start, and wait until the server serves. Raises EmbeddedError."""
+        self._account = choose_account(self.folder)
+        self._software = find_software(self._given_software, self._account)
+        self._hold_lock()
+        try:
+            if not (self.folder / "PG_VERSION").exists():
+                self._initialise()
+            self._end_previous()
+            self._write_configuration()
+            self._prepare_socket_folder()
+            self._launch()
+            self._prepare_database()
+        except OSError as error:
+            self.stop()
+            raise EmbeddedError(
+                f"PostgreSQL cannot use {error.filename or self.folder}: {error.strerror}"
+            ) from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop as PostgreSQL's fast shutdown does (open transactions roll back); safe to call again."""
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGQUIT)  # at once; the next start recovers from the log
+                process.wait(STOP_TIMEOUT_S)
+        if self.socket_folder != self.folder:
+            shutil.rmtree(self.socket_folder, ignore_errors=True)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    # --- the folder -----------------------------------------------------------------------------------------
+
+    def _hold_lock(self) -> None:
+        """One starter a folder. The lock is the kernel's, so a kill leaves none behind."""
+        path = self.folder.with_name(self.folder.name + ".lock")
+        try:
+            lock = open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115
+        except OSError as error:
+            raise EmbeddedError(f"PostgreSQL cannot use {path}: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise EmbeddedError(f"{self.folder} belongs to a server that is running") from error
+        self._lock = lock
+
+    def _initialise(self) -> None:
+        """Run initdb beside the final place and move its result there: no half folder is ever used."""
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise EmbeddedError(f"{self.folder} is neither empty nor a PostgreSQL folder")
+        unfinished = self.folder.with_name(self.folder.name + ".unfinished")
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        unfinished.mkdir(mode=0o700)
+        with tempfile.TemporaryDirectory(prefix="suanli-initdb-") as closed:
+            password = Path(closed, "password")
+            password.touch(mode=0o600)
+            password.write_text(self._passwords[SUPERUSER] + "\n")
+            if self._account.initdb_uid is not None:
+                for path in (unfinished, Path(closed), password):
+                    os.chown(path, self._account.initdb_uid, self._account.initdb_uid)
+            made = subprocess.run(
+                [
+                    self._software / "initdb",
+                    *("-D", self._reachable(unfinished, self._account.initdb_uid)),
+                    *("-U", SUPERUSER, "--encoding=UTF8", "--locale=C"),
+                    *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                    *("--auth-local=scram-sha-256", "--auth-host=reject", f"--pwfile={password}"),
+                    "--no-instructions",
+                    *([] if self._durable else ["--no-sync"]),
+                ],
+                cwd=unfinished,
+                capture_output=True,
+                text=True,
+                env=_environment(),
+                check=False,
+                **_become(self._account.initdb_uid),
+            )
+        if made.returncode != 0:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise EmbeddedError(f"initdb could not make {self.folder}: {_last_line(made.stderr)}")
+        if self._account.server_uid is not None:
+            _give(unfinished, self._account.server_uid)
+        unfinished.rename(self.folder)
+
+    def _end_previous(self) -> None:
+        """Wait for the server of a parent that was killed, and drop a pid file that names somebody else.
+
+        Pids are reused, in containers nearly always; PostgreSQL would refuse to start for a stranger's pid.
+        """
+        pid_file = self.folder / "postmaster.pid"
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        asked = False
+        while (pid := _first_number(pid_file)) is not None:
+            if not _works_in(pid, self.folder):
+                pid_file.unlink(missing_ok=True)
+                return
+            if not asked:
+                asked = True
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
+            if time.monotonic() > deadline_s:
+                raise EmbeddedError(
+                    f"{self.folder} belongs to a PostgreSQL server that does not stop (pid {pid})"
+                )
+            time.sleep(0.02)
+
+    def _write_configuration(self) -> None:
+        """Settings and access are the program's, not the folder's: written at every start."""
+        settings = dict(self._settings)
+        reachable = self._reachable(self.folder, self._account.server_uid)
+        settings["unix_socket_directories"] = (
+            reachable if self.socket_folder == self.folder else str(self.socket_folder)
+        )
+        lines = ["# Written at every start; your own lines go to postgresql.auto.conf (ALTER SYSTEM).\n"]
+        lines += [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in settings.items()]
+        for name, content in (("postgresql.conf", "".join(lines)), ("pg_hba.conf", _HBA)):
+            path = self.folder / name
+            temporary = self.folder / f"{name}.new"
+            temporary.write_text(content)
+            temporary.chmod(0o600)
+            if self._account.server_uid is not None:
+                os.chown(temporary, self._account.server_uid, self._account.server_uid)
+            temporary.replace(path)
+
+    def _prepare_socket_folder(self) -> None:
+        folder = self.socket_folder
+        if folder == self.folder:
+            return
+        owner = os.geteuid() if self._account.server_uid is None else self._account.server_uid
+        folder.mkdir(mode=0o700, exist_ok=True)
+        about = folder.lstat()
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid not in (owner, os.geteuid()):
+            raise EmbeddedError(f"{folder} belongs to somebody else: remove it")
+        folder.chmod(0o700)
+        os.chown(folder, owner, -1)
+
+    # --- the process ----------------------------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log_start = os.fstat(log).st_size
+        try:
+            self._process = subprocess.Popen(
+                [self._software / "postgres", "-D", self._reachable(self.folder, self._account.server_uid)],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C is for the parent, who stops us last
+                preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509 - the parent has one thread here
+                **_become(self._account.server_uid),
+            )
+        finally:
+            os.close(log)
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while True:
+            if self._process.poll() is not None:
+                said = self.log_path.read_text(errors="replace")[log_start:]
+                raise EmbeddedError(f"PostgreSQL did not start in {self.folder}: {_reason(said)}")
+            try:
+                psycopg.connect(self.url(SUPERUSER, "postgres"), connect_timeout=5).close()
+            except psycopg.OperationalError as error:
+                if "password authentication failed" in str(error):
+                    raise EmbeddedError(
+                        f"the passwords kept for {self.folder} are not those it was made with"
+                    ) from error
+                if time.monotonic() > deadline_s:
+                    raise EmbeddedError(f"PostgreSQL in {self.folder} does not answer: {error}") from error
+                time.sleep(0.02)
+            else:
+                return
+
+    def _prepare_database(self) -> None:
+        """The owner's role and the database; both are there from the second start on."""
+        with psycopg.connect(self.url(SUPERUSER, "postgres"), autocommit=True) as connection:
+            known = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+            owner = sql.Identifier(roles.OWNER)
+            if roles.OWNER not in known:
+                connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE").format(owner))
+            roles.create_missing(connection)
+            # The owner may then set their passwords and grant to them (membership is not needed for either).
+            for role in roles.SERVICE_ROLES:
+                connection.execute(
+                    sql.SQL("GRANT {} TO {} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE").format(
+                        sql.Identifier(role), owner
+                    )
+                )
+            roles.set_passwords(
+                connection, {role: self._passwords[role] for role in ALL_ROLES if role != SUPERUSER}
+            )
+            there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone()
+            if there is None:
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), owner)
+                )
+
+    @staticmethod
+    def _reachable(folder: Path, uid: int | None) -> str:
+        """The folder as the server names it: through its working directory where it may not walk there."""
+        return str(folder) if uid is None else "/proc/self/cwd"
+
+
+def _become(uid: int | None) -> dict[str, Any]:
+    return {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of ours: no secret in the environment reaches PostgreSQL."""
+    return {"PATH": os.defpath, "LC_ALL": "C"}
+
+
+def _die_with_parent(parent: int) -> Callable[[], None]:
+    """Ask Linux to stop the child (fast shutdown) when we die, even by kill -9."""
+    if not sys.platform.startswith("linux"):
+        return lambda: None
+    libc = ctypes.CDLL(None, use_errno=True)
+    pr_set_pdeathsig = 1
+
+    def ask() -> None:
+        libc.prctl(pr_set_pdeathsig, signal.SIGINT)
+        if os.getppid() != parent:  # died between fork and here
+            os._exit(1)
+
+    return ask
+
+
+def _give(folder: Path, uid: int) -> None:
+    for parent, _, files in os.walk(folder):
+        for name in (parent, *(os.path.join(parent, file) for file in files)):
+            os.chown(name, uid, uid, follow_symlinks=False)
+
+
+def _first_number(path: Path) -> int | None:
+    try:
+        first = path.read_text().split("\n", 1)[0].strip()
+    except FileNotFoundError:
+        return None
+    return int(first) if first.isdigit() else 0
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    """Whether the process lives and has the folder as its working directory, as a postmaster has."""
+    if pid <= 0:
+        return False
+    if not sys.platform.startswith("linux"):
+        try:
+            os.kill(pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+    try:
+        return os.path.samefile(f"/proc/{pid}/cwd", folder)
+    except OSError:
+        return False
+
+
+def _last_line(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
+
+
+def _reason(said: str) -> str:
+    """The first line that PostgreSQL itself calls fatal, else its last."""
+    fatal = [line for line in said.splitlines() if "FATAL:" in line or "PANIC:" in line]
+    return fatal[0].split(":  ", 1)[-1] if fatal else _last_line(said)

@@ -1,0 +1,134 @@
+"""Output of jobs in files: `<firm_id>/<job_id>/<attempt>/<rank>.<local_rank>.<stream>`, never in PostgreSQL.
+
+Bytes lie at their own offset, so writing the same chunk twice, or from two gateways, changes nothing.
+Appending does not wait for the disk: output is no evidence, and the agent keeps its own copy until it is told
+how much is stored. A stream that is whole has a file of the same name with `.complete` behind it.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Stream = Literal["stdout", "stderr"]
+STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
+COMPLETE = ".complete"
+DEFAULT_LIMIT_BYTES = 1 << 30
+MOST_LOCAL_RANK = 4095
+
+_PART = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
+_FILE = re.compile(r"(?P<rank>\d+)\.(?P<local_rank>\d+)\.(?P<stream>stdout|stderr)")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LogKey:
+    """One output stream of one local process of one task."""
+
+    firm_id: str
+    job_id: str
+    attempt: int
+    rank: int
+    local_rank: int
+    stream: Stream
+
+
+class JobLogs:
+    """The folder of all output. Beyond `limit_bytes` of a stream further output is counted and dropped:
+    one runaway job must not fill the disk of everybody.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+        self._folder = folder
+        self.limit_bytes = limit_bytes
+
+    def path(self, key: LogKey) -> Path:
+        """Where a stream lies. Raises ValueError for a key that could lead out of the folder."""
+        for part in (key.firm_id, key.job_id):
+            if not _PART.fullmatch(part):
+                raise ValueError(f"{part!r} is no id")
+        if min(key.attempt, key.rank, key.local_rank) < 0 or key.stream not in STREAMS:
+            raise ValueError(f"no such stream: {key}")
+        name = f"{key.rank}.{key.local_rank}.{key.stream}"
+        return self._folder / key.firm_id / key.job_id / str(key.attempt) / name
+
+    def stored(self, key: LogKey) -> int:
+        """Bytes that are there from 0 without a gap."""
+        try:
+            return self.path(key).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def append(self, key: LogKey, offset: int, data: bytes) -> int:
+        """Put `data` at `offset` and return how many bytes count as stored from 0 without a gap.
+
+        A chunk beyond a gap is not written: the answer tells the agent where to go on. What lies beyond the
+        limit is dropped and yet counts as stored, else the agent would send it for ever.
+        """
+        length = self.stored(key)
+        end = offset + len(data)
+        if length >= self.limit_bytes and offset >= length:
+            return end
+        if offset > length or end <= length:
+            return length
+        path = self.path(key)
+        kept = data[: max(self.limit_bytes - offset, 0)]
+        file = self._open(path)
+        try:
+            written = 0
+            while written < len(kept):
+                written += os.pwrite(file, kept[written:], offset + written)
+        finally:
+            os.close(file)
+        return end
+
+    @staticmethod
+    def _open(path: Path) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return os.open(path, flags, 0o600)
+
+    def complete(self, key: LogKey) -> None:
+        """Note that nothing will follow in this stream; an empty stream gets an empty file."""
+        path = self.path(key)
+        for wanted in (path, path.with_name(path.name + COMPLETE)):
+            os.close(self._open(wanted))
+
+    def is_complete(self, key: LogKey) -> bool:
+        """Whether nothing will follow in this stream."""
+        path = self.path(key)
+        return path.with_name(path.name + COMPLETE).exists()
+
+    def is_cut(self, key: LogKey) -> bool:
+        """Whether the stream reached the limit, so that output beyond it was dropped."""
+        return self.stored(key) >= self.limit_bytes
+
+    def read(self, key: LogKey, offset: int, limit_bytes: int) -> bytes:
+        """At most `limit_bytes` from `offset`; empty where nothing is there (yet)."""
+        try:
+            file = os.open(self.path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return b""
+        try:
+            return os.pread(file, limit_bytes, offset)
+        finally:
+            os.close(file)
+
+    def streams(self, firm_id: str, job_id: str, attempt: int) -> list[LogKey]:
+        """The streams of an attempt that are there, by rank, local rank and name."""
+        folder = self.path(LogKey(firm_id, job_id, attempt, 0, 0, "stdout")).parent
+        return sorted(self._list(folder, firm_id, job_id, attempt))
+
+    @staticmethod
+    def _list(folder: Path, firm_id: str, job_id: str, attempt: int) -> Iterator[LogKey]:
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                match = _FILE.fullmatch(entry.name)
+                if match is not None:
+                    stream: Stream = "stdout" if match["stream"] == "stdout" else "stderr"
+                    yield LogKey(firm_id, job_id, attempt, int(match["rank"]), int(match["local_rank"]), stream)

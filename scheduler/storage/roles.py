@@ -1,0 +1,150 @@
+"""Database roles: what each process may do, table by table.
+
+The matrix is the law of "one writer": the API and the gateways insert facts, the controller alone moves
+states, the ledger alone writes the log and money, and nobody that runs can change or delete history.
+`owner` migrates and is used by no process that serves.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+OWNER: Final = "suanli_owner"
+API: Final = "suanli_api"
+GATEWAY: Final = "suanli_gateway"
+CONTROLLER: Final = "suanli_controller"
+LEDGER: Final = "suanli_ledger"
+SERVICE_ROLES: Final = (API, GATEWAY, CONTROLLER, LEDGER)
+
+# For these tables no role that runs has UPDATE, DELETE or TRUNCATE, whatever is written below.
+HISTORY: Final = frozenset(
+    {"events", "log_entries", "window_segments", "log_checkpoints", "cosignatures", "charges"}
+)
+
+# One row a table: S select, I insert, U update, U(a,b) update of these columns, D delete, - nothing.
+_COLUMNS: Final = (API, GATEWAY, CONTROLLER, LEDGER)
+_MATRIX: Final = """
+table              api                       gateway                                         controller ledger
+alembic_version    S                         S                                               S          S
+firms              SIU(title)                S                                               S          S
+projects           SI                        -                                               S          S
+principals         SIU(disabled_at)          -                                               -          S
+api_keys           SIU(revoked_at)           -                                               -          -
+idempotency_keys   SIUD                      -                                               -          -
+pools              SIU(backend,patience_ms)  S                                               S          S
+queues             SIU(pools,nominal,weight) -                                               S          S
+price_versions     SIU(effective_to_ms)      -                                               S          S
+program_versions   SIU(effective_to_ms)      -                                               S          S
+jobs               SI                        S                                               S          S
+job_states         S                         S                                               SIU        S
+attempts           S                         S                                               SIU        S
+allocations        S                         S                                               SIU        S
+allocation_devices S                         S                                               SIU        S
+nodes              S                         SI                                              S          S
+devices            S                         SI                                              S          S
+node_states        S                         S                                               SIU        S
+join_tokens        SID                       SU(uses_left)                                   -          -
+agent_keys         S                         SIU(stored_seq,stored_header_sha256,revoked_at) -          S
+gateways           S                         SIUD                                            S          S
+inbox              SI                        SI                                              SD         -
+leaders            S                         S                                               SIU        SIU
+events             S                         S                                               SI         S
+reports            S                         -                                               SIUD       -
+usage_intake       S                         SI                                              -          SD
+evidence_intake    SI                        SI                                              SI         SID
+log_entries        S                         S                                               -          SI
+window_segments    S                         -                                               -          SI
+log_checkpoints    S                         S                                               -          SI
+cosignatures       S                         -                                               -          SI
+charges            S                         -                                               -          SI
+"""
+_GRANT = re.compile(r"(?P<letter>[SIUD])(?:\((?P<columns>[a-z0-9_,]+)\))?")
+_VERBS: Final = {"S": "SELECT", "I": "INSERT", "U": "UPDATE", "D": "DELETE"}
+
+# table -> role -> verb -> columns (empty: the whole table)
+Grants = dict[str, dict[str, dict[str, tuple[str, ...]]]]
+
+
+class RolesMissing(Exception):
+    """The roles are not there and the owner may not create them; the message holds the SQL to run."""
+
+
+def grants() -> Grants:
+    """Read the matrix above."""
+    matrix: Grants = {}
+    for line in _MATRIX.strip().splitlines()[1:]:
+        table, *cells = line.split()
+        matrix[table] = {}
+        for role, cell in zip(_COLUMNS, cells, strict=True):
+            rights = {
+                _VERBS[match["letter"]]: tuple(match["columns"].split(",")) if match["columns"] else ()
+                for match in _GRANT.finditer("" if cell == "-" else cell)
+            }
+            if table in HISTORY and rights.keys() & {"UPDATE", "DELETE"}:
+                raise ValueError(f"{role} must not change the history in {table}")
+            matrix[table][role] = rights
+    return matrix
+
+
+def create_missing(connection: psycopg.Connection) -> None:
+    """Create the service roles that are not there, without a login until a password is set."""
+    known = {
+        row[0] for row in connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'suanli%%'")
+    }
+    for role in SERVICE_ROLES:
+        if role in known:
+            continue
+        try:
+            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+        except psycopg.errors.InsufficientPrivilege as error:
+            statements = " ".join(f"CREATE ROLE {name} LOGIN;" for name in SERVICE_ROLES if name not in known)
+            raise RolesMissing(
+                f"the owner may not create roles: run as an administrator: {statements}"
+            ) from error
+
+
+def apply(connection: psycopg.Connection) -> None:
+    """Make the rights of the service roles exactly the matrix. Safe to run again."""
+    roles = sql.SQL(", ").join(map(sql.Identifier, SERVICE_ROLES))
+    database = sql.Identifier(connection.info.dbname)
+    everybody = sql.SQL("PUBLIC, {}").format(roles)
+    for statement in (
+        "REVOKE ALL ON DATABASE {database} FROM {everybody}",
+        "REVOKE ALL ON SCHEMA public FROM {everybody}",
+        "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {everybody}",
+        "REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {everybody}",
+        "GRANT CONNECT ON DATABASE {database} TO {roles}",
+        "GRANT USAGE ON SCHEMA public TO {roles}",
+    ):
+        connection.execute(sql.SQL(statement).format(database=database, everybody=everybody, roles=roles))
+    for table, by_role in grants().items():
+        for role, rights in by_role.items():
+            for verb, columns in rights.items():
+                connection.execute(_grant(verb, columns, table, role))
+
+
+def _grant(verb: str, columns: tuple[str, ...], table: str, role: str) -> sql.Composed:
+    listed = sql.SQL(", ").join(map(sql.Identifier, columns))
+    return sql.SQL("GRANT {verb}{columns} ON {table} TO {role}").format(
+        verb=sql.SQL(verb),
+        columns=sql.SQL(" ({})").format(listed) if columns else sql.SQL(""),
+        table=sql.Identifier("public", table),
+        role=sql.Identifier(role),
+    )
+
+
+def set_passwords(connection: psycopg.Connection, passwords: Mapping[str, str]) -> None:
+    """Let roles log in with these passwords (role -> password).
+
+    Only SCRAM verifiers are sent, so that no password can reach the server's log or its memory.
+    """
+    for role, password in passwords.items():
+        verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+        connection.execute(
+            sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
+                sql.Identifier(role), sql.Literal(verifier.decode())
+            )
+        )

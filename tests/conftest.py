@@ -1,0 +1,37 @@
+"""What every test may ask for. Builders of one area live in tests/builders/<area>.py."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import pytest_asyncio
+
+from scheduler.storage.engine import Database
+from tests.builders.database import DatabaseServer, DatabaseUrls, throwaway_server
+
+
+@pytest.fixture(scope="session")
+def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+    """PostgreSQL of this test process (each worker of pytest-xdist has its own)."""
+    with throwaway_server(tmp_path_factory.mktemp("postgresql")) as databases:
+        yield databases
+
+
+@pytest.fixture
+def database_urls(database_server: DatabaseServer) -> Iterator[DatabaseUrls]:
+    """A fresh, migrated, empty database; .owner .api .gateway .controller .ledger are its URLs."""
+    with database_server.fresh() as urls:
+        yield urls
+
+
+@pytest_asyncio.fixture
+async def open_database() -> AsyncIterator[Callable[[str], Database]]:
+    """Open databases by URL; they are disposed of at the end of the test."""
+    opened: list[Database] = []
+
+    def open_one(url: str) -> Database:
+        opened.append(Database(url, "test", pool_size=5))
+        return opened[-1]
+
+    yield open_one
+    for database in opened:
+        await database.dispose()
