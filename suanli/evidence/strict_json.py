@@ -196,6 +196,11 @@ class Fields:
         """Bytes in standard base64 with padding."""
         return decode_base64(self.take(key), self._name(key), limit_bytes)
 
+    def optional_base64(self, key: str, limit_bytes: int = 1 << 20) -> bytes | None:
+        """Bytes as in `base64`, or null."""
+        value = self.take(key)
+        return None if value is None else decode_base64(value, self._name(key), limit_bytes)
+
     def array(self, key: str, limit: int) -> list[object]:
         """An array of at most `limit` items."""
         value = self.take(key)

@@ -111,7 +111,7 @@ def _allocated(use: ObservedUse, stretch: Stretch, inputs: RatingInputs) -> int:
 
 
 def _cut(stretch: Stretch, others: Sequence[Stretch]) -> list[Stretch]:
-    """Parts of `stretch` inside `others`, which are merged; found by bisection, for there are many of both."""
+    """Parts of `stretch` inside `others`, which are merged; by bisection, as there are many."""
     pieces: list[Stretch] = []
     for place in range(max(bisect.bisect_right(others, stretch) - 1, 0), len(others)):
         if others[place][0] >= stretch[1]:

@@ -135,7 +135,7 @@ def authorised_share_ppm(authorisation: Authorisation | None, observed: Observed
 def _spread(
     observed: ObservedUse, pieces: list[tuple[int, int, int]]
 ) -> Iterator[tuple[int, tuple[int, int, int]]]:
-    """Live and worked time is known per stretch only: pieces are filled from the front, none over its length."""
+    """Live and worked time is known per stretch only: pieces are filled from the front."""
     live_left, busy_left = observed.live_ms, observed.busy_ms
     for epoch, start_ms, end_ms in pieces:
         length = end_ms - start_ms

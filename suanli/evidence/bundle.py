@@ -1,0 +1,213 @@
+"""A bundle: everything a verifier needs for a period, as named files. Bytes in, bytes out; no disk here.
+
+MANIFEST.json lists every other file with size and SHA-256. `checkpoint` and `tile/...` are the log exactly as
+published; payloads.jsonl opens its entries one line each, in order; statement.json is what the operator claims.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.strict_json import Fields, encode, encode_base64, parse_object
+from suanli.evidence.windows import SALT_BYTES, SEGMENT_LIMIT_BYTES, SEGMENTS_PER_WINDOW, SaltedSegment
+
+BUNDLE_SCHEMA = "suanli.bundle.v1"
+MANIFEST = "MANIFEST.json"
+CHECKPOINT = "checkpoint"
+PAYLOADS = "payloads.jsonl"
+STATEMENT = "statement.json"
+TILES = "tile/"
+
+MANIFEST_LIMIT_BYTES = 256 << 20
+FILES_LIMIT = 1_000_000
+LINE_LIMIT_BYTES = 64 << 20
+PATH_LIMIT = 200
+_PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Who the bundle is for: the auditor, or one firm, which is not given what concerns others alone."""
+
+    kind: str
+    firm_id: str | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """The scope as the manifest shows it."""
+        return {"kind": self.kind} if self.firm_id is None else {"kind": self.kind, "firm_id": self.firm_id}
+
+
+AUDITOR = Scope("auditor")
+
+
+def firm_scope(firm_id: str) -> Scope:
+    """The scope of one firm's bundle."""
+    return Scope("firm", firm_id)
+
+
+@dataclass(frozen=True, slots=True)
+class FileClaim:
+    """What the manifest says of a file."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Contents and period of a bundle. Unsigned: what it says is proved by the steps that follow, or not."""
+
+    log_origin: str
+    from_ms: int
+    to_ms: int
+    made_at_ms: int
+    scope: Scope
+    files: Mapping[str, FileClaim]
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadLine:
+    """What opens one entry. Salt and payload are None where the reader is not entitled to them.
+
+    `segments` has one item per commitment of a usage window (None: another firm's), and none for other types.
+    """
+
+    index: int
+    salt: bytes | None
+    payload: bytes | None
+    segments: tuple[SaltedSegment | None, ...] = ()
+
+
+def check_path(path: str) -> None:
+    """Refuses paths that could leave the bundle's folder or differ between systems. Raises EvidenceError."""
+    if len(path) > PATH_LIMIT or not _PATH.fullmatch(path):
+        raise EvidenceError("path", path, "plain relative names with slashes")
+
+
+def build_manifest(
+    files: Mapping[str, bytes], *, log_origin: str, period_ms: tuple[int, int], made_at_ms: int, scope: Scope
+) -> bytes:
+    """MANIFEST.json over `files`, which must not contain it."""
+    value = {
+        "schema": BUNDLE_SCHEMA,
+        "log_origin": log_origin,
+        "from_ms": period_ms[0],
+        "to_ms": period_ms[1],
+        "made_at_ms": made_at_ms,
+        "scope": scope.as_json(),
+        "files": {
+            path: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+            for path, data in files.items()
+        },
+    }
+    data = encode(value)
+    parse_manifest(data)
+    return data
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """The manifest in `data`, read strictly. Raises EvidenceError."""
+    fields = parse_object(data, "manifest", MANIFEST_LIMIT_BYTES)
+    fields.schema(BUNDLE_SCHEMA)
+    manifest = Manifest(
+        log_origin=fields.text("log_origin", 256),
+        from_ms=fields.integer("from_ms"),
+        to_ms=fields.integer("to_ms"),
+        made_at_ms=fields.integer("made_at_ms"),
+        scope=_read_scope(fields.nested("scope")),
+        files={
+            path: _read_claim(path, claim) for path, claim in fields.mapping("files", FILES_LIMIT).items()
+        },
+    )
+    fields.done()
+    if manifest.to_ms <= manifest.from_ms:
+        raise EvidenceError("manifest.to_ms", manifest.to_ms, f"more than from_ms {manifest.from_ms}")
+    return manifest
+
+
+def _read_scope(fields: Fields) -> Scope:
+    kind = fields.choice("kind", frozenset({"auditor", "firm"}))
+    scope = Scope(kind, fields.text("firm_id", 64) if kind == "firm" else None)
+    fields.done()
+    return scope
+
+
+def _read_claim(path: str, value: object) -> FileClaim:
+    check_path(path)
+    if path == MANIFEST:
+        raise EvidenceError("manifest.files", path, "every file but the manifest")
+    fields = Fields(value, f"manifest.files.{path}")
+    claim = FileClaim(fields.hex("sha256", 32), fields.integer("size"))
+    fields.done()
+    return claim
+
+
+def encode_payload_line(line: PayloadLine) -> bytes:
+    """One line of payloads.jsonl with its newline."""
+    return (
+        encode(
+            {
+                "index": line.index,
+                "salt": None if line.salt is None else line.salt.hex(),
+                "payload": None if line.payload is None else encode_base64(line.payload),
+                "segments": [
+                    None if item is None else {"salt": item.salt.hex(), "body": encode_base64(item.body)}
+                    for item in line.segments
+                ],
+            }
+        )
+        + b"\n"
+    )
+
+
+def parse_payload_line(data: bytes) -> PayloadLine:
+    """One line of payloads.jsonl without its newline, read strictly. Raises EvidenceError."""
+    fields = parse_object(data, "payloads", LINE_LIMIT_BYTES)
+    index = fields.integer("index")
+    salt = fields.optional_hex("salt", SALT_BYTES)
+    payload = fields.optional_base64("payload", LINE_LIMIT_BYTES)
+    segments = tuple(
+        None if item is None else _read_segment(item, n)
+        for n, item in enumerate(fields.array("segments", SEGMENTS_PER_WINDOW))
+    )
+    fields.done()
+    if (salt is None) != (payload is None):
+        raise EvidenceError("payloads.salt", "one of salt and payload", "both, or neither")
+    return PayloadLine(index, None if salt is None else bytes.fromhex(salt), payload, segments)
+
+
+def _read_segment(value: object, n: int) -> SaltedSegment:
+    fields = Fields(value, f"payloads.segments[{n}]")
+    segment = SaltedSegment(
+        bytes.fromhex(fields.hex("salt", SALT_BYTES)), fields.base64("body", SEGMENT_LIMIT_BYTES)
+    )
+    fields.done()
+    return segment
+
+
+def build_bundle(
+    log_files: Mapping[str, bytes],
+    lines: Sequence[PayloadLine],
+    statement: Mapping[str, object],
+    *,
+    log_origin: str,
+    period_ms: tuple[int, int],
+    made_at_ms: int,
+    scope: Scope = AUDITOR,
+) -> dict[str, bytes]:
+    """All files of a bundle by path.
+
+    `log_files` are the signed log checkpoint and the tiles as published for its size; `statement` is the value
+    of `suanli.rating.statements.build_statement` over the same period.
+    """
+    files = dict(log_files)
+    files[PAYLOADS] = b"".join(encode_payload_line(line) for line in lines)
+    files[STATEMENT] = encode(statement)
+    files[MANIFEST] = build_manifest(
+        files, log_origin=log_origin, period_ms=period_ms, made_at_ms=made_at_ms, scope=scope
+    )
+    return files
