@@ -1,0 +1,116 @@
+"""Could the job ever start on this installation, were everything idle? Asked at submission."""
+
+from collections.abc import Iterable, Mapping
+
+from scheduler.catalogue import Catalogue
+from scheduler.domain.jobs import Gang, JobSpec
+from scheduler.domain.nodes import Node
+from scheduler.domain.queues import Queue
+from scheduler.domain.reasons import Reason, WhyNot
+from scheduler.planner.snapshot import DeviceView
+from scheduler.planner.topology import choose_devices
+
+# (pool, device model) -> the devices of each node that has some
+Inventory = Mapping[tuple[str, str], list[tuple[DeviceView, ...]]]
+
+
+def inventory_of(nodes: Iterable[Node]) -> Inventory:
+    """What is enrolled, whatever its state now. Cost: O(devices)."""
+    inventory: dict[tuple[str, str], list[tuple[DeviceView, ...]]] = {}
+    for node in nodes:
+        by_model: dict[str, list[DeviceView]] = {}
+        for device in node.devices:
+            view = DeviceView(device.index, device.device_id, device.model, device.fast_link_group, free=True)
+            by_model.setdefault(device.model, []).append(view)
+        for model, views in by_model.items():
+            inventory.setdefault((node.pool, model), []).append(tuple(sorted(views)))
+    return inventory
+
+
+def ever_fits(spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Catalogue) -> WhyNot | None:
+    """None when some variant fits into some pool of the queue when all is idle; else the most telling reason.
+
+    Only reasons that never change by waiting (domain/reasons.py). Cost: O(nodes) of the models asked for.
+    """
+    if not queue.pools:
+        return WhyNot(Reason.NO_POOL, f"the queue {queue.key.name} may use no pool")
+    refusals = []
+    for variant in spec.variants:
+        refusal = _refusal(variant.model, spec.gang, queue, inventory, catalogue)
+        if refusal is None:
+            return None
+        refusals.append(refusal)
+    return max(refusals, key=lambda refusal: _TELLING.index(refusal.reason))
+
+
+# A job that fails in several variants is told the reason that is closest to a start.
+_TELLING = (
+    Reason.UNKNOWN_MODEL,
+    Reason.NO_SUCH_DEVICES,
+    Reason.SHAPE_NOT_ALLOWED,
+    Reason.GANG_TOO_LARGE,
+    Reason.QUOTA_TOO_SMALL,
+)
+
+
+def _refusal(
+    model: str, gang: Gang, queue: Queue, inventory: Inventory, catalogue: Catalogue
+) -> WhyNot | None:
+    count = gang.devices_per_node
+    if catalogue.get(model) is None:
+        return unknown_model(model)
+    pools = [pool for pool in queue.pools if (pool, model) in inventory]
+    if not pools:
+        names = ", ".join(queue.pools)
+        return WhyNot(
+            Reason.NO_SUCH_DEVICES, f"no pool of the queue ({names}) has {model}", device_model=model,
+            asked=gang.devices, available=0,
+        )  # fmt: skip
+    rule = catalogue.shape(model)
+    if not rule.allows_count(count):
+        return shape_not_allowed(model, count, sorted(rule.counts or ()))
+    best = 0
+    for pool in pools:
+        room = sum(choose_devices(rule, devices, count) is not None for devices in inventory[pool, model])
+        best = max(best, room)
+    if best < gang.tasks:
+        return gang_too_large(model, gang.devices, count, best)
+    nominal = queue.nominal.get(model)
+    if nominal is not None and nominal < gang.devices:
+        return WhyNot(
+            Reason.QUOTA_TOO_SMALL,
+            f"asks for {gang.devices} {model}; the queue's whole quota is {nominal}",
+            device_model=model,
+            asked=gang.devices,
+            available=nominal,
+        )
+    return None
+
+
+def unknown_model(model: str) -> WhyNot:
+    """Not in the catalogue."""
+    return WhyNot(Reason.UNKNOWN_MODEL, f"the catalogue knows no device model {model}", device_model=model)
+
+
+def shape_not_allowed(model: str, count: int, allowed: list[int]) -> WhyNot:
+    """The vendor does not allow this number of devices on a node."""
+    return WhyNot(
+        Reason.SHAPE_NOT_ALLOWED,
+        f"{count} {model} on one node are not allowed; allowed are {', '.join(map(str, allowed))}",
+        device_model=model,
+        asked=count,
+        available=max((number for number in allowed if number <= count), default=0),
+    )
+
+
+def gang_too_large(model: str, devices: int, per_node: int, nodes: int, pool: str | None = None) -> WhyNot:
+    """Not even when idle."""
+    where = "the largest pool of the queue" if pool is None else f"pool {pool}"
+    return WhyNot(
+        Reason.GANG_TOO_LARGE,
+        f"asks for {devices // per_node} nodes with {per_node} {model} each; {where} has {nodes} such nodes",
+        pool=pool,
+        device_model=model,
+        asked=devices,
+        available=nodes * per_node,
+    )

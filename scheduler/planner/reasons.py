@@ -1,0 +1,85 @@
+"""Puts into numbers and words why a job does not start, and what would let it start."""
+
+from collections.abc import Iterable
+
+from scheduler.catalogue import Catalogue, ShapeRule
+from scheduler.domain.queues import Queue
+from scheduler.domain.reasons import Reason, WhyNot
+from scheduler.domain.time import to_rfc3339
+from scheduler.planner.capacity import Capacity, ModelPool, nodes_with
+from scheduler.planner.feasibility import gang_too_large, shape_not_allowed
+from scheduler.planner.snapshot import Shape
+from scheduler.planner.variants import Candidate
+
+
+def why_no_room(shape: Shape, candidate: Candidate, model_pool: ModelPool | None, rule: ShapeRule) -> WhyNot:
+    """Why no devices of one model in one pool could be given. Cost: O(sizes of nodes + nodes held)."""
+    model, pool = candidate
+    count, tasks = shape.devices_per_node, shape.tasks
+    if model_pool is None:
+        return WhyNot(
+            Reason.NO_SUCH_DEVICES, f"pool {pool} has no {model}", pool, model, shape.devices, 0
+        )  # fmt: skip
+    if not rule.allows_count(count):
+        return shape_not_allowed(model, count, sorted(rule.counts or ()))
+    nodes = nodes_with(model_pool.nodes_by_devices, count)
+    if nodes < tasks:
+        return gang_too_large(model, shape.devices, count, nodes, pool)
+    healthy = nodes_with(model_pool.nodes_by_healthy, count)
+    asks = f"asks for {tasks} x {count} {model}" if tasks > 1 else f"asks for {count} {model}"
+    free, opened = model_pool.free_devices, model_pool.open_devices
+    if healthy < tasks:
+        reason, available = Reason.DEVICES_UNAVAILABLE, healthy * count
+        sentence = f"{asks}; only {healthy} nodes of pool {pool} with {count} or more are in service"
+    elif model_pool.with_room_counting_held(count) >= tasks > model_pool.with_room(count):
+        reason, available = Reason.DEVICES_RESERVED, opened
+        sentence = f"{asks}; {free} are free in pool {pool}, {free - opened} of them kept for earlier jobs"
+    elif free >= shape.devices:
+        reason, available = Reason.DEVICES_FRAGMENTED, free
+        room = model_pool.with_room(count)
+        sentence = f"{asks}; {free} are free in pool {pool}, but only {room} nodes have room for {count}"
+        if room >= tasks:
+            sentence = f"{asks}; {free} are free in pool {pool}, but not in sets that the job may take"
+    else:
+        reason, available = Reason.DEVICES_BUSY, free
+        sentence = f"{asks}; {free} are free in pool {pool}"
+    return WhyNot(reason, sentence, pool, model, shape.devices, available)
+
+
+def benched(shape: Shape) -> Iterable[WhyNot]:
+    """Variants that are out because an earlier attempt could not be prepared with them."""
+    for model, sentence in shape.benched:
+        yield WhyNot(Reason.VARIANT_BENCHED, sentence, device_model=model, asked=shape.devices)
+
+
+def counterfactual(
+    shape: Shape, queue: Queue, capacity: Capacity, catalogue: Catalogue, starts_by_ms: int | None
+) -> str | None:
+    """The smallest change that would let the job start, or when it starts by itself; None if unknown.
+
+    Every sentence is true of this cycle's end: what is offered is free and in no one's way.
+    """
+    if starts_by_ms is not None:
+        return f"starts by {to_rfc3339(starts_by_ms)}, when work before it reaches its time limits"
+    count = shape.devices_per_node
+    for model in shape.models:
+        for pool in queue.pools:
+            model_pool = capacity.get(pool, model)
+            if model_pool is None:
+                continue
+            room = model_pool.with_room(count)
+            if 0 < room < shape.tasks:
+                return f"now, with {room * count} devices instead of {shape.devices}: pool {pool}, {model}"
+    for pool in queue.pools:
+        for model in capacity.models_in(pool):
+            other = capacity.get(pool, model)
+            if model in shape.models or other is None or not catalogue.shape(model).allows_count(count):
+                continue
+            if other.with_room(count) >= shape.tasks and _quota_left(queue, model, shape):
+                return f"now, with a variant for {model}: {other.open_devices} are free in pool {pool}"
+    return None
+
+
+def _quota_left(queue: Queue, model: str, shape: Shape) -> bool:
+    nominal = queue.nominal.get(model)
+    return nominal is None or nominal >= shape.devices

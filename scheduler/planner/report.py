@@ -1,0 +1,56 @@
+"""Why the cycle did what it did: for each class of waiting jobs why it waits and what would let it run."""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scheduler.domain.ids import JobId
+from scheduler.domain.queues import QueueKey
+from scheduler.domain.reasons import WhyNot
+from scheduler.planner.snapshot import Shape, WaitingJob
+
+
+@dataclass(frozen=True, slots=True)
+class ClassReport:
+    """Why the jobs of one shape wait. All of them wait for the same reasons; only their positions differ."""
+
+    shape: Shape
+    jobs: tuple[WaitingJob, ...]  # those that wait, oldest first
+    reasons: tuple[WhyNot, ...]
+    counterfactual: str | None = None
+    starts_by_ms: int | None = None  # from time limits, as things stand
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The account of one cycle."""
+
+    at_ms: int
+    classes: tuple[ClassReport, ...]
+    unfinished: bool = False  # the cycle reached its bound on work: plan again at once
+
+    def of(self, job_id: JobId) -> ClassReport | None:
+        """The report of one job. Cost: all waiting jobs; for tests and single questions."""
+        for report in self.classes:
+            if any(job.job_id == job_id for job in report.jobs):
+                return report
+        return None
+
+    def in_order(self, queue: QueueKey) -> Iterator[tuple[int, WaitingJob, ClassReport]]:
+        """(position from 1, job, its report) of a queue's waiting jobs: by priority, then age.
+
+        Lazy: costs (number taken) x log(classes of the queue).
+        """
+        streams = [
+            _stream(number, report)
+            for number, report in enumerate(self.classes)
+            if report.shape.queue == queue
+        ]
+        for position, (_, job, number) in enumerate(heapq.merge(*streams), start=1):
+            yield position, job, self.classes[number]
+
+
+def _stream(number: int, report: ClassReport) -> Iterator[tuple[int, WaitingJob, int]]:
+    rank = -report.shape.priority.rank
+    for job in report.jobs:
+        yield rank, job, number
