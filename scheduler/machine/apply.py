@@ -1,0 +1,131 @@
+"""The machine's two doors: a message is applied, a plan is carried out."""
+
+from functools import singledispatch
+
+from scheduler.domain.ids import Ids
+from scheduler.domain.jobs import JobState
+from scheduler.domain.reasons import Ending, StopReason
+from scheduler.machine import clock, jobs, nodes, plans
+from scheduler.machine.attempts import stop_attempt
+from scheduler.machine.changes import Changes
+from scheduler.machine.messages import (
+    CancelRequested,
+    ConfigurationChanged,
+    CordonRequested,
+    GatewayLost,
+    GatewaySeen,
+    GatewayStarted,
+    JobSubmitted,
+    LeaderStarted,
+    Message,
+    NodeConnected,
+    NodeDisconnected,
+    NodeEnrolled,
+    NodeReported,
+    Tick,
+)
+from scheduler.machine.state import ClusterState
+from scheduler.machine.transition import Transition
+from scheduler.planner.plan import Plan
+
+
+def apply(
+    state: ClusterState, message: Message, now_ms: int, ids: Ids, changes: Changes | None = None
+) -> Changes:
+    """Applies one message to the state in place. Several may share one `changes`, for one commit.
+
+    A message about something unknown, or one that comes twice or late, changes nothing.
+    """
+    changes = Changes() if changes is None else changes
+    _apply(message, Transition(state, changes, now_ms, ids))
+    return changes
+
+
+def apply_plan(
+    state: ClusterState, plan: Plan, now_ms: int, ids: Ids, changes: Changes | None = None
+) -> Changes:
+    """Carries out a plan made from this very state. Raises StalePlan; the state is then to be thrown away."""
+    changes = Changes() if changes is None else changes
+    plans.carry_out(Transition(state, changes, now_ms, ids), plan)
+    return changes
+
+
+@singledispatch
+def _apply(message: object, t: Transition) -> None:
+    raise TypeError(f"{type(message).__name__} is no message of the machine")
+
+
+@_apply.register
+def _(message: JobSubmitted, t: Transition) -> None:
+    jobs.submit(t, message)
+
+
+@_apply.register
+def _(message: CancelRequested, t: Transition) -> None:
+    job = t.state.jobs.get(message.job_id)
+    if job is None or job.firm_id != message.firm_id or job.cancel_requested:
+        return
+    job.cancel_requested = True
+    t.touch_job(job)
+    t.emit_job("CancelRequested", job, by=message.by)
+    if job.state is JobState.QUEUED or job.attempt is None:
+        jobs.end_job(t, job, JobState.CANCELLED, Ending.CANCELLED)
+    else:
+        stop_attempt(t, job.attempt, Ending.CANCELLED, StopReason.CANCELLED)
+
+
+@_apply.register
+def _(message: ConfigurationChanged, t: Transition) -> None:
+    t.state.pools = dict(message.pools)
+    t.state.queues = {queue.key: queue for queue in message.queues}
+    t.changes.replan = True
+
+
+@_apply.register
+def _(message: NodeEnrolled, t: Transition) -> None:
+    nodes.enrol(t, message)
+
+
+@_apply.register
+def _(message: NodeConnected, t: Transition) -> None:
+    nodes.connect(t, message)
+
+
+@_apply.register
+def _(message: NodeDisconnected, t: Transition) -> None:
+    nodes.disconnect(t, message)
+
+
+@_apply.register
+def _(message: NodeReported, t: Transition) -> None:
+    nodes.report(t, message)
+
+
+@_apply.register
+def _(message: CordonRequested, t: Transition) -> None:
+    nodes.cordon(t, message)
+
+
+@_apply.register
+def _(message: GatewayLost, t: Transition) -> None:
+    nodes.gateway_lost(t, message)
+
+
+@_apply.register
+def _(message: GatewaySeen, t: Transition) -> None:
+    nodes.gateway_seen(t, message)
+
+
+@_apply.register
+def _(message: GatewayStarted, t: Transition) -> None:
+    nodes.gateway_started(t, message)
+
+
+@_apply.register
+def _(_message: LeaderStarted, t: Transition) -> None:
+    clock.leader_started(t)
+
+
+@_apply.register
+def _(_message: Tick, t: Transition) -> None:
+    clock.tick(t)

@@ -1,0 +1,47 @@
+"""What time alone does: time limits, patience with silent nodes, rests between attempts."""
+
+from scheduler.domain.allocations import AttemptState
+from scheduler.domain.nodes import NodeState
+from scheduler.domain.reasons import Ending, StopReason
+from scheduler.machine.attempts import stop_attempt
+from scheduler.machine.jobs import wait
+from scheduler.machine.nodes import flush_progress, lose
+from scheduler.machine.transition import Transition
+
+_BEFORE_START = (AttemptState.PREPARING, AttemptState.READY)
+
+
+def tick(t: Transition) -> None:
+    """Looks at every silent node, active job and resting job. Cost: O(nodes + active jobs), once a second."""
+    for node in t.state.nodes_in_order():
+        since_ms = node.silent_since_ms if node.state is NodeState.SILENT else None
+        if since_ms is not None and t.now_ms - since_ms >= t.state.patience_ms(node):
+            lose(t, node)
+    _limits(t)
+    for job_id in sorted(job_id for job_id, until_ms in t.state.resting.items() if until_ms <= t.now_ms):
+        wait(t.state, t.state.jobs[job_id])
+        t.changes.replan = True
+    flush_progress(t, only_due=True)
+
+
+def leader_started(t: Transition) -> None:
+    """Silence is counted from now: while nobody led, nobody could report that an agent is back."""
+    for node in t.state.nodes_in_order():
+        if node.state is NodeState.SILENT:
+            node.silent_since_ms = t.now_ms
+            t.touch_node(node)
+    t.changes.replan = True
+
+
+def _limits(t: Transition) -> None:
+    for job_id in sorted(t.state.active):
+        job = t.state.active[job_id]
+        attempt = job.attempt
+        if attempt is None:
+            continue
+        if attempt.started_ms is None:
+            waited_ms = t.now_ms - attempt.allocated_ms
+            if attempt.state in _BEFORE_START and waited_ms >= t.state.config.prepare_limit_ms:
+                stop_attempt(t, attempt, Ending.PREPARE_FAILED, StopReason.GANG_FAILED)
+        elif attempt.time_limit_ms is not None and t.now_ms - attempt.started_ms >= attempt.time_limit_ms:
+            stop_attempt(t, attempt, Ending.TIME_LIMIT, StopReason.TIME_LIMIT)

@@ -1,0 +1,152 @@
+"""What the machine is told. Inbox messages, with what they point at already read from the database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from scheduler.domain.allocations import Phase
+from scheduler.domain.devices import Health
+from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobId, NodeId
+from scheduler.domain.jobs import JobSpec
+from scheduler.domain.nodes import Isolation, Node
+from scheduler.domain.pools import Pool
+from scheduler.domain.queues import Queue
+
+
+@dataclass(frozen=True, slots=True)
+class JobSubmitted:
+    """A job waits. Only for jobs that have no state yet: the reader of the inbox sees to that."""
+
+    firm_id: FirmId
+    job_id: JobId
+    spec: JobSpec
+    submitted_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody wants the job to end."""
+
+    firm_id: FirmId
+    job_id: JobId
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEnrolled:
+    """A node with its devices is new."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConnected:
+    """An agent opened its stream."""
+
+    node_id: NodeId
+    gateway_id: GatewayId
+    boot_id: str
+    agent_version: str
+    isolation: Isolation | None
+    rendezvous_address: str
+    unhealthy: Mapping[DeviceId, Health]
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDisconnected:
+    """A gateway has lost an agent's stream, or has not heard of it for too long."""
+
+    node_id: NodeId
+    gateway_id: GatewayId
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedTask:
+    """One task as its agent sees it."""
+
+    allocation_id: AllocationId
+    phase: Phase
+    rendezvous_port: int = 0
+    started_ms: int = 0
+    exit_code: int | None = None
+    end_reason: str = ""
+    detail: str = ""
+    step_report: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReported:
+    """Everything that is on a node, as its agent saw it after obeying (leader_term, generation)."""
+
+    node_id: NodeId
+    leader_term: int
+    generation: int
+    report_seq: int
+    tasks: tuple[ObservedTask, ...]
+    unhealthy: Mapping[DeviceId, Health] = field(default_factory=dict)
+    at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CordonRequested:
+    """An operator wants no new work on a node, or wants it again."""
+
+    node_id: NodeId
+    cordoned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationChanged:
+    """Pools and queues as they are now."""
+
+    pools: Mapping[str, Pool]
+    queues: tuple[Queue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLost:
+    """A gateway has not been seen for too long; its nodes are silent from now."""
+
+    gateway_id: GatewayId
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySeen:
+    """A gateway that was lost is back with its streams; those that broke are reported one by one."""
+
+    gateway_id: GatewayId
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayStarted:
+    """A gateway process began: it has no streams yet."""
+
+    gateway_id: GatewayId
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderStarted:
+    """A new leader. Nobody could report while nobody led: the silence of nodes is counted from now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Message = (
+    JobSubmitted
+    | CancelRequested
+    | NodeEnrolled
+    | NodeConnected
+    | NodeDisconnected
+    | NodeReported
+    | CordonRequested
+    | ConfigurationChanged
+    | GatewayLost
+    | GatewaySeen
+    | GatewayStarted
+    | LeaderStarted
+    | Tick
+)

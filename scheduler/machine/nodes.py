@@ -1,0 +1,201 @@
+"""Rules of nodes: enrolled, connected, silent, lost, cordoned; and what their agents report."""
+
+from scheduler.domain.allocations import Goal, Phase
+from scheduler.domain.nodes import NodeState
+from scheduler.domain.reasons import EndReason
+from scheduler.machine.attempts import lose_task, start_when_ready, task_ended, task_started
+from scheduler.machine.messages import (
+    CordonRequested,
+    GatewayLost,
+    GatewaySeen,
+    GatewayStarted,
+    NodeConnected,
+    NodeDisconnected,
+    NodeEnrolled,
+    NodeReported,
+    ObservedTask,
+)
+from scheduler.machine.state import AllocationRecord, AttemptRecord, NodeRecord
+from scheduler.machine.transition import Transition
+
+
+def enrol(t: Transition, message: NodeEnrolled) -> None:
+    """A new node, silent until its agent connects. Known already: nothing happens."""
+    if message.node.node_id in t.state.nodes:
+        return
+    node = NodeRecord(message.node, silent_since_ms=t.now_ms)
+    t.state.add_node(node)
+    t.touch_node(node)
+    models = sorted({device.model for device in node.node.devices})
+    t.emit_node("NodeEnrolled", node, pool=node.node.pool, models=models, devices=len(node.node.devices))
+    t.changes.replan = True
+
+
+def connect(t: Transition, message: NodeConnected) -> None:
+    """An agent opened its stream. An older opening that arrives late is ignored."""
+    node = t.state.nodes.get(message.node_id)
+    if node is None or message.at_ms < node.connected_ms:
+        return
+    news = node.state is not NodeState.CONNECTED or node.boot_id != message.boot_id
+    node.connected_ms = message.at_ms
+    node.state = NodeState.CONNECTED
+    node.silent_since_ms = None
+    node.gateway_id = message.gateway_id
+    node.boot_id = message.boot_id
+    node.agent_version = message.agent_version
+    node.isolation = message.isolation
+    node.rendezvous_address = message.rendezvous_address or None
+    node.unhealthy = dict(message.unhealthy)
+    _in_view(t, node)
+    if news:
+        t.emit_node("NodeConnected", node, boot_id=node.boot_id, agent_version=node.agent_version)
+
+
+def disconnect(t: Transition, message: NodeDisconnected) -> None:
+    """The stream broke. Ignored when the agent has since gone to another gateway."""
+    node = t.state.nodes.get(message.node_id)
+    if node is None or node.gateway_id != message.gateway_id or message.at_ms < node.connected_ms:
+        return
+    node.gateway_id = None
+    _silence(t, node)
+
+
+def gateway_lost(t: Transition, message: GatewayLost) -> None:
+    """Its nodes are silent from now."""
+    for node in t.state.nodes_in_order():
+        if node.gateway_id == message.gateway_id:
+            _silence(t, node)
+
+
+def gateway_seen(t: Transition, message: GatewaySeen) -> None:
+    """It never lost its streams: its nodes are there again."""
+    for node in t.state.nodes_in_order():
+        if node.gateway_id == message.gateway_id and node.state is not NodeState.CONNECTED:
+            node.state = NodeState.CONNECTED
+            node.silent_since_ms = None
+            _in_view(t, node)
+            t.emit_node("NodeConnected", node, boot_id=node.boot_id, agent_version=node.agent_version)
+
+
+def gateway_started(t: Transition, message: GatewayStarted) -> None:
+    """A new process has none of the streams of the old one."""
+    for node in t.state.nodes_in_order():
+        if node.gateway_id == message.gateway_id:
+            node.gateway_id = None
+            _silence(t, node)
+
+
+def cordon(t: Transition, message: CordonRequested) -> None:
+    """No new work here, or again."""
+    node = t.state.nodes.get(message.node_id)
+    if node is None or node.cordoned == message.cordoned:
+        return
+    node.cordoned = message.cordoned
+    _in_view(t, node)
+    t.emit_node("NodeCordoned", node, cordoned=message.cordoned)
+
+
+def lose(t: Transition, node: NodeRecord) -> None:
+    """Silent for longer than the pool's patience: its tasks count as lost."""
+    node.state = NodeState.LOST
+    _in_view(t, node)
+    t.emit_node("NodeLost", node, tasks=len(node.allocations))
+    for allocation in list(node.allocations.values()):
+        lose_task(t, allocation)
+
+
+def report(t: Transition, message: NodeReported) -> None:
+    """Takes in what an agent sees; an older report than the newest is ignored. Cost: O(tasks of the node)."""
+    node = t.state.nodes.get(message.node_id)
+    if node is None or message.report_seq <= node.report_seq:
+        return
+    node.report_seq = message.report_seq
+    t.changes.nodes[node.node.node_id] = node
+    if node.unhealthy != message.unhealthy:
+        node.unhealthy = dict(message.unhealthy)
+        _in_view(t, node)
+    # Read before the tasks are taken in: they may bring a new generation.
+    obeyed = (message.leader_term, message.generation) == (node.leader_term, node.generation)
+    seen: dict[tuple[str, int], AttemptRecord] = {}
+    reported = set()
+    for task in message.tasks:
+        reported.add(task.allocation_id)
+        allocation = node.allocations.get(task.allocation_id)
+        if allocation is not None:
+            _observe(t, allocation, task)
+            seen[allocation.owner.job_id, allocation.owner.number] = allocation.owner
+    if obeyed:
+        for allocation in [a for key, a in node.allocations.items() if key not in reported]:
+            _absent(t, allocation)
+    for attempt in seen.values():
+        start_when_ready(t, attempt)
+
+
+def _observe(t: Transition, allocation: AllocationRecord, task: ObservedTask) -> None:
+    if allocation.phase is not task.phase or (
+        task.rendezvous_port and allocation.rendezvous_port != task.rendezvous_port
+    ):
+        allocation.phase = task.phase
+        allocation.rendezvous_port = task.rendezvous_port or allocation.rendezvous_port
+        t.touch_allocation(allocation)
+    if task.started_ms or task.phase is Phase.RUNNING:
+        task_started(t, allocation)
+    if task.step_report is not None:
+        _progress(t, allocation, task)
+    if task.phase is Phase.ENDED:
+        end_reason = EndReason(task.end_reason) if task.end_reason else EndReason.LOST
+        task_ended(t, allocation, end_reason, task.exit_code, task.detail or None)
+
+
+def _absent(t: Transition, allocation: AllocationRecord) -> None:
+    """The agent has obeyed a desired set with the task in it, and has no such task: it is gone."""
+    stopped = allocation.goal is Goal.STOP
+    detail = None if stopped else "the node's agent no longer knows the task"
+    task_ended(t, allocation, EndReason.STOPPED if stopped else EndReason.LOST, detail=detail)
+
+
+def _progress(t: Transition, allocation: AllocationRecord, task: ObservedTask) -> None:
+    """Keeps a job's newest step report; the event and the row follow at most once a second."""
+    job = t.state.jobs.get(allocation.owner.job_id)
+    if job is None or job.attempt is not allocation.owner or task.step_report is None:
+        return
+    new = dict(task.step_report)
+    if job.step_report is not None and _at_ms(new) <= _at_ms(job.step_report):
+        return
+    job.step_report = new
+    t.state.progress_pending.add(job.job_id)
+    flush_progress(t, only_due=True)
+
+
+def flush_progress(t: Transition, *, only_due: bool) -> None:
+    """Emits JobProgressed for jobs with news whose last one is long enough ago."""
+    for job_id in sorted(t.state.progress_pending):
+        job = t.state.jobs[job_id]
+        if only_due and t.now_ms - job.progress_ms < t.state.config.progress_event_ms:
+            continue
+        t.state.progress_pending.discard(job_id)
+        job.progress_ms = t.now_ms
+        t.touch_job(job)
+        t.emit_job("JobProgressed", job, **(job.step_report or {}))
+
+
+def _at_ms(step_report: dict[str, object]) -> int:
+    at_ms = step_report.get("at_ms")
+    return at_ms if isinstance(at_ms, int) else 0
+
+
+def _silence(t: Transition, node: NodeRecord) -> None:
+    if node.state is not NodeState.CONNECTED:
+        t.touch_node(node)
+        return
+    node.state = NodeState.SILENT
+    node.silent_since_ms = t.now_ms
+    _in_view(t, node)
+    t.emit_node("NodeSilent", node)
+
+
+def _in_view(t: Transition, node: NodeRecord) -> None:
+    """The planner has to look at the node again."""
+    node.view = None
+    t.touch_node(node)
+    t.changes.replan = True

@@ -1,0 +1,85 @@
+"""Carries out a plan: placements become attempts and allocations."""
+
+from scheduler.domain.allocations import AttemptState
+from scheduler.domain.ids import AllocationId
+from scheduler.domain.jobs import JobState
+from scheduler.machine.jobs import wait_no_longer
+from scheduler.machine.state import AllocationRecord, AttemptRecord, JobRecord
+from scheduler.machine.transition import Transition
+from scheduler.planner.plan import JobPlacement, Plan, TaskPlacement
+
+
+class StalePlan(Exception):
+    """The plan was made from another state than the one it is applied to. Nothing of it may be kept."""
+
+
+def carry_out(t: Transition, plan: Plan) -> None:
+    """Grants every placement, gang by gang. Raises StalePlan. Cost: O(tasks + devices placed)."""
+    for placement in plan.placements:
+        _grant(t, placement)
+
+
+def _grant(t: Transition, placement: JobPlacement) -> None:
+    job = t.state.jobs.get(placement.job_id)
+    if job is None or job.state is not JobState.QUEUED or job.shape is None:
+        raise StalePlan(f"job {placement.job_id} does not wait")
+    variant = next(
+        (n for n, variant in enumerate(job.spec.variants) if variant.model == placement.device_model), None
+    )
+    if variant is None:
+        raise StalePlan(f"job {placement.job_id} has no variant for {placement.device_model}")
+    attempt = AttemptRecord(
+        firm_id=job.firm_id,
+        job_id=job.job_id,
+        project=job.spec.project,
+        queue=job.queue,
+        number=len(job.attempts) + 1,
+        variant=variant,
+        device_model=placement.device_model,
+        why_here=dict(placement.why_here),
+        allocated_ms=t.now_ms,
+        time_limit_ms=job.spec.time_limit_ms,
+        state=AttemptState.PREPARING,
+    )
+    wait_no_longer(t.state, job)
+    t.changes.no_longer_waiting.add(job.job_id)
+    job.attempts.append(attempt)
+    job.state = JobState.ALLOCATED
+    job.reason = job.detail = None
+    job.exit_code = None
+    job.step_report = None
+    t.state.active[job.job_id] = job
+    t.touch_job(job)
+    t.touch_attempt(attempt)
+    t.emit_job(
+        "JobAllocated",
+        job,
+        attempt=attempt.number,
+        device_model=placement.device_model,
+        pool=placement.pool,
+        devices=job.spec.gang.devices,
+        nodes=[t.state.nodes[task.node_id].node.name for task in placement.tasks],
+    )
+    for task in placement.tasks:
+        _allocate(t, job, attempt, task)
+
+
+def _allocate(t: Transition, job: JobRecord, attempt: AttemptRecord, task: TaskPlacement) -> None:
+    node = t.state.nodes[task.node_id]
+    taken = [device_id for device_id in task.device_ids if device_id in node.holders]
+    if taken:
+        raise StalePlan(f"job {job.job_id}: devices {taken} are taken")
+    allocation = AllocationRecord(
+        allocation_id=AllocationId(t.ids.new(t.now_ms)),
+        owner=attempt,
+        rank=task.rank,
+        node_id=task.node_id,
+        device_ids=task.device_ids,
+        granted_ms=t.now_ms,
+    )
+    attempt.allocations.append(allocation)
+    t.state.attach(allocation)
+    t.state.usage.start(attempt.queue, t.state.speed_gflops(allocation), t.now_ms)
+    t.touch_allocation(allocation)
+    t.change_desired(task.node_id)
+    t.prove("granted", allocation, "")

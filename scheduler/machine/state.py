@@ -1,0 +1,254 @@
+"""The live cluster in memory. Finished jobs leave it; allocations leave it when their devices are free.
+
+Records are changed in place by the rules beside this file; storage/tables.py says what of them is stored.
+Fields marked "memory" are derived: loading builds them again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from scheduler.catalogue import Catalogue
+from scheduler.domain.allocations import AttemptState, Goal, Phase
+from scheduler.domain.devices import Health
+from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobId, NodeId
+from scheduler.domain.jobs import JobSpec, JobState
+from scheduler.domain.nodes import Isolation, Node, NodeState
+from scheduler.domain.pools import DEFAULT_PATIENCE_MS, Pool
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
+from scheduler.domain.time import MINUTE_MS
+from scheduler.machine.usage import UsageLedger
+from scheduler.machine.waiting import WaitingJobs
+from scheduler.planner.snapshot import NodeView, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class MachineConfig:
+    """Times of the machine's own rules."""
+
+    # From the grant until every task is ready. Image pulls are slow; agents that never answer are not.
+    prepare_limit_ms: int = 60 * MINUTE_MS
+    progress_event_ms: int = 1_000  # at most one JobProgressed per job in this time
+    retry_backoff_ms: int = 1_000  # doubles with each failed attempt
+    retry_backoff_most_ms: int = 60_000
+
+
+@dataclass(slots=True)
+class AllocationRecord:
+    """One task of one attempt on one node."""
+
+    allocation_id: AllocationId
+    owner: "AttemptRecord"
+    rank: int
+    node_id: NodeId
+    device_ids: tuple[DeviceId, ...]  # whole devices, by index
+    granted_ms: int
+    goal: Goal = Goal.PREPARE
+    stop_reason: StopReason | None = None
+    phase: Phase | None = None
+    live: bool = True  # holds its devices
+    rendezvous_port: int | None = None
+    exit_code: int | None = None
+    end_reason: EndReason | None = None
+    detail: str | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None  # devices free again
+
+    @property
+    def lost(self) -> bool:
+        """Its node is lost: the attempt goes on without it, but its devices are not given away yet."""
+        return self.live and self.stop_reason is StopReason.NODE_LOST
+
+    # What `desired_state` asks of a row.
+    @property
+    def master_address(self) -> str | None:
+        """Where rank 0 of the gang listens."""
+        return self.owner.master_address
+
+    @property
+    def master_port(self) -> int | None:
+        """The port that rank 0 reserved."""
+        return self.owner.master_port
+
+
+@dataclass(slots=True)
+class AttemptRecord:
+    """One try at running a job."""
+
+    firm_id: FirmId
+    job_id: JobId
+    project: str
+    queue: QueueKey
+    number: int
+    variant: int
+    device_model: str
+    why_here: dict[str, Any]
+    allocated_ms: int
+    time_limit_ms: int | None
+    state: AttemptState = AttemptState.PREPARING
+    outcome: Outcome | None = None
+    reason: Ending | None = None  # set when the end begins
+    master_address: str | None = None
+    master_port: int | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    allocations: list[AllocationRecord] = field(default_factory=list, repr=False)  # by rank
+
+    @property
+    def first_failure(self) -> AllocationRecord | None:
+        """The task that failed first without having been told to stop."""
+        failed = [a for a in self.allocations if failed_by_itself(a)]
+        return min(failed, key=lambda a: (a.ended_ms or 0, a.rank), default=None)
+
+    @property
+    def ends_by_ms(self) -> int | None:
+        """When the time limit stops it; counted from the grant until it has started."""
+        if self.time_limit_ms is None:
+            return None
+        return (self.started_ms or self.allocated_ms) + self.time_limit_ms
+
+
+def failed_by_itself(allocation: AllocationRecord) -> bool:
+    """Whether a task ended badly without having been told to stop."""
+    if allocation.live or allocation.stop_reason is not None:
+        return False
+    return allocation.end_reason is not EndReason.EXITED or bool(allocation.exit_code)
+
+
+@dataclass(slots=True)
+class JobRecord:
+    """A job that has not ended."""
+
+    firm_id: FirmId
+    job_id: JobId
+    spec: JobSpec
+    submitted_ms: int
+    state: JobState = JobState.QUEUED
+    version: int = 0
+    reason: str | None = None
+    detail: str | None = None
+    exit_code: int | None = None
+    step_report: dict[str, Any] | None = None
+    changed_ms: int = 0
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    cancel_requested: bool = False
+    attempts: list[AttemptRecord] = field(default_factory=list, repr=False)
+    shape: Shape | None = None  # memory: under which it waits
+    progress_ms: int = 0  # memory: last JobProgressed
+
+    @property
+    def queue(self) -> QueueKey:
+        """Where it waits."""
+        return QueueKey(self.firm_id, self.spec.queue)
+
+    @property
+    def attempt(self) -> AttemptRecord | None:
+        """The newest attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+
+@dataclass(slots=True)
+class NodeRecord:
+    """A node with what is known of its agent."""
+
+    node: Node
+    state: NodeState = NodeState.SILENT
+    cordoned: bool = False
+    generation: int = 0  # rises with every change of the desired set
+    leader_term: int = 0  # of that change
+    boot_id: str | None = None
+    agent_version: str | None = None
+    isolation: Isolation | None = None
+    rendezvous_address: str | None = None
+    report_seq: int = 0
+    gateway_id: GatewayId | None = None
+    unhealthy: dict[DeviceId, Health] = field(default_factory=dict)
+    silent_since_ms: int | None = None
+    changed_ms: int = 0
+    connected_ms: int = 0  # memory: newest NodeConnected
+    allocations: dict[AllocationId, AllocationRecord] = field(
+        default_factory=dict, repr=False
+    )  # memory: live
+    holders: dict[DeviceId, AllocationRecord] = field(default_factory=dict, repr=False)  # memory
+    view: NodeView | None = field(default=None, repr=False)  # memory: as the planner saw it last
+
+
+class ClusterState:
+    """Everything that is not finished."""
+
+    def __init__(self, catalogue: Catalogue, now_ms: int, config: MachineConfig | None = None) -> None:
+        self.catalogue = catalogue
+        self.config = config or MachineConfig()
+        self.leader_term = 0
+        self.event_seq = 0  # of the newest event
+        self.pools: dict[str, Pool] = {}
+        self.queues: dict[QueueKey, Queue] = {}
+        self.nodes: dict[NodeId, NodeRecord] = {}
+        self.jobs: dict[JobId, JobRecord] = {}
+        self.allocations: dict[AllocationId, AllocationRecord] = {}  # live ones
+        # Derived.
+        self.active: dict[JobId, JobRecord] = {}  # jobs with an attempt that has not ended
+        self.waiting = WaitingJobs()
+        self.resting: dict[JobId, int] = {}  # between two attempts, until when
+        self.usage = UsageLedger(now_ms)
+        self.held: dict[QueueKey, dict[str, int]] = {}  # devices by queue and model, lost ones not counted
+        self.progress_pending: set[JobId] = set()
+        self._node_order: list[NodeRecord] | None = None
+
+    def patience_ms(self, node: NodeRecord) -> int:
+        """How long the node may be silent."""
+        pool = self.pools.get(node.node.pool)
+        return DEFAULT_PATIENCE_MS if pool is None else pool.patience_ms
+
+    def speed_gflops(self, allocation: AllocationRecord, unknown_gflops: int = 100_000) -> int:
+        """Nominal speed of the devices of an allocation together."""
+        each = self.catalogue.fp16_gflops(allocation.owner.device_model) or unknown_gflops
+        return each * len(allocation.device_ids)
+
+    def nodes_in_order(self) -> list[NodeRecord]:
+        """By node id, which is the order of enrolment."""
+        if self._node_order is None:
+            self._node_order = [self.nodes[node_id] for node_id in sorted(self.nodes)]
+        return self._node_order
+
+    def add_node(self, node: NodeRecord) -> None:
+        """Takes a node in."""
+        self.nodes[node.node.node_id] = node
+        self._node_order = None
+
+    def attach(self, allocation: AllocationRecord) -> None:
+        """Enters a live allocation into every index that devices and quotas are read from."""
+        self.allocations[allocation.allocation_id] = allocation
+        node = self.nodes[allocation.node_id]
+        node.allocations[allocation.allocation_id] = allocation
+        for device_id in allocation.device_ids:
+            node.holders[device_id] = allocation
+        node.view = None
+        if not allocation.lost:
+            self.count_held(allocation, 1)
+
+    def detach(self, allocation: AllocationRecord) -> None:
+        """Takes an ended allocation out: its devices are free."""
+        del self.allocations[allocation.allocation_id]
+        node = self.nodes[allocation.node_id]
+        del node.allocations[allocation.allocation_id]
+        for device_id in allocation.device_ids:
+            del node.holders[device_id]
+        node.view = None
+
+    def count_held(self, allocation: AllocationRecord, sign: int) -> None:
+        """Counts devices against the quota of the queue."""
+        models = self.held.setdefault(allocation.owner.queue, {})
+        model = allocation.owner.device_model
+        models[model] = models.get(model, 0) + sign * len(allocation.device_ids)
+        if not models[model]:
+            del models[model]
+        if not models:
+            del self.held[allocation.owner.queue]
+
+    def forget_views(self, allocations: Iterable[AllocationRecord]) -> None:
+        """What the planner saw of these allocations' nodes is no longer true."""
+        for allocation in allocations:
+            self.nodes[allocation.node_id].view = None
