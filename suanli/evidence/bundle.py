@@ -1,7 +1,7 @@
 """A bundle: everything a verifier needs for a period, as named files. Bytes in, bytes out; no disk here.
 
 MANIFEST.json lists every other file with size and SHA-256. `checkpoint` and `tile/...` are the log exactly as
-published; payloads.jsonl opens its entries one line each, in order; statement.json is what the operator claims.
+published; payloads.jsonl opens its entries one line each, in order; statement.json is the operator's claim.
 """
 
 from __future__ import annotations
@@ -50,6 +50,17 @@ def firm_scope(firm_id: str) -> Scope:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleHead:
+    """Which log, which period [from_ms, to_ms), made when and for whom."""
+
+    log_origin: str
+    from_ms: int
+    to_ms: int
+    made_at_ms: int
+    scope: Scope = AUDITOR
+
+
+@dataclass(frozen=True, slots=True)
 class FileClaim:
     """What the manifest says of a file."""
 
@@ -88,17 +99,15 @@ def check_path(path: str) -> None:
         raise EvidenceError("path", path, "plain relative names with slashes")
 
 
-def build_manifest(
-    files: Mapping[str, bytes], *, log_origin: str, period_ms: tuple[int, int], made_at_ms: int, scope: Scope
-) -> bytes:
+def build_manifest(files: Mapping[str, bytes], head: BundleHead) -> bytes:
     """MANIFEST.json over `files`, which must not contain it."""
     value = {
         "schema": BUNDLE_SCHEMA,
-        "log_origin": log_origin,
-        "from_ms": period_ms[0],
-        "to_ms": period_ms[1],
-        "made_at_ms": made_at_ms,
-        "scope": scope.as_json(),
+        "log_origin": head.log_origin,
+        "from_ms": head.from_ms,
+        "to_ms": head.to_ms,
+        "made_at_ms": head.made_at_ms,
+        "scope": head.scope.as_json(),
         "files": {
             path: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
             for path, data in files.items()
@@ -193,21 +202,15 @@ def build_bundle(
     log_files: Mapping[str, bytes],
     lines: Sequence[PayloadLine],
     statement: Mapping[str, object],
-    *,
-    log_origin: str,
-    period_ms: tuple[int, int],
-    made_at_ms: int,
-    scope: Scope = AUDITOR,
+    head: BundleHead,
 ) -> dict[str, bytes]:
     """All files of a bundle by path.
 
-    `log_files` are the signed log checkpoint and the tiles as published for its size; `statement` is the value
-    of `suanli.rating.statements.build_statement` over the same period.
+    `log_files` are the signed log checkpoint and the tiles as published for its size; `statement` is what
+    `suanli.rating.statements.build_statement` gives for the same period.
     """
     files = dict(log_files)
     files[PAYLOADS] = b"".join(encode_payload_line(line) for line in lines)
     files[STATEMENT] = encode(statement)
-    files[MANIFEST] = build_manifest(
-        files, log_origin=log_origin, period_ms=period_ms, made_at_ms=made_at_ms, scope=scope
-    )
+    files[MANIFEST] = build_manifest(files, head)
     return files

@@ -33,7 +33,7 @@ class ReadLimits:
 
 
 def read_bundle(path: Path, limits: ReadLimits | None = None) -> dict[str, bytes]:
-    """All files of the ZIP file or folder at `path`. Raises EvidenceError, and OSError for the disk's errors."""
+    """All files of the ZIP file or folder at `path`. Raises EvidenceError, and OSError of the disk."""
     limits = limits or ReadLimits()
     return _read_folder(path, limits) if path.is_dir() else _read_zip(path, limits)
 

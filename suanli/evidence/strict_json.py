@@ -18,6 +18,7 @@ from suanli.evidence.errors import EvidenceError
 INT64_MAX = 2**63 - 1
 INT64_MIN = -(2**63)
 TEXT_LIMIT = 4096
+_BIG_DIGITS = 80
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -28,8 +29,8 @@ def encode(value: object) -> bytes:
     ).encode("utf-8")
 
 
-def parse(data: bytes, what: str, limit_bytes: int = 1 << 20) -> object:
-    """The JSON value in `data`. Raises EvidenceError naming `what`."""
+def parse(data: bytes, what: str, limit_bytes: int = 1 << 20, *, big: bool = False) -> object:
+    """The JSON value in `data`; `big` allows integers beyond 64 bits. Raises EvidenceError naming `what`."""
     if len(data) > limit_bytes:
         raise EvidenceError(what, f"{len(data)} bytes", f"at most {limit_bytes} bytes")
     try:
@@ -37,7 +38,7 @@ def parse(data: bytes, what: str, limit_bytes: int = 1 << 20) -> object:
     except UnicodeDecodeError as error:
         raise EvidenceError(what, f"bytes that are not UTF-8 ({error.reason})", "UTF-8") from None
     try:
-        value: object = _DECODER.decode(text)
+        value: object = (_BIG_DECODER if big else _DECODER).decode(text)
     except EvidenceError as error:
         raise EvidenceError(f"{what}.{error.field}", error.got, error.want) from None
     except RecursionError:
@@ -66,6 +67,12 @@ def _bounded_int(text: str) -> int:
     return value
 
 
+def _big_int(text: str) -> int:
+    if len(text) > _BIG_DIGITS:
+        raise EvidenceError("number", text, f"an integer of at most {_BIG_DIGITS} digits")
+    return int(text)
+
+
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) != len(pairs):
@@ -82,6 +89,14 @@ _DECODER = json.JSONDecoder(
     parse_float=_refuse_float,
     parse_constant=_refuse_float,
     parse_int=_bounded_int,
+)
+
+
+_BIG_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique,
+    parse_float=_refuse_float,
+    parse_constant=_refuse_float,
+    parse_int=_big_int,
 )
 
 

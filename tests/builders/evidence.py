@@ -1,0 +1,487 @@
+"""A synthetic operator: log, controller and witness with keys of their own, and nodes that sign windows.
+
+Deterministic: keys, salts and ids come from counters. `honest_operator()` has run two firms' jobs on two
+nodes for half an hour; `Operator.bundle()` gives what an auditor would receive, `policy()` whom one trusts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from suanli.evidence import entries, merkle, tiles
+from suanli.evidence.bundle import (
+    AUDITOR,
+    CHECKPOINT,
+    BundleHead,
+    PayloadLine,
+    Scope,
+    build_bundle,
+)
+from suanli.evidence.cosignature import cosign
+from suanli.evidence.identities import DeviceIdentity
+from suanli.evidence.keys import (
+    NOTE_COSIGNATURE_ED25519,
+    NOTE_ED25519,
+    SigningKey,
+    verifier_key,
+)
+from suanli.evidence.log_checkpoint import LogCheckpoint, sign_log_checkpoint
+from suanli.evidence.policy import Policy, PolicyLog, PolicyWitness
+from suanli.evidence.rating_inputs import RatingCollector
+from suanli.evidence.records import (
+    AllocationEvent,
+    DeviceEvent,
+    DeviceShare,
+    Firm,
+    KeyEvent,
+    OperatorKeys,
+    PriceVersion,
+    ProgramVersion,
+    Record,
+    encode_record,
+    entry_type,
+)
+from suanli.evidence.signed_note import with_signatures
+from suanli.evidence.windows import (
+    NO_PREVIOUS,
+    ClockReading,
+    SaltedSegment,
+    SeenCheckpoint,
+    Segment,
+    SignedWindow,
+    WindowHeader,
+    build_window,
+    header_hash,
+)
+from suanli.rating.statements import build_statement
+
+ORIGIN = "ledger.example/test"
+WITNESS = "witness.example/w"
+T0 = 1_780_272_000_000
+"""2026-06-01T00:00:00Z, a line of the grid."""
+GRID = 300_000
+MODEL = "ascend-910b3"
+FOREIGN_MODEL = "nvidia-h20"
+
+
+def seed(name: str) -> bytes:
+    """32 bytes that only the name determines."""
+    return hashlib.sha256(b"seed " + name.encode()).digest()
+
+
+def device(device_id: str, index: int = 0, **changes: object) -> DeviceIdentity:
+    """A simulated device of MODEL with serial and uuid of its own."""
+    base = DeviceIdentity(
+        device_id=device_id,
+        vendor="huawei",
+        model=MODEL,
+        index=index,
+        serial=f"SN-{device_id}",
+        uuid=f"UUID-{device_id}",
+        bus_address=f"0000:0{index}:00.0",
+        driver="simulated",
+        driver_version="24.1",
+        simulated=True,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def segment(device_: DeviceIdentity, start_ms: int, end_ms: int, **changes: object) -> Segment:
+    """A free stretch of a device, measured by the agent."""
+    samples = (end_ms - start_ms) // 1000
+    base = Segment(
+        node_id="node-a",
+        seq=1,
+        n=0,
+        device=device_,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        observed="free",
+        allocation_id=None,
+        share_ppm=1_000_000,
+        samples_expected=samples,
+        samples_taken=samples,
+        live_ms=0,
+        busy_ms=0,
+        utilisation_mean_ppm=0,
+        utilisation_max_ppm=0,
+        memory_mean_bytes=0,
+        memory_max_bytes=0,
+        processes_max=0,
+        cpu_time_ms=None,
+        energy_mj=None,
+        energy_method="none",
+        measured_by="agent",
+        samples_root=None,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def header(key: SigningKey, start_ms: int, end_ms: int, **changes: object) -> WindowHeader:
+    """The header of a first window of node-a."""
+    base = WindowHeader(
+        node_id="node-a",
+        key_id=key.key_id,
+        seq=1,
+        prev_hash=NO_PREVIOUS,
+        boot_id="boot-1",
+        agent_version="0.1.0",
+        driver="simulated",
+        simulated=True,
+        isolation="uid",
+        start_ms=start_ms,
+        end_ms=end_ms,
+        boot_start_ns=(start_ms - T0 + GRID) * 1_000_000,
+        boot_end_ns=(end_ms - T0 + GRID) * 1_000_000,
+        clock=ClockReading("chrony", "synchronised", 1),
+        log_checkpoint=None,
+        window_ms=GRID,
+        closed_by="grid",
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+@dataclass
+class Logged:
+    """One entry as the operator keeps it: sealed bytes, and segments where it is a window."""
+
+    sealed: entries.SealedEntry
+    record: Record | None = None
+    window: SignedWindow | None = None
+    firm_id: str | None = None
+    node_name: str | None = None
+
+
+@dataclass
+class Use:
+    """A device in use for an allocation over a stretch."""
+
+    device_id: str
+    start_ms: int
+    end_ms: int
+    allocation_id: str
+
+
+@dataclass
+class Node:
+    """A node with its agent's key; makes windows from what its devices were used for."""
+
+    name: str
+    devices: list[DeviceIdentity]
+    key: SigningKey
+    uses: list[Use] = field(default_factory=list)
+    seq: int = 0
+    prev_hash: str = NO_PREVIOUS
+    now_ms: int = T0
+    seen: SeenCheckpoint | None = None
+
+    def cut(self, end_ms: int, **changes: object) -> SignedWindow:
+        """Closes the window that ends at `end_ms`, idle time included, and signs it."""
+        self.seq += 1
+        pieces: list[Segment] = []
+        for identity in self.devices:
+            pieces.extend(self._tile(identity, self.now_ms, end_ms))
+        numbered = [replace(piece, n=n, seq=self.seq, node_id=self.name) for n, piece in enumerate(pieces)]
+        head = header(
+            self.key,
+            self.now_ms,
+            end_ms,
+            node_id=self.name,
+            seq=self.seq,
+            prev_hash=self.prev_hash,
+            log_checkpoint=self.seen,
+        )
+        head = replace(head, **changes)  # type: ignore[arg-type]
+        salts = [seed(f"{self.name} {self.seq} {n}") for n in range(len(numbered))]
+        window = build_window(head, numbered, salts, self.key.sign)
+        self.prev_hash = header_hash(window.header)
+        self.now_ms = end_ms
+        return window
+
+    def _tile(self, identity: DeviceIdentity, start_ms: int, end_ms: int) -> list[Segment]:
+        pieces: list[Segment] = []
+        at = start_ms
+        for use in sorted(self.uses, key=lambda u: u.start_ms):
+            first, last = max(use.start_ms, at), min(use.end_ms, end_ms)
+            if use.device_id != identity.device_id or first >= last:
+                continue
+            if at < first:
+                pieces.append(segment(identity, at, first))
+            length = last - first
+            busy = length * 9 // 10
+            pieces.append(
+                segment(
+                    identity,
+                    first,
+                    last,
+                    observed="in_use",
+                    allocation_id=use.allocation_id,
+                    live_ms=length,
+                    busy_ms=busy,
+                    processes_max=1,
+                    measured_by="shim",
+                )
+            )
+            at = last
+        if at < end_ms:
+            pieces.append(segment(identity, at, end_ms))
+        return pieces
+
+
+class Operator:
+    """Everything an operator can do, honestly or not."""
+
+    def __init__(self) -> None:
+        self.log_key = SigningKey(seed("log"))
+        self.controller = SigningKey(seed("controller"))
+        self.witness = SigningKey(seed("witness"))
+        self.log: list[Logged] = []
+        self.nodes: dict[str, Node] = {}
+        self.firm_seq: dict[str, int] = {}
+        self.event_seq = 0
+        self.add(
+            OperatorKeys(ORIGIN, self.log_key.public_key.hex(), self.controller.public_key.hex(), T0 - GRID)
+        )
+
+    def add(self, record: Record, signer: SigningKey | None = None, firm_id: str | None = None) -> int:
+        """Logs a record; gives its index."""
+        kind = entry_type(record)
+        firm = record.firm_id if isinstance(record, AllocationEvent | Firm) else firm_id
+        firm_seq = None
+        if firm is not None:
+            firm_seq = self.firm_seq[firm] = self.firm_seq.get(firm, 0) + 1
+        if signer is None:
+            signer = self.controller if isinstance(record, AllocationEvent) else self.log_key
+        salt = seed(f"salt {len(self.log)}")
+        sealed = entries.seal(kind, encode_record(record), signer, salt=salt, firm_seq=firm_seq)
+        self.log.append(Logged(sealed, record=record, firm_id=firm))
+        return len(self.log) - 1
+
+    def enrol(self, name: str, devices: Sequence[DeviceIdentity], at_ms: int = T0) -> Node:
+        """Registers a node with its key and devices."""
+        node = Node(name, list(devices), SigningKey(seed(name)), now_ms=at_ms)
+        self.nodes[name] = node
+        self.add(
+            KeyEvent(
+                "added",
+                node.key.key_id,
+                node.key.public_key.hex(),
+                name,
+                at_ms,
+                ("li.wei", "wang.fang"),
+                "file",
+            )
+        )
+        for identity in devices:
+            self.add(DeviceEvent("enrolled", identity, name, f"host {name}", "pool-1", at_ms))
+        return node
+
+    def allocation(self, event: str, allocation_id: str, at_ms: int, **changes: object) -> int:
+        """Logs an allocation event; defaults to one device d-1 of node-a for job-1 of firm-a."""
+        self.event_seq += 1
+        base = AllocationEvent(
+            event=event,
+            allocation_id=allocation_id,
+            job_id="job-1",
+            attempt=1,
+            rank=0,
+            firm_id="firm-a",
+            project="vision",
+            devices=(DeviceShare("d-1", 1_000_000),),
+            node_id="node-a",
+            at_ms=at_ms,
+            event_seq=self.event_seq,
+            reason="",
+            time_limit_ms=3_600_000,
+        )
+        return self.add(replace(base, **changes))  # type: ignore[arg-type]
+
+    def take(self, node: Node, window: SignedWindow) -> int:
+        """Logs a window."""
+        sealed = entries.seal_window(window, node.key.key_id, salt=seed(f"salt {len(self.log)}"))
+        self.log.append(Logged(sealed, window=window, node_name=node.name))
+        return len(self.log) - 1
+
+    def leaves(self) -> list[bytes]:
+        """Leaf hashes of the log."""
+        return [merkle.leaf_hash(item.sealed.entry) for item in self.log]
+
+    def head(self, size: int | None = None) -> LogCheckpoint:
+        """Tree head at a size, by default the whole log."""
+        leaves = self.leaves()[:size]
+        return LogCheckpoint(ORIGIN, len(leaves), merkle.root(leaves))
+
+    def seen(self) -> SeenCheckpoint:
+        """What an agent would be shown now."""
+        head = self.head()
+        return SeenCheckpoint(head.origin, head.size, head.root.hex())
+
+    def show_checkpoint(self) -> None:
+        """All agents see the newest log checkpoint."""
+        seen = self.seen()
+        for node in self.nodes.values():
+            node.seen = seen
+
+    def checkpoint(self, time_s: int | None = None, *, witnessed: bool = True) -> bytes:
+        """The signed, by default cosigned, log checkpoint."""
+        note = sign_log_checkpoint(self.head(), self.log_key.public_key, self.log_key.sign)
+        if witnessed:
+            moment = (T0 + 4 * 3_600_000) // 1000 if time_s is None else time_s
+            line = cosign(note.text, WITNESS, self.witness.public_key, self.witness.sign, moment)
+            note = with_signatures(note, [line])
+        return note.encode()
+
+    def log_files(self, checkpoint: bytes | None = None) -> dict[str, bytes]:
+        """Log checkpoint and tiles as published."""
+        size = len(self.log)
+        node = merkle.leaves_source(self.leaves())
+        raw = [item.sealed.entry for item in self.log]
+        files = {CHECKPOINT: checkpoint or self.checkpoint()}
+        for number, width in tiles.entry_bundles(size):
+            part = raw[number * 256 : number * 256 + width]
+            files[tiles.entries_path(number, width)] = tiles.encode_entry_bundle(part)
+        for level, number, width in tiles.hash_tiles(size):
+            files[tiles.tile_path(level, number, width)] = tiles.hash_tile(level, number, width, node)
+        return files
+
+    def lines(self, scope: Scope = AUDITOR) -> list[PayloadLine]:
+        """What opens each entry, as far as the reader is entitled."""
+        mine = self._allocations_of(scope.firm_id)
+        result: list[PayloadLine] = []
+        for index, item in enumerate(self.log):
+            hidden = scope.firm_id is not None and item.firm_id not in (None, scope.firm_id)
+            if hidden:
+                result.append(PayloadLine(index, None, None))
+                continue
+            segments: tuple[SaltedSegment | None, ...] = () if item.window is None else item.window.segments
+            if scope.firm_id is not None:
+                segments = tuple(s if s is not None and _belongs(s, mine) else None for s in segments)
+            result.append(PayloadLine(index, item.sealed.salt, item.sealed.payload, segments))
+        return result
+
+    def _allocations_of(self, firm_id: str | None) -> set[str]:
+        return {
+            item.record.allocation_id
+            for item in self.log
+            if isinstance(item.record, AllocationEvent) and item.record.firm_id == firm_id
+        }
+
+    def collector(self) -> RatingCollector:
+        """Rating inputs of the whole log."""
+        from suanli.evidence.windows import parse_segment
+
+        collector = RatingCollector()
+        for index, item in enumerate(self.log):
+            if item.record is not None:
+                collector.add_record(index, item.record)
+            if item.window is not None:
+                collector.add_segments(parse_segment(s.body) for s in item.window.segments)
+        return collector
+
+    def statement(self, period: tuple[int, int], scope: Scope = AUDITOR) -> dict[str, object]:
+        """What the ledger would claim."""
+        return build_statement(self.collector().inputs(len(self.log)), *period, scope.firm_id)
+
+    def bundle(
+        self,
+        period: tuple[int, int] = (T0, T0 + 6 * GRID),
+        scope: Scope = AUDITOR,
+        *,
+        checkpoint: bytes | None = None,
+        change_statement: Callable[[dict[str, object]], None] | None = None,
+    ) -> dict[str, bytes]:
+        """All files of a bundle."""
+        statement = self.statement(period, scope)
+        if change_statement is not None:
+            change_statement(statement)
+        head = BundleHead(ORIGIN, *period, period[1] + GRID, scope)
+        return build_bundle(self.log_files(checkpoint), self.lines(scope), statement, head)
+
+    def policy(self, *, quorum: str = "w") -> Policy:
+        """The policy of a reader who trusts this log's key and the witness."""
+        log = PolicyLog(verifier_key(ORIGIN, NOTE_ED25519, self.log_key.public_key))
+        key = verifier_key(WITNESS, NOTE_COSIGNATURE_ED25519, self.witness.public_key)
+        return Policy((log,), (PolicyWitness("w", key),), (), quorum)
+
+
+def _belongs(item: SaltedSegment, allocations: set[str]) -> bool:
+    from suanli.evidence.windows import parse_segment
+
+    return parse_segment(item.body).allocation_id in allocations
+
+
+def price(**changes: object) -> PriceVersion:
+    """13.5 CNY per device hour of MODEL from T0 on."""
+    base = PriceVersion(
+        price_id="price-1",
+        device_model=MODEL,
+        unit="device_hour",
+        price_nano_cny=13_500_000_000,
+        rounding="half_away_from_zero/fen/line",
+        effective_from_ms=T0,
+        effective_to_ms=None,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def program(**changes: object) -> ProgramVersion:
+    """30% of settled fees for domestic models, allocated time."""
+    base = ProgramVersion(
+        program_id="etown-use",
+        version=1,
+        title="Use of domestic compute",
+        legal_reference="Jingjiguanfa 2024 No. 29, art. 1",
+        rate_ppm=300_000,
+        rate_meaning="ceiling",
+        usage_measure="allocated",
+        domestic_only=True,
+        domestic_models=(MODEL,),
+        per_firm_cap_fen=2_000_000_000,
+        effective_from_ms=T0,
+        effective_to_ms=None,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def honest_operator(windows: int = 6, *, skip: Callable[[Node, int], bool] | None = None) -> Operator:
+    """Two nodes with two devices each, two firms, one job each, `windows` windows of five minutes.
+
+    `skip(node, seq)` says which windows the operator quietly never logs.
+    """
+    operator = Operator()
+    operator.add(Firm("firm-a", "甲公司", T0 - GRID))
+    operator.add(Firm("firm-b", "乙公司", T0 - GRID))
+    operator.add(price())
+    operator.add(program())
+    a = operator.enrol("node-a", [device("d-1"), device("d-2", 1)])
+    b = operator.enrol("node-b", [device("d-3"), device("d-4", 1)])
+    other = {"job_id": "job-2", "firm_id": "firm-b", "node_id": "node-b"}
+    shares = (DeviceShare("d-3", 1_000_000), DeviceShare("d-4", 1_000_000))
+    a.uses.append(Use("d-1", T0 + 62_000, T0 + 2 * GRID + 17_000, "al-1"))
+    b.uses.append(Use("d-3", T0 + GRID + 5_000, T0 + 3 * GRID - 1_000, "al-2"))
+    b.uses.append(Use("d-4", T0 + GRID + 5_000, T0 + 3 * GRID - 1_000, "al-2"))
+    events = {
+        0: [
+            lambda: operator.allocation("granted", "al-1", T0 + 60_000),
+            lambda: operator.allocation("started", "al-1", T0 + 61_000),
+        ],
+        1: [
+            lambda: operator.allocation("granted", "al-2", T0 + GRID, devices=shares, **other),
+            lambda: operator.allocation("started", "al-2", T0 + GRID + 4_000, devices=shares, **other),
+        ],
+        2: [
+            lambda: operator.allocation("ended", "al-1", T0 + 2 * GRID + 18_000),
+            lambda: operator.allocation("ended", "al-2", T0 + 3 * GRID, devices=shares, **other),
+        ],
+    }
+    for n in range(windows):
+        for happen in events.get(n, []):
+            happen()
+        for node in (a, b):
+            window = node.cut(T0 + (n + 1) * GRID)
+            if skip is None or not skip(node, n + 1):
+                operator.take(node, window)
+        operator.show_checkpoint()
+    return operator
