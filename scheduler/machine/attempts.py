@@ -103,7 +103,7 @@ def task_ended(
 
 
 def lose_task(t: Transition, allocation: AllocationRecord) -> None:
-    """Its node is lost: the attempt ends without it; its devices stay taken until the node itself frees them."""
+    """Its node is lost: the attempt ends without it; its devices stay taken until the node frees them."""
     if allocation.lost:
         return
     t.state.count_held(allocation, -1)

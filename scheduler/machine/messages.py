@@ -10,6 +10,7 @@ from scheduler.domain.jobs import JobSpec
 from scheduler.domain.nodes import Isolation, Node
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Queue
+from scheduler.domain.reasons import EndReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class ObservedTask:
     rendezvous_port: int = 0
     started_ms: int = 0
     exit_code: int | None = None
-    end_reason: str = ""
+    end_reason: EndReason | None = None
     detail: str = ""
     step_report: Mapping[str, object] | None = None
 

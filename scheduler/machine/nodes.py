@@ -143,8 +143,7 @@ def _observe(t: Transition, allocation: AllocationRecord, task: ObservedTask) ->
     if task.step_report is not None:
         _progress(t, allocation, task)
     if task.phase is Phase.ENDED:
-        end_reason = EndReason(task.end_reason) if task.end_reason else EndReason.LOST
-        task_ended(t, allocation, end_reason, task.exit_code, task.detail or None)
+        task_ended(t, allocation, task.end_reason or EndReason.LOST, task.exit_code, task.detail or None)
 
 
 def _absent(t: Transition, allocation: AllocationRecord) -> None:

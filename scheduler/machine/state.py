@@ -32,6 +32,7 @@ class MachineConfig:
     progress_event_ms: int = 1_000  # at most one JobProgressed per job in this time
     retry_backoff_ms: int = 1_000  # doubles with each failed attempt
     retry_backoff_most_ms: int = 60_000
+    unknown_fp16_gflops: int = 100_000  # counted in usage for a model whose speed nobody published
 
 
 @dataclass(slots=True)
@@ -202,10 +203,13 @@ class ClusterState:
         pool = self.pools.get(node.node.pool)
         return DEFAULT_PATIENCE_MS if pool is None else pool.patience_ms
 
-    def speed_gflops(self, allocation: AllocationRecord, unknown_gflops: int = 100_000) -> int:
+    def gflops_of(self, model: str, devices: int) -> int:
+        """Nominal speed of so many devices of a model together."""
+        return (self.catalogue.fp16_gflops(model) or self.config.unknown_fp16_gflops) * devices
+
+    def speed_gflops(self, allocation: AllocationRecord) -> int:
         """Nominal speed of the devices of an allocation together."""
-        each = self.catalogue.fp16_gflops(allocation.owner.device_model) or unknown_gflops
-        return each * len(allocation.device_ids)
+        return self.gflops_of(allocation.owner.device_model, len(allocation.device_ids))
 
     def nodes_in_order(self) -> list[NodeRecord]:
         """By node id, which is the order of enrolment."""

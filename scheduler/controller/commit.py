@@ -1,0 +1,161 @@
+"""One cycle of the leader: take the inbox, apply, plan, check, and commit all of it in one transaction."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.controller import metrics
+from scheduler.controller.gateways import GatewayWatch
+from scheduler.controller.reports import ReportBook
+from scheduler.domain.ids import Ids
+from scheduler.machine import Changes, ClusterState, apply, apply_plan, take_snapshot
+from scheduler.machine.messages import LeaderStarted, Message, Tick
+from scheduler.planner import PlannerConfig, Report, plan
+from scheduler.planner.plan_checks import check_plan
+from scheduler.storage import inbox
+from scheduler.storage.cluster import write_changes
+from scheduler.storage.cluster_messages import read_messages
+from scheduler.storage.engine import Database
+from scheduler.storage.leadership import Leadership
+from suanli.evidence.keys import Signer
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CycleConfig:
+    """Times and bounds of the cycle."""
+
+    planner: PlannerConfig
+    period_ms: int = 1_000
+    # A blocked job's reservation and age move with time alone: plan so often although nothing changed.
+    replan_ms: int = 10_000
+    inbox_batch: int = 1_000
+    gateway_timeout_ms: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class CycleResult:
+    """What a cycle did."""
+
+    messages: int
+    placements: int
+    wrote: bool
+    more: bool  # there is work left: begin the next cycle at once
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What a leader holds for its term."""
+
+    database: Database
+    leadership: Leadership
+    term: int
+    signer: Signer
+    ids: Ids
+
+
+class Leader:
+    """One leader's term: the state in memory and everything that may change it.
+
+    After any error the object is useless: memory may be ahead of the database, or behind it.
+    """
+
+    def __init__(self, seat: Seat, state: ClusterState, config: CycleConfig) -> None:
+        self.state = state
+        self.report: Report | None = None
+        self._seat = seat
+        self._config = config
+        self._reports = ReportBook()
+        self._gateways = GatewayWatch(config.gateway_timeout_ms)
+        self._now_ms = 0
+        self._ticked_ms = 0
+        self._planned_ms = 0
+        self._replan = True
+        self._first = True
+        state.leader_term = seat.term
+
+    async def cycle(self, now_ms: int) -> CycleResult:
+        """Raises LeadershipLost, DatabaseAway or what the database refused; the leader is then thrown away.
+
+        Cost: a handful of round trips, and what the messages and the plan cost. With nothing to do: three
+        round trips.
+        """
+        started_s = time.perf_counter()
+        now_ms = self._now_ms = max(now_ms, self._now_ms)  # the wall clock may step back, time may not
+        changes = Changes()
+        placements = 0
+        async with self._seat.database.transaction() as session:
+            await self._seat.leadership.guard(session, self._seat.term)
+            messages, full = await self._take(session)
+            due = now_ms - self._ticked_ms >= self._config.period_ms
+            if due:
+                messages.extend(await self._time_passed(session, now_ms))
+            for message in messages:
+                apply(self.state, message, now_ms, self._seat.ids, changes)
+            rows: Sequence[Mapping[str, Any]] = ()
+            if self._must_plan(changes, now_ms):
+                placements, rows = self._plan(changes, now_ms)
+            self._reports.forget(changes.no_longer_waiting)
+            wrote = bool(changes) or bool(rows)
+            if wrote:
+                await write_changes(session, changes, rows, self._seat.signer)
+        if due:
+            metrics.show_state(self.state)
+        if messages or wrote:
+            metrics.CYCLE_SECONDS.observe(time.perf_counter() - started_s)
+        return CycleResult(len(messages), placements, wrote, full or self._replan)
+
+    async def _take(self, session: AsyncSession) -> tuple[list[Message], bool]:
+        """The inbox's next batch, deleted in this very transaction, and whether there may be more."""
+        taken = await inbox.take(session, self._config.inbox_batch)
+        if not taken:
+            return [], False
+        messages, bad = await read_messages(session, taken)
+        for item in bad:
+            metrics.BAD_MESSAGES.labels(item.kind).inc()
+            _log.error("bad_message", inbox_id=item.inbox_id, kind=item.kind, problem=item.problem)
+        for message in messages:
+            metrics.MESSAGES.labels(type(message).__name__).inc()
+        metrics.INBOX_LAG_SECONDS.set(max(0.0, time.time() - taken[0].created_at.timestamp()))
+        return messages, len(taken) == self._config.inbox_batch
+
+    async def _time_passed(self, session: AsyncSession, now_ms: int) -> list[Message]:
+        self._ticked_ms = now_ms
+        messages: list[Message] = []
+        if self._first:
+            self._first = False
+            messages.append(LeaderStarted())
+        messages.extend(await self._gateways.look(session, self.state))
+        messages.append(Tick())
+        return messages
+
+    def _must_plan(self, changes: Changes, now_ms: int) -> bool:
+        if changes.replan or self._replan:
+            return True
+        return len(self.state.waiting) > 0 and now_ms - self._planned_ms >= self._config.replan_ms
+
+    def _plan(self, changes: Changes, now_ms: int) -> tuple[int, Sequence[Mapping[str, Any]]]:
+        """Plans and applies; returns the number of gangs placed and the report's rows to write."""
+        self._planned_ms = now_ms
+        self._replan = False
+        with metrics.PLAN_SECONDS.time():
+            snapshot = take_snapshot(self.state, now_ms)
+            proposal, report = plan(snapshot, now_ms, self._config.planner)
+            violations = check_plan(snapshot, proposal)
+        if violations:
+            # A defect of the planner. Waiting jobs wait on; running ones are not touched.
+            metrics.REFUSED_PLANS.inc()
+            for violation in violations[:10]:
+                _log.error("plan_refused", job_id=violation.job_id, what=violation.what)
+            return 0, ()
+        apply_plan(self.state, proposal, now_ms, self._seat.ids, changes)
+        self.report = report
+        self._replan = report.unfinished
+        metrics.PLACEMENTS.inc(len(proposal.placements))
+        metrics.show_report(report)
+        return len(proposal.placements), self._reports.rows(report, self.state)

@@ -1,0 +1,69 @@
+"""What the controller tells Prometheus. Gauges are set from memory once a period, never by a query."""
+
+from collections import Counter as Count
+from collections.abc import Iterable
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from scheduler.domain.devices import Health
+from scheduler.domain.nodes import NodeState
+from scheduler.machine.state import ClusterState, NodeRecord
+from scheduler.planner import Report
+
+CYCLE_SECONDS = Histogram(
+    "suanli_controller_cycle_seconds",
+    "One cycle: inbox taken, applied, planned and committed.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+PLAN_SECONDS = Histogram(
+    "suanli_controller_plan_seconds",
+    "Snapshot, plan and its checks.",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+INBOX_LAG_SECONDS = Gauge("suanli_controller_inbox_lag_seconds", "Age of the oldest message just taken.")
+MESSAGES = Counter("suanli_controller_messages", "Messages applied.", ["kind"])
+BAD_MESSAGES = Counter("suanli_controller_bad_messages", "Inbox rows that were no messages.", ["kind"])
+PLACEMENTS = Counter("suanli_controller_placements", "Gangs placed.")
+REFUSED_PLANS = Counter("suanli_controller_refused_plans", "Plans that plan_checks refused: a defect.")
+RELOADS = Counter("suanli_controller_reloads", "State thrown away and loaded again.")
+TERM = Gauge("suanli_controller_leader_term", "Term of this leader; 0 while another leads.")
+JOBS = Gauge("suanli_jobs", "Jobs that have not ended.", ["state"])
+WAITING = Gauge("suanli_waiting_jobs", "Waiting jobs by their first reason.", ["queue", "reason"])
+DEVICES = Gauge("suanli_devices", "Devices.", ["pool", "model", "state"])
+NODES = Gauge("suanli_nodes", "Nodes.", ["pool", "state"])
+
+
+def show_state(state: ClusterState) -> None:
+    """Sets the gauges of jobs, nodes and devices. Cost: O(jobs + devices); once a period."""
+    _set(JOBS, Count((job.state.value,) for job in state.jobs.values()))
+    nodes = state.nodes_in_order()
+    _set(NODES, Count((node.node.pool, "cordoned" if node.cordoned else node.state.value) for node in nodes))
+    _set(DEVICES, Count(key for node in nodes for key in _devices(node)))
+
+
+def show_report(report: Report) -> None:
+    """Sets the lengths of queues by reason."""
+    waiting: Count[tuple[str, ...]] = Count()
+    for item in report.classes:
+        reason = item.reasons[0].reason.value if item.reasons else "none"
+        waiting[item.shape.queue.name, reason] += len(item.jobs)
+    _set(WAITING, waiting)
+
+
+def _devices(node: NodeRecord) -> Iterable[tuple[str, str, str]]:
+    for device in node.node.devices:
+        if node.unhealthy.get(device.device_id) is Health.FAULTY:
+            state = "faulty"
+        elif device.device_id in node.holders:
+            state = "allocated"
+        elif node.state is not NodeState.CONNECTED:
+            state = "unknown"
+        else:
+            state = "reserved" if node.cordoned else "idle"
+        yield node.node.pool, device.model, state
+
+
+def _set(gauge: Gauge, counts: Count[tuple[str, ...]]) -> None:
+    gauge.clear()
+    for labels, count in counts.items():
+        gauge.labels(*labels).set(count)

@@ -1,0 +1,55 @@
+"""Which rows of the report are worth writing: reports are for people, and may lag where nobody looks.
+
+New waiting jobs and the heads of queues are written at once, the rest in turn, a bounded number a commit:
+with 100,000 waiting jobs a cycle must not write 100,000 rows because one device came free.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from scheduler.domain.ids import JobId
+from scheduler.machine.state import ClusterState
+from scheduler.planner import Report
+
+ROWS_PER_COMMIT = 500
+HEAD_OF_QUEUE = 50
+REFRESH_MS = 10_000
+
+
+class ReportBook:
+    """Remembers what is written of each waiting job."""
+
+    def __init__(self) -> None:
+        self._written: dict[JobId, tuple[object, int]] = {}  # content, when
+
+    def rows(self, report: Report, state: ClusterState) -> list[Mapping[str, Any]]:
+        """Rows that are new or different. Cost: O(waiting jobs) comparisons, a bounded number of rows."""
+        rows: list[Mapping[str, Any]] = []
+        for queue in sorted({item.shape.queue for item in report.classes}):
+            for position, waiting, item in report.in_order(queue):
+                if len(rows) >= ROWS_PER_COMMIT:
+                    return rows
+                content = (position, item.reasons, item.counterfactual)
+                written = self._written.get(waiting.job_id)
+                if written is not None and (
+                    written[0] == content
+                    or (position > HEAD_OF_QUEUE and report.at_ms - written[1] < REFRESH_MS)
+                ):
+                    continue
+                self._written[waiting.job_id] = (content, report.at_ms)
+                rows.append(
+                    {
+                        "firm_id": state.jobs[waiting.job_id].firm_id,
+                        "job_id": waiting.job_id,
+                        "position": position,
+                        "reasons": [reason.to_json() for reason in item.reasons],
+                        "counterfactual": item.counterfactual,
+                        "at_ms": report.at_ms,
+                    }
+                )
+        return rows
+
+    def forget(self, job_ids: set[JobId]) -> None:
+        """These jobs wait no longer; their rows are deleted in the same commit."""
+        for job_id in job_ids:
+            self._written.pop(job_id, None)

@@ -1,0 +1,273 @@
+"""The live cluster between PostgreSQL and the controller's memory: loaded whole, written as changes."""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Table, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.catalogue import Catalogue
+from scheduler.domain.allocations import AttemptState
+from scheduler.domain.devices import Device
+from scheduler.domain.ids import FirmId, NodeId
+from scheduler.domain.jobs import JobState
+from scheduler.domain.nodes import Node
+from scheduler.domain.pools import Pool
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.reasons import StopReason
+from scheduler.machine.changes import Changes
+from scheduler.machine.jobs import rests_until_ms, wait
+from scheduler.machine.state import AttemptRecord, ClusterState, MachineConfig
+from scheduler.machine.usage import BUCKET_MS, HORIZON_BUCKETS
+from scheduler.storage import tables
+from scheduler.storage.bulk import append, upsert
+from scheduler.storage.cluster_rows import (
+    allocation_record,
+    allocation_row,
+    attempt_record,
+    attempt_row,
+    device_noun,
+    device_rows,
+    event_row,
+    job_record,
+    job_row,
+    node_record,
+    node_row,
+    queue_noun,
+)
+from scheduler.storage.pokes import Channel
+from suanli.evidence.entries import ALLOCATION_EVENT, signing_message
+from suanli.evidence.keys import Signer
+from suanli.evidence.records import AllocationEvent, encode_record
+
+
+def _table(row: type[tables.Base]) -> Table:
+    table = row.__table__
+    if not isinstance(table, Table):
+        raise TypeError(f"{row.__name__} is not a table")
+    return table
+
+
+# A partial index serves this very condition.
+_LIVE_JOBS = text(
+    "SELECT j.firm_id, j.job_id, j.spec, j.submitted_ms, s.state, s.version, s.reason, s.detail,"
+    " s.exit_code, s.step_report, s.changed_ms, s.started_ms, s.ended_ms, s.cancel_requested"
+    " FROM job_states s JOIN jobs j USING (firm_id, job_id)"
+    " WHERE s.state NOT IN ('succeeded','failed','cancelled')"
+)
+_DEVICES = text(
+    "SELECT node_id, device_id, index AS number, vendor, model, memory_bytes, fast_link_group, driver,"
+    " simulated FROM devices WHERE :every OR node_id = ANY(:node_ids) ORDER BY node_id, index"
+)
+_NODES = text(
+    "SELECT node_id, name, pool FROM nodes WHERE :every OR node_id = ANY(:node_ids) ORDER BY node_id"
+)
+# Every attempt of a live job, and those whose devices are not free yet.
+_ATTEMPTS = text(
+    "SELECT a.*, j.project, j.queue, j.spec FROM attempts a JOIN jobs j USING (firm_id, job_id)"
+    " WHERE (a.firm_id, a.job_id) IN ((SELECT s.firm_id, s.job_id FROM job_states s"
+    " WHERE s.state NOT IN ('succeeded','failed','cancelled'))"
+    " UNION (SELECT l.firm_id, l.job_id FROM allocations l WHERE l.live))"
+    " ORDER BY a.job_id, a.attempt"
+)
+_ALLOCATIONS = text(
+    "SELECT a.*, array_agg(d.device_id ORDER BY v.index) AS device_ids FROM allocations a"
+    " JOIN allocation_devices d USING (firm_id, allocation_id) JOIN devices v USING (device_id)"
+    " WHERE (a.firm_id, a.job_id) IN ((SELECT s.firm_id, s.job_id FROM job_states s"
+    " WHERE s.state NOT IN ('succeeded','failed','cancelled'))"
+    " UNION (SELECT l.firm_id, l.job_id FROM allocations l WHERE l.live))"
+    " GROUP BY a.firm_id, a.allocation_id ORDER BY a.job_id, a.attempt, a.rank"
+)
+
+
+# --- Loading ------------------------------------------------------------------------------------------------
+
+
+async def load_state(
+    session: AsyncSession, catalogue: Catalogue, now_ms: int, config: MachineConfig | None = None
+) -> ClusterState:
+    """Everything that is not finished, and the usage of the last week. Seven queries, O(what is live)."""
+    state = ClusterState(catalogue, now_ms, config)
+    state.pools, queues = await load_configuration(session)
+    state.queues = {queue.key: queue for queue in queues}
+    await _load_nodes(session, state)
+    jobs = await session.execute(_LIVE_JOBS)
+    for row in jobs:
+        job = job_record(row)
+        state.jobs[job.job_id] = job
+    await _load_attempts(session, state)
+    for job in state.jobs.values():
+        if job.state is JobState.QUEUED:
+            until_ms = rests_until_ms(state, job)
+            wait(state, job, until_ms if until_ms is not None and until_ms > now_ms else None)
+        elif job.attempt is not None and job.attempt.state is not AttemptState.ENDED:
+            state.active[job.job_id] = job
+    await _load_usage(session, state, now_ms)
+    state.event_seq = int(await session.scalar(text("SELECT coalesce(max(event_seq), 0) FROM events")) or 0)
+    return state
+
+
+async def load_configuration(session: AsyncSession) -> tuple[dict[str, Pool], tuple[Queue, ...]]:
+    """Pools and queues as they are configured now."""
+    pools = await session.execute(text("SELECT name, patience_ms FROM pools"))
+    queues = await session.execute(
+        text("SELECT firm_id, name, pools, nominal, weight FROM queues ORDER BY firm_id, name")
+    )
+    return {row.name: Pool(row.name, row.patience_ms) for row in pools}, tuple(map(queue_noun, queues))
+
+
+async def load_nodes(session: AsyncSession, node_ids: Sequence[str] | None = None) -> list[Node]:
+    """Nodes with their devices; all of them, or those named."""
+    chosen = {"every": node_ids is None, "node_ids": list(node_ids or ())}
+    devices: dict[str, list[Device]] = {}
+    for row in await session.execute(_DEVICES, chosen):
+        devices.setdefault(row.node_id, []).append(device_noun(row))
+    nodes = await session.execute(_NODES, chosen)
+    return [
+        Node(NodeId(row.node_id), row.name, row.pool, tuple(devices.get(row.node_id, ()))) for row in nodes
+    ]
+
+
+async def _load_nodes(session: AsyncSession, state: ClusterState) -> None:
+    """Nodes that the controller knows; the others are announced by their NodeEnrolled."""
+    nodes = {node.node_id: node for node in await load_nodes(session)}
+    for row in await session.execute(text("SELECT * FROM node_states ORDER BY node_id")):
+        state.add_node(node_record(nodes[row.node_id], row))
+
+
+async def _load_attempts(session: AsyncSession, state: ClusterState) -> None:
+    """Attempts with their allocations, into their jobs and onto their nodes."""
+    attempts: dict[tuple[str, int], AttemptRecord] = {}
+    rows = await session.execute(_ATTEMPTS)
+    for row in rows:
+        attempt = attempts[row.job_id, row.attempt] = attempt_record(row)
+        job = state.jobs.get(attempt.job_id)
+        if job is not None:
+            job.attempts.append(attempt)
+    allocations = await session.execute(_ALLOCATIONS)
+    for row in allocations:
+        owner = attempts[row.job_id, row.attempt]
+        allocation = allocation_record(row, owner)
+        owner.allocations.append(allocation)
+        if allocation.live:
+            state.attach(allocation)
+
+
+async def _load_usage(session: AsyncSession, state: ClusterState, now_ms: int) -> None:
+    """Device-time of the last week by queue; a lost task counts until its attempt ended."""
+    rows = await session.execute(
+        text(
+            "SELECT j.firm_id, j.queue, t.device_model, a.granted_ms,"
+            " CASE WHEN a.stop_reason = :lost THEN t.ended_ms ELSE a.ended_ms END AS ended_ms,"
+            " count(*) AS devices"
+            " FROM allocations a JOIN attempts t USING (firm_id, job_id, attempt)"
+            " JOIN jobs j USING (firm_id, job_id)"
+            " JOIN allocation_devices d USING (firm_id, allocation_id)"
+            " WHERE a.live OR a.ended_ms > :horizon_ms"
+            " GROUP BY j.firm_id, j.queue, a.firm_id, a.allocation_id, t.device_model, t.ended_ms"
+        ),
+        {
+            "lost": StopReason.NODE_LOST.value,
+            "horizon_ms": now_ms - (HORIZON_BUCKETS + 1) * BUCKET_MS,
+        },
+    )
+    for row in rows:
+        queue = QueueKey(FirmId(row.firm_id), row.queue)
+        gflops = state.gflops_of(row.device_model, row.devices)
+        state.usage.remember(queue, gflops, row.granted_ms, row.ended_ms)
+
+
+# --- Writing ------------------------------------------------------------------------------------------------
+
+
+async def write_changes(
+    session: AsyncSession,
+    changes: Changes,
+    reports: Sequence[Mapping[str, Any]],
+    signer: Signer,
+) -> None:
+    """Stores what a cycle changed and pokes who waits for it. At most one statement a table: O(changes).
+
+    `reports` are rows of the reports table that are new or different.
+    """
+    await upsert(session, _table(tables.JobStateRow), [job_row(job) for job in changes.jobs.values()])
+    await upsert(session, _table(tables.AttemptRow), [attempt_row(a) for a in changes.attempts.values()])
+    await upsert(
+        session, _table(tables.AllocationRow), [allocation_row(a) for a in changes.allocations.values()]
+    )
+    await _write_devices(session, changes)
+    await upsert(session, _table(tables.NodeStateRow), [node_row(node) for node in changes.nodes.values()])
+    await append(session, _table(tables.EventRow), [event_row(event) for event in changes.events])
+    if changes.no_longer_waiting:
+        await session.execute(
+            text("DELETE FROM reports WHERE job_id = ANY(:job_ids)"),
+            {"job_ids": sorted(changes.no_longer_waiting)},
+        )
+    await upsert(session, _table(tables.ReportRow), reports)
+    await _write_evidence(session, changes.evidence, signer)
+    await _poke(session, changes)
+
+
+async def _write_devices(session: AsyncSession, changes: Changes) -> None:
+    """Freed devices first: a device that changes hands in one commit never has two live owners."""
+    granted = {fact.allocation_id for fact in changes.evidence if fact.event == "granted"}
+    touched = sorted(changes.allocations.values(), key=lambda allocation: allocation.live)
+    rows = [
+        row
+        for allocation in touched
+        if not allocation.live or allocation.allocation_id in granted
+        for row in device_rows(allocation)
+    ]
+    await upsert(session, _table(tables.AllocationDeviceRow), rows)
+
+
+async def _write_evidence(session: AsyncSession, facts: Iterable[AllocationEvent], signer: Signer) -> None:
+    """Exact body bytes with the controller's signature; the same fact twice has one effect."""
+    rows = []
+    for fact in facts:
+        body = encode_record(fact)
+        signature = signer.sign(signing_message(ALLOCATION_EVENT, body))
+        rows.append(
+            {
+                "type": ALLOCATION_EVENT,
+                "firm_id": fact.firm_id,
+                "producer_key_id": signer.key_id,
+                "fact": f"allocation/{fact.allocation_id}/{fact.event}",
+                "body": base64.b64encode(body).decode(),
+                "signature": base64.b64encode(signature).decode(),
+            }
+        )
+    if rows:
+        await session.execute(_INSERT_EVIDENCE, {"rows": json.dumps(rows)})
+
+
+_INSERT_EVIDENCE = text(
+    "INSERT INTO evidence_intake (type, firm_id, producer_key_id, fact, body, signature)"
+    " SELECT r.type, r.firm_id, r.producer_key_id, r.fact, decode(r.body, 'base64'),"
+    " decode(r.signature, 'base64')"
+    " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(type text, firm_id text, producer_key_id text,"
+    " fact text, body text, signature text)"
+    " ON CONFLICT (fact) DO NOTHING"
+)
+
+
+async def _poke(session: AsyncSession, changes: Changes) -> None:
+    """All pokes of a commit in one round trip."""
+    pokes = [(Channel.DESIRED, str(node_id)) for node_id in sorted(changes.desired)]
+    if changes.events:
+        pokes.append((Channel.EVENTS, ""))
+    if changes.evidence:
+        pokes.append((Channel.EVIDENCE, ""))
+    if pokes:
+        await session.execute(
+            text(
+                "SELECT pg_notify(p.channel, p.payload)"
+                " FROM unnest(CAST(:channels AS text[]), CAST(:payloads AS text[])) AS p(channel, payload)"
+            ),
+            {
+                "channels": [channel.value for channel, _ in pokes],
+                "payloads": [payload for _, payload in pokes],
+            },
+        )

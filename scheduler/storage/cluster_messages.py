@@ -1,0 +1,170 @@
+"""Inbox rows as messages of the machine, with what they point at read in few queries for a whole batch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.domain.allocations import Phase
+from scheduler.domain.errors import DomainError
+from scheduler.domain.ids import AllocationId, FirmId, GatewayId, JobId, NodeId
+from scheduler.domain.jobs import spec_from_json
+from scheduler.domain.nodes import Isolation, Node
+from scheduler.domain.reasons import EndReason
+from scheduler.machine.messages import (
+    CancelRequested,
+    ConfigurationChanged,
+    CordonRequested,
+    GatewayStarted,
+    JobSubmitted,
+    Message,
+    NodeConnected,
+    NodeDisconnected,
+    NodeEnrolled,
+    NodeReported,
+    ObservedTask,
+)
+from scheduler.storage.cluster import load_configuration, load_nodes
+from scheduler.storage.cluster_rows import healths
+from scheduler.storage.inbox import InboxMessage
+
+# Jobs that have a state were submitted before: the same submission twice has one effect.
+_NEW_JOBS = text(
+    "SELECT j.firm_id, j.job_id, j.spec, j.submitted_ms FROM jobs j"
+    " LEFT JOIN job_states s USING (firm_id, job_id)"
+    " WHERE j.job_id = ANY(:job_ids) AND s.job_id IS NULL"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BadMessage:
+    """An inbox row that nobody can apply."""
+
+    inbox_id: int
+    kind: str
+    problem: str
+
+
+async def read_messages(
+    session: AsyncSession, taken: Sequence[InboxMessage]
+) -> tuple[list[Message], list[BadMessage]]:
+    """The batch in order, and what in it is no message. At most five queries however long the batch."""
+    jobs = await _jobs(session, [str(m.body.get("job_id")) for m in taken if m.kind == "JobSubmitted"])
+    node_ids = [str(m.body.get("node_id")) for m in taken if m.kind == "NodeEnrolled"]
+    nodes = {node.node_id: node for node in await load_nodes(session, node_ids)} if node_ids else {}
+    configuration = None
+    if any(message.kind == "ConfigurationChanged" for message in taken):
+        pools, queues = await load_configuration(session)
+        configuration = ConfigurationChanged(pools, queues)
+    good: list[Message] = []
+    bad: list[BadMessage] = []
+    for message in taken:
+        try:
+            read = _read(message, jobs, nodes, configuration)
+        except (KeyError, TypeError, ValueError, DomainError) as error:
+            problem = f"{type(error).__name__}: {error}"
+            bad.append(BadMessage(message.inbox_id, message.kind, problem))
+            continue
+        if read is not None:
+            good.append(read)
+    return good, bad
+
+
+async def _jobs(session: AsyncSession, job_ids: Sequence[str]) -> Mapping[str, Any]:
+    if not job_ids:
+        return {}
+    rows = await session.execute(_NEW_JOBS, {"job_ids": list(job_ids)})
+    return {row.job_id: row for row in rows}
+
+
+def _read(
+    message: InboxMessage,
+    jobs: Mapping[str, Any],
+    nodes: Mapping[NodeId, Node],
+    configuration: ConfigurationChanged | None,
+) -> Message | None:
+    """One message; None when what it says has been done already."""
+    body = message.body
+    match message.kind:
+        case "JobSubmitted":
+            row = jobs.get(body["job_id"])
+            if row is None:
+                return None
+            spec = spec_from_json(row.spec)
+            return JobSubmitted(FirmId(row.firm_id), JobId(row.job_id), spec, row.submitted_ms)
+        case "NodeEnrolled":
+            return NodeEnrolled(nodes[NodeId(body["node_id"])])
+        case "ConfigurationChanged":
+            return configuration
+        case kind if kind in _READERS:
+            return _READERS[kind](body)
+        case unknown:
+            raise ValueError(f"no message of the controller is called {unknown}")
+
+
+def _cancel(body: Mapping[str, Any]) -> Message:
+    return CancelRequested(FirmId(body["firm_id"]), JobId(body["job_id"]), str(body["by"]))
+
+
+def _connected(body: Mapping[str, Any]) -> Message:
+    isolation = body.get("isolation")
+    return NodeConnected(
+        node_id=NodeId(body["node_id"]),
+        gateway_id=GatewayId(body["gateway_id"]),
+        boot_id=str(body["boot_id"]),
+        agent_version=str(body["agent_version"]),
+        isolation=Isolation(isolation) if isolation else None,
+        rendezvous_address=str(body.get("rendezvous_address") or ""),
+        unhealthy=healths(body.get("unhealthy") or {}),
+        at_ms=int(body["at_ms"]),
+    )
+
+
+def _disconnected(body: Mapping[str, Any]) -> Message:
+    return NodeDisconnected(NodeId(body["node_id"]), GatewayId(body["gateway_id"]), int(body["at_ms"]))
+
+
+def _reported(body: Mapping[str, Any]) -> Message:
+    return NodeReported(
+        node_id=NodeId(body["node_id"]),
+        leader_term=int(body["leader_term"]),
+        generation=int(body["generation"]),
+        report_seq=int(body["report_seq"]),
+        tasks=tuple(_task(task) for task in body["tasks"]),
+        unhealthy=healths(body.get("unhealthy") or {}),
+        at_ms=int(body["at_ms"]),
+    )
+
+
+def _task(body: Mapping[str, Any]) -> ObservedTask:
+    exit_code = body.get("exit_code")
+    return ObservedTask(
+        allocation_id=AllocationId(body["allocation_id"]),
+        phase=Phase(body["phase"]),
+        rendezvous_port=int(body.get("rendezvous_port") or 0),
+        started_ms=int(body.get("started_ms") or 0),
+        exit_code=None if exit_code is None else int(exit_code),
+        end_reason=EndReason(body["end_reason"]) if body.get("end_reason") else None,
+        detail=str(body.get("detail") or ""),
+        step_report=body.get("step_report"),
+    )
+
+
+def _cordon(body: Mapping[str, Any]) -> Message:
+    return CordonRequested(NodeId(body["node_id"]), bool(body["cordoned"]))
+
+
+def _gateway_started(body: Mapping[str, Any]) -> Message:
+    return GatewayStarted(GatewayId(body["gateway_id"]))
+
+
+_READERS = {
+    "CancelRequested": _cancel,
+    "NodeConnected": _connected,
+    "NodeDisconnected": _disconnected,
+    "NodeReported": _reported,
+    "CordonRequested": _cordon,
+    "GatewayStarted": _gateway_started,
+}
