@@ -1,0 +1,388 @@
+"""Applying a configuration file: declarative, idempotent, and honest about what it changed.
+
+What the file does not name is left alone. What was logged is never changed: a price or a program changes by
+a new version with a later beginning, and the refusal says so.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.catalogue import Catalogue
+from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.domain.ids import Ids
+from scheduler.domain.time import to_datetime, to_rfc3339
+from scheduler.services.authorise import Action, Principal, authorise
+from scheduler.services.configuration_file import (
+    Configuration,
+    FirmEntry,
+    PoolEntry,
+    PriceEntry,
+    ProgramEntry,
+    QueueEntry,
+    UserEntry,
+)
+from scheduler.services.possible import one_of
+from scheduler.storage import inbox
+from scheduler.storage.pokes import Channel, poke
+from scheduler.storage.tables import (
+    EvidenceIntakeRow,
+    FirmRow,
+    PoolRow,
+    PriceVersionRow,
+    PrincipalRow,
+    ProgramVersionRow,
+    ProjectRow,
+    QueueRow,
+)
+from suanli.evidence.records import (
+    ROUNDING,
+    Firm,
+    PriceVersion,
+    ProgramVersion,
+    Record,
+    encode_record,
+    entry_type,
+)
+
+CREATED = "created"
+CHANGED = "changed"
+UNCHANGED = "unchanged"
+# Two files applied at once would each compute their difference to the state before both.
+APPLY_LOCK = (0x7375616E, 0x6170706C)  # "suan", "appl"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One fact of an object that changed."""
+
+    field: str
+    was: object
+    now: object
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What applying did (or would do) to one object."""
+
+    kind: str  # firm | project | queue | pool | price | program | user
+    name: str
+    outcome: str
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass(slots=True)
+class _Application:
+    """One run: what is known, what was found wrong, what was changed."""
+
+    session: AsyncSession
+    catalogue: Catalogue
+    now_ms: int
+    ids: Ids
+    changes: list[Change] = field(default_factory=list)
+    problems: list[FieldProblem] = field(default_factory=list)
+
+    def note(self, kind: str, name: str, was: Mapping[str, object] | None, now: Mapping[str, object]) -> bool:
+        """Record the outcome of one object; True where something has to be written."""
+        if was is None:
+            self.changes.append(Change(kind, name, CREATED))
+            return True
+        differences = tuple(Difference(key, was[key], now[key]) for key in now if was[key] != now[key])
+        self.changes.append(Change(kind, name, CHANGED if differences else UNCHANGED, differences))
+        return bool(differences)
+
+    def refuse(self, where: str, got: object, want: str) -> None:
+        self.problems.append(FieldProblem(where, str(got), want))
+
+    async def log(self, record: Record, fact: str, firm_id: str | None = None) -> None:
+        """Leave a record for the evidence log; the ledger signs it with the log key."""
+        await self.session.execute(
+            insert(EvidenceIntakeRow)
+            .values(type=entry_type(record), firm_id=firm_id, body=encode_record(record), fact=fact)
+            .inline()
+        )
+
+
+async def apply_configuration(  # noqa: PLR0913 - the moment, the ids and the catalogue come in as arguments
+    session: AsyncSession,
+    principal: Principal,
+    wanted: Configuration,
+    *,
+    dry_run: bool,
+    catalogue: Catalogue,
+    now_ms: int,
+    ids: Ids,
+) -> Sequence[Change]:
+    """Make the installation as the file says. With `dry_run` the same is done and then rolled back.
+
+    Raises Forbidden, and Invalid with every object that cannot become what the file says.
+    """
+    authorise(principal, Action.CONFIGURE)
+    space, key = APPLY_LOCK
+    await session.execute(select(func.pg_advisory_xact_lock(space, key)))
+    run = _Application(session, catalogue, now_ms, ids)
+    await _apply_pools(run, wanted.pools)
+    await _apply_firms(run, wanted.firms)
+    await _apply_prices(run, wanted.prices)
+    await _apply_programs(run, wanted.programs)
+    await _apply_users(run, wanted.users)
+    if run.problems:
+        raise Invalid(run.problems)
+    if any(change.outcome != UNCHANGED for change in run.changes):
+        await inbox.put(session, "ConfigurationChanged", {})
+        await poke(session, Channel.EVIDENCE)
+    if dry_run:
+        await session.rollback()
+    return run.changes
+
+
+async def _apply_pools(run: _Application, pools: Iterable[PoolEntry]) -> None:
+    known = {row.name: row for row in await run.session.scalars(select(PoolRow))}
+    for pool in pools:
+        row = known.get(pool.name)
+        was = None if row is None else {"patience_seconds": row.patience_ms // 1000}
+        if run.note("pool", pool.name, was, {"patience_seconds": pool.patience_ms // 1000}):
+            statement = upsert(PoolRow).values(name=pool.name, backend="agents", patience_ms=pool.patience_ms)
+            await run.session.execute(
+                statement.on_conflict_do_update(
+                    index_elements=[PoolRow.name], set_={"patience_ms": pool.patience_ms}
+                )
+            )
+
+
+async def _apply_firms(run: _Application, firms: Sequence[FirmEntry]) -> None:
+    pools = sorted(await run.session.scalars(select(PoolRow.name)))
+    known = {row.name: row for row in await run.session.scalars(select(FirmRow))}
+    for number, firm in enumerate(firms):
+        row = known.get(firm.name)
+        firm_id = run.ids.new(run.now_ms) if row is None else row.firm_id
+        was = None if row is None else {"title": row.title}
+        if run.note("firm", firm.name, was, {"title": firm.title}):
+            await _write_firm(run, firm, firm_id, exists=row is not None)
+        await _apply_projects(run, firm, firm_id)
+        for position, queue in enumerate(firm.queues):
+            await _apply_queue(run, firm, firm_id, queue, pools, f"firms[{number}].queues[{position}]")
+
+
+async def _write_firm(run: _Application, firm: FirmEntry, firm_id: str, *, exists: bool) -> None:
+    fact = f"firm/{firm_id}"
+    if exists:
+        await run.session.execute(update(FirmRow).where(FirmRow.firm_id == firm_id).values(title=firm.title))
+        fact += f"/{run.now_ms}"  # a new title is a new fact beside the first one
+    else:
+        await run.session.execute(insert(FirmRow).values(firm_id=firm_id, name=firm.name, title=firm.title))
+    # The name under which the firm is billed is its title; the newest entry counts.
+    await run.log(Firm(firm_id, firm.title, run.now_ms), fact, firm_id)
+
+
+async def _apply_projects(run: _Application, firm: FirmEntry, firm_id: str) -> None:
+    known = set(await run.session.scalars(select(ProjectRow.name).where(ProjectRow.firm_id == firm_id)))
+    for project in firm.projects:
+        if run.note("project", f"{firm.name}/{project}", {} if project in known else None, {}):
+            await run.session.execute(insert(ProjectRow).values(firm_id=firm_id, name=project))
+
+
+async def _apply_queue(  # noqa: PLR0913, PLR0917 - one queue in its surroundings
+    run: _Application, firm: FirmEntry, firm_id: str, queue: QueueEntry, pools: Sequence[str], where: str
+) -> None:
+    for position, pool in enumerate(queue.pools or ()):
+        if pool not in pools:
+            run.refuse(f"{where}.pools[{position}]", pool, one_of(pool, pools))
+    for model in queue.nominal:
+        if run.catalogue.get(model) is None:
+            known = sorted(run.catalogue.models)
+            run.refuse(
+                f"{where}.nominal.{model}", model, one_of(model, known, "a device model of the catalogue")
+            )
+    now: dict[str, Any] = {
+        "pools": list(pools if queue.pools is None else queue.pools),
+        "nominal": dict(queue.nominal),
+        "weight": queue.weight,
+    }
+    row = await run.session.get(QueueRow, (firm_id, queue.name))
+    was = None if row is None else {"pools": row.pools, "nominal": row.nominal, "weight": row.weight}
+    if run.note("queue", f"{firm.name}/{queue.name}", was, now):
+        statement = upsert(QueueRow).values(firm_id=firm_id, name=queue.name, **now)
+        await run.session.execute(
+            statement.on_conflict_do_update(index_elements=[QueueRow.firm_id, QueueRow.name], set_=now)
+        )
+
+
+def _may_begin(run: _Application, where: str, what: str, from_ms: int, *, first: bool) -> None:
+    """A later version must not change what was in force: rated usage stays rated as it was."""
+    if not first and from_ms < run.now_ms:
+        run.refuse(
+            f"{where}.effective_from",
+            to_rfc3339(from_ms),
+            f"a time from now on ({to_rfc3339(run.now_ms)}): the {what} in force does not change",
+        )
+
+
+async def _apply_prices(run: _Application, prices: Iterable[PriceEntry]) -> None:
+    rows = list(await run.session.scalars(select(PriceVersionRow)))
+    known = {(row.device_model, row.effective_from_ms): row for row in rows}
+    models = {row.device_model for row in rows}
+    for number, price in enumerate(prices):
+        where = f"prices[{number}]"
+        name = price_id(price.model, price.effective_from_ms)
+        row = known.get((price.model, price.effective_from_ms))
+        if row is None:
+            if run.catalogue.get(price.model) is None:
+                all_models = sorted(run.catalogue.models)
+                want = one_of(price.model, all_models, "a device model of the catalogue")
+                run.refuse(f"{where}.model", price.model, want)
+                continue
+            _may_begin(run, where, "price", price.effective_from_ms, first=price.model not in models)
+            run.note("price", name, None, {})
+            await _write_price(run, name, price)
+        elif row.price_nano_cny == price.price_nano_cny:
+            run.note("price", name, {}, {})
+        else:
+            run.refuse(
+                f"{where}.price_cny_per_device_hour",
+                cny(price.price_nano_cny),
+                f"{cny(row.price_nano_cny)}, as published; a price changes by a new version with a later "
+                "effective_from",
+            )
+
+
+def price_id(model: str, from_ms: int) -> str:
+    """`ascend-910b3@2026-01-01T00:00Z`: at most 64 characters, readable on a bill."""
+    return f"{model}@{to_datetime(from_ms).strftime('%Y-%m-%dT%H:%MZ')}"
+
+
+def cny(nano: int) -> str:
+    """`12.50` of nano-CNY, exact, with at least two decimal places."""
+    whole, part = divmod(nano, 10**9)
+    return f"{whole}.{f'{part:09d}'.rstrip('0').ljust(2, '0')}"
+
+
+async def _write_price(run: _Application, name: str, price: PriceEntry) -> None:
+    await run.session.execute(
+        insert(PriceVersionRow).values(
+            price_id=name,
+            device_model=price.model,
+            price_nano_cny=price.price_nano_cny,
+            effective_from_ms=price.effective_from_ms,
+        )
+    )
+    record = PriceVersion(
+        price_id=name,
+        device_model=price.model,
+        unit="device_hour",
+        price_nano_cny=price.price_nano_cny,
+        rounding=ROUNDING,
+        effective_from_ms=price.effective_from_ms,
+        effective_to_ms=None,
+    )
+    await run.log(record, f"price/{name}")
+
+
+async def _apply_programs(run: _Application, programs: Iterable[ProgramEntry]) -> None:
+    rows = list(await run.session.scalars(select(ProgramVersionRow)))
+    known = {(row.program_id, row.version): row for row in rows}
+    newest: dict[str, int] = {}
+    for row in rows:
+        newest[row.program_id] = max(newest.get(row.program_id, 0), row.version)
+    for number, program in enumerate(programs):
+        where = f"programs[{number}]"
+        record = _program_record(run, program)
+        name = f"{program.program_id}/{program.version}"
+        found = known.get((program.program_id, program.version))
+        if found is not None:
+            _compare_program(run, where, program, record, found)
+            continue
+        highest = newest.get(program.program_id, 0)
+        if program.version < highest:
+            run.refuse(f"{where}.version", program.version, f"more than {highest}, the newest version")
+        _may_begin(run, where, "program", program.effective_from_ms, first=highest == 0)
+        run.note("program", name, None, {})
+        await run.session.execute(
+            insert(ProgramVersionRow).values(
+                program_id=program.program_id,
+                version=program.version,
+                rules=_rules(record),
+                effective_from_ms=program.effective_from_ms,
+            )
+        )
+        await run.log(record, f"program/{name}")
+
+
+def _program_record(run: _Application, program: ProgramEntry) -> ProgramVersion:
+    models = program.domestic_models
+    if models is None:
+        models = tuple(sorted(key for key, model in run.catalogue.models.items() if model.domestic))
+    return ProgramVersion(
+        program_id=program.program_id,
+        version=program.version,
+        title=program.title,
+        legal_reference=program.legal_reference,
+        rate_ppm=program.rate_ppm,
+        rate_meaning=program.rate_meaning,
+        usage_measure=program.usage_measure,
+        domestic_only=program.domestic_only,
+        domestic_models=models,
+        per_firm_cap_fen=program.per_firm_cap_fen,
+        effective_from_ms=program.effective_from_ms,
+        effective_to_ms=None,
+    )
+
+
+def _rules(record: ProgramVersion) -> dict[str, Any]:
+    rules = {name: getattr(record, name) for name in ProgramVersion.__slots__}
+    rules["domestic_models"] = list(record.domestic_models)
+    return rules
+
+
+def _compare_program(
+    run: _Application, where: str, program: ProgramEntry, record: ProgramVersion, found: ProgramVersionRow
+) -> None:
+    rules = _rules(record)
+    if program.domestic_models is None:
+        # A newer catalogue may know more models; the version keeps the list with which it was published.
+        rules.pop("domestic_models")
+    different = [name for name in rules if found.rules.get(name) != rules[name]]
+    for name in different:
+        run.refuse(
+            f"{where}.{name}",
+            rules[name],
+            f"{found.rules.get(name)}, as published; a program changes by a new version",
+        )
+    if not different:
+        run.note("program", f"{program.program_id}/{program.version}", {}, {})
+
+
+async def _apply_users(run: _Application, users: Iterable[UserEntry]) -> None:
+    firms = {row.name: row.firm_id for row in await run.session.scalars(select(FirmRow))}
+    names = {firm_id: name for name, firm_id in firms.items()}
+    known = {row.name: row for row in await run.session.scalars(select(PrincipalRow))}
+    for number, user in enumerate(users):
+        where = f"users[{number}]"
+        if user.firm is not None and user.firm not in firms:
+            run.refuse(f"{where}.firm", user.firm, one_of(user.firm, sorted(firms)))
+            continue
+        row = known.get(user.name)
+        if row is None:
+            run.note("user", user.name, None, {})
+            await run.session.execute(
+                insert(PrincipalRow).values(
+                    principal_id=run.ids.new(run.now_ms),
+                    name=user.name,
+                    kind=user.kind,
+                    role=user.role.value,
+                    firm_id=None if user.firm is None else firms[user.firm],
+                )
+            )
+            continue
+        was = (row.role, None if row.firm_id is None else names[row.firm_id], row.kind)
+        now = (user.role.value, user.firm, user.kind)
+        for name, before, after in zip(("role", "firm", "kind"), was, now, strict=True):
+            if before != after:
+                want = f"{before}: who somebody is never changes; make another user"
+                run.refuse(f"{where}.{name}", after, want)
+        if was == now:
+            run.note("user", user.name, {}, {})

@@ -1,0 +1,281 @@
+"""The configuration that an operator applies, read strictly into values: every problem with its path.
+
+Pure. What exists already and what may change is `configuration`'s question.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from scheduler.domain.errors import FieldProblem
+from scheduler.domain.jobs import NAME_PATTERN
+from scheduler.domain.reading import Reader
+from scheduler.domain.time import GRID_MS, MINUTE_MS, SECOND_MS, from_rfc3339, on_grid
+from scheduler.services.authorise import FIRM_ROLES, Role
+from scheduler.services.principals import NAME_WANT, PRINCIPAL_NAME
+
+NANO = 9  # decimal places of CNY in a price
+PARTS_PER_MILLION = 6  # decimal places of a rate
+FEN = 2  # decimal places of CNY in a cap
+NAME = f"name: 1 to 100 of a-z 0-9 - . _ (pattern {NAME_PATTERN})"
+DEFAULT_NAME = "default"
+# 16 whole digits of nano-CNY times a year of milliseconds still fits in the money columns.
+_DECIMAL = re.compile(r"(?P<whole>\d{1,9})(?:\.(?P<part>\d+))?")
+_TITLE = r"[^\x00-\x1f\x7f]{1,256}"
+_LONG_TEXT = r"[^\x00-\x1f\x7f]{1,1024}"
+MOST_QUOTA = 1_000_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """A queue as the file wants it. `pools` None: all pools there are."""
+
+    name: str
+    pools: tuple[str, ...] | None
+    nominal: Mapping[str, int]
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirmEntry:
+    """A firm with its projects and queues."""
+
+    name: str
+    title: str
+    projects: tuple[str, ...]
+    queues: tuple[QueueEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolEntry:
+    """A pool with its policy."""
+
+    name: str
+    patience_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PriceEntry:
+    """A price from a moment on."""
+
+    model: str
+    price_nano_cny: int
+    effective_from_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramEntry:
+    """One version of a subsidy program. `domestic_models` None: as the catalogue rules."""
+
+    program_id: str
+    version: int
+    title: str
+    legal_reference: str
+    rate_ppm: int
+    rate_meaning: str
+    usage_measure: str
+    domestic_only: bool
+    domestic_models: tuple[str, ...] | None
+    per_firm_cap_fen: int | None
+    effective_from_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserEntry:
+    """A principal."""
+
+    name: str
+    role: Role
+    firm: str | None
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a file says. What it does not name is left alone."""
+
+    firms: tuple[FirmEntry, ...]
+    pools: tuple[PoolEntry, ...]
+    prices: tuple[PriceEntry, ...]
+    programs: tuple[ProgramEntry, ...]
+    users: tuple[UserEntry, ...]
+
+
+def configuration_from_json(value: object) -> Configuration:
+    """Read a configuration (YAML or JSON already parsed). Raises Invalid with every problem."""
+    reader = Reader(value)
+    configuration = Configuration(
+        firms=tuple(_each(reader, "firms", _firm)),
+        pools=tuple(_each(reader, "pools", _pool)),
+        prices=tuple(_each(reader, "prices", _price)),
+        programs=tuple(_each(reader, "programs", _program)),
+        users=tuple(_each(reader, "users", _user)),
+    )
+    _refuse_repeated(reader, "firms", [firm.name for firm in configuration.firms])
+    _refuse_repeated(reader, "pools", [pool.name for pool in configuration.pools])
+    _refuse_repeated(reader, "users", [user.name for user in configuration.users])
+    _refuse_repeated(reader, "prices", [(p.model, p.effective_from_ms) for p in configuration.prices])
+    _refuse_repeated(reader, "programs", [(p.program_id, p.version) for p in configuration.programs])
+    reader.finish()
+    return configuration
+
+
+def _each(reader: Reader, key: str, read: Callable[[Reader], T]) -> list[T]:
+    result = []
+    for number, item in enumerate(reader.items(key)):
+        child = Reader(item, f"{reader.at(key)}[{number}]", reader.problems)
+        result.append(read(child))
+        child.refuse_unknown()
+    return result
+
+
+def _refuse_repeated(reader: Reader, key: str, names: Sequence[object]) -> None:
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            reader.problem(f"{reader.at(key)}[{number}]", name, "each one once")
+
+
+def _firm(reader: Reader) -> FirmEntry:
+    name = reader.text("name", pattern=NAME_PATTERN, want=NAME)
+    projects = _texts(reader, "projects", NAME_PATTERN)
+    queues = tuple(_each(reader, "queues", _queue))
+    _refuse_repeated(reader, "queues", [queue.name for queue in queues])
+    _refuse_repeated(reader, "projects", list(projects or ()))
+    return FirmEntry(
+        name=name,
+        title=reader.text("title", name, pattern=_TITLE, want="1 to 256 characters on one line"),
+        projects=projects if projects is not None else (DEFAULT_NAME,),
+        queues=queues if reader.has("queues") else (QueueEntry(DEFAULT_NAME, None, {}, 1),),
+    )
+
+
+def _queue(reader: Reader) -> QueueEntry:
+    pools = _texts(reader, "pools", NAME_PATTERN)
+    _refuse_repeated(reader, "pools", list(pools or ()))
+    return QueueEntry(
+        name=reader.text("name", pattern=NAME_PATTERN, want=NAME),
+        pools=pools,
+        nominal=_quota(reader),
+        weight=reader.integer("weight", 1, low=1, high=1000),
+    )
+
+
+def _quota(reader: Reader) -> dict[str, int]:
+    value = reader.raw("nominal")
+    where = reader.at("nominal")
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        reader.problem(where, value, "an object: device model -> number of devices")
+        return {}
+    quota: dict[str, int] = {}
+    for model, devices in value.items():
+        good = isinstance(devices, int) and not isinstance(devices, bool) and 0 <= devices <= MOST_QUOTA
+        if not isinstance(model, str) or not good:
+            reader.problem(f"{where}.{model}", devices, f"a whole number from 0 to {MOST_QUOTA}")
+        else:
+            quota[model] = devices
+    return quota
+
+
+def _pool(reader: Reader) -> PoolEntry:
+    seconds = reader.integer("patience_seconds", MINUTE_MS // SECOND_MS, low=1, high=7 * 24 * 3600)
+    return PoolEntry(reader.text("name", pattern=NAME_PATTERN, want=NAME), seconds * SECOND_MS)
+
+
+def _price(reader: Reader) -> PriceEntry:
+    return PriceEntry(
+        model=reader.text("model", pattern=r"[a-z0-9][a-z0-9.-]{0,39}", want="key of a device model"),
+        price_nano_cny=decimal(reader, "price_cny_per_device_hour", NANO),
+        effective_from_ms=_effective_from(reader),
+    )
+
+
+def _program(reader: Reader) -> ProgramEntry:
+    return ProgramEntry(
+        program_id=reader.text("program_id", pattern=r"[a-z0-9][a-z0-9._-]{0,63}", want="a-z 0-9 - . _"),
+        version=reader.integer("version", low=1, high=1_000_000),
+        title=reader.text("title", pattern=_TITLE, want="1 to 256 characters on one line"),
+        legal_reference=reader.text("legal_reference", pattern=_LONG_TEXT, want="which text the rule is in"),
+        rate_ppm=_rate(reader),
+        rate_meaning=reader.choice("rate_meaning", ("exact", "ceiling"), "exact"),
+        usage_measure=reader.choice("usage_measure", ("allocated", "live", "busy"), "allocated"),
+        domestic_only=_boolean(reader, "domestic_only"),
+        domestic_models=_texts(reader, "domestic_models", r"[a-z0-9][a-z0-9.-]*"),
+        per_firm_cap_fen=decimal(reader, "per_firm_cap_cny", FEN) if reader.has("per_firm_cap_cny") else None,
+        effective_from_ms=_effective_from(reader),
+    )
+
+
+def _rate(reader: Reader) -> int:
+    rate_ppm = decimal(reader, "rate", PARTS_PER_MILLION)
+    if rate_ppm > 10**PARTS_PER_MILLION:
+        reader.problem(reader.at("rate"), reader.raw("rate"), 'at most "1"')
+    return rate_ppm
+
+
+def _user(reader: Reader) -> UserEntry:
+    role = Role(reader.choice("role", Role))
+    firm = reader.text("firm", pattern=NAME_PATTERN, want="name of a firm") if reader.has("firm") else None
+    reader.raw("firm")
+    if (role in FIRM_ROLES) != (firm is not None) and reader.raw("role") in list(Role):
+        want = "the name of a firm" if role in FIRM_ROLES else f"nothing: {role}s belong to no firm"
+        reader.problem(reader.at("firm"), firm, want)
+    return UserEntry(
+        name=reader.text("name", pattern=PRINCIPAL_NAME.pattern, want=NAME_WANT),
+        role=role,
+        firm=firm,
+        kind=reader.choice("kind", ("user", "service"), "user"),
+    )
+
+
+def _texts(reader: Reader, key: str, pattern: str) -> tuple[str, ...] | None:
+    if not reader.has(key):
+        reader.raw(key)
+        return None
+    texts = []
+    for number, item in enumerate(reader.items(key)):
+        if isinstance(item, str) and re.fullmatch(pattern, item):
+            texts.append(item)
+        else:
+            reader.problem(f"{reader.at(key)}[{number}]", item, f"text that matches {pattern}")
+    return tuple(texts)
+
+
+def _boolean(reader: Reader, key: str) -> bool:
+    value = reader.raw(key)
+    if value is not None and not isinstance(value, bool):
+        reader.problem(reader.at(key), value, "true or false")
+    return value is True
+
+
+def decimal(reader: Reader, key: str, places: int) -> int:
+    """A decimal number in quotes, as a whole number of its smallest unit (10^-places). Never a float."""
+    value = reader.raw(key)
+    match = _DECIMAL.fullmatch(value) if isinstance(value, str) else None
+    part = "" if match is None else match["part"] or ""
+    if match is None or len(part) > places:
+        want = f'a decimal number in quotes, like "12.50", with at most {places} decimal places'
+        reader.problems.append(
+            FieldProblem(reader.at(key), "nothing" if value is None else repr(value)[:60], want)
+        )
+        return 0
+    return int(match["whole"] + part.ljust(places, "0"))
+
+
+def _effective_from(reader: Reader) -> int:
+    value = reader.raw("effective_from")
+    where = reader.at("effective_from")
+    try:
+        at_ms = from_rfc3339(value if isinstance(value, str) else "")
+    except (ValueError, OverflowError):
+        reader.problem(where, value, 'a time with its zone, like "2026-01-01T00:00:00+08:00"')
+        return 0
+    if at_ms < 0 or not on_grid(at_ms):
+        reader.problem(
+            where, value, f"a time on the {GRID_MS // MINUTE_MS}-minute grid of UTC, so that no window splits"
+        )
+    return at_ms

@@ -1,0 +1,151 @@
+"""Could a job ever start here? Asked before it is accepted, so that nobody waits for what cannot come."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.catalogue import Catalogue
+from scheduler.domain.devices import Device
+from scheduler.domain.errors import FieldProblem, Impossible, Invalid
+from scheduler.domain.ids import DeviceId, FirmId, NodeId
+from scheduler.domain.jobs import Gang, JobSpec
+from scheduler.domain.nodes import Node
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.reasons import Reason
+from scheduler.planner.feasibility import Inventory, ever_fits, inventory_of
+from scheduler.storage.tables import DeviceRow, NodeRow, ProjectRow, QueueRow
+
+MOST_LISTED = 20
+
+
+class EnrolledDevices:
+    """What is enrolled, kept between requests: devices are only ever added, so their number tells all."""
+
+    def __init__(self) -> None:
+        self._devices = -1
+        self._inventory: Inventory = {}
+
+    async def inventory(self, session: AsyncSession) -> Inventory:
+        """(pool, device model) -> devices by node. Cost: one count, and one load after an enrolment."""
+        devices = await session.scalar(select(func.count()).select_from(DeviceRow)) or 0
+        if devices != self._devices:
+            self._inventory = inventory_of(await _enrolled_nodes(session))
+            self._devices = devices
+        return self._inventory
+
+
+async def _enrolled_nodes(session: AsyncSession) -> list[Node]:
+    devices: dict[str, list[Device]] = {}
+    for row in await session.scalars(select(DeviceRow)):
+        devices.setdefault(row.node_id, []).append(
+            Device(
+                DeviceId(row.device_id),
+                row.index,
+                row.vendor,
+                row.model,
+                row.memory_bytes,
+                row.fast_link_group,
+            )
+        )
+    return [
+        Node(NodeId(node.node_id), node.name, node.pool, tuple(devices.get(node.node_id, ())))
+        for node in await session.scalars(select(NodeRow))
+    ]
+
+
+async def require_possible(
+    session: AsyncSession, firm_id: str, spec: JobSpec, catalogue: Catalogue, enrolled: EnrolledDevices
+) -> None:
+    """Raise Invalid for a project, queue or model that is not there, Impossible for a gang too large."""
+    queue = await _require_names(session, firm_id, spec, catalogue)
+    inventory = await enrolled.inventory(session)
+    refusal = ever_fits(spec, queue, inventory, catalogue)
+    if refusal is None:
+        return
+    nearest = nearest_shape(spec, queue, inventory, catalogue)
+    facts = dict(refusal.to_json())
+    if nearest is None:
+        models = sorted({model for pool, model in inventory if pool in queue.pools})
+        advice = f"the queue's pools have: {', '.join(models) or 'no devices yet'}"
+        facts["nearest"] = None
+    else:
+        model, gang = nearest
+        shape = f"{gang.tasks} x {gang.devices_per_node}"
+        advice = f"the nearest possible gang is {gang.devices} {model} as {shape}"
+        facts["nearest"] = {
+            "model": model,
+            "devices": gang.devices,
+            "devices_per_node": gang.devices_per_node,
+        }
+    raise Impossible(f"the job could never start: {refusal.sentence}; {advice}", facts)
+
+
+async def _require_names(session: AsyncSession, firm_id: str, spec: JobSpec, catalogue: Catalogue) -> Queue:
+    problems = []
+    if await session.get(ProjectRow, (firm_id, spec.project)) is None:
+        names = await session.scalars(select(ProjectRow.name).where(ProjectRow.firm_id == firm_id))
+        problems.append(FieldProblem("project", spec.project, one_of(spec.project, sorted(names))))
+    row = await session.get(QueueRow, (firm_id, spec.queue))
+    if row is None:
+        names = await session.scalars(select(QueueRow.name).where(QueueRow.firm_id == firm_id))
+        problems.append(FieldProblem("queue", spec.queue, one_of(spec.queue, sorted(names))))
+    for number, variant in enumerate(spec.variants):
+        if catalogue.get(variant.model) is None:
+            want = one_of(variant.model, sorted(catalogue.models), "a device model of the catalogue")
+            problems.append(FieldProblem(f"variants[{number}].model", variant.model, want))
+    if problems or row is None:
+        raise Invalid(problems)
+    return Queue(QueueKey(FirmId(firm_id), row.name), tuple(row.pools), row.nominal, row.weight)
+
+
+def one_of(got: str, known: Sequence[str], otherwise: str = "") -> str:
+    """What would be right where `got` is not among the known: the nearest first, and not too many."""
+    near = get_close_matches(got, known, 3, 0.6)
+    if otherwise and near:
+        return f"{otherwise}, perhaps {' or '.join(near)}"
+    if otherwise:
+        return f"{otherwise} (suanli models lists them)"
+    listed = ", ".join(known[:MOST_LISTED]) + (", …" if len(known) > MOST_LISTED else "")
+    return f"one of: {listed}" if known else "(none exists yet)"
+
+
+def nearest_shape(
+    spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Catalogue
+) -> tuple[str, Gang] | None:
+    """The largest possible gang not larger than the one asked for, with the most devices on a node."""
+
+    def room(model: str, per_node: int, tasks: int) -> int:
+        """How many tasks fit, up to `tasks`."""
+        variant = next(variant for variant in spec.variants if variant.model == model)
+        while tasks > 0:
+            gang = Gang(per_node * tasks, per_node, per_node)
+            refusal = ever_fits(JobSpec("nearest", (variant,), gang=gang), queue, inventory, catalogue)
+            if refusal is None:
+                return tasks
+            # Fewer nodes or less quota than asked: what there is may do. Any other refusal is of the shape.
+            fewer = (refusal.available or 0) // per_node if refusal.reason in _OF_SIZE else 0
+            tasks = min(tasks - 1, fewer)
+        return 0
+
+    best: tuple[int, int, str] | None = None
+    for variant in spec.variants:
+        for per_node in range(
+            min(spec.gang.devices, _most_on_a_node(variant.model, queue, inventory)), 0, -1
+        ):
+            tasks = room(variant.model, per_node, spec.gang.devices // per_node)
+            candidate = (tasks * per_node, per_node, variant.model)
+            if tasks and (best is None or candidate > best):
+                best = candidate
+    if best is None:
+        return None
+    devices, per_node, model = best
+    return model, Gang(devices, per_node, per_node)
+
+
+_OF_SIZE = frozenset({Reason.GANG_TOO_LARGE, Reason.QUOTA_TOO_SMALL})
+
+
+def _most_on_a_node(model: str, queue: Queue, inventory: Inventory) -> int:
+    return max((len(d) for pool in queue.pools for d in inventory.get((pool, model), ())), default=0)
