@@ -52,8 +52,11 @@ class SignedNote:
         return [s for s in self.signatures if s.name == key.name and s.key_hash == key.key_hash]
 
 
-def parse_note(data: bytes) -> SignedNote:
-    """The note in `data`, read strictly; nothing is verified yet. Raises EvidenceError."""
+def parse_note(data: bytes, *, canonical: bool = True) -> SignedNote:
+    """The note in `data`, read strictly; nothing is verified yet. Raises EvidenceError.
+
+    `canonical=False` lets spare bits in the base64 of signatures be anything, as other implementations do.
+    """
     if len(data) > NOTE_LIMIT_BYTES:
         raise EvidenceError("note", f"{len(data)} bytes", f"at most {NOTE_LIMIT_BYTES} bytes")
     try:
@@ -71,16 +74,16 @@ def parse_note(data: bytes) -> SignedNote:
     lines = tail[:-1].split("\n")
     if len(lines) > SIGNATURE_LIMIT:
         raise EvidenceError("note", f"{len(lines)} signatures", f"at most {SIGNATURE_LIMIT}")
-    return SignedNote(text, tuple(parse_signature_line(line) for line in lines))
+    return SignedNote(text, tuple(parse_signature_line(line, canonical=canonical) for line in lines))
 
 
-def parse_signature_line(line: str) -> NoteSignature:
+def parse_signature_line(line: str, *, canonical: bool = True) -> NoteSignature:
     """One signature line without its newline. Raises EvidenceError."""
     if not line.startswith(_DASH):
         raise EvidenceError("note.signature", line, "a line that begins with an em dash and a space")
     name, _, encoded = line[len(_DASH) :].partition(" ")
     check_key_name(name, "note.signature.name")
-    raw = decode_base64(encoded, "note.signature", 16_384)
+    raw = decode_base64(encoded, "note.signature", 16_384, canonical=canonical)
     if len(raw) < 5:
         raise EvidenceError("note.signature", f"{len(raw)} bytes", "4 bytes of key hash and a signature")
     return NoteSignature(name, raw[:4], raw[4:])

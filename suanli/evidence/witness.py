@@ -76,7 +76,8 @@ def parse_request(body: bytes) -> AddCheckpoint:
     proof = tuple(decode_base64(line, "request.proof", HASH_BYTES) for line in proof_lines)
     if any(len(step) != HASH_BYTES for step in proof):
         raise EvidenceError("request.proof", "a line of another length", f"{HASH_BYTES} bytes a line")
-    note = parse_note(checkpoint)
+    # A signature is judged by its bytes here: what does not verify is 403, not 400.
+    note = parse_note(checkpoint, canonical=False)
     return AddCheckpoint(
         old_size=parse_size(first[4:], "request.old"),
         proof=proof,

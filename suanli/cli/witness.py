@@ -1,0 +1,79 @@
+"""`suanli witness`: make a witness, tell it which logs to watch, write the policy, serve."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from suanli.evidence.errors import EvidenceError
+from suanli.witness.folder import WitnessFolder
+from suanli.witness.server import make_witness
+
+app = typer.Typer(
+    help="Run a witness: it cosigns log checkpoints of a ledger, and never two histories of one log.",
+    no_args_is_help=True,
+)
+FolderOption = Annotated[
+    Path, typer.Option("--folder", help="Folder of the witness: key, known logs, newest heads.")
+]
+
+
+def _fail(error: Exception) -> typer.Exit:
+    Console(stderr=True).print(f"[red]Refused:[/red] {error}", highlight=False, soft_wrap=True)
+    return typer.Exit(2)
+
+
+@app.command("init")
+def init(
+    folder: FolderOption,
+    name: Annotated[str, typer.Option(help="Name of the witness in notes, such as audit.example/w1.")],
+    log: Annotated[list[str] | None, typer.Option(help="Verifier key (vkey) of a log to watch.")] = None,
+) -> None:
+    """Make a witness with a new key; print its verifier key."""
+    witness = WitnessFolder(folder)
+    try:
+        key = witness.create(name, os.urandom(32))
+        for vkey in log or []:
+            witness.add_log(vkey)
+    except (EvidenceError, OSError) as error:
+        raise _fail(error) from error
+    typer.echo(str(key))
+
+
+@app.command("policy")
+def policy(
+    folder: FolderOption,
+    log: Annotated[list[str] | None, typer.Option(help="Verifier key (vkey) of a log to add first.")] = None,
+) -> None:
+    """Write the policy file that names the known logs, this witness and its quorum; print its path."""
+    witness = WitnessFolder(folder)
+    try:
+        for vkey in log or []:
+            witness.add_log(vkey)
+        path = witness.write_policy()
+    except (EvidenceError, OSError) as error:
+        raise _fail(error) from error
+    typer.echo(str(path))
+
+
+@app.command("serve")
+def serve(
+    folder: FolderOption,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8474,
+) -> None:
+    """Serve until interrupted."""
+    try:
+        server = make_witness(folder, host, port, lambda line: typer.echo(line, err=True))
+    except (EvidenceError, OSError) as error:
+        raise _fail(error) from error
+    with server:
+        typer.echo(f"witness {server.service.name} on {server.url}")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            typer.echo("stopped", err=True)

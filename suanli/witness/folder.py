@@ -1,0 +1,156 @@
+"""The witness's own folder: key, known logs, newest heads. Secrets 0600, folder 0700.
+
+Files: `key` (PKCS #8 PEM), `name`, `logs` (one vkey a line), `heads.json`. Heads are replaced atomically and
+flushed to the disk before anybody is told: a witness that forgets could be rolled back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.keys import (
+    NOTE_COSIGNATURE_ED25519,
+    NOTE_ED25519,
+    SigningKey,
+    VerifierKey,
+    parse_verifier_key,
+    verifier_key,
+)
+from suanli.evidence.policy import Policy, PolicyLog, PolicyWitness, format_policy
+from suanli.evidence.strict_json import encode, parse_object
+from suanli.evidence.witness import TreeHead
+
+HEADS_SCHEMA = "suanli.witness_heads.v1"
+_KEY, _NAME, _LOGS, _HEADS, _POLICY = "key", "name", "logs", "heads.json", "policy"
+_HEADS_LIMIT_BYTES = 64 << 20
+_KEY_FORMAT = "an Ed25519 key in PKCS #8 PEM"
+
+
+class WitnessFolder:
+    """Reads and writes one witness's folder. Raises EvidenceError for malformed files, and OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def exists(self) -> bool:
+        """Whether a witness was made here."""
+        return (self.path / _KEY).exists()
+
+    def create(self, name: str, seed: bytes) -> VerifierKey:
+        """Makes the folder with a key from 32 random bytes. Raises EvidenceError when a key is there."""
+        if self.exists():
+            raise EvidenceError("witness folder", str(self.path), "a folder without a key")
+        key = SigningKey(seed)
+        public = verifier_key(name, NOTE_COSIGNATURE_ED25519, key.public_key)
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.chmod(0o700)
+        pem = Ed25519PrivateKey.from_private_bytes(seed).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        write_durably(self.path / _NAME, f"{name}\n".encode())
+        write_durably(self.path / _LOGS, b"")
+        self.store_heads({})
+        # Last, so that a folder with a key is whole.
+        write_durably(self.path / _KEY, pem)
+        return public
+
+    def key(self) -> SigningKey:
+        """The signing key. Raises EvidenceError when the file is not an Ed25519 key."""
+        try:
+            key = serialization.load_pem_private_key((self.path / _KEY).read_bytes(), None)
+        except (ValueError, TypeError) as error:
+            raise EvidenceError(
+                "witness key", type(error).__name__, "an Ed25519 key in PKCS #8 PEM"
+            ) from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise EvidenceError("witness key", type(key).__name__, _KEY_FORMAT)
+        return SigningKey(key.private_bytes_raw())
+
+    def name(self) -> str:
+        """Name of the witness's key in notes."""
+        return (self.path / _NAME).read_text("utf-8").strip()
+
+    def verifier_key(self) -> VerifierKey:
+        """What others need to check this witness's cosignatures."""
+        return verifier_key(self.name(), NOTE_COSIGNATURE_ED25519, self.key().public_key)
+
+    def logs(self) -> dict[str, VerifierKey]:
+        """Known logs by origin."""
+        keys = [parse_verifier_key(line) for line in self._lines(_LOGS)]
+        return {key.name: key for key in keys}
+
+    def _lines(self, name: str) -> list[str]:
+        lines = (self.path / name).read_text("utf-8").splitlines()
+        return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+    def add_log(self, vkey: str) -> VerifierKey:
+        """Makes a log known, once. Raises EvidenceError when its origin is known under another key."""
+        key = parse_verifier_key(vkey.strip())
+        if key.kind != NOTE_ED25519:
+            raise EvidenceError("log vkey", f"type {key.kind:#04x}", "type 0x01 (Ed25519)")
+        known = self.logs()
+        if known.get(key.name, key) != key:
+            # Another key for a known origin would let a second history begin under the same name.
+            raise EvidenceError("log vkey", f"another key for {key.name}", "the key known before")
+        known[key.name] = key
+        write_durably(self.path / _LOGS, "".join(f"{k}\n" for k in known.values()).encode())
+        return key
+
+    def heads(self) -> dict[str, TreeHead]:
+        """Newest tree cosigned of each log. Raises when the file is lost: starting anew would forget."""
+        fields = parse_object((self.path / _HEADS).read_bytes(), "heads", _HEADS_LIMIT_BYTES)
+        fields.schema(HEADS_SCHEMA)
+        heads: dict[str, TreeHead] = {}
+        for item in fields.objects("heads", 1_000_000):
+            origin = item.text("origin", 1024)
+            heads[origin] = TreeHead(item.integer("size"), bytes.fromhex(item.hex("root", 32)))
+            item.done()
+        fields.done()
+        return heads
+
+    def store_heads(self, heads: Mapping[str, TreeHead]) -> None:
+        """Replaces the heads; returns when they are on the disk."""
+        value = {
+            "schema": HEADS_SCHEMA,
+            "heads": [
+                {"origin": origin, "size": head.size, "root": head.root.hex()}
+                for origin, head in sorted(heads.items())
+            ],
+        }
+        write_durably(self.path / _HEADS, encode(value))
+
+    def write_policy(self) -> Path:
+        """Writes the policy of a reader who trusts the known logs and this witness; gives its path."""
+        policy = Policy(
+            logs=tuple(PolicyLog(key) for key in self.logs().values()),
+            witnesses=(PolicyWitness("auditor", self.verifier_key()),),
+            groups=(),
+            quorum="auditor",
+        )
+        path = self.path / _POLICY
+        write_durably(path, format_policy(policy).encode("utf-8", "surrogateescape"))
+        return path
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Replaces the file at `path` (0600) in one step; returns when it would survive a power cut."""
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    if os.name == "posix":
+        # The new name itself must be on the disk too; Windows has no handle on folders to flush.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

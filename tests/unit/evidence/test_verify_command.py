@@ -1,0 +1,84 @@
+"""`suanli verify`: exit codes, the report for people, and JSON for machines."""
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from suanli.cli.verify import verify_command
+from suanli.evidence.bundle import STATEMENT
+from suanli.evidence.bundle_io import write_bundle, write_bundle_folder
+from suanli.evidence.policy import format_policy
+from tests.builders.evidence import honest_operator
+
+OPERATOR = honest_operator()
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """The auditor's desk: a bundle, a policy of one's own, an earlier log checkpoint."""
+    write_bundle(tmp_path / "june.zip", OPERATOR.bundle())
+    (tmp_path / "policy").write_text(format_policy(OPERATOR.policy()))
+    (tmp_path / "earlier").write_bytes(honest_operator(4).checkpoint())
+    return tmp_path
+
+
+def _run(*arguments):
+    app = typer.Typer()
+    app.command()(verify_command)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+def test_a_good_bundle_is_verified_with_exit_code_0(desk):
+    result = _run(desk / "june.zip", "--policy", desk / "policy", "--since", desk / "earlier")
+    assert result.exit_code == 0, result.output
+    assert "VERIFIED" in result.output
+    assert "Integrity" in result.output
+    assert "Completeness" in result.output
+    assert "2026-06-01T00:00:00Z to 2026-06-01T00:30:00Z" in result.output
+    assert "4 of 4 devices are SIMULATED" in result.output
+    assert "uid in 12 windows" in result.output
+    assert "Not proved" in result.output
+
+
+def test_without_a_policy_the_exit_code_is_3(desk):
+    result = _run(desk / "june.zip")
+    assert result.exit_code == 3
+    assert "NOT VERIFIED" in result.output
+
+
+def test_a_wrong_bundle_has_exit_code_1_and_names_the_step(desk, tmp_path):
+    files = OPERATOR.bundle(change_statement=lambda value: value["firms"].pop())
+    write_bundle_folder(tmp_path / "folder", files)
+    result = _run(tmp_path / "folder", "--policy", desk / "policy")
+    assert result.exit_code == 1
+    assert "14 rating" in result.output
+    as_json = _run(tmp_path / "folder", "--policy", desk / "policy", "--json")
+    value = json.loads(as_json.output)
+    assert as_json.exit_code == 1
+    assert value["findings"][0]["code"] == "statement.rating"
+    assert value["findings"][0]["step_name"] == "rating"
+
+
+def test_what_cannot_be_read_has_exit_code_2(desk, tmp_path):
+    (tmp_path / "broken.zip").write_bytes(b"PK not a zip")
+    assert _run(tmp_path / "broken.zip").exit_code == 2
+    assert _run(tmp_path / "absent.zip").exit_code == 2
+    assert _run(desk / "june.zip", "--policy", desk / "earlier").exit_code == 2
+    assert json.loads(_run(tmp_path / "broken.zip", "--json").output)["verified"] is False
+
+
+def test_control_characters_of_a_hostile_bundle_do_not_reach_the_terminal(desk, tmp_path):
+    files = OPERATOR.bundle()
+    files[STATEMENT] = b'{"schema":"\x1b[31m[bold]\xc2\x9b31m"}'
+    write_bundle_folder(tmp_path / "hostile", files)
+    (tmp_path / "hostile" / "\u009b31m").write_bytes(b"")
+    result = _run(tmp_path / "hostile", "--policy", desk / "policy")
+    assert result.exit_code == 2
+    assert "\x9b" not in result.output
+    (tmp_path / "hostile" / "\u009b31m").unlink()
+    result = _run(tmp_path / "hostile", "--policy", desk / "policy")
+    assert result.exit_code == 1
+    assert "\x1b" not in result.output
+    assert "\x9b" not in result.output
