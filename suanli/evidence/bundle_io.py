@@ -6,7 +6,9 @@ names may not leave the folder or appear twice, links are refused. Nothing is ev
 
 from __future__ import annotations
 
+import errno
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -19,6 +21,18 @@ from suanli.evidence.errors import EvidenceError
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _READ_BYTES = 1 << 20
 _ENCRYPTED = 0x1
+# What zipfile raises over archives that are not what they say.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
@@ -65,15 +79,32 @@ def _check_totals(count: int, total: int, limits: ReadLimits) -> None:
 
 
 def _read_zip(path: Path, limits: ReadLimits) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-            _check_members(members, limits)
-            return {member.filename: _unpack(archive, member) for member in members}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        if isinstance(error, EvidenceError):
+    with path.open("rb") as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                members = _members(archive)
+                _check_members(members, limits)
+                return {member.filename: _unpack(archive, member) for member in members}
+        except EvidenceError:
             raise
-        raise EvidenceError("bundle", str(error) or type(error).__name__, "a readable ZIP file") from None
+        except OSError as error:
+            # Offsets that lie make seeks fail; any other error is the disk's own.
+            if error.errno != errno.EINVAL:
+                raise
+            raise _not_a_zip(error) from None
+        except _ZIP_ERRORS as error:
+            raise _not_a_zip(error) from None
+
+
+def _not_a_zip(error: Exception) -> EvidenceError:
+    return EvidenceError("bundle", str(error) or type(error).__name__, "a readable ZIP file")
+
+
+def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    members = archive.infolist()
+    if not all(member.filename for member in members):
+        raise EvidenceError("bundle", "a file without a name", "plain relative names with slashes")
+    return [member for member in members if not member.is_dir()]
 
 
 def _check_members(members: list[zipfile.ZipInfo], limits: ReadLimits) -> None:

@@ -1,0 +1,92 @@
+"""The balance: every millisecond of every device in exactly one bucket (R3)."""
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suanli.rating.balance import device_balance, registered_ppm_ms
+from suanli.rating.inputs import WHOLE_PPM, RegisteredDevice
+from suanli.rating.intervals import length_ms, merge, subtract
+from tests.builders.rating import HOUR, MODEL, T0, authorisation, inputs, use
+
+DAY = (T0, T0 + 24 * HOUR)
+
+
+def _buckets(*pieces, grants=(), **changes):
+    return device_balance(inputs(pieces, grants, **changes), *DAY)["d-1"]
+
+
+def _hours(value):
+    return value / WHOLE_PPM / HOUR
+
+
+def test_each_observation_falls_into_its_bucket():
+    buckets = _buckets(
+        use(0, HOUR),
+        use(HOUR, 2 * HOUR, state="free", allocation_id=None),
+        use(2 * HOUR, 3 * HOUR, state="free", allocation_id=None),
+        use(3 * HOUR, 4 * HOUR, state="faulty", allocation_id=None),
+        use(4 * HOUR, 5 * HOUR, state="unknown", allocation_id=None),
+        grants=[authorisation(ended_ms=T0 + 2 * HOUR)],
+    )
+    assert _hours(buckets.allocated) == 1
+    assert _hours(buckets.reserved) == 1
+    assert _hours(buckets.idle) == 1
+    assert _hours(buckets.faulty) == 1
+    assert _hours(buckets.unknown) == 1 + 19
+
+
+def test_use_without_authority_is_unknown():
+    buckets = _buckets(
+        use(0, HOUR, allocation_id="al-ghost"), use(HOUR, 2 * HOUR), grants=[authorisation(ended_ms=T0)]
+    )
+    assert buckets.allocated == 0
+    assert _hours(buckets.unknown) == 24
+
+
+def test_time_out_of_service_is_maintenance_only_where_it_was_free():
+    buckets = _buckets(
+        use(0, 4 * HOUR, state="free", allocation_id=None),
+        grants=[authorisation(ended_ms=T0 + HOUR)],
+        maintenance={"d-1": [(T0, T0 + 2 * HOUR)]},
+    )
+    assert (_hours(buckets.reserved), _hours(buckets.maintenance), _hours(buckets.idle)) == (1, 1, 2)
+
+
+def test_a_device_counts_from_enrolment_to_retirement():
+    devices = [RegisteredDevice("d-1", MODEL, T0 + HOUR, T0 + 3 * HOUR)]
+    buckets = _buckets(use(0, 2 * HOUR), devices=devices)
+    assert (_hours(buckets.allocated), _hours(buckets.unknown)) == (1, 1)
+
+
+STATES = st.sampled_from(["in_use", "free", "faulty", "unknown"])
+EDGES = st.lists(st.integers(0, 30 * HOUR), min_size=2, max_size=20, unique=True).map(sorted)
+
+
+@given(EDGES, st.data())
+def test_the_buckets_always_sum_to_the_time_in_the_register(edges, data):
+    pieces = []
+    for start, end in itertools.pairwise(edges):
+        state = data.draw(STATES)
+        if data.draw(st.booleans()):
+            pieces.append(use(start, end, state=state, allocation_id="al-1" if state == "in_use" else None))
+    first, last = sorted(data.draw(st.tuples(st.integers(0, 30 * HOUR), st.integers(0, 30 * HOUR))))
+    grants = [authorisation(granted_ms=T0 + first, ended_ms=T0 + last)]
+    retired = data.draw(st.one_of(st.none(), st.integers(T0 + HOUR, T0 + 26 * HOUR)))
+    device = RegisteredDevice("d-1", MODEL, T0 + HOUR, retired)
+    given_inputs = inputs(pieces, grants, devices=[device])
+    balance = device_balance(given_inputs, *DAY)
+    assert sum(b.total() for b in balance.values()) == registered_ppm_ms(device, *DAY)
+
+
+STRETCH = st.tuples(st.integers(0, 100), st.integers(0, 100)).map(lambda pair: (min(pair), max(pair)))
+
+
+@given(STRETCH, st.lists(STRETCH, max_size=8))
+def test_what_is_left_and_what_was_taken_make_the_whole(stretch, taken):
+    left = subtract(stretch, taken)
+    points = set(range(*stretch)) - {t for start, end in taken for t in range(start, end)}
+    assert {t for start, end in left for t in range(start, end)} == points
+    assert length_ms(left) == len(points)
+    assert merge(left) == left
