@@ -14,7 +14,7 @@ TOOLS = Path(__file__).resolve().parent.parent / ".tools"
 
 
 def main() -> int:
-    """Leave executables `prometheus` and `promtool` in `.tools/prometheus`; exit status 0 when they are there."""
+    """Leave executables `prometheus` and `promtool` in `.tools/prometheus`; exit status 0 when there."""
     folder = TOOLS / "prometheus"
     if all((folder / name).exists() for name in ("prometheus", "promtool")):
         return 0
