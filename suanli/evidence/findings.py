@@ -106,6 +106,7 @@ CODES: dict[str, tuple[int, str]] = {
     "coverage.overlap": (10, INTEGRITY),
     "coverage.unregistered": (10, COMPLETENESS),
     "coverage.wrong_node": (10, INTEGRITY),
+    "coverage.outside_stay": (10, INTEGRITY),
     "register.twice": (11, INTEGRITY),
     "register.retired": (11, INTEGRITY),
     "register.same_identity": (11, INTEGRITY),
@@ -124,6 +125,9 @@ CODES: dict[str, tuple[int, str]] = {
     "statement.period": (14, INTEGRITY),
     "statement.log_size": (14, INTEGRITY),
     "statement.rating": (14, INTEGRITY),
+    "terms.twice": (14, INTEGRITY),
+    "terms.retroactive": (14, NOTICE),
+    "statement.after_close": (14, NOTICE),
     "statement.sum": (15, INTEGRITY),
 }
 """Every code with its step and the question it fails."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from suanli.evidence.strict_json import Fields
@@ -38,19 +39,23 @@ class DeviceIdentity:
         }
 
 
+# A device stands in every window of its node: one object for all of them keeps large bundles in memory.
+_shared = functools.lru_cache(maxsize=65_536)(DeviceIdentity)
+
+
 def read_device(fields: Fields) -> DeviceIdentity:
     """The device in `fields`, every key of which must be known. Raises EvidenceError."""
-    device = DeviceIdentity(
-        device_id=fields.text("device_id", 64),
-        vendor=fields.text("vendor", 64),
-        model=fields.text("model", 128),
-        index=fields.integer("index", 0, 65_535),
-        serial=fields.optional_text("serial", 128),
-        uuid=fields.optional_text("uuid", 128),
-        bus_address=fields.optional_text("bus_address", 64),
-        driver=fields.text("driver", 64),
-        driver_version=fields.optional_text("driver_version", 128),
-        simulated=fields.boolean("simulated"),
+    device = _shared(
+        fields.text("device_id", 64),
+        fields.text("vendor", 64),
+        fields.text("model", 128),
+        fields.integer("index", 0, 65_535),
+        fields.optional_text("serial", 128),
+        fields.optional_text("uuid", 128),
+        fields.optional_text("bus_address", 64),
+        fields.text("driver", 64),
+        fields.optional_text("driver_version", 128),
+        fields.boolean("simulated"),
     )
     fields.done()
     return device

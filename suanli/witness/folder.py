@@ -141,7 +141,8 @@ class WitnessFolder:
 def write_durably(path: Path, data: bytes) -> None:
     """Replaces the file at `path` (0600) in one step; returns when it would survive a power cut."""
     temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(temporary, flags, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(data)
         stream.flush()

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 
 import httpx
@@ -176,3 +178,32 @@ def test_the_command_line_makes_a_witness_and_its_policy(tmp_path):
     policy = parse_policy((tmp_path / "w" / "policy").read_bytes())
     assert policy.log_key(ORIGIN) is not None
     assert policy.quorum == "auditor"
+
+
+_SERVE = "from suanli.cli.witness import app; app()"
+
+
+def _served(folder):
+    """The command itself, in a process of its own; gives it and its address."""
+    command = [sys.executable, "-c", _SERVE, "serve", "--folder", str(folder.path), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = process.stdout.readline()
+    return process, first.strip().rpartition(" on ")[2]
+
+
+def test_a_witness_killed_after_its_answer_still_remembers(folder):
+    process, url = _served(folder)
+    try:
+        assert (
+            httpx.post(f"{url}/add-checkpoint", content=_request(0, 100), trust_env=False).status_code == 200
+        )
+    finally:
+        process.kill()
+        process.communicate()
+    process, url = _served(folder)
+    try:
+        again = httpx.post(f"{url}/add-checkpoint", content=_request(0, 50), trust_env=False)
+        assert (again.status_code, again.text) == (409, "100\n")
+    finally:
+        process.kill()
+        process.communicate()

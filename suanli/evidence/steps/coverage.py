@@ -10,7 +10,7 @@ from suanli.evidence.register import Enrolment
 from suanli.evidence.steps.case import Case, WindowEvidence
 from suanli.evidence.timeline import Hole, Piece, find_holes, find_overlaps
 from suanli.evidence.windows import Segment
-from suanli.rating.intervals import merge, overlap, subtract
+from suanli.rating.intervals import Stretch, merge, overlap, subtract
 
 
 def build_register(case: Case) -> None:
@@ -72,12 +72,24 @@ def check_coverage(case: Case) -> None:
 
 
 def _check_place(case: Case, window: WindowEvidence, segment: Segment, stays: list[Enrolment]) -> None:
+    """A device is where it is registered, and is used only while it is."""
     stretch = (segment.start_ms, segment.end_ms)
+    where = f"device {segment.device.device_id}"
     here = [stay for stay in stays if overlap(stay.stretch(), stretch) is not None]
     if here and all(stay.node_id != segment.node_id for stay in here):
-        where = f"device {segment.device.device_id}"
         expected = "node " + ", ".join(stay.node_id for stay in here)
         case.report("coverage.wrong_node", where, expected, f"node {segment.node_id}", window.index)
+    if segment.observed == "in_use":
+        tolerance_ms = case.settings.clock_tolerance_ms
+        left = subtract(stretch, [_widened(stay.stretch(), tolerance_ms) for stay in stays])
+        if left:
+            expected = "use only while the device is in the register"
+            found = f"in use in [{left[0][0]}, {left[0][1]})"
+            case.report("coverage.outside_stay", where, expected, found, window.index)
+
+
+def _widened(stretch: Stretch, by_ms: int) -> Stretch:
+    return stretch[0] - by_ms, stretch[1] + by_ms
 
 
 def _check_stay(case: Case, enrolment: Enrolment, pieces: list[Piece]) -> None:

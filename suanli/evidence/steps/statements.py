@@ -6,10 +6,13 @@ from suanli.evidence.bundle import STATEMENT
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.findings import CODES
 from suanli.evidence.rating_inputs import RatingCollector
+from suanli.evidence.records import PriceVersion, ProgramVersion, Record
 from suanli.evidence.statement_file import ClaimedFirm, ClaimedStatement, parse_statement, read_statement
 from suanli.evidence.steps.case import Case
+from suanli.evidence.steps.times import NewestKnown
 from suanli.rating.balance import device_balance
 from suanli.rating.inputs import WHOLE_PPM, RatingInputs
+from suanli.rating.intervals import overlap
 from suanli.rating.prices import round_half_away
 from suanli.rating.statements import build_statement
 
@@ -29,6 +32,8 @@ def check_statement(case: Case) -> None:
         expected = f"at most {case.head.size}, the size of the log"
         case.report("statement.log_size", "log_size", expected, str(claimed.log_size))
         return
+    _check_terms(case)
+    _check_close(case, claimed.log_size)
     inputs = _inputs(case, claimed.log_size)
     recomputed = read_statement(build_statement(inputs, *case.period, case.manifest.scope.firm_id))
     _compare(case, recomputed, claimed)
@@ -49,6 +54,40 @@ def _inputs(case: Case, log_size: int) -> RatingInputs:
         if window.index < log_size:
             collector.add_segments(segment for segment in window.segments if segment is not None)
     return collector.inputs(log_size)
+
+
+def _check_terms(case: Case) -> None:
+    """A price or program version is stated once, and before it takes effect."""
+    newest = NewestKnown(case)
+    stated: dict[str, Record] = {}
+    for item in case.records:
+        version = item.record
+        if isinstance(version, PriceVersion):
+            name = f"price {version.price_id}"
+        elif isinstance(version, ProgramVersion):
+            name = f"program {version.program_id} v{version.version}"
+        else:
+            continue
+        if name in stated and stated[name] != version:
+            case.report("terms.twice", name, "one meaning for ever", "another", item.index)
+        stated.setdefault(name, version)
+        known_ms = newest.at_ms(item.index)
+        if version.effective_from_ms < known_ms - case.settings.clock_tolerance_ms:
+            expected = f"logged before it took effect at {version.effective_from_ms} ms"
+            case.report("terms.retroactive", name, expected, f"logged after {known_ms} ms", item.index)
+
+
+def _check_close(case: Case, log_size: int) -> None:
+    """What a period used but was logged after its close is due as a correction."""
+    late = [
+        w.index
+        for w in case.windows
+        if w.index >= log_size and overlap((w.header.start_ms, w.header.end_ms), case.period) is not None
+    ]
+    if late:
+        expected = f"windows of the period below log size {log_size}"
+        found = f"{len(late)} windows after it: corrections in a later period"
+        case.report("statement.after_close", "windows", expected, found, late[0])
 
 
 def _compare(case: Case, recomputed: ClaimedStatement, claimed: ClaimedStatement) -> None:

@@ -21,7 +21,7 @@ def check_times(case: Case) -> None:
         for window in case.windows
         if (seen := window.header.log_checkpoint) is not None
     )
-    newest = _NewestKnown(case)
+    newest = NewestKnown(case)
     upper_ms = _upper_ms(case)
     seen_before: dict[str, int] = {}
     for window in case.windows:
@@ -62,7 +62,7 @@ def _check_seen(case: Case, window: WindowEvidence, seen: SeenCheckpoint, roots:
         case.report("time.root", name, expected, seen.root, window.index)
 
 
-class _NewestKnown:
+class NewestKnown:
     """The latest time stated by operator or controller below a log size."""
 
     def __init__(self, case: Case) -> None:

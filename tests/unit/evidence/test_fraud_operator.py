@@ -11,6 +11,7 @@ import pytest
 
 from suanli.evidence import entries
 from suanli.evidence.keys import SigningKey
+from suanli.evidence.records import DeviceEvent
 from suanli.evidence.verify import verify
 from suanli.evidence.windows import SeenCheckpoint
 from tests.builders.evidence import (
@@ -363,3 +364,43 @@ def test_a_statement_with_a_firm_left_out_is_named():
     operator = honest_operator()
     files = operator.bundle(change_statement=lambda value: value["firms"].pop())
     _assert_found(verify(files, policy=operator.policy()), {"statement.rating"})
+
+
+def test_a_device_used_after_it_was_taken_from_the_register_is_reported():
+    operator = honest_operator(1)
+    node = operator.nodes["node-a"]
+    operator.add(DeviceEvent("retired", node.devices[0], "node-a", "host", "pool-1", T0 + GRID))
+    operator.allocation("ended", "al-1", T0 + 2 * GRID + 18_000)
+    for n in range(2, 7):
+        for each in operator.nodes.values():
+            each.uses = [use for use in each.uses if use.allocation_id == "al-1"]
+            operator.take(each, each.cut(T0 + n * GRID))
+    _assert_found(_verify(operator), {"coverage.outside_stay"})
+
+
+def test_a_price_with_two_meanings_is_reported():
+    operator = honest_operator(0)
+    operator.add(price(price_nano_cny=1))
+    for node in operator.nodes.values():
+        node.uses.clear()
+    for n in range(1, 7):
+        for each in operator.nodes.values():
+            operator.take(each, each.cut(T0 + n * GRID))
+    _assert_found(_verify(operator), {"terms.twice"})
+
+
+def test_a_price_logged_after_it_took_effect_is_noticed():
+    operator = honest_operator()
+    operator.add(price(price_id="price-2"))
+    verdict = _verify(operator)
+    assert _codes(verdict, "warning") == {"terms.retroactive"}
+
+
+def test_windows_logged_after_the_close_of_their_period_are_noticed():
+    operator = honest_operator()
+
+    def close_early(statement):
+        statement["log_size"] = len(operator.log) - 1
+
+    verdict = verify(operator.bundle(change_statement=close_early), policy=operator.policy())
+    assert _codes(verdict, "warning") == {"statement.after_close"}
