@@ -68,16 +68,21 @@ class Leader:
     def __init__(self, seat: Seat, state: ClusterState, config: CycleConfig) -> None:
         self.state = state
         self.report: Report | None = None
-        self._seat = seat
+        self.seat = seat
         self._config = config
         self._reports = ReportBook()
         self._gateways = GatewayWatch(config.gateway_timeout_ms)
-        self._now_ms = 0
+        self._now_ms = state.began_ms
         self._ticked_ms = 0
         self._planned_ms = 0
         self._replan = True
         self._first = True
         state.leader_term = seat.term
+
+    @property
+    def term(self) -> int:
+        """The term that this leader was given."""
+        return self.seat.term
 
     async def cycle(self, now_ms: int) -> CycleResult:
         """Raises LeadershipLost, DatabaseAway or what the database refused; the leader is then thrown away.
@@ -89,21 +94,21 @@ class Leader:
         now_ms = self._now_ms = max(now_ms, self._now_ms)  # the wall clock may step back, time may not
         changes = Changes()
         placements = 0
-        async with self._seat.database.transaction() as session:
-            await self._seat.leadership.guard(session, self._seat.term)
+        async with self.seat.database.transaction() as session:
+            await self.seat.leadership.guard(session, self.seat.term)
             messages, full = await self._take(session)
             due = now_ms - self._ticked_ms >= self._config.period_ms
             if due:
                 messages.extend(await self._time_passed(session, now_ms))
             for message in messages:
-                apply(self.state, message, now_ms, self._seat.ids, changes)
+                apply(self.state, message, now_ms, self.seat.ids, changes)
             rows: Sequence[Mapping[str, Any]] = ()
             if self._must_plan(changes, now_ms):
                 placements, rows = self._plan(changes, now_ms)
             self._reports.forget(changes.no_longer_waiting)
             wrote = bool(changes) or bool(rows)
             if wrote:
-                await write_changes(session, changes, rows, self._seat.signer)
+                await write_changes(session, changes, rows, self.seat.signer)
         if due:
             metrics.show_state(self.state)
         if messages or wrote:
@@ -153,7 +158,7 @@ class Leader:
             for violation in violations[:10]:
                 _log.error("plan_refused", job_id=violation.job_id, what=violation.what)
             return 0, ()
-        apply_plan(self.state, proposal, now_ms, self._seat.ids, changes)
+        apply_plan(self.state, proposal, now_ms, self.seat.ids, changes)
         self.report = report
         self._replan = report.unfinished
         metrics.PLACEMENTS.inc(len(proposal.placements))

@@ -182,6 +182,7 @@ class ClusterState:
     def __init__(self, catalogue: Catalogue, now_ms: int, config: MachineConfig | None = None) -> None:
         self.catalogue = catalogue
         self.config = config or MachineConfig()
+        self.began_ms = now_ms
         self.leader_term = 0
         self.event_seq = 0  # of the newest event
         self.pools: dict[str, Pool] = {}

@@ -28,9 +28,10 @@ def earliest_opening(
 
     Cost: O(nodes x devices of a node) of this model pool; asked once for each queue's blocked head.
     """
+    avoid = model_pool.avoided(shape.avoid_nodes, shape.devices_per_node, shape.tasks)
     openings: list[tuple[int, int, NodeSlot, tuple[DeviceView, ...]]] = []
     for slot in model_pool.slots:
-        if slot.node_id in shape.avoid_nodes:
+        if slot.node_id in avoid:
             continue
         found = _opening_on(slot, shape, rule, now_ms, config)
         if found is not None:
@@ -75,12 +76,13 @@ def nodes_to_hold(
     Held nodes only gain free devices, so the choice of the next cycle is no worse: the job comes closer to
     its start with every task that ends there. Cost: O(nodes log nodes) of this model pool.
     """
+    avoid = model_pool.avoided(shape.avoid_nodes, shape.devices_per_node, shape.tasks)
     room: list[tuple[int, int, NodeSlot, tuple[DeviceView, ...]]] = []
     for slot in model_pool.slots:
         healthy = tuple(
             device for device in slot.devices if not device.faulty and device.device_id not in slot.reserved
         )
-        if slot.node_id in shape.avoid_nodes:
+        if slot.node_id in avoid:
             continue
         if choose_devices(rule, healthy, shape.devices_per_node) is not None:
             room.append((-len(slot.open), slot.order, slot, healthy))

@@ -96,6 +96,12 @@ class ModelPool:
         )
         return self.with_room(least) + more
 
+    def avoided(self, nodes: frozenset[NodeId], count: int, tasks: int) -> frozenset[NodeId]:
+        """The nodes that a gang should avoid; none when it could otherwise never start."""
+        if nodes and nodes_with(self.nodes_by_healthy, count) - len(nodes) < tasks:
+            return frozenset()
+        return nodes
+
     def take(self, slot: NodeSlot, devices: Iterable[DeviceView]) -> None:
         """Removes devices from the slot: from what is open, else from what is held."""
         taken = set(devices)

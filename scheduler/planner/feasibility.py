@@ -108,9 +108,14 @@ def gang_too_large(model: str, devices: int, per_node: int, nodes: int, pool: st
     where = "the largest pool of the queue" if pool is None else f"pool {pool}"
     return WhyNot(
         Reason.GANG_TOO_LARGE,
-        f"asks for {devices // per_node} nodes with {per_node} {model} each; {where} has {nodes} such nodes",
+        f"asks for {plural(devices // per_node, 'node')} with {per_node} {model}; {where} has {nodes} such",
         pool=pool,
         device_model=model,
         asked=devices,
         available=nodes * per_node,
     )
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

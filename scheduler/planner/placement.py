@@ -3,9 +3,12 @@
 from typing import NamedTuple
 
 from scheduler.catalogue import ShapeRule
+from scheduler.domain.ids import NodeId
 from scheduler.planner.capacity import ModelPool, NodeSlot
 from scheduler.planner.snapshot import DeviceView, Shape
 from scheduler.planner.topology import choose_devices, in_one_group
+
+Avoid = frozenset[NodeId]
 
 
 class TaskSeat(NamedTuple):
@@ -24,23 +27,26 @@ def find_seats(
     for somebody from later on. Cost: the nodes looked at; the tightest are looked at first.
     """
     tasks, count = shape.tasks, shape.devices_per_node
+    avoid = model_pool.avoided(shape.avoid_nodes, count, tasks)
     early = ends_ms is not None and bool(model_pool.held)
     if not early and model_pool.with_room(count) < tasks:
         return None
-    seats = _search(shape, model_pool, rule, allow_degraded=False)
+    seats = _search(shape, model_pool, rule, avoid, allow_degraded=False)
     if len(seats) < tasks:
-        seats = _search(shape, model_pool, rule, allow_degraded=True)
+        seats = _search(shape, model_pool, rule, avoid, allow_degraded=True)
     if len(seats) < tasks and early:
-        seats = _search_held(shape, model_pool, rule, ends_ms)
+        seats = _search_held(shape, model_pool, rule, avoid, ends_ms)
     return seats if len(seats) == tasks else None
 
 
-def _search(shape: Shape, model_pool: ModelPool, rule: ShapeRule, allow_degraded: bool) -> list[TaskSeat]:
+def _search(
+    shape: Shape, model_pool: ModelPool, rule: ShapeRule, avoid: Avoid, *, allow_degraded: bool
+) -> list[TaskSeat]:
     """First seats inside one fast-link group, then, where the vendor allows it, across groups."""
     together: list[TaskSeat] = []
     across: list[TaskSeat] = []
     for slot in model_pool.tightest(shape.devices_per_node):
-        if slot.node_id in shape.avoid_nodes:
+        if slot.node_id in avoid:
             continue
         free = slot.open if allow_degraded else [device for device in slot.open if not device.degraded]
         devices = choose_devices(rule, free, shape.devices_per_node)
@@ -56,10 +62,12 @@ def _search(shape: Shape, model_pool: ModelPool, rule: ShapeRule, allow_degraded
     return _in_node_order((together + across)[: shape.tasks])
 
 
-def _search_held(shape: Shape, model_pool: ModelPool, rule: ShapeRule, ends_ms: int | None) -> list[TaskSeat]:
+def _search_held(
+    shape: Shape, model_pool: ModelPool, rule: ShapeRule, avoid: Avoid, ends_ms: int | None
+) -> list[TaskSeat]:
     seats: list[TaskSeat] = []
     for slot in model_pool.slots:
-        if slot.node_id in shape.avoid_nodes:
+        if slot.node_id in avoid:
             continue
         devices = choose_devices(rule, slot.usable_until(ends_ms), shape.devices_per_node)
         if devices is not None:

@@ -80,8 +80,6 @@ class _Checker:
             return
         if node.pool != placement.pool:
             self._wrong(placement, f"node {task.node_id} is not in pool {placement.pool}")
-        if task.node_id in shape.avoid_nodes:
-            self._wrong(placement, f"node {task.node_id} is to be avoided by the job")
         views = {view.device_id: view for view in node.devices}
         devices: list[DeviceView] = []
         for device_id in task.device_ids:

@@ -7,7 +7,7 @@ from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.capacity import Capacity, ModelPool, nodes_with
-from scheduler.planner.feasibility import gang_too_large, shape_not_allowed
+from scheduler.planner.feasibility import gang_too_large, plural, shape_not_allowed
 from scheduler.planner.snapshot import Shape
 from scheduler.planner.variants import Candidate
 
@@ -30,14 +30,16 @@ def why_no_room(shape: Shape, candidate: Candidate, model_pool: ModelPool | None
     free, opened = model_pool.free_devices, model_pool.open_devices
     if healthy < tasks:
         reason, available = Reason.DEVICES_UNAVAILABLE, healthy * count
-        sentence = f"{asks}; only {healthy} nodes of pool {pool} with {count} or more are in service"
+        sentence = f"{asks}; only {plural(healthy, 'node')} of pool {pool} with {count} or more in service"
     elif model_pool.with_room_counting_held(count) >= tasks > model_pool.with_room(count):
         reason, available = Reason.DEVICES_RESERVED, opened
         sentence = f"{asks}; {free} are free in pool {pool}, {free - opened} of them kept for earlier jobs"
     elif free >= shape.devices:
         reason, available = Reason.DEVICES_FRAGMENTED, free
         room = model_pool.with_room(count)
-        sentence = f"{asks}; {free} are free in pool {pool}, but only {room} nodes have room for {count}"
+        sentence = (
+            f"{asks}; {free} are free in pool {pool}, only {plural(room, 'node')} with room for {count}"
+        )
         if room >= tasks:
             sentence = f"{asks}; {free} are free in pool {pool}, but not in sets that the job may take"
     else:

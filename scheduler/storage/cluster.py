@@ -50,6 +50,7 @@ def _table(row: type[tables.Base]) -> Table:
     return table
 
 
+_NEWEST_EVENT = text("SELECT event_seq, at_ms FROM events ORDER BY event_seq DESC LIMIT 1")
 # A partial index serves this very condition.
 _LIVE_JOBS = text(
     "SELECT j.firm_id, j.job_id, j.spec, j.submitted_ms, s.state, s.version, s.reason, s.detail,"
@@ -88,8 +89,16 @@ _ALLOCATIONS = text(
 async def load_state(
     session: AsyncSession, catalogue: Catalogue, now_ms: int, config: MachineConfig | None = None
 ) -> ClusterState:
-    """Everything that is not finished, and the usage of the last week. Seven queries, O(what is live)."""
+    """Everything that is not finished, and the usage of the last week. Eight queries, O(what is live).
+
+    Time does not step back between leaders whose clocks differ: the state begins no earlier than the newest
+    event.
+    """
+    newest = (await session.execute(_NEWEST_EVENT)).one_or_none()
+    if newest is not None:
+        now_ms = max(now_ms, newest.at_ms)
     state = ClusterState(catalogue, now_ms, config)
+    state.event_seq = 0 if newest is None else newest.event_seq
     state.pools, queues = await load_configuration(session)
     state.queues = {queue.key: queue for queue in queues}
     await _load_nodes(session, state)
@@ -105,7 +114,6 @@ async def load_state(
         elif job.attempt is not None and job.attempt.state is not AttemptState.ENDED:
             state.active[job.job_id] = job
     await _load_usage(session, state, now_ms)
-    state.event_seq = int(await session.scalar(text("SELECT coalesce(max(event_seq), 0) FROM events")) or 0)
     return state
 
 
