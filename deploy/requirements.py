@@ -105,9 +105,8 @@ def contents() -> dict[Path, str]:
 
 def main(arguments: list[str]) -> int:
     """Write the files, or with --check compare them; exit status 1 when they differ."""
-    stale = [
-        path for path, text in contents().items() if not path.exists() or path.read_text("utf-8") != text
-    ]
+    meant = contents()
+    stale = [path for path, text in meant.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in arguments:
         for path in stale:
             print(f"{path.relative_to(ROOT)} is stale: run python deploy/requirements.py")

@@ -1,0 +1,203 @@
+"""The chart: accepted by helm, closed by default, and refusing values that make no sense."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "helm/suanli"
+HELM = Path(sys.executable).parent / "helm"
+VALUES = {name: CHART / "ci" / f"{name}-values.yaml" for name in ("minimal", "full")}
+PROCESSES = ("api", "gateway", "controller", "ledger")
+
+Manifest = dict[str, Any]
+
+
+def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([HELM, *arguments], check=False, capture_output=True, text=True)
+
+
+def rendered(values: str, *more: str) -> list[Manifest]:
+    run = helm("template", "suanli", CHART, "--namespace", "suanli", "--values", VALUES[values], *more)
+    assert run.returncode == 0, run.stderr
+    return [document for document in yaml.safe_load_all(run.stdout) if document]
+
+
+def of_kind(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:
+    return {m["metadata"]["name"]: m for m in manifests if m["kind"] == kind}
+
+
+def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
+    return {
+        m["metadata"]["name"]: m["spec"]["template"]["spec"]
+        for m in manifests
+        if m["kind"] in {"Deployment", "Job", "DaemonSet"}
+    }
+
+
+def environment(container: Manifest) -> dict[str, Any]:
+    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container["env"]}
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_helm_lints_it_without_a_complaint(values: str) -> None:
+    run = helm("lint", "--strict", CHART, "--values", VALUES[values])
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "0 chart(s) failed" in run.stdout
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_helm_renders_every_process(values: str) -> None:
+    deployments = of_kind(rendered(values), "Deployment")
+    assert set(deployments) == {f"suanli-{process}" for process in PROCESSES}
+    assert deployments["suanli-controller"]["spec"]["replicas"] == 2
+    assert deployments["suanli-ledger"]["spec"]["replicas"] == 2
+
+
+def test_every_object_has_a_name_of_its_own() -> None:
+    names = [(m["kind"], m["metadata"]["name"]) for m in rendered("full")]
+    assert len(names) == len(set(names))
+
+
+def test_helm_makes_no_secret() -> None:
+    assert of_kind(rendered("full"), "Secret") == {}
+
+
+def test_each_process_sees_its_own_role_of_the_database_only() -> None:
+    for name, pod in pods(rendered("full")).items():
+        process = name.removeprefix("suanli-")
+        if process == "agent":
+            continue
+        url = environment(pod["containers"][0])["SUANLI_DATABASE_URL"]
+        role = "owner" if process == "migration" else process
+        assert url == {"secretKeyRef": {"name": "suanli-database", "key": f"{role}-url"}}
+
+
+def test_the_log_key_reaches_the_ledger_alone_and_the_controller_key_the_controller_alone() -> None:
+    manifests = rendered("minimal")
+    holders: dict[str, list[str]] = {}
+    for name, pod in pods(manifests).items():
+        for volume in pod["volumes"]:
+            if "secret" in volume:
+                holders.setdefault(volume["secret"]["secretName"], []).append(name)
+    assert holders == {
+        "suanli-controller-key": ["suanli-controller"],
+        "suanli-gateway-tls": ["suanli-gateway"],
+    }
+    (keys,) = (v["projected"] for v in pods(manifests)["suanli-ledger"]["volumes"] if v["name"] == "keys")
+    items = [item["key"] for source in keys["sources"] for item in source["secret"]["items"]]
+    assert items == ["log.key", "controller.pub"]
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_the_control_plane_runs_confined(values: str) -> None:
+    confined = {name: pod for name, pod in pods(rendered(values)).items() if name != "suanli-agent"}
+    assert len(confined) == 5
+    for pod in confined.values():
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_nothing_is_open_by_default() -> None:
+    policies = of_kind(rendered("minimal"), "NetworkPolicy")
+    assert policies["suanli-closed"]["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert [p for p in policies.values() if p["spec"].get("ingress")] == []
+    # Names are resolved; nothing else is reached.
+    ports = {
+        port["port"]
+        for policy in policies.values()
+        for rule in policy["spec"].get("egress", ())
+        for port in rule["ports"]
+    }
+    assert ports == {53}
+    services = of_kind(rendered("minimal"), "Service").values()
+    assert {service["spec"]["type"] for service in services} == {"ClusterIP"}
+
+
+def test_what_is_named_is_opened_for_its_process_alone() -> None:
+    policies = of_kind(rendered("full"), "NetworkPolicy")
+    opened = {
+        name: (
+            policy["spec"]["podSelector"]["matchLabels"].get("app.kubernetes.io/component"),
+            [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]],
+        )
+        for name, policy in policies.items()
+        if policy["spec"].get("ingress")
+    }
+    assert opened == {
+        "suanli-api": ("api", ["http"]),
+        "suanli-gateway": ("gateway", ["fleet", "enrolment"]),
+        "suanli-metrics": (None, ["metrics"]),
+    }
+
+
+def test_the_migration_runs_before_an_upgrade() -> None:
+    job = of_kind(rendered("minimal"), "Job")["suanli-migration"]
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert job["spec"]["template"]["spec"]["containers"][0]["command"][-1] == "migrate"
+
+
+def test_what_is_optional_is_absent_until_asked_for() -> None:
+    optional = {"DaemonSet", "ServiceMonitor", "PrometheusRule"}
+    assert {m["kind"] for m in rendered("minimal")} & optional == set()
+    assert {m["kind"] for m in rendered("full")} >= optional
+
+
+def test_the_charts_alerts_are_the_alerts_of_deploy() -> None:
+    (rule,) = of_kind(rendered("full"), "PrometheusRule").values()
+    deployed = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text(encoding="utf-8"))
+    assert rule["spec"] == deployed
+    assert deployed["groups"]
+
+
+def test_evidence_outlives_the_release() -> None:
+    claims = of_kind(rendered("minimal"), "PersistentVolumeClaim")
+    assert {c["metadata"]["annotations"]["helm.sh/resource-policy"] for c in claims.values()} == {"keep"}
+    assert set(claims) == {"suanli-log", "suanli-job-logs"}
+    # A claim that the operator made is used as it is.
+    assert set(of_kind(rendered("full"), "PersistentVolumeClaim")) == {"suanli-job-logs"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("--set=image.repository=", "repository"),
+        ("--set=image.tag=latest", "tag"),
+        ("--set=image.digest=sha256:short", "digest"),
+        ("--set=windowMs=7000", "windowMs"),
+        ("--set=controller.replicas=0", "replicas"),
+        ("--set=controller.replicas=two", "replicas"),
+        ("--set=controler.replicas=2", "controler"),
+        ("--set=api.service.type=Everywhere", "type"),
+        ("--set=api.service.port=70000", "port"),
+        ("--set=logOrigin=two words", "logOrigin"),
+        ("--set=database.secretName=", "secretName"),
+        ("--set=database.password=hunter2", "password"),
+        ("--set=networkPolicy.apiFrom[0].cidr=0.0.0.0/0", "apiFrom"),
+        ("--set=ledger.witnesses[0].url=http://witness.example", "witnesses"),
+        ("--set=agent.stateFolder=relative", "stateFolder"),
+        ("--set=storage.log.size=much", "size"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(setting: str, named: str) -> None:
+    run = helm("template", "suanli", CHART, "--values", VALUES["minimal"], setting)
+    assert run.returncode != 0
+    assert named in run.stderr
+
+
+def test_an_installation_without_a_log_origin_is_refused() -> None:
+    run = helm("template", "suanli", CHART, "--set", "image.repository=registry.example/suanli")
+    assert run.returncode != 0
+    assert "logOrigin" in run.stderr
