@@ -131,4 +131,6 @@ class JobLogs:
                 match = _FILE.fullmatch(entry.name)
                 if match is not None:
                     stream: Stream = "stdout" if match["stream"] == "stdout" else "stderr"
-                    yield LogKey(firm_id, job_id, attempt, int(match["rank"]), int(match["local_rank"]), stream)
+                    yield LogKey(
+                        firm_id, job_id, attempt, int(match["rank"]), int(match["local_rank"]), stream
+                    )

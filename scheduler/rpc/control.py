@@ -1,0 +1,175 @@
+"""ControlService: desired state down, observed state up, one stream per agent."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import grpc
+import structlog
+
+from protos.suanli.fleet.v1 import control_pb2, control_pb2_grpc
+from scheduler.domain.errors import FieldProblem, Forbidden, Invalid
+from scheduler.rpc.connections import Connection, Connections, now_ms
+from scheduler.rpc.control_messages import (
+    PROTOCOL_MAX,
+    PROTOCOL_MIN,
+    choose_protocol,
+    connected_body,
+    fetched,
+    reported_body,
+    reported_content,
+)
+from scheduler.rpc.identity import caller
+from scheduler.rpc.metrics import DESIRED_PUSHES, DISCONNECTS, OBSERVED
+from scheduler.rpc.statuses import Context, StreamEnded, refusals
+from scheduler.services.evidence import newest_checkpoint
+from scheduler.services.tasks import task_to_run
+from scheduler.storage import inbox
+from scheduler.storage.engine import Database
+
+# A peer that said nothing for so many heartbeats is gone, whatever TCP believes.
+SILENT_HEARTBEATS = 5
+HELLO_TIMEOUT_S = 10.0
+
+_log = structlog.get_logger(__name__)
+_Requests = AsyncIterator[control_pb2.ConnectRequest]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlConfig:
+    """Who this gateway is and how often agents say that they live."""
+
+    gateway_id: str
+    heartbeat_ms: int
+
+
+class ControlServicer(control_pb2_grpc.ControlServiceServicer):
+    """Serves the control streams of this gateway."""
+
+    def __init__(self, database: Database, connections: Connections, config: ControlConfig) -> None:
+        self._database = database
+        self._connections = connections
+        self._config = config
+
+    async def Connect(self, requests: _Requests, context: Context) -> None:
+        """One agent's stream, until either side ends it."""
+        async with refusals(context, "Connect"):
+            key = await caller(self._database, context)
+            hello, protocol = await _hello(requests, key.node_id)
+            body = connected_body(hello, key.devices.keys(), self._config.gateway_id, now_ms())
+            await context.write(await self._welcome(protocol))
+            connection = Connection(key)
+            await self._connections.open(connection, body)
+            _log.info("agent_connected", node_id=key.node_id, agent_version=body["agent_version"])
+            why = "the gateway failed"
+            try:
+                why = await self._serve(connection, requests, context)
+            except asyncio.CancelledError:
+                why = "the connection broke"
+                raise
+            except StreamEnded as ended:
+                why = ended.detail
+                raise
+            finally:
+                self._connections.close(connection)
+                DISCONNECTS.labels(why=why if why in _WHYS else "refused").inc()
+                _log.info("agent_disconnected", node_id=key.node_id, why=why)
+
+    async def _welcome(self, protocol: int) -> control_pb2.ConnectResponse:
+        async with self._database.read() as session:
+            newest = await newest_checkpoint(session)
+        return control_pb2.ConnectResponse(
+            welcome=control_pb2.Welcome(
+                protocol=protocol,
+                heartbeat_ms=self._config.heartbeat_ms,
+                now_ms=now_ms(),
+                log_checkpoint=b"" if newest is None else newest[1],
+            )
+        )
+
+    async def _serve(self, connection: Connection, requests: _Requests, context: Context) -> str:
+        """Both directions at once; returns why the stream ended in peace, raises why it did not."""
+        reading = asyncio.create_task(self._listen(connection, requests))
+        writing = asyncio.create_task(_speak(connection, context))
+        try:
+            done, _ = await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
+            # The writer knows why we end a stream; the reader only sees it end.
+            return (writing if writing in done else reading).result()
+        finally:
+            for task in (reading, writing):
+                task.cancel()
+            await asyncio.gather(reading, writing, return_exceptions=True)
+
+    async def _listen(self, connection: Connection, requests: _Requests) -> str:
+        silence_s = self._config.heartbeat_ms * SILENT_HEARTBEATS / 1000
+        forwarded: dict[str, object] | None = None
+        while True:
+            try:
+                message = await asyncio.wait_for(anext(requests), silence_s)
+            except StopAsyncIteration:
+                return _AGENT_LEFT
+            except TimeoutError:
+                raise StreamEnded(grpc.StatusCode.DEADLINE_EXCEEDED, _SILENT) from None
+            kind = message.WhichOneof("message")
+            if kind == "observed":
+                content = reported_content(message.observed, connection.key.devices.keys())
+                OBSERVED.labels(forwarded=str(content != forwarded).lower()).inc()
+                if content != forwarded:
+                    body = reported_body(content, message.observed, connection.node_id, now_ms())
+                    async with self._database.transaction() as session:
+                        await inbox.put(session, "NodeReported", body)
+                    forwarded = content
+            elif kind != "heartbeat":
+                raise Invalid([FieldProblem("message", str(kind), "observed or heartbeat after the hello")])
+
+    async def FetchTask(
+        self, request: control_pb2.FetchTaskRequest, context: Context
+    ) -> control_pb2.FetchTaskResponse:
+        """What to run for a live allocation of the calling node."""
+        async with refusals(context, "FetchTask"):
+            key = await caller(self._database, context)
+            if "\0" in request.allocation_id or len(request.allocation_id) > 64:
+                raise Invalid([FieldProblem("allocation_id", "no id", "an id of an allocation")])
+            async with self._database.read() as session:
+                return fetched(await task_to_run(session, key.node_id, request.allocation_id))
+        raise AssertionError("refusals() ends every failed call")
+
+
+_AGENT_LEFT = "the agent left"
+_SILENT = "the agent was silent for too long"
+_REPLACED = "replaced by a newer connection of the same node"
+_WHYS = frozenset({_AGENT_LEFT, _SILENT, _REPLACED, "the connection broke", "the gateway stops"})
+
+
+async def _hello(requests: _Requests, node_id: str) -> tuple[control_pb2.Hello, int]:
+    """The first message and the protocol version both sides speak. Raises Invalid, Forbidden, StreamEnded."""
+    try:
+        first = await asyncio.wait_for(anext(requests), HELLO_TIMEOUT_S)
+    except (StopAsyncIteration, TimeoutError):
+        raise Invalid([FieldProblem("message", "nothing", "a hello first")]) from None
+    if first.WhichOneof("message") != "hello":
+        raise Invalid([FieldProblem("message", str(first.WhichOneof("message")), "a hello first")])
+    hello = first.hello
+    if hello.node_id != node_id:
+        raise Forbidden("the hello names another node than the certificate")
+    protocol = choose_protocol(hello)
+    if protocol is None:
+        raise StreamEnded(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            f"this gateway speaks protocol {PROTOCOL_MIN} to {PROTOCOL_MAX}, the agent"
+            f" {hello.protocol_min} to {hello.protocol_max}: upgrade the older of the two",
+        )
+    return hello, protocol
+
+
+async def _speak(connection: Connection, context: Context) -> str:
+    """Send desired states as they come; ends the stream when the gateway wants it to end."""
+    while True:
+        await connection.wake.wait()
+        connection.wake.clear()
+        if connection.ended:
+            raise StreamEnded(grpc.StatusCode.UNAVAILABLE, connection.ended)
+        desired, connection.desired = connection.desired, None
+        if desired is not None:
+            await context.write(control_pb2.ConnectResponse(desired=desired))
+            DESIRED_PUSHES.inc()

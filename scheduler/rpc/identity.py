@@ -1,0 +1,26 @@
+"""Who calls on the fleet's port: the node named by the client certificate, if its key still stands."""
+
+from scheduler.domain.errors import Forbidden, Unauthenticated
+from scheduler.domain.ids import is_uuid
+from scheduler.rpc.statuses import Context
+from scheduler.services.evidence import NodeKey, node_key
+from scheduler.storage.engine import Database
+
+
+def certificate_name(context: Context) -> str:
+    """The common name of the peer's certificate, which TLS has verified already. Raises Unauthenticated."""
+    names = list(context.auth_context().get("x509_common_name", []))
+    name = bytes(names[0]).decode("utf-8", "replace") if len(names) == 1 else ""
+    if not is_uuid(name):
+        raise Unauthenticated("the client certificate names no node")
+    return name
+
+
+async def caller(database: Database, context: Context) -> NodeKey:
+    """The node that calls. Raises Unauthenticated, Forbidden (key revoked), DatabaseAway."""
+    node_id = certificate_name(context)
+    async with database.read() as session:
+        key = await node_key(session, node_id)
+    if key is None:
+        raise Forbidden(f"node {node_id} has no key that stands: it was revoked, or never enrolled here")
+    return key

@@ -1,0 +1,98 @@
+"""LogService: output of jobs, appended to files as it comes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+
+from protos.suanli.fleet.v1 import logs_pb2, logs_pb2_grpc
+from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.rpc.identity import caller
+from scheduler.rpc.metrics import LOG_BYTES
+from scheduler.rpc.statuses import Context, StreamEnded, refusals
+from scheduler.services.tasks import TaskOutput, task_output
+from scheduler.storage.engine import Database
+from scheduler.storage.job_logs import MOST_LOCAL_RANK, JobLogs, LogKey, Stream
+
+MOST_CHUNK_BYTES = 65_536
+# Allocations looked up by one stream; a node has far fewer tasks before its agent connects anew.
+MOST_KNOWN = 4096
+
+_STREAMS: dict[int, Stream] = {
+    logs_pb2.LOG_STREAM_STDOUT: "stdout",
+    logs_pb2.LOG_STREAM_STDERR: "stderr",
+}
+
+
+class LogServicer(logs_pb2_grpc.LogServiceServicer):
+    """Takes output in."""
+
+    def __init__(self, database: Database, job_logs: JobLogs) -> None:
+        self._database = database
+        self._job_logs = job_logs
+
+    async def Append(self, requests: AsyncIterator[logs_pb2.AppendRequest], context: Context) -> None:
+        """One agent's output, each chunk answered by how much of its stream is stored."""
+        async with refusals(context, "Append"):
+            key = await caller(self._database, context)
+            known: dict[str, TaskOutput] = {}
+            async for request in requests:
+                _check(request)
+                output = known.get(request.allocation_id)
+                if output is None:
+                    async with self._database.read() as session:
+                        output = await task_output(session, key.node_id, request.allocation_id)
+                    if len(known) >= MOST_KNOWN:
+                        known.clear()
+                    known[request.allocation_id] = output
+                stored = await self._append(output, request)
+                await context.write(
+                    logs_pb2.AppendResponse(
+                        allocation_id=request.allocation_id,
+                        local_rank=request.local_rank,
+                        stream=request.stream,
+                        stored=stored,
+                    )
+                )
+
+    async def _append(self, output: TaskOutput, request: logs_pb2.AppendRequest) -> int:
+        key = LogKey(
+            output.firm_id,
+            output.job_id,
+            output.attempt,
+            output.rank,
+            request.local_rank,
+            _STREAMS[request.stream],
+        )
+        # In a thread: a slow disk must not hold the control streams of other nodes.
+        return await asyncio.to_thread(self._write, key, request.offset, request.data, request.complete)
+
+    def _write(self, key: LogKey, offset: int, data: bytes, complete: bool) -> int:
+        try:
+            before = self._job_logs.stored(key)
+            stored = self._job_logs.append(key, offset, data) if data else before
+            LOG_BYTES.inc(max(min(stored, self._job_logs.limit_bytes) - before, 0))
+            if complete and offset + len(data) <= stored:
+                self._job_logs.complete(key)
+        except OSError as error:
+            detail = f"the gateway cannot store output: {error.strerror}"
+            raise StreamEnded(grpc.StatusCode.UNAVAILABLE, detail) from error
+        return stored
+
+
+def _check(request: logs_pb2.AppendRequest) -> None:
+    problems = []
+    if "\0" in request.allocation_id or not 1 <= len(request.allocation_id) <= 64:
+        problems.append(FieldProblem("allocation_id", "no id", "an id of an allocation"))
+    if request.local_rank > MOST_LOCAL_RANK:
+        problems.append(FieldProblem("local_rank", str(request.local_rank), f"at most {MOST_LOCAL_RANK}"))
+    if request.stream not in _STREAMS:
+        problems.append(FieldProblem("stream", str(request.stream), "stdout or stderr"))
+    if len(request.data) > MOST_CHUNK_BYTES:
+        problems.append(
+            FieldProblem("data", f"{len(request.data)} bytes", f"at most {MOST_CHUNK_BYTES} bytes")
+        )
+    if request.offset > 1 << 48:
+        problems.append(FieldProblem("offset", str(request.offset), "a smaller number"))
+    if problems:
+        raise Invalid(problems)

@@ -1,0 +1,231 @@
+"""The gateway process: two ports, and the loops beside them."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import structlog
+from sqlalchemy import delete, func
+from sqlalchemy.dialects.postgresql import insert
+
+from protos.suanli.fleet.v1 import control_pb2_grpc, enrolment_pb2_grpc, logs_pb2_grpc, usage_pb2_grpc
+from scheduler.domain.ids import Ids
+from scheduler.rpc.certificates import CertificateAuthority, enrolment_credentials, fleet_credentials
+from scheduler.rpc.connections import Connections, wait_any
+from scheduler.rpc.control import ControlConfig, ControlServicer
+from scheduler.rpc.enrolment import EnrolmentServicer
+from scheduler.rpc.logs import LogServicer
+from scheduler.rpc.usage import Uploads, UsageServicer
+from scheduler.storage.engine import Database, DatabaseAway
+from scheduler.storage.job_logs import DEFAULT_LIMIT_BYTES, JobLogs
+from scheduler.storage.pokes import Channel, Listener
+from scheduler.storage.tables import GatewayRow
+
+# A window of a large node with many short tasks; the largest message that anybody sends.
+MOST_MESSAGE_BYTES = 8 << 20
+MOST_ENROLMENT_BYTES = 1 << 20
+STOP_GRACE_S = 2.0
+
+Announce = Callable[[dict[str, str]], None]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """What a gateway needs to serve. Ports of 0 are chosen by the system and announced."""
+
+    database_url: str
+    gateway_id: str
+    ca_certificate: Path
+    ca_key: Path
+    server_certificate: Path
+    server_key: Path
+    job_log_folder: Path
+    host: str = "127.0.0.1"
+    fleet_port: int = 0
+    enrolment_port: int = 0
+    # The address that agents dial, where it is not the one listened on.
+    advertised_host: str | None = None
+    # The published log, where it is on this machine; Welcome takes the checkpoint from the database.
+    log_folder: Path | None = None
+    window_ms: int = 300_000
+    heartbeat_ms: int = 2_000
+    # How often to look for what pokes may have missed.
+    period_ms: int = 2_000
+    job_log_limit_bytes: int = DEFAULT_LIMIT_BYTES
+
+    def __post_init__(self) -> None:
+        if self.window_ms < 1 or 300_000 % self.window_ms:
+            raise ValueError(f"window_ms must divide 300000, and {self.window_ms} does not")
+
+
+def _options(most_bytes: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", most_bytes),
+        ("grpc.max_send_message_length", MOST_MESSAGE_BYTES),
+        ("grpc.max_metadata_size", 16 * 1024),
+        ("grpc.max_concurrent_streams", 100),
+        # Two gateways on one port would each get half of the agents' pokes.
+        ("grpc.so_reuseport", 0),
+        # A host that lost power is noticed although nothing is sent to it.
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ]
+
+
+class Gateway:
+    """The parts of one gateway, wired."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self.config = config
+        self.database = Database(config.database_url, f"gateway-{config.gateway_id}", pool_size=8)
+        self.connections = Connections(self.database, config.gateway_id)
+        self.uploads = Uploads(self.database)
+        self._authority = CertificateAuthority.load(config.ca_certificate, config.ca_key)
+        self._enrolment = grpc.aio.server(options=_options(MOST_ENROLMENT_BYTES))
+        self._fleet = grpc.aio.server(options=_options(MOST_MESSAGE_BYTES))
+        self._add_services()
+
+    def _add_services(self) -> None:
+        config = self.config
+        enrolment = EnrolmentServicer(self.database, self._authority, Ids(os.urandom), config.window_ms)
+        control_config = ControlConfig(config.gateway_id, config.heartbeat_ms)
+        control = ControlServicer(self.database, self.connections, control_config)
+        logs = LogServicer(self.database, JobLogs(config.job_log_folder, config.job_log_limit_bytes))
+        for add, servicer, server in (
+            (enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server, enrolment, self._enrolment),
+            (control_pb2_grpc.add_ControlServiceServicer_to_server, control, self._fleet),
+            (
+                usage_pb2_grpc.add_UsageServiceServicer_to_server,
+                UsageServicer(self.database, self.uploads),
+                self._fleet,
+            ),
+            (logs_pb2_grpc.add_LogServiceServicer_to_server, logs, self._fleet),
+        ):
+            add(servicer, server)  # type: ignore[no-untyped-call]  # generated code has no types
+
+    async def start(self) -> dict[str, str]:
+        """Listen on both ports; returns the addresses that agents dial. Raises RuntimeError."""
+        config = self.config
+        enrolment_port = self._enrolment.add_secure_port(
+            f"{config.host}:{config.enrolment_port}",
+            enrolment_credentials(config.server_certificate, config.server_key),
+        )
+        fleet_port = self._fleet.add_secure_port(
+            f"{config.host}:{config.fleet_port}",
+            fleet_credentials(config.server_certificate, config.server_key, self._authority.certificate_pem),
+        )
+        await self._enrolment.start()
+        await self._fleet.start()
+        host = config.advertised_host or config.host
+        return {"enrolment": f"{host}:{enrolment_port}", "fleet": f"{host}:{fleet_port}"}
+
+    async def register(self, addresses: dict[str, str]) -> None:
+        """Say that this gateway lives. Raises DatabaseAway."""
+        row = insert(GatewayRow).values(
+            gateway_id=self.config.gateway_id,
+            enrolment_address=addresses["enrolment"],
+            fleet_address=addresses["fleet"],
+        )
+        living = row.on_conflict_do_update(
+            index_elements=[GatewayRow.gateway_id],
+            set_={
+                "seen_at": func.now(),
+                "enrolment_address": row.excluded.enrolment_address,
+                "fleet_address": row.excluded.fleet_address,
+            },
+        )
+        async with self.database.transaction() as session:
+            await session.execute(living)
+
+    async def beat(self, addresses: dict[str, str], stop: asyncio.Event) -> None:
+        """Say every heartbeat that this gateway lives, until `stop`."""
+        while not stop.is_set():
+            try:
+                await self.register(addresses)
+            except DatabaseAway as error:
+                _log.warning("gateway_heartbeat_missed", reason=str(error))
+            await wait_any([stop], self.config.heartbeat_ms / 1000)
+
+    async def listen(self, listener: Listener, stop: asyncio.Event) -> None:
+        """Hand pokes to those who wait for them, until `stop`."""
+        while not stop.is_set():
+            for channel, payload in await listener.wait(self.config.period_ms / 1000):
+                if channel is Channel.DESIRED:
+                    self.connections.poke(payload)
+                else:
+                    self.uploads.poked.set()
+
+    async def close(self) -> None:
+        """End the streams, tell the controller, leave the register."""
+        self.connections.end_all("the gateway stops")
+        await self._enrolment.stop(STOP_GRACE_S)
+        await self._fleet.stop(STOP_GRACE_S)
+        try:
+            await self.connections.tell_gone()
+            async with self.database.transaction() as session:
+                await session.execute(
+                    delete(GatewayRow).where(GatewayRow.gateway_id == self.config.gateway_id)
+                )
+        except DatabaseAway as error:
+            # The controller notices by the heartbeats that stop.
+            _log.warning("gateway_left_unsaid", reason=str(error))
+        await self.database.dispose()
+
+
+async def serve(config: GatewayConfig, stop: asyncio.Event, announce: Announce) -> None:
+    """Serve agents until `stop`; `announce` is called once with the addresses when both ports listen."""
+    gateway = Gateway(config)
+    loops: list[asyncio.Task[None]] = []
+    try:
+        addresses = await gateway.start()
+        await _first_registration(gateway, addresses, stop)
+        async with Listener(
+            config.database_url, [Channel.DESIRED, Channel.LOGGED], f"gateway-{config.gateway_id}-pokes"
+        ) as listener:
+            period_s = config.period_ms / 1000
+            loops = [
+                asyncio.create_task(gateway.beat(addresses, stop), name="heartbeat"),
+                asyncio.create_task(gateway.listen(listener, stop), name="pokes"),
+                asyncio.create_task(gateway.connections.serve(stop, period_s), name="connections"),
+                asyncio.create_task(gateway.uploads.serve(stop, period_s), name="acknowledgements"),
+            ]
+            announce(addresses)
+            _log.info("gateway_listens", **addresses)
+            stopping = asyncio.create_task(stop.wait(), name="stop")
+            done, _ = await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            for task in done - {stopping}:
+                # A loop that ended is a gateway that only looks alive: better to fall and be started again.
+                task.result()
+            await _end(loops)
+    finally:
+        await _end(loops)
+        await gateway.close()
+
+
+async def _first_registration(gateway: Gateway, addresses: dict[str, str], stop: asyncio.Event) -> None:
+    """Be in the register before any agent is: NodeConnected names a gateway that must be known."""
+    while not stop.is_set():
+        try:
+            await gateway.register(addresses)
+        except DatabaseAway as error:
+            _log.warning("gateway_waits", reason=str(error))
+            await wait_any([stop], 1.0)
+        else:
+            return
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError):
+            await task

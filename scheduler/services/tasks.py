@@ -1,0 +1,123 @@
+"""What to run for an allocation: asked by the agent in the prepare step, never pushed.
+
+Commands and environments may hold what a researcher would not show to others, so they go only to the node
+that the allocation is on, and only while it is live.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.domain.errors import NotFound
+from scheduler.domain.jobs import spec_from_json
+from scheduler.storage.tables import AllocationDeviceRow, AllocationRow, AttemptRow, DeviceRow, JobRow
+
+
+@dataclass(frozen=True, slots=True)
+class TaskToRun:
+    """Everything that an agent needs to prepare and start one task. Times in milliseconds."""
+
+    allocation_id: str
+    firm_id: str
+    job_id: str
+    job_name: str
+    attempt: int
+    rank: int
+    gang_size: int
+    processes: int
+    device_indices: tuple[int, ...]
+    device_model: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    working_directory: str | None
+    grace_ms: int
+    model_checkpoint: bool
+    model_checkpoint_directory: str | None
+
+    def __repr__(self) -> str:
+        return f"TaskToRun({self.allocation_id})"
+
+
+async def task_to_run(session: AsyncSession, node_id: str, allocation_id: str) -> TaskToRun:
+    """The task of a live allocation of `node_id`.
+
+    Raises NotFound alike where there is no such allocation, where it is another node's and where it is over:
+    the caller learns nothing of other nodes.
+    """
+    found = await session.execute(
+        select(AllocationRow, AttemptRow, JobRow)
+        .join(
+            AttemptRow,
+            (AttemptRow.firm_id == AllocationRow.firm_id)
+            & (AttemptRow.job_id == AllocationRow.job_id)
+            & (AttemptRow.attempt == AllocationRow.attempt),
+        )
+        .join(JobRow, (JobRow.firm_id == AllocationRow.firm_id) & (JobRow.job_id == AllocationRow.job_id))
+        .where(
+            AllocationRow.allocation_id == allocation_id,
+            AllocationRow.node_id == node_id,
+            AllocationRow.live,
+        )
+    )
+    row = found.tuples().one_or_none()
+    if row is None:
+        raise NotFound(f"this node has no live allocation {allocation_id}", {"allocation_id": allocation_id})
+    allocation, attempt, job = row
+    indices = await session.scalars(
+        select(DeviceRow.index)
+        .join(AllocationDeviceRow, AllocationDeviceRow.device_id == DeviceRow.device_id)
+        .where(
+            AllocationDeviceRow.firm_id == allocation.firm_id,
+            AllocationDeviceRow.allocation_id == allocation_id,
+        )
+        .order_by(DeviceRow.index)
+    )
+    spec = spec_from_json(job.spec)
+    variant = spec.variants[attempt.variant]
+    checkpoint = spec.model_checkpoint
+    return TaskToRun(
+        allocation_id=allocation_id,
+        firm_id=allocation.firm_id,
+        job_id=allocation.job_id,
+        job_name=job.name,
+        attempt=allocation.attempt,
+        rank=allocation.rank,
+        gang_size=spec.gang.tasks,
+        processes=spec.gang.processes_per_node,
+        device_indices=tuple(indices),
+        device_model=attempt.device_model,
+        command=variant.command,
+        environment=variant.environment,
+        working_directory=spec.working_directory,
+        grace_ms=spec.grace_ms,
+        model_checkpoint=checkpoint is not None,
+        model_checkpoint_directory=None if checkpoint is None else checkpoint.directory,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutput:
+    """Where the output of a task belongs: the parts of its path, all from the database."""
+
+    firm_id: str
+    job_id: str
+    attempt: int
+    rank: int
+
+
+async def task_output(session: AsyncSession, node_id: str, allocation_id: str) -> TaskOutput:
+    """Where the output of an allocation of `node_id` belongs, whether it is live or over.
+
+    Raises NotFound where there is no such allocation or where it is another node's.
+    """
+    found = await session.execute(
+        select(AllocationRow.firm_id, AllocationRow.job_id, AllocationRow.attempt, AllocationRow.rank).where(
+            AllocationRow.allocation_id == allocation_id, AllocationRow.node_id == node_id
+        )
+    )
+    row = found.tuples().one_or_none()
+    if row is None:
+        raise NotFound(f"this node has no allocation {allocation_id}", {"allocation_id": allocation_id})
+    return TaskOutput(*row)
