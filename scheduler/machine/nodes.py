@@ -47,6 +47,10 @@ def connect(t: Transition, message: NodeConnected) -> None:
     node.rendezvous_address = message.rendezvous_address or None
     node.unhealthy = dict(message.unhealthy)
     _in_view(t, node)
+    if node.allocations:
+        # A new generation: an agent that began anew may report what it has left before it has been told what
+        # it should have; only a report that obeys this generation shows that a task is absent.
+        t.change_desired(node.node.node_id)
     if news:
         t.emit_node("NodeConnected", node, boot_id=node.boot_id, agent_version=node.agent_version)
 

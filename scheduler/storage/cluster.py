@@ -9,29 +9,22 @@ from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
-from scheduler.domain.allocations import AttemptState
 from scheduler.domain.devices import Device
-from scheduler.domain.ids import FirmId, NodeId
-from scheduler.domain.jobs import JobState
+from scheduler.domain.ids import NodeId
 from scheduler.domain.nodes import Node
 from scheduler.domain.pools import Pool
-from scheduler.domain.queues import Queue, QueueKey
-from scheduler.domain.reasons import StopReason
+from scheduler.domain.queues import Queue
 from scheduler.machine.changes import Changes
-from scheduler.machine.jobs import rests_until_ms, wait
-from scheduler.machine.state import AttemptRecord, ClusterState, MachineConfig
-from scheduler.machine.usage import BUCKET_MS, HORIZON_BUCKETS
+from scheduler.machine.state import ClusterState, MachineConfig
 from scheduler.storage import tables
 from scheduler.storage.bulk import append, upsert
+from scheduler.storage.cluster_assembly import ClusterRows, assemble, usage_horizon_ms
 from scheduler.storage.cluster_rows import (
-    allocation_record,
     allocation_row,
-    attempt_record,
     attempt_row,
     device_noun,
     device_rows,
     event_row,
-    job_record,
     job_row,
     node_record,
     node_row,
@@ -81,6 +74,17 @@ _ALLOCATIONS = text(
     " UNION (SELECT l.firm_id, l.job_id FROM allocations l WHERE l.live))"
     " GROUP BY a.firm_id, a.allocation_id ORDER BY a.job_id, a.attempt, a.rank"
 )
+# Device-time of the last week; a lost task counts until its attempt ended.
+_USAGE = text(
+    "SELECT j.firm_id, j.queue, t.device_model, a.granted_ms,"
+    " CASE WHEN a.stop_reason = 'node_lost' THEN t.ended_ms ELSE a.ended_ms END AS ended_ms,"
+    " count(*) AS devices"
+    " FROM allocations a JOIN attempts t USING (firm_id, job_id, attempt)"
+    " JOIN jobs j USING (firm_id, job_id)"
+    " JOIN allocation_devices d USING (firm_id, allocation_id)"
+    " WHERE a.live OR a.ended_ms > :horizon_ms"
+    " GROUP BY j.firm_id, j.queue, a.firm_id, a.allocation_id, t.device_model, t.ended_ms"
+)
 
 
 # --- Loading ------------------------------------------------------------------------------------------------
@@ -102,18 +106,15 @@ async def load_state(
     state.pools, queues = await load_configuration(session)
     state.queues = {queue.key: queue for queue in queues}
     await _load_nodes(session, state)
-    jobs = await session.execute(_LIVE_JOBS)
-    for row in jobs:
-        job = job_record(row)
-        state.jobs[job.job_id] = job
-    await _load_attempts(session, state)
-    for job in state.jobs.values():
-        if job.state is JobState.QUEUED:
-            until_ms = rests_until_ms(state, job)
-            wait(state, job, until_ms if until_ms is not None and until_ms > now_ms else None)
-        elif job.attempt is not None and job.attempt.state is not AttemptState.ENDED:
-            state.active[job.job_id] = job
-    await _load_usage(session, state, now_ms)
+    assemble(
+        state,
+        ClusterRows(
+            jobs=(await session.execute(_LIVE_JOBS)).all(),
+            attempts=(await session.execute(_ATTEMPTS)).all(),
+            allocations=(await session.execute(_ALLOCATIONS)).all(),
+            usage=(await session.execute(_USAGE, {"horizon_ms": usage_horizon_ms(now_ms)})).all(),
+        ),
+    )
     return state
 
 
@@ -143,48 +144,6 @@ async def _load_nodes(session: AsyncSession, state: ClusterState) -> None:
     nodes = {node.node_id: node for node in await load_nodes(session)}
     for row in await session.execute(text("SELECT * FROM node_states ORDER BY node_id")):
         state.add_node(node_record(nodes[row.node_id], row))
-
-
-async def _load_attempts(session: AsyncSession, state: ClusterState) -> None:
-    """Attempts with their allocations, into their jobs and onto their nodes."""
-    attempts: dict[tuple[str, int], AttemptRecord] = {}
-    rows = await session.execute(_ATTEMPTS)
-    for row in rows:
-        attempt = attempts[row.job_id, row.attempt] = attempt_record(row)
-        job = state.jobs.get(attempt.job_id)
-        if job is not None:
-            job.attempts.append(attempt)
-    allocations = await session.execute(_ALLOCATIONS)
-    for row in allocations:
-        owner = attempts[row.job_id, row.attempt]
-        allocation = allocation_record(row, owner)
-        owner.allocations.append(allocation)
-        if allocation.live:
-            state.attach(allocation)
-
-
-async def _load_usage(session: AsyncSession, state: ClusterState, now_ms: int) -> None:
-    """Device-time of the last week by queue; a lost task counts until its attempt ended."""
-    rows = await session.execute(
-        text(
-            "SELECT j.firm_id, j.queue, t.device_model, a.granted_ms,"
-            " CASE WHEN a.stop_reason = :lost THEN t.ended_ms ELSE a.ended_ms END AS ended_ms,"
-            " count(*) AS devices"
-            " FROM allocations a JOIN attempts t USING (firm_id, job_id, attempt)"
-            " JOIN jobs j USING (firm_id, job_id)"
-            " JOIN allocation_devices d USING (firm_id, allocation_id)"
-            " WHERE a.live OR a.ended_ms > :horizon_ms"
-            " GROUP BY j.firm_id, j.queue, a.firm_id, a.allocation_id, t.device_model, t.ended_ms"
-        ),
-        {
-            "lost": StopReason.NODE_LOST.value,
-            "horizon_ms": now_ms - (HORIZON_BUCKETS + 1) * BUCKET_MS,
-        },
-    )
-    for row in rows:
-        queue = QueueKey(FirmId(row.firm_id), row.queue)
-        gflops = state.gflops_of(row.device_model, row.devices)
-        state.usage.remember(queue, gflops, row.granted_ms, row.ended_ms)
 
 
 # --- Writing ------------------------------------------------------------------------------------------------

@@ -1,0 +1,117 @@
+"""What must hold in every state, whatever happened: checked in simulated runs and by `scheduler check`."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from scheduler.domain.allocations import AttemptState, Goal
+from scheduler.domain.jobs import JobState
+from scheduler.machine.jobs import shape_of
+from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord
+from scheduler.planner.snapshot import WaitingJob
+
+_JOB_STATES = {
+    AttemptState.PREPARING: JobState.ALLOCATED,
+    AttemptState.READY: JobState.ALLOCATED,
+    AttemptState.RUNNING: JobState.RUNNING,
+    AttemptState.STOPPING: JobState.STOPPING,
+    AttemptState.ENDED: JobState.QUEUED,
+}
+_GOALS = {
+    AttemptState.PREPARING: Goal.PREPARE,
+    AttemptState.READY: Goal.RUN,
+    AttemptState.RUNNING: Goal.RUN,
+    AttemptState.STOPPING: Goal.STOP,
+}
+
+
+def violations(state: ClusterState) -> list[str]:
+    """Every broken invariant in words; empty for a sound state. Cost: O(everything in memory)."""
+    found = [*_devices(state), *_indexes(state)]
+    for job in state.jobs.values():
+        found.extend(f"job {job.job_id}: {what}" for what in _job(state, job))
+    return found
+
+
+def _devices(state: ClusterState) -> Iterator[str]:
+    """A device has at most one live owner, and every index says the same of it."""
+    owners = Counter(device for a in state.allocations.values() for device in a.device_ids)
+    for device, number in owners.items():
+        if number > 1:
+            yield f"device {device} has {number} live owners"
+    held = 0
+    for node in state.nodes.values():
+        enrolled = {device.device_id for device in node.node.devices}
+        held += len(node.holders)
+        for device, allocation in node.holders.items():
+            if device not in enrolled or state.allocations.get(allocation.allocation_id) is not allocation:
+                yield f"device {device} is held by {allocation.allocation_id}, which is not live there"
+        for allocation in node.allocations.values():
+            if not allocation.live or allocation.node_id != node.node.node_id:
+                yield f"allocation {allocation.allocation_id} is not live on {node.node.name}, which lists it"
+    if held != owners.total():
+        yield f"{owners.total()} devices are owned, {held} are held"
+
+
+def _indexes(state: ClusterState) -> Iterator[str]:
+    """What is derived equals what it is derived from."""
+    recount: dict[object, Counter[str]] = {}
+    for allocation in state.allocations.values():
+        if not allocation.lost:
+            models = recount.setdefault(allocation.owner.queue, Counter())
+            models[allocation.owner.device_model] += len(allocation.device_ids)
+    if recount != state.held:
+        yield f"held by queue is {state.held}, counted {recount}"
+    queued = {job.job_id for job in state.jobs.values() if job.state is JobState.QUEUED}
+    waiting = {job.job_id for item in state.waiting.classes() for job in item.jobs}
+    if queued != waiting | state.resting.keys() or waiting & state.resting.keys():
+        yield "the queued jobs are not exactly the waiting and the resting ones"
+    if state.active.keys() != state.jobs.keys() - queued:
+        yield "the active jobs are not exactly those with an attempt that goes on"
+    for item in state.waiting.classes():
+        if list(item.jobs) != sorted(set(item.jobs)):
+            yield f"class {item.shape} is not sorted by age"
+        for waits in item.jobs:
+            job = state.jobs[waits.job_id]
+            if shape_of(job) != item.shape or waits != WaitingJob(job.submitted_ms, job.job_id):
+                yield f"job {waits.job_id} waits under a shape that is not its own"
+
+
+def _job(state: ClusterState, job: JobRecord) -> Iterator[str]:
+    attempt = job.attempt
+    expected = JobState.QUEUED if attempt is None else _JOB_STATES[attempt.state]
+    if job.state is not expected:
+        yield f"is {job.state}, its newest attempt asks for {expected}"
+    if [a.number for a in job.attempts] != list(range(1, len(job.attempts) + 1)):
+        yield "its attempts are not numbered from 1"
+    if len(job.attempts) > job.spec.retry.max_attempts:
+        yield "has had more attempts than it may"
+    for earlier in job.attempts[:-1]:
+        if earlier.state is not AttemptState.ENDED:
+            yield f"attempt {earlier.number} goes on beside a newer one"
+    for any_attempt in job.attempts:
+        yield from _attempt(state, job, any_attempt)
+
+
+def _attempt(state: ClusterState, job: JobRecord, attempt: AttemptRecord) -> Iterator[str]:
+    """A gang is whole, each task on a node of its own, and its tasks have one goal."""
+    name = f"attempt {attempt.number}"
+    tasks = attempt.allocations
+    if [task.rank for task in tasks] != list(range(job.spec.gang.tasks)):
+        yield f"{name} is not a whole gang"
+    if len({task.node_id for task in tasks}) != len(tasks):
+        yield f"{name} has two tasks on one node"
+    if any(len(task.device_ids) != job.spec.gang.devices_per_node for task in tasks):
+        yield f"{name} has a task without its devices"
+    for task in tasks:
+        if task.live is not (task.allocation_id in state.allocations):
+            yield f"{name} has a task that is live here and not there"
+    going_on = [task for task in tasks if task.live and not task.lost]
+    if attempt.state is AttemptState.ENDED:
+        if going_on:
+            yield f"{name} has ended, and a task of it goes on"
+    elif not going_on:
+        yield f"{name} goes on without a task"
+    elif any(task.goal is not _GOALS[attempt.state] for task in going_on):
+        yield f"{name} is {attempt.state}, and a task of it has another goal"
+    if (attempt.state is AttemptState.ENDED) is not (attempt.outcome is not None):
+        yield f"{name} has an outcome exactly when it has ended, or should"
