@@ -6,6 +6,7 @@ from protos.suanli.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, node_pb2
 from scheduler.domain.errors import DomainError
 from scheduler.domain.ids import Ids
 from scheduler.rpc.certificates import CertificateAuthority
+from scheduler.rpc.connections import now_ms
 from scheduler.rpc.metrics import ENROLMENTS
 from scheduler.rpc.statuses import Context, refusals
 from scheduler.services.enrolment import Application, Enrolled, NewDevice, enrol

@@ -20,6 +20,7 @@ from scheduler.rpc.control import ControlConfig, ControlServicer
 from scheduler.rpc.enrolment import EnrolmentServicer
 from scheduler.rpc.logs import LogServicer
 from scheduler.rpc.usage import Uploads, UsageServicer
+from scheduler.storage import inbox
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.job_logs import DEFAULT_LIMIT_BYTES, JobLogs
 from scheduler.storage.pokes import Channel, Listener
@@ -111,8 +112,8 @@ class Gateway:
         ):
             add(servicer, server)  # type: ignore[no-untyped-call]  # generated code has no types
 
-    async def start(self) -> dict[str, str]:
-        """Listen on both ports; returns the addresses that agents dial. Raises RuntimeError."""
+    def bind(self) -> dict[str, str]:
+        """Take both ports; returns the addresses that agents dial. Raises RuntimeError."""
         config = self.config
         enrolment_port = self._enrolment.add_secure_port(
             f"{config.host}:{config.enrolment_port}",
@@ -144,6 +145,9 @@ class Gateway:
         )
         async with self.database.transaction() as session:
             await session.execute(living)
+            if first:
+                # Whoever was connected to an earlier process of this name is not connected any more.
+                await inbox.put(session, "GatewayStarted", {"gateway_id": self.config.gateway_id})
 
     async def beat(self, addresses: dict[str, str], stop: asyncio.Event) -> None:
         """Say every heartbeat that this gateway lives, until `stop`."""

@@ -15,11 +15,13 @@ from suanli.evidence.errors import EvidenceError
 from suanli.evidence.log_checkpoint import parse_log_checkpoint
 from suanli.evidence.merkle import HASH_BYTES
 from suanli.evidence.signed_note import parse_note
-from suanli.evidence.tiles import WIDTH, entries_path, parse_entry_bundle, tile_path
+from suanli.evidence.tiles import WIDTH, encode_entry_bundle, entries_path, parse_entry_bundle, tile_path
 
 CHECKPOINT = "checkpoint"
 _LOCK = ".lock"
-_PATH = re.compile(r"tile/(entries|[0-9]|[1-5][0-9])(/x[0-9]{3})*/[0-9]{3}(\.p/[1-9][0-9]{0,2})?")
+_PATH = re.compile(
+    r"tile/(?P<level>entries|[0-9]|[1-5][0-9])(?P<index>(/x[0-9]{3})*/[0-9]{3})(\.p/(?P<width>[1-9][0-9]{0,2}))?"
+)
 
 
 class TileMissing(Exception):
@@ -75,6 +77,20 @@ class TileStore:
             with suppress(EvidenceError):
                 return parse_entry_bundle(data, wider)[:width]
         raise TileMissing(entries_path(index, width))
+
+    def tile(self, path: str) -> bytes:
+        """Bytes of a tile or entry bundle by its path, if need be the beginning of a wider one.
+
+        Raises TileMissing.
+        """
+        match = _PATH.fullmatch(path)
+        if match is None:
+            raise TileMissing(path)
+        index = int(match["index"].replace("/x", "").replace("/", ""))
+        width = int(match["width"] or WIDTH)
+        if match["level"] == "entries":
+            return encode_entry_bundle(self.entries(index, width))
+        return self.hash_tile(int(match["level"]), index, width)
 
     @staticmethod
     def _wider(width: int) -> Iterator[int]:
