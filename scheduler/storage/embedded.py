@@ -291,7 +291,7 @@ class EmbeddedPostgres:
                 stderr=log,
                 env=_environment(),
                 start_new_session=True,  # Ctrl-C is for the parent, who stops us last
-                preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509 - the parent has one thread here
+                preexec_fn=die_with_parent(os.getpid(), signal.SIGINT),  # noqa: PLW1509 - the parent has one thread here
                 **_become(self._account.server_uid),
             )
         finally:
@@ -353,15 +353,15 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.defpath, "LC_ALL": "C"}
 
 
-def _die_with_parent(parent: int) -> Callable[[], None]:
-    """Ask Linux to stop the child (fast shutdown) when we die, even by kill -9."""
+def die_with_parent(parent: int, number: int) -> Callable[[], None]:
+    """For `preexec_fn`: Linux sends the child this signal when its parent is gone, even by kill -9."""
     if not sys.platform.startswith("linux"):
         return lambda: None
     libc = ctypes.CDLL(None, use_errno=True)
     pr_set_pdeathsig = 1
 
     def ask() -> None:
-        libc.prctl(pr_set_pdeathsig, signal.SIGINT)
+        libc.prctl(pr_set_pdeathsig, number)
         if os.getppid() != parent:  # died between fork and here
             os._exit(1)
 

@@ -22,7 +22,7 @@ from scheduler.storage.embedded_errors import EmbeddedError
 SERVER_UID: Final = 60_678
 # Where root keeps a copy of the programs when nobody else can reach the original (usually a virtual
 # environment in a closed home).
-COPIES: Final = Path("/var/lib/suanli")
+COPIES: Final = Path("/var/lib/suanli-postgresql")
 _COPIED: Final = ("bin/postgres", "bin/initdb", "lib", "share")
 
 
@@ -98,11 +98,11 @@ def _copy(install: Path) -> Path:
     """Copy the programs (32 MiB) to where every uid can reach them; owned and writable by root alone."""
     postgres = (install / "bin" / "postgres").stat()
     digest = hashlib.sha256(f"{install}:{postgres.st_size}:{postgres.st_mtime_ns}".encode()).hexdigest()[:16]
-    copy = COPIES / f"postgresql-{digest}"
+    copy = COPIES / digest
     try:
         if not copy.is_dir():
             COPIES.mkdir(mode=0o755, parents=True, exist_ok=True)
-            unfinished = COPIES / f".postgresql-{digest}-{os.getpid()}"
+            unfinished = COPIES / f".{digest}-{os.getpid()}"
             for name in _COPIED:
                 target = unfinished / name
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,272 @@
+"""The command `scheduler`: the processes of the control plane, and what an administrator does beside them.
+
+Every import of a room is late: each process loads its own and nothing of the others.
+"""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from scheduler.process import FAILED, fail, run, sentence_of
+from scheduler.settings import Settings, SettingsError, Witness, load
+
+app = typer.Typer(
+    name="scheduler",
+    help="Suanli's control plane. Settings come from SUANLI_* variables; see each command.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+admin = typer.Typer(help="At the machine itself: the first operator, join tokens.", no_args_is_help=True)
+app.add_typer(admin, name="admin", rich_help_panel=None)
+
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder (SUANLI_DATA).", show_default=False)]
+_T = TypeVar("_T")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _settings(**given: Any) -> Settings:
+    try:
+        return load(**given)
+    except SettingsError as error:
+        raise typer.Exit(fail(str(error))) from error
+
+
+def _serve(process: str, data: Path | None) -> None:
+    from scheduler.wiring import PROCESSES, role_url, server_of
+
+    settings = _settings(data=data)
+    try:
+        url = role_url(settings, PROCESSES[process])
+    except SettingsError as error:
+        raise typer.Exit(fail(str(error))) from error
+
+    async def serve(stop: asyncio.Event, announce: Any) -> None:
+        await server_of(process, settings, url)(stop, announce)
+
+    raise typer.Exit(run(process, settings, serve, url))
+
+
+@app.command()
+def api(data: Data = None) -> None:
+    """Serve REST, event streams and the console."""
+    _serve("api", data)
+
+
+@app.command()
+def gateway(data: Data = None) -> None:
+    """Serve agents over gRPC."""
+    _serve("gateway", data)
+
+
+@app.command()
+def controller(data: Data = None) -> None:
+    """Plan and place; one of several leads."""
+    _serve("controller", data)
+
+
+@app.command()
+def ledger(data: Data = None) -> None:
+    """Keep the evidence log and rate usage; one of several leads."""
+    _serve("ledger", data)
+
+
+@app.command()
+def migrate(
+    data: Data = None,
+    set_passwords: Annotated[
+        bool, typer.Option("--set-passwords", help="Let the service roles log in with the kept passwords.")
+    ] = False,
+) -> None:
+    """Bring the database to this program's schema and its roles to their rights."""
+    import psycopg
+    from sqlalchemy.exc import DBAPIError
+
+    from scheduler.storage import roles
+    from scheduler.storage.engine import conninfo
+    from scheduler.storage.migrate import upgrade
+    from scheduler.up.secret_files import role_passwords
+    from scheduler.wiring import role_url
+
+    settings = _settings(data=data)
+    try:
+        url = role_url(settings, roles.OWNER)
+        upgrade(url)
+        if set_passwords:
+            kept = role_passwords(settings)
+            with psycopg.connect(conninfo(url)) as owner:
+                roles.set_passwords(owner, {role: kept[role] for role in roles.SERVICE_ROLES})
+    except DBAPIError as error:
+        raise typer.Exit(fail(sentence_of(error.orig or error))) from error
+    except (psycopg.Error, roles.RolesMissing, SettingsError, ValueError) as error:
+        raise typer.Exit(fail(sentence_of(error))) from error
+
+
+@app.command()
+def up(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    data: Data = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port of the API; agents get the two after it. 0: any free ones.", show_default=False
+        ),
+    ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address to listen on; further ones are names that agents dial.", show_default=False
+        ),
+    ] = None,
+    window_ms: Annotated[
+        int | None, typer.Option(help="Length of usage windows; divides 300000.", show_default=False)
+    ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=URL of a witness; needs a --witness-key.", show_default=False),
+    ] = None,
+    witness_key: Annotated[
+        list[str] | None, typer.Option(help="NAME=FILE with the witness's vkey.", show_default=False)
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="First of four ports for Prometheus, on loopback.", show_default=False)
+    ] = None,
+) -> None:
+    """Run everything on this machine, with a PostgreSQL of its own unless SUANLI_DATABASE_URL is set."""
+    from scheduler.up.run import Installation, UpFailed
+
+    ports = {}
+    if port is not None:
+        ports = {"api_port": port, "fleet_port": port and port + 1, "enrolment_port": port and port + 2}
+    names = list(host or ())
+    settings = _settings(
+        data=data,
+        host=names[0] if names else None,
+        window_ms=window_ms,
+        witnesses=_witnesses(witness or [], witness_key or []),
+        metrics_port=metrics_port,
+        **ports,
+    )
+    try:
+        raise typer.Exit(Installation(settings, names[1:], _say).run())
+    except UpFailed as error:
+        raise typer.Exit(fail(str(error))) from error
+
+
+def _say(sentence: str) -> None:
+    sys.stdout.write(f"suanli: {sentence}\n")
+    sys.stdout.flush()
+
+
+def _witnesses(urls: list[str], key_files: list[str]) -> tuple[Witness, ...] | None:
+    """Witnesses from the command line; None where none is named there (the environment may name some)."""
+    keys = dict(_pair(text, "--witness-key") for text in key_files)
+    named = dict(_pair(text, "--witness") for text in urls)
+    if keys.keys() != named.keys():
+        raise typer.Exit(
+            fail("each --witness NAME=URL needs a --witness-key NAME=FILE, and the other way round")
+        )
+    try:
+        made = tuple(
+            Witness(name=name, url=url, key=Path(keys[name]).read_text(encoding="utf-8").strip())
+            for name, url in named.items()
+        )
+    except (OSError, ValueError) as error:
+        raise typer.Exit(fail(f"--witness: {sentence_of(error)}")) from error
+    return made or None
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not (name and sign and value):
+        raise typer.Exit(fail(f"{option} wants NAME=VALUE, not {text!r}"))
+    return name, value
+
+
+def _done(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run a short piece of work; its refusals are sentences for the person."""
+    from scheduler.admin import AlreadyInitialised
+    from scheduler.domain.errors import DomainError
+    from scheduler.storage.engine import DatabaseAway
+
+    try:
+        return asyncio.run(work)
+    except (AlreadyInitialised, DomainError, DatabaseAway, SettingsError) as error:
+        raise typer.Exit(fail(sentence_of(error))) from error
+
+
+@admin.command("init")
+def admin_init(
+    data: Data = None,
+    name: Annotated[str, typer.Option(help="Name of the operator.")] = "operator",
+    key_file: Annotated[
+        Path | None, typer.Option(help="Write the key here (0600) and print nothing.", show_default=False)
+    ] = None,
+) -> None:
+    """Create the first operator and print its API key, once."""
+    from scheduler.admin import create_first_operator
+
+    made = _done(create_first_operator(_settings(data=data), name))
+    _hand_over(made.secret, key_file)
+
+
+@admin.command("operator-key")
+def admin_operator_key(
+    data: Data = None,
+    name: Annotated[str, typer.Option(help="Name of the operator.")] = "operator",
+    key_file: Annotated[
+        Path | None, typer.Option(help="Write the key here (0600) and print nothing.", show_default=False)
+    ] = None,
+) -> None:
+    """Make another key for a principal whose key was lost."""
+    from scheduler.admin import create_operator_key
+
+    made = _done(create_operator_key(_settings(data=data), name))
+    _hand_over(made.secret, key_file)
+
+
+@admin.command("join-token")
+def admin_join_token(
+    pool: Annotated[str, typer.Option(help="Pool that the hosts join.")],
+    data: Data = None,
+    uses: Annotated[int, typer.Option(help="How many hosts may join with it.")] = 1,
+    hours: Annotated[int, typer.Option(help="Hours until it expires.")] = 24,
+    token_file: Annotated[
+        Path | None, typer.Option(help="Write the token here (0600) and print nothing.", show_default=False)
+    ] = None,
+) -> None:
+    """Make a join token for hosts and print it, once."""
+    from scheduler.admin import create_join_token
+
+    _hand_over(_done(create_join_token(_settings(data=data), pool, uses, hours)), token_file)
+
+
+def _hand_over(secret: str, file: Path | None) -> None:
+    from scheduler.up.secret_files import write_secret
+
+    if file is None:
+        sys.stdout.write(secret + "\n")
+        return
+    try:
+        write_secret(file, (secret + "\n").encode())
+    except OSError as error:
+        raise typer.Exit(
+            fail(f"{sentence_of(error)}; make another with 'scheduler admin operator-key'")
+        ) from error
+
+
+@app.command()
+def check(data: Data = None) -> None:
+    """Check the invariants that the database and the published log can show; status 1 where one is broken."""
+    from scheduler.check import check_installation
+
+    broken = _done(check_installation(_settings(data=data), _say))
+    raise typer.Exit(FAILED if broken else 0)

@@ -1,0 +1,85 @@
+"""How a process writes what it does: one JSON object a line, or coloured lines for a person at a terminal."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import structlog
+
+_HIDDEN: Final = "[hidden]"
+# Names of fields whose values nobody should find in a log.
+_SECRET_NAME = re.compile(r"passw|secret|token|authorization|cookie|api_key$|private|salt", re.IGNORECASE)
+# What a secret looks like wherever it stands: API keys, join tokens, passwords in URLs, PEM keys.
+_SECRET_TEXT = re.compile(
+    r"s(?:k|jt)_[A-Za-z0-9_-]{20,}"
+    r"|(?<=://)(?P<user>[^:/@\s]*):[^@/\s]+(?=@)"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----",
+    re.DOTALL,
+)
+
+
+def configure(process: str, level: str = "info", style: str = "auto") -> None:
+    """Set up structlog and the standard library's logging for this process; both write to stderr."""
+    console = style == "console" or (style == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        # As text: a structured traceback would carry local variables, and those may be secrets.
+        structlog.processors.format_exc_info,
+        _named(process),
+        hide_secrets,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if console
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(
+        level=max(logging.WARNING, getattr(logging, level.upper())), handlers=[handler], force=True
+    )
+
+
+def _named(process: str) -> structlog.typing.Processor:
+    def name(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event.setdefault("process", process)
+        return event
+
+    return name
+
+
+def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Last of the processors: drop values by name, and secrets by shape wherever they stand."""
+    return {name: _HIDDEN if _SECRET_NAME.search(name) else _hide(value) for name, value in event.items()}
+
+
+def _hide(value: Any) -> Any:
+    if isinstance(value, str):
+        return hide_text(value)
+    if isinstance(value, dict):
+        return {
+            name: _HIDDEN if _SECRET_NAME.search(str(name)) else _hide(inner) for name, inner in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_hide(inner) for inner in value]
+    return value
+
+
+def hide_text(text: str) -> str:
+    """The text without anything that looks like a secret of ours."""
+    return _SECRET_TEXT.sub(lambda found: f"{found['user']}:{_HIDDEN}" if found["user"] else _HIDDEN, text)

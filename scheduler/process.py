@@ -1,0 +1,147 @@
+"""Running one process of the control plane: signals, announcement, exporter, and an end that is certain."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from scheduler import logs, metrics
+from scheduler.settings import Settings
+
+Announce = Callable[[dict[str, str]], None]
+Serve = Callable[[asyncio.Event, Announce], Coroutine[Any, Any, None]]
+# A process that was asked to stop is gone after this, whatever hangs in it.
+STOP_TIMEOUT_S: Final = 20.0
+FAILED: Final = 1
+
+_log = structlog.get_logger(__name__)
+
+
+def announcement_path(run_folder: Path, process: str) -> Path:
+    """Where a process says that it serves (or why it does not)."""
+    return run_folder / f"{process}.json"
+
+
+def write_announcement(run_folder: Path, process: str, content: dict[str, Any]) -> None:
+    """Replace the announcement as a whole; readers never see half of it."""
+    path = announcement_path(run_folder, process)
+    run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def run(process: str, settings: Settings, serve: Serve, database_url: str) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status."""
+    logs.configure(process, settings.log_level, settings.log_format)
+    path = announcement_path(settings.run_folder, process)
+    try:
+        path.unlink(missing_ok=True)
+        asyncio.run(_serve(process, settings, serve, database_url))
+    except Exception as error:  # noqa: BLE001 - the last place where an error can be told to anybody
+        sentence = sentence_of(error)
+        _log.error("process_failed", reason=sentence, exc_info=not _expected(error))
+        _announce_failure(settings, process, sentence)
+        return FAILED
+    path.unlink(missing_ok=True)
+    return 0
+
+
+async def _serve(process: str, settings: Settings, serve: Serve, database_url: str) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _begin_stop, stop)
+    await _until_current(database_url, stop)
+    if stop.is_set():
+        return
+    metrics.describe_build(process)
+    host = settings.metrics_host or settings.host
+    with (
+        nullcontext()
+        if settings.metrics_port is None
+        else metrics.Exporter(host, settings.metrics_port) as out
+    ):
+
+        def announce(addresses: dict[str, str]) -> None:
+            more = {} if out is None else {"metrics": out.url}
+            write_announcement(settings.run_folder, process, {"pid": os.getpid(), **addresses, **more})
+
+        await serve(stop, announce)
+
+
+def _begin_stop(stop: asyncio.Event) -> None:
+    """Ask, and make sure. A thread, because what hangs may be the loop itself."""
+    if stop.is_set():
+        return
+    stop.set()
+    deadline = threading.Timer(STOP_TIMEOUT_S, os._exit, [FAILED])
+    deadline.daemon = True
+    deadline.start()
+
+
+async def _until_current(database_url: str, stop: asyncio.Event) -> None:
+    """Wait for a database that is away; refuse one that was not migrated."""
+    from scheduler.storage.engine import Database, DatabaseAway
+    from scheduler.storage.migrate import require_current
+
+    database = Database(database_url, "start", pool_size=1)
+    pause_s = 0.2
+    try:
+        while not stop.is_set():
+            try:
+                await require_current(database)
+            except DatabaseAway as error:
+                _log.warning("waits_for_database", reason=logs.hide_text(str(error)))
+                await _pause(stop, pause_s)
+                pause_s = min(pause_s * 2, 5.0)
+            else:
+                return
+    finally:
+        await database.dispose()
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    waiting: Awaitable[bool] = asyncio.wait_for(stop.wait(), seconds)
+    try:
+        await waiting
+    except TimeoutError:
+        return
+
+
+def _announce_failure(settings: Settings, process: str, sentence: str) -> None:
+    try:
+        write_announcement(settings.run_folder, process, {"pid": os.getpid(), "error": sentence})
+    except OSError as error:
+        _log.error("cannot_announce", reason=str(error))
+
+
+def sentence_of(error: BaseException) -> str:
+    """One line for a person, without secrets."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return logs.hide_text(f"{place}{error.strerror}")
+    lines = str(error).strip().splitlines()
+    return logs.hide_text(lines[0] if lines else type(error).__name__)
+
+
+def _expected(error: BaseException) -> bool:
+    """Errors whose sentence says it all; others are shown with where they came from."""
+    from scheduler.settings import SettingsError
+    from scheduler.storage.migrate import SchemaTooOld
+
+    return isinstance(error, (OSError, SettingsError, SchemaTooOld))
+
+
+def fail(sentence: str) -> int:
+    """Tell the person at the terminal and return the exit status."""
+    sys.stderr.write(f"scheduler: {sentence}\n")
+    return FAILED

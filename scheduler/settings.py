@@ -1,0 +1,144 @@
+"""What an operator can set: environment variables beginning with SUANLI_, and their defaults.
+
+Secrets come in by file or by environment, never by command line, which every user of a host can read.
+"""
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+WINDOW_GRID_MS: Final = 300_000
+PREFIX: Final = "SUANLI_"
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names the variable."""
+
+
+class Witness(BaseModel):
+    """Who cosigns the log: `key` is the witness's public vkey."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    url: str = Field(pattern=r"^https?://")
+    key: str = Field(min_length=1)
+
+
+def default_data() -> Path:
+    """Where data lies unless told otherwise: the system's place for root, the user's own for others."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/suanli")
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "suanli"
+
+
+class Settings(BaseSettings):
+    """Every setting of the control plane. Each process reads those that it needs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    data: Path = Field(default_factory=default_data)
+    # Parts of the data folder that may lie elsewhere (containers mount them one by one).
+    secrets_folder: Path = Path()
+    log_folder: Path = Path()
+    job_log_folder: Path = Path()
+
+    # `up` and `migrate`: as the owner. Processes: as their own role. Absent: the embedded server of `data`.
+    database_url: SecretStr | None = None
+    # A folder with other programs `postgres` and `initdb` than the packaged ones.
+    postgres_folder: Path | None = None
+
+    host: str = "127.0.0.1"
+    api_port: Port = 8470
+    fleet_port: Port = 8471
+    enrolment_port: Port = 8472
+    # The address that agents dial, where it is not the one listened on.
+    advertised_host: str | None = None
+
+    window_ms: int = WINDOW_GRID_MS
+    log_origin: str | None = None
+    witnesses: Annotated[tuple[Witness, ...], NoDecode] = ()
+
+    # Name of this process among its replicas.
+    name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+
+    metrics_host: str | None = None  # absent: as `host`
+    metrics_port: Port | None = None  # absent: no exporter; 0: any free port, announced
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+    @field_validator("window_ms")
+    @classmethod
+    def _on_the_grid(cls, value: int) -> int:
+        if value < 1 or WINDOW_GRID_MS % value:
+            raise ValueError(f"must divide {WINDOW_GRID_MS} (milliseconds)")
+        return value
+
+    @field_validator("witnesses", mode="before")
+    @classmethod
+    def _read_witnesses(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        import json
+
+        try:
+            return json.loads(value or "[]")
+        except json.JSONDecodeError as error:
+            raise ValueError('must be JSON: [{"name": ..., "url": ..., "key": ...}]') from error
+
+    @model_validator(mode="after")
+    def _place_folders(self) -> Self:
+        data = self.data.expanduser().absolute()
+        places = {
+            "data": data,
+            "secrets_folder": _place(self.secrets_folder, data / "secrets"),
+            "log_folder": _place(self.log_folder, data / "log"),
+            "job_log_folder": _place(self.job_log_folder, data / "logs"),
+        }
+        for name, place in places.items():
+            object.__setattr__(self, name, place)
+        return self
+
+    @property
+    def run_folder(self) -> Path:
+        """Where processes announce themselves."""
+        return self.data / "run"
+
+    def secret(self, name: str) -> Path:
+        """Path of a file among the secrets."""
+        return self.secrets_folder / name
+
+
+def _place(given: Path, default: Path) -> Path:
+    return default if given == Path() else given.expanduser().absolute()
+
+
+def load(**given: Any) -> Settings:
+    """Read the environment, with what was given on the command line above it. Raises SettingsError."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(problem) for problem in error.errors())) from error
+
+
+def _sentence(problem: Any) -> str:
+    place = [str(part) for part in problem["loc"]]
+    name = PREFIX + place[0].upper() if place else PREFIX + "*"
+    inner = f" at {'.'.join(place[1:])}" if len(place) > 1 else ""
+    return f"{name}{inner}: {problem['msg'].removeprefix('Value error, ')}"

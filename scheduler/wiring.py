@@ -1,0 +1,115 @@
+"""From settings to each process: which room serves, with which values.
+
+Imports are late, so that each process loads its own room and nothing of the others (memory, start-up).
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from scheduler.process import Announce, Serve
+from scheduler.settings import Settings, SettingsError
+from scheduler.storage import roles
+
+# Process -> the database role that it runs under, in the order of their start.
+PROCESSES: Final = {
+    "controller": roles.CONTROLLER,
+    "ledger": roles.LEDGER,
+    "gateway": roles.GATEWAY,
+    "api": roles.API,
+}
+Build = Callable[[Settings, str], Serve]
+_C = TypeVar("_C")
+
+
+def role_url(settings: Settings, role: str) -> str:
+    """The database as `role`: the URL that is set, else the embedded server's with the kept password."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    from scheduler.storage.embedded import EmbeddedPostgres
+    from scheduler.up.secret_files import role_passwords
+
+    if not settings.secret("roles.json").exists():
+        raise SettingsError(
+            f"SUANLI_DATABASE_URL is not set, and {settings.data} holds no installation: "
+            "run 'scheduler up' there, or name the database"
+        )
+    return EmbeddedPostgres(settings.data / "pg", role_passwords(settings)).url(role)
+
+
+def server_of(process: str, settings: Settings, database_url: str) -> Serve:
+    """What the process runs."""
+    builders: dict[str, Build] = {
+        "api": _api,
+        "gateway": _gateway,
+        "controller": _controller,
+        "ledger": _ledger,
+    }
+    return builders[process](settings, database_url)
+
+
+def _api(settings: Settings, database_url: str) -> Serve:
+    from scheduler.api.config import ApiConfig
+    from scheduler.api.server import serve
+
+    config = ApiConfig(
+        database_url=database_url,
+        host=settings.host,
+        port=settings.api_port,
+        log_folder=settings.log_folder,
+        job_log_folder=settings.job_log_folder,
+    )
+    return _bound(serve, config)
+
+
+def _gateway(settings: Settings, database_url: str) -> Serve:
+    from scheduler.rpc.server import GatewayConfig, serve
+
+    config = GatewayConfig(
+        database_url=database_url,
+        gateway_id=settings.name,
+        ca_certificate=settings.secret("ca.crt"),
+        ca_key=settings.secret("ca.key"),
+        server_certificate=settings.secret("server.crt"),
+        server_key=settings.secret("server.key"),
+        job_log_folder=settings.job_log_folder,
+        host=settings.host,
+        fleet_port=settings.fleet_port,
+        enrolment_port=settings.enrolment_port,
+        advertised_host=settings.advertised_host,
+        log_folder=settings.log_folder,
+        window_ms=settings.window_ms,
+    )
+    return _bound(serve, config)
+
+
+def _controller(settings: Settings, database_url: str) -> Serve:
+    from scheduler.controller.loop import ControllerConfig, serve
+
+    config = ControllerConfig(
+        database_url=database_url, holder=settings.name, key_path=settings.secret("controller.key")
+    )
+    return _bound(serve, config)
+
+
+def _ledger(settings: Settings, database_url: str) -> Serve:
+    from scheduler.ledger.loop import LedgerConfig, serve
+    from scheduler.up.secret_files import log_origin
+
+    config = LedgerConfig(
+        database_url=database_url,
+        holder=settings.name,
+        log_key_path=settings.secret("log.key"),
+        controller_public_key_path=settings.secret("controller.pub"),
+        log_folder=settings.log_folder,
+        origin=log_origin(settings),
+        witnesses=[(witness.name, witness.url, witness.key) for witness in settings.witnesses],
+    )
+    return _bound(serve, config)
+
+
+def _bound(serve: Callable[[_C, asyncio.Event, Announce], Coroutine[Any, Any, None]], config: _C) -> Serve:
+    async def run(stop: asyncio.Event, announce: Announce) -> None:
+        await serve(config, stop, announce)
+
+    return run
