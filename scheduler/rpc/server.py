@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import structlog
 from sqlalchemy import delete, func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from protos.suanli.fleet.v1 import control_pb2_grpc, enrolment_pb2_grpc, logs_pb2_grpc, usage_pb2_grpc
 from scheduler.domain.ids import Ids
@@ -123,19 +123,35 @@ class Gateway:
             f"{config.host}:{config.fleet_port}",
             fleet_credentials(config.server_certificate, config.server_key, self._authority.certificate_pem),
         )
-        await self._enrolment.start()
-        await self._fleet.start()
         host = config.advertised_host or config.host
         return {"enrolment": f"{host}:{enrolment_port}", "fleet": f"{host}:{fleet_port}"}
 
+    async def start(self) -> None:
+        """Let agents in."""
+        await self._enrolment.start()
+        await self._fleet.start()
+
+    async def say_started(self, addresses: dict[str, str]) -> None:
+        """Enter the register, and say that streams to an earlier process of this name are gone.
+
+        Both before any stream can be opened: the inbox keeps the order of facts. Raises DatabaseAway.
+        """
+        async with self.database.transaction() as session:
+            await session.execute(self._living(addresses))
+            await inbox.put(session, "GatewayStarted", {"gateway_id": self.config.gateway_id})
+
     async def register(self, addresses: dict[str, str]) -> None:
         """Say that this gateway lives. Raises DatabaseAway."""
+        async with self.database.transaction() as session:
+            await session.execute(self._living(addresses))
+
+    def _living(self, addresses: dict[str, str]) -> Insert:
         row = insert(GatewayRow).values(
             gateway_id=self.config.gateway_id,
             enrolment_address=addresses["enrolment"],
             fleet_address=addresses["fleet"],
         )
-        living = row.on_conflict_do_update(
+        return row.on_conflict_do_update(
             index_elements=[GatewayRow.gateway_id],
             set_={
                 "seen_at": func.now(),
@@ -143,11 +159,6 @@ class Gateway:
                 "fleet_address": row.excluded.fleet_address,
             },
         )
-        async with self.database.transaction() as session:
-            await session.execute(living)
-            if first:
-                # Whoever was connected to an earlier process of this name is not connected any more.
-                await inbox.put(session, "GatewayStarted", {"gateway_id": self.config.gateway_id})
 
     async def beat(self, addresses: dict[str, str], stop: asyncio.Event) -> None:
         """Say every heartbeat that this gateway lives, until `stop`."""
@@ -189,8 +200,9 @@ async def serve(config: GatewayConfig, stop: asyncio.Event, announce: Announce) 
     gateway = Gateway(config)
     loops: list[asyncio.Task[None]] = []
     try:
-        addresses = await gateway.start()
+        addresses = gateway.bind()
         await _first_registration(gateway, addresses, stop)
+        await gateway.start()
         async with Listener(
             config.database_url, [Channel.DESIRED, Channel.LOGGED], f"gateway-{config.gateway_id}-pokes"
         ) as listener:
@@ -216,10 +228,10 @@ async def serve(config: GatewayConfig, stop: asyncio.Event, announce: Announce) 
 
 
 async def _first_registration(gateway: Gateway, addresses: dict[str, str], stop: asyncio.Event) -> None:
-    """Be in the register before any agent is: NodeConnected names a gateway that must be known."""
+    """Be in the register before any agent can name this gateway, however long the database takes."""
     while not stop.is_set():
         try:
-            await gateway.register(addresses)
+            await gateway.say_started(addresses)
         except DatabaseAway as error:
             _log.warning("gateway_waits", reason=str(error))
             await wait_any([stop], 1.0)
