@@ -219,7 +219,7 @@ async def list_jobs(
         query = query.where(in_states)
     if before is not None:
         query = query.where(tuple_(JobRow.submitted_ms, JobRow.job_id) < before)
-    return [_record(principal, *row) for row in (await session.execute(query)).tuples()]
+    return [_record(principal, *row) for row in await session.execute(query)]
 
 
 async def cancel_job(session: AsyncSession, principal: Principal, job_id: str) -> JobRecord:
@@ -250,7 +250,7 @@ async def list_attempts(
         .where(of_job)
         .order_by(DeviceRow.index)
     )
-    for allocation_id, index in (await session.execute(owned)).tuples():
+    for allocation_id, index in await session.execute(owned):
         indices.setdefault(allocation_id, []).append(index)
     tasks: dict[int, list[TaskRecord]] = {}
     placed = (
@@ -259,7 +259,7 @@ async def list_attempts(
         .where(of_job)
         .order_by(AllocationRow.attempt, AllocationRow.rank)
     )
-    for row, node in (await session.execute(placed)).tuples():
+    for row, node in await session.execute(placed):
         tasks.setdefault(row.attempt, []).append(_task(row, node, tuple(indices.get(row.allocation_id, ()))))
     attempts = await session.scalars(
         select(AttemptRow)

@@ -84,7 +84,7 @@ async def authenticate(session: AsyncSession, secret: str, now_ms: int) -> Princ
     # The index lookup compares digests of a secret that nobody can steer; compare_digest costs nothing more.
     if row is None or not hmac.compare_digest(row[0].secret_sha256, wanted):
         raise refusal
-    key, principal = row.tuple()
+    key, principal = row
     now = to_datetime(now_ms)
     if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
         raise refusal
@@ -177,7 +177,7 @@ async def list_principals(session: AsyncSession, actor: Principal) -> Sequence[P
             from_datetime(row.created_at),
             row.disabled_at is not None,
         )
-        for row, firm in (await session.execute(query)).tuples()
+        for row, firm in await session.execute(query)
     ]
 
 
@@ -264,7 +264,7 @@ async def list_api_keys(session: AsyncSession, actor: Principal) -> Sequence[Api
             None if key.expires_at is None else from_datetime(key.expires_at),
             None if key.revoked_at is None else from_datetime(key.revoked_at),
         )
-        for key, name in (await session.execute(query)).tuples()
+        for key, name in await session.execute(query)
     ]
 
 

@@ -1,0 +1,74 @@
+"""The application: routers, errors, the gate."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import metadata
+
+from fastapi import FastAPI
+
+from scheduler.api import problems
+from scheduler.api.auth import Authentication
+from scheduler.api.config import ApiConfig
+from scheduler.api.middleware import RequestContext
+from scheduler.api.openapi import document
+from scheduler.api.pulse import Pulse
+from scheduler.api.routers import (
+    configuration,
+    events,
+    evidence_log,
+    job_logs,
+    jobs,
+    nodes,
+    principals,
+    process,
+)
+from scheduler.api.state import Api
+from scheduler.catalogue import load_catalogue
+from scheduler.storage.engine import Database
+from scheduler.storage.job_logs import JobLogs
+
+
+def create_app(config: ApiConfig) -> FastAPI:
+    """An application that serves from the moment its lifespan begins. Touches nothing before."""
+    api = Api(
+        config=config,
+        database=Database(config.database_url, "suanli-api", config.pool_size),
+        catalogue=load_catalogue(),
+        job_logs=JobLogs(config.job_log_folder),
+        pulse=Pulse(),
+        versions={"suanli-scheduler": metadata.version("suanli-scheduler")},
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        ear = asyncio.create_task(api.pulse.listen(config.database_url))
+        try:
+            yield
+        finally:
+            api.pulse.close()
+            ear.cancel()
+            await asyncio.gather(ear, return_exceptions=True)
+            await api.database.dispose()
+
+    # No pages of FastAPI's own: they would be open and load scripts from elsewhere.
+    app = FastAPI(
+        title="Suanli",
+        version="1",
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.api = api
+    for module in (process, evidence_log, jobs, job_logs, events, nodes, configuration, principals):
+        app.include_router(module.router)
+    for path, mounted in config.mounts:
+        app.mount(path, mounted)
+    problems.install(app)
+    # The last added is the outermost.
+    app.add_middleware(Authentication, api=api)
+    app.add_middleware(RequestContext)
+    app.add_api_route("/v1/openapi.json", document, methods=["GET"], include_in_schema=False)
+    return app

@@ -1,0 +1,120 @@
+"""Who calls. Closed by default: a path is open only when it is named here."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from scheduler.api.problems import database_away, from_error
+from scheduler.api.state import Api
+from scheduler.domain.errors import DomainError, Unauthenticated
+from scheduler.services.authorise import Action, Principal, authorise
+from scheduler.services.principals import authenticate
+from scheduler.storage.engine import DatabaseAway
+
+# The evidence log is public by its nature; the others say nothing about anybody.
+OPEN_PATHS = re.compile(r"/(healthz|readyz|version|log/.*)")
+_BEARER = re.compile(r"Bearer +(\S+) *", re.IGNORECASE)
+
+
+class Authentication:
+    """Gives every request outside the open paths its principal, or answers 401."""
+
+    def __init__(self, app: ASGIApp, api: Api) -> None:
+        self._app = app
+        self._api = api
+        self._open_prefixes = tuple(path.rstrip("/") + "/" for path, _ in api.config.mounts)
+
+    def _is_open(self, path: str) -> bool:
+        if OPEN_PATHS.fullmatch(path):
+            return True
+        return any(path == prefix[:-1] or path.startswith(prefix) for prefix in self._open_prefixes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or self._is_open(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        request_id = state.get("request_id")
+        try:
+            secret = bearer(Headers(scope=scope))
+            state["principal"] = await self.principal(secret)
+        except DomainError as error:
+            await from_error(error, request_id)(scope, receive, send)
+            return
+        except DatabaseAway:
+            await database_away(request_id)(scope, receive, send)
+            return
+        state["session_check"] = SessionCheck(self, secret)
+        await self._app(scope, receive, send)
+
+    async def principal(self, secret: str) -> Principal:
+        """The principal of a key, now."""
+        async with self._api.database.read() as session:
+            return await authenticate(session, secret, self._api.now_ms())
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCheck:
+    """Lets a stream that stays open for hours notice that its key was revoked."""
+
+    _authentication: Authentication
+    _secret: str
+
+    async def still_valid(self) -> bool:
+        """Whether the key that opened the request is still good."""
+        try:
+            await self._authentication.principal(self._secret)
+        except Unauthenticated:
+            return False
+        return True
+
+    def __repr__(self) -> str:
+        return "SessionCheck()"
+
+
+def bearer(headers: Headers) -> str:
+    """The API key of a request. Raises Unauthenticated and says what is missing."""
+    value = headers.get("authorization")
+    if value is None:
+        raise Unauthenticated("no API key was sent: send the header Authorization: Bearer sk_...")
+    match = _BEARER.fullmatch(value)
+    if match is None:
+        raise Unauthenticated("the header Authorization is not of the form: Bearer sk_...")
+    return match[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """A route's dependency: the principal, when the role may do this."""
+
+    action: Action
+
+    def __call__(self, request: Request) -> Principal:
+        """Raises Forbidden."""
+        principal: Principal = request.state.principal
+        authorise(principal, self.action)
+        return principal
+
+
+WhoeverCalls = Annotated[Principal, Depends(Allow(Action.WHO_AM_I))]
+JobSubmitter = Annotated[Principal, Depends(Allow(Action.SUBMIT_JOB))]
+JobReader = Annotated[Principal, Depends(Allow(Action.READ_JOBS))]
+JobLogReader = Annotated[Principal, Depends(Allow(Action.READ_JOB_LOGS))]
+JobCanceller = Annotated[Principal, Depends(Allow(Action.CANCEL_JOB))]
+EventReader = Annotated[Principal, Depends(Allow(Action.READ_EVENTS))]
+NodeReader = Annotated[Principal, Depends(Allow(Action.READ_NODES))]
+NodeCordoner = Annotated[Principal, Depends(Allow(Action.CORDON_NODE))]
+CatalogueReader = Annotated[Principal, Depends(Allow(Action.READ_CATALOGUE))]
+UsageReader = Annotated[Principal, Depends(Allow(Action.READ_USAGE))]
+BalanceReader = Annotated[Principal, Depends(Allow(Action.READ_BALANCE))]
+BundleReader = Annotated[Principal, Depends(Allow(Action.DOWNLOAD_BUNDLE))]
+Configurer = Annotated[Principal, Depends(Allow(Action.CONFIGURE))]
+JoinTokenMaker = Annotated[Principal, Depends(Allow(Action.CREATE_JOIN_TOKEN))]
+PrincipalManager = Annotated[Principal, Depends(Allow(Action.MANAGE_PRINCIPALS))]
+KeyOwner = Annotated[Principal, Depends(Allow(Action.MANAGE_OWN_KEYS))]
+MetricsReader = Annotated[Principal, Depends(Allow(Action.READ_METRICS))]

@@ -1,0 +1,33 @@
+"""What the API process is told when it starts."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from scheduler.domain.ids import Ids
+
+
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """Addresses and folders; the clock and the random numbers come in here and nowhere else."""
+
+    database_url: str = field(repr=False)  # may hold a password
+    host: str
+    port: int  # 0: any free one; the announcement tells which
+    log_folder: Path  # the public evidence log: checkpoint, tile/...
+    job_log_folder: Path  # output of jobs: <firm>/<job>/<attempt>/<rank>.<local>.<stdout|stderr>
+    pool_size: int = 8
+    # Longest time that open requests get to finish when the process stops.
+    drain_s: float = 3.0
+    # Applications below paths of their own, open to everybody (the console's pages hold no data).
+    mounts: tuple[tuple[str, ASGIApp], ...] = ()
+    now_ms: Callable[[], int] = _wall_clock_ms
+    ids: Ids = field(default_factory=lambda: Ids(os.urandom))

@@ -1,0 +1,130 @@
+"""Output of a job from its files: what is new since the last look, as text, in order within each stream.
+
+Blocking file work; the stream calls it in a thread.
+"""
+
+import codecs
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from scheduler.services.jobs import LogPlan
+from scheduler.storage.job_logs import STREAMS, JobLogs, LogKey
+
+CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFilter:
+    """Which streams are asked for; None: all. `rank` is the process rank."""
+
+    attempt: int | None = None
+    rank: int | None = None
+    stream: str | None = None
+
+    def wants(self, key: LogKey, processes: int) -> bool:
+        """Whether a stream is asked for."""
+        return (
+            self.attempt in (None, key.attempt)
+            and self.rank in (None, key.rank * processes + key.local_rank)
+            and self.stream in (None, key.stream)
+        )
+
+
+@dataclass(slots=True)
+class _Open:
+    """How far a stream has been read. Characters may be cut between two reads: the decoder keeps the rest."""
+
+    offset: int = 0
+    complete: bool = False
+    decoder: codecs.IncrementalDecoder = field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
+    )
+
+    def pending_bytes(self) -> int:
+        return len(self.decoder.getstate()[0])
+
+
+class JobOutput:
+    """Reads the streams of one job again and again."""
+
+    def __init__(self, logs: JobLogs, wanted: OutputFilter) -> None:
+        self._logs = logs
+        self._wanted = wanted
+        self._open: dict[LogKey, _Open] = {}
+
+    def records(self, plan: LogPlan, attempts: Iterable[int], most: int) -> list[Mapping[str, Any]]:
+        """What is new, at most `most` chunks."""
+        result: list[Mapping[str, Any]] = []
+        processes = _processes(plan)
+        for attempt in attempts:
+            for key in self._logs.streams(plan.firm_id, plan.job_id, attempt):
+                if not self._wanted.wants(key, processes):
+                    continue
+                state = self._open.setdefault(key, _Open())
+                if state.complete:
+                    continue
+                for offset, text in self._new_text(key, state, most - len(result)):
+                    result.append(_record(key, processes, offset, text))
+                if len(result) >= most:
+                    return result
+        return result
+
+    def _new_text(self, key: LogKey, state: _Open, most: int) -> Iterator[tuple[int, str]]:
+        # Asked before reading: bytes that come after the answer are found by the next look.
+        complete = self._logs.is_complete(key)
+        for _ in range(most):
+            data = self._logs.read(key, state.offset, CHUNK_BYTES)
+            if not data:
+                break
+            begin = state.offset - state.pending_bytes()
+            state.offset += len(data)
+            text = state.decoder.decode(data)
+            if text:
+                yield begin, text
+        else:
+            return
+        if complete:
+            begin = state.offset - state.pending_bytes()
+            rest = state.decoder.decode(b"", True)
+            state.complete = True
+            if rest:
+                yield begin, rest
+
+    def missing(self, plan: LogPlan, attempts: Iterable[int]) -> list[LogKey]:
+        """Streams that are still to come, or to be completed, of tasks that have run."""
+        chosen = set(attempts)
+        return [
+            key
+            for key in self._expected(plan)
+            if key.attempt in chosen and not (key in self._open and self._open[key].complete)
+        ]
+
+    def _expected(self, plan: LogPlan) -> Iterator[LogKey]:
+        for attempt, rank, processes, has_output in plan.tasks:
+            for local_rank in range(processes if has_output else 0):
+                for stream in STREAMS:
+                    key = LogKey(plan.firm_id, plan.job_id, attempt, rank, local_rank, stream)
+                    if self._wanted.wants(key, processes):
+                        yield key
+
+    @property
+    def streams(self) -> int:
+        """How many streams are being read."""
+        return sum(not state.complete for state in self._open.values())
+
+
+def _processes(plan: LogPlan) -> int:
+    return plan.tasks[0][2] if plan.tasks else 1
+
+
+def _record(key: LogKey, processes: int, offset: int, text: str) -> Mapping[str, Any]:
+    return {
+        "attempt": key.attempt,
+        "rank": key.rank * processes + key.local_rank,
+        "task_rank": key.rank,
+        "local_rank": key.local_rank,
+        "stream": key.stream,
+        "offset": offset,
+        "text": text,
+    }

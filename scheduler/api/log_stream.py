@@ -1,0 +1,117 @@
+"""Live output of a job as NDJSON: one object a piece of text, each with its place in its stream."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from scheduler.api.auth import SessionCheck
+from scheduler.api.job_output import JobOutput, OutputFilter
+from scheduler.api.state import Api
+from scheduler.services.authorise import Principal
+from scheduler.services.jobs import LogPlan, plan_job_logs
+from scheduler.storage.engine import DatabaseAway
+from scheduler.storage.job_logs import LogKey
+
+# How often files are looked at while following; more rarely where looking itself takes long.
+POLL_S = 0.025
+POLL_LOAD = 10
+MOST_CHUNKS = 16
+# How often the database is asked at most, and at least, whether tasks were added or the job ended.
+PLAN_MIN_S = 0.2
+PLAN_MAX_S = 2.0
+# After the end of the job, how long without a new byte until the output counts as all that comes.
+SETTLE_S = 10.0
+RECHECK_S = 15.0
+
+
+@dataclass(slots=True)
+class _Clocks:
+    """When things were done last, in seconds of a monotonic clock."""
+
+    planned: float
+    checked: float
+    heard: float
+
+
+class LogStream:
+    """One reader's stream."""
+
+    def __init__(
+        self, api: Api, principal: Principal, check: SessionCheck, plan: LogPlan, wanted: OutputFilter
+    ) -> None:
+        self._api = api
+        self._principal = principal
+        self._check = check
+        self._plan = plan
+        self._wanted = wanted
+        self._output = JobOutput(api.job_logs, wanted)
+        self._first = wanted.attempt or max((task[0] for task in plan.tasks), default=1)
+
+    def _attempts(self) -> list[int]:
+        """The attempt asked for; else the newest one of the beginning and all that follow it."""
+        return sorted({task[0] for task in self._plan.tasks if task[0] >= self._first}) or [self._first]
+
+    async def _read(self) -> tuple[str, float]:
+        begun = time.monotonic()
+        records = await asyncio.to_thread(self._output.records, self._plan, self._attempts(), MOST_CHUNKS)
+        lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        return lines, time.monotonic() - begun
+
+    async def once(self) -> AsyncIterator[str]:
+        """What is there now."""
+        while True:
+            lines, _ = await self._read()
+            if not lines:
+                return
+            yield lines
+
+    async def follow(self) -> AsyncIterator[str]:
+        """What is there and what comes, until the job has ended and its streams are complete."""
+        now = time.monotonic()
+        clocks = _Clocks(now, now, now)
+        ticket = self._api.pulse.ticket()
+        while not self._api.pulse.closing:
+            lines, took = await self._read()
+            now = time.monotonic()
+            if lines:
+                clocks.heard = now
+                yield lines
+                continue
+            if self._plan.final:
+                missing = self._output.missing(self._plan, self._attempts())
+                if not missing:
+                    return
+                if now - clocks.heard >= SETTLE_S:
+                    yield _incomplete(missing)
+                    return
+            since = now - clocks.planned
+            if since >= PLAN_MAX_S or (since >= PLAN_MIN_S and ticket.is_set()):
+                ticket = self._api.pulse.ticket()
+                clocks.planned = now
+                if not await self._look_again(clocks):
+                    return
+            await asyncio.sleep(max(POLL_S, took * POLL_LOAD))
+
+    async def _look_again(self, clocks: _Clocks) -> bool:
+        """Ask the database for tasks and the job's end; False where the stream must end."""
+        if clocks.planned - clocks.checked >= RECHECK_S:
+            clocks.checked = clocks.planned
+            if not await self._check.still_valid():
+                return False
+        was_final = self._plan.final
+        try:
+            async with self._api.database.read() as session:
+                self._plan = await plan_job_logs(session, self._principal, self._plan.job_id)
+        except DatabaseAway:
+            return True  # files go on without it
+        if self._plan.final and not was_final:
+            clocks.heard = clocks.planned
+        return True
+
+
+def _incomplete(missing: list[LogKey]) -> str:
+    """The last line where output was lost with its node: silence must not look like the end."""
+    names = [f"{key.attempt}/{key.rank}.{key.local_rank}.{key.stream}" for key in missing[:100]]
+    return json.dumps({"note": "incomplete", "missing": names, "missing_streams": len(missing)}) + "\n"

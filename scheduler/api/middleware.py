@@ -1,0 +1,136 @@
+"""Around every request: its id, its size, its line in the log, its place in the metrics."""
+
+import os
+import re
+import time
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scheduler.api.problems import internal, problem
+
+REQUEST_ID_HEADER = "X-Request-Id"
+BODY_LIMIT_BYTES = 1 << 20
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+REQUESTS = Counter("suanli_api_requests_total", "Requests answered.", ["method", "route", "status"])
+DURATION = Histogram(
+    "suanli_api_request_seconds",
+    "Time until the answer was complete; streams are left out.",
+    ["route"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class BodyTooLarge(Exception):
+    """More bytes came than the limit allows."""
+
+
+class RequestContext:
+    """Outermost: nothing leaves without a request id, nothing fails without a line in the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send)
+        try:
+            if exchange.announced_bytes > BODY_LIMIT_BYTES:
+                await exchange.refuse_body()
+            else:
+                await self._app(scope, exchange.receive, exchange.send)
+        except BodyTooLarge:
+            await exchange.refuse_body()
+        except Exception:  # noqa: BLE001 - the last resort: logged in full, answered with the id alone
+            _log.exception("request_failed", request_id=exchange.request_id, path=scope["path"])
+            if not exchange.started:
+                await internal(exchange.request_id)(scope, receive, exchange.send)
+        finally:
+            exchange.finish()
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        headers = Headers(scope=scope)
+        given = headers.get(REQUEST_ID_HEADER, "")
+        self.request_id = given if _GIVEN_ID.fullmatch(given) else os.urandom(12).hex()
+        scope.setdefault("state", {})["request_id"] = self.request_id
+        length = headers.get("content-length", "0")
+        self.announced_bytes = int(length) if length.isdecimal() else 0
+        self._received_bytes = 0
+        self._begun_s = time.perf_counter()
+        self._status = 0
+        self._streaming = False
+
+    @property
+    def started(self) -> bool:
+        """Whether the answer's head has left."""
+        return self._status != 0
+
+    async def receive(self) -> Message:
+        """The next part of the body. Raises BodyTooLarge."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._received_bytes += len(message.get("body", b""))
+            if self._received_bytes > BODY_LIMIT_BYTES:
+                raise BodyTooLarge
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Puts the id and what browsers should know on the answer's head."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID_HEADER] = self.request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+            # Answers belong to one caller; the public log says for itself what may be kept.
+            headers.setdefault("Cache-Control", "no-store")
+            kind = headers.get("content-type", "")
+            self._streaming = kind.startswith(("text/event-stream", "application/x-ndjson"))
+        await self._send(message)
+
+    async def refuse_body(self) -> None:
+        """413, when the answer has not begun."""
+        if self.started:
+            return
+        await problem(
+            413,
+            "limit_exceeded",
+            "Too large",
+            f"the body is larger than {BODY_LIMIT_BYTES} bytes",
+            request_id=self.request_id,
+            headers={"Connection": "close"},
+        )(self._scope, self._receive, self.send)
+
+    def finish(self) -> None:
+        """The line in the log and the count. Paths only: a query may hold what nobody should keep."""
+        seconds = time.perf_counter() - self._begun_s
+        route: Any = self._scope.get("route")
+        name = getattr(route, "path", None) or "(none)"
+        REQUESTS.labels(self._scope["method"], name, str(self._status)).inc()
+        if not self._streaming:
+            DURATION.labels(name).observe(seconds)
+        principal = self._scope.get("state", {}).get("principal")
+        _log.info(
+            "request",
+            request_id=self.request_id,
+            method=self._scope["method"],
+            path=self._scope["path"],
+            status=self._status,
+            ms=round(seconds * 1000, 1),
+            principal=None if principal is None else principal.name,
+        )

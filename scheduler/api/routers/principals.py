@@ -1,0 +1,108 @@
+"""Who calls: principals and API keys."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from scheduler.api.auth import KeyOwner, PrincipalManager, WhoeverCalls
+from scheduler.api.bodies import body_of, request_body
+from scheduler.api.schemas.principals import (
+    ApiKeyIn,
+    ApiKeysOut,
+    NewApiKeyOut,
+    PrincipalIn,
+    PrincipalOut,
+    PrincipalsOut,
+    WhoamiOut,
+    api_key_out,
+    new_api_key_out,
+    principal_out,
+)
+from scheduler.api.state import ApiState
+from scheduler.services.firms import firm_name
+from scheduler.services.principals import (
+    create_api_key,
+    create_principal,
+    disable_principal,
+    list_api_keys,
+    list_principals,
+    revoke_api_key,
+)
+
+router = APIRouter(prefix="/v1", tags=["principals"])
+
+
+@router.get("/whoami")
+async def whoami(api: ApiState, principal: WhoeverCalls) -> WhoamiOut:
+    """Whom the API key belongs to."""
+    async with api.database.read() as session:
+        firm = await firm_name(session, principal.firm_id)
+    return WhoamiOut(name=principal.name, kind=principal.kind, role=principal.role.value, firm=firm)
+
+
+@router.get("/principals")
+async def principals(api: ApiState, principal: PrincipalManager) -> PrincipalsOut:
+    """Principals that the caller manages."""
+    async with api.database.read() as session:
+        records = await list_principals(session, principal)
+    return PrincipalsOut(principals=[principal_out(record) for record in records])
+
+
+@router.post("/principals", status_code=201, openapi_extra=request_body(PrincipalIn))
+async def create(
+    api: ApiState, principal: PrincipalManager, body: Annotated[PrincipalIn, Depends(body_of(PrincipalIn))]
+) -> PrincipalOut:
+    """Make a user or a service token's principal. A firm administrator: of the own firm."""
+    async with api.database.transaction() as session:
+        record = await create_principal(
+            session,
+            principal,
+            name=body.name,
+            role=body.role,
+            firm=body.firm,
+            kind=body.kind,
+            now_ms=api.now_ms(),
+            ids=api.config.ids,
+        )
+    return principal_out(record)
+
+
+@router.post("/principals/{name}/disable", status_code=204)
+async def disable(name: str, api: ApiState, principal: PrincipalManager) -> Response:
+    """End every key of a principal at once and for good."""
+    async with api.database.transaction() as session:
+        await disable_principal(session, principal, name, api.now_ms())
+    return Response(status_code=204)
+
+
+@router.get("/api-keys")
+async def keys(api: ApiState, principal: KeyOwner) -> ApiKeysOut:
+    """Keys that the caller may revoke, without their texts."""
+    async with api.database.read() as session:
+        records = await list_api_keys(session, principal)
+    return ApiKeysOut(api_keys=[api_key_out(record) for record in records])
+
+
+@router.post("/api-keys", status_code=201, openapi_extra=request_body(ApiKeyIn))
+async def create_key(
+    api: ApiState, principal: KeyOwner, body: Annotated[ApiKeyIn, Depends(body_of(ApiKeyIn))]
+) -> NewApiKeyOut:
+    """Make a key for oneself, or for a principal that one manages. Its text is shown this once."""
+    async with api.database.transaction() as session:
+        made = await create_api_key(
+            session,
+            principal,
+            principal=body.principal,
+            expires_in_days=body.expires_in_days,
+            now_ms=api.now_ms(),
+            ids=api.config.ids,
+        )
+    return new_api_key_out(made)
+
+
+@router.delete("/api-keys/{api_key_id}", status_code=204)
+async def revoke_key(api_key_id: str, api: ApiState, principal: KeyOwner) -> Response:
+    """End a key at once."""
+    async with api.database.transaction() as session:
+        await revoke_api_key(session, principal, api_key_id, api.now_ms())
+    return Response(status_code=204)

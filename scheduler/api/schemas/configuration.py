@@ -1,0 +1,224 @@
+"""The configuration file over HTTP; its law is in `services.configuration_file`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from scheduler.api.schemas.base import In, Out, utc
+from scheduler.api.schemas.principals import RoleName
+from scheduler.catalogue import DeviceModel
+from scheduler.services.configuration import Change, cny
+from scheduler.services.firms import FirmRecord, PriceRecord, QueueRecord
+
+Decimal = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d+)?$")]
+Moment = Annotated[str, Field(description="RFC 3339 with its zone, on the 5-minute grid of UTC.")]
+
+
+class QueueIn(In):
+    """A queue of a firm. `pools` absent: all pools."""
+
+    name: str
+    pools: list[str] | None = None
+    nominal: dict[str, int] = Field(default_factory=dict, description="Device model -> devices.")
+    weight: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
+class FirmIn(In):
+    """A firm."""
+
+    name: str
+    title: Annotated[str | None, Field(description="The name under which it is billed.")] = None
+    projects: list[str] = Field(default_factory=lambda: ["default"])
+    queues: list[QueueIn] | None = None
+
+
+class PoolIn(In):
+    """A pool."""
+
+    name: str
+    patience_seconds: Annotated[int, Field(ge=1)] = 60
+
+
+class PriceIn(In):
+    """A price from a moment on."""
+
+    model: str
+    price_cny_per_device_hour: Decimal
+    effective_from: Moment
+
+
+class ProgramIn(In):
+    """One version of a subsidy program."""
+
+    program_id: str
+    version: Annotated[int, Field(ge=1)]
+    title: str
+    legal_reference: str
+    rate: Decimal
+    rate_meaning: Literal["exact", "ceiling"] = "exact"
+    usage_measure: Literal["allocated", "live", "busy"] = "allocated"
+    domestic_only: bool = False
+    domestic_models: Annotated[list[str] | None, Field(description="Absent: as the catalogue rules.")] = None
+    per_firm_cap_cny: Decimal | None = None
+    effective_from: Moment
+
+
+class UserIn(In):
+    """A principal. Keys are made apart, with POST /v1/api-keys."""
+
+    name: str
+    role: RoleName
+    firm: str | None = None
+    kind: Literal["user", "service"] = "user"
+
+
+class ConfigurationIn(In):
+    """What should be. What is not named is left alone."""
+
+    firms: list[FirmIn] = Field(default_factory=list)
+    pools: list[PoolIn] = Field(default_factory=list)
+    prices: list[PriceIn] = Field(default_factory=list)
+    programs: list[ProgramIn] = Field(default_factory=list)
+    users: list[UserIn] = Field(default_factory=list)
+
+
+class DifferenceOut(Out):
+    """One fact of an object that changed."""
+
+    field: str
+    was: Any
+    now: Any
+
+
+class ChangeOut(Out):
+    """What happened to one object: created, changed or unchanged."""
+
+    kind: str
+    name: str
+    outcome: str
+    differences: list[DifferenceOut]
+
+
+class AppliedOut(Out):
+    """What applying did, or would do."""
+
+    dry_run: bool
+    changes: list[ChangeOut]
+
+
+def change_out(change: Change) -> ChangeOut:
+    """A change for the wire."""
+    return ChangeOut(
+        kind=change.kind,
+        name=change.name,
+        outcome=change.outcome,
+        differences=[DifferenceOut(field=d.field, was=d.was, now=d.now) for d in change.differences],
+    )
+
+
+class FirmOut(Out):
+    """A firm with its projects."""
+
+    name: str
+    title: str
+    projects: list[str]
+
+
+class FirmsOut(Out):
+    """Firms by name."""
+
+    firms: list[FirmOut]
+
+
+def firm_out(firm: FirmRecord) -> FirmOut:
+    """A firm for the wire."""
+    return FirmOut(name=firm.name, title=firm.title, projects=list(firm.projects))
+
+
+class QueueOut(Out):
+    """A queue. `nominal`: device model -> devices; a model that is absent has no limit."""
+
+    firm: str
+    name: str
+    pools: list[str]
+    nominal: dict[str, int]
+    weight: int
+
+
+class QueuesOut(Out):
+    """Queues by firm and name."""
+
+    queues: list[QueueOut]
+
+
+def queue_out(queue: QueueRecord) -> QueueOut:
+    """A queue for the wire."""
+    return QueueOut(
+        firm=queue.firm,
+        name=queue.name,
+        pools=list(queue.pools),
+        nominal=dict(queue.nominal),
+        weight=queue.weight,
+    )
+
+
+class PriceOut(Out):
+    """A price version, exact."""
+
+    price_id: str
+    device_model: str
+    price_nano_cny: int
+    price_cny_per_device_hour: str
+    effective_from: str
+    in_force: bool
+
+
+class PricesOut(Out):
+    """Price versions by model and beginning."""
+
+    prices: list[PriceOut]
+
+
+def price_out(price: PriceRecord) -> PriceOut:
+    """A price for the wire."""
+    return PriceOut(
+        price_id=price.price_id,
+        device_model=price.device_model,
+        price_nano_cny=price.price_nano_cny,
+        price_cny_per_device_hour=cny(price.price_nano_cny),
+        effective_from=utc(price.effective_from_ms),
+        in_force=price.in_force,
+    )
+
+
+class ModelOut(Out):
+    """A device model of the catalogue. A figure that nobody published is null."""
+
+    model: str
+    name: str
+    vendor: str
+    domestic: bool
+    memory_bytes: int | None
+    fp16_tflops: float | None
+    devices_per_node: int | None
+    allowed_devices_per_node: list[int] | None
+
+
+class ModelsOut(Out):
+    """The catalogue by key."""
+
+    models: list[ModelOut]
+
+
+def model_out(model: DeviceModel) -> ModelOut:
+    """A device model for the wire."""
+    return ModelOut(
+        model=model.key,
+        name=model.name,
+        vendor=model.vendor.name,
+        domestic=model.domestic,
+        memory_bytes=model.memory_bytes,
+        fp16_tflops=None if model.fp16_tflops is None else float(model.fp16_tflops),
+        devices_per_node=model.devices_per_node,
+        allowed_devices_per_node=None if model.shape.counts is None else sorted(model.shape.counts),
+    )

@@ -1,0 +1,270 @@
+"""Jobs over HTTP. The law of a spec is `domain.jobs.spec_from_json`; `JobSpecIn` describes it for readers."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from scheduler.api.schemas.base import In, Out, Page, utc, utc_or_none
+from scheduler.domain import jobs as law
+from scheduler.services.explain import Explanation
+from scheduler.services.jobs import AttemptRecord, JobRecord, TaskRecord
+
+Name = Annotated[str, Field(pattern=f"^{law.NAME_PATTERN}$")]
+Command = Annotated[
+    str | list[str],
+    Field(description="Text for /bin/sh -c, or a program with its arguments; at most 128 KiB."),
+]
+Environment = Annotated[dict[str, str], Field(max_length=law.MOST_ENVIRONMENT_ENTRIES)]
+
+
+class GangIn(In):
+    """Tasks that start together or not at all, each on a node of its own."""
+
+    devices: Annotated[int, Field(ge=1, le=law.MOST_DEVICES)] = 1
+    devices_per_node: Annotated[
+        int | None, Field(ge=1, description="A divisor of devices. Absent: all on one node.")
+    ] = None
+    processes_per_node: Annotated[int | None, Field(ge=1, description="Absent: one a device.")] = None
+
+
+class VariantIn(In):
+    """One way to run the job."""
+
+    model: Annotated[str, Field(description="Key of a device model, for instance ascend-910b3.")]
+    command: Command
+    environment: Environment = Field(default_factory=dict)
+
+
+class ModelCheckpointIn(In):
+    """The job saves model checkpoints."""
+
+    directory: Annotated[str | None, Field(description="Absolute path. Absent: a folder of the job.")] = None
+    grace_seconds: Annotated[int, Field(ge=0, le=law.MOST_GRACE_SECONDS)] = law.DEFAULT_GRACE_SECONDS
+
+
+class RetryIn(In):
+    """When a failed attempt is followed by another. Node loss and preemption always are, up to the limit."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    on_exit_codes: list[Annotated[int, Field(ge=1, le=255)]] = Field(default_factory=list)
+
+
+class JobSpecIn(In):
+    """What a researcher submits. With one variant, model, command and environment may stand at the top."""
+
+    name: Name
+    project: Name = "default"
+    queue: Name = "default"
+    kind: Literal["pretrain", "fine-tune", "evaluate", "interactive"] = "fine-tune"
+    priority: Literal["low", "normal", "high"] = "normal"
+    gang: GangIn = Field(default_factory=GangIn)
+    variants: Annotated[list[VariantIn] | None, Field(min_length=1, max_length=law.MOST_VARIANTS)] = None
+    model: Annotated[str | None, Field(description="Shorthand of one variant.")] = None
+    command: Command | None = None
+    environment: Environment | None = None
+    working_directory: Annotated[str | None, Field(description="Absolute path.")] = None
+    model_checkpoint: ModelCheckpointIn | None = None
+    time_limit_seconds: Annotated[int | None, Field(ge=1, le=law.MOST_TIME_LIMIT_SECONDS)] = None
+    retry: RetryIn = Field(default_factory=RetryIn)
+    labels: Annotated[dict[str, str], Field(max_length=law.MOST_LABELS)] = Field(default_factory=dict)
+
+
+class StepReportOut(Out):
+    """The job's own account of its progress; its file is the job's, so every field may be missing."""
+
+    step: int | None = None
+    of: int | None = None
+    loss: float | None = None
+    tokens: int | None = None
+    model_checkpoint: str | None = None
+    at: str | None = None
+
+
+def step_report_out(report: dict[str, Any] | None) -> StepReportOut | None:
+    """Of what the agent forwarded (loss in millionths)."""
+    if not report:
+        return None
+    loss_micros = report.get("loss_micros")
+    at_ms = report.get("at_ms")
+    return StepReportOut(
+        step=report.get("step"),
+        of=report.get("of"),
+        loss=None if loss_micros is None else loss_micros / 1_000_000,
+        tokens=report.get("tokens"),
+        model_checkpoint=report.get("model_checkpoint") or None,
+        at=utc(at_ms) if isinstance(at_ms, int) and at_ms > 0 else None,
+    )
+
+
+class JobOut(Out):
+    """A job with where it is."""
+
+    job_id: str
+    name: str
+    firm: str
+    project: str
+    queue: str
+    state: str
+    attempt: int
+    device_model: str | None
+    devices: int
+    reason: str | None
+    detail: str | None
+    exit_code: int | None
+    step_report: StepReportOut | None
+    cancel_requested: bool
+    submitted_by: str
+    submitted_at: str
+    started_at: str | None
+    ended_at: str | None
+    spec: dict[str, Any]
+
+
+def job_out(job: JobRecord) -> JobOut:
+    """A job for the wire."""
+    return JobOut(
+        job_id=job.job_id,
+        name=job.name,
+        firm=job.firm,
+        project=job.project,
+        queue=job.queue,
+        state=job.state,
+        attempt=job.attempt,
+        device_model=job.device_model,
+        devices=job.spec["gang"]["devices"],
+        reason=job.reason,
+        detail=job.detail,
+        exit_code=job.exit_code,
+        step_report=step_report_out(dict(job.step_report or {})),
+        cancel_requested=job.cancel_requested,
+        submitted_by=job.submitted_by,
+        submitted_at=utc(job.submitted_ms),
+        started_at=utc_or_none(job.started_ms),
+        ended_at=utc_or_none(job.ended_ms),
+        spec=dict(job.spec),
+    )
+
+
+class JobsOut(Page):
+    """A page of jobs, newest first."""
+
+    jobs: list[JobOut]
+
+
+class TaskOut(Out):
+    """A task of an attempt."""
+
+    allocation_id: str
+    rank: int
+    node: str
+    devices: list[int]
+    goal: str
+    phase: str | None
+    exit_code: int | None
+    end_reason: str | None
+    detail: str | None
+    granted_at: str
+    started_at: str | None
+    ended_at: str | None
+
+
+class AttemptOut(Out):
+    """One try at running a job."""
+
+    attempt: int
+    variant: int
+    device_model: str
+    state: str
+    outcome: str | None
+    reason: str | None
+    why_here: dict[str, Any]
+    master_address: str | None
+    master_port: int | None
+    allocated_at: str
+    started_at: str | None
+    ended_at: str | None
+    tasks: list[TaskOut]
+
+
+class AttemptsOut(Out):
+    """The attempts of a job, oldest first."""
+
+    job_id: str
+    attempts: list[AttemptOut]
+
+
+def task_out(task: TaskRecord) -> TaskOut:
+    """A task for the wire."""
+    return TaskOut(
+        allocation_id=task.allocation_id,
+        rank=task.rank,
+        node=task.node,
+        devices=list(task.device_indices),
+        goal=task.goal,
+        phase=task.phase,
+        exit_code=task.exit_code,
+        end_reason=task.end_reason,
+        detail=task.detail,
+        granted_at=utc(task.granted_ms),
+        started_at=utc_or_none(task.started_ms),
+        ended_at=utc_or_none(task.ended_ms),
+    )
+
+
+def attempt_out(attempt: AttemptRecord) -> AttemptOut:
+    """An attempt for the wire."""
+    return AttemptOut(
+        attempt=attempt.attempt,
+        variant=attempt.variant,
+        device_model=attempt.device_model,
+        state=attempt.state,
+        outcome=attempt.outcome,
+        reason=attempt.reason,
+        why_here=dict(attempt.why_here),
+        master_address=attempt.master_address,
+        master_port=attempt.master_port,
+        allocated_at=utc(attempt.allocated_ms),
+        started_at=utc_or_none(attempt.started_ms),
+        ended_at=utc_or_none(attempt.ended_ms),
+        tasks=[task_out(task) for task in attempt.tasks],
+    )
+
+
+class ReasonOut(Out):
+    """Why a job waits: one of a closed list, with its numbers."""
+
+    reason: str
+    domain: str | None = None
+    device_model: str | None = None
+    asked: int | None = None
+    available: int | None = None
+    sentence: str
+
+
+class ExplanationOut(Out):
+    """Why a job is where it is."""
+
+    job_id: str
+    name: str
+    state: str
+    sentence: str
+    position: int | None
+    reasons: list[ReasonOut]
+    counterfactual: str | None
+    placement: dict[str, Any] | None
+    reported_at: str | None
+
+
+def explanation_out(explanation: Explanation) -> ExplanationOut:
+    """An explanation for the wire."""
+    return ExplanationOut(
+        job_id=explanation.job.job_id,
+        name=explanation.job.name,
+        state=explanation.job.state,
+        sentence=explanation.sentence,
+        position=explanation.position,
+        reasons=[ReasonOut.model_validate(dict(reason)) for reason in explanation.reasons],
+        counterfactual=explanation.counterfactual,
+        placement=None if explanation.placement is None else dict(explanation.placement),
+        reported_at=utc_or_none(explanation.at_ms),
+    )

@@ -1,0 +1,165 @@
+"""Nodes, devices and pools over HTTP."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from scheduler.api.schemas.base import In, Out, utc, utc_or_none
+from scheduler.services.join_tokens import NewJoinToken
+from scheduler.services.nodes import DeviceRecord, Inventory, NodeRecord, PoolRecord
+
+
+class OccupantOut(Out):
+    """The task that holds a device."""
+
+    job_id: str
+    job_name: str
+    attempt: int
+    rank: int
+
+
+class DeviceOut(Out):
+    """A device."""
+
+    device_id: str
+    index: int
+    vendor: str
+    model: str
+    memory_bytes: int
+    driver: str
+    simulated: bool
+    health: str
+    held_by: OccupantOut | None
+
+
+class NodeOut(Out):
+    """A node. `cordoned`: takes no new tasks."""
+
+    node_id: str
+    name: str
+    pool: str
+    state: str
+    cordoned: bool
+    isolation: str | None
+    agent_version: str | None
+    silent_since: str | None
+    devices: list[DeviceOut]
+
+
+class FreeOut(Out):
+    """Devices of one model in one pool."""
+
+    pool: str
+    device_model: str
+    devices: int
+    free: int
+
+
+class NodesOut(Out):
+    """Nodes as far as the caller may see them, and what is free by pool and model."""
+
+    nodes: list[NodeOut]
+    free: list[FreeOut]
+
+
+def _device_out(device: DeviceRecord) -> DeviceOut:
+    held = device.occupant
+    return DeviceOut(
+        device_id=device.device_id,
+        index=device.index,
+        vendor=device.vendor,
+        model=device.model,
+        memory_bytes=device.memory_bytes,
+        driver=device.driver,
+        simulated=device.simulated,
+        health=device.health,
+        held_by=None
+        if held is None
+        else OccupantOut(job_id=held.job_id, job_name=held.job_name, attempt=held.attempt, rank=held.rank),
+    )
+
+
+def _node_out(node: NodeRecord) -> NodeOut:
+    return NodeOut(
+        node_id=node.node_id,
+        name=node.name,
+        pool=node.pool,
+        state=node.state,
+        cordoned=node.cordoned,
+        isolation=node.isolation,
+        agent_version=node.agent_version,
+        silent_since=utc_or_none(node.silent_since_ms),
+        devices=[_device_out(device) for device in node.devices],
+    )
+
+
+def nodes_out(inventory: Inventory) -> NodesOut:
+    """The inventory for the wire."""
+    return NodesOut(
+        nodes=[_node_out(node) for node in inventory.nodes],
+        free=[
+            FreeOut(pool=c.pool, device_model=c.device_model, devices=c.devices, free=c.free)
+            for c in inventory.free
+        ],
+    )
+
+
+class CordonIn(In):
+    """Whether the node takes no new tasks."""
+
+    cordoned: bool
+
+
+class CordonOut(Out):
+    """The request was taken; the controller acts on it."""
+
+    node_id: str
+    cordoned: bool
+
+
+class PoolOut(Out):
+    """A pool and how long its nodes may be silent before their tasks count as lost."""
+
+    name: str
+    backend: str
+    patience_seconds: int
+
+
+class PoolsOut(Out):
+    """Pools by name."""
+
+    pools: list[PoolOut]
+
+
+def pool_out(pool: PoolRecord) -> PoolOut:
+    """A pool for the wire."""
+    return PoolOut(name=pool.name, backend=pool.backend, patience_seconds=pool.patience_ms // 1000)
+
+
+class JoinTokenIn(In):
+    """A token that lets hosts become nodes of a pool."""
+
+    pool: Annotated[str, Field(min_length=1, max_length=100)]
+    uses: Annotated[int, Field(ge=1, le=100_000)] = 1
+    lifetime_seconds: Annotated[int, Field(ge=1, le=366 * 24 * 3600)] = 24 * 3600
+
+
+class JoinTokenOut(Out):
+    """The token's text is shown this once."""
+
+    token_id: str
+    token: str
+    pool: str
+    uses: int
+    expires_at: str
+
+
+def join_token_out(made: NewJoinToken) -> JoinTokenOut:
+    """A new token for the wire."""
+    return JoinTokenOut(
+        token_id=made.token_id,
+        token=made.token,
+        pool=made.pool,
+        uses=made.uses,
+        expires_at=utc(made.expires_at_ms),
+    )

@@ -1,0 +1,110 @@
+"""Principals and API keys over HTTP."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from scheduler.api.schemas.base import In, Out, utc, utc_or_none
+from scheduler.services.principals import ApiKeyRecord, NewApiKey, PrincipalRecord
+
+RoleName = Literal["researcher", "firm_administrator", "operator", "auditor"]
+
+
+class WhoamiOut(Out):
+    """Who calls."""
+
+    name: str
+    kind: str
+    role: str
+    firm: str | None
+
+
+class PrincipalIn(In):
+    """A user or a service token's principal. Researchers and firm administrators belong to a firm."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    role: RoleName
+    firm: str | None = None
+    kind: Literal["user", "service"] = "user"
+
+
+class PrincipalOut(Out):
+    """A principal."""
+
+    name: str
+    kind: str
+    role: str
+    firm: str | None
+    created_at: str
+    disabled: bool
+
+
+class PrincipalsOut(Out):
+    """Principals by name."""
+
+    principals: list[PrincipalOut]
+
+
+def principal_out(record: PrincipalRecord) -> PrincipalOut:
+    """A principal for the wire."""
+    return PrincipalOut(
+        name=record.name,
+        kind=record.kind,
+        role=record.role,
+        firm=record.firm,
+        created_at=utc(record.created_ms),
+        disabled=record.disabled,
+    )
+
+
+class ApiKeyIn(In):
+    """A key for a principal; absent: for oneself."""
+
+    principal: str | None = None
+    expires_in_days: Annotated[int | None, Field(ge=1, le=3660)] = None
+
+
+class NewApiKeyOut(Out):
+    """The key's text is shown this once."""
+
+    api_key_id: str
+    api_key: str
+    principal: str
+    expires_at: str | None
+
+
+def new_api_key_out(made: NewApiKey) -> NewApiKeyOut:
+    """A new key for the wire."""
+    return NewApiKeyOut(
+        api_key_id=made.api_key_id,
+        api_key=made.secret,
+        principal=made.principal,
+        expires_at=utc_or_none(made.expires_ms),
+    )
+
+
+class ApiKeyOut(Out):
+    """A key without its text."""
+
+    api_key_id: str
+    principal: str
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class ApiKeysOut(Out):
+    """Keys that the caller may revoke."""
+
+    api_keys: list[ApiKeyOut]
+
+
+def api_key_out(record: ApiKeyRecord) -> ApiKeyOut:
+    """A key for the wire."""
+    return ApiKeyOut(
+        api_key_id=record.api_key_id,
+        principal=record.principal,
+        created_at=utc(record.created_ms),
+        expires_at=utc_or_none(record.expires_ms),
+        revoked_at=utc_or_none(record.revoked_ms),
+    )

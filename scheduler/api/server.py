@@ -1,0 +1,80 @@
+"""Serving the application until told to stop."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+
+from scheduler.api.app import create_app
+from scheduler.api.config import ApiConfig
+from scheduler.api.state import Api
+
+BACKLOG = 1024
+
+_log = structlog.get_logger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that leaves signals to the program: `stop` comes from there."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing to capture."""
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any free one. Raises OSError, for instance when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def serve(config: ApiConfig, stop: asyncio.Event, announce: Callable[[dict[str, str]], None]) -> None:
+    """Serve until `stop` is set; `announce` gets `{"url": ..., "address": "host:port"}` once it is possible.
+
+    Raises OSError when the address cannot be had.
+    """
+    listener = listen(config.host, config.port)
+    port = listener.getsockname()[1]
+    address = f"[{config.host}]:{port}" if ":" in config.host else f"{config.host}:{port}"
+    app = create_app(config)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(config.drain_s)),
+            timeout_keep_alive=30,
+            proxy_headers=False,
+        )
+    )
+    running = asyncio.create_task(server.serve([listener]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        while not server.started and not running.done():
+            await asyncio.sleep(0.005)
+        if not running.done():
+            _log.info("api_listening", address=address)
+            announce({"url": f"http://{address}", "address": address})
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        api: Api = app.state.api
+        api.pulse.close()  # streams end first, else the drain would wait for them
+        server.should_exit = True
+        await running
+        listener.close()

@@ -1,0 +1,287 @@
+"""An API on a real database with two firms, people of every role, and nodes with simulated devices."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.api.app import create_app
+from scheduler.api.config import ApiConfig
+from scheduler.api.state import Api
+from scheduler.catalogue import load_catalogue
+from scheduler.domain.ids import Ids
+from scheduler.services.authorise import Principal, Role
+from scheduler.services.configuration import apply_configuration
+from scheduler.services.configuration_file import configuration_from_json
+from scheduler.services.firms import list_firms
+from scheduler.services.principals import create_api_key, create_principal
+from scheduler.storage.engine import Database
+from scheduler.storage.pokes import Channel, poke
+from scheduler.storage.tables import (
+    AllocationDeviceRow,
+    AllocationRow,
+    AttemptRow,
+    DeviceRow,
+    EventRow,
+    JobStateRow,
+    NodeRow,
+    NodeStateRow,
+    ReportRow,
+)
+from tests.builders.database import DatabaseUrls
+
+NOW_MS = 1_800_000_000_000
+IDS = Ids(os.urandom)
+MODEL = "ascend-910b3"
+PEOPLE = {
+    "lin": ("researcher", "lanjing"),
+    "wang": ("firm_administrator", "lanjing"),
+    "zhao": ("researcher", "beiming"),
+    "sun": ("firm_administrator", "beiming"),
+    "ops": ("operator", None),
+    "audit": ("auditor", None),
+}
+CONFIGURATION: dict[str, Any] = {
+    "pools": [{"name": "haidian", "patience_seconds": 30}],
+    "firms": [
+        {
+            "name": "lanjing",
+            "title": "Lanjing AI Co., Ltd.",
+            "projects": ["default", "vision"],
+            "queues": [{"name": "default", "pools": ["haidian"]}],
+        },
+        {"name": "beiming", "title": "Beiming Robotics Co., Ltd."},
+    ],
+    "prices": [
+        {"model": MODEL, "price_cny_per_device_hour": "12.50", "effective_from": "2026-01-01T00:00:00+08:00"}
+    ],
+}
+
+
+def job_spec(**changes: Any) -> dict[str, Any]:
+    """A valid spec in the shorthand of one variant."""
+    return {"name": "tune", "model": MODEL, "command": "python train.py", **changes}
+
+
+@dataclass
+class Clock:
+    """The API's clock, moved by the test."""
+
+    now_ms: int = NOW_MS
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+@dataclass
+class ApiInstallation:
+    """A running application and its inhabitants."""
+
+    app: FastAPI
+    config: ApiConfig
+    urls: DatabaseUrls
+    clock: Clock
+    keys: Mapping[str, str]
+    firms: Mapping[str, str]  # name -> id
+    controller: Database
+    gateway: Database
+    clients: list[httpx.AsyncClient] = field(default_factory=list)
+
+    @property
+    def api(self) -> Api:
+        """The state that all requests share."""
+        state: Api = self.app.state.api
+        return state
+
+    def as_(self, person: str | None) -> httpx.AsyncClient:
+        """A client with the person's key; None: without any."""
+        headers = {} if person is None else {"Authorization": f"Bearer {self.keys[person]}"}
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app, raise_app_exceptions=False),
+            base_url="http://suanli.test",
+            headers=headers,
+        )
+        self.clients.append(client)
+        return client
+
+    async def submit(self, person: str = "lin", **changes: Any) -> str:
+        """Submit a job and return its id."""
+        answer = await self.as_(person).post("/v1/jobs", json=job_spec(**changes))
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["job_id"])
+
+    async def as_controller(self, *statements: Any) -> None:
+        """Run statements with the controller's rights, and poke the streams."""
+        async with self.controller.transaction() as session:
+            for statement in statements:
+                await session.execute(statement)
+            await poke(session, Channel.EVENTS)
+
+    async def set_state(self, job_id: str, firm: str = "lanjing", **values: Any) -> None:
+        """Give a job a state as the controller would."""
+        row = {
+            "firm_id": self.firms[firm],
+            "job_id": job_id,
+            "state": "running",
+            "version": 1,
+            "attempt": 1,
+            "device_model": MODEL,
+            "changed_ms": self.clock.now_ms,
+            **values,
+        }
+        await self.as_controller(insert(JobStateRow).values(**row))
+
+    async def add_attempt(
+        self, job_id: str, node_id: str, devices: Sequence[str], firm: str = "lanjing"
+    ) -> str:
+        """Give a job its first attempt with one running task on these devices."""
+        firm_id = self.firms[firm]
+        allocation_id = IDS.new(self.clock.now_ms)
+        of_job = {"firm_id": firm_id, "job_id": job_id, "attempt": 1}
+        now_ms = self.clock.now_ms
+        await self.as_controller(
+            insert(AttemptRow).values(
+                **of_job, variant=0, device_model=MODEL, state="running", why_here={"sentence": "it fits"},
+                allocated_ms=now_ms, started_ms=now_ms,
+            ),
+            insert(AllocationRow).values(
+                **of_job, allocation_id=allocation_id, rank=0, node_id=node_id, goal="run", phase="running",
+                live=True, granted_ms=now_ms, started_ms=now_ms,
+            ),
+            insert(AllocationDeviceRow).values(
+                [
+                    {
+                        "firm_id": firm_id, "allocation_id": allocation_id, "device_id": device,
+                        "share_ppm": 1_000_000, "live": True,
+                    }
+                    for device in devices
+                ]
+            ),
+        )  # fmt: skip
+        return allocation_id
+
+    async def add_event(self, seq: int, kind: str, job_id: str | None, firm: str | None = "lanjing") -> None:
+        """Commit an event as the controller would."""
+        await self.as_controller(
+            insert(EventRow).values(
+                event_seq=seq,
+                at_ms=self.clock.now_ms,
+                kind=kind,
+                firm_id=None if firm is None else self.firms[firm],
+                job_id=job_id,
+                data={},
+            )
+        )
+
+    async def add_report(self, job_id: str, firm: str = "lanjing", **values: Any) -> None:
+        """Let the planner say why a job waits."""
+        row = {
+            "firm_id": self.firms[firm],
+            "job_id": job_id,
+            "position": 1,
+            "reasons": [],
+            "counterfactual": None,
+            "at_ms": self.clock.now_ms,
+            **values,
+        }
+        await self.as_controller(insert(ReportRow).values(**row))
+
+    async def add_node(self, name: str, devices: int = 8, model: str = MODEL) -> tuple[str, list[str]]:
+        """Enrol a node and let the controller know it; returns its id and its devices' ids."""
+        node_id = IDS.new(self.clock.now_ms)
+        device_ids = [IDS.new(self.clock.now_ms) for _ in range(devices)]
+        async with self.gateway.transaction() as session:
+            await _enrol(session, node_id, name, device_ids, model)
+        await self.as_controller(
+            insert(NodeStateRow).values(
+                node_id=node_id, state="connected", generation=1, leader_term=1, isolation="uid",
+                agent_version="0.1.0", changed_ms=self.clock.now_ms,
+            )
+        )  # fmt: skip
+        return node_id, device_ids
+
+
+async def _enrol(
+    session: AsyncSession, node_id: str, name: str, device_ids: Sequence[str], model: str
+) -> None:
+    await session.execute(
+        insert(NodeRow).values(node_id=node_id, name=name, pool="haidian", metering_from_ms=NOW_MS)
+    )
+    await session.execute(
+        insert(DeviceRow),
+        [
+            {
+                "device_id": device_id, "node_id": node_id, "index": index, "vendor": "ascend",
+                "model": model, "driver": "simulated", "simulated": True, "memory_bytes": 64 << 30,
+                "fast_link_group": index // 4, "claims": {},
+            }
+            for index, device_id in enumerate(device_ids)
+        ],
+    )  # fmt: skip
+
+
+async def inhabit(urls: DatabaseUrls, now_ms: int = NOW_MS) -> tuple[dict[str, str], dict[str, str]]:
+    """Configure firms and people; returns keys by person and firm ids by name."""
+    database = Database(urls.api, "test-inhabit", 1)
+    keys: dict[str, str] = {}
+    async with database.transaction() as session:
+        await create_principal(
+            session, None, name="ops", role="operator", firm=None, kind="user", now_ms=now_ms, ids=IDS
+        )
+        operator = Principal("", "ops", "user", Role.OPERATOR, None)
+        await apply_configuration(
+            session,
+            operator,
+            configuration_from_json(CONFIGURATION),
+            dry_run=False,
+            catalogue=load_catalogue(),
+            now_ms=now_ms,
+            ids=IDS,
+        )
+        for name, (role, firm) in PEOPLE.items():
+            if name != "ops":
+                await create_principal(
+                    session, None, name=name, role=role, firm=firm, kind="user", now_ms=now_ms, ids=IDS
+                )
+            made = await create_api_key(
+                session, None, principal=name, expires_in_days=None, now_ms=now_ms, ids=IDS
+            )
+            keys[name] = made.secret
+        firms = {firm.name: firm.firm_id for firm in await list_firms(session, operator)}
+    await database.dispose()
+    return keys, firms
+
+
+@asynccontextmanager
+async def running_api(urls: DatabaseUrls, folder: Path) -> AsyncIterator[ApiInstallation]:
+    """An application in this event loop, with a node of eight devices."""
+    clock = Clock()
+    config = ApiConfig(
+        database_url=urls.api,
+        host="127.0.0.1",
+        port=0,
+        log_folder=folder / "log",
+        job_log_folder=folder / "logs",
+        now_ms=clock,
+    )
+    keys, firms = await inhabit(urls)
+    app = create_app(config)
+    controller, gateway = (
+        Database(urls.controller, "test-controller", 1),
+        Database(urls.gateway, "test-gateway", 1),
+    )
+    installation = ApiInstallation(app, config, urls, clock, keys, firms, controller, gateway)
+    async with app.router.lifespan_context(app):
+        await installation.add_node("node-1")
+        yield installation
+        await asyncio.gather(*(client.aclose() for client in installation.clients))
+    await controller.dispose()
+    await gateway.dispose()
