@@ -1,4 +1,4 @@
-"""The operator's first view, as code: `python deploy/grafana/dashboard.py` rewrites suanli.json beside this file.
+"""The operator's first view, as code: `python deploy/grafana/dashboard.py` rewrites suanli.json.
 
 `--check` only says whether the file is what this code makes. Every query below is evaluated against a real
 Prometheus that scrapes a real cluster, in tests/integration/test_dashboard.py.
@@ -229,7 +229,7 @@ def dashboard() -> dict[str, Any]:
             height = HEIGHT // 2 if panel.now else HEIGHT
             panels.append(_panel(panel, len(panels) + 1, {"x": x, "y": y, "w": panel.width, "h": height}))
             x += panel.width
-        y += HEIGHT
+        y += HEIGHT // 2 if row.panels[-1].now else HEIGHT
     return {
         "title": "Suanli",
         "uid": "suanli",
