@@ -81,7 +81,7 @@ FIRST_LOOK = Row(
         Panel(
             "Newest log checkpoint",
             "Its age: how far the published evidence lies behind.",
-            (Query("max(suanli_ledger_log_checkpoint_age_seconds)"),),
+            (Query("time() - (max(suanli_ledger_checkpoint_timestamp_seconds) > 0)"),),
             unit="s",
             width=4,
             now=True,
@@ -184,7 +184,7 @@ EVIDENCE = Row(
         Panel(
             "Witnesses",
             "Entries that each witness has not cosigned yet.",
-            (Query("max by (witness) (suanli_ledger_witness_lag_entries)", "{{witness}}"),),
+            (Query("max by (witness) (suanli_ledger_cosign_lag_entries)", "{{witness}}"),),
         ),
         Panel(
             "Windows stored",
@@ -194,11 +194,12 @@ EVIDENCE = Row(
         ),
         Panel(
             "Never to be seen",
-            "Device time in no bucket or in two, and refused windows. All of it is zero.",
+            "Milliseconds in an hour that a device worked for nobody or for two; refused windows and facts.",
             (
-                Query("max(suanli_ledger_unattributed_seconds)", "in no bucket"),
-                Query("max(suanli_ledger_doubly_attributed_seconds)", "in two buckets"),
-                Query("sum(increase(suanli_gateway_windows_refused_total[1h])) or vector(0)", "refused"),
+                Query("sum(increase(suanli_ledger_unattributed_device_ms_total[1h]))", "for nobody, ms"),
+                Query("sum(increase(suanli_ledger_double_attributed_device_ms_total[1h]))", "for two, ms"),
+                Query("sum(increase(suanli_gateway_windows_refused_total[1h])) or vector(0)", "windows"),
+                Query("max(suanli_ledger_intake_refused)", "facts"),
             ),
             width=16,
         ),

@@ -58,6 +58,11 @@ spec:
                 secretKeyRef:
                   name: {{ $root.Values.database.secretName }}
                   key: {{ index $root.Values.database.keys .process }}
+            # Announcements of a running process: nothing that must outlive it.
+            - {name: SUANLI_DATA, value: /tmp/suanli}
+            - {name: SUANLI_LOG_FORMAT, value: json}
+            - name: SUANLI_NAME
+              valueFrom: {fieldRef: {fieldPath: metadata.name}}
             {{- range .environment }}
             - {name: {{ .name }}, value: {{ .value | quote }}}
             {{- end }}
