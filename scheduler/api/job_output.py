@@ -64,13 +64,14 @@ class JobOutput:
                 state = self._open.setdefault(key, _Open())
                 if state.complete:
                     continue
-                for offset, text in self._new_text(key, state, most - len(result)):
-                    result.append(_record(key, processes, offset, text))
+                for begin, end, text in self._new_text(key, state, most - len(result)):
+                    result.append(_record(key, processes, begin, end, text))
                 if len(result) >= most:
                     return result
         return result
 
-    def _new_text(self, key: LogKey, state: _Open, most: int) -> Iterator[tuple[int, str]]:
+    def _new_text(self, key: LogKey, state: _Open, most: int) -> Iterator[tuple[int, int, str]]:
+        """(offset of the first byte, behind the last, text)."""
         # Asked before reading: bytes that come after the answer are found by the next look.
         complete = self._logs.is_complete(key)
         for _ in range(most):
@@ -81,7 +82,7 @@ class JobOutput:
             state.offset += len(data)
             text = state.decoder.decode(data)
             if text:
-                yield begin, text
+                yield begin, state.offset - state.pending_bytes(), text
         else:
             return
         if complete:
@@ -89,7 +90,7 @@ class JobOutput:
             rest = state.decoder.decode(b"", True)
             state.complete = True
             if rest:
-                yield begin, rest
+                yield begin, state.offset, rest
 
     def missing(self, plan: LogPlan, attempts: Iterable[int]) -> list[LogKey]:
         """Streams that are still to come, or to be completed, of tasks that have run."""
@@ -118,13 +119,14 @@ def _processes(plan: LogPlan) -> int:
     return plan.tasks[0][2] if plan.tasks else 1
 
 
-def _record(key: LogKey, processes: int, offset: int, text: str) -> Mapping[str, Any]:
+def _record(key: LogKey, processes: int, begin: int, end: int, text: str) -> Mapping[str, Any]:
     return {
         "attempt": key.attempt,
         "rank": key.rank * processes + key.local_rank,
         "task_rank": key.rank,
         "local_rank": key.local_rank,
         "stream": key.stream,
-        "offset": offset,
+        "offset": begin,
+        "end": end,
         "text": text,
     }

@@ -23,6 +23,8 @@ PLAN_MIN_S = 0.2
 PLAN_MAX_S = 2.0
 # After the end of the job, how long without a new byte until the output counts as all that comes.
 SETTLE_S = 10.0
+# An empty line this often in silence, so that proxies keep the stream and a dead client is noticed.
+HEARTBEAT_S = 15.0
 RECHECK_S = 15.0
 
 
@@ -30,6 +32,7 @@ RECHECK_S = 15.0
 class _Clocks:
     """When things were done last, in seconds of a monotonic clock."""
 
+    sent: float
     planned: float
     checked: float
     heard: float
@@ -70,13 +73,13 @@ class LogStream:
     async def follow(self) -> AsyncIterator[str]:
         """What is there and what comes, until the job has ended and its streams are complete."""
         now = time.monotonic()
-        clocks = _Clocks(now, now, now)
+        clocks = _Clocks(now, now, now, now)
         ticket = self._api.pulse.ticket()
         while not self._api.pulse.closing:
             lines, took = await self._read()
             now = time.monotonic()
             if lines:
-                clocks.heard = now
+                clocks.heard = clocks.sent = now
                 yield lines
                 continue
             if self._plan.final:
@@ -86,6 +89,9 @@ class LogStream:
                 if now - clocks.heard >= SETTLE_S:
                     yield _incomplete(missing)
                     return
+            if now - clocks.sent >= HEARTBEAT_S:
+                clocks.sent = now
+                yield "\n"
             since = now - clocks.planned
             if since >= PLAN_MAX_S or (since >= PLAN_MIN_S and ticket.is_set()):
                 ticket = self._api.pulse.ticket()

@@ -28,7 +28,10 @@ async def logs(  # noqa: PLR0913, PLR0917 - the filters
     stream: Annotated[Literal["stdout", "stderr"] | None, Query(description="Absent: both.")] = None,
     follow: Annotated[bool, Query(description="Go on until the job has ended.")] = False,
 ) -> StreamingResponse:
-    """Lines of {attempt, rank, task_rank, local_rank, stream, offset, text}; `text` is as it came."""
+    """Lines of {attempt, rank, task_rank, local_rank, stream, offset, end, text}; `text` is as it came.
+
+    Lines may be empty (a sign of life). A last line with `note` says that output was lost with its node.
+    """
     async with api.database.read() as session:
         plan = await plan_job_logs(session, principal, job_id)
     reader = LogStream(api, principal, request.state.session_check, plan, OutputFilter(attempt, rank, stream))

@@ -1,0 +1,300 @@
+"""The calls, one method each."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import quote
+
+import httpx
+
+from suanli.client import types
+from suanli.client.errors import Unreachable
+from suanli.client.profiles import resolve
+from suanli.client.streams import follow_events, follow_logs
+from suanli.client.transport import Transport
+
+_PAGE = 200
+
+
+class Client:
+    """A session with one server under one API key. Also a context manager.
+
+    Every method raises `Refused` (with the API's problem document) or its kinds, and `Unreachable`.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        api_key: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._transport = Transport(server, api_key, transport=transport, pause=pause)
+        self._pause = pause
+
+    @classmethod
+    def from_environment(cls, profile: str | None = None) -> Self:
+        """As SUANLI_SERVER and SUANLI_API_KEY say, else the profile of `suanli login`. Raises NoProfile."""
+        chosen = resolve(os.environ, profile)
+        return cls(chosen.server, chosen.api_key)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    @property
+    def server(self) -> str:
+        """The server's URL."""
+        return self._transport.server
+
+    # --- Jobs
+
+    def submit(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> types.Job:
+        """Submit a job. Safe against lost answers: a repetition carries the same idempotency key."""
+        key = idempotency_key or secrets.token_urlsafe(24)
+        answer = self._transport.request(
+            "POST", "/v1/jobs", body=dict(spec), headers={"Idempotency-Key": key}, repeatable=True
+        )
+        return cast(types.Job, answer)
+
+    def jobs(
+        self,
+        *,
+        state: str | Sequence[str] | None = None,
+        project: str | None = None,
+        name: str | None = None,
+        limit: int = 50,
+    ) -> list[types.Job]:
+        """The newest jobs, at most `limit`. `state`: states, or live, or ended."""
+        found: list[types.Job] = []
+        cursor: str | None = None
+        states = [state] if isinstance(state, str) else None if state is None else list(state)
+        while len(found) < limit:
+            query = {
+                "state": states,
+                "project": project,
+                "name": name,
+                "limit": min(_PAGE, limit - len(found)),
+                "cursor": cursor,
+            }
+            page = cast(types.JobPage, self._transport.request("GET", "/v1/jobs", query=query))
+            found += page["jobs"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        return found
+
+    def job(self, job_id: str) -> types.Job:
+        """A job with where it is."""
+        return cast(types.Job, self._get(f"/v1/jobs/{_segment(job_id)}"))
+
+    def cancel(self, job_id: str) -> types.Job:
+        """Ask for a job to be stopped."""
+        path = f"/v1/jobs/{_segment(job_id)}/cancel"
+        return cast(types.Job, self._transport.request("POST", path, repeatable=True))
+
+    def attempts(self, job_id: str) -> list[types.Attempt]:
+        """The tries at running a job."""
+        answer = self._get(f"/v1/jobs/{_segment(job_id)}/attempts")
+        return cast(list[types.Attempt], answer["attempts"])
+
+    def explain(self, job_id: str) -> types.Explanation:
+        """Why a job waits, runs where it runs, or ended."""
+        return cast(types.Explanation, self._get(f"/v1/jobs/{_segment(job_id)}/explain"))
+
+    def logs(
+        self,
+        job_id: str,
+        *,
+        follow: bool = False,
+        attempt: int | None = None,
+        rank: int | None = None,
+        stream: str | None = None,
+    ) -> Iterator[types.LogRecord]:
+        """Output of a job's processes. With `follow` until the job has ended, over lost connections."""
+        path = f"/v1/jobs/{_segment(job_id)}/logs"
+        query = {"attempt": attempt, "rank": rank, "stream": stream, "follow": "true" if follow else None}
+        if follow:
+            yield from follow_logs(self._transport, path, query, self._pause)
+            return
+        with self._transport.stream(path, query=query) as answer:
+            for line in answer.iter_lines():
+                if line:
+                    yield cast(types.LogRecord, json.loads(line))
+
+    def events(
+        self, *, job_id: str | None = None, after: int | None = None, follow: bool = True
+    ) -> Iterator[types.Event]:
+        """Events after a number, oldest first. With `follow` as they happen, over lost connections.
+
+        A job's events begin with its first and end with its last; all others begin with what is new.
+        """
+        path = "/v1/events" if job_id is None else f"/v1/jobs/{_segment(job_id)}/events"
+        if follow:
+            yield from follow_events(self._transport, path, after, self._pause)
+            return
+        seen = after or 0
+        while True:
+            page = self._transport.request("GET", path, query={"after": seen, "limit": _PAGE})
+            yield from cast(list[types.Event], page["events"])
+            if len(page["events"]) < _PAGE:
+                return
+            seen = int(page["next_after"])
+
+    def wait(self, job_id: str) -> types.Job:
+        """Wait until a job has ended."""
+        for _ in self.events(job_id=job_id):
+            pass
+        return self.job(job_id)
+
+    # --- What there is
+
+    def nodes(self) -> types.Nodes:
+        """Nodes as far as the caller may see them, and what is free."""
+        return cast(types.Nodes, self._get("/v1/nodes"))
+
+    def cordon(self, node: str, *, cordoned: bool = True) -> None:
+        """Place no new tasks on a node (id or name), or do so again."""
+        path = f"/v1/nodes/{_segment(node)}/cordon"
+        self._transport.request("POST", path, body={"cordoned": cordoned}, repeatable=True)
+
+    def pools(self) -> list[types.Pool]:
+        """Pools."""
+        return cast(list[types.Pool], self._get("/v1/pools")["pools"])
+
+    def queues(self) -> list[types.Queue]:
+        """Queues."""
+        return cast(list[types.Queue], self._get("/v1/queues")["queues"])
+
+    def firms(self) -> list[types.Firm]:
+        """Firms with their projects."""
+        return cast(list[types.Firm], self._get("/v1/firms")["firms"])
+
+    def models(self) -> list[types.Model]:
+        """Device models that the catalogue knows."""
+        return cast(list[types.Model], self._get("/v1/models")["models"])
+
+    def prices(self) -> list[types.Price]:
+        """Every price version, past and future."""
+        return cast(list[types.Price], self._get("/v1/prices")["prices"])
+
+    # --- Usage and evidence
+
+    def usage(self, *, from_: str | None = None, to: str | None = None) -> dict[str, Any]:
+        """Usage and exact charges by job and device model (times RFC 3339)."""
+        query = {"from": from_, "to": to}
+        return cast(dict[str, Any], self._transport.request("GET", "/v1/usage", query=query))
+
+    def balance(self, *, from_: str | None = None, to: str | None = None) -> dict[str, Any]:
+        """Every device-millisecond of the period in its bucket; operators and auditors."""
+        query = {"from": from_, "to": to}
+        return cast(dict[str, Any], self._transport.request("GET", "/v1/usage/balance", query=query))
+
+    def bundle(self, file: Path, *, from_: str | None = None, to: str | None = None) -> int:
+        """Download the evidence of a period; the file is there whole or not at all. Returns its bytes."""
+        temporary = file.with_name(file.name + ".part")
+        written = 0
+        try:
+            with (
+                self._transport.stream(
+                    "/v1/bundle", query={"from": from_, "to": to}, read_timeout_s=600
+                ) as answer,
+                temporary.open("wb") as target,
+            ):
+                for chunk in answer.iter_bytes():
+                    written += target.write(chunk)
+                expected = answer.headers.get("content-length")
+                if expected is not None and int(expected) != written:
+                    raise Unreachable(f"{self.server} sent {written} of {expected} bytes of the bundle")
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return written
+
+    def log_checkpoint(self) -> bytes:
+        """The newest signed log checkpoint, exact bytes."""
+        with self._transport.stream("/log/checkpoint") as answer:
+            return answer.read()
+
+    # --- Administration
+
+    def apply(self, configuration: Mapping[str, Any], *, dry_run: bool = False) -> types.Applied:
+        """Make the installation as the file says; operators."""
+        answer = self._transport.request(
+            "POST",
+            "/v1/apply",
+            query={"dry_run": "true" if dry_run else None},
+            body=dict(configuration),
+            repeatable=True,
+        )
+        return cast(types.Applied, answer)
+
+    def create_join_token(
+        self, pool: str, *, uses: int = 1, lifetime_seconds: int = 24 * 3600
+    ) -> types.JoinToken:
+        """A token with which hosts become nodes of a pool; operators."""
+        body = {"pool": pool, "uses": uses, "lifetime_seconds": lifetime_seconds}
+        return cast(types.JoinToken, self._transport.request("POST", "/v1/join-tokens", body=body))
+
+    def whoami(self) -> types.Whoami:
+        """Whom the API key belongs to."""
+        return cast(types.Whoami, self._get("/v1/whoami"))
+
+    def principals(self) -> list[types.Principal]:
+        """Principals that the caller manages."""
+        return cast(list[types.Principal], self._get("/v1/principals")["principals"])
+
+    def create_principal(
+        self, name: str, role: str, *, firm: str | None = None, kind: str = "user"
+    ) -> types.Principal:
+        """A user or a service token's principal."""
+        body = {"name": name, "role": role, "firm": firm, "kind": kind}
+        return cast(types.Principal, self._transport.request("POST", "/v1/principals", body=body))
+
+    def disable_principal(self, name: str) -> None:
+        """End every key of a principal at once and for good."""
+        self._transport.request("POST", f"/v1/principals/{_segment(name)}/disable", repeatable=True)
+
+    def api_keys(self) -> list[types.ApiKey]:
+        """Keys that the caller may revoke."""
+        return cast(list[types.ApiKey], self._get("/v1/api-keys")["api_keys"])
+
+    def create_api_key(
+        self, principal: str | None = None, *, expires_in_days: int | None = None
+    ) -> types.NewApiKey:
+        """A key for a principal; None: for oneself."""
+        body = {"principal": principal, "expires_in_days": expires_in_days}
+        return cast(types.NewApiKey, self._transport.request("POST", "/v1/api-keys", body=body))
+
+    def revoke_api_key(self, api_key_id: str) -> None:
+        """End a key at once."""
+        self._transport.request("DELETE", f"/v1/api-keys/{_segment(api_key_id)}", repeatable=True)
+
+    def version(self) -> dict[str, Any]:
+        """What runs on the server."""
+        return cast(dict[str, Any], self._get("/version"))
+
+    def _get(self, path: str) -> Any:
+        return self._transport.request("GET", path)
+
+
+def _segment(text: str) -> str:
+    """One segment of a path, whatever was typed."""
+    # "." and ".." stay as they are in quoting and would climb.
+    return quote(text, safe="") if text.strip(".") else "-"

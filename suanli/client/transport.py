@@ -1,0 +1,153 @@
+"""HTTP underneath the client: one place that sends, retries what may be retried, and reads refusals."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from suanli.client.errors import Refused, Unreachable, refused
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 60.0
+# Between the server's signs of life on a stream there are at most 15 s.
+STREAM_READ_TIMEOUT_S = 60.0
+RETRIES = 3
+RETRY_PAUSE_S = 0.3
+_MOST_PROBLEM_BYTES = 1 << 20
+_BUSY = frozenset({502, 503, 504})
+
+
+def is_loopback(server: str) -> bool:
+    """Whether the server is this machine: then no proxy is asked, and plain HTTP is no risk."""
+    host = urlsplit(server).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Transport:
+    """One server, one key."""
+
+    def __init__(
+        self,
+        server: str,
+        api_key: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.server = server.rstrip("/")
+        self._pause = pause
+        self._http = httpx.Client(
+            base_url=self.server,
+            headers={"Authorization": f"Bearer {api_key}", "User-Agent": "suanli"},
+            timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            transport=transport,
+            trust_env=not is_loopback(server),
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def request(  # noqa: PLR0913 - the parts of an HTTP request
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
+    ) -> Any:
+        """The JSON answer (None for 204). `repeatable`: may be sent again when nobody answered; GET always.
+
+        Raises Refused (and its kinds) and Unreachable.
+        """
+        may_repeat = method == "GET" if repeatable is None else repeatable
+        sent = dict(headers or {})
+        content = None
+        if body is not None:
+            content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
+            sent["Content-Type"] = "application/json"
+        for attempt in range(RETRIES + 1):
+            last = attempt == RETRIES or not may_repeat
+            try:
+                answer = self._http.request(
+                    method, path, params=_without_none(query), content=content, headers=sent
+                )
+            except httpx.TransportError as error:
+                if last:
+                    raise self._unreachable(error) from error
+            else:
+                if last or answer.status_code not in _BUSY:
+                    return self._read(answer)
+            self._pause(RETRY_PAUSE_S * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _read(self, answer: httpx.Response) -> Any:
+        request_id = answer.headers.get("x-request-id")
+        try:
+            value = answer.json() if answer.content else None
+        except ValueError:
+            value = None
+            if answer.is_success:
+                message = f"{self.server} answered, but not as a Suanli API does; is the address right?"
+                raise Unreachable(message) from None
+        if answer.is_success:
+            return value
+        if answer.is_redirect or (not isinstance(value, dict) and request_id is None):
+            raise Unreachable(
+                f"{self.server} answered with HTTP status {answer.status_code}, but not as a Suanli API "
+                "does; is the address right?"
+            )
+        raise refused(answer.status_code, value, request_id)
+
+    @contextmanager
+    def stream(
+        self, path: str, *, query: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None,
+        read_timeout_s: float = STREAM_READ_TIMEOUT_S,
+    ) -> Iterator[httpx.Response]:  # fmt: skip
+        """An answer that is read piece by piece. Raises Refused, Unreachable (also in the middle)."""
+        timeout = httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S)
+        try:
+            with self._http.stream(
+                "GET", path, params=_without_none(query), headers=dict(headers or {}), timeout=timeout
+            ) as answer:
+                if not answer.is_success:
+                    read = answer.read()[:_MOST_PROBLEM_BYTES]
+                    self._read(httpx.Response(answer.status_code, headers=answer.headers, content=read))
+                yield answer
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: httpx.TransportError) -> Unreachable:
+        if isinstance(error, httpx.ConnectTimeout):
+            why = f"it did not answer within {CONNECT_TIMEOUT_S:g} s"
+        elif isinstance(error, httpx.ReadTimeout):
+            why = "it took the request and did not answer in time"
+        elif isinstance(error, httpx.ConnectError):
+            why = str(error) or "no connection"
+        else:
+            why = str(error) or type(error).__name__
+        advice = "Is it running there, and is the address right (suanli profile)?"
+        return Unreachable(f"cannot reach {self.server}: {why}. {advice}")
+
+
+def _without_none(query: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if query is None else {key: value for key, value in query.items() if value is not None}
+
+
+def is_temporary(error: Exception) -> bool:
+    """Whether the same call may succeed in a moment."""
+    return isinstance(error, Unreachable) or (isinstance(error, Refused) and error.status in _BUSY)

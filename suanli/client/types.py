@@ -1,0 +1,310 @@
+"""Answers of the API as typed dictionaries. They may hold more keys than are named here."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+JobState = Literal["queued", "allocated", "running", "stopping", "succeeded", "failed", "cancelled"]
+FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class StepReport(TypedDict):
+    """The job's own account of its progress."""
+
+    step: int | None
+    of: int | None
+    loss: float | None
+    tokens: int | None
+    model_checkpoint: str | None
+    at: str | None
+
+
+class Job(TypedDict):
+    """A job with where it is. Times are RFC 3339 in UTC."""
+
+    job_id: str
+    name: str
+    firm: str
+    project: str
+    queue: str
+    state: JobState
+    attempt: int
+    device_model: str | None
+    devices: int
+    reason: str | None
+    detail: str | None
+    exit_code: int | None
+    step_report: StepReport | None
+    cancel_requested: bool
+    submitted_by: str
+    submitted_at: str
+    started_at: str | None
+    ended_at: str | None
+    spec: dict[str, Any]
+
+
+class JobPage(TypedDict):
+    """A page of jobs, newest first."""
+
+    jobs: list[Job]
+    next_cursor: str | None
+
+
+class Task(TypedDict):
+    """A task of an attempt."""
+
+    allocation_id: str
+    rank: int
+    node: str
+    devices: list[int]
+    goal: str
+    phase: str | None
+    exit_code: int | None
+    end_reason: str | None
+    detail: str | None
+    granted_at: str
+    started_at: str | None
+    ended_at: str | None
+
+
+class Attempt(TypedDict):
+    """One try at running a job."""
+
+    attempt: int
+    variant: int
+    device_model: str
+    state: str
+    outcome: str | None
+    reason: str | None
+    why_here: dict[str, Any]
+    allocated_at: str
+    started_at: str | None
+    ended_at: str | None
+    tasks: list[Task]
+
+
+class Reason(TypedDict):
+    """Why a job waits."""
+
+    reason: str
+    domain: str | None
+    device_model: str | None
+    asked: int | None
+    available: int | None
+    sentence: str
+
+
+class Explanation(TypedDict):
+    """Why a job is where it is."""
+
+    job_id: str
+    name: str
+    state: JobState
+    sentence: str
+    position: int | None
+    reasons: list[Reason]
+    counterfactual: str | None
+    placement: dict[str, Any] | None
+    reported_at: str | None
+
+
+class LogRecord(TypedDict, total=False):
+    """A piece of output; or, at the end, a note that some of it is missing."""
+
+    attempt: int
+    rank: int
+    task_rank: int
+    local_rank: int
+    stream: Literal["stdout", "stderr"]
+    offset: int  # of the text's first byte in its stream
+    end: int  # behind its last
+    text: str
+    note: str
+    missing: list[str]
+
+
+class Event(TypedDict):
+    """A fact in past tense."""
+
+    event_seq: int
+    at: str
+    kind: str
+    job_id: str | None
+    node_id: str | None
+    data: dict[str, Any]
+
+
+class Occupant(TypedDict):
+    """The task that holds a device."""
+
+    job_id: str
+    job_name: str
+    attempt: int
+    rank: int
+
+
+class Device(TypedDict):
+    """A device."""
+
+    device_id: str
+    index: int
+    vendor: str
+    model: str
+    memory_bytes: int
+    driver: str
+    simulated: bool
+    health: str
+    held_by: Occupant | None
+
+
+class Node(TypedDict):
+    """A node."""
+
+    node_id: str
+    name: str
+    pool: str
+    state: str
+    cordoned: bool
+    isolation: str | None
+    agent_version: str | None
+    silent_since: str | None
+    devices: list[Device]
+
+
+class Free(TypedDict):
+    """Devices of one model in one pool."""
+
+    pool: str
+    device_model: str
+    devices: int
+    free: int
+
+
+class Nodes(TypedDict):
+    """Nodes as far as the caller may see them."""
+
+    nodes: list[Node]
+    free: list[Free]
+
+
+class Difference(TypedDict):
+    """One fact that changed."""
+
+    field: str
+    was: Any
+    now: Any
+
+
+class Change(TypedDict):
+    """What applying a file did to one object."""
+
+    kind: str
+    name: str
+    outcome: Literal["created", "changed", "unchanged"]
+    differences: list[Difference]
+
+
+class Applied(TypedDict):
+    """What applying a file did, or would do."""
+
+    dry_run: bool
+    changes: list[Change]
+
+
+class Whoami(TypedDict):
+    """Who calls."""
+
+    name: str
+    kind: str
+    role: str
+    firm: str | None
+
+
+class Principal(TypedDict):
+    """A principal."""
+
+    name: str
+    kind: str
+    role: str
+    firm: str | None
+    created_at: str
+    disabled: bool
+
+
+class NewApiKey(TypedDict):
+    """A key at the only moment when its text is known."""
+
+    api_key_id: str
+    api_key: str
+    principal: str
+    expires_at: str | None
+
+
+class ApiKey(TypedDict):
+    """A key without its text."""
+
+    api_key_id: str
+    principal: str
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class JoinToken(TypedDict):
+    """A join token at the only moment when its text is known."""
+
+    token_id: str
+    token: str
+    pool: str
+    uses: int
+    expires_at: str
+
+
+class Model(TypedDict):
+    """A device model of the catalogue."""
+
+    model: str
+    name: str
+    vendor: str
+    domestic: bool
+    memory_bytes: int | None
+    fp16_tflops: float | None
+    devices_per_node: int | None
+    allowed_devices_per_node: list[int] | None
+
+
+class Price(TypedDict):
+    """A price version."""
+
+    price_id: str
+    device_model: str
+    price_nano_cny: int
+    price_cny_per_device_hour: str
+    effective_from: str
+    in_force: bool
+
+
+class Queue(TypedDict):
+    """A queue."""
+
+    firm: str
+    name: str
+    pools: list[str]
+    nominal: dict[str, int]
+    weight: int
+
+
+class Firm(TypedDict):
+    """A firm."""
+
+    name: str
+    title: str
+    projects: list[str]
+
+
+class Pool(TypedDict):
+    """A pool."""
+
+    name: str
+    backend: str
+    patience_seconds: int
