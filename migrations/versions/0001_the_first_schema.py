@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("job_id", sa.Text(), nullable=True),
         sa.Column("node_id", sa.Text(), nullable=True),
         sa.Column("data", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.PrimaryKeyConstraint("event_seq", name="pk_events"),
+        sa.PrimaryKeyConstraint("event_seq", name=op.f("pk_events")),
     )
     op.create_index("ix_events_firm", "events", ["firm_id", "event_seq"], unique=False)
     op.create_index("ix_events_job", "events", ["job_id", "event_seq"], unique=False)
@@ -38,8 +38,8 @@ def upgrade() -> None:
         sa.Column(
             "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
-        sa.PrimaryKeyConstraint("intake_id", name="pk_evidence_intake"),
-        sa.UniqueConstraint("fact", name="uq_evidence_intake_fact"),
+        sa.PrimaryKeyConstraint("intake_id", name=op.f("pk_evidence_intake")),
+        sa.UniqueConstraint("fact", name=op.f("uq_evidence_intake_fact")),
     )
     op.create_table(
         "firms",
@@ -49,8 +49,8 @@ def upgrade() -> None:
         sa.Column(
             "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
-        sa.PrimaryKeyConstraint("firm_id", name="pk_firms"),
-        sa.UniqueConstraint("name", name="uq_firms_name"),
+        sa.PrimaryKeyConstraint("firm_id", name=op.f("pk_firms")),
+        sa.UniqueConstraint("name", name=op.f("uq_firms_name")),
     )
     op.create_table(
         "gateways",
@@ -60,7 +60,7 @@ def upgrade() -> None:
         ),
         sa.Column("enrolment_address", sa.Text(), nullable=False),
         sa.Column("fleet_address", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("gateway_id", name="pk_gateways"),
+        sa.PrimaryKeyConstraint("gateway_id", name=op.f("pk_gateways")),
     )
     op.create_table(
         "inbox",
@@ -70,7 +70,7 @@ def upgrade() -> None:
         sa.Column(
             "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
-        sa.PrimaryKeyConstraint("inbox_id", name="pk_inbox"),
+        sa.PrimaryKeyConstraint("inbox_id", name=op.f("pk_inbox")),
     )
     op.create_table(
         "leaders",
@@ -80,7 +80,7 @@ def upgrade() -> None:
         sa.Column(
             "since", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
-        sa.PrimaryKeyConstraint("role", name="pk_leaders"),
+        sa.PrimaryKeyConstraint("role", name=op.f("pk_leaders")),
     )
     op.create_table(
         "log_checkpoints",
@@ -88,7 +88,7 @@ def upgrade() -> None:
         sa.Column("root", sa.Text(), nullable=False),
         sa.Column("note", sa.LargeBinary(), nullable=False),
         sa.Column("made_ms", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("size", name="pk_log_checkpoints"),
+        sa.PrimaryKeyConstraint("size", name=op.f("pk_log_checkpoints")),
     )
     op.create_table(
         "log_entries",
@@ -111,9 +111,9 @@ def upgrade() -> None:
             server_default=sa.text("now()"),
             nullable=False,
         ),
-        sa.PrimaryKeyConstraint("log_index", name="pk_log_entries"),
-        sa.UniqueConstraint("fact", name="uq_log_entries_fact"),
-        sa.UniqueConstraint("firm_id", "firm_seq", name="uq_log_entries_firm_id_firm_seq"),
+        sa.PrimaryKeyConstraint("log_index", name=op.f("pk_log_entries")),
+        sa.UniqueConstraint("fact", name=op.f("uq_log_entries_fact")),
+        sa.UniqueConstraint("firm_id", "firm_seq", name=op.f("uq_log_entries_firm_id_firm_seq")),
     )
     op.create_index("ix_log_entries_node", "log_entries", ["node_id", "end_ms"], unique=False)
     op.create_index("ix_log_entries_type", "log_entries", ["type", "log_index"], unique=False)
@@ -125,7 +125,7 @@ def upgrade() -> None:
         sa.Column(
             "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
-        sa.PrimaryKeyConstraint("name", name="pk_pools"),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_pools")),
     )
     op.create_table(
         "price_versions",
@@ -137,9 +137,9 @@ def upgrade() -> None:
         sa.Column(
             "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
-        sa.PrimaryKeyConstraint("price_id", name="pk_price_versions"),
+        sa.PrimaryKeyConstraint("price_id", name=op.f("pk_price_versions")),
         sa.UniqueConstraint(
-            "device_model", "effective_from_ms", name="uq_price_versions_device_model_effective_from_ms"
+            "device_model", "effective_from_ms", name=op.f("uq_price_versions_device_model_effective_from_ms")
         ),
     )
     op.create_table(
@@ -152,7 +152,7 @@ def upgrade() -> None:
         sa.Column(
             "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
-        sa.PrimaryKeyConstraint("program_id", "version", name="pk_program_versions"),
+        sa.PrimaryKeyConstraint("program_id", "version", name=op.f("pk_program_versions")),
     )
     op.create_table(
         "reports",
@@ -162,7 +162,7 @@ def upgrade() -> None:
         sa.Column("reasons", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("counterfactual", sa.Text(), nullable=True),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("firm_id", "job_id", name="pk_reports"),
+        sa.PrimaryKeyConstraint("firm_id", "job_id", name=op.f("pk_reports")),
     )
     op.create_table(
         "charges",
@@ -184,11 +184,15 @@ def upgrade() -> None:
         sa.Column("price_id", sa.Text(), nullable=True),
         sa.Column("amount_fen_numerator", sa.Numeric(precision=60, scale=0), nullable=False),
         sa.Column("amount_fen_denominator", sa.Numeric(precision=60, scale=0), nullable=False),
-        sa.ForeignKeyConstraint(["corrects"], ["charges.charge_id"], name="fk_charges_charges"),
-        sa.ForeignKeyConstraint(["firm_id"], ["firms.firm_id"], name="fk_charges_firms"),
-        sa.ForeignKeyConstraint(["log_index"], ["log_entries.log_index"], name="fk_charges_log_entries"),
-        sa.ForeignKeyConstraint(["price_id"], ["price_versions.price_id"], name="fk_charges_price_versions"),
-        sa.PrimaryKeyConstraint("charge_id", name="pk_charges"),
+        sa.ForeignKeyConstraint(["corrects"], ["charges.charge_id"], name=op.f("fk_charges_charges")),
+        sa.ForeignKeyConstraint(["firm_id"], ["firms.firm_id"], name=op.f("fk_charges_firms")),
+        sa.ForeignKeyConstraint(
+            ["log_index"], ["log_entries.log_index"], name=op.f("fk_charges_log_entries")
+        ),
+        sa.ForeignKeyConstraint(
+            ["price_id"], ["price_versions.price_id"], name=op.f("fk_charges_price_versions")
+        ),
+        sa.PrimaryKeyConstraint("charge_id", name=op.f("pk_charges")),
     )
     op.create_index("ix_charges_allocation_id", "charges", ["allocation_id"], unique=False)
     op.create_index("ix_charges_firm", "charges", ["firm_id", "job_id"], unique=False)
@@ -199,8 +203,10 @@ def upgrade() -> None:
         sa.Column("witness", sa.Text(), nullable=False),
         sa.Column("line", sa.LargeBinary(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["size"], ["log_checkpoints.size"], name="fk_cosignatures_log_checkpoints"),
-        sa.PrimaryKeyConstraint("size", "witness", name="pk_cosignatures"),
+        sa.ForeignKeyConstraint(
+            ["size"], ["log_checkpoints.size"], name=op.f("fk_cosignatures_log_checkpoints")
+        ),
+        sa.PrimaryKeyConstraint("size", "witness", name=op.f("pk_cosignatures")),
     )
     op.create_table(
         "join_tokens",
@@ -213,9 +219,9 @@ def upgrade() -> None:
         ),
         sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("uses_left", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["pool"], ["pools.name"], name="fk_join_tokens_pools"),
-        sa.PrimaryKeyConstraint("token_id", name="pk_join_tokens"),
-        sa.UniqueConstraint("secret_sha256", name="uq_join_tokens_secret_sha256"),
+        sa.ForeignKeyConstraint(["pool"], ["pools.name"], name=op.f("fk_join_tokens_pools")),
+        sa.PrimaryKeyConstraint("token_id", name=op.f("pk_join_tokens")),
+        sa.UniqueConstraint("secret_sha256", name=op.f("uq_join_tokens_secret_sha256")),
     )
     op.create_table(
         "nodes",
@@ -229,9 +235,9 @@ def upgrade() -> None:
             server_default=sa.text("now()"),
             nullable=False,
         ),
-        sa.ForeignKeyConstraint(["pool"], ["pools.name"], name="fk_nodes_pools"),
-        sa.PrimaryKeyConstraint("node_id", name="pk_nodes"),
-        sa.UniqueConstraint("name", name="uq_nodes_name"),
+        sa.ForeignKeyConstraint(["pool"], ["pools.name"], name=op.f("fk_nodes_pools")),
+        sa.PrimaryKeyConstraint("node_id", name=op.f("pk_nodes")),
+        sa.UniqueConstraint("name", name=op.f("uq_nodes_name")),
     )
     op.create_table(
         "principals",
@@ -246,11 +252,11 @@ def upgrade() -> None:
         sa.Column("disabled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.CheckConstraint(
             "(role IN ('researcher','firm_administrator')) = (firm_id IS NOT NULL)",
-            name="ck_principals_role_firm",
+            name=op.f("ck_principals_role_firm"),
         ),
-        sa.ForeignKeyConstraint(["firm_id"], ["firms.firm_id"], name="fk_principals_firms"),
-        sa.PrimaryKeyConstraint("principal_id", name="pk_principals"),
-        sa.UniqueConstraint("name", name="uq_principals_name"),
+        sa.ForeignKeyConstraint(["firm_id"], ["firms.firm_id"], name=op.f("fk_principals_firms")),
+        sa.PrimaryKeyConstraint("principal_id", name=op.f("pk_principals")),
+        sa.UniqueConstraint("name", name=op.f("uq_principals_name")),
     )
     op.create_table(
         "projects",
@@ -259,8 +265,8 @@ def upgrade() -> None:
         sa.Column(
             "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
-        sa.ForeignKeyConstraint(["firm_id"], ["firms.firm_id"], name="fk_projects_firms"),
-        sa.PrimaryKeyConstraint("firm_id", "name", name="pk_projects"),
+        sa.ForeignKeyConstraint(["firm_id"], ["firms.firm_id"], name=op.f("fk_projects_firms")),
+        sa.PrimaryKeyConstraint("firm_id", "name", name=op.f("pk_projects")),
     )
     op.create_table(
         "queues",
@@ -272,8 +278,8 @@ def upgrade() -> None:
         sa.Column(
             "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
-        sa.ForeignKeyConstraint(["firm_id"], ["firms.firm_id"], name="fk_queues_firms"),
-        sa.PrimaryKeyConstraint("firm_id", "name", name="pk_queues"),
+        sa.ForeignKeyConstraint(["firm_id"], ["firms.firm_id"], name=op.f("fk_queues_firms")),
+        sa.PrimaryKeyConstraint("firm_id", "name", name=op.f("pk_queues")),
     )
     op.create_table(
         "window_segments",
@@ -285,11 +291,11 @@ def upgrade() -> None:
         sa.Column("salt", sa.LargeBinary(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["log_index"], ["log_entries.log_index"], name="fk_window_segments_log_entries"
+            ["log_index"], ["log_entries.log_index"], name=op.f("fk_window_segments_log_entries")
         ),
-        sa.PrimaryKeyConstraint("log_index", "n", name="pk_window_segments"),
+        sa.PrimaryKeyConstraint("log_index", "n", name=op.f("pk_window_segments")),
     )
-    op.create_index("ix_window_segments_firm_id", "window_segments", ["firm_id"], unique=False)
+    op.create_index(op.f("ix_window_segments_firm_id"), "window_segments", ["firm_id"], unique=False)
     op.create_table(
         "agent_keys",
         sa.Column("key_id", sa.Text(), nullable=False),
@@ -302,10 +308,10 @@ def upgrade() -> None:
             "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
         sa.Column("revoked_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name="fk_agent_keys_nodes"),
-        sa.PrimaryKeyConstraint("key_id", name="pk_agent_keys"),
+        sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name=op.f("fk_agent_keys_nodes")),
+        sa.PrimaryKeyConstraint("key_id", name=op.f("pk_agent_keys")),
     )
-    op.create_index("ix_agent_keys_node_id", "agent_keys", ["node_id"], unique=False)
+    op.create_index(op.f("ix_agent_keys_node_id"), "agent_keys", ["node_id"], unique=False)
     op.create_table(
         "api_keys",
         sa.Column("api_key_id", sa.Text(), nullable=False),
@@ -316,11 +322,13 @@ def upgrade() -> None:
         ),
         sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("revoked_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["principal_id"], ["principals.principal_id"], name="fk_api_keys_principals"),
-        sa.PrimaryKeyConstraint("api_key_id", name="pk_api_keys"),
-        sa.UniqueConstraint("secret_sha256", name="uq_api_keys_secret_sha256"),
+        sa.ForeignKeyConstraint(
+            ["principal_id"], ["principals.principal_id"], name=op.f("fk_api_keys_principals")
+        ),
+        sa.PrimaryKeyConstraint("api_key_id", name=op.f("pk_api_keys")),
+        sa.UniqueConstraint("secret_sha256", name=op.f("uq_api_keys_secret_sha256")),
     )
-    op.create_index("ix_api_keys_principal_id", "api_keys", ["principal_id"], unique=False)
+    op.create_index(op.f("ix_api_keys_principal_id"), "api_keys", ["principal_id"], unique=False)
     op.create_table(
         "devices",
         sa.Column("device_id", sa.Text(), nullable=False),
@@ -333,11 +341,11 @@ def upgrade() -> None:
         sa.Column("memory_bytes", sa.BigInteger(), nullable=False),
         sa.Column("fast_link_group", sa.Integer(), nullable=False),
         sa.Column("claims", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name="fk_devices_nodes"),
-        sa.PrimaryKeyConstraint("device_id", name="pk_devices"),
-        sa.UniqueConstraint("node_id", "index", name="uq_devices_node_id_index"),
+        sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name=op.f("fk_devices_nodes")),
+        sa.PrimaryKeyConstraint("device_id", name=op.f("pk_devices")),
+        sa.UniqueConstraint("node_id", "index", name=op.f("uq_devices_node_id_index")),
     )
-    op.create_index("ix_devices_node_id", "devices", ["node_id"], unique=False)
+    op.create_index(op.f("ix_devices_node_id"), "devices", ["node_id"], unique=False)
     op.create_table(
         "idempotency_keys",
         sa.Column("principal_id", sa.Text(), nullable=False),
@@ -349,9 +357,9 @@ def upgrade() -> None:
             "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
         sa.ForeignKeyConstraint(
-            ["principal_id"], ["principals.principal_id"], name="fk_idempotency_keys_principals"
+            ["principal_id"], ["principals.principal_id"], name=op.f("fk_idempotency_keys_principals")
         ),
-        sa.PrimaryKeyConstraint("principal_id", "idempotency_key", name="pk_idempotency_keys"),
+        sa.PrimaryKeyConstraint("principal_id", "idempotency_key", name=op.f("pk_idempotency_keys")),
     )
     op.create_table(
         "jobs",
@@ -364,15 +372,17 @@ def upgrade() -> None:
         sa.Column("submitted_by", sa.Text(), nullable=False),
         sa.Column("submitted_ms", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["firm_id", "project"], ["projects.firm_id", "projects.name"], name="fk_jobs_projects"
+            ["firm_id", "project"], ["projects.firm_id", "projects.name"], name=op.f("fk_jobs_projects")
         ),
         sa.ForeignKeyConstraint(
-            ["firm_id", "queue"], ["queues.firm_id", "queues.name"], name="fk_jobs_queues"
+            ["firm_id", "queue"], ["queues.firm_id", "queues.name"], name=op.f("fk_jobs_queues")
         ),
-        sa.ForeignKeyConstraint(["firm_id"], ["firms.firm_id"], name="fk_jobs_firms"),
-        sa.ForeignKeyConstraint(["submitted_by"], ["principals.principal_id"], name="fk_jobs_principals"),
-        sa.PrimaryKeyConstraint("firm_id", "job_id", name="pk_jobs"),
-        sa.UniqueConstraint("job_id", name="uq_jobs_job_id"),
+        sa.ForeignKeyConstraint(["firm_id"], ["firms.firm_id"], name=op.f("fk_jobs_firms")),
+        sa.ForeignKeyConstraint(
+            ["submitted_by"], ["principals.principal_id"], name=op.f("fk_jobs_principals")
+        ),
+        sa.PrimaryKeyConstraint("firm_id", "job_id", name=op.f("pk_jobs")),
+        sa.UniqueConstraint("job_id", name=op.f("uq_jobs_job_id")),
     )
     op.create_index("ix_jobs_firm_id_submitted", "jobs", ["firm_id", "submitted_ms", "job_id"], unique=False)
     op.create_table(
@@ -391,8 +401,8 @@ def upgrade() -> None:
         sa.Column("unhealthy", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
         sa.Column("silent_since_ms", sa.BigInteger(), nullable=True),
         sa.Column("changed_ms", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name="fk_node_states_nodes"),
-        sa.PrimaryKeyConstraint("node_id", name="pk_node_states"),
+        sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name=op.f("fk_node_states_nodes")),
+        sa.PrimaryKeyConstraint("node_id", name=op.f("pk_node_states")),
     )
     op.create_table(
         "attempts",
@@ -411,9 +421,9 @@ def upgrade() -> None:
         sa.Column("started_ms", sa.BigInteger(), nullable=True),
         sa.Column("ended_ms", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
-            ["firm_id", "job_id"], ["jobs.firm_id", "jobs.job_id"], name="fk_attempts_jobs"
+            ["firm_id", "job_id"], ["jobs.firm_id", "jobs.job_id"], name=op.f("fk_attempts_jobs")
         ),
-        sa.PrimaryKeyConstraint("firm_id", "job_id", "attempt", name="pk_attempts"),
+        sa.PrimaryKeyConstraint("firm_id", "job_id", "attempt", name=op.f("pk_attempts")),
     )
     op.create_table(
         "job_states",
@@ -432,9 +442,9 @@ def upgrade() -> None:
         sa.Column("ended_ms", sa.BigInteger(), nullable=True),
         sa.Column("cancel_requested", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.ForeignKeyConstraint(
-            ["firm_id", "job_id"], ["jobs.firm_id", "jobs.job_id"], name="fk_job_states_jobs"
+            ["firm_id", "job_id"], ["jobs.firm_id", "jobs.job_id"], name=op.f("fk_job_states_jobs")
         ),
-        sa.PrimaryKeyConstraint("firm_id", "job_id", name="pk_job_states"),
+        sa.PrimaryKeyConstraint("firm_id", "job_id", name=op.f("pk_job_states")),
     )
     op.create_index(
         "ix_job_states_live",
@@ -457,8 +467,8 @@ def upgrade() -> None:
             server_default=sa.text("now()"),
             nullable=False,
         ),
-        sa.ForeignKeyConstraint(["key_id"], ["agent_keys.key_id"], name="fk_usage_intake_agent_keys"),
-        sa.PrimaryKeyConstraint("key_id", "seq", name="pk_usage_intake"),
+        sa.ForeignKeyConstraint(["key_id"], ["agent_keys.key_id"], name=op.f("fk_usage_intake_agent_keys")),
+        sa.PrimaryKeyConstraint("key_id", "seq", name=op.f("pk_usage_intake")),
     )
     op.create_table(
         "allocations",
@@ -482,11 +492,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["firm_id", "job_id", "attempt"],
             ["attempts.firm_id", "attempts.job_id", "attempts.attempt"],
-            name="fk_allocations_attempts",
+            name=op.f("fk_allocations_attempts"),
         ),
-        sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name="fk_allocations_nodes"),
-        sa.PrimaryKeyConstraint("firm_id", "allocation_id", name="pk_allocations"),
-        sa.UniqueConstraint("allocation_id", name="uq_allocations_allocation_id"),
+        sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name=op.f("fk_allocations_nodes")),
+        sa.PrimaryKeyConstraint("firm_id", "allocation_id", name=op.f("pk_allocations")),
+        sa.UniqueConstraint("allocation_id", name=op.f("uq_allocations_allocation_id")),
     )
     op.create_index("ix_allocations_job", "allocations", ["firm_id", "job_id", "attempt"], unique=False)
     op.create_index(
@@ -499,13 +509,15 @@ def upgrade() -> None:
         sa.Column("device_id", sa.Text(), nullable=False),
         sa.Column("share_ppm", sa.BigInteger(), nullable=False),
         sa.Column("live", sa.Boolean(), nullable=False),
-        sa.ForeignKeyConstraint(["device_id"], ["devices.device_id"], name="fk_allocation_devices_devices"),
+        sa.ForeignKeyConstraint(
+            ["device_id"], ["devices.device_id"], name=op.f("fk_allocation_devices_devices")
+        ),
         sa.ForeignKeyConstraint(
             ["firm_id", "allocation_id"],
             ["allocations.firm_id", "allocations.allocation_id"],
-            name="fk_allocation_devices_allocations",
+            name=op.f("fk_allocation_devices_allocations"),
         ),
-        sa.PrimaryKeyConstraint("firm_id", "allocation_id", "device_id", name="pk_allocation_devices"),
+        sa.PrimaryKeyConstraint("firm_id", "allocation_id", "device_id", name=op.f("pk_allocation_devices")),
     )
     op.create_index(
         "uq_allocation_devices_live",
@@ -536,13 +548,13 @@ def downgrade() -> None:
     op.drop_index("ix_jobs_firm_id_submitted", table_name="jobs")
     op.drop_table("jobs")
     op.drop_table("idempotency_keys")
-    op.drop_index("ix_devices_node_id", table_name="devices")
+    op.drop_index(op.f("ix_devices_node_id"), table_name="devices")
     op.drop_table("devices")
-    op.drop_index("ix_api_keys_principal_id", table_name="api_keys")
+    op.drop_index(op.f("ix_api_keys_principal_id"), table_name="api_keys")
     op.drop_table("api_keys")
-    op.drop_index("ix_agent_keys_node_id", table_name="agent_keys")
+    op.drop_index(op.f("ix_agent_keys_node_id"), table_name="agent_keys")
     op.drop_table("agent_keys")
-    op.drop_index("ix_window_segments_firm_id", table_name="window_segments")
+    op.drop_index(op.f("ix_window_segments_firm_id"), table_name="window_segments")
     op.drop_table("window_segments")
     op.drop_table("queues")
     op.drop_table("projects")

@@ -299,7 +299,7 @@ class EmbeddedPostgres:
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while True:
             if self._process.poll() is not None:
-                said = self.log_path.read_text(errors="replace")[log_start:]
+                said = self.log_path.read_bytes()[log_start:].decode(errors="replace")
                 raise EmbeddedError(f"PostgreSQL did not start in {self.folder}: {_reason(said)}")
             try:
                 psycopg.connect(self.url(SUPERUSER, "postgres"), connect_timeout=5).close()
@@ -404,6 +404,7 @@ def _last_line(said: str) -> str:
 
 
 def _reason(said: str) -> str:
-    """The first line that PostgreSQL itself calls fatal, else its last."""
-    fatal = [line for line in said.splitlines() if "FATAL:" in line or "PANIC:" in line]
-    return fatal[0].split(":  ", 1)[-1] if fatal else _last_line(said)
+    """The last line that PostgreSQL itself calls fatal, else its last; our own early knocks are not meant."""
+    lines = [line for line in said.splitlines() if not line.endswith("the database system is starting up")]
+    fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
+    return fatal[-1].split(":  ", 1)[-1] if fatal else _last_line(said)

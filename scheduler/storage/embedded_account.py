@@ -80,18 +80,21 @@ def find_software(given: Path | None, account: Account) -> Path:
 
 def _can_run(software: Path, uid: int) -> bool:
     try:
-        tried = subprocess.run(
-            [software / "postgres", "--version"],
-            user=uid,
-            group=uid,
-            extra_groups=[],
-            cwd="/",
-            capture_output=True,
-            check=False,
-        )
+        tried = [
+            subprocess.run(
+                [software / program, "--version"],
+                user=uid,
+                group=uid,
+                extra_groups=[],
+                cwd="/",
+                capture_output=True,
+                check=False,
+            )
+            for program in ("postgres", "initdb")
+        ]
     except PermissionError:
         return False
-    return tried.returncode == 0
+    return all(result.returncode == 0 for result in tried)
 
 
 def _copy(install: Path) -> Path:
@@ -99,19 +102,20 @@ def _copy(install: Path) -> Path:
     postgres = (install / "bin" / "postgres").stat()
     digest = hashlib.sha256(f"{install}:{postgres.st_size}:{postgres.st_mtime_ns}".encode()).hexdigest()[:16]
     copy = COPIES / digest
+    # The wheel's programs find libraries in a folder beside their package, so its shape is kept.
+    software = copy / install.parent.name / install.name / "bin"
     try:
         if not copy.is_dir():
-            COPIES.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if not COPIES.is_dir():
+                COPIES.mkdir(parents=True)
+                COPIES.chmod(0o755)  # whatever the umask was
             unfinished = COPIES / f".{digest}-{os.getpid()}"
             for name in _COPIED:
-                target = unfinished / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if (install / name).is_dir():
-                    shutil.copytree(install / name, target, symlinks=True)
-                else:
-                    shutil.copy2(install / name, target)
-            for path in (unfinished, unfinished / "bin"):
-                path.chmod(0o755)
+                _copy_into(install / name, unfinished / install.parent.name / install.name / name)
+            libraries = install.parent.with_name(install.parent.name + ".libs")
+            if libraries.is_dir():
+                _copy_into(libraries, unfinished / libraries.name)
+            _open_to_all(unfinished)
             unfinished.rename(copy)
     except OSError as error:
         raise EmbeddedError(
@@ -121,4 +125,21 @@ def _copy(install: Path) -> Path:
     about = copy.stat()
     if about.st_uid != 0 or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise EmbeddedError(f"{copy} can be written by others than root: remove it")
-    return copy / "bin"
+    return software
+
+
+def _copy_into(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True)
+    else:
+        shutil.copy2(source, target)
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let everybody read and run what the owner can, and nobody write."""
+    for parent, _, files in os.walk(folder):
+        Path(parent).chmod(0o755)
+        for path in (Path(parent, name) for name in files):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)

@@ -54,11 +54,11 @@ def upgrade(url: str, revision: str = "head") -> None:
         config = alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+        with psycopg.connect(conninfo(url)) as owner:  # under the same lock: rights are rows of the catalogue
+            owner.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
+            roles.create_missing(owner)
+            roles.apply(owner)
     engine.dispose()
-    with psycopg.connect(conninfo(url)) as owner:
-        owner.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
-        roles.create_missing(owner)
-        roles.apply(owner)
 
 
 async def require_current(database: Database) -> None:

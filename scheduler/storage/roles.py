@@ -6,7 +6,7 @@ states, the ledger alone writes the log and money, and nobody that runs can chan
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import psycopg
@@ -89,18 +89,18 @@ def grants() -> Grants:
     return matrix
 
 
-def create_missing(connection: psycopg.Connection) -> None:
+def create_missing(connection: psycopg.Connection, wanted: Sequence[str] = SERVICE_ROLES) -> None:
     """Create the service roles that are not there, without a login until a password is set."""
     known = {
         row[0] for row in connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'suanli%%'")
     }
-    for role in SERVICE_ROLES:
+    for role in wanted:
         if role in known:
             continue
         try:
             connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
         except psycopg.errors.InsufficientPrivilege as error:
-            statements = " ".join(f"CREATE ROLE {name} LOGIN;" for name in SERVICE_ROLES if name not in known)
+            statements = " ".join(f"CREATE ROLE {name} LOGIN;" for name in wanted if name not in known)
             raise RolesMissing(
                 f"the owner may not create roles: run as an administrator: {statements}"
             ) from error
