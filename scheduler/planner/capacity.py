@@ -36,6 +36,11 @@ class NodeSlot:
         """Whose devices these are."""
         return self.view.node_id
 
+    @property
+    def free(self) -> int:
+        """Devices that are free, kept for somebody or not."""
+        return len(self.open) + sum(len(held.devices) for held in self.held)
+
     def usable_until(self, ends_ms: int | None) -> Sequence[DeviceView]:
         """Open devices, and held ones that a job ending by `ends_ms` gives back in time."""
         if not self.held or ends_ms is None:
@@ -90,10 +95,7 @@ class ModelPool:
 
     def with_room_counting_held(self, least: int) -> int:
         """The same, as if nothing were held for anybody."""
-        more = sum(
-            len(slot.open) < least <= len(slot.open) + sum(len(held.devices) for held in slot.held)
-            for slot in self.held
-        )
+        more = sum(len(slot.open) < least <= slot.free for slot in self.held)
         return self.with_room(least) + more
 
     def avoided(self, nodes: frozenset[NodeId], count: int, tasks: int) -> frozenset[NodeId]:

@@ -15,7 +15,7 @@ from scheduler.planner.feasibility import unknown_model
 from scheduler.planner.ordering import ClassCursor, Ordering
 from scheduler.planner.placement import TaskSeat, find_seats
 from scheduler.planner.plan import JobPlacement, Plan, TaskPlacement
-from scheduler.planner.reasons import benched, counterfactual, why_no_room
+from scheduler.planner.reasons import benched, counterfactual, when_it_starts, why_no_room
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 from scheduler.planner.variants import Candidate, candidates
@@ -36,6 +36,7 @@ class _Blocked:
     """Why a class waits."""
 
     reasons: list[WhyNot] = field(default_factory=list)
+    change: str | None = None  # what would have let it start at its turn
     starts_by_ms: int | None = None
 
 
@@ -84,7 +85,8 @@ class _Cycle:
                 by_devices.append(candidate)
             if refusal not in refusals:
                 refusals.append(refusal)
-        blocked = _Blocked([*refusals, *benched(shape)])
+        change = counterfactual(shape, queue, self._capacity, self._snapshot.catalogue)
+        blocked = _Blocked([*refusals, *benched(shape)], change)
         self._blocked[cursor.number] = blocked
         self._protect(shape, job, by_devices, by_quota, blocked)
         self._ordering.leave(cursor)
@@ -187,7 +189,7 @@ class _Cycle:
                     "node": seat.slot.view.name,
                     "rank": rank,
                     "devices": [device.number for device in seat.devices],
-                    "free_before": len(seat.slot.open),
+                    "free_before": seat.slot.free,
                     "fast_link_groups": len({device.group for device in seat.devices}),
                 }
                 for rank, seat in enumerate(seats)
@@ -210,13 +212,9 @@ class _Cycle:
             if blocked is None:
                 sentence = "the last cycle reached its bound on work before this job"
                 blocked = _Blocked([WhyNot(Reason.NOT_PLANNED_YET, sentence)])
-            queue = self._snapshot.queues.get(shape.queue)
-            change = None
-            if queue is not None:
-                change = counterfactual(
-                    shape, queue, self._capacity, self._snapshot.catalogue, blocked.starts_by_ms
-                )
-            classes.append(ClassReport(shape, left, tuple(blocked.reasons), change, blocked.starts_by_ms))
+            starts_by_ms = blocked.starts_by_ms
+            change = blocked.change if starts_by_ms is None else when_it_starts(starts_by_ms)
+            classes.append(ClassReport(shape, left, tuple(blocked.reasons), change, starts_by_ms))
         return Report(self._now_ms, (*classes, *self._resting()), unfinished)
 
     def _resting(self) -> list[ClassReport]:

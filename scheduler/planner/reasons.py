@@ -8,8 +8,9 @@ from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.capacity import Capacity, ModelPool, nodes_with
 from scheduler.planner.feasibility import gang_too_large, plural, shape_not_allowed
+from scheduler.planner.placement import find_seats
 from scheduler.planner.snapshot import Shape
-from scheduler.planner.variants import Candidate
+from scheduler.planner.variants import Candidate, candidates
 
 
 def why_no_room(shape: Shape, candidate: Candidate, model_pool: ModelPool | None, rule: ShapeRule) -> WhyNot:
@@ -54,30 +55,32 @@ def benched(shape: Shape) -> Iterable[WhyNot]:
         yield WhyNot(Reason.VARIANT_BENCHED, sentence, device_model=model, asked=shape.devices)
 
 
-def counterfactual(
-    shape: Shape, queue: Queue, capacity: Capacity, catalogue: Catalogue, starts_by_ms: int | None
-) -> str | None:
-    """The smallest change that would let the job start, or when it starts by itself; None if unknown.
+def when_it_starts(starts_by_ms: int) -> str:
+    """What time alone will do."""
+    return f"starts by {to_rfc3339(starts_by_ms)}, when work before it reaches its time limits"
 
-    Every sentence is true of this cycle's end: what is offered is free and in no one's way.
+
+def counterfactual(shape: Shape, queue: Queue, capacity: Capacity, catalogue: Catalogue) -> str | None:
+    """The smallest change with which the job would have started at its turn; None where none is known.
+
+    Asked at its turn: what is offered is free, and nobody before it in the order has a claim on it.
     """
-    if starts_by_ms is not None:
-        return f"starts by {to_rfc3339(starts_by_ms)}, when work before it reaches its time limits"
-    count = shape.devices_per_node
-    for model in shape.models:
-        for pool in queue.pools:
-            model_pool = capacity.get(pool, model)
-            if model_pool is None:
-                continue
-            room = model_pool.with_room(count)
-            if 0 < room < shape.tasks:
-                return f"now, with {room * count} devices instead of {shape.devices}: pool {pool}, {model}"
+    for candidate in candidates(shape, queue, catalogue):
+        model_pool = capacity.get(candidate.pool, candidate.model)
+        if model_pool is None:
+            continue
+        room = min(model_pool.with_room(shape.devices_per_node), shape.tasks - 1)
+        smaller = shape._replace(devices=room * shape.devices_per_node)
+        rule = catalogue.shape(candidate.model)
+        if room > 0 and find_seats(smaller, model_pool, rule, None) is not None:
+            where = f"pool {candidate.pool}, {candidate.model}"
+            return f"now, with {smaller.devices} devices instead of {shape.devices}: {where}"
     for pool in queue.pools:
         for model in capacity.models_in(pool):
             other = capacity.get(pool, model)
-            if model in shape.models or other is None or not catalogue.shape(model).allows_count(count):
+            if model in shape.models or other is None or not _quota_left(queue, model, shape):
                 continue
-            if other.with_room(count) >= shape.tasks and _quota_left(queue, model, shape):
+            if find_seats(shape, other, catalogue.shape(model), None) is not None:
                 return f"now, with a variant for {model}: {other.open_devices} are free in pool {pool}"
     return None
 

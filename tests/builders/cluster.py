@@ -128,6 +128,7 @@ class Controller:
     def submit(self, job_id: str, spec: JobSpec | None = None, *, firm: str = FIRM) -> JobRecord:
         """Submits a job at the present time."""
         self.tell(a_submission(job_id, spec or a_spec(job_id), firm=firm, at_ms=self.now_ms))
+        self.now_ms += 1  # ages differ, so that nothing is decided by names
         return self.state.jobs[JobId(job_id)]
 
     def plan(self) -> list[str]:

@@ -1,0 +1,103 @@
+"""Plans and reports as text that people can review: a change of a decision shows as a change of a file.
+
+Each case is a file: a cluster and its work in YAML, a line of dashes, and what the planner says to it.
+To accept new decisions: SUANLI_UPDATE_GOLDEN=1 pytest tests/golden/planner, then read the difference.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scheduler.domain.ids import JobId, NodeId
+from scheduler.domain.jobs import JobState
+from scheduler.domain.pools import Pool
+from scheduler.machine.messages import CordonRequested
+from scheduler.planner import PlannerConfig
+from tests.builders.cluster import Controller, a_node, a_queue
+from tests.builders.jobs import a_spec
+
+CASES = sorted(Path(__file__).parent.glob("*.golden"))
+LINE = "-" * 100 + "\n"
+
+
+def build(case: dict[str, Any]) -> Controller:
+    """The case's cluster with its running jobs, just before the cycle that is judged."""
+    queues = [
+        a_queue(
+            firm=queue["firm"],
+            pools=queue.get("pools", ["pool-a"]),
+            nominal=queue.get("nominal", {}),
+            weight=queue.get("weight", 1),
+        )
+        for queue in case.get("queues", [{"firm": "firm-a"}])
+    ]
+    nodes = [
+        a_node(f"{group['name']}{number}", model=group["model"], pool=group.get("pool", "pool-a"),
+               devices=group.get("devices", 8))
+        for group in case["nodes"]
+        for number in range(1, group["count"] + 1)
+    ]  # fmt: skip
+    pools = [Pool(name) for name in sorted({node.pool for node in nodes})]
+    config = PlannerConfig(**case.get("config", {}))
+    controller = Controller(nodes, queues, pools=pools, config=config)
+    for job in case.get("running", []):
+        submit(controller, job)
+        assert controller.plan() == [job["name"]], f"{job['name']} must be able to start"
+        controller.run(controller.state.jobs[JobId(job["name"])])
+    for name in case.get("cordoned", []):
+        controller.tell(CordonRequested(NodeId(name), True))
+    for job in case["waiting"]:
+        submit(controller, job)
+        controller.now_ms += job.get("then_wait_ms", 1_000)
+    return controller
+
+
+def submit(controller: Controller, job: dict[str, Any]) -> None:
+    """A job of the case."""
+    known = {"devices", "per_node", "models", "priority", "time_limit_s"}
+    controller.submit(
+        job["name"],
+        a_spec(job["name"], **{key: value for key, value in job.items() if key in known}),
+        firm=job.get("firm", "firm-a"),
+    )
+
+
+def render(controller: Controller) -> str:
+    """What a cycle decides, in words."""
+    lines = []
+    before = {job.job_id for job in controller.state.jobs.values() if job.state is not JobState.QUEUED}
+    for job_id in controller.plan():
+        assert job_id not in before
+        job = controller.state.jobs[JobId(job_id)]
+        attempt = job.attempt
+        assert attempt is not None
+        lines.append(f"start {job_id} on {attempt.device_model} in {attempt.why_here['pool']}")
+        for node in attempt.why_here["nodes"]:
+            devices = ",".join(str(index) for index in node["devices"])
+            lines.append(
+                f"  task {node['rank']}: {node['node']} devices {devices}"
+                f" (of {node['free_before']} free, in {node['fast_link_groups']} fast-link group(s))"
+            )
+        for refused in attempt.why_here["model_choice"]["preferred_but_not_possible"]:
+            lines.append(f"  not preferred {refused['device_model']}: {refused['sentence']}")
+    for queue in sorted({item.shape.queue for item in controller.report.classes}):
+        for position, job_, item in controller.report.in_order(queue):
+            lines.append(f"{queue.firm_id} {queue.name} #{position}: {job_.job_id} waits")
+            for reason in item.reasons:
+                lines.append(f"  {reason.reason}: {reason.sentence} [{reason.asked}/{reason.available}]")
+            if item.counterfactual:
+                lines.append(f"  would let it start: {item.counterfactual}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_the_plan_is_the_one_that_was_reviewed(path: Path) -> None:
+    given, _, expected = path.read_text(encoding="utf-8").partition(LINE)
+    got = render(build(yaml.safe_load(given)))
+    if os.environ.get("SUANLI_UPDATE_GOLDEN") == "1":
+        path.write_text(given + LINE + got, encoding="utf-8")
+        expected = got
+    assert got == expected

@@ -1,0 +1,320 @@
+"""Decisions of the planner, one by one."""
+
+import pytest
+
+from scheduler.catalogue import load_catalogue
+from scheduler.domain.devices import Health
+from scheduler.domain.ids import DeviceId, JobId
+from scheduler.domain.jobs import JobSpec, JobState
+from scheduler.domain.reasons import EndReason, Reason
+from scheduler.machine import take_snapshot
+from scheduler.machine.messages import CordonRequested
+from scheduler.planner import JobPlacement, Plan, PlannerConfig, TaskPlacement
+from scheduler.planner.feasibility import ever_fits, inventory_of
+from scheduler.planner.plan_checks import check_plan
+from tests.builders.cluster import Controller, a_node, a_queue
+from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
+
+
+def reasons(controller: Controller, job_id: str) -> list[Reason]:
+    """Why a job waits."""
+    report = controller.report.of(JobId(job_id))
+    assert report is not None
+    return [reason.reason for reason in report.reasons]
+
+
+def numbers(controller: Controller, job_id: str) -> list[tuple[str, int]]:
+    """(node, device index) of a job's devices."""
+    job = controller.state.jobs[JobId(job_id)]
+    return sorted(
+        (allocation.node_id, int(device.split("/")[1]))
+        for allocation in controller.tasks(job)
+        for device in allocation.device_ids
+    )
+
+
+# --- gangs and packing ---------------------------------------------------------------------------------
+
+
+def test_a_gang_is_placed_whole_or_not_at_all() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")])
+    controller.submit("small", a_spec(devices=1))
+    controller.submit("gang", a_spec(devices=16, per_node=8))
+    assert controller.plan() == ["small"]
+    assert reasons(controller, "gang") == [Reason.DEVICES_BUSY]
+
+
+def test_small_jobs_are_packed_so_that_whole_nodes_stay_free() -> None:
+    controller = Controller([a_node("n1"), a_node("n2"), a_node("n3")])
+    for number in range(4):
+        controller.submit(f"small-{number}", a_spec(devices=2))
+        controller.plan()
+    controller.submit("gang", a_spec(devices=16, per_node=8))
+    assert controller.plan() == ["gang"]
+
+
+def test_a_task_stays_in_one_fast_link_group_even_where_a_fuller_node_would_fit() -> None:
+    controller = Controller([a_node("n1", model="metax-c500"), a_node("n2", model="metax-c500")])
+    controller.submit("one", a_spec(devices=3, models=["metax-c500"]))
+    controller.plan()
+    controller.submit("two", a_spec(devices=3, models=["metax-c500"]))
+    controller.plan()
+    # n1 has holes of one and one device left: three devices there would cross groups with what comes next.
+    controller.submit("four", a_spec(devices=4, models=["metax-c500"]))
+    controller.plan()
+    assert numbers(controller, "four") == [("n2", n) for n in range(4)]
+
+
+def test_of_two_variants_that_fit_the_faster_model_is_taken_and_the_account_says_why() -> None:
+    controller = Controller([a_node("n1", model=OTHER_MODEL), a_node("n2")])
+    job = controller.submit("j", a_spec(devices=8, models=[OTHER_MODEL, MODEL]))
+    controller.submit("k", a_spec(devices=8, models=[OTHER_MODEL, MODEL]))
+    assert controller.plan() == ["j", "k"]
+    attempt = job.attempt
+    assert attempt is not None
+    assert attempt.device_model == MODEL
+    assert attempt.why_here["model_choice"]["fp16_gflops"] == 313_000
+    other = controller.state.jobs[JobId("k")].attempt
+    assert other is not None
+    assert other.device_model == OTHER_MODEL
+    refused = other.why_here["model_choice"]["preferred_but_not_possible"]
+    assert [reason["device_model"] for reason in refused] == [MODEL]
+
+
+def test_a_degraded_device_is_used_last_and_a_faulty_one_never() -> None:
+    controller = Controller([a_node("n1", devices=4)])
+    bad = {DeviceId("n1/0"): Health.DEGRADED, DeviceId("n1/1"): Health.FAULTY}
+    controller.observe("n1", unhealthy=bad)
+    controller.submit("two", a_spec(devices=2))
+    controller.submit("one", a_spec(devices=1))
+    controller.submit("more", a_spec(devices=1))
+    assert controller.plan() == ["two", "one"]
+    assert numbers(controller, "two") == [("n1", 2), ("n1", 3)]
+    assert numbers(controller, "one") == [("n1", 0)]
+
+
+def test_a_cordoned_or_silent_node_gets_nothing_and_the_reason_says_so() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")])
+    controller.tell(CordonRequested(controller.node("n1").node.node_id, True))
+    controller.submit("gang", a_spec(devices=16, per_node=8))
+    assert controller.plan() == []
+    assert reasons(controller, "gang") == [Reason.DEVICES_UNAVAILABLE]
+
+
+# --- order ---------------------------------------------------------------------------------------------
+
+
+def test_a_higher_priority_goes_first_then_age() -> None:
+    controller = Controller([a_node("n1", devices=3)])
+    for name, priority in (("low", "low"), ("old", "normal"), ("young", "normal"), ("high", "high")):
+        controller.submit(name, a_spec(devices=1, priority=priority))
+        controller.now_ms += 1
+    assert controller.plan() == ["high", "old", "young"]
+
+
+def test_between_queues_the_one_that_uses_less_for_its_weight_goes_first() -> None:
+    queues = [a_queue(firm="firm-a", weight=1), a_queue(firm="firm-b", weight=3)]
+    controller = Controller([a_node("n1")], queues)
+    for number in range(8):
+        controller.submit(f"a{number}", a_spec(devices=1), firm="firm-a")
+    for number in range(8):
+        controller.submit(f"b{number}", a_spec(devices=1), firm="firm-b")
+    placed = controller.plan()
+    assert sorted(job[0] for job in placed) == ["a"] * 2 + ["b"] * 6
+
+
+def test_earlier_use_counts_against_a_queue_and_fades_with_time() -> None:
+    queues = [a_queue(firm="firm-a"), a_queue(firm="firm-b")]
+    controller = Controller([a_node("n1", devices=1)], queues)
+    first = controller.submit("first", a_spec(devices=1), firm="firm-a")
+    controller.plan()
+    controller.run(first)
+    controller.wait(2 * 3_600_000)
+    controller.end(controller.tasks(first)[0])
+    controller.submit("a", a_spec(devices=1), firm="firm-a")
+    controller.submit("b", a_spec(devices=1), firm="firm-b")
+    assert controller.plan() == ["b"]
+    usage = controller.state.usage.decayed(controller.now_ms)
+    later = controller.state.usage.decayed(controller.now_ms + 24 * 3_600_000)
+    key = a_queue(firm="firm-a").key
+    assert 0 < later[key] < usage[key]
+
+
+def test_a_low_priority_that_has_waited_for_a_day_counts_as_a_higher_one() -> None:
+    controller = Controller([a_node("n1", devices=1)])
+    controller.submit("low", a_spec(devices=1, priority="low"))
+    controller.now_ms += 25 * 3_600_000
+    controller.submit("normal", a_spec(devices=1, priority="normal"))
+    assert controller.plan() == ["low"]
+
+
+# --- quota ---------------------------------------------------------------------------------------------
+
+
+def test_a_queue_never_holds_more_than_its_nominal_quota_of_a_model() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")], [a_queue(nominal={MODEL: 6})])
+    for number in range(3):
+        controller.submit(f"j{number}", a_spec(devices=3))
+    controller.submit("big", a_spec(devices=8))
+    assert controller.plan() == ["j0", "j1"]
+    assert reasons(controller, "j2") == [Reason.QUOTA_REACHED]
+    assert reasons(controller, "big") == [Reason.QUOTA_TOO_SMALL]
+
+
+def test_quota_is_kept_for_a_job_that_has_waited_long_for_it() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")], [a_queue(nominal={MODEL: 8})])
+    runs = controller.submit("runs", a_spec(devices=4))
+    controller.plan()
+    controller.submit("waits", a_spec(devices=8))
+    controller.wait(PlannerConfig().hold_back_after_ms)
+    controller.submit("small", a_spec(devices=4))
+    assert controller.plan() == []
+    assert reasons(controller, "small") == [Reason.QUOTA_RESERVED]
+    controller.run(runs)
+    controller.end(controller.tasks(runs)[0])
+    assert controller.plan() == ["waits"]
+
+
+# --- nobody is overtaken for ever ----------------------------------------------------------------------
+
+
+def test_work_that_ends_before_the_reservation_fills_the_hole_and_longer_work_does_not() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")])
+    for number in range(2):
+        job = controller.submit(f"runs-{number}", a_spec(devices=8, time_limit_s=3_600 * (number + 1)))
+        controller.plan()
+        controller.run(job)
+    controller.end(controller.tasks(controller.state.jobs[JobId("runs-0")])[0])
+    controller.submit("gang", a_spec(devices=16, per_node=8))
+    controller.submit("long", a_spec(devices=1, time_limit_s=3 * 3_600))
+    controller.submit("endless", a_spec(devices=1))
+    controller.submit("short", a_spec(devices=1, time_limit_s=3_000))
+    assert controller.plan() == ["short"]
+    assert reasons(controller, "long") == [Reason.DEVICES_RESERVED]
+    assert reasons(controller, "endless") == [Reason.DEVICES_RESERVED]
+    report = controller.report.of(JobId("gang"))
+    assert report is not None
+    assert report.starts_by_ms is not None
+    assert report.starts_by_ms - controller.now_ms <= 2 * 3_600_000 + 2 * 60_000
+    assert report.counterfactual is not None
+    assert report.counterfactual.startswith("starts by")
+
+
+@pytest.mark.parametrize("limit_s", [None, 40])
+def test_a_gang_starts_although_small_jobs_never_stop_coming(limit_s: int | None) -> None:
+    controller = Controller([a_node("n1"), a_node("n2")], config=PlannerConfig(hold_back_after_ms=60_000))
+    running: list[tuple[int, str]] = []
+    number = 0
+    for step in range(200):
+        controller.now_ms += 10_000
+        for until_ms, job_id in [item for item in running if item[0] <= controller.now_ms]:
+            running.remove((until_ms, job_id))
+            controller.end(controller.tasks(controller.state.jobs[JobId(job_id)])[0])
+        if step == 20:
+            controller.submit("gang", a_spec(devices=16, per_node=8))
+        for _ in range(8):  # always more than there is room for
+            controller.submit(f"s{number}", a_spec(devices=1, time_limit_s=limit_s))
+            number += 1
+        for job_id in controller.plan():
+            if job_id == "gang":
+                assert controller.now_ms > 0
+                return
+            controller.run(controller.state.jobs[JobId(job_id)])
+            running.append((controller.now_ms + 30_000, job_id))
+    pytest.fail("the gang was overtaken for ever")
+
+
+# --- faults --------------------------------------------------------------------------------------------
+
+
+def test_after_a_failed_preparation_another_node_and_another_variant_are_tried() -> None:
+    controller = Controller([a_node("n1"), a_node("n2"), a_node("m1", model=OTHER_MODEL)])
+    job = controller.submit("j", a_spec(devices=2, models=[MODEL, OTHER_MODEL]))
+    controller.plan()
+    controller.end(controller.tasks(job)[0], None, EndReason.PREPARE_FAILED, "no such image")
+    assert job.state is JobState.QUEUED
+    assert controller.plan() == []
+    assert reasons(controller, "j") == [Reason.RETRY_LATER]
+    controller.wait(10_000)
+    assert controller.plan() == ["j"]
+    attempt = job.attempt
+    assert attempt is not None
+    assert attempt.device_model == OTHER_MODEL
+
+
+def test_a_single_node_is_tried_again_rather_than_avoided_for_ever() -> None:
+    controller = Controller([a_node("n1")])
+    job = controller.submit("j", a_spec(devices=2))
+    controller.plan()
+    controller.end(controller.tasks(job)[0], None, EndReason.PREPARE_FAILED)
+    controller.wait(10_000)
+    assert controller.plan() == ["j"]
+
+
+# --- what could never be -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        (a_spec(devices=8), None),
+        (a_spec(devices=16, per_node=8), None),
+        (a_spec(devices=24, per_node=8), Reason.GANG_TOO_LARGE),
+        (a_spec(devices=9), Reason.GANG_TOO_LARGE),
+        (a_spec(devices=1, models=["ascend-999"]), Reason.UNKNOWN_MODEL),
+        (a_spec(devices=1, models=["ascend-910a"]), Reason.NO_SUCH_DEVICES),
+        (a_spec(devices=3, models=[OTHER_MODEL]), Reason.SHAPE_NOT_ALLOWED),
+        (a_spec(devices=2, models=[OTHER_MODEL]), Reason.QUOTA_TOO_SMALL),
+        (a_spec(devices=9, models=["ascend-999", MODEL]), Reason.GANG_TOO_LARGE),
+        (a_spec(devices=8, models=["ascend-999", MODEL]), None),
+    ],
+)
+def test_a_job_that_could_never_start_is_recognised_at_submission(
+    spec: JobSpec, reason: Reason | None
+) -> None:
+    inventory = inventory_of([a_node("n1"), a_node("n2"), a_node("m1", model=OTHER_MODEL)])
+    queue = a_queue(nominal={OTHER_MODEL: 1})
+    refusal = ever_fits(spec, queue, inventory, load_catalogue())
+    assert (None if refusal is None else refusal.reason) is reason
+
+
+def test_a_queue_without_pools_can_start_nothing() -> None:
+    refusal = ever_fits(a_spec(), a_queue(pools=[]), inventory_of([a_node("n1")]), load_catalogue())
+    assert refusal is not None
+    assert refusal.reason is Reason.NO_POOL
+
+
+# --- the checks of a plan ------------------------------------------------------------------------------
+
+
+def test_the_checks_find_every_way_to_break_a_plan() -> None:
+    controller = Controller(
+        [a_node("n1"), a_node("n2"), a_node("x", pool="pool-b")], [a_queue(nominal={MODEL: 8})]
+    )
+    controller.submit("j", a_spec(devices=4, per_node=2))
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    n1, n2, x = (controller.node(name).node for name in ("n1", "n2", "x"))
+
+    def task(rank: int, node: object, *indexes: int) -> TaskPlacement:
+        devices = tuple(node.devices[index].device_id for index in indexes)  # type: ignore[attr-defined]
+        return TaskPlacement(rank, node.node_id, devices)  # type: ignore[attr-defined]
+
+    def found(*tasks: TaskPlacement, job: str = "j", model: str = MODEL, pool: str = "pool-a") -> str:
+        placement = JobPlacement(JobId(job), model, pool, tasks)
+        return "; ".join(violation.what for violation in check_plan(snapshot, Plan((placement,))))
+
+    good = (task(0, n1, 0, 1), task(1, n2, 0, 1))
+    assert found(*good) == ""
+    assert "does not wait" in found(*good, job="k")
+    assert "not whole" in found(good[0])
+    assert "on one node" in found(task(0, n1, 0, 1), task(1, n1, 2, 3))
+    assert "given twice" in found(task(0, n1, 0, 1), task(1, n1, 1, 2))
+    assert "wants 2 devices" in found(task(0, n1, 0, 1), task(1, n2, 0))
+    assert "not in pool" in found(task(0, n1, 0, 1), task(1, x, 0, 1))
+    assert "may not use pool" in found(*good, pool="pool-b")
+    assert "no variant" in found(*good, model=OTHER_MODEL)
+    twice = Plan((JobPlacement(JobId("j"), MODEL, "pool-a", good),) * 2)
+    assert "placed twice" in "; ".join(violation.what for violation in check_plan(snapshot, twice))
+    controller.submit("big", a_spec(devices=16, per_node=8))
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    assert "quota" in found(task(0, n1, *range(8)), task(1, n2, *range(8)), job="big")
