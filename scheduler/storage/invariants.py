@@ -1,0 +1,259 @@
+"""What must hold in the database at every moment, as queries that find where it does not.
+
+Each rule is a sentence and a query whose rows are the exceptions. All run in one snapshot, so that a cluster
+that works while it is checked is seen at one moment.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+# Exceptions shown of one rule; the rest are counted.
+SHOWN: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What holds, and the query for exceptions: one text column."""
+
+    sentence: str
+    exceptions: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule with its exceptions; none: the rule holds."""
+
+    sentence: str
+    exceptions: tuple[str, ...]
+    count: int
+
+
+RULES: Final = (
+    Rule(
+        "a device has at most one live allocation, and its shares sum to at most the whole",
+        """
+        SELECT device_id || ': ' || count(*) || ' live allocations, ' || sum(share_ppm) || ' ppm'
+        FROM allocation_devices WHERE live GROUP BY device_id HAVING count(*) > 1 OR sum(share_ppm) > 1000000
+        """,
+    ),
+    Rule(
+        "an allocation holds its devices exactly while it is live, and all on its own node",
+        """
+        SELECT a.allocation_id || ': device ' || d.device_id || ' of node ' || v.node_id
+        FROM allocations a JOIN allocation_devices d USING (firm_id, allocation_id)
+        JOIN devices v USING (device_id) WHERE a.live <> d.live OR a.node_id <> v.node_id
+        """,
+    ),
+    Rule(
+        "a gang is placed whole: as many tasks and devices as the job asks, of the attempt's device model",
+        """
+        SELECT t.job_id || ' attempt ' || t.attempt || ': ' || count(DISTINCT a.allocation_id) || ' tasks, '
+            || count(d.device_id) || ' devices of ' || t.device_model
+        FROM attempts t JOIN jobs j USING (firm_id, job_id)
+        LEFT JOIN allocations a USING (firm_id, job_id, attempt)
+        LEFT JOIN allocation_devices d USING (firm_id, allocation_id)
+        LEFT JOIN devices v USING (device_id)
+        GROUP BY t.firm_id, t.job_id, t.attempt, j.spec
+        HAVING count(d.device_id) <> (j.spec #>> '{gang,devices}')::int
+            OR count(DISTINCT a.allocation_id) * (j.spec #>> '{gang,devices_per_node}')::int
+                <> (j.spec #>> '{gang,devices}')::int
+            OR bool_or(v.model <> t.device_model)
+        """,
+    ),
+    Rule(
+        "a gang is never half running: of an attempt that goes on, only tasks that succeeded have ended",
+        """
+        SELECT a.allocation_id || ' of ' || t.job_id || ': ' || coalesce(a.end_reason, 'not live')
+        FROM attempts t JOIN allocations a USING (firm_id, job_id, attempt)
+        WHERE t.state IN ('preparing', 'ready', 'running') AND NOT a.live
+            AND (t.state <> 'running' OR a.end_reason <> 'exited' OR a.exit_code <> 0)
+        """,
+    ),
+    Rule(
+        "an attempt that ended holds no devices, but those of nodes that have not confirmed the stop",
+        """
+        SELECT a.allocation_id || ' of ' || t.job_id || ' attempt ' || t.attempt
+        FROM attempts t JOIN allocations a USING (firm_id, job_id, attempt)
+        WHERE t.state = 'ended' AND a.live AND a.stop_reason IS DISTINCT FROM 'node_lost'
+        """,
+    ),
+    Rule(
+        "a job has an attempt under way exactly while it is allocated, running or stopping",
+        """
+        SELECT s.job_id || ' is ' || s.state || ', attempt ' || s.attempt
+            || ' ' || coalesce(t.state, 'missing')
+        FROM job_states s LEFT JOIN attempts t USING (firm_id, job_id, attempt)
+        WHERE (s.state IN ('allocated', 'running', 'stopping')) <> (coalesce(t.state, 'ended') <> 'ended')
+        """,
+    ),
+    Rule(
+        "an attempt before a job's newest one has ended",
+        """
+        SELECT t.job_id || ' attempt ' || t.attempt || ' is ' || t.state
+        FROM attempts t JOIN job_states s USING (firm_id, job_id)
+        WHERE t.attempt < s.attempt AND t.state <> 'ended'
+        """,
+    ),
+    Rule(
+        "an accepted job is known to the controller or waits in its inbox",
+        """
+        SELECT j.job_id FROM jobs j LEFT JOIN job_states s USING (firm_id, job_id)
+        WHERE s.job_id IS NULL AND NOT EXISTS (
+            SELECT FROM inbox i WHERE i.kind = 'JobSubmitted' AND i.body ->> 'job_id' = j.job_id)
+        """,
+    ),
+    Rule(
+        "an enrolled node is known to the controller or waits in its inbox",
+        """
+        SELECT n.node_id FROM nodes n LEFT JOIN node_states s USING (node_id)
+        WHERE s.node_id IS NULL AND NOT EXISTS (
+            SELECT FROM inbox i WHERE i.kind = 'NodeEnrolled' AND i.body ->> 'node_id' = n.node_id)
+        """,
+    ),
+    Rule(
+        "events are numbered from 1 without a gap",
+        """
+        SELECT count(*) || ' events, numbers ' || min(event_seq) || ' to ' || max(event_seq)
+        FROM events HAVING count(*) > 0 AND (min(event_seq) <> 1 OR max(event_seq) <> count(*))
+        """,
+    ),
+    Rule(
+        "log entries are numbered from 0 without a gap",
+        """
+        SELECT count(*) || ' entries, numbers ' || min(log_index) || ' to ' || max(log_index)
+        FROM log_entries HAVING count(*) > 0 AND (min(log_index) <> 0 OR max(log_index) <> count(*) - 1)
+        """,
+    ),
+    Rule(
+        "the entries of a firm are numbered from 1 without a gap",
+        """
+        SELECT firm_id || ': ' || count(*) || ' entries, numbers ' || min(firm_seq) || ' to ' || max(firm_seq)
+        FROM log_entries WHERE firm_seq IS NOT NULL
+        GROUP BY firm_id HAVING min(firm_seq) <> 1 OR max(firm_seq) <> count(*)
+        """,
+    ),
+    Rule(
+        "every window that a gateway acknowledged is in the log or waits for it",
+        """
+        SELECT k.key_id || ': ' || k.stored_seq || ' stored, ' || coalesce(l.windows, 0) || ' logged, '
+            || coalesce(u.windows, 0) || ' waiting'
+        FROM agent_keys k
+        LEFT JOIN (SELECT producer_key_id AS key_id, count(*) AS windows, max(seq) AS newest FROM log_entries
+            WHERE type = 'usage_window' GROUP BY 1) l USING (key_id)
+        LEFT JOIN (SELECT key_id, count(*) AS windows FROM usage_intake GROUP BY 1) u USING (key_id)
+        WHERE k.stored_seq <> coalesce(l.windows, 0) + coalesce(u.windows, 0)
+            OR l.newest <> l.windows
+        """,
+    ),
+    Rule(
+        "the windows of a key follow each other in time without a gap",
+        """
+        SELECT key || ' window ' || seq || ': starts ' || start_ms || ', the one before ends ' || before_ms
+        FROM (SELECT producer_key_id AS key, seq, start_ms,
+            lag(end_ms) OVER (PARTITION BY producer_key_id ORDER BY seq) AS before_ms
+            FROM log_entries WHERE type = 'usage_window') windows
+        WHERE before_ms <> start_ms
+        """,
+    ),
+    Rule(
+        "in every window each device's time is told exactly once",
+        """
+        SELECT 'entry ' || w.log_index || ' device ' || s.device_id || ': ' || s.told_ms || ' of '
+            || w.end_ms - w.start_ms || ' ms'
+        FROM log_entries w JOIN (
+            SELECT log_index, device_id,
+                sum((body ->> 'end_ms')::bigint - (body ->> 'start_ms')::bigint) AS told_ms
+            FROM (SELECT log_index, device_id, convert_from(body, 'UTF8')::jsonb AS body
+                FROM window_segments) b
+            GROUP BY 1, 2) s USING (log_index)
+        WHERE w.type = 'usage_window' AND s.told_ms <> w.end_ms - w.start_ms
+        """,
+    ),
+    Rule(
+        "every window tells of every device of its node",
+        """
+        SELECT 'entry ' || w.log_index || ': ' || count(DISTINCT s.device_id)
+            || ' of ' || n.devices || ' devices'
+        FROM log_entries w
+        JOIN (SELECT node_id, count(*) AS devices FROM devices GROUP BY 1) n USING (node_id)
+        LEFT JOIN window_segments s USING (log_index)
+        WHERE w.type = 'usage_window' AND w.end_ms > w.start_ms
+        GROUP BY w.log_index, n.devices HAVING count(DISTINCT s.device_id) <> n.devices
+        """,
+    ),
+    Rule(
+        "a charge lies within its logged, signed window",
+        """
+        SELECT c.charge_id || ' at entry ' || c.log_index || ' (' || w.type || ')'
+        FROM charges c JOIN log_entries w USING (log_index)
+        WHERE w.type <> 'usage_window' OR c.from_ms < w.start_ms OR c.to_ms > w.end_ms OR c.to_ms < c.from_ms
+        """,
+    ),
+    Rule(
+        "only what was observed in use is billed: never unknown time, and not more than the stretch",
+        """
+        SELECT c.charge_id || ': ' || c.billable_ms || ' ms billed of a segment observed '
+            || (convert_from(s.body, 'UTF8')::jsonb ->> 'observed')
+        FROM charges c JOIN window_segments s USING (log_index, n)
+        WHERE abs(c.billable_ms) > c.to_ms - c.from_ms
+            OR c.corrects IS NULL AND (c.worked_ms > c.live_ms OR c.live_ms > c.billable_ms)
+            OR c.billable_ms <> 0 AND convert_from(s.body, 'UTF8')::jsonb ->> 'observed' <> 'in_use'
+        """,
+    ),
+    Rule(
+        "no time of a device is billed twice",
+        """
+        SELECT device_id || ': charges ' || before_id || ' and ' || charge_id || ' overlap'
+        FROM (
+            SELECT device_id, charge_id, from_ms,
+                lag(to_ms) OVER chain AS before_ms, lag(charge_id) OVER chain AS before_id
+            FROM (
+                SELECT c.device_id, c.charge_id, c.from_ms,
+                    c.to_ms + coalesce(
+                        (SELECT sum(k.billable_ms) FROM charges k WHERE k.corrects = c.charge_id), 0) AS to_ms
+                FROM charges c WHERE c.corrects IS NULL AND c.billable_ms > 0
+            ) net WHERE to_ms > from_ms
+            WINDOW chain AS (PARTITION BY device_id ORDER BY from_ms)
+        ) chained WHERE before_ms > from_ms
+        """,
+    ),
+    Rule(
+        "a correction takes back no more than its charge",
+        """
+        SELECT k.charge_id || ' corrects ' || c.charge_id
+        FROM charges k JOIN charges c ON c.charge_id = k.corrects
+        WHERE k.billable_ms > 0 OR k.billable_ms + c.billable_ms < 0 OR k.device_id <> c.device_id
+            OR k.firm_id <> c.firm_id
+        """,
+    ),
+)
+
+
+async def find_exceptions(session: AsyncSession) -> AsyncIterator[Finding]:
+    """Check every rule in the session's snapshot, one after the other."""
+    await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    await session.execute(text("SET LOCAL statement_timeout = 0"))
+    for rule in RULES:
+        rows = (await session.execute(text(rule.exceptions))).scalars().all()
+        yield Finding(rule.sentence, tuple(str(row) for row in rows[:SHOWN]), len(rows))
+
+
+async def leaves(session: AsyncSession) -> AsyncIterator[bytes]:
+    """The log's leaves in their order, a few at a time in memory."""
+    stream = await session.stream(
+        text("SELECT leaf FROM log_entries ORDER BY log_index").execution_options(yield_per=1000)
+    )
+    async for row in stream:
+        yield bytes(row.leaf)
+
+
+async def newest_log_checkpoint(session: AsyncSession) -> tuple[int, str] | None:
+    """Size and hex root of the newest log checkpoint; None before the first."""
+    row = (
+        await session.execute(text("SELECT size, root FROM log_checkpoints ORDER BY size DESC LIMIT 1"))
+    ).one_or_none()
+    return None if row is None else (int(row.size), str(row.root))
