@@ -4,6 +4,7 @@ Where time limits say when devices come free, the start is known, and shorter wo
 then. Where they do not, a job that has waited long enough holds the nodes that are closest to having room.
 """
 
+from bisect import insort
 from dataclasses import dataclass
 
 from scheduler.catalogue import ShapeRule
@@ -26,21 +27,25 @@ def earliest_opening(
 ) -> Opening | None:
     """The earliest start that time limits promise, or None where they promise none.
 
-    Cost: O(nodes x devices of a node) of this model pool; asked once for each queue's blocked head.
+    Cost: nodes in the order of the soonest they could have room, until no later one can be sooner.
     """
-    avoid = model_pool.avoided(shape.avoid_nodes, shape.devices_per_node, shape.tasks)
-    openings: list[tuple[int, int, NodeSlot, tuple[DeviceView, ...]]] = []
-    for slot in model_pool.slots:
-        if slot.node_id in avoid:
-            continue
-        found = _opening_on(slot, shape, rule, now_ms, config)
-        if found is not None:
-            openings.append((found[0], slot.order, slot, found[1]))
-    if len(openings) < shape.tasks:
+    bounds = model_pool.soonest(shape.devices_per_node)
+    if len(bounds) < shape.tasks:
         return None
-    openings.sort(key=lambda opening: opening[:2])
-    chosen = openings[: shape.tasks]
-    return Opening(chosen[-1][0], tuple((slot, devices) for _, _, slot, devices in chosen))
+    avoid = model_pool.avoided(shape.avoid_nodes, shape.devices_per_node, shape.tasks)
+    found: list[tuple[int, int, NodeSlot, tuple[DeviceView, ...]]] = []  # the soonest ones, sorted
+    for ends_by_ms, order in bounds:
+        earliest_ms = now_ms if ends_by_ms <= 0 else max(ends_by_ms, now_ms) + config.stop_margin_ms
+        if len(found) == shape.tasks and earliest_ms >= found[-1][0]:
+            break
+        slot = model_pool.slot(order)
+        opening = None if slot.node_id in avoid else _opening_on(slot, shape, rule, now_ms, config)
+        if opening is not None:
+            insort(found, (opening[0], order, slot, opening[1]), key=lambda item: item[:2])
+            del found[shape.tasks :]
+    if len(found) < shape.tasks:
+        return None
+    return Opening(found[-1][0], tuple((slot, devices) for _, _, slot, devices in found))
 
 
 def _opening_on(
@@ -49,7 +54,7 @@ def _opening_on(
     """When the node has room for a task, and on which devices."""
     at: list[tuple[int, DeviceView]] = []
     open_now = set(slot.open)
-    for device in slot.devices:
+    for device in slot.on_node.devices:
         if device in open_now:
             at.append((now_ms, device))
         elif device.free or device.faulty or device.device_id in slot.reserved or device.ends_by_ms is None:
@@ -74,17 +79,19 @@ def nodes_to_hold(
     """The nodes with the most room for the gang, with all their healthy devices of the model.
 
     Held nodes only gain free devices, so the choice of the next cycle is no worse: the job comes closer to
-    its start with every task that ends there. Cost: O(nodes log nodes) of this model pool.
+    its start with every task that ends there. Cost: the nodes looked at, the roomiest first.
     """
     avoid = model_pool.avoided(shape.avoid_nodes, shape.devices_per_node, shape.tasks)
-    room: list[tuple[int, int, NodeSlot, tuple[DeviceView, ...]]] = []
-    for slot in model_pool.slots:
+    chosen: list[tuple[NodeSlot, tuple[DeviceView, ...]]] = []
+    for slot in model_pool.roomiest():
+        if len(chosen) == shape.tasks:
+            break
         healthy = tuple(
-            device for device in slot.devices if not device.faulty and device.device_id not in slot.reserved
+            device
+            for device in slot.on_node.devices
+            if not device.faulty and device.device_id not in slot.reserved
         )
-        if slot.node_id in avoid:
-            continue
-        if choose_devices(rule, healthy, shape.devices_per_node) is not None:
-            room.append((-len(slot.open), slot.order, slot, healthy))
-    room.sort(key=lambda item: item[:2])
-    return [(slot, devices) for _, _, slot, devices in room[: shape.tasks]]
+        usable = slot.node_id not in avoid
+        if usable and choose_devices(rule, healthy, shape.devices_per_node) is not None:
+            chosen.append((slot, healthy))
+    return chosen

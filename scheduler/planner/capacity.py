@@ -7,8 +7,8 @@ the others. Everything here lives for one cycle.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scheduler.domain.ids import NodeId
-from scheduler.planner.snapshot import DeviceView, NodeView, Snapshot
+from scheduler.domain.ids import DeviceId, NodeId
+from scheduler.planner.snapshot import DeviceView, ModelOnNode, NodeView, Snapshot
 
 
 @dataclass(slots=True)
@@ -25,11 +25,11 @@ class NodeSlot:
 
     order: int
     view: NodeView
-    devices: tuple[DeviceView, ...]  # all of the model
+    on_node: ModelOnNode
     open: list[DeviceView]
     held: list[Held] = field(default_factory=list)
     # Devices that a reservation of this cycle will use later, free now or not.
-    reserved: set[str] = field(default_factory=set)
+    reserved: set[DeviceId] = field(default_factory=set)
 
     @property
     def node_id(self) -> NodeId:
@@ -60,28 +60,40 @@ class ModelPool:
     def __init__(self, pool: str, model: str) -> None:
         self.pool = pool
         self.model = model
-        self.slots: list[NodeSlot] = []
-        self.total_devices = 0
         # How many nodes have so many devices: all of them, and the healthy ones of usable nodes.
         self.nodes_by_devices: dict[int, int] = {}
         self.nodes_by_healthy: dict[int, int] = {}
         self.open_devices = 0
         self.free_devices = 0  # open or held
         self.held: list[NodeSlot] = []
+        self._views: list[tuple[NodeView, ModelOnNode]] = []  # of usable nodes
+        self._slots: dict[int, NodeSlot] = {}  # made for nodes with free devices, and where asked for
         self._buckets: dict[int, dict[int, NodeSlot]] = {}
+        self._bounds: dict[int, list[tuple[int, int]]] = {}
 
-    def add(self, view: NodeView, devices: tuple[DeviceView, ...]) -> None:
-        """Counts a node in, and makes a slot of it when it is usable."""
-        self.total_devices += len(devices)
-        _count(self.nodes_by_devices, len(devices))
+    def add(self, view: NodeView, on_node: ModelOnNode) -> None:
+        """Counts a node in. In a busy cluster most nodes are full, and cost a few additions."""
+        devices = len(on_node.devices)
+        self.nodes_by_devices[devices] = self.nodes_by_devices.get(devices, 0) + 1
         if not view.usable:
             return
-        _count(self.nodes_by_healthy, sum(not device.faulty for device in devices))
-        slot = NodeSlot(len(self.slots), view, devices, list(view.free_by_model[self.model]))
-        self.slots.append(slot)
-        self.open_devices += len(slot.open)
-        self.free_devices += len(slot.open)
-        self._buckets.setdefault(len(slot.open), {})[slot.order] = slot
+        healthy = on_node.healthy
+        self.nodes_by_healthy[healthy] = self.nodes_by_healthy.get(healthy, 0) + 1
+        order = len(self._views)
+        self._views.append((view, on_node))
+        free = len(on_node.free)
+        if free:
+            self.open_devices += free
+            self.free_devices += free
+            self._buckets.setdefault(free, {})[order] = self.slot(order)
+
+    def slot(self, order: int) -> NodeSlot:
+        """The slot of a usable node by its place in the pool."""
+        slot = self._slots.get(order)
+        if slot is None:
+            view, on_node = self._views[order]
+            slot = self._slots[order] = NodeSlot(order, view, on_node, list(on_node.free))
+        return slot
 
     def tightest(self, least: int) -> Iterator[NodeSlot]:
         """Slots with at least so many open devices, the fewest first."""
@@ -89,14 +101,46 @@ class ModelPool:
             if count >= least:
                 yield from self._buckets[count].values()
 
+    def roomiest(self) -> Iterator[NodeSlot]:
+        """Every usable node, the one with the most open devices first."""
+        seen = set()
+        for count in sorted(self._buckets, reverse=True):
+            for order in sorted(self._buckets[count]):
+                seen.add(order)
+                yield self._slots[order]
+        for order in range(len(self._views)):
+            if order not in seen:
+                yield self.slot(order)
+
+    def with_free(self) -> Iterator[NodeSlot]:
+        """Slots with devices that are free now, or were at the cycle's beginning."""
+        for order in sorted(self._slots):
+            yield self._slots[order]
+
+    def soonest(self, count: int) -> list[tuple[int, int]]:
+        """(moment in ms, order) from when a node may have so many devices free, the soonest first.
+
+        A lower bound for the whole cycle: placements and reservations only make it later. Nodes where nobody
+        knows are left out. Cost: O(nodes log nodes) once a cycle for each count.
+        """
+        bounds = self._bounds.get(count)
+        if bounds is None:
+            bounds = [
+                (on_node.ends_by_ms[count - 1], order)
+                for order, (_, on_node) in enumerate(self._views)
+                if len(on_node.ends_by_ms) >= count
+            ]
+            bounds.sort()
+            self._bounds[count] = bounds
+        return bounds
+
     def with_room(self, least: int) -> int:
         """How many nodes have at least so many open devices."""
         return sum(len(slots) for count, slots in self._buckets.items() if count >= least)
 
     def with_room_counting_held(self, least: int) -> int:
         """The same, as if nothing were held for anybody."""
-        more = sum(len(slot.open) < least <= slot.free for slot in self.held)
-        return self.with_room(least) + more
+        return self.with_room(least) + sum(len(slot.open) < least <= slot.free for slot in self.held)
 
     def avoided(self, nodes: frozenset[NodeId], count: int, tasks: int) -> frozenset[NodeId]:
         """The nodes that a gang should avoid; none when it could otherwise never start."""
@@ -128,19 +172,17 @@ class ModelPool:
         self._set_open(slot, [device for device in slot.open if device not in chosen])
 
     def _set_open(self, slot: NodeSlot, devices: list[DeviceView]) -> None:
-        del self._buckets[len(slot.open)][slot.order]
+        if slot.open:
+            del self._buckets[len(slot.open)][slot.order]
         self.open_devices += len(devices) - len(slot.open)
         slot.open = devices
-        self._buckets.setdefault(len(devices), {})[slot.order] = slot
+        if devices:
+            self._buckets.setdefault(len(devices), {})[slot.order] = slot
 
 
 def nodes_with(histogram: Mapping[int, int], least: int) -> int:
     """Nodes with at least so many devices."""
     return sum(nodes for devices, nodes in histogram.items() if devices >= least)
-
-
-def _count(histogram: dict[int, int], devices: int) -> None:
-    histogram[devices] = histogram.get(devices, 0) + 1
 
 
 class Capacity:
@@ -150,13 +192,13 @@ class Capacity:
         self._pools: dict[tuple[str, str], ModelPool] = {}
         self._models: dict[str, list[str]] = {}  # pool -> models in it
         for view in snapshot.nodes:
-            for model, devices in view.by_model.items():
+            for model, on_node in view.by_model.items():
                 key = (view.pool, model)
                 model_pool = self._pools.get(key)
                 if model_pool is None:
                     model_pool = self._pools[key] = ModelPool(*key)
                     self._models.setdefault(view.pool, []).append(model)
-                model_pool.add(view, devices)
+                model_pool.add(view, on_node)
 
     def get(self, pool: str, model: str) -> ModelPool | None:
         """The model pool, or None where the pool has no such device."""

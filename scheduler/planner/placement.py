@@ -66,7 +66,7 @@ def _search_held(
     shape: Shape, model_pool: ModelPool, rule: ShapeRule, avoid: Avoid, ends_ms: int | None
 ) -> list[TaskSeat]:
     seats: list[TaskSeat] = []
-    for slot in model_pool.slots:
+    for slot in model_pool.with_free():
         if slot.node_id in avoid:
             continue
         devices = choose_devices(rule, slot.usable_until(ends_ms), shape.devices_per_node)

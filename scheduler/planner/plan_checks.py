@@ -21,15 +21,19 @@ def check_plan(snapshot: Snapshot, plan: Plan) -> list[Violation]:
 
     Cost: O(waiting jobs + nodes) when the plan is not empty, else nothing.
     """
-    return _Checker(snapshot).check(plan) if plan.placements else []
+    return _Checker(snapshot, plan).check(plan) if plan.placements else []
 
 
 class _Checker:
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, plan: Plan) -> None:
         self._snapshot = snapshot
-        self._nodes: dict[NodeId, NodeView] = {node.node_id: node for node in snapshot.nodes}
+        jobs = {placement.job_id for placement in plan.placements}
+        nodes = {task.node_id for placement in plan.placements for task in placement.tasks}
+        self._nodes: dict[NodeId, NodeView] = {
+            node.node_id: node for node in snapshot.nodes if node.node_id in nodes
+        }
         self._shapes: dict[JobId, Shape] = {
-            job.job_id: item.shape for item in snapshot.classes for job in item.jobs
+            job.job_id: item.shape for item in snapshot.classes for job in item.jobs if job.job_id in jobs
         }
         self._taken: set[DeviceId] = set()
         self._placed: set[JobId] = set()

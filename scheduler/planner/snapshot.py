@@ -25,6 +25,17 @@ class DeviceView(NamedTuple):
     ends_by_ms: int | None = None
 
 
+class ModelOnNode(NamedTuple):
+    """The devices of one model on a node, and what of them is asked for in every cycle."""
+
+    devices: tuple[DeviceView, ...]  # by index
+    free: tuple[DeviceView, ...]
+    healthy: int
+    # When devices come free, the earliest first: 0 for free ones, the holder's time limit for held ones.
+    # Devices of which nobody knows are left out.
+    ends_by_ms: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class NodeView:
     """A node as the planner sees it, devices by index."""
@@ -36,20 +47,22 @@ class NodeView:
     devices: tuple[DeviceView, ...]
 
     @cached_property
-    def by_model(self) -> Mapping[str, tuple[DeviceView, ...]]:
+    def by_model(self) -> Mapping[str, ModelOnNode]:
         """Devices of each model; computed once for the life of the view."""
         groups: dict[str, list[DeviceView]] = {}
         for device in self.devices:
             groups.setdefault(device.model, []).append(device)
-        return {model: tuple(devices) for model, devices in groups.items()}
+        return {model: _summary(tuple(devices)) for model, devices in groups.items()}
 
-    @cached_property
-    def free_by_model(self) -> Mapping[str, tuple[DeviceView, ...]]:
-        """Free devices of each model; computed once for the life of the view."""
-        return {
-            model: tuple(device for device in devices if device.free)
-            for model, devices in self.by_model.items()
-        }
+
+def _summary(devices: tuple[DeviceView, ...]) -> ModelOnNode:
+    ends = [0 if d.free else d.ends_by_ms for d in devices if not d.faulty]
+    return ModelOnNode(
+        devices=devices,
+        free=tuple(device for device in devices if device.free),
+        healthy=len(ends),
+        ends_by_ms=tuple(sorted(end for end in ends if end is not None)),
+    )
 
 
 class Shape(NamedTuple):
