@@ -1,0 +1,24 @@
+"""The keys a ledger is started with: its own, which signs for the operator, and the controller's public."""
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from suanli.evidence.keys import SigningKey
+
+
+def read_log_key(path: Path) -> SigningKey:
+    """The log's Ed25519 key from a PEM file (PKCS #8, not encrypted). Raises ValueError or OSError."""
+    key = load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError(f"{path} holds no Ed25519 key")  # noqa: TRY004 - the file is wrong, not the argument
+    return SigningKey(key.private_bytes_raw())
+
+
+def read_public_key(path: Path) -> bytes:
+    """A raw Ed25519 public key from a PEM file. Raises ValueError or OSError."""
+    key = load_pem_public_key(path.read_bytes())
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError(f"{path} holds no Ed25519 public key")  # noqa: TRY004 - the file is wrong
+    return key.public_bytes_raw()

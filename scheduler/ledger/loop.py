@@ -1,0 +1,266 @@
+"""The ledger process: wait to lead, recover, then sequence, publish, have it witnessed, and rate.
+
+Four loops of one leader. Sequencing and publishing are one loop; witnesses and rating have their own, so that
+a slow witness or a long rating never delays an acknowledgement; the scrubber compares the whole log with its
+tiles, piece by piece. When log and database disagree the ledger halts: the process stays up, leads no more,
+and says so in its log and its metrics, because starting it again would not help.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from scheduler.ledger import metrics
+from scheduler.ledger.halt import Halted
+from scheduler.ledger.keys import read_log_key, read_public_key
+from scheduler.ledger.publisher import Publisher
+from scheduler.ledger.rating import Rater, Seat
+from scheduler.ledger.sequencer import Identity, Sequencer, intake_age_s
+from scheduler.ledger.witnessing import Witnessing, witness_clients
+from scheduler.storage.engine import Database, DatabaseAway
+from scheduler.storage.leadership import Leadership, LeadershipLost
+from scheduler.storage.pokes import Channel, Listener, poke
+from scheduler.storage.tile_store import TileStore
+from suanli.evidence.tiles import WIDTH
+
+ROLE = "ledger"
+RETRY_S = 0.5
+STANDBY_AFTER_S = 1.0
+SCRUB_PERIOD_S = 1.0
+LAG_PERIOD_S = 1.0
+
+Announce = Callable[[dict[str, str]], None]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerConfig:
+    """What the process is started with. Times in milliseconds."""
+
+    database_url: str
+    holder: str  # name of this process among its replicas
+    log_key_path: Path  # Ed25519, PEM: signs log checkpoints and the operator's facts
+    controller_public_key_path: Path  # Ed25519, PEM
+    log_folder: Path  # the public log: checkpoint, tile/...
+    origin: str  # the log's name, for ever
+    witnesses: Sequence[tuple[str, str, str]] = field(default_factory=tuple)  # (name, url, vkey)
+    period_ms: int = 200
+    rating_period_ms: int = 1_000
+    # How long after a segment an open allocation is believed not to have ended before.
+    settle_ms: int = 15_000
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def serve(config: LedgerConfig, stop: asyncio.Event, announce: Announce = lambda _: None) -> None:
+    """Lead whenever no other ledger does, until `stop`. Announces itself once it leads or stands by.
+
+    Raises ValueError or OSError for keys that cannot be read. Trouble with the database is waited out; where
+    log and database disagree, it halts and is never announced.
+    """
+    ledger = _Ledger(config, announce)
+    try:
+        await ledger.run(stop)
+    except Halted as error:
+        metrics.HALTED.set(1)
+        _log.critical("ledger_halted", reason=str(error))
+        await ledger.leadership.release()
+        await stop.wait()
+    finally:
+        metrics.LEADING.set(0)
+        await ledger.leadership.release()
+        await ledger.database.dispose()
+
+
+class _Ledger:
+    """The parts of one process."""
+
+    def __init__(self, config: LedgerConfig, announce: Announce) -> None:
+        self.config = config
+        signer = read_log_key(config.log_key_path)
+        controller_key = read_public_key(config.controller_public_key_path)
+        self.identity = Identity(config.origin, signer, controller_key)
+        self.store = TileStore(config.log_folder)
+        self.database = Database(config.database_url, "ledger", pool_size=5)
+        self.leadership = Leadership(self.database, ROLE, config.holder)
+        self._announce: Announce | None = announce
+        self.log_key = str(Publisher(self.store, config.origin, signer).log_key)
+        witness_clients(config.witnesses)  # a vkey that is none must stop the start, not the first round
+
+    def announce(self) -> None:
+        """Say once that this process is ready, with what others need to check the log."""
+        if self._announce is not None:
+            self._announce({"holder": self.config.holder, "origin": self.config.origin, "vkey": self.log_key})
+            self._announce = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Lead, again and again, until `stop`. Raises Halted."""
+        while not stop.is_set():
+            term = await self._acquire(stop)
+            if term == 0:
+                return
+            try:
+                await self._lead(term, stop)
+            except (LeadershipLost, DatabaseAway, DBAPIError) as error:
+                # Memory may be ahead of the database or behind it: it is thrown away and loaded again.
+                _log.warning("ledger_starts_again", reason=str(error), kind=type(error).__name__)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), RETRY_S)
+            finally:
+                metrics.LEADING.set(0)
+
+    async def _acquire(self, stop: asyncio.Event) -> int:
+        acquiring = asyncio.create_task(self.leadership.acquire(stop))
+        done, _ = await asyncio.wait([acquiring], timeout=STANDBY_AFTER_S)
+        if not done and not stop.is_set():
+            self.announce()
+        return await acquiring
+
+    async def _lead(self, term: int, stop: asyncio.Event) -> None:
+        publisher = Publisher(self.store, self.config.origin, self.identity.signer)
+        async with self.database.transaction() as session:
+            await self.leadership.guard(session, term)
+        await publisher.recover(self.database)
+        metrics.LEADING.set(1)
+        witnessing = Witnessing(self.database, self.store, witness_clients(self.config.witnesses))
+        seat = Seat(self.database, self.leadership, term)
+        logbook = _Logbook(self, publisher, seat, witnessing)
+        await logbook.step()
+        self.announce()
+        async with Listener(self.config.database_url, [Channel.EVIDENCE], "ledger-pokes") as listener:
+            await _all_until_one_ends(
+                [
+                    logbook.run(listener, stop),
+                    witnessing.run(stop),
+                    logbook.rate(stop),
+                    logbook.scrub(stop),
+                    self.leadership.lost.wait(),
+                ]
+            )
+        if self.leadership.lost.is_set():
+            raise LeadershipLost(f"the lock of term {term} is gone")
+
+
+class _Logbook:
+    """One term of one leader."""
+
+    def __init__(self, ledger: _Ledger, publisher: Publisher, seat: Seat, witnessing: Witnessing) -> None:
+        self._config = ledger.config
+        self._publisher = publisher
+        self._seat = seat
+        self._witnessing = witnessing
+        self._sequencer = Sequencer(ledger.identity, publisher.tree.size)
+        self._rater = Rater(seat, ledger.config.settle_ms)
+        self._published = asyncio.Event()
+        # The tiles are the publisher's: the scrubber may not read them while they are written.
+        self._publishing = asyncio.Lock()
+
+    async def run(self, listener: Listener, stop: asyncio.Event) -> None:
+        """Sequence and publish when poked and on a period, until `stop`."""
+        lag_at_s = 0.0
+        while not stop.is_set():
+            more = await self.step()
+            if time.monotonic() >= lag_at_s:
+                lag_at_s = time.monotonic() + LAG_PERIOD_S
+                async with self._seat.database.read() as session:
+                    metrics.INTAKE_LAG.set(await intake_age_s(session))
+            if not more:
+                await listener.wait(self._config.period_ms / 1000)
+
+    async def step(self) -> bool:
+        """One batch: sequence, commit, write tiles, sign, commit, publish, poke. Returns whether more waits.
+
+        Once begun it is not cut short: a thread that goes on publishing behind the back of a new start would
+        look like somebody else's work.
+        """
+        return await _whole(self._step())
+
+    async def _step(self) -> bool:
+        seat, sequencer, publisher = self._seat, self._sequencer, self._publisher
+        async with seat.database.transaction() as session:
+            await seat.leadership.guard(session, seat.term)
+            batch = await sequencer.sequence(session, _now_ms())
+        # Committed: from here on the entries are in the log, whatever happens to this process.
+        sequencer.size += len(batch.leaves)
+        publisher.tree.extend(batch.leaves)
+        metrics.INTAKE_REFUSED.set(len(sequencer.refused))
+        for kind in batch.types:
+            metrics.SEQUENCED.labels(type=kind).inc()
+        if publisher.due:
+            await self._publish()
+        return batch.full
+
+    async def _publish(self) -> None:
+        publisher, seat = self._publisher, self._seat
+        async with self._publishing:
+            await asyncio.to_thread(publisher.write_tiles)
+            note = await asyncio.to_thread(publisher.sign)
+            async with seat.database.transaction() as session:
+                await seat.leadership.guard(session, seat.term)
+                await publisher.record(session, note, _now_ms())
+            await asyncio.to_thread(publisher.publish, note)
+        metrics.LOG_SIZE.set(publisher.tree.size)
+        metrics.CHECKPOINT_TIME.set(time.time())
+        async with seat.database.transaction() as session:
+            await poke(session, Channel.LOGGED)
+        self._witnessing.published.set()
+        self._published.set()
+
+    async def rate(self, stop: asyncio.Event) -> None:
+        """Rate on a period and soon after publishing, until `stop`."""
+        while not stop.is_set():
+            self._published.clear()
+            await self._rater.rate()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._published.wait(), self._config.rating_period_ms / 1000)
+
+    async def scrub(self, stop: asyncio.Event) -> None:
+        """Compare the log in the database with the published tiles, 256 entries at a time, for ever."""
+        number = 0
+        while not stop.is_set():
+            published = self._publisher.published
+            if published is not None and published.size:
+                number %= -(-published.size // WIDTH)
+                async with self._publishing, self._seat.database.read() as session:
+                    await self._publisher.compare(session, number)
+                number += 1
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), SCRUB_PERIOD_S)
+
+
+_T = TypeVar("_T")
+
+
+async def _whole(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run `work` to its end even when the caller is cancelled meanwhile."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is not None:
+            _log.warning("step_failed_while_stopping", reason=str(task.exception()))
+        raise
+
+
+async def _all_until_one_ends(loops: Sequence[Awaitable[object]]) -> None:
+    """Run loops together; when one ends or fails, end the others and raise its error."""
+    tasks = [asyncio.ensure_future(loop) for loop in loops]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

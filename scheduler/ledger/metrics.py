@@ -1,0 +1,38 @@
+"""What the ledger measures."""
+
+from prometheus_client import Counter, Gauge
+
+LEADING = Gauge("suanli_ledger_leading", "1 while this process leads the ledger.")
+HALTED = Gauge(
+    "suanli_ledger_halted", "1 when the ledger stopped because log and database disagree: see its log."
+)
+LOG_SIZE = Gauge("suanli_ledger_log_size", "Entries in the published log.")
+CHECKPOINT_TIME = Gauge(
+    "suanli_ledger_checkpoint_timestamp_seconds",
+    "When the newest log checkpoint was published.",
+)
+SEQUENCED = Counter("suanli_ledger_sequenced_total", "Entries given a log index, by type.", ["type"])
+INTAKE_LAG = Gauge(
+    "suanli_ledger_intake_lag_seconds", "Age of the oldest fact or window that waits for its log index."
+)
+INTAKE_REFUSED = Gauge(
+    "suanli_ledger_intake_refused", "Facts in the intake that cannot be logged: malformed or falsely signed."
+)
+COSIGN_LAG = Gauge(
+    "suanli_ledger_cosign_lag_entries", "Entries beyond the newest tree that a witness cosigned.", ["witness"]
+)
+COSIGN_FAILURES = Counter("suanli_ledger_cosign_failures_total", "Failed requests to a witness.", ["witness"])
+CHARGES = Counter("suanli_ledger_charges_total", "Charges made, by kind.", ["kind"])
+UNRATED = Gauge("suanli_ledger_unrated_segments", "Logged segments that wait for their rating.")
+UNPRICED_MS = Counter(
+    "suanli_ledger_unpriced_device_ms_total",
+    "Billable device time without a price in force.",
+    ["model"],
+)
+UNATTRIBUTED_MS = Counter(
+    "suanli_ledger_unattributed_device_ms_total",
+    "Device time in use without authority; never billed.",
+)
+DOUBLE_MS = Counter(
+    "suanli_ledger_double_attributed_device_ms_total", "Device time given to two allocations at once."
+)

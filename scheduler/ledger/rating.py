@@ -1,0 +1,316 @@
+"""Rating as a loop: logged segments become charges, once, as soon as the facts they stand on are logged.
+
+The rule. A segment is rated when it and the grant of its allocation are in the published log, and either the
+allocation's end is there too, or so much time has passed since the segment that the controller would have
+said so by now. Where an end turns up later after all, with a time before the end of what was charged, the
+difference is taken back by a charge that names the one it corrects. Charges are never changed: original and
+corrections together are the rating from scratch. A segment that owes nothing gets a charge of no time, so
+that "not rated yet" and "owes nothing" are different things.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.ledger.attribution import Attribution
+from scheduler.ledger.charging import Charge, Place, charges_of, correction_of
+from scheduler.ledger.metrics import CHARGES, UNATTRIBUTED_MS, UNPRICED_MS, UNRATED
+from scheduler.storage.engine import Database
+from scheduler.storage.leadership import Leadership
+from scheduler.storage.tables import (
+    ChargeRow,
+    DeviceRow,
+    LogCheckpointRow,
+    LogEntryRow,
+    WindowSegmentRow,
+)
+from suanli.evidence.entries import ALLOCATION_EVENT, PRICE_VERSION, parse_payload
+from suanli.evidence.rating_inputs import RatingCollector
+from suanli.evidence.records import AllocationEvent, parse_record
+from suanli.evidence.windows import Segment, parse_segment
+from suanli.rating.inputs import Authorisation
+from suanli.rating.prices import Terms
+
+SEGMENTS_PER_PAGE = 500
+EVENTS_PER_PAGE = 1000
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """With which right the loop writes."""
+
+    database: Database
+    leadership: Leadership
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A logged segment that has no charge yet."""
+
+    place: Place
+    firm_id: str | None
+    allocation_id: str
+    segment: Segment
+
+
+@dataclass(slots=True)
+class Rater:
+    """Rates what is logged. Times in milliseconds."""
+
+    seat: Seat
+    settle_ms: int
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    # Every segment below is rated.
+    _from_index: int = 0
+    # Every allocation event below has been looked at for charges beyond an end.
+    _events_from: int = 0
+    _attribution: Attribution = field(default_factory=Attribution)
+    _models: dict[str, str] = field(default_factory=dict)
+
+    async def rate(self) -> int:
+        """Look at everything once; returns how many charges were made. Safe to run again at any time.
+
+        Raises LeadershipLost and DatabaseAway.
+        """
+        async with self.seat.database.read() as session:
+            size = await session.scalar(select(func.max(LogCheckpointRow.size))) or 0
+            terms = await _terms(session, size)
+        made = await self._rate_segments(size, terms)
+        made += await self._correct(size)
+        return made
+
+    async def _rate_segments(self, size: int, terms: "_TermsOf") -> int:
+        position = (self._from_index, -1)
+        first_waiting: int | None = None
+        made = waiting = 0
+        while True:
+            async with self.seat.database.transaction() as session:
+                page = await _unrated(session, position, size)
+                if not page:
+                    break
+                facts = await _authorisations(session, {found.allocation_id for found in page}, size)
+                await self._learn_models(session, page)
+                charges: list[Charge] = []
+                for found in page:
+                    rated = self._rate(found, facts.get(found.allocation_id), terms)
+                    if rated is None:
+                        waiting += 1
+                        if first_waiting is None:
+                            first_waiting = found.place.log_index
+                    charges.extend(rated or [])
+                await self._insert(session, charges, "original")
+            made += len(charges)
+            position = (page[-1].place.log_index, page[-1].place.n)
+        self._from_index = size if first_waiting is None else first_waiting
+        UNRATED.set(waiting)
+        return made
+
+    def _rate(
+        self, found: _Found, authorisation: Authorisation | None, terms: "_TermsOf"
+    ) -> list[Charge] | None:
+        """The charges of a segment; none where nobody can owe it; None while its facts are not there."""
+        settled = found.segment.end_ms <= self.now_ms() - self.settle_ms
+        if authorisation is None or found.firm_id is None:
+            # No firm: the allocation is in nobody's books, and will not be.
+            if found.firm_id is None and settled:
+                UNATTRIBUTED_MS.inc(_in_use_ms(found.segment))
+                return []
+            return None
+        if authorisation.ended_ms is None and not settled:
+            return None
+        device_id = found.segment.device.device_id
+        model = self._models.get(device_id, found.segment.device.model)
+        charges = charges_of(found.place, found.segment, authorisation, terms.of(model), model)
+        billable_ms = sum(charge.billable_ms for charge in charges)
+        UNATTRIBUTED_MS.inc(max(_in_use_ms(found.segment) - billable_ms, 0))
+        for charge in charges:
+            if charge.billable_ms and charge.price_id is None:
+                UNPRICED_MS.labels(model=model).inc(charge.billable_ms)
+        return charges
+
+    async def _learn_models(self, session: AsyncSession, page: Sequence[_Found]) -> None:
+        """Registered models: what a node says of itself must not choose its price."""
+        unknown = {f.segment.device.device_id for f in page} - self._models.keys()
+        if unknown:
+            found = await session.execute(
+                select(DeviceRow.device_id, DeviceRow.model).where(DeviceRow.device_id.in_(unknown))
+            )
+            self._models.update(found.tuples().all())
+
+    async def _insert(self, session: AsyncSession, charges: Sequence[Charge], kind: str) -> None:
+        if not charges:
+            return
+        await self.seat.leadership.guard(session, self.seat.term)
+        await session.execute(
+            insert(ChargeRow).on_conflict_do_nothing(index_elements=[ChargeRow.charge_id]).inline(),
+            [_row(charge) for charge in charges],
+        )
+        CHARGES.labels(kind=kind).inc(len(charges))
+
+    async def _correct(self, size: int) -> int:
+        """Take back what was charged beyond ends that were logged since the last look."""
+        made = 0
+        while True:
+            async with self.seat.database.transaction() as session:
+                events = await _events(session, self._events_from, size)
+                if not events:
+                    return made
+                for _, event in events:
+                    self._attribution.take(event)
+                ends = {e.allocation_id: e for _, e in events if e.event == "ended"}
+                corrections = await _corrections(session, ends)
+                await self._insert(session, corrections, "correction")
+            made += len(corrections)
+            self._events_from = events[-1][0] + 1
+
+
+class _TermsOf:
+    """Prices in force, by device model."""
+
+    def __init__(self, collector: RatingCollector, size: int) -> None:
+        self._prices = collector.inputs(size).prices
+        self._terms: dict[str, Terms] = {}
+
+    def of(self, model: str) -> Terms:
+        """Terms of a model, without programs: those belong to statements, not to charges."""
+        terms = self._terms.get(model)
+        if terms is None:
+            prices = [price for price in self._prices if price.device_model == model]
+            terms = self._terms[model] = Terms(prices, [])
+        return terms
+
+
+async def _terms(session: AsyncSession, size: int) -> _TermsOf:
+    found = await session.execute(
+        select(LogEntryRow.log_index, LogEntryRow.payload)
+        .where(LogEntryRow.type == PRICE_VERSION, LogEntryRow.log_index < size)
+        .order_by(LogEntryRow.log_index)
+    )
+    collector = RatingCollector()
+    for index, payload in found.tuples():
+        collector.add_record(index, parse_record(PRICE_VERSION, parse_payload(payload).body))
+    return _TermsOf(collector, size)
+
+
+async def _unrated(session: AsyncSession, after: tuple[int, int], size: int) -> list[_Found]:
+    """Segments with an allocation and without a charge after a place, in log order."""
+    row = WindowSegmentRow
+    rated = select(ChargeRow.charge_id).where(ChargeRow.log_index == row.log_index, ChargeRow.n == row.n)
+    rows = await session.scalars(
+        select(row)
+        .where(
+            row.log_index >= after[0],
+            (row.log_index > after[0]) | (row.n > after[1]),
+            row.log_index < size,
+            row.allocation_id.is_not(None),
+            ~rated.exists(),
+        )
+        .order_by(row.log_index, row.n)
+        .limit(SEGMENTS_PER_PAGE)
+    )
+    return [
+        _Found(Place(r.log_index, r.n), r.firm_id, r.allocation_id or "", parse_segment(r.body)) for r in rows
+    ]
+
+
+async def _authorisations(
+    session: AsyncSession, allocation_ids: Iterable[str], size: int
+) -> dict[str, Authorisation]:
+    """What the published log says of allocations: granted, and ended where it says so."""
+    facts = [f"allocation/{a}/{event}" for a in allocation_ids for event in ("granted", "ended")]
+    found = await session.execute(
+        select(LogEntryRow.log_index, LogEntryRow.payload)
+        .where(LogEntryRow.fact.in_(facts), LogEntryRow.log_index < size)
+        .order_by(LogEntryRow.log_index)
+    )
+    collector = RatingCollector()
+    for index, payload in found.tuples():
+        collector.add_record(index, parse_record(ALLOCATION_EVENT, parse_payload(payload).body))
+    return dict(collector.inputs(size).authorisations)
+
+
+async def _events(session: AsyncSession, first: int, size: int) -> list[tuple[int, AllocationEvent]]:
+    found = await session.execute(
+        select(LogEntryRow.log_index, LogEntryRow.payload)
+        .where(
+            LogEntryRow.type == ALLOCATION_EVENT, LogEntryRow.log_index >= first, LogEntryRow.log_index < size
+        )
+        .order_by(LogEntryRow.log_index)
+        .limit(EVENTS_PER_PAGE)
+    )
+    events: list[tuple[int, AllocationEvent]] = []
+    for index, payload in found.tuples():
+        record = parse_record(ALLOCATION_EVENT, parse_payload(payload).body)
+        if isinstance(record, AllocationEvent):
+            events.append((index, record))
+    return events
+
+
+async def _corrections(session: AsyncSession, ends: dict[str, AllocationEvent]) -> list[Charge]:
+    if not ends:
+        return []
+    rows = await session.scalars(
+        select(ChargeRow).where(ChargeRow.allocation_id.in_(ends), ChargeRow.corrects.is_(None))
+    )
+    charges = [(_charge(row), ends[row.allocation_id].at_ms) for row in rows]
+    corrections = [correction_of(charge, ended_ms) for charge, ended_ms in charges]
+    made = [correction for correction in corrections if correction is not None]
+    if made:
+        _log.info("charges_corrected", count=len(made))
+    return made
+
+
+def _in_use_ms(segment: Segment) -> int:
+    return segment.end_ms - segment.start_ms if segment.observed == "in_use" else 0
+
+
+def _row(charge: Charge) -> dict[str, object]:
+    return {
+        "charge_id": charge.charge_id,
+        "firm_id": charge.firm_id,
+        "job_id": charge.job_id,
+        "allocation_id": charge.allocation_id,
+        "device_id": charge.device_id,
+        "device_model": charge.device_model,
+        "log_index": charge.place.log_index,
+        "n": charge.place.n,
+        "corrects": charge.corrects,
+        "from_ms": charge.from_ms,
+        "to_ms": charge.to_ms,
+        "billable_ms": charge.billable_ms,
+        "live_ms": charge.live_ms,
+        "worked_ms": charge.worked_ms,
+        "share_ppm": charge.share_ppm,
+        "price_id": charge.price_id,
+        "amount_fen_numerator": charge.amount_fen.numerator,
+        "amount_fen_denominator": charge.amount_fen.denominator,
+    }
+
+
+def _charge(row: ChargeRow) -> Charge:
+    return Charge(
+        place=Place(row.log_index, row.n),
+        firm_id=row.firm_id,
+        job_id=row.job_id,
+        allocation_id=row.allocation_id,
+        device_id=row.device_id,
+        device_model=row.device_model,
+        from_ms=row.from_ms,
+        to_ms=row.to_ms,
+        billable_ms=row.billable_ms,
+        live_ms=row.live_ms,
+        worked_ms=row.worked_ms,
+        share_ppm=row.share_ppm,
+        price_id=row.price_id,
+        amount_fen=Fraction(int(row.amount_fen_numerator), int(row.amount_fen_denominator)),
+        corrects=row.corrects,
+    )

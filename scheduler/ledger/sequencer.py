@@ -1,0 +1,350 @@
+"""Sequencing: intake becomes log entries, in one transaction that the leader's term guards.
+
+The order within a batch: facts by intake number, then windows by key and number, so that a node's key and
+devices stand in the log before its first window. A row is deleted in the transaction that gives it its index:
+it is in the log exactly once, through any crash.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from sqlalchemy import delete, func, select, text, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.ledger.halt import Halted
+from scheduler.services.evidence import window_fact
+from scheduler.storage.tables import (
+    AllocationRow,
+    EvidenceIntakeRow,
+    LogEntryRow,
+    UsageIntakeRow,
+    WindowSegmentRow,
+)
+from suanli.evidence.entries import (
+    FIRM_SCOPED,
+    USAGE_WINDOW,
+    Entry,
+    SealedEntry,
+    build_entry,
+    build_payload,
+    payload_commitment,
+    seal_window,
+    signing_message,
+)
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.keys import Signer, key_id, verify_signature
+from suanli.evidence.records import OperatorKeys, Record, encode_record, entry_type, parse_record
+from suanli.evidence.strict_json import decode_base64
+from suanli.evidence.windows import SALT_BYTES, SaltedSegment, SignedWindow, parse_header, parse_segment
+
+FACTS_PER_BATCH = 500
+WINDOWS_PER_BATCH = 250
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the log is and who may sign facts for it."""
+
+    origin: str
+    signer: Signer
+    controller_key: bytes
+    random: Callable[[int], bytes] = field(default=os.urandom)
+
+    def producer_keys(self) -> dict[str, bytes]:
+        """Raw public keys that sign facts, by key id."""
+        keys = (self.signer.public_key, self.controller_key)
+        return {key_id(key): key for key in keys}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one transaction sequenced: leaves from `first_index` on, and the types for counting."""
+
+    first_index: int
+    leaves: tuple[bytes, ...]
+    types: tuple[str, ...]
+    full: bool  # whether more may wait
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A batch while it is made."""
+
+    next_index: int
+    firm_seqs: dict[str, int]
+    entries: list[dict[str, object]] = field(default_factory=list)
+    segments: list[dict[str, object]] = field(default_factory=list)
+
+    def add(self, sealed: SealedEntry, kind: str, producer: str, fact: str, **columns: object) -> int:
+        """Give the next index to an entry; returns it."""
+        index = self.next_index
+        self.entries.append(
+            {
+                "log_index": index,
+                "type": kind,
+                "producer_key_id": producer,
+                "leaf": sealed.entry,
+                "salt": sealed.salt,
+                "payload": sealed.payload,
+                "fact": fact,
+                "firm_id": None,
+                "firm_seq": None,
+                "node_id": None,
+                "seq": None,
+                "start_ms": None,
+                "end_ms": None,
+                **columns,
+            }
+        )
+        self.next_index += 1
+        return index
+
+
+class Sequencer:
+    """Sequences batches; `size` is how many entries the log must hold, whatever the database says."""
+
+    def __init__(self, identity: Identity, size: int) -> None:
+        self._identity = identity
+        self.size = size
+        # Intake that can never be logged: left where it is, named once, and not looked at again.
+        self.refused: set[int] = set()
+
+    async def sequence(self, session: AsyncSession, now_ms: int) -> Batch:
+        """Give the waiting facts and windows their indexes. The caller guards the term and commits.
+
+        Raises Halted where the database does not hold exactly the entries it must.
+        """
+        await self._check_size(session)
+        # Windows are read first: what a window of the batch stands on is then visible among the facts.
+        windows = await _waiting_windows(session)
+        facts = await self._waiting_facts(session)
+        draft = _Draft(self.size, await _firm_seqs(session, facts))
+        if self.size == 0:
+            self._add_operator_keys(draft, now_ms)
+        await self._add_facts(session, draft, facts)
+        crowded = len(facts) == FACTS_PER_BATCH
+        if not crowded:
+            await self._add_windows(session, draft, windows)
+        if draft.entries:
+            await session.execute(insert(LogEntryRow).inline(), draft.entries)
+        if draft.segments:
+            await session.execute(insert(WindowSegmentRow).inline(), draft.segments)
+        leaves = tuple(bytes(entry["leaf"]) for entry in draft.entries)  # type: ignore[call-overload]
+        types = tuple(str(entry["type"]) for entry in draft.entries)
+        return Batch(self.size, leaves, types, crowded or len(windows) == WINDOWS_PER_BATCH)
+
+    async def _check_size(self, session: AsyncSession) -> None:
+        newest = await session.scalar(select(func.max(LogEntryRow.log_index)))
+        found = 0 if newest is None else newest + 1
+        if found != self.size:
+            raise Halted(
+                f"the database holds {found} log entries where {self.size} were sequenced: rows were removed,"
+                " restored from an older state, or written by somebody else"
+            )
+
+    async def _waiting_facts(self, session: AsyncSession) -> Sequence[EvidenceIntakeRow]:
+        statement = select(EvidenceIntakeRow).order_by(EvidenceIntakeRow.intake_id).limit(FACTS_PER_BATCH)
+        if self.refused:
+            statement = statement.where(EvidenceIntakeRow.intake_id.not_in(self.refused))
+        return (await session.scalars(statement)).all()
+
+    def _add_operator_keys(self, draft: _Draft, now_ms: int) -> None:
+        identity = self._identity
+        keys = OperatorKeys(
+            log_origin=identity.origin,
+            log_public_key=identity.signer.public_key.hex(),
+            controller_key=identity.controller_key.hex(),
+            at_ms=now_ms,
+        )
+        self._add_fact(draft, entry_type(keys), encode_record(keys), "operator_keys", start_ms=now_ms)
+
+    async def _add_facts(
+        self, session: AsyncSession, draft: _Draft, facts: Sequence[EvidenceIntakeRow]
+    ) -> None:
+        if not facts:
+            return
+        names = [row.fact for row in facts]
+        logged = set(await session.scalars(select(LogEntryRow.fact).where(LogEntryRow.fact.in_(names))))
+        done: list[int] = []
+        for row in facts:
+            if row.fact in logged:  # the same fact twice has one effect
+                done.append(row.intake_id)
+                continue
+            try:
+                record = self._read(row)
+            except EvidenceError as error:
+                self.refused.add(row.intake_id)
+                _log.error("fact_refused", intake_id=row.intake_id, fact=row.fact, reason=str(error))
+                continue
+            at_ms = getattr(record, "at_ms", getattr(record, "effective_from_ms", None))
+            firm_id = row.firm_id if row.type in FIRM_SCOPED else None
+            signature = row.signature
+            self._add_fact(
+                draft, row.type, row.body, row.fact, signature=signature, firm_id=firm_id, start_ms=at_ms
+            )
+            done.append(row.intake_id)
+        if done:
+            await session.execute(
+                delete(EvidenceIntakeRow)
+                .where(EvidenceIntakeRow.intake_id.in_(done))
+                .execution_options(synchronize_session=False)
+            )
+
+    def _read(self, row: EvidenceIntakeRow) -> Record:
+        """The record of a fact that may be logged: what is in the log can never be taken back."""
+        record = parse_record(row.type, row.body)
+        if row.type in FIRM_SCOPED and row.firm_id != getattr(record, "firm_id", None):
+            raise EvidenceError(
+                "firm_id", row.firm_id, f"the firm of the body, {getattr(record, 'firm_id', None)}"
+            )
+        if row.signature is None:
+            return record
+        key = self._identity.producer_keys().get(row.producer_key_id or "")
+        if key is None:
+            raise EvidenceError("producer_key_id", row.producer_key_id, "a key that speaks for the operator")
+        if not verify_signature(key, signing_message(row.type, row.body), row.signature):
+            raise EvidenceError("signature", "no match", "a signature over the body")
+        return record
+
+    def _add_fact(  # noqa: PLR0913 - the columns of one row
+        self,
+        draft: _Draft,
+        kind: str,
+        body: bytes,
+        fact: str,
+        *,
+        signature: bytes | None = None,
+        firm_id: str | None = None,
+        start_ms: int | None = None,
+    ) -> None:
+        identity = self._identity
+        signer = identity.signer
+        producer = signer.key_id if signature is None else key_id(identity.controller_key)
+        if signature is None:
+            signature = signer.sign(signing_message(kind, body))
+        payload = build_payload(body, signature)
+        firm_seq = None
+        if firm_id is not None:
+            firm_seq = draft.firm_seqs[firm_id] = draft.firm_seqs.get(firm_id, 0) + 1
+        salt = identity.random(SALT_BYTES)
+        leaf = build_entry(Entry(kind, producer, firm_seq, payload_commitment(salt, payload)))
+        sealed = SealedEntry(entry=leaf, payload=payload, salt=salt)
+        draft.add(sealed, kind, producer, fact, firm_id=firm_id, firm_seq=firm_seq, start_ms=start_ms)
+
+    async def _add_windows(
+        self, session: AsyncSession, draft: _Draft, windows: Sequence[UsageIntakeRow]
+    ) -> None:
+        if not windows:
+            return
+        opened = [_signed(row) for row in windows]
+        parsed = [[parse_segment(s.body) for s in window.segments] for window in opened]
+        allocation_ids = {s.allocation_id for segments in parsed for s in segments if s.allocation_id}
+        firms = await _firms(session, allocation_ids)
+        for row, window, segments in zip(windows, opened, parsed, strict=True):
+            header = parse_header(window.header)
+            sealed = seal_window(window, row.key_id, salt=self._identity.random(SALT_BYTES))
+            index = draft.add(
+                sealed,
+                USAGE_WINDOW,
+                row.key_id,
+                window_fact(row.key_id, row.seq),
+                node_id=row.node_id,
+                seq=row.seq,
+                start_ms=header.start_ms,
+                end_ms=header.end_ms,
+            )
+            draft.segments.extend(
+                {
+                    "log_index": index,
+                    "n": n,
+                    "firm_id": firms.get(segment.allocation_id or ""),
+                    "allocation_id": segment.allocation_id,
+                    "device_id": segment.device.device_id,
+                    "salt": salted.salt,
+                    "body": salted.body,
+                }
+                for n, (salted, segment) in enumerate(zip(window.segments, segments, strict=True))
+            )
+        taken = [(row.key_id, row.seq) for row in windows]
+        await session.execute(
+            delete(UsageIntakeRow)
+            .where(tuple_(UsageIntakeRow.key_id, UsageIntakeRow.seq).in_(taken))
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _signed(row: UsageIntakeRow) -> SignedWindow:
+    segments = tuple(
+        SaltedSegment(bytes.fromhex(item["salt"]), decode_base64(item["body"], "segments"))
+        for item in row.segments
+    )
+    return SignedWindow(row.header, row.signature, segments)
+
+
+# Round robin over the keys, each key in its own order: no node waits for another's backlog.
+_WINDOWS = text(
+    """
+    SELECT key_id, seq FROM (
+        SELECT key_id, seq, row_number() OVER (PARTITION BY key_id ORDER BY seq) AS place
+        FROM usage_intake
+    ) AS waiting
+    ORDER BY place, key_id LIMIT :limit
+    """
+)
+
+
+async def _waiting_windows(session: AsyncSession) -> Sequence[UsageIntakeRow]:
+    chosen = (await session.execute(_WINDOWS, {"limit": WINDOWS_PER_BATCH})).tuples().all()
+    if not chosen:
+        return []
+    keys = [(row[0], row[1]) for row in chosen]
+    rows = await session.scalars(
+        select(UsageIntakeRow)
+        .where(tuple_(UsageIntakeRow.key_id, UsageIntakeRow.seq).in_(keys))
+        .order_by(UsageIntakeRow.key_id, UsageIntakeRow.seq)
+    )
+    return rows.all()
+
+
+_FIRM_SEQS = text(
+    """
+    SELECT asked.firm_id, newest.firm_seq
+    FROM unnest(CAST(:firms AS text[])) AS asked (firm_id)
+    CROSS JOIN LATERAL (
+        SELECT firm_seq FROM log_entries WHERE firm_id = asked.firm_id ORDER BY firm_seq DESC LIMIT 1
+    ) AS newest
+    """
+)
+
+
+async def _firm_seqs(session: AsyncSession, facts: Sequence[EvidenceIntakeRow]) -> dict[str, int]:
+    firms = sorted({row.firm_id for row in facts if row.firm_id is not None})
+    if not firms:
+        return {}
+    found = await session.execute(_FIRM_SEQS, {"firms": firms})
+    return {str(row[0]): int(row[1]) for row in found.tuples()}
+
+
+async def _firms(session: AsyncSession, allocation_ids: set[str]) -> dict[str, str]:
+    if not allocation_ids:
+        return {}
+    found = await session.execute(
+        select(AllocationRow.allocation_id, AllocationRow.firm_id).where(
+            AllocationRow.allocation_id.in_(allocation_ids)
+        )
+    )
+    return dict(found.tuples().all())
+
+
+async def intake_age_s(session: AsyncSession) -> float:
+    """Age of the oldest fact or window that waits, in seconds; 0 when nothing does."""
+    oldest = [
+        await session.scalar(select(func.extract("epoch", func.now() - func.min(column))))
+        for column in (EvidenceIntakeRow.created_at, UsageIntakeRow.received_at)
+    ]
+    return max((float(age) for age in oldest if age is not None), default=0.0)
