@@ -94,7 +94,7 @@ def migrate(
     from scheduler.storage import roles
     from scheduler.storage.engine import conninfo
     from scheduler.storage.migrate import upgrade
-    from scheduler.up.secret_files import role_passwords
+    from scheduler.secret_files import role_passwords
     from scheduler.wiring import role_url
 
     settings = _settings(data=data)
@@ -250,7 +250,7 @@ def admin_join_token(
 
 
 def _hand_over(secret: str, file: Path | None) -> None:
-    from scheduler.up.secret_files import write_secret
+    from scheduler.secret_files import write_secret
 
     if file is None:
         sys.stdout.write(secret + "\n")

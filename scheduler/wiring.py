@@ -27,7 +27,7 @@ def role_url(settings: Settings, role: str) -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     from scheduler.storage.embedded import EmbeddedPostgres
-    from scheduler.up.secret_files import role_passwords
+    from scheduler.secret_files import role_passwords
 
     if not settings.secret("roles.json").exists():
         raise SettingsError(
@@ -94,7 +94,7 @@ def _controller(settings: Settings, database_url: str) -> Serve:
 
 def _ledger(settings: Settings, database_url: str) -> Serve:
     from scheduler.ledger.loop import LedgerConfig, serve
-    from scheduler.up.secret_files import log_origin
+    from scheduler.secret_files import log_origin
 
     config = LedgerConfig(
         database_url=database_url,

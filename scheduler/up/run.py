@@ -19,7 +19,7 @@ from scheduler.settings import Settings
 from scheduler.storage import roles
 from scheduler.storage.embedded import EmbeddedPostgres, die_with_parent
 from scheduler.storage.embedded_errors import EmbeddedError
-from scheduler.up import secret_files
+from scheduler import secret_files
 from scheduler.up.children import Child, ChildFailed, Children
 from scheduler.up.signals import Signals, StopRequested
 from scheduler.wiring import PROCESSES

@@ -17,7 +17,7 @@ from scheduler.storage.leadership import Leadership, LeadershipLost
 from suanli.evidence.entries import signing_message
 from suanli.evidence.records import AllocationEvent, parse_record
 from tests.builders.cluster import a_node
-from tests.builders.controller import NOW_MS, Installation, OpenDatabase, a_leader, connected
+from tests.builders.controller import NOW_MS, Installation, OpenDatabase, a_leader, connected, until
 from tests.builders.database import DatabaseServer, DatabaseUrls
 from tests.builders.jobs import a_spec
 from tests.builders.state_content import content
@@ -154,13 +154,15 @@ async def test_a_commit_that_is_cut_leaves_nothing_and_the_next_leader_does_it_a
     database_server: DatabaseServer,
     database_urls: DatabaseUrls,
 ) -> None:
+    async def hangs() -> bool:
+        return await installation.rows("SELECT count(*) FROM pg_locks WHERE NOT granted") != [(0,)]
+
     await installation.submit("j1", a_spec(devices=2))
     async with installation.database.transaction() as session:
         # The cycle needs this table late in its transaction: it hangs there, and is killed there.
         await session.execute(text("LOCK TABLE events IN EXCLUSIVE MODE"))
         cycle = asyncio.create_task(leader.cycle(NOW_MS + 1))
-        while await installation.rows("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
-            await asyncio.sleep(0.005)
+        await until(hangs)
         assert database_server.kill_connections(database_urls.name, LEADER_APPLICATION) == 1
         with pytest.raises(DatabaseAway):
             await cycle

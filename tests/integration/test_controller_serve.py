@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from scheduler.controller.loop import ControllerConfig, serve
 from scheduler.planner import PlannerConfig
 from tests.builders.cluster import a_node
-from tests.builders.controller import Installation, OpenDatabase, write_key
+from tests.builders.controller import Installation, OpenDatabase, until, write_key
 from tests.builders.database import DatabaseServer, DatabaseUrls
 from tests.builders.jobs import a_spec
 
@@ -26,13 +26,6 @@ async def running(url: str, folder: Path, holder: str = "one") -> AsyncIterator[
     finally:
         stop.set()
         await task
-
-
-async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 20) -> None:
-    """Waits on a condition; the timeout only bounds a failure."""
-    async with asyncio.timeout(timeout_s):
-        while not await condition():
-            await asyncio.sleep(0.002)
 
 
 async def test_a_submission_is_allocated_soon_after_its_poke(
