@@ -85,6 +85,7 @@ class LogStream:
             if self._plan.final:
                 missing = self._output.missing(self._plan, self._attempts())
                 if not missing:
+                    yield _END
                     return
                 if now - clocks.heard >= SETTLE_S:
                     yield _incomplete(missing)
@@ -115,6 +116,10 @@ class LogStream:
         if self._plan.final and not was_final:
             clocks.heard = clocks.planned
         return True
+
+
+# A stream that only stops was cut: by the end of this process, by a revoked key.
+_END = json.dumps({"note": "end"}) + "\n"
 
 
 def _incomplete(missing: list[LogKey]) -> str:

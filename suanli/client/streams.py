@@ -84,12 +84,19 @@ def follow_logs(
                     if not line:
                         continue
                     record = _unseen(cast(LogRecord, json.loads(line)), seen)
-                    if record is not None:
-                        breaks.progress()
-                        yield record
-                return
+                    if record is None:
+                        continue
+                    if record.get("note") == "end":
+                        return
+                    breaks.progress()
+                    yield record
+                    if "note" in record:
+                        return
         except ClientError as error:
             breaks.broke(error)
+        else:
+            # The server stopped, or the key was revoked: only a note is the end.
+            pause(FIRST_PAUSE_S)
 
 
 def _unseen(record: LogRecord, seen: dict[tuple[int, int, str], int]) -> LogRecord | None:

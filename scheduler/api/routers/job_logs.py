@@ -30,7 +30,8 @@ async def logs(  # noqa: PLR0913, PLR0917 - the filters
 ) -> StreamingResponse:
     """Lines of {attempt, rank, task_rank, local_rank, stream, offset, end, text}; `text` is as it came.
 
-    Lines may be empty (a sign of life). A last line with `note` says that output was lost with its node.
+    While following, lines may be empty (a sign of life), and the last one is {note}: `end`, or `incomplete`
+    where output was lost with its node. A stream that stops without it was cut: ask again.
     """
     async with api.database.read() as session:
         plan = await plan_job_logs(session, principal, job_id)

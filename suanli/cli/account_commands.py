@@ -1,0 +1,216 @@
+"""Who I am here: whoami, login, profile, keys, users."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from suanli.cli.errors import CliError
+from suanli.cli.session import AsJson, ProfileName, open_client
+
+keys = typer.Typer(help="API keys: list, create, revoke.", no_args_is_help=True, rich_markup_mode=None)
+profiles = typer.Typer(
+    help="Stored servers and keys: list, use, remove.", no_args_is_help=True, rich_markup_mode=None
+)
+users = typer.Typer(help="Principals: list, create, disable.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def whoami(profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """Show whom the API key belongs to."""
+    from suanli.cli.output import print_fields, print_json
+
+    with open_client(profile) as client:
+        who = client.whoami()
+        server = client.server
+    if as_json:
+        print_json({**who, "server": server})
+    else:
+        print_fields(
+            [
+                ("Name", who["name"]),
+                ("Role", who["role"].replace("_", " ")),
+                ("Firm", who["firm"]),
+                ("Server", server),
+            ]
+        )
+
+
+def login(
+    server: Annotated[str, typer.Argument(help="URL of the API, for instance https://suanli.example.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the profile.")] = "default",
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the API key; else it is asked for, or read from standard input."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Store a server and an API key for it, after trying them."""
+    from suanli.cli.output import print_json, say
+    from suanli.client.client import Client
+    from suanli.client.profiles import Profile, check_key, check_server, profiles_path, store
+
+    url = check_server(server)
+    secret = check_key(_ask_key(key_file))
+    with Client(url, secret) as client:
+        who = client.whoami()
+    path = profiles_path(os.environ)
+    store(path, Profile(name, url, secret))
+    if as_json:
+        print_json({"profile": name, "server": url, "file": str(path), **who})
+    else:
+        firm = f" of {who['firm']}" if who["firm"] else ""
+        role = who["role"].replace("_", " ")
+        say(f"You are {who['name']}, {role}{firm}. Stored as profile {name} in {path}.")
+
+
+def _ask_key(key_file: Path | None) -> str:
+    if key_file is not None:
+        try:
+            return key_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CliError(f"--key-file: {key_file} cannot be read ({error})") from None
+    if sys.stdin.isatty():
+        return str(typer.prompt("API key", hide_input=True))
+    return sys.stdin.readline()
+
+
+@profiles.command("list")
+def list_profiles(as_json: AsJson = False) -> None:
+    """List profiles; the one in use has a star."""
+    from suanli.cli.output import print_json, print_table
+    from suanli.client.profiles import load, profiles_path
+
+    known = load(profiles_path(os.environ))
+    rows = [(p.name, p.server, p.name == known.current) for _, p in sorted(known.by_name.items())]
+    if as_json:
+        print_json([{"name": name, "server": server, "current": current} for name, server, current in rows])
+        return
+    print_table(
+        ["", "PROFILE", "SERVER"],
+        [["*" if current else "", name, server] for name, server, current in rows],
+        empty="No profiles yet: suanli login SERVER",
+    )
+
+
+@profiles.command("use")
+def use_profile(name: str, as_json: AsJson = False) -> None:
+    """Use a profile from now on."""
+    from suanli.cli.output import print_json, say
+    from suanli.client.profiles import choose, profiles_path
+
+    choose(profiles_path(os.environ), name)
+    print_json({"current": name}) if as_json else say(f"Profile {name} is used from now on.")
+
+
+@profiles.command("remove")
+def remove_profile(name: str, as_json: AsJson = False) -> None:
+    """Forget a profile and its key. The key stays valid: revoke it too when it is not needed."""
+    from suanli.cli.output import print_json, say
+    from suanli.client.profiles import profiles_path, remove
+
+    remove(profiles_path(os.environ), name)
+    print_json({"removed": name}) if as_json else say(f"Profile {name} is forgotten.")
+
+
+@keys.command("list")
+def list_keys(profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """List keys that you may revoke, without their texts."""
+    from suanli.cli.moments import local, zone_name
+    from suanli.cli.output import print_json, print_table
+
+    with open_client(profile) as client:
+        found = client.api_keys()
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        [
+            key["api_key_id"],
+            key["principal"],
+            local(key["created_at"]),
+            local(key["expires_at"]),
+            local(key["revoked_at"]),
+        ]
+        for key in found
+    ]
+    print_table(["KEY", "PRINCIPAL", f"CREATED, {zone_name()}", "EXPIRES", "REVOKED"], rows)
+
+
+@keys.command("create")
+def create_key(
+    principal: Annotated[str | None, typer.Argument(help="For whom; absent: for yourself.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=3660, help="Days until it expires; absent: never.")
+    ] = None,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an API key and print it, once."""
+    from suanli.cli.output import note, print_json, say
+
+    with open_client(profile) as client:
+        made = client.create_api_key(principal, expires_in_days=days)
+    if as_json:
+        print_json(made)
+        return
+    note(f"Key {made['api_key_id']} of {made['principal']}; it is shown this once:")
+    say(made["api_key"])
+
+
+@keys.command("revoke")
+def revoke_key(key: str, profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """End a key at once."""
+    from suanli.cli.output import print_json, say
+
+    with open_client(profile) as client:
+        client.revoke_api_key(key)
+    print_json({"revoked": key}) if as_json else say(f"Key {key} is revoked.")
+
+
+@users.command("list")
+def list_users(profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """List principals that you manage."""
+    from suanli.cli.output import print_json, print_table
+
+    with open_client(profile) as client:
+        found = client.principals()
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["NAME", "ROLE", "FIRM", "KIND", "DISABLED"],
+        [[p["name"], p["role"], p["firm"], p["kind"], "yes" if p["disabled"] else ""] for p in found],
+    )
+
+
+@users.command("create")
+def create_user(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    name: Annotated[str, typer.Argument(help="Name, for instance li.wei.")],
+    role: Annotated[
+        str, typer.Option(help="researcher, firm_administrator, operator or auditor.")
+    ] = "researcher",
+    firm: Annotated[str | None, typer.Option(help="Firm of a researcher or firm administrator.")] = None,
+    service: Annotated[bool, typer.Option("--service", help="A program, not a person.")] = False,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a principal. Give it a key with: suanli keys create NAME."""
+    from suanli.cli.output import print_json, say
+
+    with open_client(profile) as client:
+        made = client.create_principal(name, role, firm=firm, kind="service" if service else "user")
+    print_json(made) if as_json else say(f"Made {made['role'].replace('_', ' ')} {made['name']}.")
+
+
+@users.command("disable")
+def disable_user(name: str, profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """End every key of a principal at once and for good."""
+    from suanli.cli.output import print_json, say
+
+    with open_client(profile) as client:
+        client.disable_principal(name)
+    print_json({"disabled": name}) if as_json else say(f"{name} is disabled.")

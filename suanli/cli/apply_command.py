@@ -1,0 +1,51 @@
+"""apply: make the installation as a file says."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from suanli.cli.session import AsJson, ProfileName, open_client
+
+
+def apply(
+    file: Annotated[
+        str, typer.Option("--file", "-f", help="Configuration file (YAML); - reads standard input.")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")
+    ] = False,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Apply a configuration file: firms, pools, prices, programs, users."""
+    from suanli.cli.output import print_json, print_table, say
+    from suanli.cli.refusals import of_file
+    from suanli.cli.yaml_files import read_yaml
+    from suanli.client.errors import Refused
+
+    read = read_yaml(file)
+    with open_client(profile) as client:
+        try:
+            applied = client.apply(read.content, dry_run=dry_run)
+        except Refused as error:
+            raise of_file(error, read) from None
+    if as_json:
+        print_json(applied)
+        return
+    changes = [change for change in applied["changes"] if change["outcome"] != "unchanged"]
+    unchanged = len(applied["changes"]) - len(changes)
+    rows = [
+        [
+            change["outcome"],
+            change["kind"],
+            change["name"],
+            "; ".join(f"{d['field']}: {d['was']} -> {d['now']}" for d in change["differences"]),
+        ]
+        for change in changes
+    ]
+    if rows:
+        print_table(["", "KIND", "NAME", "DIFFERENCE"], rows)
+    tense = "would change" if dry_run else "changed"
+    say(f"{len(changes)} {tense}, {unchanged} as they were.")

@@ -1,0 +1,14 @@
+"""What ends a command with a sentence."""
+
+from __future__ import annotations
+
+FAILED = 1
+MISUSED = 2
+
+
+class CliError(Exception):
+    """The sentence says what is wrong and what would be right."""
+
+    def __init__(self, sentence: str, exit_code: int = FAILED) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code

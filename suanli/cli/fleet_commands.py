@@ -1,0 +1,155 @@
+"""What there is: nodes, models, prices, queues; and what operators do with nodes: cordon, join-token."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from suanli.cli.session import AsJson, ProfileName, open_client
+
+if TYPE_CHECKING:
+    from suanli.client.types import Device, Node
+
+GIB = 1 << 30
+
+
+def nodes(profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """Show nodes with their devices, and what is free."""
+    from suanli.cli.output import print_json, print_table, say
+
+    with open_client(profile) as client:
+        answer = client.nodes()
+    if as_json:
+        print_json(answer)
+        return
+    print_table(
+        ["NODE", "POOL", "STATE", "DEVICES", "HELD", "FAULTY", "ISOLATION"],
+        [_node_row(node) for node in answer["nodes"]],
+        empty="No nodes run tasks of yours.",
+    )
+    if answer["free"]:
+        say("")
+        print_table(
+            ["POOL", "DEVICE MODEL", "DEVICES", "FREE"],
+            [[f["pool"], f["device_model"], f["devices"], f["free"]] for f in answer["free"]],
+            right=(2, 3),
+        )
+
+
+def _node_row(node: Node) -> list[object]:
+    models = Counter(_model(device) for device in node["devices"])
+    return [
+        node["name"],
+        node["pool"],
+        node["state"] + (", cordoned" if node["cordoned"] else ""),
+        ", ".join(f"{count} {model}" for model, count in sorted(models.items())),
+        _held(node["devices"]),
+        sum(device["health"] == "faulty" for device in node["devices"]) or "",
+        node["isolation"],
+    ]
+
+
+def _model(device: Device) -> str:
+    return device["model"] + (" (simulated)" if device["simulated"] else "")
+
+
+def _held(devices: list[Device]) -> str:
+    held = Counter(device["held_by"]["job_name"] for device in devices if device["held_by"])
+    return ", ".join(f"{count} {name}" for name, count in sorted(held.items()))
+
+
+def cordon(
+    node: Annotated[str, typer.Argument(help="The node's name or id.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Take new tasks again.")] = False,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Place no new tasks on a node."""
+    from suanli.cli.output import print_json, say
+
+    with open_client(profile) as client:
+        client.cordon(node, cordoned=not undo)
+    if as_json:
+        print_json({"node": node, "cordoned": not undo})
+    else:
+        say(f"{node} takes new tasks again." if undo else f"{node} takes no new tasks; what runs goes on.")
+
+
+def join_token(
+    pool: Annotated[str, typer.Argument(help="Pool that the hosts join.")],
+    uses: Annotated[int, typer.Option(min=1, help="How many hosts may join with it.")] = 1,
+    hours: Annotated[int, typer.Option(min=1, max=366 * 24, help="Hours until it expires.")] = 24,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token with which hosts become nodes, and print it, once."""
+    from suanli.cli.output import print_json, say
+
+    with open_client(profile) as client:
+        made = client.create_join_token(pool, uses=uses, lifetime_seconds=hours * 3600)
+    if as_json:
+        print_json(made)
+    else:
+        say(made["token"])
+
+
+def models(
+    every: Annotated[bool, typer.Option("--all", help="Also those that nobody here has.")] = False,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """List device models: what is in the pools, with prices; --all for the whole catalogue."""
+    from suanli.cli.output import print_json, print_table
+
+    with open_client(profile) as client:
+        catalogue = client.models()
+        prices = {price["device_model"]: price for price in client.prices() if price["in_force"]}
+        here: Counter[str] = Counter()
+        for free in client.nodes()["free"]:
+            here[free["device_model"]] += free["devices"]
+    shown = [model for model in catalogue if every or here[model["model"]]]
+    if as_json:
+        print_json(shown)
+        return
+    rows = [
+        [
+            model["model"],
+            model["vendor"],
+            "" if model["memory_bytes"] is None else f"{model['memory_bytes'] / GIB:.0f} GiB",
+            "" if model["fp16_tflops"] is None else f"{model['fp16_tflops']:g}",
+            here[model["model"]] or "",
+            prices[model["model"]]["price_cny_per_device_hour"] if model["model"] in prices else "",
+        ]
+        for model in shown
+    ]
+    columns = ["MODEL", "VENDOR", "MEMORY", "FP16 TFLOPS", "DEVICES", "CNY/HOUR"]
+    print_table(columns, rows, right=(2, 3, 4, 5), empty="No devices yet (--all shows the catalogue).")
+
+
+def queues(profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """List queues with their pools and quota."""
+    from suanli.cli.output import print_json, print_table
+
+    with open_client(profile) as client:
+        found = client.queues()
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["FIRM", "QUEUE", "POOLS", "QUOTA", "WEIGHT"],
+        [
+            [
+                queue["firm"],
+                queue["name"],
+                ", ".join(queue["pools"]),
+                ", ".join(f"{count} {model}" for model, count in sorted(queue["nominal"].items()))
+                or "no limit",
+                queue["weight"],
+            ]
+            for queue in found
+        ],
+        right=(4,),
+        empty="No queues.",
+    )

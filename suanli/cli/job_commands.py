@@ -1,0 +1,219 @@
+"""Jobs: submit, jobs, show, cancel, explain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client, short_id
+
+if TYPE_CHECKING:
+    from suanli.client.types import Attempt, Job
+
+
+def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    file: Annotated[str, typer.Argument(help="Job file (YAML or JSON); - reads standard input.")],
+    name: Annotated[str | None, typer.Option(help="Name of the job, instead of the file's.")] = None,
+    project: Annotated[str | None, typer.Option(help="Project, instead of the file's.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Queue, instead of the file's.")] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high, instead of the file's.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show what happens until the job has ended.")
+    ] = False,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job."""
+    from suanli.cli.output import note, print_json, say
+    from suanli.cli.refusals import of_file
+    from suanli.cli.yaml_files import read_yaml
+    from suanli.client.errors import Refused
+
+    read = read_yaml(file)
+    given = {"name": name, "project": project, "queue": queue, "priority": priority}
+    spec = {**read.content, **{key: value for key, value in given.items() if value is not None}}
+    with open_client(profile) as client:
+        try:
+            job = client.submit(spec)
+        except Refused as error:
+            raise of_file(error, read) from None
+        if not follow:
+            if as_json:
+                print_json(job)
+            else:
+                say(f"Submitted {job['name']}: {job['job_id']}")
+                note(f"Follow it with: suanli logs -f {job['name']}")
+            return
+        from suanli.cli.following import follow_job
+
+        raise typer.Exit(follow_job(client, job, as_json=as_json))
+
+
+def jobs(
+    state: Annotated[
+        list[str] | None, typer.Option(help="Only jobs in this state; also live, ended. May repeat.")
+    ] = None,
+    project: Annotated[str | None, typer.Option(help="Only jobs of this project.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Most jobs shown.")] = 20,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    from suanli.cli.moments import ago
+    from suanli.cli.output import print_json, print_table
+
+    with open_client(profile) as client:
+        found = client.jobs(state=state, project=project, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    many_firms = len({job["firm"] for job in found}) > 1
+    columns = ["JOB", "NAME", "STATE", "DEVICES", "PROGRESS", "AGE"]
+    rows = [
+        [
+            short_id(job["job_id"]),
+            job["name"],
+            job["state"],
+            devices(job),
+            progress(job),
+            ago(job["submitted_at"]),
+        ]
+        for job in found
+    ]
+    if many_firms:
+        columns.insert(1, "FIRM")
+        for row, job in zip(rows, found, strict=True):
+            row.insert(1, job["firm"])
+    print_table(columns, rows, empty="No jobs.")
+
+
+def devices(job: Job) -> str:
+    """`8 ascend-910b3`; before the start the models that it may get."""
+    models = [job["device_model"]] if job["device_model"] else [v["model"] for v in job["spec"]["variants"]]
+    return f"{job['devices']} {' | '.join(models)}"
+
+
+def progress(job: Job) -> str:
+    """`120/1000 12% loss 1.234` of the job's own step report; the reason where it did not end well."""
+    report = job["step_report"]
+    parts: list[str] = []
+    if report and report.get("step") is not None:
+        step, of = report["step"], report.get("of")
+        parts.append(f"{step}/{of} {100 * (step or 0) // of}%" if of else f"step {step}")
+        loss = report.get("loss")
+        if loss is not None:
+            parts.append(f"loss {loss:.4g}")
+    if job["state"] == "failed":
+        code = job["exit_code"]
+        parts.append(" ".join(p for p in (job["reason"], "" if code is None else f"exit {code}") if p))
+    elif job["cancel_requested"] and job["state"] not in ("cancelled", "succeeded"):
+        parts.append("cancel requested")
+    return " ".join(parts)
+
+
+def show(job: JobName, profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """Show a job, its attempts and its progress."""
+    from suanli.cli.output import print_fields, print_json, print_table, say
+
+    with open_client(profile) as client:
+        found = find_job(client, job)
+        attempts = client.attempts(found["job_id"])
+        why = client.explain(found["job_id"]) if found["state"] == "queued" else None
+    if as_json:
+        print_json({**found, "attempts": attempts})
+        return
+    print_fields(_fields(found))
+    if why is not None:
+        say(f"\n{why['sentence']}")
+    rows = [row for attempt in attempts for row in _task_rows(attempt)]
+    if rows:
+        say("")
+        print_table(["ATTEMPT", "STATE", "TASK", "NODE", "DEVICES", "PHASE", "EXIT", "DETAIL"], rows)
+
+
+def _fields(job: Job) -> list[tuple[str, object]]:
+    from suanli.cli.moments import local, zone_name
+
+    report: dict[str, Any] = dict(job["step_report"] or {})
+    gang = job["spec"]["gang"]
+    tasks = gang["devices"] // gang["devices_per_node"]
+    return [
+        ("Job", job["job_id"]),
+        ("Name", job["name"]),
+        ("State", job["state"] + (" (cancel requested)" if job["cancel_requested"] else "")),
+        ("Reason", job["reason"]),
+        ("Detail", job["detail"]),
+        ("Exit code", job["exit_code"]),
+        ("Firm, project", f"{job['firm']}, {job['project']}"),
+        ("Queue", f"{job['queue']}, priority {job['spec']['priority']}"),
+        ("Gang", f"{tasks} x {gang['devices_per_node']} devices"),
+        ("Device model", job["device_model"] or " | ".join(v["model"] for v in job["spec"]["variants"])),
+        ("Attempt", job["attempt"] or None),
+        ("Progress", progress(job) if report else None),
+        ("Tokens", report.get("tokens")),
+        ("Model checkpoint", report.get("model_checkpoint")),
+        ("Submitted", f"{local(job['submitted_at'])} by {job['submitted_by']}"),
+        ("Started", local(job["started_at"])),
+        ("Ended", local(job["ended_at"])),
+        ("Times in", zone_name()),
+    ]
+
+
+def _task_rows(attempt: Attempt) -> list[list[object]]:
+    state = attempt["outcome"] or attempt["state"]
+    return [
+        [
+            attempt["attempt"],
+            state,
+            task["rank"],
+            task["node"],
+            f"{attempt['device_model']} {','.join(map(str, task['devices']))}",
+            task["phase"],
+            "" if task["exit_code"] is None else task["exit_code"],
+            task["detail"] or task["end_reason"] or "",
+        ]
+        for task in attempt["tasks"]
+    ]
+
+
+def cancel(
+    job: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids, ends of ids, or names.")],
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for jobs to be stopped."""
+    from suanli.cli.output import print_json, say
+
+    with open_client(profile) as client:
+        asked = [client.cancel(find_job(client, typed)["job_id"]) for typed in job]
+    if as_json:
+        print_json(asked)
+        return
+    for one in asked:
+        say(f"Asked for {one['name']} ({one['job_id']}) to be stopped; it is {one['state']} now.")
+
+
+def explain(job: JobName, profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """Say why a job waits, runs where it runs, or ended."""
+    from suanli.cli.output import print_json, say
+
+    with open_client(profile) as client:
+        why = client.explain(find_job(client, job)["job_id"])
+    if as_json:
+        print_json(why)
+        return
+    say(why["sentence"])
+    for reason in why["reasons"]:
+        if reason["sentence"] not in why["sentence"]:
+            say(f"  - {reason['sentence']}")
+    if why["counterfactual"]:
+        say(f"It would run if: {why['counterfactual']}")
+    for line in _placement(why["placement"] or {}):
+        say(line)
+
+
+def _placement(placement: dict[str, Any]) -> list[str]:
+    return [
+        f"  {name.replace('_', ' ')}: {value}" for name, value in placement.items() if value not in (None, "")
+    ]

@@ -1,0 +1,60 @@
+"""Output and events: logs, events."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client
+
+
+def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    job: JobName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    rank: Annotated[int | None, typer.Option(min=0, help="Only this process rank.")] = None,
+    attempt: Annotated[int | None, typer.Option(min=1, help="This attempt instead of the newest.")] = None,
+    stderr: Annotated[bool, typer.Option("--stderr", help="Only standard error.")] = False,
+    stdout: Annotated[bool, typer.Option("--stdout", help="Only standard output.")] = False,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="As it came, control characters included: only where you trust the job."),
+    ] = False,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a job's output; with several processes each line begins with its [rank]."""
+    from suanli.cli.following import print_records, processes_of
+
+    stream = None if stdout == stderr else "stdout" if stdout else "stderr"
+    with open_client(profile) as client:
+        found = find_job(client, job)
+        records = client.logs(found["job_id"], follow=follow, attempt=attempt, rank=rank, stream=stream)
+        print_records(records, prefix=rank is None and processes_of(found) > 1, raw=raw, as_json=as_json)
+
+
+def events(
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Only this job's events.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they happen.")] = False,
+    after: Annotated[int | None, typer.Option(min=0, help="Only events with a larger number.")] = None,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what happened, oldest first."""
+    import json
+
+    from suanli.cli.moments import local
+    from suanli.cli.output import say
+    from suanli.client.types import Event
+
+    def line(event: Event) -> str:
+        if as_json:
+            return json.dumps(event, ensure_ascii=False)
+        about = event["job_id"] or event["node_id"] or ""
+        data = json.dumps(event["data"], ensure_ascii=False) if event["data"] else ""
+        return f"{event['event_seq']:>7}  {local(event['at'])}  {event['kind']:<16} {about} {data}".rstrip()
+
+    with open_client(profile) as client:
+        job_id = None if job is None else find_job(client, job)["job_id"]
+        for event in client.events(job_id=job_id, after=after, follow=follow):
+            say(line(event))

@@ -1,0 +1,98 @@
+"""The program `suanli`.
+
+Nothing is loaded before a command needs it: help and errors of typing must be there at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from suanli.cli import account_commands as account
+from suanli.cli import fleet_commands as fleet
+from suanli.cli import job_commands, log_commands, money_commands
+from suanli.cli.apply_command import apply
+from suanli.cli.control_plane import PASS_ON, admin, demo, up
+
+app = typer.Typer(
+    name="suanli",
+    help="Jobs on pools of accelerators from many vendors, with usage that can be verified.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _verify(context: typer.Context) -> None:
+    """Verify a bundle offline, under your own policy."""
+    from suanli.cli.verify import verify_command
+
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    alone.command()(verify_command)
+    alone(args=context.args, prog_name="suanli verify")
+
+
+def _witness(context: typer.Context) -> None:
+    """Watch a log: cosign what only grows."""
+    from suanli.cli.witness import app as witness
+
+    witness(args=context.args, prog_name="suanli witness")
+
+
+app.command()(job_commands.submit)
+app.command()(job_commands.jobs)
+app.command()(job_commands.show)
+app.command()(log_commands.logs)
+app.command()(job_commands.cancel)
+app.command()(job_commands.explain)
+app.command()(log_commands.events)
+app.command()(money_commands.usage)
+app.command()(money_commands.bundle)
+app.command("verify", context_settings=PASS_ON)(_verify)
+app.command("witness", context_settings=PASS_ON)(_witness)
+app.command()(fleet.nodes)
+app.command()(fleet.models)
+app.command()(fleet.queues)
+app.command()(fleet.cordon)
+app.command("join-token")(fleet.join_token)
+app.command()(apply)
+app.command()(account.login)
+app.command()(account.whoami)
+app.add_typer(account.profiles, name="profile")
+app.add_typer(account.keys, name="keys")
+app.add_typer(account.users, name="users")
+app.command(context_settings=PASS_ON)(up)
+app.command(context_settings=PASS_ON)(demo)
+app.command(context_settings=PASS_ON)(admin)
+
+
+@app.command()
+def version(
+    as_json: bool = typer.Option(False, "--json", help="Print JSON for programs."),
+) -> None:
+    """Show the version of this program."""
+    from importlib.metadata import version as installed
+
+    from suanli.cli.output import print_json, say
+
+    found = installed("suanli")
+    print_json({"suanli": found}) if as_json else say(f"suanli {found}")
+
+
+def main() -> None:
+    """Run the command line. Exit code 1: it failed, 2: it was typed wrongly."""
+    from suanli.cli.errors import CliError
+    from suanli.client.errors import ClientError
+
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a character must not end the program.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        app()
+    except (ClientError, CliError) as error:
+        from suanli.cli.refusals import report
+
+        sys.exit(report(error, as_json="--json" in sys.argv[1:]))

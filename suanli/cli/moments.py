@@ -1,0 +1,63 @@
+"""Times at the edge: the server speaks RFC 3339 in UTC, people read the clock of this machine."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from suanli.cli.errors import MISUSED, CliError
+
+
+def local(moment: str | None) -> str:
+    """`2026-01-01 08:00:00` on this machine's clock; empty for a time that has not come."""
+    if moment is None:
+        return ""
+    try:
+        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return moment
+
+
+def zone_name(now: datetime | None = None) -> str:
+    """`CST (UTC+08:00)`: which clock the times are on."""
+    here = (now or datetime.now(UTC)).astimezone()
+    offset = here.utcoffset() or timedelta(0)
+    minutes = round(offset.total_seconds() / 60)
+    sign = "-" if minutes < 0 else "+"
+    text = f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+    name = here.tzname() or ""
+    return text if not name or name == "UTC" or not name.isalpha() else f"{name} ({text})"
+
+
+def to_rfc3339(text: str | None, option: str) -> str | None:
+    """What was typed (a date, a time on this machine's clock, or RFC 3339) with its zone."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.astimezone()).isoformat()
+    except (ValueError, OverflowError, OSError):
+        want = "a date like 2026-01-31, or a time like 2026-01-31T08:00+08:00"
+        raise CliError(f"{option}: got {text!r}, want {want}", MISUSED) from None
+
+
+def ago(moment: str | None, now: datetime | None = None) -> str:
+    """`3 min`: how long ago, coarse."""
+    if moment is None:
+        return ""
+    try:
+        seconds = ((now or datetime.now(UTC)) - datetime.fromisoformat(moment)).total_seconds()
+    except (ValueError, TypeError):
+        return ""
+    return duration(max(seconds, 0))
+
+
+def duration(seconds: float) -> str:
+    """`12 s`, `3 min`, `2 h 5 min`, `4 d 3 h`."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"

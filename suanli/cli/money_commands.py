@@ -1,0 +1,67 @@
+"""Usage, its price and its proof: usage, bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from suanli.cli.session import AsJson, ProfileName, open_client
+
+From = Annotated[
+    str | None, typer.Option("--from", help="Beginning: a date or a time; absent: of this month.")
+]
+To = Annotated[str | None, typer.Option("--to", help="End: a date or a time; absent: now.")]
+
+
+def usage(
+    from_: From = None,
+    to: To = None,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Where every device's time went; operators and auditors.")
+    ] = False,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show usage and what it costs, by job and device model."""
+    from suanli.cli.moments import to_rfc3339
+    from suanli.cli.output import print_json
+    from suanli.cli.usage_tables import print_balance, print_usage
+
+    begin, end = to_rfc3339(from_, "--from"), to_rfc3339(to, "--to")
+    with open_client(profile) as client:
+        ask = client.balance if balance else client.usage
+        answer = ask(from_=begin, to=end)
+    if as_json:
+        print_json(answer)
+    elif balance:
+        print_balance(answer)
+    else:
+        print_usage(answer)
+
+
+def bundle(
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write (ZIP).")] = Path(
+        "suanli-bundle.zip"
+    ),
+    from_: From = None,
+    to: To = None,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download the evidence of a period: what suanli verify checks."""
+    from suanli.cli.errors import CliError
+    from suanli.cli.moments import to_rfc3339
+    from suanli.cli.output import print_json, say
+
+    begin, end = to_rfc3339(from_, "--from"), to_rfc3339(to, "--to")
+    try:
+        with open_client(profile) as client:
+            size_bytes = client.bundle(output, from_=begin, to=end)
+    except OSError as error:
+        raise CliError(f"{output} cannot be written: {error.strerror or error}") from None
+    if as_json:
+        print_json({"file": str(output), "bytes": size_bytes})
+    else:
+        say(f"Wrote {output} ({size_bytes:,} bytes). Check it with: suanli verify {output} --policy POLICY")

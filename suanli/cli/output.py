@@ -1,0 +1,93 @@
+"""Printing: tables and sentences for people, JSON for programs; all of it harmless for a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from suanli.cli.harmless import harmless, one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# What is not a terminal has no width: tables are not cut there.
+PIPE_WIDTH = 400
+
+
+def print_json(value: Any) -> None:
+    """One JSON document; control characters are escaped by JSON itself."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def say(text: str) -> None:
+    """A line on standard output."""
+    sys.stdout.write(harmless(text) + "\n")
+
+
+def note(text: str) -> None:
+    """A line beside the result, on standard error."""
+    sys.stderr.write(harmless(text) + "\n")
+    sys.stderr.flush()
+
+
+def console() -> Console:
+    """Rich, late: it takes longer to load than to print. NO_COLOR is respected by Rich itself."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = (), empty: str = ""
+) -> None:
+    """A table that fits the terminal. `right`: columns aligned to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    listed = [[one_line("" if cell is None else str(cell)) for cell in row] for row in rows]
+    if not listed and empty:
+        say(empty)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    numbers = set(right)
+    for position, column in enumerate(columns):
+        table.add_column(
+            column, justify="right" if position in numbers else "left", overflow="fold", header_style="bold"
+        )
+    for row in listed:
+        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+    console().print(table)
+
+
+_STYLES = {
+    "running": "green",
+    "succeeded": "green",
+    "connected": "green",
+    "failed": "red",
+    "lost": "red",
+    "faulty": "red",
+    "silent": "yellow",
+    "queued": "yellow",
+    "allocated": "cyan",
+    "created": "green",
+    "changed": "yellow",
+}
+
+
+def _style(cell: str) -> str:
+    return _STYLES.get(cell, "")
+
+
+def print_fields(fields: Iterable[tuple[str, object]]) -> None:
+    """Names and values below each other; empty values are left out."""
+    shown = [(name, str(value)) for name, value in fields if value not in (None, "")]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        lines = harmless(value).split("\n")
+        say(f"{name.ljust(width)}  {lines[0]}")
+        for line in lines[1:]:
+            say(" " * (width + 2) + line)

@@ -1,0 +1,75 @@
+"""A refusal as sentences: what is wrong, where, and what would be right."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from suanli.cli.errors import FAILED, CliError
+from suanli.cli.output import note
+from suanli.client.errors import ClientError, FieldError, KeyRefused, Refused
+
+if TYPE_CHECKING:
+    from suanli.cli.yaml_files import YamlFile
+
+_ONE_OF = re.compile(r"(?:^|\()one of: (?P<names>[^()]*)")
+
+
+def report(error: ClientError | CliError, *, as_json: bool) -> int:
+    """Print an error; returns the exit code."""
+    code = error.exit_code if isinstance(error, CliError) else FAILED
+    if as_json:
+        sys.stderr.write(json.dumps(_document(error), ensure_ascii=False) + "\n")
+        return code
+    if isinstance(error, KeyRefused):
+        note(f"suanli: the server refused the API key: {error} (suanli login SERVER stores another one)")
+    elif isinstance(error, Refused) and error.problem.errors:
+        note("suanli: " + "\n        ".join(sentence(item) for item in error.problem.errors))
+    elif isinstance(error, Refused) and error.status >= 500:
+        note(f"suanli: {error} [request {error.problem.request_id}]")
+    else:
+        note(f"suanli: {error}")
+    return code
+
+
+def _document(error: ClientError | CliError) -> dict[str, object]:
+    if not isinstance(error, Refused):
+        return {"error": {"code": "client", "detail": str(error)}}
+    problem = error.problem
+    return {
+        "error": {
+            "status": problem.status,
+            "code": problem.code,
+            "detail": str(error),
+            "errors": [{"field": e.field, "got": e.got, "want": e.want} for e in problem.errors],
+            "facts": dict(problem.facts),
+            "request_id": problem.request_id,
+        }
+    }
+
+
+def sentence(error: FieldError, where: str = "") -> str:
+    """One wrong field."""
+    if error.got == "an unknown field":
+        name = error.field.rsplit(".", 1)[-1]
+        match = _ONE_OF.search(error.want)
+        known = [] if match is None else [part.strip() for part in match["names"].split(",")]
+        near = get_close_matches(name, known, 1, 0.6)
+        if near:
+            return f"{where}{error.field}: there is no such field; did you mean {near[0]}?"
+        return f"{where}{error.field}: there is no such field, want {error.want}"
+    return f"{where}{error.field}: got {error.got}, want {error.want}"
+
+
+def of_file(error: Refused, file: YamlFile) -> CliError | Refused:
+    """A refusal of a file's content, with the file's lines."""
+    if not error.problem.errors:
+        return error
+    sentences = []
+    for item in error.problem.errors:
+        line = file.line_of(item.field) or (file.line_of(item.field.removeprefix("variants[0].")))
+        sentences.append(sentence(item, f"{file.name}, line {line}: " if line else f"{file.name}: "))
+    return CliError("\n        ".join(sentences))

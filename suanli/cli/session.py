@@ -1,0 +1,65 @@
+"""From options to a client; from what was typed to a job."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from suanli.cli.errors import CliError
+
+if TYPE_CHECKING:
+    from suanli.client.client import Client
+    from suanli.client.types import Job
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+ProfileName = Annotated[
+    str | None, typer.Option("--profile", help="Profile to use, of those of `suanli login`.", metavar="NAME")
+]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, the end of its id, or its name.")]
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SHORT_ID = 12
+_LOOKED_AT = 500
+
+
+def open_client(profile: str | None = None) -> Client:
+    """A client for the server and key that are set. Warns where the key would travel in the clear."""
+    from suanli.cli.output import note
+    from suanli.client.client import Client
+    from suanli.client.profiles import resolve
+    from suanli.client.transport import is_loopback
+
+    chosen = resolve(os.environ, profile)
+    if chosen.server.startswith("http://") and not is_loopback(chosen.server):
+        note(f"suanli: warning: {chosen.server} is not HTTPS; the API key travels in the clear")
+    return Client(chosen.server, chosen.api_key)
+
+
+def find_job(client: Client, typed: str) -> Job:
+    """The job that somebody means: an id, the end of one, or a name (the newest job of it)."""
+    if _UUID.fullmatch(typed):
+        return client.job(typed)
+    if re.fullmatch(r"[a-z0-9._-]{1,100}", typed):
+        named = client.jobs(name=typed, limit=1)
+        if named:
+            return named[0]
+    if re.fullmatch(r"[0-9a-f-]{4,36}", typed):
+        ending = [job for job in client.jobs(limit=_LOOKED_AT) if job["job_id"].endswith(typed)]
+        if len(ending) == 1:
+            return ending[0]
+        if ending:
+            raise CliError(f"{len(ending)} jobs end in {typed}: type more of the id")
+    from difflib import get_close_matches
+
+    names = [job["name"] for job in client.jobs(limit=_LOOKED_AT)]
+    near = get_close_matches(typed, list(dict.fromkeys(names)), 1, 0.6)
+    hint = f"; did you mean {near[0]}?" if near else " (suanli jobs lists them)"
+    raise CliError(f"there is no job {typed}{hint}")
+
+
+def short_id(job_id: str) -> str:
+    """The end of an id: its last part is random, its beginning is the time."""
+    return job_id[-SHORT_ID:]

@@ -1,0 +1,95 @@
+"""Usage and balance as tables: hours and CNY for people; exact fractions are in the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from suanli.cli.moments import local, zone_name
+from suanli.cli.output import print_fields, print_table, say
+from suanli.cli.session import short_id
+
+HOUR_MS = 3_600_000
+BUCKETS = ("allocated", "idle", "reserved", "maintenance", "faulty", "unknown")
+
+
+def hours(milliseconds: int | None) -> str:
+    """`1.250` device-hours; `0.0003` where there is little."""
+    if milliseconds is None:
+        return ""
+    value = milliseconds / HOUR_MS
+    return f"{value:,.3f}" if value >= 0.1 or value == 0 else f"{value:.6f}".rstrip("0")
+
+
+def cny(fen: int) -> str:
+    """`1,234.56` of whole fen, exact."""
+    sign = "-" if fen < 0 else ""
+    whole, part = divmod(abs(fen), 100)
+    return f"{sign}{whole:,}.{part:02d}"
+
+
+def _period(answer: Mapping[str, Any]) -> str:
+    period = f"{local(answer['from'])} to {local(answer['to'])}, {zone_name()}"
+    return f"{period}; evidence log of {answer['log_size']} entries"
+
+
+def print_usage(answer: Mapping[str, Any]) -> None:
+    """One table a firm: lines by job and device model, then subsidies and sums."""
+    say(_period(answer))
+    if not answer["firms"]:
+        say("No usage.")
+    for firm in answer["firms"]:
+        say("")
+        say(str(firm["name"]))
+        print_table(
+            ["JOB", "NAME", "DEVICE MODEL", "HELD", "BILLED", "LIVE", "WORKED", "CNY"],
+            [_line_row(line) for line in firm["lines"]],
+            right=(3, 4, 5, 6, 7),
+            empty="No usage.",
+        )
+        print_fields(_sums(firm))
+    if any(line["price_id"] is None for firm in answer["firms"] for line in firm["lines"]):
+        say("\nUsage without a price in force costs nothing.")
+    say("\nTimes are device-hours. Held: given to the job; billed: observed in use; worked: observed busy.")
+
+
+def _line_row(line: Mapping[str, Any]) -> list[object]:
+    return [
+        short_id(line["job_id"]),
+        line.get("job_name") or "",
+        line["device_model"],
+        hours(line["held_ms"]),
+        hours(line["billable_ms"]),
+        hours(line["live_ms"]),
+        hours(line["worked_ms"]),
+        "no price" if line["price_id"] is None else cny(line["amount_fen"]),
+    ]
+
+
+def _sums(firm: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+    yield "Total", f"{cny(firm['total_fen'])} CNY"
+    for subsidy in firm["subsidies"]:
+        yield f"{subsidy['program_id']} v{subsidy['version']}", f"-{cny(subsidy['amount_fen'])} CNY"
+    yield "Net", f"{cny(firm['net_fen'])} CNY"
+
+
+def print_balance(answer: Mapping[str, Any]) -> None:
+    """Where device time went: one row a device model, and the sum."""
+    say(_period(answer))
+    by_model: dict[str, dict[str, int]] = {}
+    counts: dict[str, int] = {}
+    for device in answer["devices"]:
+        sums = by_model.setdefault(device["device_model"], dict.fromkeys(("enrolled", *BUCKETS), 0))
+        counts[device["device_model"]] = counts.get(device["device_model"], 0) + 1
+        for name in sums:
+            sums[name] += device[f"{name}_ms"]
+    rows: list[list[object]] = [
+        [model, counts[model], *(hours(value) for value in sums.values())]
+        for model, sums in sorted(by_model.items())
+    ]
+    if len(rows) > 1:
+        total = [sum(sums[name] for sums in by_model.values()) for name in ("enrolled", *BUCKETS)]
+        rows.append(["all", sum(counts.values()), *(hours(value) for value in total)])
+    columns = ["DEVICE MODEL", "DEVICES", "ENROLLED", *(bucket.upper() for bucket in BUCKETS)]
+    print_table(columns, rows, right=range(1, len(columns)), empty="No devices.")
+    say("\nDevice-hours. Every device-second is in exactly one bucket; unknown is never billed.")
