@@ -119,6 +119,7 @@ class Leader:
         """The inbox's next batch, deleted in this very transaction, and whether there may be more."""
         taken = await inbox.take(session, self._config.inbox_batch)
         if not taken:
+            metrics.INBOX_LAG_SECONDS.set(0)
             return [], False
         messages, bad = await read_messages(session, taken)
         for item in bad:

@@ -32,9 +32,9 @@ def enrol(t: Transition, message: NodeEnrolled) -> None:
 
 
 def connect(t: Transition, message: NodeConnected) -> None:
-    """An agent opened its stream. An older opening that arrives late is ignored."""
+    """An agent opened its stream. What a gateway says late or twice is ignored."""
     node = t.state.nodes.get(message.node_id)
-    if node is None or message.at_ms < node.connected_ms:
+    if node is None or _said_before(node, message):
         return
     news = node.state is not NodeState.CONNECTED or node.boot_id != message.boot_id
     node.connected_ms = message.at_ms
@@ -53,6 +53,13 @@ def connect(t: Transition, message: NodeConnected) -> None:
         t.change_desired(node.node.node_id)
     if news:
         t.emit_node("NodeConnected", node, boot_id=node.boot_id, agent_version=node.agent_version)
+
+
+def _said_before(node: NodeRecord, message: NodeConnected) -> bool:
+    """Times are compared only where one clock made them: gateways' clocks differ."""
+    if node.gateway_id != message.gateway_id or message.at_ms > node.connected_ms:
+        return False
+    return message.at_ms < node.connected_ms or node.state is NodeState.CONNECTED
 
 
 def disconnect(t: Transition, message: NodeDisconnected) -> None:

@@ -135,6 +135,25 @@ def test_a_late_disconnect_of_another_gateway_does_not_silence_a_node() -> None:
     assert controller.node("n1").state is NodeState.CONNECTED
 
 
+def test_an_agent_that_moves_to_a_gateway_whose_clock_is_behind_is_connected_there() -> None:
+    controller = Controller([a_node("n1")])
+    controller.now_ms -= 5_000
+    controller.connect("n1", gateway="gateway-2")
+    controller.now_ms += 5_000
+    disconnect(controller, "n1", "gateway-1")
+    assert controller.node("n1").state is NodeState.CONNECTED
+    assert controller.node("n1").gateway_id == "gateway-2"
+
+
+def test_the_same_connection_told_twice_has_one_effect() -> None:
+    controller, _ = three_nodes_with_a_gang()
+    controller.now_ms += 1
+    assert controller.connect("n1")
+    generation = controller.node("n1").generation
+    assert not controller.connect("n1")
+    assert controller.node("n1").generation == generation
+
+
 def test_a_dead_gateway_makes_its_nodes_silent_and_its_return_makes_them_connected() -> None:
     controller = Controller([a_node("n1"), a_node("n2")])
     controller.connect("n2", gateway="gateway-2")

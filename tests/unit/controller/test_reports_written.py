@@ -1,0 +1,64 @@
+"""Which rows of a report are written, and what the gauges show."""
+
+from prometheus_client import REGISTRY
+
+from scheduler.controller.metrics import show_report, show_state
+from scheduler.controller.reports import HEAD_OF_QUEUE, REFRESH_MS, ROWS_PER_COMMIT, ReportBook
+from scheduler.domain.ids import JobId
+from scheduler.machine.messages import CordonRequested
+from tests.builders.cluster import Controller, a_node
+from tests.builders.jobs import a_spec
+
+
+def waiting(jobs: int) -> Controller:
+    """One node that is taken, and jobs that wait for it."""
+    controller = Controller([a_node("n1")])
+    controller.submit("first", a_spec(devices=8))
+    controller.plan()
+    for number in range(jobs):
+        controller.submit(f"w{number:05}", a_spec(devices=8))
+    controller.plan()
+    return controller
+
+
+def test_what_is_written_already_is_not_written_again() -> None:
+    controller, book = waiting(3), ReportBook()
+    rows = book.rows(controller.report, controller.state)
+    assert [(row["job_id"], row["position"]) for row in rows] == [("w00000", 1), ("w00001", 2), ("w00002", 3)]
+    assert rows[0]["reasons"][0]["reason"] == "devices_busy"
+    controller.plan()
+    assert book.rows(controller.report, controller.state) == []
+    book.forget({JobId("w00001")})
+    assert [row["job_id"] for row in book.rows(controller.report, controller.state)] == ["w00001"]
+
+
+def test_a_long_queue_is_written_in_turn_its_head_first() -> None:
+    jobs = ROWS_PER_COMMIT + 20
+    controller, book = waiting(jobs), ReportBook()
+    assert len(book.rows(controller.report, controller.state)) == ROWS_PER_COMMIT
+    assert len(book.rows(controller.report, controller.state)) == jobs - ROWS_PER_COMMIT
+    first = controller.state.jobs[JobId("first")]
+    controller.run(first)
+    controller.end(controller.tasks(first)[0])
+    controller.plan()  # everybody moves up by one place
+    assert len(book.rows(controller.report, controller.state)) == HEAD_OF_QUEUE
+    controller.now_ms += REFRESH_MS
+    controller.plan()
+    # The head was written a moment ago and says the same.
+    assert len(book.rows(controller.report, controller.state)) == jobs - 1 - HEAD_OF_QUEUE
+
+
+def test_gauges_count_devices_jobs_and_the_lengths_of_queues() -> None:
+    controller = waiting(2)
+    controller.tell(CordonRequested(controller.node("n1").node.node_id, True))
+    show_state(controller.state)
+    show_report(controller.report)
+
+    def value(name: str, **labels: str) -> float | None:
+        return REGISTRY.get_sample_value(name, labels)
+
+    assert value("suanli_devices", pool="pool-a", model="ascend-910b3", state="allocated") == 8
+    assert value("suanli_nodes", pool="pool-a", state="cordoned") == 1
+    assert value("suanli_jobs", state="allocated") == 1
+    assert value("suanli_jobs", state="queued") == 2
+    assert value("suanli_waiting_jobs", queue="default", reason="devices_busy") == 2
