@@ -1,0 +1,7 @@
+"""`python -m agents`: the same as `suanli-agent`."""
+
+import sys
+
+from agents.app import main
+
+sys.exit(main())

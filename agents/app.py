@@ -1,0 +1,197 @@
+"""`suanli-agent`: the command line of the agent. argparse, to keep what a host must install small.
+
+Exit codes: 0 ended as asked, 2 wrong or missing setting, 3 enrolment refused, 4 another agent runs on the
+state folder, 5 metrics address taken, 6 state folder unusable, 7 no device.
+"""
+
+import argparse
+import asyncio
+import ipaddress
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from agents.devices.detect import DRIVERS, open_driver
+from agents.devices.driver import DriverError
+from agents.refusals import AgentError, NoDevices, UsageError
+from agents.runtime.isolation import UidRange
+from agents.settings import AGENT_VERSION, Settings
+from agents.state_folder import StateFolder
+
+DEFAULT_FIRM_UIDS = "400000-499999"
+SAMPLE_MS_RANGE = (50, 60_000)
+ENVIRONMENT_PREFIX = "SUANLI_AGENT_"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code and says one sentence where it is not 0."""
+    # A fork of ours is followed by system calls only; gRPC's own fork handlers would wait for its threads.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    parsed = _parser().parse_args(arguments)
+    try:
+        code: int = parsed.command(parsed)
+    except AgentError as error:
+        print(f"suanli-agent: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        return 0
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="suanli-agent", description="The Suanli agent of one host.")
+    parser.add_argument("--version", action="version", version=f"suanli-agent {AGENT_VERSION}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="run the agent",
+        description=f"Every option can also be given as {ENVIRONMENT_PREFIX}NAME in the environment.",
+    )
+    run.set_defaults(command=_run)
+    _option(run, "--state", "folder of the agent's keys, spool and tasks", metavar="DIR")
+    _option(run, "--gateway", "fleet port of the gateway", metavar="HOST:PORT")
+    _option(
+        run, "--enrolment", "enrolment port of the gateway; needed for the first start", metavar="HOST:PORT"
+    )
+    _option(run, "--ca", "certificate of the installation's authority, PEM", metavar="FILE")
+    _option(run, "--join-token-file", "file with the join token; needed for the first start", metavar="FILE")
+    _option(run, "--node-name", "name of this node", default=socket.gethostname(), metavar="NAME")
+    _option(run, "--rendezvous-address", "where tasks of other nodes reach this one", default="127.0.0.1")
+    _flag(run, "--accept-no-isolation", "run tasks as the agent's own user where a firm's user cannot")
+    _option(run, "--sample-ms", "between two readings of the devices", default="1000", metavar="MS")
+    _option(run, "--metrics", "serve /metrics and /healthz there", metavar="HOST:PORT")
+    _option(run, "--checkpoint-root", "folder for model checkpoints, shared between nodes", metavar="DIR")
+    _option(run, "--firm-uids", "user ids for firms", default=DEFAULT_FIRM_UIDS, metavar="FIRST-LAST")
+    _flag(run, "--stop-tasks-on-exit", "end the tasks when the agent ends")
+    devices = commands.add_parser("devices", help="show the host's devices")
+    devices.set_defaults(command=_devices)
+    devices.add_argument("--json", action="store_true", help="as JSON")
+    _option(devices, "--node-name", "name of this node", default=socket.gethostname(), metavar="NAME")
+    for command in (run, devices):
+        _option(command, "--driver", "auto, simulated, nvidia", default="auto", metavar="NAME")
+        _option(
+            command,
+            "--simulate",
+            "devices that are not there, for example ascend-910b3:8",
+            metavar="MODEL:COUNT",
+        )
+    return parser
+
+
+def _variable(name: str) -> str:
+    return ENVIRONMENT_PREFIX + name.removeprefix("--").replace("-", "_").upper()
+
+
+def _option(
+    parser: argparse.ArgumentParser,
+    name: str,
+    text: str,
+    default: str | None = None,
+    metavar: str | None = None,
+) -> None:
+    shown = f" (default {default})" if default else ""
+    parser.add_argument(
+        name, default=os.environ.get(_variable(name), default), help=text + shown, metavar=metavar
+    )
+
+
+def _flag(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    given = os.environ.get(_variable(name), "").lower() in {"1", "true", "yes", "on"}
+    parser.add_argument(name, action="store_true", default=given, help=text)
+
+
+def read_settings(parsed: argparse.Namespace) -> Settings:
+    """Settings from parsed arguments. Raises UsageError with a sentence."""
+    for name in ("state", "gateway", "ca", "node_name"):
+        if not getattr(parsed, name):
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} is missing (or {_variable(option)} in the environment)")
+    drivers = ("auto", "simulated", *DRIVERS)
+    if parsed.driver not in drivers:
+        raise UsageError(f"--driver {parsed.driver}: there are {', '.join(drivers)}")
+    enrolled = StateFolder.is_enrolled(Path(parsed.state))
+    if not enrolled and not parsed.enrolment:
+        raise UsageError("this host is not enrolled yet: --enrolment HOST:PORT is needed for the first start")
+    return Settings(
+        state=Path(parsed.state),
+        gateway=_address("--gateway", parsed.gateway),
+        enrolment=_address("--enrolment", parsed.enrolment) if parsed.enrolment else "",
+        authority=Path(parsed.ca),
+        join_token_file=Path(parsed.join_token_file) if parsed.join_token_file else None,
+        node_name=parsed.node_name,
+        driver=parsed.driver,
+        simulate=parsed.simulate,
+        rendezvous_address=_rendezvous(parsed.rendezvous_address),
+        accept_no_isolation=parsed.accept_no_isolation,
+        sample_ms=_number("--sample-ms", parsed.sample_ms, *SAMPLE_MS_RANGE),
+        metrics=_address("--metrics", parsed.metrics) if parsed.metrics else None,
+        checkpoint_root=Path(parsed.checkpoint_root).absolute() if parsed.checkpoint_root else None,
+        firm_uids=_uids(parsed.firm_uids),
+        stop_tasks_on_exit=parsed.stop_tasks_on_exit,
+    )
+
+
+def _address(option: str, text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65_535:
+        raise UsageError(f"{option} wants HOST:PORT, not {text!r}")
+    return text
+
+
+def _rendezvous(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise UsageError(f"--rendezvous-address wants an IP address of this host, not {text!r}") from None
+
+
+def _number(option: str, text: str, least: int, most: int) -> int:
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise UsageError(f"{option} wants a whole number from {least} to {most}, not {text!r}")
+    return int(text)
+
+
+def _uids(text: str) -> UidRange:
+    first, _, last = text.partition("-")
+    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last) < 2**31):
+        raise UsageError(f"--firm-uids wants FIRST-LAST, for example {DEFAULT_FIRM_UIDS}, not {text!r}")
+    return UidRange(int(first), int(last))
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    settings = read_settings(parsed)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    from agents.node import run_agent  # gRPC is not needed to say what is wrong with a setting
+
+    asyncio.run(run_agent(settings))
+    return 0
+
+
+def _devices(parsed: argparse.Namespace) -> int:
+    try:
+        driver = open_driver(parsed.driver, parsed.simulate, parsed.node_name)
+        found = [
+            {**asdict(d), "driver": driver.name, "simulated": driver.simulated} for d in driver.inventory()
+        ]
+    except DriverError as error:
+        raise NoDevices(str(error)) from None
+    driver.close()
+    if parsed.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    for device in found:
+        name = device["serial"] or device["uuid"] or device["bus_address"] or "-"
+        print(f"{device['index']:>3}  {device['model']:<24} {device['memory_bytes'] // 2**20:>8} MiB  {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

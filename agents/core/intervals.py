@@ -1,0 +1,148 @@
+"""From two moments' readings to what each device did between them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agents.core.readings import UNKNOWN, DeviceSample, Health, Holding, Interval, RankUse, TaskUse
+
+PPM = 1_000_000
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Everything read at one time: devices by index, tasks by allocation."""
+
+    at_ms: int
+    samples: Mapping[int, DeviceSample]
+    uses: Mapping[str, TaskUse]
+
+
+def ranks_of_device(position: int, devices: int, processes: int) -> tuple[int, ...]:
+    """Local ranks bound to the device at `position` of a task's devices.
+
+    With no more processes than devices, rank r has the devices d with d*P//D == r; with more processes
+    than devices, several ranks share one device in the same order.
+    """
+    if processes <= devices:
+        return (position * processes // devices,)
+    return tuple(r for r in range(processes) if r * devices // processes == position)
+
+
+def devices_of_rank(rank: int, devices: int, processes: int) -> int:
+    """How many devices are bound to a local rank."""
+    return sum(rank in ranks_of_device(position, devices, processes) for position in range(devices))
+
+
+def live_ms(start_ms: int, end_ms: int, use: TaskUse, ranks: Sequence[int]) -> int:
+    """Milliseconds of [start, end) in which at least one of the ranks' processes lived."""
+    if use.started_ms is None:
+        return 0
+    ends = [_end_of(use.ranks[r], end_ms) for r in ranks if r in use.ranks]
+    return max(0, min(end_ms, max(ends, default=start_ms)) - max(start_ms, use.started_ms))
+
+
+def _end_of(rank: RankUse, now_ms: int) -> int:
+    if rank.live:
+        return now_ms
+    return now_ms if rank.ended_ms is None else rank.ended_ms
+
+
+@dataclass(frozen=True)
+class IntervalMaker:
+    """How intervals of this node are made.
+
+    `simulated`: there is no device to ask, so busy time is the CPU time of the bound processes and memory
+    their resident memory, split evenly where one process is bound to several devices.
+    """
+
+    device_indices: tuple[int, ...]
+    simulated: bool
+
+    def make(
+        self, before: Moment, after: Moment, holdings: Sequence[Holding], measured_by: str = "agent"
+    ) -> dict[int, Interval]:
+        """The interval of every device by index. Under `shim` what no allocation held is unknown."""
+        held = {d: (h, p) for h in holdings for p, d in enumerate(h.devices)}
+        made = {}
+        for index in self.device_indices:
+            if index in held:
+                made[index] = self._in_use(index, *held[index], before, after, measured_by)
+            elif measured_by == "shim":
+                made[index] = UNKNOWN
+            else:
+                made[index] = self._free(index, before, after)
+        return made
+
+    def _free(self, index: int, before: Moment, after: Moment) -> Interval:
+        sample = after.samples.get(index)
+        if sample is None:
+            return UNKNOWN
+        energy_mj, method = _energy(before.samples.get(index), sample, after.at_ms - before.at_ms)
+        return Interval(
+            observed="faulty" if sample.health is Health.FAULTY else "free",
+            utilisation_ppm=sample.utilisation_ppm,
+            memory_bytes=sample.memory_bytes,
+            processes=sample.processes or 0,
+            energy_mj=energy_mj,
+            energy_method=method,
+        )
+
+    def _in_use(
+        self, index: int, holding: Holding, position: int, before: Moment, after: Moment, measured_by: str
+    ) -> Interval:
+        length_ms = after.at_ms - before.at_ms
+        use = after.uses.get(holding.allocation_id, TaskUse())
+        earlier = before.uses.get(holding.allocation_id, TaskUse())
+        ranks = ranks_of_device(position, len(holding.devices), holding.processes)
+        lived_ms = live_ms(before.at_ms, after.at_ms, use, ranks)
+        cpu_ms = sum(_cpu_delta(use.ranks.get(r), earlier.ranks.get(r)) for r in ranks)
+        processes = sum(use.ranks[r].processes for r in ranks if r in use.ranks)
+        sample = after.samples.get(index) if measured_by == "agent" else None
+        energy_mj, method = _energy(before.samples.get(index), sample, length_ms)
+        if self.simulated:
+            memory_bytes: int | None = sum(
+                use.ranks[r].memory_bytes // devices_of_rank(r, len(holding.devices), holding.processes)
+                for r in ranks
+                if r in use.ranks
+            )
+            busy_ms = min(cpu_ms, lived_ms)
+            utilisation_ppm: int | None = busy_ms * PPM // lived_ms if lived_ms else 0
+        else:
+            memory_bytes = sample.memory_bytes if sample else None
+            utilisation_ppm = sample.utilisation_ppm if sample else None
+            busy_ms = min((utilisation_ppm or 0) * length_ms // PPM, lived_ms)
+            processes = max(processes, (sample.processes or 0) if sample else 0)
+        return Interval(
+            observed="in_use",
+            allocation_id=holding.allocation_id,
+            measured_by=measured_by,
+            live_ms=lived_ms,
+            busy_ms=busy_ms,
+            cpu_ms=cpu_ms,
+            utilisation_ppm=utilisation_ppm,
+            memory_bytes=memory_bytes,
+            processes=processes,
+            energy_mj=energy_mj,
+            energy_method=method,
+        )
+
+
+def _cpu_delta(after: RankUse | None, before: RankUse | None) -> int:
+    if after is None:
+        return 0
+    return max(0, after.cpu_ms - (before.cpu_ms if before else 0))
+
+
+def _energy(
+    before: DeviceSample | None, after: DeviceSample | None, length_ms: int
+) -> tuple[int | None, str]:
+    """Millijoules of the interval: from the device's counter where it has one, else power times time."""
+    if after is None:
+        return None, "none"
+    counted = before.energy_mj if before is not None else None
+    # A counter that fell began anew when the vendor's driver was loaded anew.
+    if after.energy_mj is not None and counted is not None and after.energy_mj >= counted:
+        return after.energy_mj - counted, "counter"
+    if after.power_mw is not None:
+        return after.power_mw * length_ms // 1000, "integrated"
+    return None, "none"

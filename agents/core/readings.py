@@ -1,0 +1,77 @@
+"""What is read from a host at one moment, and what a device did between two such moments.
+
+Times are milliseconds of the meter's clock unless a name says otherwise.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Health(StrEnum):
+    """What a device says of its own health."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    FAULTY = "faulty"
+
+
+@dataclass(frozen=True)
+class DeviceSample:
+    """One reading of one device. `energy_mj` is a counter since the driver was loaded, not a rate."""
+
+    index: int
+    health: Health = Health.OK
+    utilisation_ppm: int | None = None
+    memory_bytes: int | None = None
+    power_mw: int | None = None
+    energy_mj: int | None = None
+    processes: int | None = None
+
+
+@dataclass(frozen=True)
+class RankUse:
+    """One local rank of a task with all that it started. `cpu_ms` is cumulative since the task's start."""
+
+    live: bool
+    cpu_ms: int
+    memory_bytes: int
+    processes: int
+    ended_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class TaskUse:
+    """All local ranks of a task; `started_ms` None before its processes run."""
+
+    started_ms: int | None = None
+    ranks: Mapping[int, RankUse] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Holding:
+    """An allocation holds these devices of the node, with this many local processes."""
+
+    allocation_id: str
+    devices: tuple[int, ...]
+    processes: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What one device did between two readings; amounts are of the interval alone."""
+
+    observed: str
+    allocation_id: str | None = None
+    measured_by: str = "agent"
+    live_ms: int = 0
+    busy_ms: int = 0
+    cpu_ms: int | None = None
+    utilisation_ppm: int | None = None
+    memory_bytes: int | None = None
+    processes: int = 0
+    energy_mj: int | None = None
+    energy_method: str = "none"
+
+
+UNKNOWN = Interval(observed="unknown", measured_by="nobody")

@@ -1,0 +1,51 @@
+"""What a driver of a vendor's devices gives the agent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from agents.core.readings import DeviceSample
+
+
+class DriverError(Exception):
+    """The devices cannot be read; the sentence says what is missing on the host."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One accelerator of the host. Serial, uuid and bus address are claims, none of them alone a key."""
+
+    index: int
+    vendor: str
+    model: str
+    serial: str | None
+    uuid: str | None
+    bus_address: str | None
+    driver_version: str | None
+    memory_bytes: int
+    fast_link_group: int
+
+
+class Driver(Protocol):
+    """One vendor's devices on this host. Methods may block for as long as the vendor's tool does."""
+
+    name: str
+    """Name that stands in evidence: `simulated`, `nvidia`, ..."""
+    simulated: bool
+    """True: no device is asked; busy time and memory are those of the bound processes."""
+
+    def inventory(self) -> Sequence[Device]:
+        """Every device of the host, by index from 0. Raises DriverError."""
+        ...
+
+    def sample(self) -> Sequence[DeviceSample]:
+        """One reading of every device that answers. Raises DriverError where none can be read."""
+        ...
+
+    def visibility(self, devices: Sequence[int]) -> dict[str, str]:
+        """Environment by which the vendor's runtime sees these devices of the node and no others."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the vendor's library."""
+        ...

@@ -1,0 +1,87 @@
+"""The devices of the node as enrolled, over what the driver shows now: found again by claims, not by index.
+
+A lost board makes the vendor's indices shift, so an index says nothing across restarts.
+"""
+
+from collections.abc import Sequence
+
+from agents.core.readings import DeviceSample, Health
+from agents.devices.driver import Device, Driver
+from suanli.evidence.identities import DeviceIdentity
+
+
+def match_devices(enrolled: Sequence[DeviceIdentity], found: Sequence[Device]) -> dict[int, int]:
+    """Enrolled index to the driver's index now; a device that is not there any more is left out.
+
+    UUID first, then bus address with serial, then serial (boards may share one), then bus address; only
+    for a device that claims none of them does the index decide. Each found device is given once.
+    """
+    left = {device.index: device for device in found}
+    matched: dict[int, int] = {}
+    for names in (("uuid",), ("bus_address", "serial"), ("serial",), ("bus_address",)):
+        for claim in enrolled:
+            if claim.index in matched or any(getattr(claim, name) is None for name in names):
+                continue
+            hit = next(
+                (d for d in left.values() if all(getattr(d, n) == getattr(claim, n) for n in names)), None
+            )
+            if hit is not None:
+                matched[claim.index] = hit.index
+                del left[hit.index]
+    for claim in enrolled:
+        nameless = claim.uuid is None and claim.serial is None and claim.bus_address is None
+        if claim.index not in matched and nameless and claim.index in left:
+            matched[claim.index] = claim.index
+            del left[claim.index]
+    return matched
+
+
+class EnrolledDevices:
+    """A driver whose indices are those of enrolment."""
+
+    def __init__(self, driver: Driver, enrolled: Sequence[DeviceIdentity]) -> None:
+        """Raises DriverError where the driver shows nothing at all."""
+        self._driver = driver
+        self.name = driver.name
+        self.simulated = driver.simulated
+        found = driver.inventory()
+        self._now = match_devices(enrolled, found)
+        self._enrolled_of = {now: index for index, now in self._now.items()}
+        by_index = {device.index: device for device in found}
+        self._by_enrolled = {index: by_index[now] for index, now in self._now.items()}
+        self._devices = tuple(self._by_enrolled.values())
+        self.missing = tuple(claim.index for claim in enrolled if claim.index not in self._now)
+        self.strangers = tuple(device for device in found if device.index not in self._enrolled_of)
+
+    def inventory(self) -> Sequence[Device]:
+        """Enrolled devices that are there, as the driver names them."""
+        return self._devices
+
+    def device_now(self, index: int) -> Device | None:
+        """The device of this enrolled index as the driver names it, None where it is not there."""
+        return self._by_enrolled.get(index)
+
+    def sample(self) -> Sequence[DeviceSample]:
+        """Readings under the indices of enrolment; what is missing is faulty."""
+        readings = [
+            DeviceSample(
+                self._enrolled_of[s.index],
+                s.health,
+                s.utilisation_ppm,
+                s.memory_bytes,
+                s.power_mw,
+                s.energy_mj,
+                s.processes,
+            )
+            for s in self._driver.sample()
+            if s.index in self._enrolled_of
+        ]
+        return readings + [DeviceSample(index, health=Health.FAULTY) for index in self.missing]
+
+    def visibility(self, devices: Sequence[int]) -> dict[str, str]:
+        """The vendor's variables, in the vendor's indices of now."""
+        return self._driver.visibility([self._now[index] for index in devices if index in self._now])
+
+    def close(self) -> None:
+        """Let go of the vendor's library."""
+        self._driver.close()

@@ -1,0 +1,141 @@
+"""NVIDIA devices by NVML (nvidia-ml-py). NVML answers in milliwatts, millijoules and per cent.
+
+Source: NVML API reference guide. A field that a device does not support is None, never 0.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from agents.core.readings import DeviceSample, Health
+from agents.devices.driver import Device, DriverError
+
+PPM_PER_PERCENT = 10_000
+MODELS = {
+    "A100-SXM4-40GB": "nvidia-a100-sxm4-40gb",
+    "A100-SXM4-80GB": "nvidia-a100-sxm4-80gb",
+    "A800-SXM4-80GB": "nvidia-a800-sxm4-80gb",
+    "H100 80GB HBM3": "nvidia-h100-sxm5-80gb",
+    "H20": "nvidia-h20-96gb",
+    "H200": "nvidia-h200-sxm-141gb",
+    "L40S": "nvidia-l40s",
+    "Tesla V100-SXM2-32GB": "nvidia-v100-sxm2-32gb",
+    "GeForce RTX 4090": "nvidia-rtx-4090",
+}
+
+
+def model_key(product_name: str) -> str:
+    """Catalogue key of a product name; one that is not in the catalogue becomes a key of its own."""
+    name = product_name.removeprefix("NVIDIA ").strip()
+    return MODELS.get(name, "nvidia-" + "-".join(name.lower().split()))
+
+
+class NvidiaDriver:
+    """Every NVIDIA device that NVML shows, whole."""
+
+    name = "nvidia"
+    simulated = False
+
+    def __init__(self, nvml: Any = None) -> None:
+        """`nvml` is the pynvml module or what answers like it. Raises DriverError where NVML is not there."""
+        if nvml is None:
+            try:
+                nvml = import_module("pynvml")
+            except ImportError:
+                raise DriverError("the NVIDIA driver needs the package nvidia-ml-py on this host") from None
+        self._nvml = nvml
+        try:
+            nvml.nvmlInit()
+        except nvml.NVMLError as error:
+            raise DriverError(f"NVML does not answer on this host: {error}") from None
+        self._handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+
+    def inventory(self) -> Sequence[Device]:
+        """Devices in NVML's order, which is that of their PCI addresses."""
+        nvml = self._nvml
+        version = self._ask(nvml.nvmlSystemGetDriverVersion)
+        devices = []
+        for index, handle in enumerate(self._handles):
+            name = self._ask(nvml.nvmlDeviceGetName, handle)
+            memory = self._ask(nvml.nvmlDeviceGetMemoryInfo, handle)
+            bus = self._ask(nvml.nvmlDeviceGetPciInfo, handle)
+            if name is None or memory is None:
+                raise DriverError(f"NVML shows device {index} but cannot say its name or memory")
+            devices.append(
+                Device(
+                    index=index,
+                    vendor="nvidia",
+                    model=model_key(_text(name) or ""),
+                    serial=_text(self._ask(nvml.nvmlDeviceGetSerial, handle)),
+                    uuid=_text(self._ask(nvml.nvmlDeviceGetUUID, handle)),
+                    bus_address=_text(bus.busId) if bus is not None else None,
+                    driver_version=_text(version),
+                    memory_bytes=int(memory.total),
+                    fast_link_group=0 if self._has_links(handle) else index,
+                )
+            )
+        return devices
+
+    def sample(self) -> Sequence[DeviceSample]:
+        """One reading of every device; a device that does not answer at all is faulty."""
+        return [self._sample(index, handle) for index, handle in enumerate(self._handles)]
+
+    def _sample(self, index: int, handle: Any) -> DeviceSample:
+        nvml = self._nvml
+        try:
+            used = nvml.nvmlDeviceGetMemoryInfo(handle).used
+        except nvml.NVMLError:
+            return DeviceSample(index, health=Health.FAULTY)  # fell off the bus, or is being reset
+        rates = self._ask(nvml.nvmlDeviceGetUtilizationRates, handle)
+        running = self._ask(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        return DeviceSample(
+            index=index,
+            health=self._health(handle),
+            utilisation_ppm=None if rates is None else min(100, int(rates.gpu)) * PPM_PER_PERCENT,
+            memory_bytes=int(used),
+            power_mw=self._ask(nvml.nvmlDeviceGetPowerUsage, handle),
+            energy_mj=self._ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle),
+            processes=None if running is None else len(running),
+        )
+
+    def _health(self, handle: Any) -> Health:
+        """A row that could not be remapped: faulty. A reset that is due, or uncorrected errors: degraded."""
+        nvml = self._nvml
+        rows = self._ask(nvml.nvmlDeviceGetRemappedRows, handle)
+        if rows is not None and rows[3]:
+            return Health.FAULTY
+        errors = self._ask(
+            nvml.nvmlDeviceGetTotalEccErrors,
+            handle,
+            nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
+            nvml.NVML_VOLATILE_ECC,
+        )
+        pending = (rows is not None and rows[2]) or self._ask(
+            nvml.nvmlDeviceGetRetiredPagesPendingStatus, handle
+        )
+        return Health.DEGRADED if pending or errors else Health.OK
+
+    def _has_links(self, handle: Any) -> bool:
+        state = self._ask(self._nvml.nvmlDeviceGetNvLinkState, handle, 0)
+        return bool(state)
+
+    def _ask(self, question: Callable[..., Any], *arguments: Any) -> Any | None:
+        """The answer, or None where this device does not support the question."""
+        try:
+            return question(*arguments)
+        except self._nvml.NVMLError:
+            return None
+
+    def visibility(self, devices: Sequence[int]) -> dict[str, str]:
+        """CUDA counts by speed unless told to count as NVML does."""
+        return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, devices)), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+    def close(self) -> None:
+        """Shut NVML down."""
+        self._ask(self._nvml.nvmlShutdown)
+
+
+def _text(value: str | bytes | None) -> str | None:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return value or None

@@ -1,0 +1,295 @@
+"""Metering of the node: samples, accounts for every device-millisecond, closes, signs and keeps windows."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from agents import clock_source
+from agents.core.clock import MeterClock
+from agents.core.intervals import IntervalMaker, Moment
+from agents.core.meter import STOP, ClosedWindow, Meter, OpenWindow
+from agents.core.readings import DeviceSample, Health, Holding, RankUse, TaskUse
+from agents.core.recovery import Piece, Vouched, pieces_of_task, replay
+from agents.devices.driver import Driver, DriverError
+from agents.link import NowAndThen
+from agents.refusals import SpoolFull, StateUnusable
+from agents.runtime.use import UseReader
+from agents.signing import Chain, Sealer
+from agents.spool import Spool
+from suanli.evidence.windows import ClockReading, SeenCheckpoint, SignedWindow
+
+DRIVER_PATIENCE_S = 10.0
+GAP_SAMPLES = 10
+GAP_LEAST_MS = 10_000
+MOST_PENDING_SEGMENTS = 100_000
+
+_log = logging.getLogger("agents.metering")
+
+
+class Tasks(Protocol):
+    """What metering asks of the tasks."""
+
+    def uses(self) -> dict[str, TaskUse]:
+        """What every task has used up to now."""
+        ...
+
+    def unseparated(self) -> bool:
+        """True while any task runs as the agent's own user."""
+        ...
+
+
+@dataclass(frozen=True)
+class Absence:
+    """A task that ran while no agent was there."""
+
+    holding: Holding
+    reader: UseReader
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A window that the full disk would not take yet."""
+
+    window: ClosedWindow
+    clock: ClockReading
+    seen: SeenCheckpoint | None
+
+
+class Metering:
+    """The node's meter. Times are those of the meter's clock."""
+
+    def __init__(
+        self,
+        sealer: Sealer,
+        driver: Driver,
+        spool: Spool,
+        tasks: Tasks,
+        root: bool,
+        boot_id: str,
+        metering_from_ms: int,
+        new_window: Callable[[], None],
+    ) -> None:
+        self._sealer = sealer
+        self._driver = driver
+        self._spool = spool
+        self._tasks = tasks
+        self._root = root
+        self._new_window = new_window
+        self._maker = IntervalMaker(tuple(sealer.devices), sealer.simulated)
+        self._holdings: list[Holding] = []
+        self._samples: dict[int, DeviceSample] = {}
+        self._pending: list[_Pending] = []
+        self._saying = NowAndThen(_log)
+        self._sampling: asyncio.Future[Any] | None = None
+        self.seen: SeenCheckpoint | None = None
+        self.samples_taken = 0
+        self._begin(boot_id, metering_from_ms)
+
+    def _begin(self, boot_id: str, metering_from_ms: int) -> None:
+        journal = self._spool.journal()
+        boot_ns = clock_source.boot_ns()
+        self._rebooted: list[ClosedWindow] = []
+        self._cpu_before: dict[str, dict[int, int]] = {}
+        if journal is None:
+            window = OpenWindow(metering_from_ms, metering_from_ms, boot_id, boot_ns, boot_ns)
+            self.meter = Meter(self._maker.device_indices, self._sealer.window_ms, window)
+            self.clock = MeterClock(metering_from_ms, boot_ns)
+        else:
+            window = OpenWindow.from_json(journal["window"])
+            self.meter = Meter(self._maker.device_indices, self._sealer.window_ms, window)
+            self._cpu_before = {
+                a: {int(r): c for r, c in ranks.items()} for a, ranks in journal["cpu_ms"].items()
+            }
+            if window.boot_id == boot_id:
+                self.clock = MeterClock(journal["clock_ms"], journal["clock_boot_ns"])
+            else:
+                self._rebooted = self.meter.rebooted(boot_id)
+                self.clock = MeterClock(max(window.last_ms, clock_source.wall_ms()), boot_ns)
+        self._before = Moment(self.meter.last_ms, {}, {})
+
+    # --- after a restart -------------------------------------------------------------------------------
+
+    def recover(self, absences: list[Absence]) -> None:
+        """Account for the time since the last life: by the shims where they did, else as unknown."""
+        now_ms, _ = self.clock.read(clock_source.wall_ms(), clock_source.boot_ns())
+        boot_now = clock_source.boot_ns()
+        pieces: dict[int, list[Piece]] = {}
+        uses = self._tasks.uses()
+        for absence in absences:
+            allocation_id = absence.holding.allocation_id
+            before = self._use_before(allocation_id, absence.reader)
+            lines = self._vouched(absence.reader)
+            now_use = uses.get(allocation_id)
+            if lines and now_use is not None and any(rank.live for rank in now_use.ranks.values()):
+                lines.append(Vouched(lines[-1].at_ms, now_ms, now_use))  # its shim counts still
+            for index, each in pieces_of_task(
+                self._maker, absence.holding, lines, before, self.meter.last_ms
+            ).items():
+                pieces.setdefault(index, []).extend(each)
+        for each in pieces.values():
+            each.sort(key=lambda piece: piece.start_ms)
+
+        def boot_at(ms: int) -> int:
+            return max(0, boot_now - (now_ms - ms) * 1_000_000)
+
+        gap_ms = now_ms - self.meter.last_ms
+        closed = replay(self.meter, pieces, now_ms, boot_at, self._isolation())
+        self._before = Moment(self.meter.last_ms, {}, uses)
+        if gap_ms > 0:
+            _log.info("accounted for %d ms in which no agent was here", gap_ms)
+        self._keep([*self._rebooted, *closed])
+        self._write_journal()
+
+    def _use_before(self, allocation_id: str, reader: UseReader) -> TaskUse:
+        """The task's use at the journal's last moment."""
+        cpu_ms = self._cpu_before.get(allocation_id, {})
+        ranks = {rank: RankUse(True, cpu, 0, 0) for rank, cpu in cpu_ms.items()}
+        return TaskUse(reader.state["started_ms"], ranks)
+
+    def _vouched(self, reader: UseReader) -> list[Vouched]:
+        if reader.state["boot_id"] != self.meter.window.boot_id:
+            return []  # its boot clock says nothing about ours; what it did since the journal stays unknown
+        return [
+            Vouched(
+                self.clock.of_boot(line["boot_ns"]) - (line["at_ms"] - line["since_ms"]),
+                self.clock.of_boot(line["boot_ns"]),
+                reader.use_at(line),
+            )
+            for line in reader.account()
+        ]
+
+    # --- running ---------------------------------------------------------------------------------------
+
+    @property
+    def now_ms(self) -> int:
+        """The meter's clock."""
+        return self.clock.of_boot(clock_source.boot_ns())
+
+    async def first_sample(self) -> None:
+        """Read the devices once, so that nothing is unknown for want of a first reading."""
+        await self._sample()
+
+    async def run(self) -> None:
+        """Sample on the sampling grid until cancelled. Raises StateUnusable where evidence would be lost."""
+        while True:
+            sample_ms = self._sealer.sample_ms
+            await asyncio.sleep((sample_ms - self.now_ms % sample_ms) / 1000)
+            await self._sample()
+            self.settle(sampled=True)
+            self._write_journal()
+
+    async def _sample(self) -> None:
+        """Ask the driver in a thread; a tool that hangs costs readings, not the agent."""
+        if self._sampling is None:
+            self._sampling = asyncio.ensure_future(asyncio.to_thread(self._driver.sample))
+        try:
+            async with asyncio.timeout(DRIVER_PATIENCE_S):
+                samples = await asyncio.shield(self._sampling)
+        except TimeoutError:
+            self._samples = {}
+            self._saying.say(
+                f"the {self._driver.name} driver does not answer; devices are unknown until it does"
+            )
+            return
+        except DriverError as error:
+            self._samples = {}
+            self._sampling = None
+            self._saying.say(f"the {self._driver.name} driver cannot read the devices: {error}")
+            return
+        self._sampling = None
+        self._saying.over()
+        self._samples = {sample.index: sample for sample in samples}
+        self.samples_taken += 1
+
+    def settle(self, sampled: bool = False) -> None:
+        """Account for the time since the last call, under the holdings in force."""
+        boot_ns = clock_source.boot_ns()
+        now_ms, jumped_from = self.clock.read(clock_source.wall_ms(), boot_ns)
+        if now_ms <= self.meter.last_ms:
+            return
+        uses = self._tasks.uses()
+        moment = Moment(now_ms, self._samples, uses)
+        silent_ms = now_ms - self.meter.last_ms
+        gap_ms = max(GAP_LEAST_MS, GAP_SAMPLES * self._sealer.sample_ms)
+        if jumped_from is not None or silent_ms > gap_ms:
+            closed = self.meter.skip(now_ms, boot_ns, self._isolation())
+            self._saying.say(f"{silent_ms} ms were not measured (the host slept, or its clock was set)")
+        else:
+            intervals = self._maker.make(self._before, moment, self._holdings)
+            closed = self.meter.advance(now_ms, boot_ns, intervals, self._isolation(), sampled)
+        self._before = moment
+        self._keep(closed)
+
+    def hold(self, holdings: list[Holding]) -> None:
+        """From now on these allocations hold devices. Call `settle` first."""
+        self._holdings = holdings
+
+    def stop(self) -> None:
+        """Close the open window: the agent ends."""
+        self.settle()
+        self._keep(self.meter.close(STOP))
+        self._write_journal()
+
+    def health(self) -> Mapping[int, Health]:
+        """Health of each device by its last reading."""
+        return {index: sample.health for index, sample in self._samples.items()}
+
+    @property
+    def samples(self) -> Mapping[int, DeviceSample]:
+        """Last reading of each device."""
+        return self._samples
+
+    def _isolation(self) -> str:
+        return "uid" if self._root and not self._tasks.unseparated() else "none"
+
+    # --- keeping ---------------------------------------------------------------------------------------
+
+    def _keep(self, closed: list[ClosedWindow]) -> None:
+        """Sign and spool; what the disk does not take now waits in memory, unsigned and in order."""
+        if closed:
+            reading = clock_source.clock_reading(self.clock.off_ms)
+            self._pending += [_Pending(window, reading, self.seen) for window in closed]
+        if not self._pending:
+            return
+        try:
+            self._spool.append([self._signer(pending) for pending in self._pending], self._journal())
+        except SpoolFull as error:
+            self._saying.say(f"{error}; metering goes on in memory")
+            self._check_pending()
+            return
+        self._pending = []
+        self._new_window()
+
+    def _signer(self, pending: _Pending) -> Callable[[Chain], SignedWindow]:
+        return lambda chain: self._sealer.seal(pending.window, chain, pending.clock, pending.seen)
+
+    def _check_pending(self) -> None:
+        kept = sum(len(t) for p in self._pending for t in p.window.tallies.values())
+        if kept > MOST_PENDING_SEGMENTS:
+            raise StateUnusable(
+                f"the disk has taken no usage window for too long ({len(self._pending)} wait in memory); "
+                "make room and start the agent again: tasks run on under their shims"
+            )
+
+    def _journal(self) -> dict[str, Any]:
+        return {
+            "window": self.meter.window.to_json(),
+            "clock_ms": self.clock.at_ms,
+            "clock_boot_ns": self.clock.boot_ns,
+            "cpu_ms": {
+                allocation_id: {rank: use.cpu_ms for rank, use in task.ranks.items()}
+                for allocation_id, task in self._before.uses.items()
+            },
+        }
+
+    def _write_journal(self) -> None:
+        if self._pending:
+            self._keep([])
+        if self._pending:
+            return  # the journal of a window must not run ahead of the windows before it
+        try:
+            self._spool.write_journal(self._journal())
+        except SpoolFull as error:
+            self._saying.say(f"{error}; metering goes on in memory")

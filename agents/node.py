@@ -1,0 +1,382 @@
+"""The agent put together: machine, tasks, metering and the streams, and how it starts and ends."""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import grpc.aio
+
+from agents import wire
+from agents.core.machine import AgentMachine
+from agents.core.messages import DesiredArrived, Message, Report
+from agents.core.readings import Health, Holding
+from agents.core.tasks import Phase
+from agents.devices.detect import open_driver
+from agents.devices.driver import Driver, DriverError
+from agents.devices.enrolled import EnrolledDevices
+from agents.enrol import TLS_CERTIFICATE_FILE, Application, NodeRecord, enrol, load_record, tls_key
+from agents.exporter import Metric, serve
+from agents.link import Backoff, ControlLink, NowAndThen, keep_up, open_channel
+from agents.log_upload import LogUpload
+from agents.metering import Absence, Metering
+from agents.node_metrics import NodeFigures, node_metrics
+from agents.refusals import NoDevices, SpoolFull, StateUnusable, UsageError
+from agents.runtime import proc_tree
+from agents.runtime.isolation import Isolation
+from agents.runtime.prepare import Preparer
+from agents.settings import AGENT_VERSION, PROTOCOL, Settings
+from agents.signing import Sealer, load_or_make_key
+from agents.spool import Spool
+from agents.state_folder import StateFolder
+from agents.tasks import TaskRunner
+from agents.usage_upload import UsageUpload
+from protos.suanli.fleet.v1 import control_pb2, node_pb2
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.keys import SigningKey
+from suanli.evidence.log_checkpoint import parse_log_checkpoint
+from suanli.evidence.signed_note import parse_note
+from suanli.evidence.windows import SeenCheckpoint
+
+LOOK_PERIOD_S = 1.0
+FLUSH_PATIENCE_S = 3.0
+
+_log = logging.getLogger("agents.node")
+
+
+@dataclass
+class Counters:
+    """Totals since start, for operators."""
+
+    desired_obeyed: int = 0
+    desired_refused: int = 0
+    tasks_ended: dict[str, int] = field(default_factory=dict)
+
+
+class Agent:
+    """One node's agent. Everything runs in one event loop; what may block runs in threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: StateFolder,
+        spool: Spool,
+        record: NodeRecord,
+        driver: EnrolledDevices,
+        key: SigningKey,
+        channel: grpc.aio.Channel,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._spool = spool
+        self._record = record
+        self._driver = driver
+        self._channel = channel
+        self._root = os.geteuid() == 0
+        self._boot_id = proc_tree.boot_id()
+        self._started_ms = time.time_ns() // 1_000_000
+        self._saying = NowAndThen(_log)
+        self._swept = False
+        self.counters = Counters()
+        self.machine = AgentMachine(spool.fence(), spool.launched())
+        self.logs = LogUpload()
+        self.link = ControlLink(channel, self)
+        self.usage = UsageUpload(spool, self.seen_checkpoint)
+        isolation = Isolation(spool, settings.firm_uids, settings.accept_no_isolation, self._root)
+        checkpoints = settings.checkpoint_root or state.path / "model_checkpoints"
+        devices = max((d.index for d in record.devices), default=-1) + 1
+        self.tasks = TaskRunner(
+            state.tasks,
+            Preparer(state.tasks, checkpoints, devices, settings.rendezvous_address, isolation),
+            driver,
+            spool,
+            self.logs,
+            fetch=self.link.fetch,
+            tell=self.tell,
+            now_ms=lambda: self.metering.now_ms,
+            account_ms=settings.sample_ms,
+        )
+        sealer = Sealer(
+            node_id=record.node_id,
+            agent_version=AGENT_VERSION,
+            driver=driver.name,
+            simulated=driver.simulated,
+            window_ms=record.window_ms,
+            sample_ms=settings.sample_ms,
+            devices={device.index: device for device in record.devices},
+            key=key,
+        )
+        self.metering = Metering(
+            sealer,
+            driver,
+            spool,
+            self.tasks,
+            self._root,
+            self._boot_id,
+            record.metering_from_ms,
+            self.usage.poke,
+        )
+
+    # --- messages and instructions ---------------------------------------------------------------------
+
+    def tell(self, message: Message) -> None:
+        """One message into the machine, and what it asks for out of it.
+
+        Time up to now is accounted for under the holdings that were in force; then they may change.
+        """
+        if isinstance(message, DesiredArrived) and not self._obey(message):
+            return
+        before = self.machine.bindings()
+        ended_before = {t.allocation_id for t in self.machine.tasks.values() if t.phase is Phase.ENDED}
+        instructions = self.machine.handle(message)
+        after = self.machine.bindings()
+        if before != after:
+            self.metering.settle()
+            self.metering.hold(self._holdings())
+        for task in self.machine.tasks.values():
+            if task.phase is Phase.ENDED and task.allocation_id not in ended_before:
+                reason = str(task.end_reason)
+                self.counters.tasks_ended[reason] = self.counters.tasks_ended.get(reason, 0) + 1
+                _log.info("task %s ended: %s, exit code %s", task.allocation_id, reason, task.exit_code)
+        for instruction in instructions:
+            if isinstance(instruction, Report):
+                self.link.report()
+            else:
+                self.tasks.carry_out(instruction)
+
+    def _obey(self, message: DesiredArrived) -> bool:
+        if not self.machine.would_obey(message.fence):
+            self.counters.desired_refused += 1
+            _log.warning("refused a desired state of %s: %s was obeyed", message.fence, self.machine.fence)
+            return False
+        if message.fence > self.machine.fence:
+            try:
+                self._spool.obey(message.fence)
+            except SpoolFull as error:
+                self._saying.say(f"desired states are not obeyed: {error}")
+                return False
+        self.counters.desired_obeyed += 1
+        return True
+
+    def _holdings(self) -> list[Holding]:
+        held = [task for task in self.machine.tasks.values() if task.holds_devices]
+        return [self.tasks.live[task.allocation_id].holding for task in held]
+
+    # --- what the control stream asks ------------------------------------------------------------------
+
+    def hello(self) -> control_pb2.Hello:
+        """Who we are and what we obey."""
+        uid = self._root and not self.tasks.unseparated()
+        return control_pb2.Hello(
+            protocol_min=PROTOCOL,
+            protocol_max=PROTOCOL,
+            agent_version=AGENT_VERSION,
+            node_id=self._record.node_id,
+            boot_id=self._boot_id,
+            agent_started_ms=self._started_ms,
+            leader_term=self.machine.fence.leader_term,
+            generation=self.machine.fence.generation,
+            devices=[self._claims(device.index) for device in self._record.devices],
+            isolation=node_pb2.ISOLATION_UID if uid else node_pb2.ISOLATION_NONE,
+            rendezvous_address=self._settings.rendezvous_address,
+        )
+
+    def _claims(self, index: int) -> node_pb2.DeviceClaims:
+        identity = next(d for d in self._record.devices if d.index == index)
+        now = self._driver.device_now(index)
+        return node_pb2.DeviceClaims(
+            vendor=identity.vendor,
+            model=identity.model,
+            index=identity.index,
+            serial=identity.serial,
+            uuid=identity.uuid,
+            bus_address=identity.bus_address,
+            driver=identity.driver,
+            driver_version=identity.driver_version,
+            simulated=identity.simulated,
+            memory_bytes=now.memory_bytes if now else 0,
+            fast_link_group=now.fast_link_group if now else 0,
+            health=wire.HEALTHS[self.metering.health().get(index, Health.OK)],
+            device_id=identity.device_id,
+        )
+
+    def observed(self) -> control_pb2.Observed:
+        """The node as it is. Raises SpoolFull."""
+        unhealthy = [i for i, health in self.metering.health().items() if health is not Health.OK]
+        return control_pb2.Observed(
+            leader_term=self.machine.fence.leader_term,
+            generation=self.machine.fence.generation,
+            report_seq=self._spool.next_report_seq(),
+            tasks=[wire.observed_task(task) for task in self.machine.tasks.values()],
+            unhealthy_devices=[self._claims(index) for index in unhealthy],
+        )
+
+    def desired(self, message: DesiredArrived) -> None:
+        """A desired state arrived."""
+        self.tell(message)
+        if not self._swept:
+            self._swept = True
+            self.tasks.sweep(self.machine.tasks)
+
+    def seen_checkpoint(self, note: bytes) -> None:
+        """The newest log checkpoint goes into the next window; its signature is the verifier's business."""
+        try:
+            head = parse_log_checkpoint(parse_note(note).text)
+        except EvidenceError as error:
+            self._saying.say(f"a log checkpoint was not understood: {error}")
+        else:
+            self.metering.seen = SeenCheckpoint(head.origin, head.size, head.root.hex())
+
+    # --- life ------------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """From adoption to the last window. Raises AgentError where it cannot go on."""
+        adopted = self.tasks.adopt()
+        await self.metering.first_sample()
+        self.metering.recover([Absence(live.holding, live.use) for live in adopted if live.use is not None])
+        self.tasks.resume(adopted)
+        server = await serve(self._settings.metrics, self.metrics) if self._settings.metrics else None
+        metering = asyncio.create_task(self.metering.run(), name="metering")
+        streams = [
+            asyncio.create_task(keep_up("control stream", self.link.run, Backoff()), name="control"),
+            asyncio.create_task(
+                keep_up("usage stream", lambda: self.usage.run(self._channel), Backoff()), name="usage"
+            ),
+            asyncio.create_task(
+                keep_up("log stream", lambda: self.logs.run(self._channel), Backoff()), name="logs"
+            ),
+        ]
+        looking = asyncio.create_task(self._look(), name="look")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        running = {metering, looking, stopping, *streams}
+        try:
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            metering.cancel()
+            looking.cancel()
+            stopping.cancel()
+            await self.tasks.close(self._settings.stop_tasks_on_exit)
+            await self._last_words(streams)
+            if server is not None:
+                server.close()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _last_words(self, streams: Iterable[asyncio.Task[None]]) -> None:
+        """Close the window, and give what waits a moment to leave."""
+        self.metering.stop()
+        self.usage.poke()
+        self.link.report()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_PATIENCE_S if self.link.connected else 0):
+                while not (self.usage.delivered() and self.logs.delivered_all()):
+                    await asyncio.sleep(0.02)
+        for stream in streams:
+            stream.cancel()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_PERIOD_S)
+            self.tasks.look()
+
+    def metrics(self) -> list[Metric]:
+        """For the exporter."""
+        return node_metrics(
+            NodeFigures(
+                connected=self.link.connected,
+                tasks=tuple(task.phase for task in self.machine.tasks.values()),
+                tasks_ended=self.counters.tasks_ended,
+                samples=self.metering.samples,
+                windows_waiting=self._spool.count(),
+                windows_acknowledged=self.usage.acknowledged,
+                samples_taken=self.metering.samples_taken,
+                log_bytes=self.logs.bytes_sent,
+                desired_obeyed=self.counters.desired_obeyed,
+                desired_refused=self.counters.desired_refused,
+            )
+        )
+
+
+def find_devices(settings: Settings) -> Driver:
+    """The host's driver. Raises NoDevices."""
+    try:
+        return open_driver(settings.driver, settings.simulate, settings.node_name)
+    except DriverError as error:
+        raise NoDevices(str(error)) from None
+
+
+async def run_agent(settings: Settings) -> None:
+    """Enrol where needed, then run until SIGTERM or SIGINT. Raises AgentError."""
+    try:
+        authority = settings.authority.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"the authority's certificate {settings.authority} cannot be read: {error.strerror}"
+        ) from None
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    state = StateFolder(settings.state, crossed_by_tasks=os.geteuid() == 0)
+    try:
+        key = load_or_make_key(state)
+        spool = Spool(state.spool)
+        driver = find_devices(settings)
+        record = load_record(state) or await _enrol(settings, state, authority, key, driver, stop)
+        if record is None:
+            return
+        devices = EnrolledDevices(driver, record.devices)
+        _say_of(devices)
+        certificate = state.read(TLS_CERTIFICATE_FILE)
+        if certificate is None:
+            raise StateUnusable(f"{state.path / TLS_CERTIFICATE_FILE} is missing; restore it from a copy")
+        async with open_channel(settings.gateway, authority, tls_key(state), certificate) as channel:
+            await Agent(settings, state, spool, record, devices, key, channel).run(stop)
+        spool.close()
+        driver.close()
+    finally:
+        state.close()
+
+
+async def _enrol(
+    settings: Settings,
+    state: StateFolder,
+    authority: bytes,
+    key: SigningKey,
+    driver: Driver,
+    stop: asyncio.Event,
+) -> NodeRecord | None:
+    """The new record; None where the agent was told to stop before there was one."""
+    application = Application(
+        settings.enrolment, authority, settings.join_token_file, settings.node_name, AGENT_VERSION
+    )
+    try:
+        devices = driver.inventory()
+    except DriverError as error:
+        raise NoDevices(str(error)) from None
+    enrolling = asyncio.create_task(
+        enrol(state, application, key, driver, devices, lambda: time.time_ns() // 1_000_000)
+    )
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({enrolling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not enrolling.done():
+        enrolling.cancel()
+        return None
+    return enrolling.result()
+
+
+def _say_of(devices: EnrolledDevices) -> None:
+    for index in devices.missing:
+        _log.warning("device %d of the node is not there any more; it is metered as faulty", index)
+    for stranger in devices.strangers:
+        _log.warning(
+            "device %s (%s) is not enrolled; it is not used",
+            stranger.serial or stranger.index,
+            stranger.model,
+        )

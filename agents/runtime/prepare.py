@@ -1,0 +1,132 @@
+"""Making a task ready: folders, user, reach, and for task rank 0 the port of the rendezvous."""
+
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.runtime import task_files
+from agents.runtime.isolation import Isolation, needs_of
+from agents.runtime.launch import Places
+from agents.runtime.spec import SpecError, TaskSpec, check_spec
+
+SPEC = "spec.json"
+
+
+@dataclass
+class Preparation:
+    """What a ready task holds until it is launched or released."""
+
+    spec: TaskSpec
+    folder: Path
+    uid: int | None
+    places: Places
+    working_directory: str
+    port: int = 0
+    held: socket.socket | None = None  # keeps the port from others until the task is launched
+
+    def release(self) -> None:
+        """Let go of the port."""
+        if self.held is not None:
+            self.held.close()
+            self.held = None
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """Makes tasks of one node ready."""
+
+    tasks: Path
+    checkpoint_root: Path
+    devices: int
+    rendezvous_address: str
+    isolation: Isolation
+
+    def prepare(self, spec: TaskSpec) -> Preparation:
+        """Blocks for as long as the file systems do. Raises SpecError with a sentence, or OSError."""
+        check_spec(spec, self.devices)
+        uid = self.isolation.user_of(spec)
+        folder = self.tasks / spec.allocation_id
+        earlier = read_spec(folder)
+        working_directory = spec.working_directory or str(folder / "work")
+        self._make_folders(folder, uid)
+        named = spec.model_checkpoint_directory if spec.model_checkpoint else ""
+        settled = self.isolation.settle(uid, needs_of(spec, working_directory, named or None))
+        if settled != uid:
+            uid = settled
+            self._make_folders(folder, uid)
+        places = Places(
+            home=str(folder / "home"),
+            temporary=str(folder / "tmp"),
+            step_report=str(folder / task_files.REPORT / task_files.STEP_REPORT),
+            model_checkpoints=(named or self._own_checkpoints(spec, uid)) if spec.model_checkpoint else None,
+        )
+        preparation = Preparation(spec, folder, uid, places, working_directory)
+        if spec.rank == 0:
+            wished = int(earlier["port"]) if earlier else 0
+            preparation.held = reserve_port(self.rendezvous_address, wished)
+            preparation.port = preparation.held.getsockname()[1]
+        value = {"spec": spec.to_json(), "uid": uid, "port": preparation.port}
+        task_files.write_json(str(folder / SPEC), value)
+        return preparation
+
+    def _make_folders(self, folder: Path, uid: int | None) -> None:
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o711 if self.isolation.root else 0o700)
+        (folder / task_files.OUTPUT).mkdir(exist_ok=True, mode=0o700)
+        for name in (task_files.REPORT, "home", "tmp", "work"):
+            (folder / name).mkdir(exist_ok=True, mode=0o700)
+            if self.isolation.root:
+                owner = os.geteuid() if uid is None else uid
+                os.chown(folder / name, owner, owner, follow_symlinks=False)
+
+    def _own_checkpoints(self, spec: TaskSpec, uid: int | None) -> str:
+        """FIRM/JOB below the agent's folder. The firm's own folder belongs to root, so that nothing in it
+        can be swapped for a link between our making it and our giving it away."""
+        firm = self.checkpoint_root / spec.firm_id
+        crossed = 0o711 if self.isolation.root else 0o700
+        try:
+            for folder in (self.checkpoint_root, firm):
+                if not folder.is_dir():
+                    folder.mkdir(parents=True, exist_ok=True)
+                    folder.chmod(crossed)
+            job = firm / spec.job_id
+            job.mkdir(exist_ok=True, mode=0o700)
+            if job.is_symlink():
+                raise SpecError(f"{job} is a link, not a folder for model checkpoints")
+            if uid is not None and job.stat().st_uid != uid:
+                os.chown(job, uid, uid, follow_symlinks=False)
+        except OSError as error:
+            raise SpecError(
+                f"the model checkpoint folder below {firm} cannot be made: {error.strerror}"
+            ) from None
+        return str(job)
+
+
+def reserve_port(address: str, wished: int) -> socket.socket:
+    """A bound, not listening socket: nobody else is given its port. Raises SpecError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for port in {wished: None, 0: None}:
+        held = socket.socket(family, socket.SOCK_STREAM)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            held.bind((address, port))
+        except OSError as error:
+            held.close()
+            reason = error.strerror
+        else:
+            return held
+    raise SpecError(f"no port for the rendezvous on {address}: {reason}")
+
+
+def read_spec(folder: Path) -> dict[str, Any] | None:
+    """What an earlier life of the agent had prepared in the folder."""
+    value: dict[str, Any] | None = task_files.read_json(str(folder / SPEC))
+    return value
+
+
+def remove(folder: Path) -> None:
+    """Remove a task's folder and all that the job left in it (links are not followed)."""
+    shutil.rmtree(folder)

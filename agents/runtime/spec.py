@@ -1,0 +1,68 @@
+"""What a task is to run, as the agent keeps it."""
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class SpecError(ValueError):
+    """The task cannot be run as it is described; the sentence is for the researcher."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One task of a job. `devices` are indices on this node; `grace_ms` between request to end and kill."""
+
+    allocation_id: str
+    firm_id: str
+    job_id: str
+    job_name: str
+    attempt: int
+    rank: int
+    gang_size: int
+    processes: int
+    devices: tuple[int, ...]
+    device_model: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    working_directory: str
+    grace_ms: int
+    model_checkpoint: bool
+    model_checkpoint_directory: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For the task's folder."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "TaskSpec":
+        """From the task's folder."""
+        lists = {"devices": tuple(value["devices"]), "command": tuple(value["command"])}
+        return cls(**{**value, **lists})
+
+
+def check_spec(spec: TaskSpec, devices_of_node: int) -> None:
+    """Refuse what could not be started or would reach outside of the task's folder. Raises SpecError."""
+    for name in ("allocation_id", "firm_id", "job_id"):
+        if not ID_PATTERN.fullmatch(getattr(spec, name)):
+            raise SpecError(f"{name} {getattr(spec, name)!r} cannot name a folder")
+    if not spec.command or not spec.command[0]:
+        raise SpecError("the command is empty")
+    if spec.processes < 1 or spec.gang_size < 1 or spec.rank >= spec.gang_size:
+        raise SpecError(
+            f"rank {spec.rank} of {spec.gang_size} with {spec.processes} processes cannot be started"
+        )
+    if not spec.devices or len(set(spec.devices)) != len(spec.devices):
+        raise SpecError("the task names no device, or one twice")
+    missing = [index for index in spec.devices if index >= devices_of_node]
+    if missing:
+        raise SpecError(f"the node has {devices_of_node} devices and none with index {missing[0]}")
+    if spec.working_directory and not spec.working_directory.startswith("/"):
+        raise SpecError(f"the working directory {spec.working_directory!r} is not absolute")
+    if spec.model_checkpoint_directory and not spec.model_checkpoint_directory.startswith("/"):
+        raise SpecError(f"the model checkpoint folder {spec.model_checkpoint_directory!r} is not absolute")
+    texts = [*spec.command, *spec.environment, *spec.environment.values()]
+    if any("\0" in text for text in texts) or any(not name or "=" in name for name in spec.environment):
+        raise SpecError("a command, variable name or value holds a character that no program can be given")

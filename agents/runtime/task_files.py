@@ -1,0 +1,96 @@
+"""Names and formats of the files in a task's folder, shared by shim and agent. Standard library only.
+
+launch.json     what to start (agent -> shim); 0600, may hold what the job's environment holds
+shim.lock       made once, by the one shim that may ever start this task, and locked while it lives
+state.json      what the shim knows (shim -> agent), replaced as a whole
+account.jsonl   cumulative use of every local rank, a line a period
+stop.json       asks the shim to end the task
+output/         RANK.stdout and RANK.stderr
+report/         step.json, written by the job
+home/ tmp/ work/   the job's own
+"""
+
+import json
+import os
+from typing import Any, TypedDict
+
+LAUNCH = "launch.json"
+LOCK = "shim.lock"
+STATE = "state.json"
+ACCOUNT = "account.jsonl"
+STOP = "stop.json"
+SHIM_LOG = "shim.log"
+OUTPUT = "output"
+REPORT = "report"
+STEP_REPORT = "step.json"
+
+
+class ProcessLaunch(TypedDict):
+    """One local process to start."""
+
+    local_rank: int
+    command: list[str]
+    environment: dict[str, str]
+    working_directory: str
+    stdout: str
+    stderr: str
+
+
+class Launch(TypedDict):
+    """launch.json: a task to start; `uid` and `gid` null where processes stay the agent's own user."""
+
+    allocation_id: str
+    grace_ms: int
+    account_ms: int
+    uid: int | None
+    gid: int | None
+    processes: list[ProcessLaunch]
+
+
+class ProcessState(TypedDict):
+    """One local process as the shim saw it last."""
+
+    local_rank: int
+    pid: int
+    start_ticks: int
+    ended_ms: int | None
+    exit_code: int | None
+
+
+class ShimState(TypedDict):
+    """state.json; `phase` is `running`, `stopping` or `ended`."""
+
+    boot_id: str
+    shim_pid: int
+    shim_start_ticks: int
+    phase: str
+    started_ms: int
+    processes: list[ProcessState]
+    ended_ms: int | None
+    exit_code: int | None
+    end_reason: str
+    detail: str
+
+
+def write_json(path: str, value: Any, durable: bool = False, mode: int = 0o600) -> None:
+    """Replace `path` as a whole; `durable` also survives a power cut. Raises OSError (full disk, ...)."""
+    temporary = f"{path}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        data = json.dumps(value, separators=(",", ":")).encode("utf-8")
+        while data:
+            data = data[os.write(descriptor, data) :]
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(temporary, path)
+
+
+def read_json(path: str) -> Any | None:
+    """The value in `path`, None where there is no such file. Raises ValueError where it is not JSON."""
+    try:
+        with open(path, "rb") as file:
+            return json.loads(file.read())
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,30 @@
+"""What the operator told the agent, by arguments or SUANLI_AGENT_* variables; nothing secret is among it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.runtime.isolation import UidRange
+
+AGENT_VERSION = "0.1.0"
+PROTOCOL = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of `suanli-agent run`."""
+
+    state: Path
+    gateway: str
+    enrolment: str
+    authority: Path
+    join_token_file: Path | None
+    node_name: str
+    driver: str
+    simulate: str | None
+    rendezvous_address: str
+    accept_no_isolation: bool
+    sample_ms: int
+    metrics: str | None
+    checkpoint_root: Path | None
+    firm_uids: UidRange
+    stop_tasks_on_exit: bool

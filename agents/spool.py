@@ -1,0 +1,207 @@
+"""What must survive the agent: signed windows until the log has them, the fence, launches, firms' users.
+
+SQLite in WAL mode. What was promised to somebody (a window, the fence, a launch) is written with
+synchronous=FULL. The journal of the open window is written every sample by a connection of its own with
+synchronous=NORMAL: it survives a killed agent without a disk flush a second; a power cut may cost the last
+moments of it, which are then unknown.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.core.fence import Fence
+from agents.refusals import SpoolFull, StateUnusable
+from agents.signing import Chain
+from suanli.evidence.windows import NO_PREVIOUS, SaltedSegment, SignedWindow, header_hash
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS windows (
+    seq INTEGER PRIMARY KEY, header BLOB NOT NULL, signature BLOB NOT NULL, segments BLOB NOT NULL,
+    refused TEXT NOT NULL DEFAULT '') STRICT;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS launched (allocation_id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS firms (firm_id TEXT PRIMARY KEY, uid INTEGER UNIQUE) STRICT;
+"""
+REPORT_SEQ_BLOCK = 1_000
+LAUNCHED_KEPT_MS = 90 * 86_400_000
+
+
+@dataclass(frozen=True)
+class StoredWindow:
+    """A window waiting for the log."""
+
+    seq: int
+    window: SignedWindow
+
+
+class Spool:
+    """The spool of one agent. Every write raises SpoolFull where the disk takes no more."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StateUnusable."""
+        self._lock = threading.RLock()
+        try:
+            path.touch(mode=0o600, exist_ok=True)
+            self._durable = self._open(path, "FULL")
+            self._journal = self._open(path, "NORMAL")
+            self._durable.executescript(SCHEMA)
+        except (sqlite3.Error, OSError) as error:
+            raise StateUnusable(f"the spool {path} cannot be used: {error}") from None
+        self._report_seq = self._report_seq_end = int(self._fact("report_seq_end") or 0)
+
+    @staticmethod
+    def _open(path: Path, synchronous: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        return connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:  # firms are noted from the thread that prepares a task
+            try:
+                self._durable.execute("BEGIN IMMEDIATE")
+                yield self._durable
+                self._durable.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise SpoolFull(f"the spool could not be written: {error}") from None
+            finally:
+                if self._durable.in_transaction:
+                    self._durable.execute("ROLLBACK")
+
+    def _fact(self, name: str) -> str | None:
+        row = self._durable.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    @staticmethod
+    def _put(connection: sqlite3.Connection, name: str, value: str) -> None:
+        connection.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))
+
+    # --- windows ---------------------------------------------------------------------------------------
+
+    def chain(self) -> Chain:
+        """The number of the next window and the hash that it follows."""
+        value = self._fact("chain")
+        if value is None:
+            return Chain(1, NO_PREVIOUS)
+        chain: dict[str, Any] = json.loads(value)
+        return Chain(chain["seq"], chain["prev_hash"])
+
+    def append(self, windows: Sequence[Callable[[Chain], SignedWindow]], journal: dict[str, Any]) -> None:
+        """Sign and keep windows, and with them the journal of what follows: all or nothing."""
+        chain = self.chain()
+        with self._writing() as connection:
+            for sign in windows:
+                window = sign(chain)
+                salted = b"".join(s.salt + len(s.body).to_bytes(4, "big") + s.body for s in window.segments)
+                connection.execute(
+                    "INSERT INTO windows (seq, header, signature, segments) VALUES (?, ?, ?, ?)",
+                    (chain.seq, window.header, window.signature, salted),
+                )
+                chain = Chain(chain.seq + 1, header_hash(window.header))
+            self._put(connection, "chain", json.dumps({"seq": chain.seq, "prev_hash": chain.prev_hash}))
+            self._put(connection, "journal", json.dumps(journal))
+
+    def waiting(self, after_seq: int, most: int) -> list[StoredWindow]:
+        """Windows not yet in the log and not refused, in order."""
+        rows = self._durable.execute(
+            "SELECT seq, header, signature, segments FROM windows WHERE seq > ? AND refused = '' ORDER BY seq LIMIT ?",
+            (after_seq, most),
+        )
+        return [
+            StoredWindow(seq, SignedWindow(h, s, tuple(_split(segments)))) for seq, h, s, segments in rows
+        ]
+
+    def count(self) -> int:
+        """Windows kept."""
+        return int(self._durable.execute("SELECT count(*) FROM windows").fetchone()[0])
+
+    def acknowledged(self, seq: int) -> None:
+        """The log has everything up to here: it may go."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM windows WHERE seq <= ?", (seq,))
+
+    def refused(self, seq: int, why: str) -> None:
+        """The gateway kept this window as a finding; it is not sent again."""
+        with self._writing() as connection:
+            connection.execute("UPDATE windows SET refused = ? WHERE seq = ?", (why or "refused", seq))
+
+    # --- open window -----------------------------------------------------------------------------------
+
+    def write_journal(self, journal: dict[str, Any]) -> None:
+        """The open window as it stands; survives a killed agent."""
+        try:
+            self._put(self._journal, "journal", json.dumps(journal))
+        except sqlite3.Error as error:
+            raise SpoolFull(f"the journal could not be written: {error}") from None
+
+    def journal(self) -> dict[str, Any] | None:
+        """The open window of the agent's last life."""
+        value = self._fact("journal")
+        if value is None:
+            return None
+        journal: dict[str, Any] = json.loads(value)
+        return journal
+
+    # --- control ---------------------------------------------------------------------------------------
+
+    def fence(self) -> Fence:
+        """Highest leader term and generation obeyed."""
+        value = self._fact("fence")
+        return Fence(*json.loads(value)) if value else Fence()
+
+    def obey(self, fence: Fence) -> None:
+        """Note before obeying."""
+        with self._writing() as connection:
+            self._put(connection, "fence", json.dumps([fence.leader_term, fence.generation]))
+
+    def launched(self) -> set[str]:
+        """Allocations that were ever started here, as far back as is kept."""
+        return {row[0] for row in self._durable.execute("SELECT allocation_id FROM launched")}
+
+    def note_launch(self, allocation_id: str, at_ms: int) -> None:
+        """Note before starting."""
+        with self._writing() as connection:
+            connection.execute("INSERT OR IGNORE INTO launched VALUES (?, ?)", (allocation_id, at_ms))
+            connection.execute("DELETE FROM launched WHERE at_ms < ?", (at_ms - LAUNCHED_KEPT_MS,))
+
+    def next_report_seq(self) -> int:
+        """Rises across restarts; a block at a time is made durable."""
+        if self._report_seq >= self._report_seq_end:
+            end = self._report_seq + REPORT_SEQ_BLOCK
+            with self._writing() as connection:
+                self._put(connection, "report_seq_end", str(end))
+            self._report_seq_end = end
+        self._report_seq += 1
+        return self._report_seq
+
+    # --- firms -----------------------------------------------------------------------------------------
+
+    def firms(self) -> dict[str, int | None]:
+        """Firms that ever ran here, with their user id; None where tasks run as the agent's user."""
+        return dict(self._durable.execute("SELECT firm_id, uid FROM firms").fetchall())
+
+    def note_firm(self, firm_id: str, uid: int | None) -> None:
+        """Give a firm its user id for good."""
+        with self._writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO firms VALUES (?, ?)", (firm_id, uid))
+
+    def close(self) -> None:
+        """Close both connections."""
+        self._journal.close()
+        self._durable.close()
+
+
+def _split(data: bytes) -> Iterator[SaltedSegment]:
+    position = 0
+    while position < len(data):
+        salt = data[position : position + 32]
+        length = int.from_bytes(data[position + 32 : position + 36], "big")
+        yield SaltedSegment(salt, data[position + 36 : position + 36 + length])
+        position += 36 + length

@@ -1,0 +1,437 @@
+"""Carries out what the machine asks for: prepares, launches, stops and forgets tasks, and watches them."""
+
+import asyncio
+import logging
+import os
+import subprocess
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agents.core.messages import (
+    Adopted,
+    CancelPrepare,
+    Ended,
+    Forget,
+    Instruction,
+    Launch,
+    Launched,
+    LaunchFailed,
+    Message,
+    Prepare,
+    Prepared,
+    PrepareFailed,
+    Release,
+    StepReported,
+    Stop,
+    Stopping,
+)
+from agents.core.readings import Holding, TaskUse
+from agents.core.tasks import EndReason, Phase
+from agents.devices.driver import Driver
+from agents.log_upload import LogUpload
+from agents.refusals import SpoolFull
+from agents.runtime import process, task_files
+from agents.runtime.file_watch import IN_CLOSE_WRITE, IN_CREATE, IN_MODIFY, IN_MOVED_TO, FileWatch
+from agents.runtime.launch import Rendezvous
+from agents.runtime.prepare import Preparation, Preparer, read_spec, remove
+from agents.runtime.spec import SpecError, TaskSpec
+from agents.runtime.step_report import parse_step_report
+from agents.runtime.task_files import ShimState
+from agents.runtime.use import UseReader
+from agents.spool import Spool
+
+FORGOTTEN = "forgotten"
+STEP_REPORT_GAP_S = 0.5
+
+_log = logging.getLogger("agents.tasks")
+
+
+class FetchRefused(Exception):
+    """The gateway does not give this task out; asking again is of no use."""
+
+
+@dataclass
+class Live:
+    """One task that has been prepared or adopted."""
+
+    spec: TaskSpec
+    folder: Path
+    uid: int | None
+    preparation: Preparation | None = None
+    state: ShimState | None = None
+    shim: subprocess.Popen[bytes] | None = None
+    pidfd: int | None = None
+    watches: list[int | None] = field(default_factory=list)
+    use: UseReader | None = None
+    step_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def holding(self) -> Holding:
+        """Its devices, as metering sees them."""
+        return Holding(self.spec.allocation_id, self.spec.devices, self.spec.processes)
+
+
+class TaskRunner:
+    """The tasks on this host. `tell` takes every message to the machine."""
+
+    def __init__(  # noqa: PLR0913 - its collaborators
+        self,
+        tasks: Path,
+        preparer: Preparer,
+        driver: Driver,
+        spool: Spool,
+        logs: LogUpload,
+        *,
+        fetch: Callable[[str], Awaitable[TaskSpec]],
+        tell: Callable[[Message], None],
+        now_ms: Callable[[], int],
+        account_ms: int,
+    ) -> None:
+        self._tasks = tasks
+        self._preparer = preparer
+        self._driver = driver
+        self._spool = spool
+        self._logs = logs
+        self._fetch = fetch
+        self._tell = tell
+        self._now_ms = now_ms
+        self._account_ms = account_ms
+        self._watch = FileWatch()
+        self.live: dict[str, Live] = {}
+        self._work: dict[str, asyncio.Task[None]] = {}
+        logs.delivered = self._remove_if_forgotten
+
+    def carry_out(self, instruction: Instruction) -> None:
+        """Begin to do it; what comes of it is told later."""
+        match instruction:
+            case Prepare(allocation_id):
+                self._start(allocation_id, self._prepare(allocation_id))
+            case CancelPrepare(allocation_id):
+                self._cancel(allocation_id)
+            case Launch():
+                self._start(instruction.allocation_id, self._launch(instruction))
+            case Stop(allocation_id, reason):
+                self._stop(allocation_id, reason)
+            case Release(allocation_id):
+                self._release(allocation_id)
+            case Forget(allocation_id):
+                self._forget(allocation_id)
+
+    def _start(self, allocation_id: str, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            await work
+
+        task = asyncio.create_task(run(), name=allocation_id)
+        self._work[allocation_id] = task
+        task.add_done_callback(lambda done: self._worked(allocation_id, done))
+
+    def _worked(self, allocation_id: str, done: asyncio.Task[None]) -> None:
+        if self._work.get(allocation_id) is done:
+            del self._work[allocation_id]
+        if not done.cancelled() and (error := done.exception()) is not None:
+            _log.error("task %s: %s", allocation_id, error, exc_info=error)
+            sentence = f"the node's agent failed: {type(error).__name__}"
+            # Whichever fits the task's phase counts; the machine ignores the other.
+            self._tell(PrepareFailed(allocation_id, self._now_ms(), sentence))
+            self._tell(LaunchFailed(allocation_id, self._now_ms(), sentence))
+
+    # --- prepare ---------------------------------------------------------------------------------------
+
+    async def _prepare(self, allocation_id: str) -> None:
+        try:
+            spec = await self._fetch(allocation_id)
+            preparation = await self._prepare_in_thread(spec)
+        except (SpecError, FetchRefused) as error:
+            self._tell(PrepareFailed(allocation_id, self._now_ms(), str(error)))
+        except SpoolFull as error:
+            self._tell(
+                PrepareFailed(allocation_id, self._now_ms(), f"the node cannot keep its records: {error}")
+            )
+        except OSError as error:
+            sentence = f"the node cannot prepare the task: {error.strerror}"
+            self._tell(PrepareFailed(allocation_id, self._now_ms(), sentence))
+        except asyncio.CancelledError:
+            self._tell(PrepareFailed(allocation_id, self._now_ms(), "stopped before it was prepared"))
+            raise
+        else:
+            self.live[allocation_id] = Live(spec, preparation.folder, preparation.uid, preparation)
+            self._tell(Prepared(allocation_id, spec.devices, preparation.port))
+
+    async def _prepare_in_thread(self, spec: TaskSpec) -> Preparation:
+        """A file system may hang: not in the loop. A thread cannot be cancelled: wait, then let go."""
+        work = asyncio.ensure_future(asyncio.to_thread(self._preparer.prepare, spec))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            with suppress(SpecError, SpoolFull, OSError):
+                (await work).release()
+            raise
+
+    def _cancel(self, allocation_id: str) -> None:
+        work = self._work.get(allocation_id)
+        if work is not None:
+            work.cancel()
+
+    def _release(self, allocation_id: str) -> None:
+        live = self.live.get(allocation_id)
+        if live is not None and live.preparation is not None:
+            live.preparation.release()
+
+    # --- launch ----------------------------------------------------------------------------------------
+
+    async def _launch(self, instruction: Launch) -> None:
+        allocation_id = instruction.allocation_id
+        live = self.live[allocation_id]
+        if live.preparation is None:
+            raise RuntimeError(f"allocation {allocation_id} was to be launched without having been prepared")
+        try:
+            self._spool.note_launch(allocation_id, self._now_ms())
+            launch = process.launch_file(
+                live.preparation,
+                Rendezvous(instruction.master_address, instruction.master_port),
+                self._driver.visibility(live.spec.devices),
+                self._driver.simulated,
+                self._account_ms,
+            )
+            live.shim, live.state = await process.launch(live.preparation, launch)
+        except (SpoolFull, process.LaunchError) as error:
+            live.preparation.release()
+            await process.clear(live.folder, process.read_state(live.folder))
+            self._tell(LaunchFailed(allocation_id, self._now_ms(), str(error)))
+            return
+        live.use = UseReader(live.folder, live.state)
+        self._tell(self._launched(live, live.state))
+        self._look_after(live, live.state)
+
+    def _launched(self, live: Live, state: ShimState) -> Launched:
+        return Launched(live.spec.allocation_id, state["started_ms"], _pids(state))
+
+    def _look_after(self, live: Live, state: ShimState) -> None:
+        """Watch the shim, the state, the step report and the output of a running task."""
+        allocation_id = live.spec.allocation_id
+        self._logs.follow(allocation_id, live.folder / task_files.OUTPUT, live.spec.processes)
+        try:
+            live.pidfd = os.pidfd_open(state["shim_pid"])
+        except ProcessLookupError:
+            self._start(allocation_id, self._shim_ended(live))
+            return
+        loop = asyncio.get_running_loop()
+        loop.add_reader(live.pidfd, self._shim_gone, allocation_id)
+        if not process.shim_lives(state):  # another process had its pid before we held on to it
+            self._shim_gone(allocation_id)
+            return
+        live.watches = [
+            self._watch.add(live.folder, IN_MOVED_TO, lambda: self._state_changed(allocation_id)),
+            self._watch.add(
+                live.folder / task_files.REPORT,
+                IN_MOVED_TO | IN_CLOSE_WRITE,
+                lambda: self._step_soon(allocation_id),
+            ),
+            self._watch.add(
+                live.folder / task_files.OUTPUT, IN_MODIFY | IN_CREATE, lambda: self._logs.poke(allocation_id)
+            ),
+        ]
+        self._state_changed(allocation_id)
+        self._step_soon(allocation_id)
+        self._logs.poke(allocation_id)
+
+    def look(self) -> None:
+        """Look at every running task, for the case that a change went unnoticed."""
+        for allocation_id, live in list(self.live.items()):
+            if live.pidfd is not None:
+                self._state_changed(allocation_id)
+                self._step_soon(allocation_id)
+        self._logs.poke_all()
+
+    def _state_changed(self, allocation_id: str) -> None:
+        live = self.live.get(allocation_id)
+        if live is None or (state := process.read_state(live.folder)) is None:
+            return
+        live.state = state
+        if live.use is not None:
+            live.use.state = state
+        if state["phase"] == "stopping":
+            self._tell(Stopping(allocation_id))
+
+    def _step_soon(self, allocation_id: str) -> None:
+        live = self.live.get(allocation_id)
+        if live is not None and live.step_timer is None:
+            self._read_step(live)
+            loop = asyncio.get_running_loop()
+            live.step_timer = loop.call_later(STEP_REPORT_GAP_S, self._step_again, live)
+
+    def _step_again(self, live: Live) -> None:
+        live.step_timer = None
+        self._read_step(live)
+
+    def _read_step(self, live: Live) -> None:
+        report = parse_step_report(process.read_step_report(live.folder))
+        if report is not None:
+            self._tell(StepReported(live.spec.allocation_id, report))
+
+    # --- end -------------------------------------------------------------------------------------------
+
+    def _stop(self, allocation_id: str, reason: str) -> None:
+        live = self.live[allocation_id]
+        if live.state is not None:
+            process.request_stop(live.folder, live.state, reason)
+
+    def _shim_gone(self, allocation_id: str) -> None:
+        live = self.live[allocation_id]
+        if live.pidfd is not None:
+            asyncio.get_running_loop().remove_reader(live.pidfd)
+            os.close(live.pidfd)
+            live.pidfd = None
+            self._start(allocation_id, self._shim_ended(live))
+
+    async def _shim_ended(self, live: Live) -> None:
+        """Exit code and reason are the shim's word; a shim without a word was lost, and its task with it."""
+        if live.shim is not None:
+            await asyncio.to_thread(live.shim.wait)
+        if live.step_timer is not None:
+            live.step_timer.cancel()
+        self._read_step(live)
+        for token in live.watches:
+            self._watch.remove(token)
+        live.watches = []
+        state = process.read_state(live.folder)
+        if state is None or state["phase"] != "ended":
+            await process.clear(live.folder, state)
+        live.state = state
+        if live.use is not None and state is not None:
+            live.use.state = state
+        self._tell(self._ended(live.spec.allocation_id, state))
+        self._logs.ended(live.spec.allocation_id)
+
+    def _ended(self, allocation_id: str, state: ShimState | None) -> Ended:
+        if state is None or state["phase"] != "ended":
+            sentence = (
+                "the task's shim was killed or the host was started anew; what was left of the task was ended"
+            )
+            return Ended(allocation_id, self._now_ms(), None, EndReason.LOST, sentence)
+        return Ended(
+            allocation_id,
+            state["ended_ms"] or self._now_ms(),
+            state["exit_code"],
+            EndReason(state["end_reason"]),
+            state["detail"],
+        )
+
+    def _forget(self, allocation_id: str) -> None:
+        live = self.live.pop(allocation_id, None)
+        folder = self._tasks / allocation_id if live is None else live.folder
+        if live is not None and live.step_timer is not None:
+            live.step_timer.cancel()
+        if folder.is_dir():
+            with suppress(OSError):  # full disk: found again, and forgotten again, after a restart
+                (folder / FORGOTTEN).touch()
+            self._remove_if_forgotten(allocation_id)
+
+    def _remove_if_forgotten(self, allocation_id: str) -> None:
+        folder = self._tasks / allocation_id
+        if (folder / FORGOTTEN).exists() and not self._logs.follows(allocation_id):
+            try:
+                remove(folder)
+            except OSError as error:
+                _log.warning("the folder %s could not be removed: %s", folder, error.strerror)
+
+    # --- after a restart -------------------------------------------------------------------------------
+
+    def adopt(self) -> list[Live]:
+        """Find again what an earlier life of the agent had started, and tell of it."""
+        adopted = []
+        for folder in sorted(self._tasks.iterdir()):
+            state = process.settled_state(folder)
+            if state is None and not (folder / task_files.LOCK).exists():
+                continue  # never launched: prepared again if it is still wanted, else swept away
+            kept = read_spec(folder)
+            if kept is None:
+                _log.warning("the task folder %s has lost its description; it is left alone", folder)
+                continue
+            live = Live(TaskSpec.from_json(kept["spec"]), folder, kept["uid"], state=state)
+            if (folder / FORGOTTEN).exists():
+                self._deliver(live)
+                continue
+            live.use = UseReader(folder, state) if state is not None else None
+            self.live[live.spec.allocation_id] = live
+            adopted.append(live)
+        return adopted
+
+    def sweep(self, wanted: Iterable[str]) -> None:
+        """Remove what was prepared, never launched, and is not wanted any more."""
+        kept = {*wanted, *self.live}
+        for folder in self._tasks.iterdir():
+            unlaunched = not (folder / task_files.LOCK).exists()
+            if folder.name not in kept and unlaunched and not self._logs.follows(folder.name):
+                remove(folder)
+
+    def _deliver(self, live: Live) -> None:
+        """What an ended task had printed goes on its way to the gateway."""
+        self._logs.follow(live.spec.allocation_id, live.folder / task_files.OUTPUT, live.spec.processes)
+        self._logs.ended(live.spec.allocation_id)
+
+    def resume(self, adopted: Iterable[Live]) -> None:
+        """Tell the machine of adopted tasks and look after those that run."""
+        for live in adopted:
+            state = live.state
+            allocation_id = live.spec.allocation_id
+            running = state is not None and state["phase"] != "ended"
+            phase = Phase.STOPPING if state is not None and state["phase"] == "stopping" else Phase.RUNNING
+            ended = None if running else self._ended(allocation_id, state)
+            self._tell(
+                Adopted(
+                    allocation_id=allocation_id,
+                    phase=phase if ended is None else Phase.ENDED,
+                    devices=live.spec.devices,
+                    rendezvous_port=0,
+                    started_ms=state["started_ms"] if state else 0,
+                    process_ids=_pids(state) if state is not None and ended is None else (),
+                    ended_ms=ended.ended_ms if ended else 0,
+                    exit_code=ended.exit_code if ended else None,
+                    end_reason=ended.end_reason if ended else None,
+                    detail=ended.detail if ended else "",
+                )
+            )
+            if ended is None and state is not None:
+                self._look_after(live, state)
+            else:
+                self._deliver(live)
+
+    # --- what metering asks ----------------------------------------------------------------------------
+
+    def uses(self) -> dict[str, TaskUse]:
+        """What every task has used up to now."""
+        readers = {a: live.use for a, live in self.live.items() if live.use is not None}
+        return UseReader.read_all(readers)
+
+    def unseparated(self) -> bool:
+        """True while any task runs as the agent's own user."""
+        return any(live.uid is None for live in self.live.values())
+
+    async def close(self, stop_tasks: bool) -> None:
+        """Leave tasks to their shims, or end them first."""
+        if stop_tasks:
+            for live in self.live.values():
+                if live.pidfd is not None and live.state is not None:
+                    process.request_stop(live.folder, live.state, "agent_stopped")
+            while any(live.pidfd is not None for live in self.live.values()):
+                await asyncio.sleep(0.02)
+        for work in list(self._work.values()):
+            if not stop_tasks:
+                work.cancel()
+        await asyncio.gather(*self._work.values(), return_exceptions=True)
+        for live in self.live.values():
+            if live.pidfd is not None:
+                asyncio.get_running_loop().remove_reader(live.pidfd)
+                os.close(live.pidfd)
+            if live.step_timer is not None:
+                live.step_timer.cancel()
+            if live.preparation is not None:
+                live.preparation.release()
+        self._watch.close()
+
+
+def _pids(state: ShimState) -> tuple[int, ...]:
+    return tuple(root["pid"] for root in state["processes"] if root["ended_ms"] is None)
