@@ -161,6 +161,27 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         raise typer.Exit(fail(str(error))) from error
 
 
+@app.command()
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave everything running and print the addresses.")
+    ] = False,
+    window_ms: Annotated[
+        int, typer.Option(help="Length of usage windows; divides 300000. 2000: something to see soon.")
+    ] = 2000,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Also write the last picture and the ending as SVG.", show_default=False),
+    ] = None,
+) -> None:
+    """Run the main job: two firms, three simulated nodes, a bill, and its proof."""
+    from scheduler.demo.story import run as run_demo
+
+    if window_ms < 1 or 300_000 % window_ms:
+        raise typer.Exit(fail(f"--window-ms must divide 300000 (5 minutes in milliseconds); {window_ms} does not"))
+    raise typer.Exit(run_demo(keep=keep, window_ms=window_ms, record=record))
+
+
 def _say(sentence: str) -> None:
     sys.stdout.write(f"suanli: {sentence}\n")
     sys.stdout.flush()
