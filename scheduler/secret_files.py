@@ -94,7 +94,7 @@ def _refuse_lost_log_key(settings: Settings) -> None:
 def _make_signing_key(settings: Settings, name: str) -> None:
     path = settings.secret(f"{name}.key")
     if path.exists():
-        loaded = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        loaded = _load_key(path)
         if not isinstance(loaded, ed25519.Ed25519PrivateKey):
             raise SecretsIncomplete(f"{path} holds no Ed25519 key")
         key = loaded
@@ -109,6 +109,24 @@ def _make_signing_key(settings: Settings, name: str) -> None:
                 serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
             ),
         )
+
+
+def _load_key(path: Path) -> PrivateKeyTypes:
+    try:
+        return serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError) as error:  # TypeError: it is encrypted
+        raise SecretsIncomplete(
+            f"{path} holds no key that can be read: bring it back from a backup"
+        ) from error
+
+
+def _load_certificate(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError as error:
+        raise SecretsIncomplete(
+            f"{path} holds no certificate that can be read: bring it back from a backup"
+        ) from error
 
 
 def _private_pem(key: PrivateKeyTypes) -> bytes:
@@ -144,8 +162,8 @@ def _server_certificate_serves(settings: Settings, names: list[str]) -> bool:
     path = settings.secret("server.crt")
     if not path.exists() or not settings.secret("server.key").exists():
         return False
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    authority = x509.load_pem_x509_certificate(settings.secret("ca.crt").read_bytes())
+    certificate = _load_certificate(path)
+    authority = _load_certificate(settings.secret("ca.crt"))
     alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     named = sorted(str(name.value) for name in alternatives)
     return (
@@ -156,8 +174,8 @@ def _server_certificate_serves(settings: Settings, names: list[str]) -> bool:
 
 
 def _make_server_certificate(settings: Settings, names: list[str]) -> None:
-    authority = x509.load_pem_x509_certificate(settings.secret("ca.crt").read_bytes())
-    authority_key = serialization.load_pem_private_key(settings.secret("ca.key").read_bytes(), password=None)
+    authority = _load_certificate(settings.secret("ca.crt"))
+    authority_key = _load_key(settings.secret("ca.key"))
     if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
         raise SecretsIncomplete(f"{settings.secret('ca.key')} holds no ECDSA key")
     key = ec.generate_private_key(ec.SECP256R1())

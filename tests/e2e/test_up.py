@@ -1,0 +1,412 @@
+"""`scheduler up`: one command, everything runs; one signal, nothing is left."""
+
+import json
+import os
+import resource
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from scheduler.storage import roles
+from scheduler.storage.embedded import EmbeddedPostgres
+from tests.builders.database import throwaway_passwords
+
+PROCESSES = ("api", "gateway", "controller", "ledger")
+TIMEOUT_S = 60.0
+MEMORY_MAX_MIB = 700
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = TIMEOUT_S) -> Any:
+    """The first true value of the condition."""
+    until_s = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < until_s, f"waited in vain: {what}"
+        time.sleep(0.05)
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A file's JSON, None while it is not there."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    return content
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def scheduler(data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the control plane to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "scheduler", *arguments],
+        env=os.environ | {"SUANLI_DATA": str(data)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+
+
+@dataclass
+class Up:
+    """A running `scheduler up`."""
+
+    data: Path
+    process: subprocess.Popen[str]
+    output: Path
+
+    def process_of(self, name: str) -> int:
+        """Pid of one of its processes."""
+        said = wait_until(lambda: read_json(self.data / "run" / f"{name}.json"), f"{name} announces itself")
+        return int(said["pid"])
+
+    def pids(self) -> dict[str, int]:
+        """All of its processes, PostgreSQL with them."""
+        named = {name: self.process_of(name) for name in PROCESSES}
+        postmaster = int((self.data / "pg" / "postmaster.pid").read_text().split()[0])
+        return {"up": self.process.pid, **named, "postgres": postmaster}
+
+    def addresses(self) -> dict[str, Any]:
+        """What it announced."""
+        said = read_json(self.data / "run" / "up.json")
+        assert said is not None
+        return said
+
+    def ready(self) -> bool:
+        """Whether the API says that it can serve."""
+        try:
+            return httpx.get(f"{self.addresses()['api']}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def said(self) -> str:
+        """Everything that was written so far."""
+        return self.output.read_text()
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Signal it and wait for its end; returns the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(TIMEOUT_S)
+
+
+def launch(data: Path, *arguments: str, **environment: str) -> Up:
+    """Start `up` without waiting for it."""
+    output = data.with_name(data.name + ".out")
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scheduler", "up", "--port", "0", *arguments],
+            env=os.environ | {"SUANLI_DATA": str(data)} | environment,
+            stdout=file,
+            stderr=file,
+            text=True,
+            start_new_session=True,
+        )
+    return Up(data, process, output)
+
+
+def wait_ready(up: Up) -> Up:
+    """Wait until it announced itself."""
+
+    def announced() -> bool:
+        assert up.process.poll() is None, up.said()
+        said = read_json(up.data / "run" / "up.json")
+        return said is not None and said["pid"] == up.process.pid
+
+    wait_until(announced, "up announces itself")
+    return up
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that was started and stopped once, to be copied."""
+    data = tmp_path_factory.mktemp("up") / "data"
+    up = wait_ready(launch(data))
+    assert up.end() == 0, up.said()
+    return data
+
+
+@pytest.fixture
+def data(installation: Path, tmp_path: Path) -> Path:
+    """A copy of the installation for one test."""
+    subprocess.run(["cp", "-a", installation, tmp_path / "data"], check=True)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def up(data: Path) -> Iterator[Up]:
+    """A running installation; stopped at the end, whatever the test did."""
+    running = launch(data)
+    try:
+        yield wait_ready(running)
+    finally:
+        if running.process.poll() is None:
+            running.end()
+
+
+@pytest.fixture(scope="module")
+def shared(installation: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A running installation for tests that only look."""
+    data = tmp_path_factory.mktemp("shared") / "data"
+    subprocess.run(["cp", "-a", installation, data], check=True)
+    running = launch(data)
+    try:
+        yield wait_ready(running)
+    finally:
+        assert running.end() == 0
+
+
+def test_one_command_serves_and_one_signal_leaves_nothing(up: Up) -> None:
+    pids = up.pids()
+    assert all(alive(pid) for pid in pids.values())
+    assert up.ready()
+    assert up.end() == 0
+    assert [name for name, pid in pids.items() if alive(pid)] == []
+    assert [path.name for path in (up.data / "run").glob("*.json")] == []
+    assert not (up.data / "pg" / "postmaster.pid").exists()
+    assert "stopped; nothing of it runs any more" in up.said()
+
+
+def test_ctrl_c_stops_in_order_even_when_pressed_twice(up: Up) -> None:
+    pids = up.pids()
+    os.killpg(up.process.pid, signal.SIGINT)
+    os.killpg(up.process.pid, signal.SIGINT)
+    assert up.process.wait(TIMEOUT_S) == 0, up.said()
+    assert [name for name, pid in pids.items() if alive(pid)] == []
+
+
+def test_nothing_outlives_a_kill_and_the_next_start_recovers(up: Up) -> None:
+    pids = up.pids()
+    up.process.kill()
+    up.process.wait()
+    wait_until(lambda: [pid for pid in pids.values() if alive(pid)] == [], "all processes are gone")
+    again = wait_ready(launch(up.data))
+    assert again.ready()
+    assert again.end() == 0
+
+
+def test_a_signal_while_starting_stops_what_was_started(data: Path) -> None:
+    starting = launch(data)
+    wait_until(lambda: (data / "pg" / "postmaster.pid").exists(), "PostgreSQL starts")
+    assert starting.end() == 0, starting.said()
+    assert not (data / "pg" / "postmaster.pid").exists()
+    assert scheduler(data, "check").returncode == 1  # no database answers
+
+
+@pytest.mark.parametrize("name", ["api", "gateway"])
+def test_a_process_that_dies_is_started_again_at_the_same_address(up: Up, name: str) -> None:
+    before = read_json(up.data / "run" / f"{name}.json")
+    assert before is not None
+    os.kill(before["pid"], signal.SIGKILL)
+
+    def again() -> dict[str, Any] | None:
+        said = read_json(up.data / "run" / f"{name}.json")
+        return said if said is not None and said["pid"] != before["pid"] else None
+
+    after = wait_until(again, f"{name} serves again")
+    assert {k: v for k, v in after.items() if k != "pid"} == {k: v for k, v in before.items() if k != "pid"}
+    assert f"{name} ended with status -9; starting it again" in up.said()
+    assert up.ready()
+
+
+def test_postgresql_that_dies_is_started_again_and_the_processes_wait_for_it(up: Up) -> None:
+    before = up.pids()
+    os.kill(before["postgres"], signal.SIGKILL)
+    wait_until(lambda: "PostgreSQL ended" in up.said(), "the death is said")
+    wait_until(up.ready, "the API is ready again")
+    after = up.pids()
+    assert after["postgres"] != before["postgres"]
+    assert alive(after["controller"])
+
+
+def test_no_secret_stands_in_a_command_line_or_in_the_output(shared: Up) -> None:
+    passwords = json.loads((shared.data / "secrets" / "roles.json").read_text()).values()
+    made = scheduler(shared.data, "admin", "init")
+    key = made.stdout.strip()
+    assert key.startswith("sk_")
+    lines = b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in shared.pids().values()).decode()
+    for secret in (*passwords, key):
+        assert secret not in lines
+        assert secret not in shared.said()
+
+
+def test_secrets_are_closed_files_in_closed_folders(shared: Up) -> None:
+    for folder in (
+        shared.data,
+        shared.data / "secrets",
+        shared.data / "pg",
+        shared.data / "run",
+        shared.data / "logs",
+    ):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
+    for path in (shared.data / "secrets").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_all_processes_together_stay_lean(shared: Up) -> None:
+    pids = shared.pids()
+    children = subprocess.run(
+        ["pgrep", "-P", str(pids["postgres"])], capture_output=True, text=True, check=True
+    ).stdout.split()
+    proportional = {name: _pss_mib(pid) for name, pid in pids.items()}
+    proportional["postgres"] += sum(_pss_mib(int(pid)) for pid in children)
+    assert sum(proportional.values()) < MEMORY_MAX_MIB, proportional
+
+
+def _pss_mib(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(f"no Pss of {pid}")
+
+
+def test_the_first_operator_is_made_once_and_its_key_opens_the_api(up: Up, tmp_path: Path) -> None:
+    key_file = tmp_path / "key"
+    made = scheduler(up.data, "admin", "init", "--name", "ada", "--key-file", str(key_file))
+    assert (made.returncode, made.stdout) == (0, "")
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    key = {"Authorization": f"Bearer {key_file.read_text().strip()}"}
+    assert httpx.get(f"{up.addresses()['api']}/v1/whoami", headers=key).json()["name"] == "ada"
+    again = scheduler(up.data, "admin", "init", "--name", "eve")
+    assert again.returncode == 1
+    assert again.stderr == "scheduler: there is an operator already; operators make further keys\n"
+
+
+def test_a_join_token_needs_a_pool_that_exists(shared: Up) -> None:
+    refused = scheduler(shared.data, "admin", "join-token", "--pool", "nowhere")
+    assert refused.returncode == 1
+    assert refused.stderr == "scheduler: there is no pool named nowhere\n"
+
+
+def test_check_finds_nothing_broken_in_a_new_installation(shared: Up) -> None:
+    checked = scheduler(shared.data, "check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "0 broken" in checked.stdout
+
+
+def refused(data: Path, *arguments: str, **environment: str) -> str:
+    """The sentence of an `up` that must fail; checks that it is one, and that nothing runs."""
+    failed = launch(data, *arguments, **environment)
+    assert failed.process.wait(TIMEOUT_S) == 1, failed.said()
+    sentences = [line for line in failed.said().splitlines() if line.startswith("scheduler: ")]
+    assert len(sentences) == 1, failed.said()
+    assert "Traceback (most recent call last):\n" not in failed.said()
+    postmaster = data / "pg" / "postmaster.pid"
+    assert not postmaster.exists()
+    for said in (data / "run").glob("*.json"):
+        about = read_json(said)
+        assert about is not None
+        assert not alive(about["pid"])
+    return sentences[0].removeprefix("scheduler: ")
+
+
+def test_a_taken_port_is_one_sentence(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        sentence = refused(data, "--port", str(port))
+    assert sentence == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+
+
+def test_a_folder_in_use_is_one_sentence(shared: Up) -> None:
+    second = launch(shared.data.with_name("data"))
+    assert second.process.wait(TIMEOUT_S) == 1
+    assert second.said() == f"scheduler: {shared.data} is in use by another 'scheduler up'\n"
+    assert shared.ready()
+
+
+def test_a_database_that_is_not_there_is_one_sentence_without_its_password(data: Path) -> None:
+    sentence = refused(data, SUANLI_DATABASE_URL="postgresql://suanli_owner:hunter2@127.0.0.1:1/suanli")
+    assert "could not be migrated" in sentence
+    assert "hunter2" not in sentence
+
+
+@pytest.mark.parametrize("name", ["controller.key", "log.key", "ca.crt", "server.crt"])
+def test_a_secret_that_cannot_be_read_is_one_sentence(data: Path, name: str) -> None:
+    (data / "secrets" / name).write_text("not a secret\n")
+    assert f"{data}/secrets/{name} holds no" in refused(data)
+
+
+def test_a_process_that_cannot_start_is_named_and_the_others_are_stopped(data: Path) -> None:
+    (data / "secrets" / "server.key").write_text("not a key\n")
+    assert refused(data).startswith("gateway did not start: ")
+
+
+def test_a_lost_log_key_is_not_replaced_silently(data: Path) -> None:
+    (data / "log" / "checkpoint").write_text("something signed\n")
+    (data / "secrets" / "log.key").unlink()
+    assert "bring the key back from a backup" in refused(data)
+    assert not (data / "secrets" / "log.key").exists()
+
+
+def test_a_disk_without_room_is_one_sentence(tmp_path: Path) -> None:
+    """A limit on the size of files fails the same writes as a full disk."""
+    command = (
+        f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({1 << 20}, {1 << 20}))"
+    )
+    command += (
+        "; sys.argv = ['scheduler', 'up', '--port', '0']; runpy.run_module('scheduler', run_name='__main__')"
+    )
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
+    failed = subprocess.run(
+        [sys.executable, "-c", command],
+        env=os.environ | {"SUANLI_DATA": str(tmp_path / "data")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    assert failed.returncode == 1
+    assert failed.stderr.count("\n") == 1
+    assert failed.stderr.startswith("scheduler: initdb could not make")
+    assert not (tmp_path / "data" / "pg").exists()
+
+
+def test_settings_that_are_wrong_are_named(tmp_path: Path) -> None:
+    wrong = scheduler(
+        tmp_path, "up", SUANLI_WINDOW_MS="7000", SUANLI_API_PORT="80000", SUANLI_WITNESSES='[{"name":"w"}]'
+    )
+    assert wrong.returncode == 1
+    assert "SUANLI_WINDOW_MS: must divide 300000" in wrong.stderr
+    assert "SUANLI_API_PORT: " in wrong.stderr
+    assert "SUANLI_WITNESSES at 0.url: " in wrong.stderr
+
+
+def test_a_witness_without_its_key_is_refused(tmp_path: Path) -> None:
+    wrong = scheduler(tmp_path, "up", "--witness", "city=https://witness.example")
+    assert wrong.returncode == 1
+    assert "needs a --witness-key" in wrong.stderr
+
+
+def test_a_database_of_ones_own_serves_as_well(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "own", throwaway_passwords(), durable=False) as server:
+        running = launch(tmp_path / "data", SUANLI_DATABASE_URL=server.url(roles.OWNER))
+        try:
+            wait_ready(running)
+            assert running.ready()
+            assert not (tmp_path / "data" / "pg").exists()
+        finally:
+            assert running.end() == 0, running.said()
+
+
+def test_a_process_alone_says_what_it_lacks(tmp_path: Path) -> None:
+    alone = scheduler(tmp_path, "controller")
+    assert alone.returncode == 1
+    assert "SUANLI_DATABASE_URL is not set" in alone.stderr
