@@ -12,7 +12,7 @@ class PlannerConfig:
     profile: str = "balanced"
     # A job that has waited so long counts as one priority class higher; no class waits for ever for another.
     ageing_ms: int = 24 * HOUR_MS
-    # Without time limits nobody knows when devices come free: a blocked job holds them after this wait.
+    # A blocked job holds devices after this wait, or when time limits promise it a start within this time.
     hold_back_after_ms: int = 10 * MINUTE_MS
     # What is held now counts in a queue's usage as if it ran for so long: many small starts in one second
     # must not look like no usage at all.

@@ -143,6 +143,8 @@ class _Cycle:
             if found is not None and (opening is None or found.from_ms < opening.from_ms):
                 opening, best = found, model_pool
         if opening is not None and best is not None:
+            if not waited_long and opening.from_ms - self._now_ms > self._config.hold_back_after_ms:
+                return  # far off: nothing is kept idle for it before it has waited long
             for slot, devices in opening.seats:
                 best.hold(slot, devices, opening.from_ms)
             self._reserved.add((shape.queue, best.pool, best.model))

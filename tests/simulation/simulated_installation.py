@@ -21,6 +21,9 @@ from scheduler.machine.invariants import violations
 from scheduler.machine.messages import (
     CancelRequested,
     ConfigurationChanged,
+    GatewayLost,
+    GatewaySeen,
+    GatewayStarted,
     JobSubmitted,
     LeaderStarted,
     Message,
@@ -40,6 +43,7 @@ from tests.simulation.simulated_store import Store
 
 FIRMS = ("firm-a", "firm-b")
 STEP_MS = 100
+GATEWAY = GatewayId("gateway-1")
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,11 @@ class Faults:
     partition: float = 0.002
     crash_controller: float = 0.01
     lose_commit: float = 0.01
+    restart_gateway: float = 0.001
+    unseen_gateway: float = 0.002
 
 
-NO_FAULTS = Faults(0, 0, 50, 0, 0, 0, 0, 0)
+NO_FAULTS = Faults(0, 0, 50, 0, 0, 0, 0, 0, 0, 0)
 
 
 class Installation:
@@ -84,6 +90,7 @@ class Installation:
         self._wire: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.reloads = 0
+        self.gateway_unseen_until = 0
         for number, model in enumerate(models):
             node = a_node(f"n{number}", model=model)
             self.store.nodes[node.node_id] = node
@@ -127,6 +134,7 @@ class Installation:
     def step(self) -> None:
         """A tenth of a second in the life of everything."""
         self.now_ms += STEP_MS
+        self._gateway()
         self._hosts()
         while self._wire and self._wire[0][0] <= self.now_ms:
             heapq.heappop(self._wire)[2]()
@@ -164,6 +172,18 @@ class Installation:
 
     # --- hosts ---------------------------------------------------------------------------------------------
 
+    def _gateway(self) -> None:
+        """It may begin anew, without its streams, or not be seen for a while, with them."""
+        if self.rng.random() < self.faults.restart_gateway:
+            self.streams = dict.fromkeys(self.streams, False)
+            self.inbox.append(GatewayStarted(GATEWAY))
+        if self.gateway_unseen_until and self.gateway_unseen_until <= self.now_ms:
+            self.gateway_unseen_until = 0
+            self.inbox.append(GatewaySeen(GATEWAY))
+        elif not self.gateway_unseen_until and self.rng.random() < self.faults.unseen_gateway:
+            self.gateway_unseen_until = self.now_ms + self.rng.randint(100, 15_000)
+            self.inbox.append(GatewayLost(GATEWAY))
+
     def _hosts(self) -> None:
         for node_id, host in self.hosts.items():
             host.advance(self.now_ms)
@@ -190,7 +210,7 @@ class Installation:
         """The gateway notes it in the inbox; its messages keep their order, though they may come twice."""
         self.streams[node_id] = True
         message = NodeConnected(
-            NodeId(node_id), GatewayId("gateway-1"), f"boot-{self.hosts[node_id].boot}", "0.1.0",
+            NodeId(node_id), GATEWAY, f"boot-{self.hosts[node_id].boot}", "0.1.0",
             Isolation.UID, "10.0.0.1", {}, self.now_ms,
         )  # fmt: skip
         self.inbox += [message] * self.rng.choice([1, 1, 2])
@@ -198,7 +218,7 @@ class Installation:
     def _break(self, node_id: str) -> None:
         if self.streams[node_id]:
             self.streams[node_id] = False
-            message = NodeDisconnected(NodeId(node_id), GatewayId("gateway-1"), self.now_ms)
+            message = NodeDisconnected(NodeId(node_id), GATEWAY, self.now_ms)
             self.inbox += [message] * self.rng.choice([1, 1, 2])
 
     def _report(self, node_id: str) -> None:

@@ -186,6 +186,7 @@ def test_work_that_ends_before_the_reservation_fills_the_hole_and_longer_work_do
         controller.run(job)
     controller.end(controller.tasks(controller.state.jobs[JobId("runs-0")])[0])
     controller.submit("gang", a_spec(devices=16, per_node=8))
+    controller.wait(PlannerConfig().hold_back_after_ms)
     controller.submit("long", a_spec(devices=1, time_limit_s=3 * 3_600))
     controller.submit("endless", a_spec(devices=1))
     controller.submit("short", a_spec(devices=1, time_limit_s=3_000))
@@ -198,6 +199,16 @@ def test_work_that_ends_before_the_reservation_fills_the_hole_and_longer_work_do
     assert report.starts_by_ms - controller.now_ms <= 2 * 3_600_000 + 2 * 60_000
     assert report.counterfactual is not None
     assert report.counterfactual.startswith("starts by")
+
+
+def test_nothing_is_kept_idle_for_a_start_that_is_far_off_and_has_not_waited_long() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")])
+    runs = controller.submit("runs", a_spec(devices=8, time_limit_s=7 * 24 * 3_600))
+    controller.plan()
+    controller.run(runs)
+    controller.submit("gang", a_spec(devices=16, per_node=8))
+    controller.submit("small", a_spec(devices=1))
+    assert controller.plan() == ["small"]
 
 
 @pytest.mark.parametrize("limit_s", [None, 40])
