@@ -218,7 +218,7 @@ async def _leaves(session: AsyncSession, first: int, stop: int) -> list[bytes]:
         .where(LogEntryRow.log_index >= first, LogEntryRow.log_index < stop)
         .order_by(LogEntryRow.log_index)
     )
-    rows = found.tuples().all()
+    rows = found.all()
     if [row[0] for row in rows] != list(range(first, stop)):
         raise Halted(f"log entries between {first} and {stop - 1} are missing in the database")
     return [row[1] for row in rows]

@@ -144,7 +144,7 @@ class Rater:
             found = await session.execute(
                 select(DeviceRow.device_id, DeviceRow.model).where(DeviceRow.device_id.in_(unknown))
             )
-            self._models.update(found.tuples().all())
+            self._models.update(found.all())
 
     async def _insert(self, session: AsyncSession, charges: Sequence[Charge], kind: str) -> None:
         if not charges:
@@ -196,7 +196,7 @@ async def _terms(session: AsyncSession, size: int) -> _TermsOf:
         .order_by(LogEntryRow.log_index)
     )
     collector = RatingCollector()
-    for index, payload in found.tuples():
+    for index, payload in found:
         collector.add_record(index, parse_record(PRICE_VERSION, parse_payload(payload).body))
     return _TermsOf(collector, size)
 
@@ -233,7 +233,7 @@ async def _authorisations(
         .order_by(LogEntryRow.log_index)
     )
     collector = RatingCollector()
-    for index, payload in found.tuples():
+    for index, payload in found:
         collector.add_record(index, parse_record(ALLOCATION_EVENT, parse_payload(payload).body))
     return dict(collector.inputs(size).authorisations)
 
@@ -248,7 +248,7 @@ async def _events(session: AsyncSession, first: int, size: int) -> list[tuple[in
         .limit(EVENTS_PER_PAGE)
     )
     events: list[tuple[int, AllocationEvent]] = []
-    for index, payload in found.tuples():
+    for index, payload in found:
         record = parse_record(ALLOCATION_EVENT, parse_payload(payload).body)
         if isinstance(record, AllocationEvent):
             events.append((index, record))

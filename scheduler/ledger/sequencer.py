@@ -211,7 +211,7 @@ class Sequencer:
             raise EvidenceError("signature", "no match", "a signature over the body")
         return record
 
-    def _add_fact(  # noqa: PLR0913 - the columns of one row
+    def _add_fact(
         self,
         draft: _Draft,
         kind: str,
@@ -299,7 +299,7 @@ _WINDOWS = text(
 
 
 async def _waiting_windows(session: AsyncSession) -> Sequence[UsageIntakeRow]:
-    chosen = (await session.execute(_WINDOWS, {"limit": WINDOWS_PER_BATCH})).tuples().all()
+    chosen = (await session.execute(_WINDOWS, {"limit": WINDOWS_PER_BATCH})).all()
     if not chosen:
         return []
     keys = [(row[0], row[1]) for row in chosen]
@@ -327,7 +327,7 @@ async def _firm_seqs(session: AsyncSession, facts: Sequence[EvidenceIntakeRow]) 
     if not firms:
         return {}
     found = await session.execute(_FIRM_SEQS, {"firms": firms})
-    return {str(row[0]): int(row[1]) for row in found.tuples()}
+    return {str(row[0]): int(row[1]) for row in found}
 
 
 async def _firms(session: AsyncSession, allocation_ids: set[str]) -> dict[str, str]:
@@ -338,7 +338,7 @@ async def _firms(session: AsyncSession, allocation_ids: set[str]) -> dict[str, s
             AllocationRow.allocation_id.in_(allocation_ids)
         )
     )
-    return dict(found.tuples().all())
+    return dict(found.all())
 
 
 async def intake_age_s(session: AsyncSession) -> float:

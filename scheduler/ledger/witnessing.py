@@ -88,7 +88,7 @@ class Witnessing:
             found = await session.execute(
                 select(CosignatureRow.witness, func.max(CosignatureRow.size)).group_by(CosignatureRow.witness)
             )
-        sizes = dict(found.tuples().all())
+        sizes = dict(found.all())
         for client in self.clients:
             client.cosigned_size = sizes.get(client.name, 0)
 

@@ -37,7 +37,7 @@ async def generations(session: AsyncSession, node_ids: Collection[str]) -> dict[
             NodeStateRow.node_id.in_(node_ids)
         )
     )
-    return {node_id: Generation(term, generation) for node_id, term, generation in found.tuples()}
+    return {node_id: Generation(term, generation) for node_id, term, generation in found}
 
 
 async def desired_states(session: AsyncSession, node_ids: Collection[str]) -> dict[str, control_pb2.Desired]:
@@ -68,7 +68,7 @@ async def desired_states(session: AsyncSession, node_ids: Collection[str]) -> di
     )
     heads: dict[str, Generation] = {}
     rows: dict[str, list[_Row]] = {}
-    for row in found.tuples():
+    for row in found:
         node_id = row[0]
         heads[node_id] = Generation(row[1], row[2])
         tasks = rows.setdefault(node_id, [])

@@ -170,7 +170,7 @@ async def _checkpoint(session: AsyncSession) -> tuple[int, bytes]:
     statement = select(checkpoint.size, checkpoint.note).order_by(checkpoint.size.desc()).limit(1)
     if chosen is not None:
         statement = statement.where(checkpoint.size == chosen)
-    row = (await session.execute(statement)).tuples().one_or_none()
+    row = (await session.execute(statement)).one_or_none()
     if row is None:
         raise Unavailable("the evidence log holds nothing yet")
     lines = await session.scalars(

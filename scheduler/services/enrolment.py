@@ -218,7 +218,7 @@ async def _known(
         .join(NodeRow, NodeRow.node_id == AgentKeyRow.node_id)
         .where(AgentKeyRow.key_id == key_id(application.public_key))
     )
-    row = found.tuples().one_or_none()
+    row = found.one_or_none()
     if row is None:
         return None
     key, node = row
@@ -366,7 +366,7 @@ async def revoke_key(session: AsyncSession, node_id: str, now_ms: int) -> int:
         .values(revoked_at=func.now())
         .returning(AgentKeyRow.key_id, AgentKeyRow.public_key)
     )
-    keys = revoked.tuples().all()
+    keys = revoked.all()
     facts: list[_Fact] = [
         (
             f"key/{revoked_id}/revoked",

@@ -82,7 +82,7 @@ async def node_key(session: AsyncSession, node_id: str) -> NodeKey | None:
         .order_by(AgentKeyRow.created_at.desc())
         .limit(1)
     )
-    row = found.tuples().one_or_none()
+    row = found.one_or_none()
     if row is None:
         return None
     devices = await session.scalars(select(DeviceRow).where(DeviceRow.node_id == node_id))
@@ -275,7 +275,7 @@ async def logged_windows(session: AsyncSession, keys: Mapping[str, str]) -> Logg
     found = await session.execute(
         _LOGGED, {"nodes": list(keys.values()), "keys": list(keys.keys()), "size": size}
     )
-    return Logged(dict(found.tuples().all()), note)
+    return Logged(dict(found.all()), note)
 
 
 async def newest_checkpoint(session: AsyncSession) -> tuple[int, bytes] | None:
@@ -283,7 +283,7 @@ async def newest_checkpoint(session: AsyncSession) -> tuple[int, bytes] | None:
     found = await session.execute(
         select(LogCheckpointRow.size, LogCheckpointRow.note).order_by(LogCheckpointRow.size.desc()).limit(1)
     )
-    row = found.tuples().one_or_none()
+    row = found.one_or_none()
     return None if row is None else (row[0], row[1])
 
 
@@ -301,7 +301,7 @@ async def cosigned_checkpoint(
         .order_by(LogCheckpointRow.size.desc())
         .limit(1)
     )
-    row = (await session.execute(statement)).tuples().one_or_none()
+    row = (await session.execute(statement)).one_or_none()
     if row is None:
         return None
     size, note = row

@@ -42,7 +42,7 @@ def token_sha256(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", errors="surrogatepass")).digest()
 
 
-async def create_join_token(  # noqa: PLR0913 - all by name
+async def create_join_token(
     session: AsyncSession, *, pool: str, uses: int, lifetime_ms: int, created_by: str, now_ms: int
 ) -> NewJoinToken:
     """Make a token for `uses` hosts of `pool`, valid for `lifetime_ms` from now.

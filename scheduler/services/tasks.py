@@ -61,7 +61,7 @@ async def task_to_run(session: AsyncSession, node_id: str, allocation_id: str) -
             AllocationRow.live,
         )
     )
-    row = found.tuples().one_or_none()
+    row = found.one_or_none()
     if row is None:
         raise NotFound(f"this node has no live allocation {allocation_id}", {"allocation_id": allocation_id})
     allocation, attempt, job = row
@@ -117,7 +117,7 @@ async def task_output(session: AsyncSession, node_id: str, allocation_id: str) -
             AllocationRow.allocation_id == allocation_id, AllocationRow.node_id == node_id
         )
     )
-    row = found.tuples().one_or_none()
+    row = found.one_or_none()
     if row is None:
         raise NotFound(f"this node has no allocation {allocation_id}", {"allocation_id": allocation_id})
     return TaskOutput(*row)

@@ -135,7 +135,7 @@ async def _add_records(
         .where(wanted, row.log_index < size)
         .order_by(row.log_index)
     )
-    for index, kind, payload in found.tuples():
+    for index, kind, payload in found:
         collector.add_record(index, parse_record(kind, parse_payload(payload).body))
 
 
@@ -163,7 +163,7 @@ async def _add_charges(session: AsyncSession, usage: Usage, inputs: RatingInputs
         statement = statement.where(row.firm_id == wanted.firm_id)
     if wanted.job_id is not None:
         statement = statement.where(row.job_id == wanted.job_id)
-    for firm, job, model, _, first_ms, *sums in (await session.execute(statement)).tuples():
+    for firm, job, model, _, first_ms, *sums in (await session.execute(statement)):
         terms = usage.terms.get(model)
         if terms is None:
             continue
