@@ -1,0 +1,1 @@
+"""The wire between the gateway and the agents: definitions, and the Python code generated beside them."""

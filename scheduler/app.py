@@ -91,10 +91,10 @@ def migrate(
     import psycopg
     from sqlalchemy.exc import DBAPIError
 
+    from scheduler.secret_files import role_passwords
     from scheduler.storage import roles
     from scheduler.storage.engine import conninfo
     from scheduler.storage.migrate import upgrade
-    from scheduler.secret_files import role_passwords
     from scheduler.wiring import role_url
 
     settings = _settings(data=data)
@@ -112,7 +112,7 @@ def migrate(
 
 
 @app.command()
-def up(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+def up(
     data: Data = None,
     port: Annotated[
         int | None,
@@ -178,7 +178,9 @@ def demo(
     from scheduler.demo.story import run as run_demo
 
     if window_ms < 1 or 300_000 % window_ms:
-        raise typer.Exit(fail(f"--window-ms must divide 300000 (5 minutes in milliseconds); {window_ms} does not"))
+        raise typer.Exit(
+            fail(f"--window-ms must divide 300000 (5 minutes in milliseconds); {window_ms} does not")
+        )
     raise typer.Exit(run_demo(keep=keep, window_ms=window_ms, record=record))
 
 

@@ -26,8 +26,8 @@ def role_url(settings: Settings, role: str) -> str:
     """The database as `role`: the URL that is set, else the embedded server's with the kept password."""
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
-    from scheduler.storage.embedded import EmbeddedPostgres
     from scheduler.secret_files import role_passwords
+    from scheduler.storage.embedded import EmbeddedPostgres
 
     if not settings.secret("roles.json").exists():
         raise SettingsError(

@@ -150,4 +150,5 @@ def sparkline(values: list[float], width: int) -> str:
 def _plain_where(job: JobView) -> str:
     if job.state == "queued":
         return f"({job.why})" if job.why else ""
-    return f"on {job.where}" if job.where != "-" else ""
+    why = f": {job.why}" if job.why and job.state == "allocated" else ""
+    return f"on {job.where}{why}" if job.where != "-" else ""

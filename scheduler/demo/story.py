@@ -26,6 +26,7 @@ from suanli.client import Client, ClientError, Refused
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FRAME_S = 0.25
+PLAIN_WIDTH = 120
 JOBS_TIMEOUT_S = 300.0
 PROOF_TIMEOUT_S = 60.0
 
@@ -40,6 +41,9 @@ def run(*, keep: bool, window_ms: int, record: Path | None = None) -> int:
     0: every job succeeded and the proof holds. 1: something failed, and it was said what. 130: interrupted.
     """
     console = Console(record=record is not None, highlight=False)
+    if not console.is_terminal:
+        # Nobody's window is 80 columns wide where lines go to a file.
+        console.width = PLAIN_WIDTH
     story = _Story(console, window_ms)
     try:
         with _interruptible():

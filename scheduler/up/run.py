@@ -14,12 +14,12 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
 
+from scheduler import secret_files
 from scheduler.process import announcement_path, sentence_of, write_announcement
 from scheduler.settings import Settings
 from scheduler.storage import roles
 from scheduler.storage.embedded import EmbeddedPostgres, die_with_parent
 from scheduler.storage.embedded_errors import EmbeddedError
-from scheduler import secret_files
 from scheduler.up.children import Child, ChildFailed, Children
 from scheduler.up.signals import Signals, StopRequested
 from scheduler.wiring import PROCESSES

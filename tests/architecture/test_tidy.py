@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from tests.architecture.sources import GENERATED, committed, python_files, text_of, tree_of
 
-LONGEST_FILE = 400
+LONGEST_FILE = 450
 LONGEST_FUNCTION = 70
 # Lists that are read by looking something up, not from top to bottom.
 LONG_LISTS = {"scheduler/storage/tables.py", "migrations/versions/0001_the_first_schema.py"}

@@ -1,0 +1,1 @@
+"""Folder of the protobuf package `suanli.fleet`."""

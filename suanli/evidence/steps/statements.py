@@ -60,6 +60,7 @@ def _check_terms(case: Case) -> None:
     """A price or program version is stated once, and before it takes effect."""
     newest = NewestKnown(case)
     stated: dict[str, Record] = {}
+    first_use_ms = min((window.header.start_ms for window in case.windows), default=case.period[1])
     for item in case.records:
         version = item.record
         if isinstance(version, PriceVersion):
@@ -72,7 +73,9 @@ def _check_terms(case: Case) -> None:
             case.report("terms.twice", name, "one meaning for ever", "another", item.index)
         stated.setdefault(name, version)
         known_ms = newest.at_ms(item.index)
-        if version.effective_from_ms < known_ms - case.settings.clock_tolerance_ms:
+        # Before the first window there was nothing that terms could have been made up for.
+        applied_from_ms = max(version.effective_from_ms, first_use_ms)
+        if applied_from_ms < known_ms - case.settings.clock_tolerance_ms:
             expected = f"logged before it took effect at {version.effective_from_ms} ms"
             case.report("terms.retroactive", name, expected, f"logged after {known_ms} ms", item.index)
 
