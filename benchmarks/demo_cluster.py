@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +28,14 @@ def demo_cluster(window_ms: int = WINDOW_MS) -> Iterator[RunningCluster]:
     # Short, because the path of PostgreSQL's socket has to fit into 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="suanli-bench-"))
     cluster = Cluster(folder, window_ms, lambda _sentence: None)
-    try:
+    with ExitStack() as ending:
+        ending.callback(shutil.rmtree, folder, ignore_errors=True)
+        ending.callback(cluster.processes.stop)
         cluster.start_control_plane()
-        operator = cluster.first_operator()
+        operator = ending.enter_context(cluster.first_operator())
         configure(operator, SITE)
         people = make_keys(operator, SITE)
+        for client in (people.auditor, *people.researchers.values(), *people.administrators.values()):
+            ending.enter_context(client)
         cluster.start_agents(operator)
         yield RunningCluster(cluster, people)
-    finally:
-        cluster.processes.stop()
-        shutil.rmtree(folder, ignore_errors=True)

@@ -205,7 +205,29 @@ EVIDENCE = Row(
         ),
     ),
 )
-ROWS = (FIRST_LOOK, WORK, MACHINERY, EVIDENCE)
+HOSTS = Row(
+    "Hosts",
+    (
+        Panel(
+            "Utilisation of devices",
+            "Mean over each host's devices, as the vendor's library says.",
+            (Query("avg by (instance) (suanli_agent_device_utilisation_ratio)", "{{instance}}"),),
+            unit="percentunit",
+        ),
+        Panel(
+            "Tasks",
+            "Tasks on hosts by phase.",
+            (Query("sum by (phase) (suanli_agent_tasks)", "{{phase}}"),),
+            stacked=True,
+        ),
+        Panel(
+            "Windows at hosts",
+            "Usage windows that are signed but not yet in the log.",
+            (Query("sum by (instance) (suanli_agent_windows_waiting)", "{{instance}}"),),
+        ),
+    ),
+)
+ROWS = (FIRST_LOOK, WORK, MACHINERY, EVIDENCE, HOSTS)
 
 
 def queries() -> Iterator[tuple[str, str]]:
