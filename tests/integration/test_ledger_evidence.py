@@ -1,0 +1,263 @@
+"""From a window on the wire to a bundle that verifies: gateway, ledger, witness and verifier together."""
+
+import io
+import zipfile
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from scheduler.domain.errors import Unavailable
+from scheduler.services.bundles import BundleRequest, MadeBundle, write_bundle
+from scheduler.services.usage import Wanted, balance, usage_report
+from scheduler.storage.tile_store import TileStore
+from suanli.evidence.bundle import AUDITOR, Scope, firm_scope
+from suanli.evidence.log_checkpoint import open_log_checkpoint
+from suanli.evidence.policy import cosigners
+from suanli.evidence.verify import verify
+from suanli.evidence.windows import SeenCheckpoint
+from tests.builders.database import DatabaseUrls
+from tests.builders.gateway import (
+    Agent,
+    RunningGateway,
+    Stay,
+    UsageStream,
+    now_ms,
+    running_gateway,
+    until,
+)
+from tests.builders.ledger import (
+    FIRM,
+    Keys,
+    RunningLedger,
+    RunningWitness,
+    World,
+    make_keys,
+    policy,
+    running_ledger,
+    running_witness,
+)
+
+
+@dataclass
+class House:
+    """Everything that runs, and one node whose first device worked for a job and is free again."""
+
+    world: World
+    keys: Keys
+    gateway: RunningGateway
+    ledger: RunningLedger
+    witness: RunningWitness
+    store: TileStore
+    agent: Agent
+    stream: UsageStream
+    used_ms: int
+
+    async def bundle(
+        self, scope: Scope = AUDITOR, to_ms: int | None = None, from_ms: int | None = None
+    ) -> tuple[Mapping[str, bytes], MadeBundle]:
+        """What the API would hand out."""
+        target = io.BytesIO()
+        async with self.world.api.read() as session:
+            request = BundleRequest(scope, from_ms, to_ms)
+            made = await write_bundle(session, self.store, request, target, now_ms())
+        with zipfile.ZipFile(target) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}, made
+
+    async def until_cosigned(self) -> None:
+        """Waits until the witness has seen the whole log."""
+
+        async def cosigned() -> bool:
+            rows = await self.world.rows(
+                "SELECT (SELECT max(size) FROM cosignatures) = (SELECT count(*) FROM log_entries)"
+                " AND (SELECT count(*) FROM usage_intake) + (SELECT count(*) FROM evidence_intake) = 0"
+            )
+            return rows == [(True,)]
+
+        await until(cosigned)
+
+
+@pytest.fixture
+async def house(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[House]:
+    keys = make_keys(tmp_path / "keys")
+    world = World(database_urls, keys)
+    agent = Agent()
+    with running_witness(tmp_path / "witness", keys.vkey) as witness:
+        async with (
+            running_gateway(database_urls.gateway, tmp_path) as gateway,
+            running_ledger(
+                database_urls.ledger, keys, tmp_path / "log", witnesses=[witness.as_config()]
+            ) as ledger,
+        ):
+            await world.configure()
+            await world.set_price((now_ms() - 60_000) // 300_000 * 300_000)
+            await world.set_program((now_ms() - 60_000) // 300_000 * 300_000)
+            await agent.enrol(gateway, await world.join_token())
+            device = agent.devices[0].device_id
+            granted_ms = agent.at_ms + 1_000
+            ended_ms = granted_ms + 5_000
+            await world.allocate("al-1", agent.node_id, [device], granted_ms)
+            agent.stays.append(Stay(device, granted_ms + 300, ended_ms - 200, "al-1"))
+            await world.allocation_event("ended", "al-1", ended_ms, node_id=agent.node_id, devices=[device])
+            async with agent.stubs(gateway) as stubs:
+                stream = UsageStream(stubs)
+                store = TileStore(tmp_path / "log")
+                yield House(world, keys, gateway, ledger, witness, store, agent, stream, 4_500)
+                await stream.close()
+    await world.close()
+
+
+async def _logged(house: House) -> None:
+    """All windows so far are stored, in the log, and acknowledged."""
+    windows = house.agent.windows_until(now_ms())
+    await house.stream.send(windows)
+    await house.stream.until_acknowledged(house.agent.seq)
+    assert house.stream.refused == []
+
+
+async def test_acknowledged_windows_are_under_the_published_signed_checkpoint(house: House) -> None:
+    await _logged(house)
+    acknowledged, _ = open_log_checkpoint(house.stream.log_checkpoint, house.keys.vkey)
+    published = house.store.checkpoint()
+    assert published is not None
+    head, _ = open_log_checkpoint(published, house.keys.vkey)
+    rows = await house.world.rows("SELECT max(log_index) FROM log_entries WHERE type = 'usage_window'")
+    assert rows[0][0] < acknowledged.size <= head.size
+    assert await house.world.rows("SELECT type, log_index FROM log_entries WHERE log_index = 0") == [
+        ("operator_keys", 0)
+    ]
+
+
+async def test_the_next_window_can_name_the_checkpoint_that_came_with_the_acknowledgement(
+    house: House,
+) -> None:
+    await _logged(house)
+    head, _ = open_log_checkpoint(house.stream.log_checkpoint, house.keys.vkey)
+    house.agent.seen = SeenCheckpoint(head.origin, head.size, head.root.hex())
+    last = house.agent.cut(house.agent.at_ms + 400)
+    await house.stream.send([last])
+    await house.stream.until_acknowledged(house.agent.seq)
+    await house.until_cosigned()
+    files, _ = await house.bundle()
+    verdict = verify(files, policy=policy(house.keys, house.witness))
+    assert verdict.integrity, verdict.findings
+
+
+async def test_the_auditors_bundle_verifies_under_the_auditors_policy(house: House) -> None:
+    await _logged(house)
+    await house.until_cosigned()
+    files, made = await house.bundle()
+    verdict = verify(files, policy=policy(house.keys, house.witness))
+    assert (verdict.integrity, verdict.completeness) == (True, True), verdict.findings
+    assert [finding for finding in verdict.findings if finding.severity == "error"] == []
+    assert made.to_ms == house.agent.at_ms
+    charges = verdict.facts["charges_recomputed"]
+    assert isinstance(charges, dict)
+    assert charges["lines"] == 1
+    device_time = verdict.facts["device_time_ms"]
+    assert isinstance(device_time, dict)
+    assert device_time["allocated"] == house.used_ms
+    assert device_time["unknown"] == 0
+    assert sum(device_time.values()) == 2 * (made.to_ms - made.from_ms)
+
+
+async def test_the_published_checkpoint_carries_the_witnesss_cosignature(house: House) -> None:
+    await _logged(house)
+    await house.until_cosigned()
+
+    async def cosigned() -> bool:
+        note = house.store.checkpoint()
+        assert note is not None
+        _, opened = open_log_checkpoint(note, house.keys.vkey)
+        return bool(cosigners(policy(house.keys, house.witness), opened)[0])
+
+    await until(cosigned)
+
+
+async def test_a_firms_bundle_verifies_and_shows_nothing_of_another_firm(house: House) -> None:
+    world, agent = house.world, house.agent
+    await world.configure("firm-b")
+    second = agent.devices[1].device_id
+    at_ms = agent.at_ms + 2_000
+    await world.allocate("al-2", agent.node_id, [second], at_ms, job_id="job-2", firm="firm-b")
+    agent.stays.append(Stay(second, at_ms, at_ms + 3_000, "al-2"))
+    await world.allocation_event(
+        "ended", "al-2", at_ms + 3_000, node_id=agent.node_id, devices=[second], job_id="job-2", firm="firm-b"
+    )
+    await _logged(house)
+    await house.until_cosigned()
+    files, _ = await house.bundle(firm_scope(FIRM))
+    verdict = verify(files, policy=policy(house.keys, house.witness))
+    assert (verdict.integrity, verdict.completeness) == (True, True), verdict.findings
+    assert b"firm-b" not in files["statement.json"]
+    shown = files["payloads.jsonl"]
+    secret = await world.rows("SELECT encode(body, 'base64') FROM window_segments WHERE firm_id = 'firm-b'")
+    assert secret
+    for (body,) in secret:
+        assert body.replace("\n", "").encode() not in shown
+
+
+async def test_charges_equal_the_statement_that_the_verifier_recomputes(house: House) -> None:
+    await _logged(house)
+    await until(lambda: _rated(house))
+    await house.until_cosigned()
+    files, made = await house.bundle()
+    verdict = verify(files, policy=policy(house.keys, house.witness))
+    recomputed = verdict.facts["charges_recomputed"]
+    assert isinstance(recomputed, dict)
+
+    async with house.world.api.read() as session:
+        report = await usage_report(session, Wanted(made.from_ms, made.to_ms, FIRM))
+    [firm] = report.firms
+    assert (firm.total_fen, firm.net_fen) == (recomputed["total_fen"], recomputed["net_fen"])
+    [line] = firm.lines
+    assert (line["held_ms"], line["billable_ms"], line["worked_ms"]) == (5_000, 4_500, 2_250)
+    exact = Fraction(4_500 * 13_500_000_000, 3_600_000 * 10_000_000)
+    assert line["charge"] == {"num": exact.numerator, "den": exact.denominator}
+    [subsidy] = firm.subsidies
+    assert subsidy["program_id"] == "etown-use"
+
+
+async def _rated(house: House) -> bool:
+    rows = await house.world.rows("SELECT sum(billable_ms) FROM charges")
+    return rows == [(4_500,)]
+
+
+async def test_every_millisecond_of_every_device_is_in_one_bucket(house: House) -> None:
+    await _logged(house)
+    async with house.world.api.read() as session:
+        start_ms = await _metering_from(house)
+        found = await balance(session, from_ms=start_ms, to_ms=house.agent.at_ms)
+    total = found.total()
+    whole = (house.agent.at_ms - start_ms) * 1_000_000
+    assert [device.buckets.total() for device in found.devices] == [whole, whole]
+    assert total.allocated == house.used_ms * 1_000_000
+    assert total.reserved == 500 * 1_000_000
+    assert total.unknown == 0
+
+
+async def _metering_from(house: House) -> int:
+    return int((await house.world.rows("SELECT metering_from_ms FROM nodes"))[0][0])
+
+
+async def test_a_time_that_is_not_logged_yet_is_not_bundled(house: House) -> None:
+    await _logged(house)
+    await house.until_cosigned()
+    with pytest.raises(Unavailable, match="ask again later"):
+        await house.bundle(to_ms=now_ms() + 3_600_000)
+
+
+async def test_rows_that_were_changed_after_publication_do_not_verify(house: House) -> None:
+    await _logged(house)
+    await house.until_cosigned()
+    await house.world.execute(
+        "UPDATE window_segments SET body ="
+        " convert_to(replace(convert_from(body, 'UTF8'), '\"observed\":\"in_use\"', '\"observed\":\"faulty\"'), 'UTF8')"
+        " WHERE allocation_id IS NOT NULL"
+    )
+    files, _ = await house.bundle()
+    verdict = verify(files, policy=policy(house.keys, house.witness))
+    assert not verdict.integrity
+    assert any(finding.step == 5 for finding in verdict.findings)
