@@ -22,6 +22,7 @@ from scheduler.api.routers import (
     nodes,
     principals,
     process,
+    usage,
 )
 from scheduler.api.state import Api
 from scheduler.catalogue import load_catalogue
@@ -62,7 +63,7 @@ def create_app(config: ApiConfig) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.api = api
-    for module in (process, evidence_log, jobs, job_logs, events, nodes, configuration, principals):
+    for module in (process, evidence_log, jobs, job_logs, events, nodes, configuration, principals, usage):
         app.include_router(module.router)
     for path, mounted in config.mounts:
         app.mount(path, mounted)

@@ -42,7 +42,7 @@ def check_key(key: str | None) -> None:
         raise Invalid([FieldProblem("header Idempotency-Key", f"{len(key)} characters", want)])
 
 
-async def once(  # noqa: PLR0913, PLR0917 - who, which key, which request, what to do
+async def once(
     session: AsyncSession,
     principal: Principal,
     key: str | None,

@@ -46,6 +46,8 @@ class RequestContext:
         try:
             if exchange.announced_bytes > BODY_LIMIT_BYTES:
                 await exchange.refuse_body()
+            elif "\0" in scope["path"] or b"%00" in scope["query_string"]:
+                await exchange.refuse_address()
             else:
                 await self._app(scope, exchange.receive, exchange.send)
         except BodyTooLarge:
@@ -114,6 +116,16 @@ class _Exchange:
             f"the body is larger than {BODY_LIMIT_BYTES} bytes",
             request_id=self.request_id,
             headers={"Connection": "close"},
+        )(self._scope, self._receive, self.send)
+
+    async def refuse_address(self) -> None:
+        """400: no name here holds a NUL character, and PostgreSQL takes none."""
+        await problem(
+            400,
+            "bad_request",
+            "The request cannot be read",
+            "the address holds a NUL character",
+            request_id=self.request_id,
         )(self._scope, self._receive, self.send)
 
     def finish(self) -> None:

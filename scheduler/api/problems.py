@@ -53,7 +53,7 @@ class UnsupportedMediaType(errors.DomainError):
     code = "unsupported_media_type"
 
 
-def problem(  # noqa: PLR0913 - the members of RFC 9457 and ours
+def problem(
     status: int,
     code: str,
     title: str,

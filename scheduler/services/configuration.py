@@ -107,7 +107,7 @@ class _Application:
         )
 
 
-async def apply_configuration(  # noqa: PLR0913 - the moment, the ids and the catalogue come in as arguments
+async def apply_configuration(
     session: AsyncSession,
     principal: Principal,
     wanted: Configuration,
@@ -186,7 +186,7 @@ async def _apply_projects(run: _Application, firm: FirmEntry, firm_id: str) -> N
             await run.session.execute(insert(ProjectRow).values(firm_id=firm_id, name=project))
 
 
-async def _apply_queue(  # noqa: PLR0913, PLR0917 - one queue in its surroundings
+async def _apply_queue(
     run: _Application, firm: FirmEntry, firm_id: str, queue: QueueEntry, pools: Sequence[str], where: str
 ) -> None:
     for position, pool in enumerate(queue.pools or ()):

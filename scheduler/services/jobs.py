@@ -105,7 +105,7 @@ class JobFilter:
     name: str | None = None
 
 
-async def submit_job(  # noqa: PLR0913 - the moment, the ids and the catalogue come in as arguments
+async def submit_job(
     session: AsyncSession,
     principal: Principal,
     spec: JobSpec,

@@ -99,7 +99,7 @@ async def authenticate(session: AsyncSession, secret: str, now_ms: int) -> Princ
     )
 
 
-async def create_principal(  # noqa: PLR0913 - a principal has this many facts
+async def create_principal(
     session: AsyncSession,
     actor: Principal | None,
     *,
@@ -194,7 +194,7 @@ async def disable_principal(session: AsyncSession, actor: Principal, name: str, 
     )
 
 
-async def create_api_key(  # noqa: PLR0913 - see create_principal
+async def create_api_key(
     session: AsyncSession,
     actor: Principal | None,
     *,

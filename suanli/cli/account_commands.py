@@ -188,7 +188,7 @@ def list_users(profile: ProfileName = None, as_json: AsJson = False) -> None:
 
 
 @users.command("create")
-def create_user(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+def create_user(
     name: Annotated[str, typer.Argument(help="Name, for instance li.wei.")],
     role: Annotated[
         str, typer.Option(help="researcher, firm_administrator, operator or auditor.")

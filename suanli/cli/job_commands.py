@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from suanli.client.types import Attempt, Job
 
 
-def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+def submit(
     file: Annotated[str, typer.Argument(help="Job file (YAML or JSON); - reads standard input.")],
     name: Annotated[str | None, typer.Option(help="Name of the job, instead of the file's.")] = None,
     project: Annotated[str | None, typer.Option(help="Project, instead of the file's.")] = None,

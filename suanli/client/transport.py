@@ -60,7 +60,7 @@ class Transport:
         """Close the connections."""
         self._http.close()
 
-    def request(  # noqa: PLR0913 - the parts of an HTTP request
+    def request(
         self,
         method: str,
         path: str,

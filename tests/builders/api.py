@@ -1,6 +1,7 @@
 """An API on a real database with two firms, people of every role, and nodes with simulated devices."""
 
 import asyncio
+import dataclasses
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.api.app import create_app
 from scheduler.api.config import ApiConfig
+from scheduler.api.server import serve
 from scheduler.api.state import Api
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.ids import Ids
@@ -285,3 +287,17 @@ async def running_api(urls: DatabaseUrls, folder: Path) -> AsyncIterator[ApiInst
         await asyncio.gather(*(client.aclose() for client in installation.clients))
     await controller.dispose()
     await gateway.dispose()
+
+
+@asynccontextmanager
+async def served(installation: ApiInstallation, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """The same installation over a real socket; gives the server's URL."""
+    stop = asyncio.Event()
+    listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    config = dataclasses.replace(installation.config, host=host)
+    running = asyncio.create_task(serve(config, stop, lambda said: listening.set_result(said["url"])))
+    try:
+        yield await asyncio.wait_for(listening, 20)
+    finally:
+        stop.set()
+        await running

@@ -202,9 +202,8 @@ async def test_jobs_are_found_by_state_project_and_name(installation: ApiInstall
 
 @pytest.mark.parametrize(
     "query",
-    ["state=nonsense", "limit=0", "limit=501", "limit=x", "cursor=%00", "cursor=bm8", "cursor=W251bGwsMV0",
-     "name=%00", "project=%00"],
-)  # fmt: skip
+    ["state=nonsense", "limit=0", "limit=501", "limit=x", "cursor=bm8", "cursor=W251bGwsMV0", "cursor=%ff"],
+)
 async def test_a_bad_query_is_refused_by_name(installation: ApiInstallation, query: str) -> None:
     answer = await installation.as_("lin").get(f"/v1/jobs?{query}")
     assert answer.status_code == 422, answer.text
@@ -288,3 +287,11 @@ async def test_attempts_show_tasks_with_node_and_devices(installation: ApiInstal
     assert (attempt["attempt"], attempt["state"], attempt["device_model"]) == (1, "running", MODEL)
     (task,) = attempt["tasks"]
     assert (task["node"], task["devices"], task["phase"]) == ("node-2", [2, 3], "running")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs?name=%00", "/v1/jobs/%00", "/v1/jobs/a%00b/logs", "/v1/jobs?cursor=%00"]
+)
+async def test_a_nul_character_in_the_address_is_refused(installation: ApiInstallation, path: str) -> None:
+    answer = await installation.as_("lin").get(path)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")

@@ -31,7 +31,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {200: {"content": {SSE: {"schema": {
 
 
 @router.get("/v1/events", response_model=EventsOut, responses=_ANSWERS)
-async def events(  # noqa: PLR0913, PLR0917 - where to begin comes in two ways
+async def events(
     request: Request,
     api: ApiState,
     principal: EventReader,
@@ -44,7 +44,7 @@ async def events(  # noqa: PLR0913, PLR0917 - where to begin comes in two ways
 
 
 @router.get("/v1/jobs/{job_id}/events", response_model=EventsOut, responses=_ANSWERS, tags=["jobs"])
-async def job_events(  # noqa: PLR0913, PLR0917 - see events
+async def job_events(
     job_id: str,
     request: Request,
     api: ApiState,
@@ -68,7 +68,7 @@ def _begin(after: int | None, last_event_id: str | None) -> int | None:
     return int(last_event_id)
 
 
-async def _answer(  # noqa: PLR0913, PLR0917 - see events
+async def _answer(
     request: Request, api: Api, principal: Principal, after: int | None, limit: int, job_id: str | None
 ) -> Response:
     if SSE in request.headers.get("accept", ""):

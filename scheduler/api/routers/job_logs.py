@@ -18,7 +18,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {200: {"content": {NDJSON: {"schema"
 
 
 @router.get("/v1/jobs/{job_id}/logs", response_class=StreamingResponse, responses=_ANSWERS)
-async def logs(  # noqa: PLR0913, PLR0917 - the filters
+async def logs(
     job_id: str,
     request: Request,
     api: ApiState,

@@ -1,0 +1,49 @@
+"""Periods in a query: `from` and `to`, RFC 3339 with a zone."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Annotated
+
+from fastapi import Query
+
+from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.domain.time import from_datetime, from_rfc3339, to_datetime
+
+# Bills run by the month of China, which has one zone and no summer time (Asia/Shanghai).
+BILLING_ZONE = timezone(timedelta(hours=8), "Asia/Shanghai")
+LAST_MS = from_datetime(datetime(9999, 1, 1, tzinfo=UTC))
+
+From = Annotated[str | None, Query(alias="from", max_length=40, description="RFC 3339 with its zone.")]
+To = Annotated[str | None, Query(max_length=40, description="RFC 3339 with its zone; not included.")]
+
+
+def moment_ms(text: str | None, name: str) -> int | None:
+    """A time of a query. Raises Invalid."""
+    if text is None:
+        return None
+    try:
+        # "+" in a query is a space to most readers of URLs.
+        at_ms = from_rfc3339(text.replace(" ", "+"))
+    except (ValueError, OverflowError):
+        at_ms = -1
+    if not 0 <= at_ms <= LAST_MS:
+        want = "a time with its zone, like 2026-01-01T00:00:00+08:00 (+ written as %2B)"
+        raise Invalid([FieldProblem(f"query {name}", text[:40], want)])
+    return at_ms
+
+
+def month_begin_ms(now_ms: int) -> int:
+    """The beginning of the month of `now_ms` in the zone of the bills."""
+    now = to_datetime(now_ms).astimezone(BILLING_ZONE)
+    return from_datetime(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0))
+
+
+def period_ms(from_: str | None, to: str | None, now_ms: int) -> tuple[int, int]:
+    """[from, to), by default this month until now. Raises Invalid for a period that is none."""
+    from_ms, to_ms = moment_ms(from_, "from"), moment_ms(to, "to")
+    end_ms = now_ms if to_ms is None else to_ms
+    begin_ms = month_begin_ms(min(end_ms, now_ms)) if from_ms is None else from_ms
+    if end_ms <= begin_ms:
+        raise Invalid(
+            [FieldProblem("query to", str(to or "now"), "a time after the beginning of the period")]
+        )
+    return begin_ms, end_ms

@@ -1,0 +1,107 @@
+"""Usage, the balance of device time, and the evidence of both."""
+
+import tempfile
+from collections.abc import Iterator
+from typing import Annotated, BinaryIO
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.api.auth import BalanceReader, BundleReader, UsageReader
+from scheduler.api.periods import From, To, moment_ms, period_ms
+from scheduler.api.schemas.usage import BalanceOut, UsageOut, balance_out, usage_out
+from scheduler.api.state import ApiState
+from scheduler.services.authorise import Action, Principal, allows, require_visible
+from scheduler.services.bundles import BundleRequest, write_bundle
+from scheduler.services.usage import UsageReport, Wanted, balance, usage_report
+from scheduler.storage.tables import DeviceRow, JobRow, NodeRow
+from scheduler.storage.tile_store import TileStore
+from suanli.evidence.bundle import AUDITOR, firm_scope
+
+router = APIRouter(prefix="/v1", tags=["usage"])
+
+CHUNK_BYTES = 256 * 1024
+# Below this a bundle stays in memory; above, in a file without a name.
+SPOOL_BYTES = 8 << 20
+_ZIP = "application/zip"
+
+
+@router.get("/usage")
+async def usage(
+    api: ApiState,
+    principal: UsageReader,
+    from_: From = None,
+    to: To = None,
+    job_id: Annotated[str | None, Query(max_length=64, description="Only this job.")] = None,
+) -> UsageOut:
+    """Usage and its price by firm, job and device model. Absent times: this month (Asia/Shanghai) until now."""
+    from_ms, to_ms = period_ms(from_, to, api.now_ms())
+    async with api.database.read() as session:
+        if job_id is not None:
+            owner = await session.scalar(select(JobRow.firm_id).where(JobRow.job_id == job_id))
+            require_visible(principal, owner, f"job {job_id}")
+        report = await usage_report(session, Wanted(from_ms, to_ms, principal.firm_id, job_id))
+        names = await _job_names(session, principal, report)
+    return usage_out(report, names)
+
+
+async def _job_names(session: AsyncSession, principal: Principal, report: UsageReport) -> dict[str, str]:
+    """Names of jobs, which an auditor is not told: they are the firms' own words."""
+    if not allows(principal, Action.READ_JOBS):
+        return {}
+    ids = {str(line["job_id"]) for firm in report.firms for line in firm.lines}
+    rows = await session.execute(select(JobRow.job_id, JobRow.name).where(JobRow.job_id.in_(ids)))
+    return {row.job_id: row.name for row in rows}
+
+
+@router.get("/usage/balance")
+async def usage_balance(
+    api: ApiState, principal: BalanceReader, from_: From = None, to: To = None
+) -> BalanceOut:
+    """Where every device's time went. Absent times: this month (Asia/Shanghai) until now."""
+    from_ms, to_ms = period_ms(from_, to, api.now_ms())
+    async with api.database.read() as session:
+        found = await balance(session, from_ms=from_ms, to_ms=to_ms)
+        rows = await session.execute(
+            select(DeviceRow.device_id, NodeRow.name, DeviceRow.model).join(
+                NodeRow, NodeRow.node_id == DeviceRow.node_id
+            )
+        )
+        known = {row.device_id: (row.name, row.model) for row in rows}
+    return balance_out(found, known)
+
+
+@router.get(
+    "/bundle",
+    response_class=StreamingResponse,
+    responses={200: {"content": {_ZIP: {"schema": {"type": "string", "format": "binary"}}}}},
+)
+async def bundle(
+    api: ApiState, principal: BundleReader, from_: From = None, to: To = None
+) -> StreamingResponse:
+    """The evidence of a period as a ZIP file. Absent times: from the beginning, as far as all nodes are logged.
+
+    Operators and auditors are given everything, a firm its own part.
+    """
+    scope = AUDITOR if principal.firm_id is None else firm_scope(principal.firm_id)
+    request = BundleRequest(scope, moment_ms(from_, "from"), moment_ms(to, "to"))
+    file: BinaryIO = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment] # noqa: SIM115
+    try:
+        async with api.database.read() as session:
+            made = await write_bundle(session, TileStore(api.config.log_folder), request, file, api.now_ms())
+        size_bytes = file.seek(0, 2)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    name = f"suanli-{made.from_ms}-{made.to_ms}-{made.log_size}.zip"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size_bytes)}
+    return StreamingResponse(_chunks(file), media_type=_ZIP, headers=headers)
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while data := file.read(CHUNK_BYTES):
+            yield data

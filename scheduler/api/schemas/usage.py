@@ -1,0 +1,148 @@
+"""Usage and the balance of device time over HTTP. Money is whole fen; exact charges are fractions of a fen."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from scheduler.api.schemas.base import Out, utc
+from scheduler.services.usage import Balance, DeviceTime, FirmUsage, UsageReport
+from suanli.rating.balance import Buckets
+
+PPM = 1_000_000
+
+
+class FractionOut(Out):
+    """An exact number: num / den."""
+
+    num: int
+    den: int
+
+
+class UsageLineOut(Out):
+    """A job's use of one device model at one price. Times are milliseconds of whole devices."""
+
+    job_id: str
+    job_name: str | None
+    device_model: str
+    price_id: str | None = Field(description="Null: no price was in force, and nothing is charged.")
+    requested_ms: int | None
+    held_ms: int
+    billable_ms: int
+    live_ms: int
+    worked_ms: int
+    charge: FractionOut
+    amount_fen: int
+
+
+class SubsidyOut(Out):
+    """What a program may pay of a firm's total."""
+
+    program_id: str
+    version: int
+    base_fen: int
+    amount_fen: int
+
+
+class FirmUsageOut(Out):
+    """One firm's usage in the period."""
+
+    firm_id: str
+    name: str
+    lines: list[UsageLineOut]
+    total_fen: int
+    subsidies: list[SubsidyOut]
+    net_fen: int
+
+
+class UsageOut(Out):
+    """Usage of a period as far as the evidence log of `log_size` entries tells it."""
+
+    from_: str = Field(serialization_alias="from")
+    to: str
+    log_size: int
+    firms: list[FirmUsageOut]
+
+
+def usage_out(report: UsageReport, job_names: Mapping[str, str]) -> UsageOut:
+    """A report for the wire; names of jobs only as far as the caller may know them."""
+    return UsageOut(
+        from_=utc(report.from_ms),
+        to=utc(report.to_ms),
+        log_size=report.log_size,
+        firms=[_firm_out(firm, job_names) for firm in report.firms],
+    )
+
+
+def _firm_out(firm: FirmUsage, job_names: Mapping[str, str]) -> FirmUsageOut:
+    lines: list[dict[str, Any]] = [
+        {**line, "job_name": job_names.get(str(line["job_id"]))} for line in firm.lines
+    ]
+    return FirmUsageOut(
+        firm_id=firm.firm_id,
+        name=firm.name,
+        lines=[UsageLineOut.model_validate(line) for line in lines],
+        total_fen=firm.total_fen,
+        subsidies=[SubsidyOut.model_validate(dict(subsidy)) for subsidy in firm.subsidies],
+        net_fen=firm.net_fen,
+    )
+
+
+class BucketsOut(Out):
+    """Milliseconds of whole devices by what they were; they sum to `enrolled_ms`."""
+
+    enrolled_ms: int
+    allocated_ms: int
+    idle_ms: int
+    reserved_ms: int
+    maintenance_ms: int
+    faulty_ms: int
+    unknown_ms: int
+
+
+class DeviceTimeOut(BucketsOut):
+    """The balance of one device."""
+
+    device_id: str
+    node: str
+    device_model: str
+
+
+class BalanceOut(Out):
+    """Every device-millisecond of the period in exactly one bucket."""
+
+    from_: str = Field(serialization_alias="from")
+    to: str
+    log_size: int
+    devices: list[DeviceTimeOut]
+    total: BucketsOut
+
+
+def _whole(buckets: Buckets) -> dict[str, int]:
+    return {
+        "enrolled_ms": buckets.total() // PPM,
+        "allocated_ms": buckets.allocated // PPM,
+        "idle_ms": buckets.idle // PPM,
+        "reserved_ms": buckets.reserved // PPM,
+        "maintenance_ms": buckets.maintenance // PPM,
+        "faulty_ms": buckets.faulty // PPM,
+        "unknown_ms": buckets.unknown // PPM,
+    }
+
+
+def balance_out(balance: Balance, known: Mapping[str, tuple[str, str]]) -> BalanceOut:
+    """A balance for the wire. `known`: device id -> (node's name, device model)."""
+
+    def device_out(device: DeviceTime) -> DeviceTimeOut:
+        node, model = known.get(device.device_id, ("", ""))
+        return DeviceTimeOut(
+            device_id=device.device_id, node=node, device_model=model, **_whole(device.buckets)
+        )
+
+    return BalanceOut(
+        from_=utc(balance.from_ms),
+        to=utc(balance.to_ms),
+        log_size=balance.log_size,
+        devices=[device_out(device) for device in balance.devices],
+        total=BucketsOut(**_whole(balance.total())),
+    )

@@ -1,0 +1,232 @@
+"""Who may do what, over every route that there is."""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from sqlalchemy import text
+
+from scheduler.api.auth import OPEN_PATHS, Allow
+from scheduler.domain.time import DAY_MS
+from scheduler.services.authorise import ALLOWED, Action, Role
+from tests.builders.api import PEOPLE, ApiInstallation, job_spec, running_api
+from tests.builders.database import DatabaseUrls
+
+
+@pytest_asyncio.fixture
+async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(database_urls, tmp_path) as running:
+        yield running
+
+
+def routes(app: FastAPI) -> Iterator[tuple[str, str, Action | None]]:
+    """(method, path, action) of every route."""
+    waiting = list(app.routes)
+    while waiting:
+        route = waiting.pop()
+        waiting.extend(getattr(getattr(route, "original_router", None), "routes", ()))
+        if isinstance(route, APIRoute):
+            for method in sorted(route.methods):
+                yield method, route.path, action_of(route.dependant)
+
+
+def action_of(dependant: Dependant) -> Action | None:
+    found = [d.call.action for d in dependant.dependencies if isinstance(d.call, Allow)]
+    return found[0] if found else None
+
+
+async def test_every_route_is_found(installation: ApiInstallation) -> None:
+    found = {(method, path) for method, path, _ in routes(installation.app)}
+    assert len(found) >= 30
+    assert {("POST", "/v1/jobs"), ("GET", "/v1/bundle"), ("GET", "/log/checkpoint")} <= found
+
+
+async def test_every_route_outside_the_open_paths_names_its_action(installation: ApiInstallation) -> None:
+    unnamed = {path for _, path, action in routes(installation.app) if action is None}
+    assert unnamed == {"/healthz", "/readyz", "/version", "/log/checkpoint", "/log/tile/{path:path}"}
+    assert all(OPEN_PATHS.fullmatch(path) for path in unnamed)
+
+
+async def test_without_a_key_only_the_open_paths_answer(installation: ApiInstallation) -> None:
+    nobody = installation.as_(None)
+    for method, path, _ in routes(installation.app):
+        answer = await nobody.request(method, path.replace("{path:path}", "0/000"))
+        if OPEN_PATHS.fullmatch(path):
+            assert answer.status_code in (200, 404), path
+        else:
+            assert answer.status_code == 401, (method, path)
+            assert answer.json()["code"] == "unauthenticated"
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(
+    "path", ["/docs", "/redoc", "/openapi.json", "/nowhere", "/v1", "/logs", "/log", "/metrics"]
+)
+async def test_no_other_path_is_open(installation: ApiInstallation, path: str) -> None:
+    assert (await installation.as_(None).get(path)).status_code == 401
+
+
+@pytest.mark.parametrize("person", sorted(PEOPLE))
+async def test_every_role_is_refused_exactly_what_is_not_its_own(
+    installation: ApiInstallation, person: str
+) -> None:
+    role = Role(PEOPLE[person][0])
+    client = installation.as_(person)
+    for method, path, action in routes(installation.app):
+        if action is None:
+            continue
+        answer = await client.request(method, path, json={} if method == "POST" else None)
+        refused = answer.status_code == 403
+        assert refused == (role not in ALLOWED[action]), (method, path, answer.text)
+        if refused:
+            assert answer.json()["code"] == "forbidden"
+            assert answer.json()["facts"] == {"action": action.value, "role": role.value}
+
+
+async def test_a_foreign_firms_job_does_not_exist_on_any_route(installation: ApiInstallation) -> None:
+    job_id = await installation.submit("lin")
+    of_a_job = [
+        (method, path.replace("{job_id}", job_id))
+        for method, path, _ in routes(installation.app)
+        if "{job_id}" in path
+    ]
+    assert len(of_a_job) >= 6
+    for person in ("zhao", "sun"):
+        for method, path in [*of_a_job, ("GET", f"/v1/usage?job_id={job_id}")]:
+            answer = await installation.as_(person).request(method, path)
+            unknown = await installation.as_(person).request(method, path.replace(job_id, "x" * 36))
+            assert answer.status_code == unknown.status_code == 404, (method, path)
+            assert answer.json()["detail"].replace(job_id, "") == unknown.json()["detail"].replace(
+                "x" * 36, ""
+            )
+
+
+async def test_lists_hold_nothing_of_another_firm(installation: ApiInstallation) -> None:
+    mine = await installation.submit("lin")
+    await installation.set_state(mine)
+    node_id, devices = await installation.add_node("node-2")
+    await installation.add_attempt(mine, node_id, devices)
+    await installation.add_event(1, "JobStarted", mine)
+    zhao = installation.as_("zhao")
+
+    assert (await zhao.get("/v1/jobs")).json()["jobs"] == []
+    assert (await zhao.get("/v1/events")).json()["events"] == []
+    assert (await zhao.get("/v1/nodes")).json()["nodes"] == []
+    assert {f["name"] for f in (await zhao.get("/v1/firms")).json()["firms"]} == {"beiming"}
+    assert {q["firm"] for q in (await zhao.get("/v1/queues")).json()["queues"]} == {"beiming"}
+    assert (await zhao.get("/v1/usage")).json()["firms"] == []
+    sun = installation.as_("sun")
+    assert {p["name"] for p in (await sun.get("/v1/principals")).json()["principals"]} == {"zhao", "sun"}
+    assert {k["principal"] for k in (await sun.get("/v1/api-keys")).json()["api_keys"]} == {"zhao", "sun"}
+
+
+async def test_people_see_of_the_nodes_what_is_theirs_and_what_is_free(installation: ApiInstallation) -> None:
+    mine = await installation.submit("lin")
+    node_id, devices = await installation.add_node("node-2")
+    await installation.add_attempt(mine, node_id, devices[:3])
+
+    (node,) = (await installation.as_("lin").get("/v1/nodes")).json()["nodes"]
+    assert (node["name"], [d["index"] for d in node["devices"]]) == ("node-2", [0, 1, 2])
+    assert node["devices"][0]["held_by"]["job_id"] == mine
+    everything = (await installation.as_("ops").get("/v1/nodes")).json()
+    assert {n["name"]: len(n["devices"]) for n in everything["nodes"]} == {"node-1": 8, "node-2": 8}
+    free = {"pool": "haidian", "device_model": "ascend-910b3", "devices": 16, "free": 13}
+    assert everything["free"] == [free]
+    assert (await installation.as_("zhao").get("/v1/nodes")).json() == {"nodes": [], "free": [free]}
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "Bearer", "Basic b3BzOng=", "Bearer sk_", "Bearer sk_" + "a" * 43, "Bearer sk_\xe9", "sk_" + "a" * 43],
+)  # fmt: skip
+async def test_a_wrong_key_opens_nothing(installation: ApiInstallation, header: str) -> None:
+    sent = [(b"Authorization", header.encode("latin-1"))]
+    answer = await installation.as_(None).get("/v1/whoami", headers=sent)
+    assert answer.status_code == 401
+    assert answer.headers["x-request-id"]
+
+
+async def test_only_the_hash_of_a_key_is_stored(
+    installation: ApiInstallation, database_urls: DatabaseUrls
+) -> None:
+    secret = installation.keys["lin"]
+    async with installation.api.database.read() as session:
+        rows = (await session.execute(text("SELECT api_keys::text FROM api_keys"))).scalars().all()
+    assert len(rows) == len(PEOPLE)
+    assert not any(secret in row or secret.removeprefix("sk_") in row for row in rows)
+    assert any(hashlib.sha256(secret.encode()).hexdigest() in row for row in rows)
+
+
+async def test_keys_end_when_they_expire_are_revoked_or_their_principal_is_disabled(
+    installation: ApiInstallation,
+) -> None:
+    async def works(secret: str) -> bool:
+        answer = await installation.as_(None).get("/v1/whoami", headers={"Authorization": f"Bearer {secret}"})
+        return answer.status_code == 200
+
+    lin, wang, ops = (installation.as_(person) for person in ("lin", "wang", "ops"))
+    short = (await lin.post("/v1/api-keys", json={"expires_in_days": 1})).json()
+    other = (await lin.post("/v1/api-keys", json={})).json()
+    assert await works(short["api_key"])
+    assert await works(other["api_key"])
+    installation.clock.now_ms += DAY_MS
+    assert not await works(short["api_key"])
+
+    assert (await lin.delete(f"/v1/api-keys/{other['api_key_id']}")).status_code == 204
+    assert (await lin.delete(f"/v1/api-keys/{other['api_key_id']}")).status_code == 204
+    assert not await works(other["api_key"])
+
+    assert (await wang.post("/v1/principals/lin/disable")).status_code == 204
+    assert not await works(installation.keys["lin"])
+    assert (await wang.post("/v1/principals/zhao/disable")).status_code == 404
+    assert (await ops.post("/v1/principals/ops/disable")).status_code == 409
+
+
+async def test_firm_administrators_manage_their_own_firm_only(installation: ApiInstallation) -> None:
+    wang = installation.as_("wang")
+    made = await wang.post("/v1/principals", json={"name": "new", "role": "researcher", "firm": "lanjing"})
+    assert made.status_code == 201
+    key = await wang.post("/v1/api-keys", json={"principal": "new"})
+    assert key.status_code == 201
+    answer = await installation.as_(None).get(
+        "/v1/whoami", headers={"Authorization": f"Bearer {key.json()['api_key']}"}
+    )
+    assert answer.json() == {"name": "new", "kind": "user", "role": "researcher", "firm": "lanjing"}
+
+    foreign = await wang.post("/v1/principals", json={"name": "x", "role": "researcher", "firm": "beiming"})
+    operator = await wang.post("/v1/principals", json={"name": "x", "role": "operator"})
+    assert (foreign.status_code, operator.status_code) == (403, 403)
+    assert (await wang.post("/v1/api-keys", json={"principal": "zhao"})).status_code == 404
+    assert (await wang.post("/v1/api-keys", json={"principal": "ops"})).status_code == 404
+    assert (await installation.as_("lin").post("/v1/api-keys", json={"principal": "wang"})).status_code == 403
+    keys = (await installation.as_("ops").get("/v1/api-keys")).json()["api_keys"]
+    of_ops = next(key["api_key_id"] for key in keys if key["principal"] == "ops")
+    assert (await wang.delete(f"/v1/api-keys/{of_ops}")).status_code == 404
+
+
+async def test_the_databases_role_of_the_api_cannot_move_a_job(installation: ApiInstallation) -> None:
+    job_id = await installation.submit()
+    await installation.set_state(job_id)
+    with pytest.raises(Exception, match="permission denied"):
+        async with installation.api.database.transaction() as session:
+            await session.execute(text("UPDATE job_states SET state = 'succeeded'"))
+    assert (await installation.as_("lin").get(f"/v1/jobs/{job_id}")).json()["state"] == "running"
+
+
+async def test_the_answer_to_a_body_never_comes_before_the_answer_to_who_asks(
+    installation: ApiInstallation,
+) -> None:
+    refused = await installation.as_("audit").post("/v1/jobs", json=job_spec(name="!!"))
+    nobody = await installation.as_(None).post("/v1/jobs", content=b"\xff")
+    assert (refused.status_code, nobody.status_code) == (403, 401)
+
+
+def test_the_tables_of_actions_and_rows_agree() -> None:
+    assert set(ALLOWED) == set(Action)
+    assert all(roles for roles in ALLOWED.values())
+    assert {str(role) for role in Role} == {role for role, _ in PEOPLE.values()}

@@ -1,0 +1,254 @@
+"""Applying a configuration file over HTTP."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import func, select
+
+from scheduler.storage.tables import (
+    EvidenceIntakeRow,
+    FirmRow,
+    InboxRow,
+    PoolRow,
+    PriceVersionRow,
+    PrincipalRow,
+    ProgramVersionRow,
+    QueueRow,
+)
+from suanli.evidence.records import Firm, PriceVersion, ProgramVersion, parse_record
+from tests.builders.api import CONFIGURATION, MODEL, ApiInstallation, running_api
+from tests.builders.database import DatabaseUrls
+
+LATER = "2027-02-01T00:00:00+08:00"  # the clock of these tests stands on 2027-01-15
+PROGRAM = {
+    "program_id": "haidian-2027",
+    "version": 1,
+    "title": "Support for compute used",
+    "legal_reference": "an example",
+    "rate": "0.30",
+    "usage_measure": "live",
+    "domestic_only": True,
+    "per_firm_cap_cny": "20000000.00",
+    "effective_from": "2027-01-01T00:00:00+08:00",
+}
+
+
+@pytest_asyncio.fixture
+async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(database_urls, tmp_path) as running:
+        yield running
+
+
+async def apply(installation: ApiInstallation, body: object, dry_run: bool = False) -> Any:
+    answer = await installation.as_("ops").post(f"/v1/apply?dry_run={str(dry_run).lower()}", json=body)
+    return answer.json()
+
+
+def outcomes(applied: Any) -> dict[tuple[str, str], str]:
+    return {(change["kind"], change["name"]): change["outcome"] for change in applied["changes"]}
+
+
+async def counts(installation: ApiInstallation) -> dict[str, int]:
+    tables = (
+        FirmRow, PoolRow, QueueRow, PriceVersionRow, ProgramVersionRow, PrincipalRow, EvidenceIntakeRow, InboxRow,
+    )  # fmt: skip
+    async with installation.api.database.read() as session:
+        return {
+            table.__tablename__: await session.scalar(select(func.count()).select_from(table)) or 0
+            for table in tables
+        }
+
+
+async def facts(installation: ApiInstallation) -> dict[str, tuple[str | None, object]]:
+    async with installation.api.database.read() as session:
+        rows = await session.scalars(select(EvidenceIntakeRow))
+        return {row.fact: (row.firm_id, parse_record(row.type, row.body)) for row in rows}
+
+
+async def test_applying_the_same_file_again_changes_nothing(installation: ApiInstallation) -> None:
+    before = await counts(installation)
+    applied = await apply(installation, CONFIGURATION)
+    assert set(outcomes(applied).values()) == {"unchanged"}
+    assert await counts(installation) == before
+
+
+async def test_a_dry_run_says_what_would_change_and_changes_nothing(installation: ApiInstallation) -> None:
+    before = await counts(installation)
+    wanted = {
+        "pools": [{"name": "haidian", "patience_seconds": 90}, {"name": "fengtai"}],
+        "firms": [
+            {
+                "name": "lanjing",
+                "title": "Lanjing (renamed)",
+                "queues": [{"name": "big", "pools": ["fengtai"]}],
+            }
+        ],
+        "programs": [PROGRAM],
+        "users": [{"name": "new", "role": "auditor"}],
+    }
+    dry = await apply(installation, wanted, dry_run=True)
+    assert dry["dry_run"] is True
+    assert outcomes(dry) == {
+        ("pool", "haidian"): "changed",
+        ("pool", "fengtai"): "created",
+        ("firm", "lanjing"): "changed",
+        ("project", "lanjing/default"): "unchanged",
+        ("queue", "lanjing/big"): "created",
+        ("program", "haidian-2027/1"): "created",
+        ("user", "new"): "created",
+    }
+    change = next(change for change in dry["changes"] if change["name"] == "haidian")
+    assert change["differences"] == [{"field": "patience_seconds", "was": 30, "now": 90}]
+    assert await counts(installation) == before
+
+    real = await apply(installation, wanted)
+    assert real["changes"] == dry["changes"]
+    assert (await counts(installation))["pools"] == before["pools"] + 1
+
+
+async def test_what_is_billed_by_is_left_for_the_evidence_log(installation: ApiInstallation) -> None:
+    await apply(installation, {"programs": [PROGRAM]})
+    logged = await facts(installation)
+    lanjing = installation.firms["lanjing"]
+    assert logged[f"firm/{lanjing}"] == (lanjing, Firm(lanjing, "Lanjing AI Co., Ltd.", 1_800_000_000_000))
+    price = logged[f"price/{MODEL}@2025-12-31T16:00Z"][1]
+    assert isinstance(price, PriceVersion)
+    assert (price.price_nano_cny, price.effective_from_ms) == (12_500_000_000, 1_767_196_800_000)
+    program = logged["program/haidian-2027/1"][1]
+    assert isinstance(program, ProgramVersion)
+    assert (program.rate_ppm, program.per_firm_cap_fen) == (300_000, 2_000_000_000)
+    assert MODEL in program.domestic_models
+    assert not any(model.startswith("nvidia") for model in program.domestic_models)
+
+
+async def test_a_new_title_is_a_new_fact_beside_the_first(installation: ApiInstallation) -> None:
+    installation.clock.now_ms += 1000
+    await apply(installation, {"firms": [{"name": "lanjing", "title": "Lanjing Holdings"}]})
+    lanjing = installation.firms["lanjing"]
+    logged = await facts(installation)
+    names = [record.name for fact, (_, record) in logged.items() if fact.startswith(f"firm/{lanjing}")]
+    assert sorted(names) == ["Lanjing AI Co., Ltd.", "Lanjing Holdings"]
+
+
+async def test_a_change_tells_the_controller_to_look_again(installation: ApiInstallation) -> None:
+    await apply(installation, {"pools": [{"name": "fengtai"}]})
+    async with installation.api.database.read() as session:
+        kinds = list(await session.scalars(select(InboxRow.kind)))
+    assert kinds.count("ConfigurationChanged") == 2
+
+
+async def test_a_published_price_never_changes_and_a_later_version_is_taken(
+    installation: ApiInstallation,
+) -> None:
+    price = {**CONFIGURATION["prices"][0], "price_cny_per_device_hour": "99"}
+    refused = await apply(installation, {"prices": [price]})
+    assert refused["errors"] == [
+        {
+            "field": "prices[0].price_cny_per_device_hour",
+            "got": "99.00",
+            "want": "12.50, as published; a price changes by a new version with a later effective_from",
+        }
+    ]
+    past = await apply(installation, {"prices": [{**price, "effective_from": "2026-06-01T00:00:00+08:00"}]})
+    assert past["errors"][0]["field"] == "prices[0].effective_from"
+    assert "does not change" in past["errors"][0]["want"]
+    later = await apply(installation, {"prices": [{**price, "effective_from": LATER}]})
+    assert outcomes(later) == {("price", f"{MODEL}@2027-01-31T16:00Z"): "created"}
+    prices = (await installation.as_("lin").get("/v1/prices")).json()["prices"]
+    assert [(p["price_cny_per_device_hour"], p["in_force"]) for p in prices] == [
+        ("12.50", True),
+        ("99.00", False),
+    ]
+
+
+async def test_a_published_program_changes_by_a_new_version_only(installation: ApiInstallation) -> None:
+    await apply(installation, {"programs": [PROGRAM]})
+    again = await apply(installation, {"programs": [PROGRAM]})
+    assert set(outcomes(again).values()) == {"unchanged"}
+    refused = await apply(installation, {"programs": [{**PROGRAM, "rate": "0.5"}]})
+    assert refused["errors"][0]["field"] == "programs[0].rate_ppm"
+    assert "by a new version" in refused["errors"][0]["want"]
+    second = {**PROGRAM, "version": 2, "rate": "0.5", "effective_from": LATER}
+    assert set(outcomes(await apply(installation, {"programs": [second]})).values()) == {"created"}
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"firm": []}, "firm"),
+    ({"pools": [{"name": "Bad Name"}]}, "pools[0].name"),
+    ({"pools": [{"name": "a"}, {"name": "a"}]}, "pools[1]"),
+    ({"pools": [{"name": "a", "patience": 3}]}, "pools[0].patience"),
+    ({"firms": [{"name": "x", "queues": [{"name": "q", "pools": ["nowhere"]}]}]}, "firms[0].queues[0].pools[0]"),
+    ({"firms": [{"name": "x", "queues": [{"name": "q", "nominal": {"nope": 1}}]}]}, "firms[0].queues[0].nominal.nope"),
+    ({"firms": [{"name": "x", "queues": [{"name": "q", "weight": 0}]}]}, "firms[0].queues[0].weight"),
+    ({"prices": [{"model": MODEL, "price_cny_per_device_hour": 12.5, "effective_from": LATER}]},
+     "prices[0].price_cny_per_device_hour"),
+    ({"prices": [{"model": MODEL, "price_cny_per_device_hour": "-1", "effective_from": LATER}]},
+     "prices[0].price_cny_per_device_hour"),
+    ({"prices": [{"model": MODEL, "price_cny_per_device_hour": "0.1234567891", "effective_from": LATER}]},
+     "prices[0].price_cny_per_device_hour"),
+    ({"prices": [{"model": "nope", "price_cny_per_device_hour": "1", "effective_from": LATER}]}, "prices[0].model"),
+    ({"prices": [{"model": MODEL, "price_cny_per_device_hour": "1", "effective_from": "2027-02-01T00:00:01+08:00"}]},
+     "prices[0].effective_from"),
+    ({"prices": [{"model": MODEL, "price_cny_per_device_hour": "1", "effective_from": "2027-02-01T00:00:00"}]},
+     "prices[0].effective_from"),
+    ({"programs": [{**PROGRAM, "rate": "1.01"}]}, "programs[0].rate"),
+    ({"programs": [{**PROGRAM, "usage_measure": "used"}]}, "programs[0].usage_measure"),
+    ({"programs": [{**PROGRAM, "domestic_only": "yes"}]}, "programs[0].domestic_only"),
+    ({"users": [{"name": "u", "role": "researcher"}]}, "users[0].firm"),
+    ({"users": [{"name": "u", "role": "operator", "firm": "lanjing"}]}, "users[0].firm"),
+    ({"users": [{"name": "u", "role": "researcher", "firm": "nowhere"}]}, "users[0].firm"),
+    ({"users": [{"name": "lin", "role": "firm_administrator", "firm": "lanjing"}]}, "users[0].role"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "field"), BAD, ids=lambda value: str(value)[:60])
+async def test_a_wrong_file_names_the_field_and_changes_nothing(
+    installation: ApiInstallation, body: dict[str, Any], field: str
+) -> None:
+    before = await counts(installation)
+    answer = await installation.as_("ops").post("/v1/apply", json=body)
+    assert answer.status_code == 422, answer.text
+    errors = {error["field"]: error for error in answer.json()["errors"]}
+    assert field in errors, errors
+    assert errors[field]["want"]
+    assert await counts(installation) == before
+
+
+async def test_a_firm_without_queues_gets_one_with_all_pools(installation: ApiInstallation) -> None:
+    await apply(installation, {"pools": [{"name": "fengtai"}], "firms": [{"name": "solo"}]})
+    queues = (await installation.as_("ops").get("/v1/queues")).json()["queues"]
+    solo = next(queue for queue in queues if queue["firm"] == "solo")
+    assert (solo["name"], solo["pools"], solo["nominal"]) == ("default", ["fengtai", "haidian"], {})
+
+
+async def test_users_of_the_file_exist_and_get_keys_apart(installation: ApiInstallation) -> None:
+    await apply(installation, {"users": [{"name": "liu", "role": "researcher", "firm": "lanjing"}]})
+    made = await installation.as_("ops").post("/v1/api-keys", json={"principal": "liu"})
+    who = await installation.as_(None).get(
+        "/v1/whoami", headers={"Authorization": f"Bearer {made.json()['api_key']}"}
+    )
+    assert who.json()["name"] == "liu"
+
+
+async def test_what_can_be_chosen_is_listed(installation: ApiInstallation) -> None:
+    lin = installation.as_("lin")
+    models = (await lin.get("/v1/models")).json()["models"]
+    assert MODEL in {model["model"] for model in models}
+    assert (await lin.get("/v1/pools")).json()["pools"] == [
+        {"name": "haidian", "backend": "agents", "patience_seconds": 30}
+    ]
+    (firm,) = (await lin.get("/v1/firms")).json()["firms"]
+    assert firm == {"name": "lanjing", "title": "Lanjing AI Co., Ltd.", "projects": ["default", "vision"]}
+
+
+async def test_cordoning_asks_the_controller(installation: ApiInstallation) -> None:
+    ops = installation.as_("ops")
+    answer = await ops.post("/v1/nodes/node-1/cordon", json={"cordoned": True})
+    assert answer.status_code == 202
+    async with installation.api.database.read() as session:
+        asked = await session.scalar(select(InboxRow.body).where(InboxRow.kind == "CordonRequested"))
+    assert asked == {"node_id": answer.json()["node_id"], "cordoned": True}
+    assert (await ops.post("/v1/nodes/nowhere/cordon", json={"cordoned": True})).status_code == 404
