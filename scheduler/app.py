@@ -89,6 +89,7 @@ def migrate(
 ) -> None:
     """Bring the database to this program's schema and its roles to their rights."""
     import psycopg
+    from alembic.util import CommandError
     from sqlalchemy.exc import DBAPIError
 
     from scheduler.secret_files import role_passwords
@@ -107,7 +108,7 @@ def migrate(
                 roles.set_passwords(owner, {role: kept[role] for role in roles.SERVICE_ROLES})
     except DBAPIError as error:
         raise typer.Exit(fail(sentence_of(error.orig or error))) from error
-    except (psycopg.Error, roles.RolesMissing, SettingsError, ValueError) as error:
+    except (psycopg.Error, CommandError, roles.RolesMissing, SettingsError, ValueError) as error:
         raise typer.Exit(fail(sentence_of(error))) from error
 
 

@@ -5,7 +5,6 @@ with its parent. The folder is PostgreSQL's own format: a dump or a base backup 
 """
 
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import os
@@ -13,10 +12,9 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
@@ -28,6 +26,7 @@ from psycopg import sql
 from scheduler.storage import roles
 from scheduler.storage.embedded_account import Account, choose_account, find_software
 from scheduler.storage.embedded_errors import EmbeddedError
+from scheduler.storage.embedded_process import die_with_parent, first_number, works_in
 
 SUPERUSER: Final = "postgres"
 ALL_ROLES: Final = (SUPERUSER, roles.OWNER, *roles.SERVICE_ROLES)
@@ -233,8 +232,8 @@ class EmbeddedPostgres:
         pid_file = self.folder / "postmaster.pid"
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
         asked = False
-        while (pid := _first_number(pid_file)) is not None:
-            if not _works_in(pid, self.folder):
+        while (pid := first_number(pid_file)) is not None:
+            if not works_in(pid, self.folder):
                 pid_file.unlink(missing_ok=True)
                 return
             if not asked:
@@ -257,13 +256,18 @@ class EmbeddedPostgres:
         lines = ["# Written at every start; your own lines go to postgresql.auto.conf (ALTER SYSTEM).\n"]
         lines += [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in settings.items()]
         for name, content in (("postgresql.conf", "".join(lines)), ("pg_hba.conf", _HBA)):
-            path = self.folder / name
-            temporary = self.folder / f"{name}.new"
-            temporary.write_text(content)
-            temporary.chmod(0o600)
+            self._replace(self.folder / name, content)
+
+    def _replace(self, path: Path, content: str) -> None:
+        """Write a file of the server's. Where we are root and the folder is not ours, no link is followed."""
+        temporary = path.with_name(f"{path.name}.new")
+        temporary.unlink(missing_ok=True)
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(file, "w", encoding="utf-8") as output:
+            output.write(content)
             if self._account.server_uid is not None:
-                os.chown(temporary, self._account.server_uid, self._account.server_uid)
-            temporary.replace(path)
+                os.fchown(output.fileno(), self._account.server_uid, self._account.server_uid)
+        temporary.replace(path)
 
     def _prepare_socket_folder(self) -> None:
         folder = self.socket_folder
@@ -353,49 +357,10 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.defpath, "LC_ALL": "C"}
 
 
-def die_with_parent(parent: int, number: int) -> Callable[[], None]:
-    """For `preexec_fn`: Linux sends the child this signal when its parent is gone, even by kill -9."""
-    if not sys.platform.startswith("linux"):
-        return lambda: None
-    libc = ctypes.CDLL(None, use_errno=True)
-    pr_set_pdeathsig = 1
-
-    def ask() -> None:
-        libc.prctl(pr_set_pdeathsig, number)
-        if os.getppid() != parent:  # died between fork and here
-            os._exit(1)
-
-    return ask
-
-
 def _give(folder: Path, uid: int) -> None:
     for parent, _, files in os.walk(folder):
         for name in (parent, *(os.path.join(parent, file) for file in files)):
             os.chown(name, uid, uid, follow_symlinks=False)
-
-
-def _first_number(path: Path) -> int | None:
-    try:
-        first = path.read_text().split("\n", 1)[0].strip()
-    except FileNotFoundError:
-        return None
-    return int(first) if first.isdigit() else 0
-
-
-def _works_in(pid: int, folder: Path) -> bool:
-    """Whether the process lives and has the folder as its working directory, as a postmaster has."""
-    if pid <= 0:
-        return False
-    if not sys.platform.startswith("linux"):
-        try:
-            os.kill(pid, 0)
-        except (ProcessLookupError, PermissionError):
-            return False
-        return True
-    try:
-        return os.path.samefile(f"/proc/{pid}/cwd", folder)
-    except OSError:
-        return False
 
 
 def _last_line(said: str) -> str:

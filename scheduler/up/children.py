@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from signal import SIGKILL, SIGTERM
 from typing import Any, Final
 
 from scheduler.process import STOP_TIMEOUT_S, announcement_path
-from scheduler.storage.embedded import die_with_parent
+from scheduler.storage.embedded_process import die_with_parent
 from scheduler.up.signals import Signals, kill_group
 
 READY_TIMEOUT_S: Final = 60.0
@@ -20,6 +21,27 @@ BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MAX_S: Final = 30.0
 # Who lived this long starts afresh with the shortest pause.
 HEALTHY_S: Final = 60.0
+OUTPUT_MAX_BYTES: Final = 16 << 20
+
+
+def python_command(*arguments: str) -> list[str]:
+    """This program in another process, by the same Python.
+
+    `-m` would put the working folder before the standard library, and a stray `json.py` there in our way;
+    so it does only where it did for us.
+    """
+    trusted = sys.path[0] in ("", os.getcwd())
+    return [sys.executable, *([] if trusted else ["-P"]), "-m", "scheduler", *arguments]
+
+
+def keep_small(path: Path) -> None:
+    """Move a long output aside; whoever writes it appends, and goes on in the emptied file."""
+    try:
+        if path.stat().st_size > OUTPUT_MAX_BYTES:
+            shutil.copyfile(path, path.with_suffix(".log.1"))
+            os.truncate(path, 0)
+    except FileNotFoundError:
+        return
 
 
 class ChildFailed(Exception):
@@ -46,7 +68,7 @@ class Child:
         output = None if self.output is None else os.open(self.output, _APPEND, 0o600)
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "scheduler", self.name],
+                python_command(self.name),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -147,15 +169,23 @@ class Children:
                 )
                 child.again_s = now_s + child.pause_s
                 child.pause_s = min(child.pause_s * 2, BACKOFF_MAX_S)
+            if child.again_s is not None and child.again_s <= now_s:
+                self._start_again(child)
             if child.again_s is not None:
-                if child.again_s <= now_s:
-                    child.start()
-                    self._say(
-                        f"{child.name} was started again (pid {child.process.pid if child.process else '-'})"
-                    )
-                else:
-                    soonest_s = min(soonest_s, child.again_s - now_s)
+                soonest_s = min(soonest_s, max(child.again_s - now_s, 0))
+            if child.output is not None:
+                keep_small(child.output)
         return soonest_s
+
+    def _start_again(self, child: Child) -> None:
+        try:
+            child.start()
+        except OSError as error:  # no memory, no room for its output: later, perhaps
+            child.again_s = time.monotonic() + child.pause_s
+            self._say(f"{child.name} cannot be started: {error.strerror}; next try in {child.pause_s:g} s")
+            child.pause_s = min(child.pause_s * 2, BACKOFF_MAX_S)
+        else:
+            self._say(f"{child.name} was started again (pid {child.process.pid if child.process else '-'})")
 
     def stop(self) -> None:
         """End all, the last started first."""

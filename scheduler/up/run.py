@@ -18,15 +18,23 @@ from scheduler import secret_files
 from scheduler.process import announcement_path, sentence_of, write_announcement
 from scheduler.settings import Settings
 from scheduler.storage import roles
-from scheduler.storage.embedded import EmbeddedPostgres, die_with_parent
+from scheduler.storage.embedded import EmbeddedPostgres
 from scheduler.storage.embedded_errors import EmbeddedError
-from scheduler.up.children import Child, ChildFailed, Children
+from scheduler.storage.embedded_process import die_with_parent
+from scheduler.up.children import (
+    BACKOFF_FIRST_S,
+    BACKOFF_MAX_S,
+    Child,
+    ChildFailed,
+    Children,
+    keep_small,
+    python_command,
+)
 from scheduler.up.signals import Signals, StopRequested
 from scheduler.wiring import PROCESSES
 
 # Names that reach no child except as we set them: they would hold our database or another's name.
 _OWN: Final = ("SUANLI_DATABASE_URL", "SUANLI_NAME", "SUANLI_METRICS_PORT")
-OUTPUT_MAX_BYTES: Final = 16 << 20
 
 
 class UpFailed(Exception):
@@ -89,11 +97,9 @@ class Installation:
 
     def _migrate(self, owner_url: str, *, external: bool) -> None:
         """In a process of its own: Alembic's memory goes with it."""
-        command = [sys.executable, "-m", "scheduler", "migrate"]
-        if external:  # the embedded server has the passwords already
-            command.append("--set-passwords")
         done = subprocess.run(
-            command,
+            # The embedded server has the passwords already.
+            python_command("migrate", *(["--set-passwords"] if external else [])),
             env=self._environment(SUANLI_DATABASE_URL=owner_url),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -154,10 +160,7 @@ class Installation:
         """At a terminal a file, so that the addresses stay in sight; else our stderr, as services expect."""
         if not sys.stderr.isatty():
             return None
-        path = self._settings.run_folder / f"{name}.log"
-        if path.exists() and path.stat().st_size > OUTPUT_MAX_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-        return path
+        return self._settings.run_folder / f"{name}.log"
 
     def _certified_names(self) -> set[str]:
         names = {*self._hosts, *([self._settings.advertised_host] if self._settings.advertised_host else [])}
@@ -200,10 +203,27 @@ class Installation:
     def _serve(self, signals: Signals, server: EmbeddedPostgres | None, children: Children) -> None:
         while True:
             signals.sleep(children.watch())
-            if server is not None and server.process.poll() is not None:
-                self._say(f"PostgreSQL ended with status {server.process.returncode}; starting it again")
-                server.stop()
+            if server is not None:
+                self._keep_database(signals, server)
+
+    def _keep_database(self, signals: Signals, server: EmbeddedPostgres) -> None:
+        """Start PostgreSQL again if it ended; the processes wait for it meanwhile."""
+        keep_small(server.log_path)
+        status = server.process.poll()
+        if status is None:
+            return
+        self._say(f"PostgreSQL ended with status {status}; starting it again")
+        pause_s = BACKOFF_FIRST_S
+        while True:
+            server.stop()
+            try:
                 server.start()
+            except EmbeddedError as error:
+                self._say(f"{error}; next try in {pause_s:g} s")
+                signals.sleep(pause_s)
+                pause_s = min(pause_s * 2, BACKOFF_MAX_S)
+            else:
+                return
 
 
 def with_login(url: str, role: str, password: str) -> str:

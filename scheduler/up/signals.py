@@ -27,7 +27,8 @@ class Signals:
         self._waits.setblocking(False)
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         for number in _STOPPING:
-            self._before[number] = signal.signal(number, self._stop)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
+                self._before[number] = signal.signal(number, self._stop)
         self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, self._ignore)
         return self
 

@@ -205,7 +205,7 @@ def test_nothing_outlives_a_kill_and_the_next_start_recovers(up: Up) -> None:
 
 def test_a_signal_while_starting_stops_what_was_started(data: Path) -> None:
     starting = launch(data)
-    wait_until(lambda: (data / "pg" / "postmaster.pid").exists(), "PostgreSQL starts")
+    wait_until((data / "pg" / "postmaster.pid").exists, "PostgreSQL starts")
     assert starting.end() == 0, starting.said()
     assert not (data / "pg" / "postmaster.pid").exists()
     assert scheduler(data, "check").returncode == 1  # no database answers
