@@ -1,6 +1,5 @@
 """Making this host a node, once; afterwards node.json says who we are."""
 
-import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -172,4 +171,4 @@ async def _ask(
             )
         else:
             return answer
-        await asyncio.sleep(backoff.pause_s())
+        await backoff.pause()

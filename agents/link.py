@@ -8,6 +8,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,6 +63,10 @@ class Node(Protocol):
         """A log checkpoint arrived."""
         ...
 
+    def greeted(self) -> None:
+        """The gateway answered: other streams need not wait."""
+        ...
+
 
 class Backoff:
     """Pauses between attempts: doubling, with jitter, so that a fleet does not come back in step."""
@@ -71,15 +76,25 @@ class Backoff:
         self._longest_s = longest_s
         self._next_s = first_s
 
+        self._hurry = asyncio.Event()
+
     def reset(self) -> None:
         """It worked."""
         self._next_s = self._first_s
 
-    def pause_s(self) -> float:
-        """Seconds until the next attempt."""
-        pause = self._next_s
-        self._next_s = min(self._longest_s, pause * 2)
-        return random.uniform(pause / 2, pause)  # noqa: S311 - jitter
+    def hurry(self) -> None:
+        """There is reason to think that the next attempt will work: end the pause."""
+        self.reset()
+        self._hurry.set()
+
+    async def pause(self) -> None:
+        """Until the next attempt."""
+        pause_s = self._next_s
+        self._next_s = min(self._longest_s, pause_s * 2)
+        self._hurry.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(random.uniform(pause_s / 2, pause_s)):  # noqa: S311 - jitter
+                await self._hurry.wait()
 
 
 @dataclass
@@ -124,7 +139,7 @@ async def keep_up(name: str, run: Callable[[], Awaitable[None]], backoff: Backof
         if time.monotonic() - began_s > LONGEST_PAUSE_S:
             backoff.reset()
         saying.say(f"{name}: {why}; trying again")
-        await asyncio.sleep(backoff.pause_s())
+        await backoff.pause()
 
 
 class ControlLink:
@@ -166,6 +181,7 @@ class ControlLink:
         if welcome.log_checkpoint:
             self._node.seen_checkpoint(welcome.log_checkpoint)
         _log.info("connected to the gateway")
+        self._node.greeted()
 
     def _desired(self, message: control_pb2.Desired) -> None:
         try:
@@ -210,4 +226,4 @@ class ControlLink:
                         f"the gateway does not give this task out: {error.details()}"
                     ) from None
                 saying.say(f"task {allocation_id} waits for the gateway: {error.details()}")
-            await asyncio.sleep(backoff.pause_s())
+            await backoff.pause()

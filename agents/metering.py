@@ -15,6 +15,7 @@ from agents.core.recovery import Piece, Vouched, pieces_of_task, replay
 from agents.devices.driver import Driver, DriverError
 from agents.link import NowAndThen
 from agents.refusals import SpoolFull, StateUnusable
+from agents.runtime.account import AccountLine
 from agents.runtime.use import UseReader
 from agents.signing import Chain, Sealer
 from agents.spool import Spool
@@ -137,6 +138,7 @@ class Metering:
         gap_ms = now_ms - self.meter.last_ms
         closed = replay(self.meter, pieces, now_ms, boot_at, self._isolation())
         self._before = Moment(self.meter.last_ms, {}, uses)
+        self._holdings = [a.holding for a in absences if a.reader.state["phase"] != "ended"]
         if gap_ms > 0:
             _log.info("accounted for %d ms in which no agent was here", gap_ms)
         self._keep([*self._rebooted, *closed])
@@ -151,14 +153,17 @@ class Metering:
     def _vouched(self, reader: UseReader) -> list[Vouched]:
         if reader.state["boot_id"] != self.meter.window.boot_id:
             return []  # its boot clock says nothing about ours; what it did since the journal stays unknown
-        return [
-            Vouched(
-                self.clock.of_boot(line["boot_ns"]) - (line["at_ms"] - line["since_ms"]),
-                self.clock.of_boot(line["boot_ns"]),
-                reader.use_at(line),
-            )
-            for line in reader.account()
-        ]
+        vouched: list[Vouched] = []
+        before: AccountLine | None = None
+        for line in reader.account():
+            at_ms = self.clock.of_boot(line["boot_ns"])
+            if before is not None and line["since_ms"] == before["at_ms"]:
+                since_ms = vouched[-1].at_ms  # without a hole, to the millisecond
+            else:
+                since_ms = at_ms - (line["at_ms"] - line["since_ms"])
+            vouched.append(Vouched(since_ms, at_ms, reader.use_at(line)))
+            before = line
+        return vouched
 
     # --- running ---------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -81,6 +81,7 @@ class Agent:
         self._started_ms = time.time_ns() // 1_000_000
         self._saying = NowAndThen(_log)
         self._swept = False
+        self._backoffs: list[Backoff] = []
         self.counters = Counters()
         self.machine = AgentMachine(spool.fence(), spool.launched())
         self.logs = LogUpload()
@@ -231,6 +232,11 @@ class Agent:
         else:
             self.metering.seen = SeenCheckpoint(head.origin, head.size, head.root.hex())
 
+    def greeted(self) -> None:
+        """The gateway answered: other streams need not wait."""
+        for backoff in self._backoffs:
+            backoff.hurry()
+
     # --- life ------------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -242,13 +248,9 @@ class Agent:
         server = await serve(self._settings.metrics, self.metrics) if self._settings.metrics else None
         metering = asyncio.create_task(self.metering.run(), name="metering")
         streams = [
-            asyncio.create_task(keep_up("control stream", self.link.run, Backoff()), name="control"),
-            asyncio.create_task(
-                keep_up("usage stream", lambda: self.usage.run(self._channel), Backoff()), name="usage"
-            ),
-            asyncio.create_task(
-                keep_up("log stream", lambda: self.logs.run(self._channel), Backoff()), name="logs"
-            ),
+            self._stream("control stream", self.link.run),
+            self._stream("usage stream", lambda: self.usage.run(self._channel)),
+            self._stream("log stream", lambda: self.logs.run(self._channel)),
         ]
         looking = asyncio.create_task(self._look(), name="look")
         stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -266,6 +268,11 @@ class Agent:
             if server is not None:
                 server.close()
             await asyncio.gather(*running, return_exceptions=True)
+
+    def _stream(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        backoff = Backoff()
+        self._backoffs.append(backoff)
+        return asyncio.create_task(keep_up(name, run, backoff), name=name)
 
     async def _last_words(self, streams: Iterable[asyncio.Task[None]]) -> None:
         """Close the window, and give what waits a moment to leave."""

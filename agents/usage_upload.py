@@ -47,6 +47,7 @@ class UsageUpload:
             async for answer in call:
                 self._answered(answer)
         finally:
+            self._sent = 0
             call.cancel()
 
     async def _requests(self) -> AsyncIterator[usage_pb2.UploadRequest]:

@@ -1,0 +1,146 @@
+"""How an agent starts, and with which sentence and exit code it refuses to."""
+
+import asyncio
+import socket
+import stat
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.builders.agents import AgentProcess, TestGateway, running_agent
+
+
+async def exit_of(agent: AgentProcess) -> int:
+    """Wait for the agent to end of itself."""
+    await agent.start()
+    assert agent.process is not None
+    async with asyncio.timeout(20):
+        return await agent.process.wait()
+
+
+async def test_an_unknown_join_token_is_refused_with_a_sentence() -> None:
+    async with (
+        TestGateway().serving() as gateway,
+        running_agent(gateway, token="sjt_wrong", start=False) as agent,
+    ):
+        assert await exit_of(agent) == 3
+        said = agent.log().splitlines()[-1]
+        assert said.endswith("refused to enrol this host: the join token is not known")
+        assert "sjt_wrong" not in agent.log()
+
+
+async def test_an_expired_join_token_is_refused_with_a_sentence() -> None:
+    gateway = TestGateway(refuse_enrolment=grpc.StatusCode.PERMISSION_DENIED)
+    async with gateway.serving(), running_agent(gateway, start=False) as agent:
+        assert await exit_of(agent) == 3
+        assert "the join token has expired" in agent.log()
+
+
+async def test_an_unreachable_gateway_is_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    gateway = TestGateway()
+    async with gateway.serving():
+        reachable, gateway.enrolment_port = gateway.enrolment_port, port
+        async with running_agent(gateway, start=False) as agent:
+            await agent.start()
+            async with asyncio.timeout(20):
+                while "cannot be reached to enrol" not in agent.log():
+                    await asyncio.sleep(0.05)
+            assert agent.process is not None
+            assert agent.process.returncode is None
+            assert await agent.signal(15) == 0
+            gateway.enrolment_port = reachable
+            await agent.start()
+            await agent.connected()
+
+
+async def test_one_agent_only_works_on_a_state_folder() -> None:
+    async with TestGateway().serving() as gateway, running_agent(gateway) as agent:
+        second = AgentProcess(agent.folder, gateway, [])
+        assert await exit_of(second) == 4
+        assert "another agent runs on the state folder" in agent.log()
+
+
+async def test_a_taken_metrics_address_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with (
+            TestGateway().serving() as gateway,
+            running_agent(gateway, "--metrics", address, start=False) as agent,
+        ):
+            assert await exit_of(agent) == 5
+            assert f"metrics cannot be served on {address}" in agent.log()
+
+
+async def test_metrics_and_health_are_served() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    async with TestGateway().serving() as gateway, running_agent(gateway, "--metrics", address):
+
+        def get(path: str) -> str:
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+                text: str = answer.read().decode()
+                return text
+
+        assert await asyncio.to_thread(get, "/healthz") == "ok\n"
+        page = await asyncio.to_thread(get, "/metrics")
+        assert "suanli_agent_connected 1" in page
+        assert 'suanli_agent_device_healthy{device="3"} 1' in page
+
+
+async def test_secrets_are_for_the_agent_alone_and_never_on_a_command_line() -> None:
+    async with TestGateway().serving() as gateway, running_agent(gateway) as agent:
+        for name in ("window.key", "tls.key", "tls.crt", "node.json", "spool.db"):
+            assert stat.S_IMODE((agent.state / name).stat().st_mode) == 0o600, name
+        assert agent.process is not None
+        words = Path(f"/proc/{agent.process.pid}/cmdline").read_bytes()
+        assert b"sjt_" not in words
+        assert "sjt_" not in agent.log()
+        assert (agent.state / "window.key").read_bytes().hex() not in agent.log()
+
+
+async def test_an_idle_agent_is_small() -> None:
+    async with TestGateway().serving() as gateway, running_agent(gateway) as agent:
+        await gateway.until(lambda: len(gateway.windows) >= 1, "it has worked a little")
+        assert agent.process is not None
+        status = Path(f"/proc/{agent.process.pid}/status").read_text()
+        resident_kib = int(status.split("VmRSS:")[1].split()[0])
+        assert resident_kib < 64 * 1024
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["run"], 2, "--state is missing"),
+        (
+            ["run", "--state", "x", "--gateway", "nowhere", "--ca", "y", "--enrolment", "a:1"],
+            2,
+            "--gateway wants HOST:PORT",
+        ),
+        (["devices", "--simulate", "no-such-model:4"], 7, "no simulated device model"),
+        (["devices", "--simulate", "ascend-910b3"], 7, "wants MODEL:COUNT"),
+        (["devices", "--driver", "simulated"], 7, "wants --simulate"),
+    ],
+)
+def test_wrong_settings_are_one_sentence(arguments: list[str], code: int, sentence: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "agents", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_agent_loads_nothing_of_the_control_plane() -> None:
+    code = (
+        "import sys, agents.app, agents.node\n"
+        "heavy = {'scheduler', 'fastapi', 'sqlalchemy', 'kubernetes', 'pydantic', 'httpx', 'yaml', 'typer'}\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & heavy))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
