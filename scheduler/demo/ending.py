@@ -63,9 +63,9 @@ def _usage_table(firm: str, usage: Mapping[str, Any]) -> Table:
     return table
 
 
-def show_balance(console: Console, auditor: Client) -> None:
-    """One line: where all the device time went."""
-    devices = auditor.balance()["devices"]
+def show_balance(console: Console, auditor: Client, to: str) -> None:
+    """One line: where all the device time until `to` (RFC 3339) went."""
+    devices = auditor.balance(to=to)["devices"]
     sums = {bucket: sum(device[f"{bucket}_ms"] for device in devices) for bucket in ("enrolled", *BUCKETS)}
     parts = ", ".join(f"{bucket} {_device_time(sums[bucket])}" for bucket in BUCKETS if sums[bucket])
     console.print(

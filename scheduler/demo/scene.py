@@ -69,9 +69,10 @@ class Scene:
 
 
 def job_view(
-    job: Mapping[str, Any], explanation: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]
+    job: Mapping[str, Any], explanation: Mapping[str, Any], attempt: Mapping[str, Any] | None
 ) -> JobView:
-    """Draw a job from `GET /v1/jobs/{id}`, its `/explain`, and the tasks of its newest attempt."""
+    """Draw a job from `GET /v1/jobs/{id}`, its `/explain`, and its newest attempt."""
+    tasks = attempt["tasks"] if attempt else []
     report = job.get("step_report") or {}
     placed = " ".join(f"{task['node']}[{_ranges(task['devices'])}]" for task in tasks)
     return JobView(
@@ -81,11 +82,22 @@ def job_view(
         state=job["state"],
         devices=job["devices"],
         where=placed or "-",
-        why=str(explanation.get("sentence") or ""),
+        why=_why_here(attempt["why_here"]) if attempt else str(explanation.get("sentence") or ""),
         step=report.get("step") or 0,
         of=report.get("of") or 0,
         loss=report.get("loss"),
     )
+
+
+def _why_here(account: Mapping[str, Any]) -> str:
+    """The planner's account of a placement in one line."""
+    choice = account["model_choice"]
+    refused = [
+        f"not {item['device_model']}: {item['sentence']}" for item in choice["preferred_but_not_possible"]
+    ]
+    best = f"{account['device_model']} is the fastest of {len(choice['variants'])} variants that can run now"
+    room = f"{account['nodes_with_room']} nodes of pool {account['pool']} had room"
+    return "; ".join([best, room, *refused])
 
 
 def node_views(

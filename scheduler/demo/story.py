@@ -1,5 +1,6 @@
 """The demo from its first line to its last."""
 
+import os
 import shutil
 import signal
 import tempfile
@@ -13,11 +14,11 @@ from typing import Any
 
 import httpx
 import yaml
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from scheduler.demo import ending
 from scheduler.demo.cluster import Cluster, ClusterError, running_as_root
-from scheduler.demo.display import Display
+from scheduler.demo.display import Display, picture
 from scheduler.demo.people import People, configure, make_keys
 from scheduler.demo.processes import ProcessEndedError
 from scheduler.demo.scene import Scene, busy_ratios, job_view, node_views
@@ -27,6 +28,8 @@ from suanli.client import Client, ClientError, Refused
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FRAME_S = 0.25
 PLAIN_WIDTH = 120
+# The recorded picture is the last one in which no job has done more than this of its steps.
+DRAWN_UNTIL = 0.6
 JOBS_TIMEOUT_S = 300.0
 PROOF_TIMEOUT_S = 60.0
 
@@ -40,11 +43,11 @@ def run(*, keep: bool, window_ms: int, record: Path | None = None) -> int:
 
     0: every job succeeded and the proof holds. 1: something failed, and it was said what. 130: interrupted.
     """
-    console = Console(record=record is not None, highlight=False)
+    console = Console(highlight=False)
     if not console.is_terminal:
         # Nobody's window is 80 columns wide where lines go to a file.
         console.width = PLAIN_WIDTH
-    story = _Story(console, window_ms)
+    story = _Story(console, window_ms, record)
     try:
         with _interruptible():
             status = story.tell()
@@ -66,8 +69,6 @@ def run(*, keep: bool, window_ms: int, record: Path | None = None) -> int:
         return 1
     finally:
         story.close()
-        if record is not None:
-            console.save_svg(str(record), title="make demo")
 
 
 @contextmanager
@@ -85,8 +86,10 @@ def _interruptible() -> Iterator[None]:
 
 
 class _Story:
-    def __init__(self, console: Console, window_ms: int) -> None:
+    def __init__(self, console: Console, window_ms: int, record: Path | None) -> None:
         self._console = console
+        self._record = record
+        self._halfway: RenderableType = ""
         # Short, because the path of PostgreSQL's socket has to fit into 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="suanli-demo-"))
         self._cluster = Cluster(self._folder, window_ms, self._say)
@@ -119,16 +122,29 @@ class _Story:
             self._say(ending.last_log_lines(people.researchers[job.firm], job.job_id))
         self._chapter("4. What each firm used, and what it costs")
         bundle = self._folder / "bundle.zip"
-        self._fetch_bundle(people.auditor, bundle)
+        ended = self._fetch_bundle(people.auditor, bundle)
         ending.show_usage(self._console, people)
-        ending.show_balance(self._console, people.auditor)
+        ending.show_balance(self._console, people.auditor, ended)
         self._chapter("5. The proof")
         ending.show_log_checkpoint(self._console, people.operator.server)
         verified = ending.verify(self._console, bundle, self._cluster.policy)
         self._chapter("What to try next")
         ending.show_next(self._console)
+        if self._record is not None:
+            self._draw(self._record, people, bundle)
         self._failed = bool(failed) or not verified
         return 1 if self._failed else 0
+
+    def _draw(self, target: Path, people: People, bundle: Path) -> None:
+        """Draw the middle of the training, the usage and the verdict as one SVG."""
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+            canvas = Console(
+                record=True, force_terminal=True, width=PLAIN_WIDTH, file=nowhere, highlight=False
+            )
+            canvas.print(self._halfway)
+            ending.show_usage(canvas, people)
+            ending.verify(canvas, bundle, self._cluster.policy)
+            canvas.save_svg(str(target), title="make demo")
 
     def keep(self) -> None:
         """Leave everything running until Ctrl-C, and say how to reach it."""
@@ -202,6 +218,8 @@ class _Story:
                 self._cluster.processes.check()
                 self._look(scene, people, jobs)
                 display.show(scene)
+                if not any(job.step > DRAWN_UNTIL * job.of for job in scene.jobs):
+                    self._halfway = picture(scene)
                 if scene.all_ended:
                     return scene
                 if time.monotonic() > deadline:
@@ -214,8 +232,7 @@ class _Story:
             client = people.researchers[firm]
             job = client.job(job_id)
             attempts = client.attempts(job_id)
-            tasks = attempts[-1]["tasks"] if attempts else []
-            views.append(job_view(job, client.explain(job_id), tasks))
+            views.append(job_view(job, client.explain(job_id), attempts[-1] if attempts else None))
         scene.jobs = views
         for view in views:
             losses = scene.losses.setdefault(view.job_id, [])
@@ -227,8 +244,8 @@ class _Story:
         scene.nodes = node_views(people.operator.nodes()["nodes"], jobs, busy)
         scene.log_size, scene.cosigned = ending.log_head(people.operator.server)
 
-    def _fetch_bundle(self, auditor: Client, bundle: Path) -> None:
-        """Fetch the evidence up to the jobs' end, as soon as the log covers it and the witness has cosigned."""
+    def _fetch_bundle(self, auditor: Client, bundle: Path) -> str:
+        """Fetch the evidence up to the jobs' end once the log covers it, cosigned; returns that time, RFC 3339."""
         now_ms = time.time_ns() // 1_000_000
         ended_ms = (now_ms // self._window_ms + 1) * self._window_ms
         ended = datetime.fromtimestamp(ended_ms / 1000, UTC).isoformat()
@@ -238,7 +255,7 @@ class _Story:
             self._cluster.processes.check()
             try:
                 auditor.bundle(bundle, to=ended)
-                return
+                return ended
             except Refused as error:
                 if time.monotonic() > deadline:
                     raise DemoFailedError(
