@@ -149,6 +149,13 @@ def test_every_service_of_compose_uses_volumes_that_are_declared() -> None:
     assert used == set(content["volumes"])
 
 
+def test_the_image_is_made_of_what_there_is() -> None:
+    copied = re.findall(r"(?m)^COPY (?!--from)(.+) \S+$", text_of("deploy/container/Containerfile"))
+    sources = [source for line in copied for source in line.split()]
+    assert [source for source in sources if not (ROOT / source).exists()] == []
+    assert {"suanli", "scheduler", "agents", "protos", "migrations"} <= set(sources)
+
+
 def test_no_variable_is_set_that_the_program_does_not_read() -> None:
     unknown = {}
     for path in committed():
