@@ -209,10 +209,9 @@ HOSTS = Row(
     "Hosts",
     (
         Panel(
-            "Utilisation of devices",
-            "Mean over each host's devices, as the vendor's library says.",
-            (Query("avg by (instance) (suanli_agent_device_utilisation_ratio)", "{{instance}}"),),
-            unit="percentunit",
+            "Devices that are well",
+            "As the vendor's library says, per host.",
+            (Query("sum by (instance) (suanli_agent_device_healthy)", "{{instance}}"),),
         ),
         Panel(
             "Tasks",
