@@ -9,6 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import structlog
@@ -39,13 +40,22 @@ def write_announcement(run_folder: Path, process: str, content: dict[str, Any]) 
     temporary.replace(path)
 
 
-def run(process: str, settings: Settings, serve: Serve, database_url: str) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit status."""
+def run(
+    process: str,
+    settings: Settings,
+    serve: Serve,
+    database_url: str | None,
+    stop_timeout_s: float = STOP_TIMEOUT_S,
+) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status.
+
+    With a `database_url`, first wait until that database answers, and refuse one that was not migrated.
+    """
     logs.configure(process, settings.log_level, settings.log_format)
     path = announcement_path(settings.run_folder, process)
     try:
         path.unlink(missing_ok=True)
-        asyncio.run(_serve(process, settings, serve, database_url))
+        asyncio.run(_serve(process, settings, serve, database_url, stop_timeout_s))
     except Exception as error:  # noqa: BLE001 - the last place where an error can be told to anybody
         sentence = sentence_of(error)
         _log.error("process_failed", reason=sentence, exc_info=not _expected(error))
@@ -55,12 +65,13 @@ def run(process: str, settings: Settings, serve: Serve, database_url: str) -> in
     return 0
 
 
-async def _serve(process: str, settings: Settings, serve: Serve, database_url: str) -> None:
+async def _serve(
+    process: str, settings: Settings, serve: Serve, database_url: str | None, stop_timeout_s: float
+) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _begin_stop, stop)
-    await _until_current(database_url, stop)
+    _stop_on_signals(stop, stop_timeout_s)
+    if database_url is not None:
+        await _until_current(database_url, stop)
     if stop.is_set():
         return
     metrics.describe_build(process)
@@ -78,14 +89,22 @@ async def _serve(process: str, settings: Settings, serve: Serve, database_url: s
         await serve(stop, announce)
 
 
-def _begin_stop(stop: asyncio.Event) -> None:
-    """Ask, and make sure. A thread, because what hangs may be the loop itself."""
-    if stop.is_set():
-        return
-    stop.set()
-    deadline = threading.Timer(STOP_TIMEOUT_S, os._exit, [FAILED])
-    deadline.daemon = True
-    deadline.start()
+def _stop_on_signals(stop: asyncio.Event, timeout_s: float) -> None:
+    """Ask, and make sure: what hangs may be the loop itself, so neither handler nor deadline needs it."""
+    loop = asyncio.get_running_loop()
+    asked = threading.Event()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        if asked.is_set() or loop.is_closed():
+            return
+        asked.set()
+        deadline = threading.Timer(timeout_s, os._exit, [FAILED])
+        deadline.daemon = True
+        deadline.start()
+        loop.call_soon_threadsafe(stop.set)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
 
 
 async def _until_current(database_url: str, stop: asyncio.Event) -> None:

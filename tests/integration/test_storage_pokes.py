@@ -1,5 +1,6 @@
 """Pokes: heard at commit, gathered, and found again after a failover."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -74,3 +75,17 @@ async def test_a_server_that_is_not_there_is_waited_out_without_an_error() -> No
         began_s = time.monotonic()
         assert await listener.wait(0.3) == set()
     assert time.monotonic() - began_s < 2
+
+
+async def test_a_wait_that_was_cancelled_loses_no_poke(
+    database_urls: DatabaseUrls, open_database: OpenDatabase
+) -> None:
+    async with Listener(database_urls.controller, [Channel.INBOX]) as listener:
+        for _ in range(3):
+            waiting = asyncio.create_task(listener.wait(30))
+            await asyncio.wait({waiting}, timeout=0.02)
+            waiting.cancel()
+            await asyncio.wait({waiting})
+        async with open_database(database_urls.api).transaction() as session:
+            await poke(session, Channel.INBOX)
+        assert await listener.wait(5) == {(Channel.INBOX, "")}
