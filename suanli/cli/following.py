@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SUCCEEDED = 0
 NOT_SUCCEEDED = 1
+INTERRUPTED = 130
 _TOLD = {
     "JobAllocated": "has its devices",
     "JobStarted": "runs",
@@ -60,22 +61,12 @@ def print_records(records: Iterable[LogRecord], *, prefix: bool, raw: bool, as_j
 def follow_job(client: Client, job: Job, *, as_json: bool) -> int:
     """Show output and events until the end; the exit code says whether the job succeeded."""
     job_id = job["job_id"]
-    if not as_json:
-        note(f"Submitted {job['name']}: {job_id}")
-        why = client.explain(job_id)
-        if why["state"] == "queued":
-            note(why["sentence"])
-    teller = threading.Thread(target=_tell, args=(client, job, as_json), daemon=True)
-    teller.start()
     try:
-        print_records(
-            client.logs(job_id, follow=True), prefix=processes_of(job) > 1, raw=False, as_json=as_json
-        )
-        teller.join(timeout=5)
+        _watch(client, job, as_json=as_json)
     except KeyboardInterrupt:
         note("\nThe job goes on.")
         note(f"Come back with: suanli logs -f {job['name']}    Stop it with: suanli cancel {job['name']}")
-        raise
+        return INTERRUPTED
     ended = client.job(job_id)
     if as_json:
         write_text(json.dumps({"job": ended}, ensure_ascii=False) + "\n")
@@ -83,6 +74,19 @@ def follow_job(client: Client, job: Job, *, as_json: bool) -> int:
         why = client.explain(job_id)
         note(why["sentence"])
     return SUCCEEDED if ended["state"] == "succeeded" else NOT_SUCCEEDED
+
+
+def _watch(client: Client, job: Job, *, as_json: bool) -> None:
+    if not as_json:
+        note(f"Submitted {job['name']}: {job['job_id']}")
+        why = client.explain(job["job_id"])
+        if why["state"] == "queued":
+            note(why["sentence"])
+    teller = threading.Thread(target=_tell, args=(client, job, as_json), daemon=True)
+    teller.start()
+    output = client.logs(job["job_id"], follow=True)
+    print_records(output, prefix=processes_of(job) > 1, raw=False, as_json=as_json)
+    teller.join(timeout=5)
 
 
 def _tell(client: Client, job: Job, as_json: bool) -> None:

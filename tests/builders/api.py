@@ -3,11 +3,12 @@
 import asyncio
 import dataclasses
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import httpx
 from fastapi import FastAPI
@@ -40,6 +41,7 @@ from scheduler.storage.tables import (
 )
 from tests.builders.database import DatabaseUrls
 
+T = TypeVar("T")
 NOW_MS = 1_800_000_000_000
 IDS = Ids(os.urandom)
 MODEL = "ascend-910b3"
@@ -301,3 +303,50 @@ async def served(installation: ApiInstallation, host: str = "127.0.0.1") -> Asyn
     finally:
         stop.set()
         await running
+
+
+class ApiInThread:
+    """A served installation for tests that block, such as those of the command line."""
+
+    def __init__(self, urls: DatabaseUrls, folder: Path) -> None:
+        self._urls = urls
+        self._folder = folder
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
+        self._ready = threading.Event()
+        self.installation: ApiInstallation
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(30)
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        try:
+            async with (
+                running_api(self._urls, self._folder) as self.installation,
+                served(self.installation) as self.url,
+            ):
+                self._ready.set()
+                await self._stop.wait()
+        finally:
+            self._ready.set()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of the installation there and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def environment(self, person: str | None, home: Path) -> dict[str, str]:
+        """What the command line sees."""
+        known = {"HOME": str(home), "PATH": os.environ["PATH"], "NO_COLOR": "1", "TZ": "Asia/Shanghai"}
+        known["PYTHONWARNINGS"] = "error"
+        if person is not None:
+            known |= {"SUANLI_SERVER": self.url, "SUANLI_API_KEY": self.installation.keys[person]}
+        return known

@@ -1,0 +1,367 @@
+"""The command line against a real server."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy import select, update
+
+from scheduler.storage.job_logs import JobLogs, LogKey, Stream
+from scheduler.storage.tables import InboxRow, JobStateRow
+from tests.builders.api import CONFIGURATION, MODEL, ApiInThread
+from tests.builders.database import DatabaseUrls
+
+JOB = f"""\
+name: tune
+model: {MODEL}
+command: python train.py
+gang:
+  devices: 2
+"""
+
+
+@dataclass
+class Shell:
+    """A person at a terminal without colours."""
+
+    api: ApiInThread
+    folder: Path
+    person: str | None = "lin"
+    extra: dict[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        return {**self.api.environment(self.person, self.folder / "home"), **self.extra}
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "suanli.cli", *arguments],
+            env=self.environment(), cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        )  # fmt: skip
+
+    def run(self, *arguments: str, stdin: str = "", code: int = 0) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [sys.executable, "-m", "suanli.cli", *arguments],
+            env=self.environment(), cwd=self.folder, input=stdin, capture_output=True, timeout=60, check=False,
+            text=True, encoding="utf-8",
+        )  # fmt: skip
+        assert done.returncode == code, (done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *arguments: str, stdin: str = "") -> Any:
+        return json.loads(self.run(*arguments, "--json", stdin=stdin).stdout)
+
+    def file(self, name: str, content: str | bytes) -> str:
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return name
+
+    def submit(self, **lines: str) -> str:
+        spec = {"name": "tune", "model": MODEL, "command": "python train.py", **lines}
+        return str(self.json("submit", "-", stdin=json.dumps(spec))["job_id"])
+
+
+@pytest.fixture
+def shell(database_urls: DatabaseUrls, tmp_path: Path) -> Iterator[Shell]:
+    (tmp_path / "home").mkdir()
+    with ApiInThread(database_urls, tmp_path) as api:
+        yield Shell(api, tmp_path)
+
+
+def give_state(shell: Shell, job_id: str, **values: Any) -> None:
+    shell.api.call(shell.api.installation.set_state(job_id, **values))
+
+
+def place(shell: Shell, job_id: str, devices: int = 1) -> None:
+    installation = shell.api.installation
+    node_id, ids = shell.api.call(installation.add_node(f"node-{job_id[-6:]}"))
+    shell.api.call(installation.add_attempt(job_id, node_id, ids[:devices]))
+
+
+def write_output(shell: Shell, job_id: str, data: bytes, local: int = 0, stream: Stream = "stdout") -> None:
+    logs = JobLogs(shell.api.installation.config.job_log_folder)
+    key = LogKey(shell.api.installation.firms["lanjing"], job_id, 1, 0, local, stream)
+    logs.append(key, logs.stored(key), data)
+
+
+def complete_output(shell: Shell, job_id: str, processes: int = 1) -> None:
+    logs = JobLogs(shell.api.installation.config.job_log_folder)
+    streams: tuple[Stream, ...] = ("stdout", "stderr")
+    for local in range(processes):
+        for stream in streams:
+            logs.complete(LogKey(shell.api.installation.firms["lanjing"], job_id, 1, 0, local, stream))
+
+
+def end_job(shell: Shell, job_id: str, state: str) -> None:
+    ended = update(JobStateRow).where(JobStateRow.job_id == job_id).values(state=state)
+    shell.api.call(shell.api.installation.as_controller(ended))
+
+
+def test_a_job_is_submitted_from_a_file_listed_and_shown(shell: Shell) -> None:
+    done = shell.run("submit", shell.file("job.yaml", JOB), "--name", "other", "--priority", "high")
+    job_id = done.stdout.split()[-1]
+    assert done.stdout == f"Submitted other: {job_id}\n"
+    listed = shell.run("jobs").stdout
+    assert re.search(rf"{job_id[-12:]} +other +queued +2 {MODEL}", listed), listed
+    shown = shell.run("show", "other").stdout
+    assert "1 x 2 devices" in shown
+    assert "2027-01-15 16:00:00 by lin" in shown
+    assert "CST (UTC+08:00)" in shown
+    assert shell.json("show", job_id)["spec"]["priority"] == "high"
+
+
+def test_progress_is_shown_from_the_step_report(shell: Shell) -> None:
+    job_id = shell.submit()
+    report = {"step": 120, "of": 1000, "loss_micros": 1_234_567, "tokens": 9, "at_ms": 1}
+    give_state(shell, job_id, step_report=report)
+    assert "120/1000 12% loss 1.235" in shell.run("jobs").stdout
+    assert "120/1000 12% loss 1.235" in shell.run("show", "tune").stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (JOB.replace("command", "comand"), "line 3: comand: there is no such field; did you mean command?"),
+        (
+            JOB.replace("devices", "devises"),
+            "line 5: gang.devises: there is no such field; did you mean devices?",
+        ),
+        (JOB.replace("devices: 2", "devices: two"), "line 5: gang.devices: got 'two', want a whole number"),
+        (JOB.replace("gang:", "gang"), "line 5: not YAML"),
+        (JOB + "\tx: 1\n", "tabs"),
+        (JOB + "name: again\n", "line 6: name is already on line 1"),
+        (JOB + "labels: &a {x: y}\nenvironment: *a\n", "line 7: aliases"),
+        (JOB + "labels: !!python/object/apply:os.system [id]\n", "not YAML"),
+        (b"name: \xff\n", "line 1: not UTF-8"),
+        ("", "the file is empty"),
+        ("- a\n- b\n", "holds a list, want keys"),
+        ("name: x\n" + " " * (1 << 20), "larger than 1048576 bytes"),
+        (JOB.replace(MODEL, "ascend-910b4x"), "line 2: variants[0].model: got ascend-910b4x"),
+        ("x: " + "[" * 3000 + "\n", "standard input"),
+    ],
+    ids=range(14),
+)
+def test_a_wrong_job_file_is_one_sentence_with_its_line(
+    shell: Shell, content: str | bytes, says: str
+) -> None:
+    name = shell.file("job.yaml", content)
+    done = shell.run("submit", name, code=1)
+    assert done.stderr.startswith("suanli: job.yaml"), done.stderr
+    assert says in done.stderr or says == "standard input"
+    assert done.stdout == ""
+
+
+def test_words_that_yaml_would_turn_into_something_else_stay_as_written(shell: Shell) -> None:
+    environment = 'environment: {A: on, B: no, C: 1:30, D: "010", E: 2026-01-01, F: 012, G: 0x1f, H: 1_000}\n'
+    job = shell.json("submit", shell.file("job.yaml", JOB + environment))
+    assert job["spec"]["variants"][0]["environment"] == {
+        "A": "on", "B": "no", "C": "1:30", "D": "010", "E": "2026-01-01", "F": "012", "G": "0x1f", "H": "1_000",
+    }  # fmt: skip
+
+
+def test_a_missing_file_a_wrong_option_and_a_missing_verb_are_said(shell: Shell) -> None:
+    assert "nothing.yaml: No such file" in shell.run("submit", "nothing.yaml", code=1).stderr
+    assert "No such option" in shell.run("jobs", "--nope", code=2).stderr
+    assert "No such command" in shell.run("sumbit", code=2).stderr
+    assert "got 'jan'" in shell.run("usage", "--from", "jan", code=2).stderr
+
+
+def test_a_server_that_is_not_there_a_wrong_key_and_no_profile_are_said(shell: Shell) -> None:
+    shell.extra = {"SUANLI_SERVER": "http://127.0.0.1:9"}
+    assert "cannot reach http://127.0.0.1:9" in shell.run("jobs", code=1).stderr
+    shell.extra = {"SUANLI_API_KEY": "sk_" + "a" * 43}
+    refused = shell.run("jobs", code=1).stderr
+    assert "refused the API key" in refused
+    assert "a" * 43 not in refused
+    shell.extra = {"SUANLI_API_KEY": "hello"}
+    assert "does not look like one" in shell.run("jobs", code=1).stderr
+    shell.person, shell.extra = None, {}
+    assert "no server is known: run 'suanli login SERVER'" in shell.run("jobs", code=1).stderr
+
+
+def test_with_json_errors_are_json_too(shell: Shell) -> None:
+    error = json.loads(shell.run("show", "nothing-like-it", "--json", code=1).stderr)
+    assert "there is no job" in error["error"]["detail"]
+    spec = json.dumps({"name": "x", "model": MODEL, "command": "x", "gang": {"devices": 0}})
+    refused = json.loads(shell.run("submit", "-", "--json", stdin=spec, code=1).stderr)
+    assert "gang.devices: got 0" in refused["error"]["detail"]
+    gone = json.loads(shell.run("keys", "revoke", "nothing", "--json", code=1).stderr)
+    assert (gone["error"]["status"], gone["error"]["code"]) == (404, "not_found")
+
+
+def test_login_stores_a_profile_that_only_its_owner_can_read(shell: Shell) -> None:
+    key = shell.api.installation.keys["wang"]
+    shell.person = None
+    done = shell.run("login", shell.api.url, "--name", "site", stdin=key + "\n")
+    assert "You are wang, firm administrator of lanjing" in done.stdout
+    path = shell.folder / "home/.config/suanli/profiles.toml"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert key not in done.stdout + done.stderr
+    who = shell.json("whoami")
+    assert (who["name"], who["server"]) == ("wang", shell.api.url)
+
+    shell.file("key", shell.api.installation.keys["ops"] + "\n")
+    shell.run("login", shell.api.url, "--name", "ops", "--key-file", "key")
+    assert shell.json("whoami")["name"] == "ops"
+    assert shell.json("whoami", "--profile", "site")["name"] == "wang"
+    shell.run("profile", "use", "site")
+    assert shell.json("whoami")["name"] == "wang"
+    assert [p["name"] for p in shell.json("profile", "list")] == ["ops", "site"]
+    shell.run("profile", "remove", "site")
+    assert "there is no profile 'site'" in shell.run("whoami", "--profile", "site", code=1).stderr
+    path.chmod(0o644)
+    assert "chmod 600" in shell.run("whoami", code=1).stderr
+
+
+def test_login_refuses_a_key_that_does_not_work_and_stores_nothing(shell: Shell) -> None:
+    shell.person = None
+    wrong = shell.run("login", shell.api.url, stdin="sk_" + "b" * 43, code=1)
+    assert "refused the API key" in wrong.stderr
+    assert "must be an URL" in shell.run("login", "localhost:8000", stdin="x", code=1).stderr
+    assert not (shell.folder / "home/.config/suanli/profiles.toml").exists()
+
+
+def test_output_of_several_processes_is_whole_lines_with_their_rank(shell: Shell) -> None:
+    job_id = shell.json("submit", shell.file("job.yaml", JOB))["job_id"]
+    give_state(shell, job_id)
+    place(shell, job_id, 2)
+    write_output(shell, job_id, b"one\ntw", 0)
+    write_output(shell, job_id, b"three\n", 1, "stderr")
+    assert shell.run("logs", "tune").stdout.splitlines() == ["[0] one", "[1 err] three", "[0] tw"]
+    assert shell.run("logs", "tune", "--rank", "0").stdout == "one\ntw"
+    assert shell.run("logs", "tune", "--stderr").stdout == "[1 err] three\n"
+    first = json.loads(shell.run("logs", "tune", "--json").stdout.splitlines()[0])
+    assert (first["rank"], first["text"]) == (0, "one\ntw")
+
+
+def test_what_a_job_prints_cannot_act_on_the_terminal(shell: Shell) -> None:
+    job_id = shell.submit()
+    give_state(shell, job_id)
+    place(shell, job_id)
+    evil = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m\r\nab\rcd\x9b31m\u202etxt\n"
+    write_output(shell, job_id, evil.encode())
+    done = shell.run("logs", "tune").stdout
+    assert done == "␛]0;owned␇␛[2Jred\nab\ncd\\x9b31m\\u202etxt\n"
+    assert shell.run("logs", "tune", "--raw").stdout == evil.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def test_following_shows_output_as_it_comes_and_ends_with_the_jobs_own_verdict(shell: Shell) -> None:
+    for state, code in (("succeeded", 0), ("failed", 1)):
+        name = f"job-{state}"
+        following = shell.start("submit", shell.file("job.yaml", JOB), "--follow", "--name", name)
+        assert following.stdout is not None
+        deadline = time.monotonic() + 20
+        while not (found := shell.json("jobs", "--state", "queued")) and time.monotonic() < deadline:
+            assert following.poll() is None
+        job_id = found[0]["job_id"]
+        give_state(shell, job_id)
+        place(shell, job_id, 2)
+        write_output(shell, job_id, b"step 1\n")
+        assert following.stdout.readline() == "[0] step 1\n"
+        complete_output(shell, job_id, 2)
+        end_job(shell, job_id, state)
+        _, errors = following.communicate(timeout=30)
+        assert following.returncode == code
+        assert f"The job {state}" in errors
+        assert "The job waits: the planner has not looked at it yet." in errors
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_leaving_a_followed_job_leaves_the_job_alone(shell: Shell) -> None:
+    following = shell.start("submit", shell.file("job.yaml", JOB), "--follow")
+    assert following.stderr is not None
+    assert following.stderr.readline().startswith("Submitted tune")
+    following.stderr.readline()
+    following.send_signal(signal.SIGINT)
+    _, errors = following.communicate(timeout=20)
+    assert following.returncode == 130
+    assert "The job goes on." in errors
+    assert "Traceback" not in errors
+    assert shell.json("jobs")[0]["cancel_requested"] is False
+
+
+def test_cancel_and_explain_speak_of_the_job_that_was_named(shell: Shell) -> None:
+    job_id = shell.submit()
+    assert "the planner has not looked at it yet" in shell.run("explain", job_id[-8:]).stdout
+    assert "Asked for tune" in shell.run("cancel", "tune").stdout
+
+    async def asked() -> list[str]:
+        async with shell.api.installation.api.database.read() as session:
+            return list(await session.scalars(select(InboxRow.kind)))
+
+    assert "CancelRequested" in shell.api.call(asked())
+    missing = shell.run("cancel", "tuna", code=1).stderr
+    assert "there is no job tuna; did you mean tune?" in missing
+    end = shell.submit(name="ended")
+    give_state(shell, end, state="failed", exit_code=3, reason="exited_nonzero")
+    assert "The job failed (exited_nonzero, exit code 3)." in shell.run("explain", "ended").stdout
+    assert "already failed" in shell.run("cancel", "ended", code=1).stderr
+
+
+def test_operators_apply_a_file_and_see_the_difference(shell: Shell) -> None:
+
+    shell.person = "ops"
+    file = shell.file(
+        "site.yaml", yaml.safe_dump({**CONFIGURATION, "pools": [{"name": "haidian", "patience_seconds": 5}]})
+    )
+    dry = shell.run("apply", "-f", file, "--dry-run").stdout
+    assert "patience_seconds: 30 -> 5" in dry
+    assert "1 would change" in dry
+    assert "1 changed" in shell.run("apply", "-f", file).stdout
+    assert "0 changed" in shell.run("apply", "-f", file).stdout
+    wrong = shell.file(
+        "wrong.yaml", "prices:\n  - model: ascend-910b3\n    price_cny_per_device_hour: 12.5\n"
+    )
+    said = shell.run("apply", "-f", wrong, code=1).stderr
+    assert "wrong.yaml, line 3: prices[0].price_cny_per_device_hour: got 12.5" in said
+    shell.person = "lin"
+    assert "apply" not in shell.run("apply", "-f", file, code=1).stdout
+
+
+def test_what_there_is_fits_a_narrow_terminal(shell: Shell) -> None:
+    shell.extra = {"COLUMNS": "60"}
+    shell.submit(name="a-job-with-a-very-long-name-that-does-not-fit-the-terminal")
+    for verb in ("jobs", "nodes", "models", "queues", "events", "usage"):
+        done = shell.run(verb)
+        assert max((len(line) for line in done.stdout.splitlines()), default=0) <= 100, verb
+        if verb in ("jobs", "nodes", "models", "queues"):
+            assert max(len(line) for line in done.stdout.splitlines()) <= 60, done.stdout
+    shell.person = "ops"
+    assert "node-1" in shell.run("nodes").stdout
+    assert shell.json("nodes")["nodes"][0]["devices"][0]["simulated"] is True
+
+
+def test_keys_users_and_join_tokens_are_made_and_ended(shell: Shell) -> None:
+    shell.person = "ops"
+    shell.run("users", "create", "new.one", "--role", "researcher", "--firm", "lanjing")
+    key = shell.run("keys", "create", "new.one").stdout.strip()
+    shell.extra = {"SUANLI_API_KEY": key}
+    assert shell.json("whoami")["name"] == "new.one"
+    shell.extra = {}
+    assert "new.one" in shell.run("users", "list").stdout
+    made = next(k for k in shell.json("keys", "list") if k["principal"] == "new.one")
+    shell.run("keys", "revoke", made["api_key_id"])
+    shell.run("users", "disable", "new.one")
+    assert shell.run("join-token", "haidian").stdout.startswith("sjt_")
+    assert "there is no pool" in shell.run("join-token", "nowhere", code=1).stderr
+    shell.run("cordon", "node-1")
+
+
+def test_usage_and_bundle_of_an_empty_log_say_so(shell: Shell) -> None:
+    shell.person = "audit"
+    assert "No usage." in shell.run("usage").stdout
+    assert "No devices." in shell.run("usage", "--balance").stdout
+    assert "holds nothing yet" in shell.run("bundle", code=1).stderr
+    assert not list(shell.folder.glob("*.zip*"))

@@ -1,0 +1,125 @@
+"""Text for people: harmless, whole lines, sentences, local times, decimal money."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suanli.cli.errors import CliError
+from suanli.cli.harmless import harmless, one_line
+from suanli.cli.log_lines import LogLines
+from suanli.cli.moments import ago, duration, to_rfc3339
+from suanli.cli.refusals import of_file, sentence
+from suanli.cli.usage_tables import cny, hours
+from suanli.cli.yaml_files import YamlFile
+from suanli.client.errors import FieldError, Refused, refused
+from suanli.client.types import LogRecord
+
+
+@given(st.text())
+def test_harmless_text_holds_nothing_that_acts_on_a_terminal(text: str) -> None:
+    cleaned = harmless(text)
+    assert not any((ord(c) < 0x20 and c not in "\n\t") or 0x7F <= ord(c) <= 0x9F for c in cleaned)
+    assert not set(cleaned) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+    assert "\n" not in one_line(text)
+
+
+@given(st.text(st.characters(blacklist_categories=["C"], blacklist_characters="\u2028\u2029")))
+def test_ordinary_text_of_any_language_stays_as_it_is(text: str) -> None:
+    assert harmless(text) == text
+
+
+def test_colours_are_dropped_and_other_sequences_are_shown() -> None:
+    assert harmless("\x1b[1;32mok\x1b[0m") == "ok"
+    assert harmless("\x1b[2J\x1b]52;c;aGk=\x07") == "␛[2J␛]52;c;aGk=␇"
+
+
+def record(text: str, rank: int = 0, stream: str = "stdout") -> LogRecord:
+    return {"attempt": 1, "rank": rank, "stream": stream, "text": text, "offset": 0, "end": 0}  # type: ignore[typeddict-item]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.text("ab\n", max_size=6)), max_size=20))
+def test_lines_of_ranks_are_never_mixed_and_nothing_is_lost(pieces: list[tuple[int, str]]) -> None:
+    written: list[str] = []
+    lines = LogLines(written.append, prefix=True, raw=False)
+    for rank, text in pieces:
+        lines.add(record(text, rank))
+    lines.finish()
+    output = "".join(written).split("\n")[:-1]
+    for rank in range(3):
+        said = "".join(text for of, text in pieces if of == rank)
+        wanted = said.removesuffix("\n").split("\n") if said else []
+        assert [line.removeprefix(f"[{rank}] ") for line in output if line.startswith(f"[{rank}] ")] == wanted
+
+
+def test_a_line_without_end_is_written_in_parts() -> None:
+    written: list[str] = []
+    lines = LogLines(written.append, prefix=True, raw=False, most=10)
+    lines.add(record("x" * 11))
+    assert written == [f"[0] {'x' * 11}\n"]
+
+
+def test_a_file_with_returns_cannot_forge_the_prefix_of_another_rank() -> None:
+    written: list[str] = []
+    lines = LogLines(written.append, prefix=True, raw=False)
+    lines.add(record("a\r[1] forged\r\n"))
+    assert written == ["[0] a\n[0] [1] forged\n"]
+
+
+@pytest.mark.parametrize(
+    ("fen", "text"), [(0, "0.00"), (1, "0.01"), (-5, "-0.05"), (123_456_789, "1,234,567.89"), (-100, "-1.00")]
+)
+def test_fen_are_shown_exactly(fen: int, text: str) -> None:
+    assert cny(fen) == text
+
+
+def test_hours_and_durations_are_short() -> None:
+    assert (hours(None), hours(0), hours(3_600_000), hours(1_000)) == ("", "0.000", "1.000", "0.000278")
+    assert [duration(s) for s in (5, 65, 7_500, 200_000)] == ["5 s", "1 min", "2 h 5 min", "2 d 7 h"]
+    assert ago("2026-01-01T00:00:00Z", datetime(2026, 1, 1, 0, 3, tzinfo=UTC)) == "3 min"
+
+
+def test_a_typed_time_gets_this_machines_zone_and_nonsense_is_refused() -> None:
+    typed = to_rfc3339("2026-01-31", "--from")
+    assert typed is not None
+    assert datetime.fromisoformat(typed).utcoffset() is not None
+    assert to_rfc3339("2026-01-31T08:00:00+08:00", "--from") == "2026-01-31T08:00:00+08:00"
+    assert to_rfc3339(None, "--from") is None
+    with pytest.raises(CliError, match="--to: got 'tomorrow'") as caught:
+        to_rfc3339("tomorrow", "--to")
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_field_is_answered_with_the_nearest_known_one() -> None:
+    want = "one of: command, environment, model, name"
+    assert sentence(FieldError("comand", "an unknown field", want)).endswith("did you mean command?")
+    assert "want one of: command" in sentence(FieldError("zzz", "an unknown field", want))
+
+
+def test_a_refused_file_is_told_by_its_lines() -> None:
+    problem = {
+        "code": "invalid",
+        "errors": [
+            {"field": "gang.devices", "got": "0", "want": "more"},
+            {"field": "variants[0].model", "got": "x", "want": "y"},
+            {"field": "elsewhere", "got": "a", "want": "b"},
+        ],
+    }
+    file = YamlFile("job.yaml", {}, {"gang": 3, "gang.devices": 4, "model": 2})
+    error = of_file(refused(422, problem, None), file)
+    assert str(error).split("\n        ") == [
+        "job.yaml, line 4: gang.devices: got 0, want more",
+        "job.yaml, line 2: variants[0].model: got x, want y",
+        "job.yaml: elsewhere: got a, want b",
+    ]
+
+
+@pytest.mark.parametrize(
+    "body", [None, [], "text", {"errors": "x", "facts": 3}, {"errors": [1, {"field": 2}]}]
+)
+def test_any_refusal_becomes_an_error_whatever_its_body(body: object) -> None:
+    error = refused(500, body, "id")
+    assert isinstance(error, Refused)
+    assert (error.status, error.problem.request_id) == (500, "id")
+    assert str(error)
