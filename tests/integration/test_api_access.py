@@ -31,7 +31,7 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str, Action | None]]:
         route = waiting.pop()
         waiting.extend(getattr(getattr(route, "original_router", None), "routes", ()))
         if isinstance(route, APIRoute):
-            for method in sorted(route.methods):
+            for method in sorted(route.methods or ()):
                 yield method, route.path, action_of(route.dependant)
 
 

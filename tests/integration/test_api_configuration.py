@@ -129,7 +129,9 @@ async def test_a_new_title_is_a_new_fact_beside_the_first(installation: ApiInsta
     await apply(installation, {"firms": [{"name": "lanjing", "title": "Lanjing Holdings"}]})
     lanjing = installation.firms["lanjing"]
     logged = await facts(installation)
-    names = [record.name for fact, (_, record) in logged.items() if fact.startswith(f"firm/{lanjing}")]
+    names = [
+        record.name for owner, record in logged.values() if isinstance(record, Firm) and owner == lanjing
+    ]
     assert sorted(names) == ["Lanjing AI Co., Ltd.", "Lanjing Holdings"]
 
 

@@ -13,34 +13,23 @@ from suanli.client.errors import NoProfile
 from suanli.client.profiles import Profile, check_server, load, profiles_path, remove, resolve, store
 
 KEY = "sk_" + "k" * 43
-VERBS = [
-    "submit",
-    "jobs",
-    "show",
-    "logs",
-    "cancel",
-    "explain",
-    "events",
-    "usage",
-    "bundle",
-    "verify",
-    "witness",
-    "nodes",
-    "models",
-    "queues",
-    "cordon",
-    "join-token",
-    "apply",
-    "login",
-    "whoami",
-    "up",
-    "demo",
-    "admin",
-    "version",
-    "profile",
-    "keys",
-    "users",
-]
+VERBS = (
+    *(
+        "submit",
+        "jobs",
+        "show",
+        "logs",
+        "cancel",
+        "explain",
+        "events",
+        "usage",
+        "bundle",
+        "verify",
+        "witness",
+    ),
+    *("nodes", "models", "queues", "cordon", "join-token", "apply", "login", "whoami", "up", "demo", "admin"),
+    *("version", "profile", "keys", "users"),
+)
 
 
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -100,11 +89,7 @@ def test_the_control_plane_is_run_by_the_other_program() -> None:
 
 def test_without_the_control_plane_up_says_what_to_install() -> None:
     code = (
-        "import sys, importlib.abc\n"
-        "class Gone(importlib.abc.MetaPathFinder):\n"
-        "    def find_spec(self, name, path, target=None):\n"
-        "        if name.split('.')[0] == 'scheduler': raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, Gone())\n"
+        "import sys\nsys.modules['scheduler'] = None\n"
         "sys.argv = ['suanli', 'up']\nfrom suanli.cli.main import main\nmain()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

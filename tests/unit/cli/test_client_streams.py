@@ -211,4 +211,4 @@ def test_the_key_is_sent_as_a_header_and_never_in_the_address() -> None:
 
 def test_events_of_a_stream_may_have_several_data_lines_and_comments() -> None:
     lines = iter(["retry: 1", "", ": x", "data: {", 'data: "event_seq": 1}', "", "data: {}", ""])
-    assert list(parse_events(lines)) == [{"event_seq": 1}, {}]
+    assert [dict(event) for event in parse_events(lines)] == [{"event_seq": 1}, {}]
