@@ -1,6 +1,5 @@
-"""Making this host a node, once; afterwards node.json says who we are."""
+"""Making this host a node: done once, and loaded only then, for certificates cost memory."""
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,36 +11,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from google.protobuf import json_format
 
 from agents import wire
 from agents.core.readings import Health
 from agents.devices.driver import Device, Driver
 from agents.link import CHANNEL_OPTIONS, RETRIED, Backoff, NowAndThen
+from agents.node_record import TLS_CERTIFICATE_FILE, TLS_KEY_FILE, NodeRecord, save_record
 from agents.refusals import EnrolmentRefused, StateUnusable, UsageError
 from agents.state_folder import StateFolder
-from protos.suanli.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, node_pb2
-from suanli.evidence.identities import DeviceIdentity
+from protos.suanli.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc
 from suanli.evidence.keys import SigningKey
 
-NODE_FILE = "node.json"
-TLS_KEY_FILE = "tls.key"
-TLS_CERTIFICATE_FILE = "tls.crt"
 PROOF_LABEL = b"suanli/enrol/v1\n"
 CALL_TIMEOUT_S = 15.0
 
 _log = logging.getLogger("agents.enrol")
-
-
-@dataclass(frozen=True)
-class NodeRecord:
-    """Who this node is, as the control plane registered it."""
-
-    node_id: str
-    node_name: str
-    window_ms: int
-    metering_from_ms: int
-    devices: tuple[DeviceIdentity, ...]
 
 
 @dataclass(frozen=True)
@@ -53,26 +37,6 @@ class Application:
     join_token_file: Path | None
     node_name: str
     agent_version: str
-
-
-def load_record(state: StateFolder) -> NodeRecord | None:
-    """The node of this state folder, None before enrolment. Raises StateUnusable."""
-    value = state.read_json(NODE_FILE)
-    if value is None:
-        return None
-    try:
-        devices = [json_format.ParseDict(device, node_pb2.DeviceClaims()) for device in value["devices"]]
-        return NodeRecord(
-            node_id=value["node_id"],
-            node_name=value["node_name"],
-            window_ms=value["window_ms"],
-            metering_from_ms=value["metering_from_ms"],
-            devices=tuple(wire.identity(device) for device in devices),
-        )
-    except (KeyError, TypeError, json_format.ParseError) as error:
-        raise StateUnusable(
-            f"{state.path / NODE_FILE} is damaged ({error}); restore it from a copy"
-        ) from None
 
 
 def tls_key(state: StateFolder) -> bytes:
@@ -134,19 +98,16 @@ async def enrol(
         stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)  # type: ignore[no-untyped-call]
         answer = await _ask(stub, request, application.target, now_ms)
     state.write(TLS_CERTIFICATE_FILE, answer.certificate_pem)
-    record = {
-        "node_id": answer.node_id,
-        "node_name": application.node_name,
-        "window_ms": answer.window_ms,
-        "metering_from_ms": answer.metering_from_ms,
-        "devices": [json_format.MessageToDict(device) for device in answer.devices],
-    }
-    state.write(NODE_FILE, json.dumps(record, indent=1).encode("utf-8"))
-    _log.info("enrolled as node %s with %d devices", answer.node_id, len(answer.devices))
-    loaded = load_record(state)
-    if loaded is None:
-        raise StateUnusable(f"{state.path / NODE_FILE} was written and is not there")
-    return loaded
+    record = NodeRecord(
+        node_id=answer.node_id,
+        node_name=application.node_name,
+        window_ms=answer.window_ms,
+        metering_from_ms=answer.metering_from_ms,
+        devices=tuple(wire.identity(device) for device in answer.devices),
+    )
+    save_record(state, record)
+    _log.info("enrolled as node %s with %d devices", record.node_id, len(record.devices))
+    return record
 
 
 async def _ask(

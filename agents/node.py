@@ -19,13 +19,13 @@ from agents.core.tasks import Phase
 from agents.devices.detect import open_driver
 from agents.devices.driver import Driver, DriverError
 from agents.devices.enrolled import EnrolledDevices
-from agents.enrol import TLS_CERTIFICATE_FILE, Application, NodeRecord, enrol, load_record, tls_key
 from agents.exporter import Metric, serve
 from agents.link import Backoff, ControlLink, NowAndThen, keep_up, open_channel
 from agents.log_upload import LogUpload
 from agents.metering import Absence, Metering
 from agents.node_metrics import NodeFigures, node_metrics
-from agents.refusals import NoDevices, SpoolFull, StateUnusable, UsageError
+from agents.node_record import NodeRecord, load_record, read_tls
+from agents.refusals import NoDevices, SpoolFull, UsageError
 from agents.runtime import proc_tree
 from agents.runtime.isolation import Isolation
 from agents.runtime.prepare import Preparer
@@ -339,10 +339,8 @@ async def run_agent(settings: Settings) -> None:
             return
         devices = EnrolledDevices(driver, record.devices)
         _say_of(devices)
-        certificate = state.read(TLS_CERTIFICATE_FILE)
-        if certificate is None:
-            raise StateUnusable(f"{state.path / TLS_CERTIFICATE_FILE} is missing; restore it from a copy")
-        async with open_channel(settings.gateway, authority, tls_key(state), certificate) as channel:
+        tls_key, certificate = read_tls(state)
+        async with open_channel(settings.gateway, authority, tls_key, certificate) as channel:
             await Agent(settings, state, spool, record, devices, key, channel).run(stop)
         spool.close()
         driver.close()
@@ -359,6 +357,8 @@ async def _enrol(
     stop: asyncio.Event,
 ) -> NodeRecord | None:
     """The new record; None where the agent was told to stop before there was one."""
+    from agents.enrol import Application, enrol
+
     application = Application(
         settings.enrolment, authority, settings.join_token_file, settings.node_name, AGENT_VERSION
     )

@@ -12,10 +12,8 @@ own folders below `tasks` by name; they can list nothing and read none of the fi
 """
 
 import fcntl
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 from agents.refusals import StateLocked, StateUnusable
 
@@ -83,17 +81,6 @@ class StateFolder:
             os.close(folder)
         except OSError as error:
             raise StateUnusable(f"{path} cannot be written: {error.strerror}") from None
-
-    def read_json(self, name: str) -> dict[str, Any] | None:
-        """A JSON object of the folder. Raises StateUnusable."""
-        data = self.read(name)
-        if data is None:
-            return None
-        try:
-            value: dict[str, Any] = json.loads(data)
-        except ValueError:
-            raise StateUnusable(f"{self.path / name} is not JSON; restore it from a copy") from None
-        return value
 
     def close(self) -> None:
         """Let another agent in."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import subprocess
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -332,10 +333,8 @@ class TaskRunner:
     def _remove_if_forgotten(self, allocation_id: str) -> None:
         folder = self._tasks / allocation_id
         if (folder / FORGOTTEN).exists() and not self._logs.follows(allocation_id):
-            try:
-                remove(folder)
-            except OSError as error:
-                _log.warning("the folder %s could not be removed: %s", folder, error.strerror)
+            # In a thread: a job may leave millions of files, and metering must not wait for them.
+            threading.Thread(target=_remove_or_say, args=(folder,), daemon=True).start()
 
     # --- after a restart -------------------------------------------------------------------------------
 
@@ -435,3 +434,11 @@ class TaskRunner:
 
 def _pids(state: ShimState) -> tuple[int, ...]:
     return tuple(root["pid"] for root in state["processes"] if root["ended_ms"] is None)
+
+
+def _remove_or_say(folder: Path) -> None:
+    """Remove a forgotten task's folder; what cannot be removed is found again after a restart."""
+    try:
+        remove(folder)
+    except OSError as error:
+        _log.warning("the folder %s could not be removed: %s", folder, error.strerror)

@@ -1,8 +1,9 @@
 """Making a task ready: folders, user, reach, and for task rank 0 the port of the rendezvous."""
 
+import errno
 import os
-import shutil
 import socket
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,5 +129,10 @@ def read_spec(folder: Path) -> dict[str, Any] | None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a task's folder and all that the job left in it (links are not followed)."""
-    shutil.rmtree(folder)
+    """Remove a task's folder and all that the job left in it (links are not followed). Raises OSError.
+
+    By `rm`, because a job may nest folders deeper than Python's recursion goes.
+    """
+    done = subprocess.run(["rm", "-rf", "--", str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(errno.EIO, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "rm failed")

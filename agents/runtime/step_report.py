@@ -1,11 +1,10 @@
 """PURE: the job's step report, read with distrust."""
 
-import math
-
 from agents.core.tasks import StepReport
 
 INT64_MAX = 2**63 - 1
 MILLION = 1_000_000
+MOST_LOSS = INT64_MAX // MILLION
 
 
 def parse_step_report(value: object) -> StepReport | None:
@@ -33,10 +32,10 @@ def _count(value: object) -> int | None:
 
 
 def _micros(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # Compared before anything is computed: the job may have written 1e308, or a number of 400 digits.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -MOST_LOSS <= value <= MOST_LOSS:
         return None
-    micros = round(value * MILLION)
-    return micros if abs(micros) <= INT64_MAX else None
+    return round(value * MILLION)
 
 
 def _text(value: object) -> str | None:

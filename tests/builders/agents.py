@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from agents.core.messages import (
     Message,
     Prepared,
 )
+from agents.core.meter import ClosedWindow
 from agents.core.tasks import EndReason
 from agents.runtime.spec import TaskSpec
 from protos.suanli.fleet.v1 import (
@@ -571,3 +573,23 @@ def launched(allocation_id: str) -> Launched:
 def ended(allocation_id: str, code: int = 0) -> Message:
     """A task ended of itself."""
     return Ended(allocation_id, 2_000, code, EndReason.EXITED, "")
+
+
+def check_tiling(windows: list[ClosedWindow], start_ms: int) -> None:
+    """Windows follow each other, and in each every device's tallies cover it."""
+    at_ms, at_ns = start_ms, 0
+    for window in windows:
+        assert window.start_ms == at_ms
+        assert window.boot_start_ns == at_ns
+        assert window.end_ms > window.start_ms
+        assert window.boot_end_ns >= window.boot_start_ns
+        for tallies in window.tallies.values():
+            edges = [(t.start_ms, t.end_ms) for t in tallies]
+            assert edges[0][0] == window.start_ms
+            assert edges[-1][1] == window.end_ms
+            assert all(left[1] == right[0] for left, right in pairwise(edges))
+            for tally in tallies:
+                assert 0 <= tally.busy_ms <= tally.live_ms <= tally.end_ms - tally.start_ms
+                if tally.observed == "unknown":
+                    assert tally.live_ms == 0
+        at_ms, at_ns = window.end_ms, window.boot_end_ns

@@ -1,0 +1,96 @@
+"""From readings to what devices did."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.core.intervals import IntervalMaker, Moment, ranks_of_device
+from agents.core.readings import DeviceSample, Health, Holding, RankUse, TaskUse
+
+SIMULATED = IntervalMaker((0, 1, 2, 3), simulated=True)
+REAL = IntervalMaker((0, 1), simulated=False)
+
+
+def use(started_ms: int = 0, **ranks: RankUse) -> dict[str, TaskUse]:
+    """Use of allocation a; ranks by r0, r1, ..."""
+    return {"a": TaskUse(started_ms, {int(name[1:]): rank for name, rank in ranks.items()})}
+
+
+def samples(*each: DeviceSample) -> dict[int, DeviceSample]:
+    """By index."""
+    return {sample.index: sample for sample in each}
+
+
+@given(devices=st.integers(1, 16), processes=st.integers(1, 16))
+def test_every_device_has_a_rank_and_every_rank_a_device(devices: int, processes: int) -> None:
+    bound = [ranks_of_device(d, devices, processes) for d in range(devices)]
+    assert all(bound)
+    assert {rank for ranks in bound for rank in ranks} == set(range(processes))
+    if processes <= devices:
+        assert all(len(ranks) == 1 for ranks in bound)
+
+
+def test_a_simulated_device_is_as_busy_as_its_process() -> None:
+    before = Moment(1_000, {}, use(r0=RankUse(True, 500, 0, 1), r1=RankUse(True, 0, 0, 1)))
+    after = Moment(2_000, {}, use(r0=RankUse(True, 900, 100, 3), r1=RankUse(True, 2_500, 60, 1)))
+    made = SIMULATED.make(before, after, [Holding("a", (0, 1, 2, 3), 2)])
+    assert (made[0].live_ms, made[0].busy_ms, made[0].cpu_ms, made[0].utilisation_ppm) == (
+        1_000,
+        400,
+        400,
+        400_000,
+    )
+    assert made[0] == made[1]
+    assert (made[2].busy_ms, made[2].cpu_ms, made[2].utilisation_ppm) == (1_000, 2_500, 1_000_000)
+    assert [made[i].memory_bytes for i in range(4)] == [50, 50, 30, 30]
+    assert made[0].processes == 3
+
+
+def test_life_begins_and_ends_with_the_processes() -> None:
+    before = Moment(1_000, {}, {})
+    after = Moment(2_000, {}, use(1_200, r0=RankUse(False, 90, 0, 0, ended_ms=1_700)))
+    made = SIMULATED.make(before, after, [Holding("a", (1,), 1)])
+    assert (made[1].observed, made[1].live_ms, made[1].busy_ms) == ("in_use", 500, 90)
+
+
+def test_a_ready_task_holds_its_devices_and_lives_not_yet() -> None:
+    made = SIMULATED.make(Moment(0, {}, {}), Moment(10, {}, {}), [Holding("a", (0,), 1)])
+    assert (made[0].observed, made[0].allocation_id, made[0].live_ms) == ("in_use", "a", 0)
+
+
+@pytest.mark.parametrize(
+    ("health", "observed"), [(Health.OK, "free"), (Health.DEGRADED, "free"), (Health.FAULTY, "faulty")]
+)
+def test_a_device_without_a_task_is_free_or_faulty(health: Health, observed: str) -> None:
+    after = Moment(10, samples(DeviceSample(0, health)), {})
+    made = REAL.make(Moment(0, {}, {}), after, [])
+    assert made[0].observed == observed
+    assert made[1].observed == "unknown"
+
+
+def test_a_real_device_is_as_busy_as_it_says_and_no_longer_than_its_processes_live() -> None:
+    before = Moment(0, samples(DeviceSample(0, energy_mj=100)), {})
+    reading = DeviceSample(0, utilisation_ppm=800_000, memory_bytes=7, power_mw=1, energy_mj=350, processes=2)
+    after = Moment(1_000, samples(reading), use(500, r0=RankUse(True, 44, 0, 1)))
+    made = REAL.make(before, after, [Holding("a", (0,), 1)])
+    assert (made[0].live_ms, made[0].busy_ms, made[0].cpu_ms) == (500, 500, 44)
+    assert (made[0].energy_mj, made[0].energy_method) == (250, "counter")
+    assert (made[0].memory_bytes, made[0].processes) == (7, 2)
+
+
+def test_energy_is_integrated_where_there_is_no_counter_or_it_began_anew() -> None:
+    after = Moment(
+        2_000, samples(DeviceSample(0, power_mw=300_000, energy_mj=5), DeviceSample(1, power_mw=1_000)), {}
+    )
+    before = Moment(0, samples(DeviceSample(0, energy_mj=9_999)), {})
+    made = REAL.make(before, after, [])
+    assert (made[0].energy_mj, made[0].energy_method) == (600_000, "integrated")
+    assert (made[1].energy_mj, made[1].energy_method) == (2_000, "integrated")
+
+
+def test_what_a_shim_saw_says_nothing_of_other_devices_nor_of_a_real_device_itself() -> None:
+    after = Moment(1_000, samples(DeviceSample(0, utilisation_ppm=9)), use(0, r0=RankUse(True, 700, 1, 1)))
+    made = REAL.make(Moment(0, {}, {}), after, [Holding("a", (0,), 1)], measured_by="shim")
+    assert (made[0].measured_by, made[0].live_ms, made[0].busy_ms, made[0].cpu_ms) == ("shim", 1_000, 0, 700)
+    assert made[0].utilisation_ppm is None
+    assert made[1].observed == "unknown"
