@@ -28,7 +28,7 @@ tools: setup ## Fetch Debian's Prometheus into .tools (for the tests of the dash
 	@$(BIN)/python deploy/fetch_prometheus.py
 
 test: setup tools check ## Run every check and every test but the long ones
-	@$(BIN)/python -m pytest -m "not long" -n $(PYTEST_WORKERS)
+	@$(BIN)/python -m pytest -m "not long" -n $(PYTEST_WORKERS) --dist loadgroup
 
 test-long: setup tools ## Run what is long by nature
 	@$(BIN)/python -m pytest -m long

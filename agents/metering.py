@@ -86,6 +86,8 @@ class Metering:
         self._sampling: asyncio.Future[Any] | None = None
         self.seen: SeenCheckpoint | None = None
         self.samples_taken = 0
+        # By device index, over the last stretch that was accounted for.
+        self.utilisation_ppm: Mapping[int, int] = {}
         self._begin(boot_id, metering_from_ms)
 
     def _begin(self, boot_id: str, metering_from_ms: int) -> None:
@@ -223,6 +225,11 @@ class Metering:
             self._saying.say(f"{silent_ms} ms were not measured (the host slept, or its clock was set)")
         else:
             intervals = self._maker.make(self._before, moment, self._holdings)
+            self.utilisation_ppm = {
+                index: interval.utilisation_ppm
+                for index, interval in intervals.items()
+                if interval.utilisation_ppm is not None
+            }
             closed = self.meter.advance(now_ms, boot_ns, intervals, self._isolation(), sampled)
         self._before = moment
         self._keep(closed)

@@ -299,6 +299,7 @@ class Agent:
                 tasks=tuple(task.phase for task in self.machine.tasks.values()),
                 tasks_ended=self.counters.tasks_ended,
                 samples=self.metering.samples,
+                utilisation_ppm=self.metering.utilisation_ppm,
                 windows_waiting=self._spool.count(),
                 windows_acknowledged=self.usage.acknowledged,
                 samples_taken=self.metering.samples_taken,

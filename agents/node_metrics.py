@@ -18,6 +18,7 @@ class NodeFigures:
     tasks: Sequence[Phase]
     tasks_ended: Mapping[str, int]
     samples: Mapping[int, DeviceSample]
+    utilisation_ppm: Mapping[int, int]
     windows_waiting: int
     windows_acknowledged: int
     samples_taken: int
@@ -33,7 +34,6 @@ def node_metrics(figures: NodeFigures) -> list[Metric]:
         return Metric(f"suanli_agent_{name}", kind, text, (({}, value),))
 
     devices = [({"device": str(index)}, sample) for index, sample in sorted(figures.samples.items())]
-    busy = [(labels, s.utilisation_ppm) for labels, s in devices if s.utilisation_ppm is not None]
     phases = tuple(({"phase": phase.value}, sum(p is phase for p in figures.tasks)) for phase in Phase)
     ended = tuple(({"reason": reason}, count) for reason, count in sorted(figures.tasks_ended.items()))
     return [
@@ -49,8 +49,8 @@ def node_metrics(figures: NodeFigures) -> list[Metric]:
         Metric(
             "suanli_agent_device_utilisation_ratio",
             "gauge",
-            "As the vendor's library says.",
-            tuple((labels, utilisation_ppm / PPM) for labels, utilisation_ppm in busy),
+            "As accounted: by the vendor's library, or of simulated devices by their processes' processor time.",
+            tuple(({"device": str(i)}, ppm / PPM) for i, ppm in sorted(figures.utilisation_ppm.items())),
         ),
         one("windows_waiting", "gauge", "Signed windows not yet in the log.", figures.windows_waiting),
         one(

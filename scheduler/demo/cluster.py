@@ -48,6 +48,8 @@ class Cluster:
     folder: Path
     window_ms: int
     say: Callable[[str], None]
+    # Lets tasks run as the agent's own user: only where they cannot run as their firm's.
+    accept_no_isolation: bool = field(default_factory=lambda: not running_as_root())
     processes: Processes = field(init=False)
     api: str = field(init=False, default="")
     agent_metrics: dict[str, str] = field(init=False, default_factory=dict)
@@ -124,8 +126,9 @@ class Cluster:
                 *("--node-name", host.name, "--gateway", up["fleet"], "--enrolment", up["enrolment"]),
                 *("--ca", up["ca"], "--join-token-file", str(self.folder / f"{host.name}.join-token")),
                 *("--driver", "simulated", "--simulate", host.simulate, "--sample-ms", "250"),
-                *("--rendezvous-address", "127.0.0.1", "--metrics", metrics, "--accept-no-isolation"),
+                *("--rendezvous-address", "127.0.0.1", "--metrics", metrics),
                 *("--checkpoint-root", str(self.folder / "model-checkpoints"), "--stop-tasks-on-exit"),
+                *(("--accept-no-isolation",) if self.accept_no_isolation else ()),
             ],
         )
 

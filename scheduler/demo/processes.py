@@ -4,7 +4,6 @@ import ctypes
 import os
 import signal
 import subprocess
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,13 +58,12 @@ class Processes:
     def stop(self) -> list[str]:
         """Ask each to end, the newest first, and kill what does not; returns the names of those killed."""
         killed = []
-        for process in reversed(self.running.values()):
+        # One after the other: an agent ends its tasks in a moment while the gateway is there to be told.
+        for name, process in reversed(self.running.items()):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        for name, process in reversed(self.running.items()):
             try:
-                process.wait(max(0.1, deadline - time.monotonic()))
+                process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 killed.append(name)
                 process.kill()

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
-_SAMPLE = re.compile(r"^suanli_agent_device_busy_ratio\{(?P<labels>[^}]*)\} (?P<value>[0-9.e+-]+)$", re.M)
+_SAMPLE = re.compile(
+    r"^suanli_agent_device_utilisation_ratio\{(?P<labels>[^}]*)\} (?P<value>[0-9.e+-]+)$", re.M
+)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -101,9 +103,9 @@ def _why_here(account: Mapping[str, Any]) -> str:
 
 
 def node_views(
-    nodes: Sequence[Mapping[str, Any]], firms: Mapping[str, str], busy: Mapping[str, float]
+    nodes: Sequence[Mapping[str, Any]], firms: Mapping[str, str], busy: Mapping[str, Mapping[int, float]]
 ) -> list[NodeView]:
-    """Draw the nodes; `firms` names the firm of each job id, `busy` the busy ratio of each device id."""
+    """Draw the nodes; `firms` names the firm of each job id, `busy` the utilisation by node and device."""
     return [
         NodeView(
             name=node["name"],
@@ -115,7 +117,7 @@ def node_views(
                 DeviceView(
                     index=device["index"],
                     firm=firms.get(device["held_by"]["job_id"]) if device["held_by"] else None,
-                    busy=busy.get(device["device_id"]),
+                    busy=busy.get(node["name"], {}).get(device["index"]),
                 )
                 for device in node["devices"]
             ),
@@ -124,12 +126,12 @@ def node_views(
     ]
 
 
-def busy_ratios(exposition: str) -> dict[str, float]:
-    """Read the busy ratio of each device id from an agent's metrics page."""
+def busy_ratios(exposition: str) -> dict[int, float]:
+    """Read the utilisation of each device, by its index, from an agent's metrics page."""
     found = {}
     for sample in _SAMPLE.finditer(exposition):
         labels = dict(_LABEL.findall(sample["labels"]))
-        found[labels.get("device_id", "")] = float(sample["value"])
+        found[int(labels["device"])] = float(sample["value"])
     return found
 
 

@@ -112,6 +112,7 @@ class _Story:
         self._chapter("1. A Python with PyTorch, for the job alone")
         python = self._torch()
         self._chapter("2. One machine's worth of Suanli")
+        self._say_how_firms_are_kept_apart(python)
         people = self._start()
         self._chapter("3. Two firms submit")
         jobs = self._submit(people, python)
@@ -172,6 +173,18 @@ class _Story:
         self._say(f"PyTorch: {python.source} ({python.executable})")
         return python
 
+    def _say_how_firms_are_kept_apart(self, python: TorchPython) -> None:
+        if not running_as_root():
+            self._say(
+                "Not root: tasks cannot run as a user of their firm, so the windows will say `isolation: none`."
+            )
+        elif not (open_to_all(python.executable.resolve()) and open_to_all(EXAMPLES)):
+            self._say(
+                "The job's interpreter or folder is closed to other users, so its tasks run as the agent's own user "
+                "and the windows will say `isolation: none`."
+            )
+            self._cluster.accept_no_isolation = True
+
     def _start(self) -> People:
         cluster = self._cluster
         self._say(
@@ -193,15 +206,6 @@ class _Story:
         return people
 
     def _submit(self, people: People, python: TorchPython) -> dict[str, str]:
-        if not running_as_root():
-            self._say(
-                "Not root: tasks cannot run as a user of their firm, so the windows will say `isolation: none`."
-            )
-        elif not (open_to_all(python.executable.resolve()) and open_to_all(EXAMPLES)):
-            self._say(
-                "The job's interpreter or folder is closed to other users, so its tasks run as the agent's own user "
-                "and the windows will say `isolation: none`."
-            )
         jobs = {}
         for firm, file in (("yunhe", "job.yaml"), ("lantian", "evaluate.yaml")):
             spec = _spec(EXAMPLES / "finetune" / file, python.executable)
@@ -238,9 +242,10 @@ class _Story:
             losses = scene.losses.setdefault(view.job_id, [])
             if view.loss is not None and (not losses or losses[-1] != view.loss):
                 losses.append(view.loss)
-        busy: dict[str, float] = {}
-        for url in self._cluster.agent_metrics.values():
-            busy.update(busy_ratios(httpx.get(url, timeout=2).text))
+        busy = {
+            node: busy_ratios(httpx.get(url, timeout=2).text)
+            for node, url in self._cluster.agent_metrics.items()
+        }
         scene.nodes = node_views(people.operator.nodes()["nodes"], jobs, busy)
         scene.log_size, scene.cosigned = ending.log_head(people.operator.server)
 

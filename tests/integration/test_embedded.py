@@ -185,7 +185,11 @@ def test_a_running_server_refuses_a_second_one_in_one_sentence(server: EmbeddedP
     assert _kept(server) == 1
 
 
-@pytest.mark.parametrize("pid", ["1", str(os.getpid()), "999999999", "", "not a number"])
+@pytest.mark.parametrize(
+    "pid",
+    ["1", str(os.getpid()), "999999999", "", "not a number"],
+    ids=["init", "ours", "nobody", "empty", "words"],
+)
 def test_a_stale_pid_file_that_names_a_stranger_does_not_stop_the_start(
     server: EmbeddedPostgres, pid: str
 ) -> None:
