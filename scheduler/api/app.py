@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import metadata
 
+import structlog
 from fastapi import FastAPI
 
 from scheduler.api import problems
 from scheduler.api.auth import Authentication
 from scheduler.api.config import ApiConfig
+from scheduler.api.idempotency import forget_old
 from scheduler.api.middleware import RequestContext
 from scheduler.api.openapi import document
 from scheduler.api.pulse import Pulse
@@ -26,8 +28,23 @@ from scheduler.api.routers import (
 )
 from scheduler.api.state import Api
 from scheduler.catalogue import load_catalogue
-from scheduler.storage.engine import Database
+from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.job_logs import JobLogs
+
+TIDY_PERIOD_S = 3600.0
+
+_log = structlog.get_logger(__name__)
+
+
+async def _tidy(api: Api) -> None:
+    """Once an hour, forget what nobody will ask for again."""
+    while not api.pulse.closing:
+        try:
+            async with api.database.transaction() as session:
+                await forget_old(session, api.now_ms())
+        except DatabaseAway as error:
+            _log.warning("cannot_tidy", reason=str(error))
+        await asyncio.sleep(TIDY_PERIOD_S)
 
 
 def create_app(config: ApiConfig) -> FastAPI:
@@ -43,13 +60,17 @@ def create_app(config: ApiConfig) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        ear = asyncio.create_task(api.pulse.listen(config.database_url))
+        tasks = (
+            asyncio.create_task(api.pulse.listen(config.database_url)),
+            asyncio.create_task(_tidy(api)),
+        )
         try:
             yield
         finally:
             api.pulse.close()
-            ear.cancel()
-            await asyncio.gather(ear, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await api.database.dispose()
 
     # No pages of FastAPI's own: they would be open and load scripts from elsewhere.

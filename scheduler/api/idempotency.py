@@ -10,13 +10,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import Header, Request
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import FieldProblem, IdempotencyConflict, Invalid
+from scheduler.domain.time import DAY_MS, to_datetime
 from scheduler.services.authorise import Principal
 from scheduler.storage.tables import IdempotencyRow
 
+# Clients repeat within minutes; a job system that was stopped for a long weekend may come back later.
+KEPT_MS = 7 * DAY_MS
 REPLAYED_HEADER = "Idempotent-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -40,6 +43,13 @@ def check_key(key: str | None) -> None:
     if key is not None and _KEY.fullmatch(key) is None:
         want = "1 to 255 visible ASCII characters"
         raise Invalid([FieldProblem("header Idempotency-Key", f"{len(key)} characters", want)])
+
+
+async def forget_old(session: AsyncSession, now_ms: int) -> None:
+    """Delete answers that nobody will ask for again."""
+    await session.execute(
+        delete(IdempotencyRow).where(IdempotencyRow.created_at < to_datetime(now_ms - KEPT_MS))
+    )
 
 
 async def once(

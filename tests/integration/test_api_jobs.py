@@ -1,6 +1,7 @@
 """Jobs over HTTP against a real database."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
+from scheduler.api.idempotency import KEPT_MS, forget_old
 from scheduler.storage.tables import InboxRow, JobRow
 from tests.builders.api import MODEL, ApiInstallation, job_spec, running_api
 from tests.builders.database import DatabaseUrls
@@ -295,3 +297,17 @@ async def test_attempts_show_tasks_with_node_and_devices(installation: ApiInstal
 async def test_a_nul_character_in_the_address_is_refused(installation: ApiInstallation, path: str) -> None:
     answer = await installation.as_("lin").get(path)
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+
+
+async def test_stored_answers_are_forgotten_after_a_week(installation: ApiInstallation) -> None:
+    lin = installation.as_("lin")
+    headers = {"Idempotency-Key": "old"}
+    first = await lin.post("/v1/jobs", json=job_spec(), headers=headers)
+    now_ms = time.time_ns() // 1_000_000  # rows carry the database's own time
+    async with installation.api.database.transaction() as session:
+        await forget_old(session, now_ms + KEPT_MS - 60_000)
+    kept = await lin.post("/v1/jobs", json=job_spec(), headers=headers)
+    async with installation.api.database.transaction() as session:
+        await forget_old(session, now_ms + KEPT_MS + 60_000)
+    forgotten = await lin.post("/v1/jobs", json=job_spec(), headers=headers)
+    assert kept.json()["job_id"] == first.json()["job_id"] != forgotten.json()["job_id"]

@@ -15,7 +15,14 @@ from scheduler.api.schemas.usage import BalanceOut, UsageOut, balance_out, usage
 from scheduler.api.state import ApiState
 from scheduler.services.authorise import Action, Principal, allows, require_visible
 from scheduler.services.bundles import BundleRequest, write_bundle
-from scheduler.services.usage import UsageReport, Wanted, balance, usage_report
+from scheduler.services.usage import (
+    UsageReport,
+    Wanted,
+    balance,
+    covered,
+    published_size,
+    usage_report,
+)
 from scheduler.storage.tables import DeviceRow, JobRow, NodeRow
 from scheduler.storage.tile_store import TileStore
 from suanli.evidence.bundle import AUDITOR, firm_scope
@@ -60,17 +67,24 @@ async def _job_names(session: AsyncSession, principal: Principal, report: UsageR
 async def usage_balance(
     api: ApiState, principal: BalanceReader, from_: From = None, to: To = None
 ) -> BalanceOut:
-    """Where every device's time went. Absent times: this month (Asia/Shanghai) until now."""
+    """Where every device's time went. Absent times: this month (Asia/Shanghai) as far as the log covers it.
+
+    Time that is asked for and not in the log yet counts as unknown.
+    """
     from_ms, to_ms = period_ms(from_, to, api.now_ms())
     async with api.database.read() as session:
+        if to is None:
+            known = await covered(session, await published_size(session))
+            if known is not None and from_ms < known.to_ms < to_ms:
+                to_ms = known.to_ms
         found = await balance(session, from_ms=from_ms, to_ms=to_ms)
         rows = await session.execute(
             select(DeviceRow.device_id, NodeRow.name, DeviceRow.model).join(
                 NodeRow, NodeRow.node_id == DeviceRow.node_id
             )
         )
-        known = {row.device_id: (row.name, row.model) for row in rows}
-    return balance_out(found, known)
+        devices = {row.device_id: (row.name, row.model) for row in rows}
+    return balance_out(found, devices)
 
 
 @router.get(
