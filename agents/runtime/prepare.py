@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,9 +91,10 @@ class Preparer:
         crossed = 0o711 if self.isolation.root else 0o700
         try:
             for folder in (self.checkpoint_root, firm):
-                if not folder.is_dir():
+                if not os.path.lexists(folder):
                     folder.mkdir(parents=True, exist_ok=True)
                     folder.chmod(crossed)
+            _require_own(firm)
             job = firm / spec.job_id
             job.mkdir(exist_ok=True, mode=0o700)
             if job.is_symlink():
@@ -104,6 +106,13 @@ class Preparer:
                 f"the model checkpoint folder below {firm} cannot be made: {error.strerror}"
             ) from None
         return str(job)
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse a firm's folder that somebody else made: its owner could swap what lies in it. Raises SpecError."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise SpecError(f"{folder} must be a folder that belongs to the agent and that nobody else may write")
 
 
 def reserve_port(address: str, wished: int) -> socket.socket:

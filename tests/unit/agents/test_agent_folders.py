@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
-from agents.runtime.prepare import remove
+import pytest
+
+from agents.runtime.prepare import _require_own, remove
+from agents.runtime.spec import SpecError
 
 
 def test_folders_nested_deeper_than_python_recurses_are_removed(tmp_path: Path) -> None:
@@ -25,4 +28,19 @@ def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "task").mkdir()
     (tmp_path / "task" / "link").symlink_to(tmp_path / "kept")
     remove(tmp_path / "task")
-    assert (tmp_path / "kept").is_dir() and not (tmp_path / "task").exists()
+    assert (tmp_path / "kept").is_dir()
+    assert not (tmp_path / "task").exists()
+
+
+def test_a_firms_checkpoint_folder_that_somebody_else_could_swap_is_refused(tmp_path: Path) -> None:
+    firm = tmp_path / "firm"
+    firm.mkdir()
+    firm.chmod(0o777)
+    with pytest.raises(SpecError, match="belongs to the agent"):
+        _require_own(firm)
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(SpecError, match="belongs to the agent"):
+        _require_own(tmp_path / "link")
+    firm.chmod(0o711)
+    _require_own(firm)
+    assert firm.is_dir()

@@ -54,7 +54,7 @@ def test_a_name_twice_is_refused_whatever_its_case(tmp_path):
 def test_an_archive_that_swells_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("payloads.jsonl", bytes(50 << 20))
-    with pytest.raises(EvidenceError, match="packed byte"):
+    with pytest.raises(EvidenceError, match="byte of the archive"):
         read_bundle(tmp_path / "b.zip")
 
 

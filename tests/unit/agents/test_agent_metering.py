@@ -1,0 +1,226 @@
+"""Metering with the host's real clocks and a real spool; the driver and the tasks are ours."""
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents import clock_source, metering
+from agents.core.readings import DeviceSample, Holding, RankUse, TaskUse
+from agents.devices.driver import Device, DriverError
+from agents.metering import Metering
+from agents.refusals import StateUnusable
+from agents.signing import Sealer
+from agents.spool import Spool
+from suanli.evidence.identities import DeviceIdentity
+from suanli.evidence.keys import SigningKey
+from suanli.evidence.window_checks import check_window
+from suanli.evidence.windows import Segment, header_hash, parse_header, parse_segment
+
+KEY = SigningKey(bytes(range(32)))
+
+
+class Devices:
+    """A real device's driver that does as it is told."""
+
+    name = "test"
+    simulated = False
+
+    def __init__(self) -> None:
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.error = ""
+
+    def inventory(self) -> Sequence[Device]:
+        """Not asked for here."""
+        return ()
+
+    def sample(self) -> Sequence[DeviceSample]:
+        """Two devices, when we may."""
+        self.may_answer.wait()
+        if self.error:
+            raise DriverError(self.error)
+        return [DeviceSample(index, utilisation_ppm=500_000) for index in (0, 1)]
+
+    def visibility(self, devices: Sequence[int]) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Tasks:
+    """One task that lives."""
+
+    def uses(self) -> dict[str, TaskUse]:
+        """Since the beginning of time."""
+        return {"a": TaskUse(0, {0: RankUse(True, 5, 10, 1)})}
+
+    def unseparated(self) -> bool:
+        """Never."""
+        return False
+
+
+class Host:
+    """A spool, and metering on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.spool = Spool(folder / "spool.db")
+        self.devices = Devices()
+        identities = {
+            i: DeviceIdentity(f"d{i}", "v", "m", i, None, None, None, "test", None, False) for i in (0, 1)
+        }
+        self.sealer = Sealer("node", "0", "test", False, 1_000, 50, identities, KEY)
+        self.metering = self.begin()
+
+    def begin(self) -> Metering:
+        """A new life."""
+        return Metering(
+            self.sealer,
+            self.devices,
+            self.spool,
+            Tasks(),
+            root=True,
+            boot_id="boot",
+            metering_from_ms=clock_source.wall_ms(),
+            new_window=lambda: None,
+            driver_patience_s=0.1,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Meter from the first sample to the stop."""
+        await self.metering.first_sample()
+        self.metering.recover([])
+        self.metering.hold([Holding("a", (0,), 1)])
+        work = asyncio.create_task(self.metering.run())
+        try:
+            yield
+        finally:
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+            self.metering.stop()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until it is so."""
+        async with asyncio.timeout(20):
+            while not condition():
+                await asyncio.sleep(0.02)
+
+    def segments(self) -> list[Segment]:
+        """All segments kept, after checking the chain."""
+        found, previous = [], None
+        for stored in self.spool.waiting(0, 10_000):
+            assert check_window(stored.window, KEY.public_key) == []
+            header = parse_header(stored.window.header)
+            if previous is not None:
+                assert header.prev_hash == header_hash(previous)
+                assert header.start_ms == parse_header(previous).end_ms
+            previous = stored.window.header
+            found += [parse_segment(salted.body) for salted in stored.window.segments]
+        return found
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A host of its own."""
+    made = Host(tmp_path)
+    yield made
+    made.devices.may_answer.set()
+    made.spool.close()
+
+
+@contextlib.contextmanager
+def no_writing(host: Host) -> Iterator[None]:
+    """The spool takes nothing (here: because somebody holds its lock)."""
+    for connection in (host.spool._durable, host.spool._journal):
+        connection.execute("PRAGMA busy_timeout=1")
+    other = sqlite3.connect(host.folder / "spool.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def observed(segments: Sequence[Segment], index: int) -> set[str]:
+    """What a device was seen to be."""
+    return {s.observed for s in segments if s.device.index == index and s.end_ms - s.start_ms > 300}
+
+
+async def test_free_and_used_devices_are_told_apart(host: Host) -> None:
+    async with host.running():
+        await host.until(lambda: host.spool.count() >= 2)
+    segments = host.segments()
+    assert observed(segments, 0) == {"in_use"}
+    assert observed(segments, 1) == {"free"}
+    used = [s for s in segments if s.allocation_id == "a"]
+    assert all(s.live_ms == s.end_ms - s.start_ms for s in used)
+    assert all(abs(s.busy_ms * 2 - s.live_ms) <= s.samples_expected + 2 for s in used)
+
+
+async def test_a_driver_that_hangs_makes_devices_unknown_and_tasks_are_metered_on(host: Host) -> None:
+    async with host.running():
+        await host.until(lambda: host.metering.samples_taken >= 3)
+        host.devices.may_answer.clear()
+        count = host.spool.count()
+        await host.until(lambda: host.spool.count() >= count + 3)
+        host.devices.may_answer.set()
+        taken = host.metering.samples_taken
+        await host.until(lambda: host.metering.samples_taken > taken + 25)
+    segments = host.segments()
+    assert observed(segments, 0) == {"in_use"}
+    assert observed(segments, 1) == {"free", "unknown"}
+
+
+async def test_a_driver_that_fails_makes_devices_unknown(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with host.running():
+        host.devices.error = "the library is gone"
+        count = host.spool.count()
+        await host.until(lambda: host.spool.count() >= count + 2)
+    assert "unknown" in observed(host.segments(), 1)
+    assert "cannot read the devices: the library is gone" in caplog.text
+
+
+async def test_windows_wait_in_memory_while_the_disk_takes_none(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with host.running():
+        with no_writing(host):
+            last_ms = host.metering.meter.last_ms
+            await host.until(lambda: host.metering.meter.last_ms > last_ms + 2_500)
+            assert host.spool.count() <= 1
+        await host.until(lambda: host.spool.count() >= 3)
+    assert observed(host.segments(), 1) == {"free"}
+    assert "metering goes on in memory" in caplog.text
+
+
+async def test_it_ends_before_it_would_lose_evidence(host: Host) -> None:
+    await host.metering.first_sample()
+    host.metering.recover([])
+    tally: Any = host.metering.meter.advance(
+        (host.metering.meter.last_ms // 1_000 + 1) * 1_000, clock_source.boot_ns(), {}, "uid"
+    )
+    with no_writing(host), pytest.raises(StateUnusable, match="make room and start the agent again"):
+        host.metering._keep(tally * metering.MOST_PENDING_SEGMENTS)
+
+
+async def test_the_next_life_goes_on_where_the_last_was_journalled(host: Host) -> None:
+    async with host.running():
+        await host.until(lambda: host.spool.count() >= 1)
+    stopped_ms = host.metering.meter.last_ms
+    host.metering = host.begin()
+    assert host.metering.meter.last_ms == stopped_ms
+    async with host.running():
+        await host.until(lambda: host.metering.meter.last_ms > stopped_ms + 1_500)
+    assert host.segments()[-1].end_ms == host.metering.meter.last_ms
