@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from scheduler.api.app import create_app
 from scheduler.api.middleware import BODY_LIMIT_BYTES
 from scheduler.api.openapi import FILE
 from scheduler.api.openapi import text as openapi_text
+from scheduler.api.server import listen
 from tests.builders.api import ApiInstallation, job_spec, running_api, served
 from tests.builders.database import DatabaseServer, DatabaseUrls
 
@@ -223,9 +225,13 @@ async def test_serving_stops_while_streams_are_open(installation: ApiInstallatio
     assert rest == [""]
 
 
-async def test_a_taken_port_is_an_error_at_once(installation: ApiInstallation) -> None:
-    from scheduler.api.server import listen
+def test_connections_are_without_nagles_algorithm_which_costs_40_ms_a_request() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        # What asyncio looks at before it sets TCP_NODELAY on the connections of a listener.
+        assert listener.proto == socket.IPPROTO_TCP
 
+
+async def test_a_taken_port_is_an_error_at_once(installation: ApiInstallation) -> None:
     async with served(installation) as url:
         with pytest.raises(OSError, match="in use"):
             listen("127.0.0.1", int(url.rsplit(":", 1)[1]))
