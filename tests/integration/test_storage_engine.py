@@ -15,7 +15,7 @@ OpenDatabase = Callable[[str], Database]
 
 async def _firms(database: Database) -> int:
     async with database.read() as session:
-        return (await session.execute(text("SELECT count(*) FROM firms"))).scalar_one()
+        return int((await session.execute(text("SELECT count(*) FROM firms"))).scalar_one())
 
 
 async def test_work_is_committed_when_the_block_ends(

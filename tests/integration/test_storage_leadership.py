@@ -30,10 +30,8 @@ async def test_the_second_waits_until_the_first_releases_and_terms_grow(
 async def test_roles_lead_independently(database_urls: DatabaseUrls, open_database: OpenDatabase) -> None:
     controller = Leadership(open_database(database_urls.controller), "controller", "a")
     ledger = Leadership(open_database(database_urls.ledger), "ledger", "a")
-    assert await asyncio.gather(controller.acquire(asyncio.Event()), ledger.acquire(asyncio.Event())) == [
-        1,
-        1,
-    ]
+    terms = await asyncio.gather(controller.acquire(asyncio.Event()), ledger.acquire(asyncio.Event()))
+    assert set(terms) == {1}
     await controller.release()
     await ledger.release()
 
