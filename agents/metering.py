@@ -21,7 +21,7 @@ from agents.signing import Chain, Sealer
 from agents.spool import Spool
 from suanli.evidence.windows import ClockReading, SeenCheckpoint, SignedWindow
 
-DRIVER_PATIENCE_S = 10.0
+DRIVER_PATIENCE_S = 5.0  # below GAP_LEAST_MS
 GAP_SAMPLES = 10
 GAP_LEAST_MS = 10_000
 MOST_PENDING_SEGMENTS = 100_000
@@ -61,16 +61,18 @@ class _Pending:
 class Metering:
     """The node's meter. Times are those of the meter's clock."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         sealer: Sealer,
         driver: Driver,
         spool: Spool,
         tasks: Tasks,
+        *,
         root: bool,
         boot_id: str,
         metering_from_ms: int,
         new_window: Callable[[], None],
+        driver_patience_s: float = DRIVER_PATIENCE_S,
     ) -> None:
         self._sealer = sealer
         self._driver = driver
@@ -78,6 +80,7 @@ class Metering:
         self._tasks = tasks
         self._root = root
         self._new_window = new_window
+        self._driver_patience_s = driver_patience_s
         self._maker = IntervalMaker(tuple(sealer.devices), sealer.simulated)
         self._holdings: list[Holding] = []
         self._samples: dict[int, DeviceSample] = {}
@@ -188,11 +191,17 @@ class Metering:
             self._write_journal()
 
     async def _sample(self) -> None:
-        """Ask the driver in a thread; a tool that hangs costs readings, not the agent."""
+        """Ask the driver in a thread; a tool that hangs costs readings, not the agent.
+
+        The patience is shorter than what counts as a gap: while a driver hangs, time goes on to be accounted
+        for by the processes. Once it hangs, it is only looked after from sample to sample.
+        """
+        patience_s = self._sealer.sample_ms / 1000
         if self._sampling is None:
             self._sampling = asyncio.ensure_future(asyncio.to_thread(self._driver.sample))
+            patience_s = self._driver_patience_s
         try:
-            async with asyncio.timeout(DRIVER_PATIENCE_S):
+            async with asyncio.timeout(patience_s):
                 samples = await asyncio.shield(self._sampling)
         except TimeoutError:
             self._samples = {}

@@ -116,10 +116,10 @@ class Agent:
             driver,
             spool,
             self.tasks,
-            self._root,
-            self._boot_id,
-            record.metering_from_ms,
-            self.usage.poke,
+            root=self._root,
+            boot_id=self._boot_id,
+            metering_from_ms=record.metering_from_ms,
+            new_window=self.usage.poke,
         )
 
     # --- messages and instructions ---------------------------------------------------------------------
@@ -310,6 +310,14 @@ class Agent:
         )
 
 
+def _need_kernel() -> None:
+    """Shims are watched by pidfd, which names a process without the risk of meeting a later one."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        raise UsageError(f"the agent needs Linux 5.3 or newer: pidfd_open says {error.strerror}") from None
+
+
 def find_devices(settings: Settings) -> Driver:
     """The host's driver. Raises NoDevices."""
     try:
@@ -326,6 +334,7 @@ async def run_agent(settings: Settings) -> None:
         raise UsageError(
             f"the authority's certificate {settings.authority} cannot be read: {error.strerror}"
         ) from None
+    _need_kernel()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,17 +1,22 @@
 """How an agent starts, and with which sentence and exit code it refuses to."""
 
 import asyncio
+import contextlib
+import os
+import signal
 import socket
 import stat
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
 
-from tests.builders.agents import AgentProcess, TestGateway, running_agent
+from protos.suanli.fleet.v1 import control_pb2
+from tests.builders.agents import AgentProcess, TestGateway, running_agent, task
 
 
 async def exit_of(agent: AgentProcess) -> int:
@@ -144,3 +149,43 @@ def test_the_agent_loads_nothing_of_the_control_plane() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+async def test_a_full_disk_is_said_and_nothing_is_lost_when_there_is_room_again() -> None:
+    async with (
+        TestGateway(window_ms=1_000).serving() as gateway,
+        running_agent(gateway, start=False) as agent,
+    ):
+        agent.state.mkdir()
+        mounted = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(agent.state)]
+        if subprocess.run(mounted, capture_output=True, check=False).returncode != 0:
+            pytest.skip("this machine does not let us mount")
+        try:
+            await agent.start()
+            await agent.connected()
+            gateway.acknowledge = False
+            work = task(["/bin/sleep", "600"])
+            await gateway.run_task(work)
+            ballast = agent.state / "ballast"
+            with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x" * 4096)
+            await until(lambda: "metering goes on in memory" in agent.log())
+            last = max(gateway.windows, default=0)
+            ballast.unlink()
+            await gateway.until(lambda: max(gateway.windows, default=0) >= last + 3, "windows arrive again")
+            assert gateway.in_phase(work.allocation_id, control_pb2.TASK_PHASE_RUNNING)
+            assert await agent.signal(signal.SIGTERM) == 0
+            observed = {s.observed for s in gateway.segments() if s.end_ms - s.start_ms > 300}
+            assert observed == {"free", "in_use"}
+            agent.clear()
+        finally:
+            subprocess.run(["umount", "-l", str(agent.state)], check=True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.05)
