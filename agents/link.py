@@ -17,9 +17,9 @@ import grpc.aio
 
 from agents import wire
 from agents.core.messages import DesiredArrived
+from agents.live_task import FetchRefused
 from agents.refusals import SpoolFull
 from agents.runtime.spec import TaskSpec
-from agents.tasks import FetchRefused
 from protos.suanli.fleet.v1 import control_pb2, control_pb2_grpc
 
 FIRST_PAUSE_S = 0.2

@@ -3,11 +3,9 @@
 import asyncio
 import logging
 import os
-import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.core.messages import (
@@ -28,9 +26,10 @@ from agents.core.messages import (
     Stop,
     Stopping,
 )
-from agents.core.readings import Holding, TaskUse
+from agents.core.readings import TaskUse
 from agents.core.tasks import EndReason, Phase
 from agents.devices.driver import Driver
+from agents.live_task import FetchRefused, Live, process_ids
 from agents.log_upload import LogUpload
 from agents.refusals import SpoolFull
 from agents.runtime import process, task_files
@@ -47,31 +46,6 @@ FORGOTTEN = "forgotten"
 STEP_REPORT_GAP_S = 0.5
 
 _log = logging.getLogger("agents.tasks")
-
-
-class FetchRefused(Exception):
-    """The gateway does not give this task out; asking again is of no use."""
-
-
-@dataclass
-class Live:
-    """One task that has been prepared or adopted."""
-
-    spec: TaskSpec
-    folder: Path
-    uid: int | None
-    preparation: Preparation | None = None
-    state: ShimState | None = None
-    shim: subprocess.Popen[bytes] | None = None
-    pidfd: int | None = None
-    watches: list[int | None] = field(default_factory=list)
-    use: UseReader | None = None
-    step_timer: asyncio.TimerHandle | None = None
-
-    @property
-    def holding(self) -> Holding:
-        """Its devices, as metering sees them."""
-        return Holding(self.spec.allocation_id, self.spec.devices, self.spec.processes)
 
 
 class TaskRunner:
@@ -207,7 +181,7 @@ class TaskRunner:
         self._look_after(live, live.state)
 
     def _launched(self, live: Live, state: ShimState) -> Launched:
-        return Launched(live.spec.allocation_id, state["started_ms"], _pids(state))
+        return Launched(live.spec.allocation_id, state["started_ms"], process_ids(state))
 
     def _look_after(self, live: Live, state: ShimState) -> None:
         """Watch the shim, the state, the step report and the output of a running task."""
@@ -386,7 +360,7 @@ class TaskRunner:
                     devices=live.spec.devices,
                     rendezvous_port=0,
                     started_ms=state["started_ms"] if state else 0,
-                    process_ids=_pids(state) if state is not None and ended is None else (),
+                    process_ids=process_ids(state) if state is not None and ended is None else (),
                     ended_ms=ended.ended_ms if ended else 0,
                     exit_code=ended.exit_code if ended else None,
                     end_reason=ended.end_reason if ended else None,
@@ -430,10 +404,6 @@ class TaskRunner:
             if live.preparation is not None:
                 live.preparation.release()
         self._watch.close()
-
-
-def _pids(state: ShimState) -> tuple[int, ...]:
-    return tuple(root["pid"] for root in state["processes"] if root["ended_ms"] is None)
 
 
 def _remove_or_say(folder: Path) -> None:

@@ -8,7 +8,8 @@ import time
 
 from protos.suanli.fleet.v1 import control_pb2
 from suanli.evidence.windows import Segment
-from tests.builders.agents import AgentProcess, TestGateway, alive, running_agent, task
+from tests.builders.agent_gateway import TestGateway, task
+from tests.builders.agents import AgentProcess, alive, running_agent
 
 SPIN = ["/usr/bin/python3", "-c", "while True: pass"]
 

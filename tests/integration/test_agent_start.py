@@ -16,7 +16,8 @@ import grpc
 import pytest
 
 from protos.suanli.fleet.v1 import control_pb2
-from tests.builders.agents import AgentProcess, TestGateway, running_agent, task
+from tests.builders.agent_gateway import TestGateway, task
+from tests.builders.agents import AgentProcess, running_agent
 
 
 async def exit_of(agent: AgentProcess) -> int:

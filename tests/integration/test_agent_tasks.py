@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from protos.suanli.fleet.v1 import control_pb2
-from tests.builders.agents import TestGateway, alive, running_agent, task
+from tests.builders.agent_gateway import TestGateway, task
+from tests.builders.agents import alive, running_agent
 
 SHELL = "/bin/sh"
 

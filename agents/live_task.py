@@ -1,0 +1,42 @@
+"""A task of this host as the agent holds it while it lives."""
+
+import asyncio
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agents.core.readings import Holding
+from agents.runtime.prepare import Preparation
+from agents.runtime.spec import TaskSpec
+from agents.runtime.task_files import ShimState
+from agents.runtime.use import UseReader
+
+
+class FetchRefused(Exception):
+    """The gateway does not give this task out; asking again is of no use."""
+
+
+@dataclass
+class Live:
+    """One task that has been prepared or adopted."""
+
+    spec: TaskSpec
+    folder: Path
+    uid: int | None
+    preparation: Preparation | None = None
+    state: ShimState | None = None
+    shim: subprocess.Popen[bytes] | None = None
+    pidfd: int | None = None
+    watches: list[int | None] = field(default_factory=list)
+    use: UseReader | None = None
+    step_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def holding(self) -> Holding:
+        """Its devices, as metering sees them."""
+        return Holding(self.spec.allocation_id, self.spec.devices, self.spec.processes)
+
+
+def process_ids(state: ShimState) -> tuple[int, ...]:
+    """Processes of the task that have not ended."""
+    return tuple(root["pid"] for root in state["processes"] if root["ended_ms"] is None)
