@@ -208,4 +208,7 @@ def read_step_report(folder: Path) -> object | None:
             value: object = json.loads(file.read(4097))
         except (ValueError, RecursionError):
             return None
+        if isinstance(value, dict) and value.get("at_ms") is None:
+            # A report without a time is as new as its file; else every later one would seem to be old.
+            value["at_ms"] = status.st_mtime_ns // 1_000_000
         return value

@@ -48,6 +48,7 @@ class Cluster:
     folder: Path
     window_ms: int
     say: Callable[[str], None]
+    hosts: tuple[Host, ...] = HOSTS
     # Lets tasks run as the agent's own user: only where they cannot run as their firm's.
     accept_no_isolation: bool = field(default_factory=lambda: not running_as_root())
     processes: Processes = field(init=False)
@@ -102,13 +103,13 @@ class Cluster:
 
     def start_agents(self, operator: Client) -> None:
         """Start the agents and wait until each is connected. Raises ClusterError."""
-        for host in HOSTS:
+        for host in self.hosts:
             token_file = self.folder / f"{host.name}.join-token"
             token = operator.create_join_token(host.pool)["token"]
             token_file.touch(mode=0o600)
             token_file.write_text(token + "\n", encoding="utf-8")
             self.start_agent(host)
-        expected = {host.name for host in HOSTS}
+        expected = {host.name for host in self.hosts}
         for _ in self._waiting("the agents"):
             nodes = operator.nodes()["nodes"]
             if {node["name"] for node in nodes if node["state"] == "connected"} >= expected:

