@@ -1,0 +1,142 @@
+"""The main job: two firms, one gang over two nodes, its output, its bill, and the proof of it."""
+
+import json
+import os
+
+import pytest
+
+from suanli.client import Client, Refused
+from tests.builders.e2e import PYTHON, Site
+
+pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(240)]
+
+# Rank 0 listens where all were told; every rank calls with its rank and is told what the sum of ranks is.
+MEET = """
+import json, os, socket, time
+names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE")
+seen = {name: int(os.environ[name]) for name in names}
+seen |= {name: os.environ[name] for name in ("SUANLI_DEVICES", "ASCEND_RT_VISIBLE_DEVICES", "SUANLI_SIMULATED")}
+place = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+if seen["RANK"] == 0:
+    server = socket.create_server(place)
+    calls = [server.accept()[0] for _ in range(seen["WORLD_SIZE"] - 1)]
+    total = sum(call.recv(1)[0] for call in calls)
+    for call in calls:
+        call.sendall(bytes([total]))
+else:
+    while True:
+        try:
+            call = socket.create_connection(place)
+            break
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+    call.sendall(bytes([seen["RANK"]]))
+    total = call.recv(1)[0]
+if seen["RANK"] == 0:
+    report = os.environ["SUANLI_STEP_REPORT"]
+    with open(report + ".new", "w") as file:
+        json.dump({"step": 7, "of": 7, "loss": 0.25}, file)
+    os.rename(report + ".new", report)
+until = time.monotonic() + 1.5
+while time.monotonic() < until:
+    pass
+print(json.dumps(seen | {"total": total}), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def gang(site: Site) -> str:
+    """A job of two nodes with two processes each that has succeeded."""
+    job_id = site.submit(
+        "yunhe",
+        name="meeting",
+        model="ascend-910b3",
+        command=[PYTHON, "-c", MEET],
+        gang={"devices": 4, "devices_per_node": 2},
+        time_limit_seconds=300,
+    )
+    job = site.ended("yunhe", job_id)
+    assert job["state"] == "succeeded", (job, site.output("yunhe", job_id))
+    return job_id
+
+
+def test_the_processes_of_two_nodes_meet_as_torchrun_would_have_them(site: Site, gang: str) -> None:
+    assert sorted(site.nodes_of("yunhe", gang, 1)) == ["ascend-01", "ascend-02"]
+    seen = {rank: json.loads(text) for rank, text in site.output("yunhe", gang).items()}
+    assert sorted(seen) == [0, 1, 2, 3]
+    for rank, process in seen.items():
+        assert process["RANK"] == rank
+        assert (process["GROUP_RANK"], process["LOCAL_RANK"]) == divmod(rank, 2)
+        assert (process["WORLD_SIZE"], process["LOCAL_WORLD_SIZE"], process["GROUP_WORLD_SIZE"]) == (4, 2, 2)
+        assert process["total"] == 1 + 2 + 3
+        assert len(process["ASCEND_RT_VISIBLE_DEVICES"].split(",")) == 2
+        assert process["ASCEND_RT_VISIBLE_DEVICES"] == process["SUANLI_DEVICES"]
+        assert process["SUANLI_SIMULATED"] == "1"
+
+
+def test_the_job_shows_the_step_that_its_program_reported(site: Site, gang: str) -> None:
+    report = site.job("yunhe", gang)["step_report"]
+    assert report is not None
+    assert (report["step"], report["of"], report["loss"]) == (7, 7, 0.25)
+
+
+def test_two_firms_do_not_see_each_other(site: Site, gang: str) -> None:
+    stranger = site.people.researchers["lantian"]
+    questions = (stranger.job, stranger.attempts, stranger.explain, stranger.cancel)
+    for ask in (*questions, lambda job_id: list(stranger.logs(job_id))):
+        with pytest.raises(Refused) as refused:
+            ask(gang)
+        assert refused.value.status == 404
+    assert gang not in {job["job_id"] for job in stranger.jobs()}
+    assert site.job("yunhe", gang)["state"] == "succeeded"
+
+
+def test_what_the_gang_used_is_charged_to_its_firm_alone(site: Site, gang: str) -> None:
+    site.bundle(site.people.auditor)  # once it can be had, everything until now is rated
+
+    def lines(client: Client) -> dict[str, dict[str, int]]:
+        return {line["job_id"]: line for firm in client.usage()["firms"] for line in firm["lines"]}
+
+    line = lines(site.people.administrators["yunhe"])[gang]
+    assert line["held_ms"] >= line["live_ms"] >= 4 * 1500
+    assert 0 < line["worked_ms"] <= line["live_ms"]
+    assert line["requested_ms"] == 4 * 300_000
+    # 9.80 yuan a device hour for the time in which the devices were seen in use, rounded once.
+    assert 980 * line["live_ms"] // 3_600_000 <= line["amount_fen"] <= 980 * line["held_ms"] // 3_600_000 + 1
+    assert gang not in lines(site.people.administrators["lantian"])
+
+
+def test_the_bundle_verifies_under_the_auditors_policy_and_never_without_one(site: Site, gang: str) -> None:
+    bundle = site.bundle(site.people.auditor)
+    verified = site.verify(bundle)
+    assert verified.exit_code == 0, verified.verdict["findings"]
+    assert verified.verdict["verified"] is True
+    assert any(segment["allocation_id"] and segment["busy_ms"] for segment in verified.segments)
+    without = site.verify(bundle, policy=False)
+    assert without.exit_code != 0
+    assert without.verdict["verified"] is False
+    assert without.verdict["policy_given"] is False
+    assert site.job("yunhe", gang)["state"] == "succeeded"
+
+
+def test_a_firms_own_bundle_verifies_and_holds_nothing_of_others(site: Site, gang: str) -> None:
+    other = site.submit("lantian", name="other", model="mlu370-x8", command="exec sleep 1.2")
+    assert site.ended("lantian", other)["state"] == "succeeded"
+    bundle = site.bundle(site.people.administrators["lantian"])
+    verified = site.verify(bundle)
+    assert verified.exit_code == 0, verified.verdict["findings"]
+    attempt = site.people.researchers["yunhe"].attempts(gang)[0]
+    foreign = {task["allocation_id"] for task in attempt["tasks"]}
+    shown = {segment["allocation_id"] for segment in verified.segments}
+    assert shown & {
+        t["allocation_id"] for t in site.people.researchers["lantian"].attempts(other)[0]["tasks"]
+    }
+    assert not shown & foreign
+
+
+def test_isolation_is_said_in_every_window(site: Site, gang: str) -> None:
+    expected = "uid" if os.geteuid() == 0 else "none"
+    windows = site.verify(site.bundle(site.people.auditor)).windows
+    assert {window["isolation"] for window in windows} == {expected}
+    assert {window["window_ms"] for window in windows} == {1000}
+    assert site.job("yunhe", gang)["state"] == "succeeded"
