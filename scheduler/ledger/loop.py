@@ -8,11 +8,11 @@ and says so in its log and its metrics, because starting it again would not help
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -23,11 +23,12 @@ from scheduler.ledger.keys import read_log_key, read_public_key
 from scheduler.ledger.publisher import Publisher
 from scheduler.ledger.rating import Rater, Seat
 from scheduler.ledger.sequencer import Identity, Sequencer, intake_age_s
-from scheduler.ledger.witnessing import Witnessing, witness_clients
+from scheduler.ledger.witnessing import Witnessing, wait_either, witness_clients
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.leadership import Leadership, LeadershipLost
 from scheduler.storage.pokes import Channel, Listener, poke
 from scheduler.storage.tile_store import TileStore
+from scheduler.storage.uninterrupted import whole
 from suanli.evidence.tiles import WIDTH
 
 ROLE = "ledger"
@@ -35,6 +36,7 @@ RETRY_S = 0.5
 STANDBY_AFTER_S = 1.0
 SCRUB_PERIOD_S = 1.0
 LAG_PERIOD_S = 1.0
+FINISH_S = 3.0
 
 Announce = Callable[[dict[str, str]], None]
 
@@ -138,15 +140,16 @@ class _Ledger:
         await logbook.step()
         self.announce()
         async with Listener(self.config.database_url, [Channel.EVIDENCE], "ledger-pokes") as listener:
-            await _all_until_one_ends(
-                [
-                    logbook.run(listener, stop),
-                    witnessing.run(stop),
-                    logbook.rate(stop),
-                    logbook.scrub(stop),
-                    self.leadership.lost.wait(),
-                ]
+            ended = asyncio.Event()
+            loops = (
+                logbook.run(listener, ended),
+                witnessing.run(ended),
+                logbook.rate(ended),
+                logbook.scrub(ended),
+                stop.wait(),
+                self.leadership.lost.wait(),
             )
+            await _until_one_ends(loops, ended)
         if self.leadership.lost.is_set():
             raise LeadershipLost(f"the lock of term {term} is gone")
 
@@ -165,10 +168,10 @@ class _Logbook:
         # The tiles are the publisher's: the scrubber may not read them while they are written.
         self._publishing = asyncio.Lock()
 
-    async def run(self, listener: Listener, stop: asyncio.Event) -> None:
-        """Sequence and publish when poked and on a period, until `stop`."""
+    async def run(self, listener: Listener, ended: asyncio.Event) -> None:
+        """Sequence and publish when poked and on a period, until `ended`."""
         lag_at_s = 0.0
-        while not stop.is_set():
+        while not ended.is_set():
             more = await self.step()
             if time.monotonic() >= lag_at_s:
                 lag_at_s = time.monotonic() + LAG_PERIOD_S
@@ -183,7 +186,7 @@ class _Logbook:
         Once begun it is not cut short: a thread that goes on publishing behind the back of a new start would
         look like somebody else's work.
         """
-        return await _whole(self._step())
+        return await whole(self._step())
 
     async def _step(self) -> bool:
         seat, sequencer, publisher = self._seat, self._sequencer, self._publisher
@@ -216,18 +219,17 @@ class _Logbook:
         self._witnessing.published.set()
         self._published.set()
 
-    async def rate(self, stop: asyncio.Event) -> None:
-        """Rate on a period and soon after publishing, until `stop`."""
-        while not stop.is_set():
+    async def rate(self, ended: asyncio.Event) -> None:
+        """Rate on a period and soon after publishing, until `ended`."""
+        while not ended.is_set():
             self._published.clear()
             await self._rater.rate()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._published.wait(), self._config.rating_period_ms / 1000)
+            await wait_either(self._published, ended, self._config.rating_period_ms / 1000)
 
-    async def scrub(self, stop: asyncio.Event) -> None:
+    async def scrub(self, ended: asyncio.Event) -> None:
         """Compare the log in the database with the published tiles, 256 entries at a time, for ever."""
         number = 0
-        while not stop.is_set():
+        while not ended.is_set():
             published = self._publisher.published
             if published is not None and published.size:
                 number %= -(-published.size // WIDTH)
@@ -235,29 +237,20 @@ class _Logbook:
                     await self._publisher.compare(session, number)
                 number += 1
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), SCRUB_PERIOD_S)
+                await asyncio.wait_for(ended.wait(), SCRUB_PERIOD_S)
 
 
-_T = TypeVar("_T")
+async def _until_one_ends(loops: Sequence[Coroutine[Any, Any, object]], ended: asyncio.Event) -> None:
+    """Run loops together; when one ends or fails, `ended` lets the others finish what they are at.
 
-
-async def _whole(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run `work` to its end even when the caller is cancelled meanwhile."""
-    task = asyncio.create_task(work)
+    Raises the error of the one that failed.
+    """
+    tasks = [asyncio.create_task(loop) for loop in loops]
     try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled() and task.exception() is not None:
-            _log.warning("step_failed_while_stopping", reason=str(task.exception()))
-        raise
-
-
-async def _all_until_one_ends(loops: Sequence[Awaitable[object]]) -> None:
-    """Run loops together; when one ends or fails, end the others and raise its error."""
-    tasks = [asyncio.ensure_future(loop) for loop in loops]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        ended.set()
+        if others:
+            await asyncio.wait(others, timeout=FINISH_S)
         for task in done:
             task.result()
     finally:

@@ -106,7 +106,7 @@ class Witnessing:
                     wait_s = await self.round(http)
                 except DatabaseAway as error:
                     _log.warning("witnessing_waits", reason=str(error))
-                await _wait(self.published, stop, wait_s)
+                await wait_either(self.published, stop, wait_s)
 
     async def _until_loaded(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -114,7 +114,7 @@ class Witnessing:
                 await self.load()
             except DatabaseAway as error:
                 _log.warning("witnessing_waits", reason=str(error))
-                await _wait(stop, stop, 1.0)
+                await wait_either(stop, stop, 1.0)
             else:
                 return
 
@@ -205,7 +205,7 @@ async def _keep(session: AsyncSession, witness: str, size: int, line: NoteSignat
     )
 
 
-async def _wait(one: asyncio.Event, other: asyncio.Event, timeout_s: float) -> None:
+async def wait_either(one: asyncio.Event, other: asyncio.Event, timeout_s: float) -> None:
     """Until one of the two is set or the time is over."""
     waiting = [asyncio.create_task(one.wait()), asyncio.create_task(other.wait())]
     try:

@@ -1,8 +1,9 @@
 """ControlService: desired state down, observed state up, one stream per agent."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import structlog
@@ -23,9 +24,10 @@ from scheduler.rpc.identity import caller
 from scheduler.rpc.metrics import DESIRED_PUSHES, DISCONNECTS, OBSERVED
 from scheduler.rpc.statuses import Context, StreamEnded, refusals
 from scheduler.services.evidence import newest_checkpoint
-from scheduler.services.tasks import task_to_run
+from scheduler.services.tasks import TaskToRun, task_to_run
 from scheduler.storage import inbox
 from scheduler.storage.engine import Database
+from scheduler.storage.uninterrupted import whole
 
 # A peer that said nothing for so many heartbeats is gone, whatever TCP believes.
 SILENT_HEARTBEATS = 5
@@ -57,12 +59,12 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             key = await caller(self._database, context)
             hello, protocol = await _hello(requests, key.node_id)
             body = connected_body(hello, key.devices.keys(), self._config.gateway_id, now_ms())
-            await context.write(await self._welcome(protocol))
+            await context.write(await whole(self._welcome(protocol)))
             connection = Connection(key)
-            await self._connections.open(connection, body)
-            _log.info("agent_connected", node_id=key.node_id, agent_version=body["agent_version"])
             why = "the gateway failed"
             try:
+                await whole(self._connections.open(connection, body))
+                _log.info("agent_connected", node_id=key.node_id, agent_version=body["agent_version"])
                 why = await self._serve(connection, requests, context)
             except asyncio.CancelledError:
                 why = "the connection broke"
@@ -116,11 +118,18 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                 OBSERVED.labels(forwarded=str(content != forwarded).lower()).inc()
                 if content != forwarded:
                     body = reported_body(content, message.observed, connection.node_id, now_ms())
-                    async with self._database.transaction() as session:
-                        await inbox.put(session, "NodeReported", body)
+                    await whole(self._report(body))
                     forwarded = content
             elif kind != "heartbeat":
                 raise Invalid([FieldProblem("message", str(kind), "observed or heartbeat after the hello")])
+
+    async def _report(self, body: Mapping[str, Any]) -> None:
+        async with self._database.transaction() as session:
+            await inbox.put(session, "NodeReported", body)
+
+    async def _task(self, node_id: str, allocation_id: str) -> TaskToRun:
+        async with self._database.read() as session:
+            return await task_to_run(session, node_id, allocation_id)
 
     async def FetchTask(
         self, request: control_pb2.FetchTaskRequest, context: Context
@@ -130,8 +139,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             key = await caller(self._database, context)
             if "\0" in request.allocation_id or len(request.allocation_id) > 64:
                 raise Invalid([FieldProblem("allocation_id", "no id", "an id of an allocation")])
-            async with self._database.read() as session:
-                return fetched(await task_to_run(session, key.node_id, request.allocation_id))
+            return fetched(await whole(self._task(key.node_id, request.allocation_id)))
         raise AssertionError("refusals() ends every failed call")
 
 

@@ -11,6 +11,7 @@ from scheduler.rpc.metrics import ENROLMENTS
 from scheduler.rpc.statuses import Context, refusals
 from scheduler.services.enrolment import Application, Enrolled, NewDevice, enrol
 from scheduler.storage.engine import Database
+from scheduler.storage.uninterrupted import whole
 from suanli.evidence.identities import DeviceIdentity
 
 _log = structlog.get_logger(__name__)
@@ -31,14 +32,7 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
         """Make the calling host a node."""
         async with refusals(context, "Enrol"):
             try:
-                async with self._database.transaction() as session:
-                    enrolled = await enrol(
-                        session,
-                        _application(request),
-                        self._authority.sign,
-                        self._ids,
-                        now_ms(),
-                    )
+                enrolled = await whole(self._enrol(_application(request)))
             except DomainError as error:
                 ENROLMENTS.labels(outcome=error.code).inc()
                 raise
@@ -52,6 +46,10 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
             )
             return self._answer(enrolled)
         raise AssertionError("refusals() ends every failed call")
+
+    async def _enrol(self, application: Application) -> Enrolled:
+        async with self._database.transaction() as session:
+            return await enrol(session, application, self._authority.sign, self._ids, now_ms())
 
     def _answer(self, enrolled: Enrolled) -> enrolment_pb2.EnrolResponse:
         return enrolment_pb2.EnrolResponse(

@@ -5,6 +5,7 @@ from scheduler.domain.ids import is_uuid
 from scheduler.rpc.statuses import Context
 from scheduler.services.evidence import NodeKey, node_key
 from scheduler.storage.engine import Database
+from scheduler.storage.uninterrupted import whole
 
 
 def certificate_name(context: Context) -> str:
@@ -19,8 +20,12 @@ def certificate_name(context: Context) -> str:
 async def caller(database: Database, context: Context) -> NodeKey:
     """The node that calls. Raises Unauthenticated, Forbidden (key revoked), DatabaseAway."""
     node_id = certificate_name(context)
-    async with database.read() as session:
-        key = await node_key(session, node_id)
+    key = await whole(_key(database, node_id))
     if key is None:
         raise Forbidden(f"node {node_id} has no key that stands: it was revoked, or never enrolled here")
     return key
+
+
+async def _key(database: Database, node_id: str) -> NodeKey | None:
+    async with database.read() as session:
+        return await node_key(session, node_id)

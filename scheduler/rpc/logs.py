@@ -13,6 +13,7 @@ from scheduler.rpc.statuses import Context, StreamEnded, refusals
 from scheduler.services.tasks import TaskOutput, task_output
 from scheduler.storage.engine import Database
 from scheduler.storage.job_logs import MOST_LOCAL_RANK, JobLogs, LogKey, Stream
+from scheduler.storage.uninterrupted import whole
 
 MOST_CHUNK_BYTES = 65_536
 # Allocations looked up by one stream; a node has far fewer tasks before its agent connects anew.
@@ -40,8 +41,7 @@ class LogServicer(logs_pb2_grpc.LogServiceServicer):
                 _check(request)
                 output = known.get(request.allocation_id)
                 if output is None:
-                    async with self._database.read() as session:
-                        output = await task_output(session, key.node_id, request.allocation_id)
+                    output = await whole(self._output_of(key.node_id, request.allocation_id))
                     if len(known) >= MOST_KNOWN:
                         known.clear()
                     known[request.allocation_id] = output
@@ -54,6 +54,10 @@ class LogServicer(logs_pb2_grpc.LogServiceServicer):
                         stored=stored,
                     )
                 )
+
+    async def _output_of(self, node_id: str, allocation_id: str) -> TaskOutput:
+        async with self._database.read() as session:
+            return await task_output(session, node_id, allocation_id)
 
     async def _append(self, output: TaskOutput, request: logs_pb2.AppendRequest) -> int:
         key = LogKey(

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,6 +198,7 @@ async def serve(config: GatewayConfig, stop: asyncio.Event, announce: Announce) 
     """Serve agents until `stop`; `announce` is called once with the addresses when both ports listen."""
     gateway = Gateway(config)
     loops: list[asyncio.Task[None]] = []
+    ended = asyncio.Event()
     try:
         addresses = gateway.bind()
         await _first_registration(gateway, addresses, stop)
@@ -208,16 +208,17 @@ async def serve(config: GatewayConfig, stop: asyncio.Event, announce: Announce) 
         ) as listener:
             period_s = config.period_ms / 1000
             loops = [
-                asyncio.create_task(gateway.beat(addresses, stop), name="heartbeat"),
-                asyncio.create_task(gateway.listen(listener, stop), name="pokes"),
-                asyncio.create_task(gateway.connections.serve(stop, period_s), name="connections"),
-                asyncio.create_task(gateway.uploads.serve(stop, period_s), name="acknowledgements"),
+                asyncio.create_task(gateway.beat(addresses, ended), name="heartbeat"),
+                asyncio.create_task(gateway.listen(listener, ended), name="pokes"),
+                asyncio.create_task(gateway.connections.serve(ended, period_s), name="connections"),
+                asyncio.create_task(gateway.uploads.serve(ended, period_s), name="acknowledgements"),
             ]
             announce(addresses)
             _log.info("gateway_listens", **addresses)
             stopping = asyncio.create_task(stop.wait(), name="stop")
             done, _ = await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
+            ended.set()
             for task in done - {stopping}:
                 # A loop that ended is a gateway that only looks alive: better to fall and be started again.
                 task.result()
@@ -240,8 +241,10 @@ async def _first_registration(gateway: Gateway, addresses: dict[str, str], stop:
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
+    """Let loops finish what they are at, and cut short those that wait for longer."""
+    running = [task for task in tasks if not task.done()]
+    if running:
+        await asyncio.wait(running, timeout=STOP_GRACE_S)
+    for task in running:
         task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError):
-            await task
+    await asyncio.gather(*running, return_exceptions=True)

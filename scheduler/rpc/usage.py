@@ -6,19 +6,19 @@ agent's chain is in the published log.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from protos.suanli.fleet.v1 import usage_pb2, usage_pb2_grpc
-from scheduler.rpc.connections import now_ms
+from scheduler.rpc.connections import now_ms, wait_any
 from scheduler.rpc.identity import caller
 from scheduler.rpc.metrics import WINDOW_FORKS, WINDOW_STORE_SECONDS, WINDOWS_REFUSED, WINDOWS_STORED
 from scheduler.rpc.statuses import Context, printable, refusals
 from scheduler.services.evidence import Intake, Logged, NodeKey, logged_windows, store_windows
 from scheduler.storage.engine import Database, DatabaseAway
+from scheduler.storage.uninterrupted import whole
 from suanli.evidence.windows import SaltedSegment, SignedWindow
 
 BATCH_WINDOWS = 32
@@ -88,8 +88,7 @@ class Uploads:
                 await self.look()
             except DatabaseAway as error:
                 _log.warning("acknowledgements_wait", reason=str(error))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.poked.wait(), period_s)
+            await wait_any([self.poked, stop], period_s)
 
 
 class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
@@ -134,11 +133,14 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
                 window = queue.get_nowait()
             if batch:
                 with WINDOW_STORE_SECONDS.time():
-                    async with self._database.transaction() as session:
-                        intake = await store_windows(session, upload.key, batch, now_ms())
+                    intake = await whole(self._keep(upload.key, batch))
                 await self._answer(upload, intake, context)
             if window is None:
                 return
+
+    async def _keep(self, key: NodeKey, batch: Sequence[SignedWindow]) -> Intake:
+        async with self._database.transaction() as session:
+            return await store_windows(session, key, batch, now_ms())
 
     async def _answer(self, upload: UsageStream, intake: Intake, context: Context) -> None:
         WINDOWS_STORED.inc(intake.stored)

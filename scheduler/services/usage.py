@@ -163,7 +163,7 @@ async def _add_charges(session: AsyncSession, usage: Usage, inputs: RatingInputs
         statement = statement.where(row.firm_id == wanted.firm_id)
     if wanted.job_id is not None:
         statement = statement.where(row.job_id == wanted.job_id)
-    for firm, job, model, _, first_ms, *sums in (await session.execute(statement)):
+    for firm, job, model, _, first_ms, *sums in await session.execute(statement):
         terms = usage.terms.get(model)
         if terms is None:
             continue
