@@ -53,6 +53,16 @@ def test_life_begins_and_ends_with_the_processes() -> None:
     assert (made[1].observed, made[1].live_ms, made[1].busy_ms) == ("in_use", 500, 90)
 
 
+@pytest.mark.parametrize(("alive_before", "lived_ms"), [(True, 1_000), (False, 0)])
+def test_a_process_whose_end_nobody_wrote_down_lives_no_longer_than_it_was_seen(
+    alive_before: bool, lived_ms: int
+) -> None:
+    before = Moment(1_000, {}, use(r0=RankUse(alive_before, 90, 0, 0)))
+    after = Moment(2_000, {}, use(r0=RankUse(False, 90, 0, 0)))
+    made = SIMULATED.make(before, after, [Holding("a", (0,), 1)])
+    assert (made[0].observed, made[0].live_ms, made[0].busy_ms) == ("in_use", lived_ms, 0)
+
+
 def test_a_ready_task_holds_its_devices_and_lives_not_yet() -> None:
     made = SIMULATED.make(Moment(0, {}, {}), Moment(10, {}, {}), [Holding("a", (0,), 1)])
     assert (made[0].observed, made[0].allocation_id, made[0].live_ms) == ("in_use", "a", 0)
