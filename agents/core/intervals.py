@@ -33,18 +33,25 @@ def devices_of_rank(rank: int, devices: int, processes: int) -> int:
     return sum(rank in ranks_of_device(position, devices, processes) for position in range(devices))
 
 
-def live_ms(start_ms: int, end_ms: int, use: TaskUse, ranks: Sequence[int]) -> int:
-    """Milliseconds of [start, end) in which at least one of the ranks' processes lived."""
+def live_ms(start_ms: int, end_ms: int, earlier: TaskUse, use: TaskUse, ranks: Sequence[int]) -> int:
+    """Milliseconds of [start, end) in which at least one of the ranks' processes lived.
+
+    `earlier` is what was read at the start, `use` what was read at the end.
+    """
     if use.started_ms is None:
         return 0
-    ends = [_end_of(use.ranks[r], end_ms) for r in ranks if r in use.ranks]
+    ends = [_end_of(earlier.ranks.get(r), use.ranks[r], start_ms, end_ms) for r in ranks if r in use.ranks]
     return max(0, min(end_ms, max(ends, default=start_ms)) - max(start_ms, use.started_ms))
 
 
-def _end_of(rank: RankUse, now_ms: int) -> int:
+def _end_of(earlier: RankUse | None, rank: RankUse, start_ms: int, end_ms: int) -> int:
     if rank.live:
-        return now_ms
-    return now_ms if rank.ended_ms is None else rank.ended_ms
+        return end_ms
+    if rank.ended_ms is not None:
+        return rank.ended_ms
+    # Gone, and nobody has written down when. Not there at the start either: its shim died with it.
+    gone_before = earlier is not None and not earlier.live
+    return start_ms if gone_before else end_ms
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ class IntervalMaker:
         use = after.uses.get(holding.allocation_id, TaskUse())
         earlier = before.uses.get(holding.allocation_id, TaskUse())
         ranks = ranks_of_device(position, len(holding.devices), holding.processes)
-        lived_ms = live_ms(before.at_ms, after.at_ms, use, ranks)
+        lived_ms = live_ms(before.at_ms, after.at_ms, earlier, use, ranks)
         cpu_ms = sum(_cpu_delta(use.ranks.get(r), earlier.ranks.get(r)) for r in ranks)
         processes = sum(use.ranks[r].processes for r in ranks if r in use.ranks)
         sample = after.samples.get(index) if measured_by == "agent" else None
