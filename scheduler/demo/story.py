@@ -178,7 +178,9 @@ class _Story:
             self._say(
                 "Not root: tasks cannot run as a user of their firm, so the windows will say `isolation: none`."
             )
-        elif not (open_to_all(python.executable.resolve()) and open_to_all(EXAMPLES)):
+        elif not all(
+            open_to_all(path) for path in (python.executable, python.executable.resolve(), EXAMPLES)
+        ):
             self._say(
                 "The job's interpreter or folder is closed to other users, so its tasks run as the agent's own user "
                 "and the windows will say `isolation: none`."
