@@ -29,7 +29,7 @@ tools: setup ## Fetch Debian's Prometheus into .tools (for the tests of the dash
 
 test: setup tools check ## Run every check and every test but the long ones
 	@# Two tests at a time on few cores make waits long: what failed in company is run once more alone, and then it counts.
-	@$(BIN)/python -m pytest -m "not long" -n $(PYTEST_WORKERS) --dist loadgroup || \
+	@$(BIN)/python -m pytest -m "not long" -n $(PYTEST_WORKERS) --dist loadfile || \
 	  $(BIN)/python -m pytest -m "not long" --last-failed --last-failed-no-failures none
 
 test-long: setup tools ## Run what is long by nature

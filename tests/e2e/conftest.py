@@ -10,7 +10,7 @@ from tests.builders.e2e import Site, running_site
 
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
-    """Two firms on three small nodes. Tests that use it are of the group `site`, so that it starts once."""
+    """Two firms on three small nodes. It starts once in each test process."""
     hosts = (
         Host("ascend-01", "ascend", "ascend-910b3:4"),
         Host("ascend-02", "ascend", "ascend-910b3:4"),

@@ -11,7 +11,7 @@ import yaml
 
 from tests.builders.e2e import Site, suanli
 
-pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:

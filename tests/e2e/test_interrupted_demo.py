@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders.e2e import ROOT, open_folder, processes_naming, wait_until
 
-pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 def imports_torch(python: Path | str) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from scheduler.demo.cluster import Host
 from tests.builders.e2e import PYTHON, WINDOW_MS, Site, now_ms, processes_naming, running_site, wait_until
 
-pytestmark = [pytest.mark.xdist_group("interruptions"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 # Says which process it is and goes on until the gate is there; ends by itself should the test be lost.
 WAIT = """
@@ -120,6 +120,8 @@ def test_a_gang_that_lost_its_node_is_tried_again_on_a_healthy_one(site: Site) -
     (lost,) = site.nodes_of("yunhe", job_id, 1)
     shims_and_tasks = [p for p in processes_naming(site.cluster.folder / lost) if "agents" not in p.cmdline()]
     assert set(before) <= {process.pid for process in shims_and_tasks}
+    seen_ms = now_ms()
+    wait_until(lambda: now_ms() > seen_ms + 2 * WINDOW_MS, "a window with it is closed")
     site.cluster.processes.kill(lost)
     for process in shims_and_tasks:
         process.kill()

@@ -11,7 +11,6 @@ import pytest
 from tests.builders.e2e import PYTHON, Site
 
 pytestmark = [
-    pytest.mark.xdist_group("site"),
     pytest.mark.timeout(240),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can run tasks as their firms' own users"),
 ]

@@ -8,7 +8,7 @@ import pytest
 from suanli.client import Client, Refused
 from tests.builders.e2e import PYTHON, Site
 
-pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 # Rank 0 listens where all were told; every rank calls with its rank and is told what the sum of ranks is.
 MEET = """

@@ -20,8 +20,6 @@ PROCESSES = {"api", "gateway", "controller", "ledger", "agent"}
 # Grafana puts in four scrape intervals at least.
 RATE_INTERVAL = "10s"
 LIMIT_S = 60.0
-# One cluster for all of them: they stay on one worker.
-pytestmark = pytest.mark.xdist_group("dashboard")
 
 
 @pytest.fixture(scope="module")
