@@ -1,0 +1,76 @@
+"""Files of job output: offsets, limits, and paths that stay inside."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.storage.job_logs import JobLogs, LogKey
+
+KEY = LogKey("firm-a", "job-1", 1, 0, 0, "stdout")
+
+
+@given(st.binary(max_size=300), st.lists(st.tuples(st.integers(0, 300), st.integers(0, 80)), max_size=30))
+def test_chunks_in_any_order_and_number_never_make_another_stream(
+    tmp_path_factory: pytest.TempPathFactory, text: bytes, chunks: list[tuple[int, int]]
+) -> None:
+    logs = JobLogs(tmp_path_factory.mktemp("logs"))
+    stored = 0
+    for offset, length in chunks:
+        data = text[offset : offset + length]
+        answer = logs.append(KEY, min(offset, len(text)), data)
+        assert answer >= stored
+        stored = answer
+    assert logs.read(KEY, 0, 1000) == text[:stored]
+
+
+@given(st.integers(0, 40), st.lists(st.integers(1, 17), max_size=12))
+def test_an_agent_that_goes_on_where_it_is_told_always_reaches_the_end(
+    tmp_path_factory: pytest.TempPathFactory, limit: int, lengths: list[int]
+) -> None:
+    logs = JobLogs(tmp_path_factory.mktemp("logs"), limit_bytes=limit)
+    text = bytes(range(sum(lengths) % 256)) or b"x"
+    at, steps = 0, iter([*lengths, *[5] * len(text)])
+    while at < len(text):
+        after = logs.append(KEY, at, text[at : at + next(steps)])
+        assert after > at
+        at = after
+    assert logs.read(KEY, 0, 1000) == text[:limit]
+    assert logs.stored(KEY) == min(limit, len(text))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        LogKey("..", "job-1", 1, 0, 0, "stdout"),
+        LogKey("firm/a", "job-1", 1, 0, 0, "stdout"),
+        LogKey("firm-a", "", 1, 0, 0, "stdout"),
+        LogKey("firm-a", "job-1", -1, 0, 0, "stdout"),
+        LogKey("firm-a", "job-1", 1, 0, 0, "../x"),  # type: ignore[arg-type]
+    ],
+)
+def test_keys_that_could_lead_out_of_the_folder_are_refused(tmp_path: Path, key: LogKey) -> None:
+    with pytest.raises(ValueError, match=r"no id|no such stream"):
+        JobLogs(tmp_path).path(key)
+
+
+def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    logs = JobLogs(tmp_path / "logs")
+    logs.append(KEY, 0, b"x")
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"")
+    logs.path(KEY).unlink()
+    logs.path(KEY).symlink_to(victim)
+    with pytest.raises(OSError, match=r"symbolic links|Too many levels"):
+        logs.append(KEY, 0, b"overwritten")
+    assert victim.read_bytes() == b""
+
+
+def test_an_empty_stream_can_be_complete(tmp_path: Path) -> None:
+    logs = JobLogs(tmp_path)
+    assert not logs.is_complete(KEY)
+    logs.complete(KEY)
+    assert logs.is_complete(KEY)
+    assert (logs.stored(KEY), logs.streams("firm-a", "job-1", 1)) == (0, [KEY])
+    assert logs.streams("firm-a", "job-1", 2) == []
