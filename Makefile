@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_WORKERS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check lint types imports protos lock tools bench clean
+.PHONY: help setup demo torch test test-long check lint types imports protos lock tools bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml suanli/pyproject.toml
 
 demo: setup ## Run the main job: two firms, three nodes, a bill, and its proof
 	@$(BIN)/suanli demo $(DEMO)
+
+torch: setup ## Find or install a PyTorch for the demo's job (make demo does so itself)
+	@$(BIN)/python -m scheduler.demo.torch_env
 
 tools: setup ## Fetch Debian's Prometheus into .tools (for the tests of the dashboard)
 	@$(BIN)/python deploy/fetch_prometheus.py

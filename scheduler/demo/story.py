@@ -22,10 +22,15 @@ from scheduler.demo.display import Display, picture
 from scheduler.demo.people import People, configure, make_keys
 from scheduler.demo.processes import ProcessEndedError
 from scheduler.demo.scene import Scene, busy_ratios, job_view, node_views
-from scheduler.demo.torch_env import TorchPython, TorchUnavailableError, find_or_install, open_to_all
+from scheduler.demo.torch_env import (
+    EXAMPLES,
+    TorchPython,
+    TorchUnavailableError,
+    for_the_examples,
+    open_to_all,
+)
 from suanli.client import Client, ClientError, Refused
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FRAME_S = 0.25
 PLAIN_WIDTH = 120
 # The recorded picture is the last one in which no job has done more than this of its steps.
@@ -168,8 +173,7 @@ class _Story:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _torch(self) -> TorchPython:
-        requirement = (EXAMPLES / "finetune" / "requirements.txt").read_text(encoding="utf-8").split()[0]
-        python = find_or_install(EXAMPLES.parent / ".demo-venv", requirement, self._say)
+        python = for_the_examples(self._say)
         self._say(f"PyTorch: {python.source} ({python.executable})")
         return python
 

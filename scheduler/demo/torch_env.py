@@ -19,6 +19,7 @@ from pathlib import Path
 # PyTorch's own index of CPU builds, as its installation page names it; asked only where pip's own
 # configuration offers no CPU build, and only if it answers.
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ANSWER_TIMEOUT_S = 4
 DEFAULT_BUILD_BYTES = 6 * 1024**3
 CPU_BUILD_BYTES = 1024**3
@@ -36,6 +37,25 @@ class TorchPython:
 
     executable: Path
     source: str
+
+
+def for_the_examples(say: Say) -> TorchPython:
+    """`find_or_install` for the jobs in `examples/finetune`, in `.demo-venv` beside the examples."""
+    return find_or_install(
+        EXAMPLES.parent / ".demo-venv", read_requirement(EXAMPLES / "finetune" / "requirements.txt"), say
+    )
+
+
+def read_requirement(file: Path) -> str:
+    """The one requirement that `file` (pip's format) names; blank lines and comments are passed over.
+
+    Raises TorchUnavailableError where the file names none, or more than one.
+    """
+    lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
+    requirements = [line for line in lines if line]
+    if len(requirements) != 1:
+        raise TorchUnavailableError(f"{file} must name PyTorch alone, and names {requirements or 'nothing'}")
+    return requirements[0]
 
 
 def find_or_install(folder: Path, requirement: str, say: Say) -> TorchPython:
@@ -119,7 +139,7 @@ def _install(python: Path, folder: Path, requirement: str, say: Say) -> str:
     if _pip(python, "install", "--quiet", requirement):
         return "the registry's default build"
     raise TorchUnavailableError(
-        "No index that pip knows here offers PyTorch. Install it into any Python "
+        f"pip could not install {requirement} (its own words are above). Install PyTorch into any Python "
         "(its `python3 -c 'import torch'` must work on the PATH) and start the demo again."
     )
 
@@ -154,3 +174,16 @@ def _need_space(folder: Path, size_bytes: int) -> None:
             f"PyTorch needs about {size_bytes / 1024**3:.0f} GiB in {folder}, where "
             f"{free_bytes / 1024**3:.1f} GiB are free. Free some space, or put PyTorch into the python3 on the PATH."
         )
+
+
+def main() -> None:
+    """`python -m scheduler.demo.torch_env`: what the demo does first, alone; tests that need PyTorch find it then."""
+    try:
+        python = for_the_examples(lambda text: print(text, flush=True))
+    except TorchUnavailableError as error:
+        sys.exit(str(error))
+    print(f"PyTorch: {python.source} ({python.executable})")
+
+
+if __name__ == "__main__":
+    main()
