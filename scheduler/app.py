@@ -4,6 +4,7 @@ Every import of a room is late: each process loads its own and nothing of the ot
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from scheduler.process import FAILED, fail, run, sentence_of
+from scheduler.process import FAILED, announcement_path, fail, run, sentence_of
 from scheduler.settings import Settings, SettingsError, Witness, load
 
 app = typer.Typer(
@@ -26,12 +27,14 @@ admin = typer.Typer(help="At the machine itself: the first operator, join tokens
 app.add_typer(admin, name="admin", rich_help_panel=None)
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (SUANLI_DATA).", show_default=False)]
+UP_START_S = 30.0
+UP_APPEARS_S = 3.0
 _T = TypeVar("_T")
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; `suanli up|demo|admin` says under which name it was called."""
+    app(prog_name=os.environ.pop("SUANLI_PROGRAM", None))
 
 
 def _settings(**given: Any) -> Settings:
@@ -215,16 +218,30 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     return name, value
 
 
-def _done(work: Coroutine[Any, Any, _T]) -> _T:
+def _done(settings: Settings, work: Coroutine[Any, Any, _T]) -> _T:
     """Run a short piece of work; its refusals are sentences for the person."""
     from scheduler.admin import AlreadyInitialised
     from scheduler.domain.errors import DomainError
     from scheduler.storage.engine import DatabaseAway
 
+    _wait_for_up(settings)
     try:
         return asyncio.run(work)
     except (AlreadyInitialised, DomainError, DatabaseAway, SettingsError) as error:
         raise typer.Exit(fail(sentence_of(error))) from error
+
+
+def _wait_for_up(settings: Settings) -> None:
+    """Whoever typed `up &` a moment ago need not time the next command; what never serves says so itself."""
+    import time
+
+    if settings.database_url is not None:
+        return
+    announced = announcement_path(settings.run_folder, "up")
+    # A folder that is not there yet may be made in a moment, or have been typed wrongly.
+    deadline_s = time.monotonic() + (UP_START_S if settings.data.exists() else UP_APPEARS_S)
+    while not announced.exists() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
 
 
 @admin.command("init")
@@ -238,7 +255,8 @@ def admin_init(
     """Create the first operator and print its API key, once."""
     from scheduler.admin import create_first_operator
 
-    made = _done(create_first_operator(_settings(data=data), name))
+    settings = _settings(data=data)
+    made = _done(settings, create_first_operator(settings, name))
     _hand_over(made.secret, key_file)
 
 
@@ -253,7 +271,8 @@ def admin_operator_key(
     """Make another key for a principal whose key was lost."""
     from scheduler.admin import create_operator_key
 
-    made = _done(create_operator_key(_settings(data=data), name))
+    settings = _settings(data=data)
+    made = _done(settings, create_operator_key(settings, name))
     _hand_over(made.secret, key_file)
 
 
@@ -270,7 +289,30 @@ def admin_join_token(
     """Make a join token for hosts and print it, once."""
     from scheduler.admin import create_join_token
 
-    _hand_over(_done(create_join_token(_settings(data=data), pool, uses, hours)), token_file)
+    settings = _settings(data=data)
+    _hand_over(_done(settings, create_join_token(settings, pool, uses, hours)), token_file)
+
+
+@admin.command("log-vkey")
+def admin_log_vkey(data: Data = None) -> None:
+    """Print the verifier key of the evidence log, for whoever shall check it: witnesses, auditors, firms."""
+    from scheduler.ledger.keys import read_log_key
+    from scheduler.secret_files import log_origin
+    from suanli.evidence.keys import NOTE_ED25519, verifier_key
+
+    settings = _settings(data=data)
+    _wait_for_up(settings)
+    path = settings.secret("log.key")
+    try:
+        public_key = read_log_key(path).public_key
+        key = verifier_key(log_origin(settings), NOTE_ED25519, public_key)
+    except FileNotFoundError as error:
+        raise typer.Exit(
+            fail(f"{path} is not there: 'suanli up' makes it, or name its data folder with --data")
+        ) from error
+    except (OSError, ValueError) as error:
+        raise typer.Exit(fail(sentence_of(error))) from error
+    sys.stdout.write(f"{key}\n")
 
 
 def _hand_over(secret: str, file: Path | None) -> None:
@@ -283,7 +325,7 @@ def _hand_over(secret: str, file: Path | None) -> None:
         write_secret(file, (secret + "\n").encode())
     except OSError as error:
         raise typer.Exit(
-            fail(f"{sentence_of(error)}; make another with 'scheduler admin operator-key'")
+            fail(f"{sentence_of(error)}; make another with 'suanli admin operator-key'")
         ) from error
 
 
@@ -292,5 +334,6 @@ def check(data: Data = None) -> None:
     """Check the invariants that the database and the published log can show; status 1 where one is broken."""
     from scheduler.check import check_installation
 
-    broken = _done(check_installation(_settings(data=data), _say))
+    settings = _settings(data=data)
+    broken = _done(settings, check_installation(settings, _say))
     raise typer.Exit(FAILED if broken else 0)

@@ -32,7 +32,7 @@ def role_url(settings: Settings, role: str) -> str:
     if not settings.secret("roles.json").exists():
         raise SettingsError(
             f"SUANLI_DATABASE_URL is not set, and {settings.data} holds no installation: "
-            "run 'scheduler up' there, or name the database"
+            "run 'suanli up' there, or name the database"
         )
     return EmbeddedPostgres(settings.data / "pg", role_passwords(settings)).url(role)
 

@@ -196,7 +196,7 @@ class Installation:
             f"  agents     enrolment {addresses['enrolment']}, fleet {addresses['fleet']}, "
             f"authority {addresses['ca']}\n"
             f"  data       {addresses['data']}\n"
-            f"  operator   scheduler admin init --data {addresses['data']}\n"
+            f"  operator   suanli admin init --data {addresses['data']}\n"
             "Ctrl-C stops all of it."
         )
 
@@ -240,7 +240,7 @@ def _hold(path: Path, data: Path) -> IO[bytes]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         lock.close()
-        raise UpFailed(f"{data} is in use by another 'scheduler up'") from error
+        raise UpFailed(f"{data} is in use by another 'suanli up'") from error
     return lock
 
 

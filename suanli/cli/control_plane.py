@@ -29,6 +29,7 @@ def run_scheduler(verb: str, arguments: list[str]) -> None:
     command = [sys.executable, "-m", "scheduler", verb, *arguments]
     sys.stdout.flush()
     sys.stderr.flush()
+    os.environ["SUANLI_PROGRAM"] = "suanli"  # its help and its errors then name what was typed
     if os.name == "posix":
         os.execv(sys.executable, command)  # noqa: S606 - signals and the exit code pass as they are
     import subprocess

@@ -126,9 +126,15 @@ class WitnessFolder:
         write_durably(self.path / _HEADS, encode(value))
 
     def write_policy(self) -> Path:
-        """Writes the policy of a reader who trusts the known logs and this witness; gives its path."""
+        """Writes the policy of a reader who trusts the known logs and this witness; gives its path.
+
+        Raises EvidenceError where no log is known: such a policy would verify nothing.
+        """
+        logs = self.logs()
+        if not logs:
+            raise EvidenceError("policy", "no known log", "--log VKEY, as 'suanli admin log-vkey' prints it")
         policy = Policy(
-            logs=tuple(PolicyLog(key) for key in self.logs().values()),
+            logs=tuple(PolicyLog(key) for key in logs.values()),
             witnesses=(PolicyWitness("auditor", self.verifier_key()),),
             groups=(),
             quorum="auditor",

@@ -290,6 +290,27 @@ def test_the_first_operator_is_made_once_and_its_key_opens_the_api(up: Up, tmp_p
     assert again.stderr == "scheduler: there is an operator already; operators make further keys\n"
 
 
+def test_the_first_operator_may_be_asked_for_before_up_serves(tmp_path: Path) -> None:
+    running = launch(tmp_path / "data")
+    try:
+        made = scheduler(tmp_path / "data", "admin", "init")
+        assert made.returncode == 0, made.stderr
+        assert made.stdout.startswith("sk_")
+    finally:
+        assert running.end() == 0, running.said()
+
+
+def test_the_key_of_the_log_is_printed_for_whoever_shall_check_it(shared: Up, tmp_path: Path) -> None:
+    printed = scheduler(shared.data, "admin", "log-vkey")
+    announced = read_json(shared.data / "run" / "ledger.json")
+    assert announced is not None
+    assert (printed.returncode, printed.stdout) == (0, f"{announced['vkey']}\n")
+    nowhere = scheduler(tmp_path / "typed-wrongly", "admin", "log-vkey")
+    assert nowhere.returncode == 1
+    assert "name its data folder with --data" in nowhere.stderr
+    assert not (tmp_path / "typed-wrongly").exists()
+
+
 def test_a_join_token_needs_a_pool_that_exists(shared: Up) -> None:
     refused = scheduler(shared.data, "admin", "join-token", "--pool", "nowhere")
     assert refused.returncode == 1
@@ -328,7 +349,7 @@ def test_a_taken_port_is_one_sentence(data: Path) -> None:
 def test_a_folder_in_use_is_one_sentence(shared: Up) -> None:
     second = launch(shared.data.with_name("data"))
     assert second.process.wait(TIMEOUT_S) == 1
-    assert second.said() == f"scheduler: {shared.data} is in use by another 'scheduler up'\n"
+    assert second.said() == f"scheduler: {shared.data} is in use by another 'suanli up'\n"
     assert shared.ready()
 
 

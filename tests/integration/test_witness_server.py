@@ -173,6 +173,10 @@ def test_the_command_line_makes_a_witness_and_its_policy(tmp_path):
     assert parse_verifier_key(made.stdout.strip()).name == "audit.example/w1"
     again = runner.invoke(app, ["init", "--folder", path, "--name", "audit.example/w1"])
     assert again.exit_code == 2
+    useless = runner.invoke(app, ["policy", "--folder", path])
+    assert useless.exit_code == 2
+    assert "suanli admin log-vkey" in useless.stderr
+    assert not (tmp_path / "w" / "policy").exists()
     written = runner.invoke(app, ["policy", "--folder", path, "--log", VKEY])
     assert written.exit_code == 0
     policy = parse_policy((tmp_path / "w" / "policy").read_bytes())
