@@ -20,5 +20,25 @@ class Queue:
 
     key: QueueKey
     pools: tuple[str, ...]  # in order of preference
-    nominal: Mapping[str, int] = field(default_factory=dict)  # device model -> devices; absent: no limit
+    # Device model -> devices, and COMPUTE -> GFLOPS held at once over all models; absent: no limit.
+    nominal: Mapping[str, int] = field(default_factory=dict)
+    weight: int = 1
+    # In a cohort the nominal quota is a guarantee: what it does not use, others borrow until it comes back.
+    cohort: str | None = None
+    borrowing: Mapping[str, int] = field(default_factory=dict)  # the most above nominal; absent: no limit
+    lending: Mapping[str, int] = field(default_factory=dict)  # the most lent of nominal; absent: all of it
+
+
+COMPUTE = "compute"  # a quota's key beside the device models: nominal FP16 speed, in GFLOPS
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Queues and cohorts that lend each other unused quota; a tree."""
+
+    name: str
+    parent: str | None = None
+    nominal: Mapping[str, int] = field(default_factory=dict)  # its own, beside what its members bring
+    borrowing: Mapping[str, int] = field(default_factory=dict)
+    lending: Mapping[str, int] = field(default_factory=dict)
     weight: int = 1

@@ -7,22 +7,44 @@ that `machine` applies after `plan_checks` has found nothing against it.
 
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.cycle import plan
-from scheduler.planner.plan import JobPlacement, Plan, TaskPlacement
+from scheduler.planner.experience import Experience, Learning
+from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause, TaskPlacement
 from scheduler.planner.report import ClassReport, Report
-from scheduler.planner.snapshot import DeviceView, JobClass, NodeView, Shape, Snapshot, WaitingJob
+from scheduler.planner.snapshot import (
+    LEVELS,
+    WHOLE_PPM,
+    DeviceView,
+    Hole,
+    JobClass,
+    NodeView,
+    RunningJob,
+    Shape,
+    Snapshot,
+    Topology,
+    WaitingJob,
+)
 
 __all__ = [
+    "LEVELS",
+    "WHOLE_PPM",
     "ClassReport",
     "DeviceView",
+    "Experience",
+    "Hole",
     "JobClass",
     "JobPlacement",
+    "Learning",
     "NodeView",
     "Plan",
     "PlannerConfig",
     "Report",
+    "RunningJob",
     "Shape",
     "Snapshot",
+    "Stop",
+    "StopCause",
     "TaskPlacement",
+    "Topology",
     "WaitingJob",
     "plan",
 ]

@@ -2,9 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from scheduler.domain.ids import DeviceId, JobId, NodeId
+from scheduler.planner.snapshot import WHOLE_PPM
+
+
+class StopCause(StrEnum):
+    """Why a running job is to stop."""
+
+    PRIORITY = "priority"  # for a job of a higher priority class in the same queue
+    RECLAIM = "reclaim"  # for a queue that gets back what it lent
+    SHORTER = "shorter"  # for a job that is done much sooner, where the profile allows it
+    MOVE = "move"  # it goes on elsewhere
+    MAINTENANCE = "maintenance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +26,7 @@ class TaskPlacement:
     rank: int
     node_id: NodeId
     device_ids: tuple[DeviceId, ...]  # by index on the node
+    share_ppm: int = WHOLE_PPM  # of each device
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +41,22 @@ class JobPlacement:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """A running job that makes room, and goes on later from its model checkpoint or from the beginning."""
+
+    job_id: JobId
+    cause: StopCause
+    for_job: JobId | None  # who gets its devices; None: the job itself, elsewhere
+    sentence: str = field(default="", compare=False)
+    lost_ms: int = 0  # run time since its newest model checkpoint
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """Placements in the order in which they were decided."""
+    """Placements in the order in which they were decided, and who is to stop for later ones.
+
+    Placements use only what is free now. What stops free is given away by the next plan, when it is free.
+    """
 
     placements: tuple[JobPlacement, ...] = ()
+    stops: tuple[Stop, ...] = ()

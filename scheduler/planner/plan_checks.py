@@ -35,7 +35,7 @@ class _Checker:
         self._shapes: dict[JobId, Shape] = {
             job.job_id: item.shape for item in snapshot.classes for job in item.jobs if job.job_id in jobs
         }
-        self._taken: set[DeviceId] = set()
+        self._taken: dict[DeviceId, int] = {}  # ppm given away
         self._placed: set[JobId] = set()
         self._held = {key: dict(models) for key, models in snapshot.held.items()}
         self._found: list[Violation] = []
@@ -84,20 +84,31 @@ class _Checker:
             return
         if node.pool != placement.pool:
             self._wrong(placement, f"node {task.node_id} is not in pool {placement.pool}")
+        if task.share_ppm != shape.share_ppm:
+            self._wrong(placement, f"a task wants {shape.share_ppm} ppm of each device")
         views = {view.device_id: view for view in node.devices}
         devices: list[DeviceView] = []
         for device_id in task.device_ids:
             device = views.get(device_id)
-            if device is None or not device.free or device.model != placement.device_model:
+            if device is None or not device.room_ppm or device.model != placement.device_model:
                 self._wrong(
                     placement, f"device {device_id} is not a free {placement.device_model} of the node"
                 )
             else:
                 devices.append(device)
-            if device_id in self._taken:
+            taken = self._taken.get(device_id, 0) + task.share_ppm
+            if device is not None and device.room_ppm and taken > device.room_ppm:
                 self._wrong(placement, f"device {device_id} is given twice")
-            self._taken.add(device_id)
-        if len(task.device_ids) != shape.devices_per_node:
+            self._taken[device_id] = taken
+        if len(task.device_ids) != _devices_of(placement, task, shape):
             self._wrong(placement, f"a task wants {shape.devices_per_node} devices")
-        if not allowed_set(self._snapshot.catalogue.shape(placement.device_model), devices):
+        rule = self._snapshot.catalogue.shape(placement.device_model)
+        if shape.whole and shape.devices and not allowed_set(rule, devices):
             self._wrong(placement, f"the vendor does not allow these devices together on {task.node_id}")
+
+
+def _devices_of(placement: JobPlacement, task: TaskPlacement, shape: Shape) -> int:
+    """How many devices a task has; the last one of an uneven gang has the rest."""
+    if task.rank == shape.tasks - 1:
+        return shape.devices - shape.devices_per_node * (shape.tasks - 1)
+    return shape.devices_per_node

@@ -1,4 +1,8 @@
-"""The planner's immutable input. Snapshots share the views of nodes that did not change."""
+"""The planner's immutable input. Snapshots share the views of nodes that did not change.
+
+Units: shares in parts per million of a device, host processors in thousandths of a core, memory in bytes,
+time in milliseconds, speed in GFLOPS (nominal FP16) or in the job's own steps per second.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +12,12 @@ from typing import NamedTuple
 from scheduler.catalogue import Catalogue
 from scheduler.domain.ids import DeviceId, JobId, NodeId
 from scheduler.domain.jobs import Priority
-from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.queues import Cohort, Queue, QueueKey
+from scheduler.planner.experience import Experience
+
+WHOLE_PPM = 1_000_000
+# Levels of the network above a node, from the widest to the narrowest.
+LEVELS = ("zone", "supernode", "leaf")
 
 
 class DeviceView(NamedTuple):
@@ -23,6 +32,24 @@ class DeviceView(NamedTuple):
     degraded: bool = False
     # When a held device comes free at the latest, by its holder's time limit; None: nobody knows.
     ends_by_ms: int | None = None
+    # What is left of a device of which shares are held; None: all of it when it is free, else nothing.
+    left_ppm: int | None = None
+    memory_bytes: int = 0  # of the whole device; 0: nobody knows, and memory is not counted
+    left_memory_bytes: int | None = None
+
+    @property
+    def room_ppm(self) -> int:
+        """How much of the device may be given away now."""
+        if self.faulty:
+            return 0
+        if self.left_ppm is not None:
+            return self.left_ppm
+        return WHOLE_PPM if self.free else 0
+
+    @property
+    def room_bytes(self) -> int:
+        """How much of its memory may be given away now."""
+        return self.memory_bytes if self.left_memory_bytes is None else self.left_memory_bytes
 
 
 class ModelOnNode(NamedTuple):
@@ -45,6 +72,13 @@ class NodeView:
     pool: str
     usable: bool  # connected and not cordoned
     devices: tuple[DeviceView, ...]
+    # Where it hangs in the network: a name for each of LEVELS, None where nobody said.
+    domains: tuple[str | None, ...] = (None, None, None)
+    position: int = 0  # along the wires inside its leaf; ranks follow it
+    # What is left of the host for tasks; None: not counted.
+    left_cpu_milli: int | None = None
+    left_memory_bytes: int | None = None
+    suspect: bool = False  # failed lately: used last
 
     @cached_property
     def by_model(self) -> Mapping[str, ModelOnNode]:
@@ -76,11 +110,37 @@ class Shape(NamedTuple):
     time_limit_ms: int | None = None
     avoid_nodes: frozenset[NodeId] = frozenset()  # where an earlier attempt could not be prepared or was lost
     benched: tuple[tuple[str, str], ...] = ()  # (model, sentence) of variants that are out
+    share_ppm: int = WHOLE_PPM  # of each device; less than a whole one only for a task with one device
+    share_memory_bytes: int = 0  # of each device's memory, where a part is asked for
+    cpu_milli: int = 0  # of the host, for each task
+    memory_bytes: int = 0  # of the host, for each task
+    topology: "Topology | None" = None
+    sizes: tuple[int, ...] = ()  # other numbers of devices at which an elastic job may run
+    spares: int = 0  # nodes kept free beside the gang, for a restart without waiting
+    resumable: bool = False  # goes on from its model checkpoint
+    restart_ms: int = 0  # without progress after every start but the first
+    # Steps per second of the whole gang by model, declared or measured; models that are missing are
+    # predicted from the catalogue. A speed of zero says that the job cannot run on the model.
+    rates: tuple[tuple[str, float], ...] = ()
+    kind: str = ""  # jobs of one kind are expected to run for similar times
+    project: str = ""  # whose budget pays
 
     @property
     def tasks(self) -> int:
-        """Nodes that the gang needs."""
-        return self.devices // self.devices_per_node
+        """Nodes that the gang needs; the last task may have fewer devices than the others."""
+        return -(-self.devices // self.devices_per_node) if self.devices else 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether it takes whole devices."""
+        return self.share_ppm >= WHOLE_PPM
+
+
+class Topology(NamedTuple):
+    """In which domain a gang wants to be together."""
+
+    level: str  # of LEVELS, or "node"
+    required: bool = False  # else as near as possible
 
 
 class WaitingJob(NamedTuple):
@@ -88,6 +148,9 @@ class WaitingJob(NamedTuple):
 
     submitted_ms: int
     job_id: JobId
+    steps_left: float | None = None  # known from step reports or from the spec; None: estimated
+    served_ms: int = 0  # run time of earlier attempts that counts as progress
+    starts: int = 0  # how often it has been started
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +171,46 @@ class Resting:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningJob:
+    """A job that holds devices."""
+
+    job_id: JobId
+    shape: Shape
+    submitted_ms: int
+    model: str
+    pool: str
+    tasks: tuple[tuple[NodeId, tuple[DeviceId, ...]], ...]  # by rank
+    started_ms: int  # of this attempt
+    steps_left: float | None = None
+    served_ms: int = 0  # over all attempts, this one included
+    starts: int = 1
+    saved_ms: int | None = None  # when its newest model checkpoint was complete
+    stopping: bool = False
+    free_by_ms: int | None = None  # of a stopping one
+
+    @property
+    def devices(self) -> int:
+        """How many it holds now; an elastic job may hold another number than its shape says."""
+        return sum(len(devices) for _, devices in self.tasks)
+
+    @property
+    def waiting(self) -> WaitingJob:
+        """The job as it would wait."""
+        return WaitingJob(self.submitted_ms, self.job_id, self.steps_left, self.served_ms, self.starts)
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A stretch of time in which nodes are not for everybody: a maintenance window or an advance reservation."""
+
+    from_ms: int
+    until_ms: int
+    nodes: frozenset[NodeId]
+    queue: QueueKey | None = None  # who may use the nodes meanwhile; None: nobody
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything the planner may know."""
 
@@ -118,3 +221,10 @@ class Snapshot:
     held: Mapping[QueueKey, Mapping[str, int]] = field(default_factory=dict)  # devices by queue and model
     usage: Mapping[QueueKey, int] = field(default_factory=dict)  # decayed device-time, GFLOP/s x ms
     resting: tuple[Resting, ...] = ()
+    running: tuple[RunningJob, ...] = ()
+    cohorts: Mapping[str, Cohort] = field(default_factory=dict)
+    calendar: tuple[Hole, ...] = ()
+    # What the job's money may still be spent on, by (firm, project); a project that is missing has no budget.
+    budgets: Mapping[tuple[str, str], int] = field(default_factory=dict)  # nano CNY
+    prices: Mapping[str, int] = field(default_factory=dict)  # nano CNY for a device-hour, by model
+    experience: Experience | None = None  # what finished jobs taught; None: nothing yet
