@@ -104,6 +104,10 @@ def migrate(
     settings = _settings(data=data)
     try:
         url = role_url(settings, roles.OWNER)
+        if set_passwords:
+            # Before anything is changed: what the second leaves behind would refuse the first its next start.
+            with psycopg.connect(conninfo(url)) as owner:
+                roles.require_alone(owner)
         upgrade(url)
         if set_passwords:
             kept = role_passwords(settings)
@@ -111,7 +115,14 @@ def migrate(
                 roles.set_passwords(owner, {role: kept[role] for role in roles.SERVICE_ROLES})
     except DBAPIError as error:
         raise typer.Exit(fail(sentence_of(error.orig or error))) from error
-    except (psycopg.Error, CommandError, roles.RolesMissing, SettingsError, ValueError) as error:
+    except (
+        psycopg.Error,
+        CommandError,
+        roles.RolesMissing,
+        roles.RolesTaken,
+        SettingsError,
+        ValueError,
+    ) as error:
         raise typer.Exit(fail(sentence_of(error))) from error
 
 

@@ -89,6 +89,10 @@ def grants() -> Grants:
     return matrix
 
 
+class RolesTaken(Exception):
+    """Another installation of this server has the service roles; the message says which database."""
+
+
 def create_missing(connection: psycopg.Connection, wanted: Sequence[str] = SERVICE_ROLES) -> None:
     """Create the service roles that are not there, without a login until a password is set."""
     known = {
@@ -134,6 +138,23 @@ def _grant(verb: str, columns: tuple[str, ...], table: str, role: str) -> sql.Co
         table=sql.Identifier("public", table),
         role=sql.Identifier(role),
     )
+
+
+def require_alone(connection: psycopg.Connection) -> None:
+    """Roles are the server's, not a database's: new passwords would lock another installation out.
+
+    Raises RolesTaken where another database of this server lets our service roles in.
+    """
+    beside = connection.execute(
+        "SELECT d.datname FROM pg_database d, aclexplode(d.datacl) a JOIN pg_roles r ON r.oid = a.grantee "
+        "WHERE r.rolname = ANY(%s) AND d.datname <> current_database() ORDER BY 1 LIMIT 1",
+        (list(SERVICE_ROLES),),
+    ).fetchone()
+    if beside is not None:
+        raise RolesTaken(
+            f"the database {beside[0]} of this PostgreSQL server belongs to another installation, and both would "
+            f"log in as {', '.join(SERVICE_ROLES)}: give each a server of its own, or drop that database"
+        )
 
 
 def set_passwords(connection: psycopg.Connection, passwords: Mapping[str, str]) -> None:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
+from psycopg import sql
 
 from scheduler.storage import roles
-from scheduler.storage.embedded import EmbeddedPostgres
+from scheduler.storage.embedded import SUPERUSER, EmbeddedPostgres
 from tests.builders.database import throwaway_passwords
 
 PROCESSES = ("api", "gateway", "controller", "ledger")
@@ -425,6 +427,27 @@ def test_a_database_of_ones_own_serves_as_well(tmp_path: Path) -> None:
             assert not (tmp_path / "data" / "pg").exists()
         finally:
             assert running.end() == 0, running.said()
+
+
+def test_a_second_installation_in_one_server_is_refused_before_it_locks_the_first_out(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "own", throwaway_passwords(), durable=False) as server:
+        first = launch(tmp_path / "first", SUANLI_DATABASE_URL=server.url(roles.OWNER))
+        try:
+            wait_ready(first)
+            with psycopg.connect(server.url(SUPERUSER, "postgres"), autocommit=True) as connection:
+                connection.execute(
+                    sql.SQL("CREATE DATABASE second OWNER {}").format(sql.Identifier(roles.OWNER))
+                )
+            sentence = refused(
+                tmp_path / "second", SUANLI_DATABASE_URL=server.url(roles.OWNER, database="second")
+            )
+            assert "the database suanli of this PostgreSQL server belongs to another installation" in sentence
+            assert first.ready()
+            first.end()
+            first = launch(tmp_path / "first", SUANLI_DATABASE_URL=server.url(roles.OWNER))
+            wait_ready(first)
+        finally:
+            assert first.end() == 0, first.said()
 
 
 def test_a_process_alone_says_what_it_lacks(tmp_path: Path) -> None:
