@@ -1,0 +1,17 @@
+"""Every case by its id (the table is in the README of this folder)."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from benchmarks.harness import Row
+from benchmarks.planner import churn, packing
+from benchmarks.planner.settings import Settings
+
+Case = Callable[[Settings], Iterator[Row]]
+
+CASES: Mapping[str, Case] = {
+    "B1": packing.b1,
+    "B2": packing.b2,
+    "B3": packing.b3,
+    "B4": packing.b4,
+    "B17": churn.b17,
+}

@@ -1,0 +1,109 @@
+"""CSV tables, gzip or plain, read row by row with errors that name file, line and column."""
+
+import csv
+import gzip
+import io
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+MOST_ROWS = 5_000_000
+MOST_LINE_CHARACTERS = 1 << 20
+
+
+class BadTrace(ValueError):
+    """A table that cannot be read as what it should be; the sentence names the place."""
+
+
+class TableRow:
+    """One row. Asking for a cell that is absent or of the wrong kind raises BadTrace."""
+
+    __slots__ = ("_cells", "_where")
+
+    def __init__(self, cells: Mapping[str, str], where: str) -> None:
+        self._cells = cells
+        self._where = where
+
+    def text(self, column: str, default: str | None = None) -> str:
+        """The cell as it is, without blanks at its ends."""
+        value = self._cells.get(column)
+        if value is None:
+            if default is not None:
+                return default
+            raise BadTrace(f"{self._where}: no column {column}")
+        return value.strip()
+
+    def integer(self, column: str, *, low: int = 0, high: int = 1 << 53) -> int:
+        """A whole number within bounds; `12.0` counts as whole."""
+        number = self.number(column, low=low, high=high)
+        if number != int(number):
+            raise self.wrong(column, f"a whole number from {low} to {high}")
+        return int(number)
+
+    def number(self, column: str, *, low: float = 0.0, high: float = 1e15) -> float:
+        """A finite number within bounds."""
+        try:
+            number = float(self.text(column))
+        except ValueError:
+            raise self.wrong(column, "a number") from None
+        if not math.isfinite(number) or not low <= number <= high:
+            raise self.wrong(column, f"a number from {low:g} to {high:g}")
+        return number
+
+    def wrong(self, column: str, want: str) -> BadTrace:
+        """The error for a cell."""
+        got = self.text(column)
+        shown = repr(got if len(got) <= 40 else got[:37] + "...")
+        return BadTrace(f"{self._where}, column {column}: {shown}, wanted {want}")
+
+
+def read_header(path: Path) -> tuple[str, ...]:
+    """The names of the columns; empty for a file that is no table."""
+    try:
+        with _open(path) as lines:
+            first = lines.readline(MOST_LINE_CHARACTERS)
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error):
+        return ()
+    return tuple(name.strip() for name in next(csv.reader([first]), []))
+
+
+def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[TableRow]:
+    """Every row, one at a time. Raises BadTrace for missing columns, ragged rows, and files that are broken.
+
+    Memory: one row.
+    """
+    try:
+        with _open(path) as lines:
+            reader = csv.reader(_bounded(lines, path))
+            header = [name.strip() for name in next(reader, [])]
+            missing = [column for column in columns if column not in header]
+            if missing:
+                raise BadTrace(
+                    f"{path}: no column {', '.join(missing)}; it has {', '.join(header) or 'nothing'}"
+                )
+            for cells in reader:
+                where = f"{path}, line {reader.line_num}"
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    raise BadTrace(f"{where}: {len(cells)} cells, wanted {len(header)} as in the first line")
+                if reader.line_num > MOST_ROWS:
+                    raise BadTrace(f"{path}: more than {MOST_ROWS} lines")
+                yield TableRow(dict(zip(header, cells, strict=True)), where)
+    except (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile, csv.Error) as error:
+        raise BadTrace(f"{path}: not a CSV table (gzip or plain): {error}") from None
+    except OSError as error:
+        raise BadTrace(f"{path}: {error.strerror or error}") from None
+
+
+def _open(path: Path) -> io.TextIOWrapper:
+    stream = gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")  # closed with its reader
+    return io.TextIOWrapper(stream, encoding="utf-8", newline="")
+
+
+def _bounded(lines: io.TextIOWrapper, path: Path) -> Iterator[str]:
+    while line := lines.readline(MOST_LINE_CHARACTERS):
+        if len(line) == MOST_LINE_CHARACTERS:
+            raise BadTrace(f"{path}: a line of more than {MOST_LINE_CHARACTERS} characters")
+        yield line
