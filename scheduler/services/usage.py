@@ -195,8 +195,7 @@ class Balance:
         """The sum over all devices."""
         total = Buckets()
         for device in self.devices:
-            for name in Buckets.__slots__:
-                setattr(total, name, getattr(total, name) + getattr(device.buckets, name))
+            total.add(device.buckets)
         return total
 
 

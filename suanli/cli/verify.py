@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from suanli.evidence.bundle_io import read_bundle
+from suanli.cli.verify_work import processes_for, shown
+from suanli.evidence.bundle import ENTRY_TILES
+from suanli.evidence.bundle_io import open_bundle
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.findings import STEPS, Verdict
 from suanli.evidence.policy import parse_policy
@@ -40,6 +42,9 @@ def verify_command(
     tolerance_ms: Annotated[
         int, typer.Option(min=0, help="By how much clocks of nodes and controller may differ.")
     ] = 10_000,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes to share the work; absent: as is useful.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
     """Verify a bundle offline.
@@ -49,12 +54,19 @@ def verify_command(
     """
     settings = VerifySettings(clock_tolerance_ms=tolerance_ms, now_ms=time.time_ns() // 1_000_000)
     try:
-        verdict = verify(
-            read_bundle(bundle),
-            policy=None if policy is None else parse_policy(policy.read_bytes()),
-            since=None if since is None else since.read_bytes(),
-            settings=settings,
-        )
+        trusted = None if policy is None else parse_policy(policy.read_bytes())
+        earlier = None if since is None else since.read_bytes()
+        with open_bundle(bundle) as files, shown(Console(stderr=True)) as work:
+            entries_bytes = sum(n for path, n in files.sizes().items() if path.startswith(ENTRY_TILES))
+            verdict = verify(
+                files,
+                policy=trusted,
+                since=earlier,
+                settings=settings,
+                parts=processes_for(entries_bytes, processes),
+                run=work.run,
+                progress=work,
+            )
     except (EvidenceError, OSError) as error:
         _unreadable(error, as_json=as_json)
         raise typer.Exit(UNREADABLE) from error
@@ -177,7 +189,7 @@ def _print_findings(verdict: Verdict, console: Console) -> None:
     table = Table(title="Findings, causes first", title_justify="left")
     for column in ("Step", "Severity", "Code", "Where", "Index", "Expected", "Found"):
         table.add_column(column, overflow="fold")
-    colours = {"error": "red", "consequence": "yellow", "warning": "cyan"}
+    colours = {"error": "red", "consequence": "yellow", "suspicion": "magenta", "warning": "cyan"}
     for finding in verdict.findings[:_SHOWN]:
         colour = colours[finding.severity]
         table.add_row(

@@ -21,6 +21,7 @@ CHECKPOINT = "checkpoint"
 PAYLOADS = "payloads.jsonl"
 STATEMENT = "statement.json"
 TILES = "tile/"
+ENTRY_TILES = "tile/entries/"
 
 MANIFEST_LIMIT_BYTES = 256 << 20
 FILES_LIMIT = 1_000_000

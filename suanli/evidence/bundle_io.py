@@ -6,16 +6,20 @@ names may not leave the folder or appear twice, links are refused. Nothing is ev
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, BinaryIO
 
 from suanli.evidence.bundle import FILES_LIMIT, check_path
+from suanli.evidence.bundle_files import read_file
 from suanli.evidence.errors import EvidenceError
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -41,19 +45,128 @@ class ReadLimits:
     """What a bundle may weigh once unpacked."""
 
     files: int = FILES_LIMIT
-    total_bytes: int = 4 << 30
+    total_bytes: int = 256 << 30
+    """Never in memory at once; this bounds time."""
     ratio: int = 20
     """Largest unpacked size per byte of the archive; hashes and base64 stay far below."""
 
 
-def read_bundle(path: Path, limits: ReadLimits | None = None) -> dict[str, bytes]:
-    """All files of the ZIP file or folder at `path`. Raises EvidenceError, and OSError of the disk."""
+def open_bundle(path: Path, limits: ReadLimits | None = None) -> FolderBundle | ZipBundle:
+    """The bundle in the ZIP file or folder at `path`, to be read as streams and closed at the end.
+
+    Raises EvidenceError, and OSError of the disk.
+    """
     limits = limits or ReadLimits()
-    return _read_folder(path, limits) if path.is_dir() else _read_zip(path, limits)
+    return FolderBundle(path, limits) if path.is_dir() else ZipBundle(path, limits)
 
 
-def _read_folder(root: Path, limits: ReadLimits) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
+def read_bundle(path: Path, limits: ReadLimits | None = None) -> dict[str, bytes]:
+    """All files of a small bundle at once. Raises EvidenceError, and OSError of the disk."""
+    with open_bundle(path, limits) as bundle:
+        return {name: read_file(bundle, name, size) for name, size in bundle.sizes().items()}
+
+
+class FolderBundle:
+    """A bundle in a folder. Picklable: another process opens it again."""
+
+    def __init__(self, root: Path, limits: ReadLimits) -> None:
+        self._root = root
+        self._limits = limits
+        self._sizes = _folder_sizes(root, limits)
+
+    def sizes(self) -> Mapping[str, int]:
+        """Sizes in bytes by path."""
+        return self._sizes
+
+    def open(self, path: str) -> BinaryIO:
+        """The file as a stream. Raises KeyError where there was none, and OSError."""
+        if path not in self._sizes:
+            raise KeyError(path)
+        return (self._root / path).open("rb")
+
+    def __enter__(self) -> FolderBundle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class ZipBundle:
+    """A bundle in a ZIP file. Picklable: another process opens it again, and checks it again."""
+
+    def __init__(self, path: Path, limits: ReadLimits) -> None:
+        self._path = path
+        self._limits = limits
+        self._open()
+
+    def _open(self) -> None:
+        self._stream = self._path.open("rb")
+        try:
+            with _zip_errors():
+                self._archive = zipfile.ZipFile(self._stream)
+                members = _members(self._archive)
+                _check_members(members, self._limits, self._path.stat().st_size)
+        except BaseException:
+            self._stream.close()
+            raise
+        self._members = {member.filename: member for member in members}
+        self._sizes = {member.filename: member.file_size for member in members}
+
+    def __getstate__(self) -> tuple[Path, ReadLimits]:
+        return self._path, self._limits
+
+    def __setstate__(self, state: tuple[Path, ReadLimits]) -> None:
+        self._path, self._limits = state
+        self._open()
+
+    def sizes(self) -> Mapping[str, int]:
+        """Sizes in bytes by path, as the archive announces them."""
+        return self._sizes
+
+    def open(self, path: str) -> BinaryIO:
+        """The file as a stream, which raises EvidenceError where it is not as announced. Raises KeyError."""
+        member = self._members[path]
+        with _zip_errors():
+            unpacked = self._archive.open(member)
+        return io.BufferedReader(_Unpacked(unpacked, path, member.file_size), _READ_BYTES)
+
+    def __enter__(self) -> ZipBundle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+        self._stream.close()
+
+
+class _Unpacked(io.RawIOBase):
+    """A member of an archive, no byte longer or shorter than announced."""
+
+    def __init__(self, stream: IO[bytes], path: str, size: int) -> None:
+        self._inner = stream
+        self._path = path
+        self._size = size
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        with _zip_errors():
+            # One byte more than announced, so that a lying size is noticed before memory is.
+            data = self._inner.read(min(len(buffer), self._left + 1))
+        self._left -= len(data)
+        if self._left < 0 or (not data and self._left):
+            raise EvidenceError("bundle", f"{self._path} of another size", f"{self._size} bytes")
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()
+
+
+def _folder_sizes(root: Path, limits: ReadLimits) -> dict[str, int]:
+    sizes: dict[str, int] = {}
     total = 0
     for folder, folders, names in os.walk(root, followlinks=False):
         for name in (*folders, *names):
@@ -65,10 +178,10 @@ def _read_folder(root: Path, limits: ReadLimits) -> dict[str, bytes]:
             check_path(path)
             if not file.is_file():
                 raise EvidenceError("bundle", path, "plain files only")
-            total += file.stat().st_size
-            _check_totals(len(files) + 1, total, limits)
-            files[path] = file.read_bytes()
-    return files
+            sizes[path] = file.stat().st_size
+            total += sizes[path]
+            _check_totals(len(sizes), total, limits)
+    return sizes
 
 
 def _check_totals(count: int, total: int, limits: ReadLimits) -> None:
@@ -78,22 +191,20 @@ def _check_totals(count: int, total: int, limits: ReadLimits) -> None:
         raise EvidenceError("bundle", f"{total} bytes unpacked", f"at most {limits.total_bytes} bytes")
 
 
-def _read_zip(path: Path, limits: ReadLimits) -> dict[str, bytes]:
-    with path.open("rb") as stream:
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                members = _members(archive)
-                _check_members(members, limits, path.stat().st_size)
-                return {member.filename: _unpack(archive, member) for member in members}
-        except EvidenceError:
+@contextlib.contextmanager
+def _zip_errors() -> Iterator[None]:
+    """Turns what zipfile raises over bad archives into EvidenceError; the disk's own errors pass."""
+    try:
+        yield
+    except EvidenceError:
+        raise
+    except OSError as error:
+        # Offsets that lie make seeks fail; any other error is the disk's own.
+        if error.errno != errno.EINVAL:
             raise
-        except OSError as error:
-            # Offsets that lie make seeks fail; any other error is the disk's own.
-            if error.errno != errno.EINVAL:
-                raise
-            raise _not_a_zip(error) from None
-        except _ZIP_ERRORS as error:
-            raise _not_a_zip(error) from None
+        raise _not_a_zip(error) from None
+    except _ZIP_ERRORS as error:
+        raise _not_a_zip(error) from None
 
 
 def _not_a_zip(error: Exception) -> EvidenceError:
@@ -125,19 +236,6 @@ def _check_members(members: list[zipfile.ZipInfo], limits: ReadLimits, archive_b
     if total > limits.ratio * archive_bytes:
         want = f"at most {limits.ratio} bytes per byte of the archive"
         raise EvidenceError("bundle", f"{total} bytes in an archive of {archive_bytes}", want)
-
-
-def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """Reads one byte more than announced, so that a lying size is noticed before memory is."""
-    parts: list[bytes] = []
-    left = member.file_size + 1
-    with archive.open(member) as stream:
-        while left and (part := stream.read(min(left, _READ_BYTES))):
-            parts.append(part)
-            left -= len(part)
-    if left != 1:
-        raise EvidenceError("bundle", f"{member.filename} of another size", f"{member.file_size} bytes")
-    return b"".join(parts)
 
 
 def write_bundle(path: Path, files: Mapping[str, bytes]) -> None:

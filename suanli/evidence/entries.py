@@ -8,6 +8,7 @@ over them - goes with its salt only to those entitled. What bodies hold is in `r
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 from suanli.evidence.errors import EvidenceError
@@ -118,6 +119,20 @@ def parse_entry(data: bytes) -> Entry:
         want = "a number for what concerns a firm, null for what does not"
         raise EvidenceError("entry.firm_seq", entry.firm_seq, want)
     return entry
+
+
+_WINDOW_ENTRY = re.compile(
+    rb'\{"firm_seq":null,"payload_commitment":"([0-9a-f]{64})","producer_key_id":"([0-9a-f]{32})",'
+    rb'"schema":"suanli\.entry\.v1","type":"usage_window"\}'
+)
+
+
+def read_entry(data: bytes) -> Entry:
+    """`parse_entry`, at a tenth of the cost for windows as `build_entry` writes them: nearly all of a log."""
+    found = _WINDOW_ENTRY.fullmatch(data)
+    if found is None:
+        return parse_entry(data)
+    return Entry(USAGE_WINDOW, found[2].decode("ascii"), None, found[1].decode("ascii"))
 
 
 def build_payload(body: bytes, signature: bytes) -> bytes:

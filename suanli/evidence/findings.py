@@ -6,7 +6,7 @@ Completeness: is everything here that must be, for every registered device over 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 STEPS = {
     1: "manifest",
@@ -21,10 +21,11 @@ STEPS = {
     10: "coverage",
     11: "uniqueness",
     12: "attribution",
-    13: "bounds",
+    13: "bounds and plausibility",
     14: "rating",
     15: "statement sums",
 }
+"""Steps of the audit procedure as far as they are asked of a bundle; step 19 is the verdict."""
 
 INTEGRITY = "integrity"
 COMPLETENESS = "completeness"
@@ -36,6 +37,8 @@ ERROR = "error"
 CONSEQUENCE = "consequence"
 """Follows from an error that is reported too: still failing, but not a cause of its own."""
 WARNING = "warning"
+SUSPICION = "suspicion"
+"""Severity and question of what is likely but proves nothing: for a person to ask about, fails neither."""
 
 
 CODES: dict[str, tuple[int, str]] = {
@@ -76,6 +79,7 @@ CODES: dict[str, tuple[int, str]] = {
     "keys.operator": (6, BOTH),
     "keys.operator_again": (6, INTEGRITY),
     "keys.producer": (6, INTEGRITY),
+    "keys.record_producer": (6, INTEGRITY),
     "keys.added_twice": (6, INTEGRITY),
     "keys.revoked_unknown": (6, INTEGRITY),
     "keys.unknown": (6, INTEGRITY),
@@ -111,6 +115,7 @@ CODES: dict[str, tuple[int, str]] = {
     "register.retired": (11, INTEGRITY),
     "register.same_identity": (11, INTEGRITY),
     "register.changed": (11, INTEGRITY),
+    "register.driver": (11, INTEGRITY),
     "attribution.sequence": (12, INTEGRITY),
     "attribution.device": (12, INTEGRITY),
     "attribution.double": (12, INTEGRITY),
@@ -121,6 +126,8 @@ CODES: dict[str, tuple[int, str]] = {
     "attribution.unobserved": (12, NOTICE),
     "bounds.segment": (13, INTEGRITY),
     "bounds.tiling": (13, INTEGRITY),
+    "plausibility.idle_use": (13, SUSPICION),
+    "plausibility.constant": (13, SUSPICION),
     "statement.format": (14, INTEGRITY),
     "statement.period": (14, INTEGRITY),
     "statement.log_size": (14, INTEGRITY),
@@ -145,6 +152,10 @@ class Finding:
     found: str
     severity: str
     question: str
+
+    def rated(self, severity: str) -> Finding:
+        """The finding with its severity."""
+        return replace(self, severity=severity)
 
     def as_json(self) -> dict[str, object]:
         """The finding as `--json` shows it."""

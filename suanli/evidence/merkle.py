@@ -63,12 +63,25 @@ class CompactRange:
 
     def root(self) -> bytes:
         """Root hash of the tree so far."""
-        if not self._peaks:
-            return EMPTY_ROOT
-        node = self._peaks[-1]
-        for peak in reversed(self._peaks[:-1]):
-            node = node_hash(peak, node)
-        return node
+        return fold_peaks(self._peaks)
+
+
+def fold_peaks(peaks: Sequence[bytes]) -> bytes:
+    """Root over the hashes of complete subtrees that make up a tree, largest (leftmost) first."""
+    if not peaks:
+        return EMPTY_ROOT
+    node = peaks[-1]
+    for peak in reversed(peaks[:-1]):
+        node = node_hash(peak, node)
+    return node
+
+
+def complete_root(hashes: Sequence[bytes]) -> bytes:
+    """Root over the hashes of 2**n subtrees of one size."""
+    nodes = list(hashes)
+    while len(nodes) > 1:
+        nodes = [node_hash(nodes[i], nodes[i + 1]) for i in range(0, len(nodes), 2)]
+    return nodes[0]
 
 
 def root(leaves: Iterable[bytes]) -> bytes:

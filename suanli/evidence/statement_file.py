@@ -44,7 +44,7 @@ class ClaimedStatement:
 
 def parse_statement(data: bytes) -> ClaimedStatement:
     """The statement in `data`. Raises EvidenceError naming the field."""
-    return read_statement(parse(data, "statement", STATEMENT_LIMIT_BYTES, big=True))
+    return read_statement(parse(data, "statement", STATEMENT_LIMIT_BYTES))
 
 
 def read_statement(value: object) -> ClaimedStatement:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from suanli.evidence.errors import EvidenceError
-from suanli.evidence.merkle import HASH_BYTES, NodeSource, node_hash
+from suanli.evidence.merkle import HASH_BYTES, NodeSource, complete_root
 
 WIDTH = 256
 HEIGHT = 8
 _ENTRY_LIMIT = 65_535
+_TILES_KEPT = 1024
 
 
 def _index_path(index: int) -> str:
@@ -138,7 +139,7 @@ def parse_entry_bundle(data: bytes, width: int, what: str = "entry bundle") -> l
 
 
 class TileReader:
-    """Hashes of complete subtrees of a tree of `size` entries, read from its tiles and kept.
+    """Hashes of complete subtrees of a tree of `size` entries, read from its tiles, some of which are kept.
 
     Calling it makes it a NodeSource for proofs and roots. `read` returns the bytes at a tile path and may
     raise whatever its storage raises; a tile of the wrong length raises EvidenceError.
@@ -156,6 +157,8 @@ class TileReader:
             width = min(WIDTH, (self._size >> (HEIGHT * level)) - index * WIDTH)
             path = tile_path(level, index, width)
             found = parse_hash_tile(self._read(path), width, path)
+            if len(self._tiles) >= _TILES_KEPT:
+                self._tiles.clear()
             self._tiles[key] = found
         return found
 
@@ -166,7 +169,4 @@ class TileReader:
         tile_level, rest = divmod(level, HEIGHT)
         first = index << rest
         hashes = self._tile(tile_level, first // WIDTH)
-        nodes = hashes[first % WIDTH : first % WIDTH + (1 << rest)]
-        while len(nodes) > 1:
-            nodes = [node_hash(nodes[i], nodes[i + 1]) for i in range(0, len(nodes), 2)]
-        return nodes[0]
+        return complete_root(hashes[first % WIDTH : first % WIDTH + (1 << rest)])

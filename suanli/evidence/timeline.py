@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from suanli.evidence.windows import WHOLE_PPM
-from suanli.rating.intervals import Stretch
+from suanli.rating.intervals import Stretch, overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +39,46 @@ class Overlap:
     index: int
 
 
-def find_holes(pieces: Iterable[Piece], period: Stretch) -> list[Hole]:
-    """Stretches of `period` that no piece covers. Sorts, then one pass."""
-    holes: list[Hole] = []
-    reached_ms, before = period[0], None
-    for piece in sorted(pieces, key=lambda p: (p.start_ms, p.end_ms)):
-        if piece.end_ms <= reached_ms:
-            if piece.end_ms <= period[0]:
-                before = piece.index
-            continue
-        if piece.start_ms >= period[1]:
-            break
-        if piece.start_ms > reached_ms:
-            holes.append(Hole(reached_ms, piece.start_ms, before))
-        reached_ms, before = piece.end_ms, piece.index
-    if reached_ms < period[1]:
-        holes.append(Hole(reached_ms, period[1], before))
-    return holes
+class Cover:
+    """Time that is covered, as stretches that neither touch nor overlap; keeps nothing of what they were."""
+
+    __slots__ = ("_stretches",)
+
+    def __init__(self) -> None:
+        self._stretches: list[tuple[int, int, int]] = []
+        """(start_ms, end_ms, log index of what reaches to the end), in order."""
+
+    def add(self, start_ms: int, end_ms: int, index: int) -> Stretch | None:
+        """Covers a stretch; gives the first part of it that was covered before. At the end: constant time."""
+        stretches = self._stretches
+        if stretches and stretches[-1][1] == start_ms:
+            stretches[-1] = (stretches[-1][0], end_ms, index)
+            return None
+        low = bisect.bisect_left(stretches, start_ms, key=lambda s: s[1])
+        high = bisect.bisect_right(stretches, end_ms, key=lambda s: s[0])
+        again: Stretch | None = None
+        last = index
+        for start, end, by in stretches[low:high]:
+            again = again or overlap((start, end), (start_ms, end_ms))
+            start_ms = min(start_ms, start)
+            if end > end_ms:
+                end_ms, last = end, by
+        stretches[low:high] = [(start_ms, end_ms, last)]
+        return again
+
+    def holes(self, period: Stretch) -> list[Hole]:
+        """Stretches of `period` that are not covered."""
+        holes: list[Hole] = []
+        reached_ms, before = period[0], None
+        for start_ms, end_ms, index in self._stretches:
+            if start_ms >= period[1]:
+                break
+            if start_ms > reached_ms:
+                holes.append(Hole(reached_ms, start_ms, before))
+            reached_ms, before = max(reached_ms, end_ms), index
+        if reached_ms < period[1]:
+            holes.append(Hole(reached_ms, period[1], before))
+        return holes
 
 
 def find_overlaps(pieces: Iterable[Piece]) -> list[Overlap]:

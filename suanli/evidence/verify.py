@@ -1,102 +1,140 @@
 """The offline verifier: a bundle in, a verdict out. Pure: no network, no clock, no disk.
 
-Fifteen steps in the order of the audit procedure; history (3) is asked after the tree (4) it stands on.
-Whatever a bundle holds, the answer is a verdict: malformed input becomes findings, never an exception.
+The steps of the audit procedure, numbered as there; history (3) is asked after the tree (4) it stands on.
+Whatever a bundle holds, the answer is a verdict: malformed input becomes findings, never an exception. Only
+an archive that lies about its own files raises EvidenceError while they are read.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from suanli.evidence.findings import Verdict
+from suanli.evidence.bundle_files import BundleFiles, MemoryFiles
+from suanli.evidence.entries import USAGE_WINDOW
+from suanli.evidence.findings import COMPLETENESS, INTEGRITY, Verdict
 from suanli.evidence.policy import Policy
-from suanli.evidence.steps.attribution import check_attribution, check_bounds
-from suanli.evidence.steps.case import Case, CaseStopped, VerifySettings
-from suanli.evidence.steps.chains import check_chains
-from suanli.evidence.steps.coverage import build_register, check_coverage, check_uniqueness
+from suanli.evidence.steps.attribution import check_ends, collect_allocations
+from suanli.evidence.steps.case import (
+    Case,
+    CaseStopped,
+    Known,
+    NewestKnown,
+    PartJob,
+    Progress,
+    VerifySettings,
+    no_progress,
+)
+from suanli.evidence.steps.chains import check_controller, check_firms
+from suanli.evidence.steps.coverage import build_register
 from suanli.evidence.steps.files import check_history, check_log_checkpoint, check_manifest, check_tree
-from suanli.evidence.steps.keys import (
-    check_node_keys,
+from suanli.evidence.steps.keys import check_operator_keys, check_record_signatures, collect_keys
+from suanli.evidence.steps.payloads import read_records
+from suanli.evidence.steps.plausibility import check_patterns
+from suanli.evidence.steps.statements import check_statement, read_claim
+from suanli.evidence.steps.times import find_latest
+from suanli.evidence.steps.windows import PartResult, check_part
+
+Run = Callable[[Sequence[PartJob]], Iterable[PartResult]]
+"""Runs `check_part` on every job, here or in other processes."""
+
+_LOG_STEPS: tuple[tuple[Callable[[Case], None], int], ...] = (
+    (check_manifest, 1),
+    (check_log_checkpoint, 2),
+    (check_tree, 4),
+    (check_history, 3),
+)
+_RECORD_STEPS: tuple[Callable[[Case], None], ...] = (
+    read_records,
     check_operator_keys,
     check_record_signatures,
-    check_window_signatures,
+    collect_keys,
+    check_firms,
+    check_controller,
+    find_latest,
+    build_register,
+    collect_allocations,
 )
-from suanli.evidence.steps.payloads import check_payloads
-from suanli.evidence.steps.statements import check_statement
-from suanli.evidence.steps.times import check_times
 
-_STAGES: tuple[tuple[Callable[[Case], None], tuple[int, ...]], ...] = (
-    (check_manifest, (1,)),
-    (check_log_checkpoint, (2,)),
-    (check_tree, (4,)),
-    (check_history, (3,)),
-    (check_payloads, (5,)),
-    (check_operator_keys, ()),
-    (check_record_signatures, ()),
-    (check_node_keys, (6,)),
-    (check_window_signatures, (7,)),
-    (check_chains, (8,)),
-    (check_times, (9,)),
-    (build_register, ()),
-    (check_coverage, (10,)),
-    (check_uniqueness, (11,)),
-    (check_attribution, (12,)),
-    (check_bounds, (13,)),
-    (check_statement, (14, 15)),
-)
+
+def run_here(jobs: Sequence[PartJob]) -> Iterable[PartResult]:
+    """One part after the other in this process."""
+    return map(check_part, jobs)
 
 
 def verify(
-    files: Mapping[str, bytes],
+    files: BundleFiles | Mapping[str, bytes],
     *,
     policy: Policy | None = None,
     since: bytes | None = None,
     settings: VerifySettings | None = None,
+    parts: int = 1,
+    run: Run = run_here,
+    progress: Progress = no_progress,
 ) -> Verdict:
     """Verifies the files of a bundle.
 
     `policy` says whom the reader trusts; without it nothing is ever "verified". `since` is a signed log
-    checkpoint that the reader kept from before. Linear in the number of entries. Never raises for what is in
-    `files`.
+    checkpoint that the reader kept from before. The windows are checked in `parts`, which `run` may share
+    among processes; the verdict is the same for any number. Linear in the number of entries; memory grows
+    with records, nodes and devices, not with windows.
     """
-    case = Case(files=files, policy=policy, since=since, settings=settings or VerifySettings())
+    given = MemoryFiles(files) if isinstance(files, Mapping) else files
+    known = Known(settings=settings or VerifySettings())
+    case = Case(files=given, policy=policy, since=since, known=known, progress=progress)
     steps_run: list[int] = []
+    seen = PartResult()
     try:
-        for stage, steps in _STAGES:
-            stage(case)
-            steps_run.extend(steps)
+        for check, step in _LOG_STEPS:
+            check(case)
+            steps_run.append(step)
+        for check in _RECORD_STEPS:
+            check(case)
+        known.newest = NewestKnown(case.records)
+        claimed = read_claim(case)
+        for result in run([PartJob(given, known, number, parts) for number in range(parts)]):
+            seen.merge(result)
+        case.report.merge(seen.report)
+        check_ends(case, seen.last_use_ms)
+        check_patterns(case, seen.patterns)
+        steps_run.extend(range(5, 14))
+        if claimed is not None:
+            check_statement(case, claimed, seen)
+            steps_run.extend((14, 15))
     except CaseStopped as stopped:
         case.stopped_because.append(str(stopped))
-    _state_facts(case)
-    _state_limits(case)
+    _state_facts(case, seen)
+    _state_limits(case, seen)
+    report, stopped_early = case.report, bool(case.stopped_because)
     return Verdict(
-        integrity=not case.fails_integrity,
-        completeness=not case.fails_completeness,
+        integrity=not (stopped_early or report.fails(INTEGRITY)),
+        completeness=not (stopped_early or report.fails(COMPLETENESS)),
         policy_given=policy is not None,
-        findings=tuple(sorted(case.findings, key=lambda f: (f.severity != "error", f.step, f.index or 0))),
+        findings=report.findings(),
         facts=case.facts,
         not_proved=tuple(case.not_proved),
         steps_run=tuple(sorted(steps_run)),
-        left_out=case.left_out,
+        left_out=report.left_out(),
     )
 
 
-def _state_facts(case: Case) -> None:
-    manifest = case.manifest
+def _state_facts(case: Case, seen: PartResult) -> None:
+    manifest = case.known.manifest
     case.facts["period_ms"] = [manifest.from_ms, manifest.to_ms]
     case.facts["made_at_ms"] = manifest.made_at_ms
     case.facts["scope"] = manifest.scope.as_json()
-    case.facts["entries"] = dict(sorted(Counter(e.type for e in case.entries if e is not None).items()))
+    entries = Counter(entry.type for _, entry in case.others)
+    entries[USAGE_WINDOW] = case.windows
+    case.facts["entries"] = {kind: count for kind, count in sorted(entries.items()) if count}
     case.facts["windows"] = {
-        "checked": len(case.windows),
-        "isolation": dict(sorted(Counter(w.header.isolation for w in case.windows).items())),
-        "simulated": sum(w.header.simulated for w in case.windows),
-        "drivers": sorted({w.header.driver for w in case.windows}),
+        "checked": seen.windows,
+        "isolation": dict(sorted(seen.isolation.items())),
+        "simulated": seen.simulated,
+        "drivers": sorted(seen.drivers),
     }
 
 
-def _state_limits(case: Case) -> None:
+def _state_limits(case: Case, seen: PartResult) -> None:
     """What no verification of this kind proves, said each time."""
     limits = [
         "That devices exist and are what they report: only inspection shows that.",
@@ -108,15 +146,13 @@ def _state_limits(case: Case) -> None:
         limits.insert(
             0, "Whose log this is: no policy was given, so the log's own claim about its key was used."
         )
-    if not case.for_auditor:
+    if not case.known.for_auditor:
         limits.insert(
             0,
             f"Coverage of devices and the use of others: this bundle is for firm "
-            f"{case.manifest.scope.firm_id} alone; attribution and rating cover its own entries only.",
+            f"{case.known.manifest.scope.firm_id} alone; attribution and rating cover its own entries only.",
         )
-    if any(w.header.simulated for w in case.windows) or any(
-        e.device.simulated for e in case.register.enrolments
-    ):
+    if seen.simulated or any(e.device.simulated for e in case.known.register.enrolments):
         limits.insert(0, "Anything about real hardware where devices are SIMULATED.")
     # The reason of an early end comes first: it weighs more than what is never proved anyway.
     case.not_proved[:] = [*case.stopped_because, *limits, *case.not_proved]

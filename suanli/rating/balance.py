@@ -31,6 +31,11 @@ class Buckets:
         """Sum of all buckets."""
         return self.allocated + self.idle + self.reserved + self.maintenance + self.faulty + self.unknown
 
+    def add(self, other: Buckets) -> None:
+        """Adds the time of another stay or device."""
+        for name in Buckets.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 def registered_ppm_ms(device: RegisteredDevice, from_ms: int, to_ms: int) -> int:
     """Time of a device in the register within [from_ms, to_ms), in ppm x ms."""
@@ -49,24 +54,47 @@ def device_balance(inputs: RatingInputs, from_ms: int, to_ms: int) -> dict[str, 
     Where stretches of one device overlap, which check_window and the verifier refuse, the sum exceeds the
     registered time; it never falls short, as what nobody reported is unknown.
     """
-    observed: dict[str, list[ObservedUse]] = {}
+    collector = BalanceCollector(inputs, (from_ms, to_ms))
     for use in inputs.usage:
-        observed.setdefault(use.device_id, []).append(use)
-    held = _held(inputs, to_ms)
-    result: dict[str, Buckets] = {}
-    for device in inputs.devices:
-        registered = _registered(device, (from_ms, to_ms))
-        if registered is None:
-            continue
-        buckets = result.setdefault(device.device_id, Buckets())
-        before = buckets.total()
-        for use in observed.get(device.device_id, ()):
+        collector.observe(use)
+    return collector.balance()
+
+
+class BalanceCollector:
+    """Takes observed stretches one by one; what it keeps does not grow with them."""
+
+    def __init__(self, inputs: RatingInputs, period: Stretch) -> None:
+        self._inputs = inputs
+        self._held = _held(inputs, period[1])
+        self._stays: dict[str, list[tuple[Stretch, Buckets]]] = {}
+        for device in inputs.devices:
+            registered = _registered(device, period)
+            if registered is not None:
+                self._stays.setdefault(device.device_id, []).append((registered, Buckets()))
+
+    def observe(self, use: ObservedUse) -> None:
+        """Puts a stretch into the buckets of its device, as far as the device was in the register."""
+        for registered, buckets in self._stays.get(use.device_id, ()):
             stretch = overlap((use.start_ms, use.end_ms), registered)
             if stretch is not None:
-                _put(buckets, use, stretch, inputs, held.get(device.device_id, []))
-        missing = (registered[1] - registered[0]) * WHOLE_PPM - (buckets.total() - before)
-        buckets.unknown += max(missing, 0)
-    return result
+                _put(buckets, use, stretch, self._inputs, self._held.get(use.device_id, []))
+
+    def add(self, other: BalanceCollector) -> None:
+        """Adds what was observed elsewhere of the same devices in the same period."""
+        for device_id, stays in other._stays.items():
+            for (_, mine), (_, theirs) in zip(self._stays[device_id], stays, strict=True):
+                mine.add(theirs)
+
+    def balance(self) -> dict[str, Buckets]:
+        """Buckets by device id; registered time that nothing was observed of is unknown."""
+        result: dict[str, Buckets] = {}
+        for device_id, stays in self._stays.items():
+            total = result.setdefault(device_id, Buckets())
+            for (start_ms, end_ms), buckets in stays:
+                missing = (end_ms - start_ms) * WHOLE_PPM - buckets.total()
+                total.add(buckets)
+                total.unknown += max(missing, 0)
+        return result
 
 
 def _held(inputs: RatingInputs, to_ms: int) -> Mapping[str, list[Stretch]]:

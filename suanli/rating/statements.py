@@ -9,8 +9,9 @@ from itertools import groupby
 
 from suanli.rating.charges import Line, charge
 from suanli.rating.inputs import Program, RatingInputs
+from suanli.rating.intervals import Stretch
 from suanli.rating.programs import evaluate_programs
-from suanli.rating.usage import collect_usage
+from suanli.rating.usage import Usage, collect_usage
 
 STATEMENT_SCHEMA = "suanli.statement.v1"
 
@@ -23,7 +24,14 @@ def build_statement(
     `inputs` hold exactly the entries below `inputs.log_size`. Ints and strings only; firms by id, lines by
     job, device model and price. A line without a price in force has a null price_id and charges nothing.
     """
-    charges = charge(collect_usage(inputs, from_ms, to_ms))
+    return state_usage(collect_usage(inputs, from_ms, to_ms), inputs, (from_ms, to_ms), firm_id)
+
+
+def state_usage(
+    usage: Usage, inputs: RatingInputs, period: Stretch, firm_id: str | None = None
+) -> dict[str, object]:
+    """The value of `statement.json` over usage collected before; of `inputs`, the stretches do not matter."""
+    charges = charge(usage)
     firms = [
         _firm_statement(inputs, firm, list(lines), charges.programs)
         for firm, lines in groupby(charges.lines, key=lambda line: line.firm_id)
@@ -31,8 +39,8 @@ def build_statement(
     ]
     return {
         "schema": STATEMENT_SCHEMA,
-        "from_ms": from_ms,
-        "to_ms": to_ms,
+        "from_ms": period[0],
+        "to_ms": period[1],
         "log_size": inputs.log_size,
         "firms": firms,
     }

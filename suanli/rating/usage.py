@@ -51,24 +51,30 @@ class Usage:
     quantities: dict[UsageKey, Quantities]
     terms: dict[str, Terms]
 
+    def add(self, other: Usage) -> None:
+        """Adds usage collected elsewhere from the same inputs, so that epochs mean the same."""
+        for key, quantities in other.quantities.items():
+            self.quantities.setdefault(key, Quantities()).add(quantities)
+        self.terms.update(other.terms)
+
 
 def collect_usage(inputs: RatingInputs, from_ms: int, to_ms: int) -> Usage:
     """Usage in [from_ms, to_ms). Linear in the number of observed stretches."""
-    usage = Usage({}, {})
-    collector = _Collector(inputs, (from_ms, to_ms), usage)
+    collector = UsageCollector(inputs, (from_ms, to_ms))
     for authorisation in inputs.authorisations.values():
         collector.hold(authorisation)
     for observed in inputs.usage:
-        if observed.state == "in_use":
-            collector.observe(observed)
-    return usage
+        collector.observe(observed)
+    return collector.usage
 
 
-class _Collector:
-    def __init__(self, inputs: RatingInputs, period: Stretch, usage: Usage) -> None:
+class UsageCollector:
+    """Takes authorisations and observed stretches one by one; what it keeps does not grow with stretches."""
+
+    def __init__(self, inputs: RatingInputs, period: Stretch) -> None:
         self._inputs = inputs
         self._period = period
-        self._usage = usage
+        self.usage = self._usage = Usage({}, {})
         self._model_of = {device.device_id: device.device_model for device in inputs.devices}
 
     def _terms(self, model: str) -> Terms:
@@ -103,7 +109,9 @@ class _Collector:
                 self._at(authorisation, model, pieces[0][0]).add(Quantities(requested=requested))
 
     def observe(self, observed: ObservedUse) -> None:
-        """Counts an observed stretch as far as it was authorised."""
+        """Counts an observed stretch as far as it was in use and authorised."""
+        if observed.state != "in_use":
+            return
         authorisation = self._inputs.authorisations.get(observed.allocation_id or "")
         share_ppm = authorised_share_ppm(authorisation, observed)
         if authorisation is None or not share_ppm:

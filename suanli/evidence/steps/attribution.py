@@ -1,70 +1,43 @@
-"""Steps 12 and 13: use against authority, and whether windows keep within their own bounds."""
+"""Step 12: use against authority. Allocations come from records, their use from windows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from suanli.evidence.records import AllocationEvent
-from suanli.evidence.steps.case import Case, WindowEvidence
-from suanli.evidence.steps.coverage import known_segments
+from suanli.evidence.steps.case import AllocationEvidence, Case, Known, WindowEvidence
+from suanli.evidence.steps.report import Report
 from suanli.evidence.timeline import Piece, find_overlaps
-from suanli.evidence.window_checks import WindowProblem, check_segments, segment_problems
 from suanli.evidence.windows import Segment
 from suanli.rating.intervals import overlap
 
-_FOREVER_MS = 2**62
 
-
-@dataclass(slots=True)
-class _Allocation:
-    """One allocation as its events tell it, and what was observed of it."""
-
-    granted: AllocationEvent
-    index: int
-    shares: dict[str, int]
-    started: bool = False
-    ended: AllocationEvent | None = None
-    last_use_ms: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def end_ms(self) -> int:
-        """When it ended; without end while it is open."""
-        return _FOREVER_MS if self.ended is None else self.ended.at_ms
-
-
-def check_attribution(case: Case) -> None:
-    """Step 12: every use under an allocation that covers it, no device given twice, every end known."""
-    allocations = _collect(case)
-    _check_devices(case, allocations)
-    _check_double(case, allocations)
-    for window, segment in known_segments(case):
-        if segment.observed == "in_use":
-            _check_use(case, allocations, window, segment)
-    _check_ends(case, allocations)
-    open_now = sum(a.ended is None for a in allocations.values())
-    case.facts["allocations"] = {"total": len(allocations), "open": open_now}
-
-
-def _collect(case: Case) -> dict[str, _Allocation]:
-    allocations: dict[str, _Allocation] = {}
-    for index, event in case.allocation_events():
+def collect_allocations(case: Case) -> None:
+    """Step 12, first part: events in their order, devices where they are registered, none given twice."""
+    allocations = case.known.allocations
+    for item in case.records:
+        event = item.record
+        if not isinstance(event, AllocationEvent):
+            continue
         held = allocations.get(event.allocation_id)
         problem = _sequence_problem(held, event)
         if problem is not None:
-            case.report(
-                "attribution.sequence", f"allocation {event.allocation_id}", problem, event.event, index
-            )
+            where = f"allocation {event.allocation_id}"
+            case.report.add("attribution.sequence", where, problem, event.event, item.index)
         elif held is None:
             shares = {share.device_id: share.share_ppm for share in event.devices}
-            allocations[event.allocation_id] = _Allocation(event, index, shares)
+            allocations[event.allocation_id] = AllocationEvidence(event, item.index, shares)
         elif event.event == "started":
             held.started = True
         else:
             held.ended = event
-    return allocations
+    _check_devices(case)
+    _check_double(case)
+    open_now = sum(a.ended is None for a in allocations.values())
+    case.facts["allocations"] = {"total": len(allocations), "open": open_now}
 
 
-def _sequence_problem(held: _Allocation | None, event: AllocationEvent) -> str | None:
+def _sequence_problem(held: AllocationEvidence | None, event: AllocationEvent) -> str | None:
     """What should have come instead of `event`, or None."""
     if held is None:
         return None if event.event == "granted" else "granted first"
@@ -83,26 +56,27 @@ def _sequence_problem(held: _Allocation | None, event: AllocationEvent) -> str |
     return next((want for good, want in rules if not good), None)
 
 
-def _check_devices(case: Case, allocations: dict[str, _Allocation]) -> None:
+def _check_devices(case: Case) -> None:
     """Devices are given on the node where they are registered, while they are."""
-    tolerance_ms = case.settings.clock_tolerance_ms
-    for allocation_id, allocation in allocations.items():
-        held = (allocation.granted.at_ms, max(allocation.end_ms, allocation.granted.at_ms + 1))
+    tolerance_ms = case.known.settings.clock_tolerance_ms
+    for allocation_id, allocation in case.known.allocations.items():
+        granted = allocation.granted
+        held = (granted.at_ms, max(allocation.end_ms, granted.at_ms + 1))
         for device_id in allocation.shares:
-            stays = [s for s in case.register.of_device(device_id) if s.node_id == allocation.granted.node_id]
+            stays = [s for s in case.known.register.of_device(device_id) if s.node_id == granted.node_id]
             good = any(
                 overlap((s.stretch()[0] - tolerance_ms, s.stretch()[1] + tolerance_ms), held) for s in stays
             )
             if not good:
                 where = f"device {device_id} of allocation {allocation_id}"
-                expected = f"a device registered on node {allocation.granted.node_id}"
-                case.report("attribution.device", where, expected, "none", allocation.index)
+                expected = f"a device registered on node {granted.node_id}"
+                case.report.add("attribution.device", where, expected, "none", allocation.index)
 
 
-def _check_double(case: Case, allocations: dict[str, _Allocation]) -> None:
+def _check_double(case: Case) -> None:
     """U3: shares given of a device never exceed the whole; an allocation without end is open for ever."""
     given: dict[str, list[Piece]] = {}
-    for allocation in allocations.values():
+    for allocation in case.known.allocations.values():
         for device_id, share_ppm in allocation.shares.items():
             piece = Piece(allocation.granted.at_ms, allocation.end_ms, share_ppm, allocation.index)
             if piece.start_ms < piece.end_ms:
@@ -111,65 +85,65 @@ def _check_double(case: Case, allocations: dict[str, _Allocation]) -> None:
         for double in find_overlaps(pieces):
             found = f"{double.share_ppm} ppm from {double.start_ms} ms on"
             expected = "at most one whole device given"
-            case.report("attribution.double", f"device {device_id}", expected, found, double.index)
+            case.report.add("attribution.double", f"device {device_id}", expected, found, double.index)
 
 
-def _check_use(
-    case: Case, allocations: dict[str, _Allocation], window: WindowEvidence, segment: Segment
-) -> None:
-    where = f"device {segment.device.device_id} in window {segment.seq} of node {segment.node_id}"
-    allocation = allocations.get(segment.allocation_id or "")
-    device_id = segment.device.device_id
-    if allocation is None or device_id not in allocation.shares:
-        expected = "an allocation event that gives the device"
-        case.report("attribution.unauthorised", where, expected, str(segment.allocation_id), window.index)
-        return
-    if segment.share_ppm > allocation.shares[device_id]:
-        expected = f"at most {allocation.shares[device_id]} ppm"
-        case.report("attribution.share", where, expected, f"{segment.share_ppm} ppm", window.index)
-    tolerance_ms = case.settings.clock_tolerance_ms
-    first_ms, last_ms = allocation.granted.at_ms - tolerance_ms, allocation.end_ms + tolerance_ms
-    if segment.start_ms < first_ms or segment.end_ms > last_ms:
-        end = "open" if allocation.ended is None else str(allocation.end_ms)
-        expected = f"use within [{allocation.granted.at_ms}, {end}) and {tolerance_ms} ms of tolerance"
-        found = f"in use in [{segment.start_ms}, {segment.end_ms})"
-        case.report("attribution.outside", where, expected, found, window.index)
-    last = allocation.last_use_ms
-    last[device_id] = max(last.get(device_id, 0), segment.end_ms)
+@dataclass(slots=True)
+class Attribution:
+    """What was in use under which allocation, on some nodes."""
 
+    report: Report
+    known: Known
+    last_use_ms: dict[str, int] = field(default_factory=dict)
+    """By allocation, the end of the last use of any of its devices."""
 
-def _check_ends(case: Case, allocations: dict[str, _Allocation]) -> None:
-    """Notices for what was held and not used: never billed, but worth a question."""
-    tolerance_ms = case.settings.clock_tolerance_ms
-    for allocation_id, allocation in allocations.items():
+    def take(self, window: WindowEvidence, segment: Segment) -> AllocationEvidence | None:
+        """Takes a segment in use; gives the allocation that covers it, if one does."""
+        device_id = segment.device.device_id
+        where = f"device {device_id} in {window}"
+        allocation = self.known.allocations.get(segment.allocation_id or "")
         if (
-            allocation.ended is None
-            or overlap((allocation.granted.at_ms, allocation.end_ms), case.period) is None
+            allocation is None
+            or device_id not in allocation.shares
+            or allocation.granted.node_id != window.header.node_id
         ):
+            expected, found = "an allocation event that gives the device", str(segment.allocation_id)
+            self.report.add("attribution.unauthorised", where, expected, found, window.index)
+            return None
+        share_ppm, granted_ms = allocation.shares[device_id], allocation.granted.at_ms
+        if segment.share_ppm > share_ppm:
+            expected, found = f"at most {share_ppm} ppm", f"{segment.share_ppm} ppm"
+            self.report.add("attribution.share", where, expected, found, window.index)
+        tolerance_ms = self.known.settings.clock_tolerance_ms
+        if segment.start_ms < granted_ms - tolerance_ms or segment.end_ms > allocation.end_ms + tolerance_ms:
+            end = "open" if allocation.ended is None else str(allocation.end_ms)
+            expected = f"use within [{granted_ms}, {end}) and {tolerance_ms} ms of tolerance"
+            found = f"in use in [{segment.start_ms}, {segment.end_ms})"
+            self.report.add("attribution.outside", where, expected, found, window.index)
+        allocation_id = allocation.granted.allocation_id
+        before_ms = self.last_use_ms.get(allocation_id, 0)
+        if segment.end_ms > before_ms:
+            self.last_use_ms[allocation_id] = segment.end_ms
+        return allocation
+
+
+def check_ends(case: Case, last_use_ms: dict[str, int]) -> None:
+    """Step 12, last part: notices for what was held and not used, which is never billed but worth a question."""
+    tolerance_ms = case.known.settings.clock_tolerance_ms
+    for allocation_id, allocation in case.known.allocations.items():
+        granted_ms = allocation.granted.at_ms
+        held = (granted_ms, allocation.end_ms)
+        if allocation.ended is None or overlap(held, case.known.period) is None:
             continue
         where = f"allocation {allocation_id}"
-        if not allocation.last_use_ms:
-            if allocation.started and allocation.end_ms - allocation.granted.at_ms > tolerance_ms:
-                found = "nothing observed"
-                case.report("attribution.unobserved", where, "use after it started", found, allocation.index)
+        last_ms = last_use_ms.get(allocation_id)
+        if last_ms is None:
+            if allocation.started and allocation.end_ms - granted_ms > tolerance_ms:
+                expected, found = "use after it started", "nothing observed"
+                case.report.add("attribution.unobserved", where, expected, found, allocation.index)
             continue
-        idle_ms = allocation.end_ms - max(allocation.last_use_ms.values())
+        idle_ms = allocation.end_ms - last_ms
         if idle_ms > tolerance_ms:
             expected = f"an end within {tolerance_ms} ms of the last use"
-            case.report("attribution.beyond_use", where, expected, f"{idle_ms} ms later", allocation.index)
-
-
-def check_bounds(case: Case) -> None:
-    """Step 13: U4's bounds in every segment, and tiling in every window that is known whole."""
-    for window in case.windows:
-        known = [segment for segment in window.segments if segment is not None]
-        problems: list[WindowProblem] = []
-        if len(known) == len(window.segments):
-            problems = check_segments(window.header, known)
-        else:
-            for segment in known:
-                problems.extend(segment_problems(window.header, segment))
-        for problem in problems:
-            code = "bounds.tiling" if problem.kind == "tiling" else "bounds.segment"
-            where = f"window {window.header.seq} of node {window.header.node_id}: {problem.field}"
-            case.report(code, where, problem.want, problem.got, window.index)
+            found = f"{idle_ms} ms later"
+            case.report.add("attribution.beyond_use", where, expected, found, allocation.index)

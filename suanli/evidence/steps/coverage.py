@@ -2,152 +2,200 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.records import DeviceEvent
 from suanli.evidence.register import Enrolment
-from suanli.evidence.steps.case import Case, WindowEvidence
-from suanli.evidence.timeline import Hole, Piece, find_holes, find_overlaps
+from suanli.evidence.steps.case import Case, Known, WindowEvidence
+from suanli.evidence.steps.report import Report
+from suanli.evidence.timeline import Cover
 from suanli.evidence.windows import Segment
 from suanli.rating.intervals import Stretch, merge, overlap, subtract
 
+SIMULATED_DRIVER = "simulated"
+VENDORS = frozenset(
+    {
+        "ascend",
+        "biren",
+        "cambricon",
+        "enflame",
+        "hygon",
+        "iluvatar",
+        "kunlunxin",
+        "metax",
+        "mthreads",
+        "nvidia",
+        "thead",
+    }
+)
+"""Vendors whose drivers bear their names: a device that another vendor's driver answers for is not theirs."""
+_NVIDIA_UUIDS = ("GPU-", "MIG-")
+
 
 def build_register(case: Case) -> None:
-    """Step 11, first part: the register as the log tells it."""
+    """Step 11: the register as the log tells it, and no serial or uuid in two places at one time."""
+    register = case.known.register
     for item in case.records:
         event = item.record
-        if isinstance(event, DeviceEvent):
-            problem = case.register.add(item.index, event)
-            if problem == "twice":
-                expected = "a device that is not in the register"
-                case.report("register.twice", event.device.device_id, expected, "enrolled again", item.index)
-            elif problem == "retired":
-                expected = "a device enrolled on this node before"
-                case.report("register.retired", event.device.device_id, expected, "retired", item.index)
-    enrolments = case.register.enrolments
+        if not isinstance(event, DeviceEvent):
+            continue
+        problem = register.add(item.index, event)
+        device_id = event.device.device_id
+        if problem == "twice":
+            expected = "a device that is not in the register"
+            case.report.add("register.twice", device_id, expected, "enrolled again", item.index)
+        elif problem == "retired":
+            expected = "a device enrolled on this node before"
+            case.report.add("register.retired", device_id, expected, "retired", item.index)
+    enrolments = register.enrolments
     case.facts["register"] = {
         "devices": len({e.device.device_id for e in enrolments}),
         "simulated_devices": len({e.device.device_id for e in enrolments if e.device.simulated}),
         "nodes": len({e.node_id for e in enrolments}),
-        "sha256": case.register.sha256(),
+        "sha256": register.sha256(),
     }
-
-
-def known_segments(case: Case) -> Iterator[tuple[WindowEvidence, Segment]]:
-    """Every segment that the reader may see, with its window, in log order."""
-    for window in case.windows:
-        for segment in window.segments:
-            if segment is not None:
-                yield window, segment
-
-
-def check_coverage(case: Case) -> None:
-    """Step 10: segments tile the stay of every device within the period; only an auditor can see that."""
-    pieces: dict[str, list[Piece]] = {}
-    unregistered: set[str] = set()
-    for window, segment in known_segments(case):
-        device_id = segment.device.device_id
-        stays = case.register.of_device(device_id)
-        if not stays:
-            if device_id not in unregistered:
-                unregistered.add(device_id)
-                where = f"device {device_id} on node {segment.node_id}"
-                case.report("coverage.unregistered", where, "a registered device", "none", window.index)
-            continue
-        _check_place(case, window, segment, stays)
-        pieces.setdefault(device_id, []).append(
-            Piece(segment.start_ms, segment.end_ms, segment.share_ppm, window.index)
-        )
-    if not case.for_auditor:
-        return
-    for enrolment in case.register.enrolments:
-        _check_stay(case, enrolment, pieces.get(enrolment.device.device_id, []))
-    for device_id, found in pieces.items():
-        for double in find_overlaps(found):
-            where = f"device {device_id} in [{double.start_ms}, {double.end_ms})"
-            case.report(
-                "coverage.overlap", where, "one whole device", f"{double.share_ppm} ppm", double.index
-            )
-
-
-def _check_place(case: Case, window: WindowEvidence, segment: Segment, stays: list[Enrolment]) -> None:
-    """A device is where it is registered, and is used only while it is."""
-    stretch = (segment.start_ms, segment.end_ms)
-    where = f"device {segment.device.device_id}"
-    here = [stay for stay in stays if overlap(stay.stretch(), stretch) is not None]
-    if here and all(stay.node_id != segment.node_id for stay in here):
-        expected = "node " + ", ".join(stay.node_id for stay in here)
-        case.report("coverage.wrong_node", where, expected, f"node {segment.node_id}", window.index)
-    if segment.observed == "in_use":
-        tolerance_ms = case.settings.clock_tolerance_ms
-        left = subtract(stretch, [_widened(stay.stretch(), tolerance_ms) for stay in stays])
-        if left:
-            expected = "use only while the device is in the register"
-            found = f"in use in [{left[0][0]}, {left[0][1]})"
-            case.report("coverage.outside_stay", where, expected, found, window.index)
-
-
-def _widened(stretch: Stretch, by_ms: int) -> Stretch:
-    return stretch[0] - by_ms, stretch[1] + by_ms
-
-
-def _check_stay(case: Case, enrolment: Enrolment, pieces: list[Piece]) -> None:
-    needed = enrolment.within(case.period)
-    if needed is None:
-        return
-    explained = merge(case.chain_breaks.get(enrolment.node_id, []))
-    for hole in find_holes(pieces, needed):
-        where = f"device {enrolment.device.device_id} on node {enrolment.node_id}"
-        stretch = (hole.start_ms, hole.end_ms)
-        add = case.report if subtract(stretch, explained) else case.follow
-        add("coverage.hole", where, "a segment for every millisecond", _hole(hole), hole.before)
-
-
-def _hole(hole: Hole) -> str:
-    return f"nothing in [{hole.start_ms}, {hole.end_ms}), {hole.end_ms - hole.start_ms} ms"
-
-
-def check_uniqueness(case: Case) -> None:
-    """Step 11: no serial or uuid is in two places at one time, and no device changes what it is."""
     claims: dict[tuple[str, str, str], list[Enrolment]] = {}
-    for enrolment in case.register.enrolments:
+    for enrolment in enrolments:
         device = enrolment.device
+        check_driver(case.report, device, enrolment.index)
         for kind, value in (("serial", device.serial), ("uuid", device.uuid)):
             if value is not None:
                 claims.setdefault((device.vendor, kind, value), []).append(enrolment)
-    for (_, kind, value), enrolments in claims.items():
-        _check_claim(case, kind, value, enrolments)
-    changed: set[tuple[str, DeviceIdentity]] = set()
-    for window, segment in known_segments(case):
-        _check_identity(case, window, segment, changed)
+    for (_, kind, value), claimed in claims.items():
+        _check_claim(case.report, kind, value, claimed)
 
 
-def _check_claim(case: Case, kind: str, value: str, enrolments: list[Enrolment]) -> None:
+def _check_claim(report: Report, kind: str, value: str, enrolments: list[Enrolment]) -> None:
     """Of stays in order of their beginning, one that begins before another has ended overlaps it."""
     standing: Enrolment | None = None
     for enrolment in sorted(enrolments, key=lambda e: (e.enrolled_ms, e.index)):
         if standing is not None and overlap(standing.stretch(), enrolment.stretch()) is not None:
             one, two = standing.device.device_id, enrolment.device.device_id
             found = f"devices {one} on {standing.node_id} and {two} on {enrolment.node_id}"
-            case.report("register.same_identity", f"{kind} {value}", "one place", found, enrolment.index)
+            report.add("register.same_identity", f"{kind} {value}", "one place", found, enrolment.index)
         if standing is None or enrolment.stretch()[1] > standing.stretch()[1]:
             standing = enrolment
 
 
-def _check_identity(
-    case: Case, window: WindowEvidence, segment: Segment, changed: set[tuple[str, DeviceIdentity]]
-) -> None:
-    device = segment.device
-    stays = case.register.of_device(device.device_id)
-    if not stays or any(stay.device == device for stay in stays):
-        return
-    if any(_lasting(stay.device) == _lasting(device) for stay in stays):
-        return
-    if (device.device_id, device) not in changed:
-        changed.add((device.device_id, device))
+def check_driver(report: Report, device: DeviceIdentity, index: int) -> None:
+    """A device is what its driver says, not what its register entry would like it to be."""
+    where = f"device {device.device_id}, {device.vendor} {device.model}"
+    if (device.driver == SIMULATED_DRIVER) != device.simulated:
+        expected = "the simulated driver exactly where the device is simulated"
+        report.add("register.driver", where, expected, f"driver {device.driver}", index)
+    elif device.driver in VENDORS and device.driver != device.vendor:
+        expected, found = f"the driver of {device.vendor}", f"the driver of {device.driver}"
+        report.add("register.driver", where, expected, found, index)
+    elif device.uuid is not None and device.uuid.startswith(_NVIDIA_UUIDS) and device.vendor != "nvidia":
+        expected, found = f"a uuid of {device.vendor}", f"a uuid as NVIDIA's driver gives it, {device.uuid}"
+        report.add("register.driver", where, expected, found, index)
+
+
+@dataclass(slots=True)
+class Coverage:
+    """What the devices of some nodes were seen doing, window by window."""
+
+    report: Report
+    known: Known
+    breaks: Mapping[str, Sequence[Stretch]]
+    """Per node, time that a finding of step 8 accounts for; grows while windows come."""
+    _covers: dict[tuple[str, str], Cover] = field(default_factory=dict)
+    """By node and device: what one node says of a device fills no hole in what another says."""
+    _unregistered: set[tuple[str, str]] = field(default_factory=set)
+    _changed: set[tuple[str, DeviceIdentity]] = field(default_factory=set)
+
+    def take(self, window: WindowEvidence) -> None:
+        """Takes the segments of a window that the reader may see."""
+        seen: dict[str, list[Stretch]] = {}
+        for segment in window.segments:
+            if segment is not None and self._check_device(window, segment):
+                stretch = (segment.start_ms, segment.end_ms)
+                seen.setdefault(segment.device.device_id, []).append(stretch)
+        for device_id, stretches in seen.items():
+            cover = self._covers.setdefault((window.header.node_id, device_id), Cover())
+            for start_ms, end_ms in stretches if len(stretches) == 1 else merge(stretches):
+                again = cover.add(start_ms, end_ms, window.index)
+                if again is not None:
+                    where = f"device {device_id} in [{again[0]}, {again[1]})"
+                    explained = subtract(again, self._explained(window.header.node_id)) == []
+                    expected, found = "each millisecond once", f"again in {window}"
+                    self.report.add(
+                        "coverage.overlap", where, expected, found, window.index, follows=explained
+                    )
+
+    def _explained(self, node_id: str) -> list[Stretch]:
+        return merge(self.breaks.get(node_id, []))
+
+    def _check_device(self, window: WindowEvidence, segment: Segment) -> bool:
+        """Whether the device of a segment is registered; reports where it should not be or not be used."""
+        device = segment.device
+        stays = self.known.register.of_device(device.device_id)
+        if not stays:
+            if (segment.node_id, device.device_id) not in self._unregistered:
+                self._unregistered.add((segment.node_id, device.device_id))
+                where = f"device {device.device_id} on node {segment.node_id}"
+                expected = "a registered device"
+                self.report.add("coverage.unregistered", where, expected, "none", window.index)
+            return False
+        if not any(stay.device is device for stay in stays):
+            self._check_identity(window, device, stays)
+        stretch = (segment.start_ms, segment.end_ms)
+        where = f"device {device.device_id}"
+        here = [stay for stay in stays if overlap(stay.stretch(), stretch) is not None]
+        if here and all(stay.node_id != segment.node_id for stay in here):
+            expected = "node " + ", ".join(stay.node_id for stay in here)
+            found = f"node {segment.node_id}"
+            self.report.add("coverage.wrong_node", where, expected, found, window.index)
+        if segment.observed == "in_use":
+            tolerance_ms = self.known.settings.clock_tolerance_ms
+            left = subtract(stretch, [_widened(stay.stretch(), tolerance_ms) for stay in stays])
+            if left:
+                expected = "use only while the device is in the register"
+                found = f"in use in [{left[0][0]}, {left[0][1]})"
+                self.report.add("coverage.outside_stay", where, expected, found, window.index)
+        return True
+
+    def _check_identity(self, window: WindowEvidence, device: DeviceIdentity, stays: list[Enrolment]) -> None:
+        node_id = window.header.node_id
+        if any(stay.device == device for stay in stays) or (node_id, device) in self._changed:
+            return
+        self._changed.add((node_id, device))
+        if any(_lasting(stay.device) == _lasting(device) for stay in stays):
+            check_driver(self.report, device, window.index)
+            return
         expected, found = str(_lasting(stays[-1].device)), str(_lasting(device))
-        case.report("register.changed", f"device {device.device_id}", expected, found, window.index)
+        self.report.add("register.changed", f"device {device.device_id}", expected, found, window.index)
+
+    def finish(self, mine: Callable[[str], bool]) -> None:
+        """Reports holes in the stays of devices on nodes that are `mine`; only an auditor can see them."""
+        for enrolment in self.known.register.enrolments:
+            if mine(enrolment.node_id):
+                self._check_stay(enrolment)
+
+    def _check_stay(self, enrolment: Enrolment) -> None:
+        needed = enrolment.within(self.known.period)
+        if needed is None:
+            return
+        explained = self._explained(enrolment.node_id)
+        where = f"device {enrolment.device.device_id} on node {enrolment.node_id}"
+        cover = self._covers.get((enrolment.node_id, enrolment.device.device_id), Cover())
+        for hole in cover.holes(needed):
+            stretch = (hole.start_ms, hole.end_ms)
+            found = f"nothing in [{hole.start_ms}, {hole.end_ms}), {hole.end_ms - hole.start_ms} ms"
+            self.report.add(
+                "coverage.hole",
+                where,
+                "a segment for every millisecond",
+                found,
+                hole.before,
+                follows=subtract(stretch, explained) == [],
+            )
+
+
+def _widened(stretch: Stretch, by_ms: int) -> Stretch:
+    return stretch[0] - by_ms, stretch[1] + by_ms
 
 
 def _lasting(device: DeviceIdentity) -> tuple[object, ...]:

@@ -42,6 +42,13 @@ def test_a_good_bundle_is_verified_with_exit_code_0(desk):
     assert "Not proved" in result.output
 
 
+def test_processes_share_the_work_and_say_the_same(desk):
+    alone = _run(desk / "june.zip", "--policy", desk / "policy", "--json", "--processes", "1")
+    shared = _run(desk / "june.zip", "--policy", desk / "policy", "--json", "--processes", "2")
+    assert shared.exit_code == 0, shared.output
+    assert json.loads(shared.output) == json.loads(alone.output)
+
+
 def test_without_a_policy_the_exit_code_is_3(desk):
     result = _run(desk / "june.zip")
     assert result.exit_code == 3

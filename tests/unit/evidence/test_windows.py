@@ -118,7 +118,7 @@ def test_a_header_without_a_field_is_refused(name):
         ({"share_ppm": 1_000_001}, "segment.share_ppm"),
         ({"live_ms": 1.5}, "segment.number"),
         ({"live_ms": True}, "segment.live_ms"),
-        ({"live_ms": 2**63}, "segment.number"),
+        ({"live_ms": 2**63}, "segment.live_ms"),
         ({"device": {"device_id": "d-1"}}, "segment.device.vendor"),
         ({"end_ms": 0}, "segment.end_ms"),
         ({"energy_method": "guess"}, "segment.energy_method"),

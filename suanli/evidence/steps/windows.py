@@ -1,0 +1,220 @@
+"""The windows of some nodes, from their bytes to what they add up to: steps 5 to 13 for one part of a bundle.
+
+The second reading of a bundle. Parts are by node, so that chains, devices and allocations never cross them;
+each part reads all entries but opens only its own. The costliest thing here is one signature per window.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from suanli.evidence.bundle import PAYLOADS
+from suanli.evidence.bundle_files import BundleFiles, read_entry_bundle, read_lines
+from suanli.evidence.entries import USAGE_WINDOW, Entry, read_entry
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.keys import verify_signature
+from suanli.evidence.rating_inputs import observed_use
+from suanli.evidence.steps.attribution import Attribution
+from suanli.evidence.steps.case import Known, PartJob, WindowEvidence, root_at
+from suanli.evidence.steps.chains import Chains
+from suanli.evidence.steps.coverage import Coverage
+from suanli.evidence.steps.keys import key_problem
+from suanli.evidence.steps.payloads import Damaged, EntryReader
+from suanli.evidence.steps.plausibility import WorkPattern, check_bounds
+from suanli.evidence.steps.report import Report
+from suanli.evidence.steps.times import Times
+from suanli.evidence.tiles import WIDTH, entry_bundles
+from suanli.evidence.windows import header_hash, window_message
+from suanli.rating.balance import BalanceCollector
+from suanli.rating.intervals import overlap
+from suanli.rating.usage import Usage, UsageCollector
+
+TICK = 512
+
+Tick = Callable[[int], None]
+"""Called with the number of entries read since the last call."""
+
+
+@dataclass(slots=True)
+class PartResult:
+    """What a part found, in numbers that add up with those of other parts."""
+
+    report: Report = field(default_factory=Report)
+    windows: int = 0
+    simulated: int = 0
+    isolation: Counter[str] = field(default_factory=Counter)
+    drivers: set[str] = field(default_factory=set)
+    first_ms: int | None = None
+    """When the first window begins."""
+    late: int = 0
+    late_index: int | None = None
+    """Windows of the period that were logged after its close, and the first of them."""
+    last_use_ms: dict[str, int] = field(default_factory=dict)
+    patterns: dict[str, WorkPattern] = field(default_factory=dict)
+    usage: Usage | None = None
+    balance: BalanceCollector | None = None
+
+    def merge(self, other: PartResult) -> None:
+        """Adds another part."""
+        self.report.merge(other.report)
+        self.windows += other.windows
+        self.simulated += other.simulated
+        self.isolation.update(other.isolation)
+        self.drivers |= other.drivers
+        self.first_ms = _least(self.first_ms, other.first_ms)
+        self.late += other.late
+        self.late_index = _least(self.late_index, other.late_index)
+        for allocation_id, last_ms in other.last_use_ms.items():
+            self.last_use_ms[allocation_id] = max(last_ms, self.last_use_ms.get(allocation_id, 0))
+        for allocation_id, pattern in other.patterns.items():
+            self.patterns.setdefault(allocation_id, WorkPattern()).add(pattern)
+        if self.usage is None or self.balance is None:
+            self.usage, self.balance = other.usage, other.balance
+        elif other.usage is not None and other.balance is not None:
+            self.usage.add(other.usage)
+            self.balance.add(other.balance)
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else min(one, other)
+
+
+def check_part(job: PartJob, tick: Tick | None = None) -> PartResult:
+    """Checks the windows of one part. Linear in entries; memory does not grow with windows."""
+    return _Part(job, tick or (lambda _count: None)).check()
+
+
+def part_of(name: str, parts: int) -> int:
+    """The part that a node falls to; the same in every process."""
+    return zlib.crc32(name.encode("utf-8", "surrogatepass")) % parts
+
+
+def _window_entries(files: BundleFiles, size: int) -> Iterator[tuple[int, Entry | None]]:
+    """Index and entry of every leaf; None for what cannot be read."""
+    for number, width in entry_bundles(size):
+        for index, data in enumerate(read_entry_bundle(files, number, width), number * WIDTH):
+            try:
+                yield index, read_entry(data)
+            except EvidenceError:
+                yield index, None
+
+
+class _Part:
+    def __init__(self, job: PartJob, tick: Tick) -> None:
+        known = job.known
+        self._job = job
+        self._known: Known = known
+        self._tick = tick
+        self._result = PartResult()
+        report = self._report = self._result.report
+        self._reader = EntryReader(report, for_auditor=known.for_auditor)
+        self._chains = Chains(report)
+        self._times = Times(report, known, root_at(job.files, known.head))
+        self._coverage = Coverage(report, known, self._chains.breaks)
+        self._attribution = Attribution(report, known, self._result.last_use_ms)
+        self._usage = self._balance = None
+        if known.rating is not None:
+            self._usage = UsageCollector(known.rating, known.period)
+            self._balance = BalanceCollector(known.rating, known.period)
+        self._public_keys = {k: bytes.fromhex(v.event.public_key) for k, v in known.keys.items()}
+        self._mine = {k: self._is_mine(v.event.node_id) for k, v in known.keys.items()}
+
+    def _is_mine(self, name: str) -> bool:
+        return part_of(name, self._job.parts) == self._job.number
+
+    def _own_lines(self, *, tick: bool) -> Iterator[tuple[int, Entry, bytes]]:
+        lines = read_lines(self._job.files, PAYLOADS)
+        mine = self._mine
+        for index, entry in _window_entries(self._job.files, self._known.head.size):
+            data = next(lines, b"")
+            if tick and index % TICK == TICK - 1:
+                self._tick(TICK)
+            if entry is None or entry.type != USAGE_WINDOW:
+                continue
+            key = entry.producer_key_id
+            if mine[key] if key in mine else self._is_mine(key):
+                yield index, entry, data
+
+    def check(self) -> PartResult:
+        for index, entry, data in self._own_lines(tick=True):
+            try:
+                window = self._open(index, entry, data)
+            except Damaged:
+                self._chains.unusable.setdefault(entry.producer_key_id, []).append(index)
+                continue
+            if self._chains.take(window):
+                self._take(window)
+        self._judge_suspects()
+        self._chains.finish()
+        if self._known.for_auditor:
+            self._coverage.finish(self._is_mine)
+        result = self._result
+        if self._usage is not None:
+            result.usage, result.balance = self._usage.usage, self._balance
+        return result
+
+    def _open(self, index: int, entry: Entry, data: bytes) -> WindowEvidence:
+        """A window whose payload, key and signature are right. Raises Damaged."""
+        window = self._reader.window(index, entry, data)
+        problem = key_problem(self._known, window)
+        if problem is None:
+            message = window_message(window.header_bytes)
+            if verify_signature(self._public_keys[entry.producer_key_id], message, window.signature):
+                return window
+            problem = "signature.window", f"a signature of {entry.producer_key_id}", "no match"
+        code, expected, found = problem
+        self._report.add(code, str(window), expected, found, index)
+        self._report.damage(USAGE_WINDOW, code)
+        raise Damaged
+
+    def _take(self, window: WindowEvidence) -> None:
+        result, header = self._result, window.header
+        result.windows += 1
+        result.simulated += header.simulated
+        result.isolation[header.isolation] += 1
+        result.drivers.add(header.driver)
+        result.first_ms = _least(result.first_ms, header.start_ms)
+        self._times.check(window)
+        self._coverage.take(window)
+        check_bounds(self._report, window)
+        in_time = window.index < self._known.closed_at
+        if not in_time and overlap((header.start_ms, header.end_ms), self._known.period) is not None:
+            result.late += 1
+            result.late_index = _least(result.late_index, window.index)
+        for segment in window.segments:
+            if segment is None:
+                continue
+            if segment.observed == "in_use":
+                allocation = self._attribution.take(window, segment)
+                if allocation is not None:
+                    allocation_id = allocation.granted.allocation_id
+                    pattern = result.patterns.setdefault(allocation_id, WorkPattern())
+                    pattern.take(window.index, segment)
+            if in_time and self._usage is not None and self._balance is not None:
+                use = observed_use(segment)
+                self._usage.observe(use)
+                self._balance.observe(use)
+
+    def _judge_suspects(self) -> None:
+        """Reads the part once more for the windows that had the numbers of suspects first: a rare thing."""
+        waiting = {(suspect.key_id, suspect.seq): suspect for suspect in reversed(self._chains.suspects)}
+        others = [s for s in self._chains.suspects if waiting[s.key_id, s.seq] is not s]
+        if not waiting:
+            return
+        keys = {key for key, _ in waiting}
+        first: dict[tuple[str, int], tuple[int, str]] = {}
+        quiet = EntryReader(Report(), for_auditor=self._known.for_auditor)
+        unusable = {index for key in keys for index in self._chains.unusable.get(key, ())}
+        for index, entry, data in self._own_lines(tick=False):
+            if entry.producer_key_id not in keys or index in unusable:
+                continue
+            window = quiet.window(index, entry, data)
+            place = entry.producer_key_id, window.header.seq
+            if place in waiting and place not in first:
+                first[place] = index, header_hash(window.header_bytes)
+        for suspect in (*waiting.values(), *others):
+            if self._chains.judge(suspect, *first[suspect.key_id, suspect.seq]):
+                self._report.damage(USAGE_WINDOW, "chain.fork")
