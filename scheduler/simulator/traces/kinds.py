@@ -15,6 +15,7 @@ class Kind(Enum):
     NODES = ("sn", "cpu_milli", "memory_mib", "gpu", "model")
     FLEET = ("node_name", "gpu_model", "gpu_capacity_num", "cpu_num")
     TOPOLOGY = ("ip", "DSW", "PSW", "ASW")
+    RATES = ("source", "accelerator", "job_type", "scale_factor", "steps_per_s")
     STEP_JOBS = ("job_id", "job_type", "scale_factor", "total_steps", "arrival_s")
     JOBS_BY_ARRIVAL = ("job_id", "arrival_s", "duration_s", "num_gpus")
     JOBS_BY_SUBMISSION = ("job_id", "submit_s", "duration_s", "num_gpus")

@@ -1,0 +1,20 @@
+"""The clusters of the cases."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scheduler.domain.queues import Queue
+from scheduler.simulator.cluster import VirtualCluster
+from scheduler.simulator.clusters import ClusterFile, read_cluster
+
+FILE = Path(__file__).with_name("clusters.yaml")
+
+
+def cluster_file(name: str) -> ClusterFile:
+    """What the file says of a cluster."""
+    return read_cluster(FILE, name)
+
+
+def fresh(described: ClusterFile, queues: Sequence[Queue]) -> VirtualCluster:
+    """An empty one."""
+    return VirtualCluster(described.catalogue, described.nodes, queues)

@@ -1,0 +1,148 @@
+"""What a run came to: waits, completion times, use of the devices, fairness, lost work, money."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scheduler.domain.ids import JobId
+from scheduler.planner import WHOLE_PPM
+from scheduler.simulator.jobs import JobRecord
+from scheduler.simulator.world import World
+
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Seconds over all jobs: mean, median, 99th percentile (numpy's linear quantile), longest."""
+
+    mean_s: float
+    p50_s: float
+    p99_s: float
+    longest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FirmSummary:
+    """One firm's part."""
+
+    jobs: int
+    jct: Spread
+    wait: Spread
+    slowdown: float  # mean of completion time / run time on its fastest model
+    device_hours: float
+    cost_cny: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One run."""
+
+    jobs: int
+    unfinished: int
+    jct: Spread
+    wait: Spread
+    makespan_s: float
+    utilisation: float  # share of the devices' time that was held
+    fragmentation: float  # share of the idle device-time, while jobs waited, on nodes partly in use
+    stops: Mapping[str, int]  # by cause
+    lost_share: float  # of the held device-time: work done twice
+    overhead_share: float  # of the held device-time: starts after the first
+    domestic_share: float  # of the held compute
+    cost_cny: float
+    announced: int  # jobs that were told an interval for their start
+    coverage: float | None  # share of them that started inside it
+    decisions: int
+    decision_p50_ms: float
+    decision_p99_ms: float
+    firms: Mapping[str, FirmSummary] = field(default_factory=dict)
+
+
+def summarise(world: World, prices_nano_cny: Mapping[str, int] | None = None) -> Summary:
+    """The figures of the wanted jobs of a run. Prices: nano CNY for a device-hour, by model."""
+    prices = dict(prices_nano_cny or {})
+    wanted = [world.records[job_id] for job_id in world.records if job_id in world.wanted]
+    done = [record for record in wanted if record.finish_ms is not None]
+    held = sum(sum(record.held_device_ms.values()) for record in wanted) or 1
+    lost = sum(record.lost_device_ms for record in wanted)
+    overhead = sum(record.overhead_device_ms for record in wanted)
+    measured = world.measured
+    decisions_ms = np.array(measured.decision_s or [0.0]) * 1000
+    told = [record for record in wanted if record.announced and record.first_start_ms is not None]
+    firms: dict[str, list[JobRecord]] = {}
+    for record in wanted:
+        firms.setdefault(record.work.shape.queue.firm_id, []).append(record)
+    ends = [record.finish_ms for record in done if record.finish_ms is not None]
+    return Summary(
+        jobs=len(wanted),
+        unfinished=len(wanted) - len(done),
+        jct=spread(record.jct_ms for record in done),
+        wait=spread(record.wait_ms for record in wanted),
+        makespan_s=(max(ends, default=0) - min((r.work.arrival_ms for r in wanted), default=0)) / 1000,
+        utilisation=measured.held / measured.capacity if measured.capacity else 0.0,
+        fragmentation=measured.fragmented / measured.idle_while_waiting
+        if measured.idle_while_waiting
+        else 0.0,
+        stops=dict(measured.stops),
+        lost_share=lost / held,
+        overhead_share=overhead / held,
+        domestic_share=_domestic_share(world, wanted),
+        cost_cny=sum(_cost_cny(record, prices) for record in wanted),
+        announced=len(told),
+        coverage=np.mean([_kept(record) for record in told]).item() if told else None,
+        decisions=len(measured.decision_s),
+        decision_p50_ms=float(np.quantile(decisions_ms, 0.5)),
+        decision_p99_ms=float(np.quantile(decisions_ms, 0.99)),
+        firms={name: _firm(records, prices) for name, records in sorted(firms.items())},
+    )
+
+
+def spread(values_ms: Iterable[int | None]) -> Spread:
+    """Of milliseconds; what is not known yet is left out."""
+    seconds = np.array([value for value in values_ms if value is not None], dtype=float) / 1000
+    if not len(seconds):
+        return Spread(0.0, 0.0, 0.0, 0.0)
+    p50, p99 = np.quantile(seconds, [0.5, 0.99])
+    return Spread(float(seconds.mean()), float(p50), float(p99), float(seconds.max()))
+
+
+def by_job(world: World) -> Mapping[JobId, JobRecord]:
+    """The wanted jobs."""
+    return {job_id: record for job_id, record in world.records.items() if job_id in world.wanted}
+
+
+def _firm(records: Sequence[JobRecord], prices: Mapping[str, int]) -> FirmSummary:
+    done = [record for record in records if record.jct_ms is not None]
+    slowdowns = [
+        (record.jct_ms or 0) / 1000 / max(record.work.steps / record.work.fastest, 1e-3) for record in done
+    ]
+    return FirmSummary(
+        jobs=len(records),
+        jct=spread(record.jct_ms for record in records),
+        wait=spread(record.wait_ms for record in records),
+        slowdown=float(np.mean(slowdowns)) if slowdowns else 0.0,
+        device_hours=sum(sum(record.held_device_ms.values()) for record in records) / HOUR_MS,
+        cost_cny=sum(_cost_cny(record, prices) for record in records),
+    )
+
+
+def _kept(record: JobRecord) -> bool:
+    told, began_ms = record.announced, record.first_start_ms
+    return told is not None and began_ms is not None and told.low_ms <= began_ms <= told.high_ms
+
+
+def _cost_cny(record: JobRecord, prices: Mapping[str, int]) -> float:
+    return sum(held * prices.get(model, 0) / HOUR_MS for model, held in record.held_device_ms.items()) / 1e9
+
+
+def _domestic_share(world: World, records: Sequence[JobRecord]) -> float:
+    catalogue = world.cluster.catalogue
+    total = domestic = 0
+    for record in records:
+        for key, held in record.held_device_ms.items():
+            model = catalogue.get(key)
+            speed = (model.fp16_gflops if model else 0) or WHOLE_PPM
+            total += held * speed
+            domestic += held * speed if model is not None and model.domestic else 0
+    return domestic / total if total else 0.0

@@ -1,0 +1,413 @@
+"""The event loop: jobs arrive, the shipped planner decides, work is done under a virtual clock.
+
+Everything that is random was drawn before the run, so that a seed gives one result.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from time import perf_counter
+from typing import cast
+
+from scheduler.domain.ids import JobId, NodeId
+from scheduler.machine import MachineConfig
+from scheduler.machine.usage import UsageLedger
+from scheduler.planner import (
+    WHOLE_PPM,
+    JobPlacement,
+    Learning,
+    PlannerConfig,
+    Report,
+    Snapshot,
+    WaitingJob,
+    plan,
+)
+from scheduler.simulator.cluster import NotPossible, VirtualCluster
+from scheduler.simulator.jobs import Announced, JobRecord, Work
+
+_MOST_PASSES = 64  # plans in one moment; a planner that has not come to rest by then never will
+_UNKNOWN_GFLOPS = MachineConfig().unknown_fp16_gflops
+
+
+class NoRest(RuntimeError):
+    """The planner goes on stopping and starting jobs in one and the same moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A node that is gone for a while; what runs on it goes back to its newest model checkpoint."""
+
+    from_ms: int
+    until_ms: int
+    node_id: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A job on its devices, for the Gantt chart."""
+
+    job_id: JobId
+    tasks: tuple[tuple[NodeId, int], ...]  # devices by node
+    model: str
+    from_ms: int
+    until_ms: int
+
+
+@dataclass(slots=True)
+class Measured:
+    """What the loop counted on the way. Device-times in device-milliseconds."""
+
+    capacity: float = 0.0
+    held: float = 0.0
+    idle_while_waiting: float = 0.0  # free although somebody waited
+    fragmented: float = 0.0  # of that, on nodes that were partly in use
+    decision_s: list[float] = field(default_factory=list)
+    stops: dict[str, int] = field(default_factory=dict)  # by cause
+    curve: list[tuple[int, float, int, int]] = field(
+        default_factory=list
+    )  # (ms, devices held, waiting, running)
+
+
+class _Event(IntEnum):
+    FINISH = 0  # what ends is free before anybody else comes
+    UP = 1
+    DOWN = 2
+    ARRIVE = 3
+    TICK = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run is made."""
+
+    tick_ms: int | None = None  # plan also on a period while somebody waits
+    gather_ms: int = 0  # changes within so long are planned together
+    keep_gantt: bool = False
+    keep_curve: bool = False
+    charge_moves: bool = True  # a start after the first costs the shape's restart time
+
+
+class World:
+    """One run. Give it everything at the beginning, call `run`, read `records` and `measured`."""
+
+    def __init__(
+        self,
+        cluster: VirtualCluster,
+        jobs: Sequence[Work],
+        config: PlannerConfig,
+        options: Options | None = None,
+        *,
+        outages: Iterable[Outage] = (),
+        wanted: frozenset[JobId] | None = None,
+        on_progress: Callable[[int, int], None] = lambda done, of: None,
+    ) -> None:
+        """`wanted`: the run is over when these have ended; None: when all have."""
+        self.cluster = cluster
+        self.config = config
+        self.options = options or Options()
+        self.records = {work.job_id: JobRecord(work, work.steps) for work in jobs}
+        self.running: dict[JobId, JobRecord] = {}
+        self.measured = Measured()
+        self.stretches: list[Stretch] = []
+        self.now_ms = 0
+        self.wanted = frozenset(self.records) if wanted is None else wanted
+        self.unfinished = len(self.wanted)
+        self._on_progress = on_progress
+        self._learning = Learning()
+        self._devices = sum(len(view.devices) for view in cluster.views)
+        self._room = {view.node_id: float(len(view.devices)) for view in cluster.views}
+        self._free = dict(self._room)  # by node
+        self._held = 0.0
+        self._fragments = 0.0  # free devices on nodes that are partly in use
+        self._usage = UsageLedger(0) if len(cluster.queues) > 1 else None
+        self._silent: set[JobId] = set()  # waiting jobs to which no interval was announced yet
+        self._tick_due_ms: int | None = None
+        self._events: list[tuple[int, _Event, int, object]] = []
+        self._numbered = 0
+        for work in sorted(jobs, key=lambda work: work.arrival_ms):
+            self._push(work.arrival_ms, _Event.ARRIVE, work.job_id)
+        for outage in outages:
+            self._push(outage.from_ms, _Event.DOWN, outage)
+            self._push(outage.until_ms, _Event.UP, outage)
+        for hole in cluster.calendar:
+            self._push(hole.from_ms, _Event.TICK, None)
+            self._push(hole.until_ms, _Event.TICK, None)
+
+    def run(self) -> None:
+        """To the end. Raises NoRest for a planner that never settles, NotPossible for an illegal plan."""
+        while self.unfinished:
+            self._stuck_without_events()
+            self._advance(self._events[0][0] + self.options.gather_ms)
+            changed = False
+            while self._events and self._events[0][0] <= self.now_ms:
+                at_ms, event, _, what = heapq.heappop(self._events)
+                changed |= self._happen(at_ms, event, what)
+            if changed and self.unfinished:
+                self.settle()
+                self._plan_tick()
+
+    def _stuck_without_events(self) -> None:
+        if not self._events:
+            raise NotPossible(f"{len(self.cluster.waiting)} jobs wait, nothing runs, and nothing starts")
+
+    def settle(self) -> None:
+        """Plans until nothing more starts or stops in this moment."""
+        for _ in range(_MOST_PASSES):
+            snapshot = self._snapshot()
+            begun = perf_counter()
+            decided, report = plan(snapshot, self.now_ms, self.config)
+            self.measured.decision_s.append(perf_counter() - begun)
+            for stop in decided.stops:
+                self._stop(stop.job_id, stop.cause.value)
+            for placement in decided.placements:
+                self._start(placement)
+            if not decided.placements and not decided.stops:
+                self._listen(report)
+                break
+        else:
+            raise NoRest(f"at {self.now_ms} ms: {_MOST_PASSES} plans, and still no rest")
+        if self.options.keep_curve:
+            waiting = len(self.cluster.waiting)
+            self.measured.curve.append((self.now_ms, self._held, waiting, len(self.running)))
+
+    # What happens.
+
+    def _push(self, at_ms: int, event: _Event, what: object) -> None:
+        self._numbered += 1
+        heapq.heappush(self._events, (at_ms, event, self._numbered, what))
+
+    def _happen(self, at_ms: int, event: _Event, what: object) -> bool:
+        """Whether the planner has to look."""
+        if event is _Event.ARRIVE:
+            self.arrive(self.records[cast(JobId, what)])
+        elif event is _Event.FINISH:
+            ended = cast(tuple[JobId, int], what)
+            record = self.records[ended[0]]
+            if record.starts != ended[1] or ended[0] not in self.running:
+                return False  # it was stopped before
+            self.finish(record, at_ms)
+        elif isinstance(what, Outage):
+            self.cluster.set_usable(what.node_id, usable=event is _Event.UP)
+            if event is _Event.DOWN:
+                for job_id in self._on_node(what.node_id):
+                    self._stop(job_id, "node_failed")
+        else:
+            self._tick_due_ms = None
+        return True
+
+    def arrive(self, record: JobRecord) -> None:
+        """A job waits for the first time."""
+        self._silent.add(record.work.job_id)
+        self._wait(record)
+
+    def finish(self, record: JobRecord, at_ms: int) -> None:
+        """A job has done its work."""
+        work = record.work
+        self._leave(record)
+        record.steps_left = 0.0
+        record.finish_ms = at_ms
+        self._learning.finished(work.shape.kind, work.steps / work.fastest * 1000, work.declared_ms)
+        if work.job_id in self.wanted:
+            self.unfinished -= 1
+            self._on_progress(len(self.wanted) - self.unfinished, len(self.wanted))
+
+    def _wait(self, record: JobRecord) -> None:
+        work = record.work
+        self.cluster.submit(
+            work.shape,
+            WaitingJob(
+                work.arrival_ms,
+                work.job_id,
+                record.steps_left if work.steps_known else None,
+                record.served_ms(self.now_ms),
+                record.starts,
+            ),
+        )
+
+    def _start(self, placement: JobPlacement) -> None:
+        record = self.records[placement.job_id]
+        shape = record.work.shape
+        running = self.cluster.start(placement, self.now_ms)
+        rate = record.work.rates.get(running.model, 0.0)
+        if rate <= 0:
+            raise NotPossible(f"job {placement.job_id} cannot run on {running.model}")
+        if record.first_start_ms is None:
+            record.first_start_ms = self.now_ms
+            self._silent.discard(placement.job_id)
+        record.pause_ms = shape.restart_ms if record.starts and self.options.charge_moves else 0
+        record.starts += 1
+        record.model = running.model
+        record.devices = running.devices * shape.share_ppm / WHOLE_PPM
+        record.started_ms = self.now_ms
+        record.work_from_ms = self.now_ms + record.pause_ms
+        record.rate = rate / 1000 * (running.devices / shape.devices if shape.devices else 1.0)
+        record.steps_at_start = record.steps_left
+        self.running[placement.job_id] = record
+        self._count(record, 1.0)
+        if self._usage is not None:
+            self._usage.start(shape.queue, self._gflops(record), self.now_ms)
+        self._expect_finish(record)
+
+    def _expect_finish(self, record: JobRecord) -> None:
+        finish_ms = record.work_from_ms + math.ceil(record.steps_left / record.rate)
+        self._push(finish_ms, _Event.FINISH, (record.work.job_id, record.starts))
+
+    def _stop(self, job_id: JobId, cause: str) -> None:
+        record = self.running.get(job_id)
+        if record is None:
+            raise NotPossible(f"job {job_id} does not run")
+        self.measured.stops[cause] = self.measured.stops.get(cause, 0) + 1
+        left, saved = record.left(self.now_ms), record.saved_steps(self.now_ms)
+        saved = max(left, saved)
+        record.stops += 1
+        record.lost_steps += saved - left
+        record.lost_device_ms += round((saved - left) / record.rate * record.devices)
+        self._leave(record)
+        record.steps_left = saved
+        self._wait(record)
+
+    def _leave(self, record: JobRecord) -> None:
+        """The devices are free."""
+        job_id = record.work.job_id
+        held_ms = self.now_ms - record.started_ms
+        held = record.held_device_ms
+        held[record.model] = held.get(record.model, 0) + round(held_ms * record.devices)
+        record.overhead_device_ms += round(min(held_ms, record.pause_ms) * record.devices)
+        if self._usage is not None:
+            self._usage.stop(record.work.shape.queue, self._gflops(record), self.now_ms)
+        self._count(record, -1.0)
+        if self.options.keep_gantt:
+            tasks = self.cluster.holdings[job_id].running.tasks
+            self.stretches.append(
+                Stretch(
+                    job_id,
+                    tuple((node_id, len(devices)) for node_id, devices in tasks),
+                    record.model,
+                    record.started_ms,
+                    self.now_ms,
+                )
+            )
+        self.cluster.free(job_id)
+        del self.running[job_id]
+        record.rate = 0.0
+
+    # What is known and counted.
+
+    def _snapshot(self) -> Snapshot:
+        for job_id, record in self.running.items():
+            self.cluster.progress(
+                job_id,
+                steps_left=record.left(self.now_ms) if record.work.steps_known else None,
+                served_ms=record.served_ms(self.now_ms),
+                saved_ms=record.saved_at_ms(self.now_ms),
+            )
+        if self._usage is not None:
+            self.cluster.usage = self._usage.decayed(self.now_ms)
+        self.cluster.experience = self._learning.experience()
+        return self.cluster.snapshot()
+
+    def _listen(self, report: Report) -> None:
+        """Keeps the first interval that each job is told."""
+        if not self._silent:
+            return
+        for item in report.classes:
+            if item.starts_by_ms is None:
+                continue
+            for job in item.jobs:
+                if job.job_id in self._silent:
+                    self._silent.discard(job.job_id)
+                    self.records[job.job_id].announced = Announced(
+                        self.now_ms, self.now_ms, item.starts_by_ms
+                    )
+
+    def _advance(self, to_ms: int) -> None:
+        span_ms = to_ms - self.now_ms
+        if span_ms <= 0:
+            return
+        measured = self.measured
+        measured.capacity += span_ms * self._devices
+        measured.held += span_ms * self._held
+        if self.cluster.waiting:
+            measured.idle_while_waiting += span_ms * (self._devices - self._held)
+            measured.fragmented += span_ms * self._fragments
+        self.now_ms = to_ms
+
+    def _count(self, record: JobRecord, sign: float) -> None:
+        share = record.work.shape.share_ppm / WHOLE_PPM
+        for node_id, devices in self.cluster.holdings[record.work.job_id].running.tasks:
+            held = sign * len(devices) * share
+            self._held += held
+            room, free = self._room[node_id], self._free[node_id]
+            self._fragments -= free if free < room - 1e-9 else 0.0
+            free = self._free[node_id] = free - held
+            self._fragments += free if free < room - 1e-9 else 0.0
+
+    def _gflops(self, record: JobRecord) -> int:
+        speed = self.cluster.catalogue.fp16_gflops(record.model) or _UNKNOWN_GFLOPS
+        return round(speed * record.devices)
+
+    def _on_node(self, node_id: NodeId) -> list[JobId]:
+        return [
+            job_id
+            for job_id, holding in self.cluster.holdings.items()
+            if any(node == node_id for node, _ in holding.running.tasks)
+        ]
+
+    def _plan_tick(self) -> None:
+        due_ms = self.options.tick_ms
+        if due_ms is not None and self._tick_due_ms is None and self.cluster.waiting:
+            self._tick_due_ms = self.now_ms + due_ms
+            self._push(self._tick_due_ms, _Event.TICK, None)
+
+
+class RoundWorld(World):
+    """The same in rounds, as Gavel's simulator has them.
+
+    In a round a job does as many whole steps as fit; the next round begins when the slowest job of this one
+    is through; arrivals wait for the next round.
+    """
+
+    round_ms = 360_000
+
+    def run(self) -> None:
+        """To the end."""
+        while self.unfinished:
+            if not self.running and not self.cluster.waiting:
+                self._advance(max(self.now_ms, self._events[0][0]))
+            while self._events and self._events[0][0] <= self.now_ms:
+                _, event, _, what = heapq.heappop(self._events)
+                self._happen(self.now_ms, event, what)
+            self.settle()
+            if not self.running:
+                if not self._events:
+                    raise NotPossible(
+                        f"{len(self.cluster.waiting)} jobs wait, nothing runs, and nothing starts"
+                    )
+                self._advance(self._events[0][0])
+                continue
+            self._one_round()
+
+    def _one_round(self) -> None:
+        began_ms = self.now_ms
+        longest_ms = 0.0
+        ended: list[tuple[JobRecord, float]] = []
+        for record in self.running.values():
+            pause_ms = max(0, record.work_from_ms - began_ms)
+            fits = max(0.0, (self.round_ms - pause_ms) * record.rate)
+            done = min(record.steps_at_start, float(math.floor(fits)) if fits >= 1 else fits)
+            took_ms = pause_ms + done / record.rate
+            longest_ms = max(longest_ms, took_ms)
+            record.steps_at_start -= done
+            if record.steps_at_start <= 1e-9:
+                ended.append((record, began_ms + took_ms))
+        self._advance(began_ms + max(1, math.ceil(longest_ms)))
+        for record, at_ms in ended:
+            self.finish(record, round(at_ms))
+        for record in self.running.values():  # steps are counted by the round: the next one begins now
+            record.work_from_ms = max(record.work_from_ms, self.now_ms)
+            record.steps_left = record.steps_at_start
+
+    def _expect_finish(self, record: JobRecord) -> None:
+        """Found when the round is over."""
