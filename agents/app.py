@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _option(run, "--checkpoint-root", "folder for model checkpoints, shared between nodes", metavar="DIR")
     _option(run, "--firm-uids", "user ids for firms", default=DEFAULT_FIRM_UIDS, metavar="FIRST-LAST")
     _flag(run, "--stop-tasks-on-exit", "end the tasks when the agent ends")
+    _option(run, "--attach-idle-seconds", "end a terminal that is silent for so long", default="3600")
     devices = commands.add_parser("devices", help="show the host's devices")
     devices.set_defaults(command=_devices)
     devices.add_argument("--json", action="store_true", help="as JSON")
@@ -134,6 +135,7 @@ def read_settings(parsed: argparse.Namespace) -> Settings:
         checkpoint_root=Path(parsed.checkpoint_root).absolute() if parsed.checkpoint_root else None,
         firm_uids=_uids(parsed.firm_uids),
         stop_tasks_on_exit=parsed.stop_tasks_on_exit,
+        attach_idle_s=_number("--attach-idle-seconds", parsed.attach_idle_seconds, 1, 7 * 86_400),
     )
 
 

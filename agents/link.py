@@ -20,7 +20,7 @@ from agents.core.messages import DesiredArrived
 from agents.live_task import FetchRefused
 from agents.refusals import SpoolFull
 from agents.runtime.spec import TaskSpec
-from protos.suanli.fleet.v1 import control_pb2, control_pb2_grpc
+from protos.suanli.fleet.v1 import control_pb2, control_pb2_grpc, tunnel_pb2
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
@@ -38,6 +38,8 @@ CHANNEL_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.enable_retries", 0),
+    # Without this, channels to one address share a connection, and bulk would stand in control's way.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INTERNAL}
 
@@ -61,6 +63,10 @@ class Node(Protocol):
 
     def seen_checkpoint(self, note: bytes) -> None:
         """A log checkpoint arrived."""
+        ...
+
+    def open_tunnel(self, order: tunnel_pb2.OpenTunnel) -> None:
+        """A tunnel into a task is asked for."""
         ...
 
     def greeted(self) -> None:
@@ -121,7 +127,7 @@ class NowAndThen:
 def open_channel(
     target: str, authority_pem: bytes, key_pem: bytes, certificate_pem: bytes
 ) -> grpc.aio.Channel:
-    """The fleet channel: both sides prove themselves."""
+    """A channel to the gateway on which both sides prove themselves; each has a connection of its own."""
     credentials = grpc.ssl_channel_credentials(authority_pem, key_pem, certificate_pem)
     return grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
 
@@ -169,6 +175,8 @@ class ControlLink:
                     greeted.set()
                 elif kind == "desired":
                     self._desired(answer.desired)
+                elif kind == "open_tunnel":
+                    self._node.open_tunnel(answer.open_tunnel)
         finally:
             self.connected = False
             call.cancel()

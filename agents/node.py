@@ -34,8 +34,9 @@ from agents.signing import Sealer, load_or_make_key
 from agents.spool import Spool
 from agents.state_folder import StateFolder
 from agents.tasks import TaskRunner
+from agents.tunnels import Tunnels
 from agents.usage_upload import UsageUpload
-from protos.suanli.fleet.v1 import control_pb2, node_pb2
+from protos.suanli.fleet.v1 import control_pb2, node_pb2, tunnel_pb2
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.log_checkpoint import parse_log_checkpoint
@@ -69,6 +70,7 @@ class Agent:
         driver: EnrolledDevices,
         key: SigningKey,
         channel: grpc.aio.Channel,
+        another_channel: Callable[[], grpc.aio.Channel],
     ) -> None:
         self._settings = settings
         self._state = state
@@ -101,6 +103,7 @@ class Agent:
             now_ms=lambda: self.metering.now_ms,
             account_ms=settings.sample_ms,
         )
+        self.tunnels = Tunnels(another_channel, self.tasks.live.get, settings.attach_idle_s)
         sealer = Sealer(
             node_id=record.node_id,
             agent_version=AGENT_VERSION,
@@ -232,6 +235,10 @@ class Agent:
         else:
             self.metering.seen = SeenCheckpoint(head.origin, head.size, head.root.hex())
 
+    def open_tunnel(self, order: tunnel_pb2.OpenTunnel) -> None:
+        """A tunnel into a task is asked for."""
+        self.tunnels.open(order)
+
     def greeted(self) -> None:
         """The gateway answered: other streams need not wait."""
         for backoff in self._backoffs:
@@ -263,6 +270,7 @@ class Agent:
             metering.cancel()
             looking.cancel()
             stopping.cancel()
+            await self.tunnels.close()
             await self.tasks.close(self._settings.stop_tasks_on_exit)
             await self._last_words(streams)
             if server is not None:
@@ -350,8 +358,12 @@ async def run_agent(settings: Settings) -> None:
         devices = EnrolledDevices(driver, record.devices)
         _say_of(devices)
         tls_key, certificate = read_tls(state)
-        async with open_channel(settings.gateway, authority, tls_key, certificate) as channel:
-            await Agent(settings, state, spool, record, devices, key, channel).run(stop)
+
+        def another_channel() -> grpc.aio.Channel:
+            return open_channel(settings.gateway, authority, tls_key, certificate)
+
+        async with another_channel() as channel:
+            await Agent(settings, state, spool, record, devices, key, channel, another_channel).run(stop)
         spool.close()
         driver.close()
     finally:

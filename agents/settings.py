@@ -28,3 +28,4 @@ class Settings:
     checkpoint_root: Path | None
     firm_uids: UidRange
     stop_tasks_on_exit: bool
+    attach_idle_s: float = 3600.0

@@ -259,6 +259,7 @@ class TaskRunner:
             asyncio.get_running_loop().remove_reader(live.pidfd)
             os.close(live.pidfd)
             live.pidfd = None
+            live.over.set()
             self._start(allocation_id, self._shim_ended(live))
 
     async def _shim_ended(self, live: Live) -> None:

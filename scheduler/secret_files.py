@@ -47,7 +47,8 @@ def write_secret(path: Path, content: bytes) -> None:
 
 
 def prepare(settings: Settings, hosts: Iterable[str]) -> None:
-    """Make what is missing: the authority, the gateway's certificate, the log's and the controller's keys.
+    """Make what is missing: the authority, the gateway's certificate, the log's and the controller's keys,
+    and the secret by which the API proves itself to gateways.
 
     `hosts` are further names or addresses that agents dial. Raises SecretsIncomplete, OSError.
     """
@@ -57,6 +58,8 @@ def prepare(settings: Settings, hosts: Iterable[str]) -> None:
         _make_signing_key(settings, name)
     if not settings.secret("ca.key").exists() or not settings.secret("ca.crt").exists():
         _make_authority(settings)
+    if not settings.secret("tunnel.key").exists():
+        write_secret(settings.secret("tunnel.key"), secrets.token_hex(32).encode() + b"\n")
     names = sorted({*LOCAL_NAMES, *hosts})
     if not _server_certificate_serves(settings, names):
         _make_server_certificate(settings, names)

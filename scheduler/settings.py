@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     enrolment_port: Port = 8472
     # The address that agents dial, where it is not the one listened on.
     advertised_host: str | None = None
+    # Where a gateway takes tunnels from the API: an address that the API reaches, and nobody else needs to.
+    tunnel_host: str = "127.0.0.1"
+    tunnel_port: Port = 0
 
     window_ms: int = WINDOW_GRID_MS
     log_origin: str | None = None

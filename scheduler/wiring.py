@@ -58,6 +58,8 @@ def _api(settings: Settings, database_url: str) -> Serve:
         port=settings.api_port,
         log_folder=settings.log_folder,
         job_log_folder=settings.job_log_folder,
+        authority=settings.secret("ca.crt"),
+        tunnel_secret=settings.secret("tunnel.key"),
     )
     return _bound(serve, config)
 
@@ -79,6 +81,9 @@ def _gateway(settings: Settings, database_url: str) -> Serve:
         advertised_host=settings.advertised_host,
         log_folder=settings.log_folder,
         window_ms=settings.window_ms,
+        tunnel_host=settings.tunnel_host,
+        tunnel_port=settings.tunnel_port,
+        tunnel_secret=settings.secret("tunnel.key"),
     )
     return _bound(serve, config)
 

@@ -20,6 +20,7 @@ if not __package__:  # run by path, without site packages, to start faster
 
 from agents.runtime import proc_tree, spawn, task_files
 from agents.runtime.account import Account
+from agents.runtime.shim_terminals import Terminals
 from agents.runtime.task_files import Launch, ProcessState, ShimState
 
 LEFTOVER_GRACE_MS = 5_000  # what outlives the task's own processes gets no more than this
@@ -60,12 +61,14 @@ class Shim:
             "phase": "running",
             "started_ms": now_ms(),
             "processes": [],
+            "terminals": [],
             "ended_ms": None,
             "exit_code": None,
             "end_reason": "",
             "detail": "",
         }
         self.roots: dict[int, ProcessState] = {}
+        self.terminals = Terminals(folder, launch)
         self.account = Account(os.path.join(folder, task_files.ACCOUNT), launch["account_ms"])
         self.out_of_memory_kills = proc_tree.out_of_memory_kills()
         self.deadline_ms: int | None = None  # when what still lives is killed; None: nothing is being ended
@@ -101,6 +104,8 @@ class Shim:
         while True:
             self._reap()
             self._look_for_stop_request()
+            if self.terminals.start(self.deadline_ms is not None):
+                self.save()
             tree = self._live_tree()
             self.account.due(tree, self._root_ranks(), self._live_ranks())
             if not tree:
@@ -114,6 +119,7 @@ class Shim:
     def save(self, durable: bool = False) -> None:
         """Show the agent what is known; where the disk is full, later."""
         try:
+            self.state["terminals"] = self.terminals.states
             task_files.write_json(os.path.join(self.folder, task_files.STATE), self.state, durable)
         except OSError as error:
             self.unsaved = True
@@ -122,7 +128,7 @@ class Shim:
             self.unsaved = False
 
     def _root_ranks(self) -> dict[int, int]:
-        return {pid: root["local_rank"] for pid, root in self.roots.items()}
+        return {pid: root["local_rank"] for pid, root in self.roots.items()} | self.terminals.ranks()
 
     def _live_ranks(self) -> set[int]:
         return {root["local_rank"] for root in self.roots.values() if root["ended_ms"] is None}
@@ -142,6 +148,7 @@ class Shim:
             self.account.reaped(pid, int((used.ru_utime + used.ru_stime) * 1000), self._root_ranks())
             root = self.roots.get(pid)
             if root is None:
+                changed = self.terminals.reaped(pid, exit_code_of(status)) or changed
                 continue
             root["ended_ms"] = now_ms()
             root["exit_code"] = code = exit_code_of(status)
@@ -199,6 +206,8 @@ class Shim:
                 self.deadline_ms = self._clock_ms() + min(self.launch["grace_ms"], LEFTOVER_GRACE_MS)
             for stat in tree:
                 self._signal(os.kill, stat.pid, signal.SIGTERM)
+            for pid in self.terminals.ranks():  # a shell does not mind SIGTERM
+                self._signal(os.kill, pid, signal.SIGHUP)
         if self.deadline_ms is not None and self._clock_ms() >= self.deadline_ms:
             for stat in tree:
                 self._signal(os.kill, stat.pid, signal.SIGKILL)
@@ -218,6 +227,7 @@ class Shim:
         woken = signal.sigtimedwait(WOKEN_BY, seconds)
         if woken is not None and woken.si_signo == signal.SIGTERM:
             self._stop_requested()
+        self.terminals.asked = woken is not None and woken.si_signo == signal.SIGHUP
 
     def _finish(self) -> None:
         self.account.write(self._root_ranks(), set(), [])

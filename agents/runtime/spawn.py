@@ -5,10 +5,12 @@ of the steps in the child is the point: limits while still privileged, then the 
 """
 
 import ctypes
+import fcntl
 import os
 import resource
 import signal
 import sys
+import termios
 
 from agents.runtime.task_files import ProcessLaunch
 
@@ -36,22 +38,37 @@ def prctl(option: int, value: int) -> None:
         raise OSError(error, os.strerror(error))
 
 
+def spawn_in_terminal(process: ProcessLaunch, terminal: int, uid: int | None, gid: int | None) -> int:
+    """Start the process as the leader of a session with this terminal; its pid once its program has replaced us.
+
+    Raises SpawnError with a sentence for the researcher.
+    """
+    return _spawn(process, [terminal] * 3, uid, gid, terminal=True)
+
+
 def spawn(process: ProcessLaunch, uid: int | None, gid: int | None) -> int:
     """Start the process and return its pid once its program has replaced us.
 
     Raises SpawnError with a sentence for the researcher where it could not be started, OSError where its
     output files could not be opened (full disk, ...).
     """
-    output = []
+    opened = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
     try:
-        output = [_open_output(process[stream], uid, gid) for stream in ("stdout", "stderr")]
-        reading, writing = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            _child(process, output, uid, gid, writing)  # never returns
+        opened += [_open_output(process[stream], uid, gid) for stream in ("stdout", "stderr")]
+        return _spawn(process, opened, uid, gid, terminal=False)
     finally:
-        for descriptor in output:
+        for descriptor in opened:
             os.close(descriptor)
+
+
+def _spawn(
+    process: ProcessLaunch, descriptors: list[int], uid: int | None, gid: int | None, *, terminal: bool
+) -> int:
+    """`descriptors` become 0, 1 and 2."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _child(process, descriptors, uid, gid, writing, terminal)  # never returns
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         said = pipe.read()  # ends by itself when exec closes the other end
@@ -69,14 +86,24 @@ def _open_output(path: str, uid: int | None, gid: int | None) -> int:
     return descriptor
 
 
-def _child(process: ProcessLaunch, output: list[int], uid: int | None, gid: int | None, failed: int) -> None:
+def _child(
+    process: ProcessLaunch,
+    descriptors: list[int],
+    uid: int | None,
+    gid: int | None,
+    failed: int,
+    terminal: bool,
+) -> None:
     step = "start the process"
     code = NOT_EXECUTABLE
     program = process["command"][0]
     try:
-        os.setpgid(0, 0)
-        nothing = os.open("/dev/null", os.O_RDONLY)
-        for source, target in ((nothing, 0), (output[0], 1), (output[1], 2)):
+        if terminal:
+            os.setsid()
+            fcntl.ioctl(descriptors[0], termios.TIOCSCTTY, 0)
+        else:
+            os.setpgid(0, 0)
+        for target, source in enumerate(descriptors):
             os.dup2(source, target, inheritable=True)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with open("/proc/self/oom_score_adj", "wb") as file:

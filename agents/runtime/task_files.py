@@ -5,6 +5,7 @@ shim.lock       made once, by the one shim that may ever start this task, and lo
 state.json      what the shim knows (shim -> agent), replaced as a whole
 account.jsonl   cumulative use of every local rank, a line a period
 stop.json       asks the shim to end the task
+attach/         ID.json asks the shim for a process with a terminal; removed once it was read
 output/         RANK.stdout and RANK.stderr
 report/         step.json, written by the job
 home/ tmp/ work/   the job's own
@@ -12,13 +13,14 @@ home/ tmp/ work/   the job's own
 
 import json
 import os
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 LAUNCH = "launch.json"
 LOCK = "shim.lock"
 STATE = "state.json"
 ACCOUNT = "account.jsonl"
 STOP = "stop.json"
+ATTACH = "attach"
 SHIM_LOG = "shim.log"
 OUTPUT = "output"
 REPORT = "report"
@@ -57,8 +59,33 @@ class ProcessState(TypedDict):
     exit_code: int | None
 
 
+class TerminalRequest(TypedDict):
+    """attach/ID.json: a process to start with the environment of a local rank in the agent's terminal.
+
+    `descriptor` is the terminal's among the agent's; an empty `command` is a shell.
+    """
+
+    terminal_id: str
+    local_rank: int
+    command: list[str]
+    kind: str
+    agent_pid: int
+    descriptor: int
+
+
+class TerminalState(TypedDict):
+    """A process with a terminal; `error` says why it was not started, empty where it was."""
+
+    terminal_id: str
+    local_rank: int
+    pid: int
+    start_ticks: int
+    exit_code: int | None
+    error: str
+
+
 class ShimState(TypedDict):
-    """state.json; `phase` is `running`, `stopping` or `ended`."""
+    """state.json; `phase` is `running`, `stopping` or `ended`; a shim of before terminals has none."""
 
     boot_id: str
     shim_pid: int
@@ -66,6 +93,7 @@ class ShimState(TypedDict):
     phase: str
     started_ms: int
     processes: list[ProcessState]
+    terminals: NotRequired[list[TerminalState]]
     ended_ms: int | None
     exit_code: int | None
     end_reason: str

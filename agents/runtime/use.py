@@ -30,7 +30,10 @@ class UseReader:
 
     def read(self, table: dict[int, proc_tree.ProcessStat]) -> TaskUse:
         """The task in one table of the host's processes."""
-        roots = {p["pid"]: p["local_rank"] for p in self.state["processes"]}
+        # What runs in a terminal is the task's too.
+        terminals = [t for t in self.state.get("terminals", []) if t["exit_code"] is None]
+        roots = {t["pid"]: t["local_rank"] for t in terminals if t["pid"]}
+        roots |= {p["pid"]: p["local_rank"] for p in self.state["processes"]}
         tree = proc_tree.descendants(table, self.state["shim_pid"]) if self.state["phase"] != "ended" else []
         self._remembered = proc_tree.attribute(tree, roots, self._remembered)
         told = {rank: cpu_ms for rank, _, cpu_ms, _, _ in self._last_line_ranks()}

@@ -24,12 +24,14 @@ from scheduler.api.routers import (
     nodes,
     principals,
     process,
+    tunnels,
     usage,
 )
 from scheduler.api.state import Api
 from scheduler.catalogue import load_catalogue
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.job_logs import JobLogs
+from scheduler.tunnels.dial import TunnelDialer
 
 TIDY_PERIOD_S = 3600.0
 
@@ -55,6 +57,7 @@ def create_app(config: ApiConfig) -> FastAPI:
         catalogue=load_catalogue(),
         job_logs=JobLogs(config.job_log_folder),
         pulse=Pulse(),
+        tunnels=TunnelDialer(config.authority, config.tunnel_secret),
         versions={"suanli-scheduler": metadata.version("suanli-scheduler")},
     )
 
@@ -84,7 +87,10 @@ def create_app(config: ApiConfig) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.api = api
-    for module in (process, evidence_log, jobs, job_logs, events, nodes, configuration, principals, usage):
+    for module in (
+        *(process, evidence_log, jobs, job_logs, tunnels, events),
+        *(nodes, configuration, principals, usage),
+    ):
         app.include_router(module.router)
     for path, mounted in config.mounts:
         app.mount(path, mounted)

@@ -6,7 +6,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from scheduler.api.problems import database_away, from_error
 from scheduler.api.state import Api
@@ -35,7 +37,7 @@ class Authentication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or self._is_open(scope["path"]):
+        if scope["type"] not in ("http", "websocket") or self._is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
@@ -44,10 +46,10 @@ class Authentication:
             secret = bearer(Headers(scope=scope))
             state["principal"] = await self.principal(secret)
         except DomainError as error:
-            await from_error(error, request_id)(scope, receive, send)
+            await answer(from_error(error, request_id), scope, receive, send)
             return
         except DatabaseAway:
-            await database_away(request_id)(scope, receive, send)
+            await answer(database_away(request_id), scope, receive, send)
             return
         state["session_check"] = SessionCheck(self, secret)
         await self._app(scope, receive, send)
@@ -56,6 +58,14 @@ class Authentication:
         """The principal of a key, now."""
         async with self._api.database.read() as session:
             return await authenticate(session, secret, self._api.now_ms())
+
+
+async def answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send a response, also as the answer to the handshake of a WebSocket."""
+    if scope["type"] == "websocket":
+        await WebSocket(scope, receive, send).send_denial_response(response)
+    else:
+        await response(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)

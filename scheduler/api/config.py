@@ -24,6 +24,9 @@ class ApiConfig:
     port: int  # 0: any free one; the announcement tells which
     log_folder: Path  # the public evidence log: checkpoint, tile/...
     job_log_folder: Path  # output of jobs: <firm>/<job>/<attempt>/<rank>.<local>.<stdout|stderr>
+    # By which gateways are known, and by which they know us; absent: no tunnels.
+    authority: Path = Path()
+    tunnel_secret: Path = Path()
     pool_size: int = 8
     # Longest time that open requests get to finish when the process stops.
     drain_s: float = 3.0

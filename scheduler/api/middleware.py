@@ -39,6 +39,10 @@ class RequestContext:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
+        if scope["type"] == "websocket":
+            scope.setdefault("state", {})["request_id"] = _request_id(Headers(scope=scope))
+            await self._app(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -60,6 +64,11 @@ class RequestContext:
             exchange.finish()
 
 
+def _request_id(headers: Headers) -> str:
+    given = headers.get(REQUEST_ID_HEADER, "")
+    return given if _GIVEN_ID.fullmatch(given) else os.urandom(12).hex()
+
+
 class _Exchange:
     """One request and its answer."""
 
@@ -68,8 +77,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         headers = Headers(scope=scope)
-        given = headers.get(REQUEST_ID_HEADER, "")
-        self.request_id = given if _GIVEN_ID.fullmatch(given) else os.urandom(12).hex()
+        self.request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = self.request_id
         length = headers.get("content-length", "0")
         self.announced_bytes = int(length) if length.isdecimal() else 0

@@ -61,6 +61,10 @@ async def serve(config: ApiConfig, stop: asyncio.Event, announce: Callable[[dict
             timeout_graceful_shutdown=max(1, round(config.drain_s)),
             timeout_keep_alive=30,
             proxy_headers=False,
+            ws="websockets-sansio",
+            # What a message may hold; a terminal or a port sends at most 64 KiB at once.
+            ws_max_size=1 << 20,
+            ws_per_message_deflate=False,
         )
     )
     running = asyncio.create_task(server.serve([listener]))

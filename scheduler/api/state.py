@@ -13,6 +13,7 @@ from scheduler.catalogue import Catalogue
 from scheduler.services.possible import EnrolledDevices
 from scheduler.storage.engine import Database
 from scheduler.storage.job_logs import JobLogs
+from scheduler.tunnels.dial import TunnelDialer
 
 
 @dataclass(slots=True)
@@ -24,6 +25,7 @@ class Api:
     catalogue: Catalogue
     job_logs: JobLogs
     pulse: Pulse
+    tunnels: TunnelDialer
     enrolled: EnrolledDevices = field(default_factory=EnrolledDevices)
     versions: Mapping[str, str] = field(default_factory=dict)
 

@@ -15,6 +15,7 @@ from scheduler.machine.messages import (
     GatewayLost,
     GatewaySeen,
     GatewayStarted,
+    JobAttached,
     JobSubmitted,
     LeaderStarted,
     Message,
@@ -72,6 +73,13 @@ def _(message: CancelRequested, t: Transition) -> None:
         jobs.end_job(t, job, JobState.CANCELLED, Ending.CANCELLED)
     else:
         stop_attempt(t, job.attempt, Ending.CANCELLED, StopReason.CANCELLED)
+
+
+@_apply.register
+def _(message: JobAttached, t: Transition) -> None:
+    job = t.state.jobs.get(message.job_id)
+    if job is not None and job.firm_id == message.firm_id:
+        t.emit_job("JobAttached", job, by=message.by)
 
 
 @_apply.register

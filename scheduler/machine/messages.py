@@ -33,6 +33,15 @@ class CancelRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class JobAttached:
+    """Somebody opened a terminal in the job's allocation: nothing changes, and the job's history says so."""
+
+    firm_id: FirmId
+    job_id: JobId
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class NodeEnrolled:
     """A node with its devices is new."""
 
@@ -139,6 +148,7 @@ class Tick:
 Message = (
     JobSubmitted
     | CancelRequested
+    | JobAttached
     | NodeEnrolled
     | NodeConnected
     | NodeDisconnected

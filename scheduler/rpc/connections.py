@@ -6,6 +6,7 @@ best which of its connections lives. Heartbeats end here.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,8 @@ class Connection:
     key: NodeKey
     # The newest desired state that waits to be sent: an older one that was not sent yet is worth nothing.
     desired: control_pb2.Desired | None = None
+    # What is said once, in order: whoever asked for it waits for the agent's answer elsewhere.
+    orders: deque[control_pb2.ConnectResponse] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     ended: str = ""  # why the stream is to end; empty while it shall live
     sent: Generation | None = None
@@ -50,6 +53,11 @@ class Connection:
             return
         self.sent = head
         self.desired = desired
+        self.wake.set()
+
+    def order(self, message: control_pb2.ConnectResponse) -> None:
+        """Send this once."""
+        self.orders.append(message)
         self.wake.set()
 
     def end(self, why: str) -> None:
@@ -102,6 +110,14 @@ class Connections:
         """Push the node's desired state soon; an empty id means all nodes."""
         self.dirty.update([node_id] if node_id else self._open)
         self.poked.set()
+
+    def say(self, node_id: str, message: control_pb2.ConnectResponse) -> bool:
+        """Send something once to a node that is connected now; False where it is not."""
+        connection = self._open.get(node_id)
+        if connection is None or connection.ended:
+            return False
+        connection.order(message)
+        return True
 
     def end_all(self, why: str) -> None:
         """Let every stream end."""

@@ -181,3 +181,5 @@ async def _speak(connection: Connection, context: Context) -> str:
         if desired is not None:
             await context.write(control_pb2.ConnectResponse(desired=desired))
             DESIRED_PUSHES.inc()
+        while connection.orders:
+            await context.write(connection.orders.popleft())

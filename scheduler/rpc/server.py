@@ -11,13 +11,20 @@ import structlog
 from sqlalchemy import delete, func
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from protos.suanli.fleet.v1 import control_pb2_grpc, enrolment_pb2_grpc, logs_pb2_grpc, usage_pb2_grpc
+from protos.suanli.fleet.v1 import (
+    control_pb2_grpc,
+    enrolment_pb2_grpc,
+    logs_pb2_grpc,
+    tunnel_pb2_grpc,
+    usage_pb2_grpc,
+)
 from scheduler.domain.ids import Ids
 from scheduler.rpc.certificates import CertificateAuthority, enrolment_credentials, fleet_credentials
 from scheduler.rpc.connections import Connections, wait_any
 from scheduler.rpc.control import ControlConfig, ControlServicer
 from scheduler.rpc.enrolment import EnrolmentServicer
 from scheduler.rpc.logs import LogServicer
+from scheduler.rpc.tunnels import TunnelDoor, TunnelServicer
 from scheduler.rpc.usage import Uploads, UsageServicer
 from scheduler.storage import inbox
 from scheduler.storage.engine import Database, DatabaseAway
@@ -51,6 +58,10 @@ class GatewayConfig:
     enrolment_port: int = 0
     # The address that agents dial, where it is not the one listened on.
     advertised_host: str | None = None
+    # Where the API asks for tunnels, and what it must know for it. No secret: no tunnels.
+    tunnel_host: str = "127.0.0.1"
+    tunnel_port: int = 0
+    tunnel_secret: Path | None = None
     # The published log, where it is on this machine; Welcome takes the checkpoint from the database.
     log_folder: Path | None = None
     window_ms: int = 300_000
@@ -69,7 +80,8 @@ def _options(most_bytes: int) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", most_bytes),
         ("grpc.max_send_message_length", MOST_MESSAGE_BYTES),
         ("grpc.max_metadata_size", 16 * 1024),
-        ("grpc.max_concurrent_streams", 100),
+        # Each open connection of a tunnel is a stream of its own.
+        ("grpc.max_concurrent_streams", 1_000),
         # Two gateways on one port would each get half of the agents' pokes.
         ("grpc.so_reuseport", 0),
         # A host that lost power is noticed although nothing is sent to it.
@@ -88,6 +100,7 @@ class Gateway:
         self.database = Database(config.database_url, f"gateway-{config.gateway_id}", pool_size=8)
         self.connections = Connections(self.database, config.gateway_id)
         self.uploads = Uploads(self.database)
+        self.tunnels = TunnelDoor(self.connections)
         self._authority = CertificateAuthority.load(config.ca_certificate, config.ca_key)
         self._enrolment = grpc.aio.server(options=_options(MOST_ENROLMENT_BYTES))
         self._fleet = grpc.aio.server(options=_options(MOST_MESSAGE_BYTES))
@@ -108,6 +121,11 @@ class Gateway:
                 self._fleet,
             ),
             (logs_pb2_grpc.add_LogServiceServicer_to_server, logs, self._fleet),
+            (
+                tunnel_pb2_grpc.add_TunnelServiceServicer_to_server,
+                TunnelServicer(self.database, self.tunnels),
+                self._fleet,
+            ),
         ):
             add(servicer, server)  # type: ignore[no-untyped-call]  # generated code has no types
 
@@ -124,6 +142,20 @@ class Gateway:
         )
         host = config.advertised_host or config.host
         return {"enrolment": f"{host}:{enrolment_port}", "fleet": f"{host}:{fleet_port}"}
+
+    async def listen_for_tunnels(self) -> dict[str, str]:
+        """Let the API in; returns its address, empty where there is no secret. Raises OSError."""
+        config = self.config
+        if config.tunnel_secret is None:
+            return {}
+        address = await self.tunnels.listen(
+            config.tunnel_host,
+            config.tunnel_port,
+            config.server_certificate,
+            config.server_key,
+            config.tunnel_secret,
+        )
+        return {} if address is None else {"tunnel": address}
 
     async def start(self) -> None:
         """Let agents in."""
@@ -149,6 +181,7 @@ class Gateway:
             gateway_id=self.config.gateway_id,
             enrolment_address=addresses["enrolment"],
             fleet_address=addresses["fleet"],
+            tunnel_address=addresses.get("tunnel"),
         )
         return row.on_conflict_do_update(
             index_elements=[GatewayRow.gateway_id],
@@ -156,6 +189,7 @@ class Gateway:
                 "seen_at": func.now(),
                 "enrolment_address": row.excluded.enrolment_address,
                 "fleet_address": row.excluded.fleet_address,
+                "tunnel_address": row.excluded.tunnel_address,
             },
         )
 
@@ -179,6 +213,7 @@ class Gateway:
 
     async def close(self) -> None:
         """End the streams, tell the controller, leave the register."""
+        await self.tunnels.close()
         self.connections.end_all("the gateway stops")
         await self._enrolment.stop(STOP_GRACE_S)
         await self._fleet.stop(STOP_GRACE_S)
@@ -200,7 +235,7 @@ async def serve(config: GatewayConfig, stop: asyncio.Event, announce: Announce) 
     loops: list[asyncio.Task[None]] = []
     ended = asyncio.Event()
     try:
-        addresses = gateway.bind()
+        addresses = {**gateway.bind(), **await gateway.listen_for_tunnels()}
         await _first_registration(gateway, addresses, stop)
         await gateway.start()
         async with Listener(

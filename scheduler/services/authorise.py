@@ -41,6 +41,8 @@ class Action(StrEnum):
     READ_JOBS = "read_jobs"
     READ_JOB_LOGS = "read_job_logs"
     CANCEL_JOB = "cancel_job"
+    FORWARD_PORT = "forward_port"
+    ATTACH = "attach"
     READ_EVENTS = "read_events"
     READ_NODES = "read_nodes"
     CORDON_NODE = "cordon_node"
@@ -62,6 +64,9 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     # What a job prints is the firm's: the operator's own API does not hand it out.
     Action.READ_JOB_LOGS: FIRM_ROLES,
     Action.CANCEL_JOB: FIRM_ROLES | {Role.OPERATOR},
+    # Into a job goes its firm alone.
+    Action.FORWARD_PORT: FIRM_ROLES,
+    Action.ATTACH: FIRM_ROLES,
     Action.READ_EVENTS: FIRM_ROLES | {Role.OPERATOR},
     Action.READ_NODES: _EVERYONE,
     Action.CORDON_NODE: frozenset({Role.OPERATOR}),

@@ -18,6 +18,7 @@ from scheduler.machine.messages import (
     ConfigurationChanged,
     CordonRequested,
     GatewayStarted,
+    JobAttached,
     JobSubmitted,
     Message,
     NodeConnected,
@@ -108,6 +109,10 @@ def _cancel(body: Mapping[str, Any]) -> Message:
     return CancelRequested(FirmId(body["firm_id"]), JobId(body["job_id"]), str(body["by"]))
 
 
+def _attached(body: Mapping[str, Any]) -> Message:
+    return JobAttached(FirmId(body["firm_id"]), JobId(body["job_id"]), str(body["by"]))
+
+
 def _connected(body: Mapping[str, Any]) -> Message:
     isolation = body.get("isolation")
     return NodeConnected(
@@ -162,6 +167,7 @@ def _gateway_started(body: Mapping[str, Any]) -> Message:
 
 _READERS = {
     "CancelRequested": _cancel,
+    "JobAttached": _attached,
     "NodeConnected": _connected,
     "NodeDisconnected": _disconnected,
     "NodeReported": _reported,

@@ -381,6 +381,7 @@ class GatewayRow(Base):
     seen_at: Mapped[datetime] = _created()
     enrolment_address: Mapped[str]
     fleet_address: Mapped[str]
+    tunnel_address: Mapped[str | None]  # where the API asks for tunnels
 
 
 # --- Between the processes ---------------------------------------------------------------------------------

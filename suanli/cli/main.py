@@ -11,7 +11,7 @@ import typer
 
 from suanli.cli import account_commands as account
 from suanli.cli import fleet_commands as fleet
-from suanli.cli import job_commands, log_commands, money_commands
+from suanli.cli import job_commands, log_commands, money_commands, reach_commands
 from suanli.cli.apply_command import apply
 from suanli.cli.control_plane import PASS_ON, admin, demo, up
 
@@ -45,6 +45,8 @@ app.command()(job_commands.submit)
 app.command()(job_commands.jobs)
 app.command()(job_commands.show)
 app.command()(log_commands.logs)
+app.command()(reach_commands.forward)
+app.command()(reach_commands.attach)
 app.command()(job_commands.cancel)
 app.command()(job_commands.explain)
 app.command()(log_commands.events)

@@ -12,6 +12,7 @@ from suanli.cli.errors import CliError
 
 if TYPE_CHECKING:
     from suanli.client.client import Client
+    from suanli.client.profiles import Profile
     from suanli.client.types import Job
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -36,6 +37,13 @@ def open_client(profile: str | None = None) -> Client:
     if chosen.server.startswith("http://") and not is_loopback(chosen.server):
         note(f"suanli: warning: {chosen.server} is not HTTPS; the API key travels in the clear")
     return Client(chosen.server, chosen.api_key)
+
+
+def chosen_server(profile: str | None = None) -> Profile:
+    """The server and the key that are set, for what does not go through the client."""
+    from suanli.client.profiles import resolve
+
+    return resolve(os.environ, profile)
 
 
 def find_job(client: Client, typed: str) -> Job:

@@ -1,4 +1,5 @@
 from protos.suanli.fleet.v1 import node_pb2 as _node_pb2
+from protos.suanli.fleet.v1 import tunnel_pb2 as _tunnel_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -45,12 +46,14 @@ class ConnectRequest(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., observed: _Optional[_Union[Observed, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("welcome", "desired")
+    __slots__ = ("welcome", "desired", "open_tunnel")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     DESIRED_FIELD_NUMBER: _ClassVar[int]
+    OPEN_TUNNEL_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     desired: Desired
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., desired: _Optional[_Union[Desired, _Mapping]] = ...) -> None: ...
+    open_tunnel: _tunnel_pb2.OpenTunnel
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., desired: _Optional[_Union[Desired, _Mapping]] = ..., open_tunnel: _Optional[_Union[_tunnel_pb2.OpenTunnel, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol_min", "protocol_max", "agent_version", "node_id", "boot_id", "agent_started_ms", "leader_term", "generation", "devices", "isolation", "rendezvous_address")

@@ -1,0 +1,93 @@
+"""Where a tunnel into a running job leads: the task, its node, and the gateway that holds the node's stream."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.domain.errors import Conflict, FieldProblem, Invalid, Unavailable
+from scheduler.domain.jobs import JobState
+from scheduler.services.authorise import Action, Principal, authorise, require_firm
+from scheduler.services.jobs import JobRecord, read_job
+from scheduler.storage import inbox
+from scheduler.storage.tables import AllocationRow, GatewayRow, NodeStateRow
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelTarget:
+    """One process of a running job. `gateway_address` is where the API dials."""
+
+    job_id: str
+    allocation_id: str
+    node_id: str
+    local_rank: int
+    gateway_address: str
+
+
+async def find_port(
+    session: AsyncSession, principal: Principal, job_id: str, *, rank: int, port: int
+) -> TunnelTarget:
+    """Where a port of a job is reached. Raises Forbidden, NotFound, Invalid, Conflict, Unavailable."""
+    authorise(principal, Action.FORWARD_PORT)
+    job = await read_job(session, principal, job_id)
+    ports = declared_ports(job.spec)
+    if port not in ports:
+        listed = ", ".join(map(str, sorted(ports))) or "none: add ports: [...] to the job"
+        raise Invalid([FieldProblem("query port", str(port), f"a port that the job declares ({listed})")])
+    return await _find(session, job, rank)
+
+
+async def find_process(
+    session: AsyncSession, principal: Principal, job_id: str, *, rank: int
+) -> TunnelTarget:
+    """Where a terminal in a job is started. Raises Forbidden, NotFound, Invalid, Conflict, Unavailable."""
+    authorise(principal, Action.ATTACH)
+    return await _find(session, await read_job(session, principal, job_id), rank)
+
+
+async def note_attached(session: AsyncSession, principal: Principal, job_id: str) -> None:
+    """Let the job's history say who opened a terminal in it."""
+    body = {"firm_id": require_firm(principal), "job_id": job_id, "by": principal.name}
+    await inbox.put(session, "JobAttached", body)
+
+
+def declared_ports(spec: Mapping[str, Any]) -> set[int]:
+    """The ports that a stored spec declares."""
+    return {int(port["port"]) if isinstance(port, Mapping) else int(port) for port in spec.get("ports") or ()}
+
+
+async def _find(session: AsyncSession, job: JobRecord, rank: int) -> TunnelTarget:
+    gang = job.spec["gang"]
+    processes = int(gang["processes_per_node"])
+    most = int(gang["devices"]) // int(gang["devices_per_node"]) * processes - 1
+    if rank > most:
+        raise Invalid([FieldProblem("query rank", str(rank), f"a process rank of the job, 0 to {most}")])
+    task_rank, local_rank = divmod(rank, processes)
+    if job.state != JobState.RUNNING.value:
+        raise Conflict(
+            f"job {job.job_id} is {job.state}; it can be reached while it runs", {"state": job.state}
+        )
+    row = (
+        await session.execute(
+            select(AllocationRow.allocation_id, AllocationRow.node_id, GatewayRow.tunnel_address)
+            .outerjoin(NodeStateRow, NodeStateRow.node_id == AllocationRow.node_id)
+            .outerjoin(GatewayRow, GatewayRow.gateway_id == NodeStateRow.gateway_id)
+            .where(
+                AllocationRow.firm_id == job.firm_id,
+                AllocationRow.job_id == job.job_id,
+                AllocationRow.attempt == job.attempt,
+                AllocationRow.rank == task_rank,
+                AllocationRow.live,
+            )
+        )
+    ).one_or_none()
+    if row is None:
+        raise Conflict(f"rank {rank} of job {job.job_id} has ended", {"rank": rank})
+    allocation_id, node_id, address = row
+    if address is None:
+        raise Unavailable(
+            f"the node of rank {rank} is not connected just now, or its gateway takes no tunnels; the job goes on"
+        )
+    return TunnelTarget(job.job_id, allocation_id, node_id, local_rank, address)
