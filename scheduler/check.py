@@ -20,7 +20,7 @@ async def check_installation(settings: Settings, say: Callable[[str], None]) -> 
     from scheduler.storage.invariants import RULES, find_exceptions
 
     # Read before the snapshot: the database may then know more than the published log, never less.
-    published = _published(settings.log_folder)
+    published = _published(settings.log_place)
     database = Database(role_url(settings, roles.API), "check", pool_size=1)
     broken = 0
     try:
@@ -41,15 +41,16 @@ async def check_installation(settings: Settings, say: Callable[[str], None]) -> 
     return broken
 
 
-def _published(log_folder: Path) -> tuple[int, str] | None:
+def _published(place: Path | str) -> tuple[int, str] | None:
     """Size and hex root of the published log checkpoint. Raises EvidenceError for one that cannot be read."""
+    from scheduler.storage.tile_store import TileStore
     from suanli.evidence.log_checkpoint import parse_log_checkpoint
     from suanli.evidence.signed_note import parse_note
 
-    path = log_folder / "checkpoint"
-    if not path.exists():
+    note = TileStore(place).checkpoint()
+    if note is None:
         return None
-    head = parse_log_checkpoint(parse_note(path.read_bytes()).text)
+    head = parse_log_checkpoint(parse_note(note).text)
     return head.size, head.root.hex()
 
 

@@ -87,9 +87,11 @@ def role_passwords(settings: Settings) -> dict[str, str]:
 
 
 def _refuse_lost_log_key(settings: Settings) -> None:
-    if (settings.log_folder / "checkpoint").exists() and not settings.secret("log.key").exists():
+    from scheduler.storage.tile_store import TileStore
+
+    if not settings.secret("log.key").exists() and TileStore(settings.log_place).checkpoint() is not None:
         raise SecretsIncomplete(
-            f"{settings.secret('log.key')} is gone, but {settings.log_folder} holds a log signed with it: "
+            f"{settings.secret('log.key')} is gone, but {settings.log_place} holds a log signed with it: "
             "bring the key back from a backup; another key would be another log"
         )
 

@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 WINDOW_GRID_MS: Final = 300_000
 PREFIX: Final = "SUANLI_"
 Port = Annotated[int, Field(ge=0, le=65_535)]
+S3Address = Annotated[str, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?$")]
 
 
 class SettingsError(Exception):
@@ -57,7 +58,11 @@ class Settings(BaseSettings):
     # Parts of the data folder that may lie elsewhere (containers mount them one by one).
     secrets_folder: Path = Path()
     log_folder: Path = Path()
+    payload_folder: Path = Path()
     job_log_folder: Path = Path()
+    # The evidence log and its payloads in an S3-compatible store instead: s3://bucket/prefix, two prefixes.
+    log_store: S3Address | None = None
+    payload_store: S3Address | None = None
 
     # `up` and `migrate`: as the owner. Processes: as their own role. Absent: the embedded server of `data`.
     database_url: SecretStr | None = None
@@ -112,11 +117,27 @@ class Settings(BaseSettings):
             "data": data,
             "secrets_folder": _place(self.secrets_folder, data / "secrets"),
             "log_folder": _place(self.log_folder, data / "log"),
+            "payload_folder": _place(self.payload_folder, data / "payloads"),
             "job_log_folder": _place(self.job_log_folder, data / "logs"),
         }
+        if (self.log_store is None) != (self.payload_store is None) or (
+            self.log_store is not None and self.log_store == self.payload_store
+        ):
+            # The log is public, what opens it is not; and half of it on one machine is half of a backup.
+            raise ValueError("log_store and payload_store want two addresses, or none")
         for name, place in places.items():
             object.__setattr__(self, name, place)
         return self
+
+    @property
+    def log_place(self) -> Path | str:
+        """Where the public log lies."""
+        return self.log_store or self.log_folder
+
+    @property
+    def payload_place(self) -> Path | str:
+        """Where what opens the log's entries lies."""
+        return self.payload_store or self.payload_folder
 
     @property
     def run_folder(self) -> Path:

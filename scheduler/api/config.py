@@ -9,6 +9,7 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from scheduler.domain.ids import Ids
+from scheduler.storage.objects import Place
 
 
 def _wall_clock_ms() -> int:
@@ -22,7 +23,7 @@ class ApiConfig:
     database_url: str = field(repr=False)  # may hold a password
     host: str
     port: int  # 0: any free one; the announcement tells which
-    log_folder: Path  # the public evidence log: checkpoint, tile/...
+    log_place: Place  # the public evidence log: checkpoint, tile/...
     job_log_folder: Path  # output of jobs: <firm>/<job>/<attempt>/<rank>.<local>.<stdout|stderr>
     # By which gateways are known, and by which they know us; absent: no tunnels.
     authority: Path = Path()

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger import metrics
 from scheduler.ledger.halt import Halted
@@ -26,6 +27,8 @@ from scheduler.ledger.sequencer import Identity, Sequencer, intake_age_s
 from scheduler.ledger.witnessing import Witnessing, wait_either, witness_clients
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.leadership import Leadership, LeadershipLost
+from scheduler.storage.objects import Place
+from scheduler.storage.payload_archive import PayloadArchive
 from scheduler.storage.pokes import Channel, Listener, poke
 from scheduler.storage.tile_store import TileStore
 from scheduler.storage.uninterrupted import whole
@@ -51,7 +54,8 @@ class LedgerConfig:
     holder: str  # name of this process among its replicas
     log_key_path: Path  # Ed25519, PEM: signs log checkpoints and the operator's facts
     controller_public_key_path: Path  # Ed25519, PEM
-    log_folder: Path  # the public log: checkpoint, tile/...
+    log_place: Place  # the public log: checkpoint, tile/...
+    payload_place: Place  # what opens its entries; not public
     origin: str  # the log's name, for ever
     witnesses: Sequence[tuple[str, str, str]] = field(default_factory=tuple)  # (name, url, vkey)
     period_ms: int = 200
@@ -92,11 +96,12 @@ class _Ledger:
         signer = read_log_key(config.log_key_path)
         controller_key = read_public_key(config.controller_public_key_path)
         self.identity = Identity(config.origin, signer, controller_key)
-        self.store = TileStore(config.log_folder)
+        self.store = TileStore(config.log_place)
+        self.archive = PayloadArchive(config.payload_place)
         self.database = Database(config.database_url, "ledger", pool_size=5)
         self.leadership = Leadership(self.database, ROLE, config.holder)
         self._announce: Announce | None = announce
-        self.log_key = str(Publisher(self.store, config.origin, signer).log_key)
+        self.log_key = str(Publisher(self.store, self.archive, config.origin, signer).log_key)
         witness_clients(config.witnesses)  # a vkey that is none must stop the start, not the first round
 
     def announce(self) -> None:
@@ -113,7 +118,7 @@ class _Ledger:
                 return
             try:
                 await self._lead(term, stop)
-            except (LeadershipLost, DatabaseAway, DBAPIError) as error:
+            except (LeadershipLost, DatabaseAway, DBAPIError, OSError) as error:
                 # Memory may be ahead of the database or behind it: it is thrown away and loaded again.
                 _log.warning("ledger_starts_again", reason=str(error), kind=type(error).__name__)
                 with suppress(TimeoutError):
@@ -129,10 +134,14 @@ class _Ledger:
         return await acquiring
 
     async def _lead(self, term: int, stop: asyncio.Event) -> None:
-        publisher = Publisher(self.store, self.config.origin, self.identity.signer)
-        async with self.database.transaction() as session:
+        publisher = Publisher(self.store, self.archive, self.config.origin, self.identity.signer)
+
+        async def guard(session: AsyncSession) -> None:
             await self.leadership.guard(session, term)
-        await publisher.recover(self.database)
+
+        async with self.database.transaction() as session:
+            await guard(session)
+        await publisher.recover(self.database, guard)
         metrics.LEADING.set(1)
         witnessing = Witnessing(self.database, self.store, witness_clients(self.config.witnesses))
         seat = Seat(self.database, self.leadership, term)
@@ -195,7 +204,7 @@ class _Logbook:
             batch = await sequencer.sequence(session, _now_ms())
         # Committed: from here on the entries are in the log, whatever happens to this process.
         sequencer.size += len(batch.leaves)
-        publisher.tree.extend(batch.leaves)
+        publisher.take(batch)
         metrics.INTAKE_REFUSED.set(len(sequencer.refused))
         for kind in batch.types:
             metrics.SEQUENCED.labels(type=kind).inc()
@@ -208,10 +217,11 @@ class _Logbook:
         async with self._publishing:
             await asyncio.to_thread(publisher.write_tiles)
             note = await asyncio.to_thread(publisher.sign)
+            # Under the lock of the leader's row, so that nobody publishes who leads no more.
             async with seat.database.transaction() as session:
                 await seat.leadership.guard(session, seat.term)
-                await publisher.record(session, note, _now_ms())
-            await asyncio.to_thread(publisher.publish, note)
+                await publisher.publish(session, note, _now_ms())
+            await asyncio.to_thread(publisher.tidy)
         metrics.LOG_SIZE.set(publisher.tree.size)
         metrics.CHECKPOINT_TIME.set(time.time())
         async with seat.database.transaction() as session:
@@ -234,7 +244,7 @@ class _Logbook:
             if published is not None and published.size:
                 number %= -(-published.size // WIDTH)
                 async with self._publishing, self._seat.database.read() as session:
-                    await self._publisher.compare(session, number)
+                    await self._publisher.compare(session, number, published.size)
                 number += 1
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), SCRUB_PERIOD_S)

@@ -6,6 +6,10 @@ LEADING = Gauge("suanli_ledger_leading", "1 while this process leads the ledger.
 HALTED = Gauge(
     "suanli_ledger_halted", "1 when the ledger stopped because log and database disagree: see its log."
 )
+RESTORED = Counter(
+    "suanli_ledger_restored_entries_total",
+    "Entries that the database had lost and that were read back from the published tiles.",
+)
 LOG_SIZE = Gauge("suanli_ledger_log_size", "Entries in the published log.")
 CHECKPOINT_TIME = Gauge(
     "suanli_ledger_checkpoint_timestamp_seconds",

@@ -1,8 +1,11 @@
-"""Publishing: tiles first, then the signed log checkpoint in the database, then the checkpoint file.
+"""Publishing: payloads and tiles first, then the signed log checkpoint in its file, then in the database.
 
-Nothing is signed unless the tree extends what is published, proved from the published tiles themselves.
+The database comes last because agents and witnesses are told what stands there: what they hear of is published
+already, whatever the database may lose. Nothing is signed unless the tree extends what is published, proved
+from the published tiles themselves.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,16 +15,21 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger.halt import Halted
+from scheduler.ledger.restoring import Guard, Lost, restore
+from scheduler.ledger.sequencer import Batch
 from scheduler.ledger.tree import GrowingTree
 from scheduler.storage.engine import Database
 from scheduler.storage.leadership import LeadershipLost
-from scheduler.storage.tables import LogCheckpointRow, LogEntryRow
+from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
+from scheduler.storage.tables import LogCheckpointRow, LogEntryRow, WindowSegmentRow
 from scheduler.storage.tile_store import TileMissing, TileStore
+from suanli.evidence.bundle import PayloadLine
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import NOTE_ED25519, Signer, VerifierKey, verifier_key
 from suanli.evidence.log_checkpoint import LogCheckpoint, open_log_checkpoint, sign_log_checkpoint
 from suanli.evidence.merkle import CompactRange, consistency_proof, leaf_hash, verify_consistency
 from suanli.evidence.tiles import WIDTH, TileReader, parse_hash_tile
+from suanli.evidence.windows import SaltedSegment
 
 REBUILD_ENTRIES = 2048
 # How much of the log's end is compared with the tiles before anything is added to it.
@@ -41,8 +49,9 @@ class Published:
 class Publisher:
     """The published log of one leader."""
 
-    def __init__(self, store: TileStore, origin: str, signer: Signer) -> None:
+    def __init__(self, store: TileStore, archive: PayloadArchive, origin: str, signer: Signer) -> None:
         self.store = store
+        self.archive = archive
         self.origin = origin
         self._signer = signer
         self.log_key: VerifierKey = verifier_key(origin, NOTE_ED25519, signer.public_key)
@@ -50,6 +59,8 @@ class Publisher:
         self.published: Published | None = None
         # Complete tiles written since the last publication: their partial ones go when it is done.
         self._completed: list[str] = []
+        # Lines of the payload archive that are not written yet, by the index of their first entry.
+        self._lines: list[tuple[int, Sequence[bytes]]] = []
 
     def _open(self, note: bytes, where: str) -> LogCheckpoint:
         try:
@@ -59,14 +70,16 @@ class Publisher:
 
     def _file_head(self) -> LogCheckpoint | None:
         note = self.store.checkpoint()
-        return None if note is None else self._open(note, f"{self.store.folder}/checkpoint")
+        return None if note is None else self._open(note, f"{self.store.where}/checkpoint")
 
-    async def recover(self, database: Database) -> None:
+    async def recover(self, database: Database, guard: Guard) -> None:
         """Load the published tree, compare it with the database, and take in what was not published yet.
 
-        Raises Halted where the database holds less than, or something else than, what was signed.
+        What the database has lost of the published log is put back from tiles and archive, under `guard`.
+        Raises Halted where that cannot be, or where the database holds something else than what was signed.
         """
         self.store.create()
+        self.archive.create()
         head = self._file_head()
         async with database.read() as session:
             size, count = await _sizes(session)
@@ -76,18 +89,33 @@ class Publisher:
         signed = None if row is None else self._open(row.note, f"log_checkpoints, size {row.size}")
         if count != size:
             raise Halted(f"the database holds {count} log entries below index {size}: rows were removed")
-        for where, tree in (("the published log", head), ("log_checkpoints", signed)):
-            if tree is not None and tree.size > size:
-                raise Halted(
-                    f"{where} is signed at {tree.size} entries and the database holds {size}: entries were"
-                    " lost; restore the database to a state at least as new as the log"
-                )
+        published = 0 if head is None else head.size
+        if signed is not None and signed.size > max(size, published):
+            raise Halted(
+                f"log_checkpoints is signed at {signed.size} entries, the database holds {size} and"
+                f" {self.store.where} {published}: bring the published log back from a copy"
+            )
         if head is not None:
             self._load(head)
-            await self._compare_end(database)
+            await self._compare_end(database, min(size, head.size))
+            if head.size > size:
+                await restore(database, guard, self.store, self.archive, Lost(size, head.size))
+                size = head.size
         self.published = None if head is None else Published(head.size, head.root)
+        await self._fill_archive(database, size, published)
         await self._take_in(database, size, signed)
-        _log.info("log_recovered", size=size, published=0 if head is None else head.size)
+        _log.info("log_recovered", size=size, published=published)
+
+    async def _fill_archive(self, database: Database, size: int, published: int) -> None:
+        """Write anew what the archive lacks, and whatever of it was not published yet."""
+        number = min(size, published) // WIDTH
+        while number and not self.archive.complete(number - 1):
+            number -= 1
+        while number <= size // WIDTH:
+            async with database.read() as session:
+                lines = await archived_lines(session, number * WIDTH, min(size, (number + 1) * WIDTH))
+            self.archive.replace(number, lines)
+            number += 1
 
     def _load(self, head: LogCheckpoint) -> None:
         try:
@@ -99,16 +127,19 @@ class Publisher:
                 f"the published tiles have another root than the log checkpoint at {head.size} entries"
             )
 
-    async def _compare_end(self, database: Database) -> None:
-        size = self.tree.size
+    async def _compare_end(self, database: Database, size: int) -> None:
+        """Compare the end of the database's first `size` entries. Raises Halted."""
         last = (size - 1) // WIDTH if size else -1
         for number in range(max(last - COMPARED_BUNDLES + 1, 0), last + 1):
             async with database.read() as session:
-                await self.compare(session, number)
+                await self.compare(session, number, size)
 
-    async def compare(self, session: AsyncSession, number: int) -> None:
-        """Compare the `number`th 256 entries of the database with the published tile. Raises Halted."""
-        width = min(WIDTH, self.tree.size - number * WIDTH)
+    async def compare(self, session: AsyncSession, number: int, size: int) -> None:
+        """Compare the `number`th 256 of `size` entries in the database with the published tile.
+
+        Raises Halted.
+        """
+        width = min(WIDTH, size - number * WIDTH)
         first = number * WIDTH
         leaves = await _leaves(session, first, first + width)
         try:
@@ -141,8 +172,20 @@ class Publisher:
         if trial.root() != signed.root:
             raise Halted(f"the database's entries have another root than was signed at {signed.size}")
 
+    def take(self, batch: Batch) -> None:
+        """Add entries that the database has committed."""
+        self.tree.extend(batch.leaves)
+        if batch.archived:
+            self._lines.append((batch.first_index, batch.archived))
+
     def write_tiles(self) -> None:
-        """Write what is new of the tree, durably. Raises Halted where a tile is there with other bytes."""
+        """Write payloads and what is new of the tree, durably.
+
+        Raises Halted where a tile is there with other bytes.
+        """
+        for first_index, lines in self._lines:
+            self.archive.append(first_index, lines)
+        self._lines.clear()
         self._write(self.tree.drain_full())
         self._write(self.tree.partial())
 
@@ -177,21 +220,23 @@ class Publisher:
         if not verify_consistency(head.size, size, head.root, root, proof):
             raise Halted(f"the tree of {size} entries does not extend the published one of {head.size}")
 
-    async def record(self, session: AsyncSession, note: bytes, now_ms: int) -> None:
-        """Keep the signed checkpoint in the database; repeating it changes nothing."""
+    async def publish(self, session: AsyncSession, note: bytes, now_ms: int) -> None:
+        """Make the checkpoint public and keep it in the database; the caller guards the term and commits.
+
+        Raises LeadershipLost where a larger tree is public.
+        """
+        if not await asyncio.to_thread(self.store.publish, note):
+            # By a later leader of the same log, or so its recovery has to show.
+            raise LeadershipLost("a larger tree was published meanwhile")
+        self.published = Published(self.tree.size, self.tree.root())
         await session.execute(
             insert(LogCheckpointRow)
             .values(size=self.tree.size, root=self.tree.root().hex(), note=note, made_ms=now_ms)
             .on_conflict_do_nothing(index_elements=[LogCheckpointRow.size])
         )
 
-    def publish(self, note: bytes) -> None:
-        """Make the checkpoint public, last of all. Raises LeadershipLost where a larger tree is public."""
-        if not self.store.publish(note):
-            # By a later leader of the same log, or so its recovery has to show.
-            raise LeadershipLost("a larger tree was published meanwhile")
-        self.published = Published(self.tree.size, self.tree.root())
-        # Only now does nobody need the partial tiles for the published size any more.
+    def tidy(self) -> None:
+        """Remove partial tiles that nobody needs any more: their full ones are published."""
         for path in self._completed:
             self.store.drop_partial(path)
         self._completed.clear()
@@ -222,3 +267,25 @@ async def _leaves(session: AsyncSession, first: int, stop: int) -> list[bytes]:
     if [row[0] for row in rows] != list(range(first, stop)):
         raise Halted(f"log entries between {first} and {stop - 1} are missing in the database")
     return [row[1] for row in rows]
+
+
+async def archived_lines(session: AsyncSession, first: int, stop: int) -> list[bytes]:
+    """Lines of the payload archive for entries [first, stop), from the database."""
+    entry, segment = LogEntryRow, WindowSegmentRow
+    segments: dict[int, list[tuple[SaltedSegment, str | None]]] = {}
+    for index, salt, body, firm_id in await session.execute(
+        select(segment.log_index, segment.salt, segment.body, segment.firm_id)
+        .where(segment.log_index >= first, segment.log_index < stop)
+        .order_by(segment.log_index, segment.n)
+    ):
+        segments.setdefault(index, []).append((SaltedSegment(salt, body), firm_id))
+    lines: list[bytes] = []
+    for index, salt, payload, fact, firm_id in await session.execute(
+        select(entry.log_index, entry.salt, entry.payload, entry.fact, entry.firm_id)
+        .where(entry.log_index >= first, entry.log_index < stop)
+        .order_by(entry.log_index)
+    ):
+        mine = segments.get(index, [])
+        line = PayloadLine(index, salt, payload, tuple(salted for salted, _ in mine))
+        lines.append(ArchivedEntry(line, fact, firm_id, tuple(firm for _, firm in mine)).encode())
+    return lines

@@ -15,7 +15,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger.halt import Halted
+from scheduler.ledger.rows import Span, entry_row, record_span, segment_rows, window_span
 from scheduler.services.evidence import window_fact
+from scheduler.storage.payload_archive import ArchivedEntry
 from scheduler.storage.tables import (
     AllocationRow,
     EvidenceIntakeRow,
@@ -23,13 +25,14 @@ from scheduler.storage.tables import (
     UsageIntakeRow,
     WindowSegmentRow,
 )
+from suanli.evidence.bundle import PayloadLine
 from suanli.evidence.entries import (
     FIRM_SCOPED,
-    USAGE_WINDOW,
     Entry,
     SealedEntry,
     build_entry,
     build_payload,
+    parse_entry,
     payload_commitment,
     seal_window,
     signing_message,
@@ -38,7 +41,15 @@ from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import Signer, key_id, verify_signature
 from suanli.evidence.records import OperatorKeys, Record, encode_record, entry_type, parse_record
 from suanli.evidence.strict_json import decode_base64
-from suanli.evidence.windows import SALT_BYTES, SaltedSegment, SignedWindow, parse_header, parse_segment
+from suanli.evidence.windows import (
+    SALT_BYTES,
+    SaltedSegment,
+    Segment,
+    SignedWindow,
+    WindowHeader,
+    parse_header,
+    parse_segment,
+)
 
 FACTS_PER_BATCH = 500
 WINDOWS_PER_BATCH = 250
@@ -67,8 +78,18 @@ class Batch:
 
     first_index: int
     leaves: tuple[bytes, ...]
+    archived: tuple[bytes, ...]  # lines of the payload archive, one a leaf
     types: tuple[str, ...]
     full: bool  # whether more may wait
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedWindow:
+    """What a window says, and whose each of its segments is."""
+
+    header: WindowHeader
+    segments: tuple[Segment, ...]
+    firms: tuple[str | None, ...]
 
 
 @dataclass(slots=True)
@@ -79,30 +100,27 @@ class _Draft:
     firm_seqs: dict[str, int]
     entries: list[dict[str, object]] = field(default_factory=list)
     segments: list[dict[str, object]] = field(default_factory=list)
+    archived: list[bytes] = field(default_factory=list)
 
-    def add(self, sealed: SealedEntry, kind: str, producer: str, fact: str, **columns: object) -> int:
-        """Give the next index to an entry; returns it."""
-        index = self.next_index
-        self.entries.append(
-            {
-                "log_index": index,
-                "type": kind,
-                "producer_key_id": producer,
-                "leaf": sealed.entry,
-                "salt": sealed.salt,
-                "payload": sealed.payload,
-                "fact": fact,
-                "firm_id": None,
-                "firm_seq": None,
-                "node_id": None,
-                "seq": None,
-                "start_ms": None,
-                "end_ms": None,
-                **columns,
-            }
-        )
+    def add(self, sealed: SealedEntry, entry: Entry, fact: str, span: Span, firm_id: str | None) -> None:
+        """Give the next index to a fact."""
+        line = PayloadLine(self.next_index, sealed.salt, sealed.payload)
+        self._add(sealed, entry, ArchivedEntry(line, fact, firm_id), span)
+
+    def add_window(
+        self, sealed: SealedEntry, entry: Entry, window: SignedWindow, parsed: ParsedWindow
+    ) -> None:
+        """Give the next index to a window with its segments."""
+        line = PayloadLine(self.next_index, sealed.salt, sealed.payload, window.segments)
+        fact = window_fact(entry.producer_key_id, parsed.header.seq)
+        archived = ArchivedEntry(line, fact, None, parsed.firms)
+        self._add(sealed, entry, archived, window_span(parsed.header))
+        self.segments.extend(segment_rows(archived, parsed.segments))
+
+    def _add(self, sealed: SealedEntry, entry: Entry, archived: ArchivedEntry, span: Span) -> None:
+        self.entries.append(entry_row(sealed.entry, entry, archived, span))
+        self.archived.append(archived.encode())
         self.next_index += 1
-        return index
 
 
 class Sequencer:
@@ -136,7 +154,8 @@ class Sequencer:
             await session.execute(insert(WindowSegmentRow).inline(), draft.segments)
         leaves = tuple(bytes(entry["leaf"]) for entry in draft.entries)  # type: ignore[call-overload]
         types = tuple(str(entry["type"]) for entry in draft.entries)
-        return Batch(self.size, leaves, types, crowded or len(windows) == WINDOWS_PER_BATCH)
+        full = crowded or len(windows) == WINDOWS_PER_BATCH
+        return Batch(self.size, leaves, tuple(draft.archived), types, full)
 
     async def _check_size(self, session: AsyncSession) -> None:
         newest = await session.scalar(select(func.max(LogEntryRow.log_index)))
@@ -161,7 +180,7 @@ class Sequencer:
             controller_key=identity.controller_key.hex(),
             at_ms=now_ms,
         )
-        self._add_fact(draft, entry_type(keys), encode_record(keys), "operator_keys", start_ms=now_ms)
+        self._add_fact(draft, entry_type(keys), encode_record(keys), "operator_keys", record_span(keys))
 
     async def _add_facts(
         self, session: AsyncSession, draft: _Draft, facts: Sequence[EvidenceIntakeRow]
@@ -181,11 +200,10 @@ class Sequencer:
                 self.refused.add(row.intake_id)
                 _log.error("fact_refused", intake_id=row.intake_id, fact=row.fact, reason=str(error))
                 continue
-            at_ms = getattr(record, "at_ms", getattr(record, "effective_from_ms", None))
             firm_id = row.firm_id if row.type in FIRM_SCOPED else None
-            signature = row.signature
+            span = record_span(record)
             self._add_fact(
-                draft, row.type, row.body, row.fact, signature=signature, firm_id=firm_id, start_ms=at_ms
+                draft, row.type, row.body, row.fact, span, signature=row.signature, firm_id=firm_id
             )
             done.append(row.intake_id)
         if done:
@@ -217,10 +235,10 @@ class Sequencer:
         kind: str,
         body: bytes,
         fact: str,
+        span: Span,
         *,
         signature: bytes | None = None,
         firm_id: str | None = None,
-        start_ms: int | None = None,
     ) -> None:
         identity = self._identity
         signer = identity.signer
@@ -232,9 +250,9 @@ class Sequencer:
         if firm_id is not None:
             firm_seq = draft.firm_seqs[firm_id] = draft.firm_seqs.get(firm_id, 0) + 1
         salt = identity.random(SALT_BYTES)
-        leaf = build_entry(Entry(kind, producer, firm_seq, payload_commitment(salt, payload)))
-        sealed = SealedEntry(entry=leaf, payload=payload, salt=salt)
-        draft.add(sealed, kind, producer, fact, firm_id=firm_id, firm_seq=firm_seq, start_ms=start_ms)
+        entry = Entry(kind, producer, firm_seq, payload_commitment(salt, payload))
+        sealed = SealedEntry(entry=build_entry(entry), payload=payload, salt=salt)
+        draft.add(sealed, entry, fact, span, firm_id)
 
     async def _add_windows(
         self, session: AsyncSession, draft: _Draft, windows: Sequence[UsageIntakeRow]
@@ -246,30 +264,10 @@ class Sequencer:
         allocation_ids = {s.allocation_id for segments in parsed for s in segments if s.allocation_id}
         firms = await _firms(session, allocation_ids)
         for row, window, segments in zip(windows, opened, parsed, strict=True):
-            header = parse_header(window.header)
             sealed = seal_window(window, row.key_id, salt=self._identity.random(SALT_BYTES))
-            index = draft.add(
-                sealed,
-                USAGE_WINDOW,
-                row.key_id,
-                window_fact(row.key_id, row.seq),
-                node_id=row.node_id,
-                seq=row.seq,
-                start_ms=header.start_ms,
-                end_ms=header.end_ms,
-            )
-            draft.segments.extend(
-                {
-                    "log_index": index,
-                    "n": n,
-                    "firm_id": firms.get(segment.allocation_id or ""),
-                    "allocation_id": segment.allocation_id,
-                    "device_id": segment.device.device_id,
-                    "salt": salted.salt,
-                    "body": salted.body,
-                }
-                for n, (salted, segment) in enumerate(zip(window.segments, segments, strict=True))
-            )
+            of_firms = tuple(firms.get(segment.allocation_id or "") for segment in segments)
+            said = ParsedWindow(parse_header(window.header), tuple(segments), of_firms)
+            draft.add_window(sealed, parse_entry(sealed.entry), window, said)
         taken = [(row.key_id, row.seq) for row in windows]
         await session.execute(
             delete(UsageIntakeRow)

@@ -63,7 +63,6 @@ class GatewayConfig:
     tunnel_port: int = 0
     tunnel_secret: Path | None = None
     # The published log, where it is on this machine; Welcome takes the checkpoint from the database.
-    log_folder: Path | None = None
     window_ms: int = 300_000
     heartbeat_ms: int = 2_000
     # How often to look for what pokes may have missed.

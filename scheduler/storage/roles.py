@@ -47,7 +47,7 @@ nodes              S                         SI                                 
 devices            S                         SI                                              S          S
 node_states        S                         S                                               SIU        S
 join_tokens        SID                       SU(uses_left)                                   -          -
-agent_keys         S                         SIU(stored_seq,stored_header_sha256,revoked_at) -          S
+agent_keys S SIU(stored_seq,stored_header_sha256,revoked_at) - SU(stored_seq,stored_header_sha256)
 gateways           S                         SIUD                                            S          S
 inbox              SI                        SI                                              SD         -
 leaders            S                         S                                               SIU        SIU

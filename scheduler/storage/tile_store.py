@@ -1,16 +1,13 @@
 """The published log as files in C2SP tlog-tiles layout: `checkpoint`, `tile/...`, served as they lie.
 
-A file appears whole or not at all: written beside its place, flushed, renamed, and the folder flushed. Tiles
-never change once they are there. The checkpoint is written last and never goes back to a smaller tree.
+Tiles never change once they are there. The checkpoint is written last and never goes back to a smaller tree.
 """
 
-import fcntl
-import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 
+from scheduler.storage.objects import Place, open_objects
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.log_checkpoint import parse_log_checkpoint
 from suanli.evidence.merkle import HASH_BYTES
@@ -18,25 +15,30 @@ from suanli.evidence.signed_note import parse_note
 from suanli.evidence.tiles import WIDTH, encode_entry_bundle, entries_path, parse_entry_bundle, tile_path
 
 CHECKPOINT = "checkpoint"
-_LOCK = ".lock"
 _PATH = re.compile(
     r"tile/(?P<level>entries|[0-9]|[1-5][0-9])(?P<index>(/x[0-9]{3})*/[0-9]{3})(\.p/(?P<width>[1-9][0-9]{0,2}))?"
 )
 
 
 class TileMissing(Exception):
-    """A tile that the published log needs is not there: part of the folder was lost."""
+    """A tile that the published log needs is not there: part of the store was lost."""
 
 
 class TileStore:
-    """One folder with one log. Readers need no lock; writers take the folder's."""
+    """One place with one log. Every method raises OSError where the place cannot be read or written."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._objects = open_objects(place)
+
+    @property
+    def where(self) -> str:
+        """For messages: where the log lies."""
+        return self._objects.where
 
     def create(self) -> None:
-        """Make the folder where it is not there yet."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make the place where it is not there yet."""
+        self._objects.prepare()
 
     def checkpoint(self) -> bytes | None:
         """The published log checkpoint as it lies there; None before the first."""
@@ -49,20 +51,14 @@ class TileStore:
         return self._read(path)
 
     def _read(self, path: str) -> bytes | None:
-        try:
-            return (self.folder / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
+        return self._objects.read(path)
 
     def hash_tile(self, level: int, index: int, width: int = WIDTH) -> bytes:
         """Bytes of a hash tile of this width, if need be the beginning of a wider one.
 
         Raises TileMissing.
         """
-        exact = self._read(tile_path(level, index, width))
-        if exact is not None and len(exact) == width * HASH_BYTES:
-            return exact
-        for wider in self._wider(width):
+        for wider in self._widths(tile_path(level, index), width):
             data = self._read(tile_path(level, index, wider))
             if data is not None and len(data) == wider * HASH_BYTES:
                 return data[: width * HASH_BYTES]
@@ -70,7 +66,7 @@ class TileStore:
 
     def entries(self, index: int, width: int = WIDTH) -> list[bytes]:
         """The first `width` entries of a bundle, if need be out of a wider one. Raises TileMissing."""
-        for wider in (width, *self._wider(width)):
+        for wider in self._widths(entries_path(index), width):
             data = self._read(entries_path(index, wider))
             if data is None:
                 continue
@@ -92,63 +88,23 @@ class TileStore:
             return encode_entry_bundle(self.entries(index, width))
         return self.hash_tile(int(match["level"]), index, width)
 
-    @staticmethod
-    def _wider(width: int) -> Iterator[int]:
-        # The full tile first: partial ones go away when it is there.
+    def _widths(self, path: str, width: int) -> Iterator[int]:
+        """Widths in which the first `width` of a tile may be found (`path` is the full tile's)."""
+        yield width
         if width < WIDTH:
-            yield WIDTH
-            yield from range(width + 1, WIDTH)
+            yield WIDTH  # partial ones go away when it is there
+            widths = [int(name) for name in self._objects.names(f"{path}.p") if name.isdigit()]
+            yield from sorted(wider for wider in widths if width < wider < WIDTH)
 
     def put(self, path: str, data: bytes) -> None:
         """Write a tile durably. One that is there with the same bytes is left alone.
 
         Raises FileExistsError where other bytes are there: a tile is never rewritten.
         """
-        there = self._read(path)
-        if there == data:
+        if self._objects.create(path, data):
             return
-        if there is not None:
+        if self._read(path) != data:
             raise FileExistsError(f"{path} is published with other bytes")
-        self._write(path, data)
-
-    def _write(self, path: str, data: bytes) -> None:
-        target = self.folder / path
-        new_folder = not target.parent.is_dir()
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(file, view) :]
-            os.fsync(file)
-        finally:
-            os.close(file)
-        temporary.replace(target)
-        self._sync_folders(target.parent, up=new_folder)
-
-    def _sync_folders(self, folder: Path, *, up: bool) -> None:
-        """Flush the names: of the file in its folder, and with `up` of new folders in theirs."""
-        while True:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            if not up or folder == self.folder or self.folder not in folder.parents:
-                return
-            folder = folder.parent
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other processes of this machine from publishing at the same time."""
-        self.create()
-        descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
     def publish(self, note: bytes) -> bool:
         """Make `note` the published log checkpoint unless a larger tree is published already.
@@ -156,23 +112,21 @@ class TileStore:
         Returns whether it is published now. Cosignatures may be added to the published size.
         """
         size = _size(note)
-        with self.lock():
+        while True:
             there = self.checkpoint()
+            if there == note:
+                return True
             if there is not None and _size(there) > size:
                 return False
-            if there != note:
-                self._write(CHECKPOINT, note)
-        return True
+            if self._objects.swap(CHECKPOINT, there, note):
+                return True
 
     def drop_partial(self, path: str) -> None:
         """Remove the partial tiles of a tile that is there in full (`path` is the full tile's)."""
-        folder = self.folder / (path + ".p")
-        if not (self.folder / path).exists():
+        if not self._objects.exists(path):
             return
-        with suppress(FileNotFoundError, NotADirectoryError):
-            for entry in list(os.scandir(folder)):
-                Path(entry.path).unlink()
-            folder.rmdir()
+        for name in self._objects.names(f"{path}.p"):
+            self._objects.remove(f"{path}.p/{name}")
 
 
 def _size(note: bytes) -> int:

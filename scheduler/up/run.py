@@ -73,7 +73,11 @@ class Installation:
 
     def _start_database(self) -> EmbeddedPostgres | None:
         settings = self._settings
-        for folder in (settings.data, settings.run_folder, settings.log_folder, settings.job_log_folder):
+        folders = [settings.data, settings.run_folder, settings.job_log_folder]
+        folders += [
+            place for place in (settings.log_place, settings.payload_place) if isinstance(place, Path)
+        ]
+        for folder in folders:
             secret_files.make_folder(folder)
         self._stack.enter_context(_hold(settings.run_folder / "up.lock", settings.data))
         for port in (settings.api_port, settings.fleet_port, settings.enrolment_port):

@@ -272,7 +272,7 @@ async def running_api(urls: DatabaseUrls, folder: Path) -> AsyncIterator[ApiInst
         database_url=urls.api,
         host="127.0.0.1",
         port=0,
-        log_folder=folder / "log",
+        log_place=folder / "log",
         job_log_folder=folder / "logs",
         now_ms=clock,
     )

@@ -297,7 +297,7 @@ async def test_no_name_leads_out_of_the_folder_of_output(
 async def test_the_evidence_log_is_served_to_everybody_and_nothing_else_of_the_folder(
     installation: ApiInstallation,
 ) -> None:
-    folder = installation.config.log_folder
+    folder = installation.config.log_place
     (folder / "tile" / "0" / "x001").mkdir(parents=True)
     (folder / "checkpoint").write_bytes(b"origin\n1\nroot\n")
     (folder / "tile" / "0" / "000").write_bytes(b"\x00" * 32)

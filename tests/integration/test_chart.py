@@ -165,9 +165,9 @@ def test_the_charts_alerts_are_the_alerts_of_deploy() -> None:
 def test_evidence_outlives_the_release() -> None:
     claims = of_kind(rendered("minimal"), "PersistentVolumeClaim")
     assert {c["metadata"]["annotations"]["helm.sh/resource-policy"] for c in claims.values()} == {"keep"}
-    assert set(claims) == {"suanli-log", "suanli-job-logs"}
+    assert set(claims) == {"suanli-log", "suanli-payloads", "suanli-job-logs"}
     # A claim that the operator made is used as it is.
-    assert set(of_kind(rendered("full"), "PersistentVolumeClaim")) == {"suanli-job-logs"}
+    assert set(of_kind(rendered("full"), "PersistentVolumeClaim")) == {"suanli-payloads", "suanli-job-logs"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from scheduler.ledger.halt import Halted
 from scheduler.ledger.publisher import Publisher
 from scheduler.ledger.sequencer import Identity, Sequencer
 from scheduler.storage.engine import Database
+from scheduler.storage.payload_archive import PayloadArchive
 from scheduler.storage.tile_store import TileStore
 from suanli.evidence import merkle, tiles
 from suanli.evidence.log_checkpoint import LogCheckpoint, open_log_checkpoint, sign_log_checkpoint
@@ -32,6 +33,12 @@ class Installation:
     keys: Keys
     store: TileStore
     made: int = 0
+
+    @property
+    def archive(self) -> PayloadArchive:
+        """What opens the log's entries."""
+        place = Path(self.store.place)
+        return PayloadArchive(place.with_name(place.name + "-payloads"))
 
     async def facts(self, count: int) -> None:
         """So many facts for the log."""
@@ -52,7 +59,7 @@ class Installation:
 
     def ledger(self, **changes: object):
         """A ledger of this installation."""
-        return running_ledger(self.urls.ledger, self.keys, self.store.folder, **changes)
+        return running_ledger(self.urls.ledger, self.keys, self.store.place, **changes)
 
     async def check_tree(self) -> None:
         """The published tiles are the tree over the database's entries, and its root is the signed one."""
@@ -152,9 +159,9 @@ async def test_a_long_log_has_full_tiles_and_no_partial_ones_behind_them(house: 
         await house.facts(1)
         await until(lambda: house.published(702))
         await house.check_tree()
-    assert not (house.store.folder / "tile/0/000.p").exists()
-    assert not (house.store.folder / "tile/entries/001.p").exists()
-    assert (house.store.folder / "tile/0/002.p/190").exists()
+    assert not (house.store.place / "tile/0/000.p").exists()
+    assert not (house.store.place / "tile/entries/001.p").exists()
+    assert (house.store.place / "tile/0/002.p/190").exists()
 
 
 async def sequence_without_publishing(house: Installation) -> list[bytes]:
@@ -181,21 +188,31 @@ async def test_a_crash_between_commit_and_tiles_continues_the_same_tree(house: I
     assert house.store.entries(0, 6)[4:] == leaves
 
 
+async def no_guard(_session: object) -> None:
+    """Nobody else leads in these tests."""
+
+
 @asynccontextmanager
 async def recovered(house: Installation) -> AsyncIterator[tuple[Publisher, Database]]:
     """A publisher that has recovered, driven by the test step by step."""
     database = Database(house.urls.ledger, "test-ledger")
     try:
-        publisher = Publisher(house.store, ORIGIN, house.keys.log)
-        await publisher.recover(database)
+        publisher = Publisher(house.store, house.archive, ORIGIN, house.keys.log)
+        await publisher.recover(database, no_guard)
         yield publisher, database
     finally:
         await database.dispose()
 
 
-@pytest.mark.parametrize(
-    "steps", [1, 2, 3], ids=["tiles", "tiles and signature", "checkpoint in the database"]
-)
+async def publish_without_commit(publisher: Publisher, database: Database, note: bytes) -> None:
+    """The checkpoint file is public and the process dies before the database knows."""
+    with suppress(ConnectionError):
+        async with database.transaction() as session:
+            await publisher.publish(session, note, 1)
+            raise ConnectionError
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3], ids=["tiles", "tiles and signature", "checkpoint file"])
 async def test_a_crash_at_any_step_of_publishing_continues_the_same_tree(
     house: Installation, steps: int
 ) -> None:
@@ -209,18 +226,15 @@ async def test_a_crash_at_any_step_of_publishing_continues_the_same_tree(
         if steps >= 2:
             note = publisher.sign()
         if steps == 3:
-            async with database.transaction() as session:
-                await publisher.record(session, note, 1)
-    assert house.head().size == 4
-    before = await house.world.rows("SELECT note FROM log_checkpoints WHERE size = 6")
+            await publish_without_commit(publisher, database, note)
+    assert house.head().size == (6 if steps == 3 else 4)
+    assert await house.world.rows("SELECT note FROM log_checkpoints WHERE size = 6") == []
     async with house.ledger():
         await until(lambda: house.published(6))
         await house.facts(1)
         await until(lambda: house.published(7))
         await house.check_tree()
-    after = await house.world.rows("SELECT note FROM log_checkpoints WHERE size = 6")
-    assert len(after) == 1
-    assert before in ([], after)
+    assert len(await house.world.rows("SELECT note FROM log_checkpoints WHERE size IN (6, 7)")) >= 1
 
 
 async def test_a_lost_folder_is_written_again_with_the_same_root(house: Installation, tmp_path: Path) -> None:
@@ -257,13 +271,70 @@ def calm() -> None:
     [
         "DELETE FROM log_entries WHERE log_index = (SELECT max(log_index) FROM log_entries)",
         "DELETE FROM log_entries WHERE log_index >= 2",
+        "TRUNCATE log_entries CASCADE",
+        "TRUNCATE log_entries, log_checkpoints CASCADE",
+    ],
+    ids=["the newest", "many", "all", "all and the checkpoints"],
+)
+async def test_published_entries_that_the_database_lost_are_read_back(
+    house: Installation, damage: str
+) -> None:
+    await house.facts(5)
+    async with house.ledger():
+        await until(lambda: house.published(6))
+    rows = "SELECT log_index, type, leaf, salt, payload, fact, firm_id, firm_seq, start_ms FROM log_entries"
+    before = await house.world.rows(f"{rows} ORDER BY log_index")
+    root = house.head().root
+    await house.world.execute(damage)
+    await house.facts(2)
+    async with house.ledger():
+        await until(lambda: house.published(8))
+        await house.check_tree()
+    assert (await house.world.rows(f"{rows} ORDER BY log_index"))[:6] == before
+    leaves = [merkle.leaf_hash(row[2]) for row in before]
+    assert merkle.root(leaves) == root
+
+
+async def test_an_archive_that_holds_another_payload_halts_the_ledger(
+    house: Installation, calm: None
+) -> None:
+    await house.facts(3)
+    async with house.ledger():
+        await until(lambda: house.published(4))
+    lines = [house.archive.read(0)[n].encode() for n in range(4)]
+    changed = house.archive.read(0)[2]
+    lines[3] = changed.encode().replace(b'"index":2', b'"index":3')
+    house.archive.replace(0, lines)
+    await house.world.execute("DELETE FROM log_entries WHERE log_index = 3")
+    await run_until_halted(house)
+    assert house.head().size == 4
+
+
+async def test_a_lost_archive_is_written_again(house: Installation) -> None:
+    await house.facts(3)
+    async with house.ledger():
+        await until(lambda: house.published(4))
+    before = house.archive.read(0)
+    assert sorted(before) == [0, 1, 2, 3]
+    house.archive.replace(0, [])
+    assert house.archive.read(0) == {}
+    async with house.ledger():
+        await house.facts(1)
+        await until(lambda: house.published(5))
+    after = house.archive.read(0)
+    assert {index: after[index] for index in before} == before
+    assert sorted(after) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
         "DELETE FROM log_entries WHERE log_index = 2",
         "UPDATE log_entries SET leaf = leaf || ' ' WHERE log_index = 2",
-        "TRUNCATE log_entries CASCADE",
     ],
-    ids=["the newest", "many", "one in the middle", "one changed", "all"],
+    ids=["one in the middle", "one changed"],
 )
-async def test_a_database_that_lost_published_entries_halts_the_ledger(
+async def test_a_database_with_other_entries_than_were_published_halts_the_ledger(
     house: Installation, calm: None, damage: str
 ) -> None:
     await house.facts(5)
@@ -308,7 +379,7 @@ async def test_a_checkpoint_of_another_key_halts_the_ledger(house: Installation,
         await until(lambda: house.published(2))
     head = house.head()
     forged = sign_log_checkpoint(head, house.keys.controller.public_key, house.keys.controller.sign)
-    (house.store.folder / "checkpoint").write_bytes(forged.encode())
+    (house.store.place / "checkpoint").write_bytes(forged.encode())
     await run_until_halted(house)
 
 
@@ -318,7 +389,7 @@ async def test_a_checkpoint_that_vanishes_under_a_running_ledger_halts_it(
     await house.facts(1)
     async with house.ledger():
         await until(lambda: house.published(2))
-        (house.store.folder / "checkpoint").unlink()
+        (house.store.place / "checkpoint").unlink()
         await house.facts(1)
         await until(lambda: _true(halted() == 1.0))
     assert house.store.checkpoint() is None

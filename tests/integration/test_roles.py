@@ -101,7 +101,7 @@ UPDATES_SOME_COLUMNS = {
         ("agent_keys", "revoked_at"),
     },
     CONTROLLER: set(),
-    LEDGER: set(),
+    LEDGER: {("agent_keys", "stored_seq"), ("agent_keys", "stored_header_sha256")},
 }
 DELETES = {
     API: {"idempotency_keys", "join_tokens"},

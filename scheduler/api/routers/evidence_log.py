@@ -29,7 +29,7 @@ async def tile(path: str, api: ApiState) -> Response:
 
 
 async def _file(api: Api, path: str) -> bytes:
-    data = await asyncio.to_thread(TileStore(api.config.log_folder).file, path)
+    data = await asyncio.to_thread(TileStore(api.config.log_place).file, path)
     if data is None:
         raise NotFound("the evidence log has no such file (yet)")
     return data

@@ -104,7 +104,7 @@ async def bundle(
     file: BinaryIO = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment] # noqa: SIM115
     try:
         async with api.database.read() as session:
-            made = await write_bundle(session, TileStore(api.config.log_folder), request, file, api.now_ms())
+            made = await write_bundle(session, TileStore(api.config.log_place), request, file, api.now_ms())
         size_bytes = file.seek(0, 2)
         file.seek(0)
     except BaseException:

@@ -67,7 +67,7 @@ def test_a_partial_tile_is_read_out_of_a_wider_one(store: TileStore) -> None:
     assert store.hash_tile(0, 0, 5) == b"".join(hashes[:5])
     store.put("tile/0/000", b"".join(hashes))
     store.drop_partial("tile/0/000")
-    assert not (store.folder / "tile/0/000.p").exists()
+    assert not (store.place / "tile/0/000.p").exists()
     assert store.hash_tile(0, 0, 7) == b"".join(hashes[:7])
     assert store.tile("tile/0/000.p/9") == b"".join(hashes[:9])
     with pytest.raises(TileMissing):
@@ -103,7 +103,7 @@ def test_partial_tiles_stay_while_the_full_one_is_not_there(store: TileStore) ->
     ],
 )
 def test_only_the_paths_of_a_log_are_served(store: TileStore, path: str) -> None:
-    (store.folder.parent / "secret").write_text("secret")
+    (store.place.parent / "secret").write_text("secret")
     store.publish(note(1))
     store.put("tile/0/000.p/1", b"a" * 32)
     assert store.file(path) is None
@@ -112,6 +112,6 @@ def test_only_the_paths_of_a_log_are_served(store: TileStore, path: str) -> None
 def test_files_are_for_the_owner_and_nothing_temporary_stays(store: TileStore) -> None:
     store.publish(note(1))
     store.put("tile/0/000.p/1", b"a" * 32)
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in store.folder.rglob("*") if path.is_file()}
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in store.place.rglob("*") if path.is_file()}
     assert modes == {0o600}
-    assert [path.name for path in store.folder.rglob("*.tmp")] == []
+    assert [path.name for path in store.place.rglob("*.tmp")] == []

@@ -1,0 +1,144 @@
+"""Published tiles outrank the database: what it lost is read back from the tiles and the payload archive.
+
+After a restore to an earlier point, or a failover to a replica that lagged, the database holds the beginning of
+what was published. Every missing entry is taken from the published bundle and opened with the archive, against
+the commitments that were signed; where one cannot be opened, the ledger halts rather than go on beside it.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import delete, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.ledger.halt import Halted
+from scheduler.ledger.metrics import RESTORED
+from scheduler.ledger.rows import read_back
+from scheduler.storage.engine import Database
+from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
+from scheduler.storage.tables import AgentKeyRow, LogEntryRow, UsageIntakeRow, WindowSegmentRow
+from scheduler.storage.tile_store import TileMissing, TileStore
+from suanli.evidence.bundle import PayloadLine
+from suanli.evidence.entries import USAGE_WINDOW, Entry, parse_entry, parse_payload, payload_commitment
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.merkle import leaf_hash
+from suanli.evidence.tiles import WIDTH, parse_hash_tile
+from suanli.evidence.windows import header_hash, parse_header, segment_commitment
+
+Guard = Callable[[AsyncSession], Awaitable[None]]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Entries [first, stop) are published and not in the database."""
+
+    first: int
+    stop: int
+
+
+async def restore(
+    database: Database, guard: Guard, store: TileStore, archive: PayloadArchive, lost: Lost
+) -> None:
+    """Put lost entries back, 256 at a time, each batch in a transaction under `guard`.
+
+    Raises Halted where a tile or a payload is missing or is not what was published.
+    """
+    _log.warning("log_restoring", first=lost.first, entries=lost.stop - lost.first)
+    for number in range(lost.first // WIDTH, -(-lost.stop // WIDTH)):
+        begin = number * WIDTH
+        first, stop = max(begin, lost.first), min(begin + WIDTH, lost.stop)
+        leaves = _published(store, number, stop - begin)[first - begin :]
+        opened = archive.read(number)
+        entries = [_opened(first + n, leaf, opened.get(first + n)) for n, leaf in enumerate(leaves)]
+        async with database.transaction() as session:
+            await guard(session)
+            await _insert(session, leaves, entries)
+            await _advance_chains(session, entries)
+        RESTORED.inc(len(entries))
+    _log.warning("log_restored", first=lost.first, entries=lost.stop - lost.first)
+
+
+def _published(store: TileStore, number: int, width: int) -> list[bytes]:
+    """The first `width` entries of a bundle, which must have the hashes of the published tile."""
+    try:
+        leaves = store.entries(number, width)
+        hashes = parse_hash_tile(store.hash_tile(0, number, width), width)
+    except (TileMissing, EvidenceError) as error:
+        raise Halted(f"the database lost entries and their tiles cannot be read: {error}") from error
+    if [leaf_hash(leaf) for leaf in leaves] != hashes:
+        raise Halted(f"entry bundle {number} does not have the hashes of its tile")
+    return leaves
+
+
+_Opened = tuple[Entry, ArchivedEntry]
+
+
+def _opened(index: int, leaf: bytes, archived: ArchivedEntry | None) -> _Opened:
+    """An entry with its payload, which must be the one that was committed to."""
+    if archived is None:
+        raise Halted(f"the database lost entry {index}, and the archive does not have its payload")
+    try:
+        entry = parse_entry(leaf)
+        _check(entry, archived.line)
+    except EvidenceError as error:
+        raise Halted(
+            f"the database lost entry {index}, and the archive holds something else: {error}"
+        ) from error
+    return entry, archived
+
+
+def _check(entry: Entry, line: PayloadLine) -> None:
+    """That a line opens an entry: payload and segments are those committed to. Raises EvidenceError."""
+    where = f"archive line {line.index}"
+    if line.salt is None or line.payload is None:
+        raise EvidenceError(where, "no payload", "the payload that was committed to")
+    if payload_commitment(line.salt, line.payload) != entry.payload_commitment:
+        raise EvidenceError(where, "another payload", "the payload that was committed to")
+    committed = tuple(segment_commitment(s.salt, s.body) for s in line.segments if s is not None)
+    wanted: tuple[str, ...] = ()
+    if entry.type == USAGE_WINDOW:
+        wanted = parse_header(parse_payload(line.payload).body).segments
+    if committed != wanted:
+        raise EvidenceError(where, "other segments", "the segments that were committed to")
+
+
+async def _insert(session: AsyncSession, leaves: Sequence[bytes], entries: Sequence[_Opened]) -> None:
+    try:
+        rows = [read_back(leaf, *opened) for leaf, opened in zip(leaves, entries, strict=True)]
+    except EvidenceError as error:
+        raise Halted(f"an archived entry cannot be read: {error}") from error
+    await session.execute(insert(LogEntryRow).inline(), [row for row, _ in rows])
+    segments = [segment for _, of_one in rows for segment in of_one]
+    if segments:
+        await session.execute(insert(WindowSegmentRow).inline(), segments)
+
+
+async def _advance_chains(session: AsyncSession, entries: Sequence[_Opened]) -> None:
+    """The gateway goes on after the last window of each key; the agents have forgotten those before."""
+    newest: dict[str, tuple[int, str]] = {}
+    restored: list[tuple[str, int]] = []
+    for entry, archived in entries:
+        if not archived.line.segments or archived.line.payload is None:
+            continue
+        body = parse_payload(archived.line.payload).body
+        seq = parse_header(body).seq
+        restored.append((entry.producer_key_id, seq))
+        if seq > newest.get(entry.producer_key_id, (0, ""))[0]:
+            newest[entry.producer_key_id] = seq, header_hash(body)
+    for key_id, (seq, header) in newest.items():
+        await session.execute(
+            update(AgentKeyRow)
+            .where(AgentKeyRow.key_id == key_id, AgentKeyRow.stored_seq < seq)
+            .values(stored_seq=seq, stored_header_sha256=header)
+            .execution_options(synchronize_session=False)
+        )
+    if restored:
+        await session.execute(
+            delete(UsageIntakeRow)
+            .where(tuple_(UsageIntakeRow.key_id, UsageIntakeRow.seq).in_(restored))
+            .execution_options(synchronize_session=False)
+        )

@@ -1,0 +1,84 @@
+"""A log entry as the database keeps it. PURE: the same rows whether it was just sequenced or read back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scheduler.storage.payload_archive import ArchivedEntry
+from suanli.evidence.entries import USAGE_WINDOW, Entry, parse_payload
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.records import parse_record
+from suanli.evidence.windows import Segment, WindowHeader, parse_header, parse_segment
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What an entry is about: of a window its node, number and time, of a fact the time that it names."""
+
+    start_ms: int | None
+    node_id: str | None = None
+    seq: int | None = None
+    end_ms: int | None = None
+
+
+def window_span(header: WindowHeader) -> Span:
+    """Of a usage window."""
+    return Span(header.start_ms, header.node_id, header.seq, header.end_ms)
+
+
+def record_span(record: object) -> Span:
+    """Of a fact."""
+    return Span(getattr(record, "at_ms", getattr(record, "effective_from_ms", None)))
+
+
+def entry_row(leaf: bytes, entry: Entry, archived: ArchivedEntry, span: Span) -> dict[str, object]:
+    """The row of `log_entries`."""
+    return {
+        "log_index": archived.line.index,
+        "type": entry.type,
+        "producer_key_id": entry.producer_key_id,
+        "leaf": leaf,
+        "salt": archived.line.salt,
+        "payload": archived.line.payload,
+        "fact": archived.fact,
+        "firm_id": archived.firm_id,
+        "firm_seq": entry.firm_seq,
+        "node_id": span.node_id,
+        "seq": span.seq,
+        "start_ms": span.start_ms,
+        "end_ms": span.end_ms,
+    }
+
+
+def segment_rows(archived: ArchivedEntry, segments: Sequence[Segment]) -> list[dict[str, object]]:
+    """The rows of `window_segments`; `segments` are what the archived ones say."""
+    return [
+        {
+            "log_index": archived.line.index,
+            "n": n,
+            "firm_id": firm_id,
+            "allocation_id": segment.allocation_id,
+            "device_id": segment.device.device_id,
+            "salt": salted.salt,
+            "body": salted.body,
+        }
+        for n, (salted, segment, firm_id) in enumerate(
+            zip(archived.line.segments, segments, archived.segment_firms, strict=True)
+        )
+        if salted is not None
+    ]
+
+
+def read_back(
+    leaf: bytes, entry: Entry, archived: ArchivedEntry
+) -> tuple[dict[str, object], list[dict[str, object]]]:
+    """Both kinds of rows of an archived entry. Raises EvidenceError for what does not read as it should."""
+    if archived.line.payload is None:
+        raise EvidenceError("archive", "no payload", "the payload of every entry")
+    body = parse_payload(archived.line.payload).body
+    if entry.type != USAGE_WINDOW:
+        return entry_row(leaf, entry, archived, record_span(parse_record(entry.type, body))), []
+    segments = [parse_segment(s.body) for s in archived.line.segments if s is not None]
+    if len(segments) != len(archived.line.segments) or len(segments) != len(archived.segment_firms):
+        raise EvidenceError("archive.segments", f"{len(segments)} segments", "every segment and its firm")
+    row = entry_row(leaf, entry, archived, window_span(parse_header(body)))
+    return row, segment_rows(archived, segments)

@@ -1,0 +1,140 @@
+"""What opens the log's entries, as plain files beside the published tiles: never pruned, never served.
+
+One JSON object a line, 256 lines a file like the entry bundles: `000.jsonl`, `x001/234.jsonl`. The file that is
+not full yet is kept in parts, `000.p/<first>-<last>.jsonl` with places inside the file, so that adding an entry
+does not write its neighbours again. A line has what a bundle's line has (index, salt, payload, segments), and
+beside it what the database knew of the entry. Nothing of this is believed: it is read back only against the
+commitments in the tiles.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scheduler.storage.objects import Place, open_objects
+from suanli.evidence.bundle import PayloadLine, encode_payload_line, parse_payload_line
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.strict_json import encode
+from suanli.evidence.tiles import WIDTH, entries_path
+
+_SUFFIX = ".jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedEntry:
+    """What opens one entry, the name of its fact, and whose entry and segments these are."""
+
+    line: PayloadLine
+    fact: str
+    firm_id: str | None
+    segment_firms: tuple[str | None, ...] = ()
+
+    def encode(self) -> bytes:
+        """Its line with the newline."""
+        known: dict[str, object] = {"fact": self.fact, "firm_id": self.firm_id}
+        if self.segment_firms:
+            known["segment_firms"] = list(self.segment_firms)
+        # Both are objects in one form: the second goes on where the first ends.
+        return encode(known)[:-1] + b"," + encode_payload_line(self.line)[1:]
+
+
+def parse_archived(data: bytes) -> ArchivedEntry:
+    """A line without its newline. Raises EvidenceError."""
+    try:
+        value: dict[str, Any] = json.loads(data)
+        fact, firm_id = value.pop("fact"), value.pop("firm_id")
+        firms = tuple(value.pop("segment_firms", ()))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise EvidenceError("archive", f"{type(error).__name__}: {error}", "a line of the archive") from None
+    return ArchivedEntry(parse_payload_line(encode(value)), fact, firm_id, firms)
+
+
+def _path(number: int) -> str:
+    return entries_path(number).removeprefix("tile/entries/") + _SUFFIX
+
+
+def _folder(number: int) -> str:
+    return entries_path(number).removeprefix("tile/entries/") + ".p"
+
+
+class PayloadArchive:
+    """One place with one log's payloads. Every method raises OSError where it cannot be reached."""
+
+    def __init__(self, place: Place) -> None:
+        self._objects = open_objects(place)
+
+    @property
+    def where(self) -> str:
+        """For messages: where the archive lies."""
+        return self._objects.where
+
+    def create(self) -> None:
+        """Make the place where it is not there yet."""
+        self._objects.prepare()
+
+    def complete(self, number: int) -> bool:
+        """Whether the `number`th file is there in full."""
+        return self._objects.exists(_path(number))
+
+    def append(self, first_index: int, lines: Sequence[bytes]) -> None:
+        """Write the lines of entries from `first_index` on, durably; repeating it changes nothing."""
+        index, stop = first_index, first_index + len(lines)
+        while index < stop:
+            number, place = divmod(index, WIDTH)
+            end = min((number + 1) * WIDTH, stop)
+            data = b"".join(lines[index - first_index : end - first_index])
+            if end % WIDTH:
+                self._objects.write(f"{_folder(number)}/{place:03d}-{end % WIDTH - 1:03d}{_SUFFIX}", data)
+            else:
+                self._complete(number, place, data)
+            index = end
+
+    def _complete(self, number: int, place: int, data: bytes) -> None:
+        parts = self._parts(number)
+        before = b"".join(parts[n] for n in sorted(parts) if n < place)
+        self._objects.write(_path(number), before + data)
+        self._drop_parts(number)
+
+    def replace(self, number: int, lines: Sequence[bytes]) -> None:
+        """Write the `number`th file anew, as far as there are lines for it."""
+        if len(lines) == WIDTH:
+            self._objects.write(_path(number), b"".join(lines))
+            self._drop_parts(number)
+            return
+        keep = f"000-{len(lines) - 1:03d}{_SUFFIX}"
+        if lines:
+            self._objects.write(f"{_folder(number)}/{keep}", b"".join(lines))
+        self._drop_parts(number, keep if lines else None)
+        self._objects.remove(_path(number))
+
+    def _drop_parts(self, number: int, keep: str | None = None) -> None:
+        for name in self._objects.names(_folder(number)):
+            if name != keep:
+                self._objects.remove(f"{_folder(number)}/{name}")
+
+    def _parts(self, number: int) -> Mapping[int, bytes]:
+        """Parts of a file by the place of their first line; of several that begin alike, the longest."""
+        longest: dict[int, tuple[int, str]] = {}
+        for name in self._objects.names(_folder(number)):
+            first, _, last = name.removesuffix(_SUFFIX).partition("-")
+            if first.isdigit() and last.isdigit():
+                longest[int(first)] = max(longest.get(int(first), (-1, "")), (int(last), name))
+        found = {
+            first: self._objects.read(f"{_folder(number)}/{name}") for first, (_, name) in longest.items()
+        }
+        return {first: data for first, data in found.items() if data is not None}
+
+    def read(self, number: int) -> dict[int, ArchivedEntry]:
+        """Entries of the `number`th file by index, as far as they can be read: damaged lines are left out."""
+        whole = self._objects.read(_path(number))
+        pieces = [whole] if whole is not None else list(self._parts(number).values())
+        entries: dict[int, ArchivedEntry] = {}
+        for piece in pieces:
+            for line in piece.split(b"\n"):
+                try:
+                    entry = parse_archived(line)
+                except EvidenceError:
+                    continue
+                entries[entry.line.index] = entry
+        return entries
