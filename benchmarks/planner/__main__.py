@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("SUANLI_SHARED") or ROOT.parent / "shared")
 TRACES = SHARED / "traces"
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command()
 def main(
     case: Annotated[
         list[str] | None, typer.Option(help=f"Which case: {', '.join(CASES)}. Again for more; none: all.")
@@ -47,4 +50,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

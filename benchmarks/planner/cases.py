@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from benchmarks.harness import Row
-from benchmarks.planner import churn, gavel, packing, queueing
+from benchmarks.planner import allocation, churn, firms, gavel, network, packing, queueing
 from benchmarks.planner.settings import Settings
 
 Case = Callable[[Settings], Iterator[Row]]
@@ -13,10 +13,14 @@ CASES: Mapping[str, Case] = {
     "B2": packing.b2,
     "B3": packing.b3,
     "B4": packing.b4,
-    **{
-        f"B{n}": case
-        for n, case in zip(range(5, 10), (gavel.b5, gavel.b6, gavel.b7, gavel.b8, gavel.b9), strict=True)
-    },
+    "B5": gavel.b5,
+    "B6": gavel.b6,
+    "B7": gavel.b7,
+    "B8": gavel.b8,
+    "B9": gavel.b9,
+    "B10": allocation.b10,
     "B14": queueing.b14,
+    "B15": firms.b15,
     "B17": churn.b17,
+    "B18": network.b18,
 }

@@ -3,7 +3,9 @@
 import pytest
 
 from benchmarks.planner.gavel import worst_ftf
-from benchmarks.planner.peers import rounds
+from benchmarks.planner.peers import leaves, rounds
+from benchmarks.planner.peers.allocation_lp import best_throughput
+from benchmarks.planner.peers.leaves import HostGang, best_fit, fewest
 from benchmarks.planner.peers.queueing import RigidJob, simulate
 from tests.builders.virtual import FAST, a_cluster, a_run, a_work
 
@@ -60,3 +62,20 @@ def test_the_last_of_two_equal_jobs_on_one_device_is_as_unfair_as_can_be_worked_
     """The first ends at 100 s, the last at 200 s with 1.5 active on average: alone 100 / (2 / 3) = 150 s."""
     world = a_run([a_work("a"), a_work("b")], a_cluster(nodes=1, devices=1))
     assert worst_ftf(list(world.records.values()), {FAST: 1}) == pytest.approx(200 / 150, rel=0.01)
+
+
+def test_best_fit_takes_the_tightest_leaf_and_else_the_roomiest_first() -> None:
+    assert best_fit({"a": 8, "b": 4, "c": 6}, 4) == {"b": 4}
+    assert best_fit({"a": 8, "b": 4, "c": 6}, 10) == {"a": 8, "b": 2}
+    assert best_fit({"a": 2}, 3) is None
+    assert fewest({"a": 8, "b": 4, "c": 6}, 14) == 2
+    gangs = [HostGang(0, 10, 4), HostGang(1, 10, 14)]
+    assert leaves.simulate({"a": 8, "b": 4, "c": 6}, gangs) == [1, 2]
+
+
+def test_the_linear_program_gives_each_job_the_model_on_which_it_matters() -> None:
+    """One device each of two models; the first job does not care, the second runs only on `a`."""
+    jobs = [(1, {"a": 1.0, "b": 1.0}), (1, {"a": 1.0, "b": 0.0})]
+    assert best_throughput(jobs, {"a": 1, "b": 1}) == pytest.approx(2.0)
+    assert best_throughput(jobs, {"a": 1, "b": 0}) == pytest.approx(1.0)
+    assert best_throughput([(2, {"a": 1.0})], {"a": 1}) == pytest.approx(0.5)

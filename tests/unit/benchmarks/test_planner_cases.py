@@ -1,0 +1,57 @@
+"""Every case on small made-up tables of the same kinds: it runs, says what it should, and says it twice alike."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.planner.__main__ import app
+from benchmarks.planner.cases import CASES
+from benchmarks.planner.settings import Settings
+from tests.builders.traces import small_traces
+
+
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The made-up tables."""
+    return small_traces(tmp_path_factory.mktemp("traces"))
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_a_case_gives_finite_figures_under_the_default_profile_too(case: str, traces: Path) -> None:
+    rows = list(
+        CASES[case](Settings(traces, part=0.005 if case == "B17" else 0.05 if case in {"B3", "B18"} else 0.5))
+    )
+    assert rows
+    assert {row.benchmark for row in rows} == {case}
+    assert all(math.isfinite(row.value) for row in rows)
+    assert any(row.goal is not None for row in rows)
+    assert any("/ balanced" in row.case for row in rows)
+    assert all("(part" in row.case for row in rows)
+
+
+@pytest.mark.parametrize("case", ["B1", "B6", "B14", "B15", "B18"])
+def test_a_case_gives_the_same_figures_again(case: str, traces: Path) -> None:
+    def figures() -> list[tuple[str, str, float]]:
+        rows = CASES[case](Settings(traces, part=0.05))
+        return [(row.case, row.metric, row.value) for row in rows if row.unit not in {"ms", "1/s"}]
+
+    assert figures() == figures()
+
+
+def test_the_command_writes_rows_and_refuses_what_it_does_not_know(traces: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rows.json"
+    arguments = ["--case", "b18", "--traces", str(traces), "--part", "0.05", "--json", str(out)]
+    answer = CliRunner().invoke(app, arguments)
+    assert answer.exit_code == 0, answer.output
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {row["benchmark"] for row in rows} == {"B18"}
+    assert {"case", "metric", "value", "unit", "better", "peer", "goal"} <= set(rows[0])
+    refused = CliRunner().invoke(app, ["--case", "B99"])
+    assert refused.exit_code == 2
+    assert "wanted one of B1" in " ".join(refused.output.split())
+    refused = CliRunner().invoke(app, ["--case", "B18", "--traces", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "no table" in " ".join(refused.output.split())
