@@ -14,7 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from scheduler.api.auth import WhoeverCalls
 from scheduler.api.schemas.configuration import ConfigurationIn
-from scheduler.api.schemas.jobs import JobSpecIn
+from scheduler.api.schemas.job_specs import JobSpecIn
 from scheduler.api.schemas.nodes import CordonIn, JoinTokenIn
 from scheduler.api.schemas.principals import ApiKeyIn, PrincipalIn
 from scheduler.api.schemas.problems import ProblemOut

@@ -5,7 +5,8 @@ resource names, allowed shapes), each with how sure we are, and the ruling wheth
 Does not belong here: measurements, prices, anything that an operator decides per installation.
 """
 
+from scheduler.catalogue.classes import models_of
 from scheduler.catalogue.loader import load_catalogue
 from scheduler.catalogue.models import Catalogue, DeviceModel, ShapeRule, Vendor
 
-__all__ = ["Catalogue", "DeviceModel", "ShapeRule", "Vendor", "load_catalogue"]
+__all__ = ["Catalogue", "DeviceModel", "ShapeRule", "Vendor", "load_catalogue", "models_of"]

@@ -37,6 +37,12 @@ class Invalid(DomainError):
         super().__init__(f"{first.field}: got {first.got}, want {first.want}{more}")
 
 
+class NotSupported(Invalid):
+    """The request is well formed, and asks for what the executing side cannot do yet."""
+
+    code = "not_supported"
+
+
 class Unauthenticated(DomainError):
     """Nobody knows who calls."""
 

@@ -1,23 +1,14 @@
-"""What a researcher submits, and the states that a job goes through."""
+"""What a researcher submits, and the states that a job goes through. `job_reading` reads what people write."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from scheduler.domain.errors import FieldProblem, Invalid
-from scheduler.domain.reading import Reader
-
-NAME_PATTERN = r"[a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?"
-ENVIRONMENT_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,254}"
-LABEL_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,253}[A-Za-z0-9])?"
-MOST_COMMAND_BYTES = 128 * 1024
-MOST_ENVIRONMENT_ENTRIES = 256
-MOST_LABELS = 64
-MOST_VARIANTS = 16
-MOST_DEVICES = 100_000
-MOST_TIME_LIMIT_SECONDS = 366 * 24 * 3600
-MOST_GRACE_SECONDS = 24 * 3600
+from scheduler.domain.gangs import Gang, Share, Topology
+from scheduler.domain.retries import Retry
+from scheduler.domain.time import from_rfc3339
+from scheduler.domain.writing import to_json
 
 
 class JobState(StrEnum):
@@ -66,45 +57,149 @@ _RANKS = {Priority.LOW: 0, Priority.NORMAL: 1, Priority.HIGH: 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Gang:
-    """Tasks that start together or not at all, each on a node of its own with the same number of devices."""
+class DeviceClass:
+    """Any device model that fits; what is None does not matter."""
 
-    devices: int = 1
-    devices_per_node: int = 1
-    processes_per_node: int = 1
+    vendor: str | None = None  # key of the catalogue
+    memory_bytes_at_least: int | None = None
+    fp16_tflops_at_least: int | None = None
+    domestic: bool | None = None
 
-    @property
-    def tasks(self) -> int:
-        """How many tasks, and therefore nodes."""
-        return self.devices // self.devices_per_node
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnvironment:
+    """What stands around the command where it runs as plain processes of the host."""
+
+    virtual_environment: str | None = None  # absolute path of a Python venv or conda environment
+    source: tuple[str, ...] = ()  # shell files read first, such as CANN's set_env.sh
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to run the job: a device model with the command and environment for it."""
+    """One way to run the job: a device model (or a class of them) with the command and environment for it."""
 
-    model: str
-    command: tuple[str, ...]
+    model: str = ""  # key of the catalogue; empty only where a class stands instead
+    command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    device_class: DeviceClass | None = None
+    image: str | None = None  # container image; None: plain processes of the host
+    image_credentials: str | None = None  # name of a secret of the project
+    process_environment: ProcessEnvironment | None = None
+    steps_per_hour: int | None = None  # declared throughput of the whole gang
+
+
+class StopSignal(StrEnum):
+    """By which a task is asked to save a model checkpoint and end."""
+
+    TERM = "SIGTERM"
+    INT = "SIGINT"
+    USR1 = "SIGUSR1"
+    USR2 = "SIGUSR2"
+
+
+DEFAULT_GRACE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCheckpointSpec:
-    """The job saves model checkpoints: where, and how long it may take to save one when told to stop."""
+    """The job saves model checkpoints and resumes from them: where, and how it is asked to save one."""
 
-    directory: str | None = None
-    grace_seconds: int = 30
+    directory: str | None = None  # absolute; None: a folder of the job
+    signal: StopSignal = StopSignal.TERM
+    grace_seconds: int = DEFAULT_GRACE_SECONDS  # between the signal and the kill
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
-    """When a failed attempt is followed by another. Node loss and preemption always are, up to the limit."""
+class Volume:
+    """A folder of the host, or a named volume of the pool, as the tasks see it."""
 
-    max_attempts: int = 3
-    on_exit_codes: frozenset[int] = frozenset()
+    mount_path: str
+    host_path: str | None = None
+    name: str | None = None
+    read_only: bool = True
 
 
-DEFAULT_GRACE_SECONDS = 30
+@dataclass(frozen=True, slots=True)
+class SecretReference:
+    """A secret of the project, by name: never its value."""
+
+    name: str
+    environment: str | None = None  # variable that holds it
+    file: str | None = None  # absolute path of a file that holds it
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What lies in the task's folder before the command starts."""
+
+    path: str  # relative to the task's folder
+    digest: str | None = None  # sha256:…, of an uploaded folder
+    object: str | None = None  # s3://bucket/prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What is taken from the task's folder when the job has ended."""
+
+    path: str
+    object: str | None = None  # s3://bucket/prefix; None: kept by the installation
+    keep_days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of task rank 0 (or another) that may be forwarded."""
+
+    port: int
+    name: str | None = None
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Jobs before this one: by id (also of an array), or by name within one batch."""
+
+    after: tuple[str, ...] = ()  # have started, or ended
+    after_ok: tuple[str, ...] = ()  # have succeeded; if one does not, this job is cancelled
+    after_any: tuple[str, ...] = ()  # have ended, however
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every reference once, in order."""
+        return tuple(dict.fromkeys((*self.after, *self.after_ok, *self.after_any)))
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """Many jobs of one spec, told apart by SUANLI_ARRAY_INDEX (0 to count - 1)."""
+
+    count: int
+    concurrency: int | None = None  # at most so many at a time; None: as many as fit
+
+
+class NotifyOn(StrEnum):
+    """Moments of a job that a webhook may hear of."""
+
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RETRIED = "retried"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A URL that hears of the job, signed as Standard Webhooks says (Ed25519)."""
+
+    url: str
+    on: frozenset[NotifyOn] = frozenset({NotifyOn.SUCCEEDED, NotifyOn.FAILED, NotifyOn.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the job may cost before it is stopped."""
+
+    amount_cny: str  # decimal text
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +213,40 @@ class JobSpec:
     kind: JobKind = JobKind.FINE_TUNE
     priority: Priority = Priority.NORMAL
     gang: Gang = field(default_factory=Gang)
+    topology: Topology = field(default_factory=Topology)
+    share: Share | None = None  # None: whole devices
     working_directory: str | None = None
+    volumes: tuple[Volume, ...] = ()
+    secrets: tuple[SecretReference, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    ports: tuple[Port, ...] = ()
     model_checkpoint: ModelCheckpointSpec | None = None
     time_limit_seconds: int | None = None
+    estimate_seconds: int | None = None  # how long one attempt is believed to take, without stops
+    deadline: str | None = None  # RFC 3339 UTC: by when the job should have ended; it is stopped then
     retry: Retry = field(default_factory=Retry)
+    dependencies: Dependencies = field(default_factory=Dependencies)
+    array: Array | None = None
+    hold: bool = False  # waits for a release
     labels: Mapping[str, str] = field(default_factory=dict)
+    budget: Budget | None = None
+    notification: Notification | None = None
 
     @property
     def time_limit_ms(self) -> int | None:
         """Longest time from the start of an attempt to its stop."""
         return None if self.time_limit_seconds is None else self.time_limit_seconds * 1000
+
+    @property
+    def estimate_ms(self) -> int | None:
+        """The researcher's own estimate of one attempt's run time."""
+        return None if self.estimate_seconds is None else self.estimate_seconds * 1000
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When the job is to have ended, ms UTC."""
+        return None if self.deadline is None else from_rfc3339(self.deadline)
 
     @property
     def grace_ms(self) -> int:
@@ -137,160 +256,5 @@ class JobSpec:
 
     def to_json(self) -> dict[str, Any]:
         """As stored: every default filled in; `spec_from_json` reads it back to an equal value."""
-        checkpoint = self.model_checkpoint
-        return {
-            "name": self.name,
-            "project": self.project,
-            "queue": self.queue,
-            "kind": self.kind.value,
-            "priority": self.priority.value,
-            "gang": {
-                "devices": self.gang.devices,
-                "devices_per_node": self.gang.devices_per_node,
-                "processes_per_node": self.gang.processes_per_node,
-            },
-            "variants": [
-                {"model": v.model, "command": list(v.command), "environment": dict(v.environment)}
-                for v in self.variants
-            ],
-            "working_directory": self.working_directory,
-            "model_checkpoint": None
-            if checkpoint is None
-            else {"directory": checkpoint.directory, "grace_seconds": checkpoint.grace_seconds},
-            "time_limit_seconds": self.time_limit_seconds,
-            "retry": {
-                "max_attempts": self.retry.max_attempts,
-                "on_exit_codes": sorted(self.retry.on_exit_codes),
-            },
-            "labels": dict(self.labels),
-        }
-
-
-def spec_from_json(value: object) -> JobSpec:
-    """Reads a job spec as people write it (JSON or YAML already parsed), with the shorthand of one variant.
-
-    Raises Invalid with every problem and its path. Does not look at the catalogue: whether a model exists
-    and a shape is allowed is the planner's question (`scheduler.planner.feasibility.ever_fits`).
-    """
-    reader = Reader(value)
-    spec = JobSpec(
-        name=reader.text("name", pattern=NAME_PATTERN, want="1 to 100 of a-z 0-9 - . _, no sign at the ends"),
-        project=reader.text("project", "default", pattern=NAME_PATTERN, want="name of a project"),
-        queue=reader.text("queue", "default", pattern=NAME_PATTERN, want="name of a queue"),
-        kind=JobKind(reader.choice("kind", JobKind, JobKind.FINE_TUNE)),
-        priority=Priority(reader.choice("priority", Priority, Priority.NORMAL)),
-        gang=_gang(reader.child("gang")),
-        variants=_variants(reader),
-        working_directory=_absolute_path(reader, "working_directory"),
-        model_checkpoint=_model_checkpoint(reader),
-        time_limit_seconds=reader.optional_integer("time_limit_seconds", low=1, high=MOST_TIME_LIMIT_SECONDS),
-        retry=_retry(reader.child("retry")),
-        labels=reader.text_map("labels", most=MOST_LABELS, key_pattern=LABEL_PATTERN),
-    )
-    reader.finish()
-    return spec
-
-
-def _gang(reader: Reader) -> Gang:
-    devices = reader.integer("devices", 1, low=1, high=MOST_DEVICES)
-    per_node = reader.integer("devices_per_node", devices, low=1, high=MOST_DEVICES)
-    if devices % per_node != 0:
-        reader.problem(reader.at("devices_per_node"), per_node, f"a divisor of devices ({devices})")
-        per_node = devices
-    processes = reader.integer("processes_per_node", per_node, low=1, high=4096)
-    reader.refuse_unknown()
-    return Gang(devices, per_node, processes)
-
-
-def _variants(reader: Reader) -> tuple[Variant, ...]:
-    shorthand = [key for key in ("model", "command", "environment") if reader.has(key)]
-    if shorthand and reader.has("variants"):
-        reader.problem("variants", "both variants and " + ", ".join(shorthand), "one of the two forms")
-    if not reader.has("variants"):
-        reader.raw("variants")
-        return (_variant(reader),)
-    for key in ("model", "command", "environment"):
-        reader.raw(key)
-    items = reader.items("variants")
-    if not 1 <= len(items) <= MOST_VARIANTS:
-        reader.problem("variants", f"{len(items)} variants", f"1 to {MOST_VARIANTS} variants")
-        return ()
-    variants = []
-    for number, item in enumerate(items):
-        child = Reader(item, f"variants[{number}]", reader.problems)
-        variants.append(_variant(child))
-        child.refuse_unknown()
-    models = [variant.model for variant in variants]
-    for number, model in enumerate(models):
-        if model in models[:number]:
-            reader.problem(f"variants[{number}].model", model, "each device model once")
-    return tuple(variants)
-
-
-def _variant(reader: Reader) -> Variant:
-    return Variant(
-        model=reader.text("model", pattern=r"[a-z0-9][a-z0-9.-]{0,99}", want="key of a device model"),
-        command=_command(reader),
-        environment=reader.text_map(
-            "environment", most=MOST_ENVIRONMENT_ENTRIES, key_pattern=ENVIRONMENT_PATTERN, secret=True
-        ),
-    )
-
-
-def _command(reader: Reader) -> tuple[str, ...]:
-    value = reader.raw("command")
-    field_name = reader.at("command")
-    if isinstance(value, str) and value.strip():
-        parts: tuple[str, ...] = ("/bin/sh", "-c", value)
-    elif isinstance(value, list) and value and all(isinstance(part, str) for part in value) and value[0]:
-        parts = tuple(value)
-    else:
-        reader.problem(field_name, value, "text for a shell, or a list of program and arguments")
-        return ()
-    size = sum(len(part.encode(errors="surrogatepass")) for part in parts)
-    if size > MOST_COMMAND_BYTES:
-        reader.problem(field_name, f"{size} bytes", f"at most {MOST_COMMAND_BYTES} bytes")
-    if any("\0" in part for part in parts):
-        reader.problem(field_name, "a NUL character", "text without NUL characters")
-    return parts
-
-
-def _absolute_path(reader: Reader, key: str) -> str | None:
-    value = reader.raw(key)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value.startswith("/") or "\0" in value or ".." in value.split("/"):
-        reader.problem(reader.at(key), value, "an absolute path without ..")
-        return None
-    return value
-
-
-def _model_checkpoint(reader: Reader) -> ModelCheckpointSpec | None:
-    if not reader.has("model_checkpoint"):
-        reader.raw("model_checkpoint")
-        return None
-    child = reader.child("model_checkpoint")
-    spec = ModelCheckpointSpec(
-        directory=_absolute_path(child, "directory"),
-        grace_seconds=child.integer("grace_seconds", DEFAULT_GRACE_SECONDS, low=0, high=MOST_GRACE_SECONDS),
-    )
-    child.refuse_unknown()
-    return spec
-
-
-def _retry(reader: Reader) -> Retry:
-    codes = reader.items("on_exit_codes")
-    for number, code in enumerate(codes):
-        if not isinstance(code, int) or isinstance(code, bool) or not 1 <= code <= 255:
-            reader.problem(f"{reader.at('on_exit_codes')}[{number}]", code, "an exit code from 1 to 255")
-    retry = Retry(
-        max_attempts=reader.integer("max_attempts", 3, low=1, high=10),
-        on_exit_codes=frozenset(code for code in codes if isinstance(code, int)),
-    )
-    reader.refuse_unknown()
-    return retry
-
-
-def refuse(field_name: str, got: str, want: str) -> Invalid:
-    """An Invalid with a single problem."""
-    return Invalid([FieldProblem(field_name, got, want)])
+        written: dict[str, Any] = to_json(self)
+        return written

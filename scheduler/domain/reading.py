@@ -10,6 +10,11 @@ from typing import Any
 from scheduler.domain.errors import FieldProblem, Invalid
 
 _SHOWN_CHARACTERS = 60
+_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_DURATION = re.compile(r"(?=\d)(\d{1,9}d)?(\d{1,9}h)?(\d{1,9}m)?(\d{1,9}s)?", re.ASCII)
+_BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_AMOUNT = re.compile(r"\d{1,12}(?:KiB|MiB|GiB|TiB)", re.ASCII)
+_PART = re.compile(r"(\d+)([A-Za-z]+)", re.ASCII)
 
 
 class Reader:
@@ -54,6 +59,10 @@ class Reader:
             return default or ""
         return value
 
+    def optional_text(self, key: str, *, pattern: str | None = None, want: str = "") -> str | None:
+        """Text that matches the whole pattern, or null."""
+        return self.text(key, pattern=pattern, want=want) if self.has(key) else self.raw(key)
+
     def choice(self, key: str, choices: Iterable[str], default: str | None = None) -> str:
         """One of a closed list."""
         allowed = list(choices)
@@ -78,6 +87,61 @@ class Reader:
     def optional_integer(self, key: str, *, low: int, high: int) -> int | None:
         """A whole number in [low, high], or null."""
         return self.integer(key, low=low, high=high) if self.has(key) else self.raw(key)
+
+    def boolean(self, key: str, default: bool | None = None) -> bool | None:
+        """true or false; the default when absent."""
+        value = self.raw(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            self.problem(self.at(key), value, "true or false")
+            return default
+        return value
+
+    def seconds(self, key: str, default: int | None = None, *, low: int, high: int) -> int | None:
+        """A length of time: whole seconds, or text such as 90s, 30m, 1h30m, 2d."""
+        return self._measured(key, default, _DURATION, _SECONDS, low, high, "seconds, or text like 1h30m")
+
+    def bytes(self, key: str, *, low: int, high: int) -> int | None:
+        """An amount of memory: whole bytes, or text such as 512MiB, 16GiB."""
+        return self._measured(key, None, _AMOUNT, _BYTES, low, high, "bytes, or text like 16GiB")
+
+    def _measured(
+        self,
+        key: str,
+        default: int | None,
+        pattern: re.Pattern[str],
+        units: Mapping[str, int],
+        low: int,
+        high: int,
+        want: str,
+    ) -> int | None:
+        value = self.raw(key)
+        if value is None:
+            return default
+        number: object = value
+        if isinstance(value, str) and pattern.fullmatch(value):
+            parts = _PART.findall(value)
+            number = sum(int(amount) * units[unit] for amount, unit in parts)
+        if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
+            self.problem(self.at(key), value, f"{want} ({low} to {high})")
+            return default
+        return number
+
+    def objects(self, key: str, *, most: int) -> "list[Reader]":
+        """A list of objects, at most `most`."""
+        return [
+            Reader(item, f"{self.at(key)}[{number}]", self.problems)
+            for number, item in enumerate(self.some(key, most=most))
+        ]
+
+    def some(self, key: str, *, most: int) -> list[Any]:
+        """A list of at most `most` items; empty when absent."""
+        items = self.items(key)
+        if len(items) > most:
+            self.problem(self.at(key), f"{len(items)} items", f"at most {most} items")
+            return []
+        return items
 
     def items(self, key: str) -> list[Any]:
         """A list; empty when absent."""

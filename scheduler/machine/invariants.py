@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from scheduler.domain.allocations import AttemptState, Goal
 from scheduler.domain.jobs import JobState
 from scheduler.machine.jobs import shape_of
+from scheduler.machine.retries import counted
 from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord
 from scheduler.planner.snapshot import WaitingJob
 
@@ -83,7 +84,7 @@ def _job(state: ClusterState, job: JobRecord) -> Iterator[str]:
         yield f"is {job.state}, its newest attempt asks for {expected}"
     if [a.number for a in job.attempts] != list(range(1, len(job.attempts) + 1)):
         yield "its attempts are not numbered from 1"
-    if len(job.attempts) > job.spec.retry.max_attempts:
+    if counted(job.attempts) > job.spec.retry.max_attempts:
         yield "has had more attempts than it may"
     for earlier in job.attempts[:-1]:
         if earlier.state is not AttemptState.ENDED:

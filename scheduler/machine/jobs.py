@@ -4,12 +4,12 @@ from scheduler.domain.allocations import AttemptState
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, EndReason, Outcome
 from scheduler.machine.messages import JobSubmitted
+from scheduler.machine.retries import is_retried
 from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord
 from scheduler.machine.transition import Transition
 from scheduler.planner.snapshot import Shape, WaitingJob
 
-# After these the job may run again elsewhere: the job did nothing wrong.
-_ALWAYS_RETRIED = frozenset({Ending.NODE_LOST, Ending.TASK_LOST, Ending.PREEMPTED, Ending.PREPARE_FAILED})
+_MOST_DOUBLINGS = 30  # of the pause between attempts; its bound comes long before
 _OUTCOMES = {
     Ending.COMPLETED: Outcome.SUCCEEDED,
     Ending.CANCELLED: Outcome.CANCELLED,
@@ -114,20 +114,10 @@ def after_attempt(t: Transition, job: JobRecord, attempt: AttemptRecord) -> None
         end_job(t, job, JobState.SUCCEEDED, ending)
     elif job.cancel_requested:
         end_job(t, job, JobState.CANCELLED, Ending.CANCELLED)
-    elif _retried(job, attempt):
+    elif is_retried(job.attempts, job.spec.retry):
         _requeue(t, job, attempt, ending, detail)
     else:
         end_job(t, job, JobState.FAILED, ending, detail)
-
-
-def _retried(job: JobRecord, attempt: AttemptRecord) -> bool:
-    if attempt.number >= job.spec.retry.max_attempts:
-        return False
-    if attempt.reason in _ALWAYS_RETRIED:
-        return True
-    failure = attempt.first_failure
-    exited = attempt.reason in (Ending.EXITED_NONZERO, Ending.OUT_OF_MEMORY)
-    return exited and failure is not None and failure.exit_code in job.spec.retry.on_exit_codes
 
 
 def _requeue(
@@ -151,5 +141,5 @@ def rests_until_ms(state: ClusterState, job: JobRecord) -> int | None:
     if attempt.reason in (Ending.NODE_LOST, Ending.PREEMPTED):
         return None  # the fault left with the node
     config = state.config
-    pause_ms = config.retry_backoff_ms << (attempt.number - 1)
+    pause_ms = config.retry_backoff_ms << min(attempt.number - 1, _MOST_DOUBLINGS)
     return attempt.ended_ms + min(pause_ms, config.retry_backoff_most_ms)

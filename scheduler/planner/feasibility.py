@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from scheduler.catalogue import Catalogue
-from scheduler.domain.jobs import Gang, JobSpec
+from scheduler.domain.gangs import Gang
+from scheduler.domain.jobs import JobSpec
 from scheduler.domain.nodes import Node
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot

@@ -121,7 +121,7 @@ async def submit_job(
     """
     authorise(principal, Action.SUBMIT_JOB)
     firm_id = require_firm(principal)
-    await require_possible(session, firm_id, spec, catalogue, enrolled)
+    spec = await require_possible(session, firm_id, spec, catalogue, enrolled)
     job_id = ids.new(now_ms)
     await session.execute(
         insert(JobRow).values(

@@ -1,21 +1,25 @@
 """Could a job ever start here? Asked before it is accepted, so that nobody waits for what cannot come."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.catalogue import Catalogue
+from scheduler.catalogue import Catalogue, models_of
 from scheduler.domain.devices import Device
-from scheduler.domain.errors import FieldProblem, Impossible, Invalid
+from scheduler.domain.errors import FieldProblem, Impossible, Invalid, NotSupported
+from scheduler.domain.features import missing
+from scheduler.domain.gangs import Gang
 from scheduler.domain.ids import DeviceId, FirmId, NodeId
-from scheduler.domain.jobs import Gang, JobSpec
+from scheduler.domain.job_reading import refuse
+from scheduler.domain.jobs import JobSpec, Variant
 from scheduler.domain.nodes import Node
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Reason
 from scheduler.planner.feasibility import Inventory, ever_fits, inventory_of
-from scheduler.storage.tables import DeviceRow, NodeRow, ProjectRow, QueueRow
+from scheduler.storage.tables import DeviceRow, NodeRow, PoolRow, ProjectRow, QueueRow
 
 MOST_LISTED = 20
 
@@ -57,13 +61,19 @@ async def _enrolled_nodes(session: AsyncSession) -> list[Node]:
 
 async def require_possible(
     session: AsyncSession, firm_id: str, spec: JobSpec, catalogue: Catalogue, enrolled: EnrolledDevices
-) -> None:
-    """Raise Invalid for a project, queue or model that is not there, Impossible for a gang too large."""
+) -> JobSpec:
+    """The spec with its device classes resolved.
+
+    Raises Invalid for a project, queue or model that is not there, NotSupported for what the queue's pools
+    cannot do yet, Impossible for a gang that could never start.
+    """
+    spec = resolve_classes(spec, catalogue)
     queue = await _require_names(session, firm_id, spec, catalogue)
+    await _require_supported(session, spec, queue)
     inventory = await enrolled.inventory(session)
     refusal = ever_fits(spec, queue, inventory, catalogue)
     if refusal is None:
-        return
+        return spec
     nearest = nearest_shape(spec, queue, inventory, catalogue)
     facts = dict(refusal.to_json())
     if nearest is None:
@@ -80,6 +90,35 @@ async def require_possible(
             "devices_per_node": gang.devices_per_node,
         }
     raise Impossible(f"the job could never start: {refusal.sentence}; {advice}", facts)
+
+
+def resolve_classes(spec: JobSpec, catalogue: Catalogue) -> JobSpec:
+    """Each device class becomes one variant a model that fits and that no variant names; Invalid if none."""
+    taken = {variant.model for variant in spec.variants if variant.model}
+    variants: list[Variant] = []
+    for number, variant in enumerate(spec.variants):
+        if variant.model or variant.device_class is None:
+            variants.append(variant)
+            continue
+        fitting = [key for key in models_of(variant.device_class, catalogue) if key not in taken]
+        if not fitting:
+            want = "a class that some model of the catalogue fits, and no other variant (suanli models)"
+            raise refuse(f"variants[{number}].device_class", "a class of no model", want)
+        taken.update(fitting)
+        variants.extend(replace(variant, model=key) for key in fitting)
+    return replace(spec, variants=tuple(variants))
+
+
+async def _require_supported(session: AsyncSession, spec: JobSpec, queue: Queue) -> None:
+    """Every pool of the queue must be able to do what is asked: the job may be placed in any of them."""
+    rows = await session.execute(select(PoolRow.name, PoolRow.backend).where(PoolRow.name.in_(queue.pools)))
+    problems: dict[str, FieldProblem] = {}
+    for name, backend in sorted(rows.tuples()):
+        for feature, field in missing(spec, backend):
+            want = f"nothing here: {feature.value} are not yet supported by pool {name}"
+            problems.setdefault(field, FieldProblem(field, "a value", want))
+    if problems:
+        raise NotSupported(problems.values())
 
 
 async def _require_names(session: AsyncSession, firm_id: str, spec: JobSpec, catalogue: Catalogue) -> Queue:

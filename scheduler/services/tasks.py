@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import NotFound
-from scheduler.domain.jobs import spec_from_json
+from scheduler.domain.job_reading import spec_from_json
 from scheduler.storage.tables import AllocationDeviceRow, AllocationRow, AttemptRow, DeviceRow, JobRow
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.allocations import Phase
 from scheduler.domain.errors import DomainError
 from scheduler.domain.ids import AllocationId, FirmId, GatewayId, JobId, NodeId
-from scheduler.domain.jobs import spec_from_json
+from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.nodes import Isolation, Node
 from scheduler.domain.reasons import EndReason
 from scheduler.machine.messages import (

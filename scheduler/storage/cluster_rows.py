@@ -8,7 +8,8 @@ from sqlalchemy import Row
 from scheduler.domain.allocations import AttemptState, Goal, Phase
 from scheduler.domain.devices import WHOLE_SHARE_PPM, Device, Health
 from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobId, NodeId
-from scheduler.domain.jobs import JobState, spec_from_json
+from scheduler.domain.job_reading import spec_from_json
+from scheduler.domain.jobs import JobState
 from scheduler.domain.nodes import Isolation, Node, NodeState
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from scheduler.domain.gangs import Gang
 from scheduler.domain.ids import FirmId, JobId
-from scheduler.domain.jobs import Gang, JobSpec, ModelCheckpointSpec, Priority, Retry, Variant
+from scheduler.domain.jobs import JobSpec, ModelCheckpointSpec, Priority, Variant
+from scheduler.domain.retries import ExitCodeRule, Retry
 from scheduler.machine.messages import JobSubmitted
 
 MODEL = "ascend-910b3"
@@ -32,7 +34,10 @@ def a_spec(
         gang=Gang(devices, on_node, on_node),
         model_checkpoint=ModelCheckpointSpec(grace_seconds=30),
         time_limit_seconds=time_limit_s,
-        retry=Retry(max_attempts, frozenset(on_exit_codes)),
+        retry=Retry(
+            max_attempts=max_attempts,
+            on_exit_codes=(ExitCodeRule(frozenset(on_exit_codes)),) if on_exit_codes else (),
+        ),
     )
 
 

@@ -95,7 +95,7 @@ BAD_SPECS: list[tuple[dict[str, Any], str, str]] = [
     ({"environment": {"A": 1}}, "environment.A", "'int'"),
     ({"time_limit_seconds": 0}, "time_limit_seconds", "0"),
     ({"working_directory": "relative"}, "working_directory", "'relative'"),
-    ({"retry": {"max_attempts": 11}}, "retry.max_attempts", "11"),
+    ({"retry": {"max_attempts": 1_001}}, "retry.max_attempts", "1001"),
     ({"kind": "mine"}, "kind", "'mine'"),
     ({"project": "nowhere"}, "project", "nowhere"),
     ({"queue": "nowhere"}, "queue", "nowhere"),
@@ -117,6 +117,34 @@ async def test_a_bad_spec_names_the_field_what_came_and_what_is_wanted(
     assert errors[field]["got"] == got
     assert errors[field]["want"]
     assert await jobs_stored(installation) == []
+
+
+async def test_what_the_pools_of_the_queue_cannot_do_yet_is_refused_and_never_ignored(
+    installation: ApiInstallation,
+) -> None:
+    spec = job_spec(image="registry.example/train:1", topology={"required": "leaf"})
+    answer = await installation.as_("lin").post("/v1/jobs", json=spec)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "not_supported"
+    errors = {error["field"]: error["want"] for error in answer.json()["errors"]}
+    assert set(errors) == {"topology.required", "variants[0].image"}
+    assert errors["variants[0].image"].endswith("container images are not yet supported by pool haidian")
+    assert await jobs_stored(installation) == []
+
+
+async def test_a_device_class_stands_for_every_model_that_fits(installation: ApiInstallation) -> None:
+    spec = {
+        "name": "any-ascend",
+        "command": "true",
+        "device_class": {"vendor": "ascend", "memory_bytes_at_least": "64GiB"},
+    }
+    job = (await installation.as_("lin").post("/v1/jobs", json=spec)).json()
+    models = [variant["model"] for variant in job["spec"]["variants"]]
+    assert MODEL in models
+    assert all(model.startswith("ascend") for model in models)
+    nothing = {**spec, "device_class": {"vendor": "ascend", "fp16_tflops_at_least": 900_000}}
+    answer = await installation.as_("lin").post("/v1/jobs", json=nothing)
+    assert [error["field"] for error in answer.json()["errors"]] == ["variants[0].device_class"]
 
 
 async def test_unknown_names_are_answered_with_those_that_exist(installation: ApiInstallation) -> None:

@@ -9,19 +9,20 @@ from scheduler.api.auth import JobCanceller, JobReader, JobSubmitter
 from scheduler.api.bodies import read_json, request_body
 from scheduler.api.idempotency import REPLAYED_HEADER, IdempotencyKey, check_key, once, request_sha256
 from scheduler.api.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor
+from scheduler.api.schemas.job_specs import JobSpecIn
 from scheduler.api.schemas.jobs import (
     AttemptsOut,
     ExplanationOut,
     JobOut,
     JobsOut,
-    JobSpecIn,
     attempt_out,
     explanation_out,
     job_out,
 )
 from scheduler.api.state import ApiState
 from scheduler.domain.errors import FieldProblem, Invalid
-from scheduler.domain.jobs import FINAL_STATES, JobState, spec_from_json
+from scheduler.domain.job_reading import spec_from_json
+from scheduler.domain.jobs import FINAL_STATES, JobState
 from scheduler.services.explain import explain_job
 from scheduler.services.jobs import JobFilter, cancel_job, list_attempts, list_jobs, read_job, submit_job
 

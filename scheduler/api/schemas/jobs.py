@@ -1,72 +1,10 @@
-"""Jobs over HTTP. The law of a spec is `domain.jobs.spec_from_json`; `JobSpecIn` describes it for readers."""
+"""Jobs over HTTP, as they are answered; `job_specs` describes what is submitted."""
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field
-
-from scheduler.api.schemas.base import In, Out, Page, utc, utc_or_none
-from scheduler.domain import jobs as law
+from scheduler.api.schemas.base import Out, Page, utc, utc_or_none
 from scheduler.services.explain import Explanation
 from scheduler.services.jobs import AttemptRecord, JobRecord, TaskRecord
-
-Name = Annotated[str, Field(pattern=f"^{law.NAME_PATTERN}$")]
-Command = Annotated[
-    str | list[str],
-    Field(description="Text for /bin/sh -c, or a program with its arguments; at most 128 KiB."),
-]
-Environment = Annotated[dict[str, str], Field(max_length=law.MOST_ENVIRONMENT_ENTRIES)]
-
-
-class GangIn(In):
-    """Tasks that start together or not at all, each on a node of its own."""
-
-    devices: Annotated[int, Field(ge=1, le=law.MOST_DEVICES)] = 1
-    devices_per_node: Annotated[
-        int | None, Field(ge=1, description="A divisor of devices. Absent: all on one node.")
-    ] = None
-    processes_per_node: Annotated[int | None, Field(ge=1, description="Absent: one a device.")] = None
-
-
-class VariantIn(In):
-    """One way to run the job."""
-
-    model: Annotated[str, Field(description="Key of a device model, for instance ascend-910b3.")]
-    command: Command
-    environment: Environment = Field(default_factory=dict)
-
-
-class ModelCheckpointIn(In):
-    """The job saves model checkpoints."""
-
-    directory: Annotated[str | None, Field(description="Absolute path. Absent: a folder of the job.")] = None
-    grace_seconds: Annotated[int, Field(ge=0, le=law.MOST_GRACE_SECONDS)] = law.DEFAULT_GRACE_SECONDS
-
-
-class RetryIn(In):
-    """When a failed attempt is followed by another. Node loss and preemption always are, up to the limit."""
-
-    max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
-    on_exit_codes: list[Annotated[int, Field(ge=1, le=255)]] = Field(default_factory=list)
-
-
-class JobSpecIn(In):
-    """What a researcher submits. With one variant, model, command and environment may stand at the top."""
-
-    name: Name
-    project: Name = "default"
-    queue: Name = "default"
-    kind: Literal["pretrain", "fine-tune", "evaluate", "interactive"] = "fine-tune"
-    priority: Literal["low", "normal", "high"] = "normal"
-    gang: GangIn = Field(default_factory=GangIn)
-    variants: Annotated[list[VariantIn] | None, Field(min_length=1, max_length=law.MOST_VARIANTS)] = None
-    model: Annotated[str | None, Field(description="Shorthand of one variant.")] = None
-    command: Command | None = None
-    environment: Environment | None = None
-    working_directory: Annotated[str | None, Field(description="Absolute path.")] = None
-    model_checkpoint: ModelCheckpointIn | None = None
-    time_limit_seconds: Annotated[int | None, Field(ge=1, le=law.MOST_TIME_LIMIT_SECONDS)] = None
-    retry: RetryIn = Field(default_factory=RetryIn)
-    labels: Annotated[dict[str, str], Field(max_length=law.MOST_LABELS)] = Field(default_factory=dict)
 
 
 class StepReportOut(Out):

@@ -1,13 +1,18 @@
 """Reading what people write about a job."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.domain.errors import Invalid
-from scheduler.domain.jobs import Gang, JobSpec, spec_from_json
+from scheduler.domain.features import Feature, features_of, missing
+from scheduler.domain.gangs import Gang, Share
+from scheduler.domain.job_reading import spec_from_json
+from scheduler.domain.jobs import JobSpec
+from scheduler.domain.retries import ExitCodeRule, line_matches
 
 LEAST = {"name": "train", "model": "ascend-910b3", "command": "python train.py"}
 
@@ -29,7 +34,7 @@ def test_the_shorthand_of_one_variant_gives_every_default() -> None:
         "normal",
     )
     assert spec.variants[0].command == ("/bin/sh", "-c", "python train.py")
-    assert spec.retry.max_attempts == 3
+    assert spec.retry.max_attempts == 10
     assert spec.grace_ms == 30_000
 
 
@@ -63,8 +68,8 @@ def test_every_problem_is_told_at_once_with_its_path() -> None:
         {
             "name": "Train!",
             "gang": {"devices": 8, "devices_per_node": 3, "shape": 1},
-            "variants": [{"model": "ascend-910b3"}, {"model": "ascend-910b3", "command": [], "image": "x"}],
-            "retry": {"max_attempts": 99, "on_exit_codes": [0]},
+            "variants": [{"model": "ascend-910b3"}, {"model": "ascend-910b3", "command": [], "image": 1}],
+            "retry": {"max_attempts": 9_999, "on_exit_codes": [0]},
             "time_limit_seconds": 0,
             "working_directory": "relative",
             "colour": "red",
@@ -132,3 +137,164 @@ def read(value: object) -> bool:
     except Invalid as error:
         return len(error.problems) > 0
     return isinstance(spec, JobSpec) and spec_from_json(spec.to_json()) == spec
+
+
+EVERYTHING = {
+    "name": "everything",
+    "project": "research",
+    "kind": "pretrain",
+    "queue": "night",
+    "priority": "low",
+    "gang": {
+        "devices": 32,
+        "devices_per_node": 8,
+        "processes_per_node": 8,
+        "elastic": {"min_devices": 16, "max_devices": 64},
+        "spare_nodes": 1,
+    },
+    "topology": {"required": "supernode", "preferred": "leaf"},
+    "share": {"ppm": 250_000, "memory_bytes": "16GiB"},
+    "variants": [
+        {
+            "model": "ascend-910b3",
+            "image": "registry.example/train:1.2",
+            "image_credentials": "registry",
+            "command": ["python", "train.py"],
+            "environment": {"HCCL_CONNECT_TIMEOUT": "600"},
+            "steps_per_hour": 900,
+        },
+        {
+            "device_class": {
+                "vendor": "cambricon",
+                "memory_bytes_at_least": "48GiB",
+                "fp16_tflops_at_least": 80,
+                "domestic": True,
+            },
+            "command": "python train.py",
+            "process_environment": {"virtual_environment": "/opt/llm", "source": ["/opt/env.sh"]},
+        },
+    ],
+    "working_directory": "/work",
+    "volumes": [
+        {"host_path": "/corpora", "mount_path": "/data"},
+        {"name": "scratch", "mount_path": "/scratch", "read_only": False},
+    ],
+    "secrets": [{"name": "hub", "environment": "HUB_TOKEN"}, {"name": "ssh", "file": "/run/ssh"}],
+    "inputs": [
+        {"path": "code", "digest": "sha256:" + "0" * 64},
+        {"path": "corpus", "object": "s3://corpora/wudao"},
+    ],
+    "outputs": [{"path": "results", "keep_days": 7}, {"path": "weights", "object": "s3://weights/run"}],
+    "ports": [8888, {"port": 6006, "name": "tensorboard", "rank": 1}],
+    "model_checkpoint": {"directory": "/ckpt", "signal": "SIGUSR1", "grace_seconds": "2m"},
+    "time_limit_seconds": "1d12h",
+    "estimate_seconds": "90m",
+    "deadline": "2026-12-01T08:00:00+08:00",
+    "retry": {
+        "max_attempts": 20,
+        "node_lost": 9,
+        "preempted": 100,
+        "prepare_failed": 1,
+        "out_of_memory": 1,
+        "on_exit_codes": [75, 76, {"codes": [80], "budget": 9}],
+        "on_log_patterns": ["HCCL*timeout", {"pattern": "ECC error", "budget": 1}],
+    },
+    "dependencies": {"after": ["a"], "after_ok": ["b"], "after_any": ["c", "c"]},
+    "array": {"count": 100, "concurrency": 10},
+    "hold": True,
+    "labels": {"team/paper": "icml 2026"},
+    "budget": {"amount_cny": "1250.50"},
+    "notification": {"url": "https://hooks.example/x?y=1", "on": ["failed"]},
+}
+GROUPS = [
+    {"name": "learner", "tasks": 2, "devices_per_task": 8},
+    {"name": "actor", "tasks": 4, "processes_per_task": 1, "command": "python actor.py"},
+]
+
+
+def test_everything_that_a_job_may_say_is_read_and_reads_back() -> None:
+    spec = spec_from_json(EVERYTHING)
+    assert spec_from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert (spec.time_limit_ms, spec.estimate_ms, spec.grace_ms) == (129_600_000, 5_400_000, 120_000)
+    assert spec.deadline == "2026-12-01T00:00:00.000Z"
+    assert spec.share == Share(250_000, 16 << 30)
+    assert spec.retry.on_exit_codes == (
+        ExitCodeRule(frozenset({75, 76}), 3),
+        ExitCodeRule(frozenset({80}), 9),
+    )
+    assert spec.dependencies.all == ("a", "b", "c")
+
+
+def test_every_feature_beyond_plain_gangs_is_refused_until_a_backend_can_do_it() -> None:
+    grouped = {**EVERYTHING, "gang": {"groups": GROUPS}}
+    asked = {feature for spec in (EVERYTHING, grouped) for feature, _ in features_of(spec_from_json(spec))}
+    assert asked == set(Feature)
+    assert list(features_of(spec_from_json(LEAST))) == []
+    assert [field for _, field in missing(spec_from_json({**LEAST, "image": "a/b:1"}), "no such")] == [
+        "variants[0].image"
+    ]
+
+
+def test_groups_of_a_gang_add_up() -> None:
+    gang = spec_from_json({**LEAST, "gang": {"groups": GROUPS}}).gang
+    assert (gang.devices, gang.tasks, gang.devices_per_node) == (20, 6, 8)
+    assert gang.groups[1].command == ("/bin/sh", "-c", "python actor.py")
+
+
+BAD: list[tuple[dict[str, object], str]] = [
+    (
+        {"gang": {"devices": 16, "devices_per_node": 8, "elastic": {"min_devices": 12}}},
+        "gang.elastic.min_devices",
+    ),
+    ({"gang": {"devices": 8, "elastic": {"max_devices": 4}}}, "gang.elastic.max_devices"),
+    ({"gang": {"groups": {}}}, "gang.groups"),
+    ({"gang": {"groups": GROUPS, "devices": 8}}, "gang.devices"),
+    ({"gang": {"groups": [{"name": "a"}, {"name": "a"}]}}, "gang.groups[1].name"),
+    ({"topology": {"required": "rack"}}, "topology.required"),
+    ({"share": {}}, "share"),
+    ({"share": {"memory_bytes": "16GB"}}, "share.memory_bytes"),
+    ({"device_class": {}}, "device_class"),
+    ({"image": "a b"}, "image"),
+    ({"image_credentials": "x"}, "image_credentials"),
+    ({"image": "a", "process_environment": {"source": []}}, "process_environment"),
+    ({"process_environment": {"source": ["env.sh"]}}, "process_environment.source[0]"),
+    ({"volumes": [{"mount_path": "/a"}]}, "volumes[0]"),
+    ({"volumes": [{"mount_path": "a", "name": "b"}]}, "volumes[0].mount_path"),
+    ({"secrets": [{"name": "a", "environment": "A", "file": "/a"}]}, "secrets[0]"),
+    ({"secrets": [{"name": "a", "value": "hunter2"}]}, "secrets[0].value"),
+    ({"inputs": [{"path": "../x", "object": "s3://abc/x"}]}, "inputs[0].path"),
+    ({"inputs": [{"path": "x", "folder": "."}]}, "inputs[0].folder"),
+    ({"outputs": [{"path": "/etc"}]}, "outputs[0].path"),
+    ({"ports": [0]}, "ports[0].port"),
+    ({"ports": list(range(1, 100))}, "ports"),
+    ({"model_checkpoint": {"signal": "SIGKILL"}}, "model_checkpoint.signal"),
+    ({"time_limit_seconds": "2 hours"}, "time_limit_seconds"),
+    ({"time_limit_seconds": "400d"}, "time_limit_seconds"),
+    ({"estimate_seconds": 1.5}, "estimate_seconds"),
+    ({"deadline": "2026-12-01T08:00:00"}, "deadline"),
+    ({"deadline": 5}, "deadline"),
+    ({"retry": {"node_lost": -1}}, "retry.node_lost"),
+    ({"retry": {"on_exit_codes": [{"budget": 1}]}}, "retry.on_exit_codes[0].codes"),
+    ({"retry": {"on_log_patterns": ["***"]}}, "retry.on_log_patterns[0].pattern"),
+    ({"retry": {"on_log_patterns": [7]}}, "retry.on_log_patterns[0]"),
+    ({"dependencies": {"after_ok": ["Not A Name"]}}, "dependencies.after_ok[0]"),
+    ({"array": {"count": 10_001}}, "array.count"),
+    ({"array": {"count": 2, "concurrency": 0}}, "array.concurrency"),
+    ({"hold": "yes"}, "hold"),
+    ({"labels": {"a": "\x1b[31m"}}, "labels.a"),
+    ({"budget": {"amount_cny": 5}}, "budget.amount_cny"),
+    ({"notification": {"url": "http://plain.example"}}, "notification.url"),
+    ({"notification": {"url": "https://user@host.example"}}, "notification.url"),
+    ({"notification": {"url": "https://a.example", "on": ["never"]}}, "notification.on[0]"),
+]
+
+
+@pytest.mark.parametrize(("changes", "field"), BAD, ids=[field for _, field in BAD])
+def test_what_is_wrong_is_named_by_its_path(changes: dict[str, object], field: str) -> None:
+    assert field in problems({**LEAST, **changes})
+
+
+@given(st.text("ab*", max_size=8), st.text("ab\n", max_size=20))
+def test_a_log_pattern_matches_as_a_regular_expression_of_its_parts_would(pattern: str, line: str) -> None:
+    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
+    assert line_matches(pattern, line) == bool(re.search(expression, line, re.DOTALL))

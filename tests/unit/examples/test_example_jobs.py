@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from scheduler.catalogue.loader import load_catalogue
-from scheduler.domain.jobs import spec_from_json
+from scheduler.domain.job_reading import spec_from_json
 
 JOBS = ["finetune/job.yaml", "finetune/evaluate.yaml", "hello/job.yaml"]
 

@@ -1,0 +1,89 @@
+"""What a job asks of the executing side beyond plain gangs of whole devices, and which backend can do it.
+
+A spec may say more than a pool can do yet. That is refused at submission, with the field's name: what a
+researcher writes is never silently ignored. Whoever teaches a backend a feature adds it here.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+
+from scheduler.domain.jobs import JobSpec, StopSignal
+
+
+class Feature(StrEnum):
+    """Each is one thing that a backend can do, or cannot yet."""
+
+    TASK_GROUPS = "task groups"
+    ELASTIC = "elastic gangs"
+    SPARE_NODES = "spare nodes"
+    TOPOLOGY = "topology requests"
+    SHARES = "parts of devices"
+    IMAGES = "container images"
+    IMAGE_CREDENTIALS = "image credentials"
+    PROCESS_ENVIRONMENTS = "process environments"
+    VOLUMES = "volumes"
+    SECRETS = "secrets"
+    INPUTS = "uploaded inputs"
+    OBJECT_STORES = "object stores"
+    OUTPUTS = "outputs"
+    PORTS = "ports to forward"
+    STOP_SIGNALS = "stop signals other than SIGTERM"
+    LOG_PATTERNS = "retries by log pattern"
+    DEADLINES = "deadlines"
+    DEPENDENCIES = "dependencies"
+    ARRAYS = "arrays"
+    HOLDS = "holds"
+    BUDGETS = "budgets of a job"
+    NOTIFICATIONS = "notifications"
+
+
+SUPPORTED: Mapping[str, frozenset[Feature]] = {"agents": frozenset()}
+
+
+def features_of(spec: JobSpec) -> Iterator[tuple[Feature, str]]:
+    """What the job asks for, each with the path of the field that asks."""
+    gang, retry = spec.gang, spec.retry
+    asked = {
+        (Feature.TASK_GROUPS, "gang.groups"): gang.groups,
+        (Feature.ELASTIC, "gang.elastic"): gang.elastic,
+        (Feature.SPARE_NODES, "gang.spare_nodes"): gang.spare_nodes,
+        (Feature.TOPOLOGY, "topology.required"): spec.topology.required,
+        (Feature.TOPOLOGY, "topology.preferred"): spec.topology.preferred,
+        (Feature.SHARES, "share"): spec.share,
+        (Feature.VOLUMES, "volumes"): spec.volumes,
+        (Feature.SECRETS, "secrets"): spec.secrets,
+        (Feature.PORTS, "ports"): spec.ports,
+        (Feature.LOG_PATTERNS, "retry.on_log_patterns"): retry.on_log_patterns,
+        (Feature.DEADLINES, "deadline"): spec.deadline,
+        (Feature.DEPENDENCIES, "dependencies"): spec.dependencies.all,
+        (Feature.ARRAYS, "array"): spec.array,
+        (Feature.HOLDS, "hold"): spec.hold,
+        (Feature.BUDGETS, "budget"): spec.budget,
+        (Feature.NOTIFICATIONS, "notification"): spec.notification,
+    }
+    yield from (key for key, value in asked.items() if value)
+    if spec.model_checkpoint is not None and spec.model_checkpoint.signal is not StopSignal.TERM:
+        yield Feature.STOP_SIGNALS, "model_checkpoint.signal"
+    yield from _of_variants(spec)
+    for number, item in enumerate(spec.inputs):
+        feature = Feature.INPUTS if item.object is None else Feature.OBJECT_STORES
+        yield feature, f"inputs[{number}]"
+    for number, output in enumerate(spec.outputs):
+        feature = Feature.OUTPUTS if output.object is None else Feature.OBJECT_STORES
+        yield feature, f"outputs[{number}]"
+
+
+def _of_variants(spec: JobSpec) -> Iterator[tuple[Feature, str]]:
+    for number, variant in enumerate(spec.variants):
+        if variant.image is not None:
+            yield Feature.IMAGES, f"variants[{number}].image"
+        if variant.image_credentials is not None:
+            yield Feature.IMAGE_CREDENTIALS, f"variants[{number}].image_credentials"
+        if variant.process_environment is not None:
+            yield Feature.PROCESS_ENVIRONMENTS, f"variants[{number}].process_environment"
+
+
+def missing(spec: JobSpec, backend: str) -> list[tuple[Feature, str]]:
+    """What the job asks for and the backend cannot do yet."""
+    supported = SUPPORTED.get(backend, frozenset())
+    return [(feature, field) for feature, field in features_of(spec) if feature not in supported]

@@ -1,0 +1,74 @@
+"""How many devices a job wants, in which shape, how close together, and which part of each."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+WHOLE_PPM = 1_000_000
+
+
+class Domain(StrEnum):
+    """What devices may have in common, the closest first."""
+
+    FAST_LINK_GROUP = "fast-link-group"  # joined by HCCS, MLU-Link, NVLink and the like
+    NODE = "node"
+    LEAF = "leaf"
+    SUPERNODE = "supernode"
+    ZONE = "zone"
+
+
+@dataclass(frozen=True, slots=True)
+class Elastic:
+    """The gang may run with any number of nodes whose devices lie in this range."""
+
+    min_devices: int  # a multiple of devices_per_node, at most the gang's devices
+    max_devices: int  # a multiple of devices_per_node, at least the gang's devices
+
+
+@dataclass(frozen=True, slots=True)
+class TaskGroup:
+    """Tasks of one gang that are alike: learners and actors, trainers and reward models."""
+
+    name: str
+    tasks: int = 1
+    devices_per_task: int = 1
+    processes_per_task: int = 1
+    command: tuple[str, ...] = ()  # empty: the variant's
+
+
+@dataclass(frozen=True, slots=True)
+class Gang:
+    """Tasks that start together or not at all, each on a node of its own with the same number of devices.
+
+    With `groups` the tasks differ: `devices` is then the sum, ranks go through the groups in order, and
+    `devices_per_node` and `processes_per_node` are the largest of any group.
+    """
+
+    devices: int = 1
+    devices_per_node: int = 1
+    processes_per_node: int = 1
+    elastic: Elastic | None = None
+    groups: tuple[TaskGroup, ...] = ()
+    spare_nodes: int = 0  # kept beside the gang, to go on at once when a node fails
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks, and therefore nodes."""
+        if self.groups:
+            return sum(group.tasks for group in self.groups)
+        return self.devices // self.devices_per_node
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """How close the gang must or should be. Without either the planner looks for the smallest domain."""
+
+    required: Domain | None = None  # all tasks inside one, or the job waits
+    preferred: Domain | None = None  # tried first
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Each of the gang's devices is a part of a physical one. What is None follows from the other."""
+
+    ppm: int | None = None  # of the device's compute, 1 to 1,000,000
+    memory_bytes: int | None = None
