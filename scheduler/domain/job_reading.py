@@ -6,27 +6,55 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from scheduler.domain.errors import FieldProblem, Invalid
-from scheduler.domain.gangs import WHOLE_PPM, Domain, Elastic, Gang, Share, TaskGroup, Topology
+from scheduler.domain.file_reading import (
+    ABSOLUTE_WANTED,
+    absolute_path,
+    is_absolute,
+    read_input,
+    read_model_checkpoint,
+    read_output,
+    read_ports,
+    read_secret,
+    read_volume,
+)
+from scheduler.domain.gang_reading import read_command, read_gang, read_share, read_topology, size_of
+from scheduler.domain.job_limits import (
+    AMOUNT_PATTERN,
+    ENVIRONMENT_PATTERN,
+    IMAGE_PATTERN,
+    LABEL_PATTERN,
+    MODEL_PATTERN,
+    MOST_ARRAY,
+    MOST_ATTEMPTS,
+    MOST_BUDGET,
+    MOST_DEPENDENCIES,
+    MOST_ENVIRONMENT_BYTES,
+    MOST_ENVIRONMENT_ENTRIES,
+    MOST_LABEL_CHARACTERS,
+    MOST_LABELS,
+    MOST_LISTED,
+    MOST_PATTERN_CHARACTERS,
+    MOST_RESOLVED_VARIANTS,
+    MOST_RULES,
+    MOST_STEPS_PER_HOUR,
+    MOST_TIME_LIMIT_SECONDS,
+    MOST_URL_CHARACTERS,
+    MOST_VARIANTS,
+    NAME_PATTERN,
+    NAME_WANTED,
+)
 from scheduler.domain.jobs import (
-    DEFAULT_GRACE_SECONDS,
     Array,
     Budget,
     Dependencies,
     DeviceClass,
-    Input,
     JobKind,
     JobSpec,
-    ModelCheckpointSpec,
     Notification,
     NotifyOn,
-    Output,
-    Port,
     Priority,
     ProcessEnvironment,
-    SecretReference,
-    StopSignal,
     Variant,
-    Volume,
 )
 from scheduler.domain.reading import Reader
 from scheduler.domain.retries import (
@@ -42,39 +70,6 @@ from scheduler.domain.retries import (
 )
 from scheduler.domain.time import DAY_MS, from_rfc3339, to_rfc3339
 
-NAME_PATTERN = r"[a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?"
-ENVIRONMENT_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,254}"
-LABEL_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,253}[A-Za-z0-9])?"
-MODEL_PATTERN = r"[a-z0-9][a-z0-9.-]{0,99}"
-IMAGE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,499}"
-OBJECT_PATTERN = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\0\n]{0,900})?"
-DIGEST_PATTERN = r"sha256:[0-9a-f]{64}"
-AMOUNT_PATTERN = r"[0-9]{1,12}(\.[0-9]{1,9})?"
-MOST_COMMAND_BYTES = 128 * 1024
-MOST_ENVIRONMENT_ENTRIES = 256
-MOST_ENVIRONMENT_BYTES = 128 * 1024
-MOST_LABELS = 64
-MOST_LABEL_CHARACTERS = 255
-MOST_VARIANTS = 16  # as written; a device class stands for any number of models
-MOST_RESOLVED_VARIANTS = 256
-MOST_DEVICES = 100_000
-MOST_PROCESSES_PER_NODE = 4_096
-MOST_SPARE_NODES = 64
-MOST_GROUPS = 16
-MOST_TIME_LIMIT_SECONDS = 366 * 24 * 3600
-MOST_GRACE_SECONDS = 24 * 3600
-MOST_ATTEMPTS = 1_000
-MOST_BUDGET = 10_000
-MOST_RULES = 16
-MOST_PATTERN_CHARACTERS = 200
-MOST_DEPENDENCIES = 100
-MOST_ARRAY = 10_000
-MOST_LISTED = 64
-MOST_STEPS_PER_HOUR = 1_000_000_000
-MOST_URL_CHARACTERS = 2_000
-
-_NAME = "1 to 100 of a-z 0-9 - . _, no sign at the ends"
-
 
 def spec_from_json(value: object) -> JobSpec:
     """A job spec, with the shorthand of one variant. What is stored reads back to an equal value.
@@ -85,22 +80,22 @@ def spec_from_json(value: object) -> JobSpec:
     """
     reader = Reader(value)
     spec = JobSpec(
-        name=reader.text("name", pattern=NAME_PATTERN, want=_NAME),
+        name=reader.text("name", pattern=NAME_PATTERN, want=NAME_WANTED),
         project=reader.text("project", "default", pattern=NAME_PATTERN, want="name of a project"),
         queue=reader.text("queue", "default", pattern=NAME_PATTERN, want="name of a queue"),
         kind=JobKind(reader.choice("kind", JobKind, JobKind.FINE_TUNE)),
         priority=Priority(reader.choice("priority", Priority, Priority.NORMAL)),
-        gang=_gang(reader.child("gang")),
-        topology=_topology(reader.child("topology")),
-        share=_share(reader),
+        gang=read_gang(reader.child("gang")),
+        topology=read_topology(reader.child("topology")),
+        share=read_share(reader),
         variants=_variants(reader),
-        working_directory=_absolute_path(reader, "working_directory"),
-        volumes=tuple(_volume(item) for item in reader.objects("volumes", most=MOST_LISTED)),
-        secrets=tuple(_secret(item) for item in reader.objects("secrets", most=MOST_LISTED)),
-        inputs=tuple(_input(item) for item in reader.objects("inputs", most=MOST_LISTED)),
-        outputs=tuple(_output(item) for item in reader.objects("outputs", most=MOST_LISTED)),
-        ports=_ports(reader),
-        model_checkpoint=_model_checkpoint(reader),
+        working_directory=absolute_path(reader, "working_directory"),
+        volumes=tuple(read_volume(item) for item in reader.objects("volumes", most=MOST_LISTED)),
+        secrets=tuple(read_secret(item) for item in reader.objects("secrets", most=MOST_LISTED)),
+        inputs=tuple(read_input(item) for item in reader.objects("inputs", most=MOST_LISTED)),
+        outputs=tuple(read_output(item) for item in reader.objects("outputs", most=MOST_LISTED)),
+        ports=read_ports(reader),
+        model_checkpoint=read_model_checkpoint(reader),
         time_limit_seconds=reader.seconds("time_limit_seconds", low=1, high=MOST_TIME_LIMIT_SECONDS),
         estimate_seconds=reader.seconds("estimate_seconds", low=1, high=MOST_TIME_LIMIT_SECONDS),
         deadline=_deadline(reader),
@@ -119,100 +114,6 @@ def spec_from_json(value: object) -> JobSpec:
 def refuse(field_name: str, got: str, want: str) -> Invalid:
     """An Invalid with a single problem."""
     return Invalid([FieldProblem(field_name, got, want)])
-
-
-# --- Gang -----------------------------------------------------------------------------------------------------
-
-
-def _gang(reader: Reader) -> Gang:
-    spare = reader.integer("spare_nodes", 0, low=0, high=MOST_SPARE_NODES)
-    gang = _uniform(reader, spare) if reader.raw("groups") in (None, []) else _grouped(reader, spare)
-    reader.refuse_unknown()
-    return gang
-
-
-def _uniform(reader: Reader, spare: int) -> Gang:
-    devices = reader.integer("devices", 1, low=1, high=MOST_DEVICES)
-    per_node = reader.integer("devices_per_node", devices, low=1, high=MOST_DEVICES)
-    if devices % per_node != 0:
-        reader.problem(reader.at("devices_per_node"), per_node, f"a divisor of devices ({devices})")
-        per_node = devices
-    processes = reader.integer("processes_per_node", per_node, low=1, high=MOST_PROCESSES_PER_NODE)
-    return Gang(devices, per_node, processes, _elastic(reader, devices, per_node), (), spare)
-
-
-def _elastic(reader: Reader, devices: int, per_node: int) -> Elastic | None:
-    if not reader.has("elastic"):
-        reader.raw("elastic")
-        return None
-    child = reader.child("elastic")
-    least = child.integer("min_devices", devices, low=1, high=devices)
-    most = child.integer("max_devices", devices, low=devices, high=MOST_DEVICES)
-    for key, number in (("min_devices", least), ("max_devices", most)):
-        if number % per_node:
-            child.problem(child.at(key), number, f"a multiple of devices_per_node ({per_node})")
-    child.refuse_unknown()
-    return Elastic(least, most)
-
-
-def _grouped(reader: Reader, spare: int) -> Gang:
-    """Either the groups or the numbers; what is stored has both, and they agree."""
-    groups = tuple(_group(item) for item in reader.objects("groups", most=MOST_GROUPS))
-    names = [group.name for group in groups]
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            reader.problem(f"{reader.at('groups')}[{number}].name", name, "a name for each group")
-    if reader.has("elastic"):
-        reader.problem(reader.at("elastic"), "a range", "no range beside groups")
-    reader.raw("elastic")
-    sums = {
-        "devices": sum(group.tasks * group.devices_per_task for group in groups),
-        "devices_per_node": max((group.devices_per_task for group in groups), default=1),
-        "processes_per_node": max((group.processes_per_task for group in groups), default=1),
-    }
-    for key, total in sums.items():
-        if reader.raw(key) not in (None, total):
-            reader.problem(reader.at(key), reader.raw(key), f"nothing beside groups, or {total}")
-    if sums["devices"] > MOST_DEVICES:
-        reader.problem(reader.at("groups"), f"{sums['devices']} devices", f"at most {MOST_DEVICES} devices")
-    return Gang(**sums, elastic=None, groups=groups, spare_nodes=spare)
-
-
-def _group(reader: Reader) -> TaskGroup:
-    devices = reader.integer("devices_per_task", 1, low=1, high=MOST_DEVICES)
-    group = TaskGroup(
-        name=reader.text("name", pattern=NAME_PATTERN, want=_NAME),
-        tasks=reader.integer("tasks", 1, low=1, high=MOST_DEVICES),
-        devices_per_task=devices,
-        processes_per_task=reader.integer("processes_per_task", devices, low=1, high=MOST_PROCESSES_PER_NODE),
-        command=_command(reader) if reader.raw("command") not in (None, []) else (),
-    )
-    reader.refuse_unknown()
-    return group
-
-
-def _topology(reader: Reader) -> Topology:
-    def domain(key: str) -> Domain | None:
-        return Domain(reader.choice(key, Domain)) if reader.has(key) else reader.raw(key)
-
-    topology = Topology(domain("required"), domain("preferred"))
-    reader.refuse_unknown()
-    return topology
-
-
-def _share(reader: Reader) -> Share | None:
-    if not reader.has("share"):
-        reader.raw("share")
-        return None
-    child = reader.child("share")
-    share = Share(
-        ppm=child.optional_integer("ppm", low=1, high=WHOLE_PPM),
-        memory_bytes=child.bytes("memory_bytes", low=1 << 20, high=1 << 50),
-    )
-    if share == Share():
-        child.problem(child.path, "neither ppm nor memory_bytes", "at least one of the two")
-    child.refuse_unknown()
-    return share
 
 
 # --- Variants -------------------------------------------------------------------------------------------------
@@ -275,7 +176,7 @@ def _variant(reader: Reader) -> Variant:
         )
     return Variant(
         model=model,
-        command=_command(reader),
+        command=read_command(reader),
         environment=_environment(reader),
         device_class=device_class,
         image=image,
@@ -309,10 +210,10 @@ def _process_environment(reader: Reader) -> ProcessEnvironment | None:
     child = reader.child("process_environment")
     files = child.some("source", most=MOST_RULES)
     for number, file in enumerate(files):
-        if not _is_absolute(file):
-            child.problem(f"{child.at('source')}[{number}]", file, _ABSOLUTE)
+        if not is_absolute(file):
+            child.problem(f"{child.at('source')}[{number}]", file, ABSOLUTE_WANTED)
     environment = ProcessEnvironment(
-        virtual_environment=_absolute_path(child, "virtual_environment"),
+        virtual_environment=absolute_path(child, "virtual_environment"),
         source=tuple(file for file in files if isinstance(file, str)),
     )
     child.refuse_unknown()
@@ -323,169 +224,10 @@ def _environment(reader: Reader) -> dict[str, str]:
     environment = reader.text_map(
         "environment", most=MOST_ENVIRONMENT_ENTRIES, key_pattern=ENVIRONMENT_PATTERN, secret=True
     )
-    size = sum(_size(name) + _size(value) for name, value in environment.items())
+    size = sum(size_of(name) + size_of(value) for name, value in environment.items())
     if size > MOST_ENVIRONMENT_BYTES:
         reader.problem(reader.at("environment"), f"{size} bytes", f"at most {MOST_ENVIRONMENT_BYTES} bytes")
     return environment
-
-
-def _command(reader: Reader) -> tuple[str, ...]:
-    value = reader.raw("command")
-    field_name = reader.at("command")
-    if isinstance(value, str) and value.strip():
-        parts: tuple[str, ...] = ("/bin/sh", "-c", value)
-    elif isinstance(value, list) and value and all(isinstance(part, str) for part in value) and value[0]:
-        parts = tuple(value)
-    else:
-        reader.problem(field_name, value, "text for a shell, or a list of program and arguments")
-        return ()
-    size = sum(map(_size, parts))
-    if size > MOST_COMMAND_BYTES:
-        reader.problem(field_name, f"{size} bytes", f"at most {MOST_COMMAND_BYTES} bytes")
-    if any("\0" in part for part in parts):
-        reader.problem(field_name, "a NUL character", "text without NUL characters")
-    return parts
-
-
-def _size(text: str) -> int:
-    return len(text.encode(errors="surrogatepass"))
-
-
-# --- Files and ports ------------------------------------------------------------------------------------------
-
-_ABSOLUTE = "an absolute path without .."
-
-
-def _is_absolute(value: object) -> bool:
-    return (
-        isinstance(value, str)
-        and value.startswith("/")
-        and "\0" not in value
-        and ".." not in value.split("/")
-    )
-
-
-def _absolute_path(reader: Reader, key: str) -> str | None:
-    value = reader.raw(key)
-    if value is None:
-        return None
-    if not _is_absolute(value):
-        reader.problem(reader.at(key), value, _ABSOLUTE)
-        return None
-    return str(value)
-
-
-def _required_path(reader: Reader, key: str) -> str:
-    path = _absolute_path(reader, key)
-    if path is None and not reader.has(key):
-        reader.problem(reader.at(key), None, _ABSOLUTE)
-    return path or ""
-
-
-def _inner_path(reader: Reader, key: str) -> str:
-    """A path inside the task's folder."""
-    value = reader.raw(key)
-    wrong = (
-        not isinstance(value, str)
-        or not value
-        or len(value) > 1_000
-        or "\0" in value
-        or value.startswith("/")
-        or ".." in value.split("/")
-    )
-    if wrong:
-        reader.problem(reader.at(key), value, "a path inside the task's folder, without ..")
-        return ""
-    return str(value)
-
-
-def _one_of(reader: Reader, given: Mapping[str, object]) -> None:
-    """Exactly one of several fields."""
-    if sum(value is not None for value in given.values()) != 1:
-        said = ", ".join(key for key, value in given.items() if value is not None) or "none of them"
-        reader.problem(reader.path, said, "exactly one of " + ", ".join(given))
-
-
-def _volume(reader: Reader) -> Volume:
-    volume = Volume(
-        mount_path=_required_path(reader, "mount_path"),
-        host_path=_absolute_path(reader, "host_path"),
-        name=reader.optional_text("name", pattern=NAME_PATTERN, want="name of a volume of the pool"),
-        read_only=bool(reader.boolean("read_only", True)),
-    )
-    _one_of(reader, {"host_path": volume.host_path, "name": volume.name})
-    reader.refuse_unknown()
-    return volume
-
-
-def _secret(reader: Reader) -> SecretReference:
-    secret = SecretReference(
-        name=reader.text("name", pattern=NAME_PATTERN, want="name of a secret of the project"),
-        environment=reader.optional_text(
-            "environment", pattern=ENVIRONMENT_PATTERN, want="name of a variable"
-        ),
-        file=_absolute_path(reader, "file"),
-    )
-    _one_of(reader, {"environment": secret.environment, "file": secret.file})
-    reader.refuse_unknown()
-    return secret
-
-
-def _input(reader: Reader) -> Input:
-    if reader.has("folder"):
-        want = "a digest: suanli submit uploads a local folder and puts its digest here"
-        reader.problem(reader.at("folder"), reader.raw("folder"), want)
-    found = Input(
-        path=_inner_path(reader, "path"),
-        digest=reader.optional_text("digest", pattern=DIGEST_PATTERN, want="sha256: and 64 hex digits"),
-        object=reader.optional_text("object", pattern=OBJECT_PATTERN, want="s3://bucket/prefix"),
-    )
-    if not reader.has("folder"):
-        _one_of(reader, {"digest": found.digest, "object": found.object})
-    reader.refuse_unknown()
-    return found
-
-
-def _output(reader: Reader) -> Output:
-    output = Output(
-        path=_inner_path(reader, "path"),
-        object=reader.optional_text("object", pattern=OBJECT_PATTERN, want="s3://bucket/prefix"),
-        keep_days=reader.integer("keep_days", 30, low=1, high=3_650),
-    )
-    reader.refuse_unknown()
-    return output
-
-
-def _ports(reader: Reader) -> tuple[Port, ...]:
-    """Numbers, or objects with a name and a rank."""
-    ports = []
-    for number, item in enumerate(reader.some("ports", most=MOST_LISTED)):
-        short = isinstance(item, int) and not isinstance(item, bool)
-        child = Reader({"port": item} if short else item, f"ports[{number}]", reader.problems)
-        ports.append(
-            Port(
-                port=child.integer("port", low=1, high=65_535),
-                name=child.optional_text("name", pattern=NAME_PATTERN, want=_NAME),
-                rank=child.integer("rank", 0, low=0, high=MOST_DEVICES),
-            )
-        )
-        child.refuse_unknown()
-    return tuple(ports)
-
-
-def _model_checkpoint(reader: Reader) -> ModelCheckpointSpec | None:
-    if not reader.has("model_checkpoint"):
-        reader.raw("model_checkpoint")
-        return None
-    child = reader.child("model_checkpoint")
-    grace = child.seconds("grace_seconds", DEFAULT_GRACE_SECONDS, low=0, high=MOST_GRACE_SECONDS)
-    spec = ModelCheckpointSpec(
-        directory=_absolute_path(child, "directory"),
-        signal=StopSignal(child.choice("signal", StopSignal, StopSignal.TERM)),
-        grace_seconds=DEFAULT_GRACE_SECONDS if grace is None else grace,
-    )
-    child.refuse_unknown()
-    return spec
 
 
 # --- Time, retries, order -------------------------------------------------------------------------------------

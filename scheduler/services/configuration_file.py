@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from scheduler.domain.errors import FieldProblem
-from scheduler.domain.job_reading import NAME_PATTERN
+from scheduler.domain.job_limits import NAME_PATTERN
 from scheduler.domain.reading import Reader
 from scheduler.domain.time import GRID_MS, MINUTE_MS, SECOND_MS, from_rfc3339, on_grid
 from scheduler.services.authorise import FIRM_ROLES, Role

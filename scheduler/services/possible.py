@@ -113,7 +113,7 @@ async def _require_supported(session: AsyncSession, spec: JobSpec, queue: Queue)
     """Every pool of the queue must be able to do what is asked: the job may be placed in any of them."""
     rows = await session.execute(select(PoolRow.name, PoolRow.backend).where(PoolRow.name.in_(queue.pools)))
     problems: dict[str, FieldProblem] = {}
-    for name, backend in sorted(rows.tuples()):
+    for name, backend in sorted((row.name, row.backend) for row in rows):
         for feature, field in missing(spec, backend):
             want = f"nothing here: {feature.value} are not yet supported by pool {name}"
             problems.setdefault(field, FieldProblem(field, "a value", want))

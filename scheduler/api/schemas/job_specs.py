@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from scheduler.api.schemas.base import In
-from scheduler.domain import job_reading as law
+from scheduler.domain import job_limits as law
 from scheduler.domain.gangs import WHOLE_PPM
 from scheduler.domain.jobs import DEFAULT_GRACE_SECONDS
 from scheduler.domain.retries import (

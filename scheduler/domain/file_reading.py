@@ -1,0 +1,159 @@
+"""Reads what a job says of files, secrets, ports and model checkpoints."""
+
+from collections.abc import Mapping
+
+from scheduler.domain.job_limits import (
+    DIGEST_PATTERN,
+    ENVIRONMENT_PATTERN,
+    MOST_DEVICES,
+    MOST_GRACE_SECONDS,
+    MOST_LISTED,
+    NAME_PATTERN,
+    NAME_WANTED,
+    OBJECT_PATTERN,
+)
+from scheduler.domain.jobs import (
+    DEFAULT_GRACE_SECONDS,
+    Input,
+    ModelCheckpointSpec,
+    Output,
+    Port,
+    SecretReference,
+    StopSignal,
+    Volume,
+)
+from scheduler.domain.reading import Reader
+
+ABSOLUTE_WANTED = "an absolute path without .."
+
+
+def is_absolute(value: object) -> bool:
+    return (
+        isinstance(value, str)
+        and value.startswith("/")
+        and "\0" not in value
+        and ".." not in value.split("/")
+    )
+
+
+def absolute_path(reader: Reader, key: str) -> str | None:
+    value = reader.raw(key)
+    if value is None:
+        return None
+    if not is_absolute(value):
+        reader.problem(reader.at(key), value, ABSOLUTE_WANTED)
+        return None
+    return str(value)
+
+
+def _required_path(reader: Reader, key: str) -> str:
+    path = absolute_path(reader, key)
+    if path is None and not reader.has(key):
+        reader.problem(reader.at(key), None, ABSOLUTE_WANTED)
+    return path or ""
+
+
+def _inner_path(reader: Reader, key: str) -> str:
+    """A path inside the task's folder."""
+    value = reader.raw(key)
+    wrong = (
+        not isinstance(value, str)
+        or not value
+        or len(value) > 1_000
+        or "\0" in value
+        or value.startswith("/")
+        or ".." in value.split("/")
+    )
+    if wrong:
+        reader.problem(reader.at(key), value, "a path inside the task's folder, without ..")
+        return ""
+    return str(value)
+
+
+def _one_of(reader: Reader, given: Mapping[str, object]) -> None:
+    """Exactly one of several fields."""
+    if sum(value is not None for value in given.values()) != 1:
+        said = ", ".join(key for key, value in given.items() if value is not None) or "none of them"
+        reader.problem(reader.path, said, "exactly one of " + ", ".join(given))
+
+
+def read_volume(reader: Reader) -> Volume:
+    volume = Volume(
+        mount_path=_required_path(reader, "mount_path"),
+        host_path=absolute_path(reader, "host_path"),
+        name=reader.optional_text("name", pattern=NAME_PATTERN, want="name of a volume of the pool"),
+        read_only=bool(reader.boolean("read_only", True)),
+    )
+    _one_of(reader, {"host_path": volume.host_path, "name": volume.name})
+    reader.refuse_unknown()
+    return volume
+
+
+def read_secret(reader: Reader) -> SecretReference:
+    secret = SecretReference(
+        name=reader.text("name", pattern=NAME_PATTERN, want="name of a secret of the project"),
+        environment=reader.optional_text(
+            "environment", pattern=ENVIRONMENT_PATTERN, want="name of a variable"
+        ),
+        file=absolute_path(reader, "file"),
+    )
+    _one_of(reader, {"environment": secret.environment, "file": secret.file})
+    reader.refuse_unknown()
+    return secret
+
+
+def read_input(reader: Reader) -> Input:
+    if reader.has("folder"):
+        want = "a digest: suanli submit uploads a local folder and puts its digest here"
+        reader.problem(reader.at("folder"), reader.raw("folder"), want)
+    found = Input(
+        path=_inner_path(reader, "path"),
+        digest=reader.optional_text("digest", pattern=DIGEST_PATTERN, want="sha256: and 64 hex digits"),
+        object=reader.optional_text("object", pattern=OBJECT_PATTERN, want="s3://bucket/prefix"),
+    )
+    if not reader.has("folder"):
+        _one_of(reader, {"digest": found.digest, "object": found.object})
+    reader.refuse_unknown()
+    return found
+
+
+def read_output(reader: Reader) -> Output:
+    output = Output(
+        path=_inner_path(reader, "path"),
+        object=reader.optional_text("object", pattern=OBJECT_PATTERN, want="s3://bucket/prefix"),
+        keep_days=reader.integer("keep_days", 30, low=1, high=3_650),
+    )
+    reader.refuse_unknown()
+    return output
+
+
+def read_ports(reader: Reader) -> tuple[Port, ...]:
+    """Numbers, or objects with a name and a rank."""
+    ports = []
+    for number, item in enumerate(reader.some("ports", most=MOST_LISTED)):
+        short = isinstance(item, int) and not isinstance(item, bool)
+        child = Reader({"port": item} if short else item, f"ports[{number}]", reader.problems)
+        ports.append(
+            Port(
+                port=child.integer("port", low=1, high=65_535),
+                name=child.optional_text("name", pattern=NAME_PATTERN, want=NAME_WANTED),
+                rank=child.integer("rank", 0, low=0, high=MOST_DEVICES),
+            )
+        )
+        child.refuse_unknown()
+    return tuple(ports)
+
+
+def read_model_checkpoint(reader: Reader) -> ModelCheckpointSpec | None:
+    if not reader.has("model_checkpoint"):
+        reader.raw("model_checkpoint")
+        return None
+    child = reader.child("model_checkpoint")
+    grace = child.seconds("grace_seconds", DEFAULT_GRACE_SECONDS, low=0, high=MOST_GRACE_SECONDS)
+    spec = ModelCheckpointSpec(
+        directory=absolute_path(child, "directory"),
+        signal=StopSignal(child.choice("signal", StopSignal, StopSignal.TERM)),
+        grace_seconds=DEFAULT_GRACE_SECONDS if grace is None else grace,
+    )
+    child.refuse_unknown()
+    return spec
