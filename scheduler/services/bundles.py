@@ -20,15 +20,16 @@ from scheduler.services.usage import Covered, covered
 from scheduler.storage.tables import CosignatureRow, LogCheckpointRow, LogEntryRow, WindowSegmentRow
 from scheduler.storage.tile_store import TileMissing, TileStore
 from suanli.evidence.bundle import (
-    BUNDLE_SCHEMA,
     CHECKPOINT,
     MANIFEST,
     PAYLOADS,
     STATEMENT,
+    BundleHead,
+    FileClaim,
     PayloadLine,
     Scope,
+    encode_manifest,
     encode_payload_line,
-    parse_manifest,
 )
 from suanli.evidence.entries import USAGE_WINDOW, parse_payload
 from suanli.evidence.log_checkpoint import parse_log_checkpoint
@@ -89,28 +90,9 @@ async def write_bundle(
             build_statement, collector.inputs(size), *period, request.scope.firm_id
         )
         writer.add(STATEMENT, encode(statement))
-        archive.writestr(
-            zipfile.ZipInfo(MANIFEST, _EPOCH), _manifest(writer.claims, made, request.scope, now_ms)
-        )
+        head = BundleHead(made.log_origin, *period, now_ms, request.scope)
+        archive.writestr(zipfile.ZipInfo(MANIFEST, _EPOCH), encode_manifest(writer.claims, head))
     return made
-
-
-def _manifest(
-    claims: Mapping[str, Mapping[str, object]], made: MadeBundle, scope: Scope, now_ms: int
-) -> bytes:
-    data = encode(
-        {
-            "schema": BUNDLE_SCHEMA,
-            "log_origin": made.log_origin,
-            "from_ms": made.from_ms,
-            "to_ms": made.to_ms,
-            "made_at_ms": now_ms,
-            "scope": scope.as_json(),
-            "files": claims,
-        }
-    )
-    parse_manifest(data)
-    return data
 
 
 class _Writer:
@@ -118,12 +100,12 @@ class _Writer:
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
-        self.claims: dict[str, dict[str, object]] = {}
+        self.claims: dict[str, FileClaim] = {}
 
     def add(self, path: str, data: bytes) -> None:
         """Write a whole file."""
         self._archive.writestr(zipfile.ZipInfo(path, _EPOCH), data)
-        self.claims[path] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+        self.claims[path] = FileClaim(hashlib.sha256(data).hexdigest(), len(data))
 
     def stream(self, path: str) -> "_Stream":
         """Begin a file that comes in pieces; nothing else may be written until it is closed."""
@@ -147,7 +129,7 @@ class _Stream:
     def close(self) -> None:
         """End the file."""
         self._file.close()
-        self._writer.claims[self._path] = {"sha256": self._hash.hexdigest(), "size": self._size}
+        self._writer.claims[self._path] = FileClaim(self._hash.hexdigest(), self._size)
 
 
 async def _checkpoint(session: AsyncSession) -> tuple[int, bytes]:

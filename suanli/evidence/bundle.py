@@ -102,19 +102,23 @@ def check_path(path: str) -> None:
 
 def build_manifest(files: Mapping[str, bytes], head: BundleHead) -> bytes:
     """MANIFEST.json over `files`, which must not contain it."""
-    value = {
-        "schema": BUNDLE_SCHEMA,
-        "log_origin": head.log_origin,
-        "from_ms": head.from_ms,
-        "to_ms": head.to_ms,
-        "made_at_ms": head.made_at_ms,
-        "scope": head.scope.as_json(),
-        "files": {
-            path: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-            for path, data in files.items()
-        },
-    }
-    data = encode(value)
+    claims = {path: FileClaim(hashlib.sha256(data).hexdigest(), len(data)) for path, data in files.items()}
+    return encode_manifest(claims, head)
+
+
+def encode_manifest(claims: Mapping[str, FileClaim], head: BundleHead) -> bytes:
+    """MANIFEST.json over files that were hashed while they were written. Raises EvidenceError."""
+    data = encode(
+        {
+            "schema": BUNDLE_SCHEMA,
+            "log_origin": head.log_origin,
+            "from_ms": head.from_ms,
+            "to_ms": head.to_ms,
+            "made_at_ms": head.made_at_ms,
+            "scope": head.scope.as_json(),
+            "files": {path: {"sha256": claim.sha256, "size": claim.size} for path, claim in claims.items()},
+        }
+    )
     parse_manifest(data)
     return data
 

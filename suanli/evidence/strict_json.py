@@ -126,8 +126,10 @@ class Fields:
 
     def optional_text(self, key: str, limit: int = TEXT_LIMIT, *, empty: bool = False) -> str | None:
         """A string as in `text`, or null."""
-        value = self.take(key)
-        return None if value is None else self._as_text(key, value, limit, empty=empty)
+        if self._left.get(key, "") is None:
+            del self._left[key]
+            return None
+        return self.text(key, limit, empty=empty)
 
     def _as_text(self, key: str, value: object, limit: int, *, empty: bool) -> str:
         if not isinstance(value, str):
