@@ -177,13 +177,20 @@ class Node:
     now_ms: int = T0
     seen: SeenCheckpoint | None = None
 
-    def cut(self, end_ms: int, **changes: object) -> SignedWindow:
-        """Closes the window that ends at `end_ms`, idle time included, and signs it."""
+    def cut(
+        self, end_ms: int, *, alter: Callable[[Segment], Segment] | None = None, **changes: object
+    ) -> SignedWindow:
+        """Closes the window that ends at `end_ms`, idle time included, and signs it.
+
+        `alter` changes what its segments say, `changes` what its header says.
+        """
         self.seq += 1
         pieces: list[Segment] = []
         for identity in self.devices:
             pieces.extend(self._tile(identity, self.now_ms, end_ms))
         numbered = [replace(piece, n=n, seq=self.seq, node_id=self.name) for n, piece in enumerate(pieces)]
+        if alter is not None:
+            numbered = [alter(piece) for piece in numbered]
         head = header(
             self.key,
             self.now_ms,
@@ -303,6 +310,13 @@ class Operator:
         sealed = entries.seal_window(window, node.key.key_id, salt=seed(f"salt {len(self.log)}"))
         self.log.append(Logged(sealed, window=window, node_name=node.name))
         return len(self.log) - 1
+
+    def all_cut(self, until: int, *, start: int, only: str | None = None, **options: object) -> None:
+        """Every node closes windows `start` to `until`; `options` of `cut` go to the node `only`, or to all."""
+        for n in range(start, until + 1):
+            for node in self.nodes.values():
+                mine = options if only in (None, node.name) else {}
+                self.take(node, node.cut(T0 + n * GRID, **mine))  # type: ignore[arg-type]
 
     def leaves(self) -> list[bytes]:
         """Leaf hashes of the log."""
@@ -443,6 +457,21 @@ def program(**changes: object) -> ProgramVersion:
         effective_to_ms=None,
     )
     return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def small_operator() -> Operator:
+    """One node, one device, one window in use: the smallest bundle in which everything occurs."""
+    operator = Operator()
+    operator.add(Firm("firm-a", "甲公司", T0 - GRID))
+    operator.add(price())
+    operator.add(program())
+    node = operator.enrol("node-a", [device("d-1")])
+    operator.allocation("granted", "al-1", T0)
+    node.uses.append(Use("d-1", T0 + 1000, T0 + GRID - 1000, "al-1"))
+    operator.show_checkpoint()
+    operator.all_cut(1, start=1)
+    operator.allocation("ended", "al-1", T0 + GRID)
+    return operator
 
 
 def honest_operator(windows: int = 6, *, skip: Callable[[Node, int], bool] | None = None) -> Operator:

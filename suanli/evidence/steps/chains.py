@@ -194,8 +194,8 @@ def check_controller(case: Case) -> None:
         event = item.record
         if not isinstance(event, AllocationEvent):
             continue
-        if event.event_seq < newest:
+        if event.event_seq <= newest:
             entity = f"allocation {event.allocation_id}"
-            expected, found = f"event_seq from {newest}", str(event.event_seq)
+            expected, found = f"event_seq above {newest}", str(event.event_seq)
             case.report.add("controller.order", entity, expected, found, item.index)
         newest = max(newest, event.event_seq)

@@ -55,7 +55,9 @@ EXPLAINED_BY: Mapping[str, frozenset[str]] = {
     "tree.root": frozenset({"tree.tile"}),
     # Where roots differ, entries were taken out or put in, and places moved with them.
     "time.future_checkpoint": frozenset({"time.root", "history.rolled_back", "history.forked"}),
-    "time.root": frozenset({"history.rolled_back", "history.forked"}),
+    # Earlier roots are read from the tiles.
+    "time.root": frozenset({"tree.tile", "history.rolled_back", "history.forked"}),
+    "history.forked": frozenset({"tree.tile"}),
 }
 """Codes that, once found, explain others."""
 

@@ -18,17 +18,17 @@ from suanli.evidence.bundle import (
 )
 from suanli.evidence.policy import Policy
 from suanli.evidence.verify import verify
-from tests.builders.evidence import T0, WITNESS, Operator, honest_operator
+from tests.builders.evidence import GRID, T0, WITNESS, Operator, honest_operator, small_operator
 
 OPERATOR = honest_operator()
 FILES = OPERATOR.bundle()
 POLICY = OPERATOR.policy()
 
 
-def _with_manifest(files):
+def _with_manifest(files, like=None):
     """The same files under a manifest that fits them, which anybody can make."""
     body = {path: data for path, data in files.items() if path != MANIFEST}
-    old = parse_manifest(FILES[MANIFEST])
+    old = parse_manifest((like or FILES)[MANIFEST])
     head = BundleHead(old.log_origin, old.from_ms, old.to_ms, old.made_at_ms, old.scope)
     return {**body, MANIFEST: build_manifest(body, head)}
 
@@ -55,6 +55,53 @@ def test_every_flipped_byte_of_the_checkpoint_is_found_behind_a_fitting_manifest
         verdict = verify(_with_manifest({**FILES, CHECKPOINT: _flip(data, place, place % 8)}), policy=POLICY)
         assert not verdict.verified, place
         assert {finding.step for finding in verdict.findings} <= {2, 4}
+
+
+# One node, one device, one window: small enough to flip every byte of it.
+SMALL = small_operator()
+SMALL_FILES = SMALL.bundle((T0, T0 + GRID))
+STRIDE = 41
+
+
+def _flips(start, stride):
+    """Every `stride`-th byte of every file, each flipped in a bit of its own."""
+    place = start
+    for path, data in sorted(SMALL_FILES.items()):
+        while place < len(data):
+            yield path, _flip(data, place, place % 8), place
+            place += stride
+        place -= len(data)
+
+
+def _missed(start, stride):
+    """Flips after which a bundle is verified although it says another thing."""
+    policy = SMALL.policy()
+    assert verify(SMALL_FILES, policy=policy).verified
+    for path, data, place in _flips(start, stride):
+        files = {**SMALL_FILES, path: data}
+        if path != MANIFEST:
+            assert not verify(files, policy=policy).verified
+            files = _with_manifest(files, SMALL_FILES)
+        if verify(files, policy=policy).verified and _said(path, data) != _said(path, SMALL_FILES[path]):
+            yield path, place
+
+
+def _said(path, data):
+    if path not in (MANIFEST, STATEMENT, PAYLOADS):
+        return data
+    values = [json.loads(line) for line in data.split(b"\n") if line]
+    # When a bundle was made is said, shown as what the operator says, and proves nothing.
+    return [{**value, "made_at_ms": None} for value in values]
+
+
+def test_flipped_bytes_of_a_small_bundle_are_found():
+    assert list(_missed(random.Random().randrange(STRIDE), STRIDE)) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_every_flipped_byte_of_a_small_bundle_is_found():
+    assert list(_missed(0, 1)) == []
 
 
 def _names(path):
