@@ -24,7 +24,7 @@ async def check_installation(settings: Settings, say: Callable[[str], None]) -> 
     database = Database(role_url(settings, roles.API), "check", pool_size=1)
     broken = 0
     try:
-        async with database.read() as session:
+        async with database.snapshot() as session:
             async for finding in find_exceptions(session):
                 if not finding.count:
                     continue

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
@@ -22,6 +22,16 @@ Serve = Callable[[asyncio.Event, Announce], Coroutine[Any, Any, None]]
 # A process that was asked to stop is gone after this, whatever hangs in it.
 STOP_TIMEOUT_S: Final = 20.0
 FAILED: Final = 1
+
+
+def _fast_loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+# Thousands of requests a second are worth another event loop; the others wait for PostgreSQL anyway.
+LOOPS: Final[Mapping[str, Callable[[], asyncio.AbstractEventLoop]]] = {"api": _fast_loop}
 
 _log = structlog.get_logger(__name__)
 
@@ -55,7 +65,8 @@ def run(
     path = announcement_path(settings.run_folder, process)
     try:
         path.unlink(missing_ok=True)
-        asyncio.run(_serve(process, settings, serve, database_url, stop_timeout_s))
+        with asyncio.Runner(loop_factory=LOOPS.get(process)) as runner:
+            runner.run(_serve(process, settings, serve, database_url, stop_timeout_s))
     except Exception as error:  # noqa: BLE001 - the last place where an error can be told to anybody
         sentence = sentence_of(error)
         _log.error("process_failed", reason=sentence, exc_info=not _expected(error))

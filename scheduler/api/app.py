@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import metadata
 
 import structlog
 from fastapi import FastAPI
@@ -14,7 +13,6 @@ from scheduler.api.config import ApiConfig
 from scheduler.api.idempotency import forget_old
 from scheduler.api.middleware import RequestContext
 from scheduler.api.openapi import document
-from scheduler.api.pulse import Pulse
 from scheduler.api.routers import (
     configuration,
     events,
@@ -27,11 +25,8 @@ from scheduler.api.routers import (
     tunnels,
     usage,
 )
-from scheduler.api.state import Api
-from scheduler.catalogue import load_catalogue
-from scheduler.storage.engine import Database, DatabaseAway
-from scheduler.storage.job_logs import JobLogs
-from scheduler.tunnels.dial import TunnelDialer
+from scheduler.api.state import Api, make_api
+from scheduler.storage.engine import DatabaseAway
 
 TIDY_PERIOD_S = 3600.0
 
@@ -51,15 +46,7 @@ async def _tidy(api: Api) -> None:
 
 def create_app(config: ApiConfig) -> FastAPI:
     """An application that serves from the moment its lifespan begins. Touches nothing before."""
-    api = Api(
-        config=config,
-        database=Database(config.database_url, "suanli-api", config.pool_size),
-        catalogue=load_catalogue(),
-        job_logs=JobLogs(config.job_log_folder),
-        pulse=Pulse(),
-        tunnels=TunnelDialer(config.authority, config.tunnel_secret),
-        versions={"suanli-scheduler": metadata.version("suanli-scheduler")},
-    )
+    api = make_api(config)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -74,6 +61,7 @@ def create_app(config: ApiConfig) -> FastAPI:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await api.direct.close()
             await api.database.dispose()
 
     # No pages of FastAPI's own: they would be open and load scripts from elsewhere.

@@ -4,6 +4,7 @@ A route names the model of its body once (`body_of`), which reads it and puts it
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from scheduler.api.problems import BadRequest, UnsupportedMediaType
 from scheduler.api.readable import field_problems
 from scheduler.domain.errors import Invalid
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -42,7 +44,8 @@ async def read_json(request: Request) -> Any:
         raise BadRequest("the body is nested too deeply") from None
     except ValueError as error:
         raise BadRequest(f"the body is not JSON that we read: {error}") from None
-    _refuse_unstorable(value)
+    if "\\u" in text:  # only an escape can bring what may not come
+        _refuse_unstorable(value)
     return value
 
 
@@ -69,7 +72,7 @@ def _refuse_unstorable(value: Any) -> None:
             waiting.extend(item.values())
         elif isinstance(item, list):
             waiting.extend(item)
-        elif isinstance(item, str) and ("\0" in item or any("\ud800" <= c <= "\udfff" for c in item)):
+        elif isinstance(item, str) and _UNSTORABLE.search(item):
             raise BadRequest("a text of the body holds a NUL character or half of a surrogate pair")
 
 

@@ -1,6 +1,7 @@
 """Serving the application until told to stop."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,6 +75,9 @@ async def serve(config: ApiConfig, stop: asyncio.Event, announce: Callable[[dict
             await asyncio.sleep(0.005)
         if not running.done():
             _log.info("api_listening", address=address)
+            # What is there now stays: the collector need not walk it in the middle of a request.
+            gc.collect()
+            gc.freeze()
             announce({"url": f"http://{address}", "address": address})
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -1,16 +1,24 @@
 """What all requests of one API process share, and how a route gets at it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, cast
+from importlib import metadata
+from typing import Annotated, Any, cast
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection, Request
 
 from scheduler.api.config import ApiConfig
+from scheduler.api.gathered import Gathered
 from scheduler.api.pulse import Pulse
-from scheduler.catalogue import Catalogue
-from scheduler.services.possible import EnrolledDevices
+from scheduler.api.schemas.jobs import job_out
+from scheduler.catalogue import Catalogue, load_catalogue
+from scheduler.services.authorise import Principal
+from scheduler.services.jobs import JobRecord
+from scheduler.services.possible import Known
+from scheduler.services.principals import authenticate
+from scheduler.services.submission import Submission, Submitted, Submitter
+from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database
 from scheduler.storage.job_logs import JobLogs
 from scheduler.tunnels.dial import TunnelDialer
@@ -22,11 +30,14 @@ class Api:
 
     config: ApiConfig
     database: Database
+    direct: Direct
     catalogue: Catalogue
     job_logs: JobLogs
     pulse: Pulse
     tunnels: TunnelDialer
-    enrolled: EnrolledDevices = field(default_factory=EnrolledDevices)
+    known: Known
+    principals: Gathered[str, Principal]
+    submissions: Gathered[Submission, Submitted]
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def now_ms(self) -> int:
@@ -34,12 +45,45 @@ class Api:
         return self.config.now_ms()
 
 
+def make_api(config: ApiConfig) -> Api:
+    """The shared state of a new application. Connects to nothing yet."""
+    database = Database(config.database_url, "suanli-api", config.pool_size)
+    catalogue = load_catalogue()
+    known = Known()
+    direct = Direct(config.database_url, "suanli-api-direct")
+    submitter = Submitter(database, direct, catalogue, known, config.ids)
+
+    async def principals(secrets: Sequence[str]) -> Sequence[Principal | Exception]:
+        return await authenticate(direct, secrets, config.now_ms())
+
+    async def submissions(batch: Sequence[Submission]) -> Sequence[Submitted | Exception]:
+        return await submitter.submit(batch, _answer, config.now_ms())
+
+    return Api(
+        config=config,
+        database=database,
+        direct=direct,
+        catalogue=catalogue,
+        job_logs=JobLogs(config.job_log_folder),
+        pulse=Pulse(),
+        tunnels=TunnelDialer(config.authority, config.tunnel_secret),
+        known=known,
+        principals=Gathered(principals),
+        submissions=Gathered(submissions),
+        versions={"suanli-scheduler": metadata.version("suanli-scheduler")},
+    )
+
+
+def _answer(job: JobRecord) -> Mapping[str, Any]:
+    return job_out(job).model_dump()
+
+
 def api_of(connection: HTTPConnection) -> Api:
     """The shared state of the application that serves this connection."""
     return cast(Api, connection.app.state.api)
 
 
-def _api(request: Request) -> Api:
+async def _api(request: Request) -> Api:
     return api_of(request)
 
 

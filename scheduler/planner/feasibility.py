@@ -1,8 +1,9 @@
 """Could the job ever start on this installation, were everything idle? Asked at submission."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
-from scheduler.catalogue import Catalogue
+from scheduler.catalogue import Catalogue, ShapeRule
 from scheduler.domain.gangs import Gang
 from scheduler.domain.jobs import JobSpec
 from scheduler.domain.nodes import Node
@@ -31,7 +32,8 @@ def inventory_of(nodes: Iterable[Node]) -> Inventory:
 def ever_fits(spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Catalogue) -> WhyNot | None:
     """None when some variant fits into some pool of the queue when all is idle; else the most telling reason.
 
-    Only reasons that never change by waiting (domain/reasons.py). Cost: O(nodes) of the models asked for.
+    Only reasons that never change by waiting (domain/reasons.py). Cost: O(tasks)
+    where it fits, O(nodes) of the models asked for where it does not.
     """
     if not queue.pools:
         return WhyNot(Reason.NO_POOL, f"the queue {queue.key.name} may use no pool")
@@ -70,10 +72,7 @@ def _refusal(
     rule = catalogue.shape(model)
     if not rule.allows_count(count):
         return shape_not_allowed(model, count, sorted(rule.counts or ()))
-    best = 0
-    for pool in pools:
-        room = sum(choose_devices(rule, devices, count) is not None for devices in inventory[pool, model])
-        best = max(best, room)
+    best = max(_room(rule, inventory[pool, model], count, gang.tasks) for pool in pools)
     if best < gang.tasks:
         return gang_too_large(model, gang.devices, count, best)
     nominal = queue.nominal.get(model)
@@ -86,6 +85,12 @@ def _refusal(
             available=nominal,
         )
     return None
+
+
+def _room(rule: ShapeRule, nodes: Iterable[Sequence[DeviceView]], count: int, enough: int) -> int:
+    """How many of the nodes have room for a task of `count` devices; counts no further than `enough`."""
+    fitting = (1 for devices in nodes if choose_devices(rule, devices, count) is not None)
+    return sum(islice(fitting, enough))
 
 
 def unknown_model(model: str) -> WhyNot:

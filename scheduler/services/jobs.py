@@ -1,18 +1,15 @@
-"""Jobs: submit, look at, cancel. The spec is inserted here; every state is the controller's."""
+"""Jobs: look at, cancel. Every state is the controller's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, insert, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.catalogue import Catalogue
 from scheduler.domain.errors import Conflict, NotFound
-from scheduler.domain.ids import Ids
-from scheduler.domain.jobs import FINAL_STATES, JobSpec, JobState
-from scheduler.services.authorise import Action, Principal, authorise, may_see_firm, require_firm
-from scheduler.services.possible import EnrolledDevices, require_possible
+from scheduler.domain.jobs import FINAL_STATES, JobState
+from scheduler.services.authorise import Action, Principal, authorise, may_see_firm
 from scheduler.storage import inbox
 from scheduler.storage.tables import (
     AllocationDeviceRow,
@@ -103,40 +100,6 @@ class JobFilter:
     states: frozenset[str] = frozenset()
     project: str | None = None
     name: str | None = None
-
-
-async def submit_job(
-    session: AsyncSession,
-    principal: Principal,
-    spec: JobSpec,
-    *,
-    catalogue: Catalogue,
-    enrolled: EnrolledDevices,
-    now_ms: int,
-    ids: Ids,
-) -> JobRecord:
-    """Insert the job and tell the controller, in one transaction.
-
-    Raises Forbidden, Invalid (unknown project, queue or model), Impossible (it could never start here).
-    """
-    authorise(principal, Action.SUBMIT_JOB)
-    firm_id = require_firm(principal)
-    spec = await require_possible(session, firm_id, spec, catalogue, enrolled)
-    job_id = ids.new(now_ms)
-    await session.execute(
-        insert(JobRow).values(
-            firm_id=firm_id,
-            job_id=job_id,
-            project=spec.project,
-            queue=spec.queue,
-            name=spec.name,
-            spec=spec.to_json(),
-            submitted_by=principal.principal_id,
-            submitted_ms=now_ms,
-        )
-    )
-    await inbox.put(session, "JobSubmitted", {"firm_id": firm_id, "job_id": job_id})
-    return await read_job(session, principal, job_id)
 
 
 def _jobs_query() -> Select[JobRow, JobStateRow, str, str]:

@@ -1,7 +1,7 @@
 """Could a job ever start here? Asked before it is accepted, so that nobody waits for what cannot come."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from sqlalchemy import func, select
@@ -19,25 +19,82 @@ from scheduler.domain.nodes import Node
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Reason
 from scheduler.planner.feasibility import Inventory, ever_fits, inventory_of
-from scheduler.storage.tables import DeviceRow, NodeRow, PoolRow, ProjectRow, QueueRow
+from scheduler.storage.engine import Database
+from scheduler.storage.tables import DeviceRow, FirmRow, NodeRow, PoolRow, ProjectRow, QueueRow
 
 MOST_LISTED = 20
+KEPT_MS = 1_000
 
 
-class EnrolledDevices:
-    """What is enrolled, kept between requests: devices are only ever added, so their number tells all."""
+@dataclass(frozen=True, slots=True)
+class FirmNames:
+    """What a firm's specs may name, as it was at `read_ms`."""
+
+    firm: str
+    projects: frozenset[str]
+    queues: Mapping[str, Queue]
+    backends: Mapping[str, str]  # of every pool
+    read_ms: int
+
+
+class Known:
+    """What is configured and enrolled, kept between requests.
+
+    A job is accepted by what was read within the last second: nothing of it is ever deleted, and the
+    foreign keys of `jobs` hold the names. It is refused only by what is read now.
+    """
 
     def __init__(self) -> None:
+        self._firms: dict[str, FirmNames] = {}
         self._devices = -1
         self._inventory: Inventory = {}
+        self._counted_ms = 0
 
-    async def inventory(self, session: AsyncSession) -> Inventory:
-        """(pool, device model) -> devices by node. Cost: one count, and one load after an enrolment."""
-        devices = await session.scalar(select(func.count()).select_from(DeviceRow)) or 0
-        if devices != self._devices:
-            self._inventory = inventory_of(await _enrolled_nodes(session))
-            self._devices = devices
+    def forget(self) -> None:
+        """Read everything again at the next question."""
+        self._firms.clear()
+        self._counted_ms = 0
+
+    async def names(self, database: Database, firm_id: str, now_ms: int, *, fresh: bool) -> FirmNames:
+        """The firm's names. Cost: one query where they are older than a second."""
+        known = self._firms.get(firm_id)
+        if fresh or known is None or abs(now_ms - known.read_ms) > KEPT_MS:
+            async with database.read() as session:
+                known = self._firms[firm_id] = await _firm_names(session, firm_id, now_ms)
+        return known
+
+    async def inventory(self, database: Database, now_ms: int, *, fresh: bool) -> Inventory:
+        """(pool, device model) -> devices by node. Cost: one count a second, and one load after an enrolment.
+
+        Devices are only ever added, so their number tells all.
+        """
+        if fresh or abs(now_ms - self._counted_ms) > KEPT_MS:
+            async with database.read() as session:
+                devices = await session.scalar(select(func.count()).select_from(DeviceRow)) or 0
+                if devices != self._devices:
+                    self._inventory = inventory_of(await _enrolled_nodes(session))
+                    self._devices = devices
+            self._counted_ms = now_ms
         return self._inventory
+
+
+async def _firm_names(session: AsyncSession, firm_id: str, now_ms: int) -> FirmNames:
+    firm = await session.scalar(select(FirmRow.name).where(FirmRow.firm_id == firm_id))
+    projects = await session.scalars(select(ProjectRow.name).where(ProjectRow.firm_id == firm_id))
+    queues = await session.scalars(
+        select(QueueRow).where(QueueRow.firm_id == firm_id).execution_options(populate_existing=True)
+    )
+    pools = await session.execute(select(PoolRow.name, PoolRow.backend))
+    return FirmNames(
+        str(firm),
+        frozenset(projects),
+        {
+            row.name: Queue(QueueKey(FirmId(firm_id), row.name), tuple(row.pools), row.nominal, row.weight)
+            for row in queues
+        },
+        {row.name: row.backend for row in pools},
+        now_ms,
+    )
 
 
 async def _enrolled_nodes(session: AsyncSession) -> list[Node]:
@@ -60,20 +117,33 @@ async def _enrolled_nodes(session: AsyncSession) -> list[Node]:
 
 
 async def require_possible(
-    session: AsyncSession, firm_id: str, spec: JobSpec, catalogue: Catalogue, enrolled: EnrolledDevices
-) -> JobSpec:
-    """The spec with its device classes resolved.
+    database: Database, firm_id: str, spec: JobSpec, catalogue: Catalogue, known: Known, now_ms: int
+) -> tuple[JobSpec, FirmNames]:
+    """The spec with its device classes resolved, and what it may name.
 
     Raises Invalid for a project, queue or model that is not there, NotSupported for what the queue's pools
     cannot do yet, Impossible for a gang that could never start.
     """
     spec = resolve_classes(spec, catalogue)
-    queue = await _require_names(session, firm_id, spec, catalogue)
-    await _require_supported(session, spec, queue)
-    inventory = await enrolled.inventory(session)
+    for fresh in (False, True):
+        names = await known.names(database, firm_id, now_ms, fresh=fresh)
+        inventory = await known.inventory(database, now_ms, fresh=fresh)
+        try:
+            _check(spec, names, inventory, catalogue)
+        except (Invalid, Impossible):
+            if fresh:
+                raise
+        else:
+            break
+    return spec, names
+
+
+def _check(spec: JobSpec, names: FirmNames, inventory: Inventory, catalogue: Catalogue) -> None:
+    queue = _require_names(spec, names, catalogue)
+    _require_supported(spec, names, queue)
     refusal = ever_fits(spec, queue, inventory, catalogue)
     if refusal is None:
-        return spec
+        return
     nearest = nearest_shape(spec, queue, inventory, catalogue)
     facts = dict(refusal.to_json())
     if nearest is None:
@@ -109,34 +179,32 @@ def resolve_classes(spec: JobSpec, catalogue: Catalogue) -> JobSpec:
     return replace(spec, variants=tuple(variants))
 
 
-async def _require_supported(session: AsyncSession, spec: JobSpec, queue: Queue) -> None:
+def _require_supported(spec: JobSpec, names: FirmNames, queue: Queue) -> None:
     """Every pool of the queue must be able to do what is asked: the job may be placed in any of them."""
-    rows = await session.execute(select(PoolRow.name, PoolRow.backend).where(PoolRow.name.in_(queue.pools)))
     problems: dict[str, FieldProblem] = {}
-    for name, backend in sorted((row.name, row.backend) for row in rows):
-        for feature, field in missing(spec, backend):
+    for name in sorted(queue.pools):
+        for feature, field in missing(spec, names.backends[name]):
             want = f"nothing here: {feature.value} are not yet supported by pool {name}"
             problems.setdefault(field, FieldProblem(field, "a value", want))
     if problems:
         raise NotSupported(problems.values())
 
 
-async def _require_names(session: AsyncSession, firm_id: str, spec: JobSpec, catalogue: Catalogue) -> Queue:
+def _require_names(spec: JobSpec, names: FirmNames, catalogue: Catalogue) -> Queue:
     problems = []
-    if await session.get(ProjectRow, (firm_id, spec.project)) is None:
-        names = await session.scalars(select(ProjectRow.name).where(ProjectRow.firm_id == firm_id))
-        problems.append(FieldProblem("project", spec.project, one_of(spec.project, sorted(names))))
-    row = await session.get(QueueRow, (firm_id, spec.queue))
-    if row is None:
-        names = await session.scalars(select(QueueRow.name).where(QueueRow.firm_id == firm_id))
-        problems.append(FieldProblem("queue", spec.queue, one_of(spec.queue, sorted(names))))
+    if spec.project not in names.projects:
+        want = one_of(spec.project, sorted(names.projects))
+        problems.append(FieldProblem("project", spec.project, want))
+    queue = names.queues.get(spec.queue)
+    if queue is None:
+        problems.append(FieldProblem("queue", spec.queue, one_of(spec.queue, sorted(names.queues))))
     for number, variant in enumerate(spec.variants):
         if catalogue.get(variant.model) is None:
             want = one_of(variant.model, sorted(catalogue.models), "a device model of the catalogue")
             problems.append(FieldProblem(f"variants[{number}].model", variant.model, want))
-    if problems or row is None:
+    if problems or queue is None:
         raise Invalid(problems)
-    return Queue(QueueKey(FirmId(firm_id), row.name), tuple(row.pools), row.nominal, row.weight)
+    return queue
 
 
 def one_of(got: str, known: Sequence[str], otherwise: str = "") -> str:

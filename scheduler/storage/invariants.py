@@ -235,7 +235,6 @@ RULES: Final = (
 
 async def find_exceptions(session: AsyncSession) -> AsyncIterator[Finding]:
     """Check every rule in the session's snapshot, one after the other."""
-    await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     await session.execute(text("SET LOCAL statement_timeout = 0"))
     for rule in RULES:
         rows = (await session.execute(text(rule.exceptions))).scalars().all()

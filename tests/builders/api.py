@@ -105,11 +105,11 @@ class ApiInstallation:
         state: Api = self.app.state.api
         return state
 
-    def as_(self, person: str | None) -> httpx.AsyncClient:
-        """A client with the person's key; None: without any."""
+    def as_(self, person: str | None, app: FastAPI | None = None) -> httpx.AsyncClient:
+        """A client with the person's key; None: without any. `app`: another process of the same installation."""
         headers = {} if person is None else {"Authorization": f"Bearer {self.keys[person]}"}
         client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app, raise_app_exceptions=False),
+            transport=httpx.ASGITransport(app or self.app, raise_app_exceptions=False),
             base_url="http://suanli.test",
             headers=headers,
         )

@@ -82,9 +82,9 @@ class DatabaseServer:
         self._administrator.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def kill_connections(self, database: str, application_name: str = "%") -> int:
-        """Cut connections from the server's side, as a failover does; return how many there were."""
+        """Cut connections from the server's side, as a failover does, and wait until they are; return how many."""
         cursor = self._administrator.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
             " WHERE datname = %s AND application_name LIKE %s",
             (database, application_name),
         )

@@ -253,7 +253,7 @@ def write(
 
 
 async def _check(database: Database) -> dict[str, Finding]:
-    async with database.read() as session:
+    async with database.snapshot() as session:
         return {finding.sentence: finding async for finding in find_exceptions(session)}
 
 

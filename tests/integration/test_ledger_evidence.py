@@ -208,7 +208,7 @@ async def test_charges_equal_the_statement_that_the_verifier_recomputes(house: H
     recomputed = verdict.facts["charges_recomputed"]
     assert isinstance(recomputed, dict)
 
-    async with house.world.api.read() as session:
+    async with house.world.api.snapshot() as session:
         report = await usage_report(session, Wanted(made.from_ms, made.to_ms, FIRM))
     [firm] = report.firms
     assert (firm.total_fen, firm.net_fen) == (recomputed["total_fen"], recomputed["net_fen"])
@@ -229,7 +229,7 @@ async def _rated(house: House) -> bool:
 
 async def test_every_millisecond_of_every_device_is_in_one_bucket(house: House) -> None:
     await _logged(house)
-    async with house.world.api.read() as session:
+    async with house.world.api.snapshot() as session:
         start_ms = await _metering_from(house)
         found = await balance(session, from_ms=start_ms, to_ms=house.agent.at_ms)
     total = found.total()

@@ -54,8 +54,23 @@ async def test_a_reading_session_cannot_write(
 
     with pytest.raises(DBAPIError, match="read-only transaction"):
         await write()
-    async with database.transaction() as session:  # the same connection can write again
+    async with database.transaction() as session:
         session.add(FirmRow(firm_id="g", name="g", title="G"))
+    assert await _firms(database) == 1
+    async with database.snapshot() as session:
+        assert await session.scalar(text("SHOW transaction_read_only")) == "on"
+
+
+async def test_a_snapshot_sees_one_moment_and_plain_reading_the_newest(
+    database_urls: DatabaseUrls, open_database: OpenDatabase
+) -> None:
+    database = open_database(database_urls.api)
+    count = text("SELECT count(*) FROM firms")
+    async with database.snapshot() as fixed, database.read() as newest:
+        assert (await fixed.scalar(count), await newest.scalar(count)) == (0, 0)
+        async with database.transaction() as writing:
+            await writing.execute(text("INSERT INTO firms (firm_id, name, title) VALUES ('f', 'f', 'F')"))
+        assert (await fixed.scalar(count), await newest.scalar(count)) == (0, 1)
     assert await _firms(database) == 1
 
 

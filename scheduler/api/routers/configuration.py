@@ -46,6 +46,7 @@ async def apply(
             now_ms=api.now_ms(),
             ids=api.config.ids,
         )
+    api.known.forget()
     return AppliedOut(dry_run=dry_run, changes=[change_out(change) for change in changes])
 
 

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 
 from scheduler.api.auth import JobCanceller, JobReader, JobSubmitter
 from scheduler.api.bodies import read_json, request_body
-from scheduler.api.idempotency import REPLAYED_HEADER, IdempotencyKey, check_key, once, request_sha256
+from scheduler.api.idempotency import REPLAYED_HEADER, IdempotencyKey, check_key, request_sha256
 from scheduler.api.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor
 from scheduler.api.schemas.job_specs import JobSpecIn
 from scheduler.api.schemas.jobs import (
@@ -24,7 +24,8 @@ from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import FINAL_STATES, JobState
 from scheduler.services.explain import explain_job
-from scheduler.services.jobs import JobFilter, cancel_job, list_attempts, list_jobs, read_job, submit_job
+from scheduler.services.jobs import JobFilter, cancel_job, list_attempts, list_jobs, read_job
+from scheduler.services.submission import Submission
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -42,26 +43,12 @@ async def submit(
     """Submit a job. Answered when it is durable; with an Idempotency-Key a repetition submits nothing."""
     check_key(idempotency_key)
     spec = spec_from_json(await read_json(request))
-    digest = await request_sha256(request)
-    async with api.database.transaction() as session:
-
-        async def work() -> dict[str, object]:
-            job = await submit_job(
-                session,
-                principal,
-                spec,
-                catalogue=api.catalogue,
-                enrolled=api.enrolled,
-                now_ms=api.now_ms(),
-                ids=api.config.ids,
-            )
-            return job_out(job).model_dump()
-
-        body, replayed = await once(session, principal, idempotency_key, digest, 201, work)
-    headers = {"Location": f"/v1/jobs/{body['job_id']}"}
-    if replayed:
+    idempotency = None if idempotency_key is None else (idempotency_key, await request_sha256(request))
+    done = await api.submissions(Submission(principal, spec, idempotency))
+    headers = {"Location": f"/v1/jobs/{done.answer['job_id']}"}
+    if done.replayed:
         headers[REPLAYED_HEADER] = "true"
-    return JSONResponse(dict(body), 201, headers)
+    return JSONResponse(done.answer, 201, headers)
 
 
 @router.get("")

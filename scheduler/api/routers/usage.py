@@ -45,7 +45,7 @@ async def usage(
 ) -> UsageOut:
     """Usage and its price by firm, job and device model. Absent times: this month (Asia/Shanghai) until now."""
     from_ms, to_ms = period_ms(from_, to, api.now_ms())
-    async with api.database.read() as session:
+    async with api.database.snapshot() as session:
         if job_id is not None:
             owner = await session.scalar(select(JobRow.firm_id).where(JobRow.job_id == job_id))
             require_visible(principal, owner, f"job {job_id}")
@@ -72,7 +72,7 @@ async def usage_balance(
     Time that is asked for and not in the log yet counts as unknown.
     """
     from_ms, to_ms = period_ms(from_, to, api.now_ms())
-    async with api.database.read() as session:
+    async with api.database.snapshot() as session:
         if to is None:
             known = await covered(session, await published_size(session))
             if known is not None and from_ms < known.to_ms < to_ms:
@@ -103,7 +103,7 @@ async def bundle(
     request = BundleRequest(scope, moment_ms(from_, "from"), moment_ms(to, "to"))
     file: BinaryIO = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment] # noqa: SIM115
     try:
-        async with api.database.read() as session:
+        async with api.database.snapshot() as session:
             made = await write_bundle(session, TileStore(api.config.log_place), request, file, api.now_ms())
         size_bytes = file.seek(0, 2)
         file.seek(0)

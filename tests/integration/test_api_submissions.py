@@ -1,0 +1,133 @@
+"""Many submissions at once: one commit for many, and each accepted or refused for itself."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+import pytest_asyncio
+from sqlalchemy import delete, func, select
+
+from scheduler.api.app import create_app
+from scheduler.storage.direct import Direct
+from scheduler.storage.engine import Database, DatabaseAway
+from scheduler.storage.submissions import insert_jobs
+from scheduler.storage.tables import Base, IdempotencyRow, InboxRow, JobRow, ProjectRow
+from tests.builders.api import ApiInstallation, job_spec, running_api
+from tests.builders.database import DatabaseServer, DatabaseUrls
+
+
+@pytest_asyncio.fixture
+async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(database_urls, tmp_path) as running:
+        yield running
+
+
+async def count(installation: ApiInstallation, table: type[Base]) -> int:
+    async with installation.api.database.read() as session:
+        return int(await session.scalar(select(func.count()).select_from(table)) or 0)
+
+
+async def test_jobs_that_come_together_are_each_answered_and_each_told_to_the_controller(
+    installation: ApiInstallation,
+) -> None:
+    lin = installation.as_("lin")
+    specs = [job_spec(name=f"tune-{number}") for number in range(30)]
+    specs[7] = job_spec(name="wrong", queue="nowhere")
+    specs[11] = job_spec(name="huge", gang={"devices": 4096, "devices_per_node": 8})
+    before = await count(installation, InboxRow)
+    answers = await asyncio.gather(*(lin.post("/v1/jobs", json=spec) for spec in specs))
+    assert [answer.status_code for number, answer in enumerate(answers) if number not in (7, 11)] == [
+        201
+    ] * 28
+    assert answers[7].json()["errors"][0]["field"] == "queue"
+    assert answers[11].json()["code"] == "impossible"
+    accepted = [answer.json() for answer in answers if answer.status_code == 201]
+    assert [job["name"] for job in accepted] == [s["name"] for n, s in enumerate(specs) if n not in (7, 11)]
+    assert await count(installation, JobRow) == 28
+    assert await count(installation, InboxRow) - before == 28
+    for job in accepted[:3]:
+        assert (await lin.get(f"/v1/jobs/{job['job_id']}")).json() == job
+
+
+async def test_the_same_key_sent_many_times_at_once_submits_one_job(installation: ApiInstallation) -> None:
+    lin = installation.as_("lin")
+    headers = {"Idempotency-Key": "night-run-1"}
+    answers = await asyncio.gather(
+        *(lin.post("/v1/jobs", json=job_spec(), headers=headers) for _ in range(20))
+    )
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["job_id"] for answer in answers}) == 1
+    assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
+    other = await lin.post("/v1/jobs", json=job_spec(name="other"), headers=headers)
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
+    assert (await count(installation, JobRow), await count(installation, IdempotencyRow)) == (1, 1)
+
+
+async def test_two_processes_agree_on_who_came_first_with_a_key(
+    installation: ApiInstallation, database_urls: DatabaseUrls
+) -> None:
+    second = create_app(installation.config)
+    async with second.router.lifespan_context(second):
+        lin, twin = installation.as_("lin"), installation.as_("lin", second)
+        for number in range(10):
+            headers = {"Idempotency-Key": f"key-{number}"}
+            answers = await asyncio.gather(
+                *(client.post("/v1/jobs", json=job_spec(), headers=headers) for client in (lin, twin) * 3)
+            )
+            assert len({answer.json()["job_id"] for answer in answers}) == 1
+    assert await count(installation, JobRow) == 10
+
+
+async def test_a_refused_request_leaves_its_key_free(installation: ApiInstallation) -> None:
+    lin = installation.as_("lin")
+    headers = {"Idempotency-Key": "again"}
+    wrong, right = job_spec(queue="nowhere"), job_spec()
+    answers = await asyncio.gather(
+        *(lin.post("/v1/jobs", json=spec, headers=headers) for spec in (wrong, right))
+    )
+    assert [answer.status_code for answer in answers] == [422, 201]
+
+
+async def test_a_job_is_accepted_as_soon_as_what_it_names_is_there(installation: ApiInstallation) -> None:
+    lin, ops = installation.as_("lin"), installation.as_("ops")
+    spec = job_spec(project="speech", gang={"devices": 16, "devices_per_node": 8})
+    assert (await lin.post("/v1/jobs", json=spec)).json()["errors"][0]["field"] == "project"
+    firm = {"name": "lanjing", "title": "Lanjing AI Co., Ltd.", "projects": ["speech"]}
+    assert (await ops.post("/v1/apply", json={"firms": [firm]})).status_code == 200
+    assert (await lin.post("/v1/jobs", json=spec)).json()["code"] == "impossible"
+    await installation.add_node("node-2")
+    assert (await lin.post("/v1/jobs", json=spec)).status_code == 201
+
+
+async def test_a_row_that_postgresql_refuses_harms_no_other(
+    installation: ApiInstallation, open_database: Callable[[str], Database]
+) -> None:
+    lin = installation.as_("lin")
+    assert (await lin.post("/v1/jobs", json=job_spec())).status_code == 201
+    owner = open_database(installation.urls.owner)
+    async with owner.transaction() as session:  # behind the API's back, which has just read it
+        await session.execute(delete(ProjectRow).where(ProjectRow.name == "vision"))
+    projects = ("default", "vision", "default")
+    answers = await asyncio.gather(*(lin.post("/v1/jobs", json=job_spec(project=p)) for p in projects))
+    assert [answer.status_code for answer in answers] == [201, 500, 201]
+    assert await count(installation, JobRow) == 3
+
+
+async def test_single_statements_survive_a_cut_and_say_when_the_database_is_away(
+    database_server: DatabaseServer, database_urls: DatabaseUrls, tmp_path: Path
+) -> None:
+    direct = Direct(database_urls.api, "test-direct")
+    assert await direct.fetch("SELECT %(n)s::int", {"n": 1}) == [(1,)]
+    assert database_server.kill_connections(database_urls.name, "test-direct") == 1
+    assert await direct.fetch("SELECT %(n)s::int", {"n": 2}) == [(2,)]
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await direct.fetch("SELECT 1 / %(n)s::int", {"n": 0})
+    with pytest.raises(psycopg.errors.NotNullViolation):
+        await insert_jobs(direct, [{"firm_id": None}])
+    assert await direct.fetch("SELECT %(n)s::int", {"n": 3}) == [(3,)]
+    await direct.close()
+    away = Direct(f"postgresql://suanli_api@/nothing?host={tmp_path}", "test-direct")
+    with pytest.raises(DatabaseAway):
+        await away.fetch("SELECT 1", {})
