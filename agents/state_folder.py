@@ -52,11 +52,6 @@ class StateFolder:
         return self.path / "tasks"
 
     @property
-    def samples(self) -> Path:
-        """Folder of the raw samples."""
-        return self.path / "samples"
-
-    @property
     def spool(self) -> Path:
         """The spool's database."""
         return self.path / "spool.db"

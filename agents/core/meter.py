@@ -75,12 +75,8 @@ class Meter:
         isolation: str,
         sampled: bool = False,
         closed_by: str = GRID,
-        raw: Mapping[int, bytes] | None = None,
     ) -> list[ClosedWindow]:
-        """Account for [last_ms, to_ms); a device without an interval was not observed: unknown.
-
-        `raw` are the lines of the raw samples at `to_ms`, by device.
-        """
+        """Account for [last_ms, to_ms); a device without an interval was not observed: unknown."""
         whole_ms = to_ms - self.last_ms
         if whole_ms <= 0:
             return []
@@ -96,9 +92,7 @@ class Meter:
                 self.window.isolation = "none"
             for index in self.device_indices:
                 interval = intervals.get(index, UNKNOWN)
-                at_end = until_ms == to_ms
-                line = raw.get(index) if raw is not None and at_end else None
-                self._add(index, interval, part, whole_ms, sampled and at_end, line)
+                self._add(index, interval, part, whole_ms, sampled and until_ms == to_ms)
             self.window.last_ms = until_ms
             if until_ms == line_ms:
                 closed += self.close(closed_by)
@@ -154,15 +148,9 @@ class Meter:
         return closed
 
     def _add(
-        self,
-        index: int,
-        interval: Interval,
-        part: tuple[int, int],
-        whole_ms: int,
-        sampled: bool,
-        raw: bytes | None = None,
+        self, index: int, interval: Interval, part: tuple[int, int], whole_ms: int, sampled: bool
     ) -> None:
         tallies = self.window.tallies.setdefault(index, [])
         if not tallies or not tallies[-1].takes(interval):
             tallies.append(Tally.begin(self.window.last_ms, interval))
-        tallies[-1].add(interval, part, whole_ms, sampled, raw)
+        tallies[-1].add(interval, part, whole_ms, sampled)

@@ -17,6 +17,8 @@ class Reason(StrEnum):
     DEVICES_RESERVED = "devices_reserved"  # free, but held for a job that is before this one
     QUOTA_REACHED = "quota_reached"  # the queue's nominal quota of the model
     QUOTA_RESERVED = "quota_reserved"  # quota is held for a job that is before this one in the queue
+    MAINTENANCE = "maintenance"  # devices are free, but their nodes are soon or now out of service or booked
+    BUDGET_EXHAUSTED = "budget_exhausted"  # the project cannot pay for the time limit
     RETRY_LATER = "retry_later"  # between two attempts
     VARIANT_BENCHED = "variant_benched"  # an earlier attempt could not be prepared with this variant
     NOT_PLANNED_YET = "not_planned_yet"  # submitted after the last cycle

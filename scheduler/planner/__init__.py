@@ -6,8 +6,9 @@ that `machine` applies after `plan_checks` has found nothing against it.
 """
 
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.cycle import plan
+from scheduler.planner.cycle import Planner, plan
 from scheduler.planner.experience import Experience, Learning
+from scheduler.planner.placer import Placer
 from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause, TaskPlacement
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.snapshot import (
@@ -35,7 +36,9 @@ __all__ = [
     "JobPlacement",
     "Learning",
     "NodeView",
+    "Placer",
     "Plan",
+    "Planner",
     "PlannerConfig",
     "Report",
     "RunningJob",

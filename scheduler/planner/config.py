@@ -1,13 +1,38 @@
-"""The planner's policy as data."""
+"""The planner's policy as data: three profiles, and bounds that an operator may set."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scheduler.domain.time import HOUR_MS, MINUTE_MS, SECOND_MS
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """What a profile weighs."""
+
+    # A job's turn is its submission plus this many times its predicted run time: 0 is by age alone, a large
+    # number is the shortest rest first. Any finite number lets no job wait for ever.
+    stretch: float
+    # A waiting job may stop a running one whose turn is later by so many times the cost of stopping it; only
+    # jobs that resume are stopped. None: never.
+    stop_for_turn: float | None
+    # A running job that resumes goes elsewhere when it then ends earlier by so many times the cost. None: never.
+    move_for_gain: float | None
+
+
+POLICIES: Mapping[str, Policy] = {
+    # Everybody is done in proportion to what he asked for.
+    "balanced": Policy(stretch=6.0, stop_for_turn=4.0, move_for_gain=3.0),
+    # The most work done: short rests first.
+    "throughput": Policy(stretch=1_000.0, stop_for_turn=2.0, move_for_gain=2.0),
+    # Nothing that runs is touched for the sake of order.
+    "packing": Policy(stretch=6.0, stop_for_turn=None, move_for_gain=None),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class PlannerConfig:
-    """The default is the profile `balanced`."""
+    """A profile's name and the bounds. Raises ValueError for a profile that is not there."""
 
     profile: str = "balanced"
     # A job that has waited so long counts as one priority class higher; no class waits for ever for another.
@@ -21,6 +46,21 @@ class PlannerConfig:
     stop_margin_ms: int = 60 * SECOND_MS
     # Usage of a model whose speed nobody published, GFLOPS.
     unknown_fp16_gflops: int = 100_000
+    # Nobody is stopped for another before he has run for so long.
+    min_run_ms: int = 10 * MINUTE_MS
+    # How far ahead the calendar binds jobs of which nobody knows when they end.
+    calendar_ahead_ms: int = 24 * HOUR_MS
     # Bounds on the work of one cycle; what is left is planned in the next one.
     max_reservations: int = 256
     max_placements: int = 2_000
+    max_stops: int = 256
+    max_moves: int = 16
+
+    def __post_init__(self) -> None:
+        if self.profile not in POLICIES:
+            raise ValueError(f"profile {self.profile!r}: wanted one of {', '.join(POLICIES)}")
+
+    @property
+    def policy(self) -> Policy:
+        """What the profile weighs."""
+        return POLICIES[self.profile]

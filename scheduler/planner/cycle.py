@@ -1,34 +1,60 @@
-"""One cycle: from a snapshot to a plan and a report."""
+"""One cycle: from a snapshot to a plan and a report. Reads like a table of contents; each line has its file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
+from scheduler.catalogue import Catalogue
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
-from scheduler.planner.admission import Quotas
 from scheduler.planner.backfill import earliest_opening, nodes_to_hold
-from scheduler.planner.capacity import Capacity, ModelPool
+from scheduler.planner.budgets import Budgets
+from scheduler.planner.calendar import close_booked_nodes, ends_in_time
+from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
+from scheduler.planner.demand import Mix, mix_of
+from scheduler.planner.estimates import Estimates
 from scheduler.planner.feasibility import unknown_model
-from scheduler.planner.ordering import ClassCursor, Ordering
-from scheduler.planner.placement import TaskSeat, find_seats
-from scheduler.planner.plan import JobPlacement, Plan, TaskPlacement
+from scheduler.planner.fleet import Fleet
+from scheduler.planner.moves import Moves
+from scheduler.planner.ordering import ClassCursor, Ordering, Turns
+from scheduler.planner.placement import Found, Seat, find_seats
+from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
+from scheduler.planner.preemption import Preemption, Way
 from scheduler.planner.reasons import benched, counterfactual, when_it_starts, why_no_room
 from scheduler.planner.report import ClassReport, Report
+from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 from scheduler.planner.variants import Candidate, candidates
 
 
 def plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan, Report]:
-    """Decides what starts now and says why the rest waits. The same arguments give the same answer.
+    """Decides what starts now and who stops, and says why the rest waits. The same arguments, the same answer.
 
-    Cost: O(nodes) to lay out capacity, and for each placement the nodes that were looked at, the tightest
-    first; for each shape that is blocked once O(nodes) of its model pools for the reservation. Jobs that wait
-    behind a blocked one of their shape cost nothing.
+    Cost: O(devices) to lay out capacity; `Planner` keeps it from cycle to cycle. Then for each placement one
+    pass over the scores of a cell, for each shape that is blocked once O(nodes) of its cells for the
+    reservation. Jobs that wait behind a blocked one of their shape cost nothing.
     """
-    return _Cycle(snapshot, now_ms, config).run()
+    return Planner(snapshot.catalogue, config).plan(snapshot, now_ms)
+
+
+class Planner:
+    """Keeps free capacity in arrays between cycles; its plans are those of `plan` on the same snapshot."""
+
+    def __init__(self, catalogue: Catalogue, config: PlannerConfig) -> None:
+        self.config = config
+        self.fleet = Fleet(catalogue)
+
+    def plan(self, snapshot: Snapshot, now_ms: int, mix: Mix | None = None) -> tuple[Plan, Report]:
+        """One cycle. `mix` are the typical demands, where the caller knows them better than the snapshot.
+
+        Cost: one comparison a node, the devices of nodes that changed, and the cycle itself.
+        """
+        self.fleet.sync(snapshot.nodes)
+        self.fleet.weigh(mix_of(snapshot) if mix is None else mix)
+        return _Cycle(snapshot, now_ms, self.config, self.fleet).run()
 
 
 @dataclass(slots=True)
@@ -40,82 +66,178 @@ class _Blocked:
     starts_by_ms: int | None = None
 
 
+@dataclass(slots=True)
+class _Refused:
+    """What the variants of a job met."""
+
+    reasons: list[WhyNot] = field(default_factory=list)
+    by_devices: list[Candidate] = field(default_factory=list)
+    by_quota: list[Candidate] = field(default_factory=list)
+
+    def add(self, reason: WhyNot) -> None:
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+
+
 class _Cycle:
-    def __init__(self, snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> None:
+    def __init__(self, snapshot: Snapshot, now_ms: int, config: PlannerConfig, fleet: Fleet) -> None:
         self._snapshot = snapshot
         self._now_ms = now_ms
         self._config = config
-        self._capacity = Capacity(snapshot)
-        self._quotas = Quotas(snapshot)
-        self._ordering = Ordering(snapshot, now_ms, config)
+        self._fleet = fleet
+        self._estimates = Estimates(snapshot)
+        self._turns = Turns(now_ms, config, self._estimates)
+        self._sharing = Sharing(snapshot, config)
+        self._budgets = Budgets(snapshot)
+        self._ordering = Ordering(snapshot, config, self._turns, self._sharing)
+        self._preemption = Preemption(
+            snapshot, fleet, self._sharing, self._turns, self._estimates, now_ms, config
+        )
         self._placements: list[JobPlacement] = []
+        self._stops: list[Stop] = []
         self._blocked: dict[int, _Blocked] = {}  # by class number
         self._reserved: set[tuple[QueueKey, str, str]] = set()  # (queue, pool, model) with a reservation
 
     def run(self) -> tuple[Plan, Report]:
         """Plans until nothing more starts or the bound on work is reached."""
         unfinished = False
+        close_booked_nodes(self._snapshot.calendar, self._fleet, self._now_ms, self._config)
         while (cursor := self._ordering.pop()) is not None:
             if len(self._placements) >= self._config.max_placements:
                 unfinished = True
                 break
             self._judge(cursor)
-        return Plan(tuple(self._placements)), self._report(unfinished)
+        if not unfinished:
+            self._move()
+        return Plan(tuple(self._placements), tuple(self._stops)), self._report(unfinished)
+
+    # --- one job ------------------------------------------------------------------------------------------
 
     def _judge(self, cursor: ClassCursor) -> None:
-        shape = cursor.job_class.shape
-        job = cursor.head
+        shape, job = cursor.shape, cursor.head
         queue = self._snapshot.queues.get(shape.queue)
         if job is None or queue is None or not queue.pools:
             self._blocked[cursor.number] = _Blocked([_no_queue(shape, queue)])
             self._ordering.leave(cursor)
             return
-        refusals: list[WhyNot] = []
-        by_devices: list[Candidate] = []
-        by_quota: list[Candidate] = []
-        for candidate in candidates(shape, queue, self._snapshot.catalogue):
-            refusal = self._quotas.refusal(shape, queue, candidate.model)
-            if refusal is not None:
-                by_quota.append(candidate)
-            else:
-                refusal = self._try(shape, job, candidate, refusals)
-                if refusal is None:
-                    self._ordering.again(cursor, candidate.model)
+        refused = _Refused()
+        options = candidates(shape, queue, self._snapshot, self._estimates)
+        for size in _sizes(shape):
+            for group in options:
+                model = self._start(size, job, queue, group, refused)
+                if model is not None:
+                    self._ordering.again(cursor, model, size.devices)
                     return
-                by_devices.append(candidate)
-            if refusal not in refusals:
-                refusals.append(refusal)
-        change = counterfactual(shape, queue, self._capacity, self._snapshot.catalogue)
-        blocked = _Blocked([*refusals, *benched(shape)], change)
+        change = counterfactual(shape, queue, self._fleet, chain.from_iterable(options))
+        blocked = _Blocked([*refused.reasons, *benched(shape)], change)
         self._blocked[cursor.number] = blocked
-        self._protect(shape, job, by_devices, by_quota, blocked)
+        if not self._make_room(shape, job, queue, refused.by_devices, refused.by_quota, blocked):
+            self._protect(shape, job, refused.by_devices, refused.by_quota, blocked)
         self._ordering.leave(cursor)
 
-    def _try(
-        self, shape: Shape, job: WaitingJob, candidate: Candidate, refusals: list[WhyNot]
+    def _start(
+        self, shape: Shape, job: WaitingJob, queue: Queue, group: Sequence[Candidate], refused: _Refused
+    ) -> str | None:
+        """Places the job on the model of the group where least is lost; else notes why it does not fit."""
+        best: tuple[Found, Candidate, Cell] | None = None
+        for candidate in group:
+            cell = self._fleet.get(candidate.pool, candidate.model)
+            reason = self._forbidden(shape, queue, candidate, refused)
+            found = None
+            if reason is None:
+                ends_ms = ends_in_time(
+                    shape, job, candidate.model, self._estimates, self._now_ms, self._config
+                )
+                found = None if cell is None else find_seats(shape, self._fleet, cell, ends_ms)
+                if cell is None or found is None:
+                    refused.by_devices.append(candidate)
+                    rule = self._snapshot.catalogue.shape(candidate.model)
+                    reason = why_no_room(shape, candidate, cell, rule)
+            if reason is not None:
+                refused.add(reason)
+            elif cell is not None and found is not None and (best is None or found.loss < best[0].loss):
+                best = (found, candidate, cell)
+        if best is None:
+            return None
+        found, candidate, cell = best
+        self._place(shape, job, candidate, cell, found.seats, refused.reasons)
+        return candidate.model
+
+    def _forbidden(
+        self, shape: Shape, queue: Queue, candidate: Candidate, refused: _Refused
     ) -> WhyNot | None:
-        """Places the job if it fits; else says why it does not."""
-        model_pool = self._capacity.get(candidate.pool, candidate.model)
-        rule = self._snapshot.catalogue.shape(candidate.model)
-        seats = None
-        if model_pool is not None and self._snapshot.catalogue.get(candidate.model) is not None:
-            seats = find_seats(shape, model_pool, rule, self._surely_ended_ms(shape))
-        if model_pool is None or seats is None:
-            if self._snapshot.catalogue.get(candidate.model) is None:
-                return unknown_model(candidate.model)
-            return why_no_room(shape, candidate, model_pool, rule)
-        why_here = self._why_here(shape, candidate, model_pool, seats, refusals)
+        """Why the job may not start on a model, whatever is free; or None."""
+        model = candidate.model
+        if self._snapshot.catalogue.get(model) is None:
+            return unknown_model(model)
+        too_much = self._sharing.refusal(shape, queue, model, shape.devices)
+        if too_much is not None:
+            refused.by_quota.append(candidate)
+            return too_much
+        return self._budgets.refusal(shape, model)
+
+    def _place(
+        self,
+        shape: Shape,
+        job: WaitingJob,
+        candidate: Candidate,
+        cell: Cell,
+        seats: list[Seat],
+        refusals: Sequence[WhyNot],
+    ) -> None:
+        why_here = self._why_here(shape, candidate, cell, seats, refusals)
         tasks = []
         for rank, seat in enumerate(seats):
-            model_pool.take(seat.slot, seat.devices)
-            tasks.append(
-                TaskPlacement(rank, seat.slot.node_id, tuple(device.device_id for device in seat.devices))
-            )
-        self._quotas.take(shape.queue, candidate.model, shape.devices)
+            part = cell.parts[seat.row]
+            self._fleet.take(cell, seat.row, seat.mask, seat.demand)
+            tasks.append(TaskPlacement(rank, part.node_id, part.ids(seat.mask), shape.share_ppm))
+        self._sharing.take(shape.queue, candidate.model, shape.devices)
+        self._budgets.take(shape, candidate.model)
         self._placements.append(
             JobPlacement(job.job_id, candidate.model, candidate.pool, tuple(tasks), why_here)
         )
-        return None
+
+    # --- a blocked job ------------------------------------------------------------------------------------
+
+    def _make_room(
+        self,
+        shape: Shape,
+        job: WaitingJob,
+        queue: Queue,
+        by_devices: list[Candidate],
+        by_quota: list[Candidate],
+        blocked: _Blocked,
+    ) -> bool:
+        """Stops work that is behind the job in the order, as little as possible."""
+        if not self._snapshot.running:
+            return False
+        best: tuple[tuple[int, int], Cell, Way] | None = None
+        for number, candidate in enumerate([*by_devices, *by_quota]):
+            cell = self._fleet.get(candidate.pool, candidate.model)
+            if cell is None:
+                continue
+            borrows = self._sharing.borrows(queue, candidate.model, shape.devices)
+            if candidate in by_quota and (queue.cohort is None or borrows):
+                continue
+            way = self._preemption.find(shape, job, cell, borrows=borrows)
+            if way is not None:
+                key = (sum(victim.lost_ms * victim.running.devices for victim in way.victims), number)
+                if best is None or key < best[0]:
+                    best = (key, cell, way)
+        if best is None:
+            return False
+        _, cell, way = best
+        for row, mask in way.seats:
+            cell.hold(row, mask, None)
+        self._preemption.stopped(way.victims)
+        for victim in way.victims:
+            running = victim.running
+            sentence = f"{victim.cause.value}: makes room for job {job.job_id} of queue {shape.queue.name}"
+            self._stops.append(Stop(running.job_id, victim.cause, job.job_id, sentence, victim.lost_ms))
+            self._sharing.take(running.shape.queue, running.model, -running.devices)
+        self._sharing.take(shape.queue, cell.model, shape.devices)
+        blocked.change = "starts when work that makes room for it has stopped"
+        return True
 
     def _protect(
         self,
@@ -129,24 +251,23 @@ class _Cycle:
         waited_long = self._now_ms - job.submitted_ms >= self._config.hold_back_after_ms
         if not by_devices:
             if waited_long and by_quota:
-                self._quotas.keep(shape.queue, by_quota[0].model)
+                self._sharing.keep(shape.queue, by_quota[0].model)
             return
-        if len(self._reserved) >= self._config.max_reservations:
+        if len(self._reserved) >= self._config.max_reservations or not shape.whole:
             return
         opening, best = None, None
         for candidate in by_devices:
-            model_pool = self._capacity.get(candidate.pool, candidate.model)
-            if model_pool is None or (shape.queue, candidate.pool, candidate.model) in self._reserved:
+            cell = self._fleet.get(candidate.pool, candidate.model)
+            if cell is None or (shape.queue, candidate.pool, candidate.model) in self._reserved:
                 continue
-            rule = self._snapshot.catalogue.shape(candidate.model)
-            found = earliest_opening(shape, model_pool, rule, self._now_ms, self._config)
+            found = earliest_opening(shape, cell, self._now_ms, self._config)
             if found is not None and (opening is None or found.from_ms < opening.from_ms):
-                opening, best = found, model_pool
+                opening, best = found, cell
         if opening is not None and best is not None:
             if not waited_long and opening.from_ms - self._now_ms > self._config.hold_back_after_ms:
                 return  # far off: nothing is kept idle for it before it has waited long
-            for slot, devices in opening.seats:
-                best.hold(slot, devices, opening.from_ms)
+            for row, mask in opening.seats:
+                best.hold(row, mask, opening.from_ms)
             self._reserved.add((shape.queue, best.pool, best.model))
             blocked.starts_by_ms = opening.from_ms
         elif waited_long:
@@ -155,46 +276,48 @@ class _Cycle:
     def _hold_back(self, shape: Shape, by_devices: list[Candidate]) -> None:
         """Nobody knows when devices come free: keep the nodes that are closest to having room."""
         for candidate in by_devices:
-            model_pool = self._capacity.get(candidate.pool, candidate.model)
+            cell = self._fleet.get(candidate.pool, candidate.model)
             key = (shape.queue, candidate.pool, candidate.model)
-            if model_pool is None or key in self._reserved:
+            if cell is None or key in self._reserved:
                 continue
-            nodes = nodes_to_hold(shape, model_pool, self._snapshot.catalogue.shape(candidate.model))
+            nodes = nodes_to_hold(shape, cell)
             if len(nodes) == shape.tasks:
-                for slot, devices in nodes:
-                    model_pool.hold(slot, devices, None)
+                for row, mask in nodes:
+                    cell.hold(row, mask, None)
                 self._reserved.add(key)
                 return
 
-    def _surely_ended_ms(self, shape: Shape) -> int | None:
-        if shape.time_limit_ms is None:
-            return None
-        return self._now_ms + shape.time_limit_ms + self._config.stop_margin_ms
+    def _move(self) -> None:
+        """Running jobs that would end sooner elsewhere, on devices that nobody waits for."""
+        moves = Moves(self._snapshot, self._fleet, self._sharing, self._estimates, self._now_ms, self._config)
+        self._stops.extend(moves.worthwhile(frozenset(stop.job_id for stop in self._stops)))
+
+    # --- the account --------------------------------------------------------------------------------------
 
     def _why_here(
         self,
         shape: Shape,
         candidate: Candidate,
-        model_pool: ModelPool,
-        seats: list[TaskSeat],
-        refusals: list[WhyNot],
+        cell: Cell,
+        seats: list[Seat],
+        refusals: Sequence[WhyNot],
     ) -> Mapping[str, Any]:
         """The account of a placement, stored with the attempt."""
         gflops = self._snapshot.catalogue.fp16_gflops(candidate.model)
         return {
             "pool": candidate.pool,
             "device_model": candidate.model,
-            "free_devices": model_pool.free_devices,
-            "nodes_with_room": model_pool.with_room(shape.devices_per_node),
+            "free_devices": cell.free_devices,
+            "nodes_with_room": cell.with_room(shape.devices_per_node),
             "nodes": [
                 {
-                    "node": seat.slot.view.name,
+                    "node": part.view.name,
                     "rank": rank,
-                    "devices": [device.number for device in seat.devices],
-                    "free_before": seat.slot.free,
-                    "fast_link_groups": len({device.group for device in seat.devices}),
+                    "devices": list(part.numbers(seat.mask)),
+                    "free_before": (part.free | part.kept).bit_count(),
+                    "fast_link_groups": part.layout.groups(seat.mask),
                 }
-                for rank, seat in enumerate(seats)
+                for rank, (seat, part) in enumerate((seat, cell.parts[seat.row]) for seat in seats)
             ],
             "model_choice": {
                 "fp16_gflops": gflops or None,
@@ -206,8 +329,7 @@ class _Cycle:
     def _report(self, unfinished: bool) -> Report:
         classes: list[ClassReport] = []
         for cursor in self._ordering.cursors:
-            shape = cursor.job_class.shape
-            left = cursor.job_class.jobs[cursor.next :] if cursor.next else cursor.job_class.jobs
+            left = cursor.jobs[cursor.next :] if cursor.next else cursor.jobs
             if not left:
                 continue
             blocked = self._blocked.get(cursor.number)
@@ -216,7 +338,7 @@ class _Cycle:
                 blocked = _Blocked([WhyNot(Reason.NOT_PLANNED_YET, sentence)])
             starts_by_ms = blocked.starts_by_ms
             change = blocked.change if starts_by_ms is None else when_it_starts(starts_by_ms)
-            classes.append(ClassReport(shape, left, tuple(blocked.reasons), change, starts_by_ms))
+            classes.append(ClassReport(cursor.shape, left, tuple(blocked.reasons), change, starts_by_ms))
         return Report(self._now_ms, (*classes, *self._resting()), unfinished)
 
     def _resting(self) -> list[ClassReport]:
@@ -232,6 +354,12 @@ class _Cycle:
                 )
             )
         return reports
+
+
+def _sizes(shape: Shape) -> list[Shape]:
+    """The shape, then, for an elastic job, the same with fewer devices, the most first."""
+    smaller = sorted((size for size in shape.sizes if size < shape.devices), reverse=True)
+    return [shape, *(shape._replace(devices=size) for size in smaller)]
 
 
 def _no_queue(shape: Shape, queue: Queue | None) -> WhyNot:

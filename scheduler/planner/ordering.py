@@ -1,4 +1,9 @@
-"""Which waiting job is looked at next: priority class, then the queue's weighted usage, then age."""
+"""Which waiting job is looked at next: priority class, own quota before borrowed, weighted usage, then the turn.
+
+A job's turn is a moment: its submission plus a multiple of its predicted run time (`Policy.stretch`). Short
+work comes soon, and nobody waits for ever: whoever is submitted later has a later turn. Where nothing is known
+of run times the turn is the submission.
+"""
 
 import heapq
 from collections.abc import Mapping
@@ -9,9 +14,43 @@ from scheduler.catalogue import Catalogue
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.snapshot import JobClass, Snapshot, WaitingJob
+from scheduler.planner.estimates import Estimates
+from scheduler.planner.sharing import Sharing
+from scheduler.planner.snapshot import JobClass, RunningJob, Shape, Snapshot, WaitingJob
 
 _HIGHEST = Priority.HIGH.rank
+
+
+class Turns:
+    """Rank and turn of jobs, waiting and running, by one rule."""
+
+    def __init__(self, now_ms: int, config: PlannerConfig, estimates: Estimates) -> None:
+        self._now_ms = now_ms
+        self._config = config
+        self._estimates = estimates
+        self._stretch = config.policy.stretch if estimates.known else 0.0
+
+    def rank(self, shape: Shape, job: WaitingJob) -> int:
+        """Priority class, raised by age."""
+        waited_ms = max(0, self._now_ms - job.submitted_ms)
+        return min(shape.priority.rank + waited_ms // self._config.ageing_ms, _HIGHEST)
+
+    def turn(self, shape: Shape, job: WaitingJob, model: str | None = None) -> float:
+        """When it is its turn, in ms."""
+        if not self._stretch:
+            return float(job.submitted_ms)
+        left = self._estimates.left_ms(shape, job, model)
+        return job.submitted_ms + self._stretch * (0.0 if left is None else left)
+
+    def of_running(self, running: RunningJob) -> float:
+        """The turn of a running job, as if it waited on the model that it has."""
+        return self.turn(running.shape, running.waiting, running.model)
+
+    def in_order(self, item: JobClass) -> tuple[WaitingJob, ...]:
+        """The jobs of a class by turn; jobs of which only the age differs are in order already."""
+        if not self._stretch or item.alike:
+            return item.jobs
+        return tuple(sorted(item.jobs, key=lambda job: (self.turn(item.shape, job), job)))
 
 
 @dataclass(slots=True)
@@ -19,14 +58,17 @@ class ClassCursor:
     """How far a class has been planned."""
 
     number: int  # in the snapshot
-    job_class: JobClass
+    shape: Shape
+    jobs: tuple[WaitingJob, ...]  # by turn
     next: int = 0
 
     @property
     def head(self) -> WaitingJob | None:
-        """The oldest job of the class that is still to be judged."""
-        jobs = self.job_class.jobs
-        return jobs[self.next] if self.next < len(jobs) else None
+        """The job of the class that is to be judged next."""
+        return self.jobs[self.next] if self.next < len(self.jobs) else None
+
+
+Head = tuple[int, bool, float, WaitingJob, int]  # -rank, borrows, turn, job, class number
 
 
 @dataclass(slots=True)
@@ -34,28 +76,32 @@ class _QueueLine:
     key: QueueKey
     weight: int
     usage: int  # GFLOP/s x ms, charged ahead
-    # (negative rank, oldest job, class number) of the classes that may still start something
-    heads: list[tuple[int, WaitingJob, int]] = field(default_factory=list)
+    heads: list[Head] = field(default_factory=list)  # of the classes that may still start something
 
 
 class Ordering:
     """Gives classes in order. Cost of each step: log(queues) + log(classes of the queue)."""
 
-    def __init__(self, snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> None:
+    def __init__(self, snapshot: Snapshot, config: PlannerConfig, turns: Turns, sharing: Sharing) -> None:
         self._config = config
-        self._now_ms = now_ms
+        self._turns = turns
+        self._sharing = sharing
+        self._queues = snapshot.queues
         self._catalogue = snapshot.catalogue
-        self.cursors = [ClassCursor(number, item) for number, item in enumerate(snapshot.classes)]
+        self.cursors = [
+            ClassCursor(number, item.shape, turns.in_order(item))
+            for number, item in enumerate(snapshot.classes)
+        ]
         self._lines: dict[QueueKey, _QueueLine] = {}
         for cursor in self.cursors:
-            key = cursor.job_class.shape.queue
+            key = cursor.shape.queue
             line = self._lines.get(key)
             if line is None:
                 queue = snapshot.queues.get(key)
                 usage = snapshot.usage.get(key, 0) + self._ahead(snapshot.held.get(key, {}), self._catalogue)
                 line = self._lines[key] = _QueueLine(key, 1 if queue is None else queue.weight, usage)
             self._push_class(line, cursor)
-        self._heap: list[tuple[int, Fraction, WaitingJob, QueueKey]] = []
+        self._heap: list[tuple[int, bool, Fraction, float, WaitingJob, QueueKey]] = []
         for line in self._lines.values():
             self._push_line(line)
 
@@ -64,33 +110,45 @@ class Ordering:
         if not self._heap:
             return None
         *_, key = heapq.heappop(self._heap)
-        _, _, number = heapq.heappop(self._lines[key].heads)
+        *_, number = heapq.heappop(self._lines[key].heads)
         return self.cursors[number]
 
-    def again(self, cursor: ClassCursor, model: str) -> None:
+    def again(self, cursor: ClassCursor, model: str, devices: int) -> None:
         """The head was placed on a model: charge its queue, and go on with the class."""
-        shape = cursor.job_class.shape
-        line = self._lines[shape.queue]
-        line.usage += self._ahead({model: shape.devices}, self._catalogue)
+        line = self._lines[cursor.shape.queue]
+        line.usage += self._ahead({model: devices}, self._catalogue)
+        self.skip(cursor)
+
+    def skip(self, cursor: ClassCursor) -> None:
+        """The head is judged; the class goes on with the next."""
+        line = self._lines[cursor.shape.queue]
         cursor.next += 1
         self._push_class(line, cursor)
         self._push_line(line)
 
     def leave(self, cursor: ClassCursor) -> None:
         """The head is blocked, and with it the rest of its class: capacity only shrinks within a cycle."""
-        self._push_line(self._lines[cursor.job_class.shape.queue])
+        self._push_line(self._lines[cursor.shape.queue])
 
     def _push_class(self, line: _QueueLine, cursor: ClassCursor) -> None:
         head = cursor.head
-        if head is not None:
-            waited_ms = max(0, self._now_ms - head.submitted_ms)
-            rank = cursor.job_class.shape.priority.rank + waited_ms // self._config.ageing_ms
-            heapq.heappush(line.heads, (-min(rank, _HIGHEST), head, cursor.number))
+        if head is None:
+            return
+        shape = cursor.shape
+        queue = self._queues.get(shape.queue)
+        borrows = (
+            bool(shape.models)
+            and queue is not None
+            and all(self._sharing.borrows(queue, model, shape.devices) for model in shape.models)
+        )
+        entry = (-self._turns.rank(shape, head), borrows, self._turns.turn(shape, head), head, cursor.number)
+        heapq.heappush(line.heads, entry)
 
     def _push_line(self, line: _QueueLine) -> None:
         if line.heads:
-            rank, head, _ = line.heads[0]
-            heapq.heappush(self._heap, (rank, Fraction(line.usage, line.weight), head, line.key))
+            rank, borrows, turn, head, _ = line.heads[0]
+            use = Fraction(line.usage, line.weight)
+            heapq.heappush(self._heap, (rank, borrows, use, turn, head, line.key))
 
     def _ahead(self, devices: Mapping[str, int], catalogue: Catalogue) -> int:
         config = self._config

@@ -1,82 +1,187 @@
-"""Where a gang goes: inside fast-link groups first, then the tightest fit, so that whole nodes stay free."""
+"""Where a gang goes: the smallest domain that holds it, there the nodes that lose least, ranks along the wires."""
 
 from typing import NamedTuple
 
-from scheduler.catalogue import ShapeRule
+import numpy as np
+from numpy.typing import NDArray
+
 from scheduler.domain.ids import NodeId
-from scheduler.planner.capacity import ModelPool, NodeSlot
-from scheduler.planner.snapshot import DeviceView, Shape
-from scheduler.planner.topology import choose_devices, in_one_group
+from scheduler.planner.cells import Cell, Rows
+from scheduler.planner.demand import Demand, demand_of
+from scheduler.planner.fleet import Fleet
+from scheduler.planner.scores import NO_FIT
+from scheduler.planner.snapshot import LEVELS, Shape
 
-Avoid = frozenset[NodeId]
-
-
-class TaskSeat(NamedTuple):
-    """Devices for one task."""
-
-    slot: NodeSlot
-    devices: tuple[DeviceView, ...]
+Floats = NDArray[np.float64]
+_NARROW_FIRST = tuple(range(len(LEVELS)))[::-1]
 
 
-def find_seats(
-    shape: Shape, model_pool: ModelPool, rule: ShapeRule, ends_ms: int | None
-) -> list[TaskSeat] | None:
+class Seat(NamedTuple):
+    """Devices for one task: a row of a cell and a mask of its devices."""
+
+    row: int
+    mask: int
+    demand: Demand
+
+
+class Found(NamedTuple):
+    """Seats for a whole gang, in rank order, and what they cost the rest."""
+
+    seats: list[Seat]
+    loss: float
+
+
+def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> Found | None:
     """A seat for each task, on different nodes, or None: all or nothing. Changes nothing.
 
     `ends_ms` is when the job has surely ended, by its time limit, so that it may use devices which are held
-    for somebody from later on. Cost: the nodes looked at; the tightest are looked at first.
+    for somebody from later on. Cost: one pass over the cell's scores, and the rows that changed.
     """
-    tasks, count = shape.tasks, shape.devices_per_node
-    avoid = model_pool.avoided(shape.avoid_nodes, count, tasks)
-    early = ends_ms is not None and bool(model_pool.held)
-    if not early and model_pool.with_room(count) < tasks:
+    demand = demand_of(shape)
+    scores = fleet.scores(cell, demand)
+    score = scores.catch_up()
+    if shape.avoid_nodes:
+        score = _without(score, cell, cell.avoided(shape.avoid_nodes, demand.devices, shape.tasks))
+    if shape.tasks == 1:
+        row = int(score.argmin()) if len(score) else -1
+        if row >= 0 and score[row] < NO_FIT:
+            return Found([Seat(row, scores.chosen[row], demand)], float(score[row]))
+    else:
+        rows = _rows_for(shape, cell, score)
+        if rows is not None:
+            seats = [Seat(row, scores.chosen[row], demand) for row in rows]
+            whole = _with_rest(shape, fleet, cell, seats)
+            return None if whole is None else Found(whole, float(score[rows].sum()))
+    if cell.held_rows and shape.whole and shape.devices:
+        early = _among_held(shape, cell, demand, score, ends_ms)
+        return None if early is None else Found(early, 0.0)
+    return None
+
+
+def _without(score: Floats, cell: Cell, avoid: frozenset[NodeId]) -> Floats:
+    rows = [cell.row_of[node] for node in avoid if node in cell.row_of]
+    if rows:
+        score = score.copy()
+        score[rows] = NO_FIT
+    return score
+
+
+def _rows_for(shape: Shape, cell: Cell, score: Floats) -> list[int] | None:
+    """Rows for all tasks of a gang in rank order; for an uneven gang for all but the last."""
+    tasks = shape.tasks - (1 if _rest(shape) else 0)
+    fits = np.flatnonzero(score < NO_FIT)
+    if len(fits) < tasks:
         return None
-    seats = _search(shape, model_pool, rule, avoid, allow_degraded=False)
-    if len(seats) < tasks:
-        seats = _search(shape, model_pool, rule, avoid, allow_degraded=True)
-    if len(seats) < tasks and early:
-        seats = _search_held(shape, model_pool, rule, avoid, ends_ms)
-    return seats if len(seats) == tasks else None
+    topology = shape.topology
+    for level in _NARROW_FIRST:
+        names = cell.domain[fits, level]
+        if names.max(initial=-1) < 0:
+            continue  # nobody said how the nodes hang together at this level
+        inside = _tightest_domain(fits, names, score, tasks)
+        if inside is not None:
+            return _in_wire_order(cell, _cheapest_inside(cell, inside, score, tasks, level))
+        if topology is not None and topology.required and topology.level == LEVELS[level]:
+            return None
+    return _in_wire_order(cell, _cheapest_inside(cell, fits, score, tasks, -1))
 
 
-def _search(
-    shape: Shape, model_pool: ModelPool, rule: ShapeRule, avoid: Avoid, *, allow_degraded: bool
-) -> list[TaskSeat]:
-    """First seats inside one fast-link group, then, where the vendor allows it, across groups."""
-    together: list[TaskSeat] = []
-    across: list[TaskSeat] = []
-    for slot in model_pool.tightest(shape.devices_per_node):
-        if slot.node_id in avoid:
+def _tightest_domain(fits: Rows, names: NDArray[np.int64], score: Floats, tasks: int) -> Rows | None:
+    """The rows of the domain with the fewest that still hold the gang, ties by what it costs there."""
+    known = names >= 0
+    counts = np.bincount(names[known])
+    enough = np.flatnonzero(counts >= tasks)
+    if not len(enough):
+        return None
+    least = enough[counts[enough] == counts[enough].min()]
+    best = min(least.tolist(), key=lambda name: float(np.sort(score[fits[names == name]])[:tasks].sum()))
+    inside: Rows = fits[names == best]
+    return inside
+
+
+def _cheapest_inside(cell: Cell, rows: Rows, score: Floats, tasks: int, level: int) -> Rows:
+    """Rows for the gang inside a domain, over as few of the next narrower domains as possible."""
+    narrower = level + 1 if level >= 0 else 0
+    while narrower < len(LEVELS):
+        names = cell.domain[rows, narrower]
+        if names.max(initial=-1) >= 0:
+            return _over_few(cell, rows, names, score, tasks, narrower)
+        narrower += 1
+    if len(rows) == tasks:
+        return rows
+    return rows[np.argsort(score[rows], kind="stable")[:tasks]]
+
+
+def _over_few(
+    cell: Cell, rows: Rows, names: NDArray[np.int64], score: Floats, tasks: int, level: int
+) -> Rows:
+    """Whole domains, the largest first; the last is the tightest that holds what is left."""
+    chosen: list[Rows] = []
+    left = tasks
+    open_ = np.ones(len(rows), dtype=bool)
+    while left:
+        inside = _tightest_domain(rows[open_], names[open_], score, left)
+        if inside is not None:
+            chosen.append(_cheapest_inside(cell, inside, score, left, level))
+            break
+        still = names[open_]
+        counts = np.bincount(still[still >= 0]) if (still >= 0).any() else np.zeros(0, dtype=np.int64)
+        if not len(counts) or counts.max() == 0:
+            nameless = rows[open_]
+            chosen.append(nameless[np.argsort(score[nameless], kind="stable")[:left]])
+            break
+        mine = open_ & (names == int(counts.argmax()))
+        chosen.append(rows[mine])
+        left -= int(mine.sum())
+        open_ &= ~mine
+    return np.concatenate(chosen)
+
+
+def _in_wire_order(cell: Cell, rows: Rows) -> list[int]:
+    """Ranks follow the domains from the widest to the narrowest, then the position, then the order of enrolment."""
+    keys = (rows, cell.position[rows], *(cell.domain[rows, level] for level in _NARROW_FIRST))
+    return [int(row) for row in rows[np.lexsort(keys)]]
+
+
+def _rest(shape: Shape) -> int:
+    """Devices of the last task of an uneven gang, 0 for an even one."""
+    return shape.devices % shape.devices_per_node if shape.devices else 0
+
+
+def _with_rest(shape: Shape, fleet: Fleet, cell: Cell, seats: list[Seat]) -> list[Seat] | None:
+    rest = _rest(shape)
+    if not rest:
+        return seats
+    demand = demand_of(shape, rest)
+    scores = fleet.scores(cell, demand)
+    score = scores.catch_up().copy()
+    score[[seat.row for seat in seats]] = NO_FIT
+    row = int(score.argmin())
+    return [*seats, Seat(row, scores.chosen[row], demand)] if score[row] < NO_FIT else None
+
+
+def _among_held(
+    shape: Shape, cell: Cell, demand: Demand, score: Floats, ends_ms: int | None
+) -> list[Seat] | None:
+    """With devices that are kept for later, where the job is done before they are needed."""
+    seats: list[Seat] = []
+    rows = {int(row) for row in np.flatnonzero(score < NO_FIT)} | cell.held_rows
+    if _rest(shape):
+        return None
+    for row in sorted(rows):
+        part = cell.parts[row]
+        if part.node_id in shape.avoid_nodes:
             continue
-        free = slot.open if allow_degraded else [device for device in slot.open if not device.degraded]
-        devices = choose_devices(rule, free, shape.devices_per_node)
-        if devices is None:
+        if cell.cpu[row] < demand.cpu_milli or cell.memory[row] < demand.memory_bytes:
             continue
-        seat = TaskSeat(slot, devices)
-        if in_one_group(devices):
-            together.append(seat)
-            if len(together) == shape.tasks:
-                return _in_node_order(together)
-        elif len(across) < shape.tasks:
-            across.append(seat)
-    return _in_node_order((together + across)[: shape.tasks])
-
-
-def _search_held(
-    shape: Shape, model_pool: ModelPool, rule: ShapeRule, avoid: Avoid, ends_ms: int | None
-) -> list[TaskSeat]:
-    seats: list[TaskSeat] = []
-    for slot in model_pool.with_free():
-        if slot.node_id in avoid:
-            continue
-        devices = choose_devices(rule, slot.usable_until(ends_ms), shape.devices_per_node)
-        if devices is not None:
-            seats.append(TaskSeat(slot, devices))
+        mask = part.layout.choose(part.usable_until(ends_ms, shape.queue), demand.devices)
+        if mask:
+            seats.append(Seat(row, mask, demand))
             if len(seats) == shape.tasks:
-                break
-    return seats
+                return [seats[n] for n in _order(cell, seats)]
+    return None
 
 
-def _in_node_order(seats: list[TaskSeat]) -> list[TaskSeat]:
-    """Ranks follow the order of the nodes, which follows how they were put up, and with it the wires."""
-    return sorted(seats, key=lambda seat: seat.slot.order)
+def _order(cell: Cell, seats: list[Seat]) -> list[int]:
+    rows = np.array([seat.row for seat in seats], dtype=np.intp)
+    place = {row: n for n, row in enumerate(_in_wire_order(cell, rows))}
+    return sorted(range(len(seats)), key=lambda n: place[seats[n].row])

@@ -2,42 +2,43 @@
 
 from collections.abc import Iterable
 
-from scheduler.catalogue import Catalogue, ShapeRule
+from scheduler.catalogue import ShapeRule
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
-from scheduler.planner.capacity import Capacity, ModelPool, nodes_with
+from scheduler.planner.cells import Cell, nodes_with
 from scheduler.planner.feasibility import gang_too_large, plural, shape_not_allowed
+from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import find_seats
 from scheduler.planner.snapshot import Shape
-from scheduler.planner.variants import Candidate, candidates
+from scheduler.planner.variants import Candidate
 
 
-def why_no_room(shape: Shape, candidate: Candidate, model_pool: ModelPool | None, rule: ShapeRule) -> WhyNot:
+def why_no_room(shape: Shape, candidate: Candidate, cell: Cell | None, rule: ShapeRule) -> WhyNot:
     """Why no devices of one model in one pool could be given. Cost: O(sizes of nodes + nodes held)."""
     model, pool = candidate
-    count, tasks = shape.devices_per_node, shape.tasks
-    if model_pool is None:
+    count, tasks = min(shape.devices, shape.devices_per_node), shape.tasks
+    if cell is None:
         return WhyNot(
             Reason.NO_SUCH_DEVICES, f"pool {pool} has no {model}", pool, model, shape.devices, 0
         )  # fmt: skip
     if not rule.allows_count(count):
         return shape_not_allowed(model, count, sorted(rule.counts or ()))
-    nodes = nodes_with(model_pool.nodes_by_devices, count)
+    nodes = nodes_with(cell.nodes_by_devices, count)
     if nodes < tasks:
         return gang_too_large(model, shape.devices, count, nodes, pool)
-    healthy = nodes_with(model_pool.nodes_by_healthy, count)
+    healthy = nodes_with(cell.nodes_by_healthy, count)
     asks = f"asks for {tasks} x {count} {model}" if tasks > 1 else f"asks for {count} {model}"
-    free, opened = model_pool.free_devices, model_pool.open_devices
+    free, opened = cell.free_devices, cell.open_devices
     if healthy < tasks:
         reason, available = Reason.DEVICES_UNAVAILABLE, healthy * count
         sentence = f"{asks}; only {plural(healthy, 'node')} of pool {pool} with {count} or more in service"
-    elif model_pool.with_room_counting_held(count) >= tasks > model_pool.with_room(count):
+    elif cell.with_room_counting_held(count) >= tasks > cell.with_room(count):
         reason, available = Reason.DEVICES_RESERVED, opened
         sentence = f"{asks}; {free} are free in pool {pool}, {free - opened} of them kept for earlier jobs"
     elif free >= shape.devices:
         reason, available = Reason.DEVICES_FRAGMENTED, free
-        room = model_pool.with_room(count)
+        room = cell.with_room(count)
         sentence = (
             f"{asks}; {free} are free in pool {pool}, only {plural(room, 'node')} with room for {count}"
         )
@@ -60,27 +61,26 @@ def when_it_starts(starts_by_ms: int) -> str:
     return f"starts by {to_rfc3339(starts_by_ms)}, when work before it reaches its time limits"
 
 
-def counterfactual(shape: Shape, queue: Queue, capacity: Capacity, catalogue: Catalogue) -> str | None:
+def counterfactual(shape: Shape, queue: Queue, fleet: Fleet, options: Iterable[Candidate]) -> str | None:
     """The smallest change with which the job would have started at its turn; None where none is known.
 
     Asked at its turn: what is offered is free, and nobody before it in the order has a claim on it.
     """
-    for candidate in candidates(shape, queue, catalogue):
-        model_pool = capacity.get(candidate.pool, candidate.model)
-        if model_pool is None:
+    for candidate in options:
+        cell = fleet.get(candidate.pool, candidate.model)
+        if cell is None or shape.tasks == 1:
             continue
-        room = min(model_pool.with_room(shape.devices_per_node), shape.tasks - 1)
+        room = min(cell.with_room(shape.devices_per_node), shape.tasks - 1)
         smaller = shape._replace(devices=room * shape.devices_per_node)
-        rule = catalogue.shape(candidate.model)
-        if room > 0 and find_seats(smaller, model_pool, rule, None) is not None:
+        if room > 0 and find_seats(smaller, fleet, cell, None) is not None:
             where = f"pool {candidate.pool}, {candidate.model}"
             return f"now, with {smaller.devices} devices instead of {shape.devices}: {where}"
     for pool in queue.pools:
-        for model in capacity.models_in(pool):
-            other = capacity.get(pool, model)
+        for model in fleet.models_in(pool):
+            other = fleet.get(pool, model)
             if model in shape.models or other is None or not _quota_left(queue, model, shape):
                 continue
-            if find_seats(shape, other, catalogue.shape(model), None) is not None:
+            if find_seats(shape, fleet, other, None) is not None:
                 return f"now, with a variant for {model}: {other.open_devices} are free in pool {pool}"
     return None
 

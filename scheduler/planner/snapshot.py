@@ -153,12 +153,17 @@ class WaitingJob(NamedTuple):
     starts: int = 0  # how often it has been started
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class JobClass:
     """Waiting jobs of one shape, oldest first."""
 
     shape: Shape
     jobs: tuple[WaitingJob, ...]
+
+    @cached_property
+    def alike(self) -> bool:
+        """Whether nothing but the age tells the jobs apart. Looked at once for the life of the value."""
+        return all(job.steps_left is None and not job.served_ms for job in self.jobs)
 
 
 @dataclass(frozen=True, slots=True)

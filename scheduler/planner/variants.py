@@ -1,11 +1,10 @@
-"""In which order the variants of a job are tried: by predicted finish."""
+"""In which order the variants of a job are tried: by predicted finish, then price."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
-from scheduler.catalogue import Catalogue
 from scheduler.domain.queues import Queue
-from scheduler.planner.snapshot import Shape
+from scheduler.planner.estimates import Estimates
+from scheduler.planner.snapshot import Shape, Snapshot
 
 
 class Candidate(NamedTuple):
@@ -15,13 +14,30 @@ class Candidate(NamedTuple):
     pool: str
 
 
-def candidates(shape: Shape, queue: Queue, catalogue: Catalogue) -> list[Candidate]:
-    """Every (model, pool) that the job may use, the earliest predicted finish first.
+# Models whose speeds differ by less are equally good; then the one is taken where least is lost.
+_AS_FAST = 0.98
 
-    A gang has the same number of devices in every variant, so for a start now the finish is ordered by the
-    catalogue's FP16 figure, the prior of speed. Models without a figure come last, in the spec's order;
-    pools in the queue's order.
+
+def candidates(shape: Shape, queue: Queue, snapshot: Snapshot, estimates: Estimates) -> list[list[Candidate]]:
+    """Every (model, pool) that the job may use, in groups: the earliest predicted finish first.
+
+    A gang has the same number of devices in every variant, so for a start now the finish is ordered by speed;
+    of equally fast models the cheaper. Models of one pool that are equal in both are one group. Pools come in
+    the queue's order; ties keep the spec's order.
     """
-    speeds: Mapping[str, int] = {model: catalogue.fp16_gflops(model) for model in shape.models}
-    models = sorted(shape.models, key=lambda model: -speeds[model])  # stable: ties keep the spec's order
-    return [Candidate(model, pool) for model in models for pool in queue.pools]
+    speeds = estimates.speeds(shape)
+    prices = snapshot.prices
+    models = [model for model in shape.models if speeds[model] > 0]
+    models.sort(key=lambda model: (-speeds[model], prices.get(model, 0)))
+    groups: list[list[str]] = []
+    for model in models:
+        first = groups[-1][0] if groups else None
+        if (
+            first is not None
+            and speeds[model] >= _AS_FAST * speeds[first]
+            and prices.get(model, 0) == prices.get(first, 0)
+        ):
+            groups[-1].append(model)
+        else:
+            groups.append([model])
+    return [[Candidate(model, pool) for model in group] for group in groups for pool in queue.pools]

@@ -1,0 +1,289 @@
+"""Free capacity in arrays: one `Cell` for each pool and device model, a row in it for each usable node.
+
+A change touches one row and is noted in a log. Whoever keeps something derived from rows (the scores of a
+demand) catches up with the log when asked, so that the work follows what changed, not what exists.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.catalogue import ShapeRule
+from scheduler.domain.ids import DeviceId, NodeId
+from scheduler.domain.queues import QueueKey
+from scheduler.planner.demand import Demand
+from scheduler.planner.layouts import Layout, bits, layout_of
+from scheduler.planner.snapshot import LEVELS, WHOLE_PPM, DeviceView, ModelOnNode, NodeView
+
+Rows = NDArray[np.intp]
+
+
+@dataclass(slots=True)
+class Held:
+    """Devices of a row kept for a job that is before others. `from_ms` None: nobody knows from when."""
+
+    from_ms: int | None
+    mask: int
+    queue: QueueKey | None = None  # who may use them nevertheless
+
+
+@dataclass(slots=True)
+class Part:
+    """One usable node's devices of one model."""
+
+    view: NodeView
+    on_node: ModelOnNode
+    layout: Layout
+    free: int  # mask of wholly free devices that are open to everybody
+    degraded: int  # mask
+    held: list[Held] = field(default_factory=list)
+    reserved: int = 0  # mask of what reservations of this cycle will use, free now or not
+
+    @property
+    def node_id(self) -> NodeId:
+        """Whose devices these are."""
+        return self.view.node_id
+
+    @property
+    def kept(self) -> int:
+        """Mask of free devices that are kept for somebody."""
+        mask = 0
+        for held in self.held:
+            mask |= held.mask
+        return mask
+
+    def usable_until(self, ends_ms: int | None, queue: QueueKey) -> int:
+        """Mask of open devices, and held ones that are the queue's or are given back in time by `ends_ms`."""
+        mask = self.free
+        for held in self.held:
+            in_time = ends_ms is not None and held.from_ms is not None and ends_ms <= held.from_ms
+            if in_time or held.queue == queue:
+                mask |= held.mask
+        return mask
+
+    def ids(self, mask: int) -> tuple[DeviceId, ...]:
+        """Device ids of a set, by index."""
+        devices = self.on_node.devices
+        return tuple([devices[at].device_id for at in bits(mask)])
+
+    def numbers(self, mask: int) -> tuple[int, ...]:
+        """Indexes on the node of a set."""
+        return tuple([self.layout.devices[at][0] for at in bits(mask)])
+
+
+class Cell:
+    """Every usable node of one pool that has one model."""
+
+    def __init__(self, pool: str, model: str, rule: ShapeRule) -> None:
+        self.pool = pool
+        self.model = model
+        self.rule = rule
+        # How many nodes have so many devices: all of them, and the healthy ones of usable nodes.
+        self.nodes_by_devices: dict[int, int] = {}
+        self.nodes_by_healthy: dict[int, int] = {}
+        self.open_devices = 0
+        self.free_devices = 0  # open or held
+        self.parts: list[Part] = []
+        self.log: list[int] = []  # rows in the order of their changes
+        self.held_rows: set[int] = set()
+        self.touched: set[int] = set()  # rows that a cycle changed: their views know nothing of it
+        self.row_of: dict[NodeId, int] = {}
+        self._bounds: dict[int, list[tuple[int, int]]] = {}
+        self._names: tuple[dict[str | None, int], ...] = ({None: -1}, {None: -1}, {None: -1})
+        self._size(0, 0)
+
+    def _size(self, rows: int, devices: int) -> None:
+        self.ppm = np.zeros((rows, devices), dtype=np.int64)  # room of each device, for everybody
+        self.device_bytes = np.zeros((rows, devices))
+        self.cpu = np.zeros(rows)
+        self.memory = np.zeros(rows)
+        self.domain = np.full((rows, len(LEVELS)), -1, dtype=np.int64)
+        self.position = np.zeros(rows, dtype=np.int64)
+        self.penalty = np.zeros(rows)  # suspect nodes come last
+        self.whole = np.zeros(rows, dtype=np.int64)  # number of wholly free devices
+
+    def lay_out(self, nodes: Sequence[tuple[NodeView, ModelOnNode]]) -> None:
+        """Takes all nodes of the cell in. Cost: O(devices)."""
+        usable = [(view, on_node) for view, on_node in nodes if view.usable]
+        for view, on_node in nodes:
+            _more(self.nodes_by_devices, len(on_node.devices), 1)
+            if view.usable:
+                _more(self.nodes_by_healthy, on_node.healthy, 1)
+        self._size(len(usable), max((len(on_node.devices) for _, on_node in usable), default=0))
+        for row, (view, on_node) in enumerate(usable):
+            self.parts.append(self._part(view, on_node))
+            self.row_of[view.node_id] = row
+            self._fill(row)
+
+    def replace(self, view: NodeView, on_node: ModelOnNode) -> None:
+        """A node changed, and is still there and usable. Cost: its devices."""
+        row = self.row_of[view.node_id]
+        old = self.parts[row]
+        _more(self.nodes_by_healthy, old.on_node.healthy, -1)
+        _more(self.nodes_by_healthy, on_node.healthy, 1)
+        self.open_devices -= old.free.bit_count()
+        self.free_devices -= (old.free | old.kept).bit_count()
+        self.held_rows.discard(row)
+        self.parts[row] = self._part(view, on_node)
+        self._bounds.clear()
+        self._fill(row)
+        self.log.append(row)
+
+    def _part(self, view: NodeView, on_node: ModelOnNode) -> Part:
+        free = degraded = 0
+        for at, device in enumerate(on_node.devices):
+            free |= device.free << at
+            degraded |= device.degraded << at
+        return Part(view, on_node, layout_of(self.rule, on_node.devices), free, degraded)
+
+    def _fill(self, row: int) -> None:
+        part = self.parts[row]
+        view, devices = part.view, part.on_node.devices
+        self.ppm[row] = 0
+        self.ppm[row, : len(devices)] = [device.room_ppm for device in devices]
+        self.device_bytes[row, : len(devices)] = [_bytes(device) for device in devices]
+        self.cpu[row] = np.inf if view.left_cpu_milli is None else view.left_cpu_milli
+        self.memory[row] = np.inf if view.left_memory_bytes is None else view.left_memory_bytes
+        for level, name in enumerate(view.domains):
+            known = self._names[level]
+            self.domain[row, level] = known.setdefault(name, len(known))
+        self.position[row] = view.position
+        self.penalty[row] = 1.0 if view.suspect else 0.0
+        self.whole[row] = part.free.bit_count()
+        self.open_devices += part.free.bit_count()
+        self.free_devices += part.free.bit_count()
+
+    def take(self, row: int, mask: int, demand: Demand) -> None:
+        """Gives devices to a task: from what is open, else from what is held. Cost: the row's devices."""
+        part = self.parts[row]
+        if mask:
+            if demand.ppm >= WHOLE_PPM:
+                self._shut(row, mask)
+                for held in part.held:
+                    held.mask &= ~mask
+            else:
+                at = mask.bit_length() - 1
+                self.ppm[row, at] -= demand.ppm
+                self.device_bytes[row, at] -= demand.device_bytes
+                if part.free & mask:
+                    self._shut_only(row, mask)
+        self._host(row, -demand.cpu_milli, -demand.memory_bytes)
+        self._note(row)
+
+    def give_back(self, row: int, mask: int, demand: Demand) -> None:
+        """A task that was taken for is gone."""
+        part = self.parts[row]
+        for at in bits(mask):
+            self.ppm[row, at] += demand.ppm
+            self.device_bytes[row, at] += demand.device_bytes
+            if self.ppm[row, at] >= WHOLE_PPM:
+                part.free |= 1 << at
+                self.whole[row] += 1
+                self.open_devices += 1
+                self.free_devices += 1
+        self._host(row, demand.cpu_milli, demand.memory_bytes)
+        self._note(row)
+
+    def hold(self, row: int, mask: int, from_ms: int | None, queue: QueueKey | None = None) -> None:
+        """Keeps devices for a later start: free ones are no longer open, the others are remembered."""
+        part = self.parts[row]
+        part.reserved |= mask
+        kept = part.free & mask
+        if kept:
+            part.held.append(Held(from_ms, kept, queue))
+            self.held_rows.add(row)
+            self._shut(row, kept)
+            self.free_devices += kept.bit_count()
+        for at in bits(mask & ~kept):
+            self.ppm[row, at] = 0
+        self._note(row)
+
+    def _shut(self, row: int, mask: int) -> None:
+        """Whole devices are no longer open."""
+        part = self.parts[row]
+        opened = (part.free & mask).bit_count()
+        part.free &= ~mask
+        self.open_devices -= opened
+        self.free_devices -= mask.bit_count()
+        self.whole[row] = part.free.bit_count()
+        for at in bits(mask):
+            self.ppm[row, at] = 0
+
+    def _shut_only(self, row: int, mask: int) -> None:
+        """A device is no longer wholly free."""
+        part = self.parts[row]
+        part.free &= ~mask
+        self.open_devices -= 1
+        self.free_devices -= 1
+        self.whole[row] -= 1
+
+    def change_host(self, row: int, cpu_milli: int, memory_bytes: int) -> None:
+        """A task on other devices of the node takes from the host, or gives back."""
+        self._host(row, cpu_milli, memory_bytes)
+        self._note(row)
+
+    def _host(self, row: int, cpu_milli: int, memory_bytes: int) -> None:
+        if cpu_milli:
+            self.cpu[row] += cpu_milli
+        if memory_bytes:
+            self.memory[row] += memory_bytes
+
+    def _note(self, row: int) -> None:
+        self.log.append(row)
+        self.touched.add(row)
+
+    # --- what reasons and reservations ask ---------------------------------------------------------------
+
+    def soonest(self, count: int) -> list[tuple[int, int]]:
+        """(moment in ms, row) from when a node may have so many devices free, the soonest first.
+
+        A lower bound for the whole cycle: placements and reservations only make it later. Nodes where nobody
+        knows are left out. Cost: O(nodes log nodes) once a cycle for each count.
+        """
+        bounds = self._bounds.get(count)
+        if bounds is None:
+            bounds = [
+                (part.on_node.ends_by_ms[count - 1], row)
+                for row, part in enumerate(self.parts)
+                if len(part.on_node.ends_by_ms) >= count
+            ]
+            bounds.sort()
+            self._bounds[count] = bounds
+        return bounds
+
+    def roomiest(self) -> Iterable[int]:
+        """Rows, the one with the most open devices first, ties in the order of the nodes."""
+        return [int(row) for row in np.argsort(-self.whole, kind="stable")]
+
+    def with_room(self, least: int) -> int:
+        """How many nodes have at least so many open devices."""
+        return int(np.count_nonzero(self.whole >= least))
+
+    def with_room_counting_held(self, least: int) -> int:
+        """The same, as if nothing were held for anybody."""
+        more = 0
+        for row in self.held_rows:
+            part = self.parts[row]
+            more += part.free.bit_count() < least <= (part.free | part.kept).bit_count()
+        return self.with_room(least) + more
+
+    def avoided(self, nodes: frozenset[NodeId], count: int, tasks: int) -> frozenset[NodeId]:
+        """The nodes that a gang should avoid; none when it could otherwise never start."""
+        if nodes and nodes_with(self.nodes_by_healthy, count) - len(nodes) < tasks:
+            return frozenset()
+        return nodes
+
+
+def nodes_with(histogram: Mapping[int, int], least: int) -> int:
+    """Nodes with at least so many devices."""
+    return sum(nodes for devices, nodes in histogram.items() if devices >= least)
+
+
+def _bytes(device: DeviceView) -> float:
+    return float(device.room_bytes) if device.memory_bytes else np.inf
+
+
+def _more(histogram: dict[int, int], key: int, by: int) -> None:
+    histogram[key] = histogram.get(key, 0) + by

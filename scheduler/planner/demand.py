@@ -1,0 +1,88 @@
+"""What one task asks of one node, and which tasks are typical: a cluster is kept whole for them."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from scheduler.planner.snapshot import WHOLE_PPM, Shape, Snapshot
+
+# Typical demands that are looked at; the rarest of more than these say little about what comes next.
+MOST_TYPICAL = 48
+
+
+class Demand(NamedTuple):
+    """A task's needs on a node: so many devices, of each a share, and a part of the host."""
+
+    devices: int
+    ppm: int = WHOLE_PPM
+    device_bytes: int = 0
+    cpu_milli: int = 0
+    memory_bytes: int = 0
+
+    @property
+    def asked_ppm(self) -> int:
+        """All device shares together."""
+        return self.devices * self.ppm
+
+    @property
+    def whole(self) -> bool:
+        """Whether it takes whole devices."""
+        return bool(self.devices) and self.ppm >= WHOLE_PPM
+
+    @property
+    def of_host(self) -> bool:
+        """Whether it counts host resources or device memory."""
+        return bool(self.cpu_milli or self.memory_bytes or self.device_bytes)
+
+
+def demand_of(shape: Shape, devices: int | None = None) -> Demand:
+    """What a task of a shape asks for; the last task of an uneven gang has fewer devices."""
+    count = min(shape.devices, shape.devices_per_node) if devices is None else devices
+    return Demand(count, shape.share_ppm, shape.share_memory_bytes, shape.cpu_milli, shape.memory_bytes)
+
+
+class Typical(NamedTuple):
+    """A demand that comes with some frequency, and the models that it may use."""
+
+    demand: Demand
+    models: frozenset[str] | None  # None: any
+    weight: float
+
+
+Mix = tuple[Typical, ...]
+
+# What is expected where nobody has asked for anything yet.
+USUAL_MIX: Mix = tuple(Typical(Demand(count), None, 0.25) for count in (1, 2, 4, 8))
+
+
+def mix_of(snapshot: Snapshot) -> Mix:
+    """The typical demands of what waits and runs. Cost: O(classes + running jobs)."""
+    counts: dict[tuple[Demand, frozenset[str]], float] = {}
+    for item in snapshot.classes:
+        _count(counts, item.shape, len(item.jobs))
+    for running in snapshot.running:
+        _count(counts, running.shape, 1)
+    if not any(demand.of_host or not demand.whole for demand, _ in counts):
+        return USUAL_MIX  # whole devices alone: their sizes are known beforehand, and plans stay comparable
+    return mix_from(counts)
+
+
+def mix_from(counts: Mapping[tuple[Demand, frozenset[str]], float]) -> Mix:
+    """A mix from numbers of tasks; demands without devices do not need the cluster whole."""
+    items = [(key, weight) for key, weight in counts.items() if key[0].devices]
+    items.sort(key=lambda item: (-item[1], item[0][0], tuple(sorted(item[0][1]))))
+    chosen = items[:MOST_TYPICAL]
+    total = sum(weight for _, weight in chosen)
+    return tuple(Typical(demand, models, weight / total) for (demand, models), weight in chosen)
+
+
+def count_tasks(
+    counts: dict[tuple[Demand, frozenset[str]], float], shapes: Iterable[tuple[Shape, int]]
+) -> None:
+    """Counts the tasks of so many jobs of each shape in."""
+    for shape, jobs in shapes:
+        _count(counts, shape, jobs)
+
+
+def _count(counts: dict[tuple[Demand, frozenset[str]], float], shape: Shape, jobs: int) -> None:
+    key = (demand_of(shape), frozenset(shape.models))
+    counts[key] = counts.get(key, 0.0) + jobs * shape.tasks

@@ -1,0 +1,226 @@
+"""Who stops so that a blocked job can start: only work that is behind it in the order, and as little as possible.
+
+Three causes: a higher priority class in the same queue; a queue that takes back what it lent; and, where the
+profile allows it and the victim resumes, a job whose turn is much earlier. Each follows the order in which
+waiting jobs are served, so that what was stopped cannot stop who stopped it: preemption ends. Devices of jobs
+that are stopping already count as coming, so that a second cycle on unchanged input stops nobody more.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from scheduler.domain.ids import JobId
+from scheduler.planner.cells import Cell
+from scheduler.planner.config import PlannerConfig
+from scheduler.planner.demand import Demand, demand_of
+from scheduler.planner.estimates import Estimates
+from scheduler.planner.fleet import Fleet
+from scheduler.planner.ordering import Turns
+from scheduler.planner.plan import StopCause
+from scheduler.planner.sharing import Sharing
+from scheduler.planner.snapshot import WHOLE_PPM, RunningJob, Shape, Snapshot, WaitingJob
+
+
+class Victim(NamedTuple):
+    """A running job that may be stopped for another."""
+
+    running: RunningJob
+    cause: StopCause
+    lost_ms: int  # run time since its newest model checkpoint
+    masks: tuple[tuple[int, int], ...]  # (row, devices) that it gives back
+
+
+class Way(NamedTuple):
+    """How a blocked job gets its devices: who stops, and what is then kept for it."""
+
+    victims: tuple[Victim, ...]
+    seats: tuple[tuple[int, int], ...]  # (row, mask)
+
+
+_ORDER = (StopCause.RECLAIM, StopCause.SHORTER, StopCause.PRIORITY)
+
+
+class Preemption:
+    """The running jobs of a cycle as possible victims. Cost to ask: the running jobs of the cell."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        fleet: Fleet,
+        sharing: Sharing,
+        turns: Turns,
+        estimates: Estimates,
+        now_ms: int,
+        config: PlannerConfig,
+    ) -> None:
+        self._snapshot = snapshot
+        self._fleet = fleet
+        self._sharing = sharing
+        self._turns = turns
+        self._estimates = estimates
+        self._now_ms = now_ms
+        self._config = config
+        self._by_cell: dict[tuple[str, str], list[RunningJob]] = {}
+        for running in snapshot.running:
+            self._by_cell.setdefault((running.pool, running.model), []).append(running)
+        self._stopped: set[JobId] = set()
+
+    def find(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool) -> Way | None:
+        """The cheapest way found, or None. Changes nothing; `stopped` tells of what was decided."""
+        demand = demand_of(shape)
+        if not shape.whole or not demand.devices or shape.devices % shape.devices_per_node:
+            return None
+        masks = self._open_and_coming(cell)
+        fitting = _Fitting(cell, demand, shape, masks)
+        chosen: list[Victim] = []
+        if len(fitting.rows) < shape.tasks:
+            for victim in self._candidates(shape, job, cell, borrows=borrows):
+                if len(self._stopped) + len(chosen) >= self._config.max_stops:
+                    return None
+                if not fitting.add(victim.masks) and shape.tasks == 1:
+                    continue
+                chosen.append(victim)
+                if len(fitting.rows) >= shape.tasks:
+                    break
+            else:
+                return None
+            chosen = self._spared(chosen, fitting, shape.tasks)
+        rows = sorted(fitting.rows, key=lambda row: (fitting.waits(row), row))[: shape.tasks]
+        seats = [(row, cell.parts[row].layout.choose(fitting.masks[row], demand.devices)) for row in rows]
+        return Way(tuple(chosen), tuple(seats))
+
+    def stopped(self, victims: Iterable[Victim]) -> None:
+        """They were told to stop in this cycle."""
+        self._stopped.update(victim.running.job_id for victim in victims)
+
+    def _open_and_coming(self, cell: Cell) -> dict[int, int]:
+        """Masks of devices of stopping jobs by row, where nobody has a claim on them yet."""
+        coming: dict[int, int] = {}
+        for running in self._by_cell.get((cell.pool, cell.model), ()):
+            if running.stopping:
+                for row, mask in _masks(cell, running):
+                    coming[row] = coming.get(row, 0) | mask & ~cell.parts[row].reserved
+        return coming
+
+    def _candidates(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool) -> list[Victim]:
+        """Who may be stopped for the job: the least lost work first, the youngest of equals."""
+        found: list[tuple[tuple[int, int, int, int], Victim]] = []
+        for running in self._by_cell.get((cell.pool, cell.model), ()):
+            if running.stopping or running.job_id in self._stopped or running.shape.share_ppm < WHOLE_PPM:
+                continue
+            if self._now_ms - running.started_ms < self._config.min_run_ms:
+                continue
+            cause = self._cause(shape, job, cell, running, borrows=borrows)
+            if cause is not None:
+                lost_ms = lost_work_ms(running, self._now_ms)
+                key = (
+                    _ORDER.index(cause),
+                    lost_ms * running.devices,
+                    -running.started_ms,
+                    running.submitted_ms,
+                )
+                found.append((key, Victim(running, cause, lost_ms, _masks(cell, running))))
+        found.sort(key=lambda item: item[0])
+        return [victim for _, victim in found]
+
+    def _cause(
+        self, shape: Shape, job: WaitingJob, cell: Cell, running: RunningJob, *, borrows: bool
+    ) -> StopCause | None:
+        theirs = running.shape
+        if theirs.queue != shape.queue:
+            queue = self._snapshot.queues.get(theirs.queue)
+            if borrows or queue is None or not self._sharing.related(shape.queue, theirs.queue):
+                return None
+            over = self._sharing.over_nominal(queue, cell.model)
+            return StopCause.RECLAIM if over > 0 else None
+        ours = self._turns.rank(shape, job)
+        if theirs.priority.rank < shape.priority.rank and self._turns.rank(theirs, running.waiting) < ours:
+            return StopCause.PRIORITY
+        factor = self._config.policy.stop_for_turn
+        if factor is None or not theirs.resumable or self._turns.rank(theirs, running.waiting) > ours:
+            return None
+        left = self._estimates.left_of(running)
+        mine = self._estimates.left_ms(shape, job, cell.model)
+        if left is None or mine is None:
+            return None
+        cost = factor * (
+            theirs.restart_ms + lost_work_ms(running, self._now_ms) + self._config.stop_margin_ms
+        )
+        later = self._turns.of_running(running) - self._turns.turn(shape, job, cell.model)
+        return StopCause.SHORTER if later > 0 and left > mine + cost else None
+
+    def _spared(self, chosen: list[Victim], fitting: "_Fitting", tasks: int) -> list[Victim]:
+        """Without those that are not needed after all, the dearest first."""
+        needed = list(chosen)
+        for victim in reversed(chosen[:-1]):
+            fitting.remove(victim.masks)
+            if len(fitting.rows) >= tasks:
+                needed.remove(victim)
+            else:
+                fitting.add(victim.masks)
+        return needed
+
+
+class _Fitting:
+    """Rows on which a task would fit, as victims are added and removed."""
+
+    def __init__(self, cell: Cell, demand: Demand, shape: Shape, coming: dict[int, int]) -> None:
+        self._cell = cell
+        self._demand = demand
+        self._avoid = {cell.row_of[n] for n in shape.avoid_nodes if n in cell.row_of}
+        self._given: dict[int, int] = {}
+        self.masks: dict[int, int] = {}
+        self.rows: set[int] = set()
+        whole = np.flatnonzero(cell.whole >= 1).tolist()
+        for row in {*whole, *coming}:
+            self._set(row, cell.parts[row].free | coming.get(row, 0))
+
+    def add(self, masks: Iterable[tuple[int, int]]) -> bool:
+        """A victim gives its devices; whether a row fits that did not."""
+        before = len(self.rows)
+        for row, mask in masks:
+            self._given[row] = self._given.get(row, 0) | mask
+            base = self.masks.get(row, self._cell.parts[row].free)
+            self._set(row, base | mask & ~self._cell.parts[row].reserved)
+        return len(self.rows) > before
+
+    def remove(self, masks: Iterable[tuple[int, int]]) -> None:
+        """A victim keeps them after all."""
+        for row, mask in masks:
+            self._given[row] &= ~mask
+            self._set(row, self.masks[row] & ~mask)
+
+    def waits(self, row: int) -> int:
+        """How many devices of a row are still to come free."""
+        return (self.masks[row] & ~self._cell.parts[row].free).bit_count()
+
+    def _set(self, row: int, mask: int) -> None:
+        self.masks[row] = mask
+        cell, demand = self._cell, self._demand
+        fits = row not in self._avoid and bool(cell.parts[row].layout.choose(mask, demand.devices))
+        (self.rows.add if fits else self.rows.discard)(row)
+
+
+def lost_work_ms(running: RunningJob, now_ms: int) -> int:
+    """Run time since the newest model checkpoint, or since the start; what a stop would throw away.
+
+    A job that resumes and does not say when it saved is taken to save when it is asked to stop.
+    """
+    if running.saved_ms is not None:
+        return max(0, now_ms - max(running.saved_ms, running.started_ms))
+    return 0 if running.shape.resumable else max(0, now_ms - running.started_ms)
+
+
+def _masks(cell: Cell, running: RunningJob) -> tuple[tuple[int, int], ...]:
+    """(row, mask) of the devices that a job holds in a cell; nodes out of service are left out."""
+    masks = []
+    for node_id, device_ids in running.tasks:
+        row = cell.row_of.get(node_id)
+        if row is not None:
+            held = set(device_ids)
+            devices = cell.parts[row].on_node.devices
+            mask = sum(1 << at for at, d in enumerate(devices) if d.device_id in held and not d.faulty)
+            masks.append((row, mask))
+    return tuple(masks)

@@ -1,0 +1,217 @@
+"""Quota: what queues may hold at once, and what they lend and borrow in their cohorts.
+
+Each limit is on a key: a device model (in devices) or COMPUTE (in GFLOPS over all models). A queue or cohort
+keeps what it does not lend; the rest of its nominal quota is in its parent's hands, from where every member
+may borrow what nobody uses. What was lent comes back by reclaim (preemption.py).
+"""
+
+from collections.abc import Iterator, Mapping
+
+from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
+from scheduler.domain.reasons import Reason, WhyNot
+from scheduler.planner.config import PlannerConfig
+from scheduler.planner.snapshot import Shape, Snapshot
+
+_NO_LIMIT = 1 << 62
+
+
+class Sharing:
+    """What the queues hold while a plan is being made. Cost of a question: the depth of the tree."""
+
+    def __init__(self, snapshot: Snapshot, config: PlannerConfig) -> None:
+        self._config = config
+        self._catalogue = snapshot.catalogue
+        self._queues = snapshot.queues
+        self._cohorts = snapshot.cohorts
+        self._held: dict[QueueKey, dict[str, int]] = {}
+        self._kept: set[tuple[QueueKey, str]] = set()
+        self._children: dict[str, list[Queue | Cohort]] = {}
+        for queue in snapshot.queues.values():
+            if queue.cohort is not None:
+                self._children.setdefault(queue.cohort, []).append(queue)
+        for cohort in snapshot.cohorts.values():
+            if cohort.parent is not None:
+                self._children.setdefault(cohort.parent, []).append(cohort)
+        self._usage: dict[tuple[str, str], int] = {}  # of a cohort: what its members use of its hands
+        self._quota: dict[tuple[str, str], int] = {}
+        self._limits: dict[tuple[str, str], bool] = {}
+        for key, models in snapshot.held.items():
+            for model, devices in models.items():
+                self.take(key, model, devices)
+
+    def amounts(self, model: str, devices: int) -> tuple[tuple[str, int], ...]:
+        """What so many devices count for, by key."""
+        gflops = self._catalogue.fp16_gflops(model) or self._config.unknown_fp16_gflops
+        return (model, devices), (COMPUTE, gflops * devices)
+
+    def refusal(self, shape: Shape, queue: Queue, model: str, devices: int) -> WhyNot | None:
+        """Why the quota does not let the gang start on the model, or None."""
+        for key, asked in self.amounts(model, devices):
+            available = self._available(queue, key)
+            if asked <= available:
+                if available < _NO_LIMIT and (shape.queue, model) in self._kept:
+                    sentence = f"{available} {model} are left of the queue's quota"
+                    sentence += "; they are kept for a job that waits longer"
+                    return WhyNot(Reason.QUOTA_RESERVED, sentence, None, model, devices, available)
+                continue
+            return self._too_much(queue, key, model, asked, available)
+        return None
+
+    def _too_much(self, queue: Queue, key: str, model: str, asked: int, available: int) -> WhyNot:
+        nominal = queue.nominal.get(key, 0)
+        what = model if key != COMPUTE else "GFLOPS of compute"
+        most = self._most(queue, key)
+        available = max(0, available)
+        if asked > most:
+            sentence = f"asks for {asked} {what}; the queue's whole quota is {most}"
+            return WhyNot(Reason.QUOTA_TOO_SMALL, sentence, None, model, asked, most)
+        held = self.held(queue.key, key)
+        sentence = f"asks for {asked} {what}; the queue holds {held} of its {nominal}"
+        if queue.cohort is not None:
+            sentence += f", and {available} are left in its cohort {queue.cohort}"
+        return WhyNot(Reason.QUOTA_REACHED, sentence, None, model, asked, available)
+
+    def borrows(self, queue: Queue, model: str, devices: int) -> bool:
+        """Whether the queue would hold more than its own nominal quota."""
+        if queue.cohort is None:
+            return False
+        return any(
+            self.held(queue.key, key) + asked > queue.nominal.get(key, 0)
+            for key, asked in self.amounts(model, devices)
+            if self._limited(queue, key)
+        )
+
+    def over_nominal(self, queue: Queue, model: str) -> int:
+        """How many devices of a model the queue holds beyond its own nominal quota of any key."""
+        if queue.cohort is None:
+            return 0
+        over = 0
+        for key, of_one in self.amounts(model, 1):
+            if self._limited(queue, key):
+                excess = self.held(queue.key, key) - queue.nominal.get(key, 0)
+                over = max(over, -(-excess // of_one) if of_one else 0)
+        return min(over, self.held(queue.key, model))
+
+    def related(self, one: QueueKey, other: QueueKey) -> bool:
+        """Whether two queues are in one tree."""
+        roots = [self._root(self._queues.get(key)) for key in (one, other)]
+        return roots[0] is not None and roots[0] == roots[1]
+
+    def held(self, queue: QueueKey, key: str) -> int:
+        """What a queue holds or was given in this plan."""
+        return self._held.get(queue, _NOTHING).get(key, 0)
+
+    def take(self, queue_key: QueueKey, model: str, devices: int) -> None:
+        """Counts a placement; a negative number takes it back."""
+        held = self._held.setdefault(queue_key, {})
+        queue = self._queues.get(queue_key)
+        for key, amount in self.amounts(model, devices):
+            before = held.get(key, 0)
+            held[key] = before + amount
+            if queue is not None and queue.cohort is not None:
+                self._pass_on(queue, key, before, held[key])
+
+    def keep(self, queue: QueueKey, model: str) -> None:
+        """Lets nobody else of the queue use what is left of the quota in this cycle."""
+        self._kept.add((queue, model))
+
+    # --- the tree -----------------------------------------------------------------------------------------
+
+    def _pass_on(self, member: Queue | Cohort, key: str, before: int, after: int) -> None:
+        """What a member uses beyond what it keeps for itself, it uses of its parent's hands."""
+        own = self._own(member, key)
+        parent = self._cohorts.get(_parent(member) or "")
+        more = max(0, after - own) - max(0, before - own)
+        if parent is None or not more:
+            return
+        at = (parent.name, key)
+        used = self._usage.get(at, 0)
+        self._usage[at] = used + more
+        self._pass_on(parent, key, used, used + more)
+
+    def _available(self, member: Queue | Cohort, key: str) -> int:
+        """What a member may still take, own or borrowed."""
+        parent = self._cohorts.get(_parent(member) or "")
+        if not self._limited(member, key):
+            return _NO_LIMIT
+        used = self._used(member, key)
+        if parent is None:
+            return self._subtree(member, key) - used
+        own = self._own(member, key)
+        from_parent = self._available(parent, key)
+        limit = member.borrowing.get(key)
+        if limit is not None:
+            lent = self._subtree(member, key) - own
+            from_parent = min(from_parent, lent - max(0, used - own) + limit)
+        return max(0, own - used) + from_parent
+
+    def _most(self, member: Queue | Cohort, key: str) -> int:
+        """What a member could take at most were nothing used."""
+        parent = self._cohorts.get(_parent(member) or "")
+        if parent is None:
+            return self._subtree(member, key)
+        limit = member.borrowing.get(key)
+        most = self._own(member, key) + self._most(parent, key)
+        return most if limit is None else min(most, self._subtree(member, key) + limit)
+
+    def _used(self, member: Queue | Cohort, key: str) -> int:
+        if isinstance(member, Queue):
+            return self.held(member.key, key)
+        return self._usage.get((member.name, key), 0)
+
+    def _own(self, member: Queue | Cohort, key: str) -> int:
+        """What is never lent."""
+        lending = member.lending.get(key)
+        return 0 if lending is None else max(0, self._subtree(member, key) - lending)
+
+    def _subtree(self, member: Queue | Cohort, key: str) -> int:
+        """Quota of a member with what its own members bring."""
+        if isinstance(member, Queue):
+            return member.nominal.get(key, 0)
+        at = (member.name, key)
+        if at not in self._quota:
+            quota = member.nominal.get(key, 0)
+            for child in self._children.get(member.name, ()):
+                quota += self._subtree(child, key) - self._own(child, key)
+            self._quota[at] = quota
+        return self._quota[at]
+
+    def _limited(self, member: Queue | Cohort, key: str) -> bool:
+        """Whether anybody in the member's tree says anything about the key."""
+        if key in member.nominal:
+            return True
+        root = self._root(member)
+        if root is None:
+            return isinstance(member, Cohort) and self._limits_in(member.name, key)
+        return self._limits_in(root, key)
+
+    def _limits_in(self, root: str, key: str) -> bool:
+        known = self._limits.get((root, key))
+        if known is None:
+            known = any(key in other.nominal for other in self._below(root))
+            self._limits[root, key] = known
+        return known
+
+    def _root(self, member: Queue | Cohort | None) -> str | None:
+        name = None
+        while member is not None and (parent := _parent(member)) is not None:
+            name = parent
+            member = self._cohorts.get(parent)
+        return name
+
+    def _below(self, name: str) -> Iterator[Queue | Cohort]:
+        cohort = self._cohorts.get(name)
+        if cohort is not None:
+            yield cohort
+        for child in self._children.get(name, ()):
+            if isinstance(child, Queue):
+                yield child
+            else:
+                yield from self._below(child.name)
+
+
+def _parent(member: Queue | Cohort) -> str | None:
+    return member.cohort if isinstance(member, Queue) else member.parent
+
+
+_NOTHING: Mapping[str, int] = {}
