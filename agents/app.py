@@ -65,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     _option(run, "--rendezvous-address", "where tasks of other nodes reach this one", default="127.0.0.1")
     _flag(run, "--accept-no-isolation", "run tasks as the agent's own user where a firm's user cannot")
     _option(run, "--sample-ms", "between two readings of the devices", default="1000", metavar="MS")
+    _option(run, "--samples-days", "days for which raw samples are kept", default="90", metavar="DAYS")
+    _option(run, "--samples-gib", "and how much of the disk they may take", default="8", metavar="GIB")
     _option(run, "--metrics", "serve /metrics and /healthz there", metavar="HOST:PORT")
     _option(run, "--checkpoint-root", "folder for model checkpoints, shared between nodes", metavar="DIR")
     _option(run, "--firm-uids", "user ids for firms", default=DEFAULT_FIRM_UIDS, metavar="FIRST-LAST")
@@ -135,6 +137,8 @@ def read_settings(parsed: argparse.Namespace) -> Settings:
         checkpoint_root=Path(parsed.checkpoint_root).absolute() if parsed.checkpoint_root else None,
         firm_uids=_uids(parsed.firm_uids),
         stop_tasks_on_exit=parsed.stop_tasks_on_exit,
+        samples_days=_number("--samples-days", parsed.samples_days, 1, 36_500),
+        samples_gib=_number("--samples-gib", parsed.samples_gib, 1, 100_000),
         attach_idle_s=_number("--attach-idle-seconds", parsed.attach_idle_seconds, 1, 7 * 86_400),
     )
 

@@ -10,15 +10,17 @@ from agents import clock_source
 from agents.core.clock import MeterClock
 from agents.core.intervals import IntervalMaker, Moment
 from agents.core.meter import STOP, ClosedWindow, Meter, OpenWindow
-from agents.core.readings import DeviceSample, Health, Holding, RankUse, TaskUse
+from agents.core.readings import DeviceSample, Health, Holding, Interval, RankUse, TaskUse
 from agents.core.recovery import Piece, Vouched, pieces_of_task, replay
 from agents.devices.driver import Driver, DriverError
 from agents.link import NowAndThen
 from agents.refusals import SpoolFull, StateUnusable
 from agents.runtime.account import AccountLine
 from agents.runtime.use import UseReader
+from agents.samples import SampleFiles
 from agents.signing import Chain, Sealer
 from agents.spool import Spool
+from suanli.evidence.samples import RawSample, encode_sample
 from suanli.evidence.windows import ClockReading, SeenCheckpoint, SignedWindow
 
 DRIVER_PATIENCE_S = 5.0  # below GAP_LEAST_MS
@@ -67,6 +69,7 @@ class Metering:
         driver: Driver,
         spool: Spool,
         tasks: Tasks,
+        samples: SampleFiles,
         *,
         root: bool,
         boot_id: str,
@@ -78,6 +81,7 @@ class Metering:
         self._driver = driver
         self._spool = spool
         self._tasks = tasks
+        self._files = samples
         self._root = root
         self._new_window = new_window
         self._driver_patience_s = driver_patience_s
@@ -239,9 +243,40 @@ class Metering:
                 for index, interval in intervals.items()
                 if interval.utilisation_ppm is not None
             }
-            closed = self.meter.advance(now_ms, boot_ns, intervals, self._isolation(), sampled)
+            raw = self._keep_samples(now_ms, intervals)
+            closed = self.meter.advance(now_ms, boot_ns, intervals, self._isolation(), sampled, raw=raw)
         self._before = moment
         self._keep(closed)
+
+    def _keep_samples(self, at_ms: int, intervals: Mapping[int, Interval]) -> Mapping[int, bytes]:
+        """The lines of the raw samples at this moment, by device, kept on the disk."""
+        lines = {
+            index: encode_sample(self._raw(index, at_ms, interval, self._samples.get(index)))
+            for index, interval in intervals.items()
+            if interval.observed != "unknown"
+        }
+        try:
+            self._files.append(at_ms, lines.values())
+        except OSError as error:
+            # Signed over all the same: that they are not here any more is what the node then has to say.
+            self._saying.say(f"raw samples are not kept: {error}")
+        return lines
+
+    def _raw(self, index: int, at_ms: int, interval: Interval, reading: DeviceSample | None) -> RawSample:
+        return RawSample(
+            device_id=self._sealer.devices[index].device_id,
+            at_ms=at_ms,
+            allocation_id=interval.allocation_id,
+            health="unknown" if reading is None else str(reading.health),
+            live_ms=interval.live_ms,
+            busy_ms=interval.busy_ms,
+            cpu_ms=interval.cpu_ms,
+            utilisation_ppm=interval.utilisation_ppm,
+            memory_bytes=interval.memory_bytes,
+            power_mw=None if reading is None else reading.power_mw,
+            energy_mj=None if reading is None else reading.energy_mj,
+            processes=interval.processes,
+        )
 
     def hold(self, holdings: list[Holding]) -> None:
         """From now on these allocations hold devices. Call `settle` first."""

@@ -29,6 +29,7 @@ from agents.refusals import NoDevices, SpoolFull, UsageError
 from agents.runtime import proc_tree
 from agents.runtime.isolation import Isolation
 from agents.runtime.prepare import Preparer
+from agents.samples import SampleFiles
 from agents.settings import AGENT_VERSION, PROTOCOL, Settings
 from agents.signing import Sealer, load_or_make_key
 from agents.spool import Spool
@@ -114,11 +115,13 @@ class Agent:
             devices={device.index: device for device in record.devices},
             key=key,
         )
+        self.samples = SampleFiles(state.samples, settings.samples_days, settings.samples_gib << 30)
         self.metering = Metering(
             sealer,
             driver,
             spool,
             self.tasks,
+            self.samples,
             root=self._root,
             boot_id=self._boot_id,
             metering_from_ms=record.metering_from_ms,
@@ -351,6 +354,7 @@ async def run_agent(settings: Settings) -> None:
     try:
         key = load_or_make_key(state)
         spool = Spool(state.spool)
+        spool.check_signatures(key.public_key)
         driver = find_devices(settings)
         record = load_record(state) or await _enrol(settings, state, authority, key, driver, stop)
         if record is None:

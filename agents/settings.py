@@ -28,4 +28,6 @@ class Settings:
     checkpoint_root: Path | None
     firm_uids: UidRange
     stop_tasks_on_exit: bool
+    samples_days: int = 90
+    samples_gib: int = 8
     attach_idle_s: float = 3600.0

@@ -110,5 +110,5 @@ class Sealer:
             energy_mj=tally.energy_mj,
             energy_method=tally.energy_method if tally.energy_mj is not None else "none",
             measured_by=tally.measured_by,
-            samples_root=None,
+            samples_root=tally.samples_root,
         )

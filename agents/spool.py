@@ -9,16 +9,28 @@ moments of it, which are then unknown.
 import json
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.chain_head import ChainHead
 from agents.core.fence import Fence
 from agents.refusals import SpoolFull, StateUnusable
 from agents.signing import Chain
-from suanli.evidence.windows import NO_PREVIOUS, SaltedSegment, SignedWindow, header_hash
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.keys import verify_signature
+from suanli.evidence.windows import (
+    NO_PREVIOUS,
+    SaltedSegment,
+    SignedWindow,
+    header_hash,
+    parse_header,
+    segment_commitment,
+    window_message,
+)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS windows (
@@ -28,6 +40,10 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) ST
 CREATE TABLE IF NOT EXISTS launched (allocation_id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS firms (firm_id TEXT PRIMARY KEY, uid INTEGER UNIQUE) STRICT;
 """
+NEW_KEY = (
+    "A chain is never signed twice: move the state folder away and enrol the host again with a join token;"
+    " what was not metered stays unknown and is not billed"
+)
 REPORT_SEQ_BLOCK = 1_000
 LAUNCHED_KEPT_MS = 90 * 86_400_000
 
@@ -46,14 +62,54 @@ class Spool:
     def __init__(self, path: Path) -> None:
         """Raises StateUnusable."""
         self._lock = threading.RLock()
+        self._behind = ""
         try:
             path.touch(mode=0o600, exist_ok=True)
             self._durable = self._open(path, "FULL")
             self._journal = self._open(path, "NORMAL")
             self._durable.executescript(SCHEMA)
-        except (sqlite3.Error, OSError) as error:
+            self._report_seq = self._report_seq_end = int(self._fact("report_seq_end") or 0)
+            self._head = ChainHead(path.with_name("chain.head"))
+            self._check_chain()
+        except (sqlite3.Error, OSError, ValueError, EvidenceError) as error:
             raise StateUnusable(f"the spool {path} cannot be used: {error}") from None
-        self._report_seq = self._report_seq_end = int(self._fact("report_seq_end") or 0)
+
+    def _check_chain(self) -> None:
+        """That what is kept is the end of one chain, and no shorter than what was promised.
+
+        Raises StateUnusable.
+        """
+        chain, head = self.chain(), self._head.chain
+        if head is not None and (head.seq, head.prev_hash) != (chain.seq, chain.prev_hash):
+            if head.seq >= chain.seq:
+                raise StateUnusable(
+                    f"the spool goes on at window {chain.seq} and {head.seq - 1} were signed: it has lost some,"
+                    f" or was put back from a copy. {NEW_KEY}"
+                )
+            self._head.write(chain)  # a crash came between the database and its head
+        rows = self._durable.execute("SELECT seq, header, signature, segments FROM windows ORDER BY seq DESC")
+        seq, header_sha256 = chain.seq, chain.prev_hash
+        for row_seq, header, signature, segments in rows:
+            window = SignedWindow(header, signature, tuple(_split(segments)))
+            said = parse_header(header)
+            committed = tuple(segment_commitment(s.salt, s.body) for s in window.segments)
+            if (row_seq, said.seq, header_hash(header), committed) != (
+                seq - 1,
+                seq - 1,
+                header_sha256,
+                said.segments,
+            ):
+                raise StateUnusable(f"window {seq - 1} in the spool is damaged or missing. {NEW_KEY}")
+            seq, header_sha256 = said.seq, said.prev_hash
+
+    def check_signatures(self, public_key: bytes) -> None:
+        """That the windows kept are signed by the node's key. Raises StateUnusable."""
+        for stored in self.waiting(0, 1 << 30):
+            window = stored.window
+            if not verify_signature(public_key, window_message(window.header), window.signature):
+                raise StateUnusable(
+                    f"window {stored.seq} in the spool is damaged or of another key. {NEW_KEY}"
+                )
 
     @staticmethod
     def _open(path: Path, synchronous: str) -> sqlite3.Connection:
@@ -77,11 +133,18 @@ class Spool:
 
     def _fact(self, name: str) -> str | None:
         row = self._durable.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        if row is None:
+            return None
+        crc, _, value = str(row[0]).partition(" ")
+        if crc != _crc(name, value):
+            raise StateUnusable(f"{name} in the spool is damaged. {NEW_KEY}")
+        return value
 
     @staticmethod
     def _put(connection: sqlite3.Connection, name: str, value: str) -> None:
-        connection.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))
+        connection.execute(
+            "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, f"{_crc(name, value)} {value}")
+        )
 
     # --- windows ---------------------------------------------------------------------------------------
 
@@ -95,6 +158,8 @@ class Spool:
 
     def append(self, windows: Sequence[Callable[[Chain], SignedWindow]], journal: dict[str, Any]) -> None:
         """Sign and keep windows, and with them the journal of what follows: all or nothing."""
+        if self._behind:
+            raise StateUnusable(self._behind)
         chain = self.chain()
         with self._writing() as connection:
             for sign in windows:
@@ -107,6 +172,8 @@ class Spool:
                 chain = Chain(chain.seq + 1, header_hash(window.header))
             self._put(connection, "chain", json.dumps({"seq": chain.seq, "prev_hash": chain.prev_hash}))
             self._put(connection, "journal", json.dumps(journal))
+        with suppress(SpoolFull):  # behind the database is where a crash may leave it too
+            self._head.write(chain)
 
     def waiting(self, after_seq: int, most: int) -> list[StoredWindow]:
         """Windows not yet in the log and not refused, in order."""
@@ -123,7 +190,18 @@ class Spool:
         return int(self._durable.execute("SELECT count(*) FROM windows").fetchone()[0])
 
     def acknowledged(self, seq: int) -> None:
-        """The log has everything up to here: it may go."""
+        """The log has everything up to here: it may go.
+
+        Raises StateUnusable where the log has more than this spool ever signed.
+        """
+        signed = self.chain().seq - 1
+        if seq > signed:
+            # Signing on would be a second chain under one key, which looks like theft, and is refused for ever.
+            self._behind = (
+                f"the log has windows up to {seq} and this spool signed {signed}: it was put back from a copy,"
+                f" or another agent has its key. {NEW_KEY}"
+            )
+            raise StateUnusable(self._behind)
         with self._writing() as connection:
             connection.execute("DELETE FROM windows WHERE seq <= ?", (seq,))
 
@@ -196,6 +274,11 @@ class Spool:
         """Close both connections."""
         self._journal.close()
         self._durable.close()
+        self._head.close()
+
+
+def _crc(name: str, value: str) -> str:
+    return f"{zlib.crc32(f'{name} {value}'.encode()):08x}"
 
 
 def _split(data: bytes) -> Iterator[SaltedSegment]:

@@ -52,6 +52,11 @@ class StateFolder:
         return self.path / "tasks"
 
     @property
+    def samples(self) -> Path:
+        """Folder of the raw samples."""
+        return self.path / "samples"
+
+    @property
     def spool(self) -> Path:
         """The spool's database."""
         return self.path / "spool.db"

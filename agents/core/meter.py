@@ -75,8 +75,12 @@ class Meter:
         isolation: str,
         sampled: bool = False,
         closed_by: str = GRID,
+        raw: Mapping[int, bytes] | None = None,
     ) -> list[ClosedWindow]:
-        """Account for [last_ms, to_ms); a device without an interval was not observed: unknown."""
+        """Account for [last_ms, to_ms); a device without an interval was not observed: unknown.
+
+        `raw` are the lines of the raw samples at `to_ms`, by device.
+        """
         whole_ms = to_ms - self.last_ms
         if whole_ms <= 0:
             return []
@@ -92,7 +96,9 @@ class Meter:
                 self.window.isolation = "none"
             for index in self.device_indices:
                 interval = intervals.get(index, UNKNOWN)
-                self._add(index, interval, part, whole_ms, sampled and until_ms == to_ms)
+                at_end = until_ms == to_ms
+                line = raw.get(index) if raw is not None and at_end else None
+                self._add(index, interval, part, whole_ms, sampled and at_end, line)
             self.window.last_ms = until_ms
             if until_ms == line_ms:
                 closed += self.close(closed_by)
@@ -148,9 +154,15 @@ class Meter:
         return closed
 
     def _add(
-        self, index: int, interval: Interval, part: tuple[int, int], whole_ms: int, sampled: bool
+        self,
+        index: int,
+        interval: Interval,
+        part: tuple[int, int],
+        whole_ms: int,
+        sampled: bool,
+        raw: bytes | None = None,
     ) -> None:
         tallies = self.window.tallies.setdefault(index, [])
         if not tallies or not tallies[-1].takes(interval):
             tallies.append(Tally.begin(self.window.last_ms, interval))
-        tallies[-1].add(interval, part, whole_ms, sampled)
+        tallies[-1].add(interval, part, whole_ms, sampled, raw)

@@ -1,8 +1,9 @@
 """The sum over one stretch of one device: what a segment of a usage window is made from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agents.core.readings import Interval
+from suanli.evidence.merkle import CompactRange, leaf_hash
 
 
 def share(amount: int, part_start: int, part_end: int, whole: int) -> int:
@@ -32,6 +33,9 @@ class Tally:
     processes_max: int = 0
     energy_mj: int | None = None
     energy_method: str = "none"
+    # Merkle tree over the raw samples of the stretch: how many, and the hashes of its complete subtrees.
+    raw_samples: int = 0
+    raw_peaks: list[str] = field(default_factory=list)
 
     @classmethod
     def begin(cls, start_ms: int, interval: Interval) -> "Tally":
@@ -43,8 +47,18 @@ class Tally:
         kind = (self.observed, self.allocation_id, self.measured_by)
         return kind == (interval.observed, interval.allocation_id, interval.measured_by)
 
-    def add(self, interval: Interval, part: tuple[int, int], whole_ms: int, sampled: bool) -> None:
-        """Add the part [a, b) of an interval of `whole_ms`; extremes are taken whole."""
+    def add(
+        self,
+        interval: Interval,
+        part: tuple[int, int],
+        whole_ms: int,
+        sampled: bool,
+        raw: bytes | None = None,
+    ) -> None:
+        """Add the part [a, b) of an interval of `whole_ms`; extremes are taken whole.
+
+        `raw` is the line of the raw sample at its end.
+        """
         length_ms = part[1] - part[0]
         self.end_ms += length_ms
         lived_ms = min(share(interval.live_ms, *part, whole_ms), length_ms)
@@ -66,6 +80,17 @@ class Tally:
             if self.energy_method != "integrated":  # one integrated part makes the sum integrated
                 self.energy_method = interval.energy_method
         self.samples_taken += sampled
+        if raw is not None:
+            tree = CompactRange(self.raw_samples, [bytes.fromhex(peak) for peak in self.raw_peaks])
+            tree.append(leaf_hash(raw))
+            self.raw_samples, self.raw_peaks = tree.size, [peak.hex() for peak in tree.peaks]
+
+    @property
+    def samples_root(self) -> str | None:
+        """Root over the raw samples; None where there are none."""
+        if not self.raw_samples:
+            return None
+        return CompactRange(self.raw_samples, [bytes.fromhex(peak) for peak in self.raw_peaks]).root().hex()
 
     @property
     def utilisation_mean_ppm(self) -> int | None:

@@ -16,10 +16,12 @@ from agents.core.readings import DeviceSample, Holding, RankUse, TaskUse
 from agents.devices.driver import Device, DriverError
 from agents.metering import Metering
 from agents.refusals import StateUnusable
+from agents.samples import SampleFiles
 from agents.signing import Sealer
 from agents.spool import Spool
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.keys import SigningKey
+from suanli.evidence.samples import check_samples
 from suanli.evidence.window_checks import check_window
 from suanli.evidence.windows import Segment, header_hash, parse_header, parse_segment
 
@@ -74,6 +76,7 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.spool = Spool(folder / "spool.db")
+        self.samples = SampleFiles(folder / "samples", keep_days=1, keep_bytes=1 << 20)
         self.devices = Devices()
         identities = {
             i: DeviceIdentity(f"d{i}", "v", "m", i, None, None, None, "test", None, False) for i in (0, 1)
@@ -88,6 +91,7 @@ class Host:
             self.devices,
             self.spool,
             Tasks(),
+            self.samples,
             root=True,
             boot_id="boot",
             metering_from_ms=clock_source.wall_ms(),
@@ -224,3 +228,42 @@ async def test_the_next_life_goes_on_where_the_last_was_journalled(host: Host) -
     async with host.running():
         await host.until(lambda: host.metering.meter.last_ms > stopped_ms + 1_500)
     assert host.segments()[-1].end_ms == host.metering.meter.last_ms
+
+
+async def test_raw_samples_bear_out_every_segment_that_was_signed_over_them(host: Host) -> None:
+    async with host.running():
+        await host.until(lambda: host.spool.count() >= 3)
+        host.metering.settle()
+        host.metering.hold([])
+        await host.until(lambda: host.spool.count() >= 5)
+    signed = [s for s in host.segments() if s.samples_root is not None]
+    assert {s.allocation_id for s in signed if s.device.index == 0} == {"a", None}
+    for segment in signed:
+        lines = host.samples.read(segment.device.device_id, segment.start_ms, segment.end_ms)
+        assert check_samples(segment, lines) == []
+        assert [p.field for p in check_samples(segment, lines[:-1])] == ["samples_root"]
+        assert [p.field for p in check_samples(segment, [*lines, lines[-1]])] == ["samples_root"]
+    whole = [s for s in host.segments() if s.observed != "unknown"]
+    assert len(signed) == len(whole)
+
+
+async def test_a_disk_that_takes_no_samples_is_said_and_windows_go_on(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    (host.folder / "samples").write_text("no folder")
+    async with host.running():
+        await host.until(lambda: host.spool.count() >= 2)
+    assert "raw samples are not kept" in caplog.text
+    assert all(s.samples_root for s in host.segments() if s.observed != "unknown")
+
+
+async def test_the_next_life_goes_on_over_the_same_samples(host: Host) -> None:
+    async with host.running():
+        await host.until(lambda: host.metering.samples_taken >= 3)
+    host.metering = host.begin()
+    async with host.running():
+        await host.until(lambda: host.spool.count() >= 3)
+    for segment in host.segments():
+        if segment.samples_root is not None:
+            lines = host.samples.read(segment.device.device_id, segment.start_ms, segment.end_ms)
+            assert check_samples(segment, lines) == []
