@@ -20,10 +20,12 @@ from agents.devices.detect import DRIVERS, open_driver
 from agents.devices.driver import DriverError
 from agents.refusals import AgentError, NoDevices, UsageError
 from agents.runtime.isolation import UidRange
+from agents.runtime.launch import is_loopback
 from agents.settings import AGENT_VERSION, Settings
 from agents.state_folder import StateFolder
 
 DEFAULT_FIRM_UIDS = "400000-499999"
+LEAST_TOKEN_CHARACTERS = 16
 SAMPLE_MS_RANGE = (50, 60_000)
 ENVIRONMENT_PREFIX = "SUANLI_AGENT_"
 
@@ -63,13 +65,29 @@ def _parser() -> argparse.ArgumentParser:
     _option(run, "--join-token-file", "file with the join token; needed for the first start", metavar="FILE")
     _option(run, "--node-name", "name of this node", default=socket.gethostname(), metavar="NAME")
     _option(run, "--rendezvous-address", "where tasks of other nodes reach this one", default="127.0.0.1")
-    _flag(run, "--accept-no-isolation", "run tasks as the agent's own user where a firm's user cannot")
+    _flag(
+        run,
+        "--accept-no-isolation",
+        "run every task as the agent's own user; windows say that firms are not apart",
+    )
     _option(run, "--sample-ms", "between two readings of the devices", default="1000", metavar="MS")
     _option(run, "--samples-days", "days for which raw samples are kept", default="90", metavar="DAYS")
     _option(run, "--samples-gib", "and how much of the disk they may take", default="8", metavar="GIB")
     _option(run, "--metrics", "serve /metrics and /healthz there", metavar="HOST:PORT")
+    _option(
+        run,
+        "--metrics-token-file",
+        "file with the token that readers of /metrics must bear; needed where --metrics is not on loopback",
+        metavar="FILE",
+    )
     _option(run, "--checkpoint-root", "folder for model checkpoints, shared between nodes", metavar="DIR")
-    _option(run, "--firm-uids", "user ids for firms", default=DEFAULT_FIRM_UIDS, metavar="FIRST-LAST")
+    _option(
+        run,
+        "--firm-uids",
+        "user ids that the control plane may give firms",
+        default=DEFAULT_FIRM_UIDS,
+        metavar="FIRST-LAST",
+    )
     _flag(run, "--stop-tasks-on-exit", "end the tasks when the agent ends")
     _option(run, "--attach-idle-seconds", "end a terminal that is silent for so long", default="3600")
     devices = commands.add_parser("devices", help="show the host's devices")
@@ -134,6 +152,7 @@ def read_settings(parsed: argparse.Namespace) -> Settings:
         accept_no_isolation=parsed.accept_no_isolation,
         sample_ms=_number("--sample-ms", parsed.sample_ms, *SAMPLE_MS_RANGE),
         metrics=_address("--metrics", parsed.metrics) if parsed.metrics else None,
+        metrics_token=_metrics_token(parsed.metrics, parsed.metrics_token_file),
         checkpoint_root=Path(parsed.checkpoint_root).absolute() if parsed.checkpoint_root else None,
         firm_uids=_uids(parsed.firm_uids),
         stop_tasks_on_exit=parsed.stop_tasks_on_exit,
@@ -148,6 +167,26 @@ def _address(option: str, text: str) -> str:
     if not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65_535:
         raise UsageError(f"{option} wants HOST:PORT, not {text!r}")
     return text
+
+
+def _metrics_token(address: str | None, file: str | None) -> str | None:
+    """What readers of the metrics must bear. Nothing that tells of a node's tasks is open to a network."""
+    if file:
+        try:
+            token = Path(file).read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"the token in --metrics-token-file {file} cannot be read: {error}") from None
+        if len(token) < LEAST_TOKEN_CHARACTERS or not token.isprintable() or " " in token:
+            raise UsageError(
+                f"--metrics-token-file {file} wants one word of {LEAST_TOKEN_CHARACTERS} or more characters"
+            )
+        return token
+    if address and not is_loopback(address.rpartition(":")[0].strip("[]")):
+        raise UsageError(
+            f"--metrics {address} is open to others than this host: --metrics-token-file is needed, "
+            "or an address on loopback"
+        )
+    return None
 
 
 def _rendezvous(text: str) -> str:
@@ -175,7 +214,7 @@ def _run(parsed: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    from agents.node import run_agent  # gRPC is not needed to say what is wrong with a setting
+    from agents.start import run_agent  # gRPC is not needed to say what is wrong with a setting
 
     asyncio.run(run_agent(settings))
     return 0

@@ -1,4 +1,4 @@
-"""Making this host a node: done once, and loaded only then, for certificates cost memory."""
+"""Making this host a node, and asking again for what was answered then."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from agents.link import CHANNEL_OPTIONS, RETRIED, Backoff, NowAndThen
 from agents.node_record import TLS_CERTIFICATE_FILE, TLS_KEY_FILE, NodeRecord, save_record
 from agents.refusals import EnrolmentRefused, StateUnusable, UsageError
 from agents.state_folder import StateFolder
-from protos.suanli.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc
+from protos.suanli.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, node_pb2
 from suanli.evidence.keys import SigningKey
 
 PROOF_LABEL = b"suanli/enrol/v1\n"
@@ -82,21 +82,8 @@ async def enrol(
     now_ms: Callable[[], int],
 ) -> NodeRecord:
     """Ask until the gateway answers, and keep the answer. Raises EnrolmentRefused, UsageError, StateUnusable."""
-    token = read_join_token(application.join_token_file)
-    key_pem = tls_key(state)
-    request = enrolment_pb2.EnrolRequest(
-        join_token=token,
-        node_name=application.node_name,
-        public_key=key.public_key,
-        proof=key.sign(PROOF_LABEL + application.node_name.encode("utf-8")),
-        certificate_request_pem=certificate_request(key_pem, application.node_name),
-        devices=[wire.claims(d, driver.name, driver.simulated, Health.OK) for d in devices],
-        agent_version=application.agent_version,
-    )
-    credentials = grpc.ssl_channel_credentials(application.authority_pem)
-    async with grpc.aio.secure_channel(application.target, credentials, options=CHANNEL_OPTIONS) as channel:
-        stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)  # type: ignore[no-untyped-call]
-        answer = await _ask(stub, request, application.target, now_ms)
+    claims = [wire.claims(d, driver.name, driver.simulated, Health.OK) for d in devices]
+    answer = await _apply(state, application, key, claims, now_ms)
     state.write(TLS_CERTIFICATE_FILE, answer.certificate_pem)
     record = NodeRecord(
         node_id=answer.node_id,
@@ -108,6 +95,50 @@ async def enrol(
     save_record(state, record)
     _log.info("enrolled as node %s with %d devices", record.node_id, len(record.devices))
     return record
+
+
+async def enrol_again(
+    state: StateFolder,
+    application: Application,
+    key: SigningKey,
+    record: NodeRecord,
+    now_ms: Callable[[], int],
+) -> bytes:
+    """Another certificate for a node whose own has ended. Raises EnrolmentRefused, UsageError."""
+    if not application.target or application.join_token_file is None:
+        raise EnrolmentRefused(
+            "this node's certificate has ended: start the agent with --enrolment and a --join-token-file of the "
+            "node's pool (an expired token will do) to get another one"
+        )
+    claims = [wire.claims_of(identity) for identity in record.devices]
+    answer = await _apply(state, application, key, claims, now_ms)
+    if answer.node_id != record.node_id:
+        raise EnrolmentRefused(f"the gateway takes this host for node {answer.node_id}, not {record.node_id}")
+    return bytes(answer.certificate_pem)
+
+
+async def _apply(
+    state: StateFolder,
+    application: Application,
+    key: SigningKey,
+    claims: Sequence[node_pb2.DeviceClaims],
+    now_ms: Callable[[], int],
+) -> enrolment_pb2.EnrolResponse:
+    token = read_join_token(application.join_token_file)
+    key_pem = tls_key(state)
+    request = enrolment_pb2.EnrolRequest(
+        join_token=token,
+        node_name=application.node_name,
+        public_key=key.public_key,
+        proof=key.sign(PROOF_LABEL + application.node_name.encode("utf-8")),
+        certificate_request_pem=certificate_request(key_pem, application.node_name),
+        devices=claims,
+        agent_version=application.agent_version,
+    )
+    credentials = grpc.ssl_channel_credentials(application.authority_pem)
+    async with grpc.aio.secure_channel(application.target, credentials, options=CHANNEL_OPTIONS) as channel:
+        stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)  # type: ignore[no-untyped-call]
+        return await _ask(stub, request, application.target, now_ms)
 
 
 async def _ask(

@@ -4,6 +4,7 @@ Format: Prometheus text exposition format 0.0.4.
 """
 
 import asyncio
+import hmac
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,15 +40,17 @@ def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-async def serve(address: str, metrics: Callable[[], Iterable[Metric]]) -> asyncio.Server:
-    """Listen on HOST:PORT. Raises AddressTaken with a sentence."""
+async def serve(
+    address: str, metrics: Callable[[], Iterable[Metric]], token: str | None = None
+) -> asyncio.Server:
+    """Listen on HOST:PORT. With a token, /metrics is for those who bear it. Raises AddressTaken."""
     host, _, port = address.rpartition(":")
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             async with asyncio.timeout(REQUEST_PATIENCE_S):
                 head = await reader.readuntil(b"\r\n\r\n")
-            writer.write(_response(head.split(b"\r\n", 1)[0], metrics))
+            writer.write(_response(head, metrics, token))
             await writer.drain()
         writer.close()
         with suppress(ConnectionError):
@@ -62,15 +65,34 @@ async def serve(address: str, metrics: Callable[[], Iterable[Metric]]) -> asynci
         ) from None
 
 
-def _response(request_line: bytes, metrics: Callable[[], Iterable[Metric]]) -> bytes:
-    parts = request_line.split(b" ")
+def _bears(head: bytes, token: str) -> bool:
+    """Whether the request's head holds `Authorization: Bearer TOKEN` (RFC 6750)."""
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"authorization":
+            scheme, _, given = value.strip().partition(b" ")
+            return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), token.encode("ascii"))
+    return False
+
+
+def _response(head: bytes, metrics: Callable[[], Iterable[Metric]], token: str | None) -> bytes:
+    parts = head.split(b"\r\n", 1)[0].split(b" ")
     path = parts[1].partition(b"?")[0] if len(parts) == 3 and parts[0] == b"GET" else b""
-    if path == b"/metrics":
+    if path == b"/metrics" and token is not None and not _bears(head, token):
+        status, kind, body = "401 Unauthorized", "text/plain; charset=utf-8", "bear the metrics token\n"
+    elif path == b"/metrics":
         status, kind, body = "200 OK", "text/plain; version=0.0.4; charset=utf-8", exposition(metrics())
     elif path == b"/healthz":
         status, kind, body = "200 OK", "text/plain; charset=utf-8", "ok\n"
     else:
         status, kind, body = "404 Not Found", "text/plain; charset=utf-8", "GET /metrics or /healthz\n"
     content = body.encode("utf-8")
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
-    return head.encode("ascii") + content
+    lines = [
+        f"HTTP/1.1 {status}",
+        f"Content-Type: {kind}",
+        f"Content-Length: {len(content)}",
+        "Connection: close",
+    ]
+    if status.startswith("401"):
+        lines.append("WWW-Authenticate: Bearer")
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + content

@@ -148,15 +148,50 @@ async def keep_up(name: str, run: Callable[[], Awaitable[None]], backoff: Backof
         await backoff.pause()
 
 
+class FleetChannel:
+    """The channel to the gateway. With a new certificate there is a new one: streams take it when they begin
+    anew, and those that run go on over the old one, whose certificate was good when it was opened.
+    """
+
+    def __init__(self, target: str, authority_pem: bytes, key_pem: bytes, certificate_pem: bytes) -> None:
+        self._open: Callable[[bytes], grpc.aio.Channel] = lambda pem: open_channel(
+            target, authority_pem, key_pem, pem
+        )
+        self._certificate_pem = certificate_pem
+        self._channels = [self.another()]
+
+    @property
+    def now(self) -> grpc.aio.Channel:
+        """The newest."""
+        return self._channels[-1]
+
+    def certify(self, certificate_pem: bytes) -> None:
+        """From now on with this certificate."""
+        self._certificate_pem = certificate_pem
+        self._channels.append(self.another())
+
+    def another(self) -> grpc.aio.Channel:
+        """One more, for whoever must not share a connection with the streams; theirs to close."""
+        return self._open(self._certificate_pem)
+
+    async def close(self) -> None:
+        """End every stream."""
+        for channel in self._channels:
+            await channel.close()
+
+
 class ControlLink:
     """The control stream of one node."""
 
-    def __init__(self, channel: grpc.aio.Channel, node: Node) -> None:
-        self._stub = control_pb2_grpc.ControlServiceStub(channel)  # type: ignore[no-untyped-call]
+    def __init__(self, channel: FleetChannel, node: Node) -> None:
+        self._channel = channel
         self._node = node
         self._changed = asyncio.Event()
         self._heartbeat_s = DEFAULT_HEARTBEAT_S
         self.connected = False
+
+    def _stub(self) -> control_pb2_grpc.ControlServiceStub:
+        return control_pb2_grpc.ControlServiceStub(self._channel.now)  # type: ignore[no-untyped-call]
 
     def report(self) -> None:
         """The observed state changed."""
@@ -166,7 +201,7 @@ class ControlLink:
         """One stream from hello to its end. Raises grpc.aio.AioRpcError."""
         greeted = asyncio.Event()
         self._changed.set()
-        call = self._stub.Connect(self._requests(greeted))
+        call = self._stub().Connect(self._requests(greeted))
         try:
             async for answer in call:
                 kind = answer.WhichOneof("message")
@@ -227,7 +262,7 @@ class ControlLink:
         while True:
             request = control_pb2.FetchTaskRequest(allocation_id=allocation_id)
             try:
-                return wire.spec(await self._stub.FetchTask(request, timeout=FETCH_TIMEOUT_S))
+                return wire.spec(await self._stub().FetchTask(request, timeout=FETCH_TIMEOUT_S))
             except grpc.aio.AioRpcError as error:
                 if error.code() not in RETRIED:
                     raise FetchRefused(
@@ -235,3 +270,11 @@ class ControlLink:
                     ) from None
                 saying.say(f"task {allocation_id} waits for the gateway: {error.details()}")
             await backoff.pause()
+
+    async def renew(self, certificate_request_pem: bytes, proof: bytes) -> bytes:
+        """Another certificate. Raises grpc.aio.AioRpcError."""
+        request = control_pb2.RenewCertificateRequest(
+            certificate_request_pem=certificate_request_pem, proof=proof
+        )
+        answer = await self._stub().RenewCertificate(request, timeout=FETCH_TIMEOUT_S)
+        return bytes(answer.certificate_pem)

@@ -23,6 +23,7 @@ class Live:
     spec: TaskSpec
     folder: Path
     uid: int | None
+    isolation: str
     preparation: Preparation | None = None
     state: ShimState | None = None
     shim: subprocess.Popen[bytes] | None = None

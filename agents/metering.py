@@ -38,8 +38,8 @@ class Tasks(Protocol):
         """What every task has used up to now."""
         ...
 
-    def unseparated(self) -> bool:
-        """True while any task runs as the agent's own user."""
+    def isolation(self) -> str:
+        """How far firms are kept apart now: one of `agents.core.separation`."""
         ...
 
 
@@ -71,7 +71,6 @@ class Metering:
         tasks: Tasks,
         samples: SampleFiles,
         *,
-        root: bool,
         boot_id: str,
         metering_from_ms: int,
         new_window: Callable[[], None],
@@ -82,7 +81,6 @@ class Metering:
         self._spool = spool
         self._tasks = tasks
         self._files = samples
-        self._root = root
         self._new_window = new_window
         self._driver_patience_s = driver_patience_s
         self._maker = IntervalMaker(tuple(sealer.devices), sealer.simulated)
@@ -145,7 +143,7 @@ class Metering:
             return max(0, boot_now - (now_ms - ms) * 1_000_000)
 
         gap_ms = now_ms - self.meter.last_ms
-        closed = replay(self.meter, pieces, now_ms, boot_at, self._isolation())
+        closed = replay(self.meter, pieces, now_ms, boot_at, self._tasks.isolation())
         self._before = Moment(self.meter.last_ms, {}, uses)
         self._holdings = [a.holding for a in absences if a.reader.state["phase"] != "ended"]
         if gap_ms > 0:
@@ -234,7 +232,7 @@ class Metering:
         silent_ms = now_ms - self.meter.last_ms
         gap_ms = max(GAP_LEAST_MS, GAP_SAMPLES * self._sealer.sample_ms)
         if jumped_from is not None or silent_ms > gap_ms:
-            closed = self.meter.skip(now_ms, boot_ns, self._isolation())
+            closed = self.meter.skip(now_ms, boot_ns, self._tasks.isolation())
             self._saying.say(f"{silent_ms} ms were not measured (the host slept, or its clock was set)")
         else:
             intervals = self._maker.make(self._before, moment, self._holdings)
@@ -244,7 +242,8 @@ class Metering:
                 if interval.utilisation_ppm is not None
             }
             raw = self._keep_samples(now_ms, intervals)
-            closed = self.meter.advance(now_ms, boot_ns, intervals, self._isolation(), sampled, raw=raw)
+            isolation = self._tasks.isolation()
+            closed = self.meter.advance(now_ms, boot_ns, intervals, isolation, sampled, raw=raw)
         self._before = moment
         self._keep(closed)
 
@@ -296,9 +295,6 @@ class Metering:
     def samples(self) -> Mapping[int, DeviceSample]:
         """Last reading of each device."""
         return self._samples
-
-    def _isolation(self) -> str:
-        return "uid" if self._root and not self._tasks.unseparated() else "none"
 
     # --- keeping ---------------------------------------------------------------------------------------
 

@@ -2,36 +2,33 @@
 
 import asyncio
 import logging
-import os
-import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-
-import grpc.aio
+from typing import TypeVar
 
 from agents import wire
 from agents.core.machine import AgentMachine
 from agents.core.messages import DesiredArrived, Message, Report
 from agents.core.readings import Health, Holding
 from agents.core.tasks import Phase
-from agents.devices.detect import open_driver
-from agents.devices.driver import Driver, DriverError
+from agents.devices.driver import Driver
 from agents.devices.enrolled import EnrolledDevices
 from agents.exporter import Metric, serve
-from agents.link import Backoff, ControlLink, NowAndThen, keep_up, open_channel
+from agents.link import Backoff, ControlLink, FleetChannel, NowAndThen, keep_up
 from agents.log_upload import LogUpload
 from agents.metering import Absence, Metering
 from agents.node_metrics import NodeFigures, node_metrics
-from agents.node_record import NodeRecord, load_record, read_tls
-from agents.refusals import NoDevices, SpoolFull, UsageError
+from agents.node_record import Identity, NodeRecord
+from agents.refusals import SpoolFull
+from agents.renewal import Renewal
 from agents.runtime import proc_tree
 from agents.runtime.isolation import Isolation
 from agents.runtime.prepare import Preparer
 from agents.samples import SampleFiles
 from agents.settings import AGENT_VERSION, PROTOCOL, Settings
-from agents.signing import Sealer, load_or_make_key
+from agents.signing import Sealer
 from agents.spool import Spool
 from agents.state_folder import StateFolder
 from agents.tasks import TaskRunner
@@ -48,6 +45,7 @@ LOOK_PERIOD_S = 1.0
 FLUSH_PATIENCE_S = 3.0
 
 _log = logging.getLogger("agents.node")
+_Answer = TypeVar("_Answer")
 
 
 @dataclass
@@ -59,6 +57,19 @@ class Counters:
     tasks_ended: dict[str, int] = field(default_factory=dict)
 
 
+def _sealer(settings: Settings, record: NodeRecord, driver: Driver, key: SigningKey) -> Sealer:
+    return Sealer(
+        node_id=record.node_id,
+        agent_version=AGENT_VERSION,
+        driver=driver.name,
+        simulated=driver.simulated,
+        window_ms=record.window_ms,
+        sample_ms=settings.sample_ms,
+        devices={device.index: device for device in record.devices},
+        key=key,
+    )
+
+
 class Agent:
     """One node's agent. Everything runs in one event loop; what may block runs in threads."""
 
@@ -67,19 +78,19 @@ class Agent:
         settings: Settings,
         state: StateFolder,
         spool: Spool,
-        record: NodeRecord,
+        identity: Identity,
         driver: EnrolledDevices,
-        key: SigningKey,
-        channel: grpc.aio.Channel,
-        another_channel: Callable[[], grpc.aio.Channel],
+        channel: FleetChannel,
+        isolation: Isolation,
+        enrol_again: Callable[[], Awaitable[bytes]],
     ) -> None:
+        record, key = identity.record, identity.key
         self._settings = settings
         self._state = state
         self._spool = spool
         self._record = record
         self._driver = driver
         self._channel = channel
-        self._root = os.geteuid() == 0
         self._boot_id = proc_tree.boot_id()
         self._started_ms = time.time_ns() // 1_000_000
         self._saying = NowAndThen(_log)
@@ -89,13 +100,27 @@ class Agent:
         self.machine = AgentMachine(spool.fence(), spool.launched())
         self.logs = LogUpload()
         self.link = ControlLink(channel, self)
+        self.renewal = Renewal(
+            state,
+            key,
+            record.node_id,
+            ask=self.link.renew,
+            enrol_again=enrol_again,
+            renewed=channel.certify,
+        )
         self.usage = UsageUpload(spool, self.seen_checkpoint)
-        isolation = Isolation(spool, settings.firm_uids, settings.accept_no_isolation, self._root)
         checkpoints = settings.checkpoint_root or state.path / "model_checkpoints"
         devices = max((d.index for d in record.devices), default=-1) + 1
         self.tasks = TaskRunner(
             state.tasks,
-            Preparer(state.tasks, checkpoints, devices, settings.rendezvous_address, isolation),
+            Preparer(
+                state.tasks,
+                checkpoints,
+                devices,
+                settings.rendezvous_address,
+                isolation,
+                driver.closed_nodes,
+            ),
             driver,
             spool,
             self.logs,
@@ -104,25 +129,14 @@ class Agent:
             now_ms=lambda: self.metering.now_ms,
             account_ms=settings.sample_ms,
         )
-        self.tunnels = Tunnels(another_channel, self.tasks.live.get, settings.attach_idle_s)
-        sealer = Sealer(
-            node_id=record.node_id,
-            agent_version=AGENT_VERSION,
-            driver=driver.name,
-            simulated=driver.simulated,
-            window_ms=record.window_ms,
-            sample_ms=settings.sample_ms,
-            devices={device.index: device for device in record.devices},
-            key=key,
-        )
+        self.tunnels = Tunnels(channel.another, self.tasks.live.get, settings.attach_idle_s)
         self.samples = SampleFiles(state.samples, settings.samples_days, settings.samples_gib << 30)
         self.metering = Metering(
-            sealer,
+            _sealer(settings, record, driver, key),
             driver,
             spool,
             self.tasks,
             self.samples,
-            root=self._root,
             boot_id=self._boot_id,
             metering_from_ms=record.metering_from_ms,
             new_window=self.usage.poke,
@@ -177,7 +191,6 @@ class Agent:
 
     def hello(self) -> control_pb2.Hello:
         """Who we are and what we obey."""
-        uid = self._root and not self.tasks.unseparated()
         return control_pb2.Hello(
             protocol_min=PROTOCOL,
             protocol_max=PROTOCOL,
@@ -188,7 +201,7 @@ class Agent:
             leader_term=self.machine.fence.leader_term,
             generation=self.machine.fence.generation,
             devices=[self._claims(device.index) for device in self._record.devices],
-            isolation=node_pb2.ISOLATION_UID if uid else node_pb2.ISOLATION_NONE,
+            isolation=wire.ISOLATIONS[self.tasks.isolation()],
             rendezvous_address=self._settings.rendezvous_address,
         )
 
@@ -255,16 +268,20 @@ class Agent:
         await self.metering.first_sample()
         self.metering.recover([Absence(live.holding, live.use) for live in adopted if live.use is not None])
         self.tasks.resume(adopted)
-        server = await serve(self._settings.metrics, self.metrics) if self._settings.metrics else None
+        settings = self._settings
+        server = None
+        if settings.metrics:
+            server = await serve(settings.metrics, self.metrics, settings.metrics_token)
         metering = asyncio.create_task(self.metering.run(), name="metering")
         streams = [
             self._stream("control stream", self.link.run),
-            self._stream("usage stream", lambda: self.usage.run(self._channel)),
-            self._stream("log stream", lambda: self.logs.run(self._channel)),
+            self._stream("usage stream", lambda: self.usage.run(self._channel.now)),
+            self._stream("log stream", lambda: self.logs.run(self._channel.now)),
         ]
         looking = asyncio.create_task(self._look(), name="look")
+        renewing = asyncio.create_task(self.renewal.run(), name="renewal")
         stopping = asyncio.create_task(stop.wait(), name="stop")
-        running = {metering, looking, stopping, *streams}
+        running = {metering, looking, renewing, stopping, *streams}
         try:
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -272,6 +289,7 @@ class Agent:
         finally:
             metering.cancel()
             looking.cancel()
+            renewing.cancel()
             stopping.cancel()
             await self.tunnels.close()
             await self.tasks.close(self._settings.stop_tasks_on_exit)
@@ -318,98 +336,4 @@ class Agent:
                 desired_obeyed=self.counters.desired_obeyed,
                 desired_refused=self.counters.desired_refused,
             )
-        )
-
-
-def _need_kernel() -> None:
-    """Shims are watched by pidfd, which names a process without the risk of meeting a later one."""
-    try:
-        os.close(os.pidfd_open(os.getpid()))
-    except OSError as error:
-        raise UsageError(f"the agent needs Linux 5.3 or newer: pidfd_open says {error.strerror}") from None
-
-
-def find_devices(settings: Settings) -> Driver:
-    """The host's driver. Raises NoDevices."""
-    try:
-        return open_driver(settings.driver, settings.simulate, settings.node_name)
-    except DriverError as error:
-        raise NoDevices(str(error)) from None
-
-
-async def run_agent(settings: Settings) -> None:
-    """Enrol where needed, then run until SIGTERM or SIGINT. Raises AgentError."""
-    try:
-        authority = settings.authority.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"the authority's certificate {settings.authority} cannot be read: {error.strerror}"
-        ) from None
-    _need_kernel()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    state = StateFolder(settings.state, crossed_by_tasks=os.geteuid() == 0)
-    try:
-        key = load_or_make_key(state)
-        spool = Spool(state.spool)
-        spool.check_signatures(key.public_key)
-        driver = find_devices(settings)
-        record = load_record(state) or await _enrol(settings, state, authority, key, driver, stop)
-        if record is None:
-            return
-        devices = EnrolledDevices(driver, record.devices)
-        _say_of(devices)
-        tls_key, certificate = read_tls(state)
-
-        def another_channel() -> grpc.aio.Channel:
-            return open_channel(settings.gateway, authority, tls_key, certificate)
-
-        async with another_channel() as channel:
-            await Agent(settings, state, spool, record, devices, key, channel, another_channel).run(stop)
-        spool.close()
-        driver.close()
-    finally:
-        state.close()
-
-
-async def _enrol(
-    settings: Settings,
-    state: StateFolder,
-    authority: bytes,
-    key: SigningKey,
-    driver: Driver,
-    stop: asyncio.Event,
-) -> NodeRecord | None:
-    """The new record; None where the agent was told to stop before there was one."""
-    from agents.enrol import Application, enrol
-
-    application = Application(
-        settings.enrolment, authority, settings.join_token_file, settings.node_name, AGENT_VERSION
-    )
-    try:
-        devices = driver.inventory()
-    except DriverError as error:
-        raise NoDevices(str(error)) from None
-    enrolling = asyncio.create_task(
-        enrol(state, application, key, driver, devices, lambda: time.time_ns() // 1_000_000)
-    )
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({enrolling, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not enrolling.done():
-        enrolling.cancel()
-        return None
-    return enrolling.result()
-
-
-def _say_of(devices: EnrolledDevices) -> None:
-    for index in devices.missing:
-        _log.warning("device %d of the node is not there any more; it is metered as faulty", index)
-    for stranger in devices.strangers:
-        _log.warning(
-            "device %s (%s) is not enrolled; it is not used",
-            stranger.serial or stranger.index,
-            stranger.model,
         )

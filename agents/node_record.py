@@ -7,6 +7,7 @@ from agents.refusals import StateUnusable
 from agents.state_folder import StateFolder
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.identities import DeviceIdentity, read_device
+from suanli.evidence.keys import SigningKey
 from suanli.evidence.strict_json import parse_object
 
 NODE_FILE = "node.json"
@@ -25,6 +26,14 @@ class NodeRecord:
     window_ms: int
     metering_from_ms: int
     devices: tuple[DeviceIdentity, ...]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this node is, and the key by which it proves that."""
+
+    record: NodeRecord
+    key: SigningKey
 
 
 def load_record(state: StateFolder) -> NodeRecord | None:

@@ -25,6 +25,7 @@ class Settings:
     accept_no_isolation: bool
     sample_ms: int
     metrics: str | None
+    metrics_token: str | None
     checkpoint_root: Path | None
     firm_uids: UidRange
     stop_tasks_on_exit: bool

@@ -27,6 +27,7 @@ from agents.core.messages import (
     Stopping,
 )
 from agents.core.readings import TaskUse
+from agents.core.separation import NONE, UID, weakest
 from agents.core.tasks import EndReason, Phase
 from agents.devices.driver import Driver
 from agents.live_task import FetchRefused, Live, process_ids
@@ -131,7 +132,9 @@ class TaskRunner:
             self._tell(PrepareFailed(allocation_id, self._now_ms(), "stopped before it was prepared"))
             raise
         else:
-            self.live[allocation_id] = Live(spec, preparation.folder, preparation.uid, preparation)
+            self.live[allocation_id] = Live(
+                spec, preparation.folder, preparation.uid, preparation.isolation, preparation
+            )
             self._tell(Prepared(allocation_id, spec.devices, preparation.port))
 
     async def _prepare_in_thread(self, spec: TaskSpec) -> Preparation:
@@ -324,7 +327,8 @@ class TaskRunner:
             if kept is None:
                 _log.warning("the task folder %s has lost its description; it is left alone", folder)
                 continue
-            live = Live(TaskSpec.from_json(kept["spec"]), folder, kept["uid"], state=state)
+            isolation = kept.get("isolation", NONE if kept["uid"] is None else UID)
+            live = Live(TaskSpec.from_json(kept["spec"]), folder, kept["uid"], isolation, state=state)
             if (folder / FORGOTTEN).exists():
                 self._deliver(live)
                 continue
@@ -380,9 +384,9 @@ class TaskRunner:
         readers = {a: live.use for a, live in self.live.items() if live.use is not None}
         return UseReader.read_all(readers)
 
-    def unseparated(self) -> bool:
-        """True while any task runs as the agent's own user."""
-        return any(live.uid is None for live in self.live.values())
+    def isolation(self) -> str:
+        """The weakest that holds for any task that is here; without one, what the next would get."""
+        return weakest(self._preparer.isolation.level, (live.isolation for live in self.live.values()))
 
     async def close(self, stop_tasks: bool) -> None:
         """Leave tasks to their shims, or end them first."""

@@ -1,5 +1,6 @@
 """Between the agent's own nouns and protobuf: the only place besides the streams that knows the wire."""
 
+from agents.core import separation
 from agents.core.fence import Fence
 from agents.core.messages import DesiredArrived
 from agents.core.readings import Health
@@ -21,6 +22,11 @@ PHASES = {
     Phase.RUNNING: control_pb2.TASK_PHASE_RUNNING,
     Phase.STOPPING: control_pb2.TASK_PHASE_STOPPING,
     Phase.ENDED: control_pb2.TASK_PHASE_ENDED,
+}
+ISOLATIONS = {
+    separation.NONE: node_pb2.ISOLATION_NONE,
+    separation.UID: node_pb2.ISOLATION_UID,
+    separation.NAMESPACE: node_pb2.ISOLATION_NAMESPACE,
 }
 HEALTHS = {
     Health.OK: node_pb2.DEVICE_HEALTH_OK,
@@ -47,6 +53,23 @@ def claims(
         fast_link_group=device.fast_link_group,
         health=HEALTHS[health],
         device_id=device_id,
+    )
+
+
+def claims_of(identity: DeviceIdentity) -> node_pb2.DeviceClaims:
+    """An enrolled device on the wire, as far as evidence names it."""
+    return node_pb2.DeviceClaims(
+        vendor=identity.vendor,
+        model=identity.model,
+        index=identity.index,
+        serial=identity.serial,
+        uuid=identity.uuid,
+        bus_address=identity.bus_address,
+        driver=identity.driver,
+        driver_version=identity.driver_version,
+        simulated=identity.simulated,
+        health=node_pb2.DEVICE_HEALTH_OK,
+        device_id=identity.device_id,
     )
 
 
@@ -117,6 +140,7 @@ def spec(message: control_pb2.FetchTaskResponse) -> TaskSpec:
     return TaskSpec(
         allocation_id=message.allocation_id,
         firm_id=message.firm_id,
+        firm_uid=message.firm_uid,
         job_id=message.job_id,
         job_name=message.job_name,
         attempt=message.attempt,

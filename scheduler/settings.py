@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     log_origin: str | None = None
     witnesses: Annotated[tuple[Witness, ...], NoDecode] = ()
 
+    # User ids that firms' tasks run under on the nodes, given to each new firm; within the agents' --firm-uids.
+    firm_uids: str = "400000-499999"
+
     # Name of this process among its replicas.
     name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
 
@@ -96,6 +99,14 @@ class Settings(BaseSettings):
     def _on_the_grid(cls, value: int) -> int:
         if value < 1 or WINDOW_GRID_MS % value:
             raise ValueError(f"must divide {WINDOW_GRID_MS} (milliseconds)")
+        return value
+
+    @field_validator("firm_uids")
+    @classmethod
+    def _uid_range(cls, value: str) -> str:
+        from scheduler.domain.firms import parse_uid_range
+
+        parse_uid_range(value)
         return value
 
     @field_validator("witnesses", mode="before")

@@ -51,6 +51,7 @@ def server_of(process: str, settings: Settings, database_url: str) -> Serve:
 def _api(settings: Settings, database_url: str) -> Serve:
     from scheduler.api.config import ApiConfig
     from scheduler.api.server import serve
+    from scheduler.domain.firms import parse_uid_range
 
     config = ApiConfig(
         database_url=database_url,
@@ -60,6 +61,7 @@ def _api(settings: Settings, database_url: str) -> Serve:
         job_log_folder=settings.job_log_folder,
         authority=settings.secret("ca.crt"),
         tunnel_secret=settings.secret("tunnel.key"),
+        firm_uids=parse_uid_range(settings.firm_uids),
     )
     return _bound(serve, config)
 

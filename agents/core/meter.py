@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agents.core.readings import UNKNOWN, Interval
+from agents.core.separation import NAMESPACE, weakest
 from agents.core.tally import Tally
 
 GRID = "grid"
@@ -40,7 +41,7 @@ class OpenWindow:
     boot_id: str
     boot_start_ns: int
     boot_last_ns: int
-    isolation: str = "uid"
+    isolation: str = NAMESPACE  # until a moment of the window is known to have had less
     tallies: dict[int, list[Tally]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -92,8 +93,7 @@ class Meter:
             until_ms = min(line_ms, to_ms)
             part = (self.last_ms - begin_ms, until_ms - begin_ms)
             self.window.boot_last_ns = begin_ns + (boot_ns - begin_ns) * part[1] // whole_ms
-            if isolation == "none":
-                self.window.isolation = "none"
+            self.window.isolation = weakest(self.window.isolation, [isolation])
             for index in self.device_indices:
                 interval = intervals.get(index, UNKNOWN)
                 at_end = until_ms == to_ms

@@ -46,6 +46,13 @@ class Driver(Protocol):
         """Environment by which the vendor's runtime sees these devices of the node and no others."""
         ...
 
+    def device_nodes(self, device: int) -> Sequence[str]:
+        """Files below /dev by which this device, and it alone, is used: closed to tasks that have not got it.
+
+        Empty where the driver cannot say so; windows then claim less isolation.
+        """
+        return ()
+
     def close(self) -> None:
         """Let go of the vendor's library."""
         ...

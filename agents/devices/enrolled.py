@@ -36,7 +36,7 @@ def match_devices(enrolled: Sequence[DeviceIdentity], found: Sequence[Device]) -
     return matched
 
 
-class EnrolledDevices:
+class EnrolledDevices(Driver):
     """A driver whose indices are those of enrolment."""
 
     def __init__(self, driver: Driver, enrolled: Sequence[DeviceIdentity]) -> None:
@@ -48,6 +48,7 @@ class EnrolledDevices:
         self._now = match_devices(enrolled, found)
         self._enrolled_of = {now: index for index, now in self._now.items()}
         by_index = {device.index: device for device in found}
+        self._nodes = {device.index: tuple(driver.device_nodes(device.index)) for device in found}
         self._by_enrolled = {index: by_index[now] for index, now in self._now.items()}
         self._devices = tuple(self._by_enrolled.values())
         self.missing = tuple(claim.index for claim in enrolled if claim.index not in self._now)
@@ -81,6 +82,23 @@ class EnrolledDevices:
     def visibility(self, devices: Sequence[int]) -> dict[str, str]:
         """The vendor's variables, in the vendor's indices of now."""
         return self._driver.visibility([self._now[index] for index in devices if index in self._now])
+
+    def device_nodes(self, device: int) -> Sequence[str]:
+        """The nodes of a device by its index of enrolment."""
+        return self._nodes[self._now[device]] if device in self._now else ()
+
+    def nodes_known(self) -> bool:
+        """Whether every device's nodes are known, so that devices can be kept from tasks. Simulated ones
+        have none.
+        """
+        return self.simulated or all(self._nodes.values())
+
+    def closed_nodes(self, given: Sequence[int]) -> tuple[str, ...]:
+        """The nodes of all devices of the host, enrolled or not, but for those given (enrolled indices)."""
+        own = {self._now[index] for index in given if index in self._now}
+        opened = {node for now in own for node in self._nodes[now]}
+        found = {node for nodes in self._nodes.values() for node in nodes}
+        return tuple(sorted(found - opened))
 
     def close(self) -> None:
         """Let go of the vendor's library."""

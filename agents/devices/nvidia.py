@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from agents.core.readings import DeviceSample, Health
-from agents.devices.driver import Device, DriverError
+from agents.devices.driver import Device, Driver, DriverError
 
 PPM_PER_PERCENT = 10_000
 MODELS = {
@@ -30,7 +30,7 @@ def model_key(product_name: str) -> str:
     return MODELS.get(name, "nvidia-" + "-".join(name.lower().split()))
 
 
-class NvidiaDriver:
+class NvidiaDriver(Driver):
     """Every NVIDIA device that NVML shows, whole."""
 
     name = "nvidia"
@@ -127,8 +127,19 @@ class NvidiaDriver:
             return None
 
     def visibility(self, devices: Sequence[int]) -> dict[str, str]:
-        """CUDA counts by speed unless told to count as NVML does."""
-        return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, devices)), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        """By UUID where all have one: CUDA does not count devices whose nodes are closed to a task, so an
+        index would mean another device there. It counts by speed unless told to count as NVML does.
+        """
+        uuids = [_text(self._ask(self._nvml.nvmlDeviceGetUUID, self._handles[index])) for index in devices]
+        names = [uuid for uuid in uuids if uuid is not None]
+        if len(names) < len(devices):
+            names = [str(index) for index in devices]
+        return {"CUDA_VISIBLE_DEVICES": ",".join(names), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+    def device_nodes(self, device: int) -> Sequence[str]:
+        """/dev/nvidiaMINOR; what all devices share (nvidiactl, nvidia-uvm) stays open."""
+        minor = self._ask(self._nvml.nvmlDeviceGetMinorNumber, self._handles[device])
+        return () if minor is None else (f"/dev/nvidia{minor}",)
 
     def close(self) -> None:
         """Shut NVML down."""

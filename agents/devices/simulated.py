@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.core.readings import DeviceSample
-from agents.devices.driver import Device, DriverError
+from agents.devices.driver import Device, Driver, DriverError
 
 MODELS_FILE = Path(__file__).with_name("simulated_models.json")
 MOST_DEVICES = 1024
@@ -42,7 +42,7 @@ def known_models() -> dict[str, Any]:
     return models
 
 
-class SimulatedDriver:
+class SimulatedDriver(Driver):
     """Devices of one model on a node of this name (their identities are made from it)."""
 
     name = "simulated"

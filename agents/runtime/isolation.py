@@ -1,24 +1,30 @@
-"""Keeping firms apart: one user id per firm, and a real try whether that user can reach what it needs.
+"""Keeping firms apart: one user id per firm, a view of the host of its own per task, and a real try whether
+that user can reach what it needs.
 
-As root, every task runs as its firm's user. Where that user cannot reach the command or the folder, the
-task is refused, unless the operator accepted to run it as the agent's own user. Without root all tasks run
-as the agent's user, so the node serves one firm only, with the same exception.
+As root, every task runs as its firm's user, which the control plane names, so that it is the same on every
+node. Where that user cannot reach the command or the folder, the task is refused. Without root all tasks run
+as the agent's user, so the node serves one firm only. An operator who accepts to have no isolation gets none,
+for every task, and every window says so: a job's author can never choose the agent's user.
 """
 
-import hashlib
 import os
 import pwd
 import select
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from agents.core import separation
+from agents.runtime import private_view
 from agents.runtime.launch import DEFAULT_PATH
 from agents.runtime.spec import SpecError, TaskSpec
 
 PROBE_PATIENCE_S = 10.0
+NO_OBSTACLE = "."  # every answer of a probe begins with it, so that a killed probe is not taken for one
+LEAST_UID = 1000  # below are the host's own accounts, made or not
 
 
 class FirmBook(Protocol):
@@ -35,16 +41,10 @@ class FirmBook(Protocol):
 
 @dataclass(frozen=True)
 class UidRange:
-    """User ids for firms, both ends included; no account of the host may lie within."""
+    """User ids that this node takes for firms, both ends included; no account of the host may lie within."""
 
     first: int
     last: int
-
-
-def preferred_uid(firm_id: str, uids: UidRange) -> int:
-    """The same on every node, so that files on a shared folder keep their owner."""
-    number = int.from_bytes(hashlib.sha256(firm_id.encode("utf-8")).digest()[:8], "big")
-    return uids.first + number % (uids.last - uids.first + 1)
 
 
 @dataclass(frozen=True)
@@ -110,52 +110,95 @@ def _because(closed: str) -> str:
     return f": the folder {closed} is closed to it" if closed else ""
 
 
-def as_user(uid: int, question: Callable[[], str]) -> str:
-    """The answer that a process of this user gives. Needs root.
+def as_user(uid: int, question: Callable[[], str], closed_nodes: Sequence[str] | None = None) -> str:
+    """The answer that a process of this user gives, in the view that its tasks have. Needs root.
 
     The child makes system calls only and leaves without cleaning up, as is right after a fork of a process
     with threads. A file system that does not answer counts as an obstacle.
     """
+
+    def ask() -> str:
+        if closed_nodes is not None:
+            private_view.enter(closed_nodes)
+        os.setgroups([uid])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        return question()
+
+    return in_child(ask)
+
+
+def in_child(question: Callable[[], str]) -> str:
+    """The answer of a forked child, which may give up what we must keep; an OSError is its sentence."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        said = "cannot become that user"
+        said = "could not be tried"
         try:
-            os.setgroups([uid])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
             said = question()
         except OSError as error:
-            said = f"{said}: {error.strerror}"
+            said = f"could not be tried: {error.strerror or error}"
         finally:
-            os.write(writing, said.encode("utf-8", "replace")[:4000])
+            os.write(writing, (NO_OBSTACLE + said).encode("utf-8", "replace")[:4000])
             os._exit(0)
     os.close(writing)
     try:
         if not select.select([reading], [], [], PROBE_PATIENCE_S)[0]:
             os.kill(pid, signal.SIGKILL)
             return f"got no answer from a file system within {PROBE_PATIENCE_S:.0f} seconds"
-        return os.read(reading, 4096).decode("utf-8", "replace")
+        answer = os.read(reading, 4096).decode("utf-8", "replace")
+        return answer.removeprefix(NO_OBSTACLE) if answer else "was killed while it was tried"
     finally:
         os.close(reading)
-        os.waitpid(pid, 0)
+        # One that hangs in a file system dies when that answers: nobody waits for it here.
+        threading.Thread(target=os.waitpid, args=(pid, 0), daemon=True).start()
+
+
+def why_no_private_view(closed_nodes: Sequence[str]) -> str:
+    """Why this host gives tasks no view of their own; empty where it does. Tries it in a child."""
+
+    def question() -> str:
+        private_view.enter(closed_nodes)
+        return ""
+
+    return in_child(question)
 
 
 class Isolation:
-    """Which user a task runs as."""
+    """Which user a task runs as, and what is claimed of it."""
 
-    def __init__(self, book: FirmBook, uids: UidRange, accept_none: bool, root: bool) -> None:
+    def __init__(
+        self,
+        book: FirmBook,
+        uids: UidRange,
+        *,
+        accept_none: bool,
+        root: bool,
+        private_view: bool = False,
+        nodes_known: bool = False,
+    ) -> None:
+        """`private_view`: the host gives tasks one. `nodes_known`: every device's nodes are, so that the view
+        closes them.
+        """
         self._book = book
         self._uids = uids
         self._accept_none = accept_none
         self.root = root
+        self.private_view = root and not accept_none and private_view
+        self.level = separation.UID
+        if accept_none or not root:
+            self.level = separation.NONE
+        elif self.private_view and nodes_known:
+            self.level = separation.NAMESPACE
 
     def user_of(self, spec: TaskSpec) -> int | None:
-        """The firm's user id, made at its first task here; None: the agent's own user. Raises SpecError."""
+        """The firm's user id; None: the agent's own user. Raises SpecError."""
+        if self._accept_none:
+            return None
         firms = self._book.firms()
         if not self.root:
             others = [firm_id for firm_id in firms if firm_id != spec.firm_id]
-            if others and not self._accept_none:
+            if others:
                 raise SpecError(
                     f"this node's agent does not run as root, so the node serves one firm only, and that is "
                     f"{others[0]}; the operator can start it as root or with --accept-no-isolation"
@@ -163,38 +206,48 @@ class Isolation:
             if spec.firm_id not in firms:
                 self._book.note_firm(spec.firm_id, None)
             return None
-        uid = firms.get(spec.firm_id)
+        self._check_uid(spec)
+        holder = next((firm for firm, uid in firms.items() if uid == spec.firm_uid), spec.firm_id)
+        if holder != spec.firm_id:
+            raise SpecError(
+                f"user id {spec.firm_uid}, which the control plane names for firm {spec.firm_id}, is that of "
+                f"firm {holder} on this node"
+            )
+        if firms.get(spec.firm_id) != spec.firm_uid:
+            self._book.note_firm(spec.firm_id, spec.firm_uid)
+        return spec.firm_uid
+
+    def _check_uid(self, spec: TaskSpec) -> None:
+        """A user id from the wire is not trusted: root's, or that of an account, would be somebody else's."""
+        first, last = max(self._uids.first, LEAST_UID), self._uids.last
+        if not first <= spec.firm_uid <= last:
+            raise SpecError(
+                f"the control plane names user id {spec.firm_uid} for firm {spec.firm_id}, and this node takes "
+                f"{first} to {last} (--firm-uids; SUANLI_FIRM_UIDS of the control plane must lie within)"
+            )
+        if _is_account(spec.firm_uid):
+            raise SpecError(
+                f"user id {spec.firm_uid}, which the control plane names for firm {spec.firm_id}, is that of an "
+                "account of this host"
+            )
+
+    def check_reach(self, uid: int | None, needs: Callable[[], Needs], closed_nodes: Sequence[str]) -> None:
+        """Try it for real, as the user that the task will be and in its view. Raises SpecError.
+
+        Nothing is looked at as root: else a job's author could ask for the existence of anybody's files.
+        """
         if uid is None:
-            uid = self._free_uid(spec.firm_id, firms)
-            self._book.note_firm(spec.firm_id, uid)
-        return uid
-
-    def _free_uid(self, firm_id: str, firms: Mapping[str, int | None]) -> int:
-        taken = set(firms.values())
-        size = self._uids.last - self._uids.first + 1
-        start = preferred_uid(firm_id, self._uids) - self._uids.first
-        for step in range(size):
-            uid = self._uids.first + (start + step) % size
-            if uid not in taken and not _is_account(uid):
-                return uid
-        raise SpecError(f"every user id from {self._uids.first} to {self._uids.last} is in use on this node")
-
-    def settle(self, uid: int | None, needs: Needs) -> int | None:
-        """Try it for real: the user to run as, or None for the agent's own. Raises SpecError."""
-        problem = obstacle(Needs(**{**needs.__dict__, "make": needs.make if uid is None else None}))
+            problem = obstacle(needs())
+            if problem:
+                raise SpecError(f"the task {problem}")
+            return
+        view = closed_nodes if self.private_view else None
+        problem = as_user(uid, lambda: obstacle(needs()), view)
         if problem:
-            raise SpecError(f"the task {problem}")
-        if uid is None:
-            return None
-        problem = as_user(uid, lambda: obstacle(needs))
-        if not problem:
-            return uid
-        if self._accept_none:
-            return None
-        raise SpecError(
-            f"the firm's user {uid} {problem}; open it to that user, or let the operator start the agent "
-            "with --accept-no-isolation"
-        )
+            raise SpecError(
+                f"the firm's user {uid} {problem}; open it to that user (an operator can also give up isolation "
+                "for all tasks of the node: --accept-no-isolation)"
+            )
 
 
 def _is_account(uid: int) -> bool:

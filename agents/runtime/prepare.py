@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ class Preparation:
     uid: int | None
     places: Places
     working_directory: str
+    isolation: str
+    closed_nodes: tuple[str, ...] | None = None  # of the task's own view of the host; None: it has none
     port: int = 0
     held: socket.socket | None = None  # keeps the port from others until the task is launched
 
@@ -45,6 +48,8 @@ class Preparer:
     devices: int
     rendezvous_address: str
     isolation: Isolation
+    closed_nodes: Callable[[Sequence[int]], Sequence[str]]
+    """The device nodes of the node that a task with these devices must not reach."""
 
     def prepare(self, spec: TaskSpec) -> Preparation:
         """Blocks for as long as the file systems do. Raises SpecError with a sentence, or OSError."""
@@ -55,22 +60,35 @@ class Preparer:
         working_directory = spec.working_directory or str(folder / "work")
         self._make_folders(folder, uid)
         named = spec.model_checkpoint_directory if spec.model_checkpoint else ""
-        settled = self.isolation.settle(uid, needs_of(spec, working_directory, named or None))
-        if settled != uid:
-            uid = settled
-            self._make_folders(folder, uid)
+        closed_nodes = tuple(self.closed_nodes(spec.devices))
+        self.isolation.check_reach(
+            uid, lambda: needs_of(spec, working_directory, named or None), closed_nodes
+        )
         places = Places(
             home=str(folder / "home"),
             temporary=str(folder / "tmp"),
             step_report=str(folder / task_files.REPORT / task_files.STEP_REPORT),
             model_checkpoints=(named or self._own_checkpoints(spec, uid)) if spec.model_checkpoint else None,
         )
-        preparation = Preparation(spec, folder, uid, places, working_directory)
+        preparation = Preparation(
+            spec,
+            folder,
+            uid,
+            places,
+            working_directory,
+            isolation=self.isolation.level,
+            closed_nodes=closed_nodes if self.isolation.private_view else None,
+        )
         if spec.rank == 0:
             wished = int(earlier["port"]) if earlier else 0
             preparation.held = reserve_port(self.rendezvous_address, wished)
             preparation.port = preparation.held.getsockname()[1]
-        value = {"spec": spec.to_json(), "uid": uid, "port": preparation.port}
+        value = {
+            "spec": spec.to_json(),
+            "uid": uid,
+            "port": preparation.port,
+            "isolation": preparation.isolation,
+        }
         task_files.write_json(str(folder / SPEC), value)
         return preparation
 

@@ -43,6 +43,7 @@ def launch_file(
         "account_ms": account_ms,
         "uid": preparation.uid,
         "gid": preparation.uid,
+        "closed_nodes": None if preparation.closed_nodes is None else list(preparation.closed_nodes),
         "processes": [
             {
                 "local_rank": rank,

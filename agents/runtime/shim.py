@@ -18,7 +18,7 @@ from collections.abc import Callable
 if not __package__:  # run by path, without site packages, to start faster
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from agents.runtime import proc_tree, spawn, task_files
+from agents.runtime import private_view, proc_tree, spawn, task_files
 from agents.runtime.account import Account
 from agents.runtime.shim_terminals import Terminals
 from agents.runtime.task_files import Launch, ProcessState, ShimState
@@ -76,7 +76,17 @@ class Shim:
         self.unsaved = False
 
     def start(self) -> None:
-        """Start every process; the first that cannot be started ends the task."""
+        """Start every process; the first that cannot be started ends the task.
+
+        A task that was promised a view of its own does not run without it.
+        """
+        closed_nodes = self.launch["closed_nodes"]
+        if closed_nodes is not None:
+            try:
+                private_view.enter(closed_nodes)
+            except OSError as error:
+                self._failed(0, spawn.NOT_EXECUTABLE, f"cannot be kept apart from others: {error.strerror}")
+                return
         for process in self.launch["processes"]:
             try:
                 pid = spawn.spawn(process, self.launch["uid"], self.launch["gid"])
@@ -255,6 +265,8 @@ def main(arguments: list[str]) -> int:
         os.setsid()
     spawn.prctl(spawn.PR_SET_CHILD_SUBREAPER, 1)
     signal.pthread_sigmask(signal.SIG_BLOCK, WOKEN_BY)
+    for descriptor in map(int, arguments[1:]):
+        os.set_inheritable(descriptor, False)  # no process of the task gets hold of the agent's pipe
     launch = task_files.read_json(os.path.join(folder, task_files.LAUNCH))
     if launch is None:
         say(f"{folder}: there is no {task_files.LAUNCH}")

@@ -13,10 +13,14 @@ class SpecError(ValueError):
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One task of a job. `devices` are indices on this node; `grace_ms` between request to end and kill."""
+    """One task of a job. `devices` are indices on this node; `grace_ms` between request to end and kill.
+
+    `firm_uid` is the user id that the control plane names for the firm, 0 where it names none.
+    """
 
     allocation_id: str
     firm_id: str
+    firm_uid: int
     job_id: str
     job_name: str
     attempt: int
@@ -40,7 +44,7 @@ class TaskSpec:
     def from_json(cls, value: dict[str, Any]) -> "TaskSpec":
         """From the task's folder."""
         lists = {"devices": tuple(value["devices"]), "command": tuple(value["command"])}
-        return cls(**{**value, **lists})
+        return cls(**{"firm_uid": 0, **value, **lists})
 
 
 def check_spec(spec: TaskSpec, devices_of_node: int) -> None:

@@ -39,13 +39,17 @@ class ProcessLaunch(TypedDict):
 
 
 class Launch(TypedDict):
-    """launch.json: a task to start; `uid` and `gid` null where processes stay the agent's own user."""
+    """launch.json: a task to start; `uid` and `gid` null where processes stay the agent's own user.
+
+    `closed_nodes` are the device nodes closed in the task's own view of the host; null: it has no such view.
+    """
 
     allocation_id: str
     grace_ms: int
     account_ms: int
     uid: int | None
     gid: int | None
+    closed_nodes: list[str] | None
     processes: list[ProcessLaunch]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
 from scheduler.storage.objects import Place
 
@@ -29,6 +30,8 @@ class ApiConfig:
     authority: Path = Path()
     tunnel_secret: Path = Path()
     pool_size: int = 8
+    # User ids that new firms are given; the agents' --firm-uids must hold them.
+    firm_uids: UidRange = field(default_factory=UidRange)
     # Longest time that open requests get to finish when the process stops.
     drain_s: float = 3.0
     # Applications below paths of their own, open to everybody (the console's pages hold no data).

@@ -18,8 +18,9 @@ class NodeState(StrEnum):
 class Isolation(StrEnum):
     """How tasks of two firms are kept apart on a node."""
 
-    UID = "uid"
     NONE = "none"
+    UID = "uid"
+    NAMESPACE = "namespace"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,10 @@ UNATTRIBUTED_MS = Counter(
     "suanli_ledger_unattributed_device_ms_total",
     "Device time in use without authority; never billed.",
 )
+FOREIGN_SEGMENTS = Counter(
+    "suanli_ledger_foreign_segments_total",
+    "Logged segments that name an allocation which never had the device: kept for auditors, shown to no firm.",
+)
 DOUBLE_MS = Counter(
     "suanli_ledger_double_attributed_device_ms_total", "Device time given to two allocations at once."
 )

@@ -15,11 +15,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger.halt import Halted
+from scheduler.ledger.metrics import FOREIGN_SEGMENTS
 from scheduler.ledger.rows import Span, entry_row, record_span, segment_rows, window_span
 from scheduler.services.evidence import window_fact
 from scheduler.storage.payload_archive import ArchivedEntry
 from scheduler.storage.tables import (
-    AllocationRow,
+    AllocationDeviceRow,
     EvidenceIntakeRow,
     LogEntryRow,
     UsageIntakeRow,
@@ -261,11 +262,17 @@ class Sequencer:
             return
         opened = [_signed(row) for row in windows]
         parsed = [[parse_segment(s.body) for s in window.segments] for window in opened]
-        allocation_ids = {s.allocation_id for segments in parsed for s in segments if s.allocation_id}
-        firms = await _firms(session, allocation_ids)
+        named = {
+            (s.allocation_id, s.device.device_id) for segments in parsed for s in segments if s.allocation_id
+        }
+        firms = await _firms(session, {allocation_id for allocation_id, _ in named})
+        for allocation_id, device_id in sorted(named - firms.keys()):
+            # Evidence is kept as it was signed; it is shown to auditors, and to no firm.
+            _log.warning("segment_of_no_allocation", allocation_id=allocation_id, device_id=device_id)
+            FOREIGN_SEGMENTS.inc()
         for row, window, segments in zip(windows, opened, parsed, strict=True):
             sealed = seal_window(window, row.key_id, salt=self._identity.random(SALT_BYTES))
-            of_firms = tuple(firms.get(segment.allocation_id or "") for segment in segments)
+            of_firms = tuple(firms.get((s.allocation_id or "", s.device.device_id)) for s in segments)
             said = ParsedWindow(parse_header(window.header), tuple(segments), of_firms)
             draft.add_window(sealed, parse_entry(sealed.entry), window, said)
         taken = [(row.key_id, row.seq) for row in windows]
@@ -328,15 +335,16 @@ async def _firm_seqs(session: AsyncSession, facts: Sequence[EvidenceIntakeRow]) 
     return {str(row[0]): int(row[1]) for row in found}
 
 
-async def _firms(session: AsyncSession, allocation_ids: set[str]) -> dict[str, str]:
+async def _firms(session: AsyncSession, allocation_ids: set[str]) -> dict[tuple[str, str], str]:
+    """The firm by allocation and device: a node that names an allocation of devices that it never had
+    speaks of nobody's use, whatever it signs."""
     if not allocation_ids:
         return {}
+    row = AllocationDeviceRow
     found = await session.execute(
-        select(AllocationRow.allocation_id, AllocationRow.firm_id).where(
-            AllocationRow.allocation_id.in_(allocation_ids)
-        )
+        select(row.allocation_id, row.device_id, row.firm_id).where(row.allocation_id.in_(allocation_ids))
     )
-    return dict(found.all())
+    return {(allocation_id, device_id): firm_id for allocation_id, device_id, firm_id in found}
 
 
 async def intake_age_s(session: AsyncSession) -> float:

@@ -16,7 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from scheduler.domain.errors import FieldProblem, Invalid
 
-CERTIFICATE_LIFETIME = timedelta(days=5 * 366)
+# Agents ask for another one when a third of it is left; a host that was away for longer enrols again.
+CERTIFICATE_LIFETIME = timedelta(days=90)
 # A host whose clock is a little behind must not find its new certificate in the future.
 BACKDATED = timedelta(minutes=5)
 MOST_REQUEST_BYTES = 16 * 1024
@@ -25,7 +26,9 @@ MOST_REQUEST_BYTES = 16 * 1024
 class CertificateAuthority:
     """Signs the TLS certificates of agents."""
 
-    def __init__(self, certificate_pem: bytes, key_pem: bytes) -> None:
+    def __init__(
+        self, certificate_pem: bytes, key_pem: bytes, lifetime: timedelta = CERTIFICATE_LIFETIME
+    ) -> None:
         self._certificate = x509.load_pem_x509_certificate(certificate_pem)
         key = serialization.load_pem_private_key(key_pem, password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -33,12 +36,15 @@ class CertificateAuthority:
         if key.public_key() != self._certificate.public_key():
             raise ValueError("the authority's key does not belong to its certificate")
         self._key = key
+        self._lifetime = lifetime
         self.certificate_pem = certificate_pem
 
     @classmethod
-    def load(cls, certificate: Path, key: Path) -> "CertificateAuthority":
+    def load(
+        cls, certificate: Path, key: Path, lifetime: timedelta = CERTIFICATE_LIFETIME
+    ) -> "CertificateAuthority":
         """The authority from its two PEM files. Raises OSError, ValueError or TypeError."""
-        return cls(certificate.read_bytes(), key.read_bytes())
+        return cls(certificate.read_bytes(), key.read_bytes(), lifetime)
 
     def sign(self, request_pem: bytes, node_id: str) -> bytes:
         """A client certificate for the request's key, named `node_id`. Raises Invalid.
@@ -53,8 +59,10 @@ class CertificateAuthority:
             .issuer_name(self._certificate.subject)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(max(now - BACKDATED, self._certificate.not_valid_before_utc))
-            .not_valid_after(min(now + CERTIFICATE_LIFETIME, self._certificate.not_valid_after_utc))
+            .not_valid_before(
+                max(now - min(BACKDATED, self._lifetime), self._certificate.not_valid_before_utc)
+            )
+            .not_valid_after(min(now + self._lifetime, self._certificate.not_valid_after_utc))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=True)
             .sign(self._key, hashes.SHA256())

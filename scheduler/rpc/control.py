@@ -10,6 +10,7 @@ import structlog
 
 from protos.suanli.fleet.v1 import control_pb2, control_pb2_grpc
 from scheduler.domain.errors import FieldProblem, Forbidden, Invalid
+from scheduler.rpc.certificates import CertificateAuthority
 from scheduler.rpc.connections import Connection, Connections, now_ms
 from scheduler.rpc.control_messages import (
     PROTOCOL_MAX,
@@ -23,7 +24,7 @@ from scheduler.rpc.control_messages import (
 from scheduler.rpc.identity import caller
 from scheduler.rpc.metrics import DESIRED_PUSHES, DISCONNECTS, OBSERVED
 from scheduler.rpc.statuses import Context, StreamEnded, refusals
-from scheduler.services.evidence import newest_checkpoint
+from scheduler.services.evidence import check_renewal, newest_checkpoint
 from scheduler.services.tasks import TaskToRun, task_to_run
 from scheduler.storage import inbox
 from scheduler.storage.engine import Database
@@ -48,8 +49,15 @@ class ControlConfig:
 class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     """Serves the control streams of this gateway."""
 
-    def __init__(self, database: Database, connections: Connections, config: ControlConfig) -> None:
+    def __init__(
+        self,
+        database: Database,
+        connections: Connections,
+        authority: CertificateAuthority,
+        config: ControlConfig,
+    ) -> None:
         self._database = database
+        self._authority = authority
         self._connections = connections
         self._config = config
 
@@ -140,6 +148,18 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             if "\0" in request.allocation_id or len(request.allocation_id) > 64:
                 raise Invalid([FieldProblem("allocation_id", "no id", "an id of an allocation")])
             return fetched(await whole(self._task(key.node_id, request.allocation_id)))
+        raise AssertionError("refusals() ends every failed call")
+
+    async def RenewCertificate(
+        self, request: control_pb2.RenewCertificateRequest, context: Context
+    ) -> control_pb2.RenewCertificateResponse:
+        """Another certificate for the calling node, while its key stands."""
+        async with refusals(context, "RenewCertificate"):
+            key = await caller(self._database, context)
+            check_renewal(key, request.certificate_request_pem, request.proof)
+            pem = self._authority.sign(request.certificate_request_pem, key.node_id)
+            _log.info("certificate_renewed", node_id=key.node_id)
+            return control_pb2.RenewCertificateResponse(certificate_pem=pem)
         raise AssertionError("refusals() ends every failed call")
 
 

@@ -22,7 +22,11 @@ MOST_DEVICES = 4096
 MOST_DETAIL_CHARACTERS = 2000
 _MOST_NUMBER = 2**63 - 1
 
-_ISOLATIONS = {node_pb2.ISOLATION_UID: Isolation.UID, node_pb2.ISOLATION_NONE: Isolation.NONE}
+_ISOLATIONS = {
+    node_pb2.ISOLATION_NONE: Isolation.NONE,
+    node_pb2.ISOLATION_UID: Isolation.UID,
+    node_pb2.ISOLATION_NAMESPACE: Isolation.NAMESPACE,
+}
 _HEALTHS = {
     node_pb2.DEVICE_HEALTH_OK: Health.OK,
     node_pb2.DEVICE_HEALTH_DEGRADED: Health.DEGRADED,
@@ -77,7 +81,7 @@ def connected_body(
     """Body of NodeConnected. Raises Invalid."""
     isolation = _ISOLATIONS.get(hello.isolation)
     if isolation is None:
-        raise _refuse("isolation", hello.isolation, "uid or none")
+        raise _refuse("isolation", hello.isolation, "none, uid or namespace")
     return {
         "node_id": hello.node_id,
         "gateway_id": gateway_id,
@@ -183,6 +187,7 @@ def fetched(task: TaskToRun) -> control_pb2.FetchTaskResponse:
     return control_pb2.FetchTaskResponse(
         allocation_id=task.allocation_id,
         firm_id=task.firm_id,
+        firm_uid=task.firm_uid,
         job_id=task.job_id,
         job_name=task.job_name,
         attempt=task.attempt,

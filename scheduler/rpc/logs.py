@@ -45,6 +45,8 @@ class LogServicer(logs_pb2_grpc.LogServiceServicer):
                     if len(known) >= MOST_KNOWN:
                         known.clear()
                     known[request.allocation_id] = output
+                if request.local_rank >= output.processes:
+                    raise Invalid([_no_such_process(request.local_rank, output.processes)])
                 stored = await self._append(output, request)
                 await context.write(
                     logs_pb2.AppendResponse(
@@ -75,13 +77,17 @@ class LogServicer(logs_pb2_grpc.LogServiceServicer):
         try:
             before = self._job_logs.stored(key)
             stored = self._job_logs.append(key, offset, data) if data else before
-            LOG_BYTES.inc(max(min(stored, self._job_logs.limit_bytes) - before, 0))
+            LOG_BYTES.inc(max(self._job_logs.stored(key) - before, 0))
             if complete and offset + len(data) <= stored:
                 self._job_logs.complete(key)
         except OSError as error:
             detail = f"the gateway cannot store output: {error.strerror}"
             raise StreamEnded(grpc.StatusCode.UNAVAILABLE, detail) from error
         return stored
+
+
+def _no_such_process(local_rank: int, processes: int) -> FieldProblem:
+    return FieldProblem("local_rank", str(local_rank), f"below {processes}, the task's processes")
 
 
 def _check(request: logs_pb2.AppendRequest) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -19,7 +20,12 @@ from protos.suanli.fleet.v1 import (
     usage_pb2_grpc,
 )
 from scheduler.domain.ids import Ids
-from scheduler.rpc.certificates import CertificateAuthority, enrolment_credentials, fleet_credentials
+from scheduler.rpc.certificates import (
+    CERTIFICATE_LIFETIME,
+    CertificateAuthority,
+    enrolment_credentials,
+    fleet_credentials,
+)
 from scheduler.rpc.connections import Connections, wait_any
 from scheduler.rpc.control import ControlConfig, ControlServicer
 from scheduler.rpc.enrolment import EnrolmentServicer
@@ -28,7 +34,7 @@ from scheduler.rpc.tunnels import TunnelDoor, TunnelServicer
 from scheduler.rpc.usage import Uploads, UsageServicer
 from scheduler.storage import inbox
 from scheduler.storage.engine import Database, DatabaseAway
-from scheduler.storage.job_logs import DEFAULT_LIMIT_BYTES, JobLogs
+from scheduler.storage.job_logs import DEFAULT_ATTEMPT_LIMIT_BYTES, DEFAULT_LIMIT_BYTES, JobLogs
 from scheduler.storage.pokes import Channel, Listener
 from scheduler.storage.tables import GatewayRow
 
@@ -65,9 +71,12 @@ class GatewayConfig:
     # The published log, where it is on this machine; Welcome takes the checkpoint from the database.
     window_ms: int = 300_000
     heartbeat_ms: int = 2_000
+    certificate_lifetime: timedelta = CERTIFICATE_LIFETIME
     # How often to look for what pokes may have missed.
     period_ms: int = 2_000
+    # Of one stream of a process, and of all streams of an attempt.
     job_log_limit_bytes: int = DEFAULT_LIMIT_BYTES
+    attempt_log_limit_bytes: int = DEFAULT_ATTEMPT_LIMIT_BYTES
 
     def __post_init__(self) -> None:
         if self.window_ms < 1 or 300_000 % self.window_ms:
@@ -100,7 +109,9 @@ class Gateway:
         self.connections = Connections(self.database, config.gateway_id)
         self.uploads = Uploads(self.database)
         self.tunnels = TunnelDoor(self.connections)
-        self._authority = CertificateAuthority.load(config.ca_certificate, config.ca_key)
+        self._authority = CertificateAuthority.load(
+            config.ca_certificate, config.ca_key, config.certificate_lifetime
+        )
         self._enrolment = grpc.aio.server(options=_options(MOST_ENROLMENT_BYTES))
         self._fleet = grpc.aio.server(options=_options(MOST_MESSAGE_BYTES))
         self._add_services()
@@ -109,8 +120,9 @@ class Gateway:
         config = self.config
         enrolment = EnrolmentServicer(self.database, self._authority, Ids(os.urandom), config.window_ms)
         control_config = ControlConfig(config.gateway_id, config.heartbeat_ms)
-        control = ControlServicer(self.database, self.connections, control_config)
-        logs = LogServicer(self.database, JobLogs(config.job_log_folder, config.job_log_limit_bytes))
+        control = ControlServicer(self.database, self.connections, self._authority, control_config)
+        job_logs = JobLogs(config.job_log_folder, config.job_log_limit_bytes, config.attempt_log_limit_bytes)
+        logs = LogServicer(self.database, job_logs)
         for add, servicer, server in (
             (enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server, enrolment, self._enrolment),
             (control_pb2_grpc.add_ControlServiceServicer_to_server, control, self._fleet),

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
 from scheduler.domain.time import to_datetime, to_rfc3339
 from scheduler.services.authorise import Action, Principal, authorise
@@ -49,6 +50,7 @@ from suanli.evidence.records import (
     entry_type,
 )
 
+ANY_UID = UidRange()
 CREATED = "created"
 CHANGED = "changed"
 UNCHANGED = "unchanged"
@@ -83,6 +85,7 @@ class _Application:
     catalogue: Catalogue
     now_ms: int
     ids: Ids
+    firm_uids: UidRange
     changes: list[Change] = field(default_factory=list)
     problems: list[FieldProblem] = field(default_factory=list)
 
@@ -116,15 +119,18 @@ async def apply_configuration(
     catalogue: Catalogue,
     now_ms: int,
     ids: Ids,
+    firm_uids: UidRange = ANY_UID,
 ) -> Sequence[Change]:
     """Make the installation as the file says. With `dry_run` the same is done and then rolled back.
+
+    A new firm is given a user id of `firm_uids` for its tasks.
 
     Raises Forbidden, and Invalid with every object that cannot become what the file says.
     """
     authorise(principal, Action.CONFIGURE)
     space, key = APPLY_LOCK
     await session.execute(select(func.pg_advisory_xact_lock(space, key)))
-    run = _Application(session, catalogue, now_ms, ids)
+    run = _Application(session, catalogue, now_ms, ids, firm_uids)
     await _apply_pools(run, wanted.pools)
     await _apply_firms(run, wanted.firms)
     await _apply_prices(run, wanted.prices)
@@ -161,20 +167,33 @@ async def _apply_firms(run: _Application, firms: Sequence[FirmEntry]) -> None:
         row = known.get(firm.name)
         firm_id = run.ids.new(run.now_ms) if row is None else row.firm_id
         was = None if row is None else {"title": row.title}
+        uid = await _free_uid(run, f"firms[{number}]") if row is None else row.uid
+        if uid is None:
+            continue
         if run.note("firm", firm.name, was, {"title": firm.title}):
-            await _write_firm(run, firm, firm_id, exists=row is not None)
+            await _write_firm(run, firm, firm_id, uid, exists=row is not None)
         await _apply_projects(run, firm, firm_id)
         for position, queue in enumerate(firm.queues):
             await _apply_queue(run, firm, firm_id, queue, pools, f"firms[{number}].queues[{position}]")
 
 
-async def _write_firm(run: _Application, firm: FirmEntry, firm_id: str, *, exists: bool) -> None:
+async def _free_uid(run: _Application, where: str) -> int | None:
+    """A user id for a new firm; None, and a refusal, where every one is given."""
+    uid = run.firm_uids.free(set(await run.session.scalars(select(FirmRow.uid))))
+    if uid is None:
+        given = f"{run.firm_uids.first}-{run.firm_uids.last}"
+        run.refuse(where, "no user id left", f"a wider range: all of SUANLI_FIRM_UIDS {given} are given")
+    return uid
+
+
+async def _write_firm(run: _Application, firm: FirmEntry, firm_id: str, uid: int, *, exists: bool) -> None:
     fact = f"firm/{firm_id}"
     if exists:
         await run.session.execute(update(FirmRow).where(FirmRow.firm_id == firm_id).values(title=firm.title))
         fact += f"/{run.now_ms}"  # a new title is a new fact beside the first one
     else:
-        await run.session.execute(insert(FirmRow).values(firm_id=firm_id, name=firm.name, title=firm.title))
+        values = {"firm_id": firm_id, "name": firm.name, "title": firm.title, "uid": uid}
+        await run.session.execute(insert(FirmRow).values(**values))
     # The name under which the firm is billed is its title; the newest entry counts.
     await run.log(Firm(firm_id, firm.title, run.now_ms), fact, firm_id)
 

@@ -12,6 +12,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.errors import Unauthenticated
 from scheduler.services.enrolment import device_of
 from scheduler.storage.pokes import Channel, poke
 from scheduler.storage.tables import (
@@ -26,6 +27,7 @@ from scheduler.storage.tables import (
 from suanli.evidence.entries import parse_payload
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.identities import DeviceIdentity
+from suanli.evidence.keys import verify_signature
 from suanli.evidence.signed_note import parse_note, parse_signature_line, with_signatures
 from suanli.evidence.strict_json import encode_base64
 from suanli.evidence.window_checks import check_window
@@ -39,6 +41,7 @@ from suanli.evidence.windows import (
     parse_segment,
 )
 
+RENEWAL_LABEL = b"suanli/renew/v1\n"
 FUTURE_TOLERANCE_MS = 300_000
 """How far a window may end ahead of our clock; beyond it, somebody signs time that has not happened."""
 
@@ -88,6 +91,12 @@ async def node_key(session: AsyncSession, node_id: str) -> NodeKey | None:
     devices = await session.scalars(select(DeviceRow).where(DeviceRow.node_id == node_id))
     identities = {device.device_id: device_of(device).identity for device in devices}
     return NodeKey(node_id, *row, identities)
+
+
+def check_renewal(key: NodeKey, certificate_request_pem: bytes, proof: bytes) -> None:
+    """That the holder of the node's window key wants this certificate. Raises Unauthenticated."""
+    if not verify_signature(key.public_key, RENEWAL_LABEL + certificate_request_pem, proof):
+        raise Unauthenticated("the proof is no signature of the node's key over the certificate request")
 
 
 async def revoked_nodes(session: AsyncSession, node_ids: Sequence[str]) -> set[str]:

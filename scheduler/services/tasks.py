@@ -12,7 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import NotFound
 from scheduler.domain.job_reading import spec_from_json
-from scheduler.storage.tables import AllocationDeviceRow, AllocationRow, AttemptRow, DeviceRow, JobRow
+from scheduler.storage.tables import (
+    AllocationDeviceRow,
+    AllocationRow,
+    AttemptRow,
+    DeviceRow,
+    FirmRow,
+    JobRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,7 @@ class TaskToRun:
 
     allocation_id: str
     firm_id: str
+    firm_uid: int
     job_id: str
     job_name: str
     attempt: int
@@ -47,7 +55,7 @@ async def task_to_run(session: AsyncSession, node_id: str, allocation_id: str) -
     the caller learns nothing of other nodes.
     """
     found = await session.execute(
-        select(AllocationRow, AttemptRow, JobRow)
+        select(AllocationRow, AttemptRow, JobRow, FirmRow.uid)
         .join(
             AttemptRow,
             (AttemptRow.firm_id == AllocationRow.firm_id)
@@ -55,6 +63,7 @@ async def task_to_run(session: AsyncSession, node_id: str, allocation_id: str) -
             & (AttemptRow.attempt == AllocationRow.attempt),
         )
         .join(JobRow, (JobRow.firm_id == AllocationRow.firm_id) & (JobRow.job_id == AllocationRow.job_id))
+        .join(FirmRow, FirmRow.firm_id == AllocationRow.firm_id)
         .where(
             AllocationRow.allocation_id == allocation_id,
             AllocationRow.node_id == node_id,
@@ -64,7 +73,7 @@ async def task_to_run(session: AsyncSession, node_id: str, allocation_id: str) -
     row = found.one_or_none()
     if row is None:
         raise NotFound(f"this node has no live allocation {allocation_id}", {"allocation_id": allocation_id})
-    allocation, attempt, job = row
+    allocation, attempt, job, firm_uid = row
     indices = await session.scalars(
         select(DeviceRow.index)
         .join(AllocationDeviceRow, AllocationDeviceRow.device_id == DeviceRow.device_id)
@@ -80,6 +89,7 @@ async def task_to_run(session: AsyncSession, node_id: str, allocation_id: str) -
     return TaskToRun(
         allocation_id=allocation_id,
         firm_id=allocation.firm_id,
+        firm_uid=firm_uid,
         job_id=allocation.job_id,
         job_name=job.name,
         attempt=allocation.attempt,
@@ -105,6 +115,7 @@ class TaskOutput:
     job_id: str
     attempt: int
     rank: int
+    processes: int
 
 
 async def task_output(session: AsyncSession, node_id: str, allocation_id: str) -> TaskOutput:
@@ -112,12 +123,14 @@ async def task_output(session: AsyncSession, node_id: str, allocation_id: str) -
 
     Raises NotFound where there is no such allocation or where it is another node's.
     """
+    row = AllocationRow
     found = await session.execute(
-        select(AllocationRow.firm_id, AllocationRow.job_id, AllocationRow.attempt, AllocationRow.rank).where(
-            AllocationRow.allocation_id == allocation_id, AllocationRow.node_id == node_id
-        )
+        select(row.firm_id, row.job_id, row.attempt, row.rank, JobRow.spec)
+        .join(JobRow, (JobRow.firm_id == row.firm_id) & (JobRow.job_id == row.job_id))
+        .where(row.allocation_id == allocation_id, row.node_id == node_id)
     )
-    row = found.one_or_none()
-    if row is None:
+    output = found.one_or_none()
+    if output is None:
         raise NotFound(f"this node has no allocation {allocation_id}", {"allocation_id": allocation_id})
-    return TaskOutput(*row)
+    firm_id, job_id, attempt, rank, spec = output
+    return TaskOutput(firm_id, job_id, attempt, rank, spec_from_json(spec).gang.processes_per_node)

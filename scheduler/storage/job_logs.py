@@ -7,6 +7,9 @@ how much is stored. A stream that is whole has a file of the same name with `.co
 
 import os
 import re
+import threading
+import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +20,11 @@ Stream = Literal["stdout", "stderr"]
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 COMPLETE = ".complete"
 DEFAULT_LIMIT_BYTES = 1 << 30
+DEFAULT_ATTEMPT_LIMIT_BYTES = 8 << 30
 MOST_LOCAL_RANK = 4095
+# Another gateway may append to the same attempt: its bytes are counted when the folder is looked at again.
+COUNT_AGAIN_S = 30.0
+MOST_COUNTED = 4096
 
 _PART = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 _FILE = re.compile(r"(?P<rank>\d+)\.(?P<local_rank>\d+)\.(?P<stream>stdout|stderr)")
@@ -36,13 +43,22 @@ class LogKey:
 
 
 class JobLogs:
-    """The folder of all output. Beyond `limit_bytes` of a stream further output is counted and dropped:
-    one runaway job must not fill the disk of everybody.
+    """The folder of all output. Beyond `limit_bytes` of a stream, and `attempt_limit_bytes` of all streams of
+    an attempt, further output is dropped: one runaway job, or one hostile node, must not fill the disk of
+    everybody. Safe to call from several threads.
     """
 
-    def __init__(self, folder: Path, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        limit_bytes: int = DEFAULT_LIMIT_BYTES,
+        attempt_limit_bytes: int = DEFAULT_ATTEMPT_LIMIT_BYTES,
+    ) -> None:
         self._folder = folder
         self.limit_bytes = limit_bytes
+        self.attempt_limit_bytes = attempt_limit_bytes
+        self._counting = threading.Lock()
+        self._counts: OrderedDict[Path, tuple[float, int]] = OrderedDict()
 
     def path(self, key: LogKey) -> Path:
         """Where a stream lies. Raises ValueError for a key that could lead out of the folder."""
@@ -67,14 +83,18 @@ class JobLogs:
         A chunk beyond a gap is not written: the answer tells the agent where to go on. What lies beyond the
         limit is dropped and yet counts as stored, else the agent would send it for ever.
         """
+        path = self.path(key)
         length = self.stored(key)
         end = offset + len(data)
-        if length >= self.limit_bytes and offset >= length:
-            return end
-        if offset > length or end <= length:
+        if offset > length:
+            full = length >= self.limit_bytes or self._room(path.parent) <= 0
+            return end if full else length
+        if end <= length:
             return length
-        path = self.path(key)
-        kept = data[: max(self.limit_bytes - offset, 0)]
+        wanted = min(end, self.limit_bytes) - length
+        kept = data[: length - offset + self._take(path.parent, wanted)]
+        if offset + len(kept) <= length:
+            return end
         file = self._open(path)
         try:
             written = 0
@@ -83,6 +103,22 @@ class JobLogs:
         finally:
             os.close(file)
         return end
+
+    def _room(self, attempt: Path, taken: int = 0) -> int:
+        """How many more bytes the attempt may store; `taken` of them count as stored from now on."""
+        now_s = time.monotonic()
+        with self._counting:
+            counted_s, count = self._counts.pop(attempt, (float("-inf"), 0))
+            if now_s - counted_s > COUNT_AGAIN_S:
+                counted_s, count = now_s, _bytes_below(attempt)
+            room = self.attempt_limit_bytes - count
+            self._counts[attempt] = (counted_s, count + max(0, min(taken, room)))
+            if len(self._counts) > MOST_COUNTED:
+                self._counts.popitem(last=False)
+        return room
+
+    def _take(self, attempt: Path, wanted: int) -> int:
+        return max(0, min(wanted, self._room(attempt, wanted)))
 
     @staticmethod
     def _open(path: Path) -> int:
@@ -105,8 +141,9 @@ class JobLogs:
         return path.with_name(path.name + COMPLETE).exists()
 
     def is_cut(self, key: LogKey) -> bool:
-        """Whether the stream reached the limit, so that output beyond it was dropped."""
-        return self.stored(key) >= self.limit_bytes
+        """Whether the stream or its attempt reached the limit, so that output beyond it was dropped."""
+        full = self.stored(key) >= self.limit_bytes
+        return full or _bytes_below(self.path(key).parent) >= self.attempt_limit_bytes
 
     def read(self, key: LogKey, offset: int, limit_bytes: int) -> bytes:
         """At most `limit_bytes` from `offset`; empty where nothing is there (yet)."""
@@ -134,3 +171,12 @@ class JobLogs:
                     yield LogKey(
                         firm_id, job_id, attempt, int(match["rank"]), int(match["local_rank"]), stream
                     )
+
+
+def _bytes_below(folder: Path) -> int:
+    """Bytes of all streams of an attempt."""
+    try:
+        with os.scandir(folder) as entries:
+            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+    except FileNotFoundError:
+        return 0

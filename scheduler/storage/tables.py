@@ -67,6 +67,7 @@ class FirmRow(Base):
     firm_id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)  # short name of the configuration file
     title: Mapped[str]
+    uid: Mapped[int] = mapped_column(unique=True)  # of its tasks on every node; kept for good
     created_at: Mapped[datetime] = _created()
 
 
@@ -337,7 +338,7 @@ class NodeStateRow(Base):
     leader_term: Mapped[int]
     boot_id: Mapped[str | None]
     agent_version: Mapped[str | None]
-    isolation: Mapped[str | None]  # uid | none
+    isolation: Mapped[str | None]  # none | uid | namespace
     rendezvous_address: Mapped[str | None]
     report_seq: Mapped[int] = mapped_column(server_default="0")
     gateway_id: Mapped[str | None]

@@ -29,7 +29,10 @@ GRID_MS = 300_000
 WHOLE_PPM = 1_000_000
 
 OBSERVED = frozenset({"in_use", "free", "faulty", "unknown"})
-ISOLATIONS = frozenset({"uid", "none"})
+ISOLATIONS = frozenset({"none", "uid", "namespace"})
+"""How far firms were kept apart, at the weakest moment of the window. `none`: all tasks ran as the agent's own
+user. `uid`: one user per firm; devices told apart by environment variables only. `namespace`: as `uid`, and
+device nodes not given to a task, and other users' processes and shared memory, were out of its reach."""
 CLOSED_BY = frozenset({"grid", "stop", "recovery"})
 ENERGY_METHODS = frozenset({"none", "counter", "integrated"})
 MEASURED_BY = frozenset({"agent", "shim", "nobody"})

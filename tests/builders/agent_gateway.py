@@ -4,6 +4,7 @@ import asyncio
 import datetime
 import time
 import uuid
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from protos.suanli.fleet.v1 import (
     usage_pb2,
     usage_pb2_grpc,
 )
+from suanli.evidence.keys import verify_signature
 from suanli.evidence.window_checks import check_window
 from suanli.evidence.windows import (
     SaltedSegment,
@@ -94,12 +96,18 @@ class Authority:
         )
         return pem, certificate.public_bytes(serialization.Encoding.PEM)
 
-    def client(self, request_pem: bytes, node_id: str) -> bytes:
+    def client(self, request_pem: bytes, node_id: str, life_s: float) -> bytes:
         """A certificate for an agent's request."""
         request = x509.load_pem_x509_csr(request_pem)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node_id)])
+        now = datetime.datetime.now(datetime.UTC)
         certificate = (
-            self._builder(name, request.public_key())
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .public_key(request.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(seconds=1))
+            .not_valid_after(now + datetime.timedelta(seconds=life_s))
             .issuer_name(self.certificate.subject)
             .sign(self.key, hashes.SHA256())
         )
@@ -128,6 +136,9 @@ class TestGateway:
     heartbeats: int = 0
     windows: dict[int, SignedWindow] = field(default_factory=dict)
     acknowledge: bool = True
+    certificate_life_s: float = 86_400
+    renew: bool = True
+    renewals: list[control_pb2.RenewCertificateRequest] = field(default_factory=list)
     refuse_enrolment: grpc.StatusCode | None = None
     enrolments: list[enrolment_pb2.EnrolRequest] = field(default_factory=list)
     output: dict[tuple[str, int, str], bytearray] = field(default_factory=dict)
@@ -288,7 +299,7 @@ class _Enrolment(enrolment_pb2_grpc.EnrolmentServiceServicer):
             node_id=self.gateway.node_id,
             devices=request.devices,
             certificate_pem=self.gateway.authority.client(
-                request.certificate_request_pem, self.gateway.node_id
+                request.certificate_request_pem, self.gateway.node_id, self.gateway.certificate_life_s
             ),
             window_ms=self.gateway.window_ms,
             metering_from_ms=request.metering_from_ms,
@@ -327,6 +338,20 @@ class _Control(control_pb2_grpc.ControlServiceServicer):
         finally:
             speaking.cancel()
             gateway.queues.discard(queue)
+
+    async def RenewCertificate(self, request: Any, context: Any) -> Any:
+        gateway = self.gateway
+        assert context.auth_context()["x509_common_name"] == [gateway.node_id.encode()]
+        message = b"suanli/renew/v1\n" + request.certificate_request_pem
+        assert verify_signature(gateway.enrolments[0].public_key, message, request.proof)
+        gateway.renewals.append(request)
+        await gateway.note()
+        if not gateway.renew:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        pem = gateway.authority.client(
+            request.certificate_request_pem, gateway.node_id, gateway.certificate_life_s
+        )
+        return control_pb2.RenewCertificateResponse(certificate_pem=pem)
 
     async def FetchTask(self, request: Any, context: Any) -> Any:
         spec = self.gateway.specs.get(request.allocation_id)
@@ -394,4 +419,6 @@ def task(command: list[str], **changes: Any) -> control_pb2.FetchTaskResponse:
         "command": command,
         "grace_ms": 5_000,
     }
-    return control_pb2.FetchTaskResponse(**{**values, **changes})
+    values.update(changes)
+    values.setdefault("firm_uid", 400_000 + zlib.crc32(values["firm_id"].encode()) % 100_000)
+    return control_pb2.FetchTaskResponse(**values)

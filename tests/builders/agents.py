@@ -156,6 +156,7 @@ def spec(**changes: Any) -> TaskSpec:
     values: dict[str, Any] = {
         "allocation_id": "0190a1b2-0000-7000-8000-000000000001",
         "firm_id": "0190a1b2-0000-7000-8000-00000000f001",
+        "firm_uid": 400_001,
         "job_id": "0190a1b2-0000-7000-8000-00000000b001",
         "job_name": "train",
         "attempt": 2,

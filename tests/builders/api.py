@@ -20,9 +20,10 @@ from scheduler.api.config import ApiConfig
 from scheduler.api.server import serve
 from scheduler.api.state import Api
 from scheduler.catalogue import load_catalogue
+from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
 from scheduler.services.authorise import Principal, Role
-from scheduler.services.configuration import apply_configuration
+from scheduler.services.configuration import ANY_UID, apply_configuration
 from scheduler.services.configuration_file import configuration_from_json
 from scheduler.services.firms import list_firms
 from scheduler.services.principals import create_api_key, create_principal
@@ -265,7 +266,9 @@ async def inhabit(urls: DatabaseUrls, now_ms: int = NOW_MS) -> tuple[dict[str, s
 
 
 @asynccontextmanager
-async def running_api(urls: DatabaseUrls, folder: Path) -> AsyncIterator[ApiInstallation]:
+async def running_api(
+    urls: DatabaseUrls, folder: Path, firm_uids: UidRange = ANY_UID
+) -> AsyncIterator[ApiInstallation]:
     """An application in this event loop, with a node of eight devices."""
     clock = Clock()
     config = ApiConfig(
@@ -275,6 +278,7 @@ async def running_api(urls: DatabaseUrls, folder: Path) -> AsyncIterator[ApiInst
         log_place=folder / "log",
         job_log_folder=folder / "logs",
         now_ms=clock,
+        firm_uids=firm_uids,
     )
     keys, firms = await inhabit(urls)
     app = create_app(config)

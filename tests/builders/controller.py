@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from sqlalchemy import insert, text
+from sqlalchemy import func, insert, select, text
 
 from scheduler.catalogue import load_catalogue
 from scheduler.controller.commit import CycleConfig, Leader, Seat
@@ -42,7 +42,8 @@ class Installation:
     async def configure(self, pools: Sequence[str] = ("pool-a",), firm: str = FIRM) -> None:
         """A firm with a project, a researcher and a queue, and pools."""
         async with self.database.transaction() as session:
-            await session.execute(insert(tables.FirmRow).values(firm_id=firm, name=firm, title=firm))
+            uid = 400_000 + (await session.scalar(select(func.count()).select_from(tables.FirmRow)) or 0)
+            await session.execute(insert(tables.FirmRow).values(firm_id=firm, name=firm, title=firm, uid=uid))
             await session.execute(insert(tables.ProjectRow).values(firm_id=firm, name="default"))
             await session.execute(
                 insert(tables.PrincipalRow).values(

@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import insert, text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger.loop import LedgerConfig, serve
@@ -187,7 +187,8 @@ class World:
             await session.execute(
                 text("INSERT INTO pools (name) VALUES (:n) ON CONFLICT DO NOTHING"), {"n": POOL}
             )
-            await session.execute(insert(tables.FirmRow).values(firm_id=firm, name=firm, title=firm))
+            uid = 400_000 + (await session.scalar(select(func.count()).select_from(tables.FirmRow)) or 0)
+            await session.execute(insert(tables.FirmRow).values(firm_id=firm, name=firm, title=firm, uid=uid))
             await session.execute(insert(tables.ProjectRow).values(firm_id=firm, name="default"))
             await session.execute(
                 insert(tables.PrincipalRow).values(

@@ -56,6 +56,11 @@ class Nvml:
     def nvmlDeviceGetUUID(self, handle: int) -> str:
         return f"GPU-{handle}"
 
+    def nvmlDeviceGetMinorNumber(self, handle: int) -> int:
+        if "nvmlDeviceGetMinorNumber" in self._unsupported:
+            raise NvmlError("Not Supported")
+        return 7 - handle
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def answer(*_arguments: Any) -> Any:
             if name in self._unsupported:
@@ -114,8 +119,15 @@ def test_every_device_is_read_within_bounds(driver: Driver) -> None:
 
 def test_visibility_names_the_devices_asked_for(driver: Driver) -> None:
     visible = driver.visibility([0])
-    assert "0" in visible.values()
+    assert all(visible.values())
+    assert visible != driver.visibility([])
     assert all(name.isupper() for name in visible)
+
+
+def test_no_two_devices_share_the_nodes_by_which_they_are_closed(driver: Driver) -> None:
+    nodes = [node for device in driver.inventory() for node in driver.device_nodes(device.index)]
+    assert len(set(nodes)) == len(nodes)
+    assert all(node.startswith("/dev/") for node in nodes)
 
 
 # --- simulated --------------------------------------------------------------------------------------------
@@ -170,6 +182,20 @@ def test_nvml_is_read_in_our_units() -> None:
         "GPU-1",
         "00000000:1B:00.0",
     )
+
+
+def test_nvidia_devices_are_named_by_uuid_for_indices_shift_where_nodes_are_closed() -> None:
+    assert NvidiaDriver(Nvml()).visibility([1])["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+
+
+def test_nodes_of_all_devices_but_those_given_are_closed() -> None:
+    driver = NvidiaDriver(Nvml())
+    devices = EnrolledDevices(driver, [claim(4, uuid="GPU-1")])  # the other one is there and not enrolled
+    assert devices.closed_nodes([4]) == ("/dev/nvidia7",)
+    assert devices.closed_nodes([]) == ("/dev/nvidia6", "/dev/nvidia7")
+    assert devices.nodes_known()
+    blind = EnrolledDevices(NvidiaDriver(Nvml("nvmlDeviceGetMinorNumber")), [claim(4, uuid="GPU-1")])
+    assert (blind.closed_nodes([]), blind.nodes_known()) == ((), False)
 
 
 def test_what_a_device_does_not_support_is_none_and_not_zero() -> None:

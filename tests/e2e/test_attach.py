@@ -122,6 +122,7 @@ def test_a_shell_obeys_what_is_typed_and_the_window_that_changes(site: Site, job
         await until(lambda: b"50 132" in output)
         await session.send(b"sleep 100\n")
         await session.send(b"\x03")
+        await until(lambda: b"^C" in output)  # the terminal throws away what was typed before it
         await session.send(b"echo in''terrupted; exit 7\n")
 
     said, output = attach(site, job[0], act)

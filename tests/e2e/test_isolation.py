@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agents.runtime.isolation import why_no_private_view
 from tests.builders.e2e import PYTHON, Site
 
 pytestmark = [
@@ -22,7 +23,11 @@ path = os.path.join(os.environ["HOME"], "secret")
 with open(path, "w") as file:
     file.write("the firm's own")
 os.chmod(path, 0o644)
-about = {"uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups(), "secret": path, "pid": os.getpid()}
+shared = f"/dev/shm/victim-{os.getpid()}"
+with open(os.open(shared, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
+    file.write("the firm's own")
+about = {"uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups(), "secret": path, "shared": shared,
+         "pid": os.getpid()}
 print(json.dumps(about), flush=True)
 until = time.monotonic() + 200
 while not os.path.exists(sys.argv[1]) and time.monotonic() < until:
@@ -95,13 +100,22 @@ def test_a_task_reaches_neither_agent_nor_control_plane_nor_the_other_firm(site:
         *[("list", str(path)) for path in [*folders, task_folder, Path(victim["secret"]).parent]],
         ("connect", str(database)),
         ("read", f"/proc/{victim['pid']}/environ"),
+        ("read", f"/proc/{victim['pid']}/cmdline"),
+        ("read", victim["shared"]),
         ("signal", str(victim["pid"])),
         ("signal", str(site.cluster.processes.running["mixed-01"].pid)),
         ("signal", str(site.cluster.announcement("controller")["pid"])),
     ]
     intruder = intrude(site, tries)
-    got = {what: outcome for what, outcome in intruder["done"].items() if outcome != "PermissionError"}
-    assert got == {}
+    # Where tasks have a view of their own, others' processes and shared memory are not even there.
+    unseen = ("read /proc/", "read /dev/shm/")
+    refused = {
+        what: "FileNotFoundError"
+        if what.startswith(unseen) and not why_no_private_view(())
+        else "PermissionError"
+        for what in intruder["done"]
+    }
+    assert intruder["done"] == refused
     assert len(intruder["done"]) == len(tries)
     assert 0 not in {intruder["uid"], victim["uid"]}
     assert intruder["uid"] != victim["uid"]
@@ -121,4 +135,5 @@ def test_windows_say_that_firms_were_kept_apart(site: Site) -> None:
     said = intrude(site, [])
     assert said["uid"] != 0
     verified = site.verified()
-    assert {window["isolation"] for window in verified.windows} == {"uid"}
+    possible = "uid" if why_no_private_view(()) else "namespace"
+    assert {window["isolation"] for window in verified.windows} == {possible}

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,44 @@ async def test_a_taken_metrics_address_is_said() -> None:
             assert f"metrics cannot be served on {address}" in agent.log()
 
 
+async def test_metrics_open_to_a_network_are_refused_without_a_token() -> None:
+    async with (
+        TestGateway().serving() as gateway,
+        running_agent(gateway, "--metrics", "0.0.0.0:0", start=False) as agent,
+    ):
+        assert await exit_of(agent) == 2
+        assert "--metrics-token-file is needed" in agent.log()
+
+
+async def test_metrics_are_for_those_who_bear_the_token() -> None:
+    token = "a-token-of-prometheus"
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+
+    def get(path: str, **headers: str) -> int:
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(f"http://{address}{path}", headers=headers)
+            ) as page:
+                return int(page.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    async with TestGateway().serving() as gateway, running_agent(gateway, start=False) as agent:
+        (agent.folder / "metrics-token").write_text(token + "\n")
+        agent.options += ["--metrics", address, "--metrics-token-file", str(agent.folder / "metrics-token")]
+        await agent.start()
+        await agent.connected()
+        asked = {
+            "bearer": await asyncio.to_thread(get, "/metrics", Authorization=f"Bearer {token}"),
+            "nothing": await asyncio.to_thread(get, "/metrics"),
+            "another": await asyncio.to_thread(get, "/metrics", Authorization="Bearer a-token-of-mine"),
+            "basic": await asyncio.to_thread(get, "/metrics", Authorization=f"Basic {token}"),
+            "health": await asyncio.to_thread(get, "/healthz"),
+        }
+        assert asked == {"bearer": 200, "nothing": 401, "another": 401, "basic": 401, "health": 200}
+
+
 async def test_metrics_and_health_are_served() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -144,7 +183,7 @@ def test_wrong_settings_are_one_sentence(arguments: list[str], code: int, senten
 
 def test_the_agent_loads_nothing_of_the_control_plane() -> None:
     code = (
-        "import sys, agents.app, agents.node\n"
+        "import sys, agents.app, agents.start\n"
         "heavy = {'scheduler', 'fastapi', 'sqlalchemy', 'kubernetes', 'pydantic', 'httpx', 'yaml', 'typer'}\n"
         "print(sorted({name.partition('.')[0] for name in sys.modules} & heavy))\n"
     )

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import func, select
 
+from scheduler.domain.firms import UidRange
 from scheduler.storage.tables import (
     EvidenceIntakeRow,
     FirmRow,
@@ -224,6 +225,28 @@ async def test_a_firm_without_queues_gets_one_with_all_pools(installation: ApiIn
     queues = (await installation.as_("ops").get("/v1/queues")).json()["queues"]
     solo = next(queue for queue in queues if queue["firm"] == "solo")
     assert (solo["name"], solo["pools"], solo["nominal"]) == ("default", ["fengtai", "haidian"], {})
+
+
+async def uids(installation: ApiInstallation) -> dict[str, int]:
+    """The user id of each firm's tasks."""
+    async with installation.api.database.read() as session:
+        return dict((await session.execute(select(FirmRow.name, FirmRow.uid))).all())
+
+
+async def test_each_firm_is_given_a_user_id_for_good_until_none_is_left(
+    database_urls: DatabaseUrls, tmp_path: Path
+) -> None:
+    count = len(CONFIGURATION["firms"])
+    range_ = UidRange(400_000, 400_000 + count)
+    async with running_api(database_urls, tmp_path, range_) as installation:
+        before = await uids(installation)
+        assert sorted(before.values()) == list(range(400_000, 400_000 + count))
+        await apply(installation, {"firms": [{"name": "lanjing", "title": "Renamed"}, {"name": "new"}]})
+        assert await uids(installation) == {**before, "new": range_.last}
+        refused = await apply(installation, {"firms": [{"name": "another"}]})
+        assert refused["code"] == "invalid"
+        assert f"all of SUANLI_FIRM_UIDS 400000-{range_.last} are given" in str(refused)
+        assert "another" not in await uids(installation)
 
 
 async def test_users_of_the_file_exist_and_get_keys_apart(installation: ApiInstallation) -> None:

@@ -50,6 +50,24 @@ def test_helm_lints_it_without_a_complaint(values: str) -> None:
     assert "0 chart(s) failed" in run.stdout
 
 
+def test_the_agents_metrics_are_on_loopback_or_for_those_who_bear_the_token() -> None:
+    def agent(*more: str) -> tuple[Manifest, list[str]]:
+        pod = pods(rendered("full", *more))["suanli-agent"]
+        (container,) = pod["containers"]
+        return pod, [word for word in container["args"] if word.startswith("--metrics")]
+
+    pod, arguments = agent()
+    assert arguments == ["--metrics=$(NODE_ADDRESS):9090", "--metrics-token-file=/run/suanli/metrics/token"]
+    secrets = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+    assert secrets == {"suanli-join-token", "suanli-agent-metrics"}
+    (monitor,) = of_kind(rendered("full"), "ServiceMonitor").values()
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["authorization"]["credentials"] == {"name": "suanli-agent-metrics", "key": "token"}
+    pod, arguments = agent("--set=agent.metricsTokenSecret=")
+    assert arguments == ["--metrics=127.0.0.1:9090"]
+    assert "ports" not in pod["containers"][0]
+
+
 @pytest.mark.parametrize("values", VALUES)
 def test_helm_renders_every_process(values: str) -> None:
     deployments = of_kind(rendered(values), "Deployment")

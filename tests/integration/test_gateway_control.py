@@ -333,6 +333,7 @@ async def test_fetched_tasks_hold_what_the_job_asked_for(
     )
     assert (list(task.device_indices), task.device_model, task.processes) == ([0, 1], "ascend-910b3", 2)
     assert (task.grace_ms, task.model_checkpoint) == (30_000, False)
+    assert await world.rows("SELECT uid FROM firms") == [(task.firm_uid,)]
 
 
 @pytest.mark.parametrize("asked", ["al-1", "al-none", "", "a\0b", "x" * 1000])

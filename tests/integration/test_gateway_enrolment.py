@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from protos.suanli.fleet.v1 import control_pb2
 from tests.builders.database import DatabaseUrls
 from tests.builders.gateway import Agent, RunningGateway, claims, now_ms, running_gateway
 from tests.builders.ledger import World, make_keys
@@ -182,3 +183,42 @@ async def test_a_host_that_comes_back_with_other_devices_is_refused(
     await agent.enrol(gateway, token)
     error = await refused(agent, gateway, token, devices=[claims(0)])
     assert error.code() is grpc.StatusCode.ALREADY_EXISTS
+
+
+def renewal(agent: Agent, by: Agent | None = None) -> control_pb2.RenewCertificateRequest:
+    """What a node sends for another certificate, proved by its own key or another's."""
+    request = agent.request_pem()
+    proof = (by or agent).key.sign(b"suanli/renew/v1\n" + request)
+    return control_pb2.RenewCertificateRequest(certificate_request_pem=request, proof=proof)
+
+
+async def test_a_node_renews_its_certificate_over_the_identity_that_it_has(
+    world: World, gateway: RunningGateway
+) -> None:
+    agent = Agent()
+    await agent.enrol(gateway, await world.join_token())
+    old = x509.load_pem_x509_certificate(agent.certificate_pem)
+    async with agent.stubs(gateway) as stubs:
+        answer = await stubs.control.RenewCertificate(renewal(agent), timeout=20)
+    new = x509.load_pem_x509_certificate(answer.certificate_pem)
+    assert (new.subject, new.public_key()) == (old.subject, old.public_key())
+    assert new.serial_number != old.serial_number
+    assert new.not_valid_after_utc >= old.not_valid_after_utc
+    agent.certificate_pem = answer.certificate_pem
+    async with agent.stubs(gateway) as stubs:
+        await stubs.control.RenewCertificate(renewal(agent), timeout=20)
+
+
+async def test_who_has_stolen_the_tls_key_alone_does_not_renew_it(
+    world: World, gateway: RunningGateway
+) -> None:
+    agent, thief = Agent(), Agent()
+    await agent.enrol(gateway, await world.join_token())
+    async with agent.stubs(gateway) as stubs:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stubs.control.RenewCertificate(renewal(agent, by=thief), timeout=20)
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        await world.execute("UPDATE agent_keys SET revoked_at = now()")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stubs.control.RenewCertificate(renewal(agent), timeout=20)
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED

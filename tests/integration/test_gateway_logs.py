@@ -25,7 +25,8 @@ async def world(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Wo
 
 @pytest.fixture
 async def gateway(world: World, database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    async with running_gateway(database_urls.gateway, tmp_path, job_log_limit_bytes=1000) as running:
+    limits = {"job_log_limit_bytes": 1000, "attempt_log_limit_bytes": 1500}
+    async with running_gateway(database_urls.gateway, tmp_path, **limits) as running:
         yield running
 
 
@@ -33,7 +34,7 @@ async def gateway(world: World, database_urls: DatabaseUrls, tmp_path: Path) -> 
 async def agent(world: World, gateway: RunningGateway) -> Agent:
     made = Agent()
     await made.enrol(gateway, await world.join_token())
-    await world.allocate("al-1", made.node_id, [made.devices[0].device_id], now_ms())
+    await world.allocate("al-1", made.node_id, [d.device_id for d in made.devices], now_ms())
     return made
 
 
@@ -119,6 +120,25 @@ async def test_output_beyond_the_limit_is_dropped_and_the_agent_goes_on(
     assert output.is_cut(KEY)
 
 
+async def test_all_output_of_an_attempt_is_bounded_and_the_agent_goes_on(
+    agent: Agent, gateway: RunningGateway, output: JobLogs
+) -> None:
+    answers = await append(
+        agent,
+        gateway,
+        chunk(0, b"a" * 900),
+        chunk(0, b"b" * 900, local_rank=1),
+        chunk(900, b"c" * 100, local_rank=1),
+        chunk(900, b"d" * 50),
+        chunk(0, b"e", stream=logs_pb2.LOG_STREAM_STDERR),
+    )
+    assert answers == [900, 900, 1000, 950, 1]
+    stored = [output.stored(key) for key in output.streams("firm-a", "job-1", 1)]
+    assert sum(stored) == 1500
+    assert JobLogs(gateway.config.job_log_folder, 1000, 1500).is_cut(KEY)
+    assert not JobLogs(gateway.config.job_log_folder, 1000, 1501).is_cut(KEY)
+
+
 async def test_output_is_taken_after_the_end_of_the_allocation(
     world: World, agent: Agent, gateway: RunningGateway
 ) -> None:
@@ -136,10 +156,22 @@ async def test_output_is_taken_after_the_end_of_the_allocation(
         (chunk(0, b"x", stream=0), grpc.StatusCode.INVALID_ARGUMENT),
         (chunk(0, b"x", stream=7), grpc.StatusCode.INVALID_ARGUMENT),
         (chunk(0, b"x", local_rank=2**32 - 1), grpc.StatusCode.INVALID_ARGUMENT),
+        (chunk(0, b"x", local_rank=2), grpc.StatusCode.INVALID_ARGUMENT),
         (chunk(2**64 - 1, b"x"), grpc.StatusCode.INVALID_ARGUMENT),
         (chunk(0, b"x" * 65_537), grpc.StatusCode.INVALID_ARGUMENT),
     ],
-    ids=["unknown", "path", "empty", "nul", "no stream", "other stream", "rank", "offset", "large"],
+    ids=[
+        "unknown",
+        "path",
+        "empty",
+        "nul",
+        "no stream",
+        "other stream",
+        "rank",
+        "process",
+        "offset",
+        "large",
+    ],
 )
 async def test_hostile_chunks_end_the_stream_and_write_nothing(
     agent: Agent,

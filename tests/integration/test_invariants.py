@@ -20,7 +20,7 @@ IN_USE = {"observed": "in_use", "start_ms": 0, "end_ms": 1000}
 
 
 def firm() -> list[Row]:
-    return [("firms", {"firm_id": "f", "name": "f", "title": "F"})]
+    return [("firms", {"firm_id": "f", "name": "f", "title": "F", "uid": 400_000})]
 
 
 def nodes() -> list[Row]:

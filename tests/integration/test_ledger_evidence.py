@@ -24,6 +24,7 @@ from tests.builders.gateway import (
     RunningGateway,
     Stay,
     UsageStream,
+    claims,
     now_ms,
     running_gateway,
     until,
@@ -263,3 +264,31 @@ async def test_rows_that_were_changed_after_publication_do_not_verify(house: Hou
     verdict = verify(files, policy=policy(house.keys, house.witness))
     assert not verdict.integrity
     assert any(finding.step == 5 for finding in verdict.findings)
+
+
+async def test_a_node_that_names_anothers_allocation_is_found_out_and_reaches_no_firm(house: House) -> None:
+    """A hostile node signs what it likes: use of an allocation that another node, or another device, has."""
+    intruder = Agent(name="node-2")
+    devices = [claims(index, serial=f"SN-2-{index}") for index in (0, 1)]
+    await intruder.enrol(house.gateway, await house.world.join_token(), devices=devices)
+    at_ms = intruder.at_ms
+    intruder.stays.append(Stay(intruder.devices[0].device_id, at_ms + 500, at_ms + 900, "al-1"))
+    house.agent.stays.append(Stay(house.agent.devices[1].device_id, at_ms + 500, at_ms + 900, "al-1"))
+    async with intruder.stubs(house.gateway) as stubs:
+        stream = UsageStream(stubs)
+        await stream.send(intruder.windows_until(now_ms()))
+        await stream.until_acknowledged(intruder.seq)
+        await stream.close()
+    await _logged(house)
+    await house.until_cosigned()
+    shown = await house.world.rows(
+        "SELECT DISTINCT device_id FROM window_segments WHERE firm_id IS NOT NULL ORDER BY 1"
+    )
+    assert shown == [(house.agent.devices[0].device_id,)]
+    own, _ = await house.bundle(firm_scope(FIRM))
+    trusted = policy(house.keys, house.witness)
+    assert verify(own, policy=trusted).verified
+    full, _ = await house.bundle()
+    findings = [f for f in verify(full, policy=trusted).findings if f.code == "attribution.unauthorised"]
+    accused = {finding.entity.split()[1] for finding in findings}
+    assert accused == {intruder.devices[0].device_id, house.agent.devices[1].device_id}

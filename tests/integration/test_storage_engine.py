@@ -23,7 +23,7 @@ async def test_work_is_committed_when_the_block_ends(
 ) -> None:
     database = open_database(database_urls.api)
     async with database.transaction() as session:
-        session.add(FirmRow(firm_id="f", name="f", title="F"))
+        session.add(FirmRow(firm_id="f", name="f", title="F", uid=400_000))
     assert await _firms(database) == 1
 
 
@@ -34,7 +34,7 @@ async def test_work_is_rolled_back_when_the_block_fails(
 
     async def work() -> None:
         async with database.transaction() as session:
-            session.add(FirmRow(firm_id="f", name="f", title="F"))
+            session.add(FirmRow(firm_id="f", name="f", title="F", uid=400_000))
             await session.flush()
             raise ValueError("changed my mind")
 
@@ -50,12 +50,14 @@ async def test_a_reading_session_cannot_write(
 
     async def write() -> None:
         async with database.read() as session:
-            await session.execute(text("INSERT INTO firms (firm_id, name, title) VALUES ('f', 'f', 'F')"))
+            await session.execute(
+                text("INSERT INTO firms (firm_id, name, title, uid) VALUES ('f', 'f', 'F', 400002)")
+            )
 
     with pytest.raises(DBAPIError, match="read-only transaction"):
         await write()
     async with database.transaction() as session:
-        session.add(FirmRow(firm_id="g", name="g", title="G"))
+        session.add(FirmRow(firm_id="g", name="g", title="G", uid=400_001))
     assert await _firms(database) == 1
     async with database.snapshot() as session:
         assert await session.scalar(text("SHOW transaction_read_only")) == "on"
@@ -69,7 +71,7 @@ async def test_a_snapshot_sees_one_moment_and_plain_reading_the_newest(
     async with database.snapshot() as fixed, database.read() as newest:
         assert (await fixed.scalar(count), await newest.scalar(count)) == (0, 0)
         async with database.transaction() as writing:
-            await writing.execute(text("INSERT INTO firms (firm_id, name, title) VALUES ('f', 'f', 'F')"))
+            writing.add(FirmRow(firm_id="f", name="f", title="F", uid=400_000))
         assert (await fixed.scalar(count), await newest.scalar(count)) == (0, 1)
     assert await _firms(database) == 1
 
@@ -81,7 +83,7 @@ async def test_a_broken_rule_of_the_schema_passes_unchanged(
 
     async def twice() -> None:
         async with database.transaction() as session:
-            session.add_all([FirmRow(firm_id=n, name="same", title="F") for n in "ab"])
+            session.add_all([FirmRow(firm_id=n, name="same", title="F", uid=ord(n)) for n in "ab"])
 
     with pytest.raises(IntegrityError):
         await twice()
@@ -103,7 +105,7 @@ async def test_a_connection_cut_inside_a_transaction_is_the_database_being_away(
 
     async def interrupted() -> None:
         async with database.transaction() as session:
-            session.add(FirmRow(firm_id="f", name="f", title="F"))
+            session.add(FirmRow(firm_id="f", name="f", title="F", uid=400_000))
             await session.flush()
             database_server.kill_connections(database_urls.name)
 

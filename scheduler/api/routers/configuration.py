@@ -45,6 +45,7 @@ async def apply(
             catalogue=api.catalogue,
             now_ms=api.now_ms(),
             ids=api.config.ids,
+            firm_uids=api.config.firm_uids,
         )
     api.known.forget()
     return AppliedOut(dry_run=dry_run, changes=[change_out(change) for change in changes])

@@ -61,13 +61,15 @@ def test_a_device_that_nobody_read_is_unknown() -> None:
     assert window.tallies[1][0].measured_by == "nobody"
 
 
-def test_an_unseparated_task_marks_the_windows_in_which_it_ran_and_no_others() -> None:
+def test_a_window_claims_the_weakest_isolation_of_its_time_and_of_no_other() -> None:
     it = meter()
-    windows = it.advance(1_000, 1, {0: FREE, 1: FREE}, "uid")
+    windows = it.advance(1_000, 1, {0: FREE, 1: FREE}, "namespace")
     windows += it.advance(1_500, 2, {0: FREE, 1: FREE}, "none")
     windows += it.advance(2_000, 3, {0: FREE, 1: FREE}, "uid")
-    windows += it.advance(3_000, 4, {0: FREE, 1: FREE}, "uid")
-    assert [window.isolation for window in windows] == ["uid", "none", "uid"]
+    windows += it.advance(2_500, 4, {0: FREE, 1: FREE}, "uid")
+    windows += it.advance(3_000, 4, {0: FREE, 1: FREE}, "namespace")
+    windows += it.advance(4_000, 5, {0: FREE, 1: FREE}, "namespace")
+    assert [window.isolation for window in windows] == ["namespace", "none", "uid", "namespace"]
 
 
 def test_unknown_time_over_many_lines_becomes_one_window() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from agents import clock_source, metering
 from agents.core.readings import DeviceSample, Holding, RankUse, TaskUse
-from agents.devices.driver import Device, DriverError
+from agents.devices.driver import Device, Driver, DriverError
 from agents.metering import Metering
 from agents.refusals import StateUnusable
 from agents.samples import SampleFiles
@@ -28,7 +28,7 @@ from suanli.evidence.windows import Segment, header_hash, parse_header, parse_se
 KEY = SigningKey(bytes(range(32)))
 
 
-class Devices:
+class Devices(Driver):
     """A real device's driver that does as it is told."""
 
     name = "test"
@@ -65,9 +65,9 @@ class Tasks:
         """Since the beginning of time."""
         return {"a": TaskUse(0, {0: RankUse(True, 5, 10, 1)})}
 
-    def unseparated(self) -> bool:
-        """Never."""
-        return False
+    def isolation(self) -> str:
+        """As good as a host can do."""
+        return "namespace"
 
 
 class Host:
@@ -92,7 +92,6 @@ class Host:
             self.spool,
             Tasks(),
             self.samples,
-            root=True,
             boot_id="boot",
             metering_from_ms=clock_source.wall_ms(),
             new_window=lambda: None,

@@ -48,6 +48,8 @@ def test_witnesses_are_read_from_json() -> None:
     ("name", "value", "sentence"),
     [
         ("SUANLI_WINDOW_MS", "7000", "SUANLI_WINDOW_MS: must divide 300000 (milliseconds)"),
+        ("SUANLI_FIRM_UIDS", "400000", "SUANLI_FIRM_UIDS: must be FIRST-LAST, for example 400000-499999"),
+        ("SUANLI_FIRM_UIDS", "0-5000", "SUANLI_FIRM_UIDS: must be FIRST-LAST within 1000 and 2147483647"),
         ("SUANLI_WINDOW_MS", "soon", "SUANLI_WINDOW_MS: Input should be a valid integer"),
         ("SUANLI_FLEET_PORT", "70000", "SUANLI_FLEET_PORT: Input should be less than or equal to 65535"),
         ("SUANLI_WITNESSES", "city", "SUANLI_WITNESSES: must be JSON"),

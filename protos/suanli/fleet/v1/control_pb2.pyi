@@ -35,6 +35,20 @@ TASK_PHASE_RUNNING: TaskPhase
 TASK_PHASE_STOPPING: TaskPhase
 TASK_PHASE_ENDED: TaskPhase
 
+class RenewCertificateRequest(_message.Message):
+    __slots__ = ("certificate_request_pem", "proof")
+    CERTIFICATE_REQUEST_PEM_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    certificate_request_pem: bytes
+    proof: bytes
+    def __init__(self, certificate_request_pem: _Optional[bytes] = ..., proof: _Optional[bytes] = ...) -> None: ...
+
+class RenewCertificateResponse(_message.Message):
+    __slots__ = ("certificate_pem",)
+    CERTIFICATE_PEM_FIELD_NUMBER: _ClassVar[int]
+    certificate_pem: bytes
+    def __init__(self, certificate_pem: _Optional[bytes] = ...) -> None: ...
+
 class ConnectRequest(_message.Message):
     __slots__ = ("hello", "observed", "heartbeat")
     HELLO_FIELD_NUMBER: _ClassVar[int]
@@ -184,7 +198,7 @@ class FetchTaskRequest(_message.Message):
     def __init__(self, allocation_id: _Optional[str] = ...) -> None: ...
 
 class FetchTaskResponse(_message.Message):
-    __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory")
+    __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory", "firm_uid")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -208,6 +222,7 @@ class FetchTaskResponse(_message.Message):
     GRACE_MS_FIELD_NUMBER: _ClassVar[int]
     MODEL_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     MODEL_CHECKPOINT_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    FIRM_UID_FIELD_NUMBER: _ClassVar[int]
     allocation_id: str
     firm_id: str
     job_id: str
@@ -224,4 +239,5 @@ class FetchTaskResponse(_message.Message):
     grace_ms: int
     model_checkpoint: bool
     model_checkpoint_directory: str
-    def __init__(self, allocation_id: _Optional[str] = ..., firm_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., gang_size: _Optional[int] = ..., processes: _Optional[int] = ..., device_indices: _Optional[_Iterable[int]] = ..., device_model: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., grace_ms: _Optional[int] = ..., model_checkpoint: _Optional[bool] = ..., model_checkpoint_directory: _Optional[str] = ...) -> None: ...
+    firm_uid: int
+    def __init__(self, allocation_id: _Optional[str] = ..., firm_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., gang_size: _Optional[int] = ..., processes: _Optional[int] = ..., device_indices: _Optional[_Iterable[int]] = ..., device_model: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., grace_ms: _Optional[int] = ..., model_checkpoint: _Optional[bool] = ..., model_checkpoint_directory: _Optional[str] = ..., firm_uid: _Optional[int] = ...) -> None: ...

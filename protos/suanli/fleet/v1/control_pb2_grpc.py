@@ -45,6 +45,11 @@ class ControlServiceStub:
                 request_serializer=suanli_dot_fleet_dot_v1_dot_control__pb2.FetchTaskRequest.SerializeToString,
                 response_deserializer=suanli_dot_fleet_dot_v1_dot_control__pb2.FetchTaskResponse.FromString,
                 _registered_method=True)
+        self.RenewCertificate = channel.unary_unary(
+                '/suanli.fleet.v1.ControlService/RenewCertificate',
+                request_serializer=suanli_dot_fleet_dot_v1_dot_control__pb2.RenewCertificateRequest.SerializeToString,
+                response_deserializer=suanli_dot_fleet_dot_v1_dot_control__pb2.RenewCertificateResponse.FromString,
+                _registered_method=True)
 
 
 class ControlServiceServicer:
@@ -66,6 +71,13 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RenewCertificate(self, request, context):
+        """Another certificate for the calling node's TLS key, before the one that it calls with ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +90,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.FetchTask,
                     request_deserializer=suanli_dot_fleet_dot_v1_dot_control__pb2.FetchTaskRequest.FromString,
                     response_serializer=suanli_dot_fleet_dot_v1_dot_control__pb2.FetchTaskResponse.SerializeToString,
+            ),
+            'RenewCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewCertificate,
+                    request_deserializer=suanli_dot_fleet_dot_v1_dot_control__pb2.RenewCertificateRequest.FromString,
+                    response_serializer=suanli_dot_fleet_dot_v1_dot_control__pb2.RenewCertificateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +152,33 @@ class ControlService:
             '/suanli.fleet.v1.ControlService/FetchTask',
             suanli_dot_fleet_dot_v1_dot_control__pb2.FetchTaskRequest.SerializeToString,
             suanli_dot_fleet_dot_v1_dot_control__pb2.FetchTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/suanli.fleet.v1.ControlService/RenewCertificate',
+            suanli_dot_fleet_dot_v1_dot_control__pb2.RenewCertificateRequest.SerializeToString,
+            suanli_dot_fleet_dot_v1_dot_control__pb2.RenewCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,6 +17,7 @@ class Isolation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ISOLATION_UNSPECIFIED: _ClassVar[Isolation]
     ISOLATION_UID: _ClassVar[Isolation]
     ISOLATION_NONE: _ClassVar[Isolation]
+    ISOLATION_NAMESPACE: _ClassVar[Isolation]
 DEVICE_HEALTH_UNSPECIFIED: DeviceHealth
 DEVICE_HEALTH_OK: DeviceHealth
 DEVICE_HEALTH_DEGRADED: DeviceHealth
@@ -24,6 +25,7 @@ DEVICE_HEALTH_FAULTY: DeviceHealth
 ISOLATION_UNSPECIFIED: Isolation
 ISOLATION_UID: Isolation
 ISOLATION_NONE: Isolation
+ISOLATION_NAMESPACE: Isolation
 
 class DeviceClaims(_message.Message):
     __slots__ = ("vendor", "model", "index", "serial", "uuid", "bus_address", "driver", "driver_version", "simulated", "memory_bytes", "fast_link_group", "health", "device_id")
