@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from agents import wire
+from agents.content import Content
 from agents.core.machine import AgentMachine
 from agents.core.messages import DesiredArrived, Message, Report
 from agents.core.readings import Health, Holding
@@ -23,6 +24,7 @@ from agents.node_metrics import NodeFigures, node_metrics
 from agents.node_record import Identity, NodeRecord
 from agents.refusals import SpoolFull
 from agents.renewal import Renewal
+from agents.results import Results
 from agents.runtime import proc_tree
 from agents.runtime.isolation import Isolation
 from agents.runtime.prepare import Preparer
@@ -111,6 +113,8 @@ class Agent:
         self.usage = UsageUpload(spool, self.seen_checkpoint)
         checkpoints = settings.checkpoint_root or state.path / "model_checkpoints"
         devices = max((d.index for d in record.devices), default=-1) + 1
+        self.content = Content(channel.another)
+        self.results = Results(self.content)
         self.tasks = TaskRunner(
             state.tasks,
             Preparer(
@@ -124,6 +128,8 @@ class Agent:
             driver,
             spool,
             self.logs,
+            self.results,
+            self.content,
             fetch=self.link.fetch,
             tell=self.tell,
             now_ms=lambda: self.metering.now_ms,
@@ -294,6 +300,8 @@ class Agent:
             await self.tunnels.close()
             await self.tasks.close(self._settings.stop_tasks_on_exit)
             await self._last_words(streams)
+            await self.results.close()
+            await self.content.close()
             if server is not None:
                 server.close()
             await asyncio.gather(*running, return_exceptions=True)

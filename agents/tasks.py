@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from agents.content import Content
 from agents.core.messages import (
     Adopted,
     CancelPrepare,
@@ -30,9 +31,11 @@ from agents.core.readings import TaskUse
 from agents.core.separation import NONE, UID, weakest
 from agents.core.tasks import EndReason, Phase
 from agents.devices.driver import Driver
+from agents.inputs import Inputs
 from agents.live_task import FetchRefused, Live, process_ids
 from agents.log_upload import LogUpload
 from agents.refusals import SpoolFull
+from agents.results import Results
 from agents.runtime import process, task_files
 from agents.runtime.file_watch import IN_CLOSE_WRITE, IN_CREATE, IN_MODIFY, IN_MOVED_TO, FileWatch
 from agents.runtime.launch import Rendezvous
@@ -59,6 +62,8 @@ class TaskRunner:
         driver: Driver,
         spool: Spool,
         logs: LogUpload,
+        results: Results,
+        content: Content,
         *,
         fetch: Callable[[str], Awaitable[TaskSpec]],
         tell: Callable[[Message], None],
@@ -70,6 +75,8 @@ class TaskRunner:
         self._driver = driver
         self._spool = spool
         self._logs = logs
+        self._results = results
+        self._content = content
         self._fetch = fetch
         self._tell = tell
         self._now_ms = now_ms
@@ -77,7 +84,7 @@ class TaskRunner:
         self._watch = FileWatch()
         self.live: dict[str, Live] = {}
         self._work: dict[str, asyncio.Task[None]] = {}
-        logs.delivered = self._remove_if_forgotten
+        logs.delivered = results.delivered = self._remove_if_forgotten
 
     def carry_out(self, instruction: Instruction) -> None:
         """Begin to do it; what comes of it is told later."""
@@ -139,10 +146,13 @@ class TaskRunner:
 
     async def _prepare_in_thread(self, spec: TaskSpec) -> Preparation:
         """A file system may hang: not in the loop. A thread cannot be cancelled: wait, then let go."""
-        work = asyncio.ensure_future(asyncio.to_thread(self._preparer.prepare, spec))
+        stopped = threading.Event()
+        inputs = Inputs(self._content, asyncio.get_running_loop(), stopped)
+        work = asyncio.ensure_future(asyncio.to_thread(self._preparer.prepare, spec, inputs.bring))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
+            stopped.set()
             with suppress(SpecError, SpoolFull, OSError):
                 (await work).release()
             raise
@@ -283,6 +293,7 @@ class TaskRunner:
             live.use.state = state
         self._tell(self._ended(live.spec.allocation_id, state))
         self._logs.ended(live.spec.allocation_id)
+        self._results.collect(live)
 
     def _ended(self, allocation_id: str, state: ShimState | None) -> Ended:
         if state is None or state["phase"] != "ended":
@@ -310,7 +321,8 @@ class TaskRunner:
 
     def _remove_if_forgotten(self, allocation_id: str) -> None:
         folder = self._tasks / allocation_id
-        if (folder / FORGOTTEN).exists() and not self._logs.follows(allocation_id):
+        needed = self._logs.follows(allocation_id) or self._results.follows(allocation_id)
+        if (folder / FORGOTTEN).exists() and not needed:
             # In a thread: a job may leave millions of files, and metering must not wait for them.
             threading.Thread(target=_remove_or_say, args=(folder,), daemon=True).start()
 
@@ -346,9 +358,10 @@ class TaskRunner:
                 remove(folder)
 
     def _deliver(self, live: Live) -> None:
-        """What an ended task had printed goes on its way to the gateway."""
+        """What an ended task had printed, and what it left, goes on its way to the gateway."""
         self._logs.follow(live.spec.allocation_id, live.folder / task_files.OUTPUT, live.spec.processes)
         self._logs.ended(live.spec.allocation_id)
+        self._results.collect(live)
 
     def resume(self, adopted: Iterable[Live]) -> None:
         """Tell the machine of adopted tasks and look after those that run."""

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 # What runs on a host: its own package, the wire, and the evidence formats.
-AGENT_CODE = ("agents", "protos/suanli", "suanli/evidence")
+AGENT_CODE = ("agents", "protos/suanli", "suanli/evidence", "suanli/content")
 OURS = {"suanli", "scheduler", "agents", "protos"}
 
 

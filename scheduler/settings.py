@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     log_folder: Path = Path()
     payload_folder: Path = Path()
     job_log_folder: Path = Path()
+    content_folder: Path = Path()
     # The evidence log and its payloads in an S3-compatible store instead: s3://bucket/prefix, two prefixes.
     log_store: S3Address | None = None
     payload_store: S3Address | None = None
@@ -85,6 +86,8 @@ class Settings(BaseSettings):
 
     # User ids that firms' tasks run under on the nodes, given to each new firm; within the agents' --firm-uids.
     firm_uids: str = "400000-499999"
+    # Uploads and results: how much a firm may keep here.
+    content_quota_bytes: Annotated[int, Field(ge=0)] = 100 << 30
 
     # Name of this process among its replicas.
     name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
@@ -130,6 +133,7 @@ class Settings(BaseSettings):
             "log_folder": _place(self.log_folder, data / "log"),
             "payload_folder": _place(self.payload_folder, data / "payloads"),
             "job_log_folder": _place(self.job_log_folder, data / "logs"),
+            "content_folder": _place(self.content_folder, data / "content"),
         }
         if (self.log_store is None) != (self.payload_store is None) or (
             self.log_store is not None and self.log_store == self.payload_store

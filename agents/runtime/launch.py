@@ -17,6 +17,7 @@ class Places:
     temporary: str
     step_report: str
     model_checkpoints: str | None
+    results: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def process_environment(
         "SUANLI_DEVICES": ",".join(map(str, spec.devices)),
         **visibility,
     }
+    if places.results:
+        ours["SUANLI_OUTPUT_DIR"] = places.results
     if places.model_checkpoints is not None:
         ours["SUANLI_MODEL_CHECKPOINT_DIR"] = places.model_checkpoints
     if simulated:

@@ -16,6 +16,7 @@ from agents.runtime.launch import Places
 from agents.runtime.spec import SpecError, TaskSpec, check_spec
 
 SPEC = "spec.json"
+Bring = Callable[[TaskSpec, Path, int | None], None]
 
 
 @dataclass
@@ -51,14 +52,18 @@ class Preparer:
     closed_nodes: Callable[[Sequence[int]], Sequence[str]]
     """The device nodes of the node that a task with these devices must not reach."""
 
-    def prepare(self, spec: TaskSpec) -> Preparation:
-        """Blocks for as long as the file systems do. Raises SpecError with a sentence, or OSError."""
+    def prepare(self, spec: TaskSpec, bring: Bring = lambda _spec, _folder, _uid: None) -> Preparation:
+        """Blocks for as long as the file systems do, and for `bring`, which unpacks what was sent along.
+
+        Raises SpecError with a sentence, or OSError.
+        """
         check_spec(spec, self.devices)
         uid = self.isolation.user_of(spec)
         folder = self.tasks / spec.allocation_id
         earlier = read_spec(folder)
         working_directory = spec.working_directory or str(folder / "work")
         self._make_folders(folder, uid)
+        bring(spec, folder / "work", uid)
         named = spec.model_checkpoint_directory if spec.model_checkpoint else ""
         closed_nodes = tuple(self.closed_nodes(spec.devices))
         self.isolation.check_reach(
@@ -67,6 +72,7 @@ class Preparer:
         places = Places(
             home=str(folder / "home"),
             temporary=str(folder / "tmp"),
+            results=str(folder / task_files.RESULTS),
             step_report=str(folder / task_files.REPORT / task_files.STEP_REPORT),
             model_checkpoints=(named or self._own_checkpoints(spec, uid)) if spec.model_checkpoint else None,
         )
@@ -96,7 +102,7 @@ class Preparer:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o711 if self.isolation.root else 0o700)
         (folder / task_files.OUTPUT).mkdir(exist_ok=True, mode=0o700)
-        for name in (task_files.REPORT, "home", "tmp", "work"):
+        for name in (task_files.REPORT, task_files.RESULTS, "home", "tmp", "work"):
             (folder / name).mkdir(exist_ok=True, mode=0o700)
             if self.isolation.root:
                 owner = os.geteuid() if uid is None else uid

@@ -4,11 +4,21 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from suanli.content.manifest import ContentError, check_path
+
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class SpecError(ValueError):
     """The task cannot be run as it is described; the sentence is for the researcher."""
+
+
+@dataclass(frozen=True)
+class TaskInput:
+    """A folder that was sent along: the hash of its manifest, and where to unpack it in the task's folder."""
+
+    manifest_sha256: str
+    path: str
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class TaskSpec:
     grace_ms: int
     model_checkpoint: bool
     model_checkpoint_directory: str
+    inputs: tuple[TaskInput, ...] = ()
+    outputs: tuple[str, ...] = ()  # paths in the task's folder, kept when it has ended
 
     def to_json(self) -> dict[str, Any]:
         """For the task's folder."""
@@ -43,7 +55,12 @@ class TaskSpec:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "TaskSpec":
         """From the task's folder."""
-        lists = {"devices": tuple(value["devices"]), "command": tuple(value["command"])}
+        lists = {
+            "devices": tuple(value["devices"]),
+            "command": tuple(value["command"]),
+            "inputs": tuple(TaskInput(**item) for item in value.get("inputs", ())),
+            "outputs": tuple(value.get("outputs", ())),
+        }
         return cls(**{"firm_uid": 0, **value, **lists})
 
 
@@ -67,6 +84,16 @@ def check_spec(spec: TaskSpec, devices_of_node: int) -> None:
         raise SpecError(f"the working directory {spec.working_directory!r} is not absolute")
     if spec.model_checkpoint_directory and not spec.model_checkpoint_directory.startswith("/"):
         raise SpecError(f"the model checkpoint folder {spec.model_checkpoint_directory!r} is not absolute")
+    _check_paths(spec)
     texts = [*spec.command, *spec.environment, *spec.environment.values()]
     if any("\0" in text for text in texts) or any(not name or "=" in name for name in spec.environment):
         raise SpecError("a command, variable name or value holds a character that no program can be given")
+
+
+def _check_paths(spec: TaskSpec) -> None:
+    for path in (*(item.path for item in spec.inputs), *spec.outputs):
+        if path != ".":
+            try:
+                check_path(path)
+            except ContentError as error:
+                raise SpecError(str(error)) from None

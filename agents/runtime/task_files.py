@@ -8,7 +8,8 @@ stop.json       asks the shim to end the task
 attach/         ID.json asks the shim for a process with a terminal; removed once it was read
 output/         RANK.stdout and RANK.stderr
 report/         step.json, written by the job
-home/ tmp/ work/   the job's own
+home/ tmp/ work/ results/   the job's own; what lies in results/ is kept when the job has ended
+collected       made when the results have reached the control plane
 """
 
 import json
@@ -25,6 +26,8 @@ SHIM_LOG = "shim.log"
 OUTPUT = "output"
 REPORT = "report"
 STEP_REPORT = "step.json"
+RESULTS = "results"
+COLLECTED = "collected"
 
 
 class ProcessLaunch(TypedDict):

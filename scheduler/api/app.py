@@ -22,10 +22,13 @@ from scheduler.api.routers import (
     nodes,
     principals,
     process,
+    results,
     tunnels,
+    uploads,
     usage,
 )
 from scheduler.api.state import Api, make_api
+from scheduler.services.content_tidying import tidy_content
 from scheduler.storage.engine import DatabaseAway
 
 TIDY_PERIOD_S = 3600.0
@@ -39,7 +42,8 @@ async def _tidy(api: Api) -> None:
         try:
             async with api.database.transaction() as session:
                 await forget_old(session, api.now_ms())
-        except DatabaseAway as error:
+            await tidy_content(api.database, api.content, api.now_ms())
+        except (DatabaseAway, OSError) as error:
             _log.warning("cannot_tidy", reason=str(error))
         await asyncio.sleep(TIDY_PERIOD_S)
 
@@ -76,7 +80,7 @@ def create_app(config: ApiConfig) -> FastAPI:
     )
     app.state.api = api
     for module in (
-        *(process, evidence_log, jobs, job_logs, tunnels, events),
+        *(process, evidence_log, jobs, job_logs, results, uploads, tunnels, events),
         *(nodes, configuration, principals, usage),
     ):
         app.include_router(module.router)

@@ -29,6 +29,9 @@ class ApiConfig:
     # By which gateways are known, and by which they know us; absent: no tunnels.
     authority: Path = Path()
     tunnel_secret: Path = Path()
+    # Content of firms, shared with the gateways, and how much of it a firm may keep.
+    content_folder: Path = Path("content")
+    content_quota_bytes: int = 100 << 30
     pool_size: int = 8
     # User ids that new firms are given; the agents' --firm-uids must hold them.
     firm_uids: UidRange = field(default_factory=UidRange)

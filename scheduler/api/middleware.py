@@ -14,6 +14,8 @@ from scheduler.api.problems import internal, problem
 
 REQUEST_ID_HEADER = "X-Request-Id"
 BODY_LIMIT_BYTES = 1 << 20
+# Objects of uploads come several in one body.
+LARGE_BODIES = {"/v1/uploads/objects": 9 << 20}
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 REQUESTS = Counter("suanli_api_requests_total", "Requests answered.", ["method", "route", "status"])
@@ -48,7 +50,7 @@ class RequestContext:
             return
         exchange = _Exchange(scope, receive, send)
         try:
-            if exchange.announced_bytes > BODY_LIMIT_BYTES:
+            if exchange.announced_bytes > exchange.limit_bytes:
                 await exchange.refuse_body()
             elif "\0" in scope["path"] or b"%00" in scope["query_string"]:
                 await exchange.refuse_address()
@@ -81,6 +83,7 @@ class _Exchange:
         scope.setdefault("state", {})["request_id"] = self.request_id
         length = headers.get("content-length", "0")
         self.announced_bytes = int(length) if length.isdecimal() else 0
+        self.limit_bytes = LARGE_BODIES.get(scope["path"], BODY_LIMIT_BYTES)
         self._received_bytes = 0
         self._begun_s = time.perf_counter()
         self._status = 0
@@ -96,7 +99,7 @@ class _Exchange:
         message = await self._receive()
         if message["type"] == "http.request":
             self._received_bytes += len(message.get("body", b""))
-            if self._received_bytes > BODY_LIMIT_BYTES:
+            if self._received_bytes > self.limit_bytes:
                 raise BodyTooLarge
         return message
 
@@ -121,7 +124,7 @@ class _Exchange:
             413,
             "limit_exceeded",
             "Too large",
-            f"the body is larger than {BODY_LIMIT_BYTES} bytes",
+            f"the body is larger than {self.limit_bytes} bytes",
             request_id=self.request_id,
             headers={"Connection": "close"},
         )(self._scope, self._receive, self.send)

@@ -18,6 +18,7 @@ from scheduler.services.jobs import JobRecord
 from scheduler.services.possible import Known
 from scheduler.services.principals import authenticate
 from scheduler.services.submission import Submission, Submitted, Submitter
+from scheduler.storage.content import ContentStore
 from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database
 from scheduler.storage.job_logs import JobLogs
@@ -35,6 +36,7 @@ class Api:
     job_logs: JobLogs
     pulse: Pulse
     tunnels: TunnelDialer
+    content: ContentStore
     known: Known
     principals: Gathered[str, Principal]
     submissions: Gathered[Submission, Submitted]
@@ -67,6 +69,7 @@ def make_api(config: ApiConfig) -> Api:
         job_logs=JobLogs(config.job_log_folder),
         pulse=Pulse(),
         tunnels=TunnelDialer(config.authority, config.tunnel_secret),
+        content=ContentStore(config.content_folder),
         known=known,
         principals=Gathered(principals),
         submissions=Gathered(submissions),

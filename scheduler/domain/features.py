@@ -37,7 +37,9 @@ class Feature(StrEnum):
     NOTIFICATIONS = "notifications"
 
 
-SUPPORTED: Mapping[str, frozenset[Feature]] = {"agents": frozenset()}
+SUPPORTED: Mapping[str, frozenset[Feature]] = {
+    "agents": frozenset({Feature.INPUTS, Feature.OUTPUTS, Feature.PORTS})
+}
 
 
 def features_of(spec: JobSpec) -> Iterator[tuple[Feature, str]]:

@@ -88,7 +88,7 @@ def spec_from_json(value: object) -> JobSpec:
         gang=read_gang(reader.child("gang")),
         topology=read_topology(reader.child("topology")),
         share=read_share(reader),
-        variants=_variants(reader),
+        variants=_variants(reader, holds=reader.raw("kind") == JobKind.INTERACTIVE),
         working_directory=absolute_path(reader, "working_directory"),
         volumes=tuple(read_volume(item) for item in reader.objects("volumes", most=MOST_LISTED)),
         secrets=tuple(read_secret(item) for item in reader.objects("secrets", most=MOST_LISTED)),
@@ -130,13 +130,14 @@ _OF_A_VARIANT = (
 )
 
 
-def _variants(reader: Reader) -> tuple[Variant, ...]:
+def _variants(reader: Reader, *, holds: bool) -> tuple[Variant, ...]:
+    """`holds`: an interactive job needs no command, and holds its devices until it is cancelled or its time is up."""
     shorthand = [key for key in _OF_A_VARIANT if reader.has(key)]
     if shorthand and reader.has("variants"):
         reader.problem("variants", "both variants and " + ", ".join(shorthand), "one of the two forms")
     if not reader.has("variants"):
         reader.raw("variants")
-        return (_variant(reader),)
+        return (_variant(reader, holds),)
     for key in _OF_A_VARIANT:
         reader.raw(key)
     items = reader.items("variants")
@@ -149,7 +150,7 @@ def _variants(reader: Reader) -> tuple[Variant, ...]:
     variants = []
     for number, item in enumerate(items[:most]):
         child = Reader(item, f"variants[{number}]", reader.problems)
-        variants.append(_variant(child))
+        variants.append(_variant(child, holds))
         child.refuse_unknown()
     for number, variant in enumerate(variants):
         if variant.model and variant.model in [earlier.model for earlier in variants[:number]]:
@@ -157,7 +158,7 @@ def _variants(reader: Reader) -> tuple[Variant, ...]:
     return tuple(variants)
 
 
-def _variant(reader: Reader) -> Variant:
+def _variant(reader: Reader, holds: bool) -> Variant:
     device_class = _device_class(reader)
     wanted = "key of a device model"
     # A resolved class is stored with both, an unresolved one with an empty model.
@@ -176,7 +177,7 @@ def _variant(reader: Reader) -> Variant:
         )
     return Variant(
         model=model,
-        command=read_command(reader),
+        command=() if holds and reader.raw("command") in (None, []) else read_command(reader),
         environment=_environment(reader),
         device_class=device_class,
         image=image,

@@ -202,4 +202,9 @@ def fetched(task: TaskToRun) -> control_pb2.FetchTaskResponse:
         grace_ms=task.grace_ms,
         model_checkpoint=task.model_checkpoint,
         model_checkpoint_directory=task.model_checkpoint_directory or "",
+        inputs=[
+            control_pb2.TaskInput(manifest_sha256=item.manifest_sha256, path=item.path)
+            for item in task.inputs
+        ],
+        outputs=task.outputs,
     )

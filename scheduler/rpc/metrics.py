@@ -24,5 +24,8 @@ WINDOW_STORE_SECONDS = Histogram(
 LOG_BYTES = Counter("suanli_gateway_job_log_bytes_total", "Bytes of job output appended.")
 REFUSED_CALLS = Counter("suanli_gateway_refused_calls_total", "Calls and streams refused.", ["status"])
 DATABASE_AWAY = Counter("suanli_gateway_database_away_total", "Calls refused because the database was away.")
+CONTENT_BYTES = Counter(
+    "suanli_gateway_content_bytes_total", "Bytes of uploads given out and of results taken in.", ["direction"]
+)
 TUNNELS = Gauge("suanli_gateway_tunnels", "Tunnels into tasks that are open.")
 TUNNEL_BYTES = Counter("suanli_gateway_tunnel_bytes_total", "Bytes carried through tunnels.", ["direction"])

@@ -13,6 +13,7 @@ from sqlalchemy import delete, func
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from protos.suanli.fleet.v1 import (
+    content_pb2_grpc,
     control_pb2_grpc,
     enrolment_pb2_grpc,
     logs_pb2_grpc,
@@ -27,12 +28,14 @@ from scheduler.rpc.certificates import (
     fleet_credentials,
 )
 from scheduler.rpc.connections import Connections, wait_any
+from scheduler.rpc.content import ContentServicer
 from scheduler.rpc.control import ControlConfig, ControlServicer
 from scheduler.rpc.enrolment import EnrolmentServicer
 from scheduler.rpc.logs import LogServicer
 from scheduler.rpc.tunnels import TunnelDoor, TunnelServicer
 from scheduler.rpc.usage import Uploads, UsageServicer
 from scheduler.storage import inbox
+from scheduler.storage.content import ContentStore
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.job_logs import DEFAULT_ATTEMPT_LIMIT_BYTES, DEFAULT_LIMIT_BYTES, JobLogs
 from scheduler.storage.pokes import Channel, Listener
@@ -77,6 +80,10 @@ class GatewayConfig:
     # Of one stream of a process, and of all streams of an attempt.
     job_log_limit_bytes: int = DEFAULT_LIMIT_BYTES
     attempt_log_limit_bytes: int = DEFAULT_ATTEMPT_LIMIT_BYTES
+    # Content of firms, shared with the API; results are kept for so long unless the job says otherwise.
+    content_folder: Path = Path("content")
+    content_quota_bytes: int = 100 << 30
+    result_keep_ms: int = 30 * 86_400_000
 
     def __post_init__(self) -> None:
         if self.window_ms < 1 or 300_000 % self.window_ms:
@@ -132,6 +139,16 @@ class Gateway:
                 self._fleet,
             ),
             (logs_pb2_grpc.add_LogServiceServicer_to_server, logs, self._fleet),
+            (
+                content_pb2_grpc.add_ContentServiceServicer_to_server,
+                ContentServicer(
+                    self.database,
+                    ContentStore(config.content_folder),
+                    config.content_quota_bytes,
+                    config.result_keep_ms,
+                ),
+                self._fleet,
+            ),
             (
                 tunnel_pb2_grpc.add_TunnelServiceServicer_to_server,
                 TunnelServicer(self.database, self.tunnels),

@@ -43,6 +43,8 @@ class Action(StrEnum):
     CANCEL_JOB = "cancel_job"
     FORWARD_PORT = "forward_port"
     ATTACH = "attach"
+    UPLOAD = "upload"
+    READ_RESULTS = "read_results"
     READ_EVENTS = "read_events"
     READ_NODES = "read_nodes"
     CORDON_NODE = "cordon_node"
@@ -67,6 +69,9 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     # Into a job goes its firm alone.
     Action.FORWARD_PORT: FIRM_ROLES,
     Action.ATTACH: FIRM_ROLES,
+    # What a firm sends along and gets back is its own: no operator reads it here.
+    Action.UPLOAD: FIRM_ROLES,
+    Action.READ_RESULTS: FIRM_ROLES,
     Action.READ_EVENTS: FIRM_ROLES | {Role.OPERATOR},
     Action.READ_NODES: _EVERYONE,
     Action.CORDON_NODE: frozenset({Role.OPERATOR}),

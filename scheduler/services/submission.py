@@ -12,6 +12,7 @@ from scheduler.domain.errors import Conflict, DomainError, IdempotencyConflict
 from scheduler.domain.ids import Ids
 from scheduler.domain.jobs import JobSpec, JobState
 from scheduler.services.authorise import Action, Principal, authorise, require_firm
+from scheduler.services.content import use_uploads
 from scheduler.services.jobs import JobRecord
 from scheduler.services.possible import Known, require_possible
 from scheduler.storage.direct import Direct
@@ -99,6 +100,9 @@ class Submitter:
         spec, names = await require_possible(
             self._database, firm_id, submission.spec, self._catalogue, self._known, now_ms
         )
+        if spec.inputs:
+            async with self._database.transaction() as session:
+                await use_uploads(session, firm_id, [item.digest for item in spec.inputs], now_ms)
         job = _new_job(principal, names.firm, firm_id, spec, self._ids.new(now_ms), now_ms)
         key, digest = submission.idempotency or (None, b"")
         return {

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import NotFound
 from scheduler.domain.job_reading import spec_from_json
+from scheduler.domain.time import DAY_MS
 from scheduler.storage.tables import (
     AllocationDeviceRow,
     AllocationRow,
@@ -20,6 +21,17 @@ from scheduler.storage.tables import (
     FirmRow,
     JobRow,
 )
+
+# What an interactive job runs that names no command: nothing, until it is told to end.
+HOLD = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInput:
+    """A folder to unpack: the hash of its manifest in hex, and where, relative to the task's folder."""
+
+    manifest_sha256: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,8 @@ class TaskToRun:
     grace_ms: int
     model_checkpoint: bool
     model_checkpoint_directory: str | None
+    inputs: tuple[TaskInput, ...] = ()
+    outputs: tuple[str, ...] = ()  # paths in the task's folder
 
     def __repr__(self) -> str:
         return f"TaskToRun({self.allocation_id})"
@@ -98,12 +112,18 @@ async def task_to_run(session: AsyncSession, node_id: str, allocation_id: str) -
         processes=spec.gang.processes_per_node,
         device_indices=tuple(indices),
         device_model=attempt.device_model,
-        command=variant.command,
+        command=variant.command or HOLD,
         environment=variant.environment,
         working_directory=spec.working_directory,
         grace_ms=spec.grace_ms,
         model_checkpoint=checkpoint is not None,
         model_checkpoint_directory=None if checkpoint is None else checkpoint.directory,
+        inputs=tuple(
+            TaskInput(item.digest.removeprefix("sha256:"), item.path)
+            for item in spec.inputs
+            if item.digest is not None
+        ),
+        outputs=tuple(item.path for item in spec.outputs if item.object is None),
     )
 
 
@@ -116,6 +136,7 @@ class TaskOutput:
     attempt: int
     rank: int
     processes: int
+    keep_ms: int | None = None  # how long its results are kept; None: the installation's own time
 
 
 async def task_output(session: AsyncSession, node_id: str, allocation_id: str) -> TaskOutput:
@@ -133,4 +154,13 @@ async def task_output(session: AsyncSession, node_id: str, allocation_id: str) -
     if output is None:
         raise NotFound(f"this node has no allocation {allocation_id}", {"allocation_id": allocation_id})
     firm_id, job_id, attempt, rank, spec = output
-    return TaskOutput(firm_id, job_id, attempt, rank, spec_from_json(spec).gang.processes_per_node)
+    read = spec_from_json(spec)
+    days = [kept.keep_days for kept in read.outputs]
+    return TaskOutput(
+        firm_id,
+        job_id,
+        attempt,
+        rank,
+        processes=read.gang.processes_per_node,
+        keep_ms=max(days) * DAY_MS if days else None,
+    )

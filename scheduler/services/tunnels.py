@@ -1,8 +1,6 @@
 """Where a tunnel into a running job leads: the task, its node, and the gateway that holds the node's stream."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,24 +25,44 @@ class TunnelTarget:
 
 
 async def find_port(
-    session: AsyncSession, principal: Principal, job_id: str, *, rank: int, port: int
+    session: AsyncSession, principal: Principal, job_id: str, *, rank: int | None, port: int
 ) -> TunnelTarget:
-    """Where a port of a job is reached. Raises Forbidden, NotFound, Invalid, Conflict, Unavailable."""
+    """Where a port of a job is reached, on the task that the job says or on another.
+
+    Raises Forbidden, NotFound, Invalid, Conflict, Unavailable.
+    """
     authorise(principal, Action.FORWARD_PORT)
     job = await read_job(session, principal, job_id)
-    ports = declared_ports(job.spec)
-    if port not in ports:
-        listed = ", ".join(map(str, sorted(ports))) or "none: add ports: [...] to the job"
+    declared = {int(item["port"]): int(item["rank"]) for item in job.spec.get("ports") or ()}
+    if port not in declared:
+        listed = ", ".join(map(str, sorted(declared))) or "none: add ports: [...] to the job"
         raise Invalid([FieldProblem("query port", str(port), f"a port that the job declares ({listed})")])
-    return await _find(session, job, rank)
+    task_rank = declared[port] if rank is None else rank
+    _require_rank(task_rank, _tasks(job))
+    return await _find(session, job, task_rank, 0)
 
 
 async def find_process(
     session: AsyncSession, principal: Principal, job_id: str, *, rank: int
 ) -> TunnelTarget:
-    """Where a terminal in a job is started. Raises Forbidden, NotFound, Invalid, Conflict, Unavailable."""
+    """Where a terminal in a job is started, by process rank.
+
+    Raises Forbidden, NotFound, Invalid, Conflict, Unavailable.
+    """
     authorise(principal, Action.ATTACH)
-    return await _find(session, await read_job(session, principal, job_id), rank)
+    job = await read_job(session, principal, job_id)
+    processes = int(job.spec["gang"]["processes_per_node"])
+    _require_rank(rank, _tasks(job) * processes)
+    return await _find(session, job, *divmod(rank, processes))
+
+
+def _tasks(job: JobRecord) -> int:
+    return int(job.spec["gang"]["devices"]) // int(job.spec["gang"]["devices_per_node"])
+
+
+def _require_rank(rank: int, ranks: int) -> None:
+    if rank >= ranks:
+        raise Invalid([FieldProblem("query rank", str(rank), f"a rank of the job, 0 to {ranks - 1}")])
 
 
 async def note_attached(session: AsyncSession, principal: Principal, job_id: str) -> None:
@@ -53,18 +71,7 @@ async def note_attached(session: AsyncSession, principal: Principal, job_id: str
     await inbox.put(session, "JobAttached", body)
 
 
-def declared_ports(spec: Mapping[str, Any]) -> set[int]:
-    """The ports that a stored spec declares."""
-    return {int(port["port"]) if isinstance(port, Mapping) else int(port) for port in spec.get("ports") or ()}
-
-
-async def _find(session: AsyncSession, job: JobRecord, rank: int) -> TunnelTarget:
-    gang = job.spec["gang"]
-    processes = int(gang["processes_per_node"])
-    most = int(gang["devices"]) // int(gang["devices_per_node"]) * processes - 1
-    if rank > most:
-        raise Invalid([FieldProblem("query rank", str(rank), f"a process rank of the job, 0 to {most}")])
-    task_rank, local_rank = divmod(rank, processes)
+async def _find(session: AsyncSession, job: JobRecord, task_rank: int, local_rank: int) -> TunnelTarget:
     if job.state != JobState.RUNNING.value:
         raise Conflict(
             f"job {job.job_id} is {job.state}; it can be reached while it runs", {"state": job.state}
@@ -84,10 +91,10 @@ async def _find(session: AsyncSession, job: JobRecord, rank: int) -> TunnelTarge
         )
     ).one_or_none()
     if row is None:
-        raise Conflict(f"rank {rank} of job {job.job_id} has ended", {"rank": rank})
+        raise Conflict(f"task {task_rank} of job {job.job_id} has ended", {"task_rank": task_rank})
     allocation_id, node_id, address = row
     if address is None:
         raise Unavailable(
-            f"the node of rank {rank} is not connected just now, or its gateway takes no tunnels; the job goes on"
+            f"the node of task {task_rank} is not connected just now, or its gateway takes no tunnels; the job goes on"
         )
     return TunnelTarget(job.job_id, allocation_id, node_id, local_rank, address)

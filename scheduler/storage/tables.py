@@ -385,6 +385,49 @@ class GatewayRow(Base):
     tunnel_address: Mapped[str | None]  # where the API asks for tunnels
 
 
+# --- Content: what firms send along and what their jobs leave ------------------------------------------------
+
+
+class ContentObjectRow(Base):
+    """An object that the firm keeps here; its bytes are in the content store."""
+
+    __tablename__ = "content_objects"
+    firm_id: Mapped[str] = mapped_column(ForeignKey("firms.firm_id"), primary_key=True)
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    bytes: Mapped[int]
+    used_ms: Mapped[int]  # when it was last asked for or named; what nobody names is removed a day later
+
+
+class UploadRow(Base):
+    """A folder that somebody of the firm sent: its digest is that of its manifest, which is an object."""
+
+    __tablename__ = "uploads"
+    firm_id: Mapped[str] = mapped_column(ForeignKey("firms.firm_id"), primary_key=True)
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    bytes: Mapped[int]
+    files: Mapped[int]
+    created_by: Mapped[str]
+    created_ms: Mapped[int]
+    used_ms: Mapped[int]
+
+
+class ResultRow(Base):
+    """What a task of an attempt left; `digest` is null where it could not be kept, and `problem` says why."""
+
+    __tablename__ = "results"
+    firm_id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
+    rank: Mapped[int] = mapped_column(Integer, primary_key=True)
+    digest: Mapped[str | None]
+    bytes: Mapped[int]
+    files: Mapped[int]
+    problem: Mapped[str | None]
+    collected_ms: Mapped[int]
+    keep_until_ms: Mapped[int]
+    __table_args__ = (ForeignKeyConstraint(["firm_id", "job_id"], ["jobs.firm_id", "jobs.job_id"]),)
+
+
 # --- Between the processes ---------------------------------------------------------------------------------
 
 

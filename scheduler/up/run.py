@@ -73,7 +73,7 @@ class Installation:
 
     def _start_database(self) -> EmbeddedPostgres | None:
         settings = self._settings
-        folders = [settings.data, settings.run_folder, settings.job_log_folder]
+        folders = [settings.data, settings.run_folder, settings.job_log_folder, settings.content_folder]
         folders += [
             place for place in (settings.log_place, settings.payload_place) if isinstance(place, Path)
         ]

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from suanli.client.types import Attempt, Job
 
 
-def submit(
+def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     file: Annotated[str, typer.Argument(help="Job file (YAML or JSON); - reads standard input.")],
     name: Annotated[str | None, typer.Option(help="Name of the job, instead of the file's.")] = None,
     project: Annotated[str | None, typer.Option(help="Project, instead of the file's.")] = None,
     queue: Annotated[str | None, typer.Option(help="Queue, instead of the file's.")] = None,
     priority: Annotated[str | None, typer.Option(help="low, normal or high, instead of the file's.")] = None,
+    upload: Annotated[
+        str | None,
+        typer.Option(help="Folder to send along; the job starts in it. .suanliignore says what stays here."),
+    ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show what happens until the job has ended.")
     ] = False,
@@ -25,6 +29,9 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Submit a job."""
+    from pathlib import Path
+
+    from suanli.cli.content_commands import send_inputs
     from suanli.cli.output import note, print_json, say
     from suanli.cli.refusals import of_file
     from suanli.cli.yaml_files import read_yaml
@@ -34,6 +41,7 @@ def submit(
     given = {"name": name, "project": project, "queue": queue, "priority": priority}
     spec = {**read.content, **{key: value for key, value in given.items() if value is not None}}
     with open_client(profile) as client:
+        spec = send_inputs(client, spec, upload, Path(file).parent if file != "-" else Path())
         try:
             job = client.submit(spec)
         except Refused as error:

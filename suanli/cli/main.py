@@ -10,8 +10,8 @@ import sys
 import typer
 
 from suanli.cli import account_commands as account
+from suanli.cli import content_commands, job_commands, log_commands, money_commands, reach_commands
 from suanli.cli import fleet_commands as fleet
-from suanli.cli import job_commands, log_commands, money_commands, reach_commands
 from suanli.cli.apply_command import apply
 from suanli.cli.control_plane import PASS_ON, admin, demo, up
 
@@ -45,6 +45,7 @@ app.command()(job_commands.submit)
 app.command()(job_commands.jobs)
 app.command()(job_commands.show)
 app.command()(log_commands.logs)
+app.command()(content_commands.fetch)
 app.command()(reach_commands.forward)
 app.command()(reach_commands.attach)
 app.command()(job_commands.cancel)

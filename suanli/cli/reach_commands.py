@@ -31,7 +31,9 @@ def forward(
             help="Port of the job, or LOCAL:PORT for another one here; 0 takes any free one.",
         ),
     ],
-    rank: Annotated[int, typer.Option(min=0, help="The process rank that listens.")] = 0,
+    rank: Annotated[
+        int | None, typer.Option(min=0, help="The task rank that listens, instead of the job's.")
+    ] = None,
     address: Annotated[str, typer.Option(help="Address to listen on here.")] = "127.0.0.1",
     profile: ProfileName = None,
 ) -> None:
@@ -60,7 +62,13 @@ def _pair(text: str) -> tuple[int, int]:
 
 
 async def _forward(
-    server: str, api_key: str, job_id: str, pairs: list[tuple[int, int]], rank: int, address: str, client: Any
+    server: str,
+    api_key: str,
+    job_id: str,
+    pairs: list[tuple[int, int]],
+    rank: int | None,
+    address: str,
+    client: Any,
 ) -> None:
     import asyncio
 

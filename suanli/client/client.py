@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from suanli.client import types
+from suanli.client.content import Progress, Sent, fetch_file, result_files, send_folder
 from suanli.client.errors import Unreachable
 from suanli.client.profiles import resolve
 from suanli.client.streams import follow_events, follow_logs
@@ -113,6 +114,37 @@ class Client:
         """The tries at running a job."""
         answer = self._get(f"/v1/jobs/{_segment(job_id)}/attempts")
         return cast(list[types.Attempt], answer["attempts"])
+
+    # --- Folders
+
+    def send_folder(self, folder: Path, progress: Progress = lambda _what, _done, _total: None) -> Sent:
+        """Send what the firm's store lacks of a folder; `digest` goes into a job's inputs. Raises FolderError."""
+        return send_folder(self._transport, folder, progress)
+
+    def uploads(self) -> dict[str, Any]:
+        """The firm's uploads, last used first, and how much room all its content takes."""
+        return cast(dict[str, Any], self._get("/v1/uploads"))
+
+    def results(self, job_id: str) -> list[dict[str, Any]]:
+        """What each task of each attempt left."""
+        return cast(list[dict[str, Any]], self._get(f"/v1/jobs/{_segment(job_id)}/results")["results"])
+
+    def result_files(self, job_id: str, attempt: int, rank: int) -> list[dict[str, Any]]:
+        """The files that a task left."""
+        return result_files(self._transport, f"/v1/jobs/{_segment(job_id)}/results/{attempt}/{rank}")
+
+    def fetch_result(
+        self,
+        job_id: str,
+        attempt: int,
+        rank: int,
+        file: dict[str, Any],
+        target: Path,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> bool:
+        """Download one of them, checked; False where it is there already."""
+        path = f"/v1/jobs/{_segment(job_id)}/results/{attempt}/{rank}"
+        return fetch_file(self._transport, path, file, target, progress)
 
     def explain(self, job_id: str) -> types.Explanation:
         """Why a job waits, runs where it runs, or ended."""

@@ -67,6 +67,8 @@ class Transport:
         *,
         query: Mapping[str, Any] | None = None,
         body: Any = None,
+        content: bytes | None = None,
+        content_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
         repeatable: bool | None = None,
     ) -> Any:
@@ -76,10 +78,10 @@ class Transport:
         """
         may_repeat = method == "GET" if repeatable is None else repeatable
         sent = dict(headers or {})
-        content = None
         if body is not None:
             content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
-            sent["Content-Type"] = "application/json"
+        if content is not None:
+            sent["Content-Type"] = content_type
         for attempt in range(RETRIES + 1):
             last = attempt == RETRIES or not may_repeat
             try:

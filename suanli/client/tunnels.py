@@ -68,10 +68,16 @@ class Forwarder:
         api_key: str,
         job_id: str,
         port: int,
-        rank: int = 0,
+        rank: int | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._where = (server, api_key, job_id, "forward", {"port": port, "rank": rank})
+        self._where = (
+            server,
+            api_key,
+            job_id,
+            "forward",
+            {"port": port, **({} if rank is None else {"rank": rank})},
+        )
         self._tell = tell
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()

@@ -212,6 +212,12 @@ class Site:
         return result
 
 
+def api_key(site: Site, firm: str) -> str:
+    """The key of the firm's researcher, for what does not go through the client."""
+    transport: Any = site.people.researchers[firm]._transport
+    return str(transport._http.headers["authorization"]).removeprefix("Bearer ")
+
+
 def read_windows(bundle: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Headers and disclosed segments of a bundle's windows."""
     windows, segments = [], []

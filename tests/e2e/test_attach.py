@@ -17,7 +17,7 @@ import pytest
 from suanli.client import Refused
 from suanli.client.errors import Unreachable
 from suanli.client.tunnels import Session, open_socket
-from tests.builders.e2e import PYTHON, Site, wait_until
+from tests.builders.e2e import PYTHON, Site, api_key, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -47,11 +47,6 @@ def job(site: Site, request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[
     yield job_id, said
     gate.touch()
     site.ended("yunhe", job_id)
-
-
-def api_key(site: Site, firm: str) -> str:
-    transport: Any = site.people.researchers[firm]._transport
-    return str(transport._http.headers["authorization"]).removeprefix("Bearer ")
 
 
 def attach(

@@ -21,6 +21,8 @@ API, GATEWAY, CONTROLLER, LEDGER = roles.SERVICE_ROLES
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
 ALL_TABLES = (*sorted(Base.metadata.tables), "alembic_version")
 
+CONTENT = ("content_objects", "uploads", "results")
+
 INSERTS = {
     API: {
         "firms",
@@ -36,8 +38,12 @@ INSERTS = {
         "join_tokens",
         "inbox",
         "evidence_intake",
+        "content_objects",
+        "uploads",
     },
     GATEWAY: {
+        "content_objects",
+        "results",
         "nodes",
         "devices",
         "agent_keys",
@@ -93,8 +99,11 @@ UPDATES_SOME_COLUMNS = {
         ("queues", "weight"),
         ("price_versions", "effective_to_ms"),
         ("program_versions", "effective_to_ms"),
+        ("content_objects", "used_ms"),
+        ("uploads", "used_ms"),
     },
     GATEWAY: {
+        ("content_objects", "used_ms"),
         ("join_tokens", "uses_left"),
         ("agent_keys", "stored_seq"),
         ("agent_keys", "stored_header_sha256"),
@@ -104,7 +113,7 @@ UPDATES_SOME_COLUMNS = {
     LEDGER: {("agent_keys", "stored_seq"), ("agent_keys", "stored_header_sha256")},
 }
 DELETES = {
-    API: {"idempotency_keys", "join_tokens"},
+    API: {"idempotency_keys", "join_tokens", "content_objects", "uploads", "results"},
     GATEWAY: {"gateways"},
     CONTROLLER: {"inbox", "reports"},
     LEDGER: {"usage_intake", "evidence_intake"},
@@ -136,8 +145,9 @@ NEVER_READS = {
         "log_checkpoints",
         "cosignatures",
         "charges",
+        *CONTENT,
     },
-    LEDGER: {"api_keys", "idempotency_keys", "join_tokens", "inbox", "reports"},
+    LEDGER: {"api_keys", "idempotency_keys", "join_tokens", "inbox", "reports", *CONTENT},
 }
 
 

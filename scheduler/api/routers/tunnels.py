@@ -31,14 +31,15 @@ _Find = Callable[[Api, Principal], Awaitable[TunnelTarget]]
 
 @router.websocket("/v1/jobs/{job_id}/forward")
 async def forward(socket: WebSocket, job_id: str) -> None:
-    """One TCP connection to a port that the job declares: `?port=8888`, and `rank` for another process.
+    """One TCP connection to a port that the job declares: `?port=8888`, and `rank` for another task than the job says.
 
     Binary messages are bytes; the text {"type": "finished"} says that a side sends no more.
     """
 
     async def find(api: Api, principal: Principal) -> TunnelTarget:
         port = _number(socket, "port", None, 1, 65_535)
-        rank = _number(socket, "rank", 0, 0, MOST_RANK)
+        given = "rank" in socket.query_params
+        rank = _number(socket, "rank", None, 0, MOST_RANK) if given else None
         async with api.database.read() as session:
             return await find_port(session, principal, job_id, rank=rank, port=port)
 
