@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from benchmarks.harness import Row
-from benchmarks.planner import allocation, churn, firms, gavel, network, packing, queueing
+from benchmarks.planner import allocation, churn, firms, gavel, network, packing, product, queueing
 from benchmarks.planner.settings import Settings
 
 Case = Callable[[Settings], Iterator[Row]]
@@ -23,4 +23,5 @@ CASES: Mapping[str, Case] = {
     "B15": firms.b15,
     "B17": churn.b17,
     "B18": network.b18,
+    "B19": product.b19,
 }

@@ -5,7 +5,7 @@ Everything that is random was drawn before the run, so that a seed gives one res
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from time import perf_counter
@@ -16,8 +16,10 @@ from scheduler.machine import MachineConfig
 from scheduler.machine.usage import UsageLedger
 from scheduler.planner import (
     WHOLE_PPM,
+    Hole,
     JobPlacement,
     Learning,
+    Plan,
     PlannerConfig,
     Report,
     Snapshot,
@@ -70,6 +72,9 @@ class Measured:
     )  # (ms, devices held, waiting, running)
 
 
+Planner = Callable[[Snapshot, int, PlannerConfig], tuple[Plan, Report]]
+
+
 class _Event(IntEnum):
     FINISH = 0  # what ends is free before anybody else comes
     UP = 1
@@ -101,9 +106,10 @@ class World:
         *,
         outages: Iterable[Outage] = (),
         wanted: frozenset[JobId] | None = None,
+        planner: Planner = plan,
         on_progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
-        """`wanted`: the run is over when these have ended; None: when all have."""
+        """`wanted`: the run is over when these have ended; None: when all have. `planner`: another one is a peer."""
         self.cluster = cluster
         self.config = config
         self.options = options or Options()
@@ -114,11 +120,13 @@ class World:
         self.now_ms = 0
         self.wanted = frozenset(self.records) if wanted is None else wanted
         self.unfinished = len(self.wanted)
+        self._planner = planner
         self._on_progress = on_progress
         self._learning = Learning()
         self._devices = sum(len(view.devices) for view in cluster.views)
         self._room = {view.node_id: float(len(view.devices)) for view in cluster.views}
         self._free = dict(self._room)  # by node
+        self._gone: dict[NodeId, int] = {}  # by how many outages and maintenance windows
         self._held = 0.0
         self._fragments = 0.0  # free devices on nodes that are partly in use
         self._usage = UsageLedger(0) if len(cluster.queues) > 1 else None
@@ -132,8 +140,8 @@ class World:
             self._push(outage.from_ms, _Event.DOWN, outage)
             self._push(outage.until_ms, _Event.UP, outage)
         for hole in cluster.calendar:
-            self._push(hole.from_ms, _Event.TICK, None)
-            self._push(hole.until_ms, _Event.TICK, None)
+            self._push(hole.from_ms, _Event.DOWN, hole)
+            self._push(hole.until_ms, _Event.UP, hole)
 
     def run(self) -> None:
         """To the end. Raises NoRest for a planner that never settles, NotPossible for an illegal plan."""
@@ -157,7 +165,7 @@ class World:
         for _ in range(_MOST_PASSES):
             snapshot = self._snapshot()
             begun = perf_counter()
-            decided, report = plan(snapshot, self.now_ms, self.config)
+            decided, report = self._planner(snapshot, self.now_ms, self.config)
             self.measured.decision_s.append(perf_counter() - begun)
             for stop in decided.stops:
                 self._stop(stop.job_id, stop.cause.value)
@@ -189,10 +197,10 @@ class World:
                 return False  # it was stopped before
             self.finish(record, at_ms)
         elif isinstance(what, Outage):
-            self.cluster.set_usable(what.node_id, usable=event is _Event.UP)
-            if event is _Event.DOWN:
-                for job_id in self._on_node(what.node_id):
-                    self._stop(job_id, "node_failed")
+            self._switch({what.node_id}, event, "node_failed")
+        elif isinstance(what, Hole):
+            if what.queue is None:
+                self._switch(what.nodes, event, "maintenance")
         else:
             self._tick_due_ms = None
         return True
@@ -348,12 +356,17 @@ class World:
         speed = self.cluster.catalogue.fp16_gflops(record.model) or _UNKNOWN_GFLOPS
         return round(speed * record.devices)
 
-    def _on_node(self, node_id: NodeId) -> list[JobId]:
-        return [
-            job_id
-            for job_id, holding in self.cluster.holdings.items()
-            if any(node == node_id for node, _ in holding.running.tasks)
-        ]
+    def _switch(self, nodes: Collection[NodeId], event: _Event, cause: str) -> None:
+        """Nodes go or come back; what runs on them is stopped."""
+        for node_id in sorted(nodes):
+            self._gone[node_id] = self._gone.get(node_id, 0) + (1 if event is _Event.DOWN else -1)
+            self.cluster.set_usable(node_id, usable=not self._gone[node_id])
+        if event is _Event.DOWN:
+            holdings = self.cluster.holdings.values()
+            running = [holding.running for holding in holdings]
+            for job in running:
+                if any(node_id in nodes for node_id, _ in job.tasks):
+                    self._stop(job.job_id, cause)
 
     def _plan_tick(self) -> None:
         due_ms = self.options.tick_ms

@@ -1,0 +1,148 @@
+"""The installation's history of a period, for a rehearsal of other policies: sizes and run times, no commands.
+
+Names of firms and queues are in it, and nothing of what the jobs computed: no commands, environments, labels
+or users.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.storage.tables import (
+    AttemptRow,
+    DeviceRow,
+    FirmRow,
+    JobRow,
+    NodeRow,
+    PriceVersionRow,
+    ProgramVersionRow,
+    QueueRow,
+)
+
+
+async def installation_history(session: AsyncSession, from_ms: int, to_ms: int) -> dict[str, Any]:
+    """Everything that was submitted in [from_ms, to_ms) and ran, and the installation as it stands now.
+
+    Cost: the jobs of the period and their attempts, in two queries.
+    """
+    firms: Mapping[str, str] = {
+        firm_id: name for firm_id, name in await session.execute(select(FirmRow.firm_id, FirmRow.name))
+    }
+    jobs, never = await _jobs(session, from_ms, to_ms, firms)
+    return {
+        "from_ms": from_ms,
+        "to_ms": to_ms,
+        "nodes": await _nodes(session),
+        "queues": await _queues(session, firms),
+        "prices": await _prices(session, to_ms),
+        "programs": await _programs(session, to_ms),
+        "jobs": jobs,
+        "jobs_never_run": never,
+    }
+
+
+async def _jobs(
+    session: AsyncSession, from_ms: int, to_ms: int, firms: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], int]:
+    ran = func.sum(AttemptRow.ended_ms - AttemptRow.started_ms)
+    last = func.max(AttemptRow.attempt)
+    totals = (
+        select(AttemptRow.firm_id, AttemptRow.job_id, ran.label("run_ms"), last.label("last"))
+        .where(AttemptRow.started_ms.is_not(None), AttemptRow.ended_ms.is_not(None))
+        .group_by(AttemptRow.firm_id, AttemptRow.job_id)
+        .subquery()
+    )
+    rows = await session.execute(
+        select(JobRow, totals.c.run_ms, AttemptRow.device_model)
+        .outerjoin(totals, (totals.c.firm_id == JobRow.firm_id) & (totals.c.job_id == JobRow.job_id))
+        .outerjoin(
+            AttemptRow,
+            (AttemptRow.firm_id == JobRow.firm_id)
+            & (AttemptRow.job_id == JobRow.job_id)
+            & (AttemptRow.attempt == totals.c.last),
+        )
+        .where(JobRow.submitted_ms >= from_ms, JobRow.submitted_ms < to_ms)
+        .order_by(JobRow.submitted_ms, JobRow.job_id)
+    )
+    jobs: list[dict[str, Any]] = []
+    never = 0
+    for job, run_ms, model in rows:
+        if not run_ms or model is None:
+            never += 1
+            continue
+        spec = job.spec
+        limit_s = spec.get("time_limit_seconds")
+        jobs.append(
+            {
+                "firm": firms[job.firm_id],
+                "queue": job.queue,
+                "submitted_ms": job.submitted_ms,
+                "devices": spec["gang"]["devices"],
+                "devices_per_node": spec["gang"]["devices_per_node"],
+                "models": [variant["model"] for variant in spec["variants"]],
+                "priority": spec["priority"],
+                "time_limit_ms": None if limit_s is None else 1000 * limit_s,
+                "resumable": spec.get("model_checkpoint") is not None,
+                "kind": f"{spec['kind']}/{firms[job.firm_id]}/{job.project}",
+                "model": model,
+                "run_ms": int(run_ms),
+            }
+        )
+    return jobs, never
+
+
+async def _nodes(session: AsyncSession) -> list[dict[str, Any]]:
+    """Each node once for each device model that it has."""
+    rows = await session.execute(
+        select(
+            NodeRow.name,
+            NodeRow.pool,
+            DeviceRow.model,
+            func.count(),
+            func.count(DeviceRow.fast_link_group.distinct()),
+        )
+        .join(DeviceRow, DeviceRow.node_id == NodeRow.node_id)
+        .group_by(NodeRow.name, NodeRow.pool, DeviceRow.model)
+        .order_by(NodeRow.name, DeviceRow.model)
+    )
+    return [
+        {
+            "name": name,
+            "pool": pool,
+            "model": model,
+            "devices": devices,
+            "fast_link_group": -(-devices // groups),
+        }
+        for name, pool, model, devices, groups in rows
+    ]
+
+
+async def _queues(session: AsyncSession, firms: Mapping[str, str]) -> list[dict[str, Any]]:
+    rows = await session.scalars(select(QueueRow).order_by(QueueRow.firm_id, QueueRow.name))
+    return [
+        {
+            "firm": firms[row.firm_id],
+            "name": row.name,
+            "pools": row.pools,
+            "nominal": row.nominal,
+            "weight": row.weight,
+        }
+        for row in rows
+    ]
+
+
+async def _prices(session: AsyncSession, at_ms: int) -> list[dict[str, Any]]:
+    """The newest price of each model that is in force at the period's end."""
+    rows = await session.execute(
+        select(PriceVersionRow.device_model, PriceVersionRow.price_nano_cny)
+        .where(PriceVersionRow.effective_from_ms < at_ms)
+        .order_by(PriceVersionRow.device_model, PriceVersionRow.effective_from_ms)
+    )
+    newest = {model: price for model, price in rows}
+    return [{"model": model, "price_nano_cny": price} for model, price in sorted(newest.items())]
+
+
+async def _programs(session: AsyncSession, at_ms: int) -> list[dict[str, Any]]:
+    raise NotImplementedError

@@ -1,0 +1,177 @@
+"""Suanli's own history: what `suanli admin history` writes, read back for a rehearsal.
+
+One JSON document, gzip where its name ends so: `format`, the period, nodes, queues, prices, programs, jobs.
+A job has the size it asked for, the models it may use, and how long its attempts ran on which model.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.domain.ids import FirmId
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.reading import Reader
+from scheduler.simulator.cluster import NodeSpec
+
+FORMAT = "suanli-history/1"
+MOST_BYTES = 1 << 30
+_FAR_MS = 1 << 47
+
+
+@dataclass(frozen=True, slots=True)
+class PastJob:
+    """A job as it was. `run_ms`: how long it ran in all on `model`, its last device model."""
+
+    firm: str
+    queue: str
+    submitted_ms: int
+    devices: int
+    devices_per_node: int
+    models: tuple[str, ...]
+    priority: str
+    time_limit_ms: int | None
+    resumable: bool
+    kind: str
+    model: str
+    run_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PastProgram:
+    """A subsidy program as far as a rehearsal needs it."""
+
+    program_id: str
+    rate_ppm: int
+    domestic_only: bool
+    per_firm_cap_fen: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One export. `skipped`: jobs of the period that never ran, of which no run time is known."""
+
+    from_ms: int
+    to_ms: int
+    nodes: tuple[NodeSpec, ...]
+    queues: tuple[Queue, ...]
+    prices_nano_cny: Mapping[str, int]
+    programs: tuple[PastProgram, ...]
+    jobs: tuple[PastJob, ...]
+    skipped: int
+
+
+def is_history(path: Path) -> bool:
+    """By its name: everything else is a table."""
+    return path.name.endswith((".json", ".json.gz"))
+
+
+def read_history(path: Path) -> History:
+    """Reads an export. Raises Invalid with every problem."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise Invalid([FieldProblem(str(path), f"more than {MOST_BYTES} bytes", "a shorter period")])
+        value = json.loads(content)
+    except OSError as error:
+        raise Invalid([FieldProblem(str(path), error.strerror or str(error), "a file that can be read")]) from None
+    except (ValueError, EOFError, zlib.error) as error:
+        raise Invalid([FieldProblem(str(path), str(error), "JSON as `suanli admin history` writes it")]) from None
+    return history_from_json(value)
+
+
+def history_from_json(value: object) -> History:
+    """An export from parsed JSON. Raises Invalid with every problem."""
+    reader = Reader(value)
+    reader.choice("format", [FORMAT])
+    history = History(
+        from_ms=reader.integer("from_ms", low=0, high=_FAR_MS),
+        to_ms=reader.integer("to_ms", low=0, high=_FAR_MS),
+        nodes=tuple(_node(child) for child in _children(reader, "nodes")),
+        queues=tuple(_queue(child) for child in _children(reader, "queues")),
+        prices_nano_cny={
+            child.text("model"): child.integer("price_nano_cny", low=0, high=_FAR_MS)
+            for child in _children(reader, "prices")
+        },
+        programs=tuple(_program(child) for child in _children(reader, "programs")),
+        jobs=tuple(_job(child) for child in _children(reader, "jobs")),
+        skipped=reader.integer("jobs_never_run", 0, low=0, high=_FAR_MS),
+    )
+    if not history.nodes:
+        reader.problem("nodes", "none", "at least one node")
+    if not history.jobs:
+        reader.problem("jobs", "none", "at least one job that ran")
+    reader.finish()
+    return history
+
+
+def _children(reader: Reader, key: str) -> list[Reader]:
+    return [
+        Reader(item, f"{reader.at(key)}[{number}]", reader.problems)
+        for number, item in enumerate(reader.items(key))
+    ]
+
+
+def _node(reader: Reader) -> NodeSpec:
+    return NodeSpec(
+        name=reader.text("name"),
+        model=reader.text("model"),
+        devices=reader.integer("devices", low=1, high=1024),
+        pool=reader.text("pool"),
+        fast_link_group=reader.integer("fast_link_group", 0, low=0, high=1024),
+    )
+
+
+def _queue(reader: Reader) -> Queue:
+    nominal = reader.raw("nominal")
+    limits: dict[str, int] = {}
+    for model, devices in (nominal if isinstance(nominal, Mapping) else {}).items():
+        if isinstance(devices, int) and not isinstance(devices, bool) and devices >= 0:
+            limits[str(model)] = devices
+        else:
+            reader.problem(f"{reader.at('nominal')}.{model}", devices, "a whole number, 0 or more")
+    return Queue(
+        QueueKey(FirmId(reader.text("firm")), reader.text("name")),
+        tuple(str(pool) for pool in reader.items("pools")),
+        limits,
+        reader.integer("weight", 1, low=1, high=1000),
+    )
+
+
+def _program(reader: Reader) -> PastProgram:
+    return PastProgram(
+        reader.text("program_id"),
+        reader.integer("rate_ppm", low=0, high=1_000_000),
+        reader.raw("domestic_only") is True,
+        reader.optional_integer("per_firm_cap_fen", low=0, high=_FAR_MS),
+    )
+
+
+def _job(reader: Reader) -> PastJob:
+    models = tuple(str(model) for model in reader.items("models"))
+    if not models:
+        reader.problem(reader.at("models"), "none", "at least one device model")
+    return PastJob(
+        firm=reader.text("firm"),
+        queue=reader.text("queue"),
+        submitted_ms=reader.integer("submitted_ms", low=0, high=_FAR_MS),
+        devices=reader.integer("devices", low=1, high=100_000),
+        devices_per_node=reader.integer("devices_per_node", low=1, high=100_000),
+        models=models,
+        priority=reader.choice("priority", ("low", "normal", "high"), "normal"),
+        time_limit_ms=reader.optional_integer("time_limit_ms", low=1, high=_FAR_MS),
+        resumable=reader.raw("resumable") is True,
+        kind=reader.text("kind", ""),
+        model=reader.text("model"),
+        run_ms=reader.integer("run_ms", low=1, high=_FAR_MS),
+    )
+
+
+def as_json(history: Mapping[str, Any]) -> str:
+    """The document in one line, keys in order."""
+    return json.dumps({"format": FORMAT, **history}, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
