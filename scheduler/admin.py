@@ -1,8 +1,12 @@
 """What an administrator does at the machine itself, before there is an operator who could ask the API."""
 
+import gzip
 import os
 import time
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from scheduler.settings import Settings
 from scheduler.storage import roles
@@ -79,3 +83,45 @@ async def create_join_token(settings: Settings, pool: str, uses: int, hours: int
             return made.token
     finally:
         await database.dispose()
+
+
+def history_period(from_: str | None, to: str | None, now: datetime | None = None) -> tuple[int, int]:
+    """[from, to) in milliseconds UTC; nothing given: the last whole month in Asia/Shanghai.
+
+    Raises ValueError that names the option.
+    """
+    from scheduler.domain.time import from_rfc3339
+
+    if (from_ is None) != (to is None):
+        raise ValueError("--from and --to: give both, or neither for the last month")
+    if from_ is None or to is None:
+        zone = ZoneInfo("Asia/Shanghai")
+        moment = datetime.now(zone) if now is None else now.astimezone(zone)
+        end = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        begin = (end - timedelta(days=1)).replace(day=1)
+        return int(begin.timestamp() * 1000), int(end.timestamp() * 1000)
+    moments = []
+    for option, text in (("--from", from_), ("--to", to)):
+        try:
+            moments.append(from_rfc3339(text))
+        except ValueError:
+            raise ValueError(f"{option}: {text!r} is no moment like 2026-11-01T00:00:00+08:00") from None
+    if moments[0] >= moments[1]:
+        raise ValueError("--to: wanted a moment after --from")
+    return moments[0], moments[1]
+
+
+async def write_history(settings: Settings, from_ms: int, to_ms: int, path: Path) -> int:
+    """Writes the history of a period; returns how many jobs are in it. Raises DatabaseAway, OSError."""
+    from scheduler.services.history import history_text, installation_history
+    from scheduler.storage.engine import Database
+
+    database = Database(role_url(settings, roles.API), "admin", pool_size=1)
+    try:
+        async with database.transaction() as session:
+            found = await installation_history(session, from_ms, to_ms)
+    finally:
+        await database.dispose()
+    content = history_text(found).encode()
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+    return len(found["jobs"])

@@ -199,6 +199,63 @@ def demo(
     raise typer.Exit(run_demo(keep=keep, window_ms=window_ms, record=record))
 
 
+@app.command()
+def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    jobs: Annotated[
+        Path,
+        typer.Argument(
+            help="Jobs: a history (.json[.gz], from `suanli admin history`), or a table of jobs (.csv[.gz])."
+        ),
+    ],
+    cluster: Annotated[
+        Path | None, typer.Option(help="Cluster file (YAML); a history brings its own.", show_default=False)
+    ] = None,
+    cluster_name: Annotated[
+        str | None, typer.Option(help="Which cluster, in a file of several.", show_default=False)
+    ] = None,
+    change: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A proposed change: quotas, weights, prices, programs as for `suanli apply`; also `profile` and "
+            "`cluster` (more nodes). Again for more: each is run beside the policy as it is.",
+            show_default=False,
+        ),
+    ] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option(help="Also under this profile. Again for more.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn at random.")] = 0,
+    first: Annotated[
+        int | None, typer.Option(min=1, help="Only so many jobs from the beginning.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder for report.html with Gantt chart and curves.", show_default=False),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures here.", show_default=False)] = None,
+) -> None:
+    """Rehearse: the same jobs under the policy as it is and under proposed ones, side by side.
+
+    The planner is the one that runs; only the clock is virtual. Reports waits, completion times, use of the
+    devices, fairness, stops, lost work, domestic share and cost, and says which firms win and which lose.
+    """
+    from rich.console import Console
+
+    from scheduler.domain.errors import DomainError
+    from scheduler.simulator.cluster import NotPossible
+    from scheduler.simulator.command import Request
+    from scheduler.simulator.command import simulate as run_simulation
+    from scheduler.simulator.traces.tables import BadTrace
+
+    request = Request(
+        jobs, cluster, cluster_name, tuple(change or ()), tuple(profile or ()), seed, first, output, json
+    )
+    try:
+        run_simulation(request, Console(), Console(stderr=True))
+    except (BadTrace, DomainError, NotPossible) as error:
+        raise typer.Exit(fail(sentence_of(error))) from error
+
+
 def _say(sentence: str) -> None:
     sys.stdout.write(f"suanli: {sentence}\n")
     sys.stdout.flush()
@@ -285,6 +342,29 @@ def admin_operator_key(
     settings = _settings(data=data)
     made = _done(settings, create_operator_key(settings, name))
     _hand_over(made.secret, key_file)
+
+
+@admin.command("history")
+def admin_history(
+    output: Annotated[
+        Path, typer.Option(help="Where to write it (.json or .json.gz), for `suanli simulate`.")
+    ],
+    data: Data = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="First moment, RFC 3339. None: last month in Asia/Shanghai.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="Moment after the last one, RFC 3339.")] = None,
+) -> None:
+    """Export a period's jobs, nodes, queues, prices and programs for a rehearsal: sizes and times, no commands."""
+    from scheduler.admin import history_period, write_history
+
+    settings = _settings(data=data)
+    try:
+        from_ms, to_ms = history_period(from_, to)
+    except ValueError as error:
+        raise typer.Exit(fail(str(error))) from error
+    written = _done(settings, write_history(settings, from_ms, to_ms, output))
+    _say(f"wrote {written} jobs to {output}")
 
 
 @admin.command("join-token")

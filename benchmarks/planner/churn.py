@@ -58,7 +58,7 @@ def churn(
 ) -> Churn:
     """Fills the fleet until all devices are asked for, goes back to 95 %, then one leaves and one arrives."""
     rng = np.random.default_rng(0)
-    placer = PodPlacer(fleet, profile)
+    placer = PodPlacer(fleet, profile, proved=False)
     usable = [node for node in fleet if node.devices >= min(pod.devices for pod in jobs)]
     capacity = capacity_milli(usable)
     inside: list[tuple[JobId, Pod]] = []
@@ -66,9 +66,9 @@ def churn(
     while asked < FULL * capacity:
         pod = jobs[int(rng.integers(len(jobs)))]
         asked += pod.asked_milli
-        running = placer.place(pod)
-        if running is not None:
-            inside.append((running.job_id, pod))
+        job_id = placer.place(pod)
+        if job_id is not None:
+            inside.append((job_id, pod))
             held += pod.asked_milli
     while held > HELD * capacity:
         held -= _one_leaves(placer, inside, rng)
@@ -79,12 +79,12 @@ def churn(
         held -= _one_leaves(placer, inside, rng)
         pod = jobs[int(rng.integers(len(jobs)))]
         begun = time.perf_counter()
-        running = placer.place(pod)
+        job_id = placer.place(pod)
         ended = time.perf_counter()
         decisions_s.append(ended - begun)
         wall_s += ended - before
-        if running is not None:
-            inside.append((running.job_id, pod))
+        if job_id is not None:
+            inside.append((job_id, pod))
             held += pod.asked_milli
     return Churn(decisions_s, wall_s, held / capacity)
 

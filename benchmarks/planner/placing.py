@@ -1,4 +1,4 @@
-"""Single decisions through the shipped planner: a job waits, a snapshot is taken, a plan is made and carried out."""
+"""Single decisions through the shipped planner, and the proof that each could be carried out."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from benchmarks.planner.settings import config
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
-from scheduler.planner import WHOLE_PPM, RunningJob, Shape, WaitingJob, plan
+from scheduler.planner import WHOLE_PPM, Placer, Shape, WaitingJob
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of
 from scheduler.simulator.traces.pods import Pod, TraceNode
@@ -18,9 +18,13 @@ PPM_A_MILLI = WHOLE_PPM // 1000
 
 
 class PodPlacer:
-    """A cluster to which jobs come one at a time; each is placed at once or goes away."""
+    """A cluster to which jobs come one at a time; each is placed at once or goes away.
 
-    def __init__(self, nodes: Sequence[TraceNode], profile: str) -> None:
+    The planner's public call for single decisions does it. With `proved`, a virtual cluster beside it carries
+    out every placement and raises NotPossible for one that takes what is not free.
+    """
+
+    def __init__(self, nodes: Sequence[TraceNode], profile: str, *, proved: bool) -> None:
         self._models = tuple(sorted({node.model for node in nodes}))
         known = any(node.memory_mib for node in nodes)
         specs = [
@@ -34,29 +38,32 @@ class PodPlacer:
             )
             for node in nodes
         ]
-        self.cluster = VirtualCluster(
-            catalogue_of(dict.fromkeys(self._models, 0)), specs, [Queue(QUEUE, (POOL,))]
-        )
-        self._config = config(profile)
+        catalogue = catalogue_of(dict.fromkeys(self._models, 0))
+        self.cluster = VirtualCluster(catalogue, specs, [Queue(QUEUE, (POOL,))])
+        self._placer = Placer(self.cluster.snapshot(), config(profile))
+        self._proved = proved
         self._count_memory = known
         self._now_ms = 0
         self._shapes: dict[Pod, Shape] = {}
 
-    def place(self, pod: Pod) -> RunningJob | None:
-        """One decision, from the changed node to the changed node."""
+    def place(self, pod: Pod) -> JobId | None:
+        """One decision."""
         self._now_ms += 1
-        job = WaitingJob(self._now_ms, JobId(f"job-{self._now_ms}"))
-        self.cluster.submit(self.shape(pod), job)
-        decided, _ = plan(self.cluster.snapshot(), self._now_ms, self._config)
-        for placement in decided.placements:
-            return self.cluster.start(placement, self._now_ms)
-        self.cluster.withdraw(job.job_id)
-        return None
+        job_id = JobId(f"job-{self._now_ms}")
+        shape = self.shape(pod)
+        placement = self._placer.place(shape, job_id)
+        if placement is None:
+            return None
+        if self._proved:
+            self.cluster.submit(shape, WaitingJob(self._now_ms, job_id))
+            self.cluster.start(placement, self._now_ms)
+        return job_id
 
     def leave(self, job_id: JobId) -> None:
         """A placed job ends."""
-        self._now_ms += 1
-        self.cluster.free(job_id)
+        self._placer.free(job_id)
+        if self._proved:
+            self.cluster.free(job_id)
 
     def shape(self, pod: Pod) -> Shape:
         """What the pod asks for, in the planner's words."""

@@ -20,7 +20,7 @@ from benchmarks.planner.settings import BALANCED, Settings, config
 from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey
-from scheduler.planner import WHOLE_PPM, Hole, Shape, Topology, plan
+from scheduler.planner import WHOLE_PPM, Hole, Shape, Topology
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.clusters import ClusterFile
 from scheduler.simulator.jobs import Work
@@ -28,12 +28,19 @@ from scheduler.simulator.summary import Summary, summarise
 from scheduler.simulator.traces.jobs import read_firm_nodes
 from scheduler.simulator.traces.kinds import Kind, find_tables
 from scheduler.simulator.traces.steps import Rates, StepJob, read_rates, read_step_jobs
-from scheduler.simulator.world import Options, Outage, Planner, World
+from scheduler.simulator.world import Decide, Options, Outage, World
 
 JOBS = 1_500
-LOAD = 1.2  # of what the devices could do with jobs spread evenly over the models; less on the models that suit
+LOAD = (
+    1.2  # of what the devices could do with jobs spread evenly over the models; less on the models that suit
+)
 CHECKPOINT_MS, RESTART_MS = 30 * 60_000, 60_000
-RESUMABLE, SHARES, ELASTIC, WIDE = 0.8, 0.2, 0.2, 0.3  # of all, of 1-device, of 2- and 4-device, of 8-device jobs
+RESUMABLE, SHARES, ELASTIC, WIDE = (
+    0.8,
+    0.2,
+    0.2,
+    0.3,
+)  # of all, of 1-device, of 2- and 4-device, of 8-device jobs
 SHARE_PPM, WIDE_SPEED = 500_000, 1.8
 FAIL_A_DAY, REPAIR_MS, DAY_MS = 0.01, 4 * 3_600_000, 24 * 3_600_000
 WINDOW_AT, WINDOW_MS = 0.5, 4 * 3_600_000  # of the arrivals' span; one leaf
@@ -78,9 +85,9 @@ def b19(settings: Settings) -> Iterator[Row]:
     """Worst firm against alone, completion times, utilisation, lost work, and whether announced starts hold."""
     drawn = scene(settings)
     firms = list(drawn.nodes_of)
-    peer = _run(drawn, firms, plain.plan, settings, "B19 fair share + EASY")
-    ours = _run(drawn, firms, plan, settings, "B19 together")
-    alone = {firm: _run(drawn, [firm], plan, settings, f"B19 {firm} alone").jct.mean_s for firm in firms}
+    peer = _run(drawn, firms, plain.decide, settings, "B19 fair share + EASY")
+    ours = _run(drawn, firms, None, settings, "B19 together")
+    alone = {firm: _run(drawn, [firm], None, settings, f"B19 {firm} alone").jct.mean_s for firm in firms}
     name = settings.case(f"{len(drawn.works)} jobs of {len(firms)} firms ESTIMATED / {BALANCED}")
     worst = max(firms, key=lambda firm: ours.firms[firm].jct.mean_s / alone[firm] if alone[firm] else 0.0)
     peers_worst = max(peer.firms[firm].jct.mean_s / alone[firm] for firm in firms if alone[firm])
@@ -113,7 +120,9 @@ def scene(settings: Settings, seed: int = 0) -> Scene:
     described = cluster_file("mixed")
     sizes = read_firm_nodes(find_tables(settings.traces, Kind.FIRM_NODES)[0])
     firms = {name: max(1, nodes // SHRINK) for name, (nodes, _) in sizes.items()}
-    rates = read_rates(find_tables(settings.traces, Kind.RATES)[0], "simulation_throughputs", described.models)
+    rates = read_rates(
+        find_tables(settings.traces, Kind.RATES)[0], "simulation_throughputs", described.models
+    )
     rows = read_step_jobs(find_tables(settings.traces, Kind.STEP_JOBS, "*cont_multi*")[0])
     rows = rows[: settings.some(JOBS, 50)]
     nodes_of = _deal(described.nodes, firms)
@@ -124,7 +133,8 @@ def scene(settings: Settings, seed: int = 0) -> Scene:
     owners = rng.choice(list(nodes_of), len(rows), p=weights / weights.sum())
     declared = Declared(len(rows), seed)
     works = tuple(
-        _work(n, row, rates, str(owners[n]), float(arrivals_s[n]), declared, rng) for n, row in enumerate(rows)
+        _work(n, row, rates, str(owners[n]), float(arrivals_s[n]), declared, rng)
+        for n, row in enumerate(rows)
     )
     span_ms = round(1000 * float(arrivals_s[-1]))
     leaf = used[len(used) // 2].domains[-1]
@@ -172,7 +182,13 @@ def _gap_s(rows: Sequence[StepJob], rates: Rates, nodes: Sequence[NodeSpec]) -> 
 
 
 def _work(
-    number: int, row: StepJob, rates: Rates, firm: str, arrival_s: float, declared: Declared, rng: np.random.Generator
+    number: int,
+    row: StepJob,
+    rates: Rates,
+    firm: str,
+    arrival_s: float,
+    declared: Declared,
+    rng: np.random.Generator,
 ) -> Work:
     resumable, part, elastic, wide = rng.random(4) < (RESUMABLE, SHARES, ELASTIC, WIDE)
     able = {model: rate for model, rate in rates[row.job_type, row.devices].items() if rate > 0}
@@ -215,7 +231,9 @@ def _work(
     )
 
 
-def _run(drawn: Scene, firms: Sequence[str], planner: Planner, settings: Settings, title: str) -> Summary:
+def _run(
+    drawn: Scene, firms: Sequence[str], decide: Decide | None, settings: Settings, title: str
+) -> Summary:
     works = [work for work in drawn.works if work.shape.queue.firm_id in firms]
     cluster = drawn.cluster(firms)
     names = {view.node_id for view in cluster.views}
@@ -227,7 +245,7 @@ def _run(drawn: Scene, firms: Sequence[str], planner: Planner, settings: Setting
             config(BALANCED),
             Options(tick_ms=TICK_MS),
             outages=[outage for outage in drawn.outages if outage.node_id in names],
-            planner=planner,
+            decide=decide,
             on_progress=lambda done, of: progress.update(bar, completed=done),
         )
         world.run()

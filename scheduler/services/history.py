@@ -4,6 +4,7 @@ Names of firms and queues are in it, and nothing of what the jobs computed: no c
 or users.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,15 +22,22 @@ from scheduler.storage.tables import (
     QueueRow,
 )
 
+FORMAT = "suanli-history/1"
+
+
+def history_text(history: Mapping[str, Any]) -> str:
+    """The document in one line, keys in order."""
+    document = {"format": FORMAT, **history}
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")) + "\n"
+
 
 async def installation_history(session: AsyncSession, from_ms: int, to_ms: int) -> dict[str, Any]:
     """Everything that was submitted in [from_ms, to_ms) and ran, and the installation as it stands now.
 
     Cost: the jobs of the period and their attempts, in two queries.
     """
-    firms: Mapping[str, str] = {
-        firm_id: name for firm_id, name in await session.execute(select(FirmRow.firm_id, FirmRow.name))
-    }
+    found = await session.execute(select(FirmRow.firm_id, FirmRow.name))
+    firms: Mapping[str, str] = {row.firm_id: row.name for row in found}
     jobs, never = await _jobs(session, from_ms, to_ms, firms)
     return {
         "from_ms": from_ms,
@@ -140,9 +148,24 @@ async def _prices(session: AsyncSession, at_ms: int) -> list[dict[str, Any]]:
         .where(PriceVersionRow.effective_from_ms < at_ms)
         .order_by(PriceVersionRow.device_model, PriceVersionRow.effective_from_ms)
     )
-    newest = {model: price for model, price in rows}
+    newest = {row.device_model: row.price_nano_cny for row in rows}
     return [{"model": model, "price_nano_cny": price} for model, price in sorted(newest.items())]
 
 
 async def _programs(session: AsyncSession, at_ms: int) -> list[dict[str, Any]]:
-    raise NotImplementedError
+    """The newest version of each program that is in force at the period's end."""
+    rows = await session.scalars(
+        select(ProgramVersionRow)
+        .where(ProgramVersionRow.effective_from_ms < at_ms)
+        .order_by(ProgramVersionRow.program_id, ProgramVersionRow.version)
+    )
+    newest = {row.program_id: row.rules for row in rows}
+    return [
+        {
+            "program_id": program_id,
+            "rate_ppm": rules["rate_ppm"],
+            "domestic_only": rules["domestic_only"],
+            "per_firm_cap_fen": rules["per_firm_cap_fen"],
+        }
+        for program_id, rules in sorted(newest.items())
+    ]

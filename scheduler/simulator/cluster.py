@@ -97,6 +97,10 @@ class VirtualCluster:
         """Jobs that wait."""
         return self._shape_of
 
+    def numbers(self, device_ids: Iterable[DeviceId]) -> tuple[int, ...]:
+        """Indexes of devices on their nodes."""
+        return tuple(self._numbers[device_id] for device_id in device_ids)
+
     def submit(self, shape: Shape, job: WaitingJob) -> None:
         """A job waits, for the first time or again."""
         if job.job_id in self._shape_of or job.job_id in self.holdings:

@@ -10,15 +10,14 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reading import Reader
+from scheduler.services.history import FORMAT
 from scheduler.simulator.cluster import NodeSpec
 
-FORMAT = "suanli-history/1"
 MOST_BYTES = 1 << 30
 _FAR_MS = 1 << 47
 
@@ -79,9 +78,13 @@ def read_history(path: Path) -> History:
             raise Invalid([FieldProblem(str(path), f"more than {MOST_BYTES} bytes", "a shorter period")])
         value = json.loads(content)
     except OSError as error:
-        raise Invalid([FieldProblem(str(path), error.strerror or str(error), "a file that can be read")]) from None
+        raise Invalid(
+            [FieldProblem(str(path), error.strerror or str(error), "a file that can be read")]
+        ) from None
     except (ValueError, EOFError, zlib.error) as error:
-        raise Invalid([FieldProblem(str(path), str(error), "JSON as `suanli admin history` writes it")]) from None
+        raise Invalid(
+            [FieldProblem(str(path), str(error), "JSON as `suanli admin history` writes it")]
+        ) from None
     return history_from_json(value)
 
 
@@ -170,8 +173,3 @@ def _job(reader: Reader) -> PastJob:
         model=reader.text("model"),
         run_ms=reader.integer("run_ms", low=1, high=_FAR_MS),
     )
-
-
-def as_json(history: Mapping[str, Any]) -> str:
-    """The document in one line, keys in order."""
-    return json.dumps({"format": FORMAT, **history}, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

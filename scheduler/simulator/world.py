@@ -24,8 +24,8 @@ from scheduler.planner import (
     Report,
     Snapshot,
     WaitingJob,
-    plan,
 )
+from scheduler.planner.cycle import Planner
 from scheduler.simulator.cluster import NotPossible, VirtualCluster
 from scheduler.simulator.jobs import Announced, JobRecord, Work
 
@@ -51,7 +51,7 @@ class Stretch:
     """A job on its devices, for the Gantt chart."""
 
     job_id: JobId
-    tasks: tuple[tuple[NodeId, int], ...]  # devices by node
+    tasks: tuple[tuple[NodeId, tuple[int, ...]], ...]  # which devices of which nodes, by index
     model: str
     from_ms: int
     until_ms: int
@@ -72,7 +72,7 @@ class Measured:
     )  # (ms, devices held, waiting, running)
 
 
-Planner = Callable[[Snapshot, int, PlannerConfig], tuple[Plan, Report]]
+Decide = Callable[[Snapshot, int], tuple[Plan, Report]]
 
 
 class _Event(IntEnum):
@@ -106,12 +106,11 @@ class World:
         *,
         outages: Iterable[Outage] = (),
         wanted: frozenset[JobId] | None = None,
-        planner: Planner = plan,
+        decide: Decide | None = None,
         on_progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
-        """`wanted`: the run is over when these have ended; None: when all have. `planner`: another one is a peer."""
+        """The run is over when the `wanted` have ended (None: all). `decide`: a peer in the planner's place."""
         self.cluster = cluster
-        self.config = config
         self.options = options or Options()
         self.records = {work.job_id: JobRecord(work, work.steps) for work in jobs}
         self.running: dict[JobId, JobRecord] = {}
@@ -120,7 +119,7 @@ class World:
         self.now_ms = 0
         self.wanted = frozenset(self.records) if wanted is None else wanted
         self.unfinished = len(self.wanted)
-        self._planner = planner
+        self._decide = decide or Planner(cluster.catalogue, config).plan
         self._on_progress = on_progress
         self._learning = Learning()
         self._devices = sum(len(view.devices) for view in cluster.views)
@@ -165,7 +164,7 @@ class World:
         for _ in range(_MOST_PASSES):
             snapshot = self._snapshot()
             begun = perf_counter()
-            decided, report = self._planner(snapshot, self.now_ms, self.config)
+            decided, report = self._decide(snapshot, self.now_ms)
             self.measured.decision_s.append(perf_counter() - begun)
             for stop in decided.stops:
                 self._stop(stop.job_id, stop.cause.value)
@@ -291,7 +290,7 @@ class World:
             self.stretches.append(
                 Stretch(
                     job_id,
-                    tuple((node_id, len(devices)) for node_id, devices in tasks),
+                    tuple((node_id, self.cluster.numbers(devices)) for node_id, devices in tasks),
                     record.model,
                     record.started_ms,
                     self.now_ms,

@@ -1,4 +1,4 @@
-"""up, demo, admin: handed to the control plane, where it is installed."""
+"""up, demo, simulate, admin: handed to the control plane, where it is installed."""
 
 from __future__ import annotations
 
@@ -45,6 +45,11 @@ def up(context: typer.Context) -> None:
 def demo(context: typer.Context) -> None:
     """Run the main job on simulated devices: two firms, a bill, and its proof."""
     run_scheduler("demo", context.args)
+
+
+def simulate(context: typer.Context) -> None:
+    """Rehearse a policy: last month's jobs, or a trace, under other quotas, prices or profiles."""
+    run_scheduler("simulate", context.args)
 
 
 def admin(context: typer.Context) -> None:

@@ -13,7 +13,7 @@ from suanli.cli import account_commands as account
 from suanli.cli import content_commands, job_commands, log_commands, money_commands, reach_commands
 from suanli.cli import fleet_commands as fleet
 from suanli.cli.apply_command import apply
-from suanli.cli.control_plane import PASS_ON, admin, demo, up
+from suanli.cli.control_plane import PASS_ON, admin, demo, simulate, up
 
 app = typer.Typer(
     name="suanli",
@@ -68,6 +68,7 @@ app.add_typer(account.keys, name="keys")
 app.add_typer(account.users, name="users")
 app.command(context_settings=PASS_ON)(up)
 app.command(context_settings=PASS_ON)(demo)
+app.command(context_settings=PASS_ON)(simulate)
 app.command(context_settings=PASS_ON)(admin)
 
 

@@ -1,6 +1,6 @@
 """The plain scheduler that most sites run: weighted fair share between queues, EASY backfill, no preemption.
 
-It has the shipped planner's signature, so that the same harness runs both. Queues go in order of decayed
+It is called as the shipped planner is, so that the same harness runs both. Queues go in order of decayed
 usage / weight, jobs within one by age; a job takes the fastest model that has room; the first that has none
 reserves nodes of its fastest model from the moment at which time limits free them, and later jobs may start
 where they end before that moment or stay off those nodes.
@@ -15,7 +15,6 @@ from scheduler.planner import (
     JobPlacement,
     NodeView,
     Plan,
-    PlannerConfig,
     Report,
     Shape,
     Snapshot,
@@ -35,8 +34,8 @@ class _Node:
         return [device_id for device_id, left in self.left_ppm.items() if left >= WHOLE_PPM]
 
 
-def plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan, Report]:
-    """What starts now; says nothing of those that wait. `config` is not read: there is one policy."""
+def decide(snapshot: Snapshot, now_ms: int) -> tuple[Plan, Report]:
+    """What starts now; says nothing of those that wait."""
     nodes: dict[str, list[_Node]] = {}
     for view in snapshot.nodes:
         if view.usable and view.devices and not _closed(snapshot, view.node_id, now_ms):

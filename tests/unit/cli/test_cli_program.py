@@ -26,7 +26,20 @@ VERBS = (
         "verify",
         "witness",
     ),
-    *("nodes", "models", "queues", "cordon", "join-token", "apply", "login", "whoami", "up", "demo", "admin"),
+    *(
+        "nodes",
+        "models",
+        "queues",
+        "cordon",
+        "join-token",
+        "apply",
+        "login",
+        "whoami",
+        "up",
+        "demo",
+        "simulate",
+        "admin",
+    ),
     *("version", "profile", "keys", "users"),
 )
 

@@ -1,0 +1,220 @@
+"""`suanli simulate`: reads, runs every situation, prints them side by side, writes pictures and JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from scheduler.catalogue import load_catalogue
+from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.simulator.clusters import read_cluster
+from scheduler.simulator.history import is_history, read_history
+from scheduler.simulator.pictures import NoPictures, draw, page
+from scheduler.simulator.rehearsal import Outcome, Situation, changed, rehearse, verdicts, with_profile
+from scheduler.simulator.workload import Draft, drafts_of_history, drafts_of_table, queues_for
+
+BASE = "as-it-is"
+TableOfText = tuple[str, list[str], list[list[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was typed."""
+
+    jobs: Path
+    cluster: Path | None = None
+    cluster_name: str | None = None
+    changes: tuple[Path, ...] = ()
+    profiles: tuple[str, ...] = ()
+    seed: int = 0
+    first: int | None = None
+    output: Path | None = None
+    json: Path | None = None
+
+
+def simulate(request: Request, out: Console, err: Console) -> None:
+    """Raises Invalid and BadTrace for what cannot be read, before anything runs."""
+    out.print(f"seed {request.seed}", highlight=False)
+    base, drafts, note = _read(request)
+    situations = [base]
+    situations += [changed(base, path) for path in request.changes]
+    situations += [
+        with_profile(base, name, f"profile-{name}") for name in request.profiles if name != base.profile
+    ]
+    names = [situation.name for situation in situations]
+    if len(set(names)) != len(names):
+        raise Invalid([FieldProblem("--change", ", ".join(names), "files with different names")])
+    if note:
+        err.print(note, highlight=False)
+    outcomes = [_run(situation, drafts, request.seed, err) for situation in situations]
+    tables = tables_of(outcomes)
+    for table in tables:
+        out.print(_shown(table))
+    if request.json is not None:
+        request.json.write_text(
+            json.dumps(document(request, outcomes), ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+    if request.output is not None:
+        _write(outcomes, tables, request.output, err)
+
+
+def _read(request: Request) -> tuple[Situation, list[Draft], str]:
+    if is_history(request.jobs):
+        history = read_history(request.jobs)
+        catalogue = load_catalogue()
+        drafts = drafts_of_history(history, catalogue, request.first)
+        base = Situation(
+            BASE, catalogue, history.nodes, history.queues, history.prices_nano_cny, history.programs
+        )
+        if request.cluster is not None:
+            described = read_cluster(request.cluster, request.cluster_name)
+            base = replace(base, catalogue=described.catalogue, nodes=described.nodes)
+        note = (
+            f"{history.skipped} jobs never ran: no run time is known, they are left out"
+            if history.skipped
+            else ""
+        )
+        return base, drafts, note
+    if request.cluster is None:
+        raise Invalid(
+            [FieldProblem("--cluster", "nothing", "a cluster file: a table of jobs names no nodes")]
+        )
+    described = read_cluster(request.cluster, request.cluster_name)
+    drafts = drafts_of_table(request.jobs, described, request.first)
+    pools = sorted({node.pool for node in described.nodes})
+    base = Situation(
+        BASE,
+        described.catalogue,
+        described.nodes,
+        tuple(queues_for(drafts, pools)),
+        described.prices_nano_cny,
+    )
+    return base, drafts, ""
+
+
+def _run(situation: Situation, drafts: Sequence[Draft], seed: int, err: Console) -> Outcome:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        bar = progress.add_task(situation.name, total=len(drafts))
+
+        def tell(done: int, of: int) -> None:
+            progress.update(bar, completed=done, total=of)
+
+        return rehearse(situation, drafts, seed, on_progress=tell)
+
+
+def tables_of(outcomes: Sequence[Outcome]) -> list[TableOfText]:
+    """What a person reads: the whole, each firm, and who wins and loses."""
+    names = [outcome.situation.name for outcome in outcomes]
+    whole = [[label, *[show(outcome) for outcome in outcomes]] for label, show in _LINES]
+    firms = [
+        [
+            firm,
+            *[
+                "-" if found is None
+                else f"{_time(found.wait.mean_s)} / {_time(found.jct.mean_s)} / "
+                f"{found.cost_cny - outcome.subsidy_cny.get(firm, 0.0):,.2f}"
+                for outcome in outcomes
+                for found in [outcome.summary.firms.get(firm)]
+            ],
+        ]
+        for firm in sorted({firm for outcome in outcomes for firm in outcome.summary.firms})
+    ]  # fmt: skip
+    tables: list[TableOfText] = [
+        ("All jobs", ["", *names], whole),
+        ("Firms: average wait / completion time / net cost in CNY", ["firm", *names], firms),
+    ]
+    if len(outcomes) > 1:
+        rows = [
+            [v.firm, v.situation, f"{100 * v.jct_change:+.1f} %", f"{v.cost_change_cny:+,.2f}", v.verdict]
+            for v in verdicts(outcomes)
+        ]
+        title = f"Who wins and who loses against {names[0]}"
+        tables.append((title, ["firm", "under", "completion time", "net cost, CNY", ""], rows))
+    return tables
+
+
+def document(request: Request, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "seed": request.seed,
+        "situations": [
+            {
+                "name": outcome.situation.name,
+                "profile": outcome.situation.profile,
+                "left_out": outcome.left_out,
+                "summary": asdict(outcome.summary),
+                "subsidy_cny": dict(outcome.subsidy_cny),
+            }
+            for outcome in outcomes
+        ],
+        "verdicts": [asdict(verdict) for verdict in verdicts(outcomes)],
+    }
+
+
+def _write(outcomes: Sequence[Outcome], tables: Sequence[TableOfText], folder: Path, err: Console) -> None:
+    images: list[Path] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for outcome in outcomes:
+            images += draw(outcome, folder)
+    except NoPictures as error:
+        err.print(str(error), highlight=False)
+    report = folder / "report.html"
+    report.write_text(page(tables, images), encoding="utf-8")
+    err.print(f"wrote {report}" + (f" and {len(images)} pictures" if images else ""), highlight=False)
+
+
+def _shown(table: TableOfText) -> Table:
+    title, header, rows = table
+    shown = Table(*header, title=title, title_justify="left")
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        shown.add_row(*row)
+    return shown
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _stops(outcome: Outcome) -> str:
+    return ", ".join(f"{cause} {n}" for cause, n in sorted(outcome.summary.stops.items())) or "none"
+
+
+def _fairness(outcome: Outcome) -> str:
+    slowdowns = [firm.slowdown for firm in outcome.summary.firms.values() if firm.jobs]
+    return f"{max(slowdowns):.2f} / {min(slowdowns):.2f}"
+
+
+_LINES = (
+    ("jobs", lambda o: f"{o.summary.jobs:,}" + (f" ({o.left_out} fit nowhere)" if o.left_out else "")),
+    ("profile", lambda o: o.situation.profile),
+    ("wait, average / p99", lambda o: f"{_time(o.summary.wait.mean_s)} / {_time(o.summary.wait.p99_s)}"),
+    ("wait, longest", lambda o: _time(o.summary.wait.longest_s)),
+    ("completion, average / p99", lambda o: f"{_time(o.summary.jct.mean_s)} / {_time(o.summary.jct.p99_s)}"),
+    ("makespan", lambda o: _time(o.summary.makespan_s)),
+    ("devices in use", lambda o: f"{100 * o.summary.utilisation:.1f} %"),
+    ("idle while waiting, on broken nodes", lambda o: f"{100 * o.summary.fragmentation:.1f} %"),
+    ("fairness: worst / best firm's slowdown", _fairness),
+    ("stops", _stops),
+    ("work done twice", lambda o: f"{100 * o.summary.lost_share:.2f} %"),
+    ("time lost to restarts", lambda o: f"{100 * o.summary.overhead_share:.2f} %"),
+    ("domestic share of compute", lambda o: f"{100 * o.summary.domestic_share:.1f} %"),
+    ("cost, CNY", lambda o: f"{o.summary.cost_cny:,.2f}"),
+    ("subsidies, CNY", lambda o: f"{sum(o.subsidy_cny.values()):,.2f}"),
+    (
+        "started inside the announced interval",
+        lambda o: "-" if o.summary.coverage is None
+        else f"{100 * o.summary.coverage:.0f} % of {o.summary.announced}",
+    ),
+    ("decision, median / p99", lambda o: f"{o.summary.decision_p50_ms:.1f} / {o.summary.decision_p99_ms:.1f} ms"),
+)  # fmt: skip

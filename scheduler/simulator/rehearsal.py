@@ -1,0 +1,215 @@
+"""Side by side: the same jobs under the policy as it is and under proposed ones; who wins, who loses."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scheduler.catalogue import Catalogue
+from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.domain.ids import FirmId
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.planner import PlannerConfig
+from scheduler.services.configuration_file import configuration_from_json
+from scheduler.simulator.cluster import NodeSpec, VirtualCluster
+from scheduler.simulator.clusters import ClusterFile, cluster_from
+from scheduler.simulator.history import PastProgram
+from scheduler.simulator.summary import HOUR_MS, Summary, summarise
+from scheduler.simulator.workload import Draft, works_of
+from scheduler.simulator.world import Options, World
+
+NOTICED = 0.02  # a firm wins or loses where its completion time or net cost changes by more
+
+
+@dataclass(frozen=True)
+class Situation:
+    """An installation under one policy."""
+
+    name: str
+    catalogue: Catalogue
+    nodes: tuple[NodeSpec, ...]
+    queues: tuple[Queue, ...]
+    prices_nano_cny: Mapping[str, int] = field(default_factory=dict)
+    programs: tuple[PastProgram, ...] = ()
+    profile: str = "balanced"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run of a situation."""
+
+    situation: Situation
+    summary: Summary
+    subsidy_cny: Mapping[str, float]  # by firm
+    left_out: int  # jobs that nothing there can run
+    world: World
+
+
+def rehearse(
+    situation: Situation,
+    drafts: Sequence[Draft],
+    seed: int,
+    *,
+    tick_ms: int = 600_000,
+    on_progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Outcome:
+    """Runs the jobs to their end."""
+    devices: dict[str, int] = {}
+    for node in situation.nodes:
+        devices[node.model] = devices.get(node.model, 0) + node.devices
+    works, left_out = works_of(drafts, devices, seed)
+    if not works:
+        raise Invalid([FieldProblem("jobs", f"{len(drafts)} jobs", "at least one that the cluster can run")])
+    cluster = VirtualCluster(situation.catalogue, situation.nodes, situation.queues)
+    world = World(
+        cluster,
+        works,
+        PlannerConfig(profile=situation.profile),
+        Options(tick_ms=tick_ms, keep_gantt=True, keep_curve=True),
+        on_progress=on_progress,
+    )
+    world.run()
+    return Outcome(
+        situation, summarise(world, situation.prices_nano_cny), _subsidies(situation, world), left_out, world
+    )
+
+
+def changed(base: Situation, path: Path) -> Situation:
+    """The base with a file's changes. Raises Invalid with every problem.
+
+    The file is one that `suanli apply -f` takes (firms with queues, prices, programs); beside that it may have
+    `profile`, and `cluster` with more nodes (as in a cluster file).
+    """
+    try:
+        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Invalid(
+            [FieldProblem(str(path), error.strerror or str(error), "a file that can be read")]
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Invalid([FieldProblem(str(path), str(error), "YAML")]) from None
+    if not isinstance(value, dict):
+        raise Invalid([FieldProblem(str(path), repr(value)[:60], "an object with text keys")])
+    proposal = dict(value)
+    profile = proposal.pop("profile", base.profile)
+    more = proposal.pop("cluster", None)
+    wanted = configuration_from_json(proposal)
+    result = replace(base, name=path.stem)
+    if more is not None:
+        added: ClusterFile = cluster_from(more, "cluster")
+        models = {**added.catalogue.models, **base.catalogue.models}
+        nodes = [replace(node, name=f"{path.stem}-{node.name}") for node in added.nodes]
+        result = replace(
+            result,
+            catalogue=Catalogue({**added.catalogue.vendors, **base.catalogue.vendors}, models),
+            nodes=(*base.nodes, *nodes),
+            prices_nano_cny={**base.prices_nano_cny, **added.prices_nano_cny},
+        )
+    prices = dict(result.prices_nano_cny)
+    for price in sorted(wanted.prices, key=lambda price: price.effective_from_ms):
+        prices[price.model] = price.price_nano_cny
+    programs = {program.program_id: program for program in base.programs}
+    for new in sorted(wanted.programs, key=lambda program: program.version):
+        programs[new.program_id] = PastProgram(
+            new.program_id, new.rate_ppm, new.domestic_only, new.per_firm_cap_fen
+        )
+    return with_profile(
+        replace(
+            result,
+            prices_nano_cny=prices,
+            programs=tuple(programs.values()),
+            queues=_queues(result, wanted.firms),
+        ),
+        profile,
+        result.name,
+    )
+
+
+def with_profile(base: Situation, profile: object, name: str) -> Situation:
+    """The base under another profile. Raises Invalid for one that is not there."""
+    try:
+        PlannerConfig(profile=profile)  # type: ignore[arg-type]
+    except (ValueError, TypeError) as error:
+        raise Invalid([FieldProblem("profile", repr(profile), str(error))]) from None
+    return replace(base, name=name, profile=str(profile))
+
+
+def _queues(base: Situation, firms: Sequence[Any]) -> tuple[Queue, ...]:
+    queues = {queue.key: queue for queue in base.queues}
+    pools = tuple(sorted({node.pool for node in base.nodes}))
+    for firm in firms:
+        for entry in firm.queues:
+            key = QueueKey(FirmId(firm.name), entry.name)
+            if key not in queues:
+                known = ", ".join(f"{k.firm_id}/{k.name}" for k in queues)
+                raise Invalid(
+                    [FieldProblem(f"firms: {firm.name}/{entry.name}", "no jobs there", f"one of {known}")]
+                )
+            for pool in entry.pools or ():
+                if pool not in pools:
+                    where = f"firms: {firm.name}/{entry.name}.pools"
+                    raise Invalid([FieldProblem(where, pool, f"one of {', '.join(pools)}")])
+            old = queues[key]
+            queues[key] = replace(
+                old,
+                pools=old.pools if entry.pools is None else entry.pools,
+                nominal=entry.nominal,
+                weight=entry.weight,
+            )
+    return tuple(queues.values())
+
+
+def _subsidies(situation: Situation, world: World) -> dict[str, float]:
+    """What the programs pay each firm: rate x eligible cost, at most the cap. Rounded once a run, not a line."""
+    totals: dict[tuple[str, str], float] = {}
+    for record in world.records.values():
+        for key, held_ms in record.held_device_ms.items():
+            model = situation.catalogue.get(key)
+            cost = held_ms / HOUR_MS * situation.prices_nano_cny.get(key, 0) / 1e9
+            for program in situation.programs:
+                if not program.domestic_only or (model is not None and model.domestic):
+                    line = (record.work.shape.queue.firm_id, program.program_id)
+                    totals[line] = totals.get(line, 0.0) + cost * program.rate_ppm / 1e6
+    caps = {program.program_id: program.per_firm_cap_fen for program in situation.programs}
+    result: dict[str, float] = {}
+    for (firm, program_id), amount in totals.items():
+        cap = caps[program_id]
+        result[firm] = result.get(firm, 0.0) + (amount if cap is None else min(amount, cap / 100))
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One firm in one situation against the first one."""
+
+    firm: str
+    situation: str
+    jct_change: float  # -0.1: a tenth sooner
+    cost_change_cny: float  # net of subsidies
+    verdict: str  # wins, loses, mixed, same
+
+
+def verdicts(outcomes: Sequence[Outcome]) -> list[Verdict]:
+    """Every firm in every situation but the first."""
+    base = outcomes[0]
+    found = []
+    for other in outcomes[1:]:
+        for firm, before in base.summary.firms.items():
+            after = other.summary.firms.get(firm)
+            if after is None:
+                continue
+            jct = after.jct.mean_s / before.jct.mean_s - 1 if before.jct.mean_s else 0.0
+            net_before = before.cost_cny - base.subsidy_cny.get(firm, 0.0)
+            net_after = after.cost_cny - other.subsidy_cny.get(firm, 0.0)
+            money = net_after - net_before
+            noticed = abs(money) > NOTICED * max(net_before, 1e-9)
+            signs = {_sign(jct if abs(jct) > NOTICED else 0.0), _sign(money if noticed else 0.0)} - {0}
+            word = {frozenset(): "same", frozenset({-1}): "wins", frozenset({1}): "loses"}
+            found.append(Verdict(firm, other.situation.name, jct, money, word.get(frozenset(signs), "mixed")))
+    return found
+
+
+def _sign(value: float) -> int:
+    return (value > 0) - (value < 0)

@@ -1,0 +1,232 @@
+"""Rehearsals: a history or a table, proposed changes beside the policy as it is, and what is said of them."""
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from scheduler.domain.errors import Invalid
+from scheduler.services.history import history_text
+from scheduler.simulator.clusters import cluster_from, read_cluster
+from scheduler.simulator.command import BASE, Request, simulate
+from scheduler.simulator.history import history_from_json, read_history
+from scheduler.simulator.rehearsal import Situation, rehearse, verdicts
+from scheduler.simulator.traces.tables import BadTrace
+from scheduler.simulator.workload import drafts_of_history
+from tests.builders.traces import small_traces
+
+HOUR_MS = 3_600_000
+CLUSTER = """
+models: {gpu: {fp16_gflops: 100000}}
+nodes:
+- {model: gpu, count: 2, devices: 8, nodes_per_leaf: 1}
+prices_cny: {gpu: "2.00"}
+"""
+
+
+def a_history(jobs: int = 8) -> dict[str, Any]:
+    """Two firms on one node of eight domestic devices; every job takes all of it for an hour."""
+    return {
+        "from_ms": 0,
+        "to_ms": 100 * HOUR_MS,
+        "nodes": [
+            {"name": "n1", "pool": "ascend", "model": "ascend-910b3", "devices": 8, "fast_link_group": 8}
+        ],
+        "queues": [
+            {"firm": firm, "name": "default", "pools": ["ascend"], "nominal": {}, "weight": 1}
+            for firm in "ab"
+        ],
+        "prices": [{"model": "ascend-910b3", "price_nano_cny": 10_000_000_000}],
+        "programs": [
+            {"program_id": "city", "rate_ppm": 250_000, "domestic_only": True, "per_firm_cap_fen": 10_000}
+        ],
+        "jobs": [
+            {
+                "firm": "ab"[n % 2],
+                "queue": "default",
+                "submitted_ms": 1_000 + n,
+                "devices": 8,
+                "devices_per_node": 8,
+                "models": ["ascend-910b3"],
+                "priority": "normal",
+                "time_limit_ms": 2 * HOUR_MS,
+                "resumable": False,
+                "kind": "fine-tune",
+                "model": "ascend-910b3",
+                "run_ms": HOUR_MS,
+            }
+            for n in range(jobs)
+        ],
+        "jobs_never_run": 3,
+    }
+
+
+@pytest.fixture
+def history_file(tmp_path: Path) -> Path:
+    """The history as the export writes it."""
+    path = tmp_path / "october.json.gz"
+    path.write_bytes(gzip.compress(history_text(a_history()).encode()))
+    return path
+
+
+@pytest.fixture
+def change_file(tmp_path: Path) -> Path:
+    """A second node, a higher price, no cap."""
+    path = tmp_path / "second-node.yaml"
+    path.write_text(
+        """
+firms:
+- name: a
+  queues: [{name: default, weight: 3}]
+prices:
+- {model: ascend-910b3, price_cny_per_device_hour: "12.00", effective_from: "2026-12-01T00:00:00+08:00"}
+cluster:
+  nodes: [{model: ascend-910b3, devices: 8, pool: ascend}]
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+def run(request: Request) -> tuple[str, str]:
+    """What is printed and what is said beside it."""
+    out, err = Console(width=200, record=True, quiet=False), Console(width=200, record=True, stderr=True)
+    simulate(request, out, err)
+    return out.export_text(), err.export_text()
+
+
+def test_a_rehearsal_prints_the_seed_first_and_both_policies_side_by_side(
+    history_file: Path, change_file: Path, tmp_path: Path
+) -> None:
+    figures = tmp_path / "figures.json"
+    out, err = run(Request(history_file, changes=(change_file,), seed=5, json=figures))
+    assert out.startswith("seed 5\n")
+    assert BASE in out
+    assert "second-node" in out
+    assert "3 jobs never ran" in err
+    document = json.loads(figures.read_text())
+    before, after = document["situations"]
+    assert before["summary"]["makespan_s"] == pytest.approx(8 * 3600, abs=1)
+    assert after["summary"]["makespan_s"] == pytest.approx(4 * 3600, abs=1)
+    # Eight jobs x 8 devices x an hour x 10 CNY; a quarter of each firm's 320 CNY, at most 100 CNY.
+    assert before["summary"]["cost_cny"] == pytest.approx(640)
+    assert before["subsidy_cny"] == {"a": pytest.approx(80), "b": pytest.approx(80)}
+    assert after["summary"]["cost_cny"] == pytest.approx(768)
+    assert before["summary"]["domestic_share"] == 1.0
+    assert {v["firm"]: v["verdict"] for v in document["verdicts"]} == {"a": "mixed", "b": "mixed"}
+
+
+def test_the_same_seed_gives_the_same_figures(history_file: Path, tmp_path: Path) -> None:
+    def figures(name: str) -> dict[str, Any]:
+        path = tmp_path / name
+        run(Request(history_file, profiles=("packing",), json=path))
+        document: dict[str, Any] = json.loads(path.read_text())
+        for situation in document["situations"]:
+            situation["summary"].pop("decision_p50_ms")
+            situation["summary"].pop("decision_p99_ms")
+        return document
+
+    assert figures("one") == figures("two")
+
+
+def test_a_firm_that_waits_less_for_the_same_money_wins(history_file: Path) -> None:
+    history = read_history(history_file)
+    catalogue = cluster_from({"nodes": [{"model": "ascend-910b3", "devices": 8}]}).catalogue
+
+    base = Situation(
+        BASE, catalogue, history.nodes, history.queues, history.prices_nano_cny, history.programs
+    )
+    more = replace(base, nodes=(*history.nodes, replace(history.nodes[0], name="n2")))
+    drafts = drafts_of_history(history, catalogue, None)
+    outcomes = [rehearse(base, drafts, 0), rehearse(more, drafts, 0)]
+    assert [verdict.verdict for verdict in verdicts(outcomes)] == ["wins", "wins"]
+    assert [verdict.verdict for verdict in verdicts(outcomes[::-1])] == ["loses", "loses"]
+    assert [verdict.verdict for verdict in verdicts([outcomes[0], outcomes[0]])] == ["same", "same"]
+
+
+@pytest.mark.parametrize("table", ["queue/pai.csv.gz", "firms/jobs.csv", "stepped/physical_max_min.csv"])
+def test_a_table_of_jobs_of_any_kind_is_rehearsed_with_pictures(tmp_path: Path, table: str) -> None:
+    traces = small_traces(tmp_path / "traces")
+    cluster = tmp_path / "cluster.yaml"
+    models = "{v100: {fp16_gflops: 125000}, p100: {fp16_gflops: 21000}}"
+    cluster.write_text(f"models: {models}\nnodes:\n- {{model: v100, count: 2, devices: 8}}\n")
+    output = tmp_path / "report"
+    out, err = run(Request(traces / table, cluster=cluster, first=20, output=output))
+    assert "completion, average" in out
+    assert "report.html" in err
+    names = sorted(path.name for path in output.iterdir())
+    assert names == [f"{BASE}-curves.png", f"{BASE}-gantt.png", "report.html"]
+    assert (output / f"{BASE}-gantt.png").read_bytes().startswith(b"\x89PNG")
+    assert "data:image/png;base64," in (output / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "at"),
+    [
+        ("format", "other/9", "format"),
+        ("jobs", [], "jobs"),
+        ("nodes", [{"name": "n"}], "nodes[0].model"),
+        ("to_ms", "soon", "to_ms"),
+        ("colour", 1, "colour"),
+    ],
+)
+def test_a_bad_history_is_refused_with_the_field(field: str, value: object, at: str) -> None:
+    document = {**json.loads(history_text(a_history())), field: value}
+    with pytest.raises(Invalid) as caught:
+        history_from_json(document)
+    assert at in [problem.field for problem in caught.value.problems]
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path, history_file: Path) -> None:
+    broken, table, cluster = tmp_path / "broken.json", tmp_path / "t.csv", tmp_path / "c.yaml"
+    broken.write_text("{")
+    table.write_text("a,b\n1,2\n")
+    cluster.write_text(CLUSTER)
+    for request in (
+        Request(broken),
+        Request(tmp_path / "absent.json"),
+        Request(table),  # no cluster
+        Request(table, cluster=tmp_path / "absent.yaml"),
+        Request(history_file, changes=(tmp_path / "absent.yaml",)),
+        Request(history_file, changes=(broken,)),
+    ):
+        with pytest.raises(Invalid):
+            run(request)
+    with pytest.raises(BadTrace, match="not a table of jobs"):
+        run(Request(table, cluster=cluster))
+
+
+def test_a_change_for_a_firm_or_a_pool_that_is_not_there_is_refused(
+    history_file: Path, tmp_path: Path
+) -> None:
+    for text in (
+        "firms: [{name: nobody, queues: [{name: default}]}]",
+        "firms: [{name: a, queues: [{name: default, pools: [nowhere]}]}]",
+        "profile: fastest",
+        "cluster: {nodes: [{model: unheard-of, devices: 8}]}",
+        "quota: 3",
+        "[1, 2]",
+    ):
+        path = tmp_path / "change.yaml"
+        path.write_text(text)
+        with pytest.raises(Invalid):
+            run(Request(history_file, changes=(path,)))
+
+
+def test_a_cluster_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(CLUSTER)
+    described = read_cluster(path)
+    assert described.devices == {"gpu": 16}
+    assert described.prices_nano_cny == {"gpu": 2_000_000_000}
+    assert [node.domains[-1] for node in described.nodes] == ["gpu-0-leaf-0", "gpu-0-leaf-1"]
+    with pytest.raises(Invalid) as caught:
+        cluster_from({"nodes": [{"model": "x", "devices": -1}], "prices_cny": {"x": "much"}, "colour": 1})
+    fields = [problem.field for problem in caught.value.problems]
+    assert fields == ["nodes[0].devices", "nodes[0].model", "prices_cny.x", "colour"]
+    with pytest.raises(Invalid):
+        read_cluster(path, "absent")
