@@ -77,7 +77,7 @@ async def create_join_token(settings: Settings, pool: str, uses: int, hours: int
                 pool=pool,
                 uses=uses,
                 lifetime_ms=hours * 3_600_000,
-                created_by="administrator",
+                created_by=None,
                 now_ms=time.time_ns() // 1_000_000,
             )
             return made.token

@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     tunnel_host: str = "127.0.0.1"
     tunnel_port: Port = 0
 
+    # Requests a second that one principal may send to an API process, ten times as many at once; 0: any.
+    requests_per_s: Annotated[int, Field(ge=0)] = 500
+
     window_ms: int = WINDOW_GRID_MS
     log_origin: str | None = None
     witnesses: Annotated[tuple[Witness, ...], NoDecode] = ()

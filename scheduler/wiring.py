@@ -61,6 +61,7 @@ def _api(settings: Settings, database_url: str) -> Serve:
         job_log_folder=settings.job_log_folder,
         content_folder=settings.content_folder,
         content_quota_bytes=settings.content_quota_bytes,
+        requests_per_s=settings.requests_per_s,
         authority=settings.secret("ca.crt"),
         tunnel_secret=settings.secret("tunnel.key"),
         firm_uids=parse_uid_range(settings.firm_uids),

@@ -43,7 +43,8 @@ class Authentication:
         request_id = state.get("request_id")
         try:
             secret = bearer(Headers(scope=scope))
-            state["principal"] = await self.principal(secret)
+            principal = state["principal"] = await self.principal(secret)
+            state["allowance"] = self._api.rate_limits.take(principal.principal_id)
         except DomainError as error:
             await answer(from_error(error, request_id), scope, receive, send)
             return

@@ -35,6 +35,8 @@ class ApiConfig:
     pool_size: int = 8
     # User ids that new firms are given; the agents' --firm-uids must hold them.
     firm_uids: UidRange = field(default_factory=UidRange)
+    # Requests a second that one principal may send to this process, ten seconds' worth of them at once; 0: any.
+    requests_per_s: int = 500
     # Longest time that open requests get to finish when the process stops.
     drain_s: float = 3.0
     # Applications below paths of their own, open to everybody (the console's pages hold no data).

@@ -6,21 +6,26 @@ leaves either all or nothing.
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
 
 from fastapi import Header, Request
-from sqlalchemy import delete, func, insert, select
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy import delete, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.domain.errors import FieldProblem, IdempotencyConflict, Invalid
+from scheduler.domain.errors import Conflict, FieldProblem, IdempotencyConflict, Invalid
 from scheduler.domain.time import DAY_MS, to_datetime
 from scheduler.services.authorise import Principal
+from scheduler.services.submission import KEY_USED
 from scheduler.storage.tables import IdempotencyRow
 
 # Clients repeat within minutes; a job system that was stopped for a long weekend may come back later.
 KEPT_MS = 7 * DAY_MS
 REPLAYED_HEADER = "Idempotent-Replayed"
+ModelT = TypeVar("ModelT", bound=BaseModel)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 IdempotencyKey = Annotated[
@@ -56,34 +61,41 @@ async def once(
     session: AsyncSession,
     principal: Principal,
     key: str | None,
-    digest: bytes,
-    status: int,
-    work: Callable[[], Awaitable[Mapping[str, Any]]],
-) -> tuple[Mapping[str, Any], bool]:
-    """The answer of `work`, or the stored one of the same key. Second: whether it was stored.
+    request: Request,
+    work: Callable[[], Awaitable[ModelT]],
+    *,
+    shown_once: str | None = None,
+) -> JSONResponse:
+    """The answer (201) of `work`, or what it was when the same key came before.
 
-    Raises IdempotencyConflict when the key came before with another request.
+    `shown_once` is the field with a secret: it is not kept, so a repetition is a Conflict that says so.
+    Raises Invalid for a wrong key, IdempotencyConflict when it came before with another request.
     """
+    check_key(key)
     if key is None:
-        return await work(), False
-    await session.execute(
-        select(func.pg_advisory_xact_lock(func.hashtextextended(f"{principal.principal_id} {key}", 0)))
+        return JSONResponse((await work()).model_dump(), 201)
+    digest = await request_sha256(request)
+    row = IdempotencyRow
+    values = {"principal_id": principal.principal_id, "idempotency_key": key}
+    # The unique index is the lock: whoever comes second waits here until the first has committed.
+    claimed = await session.scalar(
+        upsert(row)
+        .values(**values, request_sha256=digest, status=201, body={})
+        .on_conflict_do_nothing()
+        .returning(row.idempotency_key)
     )
-    stored = await session.get(IdempotencyRow, (principal.principal_id, key))
-    if stored is not None:
+    if claimed is None:
+        stored = await session.get_one(row, (principal.principal_id, key))
         if stored.request_sha256 != digest:
-            raise IdempotencyConflict(
-                "this Idempotency-Key came before with another request; a new request needs a new key"
+            raise IdempotencyConflict(KEY_USED)
+        if shown_once is not None:
+            raise Conflict(
+                f"this was done before, and {shown_once} was shown then, once; revoke it and ask again "
+                "with another Idempotency-Key",
+                {name: value for name, value in stored.body.items() if name.endswith("_id")},
             )
-        return stored.body, True
-    body = await work()
-    await session.execute(
-        insert(IdempotencyRow).values(
-            principal_id=principal.principal_id,
-            idempotency_key=key,
-            request_sha256=digest,
-            status=status,
-            body=dict(body),
-        )
-    )
-    return body, False
+        return JSONResponse(stored.body, 201, {REPLAYED_HEADER: "true"})
+    answer = (await work()).model_dump()
+    kept = {name: value for name, value in answer.items() if name != shown_once}
+    await session.execute(update(row).filter_by(**values).values(body=kept))
+    return JSONResponse(answer, 201)

@@ -112,6 +112,9 @@ class _Exchange:
             headers["X-Content-Type-Options"] = "nosniff"
             # Answers belong to one caller; the public log says for itself what may be kept.
             headers.setdefault("Cache-Control", "no-store")
+            allowance = self._scope["state"].get("allowance")
+            if allowance is not None:
+                allowance.put(headers)
             kind = headers.get("content-type", "")
             self._streaming = kind.startswith(("text/event-stream", "application/x-ndjson"))
         await self._send(message)

@@ -29,6 +29,7 @@ STATUSES: tuple[tuple[type[errors.DomainError], int, str], ...] = (
     (errors.Invalid, 422, "The request is not valid"),
     (errors.Impossible, 422, "The job could never start"),
     (errors.LimitExceeded, 413, "Too large"),
+    (errors.TooManyRequests, 429, "Too many requests"),
     (errors.Unavailable, 503, "Not available now"),
 )
 _TITLES = {
@@ -97,6 +98,8 @@ def from_error(error: errors.DomainError, request_id: str | None) -> JSONRespons
         headers["WWW-Authenticate"] = 'Bearer realm="suanli"'
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    if isinstance(error, errors.TooManyRequests):
+        headers["Retry-After"] = str(error.fields.get("retry_after_s", RETRY_AFTER_S))
     return problem(
         status,
         error.code,

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection, Request
 from scheduler.api.config import ApiConfig
 from scheduler.api.gathered import Gathered
 from scheduler.api.pulse import Pulse
+from scheduler.api.rate_limits import RateLimits
 from scheduler.api.schemas.jobs import job_out
 from scheduler.catalogue import Catalogue, load_catalogue
 from scheduler.services.authorise import Principal
@@ -40,6 +41,7 @@ class Api:
     known: Known
     principals: Gathered[str, Principal]
     submissions: Gathered[Submission, Submitted]
+    rate_limits: RateLimits
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def now_ms(self) -> int:
@@ -73,6 +75,7 @@ def make_api(config: ApiConfig) -> Api:
         known=known,
         principals=Gathered(principals),
         submissions=Gathered(submissions),
+        rate_limits=RateLimits(config.requests_per_s),
         versions={"suanli-scheduler": metadata.version("suanli-scheduler")},
     )
 

@@ -85,6 +85,12 @@ class LimitExceeded(DomainError):
     code = "limit_exceeded"
 
 
+class TooManyRequests(DomainError):
+    """The caller asks faster than it may; `fields` say how fast that is and when to come back."""
+
+    code = "rate_limited"
+
+
 class Unavailable(DomainError):
     """Not now; the same request may succeed later."""
 

@@ -18,6 +18,14 @@ class Role(StrEnum):
     AUDITOR = "auditor"
 
 
+class Scope(StrEnum):
+    """What an API key is good for, within what its principal's role may do."""
+
+    READ = "read"  # look at everything that the role may see
+    JOBS = "jobs"  # and submit, change and cancel jobs
+    ADMINISTRATION = "administration"  # and everything else: what a key without scopes may
+
+
 FIRM_ROLES = frozenset({Role.RESEARCHER, Role.FIRM_ADMINISTRATOR})
 _EVERYONE = frozenset(Role)
 
@@ -31,6 +39,7 @@ class Principal:
     kind: str  # user | service
     role: Role
     firm_id: str | None
+    scope: Scope = Scope.ADMINISTRATION  # of the key that was used
 
 
 class Action(StrEnum):
@@ -87,13 +96,30 @@ ALLOWED: dict[Action, frozenset[Role]] = {
 }
 
 
+_READING = frozenset(a for a in Action if a.startswith("read_")) | {Action.WHO_AM_I, Action.DOWNLOAD_BUNDLE}
+_JOBS = frozenset({Action.SUBMIT_JOB, Action.CANCEL_JOB, Action.UPLOAD, Action.FORWARD_PORT, Action.ATTACH})
+
+
+def scope_of(action: Action) -> Scope:
+    """The narrowest scope whose keys may do this: the widest, unless it is named above."""
+    if action in _READING:
+        return Scope.READ
+    return Scope.JOBS if action in _JOBS else Scope.ADMINISTRATION
+
+
 def allows(principal: Principal, action: Action) -> bool:
-    """Whether the role may do this at all."""
-    return principal.role in ALLOWED[action]
+    """Whether the role may do this at all, with the key that was used."""
+    order = list(Scope)
+    return principal.role in ALLOWED[action] and order.index(principal.scope) >= order.index(scope_of(action))
 
 
 def authorise(principal: Principal, action: Action) -> None:
     """Raise Forbidden unless the role may do this."""
+    if principal.role in ALLOWED[action] and not allows(principal, action):
+        raise Forbidden(
+            f"this API key is for {principal.scope}; {action.replace('_', ' ')} needs one for {scope_of(action)}",
+            {"action": action.value, "scope": principal.scope.value},
+        )
     if not allows(principal, action):
         roles = ", ".join(sorted(role.value for role in ALLOWED[action]))
         raise Forbidden(

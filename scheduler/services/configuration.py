@@ -17,6 +17,7 @@ from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
 from scheduler.domain.time import to_datetime, to_rfc3339
+from scheduler.services.administration import note_act
 from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.services.configuration_file import (
     Configuration,
@@ -138,7 +139,11 @@ async def apply_configuration(
     await _apply_users(run, wanted.users)
     if run.problems:
         raise Invalid(run.problems)
-    if any(change.outcome != UNCHANGED for change in run.changes):
+    changed = sum(change.outcome != UNCHANGED for change in run.changes)
+    if changed:
+        subject = f"{changed} objects of {len(run.changes)}"
+        fact = f"configuration/{ids.new(now_ms)}"
+        await note_act(session, principal, "configuration_applied", subject, now_ms, fact)
         await inbox.put(session, "ConfigurationChanged", {})
         await poke(session, Channel.EVIDENCE)
     if dry_run:

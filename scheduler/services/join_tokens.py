@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.errors import FieldProblem, Invalid, NotFound
 from scheduler.domain.ids import RANDOM_BYTES, uuid7
 from scheduler.domain.time import DAY_MS, to_datetime
+from scheduler.services.administration import MACHINE, note_act
+from scheduler.services.authorise import Principal
 from scheduler.storage.tables import JoinTokenRow, PoolRow
 
 PREFIX = "sjt_"
@@ -43,7 +45,13 @@ def token_sha256(token: str) -> bytes:
 
 
 async def create_join_token(
-    session: AsyncSession, *, pool: str, uses: int, lifetime_ms: int, created_by: str, now_ms: int
+    session: AsyncSession,
+    *,
+    pool: str,
+    uses: int,
+    lifetime_ms: int,
+    created_by: Principal | None,
+    now_ms: int,
 ) -> NewJoinToken:
     """Make a token for `uses` hosts of `pool`, valid for `lifetime_ms` from now.
 
@@ -71,10 +79,13 @@ async def create_join_token(
             token_id=made.token_id,
             secret_sha256=token_sha256(token),
             pool=pool,
-            created_by=created_by,
+            created_by=MACHINE if created_by is None else created_by.name,
             expires_at=to_datetime(made.expires_at_ms),
             uses_left=uses,
         )
     )
     await session.flush()
+    subject = f"{made.token_id} for {uses} nodes"
+    fact = f"join_token/{made.token_id}/created"
+    await note_act(session, created_by, "join_token_created", subject, now_ms, fact)
     return made

@@ -9,7 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.devices import Health
 from scheduler.domain.errors import NotFound
+from scheduler.domain.ids import Ids
 from scheduler.domain.nodes import NodeState
+from scheduler.services.administration import note_act
 from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.storage import inbox
 from scheduler.storage.tables import (
@@ -181,7 +183,9 @@ def _own_part(node: NodeRecord, firm_id: str) -> NodeRecord:
     )  # fmt: skip
 
 
-async def cordon_node(session: AsyncSession, principal: Principal, node: str, *, cordoned: bool) -> str:
+async def cordon_node(
+    session: AsyncSession, principal: Principal, node: str, *, cordoned: bool, now_ms: int, ids: Ids
+) -> str:
     """Ask the controller to place no new tasks on a node (or to do so again). Returns the node's id.
 
     `node` is an id or a name. Raises NotFound.
@@ -193,6 +197,8 @@ async def cordon_node(session: AsyncSession, principal: Principal, node: str, *,
     if node_id is None:
         raise NotFound(f"there is no node {node}")
     await inbox.put(session, "CordonRequested", {"node_id": node_id, "cordoned": cordoned})
+    act = "node_cordoned" if cordoned else "node_uncordoned"
+    await note_act(session, principal, act, node_id, now_ms, f"cordon/{ids.new(now_ms)}")
     return node_id
 
 

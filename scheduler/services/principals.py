@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.errors import Conflict, FieldProblem, Forbidden, Invalid, NotFound, Unauthenticated
 from scheduler.domain.ids import Ids
 from scheduler.domain.time import DAY_MS, from_datetime, to_datetime
-from scheduler.services.authorise import FIRM_ROLES, Action, Principal, Role, authorise
+from scheduler.services.administration import note_act
+from scheduler.services.authorise import FIRM_ROLES, Action, Principal, Role, Scope, authorise
 from scheduler.storage.direct import Direct
 from scheduler.storage.tables import ApiKeyRow, FirmRow, PrincipalRow
 
@@ -44,6 +45,7 @@ class NewApiKey:
     api_key_id: str
     principal: str
     secret: str
+    scope: str
     expires_ms: int | None
 
 
@@ -53,6 +55,7 @@ class ApiKeyRecord:
 
     api_key_id: str
     principal: str
+    scope: str
     created_ms: int
     expires_ms: int | None
     revoked_ms: int | None
@@ -69,7 +72,7 @@ def new_secret(ids: Ids) -> str:
 
 
 _OF_KEYS = """
-    SELECT k.secret_sha256, k.expires_at, p.principal_id, p.name, p.kind, p.role, p.firm_id
+    SELECT k.secret_sha256, k.expires_at, k.scope, p.principal_id, p.name, p.kind, p.role, p.firm_id
     FROM api_keys k JOIN principals p USING (principal_id)
     WHERE k.secret_sha256 = ANY(%(digests)s) AND k.revoked_at IS NULL AND p.disabled_at IS NULL
 """
@@ -85,9 +88,9 @@ async def authenticate(database: Direct, secrets: Sequence[str], now_ms: int) ->
     if digests:
         now = to_datetime(now_ms)
         rows = await database.fetch(_OF_KEYS, {"digests": list(digests.values())})
-        for sha256, expires_at, principal_id, name, kind, role, firm_id in rows:
+        for sha256, expires_at, scope, principal_id, name, kind, role, firm_id in rows:
             if expires_at is None or expires_at > now:
-                found[sha256] = Principal(principal_id, name, kind, Role(role), firm_id)
+                found[sha256] = Principal(principal_id, name, kind, Role(role), firm_id, Scope(scope))
     refusal = "this API key is unknown, revoked or expired"
     return [found.get(digests.get(secret, b"")) or Unauthenticated(refusal) for secret in secrets]
 
@@ -123,6 +126,8 @@ async def create_principal(
             principal_id=principal_id, name=name, kind=kind, role=wanted.value, firm_id=firm_id
         )
     )
+    fact = f"principal/{principal_id}/created"
+    await note_act(session, actor, "principal_created", f"{wanted.value} {principal_id}", now_ms, fact)
     return PrincipalRecord(principal_id, name, kind, wanted.value, firm, now_ms, False)
 
 
@@ -180,11 +185,15 @@ async def disable_principal(session: AsyncSession, actor: Principal, name: str, 
     target = await _find(session, actor, name)
     if target.principal_id == actor.principal_id:
         raise Conflict("nobody can disable themselves: the installation might lose its last operator")
-    await session.execute(
+    disabled = await session.scalar(
         update(PrincipalRow)
         .where(PrincipalRow.principal_id == target.principal_id, PrincipalRow.disabled_at.is_(None))
         .values(disabled_at=to_datetime(now_ms))
+        .returning(PrincipalRow.principal_id)
     )
+    if disabled is not None:
+        fact = f"principal/{disabled}/disabled"
+        await note_act(session, actor, "principal_disabled", disabled, now_ms, fact)
 
 
 async def create_api_key(
@@ -195,6 +204,7 @@ async def create_api_key(
     expires_in_days: int | None,
     now_ms: int,
     ids: Ids,
+    scope: Scope = Scope.ADMINISTRATION,
 ) -> NewApiKey:
     """Make a key for a principal (None: for oneself). Raises Forbidden, NotFound, Invalid."""
     if expires_in_days is not None and not 1 <= expires_in_days <= MOST_KEY_DAYS:
@@ -223,10 +233,13 @@ async def create_api_key(
             api_key_id=api_key_id,
             principal_id=target.principal_id,
             secret_sha256=digest(secret),
+            scope=scope.value,
             expires_at=None if expires_ms is None else to_datetime(expires_ms),
         )
     )
-    return NewApiKey(api_key_id, target.name, secret, expires_ms)
+    subject = f"{api_key_id} of {target.principal_id}"
+    await note_act(session, actor, "api_key_created", subject, now_ms, f"api_key/{api_key_id}/created")
+    return NewApiKey(api_key_id, target.name, secret, scope.value, expires_ms)
 
 
 async def _find(session: AsyncSession, actor: Principal | None, name: str) -> PrincipalRow:
@@ -253,6 +266,7 @@ async def list_api_keys(session: AsyncSession, actor: Principal) -> Sequence[Api
         ApiKeyRecord(
             key.api_key_id,
             name,
+            key.scope,
             from_datetime(key.created_at),
             None if key.expires_at is None else from_datetime(key.expires_at),
             None if key.revoked_at is None else from_datetime(key.revoked_at),
@@ -278,11 +292,14 @@ async def revoke_api_key(session: AsyncSession, actor: Principal, api_key_id: st
     )
     if not managed:
         raise NotFound(f"there is no API key {api_key_id}")
-    await session.execute(
+    revoked = await session.scalar(
         update(ApiKeyRow)
         .where(ApiKeyRow.api_key_id == api_key_id, ApiKeyRow.revoked_at.is_(None))
         .values(revoked_at=to_datetime(now_ms))
+        .returning(ApiKeyRow.api_key_id)
     )
+    if revoked is not None:
+        await note_act(session, actor, "api_key_revoked", revoked, now_ms, f"api_key/{revoked}/revoked")
 
 
 async def count_operators(session: AsyncSession) -> int:

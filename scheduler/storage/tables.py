@@ -105,6 +105,7 @@ class ApiKeyRow(Base):
     api_key_id: Mapped[str] = mapped_column(primary_key=True)
     principal_id: Mapped[str] = mapped_column(ForeignKey("principals.principal_id"), index=True)
     secret_sha256: Mapped[bytes] = mapped_column(unique=True)
+    scope: Mapped[str] = mapped_column(server_default="administration")  # read | jobs | administration
     created_at: Mapped[datetime] = _created()
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

@@ -131,13 +131,14 @@ def list_keys(profile: ProfileName = None, as_json: AsJson = False) -> None:
         [
             key["api_key_id"],
             key["principal"],
+            key["scope"],
             local(key["created_at"]),
             local(key["expires_at"]),
             local(key["revoked_at"]),
         ]
         for key in found
     ]
-    print_table(["KEY", "PRINCIPAL", f"CREATED, {zone_name()}", "EXPIRES", "REVOKED"], rows)
+    print_table(["KEY", "PRINCIPAL", "SCOPE", f"CREATED, {zone_name()}", "EXPIRES", "REVOKED"], rows)
 
 
 @keys.command("create")
@@ -146,6 +147,9 @@ def create_key(
     days: Annotated[
         int | None, typer.Option(min=1, max=3660, help="Days until it expires; absent: never.")
     ] = None,
+    scope: Annotated[
+        str, typer.Option(help="What it is good for: read, jobs (and read), or administration (everything).")
+    ] = "administration",
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -153,7 +157,7 @@ def create_key(
     from suanli.cli.output import note, print_json, say
 
     with open_client(profile) as client:
-        made = client.create_api_key(principal, expires_in_days=days)
+        made = client.create_api_key(principal, expires_in_days=days, scope=scope)
     if as_json:
         print_json(made)
         return

@@ -308,10 +308,14 @@ class Client:
         return cast(list[types.ApiKey], self._get("/v1/api-keys")["api_keys"])
 
     def create_api_key(
-        self, principal: str | None = None, *, expires_in_days: int | None = None
+        self,
+        principal: str | None = None,
+        *,
+        expires_in_days: int | None = None,
+        scope: str = "administration",
     ) -> types.NewApiKey:
-        """A key for a principal; None: for oneself."""
-        body = {"principal": principal, "expires_in_days": expires_in_days}
+        """A key for a principal; None: for oneself. `scope`: read, jobs, or administration (everything)."""
+        body = {"principal": principal, "expires_in_days": expires_in_days, "scope": scope}
         return cast(types.NewApiKey, self._transport.request("POST", "/v1/api-keys", body=body))
 
     def revoke_api_key(self, api_key_id: str) -> None:

@@ -22,6 +22,8 @@ RETRIES = 3
 RETRY_PAUSE_S = 0.3
 _MOST_PROBLEM_BYTES = 1 << 20
 _BUSY = frozenset({502, 503, 504})
+_RATE_LIMITED = 429
+_MOST_RETRY_AFTER_S = 30.0
 
 
 def is_loopback(server: str) -> bool:
@@ -83,17 +85,22 @@ class Transport:
         if content is not None:
             sent["Content-Type"] = content_type
         for attempt in range(RETRIES + 1):
-            last = attempt == RETRIES or not may_repeat
+            last = attempt == RETRIES
             try:
                 answer = self._http.request(
                     method, path, params=_without_none(query), content=content, headers=sent
                 )
             except httpx.TransportError as error:
-                if last:
+                if last or not may_repeat:
                     raise self._unreachable(error) from error
             else:
-                if last or answer.status_code not in _BUSY:
+                # A request above the rate limit was not looked at: it may be sent again, whatever it is.
+                limited = answer.status_code == _RATE_LIMITED
+                if last or not (limited or (may_repeat and answer.status_code in _BUSY)):
                     return self._read(answer)
+                if limited:
+                    self._pause(_retry_after_s(answer))
+                    continue
             self._pause(RETRY_PAUSE_S * 2**attempt)
         raise AssertionError("the last attempt returns or raises")
 
@@ -144,6 +151,12 @@ class Transport:
             why = str(error) or type(error).__name__
         advice = "Is it running there, and is the address right (suanli profile)?"
         return Unreachable(f"cannot reach {self.server}: {why}. {advice}")
+
+
+def _retry_after_s(answer: httpx.Response) -> float:
+    """How long the server asks to wait, within reason."""
+    text = answer.headers.get("retry-after", "")
+    return min(float(text), _MOST_RETRY_AFTER_S) if text.isdecimal() else 1.0
 
 
 def _without_none(query: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -237,6 +237,7 @@ class NewApiKey(TypedDict):
     api_key_id: str
     api_key: str
     principal: str
+    scope: str
     expires_at: str | None
 
 
@@ -245,6 +246,7 @@ class ApiKey(TypedDict):
 
     api_key_id: str
     principal: str
+    scope: str
     created_at: str
     expires_at: str | None
     revoked_at: str | None

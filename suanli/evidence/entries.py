@@ -31,6 +31,7 @@ ALLOCATION_EVENT = "allocation_event"
 PRICE_VERSION = "price_version"
 PROGRAM_VERSION = "program_version"
 FIRM = "firm"
+ADMINISTRATIVE_ACT = "administrative_act"
 
 ENTRY_TYPES = frozenset(
     {
@@ -42,6 +43,7 @@ ENTRY_TYPES = frozenset(
         PRICE_VERSION,
         PROGRAM_VERSION,
         FIRM,
+        ADMINISTRATIVE_ACT,
     }
 )
 FIRM_SCOPED = frozenset({ALLOCATION_EVENT, FIRM})

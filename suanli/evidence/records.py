@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from suanli.evidence.entries import (
+    ADMINISTRATIVE_ACT,
     ALLOCATION_EVENT,
     DEVICE_EVENT,
     FIRM,
@@ -31,6 +32,20 @@ DEVICE_EVENTS = frozenset({"enrolled", "retired"})
 ALLOCATION_EVENTS = frozenset({"granted", "started", "ended"})
 USAGE_MEASURES = frozenset({"allocated", "live", "busy"})
 RATE_MEANINGS = frozenset({"exact", "ceiling"})
+ADMINISTRATIVE_ACTS = frozenset(
+    {
+        "configuration_applied",
+        "principal_created",
+        "principal_disabled",
+        "api_key_created",
+        "api_key_revoked",
+        "join_token_created",
+        "node_cordoned",
+        "node_uncordoned",
+    }
+)
+# "machine": the administrator at the machine itself, before there is an operator or when its key is lost.
+ACTOR_ROLES = frozenset({"researcher", "firm_administrator", "operator", "auditor", "machine"})
 DEVICES_PER_ALLOCATION = 4096
 _BODY_LIMIT_BYTES = 1 << 20
 
@@ -140,7 +155,31 @@ class Firm:
     at_ms: int
 
 
-Record = OperatorKeys | KeyEvent | DeviceEvent | AllocationEvent | PriceVersion | ProgramVersion | Firm
+@dataclass(frozen=True, slots=True)
+class AdministrativeAct:
+    """Somebody changed who may do what, or how the installation is configured.
+
+    Everybody is given these entries, so they hold ids and numbers, no names: who needs more asks the operator,
+    who can no longer deny that it happened, when, and by whom.
+    """
+
+    act: str
+    actor_id: str
+    actor_role: str
+    subject: str
+    at_ms: int
+
+
+Record = (
+    OperatorKeys
+    | KeyEvent
+    | DeviceEvent
+    | AllocationEvent
+    | PriceVersion
+    | ProgramVersion
+    | Firm
+    | AdministrativeAct
+)
 
 _TYPE_OF: dict[type, str] = {
     OperatorKeys: OPERATOR_KEYS,
@@ -150,6 +189,7 @@ _TYPE_OF: dict[type, str] = {
     PriceVersion: PRICE_VERSION,
     ProgramVersion: PROGRAM_VERSION,
     Firm: FIRM,
+    AdministrativeAct: ADMINISTRATIVE_ACT,
 }
 
 
@@ -298,6 +338,16 @@ def _firm(fields: Fields) -> Firm:
     )
 
 
+def _administrative_act(fields: Fields) -> AdministrativeAct:
+    return AdministrativeAct(
+        act=fields.choice("act", ADMINISTRATIVE_ACTS),
+        actor_id=fields.text("actor_id", 64),
+        actor_role=fields.choice("actor_role", ACTOR_ROLES),
+        subject=fields.text("subject", 128),
+        at_ms=fields.integer("at_ms"),
+    )
+
+
 _READERS: dict[str, Callable[[Fields], Record]] = {
     OPERATOR_KEYS: _operator_keys,
     KEY_EVENT: _key_event,
@@ -306,4 +356,5 @@ _READERS: dict[str, Callable[[Fields], Record]] = {
     PRICE_VERSION: _price_version,
     PROGRAM_VERSION: _program_version,
     FIRM: _firm,
+    ADMINISTRATIVE_ACT: _administrative_act,
 }

@@ -238,10 +238,10 @@ async def inhabit(urls: DatabaseUrls, now_ms: int = NOW_MS) -> tuple[dict[str, s
     database = Database(urls.api, "test-inhabit", 1)
     keys: dict[str, str] = {}
     async with database.transaction() as session:
-        await create_principal(
+        made_first = await create_principal(
             session, None, name="ops", role="operator", firm=None, kind="user", now_ms=now_ms, ids=IDS
         )
-        operator = Principal("", "ops", "user", Role.OPERATOR, None)
+        operator = Principal(made_first.principal_id, "ops", "user", Role.OPERATOR, None)
         await apply_configuration(
             session,
             operator,
@@ -267,7 +267,7 @@ async def inhabit(urls: DatabaseUrls, now_ms: int = NOW_MS) -> tuple[dict[str, s
 
 @asynccontextmanager
 async def running_api(
-    urls: DatabaseUrls, folder: Path, firm_uids: UidRange = ANY_UID
+    urls: DatabaseUrls, folder: Path, firm_uids: UidRange = ANY_UID, **changes: Any
 ) -> AsyncIterator[ApiInstallation]:
     """An application in this event loop, with a node of eight devices."""
     clock = Clock()
@@ -279,6 +279,7 @@ async def running_api(
         job_log_folder=folder / "logs",
         now_ms=clock,
         firm_uids=firm_uids,
+        **changes,
     )
     keys, firms = await inhabit(urls)
     app = create_app(config)
@@ -312,8 +313,9 @@ async def served(installation: ApiInstallation, host: str = "127.0.0.1") -> Asyn
 class ApiInThread:
     """A served installation for tests that block, such as those of the command line."""
 
-    def __init__(self, urls: DatabaseUrls, folder: Path) -> None:
+    def __init__(self, urls: DatabaseUrls, folder: Path, **config: Any) -> None:
         self._urls = urls
+        self._config = config
         self._folder = folder
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -335,7 +337,7 @@ class ApiInThread:
     async def _serve(self) -> None:
         try:
             async with (
-                running_api(self._urls, self._folder) as self.installation,
+                running_api(self._urls, self._folder, **self._config) as self.installation,
                 served(self.installation) as self.url,
             ):
                 self._ready.set()

@@ -232,7 +232,7 @@ class World:
                 pool=POOL,
                 uses=uses,
                 lifetime_ms=lifetime_ms,
-                created_by="operator-li",
+                created_by=None,
                 now_ms=now_ms(),
             )
         return made.token

@@ -2,10 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
 
 from scheduler.api.auth import CatalogueReader, JoinTokenMaker, NodeCordoner, NodeReader
 from scheduler.api.bodies import body_of, request_body
+from scheduler.api.idempotency import IdempotencyKey, once
 from scheduler.api.schemas.nodes import (
     CordonIn,
     CordonOut,
@@ -40,7 +42,9 @@ async def cordon(
 ) -> CordonOut:
     """Place no new tasks on a node (its id or name), or do so again."""
     async with api.database.transaction() as session:
-        node_id = await cordon_node(session, principal, node, cordoned=body.cordoned)
+        node_id = await cordon_node(
+            session, principal, node, cordoned=body.cordoned, now_ms=api.now_ms(), ids=api.config.ids
+        )
     return CordonOut(node_id=node_id, cordoned=body.cordoned)
 
 
@@ -51,18 +55,28 @@ async def pools(api: ApiState, principal: CatalogueReader) -> PoolsOut:
         return PoolsOut(pools=[pool_out(pool) for pool in await list_pools(session, principal)])
 
 
-@router.post("/join-tokens", status_code=201, openapi_extra=request_body(JoinTokenIn))
+@router.post(
+    "/join-tokens", status_code=201, response_model=JoinTokenOut, openapi_extra=request_body(JoinTokenIn)
+)
 async def join_token(
-    api: ApiState, principal: JoinTokenMaker, body: Annotated[JoinTokenIn, Depends(body_of(JoinTokenIn))]
-) -> JoinTokenOut:
-    """Make a token with which hosts become nodes of a pool."""
+    request: Request,
+    api: ApiState,
+    principal: JoinTokenMaker,
+    body: Annotated[JoinTokenIn, Depends(body_of(JoinTokenIn))],
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Make a token with which hosts become nodes of a pool. Its text is shown this once."""
     async with api.database.transaction() as session:
-        made = await create_join_token(
-            session,
-            pool=body.pool,
-            uses=body.uses,
-            lifetime_ms=body.lifetime_seconds * 1000,
-            created_by=principal.name,
-            now_ms=api.now_ms(),
-        )
-    return join_token_out(made)
+
+        async def work() -> JoinTokenOut:
+            made = await create_join_token(
+                session,
+                pool=body.pool,
+                uses=body.uses,
+                lifetime_ms=body.lifetime_seconds * 1000,
+                created_by=principal,
+                now_ms=api.now_ms(),
+            )
+            return join_token_out(made)
+
+        return await once(session, principal, idempotency_key, request, work, shown_once="token")

@@ -2,10 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
 
 from scheduler.api.auth import KeyOwner, PrincipalManager, WhoeverCalls
 from scheduler.api.bodies import body_of, request_body
+from scheduler.api.idempotency import IdempotencyKey, once
 from scheduler.api.schemas.principals import (
     ApiKeyIn,
     ApiKeysOut,
@@ -19,6 +21,7 @@ from scheduler.api.schemas.principals import (
     principal_out,
 )
 from scheduler.api.state import ApiState
+from scheduler.services.authorise import Scope
 from scheduler.services.firms import firm_name
 from scheduler.services.principals import (
     create_api_key,
@@ -48,23 +51,33 @@ async def principals(api: ApiState, principal: PrincipalManager) -> PrincipalsOu
     return PrincipalsOut(principals=[principal_out(record) for record in records])
 
 
-@router.post("/principals", status_code=201, openapi_extra=request_body(PrincipalIn))
+@router.post(
+    "/principals", status_code=201, response_model=PrincipalOut, openapi_extra=request_body(PrincipalIn)
+)
 async def create(
-    api: ApiState, principal: PrincipalManager, body: Annotated[PrincipalIn, Depends(body_of(PrincipalIn))]
-) -> PrincipalOut:
+    request: Request,
+    api: ApiState,
+    principal: PrincipalManager,
+    body: Annotated[PrincipalIn, Depends(body_of(PrincipalIn))],
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
     """Make a user or a service token's principal. A firm administrator: of the own firm."""
     async with api.database.transaction() as session:
-        record = await create_principal(
-            session,
-            principal,
-            name=body.name,
-            role=body.role,
-            firm=body.firm,
-            kind=body.kind,
-            now_ms=api.now_ms(),
-            ids=api.config.ids,
-        )
-    return principal_out(record)
+
+        async def work() -> PrincipalOut:
+            record = await create_principal(
+                session,
+                principal,
+                name=body.name,
+                role=body.role,
+                firm=body.firm,
+                kind=body.kind,
+                now_ms=api.now_ms(),
+                ids=api.config.ids,
+            )
+            return principal_out(record)
+
+        return await once(session, principal, idempotency_key, request, work)
 
 
 @router.post("/principals/{name}/disable", status_code=204)
@@ -83,21 +96,33 @@ async def keys(api: ApiState, principal: KeyOwner) -> ApiKeysOut:
     return ApiKeysOut(api_keys=[api_key_out(record) for record in records])
 
 
-@router.post("/api-keys", status_code=201, openapi_extra=request_body(ApiKeyIn))
+@router.post("/api-keys", status_code=201, response_model=NewApiKeyOut, openapi_extra=request_body(ApiKeyIn))
 async def create_key(
-    api: ApiState, principal: KeyOwner, body: Annotated[ApiKeyIn, Depends(body_of(ApiKeyIn))]
-) -> NewApiKeyOut:
-    """Make a key for oneself, or for a principal that one manages. Its text is shown this once."""
+    request: Request,
+    api: ApiState,
+    principal: KeyOwner,
+    body: Annotated[ApiKeyIn, Depends(body_of(ApiKeyIn))],
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Make a key for oneself, or for a principal that one manages. Its text is shown this once.
+
+    A repetition with the same Idempotency-Key makes no second key and is a conflict that names the first.
+    """
     async with api.database.transaction() as session:
-        made = await create_api_key(
-            session,
-            principal,
-            principal=body.principal,
-            expires_in_days=body.expires_in_days,
-            now_ms=api.now_ms(),
-            ids=api.config.ids,
-        )
-    return new_api_key_out(made)
+
+        async def work() -> NewApiKeyOut:
+            made = await create_api_key(
+                session,
+                principal,
+                principal=body.principal,
+                expires_in_days=body.expires_in_days,
+                scope=Scope(body.scope),
+                now_ms=api.now_ms(),
+                ids=api.config.ids,
+            )
+            return new_api_key_out(made)
+
+        return await once(session, principal, idempotency_key, request, work, shown_once="api_key")
 
 
 @router.delete("/api-keys/{api_key_id}", status_code=204)

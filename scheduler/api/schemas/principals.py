@@ -7,6 +7,7 @@ from pydantic import Field
 from scheduler.api.schemas.base import In, Out, utc, utc_or_none
 from scheduler.services.principals import ApiKeyRecord, NewApiKey, PrincipalRecord
 
+ScopeName = Literal["read", "jobs", "administration"]
 RoleName = Literal["researcher", "firm_administrator", "operator", "auditor"]
 
 
@@ -62,6 +63,13 @@ class ApiKeyIn(In):
 
     principal: str | None = None
     expires_in_days: Annotated[int | None, Field(ge=1, le=3660)] = None
+    scope: Annotated[
+        ScopeName,
+        Field(
+            description="read: look at what the principal may see; jobs: also submit, change and cancel jobs; "
+            "administration: everything that the principal may."
+        ),
+    ] = "administration"
 
 
 class NewApiKeyOut(Out):
@@ -70,6 +78,7 @@ class NewApiKeyOut(Out):
     api_key_id: str
     api_key: str
     principal: str
+    scope: str
     expires_at: str | None
 
 
@@ -79,6 +88,7 @@ def new_api_key_out(made: NewApiKey) -> NewApiKeyOut:
         api_key_id=made.api_key_id,
         api_key=made.secret,
         principal=made.principal,
+        scope=made.scope,
         expires_at=utc_or_none(made.expires_ms),
     )
 
@@ -88,6 +98,7 @@ class ApiKeyOut(Out):
 
     api_key_id: str
     principal: str
+    scope: str
     created_at: str
     expires_at: str | None
     revoked_at: str | None
@@ -104,6 +115,7 @@ def api_key_out(record: ApiKeyRecord) -> ApiKeyOut:
     return ApiKeyOut(
         api_key_id=record.api_key_id,
         principal=record.principal,
+        scope=record.scope,
         created_at=utc(record.created_ms),
         expires_at=utc_or_none(record.expires_ms),
         revoked_at=utc_or_none(record.revoked_ms),

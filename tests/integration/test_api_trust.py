@@ -1,0 +1,177 @@
+"""What every caller may rely on: limits, keys with scopes, repetitions, acts that cannot be denied."""
+
+import asyncio
+import dataclasses
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import select
+
+from scheduler.api.app import create_app
+from scheduler.api.problems import _TITLES, STATUSES
+from scheduler.domain import errors
+from scheduler.services.authorise import Action, Scope, scope_of
+from scheduler.storage.tables import EvidenceIntakeRow
+from suanli.evidence.records import AdministrativeAct, parse_record
+from tests.builders.api import ApiInstallation, job_spec, running_api
+from tests.builders.database import DatabaseUrls
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+
+
+@pytest_asyncio.fixture
+async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(database_urls, tmp_path) as running:
+        yield running
+
+
+async def acts(installation: ApiInstallation) -> list[AdministrativeAct]:
+    """What waits for the evidence log, oldest first."""
+    row = EvidenceIntakeRow
+    async with installation.api.database.read() as session:
+        found = await session.execute(select(row.type, row.body).order_by(row.intake_id))
+        records = [parse_record(kind, body) for kind, body in found]
+    return [record for record in records if isinstance(record, AdministrativeAct)]
+
+
+async def test_who_asks_too_fast_is_told_when_to_come_back(installation: ApiInstallation) -> None:
+    slow = create_app(dataclasses.replace(installation.config, requests_per_s=1))
+    async with slow.router.lifespan_context(slow):
+        lin, zhao = installation.as_("lin", slow), installation.as_("zhao", slow)
+        answers = [await lin.get("/v1/whoami")]
+        while answers[-1].status_code == 200:  # one comes back each second, however slow the machine is
+            answers += await asyncio.gather(*(lin.get("/v1/whoami") for _ in range(20)))
+        assert sum(answer.status_code == 200 for answer in answers) >= 10
+        assert {answer.status_code for answer in answers} == {200, 429}
+        assert answers[0].headers["ratelimit-policy"] == '"principal";q=10;w=10'
+        assert answers[0].headers["ratelimit"].startswith('"principal";r=9;')
+        assert answers[-1].json()["code"] == "rate_limited"
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        assert (await zhao.get("/v1/whoami")).status_code == 200
+
+
+async def test_a_key_does_what_its_scope_says_and_makes_no_wider_key(installation: ApiInstallation) -> None:
+    lin = installation.as_("lin")
+    clients = {}
+    for scope in Scope:
+        made = (await lin.post("/v1/api-keys", json={"scope": scope.value})).json()
+        assert made["scope"] == scope.value
+        clients[scope] = installation.as_(None)
+        clients[scope].headers["Authorization"] = f"Bearer {made['api_key']}"
+    read, jobs, everything = (clients[scope] for scope in (Scope.READ, Scope.JOBS, Scope.ADMINISTRATION))
+    assert (await read.get("/v1/jobs")).status_code == 200
+    refused = await read.post("/v1/jobs", json=job_spec())
+    assert (refused.status_code, refused.json()["facts"]) == (403, {"action": "submit_job", "scope": "read"})
+    made_job = await jobs.post("/v1/jobs", json=job_spec())
+    assert made_job.status_code == 201
+    assert (await read.post(f"/v1/jobs/{made_job.json()['job_id']}/cancel")).status_code == 403
+    for narrow in (read, jobs):
+        assert (await narrow.post("/v1/api-keys", json={})).status_code == 403
+        assert (await narrow.get("/v1/api-keys")).status_code == 403
+    assert (await everything.post("/v1/api-keys", json={})).status_code == 201
+    assert (await lin.post("/v1/api-keys", json={"scope": "root"})).status_code == 422
+
+
+def test_actions_that_are_not_named_need_the_widest_scope() -> None:
+    assert scope_of(Action.CONFIGURE) is scope_of(Action.MANAGE_OWN_KEYS) is Scope.ADMINISTRATION
+    assert {a for a in Action if scope_of(a) is Scope.READ} >= {Action.READ_JOBS, Action.DOWNLOAD_BUNDLE}
+
+
+async def test_administrative_acts_wait_for_the_evidence_log_and_name_nobody(
+    installation: ApiInstallation,
+) -> None:
+    ops, wang = installation.as_("ops"), installation.as_("wang")
+    before = len(await acts(installation))
+    made = await wang.post("/v1/principals", json={"name": "new", "role": "researcher", "firm": "lanjing"})
+    key = (await ops.post("/v1/api-keys", json={"principal": "new"})).json()
+    for _ in range(2):  # the second has no effect, and is no act
+        assert (await ops.delete(f"/v1/api-keys/{key['api_key_id']}")).status_code == 204
+        assert (await wang.post("/v1/principals/new/disable")).status_code == 204
+    for _ in range(2):
+        change = {"pools": [{"name": "haidian", "patience_seconds": 60}]}
+        assert (await ops.post("/v1/apply", json=change)).status_code == 200
+    assert (await ops.post("/v1/apply?dry_run=true", json={"pools": [{"name": "other"}]})).status_code == 200
+    await ops.post("/v1/join-tokens", json={"pool": "haidian", "uses": 3})
+    await ops.post("/v1/nodes/node-1/cordon", json={"cordoned": True})
+    assert made.status_code == 201
+    noted = (await acts(installation))[before:]
+    assert [act.act for act in noted] == [
+        "principal_created", "api_key_created", "api_key_revoked", "principal_disabled",
+        "configuration_applied", "join_token_created", "node_cordoned",
+    ]  # fmt: skip
+    assert {act.actor_role for act in noted} == {"firm_administrator", "operator"}
+    assert noted[4].subject == "1 objects of 1"
+    assert not any(name in str(noted) for name in ("new", "wang", "lanjing", key["api_key"]))
+
+
+@pytest.mark.parametrize(
+    ("person", "path", "body", "secret"),
+    [
+        ("wang", "/v1/principals", {"name": "new", "role": "researcher", "firm": "lanjing"}, None),
+        ("lin", "/v1/api-keys", {}, "api_key"),
+        ("ops", "/v1/join-tokens", {"pool": "haidian"}, "token"),
+    ],
+)
+async def test_what_is_made_is_made_once_and_its_secret_is_not_kept(
+    installation: ApiInstallation, person: str, path: str, body: dict[str, str], secret: str | None
+) -> None:
+    client = installation.as_(person)
+    headers = {"Idempotency-Key": "k-1"}
+    first = await client.post(path, json=body, headers=headers)
+    again = await client.post(path, json=body, headers=headers)
+    other = await client.post(path, json={**body, "x": 1}, headers=headers)
+    assert first.status_code == 201
+    assert other.status_code == 422
+    if secret is None:
+        assert (again.status_code, again.json()) == (201, first.json())
+        assert again.headers["idempotent-replayed"] == "true"
+    else:
+        assert (again.status_code, again.json()["code"]) == (409, "conflict")
+        assert first.json()[secret] not in again.text
+        assert set(again.json()["facts"].values()) <= set(first.json().values())
+    made = sum(act.act.endswith("_created") for act in await acts(installation))
+    third = await client.post(path, json=body)
+    expected = 409 if path == "/v1/principals" else 201
+    assert third.status_code == expected
+    assert sum(act.act.endswith("_created") for act in await acts(installation)) == made + (expected == 201)
+
+
+async def test_long_answers_are_compressed_for_those_who_accept_it(installation: ApiInstallation) -> None:
+    for _ in range(3):
+        await installation.submit()
+    lin = installation.as_("lin")
+    plain = await lin.get("/v1/jobs", headers={"Accept-Encoding": "identity"})
+    packed = await lin.get("/v1/jobs", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["vary"] == "Accept-Encoding"
+    assert int(packed.headers["content-length"]) < len(plain.content) / 3
+    assert packed.json() == plain.json()
+
+
+def codes() -> Iterator[str]:
+    """Every code that an error can have."""
+    waiting: list[type[errors.DomainError]] = [errors.DomainError]
+    while waiting:
+        kind = waiting.pop()
+        waiting.extend(kind.__subclasses__())
+        if (
+            "code" in vars(kind)
+            and kind is not errors.DomainError
+            and kind.__module__.startswith(("scheduler.domain", "scheduler.api"))
+        ):
+            yield kind.code
+
+
+def test_every_code_is_in_the_document_with_its_status() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| (\d{3}) \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    written = {code: int(status) for code, status in rows}
+    assert len(written) == len(rows)
+    assert set(codes()) <= set(written)
+    for kind, status, _ in STATUSES:
+        assert written[kind.code] == status
+    for status, (code, _) in _TITLES.items():
+        assert written[code] == status
