@@ -34,6 +34,15 @@ def _verify(context: typer.Context) -> None:
     alone(args=context.args, prog_name="suanli verify")
 
 
+def _sample(context: typer.Context) -> None:
+    """Draw a random sample of a bundle for inspection."""
+    from suanli.cli.verify import sample_command
+
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    alone.command()(sample_command)
+    alone(args=context.args, prog_name="suanli sample")
+
+
 def _witness(context: typer.Context) -> None:
     """Watch a log: cosign what only grows."""
     from suanli.cli.witness import app as witness
@@ -54,6 +63,7 @@ app.command()(log_commands.events)
 app.command()(money_commands.usage)
 app.command()(money_commands.bundle)
 app.command("verify", context_settings=PASS_ON)(_verify)
+app.command("sample", context_settings=PASS_ON)(_sample)
 app.command("witness", context_settings=PASS_ON)(_witness)
 app.command()(fleet.nodes)
 app.command()(fleet.models)

@@ -1,80 +1,195 @@
-"""`suanli verify`: checks a bundle offline by the reader's own policy, and says what it could not show."""
+"""`suanli verify` and `suanli sample`: check a bundle offline by the reader's own policy; draw a sample of it."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from suanli.cli.verify_html import html_report
+from suanli.cli.verify_report import print_verdict
+from suanli.cli.verify_text import Words, language_of
 from suanli.cli.verify_work import processes_for, shown
 from suanli.evidence.bundle import ENTRY_TILES
+from suanli.evidence.bundle_files import BundleFiles
 from suanli.evidence.bundle_io import open_bundle
 from suanli.evidence.errors import EvidenceError
-from suanli.evidence.findings import STEPS, Verdict
+from suanli.evidence.findings import Verdict
+from suanli.evidence.limits import LANGUAGES
 from suanli.evidence.policy import parse_policy
+from suanli.evidence.result import sign_result
+from suanli.evidence.sampling import encode_request
 from suanli.evidence.steps.case import VerifySettings
+from suanli.evidence.steps.samples import SampleWanted
 from suanli.evidence.strict_json import printable
 from suanli.evidence.verify import verify
 
 UNREADABLE = 2
 """Exit code when bundle or policy cannot be read at all."""
-_SHOWN = 50
+
+BundlePath = Annotated[Path, typer.Argument(help="Bundle: a ZIP file or a folder.")]
+PolicyFile = Annotated[
+    Path | None, typer.Option(help="Your own policy file (C2SP tlog-policy). Without it nothing is verified.")
+]
+After = Annotated[
+    Path | None,
+    typer.Option(
+        "--sample-after", help="Log checkpoint published after the period closed: it gives the sample's seed."
+    ),
+]
+SampleSize = Annotated[
+    int, typer.Option("--sample-size", min=1, max=1000, help="How many to draw of each stratum.")
+]
+Processes = Annotated[
+    int | None, typer.Option(min=1, max=256, help="Processes to share the work; absent: as is useful.")
+]
 
 
-def verify_command(
-    bundle: Annotated[Path, typer.Argument(help="Bundle: a ZIP file or a folder.")],
-    policy: Annotated[
-        Path | None,
-        typer.Option(help="Your own policy file (C2SP tlog-policy). Without it nothing is verified."),
-    ] = None,
+def _refuse_language(value: str | None) -> str | None:
+    if value is not None and value not in LANGUAGES:
+        raise typer.BadParameter(f"{value}: one of {', '.join(LANGUAGES)}")
+    return value
+
+
+def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody types
+    bundle: BundlePath,
+    policy: PolicyFile = None,
     since: Annotated[
         Path | None,
-        typer.Option(help="Log checkpoint that you kept from before: this log must extend it."),
+        typer.Option(
+            help="Log checkpoint that you kept from before, or the auditor's: this log must extend it."
+        ),
     ] = None,
+    firm: Annotated[
+        str | None, typer.Option(help="Your firm's id: the bundle must be made for this firm alone.")
+    ] = None,
+    sample: Annotated[
+        Path | None, typer.Option(help="Proof packet that came back for the sample (needs --sample-after).")
+    ] = None,
+    sample_after: After = None,
+    sample_size: SampleSize = 3,
     tolerance_ms: Annotated[
         int, typer.Option(min=0, help="By how much clocks of nodes and controller may differ.")
     ] = 10_000,
-    processes: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Processes to share the work; absent: as is useful.")
-    ] = None,
+    processes: Processes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write the report as an HTML page.")] = None,
+    language: Annotated[
+        str | None, typer.Option(callback=_refuse_language, help="Of the reports for people: en or zh.")
+    ] = None,
+    result: Annotated[
+        Path | None, typer.Option(help="Also write a signed result (a signed note; needs --sign-with).")
+    ] = None,
+    sign_with: Annotated[
+        Path | None, typer.Option(help="Folder of your witness, whose key signs the result.")
+    ] = None,
 ) -> None:
     """Verify a bundle offline.
 
     Exit code 0: both questions answered with yes under your policy. 1: something is wrong. 2: bundle or
     policy cannot be read. 3: nothing wrong was found, but without a policy nothing is verified.
     """
-    settings = VerifySettings(clock_tolerance_ms=tolerance_ms, now_ms=time.time_ns() // 1_000_000)
+    if sample is not None and sample_after is None:
+        raise typer.BadParameter("the seed of the sample: give --sample-after", param_hint="--sample")
+    if (result is None) != (sign_with is None):
+        raise typer.BadParameter("--result and --sign-with go together", param_hint="--result")
+    settings = VerifySettings(
+        clock_tolerance_ms=tolerance_ms, now_ms=time.time_ns() // 1_000_000, firm_id=firm
+    )
+    words = Words(language_of(language))
+    tool = f"suanli {version('suanli')}"
     try:
-        trusted = None if policy is None else parse_policy(policy.read_bytes())
-        earlier = None if since is None else since.read_bytes()
-        with open_bundle(bundle) as files, shown(Console(stderr=True)) as work:
-            entries_bytes = sum(n for path, n in files.sizes().items() if path.startswith(ENTRY_TILES))
-            verdict = verify(
-                files,
-                policy=trusted,
-                since=earlier,
-                settings=settings,
-                parts=processes_for(entries_bytes, processes),
-                run=work.run,
-                progress=work,
-            )
+        verdict = _verify(bundle, policy, since, settings, processes, (sample_after, sample_size, sample))
+        text = json.dumps({"tool": tool, **verdict.as_json()}, ensure_ascii=False, indent=2)
+        if html is not None:
+            html.write_text(html_report(verdict, words, tool), "utf-8", newline="\n")
+        if result is not None and sign_with is not None:
+            from suanli.witness.folder import WitnessFolder
+
+            folder = WitnessFolder(sign_with)
+            result.write_bytes(sign_result(verdict, tool, text, folder.name(), folder.key()))
     except (EvidenceError, OSError) as error:
         _unreadable(error, as_json=as_json)
         raise typer.Exit(UNREADABLE) from error
     if as_json:
-        typer.echo(json.dumps(verdict.as_json(), ensure_ascii=False, indent=2))
+        typer.echo(text)
     else:
-        print_verdict(verdict, Console(soft_wrap=False))
+        print_verdict(verdict, Console(soft_wrap=False), words)
     raise typer.Exit(verdict.exit_code)
+
+
+def sample_command(
+    bundle: BundlePath,
+    sample_after: After = None,
+    policy: PolicyFile = None,
+    sample_size: SampleSize = 3,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Request to write: give it to the operator.")
+    ] = Path("sample-request.json"),
+    processes: Processes = None,
+) -> None:
+    """Draw a random sample of a bundle for inspection, and write the request for its raw samples.
+
+    The bundle is verified on the way, since only what is verified is worth a sample. The same bundle, seed and
+    size draw the same sample again when the packet comes back: suanli verify --sample-after ... --sample PACKET.
+    """
+    if sample_after is None:
+        raise typer.BadParameter("the seed must come from a log checkpoint", param_hint="--sample-after")
+    settings = VerifySettings(now_ms=time.time_ns() // 1_000_000)
+    try:
+        verdict = _verify(bundle, policy, None, settings, processes, (sample_after, sample_size, None))
+        if verdict.drawn is not None and verdict.exit_code != 1:
+            seed = verdict.drawn.seed
+            segments, devices = verdict.drawn.segments(), verdict.drawn.devices()
+            output.write_bytes(encode_request(seed, segments, devices))
+    except (EvidenceError, OSError) as error:
+        _unreadable(error, as_json=False)
+        raise typer.Exit(UNREADABLE) from error
+    if verdict.drawn is None or verdict.exit_code == 1:
+        print_verdict(verdict, Console(soft_wrap=False), Words(language_of(None)))
+        raise typer.Exit(1)
+    typer.echo(f"Wrote {output}: {len(segments)} segments, {len(devices)} devices to visit")
+    raise typer.Exit(verdict.exit_code)
+
+
+def _verify(
+    bundle: Path,
+    policy: Path | None,
+    since: Path | None,
+    settings: VerifySettings,
+    processes: int | None,
+    sample: tuple[Path | None, int, Path | None],
+) -> Verdict:
+    trusted = None if policy is None else parse_policy(policy.read_bytes())
+    earlier = None if since is None else since.read_bytes()
+    after, size, packet = sample
+    with ExitStack() as stack:
+        files: BundleFiles = stack.enter_context(open_bundle(bundle))
+        wanted = None
+        if after is not None:
+            returned: BundleFiles | None = None
+            if packet is not None:
+                returned = stack.enter_context(open_bundle(packet))
+            wanted = SampleWanted(after.read_bytes(), size, returned)
+        work = stack.enter_context(shown(Console(stderr=True)))
+        entries_bytes = sum(n for path, n in files.sizes().items() if path.startswith(ENTRY_TILES))
+        return verify(
+            files,
+            policy=trusted,
+            since=earlier,
+            settings=settings,
+            parts=processes_for(entries_bytes, processes),
+            run=work.run,
+            progress=work,
+            sample=wanted,
+        )
 
 
 def _unreadable(error: Exception, *, as_json: bool) -> None:
@@ -82,126 +197,5 @@ def _unreadable(error: Exception, *, as_json: bool) -> None:
         value = {"schema": "suanli.verdict.v1", "verified": False, "unreadable": str(error)}
         typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
     else:
-        Console(stderr=True).print(f"[red]Cannot be read:[/red] {_text(error)}", highlight=False)
-
-
-def print_verdict(verdict: Verdict, console: Console) -> None:
-    """The verdict for people: two questions, then what it is about, what was found, what was not shown."""
-    _print_answers(verdict, console)
-    _print_facts(verdict.facts, console)
-    _print_findings(verdict, console)
-    missing = [step for step in STEPS if step not in verdict.steps_run]
-    if missing:
-        names = ", ".join(f"{step} {STEPS[step]}" for step in missing)
-        console.print(f"[red]Steps not reached:[/red] {names}", highlight=False)
-    console.print("\n[bold]Not proved[/bold]")
-    for limit in verdict.not_proved:
-        console.print(f"  - {_text(limit)}", highlight=False)
-
-
-def _print_answers(verdict: Verdict, console: Console) -> None:
-    def answer(good: bool) -> str:
-        return "[green]yes[/green]" if good else "[red]NO[/red]"
-
-    if verdict.verified:
-        console.print("[bold green]VERIFIED[/bold green] under your policy")
-    elif verdict.exit_code == 1:
-        console.print("[bold red]NOT VERIFIED[/bold red]: something is wrong")
-    else:
-        console.print("[bold yellow]NOT VERIFIED[/bold yellow]: no policy was given (--policy)")
-    console.print(
-        f"  Integrity:    is everything here as it was logged and signed, rightly added up? "
-        f"{answer(verdict.integrity)}",
-        highlight=False,
-    )
-    console.print(
-        f"  Completeness: is everything here that must be, for every device, all the time?  "
-        f"{answer(verdict.completeness)}",
-        highlight=False,
-    )
-
-
-def _time(time_ms: object) -> str:
-    # Hostile manifests may hold times that no calendar has.
-    if not isinstance(time_ms, int) or not 0 <= time_ms < 253_402_300_800_000:
-        return f"{time_ms} ms"
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _text(value: object) -> str:
-    """What came from a bundle, harmless for terminal and markup alike."""
-    return escape(printable(str(value)))
-
-
-def _print_facts(facts: Mapping[str, Any], console: Console) -> None:
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _fact_rows(facts):
-        table.add_row(name, value)
-    console.print(table, highlight=False)
-
-
-def _fact_rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    start_ms, end_ms = facts["period_ms"]
-    yield "Period", f"{_time(start_ms)} to {_time(end_ms)}"
-    firm_id = facts["scope"].get("firm_id")
-    yield "For", "the auditor" if firm_id is None else f"firm {_text(firm_id)} alone"
-    if log := facts.get("log"):
-        yield "Log", f"{_text(log['origin'])}, {log['size']} entries, root {log['root']}"
-    for name, time_s in facts.get("cosigned_s", {}).items():
-        yield "Cosigned", f"{_text(name)} at {_time(time_s * 1000)}"
-    if earlier := facts.get("extends"):
-        yield "Extends", f"your log checkpoint of {earlier['size']} entries"
-    if register := facts.get("register"):
-        devices, simulated = register["devices"], register["simulated_devices"]
-        yield "Register", f"{devices} devices on {register['nodes']} nodes, sha256 {register['sha256']}"
-        if simulated:
-            loud = f"{simulated} of {devices} devices are SIMULATED: no real hardware behind them"
-            yield "[bold red]SIMULATED[/bold red]", f"[bold red]{loud}[/bold red]"
-    yield from _usage_rows(facts)
-
-
-def _usage_rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    windows = facts["windows"]
-    isolation = ", ".join(f"{kind} in {count} windows" for kind, count in windows["isolation"].items())
-    yield "Windows", f"{windows['checked']} checked"
-    yield "Isolation", isolation or "nothing seen"
-    hours = [
-        f"{name} {time_ms / 3_600_000:.3f} h" for name, time_ms in facts.get("device_time_ms", {}).items()
-    ]
-    if hours:
-        yield "Device time", ", ".join(hours)
-    if charges := facts.get("charges_recomputed"):
-        sums = f"{_cny(charges['total_fen'])}, {_cny(charges['net_fen'])} after subsidies"
-        yield "Recomputed", f"{charges['lines']} lines of {charges['firms']} firms: {sums}"
-
-
-def _cny(amount_fen: int) -> str:
-    sign = "-" if amount_fen < 0 else ""
-    return f"{sign}{abs(amount_fen) // 100}.{abs(amount_fen) % 100:02d} CNY"
-
-
-def _print_findings(verdict: Verdict, console: Console) -> None:
-    if not verdict.findings:
-        console.print("[green]No findings.[/green]")
-        return
-    table = Table(title="Findings, causes first", title_justify="left")
-    for column in ("Step", "Severity", "Code", "Where", "Index", "Expected", "Found"):
-        table.add_column(column, overflow="fold")
-    colours = {"error": "red", "consequence": "yellow", "suspicion": "magenta", "warning": "cyan"}
-    for finding in verdict.findings[:_SHOWN]:
-        colour = colours[finding.severity]
-        table.add_row(
-            f"{finding.step} {STEPS[finding.step]}",
-            f"[{colour}]{finding.severity}[/{colour}]",
-            finding.code,
-            _text(finding.entity),
-            "" if finding.index is None else str(finding.index),
-            _text(finding.expected),
-            _text(finding.found),
-        )
-    console.print(table, highlight=False)
-    hidden = len(verdict.findings) - _SHOWN + verdict.left_out
-    if hidden > 0:
-        console.print(f"... and {hidden} more; --json shows those that were kept.", highlight=False)
+        text = escape(printable(str(error)))
+        Console(stderr=True).print(f"[red]Cannot be read:[/red] {text}", highlight=False)

@@ -16,10 +16,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Protocol, Self
 
 from suanli.evidence.bundle import FILES_LIMIT, check_path
-from suanli.evidence.bundle_files import read_file
+from suanli.evidence.bundle_files import BundleFiles, read_file
 from suanli.evidence.errors import EvidenceError
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -51,7 +51,15 @@ class ReadLimits:
     """Largest unpacked size per byte of the archive; hashes and base64 stay far below."""
 
 
-def open_bundle(path: Path, limits: ReadLimits | None = None) -> FolderBundle | ZipBundle:
+class OpenBundle(BundleFiles, Protocol):
+    """A bundle on a disk, closed at the end of a `with` block."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def open_bundle(path: Path, limits: ReadLimits | None = None) -> OpenBundle:
     """The bundle in the ZIP file or folder at `path`, to be read as streams and closed at the end.
 
     Raises EvidenceError, and OSError of the disk.
@@ -84,7 +92,7 @@ class FolderBundle:
             raise KeyError(path)
         return (self._root / path).open("rb")
 
-    def __enter__(self) -> FolderBundle:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,7 +138,7 @@ class ZipBundle:
             unpacked = self._archive.open(member)
         return io.BufferedReader(_Unpacked(unpacked, path, member.file_size), _READ_BYTES)
 
-    def __enter__(self) -> ZipBundle:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,7 +6,10 @@ Completeness: is everything here that must be, for every registered device over 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+from suanli.evidence.limits import Limit
+from suanli.evidence.sampling import Sampler
 
 STEPS = {
     1: "manifest",
@@ -24,8 +27,12 @@ STEPS = {
     13: "bounds and plausibility",
     14: "rating",
     15: "statement sums",
+    18: "sampling",
 }
 """Steps of the audit procedure as far as they are asked of a bundle; step 19 is the verdict."""
+
+SAMPLING = 18
+"""The one step that is run only where it is asked for."""
 
 INTEGRITY = "integrity"
 COMPLETENESS = "completeness"
@@ -44,6 +51,7 @@ SUSPICION = "suspicion"
 CODES: dict[str, tuple[int, str]] = {
     "manifest.missing": (1, BOTH),
     "manifest.format": (1, BOTH),
+    "manifest.scope": (1, BOTH),
     "manifest.file_missing": (1, BOTH),
     "manifest.size": (1, BOTH),
     "manifest.hash": (1, BOTH),
@@ -136,6 +144,11 @@ CODES: dict[str, tuple[int, str]] = {
     "terms.retroactive": (14, NOTICE),
     "statement.after_close": (14, NOTICE),
     "statement.sum": (15, INTEGRITY),
+    "sample.seed": (18, BOTH),
+    "sample.missing": (18, COMPLETENESS),
+    "sample.unrooted": (18, NOTICE),
+    "sample.readings": (18, INTEGRITY),
+    "sample.extra": (18, INTEGRITY),
 }
 """Every code with its step and the question it fails."""
 
@@ -173,9 +186,17 @@ class Verdict:
     policy_given: bool
     findings: tuple[Finding, ...]
     facts: dict[str, object]
-    not_proved: tuple[str, ...]
+    not_proved: tuple[Limit, ...]
     steps_run: tuple[int, ...]
     left_out: int = 0
+    drawn: Sampler | None = field(default=None, compare=False)
+    """The sample, where one was asked for."""
+
+    @property
+    def steps_missed(self) -> tuple[int, ...]:
+        """Steps that were not reached; sampling counts where it was asked for."""
+        wanted = (step for step in STEPS if step != SAMPLING or "sample" in self.facts)
+        return tuple(step for step in wanted if step not in self.steps_run)
 
     @property
     def verified(self) -> bool:
@@ -201,5 +222,5 @@ class Verdict:
             "findings": [finding.as_json() for finding in self.findings],
             "findings_left_out": self.left_out,
             "facts": self.facts,
-            "not_proved": list(self.not_proved),
+            "not_proved": [str(item) for item in self.not_proved],
         }

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from suanli.evidence.bundle_files import BundleFiles, MemoryFiles
 from suanli.evidence.entries import USAGE_WINDOW
-from suanli.evidence.findings import COMPLETENESS, INTEGRITY, Verdict
+from suanli.evidence.findings import COMPLETENESS, INTEGRITY, SAMPLING, Verdict
+from suanli.evidence.limits import limit
 from suanli.evidence.policy import Policy
 from suanli.evidence.steps.attribution import check_ends, collect_allocations
 from suanli.evidence.steps.case import (
@@ -31,9 +32,11 @@ from suanli.evidence.steps.files import check_history, check_log_checkpoint, che
 from suanli.evidence.steps.keys import check_operator_keys, check_record_signatures, collect_keys
 from suanli.evidence.steps.payloads import read_records
 from suanli.evidence.steps.plausibility import check_patterns
+from suanli.evidence.steps.samples import SampleWanted, check_packet, plan_sample
 from suanli.evidence.steps.statements import check_statement, read_claim
 from suanli.evidence.steps.times import find_latest
 from suanli.evidence.steps.windows import PartResult, check_part
+from suanli.evidence.strict_json import printable
 
 Run = Callable[[Sequence[PartJob]], Iterable[PartResult]]
 """Runs `check_part` on every job, here or in other processes."""
@@ -71,13 +74,14 @@ def verify(
     parts: int = 1,
     run: Run = run_here,
     progress: Progress = no_progress,
+    sample: SampleWanted | None = None,
 ) -> Verdict:
     """Verifies the files of a bundle.
 
     `policy` says whom the reader trusts; without it nothing is ever "verified". `since` is a signed log
-    checkpoint that the reader kept from before. The windows are checked in `parts`, which `run` may share
-    among processes; the verdict is the same for any number. Linear in the number of entries; memory grows
-    with records, nodes and devices, not with windows.
+    checkpoint that the reader kept from before. `sample` asks for a sample. The windows are checked in `parts`,
+    which `run` may share among processes; the verdict is the same for any number. Linear in the number of
+    entries; memory grows with records, nodes and devices, not with windows.
     """
     given = MemoryFiles(files) if isinstance(files, Mapping) else files
     known = Known(settings=settings or VerifySettings())
@@ -92,6 +96,8 @@ def verify(
             check(case)
         known.newest = NewestKnown(case.records)
         claimed = read_claim(case)
+        if sample is not None:
+            known.sampler = plan_sample(case, sample, claimed)
         for result in run([PartJob(given, known, number, parts) for number in range(parts)]):
             seen.merge(result)
         case.report.merge(seen.report)
@@ -101,8 +107,11 @@ def verify(
         if claimed is not None:
             check_statement(case, claimed, seen)
             steps_run.extend((14, 15))
+        if sample is not None and seen.sampler is not None:
+            check_packet(case, sample, seen.sampler)
+            steps_run.append(SAMPLING)
     except CaseStopped as stopped:
-        case.stopped_because.append(str(stopped))
+        case.stopped_because.append(stopped.reason)
     _state_facts(case, seen)
     _state_limits(case, seen)
     report, stopped_early = case.report, bool(case.stopped_because)
@@ -115,6 +124,7 @@ def verify(
         not_proved=tuple(case.not_proved),
         steps_run=tuple(sorted(steps_run)),
         left_out=report.left_out(),
+        drawn=seen.sampler,
     )
 
 
@@ -136,23 +146,12 @@ def _state_facts(case: Case, seen: PartResult) -> None:
 
 def _state_limits(case: Case, seen: PartResult) -> None:
     """What no verification of this kind proves, said each time."""
-    limits = [
-        "That devices exist and are what they report: only inspection shows that.",
-        "That the work done was the work declared: a log proves records unaltered, not true.",
-        "What happened before the first log checkpoint that a witness of the reader cosigned.",
-        "What a cap of a program had left from earlier periods: caps are applied within this period.",
-    ]
+    limits = [limit(name) for name in ("existence", "truth", "beginning", "caps")]
     if case.policy is None:
-        limits.insert(
-            0, "Whose log this is: no policy was given, so the log's own claim about its key was used."
-        )
+        limits.insert(0, limit("no_policy"))
     if not case.known.for_auditor:
-        limits.insert(
-            0,
-            f"Coverage of devices and the use of others: this bundle is for firm "
-            f"{case.known.manifest.scope.firm_id} alone; attribution and rating cover its own entries only.",
-        )
+        limits.insert(0, limit("firm_scope", firm_id=printable(str(case.known.manifest.scope.firm_id))))
     if seen.simulated or any(e.device.simulated for e in case.known.register.enrolments):
-        limits.insert(0, "Anything about real hardware where devices are SIMULATED.")
+        limits.insert(0, limit("simulated"))
     # The reason of an early end comes first: it weighs more than what is never proved anyway.
     case.not_proved[:] = [*case.stopped_because, *limits, *case.not_proved]

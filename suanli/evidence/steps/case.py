@@ -15,11 +15,13 @@ from suanli.evidence.bundle import AUDITOR, Manifest
 from suanli.evidence.bundle_files import BundleFiles, tile_reader
 from suanli.evidence.entries import Entry
 from suanli.evidence.errors import EvidenceError
+from suanli.evidence.limits import Limit
 from suanli.evidence.log_checkpoint import LogCheckpoint
 from suanli.evidence.merkle import range_root
 from suanli.evidence.policy import Policy
 from suanli.evidence.records import AllocationEvent, Firm, KeyEvent, OperatorKeys, Record
 from suanli.evidence.register import Register
+from suanli.evidence.sampling import Sampler
 from suanli.evidence.signed_note import SignedNote
 from suanli.evidence.steps.report import Report
 from suanli.evidence.windows import Segment, WindowHeader
@@ -40,13 +42,15 @@ class VerifySettings:
 
     clock_tolerance_ms: by how much clocks of nodes and controller may differ. back_date_tolerance_ms: how
     long before the newest thing it had seen a window may end. idle_use_ms: how long a job may hold devices in
-    use without work before it is asked about. now_ms: the reader's clock, if there is one.
+    use without work before it is asked about. now_ms: the reader's clock, if there is one. firm_id: the firm
+    that the reader is; its bundle must be made for it.
     """
 
     clock_tolerance_ms: int = 10_000
     back_date_tolerance_ms: int = 60_000
     idle_use_ms: int = 3_600_000
     now_ms: int | None = None
+    firm_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -137,6 +141,8 @@ class Known:
     """Log size at which the statement's period closed; 0 where it cannot be read, so that nothing is rated."""
     rating: RatingInputs | None = None
     """Authorisations, terms and devices; stretches of use come from windows."""
+    sampler: Sampler | None = None
+    """How to draw a sample, where one is wanted; empty."""
 
     @property
     def period(self) -> Stretch:
@@ -162,6 +168,10 @@ class PartJob:
 class CaseStopped(Exception):
     """Raised by `Case.stop`: no later step can say anything."""
 
+    def __init__(self, reason: Limit) -> None:
+        self.reason = reason
+        super().__init__(str(reason))
+
 
 @dataclass(slots=True)
 class Case:
@@ -181,10 +191,10 @@ class Case:
     operator: OperatorKeys | None = None
     report: Report = field(default_factory=Report)
     facts: dict[str, object] = field(default_factory=dict)
-    not_proved: list[str] = field(default_factory=list)
-    stopped_because: list[str] = field(default_factory=list)
+    not_proved: list[Limit] = field(default_factory=list)
+    stopped_because: list[Limit] = field(default_factory=list)
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: Limit) -> None:
         """Ends the case. What the remaining steps would ask stays unanswered, which is not a pass."""
         raise CaseStopped(reason)
 

@@ -16,6 +16,7 @@ from suanli.evidence.bundle import (
 from suanli.evidence.bundle_files import BundleFiles, read_entry_bundle, read_file
 from suanli.evidence.entries import USAGE_WINDOW, read_entry
 from suanli.evidence.errors import EvidenceError, shorten
+from suanli.evidence.limits import limit
 from suanli.evidence.log_checkpoint import LogCheckpoint, parse_log_checkpoint
 from suanli.evidence.merkle import HASH_BYTES, CompactRange, complete_root, fold_peaks, leaf_hash
 from suanli.evidence.policy import NO_QUORUM, cosigners
@@ -41,15 +42,19 @@ def check_manifest(case: Case) -> None:
     sizes = case.files.sizes()
     if MANIFEST not in sizes:
         case.report.add("manifest.missing", MANIFEST, "a manifest", "none")
-        case.stop("Nothing: the bundle has no manifest.")
+        case.stop(limit("no_manifest"))
     try:
         data = read_file(case.files, MANIFEST, MANIFEST_LIMIT_BYTES)
         case.known.manifest = parse_manifest(data)
     except EvidenceError as error:
         case.report.add("manifest.format", error.field, error.want, error.got)
-        case.stop("Nothing: the manifest cannot be read.")
+        case.stop(limit("manifest_unreadable"))
         return
     case.facts["bundle_sha256"] = hashlib.sha256(data).hexdigest()
+    firm_id, scope = case.known.settings.firm_id, case.known.manifest.scope
+    if firm_id is not None and scope.firm_id != firm_id:
+        found = "the auditor's" if scope.firm_id is None else f"firm {scope.firm_id}'s"
+        case.report.add("manifest.scope", "scope", f"a bundle of firm {firm_id}", found)
     claims = case.known.manifest.files
     broken = False
     done, total = 0, sum(claim.size for claim in claims.values())
@@ -73,7 +78,7 @@ def check_manifest(case: Case) -> None:
             broken = True
             case.report.add("manifest.file_missing", path, "the file", "none")
     if broken:
-        case.stop("Anything beyond the manifest: files are missing or differ from it.")
+        case.stop(limit("files_differ"))
 
 
 def _sha256(files: BundleFiles, path: str, progress: Progress, done: int, total: int) -> str:
@@ -94,7 +99,7 @@ def check_log_checkpoint(case: Case) -> None:
         case.known.head = parse_log_checkpoint(case.note.text)
     except EvidenceError as error:
         case.report.add("checkpoint.format", error.field, error.want, error.got)
-        case.stop("Anything about the log: its checkpoint cannot be read.")
+        case.stop(limit("checkpoint_unreadable"))
     origin = case.known.manifest.log_origin
     if case.known.head.origin != origin:
         case.report.add("checkpoint.origin", "origin", origin, shorten(case.known.head.origin))
@@ -117,13 +122,13 @@ def _check_policy(case: Case) -> None:
         case.report.add(
             "checkpoint.unknown_log", "origin", f"a log of the policy: {accepted}", case.known.head.origin
         )
-        case.stop("Anything about the log: the policy does not know it.")
+        case.stop(limit("log_unknown"))
         return
     try:
         verify_note(note, [log_key])
     except EvidenceError as error:
         case.report.add("checkpoint.signature", log_key.name, error.want, error.got)
-        case.stop("Anything about the log: its checkpoint is not signed by the key of the policy.")
+        case.stop(limit("log_unsigned"))
     case.cosigned_s, false_lines = cosigners(policy, note)
     case.facts["cosigned_s"] = dict(case.cosigned_s)
     case.facts["quorum"] = policy.quorum
@@ -134,7 +139,7 @@ def _check_policy(case: Case) -> None:
         expected = f"the quorum {policy.quorum}"
         case.report.add("checkpoint.quorum", "cosignatures", expected, names)
     elif policy.quorum == NO_QUORUM:
-        case.not_proved.append("That others saw the same log: the policy asks for no witness.")
+        case.not_proved.append(limit("no_witness"))
     now_ms = case.known.settings.now_ms
     for name, time_s in case.cosigned_s.items():
         if now_ms is not None and time_s * 1000 > now_ms + _FUTURE_MS:
@@ -146,13 +151,13 @@ def check_tree(case: Case) -> None:
     size = case.known.head.size
     if size > ENTRIES_LIMIT:
         case.report.add("tree.size", "size", f"at most {ENTRIES_LIMIT}", str(size))
-        case.stop("Anything about the entries: the tree is larger than this verifier reads.")
+        case.stop(limit("tree_too_large"))
     published = {path for path in case.files.sizes() if path.startswith(TILES)}
     # Each bundle holds at most 256 entries: a size without files for it is refused before listing its tiles.
     if len(published) < size // WIDTH:
         found = f"{len(published)} files"
         case.report.add("tree.tiles", "tiles", f"the tiles of {size} entries", found)
-        case.stop("Anything about the entries: tiles are missing.")
+        case.stop(limit("tiles_missing"))
     wanted = tile_paths(size)
     missing = [path for path in wanted if path not in published]
     for path in missing:
@@ -160,11 +165,11 @@ def check_tree(case: Case) -> None:
     for path in sorted(published.difference(wanted)):
         case.report.add("tree.extra_tile", path, f"no tile beyond {size}", "a file")
     if missing:
-        case.stop("Anything about the entries: tiles are missing.")
+        case.stop(limit("tiles_missing"))
     root = _read_tree(case, size)
     if root != case.known.head.root:
         case.report.add("tree.root", "root", case.known.head.root.hex(), root.hex())
-        case.stop("Anything about the entries: they are not those of the signed tree.")
+        case.stop(limit("other_tree"))
 
 
 def _read_tree(case: Case, size: int) -> bytes:
@@ -178,7 +183,7 @@ def _read_tree(case: Case, size: int) -> bytes:
             raw = read_entry_bundle(case.files, number, width)
         except EvidenceError as error:
             case.report.add("tree.bundle", path, error.want, error.got)
-            case.stop("Anything about the entries: a bundle of them cannot be read.")
+            case.stop(limit("bundle_unreadable"))
             break
         leaves = [leaf_hash(data) for data in raw]
         tiles.add(leaves)
@@ -267,10 +272,7 @@ def _first_difference(found: bytes, want: bytes) -> int:
 def check_history(case: Case) -> None:
     """Step 3: this tree extends the one that the reader kept from before."""
     if case.since is None:
-        case.not_proved.append(
-            "That this log extends an earlier one: no earlier log checkpoint was given (--since). "
-            "Keep the bundle's file `checkpoint` for the next time."
-        )
+        case.not_proved.append(limit("no_since"))
         return
     earlier = _read_since(case, case.since)
     if earlier is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from suanli.evidence.entries import ALLOCATION_EVENT, signing_message
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import NOTE_ED25519, key_id, verifier_key, verify_signature
+from suanli.evidence.limits import limit
 from suanli.evidence.records import KeyEvent, OperatorKeys
 from suanli.evidence.signed_note import verify_note
 from suanli.evidence.steps.case import Case, Known, KnownKey, RecordEvidence, WindowEvidence
@@ -15,7 +16,7 @@ def check_operator_keys(case: Case) -> None:
     first = case.records[0] if case.records and case.records[0].index == 0 else None
     if first is None or not isinstance(first.record, OperatorKeys):
         case.report.add("keys.operator", "operator_keys", "operator_keys at index 0", "something else", 0)
-        case.stop("Whose keys signed the entries: the log does not begin with the operator's keys.")
+        case.stop(limit("no_operator_keys"))
         return
     operator = first.record
     case.operator = operator
@@ -25,7 +26,7 @@ def check_operator_keys(case: Case) -> None:
     if trusted is not None and trusted.public_key != log_key:
         want, got = trusted.public_key.hex(), operator.log_public_key
         case.report.add("keys.operator", "operator_keys.log_public_key", want, got, 0)
-        case.stop("Whose keys signed the entries: the log's own key is not the one of the policy.")
+        case.stop(limit("other_operator_keys"))
     if operator.log_origin != origin:
         case.report.add("keys.operator", "operator_keys.log_origin", origin, operator.log_origin, 0)
     if case.policy is None:
@@ -91,8 +92,7 @@ def collect_keys(case: Case) -> None:
             keys[event.key_id] = KnownKey(known.event, known.added_index, item.index)
     few = sum(len(set(key.event.enrolled_by)) < 2 for key in keys.values())
     if few:
-        names = f"{few} of {len(keys)} keys name fewer"
-        case.not_proved.append(f"That two persons enrolled each node: {names}.")
+        case.not_proved.append(limit("one_person", few=few, all=len(keys)))
 
 
 def key_problem(known: Known, window: WindowEvidence) -> tuple[str, str, str] | None:

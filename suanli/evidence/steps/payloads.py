@@ -13,6 +13,7 @@ from suanli.evidence.entries import (
     payload_commitment,
 )
 from suanli.evidence.errors import EvidenceError
+from suanli.evidence.limits import limit
 from suanli.evidence.records import parse_record
 from suanli.evidence.steps.case import Case, RecordEvidence, WindowEvidence
 from suanli.evidence.steps.report import Report
@@ -54,7 +55,7 @@ def read_records(case: Case) -> None:
             _check_place(case, number, data)
     if count < size:
         case.report.add("payload.missing", PAYLOADS, f"{size} lines", f"{count} lines", count)
-        case.stop(f"What entries from index {count} on say: their payloads are missing.")
+        case.stop(limit("payloads_missing", index=count))
 
 
 def _check_place(case: Case, index: int, data: bytes) -> None:
@@ -69,7 +70,7 @@ def _in_place(case: Case, index: int, place: int) -> None:
     if place != index:
         # Every later line would be off by as much: one cause, one finding.
         case.report.add("payload.missing", PAYLOADS, f"the line of index {index}", f"index {place}", index)
-        case.stop(f"What entries from index {index} on say: their payloads are not in their places.")
+        case.stop(limit("payloads_misplaced", index=index))
 
 
 def _read_record(case: Case, index: int, entry: Entry, data: bytes) -> None:

@@ -84,6 +84,7 @@ def check_patterns(case: Case, patterns: dict[str, WorkPattern]) -> None:
             pattern.measured
             and pattern.segments >= CONSTANT_SEGMENTS
             and pattern.busy_ms
+            and pattern.highest_ppm
             and pattern.highest_ppm - pattern.lowest_ppm <= _CONSTANT_PPM
         ):
             expected = "load that varies, as real work does"

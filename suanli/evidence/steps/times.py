@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+from suanli.evidence.limits import limit
 from suanli.evidence.steps.case import Case, Known, WindowEvidence
 from suanli.evidence.steps.report import Report
 from suanli.evidence.windows import SeenCheckpoint
@@ -16,7 +17,7 @@ _ROOTS_KEPT = 65_536
 def find_latest(case: Case) -> None:
     """No window in this tree can end after the moment at which a witness cosigned the tree."""
     if not case.cosigned_s:
-        case.not_proved.append("That no window is dated later than it was logged: no witness gave a time.")
+        case.not_proved.append(limit("no_time"))
         return
     # Any one witness bounds it, so the earliest does; cosignatures have whole seconds.
     tolerance_ms = case.known.settings.clock_tolerance_ms

@@ -17,6 +17,7 @@ from suanli.evidence.entries import USAGE_WINDOW, Entry, read_entry
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import verify_signature
 from suanli.evidence.rating_inputs import observed_use
+from suanli.evidence.sampling import Sampler
 from suanli.evidence.steps.attribution import Attribution
 from suanli.evidence.steps.case import Known, PartJob, WindowEvidence, root_at
 from suanli.evidence.steps.chains import Chains
@@ -25,6 +26,7 @@ from suanli.evidence.steps.keys import key_problem
 from suanli.evidence.steps.payloads import Damaged, EntryReader
 from suanli.evidence.steps.plausibility import WorkPattern, check_bounds
 from suanli.evidence.steps.report import Report
+from suanli.evidence.steps.strata import Strata
 from suanli.evidence.steps.times import Times
 from suanli.evidence.tiles import WIDTH, entry_bundles
 from suanli.evidence.windows import header_hash, window_message
@@ -56,6 +58,7 @@ class PartResult:
     patterns: dict[str, WorkPattern] = field(default_factory=dict)
     usage: Usage | None = None
     balance: BalanceCollector | None = None
+    sampler: Sampler | None = None
 
     def merge(self, other: PartResult) -> None:
         """Adds another part."""
@@ -76,6 +79,10 @@ class PartResult:
         elif other.usage is not None and other.balance is not None:
             self.usage.add(other.usage)
             self.balance.add(other.balance)
+        if self.sampler is None:
+            self.sampler = other.sampler
+        elif other.sampler is not None:
+            self.sampler.merge(other.sampler)
 
 
 def _least(one: int | None, other: int | None) -> int | None:
@@ -119,6 +126,9 @@ class _Part:
         if known.rating is not None:
             self._usage = UsageCollector(known.rating, known.period)
             self._balance = BalanceCollector(known.rating, known.period)
+        if known.sampler is not None:
+            self._result.sampler = Sampler(known.sampler.seed, known.sampler.size)
+        self._strata = Strata(known)
         self._public_keys = {k: bytes.fromhex(v.event.public_key) for k, v in known.keys.items()}
         self._mine = {k: self._is_mine(v.event.node_id) for k, v in known.keys.items()}
 
@@ -193,6 +203,8 @@ class _Part:
                     allocation_id = allocation.granted.allocation_id
                     pattern = result.patterns.setdefault(allocation_id, WorkPattern())
                     pattern.take(window.index, segment)
+                    if result.sampler is not None:
+                        result.sampler.observe(window.index, segment, self._strata.of(allocation, segment))
             if in_time and self._usage is not None and self._balance is not None:
                 use = observed_use(segment)
                 self._usage.observe(use)

@@ -1,0 +1,70 @@
+"""What a verdict is about, as rows of plain text for any report. Nothing here is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from suanli.cli.verify_text import Words
+from suanli.evidence.findings import Verdict
+
+SIMULATED = "SIMULATED"
+
+
+def headline(verdict: Verdict, words: Words) -> str:
+    """The answer in one line."""
+    if verdict.verified:
+        return words("verified")
+    return words("wrong" if verdict.exit_code == 1 else "no_policy")
+
+
+def shown_time(time_ms: object) -> str:
+    """A moment of UTC; hostile manifests may hold times that no calendar has."""
+    if not isinstance(time_ms, int) or not 0 <= time_ms < 253_402_300_800_000:
+        return f"{time_ms} ms"
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def fact_rows(facts: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
+    """Name and value of each fact. The row named SIMULATED should be loud."""
+    start_ms, end_ms = facts["period_ms"]
+    yield words("period"), f"{shown_time(start_ms)} {words('to')} {shown_time(end_ms)}"
+    firm_id = facts["scope"].get("firm_id")
+    yield words("for"), words("auditor") if firm_id is None else words("firm", firm=firm_id)
+    if sha256 := facts.get("bundle_sha256"):
+        yield words("bundle"), f"sha256 {sha256} (MANIFEST.json)"
+    if log := facts.get("log"):
+        yield words("log"), words("entries", **log)
+    for name, time_s in facts.get("cosigned_s", {}).items():
+        yield words("cosigned"), words("cosigned_at", name=name, time=shown_time(time_s * 1000))
+    if earlier := facts.get("extends"):
+        yield words("extends"), words("extends_yours", size=earlier["size"])
+    if register := facts.get("register"):
+        yield words("register"), words("register_value", **register)
+        if simulated := register["simulated_devices"]:
+            yield SIMULATED, words("simulated", simulated=simulated, devices=register["devices"])
+    yield from _usage_rows(facts, words)
+
+
+def _usage_rows(facts: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
+    windows = facts["windows"]
+    kinds = [words("isolation_in", kind=kind, count=n) for kind, n in windows["isolation"].items()]
+    yield words("windows"), words("checked", count=windows["checked"])
+    yield words("isolation"), ", ".join(kinds) or words("nothing_seen")
+    hours = [
+        f"{name} {time_ms / 3_600_000:.3f} h" for name, time_ms in facts.get("device_time_ms", {}).items()
+    ]
+    if hours:
+        yield words("device_time"), ", ".join(hours)
+    if charges := facts.get("charges_recomputed"):
+        total, net = _cny(charges["total_fen"]), _cny(charges["net_fen"])
+        numbers = {"lines": charges["lines"], "firms": charges["firms"]}
+        yield words("recomputed"), words("recomputed_value", total=total, net=net, **numbers)
+    if (sample := facts.get("sample")) and "segments" in sample:
+        yield words("sample"), words("sample_value", **sample)
+
+
+def _cny(amount_fen: int) -> str:
+    sign = "-" if amount_fen < 0 else ""
+    return f"{sign}{abs(amount_fen) // 100}.{abs(amount_fen) % 100:02d} CNY"

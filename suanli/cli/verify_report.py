@@ -1,0 +1,66 @@
+"""The verifier's report on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from suanli.cli.verify_facts import SIMULATED, fact_rows, headline
+from suanli.cli.verify_text import Words
+from suanli.evidence.findings import Verdict
+from suanli.evidence.strict_json import printable
+
+_SHOWN = 50
+_COLOURS = {"error": "red", "consequence": "yellow", "suspicion": "magenta", "warning": "cyan"}
+
+
+def _text(value: object) -> str:
+    """What came from a bundle, harmless for terminal and markup alike."""
+    return escape(printable(str(value)))
+
+
+def print_verdict(verdict: Verdict, console: Console, words: Words) -> None:
+    """The verdict for people: two questions, then what it is about, what was found, what was not shown."""
+    colour = "green" if verdict.verified else "red" if verdict.exit_code == 1 else "yellow"
+    console.print(f"[bold {colour}]{escape(headline(verdict, words))}[/]", highlight=False)
+    for name, answer in (("integrity", verdict.integrity), ("completeness", verdict.completeness)):
+        said = f"[green]{words('yes')}[/]" if answer else f"[red]{words('no')}[/]"
+        console.print(f"  {words(name)}: {words(f'{name}_question')} {said}", highlight=False)
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in fact_rows(verdict.facts, words):
+        style = "bold red" if name == SIMULATED else ""
+        table.add_row(_text(name), _text(value), style=style)
+    console.print(table, highlight=False)
+    _print_findings(verdict, console, words)
+    if verdict.steps_missed:
+        names = ", ".join(words.step(step) for step in verdict.steps_missed)
+        console.print(f"[red]{words('missed')}[/red] {names}", highlight=False)
+    console.print(f"\n[bold]{words('not_proved')}[/bold]")
+    for limit in verdict.not_proved:
+        console.print(f"  - {_text(limit.text(words.language))}", highlight=False)
+
+
+def _print_findings(verdict: Verdict, console: Console, words: Words) -> None:
+    if not verdict.findings:
+        console.print(f"[green]{words('no_findings')}[/green]")
+        return
+    table = Table(title=words("findings"), title_justify="left")
+    for column in ("step", "severity", "code", "where", "index", "expected", "found"):
+        table.add_column(words(column), overflow="fold")
+    for finding in verdict.findings[:_SHOWN]:
+        table.add_row(
+            words.step(finding.step),
+            f"[{_COLOURS[finding.severity]}]{words(finding.severity)}[/]",
+            finding.code,
+            _text(finding.entity),
+            "" if finding.index is None else str(finding.index),
+            _text(finding.expected),
+            _text(finding.found),
+        )
+    console.print(table, highlight=False)
+    hidden = len(verdict.findings) - _SHOWN + verdict.left_out
+    if hidden > 0:
+        console.print(words("more", count=hidden), highlight=False)

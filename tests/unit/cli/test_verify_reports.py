@@ -1,0 +1,164 @@
+"""Reports of the verifier: HTML that is safe against what a bundle says, both languages, and the signed result."""
+
+import hashlib
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from suanli.cli.verify import sample_command, verify_command
+from suanli.cli.verify_html import html_report
+from suanli.cli.verify_text import TEXT, Words
+from suanli.evidence.bundle import firm_scope
+from suanli.evidence.bundle_io import write_bundle
+from suanli.evidence.findings import STEPS
+from suanli.evidence.keys import NOTE_ED25519, verifier_key
+from suanli.evidence.limits import LIMITS
+from suanli.evidence.policy import format_policy
+from suanli.evidence.signed_note import parse_note, verify_note
+from suanli.evidence.verify import verify
+from suanli.witness.folder import WitnessFolder
+from tests.builders.evidence import honest_operator
+
+OPERATOR = honest_operator()
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u202e\x1b[31m"
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """A bundle, a policy, and the log checkpoint of the bundle."""
+    write_bundle(tmp_path / "june.zip", OPERATOR.bundle())
+    write_bundle(tmp_path / "firm.zip", OPERATOR.bundle(scope=firm_scope("firm-a")))
+    (tmp_path / "policy").write_text(format_policy(OPERATOR.policy()))
+    (tmp_path / "after").write_bytes(OPERATOR.checkpoint())
+    return tmp_path
+
+
+def _run(command, *arguments):
+    app = typer.Typer()
+    app.command()(command)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+class _Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags = set()
+        self.text = ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        assert not any(name.startswith("on") or name in ("src", "href") for name, _ in attrs)
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def _read(page):
+    reader = _Tags()
+    reader.feed(page)
+    return reader
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_nothing_that_a_bundle_says_becomes_part_of_the_page(language):
+    verdict = verify(OPERATOR.bundle(change_statement=lambda value: value["firms"].pop()))
+    finding = replace(verdict.findings[0], entity=HOSTILE, expected=HOSTILE, found=HOSTILE)
+    facts = {
+        **verdict.facts,
+        "log": {"origin": HOSTILE, "size": 1, "root": HOSTILE},
+        "cosigned_s": {HOSTILE: 1},
+    }
+    facts["scope"] = {"kind": "firm", "firm_id": HOSTILE}
+    page = html_report(replace(verdict, findings=(finding,), facts=facts), Words(language), "suanli test")
+    read = _read(page)
+    assert read.tags <= {
+        *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "div", "b", "span"),
+        *("table", "tr", "th", "td", "code", "ul", "li"),
+    }
+    assert "<script>alert(1)</script>" in read.text
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_the_page_answers_both_questions_and_names_the_cause(desk):
+    files = OPERATOR.bundle(change_statement=lambda value: value["firms"].pop())
+    write_bundle(desk / "wrong.zip", files)
+    result = _run(verify_command, desk / "wrong.zip", "--policy", desk / "policy", "--html", desk / "r.html")
+    assert result.exit_code == 1
+    read = _read((desk / "r.html").read_text("utf-8"))
+    assert "NOT VERIFIED" in read.text
+    assert "statement.rating" in read.text
+    assert "completeness is relative to it" in read.text
+
+
+def test_the_report_speaks_chinese(desk):
+    result = _run(verify_command, desk / "june.zip", "--policy", desk / "policy", "--language", "zh")
+    assert result.exit_code == 0
+    assert "已验证" in result.output
+    assert "未能证明" in result.output
+    assert "设备确实存在" in result.output
+    assert _run(verify_command, desk / "june.zip", "--language", "fr").exit_code == 2
+
+
+def test_both_languages_say_the_same_things():
+    for texts in (TEXT, LIMITS):
+        for name, (english, chinese) in texts.items():
+            assert english, name
+            assert chinese, name
+            fields = [
+                sorted(part.split("}")[0] for part in text.split("{")[1:]) for text in (english, chinese)
+            ]
+            assert fields[0] == fields[1], name
+    assert {f"step_{step}" for step in STEPS} <= TEXT.keys()
+
+
+def test_the_result_is_signed_over_the_verdict_as_it_was_printed(desk):
+    witness = WitnessFolder(desk / "witness")
+    witness.create("audit.example/w1", bytes(range(32)))
+    arguments = (
+        "--policy",
+        desk / "policy",
+        "--json",
+        "--result",
+        desk / "result",
+        "--sign-with",
+        desk / "witness",
+    )
+    printed = _run(verify_command, desk / "june.zip", *arguments)
+    assert printed.exit_code == 0, printed.output
+    note = parse_note((desk / "result").read_bytes())
+    key = verifier_key("audit.example/w1", NOTE_ED25519, witness.key().public_key)
+    assert verify_note(note, [key]) == [key]
+    assert "verified yes\n" in note.text
+    assert f"bundle {json.loads(printed.output)['facts']['bundle_sha256']}\n" in note.text
+    digest = hashlib.sha256(printed.output.removesuffix("\n").encode()).hexdigest()
+    assert f"verdict {digest}\n" in note.text
+    assert _run(verify_command, desk / "june.zip", "--result", desk / "result").exit_code == 2
+
+
+def test_a_firm_is_told_when_a_bundle_was_made_for_somebody_else(desk):
+    own = ("--policy", desk / "policy", "--since", desk / "after", "--firm", "firm-a")
+    assert _run(verify_command, desk / "firm.zip", *own).exit_code == 0
+    other = _run(verify_command, desk / "june.zip", *own, "--json")
+    assert other.exit_code == 1
+    assert [f["code"] for f in json.loads(other.output)["findings"]] == ["manifest.scope"]
+
+
+def test_a_sample_is_drawn_and_asked_for(desk):
+    out = desk / "request.json"
+    common = (desk / "june.zip", "--policy", desk / "policy", "--sample-after", desk / "after")
+    drawn = _run(sample_command, *common, "-o", out)
+    assert drawn.exit_code == 0, drawn.output
+    assert len(json.loads(out.read_text())["segments"]) == 6
+    packet = desk / "packet"
+    packet.mkdir()
+    checked = _run(verify_command, *common, "--sample", packet, "--json")
+    assert checked.exit_code == 0, checked.output
+    assert {f["code"] for f in json.loads(checked.output)["findings"]} == {"sample.unrooted"}
+    assert _run(verify_command, desk / "june.zip", "--sample", packet).exit_code == 2
+    assert _run(sample_command, desk / "june.zip").exit_code == 2
