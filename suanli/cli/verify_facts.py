@@ -53,7 +53,8 @@ def _usage_rows(facts: Mapping[str, Any], words: Words) -> Iterator[tuple[str, s
     yield words("windows"), words("checked", count=windows["checked"])
     yield words("isolation"), ", ".join(kinds) or words("nothing_seen")
     hours = [
-        f"{name} {time_ms / 3_600_000:.3f} h" for name, time_ms in facts.get("device_time_ms", {}).items()
+        f"{words(name)} {time_ms / 3_600_000:.3f} h"
+        for name, time_ms in facts.get("device_time_ms", {}).items()
     ]
     if hours:
         yield words("device_time"), ", ".join(hours)

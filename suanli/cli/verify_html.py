@@ -20,8 +20,9 @@ h1{font-size:1.35rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .5rem}
 .ask{color:var(--ask)}.soft{color:var(--soft)}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;
 border-bottom:1px solid var(--line);overflow-wrap:anywhere}th{color:var(--soft);font-weight:600;white-space:nowrap}
-.facts th{width:11rem}.loud td,.loud th{color:var(--bad);font-weight:700}code{font-size:.9em}
-.verdicts{display:grid;grid-template-columns:max-content max-content 1fr;gap:.3rem 1rem;align-items:baseline}
+.facts th{width:11rem}.loud td,.loud th{color:var(--bad);font-weight:700}code{font-size:.9em;white-space:nowrap}
+.verdicts{display:grid;grid-template-columns:max-content max-content 1fr;gap:.3rem 1rem;align-items:baseline;
+margin-bottom:1rem}
 .number{text-align:right;font-variant-numeric:tabular-nums}
 @media print{body{margin:0}tr{break-inside:avoid}}
 """

@@ -53,6 +53,12 @@ TEXT: dict[str, tuple[str, str]] = {
     "isolation_in": ("{kind} in {count} windows", "{kind}：{count} 个窗口"),
     "nothing_seen": ("nothing seen", "未见"),
     "device_time": ("Device time", "设备时间"),
+    "allocated": ("allocated", "已分配"),
+    "idle": ("idle", "空闲"),
+    "reserved": ("reserved", "已预留"),
+    "maintenance": ("maintenance", "维护"),
+    "faulty": ("faulty", "故障"),
+    "unknown": ("unknown", "未知"),
     "recomputed": ("Recomputed", "重新计价"),
     "recomputed_value": (
         "{lines} lines of {firms} firms: {total}, {net} after subsidies",

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from suanli.evidence.errors import EvidenceError
-from suanli.evidence.strict_json import decode_base64, encode_base64
+from suanli.evidence.strict_json import decode_base64, encode_base64, printable
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -102,9 +102,15 @@ def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> boo
 
 
 def check_key_name(name: str, field: str) -> None:
-    """Refuses key names that a note cannot carry: empty, with spaces of any kind, or with a plus."""
-    if not name or "+" in name or any(c.isspace() or ord(c) < 0x21 for c in name):
-        raise EvidenceError(field, name, "a key name without spaces, control characters or +")
+    """Refuses key names that a note cannot carry: empty, with spaces of any kind, a plus, or no UTF-8."""
+    if (
+        not name
+        or "+" in name
+        or any(c.isspace() or ord(c) < 0x21 or 0xD800 <= ord(c) <= 0xDFFF for c in name)
+    ):
+        raise EvidenceError(
+            field, printable(name), "a key name in UTF-8 without spaces, control characters or +"
+        )
 
 
 @dataclass(frozen=True, slots=True)
