@@ -21,8 +21,11 @@ from agents.devices.driver import DriverError
 from agents.refusals import AgentError, NoDevices, UsageError
 from agents.runtime.isolation import UidRange
 from agents.runtime.launch import is_loopback
+from agents.samples import write_packet
 from agents.settings import AGENT_VERSION, Settings
 from agents.state_folder import StateFolder
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.sampling import parse_request
 
 DEFAULT_FIRM_UIDS = "400000-499999"
 LEAST_TOKEN_CHARACTERS = 16
@@ -94,6 +97,16 @@ def _parser() -> argparse.ArgumentParser:
     devices.set_defaults(command=_devices)
     devices.add_argument("--json", action="store_true", help="as JSON")
     _option(devices, "--node-name", "name of this node", default=socket.gethostname(), metavar="NAME")
+    samples = commands.add_parser(
+        "samples",
+        help="write the raw samples that an auditor's request asks of this host",
+        description="Reads a request that `suanli sample` wrote; writes a part of the proof packet. "
+        "Put the folders of all hosts together: that is the packet.",
+    )
+    samples.set_defaults(command=_write_samples)
+    samples.add_argument("request", type=Path, help="file of the request")
+    _option(samples, "--state", "folder of the agent's keys, spool and tasks", metavar="DIR")
+    samples.add_argument("--output", "-o", type=Path, required=True, metavar="DIR", help="folder to write")
     for command in (run, devices):
         _option(command, "--driver", "auto, simulated, nvidia", default="auto", metavar="NAME")
         _option(
@@ -217,6 +230,18 @@ def _run(parsed: argparse.Namespace) -> int:
     from agents.start import run_agent  # gRPC is not needed to say what is wrong with a setting
 
     asyncio.run(run_agent(settings))
+    return 0
+
+
+def _write_samples(parsed: argparse.Namespace) -> int:
+    if not parsed.state:
+        raise UsageError(f"--state is missing (or {_variable('--state')} in the environment)")
+    try:
+        wanted = parse_request(parsed.request.read_bytes())
+        found, missing = write_packet(Path(parsed.state) / "samples", wanted, parsed.output)
+    except (EvidenceError, OSError) as error:
+        raise UsageError(str(error)) from None
+    print(f"Wrote the raw samples of {found} segments to {parsed.output}; {missing} are not on this host")
     return 0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.samples import parse_sample
+from suanli.evidence.sampling import RequestedSamples
 
 HOUR_MS = 3_600_000
 _OPEN, _CLOSED = ".jsonl", ".jsonl.gz"
@@ -84,6 +85,25 @@ class SampleFiles:
                     if sample.device_id == device_id and start_ms < sample.at_ms <= end_ms:
                         found.append(line)
         return found
+
+
+def write_packet(samples: Path, wanted: Iterable[RequestedSamples], output: Path) -> tuple[int, int]:
+    """Write what this host has of a request; how many segments were found, and how many were not.
+
+    Raises OSError where it cannot be written.
+    """
+    files = SampleFiles(samples, 0, 0)
+    found = missing = 0
+    for segment in wanted:
+        lines = files.read(segment.device_id, segment.start_ms, segment.end_ms)
+        if not lines:
+            missing += 1
+            continue
+        found += 1
+        path = output / segment.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return found, missing
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -7,12 +7,12 @@ import os
 from suanli.evidence.limits import LANGUAGES
 
 TEXT: dict[str, tuple[str, str]] = {
-    "title": ("Verification of usage evidence", "用量证据验证报告"),
-    "verified": ("VERIFIED under your policy", "已验证（依照您的信任策略）"),
-    "wrong": ("NOT VERIFIED: something is wrong", "未通过验证：发现问题"),
+    "title": ("Verification of usage evidence", "用量证据核验报告"),
+    "verified": ("VERIFIED under your policy", "已核验（依照您的信任策略）"),
+    "wrong": ("NOT VERIFIED: something is wrong", "未通过核验：发现问题"),
     "no_policy": (
         "NOT VERIFIED: no policy was given (--policy)",
-        "未验证：未提供信任策略（--policy）",
+        "未核验：未提供信任策略（--policy）",
     ),
     "integrity": ("Integrity", "完整性（未被改动）"),
     "integrity_question": (
@@ -84,13 +84,13 @@ TEXT: dict[str, tuple[str, str]] = {
     "found": ("Found", "实为"),
     "missed": ("Steps not reached:", "未进行的步骤："),
     "not_proved": ("Not proved", "未能证明"),
-    "tool": ("Verifier", "验证器"),
+    "tool": ("Verifier", "核验器"),
     "error": ("error", "错误"),
     "consequence": ("consequence", "后果"),
     "warning": ("warning", "提示"),
     "suspicion": ("suspicion", "疑点"),
     "step_1": ("manifest", "清单"),
-    "step_2": ("log checkpoint and quorum", "日志检查点与法定见证人数"),
+    "step_2": ("log checkpoint and quorum", "日志检查点与法定见证者数"),
     "step_3": ("history", "历史"),
     "step_4": ("tree", "树"),
     "step_5": ("payloads", "载荷"),

@@ -25,7 +25,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     ),
     "tree_too_large": (
         "Anything about the entries: the tree is larger than this verifier reads.",
-        "关于条目的任何内容：树的规模超出本验证器的上限。",
+        "关于条目的任何内容：树的规模超出本核验器的上限。",
     ),
     "tiles_missing": (
         "Anything about the entries: tiles are missing.",
@@ -78,7 +78,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     ),
     "beginning": (
         "What happened before the first log checkpoint that a witness of the reader cosigned.",
-        "读者的见证人首次联署检查点之前发生的事。",
+        "读者的见证者首次联署检查点之前发生的事。",
     ),
     "caps": (
         "What a cap of a program had left from earlier periods: caps are applied within this period.",
@@ -86,7 +86,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     ),
     "no_witness": (
         "That others saw the same log: the policy asks for no witness.",
-        "他人看到的是同一份日志：策略不要求任何见证人。",
+        "他人看到的是同一份日志：策略不要求任何见证者。",
     ),
     "no_since": (
         "That this log extends an earlier one: no earlier log checkpoint was given (--since). "
@@ -95,7 +95,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     ),
     "no_time": (
         "That no window is dated later than it was logged: no witness gave a time.",
-        "没有窗口的时间晚于其入日志的时间：没有见证人给出时间。",
+        "没有窗口的时间晚于其入日志的时间：没有见证者给出时间。",
     ),
     "one_person": (
         "That two persons enrolled each node: {few} of {all} keys name fewer.",
@@ -103,7 +103,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     ),
     "sample_unseen": (
         "That the operator could not choose the sample: no witness saw its seed.",
-        "运营方无法挑选样本：没有见证人看到过种子。",
+        "运营方无法挑选样本：没有见证者看到过种子。",
     ),
     "sample_ahead": (
         "That the seed's log checkpoint of {size} entries extends this bundle: fetch a newer bundle and give "

@@ -1,7 +1,11 @@
 """Raw samples on the disk: found again, compressed, bounded, and forgiving about a torn end."""
 
+import json
 from pathlib import Path
 
+import pytest
+
+from agents.app import main
 from agents.samples import HOUR_MS, SampleFiles
 from suanli.evidence.samples import RawSample, encode_sample
 
@@ -52,3 +56,37 @@ def test_a_torn_end_is_not_read(tmp_path: Path) -> None:
     path = next((tmp_path / "samples").iterdir())
     path.write_bytes(path.read_bytes()[:-30])
     assert files.read("d0", T0 - 1, T0 + 10) == [line(T0)]
+
+
+def test_a_request_is_answered_with_what_this_host_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = SampleFiles(tmp_path / "state" / "samples", 90, 1 << 30)
+    (tmp_path / "state").mkdir()
+    files.append(T0 + 1, [line(T0 + 1)])
+    files.append(T0 + 2, [line(T0 + 2)])
+    stretch = {"node_id": "n", "start_ms": T0, "end_ms": T0 + 1}
+    request = {
+        "schema": "suanli.sample_request.v1",
+        "seed": "00" * 32,
+        "devices": [],
+        "segments": [
+            {"path": "samples/7-0.jsonl", "device_id": "d0", **stretch},
+            {"path": "samples/8-0.jsonl", "device_id": "d1", **stretch},
+        ],
+    }
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    options = [
+        str(tmp_path / "request.json"),
+        "--state",
+        str(tmp_path / "state"),
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    assert main(["samples", *options]) == 0
+    assert (tmp_path / "out" / "samples" / "7-0.jsonl").read_bytes() == line(T0 + 1) + b"\n"
+    assert "1 segments" in capsys.readouterr().out
+    assert not (tmp_path / "out" / "samples" / "8-0.jsonl").exists()
+    (tmp_path / "request.json").write_text("{}")
+    assert main(["samples", *options]) != 0
+    assert "sample_request" in capsys.readouterr().err

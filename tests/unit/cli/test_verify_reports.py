@@ -99,7 +99,7 @@ def test_the_page_answers_both_questions_and_names_the_cause(desk):
 def test_the_report_speaks_chinese(desk):
     result = _run(verify_command, desk / "june.zip", "--policy", desk / "policy", "--language", "zh")
     assert result.exit_code == 0
-    assert "已验证" in result.output
+    assert "已核验" in result.output
     assert "未能证明" in result.output
     assert "设备确实存在" in result.output
     assert _run(verify_command, desk / "june.zip", "--language", "fr").exit_code == 2

@@ -264,6 +264,11 @@ def test_a_checkpoint_of_the_future_is_named():
     assert codes(verdict, "error") == {"checkpoint.time"}
 
 
+def test_a_bundle_made_for_another_reader_is_named():
+    verdict = verify(FILES, policy=POLICY, settings=VerifySettings(firm_id="firm-a"))
+    assert codes(verdict, "error") == {"manifest.scope"}
+
+
 @pytest.mark.parametrize(
     "since", [b"no note", FILES[CHECKPOINT].replace(b"ledger.example/test", b"x.example/y")]
 )
