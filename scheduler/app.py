@@ -4,6 +4,7 @@ Every import of a room is late: each process loads its own and nothing of the ot
 """
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Coroutine
@@ -29,6 +30,7 @@ app.add_typer(admin, name="admin", rich_help_panel=None)
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (SUANLI_DATA).", show_default=False)]
 UP_START_S = 30.0
 UP_APPEARS_S = 3.0
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 _T = TypeVar("_T")
 
 
@@ -154,6 +156,7 @@ def up(
     metrics_port: Annotated[
         int | None, typer.Option(help="First of four ports for Prometheus, on loopback.", show_default=False)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run everything on this machine, with a PostgreSQL of its own unless SUANLI_DATABASE_URL is set."""
     from scheduler.up.run import Installation, UpFailed
@@ -171,7 +174,7 @@ def up(
         **ports,
     )
     try:
-        raise typer.Exit(Installation(settings, names[1:], _say).run())
+        raise typer.Exit(Installation(settings, names[1:], _note if as_json else _say, as_json=as_json).run())
     except UpFailed as error:
         raise typer.Exit(fail(str(error))) from error
 
@@ -188,6 +191,9 @@ def demo(
         Path | None,
         typer.Option(help="Also write the last picture and the ending as SVG.", show_default=False),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Tell the story on standard error, and print its results as JSON.")
+    ] = False,
 ) -> None:
     """Run the main job: two firms, three simulated nodes, a bill, and its proof."""
     from scheduler.demo.story import run as run_demo
@@ -196,7 +202,7 @@ def demo(
         raise typer.Exit(
             fail(f"--window-ms must divide 300000 (5 minutes in milliseconds); {window_ms} does not")
         )
-    raise typer.Exit(run_demo(keep=keep, window_ms=window_ms, record=record))
+    raise typer.Exit(run_demo(keep=keep, window_ms=window_ms, record=record, as_json=as_json))
 
 
 @app.command()
@@ -261,6 +267,16 @@ def _say(sentence: str) -> None:
     sys.stdout.flush()
 
 
+def _note(sentence: str) -> None:
+    sys.stderr.write(f"suanli: {sentence}\n")
+    sys.stderr.flush()
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
 def _witnesses(urls: list[str], key_files: list[str]) -> tuple[Witness, ...] | None:
     """Witnesses from the command line; None where none is named there (the environment may name some)."""
     keys = dict(_pair(text, "--witness-key") for text in key_files)
@@ -319,13 +335,14 @@ def admin_init(
     key_file: Annotated[
         Path | None, typer.Option(help="Write the key here (0600) and print nothing.", show_default=False)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Create the first operator and print its API key, once."""
     from scheduler.admin import create_first_operator
 
     settings = _settings(data=data)
     made = _done(settings, create_first_operator(settings, name))
-    _hand_over(made.secret, key_file)
+    _hand_over({"name": name, "api_key": made.secret}, "api_key", key_file, as_json)
 
 
 @admin.command("operator-key")
@@ -335,13 +352,14 @@ def admin_operator_key(
     key_file: Annotated[
         Path | None, typer.Option(help="Write the key here (0600) and print nothing.", show_default=False)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make another key for a principal whose key was lost."""
     from scheduler.admin import create_operator_key
 
     settings = _settings(data=data)
     made = _done(settings, create_operator_key(settings, name))
-    _hand_over(made.secret, key_file)
+    _hand_over({"name": name, "api_key": made.secret}, "api_key", key_file, as_json)
 
 
 @admin.command("history")
@@ -376,16 +394,18 @@ def admin_join_token(
     token_file: Annotated[
         Path | None, typer.Option(help="Write the token here (0600) and print nothing.", show_default=False)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a join token for hosts and print it, once."""
     from scheduler.admin import create_join_token
 
     settings = _settings(data=data)
-    _hand_over(_done(settings, create_join_token(settings, pool, uses, hours)), token_file)
+    token = _done(settings, create_join_token(settings, pool, uses, hours))
+    _hand_over({"pool": pool, "uses": uses, "hours": hours, "token": token}, "token", token_file, as_json)
 
 
 @admin.command("log-vkey")
-def admin_log_vkey(data: Data = None) -> None:
+def admin_log_vkey(data: Data = None, as_json: AsJson = False) -> None:
     """Print the verifier key of the evidence log, for whoever shall check it: witnesses, auditors, firms."""
     from scheduler.ledger.keys import read_log_key
     from scheduler.secret_files import log_origin
@@ -403,21 +423,25 @@ def admin_log_vkey(data: Data = None) -> None:
         ) from error
     except (OSError, ValueError) as error:
         raise typer.Exit(fail(sentence_of(error))) from error
-    sys.stdout.write(f"{key}\n")
+    _print_json({"origin": key.name, "vkey": str(key)}) if as_json else sys.stdout.write(f"{key}\n")
 
 
-def _hand_over(secret: str, file: Path | None) -> None:
+def _hand_over(made: dict[str, Any], secret: str, file: Path | None, as_json: bool) -> None:
+    """Print the secret of what was made, once; or write it to `file`, and print no secret at all."""
     from scheduler.secret_files import write_secret
 
-    if file is None:
-        sys.stdout.write(secret + "\n")
-        return
-    try:
-        write_secret(file, (secret + "\n").encode())
-    except OSError as error:
-        raise typer.Exit(
-            fail(f"{sentence_of(error)}; make another with 'suanli admin operator-key'")
-        ) from error
+    if file is not None:
+        try:
+            write_secret(file, (made[secret] + "\n").encode())
+        except OSError as error:
+            raise typer.Exit(
+                fail(f"{sentence_of(error)}; make another with 'suanli admin operator-key'")
+            ) from error
+        made = {name: value for name, value in made.items() if name != secret} | {f"{secret}_file": str(file)}
+    if as_json:
+        _print_json(made)
+    elif file is None:
+        sys.stdout.write(made[secret] + "\n")
 
 
 @app.command()

@@ -88,6 +88,15 @@ def show_log_checkpoint(console: Console, server: str) -> None:
     console.print()
 
 
+def results(people: People, to: str) -> dict[str, Any]:
+    """What the chapters above show, for programs: usage of each firm, device time, the log checkpoint."""
+    return {
+        "usage": [usage for client in people.administrators.values() for usage in client.usage()["firms"]],
+        "devices": people.auditor.balance(to=to)["devices"],
+        "log_checkpoint": httpx.get(f"{people.operator.server}/log/checkpoint", timeout=5).text,
+    }
+
+
 def verify(console: Console, bundle: Path, policy: Path) -> bool:
     """Run `suanli verify` as the auditor does: another process, no server, no database; show what it says."""
     console.print("$ suanli verify bundle.zip --policy policy", style="bold", highlight=False)

@@ -1,5 +1,6 @@
 """The demo from its first line to its last."""
 
+import json
 import os
 import shutil
 import signal
@@ -43,12 +44,12 @@ class DemoFailedError(Exception):
     """The demo did not reach its end; the message says why."""
 
 
-def run(*, keep: bool, window_ms: int, record: Path | None = None) -> int:
-    """Run the demo; returns the exit status.
+def run(*, keep: bool, window_ms: int, record: Path | None = None, as_json: bool = False) -> int:
+    """Run the demo; returns the exit status. `as_json`: the story goes to standard error, its results to output.
 
     0: every job succeeded and the proof holds. 1: something failed, and it was said what. 130: interrupted.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, stderr=as_json)
     if not console.is_terminal:
         # Nobody's window is 80 columns wide where lines go to a file.
         console.width = PLAIN_WIDTH
@@ -56,6 +57,8 @@ def run(*, keep: bool, window_ms: int, record: Path | None = None) -> int:
     try:
         with _interruptible():
             status = story.tell()
+            if as_json:
+                print(json.dumps(story.results, ensure_ascii=False, indent=2), flush=True)
             if keep and status == 0:
                 story.keep()
             return status
@@ -100,6 +103,7 @@ class _Story:
         self._cluster = Cluster(self._folder, window_ms, self._say)
         self._window_ms = window_ms
         self._failed = True
+        self.results: dict[str, Any] = {}
 
     def _say(self, sentence: str) -> None:
         self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
@@ -138,6 +142,20 @@ class _Story:
         ending.show_next(self._console)
         if self._record is not None:
             self._draw(self._record, people, bundle)
+        self.results = {
+            "jobs": [
+                {
+                    "job_id": job.job_id,
+                    "name": job.name,
+                    "firm": job.firm,
+                    "state": job.state,
+                    "loss": job.loss,
+                }
+                for job in scene.jobs
+            ],
+            **ending.results(people, ended),
+            "verified": verified,
+        }
         self._failed = bool(failed) or not verified
         return 1 if self._failed else 0
 

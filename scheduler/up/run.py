@@ -44,7 +44,10 @@ class UpFailed(Exception):
 class Installation:
     """One installation on this machine, from its start to its end."""
 
-    def __init__(self, settings: Settings, hosts: Sequence[str], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, hosts: Sequence[str], say: Callable[[str], None], *, as_json: bool = False
+    ) -> None:
+        self._as_json = as_json
         self._settings = settings
         self._hosts = hosts
         self._say = say
@@ -195,6 +198,10 @@ class Installation:
         }
         write_announcement(settings.run_folder, "up", {"pid": os.getpid(), **addresses})
         self._stack.callback(announcement_path(settings.run_folder, "up").unlink, missing_ok=True)
+        if self._as_json:
+            sys.stdout.write(json.dumps({"pid": os.getpid(), **addresses}) + "\n")
+            sys.stdout.flush()
+            return
         self._say(
             f"serving\n  API        {addresses['api']}\n"
             f"  agents     enrolment {addresses['enrolment']}, fleet {addresses['fleet']}, "

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from suanli.cli.output import print_json
 from suanli.evidence.errors import EvidenceError
 from suanli.witness.folder import WitnessFolder
 from suanli.witness.server import make_witness
@@ -22,9 +24,17 @@ FolderOption = Annotated[
 ]
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
 def _fail(error: Exception) -> typer.Exit:
     Console(stderr=True).print(f"[red]Refused:[/red] {error}", highlight=False, soft_wrap=True)
     return typer.Exit(2)
+
+
+def _print(made: dict[str, Any], result: str, as_json: bool) -> None:
+    """One line with the result, or everything as JSON."""
+    print_json(made) if as_json else typer.echo(made[result])
 
 
 @app.command("init")
@@ -32,6 +42,7 @@ def init(
     folder: FolderOption,
     name: Annotated[str, typer.Option(help="Name of the witness in notes, such as audit.example/w1.")],
     log: Annotated[list[str] | None, typer.Option(help="Verifier key (vkey) of a log to watch.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a witness with a new key; print its verifier key."""
     witness = WitnessFolder(folder)
@@ -41,13 +52,14 @@ def init(
             witness.add_log(vkey)
     except (EvidenceError, OSError) as error:
         raise _fail(error) from error
-    typer.echo(str(key))
+    _print({"name": name, "vkey": str(key), "folder": str(folder)}, "vkey", as_json)
 
 
 @app.command("policy")
 def policy(
     folder: FolderOption,
     log: Annotated[list[str] | None, typer.Option(help="Verifier key (vkey) of a log to add first.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the policy file that names the known logs, this witness and its quorum; print its path."""
     witness = WitnessFolder(folder)
@@ -57,7 +69,7 @@ def policy(
         path = witness.write_policy()
     except (EvidenceError, OSError) as error:
         raise _fail(error) from error
-    typer.echo(str(path))
+    _print({"policy": str(path), "logs": [str(key) for key in witness.logs().values()]}, "policy", as_json)
 
 
 @app.command("serve")
@@ -65,6 +77,7 @@ def serve(
     folder: FolderOption,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8474,
+    as_json: AsJson = False,
 ) -> None:
     """Serve until interrupted."""
     try:
@@ -72,7 +85,11 @@ def serve(
     except (EvidenceError, OSError) as error:
         raise _fail(error) from error
     with server:
-        typer.echo(f"witness {server.service.name} on {server.url}")
+        if as_json:
+            print_json({"name": server.service.name, "url": server.url})
+            sys.stdout.flush()
+        else:
+            typer.echo(f"witness {server.service.name} on {server.url}")
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -287,17 +287,25 @@ def test_the_first_operator_is_made_once_and_its_key_opens_the_api(up: Up, tmp_p
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
     key = {"Authorization": f"Bearer {key_file.read_text().strip()}"}
     assert httpx.get(f"{up.addresses()['api']}/v1/whoami", headers=key).json()["name"] == "ada"
+    lost = scheduler(up.data, "admin", "operator-key", "--name", "ada", "--json")
+    assert json.loads(lost.stdout)["api_key"].startswith("sk_")
     again = scheduler(up.data, "admin", "init", "--name", "eve")
     assert again.returncode == 1
     assert again.stderr == "scheduler: there is an operator already; operators make further keys\n"
 
 
 def test_the_first_operator_may_be_asked_for_before_up_serves(tmp_path: Path) -> None:
-    running = launch(tmp_path / "data")
+    running = launch(tmp_path / "data", "--json")
     try:
         made = scheduler(tmp_path / "data", "admin", "init")
         assert made.returncode == 0, made.stderr
         assert made.stdout.startswith("sk_")
+        announced = next(
+            line
+            for line in running.said().splitlines()
+            if line.startswith(f'{{"pid": {running.process.pid},')
+        )
+        assert json.loads(announced) == running.addresses()
     finally:
         assert running.end() == 0, running.said()
 
@@ -307,6 +315,8 @@ def test_the_key_of_the_log_is_printed_for_whoever_shall_check_it(shared: Up, tm
     announced = read_json(shared.data / "run" / "ledger.json")
     assert announced is not None
     assert (printed.returncode, printed.stdout) == (0, f"{announced['vkey']}\n")
+    for_programs = json.loads(scheduler(shared.data, "admin", "log-vkey", "--json").stdout)
+    assert for_programs["vkey"] == announced["vkey"]
     nowhere = scheduler(tmp_path / "typed-wrongly", "admin", "log-vkey")
     assert nowhere.returncode == 1
     assert "name its data folder with --data" in nowhere.stderr
