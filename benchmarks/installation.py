@@ -113,7 +113,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     with (folder / "run" / "up.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "scheduler", "up", "--data", str(folder), "--port", "0"],
-            env=environment | {"SUANLI_LOG_FORMAT": "json"},
+            env=environment | {"SUANLI_LOG_FORMAT": "json", "SUANLI_REQUESTS_PER_S": "0"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -154,8 +154,10 @@ def installation(nodes: int) -> Iterator[Installation]:
             researcher_key = operator.create_api_key("lin")["api_key"]
         running = Installation(folder, process, url, operator_key, researcher_key)
         running.enrol(nodes)
-        yield running
-        process = running.process
+        try:
+            yield running
+        finally:
+            process = running.process
     finally:
         process.terminate()
         process.wait(60)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from pydantic.json_schema import models_json_schema
 
 from scheduler.api.auth import WhoeverCalls
@@ -55,13 +55,20 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         for operation in operations.values():
             operation["responses"].pop("422", None)
             operation["responses"]["4XX"] = refusal
+            operation["responses"]["503"] = {
+                **refusal,
+                "description": "Not available now; Retry-After says when",
+            }
             operation["security"] = [] if path.startswith(_OPEN) else [{"key": []}]
     return result
 
 
-async def document(request: Request, principal: WhoeverCalls) -> JSONResponse:
+async def document(request: Request, principal: WhoeverCalls) -> Response:
     """The document, for whoever has a key."""
-    return JSONResponse(openapi(cast(FastAPI, request.app)))
+    state = request.app.state
+    if not hasattr(state, "openapi_document"):  # making it takes seconds on a busy machine: once
+        state.openapi_document = json.dumps(openapi(cast(FastAPI, request.app))).encode()
+    return Response(state.openapi_document, media_type="application/json")
 
 
 def text(app: FastAPI) -> str:
