@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from suanli.evidence.bundle_io import write_bundle
+from suanli.evidence.policy import format_policy
 from tests.architecture.installation import (
     ROOT,
     build_wheel,
@@ -17,6 +19,7 @@ from tests.architecture.installation import (
     python_with,
 )
 from tests.architecture.sources import committed
+from tests.builders.evidence import honest_operator
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +47,35 @@ def test_the_small_wheel_holds_every_file_of_its_rooms(small_wheel: Path) -> Non
     assert {path for path in meant if path.endswith((".py", ".typed", ".json"))} <= contents(small_wheel)
 
 
-def test_the_small_wheel_works_with_nothing_but_its_own_dependencies(
-    small_wheel: Path, tmp_path: Path
-) -> None:
-    python = python_with(tmp_path / "venv", [small_wheel], closure(dependencies(ROOT / "suanli")))
+@pytest.fixture(scope="module")
+def small_python(small_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that has the small wheel and what it asks for, and nothing else."""
+    folder = tmp_path_factory.mktemp("venv")
+    return python_with(folder / "venv", [small_wheel], closure(dependencies(ROOT / "suanli")))
+
+
+def test_an_auditor_verifies_a_bundle_with_the_small_wheel_alone(small_python: Path, tmp_path: Path) -> None:
+    operator = honest_operator()
+    write_bundle(tmp_path / "june.zip", operator.bundle())
+    (tmp_path / "policy").write_text(format_policy(operator.policy()), encoding="utf-8")
+    # Processes are spawned, as on Windows: each imports the installed package anew.
+    script = "from suanli.cli.main import main\nif __name__ == '__main__':\n    main()\n"
+    (tmp_path / "suanli_alone.py").write_text(script, encoding="utf-8")
+    command = [str(small_python), "-P", "suanli_alone.py", "verify", "june.zip", "--policy", "policy"]
+    run = subprocess.run(
+        [*command, "--processes", "2", "--html", "report.html"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "VERIFIED" in run.stdout
+    assert "VERIFIED" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_small_wheel_works_with_nothing_but_its_own_dependencies(small_python: Path) -> None:
+    python = small_python
     loaded = loaded_by(python, modules_of("suanli", "suanli"))
     assert "suanli" in loaded
     assert loaded & {"scheduler", "agents", "protos", "grpc", "fastapi", "sqlalchemy", "psycopg"} == set()
