@@ -25,6 +25,8 @@ from suanli.evidence.errors import EvidenceError
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _READ_BYTES = 1 << 20
 _ENCRYPTED = 0x1
+_TAIL_BYTES = 22 + 65_535 + 20 + 56
+_MEMBER_BYTES = 46
 # What zipfile raises over archives that are not what they say.
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -111,6 +113,7 @@ class ZipBundle:
         self._stream = self._path.open("rb")
         try:
             with _zip_errors():
+                _check_directory(self._stream, self._limits)
                 self._archive = zipfile.ZipFile(self._stream)
                 members = _members(self._archive)
                 _check_members(members, self._limits, self._path.stat().st_size)
@@ -213,6 +216,36 @@ def _zip_errors() -> Iterator[None]:
         raise _not_a_zip(error) from None
     except _ZIP_ERRORS as error:
         raise _not_a_zip(error) from None
+
+
+def _check_directory(stream: BinaryIO, limits: ReadLimits) -> None:
+    """Counts the members before zipfile makes an object of each. Where there is no directory, zipfile says so.
+
+    Source: PKWARE APPNOTE 4.3: end of central directory (22 bytes), its ZIP64 form (56) and locator (20).
+    """
+    end = stream.seek(0, os.SEEK_END)
+    first = stream.seek(max(0, end - _TAIL_BYTES))
+    tail = stream.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) - at < 22:
+        return
+    place = first + at
+    (size,) = struct.unpack_from("<L", tail, at + 12)
+    if tail[max(0, at - 20) : at].startswith(b"PK\x06\x07"):
+        place -= 20 + 56
+        stream.seek(max(0, place))
+        record = stream.read(56)
+        if record.startswith(b"PK\x06\x06") and len(record) == 56:
+            (size,) = struct.unpack_from("<Q", record, 40)
+    stream.seek(max(0, place - size))
+    for count in range(limits.files + 1):
+        header = stream.read(_MEMBER_BYTES)
+        if len(header) < _MEMBER_BYTES or not header.startswith(b"PK\x01\x02"):
+            break
+        if count == limits.files:
+            raise EvidenceError("bundle", f"more than {limits.files} files", f"at most {limits.files}")
+        stream.read(sum(struct.unpack_from("<HHH", header, 28)))
+    stream.seek(0)
 
 
 def _not_a_zip(error: Exception) -> EvidenceError:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from suanli.evidence.bundle_files import BundleFiles, read_lines
+from suanli.evidence.bundle_files import BundleFiles, read_file
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.limits import limit
 from suanli.evidence.log_checkpoint import LogCheckpoint, parse_log_checkpoint
 from suanli.evidence.policy import NO_QUORUM, cosigners
-from suanli.evidence.samples import LINES_LIMIT, check_samples
+from suanli.evidence.samples import LINE_LIMIT_BYTES, LINES_LIMIT, check_samples
 from suanli.evidence.sampling import DrawnSegment, Sampler, sample_seed
 from suanli.evidence.signed_note import parse_note, verify_note
 from suanli.evidence.statement_file import ClaimedStatement
@@ -107,11 +107,12 @@ def _check_segment(case: Case, packet: BundleFiles, item: DrawnSegment, *, there
     if not there:
         case.report.add("sample.missing", where, item.path, "no such file", item.index)
         return
-    lines: list[bytes] = []
-    for line in read_lines(packet, item.path):
-        lines.append(line)
-        if len(lines) > LINES_LIMIT:
-            break
+    try:
+        data = read_file(packet, item.path, LINES_LIMIT * (LINE_LIMIT_BYTES + 1))
+    except EvidenceError as error:
+        case.report.add("sample.readings", where, error.want, error.got, item.index)
+        return
+    lines = data.removesuffix(b"\n").split(b"\n") if data else []
     for problem in check_samples(segment, lines):
         entity = f"{where}: {problem.field}"
         case.report.add("sample.readings", entity, problem.want, problem.got, item.index)

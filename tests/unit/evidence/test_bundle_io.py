@@ -6,7 +6,13 @@ import zipfile
 import pytest
 
 from suanli.evidence.bundle import MANIFEST, check_path
-from suanli.evidence.bundle_io import ReadLimits, read_bundle, write_bundle, write_bundle_folder
+from suanli.evidence.bundle_io import (
+    ReadLimits,
+    _check_directory,
+    read_bundle,
+    write_bundle,
+    write_bundle_folder,
+)
 from suanli.evidence.errors import EvidenceError
 from tests.builders.evidence import honest_operator
 
@@ -66,6 +72,20 @@ def test_totals_are_bounded(tmp_path):
             read_bundle(path, ReadLimits(files=2))
         with pytest.raises(EvidenceError, match="bytes"):
             read_bundle(path, ReadLimits(total_bytes=100))
+
+
+@pytest.mark.parametrize("count", [101, 70_000])
+def test_a_directory_of_too_many_files_is_refused_while_it_is_counted(tmp_path, count):
+    # 70,000 members need the ZIP64 form of the directory.
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for number in range(count):
+            archive.writestr(zipfile.ZipInfo(f"f{number}"), b"")
+    with (tmp_path / "b.zip").open("rb") as stream:
+        with pytest.raises(EvidenceError, match="more than 100 files"):
+            _check_directory(stream, ReadLimits(files=100))
+        _check_directory(stream, ReadLimits(files=count))
+    with pytest.raises(EvidenceError, match="more than 100 files"):
+        read_bundle(tmp_path / "b.zip", ReadLimits(files=100))
 
 
 def test_a_size_that_lies_is_noticed(tmp_path):

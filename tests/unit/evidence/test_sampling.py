@@ -138,6 +138,21 @@ def test_raw_samples_made_up_afterwards_have_another_root(sampled):
     assert_found(_ask(operator, packet), {"sample.readings"})
 
 
+class _Huge(MemoryFiles):
+    """A packet whose files announce more than any memory holds."""
+
+    def sizes(self):
+        return dict.fromkeys(super().sizes(), 1 << 40)
+
+
+def test_a_packet_that_would_fill_the_memory_is_refused_before_it_is_read(sampled):
+    operator, kept = sampled
+    wanted = SampleWanted(operator.checkpoint(), 2, _Huge(_packet(_ask(operator), kept)))
+    verdict = verify(operator.bundle(PERIOD), policy=operator.policy(), sample=wanted)
+    assert_found(verdict, {"sample.readings"})
+    assert "bytes" in verdict.findings[0].found
+
+
 def test_what_was_not_drawn_does_not_belong_into_a_packet(sampled):
     operator, kept = sampled
     packet = _packet(_ask(operator), kept)
