@@ -14,7 +14,7 @@ from scheduler.controller.reports import ReportBook
 from scheduler.domain.ids import Ids
 from scheduler.machine import Changes, ClusterState, apply, apply_plan, take_snapshot
 from scheduler.machine.messages import LeaderStarted, Message, Tick
-from scheduler.planner import PlannerConfig, Report, plan
+from scheduler.planner import Planner, PlannerConfig, Report
 from scheduler.planner.plan_checks import check_plan
 from scheduler.storage import inbox
 from scheduler.storage.cluster import write_changes
@@ -70,6 +70,7 @@ class Leader:
         self.report: Report | None = None
         self.seat = seat
         self._config = config
+        self._planner = Planner(state.catalogue, config.planner)
         self._reports = ReportBook()
         self._gateways = GatewayWatch(config.gateway_timeout_ms)
         self._now_ms = state.began_ms
@@ -151,7 +152,7 @@ class Leader:
         self._replan = False
         with metrics.PLAN_SECONDS.time():
             snapshot = take_snapshot(self.state, now_ms)
-            proposal, report = plan(snapshot, now_ms, self._config.planner)
+            proposal, report = self._planner.plan(snapshot, now_ms)
             violations = check_plan(snapshot, proposal)
         if violations:
             # A defect of the planner. Waiting jobs wait on; running ones are not touched.

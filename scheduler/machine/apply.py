@@ -86,6 +86,7 @@ def _(message: JobAttached, t: Transition) -> None:
 def _(message: ConfigurationChanged, t: Transition) -> None:
     t.state.pools = dict(message.pools)
     t.state.queues = {queue.key: queue for queue in message.queues}
+    t.state.cohorts = {cohort.name: cohort for cohort in message.cohorts}
     t.changes.replan = True
 
 

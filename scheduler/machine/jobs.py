@@ -3,6 +3,7 @@
 from scheduler.domain.allocations import AttemptState
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, EndReason, Outcome
+from scheduler.domain.time import MINUTE_MS
 from scheduler.machine.messages import JobSubmitted
 from scheduler.machine.retries import is_retried
 from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord
@@ -10,6 +11,8 @@ from scheduler.machine.transition import Transition
 from scheduler.planner.snapshot import Shape, WaitingJob
 
 _MOST_DOUBLINGS = 30  # of the pause between attempts; its bound comes long before
+# What a restart from a model checkpoint is taken to cost: preparing, loading, warming up.
+RESTART_MS = 2 * MINUTE_MS
 _OUTCOMES = {
     Ending.COMPLETED: Outcome.SUCCEEDED,
     Ending.CANCELLED: Outcome.CANCELLED,
@@ -76,6 +79,16 @@ def shape_of(job: JobRecord) -> Shape:
             if allocation.end_reason is EndReason.PREPARE_FAILED
         ),
         benched=tuple((model, sentence) for model in models if model in out),
+        resumable=job.spec.model_checkpoint is not None,
+        restart_ms=0 if job.spec.model_checkpoint is None else RESTART_MS,
+        rates=tuple(
+            (variant.model, variant.steps_per_hour / 3600)
+            for variant in job.spec.variants
+            if variant.steps_per_hour is not None
+        ),
+        kind=f"{job.firm_id}/{job.spec.project}/{job.spec.kind.value}/{job.spec.gang.devices}",
+        project=job.spec.project,
+        estimate_ms=job.spec.estimate_ms,
     )
 
 

@@ -9,7 +9,7 @@ from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobI
 from scheduler.domain.jobs import JobSpec
 from scheduler.domain.nodes import Isolation, Node
 from scheduler.domain.pools import Pool
-from scheduler.domain.queues import Queue
+from scheduler.domain.queues import Cohort, Queue
 from scheduler.domain.reasons import EndReason
 
 
@@ -112,6 +112,7 @@ class ConfigurationChanged:
 
     pools: Mapping[str, Pool]
     queues: tuple[Queue, ...]
+    cohorts: tuple[Cohort, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 from scheduler.domain.allocations import AttemptState
 from scheduler.domain.ids import AllocationId
 from scheduler.domain.jobs import JobState
+from scheduler.domain.reasons import Ending, StopReason
+from scheduler.machine.attempts import stop_attempt
 from scheduler.machine.jobs import wait_no_longer
 from scheduler.machine.state import AllocationRecord, AttemptRecord, JobRecord
 from scheduler.machine.transition import Transition
-from scheduler.planner.plan import JobPlacement, Plan, TaskPlacement
+from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
 
 
 class StalePlan(Exception):
@@ -14,9 +16,28 @@ class StalePlan(Exception):
 
 
 def carry_out(t: Transition, plan: Plan) -> None:
-    """Grants every placement, gang by gang. Raises StalePlan. Cost: O(tasks + devices placed)."""
+    """Grants every placement, gang by gang, and stops who makes room. Raises StalePlan.
+
+    Cost: O(tasks + devices placed, tasks stopped).
+    """
     for placement in plan.placements:
         _grant(t, placement)
+    for stop in plan.stops:
+        _stop(t, stop)
+
+
+def _stop(t: Transition, stop: Stop) -> None:
+    """The job saves its model checkpoint in its grace period and waits again, with the age that it has."""
+    job = t.state.jobs.get(stop.job_id)
+    attempt = None if job is None else job.attempt
+    if job is None or attempt is None or attempt.state in (AttemptState.STOPPING, AttemptState.ENDED):
+        raise StalePlan(f"job {stop.job_id} does not run")
+    t.emit_job(
+        "JobPreempted", job, attempt=attempt.number, cause=stop.cause.value, detail=stop.sentence,
+        lost_ms=stop.lost_ms,
+    )  # fmt: skip
+    stop_attempt(t, attempt, Ending.PREEMPTED, StopReason.PREEMPTED)
+    t.changes.replan = True
 
 
 def _grant(t: Transition, placement: JobPlacement) -> None:
@@ -41,7 +62,9 @@ def _grant(t: Transition, placement: JobPlacement) -> None:
         time_limit_ms=job.spec.time_limit_ms,
         state=AttemptState.PREPARING,
     )
+    shape = job.shape
     wait_no_longer(t.state, job)
+    job.placed = shape
     t.changes.no_longer_waiting.add(job.job_id)
     job.attempts.append(attempt)
     job.state = JobState.ALLOCATED

@@ -1,9 +1,11 @@
 """The state as the planner may see it."""
 
+from scheduler.domain.allocations import AttemptState
 from scheduler.domain.devices import Health
 from scheduler.domain.nodes import NodeState
-from scheduler.machine.state import ClusterState, NodeRecord
-from scheduler.planner.snapshot import DeviceView, NodeView, Resting, Snapshot, WaitingJob
+from scheduler.machine.jobs import shape_of
+from scheduler.machine.state import ClusterState, JobRecord, NodeRecord
+from scheduler.planner.snapshot import DeviceView, NodeView, Resting, RunningJob, Snapshot, WaitingJob
 
 
 def take_snapshot(state: ClusterState, now_ms: int) -> Snapshot:
@@ -16,6 +18,8 @@ def take_snapshot(state: ClusterState, now_ms: int) -> Snapshot:
         held={key: dict(models) for key, models in state.held.items()},
         usage=state.usage.decayed(now_ms),
         resting=_resting(state),
+        running=_running(state),
+        cohorts=dict(state.cohorts),
     )
 
 
@@ -51,6 +55,45 @@ def _devices(node: NodeRecord) -> list[DeviceView]:
             )
         )
     return views
+
+
+def _running(state: ClusterState) -> tuple[RunningJob, ...]:
+    """Jobs with devices, by the time of their grant. Cost: O(active jobs)."""
+    views = [view for job in state.active.values() if (view := _running_view(state, job)) is not None]
+    views.sort(key=lambda view: (view.started_ms, view.submitted_ms, view.job_id))
+    return tuple(views)
+
+
+def _running_view(state: ClusterState, job: JobRecord) -> RunningJob | None:
+    attempt = job.attempt
+    if attempt is None:
+        return None
+    held = [allocation for allocation in attempt.allocations if allocation.live and not allocation.lost]
+    if not held:
+        return None
+    if job.placed is None:
+        job.placed = shape_of(job)
+    return RunningJob(
+        job_id=job.job_id,
+        shape=job.placed,
+        submitted_ms=job.submitted_ms,
+        model=attempt.device_model,
+        pool=state.nodes[held[0].node_id].node.pool,
+        tasks=tuple((allocation.node_id, allocation.device_ids) for allocation in held),
+        started_ms=attempt.started_ms or attempt.allocated_ms,
+        steps_left=_steps_left(job),
+        starts=len(job.attempts),
+        stopping=attempt.state is AttemptState.STOPPING,
+    )
+
+
+def _steps_left(job: JobRecord) -> float | None:
+    """From the newest step report, where it says how many steps there will be."""
+    report = job.step_report or {}
+    step, of = report.get("step"), report.get("of")
+    if isinstance(step, int | float) and isinstance(of, int | float) and of >= step:
+        return float(of - step)
+    return None
 
 
 def _resting(state: ClusterState) -> tuple[Resting, ...]:

@@ -15,7 +15,7 @@ from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobI
 from scheduler.domain.jobs import JobSpec, JobState
 from scheduler.domain.nodes import Isolation, Node, NodeState
 from scheduler.domain.pools import DEFAULT_PATIENCE_MS, Pool
-from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
 from scheduler.domain.time import MINUTE_MS
 from scheduler.machine.usage import UsageLedger
@@ -138,6 +138,7 @@ class JobRecord:
     attempts: list[AttemptRecord] = field(default_factory=list, repr=False)
     shape: Shape | None = None  # memory: under which it waits
     progress_ms: int = 0  # memory: last JobProgressed
+    placed: Shape | None = field(default=None, repr=False, compare=False)  # memory: under which it runs
 
     @property
     def queue(self) -> QueueKey:
@@ -187,6 +188,7 @@ class ClusterState:
         self.event_seq = 0  # of the newest event
         self.pools: dict[str, Pool] = {}
         self.queues: dict[QueueKey, Queue] = {}
+        self.cohorts: dict[str, Cohort] = {}
         self.nodes: dict[NodeId, NodeRecord] = {}
         self.jobs: dict[JobId, JobRecord] = {}
         self.allocations: dict[AllocationId, AllocationRecord] = {}  # live ones

@@ -6,6 +6,7 @@ then. Where they do not, a job that has waited long enough holds the nodes that 
 
 from bisect import insort
 from dataclasses import dataclass
+from math import inf
 
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
@@ -21,7 +22,7 @@ class Opening:
 
 
 def earliest_opening(shape: Shape, cell: Cell, now_ms: int, config: PlannerConfig) -> Opening | None:
-    """The earliest start that time limits promise, or None where they promise none.
+    """The earliest start that time limits promise or predictions expect, or None where they say nothing.
 
     Cost: nodes in the order of the soonest they could have room, until no later one can be sooner.
     """
@@ -32,7 +33,7 @@ def earliest_opening(shape: Shape, cell: Cell, now_ms: int, config: PlannerConfi
     avoid = cell.avoided(shape.avoid_nodes, count, shape.tasks)
     found: list[tuple[int, int, int]] = []  # (moment, row, mask) of the soonest ones, sorted
     for ends_by_ms, row in bounds:
-        earliest_ms = now_ms if ends_by_ms <= 0 else max(ends_by_ms, now_ms) + config.stop_margin_ms
+        earliest_ms = now_ms if ends_by_ms <= 0 else max(int(ends_by_ms), now_ms) + config.stop_margin_ms
         if len(found) == shape.tasks and earliest_ms >= found[-1][0]:
             break
         if cell.parts[row].node_id in avoid:
@@ -52,14 +53,15 @@ def _opening_on(
     """When the node has room for a task, and on which devices."""
     part = cell.parts[row]
     at_ms: list[tuple[int, int]] = []  # (moment, bit)
+    ends = cell.ends[row].tolist()
     for at, device in enumerate(part.on_node.devices):
         bit = 1 << at
         if part.free & bit:
             at_ms.append((now_ms, bit))
-        elif device.free or device.faulty or part.reserved & bit or device.ends_by_ms is None:
+        elif device.free or device.faulty or part.reserved & bit or ends[at] == inf:
             continue  # kept for another job, taken in this cycle, broken, or nobody knows
         else:
-            at_ms.append((max(device.ends_by_ms, now_ms) + config.stop_margin_ms, bit))
+            at_ms.append((max(int(ends[at]), now_ms) + config.stop_margin_ms, bit))
     if len(at_ms) < count:
         return None
     at_ms.sort()

@@ -18,6 +18,7 @@ from scheduler.planner.layouts import Layout, bits, layout_of
 from scheduler.planner.snapshot import LEVELS, WHOLE_PPM, DeviceView, ModelOnNode, NodeView
 
 Rows = NDArray[np.intp]
+_NEVER = np.inf
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ class Cell:
         self.held_rows: set[int] = set()
         self.touched: set[int] = set()  # rows that a cycle changed: their views know nothing of it
         self.row_of: dict[NodeId, int] = {}
-        self._bounds: dict[int, list[tuple[int, int]]] = {}
+        self._bounds: dict[int, list[tuple[float, int]]] = {}
         self._names: tuple[dict[str | None, int], ...] = ({None: -1}, {None: -1}, {None: -1})
         self._size(0, 0)
 
@@ -103,6 +104,7 @@ class Cell:
         self.position = np.zeros(rows, dtype=np.int64)
         self.penalty = np.zeros(rows)  # suspect nodes come last
         self.whole = np.zeros(rows, dtype=np.int64)  # number of wholly free devices
+        self.ends = np.full((rows, devices), _NEVER)  # when each device is free, ms: 0 now, inf nobody knows
 
     def lay_out(self, nodes: Sequence[tuple[NodeView, ModelOnNode]]) -> None:
         """Takes all nodes of the cell in. Cost: O(devices)."""
@@ -152,6 +154,8 @@ class Cell:
         self.position[row] = view.position
         self.penalty[row] = 1.0 if view.suspect else 0.0
         self.whole[row] = part.free.bit_count()
+        self.ends[row] = _NEVER
+        self.ends[row, : len(devices)] = [_end(device) for device in devices]
         self.open_devices += part.free.bit_count()
         self.free_devices += part.free.bit_count()
 
@@ -236,20 +240,26 @@ class Cell:
 
     # --- what reasons and reservations ask ---------------------------------------------------------------
 
-    def soonest(self, count: int) -> list[tuple[int, int]]:
+    def expect_end(self, row: int, mask: int, ends_ms: float) -> None:
+        """A prediction, where no time limit says when devices come free. Forgotten with the cycle."""
+        for at in bits(mask):
+            self.ends[row, at] = min(self.ends[row, at], ends_ms)
+        self.touched.add(row)
+        self._bounds.clear()
+
+    def soonest(self, count: int) -> list[tuple[float, int]]:
         """(moment in ms, row) from when a node may have so many devices free, the soonest first.
 
         A lower bound for the whole cycle: placements and reservations only make it later. Nodes where nobody
-        knows are left out. Cost: O(nodes log nodes) once a cycle for each count.
+        knows are left out. Cost: O(devices + nodes log nodes) once a cycle for each count.
         """
         bounds = self._bounds.get(count)
         if bounds is None:
-            bounds = [
-                (part.on_node.ends_by_ms[count - 1], row)
-                for row, part in enumerate(self.parts)
-                if len(part.on_node.ends_by_ms) >= count
-            ]
-            bounds.sort()
+            bounds = []
+            if 0 < count <= self.ends.shape[1]:
+                moments = np.partition(self.ends, count - 1, axis=1)[:, count - 1]
+                order = np.argsort(moments, kind="stable")
+                bounds = [(float(moments[row]), int(row)) for row in order if moments[row] < _NEVER]
             self._bounds[count] = bounds
         return bounds
 
@@ -283,6 +293,12 @@ def nodes_with(histogram: Mapping[int, int], least: int) -> int:
 
 def _bytes(device: DeviceView) -> float:
     return float(device.room_bytes) if device.memory_bytes else np.inf
+
+
+def _end(device: DeviceView) -> float:
+    if device.free:
+        return 0.0
+    return _NEVER if device.ends_by_ms is None or device.faulty else float(device.ends_by_ms)
 
 
 def _more(histogram: dict[int, int], key: int, by: int) -> None:

@@ -16,17 +16,22 @@ class Policy:
     # A waiting job may stop a running one whose turn is later by so many times the cost of stopping it; only
     # jobs that resume are stopped. None: never.
     stop_for_turn: float | None
-    # A running job that resumes goes elsewhere when it then ends earlier by so many times the cost. None: never.
+    # A running job that resumes goes elsewhere when it gains more than so many times the cost. None: never.
     move_for_gain: float | None
+    # On the market of several models (market.py) a job weighs 1 / (its rest to this power): 1 ends many soon,
+    # 0 does the most work.
+    short_first: float = 0.5
+    # What is long compared with all there is to do weighs more by this factor: it must not be the last to end.
+    long_first: float = 0.0
 
 
 POLICIES: Mapping[str, Policy] = {
     # Everybody is done in proportion to what he asked for.
-    "balanced": Policy(stretch=6.0, stop_for_turn=4.0, move_for_gain=3.0),
-    # The most work done: short rests first.
-    "throughput": Policy(stretch=1_000.0, stop_for_turn=2.0, move_for_gain=2.0),
-    # Nothing that runs is touched for the sake of order.
-    "packing": Policy(stretch=6.0, stop_for_turn=None, move_for_gain=None),
+    "balanced": Policy(6.0, stop_for_turn=4.0, move_for_gain=3.0, short_first=1.0, long_first=60.0),
+    # Many jobs done soon: short rests first.
+    "throughput": Policy(1_000.0, stop_for_turn=2.0, move_for_gain=2.0, short_first=0.5),
+    # The most work done with what there is: nobody stops for an earlier turn, long work never comes last.
+    "packing": Policy(6.0, stop_for_turn=None, move_for_gain=3.0, short_first=0.0, long_first=300.0),
 }
 
 
@@ -47,7 +52,7 @@ class PlannerConfig:
     # Usage of a model whose speed nobody published, GFLOPS.
     unknown_fp16_gflops: int = 100_000
     # Nobody is stopped for another before he has run for so long.
-    min_run_ms: int = 10 * MINUTE_MS
+    min_run_ms: int = 5 * MINUTE_MS
     # How far ahead the calendar binds jobs of which nobody knows when they end.
     calendar_ahead_ms: int = 24 * HOUR_MS
     # Bounds on the work of one cycle; what is left is planned in the next one.

@@ -14,15 +14,16 @@ from scheduler.planner.budgets import Budgets
 from scheduler.planner.calendar import close_booked_nodes, ends_in_time
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.demand import Mix, mix_of
+from scheduler.planner.demand import Mix, demand_of, mix_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.feasibility import unknown_model
 from scheduler.planner.fleet import Fleet
+from scheduler.planner.market import hold_market
 from scheduler.planner.moves import Moves
 from scheduler.planner.ordering import ClassCursor, Ordering, Turns
 from scheduler.planner.placement import Found, Seat, find_seats
-from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
-from scheduler.planner.preemption import Preemption, Way
+from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause, TaskPlacement
+from scheduler.planner.preemption import Preemption, Victim, Way
 from scheduler.planner.reasons import benched, counterfactual, when_it_starts, why_no_room
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
@@ -89,19 +90,25 @@ class _Cycle:
         self._turns = Turns(now_ms, config, self._estimates)
         self._sharing = Sharing(snapshot, config)
         self._budgets = Budgets(snapshot)
+        self._market = hold_market(snapshot, fleet, self._estimates, self._turns, now_ms, config)
+        self._turns.first = self._market.target.keys()
+        self._stops: list[Stop] = list(self._market.stops)
         self._ordering = Ordering(snapshot, config, self._turns, self._sharing)
         self._preemption = Preemption(
             snapshot, fleet, self._sharing, self._turns, self._estimates, now_ms, config
         )
+        self._preemption.by_market = bool(self._market.taking_part)
+        self._preemption.stopped(stop.job_id for stop in self._stops)
         self._placements: list[JobPlacement] = []
-        self._stops: list[Stop] = []
         self._blocked: dict[int, _Blocked] = {}  # by class number
+        self._changes: dict[tuple[object, ...], str | None] = {}
         self._reserved: set[tuple[QueueKey, str, str]] = set()  # (queue, pool, model) with a reservation
 
     def run(self) -> tuple[Plan, Report]:
         """Plans until nothing more starts or the bound on work is reached."""
         unfinished = False
         close_booked_nodes(self._snapshot.calendar, self._fleet, self._now_ms, self._config)
+        self._preemption.expect_ends()
         while (cursor := self._ordering.pop()) is not None:
             if len(self._placements) >= self._config.max_placements:
                 unfinished = True
@@ -122,13 +129,16 @@ class _Cycle:
             return
         refused = _Refused()
         options = candidates(shape, queue, self._snapshot, self._estimates)
+        target = self._market.target.get(job.job_id)
+        if target is not None:
+            options.sort(key=lambda group: all(candidate.model != target for candidate in group))
         for size in _sizes(shape):
             for group in options:
                 model = self._start(size, job, queue, group, refused)
                 if model is not None:
                     self._ordering.again(cursor, model, size.devices)
                     return
-        change = counterfactual(shape, queue, self._fleet, chain.from_iterable(options))
+        change = self._what_would_help(shape, queue, options)
         blocked = _Blocked([*refused.reasons, *benched(shape)], change)
         self._blocked[cursor.number] = blocked
         if not self._make_room(shape, job, queue, refused.by_devices, refused.by_quota, blocked):
@@ -197,6 +207,15 @@ class _Cycle:
             JobPlacement(job.job_id, candidate.model, candidate.pool, tuple(tasks), why_here)
         )
 
+    def _what_would_help(self, shape: Shape, queue: Queue, options: list[list[Candidate]]) -> str | None:
+        """The counterfactual; jobs that differ only in what does not matter to it share the answer."""
+        state = tuple(len(cell.log) for cell in self._fleet.cells())
+        asked = (shape.queue, shape.models, demand_of(shape), shape.devices, shape.avoid_nodes, state)
+        if asked not in self._changes:
+            flat = chain.from_iterable(options)
+            self._changes[asked] = counterfactual(shape, queue, self._fleet, flat)
+        return self._changes[asked]
+
     # --- a blocked job ------------------------------------------------------------------------------------
 
     def _make_room(
@@ -221,7 +240,8 @@ class _Cycle:
                 continue
             way = self._preemption.find(shape, job, cell, borrows=borrows)
             if way is not None:
-                key = (sum(victim.lost_ms * victim.running.devices for victim in way.victims), number)
+                lost = sum(victim.lost_ms * victim.running.devices for victim in way.victims)
+                key = (lost, number)
                 if best is None or key < best[0]:
                     best = (key, cell, way)
         if best is None:
@@ -229,10 +249,10 @@ class _Cycle:
         _, cell, way = best
         for row, mask in way.seats:
             cell.hold(row, mask, None)
-        self._preemption.stopped(way.victims)
+        self._preemption.stopped(victim.running.job_id for victim in way.victims)
         for victim in way.victims:
             running = victim.running
-            sentence = f"{victim.cause.value}: makes room for job {job.job_id} of queue {shape.queue.name}"
+            sentence = _makes_room(victim, shape)
             self._stops.append(Stop(running.job_id, victim.cause, job.job_id, sentence, victim.lost_ms))
             self._sharing.take(running.shape.queue, running.model, -running.devices)
         self._sharing.take(shape.queue, cell.model, shape.devices)
@@ -289,6 +309,8 @@ class _Cycle:
 
     def _move(self) -> None:
         """Running jobs that would end sooner elsewhere, on devices that nobody waits for."""
+        if self._market.taking_part:
+            return
         moves = Moves(self._snapshot, self._fleet, self._sharing, self._estimates, self._now_ms, self._config)
         self._stops.extend(moves.worthwhile(frozenset(stop.job_id for stop in self._stops)))
 
@@ -366,3 +388,14 @@ def _no_queue(shape: Shape, queue: Queue | None) -> WhyNot:
     if queue is None:
         return WhyNot(Reason.UNKNOWN_QUEUE, f"the firm has no queue {shape.queue.name}")
     return WhyNot(Reason.NO_POOL, f"the queue {shape.queue.name} may use no pool")
+
+
+def _makes_room(victim: Victim, shape: Shape) -> str:
+    """For the eyes of the victim's firm: it says nothing of other firms."""
+    if victim.cause is StopCause.RECLAIM:
+        return "makes room for a queue that takes back quota which it had lent"
+    for_whom = {
+        StopCause.PRIORITY: f"of priority {shape.priority.value}",
+        StopCause.SHORTER: "that is done much sooner",
+    }
+    return f"makes room for a job of queue {shape.queue.name} {for_whom.get(victim.cause, '')}".rstrip()

@@ -4,6 +4,8 @@ from scheduler.catalogue import Catalogue
 from scheduler.planner.experience import Prediction
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 
+# How much a job minds that others would be faster on a device model: 0 is not at all.
+_FOR_OTHERS = 0.5
 _SURE = 0.9  # probability with which a job is expected to have ended by its late end
 
 
@@ -11,15 +13,27 @@ class Estimates:
     """Predictions of one cycle, remembered by shape. The reference speed is that of a shape's fastest model."""
 
     def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
         self._catalogue: Catalogue = snapshot.catalogue
         self._experience = snapshot.experience
         self._predictions: dict[tuple[str, int | None], Prediction | None] = {}
         self._speeds: dict[Shape, dict[str, float]] = {}
+        self._typical: dict[str, float] = {}  # speed on a model, mean over the jobs that may use it
+        self._learn_typical(snapshot)
 
     @property
     def known(self) -> bool:
         """Whether anything is learned: without it, order is by age alone."""
         return self._experience is not None
+
+    @staticmethod
+    def predicts(snapshot: Snapshot) -> bool:
+        """Whether the rest of any job can be predicted at all."""
+        return (
+            snapshot.experience is not None
+            or any(item.shape.rates for item in snapshot.classes)
+            or any(running.shape.rates for running in snapshot.running)
+        )
 
     def speeds(self, shape: Shape) -> dict[str, float]:
         """Speed of the gang on each of its models, the fastest being 1; 0 where it cannot run.
@@ -45,6 +59,29 @@ class Estimates:
             model: (value or (0.0 if model in rates else slowest)) / fastest for model, value in raw.items()
         }
 
+    def _learn_typical(self, snapshot: Snapshot) -> None:
+        """Cost: O(classes + running jobs)."""
+        sums: dict[str, float] = {}
+        weights: dict[str, float] = {}
+        shapes = [(item.shape, len(item.jobs)) for item in snapshot.classes]
+        shapes += [(running.shape, 1) for running in snapshot.running]
+        for shape, jobs in shapes:
+            if len(shape.models) > 1:
+                for model, speed in self.speeds(shape).items():
+                    weight = jobs * shape.devices
+                    sums[model] = sums.get(model, 0.0) + weight * speed
+                    weights[model] = weights.get(model, 0.0) + weight
+        self._typical = {model: sums[model] / weights[model] for model in sums if weights[model]}
+
+    def cost(self, shape: Shape, model: str) -> float:
+        """How dear a start on a model is: its run time, and what others would lose who are faster there.
+
+        Run time x the typical speed on the model to a power below 1: a device that is fast for everybody is
+        worth more to those whom nothing else serves as well.
+        """
+        speed = self.speeds(shape)[model]
+        return self._typical.get(model, 1.0) ** _FOR_OTHERS / speed if speed > 0 else float("inf")
+
     def left_ms(self, shape: Shape, job: WaitingJob, model: str | None = None) -> float | None:
         """Expected rest of its run on a model, on its fastest one where none is named; None: nobody knows."""
         speed = 1.0 if model is None else self.speeds(shape).get(model, 0.0)
@@ -65,6 +102,27 @@ class Estimates:
         speed = self.speeds(shape)[model]
         return max(left, (prediction.quantile_ms(_SURE) - job.served_ms) / speed)
 
+    def horizon_ms(self) -> float:
+        """How long everything that runs and waits would take at least, spread evenly over all devices.
+
+        Devices of each model count by the typical speed there. Cost: O(waiting and running jobs).
+        """
+        snapshot = self._snapshot
+        work = 0.0
+        for item in snapshot.classes:
+            jobs = item.jobs[:1] if item.alike else item.jobs
+            times = len(item.jobs) if item.alike else 1
+            work += times * sum((self.left_ms(item.shape, job) or 0.0) * item.shape.devices for job in jobs)
+        for running in snapshot.running:
+            work += (self.left_ms(running.shape, running.waiting) or 0.0) * running.devices
+        speed = sum(
+            on_node.healthy * self._typical.get(model, 1.0)
+            for view in snapshot.nodes
+            if view.usable
+            for model, on_node in view.by_model.items()
+        )
+        return work / speed if speed else 0.0
+
     def left_of(self, running: RunningJob) -> float | None:
         """Expected rest of a running job where it runs."""
         return self.left_ms(running.shape, running.waiting, running.model)
@@ -72,7 +130,8 @@ class Estimates:
     def _prediction(self, shape: Shape) -> Prediction | None:
         if self._experience is None:
             return None
-        key = (shape.kind, shape.time_limit_ms)
+        asked_ms = shape.time_limit_ms if shape.estimate_ms is None else shape.estimate_ms
+        key = (shape.kind, asked_ms)
         if key not in self._predictions:
             self._predictions[key] = self._experience.predict(*key)
         return self._predictions[key]

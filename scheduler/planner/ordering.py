@@ -6,11 +6,12 @@ of run times the turn is the submission.
 """
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.config import PlannerConfig
@@ -29,6 +30,9 @@ class Turns:
         self._config = config
         self._estimates = estimates
         self._stretch = config.policy.stretch if estimates.known else 0.0
+        self.first: Set[JobId] = (
+            frozenset()
+        )  # jobs that the market wants to start: before the rest of the queue
 
     def rank(self, shape: Shape, job: WaitingJob) -> int:
         """Priority class, raised by age."""
@@ -40,6 +44,8 @@ class Turns:
         if not self._stretch:
             return float(job.submitted_ms)
         left = self._estimates.left_ms(shape, job, model)
+        if job.job_id in self.first:
+            return -1.0 / (1.0 + job.submitted_ms)
         return job.submitted_ms + self._stretch * (0.0 if left is None else left)
 
     def of_running(self, running: RunningJob) -> float:

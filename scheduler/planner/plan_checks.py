@@ -1,9 +1,11 @@
 """Proves a plan legal before it is applied. Written apart from the planner: it shares no decision with it."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from scheduler.domain.ids import DeviceId, JobId, NodeId
-from scheduler.planner.plan import JobPlacement, Plan, TaskPlacement
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.planner.plan import JobPlacement, Plan, StopCause, TaskPlacement
 from scheduler.planner.snapshot import DeviceView, NodeView, Shape, Snapshot
 from scheduler.planner.topology import allowed_set
 
@@ -19,9 +21,38 @@ class Violation:
 def check_plan(snapshot: Snapshot, plan: Plan) -> list[Violation]:
     """Every way in which the plan breaks a rule; empty for a legal plan.
 
-    Cost: O(waiting jobs + nodes) when the plan is not empty, else nothing.
+    Cost: O(waiting jobs + nodes) when the plan places anything, O(running jobs) when it stops anybody.
     """
-    return _Checker(snapshot, plan).check(plan) if plan.placements else []
+    found = _Checker(snapshot, plan).check(plan) if plan.placements else []
+    return [*found, *_check_stops(snapshot, plan)] if plan.stops else found
+
+
+def _check_stops(snapshot: Snapshot, plan: Plan) -> list[Violation]:
+    """Only what runs is stopped, once, and for a reason that its job and its queue allow."""
+    running = {item.job_id: item for item in snapshot.running}
+    waiting = {job.job_id: item.shape for item in snapshot.classes for job in item.jobs}
+    found: list[Violation] = []
+    seen: set[JobId] = set()
+    for stop in plan.stops:
+        victim = running.get(stop.job_id)
+        if victim is None or victim.stopping:
+            found.append(Violation(stop.job_id, "the job does not run, or stops already"))
+            continue
+        if stop.job_id in seen:
+            found.append(Violation(stop.job_id, "the job is stopped twice"))
+        seen.add(stop.job_id)
+        if stop.cause in (StopCause.MOVE, StopCause.SHORTER) and not victim.shape.resumable:
+            found.append(Violation(stop.job_id, "the job cannot resume, and is stopped for no need"))
+        if stop.cause in (StopCause.MOVE, StopCause.SHORTER):
+            continue  # what it gives up goes to the queue's common market
+        favoured = None if stop.for_job is None else waiting.get(stop.for_job)
+        if favoured is None:
+            found.append(Violation(stop.job_id, "nobody who waits gets what it gives up"))
+        elif stop.cause is StopCause.PRIORITY and favoured.priority.rank <= victim.shape.priority.rank:
+            found.append(Violation(stop.job_id, "makes room for a job of no higher priority"))
+        elif stop.cause is StopCause.RECLAIM and favoured.queue == victim.shape.queue:
+            found.append(Violation(stop.job_id, "a queue takes back from itself"))
+    return found
 
 
 class _Checker:
@@ -73,9 +104,8 @@ class _Checker:
             return
         held = self._held.setdefault(shape.queue, {})
         held[placement.device_model] = held.get(placement.device_model, 0) + shape.devices
-        nominal = queue.nominal.get(placement.device_model)
-        if nominal is not None and held[placement.device_model] > nominal:
-            self._wrong(placement, f"the queue would hold more than its quota of {nominal}")
+        for what in _over_quota(self._snapshot, queue, placement.device_model, self._held):
+            self._wrong(placement, what)
 
     def _task(self, placement: JobPlacement, task: TaskPlacement, shape: Shape) -> None:
         node = self._nodes.get(task.node_id)
@@ -112,3 +142,44 @@ def _devices_of(placement: JobPlacement, task: TaskPlacement, shape: Shape) -> i
     if task.rank == shape.tasks - 1:
         return shape.devices - shape.devices_per_node * (shape.tasks - 1)
     return shape.devices_per_node
+
+
+def _over_quota(
+    snapshot: Snapshot, queue: Queue, model: str, held: Mapping[QueueKey, Mapping[str, int]]
+) -> Iterator[str]:
+    """What a queue holds beyond its own limits, or its whole tree beyond what its members bring."""
+    nominal = queue.nominal.get(model)
+    mine = held.get(queue.key, {}).get(model, 0)
+    root = _root(snapshot, queue.cohort)
+    if root is None:
+        if nominal is not None and mine > nominal:
+            yield f"the queue would hold more than its quota of {nominal}"
+        return
+    members = [other for other in snapshot.queues.values() if _root(snapshot, other.cohort) == root]
+    cohorts = [other for other in snapshot.cohorts.values() if _root(snapshot, other.name) == root]
+    nominals = [member.nominal for member in members] + [cohort.nominal for cohort in cohorts]
+    said = [quota[model] for quota in nominals if model in quota]
+    if not said:
+        return
+    borrowing = queue.borrowing.get(model)
+    if borrowing is not None and mine > (nominal or 0) + borrowing:
+        yield f"the queue would borrow more than {borrowing}"
+    total = sum(held.get(member.key, {}).get(model, 0) for member in members)
+    if total > sum(said):
+        yield f"the queues of cohort {root} would hold {total} of their {sum(said)}"
+    for member in members:
+        if member.key != queue.key and model in member.lending:
+            kept = max(0, member.nominal.get(model, 0) - member.lending[model])
+            others = total - held.get(member.key, {}).get(model, 0)
+            if others > sum(said) - kept:
+                yield f"the queue would use what {member.key.name} does not lend"
+
+
+def _root(snapshot: Snapshot, cohort: str | None) -> str | None:
+    """The top of a tree. Raises nothing for a cohort that is not there: it is its own top."""
+    for _ in range(len(snapshot.cohorts) + 1):
+        known = None if cohort is None else snapshot.cohorts.get(cohort)
+        if known is None or known.parent is None:
+            break
+        cohort = known.parent
+    return cohort

@@ -65,11 +65,32 @@ class Preemption:
         self._by_cell: dict[tuple[str, str], list[RunningJob]] = {}
         for running in snapshot.running:
             self._by_cell.setdefault((running.pool, running.model), []).append(running)
+        self.by_market = False  # the market has decided who stops for whose turn
         self._stopped: set[JobId] = set()
+        self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
+
+    def expect_ends(self) -> None:
+        """Tells the cells when running jobs without a time limit will have ended. Cost: O(running jobs)."""
+        for (pool, model), jobs in self._by_cell.items():
+            cell = self._fleet.get(pool, model)
+            for running in jobs if cell is not None else ():
+                late_ms = self._estimates.late_ms(running.shape, running.waiting, model)
+                if late_ms is not None and cell is not None:
+                    for row, mask in _masks(cell, running):
+                        cell.expect_end(row, mask, self._now_ms + late_ms)
 
     def find(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool) -> Way | None:
         """The cheapest way found, or None. Changes nothing; `stopped` tells of what was decided."""
         demand = demand_of(shape)
+        key = (shape.queue, self._turns.rank(shape, job), borrows, cell.pool, cell.model, demand)
+        if self._in_vain.get(key, shape.tasks + 1) <= shape.tasks:
+            return None  # somebody before it in the order, who asked for no more, found nobody to stop
+        way = self._way(shape, job, cell, demand, borrows=borrows)
+        if way is None:
+            self._in_vain[key] = shape.tasks
+        return way
+
+    def _way(self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, *, borrows: bool) -> Way | None:
         if not shape.whole or not demand.devices or shape.devices % shape.devices_per_node:
             return None
         masks = self._open_and_coming(cell)
@@ -91,9 +112,9 @@ class Preemption:
         seats = [(row, cell.parts[row].layout.choose(fitting.masks[row], demand.devices)) for row in rows]
         return Way(tuple(chosen), tuple(seats))
 
-    def stopped(self, victims: Iterable[Victim]) -> None:
+    def stopped(self, job_ids: Iterable[JobId]) -> None:
         """They were told to stop in this cycle."""
-        self._stopped.update(victim.running.job_id for victim in victims)
+        self._stopped.update(job_ids)
 
     def _open_and_coming(self, cell: Cell) -> dict[int, int]:
         """Masks of devices of stopping jobs by row, where nobody has a claim on them yet."""
@@ -106,7 +127,7 @@ class Preemption:
 
     def _candidates(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool) -> list[Victim]:
         """Who may be stopped for the job: the least lost work first, the youngest of equals."""
-        found: list[tuple[tuple[int, int, int, int], Victim]] = []
+        found: list[tuple[tuple[int, int, float, int], Victim]] = []
         for running in self._by_cell.get((cell.pool, cell.model), ()):
             if running.stopping or running.job_id in self._stopped or running.shape.share_ppm < WHOLE_PPM:
                 continue
@@ -139,7 +160,12 @@ class Preemption:
         if theirs.priority.rank < shape.priority.rank and self._turns.rank(theirs, running.waiting) < ours:
             return StopCause.PRIORITY
         factor = self._config.policy.stop_for_turn
-        if factor is None or not theirs.resumable or self._turns.rank(theirs, running.waiting) > ours:
+        if (
+            factor is None
+            or self.by_market
+            or not theirs.resumable
+            or self._turns.rank(theirs, running.waiting) > ours
+        ):
             return None
         left = self._estimates.left_of(running)
         mine = self._estimates.left_ms(shape, job, cell.model)

@@ -86,7 +86,7 @@ class Scores:
         self._demand = demand
         self._weighing = weighing
         self._seen = 0
-        self._plain = demand.ppm >= WHOLE_PPM and not demand.of_host and not weighing.of_host
+        self._plain = demand.whole and not demand.of_host and not weighing.of_host
         self._plain = self._plain and not len(weighing.parts)
         self._weights = tuple(weighing.weight.tolist())
         rows = len(cell.parts)

@@ -124,6 +124,7 @@ class Shape(NamedTuple):
     rates: tuple[tuple[str, float], ...] = ()
     kind: str = ""  # jobs of one kind are expected to run for similar times
     project: str = ""  # whose budget pays
+    estimate_ms: int | None = None  # how long its owner believes that it takes
 
     @property
     def tasks(self) -> int:

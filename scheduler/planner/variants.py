@@ -14,8 +14,8 @@ class Candidate(NamedTuple):
     pool: str
 
 
-# Models whose speeds differ by less are equally good; then the one is taken where least is lost.
-_AS_FAST = 0.98
+# Models whose costs differ by less are equally good; then the one is taken where least is lost.
+_AS_GOOD = 0.98
 
 
 def candidates(shape: Shape, queue: Queue, snapshot: Snapshot, estimates: Estimates) -> list[list[Candidate]]:
@@ -27,14 +27,14 @@ def candidates(shape: Shape, queue: Queue, snapshot: Snapshot, estimates: Estima
     """
     speeds = estimates.speeds(shape)
     prices = snapshot.prices
-    models = [model for model in shape.models if speeds[model] > 0]
-    models.sort(key=lambda model: (-speeds[model], prices.get(model, 0)))
+    cost = {model: estimates.cost(shape, model) for model in shape.models if speeds[model] > 0}
+    models = sorted(cost, key=lambda model: (cost[model], prices.get(model, 0)))
     groups: list[list[str]] = []
     for model in models:
         first = groups[-1][0] if groups else None
         if (
             first is not None
-            and speeds[model] >= _AS_FAST * speeds[first]
+            and cost[first] >= _AS_GOOD * cost[model]
             and prices.get(model, 0) == prices.get(first, 0)
         ):
             groups[-1].append(model)

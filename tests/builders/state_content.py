@@ -7,7 +7,7 @@ from scheduler.machine.state import AllocationRecord, AttemptRecord, ClusterStat
 
 # Derived in memory, or only for order within a process: not stored, and not compared.
 _NOT_STORED = {
-    JobRecord: {"attempts", "progress_ms"},
+    JobRecord: {"attempts", "progress_ms", "placed"},
     AttemptRecord: {"allocations"},
     AllocationRecord: {"owner"},
     NodeRecord: {"allocations", "holders", "view", "connected_ms"},

@@ -1,0 +1,165 @@
+"""Where jobs that resume should be: each queue's own devices and what is free, shared out anew when it pays.
+
+Takes part: jobs of one queue that resume from a model checkpoint, whose rest is predicted and that have
+variants for several models. Who stays has an advantage worth the cost of a move, who has just started stays.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.domain.ids import JobId
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.planner.assignment import assign
+from scheduler.planner.config import PlannerConfig
+from scheduler.planner.estimates import Estimates
+from scheduler.planner.fleet import Fleet
+from scheduler.planner.ordering import Turns
+from scheduler.planner.plan import Stop, StopCause
+from scheduler.planner.preemption import lost_work_ms
+from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
+
+# Of each waiting class so many jobs take part: more could not start in one cycle.
+_MOST_OF_A_CLASS = 64
+# A job with many devices is worth more than one with few, less than in proportion.
+_FOR_GANGS = 0.5
+
+
+class _Trader(NamedTuple):
+    shape: Shape
+    job: WaitingJob
+    running: RunningJob | None
+    left_ms: float  # on its fastest model
+
+
+@dataclass(slots=True)
+class Market:
+    """The outcome: who should be where, and who has to stop for it."""
+
+    target: dict[JobId, str] = field(default_factory=dict)  # waiting jobs that should start on a model
+    stops: list[Stop] = field(default_factory=list)
+    taking_part: set[JobId] = field(default_factory=set)
+
+
+def hold_market(
+    snapshot: Snapshot, fleet: Fleet, estimates: Estimates, turns: Turns, now_ms: int, config: PlannerConfig
+) -> Market:
+    """Cost: O(jobs that take part x models x log jobs) a queue."""
+    market = Market()
+    if config.policy.move_for_gain is None or not estimates.predicts(snapshot):
+        return market
+    for queue, traders in sorted(_traders(snapshot, estimates).items()):
+        _trade(market, queue, traders, snapshot, fleet, estimates, now_ms, config)
+    return market
+
+
+def _traders(snapshot: Snapshot, estimates: Estimates) -> dict[QueueKey, list[_Trader]]:
+    found: dict[QueueKey, list[_Trader]] = {}
+    for item in snapshot.classes:
+        shape = item.shape
+        if not _takes_part(shape):
+            continue
+        for job in item.jobs[:_MOST_OF_A_CLASS]:
+            left_ms = estimates.left_ms(shape, job)
+            if left_ms is not None:
+                found.setdefault(shape.queue, []).append(_Trader(shape, job, None, left_ms))
+    for running in snapshot.running:
+        if _takes_part(running.shape) and not running.stopping and running.model in running.shape.models:
+            left_ms = estimates.left_ms(running.shape, running.waiting)
+            if left_ms is not None:
+                trader = _Trader(running.shape, running.waiting, running, left_ms)
+                found.setdefault(running.shape.queue, []).append(trader)
+    for traders in found.values():
+        traders.sort(key=lambda trader: (trader.job.submitted_ms, trader.shape.devices, trader.left_ms))
+    return found
+
+
+def _takes_part(shape: Shape) -> bool:
+    return shape.resumable and len(shape.models) > 1 and shape.whole and shape.devices > 0
+
+
+def _trade(
+    market: Market,
+    key: QueueKey,
+    traders: list[_Trader],
+    snapshot: Snapshot,
+    fleet: Fleet,
+    estimates: Estimates,
+    now_ms: int,
+    config: PlannerConfig,
+) -> None:
+    queue = snapshot.queues.get(key)
+    if queue is None:
+        return
+    models = sorted({model for trader in traders for model in trader.shape.models})
+    horizon_ms = max(estimates.horizon_ms(), 1.0)
+    values = np.array([_values(trader, models, estimates, horizon_ms, now_ms, config) for trader in traders])
+    devices = np.array([float(trader.shape.devices) for trader in traders])
+    capacity = _capacity(traders, models, queue, fleet)
+    chosen = [None if at < 0 else models[at] for at in assign(values, devices, capacity).tolist()]
+    wanted: set[str] = set()
+    for trader, model in zip(traders, chosen, strict=True):
+        market.taking_part.add(trader.job.job_id)
+        if model is not None and trader.running is None:
+            market.target[trader.job.job_id] = model
+        if model is not None and (trader.running is None or trader.running.model != model):
+            wanted.add(model)
+    for trader, model in zip(traders, chosen, strict=True):
+        running = trader.running
+        if running is None or model == running.model or (model is None and running.model not in wanted):
+            continue  # it stays: that is best, or nobody wants what it has
+        market.stops.append(_stop(running, model, now_ms))
+
+
+def _capacity(traders: list[_Trader], models: list[str], queue: Queue, fleet: Fleet) -> NDArray[np.float64]:
+    """What is free for the queue, and what those who take part hold."""
+    capacity = dict.fromkeys(models, 0)
+    for pool in queue.pools:
+        for model in models:
+            cell = fleet.get(pool, model)
+            capacity[model] += 0 if cell is None else cell.open_devices
+    for trader in traders:
+        if trader.running is not None:
+            capacity[trader.running.model] += trader.running.devices
+    return np.array([float(capacity[model]) for model in models])
+
+
+def _stop(running: RunningJob, model: str | None, now_ms: int) -> Stop:
+    lost_ms = lost_work_ms(running, now_ms)
+    if model is None:
+        sentence = "makes room for jobs of its queue that gain more there"
+        return Stop(running.job_id, StopCause.SHORTER, None, sentence, lost_ms)
+    return Stop(running.job_id, StopCause.MOVE, None, f"gains more on {model}", lost_ms)
+
+
+def _values(
+    trader: _Trader,
+    models: list[str],
+    estimates: Estimates,
+    horizon_ms: float,
+    now_ms: int,
+    config: PlannerConfig,
+) -> list[float]:
+    """What it is worth to run the job on each model now."""
+    shape, job, running, left_ms = trader
+    speeds = estimates.speeds(shape)
+    left_ms = max(left_ms, 1000.0)
+    waited_ms = max(0, now_ms - job.submitted_ms)
+    policy = config.policy
+    # Work that is done soon first; what has waited for long compared with its length is worth more, and what
+    # is long compared with all there is to do must not be the last to end.
+    weight = left_ms**-policy.short_first
+    weight *= 1.0 + waited_ms / (policy.stretch * left_ms)
+    weight *= 1.0 + policy.long_first * (left_ms / horizon_ms) ** 2
+    weight *= shape.devices**_FOR_GANGS
+    values = [weight * speeds.get(model, 0.0) for model in models]
+    if running is not None:
+        at = models.index(running.model)
+        if now_ms - running.started_ms < config.min_run_ms:
+            return [1e6 if n == at else 0.0 for n in range(len(models))]
+        cost_ms = shape.restart_ms + lost_work_ms(running, now_ms)
+        gain = policy.move_for_gain or 0.0
+        values[at] *= 1.05 + gain * cost_ms / max(left_ms, config.min_run_ms)
+    return values

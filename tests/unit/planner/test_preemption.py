@@ -1,0 +1,171 @@
+"""Who stops for whom, and that it ends."""
+
+from dataclasses import replace
+
+import pytest
+
+from scheduler.domain.ids import FirmId, JobId
+from scheduler.domain.jobs import JobState, ModelCheckpointSpec
+from scheduler.domain.pools import Pool
+from scheduler.domain.queues import Cohort, Queue, QueueKey
+from scheduler.domain.reasons import Ending, EndReason
+from scheduler.machine import take_snapshot
+from scheduler.machine.messages import ConfigurationChanged
+from scheduler.planner import Plan, PlannerConfig, Stop, StopCause, plan
+from scheduler.planner.plan_checks import check_plan
+from tests.builders.cluster import POOL, Controller, a_node
+from tests.builders.jobs import MODEL, a_spec
+
+FIRMS = ("firm-a", "firm-b")
+
+
+def sharing_firms(nominal: int = 8, nodes: int = 2) -> Controller:
+    """Two firms with a node each in one cohort."""
+    controller = Controller([a_node(f"n{n}") for n in range(nodes)])
+    queues = tuple(
+        Queue(QueueKey(FirmId(firm), "default"), (POOL,), {MODEL: nominal}, 1, "all") for firm in FIRMS
+    )
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (Cohort("all"),)))
+    return controller
+
+
+def start(controller: Controller, name: str, devices: int, firm: str = "firm-a", **spec: object) -> None:
+    job = controller.submit(name, a_spec(name, devices=devices, **spec), firm=firm)  # type: ignore[arg-type]
+    assert name in controller.plan()
+    controller.run(job)
+
+
+def test_a_queue_takes_back_what_it_lent_and_the_youngest_borrower_stops() -> None:
+    controller = sharing_firms()
+    start(controller, "old", 8)
+    controller.now_ms += 60_000
+    start(controller, "young", 8)
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+    assert controller.plan() == []
+    assert [job for job in ("old", "young") if stopping(controller, job)] == ["young"]
+    assert "JobPreempted" in controller.events
+    end_stopped(controller, "young")
+    assert controller.state.jobs[JobId("young")].reason == Ending.PREEMPTED.value
+    assert controller.plan() == ["mine"]
+    assert controller.state.jobs[JobId("young")].state is JobState.QUEUED
+
+
+def test_nobody_is_stopped_twice_while_devices_are_on_their_way() -> None:
+    controller = sharing_firms()
+    start(controller, "old", 8)
+    start(controller, "young", 8)
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+    for _ in range(3):
+        controller.plan()
+        controller.wait(1_000)
+    assert sum(stopping(controller, job) for job in ("old", "young")) == 1
+
+
+def test_a_queue_that_would_borrow_stops_nobody() -> None:
+    controller = sharing_firms(nominal=4)
+    start(controller, "a", 8)
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+    controller.plan()
+    assert not stopping(controller, "a")
+
+
+def test_a_high_priority_stops_the_lower_one_of_its_queue_that_loses_least() -> None:
+    controller = Controller([a_node("n1")])
+    start(controller, "early", 4, priority="low")
+    controller.wait(3_600_000)
+    start(controller, "late", 4, priority="low")
+    controller.wait(600_000)
+    controller.submit("urgent", a_spec("urgent", devices=4, priority="high"))
+    controller.plan()
+    assert [job for job in ("early", "late") if stopping(controller, job)] == ["late"]
+
+
+def test_nobody_is_stopped_before_the_shortest_run_time_has_passed() -> None:
+    controller = Controller([a_node("n1")])
+    start(controller, "low", 8, priority="low")
+    controller.wait(60_000)
+    controller.submit("urgent", a_spec("urgent", devices=8, priority="high"))
+    controller.plan()
+    assert not stopping(controller, "low")
+    controller.wait(PlannerConfig().min_run_ms)
+    controller.plan()
+    assert stopping(controller, "low")
+
+
+def test_of_equal_priority_nobody_stops_whoever_cannot_resume() -> None:
+    controller = Controller([a_node("n1")])
+    start(controller, "one", 8)
+    controller.wait(3_600_000)
+    controller.submit("two", a_spec("two", devices=8))
+    controller.plan()
+    assert not stopping(controller, "one")
+
+
+def test_the_checks_find_stops_that_nothing_allows() -> None:
+    controller = Controller([a_node("n1")])
+    job = controller.submit("one", replace(a_spec("one", devices=8), model_checkpoint=None))
+    assert controller.plan() == ["one"]
+    controller.run(job)
+    controller.submit("two", a_spec("two", devices=8))
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+
+    def found(*stops: Stop) -> str:
+        return "; ".join(violation.what for violation in check_plan(snapshot, Plan((), stops)))
+
+    one, two = JobId("one"), JobId("two")
+    assert "does not run" in found(Stop(two, StopCause.PRIORITY, one))
+    assert "no higher priority" in found(Stop(one, StopCause.PRIORITY, two))
+    assert "from itself" in found(Stop(one, StopCause.RECLAIM, two))
+    assert "cannot resume" in found(Stop(one, StopCause.MOVE, None))
+    twice = Stop(one, StopCause.PRIORITY, two)
+    assert "twice" in found(twice, twice)
+
+
+def test_a_job_that_resumes_goes_to_the_faster_model_when_it_is_free() -> None:
+    controller = Controller([a_node("slow", model="ascend-910a"), a_node("fast")])
+    start(controller, "holder", 8)
+    spec = replace(
+        a_spec("mover", devices=8, models=["ascend-910a", MODEL]), model_checkpoint=ModelCheckpointSpec()
+    )
+    variants = tuple(
+        replace(variant, steps_per_hour=rate)
+        for variant, rate in zip(spec.variants, (100, 1_000), strict=True)
+    )
+    job = controller.submit("mover", replace(spec, variants=variants))
+    assert controller.plan() == ["mover"]
+    controller.run(job)
+    job.step_report = {"step": 10, "of": 10_000, "at_ms": controller.now_ms}
+    controller.wait(3_600_000)
+    controller.end(controller.tasks(controller.state.jobs[JobId("holder")])[0])
+    controller.plan()
+    assert stopping(controller, "mover")
+    end_stopped(controller, "mover")
+    assert job.state is JobState.QUEUED
+    assert controller.plan() == ["mover"]
+    assert job.attempt is not None
+    assert job.attempt.device_model == MODEL
+
+
+@pytest.mark.parametrize("profile", ["balanced", "throughput", "packing"])
+def test_a_second_plan_on_unchanged_input_is_the_same(profile: str) -> None:
+    controller = sharing_firms()
+    start(controller, "old", 8)
+    start(controller, "young", 8)
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    config = PlannerConfig(profile=profile)
+    assert plan(snapshot, controller.now_ms, config) == plan(snapshot, controller.now_ms, config)
+
+
+def stopping(controller: Controller, job_id: str) -> bool:
+    return controller.state.jobs[JobId(job_id)].state is JobState.STOPPING
+
+
+def end_stopped(controller: Controller, job_id: str) -> None:
+    """The job has done what it was told."""
+    for allocation in controller.tasks(controller.state.jobs[JobId(job_id)]):
+        controller.end(allocation, None, EndReason.STOPPED)
