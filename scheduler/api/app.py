@@ -67,6 +67,7 @@ def create_app(config: ApiConfig) -> FastAPI:
             yield
         finally:
             api.pulse.close()
+            await api.log_watch.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

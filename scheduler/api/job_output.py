@@ -12,6 +12,7 @@ from scheduler.services.jobs import LogPlan
 from scheduler.storage.job_logs import STREAMS, JobLogs, LogKey
 
 CHUNK_BYTES = 64 * 1024
+MOST_TAIL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,36 @@ class OutputFilter:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Where streams are read from: behind what was seen (by attempt, process rank and stream), else the last
+    `tail` lines, else the beginning."""
+
+    seen: Mapping[tuple[int, int, str], int] = field(default_factory=dict)
+    tail: int | None = None
+
+    def offset(self, logs: JobLogs, key: LogKey, processes: int) -> int:
+        """The first byte to read of a stream."""
+        rank = key.rank * processes + key.local_rank
+        seen = self.seen.get((key.attempt, rank, key.stream))
+        if seen is not None:
+            return seen
+        return 0 if self.tail is None else tail_offset(logs, key, self.tail)
+
+
+def tail_offset(logs: JobLogs, key: LogKey, lines: int) -> int:
+    """Where the last `lines` lines of a stream begin now; looks at its last MiB and no further."""
+    size = logs.stored(key)
+    first = max(0, size - MOST_TAIL_BYTES)
+    data = logs.read(key, first, size - first)
+    position = len(data) - 1 if data.endswith(b"\n") else len(data)
+    for _ in range(lines):
+        position = data.rfind(b"\n", 0, max(position, 0))
+        if position < 0:
+            return first
+    return first + (len(data) if lines == 0 else position + 1)
+
+
 @dataclass(slots=True)
 class _Open:
     """How far a stream has been read. Characters may be cut between two reads: the decoder keeps the rest."""
@@ -48,9 +79,10 @@ class _Open:
 class JobOutput:
     """Reads the streams of one job again and again."""
 
-    def __init__(self, logs: JobLogs, wanted: OutputFilter) -> None:
+    def __init__(self, logs: JobLogs, wanted: OutputFilter, begin: Begin | None = None) -> None:
         self._logs = logs
         self._wanted = wanted
+        self._begin = begin or Begin()
         self._open: dict[LogKey, _Open] = {}
 
     def records(self, plan: LogPlan, attempts: Iterable[int], most: int) -> list[Mapping[str, Any]]:
@@ -61,7 +93,9 @@ class JobOutput:
             for key in self._logs.streams(plan.firm_id, plan.job_id, attempt):
                 if not self._wanted.wants(key, processes):
                     continue
-                state = self._open.setdefault(key, _Open())
+                state = self._open.get(key)
+                if state is None:
+                    state = self._open[key] = _Open(self._begin.offset(self._logs, key, processes))
                 if state.complete:
                     continue
                 for begin, end, text in self._new_text(key, state, most - len(result)):

@@ -7,16 +7,15 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from scheduler.api.auth import SessionCheck
-from scheduler.api.job_output import JobOutput, OutputFilter
+from scheduler.api.job_output import Begin, JobOutput, OutputFilter
 from scheduler.api.state import Api
 from scheduler.services.authorise import Principal
 from scheduler.services.jobs import LogPlan, plan_job_logs
 from scheduler.storage.engine import DatabaseAway
 from scheduler.storage.job_logs import LogKey
 
-# How often files are looked at while following; more rarely where looking itself takes long.
-POLL_S = 0.025
-POLL_LOAD = 10
+# How often a follower looks at the clock; new output wakes it at once.
+WAKE_S = 0.2
 MOST_CHUNKS = 16
 # How often the database is asked at most, and at least, whether tasks were added or the job ended.
 PLAN_MIN_S = 0.2
@@ -42,41 +41,55 @@ class LogStream:
     """One reader's stream."""
 
     def __init__(
-        self, api: Api, principal: Principal, check: SessionCheck, plan: LogPlan, wanted: OutputFilter
+        self,
+        api: Api,
+        principal: Principal,
+        check: SessionCheck,
+        plan: LogPlan,
+        wanted: OutputFilter,
+        begin: Begin | None = None,
     ) -> None:
         self._api = api
         self._principal = principal
         self._check = check
         self._plan = plan
         self._wanted = wanted
-        self._output = JobOutput(api.job_logs, wanted)
+        self._output = JobOutput(api.job_logs, wanted, begin)
         self._first = wanted.attempt or max((task[0] for task in plan.tasks), default=1)
 
     def _attempts(self) -> list[int]:
         """The attempt asked for; else the newest one of the beginning and all that follow it."""
         return sorted({task[0] for task in self._plan.tasks if task[0] >= self._first}) or [self._first]
 
-    async def _read(self) -> tuple[str, float]:
-        begun = time.monotonic()
+    async def _read(self) -> str:
         records = await asyncio.to_thread(self._output.records, self._plan, self._attempts(), MOST_CHUNKS)
-        lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-        return lines, time.monotonic() - begun
+        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
     async def once(self) -> AsyncIterator[str]:
         """What is there now."""
         while True:
-            lines, _ = await self._read()
+            lines = await self._read()
             if not lines:
                 return
             yield lines
 
     async def follow(self) -> AsyncIterator[str]:
         """What is there and what comes, until the job has ended and its streams are complete."""
+        first = self._plan
+        self._api.log_watch.follow(first)
+        try:
+            async for lines in self._follow():
+                yield lines
+        finally:
+            self._api.log_watch.leave(first)
+
+    async def _follow(self) -> AsyncIterator[str]:
         now = time.monotonic()
         clocks = _Clocks(now, now, now, now)
         ticket = self._api.pulse.ticket()
         while not self._api.pulse.closing:
-            lines, took = await self._read()
+            changed = self._api.log_watch.ticket(self._plan)
+            lines = await self._read()
             now = time.monotonic()
             if lines:
                 clocks.heard = clocks.sent = now
@@ -99,7 +112,7 @@ class LogStream:
                 clocks.planned = now
                 if not await self._look_again(clocks):
                     return
-            await asyncio.sleep(max(POLL_S, took * POLL_LOAD))
+            await self._api.pulse.wait(changed, WAKE_S)
 
     async def _look_again(self, clocks: _Clocks) -> bool:
         """Ask the database for tasks and the job's end; False where the stream must end."""
@@ -109,13 +122,16 @@ class LogStream:
                 return False
         was_final = self._plan.final
         try:
-            async with self._api.database.read() as session:
-                self._plan = await plan_job_logs(session, self._principal, self._plan.job_id)
+            self._plan = await self._api.log_watch.plan(self._plan.job_id, PLAN_MIN_S / 2, self._ask)
         except DatabaseAway:
             return True  # files go on without it
         if self._plan.final and not was_final:
             clocks.heard = clocks.planned
         return True
+
+    async def _ask(self) -> LogPlan:
+        async with self._api.database.read() as session:
+            return await plan_job_logs(session, self._principal, self._plan.job_id)
 
 
 # A stream that only stops was cut: by the end of this process, by a revoked key.

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection, Request
 
 from scheduler.api.config import ApiConfig
 from scheduler.api.gathered import Gathered
+from scheduler.api.log_watch import LogWatch, SharedOutput
 from scheduler.api.pulse import Pulse
 from scheduler.api.rate_limits import RateLimits
 from scheduler.api.schemas.jobs import job_out
@@ -35,6 +36,7 @@ class Api:
     direct: Direct
     catalogue: Catalogue
     job_logs: JobLogs
+    log_watch: LogWatch
     pulse: Pulse
     tunnels: TunnelDialer
     content: ContentStore
@@ -52,6 +54,7 @@ class Api:
 def make_api(config: ApiConfig) -> Api:
     """The shared state of a new application. Connects to nothing yet."""
     database = Database(config.database_url, "suanli-api", config.pool_size)
+    job_logs = SharedOutput(config.job_log_folder)
     catalogue = load_catalogue()
     known = Known()
     direct = Direct(config.database_url, "suanli-api-direct")
@@ -68,7 +71,8 @@ def make_api(config: ApiConfig) -> Api:
         database=database,
         direct=direct,
         catalogue=catalogue,
-        job_logs=JobLogs(config.job_log_folder),
+        job_logs=job_logs,
+        log_watch=LogWatch(job_logs),
         pulse=Pulse(),
         tunnels=TunnelDialer(config.authority, config.tunnel_secret),
         content=ContentStore(config.content_folder),

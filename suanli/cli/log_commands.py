@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client
+
+if TYPE_CHECKING:
+    from suanli.client.client import Client
+    from suanli.client.types import Job
 
 
 def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
@@ -14,6 +19,16 @@ def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
     rank: Annotated[int | None, typer.Option(min=0, help="Only this process rank.")] = None,
     attempt: Annotated[int | None, typer.Option(min=1, help="This attempt instead of the newest.")] = None,
+    tail: Annotated[
+        int | None, typer.Option("--tail", "-n", min=0, help="Begin with so many last lines of each stream.")
+    ] = None,
+    download: Annotated[
+        Path | None,
+        typer.Option(
+            help="Save each stream to a file in this folder; run again, it saves what is new.",
+            show_default=False,
+        ),
+    ] = None,
     stderr: Annotated[bool, typer.Option("--stderr", help="Only standard error.")] = False,
     stdout: Annotated[bool, typer.Option("--stdout", help="Only standard output.")] = False,
     raw: Annotated[
@@ -29,8 +44,34 @@ def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     stream = None if stdout == stderr else "stdout" if stdout else "stderr"
     with open_client(profile) as client:
         found = find_job(client, job)
-        records = client.logs(found["job_id"], follow=follow, attempt=attempt, rank=rank, stream=stream)
+        if download is not None:
+            _download(client, found, download, attempt or max(found["attempt"], 1), rank, stream)
+            return
+        records = client.logs(
+            found["job_id"], follow=follow, attempt=attempt, rank=rank, stream=stream, tail=tail
+        )
         print_records(records, prefix=rank is None and processes_of(found) > 1, raw=raw, as_json=as_json)
+
+
+def _download(
+    client: Client, job: Job, folder: Path, attempt: int, rank: int | None, stream: str | None
+) -> None:
+    from suanli.cli.errors import CliError
+    from suanli.cli.following import processes_of
+    from suanli.cli.output import say
+
+    ranks = range(processes_of(job)) if rank is None else [rank]
+    files = 0
+    size = 0
+    try:
+        for one in ranks:
+            for name in ("stdout", "stderr") if stream is None else (stream,):
+                target = folder / f"attempt-{attempt}" / f"{one}.{name}"
+                size += client.download_log(job["job_id"], attempt, one, name, target)
+                files += 1
+    except OSError as error:
+        raise CliError(f"{error.filename or folder}: {error.strerror}") from error
+    say(f"{files} files in {folder}, {size} bytes of them new")
 
 
 def events(

@@ -158,10 +158,17 @@ class Client:
         attempt: int | None = None,
         rank: int | None = None,
         stream: str | None = None,
+        tail: int | None = None,
     ) -> Iterator[types.LogRecord]:
         """Output of a job's processes. With `follow` until the job has ended, over lost connections."""
         path = f"/v1/jobs/{_segment(job_id)}/logs"
-        query = {"attempt": attempt, "rank": rank, "stream": stream, "follow": "true" if follow else None}
+        query = {
+            "attempt": attempt,
+            "rank": rank,
+            "stream": stream,
+            "tail": tail,
+            "follow": "true" if follow else None,
+        }
         if follow:
             yield from follow_logs(self._transport, path, query, self._pause)
             return
@@ -169,6 +176,18 @@ class Client:
             for line in answer.iter_lines():
                 if line:
                     yield cast(types.LogRecord, json.loads(line))
+
+    def download_log(self, job_id: str, attempt: int, rank: int, stream: str, target: Path) -> int:
+        """Bring one stream's file up to what the server has now; what is there is not sent again. Its new bytes."""
+        have = target.stat().st_size if target.exists() else 0
+        path = f"/v1/jobs/{_segment(job_id)}/logs/{attempt}/{rank}/{stream}"
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written = 0
+        with self._transport.stream(path, headers=headers) as answer, target.open("ab") as out:
+            for data in answer.iter_bytes():
+                written += out.write(data)
+        return written
 
     def events(
         self, *, job_id: str | None = None, after: int | None = None, follow: bool = True

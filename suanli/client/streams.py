@@ -14,6 +14,7 @@ from suanli.client.types import Event, LogRecord
 MOST_BREAKS = 8
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
+_MOST_SEEN = 256
 FINAL_EVENTS = frozenset({"JobSucceeded", "JobFailed", "JobCancelled"})
 
 
@@ -79,7 +80,7 @@ def follow_logs(
     seen: dict[tuple[int, int, str], int] = {}
     while True:
         try:
-            with transport.stream(path, query=query) as answer:
+            with transport.stream(path, query={**query, **_resume(seen)}) as answer:
                 for line in answer.iter_lines():
                     if not line:
                         continue
@@ -97,6 +98,13 @@ def follow_logs(
         else:
             # The server stopped, or the key was revoked: only a note is the end.
             pause(FIRST_PAUSE_S)
+
+
+def _resume(seen: Mapping[tuple[int, int, str], int]) -> dict[str, Any]:
+    """Where the server may go on; with very many streams it begins anew, and what was seen is left out here."""
+    if not seen or len(seen) > _MOST_SEEN:
+        return {}
+    return {"seen": [f"{attempt}:{rank}:{name}:{end}" for (attempt, rank, name), end in sorted(seen.items())]}
 
 
 def _unseen(record: LogRecord, seen: dict[tuple[int, int, str], int]) -> LogRecord | None:

@@ -30,7 +30,9 @@ async def lin(installation: ApiInstallation) -> AsyncIterator[httpx.AsyncClient]
     headers = {"Authorization": f"Bearer {installation.keys['lin']}"}
     async with (
         served(installation) as url,
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client,
+        httpx.AsyncClient(
+            base_url=url, headers=headers, timeout=30, limits=httpx.Limits(max_connections=None)
+        ) as client,
     ):
         yield client
 
@@ -281,6 +283,77 @@ async def test_output_that_was_lost_with_its_node_is_said_to_be_missing(
     assert "".join(record["text"] for record in texts) == "half"
     assert last["note"] == "incomplete"
     assert last["missing"] == ["1/0.0.stdout", "1/0.0.stderr"]
+
+
+async def test_only_the_last_lines_where_they_are_asked_for(installation: ApiInstallation) -> None:
+    job_id, output = await running_job(installation)
+    output.write(b"one\ntwo\nthree\nfour")
+    output.write(b"oops\n", stream="stderr")
+    client = installation.as_("lin")
+
+    async def texts(tail: int) -> dict[str, str]:
+        answer = await client.get(f"/v1/jobs/{job_id}/logs?tail={tail}")
+        return {record["stream"]: record["text"] for record in records(answer.text)}
+
+    assert await texts(2) == {"stdout": "three\nfour", "stderr": "oops\n"}
+    assert await texts(100) == {"stdout": "one\ntwo\nthree\nfour", "stderr": "oops\n"}
+    assert await texts(0) == {}
+    assert (await client.get(f"/v1/jobs/{job_id}/logs?tail=-1")).status_code == 422
+
+
+async def test_a_reader_goes_on_behind_what_it_has_seen(installation: ApiInstallation) -> None:
+    job_id, output = await running_job(installation)
+    output.write(b"one\ntwo\n")
+    client = installation.as_("lin")
+    answer = await client.get(f"/v1/jobs/{job_id}/logs?seen=1:0:stdout:4")
+    assert [(r["offset"], r["end"], r["text"]) for r in records(answer.text)] == [(4, 8, "two\n")]
+    refused = await client.get(f"/v1/jobs/{job_id}/logs?seen=1:0:stdin:4")
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "query seen"
+
+
+async def test_a_stream_is_downloaded_as_it_was_written_and_from_any_byte(
+    installation: ApiInstallation,
+) -> None:
+    job_id, output = await running_job(installation, gang={"devices": 2})
+    output.write(b"a\xff\x1b[31mred", local=1)
+    client = installation.as_("lin")
+    path = f"/v1/jobs/{job_id}/logs/1/1/stdout"
+    assert (await client.get(path)).content == b"a\xff\x1b[31mred"
+    part = await client.get(path, headers={"Range": "bytes=7-"})
+    assert (part.status_code, part.content) == (206, b"red")
+    assert part.headers["content-range"] == "bytes 7-9/10"
+    assert (await client.get(path, headers={"Range": "bytes=11-"})).status_code == 422
+    assert (await client.get(f"/v1/jobs/{job_id}/logs/1/0/stdout")).content == b""
+    assert (await installation.as_("zhao").get(path)).status_code == 404
+
+
+async def test_two_hundred_followers_of_a_job_hear_every_line_and_cost_one_reader(
+    installation: ApiInstallation, lin: httpx.AsyncClient
+) -> None:
+    job_id, output = await running_job(installation)
+    url = f"/v1/jobs/{job_id}/logs?follow=true"
+    first = [asyncio.Event() for _ in range(200)]
+
+    async def listen(ready: asyncio.Event) -> str:
+        text = ""
+        limits = httpx.Timeout(60)
+        async with lin.stream("GET", url, timeout=limits) as answer:
+            async for line in answer.aiter_lines():
+                if line and "text" in (record := json.loads(line)):
+                    text += record["text"]
+                    ready.set()
+        return text
+
+    output.write(b"begin\n")
+    listeners = [asyncio.create_task(listen(ready)) for ready in first]
+    await asyncio.wait_for(asyncio.gather(*(ready.wait() for ready in first)), 60)
+    for number in range(10):
+        output.write(f"line {number}\n".encode())
+    output.complete()
+    await installation.as_controller(_ended(installation, job_id))
+    wanted = "begin\n" + "".join(f"line {number}\n" for number in range(10))
+    assert set(await asyncio.wait_for(asyncio.gather(*listeners), 60)) == {wanted}
 
 
 @pytest.mark.parametrize("job", ["..", "%2e%2e%2f%2e%2e%2fetc", "x%00y", "a" * 300])
