@@ -59,6 +59,23 @@ class Counters:
     tasks_ended: dict[str, int] = field(default_factory=dict)
 
 
+def _preparer(
+    settings: Settings,
+    state: StateFolder,
+    record: NodeRecord,
+    driver: EnrolledDevices,
+    isolation: Isolation,
+) -> Preparer:
+    return Preparer(
+        state.tasks,
+        settings.checkpoint_root or state.path / "model_checkpoints",
+        max((d.index for d in record.devices), default=-1) + 1,
+        settings.rendezvous_address,
+        isolation,
+        driver.closed_nodes,
+    )
+
+
 def _sealer(settings: Settings, record: NodeRecord, driver: Driver, key: SigningKey) -> Sealer:
     return Sealer(
         node_id=record.node_id,
@@ -111,20 +128,11 @@ class Agent:
             renewed=channel.certify,
         )
         self.usage = UsageUpload(spool, self.seen_checkpoint)
-        checkpoints = settings.checkpoint_root or state.path / "model_checkpoints"
-        devices = max((d.index for d in record.devices), default=-1) + 1
         self.content = Content(channel.another)
         self.results = Results(self.content)
         self.tasks = TaskRunner(
             state.tasks,
-            Preparer(
-                state.tasks,
-                checkpoints,
-                devices,
-                settings.rendezvous_address,
-                isolation,
-                driver.closed_nodes,
-            ),
+            _preparer(settings, state, record, driver, isolation),
             driver,
             spool,
             self.logs,

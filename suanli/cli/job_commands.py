@@ -9,6 +9,7 @@ import typer
 from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client, short_id
 
 if TYPE_CHECKING:
+    from suanli.client.client import Client
     from suanli.client.types import Attempt, Job
 
 
@@ -64,21 +65,37 @@ def jobs(
     ] = None,
     project: Annotated[str | None, typer.Option(help="Only jobs of this project.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Most jobs shown.")] = 20,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on: show them anew when something has happened.")
+    ] = False,
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    from suanli.cli.moments import ago
-    from suanli.cli.output import print_json, print_table
+    from suanli.cli.output import make_table, print_json, print_table
+    from suanli.cli.watching import watch_jobs
 
     with open_client(profile) as client:
-        found = client.jobs(state=state, project=project, limit=limit)
+
+        def read() -> list[Job]:
+            return client.jobs(state=state, project=project, limit=limit)
+
+        if watch:
+            watch_jobs(client, read, lambda found: make_table(*_job_table(found)))
+            return
+        found = read()
     if as_json:
         print_json(found)
         return
-    many_firms = len({job["firm"] for job in found}) > 1
+    columns, rows = _job_table(found)
+    print_table(columns, rows, empty="No jobs.")
+
+
+def _job_table(found: list[Job]) -> tuple[list[str], list[list[object]]]:
+    from suanli.cli.moments import ago
+
     columns = ["JOB", "NAME", "STATE", "DEVICES", "PROGRESS", "AGE"]
-    rows = [
+    rows: list[list[object]] = [
         [
             short_id(job["job_id"]),
             job["name"],
@@ -89,11 +106,11 @@ def jobs(
         ]
         for job in found
     ]
-    if many_firms:
+    if len({job["firm"] for job in found}) > 1:
         columns.insert(1, "FIRM")
         for row, job in zip(rows, found, strict=True):
             row.insert(1, job["firm"])
-    print_table(columns, rows, empty="No jobs.")
+    return columns, rows
 
 
 def devices(job: Job) -> str:
@@ -120,24 +137,44 @@ def progress(job: Job) -> str:
     return " ".join(parts)
 
 
-def show(job: JobName, profile: ProfileName = None, as_json: AsJson = False) -> None:
+def show(
+    job: JobName,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what happens until the job has ended.")
+    ] = False,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
     """Show a job, its attempts and its progress."""
-    from suanli.cli.output import print_fields, print_json, print_table, say
+    from suanli.cli.watching import follow_life
 
     with open_client(profile) as client:
         found = find_job(client, job)
-        attempts = client.attempts(found["job_id"])
-        why = client.explain(found["job_id"]) if found["state"] == "queued" else None
+        if not follow:
+            _print_job(client, found, as_json=as_json)
+            return
+        if not as_json:
+            _print_job(client, found, as_json=False)
+        ended = follow_life(client, found, progress, quiet=as_json)
+        _print_job(client, ended, as_json=as_json)
+    raise typer.Exit(0 if ended["state"] == "succeeded" else 1)
+
+
+def _print_job(client: Client, job: Job, *, as_json: bool) -> None:
+    from suanli.cli.output import print_fields, print_json, print_table, say
+
+    attempts = client.attempts(job["job_id"])
     if as_json:
-        print_json({**found, "attempts": attempts})
+        print_json({**job, "attempts": attempts})
         return
-    print_fields(_fields(found))
-    if why is not None:
-        say(f"\n{why['sentence']}")
+    print_fields(_fields(job))
+    if job["state"] == "queued":
+        say(f"\n{client.explain(job['job_id'])['sentence']}")
     rows = [row for attempt in attempts for row in _task_rows(attempt)]
     if rows:
         say("")
         print_table(["ATTEMPT", "STATE", "TASK", "NODE", "DEVICES", "PHASE", "EXIT", "DETAIL"], rows)
+    say("")
 
 
 def _fields(job: Job) -> list[tuple[str, object]]:

@@ -12,6 +12,7 @@ from suanli.cli.harmless import harmless, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 # What is not a terminal has no width: tables are not cut there.
 PIPE_WIDTH = 400
@@ -45,13 +46,21 @@ def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = (), empty: str = ""
 ) -> None:
     """A table that fits the terminal. `right`: columns aligned to the right."""
+    listed = list(rows)
+    if not listed and empty:
+        say(empty)
+        return
+    console().print(make_table(columns, listed, right=right))
+
+
+def make_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = ()
+) -> Table:
+    """The table itself."""
     from rich.table import Table
     from rich.text import Text
 
     listed = [[one_line("" if cell is None else str(cell)) for cell in row] for row in rows]
-    if not listed and empty:
-        say(empty)
-        return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     numbers = set(right)
     for position, column in enumerate(columns):
@@ -60,7 +69,7 @@ def print_table(
         )
     for row in listed:
         table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
-    console().print(table)
+    return table
 
 
 _STYLES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -70,7 +71,6 @@ async def _forward(
     address: str,
     client: Any,
 ) -> None:
-    import asyncio
 
     from suanli.cli.output import note, say
     from suanli.client.errors import Refused
@@ -95,11 +95,36 @@ async def _forward(
             forwarders.append(forwarder)
             say(f"http://{here} is port {remote} of the job")
         sys.stdout.flush()
-        ended = await asyncio.to_thread(client.wait, job_id)
-        note(f"suanli: the job has {ended['state']}")
+        note(f"suanli: {await _ended(client, job_id)}")
     finally:
         for forwarder in forwarders:
             await forwarder.close()
+
+
+async def _ended(client: Any, job_id: str) -> str:
+    """What became of the job, once it has ended. In a thread that nobody waits for at the end."""
+    import asyncio
+    import threading
+
+    from suanli.client.errors import ClientError
+
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[str] = loop.create_future()
+
+    def wait() -> None:
+        try:
+            said = f"the job has {client.wait(job_id)['state']}"
+        except (ClientError, RuntimeError) as error:
+            said = f"the job cannot be watched any more: {error}"
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, said)
+
+    def tell(said: str) -> None:
+        if not answer.done():
+            answer.set_result(said)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return await answer
 
 
 def attach(

@@ -3,6 +3,10 @@
 import asyncio
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -152,3 +156,23 @@ def test_the_tunnel_ends_with_the_job(site: Site) -> None:
     with pytest.raises(Refused) as refused, forwarded(site, job, PORT + 2):
         pass
     assert refused.value.status == 409
+
+
+def test_the_command_line_forwards_until_it_is_told_to_stop(site: Site, job_id: str) -> None:
+    environment = {"SUANLI_SERVER": site.cluster.api, "SUANLI_API_KEY": api_key(site, "yunhe")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "suanli.cli", "forward", job_id, f"0:{PORT}"],
+        env={"PATH": os.environ["PATH"]} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        here = process.stdout.readline().split()[0]
+        assert httpx.get(here, trust_env=False, timeout=30).text == "hello from rank 0"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+        process.communicate()

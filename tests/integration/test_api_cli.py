@@ -365,3 +365,52 @@ def test_usage_and_bundle_of_an_empty_log_say_so(shell: Shell) -> None:
     assert "No devices." in shell.run("usage", "--balance").stdout
     assert "holds nothing yet" in shell.run("bundle", code=1).stderr
     assert not list(shell.folder.glob("*.zip*"))
+
+
+def test_jobs_are_watched_as_lines_of_json_where_there_is_no_terminal(shell: Shell) -> None:
+    job_id = shell.submit()
+    watching = shell.start("jobs", "--watch")
+    try:
+        assert watching.stdout is not None
+        first = json.loads(watching.stdout.readline())
+        assert (first["job_id"], first["state"]) == (job_id, "queued")
+        give_state(shell, job_id, state="running", attempt=1)
+        shell.api.call(shell.api.installation.add_event(1, "JobStarted", job_id))
+        assert json.loads(watching.stdout.readline())["state"] == "running"
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 0
+    finally:
+        watching.kill()
+        watching.communicate()
+
+
+def test_a_job_is_shown_until_it_has_ended(shell: Shell) -> None:
+    job_id = shell.submit()
+    give_state(shell, job_id, state="running", attempt=1)
+    shell.api.call(shell.api.installation.add_event(1, "JobStarted", job_id))
+    showing = shell.start("show", "--follow", "tune")
+    try:
+        assert showing.stdout is not None
+        seen = ""
+        while "JobStarted" not in seen:
+            seen += showing.stdout.readline()
+        end_job(shell, job_id, "failed")
+        shell.api.call(shell.api.installation.add_event(2, "JobFailed", job_id))
+        rest, _ = showing.communicate(timeout=30)
+    finally:
+        showing.kill()
+    assert showing.returncode == 1
+    assert "State" in seen
+    assert re.search(r"^State +failed$", rest, re.M)
+
+
+def test_output_begins_with_its_last_lines_and_is_saved_as_it_was_written(shell: Shell) -> None:
+    job_id = shell.submit()
+    give_state(shell, job_id, state="running", attempt=1)
+    place(shell, job_id)
+    write_output(shell, job_id, b"one\ntwo\n\x1b[31mthree\n")
+    assert shell.run("logs", "tune", "--tail", "2").stdout == "two\nthree\n"  # colours are dropped
+    assert " 19 bytes of them new" in shell.run("logs", "tune", "--download", "saved").stdout
+    assert (shell.folder / "saved/attempt-1/0.stdout").read_bytes() == b"one\ntwo\n\x1b[31mthree\n"
+    write_output(shell, job_id, b"four\n")
+    assert " 5 bytes of them new" in shell.run("logs", "tune", "--download", "saved").stdout

@@ -11,7 +11,7 @@ import yaml
 from scheduler.catalogue.loader import load_catalogue
 from scheduler.domain.job_reading import spec_from_json
 
-JOBS = ["finetune/job.yaml", "finetune/evaluate.yaml", "hello/job.yaml"]
+JOBS = ["finetune/job.yaml", "finetune/evaluate.yaml", "hello/job.yaml", "notebook/job.yaml"]
 
 
 def read(examples: Path, name: str) -> dict[str, Any]:
