@@ -21,6 +21,7 @@ INTERRUPTED = 130
 _TOLD = {
     "JobAllocated": "has its devices",
     "JobStarted": "runs",
+    "JobPreempted": "is asked to make room, and goes on later",
     "JobRetried": "is tried again",
     "JobSucceeded": "succeeded",
     "JobFailed": "failed",
