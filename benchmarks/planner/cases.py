@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from benchmarks.harness import Row
-from benchmarks.planner import allocation, churn, firms, gavel, network, packing, product, queueing
+from benchmarks.planner import allocation, churn, firms, gavel, network, packing, product, queueing, tuned
 from benchmarks.planner.settings import Settings
 
 Case = Callable[[Settings], Iterator[Row]]
@@ -19,6 +19,7 @@ CASES: Mapping[str, Case] = {
     "B8": gavel.b8,
     "B9": gavel.b9,
     "B10": allocation.b10,
+    "B11": tuned.b11,
     "B14": queueing.b14,
     "B15": firms.b15,
     "B17": churn.b17,

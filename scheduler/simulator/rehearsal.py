@@ -138,7 +138,9 @@ def with_profile(base: Situation, profile: object, name: str) -> Situation:
 
 def _queues(base: Situation, firms: Sequence[Any]) -> tuple[Queue, ...]:
     queues = {queue.key: queue for queue in base.queues}
-    pools = tuple(sorted({node.pool for node in base.nodes}))
+    pools = sorted(
+        {node.pool for node in base.nodes} | {pool for queue in base.queues for pool in queue.pools}
+    )
     for firm in firms:
         for entry in firm.queues:
             key = QueueKey(FirmId(firm.name), entry.name)

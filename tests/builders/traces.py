@@ -23,6 +23,7 @@ def small_traces(folder: Path) -> Path:
     _steps(folder, rng)
     _queues(folder, rng)
     _network(folder)
+    _tuned(folder)
     return folder
 
 
@@ -81,3 +82,24 @@ def _queues(folder: Path, rng: random.Random) -> None:
 def _network(folder: Path) -> None:
     hosts = [f"h{n},C0,P{n // 16},S{n // 4}" for n in range(32)]
     write_table(folder, "net/hosts.csv", "ip,DSW,PSW,ASW", hosts)
+
+
+def _tuned(folder: Path) -> None:
+    jobs = [f"j{n},{n * 100},bert,{(1, 2, 12)[n % 3]},48" for n in range(12)]
+    write_table(
+        folder, "tuned/workloads/made/workload-1.csv", "name,time,application,num_replicas,batch_size", jobs
+    )
+    write_table(
+        folder,
+        "tuned/profiles/bert/validation-48.csv",
+        "progress,iteration,metric,grad_sqr,grad_var",
+        ["1,1000,1,1,1", "2,2000,1,1,1"],
+    )
+    for model, slow, names in (("aws", 2.0, "1 2 444"), ("rtx", 1.0, "1 2 48"), ("dgx-ext", 0.5, "1 2 48")):
+        rows = [f"{size},{slow * size / 10},0.01,{name}" for name in names.split() for size in (2, 12)]
+        write_table(
+            folder,
+            f"tuned/profiles/bert/placements-{model}.csv",
+            "local_bsz,step_time,sync_time,placement",
+            rows,
+        )

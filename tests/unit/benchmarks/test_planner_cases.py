@@ -27,7 +27,9 @@ def test_a_case_gives_finite_figures_under_the_default_profile_too(case: str, tr
     assert rows
     assert {row.benchmark for row in rows} == {case}
     assert all(math.isfinite(row.value) for row in rows)
-    assert any(row.goal is not None for row in rows)
+    assert (
+        any(row.goal is not None for row in rows) or case == "B11"
+    )  # its goal is a part of a published figure
     assert any("/ balanced" in row.case for row in rows)
     assert all("(part" in row.case for row in rows)
 

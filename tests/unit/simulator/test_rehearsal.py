@@ -20,6 +20,7 @@ from scheduler.simulator.workload import drafts_of_history
 from tests.builders.traces import small_traces
 
 HOUR_MS = 3_600_000
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples/rehearsal/change.yaml"
 CLUSTER = """
 models: {gpu: {fp16_gflops: 100000}}
 nodes:
@@ -118,6 +119,18 @@ def test_a_rehearsal_prints_the_seed_first_and_both_policies_side_by_side(
     assert after["summary"]["cost_cny"] == pytest.approx(768)
     assert before["summary"]["domestic_share"] == 1.0
     assert {v["firm"]: v["verdict"] for v in document["verdicts"]} == {"a": "mixed", "b": "mixed"}
+
+
+def test_the_example_of_a_change_is_one(tmp_path: Path) -> None:
+    document = json.loads(history_text(a_history()).replace('"a"', '"yunhe"'))
+    document["queues"][0]["pools"] = ["ascend", "mixed"]
+    path = tmp_path / "history.json"
+    path.write_text(json.dumps(document))
+    figures = tmp_path / "figures.json"
+    run(Request(path, changes=(EXAMPLE,), json=figures))
+    before, after = json.loads(figures.read_text())["situations"]
+    assert after["summary"]["makespan_s"] < before["summary"]["makespan_s"]
+    assert after["summary"]["cost_cny"] == pytest.approx(0.88 * before["summary"]["cost_cny"])
 
 
 def test_the_same_seed_gives_the_same_figures(history_file: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from scheduler.simulator.traces.jobs import TraceJob, read_firm_nodes, read_jobs, tables_of_jobs
 from scheduler.simulator.traces.kinds import Kind, find_tables
+from scheduler.simulator.traces.profiles import Profile, TunedJob, placement, read_tuned_jobs
 from scheduler.simulator.traces.steps import StepJob, read_rates, read_step_jobs
 from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.traces.topology import Host, read_topology
@@ -76,3 +77,19 @@ def test_every_kind_is_found_in_a_folder_of_another_layout(tmp_path: Path) -> No
         Kind.FIRM_NODES,
     ):
         assert find_tables(folder, kind)
+
+
+def test_tuned_jobs_and_their_profiles_are_read(tmp_path: Path) -> None:
+    folder = small_traces(tmp_path)
+    jobs = read_tuned_jobs(folder / "tuned/workloads/made/workload-1.csv")
+    assert jobs[0] == TunedJob(0, "bert", 1, 48)
+    profile = Profile(folder / "tuned/profiles/bert")
+    assert profile.iterations(48, 2) == 2000
+    with pytest.raises(BadTrace, match="2 epochs, wanted 3"):
+        profile.iterations(48, 3)
+    # 24 a device fit in one pass of at most 12: two passes of 12, of which the last one synchronises.
+    assert profile.step_s("rtx", 2, 8, 48) == pytest.approx(1.2 + (1.2 - 0.01))
+    # 48 on 12 devices are 4 each, between the measured sizes.
+    assert profile.step_s("rtx", 12, 8, 48) == pytest.approx(0.4)
+    assert profile.step_s("rtx", 5, 8, 48) is None
+    assert [placement(*pair) for pair in ((12, 8), (16, 8), (3, 4), (12, 4))] == ["48", "88", "3", "444"]
