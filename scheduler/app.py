@@ -238,7 +238,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         Path | None,
         typer.Option(help="Folder for report.html with Gantt chart and curves.", show_default=False),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the figures here.", show_default=False)] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Rehearse: the same jobs under the policy as it is and under proposed ones, side by side.
 
@@ -254,7 +254,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     from scheduler.simulator.traces.tables import BadTrace
 
     request = Request(
-        jobs, cluster, cluster_name, tuple(change or ()), tuple(profile or ()), seed, first, output, json
+        jobs, cluster, cluster_name, tuple(change or ()), tuple(profile or ()), seed, first, output, as_json
     )
     try:
         run_simulation(request, Console(), Console(stderr=True))
@@ -372,6 +372,7 @@ def admin_history(
         str | None, typer.Option("--from", help="First moment, RFC 3339. None: last month in Asia/Shanghai.")
     ] = None,
     to: Annotated[str | None, typer.Option(help="Moment after the last one, RFC 3339.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Export a period's jobs, nodes, queues, prices and programs for a rehearsal: sizes and times, no commands."""
     from scheduler.admin import history_period, write_history
@@ -382,7 +383,10 @@ def admin_history(
     except ValueError as error:
         raise typer.Exit(fail(str(error))) from error
     written = _done(settings, write_history(settings, from_ms, to_ms, output))
-    _say(f"wrote {written} jobs to {output}")
+    if as_json:
+        _print_json({"jobs": written, "from_ms": from_ms, "to_ms": to_ms, "output": str(output)})
+    else:
+        _say(f"wrote {written} jobs to {output}")
 
 
 @admin.command("join-token")

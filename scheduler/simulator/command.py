@@ -34,12 +34,12 @@ class Request:
     seed: int = 0
     first: int | None = None
     output: Path | None = None
-    json: Path | None = None
+    as_json: bool = False
 
 
 def simulate(request: Request, out: Console, err: Console) -> None:
     """Raises Invalid and BadTrace for what cannot be read, before anything runs."""
-    out.print(f"seed {request.seed}", highlight=False)
+    (err if request.as_json else out).print(f"seed {request.seed}", highlight=False)
     base, drafts, note = _read(request)
     situations = [base]
     situations += [changed(base, path) for path in request.changes]
@@ -53,12 +53,11 @@ def simulate(request: Request, out: Console, err: Console) -> None:
         err.print(note, highlight=False)
     outcomes = [_run(situation, drafts, request.seed, err) for situation in situations]
     tables = tables_of(outcomes)
-    for table in tables:
-        out.print(_shown(table))
-    if request.json is not None:
-        request.json.write_text(
-            json.dumps(document(request, outcomes), ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+    if request.as_json:
+        out.file.write(json.dumps(document(request, outcomes), ensure_ascii=False) + "\n")
+    else:
+        for table in tables:
+            out.print(_shown(table))
     if request.output is not None:
         _write(outcomes, tables, request.output, err)
 

@@ -1,6 +1,7 @@
 """Rehearsals: a history or a table, proposed changes beside the policy as it is, and what is said of them."""
 
 import gzip
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -100,16 +101,25 @@ def run(request: Request) -> tuple[str, str]:
     return out.export_text(), err.export_text()
 
 
+def figures_of(request: Request) -> dict[str, Any]:
+    """What programs are told."""
+    out = io.StringIO()
+    simulate(replace(request, as_json=True), Console(file=out), Console(stderr=True, quiet=True))
+    document: dict[str, Any] = json.loads(out.getvalue())
+    return document
+
+
 def test_a_rehearsal_prints_the_seed_first_and_both_policies_side_by_side(
-    history_file: Path, change_file: Path, tmp_path: Path
+    history_file: Path, change_file: Path
 ) -> None:
-    figures = tmp_path / "figures.json"
-    out, err = run(Request(history_file, changes=(change_file,), seed=5, json=figures))
+    request = Request(history_file, changes=(change_file,), seed=5)
+    out, err = run(request)
     assert out.startswith("seed 5\n")
     assert BASE in out
     assert "second-node" in out
     assert "3 jobs never ran" in err
-    document = json.loads(figures.read_text())
+    document = figures_of(request)
+    assert document["seed"] == 5
     before, after = document["situations"]
     assert before["summary"]["makespan_s"] == pytest.approx(8 * 3600, abs=1)
     assert after["summary"]["makespan_s"] == pytest.approx(4 * 3600, abs=1)
@@ -126,24 +136,20 @@ def test_the_example_of_a_change_is_one(tmp_path: Path) -> None:
     document["queues"][0]["pools"] = ["ascend", "mixed"]
     path = tmp_path / "history.json"
     path.write_text(json.dumps(document))
-    figures = tmp_path / "figures.json"
-    run(Request(path, changes=(EXAMPLE,), json=figures))
-    before, after = json.loads(figures.read_text())["situations"]
+    before, after = figures_of(Request(path, changes=(EXAMPLE,)))["situations"]
     assert after["summary"]["makespan_s"] < before["summary"]["makespan_s"]
     assert after["summary"]["cost_cny"] == pytest.approx(0.88 * before["summary"]["cost_cny"])
 
 
-def test_the_same_seed_gives_the_same_figures(history_file: Path, tmp_path: Path) -> None:
-    def figures(name: str) -> dict[str, Any]:
-        path = tmp_path / name
-        run(Request(history_file, profiles=("packing",), json=path))
-        document: dict[str, Any] = json.loads(path.read_text())
+def test_the_same_seed_gives_the_same_figures(history_file: Path) -> None:
+    def figures() -> dict[str, Any]:
+        document = figures_of(Request(history_file, profiles=("packing",)))
         for situation in document["situations"]:
             situation["summary"].pop("decision_p50_ms")
             situation["summary"].pop("decision_p99_ms")
         return document
 
-    assert figures("one") == figures("two")
+    assert figures() == figures()
 
 
 def test_a_firm_that_waits_less_for_the_same_money_wins(history_file: Path) -> None:
