@@ -1,26 +1,36 @@
 """The evidence log and its verifier, measured: `python -m benchmarks.evidence [--json FILE]`.
 
-Each part is a module of its own: `evidence_verify` is the auditor's side. Exit status 1 where a goal is missed.
+Each part is a module of its own: `evidence_intake` is the operator's side, `evidence_verify` the auditor's. Exit
+status 1 where a goal is missed.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from benchmarks import evidence_verify
-from benchmarks.harness import show, write_json
+from benchmarks import evidence_intake, evidence_verify
+from benchmarks.harness import Row, show, write_json
+
+Part = Literal["all", "intake", "verify"]
 
 
 def main(
+    part: Annotated[Part, typer.Option(help="Which side to measure.")] = "all",
+    taken_in: Annotated[int, typer.Option(min=100, help="Windows to take in.")] = 8_192,
+    batch: Annotated[int, typer.Option(min=1, help="Windows of a node in one transaction.")] = 32,
     windows: Annotated[int, typer.Option(min=1000, help="Windows of the bundle to verify.")] = 100_000,
-    devices: Annotated[int, typer.Option(min=1, help="Devices of a node.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="Devices of a node in the bundle.")] = 1,
     processes: Annotated[int, typer.Option(min=1, help="Processes of the verifier.")] = 2,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows as JSON lines.")] = None,
 ) -> None:
     """Measure the evidence log and its verifier."""
-    rows = evidence_verify.measure(windows, devices, processes)
+    rows: list[Row] = []
+    if part != "verify":
+        rows += evidence_intake.measure(taken_in, batch)
+    if part != "intake":
+        rows += evidence_verify.measure(windows, devices, processes)
     show(rows, Console())
     if json_file is not None:
         write_json(rows, json_file)

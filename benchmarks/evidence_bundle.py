@@ -20,7 +20,7 @@ from suanli.evidence.bundle import (
     encode_manifest,
     encode_payload_line,
 )
-from suanli.evidence.cosignature import cosign
+from suanli.evidence.cosignature import cosign, ed25519_cosigner
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.keys import NOTE_COSIGNATURE_ED25519, NOTE_ED25519, SigningKey, verifier_key
 from suanli.evidence.log_checkpoint import LogCheckpoint, sign_log_checkpoint
@@ -247,7 +247,9 @@ class LargeBundle:
         head = LogCheckpoint(ORIGIN, self._tree.size, self._tree.root())
         note = sign_log_checkpoint(head, self._log.public_key, self._log.sign)
         moment_s = end_ms // 1000 + 3600
-        line = cosign(note.text, WITNESS, self._witness.public_key, self._witness.sign, moment_s)
+        line = cosign(
+            note.text, ed25519_cosigner(WITNESS, self._witness.public_key, self._witness.sign), moment_s
+        )
         return with_signatures(note, [line]).encode()
 
 

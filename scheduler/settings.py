@@ -85,6 +85,8 @@ class Settings(BaseSettings):
 
     window_ms: int = WINDOW_GRID_MS
     log_origin: str | None = None
+    # ML-DSA-44 key (PKCS #8 PEM) that signs log checkpoints beside log.key: openssl genpkey -algorithm ML-DSA-44
+    log_ml_dsa_key: Path | None = None
     witnesses: Annotated[tuple[Witness, ...], NoDecode] = ()
 
     # User ids that firms' tasks run under on the nodes, given to each new firm; within the agents' --firm-uids.

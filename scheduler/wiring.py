@@ -114,6 +114,7 @@ def _ledger(settings: Settings, database_url: str) -> Serve:
         controller_public_key_path=settings.secret("controller.pub"),
         log_place=settings.log_place,
         payload_place=settings.payload_place,
+        ml_dsa_key_path=settings.log_ml_dsa_key,
         origin=log_origin(settings),
         witnesses=[(witness.name, witness.url, witness.key) for witness in settings.witnesses],
     )

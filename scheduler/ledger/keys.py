@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from suanli.evidence.keys import SigningKey
+from suanli.evidence.cosignature import Cosigner
+from suanli.evidence.keys import NOTE_COSIGNATURE_ML_DSA_44, SigningKey, verifier_key
 
 
 def read_log_key(path: Path) -> SigningKey:
@@ -14,6 +16,15 @@ def read_log_key(path: Path) -> SigningKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{path} holds no Ed25519 key")  # noqa: TRY004 - the file is wrong, not the argument
     return SigningKey(key.private_bytes_raw())
+
+
+def read_cosigner(path: Path, origin: str) -> Cosigner:
+    """An ML-DSA-44 key that signs the log's checkpoints beside the log's own. Raises ValueError or OSError."""
+    key = load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, MLDSA44PrivateKey):
+        raise ValueError(f"{path} holds no ML-DSA-44 key")  # noqa: TRY004 - the file is wrong
+    public = key.public_key().public_bytes_raw()
+    return Cosigner(verifier_key(origin, NOTE_COSIGNATURE_ML_DSA_44, public), key.sign)
 
 
 def read_public_key(path: Path) -> bytes:

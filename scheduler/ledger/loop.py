@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger import metrics
 from scheduler.ledger.halt import Halted
-from scheduler.ledger.keys import read_log_key, read_public_key
+from scheduler.ledger.keys import read_cosigner, read_log_key, read_public_key
 from scheduler.ledger.publisher import Publisher
 from scheduler.ledger.rating import Rater, Seat
 from scheduler.ledger.sequencer import Identity, Sequencer, intake_age_s
@@ -57,6 +57,8 @@ class LedgerConfig:
     log_place: Place  # the public log: checkpoint, tile/...
     payload_place: Place  # what opens its entries; not public
     origin: str  # the log's name, for ever
+    # ML-DSA-44, PEM: signs log checkpoints too, for readers who fear quantum computers.
+    ml_dsa_key_path: Path | None = None
     witnesses: Sequence[tuple[str, str, str]] = field(default_factory=tuple)  # (name, url, vkey)
     period_ms: int = 200
     rating_period_ms: int = 1_000
@@ -101,13 +103,18 @@ class _Ledger:
         self.database = Database(config.database_url, "ledger", pool_size=5)
         self.leadership = Leadership(self.database, ROLE, config.holder)
         self._announce: Announce | None = announce
+        path = config.ml_dsa_key_path
+        self.cosigners = [] if path is None else [read_cosigner(path, config.origin)]
         self.log_key = str(Publisher(self.store, self.archive, config.origin, signer).log_key)
         witness_clients(config.witnesses)  # a vkey that is none must stop the start, not the first round
 
     def announce(self) -> None:
         """Say once that this process is ready, with what others need to check the log."""
         if self._announce is not None:
-            self._announce({"holder": self.config.holder, "origin": self.config.origin, "vkey": self.log_key})
+            said = {"holder": self.config.holder, "origin": self.config.origin, "vkey": self.log_key}
+            for cosigner in self.cosigners:
+                said["ml_dsa_44_vkey"] = str(cosigner.key)
+            self._announce(said)
             self._announce = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -134,7 +141,9 @@ class _Ledger:
         return await acquiring
 
     async def _lead(self, term: int, stop: asyncio.Event) -> None:
-        publisher = Publisher(self.store, self.archive, self.config.origin, self.identity.signer)
+        publisher = Publisher(
+            self.store, self.archive, self.config.origin, self.identity.signer, self.cosigners
+        )
 
         async def guard(session: AsyncSession) -> None:
             await self.leadership.guard(session, term)

@@ -24,10 +24,12 @@ from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
 from scheduler.storage.tables import LogCheckpointRow, LogEntryRow, WindowSegmentRow
 from scheduler.storage.tile_store import TileMissing, TileStore
 from suanli.evidence.bundle import PayloadLine
+from suanli.evidence.cosignature import Cosigner, cosign
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import NOTE_ED25519, Signer, VerifierKey, verifier_key
 from suanli.evidence.log_checkpoint import LogCheckpoint, open_log_checkpoint, sign_log_checkpoint
 from suanli.evidence.merkle import CompactRange, consistency_proof, leaf_hash, verify_consistency
+from suanli.evidence.signed_note import with_signatures
 from suanli.evidence.tiles import WIDTH, TileReader, parse_hash_tile
 from suanli.evidence.windows import SaltedSegment
 
@@ -49,11 +51,19 @@ class Published:
 class Publisher:
     """The published log of one leader."""
 
-    def __init__(self, store: TileStore, archive: PayloadArchive, origin: str, signer: Signer) -> None:
+    def __init__(
+        self,
+        store: TileStore,
+        archive: PayloadArchive,
+        origin: str,
+        signer: Signer,
+        cosigners: Sequence[Cosigner] = (),
+    ) -> None:
         self.store = store
         self.archive = archive
         self.origin = origin
         self._signer = signer
+        self._cosigners = cosigners
         self.log_key: VerifierKey = verifier_key(origin, NOTE_ED25519, signer.public_key)
         self.tree = GrowingTree()
         self.published: Published | None = None
@@ -209,7 +219,9 @@ class Publisher:
         if head is not None and head.size:
             self._prove(head, size, root)
         tree_head = LogCheckpoint(self.origin, size, root)
-        return sign_log_checkpoint(tree_head, self._signer.public_key, self._signer.sign).encode()
+        note = sign_log_checkpoint(tree_head, self._signer.public_key, self._signer.sign)
+        # Time 0: these lines say nothing of when, which is for witnesses to say.
+        return with_signatures(note, [cosign(note.text, each, 0) for each in self._cosigners]).encode()
 
     def _prove(self, head: LogCheckpoint, size: int, root: bytes) -> None:
         """That the tree of `size` extends the published one, by the tiles as they lie there."""

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import delete, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger.halt import Halted
 from scheduler.ledger.metrics import RESTORED
 from scheduler.ledger.rows import read_back
+from scheduler.storage.bulk import append_columns, table_of
 from scheduler.storage.engine import Database
 from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
 from scheduler.storage.tables import AgentKeyRow, LogEntryRow, UsageIntakeRow, WindowSegmentRow
@@ -111,10 +111,9 @@ async def _insert(session: AsyncSession, leaves: Sequence[bytes], entries: Seque
         rows = [read_back(leaf, *opened) for leaf, opened in zip(leaves, entries, strict=True)]
     except EvidenceError as error:
         raise Halted(f"an archived entry cannot be read: {error}") from error
-    await session.execute(insert(LogEntryRow).inline(), [row for row, _ in rows])
+    await append_columns(session, table_of(LogEntryRow), [row for row, _ in rows])
     segments = [segment for _, of_one in rows for segment in of_one]
-    if segments:
-        await session.execute(insert(WindowSegmentRow).inline(), segments)
+    await append_columns(session, table_of(WindowSegmentRow), segments)
 
 
 async def _advance_chains(session: AsyncSession, entries: Sequence[_Opened]) -> None:

@@ -49,20 +49,29 @@ def entry_row(leaf: bytes, entry: Entry, archived: ArchivedEntry, span: Span) ->
     }
 
 
-def segment_rows(archived: ArchivedEntry, segments: Sequence[Segment]) -> list[dict[str, object]]:
-    """The rows of `window_segments`; `segments` are what the archived ones say."""
+Place = tuple[str | None, str]
+"""Allocation, if any, and device of a segment."""
+
+
+def place_of(segment: Segment) -> Place:
+    """Of a segment that was read strictly."""
+    return segment.allocation_id, segment.device.device_id
+
+
+def segment_rows(archived: ArchivedEntry, places: Sequence[Place]) -> list[dict[str, object]]:
+    """The rows of `window_segments`; `places` are what the archived segments say."""
     return [
         {
             "log_index": archived.line.index,
             "n": n,
             "firm_id": firm_id,
-            "allocation_id": segment.allocation_id,
-            "device_id": segment.device.device_id,
+            "allocation_id": allocation_id,
+            "device_id": device_id,
             "salt": salted.salt,
             "body": salted.body,
         }
-        for n, (salted, segment, firm_id) in enumerate(
-            zip(archived.line.segments, segments, archived.segment_firms, strict=True)
+        for n, (salted, (allocation_id, device_id), firm_id) in enumerate(
+            zip(archived.line.segments, places, archived.segment_firms, strict=True)
         )
         if salted is not None
     ]
@@ -81,4 +90,4 @@ def read_back(
     if len(segments) != len(archived.line.segments) or len(segments) != len(archived.segment_firms):
         raise EvidenceError("archive.segments", f"{len(segments)} segments", "every segment and its firm")
     row = entry_row(leaf, entry, archived, window_span(parse_header(body)))
-    return row, segment_rows(archived, segments)
+    return row, segment_rows(archived, [place_of(segment) for segment in segments])

@@ -5,19 +5,20 @@ devices stand in the log before its first window. A row is deleted in the transa
 it is in the log exactly once, through any crash.
 """
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import delete, func, select, text, tuple_
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger.halt import Halted
 from scheduler.ledger.metrics import FOREIGN_SEGMENTS
-from scheduler.ledger.rows import Span, entry_row, record_span, segment_rows, window_span
+from scheduler.ledger.rows import Place, Span, entry_row, record_span, segment_rows, window_span
 from scheduler.services.evidence import window_fact
+from scheduler.storage.bulk import append_columns, table_of
 from scheduler.storage.payload_archive import ArchivedEntry
 from scheduler.storage.tables import (
     AllocationDeviceRow,
@@ -45,11 +46,9 @@ from suanli.evidence.strict_json import decode_base64
 from suanli.evidence.windows import (
     SALT_BYTES,
     SaltedSegment,
-    Segment,
     SignedWindow,
     WindowHeader,
     parse_header,
-    parse_segment,
 )
 
 FACTS_PER_BATCH = 500
@@ -89,7 +88,7 @@ class ParsedWindow:
     """What a window says, and whose each of its segments is."""
 
     header: WindowHeader
-    segments: tuple[Segment, ...]
+    places: tuple[Place, ...]
     firms: tuple[str | None, ...]
 
 
@@ -116,7 +115,7 @@ class _Draft:
         fact = window_fact(entry.producer_key_id, parsed.header.seq)
         archived = ArchivedEntry(line, fact, None, parsed.firms)
         self._add(sealed, entry, archived, window_span(parsed.header))
-        self.segments.extend(segment_rows(archived, parsed.segments))
+        self.segments.extend(segment_rows(archived, parsed.places))
 
     def _add(self, sealed: SealedEntry, entry: Entry, archived: ArchivedEntry, span: Span) -> None:
         self.entries.append(entry_row(sealed.entry, entry, archived, span))
@@ -149,10 +148,8 @@ class Sequencer:
         crowded = len(facts) == FACTS_PER_BATCH
         if not crowded:
             await self._add_windows(session, draft, windows)
-        if draft.entries:
-            await session.execute(insert(LogEntryRow).inline(), draft.entries)
-        if draft.segments:
-            await session.execute(insert(WindowSegmentRow).inline(), draft.segments)
+        await append_columns(session, table_of(LogEntryRow), draft.entries)
+        await append_columns(session, table_of(WindowSegmentRow), draft.segments)
         leaves = tuple(bytes(entry["leaf"]) for entry in draft.entries)  # type: ignore[call-overload]
         types = tuple(str(entry["type"]) for entry in draft.entries)
         full = crowded or len(windows) == WINDOWS_PER_BATCH
@@ -261,19 +258,22 @@ class Sequencer:
         if not windows:
             return
         opened = [_signed(row) for row in windows]
-        parsed = [[parse_segment(s.body) for s in window.segments] for window in opened]
+        placed = [tuple(_place(s.body) for s in window.segments) for window in opened]
         named = {
-            (s.allocation_id, s.device.device_id) for segments in parsed for s in segments if s.allocation_id
+            (allocation, device)
+            for places in placed
+            for allocation, device in places
+            if allocation is not None
         }
         firms = await _firms(session, {allocation_id for allocation_id, _ in named})
         for allocation_id, device_id in sorted(named - firms.keys()):
             # Evidence is kept as it was signed; it is shown to auditors, and to no firm.
             _log.warning("segment_of_no_allocation", allocation_id=allocation_id, device_id=device_id)
             FOREIGN_SEGMENTS.inc()
-        for row, window, segments in zip(windows, opened, parsed, strict=True):
+        for row, window, places in zip(windows, opened, placed, strict=True):
             sealed = seal_window(window, row.key_id, salt=self._identity.random(SALT_BYTES))
-            of_firms = tuple(firms.get((s.allocation_id or "", s.device.device_id)) for s in segments)
-            said = ParsedWindow(parse_header(window.header), tuple(segments), of_firms)
+            of_firms = tuple(firms.get((allocation or "", device)) for allocation, device in places)
+            said = ParsedWindow(parse_header(window.header), places, of_firms)
             draft.add_window(sealed, parse_entry(sealed.entry), window, said)
         taken = [(row.key_id, row.seq) for row in windows]
         await session.execute(
@@ -281,6 +281,12 @@ class Sequencer:
             .where(tuple_(UsageIntakeRow.key_id, UsageIntakeRow.seq).in_(taken))
             .execution_options(synchronize_session=False)
         )
+
+
+def _place(body: bytes) -> Place:
+    """Of a segment that the gateway has read strictly: plain JSON is enough, at a fifth of the cost."""
+    value = json.loads(body)
+    return value["allocation_id"], value["device"]["device_id"]
 
 
 def _signed(row: UsageIntakeRow) -> SignedWindow:

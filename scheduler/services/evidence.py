@@ -30,7 +30,7 @@ from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.keys import verify_signature
 from suanli.evidence.signed_note import parse_note, parse_signature_line, with_signatures
 from suanli.evidence.strict_json import encode_base64
-from suanli.evidence.window_checks import check_window
+from suanli.evidence.window_checks import ReadWindow, read_window
 from suanli.evidence.windows import (
     NO_PREVIOUS,
     Segment,
@@ -38,7 +38,6 @@ from suanli.evidence.windows import (
     WindowHeader,
     header_hash,
     parse_header,
-    parse_segment,
 )
 
 RENEWAL_LABEL = b"suanli/renew/v1\n"
@@ -173,19 +172,18 @@ def _seq(window: SignedWindow) -> int:
 
 def _check(key: NodeKey, window: SignedWindow, now_ms: int) -> WindowHeader | Refusal:
     """What can be said of a window without its chain: signature, commitments, tiling, bounds, its devices."""
-    problems = check_window(window, key.public_key)
-    if problems:
-        first = problems[0]
-        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+    read = read_window(window, key.public_key)
+    if not isinstance(read, ReadWindow):
+        first = read[0]
+        more = f" (and {len(read) - 1} more problems)" if len(read) > 1 else ""
         return Refusal(_seq(window), first.field, f"got {first.got}, want {first.want}{more}")
-    header = parse_header(window.header)
+    header = read.header
     if header.node_id != key.node_id:
         return Refusal(header.seq, "node_id", f"got {header.node_id}, want {key.node_id}")
     if header.end_ms > now_ms + FUTURE_TOLERANCE_MS:
         detail = f"got {header.end_ms}, want at most {FUTURE_TOLERANCE_MS} ms after now, {now_ms}"
         return Refusal(header.seq, "end_ms", detail)
-    segments = [parse_segment(salted.body) for salted in window.segments]
-    return _check_devices(key, header, segments) or header
+    return _check_devices(key, header, read.segments) or header
 
 
 def _check_devices(key: NodeKey, header: WindowHeader, segments: Sequence[Segment]) -> Refusal | None:

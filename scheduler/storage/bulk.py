@@ -13,7 +13,16 @@ from sqlalchemy import Table, TextClause, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.storage.tables import Base
+
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def table_of(row: type[Base]) -> Table:
+    """The table of a row class."""
+    table = row.__table__
+    assert isinstance(table, Table)  # noqa: S101 - what SQLAlchemy's types do not say
+    return table
 
 
 async def upsert(session: AsyncSession, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -29,6 +38,22 @@ async def append(session: AsyncSession, table: Table, rows: Sequence[Mapping[str
     """Inserts rows that are new."""
     if rows:
         await session.execute(_insert(table, tuple(rows[0])), {"rows": json.dumps(rows)})
+
+
+async def append_columns(session: AsyncSession, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Inserts rows that are new, as one array a column: bytes columns too, and the cheapest for many rows."""
+    if rows:
+        columns = tuple(rows[0])
+        arrays = {f"c{n}": [row[name] for row in rows] for n, name in enumerate(columns)}
+        await session.execute(_insert_columns(table, columns), arrays)
+
+
+@cache
+def _insert_columns(table: Table, columns: tuple[str, ...]) -> TextClause:
+    names = ", ".join(f'"{name}"' for name in columns)
+    types = [table.c[name].type.compile(_DIALECT) for name in columns]
+    arrays = ", ".join(f"CAST(:c{n} AS {kind}[])" for n, kind in enumerate(types))
+    return text(f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})")  # noqa: S608 - our names
 
 
 def _unfolded(table: Table, columns: Sequence[str]) -> str:

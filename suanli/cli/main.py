@@ -50,6 +50,13 @@ def _witness(context: typer.Context) -> None:
     witness(args=context.args, prog_name="suanli witness")
 
 
+def _proof(context: typer.Context) -> None:
+    """Prove that an entry is in the evidence log, and check such a proof."""
+    from suanli.cli.proof import app as proof
+
+    proof(args=context.args, prog_name="suanli proof")
+
+
 app.command()(job_commands.submit)
 app.command()(job_commands.jobs)
 app.command()(job_commands.show)
@@ -65,6 +72,7 @@ app.command()(money_commands.bundle)
 app.command("verify", context_settings=PASS_ON)(_verify)
 app.command("sample", context_settings=PASS_ON)(_sample)
 app.command("witness", context_settings=PASS_ON)(_witness)
+app.command("proof", context_settings=PASS_ON)(_proof)
 app.command()(fleet.nodes)
 app.command()(fleet.models)
 app.command()(fleet.queues)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from suanli.cli.output import print_json
 from suanli.evidence.errors import EvidenceError
-from suanli.witness.folder import WitnessFolder
+from suanli.witness.folder import ED25519, WitnessFolder
 from suanli.witness.server import make_witness
 
 app = typer.Typer(
@@ -43,11 +43,14 @@ def init(
     name: Annotated[str, typer.Option(help="Name of the witness in notes, such as audit.example/w1.")],
     log: Annotated[list[str] | None, typer.Option(help="Verifier key (vkey) of a log to watch.")] = None,
     as_json: AsJson = False,
+    algorithm: Annotated[
+        str, typer.Option(help="ed25519, or ml-dsa-44, which quantum computers do not break.")
+    ] = ED25519,
 ) -> None:
     """Make a witness with a new key; print its verifier key."""
     witness = WitnessFolder(folder)
     try:
-        key = witness.create(name, os.urandom(32))
+        key = witness.create(name, os.urandom(32), algorithm)
         for vkey in log or []:
             witness.add_log(vkey)
     except (EvidenceError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Ed25519 keys: raw bytes, identifiers, and the verifier keys (vkeys) of signed notes.
+"""Ed25519 and ML-DSA-44 keys: raw bytes, identifiers, and the verifier keys (vkeys) of signed notes.
 
 Reading and writing key files is I/O and stays at the edges; making a key needs 32 random bytes from outside.
 Sources: RFC 8032; C2SP signed-note 1.0.0, section "Verifier keys" (`name+hash+base64(type || key)`).
@@ -11,8 +11,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.strict_json import decode_base64, encode_base64, printable
@@ -27,6 +28,10 @@ NOTE_ED25519 = 0x01
 """Signature type of a log's own signature on its checkpoint."""
 NOTE_COSIGNATURE_ED25519 = 0x04
 """Signature type of a witness's timestamped cosignature."""
+NOTE_COSIGNATURE_ML_DSA_44 = 0x06
+"""The same by ML-DSA-44 (FIPS 204); a log may sign its own checkpoints so too, beside Ed25519."""
+COSIGNATURE_KINDS = frozenset({NOTE_COSIGNATURE_ED25519, NOTE_COSIGNATURE_ML_DSA_44})
+ML_DSA_44_PUBLIC_KEY_BYTES = 1312
 
 
 def key_id(public_key: bytes) -> str:
@@ -101,6 +106,26 @@ def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> boo
     return True
 
 
+@functools.lru_cache(maxsize=256)
+def _load_ml_dsa_44(public_key: bytes) -> MLDSA44PublicKey | None:
+    try:
+        return MLDSA44PublicKey.from_public_bytes(public_key)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+
+
+def verify_ml_dsa_44(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether `signature` is a valid ML-DSA-44 signature; malformed keys and signatures are not valid."""
+    key = _load_ml_dsa_44(public_key)
+    if key is None:
+        return False
+    try:
+        key.verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
 def check_key_name(name: str, field: str) -> None:
     """Refuses key names that a note cannot carry: empty, with spaces of any kind, a plus, or no UTF-8."""
     if (
@@ -133,10 +158,16 @@ class VerifierKey:
 
 
 def verifier_key(name: str, kind: int, public_key: bytes) -> VerifierKey:
-    """A verifier key, checked. `kind` is NOTE_ED25519 or NOTE_COSIGNATURE_ED25519."""
+    """A verifier key, checked. `kind` is one of the NOTE_ constants."""
     check_key_name(name, "vkey.name")
+    if kind == NOTE_COSIGNATURE_ML_DSA_44:
+        if len(public_key) != ML_DSA_44_PUBLIC_KEY_BYTES or _load_ml_dsa_44(public_key) is None:
+            got = f"{len(public_key)} bytes"
+            raise EvidenceError("vkey.key", got, f"an ML-DSA-44 key of {ML_DSA_44_PUBLIC_KEY_BYTES} bytes")
+        return VerifierKey(name, kind, public_key)
     if kind not in (NOTE_ED25519, NOTE_COSIGNATURE_ED25519):
-        raise EvidenceError("vkey.kind", hex(kind), "0x1 (Ed25519) or 0x4 (Ed25519 cosignature)")
+        want = "0x1 (Ed25519), 0x4 (Ed25519 cosignature) or 0x6 (ML-DSA-44 cosignature)"
+        raise EvidenceError("vkey.kind", hex(kind), want)
     if len(public_key) != PUBLIC_KEY_BYTES or _load(public_key) is None:
         raise EvidenceError("vkey.key", public_key, "an Ed25519 public key of 32 bytes")
     return VerifierKey(name, kind, public_key)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from suanli.evidence.cosignature import cosignature_time_s
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import (
-    NOTE_COSIGNATURE_ED25519,
+    COSIGNATURE_KINDS,
     NOTE_ED25519,
     VerifierKey,
     parse_verifier_key,
@@ -140,12 +140,14 @@ class _Reader:
             case ["log", key] | ["log", key, _]:
                 url = words[2] if len(words) == 3 else None
                 self._logs.append(
-                    PolicyLog(_key(where, key, NOTE_ED25519, [log.key for log in self._logs]), url)
+                    PolicyLog(
+                        _key(where, key, frozenset({NOTE_ED25519}), [log.key for log in self._logs]), url
+                    )
                 )
             case ["witness", name, key] | ["witness", name, key, _]:
                 url = words[3] if len(words) == 4 else None
                 known = [witness.key for witness in self._witnesses]
-                witness_key = _key(where, key, NOTE_COSIGNATURE_ED25519, known)
+                witness_key = _key(where, key, COSIGNATURE_KINDS, known)
                 self._define(where, name)
                 self._witnesses.append(PolicyWitness(name, witness_key, url))
             case ["group", name, threshold, *members] if members:
@@ -187,13 +189,14 @@ class _Reader:
         return Policy(tuple(self._logs), tuple(self._witnesses), tuple(self._groups), self._quorum)
 
 
-def _key(where: str, text: str, kind: int, known: list[VerifierKey]) -> VerifierKey:
+def _key(where: str, text: str, kinds: frozenset[int], known: list[VerifierKey]) -> VerifierKey:
     try:
         key = parse_verifier_key(text)
     except EvidenceError as error:
         raise EvidenceError(f"{where}: {error.field}", error.got, error.want) from None
-    if key.kind != kind:
-        raise EvidenceError(where, f"a key of type {key.kind:#04x}", f"a key of type {kind:#04x}")
+    if key.kind not in kinds:
+        want = " or ".join(f"{kind:#04x}" for kind in sorted(kinds))
+        raise EvidenceError(where, f"a key of type {key.kind:#04x}", f"a key of type {want}")
     if any(key.public_key == other.public_key for other in known):
         raise EvidenceError(where, key.name, "a public key that no earlier line has")
     return key

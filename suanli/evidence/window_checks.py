@@ -35,8 +35,22 @@ class WindowProblem:
     want: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReadWindow:
+    """A window taken apart once: whoever stores it need not parse it again."""
+
+    header: WindowHeader
+    segments: tuple[Segment, ...]
+
+
 def check_window(window: SignedWindow, public_key: bytes) -> list[WindowProblem]:
     """Every problem of a window as it arrived; empty when it may be stored. Never raises."""
+    read = read_window(window, public_key)
+    return [] if isinstance(read, ReadWindow) else read
+
+
+def read_window(window: SignedWindow, public_key: bytes) -> ReadWindow | list[WindowProblem]:
+    """What a window says, or every problem of it. Never raises."""
     if not verify_signature(public_key, window_message(window.header), window.signature):
         return [WindowProblem("signature", "signature", "no match", "a signature of the node's key")]
     try:
@@ -60,9 +74,9 @@ def check_window(window: SignedWindow, public_key: bytes) -> list[WindowProblem]
             segments.append(parse_segment(salted.body))
         except EvidenceError as error:
             problems.append(_format_problem(error, f"segments[{n}]."))
-    if problems:
-        return problems
-    return check_segments(header, segments)
+    if not problems:
+        problems = check_segments(header, segments)
+    return problems or ReadWindow(header, tuple(segments))
 
 
 def _format_problem(error: EvidenceError, prefix: str = "") -> WindowProblem:

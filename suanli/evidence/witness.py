@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from suanli.evidence.cosignature import cosign
+from suanli.evidence.cosignature import Cosigner, cosign
 from suanli.evidence.errors import EvidenceError
-from suanli.evidence.keys import Signer, VerifierKey
+from suanli.evidence.keys import VerifierKey
 from suanli.evidence.log_checkpoint import LogCheckpoint, parse_log_checkpoint, parse_size
 from suanli.evidence.merkle import EMPTY_ROOT, HASH_BYTES, verify_consistency
 from suanli.evidence.signed_note import SignedNote, parse_note, verify_note
@@ -88,10 +88,9 @@ def parse_request(body: bytes) -> AddCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """Who the witness is and which logs it knows, by origin. `name` is the name of its key in notes."""
+    """Who the witness is and which logs it knows, by origin."""
 
-    name: str
-    signer: Signer
+    cosigner: Cosigner
     logs: Mapping[str, VerifierKey]
 
     def add_checkpoint(self, body: bytes, heads: Mapping[str, TreeHead], now_s: int) -> WitnessAnswer:
@@ -116,7 +115,7 @@ class Witness:
         refused = _refuse_growth(request, heads.get(head.origin))
         if refused is not None:
             return refused
-        line = cosign(request.note.text, self.name, self.signer.public_key, self.signer.sign, now_s)
+        line = cosign(request.note.text, self.cosigner, now_s)
         store = TreeHead(head.size, head.root)
         return WitnessAnswer(200, line.line().encode("utf-8"), TEXT_CONTENT_TYPE, head.origin, store)
 

@@ -12,10 +12,13 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
+from suanli.evidence.cosignature import Cosigner
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import (
     NOTE_COSIGNATURE_ED25519,
+    NOTE_COSIGNATURE_ML_DSA_44,
     NOTE_ED25519,
     SigningKey,
     VerifierKey,
@@ -29,7 +32,16 @@ from suanli.evidence.witness import TreeHead
 HEADS_SCHEMA = "suanli.witness_heads.v1"
 _KEY, _NAME, _LOGS, _HEADS, _POLICY = "key", "name", "logs", "heads.json", "policy"
 _HEADS_LIMIT_BYTES = 64 << 20
-_KEY_FORMAT = "an Ed25519 key in PKCS #8 PEM"
+_KEY_FORMAT = "an Ed25519 or ML-DSA-44 key in PKCS #8 PEM"
+ED25519, ML_DSA_44 = "ed25519", "ml-dsa-44"
+ALGORITHMS = (ED25519, ML_DSA_44)
+
+_PrivateKey = Ed25519PrivateKey | MLDSA44PrivateKey
+
+
+def _verifier_key(name: str, key: _PrivateKey) -> VerifierKey:
+    kind = NOTE_COSIGNATURE_ED25519 if isinstance(key, Ed25519PrivateKey) else NOTE_COSIGNATURE_ML_DSA_44
+    return verifier_key(name, kind, key.public_key().public_bytes_raw())
 
 
 class WitnessFolder:
@@ -42,15 +54,24 @@ class WitnessFolder:
         """Whether a witness was made here."""
         return (self.path / _KEY).exists()
 
-    def create(self, name: str, seed: bytes) -> VerifierKey:
-        """Makes the folder with a key from 32 random bytes. Raises EvidenceError when a key is there."""
+    def create(self, name: str, seed: bytes, algorithm: str = ED25519) -> VerifierKey:
+        """Makes the folder with a key from 32 random bytes. Raises EvidenceError when a key is there.
+
+        `algorithm` is one of ALGORITHMS.
+        """
         if self.exists():
             raise EvidenceError("witness folder", str(self.path), "a folder without a key")
-        key = SigningKey(seed)
-        public = verifier_key(name, NOTE_COSIGNATURE_ED25519, key.public_key)
+        if algorithm not in ALGORITHMS:
+            raise EvidenceError("algorithm", algorithm, " or ".join(ALGORITHMS))
+        key: _PrivateKey
+        if algorithm == ED25519:
+            key = Ed25519PrivateKey.from_private_bytes(seed)
+        else:
+            key = MLDSA44PrivateKey.from_seed_bytes(seed)
+        public = _verifier_key(name, key)
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path.chmod(0o700)
-        pem = Ed25519PrivateKey.from_private_bytes(seed).private_bytes(
+        pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         write_durably(self.path / _NAME, f"{name}\n".encode())
@@ -60,17 +81,26 @@ class WitnessFolder:
         write_durably(self.path / _KEY, pem)
         return public
 
-    def key(self) -> SigningKey:
-        """The signing key. Raises EvidenceError when the file is not an Ed25519 key."""
+    def _key(self) -> _PrivateKey:
         try:
             key = serialization.load_pem_private_key((self.path / _KEY).read_bytes(), None)
         except (ValueError, TypeError) as error:
-            raise EvidenceError(
-                "witness key", type(error).__name__, "an Ed25519 key in PKCS #8 PEM"
-            ) from None
-        if not isinstance(key, Ed25519PrivateKey):
+            raise EvidenceError("witness key", type(error).__name__, _KEY_FORMAT) from None
+        if not isinstance(key, Ed25519PrivateKey | MLDSA44PrivateKey):
             raise EvidenceError("witness key", type(key).__name__, _KEY_FORMAT)
+        return key
+
+    def key(self) -> SigningKey:
+        """The Ed25519 key, for signing more than cosignatures. Raises EvidenceError for another kind."""
+        key = self._key()
+        if not isinstance(key, Ed25519PrivateKey):
+            raise EvidenceError("witness key", type(key).__name__, "an Ed25519 key")
         return SigningKey(key.private_bytes_raw())
+
+    def cosigner(self) -> Cosigner:
+        """Name, public key and what signs. Raises EvidenceError when the key file is none."""
+        key = self._key()
+        return Cosigner(_verifier_key(self.name(), key), key.sign)
 
     def name(self) -> str:
         """Name of the witness's key in notes."""
@@ -78,7 +108,7 @@ class WitnessFolder:
 
     def verifier_key(self) -> VerifierKey:
         """What others need to check this witness's cosignatures."""
-        return verifier_key(self.name(), NOTE_COSIGNATURE_ED25519, self.key().public_key)
+        return self.cosigner().key
 
     def logs(self) -> dict[str, VerifierKey]:
         """Known logs by origin."""

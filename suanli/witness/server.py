@@ -27,13 +27,13 @@ class WitnessService:
         self._now_s = now_s
         self._lock = threading.Lock()
         self._heads = folder.heads()
-        self._witness = Witness(folder.name(), folder.key(), folder.logs())
+        self._witness = Witness(folder.cosigner(), folder.logs())
         self._answers: Counter[tuple[str, int]] = Counter()
 
     @property
     def name(self) -> str:
         """Name of the witness's key in notes."""
-        return self._witness.name
+        return self._witness.cosigner.key.name
 
     def add_checkpoint(self, body: bytes) -> WitnessAnswer:
         """Answers one request; when it cosigns, the new head is durable first."""

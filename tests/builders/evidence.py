@@ -19,7 +19,7 @@ from suanli.evidence.bundle import (
     Scope,
     build_bundle,
 )
-from suanli.evidence.cosignature import cosign
+from suanli.evidence.cosignature import cosign, ed25519_cosigner
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.keys import (
     NOTE_COSIGNATURE_ED25519,
@@ -343,7 +343,9 @@ class Operator:
         note = sign_log_checkpoint(self.head(), self.log_key.public_key, self.log_key.sign)
         if witnessed:
             moment = (T0 + 4 * 3_600_000) // 1000 if time_s is None else time_s
-            line = cosign(note.text, WITNESS, self.witness.public_key, self.witness.sign, moment)
+            line = cosign(
+                note.text, ed25519_cosigner(WITNESS, self.witness.public_key, self.witness.sign), moment
+            )
             note = with_signatures(note, [line])
         return note.encode()
 

@@ -56,7 +56,7 @@ class Running:
         self.thread.start()
 
     def post(self, body):
-        return httpx.post(f"{self.server.url}/add-checkpoint", content=body, trust_env=False)
+        return httpx.post(f"{self.server.url}/add-checkpoint", content=body, trust_env=False, timeout=60)
 
     def get(self, path):
         return httpx.get(f"{self.server.url}{path}", trust_env=False)

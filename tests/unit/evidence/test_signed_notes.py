@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suanli.evidence.cosignature import cosign, cosignature_time_s
+from suanli.evidence.cosignature import cosign, cosignature_time_s, ed25519_cosigner
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import (
     NOTE_COSIGNATURE_ED25519,
@@ -130,7 +130,7 @@ def test_a_cosignature_carries_its_time_and_the_newest_counts():
     note = sign_log_checkpoint(LogCheckpoint(NAME, 7, bytes(32)), KEY.public_key, KEY.sign)
     key = verifier_key("w", NOTE_COSIGNATURE_ED25519, OTHER.public_key)
     assert cosignature_time_s(note, key) is None
-    line = cosign(note.text, "w", OTHER.public_key, OTHER.sign, 1_700_000_000)
+    line = cosign(note.text, ed25519_cosigner("w", OTHER.public_key, OTHER.sign), 1_700_000_000)
     assert cosignature_time_s(with_signatures(note, [line]), key) == 1_700_000_000
 
 
@@ -151,7 +151,7 @@ def test_a_vkey_whose_hash_does_not_fit_is_refused():
 
 def test_a_vkey_of_an_unknown_type_is_refused():
     with pytest.raises(EvidenceError, match="kind"):
-        parse_verifier_key(str(VerifierKey(NAME, 0x06, KEY.public_key)))
+        parse_verifier_key(str(VerifierKey(NAME, 0x05, KEY.public_key)))
 
 
 def test_a_signing_key_does_not_show_its_secret():

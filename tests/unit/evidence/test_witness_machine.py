@@ -5,7 +5,7 @@ import json
 import pytest
 
 from suanli.evidence import merkle
-from suanli.evidence.cosignature import cosignature_time_s
+from suanli.evidence.cosignature import cosignature_time_s, ed25519_cosigner
 from suanli.evidence.keys import NOTE_COSIGNATURE_ED25519, NOTE_ED25519, SigningKey, verifier_key
 from suanli.evidence.log_checkpoint import LogCheckpoint, sign_log_checkpoint
 from suanli.evidence.signed_note import parse_note, parse_signature_line, with_signatures
@@ -40,7 +40,7 @@ class Replay:
 
 @pytest.fixture
 def ask():
-    return Replay(Witness("w.example", WITNESS, {ORIGIN: KEY}))
+    return Replay(Witness(ed25519_cosigner("w.example", WITNESS.public_key, WITNESS.sign), {ORIGIN: KEY}))
 
 
 def _signed(size, signer=LOG, origin=ORIGIN, root=None):
@@ -56,7 +56,11 @@ def test_the_published_sequence_gets_the_published_answers():
     folder = shared_path("ledger/vectors/witness")
     log = json.loads((folder / "log_key.json").read_text())
     key = verifier_key(log["origin"], NOTE_ED25519, bytes.fromhex(log["log_ed25519_public_key_hex"]))
-    replay = Replay(Witness("example.com/witness", WITNESS, {log["origin"]: key}))
+    replay = Replay(
+        Witness(
+            ed25519_cosigner("example.com/witness", WITNESS.public_key, WITNESS.sign), {log["origin"]: key}
+        )
+    )
     lines = (folder / "add_checkpoint_sequence.jsonl").read_text().splitlines()
     for case in map(json.loads, lines):
         answer = replay(case["body"].encode())

@@ -1,0 +1,377 @@
+"""Windows taken in, from signature to acknowledgement, and what the log costs when it is long.
+
+`intake`: nodes of eight devices send windows; each batch is verified and stored as the gateway does it, given
+its place in the log, archived, published under a signed log checkpoint, and looked up for acknowledgement. One
+Python process without the wire; PostgreSQL and its disk are another process, whose CPU time is told apart.
+The rate of bare Ed25519 checks in the same run says how fast the machine was at that moment.
+
+`log`: entries are added to logs of growing size, and inclusion is proved in them, from real tiles on a disk.
+Below what a case adds, the log's entries are all the same, so that ten million of them can be made from a few
+hashes; what is added and proved touches as many tiles as it would in any other log.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+import psutil
+from sqlalchemy import insert, text
+
+from benchmarks.harness import Row, quantile
+from scheduler.ledger.publisher import Publisher
+from scheduler.ledger.sequencer import Identity, Sequencer
+from scheduler.ledger.tree import GrowingTree
+from scheduler.services.evidence import NodeKey, logged_windows, store_windows
+from scheduler.storage import migrate, roles, tables
+from scheduler.storage.embedded import ALL_ROLES, EmbeddedPostgres
+from scheduler.storage.engine import Database
+from scheduler.storage.payload_archive import PayloadArchive
+from scheduler.storage.tile_store import TileStore
+from suanli.evidence.identities import DeviceIdentity
+from suanli.evidence.keys import SigningKey, verify_signature
+from suanli.evidence.merkle import inclusion_proof, leaf_hash, node_hash, verify_inclusion
+from suanli.evidence.tiles import (
+    HEIGHT,
+    WIDTH,
+    TileReader,
+    encode_entry_bundle,
+    entry_bundles,
+    hash_tiles,
+    tile_path,
+)
+from suanli.evidence.windows import (
+    NO_PREVIOUS,
+    WHOLE_PPM,
+    ClockReading,
+    Segment,
+    SignedWindow,
+    WindowHeader,
+    build_window,
+    header_hash,
+    window_message,
+)
+
+DEVICES = 8
+NODES = 32
+GOAL_WINDOWS_PER_S = 2_000.0
+GOAL_PROOF_MS = 5.0
+WINDOW_MS = 300_000
+WINDOWS_A_DAY = 86_400_000 // WINDOW_MS
+SAMPLES = 300
+CHECKS = 2_000
+T0 = 1_800_000_000_000
+LOG_SIZES = (100_000, 1_000_000, 10_000_000)
+ADDED = 1_000
+PROOFS = 200
+
+
+@dataclass(slots=True)
+class _Node:
+    """A node that signs windows of idle devices."""
+
+    key: NodeKey
+    signer: SigningKey
+    seq: int = 0
+    previous: str = NO_PREVIOUS
+
+    def cut(self) -> SignedWindow:
+        """The next window."""
+        self.seq += 1
+        start_ms = T0 + (self.seq - 1) * WINDOW_MS
+        header = WindowHeader(
+            node_id=self.key.node_id,
+            key_id=self.key.key_id,
+            seq=self.seq,
+            prev_hash=self.previous,
+            boot_id="0c5ffb36-3d06-4e9c-8a3b-0f7c8c3f5d4e",
+            agent_version="0.1.0",
+            driver="simulated",
+            simulated=True,
+            isolation="uid",
+            start_ms=start_ms,
+            end_ms=start_ms + WINDOW_MS,
+            boot_start_ns=self.seq * WINDOW_MS * 1_000_000,
+            boot_end_ns=(self.seq + 1) * WINDOW_MS * 1_000_000,
+            clock=ClockReading("kernel", "synchronised", 0),
+            log_checkpoint=None,
+            window_ms=WINDOW_MS,
+            closed_by="grid",
+        )
+        segments = [
+            Segment(
+                node_id=self.key.node_id,
+                seq=self.seq,
+                n=n,
+                device=device,
+                start_ms=start_ms,
+                end_ms=start_ms + WINDOW_MS,
+                observed="free",
+                allocation_id=None,
+                share_ppm=WHOLE_PPM,
+                samples_expected=SAMPLES,
+                samples_taken=SAMPLES,
+                live_ms=0,
+                busy_ms=0,
+                utilisation_mean_ppm=12_345,
+                utilisation_max_ppm=98_765,
+                memory_mean_bytes=1 << 30,
+                memory_max_bytes=2 << 30,
+                processes_max=0,
+                cpu_time_ms=None,
+                energy_mj=27_000_000,
+                energy_method="integrated",
+                measured_by="agent",
+                samples_root=secrets.token_hex(32),
+            )
+            for n, device in enumerate(self.key.devices.values())
+        ]
+        salts = [os.urandom(32) for _ in segments]
+        window = build_window(header, segments, salts, self.signer.sign)
+        self.previous = header_hash(window.header)
+        return window
+
+
+def _node(number: int) -> _Node:
+    signer = SigningKey(os.urandom(32))
+    devices = {
+        f"node-{number}-device-{n}": DeviceIdentity(
+            f"node-{number}-device-{n}", "ascend", "ascend-910b3", n, f"SN{number:06d}{n}", None,
+            f"0000:{n:02x}:00.0", "simulated", "25.0.rc1", True,
+        )
+        for n in range(DEVICES)
+    }  # fmt: skip
+    return _Node(NodeKey(f"node-{number}", signer.key_id, signer.public_key, T0, devices), signer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    """Seconds of one run."""
+
+    wall_s: float
+    python_s: float
+    database_s: float
+
+
+def measure(windows: int, batch: int) -> list[Row]:
+    """Rows of the intake of so many windows, sent `batch` at a time by each node, and of the long log."""
+    folder = Path(mkdtemp(prefix="suanli-intake-"))
+    try:
+        return [*asyncio.run(_intake(folder, windows, batch)), *_long_logs(folder)]
+    finally:
+        shutil.rmtree(folder)
+
+
+async def _intake(folder: Path, windows: int, batch: int) -> list[Row]:
+    passwords = {role: secrets.token_urlsafe(18) for role in ALL_ROLES}
+    with EmbeddedPostgres(folder / "pg", passwords) as server:
+        migrate.upgrade(server.url(roles.OWNER))
+        nodes = [_node(number) for number in range(NODES)]
+        await _register(server.url(roles.OWNER), nodes)
+        rounds = max(windows // (NODES * batch), 1)
+        signed = [[node.cut() for _ in range(rounds * batch)] for node in nodes]
+        per_check_s = _bare_check_s(nodes[0], signed[0][0])
+        spent = await _take_in(server, folder, nodes, signed, batch)
+        per_check_s = min(per_check_s, _bare_check_s(nodes[0], signed[0][0]))
+        count = NODES * rounds * batch
+        sizes = await _sizes(server.url(roles.OWNER), folder)
+    per_window = {name: getattr(spent, f"{name}_s") / count for name in ("wall", "python", "database")}
+    case = f"{count} windows of {DEVICES} devices, {batch} a transaction"
+    rows = [
+        Row("evidence", case, "bare Ed25519 checks", 1 / per_check_s, "/s", "higher"),
+        Row("evidence", case, "accepted, by one core's CPU time", 1 / per_window["python"], "/s", "higher",
+            goal=GOAL_WINDOWS_PER_S),
+        Row("evidence", case, "accepted, by the clock", 1 / per_window["wall"], "/s", "higher"),
+        Row("evidence", case, "CPU a window, in bare checks", per_window["python"] / per_check_s, "checks"),
+        Row("evidence", case, "CPU of PostgreSQL a window", per_window["database"] * 1e6, "µs"),
+    ]  # fmt: skip
+    for name, size in sizes.items():
+        per_day = size / count * WINDOWS_A_DAY / DEVICES
+        rows.append(Row("evidence", case, f"{name} a device and day", per_day / 1024, "KiB"))
+    return rows
+
+
+async def _register(url: str, nodes: Sequence[_Node]) -> None:
+    database = Database(url, "benchmark")
+    async with database.transaction() as session:
+        await session.execute(text("INSERT INTO pools (name) VALUES ('p')"))
+        for node in nodes:
+            key = node.key
+            await session.execute(
+                insert(tables.NodeRow).values(
+                    node_id=key.node_id, name=key.node_id, pool="p", metering_from_ms=T0
+                )
+            )
+            await session.execute(
+                insert(tables.AgentKeyRow).values(
+                    key_id=key.key_id, node_id=key.node_id, public_key=key.public_key, certificate_pem=b""
+                )
+            )
+    await database.dispose()
+
+
+async def _take_in(
+    server: EmbeddedPostgres,
+    folder: Path,
+    nodes: Sequence[_Node],
+    signed: Sequence[Sequence[SignedWindow]],
+    batch: int,
+) -> _Spent:
+    """Everything in, round by round, until the last window may be acknowledged."""
+    gateway = Database(server.url(roles.GATEWAY), "gateway")
+    ledger = Database(server.url(roles.LEDGER), "ledger")
+    log_key = SigningKey(os.urandom(32))
+    identity = Identity("log.example/benchmark", log_key, SigningKey(os.urandom(32)).public_key)
+    store, archive = TileStore(folder / "log"), PayloadArchive(folder / "payloads")
+    publisher = Publisher(store, archive, identity.origin, log_key)
+    await publisher.recover(ledger, _nobody_else_leads)
+    sequencer = Sequencer(identity, 0)
+    keys = {node.key.key_id: node.key.node_id for node in nodes}
+    process = psutil.Process(server.process.pid)
+    began_s, python_s, database_s = time.perf_counter(), time.process_time(), _cpu_s(process)
+    for first in range(0, len(signed[0]), batch):
+        for node, windows in zip(nodes, signed, strict=True):
+            async with gateway.transaction() as session:
+                now_ms = T0 + len(signed[0]) * WINDOW_MS
+                intake = await store_windows(session, node.key, windows[first : first + batch], now_ms)
+            assert not intake.refused, intake.refused[0]
+        full = True
+        while full:
+            async with ledger.transaction() as session:
+                taken = await sequencer.sequence(session, T0)
+            sequencer.size += len(taken.leaves)
+            publisher.take(taken)
+            full = taken.full
+        publisher.write_tiles()
+        note = publisher.sign()
+        async with ledger.transaction() as session:
+            await publisher.publish(session, note, T0)
+        publisher.tidy()
+        async with gateway.read() as session:
+            logged = await logged_windows(session, keys)
+        assert set(logged.seqs.values()) == {first + batch}
+    spent = _Spent(
+        time.perf_counter() - began_s, time.process_time() - python_s, _cpu_s(process) - database_s
+    )
+    await gateway.dispose()
+    await ledger.dispose()
+    return spent
+
+
+async def _nobody_else_leads(_session: object) -> None:
+    """There is one ledger here."""
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    """CPU time of a server and of its living children."""
+    times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
+    return sum(t.user + t.system for t in times)
+
+
+def _bare_check_s(node: _Node, window: SignedWindow) -> float:
+    """Seconds of one signature check, the best of a few runs."""
+    message = window_message(window.header)
+    return min(
+        _timed(lambda: verify_signature(node.key.public_key, message, window.signature), CHECKS)
+        for _ in range(3)
+    )
+
+
+def _timed(work: Callable[[], object], times: int) -> float:
+    began_s = time.process_time()
+    for _ in range(times):
+        work()
+    return (time.process_time() - began_s) / times
+
+
+async def _sizes(url: str, folder: Path) -> dict[str, int]:
+    """Bytes that the windows take: published log, payload archive, database."""
+    database = Database(url, "benchmark")
+    async with database.read() as session:
+        rows = await session.execute(
+            text(
+                "SELECT sum(pg_total_relation_size(CAST(t AS regclass))) FROM unnest(CAST(:t AS text[])) AS t"
+            ),
+            {"t": ["log_entries", "window_segments"]},
+        )
+        found = int(rows.scalar_one())
+    await database.dispose()
+    return {
+        "published log": _bytes_below(folder / "log"),
+        "payload archive": _bytes_below(folder / "payloads"),
+        "database": found,
+    }
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+# --- a long log ------------------------------------------------------------------------------------------------
+
+
+class _Uniform:
+    """The tiles of a log whose entries are all the same, made as they are asked for."""
+
+    def __init__(self, entry: bytes) -> None:
+        self._entry = entry
+        nodes = [leaf_hash(entry)]
+        while len(nodes) <= 64:
+            nodes.append(node_hash(nodes[-1], nodes[-1]))
+        self._nodes = nodes
+
+    def lay(self, store: TileStore, size: int) -> None:
+        """Write the tiles at the log's right edge and a share of the others, as files."""
+        wanted = {(level, index, width) for level, index, width in hash_tiles(size) if level or width < WIDTH}
+        wanted |= {(0, n * (size // WIDTH) // PROOFS, WIDTH) for n in range(PROOFS)}
+        for level, index, width in wanted:
+            store.put(tile_path(level, index, width), self._nodes[level * HEIGHT] * width)
+        for index, width in list(entry_bundles(size))[-1:]:
+            path = tile_path(0, index, width).replace("tile/0", "tile/entries", 1)
+            store.put(path, encode_entry_bundle([self._entry] * width))
+
+
+def _long_logs(folder: Path) -> list[Row]:
+    rows: list[Row] = []
+    first_us = 0.0
+    for size in LOG_SIZES:
+        store = TileStore(folder / f"log-{size}")
+        uniform = _Uniform(b"entry")
+        uniform.lay(store, size)
+        tree = GrowingTree.load(size, store.tile)
+        entries = [f"{{entry {n}}}".encode().ljust(230) for n in range(ADDED)]
+        began_s = time.process_time()
+        for entry in entries:
+            tree.append(entry)
+        for path, data in [*tree.drain_full(), *tree.partial()]:
+            store.put(path, data)
+        append_us = (time.process_time() - began_s) / ADDED * 1e6
+        first_us = first_us or append_us
+        proofs_ms = []
+        for n in range(PROOFS):
+            index = n * (size // WIDTH) // PROOFS * WIDTH + n % WIDTH
+            began_s = time.process_time()  # not the clock: others use the machine too
+            proof = inclusion_proof(index, tree.size, TileReader(tree.size, store.tile))
+            proofs_ms.append((time.process_time() - began_s) * 1000)
+            assert verify_inclusion(index, tree.size, leaf_hash(b"entry"), proof, tree.root())
+        case = f"log of {size:,} entries"
+        rows += [
+            Row("evidence", case, "append, tiles written", append_us, "µs"),
+            Row(
+                "evidence", case, "append, against the smallest log", append_us / first_us, "times", goal=1.5
+            ),
+            Row(
+                "evidence",
+                case,
+                "inclusion proof, CPU p99",
+                quantile(proofs_ms, 0.99),
+                "ms",
+                goal=GOAL_PROOF_MS,
+            ),
+        ]
+    return rows
