@@ -71,5 +71,10 @@ def process_environment(
         ours["SUANLI_SIMULATED"] = "1"
     if is_loopback(rendezvous.address):
         ours["GLOO_SOCKET_IFNAME"] = "lo"
-    wanted = {name: value for name, value in spec.environment.items() if not name.startswith("SUANLI_")}
+    # Of our own names only an array's come with the job's: the control plane puts them there.
+    wanted = {
+        name: value
+        for name, value in spec.environment.items()
+        if not name.startswith("SUANLI_") or name.startswith("SUANLI_ARRAY_")
+    }
     return {**defaults, **wanted, **ours}

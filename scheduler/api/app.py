@@ -18,6 +18,7 @@ from scheduler.api.routers import (
     configuration,
     events,
     evidence_log,
+    job_changes,
     job_logs,
     jobs,
     nodes,
@@ -27,6 +28,7 @@ from scheduler.api.routers import (
     tunnels,
     uploads,
     usage,
+    waiting,
 )
 from scheduler.api.state import Api, make_api
 from scheduler.services.content_tidying import tidy_content
@@ -86,7 +88,7 @@ def create_app(config: ApiConfig) -> FastAPI:
     )
     app.state.api = api
     for module in (
-        *(process, evidence_log, jobs, job_logs, results, uploads, tunnels, events),
+        *(process, evidence_log, waiting, jobs, job_changes, job_logs, results, uploads, tunnels, events),
         *(nodes, configuration, principals, usage),
     ):
         app.include_router(module.router)

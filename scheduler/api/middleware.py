@@ -14,8 +14,8 @@ from scheduler.api.problems import internal, problem
 
 REQUEST_ID_HEADER = "X-Request-Id"
 BODY_LIMIT_BYTES = 1 << 20
-# Objects of uploads come several in one body.
-LARGE_BODIES = {"/v1/uploads/objects": 9 << 20}
+# Objects of uploads come several in one body, and so do 10,000 jobs.
+LARGE_BODIES = {"/v1/uploads/objects": 9 << 20, "/v1/jobs/batch": 32 << 20}
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 REQUESTS = Counter("suanli_api_requests_total", "Requests answered.", ["method", "route", "status"])

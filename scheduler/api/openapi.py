@@ -14,13 +14,14 @@ from pydantic.json_schema import models_json_schema
 
 from scheduler.api.auth import WhoeverCalls
 from scheduler.api.schemas.configuration import ConfigurationIn
+from scheduler.api.schemas.job_changes import BatchIn, JobChangeIn
 from scheduler.api.schemas.job_specs import JobSpecIn
 from scheduler.api.schemas.nodes import CordonIn, JoinTokenIn
 from scheduler.api.schemas.principals import ApiKeyIn, PrincipalIn
 from scheduler.api.schemas.problems import ProblemOut
 
 FILE = Path(__file__).with_name("openapi.json")
-_BODIES = (JobSpecIn, ConfigurationIn, CordonIn, JoinTokenIn, PrincipalIn, ApiKeyIn)
+_BODIES = (JobSpecIn, BatchIn, JobChangeIn, ConfigurationIn, CordonIn, JoinTokenIn, PrincipalIn, ApiKeyIn)
 _OPEN = ("/healthz", "/readyz", "/version", "/log/")
 _DESCRIPTION = (
     "Send `Authorization: Bearer sk_...` with every request. Refusals are application/problem+json "

@@ -14,17 +14,17 @@ MOST_LIMIT = 500
 
 Limit = Annotated[int, Query(ge=1, le=MOST_LIMIT, description="Most items on the page.")]
 Cursor = Annotated[
-    str | None, Query(max_length=200, description="`next_cursor` of the page before; absent: the first page.")
+    str | None, Query(max_length=300, description="`next_cursor` of the page before; absent: the first page.")
 ]
 
 
-def encode_cursor(place: tuple[int, str]) -> str:
-    """A place (milliseconds, id) as text for a URL."""
+def encode_cursor(place: tuple[int | str, str]) -> str:
+    """A place (milliseconds or a name, and an id) as text for a URL."""
     return base64.urlsafe_b64encode(json.dumps(place).encode()).rstrip(b"=").decode()
 
 
-def decode_cursor(text: str | None) -> tuple[int, str] | None:
-    """The place of a cursor. Raises Invalid for anything that `encode_cursor` did not make."""
+def decode_cursor(text: str | None, *, names: bool = False) -> tuple[int | str, str] | None:
+    """The place of a cursor in a list by time, or by name. Raises Invalid for any other text."""
     if text is None:
         return None
     try:
@@ -32,6 +32,10 @@ def decode_cursor(text: str | None) -> tuple[int, str] | None:
     except (binascii.Error, ValueError, RecursionError):
         value = None
     match value:
-        case [int(at_ms), str(name)] if 0 <= at_ms < 1 << 48 and len(name) <= 64 and "\0" not in name:
+        case [str(first), str(name)] if names and "\0" not in first + name and len(name) <= 64:
+            return first, name
+        case [int(at_ms), str(name)] if (
+            not names and 0 <= at_ms < 1 << 48 and len(name) <= 64 and "\0" not in name
+        ):
             return at_ms, name
     raise Invalid([FieldProblem("query cursor", text[:60], "next_cursor of the page before")])

@@ -20,6 +20,7 @@ from scheduler.services.jobs import JobRecord
 from scheduler.services.possible import Known
 from scheduler.services.principals import authenticate
 from scheduler.services.submission import Submission, Submitted, Submitter
+from scheduler.services.trial import Trials
 from scheduler.storage.content import ContentStore
 from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database
@@ -44,6 +45,7 @@ class Api:
     principals: Gathered[str, Principal]
     submissions: Gathered[Submission, Submitted]
     rate_limits: RateLimits
+    trials: Trials
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def now_ms(self) -> int:
@@ -80,6 +82,7 @@ def make_api(config: ApiConfig) -> Api:
         principals=Gathered(principals),
         submissions=Gathered(submissions),
         rate_limits=RateLimits(config.requests_per_s),
+        trials=Trials(database, catalogue, known, config.ids),
         versions={"suanli-scheduler": metadata.version("suanli-scheduler")},
     )
 

@@ -37,8 +37,10 @@ class Feature(StrEnum):
     NOTIFICATIONS = "notifications"
 
 
+# What the controller does by itself, on whatever backend.
+_ALWAYS = frozenset({Feature.DEADLINES, Feature.DEPENDENCIES, Feature.ARRAYS, Feature.HOLDS})
 SUPPORTED: Mapping[str, frozenset[Feature]] = {
-    "agents": frozenset({Feature.INPUTS, Feature.OUTPUTS, Feature.PORTS})
+    "agents": frozenset({Feature.INPUTS, Feature.OUTPUTS, Feature.PORTS, Feature.PROCESS_ENVIRONMENTS})
 }
 
 
@@ -87,5 +89,5 @@ def _of_variants(spec: JobSpec) -> Iterator[tuple[Feature, str]]:
 
 def missing(spec: JobSpec, backend: str) -> list[tuple[Feature, str]]:
     """What the job asks for and the backend cannot do yet."""
-    supported = SUPPORTED.get(backend, frozenset())
+    supported = _ALWAYS | SUPPORTED.get(backend, frozenset())
     return [(feature, field) for feature, field in features_of(spec) if feature not in supported]

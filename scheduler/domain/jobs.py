@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from shlex import quote
 from typing import Any
 
 from scheduler.domain.gangs import Gang, Share, Topology
@@ -72,6 +73,14 @@ class ProcessEnvironment:
 
     virtual_environment: str | None = None  # absolute path of a Python venv or conda environment
     source: tuple[str, ...] = ()  # shell files read first, such as CANN's set_env.sh
+
+    def around(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        """The command inside this environment: a shell that prepares and then becomes the command."""
+        steps = [f". {quote(file)}" for file in self.source]
+        if self.virtual_environment is not None:
+            folder = quote(self.virtual_environment)
+            steps.append(f"export VIRTUAL_ENV={folder} PATH={folder}/bin:$PATH")
+        return ("/bin/sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh", *command)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ class Reason(StrEnum):
     BUDGET_EXHAUSTED = "budget_exhausted"  # the project cannot pay for the time limit
     RETRY_LATER = "retry_later"  # between two attempts
     VARIANT_BENCHED = "variant_benched"  # an earlier attempt could not be prepared with this variant
+    HELD = "held"  # by somebody, until it is released
+    DEPENDENCY = "dependency"  # other jobs come first
+    ARRAY_LIMIT = "array_limit"  # as many of its array go on as may at a time
     NOT_PLANNED_YET = "not_planned_yet"  # submitted after the last cycle
     # These never change by waiting.
     UNKNOWN_MODEL = "unknown_model"  # not in the catalogue
@@ -40,6 +43,8 @@ class StopReason(StrEnum):
     TIME_LIMIT = "time_limit"
     NODE_LOST = "node_lost"
     PREEMPTED = "preempted"
+    REQUEUED = "requeued"  # sent back to its queue by somebody
+    DEADLINE = "deadline"
 
 
 class EndReason(StrEnum):
@@ -60,6 +65,7 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
     LOST = "lost"
     PREEMPTED = "preempted"
+    REQUEUED = "requeued"
 
 
 class Ending(StrEnum):
@@ -74,6 +80,9 @@ class Ending(StrEnum):
     NODE_LOST = "node_lost"
     TASK_LOST = "task_lost"  # the agent is there, the task is not
     PREEMPTED = "preempted"
+    REQUEUED = "requeued"
+    DEADLINE = "deadline"
+    DEPENDENCY_FAILED = "dependency_failed"  # a job whose success it was to follow did not succeed
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ class Category(StrEnum):
 
     NODE_LOST = "node_lost"  # the node, or the task on it, is gone
     PREEMPTED = "preempted"
+    REQUEUED = "requeued"  # sent back by people: as often as they like
     PREPARE_FAILED = "prepare_failed"
     OUT_OF_MEMORY = "out_of_memory"
     EXIT_CODE = "exit_code"

@@ -2,6 +2,7 @@
 
 from functools import singledispatch
 
+from scheduler.domain.allocations import AttemptState
 from scheduler.domain.ids import Ids
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, StopReason
@@ -15,7 +16,9 @@ from scheduler.machine.messages import (
     GatewayLost,
     GatewaySeen,
     GatewayStarted,
+    HoldRequested,
     JobAttached,
+    JobRevised,
     JobSubmitted,
     LeaderStarted,
     Message,
@@ -23,6 +26,7 @@ from scheduler.machine.messages import (
     NodeDisconnected,
     NodeEnrolled,
     NodeReported,
+    RequeueRequested,
     Tick,
 )
 from scheduler.machine.state import ClusterState
@@ -63,8 +67,8 @@ def _(message: JobSubmitted, t: Transition) -> None:
 
 @_apply.register
 def _(message: CancelRequested, t: Transition) -> None:
-    job = t.state.jobs.get(message.job_id)
-    if job is None or job.firm_id != message.firm_id or job.cancel_requested:
+    job = jobs.find(t, message.firm_id, message.job_id)
+    if job is None or job.cancel_requested:
         return
     job.cancel_requested = True
     t.touch_job(job)
@@ -77,9 +81,29 @@ def _(message: CancelRequested, t: Transition) -> None:
 
 @_apply.register
 def _(message: JobAttached, t: Transition) -> None:
-    job = t.state.jobs.get(message.job_id)
-    if job is not None and job.firm_id == message.firm_id:
+    job = jobs.find(t, message.firm_id, message.job_id)
+    if job is not None:
         t.emit_job("JobAttached", job, by=message.by)
+
+
+@_apply.register
+def _(message: HoldRequested, t: Transition) -> None:
+    jobs.hold(t, message)
+
+
+@_apply.register
+def _(message: RequeueRequested, t: Transition) -> None:
+    job = jobs.find(t, message.firm_id, message.job_id)
+    attempt = None if job is None else job.attempt
+    if job is None or attempt is None or attempt.state in (AttemptState.STOPPING, AttemptState.ENDED):
+        return
+    t.emit_job("RequeueRequested", job, by=message.by)
+    stop_attempt(t, attempt, Ending.REQUEUED, StopReason.REQUEUED)
+
+
+@_apply.register
+def _(message: JobRevised, t: Transition) -> None:
+    jobs.revise(t, message)
 
 
 @_apply.register

@@ -3,7 +3,7 @@
 from scheduler.domain.allocations import AttemptState, Goal, Phase
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, EndReason, StopReason
-from scheduler.machine.jobs import after_attempt, outcome_of
+from scheduler.machine.jobs import after_attempt, has_started, outcome_of
 from scheduler.machine.state import AllocationRecord, AttemptRecord, failed_by_itself
 from scheduler.machine.transition import Transition
 
@@ -62,7 +62,7 @@ def task_started(t: Transition, allocation: AllocationRecord) -> None:
         if job is not None:
             job.state = JobState.RUNNING
             if job.started_ms is None:
-                job.started_ms = t.now_ms
+                has_started(t, job)
             t.touch_job(job)
             t.emit_job("JobStarted", job, attempt=attempt.number, device_model=attempt.device_model)
     t.prove("started", allocation, "")

@@ -1,10 +1,12 @@
 """What time alone does: time limits, patience with silent nodes, rests between attempts."""
 
 from scheduler.domain.allocations import AttemptState
+from scheduler.domain.jobs import JobState
 from scheduler.domain.nodes import NodeState
 from scheduler.domain.reasons import Ending, StopReason
+from scheduler.machine import queueing
 from scheduler.machine.attempts import stop_attempt
-from scheduler.machine.jobs import wait
+from scheduler.machine.jobs import end_job
 from scheduler.machine.nodes import flush_progress, lose
 from scheduler.machine.transition import Transition
 
@@ -18,8 +20,9 @@ def tick(t: Transition) -> None:
         if since_ms is not None and t.now_ms - since_ms >= t.state.patience_ms(node):
             lose(t, node)
     _limits(t)
+    _deadlines(t)
     for job_id in sorted(job_id for job_id, until_ms in t.state.resting.items() if until_ms <= t.now_ms):
-        wait(t.state, t.state.jobs[job_id])
+        queueing.settle(t.state, t.state.jobs[job_id], t.now_ms)
         t.changes.replan = True
     flush_progress(t, only_due=True)
 
@@ -31,6 +34,18 @@ def leader_started(t: Transition) -> None:
             node.silent_since_ms = t.now_ms
             t.touch_node(node)
     t.changes.replan = True
+
+
+def _deadlines(t: Transition) -> None:
+    """Cost: O(jobs with a deadline)."""
+    for job_id in sorted(job_id for job_id, at_ms in t.state.deadlines.items() if at_ms <= t.now_ms):
+        job = t.state.jobs.get(job_id)
+        if job is None:
+            continue  # ended with one before it in this very loop
+        if job.state is JobState.QUEUED or job.attempt is None:
+            end_job(t, job, JobState.FAILED, Ending.DEADLINE, "its deadline passed while it waited")
+        else:
+            stop_attempt(t, job.attempt, Ending.DEADLINE, StopReason.DEADLINE)
 
 
 def _limits(t: Transition) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from scheduler.domain.allocations import AttemptState, Goal
 from scheduler.domain.jobs import JobState
-from scheduler.machine.jobs import shape_of
+from scheduler.machine.queueing import shape_of
 from scheduler.machine.retries import counted
 from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord
 from scheduler.planner.snapshot import WaitingJob
@@ -64,8 +64,10 @@ def _indexes(state: ClusterState) -> Iterator[str]:
         yield f"held by queue is {state.held}, counted {recount}"
     queued = {job.job_id for job in state.jobs.values() if job.state is JobState.QUEUED}
     waiting = {job.job_id for item in state.waiting.classes() for job in item.jobs}
-    if queued != waiting | state.resting.keys() or waiting & state.resting.keys():
-        yield "the queued jobs are not exactly the waiting and the resting ones"
+    places = [waiting, set(state.resting), state.blocked]
+    if queued != set().union(*places) or len(queued) != sum(map(len, places)):
+        yield "a queued job is not in exactly one place: waiting, resting or blocked"
+    yield from _blocking(state)
     if state.active.keys() != state.jobs.keys() - queued:
         yield "the active jobs are not exactly those with an attempt that goes on"
     for item in state.waiting.classes():
@@ -75,6 +77,33 @@ def _indexes(state: ClusterState) -> Iterator[str]:
             job = state.jobs[waits.job_id]
             if shape_of(job) != item.shape or waits != WaitingJob(job.submitted_ms, job.job_id):
                 yield f"job {waits.job_id} waits under a shape that is not its own"
+
+
+def _blocking(state: ClusterState) -> Iterator[str]:
+    """Exactly those are blocked that something holds back; no array goes on with more than it may."""
+    for job in state.jobs.values():
+        if job.state is not JobState.QUEUED:
+            continue
+        array = None if job.array_id is None else state.arrays.get(job.array_id)
+        turn = array is None or job.job_id in array.admitted
+        if (job.job_id in state.blocked) is not (job.held or bool(job.unmet) or not turn):
+            yield f"job {job.job_id} is blocked without a reason, or waits in spite of one"
+        for reference in job.unmet:
+            if job.job_id not in state.references.progress[reference].waiting:
+                yield f"job {job.job_id} would not hear of {reference}"
+    for array_id, members in state.arrays.items():
+        jobs = [state.jobs[job_id] for job_id in state.array_jobs.get(array_id, ())]
+        active = {job.job_id for job in jobs if job.state is not JobState.QUEUED}
+        if active != members.running:
+            yield f"array {array_id} counts {len(members.running)} active jobs of {len(active)}"
+        if members.admitted and len(active) + len(members.admitted) > members.concurrency:
+            yield f"array {array_id} goes on with more than {members.concurrency} jobs"
+    for reference, progress in state.references.progress.items():
+        if not progress.waiting or not 0 <= progress.failed <= progress.ended <= progress.started:
+            yield f"reference {reference} counts {progress}"
+    expected = {job.job_id: at for job in state.jobs.values() if (at := job.spec.deadline_ms) is not None}
+    if expected != state.deadlines:
+        yield "the deadlines are not those of the jobs"
 
 
 def _job(state: ClusterState, job: JobRecord) -> Iterator[str]:

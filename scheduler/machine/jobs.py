@@ -1,24 +1,21 @@
-"""Rules of jobs: submitted, waiting, cancelled, retried, ended."""
+"""Rules of jobs: submitted, held, revised, sent back, retried, cancelled, ended."""
 
-from scheduler.domain.allocations import AttemptState
+from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState
-from scheduler.domain.reasons import Ending, EndReason, Outcome
-from scheduler.domain.time import MINUTE_MS
-from scheduler.machine.messages import JobSubmitted
+from scheduler.domain.reasons import Ending, Outcome
+from scheduler.machine import queueing
+from scheduler.machine.messages import HoldRequested, JobRevised, JobSubmitted
 from scheduler.machine.retries import is_retried
-from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord
+from scheduler.machine.state import AttemptRecord, JobRecord
 from scheduler.machine.transition import Transition
-from scheduler.planner.snapshot import Shape, WaitingJob
 
-_MOST_DOUBLINGS = 30  # of the pause between attempts; its bound comes long before
-# What a restart from a model checkpoint is taken to cost: preparing, loading, warming up.
-RESTART_MS = 2 * MINUTE_MS
 _OUTCOMES = {
     Ending.COMPLETED: Outcome.SUCCEEDED,
     Ending.CANCELLED: Outcome.CANCELLED,
     Ending.NODE_LOST: Outcome.LOST,
     Ending.TASK_LOST: Outcome.LOST,
     Ending.PREEMPTED: Outcome.PREEMPTED,
+    Ending.REQUEUED: Outcome.REQUEUED,
 }
 
 
@@ -27,78 +24,123 @@ def outcome_of(ending: Ending) -> Outcome:
     return _OUTCOMES.get(ending, Outcome.FAILED)
 
 
+def find(t: Transition, firm_id: FirmId, job_id: JobId) -> JobRecord | None:
+    """A live job of this firm."""
+    job = t.state.jobs.get(job_id)
+    return job if job is not None and job.firm_id == firm_id else None
+
+
 def submit(t: Transition, message: JobSubmitted) -> None:
     """The job waits. Known already: nothing happens."""
     if message.job_id in t.state.jobs:
         return
-    job = JobRecord(message.firm_id, message.job_id, message.spec, message.submitted_ms)
-    t.state.jobs[job.job_id] = job
+    job = JobRecord(
+        message.firm_id,
+        message.job_id,
+        message.spec,
+        message.submitted_ms,
+        held=message.spec.hold,
+        revision=message.revision,
+        array_id=message.array_id,
+        array_index=message.array_index,
+    )
+    t.state.add_job(job)
     t.touch_job(job)
     t.emit_job("JobSubmitted", job, name=job.spec.name, queue=job.spec.queue, project=job.spec.project)
-    wait(t.state, job)
+    just_ended = [other for other in t.changes.jobs.values() if other.state.final]
+    broken = queueing.refer(t.state, job, message.progress, just_ended)
+    queueing.settle(t.state, job, t.now_ms)
+    if broken is not None:
+        end_job(t, job, JobState.CANCELLED, Ending.DEPENDENCY_FAILED, _never(broken))
     t.changes.replan = True
 
 
-def wait(state: ClusterState, job: JobRecord, until_ms: int | None = None) -> None:
-    """Puts a job among the waiting ones, or to rest until a moment."""
-    job.shape = shape_of(job)
-    if until_ms is not None:
-        state.resting[job.job_id] = until_ms
-    else:
-        state.resting.pop(job.job_id, None)
-        state.waiting.add(job.shape, WaitingJob(job.submitted_ms, job.job_id))
+def hold(t: Transition, message: HoldRequested) -> None:
+    """The job does not start (again) until it is released, or may do so from now on."""
+    job = find(t, message.firm_id, message.job_id)
+    if job is None or job.held is message.held:
+        return
+    job.held = message.held
+    t.touch_job(job)
+    t.emit_job("JobHeld" if message.held else "JobReleased", job, by=message.by)
+    if job.state is JobState.QUEUED:
+        queueing.settle(t.state, job, t.now_ms)
+        t.changes.no_longer_waiting.add(job.job_id)  # what was said of it is no longer true
+        t.changes.replan = True
 
 
-def wait_no_longer(state: ClusterState, job: JobRecord) -> None:
-    """Takes a job out of the waiting ones."""
-    if state.resting.pop(job.job_id, None) is None and job.shape is not None:
-        state.waiting.remove(job.shape, job.submitted_ms, job.job_id)
-    job.shape = None
-
-
-def shape_of(job: JobRecord) -> Shape:
-    """What decides where a job may start: its spec, and what its earlier attempts taught."""
-    failed = [attempt for attempt in job.attempts if attempt.reason is Ending.PREPARE_FAILED]
-    models = tuple(variant.model for variant in job.spec.variants)
-    out = {attempt.device_model for attempt in failed}
-    left = tuple(model for model in models if model not in out)
-    if not left:
-        left, out = models, set()  # better to try again than to wait for ever
-    sentence = "an earlier attempt could not be prepared with this variant"
-    return Shape(
-        queue=job.queue,
-        priority=job.spec.priority,
-        devices=job.spec.gang.devices,
-        devices_per_node=job.spec.gang.devices_per_node,
-        models=left,
-        time_limit_ms=job.spec.time_limit_ms,
-        avoid_nodes=frozenset(
-            allocation.node_id
-            for attempt in failed
-            for allocation in attempt.allocations
-            if allocation.end_reason is EndReason.PREPARE_FAILED
-        ),
-        benched=tuple((model, sentence) for model in models if model in out),
-        resumable=job.spec.model_checkpoint is not None,
-        restart_ms=0 if job.spec.model_checkpoint is None else RESTART_MS,
-        rates=tuple(
-            (variant.model, variant.steps_per_hour / 3600)
-            for variant in job.spec.variants
-            if variant.steps_per_hour is not None
-        ),
-        kind=f"{job.firm_id}/{job.spec.project}/{job.spec.kind.value}/{job.spec.gang.devices}",
-        project=job.spec.project,
-        estimate_ms=job.spec.estimate_ms,
+def revise(t: Transition, message: JobRevised) -> None:
+    """A newer revision of the spec; an attempt that runs is bound by its time limit too."""
+    job = find(t, message.firm_id, message.job_id)
+    if job is None or message.revision <= job.revision:
+        return
+    job.spec = message.spec
+    job.revision = message.revision
+    t.state.note_deadline(job)
+    t.touch_job(job)
+    t.emit_job(
+        "JobRevised",
+        job,
+        revision=job.revision,
+        by=message.by,
+        priority=job.spec.priority.value,
+        time_limit_seconds=job.spec.time_limit_seconds,
+        deadline=job.spec.deadline,
     )
+    for attempt in job.attempts:
+        attempt.time_limit_ms = job.spec.time_limit_ms
+        t.state.forget_views(allocation for allocation in attempt.allocations if allocation.live)
+    if job.state is JobState.QUEUED:
+        queueing.settle(t.state, job, t.now_ms)
+    t.changes.replan = True
+
+
+def has_started(t: Transition, job: JobRecord) -> None:
+    """The job starts for the first time: others may have waited for that."""
+    job.started_ms = t.now_ms
+    for job_id in sorted(t.state.references.started(queueing.references_to(job))):
+        _told(t, t.state.jobs[job_id])
 
 
 def end_job(
     t: Transition, job: JobRecord, state: JobState, ending: Ending, detail: str | None = None
 ) -> None:
-    """The job leaves memory; its row stays."""
+    """The job leaves memory, its row stays; jobs that can never follow it end too."""
+    _end_one(t, job, state, ending, detail)
+    ended = [job]
+    while ended:
+        one = ended.pop()
+        well = one.state is JobState.SUCCEEDED
+        references = queueing.references_to(one)
+        told = t.state.references.ended(references, well=well, had_started=one.started_ms is not None)
+        for job_id in sorted(told):
+            waiting = t.state.jobs[job_id]
+            broken = _told(t, waiting)
+            if broken is not None:
+                _end_one(t, waiting, JobState.CANCELLED, Ending.DEPENDENCY_FAILED, _never(broken))
+                ended.append(waiting)
+
+
+def _told(t: Transition, job: JobRecord) -> str | None:
+    """Something that the job waits for has moved."""
+    broken = queueing.review(t.state, job)
+    if not job.unmet and broken is None:
+        queueing.settle(t.state, job, t.now_ms)
+        t.changes.replan = True
+    return broken
+
+
+def _never(reference: str) -> str:
+    return f"it was to follow the success of {reference}, which did not succeed"
+
+
+def _end_one(t: Transition, job: JobRecord, state: JobState, ending: Ending, detail: str | None) -> None:
     if job.shape is not None:
-        wait_no_longer(t.state, job)
+        queueing.wait_for_nothing(t.state, job)
+        queueing.leave(t.state, job, t.now_ms, running=False)
         t.changes.no_longer_waiting.add(job.job_id)
+    else:
+        queueing.ended(t.state, job, t.now_ms)
     job.state = state
     job.reason = ending.value
     job.detail = detail
@@ -111,9 +153,8 @@ def end_job(
         exit_code=job.exit_code,
         detail=detail,
     )
-    del t.state.jobs[job.job_id]
-    t.state.active.pop(job.job_id, None)
-    t.state.progress_pending.discard(job.job_id)
+    t.state.remove_job(job)
+    t.changes.replan = True  # another of its array may be admitted
 
 
 def after_attempt(t: Transition, job: JobRecord, attempt: AttemptRecord) -> None:
@@ -128,12 +169,12 @@ def after_attempt(t: Transition, job: JobRecord, attempt: AttemptRecord) -> None
     elif job.cancel_requested:
         end_job(t, job, JobState.CANCELLED, Ending.CANCELLED)
     elif is_retried(job.attempts, job.spec.retry):
-        _requeue(t, job, attempt, ending, detail)
+        _queue_again(t, job, attempt, ending, detail)
     else:
         end_job(t, job, JobState.FAILED, ending, detail)
 
 
-def _requeue(
+def _queue_again(
     t: Transition, job: JobRecord, attempt: AttemptRecord, ending: Ending, detail: str | None
 ) -> None:
     job.state = JobState.QUEUED
@@ -142,17 +183,5 @@ def _requeue(
     t.state.active.pop(job.job_id, None)
     t.touch_job(job)
     t.emit_job("JobRetried", job, attempt=attempt.number, reason=ending.value, detail=detail)
-    wait(t.state, job, rests_until_ms(t.state, job))
+    queueing.enter(t.state, job, t.now_ms)
     t.changes.replan = True
-
-
-def rests_until_ms(state: ClusterState, job: JobRecord) -> int | None:
-    """When the next attempt may be planned; None: at once. From what is stored, so that a reload agrees."""
-    attempt = job.attempt
-    if attempt is None or attempt.state is not AttemptState.ENDED or attempt.ended_ms is None:
-        return None
-    if attempt.reason in (Ending.NODE_LOST, Ending.PREEMPTED):
-        return None  # the fault left with the node
-    config = state.config
-    pause_ms = config.retry_backoff_ms << min(attempt.number - 1, _MOST_DOUBLINGS)
-    return attempt.ended_ms + min(pause_ms, config.retry_backoff_most_ms)

@@ -11,6 +11,7 @@ from scheduler.domain.nodes import Isolation, Node
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Cohort, Queue
 from scheduler.domain.reasons import EndReason
+from scheduler.machine.references import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class JobSubmitted:
     job_id: JobId
     spec: JobSpec
     submitted_ms: int
+    revision: int = 0
+    array_id: JobId | None = None
+    array_index: int | None = None
+    # Of what it depends on: counts of the jobs that had ended when the database was read.
+    progress: Mapping[str, Progress] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,36 @@ class JobAttached:
 
     firm_id: FirmId
     job_id: JobId
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRequested:
+    """Somebody wants the job not to start (again), or releases it."""
+
+    firm_id: FirmId
+    job_id: JobId
+    held: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequeueRequested:
+    """Somebody wants the job's attempt to be stopped and the job to wait again."""
+
+    firm_id: FirmId
+    job_id: JobId
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRevised:
+    """The job's spec has a new revision: its priority, time limit or deadline."""
+
+    firm_id: FirmId
+    job_id: JobId
+    revision: int
+    spec: JobSpec
     by: str
 
 
@@ -150,6 +186,9 @@ Message = (
     JobSubmitted
     | CancelRequested
     | JobAttached
+    | HoldRequested
+    | RequeueRequested
+    | JobRevised
     | NodeEnrolled
     | NodeConnected
     | NodeDisconnected

@@ -4,8 +4,8 @@ from scheduler.domain.allocations import AttemptState
 from scheduler.domain.ids import AllocationId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, StopReason
+from scheduler.machine import queueing
 from scheduler.machine.attempts import stop_attempt
-from scheduler.machine.jobs import wait_no_longer
 from scheduler.machine.state import AllocationRecord, AttemptRecord, JobRecord
 from scheduler.machine.transition import Transition
 from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
@@ -63,7 +63,7 @@ def _grant(t: Transition, placement: JobPlacement) -> None:
         state=AttemptState.PREPARING,
     )
     shape = job.shape
-    wait_no_longer(t.state, job)
+    queueing.leave(t.state, job, t.now_ms, running=True)
     job.placed = shape
     t.changes.no_longer_waiting.add(job.job_id)
     job.attempts.append(attempt)

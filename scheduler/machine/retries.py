@@ -14,9 +14,10 @@ _CATEGORIES = {
     Ending.TASK_LOST: Category.NODE_LOST,
     Ending.PREEMPTED: Category.PREEMPTED,
     Ending.PREPARE_FAILED: Category.PREPARE_FAILED,
+    Ending.REQUEUED: Category.REQUEUED,
 }
 # Ends that say nothing of the job or its devices: they do not count against its attempts.
-_UNCOUNTED = frozenset({Ending.PREEMPTED})
+_UNCOUNTED = frozenset({Ending.PREEMPTED, Ending.REQUEUED})
 
 # A budget's key: the kind of end, and which rule of the spec where several are of one kind.
 Kind = tuple[Category, int]
@@ -58,6 +59,8 @@ def is_retried(attempts: Sequence[AttemptRecord], retry: Retry) -> bool:
     kind = kind_of(attempts[-1], retry)
     if kind is None:
         return False
+    if kind[0] is Category.REQUEUED:
+        return True
     used = sum(kind_of(attempt, retry) == kind for attempt in attempts)
     if used > budget_of(kind, retry):
         return False

@@ -3,7 +3,7 @@
 from scheduler.domain.allocations import AttemptState
 from scheduler.domain.devices import Health
 from scheduler.domain.nodes import NodeState
-from scheduler.machine.jobs import shape_of
+from scheduler.machine.queueing import shape_of
 from scheduler.machine.state import ClusterState, JobRecord, NodeRecord
 from scheduler.planner.snapshot import DeviceView, NodeView, Resting, RunningJob, Snapshot, WaitingJob
 

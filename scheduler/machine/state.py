@@ -18,6 +18,8 @@ from scheduler.domain.pools import DEFAULT_PATIENCE_MS, Pool
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
 from scheduler.domain.time import MINUTE_MS
+from scheduler.machine.arrays import ArrayMembers
+from scheduler.machine.references import References
 from scheduler.machine.usage import UsageLedger
 from scheduler.machine.waiting import WaitingJobs
 from scheduler.planner.snapshot import NodeView, Shape
@@ -135,8 +137,13 @@ class JobRecord:
     started_ms: int | None = None
     ended_ms: int | None = None
     cancel_requested: bool = False
+    held: bool = False  # by somebody, until it is released
+    revision: int = 0  # of the spec, as far as it has been taken over
+    array_id: JobId | None = None
+    array_index: int | None = None
     attempts: list[AttemptRecord] = field(default_factory=list, repr=False)
     shape: Shape | None = None  # memory: under which it waits
+    unmet: frozenset[str] = frozenset()  # memory: the dependencies that it waits for
     progress_ms: int = 0  # memory: last JobProgressed
     placed: Shape | None = field(default=None, repr=False, compare=False)  # memory: under which it runs
 
@@ -196,10 +203,40 @@ class ClusterState:
         self.active: dict[JobId, JobRecord] = {}  # jobs with an attempt that has not ended
         self.waiting = WaitingJobs()
         self.resting: dict[JobId, int] = {}  # between two attempts, until when
+        self.blocked: set[JobId] = set()  # queued, and not for the planner's eyes: machine/queueing.py
+        self.references = References()
+        self.arrays: dict[JobId, ArrayMembers] = {}  # those with a bound on concurrency
+        self.array_jobs: dict[JobId, set[JobId]] = {}  # of every array, by its id
+        self.deadlines: dict[JobId, int] = {}
         self.usage = UsageLedger(now_ms)
         self.held: dict[QueueKey, dict[str, int]] = {}  # devices by queue and model, lost ones not counted
         self.progress_pending: set[JobId] = set()
         self._node_order: list[NodeRecord] | None = None
+
+    def add_job(self, job: JobRecord) -> None:
+        """Takes a job in."""
+        self.jobs[job.job_id] = job
+        if job.array_id is not None:
+            self.array_jobs.setdefault(job.array_id, set()).add(job.job_id)
+        self.note_deadline(job)
+
+    def note_deadline(self, job: JobRecord) -> None:
+        """The job's deadline may be another."""
+        self.deadlines.pop(job.job_id, None)
+        if job.spec.deadline_ms is not None:
+            self.deadlines[job.job_id] = job.spec.deadline_ms
+
+    def remove_job(self, job: JobRecord) -> None:
+        """Lets an ended job go."""
+        del self.jobs[job.job_id]
+        self.active.pop(job.job_id, None)
+        self.progress_pending.discard(job.job_id)
+        self.deadlines.pop(job.job_id, None)
+        if job.array_id is not None:
+            members = self.array_jobs[job.array_id]
+            members.discard(job.job_id)
+            if not members:
+                del self.array_jobs[job.array_id]
 
     def patience_ms(self, node: NodeRecord) -> int:
         """How long the node may be silent."""

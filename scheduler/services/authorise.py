@@ -50,6 +50,7 @@ class Action(StrEnum):
     READ_JOBS = "read_jobs"
     READ_JOB_LOGS = "read_job_logs"
     CANCEL_JOB = "cancel_job"
+    CHANGE_JOB = "change_job"
     FORWARD_PORT = "forward_port"
     ATTACH = "attach"
     UPLOAD = "upload"
@@ -75,6 +76,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     # What a job prints is the firm's: the operator's own API does not hand it out.
     Action.READ_JOB_LOGS: FIRM_ROLES,
     Action.CANCEL_JOB: FIRM_ROLES | {Role.OPERATOR},
+    Action.CHANGE_JOB: FIRM_ROLES | {Role.OPERATOR},
     # Into a job goes its firm alone.
     Action.FORWARD_PORT: FIRM_ROLES,
     Action.ATTACH: FIRM_ROLES,
@@ -97,7 +99,16 @@ ALLOWED: dict[Action, frozenset[Role]] = {
 
 
 _READING = frozenset(a for a in Action if a.startswith("read_")) | {Action.WHO_AM_I, Action.DOWNLOAD_BUNDLE}
-_JOBS = frozenset({Action.SUBMIT_JOB, Action.CANCEL_JOB, Action.UPLOAD, Action.FORWARD_PORT, Action.ATTACH})
+_JOBS = frozenset(
+    {
+        Action.SUBMIT_JOB,
+        Action.CANCEL_JOB,
+        Action.CHANGE_JOB,
+        Action.UPLOAD,
+        Action.FORWARD_PORT,
+        Action.ATTACH,
+    }
+)
 
 
 def scope_of(action: Action) -> Scope:

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.jobs import JobState
-from scheduler.domain.reasons import Reason
+from scheduler.domain.reasons import Reason, WhyNot
+from scheduler.services.account import account_of
 from scheduler.services.authorise import Principal
 from scheduler.services.jobs import JobRecord, read_job
 from scheduler.storage.tables import AttemptRow, ReportRow
@@ -24,28 +25,37 @@ class Explanation:
     reasons: Sequence[Mapping[str, Any]]
     counterfactual: str | None  # what would let it run
     placement: Mapping[str, Any] | None  # why the newest attempt runs where it runs
+    account: Sequence[str]  # the same in sentences
     at_ms: int | None  # of the report
 
 
 async def explain_job(session: AsyncSession, principal: Principal, job_id: str) -> Explanation:
     """Why a job waits, runs where it runs, or ended. Raises NotFound."""
     job = await read_job(session, principal, job_id)
-    report = await session.get(ReportRow, (job.firm_id, job_id)) if job.state == JobState.QUEUED else None
+    queued = job.state == JobState.QUEUED
+    blocked = await _blocked(session, job) if queued else []
+    report = await session.get(ReportRow, (job.firm_id, job_id)) if queued and not blocked else None
     attempt = await session.scalar(
         select(AttemptRow)
         .where(AttemptRow.firm_id == job.firm_id, AttemptRow.job_id == job_id)
         .order_by(AttemptRow.attempt.desc())
         .limit(1)
     )
+    placement = None if attempt is None or queued else attempt.why_here
     return Explanation(
         job=job,
-        sentence=_sentence(job, report),
+        sentence=_sentence(job, report, blocked),
         position=None if report is None else report.position,
-        reasons=_reasons(job, report),
-        counterfactual=None if report is None else report.counterfactual,
-        placement=None if attempt is None or job.state == JobState.QUEUED else attempt.why_here,
+        reasons=[_reason(*why) for why in blocked] or _reasons(job, report),
+        counterfactual="it is released" if job.held and queued else _counterfactual(report),
+        placement=placement,
+        account=[] if placement is None else account_of(placement),
         at_ms=None if report is None else report.at_ms,
     )
+
+
+def _counterfactual(report: ReportRow | None) -> str | None:
+    return None if report is None else report.counterfactual
 
 
 def _reasons(job: JobRecord, report: ReportRow | None) -> Sequence[Mapping[str, Any]]:
@@ -53,21 +63,64 @@ def _reasons(job: JobRecord, report: ReportRow | None) -> Sequence[Mapping[str, 
         return list(report.reasons)
     if job.state != JobState.QUEUED:
         return []
-    return [
-        {
-            "reason": Reason.NOT_PLANNED_YET.value,
-            "domain": None,
-            "device_model": None,
-            "asked": None,
-            "available": None,
-            "sentence": "The planner has not looked at the job yet.",
-        }
-    ]
+    return [_reason(Reason.NOT_PLANNED_YET, "the planner has not looked at the job yet")]
 
 
-def _sentence(job: JobRecord, report: ReportRow | None) -> str:
+def _reason(reason: Reason, sentence: str) -> Mapping[str, Any]:
+    return WhyNot(reason, sentence).to_json()
+
+
+async def _blocked(session: AsyncSession, job: JobRecord) -> list[tuple[Reason, str]]:
+    """What keeps a queued job from the planner's eyes: it is held, others come first, or its array is full."""
+    why = [(Reason.HELD, "it is held until somebody releases it")] if job.held else []
+    dependencies = job.spec.get("dependencies") or {}
+    for kind, words in _WAITS_FOR.items():
+        for reference in dependencies.get(kind) or ():
+            rows = (await session.execute(_PROGRESS, {"reference": reference, "firm_id": job.firm_id})).one()
+            done = rows.started if kind == "after" else rows.ended
+            if done < rows.total:
+                what = f"{rows.name} ({reference})"
+                state = rows.state if rows.total == 1 else f"{done} of {rows.total} so far"
+                why.append((Reason.DEPENDENCY, f"it waits until {what} {words}; that is {state} now"))
+    array = job.spec.get("array")
+    if job.array_id and array and array.get("concurrency"):
+        active = (
+            await session.scalar(_ACTIVE_OF_ARRAY, {"array_id": job.array_id, "firm_id": job.firm_id}) or 0
+        )
+        if active >= array["concurrency"]:
+            sentence = (
+                f"{active} jobs of its array go on, and at most {array['concurrency']} may at a time"
+                f" (this is number {job.array_index} of {array['count']})"
+            )
+            why.append((Reason.ARRAY_LIMIT, sentence))
+    return why
+
+
+_WAITS_FOR = {
+    "after": "has started",
+    "after_ok": "has succeeded",
+    "after_any": "has ended",
+}
+_PROGRESS = text(
+    "SELECT count(*) AS total, min(j.name) AS name, coalesce(min(s.state), 'queued') AS state,"
+    " count(*) FILTER (WHERE s.state IN ('succeeded','failed','cancelled')) AS ended,"
+    " count(*) FILTER (WHERE s.started_ms IS NOT NULL"
+    " OR s.state IN ('succeeded','failed','cancelled')) AS started"
+    " FROM jobs j LEFT JOIN job_states s USING (firm_id, job_id)"
+    " WHERE j.firm_id = :firm_id AND (j.job_id = :reference OR j.array_id = :reference)"
+)
+_ACTIVE_OF_ARRAY = text(
+    "SELECT count(*) FROM jobs j JOIN job_states s USING (firm_id, job_id)"
+    " WHERE j.firm_id = :firm_id AND j.array_id = :array_id"
+    " AND s.state IN ('allocated','running','stopping')"
+)
+
+
+def _sentence(job: JobRecord, report: ReportRow | None, blocked: Sequence[tuple[Reason, str]]) -> str:
     state = JobState(job.state)
     if state is JobState.QUEUED:
+        if blocked:
+            return f"The job waits: {'; '.join(sentence for _, sentence in blocked)}."
         if report is None:
             return "The job waits: the planner has not looked at it yet."
         first = next((str(item["sentence"]) for item in report.reasons if item.get("sentence")), "")

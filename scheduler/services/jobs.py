@@ -1,22 +1,24 @@
-"""Jobs: look at, cancel. Every state is the controller's."""
+"""Jobs: looking at them. Submitting is in `batches`, changing in `job_changes`; every state is the controller's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, cast, func, or_, select, tuple_
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.domain.errors import Conflict, NotFound
-from scheduler.domain.jobs import FINAL_STATES, JobState
+from scheduler.domain.errors import NotFound
+from scheduler.domain.jobs import JobState
 from scheduler.services.authorise import Action, Principal, authorise, may_see_firm
-from scheduler.storage import inbox
 from scheduler.storage.tables import (
     AllocationDeviceRow,
     AllocationRow,
     AttemptRow,
     DeviceRow,
     FirmRow,
+    JobRevisionRow,
     JobRow,
     JobStateRow,
     NodeRow,
@@ -49,6 +51,10 @@ class JobRecord:
     started_ms: int | None
     ended_ms: int | None
     cancel_requested: bool
+    revision: int  # of the spec, the newest
+    held: bool
+    array_id: str | None
+    array_index: int | None
 
     @property
     def final(self) -> bool:
@@ -95,18 +101,49 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list. Empty `states`: all."""
+    """Which jobs to list. Empty `states`: all; None: does not matter; all labels must be there."""
 
     states: frozenset[str] = frozenset()
     project: str | None = None
     name: str | None = None
+    queue: str | None = None
+    kind: str | None = None
+    priority: str | None = None
+    submitted_by: str | None = None
+    array_id: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    submitted_from_ms: int | None = None
+    submitted_to_ms: int | None = None
 
 
-def _jobs_query() -> Select[JobRow, JobStateRow, str, str]:
+class JobOrder(StrEnum):
+    """In which order jobs are listed; a minus: the largest or newest first."""
+
+    NEWEST = "-submitted"
+    OLDEST = "submitted"
+    NAME = "name"
+    NAME_BACKWARDS = "-name"
+
+
+def _jobs_query() -> Select[JobRow, JobStateRow, str, str, JobRevisionRow]:
+    newest = (
+        select(func.max(JobRevisionRow.revision))
+        .where(JobRevisionRow.firm_id == JobRow.firm_id, JobRevisionRow.job_id == JobRow.job_id)
+        .correlate(JobRow)
+        .scalar_subquery()
+    )
     return (
-        select(JobRow, JobStateRow, FirmRow.name, PrincipalRow.name)
+        select(JobRow, JobStateRow, FirmRow.name, PrincipalRow.name, JobRevisionRow)
         .outerjoin(
             JobStateRow, and_(JobStateRow.firm_id == JobRow.firm_id, JobStateRow.job_id == JobRow.job_id)
+        )
+        .outerjoin(
+            JobRevisionRow,
+            and_(
+                JobRevisionRow.firm_id == JobRow.firm_id,
+                JobRevisionRow.job_id == JobRow.job_id,
+                JobRevisionRow.revision == newest,
+            ),
         )
         .join(FirmRow, FirmRow.firm_id == JobRow.firm_id)
         .join(PrincipalRow, PrincipalRow.principal_id == JobRow.submitted_by)
@@ -114,8 +151,14 @@ def _jobs_query() -> Select[JobRow, JobStateRow, str, str]:
 
 
 def _record(
-    principal: Principal, job: JobRow, state: JobStateRow | None, firm: str, submitted_by: str
+    principal: Principal,
+    job: JobRow,
+    state: JobStateRow | None,
+    firm: str,
+    submitted_by: str,
+    revision: JobRevisionRow | None,
 ) -> JobRecord:
+    spec = job.spec if revision is None else revision.spec
     return JobRecord(
         job_id=job.job_id,
         firm_id=job.firm_id,
@@ -123,7 +166,7 @@ def _record(
         project=job.project,
         queue=job.queue,
         name=job.name,
-        spec=job.spec if principal.firm_id == job.firm_id else _without_secrets(job.spec),
+        spec=spec if principal.firm_id == job.firm_id else _without_secrets(spec),
         submitted_by=submitted_by,
         submitted_ms=job.submitted_ms,
         # Until the controller has taken the message, the job waits.
@@ -137,6 +180,10 @@ def _record(
         started_ms=None if state is None else state.started_ms,
         ended_ms=None if state is None else state.ended_ms,
         cancel_requested=False if state is None else state.cancel_requested,
+        revision=0 if revision is None else revision.revision,
+        held=bool(spec.get("hold")) if state is None else state.held,
+        array_id=job.array_id,
+        array_index=job.array_index,
     )
 
 
@@ -164,39 +211,61 @@ async def list_jobs(
     wanted: JobFilter,
     *,
     limit: int,
-    before: tuple[int, str] | None = None,
+    order: JobOrder = JobOrder.NEWEST,
+    after: tuple[int | str, str] | None = None,
 ) -> Sequence[JobRecord]:
-    """Jobs, newest first. `before` is (submitted_ms, job_id) of the last job of the page before."""
+    """Jobs in an order. `after` is the place of the last job of the page before (`place_of`)."""
     authorise(principal, Action.READ_JOBS)
-    query = _jobs_query().order_by(JobRow.submitted_ms.desc(), JobRow.job_id.desc()).limit(limit)
+    by_name = order in (JobOrder.NAME, JobOrder.NAME_BACKWARDS)
+    keys = (JobRow.name if by_name else JobRow.submitted_ms, JobRow.job_id)
+    backwards = order.startswith("-")
+    query = _jobs_query().order_by(*(key.desc() if backwards else key.asc() for key in keys)).limit(limit)
     if principal.firm_id is not None:
         query = query.where(JobRow.firm_id == principal.firm_id)
-    if wanted.project is not None:
-        query = query.where(JobRow.project == wanted.project)
-    if wanted.name is not None:
-        query = query.where(JobRow.name == wanted.name)
+    query = query.where(*_conditions(wanted))
     if wanted.states:
         in_states: ColumnElement[bool] = JobStateRow.state.in_(sorted(wanted.states))
         if JobState.QUEUED.value in wanted.states:
             in_states = or_(in_states, JobStateRow.state.is_(None))
         query = query.where(in_states)
-    if before is not None:
-        query = query.where(tuple_(JobRow.submitted_ms, JobRow.job_id) < before)
+    if after is not None:
+        place = tuple_(*keys)
+        query = query.where(place < after if backwards else place > after)
     return [_record(principal, *row) for row in await session.execute(query)]
 
 
-async def cancel_job(session: AsyncSession, principal: Principal, job_id: str) -> JobRecord:
-    """Ask the controller to cancel. Twice has one effect. Raises NotFound; Conflict when it ended."""
-    authorise(principal, Action.CANCEL_JOB)
-    job = await read_job(session, principal, job_id)
-    if job.state == JobState.CANCELLED.value:
-        return job
-    if job.state in FINAL_STATES:
-        raise Conflict(f"job {job_id} has already {job.state}", {"state": job.state})
-    await inbox.put(
-        session, "CancelRequested", {"firm_id": job.firm_id, "job_id": job_id, "by": principal.name}
-    )
-    return job
+def place_of(job: JobRecord, order: JobOrder) -> tuple[int | str, str]:
+    """Where a job stands in an order."""
+    by_name = order in (JobOrder.NAME, JobOrder.NAME_BACKWARDS)
+    return (job.name if by_name else job.submitted_ms), job.job_id
+
+
+def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
+    equal = {
+        JobRow.project: wanted.project,
+        JobRow.name: wanted.name,
+        JobRow.queue: wanted.queue,
+        JobRow.array_id: wanted.array_id,
+        PrincipalRow.name: wanted.submitted_by,
+    }
+    found: list[ColumnElement[bool]] = [
+        column == value for column, value in equal.items() if value is not None
+    ]
+    spec = func.coalesce(JobRevisionRow.spec, JobRow.spec)
+    contained: dict[str, object] = {}
+    if wanted.kind is not None:
+        contained["kind"] = wanted.kind
+    if wanted.priority is not None:
+        contained["priority"] = wanted.priority
+    if wanted.labels:
+        contained["labels"] = dict(wanted.labels)
+    if contained:
+        found.append(spec.op("@>")(cast(contained, JSONB)))
+    if wanted.submitted_from_ms is not None:
+        found.append(JobRow.submitted_ms >= wanted.submitted_from_ms)
+    if wanted.submitted_to_ms is not None:
+        found.append(JobRow.submitted_ms < wanted.submitted_to_ms)
+    return found
 
 
 async def list_attempts(

@@ -125,6 +125,8 @@ async def require_possible(
     cannot do yet, Impossible for a gang that could never start.
     """
     spec = resolve_classes(spec, catalogue)
+    if spec.deadline_ms is not None and spec.deadline_ms <= now_ms:
+        raise refuse("deadline", str(spec.deadline), "a time that has not passed")
     for fresh in (False, True):
         names = await known.names(database, firm_id, now_ms, fresh=fresh)
         inventory = await known.inventory(database, now_ms, fresh=fresh)

@@ -144,6 +144,10 @@ def _new_job(
         started_ms=None,
         ended_ms=None,
         cancel_requested=False,
+        revision=0,
+        held=spec.hold,
+        array_id=None,
+        array_index=None,
     )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import NotFound
 from scheduler.domain.job_reading import spec_from_json
+from scheduler.domain.jobs import JobSpec, Variant
 from scheduler.domain.time import DAY_MS
 from scheduler.storage.tables import (
     AllocationDeviceRow,
@@ -112,8 +113,8 @@ async def task_to_run(session: AsyncSession, node_id: str, allocation_id: str) -
         processes=spec.gang.processes_per_node,
         device_indices=tuple(indices),
         device_model=attempt.device_model,
-        command=variant.command or HOLD,
-        environment=variant.environment,
+        command=_command(variant),
+        environment={**variant.environment, **_of_array(job, spec)},
         working_directory=spec.working_directory,
         grace_ms=spec.grace_ms,
         model_checkpoint=checkpoint is not None,
@@ -125,6 +126,23 @@ async def task_to_run(session: AsyncSession, node_id: str, allocation_id: str) -
         ),
         outputs=tuple(item.path for item in spec.outputs if item.object is None),
     )
+
+
+def _command(variant: Variant) -> tuple[str, ...]:
+    process = variant.process_environment
+    command = variant.command or HOLD
+    return command if process is None else process.around(command)
+
+
+def _of_array(job: JobRow, spec: JobSpec) -> dict[str, str]:
+    """By what the jobs of an array tell themselves apart."""
+    if spec.array is None or job.array_index is None:
+        return {}
+    return {
+        "SUANLI_ARRAY_ID": str(job.array_id),
+        "SUANLI_ARRAY_INDEX": str(job.array_index),
+        "SUANLI_ARRAY_COUNT": str(spec.array.count),
+    }
 
 
 @dataclass(frozen=True, slots=True)

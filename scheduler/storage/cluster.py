@@ -46,9 +46,11 @@ def _table(row: type[tables.Base]) -> Table:
 _NEWEST_EVENT = text("SELECT event_seq, at_ms FROM events ORDER BY event_seq DESC LIMIT 1")
 # A partial index serves this very condition.
 _LIVE_JOBS = text(
-    "SELECT j.firm_id, j.job_id, j.spec, j.submitted_ms, s.state, s.version, s.reason, s.detail,"
-    " s.exit_code, s.step_report, s.changed_ms, s.started_ms, s.ended_ms, s.cancel_requested"
+    "SELECT j.firm_id, j.job_id, coalesce(r.spec, j.spec) AS spec, j.submitted_ms, j.array_id, j.array_index,"
+    " s.state, s.version, s.reason, s.detail, s.exit_code, s.step_report, s.changed_ms, s.started_ms,"
+    " s.ended_ms, s.cancel_requested, s.held, s.revision"
     " FROM job_states s JOIN jobs j USING (firm_id, job_id)"
+    " LEFT JOIN job_revisions r USING (firm_id, job_id, revision)"
     " WHERE s.state NOT IN ('succeeded','failed','cancelled')"
 )
 _DEVICES = text(
@@ -60,7 +62,9 @@ _NODES = text(
 )
 # Every attempt of a live job, and those whose devices are not free yet.
 _ATTEMPTS = text(
-    "SELECT a.*, j.project, j.queue, j.spec FROM attempts a JOIN jobs j USING (firm_id, job_id)"
+    "SELECT a.*, j.project, j.queue, coalesce(r.spec, j.spec) AS spec FROM attempts a"
+    " JOIN jobs j USING (firm_id, job_id) JOIN job_states g USING (firm_id, job_id)"
+    " LEFT JOIN job_revisions r USING (firm_id, job_id, revision)"
     " WHERE (a.firm_id, a.job_id) IN ((SELECT s.firm_id, s.job_id FROM job_states s"
     " WHERE s.state NOT IN ('succeeded','failed','cancelled'))"
     " UNION (SELECT l.firm_id, l.job_id FROM allocations l WHERE l.live))"
@@ -73,6 +77,16 @@ _ALLOCATIONS = text(
     " WHERE s.state NOT IN ('succeeded','failed','cancelled'))"
     " UNION (SELECT l.firm_id, l.job_id FROM allocations l WHERE l.live))"
     " GROUP BY a.firm_id, a.allocation_id ORDER BY a.job_id, a.attempt, a.rank"
+)
+# Of what queued jobs wait for: how many jobs it means, and how many of them have ended, well or not.
+REFERENCES = text(
+    "SELECT u.reference, count(*) AS total,"
+    " count(*) FILTER (WHERE s.state IN ('succeeded','failed','cancelled')) AS ended,"
+    " count(*) FILTER (WHERE s.state IN ('failed','cancelled')) AS failed"
+    " FROM unnest(CAST(:references AS text[])) AS u(reference)"
+    " JOIN LATERAL (SELECT firm_id, job_id FROM jobs WHERE job_id = u.reference"
+    " UNION ALL SELECT firm_id, job_id FROM jobs WHERE array_id = u.reference) j ON true"
+    " LEFT JOIN job_states s USING (firm_id, job_id) GROUP BY u.reference"
 )
 # Device-time of the last week; a lost task counts until its attempt ended.
 _USAGE = text(
@@ -93,7 +107,7 @@ _USAGE = text(
 async def load_state(
     session: AsyncSession, catalogue: Catalogue, now_ms: int, config: MachineConfig | None = None
 ) -> ClusterState:
-    """Everything that is not finished, and the usage of the last week. Eight queries, O(what is live).
+    """Everything that is not finished, and the usage of the last week. Nine queries, O(what is live).
 
     Time does not step back between leaders whose clocks differ: the state begins no earlier than the newest
     event.
@@ -106,16 +120,26 @@ async def load_state(
     state.pools, queues = await load_configuration(session)
     state.queues = {queue.key: queue for queue in queues}
     await _load_nodes(session, state)
+    jobs = (await session.execute(_LIVE_JOBS)).all()
     assemble(
         state,
         ClusterRows(
-            jobs=(await session.execute(_LIVE_JOBS)).all(),
+            jobs=jobs,
             attempts=(await session.execute(_ATTEMPTS)).all(),
             allocations=(await session.execute(_ALLOCATIONS)).all(),
             usage=(await session.execute(_USAGE, {"horizon_ms": usage_horizon_ms(now_ms)})).all(),
+            references=await read_references(session, [job.spec for job in jobs if job.state == "queued"]),
         ),
     )
     return state
+
+
+async def read_references(session: AsyncSession, specs: Iterable[Mapping[str, Any]]) -> Sequence[Any]:
+    """Counts of the jobs behind every reference of these specs. Cost: no query where nothing is waited for."""
+    wanted = sorted(
+        {ref for spec in specs for refs in (spec.get("dependencies") or {}).values() for ref in refs}
+    )
+    return (await session.execute(REFERENCES, {"references": wanted})).all() if wanted else ()
 
 
 async def load_configuration(session: AsyncSession) -> tuple[dict[str, Pool], tuple[Queue, ...]]:

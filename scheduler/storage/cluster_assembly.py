@@ -6,12 +6,11 @@ from typing import Any
 
 from scheduler.domain.allocations import AttemptState
 from scheduler.domain.ids import FirmId
-from scheduler.domain.jobs import JobState
 from scheduler.domain.queues import QueueKey
-from scheduler.machine.jobs import rests_until_ms, wait
+from scheduler.machine import queueing
 from scheduler.machine.state import AttemptRecord, ClusterState
 from scheduler.machine.usage import BUCKET_MS, HORIZON_BUCKETS
-from scheduler.storage.cluster_rows import allocation_record, attempt_record, job_record
+from scheduler.storage.cluster_rows import allocation_record, attempt_record, job_record, progress_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +21,7 @@ class ClusterRows:
     attempts: Iterable[Any]  # all of these jobs, and those with live allocations; by job and number
     allocations: Iterable[Any]  # all of these attempts, with device ids by index; by job, attempt, rank
     usage: Iterable[Any]  # stretches of device-time by queue and model
+    references: Iterable[Any] = ()  # what queued jobs depend on, with counts of ended jobs
 
 
 def usage_horizon_ms(now_ms: int) -> int:
@@ -33,7 +33,7 @@ def assemble(state: ClusterState, rows: ClusterRows) -> None:
     """Fills a state that has its pools, queues and nodes. Time is the state's own beginning."""
     for row in rows.jobs:
         job = job_record(row)
-        state.jobs[job.job_id] = job
+        state.add_job(job)
     attempts: dict[tuple[str, int], AttemptRecord] = {}
     for row in rows.attempts:
         attempt = attempts[row.job_id, row.attempt] = attempt_record(row)
@@ -47,11 +47,9 @@ def assemble(state: ClusterState, rows: ClusterRows) -> None:
         if allocation.live:
             state.attach(allocation)
     for job in state.jobs.values():
-        if job.state is JobState.QUEUED:
-            until_ms = rests_until_ms(state, job)
-            wait(state, job, until_ms if until_ms is not None and until_ms > state.began_ms else None)
-        elif job.attempt is not None and job.attempt.state is not AttemptState.ENDED:
+        if job.attempt is not None and job.attempt.state is not AttemptState.ENDED:
             state.active[job.job_id] = job
+    queueing.load(state, {row.reference: progress_of(row) for row in rows.references})
     for row in rows.usage:
         gflops = state.gflops_of(row.device_model, row.devices)
         queue = QueueKey(FirmId(row.firm_id), row.queue)

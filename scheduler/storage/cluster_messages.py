@@ -18,7 +18,9 @@ from scheduler.machine.messages import (
     ConfigurationChanged,
     CordonRequested,
     GatewayStarted,
+    HoldRequested,
     JobAttached,
+    JobRevised,
     JobSubmitted,
     Message,
     NodeConnected,
@@ -26,17 +28,36 @@ from scheduler.machine.messages import (
     NodeEnrolled,
     NodeReported,
     ObservedTask,
+    RequeueRequested,
 )
-from scheduler.storage.cluster import load_configuration, load_nodes
-from scheduler.storage.cluster_rows import healths
+from scheduler.machine.references import Progress
+from scheduler.storage.cluster import load_configuration, load_nodes, read_references
+from scheduler.storage.cluster_rows import healths, progress_of
 from scheduler.storage.inbox import InboxMessage
 
 # Jobs that have a state were submitted before: the same submission twice has one effect.
 _NEW_JOBS = text(
-    "SELECT j.firm_id, j.job_id, j.spec, j.submitted_ms FROM jobs j"
+    "SELECT j.firm_id, j.job_id, j.spec, j.submitted_ms, j.array_id, j.array_index FROM jobs j"
     " LEFT JOIN job_states s USING (firm_id, job_id)"
     " WHERE j.job_id = ANY(:job_ids) AND s.job_id IS NULL"
 )
+
+
+_REVISIONS = text(
+    "SELECT v.* FROM job_revisions v JOIN unnest(CAST(:job_ids AS text[]), CAST(:revisions AS int[]))"
+    " AS u(job_id, revision) USING (job_id, revision)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the messages of a batch point at."""
+
+    jobs: Mapping[str, Any]
+    progress: Mapping[str, Progress]
+    revisions: Mapping[tuple[str, int], Any]
+    nodes: Mapping[NodeId, Node]
+    configuration: ConfigurationChanged | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +72,7 @@ class BadMessage:
 async def read_messages(
     session: AsyncSession, taken: Sequence[InboxMessage]
 ) -> tuple[list[Message], list[BadMessage]]:
-    """The batch in order, and what in it is no message. At most five queries however long the batch."""
+    """The batch in order, and what in it is no message. At most seven queries however long the batch."""
     jobs = await _jobs(session, [str(m.body.get("job_id")) for m in taken if m.kind == "JobSubmitted"])
     node_ids = [str(m.body.get("node_id")) for m in taken if m.kind == "NodeEnrolled"]
     nodes = {node.node_id: node for node in await load_nodes(session, node_ids)} if node_ids else {}
@@ -59,11 +80,14 @@ async def read_messages(
     if any(message.kind == "ConfigurationChanged" for message in taken):
         pools, queues = await load_configuration(session)
         configuration = ConfigurationChanged(pools, queues)
+    references = await read_references(session, [row.spec for row in jobs.values()])
+    progress = {row.reference: progress_of(row) for row in references}
+    read_of = _Read(jobs, progress, await _revisions(session, taken), nodes, configuration)
     good: list[Message] = []
     bad: list[BadMessage] = []
     for message in taken:
         try:
-            read = _read(message, jobs, nodes, configuration)
+            read = _read(message, read_of)
         except (KeyError, TypeError, ValueError, DomainError) as error:
             problem = f"{type(error).__name__}: {error}"
             bad.append(BadMessage(message.inbox_id, message.kind, problem))
@@ -80,29 +104,59 @@ async def _jobs(session: AsyncSession, job_ids: Sequence[str]) -> Mapping[str, A
     return {row.job_id: row for row in rows}
 
 
-def _read(
-    message: InboxMessage,
-    jobs: Mapping[str, Any],
-    nodes: Mapping[NodeId, Node],
-    configuration: ConfigurationChanged | None,
-) -> Message | None:
+async def _revisions(session: AsyncSession, taken: Sequence[InboxMessage]) -> Mapping[tuple[str, int], Any]:
+    said = [
+        (str(m.body.get("job_id")), m.body.get("revision"))
+        for m in taken
+        if m.kind == "JobRevised" and isinstance(m.body.get("revision"), int)
+    ]
+    if not said:
+        return {}
+    job_ids, revisions = zip(*said, strict=True)
+    rows = await session.execute(_REVISIONS, {"job_ids": list(job_ids), "revisions": list(revisions)})
+    return {(row.job_id, row.revision): row for row in rows}
+
+
+def _read(message: InboxMessage, read: _Read) -> Message | None:
     """One message; None when what it says has been done already."""
     body = message.body
     match message.kind:
         case "JobSubmitted":
-            row = jobs.get(body["job_id"])
-            if row is None:
-                return None
+            row = read.jobs.get(body["job_id"])
+            return None if row is None else _submitted(row, read.progress)
+        case "JobRevised":
+            row = read.revisions[body["job_id"], body["revision"]]
             spec = spec_from_json(row.spec)
-            return JobSubmitted(FirmId(row.firm_id), JobId(row.job_id), spec, row.submitted_ms)
+            return JobRevised(FirmId(row.firm_id), JobId(row.job_id), row.revision, spec, str(body["by"]))
         case "NodeEnrolled":
-            return NodeEnrolled(nodes[NodeId(body["node_id"])])
+            return NodeEnrolled(read.nodes[NodeId(body["node_id"])])
         case "ConfigurationChanged":
-            return configuration
+            return read.configuration
         case kind if kind in _READERS:
             return _READERS[kind](body)
         case unknown:
             raise ValueError(f"no message of the controller is called {unknown}")
+
+
+def _submitted(row: Any, progress: Mapping[str, Progress]) -> JobSubmitted:
+    spec = spec_from_json(row.spec)
+    return JobSubmitted(
+        firm_id=FirmId(row.firm_id),
+        job_id=JobId(row.job_id),
+        spec=spec,
+        submitted_ms=row.submitted_ms,
+        array_id=None if row.array_id is None else JobId(row.array_id),
+        array_index=row.array_index,
+        progress={ref: progress[ref] for ref in spec.dependencies.all if ref in progress},
+    )
+
+
+def _hold(body: Mapping[str, Any]) -> Message:
+    return HoldRequested(FirmId(body["firm_id"]), JobId(body["job_id"]), bool(body["held"]), str(body["by"]))
+
+
+def _requeue(body: Mapping[str, Any]) -> Message:
+    return RequeueRequested(FirmId(body["firm_id"]), JobId(body["job_id"]), str(body["by"]))
 
 
 def _cancel(body: Mapping[str, Any]) -> Message:
@@ -168,6 +222,8 @@ def _gateway_started(body: Mapping[str, Any]) -> Message:
 _READERS = {
     "CancelRequested": _cancel,
     "JobAttached": _attached,
+    "HoldRequested": _hold,
+    "RequeueRequested": _requeue,
     "NodeConnected": _connected,
     "NodeDisconnected": _disconnected,
     "NodeReported": _reported,

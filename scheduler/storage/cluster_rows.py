@@ -14,6 +14,7 @@ from scheduler.domain.nodes import Isolation, Node, NodeState
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
 from scheduler.machine.changes import Event
+from scheduler.machine.references import Progress
 from scheduler.machine.state import AllocationRecord, AttemptRecord, JobRecord, NodeRecord
 
 Json = dict[str, Any]
@@ -38,6 +39,8 @@ def job_row(job: JobRecord) -> Json:
         "started_ms": job.started_ms,
         "ended_ms": job.ended_ms,
         "cancel_requested": job.cancel_requested,
+        "held": job.held,
+        "revision": job.revision,
     }
 
 
@@ -58,7 +61,16 @@ def job_record(row: AnyRow) -> JobRecord:
         started_ms=row.started_ms,
         ended_ms=row.ended_ms,
         cancel_requested=row.cancel_requested,
+        held=row.held,
+        revision=row.revision,
+        array_id=None if row.array_id is None else JobId(row.array_id),
+        array_index=row.array_index,
     )
+
+
+def progress_of(row: AnyRow) -> Progress:
+    """From a row that counts the jobs of a reference, those that have ended and those that did not do so well."""
+    return Progress(row.total, row.ended, row.ended, row.failed)
 
 
 def attempt_row(attempt: AttemptRecord) -> Json:

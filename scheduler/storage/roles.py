@@ -39,6 +39,7 @@ queues             SIU(pools,nominal,weight) -                                  
 price_versions     SIU(effective_to_ms)      -                                               S          S
 program_versions   SIU(effective_to_ms)      -                                               S          S
 jobs               SI                        S                                               S          S
+job_revisions      SI                        S                                               S          S
 job_states         S                         S                                               SIU        S
 attempts           S                         S                                               SIU        S
 allocations        S                         S                                               SIU        S

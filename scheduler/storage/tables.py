@@ -191,12 +191,28 @@ class JobRow(Base):
     spec: Mapped[dict[str, Any]]  # JSON of schemas.JobSpec, defaults filled in
     submitted_by: Mapped[str] = mapped_column(ForeignKey("principals.principal_id"))
     submitted_ms: Mapped[int]
+    array_id: Mapped[str | None]  # all jobs of one submission with `array`
+    array_index: Mapped[int | None] = mapped_column(Integer)
     __table_args__ = (
         UniqueConstraint("job_id"),
         ForeignKeyConstraint(["firm_id", "project"], ["projects.firm_id", "projects.name"]),
         ForeignKeyConstraint(["firm_id", "queue"], ["queues.firm_id", "queues.name"]),
         Index("ix_jobs_firm_id_submitted", "firm_id", "submitted_ms", "job_id"),
+        Index("ix_jobs_array", "array_id", postgresql_where=text("array_id IS NOT NULL")),
     )
+
+
+class JobRevisionRow(Base):
+    """A later revision of a job's spec, whole. Inserted by the API, never changed; revision 0 is the job's row."""
+
+    __tablename__ = "job_revisions"
+    firm_id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    spec: Mapped[dict[str, Any]]
+    revised_by: Mapped[str] = mapped_column(ForeignKey("principals.principal_id"))
+    revised_ms: Mapped[int]
+    __table_args__ = (ForeignKeyConstraint(["firm_id", "job_id"], ["jobs.firm_id", "jobs.job_id"]),)
 
 
 class JobStateRow(Base):
@@ -218,6 +234,8 @@ class JobStateRow(Base):
     started_ms: Mapped[int | None]  # first start of any attempt
     ended_ms: Mapped[int | None]
     cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
+    held: Mapped[bool] = mapped_column(server_default=text("false"))
+    revision: Mapped[int] = mapped_column(Integer, server_default="0")  # of the spec, as far as taken over
     __table_args__ = (
         ForeignKeyConstraint(["firm_id", "job_id"], ["jobs.firm_id", "jobs.job_id"]),
         Index(

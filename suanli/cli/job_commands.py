@@ -1,4 +1,4 @@
-"""Jobs: submit, jobs, show, cancel, explain."""
+"""Jobs: submit, jobs, queue, show, explain."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client, short_id
 
 if TYPE_CHECKING:
+    from suanli.cli.yaml_files import YamlFile
     from suanli.client.client import Client
     from suanli.client.types import Attempt, Job
 
@@ -35,10 +36,14 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     from suanli.cli.content_commands import send_inputs
     from suanli.cli.output import note, print_json, say
     from suanli.cli.refusals import of_file
+    from suanli.cli.words import word
     from suanli.cli.yaml_files import read_yaml
     from suanli.client.errors import Refused
 
     read = read_yaml(file)
+    if "jobs" in read.content:
+        _submit_many(read, {"project": project, "queue": queue, "priority": priority}, profile, as_json)
+        return
     given = {"name": name, "project": project, "queue": queue, "priority": priority}
     spec = {**read.content, **{key: value for key, value in given.items() if value is not None}}
     with open_client(profile) as client:
@@ -50,20 +55,65 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         if not follow:
             if as_json:
                 print_json(job)
+            elif job["array_id"] is not None:
+                jobs = job["spec"]["array"]["count"]
+                said = "Submitted array {name} of {jobs} jobs: {array_id}"
+                say(word(said, name=job["name"], jobs=jobs, array_id=job["array_id"]))
             else:
-                say(f"Submitted {job['name']}: {job['job_id']}")
-                note(f"Follow it with: suanli logs -f {job['name']}")
+                say(word("Submitted {name}: {job_id}", name=job["name"], job_id=job["job_id"]))
+                note(word("Follow it with: suanli logs -f {name}", name=job["name"]))
             return
         from suanli.cli.following import follow_job
 
         raise typer.Exit(follow_job(client, job, as_json=as_json))
 
 
-def jobs(
+def _submit_many(read: YamlFile, given: dict[str, str | None], profile: str | None, as_json: bool) -> None:
+    """A file with `jobs:`; what is typed goes for every job of it."""
+    from suanli.cli.errors import CliError
+    from suanli.cli.output import print_json, say
+    from suanli.cli.refusals import of_file
+    from suanli.cli.words import word
+    from suanli.client.errors import Refused
+
+    items = read.content["jobs"]
+    unknown = sorted(read.content.keys() - {"jobs", "atomic"})
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items) or unknown:
+        raise CliError(
+            f"{read.name}: want `jobs:` with a list of jobs, and perhaps `atomic: false` beside it"
+        )
+    typed = {key: value for key, value in given.items() if value is not None}
+    with open_client(profile) as client:
+        try:
+            specs = [{**item, **typed} for item in items]
+            batch = client.submit_many(specs, atomic=read.content.get("atomic", True))
+        except Refused as error:
+            raise of_file(error, read) from None
+    if as_json:
+        print_json(batch)
+    else:
+        for outcome in batch["outcomes"]:
+            if outcome["refused"] is not None:
+                say(f"jobs[{outcome['item']}]: {outcome['refused']['detail']}")
+        say(word("Submitted {jobs} jobs.", jobs=batch["submitted"]))
+    if batch["refused"]:
+        raise typer.Exit(1)
+
+
+def jobs(  # noqa: PLR0913, PLR0917 - each is an option
     state: Annotated[
         list[str] | None, typer.Option(help="Only jobs in this state; also live, ended. May repeat.")
     ] = None,
     project: Annotated[str | None, typer.Option(help="Only jobs of this project.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Only jobs of this queue.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", "-l", help="Only jobs with NAME=VALUE. May repeat.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Only jobs of this person or token.")] = None,
+    array: Annotated[str | None, typer.Option(help="Only jobs of this array.")] = None,
+    sort: Annotated[
+        str, typer.Option(help="submitted, name; with a minus the other way round.")
+    ] = "-submitted",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Most jobs shown.")] = 20,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Go on: show them anew when something has happened.")
@@ -74,11 +124,21 @@ def jobs(
     """List jobs, newest first."""
     from suanli.cli.output import make_table, print_json, print_table
     from suanli.cli.watching import watch_jobs
+    from suanli.cli.words import word
 
     with open_client(profile) as client:
 
         def read() -> list[Job]:
-            return client.jobs(state=state, project=project, limit=limit)
+            return client.jobs(
+                state=state,
+                limit=limit,
+                project=project,
+                queue=queue,
+                label=label,
+                submitted_by=by,
+                array=array,
+                sort=sort,
+            )
 
         if watch:
             watch_jobs(client, read, lambda found: make_table(*_job_table(found)))
@@ -88,7 +148,7 @@ def jobs(
         print_json(found)
         return
     columns, rows = _job_table(found)
-    print_table(columns, rows, empty="No jobs.")
+    print_table(columns, rows, empty=word("No jobs."))
 
 
 def _job_table(found: list[Job]) -> tuple[list[str], list[list[object]]]:
@@ -98,8 +158,8 @@ def _job_table(found: list[Job]) -> tuple[list[str], list[list[object]]]:
     rows: list[list[object]] = [
         [
             short_id(job["job_id"]),
-            job["name"],
-            job["state"],
+            job["name"] if job["array_index"] is None else f"{job['name']}[{job['array_index']}]",
+            "held" if job["held"] and job["state"] == "queued" else job["state"],
             devices(job),
             progress(job),
             ago(job["submitted_at"]),
@@ -142,6 +202,7 @@ def show(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what happens until the job has ended.")
     ] = False,
+    history: Annotated[bool, typer.Option("--history", help="Also everything that happened to it.")] = False,
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -151,21 +212,22 @@ def show(
     with open_client(profile) as client:
         found = find_job(client, job)
         if not follow:
-            _print_job(client, found, as_json=as_json)
+            _print_job(client, found, as_json=as_json, history=history)
             return
         if not as_json:
             _print_job(client, found, as_json=False)
         ended = follow_life(client, found, progress, quiet=as_json)
-        _print_job(client, ended, as_json=as_json)
+        _print_job(client, ended, as_json=as_json, history=history)
     raise typer.Exit(0 if ended["state"] == "succeeded" else 1)
 
 
-def _print_job(client: Client, job: Job, *, as_json: bool) -> None:
+def _print_job(client: Client, job: Job, *, as_json: bool, history: bool = False) -> None:
     from suanli.cli.output import print_fields, print_json, print_table, say
 
     attempts = client.attempts(job["job_id"])
+    events = list(client.events(job_id=job["job_id"], follow=False)) if history else []
     if as_json:
-        print_json({**job, "attempts": attempts})
+        print_json({**job, "attempts": attempts, **({"events": events} if history else {})})
         return
     print_fields(_fields(job))
     if job["state"] == "queued":
@@ -174,7 +236,20 @@ def _print_job(client: Client, job: Job, *, as_json: bool) -> None:
     if rows:
         say("")
         print_table(["ATTEMPT", "STATE", "TASK", "NODE", "DEVICES", "PHASE", "EXIT", "DETAIL"], rows)
-    say("")
+    if events:
+        from suanli.cli.moments import local
+
+        say("")
+        told = [[local(event["at"]), event["kind"], _said(event["data"])] for event in events]
+        print_table(["TIME", "EVENT", "DETAIL"], told)
+
+
+def _said(data: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in data.items()
+        if value is not None
+    )
 
 
 def _fields(job: Job) -> list[tuple[str, object]]:
@@ -222,26 +297,10 @@ def _task_rows(attempt: Attempt) -> list[list[object]]:
     ]
 
 
-def cancel(
-    job: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids, ends of ids, or names.")],
-    profile: ProfileName = None,
-    as_json: AsJson = False,
-) -> None:
-    """Ask for jobs to be stopped."""
-    from suanli.cli.output import print_json, say
-
-    with open_client(profile) as client:
-        asked = [client.cancel(find_job(client, typed)["job_id"]) for typed in job]
-    if as_json:
-        print_json(asked)
-        return
-    for one in asked:
-        say(f"Asked for {one['name']} ({one['job_id']}) to be stopped; it is {one['state']} now.")
-
-
 def explain(job: JobName, profile: ProfileName = None, as_json: AsJson = False) -> None:
     """Say why a job waits, runs where it runs, or ended."""
     from suanli.cli.output import print_json, say
+    from suanli.cli.words import word
 
     with open_client(profile) as client:
         why = client.explain(find_job(client, job)["job_id"])
@@ -253,12 +312,84 @@ def explain(job: JobName, profile: ProfileName = None, as_json: AsJson = False) 
         if reason["sentence"] not in why["sentence"]:
             say(f"  - {reason['sentence']}")
     if why["counterfactual"]:
-        say(f"It would run if: {why['counterfactual']}")
-    for line in _placement(why["placement"] or {}):
-        say(line)
+        say(word("It would run if: {change}", change=why["counterfactual"]))
+    for sentence in why["account"]:
+        say(sentence)
 
 
-def _placement(placement: dict[str, Any]) -> list[str]:
-    return [
-        f"  {name.replace('_', ' ')}: {value}" for name, value in placement.items() if value not in (None, "")
+def validate(
+    file: Annotated[str, typer.Argument(help="Job file (YAML or JSON); - reads standard input.")],
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try a job without submitting it: would it fit, on what, when and at what price?"""
+    from suanli.cli.moments import local
+    from suanli.cli.output import print_json, print_table, say
+    from suanli.cli.refusals import of_file
+    from suanli.cli.words import word
+    from suanli.cli.yaml_files import read_yaml
+    from suanli.client.errors import Refused
+
+    read = read_yaml(file)
+    with open_client(profile) as client:
+        try:
+            trial = client.validate(read.content)
+        except Refused as error:
+            raise of_file(error, read) from None
+    if as_json:
+        print_json(trial)
+        return
+    say(word("{file} is a valid job.", file=read.name))
+    if trial["starts_now"]:
+        said = "It would start now on {model} in pool {pool}."
+        say(word(said, model=trial["device_model"], pool=trial["pool"]))
+    else:
+        say(word("It would wait at place {place} of its queue:", place=trial["position"]))
+        for reason in trial["reasons"]:
+            say(f"  - {reason['sentence']}")
+        if trial["counterfactual"]:
+            say(word("It would run if: {change}", change=trial["counterfactual"]))
+        if trial["starts_by"]:
+            say(word("It starts by {moment} at the latest.", moment=local(trial["starts_by"])))
+    rows = [
+        [p["model"], p["device_hour_cny"], p["gang_hour_cny"], p["estimate_cny"], p["at_most_cny"]]
+        for p in trial["prices"]
     ]
+    print_table(
+        ["MODEL", "CNY/DEVICE-HOUR", "CNY/HOUR", "ESTIMATE", "AT MOST"],
+        [["-" if cell is None else cell for cell in row] for row in rows],
+        right=[1, 2, 3, 4],
+    )
+
+
+def queue(
+    name: Annotated[str, typer.Argument(help="The queue.")] = "default",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="Most jobs shown.")] = 50,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who waits in a queue, in which order and why."""
+    from suanli.cli.moments import ago
+    from suanli.cli.output import print_json, print_table
+    from suanli.cli.words import word
+
+    with open_client(profile) as client:
+        waiting = client.waiting(name, limit=limit)
+    if as_json:
+        print_json(waiting)
+        return
+    rows = [
+        [
+            "-" if one["position"] is None else one["position"],
+            short_id(one["job_id"]),
+            one["name"],
+            one["submitted_by"],
+            one["priority"],
+            f"{one['devices']} {' | '.join(one['models'])}",
+            ago(one["submitted_at"]),
+            one["why"],
+        ]
+        for one in waiting
+    ]
+    columns = ["PLACE", "JOB", "NAME", "BY", "PRIORITY", "DEVICES", "AGE", "WHY"]
+    print_table(columns, rows, empty=word("Nothing waits."))

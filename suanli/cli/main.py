@@ -5,21 +5,30 @@ Nothing is loaded before a command needs it: help and errors of typing must be t
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
 from suanli.cli import account_commands as account
-from suanli.cli import content_commands, job_commands, log_commands, money_commands, reach_commands
+from suanli.cli import (
+    change_commands,
+    content_commands,
+    job_commands,
+    log_commands,
+    money_commands,
+    reach_commands,
+)
 from suanli.cli import fleet_commands as fleet
 from suanli.cli.apply_command import apply
 from suanli.cli.control_plane import PASS_ON, admin, demo, simulate, up
+from suanli.cli.output import AS_YAML
 
 app = typer.Typer(
     name="suanli",
     help="Jobs on pools of accelerators from many vendors, with usage that can be verified.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -64,8 +73,14 @@ app.command()(log_commands.logs)
 app.command()(content_commands.fetch)
 app.command()(reach_commands.forward)
 app.command()(reach_commands.attach)
-app.command()(job_commands.cancel)
+app.command()(change_commands.cancel)
+app.command()(change_commands.hold)
+app.command()(change_commands.release)
+app.command()(change_commands.requeue)
+app.command("set")(change_commands.set_)
 app.command()(job_commands.explain)
+app.command()(job_commands.queue)
+app.command()(job_commands.validate)
 app.command()(log_commands.events)
 app.command()(money_commands.usage)
 app.command()(money_commands.bundle)
@@ -103,6 +118,16 @@ def version(
     print_json({"suanli": found}) if as_json else say(f"suanli {found}")
 
 
+def _choose_output(arguments: list[str]) -> None:
+    """`-o json` and `-o yaml` (also --output) mean --json for every verb, YAML on request."""
+    for at, argument in enumerate(arguments[1:-1], start=1):
+        if argument in ("-o", "--output") and arguments[at + 1] in ("json", "yaml"):
+            if arguments[at + 1] == "yaml":
+                os.environ[AS_YAML] = "1"
+            arguments[at : at + 2] = ["--json"]
+            return
+
+
 def main() -> None:
     """Run the command line. Exit code 1: it failed, 2: it was typed wrongly."""
     from suanli.cli.errors import CliError
@@ -112,6 +137,7 @@ def main() -> None:
         # A terminal that lacks a character must not end the program.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    _choose_output(sys.argv)
     try:
         app()
     except (ClientError, CliError) as error:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from suanli.cli.harmless import harmless, one_line
+from suanli.cli.words import word
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,8 +19,16 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 400
 
 
+AS_YAML = "SUANLI_OUTPUT_YAML"  # set by the program itself for `-o yaml`
+
+
 def print_json(value: Any) -> None:
-    """One JSON document; control characters are escaped by JSON itself."""
+    """One JSON document (with `-o yaml` one of YAML); both escape control characters themselves."""
+    if os.environ.get(AS_YAML):
+        import yaml
+
+        sys.stdout.write(yaml.safe_dump(value, allow_unicode=True, sort_keys=False))
+        return
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
@@ -65,7 +74,10 @@ def make_table(
     numbers = set(right)
     for position, column in enumerate(columns):
         table.add_column(
-            column, justify="right" if position in numbers else "left", overflow="fold", header_style="bold"
+            word(column),
+            justify="right" if position in numbers else "left",
+            overflow="fold",
+            header_style="bold",
         )
     for row in listed:
         table.add_row(*(Text(cell, style=_style(cell)) for cell in row))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from suanli.client.profiles import Profile
     from suanli.client.types import Job
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs; -o yaml: YAML.")]
 ProfileName = Annotated[
     str | None, typer.Option("--profile", help="Profile to use, of those of `suanli login`.", metavar="NAME")
 ]

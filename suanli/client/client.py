@@ -74,23 +74,37 @@ class Client:
         )
         return cast(types.Job, answer)
 
+    def submit_many(
+        self, specs: Sequence[Mapping[str, Any]], *, atomic: bool = True, idempotency_key: str | None = None
+    ) -> types.Batch:
+        """Submit up to 10,000 jobs, which may name each other: all or none, or each for itself."""
+        key = idempotency_key or secrets.token_urlsafe(24)
+        body = {"jobs": [dict(spec) for spec in specs], "atomic": atomic}
+        headers = {"Idempotency-Key": key}
+        answer = self._transport.request(
+            "POST", "/v1/jobs/batch", body=body, headers=headers, repeatable=True
+        )
+        return cast(types.Batch, answer)
+
     def jobs(
         self,
         *,
         state: str | Sequence[str] | None = None,
-        project: str | None = None,
-        name: str | None = None,
         limit: int = 50,
+        **wanted: str | Sequence[str] | None,
     ) -> list[types.Job]:
-        """The newest jobs, at most `limit`. `state`: states, or live, or ended."""
+        """The newest jobs, at most `limit`. `state`: states, or live, or ended.
+
+        Others of `GET /v1/jobs` may be named: project, name, queue, kind, priority, submitted_by, array,
+        label (name=value), submitted_from, submitted_to, sort.
+        """
         found: list[types.Job] = []
         cursor: str | None = None
         states = [state] if isinstance(state, str) else None if state is None else list(state)
         while len(found) < limit:
             query = {
+                **wanted,
                 "state": states,
-                "project": project,
-                "name": name,
                 "limit": min(_PAGE, limit - len(found)),
                 "cursor": cursor,
             }
@@ -109,6 +123,43 @@ class Client:
         """Ask for a job to be stopped."""
         path = f"/v1/jobs/{_segment(job_id)}/cancel"
         return cast(types.Job, self._transport.request("POST", path, repeatable=True))
+
+    def hold(self, job_id: str) -> types.Job:
+        """Keep a job from starting, or from starting again."""
+        return self._act(job_id, "hold")
+
+    def release(self, job_id: str) -> types.Job:
+        """Let a held job start."""
+        return self._act(job_id, "release")
+
+    def requeue(self, job_id: str) -> types.Job:
+        """Stop a job's attempt and let the job wait again."""
+        return self._act(job_id, "requeue")
+
+    def change(self, job_id: str, **changes: Any) -> types.Job:
+        """Change priority, time_limit_seconds, estimate_seconds, deadline or labels; None: the default."""
+        path = f"/v1/jobs/{_segment(job_id)}"
+        return cast(types.Job, self._transport.request("PATCH", path, body=changes))
+
+    def act_on_array(self, array_id: str, verb: str) -> int:
+        """cancel, hold or release every job of an array that has not ended; returns how many."""
+        path = f"/v1/arrays/{_segment(array_id)}/{_segment(verb)}"
+        return int(self._transport.request("POST", path, repeatable=True)["jobs"])
+
+    def _act(self, job_id: str, verb: str) -> types.Job:
+        path = f"/v1/jobs/{_segment(job_id)}/{verb}"
+        return cast(types.Job, self._transport.request("POST", path, repeatable=True))
+
+    def validate(self, spec: Mapping[str, Any]) -> types.Trial:
+        """What would become of a job: on what, when and at what price. Nothing is submitted."""
+        answer = self._transport.request("POST", "/v1/jobs/validate", body=dict(spec), repeatable=True)
+        return cast(types.Trial, answer)
+
+    def waiting(self, queue: str = "default", *, limit: int = 100) -> list[types.Waiting]:
+        """The waiting jobs of a queue in their order, each with its first reason."""
+        path = f"/v1/queues/{_segment(queue)}/waiting"
+        answer = self._transport.request("GET", path, query={"limit": limit})
+        return cast(list[types.Waiting], answer["waiting"])
 
     def attempts(self, job_id: str) -> list[types.Attempt]:
         """The tries at running a job."""

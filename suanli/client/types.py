@@ -36,6 +36,10 @@ class Job(TypedDict):
     exit_code: int | None
     step_report: StepReport | None
     cancel_requested: bool
+    held: bool
+    revision: int
+    array_id: str | None
+    array_index: int | None
     submitted_by: str
     submitted_at: str
     started_at: str | None
@@ -48,6 +52,73 @@ class JobPage(TypedDict):
 
     jobs: list[Job]
     next_cursor: str | None
+
+
+class Refusal(TypedDict):
+    """Why an item of a batch was refused."""
+
+    code: str
+    detail: str
+    errors: list[dict[str, str]]
+
+
+class Outcome(TypedDict):
+    """What became of one item of a batch."""
+
+    item: int
+    name: str | None
+    job_id: str | None
+    array_id: str | None
+    jobs: int
+    refused: Refusal | None
+
+
+class Batch(TypedDict):
+    """What became of a batch."""
+
+    submitted: int
+    refused: int
+    outcomes: list[Outcome]
+
+
+class VariantPrice(TypedDict):
+    """What a variant costs, in yuan."""
+
+    model: str
+    device_hour_cny: str | None
+    gang_hour_cny: str | None
+    at_most_cny: str | None
+    estimate_cny: str | None
+
+
+class Trial(TypedDict):
+    """What would become of a job."""
+
+    valid: bool
+    starts_now: bool
+    device_model: str | None
+    pool: str | None
+    position: int | None
+    reasons: list[Reason]
+    counterfactual: str | None
+    starts_by: str | None
+    prices: list[VariantPrice]
+    spec: dict[str, Any]
+
+
+class Waiting(TypedDict):
+    """A waiting job in its queue."""
+
+    position: int | None
+    job_id: str
+    name: str
+    submitted_by: str
+    priority: str
+    devices: int
+    models: list[str]
+    submitted_at: str
+    why: str
+    counterfactual: str | None
 
 
 class Task(TypedDict):
@@ -105,6 +176,7 @@ class Explanation(TypedDict):
     reasons: list[Reason]
     counterfactual: str | None
     placement: dict[str, Any] | None
+    account: list[str]
     reported_at: str | None
 
 

@@ -1,6 +1,7 @@
 """Job specs and submissions for tests: the least that is legal, and what the test names."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from scheduler.domain.gangs import Gang
 from scheduler.domain.ids import FirmId, JobId
@@ -23,6 +24,7 @@ def a_spec(
     time_limit_s: int | None = None,
     max_attempts: int = 3,
     on_exit_codes: Sequence[int] = (),
+    **more: Any,
 ) -> JobSpec:
     """A spec of a gang of whole devices."""
     on_node = devices if per_node is None else per_node
@@ -38,6 +40,7 @@ def a_spec(
             max_attempts=max_attempts,
             on_exit_codes=(ExitCodeRule(frozenset(on_exit_codes)),) if on_exit_codes else (),
         ),
+        **more,
     )
 
 

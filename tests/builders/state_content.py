@@ -35,6 +35,14 @@ def content(state: ClusterState, now_ms: int) -> dict[str, Any]:
         "active": sorted(state.active),
         "waiting": state.waiting.classes(),
         "resting": state.resting,
+        "blocked": sorted(state.blocked),
+        "references": state.references.progress,
+        "arrays": {
+            key: (array.running, array.ready, array.admitted, array.concurrency)
+            for key, array in state.arrays.items()
+        },
+        "array_jobs": state.array_jobs,
+        "deadlines": state.deadlines,
         "held": state.held,
         "usage": usage,
     }

@@ -35,6 +35,7 @@ INSERTS = {
         "price_versions",
         "program_versions",
         "jobs",
+        "job_revisions",
         "join_tokens",
         "inbox",
         "evidence_intake",

@@ -8,14 +8,15 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agents.core.messages import Message as AgentMessage
 from scheduler.domain.allocations import desired_state
 from scheduler.domain.ids import FirmId, GatewayId, Ids, JobId, NodeId
-from scheduler.domain.jobs import JobSpec
+from scheduler.domain.jobs import Array, Dependencies, JobSpec
 from scheduler.domain.nodes import Isolation
 from scheduler.domain.pools import Pool
+from scheduler.domain.time import to_rfc3339
 from scheduler.machine import Changes, ClusterState, apply, apply_plan, take_snapshot
 from scheduler.machine.invariants import violations
 from scheduler.machine.messages import (
@@ -24,6 +25,8 @@ from scheduler.machine.messages import (
     GatewayLost,
     GatewaySeen,
     GatewayStarted,
+    HoldRequested,
+    JobRevised,
     JobSubmitted,
     LeaderStarted,
     Message,
@@ -31,8 +34,10 @@ from scheduler.machine.messages import (
     NodeDisconnected,
     NodeEnrolled,
     NodeReported,
+    RequeueRequested,
     Tick,
 )
+from scheduler.machine.references import Progress
 from scheduler.planner import PlannerConfig, plan
 from scheduler.planner.plan_checks import check_plan
 from tests.builders.cluster import a_node, a_queue
@@ -104,10 +109,52 @@ class Installation:
     # --- the world -----------------------------------------------------------------------------------------
 
     def submit(self, job_id: str, spec: JobSpec, firm: str) -> None:
-        """A job is submitted."""
-        message = JobSubmitted(FirmId(firm), JobId(job_id), spec, self.now_ms)
-        self.store.submitted[job_id] = message
-        self.inbox.append(message)
+        """A job is submitted, or an array of them."""
+        count = 1 if spec.array is None else spec.array.count
+        for index in range(count):
+            one = job_id if spec.array is None else f"{job_id}.{index}"
+            array = (None, None) if spec.array is None else (JobId(job_id), index)
+            message = JobSubmitted(FirmId(firm), JobId(one), spec, self.now_ms, 0, *array)
+            self.store.submitted[one] = message
+            self.inbox.append(message)
+
+    def meddle(self) -> None:
+        """Somebody holds, releases, sends back or revises a job."""
+        if not self.store.submitted:
+            return
+        job_id = self.rng.choice(list(self.store.submitted))
+        firm = self.store.submitted[job_id].firm_id
+        match self.rng.randrange(4):
+            case 0:
+                self.inbox.append(HoldRequested(firm, JobId(job_id), True, "ana"))
+            case 1:
+                self.inbox.append(RequeueRequested(firm, JobId(job_id), "ana"))
+            case 2:
+                self.inbox.append(HoldRequested(firm, JobId(job_id), False, "ana"))
+            case _:
+                revision = 1 + max((n for job, n in self.store.revisions if job == job_id), default=0)
+                limit_s = self.rng.choice([None, 5, 30, 120])
+                deadline = self.rng.choice([None, to_rfc3339(self.now_ms + self.rng.choice([5_000, 60_000]))])
+                spec = replace(
+                    self.store.submitted[job_id].spec, time_limit_seconds=limit_s, deadline=deadline
+                )
+                self.store.revisions[job_id, revision] = spec
+                self.inbox.append(JobRevised(firm, JobId(job_id), revision, spec, "ana"))
+
+    def release_all(self) -> None:
+        """Nobody holds anything any more."""
+        for job_id, job in self.store.submitted.items():
+            self.inbox.append(HoldRequested(job.firm_id, JobId(job_id), False, "ana"))
+
+    def _before(self, number: int) -> Dependencies:
+        """Some earlier jobs or arrays that the next one waits for; a later one may be named too."""
+        if number == 0 or self.rng.random() < 0.6:
+            return Dependencies()
+        numbers = {self.rng.randrange(number) for _ in range(self.rng.choice([1, 1, 2, 3]))}
+        kinds: dict[str, tuple[str, ...]] = {"after": (), "after_ok": (), "after_any": ()}
+        for job_id in (f"job-{one}" for one in sorted(numbers)):
+            kinds[self.rng.choice(list(kinds))] += (job_id,)
+        return Dependencies(**kinds)
 
     def cancel(self, job_id: str) -> None:
         """Somebody cancels it."""
@@ -128,6 +175,10 @@ class Installation:
             priority=self.rng.choice(["low", "normal", "normal", "high"]),
             time_limit_s=self.rng.choice([None, 5, 30, 120]),
             on_exit_codes=(7,),
+            dependencies=self._before(number),
+            array=self.rng.choice([None, None, None, Array(3), Array(5, 2)]),
+            hold=self.rng.random() < 0.05,
+            deadline=self.rng.choice([None, None, None, to_rfc3339(self.now_ms + 40_000)]),
         )
         self.submit(f"job-{number}", spec, self.rng.choice(FIRMS))
 
@@ -242,7 +293,11 @@ class Installation:
         messages: list[Message] = [LeaderStarted()] if self._first else []
         self._first = False
         # The reader of the inbox drops submissions of jobs that have a state.
-        fresh = [m for m in taken if not isinstance(m, JobSubmitted) or m.job_id not in self.store.job_states]
+        fresh = [
+            self._with_progress(m) if isinstance(m, JobSubmitted) else m
+            for m in taken
+            if not isinstance(m, JobSubmitted) or m.job_id not in self.store.job_states
+        ]
         for message in [*messages, *fresh, Tick()]:
             apply(self.state, message, self.now_ms, self.ids, changes)
         if changes.replan:
@@ -257,6 +312,15 @@ class Installation:
             self.inbox = self.inbox[len(taken) :]
         if lost:
             self._reload()
+
+    def _with_progress(self, message: JobSubmitted) -> JobSubmitted:
+        """With the counts of what had ended when the batch was read."""
+        ended = {
+            reference: Progress(counts["total"], counts["ended"], counts["ended"], counts["failed"])
+            for reference in message.spec.dependencies.all
+            if (counts := self.store.ended_of(reference))["total"]
+        }
+        return replace(message, progress=ended)
 
     def _reload(self) -> None:
         """The controller dies, or throws its memory away; another leads."""

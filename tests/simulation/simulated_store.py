@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from scheduler.catalogue import load_catalogue
-from scheduler.domain.jobs import FINAL_STATES, JobState
+from scheduler.domain.jobs import FINAL_STATES, JobSpec, JobState
 from scheduler.domain.nodes import Node
 from scheduler.machine import Changes, ClusterState
 from scheduler.machine.messages import ConfigurationChanged, JobSubmitted
@@ -26,6 +26,7 @@ class Store:
     def __init__(self, configuration: ConfigurationChanged) -> None:
         self.configuration = configuration
         self.submitted: dict[str, JobSubmitted] = {}
+        self.revisions: dict[tuple[str, int], JobSpec] = {}
         self.nodes: dict[str, Node] = {}
         self.job_states: dict[str, dict[str, Any]] = {}
         self.attempts: dict[tuple[str, int], dict[str, Any]] = {}
@@ -88,18 +89,45 @@ class Store:
                     key=lambda row: (row.job_id, row.attempt, row.rank),
                 ),
                 usage=[self._usage(row) for row in self.allocations.values()],
+                references=[
+                    SimpleNamespace(reference=reference, **self.ended_of(reference))
+                    for reference in sorted(
+                        {
+                            reference
+                            for job_id in live
+                            if self.job_states[job_id]["state"] == JobState.QUEUED
+                            for reference in self._spec(job_id).dependencies.all
+                        }
+                    )
+                ],
             ),
         )
         return state
 
+    def ended_of(self, reference: str) -> dict[str, int]:
+        """How many jobs a reference means, and how many of them have ended, well or not."""
+        jobs = [job_id for job_id, job in self.submitted.items() if reference in (job_id, job.array_id)]
+        states = [state for job_id in jobs if (state := self.state_of(job_id)) in FINAL_STATES]
+        failed = sum(state is not JobState.SUCCEEDED for state in states)
+        return {"total": len(jobs), "ended": len(states), "failed": failed}
+
+    def _spec(self, job_id: str) -> JobSpec:
+        """As of the revision that the controller has taken over."""
+        revision = self.job_states[job_id]["revision"]
+        return self.revisions.get((job_id, revision), self.submitted[job_id].spec)
+
     def _job(self, job_id: str) -> Any:
         submitted = self.submitted[job_id]
         return _row(
-            self.job_states[job_id], spec=submitted.spec.to_json(), submitted_ms=submitted.submitted_ms
+            self.job_states[job_id],
+            spec=self._spec(job_id).to_json(),
+            submitted_ms=submitted.submitted_ms,
+            array_id=submitted.array_id,
+            array_index=submitted.array_index,
         )
 
     def _attempt(self, key: tuple[str, int]) -> Any:
-        spec = self.submitted[key[0]].spec
+        spec = self._spec(key[0])
         return _row(self.attempts[key], project=spec.project, queue=spec.queue, spec=spec.to_json())
 
     def _usage(self, row: dict[str, Any]) -> Any:

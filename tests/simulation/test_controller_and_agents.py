@@ -23,11 +23,14 @@ def run(seed: int, faults: Faults) -> Installation:
             world.random_job(jobs)
             jobs += 1
         if jobs and world.rng.random() < 0.01:
-            world.cancel(f"job-{world.rng.randrange(jobs)}")
+            world.cancel(world.rng.choice(list(world.store.submitted)))
+        if world.rng.random() < 0.03:
+            world.meddle()
         world.step()
         if step % 50 == 0:
             world.check_reload()
     world.faults = NO_FAULTS
+    world.release_all()
     for job_id in world.store.submitted:  # tasks that run until they are told to stop
         if world.rng.random() < 0.5:
             world.cancel(job_id)

@@ -1,14 +1,16 @@
-"""Jobs: submit, list, look at, cancel, explain."""
+"""Jobs: submit one or many, list, look at, explain."""
 
+import json
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
-from scheduler.api.auth import JobCanceller, JobReader, JobSubmitter
+from scheduler.api.auth import JobReader, JobSubmitter
 from scheduler.api.bodies import read_json, request_body
-from scheduler.api.idempotency import REPLAYED_HEADER, IdempotencyKey, check_key, request_sha256
+from scheduler.api.idempotency import REPLAYED_HEADER, IdempotencyKey, check_key, once, request_sha256
 from scheduler.api.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor
+from scheduler.api.schemas.job_changes import BatchIn, BatchOut, batch_out
 from scheduler.api.schemas.job_specs import JobSpecIn
 from scheduler.api.schemas.jobs import (
     AttemptsOut,
@@ -19,12 +21,18 @@ from scheduler.api.schemas.jobs import (
     explanation_out,
     job_out,
 )
-from scheduler.api.state import ApiState
-from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.api.state import Api, ApiState
+from scheduler.domain.batches import MOST_JOBS
+from scheduler.domain.errors import DomainError, FieldProblem, Invalid
+from scheduler.domain.job_limits import MOST_LABELS
 from scheduler.domain.job_reading import spec_from_json
-from scheduler.domain.jobs import FINAL_STATES, JobState
+from scheduler.domain.jobs import FINAL_STATES, JobKind, JobState, Priority
+from scheduler.domain.reading import Reader
+from scheduler.domain.time import from_rfc3339
+from scheduler.services.authorise import Principal
+from scheduler.services.batches import Batches
 from scheduler.services.explain import explain_job
-from scheduler.services.jobs import JobFilter, cancel_job, list_attempts, list_jobs, read_job
+from scheduler.services.jobs import JobFilter, JobOrder, list_attempts, list_jobs, place_of, read_job
 from scheduler.services.submission import Submission
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -40,9 +48,15 @@ _GROUPS = {
 async def submit(
     request: Request, api: ApiState, principal: JobSubmitter, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
-    """Submit a job. Answered when it is durable; with an Idempotency-Key a repetition submits nothing."""
+    """Submit a job. Answered when it is durable; with an Idempotency-Key a repetition submits nothing.
+
+    Of an array the first job is answered; `array_id` names them all.
+    """
     check_key(idempotency_key)
-    spec = spec_from_json(await read_json(request))
+    value = await read_json(request)
+    spec = spec_from_json(value)
+    if spec.array is not None or spec.dependencies.all:
+        return await _submit_joined(request, api, principal, value, idempotency_key)
     idempotency = None if idempotency_key is None else (idempotency_key, await request_sha256(request))
     done = await api.submissions(Submission(principal, spec, idempotency))
     headers = {"Location": f"/v1/jobs/{done.answer['job_id']}"}
@@ -51,26 +65,121 @@ async def submit(
     return JSONResponse(done.answer, 201, headers)
 
 
+async def _submit_joined(
+    request: Request, api: Api, principal: Principal, value: object, idempotency_key: str | None
+) -> JSONResponse:
+    """An array, or a job that waits for others."""
+    async with api.database.transaction() as session:
+
+        async def work() -> JobOut:
+            (done,) = await _batches(api).submit(
+                session, principal, [value], now_ms=api.now_ms(), atomic=True, at=lambda _: ""
+            )
+            if isinstance(done, DomainError):
+                raise done
+            return job_out(await read_job(session, principal, done.job_id))
+
+        answer = await once(session, principal, idempotency_key, request, work)
+    answer.headers["Location"] = f"/v1/jobs/{json.loads(bytes(answer.body))['job_id']}"
+    return answer
+
+
+@router.post("/batch", status_code=201, response_model=BatchOut, openapi_extra=request_body(BatchIn))
+async def submit_many(
+    request: Request, api: ApiState, principal: JobSubmitter, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Submit up to 10,000 jobs in one transaction: all or none, or (`atomic: false`) each for itself.
+
+    Jobs may name each other in `dependencies`, in any order; a cycle or a name that is nothing is refused.
+    """
+    check_key(idempotency_key)
+    value = await read_json(request)
+    reader = Reader(value)
+    items = reader.some("jobs", most=MOST_JOBS)
+    atomic = reader.boolean("atomic", True)
+    if not items and not reader.problems:
+        reader.problem("jobs", value, f"a list of 1 to {MOST_JOBS} jobs")
+    reader.finish()
+    async with api.database.transaction() as session:
+
+        async def work() -> BatchOut:
+            outcomes = await _batches(api).submit(
+                session, principal, items, now_ms=api.now_ms(), atomic=bool(atomic)
+            )
+            return batch_out(outcomes)
+
+        return await once(session, principal, idempotency_key, request, work)
+
+
+def _batches(api: Api) -> Batches:
+    return Batches(api.database, api.catalogue, api.known, api.config.ids)
+
+
 @router.get("")
-async def list_(
+async def list_(  # noqa: PLR0913, PLR0917 - each is a parameter of the query
     api: ApiState,
     principal: JobReader,
     state: Annotated[list[str] | None, Query(description="States, or live, or ended; may repeat.")] = None,
     project: Annotated[str | None, Query(max_length=100)] = None,
     name: Annotated[str | None, Query(max_length=100)] = None,
+    queue: Annotated[str | None, Query(max_length=100)] = None,
+    kind: JobKind | None = None,
+    priority: Priority | None = None,
+    submitted_by: Annotated[str | None, Query(max_length=100, description="A principal's name.")] = None,
+    array: Annotated[str | None, Query(max_length=64, description="Jobs of this array.")] = None,
+    label: Annotated[
+        list[str] | None, Query(max_length=MOST_LABELS, description="name=value; may repeat, all must hold.")
+    ] = None,
+    submitted_from: Annotated[str | None, Query(max_length=40, description="RFC 3339, inclusive.")] = None,
+    submitted_to: Annotated[str | None, Query(max_length=40, description="RFC 3339, exclusive.")] = None,
+    sort: JobOrder = JobOrder.NEWEST,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> JobsOut:
-    """Jobs, newest first."""
-    wanted = JobFilter(_states(state or []), project, name)
+    """Jobs, newest first unless `sort` says otherwise."""
+    wanted = JobFilter(
+        states=_states(state or []),
+        project=project,
+        name=name,
+        queue=queue,
+        kind=kind,
+        priority=priority,
+        submitted_by=submitted_by,
+        array_id=array,
+        labels=_labels(label or []),
+        submitted_from_ms=_moment("submitted_from", submitted_from),
+        submitted_to_ms=_moment("submitted_to", submitted_to),
+    )
+    by_name = sort in (JobOrder.NAME, JobOrder.NAME_BACKWARDS)
+    after = decode_cursor(cursor, names=by_name)
     async with api.database.read() as session:
-        jobs = await list_jobs(session, principal, wanted, limit=limit + 1, before=decode_cursor(cursor))
+        jobs = await list_jobs(session, principal, wanted, limit=limit + 1, order=sort, after=after)
     page = jobs[:limit]
     more = len(jobs) > limit
     return JobsOut(
         jobs=[job_out(job) for job in page],
-        next_cursor=encode_cursor((page[-1].submitted_ms, page[-1].job_id)) if more else None,
+        next_cursor=encode_cursor(place_of(page[-1], sort)) if more else None,
     )
+
+
+def _labels(texts: list[str]) -> dict[str, str]:
+    labels = {}
+    for given in texts:
+        name, found, value = given.partition("=")
+        if not found or not name:
+            raise Invalid([FieldProblem("query label", repr(given)[:60], "name=value")])
+        labels[name] = value
+    return labels
+
+
+def _moment(field: str, given: str | None) -> int | None:
+    if given is None:
+        return None
+    try:
+        return from_rfc3339(given)
+    except ValueError:
+        want = "a time with its zone, such as 2026-01-31T08:00:00+08:00"
+        raise Invalid([FieldProblem(f"query {field}", repr(given)[:60], want)]) from None
 
 
 def _states(words: list[str]) -> frozenset[str]:
@@ -88,13 +197,6 @@ async def read(job_id: str, api: ApiState, principal: JobReader) -> JobOut:
     """A job with where it is."""
     async with api.database.read() as session:
         return job_out(await read_job(session, principal, job_id))
-
-
-@router.post("/{job_id}/cancel", status_code=202)
-async def cancel(job_id: str, api: ApiState, principal: JobCanceller) -> JobOut:
-    """Ask for the job to be stopped. Its state changes when the controller has acted."""
-    async with api.database.transaction() as session:
-        return job_out(await cancel_job(session, principal, job_id))
 
 
 @router.get("/{job_id}/explain")

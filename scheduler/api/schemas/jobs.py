@@ -51,6 +51,10 @@ class JobOut(Out):
     exit_code: int | None
     step_report: StepReportOut | None
     cancel_requested: bool
+    held: bool
+    revision: int
+    array_id: str | None
+    array_index: int | None
     submitted_by: str
     submitted_at: str
     started_at: str | None
@@ -75,6 +79,10 @@ def job_out(job: JobRecord) -> JobOut:
         exit_code=job.exit_code,
         step_report=step_report_out(dict(job.step_report or {})),
         cancel_requested=job.cancel_requested,
+        held=job.held,
+        revision=job.revision,
+        array_id=job.array_id,
+        array_index=job.array_index,
         submitted_by=job.submitted_by,
         submitted_at=utc(job.submitted_ms),
         started_at=utc_or_none(job.started_ms),
@@ -190,6 +198,7 @@ class ExplanationOut(Out):
     reasons: list[ReasonOut]
     counterfactual: str | None
     placement: dict[str, Any] | None
+    account: list[str]
     reported_at: str | None
 
 
@@ -204,5 +213,6 @@ def explanation_out(explanation: Explanation) -> ExplanationOut:
         reasons=[ReasonOut.model_validate(dict(reason)) for reason in explanation.reasons],
         counterfactual=explanation.counterfactual,
         placement=None if explanation.placement is None else dict(explanation.placement),
+        account=list(explanation.account),
         reported_at=utc_or_none(explanation.at_ms),
     )

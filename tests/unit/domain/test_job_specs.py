@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from scheduler.domain.errors import Invalid
 from scheduler.domain.features import Feature, features_of, missing
 from scheduler.domain.gangs import Gang, Share
 from scheduler.domain.job_reading import spec_from_json
-from scheduler.domain.jobs import JobSpec
+from scheduler.domain.jobs import JobSpec, ProcessEnvironment
 from scheduler.domain.retries import ExitCodeRule, line_matches
 
 LEAST = {"name": "train", "model": "ascend-910b3", "command": "python train.py"}
@@ -298,3 +300,20 @@ def test_what_is_wrong_is_named_by_its_path(changes: dict[str, object], field: s
 def test_a_log_pattern_matches_as_a_regular_expression_of_its_parts_would(pattern: str, line: str) -> None:
     expression = ".*".join(re.escape(part) for part in pattern.split("*"))
     assert line_matches(pattern, line) == bool(re.search(expression, line, re.DOTALL))
+
+
+def test_a_process_environment_prepares_and_becomes_the_command(tmp_path: Path) -> None:
+    (tmp_path / "set env.sh").write_text("export FROM_FILE=read\n")
+    venv = tmp_path / "it's a venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "tool").write_text('#!/bin/sh\necho "$FROM_FILE" "$VIRTUAL_ENV" "$1"\n')
+    (venv / "bin" / "tool").chmod(0o755)
+    environment = ProcessEnvironment(str(venv), (str(tmp_path / "set env.sh"),))
+    said = subprocess.run(
+        environment.around(("tool", "a b")),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin"},
+    )
+    assert said.stdout == f"read {venv} a b\n"

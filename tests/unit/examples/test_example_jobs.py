@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from agents.runtime.step_report import parse_step_report
 from scheduler.catalogue.loader import load_catalogue
+from scheduler.domain.batches import arrange
+from scheduler.domain.features import missing
 from scheduler.domain.job_reading import spec_from_json
 
-JOBS = ["finetune/job.yaml", "finetune/evaluate.yaml", "hello/job.yaml", "notebook/job.yaml"]
+JOBS = [
+    "finetune/job.yaml",
+    "finetune/evaluate.yaml",
+    "hello/job.yaml",
+    "notebook/job.yaml",
+    "torchrun/job.yaml",
+    "deepspeed/job.yaml",
+    "megatron/job.yaml",
+    "llama-factory/job.yaml",
+    "mindspore/job.yaml",
+    "mindspore/msrun.yaml",
+]
 
 
 def read(examples: Path, name: str) -> dict[str, Any]:
@@ -30,6 +49,66 @@ def test_the_scheduler_accepts_the_job(examples: Path, name: str) -> None:
     known = set(load_catalogue().models)
     assert {variant.model for variant in spec.variants} <= known
     assert spec.gang.devices % spec.gang.devices_per_node == 0
+
+
+def test_every_job_file_is_tried(examples: Path) -> None:
+    found = {str(path.relative_to(examples)) for path in examples.glob("*/*.yaml")}
+    assert found - {"rehearsal/change.yaml"} == {*JOBS, "sweep/jobs.yaml", "demo/site.yaml"}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_nodes_can_do_what_the_job_asks_and_its_shape_is_one_the_vendor_allows(
+    examples: Path, name: str
+) -> None:
+    spec = spec_from_json(read(examples, name))
+
+    assert missing(spec, "agents") == []
+    catalogue = load_catalogue()
+    assert all(catalogue.shape(v.model).allows_count(spec.gang.devices_per_node) for v in spec.variants)
+
+
+def test_the_jobs_of_one_file_follow_each_other(examples: Path) -> None:
+    jobs = read(examples, "sweep/jobs.yaml")["jobs"]
+    numbers = itertools.count()
+
+    found = arrange(
+        {number: spec_from_json(job) for number, job in enumerate(jobs)},
+        frozenset(),
+        lambda: f"id-{next(numbers)}",
+    )
+
+    assert found.problems == {}
+    assert len(found.jobs) == 12
+
+
+def test_a_rank_table_names_the_devices_of_the_task_in_the_order_of_their_ranks(
+    examples: Path, tmp_path: Path
+) -> None:
+    environment = {"SUANLI_DEVICES": "4,5,6,7", "MASTER_ADDR": "10.0.0.7", "PATH": os.environ["PATH"]}
+    script, file = examples / "mindspore" / "rank_table.py", tmp_path / "table.json"
+    subprocess.run([sys.executable, str(script), str(file)], env=environment, check=True)
+
+    (server,) = json.loads(file.read_text())["server_list"]
+    assert server["server_id"] == "10.0.0.7"
+    assert [(d["rank_id"], d["device_id"]) for d in server["device"]] == [
+        ("0", "4"),
+        ("1", "5"),
+        ("2", "6"),
+        ("3", "7"),
+    ]
+
+
+def test_the_ten_line_step_report_is_one_that_agents_read(examples: Path, tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    said = "import step_report; step_report.report(3, 10, 1.5, 4096, '/ckpt/3')"
+    environment = {"SUANLI_STEP_REPORT": str(file), "PYTHONPATH": str(examples / "step-report")}
+    subprocess.run([sys.executable, "-c", said], env=environment, check=True)
+
+    report = parse_step_report(json.loads(file.read_text()))
+    assert report is not None
+    assert (report.step, report.of, report.loss_micros) == (3, 10, 1_500_000)
+    assert (report.tokens, report.model_checkpoint) == (4096, "/ckpt/3")
+    assert report.at_ms > 0
 
 
 @pytest.mark.parametrize("name", JOBS[:2])

@@ -1,0 +1,106 @@
+"""The queue, and trials, over HTTP."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from scheduler.api.schemas.base import Out, utc, utc_or_none
+from scheduler.api.schemas.jobs import ReasonOut
+from scheduler.services.trial import Trial
+from scheduler.services.waiting import WaitingJob
+
+
+class WaitingOut(Out):
+    """A job that waits in a queue."""
+
+    position: Annotated[int | None, Field(description="From 1; null while something holds it back.")]
+    job_id: str
+    name: str
+    submitted_by: str
+    submitted_at: str
+    priority: str
+    devices: int
+    models: list[str]
+    why: str
+    counterfactual: str | None
+
+
+class QueueOut(Out):
+    """The waiting jobs of a queue in their order."""
+
+    queue: str
+    waiting: list[WaitingOut]
+
+
+def queue_out(queue: str, waiting: list[WaitingJob]) -> QueueOut:
+    """A queue for the wire."""
+    return QueueOut(
+        queue=queue,
+        waiting=[
+            WaitingOut(
+                position=one.position,
+                job_id=one.job_id,
+                name=one.name,
+                submitted_by=one.submitted_by,
+                submitted_at=utc(one.submitted_ms),
+                priority=one.priority,
+                devices=one.devices,
+                models=list(one.models),
+                why=one.why,
+                counterfactual=one.counterfactual,
+            )
+            for one in waiting
+        ],
+    )
+
+
+class VariantPriceOut(Out):
+    """What a variant costs, in yuan rounded to the fen; null where no price or no time is known."""
+
+    model: str
+    device_hour_cny: str | None
+    gang_hour_cny: str | None
+    at_most_cny: Annotated[str | None, Field(description="Of one attempt that reaches its time limit.")]
+    estimate_cny: Annotated[str | None, Field(description="For `estimate_seconds`.")]
+
+
+class TrialOut(Out):
+    """What would become of a job if it were submitted now, all jobs before it out of its way."""
+
+    valid: bool
+    starts_now: bool
+    device_model: Annotated[str | None, Field(description="On which it would start now.")]
+    pool: str | None
+    position: Annotated[int | None, Field(description="In its queue, where it would wait.")]
+    reasons: list[ReasonOut]
+    counterfactual: str | None
+    starts_by: Annotated[
+        str | None, Field(description="From the time limits of the work before it; null: nobody knows.")
+    ]
+    prices: list[VariantPriceOut]
+    spec: Annotated[dict[str, Any], Field(description="Every default filled in.")]
+
+
+def trial_out(trial: Trial) -> TrialOut:
+    """A trial for the wire."""
+    return TrialOut(
+        valid=True,
+        starts_now=trial.starts_now,
+        device_model=trial.device_model,
+        pool=trial.pool,
+        position=trial.position,
+        reasons=[ReasonOut.model_validate(dict(reason)) for reason in trial.reasons],
+        counterfactual=trial.counterfactual,
+        starts_by=utc_or_none(trial.starts_by_ms),
+        prices=[
+            VariantPriceOut(
+                model=price.model,
+                device_hour_cny=price.device_hour_cny,
+                gang_hour_cny=price.gang_hour_cny,
+                at_most_cny=price.at_most_cny,
+                estimate_cny=price.estimate_cny,
+            )
+            for price in trial.prices
+        ],
+        spec=trial.spec.to_json(),
+    )

@@ -1,0 +1,66 @@
+"""The planner's account of a placement in people's words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def account_of(why_here: Mapping[str, Any]) -> list[str]:
+    """Sentences about where a job was placed and why there. What the account lacks is left out."""
+    return [sentence for sentence in (_where(why_here), _room(why_here), *_model(why_here)) if sentence]
+
+
+def _where(why_here: Mapping[str, Any]) -> str:
+    nodes = _objects(why_here.get("nodes"))
+    if not nodes:
+        return str(why_here.get("sentence") or "")
+    shown = ", ".join(f"{node.get('node')} ({_devices(node.get('devices'))})" for node in nodes[:8])
+    more = f" and {len(nodes) - 8} more" if len(nodes) > 8 else ""
+    pool = f"in pool {why_here['pool']} " if why_here.get("pool") else ""
+    return f"It was placed {pool}on {shown}{more}."
+
+
+def _devices(numbers: object) -> str:
+    """`devices 0-3 and 6`: runs of numbers."""
+    if not isinstance(numbers, list) or not numbers:
+        return "no devices"
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"device {listed}" if len(numbers) == 1 else f"devices {listed}"
+
+
+def _room(why_here: Mapping[str, Any]) -> str:
+    free, nodes = why_here.get("free_devices"), why_here.get("nodes_with_room")
+    if not isinstance(free, int) or not isinstance(nodes, int):
+        return ""
+    model = why_here.get("device_model") or "devices"
+    return f"Then {free} {model} were free there, and {_plural(nodes, 'node')} had room for a task."
+
+
+def _model(why_here: Mapping[str, Any]) -> list[str]:
+    choice = why_here.get("model_choice")
+    if not isinstance(choice, Mapping):
+        return []
+    sentences = []
+    model, variants = why_here.get("device_model"), choice.get("variants") or []
+    if len(variants) > 1:
+        speed = choice.get("fp16_gflops")
+        figure = f" (nominal {speed // 1000} TFLOPS FP16 a device)" if isinstance(speed, int) else ""
+        sentences.append(f"Of its variants {', '.join(variants)} it got {model}{figure}.")
+    for refusal in _objects(choice.get("preferred_but_not_possible")):
+        what = refusal.get("device_model") or "another variant"
+        sentences.append(f"{what} was preferred and could not be had: {refusal.get('sentence')}.")
+    return sentences
+
+
+def _objects(value: object) -> Sequence[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,186 @@
+"""Submitting jobs together: each item is accepted or refused for itself, or all of them or none."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.catalogue import Catalogue
+from scheduler.domain.batches import MOST_JOBS, NewJob, arrange, followers, references_beyond
+from scheduler.domain.errors import DomainError, FieldProblem, Invalid, LimitExceeded
+from scheduler.domain.ids import Ids
+from scheduler.domain.job_reading import spec_from_json
+from scheduler.domain.jobs import JobSpec
+from scheduler.services.authorise import Action, Principal, authorise, require_firm
+from scheduler.services.content import use_uploads
+from scheduler.services.possible import Known, require_possible
+from scheduler.storage.bulk import append
+from scheduler.storage.engine import Database
+from scheduler.storage.pokes import Channel, poke
+from scheduler.storage.tables import JobRow
+
+_READ_AT_ONCE = 50  # specs between two looks at other requests
+_KNOWN = text(
+    "SELECT u.reference FROM unnest(CAST(:references AS text[])) AS u(reference) WHERE EXISTS ("
+    "SELECT FROM jobs WHERE firm_id = :firm_id AND (job_id = u.reference OR array_id = u.reference))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """An item that was accepted: one job, or an array of them."""
+
+    name: str
+    job_id: str  # of the array's first job
+    array_id: str | None
+    jobs: int
+
+
+Outcome = Submitted | DomainError
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """What submissions need beside the database."""
+
+    database: Database
+    catalogue: Catalogue
+    known: Known
+    ids: Ids
+
+    async def submit(
+        self,
+        session: AsyncSession,
+        principal: Principal,
+        values: Sequence[object],
+        *,
+        now_ms: int,
+        atomic: bool,
+        at: Callable[[int], str] = lambda item: f"jobs[{item}].",
+    ) -> list[Outcome]:
+        """Insert the jobs and tell the controller, in one transaction; one outcome for each item, in order.
+
+        With `atomic` the first refusals are raised and nothing is inserted. `at` puts an item's place before
+        the fields of its problems. Raises Forbidden, LimitExceeded. Cost: two statements however many jobs,
+        and the reading of each spec.
+        """
+        authorise(principal, Action.SUBMIT_JOB)
+        firm_id = require_firm(principal)
+        outcomes: dict[int, Outcome] = {}
+        specs: dict[int, JobSpec] = {}
+        checked: set[str] = set()
+        for item, value in enumerate(values):
+            if item % _READ_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            try:
+                spec = await self._read(firm_id, value, checked, now_ms)
+                if spec.inputs:
+                    await use_uploads(session, firm_id, [one.digest for one in spec.inputs], now_ms)
+                specs[item] = spec
+            except DomainError as error:
+                outcomes[item] = _placed(error, at(item))
+        if sum(1 if spec.array is None else spec.array.count for spec in specs.values()) > MOST_JOBS:
+            raise LimitExceeded(f"a batch makes at most {MOST_JOBS} jobs, arrays unfolded")
+        existing = await _existing(session, firm_id, references_beyond(specs))
+        arranged = arrange(specs, existing, lambda: self.ids.new(now_ms))
+        for item, problems in arranged.problems.items():
+            outcomes[item] = _placed(Invalid(problems), at(item))
+        if atomic and outcomes:
+            raise _together(outcomes)
+        behind = followers(specs, arranged.problems.keys())
+        for item in behind:
+            problem = FieldProblem(
+                "dependencies", "a job of the batch that was refused", "jobs that are accepted"
+            )
+            outcomes[item] = _placed(Invalid([problem]), at(item))
+        jobs = [job for job in arranged.jobs if job.item not in behind]
+        await _insert(session, principal, firm_id, jobs, now_ms)
+        for job in jobs:
+            spec = job.spec
+            if job.item not in outcomes:
+                many = 1 if spec.array is None else spec.array.count
+                outcomes[job.item] = Submitted(spec.name, job.job_id, job.array_id, many)
+        return [outcomes[item] for item in range(len(values))]
+
+    async def _read(self, firm_id: str, value: object, checked: set[str], now_ms: int) -> JobSpec:
+        """Specs that differ only in what does not matter for a place are checked once."""
+        spec = spec_from_json(value)
+        if not all(variant.model for variant in spec.variants):
+            return await self._possible(firm_id, spec, now_ms)
+        key = repr(_for_a_place(spec))
+        if key not in checked:
+            await self._possible(firm_id, spec, now_ms)
+            checked.add(key)
+        return spec
+
+    async def _possible(self, firm_id: str, spec: JobSpec, now_ms: int) -> JobSpec:
+        resolved, _ = await require_possible(self.database, firm_id, spec, self.catalogue, self.known, now_ms)
+        return resolved
+
+
+def _for_a_place(spec: JobSpec) -> JobSpec:
+    """Without what never decides whether a job could start."""
+    variants = tuple(replace(variant, command=(), environment={}) for variant in spec.variants)
+    return replace(spec, name="", labels={}, variants=variants, array=None)
+
+
+async def _existing(session: AsyncSession, firm_id: str, references: set[str]) -> frozenset[str]:
+    if not references:
+        return frozenset()
+    rows = await session.scalars(_KNOWN, {"references": sorted(references), "firm_id": firm_id})
+    return frozenset(rows)
+
+
+async def _insert(
+    session: AsyncSession, principal: Principal, firm_id: str, jobs: Sequence[NewJob], now_ms: int
+) -> None:
+    specs: dict[int, Mapping[str, Any]] = {}
+    rows = []
+    for job in jobs:
+        if job.item not in specs:
+            specs[job.item] = job.spec.to_json()
+        rows.append(
+            {
+                "firm_id": firm_id,
+                "job_id": job.job_id,
+                "project": job.spec.project,
+                "queue": job.spec.queue,
+                "name": job.spec.name,
+                "spec": specs[job.item],
+                "submitted_by": principal.principal_id,
+                "submitted_ms": now_ms,
+                "array_id": job.array_id,
+                "array_index": job.array_index,
+            }
+        )
+    if not rows:
+        return
+    await append(session, JobRow.metadata.tables[JobRow.__tablename__], rows)
+    await session.execute(
+        text(
+            "INSERT INTO inbox (kind, body) SELECT 'JobSubmitted', jsonb_build_object('firm_id', CAST(:firm AS text),"
+            " 'job_id', u.job_id) FROM unnest(CAST(:ids AS text[])) WITH ORDINALITY AS u(job_id, n) ORDER BY u.n"
+        ),
+        {"firm": firm_id, "ids": [job.job_id for job in jobs]},
+    )
+    await poke(session, Channel.INBOX)
+
+
+def _placed(error: DomainError, place: str) -> DomainError:
+    """The same error with its item before each field."""
+    if isinstance(error, Invalid):
+        return type(error)([replace(problem, field=place + problem.field) for problem in error.problems])
+    return type(error)(f"{place.rstrip('.')}: {error.message}" if place else error.message, error.fields)
+
+
+def _together(outcomes: Mapping[int, Outcome]) -> DomainError:
+    """All refusals of a batch as one."""
+    errors = [outcomes[item] for item in sorted(outcomes)]
+    invalid = [error for error in errors if isinstance(error, Invalid)]
+    if invalid:
+        return Invalid([problem for error in invalid for problem in error.problems])
+    first = errors[0]
+    return first if isinstance(first, DomainError) else Invalid([])

@@ -1,0 +1,124 @@
+"""What would become of a job that is not submitted: on what, when and at what price."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from sqlalchemy import select
+
+from scheduler.catalogue import Catalogue
+from scheduler.domain.ids import FirmId, Ids, JobId
+from scheduler.domain.jobs import Dependencies, JobSpec
+from scheduler.machine import apply, take_snapshot
+from scheduler.machine.messages import JobSubmitted
+from scheduler.planner import PlannerConfig, plan
+from scheduler.services.authorise import Action, Principal, authorise, require_firm
+from scheduler.services.possible import Known, require_possible
+from scheduler.storage.cluster import load_state
+from scheduler.storage.engine import Database
+from scheduler.storage.tables import PriceVersionRow
+
+_TRIAL = JobId("trial")
+_NANO = 1_000_000_000
+_HOUR_S = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class VariantPrice:
+    """What a variant costs; None where nobody priced the model, or no time is known."""
+
+    model: str
+    device_hour_cny: str | None
+    gang_hour_cny: str | None
+    at_most_cny: str | None  # for the time limit, of one attempt
+    estimate_cny: str | None  # for the estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The answer."""
+
+    spec: JobSpec
+    starts_now: bool
+    device_model: str | None  # where it would start now
+    pool: str | None
+    position: int | None  # in its queue, where it would wait
+    reasons: tuple[Mapping[str, object], ...]
+    counterfactual: str | None
+    starts_by_ms: int | None  # from the time limits of the work before it; None: nobody knows
+    prices: tuple[VariantPrice, ...]
+
+
+class Trials:
+    """One at a time: each loads the live cluster. Cost: O(what is live), and one cycle of the planner."""
+
+    def __init__(self, database: Database, catalogue: Catalogue, known: Known, ids: Ids) -> None:
+        self.database = database
+        self.catalogue = catalogue
+        self.known = known
+        self.ids = ids
+        self._one = asyncio.Semaphore(1)
+
+    async def of(self, principal: Principal, spec: JobSpec, now_ms: int) -> Trial:
+        """Nothing is stored. Raises what a submission would raise: Invalid, NotSupported, Impossible."""
+        authorise(principal, Action.SUBMIT_JOB)
+        firm_id = require_firm(principal)
+        spec, _ = await require_possible(self.database, firm_id, spec, self.catalogue, self.known, now_ms)
+        async with self._one:
+            async with self.database.read() as session:
+                state = await load_state(session, self.catalogue, now_ms)
+                rows = await session.scalars(
+                    select(PriceVersionRow).where(
+                        PriceVersionRow.device_model.in_([variant.model for variant in spec.variants]),
+                        PriceVersionRow.effective_from_ms <= now_ms,
+                    ).order_by(PriceVersionRow.effective_from_ms)
+                )  # fmt: skip
+                prices = {row.device_model: row.price_nano_cny for row in rows}
+            # As if everything before it and every hold were out of the way: those are the submitter's own.
+            free = replace(spec, dependencies=Dependencies(), hold=False, array=None)
+            now_ms = max(now_ms, state.began_ms)
+            apply(state, JobSubmitted(FirmId(firm_id), _TRIAL, free, now_ms), now_ms, self.ids)
+            queue = state.jobs[_TRIAL].queue
+            snapshot = take_snapshot(state, now_ms)
+            proposal, report = await asyncio.to_thread(plan, snapshot, now_ms, PlannerConfig())
+        placed = next((one for one in proposal.placements if one.job_id == _TRIAL), None)
+        waits = report.of(_TRIAL)
+        position = next((at for at, job, _ in report.in_order(queue) if job.job_id == _TRIAL), None)
+        return Trial(
+            spec=spec,
+            starts_now=placed is not None,
+            device_model=None if placed is None else placed.device_model,
+            pool=None if placed is None else placed.pool,
+            position=position,
+            reasons=() if waits is None else tuple(reason.to_json() for reason in waits.reasons),
+            counterfactual=None if waits is None else waits.counterfactual,
+            starts_by_ms=None if waits is None else waits.starts_by_ms,
+            prices=tuple(_price(spec, variant.model, prices.get(variant.model)) for variant in spec.variants),
+        )
+
+
+def _price(spec: JobSpec, model: str, price_nano_cny: int | None) -> VariantPrice:
+    if price_nano_cny is None:
+        return VariantPrice(model, None, None, None, None)
+    share = Fraction(
+        1 if spec.share is None or spec.share.ppm is None else Fraction(spec.share.ppm, 1_000_000)
+    )
+    gang = Fraction(price_nano_cny * spec.gang.devices) * share
+
+    def of_time(seconds: int | None) -> str | None:
+        return None if seconds is None else cny(gang * seconds / _HOUR_S)
+
+    return VariantPrice(
+        model=model,
+        device_hour_cny=cny(Fraction(price_nano_cny)),
+        gang_hour_cny=cny(gang),
+        at_most_cny=of_time(spec.time_limit_seconds),
+        estimate_cny=of_time(spec.estimate_seconds),
+    )
+
+
+def cny(nano: Fraction) -> str:
+    """Yuan to the fen, rounded half up: for showing, never for billing."""
+    fen = (nano * 100 / _NANO + Fraction(1, 2)).__floor__()
+    return f"{fen // 100}.{fen % 100:02d}"

@@ -1,0 +1,73 @@
+"""Who waits in a queue, in which order and why."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.services.authorise import Action, Principal, authorise
+
+_WAITING = text(
+    "SELECT r.position, j.job_id, j.name, p.name AS submitted_by, j.submitted_ms,"
+    " coalesce(v.spec, j.spec) AS spec, coalesce(s.held, (j.spec ->> 'hold')::boolean, false) AS held,"
+    " r.reasons, r.counterfactual"
+    " FROM jobs j JOIN principals p ON p.principal_id = j.submitted_by"
+    " LEFT JOIN job_states s ON s.firm_id = j.firm_id AND s.job_id = j.job_id"
+    " LEFT JOIN reports r ON r.firm_id = j.firm_id AND r.job_id = j.job_id"
+    " LEFT JOIN job_revisions v ON v.firm_id = j.firm_id AND v.job_id = j.job_id AND v.revision = s.revision"
+    " WHERE j.queue = :queue AND (CAST(:firm_id AS text) IS NULL OR j.firm_id = :firm_id)"
+    " AND coalesce(s.state, 'queued') = 'queued'"
+    " ORDER BY r.position NULLS LAST, j.submitted_ms, j.job_id LIMIT :limit"
+)
+
+
+class WaitingJob(NamedTuple):
+    """A queued job. `position` is None where the planner does not see it: held, or others come first."""
+
+    position: int | None
+    job_id: str
+    name: str
+    submitted_by: str
+    submitted_ms: int
+    priority: str
+    devices: int
+    models: tuple[str, ...]
+    why: str
+    counterfactual: str | None
+
+
+async def list_waiting(
+    session: AsyncSession, principal: Principal, queue: str, limit: int
+) -> Sequence[WaitingJob]:
+    """Queued jobs of the caller's firm (operators: of every firm) in a queue, those without a place last."""
+    authorise(principal, Action.READ_JOBS)
+    rows = await session.execute(_WAITING, {"queue": queue, "firm_id": principal.firm_id, "limit": limit})
+    return [_waiting(row) for row in rows]
+
+
+def _waiting(row: Any) -> WaitingJob:
+    return WaitingJob(
+        position=None if row.held else row.position,
+        job_id=row.job_id,
+        name=row.name,
+        submitted_by=row.submitted_by,
+        submitted_ms=row.submitted_ms,
+        priority=row.spec["priority"],
+        devices=row.spec["gang"]["devices"],
+        models=tuple(variant["model"] for variant in row.spec["variants"]),
+        why=_why(row),
+        counterfactual=row.counterfactual,
+    )
+
+
+def _why(row: Any) -> str:
+    if row.held:
+        return "held"
+    if row.reasons:
+        return str(row.reasons[0]["sentence"])
+    if any((row.spec.get("dependencies") or {}).values()):
+        return "waits for other jobs"
+    if row.spec.get("array") and row.spec["array"].get("concurrency"):
+        return "waits for its array's turn"
+    return "not planned yet"

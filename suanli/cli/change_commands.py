@@ -1,0 +1,125 @@
+"""Changes of jobs: cancel, hold, release, requeue, set. A job may be an array's id: then all of it is meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client
+
+if TYPE_CHECKING:
+    from suanli.client.types import Job
+
+JobNames = Annotated[
+    list[str], typer.Argument(metavar="JOB...", help="Ids, ends of ids, names, or arrays' ids.")
+]
+
+
+def cancel(job: JobNames, profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """Ask for jobs to be stopped."""
+    _act(
+        "cancel",
+        job,
+        profile,
+        as_json,
+        "Asked for {name} ({job_id}) to be stopped; it is {state} now.",
+        "Asked for the {jobs} jobs of array {array_id} to be stopped.",
+    )
+
+
+def hold(job: JobNames, profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """Keep jobs from starting, or from starting again."""
+    _act(
+        "hold",
+        job,
+        profile,
+        as_json,
+        "{name} ({job_id}) is held: it does not start before suanli release.",
+        "The {jobs} jobs of array {array_id} are held.",
+    )
+
+
+def release(job: JobNames, profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """Let held jobs start."""
+    _act(
+        "release",
+        job,
+        profile,
+        as_json,
+        "{name} ({job_id}) is released.",
+        "The {jobs} jobs of array {array_id} are released.",
+    )
+
+
+def requeue(job: JobNames, profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """Stop running jobs, with their grace for a model checkpoint, and let them wait again."""
+    _act("requeue", job, profile, as_json, "{name} ({job_id}) is stopped and queued again.", None)
+
+
+def _act(
+    verb: str, typed: list[str], profile: str | None, as_json: bool, one: str, array: str | None
+) -> None:
+    from suanli.cli.output import print_json, say
+    from suanli.cli.words import word
+
+    done: list[Any] = []
+    with open_client(profile) as client:
+        for name in typed:
+            members = client.jobs(array=name, limit=1) if array is not None else []
+            if array is not None and members:
+                told = {"array_id": name, "jobs": client.act_on_array(name, verb)}
+                done.append(told)
+                if not as_json:
+                    say(word(array, **told))
+                continue
+            found: Job = getattr(client, verb)(find_job(client, name)["job_id"])
+            done.append(found)
+            if not as_json:
+                say(word(one, name=found["name"], job_id=found["job_id"], state=found["state"]))
+    if as_json:
+        print_json(done)
+
+
+def set_(
+    job: JobName,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(help="Such as 90m, 12h, 2d; none: no limit. Binds a running attempt, too.")
+    ] = None,
+    estimate: Annotated[str | None, typer.Option(help="How long it will take: 8h; none: unknown.")] = None,
+    deadline: Annotated[
+        str | None, typer.Option(help="A time like 2026-12-01T08:00, on this machine's clock; none.")
+    ] = None,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a job's priority, time limit, estimate or deadline."""
+    from suanli.cli.errors import MISUSED, CliError
+    from suanli.cli.moments import to_rfc3339
+    from suanli.cli.output import print_json, say
+    from suanli.cli.words import word
+
+    given = {
+        "priority": priority,
+        "time_limit_seconds": time_limit,
+        "estimate_seconds": estimate,
+        "deadline": deadline if deadline == "none" else to_rfc3339(deadline, "--deadline"),
+    }
+    changes = {key: None if value == "none" else value for key, value in given.items() if value is not None}
+    if not changes:
+        wanted = "--priority, --time-limit, --estimate or --deadline"
+        raise CliError(f"nothing to change: give {wanted}", MISUSED)
+    with open_client(profile) as client:
+        changed = client.change(find_job(client, job)["job_id"], **changes)
+    if as_json:
+        print_json(changed)
+        return
+    say(
+        word(
+            "{name} ({job_id}) has revision {revision} now.",
+            name=changed["name"],
+            job_id=changed["job_id"],
+            revision=changed["revision"],
+        )
+    )

@@ -1,0 +1,259 @@
+"""Many jobs at once, arrays, dependencies, and changes of jobs, over HTTP."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import func, select
+
+from scheduler.storage.tables import InboxRow, JobRow
+from tests.builders.api import MODEL, ApiInstallation, job_spec, running_api
+from tests.builders.database import DatabaseUrls
+
+
+@pytest_asyncio.fixture
+async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(database_urls, tmp_path) as running:
+        yield running
+
+
+async def stored(installation: ApiInstallation) -> int:
+    async with installation.controller.read() as session:
+        return await session.scalar(select(func.count()).select_from(JobRow)) or 0
+
+
+async def told(installation: ApiInstallation, kind: str) -> list[dict[str, Any]]:
+    async with installation.controller.read() as session:
+        rows = await session.scalars(
+            select(InboxRow.body).where(InboxRow.kind == kind).order_by(InboxRow.inbox_id)
+        )
+        return list(rows)
+
+
+def after_ok(name: str, *references: str, **more: Any) -> dict[str, Any]:
+    return job_spec(name=name, dependencies={"after_ok": list(references)}, **more)
+
+
+async def test_a_batch_is_stored_whole_with_its_dependencies_resolved(installation: ApiInstallation) -> None:
+    lin = installation.as_("lin")
+    jobs = [after_ok("merge", "shard"), job_spec(name="shard", array={"count": 3, "concurrency": 2})]
+    answer = await lin.post("/v1/jobs/batch", json={"jobs": jobs})
+    assert answer.status_code == 201, answer.text
+    said = answer.json()
+    assert (said["submitted"], said["refused"]) == (4, 0)
+    merge, shards = said["outcomes"]
+    assert (shards["jobs"], merge["array_id"]) == (3, None)
+    merged = (await lin.get(f"/v1/jobs/{merge['job_id']}")).json()
+    assert merged["spec"]["dependencies"]["after_ok"] == [shards["array_id"]]
+    members = (await lin.get("/v1/jobs", params={"array": shards["array_id"], "sort": "submitted"})).json()
+    assert sorted(job["array_index"] for job in members["jobs"]) == [0, 1, 2]
+    ids = [body["job_id"] for body in await told(installation, "JobSubmitted")]
+    assert len(set(ids)) == 4
+
+
+async def test_ten_thousand_jobs_fit_into_one_call_and_a_repetition_submits_none(
+    installation: ApiInstallation,
+) -> None:
+    lin = installation.as_("lin")
+    body = {"jobs": [job_spec(name=f"j{number}") for number in range(10_000)]}
+    for replayed in (None, "true"):
+        answer = await lin.post("/v1/jobs/batch", json=body, headers={"Idempotency-Key": "b1"}, timeout=120)
+        assert answer.status_code == 201, answer.text
+        assert answer.headers.get("idempotent-replayed") == replayed
+        assert answer.json()["submitted"] == 10_000
+    assert await stored(installation) == 10_000
+    too_many = {"jobs": [job_spec(array={"count": 10_000}), job_spec()]}
+    assert (await lin.post("/v1/jobs/batch", json=too_many)).status_code == 413
+
+
+async def test_of_an_atomic_batch_with_one_bad_job_nothing_is_stored(installation: ApiInstallation) -> None:
+    jobs = [job_spec(), job_spec(gang={"devices": 0}), after_ok("a", "nowhere"), job_spec(project="nope")]
+    answer = await installation.as_("lin").post("/v1/jobs/batch", json={"jobs": jobs})
+    assert answer.status_code == 422
+    fields = {error["field"] for error in answer.json()["errors"]}
+    assert fields == {"jobs[1].gang.devices", "jobs[2].dependencies.after_ok[0]", "jobs[3].project"}
+    assert await stored(installation) == 0
+
+
+async def test_without_atomic_each_job_has_its_own_outcome(installation: ApiInstallation) -> None:
+    jobs = [
+        job_spec(name="good"),
+        after_ok("loop", "loop"),
+        after_ok("behind", "loop"),
+        job_spec(gang={"devices": 64, "devices_per_node": 8}),
+        after_ok("follows", "good"),
+    ]
+    answer = await installation.as_("lin").post("/v1/jobs/batch", json={"jobs": jobs, "atomic": False})
+    assert answer.status_code == 201, answer.text
+    said = answer.json()
+    assert (said["submitted"], said["refused"]) == (2, 3)
+    codes = [outcome["refused"] and outcome["refused"]["code"] for outcome in said["outcomes"]]
+    assert codes == [None, "invalid", "invalid", "impossible", None]
+    assert said["outcomes"][1]["refused"]["errors"][0]["got"] == "loop -> loop"
+    assert await stored(installation) == 2
+
+
+@pytest.mark.parametrize("body", [{}, {"jobs": []}, {"jobs": {}}, {"jobs": [1]}, {"jobs": [], "all": True}])
+async def test_a_batch_that_is_none_is_refused(installation: ApiInstallation, body: dict[str, Any]) -> None:
+    answer = await installation.as_("lin").post("/v1/jobs/batch", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"]
+
+
+async def test_jobs_of_another_firm_cannot_be_waited_for(installation: ApiInstallation) -> None:
+    theirs = await installation.submit("lin")
+    answer = await installation.as_("zhao").post("/v1/jobs", json=after_ok("spy", theirs))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "dependencies.after_ok[0]"
+
+
+async def test_a_job_is_held_released_and_sent_back_by_messages_to_the_controller(
+    installation: ApiInstallation,
+) -> None:
+    lin = installation.as_("lin")
+    job_id = await installation.submit("lin", hold=True)
+    assert (await lin.get(f"/v1/jobs/{job_id}")).json()["held"] is True
+    assert (await lin.post(f"/v1/jobs/{job_id}/release")).status_code == 202
+    assert (await lin.post(f"/v1/jobs/{job_id}/hold")).status_code == 202
+    assert [body["held"] for body in await told(installation, "HoldRequested")] == [False, True]
+    waits = await lin.post(f"/v1/jobs/{job_id}/requeue")
+    assert (waits.status_code, waits.json()["code"]) == (409, "conflict")
+    await installation.set_state(job_id, state="running")
+    assert (await lin.post(f"/v1/jobs/{job_id}/requeue")).status_code == 202
+    assert [body["by"] for body in await told(installation, "RequeueRequested")] == ["lin"]
+    for verb in ("hold", "release", "requeue", "cancel"):
+        assert (await installation.as_("zhao").post(f"/v1/jobs/{job_id}/{verb}")).status_code == 404
+
+
+async def test_a_change_is_a_new_revision_that_the_controller_is_told_of(
+    installation: ApiInstallation,
+) -> None:
+    lin = installation.as_("lin")
+    job_id = await installation.submit("lin", time_limit_seconds=60, labels={"a": "1"})
+    changed = await lin.patch(f"/v1/jobs/{job_id}", json={"priority": "high", "time_limit_seconds": "2h"})
+    assert changed.status_code == 200, changed.text
+    assert changed.json()["revision"] == 1
+    assert changed.json()["spec"]["time_limit_seconds"] == 7200
+    back = await lin.patch(f"/v1/jobs/{job_id}", json={"time_limit_seconds": None})
+    assert (back.json()["revision"], back.json()["spec"]["time_limit_seconds"]) == (2, None)
+    assert back.json()["spec"]["priority"] == "high"
+    assert [body["revision"] for body in await told(installation, "JobRevised")] == [1, 2]
+    for bad in ({"name": "x"}, {}, [], {"priority": "urgent"}, {"time_limit_seconds": 0}):
+        answer = await lin.patch(f"/v1/jobs/{job_id}", json=bad)
+        assert answer.status_code == 422, bad
+    assert (
+        await installation.as_("zhao").patch(f"/v1/jobs/{job_id}", json={"priority": "low"})
+    ).status_code == 404
+
+
+async def test_all_jobs_of_an_array_are_told_at_once(installation: ApiInstallation) -> None:
+    lin = installation.as_("lin")
+    first = (await lin.post("/v1/jobs", json=job_spec(array={"count": 5}))).json()
+    assert first["array_index"] == 0
+    answer = await lin.post(f"/v1/arrays/{first['array_id']}/hold")
+    assert (answer.status_code, answer.json()["jobs"]) == (202, 5)
+    assert len(await told(installation, "HoldRequested")) == 5
+    assert (await installation.as_("zhao").post(f"/v1/arrays/{first['array_id']}/cancel")).status_code == 404
+
+
+async def test_jobs_are_listed_by_what_they_say_and_in_any_order_page_by_page(
+    installation: ApiInstallation,
+) -> None:
+    lin = installation.as_("lin")
+    for name in ("b", "a", "c"):
+        installation.clock.now_ms += 1_000
+        await installation.submit("lin", name=name, labels={"letter": name, "all": "yes"})
+    installation.clock.now_ms += 1_000
+    await installation.submit("wang", name="d", priority="high", kind="evaluate")
+
+    async def names(**query: Any) -> list[str]:
+        found: list[str] = []
+        while True:
+            page = (await lin.get("/v1/jobs", params={**query, "limit": 2})).json()
+            found += [job["name"] for job in page["jobs"]]
+            if page["next_cursor"] is None:
+                return found
+            query["cursor"] = page["next_cursor"]
+
+    assert await names(sort="name") == ["a", "b", "c", "d"]
+    assert await names(sort="-name") == ["d", "c", "b", "a"]
+    assert (await names(sort="submitted"))[:3] == ["b", "a", "c"]
+    assert await names(label=["letter=a", "all=yes"]) == ["a"]
+    assert await names(priority="high") == ["d"]
+    assert await names(kind="evaluate") == ["d"]
+    assert await names(submitted_by="wang") == ["d"]
+    assert await names(submitted_from="2027-01-15T08:00:03Z", sort="name") == ["c", "d"]
+    bad = [{"label": "x"}, {"sort": "size"}, {"submitted_from": "now"}, {"kind": "x"}, {"cursor": "x"}]
+    for query in bad:
+        assert (await lin.get("/v1/jobs", params=query)).status_code == 422, query
+    by_time = (await lin.get("/v1/jobs", params={"limit": 1})).json()["next_cursor"]
+    assert (await lin.get("/v1/jobs", params={"sort": "name", "cursor": by_time})).status_code == 422
+
+
+async def test_a_trial_says_on_what_when_and_at_what_price_and_stores_nothing(
+    installation: ApiInstallation,
+) -> None:
+    lin = installation.as_("lin")
+    spec = job_spec(
+        gang={"devices": 8}, time_limit_seconds="2h", estimate_seconds=1800, hold=True, array={"count": 9}
+    )
+    trial = (await lin.post("/v1/jobs/validate", json=spec)).json()
+    assert (trial["starts_now"], trial["device_model"], trial["pool"]) == (True, MODEL, "haidian")
+    (price,) = trial["prices"]
+    assert price == {
+        "model": MODEL,
+        "device_hour_cny": "12.50",
+        "gang_hour_cny": "100.00",
+        "at_most_cny": "200.00",
+        "estimate_cny": "50.00",
+    }
+    assert await stored(installation) == 0
+    too_large = await lin.post(
+        "/v1/jobs/validate", json=job_spec(gang={"devices": 64, "devices_per_node": 8})
+    )
+    assert (too_large.status_code, too_large.json()["code"]) == (422, "impossible")
+
+
+async def test_a_trial_says_why_a_job_would_wait(installation: ApiInstallation) -> None:
+    node_id, devices = await installation.add_node("node-2", devices=8)
+    for node, held in ((node_id, devices),):
+        job_id = await installation.submit("lin", gang={"devices": 8})
+        await installation.set_state(job_id)
+        await installation.add_attempt(job_id, node, held)
+    trial = (await installation.as_("lin").post(
+        "/v1/jobs/validate", json=job_spec(gang={"devices": 16, "devices_per_node": 8})
+    )).json()  # fmt: skip
+    assert trial["starts_now"] is False
+    assert trial["reasons"][0]["asked"] == 16
+    assert trial["position"] == 1
+
+
+async def test_a_queue_is_listed_in_the_planners_order_with_reasons(installation: ApiInstallation) -> None:
+    lin = installation.as_("lin")
+    second = await installation.submit("lin", name="second")
+    first = await installation.submit("lin", name="first")
+    await installation.submit("lin", name="held", hold=True)
+    for place, job_id in ((1, first), (2, second)):
+        await installation.set_state(job_id, state="queued", attempt=0, device_model=None)
+        await installation.add_report(job_id, position=place, reasons=[{"sentence": f"place {place}"}])
+    waiting = (await lin.get("/v1/queues/default/waiting")).json()["waiting"]
+    assert [(one["position"], one["name"], one["why"]) for one in waiting] == [
+        (1, "first", "place 1"),
+        (2, "second", "place 2"),
+        (None, "held", "held"),
+    ]
+    assert (await installation.as_("zhao").get("/v1/queues/default/waiting")).json()["waiting"] == []
+
+
+async def test_what_holds_a_job_back_is_explained_in_words(installation: ApiInstallation) -> None:
+    lin = installation.as_("lin")
+    before = await installation.submit("lin", name="before")
+    jobs = [after_ok("after", before), job_spec(name="held", hold=True)]
+    said = (await lin.post("/v1/jobs/batch", json={"jobs": jobs})).json()["outcomes"]
+    why = (await lin.get(f"/v1/jobs/{said[0]['job_id']}/explain")).json()
+    assert why["reasons"][0]["reason"] == "dependency"
+    assert f"waits until before ({before}) has succeeded; that is queued now" in why["sentence"]
+    why = (await lin.get(f"/v1/jobs/{said[1]['job_id']}/explain")).json()
+    assert (why["reasons"][0]["reason"], why["counterfactual"]) == ("held", "it is released")
