@@ -6,7 +6,7 @@ from agents.core.messages import DesiredArrived
 from agents.core.readings import Health
 from agents.core.tasks import DesiredTask, EndReason, Goal, Phase, StepReport, Task
 from agents.devices.driver import Device
-from agents.runtime.spec import TaskInput, TaskSpec
+from agents.runtime.spec import DEFAULT_STOP_SIGNAL, TaskInput, TaskSpec
 from protos.suanli.fleet.v1 import control_pb2, node_pb2, usage_pb2
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.windows import SignedWindow
@@ -153,6 +153,7 @@ def spec(message: control_pb2.FetchTaskResponse) -> TaskSpec:
         environment=dict(message.environment),
         working_directory=message.working_directory,
         grace_ms=message.grace_ms,
+        stop_signal=message.stop_signal or DEFAULT_STOP_SIGNAL,
         model_checkpoint=message.model_checkpoint,
         model_checkpoint_directory=message.model_checkpoint_directory,
         inputs=tuple(TaskInput(item.manifest_sha256, item.path) for item in message.inputs),

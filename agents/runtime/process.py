@@ -40,6 +40,7 @@ def launch_file(
     return {
         "allocation_id": spec.allocation_id,
         "grace_ms": spec.grace_ms,
+        "stop_signal": spec.stop_signal,
         "account_ms": account_ms,
         "uid": preparation.uid,
         "gid": preparation.uid,

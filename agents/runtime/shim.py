@@ -206,7 +206,7 @@ class Shim:
             self.save()
             tree = self._live_tree()
             for group in {stat.group for stat in tree if stat.group in self.roots}:
-                self._signal(os.killpg, group, signal.SIGTERM)
+                self._signal(os.killpg, group, signal.Signals[self.launch["stop_signal"]])
 
     def _press_on(self, tree: list[proc_tree.ProcessStat]) -> None:
         """Further on the way from request to kill."""

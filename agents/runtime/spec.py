@@ -9,6 +9,10 @@ from suanli.content.manifest import ContentError, check_path
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
+DEFAULT_STOP_SIGNAL = "SIGTERM"
+STOP_SIGNALS = frozenset({DEFAULT_STOP_SIGNAL, "SIGINT", "SIGUSR1", "SIGUSR2"})
+
+
 class SpecError(ValueError):
     """The task cannot be run as it is described; the sentence is for the researcher."""
 
@@ -47,6 +51,7 @@ class TaskSpec:
     model_checkpoint_directory: str
     inputs: tuple[TaskInput, ...] = ()
     outputs: tuple[str, ...] = ()  # paths in the task's folder, kept when it has ended
+    stop_signal: str = DEFAULT_STOP_SIGNAL  # by which its processes are asked to end
 
     def to_json(self) -> dict[str, Any]:
         """For the task's folder."""
@@ -69,6 +74,8 @@ def check_spec(spec: TaskSpec, devices_of_node: int) -> None:
     for name in ("allocation_id", "firm_id", "job_id"):
         if not ID_PATTERN.fullmatch(getattr(spec, name)):
             raise SpecError(f"{name} {getattr(spec, name)!r} cannot name a folder")
+    if spec.stop_signal not in STOP_SIGNALS:
+        raise SpecError(f"a task cannot be asked to end by {spec.stop_signal!r}")
     if not spec.command or not spec.command[0]:
         raise SpecError("the command is empty")
     if spec.processes < 1 or spec.gang_size < 1 or spec.rank >= spec.gang_size:

@@ -49,6 +49,7 @@ class Launch(TypedDict):
 
     allocation_id: str
     grace_ms: int
+    stop_signal: str  # by which processes are asked to end
     account_ms: int
     uid: int | None
     gid: int | None

@@ -40,7 +40,9 @@ class Feature(StrEnum):
 # What the controller does by itself, on whatever backend.
 _ALWAYS = frozenset({Feature.DEADLINES, Feature.DEPENDENCIES, Feature.ARRAYS, Feature.HOLDS})
 SUPPORTED: Mapping[str, frozenset[Feature]] = {
-    "agents": frozenset({Feature.INPUTS, Feature.OUTPUTS, Feature.PORTS, Feature.PROCESS_ENVIRONMENTS})
+    "agents": frozenset(
+        {Feature.INPUTS, Feature.OUTPUTS, Feature.PORTS, Feature.PROCESS_ENVIRONMENTS, Feature.STOP_SIGNALS}
+    )
 }
 
 

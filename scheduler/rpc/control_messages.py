@@ -200,6 +200,7 @@ def fetched(task: TaskToRun) -> control_pb2.FetchTaskResponse:
         environment=dict(task.environment),
         working_directory=task.working_directory or "",
         grace_ms=task.grace_ms,
+        stop_signal=task.stop_signal,
         model_checkpoint=task.model_checkpoint,
         model_checkpoint_directory=task.model_checkpoint_directory or "",
         inputs=[

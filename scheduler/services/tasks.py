@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import NotFound
 from scheduler.domain.job_reading import spec_from_json
-from scheduler.domain.jobs import JobSpec, Variant
+from scheduler.domain.jobs import JobSpec, StopSignal, Variant
 from scheduler.domain.time import DAY_MS
 from scheduler.storage.tables import (
     AllocationDeviceRow,
@@ -54,6 +54,7 @@ class TaskToRun:
     environment: Mapping[str, str]
     working_directory: str | None
     grace_ms: int
+    stop_signal: str
     model_checkpoint: bool
     model_checkpoint_directory: str | None
     inputs: tuple[TaskInput, ...] = ()
@@ -117,6 +118,7 @@ async def task_to_run(session: AsyncSession, node_id: str, allocation_id: str) -
         environment={**variant.environment, **_of_array(job, spec)},
         working_directory=spec.working_directory,
         grace_ms=spec.grace_ms,
+        stop_signal=StopSignal.TERM if checkpoint is None else checkpoint.signal,
         model_checkpoint=checkpoint is not None,
         model_checkpoint_directory=None if checkpoint is None else checkpoint.directory,
         inputs=tuple(

@@ -65,6 +65,17 @@ async def test_a_stop_kills_the_whole_tree_with_its_daemons_after_the_grace() ->
         assert not alive(root)
 
 
+async def test_a_job_is_asked_to_save_a_model_checkpoint_by_the_signal_that_it_named() -> None:
+    async with TestGateway().serving() as gateway, running_agent(gateway):
+        script = "trap 'echo saved; exit 0' USR1; trap '' TERM; echo ready; while :; do sleep 0.05; done"
+        work = task([SHELL, "-c", script], grace_ms=20_000, stop_signal="SIGUSR1")
+        await gateway.run_task(work)
+        key = (work.allocation_id, 0, "stdout")
+        await gateway.until(lambda: b"ready" in gateway.output.get(key, b""), "it listens")
+        gateway.want(work.allocation_id, control_pb2.TASK_GOAL_STOP, reason="preempted")
+        await gateway.until(lambda: b"saved" in gateway.output.get(key, b""), "it has saved")
+
+
 async def test_a_task_that_is_named_no_longer_is_stopped_and_forgotten() -> None:
     async with TestGateway().serving() as gateway, running_agent(gateway):
         work = task(["/bin/sleep", "600"])

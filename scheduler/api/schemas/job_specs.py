@@ -200,7 +200,10 @@ class ModelCheckpointIn(In):
     directory: Annotated[AbsolutePath | None, Field(description="Absent: a folder of the job.")] = None
     signal: Annotated[
         Literal["SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2"],
-        Field(description="Asks the processes to save a model checkpoint and end."),
+        Field(
+            description="Asks the processes to save a model checkpoint and end. Other than SIGTERM it ends a shell "
+            "around the program: give the command as a list, or put exec before it."
+        ),
     ] = "SIGTERM"
     grace_seconds: Annotated[Seconds, Field(description="Between the signal and the kill.")] = (
         DEFAULT_GRACE_SECONDS
