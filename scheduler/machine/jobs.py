@@ -76,6 +76,7 @@ def revise(t: Transition, message: JobRevised) -> None:
         return
     job.spec = message.spec
     job.revision = message.revision
+    job.placed = None  # the planner sees a running job by its newest spec
     t.state.note_deadline(job)
     t.touch_job(job)
     t.emit_job(
