@@ -24,6 +24,7 @@ from agents.runtime.spec import SpecError, TaskSpec
 
 PROBE_PATIENCE_S = 10.0
 NO_OBSTACLE = "."  # every answer of a probe begins with it, so that a killed probe is not taken for one
+CLOSED = "is closed to it"
 LEAST_UID = 1000  # below are the host's own accounts, made or not
 
 
@@ -80,10 +81,10 @@ def obstacle(needs: Needs) -> str:
         program = os.path.join(needs.working_directory, program)
     found = shutil.which(program, path=needs.path_variable)
     if found is None:
-        target = os.path.realpath(program)
-        closed = closed_folder(program) or closed_folder(target)
-        where = "" if "/" in program else f" in PATH {needs.path_variable}"
-        return f"cannot run {program}{where}{_because(closed) or ': not found or not executable'}"
+        if "/" not in program:
+            return f"finds no program {program} in PATH {needs.path_variable}"
+        closed = closed_folder(program) or closed_folder(os.path.realpath(program))
+        return f"cannot run {program}{_because(closed) or ': not found or not executable'}"
     if needs.script is not None and not os.access(needs.script, os.R_OK):
         return f"cannot read {needs.script}{_because(closed_folder(needs.script))}"
     if needs.make is not None:
@@ -107,7 +108,7 @@ def closed_folder(path: str) -> str:
 
 
 def _because(closed: str) -> str:
-    return f": the folder {closed} is closed to it" if closed else ""
+    return f": the folder {closed} {CLOSED}" if closed else ""
 
 
 def as_user(uid: int, question: Callable[[], str], closed_nodes: Sequence[str] | None = None) -> str:
@@ -244,10 +245,8 @@ class Isolation:
         view = closed_nodes if self.private_view else None
         problem = as_user(uid, lambda: obstacle(needs()), view)
         if problem:
-            raise SpecError(
-                f"the firm's user {uid} {problem}; open it to that user (an operator can also give up isolation "
-                "for all tasks of the node: --accept-no-isolation)"
-            )
+            advice = "; open it to that user" if CLOSED in problem else ""
+            raise SpecError(f"the firm's user {uid} {problem}{advice}")
 
 
 def _is_account(uid: int) -> bool:

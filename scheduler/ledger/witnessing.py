@@ -31,7 +31,7 @@ from suanli.evidence.witness import encode_request
 
 TIMEOUT_S = 5.0
 BACKOFF_FIRST_S = 1.0
-BACKOFF_MOST_S = 60.0
+BACKOFF_MOST_S = 10.0  # a witness that comes back must not keep an auditor waiting
 MOST_ANSWER_BYTES = 64 * 1024
 # A witness that lost count twice in one round is asked again later.
 TRIES_PER_ROUND = 3

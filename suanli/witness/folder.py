@@ -115,6 +115,10 @@ class WitnessFolder:
         keys = [parse_verifier_key(line) for line in self._lines(_LOGS)]
         return {key.name: key for key in keys}
 
+    def logs_changed_ns(self) -> int:
+        """When the list of known logs was replaced: cheap to ask at every request."""
+        return (self.path / _LOGS).stat().st_mtime_ns
+
     def _lines(self, name: str) -> list[str]:
         lines = (self.path / name).read_text("utf-8").splitlines()
         return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

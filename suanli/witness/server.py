@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class WitnessService:
         self._now_s = now_s
         self._lock = threading.Lock()
         self._heads = folder.heads()
+        self._logs_changed_ns = folder.logs_changed_ns()
         self._witness = Witness(folder.cosigner(), folder.logs())
         self._answers: Counter[tuple[str, int]] = Counter()
 
@@ -38,6 +40,7 @@ class WitnessService:
     def add_checkpoint(self, body: bytes) -> WitnessAnswer:
         """Answers one request; when it cosigns, the new head is durable first."""
         with self._lock:
+            self._learn_logs()
             answer = self._witness.add_checkpoint(body, self._heads, self._now_s())
             if answer.store is not None and answer.origin is not None:
                 heads = {**self._heads, answer.origin: answer.store}
@@ -45,6 +48,13 @@ class WitnessService:
                 self._heads = heads
             self._answers[answer.origin or "", answer.status] += 1
             return answer
+
+    def _learn_logs(self) -> None:
+        """A log that was made known while we serve is known from the next request on."""
+        changed_ns = self._folder.logs_changed_ns()
+        if changed_ns != self._logs_changed_ns:
+            self._witness = replace(self._witness, logs=self._folder.logs())
+            self._logs_changed_ns = changed_ns
 
     def metrics(self) -> bytes:
         """Counters in the Prometheus text format."""

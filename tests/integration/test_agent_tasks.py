@@ -208,6 +208,17 @@ async def test_two_firms_run_under_two_users_and_reach_neither_key_nor_spool() -
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="one user per firm needs root")
+async def test_a_program_that_is_not_there_is_named_with_the_path_that_was_searched() -> None:
+    async with TestGateway().serving() as gateway, running_agent(gateway):
+        work = task(["nosuchprogram"])
+        gateway.specs[work.allocation_id] = work
+        gateway.want(work.allocation_id, control_pb2.TASK_GOAL_PREPARE)
+        over = await gateway.ended(work.allocation_id)
+        assert "finds no program nosuchprogram in PATH " in over.detail
+        assert "open it" not in over.detail
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="one user per firm needs root")
 async def test_a_program_closed_to_the_firms_user_is_refused_unless_accepted(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
@@ -220,8 +231,7 @@ async def test_a_program_closed_to_the_firms_user_is_refused_unless_accepted(tmp
         gateway.want(work.allocation_id, control_pb2.TASK_GOAL_PREPARE)
         over = await gateway.ended(work.allocation_id)
         assert over.end_reason == "prepare_failed"
-        assert "is closed to it" in over.detail
-        assert "--accept-no-isolation" in over.detail
+        assert "is closed to it; open it to that user" in over.detail
     async with TestGateway().serving() as gateway, running_agent(gateway, "--accept-no-isolation"):
         work = task([str(program)])
         await gateway.run_task(work)

@@ -74,6 +74,18 @@ def running(folder):
     witness.stop()
 
 
+def test_a_log_made_known_while_the_witness_serves_is_cosigned_from_then_on(tmp_path):
+    folder = WitnessFolder(tmp_path / "witness")
+    folder.create("audit.example/w1", seed("witness"))
+    witness = Running(folder)
+    try:
+        assert witness.post(_request(0, 100)).status_code == 404
+        folder.add_log(VKEY)
+        assert witness.post(_request(0, 100)).status_code == 200
+    finally:
+        witness.stop()
+
+
 def test_a_cosignature_is_given_and_counts_for_the_written_policy(folder, running):
     response = running.post(_request(0, 100))
     assert response.status_code == 200

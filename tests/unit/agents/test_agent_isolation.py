@@ -102,7 +102,7 @@ def test_what_is_there_is_no_obstacle(tmp_path: Path) -> None:
 
 
 def test_obstacles_are_named(tmp_path: Path) -> None:
-    assert "not found" in obstacle(needs(program="no-such-program"))
+    assert "finds no program no-such-program in PATH" in obstacle(needs(program="no-such-program"))
     assert "cannot enter the working directory" in obstacle(needs(directory=str(tmp_path / "absent")))
     (tmp_path / "file").touch()
     assert "cannot make the model checkpoint folder" in obstacle(needs(make=str(tmp_path / "file" / "x")))

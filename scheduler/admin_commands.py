@@ -1,0 +1,132 @@
+"""`scheduler admin`: what an administrator types at the machine itself."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scheduler.process import fail, sentence_of
+from scheduler.terminal import AsJson, Data, done, print_json, say, settings_of, wait_for_up
+
+admin = typer.Typer(help="At the machine itself: the first operator, join tokens.", no_args_is_help=True)
+
+
+@admin.command("init")
+def admin_init(
+    data: Data = None,
+    name: Annotated[str, typer.Option(help="Name of the operator.")] = "operator",
+    key_file: Annotated[
+        Path | None, typer.Option(help="Write the key here (0600) and print nothing.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create the first operator and print its API key, once."""
+    from scheduler.admin import create_first_operator
+
+    settings = settings_of(data=data)
+    made = done(settings, create_first_operator(settings, name))
+    _hand_over({"name": name, "api_key": made.secret}, "api_key", key_file, as_json)
+
+
+@admin.command("operator-key")
+def admin_operator_key(
+    data: Data = None,
+    name: Annotated[str, typer.Option(help="Name of the operator.")] = "operator",
+    key_file: Annotated[
+        Path | None, typer.Option(help="Write the key here (0600) and print nothing.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make another key for a principal whose key was lost."""
+    from scheduler.admin import create_operator_key
+
+    settings = settings_of(data=data)
+    made = done(settings, create_operator_key(settings, name))
+    _hand_over({"name": name, "api_key": made.secret}, "api_key", key_file, as_json)
+
+
+@admin.command("history")
+def admin_history(
+    output: Annotated[
+        Path, typer.Option(help="Where to write it (.json or .json.gz), for `suanli simulate`.")
+    ],
+    data: Data = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="First moment, RFC 3339. None: last month in Asia/Shanghai.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="Moment after the last one, RFC 3339.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Export a period's jobs, nodes, queues, prices and programs for a rehearsal: sizes and times, no commands."""
+    from scheduler.admin import history_period, write_history
+
+    settings = settings_of(data=data)
+    try:
+        from_ms, to_ms = history_period(from_, to)
+    except ValueError as error:
+        raise typer.Exit(fail(str(error))) from error
+    written = done(settings, write_history(settings, from_ms, to_ms, output))
+    if as_json:
+        print_json({"jobs": written, "from_ms": from_ms, "to_ms": to_ms, "output": str(output)})
+    else:
+        say(f"wrote {written} jobs to {output}")
+
+
+@admin.command("join-token")
+def admin_join_token(
+    pool: Annotated[str, typer.Option(help="Pool that the hosts join.")],
+    data: Data = None,
+    uses: Annotated[int, typer.Option(help="How many hosts may join with it.")] = 1,
+    hours: Annotated[int, typer.Option(help="Hours until it expires.")] = 24,
+    token_file: Annotated[
+        Path | None, typer.Option(help="Write the token here (0600) and print nothing.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a join token for hosts and print it, once."""
+    from scheduler.admin import create_join_token
+
+    settings = settings_of(data=data)
+    token = done(settings, create_join_token(settings, pool, uses, hours))
+    _hand_over({"pool": pool, "uses": uses, "hours": hours, "token": token}, "token", token_file, as_json)
+
+
+@admin.command("log-vkey")
+def admin_log_vkey(data: Data = None, as_json: AsJson = False) -> None:
+    """Print the verifier key of the evidence log, for whoever shall check it: witnesses, auditors, firms."""
+    from scheduler.ledger.keys import read_log_key
+    from scheduler.secret_files import log_origin
+    from suanli.evidence.keys import NOTE_ED25519, verifier_key
+
+    settings = settings_of(data=data)
+    wait_for_up(settings)
+    path = settings.secret("log.key")
+    try:
+        public_key = read_log_key(path).public_key
+        key = verifier_key(log_origin(settings), NOTE_ED25519, public_key)
+    except FileNotFoundError as error:
+        raise typer.Exit(
+            fail(f"{path} is not there: 'suanli up' makes it, or name its data folder with --data")
+        ) from error
+    except (OSError, ValueError) as error:
+        raise typer.Exit(fail(sentence_of(error))) from error
+    print_json({"origin": key.name, "vkey": str(key)}) if as_json else sys.stdout.write(f"{key}\n")
+
+
+def _hand_over(made: dict[str, Any], secret: str, file: Path | None, as_json: bool) -> None:
+    """Print the secret of what was made, once; or write it to `file`, and print no secret at all."""
+    from scheduler.secret_files import write_secret
+
+    if file is not None:
+        try:
+            write_secret(file, (made[secret] + "\n").encode())
+        except OSError as error:
+            raise typer.Exit(
+                fail(f"{sentence_of(error)}; make another with 'suanli admin operator-key'")
+            ) from error
+        made = {name: value for name, value in made.items() if name != secret} | {f"{secret}_file": str(file)}
+    if as_json:
+        print_json(made)
+    elif file is None:
+        sys.stdout.write(made[secret] + "\n")
