@@ -97,7 +97,8 @@ class DeviceShare:
 class AllocationEvent:
     """Devices of one node were given to a job's task (granted), started, or are free again (ended).
 
-    `event_seq` is the controller's own gap-free numbering. `at_ms` is the controller's time.
+    `event_seq` is the event's number in the controller's own gap-free numbering; the facts of one event, such as
+    the grants of a gang, share it. `at_ms` is the controller's time.
     """
 
     event: str

@@ -188,14 +188,22 @@ def check_firms(case: Case) -> None:
 
 
 def check_controller(case: Case) -> None:
-    """The controller numbers its events without gap; those that are logged are logged in its order."""
+    """Facts follow the controller's numbering; those of one event, such as a gang's grants, share its number."""
     newest = 0
+    told: set[tuple[str, str]] = set()
     for item in case.records:
         event = item.record
         if not isinstance(event, AllocationEvent):
             continue
-        if event.event_seq <= newest:
-            entity = f"allocation {event.allocation_id}"
-            expected, found = f"event_seq above {newest}", str(event.event_seq)
-            case.report.add("controller.order", entity, expected, found, item.index)
-        newest = max(newest, event.event_seq)
+        if event.event_seq > newest:
+            newest = event.event_seq
+            told.clear()
+        fact = (event.allocation_id, event.event)
+        entity = f"allocation {event.allocation_id}"
+        if event.event_seq < newest:
+            found = str(event.event_seq)
+            case.report.add("controller.order", entity, f"event_seq {newest} or above", found, item.index)
+        elif fact in told:
+            found = f"{event.event} again"
+            case.report.add("controller.order", entity, f"once under event_seq {newest}", found, item.index)
+        told.add(fact)

@@ -127,10 +127,27 @@ def test_entries_of_a_firm_in_another_order_are_named():
 
 def test_events_of_the_controller_in_another_order_are_named():
     operator = _idle_operator()
+    operator.event_seq = 8
     operator.allocation("granted", "al-3", T0)
     operator.event_seq = 0
     operator.allocation("ended", "al-3", T0 + 1)
     assert_found(_judged_idle(operator), {"controller.order"})
+
+
+def test_a_fact_told_twice_under_one_number_is_named():
+    operator = _idle_operator()
+    operator.allocation("granted", "al-3", T0)
+    operator.event_seq -= 1
+    operator.allocation("granted", "al-3", T0)
+    assert "controller.order" in {finding.code for finding in _judged_idle(operator).findings}
+
+
+def test_the_tasks_of_a_gang_are_granted_under_one_number():
+    operator = _idle_operator()
+    operator.allocation("granted", "al-3", T0)
+    operator.event_seq -= 1
+    operator.allocation("granted", "al-4", T0)
+    assert "controller.order" not in {finding.code for finding in _judged_idle(operator).findings}
 
 
 def test_a_device_enrolled_twice_or_retired_without_being_there_is_named():
