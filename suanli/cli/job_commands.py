@@ -34,13 +34,13 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     from pathlib import Path
 
     from suanli.cli.content_commands import send_inputs
+    from suanli.cli.job_files import read_job_file
     from suanli.cli.output import note, print_json, say
     from suanli.cli.refusals import of_file
     from suanli.cli.words import word
-    from suanli.cli.yaml_files import read_yaml
     from suanli.client.errors import Refused
 
-    read = read_yaml(file)
+    read = read_job_file(file)
     if "jobs" in read.content:
         _submit_many(read, {"project": project, "queue": queue, "priority": priority}, profile, as_json)
         return
@@ -323,14 +323,14 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Try a job without submitting it: would it fit, on what, when and at what price?"""
+    from suanli.cli.job_files import read_job_file
     from suanli.cli.moments import local
     from suanli.cli.output import print_json, print_table, say
     from suanli.cli.refusals import of_file
     from suanli.cli.words import word
-    from suanli.cli.yaml_files import read_yaml
     from suanli.client.errors import Refused
 
-    read = read_yaml(file)
+    read = read_job_file(file)
     with open_client(profile) as client:
         try:
             trial = client.validate(read.content)

@@ -1,0 +1,32 @@
+"""Job files: a folder named in one is meant as seen from the file, and the API takes absolute ones only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suanli.cli.yaml_files import YamlFile, read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def read_job_file(file: str) -> YamlFile:
+    """The file (`-`: standard input) with `working_directory` absolute, in it and in each of its `jobs`.
+
+    Raises what `read_yaml` raises. Anything that is no folder's name is left for the server to refuse.
+    """
+    read = read_yaml(file)
+    beside = Path() if file == "-" else Path(file).parent
+    content = _with_folder(read.content, beside)
+    if isinstance(jobs := content.get("jobs"), list):
+        content["jobs"] = [_with_folder(job, beside) if isinstance(job, dict) else job for job in jobs]
+    return replace(read, content=content)
+
+
+def _with_folder(spec: Mapping[str, Any], beside: Path) -> dict[str, Any]:
+    folder = spec.get("working_directory")
+    if not isinstance(folder, str) or not folder or "\0" in folder:
+        return dict(spec)
+    return {**spec, "working_directory": str((beside / folder).resolve())}
