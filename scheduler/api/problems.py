@@ -25,6 +25,7 @@ STATUSES: tuple[tuple[type[errors.DomainError], int, str], ...] = (
     (errors.NotFound, 404, "Not found"),
     (errors.IdempotencyConflict, 409, "The Idempotency-Key was used for another request"),
     (errors.Conflict, 409, "Conflict"),
+    (errors.PreconditionFailed, 412, "Changed since it was read"),
     (errors.NotSupported, 422, "Not supported yet"),
     (errors.Invalid, 422, "The request is not valid"),
     (errors.Impossible, 422, "The job could never start"),

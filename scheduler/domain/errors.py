@@ -73,6 +73,12 @@ class IdempotencyConflict(Conflict):
     code = "idempotency_conflict"
 
 
+class PreconditionFailed(DomainError):
+    """The thing was changed since the caller read it."""
+
+    code = "precondition_failed"
+
+
 class Impossible(DomainError):
     """The job could never start on this installation as it is configured; `fields` say why."""
 

@@ -136,10 +136,14 @@ class Client:
         """Stop a job's attempt and let the job wait again."""
         return self._act(job_id, "requeue")
 
-    def change(self, job_id: str, **changes: Any) -> types.Job:
-        """Change priority, time_limit_seconds, estimate_seconds, deadline or labels; None: the default."""
+    def change(self, job_id: str, *, if_revision: int | None = None, **changes: Any) -> types.Job:
+        """Change priority, time_limit_seconds, estimate_seconds, deadline or labels; None: the default.
+
+        `if_revision`: only if the job still has this revision; raises Refused (`precondition_failed`) if not.
+        """
         path = f"/v1/jobs/{_segment(job_id)}"
-        return cast(types.Job, self._transport.request("PATCH", path, body=changes))
+        headers = {} if if_revision is None else {"If-Match": f'"{if_revision}"'}
+        return cast(types.Job, self._transport.request("PATCH", path, body=changes, headers=headers))
 
     def act_on_array(self, array_id: str, verb: str) -> int:
         """cancel, hold or release every job of an array that has not ended; returns how many."""

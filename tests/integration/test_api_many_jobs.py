@@ -149,6 +149,32 @@ async def test_a_change_is_a_new_revision_that_the_controller_is_told_of(
     ).status_code == 404
 
 
+async def test_who_read_an_older_revision_changes_nothing(installation: ApiInstallation) -> None:
+    lin = installation.as_("lin")
+    job_id = await installation.submit("lin")
+    path = f"/v1/jobs/{job_id}"
+    read = (await lin.get(path)).headers["ETag"]
+    changed = await lin.patch(path, json={"priority": "high"}, headers={"If-Match": read})
+    assert (changed.status_code, changed.headers["ETag"]) == (200, '"1"')
+    late = await lin.patch(path, json={"priority": "low"}, headers={"If-Match": read})
+    assert (late.status_code, late.json()["code"], late.json()["facts"]) == (
+        412,
+        "precondition_failed",
+        {"etag": '"1"'},
+    )
+    assert (await lin.get(path)).json()["spec"]["priority"] == "high"
+    weak = await lin.patch(path, json={"priority": "low"}, headers={"If-Match": 'W/"1"'})
+    assert weak.status_code == 412
+    either = await lin.patch(path, json={"priority": "low"}, headers={"If-Match": '"0", "1"'})
+    assert (either.status_code, either.headers["ETag"]) == (200, '"2"')
+    anything = await lin.patch(path, json={"priority": "high"}, headers={"If-Match": "*"})
+    assert anything.status_code == 200
+    wrong = await lin.patch(path, json={"priority": "low"}, headers={"If-Match": "1"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "header If-Match")
+    foreign = await installation.as_("zhao").patch(path, json={}, headers={"If-Match": '"9"'})
+    assert foreign.status_code == 404
+
+
 async def test_all_jobs_of_an_array_are_told_at_once(installation: ApiInstallation) -> None:
     lin = installation.as_("lin")
     first = (await lin.post("/v1/jobs", json=job_spec(array={"count": 5}))).json()

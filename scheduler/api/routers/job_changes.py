@@ -1,9 +1,10 @@
 """Changes of jobs: cancel, hold, release, send back, revise; also of all jobs of an array."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from scheduler.api.auth import JobCanceller, JobChanger
 from scheduler.api.bodies import read_json, request_body
+from scheduler.api.etags import IfMatch, etag, require_match
 from scheduler.api.schemas.job_changes import ArrayOut, JobChangeIn
 from scheduler.api.schemas.jobs import JobOut, job_out
 from scheduler.api.state import Api, ApiState
@@ -43,13 +44,27 @@ async def requeue(job_id: str, api: ApiState, principal: JobChanger) -> JobOut:
 
 
 @router.patch("/v1/jobs/{job_id}", openapi_extra=request_body(JobChangeIn))
-async def change(job_id: str, request: Request, api: ApiState, principal: JobChanger) -> JobOut:
-    """Change priority, time limit, estimate, deadline or labels: a new revision of the job's spec."""
+async def change(
+    job_id: str,
+    request: Request,
+    response: Response,
+    api: ApiState,
+    principal: JobChanger,
+    if_match: IfMatch = None,
+) -> JobOut:
+    """Change priority, time limit, estimate, deadline or labels: a new revision of the job's spec.
+
+    With If-Match only where the spec still has that ETag; else 412.
+    """
     await request.body()
     async with api.database.transaction() as session:
-        await read_job(session, principal, job_id)  # a foreign job does not exist, whatever the body says
+        # A foreign job does not exist, whatever the body says.
+        before = await read_job(session, principal, job_id)
+        require_match(if_match, before.revision)
         changes = await read_json(request)
-        return job_out(await revise_job(session, principal, job_id, changes, api.now_ms()))
+        job = await revise_job(session, principal, job_id, changes, api.now_ms())
+    response.headers["ETag"] = etag(job.revision)
+    return job_out(job)
 
 
 @router.post("/v1/arrays/{array_id}/cancel", status_code=202)

@@ -3,11 +3,12 @@
 import json
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from scheduler.api.auth import JobReader, JobSubmitter
 from scheduler.api.bodies import read_json, request_body
+from scheduler.api.etags import etag
 from scheduler.api.idempotency import REPLAYED_HEADER, IdempotencyKey, check_key, once, request_sha256
 from scheduler.api.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor
 from scheduler.api.schemas.job_changes import BatchIn, BatchOut, batch_out
@@ -193,10 +194,12 @@ def _states(words: list[str]) -> frozenset[str]:
 
 
 @router.get("/{job_id}")
-async def read(job_id: str, api: ApiState, principal: JobReader) -> JobOut:
-    """A job with where it is."""
+async def read(job_id: str, api: ApiState, principal: JobReader, response: Response) -> JobOut:
+    """A job with where it is. The ETag is that of its spec, for a PATCH with If-Match."""
     async with api.database.read() as session:
-        return job_out(await read_job(session, principal, job_id))
+        job = await read_job(session, principal, job_id)
+    response.headers["ETag"] = etag(job.revision)
+    return job_out(job)
 
 
 @router.get("/{job_id}/explain")
