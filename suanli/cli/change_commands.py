@@ -106,7 +106,9 @@ def set_(
         "estimate_seconds": estimate,
         "deadline": deadline if deadline == "none" else to_rfc3339(deadline, "--deadline"),
     }
-    changes: dict[str, Any] = {key: None if value == "none" else value for key, value in given.items() if value is not None}
+    changes: dict[str, Any] = {
+        key: None if value == "none" else value for key, value in given.items() if value is not None
+    }
     if not changes:
         wanted = "--priority, --time-limit, --estimate or --deadline"
         raise CliError(f"nothing to change: give {wanted}", MISUSED)

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from scheduler.api.answers import answer
 from scheduler.api.auth import JobReader, JobSubmitter
 from scheduler.api.bodies import read_json, request_body
 from scheduler.api.etags import etag
@@ -116,7 +117,7 @@ def _batches(api: Api) -> Batches:
     return Batches(api.database, api.catalogue, api.known, api.config.ids)
 
 
-@router.get("")
+@router.get("", response_model=JobsOut)
 async def list_(  # noqa: PLR0913, PLR0917 - each is a parameter of the query
     api: ApiState,
     principal: JobReader,
@@ -136,7 +137,7 @@ async def list_(  # noqa: PLR0913, PLR0917 - each is a parameter of the query
     sort: JobOrder = JobOrder.NEWEST,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
-) -> JobsOut:
+) -> Response:
     """Jobs, newest first unless `sort` says otherwise."""
     wanted = JobFilter(
         states=_states(state or []),
@@ -157,10 +158,8 @@ async def list_(  # noqa: PLR0913, PLR0917 - each is a parameter of the query
         jobs = await list_jobs(session, principal, wanted, limit=limit + 1, order=sort, after=after)
     page = jobs[:limit]
     more = len(jobs) > limit
-    return JobsOut(
-        jobs=[job_out(job) for job in page],
-        next_cursor=encode_cursor(place_of(page[-1], sort)) if more else None,
-    )
+    next_cursor = encode_cursor(place_of(page[-1], sort)) if more else None
+    return answer(JobsOut(jobs=[job_out(job) for job in page], next_cursor=next_cursor))
 
 
 def _labels(texts: list[str]) -> dict[str, str]:
@@ -193,13 +192,12 @@ def _states(words: list[str]) -> frozenset[str]:
     return frozenset(states)
 
 
-@router.get("/{job_id}")
-async def read(job_id: str, api: ApiState, principal: JobReader, response: Response) -> JobOut:
+@router.get("/{job_id}", response_model=JobOut)
+async def read(job_id: str, api: ApiState, principal: JobReader) -> Response:
     """A job with where it is. The ETag is that of its spec, for a PATCH with If-Match."""
     async with api.database.read() as session:
         job = await read_job(session, principal, job_id)
-    response.headers["ETag"] = etag(job.revision)
-    return job_out(job)
+    return answer(job_out(job), {"ETag": etag(job.revision)})
 
 
 @router.get("/{job_id}/explain")
