@@ -28,6 +28,11 @@ COSIGN_LAG = Gauge(
 COSIGN_FAILURES = Counter("suanli_ledger_cosign_failures_total", "Failed requests to a witness.", ["witness"])
 CHARGES = Counter("suanli_ledger_charges_total", "Charges made, by kind.", ["kind"])
 UNRATED = Gauge("suanli_ledger_unrated_segments", "Logged segments that wait for their rating.")
+MISSING_ROWS = Gauge(
+    "suanli_ledger_rating_missing_rows",
+    "Rows that the log names and the database has not; what refers to them is not charged: see the log.",
+    ["table"],
+)
 UNPRICED_MS = Counter(
     "suanli_ledger_unpriced_device_ms_total",
     "Billable device time without a price in force.",

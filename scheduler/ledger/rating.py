@@ -6,6 +6,10 @@ said so by now. Where an end turns up later after all, with a time before the en
 difference is taken back by a charge that names the one it corrects. Charges are never changed: original and
 corrections together are the rating from scratch. A segment that owes nothing gets a charge of no time, so
 that "not rated yet" and "owes nothing" are different things.
+
+The log can outlive the rows that charges refer to: after a restore, the published log names a firm or a price
+that the database has not. Such segments are held, with an alarm that names the row; all others are rated, and
+the held ones as soon as the row is back.
 """
 
 import time
@@ -20,14 +24,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger.attribution import Attribution
 from scheduler.ledger.charging import Charge, Place, charges_of, correction_of
-from scheduler.ledger.metrics import CHARGES, UNATTRIBUTED_MS, UNPRICED_MS, UNRATED
+from scheduler.ledger.metrics import CHARGES, MISSING_ROWS, UNATTRIBUTED_MS, UNPRICED_MS, UNRATED
 from scheduler.storage.engine import Database
 from scheduler.storage.leadership import Leadership
 from scheduler.storage.tables import (
     ChargeRow,
     DeviceRow,
+    FirmRow,
     LogCheckpointRow,
     LogEntryRow,
+    PriceVersionRow,
     WindowSegmentRow,
 )
 from suanli.evidence.entries import ALLOCATION_EVENT, PRICE_VERSION, parse_payload
@@ -62,6 +68,14 @@ class _Found:
     segment: Segment
 
 
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """A row that a charge refers to."""
+
+    table: str
+    key: str
+
+
 @dataclass(slots=True)
 class Rater:
     """Rates what is logged. Times in milliseconds."""
@@ -69,8 +83,10 @@ class Rater:
     seat: Seat
     settle_ms: int
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    # Every segment below is rated.
+    # Every segment below is rated or held.
     _from_index: int = 0
+    # Rows that the log knows and the database has not, with the log index of the first segment each holds.
+    _missing: dict[_Reference, int] = field(default_factory=dict)
     # Every allocation event below has been looked at for charges beyond an end.
     _events_from: int = 0
     _attribution: Attribution = field(default_factory=Attribution)
@@ -84,6 +100,7 @@ class Rater:
         async with self.seat.database.read() as session:
             size = await session.scalar(select(func.max(LogCheckpointRow.size))) or 0
             terms = await _terms(session, size)
+            await self._release(session)
         made = await self._rate_segments(size, terms)
         made += await self._correct(size)
         return made
@@ -107,8 +124,9 @@ class Rater:
                         if first_waiting is None:
                             first_waiting = found.place.log_index
                     charges.extend(rated or [])
-                await self._insert(session, charges, "original")
-            made += len(charges)
+                chargeable = await self._chargeable(session, charges)
+                await self._insert(session, chargeable, "original")
+            made += len(chargeable)
             position = (page[-1].place.log_index, page[-1].place.n)
         self._from_index = size if first_waiting is None else first_waiting
         UNRATED.set(waiting)
@@ -136,6 +154,33 @@ class Rater:
             if charge.billable_ms and charge.price_id is None:
                 UNPRICED_MS.labels(model=model).inc(charge.billable_ms)
         return charges
+
+    async def _chargeable(self, session: AsyncSession, charges: Sequence[Charge]) -> list[Charge]:
+        """Charges whose rows are all there; the others wait for theirs, and the alarm says for which."""
+        wanted = {reference for charge in charges for reference in _references(charge)}
+        missing = wanted - await _present(session, wanted)
+        if not missing:
+            return list(charges)
+        held = {c.place for c in charges if not missing.isdisjoint(_references(c))}
+        for charge in charges:
+            for reference in missing.intersection(_references(charge)):
+                index = charge.place.log_index
+                if reference not in self._missing:
+                    _log.error("rating_held", table=reference.table, key=reference.key, log_index=index)
+                self._missing[reference] = min(index, self._missing.get(reference, index))
+        self._show_missing()
+        return [charge for charge in charges if charge.place not in held]
+
+    async def _release(self, session: AsyncSession) -> None:
+        """Where a missing row is back, look again at what it held. Costs nothing where none is missing."""
+        for reference in await _present(session, self._missing.keys()):
+            self._from_index = min(self._from_index, self._missing.pop(reference))
+            _log.info("rating_released", table=reference.table, key=reference.key)
+        self._show_missing()
+
+    def _show_missing(self) -> None:
+        for table in ("firms", "price_versions"):
+            MISSING_ROWS.labels(table=table).set(sum(r.table == table for r in self._missing))
 
     async def _learn_models(self, session: AsyncSession, page: Sequence[_Found]) -> None:
         """Registered models: what a node says of itself must not choose its price."""
@@ -171,6 +216,25 @@ class Rater:
                 await self._insert(session, corrections, "correction")
             made += len(corrections)
             self._events_from = events[-1][0] + 1
+
+
+def _references(charge: Charge) -> set[_Reference]:
+    found = {_Reference("firms", charge.firm_id)}
+    if charge.price_id is not None:
+        found.add(_Reference("price_versions", charge.price_id))
+    return found
+
+
+async def _present(session: AsyncSession, wanted: Iterable[_Reference]) -> set[_Reference]:
+    """Those that the database has. Cost: a look by primary key in each table that is asked for."""
+    wanted = list(wanted)
+    present: set[_Reference] = set()
+    for table, column in (("firms", FirmRow.firm_id), ("price_versions", PriceVersionRow.price_id)):
+        keys = {reference.key for reference in wanted if reference.table == table}
+        if keys:
+            found = await session.scalars(select(column).where(column.in_(keys)))
+            present.update(_Reference(table, key) for key in found)
+    return present
 
 
 class _TermsOf:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import psycopg
 import pytest
 from prometheus_client import REGISTRY
 
 from scheduler.services.usage import Wanted, usage_report
-from tests.builders.database import DatabaseUrls
+from suanli.evidence.records import Firm
+from tests.builders.database import DatabaseServer, DatabaseUrls, as_superuser
 from tests.builders.gateway import Agent, RunningGateway, Stay, UsageStream, now_ms, running_gateway, until
 from tests.builders.ledger import FIRM, Keys, World, make_keys, running_ledger
 
@@ -229,3 +231,65 @@ async def test_a_price_that_takes_effect_later_does_not_count_yet(house: House) 
         await house.end(granted_ms + 2_000)
         await house.upload()
         await until(lambda: house.has_charged(2_000))
+
+
+def _missing_rows(table: str) -> float:
+    return REGISTRY.get_sample_value("suanli_ledger_rating_missing_rows", {"table": table}) or 0.0
+
+
+@pytest.mark.parametrize("table", ["firms", "price_versions"])
+async def test_a_charge_whose_row_a_restore_lost_waits_for_it_and_the_ledger_goes_on(
+    house: House, database_server: DatabaseServer, table: str
+) -> None:
+    """The published log names a firm and a price that the restored database has not."""
+    async with priced(house):
+        firm = "firm-lost" if table == "firms" else FIRM
+        if table == "firms":
+            await house.world.configure(firm)
+        granted_ms = house.agent.at_ms + 1_000
+        await house.world.allocate("al-1", house.agent.node_id, [house.device], granted_ms, firm=firm)
+        house.agent.stays.append(Stay(house.device, granted_ms, granted_ms + 2_000, "al-1"))
+        await house.world.allocation_event(
+            "ended",
+            "al-1",
+            granted_ms + 2_000,
+            node_id=house.agent.node_id,
+            devices=[house.device],
+            firm=firm,
+        )
+        await house.upload()
+        [row] = await house.world.rows(f"SELECT row_to_json(t)::text FROM {table} t {_LOST[table]}")  # noqa: S608
+        administrator = as_superuser(database_server, house.urls.name)
+        _unchecked(administrator, f"DELETE FROM {table} {_LOST[table]}")  # noqa: S608
+        async with house.ledger(settle_ms=0) as ledger:
+            await until(lambda: _true(_missing_rows(table) == 1))
+            # It goes on: what comes now is logged too, by the same leader.
+            [(term,)] = await house.world.rows("SELECT term FROM leaders WHERE role = 'ledger'")
+            await house.world.fact(Firm("later", "later", 1), "firm/later", "later")
+            await until(lambda: _is_logged(house, "firm/later"))
+            assert await house.charged() == (0, 0)
+            assert await house.world.rows("SELECT term FROM leaders WHERE role = 'ledger'") == [(term,)]
+            assert not ledger.task.done()
+
+            back = f"INSERT INTO {table} SELECT * FROM json_populate_record(NULL::{table}, %s)"  # noqa: S608
+            _unchecked(administrator, back, row[0])
+            await until(lambda: house.has_charged(2_000))
+            assert _missing_rows(table) == 0
+
+
+_LOST = {"firms": "WHERE firm_id = 'firm-lost'", "price_versions": ""}
+
+
+def _unchecked(administrator: str, statement: str, *values: str) -> None:
+    """As a restore leaves rows: without a look at foreign keys."""
+    with psycopg.connect(administrator) as connection:
+        connection.execute("SET session_replication_role = 'replica'")
+        connection.execute(statement, values)  # type: ignore[call-overload]
+
+
+async def _is_logged(house: House, fact: str) -> bool:
+    return bool(await house.world.rows("SELECT 1 FROM log_entries WHERE fact = :fact", fact=fact))
+
+
+async def _true(value: bool) -> bool:
+    return value
