@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -102,18 +102,19 @@ class TaskRunner:
             case Forget(allocation_id):
                 self._forget(allocation_id)
 
-    def _start(self, allocation_id: str, work: Awaitable[None]) -> None:
-        async def run() -> None:
-            await work
-
-        task = asyncio.create_task(run(), name=allocation_id)
+    def _start(self, allocation_id: str, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work, name=allocation_id)
         self._work[allocation_id] = task
         task.add_done_callback(lambda done: self._worked(allocation_id, done))
 
     def _worked(self, allocation_id: str, done: asyncio.Task[None]) -> None:
         if self._work.get(allocation_id) is done:
             del self._work[allocation_id]
-        if not done.cancelled() and (error := done.exception()) is not None:
+        if done.cancelled():
+            # Told from here: work that is cancelled before its first step never gets to say so itself. A task
+            # that is past its preparation is not moved by it.
+            self._tell(PrepareFailed(allocation_id, self._now_ms(), "stopped before it was prepared"))
+        elif (error := done.exception()) is not None:
             _log.error("task %s: %s", allocation_id, error, exc_info=error)
             sentence = f"the node's agent failed: {type(error).__name__}"
             # Whichever fits the task's phase counts; the machine ignores the other.
@@ -135,9 +136,6 @@ class TaskRunner:
         except OSError as error:
             sentence = f"the node cannot prepare the task: {error.strerror}"
             self._tell(PrepareFailed(allocation_id, self._now_ms(), sentence))
-        except asyncio.CancelledError:
-            self._tell(PrepareFailed(allocation_id, self._now_ms(), "stopped before it was prepared"))
-            raise
         else:
             self.live[allocation_id] = Live(
                 spec, preparation.folder, preparation.uid, preparation.isolation, preparation
