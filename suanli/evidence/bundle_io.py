@@ -226,16 +226,19 @@ def _check_directory(stream: BinaryIO, limits: ReadLimits) -> None:
     end = stream.seek(0, os.SEEK_END)
     first = stream.seek(max(0, end - _TAIL_BYTES))
     tail = stream.read()
-    at = tail.rfind(b"PK\x05\x06")
+    # Found exactly as zipfile finds it: at the very end without a comment, else the last of its signatures.
+    at = len(tail) - 22
+    if at < 0 or not tail[at:].startswith(b"PK\x05\x06") or tail[-2:] != b"\0\0":
+        at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < 22:
         return
     place = first + at
     (size,) = struct.unpack_from("<L", tail, at + 12)
     if tail[max(0, at - 20) : at].startswith(b"PK\x06\x07"):
-        place -= 20 + 56
-        stream.seek(max(0, place))
+        stream.seek(max(0, place - 20 - 56))
         record = stream.read(56)
         if record.startswith(b"PK\x06\x06") and len(record) == 56:
+            place -= 20 + 56
             (size,) = struct.unpack_from("<Q", record, 40)
     stream.seek(max(0, place - size))
     for count in range(limits.files + 1):

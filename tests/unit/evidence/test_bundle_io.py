@@ -88,6 +88,28 @@ def test_a_directory_of_too_many_files_is_refused_while_it_is_counted(tmp_path, 
         read_bundle(tmp_path / "b.zip", ReadLimits(files=100))
 
 
+@pytest.mark.parametrize("trick", ["a signature in the counts", "a locator of nothing"])
+def test_an_archive_cannot_hide_how_many_files_it_has_from_the_count(tmp_path, trick):
+    """zipfile makes an object of each member: the count before it must find the directory where zipfile does."""
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for number in range(200):
+            member = zipfile.ZipInfo(f"f{number}")
+            if number == 199:
+                member.comment = b"PK\x06\x07" + bytes(16)
+            archive.writestr(member, b"")
+    data = bytearray((tmp_path / "b.zip").read_bytes())
+    if trick == "a signature in the counts":
+        data[-14:-10] = b"PK\x05\x06"
+    (tmp_path / "b.zip").write_bytes(bytes(data))
+    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+        assert len(archive.infolist()) == 200
+    with (
+        (tmp_path / "b.zip").open("rb") as stream,
+        pytest.raises(EvidenceError, match="more than 100 files"),
+    ):
+        _check_directory(stream, ReadLimits(files=100))
+
+
 def test_a_size_that_lies_is_noticed(tmp_path):
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("checkpoint", b"0123456789")
