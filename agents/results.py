@@ -34,12 +34,13 @@ _log = logging.getLogger("agents.results")
 
 
 class Results:
-    """Results that are being collected; one task after the other, so that ended tasks leave running ones in peace."""
+    """Results that are being collected; of each firm one task after the other, so that ended tasks leave running
+    ones in peace and a large folder keeps nobody else's waiting."""
 
     def __init__(self, content: Content) -> None:
         self._content = content
         self._following: dict[str, asyncio.Task[None]] = {}
-        self._one = asyncio.Lock()
+        self._turns: dict[str, asyncio.Lock] = {}  # by firm
         self.delivered: Callable[[str], None] = lambda _allocation_id: None
 
     def follows(self, allocation_id: str) -> bool:
@@ -76,7 +77,7 @@ class Results:
 
     async def _run(self, live: Live) -> None:
         allocation_id = live.spec.allocation_id
-        async with self._one:
+        async with self._turns.setdefault(live.spec.firm_id, asyncio.Lock()):
             try:
                 digest, problem = await self._collect(live)
             except (ContentRefused, ContentError, OSError) as error:
@@ -137,7 +138,8 @@ class Results:
             else:
                 files[file.path] = file
         await outgoing.flush()
-        skipped = [path for path in header["skipped"] if isinstance(path, str)]
+        # A name on a disk is any bytes: what is no text, or moves a cursor, is shown as what it is.
+        skipped = [repr(path)[1:-1] for path in header["skipped"] if isinstance(path, str)]
         problem = f"left out, because they are no regular files: {', '.join(skipped)}" if skipped else ""
         if unnamable:
             problem += f"{'; ' if problem else ''}left out for their names: {unnamable}"
