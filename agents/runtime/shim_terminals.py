@@ -64,6 +64,7 @@ class Terminals:
                 os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC,
             )
             try:
+                self._require_own(terminal)
                 process = self._process(request)
                 pid = spawn.spawn_in_terminal(process, terminal, self.launch["uid"], self.launch["gid"])
             finally:
@@ -77,6 +78,13 @@ class Terminals:
             state["pid"] = pid
             state["start_ticks"] = stat.start_ticks if stat else 0
         return state
+
+    def _require_own(self, terminal: int) -> None:
+        """Raise SpawnError unless the terminal was given to our user: where the agent gave this one up meanwhile,
+        its number may be that of another firm's."""
+        uid = self.launch["uid"]
+        if not os.isatty(terminal) or (uid is not None and os.fstat(terminal).st_uid != uid):
+            raise spawn.SpawnError(spawn.NOT_EXECUTABLE, "the terminal was closed before it was started")
 
     def _process(self, request: TerminalRequest) -> ProcessLaunch:
         own = next(p for p in self.launch["processes"] if p["local_rank"] == request["local_rank"])
