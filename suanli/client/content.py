@@ -41,6 +41,7 @@ ALWAYS_IGNORED = (
 OBJECTS_TYPE = "application/vnd.suanli.objects"
 MOST_ASKED = 10_000
 MOST_BODY_BYTES = 2 * (OBJECT_BYTES + 4)
+MOST_BODY_OBJECTS = 1_000
 MOST_BREAKS = 8
 
 # (what is being done, bytes done, bytes in all)
@@ -220,7 +221,7 @@ def _send(transport: Transport, objects: Iterable[bytes], total: int, progress: 
         body.clear()
 
     for data in objects:
-        if body and size + len(data) + 4 > MOST_BODY_BYTES:
+        if body and (size + len(data) + 4 > MOST_BODY_BYTES or len(body) >= 2 * MOST_BODY_OBJECTS):
             flush()
             size = 0
         body += [len(data).to_bytes(4, "big"), data]

@@ -37,6 +37,8 @@ from scheduler.services.content import (
 from suanli.content.manifest import OBJECT_BYTES, ContentError, hash_of, parse_manifest
 
 OBJECTS = "application/vnd.suanli.objects"
+# Each is a file and a row: a body of tiny ones would otherwise be a million of both.
+MOST_OBJECTS = 10_000
 _LENGTH_BYTES = 4
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -84,6 +86,9 @@ def split_objects(body: bytes) -> list[bytes]:
     parts: list[bytes] = []
     position = 0
     while position < len(body):
+        if len(parts) == MOST_OBJECTS:
+            want = f"at most {MOST_OBJECTS} objects in a body"
+            raise Invalid([FieldProblem("body", f"more than {MOST_OBJECTS} objects", want)])
         where = f"body, object {len(parts)}"
         length = int.from_bytes(body[position : position + _LENGTH_BYTES], "big")
         if not 1 <= length <= OBJECT_BYTES:
