@@ -8,7 +8,9 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from scheduler.api.problems import internal, problem
 
@@ -42,8 +44,11 @@ class RequestContext:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "websocket":
-            scope.setdefault("state", {})["request_id"] = _request_id(Headers(scope=scope))
-            await self._app(scope, receive, send)
+            request_id = scope.setdefault("state", {})["request_id"] = _request_id(Headers(scope=scope))
+            if _unnamable(scope):
+                await WebSocket(scope, receive, send).send_denial_response(_bad_address(request_id))
+            else:
+                await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -52,8 +57,8 @@ class RequestContext:
         try:
             if exchange.announced_bytes > exchange.limit_bytes:
                 await exchange.refuse_body()
-            elif "\0" in scope["path"] or b"%00" in scope["query_string"]:
-                await exchange.refuse_address()
+            elif _unnamable(scope):
+                await _bad_address(exchange.request_id)(scope, receive, exchange.send)
             else:
                 await self._app(scope, exchange.receive, exchange.send)
         except BodyTooLarge:
@@ -69,6 +74,16 @@ class RequestContext:
 def _request_id(headers: Headers) -> str:
     given = headers.get(REQUEST_ID_HEADER, "")
     return given if _GIVEN_ID.fullmatch(given) else os.urandom(12).hex()
+
+
+def _unnamable(scope: Scope) -> bool:
+    """No name here holds a NUL character, and PostgreSQL takes none."""
+    return "\0" in scope["path"] or b"%00" in scope["query_string"]
+
+
+def _bad_address(request_id: str) -> Response:
+    title, detail = "The request cannot be read", "the address holds a NUL character"
+    return problem(400, "bad_request", title, detail, request_id=request_id)
 
 
 class _Exchange:
@@ -130,16 +145,6 @@ class _Exchange:
             f"the body is larger than {self.limit_bytes} bytes",
             request_id=self.request_id,
             headers={"Connection": "close"},
-        )(self._scope, self._receive, self.send)
-
-    async def refuse_address(self) -> None:
-        """400: no name here holds a NUL character, and PostgreSQL takes none."""
-        await problem(
-            400,
-            "bad_request",
-            "The request cannot be read",
-            "the address holds a NUL character",
-            request_id=self.request_id,
         )(self._scope, self._receive, self.send)
 
     def finish(self) -> None:

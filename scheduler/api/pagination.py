@@ -29,6 +29,7 @@ def decode_cursor(text: str | None, *, names: bool = False) -> tuple[int | str, 
         return None
     try:
         value = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text: ValueError
     except (binascii.Error, ValueError, RecursionError):
         value = None
     match value:

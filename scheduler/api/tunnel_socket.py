@@ -60,13 +60,13 @@ async def carry(socket: WebSocket, line: FrameStream, check: SessionCheck) -> di
         if up.done() and up.exception() is None:
             said = up.result()
             reason = "" if said is None else str(said.get("detail") or "")
-            await _close(socket, BROKEN if said is None else ENDED, reason)
+            await close(socket, BROKEN if said is None else ENDED, reason)
         elif down.done() and isinstance(down.exception(), Invalid):
-            await _close(socket, 1008, str(down.exception()))
+            await close(socket, 1008, str(down.exception()))
         elif recheck.done():
-            await _close(socket, REVOKED, "the API key was revoked")
+            await close(socket, REVOKED, "the API key was revoked")
         else:
-            await _close(socket, BROKEN, "the connection to the node broke")
+            await close(socket, BROKEN, "the connection to the node broke")
     finally:
         for task in (down, up, recheck):
             task.cancel()
@@ -75,10 +75,11 @@ async def carry(socket: WebSocket, line: FrameStream, check: SessionCheck) -> di
     return said
 
 
-async def _close(socket: WebSocket, code: int, reason: str) -> None:
+async def close(socket: WebSocket, code: int, reason: str) -> None:
+    """Close with a reason, which may hold anything that a caller or a node has sent."""
     try:
         # A close frame has room for 123 bytes (RFC 6455).
-        await socket.close(code, reason.encode()[:120].decode("utf-8", "ignore"))
+        await socket.close(code, reason.encode("utf-8", "replace")[:120].decode("utf-8", "ignore"))
     except (RuntimeError, WebSocketDisconnect):
         return  # the client was faster
 

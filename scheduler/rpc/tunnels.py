@@ -101,7 +101,7 @@ class TunnelDoor:
         if first is None or first[0] is not Kind.OPEN:
             return
         wanted = read_object(first[1])
-        if not hmac.compare_digest(str(wanted.get("secret", "")).encode(), secret.encode()):
+        if not hmac.compare_digest(str(wanted.get("secret", "")).encode("utf-8", "replace"), secret.encode()):
             _log.warning("tunnel_refused", reason="the caller does not know the installation's secret")
             return
         node_id, allocation_id = str(wanted["node_id"]), str(wanted["allocation_id"])

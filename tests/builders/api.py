@@ -277,6 +277,7 @@ async def running_api(
         port=0,
         log_place=folder / "log",
         job_log_folder=folder / "logs",
+        content_folder=folder / "content",
         now_ms=clock,
         firm_uids=firm_uids,
         **changes,

@@ -233,7 +233,16 @@ async def test_jobs_are_found_by_state_project_and_name(installation: ApiInstall
 
 @pytest.mark.parametrize(
     "query",
-    ["state=nonsense", "limit=0", "limit=501", "limit=x", "cursor=bm8", "cursor=W251bGwsMV0", "cursor=%ff"],
+    [
+        "state=nonsense",
+        "limit=0",
+        "limit=501",
+        "limit=x",
+        "cursor=bm8",
+        "cursor=W251bGwsMV0",
+        "cursor=%ff",
+        "cursor=WzEsIlx1ZDgwMCJd",
+    ],
 )
 async def test_a_bad_query_is_refused_by_name(installation: ApiInstallation, query: str) -> None:
     answer = await installation.as_("lin").get(f"/v1/jobs?{query}")

@@ -1,6 +1,7 @@
 """Into a running job, over WebSocket: a port of it, or a terminal in it."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from scheduler.api.auth import SessionCheck
 from scheduler.api.state import Api, api_of
-from scheduler.api.tunnel_socket import BROKEN, OPEN_TUNNELS, carry, deny, refusal, size_of
+from scheduler.api.tunnel_socket import BROKEN, OPEN_TUNNELS, carry, close, deny, refusal, size_of
 from scheduler.domain.errors import DomainError, FieldProblem, Invalid, Unavailable
 from scheduler.services.authorise import Principal
 from scheduler.services.tunnels import TunnelTarget, find_port, find_process, note_attached
@@ -22,6 +23,7 @@ from scheduler.tunnels.frames import FrameError, FrameStream, read_object
 START_TIMEOUT_S = 10.0
 MOST_COMMAND_BYTES = 32 * 1024
 MOST_RANK = 10_000_000
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 router = APIRouter(tags=["jobs"])
 
@@ -75,7 +77,7 @@ async def attach(socket: WebSocket, job_id: str) -> None:
     try:
         start = await _start(socket)
     except Invalid as error:
-        await socket.close(1008, str(error)[:120])
+        await close(socket, 1008, str(error))
         return
     except WebSocketDisconnect:
         return
@@ -102,7 +104,7 @@ async def attach(socket: WebSocket, job_id: str) -> None:
 
 async def _refuse(socket: WebSocket, sentence: str) -> None:
     await socket.send_json({"type": "ended", "reason": "refused", "detail": sentence, "exit_code": None})
-    await socket.close(BROKEN, sentence.encode()[:120].decode("utf-8", "ignore"))
+    await close(socket, BROKEN, sentence)
 
 
 async def _found(socket: WebSocket, find: _Find) -> TunnelTarget | None:
@@ -152,7 +154,7 @@ def _number(socket: WebSocket, name: str, default: int | None, low: int, high: i
     text = socket.query_params.get(name)
     if text is None and default is not None:
         return default
-    if text is None or not text.isascii() or not text.isdigit() or not low <= int(text[:9]) <= high:
+    if text is None or _NUMBER.fullmatch(text) is None or not low <= int(text) <= high:
         raise Invalid([FieldProblem(f"query {name}", str(text)[:60], f"a whole number from {low} to {high}")])
     return int(text)
 
