@@ -30,6 +30,8 @@ CALL_BACK_TIMEOUT_S = 10.0
 # For the agent to reach its task, or to start a process in it.
 OPENED_TIMEOUT_S = 8.0
 MOST_TUNNELS = 4096
+# Half of what one agent carries: no firm closes a node, or a gateway, to the others.
+MOST_TUNNELS_OF_A_FIRM = 512
 MOST_TUNNELS_OF_A_TASK = 256
 
 _log = structlog.get_logger(__name__)
@@ -40,6 +42,7 @@ _Carry = AsyncIterator[tunnel_pb2.CarryRequest]
 class Tunnel:
     """One tunnel that the API asked for."""
 
+    firm_id: str
     node_id: str
     allocation_id: str
     line: FrameStream
@@ -104,11 +107,13 @@ class TunnelDoor:
         if not hmac.compare_digest(str(wanted.get("secret", "")).encode("utf-8", "replace"), secret.encode()):
             _log.warning("tunnel_refused", reason="the caller does not know the installation's secret")
             return
-        node_id, allocation_id = str(wanted["node_id"]), str(wanted["allocation_id"])
-        refused = self._full(allocation_id)
+        firm_id, node_id, allocation_id = (
+            str(wanted.get(name, "")) for name in ("firm_id", "node_id", "allocation_id")
+        )
+        refused = self._full(firm_id, allocation_id)
         if refused is None:
             tunnel_id = secrets.token_hex(16)
-            tunnel = Tunnel(node_id, allocation_id, line)
+            tunnel = Tunnel(firm_id, node_id, allocation_id, line)
             self.open[tunnel_id] = tunnel
             try:
                 refused = await self._run(tunnel_id, tunnel, wanted)
@@ -118,9 +123,12 @@ class TunnelDoor:
         if refused is not None:
             await line.write_json(Kind.ENDED, {"reason": refused[0], "detail": refused[1]})
 
-    def _full(self, allocation_id: str) -> tuple[str, str] | None:
+    def _full(self, firm_id: str, allocation_id: str) -> tuple[str, str] | None:
         if len(self.open) >= MOST_TUNNELS:
             return "busy", f"this gateway carries {MOST_TUNNELS} tunnels already; try again later"
+        of_firm = sum(tunnel.firm_id == firm_id for tunnel in self.open.values())
+        if of_firm >= MOST_TUNNELS_OF_A_FIRM:
+            return "busy", f"the firm has {MOST_TUNNELS_OF_A_FIRM} open connections already; close some"
         of_task = sum(tunnel.allocation_id == allocation_id for tunnel in self.open.values())
         if of_task >= MOST_TUNNELS_OF_A_TASK:
             return "busy", f"the task has {MOST_TUNNELS_OF_A_TASK} open connections already; close some"

@@ -17,6 +17,7 @@ from scheduler.storage.tables import AllocationRow, GatewayRow, NodeStateRow
 class TunnelTarget:
     """One process of a running job. `gateway_address` is where the API dials."""
 
+    firm_id: str
     job_id: str
     allocation_id: str
     node_id: str
@@ -97,4 +98,4 @@ async def _find(session: AsyncSession, job: JobRecord, task_rank: int, local_ran
         raise Unavailable(
             f"the node of task {task_rank} is not connected just now, or its gateway takes no tunnels; the job goes on"
         )
-    return TunnelTarget(job.job_id, allocation_id, node_id, local_rank, address)
+    return TunnelTarget(job.firm_id, job.job_id, allocation_id, node_id, local_rank, address)

@@ -132,7 +132,7 @@ def _away(error: GatewayAway) -> Unavailable:
 
 
 def _names(found: TunnelTarget) -> dict[str, Any]:
-    return {"node_id": found.node_id, "allocation_id": found.allocation_id}
+    return {"firm_id": found.firm_id, "node_id": found.node_id, "allocation_id": found.allocation_id}
 
 
 async def _carry(socket: WebSocket, line: FrameStream, found: TunnelTarget, what: str) -> None:
