@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.controller import metrics
-from scheduler.controller.gateways import GatewayWatch
+from scheduler.controller.gateways import look_at_gateways
 from scheduler.controller.reports import ReportBook
 from scheduler.domain.ids import Ids
 from scheduler.machine import Changes, ClusterState, apply, apply_plan, take_snapshot
@@ -72,7 +72,6 @@ class Leader:
         self._config = config
         self._planner = Planner(state.catalogue, config.planner)
         self._reports = ReportBook()
-        self._gateways = GatewayWatch(config.gateway_timeout_ms)
         self._now_ms = state.began_ms
         self._ticked_ms = 0
         self._planned_ms = 0
@@ -137,7 +136,7 @@ class Leader:
         if self._first:
             self._first = False
             messages.append(LeaderStarted())
-        messages.extend(await self._gateways.look(session, self.state))
+        messages.extend(await look_at_gateways(session, self.state, self._config.gateway_timeout_ms))
         messages.append(Tick())
         return messages
 

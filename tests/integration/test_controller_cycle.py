@@ -227,6 +227,18 @@ async def test_a_gateway_that_is_not_seen_makes_its_nodes_silent_until_it_is_see
     assert await installation.rows(states) == [("connected",), ("connected",)]
 
 
+async def test_a_connection_through_a_gateway_that_is_dead_by_now_does_not_count(
+    installation: Installation, leader: Leader
+) -> None:
+    await installation.beat(seen_at=datetime.now(UTC) - timedelta(seconds=30))
+    await leader.cycle(NOW_MS + 2_000)
+    await installation.put("NodeConnected", {**connected("n1"), "at_ms": NOW_MS + 1_000})
+    await leader.cycle(NOW_MS + 4_000)
+    await leader.cycle(NOW_MS + 6_000)
+    states = await installation.rows("SELECT state FROM node_states ORDER BY node_id")
+    assert states == [("silent",), ("silent",)]
+
+
 async def test_a_message_that_is_none_is_dropped_and_holds_up_no_other(
     installation: Installation, leader: Leader
 ) -> None:
