@@ -45,6 +45,8 @@ from scheduler.storage.tables import GatewayRow
 MOST_MESSAGE_BYTES = 8 << 20
 MOST_ENROLMENT_BYTES = 1 << 20
 STOP_GRACE_S = 2.0
+# A gateway that was killed left its row, and the next one has another name.
+REGISTER_KEPT = timedelta(days=1)
 
 Announce = Callable[[dict[str, str]], None]
 
@@ -193,9 +195,11 @@ class Gateway:
     async def say_started(self, addresses: dict[str, str]) -> None:
         """Enter the register, and say that streams to an earlier process of this name are gone.
 
-        Both before any stream can be opened: the inbox keeps the order of facts. Raises DatabaseAway.
+        Both before any stream can be opened: the inbox keeps the order of facts. Rows of gateways that are long
+        dead go. Raises DatabaseAway.
         """
         async with self.database.transaction() as session:
+            await session.execute(delete(GatewayRow).where(GatewayRow.seen_at < func.now() - REGISTER_KEPT))
             await session.execute(self._living(addresses))
             await inbox.put(session, "GatewayStarted", {"gateway_id": self.config.gateway_id})
 

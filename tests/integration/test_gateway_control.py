@@ -129,6 +129,21 @@ async def test_a_starting_gateway_says_so_before_any_node_connects(
     assert found == [(gateway.fleet, True)]
 
 
+async def test_a_starting_gateway_drops_those_that_are_long_dead_from_the_register(
+    world: World, database_urls: DatabaseUrls, tmp_path: Path
+) -> None:
+    for name, hours in (("killed-yesterday", 25), ("cut-off-just-now", 1)):
+        await world.execute(
+            "INSERT INTO gateways (gateway_id, seen_at, enrolment_address, fleet_address)"
+            " VALUES (:name, now() - make_interval(hours => :hours), '', '')",
+            name=name,
+            hours=hours,
+        )
+    async with running_gateway(database_urls.gateway, tmp_path):
+        found = await world.rows("SELECT gateway_id FROM gateways ORDER BY gateway_id")
+        assert found == [("cut-off-just-now",), ("gateway-1",)]
+
+
 async def test_desired_state_is_pushed_when_it_changes(
     world: World, gateway: RunningGateway, agent: Agent
 ) -> None:
