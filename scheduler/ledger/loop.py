@@ -132,6 +132,9 @@ class _Ledger:
                     await asyncio.wait_for(stop.wait(), RETRY_S)
             finally:
                 metrics.LEADING.set(0)
+                # From here on the next leader speaks of it: a standby must not go on with its alarms.
+                metrics.INTAKE_REFUSED.set(0)
+                metrics.MISSING_ROWS.clear()
 
     async def _acquire(self, stop: asyncio.Event) -> int:
         acquiring = asyncio.create_task(self.leadership.acquire(stop))

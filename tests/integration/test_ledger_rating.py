@@ -261,6 +261,9 @@ async def test_a_charge_whose_row_a_restore_lost_waits_for_it_and_the_ledger_goe
         [row] = await house.world.rows(f"SELECT row_to_json(t)::text FROM {table} t {_LOST[table]}")  # noqa: S608
         administrator = as_superuser(database_server, house.urls.name)
         _unchecked(administrator, f"DELETE FROM {table} {_LOST[table]}")  # noqa: S608
+        async with house.ledger(settle_ms=0, holder="first"):
+            await until(lambda: _true(_missing_rows(table) == 1))
+        assert _missing_rows(table) == 0, "who leads no more must not go on with the alarm"
         async with house.ledger(settle_ms=0) as ledger:
             await until(lambda: _true(_missing_rows(table) == 1))
             # It goes on: what comes now is logged too, by the same leader.
