@@ -278,5 +278,5 @@ def check(data: Data = None) -> None:
     from scheduler.check import check_installation
 
     settings = settings_of(data=data)
-    broken = done(settings, check_installation(settings, say))
+    broken = done(settings, check_installation(settings, say), patient=False)
     raise typer.Exit(FAILED if broken else 0)

@@ -46,13 +46,14 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def done(settings: Settings, work: Coroutine[Any, Any, _T]) -> _T:
-    """Run a short piece of work; its refusals are sentences for the person."""
+def done(settings: Settings, work: Coroutine[Any, Any, _T], *, patient: bool = True) -> _T:
+    """Run a short piece of work; its refusals are sentences for the person. `patient`: `up` may just be starting."""
     from scheduler.admin import AlreadyInitialised
     from scheduler.domain.errors import DomainError
     from scheduler.storage.engine import DatabaseAway
 
-    wait_for_up(settings)
+    if patient:
+        wait_for_up(settings)
     try:
         return asyncio.run(work)
     except (AlreadyInitialised, DomainError, DatabaseAway, SettingsError) as error:

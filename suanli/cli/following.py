@@ -99,5 +99,8 @@ def _tell(client: Client, job: Job, as_json: bool) -> None:
                 write_text(json.dumps({"event": event}, ensure_ascii=False) + "\n")
             elif event["kind"] in _TOLD:
                 note(f"-- {job['name']} {_TOLD[event['kind']]}")
+    except RuntimeError:
+        # The client was closed under us: whoever followed has left.
+        return
     except ClientError as error:
         note(f"suanli: the events cannot be followed: {error}")

@@ -92,7 +92,14 @@ async def test_every_role_is_refused_exactly_what_is_not_its_own(
 async def test_a_foreign_firms_job_does_not_exist_on_any_route(installation: ApiInstallation) -> None:
     job_id = await installation.submit("lin")
     of_a_job = [
-        (method, re.sub(r"{path:path}|{attempt}|{rank}", "1", path.replace("{job_id}", job_id)))
+        (
+            method,
+            re.sub(
+                r"{path:path}|{attempt}|{rank}",
+                "1",
+                path.replace("{job_id}", job_id).replace("{stream}", "stdout"),
+            ),
+        )
         for method, path, _ in routes(installation.app)
         if "{job_id}" in path
     ]
