@@ -402,10 +402,13 @@ class TaskRunner:
     async def close(self, stop_tasks: bool) -> None:
         """Leave tasks to their shims, or end them first."""
         if stop_tasks:
-            for live in self.live.values():
-                if live.pidfd is not None and live.state is not None:
-                    process.request_stop(live.folder, live.state, "agent_stopped")
-            while any(live.pidfd is not None for live in self.live.values()):
+            asked: set[str] = set()
+            # What is being started now has a process only later: look until there is neither.
+            while self._work or any(live.pidfd is not None for live in self.live.values()):
+                for allocation_id, live in self.live.items():
+                    if live.pidfd is not None and live.state is not None and allocation_id not in asked:
+                        asked.add(allocation_id)
+                        process.request_stop(live.folder, live.state, "agent_stopped")
                 await asyncio.sleep(0.02)
         for work in list(self._work.values()):
             if not stop_tasks:
