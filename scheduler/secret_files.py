@@ -47,14 +47,14 @@ def write_secret(path: Path, content: bytes) -> None:
 
 
 def prepare(settings: Settings, hosts: Iterable[str]) -> None:
-    """Make what is missing: the authority, the gateway's certificate, the log's and the controller's keys,
-    and the secret by which the API proves itself to gateways.
+    """Make what is missing: the authority, the gateway's certificate, the keys of the log, the controller and
+    webhooks, and the secret by which the API proves itself to gateways.
 
     `hosts` are further names or addresses that agents dial. Raises SecretsIncomplete, OSError.
     """
     make_folder(settings.secrets_folder)
     _refuse_lost_log_key(settings)
-    for name in ("log", "controller"):
+    for name in ("log", "controller", "webhook"):
         _make_signing_key(settings, name)
     if not settings.secret("ca.key").exists() or not settings.secret("ca.crt").exists():
         _make_authority(settings)

@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     log_ml_dsa_key: Path | None = None
     witnesses: Annotated[tuple[Witness, ...], NoDecode] = ()
 
+    # Networks that webhooks may reach although they are not public (`10.1.0.0/16, fd00::/8`), and authorities
+    # (PEM) whose certificates they trust beside the system's.
+    webhook_networks: str = ""
+    webhook_authorities: Path | None = None
+
     # User ids that firms' tasks run under on the nodes, given to each new firm; within the agents' --firm-uids.
     firm_uids: str = "400000-499999"
     # Uploads and results: how much a firm may keep here.
@@ -115,6 +120,16 @@ class Settings(BaseSettings):
         from scheduler.domain.firms import parse_uid_range
 
         parse_uid_range(value)
+        return value
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        import ipaddress
+
+        for part in value.split(","):
+            if part.strip():
+                ipaddress.ip_network(part.strip())
         return value
 
     @field_validator("witnesses", mode="before")

@@ -5,6 +5,7 @@ Imports are late, so that each process loads its own room and nothing of the oth
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from scheduler.process import Announce, Serve
@@ -50,9 +51,11 @@ def server_of(process: str, settings: Settings, database_url: str) -> Serve:
 
 def _api(settings: Settings, database_url: str) -> Serve:
     from scheduler.api.config import ApiConfig
+    from scheduler.api.outgoing import parse_networks
     from scheduler.api.server import serve
     from scheduler.domain.firms import parse_uid_range
 
+    webhook_key = settings.secret("webhook.key")
     config = ApiConfig(
         database_url=database_url,
         host=settings.host,
@@ -65,6 +68,9 @@ def _api(settings: Settings, database_url: str) -> Serve:
         authority=settings.secret("ca.crt"),
         tunnel_secret=settings.secret("tunnel.key"),
         firm_uids=parse_uid_range(settings.firm_uids),
+        webhook_key=webhook_key if webhook_key.exists() else Path(),
+        webhook_networks=parse_networks(settings.webhook_networks),
+        webhook_authorities=settings.webhook_authorities,
     )
     return _bound(serve, config)
 

@@ -22,6 +22,7 @@ from scheduler.api.routers import (
     job_logs,
     jobs,
     nodes,
+    notifications,
     principals,
     process,
     results,
@@ -32,6 +33,7 @@ from scheduler.api.routers import (
 )
 from scheduler.api.state import Api, make_api
 from scheduler.services.content_tidying import tidy_content
+from scheduler.services.notifications import forget_old as forget_old_notifications
 from scheduler.storage.engine import DatabaseAway
 
 TIDY_PERIOD_S = 3600.0
@@ -49,6 +51,7 @@ async def _tidy(api: Api) -> None:
         try:
             async with api.database.transaction() as session:
                 await forget_old(session, api.now_ms())
+                await forget_old_notifications(session, api.now_ms())
             await tidy_content(api.database, api.content, api.now_ms())
         except (DatabaseAway, OSError) as error:
             _log.warning("cannot_tidy", reason=str(error))
@@ -64,6 +67,7 @@ def create_app(config: ApiConfig) -> FastAPI:
         tasks = (
             asyncio.create_task(api.pulse.listen(config.database_url)),
             asyncio.create_task(_tidy(api)),
+            *([asyncio.create_task(api.courier.run())] if api.courier is not None else []),
         )
         try:
             yield
@@ -89,7 +93,7 @@ def create_app(config: ApiConfig) -> FastAPI:
     app.state.api = api
     for module in (
         *(process, evidence_log, waiting, jobs, job_changes, job_logs, results, uploads, tunnels, events),
-        *(nodes, configuration, principals, usage),
+        *(notifications, nodes, configuration, principals, usage),
     ):
         app.include_router(module.router)
     for path, mounted in config.mounts:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from scheduler.api.outgoing import Network
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
 from scheduler.storage.objects import Place
@@ -32,6 +33,10 @@ class ApiConfig:
     # Content of firms, shared with the gateways, and how much of it a firm may keep.
     content_folder: Path = Path("content")
     content_quota_bytes: int = 100 << 30
+    # The Ed25519 key (PEM) by which webhooks are signed; absent: nothing is delivered from here.
+    webhook_key: Path = Path()
+    webhook_networks: tuple[Network, ...] = ()  # which they may reach although they are not public
+    webhook_authorities: Path | None = None  # PEM: trusted beside the system's
     pool_size: int = 8
     # User ids that new firms are given; the agents' --firm-uids must hold them.
     firm_uids: UidRange = field(default_factory=UidRange)

@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection, Request
 
 from scheduler.api.config import ApiConfig
+from scheduler.api.courier import Courier, WebhookSigner
 from scheduler.api.gathered import Gathered
 from scheduler.api.log_watch import LogWatch, SharedOutput
+from scheduler.api.outgoing import Outgoing, context_with
 from scheduler.api.pulse import Pulse
 from scheduler.api.rate_limits import RateLimits
 from scheduler.api.schemas.jobs import job_out
@@ -46,6 +49,7 @@ class Api:
     submissions: Gathered[Submission, Submitted]
     rate_limits: RateLimits
     trials: Trials
+    courier: Courier | None = None  # None: nothing is delivered from here
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def now_ms(self) -> int:
@@ -68,6 +72,10 @@ def make_api(config: ApiConfig) -> Api:
     async def submissions(batch: Sequence[Submission]) -> Sequence[Submitted | Exception]:
         return await submitter.submit(batch, _answer, config.now_ms())
 
+    courier = None
+    if config.webhook_key != Path():
+        outgoing = Outgoing(config.webhook_networks, context_with(config.webhook_authorities))
+        courier = Courier(database, outgoing, WebhookSigner.read(config.webhook_key), config.now_ms)
     return Api(
         config=config,
         database=database,
@@ -83,6 +91,7 @@ def make_api(config: ApiConfig) -> Api:
         submissions=Gathered(submissions),
         rate_limits=RateLimits(config.requests_per_s),
         trials=Trials(database, catalogue, known, config.ids),
+        courier=courier,
         versions={"suanli-scheduler": metadata.version("suanli-scheduler")},
     )
 

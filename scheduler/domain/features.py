@@ -38,7 +38,9 @@ class Feature(StrEnum):
 
 
 # What the controller does by itself, on whatever backend.
-_ALWAYS = frozenset({Feature.DEADLINES, Feature.DEPENDENCIES, Feature.ARRAYS, Feature.HOLDS})
+_ALWAYS = frozenset(
+    {Feature.DEADLINES, Feature.DEPENDENCIES, Feature.ARRAYS, Feature.HOLDS, Feature.NOTIFICATIONS}
+)
 SUPPORTED: Mapping[str, frozenset[Feature]] = {
     "agents": frozenset(
         {Feature.INPUTS, Feature.OUTPUTS, Feature.PORTS, Feature.PROCESS_ENVIRONMENTS, Feature.STOP_SIGNALS}

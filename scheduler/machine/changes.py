@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scheduler.domain.ids import AllocationId, FirmId, JobId, NodeId
+from scheduler.domain.jobs import NotifyOn
 from scheduler.machine.state import AllocationRecord, AttemptRecord, JobRecord, NodeRecord
 from suanli.evidence.records import AllocationEvent
 
@@ -22,6 +23,16 @@ class Event:
     data: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a webhook is to hear: stored in the commit of the event that it tells of, delivered later."""
+
+    event: Event
+    url: str
+    moment: NotifyOn
+    body: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Changes:
     """Records are the machine's own, to be written as they are at commit: the last state wins."""
@@ -32,6 +43,7 @@ class Changes:
     nodes: dict[NodeId, NodeRecord] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     evidence: list[AllocationEvent] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     desired: set[NodeId] = field(default_factory=set)  # nodes whose desired state changed
     no_longer_waiting: set[JobId] = field(default_factory=set)  # their reports are void
     replan: bool = False  # something that matters to the planner changed

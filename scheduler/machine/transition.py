@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from scheduler.domain.devices import WHOLE_SHARE_PPM
 from scheduler.domain.ids import Ids, NodeId
 from scheduler.machine.changes import Changes, Event
+from scheduler.machine.notices import notice_of
 from scheduler.machine.state import AllocationRecord, AttemptRecord, ClusterState, JobRecord, NodeRecord
 from suanli.evidence.records import AllocationEvent, DeviceShare
 
@@ -48,8 +49,12 @@ class Transition:
         self.touch_node(node)
 
     def emit_job(self, kind: str, job: JobRecord, **data: object) -> None:
-        """Appends an event of a job."""
-        self._emit(Event(self._next_seq(), self.now_ms, kind, job.firm_id, job.job_id, None, data))
+        """Appends an event of a job, and what its webhook is to hear of it."""
+        event = Event(self._next_seq(), self.now_ms, kind, job.firm_id, job.job_id, None, data)
+        self._emit(event)
+        notice = notice_of(event, job)
+        if notice is not None:
+            self.changes.notices.append(notice)
 
     def emit_task(self, kind: str, allocation: AllocationRecord, **data: object) -> None:
         """Appends an event of a task."""

@@ -55,6 +55,7 @@ class Action(StrEnum):
     ATTACH = "attach"
     UPLOAD = "upload"
     READ_RESULTS = "read_results"
+    READ_NOTIFICATIONS = "read_notifications"
     READ_EVENTS = "read_events"
     READ_NODES = "read_nodes"
     CORDON_NODE = "cordon_node"
@@ -83,6 +84,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     # What a firm sends along and gets back is its own: no operator reads it here.
     Action.UPLOAD: FIRM_ROLES,
     Action.READ_RESULTS: FIRM_ROLES,
+    Action.READ_NOTIFICATIONS: FIRM_ROLES | {Role.OPERATOR},
     Action.READ_EVENTS: FIRM_ROLES | {Role.OPERATOR},
     Action.READ_NODES: _EVERYONE,
     Action.CORDON_NODE: frozenset({Role.OPERATOR}),

@@ -193,7 +193,10 @@ def _without_secrets(spec: Mapping[str, Any]) -> dict[str, Any]:
         {**variant, "environment": dict.fromkeys(variant["environment"], HIDDEN)}
         for variant in spec["variants"]
     ]
-    return {**spec, "variants": variants}
+    notification = spec.get("notification")
+    if notification is not None:  # a URL is often all that a receiver asks for
+        notification = {**notification, "url": HIDDEN}
+    return {**spec, "variants": variants, "notification": notification}
 
 
 async def read_job(session: AsyncSession, principal: Principal, job_id: str) -> JobRecord:

@@ -28,6 +28,7 @@ from scheduler.storage.cluster_rows import (
     job_row,
     node_record,
     node_row,
+    notice_row,
     queue_noun,
 )
 from scheduler.storage.pokes import Channel
@@ -191,6 +192,7 @@ async def write_changes(
     await _write_devices(session, changes)
     await upsert(session, _table(tables.NodeStateRow), [node_row(node) for node in changes.nodes.values()])
     await append(session, _table(tables.EventRow), [event_row(event) for event in changes.events])
+    await append(session, _table(tables.NotificationRow), [notice_row(one) for one in changes.notices])
     if changes.no_longer_waiting:
         await session.execute(
             text("DELETE FROM reports WHERE job_id = ANY(:job_ids)"),

@@ -13,7 +13,7 @@ from scheduler.domain.jobs import JobState
 from scheduler.domain.nodes import Isolation, Node, NodeState
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
-from scheduler.machine.changes import Event
+from scheduler.machine.changes import Event, Notice
 from scheduler.machine.references import Progress
 from scheduler.machine.state import AllocationRecord, AttemptRecord, JobRecord, NodeRecord
 
@@ -247,6 +247,21 @@ def event_row(event: Event) -> Json:
         "job_id": event.job_id,
         "node_id": event.node_id,
         "data": dict(event.data),
+    }
+
+
+def notice_row(notice: Notice) -> Json:
+    """A row of notifications: due at once."""
+    event = notice.event
+    return {
+        "event_seq": event.seq,
+        "firm_id": event.firm_id,
+        "job_id": event.job_id,
+        "moment": notice.moment.value,
+        "url": notice.url,
+        "body": dict(notice.body),
+        "created_ms": event.at_ms,
+        "next_ms": event.at_ms,
     }
 
 

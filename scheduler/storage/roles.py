@@ -56,6 +56,7 @@ results            SD                        SI                                 
 inbox              SI                        SI                                              SD         -
 leaders            S                         S                                               SIU        SIU
 events             S                         S                                               SI         S
+notifications      SU(next_ms,attempts,delivered_ms,problem)D - SI -
 reports            S                         -                                               SIUD       -
 usage_intake       S                         SI                                              -          SD
 evidence_intake    SI                        SI                                              SI         SID

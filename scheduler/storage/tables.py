@@ -487,6 +487,29 @@ class EventRow(Base):
     )
 
 
+class NotificationRow(Base):
+    """The outbox: what a job's webhook is to hear. Inserted by the controller with its event, settled by the API."""
+
+    __tablename__ = "notifications"
+    event_seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # at most one for an event
+    firm_id: Mapped[str]
+    job_id: Mapped[str]
+    moment: Mapped[str]  # started | succeeded | failed | cancelled | retried
+    url: Mapped[str]
+    body: Mapped[dict[str, Any]]
+    created_ms: Mapped[int]
+    next_ms: Mapped[int | None]  # when it is tried next; null: it was delivered, or given up
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    delivered_ms: Mapped[int | None]
+    problem: Mapped[str | None]  # of the newest attempt
+    __table_args__ = (
+        ForeignKeyConstraint(["firm_id", "job_id"], ["jobs.firm_id", "jobs.job_id"]),
+        Index("ix_notifications_due", "next_ms", postgresql_where=text("next_ms IS NOT NULL")),
+        Index("ix_notifications_job", "firm_id", "job_id", "event_seq"),
+        Index("ix_notifications_created", "created_ms"),
+    )
+
+
 class ReportRow(Base):
     """The newest cycle's report: why each waiting job waits. One row a job, replaced by the controller."""
 

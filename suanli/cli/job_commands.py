@@ -11,7 +11,7 @@ from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_clie
 if TYPE_CHECKING:
     from suanli.cli.yaml_files import YamlFile
     from suanli.client.client import Client
-    from suanli.client.types import Attempt, Job
+    from suanli.client.types import Attempt, Job, Notification
 
 
 def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
@@ -226,8 +226,10 @@ def _print_job(client: Client, job: Job, *, as_json: bool, history: bool = False
 
     attempts = client.attempts(job["job_id"])
     events = list(client.events(job_id=job["job_id"], follow=False)) if history else []
+    told = client.notifications(job["job_id"]) if job["spec"]["notification"] else []
     if as_json:
-        print_json({**job, "attempts": attempts, **({"events": events} if history else {})})
+        more = {"notifications": told} if told else {}
+        print_json({**job, "attempts": attempts, **more, **({"events": events} if history else {})})
         return
     print_fields(_fields(job))
     if job["state"] == "queued":
@@ -236,12 +238,24 @@ def _print_job(client: Client, job: Job, *, as_json: bool, history: bool = False
     if rows:
         say("")
         print_table(["ATTEMPT", "STATE", "TASK", "NODE", "DEVICES", "PHASE", "EXIT", "DETAIL"], rows)
+    if told:
+        say("")
+        print_table(["WEBHOOK", "TOLD", "STATE", "ATTEMPTS", "PROBLEM"], [_told(one) for one in told])
     if events:
         from suanli.cli.moments import local
 
         say("")
-        told = [[local(event["at"]), event["kind"], _said(event["data"])] for event in events]
-        print_table(["TIME", "EVENT", "DETAIL"], told)
+        happened = [[local(event["at"]), event["kind"], _said(event["data"])] for event in events]
+        print_table(["TIME", "EVENT", "DETAIL"], happened)
+
+
+def _told(one: Notification) -> list[object]:
+    from suanli.cli.moments import local
+
+    state = one["state"].replace("_", " ")
+    if one["next_attempt_at"] and one["attempts"]:
+        state += f" until {local(one['next_attempt_at'])}"
+    return [one["id"], one["moment"], state, one["attempts"], one["problem"] or ""]
 
 
 def _said(data: dict[str, Any]) -> str:

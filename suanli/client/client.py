@@ -201,6 +201,17 @@ class Client:
         path = f"/v1/jobs/{_segment(job_id)}/results/{attempt}/{rank}"
         return fetch_file(self._transport, path, file, target, progress)
 
+    def notifications(self, job_id: str) -> list[types.Notification]:
+        """What the job's webhook was told, and whether it has arrived."""
+        found: list[types.Notification] = self._get(f"/v1/jobs/{_segment(job_id)}/notifications")[
+            "notifications"
+        ]
+        return found
+
+    def webhook_key(self) -> str:
+        """The public key of the signatures under webhooks: `whpk_` and base64."""
+        return str(self._get("/v1/webhook-key")["public_key"])
+
     def explain(self, job_id: str) -> types.Explanation:
         """Why a job waits, runs where it runs, or ended."""
         return cast(types.Explanation, self._get(f"/v1/jobs/{_segment(job_id)}/explain"))

@@ -154,6 +154,19 @@ class Attempt(TypedDict):
     tasks: list[Task]
 
 
+class Notification(TypedDict):
+    """One message to a job's webhook: `delivered`, `waiting` or `given_up`."""
+
+    id: str
+    moment: str
+    state: str
+    attempts: int
+    created_at: str
+    delivered_at: str | None
+    next_attempt_at: str | None
+    problem: str | None
+
+
 class Reason(TypedDict):
     """Why a job waits."""
 

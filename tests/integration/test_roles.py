@@ -62,6 +62,7 @@ INSERTS = {
         "leaders",
         "events",
         "reports",
+        "notifications",
         "evidence_intake",
     },
     LEDGER: {
@@ -102,6 +103,10 @@ UPDATES_SOME_COLUMNS = {
         ("program_versions", "effective_to_ms"),
         ("content_objects", "used_ms"),
         ("uploads", "used_ms"),
+        ("notifications", "next_ms"),
+        ("notifications", "attempts"),
+        ("notifications", "delivered_ms"),
+        ("notifications", "problem"),
     },
     GATEWAY: {
         ("content_objects", "used_ms"),
@@ -114,7 +119,7 @@ UPDATES_SOME_COLUMNS = {
     LEDGER: {("agent_keys", "stored_seq"), ("agent_keys", "stored_header_sha256")},
 }
 DELETES = {
-    API: {"idempotency_keys", "join_tokens", "content_objects", "uploads", "results"},
+    API: {"idempotency_keys", "join_tokens", "content_objects", "uploads", "results", "notifications"},
     GATEWAY: {"gateways"},
     CONTROLLER: {"inbox", "reports"},
     LEDGER: {"usage_intake", "evidence_intake"},
@@ -131,6 +136,7 @@ NEVER_READS = {
         "queues",
         "charges",
         "reports",
+        "notifications",
         "window_segments",
         "cosignatures",
     },
@@ -148,7 +154,7 @@ NEVER_READS = {
         "charges",
         *CONTENT,
     },
-    LEDGER: {"api_keys", "idempotency_keys", "join_tokens", "inbox", "reports", *CONTENT},
+    LEDGER: {"api_keys", "idempotency_keys", "join_tokens", "inbox", "reports", "notifications", *CONTENT},
 }
 
 

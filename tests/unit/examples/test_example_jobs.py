@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from agents.runtime.step_report import parse_step_report
 from scheduler.catalogue.loader import load_catalogue
 from scheduler.domain.batches import arrange
 from scheduler.domain.features import missing
 from scheduler.domain.job_reading import spec_from_json
+from suanli.cli.yaml_files import read_yaml
 
 JOBS = [
     "finetune/job.yaml",
     "finetune/evaluate.yaml",
     "hello/job.yaml",
     "notebook/job.yaml",
+    "notification/job.yaml",
     "torchrun/job.yaml",
     "deepspeed/job.yaml",
     "megatron/job.yaml",
@@ -36,7 +37,7 @@ JOBS = [
 def read(examples: Path, name: str) -> dict[str, Any]:
     """The file as the command line sends it: with an absolute working directory."""
     path = examples / name
-    job: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    job: dict[str, Any] = read_yaml(str(path)).content
     if "working_directory" in job:
         job["working_directory"] = str((path.parent / job["working_directory"]).resolve())
     return job
