@@ -11,6 +11,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from scheduler.api import problems
 from scheduler.api.auth import Authentication
 from scheduler.api.config import ApiConfig
+from scheduler.api.hot import HotRoutes
 from scheduler.api.idempotency import forget_old
 from scheduler.api.middleware import RequestContext
 from scheduler.api.openapi import document
@@ -100,6 +101,7 @@ def create_app(config: ApiConfig) -> FastAPI:
         app.mount(path, mounted)
     problems.install(app)
     # The last added is the outermost.
+    app.add_middleware(HotRoutes)
     app.add_middleware(Authentication, api=api)
     app.add_middleware(
         GZipMiddleware,

@@ -3,11 +3,12 @@
 import os
 import re
 import time
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import structlog
 from prometheus_client import Counter, Histogram
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -18,6 +19,8 @@ REQUEST_ID_HEADER = "X-Request-Id"
 BODY_LIMIT_BYTES = 1 << 20
 # Objects of uploads come several in one body, and so do 10,000 jobs.
 LARGE_BODIES = {"/v1/uploads/objects": 9 << 20, "/v1/jobs/batch": 32 << 20}
+_REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
+_OURS = frozenset({_REQUEST_ID, b"x-content-type-options"})
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 REQUESTS = Counter("suanli_api_requests_total", "Requests answered.", ["method", "route", "status"])
@@ -44,7 +47,7 @@ class RequestContext:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "websocket":
-            request_id = scope.setdefault("state", {})["request_id"] = _request_id(Headers(scope=scope))
+            request_id = scope.setdefault("state", {})["request_id"] = _request_id(dict(scope["headers"]))
             if _unnamable(scope):
                 await WebSocket(scope, receive, send).send_denial_response(_bad_address(request_id))
             else:
@@ -71,8 +74,8 @@ class RequestContext:
             exchange.finish()
 
 
-def _request_id(headers: Headers) -> str:
-    given = headers.get(REQUEST_ID_HEADER, "")
+def _request_id(headers: Mapping[bytes, bytes]) -> str:
+    given = headers.get(_REQUEST_ID, b"").decode("latin-1")
     return given if _GIVEN_ID.fullmatch(given) else os.urandom(12).hex()
 
 
@@ -93,10 +96,10 @@ class _Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
-        headers = Headers(scope=scope)
+        headers = dict(scope["headers"])
         self.request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = self.request_id
-        length = headers.get("content-length", "0")
+        length = headers.get(b"content-length", b"0").decode("latin-1")
         self.announced_bytes = int(length) if length.isdecimal() else 0
         self.limit_bytes = LARGE_BODIES.get(scope["path"], BODY_LIMIT_BYTES)
         self._received_bytes = 0
@@ -122,17 +125,22 @@ class _Exchange:
         """Puts the id and what browsers should know on the answer's head."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers[REQUEST_ID_HEADER] = self.request_id
-            headers["X-Content-Type-Options"] = "nosniff"
-            # Answers belong to one caller; the public log says for itself what may be kept.
-            headers.setdefault("Cache-Control", "no-store")
-            allowance = self._scope["state"].get("allowance")
-            if allowance is not None:
-                allowance.put(headers)
-            kind = headers.get("content-type", "")
-            self._streaming = kind.startswith(("text/event-stream", "application/x-ndjson"))
+            message["headers"] = self._head(message["headers"])
         await self._send(message)
+
+    def _head(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        head = [pair for pair in headers if pair[0] not in _OURS]
+        names = dict(head)
+        kind = names.get(b"content-type", b"")
+        self._streaming = kind.startswith((b"text/event-stream", b"application/x-ndjson"))
+        head += ((_REQUEST_ID, self.request_id.encode()), (b"x-content-type-options", b"nosniff"))
+        # Answers belong to one caller; the public log says for itself what may be kept.
+        if b"cache-control" not in names:
+            head.append((b"cache-control", b"no-store"))
+        allowance = self._scope["state"].get("allowance")
+        if allowance is not None:
+            head += allowance.headers()
+        return head
 
     async def refuse_body(self) -> None:
         """413, when the answer has not begun."""
@@ -152,9 +160,10 @@ class _Exchange:
         seconds = time.perf_counter() - self._begun_s
         route: Any = self._scope.get("route")
         name = getattr(route, "path", None) or "(none)"
-        REQUESTS.labels(self._scope["method"], name, str(self._status)).inc()
+        count, duration = _meters(self._scope["method"], name, self._status)
+        count.inc()
         if not self._streaming:
-            DURATION.labels(name).observe(seconds)
+            duration.observe(seconds)
         principal = self._scope.get("state", {}).get("principal")
         _log.info(
             "request",
@@ -165,3 +174,9 @@ class _Exchange:
             ms=round(seconds * 1000, 1),
             principal=None if principal is None else principal.name,
         )
+
+
+@lru_cache(maxsize=1024)
+def _meters(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """The counters of a kind of request; finding them by their labels takes as long as counting."""
+    return REQUESTS.labels(method, route, str(status)), DURATION.labels(route)

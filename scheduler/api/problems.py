@@ -141,17 +141,23 @@ def request_id_of(request: Request) -> str | None:
     return getattr(request.state, "request_id", None)
 
 
+def answer_to(error: Exception, request_id: str | None) -> JSONResponse | None:
+    """The problem document of an error that a caller may hear of; None for those that are only ours."""
+    if isinstance(error, errors.DomainError):
+        return from_error(error, request_id)
+    if isinstance(error, DatabaseAway):
+        _log.warning("database_away", request_id=request_id, reason=str(error))
+        return database_away(request_id)
+    return None
+
+
 def install(app: FastAPI) -> None:
     """Make every error of every route a problem document."""
 
     @app.exception_handler(errors.DomainError)
-    async def _domain(request: Request, error: errors.DomainError) -> JSONResponse:
-        return from_error(error, request_id_of(request))
-
     @app.exception_handler(DatabaseAway)
-    async def _away(request: Request, error: DatabaseAway) -> JSONResponse:
-        _log.warning("database_away", request_id=request_id_of(request), reason=str(error))
-        return database_away(request_id_of(request))
+    async def _known(request: Request, error: Exception) -> JSONResponse:
+        return answer_to(error, request_id_of(request)) or internal(request_id_of(request))
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:

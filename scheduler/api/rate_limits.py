@@ -8,8 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.datastructures import MutableHeaders
-
 from scheduler.domain.errors import TooManyRequests
 
 MOST_PRINCIPALS = 10_000
@@ -25,10 +23,12 @@ class Allowance:
     left: int
     full_after_s: int
 
-    def put(self, headers: MutableHeaders) -> None:
-        """Say it on an answer."""
-        headers["RateLimit-Policy"] = f'"principal";q={self.burst};w={BURST_S}'
-        headers["RateLimit"] = f'"principal";r={self.left};t={self.full_after_s}'
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """It as headers of an answer."""
+        return (
+            (b"ratelimit-policy", b'"principal";q=%d;w=%d' % (self.burst, BURST_S)),
+            (b"ratelimit", b'"principal";r=%d;t=%d' % (self.left, self.full_after_s)),
+        )
 
 
 class RateLimits:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection, Request
@@ -16,10 +16,9 @@ from scheduler.api.log_watch import LogWatch, SharedOutput
 from scheduler.api.outgoing import Outgoing, context_with
 from scheduler.api.pulse import Pulse
 from scheduler.api.rate_limits import RateLimits
-from scheduler.api.schemas.jobs import job_out
+from scheduler.api.schemas.jobs import job_json
 from scheduler.catalogue import Catalogue, load_catalogue
 from scheduler.services.authorise import Principal
-from scheduler.services.jobs import JobRecord
 from scheduler.services.possible import Known
 from scheduler.services.principals import authenticate
 from scheduler.services.submission import Submission, Submitted, Submitter
@@ -70,7 +69,7 @@ def make_api(config: ApiConfig) -> Api:
         return await authenticate(direct, secrets, config.now_ms())
 
     async def submissions(batch: Sequence[Submission]) -> Sequence[Submitted | Exception]:
-        return await submitter.submit(batch, _answer, config.now_ms())
+        return await submitter.submit(batch, job_json, config.now_ms())
 
     courier = None
     if config.webhook_key != Path():
@@ -94,10 +93,6 @@ def make_api(config: ApiConfig) -> Api:
         courier=courier,
         versions={"suanli-scheduler": metadata.version("suanli-scheduler")},
     )
-
-
-def _answer(job: JobRecord) -> Mapping[str, Any]:
-    return job_out(job).model_dump()
 
 
 def api_of(connection: HTTPConnection) -> Api:

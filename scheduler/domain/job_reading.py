@@ -80,7 +80,7 @@ def spec_from_json(value: object) -> JobSpec:
     """
     reader = Reader(value)
     spec = JobSpec(
-        name=reader.text("name", pattern=NAME_PATTERN, want=NAME_WANTED),
+        name=read_name(reader),
         project=reader.text("project", "default", pattern=NAME_PATTERN, want="name of a project"),
         queue=reader.text("queue", "default", pattern=NAME_PATTERN, want="name of a queue"),
         kind=JobKind(reader.choice("kind", JobKind, JobKind.FINE_TUNE)),
@@ -103,12 +103,16 @@ def spec_from_json(value: object) -> JobSpec:
         dependencies=_dependencies(reader.child("dependencies")),
         array=_array(reader),
         hold=bool(reader.boolean("hold", False)),
-        labels=_labels(reader),
+        labels=read_labels(reader),
         budget=_budget(reader),
         notification=_notification(reader),
     )
     reader.finish()
     return spec
+
+
+def read_name(reader: Reader) -> str:
+    return reader.text("name", pattern=NAME_PATTERN, want=NAME_WANTED)
 
 
 def refuse(field_name: str, got: str, want: str) -> Invalid:
@@ -177,8 +181,8 @@ def _variant(reader: Reader, holds: bool) -> Variant:
         )
     return Variant(
         model=model,
-        command=() if holds and reader.raw("command") in (None, []) else read_command(reader),
-        environment=_environment(reader),
+        command=read_variant_command(reader, holds),
+        environment=read_environment(reader),
         device_class=device_class,
         image=image,
         image_credentials=credentials,
@@ -221,7 +225,11 @@ def _process_environment(reader: Reader) -> ProcessEnvironment | None:
     return environment
 
 
-def _environment(reader: Reader) -> dict[str, str]:
+def read_variant_command(reader: Reader, holds: bool) -> tuple[str, ...]:
+    return () if holds and reader.raw("command") in (None, []) else read_command(reader)
+
+
+def read_environment(reader: Reader) -> dict[str, str]:
     environment = reader.text_map(
         "environment", most=MOST_ENVIRONMENT_ENTRIES, key_pattern=ENVIRONMENT_PATTERN, secret=True
     )
@@ -346,7 +354,7 @@ def _array(reader: Reader) -> Array | None:
 # --- Labels, money, notification ------------------------------------------------------------------------------
 
 
-def _labels(reader: Reader) -> dict[str, str]:
+def read_labels(reader: Reader) -> dict[str, str]:
     labels = reader.text_map("labels", most=MOST_LABELS, key_pattern=LABEL_PATTERN)
     for name, value in labels.items():
         if len(value) > MOST_LABEL_CHARACTERS or not value.isprintable():

@@ -5,6 +5,7 @@ A firm's people never learn whether another firm's thing exists: for them it is 
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from scheduler.domain.errors import Forbidden, NotFound
 
@@ -122,23 +123,29 @@ def scope_of(action: Action) -> Scope:
 
 def allows(principal: Principal, action: Action) -> bool:
     """Whether the role may do this at all, with the key that was used."""
+    return _allows(principal.role, principal.scope, action)
+
+
+@cache
+def _allows(role: Role, scope: Scope, action: Action) -> bool:
     order = list(Scope)
-    return principal.role in ALLOWED[action] and order.index(principal.scope) >= order.index(scope_of(action))
+    return role in ALLOWED[action] and order.index(scope) >= order.index(scope_of(action))
 
 
 def authorise(principal: Principal, action: Action) -> None:
     """Raise Forbidden unless the role may do this."""
-    if principal.role in ALLOWED[action] and not allows(principal, action):
+    if allows(principal, action):
+        return
+    if principal.role in ALLOWED[action]:
         raise Forbidden(
             f"this API key is for {principal.scope}; {action.replace('_', ' ')} needs one for {scope_of(action)}",
             {"action": action.value, "scope": principal.scope.value},
         )
-    if not allows(principal, action):
-        roles = ", ".join(sorted(role.value for role in ALLOWED[action]))
-        raise Forbidden(
-            f"{principal.name} is {_article(principal.role)}; {action.replace('_', ' ')} is for: {roles}",
-            {"action": action.value, "role": principal.role.value},
-        )
+    roles = ", ".join(sorted(role.value for role in ALLOWED[action]))
+    raise Forbidden(
+        f"{principal.name} is {_article(principal.role)}; {action.replace('_', ' ')} is for: {roles}",
+        {"action": action.value, "role": principal.role.value},
+    )
 
 
 def require_firm(principal: Principal) -> str:

@@ -12,7 +12,7 @@ from scheduler.catalogue import Catalogue
 from scheduler.domain.batches import MOST_JOBS, NewJob, arrange, followers, references_beyond
 from scheduler.domain.errors import DomainError, FieldProblem, Invalid, LimitExceeded
 from scheduler.domain.ids import Ids
-from scheduler.domain.job_reading import spec_from_json
+from scheduler.domain.job_templates import read_spec
 from scheduler.domain.jobs import JobSpec
 from scheduler.services.authorise import Action, Principal, authorise, require_firm
 from scheduler.services.content import use_uploads
@@ -107,7 +107,7 @@ class Batches:
 
     async def _read(self, firm_id: str, value: object, checked: set[str], now_ms: int) -> JobSpec:
         """Specs that differ only in what does not matter for a place are checked once."""
-        spec = spec_from_json(value)
+        spec = read_spec(value)
         if not all(variant.model for variant in spec.variants):
             return await self._possible(firm_id, spec, now_ms)
         key = repr(_for_a_place(spec))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,8 +21,8 @@ from scheduler.storage.engine import Database
 from scheduler.storage.submissions import insert_jobs
 from scheduler.storage.tables import IdempotencyRow
 
-# A job as it is answered over the wire, kept with the Idempotency-Key.
-AnswerOf = Callable[[JobRecord], Mapping[str, Any]]
+# A job as it is answered over the wire (JSON), kept with the Idempotency-Key.
+AnswerOf = Callable[[JobRecord], bytes]
 KEY_USED = "this Idempotency-Key came before with another request; a new request needs a new key"
 
 
@@ -43,7 +44,8 @@ class Submission:
 class Submitted:
     """What a submission is answered. `replayed`: it was done before, and this is the answer of then."""
 
-    answer: Mapping[str, Any]
+    job_id: str
+    answer: bytes
     replayed: bool = False
 
 
@@ -69,22 +71,25 @@ class Submitter:
         """
         results: list[Submitted | Exception | None] = [None] * len(submissions)
         rows: dict[int, dict[str, Any]] = {}
+        answers: dict[int, bytes] = {}
         places: set[tuple[str, str]] = set()
         for number, submission in enumerate(submissions):
             place = submission.place
             if place is not None and place in places:
                 continue  # the first of the same key decides; this one is answered as a repetition
             try:
-                rows[number] = await self._row(submission, answer_of, now_ms)
+                job, row = await self._row(submission, now_ms)
             except DomainError as error:
                 results[number] = error
                 continue
+            rows[number], answers[number] = row, answer_of(job)
             if place is not None:
                 places.add(place)
+                row["answer"] = orjson.Fragment(answers[number])
         made = await insert_jobs(self._direct, list(rows.values())) if rows else frozenset()
         for number, row in rows.items():
             if row["job_id"] in made:
-                results[number] = Submitted(row["answer"])
+                results[number] = Submitted(row["job_id"], answers[number])
         again = [number for number, result in enumerate(results) if result is None]
         if again:
             async with self._database.read() as session:
@@ -93,7 +98,7 @@ class Submitter:
                 results[number] = _replay(submissions[number], stored)
         return [result for result in results if result is not None]
 
-    async def _row(self, submission: Submission, answer_of: AnswerOf, now_ms: int) -> dict[str, Any]:
+    async def _row(self, submission: Submission, now_ms: int) -> tuple[JobRecord, dict[str, Any]]:
         principal = submission.principal
         authorise(principal, Action.SUBMIT_JOB)
         firm_id = require_firm(principal)
@@ -105,7 +110,7 @@ class Submitter:
                 await use_uploads(session, firm_id, [item.digest for item in spec.inputs], now_ms)
         job = _new_job(principal, names.firm, firm_id, spec, self._ids.new(now_ms), now_ms)
         key, digest = submission.idempotency or (None, b"")
-        return {
+        return job, {
             "firm_id": firm_id,
             "job_id": job.job_id,
             "project": job.project,
@@ -116,7 +121,7 @@ class Submitter:
             "submitted_ms": now_ms,
             "idempotency_key": key,
             "request_sha256": digest.hex(),
-            "answer": answer_of(job),
+            "answer": None,
         }
 
 
@@ -171,4 +176,4 @@ def _replay(
         return Conflict("another request with this Idempotency-Key was under way: send this one again")
     if kept.request_sha256 != submission.idempotency[1]:
         return IdempotencyConflict(KEY_USED)
-    return Submitted(kept.body, replayed=True)
+    return Submitted(kept.body["job_id"], orjson.dumps(kept.body), replayed=True)

@@ -8,7 +8,7 @@ from sqlalchemy import Row
 from scheduler.domain.allocations import AttemptState, Goal, Phase
 from scheduler.domain.devices import WHOLE_SHARE_PPM, Device, Health
 from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobId, NodeId
-from scheduler.domain.job_reading import spec_from_json
+from scheduler.domain.job_templates import read_spec
 from scheduler.domain.jobs import JobState
 from scheduler.domain.nodes import Isolation, Node, NodeState
 from scheduler.domain.queues import Queue, QueueKey
@@ -49,7 +49,7 @@ def job_record(row: AnyRow) -> JobRecord:
     return JobRecord(
         firm_id=FirmId(row.firm_id),
         job_id=JobId(row.job_id),
-        spec=spec_from_json(row.spec),
+        spec=read_spec(row.spec),
         submitted_ms=row.submitted_ms,
         state=JobState(row.state),
         version=row.version,

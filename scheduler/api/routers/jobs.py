@@ -6,10 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from scheduler.api.answers import answer
+from scheduler.api.answers import answer, written
 from scheduler.api.auth import JobReader, JobSubmitter
 from scheduler.api.bodies import read_json, request_body
 from scheduler.api.etags import etag
+from scheduler.api.hot import hot
 from scheduler.api.idempotency import REPLAYED_HEADER, IdempotencyKey, check_key, once, request_sha256
 from scheduler.api.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor
 from scheduler.api.schemas.job_changes import BatchIn, BatchOut, batch_out
@@ -21,13 +22,14 @@ from scheduler.api.schemas.jobs import (
     JobsOut,
     attempt_out,
     explanation_out,
+    job_json,
     job_out,
 )
 from scheduler.api.state import Api, ApiState
 from scheduler.domain.batches import MOST_JOBS
 from scheduler.domain.errors import DomainError, FieldProblem, Invalid
 from scheduler.domain.job_limits import MOST_LABELS
-from scheduler.domain.job_reading import spec_from_json
+from scheduler.domain.job_templates import read_spec
 from scheduler.domain.jobs import FINAL_STATES, JobKind, JobState, Priority
 from scheduler.domain.reading import Reader
 from scheduler.domain.time import from_rfc3339
@@ -46,25 +48,25 @@ _GROUPS = {
 }
 
 
-@router.post("", status_code=201, response_model=JobOut, openapi_extra=request_body(JobSpecIn))
+@hot(router, "POST", "", status_code=201, response_model=JobOut, openapi_extra=request_body(JobSpecIn))
 async def submit(
     request: Request, api: ApiState, principal: JobSubmitter, idempotency_key: IdempotencyKey = None
-) -> JSONResponse:
+) -> Response:
     """Submit a job. Answered when it is durable; with an Idempotency-Key a repetition submits nothing.
 
     Of an array the first job is answered; `array_id` names them all.
     """
     check_key(idempotency_key)
     value = await read_json(request)
-    spec = spec_from_json(value)
+    spec = read_spec(value)
     if spec.array is not None or spec.dependencies.all:
         return await _submit_joined(request, api, principal, value, idempotency_key)
     idempotency = None if idempotency_key is None else (idempotency_key, await request_sha256(request))
     done = await api.submissions(Submission(principal, spec, idempotency))
-    headers = {"Location": f"/v1/jobs/{done.answer['job_id']}"}
+    headers = {"Location": f"/v1/jobs/{done.job_id}"}
     if done.replayed:
         headers[REPLAYED_HEADER] = "true"
-    return JSONResponse(done.answer, 201, headers)
+    return written(done.answer, 201, headers)
 
 
 async def _submit_joined(
@@ -192,12 +194,12 @@ def _states(words: list[str]) -> frozenset[str]:
     return frozenset(states)
 
 
-@router.get("/{job_id}", response_model=JobOut)
+@hot(router, "GET", "/{job_id}", response_model=JobOut)
 async def read(job_id: str, api: ApiState, principal: JobReader) -> Response:
     """A job with where it is. The ETag is that of its spec, for a PATCH with If-Match."""
     async with api.database.read() as session:
         job = await read_job(session, principal, job_id)
-    return answer(job_out(job), {"ETag": etag(job.revision)})
+    return written(job_json(job), headers={"ETag": etag(job.revision)})
 
 
 @router.get("/{job_id}/explain")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import orjson
+
 from scheduler.api.schemas.base import Out, Page, utc, utc_or_none
 from scheduler.services.explain import Explanation
 from scheduler.services.jobs import AttemptRecord, JobRecord, TaskRecord
@@ -62,33 +64,44 @@ class JobOut(Out):
     spec: dict[str, Any]
 
 
+def job_values(job: JobRecord) -> dict[str, Any]:
+    """A job for the wire: the fields of JobOut."""
+    report = step_report_out(dict(job.step_report)) if job.step_report else None
+    return {
+        "job_id": job.job_id,
+        "name": job.name,
+        "firm": job.firm,
+        "project": job.project,
+        "queue": job.queue,
+        "state": job.state,
+        "attempt": job.attempt,
+        "device_model": job.device_model,
+        "devices": job.spec["gang"]["devices"],
+        "reason": job.reason,
+        "detail": job.detail,
+        "exit_code": job.exit_code,
+        "step_report": None if report is None else report.model_dump(),
+        "cancel_requested": job.cancel_requested,
+        "held": job.held,
+        "revision": job.revision,
+        "array_id": job.array_id,
+        "array_index": job.array_index,
+        "submitted_by": job.submitted_by,
+        "submitted_at": utc(job.submitted_ms),
+        "started_at": utc_or_none(job.started_ms),
+        "ended_at": utc_or_none(job.ended_ms),
+        "spec": job.spec,
+    }
+
+
+def job_json(job: JobRecord) -> bytes:
+    """A job as it is sent. Written without pydantic, which would check what we have just made (30 us a job)."""
+    return orjson.dumps(job_values(job))
+
+
 def job_out(job: JobRecord) -> JobOut:
-    """A job for the wire."""
-    return JobOut(
-        job_id=job.job_id,
-        name=job.name,
-        firm=job.firm,
-        project=job.project,
-        queue=job.queue,
-        state=job.state,
-        attempt=job.attempt,
-        device_model=job.device_model,
-        devices=job.spec["gang"]["devices"],
-        reason=job.reason,
-        detail=job.detail,
-        exit_code=job.exit_code,
-        step_report=step_report_out(dict(job.step_report or {})),
-        cancel_requested=job.cancel_requested,
-        held=job.held,
-        revision=job.revision,
-        array_id=job.array_id,
-        array_index=job.array_index,
-        submitted_by=job.submitted_by,
-        submitted_at=utc(job.submitted_ms),
-        started_at=utc_or_none(job.started_ms),
-        ended_at=utc_or_none(job.ended_ms),
-        spec=dict(job.spec),
-    )
+    """A job for answers that hold more than that."""
+    return JobOut(**job_values(job))
 
 
 class JobsOut(Page):

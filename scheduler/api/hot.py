@@ -1,0 +1,110 @@
+"""The few routes that are asked thousands of times a second, reached without FastAPI's machinery.
+
+A hot endpoint is an ordinary endpoint of FastAPI, documented and refused like all others; its parameters are so
+plain that reading them takes no solver. `HotRoutes` stands before the application's router and calls it at
+once: matching, solving and the stacks of FastAPI and Starlette cost two to three times what the endpoints do.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+from fastapi import APIRouter, Request, Response, params
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from scheduler.api.problems import answer_to, request_id_of
+
+Endpoint = Callable[..., Awaitable[Response]]
+EndpointT = TypeVar("EndpointT", bound=Endpoint)
+_Read = Callable[[Request], Any]
+
+
+class HotRoute:
+    """One method of one path, with at most one parameter in it, which is its last part."""
+
+    def __init__(self, method: str, path: str, endpoint: Endpoint) -> None:
+        self.method = method
+        self.path = path  # as in the OpenAPI document: the metrics name it so
+        self.endpoint = endpoint
+        self.prefix, _, name = path.partition("{")
+        self.parameter = name.rstrip("}")
+        signature = inspect.signature(endpoint, eval_str=True)
+        self._dependencies: list[tuple[str, Callable[[Request], Awaitable[Any]]]] = []
+        self._plain: list[tuple[str, _Read]] = []
+        for parameter in signature.parameters.values():
+            self._add(parameter)
+
+    def _add(self, parameter: inspect.Parameter) -> None:
+        """Raises TypeError for a parameter that only FastAPI can read."""
+        name, annotation = parameter.name, parameter.annotation
+        marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+        match marks:
+            case () if annotation is Request:
+                self._plain.append((name, lambda request: request))
+            case () if annotation is str and name == self.parameter:
+                self._plain.append((name, lambda request: request.path_params[name]))
+            case (params.Depends(dependency=dependency),) if dependency is not None:
+                self._dependencies.append((name, dependency))
+            case (params.Header(alias=str(alias)),):
+                self._plain.append((name, lambda request: request.headers.get(alias, parameter.default)))
+            case _:
+                raise TypeError(f"{self.path}: {name} is too rich for a hot route")
+
+    async def __call__(self, request: Request) -> Response:
+        """The endpoint's answer. Raises what the dependencies and the endpoint raise."""
+        given = {name: read(request) for name, read in self._plain}
+        for name, dependency in self._dependencies:
+            given[name] = await dependency(request)
+        return await self.endpoint(**given)
+
+
+# (method, path up to its parameter) -> route; filled as the routers are imported.
+_ROUTES: dict[tuple[str, str], HotRoute] = {}
+
+
+def hot(router: APIRouter, method: str, path: str, **documented: Any) -> Callable[[EndpointT], EndpointT]:
+    """Register an endpoint as `router.get` and the like would, and as a hot one."""
+
+    def register(endpoint: EndpointT) -> EndpointT:
+        router.add_api_route(path, endpoint, methods=[method], **documented)
+        route = HotRoute(method, router.prefix + path, endpoint)
+        _ROUTES[method, route.prefix] = route
+        return endpoint
+
+    return register
+
+
+def route_of(method: str, path: str) -> tuple[HotRoute, Mapping[str, str]] | None:
+    """The hot route of a request, with the parameter of its path."""
+    route = _ROUTES.get((method, path))
+    if route is not None and not route.parameter:
+        return route, {}
+    prefix, _, last = path.rpartition("/")
+    route = _ROUTES.get((method, prefix + "/"))
+    if route is None or not route.parameter or not last:
+        return None
+    return route, {route.parameter: last}
+
+
+class HotRoutes:
+    """Innermost of the middleware: answers hot requests, leaves the others to the application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        found = route_of(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if found is None:
+            await self._app(scope, receive, send)
+            return
+        scope["route"], scope["path_params"] = found
+        request = Request(scope, receive, send)
+        try:
+            response = await found[0](request)
+        except Exception as error:
+            refusal = answer_to(error, request_id_of(request))
+            if refusal is None:
+                raise
+            response = refusal
+        await response(scope, receive, send)

@@ -1,0 +1,78 @@
+"""Specs that are alike are read once, and nobody can tell."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.domain.errors import Invalid
+from scheduler.domain.job_reading import spec_from_json
+from scheduler.domain.job_templates import MOST_TEMPLATES, _templates, read_spec
+from scheduler.domain.jobs import JobSpec
+
+NAMES = st.sampled_from(["tune", "tune-2", "Wrong Name", "", None, 7])
+COMMANDS = st.sampled_from(["python train.py", ["python", "train.py"], [], "", None, ["a\0b"], 3])
+MAPS = st.sampled_from([None, {}, {"SEED": "1"}, {"team": "vision"}, {"SEED": 1}, {"": "x"}, [], "text"])
+REST = st.fixed_dictionaries(
+    {},
+    optional={
+        "kind": st.sampled_from(["pretrain", "interactive", "nothing"]),
+        "gang": st.sampled_from([{"devices": 8}, {"devices": 8.0}, {"devices": True}, None]),
+        "queue": st.sampled_from(["default", "night"]),
+        "unknown": st.just(1),
+        "deadline": st.sampled_from(["2030-01-01T00:00:00Z", "soon"]),
+    },
+)
+VARYING = {"command": COMMANDS, "environment": MAPS}
+VARIANTS = st.lists(
+    st.fixed_dictionaries({"model": st.sampled_from(["ascend-910b3", "mlu590"])}, optional=VARYING),
+    max_size=3,
+)
+
+
+def either(value: object) -> JobSpec | list[Any]:
+    try:
+        return spec_from_json(value)
+    except Invalid as error:
+        return list(error.problems)
+
+
+def quick(value: object) -> JobSpec | list[Any]:
+    try:
+        return read_spec(value)
+    except Invalid as error:
+        return list(error.problems)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            REST,
+            st.fixed_dictionaries({}, optional={"name": NAMES, "labels": MAPS}),
+            st.one_of(
+                st.fixed_dictionaries({"model": st.just("ascend-910b3")}, optional=VARYING),
+                st.fixed_dictionaries({"variants": VARIANTS}),
+            ),
+        ),
+        min_size=2,
+        max_size=8,
+    )
+)
+def test_a_spec_reads_the_same_whatever_was_read_before(
+    given_specs: list[tuple[dict[str, Any], ...]],
+) -> None:
+    for parts in given_specs:
+        value = {key: item for part in parts for key, item in part.items()}
+        assert quick(value) == either(value)
+        assert quick(value) == either(value)  # now that it is known, or was refused
+
+
+def test_what_is_no_json_is_read_in_full() -> None:
+    for value in (None, [], {1: 2}, {"name": "x", "gang": {"devices": 1 << 80}}, {"variants": [None]}):
+        assert quick(value) == either(value)
+
+
+def test_memory_is_bounded_however_many_kinds_of_jobs_there_are() -> None:
+    for number in range(MOST_TEMPLATES + 10):
+        read_spec({"name": "n", "model": "m", "command": "c", "estimate_seconds": number + 1})
+    assert len(_templates) == MOST_TEMPLATES
