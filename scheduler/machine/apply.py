@@ -9,6 +9,7 @@ from scheduler.domain.reasons import Ending, StopReason
 from scheduler.machine import clock, jobs, nodes, plans
 from scheduler.machine.attempts import stop_attempt
 from scheduler.machine.changes import Changes
+from scheduler.machine.configuration import configure
 from scheduler.machine.messages import (
     CancelRequested,
     ConfigurationChanged,
@@ -108,9 +109,7 @@ def _(message: JobRevised, t: Transition) -> None:
 
 @_apply.register
 def _(message: ConfigurationChanged, t: Transition) -> None:
-    t.state.pools = dict(message.pools)
-    t.state.queues = {queue.key: queue for queue in message.queues}
-    t.state.cohorts = {cohort.name: cohort for cohort in message.cohorts}
+    configure(t.state, message)
     t.changes.replan = True
 
 

@@ -7,7 +7,7 @@ from scheduler.catalogue import Catalogue, ShapeRule
 from scheduler.domain.gangs import Gang
 from scheduler.domain.jobs import JobSpec
 from scheduler.domain.nodes import Node
-from scheduler.domain.queues import Queue
+from scheduler.domain.queues import COMPUTE, Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.snapshot import DeviceView
 from scheduler.planner.topology import choose_devices
@@ -75,16 +75,20 @@ def _refusal(
     best = max(_room(rule, inventory[pool, model], count, gang.tasks) for pool in pools)
     if best < gang.tasks:
         return gang_too_large(model, gang.devices, count, best)
-    nominal = queue.nominal.get(model)
-    if nominal is not None and nominal < gang.devices:
-        return WhyNot(
-            Reason.QUOTA_TOO_SMALL,
-            f"asks for {gang.devices} {model}; the queue's whole quota is {nominal}",
-            device_model=model,
-            asked=gang.devices,
-            available=nominal,
-        )
-    return None
+    return _beyond_quota(model, gang.devices, queue, catalogue)
+
+
+def _beyond_quota(model: str, devices: int, queue: Queue, catalogue: Catalogue) -> WhyNot | None:
+    nominal, compute = queue.nominal.get(model), queue.nominal.get(COMPUTE)
+    if compute is not None and (gflops := catalogue.fp16_gflops(model)):
+        most = compute // gflops
+        nominal = most if nominal is None else min(nominal, most)
+    if nominal is None or devices <= nominal:
+        return None
+    sentence = f"asks for {devices} {model}; the queue's whole quota is {nominal}"
+    return WhyNot(
+        Reason.QUOTA_TOO_SMALL, sentence, device_model=model, asked=devices, available=nominal
+    )  # fmt: skip
 
 
 def _room(rule: ShapeRule, nodes: Iterable[Sequence[DeviceView]], count: int, enough: int) -> int:

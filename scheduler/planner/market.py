@@ -33,6 +33,11 @@ class _Trader(NamedTuple):
     running: RunningJob | None
     left_ms: float  # on its fastest model
 
+    @property
+    def devices(self) -> int:
+        """What it holds; an elastic job may hold fewer than it asked for."""
+        return self.shape.devices if self.running is None else self.running.devices
+
 
 @dataclass(slots=True)
 class Market:
@@ -96,7 +101,7 @@ def _trade(
     models = sorted({model for trader in traders for model in trader.shape.models})
     horizon_ms = max(estimates.horizon_ms(), 1.0)
     values = np.array([_values(trader, models, estimates, horizon_ms, now_ms, config) for trader in traders])
-    devices = np.array([float(trader.shape.devices) for trader in traders])
+    devices = np.array([float(trader.devices) for trader in traders])
     capacity = _capacity(traders, models, queue, fleet)
     chosen = [None if at < 0 else models[at] for at in assign(values, devices, capacity).tolist()]
     wanted: set[str] = set()
@@ -110,6 +115,8 @@ def _trade(
         running = trader.running
         if running is None or model == running.model or (model is None and running.model not in wanted):
             continue  # it stays: that is best, or nobody wants what it has
+        if now_ms - running.started_ms < config.min_run_ms:
+            continue  # what has just started stays, so that a moment comes to rest
         market.stops.append(_stop(running, model, now_ms))
 
 

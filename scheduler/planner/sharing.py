@@ -5,8 +5,9 @@ keeps what it does not lend; the rest of its nominal quota is in its parent's ha
 may borrow what nobody uses. What was lent comes back by reclaim (preemption.py).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from scheduler.catalogue import Catalogue
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.config import PlannerConfig
@@ -110,6 +111,36 @@ class Sharing:
             held[key] = before + amount
             if queue is not None and queue.cohort is not None:
                 self._pass_on(queue, key, before, held[key])
+
+    # What operators are shown.
+
+    def keys(self, member: Queue | Cohort) -> list[str]:
+        """Everything that is limited for a member, in order."""
+        root = self._root(member)
+        if root is None:
+            root = member.name if isinstance(member, Cohort) else None
+        named = [member] if root is None else self._below(root)
+        return sorted({key for other in named for key in other.nominal})
+
+    def most(self, queue: Queue) -> dict[str, int]:
+        """The most that a queue could hold of everything that is limited, were nothing used."""
+        return {key: self._most(queue, key) for key in self.keys(queue)}
+
+    def nominal(self, member: Queue | Cohort, key: str) -> int:
+        """A queue's own quota; of a cohort its own and what its members bring."""
+        return self._subtree(member, key)
+
+    def used(self, member: Queue | Cohort, key: str) -> int:
+        """What a queue holds; of a cohort all that its members hold."""
+        if isinstance(member, Queue):
+            return self.held(member.key, key)
+        below = self._below(member.name)
+        return sum(self.held(other.key, key) for other in below if isinstance(other, Queue))
+
+    def available(self, member: Queue | Cohort, key: str) -> int | None:
+        """What a member may still take, own or borrowed; None: no limit."""
+        found = self._available(member, key)
+        return None if found >= _NO_LIMIT else found
 
     def keep(self, queue: QueueKey, model: str) -> None:
         """Lets nobody else of the queue use what is left of the quota in this cycle."""
@@ -215,3 +246,21 @@ def _parent(member: Queue | Cohort) -> str | None:
 
 
 _NOTHING: Mapping[str, int] = {}
+
+
+def sharing_of(
+    queues: Iterable[Queue],
+    cohorts: Iterable[Cohort],
+    catalogue: Catalogue,
+    held: Mapping[QueueKey, Mapping[str, int]] | None = None,
+) -> Sharing:
+    """The arithmetic of quotas outside of a cycle."""
+    snapshot = Snapshot(
+        catalogue=catalogue,
+        nodes=(),
+        queues={queue.key: queue for queue in queues},
+        classes=(),
+        held=held or {},
+        cohorts={cohort.name: cohort for cohort in cohorts},
+    )
+    return Sharing(snapshot, PlannerConfig())

@@ -4,8 +4,7 @@ What the file does not name is left alone. What was logged is never changed: a p
 a new version with a later beginning, and the refusal says so.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
@@ -13,11 +12,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
-from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.domain.errors import Invalid
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
 from scheduler.domain.time import to_datetime, to_rfc3339
 from scheduler.services.administration import note_act
+from scheduler.services.application import UNCHANGED, Application, Change
 from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.services.configuration_file import (
     Configuration,
@@ -29,10 +29,10 @@ from scheduler.services.configuration_file import (
     UserEntry,
 )
 from scheduler.services.possible import one_of
+from scheduler.services.quotas import apply_cohorts, check_quotas, cohort_is_there, quota_columns
 from scheduler.storage import inbox
 from scheduler.storage.pokes import Channel, poke
 from scheduler.storage.tables import (
-    EvidenceIntakeRow,
     FirmRow,
     PoolRow,
     PriceVersionRow,
@@ -41,74 +41,11 @@ from scheduler.storage.tables import (
     ProjectRow,
     QueueRow,
 )
-from suanli.evidence.records import (
-    ROUNDING,
-    Firm,
-    PriceVersion,
-    ProgramVersion,
-    Record,
-    encode_record,
-    entry_type,
-)
+from suanli.evidence.records import ROUNDING, Firm, PriceVersion, ProgramVersion
 
 ANY_UID = UidRange()
-CREATED = "created"
-CHANGED = "changed"
-UNCHANGED = "unchanged"
 # Two files applied at once would each compute their difference to the state before both.
 APPLY_LOCK = (0x7375616E, 0x6170706C)  # "suan", "appl"
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One fact of an object that changed."""
-
-    field: str
-    was: object
-    now: object
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What applying did (or would do) to one object."""
-
-    kind: str  # firm | project | queue | pool | price | program | user
-    name: str
-    outcome: str
-    differences: tuple[Difference, ...] = ()
-
-
-@dataclass(slots=True)
-class _Application:
-    """One run: what is known, what was found wrong, what was changed."""
-
-    session: AsyncSession
-    catalogue: Catalogue
-    now_ms: int
-    ids: Ids
-    firm_uids: UidRange
-    changes: list[Change] = field(default_factory=list)
-    problems: list[FieldProblem] = field(default_factory=list)
-
-    def note(self, kind: str, name: str, was: Mapping[str, object] | None, now: Mapping[str, object]) -> bool:
-        """Record the outcome of one object; True where something has to be written."""
-        if was is None:
-            self.changes.append(Change(kind, name, CREATED))
-            return True
-        differences = tuple(Difference(key, was[key], now[key]) for key in now if was[key] != now[key])
-        self.changes.append(Change(kind, name, CHANGED if differences else UNCHANGED, differences))
-        return bool(differences)
-
-    def refuse(self, where: str, got: object, want: str) -> None:
-        self.problems.append(FieldProblem(where, str(got), want))
-
-    async def log(self, record: Record, fact: str, firm_id: str | None = None) -> None:
-        """Leave a record for the evidence log; the ledger signs it with the log key."""
-        await self.session.execute(
-            insert(EvidenceIntakeRow)
-            .values(type=entry_type(record), firm_id=firm_id, body=encode_record(record), fact=fact)
-            .inline()
-        )
 
 
 async def apply_configuration(
@@ -131,9 +68,11 @@ async def apply_configuration(
     authorise(principal, Action.CONFIGURE)
     space, key = APPLY_LOCK
     await session.execute(select(func.pg_advisory_xact_lock(space, key)))
-    run = _Application(session, catalogue, now_ms, ids, firm_uids)
+    run = Application(session, catalogue, now_ms, ids, firm_uids)
     await _apply_pools(run, wanted.pools)
+    await apply_cohorts(run, wanted.cohorts)
     await _apply_firms(run, wanted.firms)
+    await check_quotas(run)
     await _apply_prices(run, wanted.prices)
     await _apply_programs(run, wanted.programs)
     await _apply_users(run, wanted.users)
@@ -151,7 +90,7 @@ async def apply_configuration(
     return run.changes
 
 
-async def _apply_pools(run: _Application, pools: Iterable[PoolEntry]) -> None:
+async def _apply_pools(run: Application, pools: Iterable[PoolEntry]) -> None:
     known = {row.name: row for row in await run.session.scalars(select(PoolRow))}
     for pool in pools:
         row = known.get(pool.name)
@@ -165,7 +104,7 @@ async def _apply_pools(run: _Application, pools: Iterable[PoolEntry]) -> None:
             )
 
 
-async def _apply_firms(run: _Application, firms: Sequence[FirmEntry]) -> None:
+async def _apply_firms(run: Application, firms: Sequence[FirmEntry]) -> None:
     pools = sorted(await run.session.scalars(select(PoolRow.name)))
     known = {row.name: row for row in await run.session.scalars(select(FirmRow))}
     for number, firm in enumerate(firms):
@@ -182,7 +121,7 @@ async def _apply_firms(run: _Application, firms: Sequence[FirmEntry]) -> None:
             await _apply_queue(run, firm, firm_id, queue, pools, f"firms[{number}].queues[{position}]")
 
 
-async def _free_uid(run: _Application, where: str) -> int | None:
+async def _free_uid(run: Application, where: str) -> int | None:
     """A user id for a new firm; None, and a refusal, where every one is given."""
     uid = run.firm_uids.free(set(await run.session.scalars(select(FirmRow.uid))))
     if uid is None:
@@ -191,7 +130,7 @@ async def _free_uid(run: _Application, where: str) -> int | None:
     return uid
 
 
-async def _write_firm(run: _Application, firm: FirmEntry, firm_id: str, uid: int, *, exists: bool) -> None:
+async def _write_firm(run: Application, firm: FirmEntry, firm_id: str, uid: int, *, exists: bool) -> None:
     fact = f"firm/{firm_id}"
     if exists:
         await run.session.execute(update(FirmRow).where(FirmRow.firm_id == firm_id).values(title=firm.title))
@@ -203,7 +142,7 @@ async def _write_firm(run: _Application, firm: FirmEntry, firm_id: str, uid: int
     await run.log(Firm(firm_id, firm.title, run.now_ms), fact, firm_id)
 
 
-async def _apply_projects(run: _Application, firm: FirmEntry, firm_id: str) -> None:
+async def _apply_projects(run: Application, firm: FirmEntry, firm_id: str) -> None:
     known = set(await run.session.scalars(select(ProjectRow.name).where(ProjectRow.firm_id == firm_id)))
     for project in firm.projects:
         if run.note("project", f"{firm.name}/{project}", {} if project in known else None, {}):
@@ -211,24 +150,22 @@ async def _apply_projects(run: _Application, firm: FirmEntry, firm_id: str) -> N
 
 
 async def _apply_queue(
-    run: _Application, firm: FirmEntry, firm_id: str, queue: QueueEntry, pools: Sequence[str], where: str
+    run: Application, firm: FirmEntry, firm_id: str, queue: QueueEntry, pools: Sequence[str], where: str
 ) -> None:
     for position, pool in enumerate(queue.pools or ()):
         if pool not in pools:
             run.refuse(f"{where}.pools[{position}]", pool, one_of(pool, pools))
-    for model in queue.nominal:
-        if run.catalogue.get(model) is None:
-            known = sorted(run.catalogue.models)
-            run.refuse(
-                f"{where}.nominal.{model}", model, one_of(model, known, "a device model of the catalogue")
-            )
+    run.quotas_at[f"queue {firm.name}/{queue.name}"] = where
     now: dict[str, Any] = {
         "pools": list(pools if queue.pools is None else queue.pools),
-        "nominal": dict(queue.nominal),
+        **quota_columns(queue.quota),
         "weight": queue.weight,
+        "cohort": queue.cohort,
     }
+    if not await cohort_is_there(run, queue.cohort, f"{where}.cohort"):
+        return
     row = await run.session.get(QueueRow, (firm_id, queue.name))
-    was = None if row is None else {"pools": row.pools, "nominal": row.nominal, "weight": row.weight}
+    was = None if row is None else {name: getattr(row, name) for name in now}
     if run.note("queue", f"{firm.name}/{queue.name}", was, now):
         statement = upsert(QueueRow).values(firm_id=firm_id, name=queue.name, **now)
         await run.session.execute(
@@ -236,7 +173,7 @@ async def _apply_queue(
         )
 
 
-def _may_begin(run: _Application, where: str, what: str, from_ms: int, *, first: bool) -> None:
+def _may_begin(run: Application, where: str, what: str, from_ms: int, *, first: bool) -> None:
     """A later version must not change what was in force: rated usage stays rated as it was."""
     if not first and from_ms < run.now_ms:
         run.refuse(
@@ -246,7 +183,7 @@ def _may_begin(run: _Application, where: str, what: str, from_ms: int, *, first:
         )
 
 
-async def _apply_prices(run: _Application, prices: Iterable[PriceEntry]) -> None:
+async def _apply_prices(run: Application, prices: Iterable[PriceEntry]) -> None:
     rows = list(await run.session.scalars(select(PriceVersionRow)))
     known = {(row.device_model, row.effective_from_ms): row for row in rows}
     models = {row.device_model for row in rows}
@@ -285,7 +222,7 @@ def cny(nano: int) -> str:
     return f"{whole}.{f'{part:09d}'.rstrip('0').ljust(2, '0')}"
 
 
-async def _write_price(run: _Application, name: str, price: PriceEntry) -> None:
+async def _write_price(run: Application, name: str, price: PriceEntry) -> None:
     await run.session.execute(
         insert(PriceVersionRow).values(
             price_id=name,
@@ -306,7 +243,7 @@ async def _write_price(run: _Application, name: str, price: PriceEntry) -> None:
     await run.log(record, f"price/{name}")
 
 
-async def _apply_programs(run: _Application, programs: Iterable[ProgramEntry]) -> None:
+async def _apply_programs(run: Application, programs: Iterable[ProgramEntry]) -> None:
     rows = list(await run.session.scalars(select(ProgramVersionRow)))
     known = {(row.program_id, row.version): row for row in rows}
     newest: dict[str, int] = {}
@@ -336,7 +273,7 @@ async def _apply_programs(run: _Application, programs: Iterable[ProgramEntry]) -
         await run.log(record, f"program/{name}")
 
 
-def _program_record(run: _Application, program: ProgramEntry) -> ProgramVersion:
+def _program_record(run: Application, program: ProgramEntry) -> ProgramVersion:
     models = program.domestic_models
     if models is None:
         models = tuple(sorted(key for key, model in run.catalogue.models.items() if model.domestic))
@@ -363,7 +300,7 @@ def _rules(record: ProgramVersion) -> dict[str, Any]:
 
 
 def _compare_program(
-    run: _Application, where: str, program: ProgramEntry, record: ProgramVersion, found: ProgramVersionRow
+    run: Application, where: str, program: ProgramEntry, record: ProgramVersion, found: ProgramVersionRow
 ) -> None:
     rules = _rules(record)
     if program.domestic_models is None:
@@ -380,7 +317,7 @@ def _compare_program(
         run.note("program", f"{program.program_id}/{program.version}", {}, {})
 
 
-async def _apply_users(run: _Application, users: Iterable[UserEntry]) -> None:
+async def _apply_users(run: Application, users: Iterable[UserEntry]) -> None:
     firms = {row.name: row.firm_id for row in await run.session.scalars(select(FirmRow))}
     names = {firm_id: name for name, firm_id in firms.items()}
     known = {row.name: row for row in await run.session.scalars(select(PrincipalRow))}

@@ -5,11 +5,12 @@ Pure. What exists already and what may change is `configuration`'s question.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from scheduler.domain.errors import FieldProblem
 from scheduler.domain.job_limits import NAME_PATTERN
+from scheduler.domain.queues import COMPUTE
 from scheduler.domain.reading import Reader
 from scheduler.domain.time import GRID_MS, MINUTE_MS, SECOND_MS, from_rfc3339, on_grid
 from scheduler.services.authorise import FIRM_ROLES, Role
@@ -25,8 +26,21 @@ _DECIMAL = re.compile(r"(?P<whole>\d{1,9})(?:\.(?P<part>\d+))?")
 _TITLE = r"[^\x00-\x1f\x7f]{1,256}"
 _LONG_TEXT = r"[^\x00-\x1f\x7f]{1,1024}"
 MOST_QUOTA = 1_000_000
+# How people write a quota of COMPUTE: nominal FP16 speed of all devices together.
+COMPUTE_TFLOPS = "compute_tflops"
+GFLOPS_PER_TFLOPS = 1_000
+MOST_TFLOPS = 1_000_000_000
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Amounts by device model (devices) and COMPUTE (GFLOPS over all models); absent: no limit."""
+
+    nominal: Mapping[str, int] = field(default_factory=dict)
+    borrowing: Mapping[str, int] = field(default_factory=dict)  # the most above nominal
+    lending: Mapping[str, int] = field(default_factory=dict)  # the most lent of nominal
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +48,19 @@ class QueueEntry:
     """A queue as the file wants it. `pools` None: all pools there are."""
 
     name: str
-    pools: tuple[str, ...] | None
-    nominal: Mapping[str, int]
+    pools: tuple[str, ...] | None = None
+    quota: Quota = field(default_factory=Quota)
+    weight: int = 1
+    cohort: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CohortEntry:
+    """Queues and cohorts that lend each other unused quota."""
+
+    name: str
+    parent: str | None
+    quota: Quota
     weight: int
 
 
@@ -98,6 +123,7 @@ class Configuration:
     """What a file says. What it does not name is left alone."""
 
     firms: tuple[FirmEntry, ...]
+    cohorts: tuple[CohortEntry, ...]
     pools: tuple[PoolEntry, ...]
     prices: tuple[PriceEntry, ...]
     programs: tuple[ProgramEntry, ...]
@@ -109,12 +135,14 @@ def configuration_from_json(value: object) -> Configuration:
     reader = Reader(value)
     configuration = Configuration(
         firms=tuple(_each(reader, "firms", _firm)),
+        cohorts=tuple(_each(reader, "cohorts", cohort_of)),
         pools=tuple(_each(reader, "pools", _pool)),
         prices=tuple(_each(reader, "prices", _price)),
         programs=tuple(_each(reader, "programs", _program)),
         users=tuple(_each(reader, "users", _user)),
     )
     _refuse_repeated(reader, "firms", [firm.name for firm in configuration.firms])
+    _refuse_repeated(reader, "cohorts", [cohort.name for cohort in configuration.cohorts])
     _refuse_repeated(reader, "pools", [pool.name for pool in configuration.pools])
     _refuse_repeated(reader, "users", [user.name for user in configuration.users])
     _refuse_repeated(reader, "prices", [(p.model, p.effective_from_ms) for p in configuration.prices])
@@ -148,7 +176,7 @@ def _firm(reader: Reader) -> FirmEntry:
         name=name,
         title=reader.text("title", name, pattern=_TITLE, want="1 to 256 characters on one line"),
         projects=projects if projects is not None else (DEFAULT_NAME,),
-        queues=queues if reader.has("queues") else (QueueEntry(DEFAULT_NAME, None, {}, 1),),
+        queues=queues if reader.has("queues") else (QueueEntry(DEFAULT_NAME),),
     )
 
 
@@ -158,27 +186,59 @@ def _queue(reader: Reader) -> QueueEntry:
     return QueueEntry(
         name=reader.text("name", pattern=NAME_PATTERN, want=NAME),
         pools=pools,
-        nominal=_quota(reader),
-        weight=reader.integer("weight", 1, low=1, high=1000),
+        quota=quota_of(reader),
+        weight=_weight(reader),
+        cohort=reader.optional_text("cohort", pattern=NAME_PATTERN, want="name of a cohort"),
     )
 
 
-def _quota(reader: Reader) -> dict[str, int]:
-    value = reader.raw("nominal")
-    where = reader.at("nominal")
+def cohort_of(reader: Reader) -> CohortEntry:
+    """One of `cohorts`."""
+    return CohortEntry(
+        name=reader.text("name", pattern=NAME_PATTERN, want=NAME),
+        parent=reader.optional_text("parent", pattern=NAME_PATTERN, want="name of another cohort"),
+        quota=quota_of(reader),
+        weight=_weight(reader),
+    )
+
+
+def _weight(reader: Reader) -> int:
+    return reader.integer("weight", 1, low=1, high=1000)
+
+
+def quota_of(reader: Reader) -> Quota:
+    """What a queue or a cohort may hold, borrow and lend."""
+    return Quota(_amounts(reader, "nominal"), _amounts(reader, "borrowing"), _amounts(reader, "lending"))
+
+
+def _amounts(reader: Reader, key: str) -> dict[str, int]:
+    value = reader.raw(key)
+    where = reader.at(key)
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         reader.problem(where, value, "an object: device model -> number of devices")
         return {}
-    quota: dict[str, int] = {}
-    for model, devices in value.items():
-        good = isinstance(devices, int) and not isinstance(devices, bool) and 0 <= devices <= MOST_QUOTA
+    amounts: dict[str, int] = {}
+    for model, amount in value.items():
+        compute = model == COMPUTE_TFLOPS
+        most = MOST_TFLOPS if compute else MOST_QUOTA
+        good = isinstance(amount, int) and not isinstance(amount, bool) and 0 <= amount <= most
         if not isinstance(model, str) or not good:
-            reader.problem(f"{where}.{model}", devices, f"a whole number from 0 to {MOST_QUOTA}")
+            reader.problem(f"{where}.{model}", amount, f"a whole number from 0 to {most}")
+        elif compute:
+            amounts[COMPUTE] = amount * GFLOPS_PER_TFLOPS
         else:
-            quota[model] = devices
-    return quota
+            amounts[model] = amount
+    return amounts
+
+
+def shown_quota(amounts: Mapping[str, int]) -> dict[str, int]:
+    """Amounts as the file has them."""
+    return {
+        COMPUTE_TFLOPS if key == COMPUTE else key: amount // GFLOPS_PER_TFLOPS if key == COMPUTE else amount
+        for key, amount in amounts.items()
+    }
 
 
 def _pool(reader: Reader) -> PoolEntry:

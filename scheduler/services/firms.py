@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.services.authorise import Action, Principal, authorise
+from scheduler.services.configuration_file import shown_quota
 from scheduler.storage.tables import FirmRow, PriceVersionRow, ProjectRow, QueueRow
 
 
@@ -29,6 +30,7 @@ class QueueRecord:
     pools: tuple[str, ...]
     nominal: Mapping[str, int]
     weight: int
+    cohort: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ async def list_queues(session: AsyncSession, principal: Principal) -> Sequence[Q
     if principal.firm_id is not None:
         query = query.where(QueueRow.firm_id == principal.firm_id)
     return [
-        QueueRecord(firm, row.name, tuple(row.pools), row.nominal, row.weight)
+        QueueRecord(firm, row.name, tuple(row.pools), shown_quota(row.nominal), row.weight, row.cohort)
         for row, firm in await session.execute(query)
     ]
 

@@ -11,8 +11,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.services.configuration_file import shown_quota
 from scheduler.storage.tables import (
     AttemptRow,
+    CohortRow,
     DeviceRow,
     FirmRow,
     JobRow,
@@ -44,6 +46,7 @@ async def installation_history(session: AsyncSession, from_ms: int, to_ms: int) 
         "to_ms": to_ms,
         "nodes": await _nodes(session),
         "queues": await _queues(session, firms),
+        "cohorts": await _cohorts(session),
         "prices": await _prices(session, to_ms),
         "programs": await _programs(session, to_ms),
         "jobs": jobs,
@@ -134,11 +137,21 @@ async def _queues(session: AsyncSession, firms: Mapping[str, str]) -> list[dict[
             "firm": firms[row.firm_id],
             "name": row.name,
             "pools": row.pools,
-            "nominal": row.nominal,
             "weight": row.weight,
+            "cohort": row.cohort,
+            **_quota(row),
         }
         for row in rows
     ]
+
+
+async def _cohorts(session: AsyncSession) -> list[dict[str, Any]]:
+    rows = await session.scalars(select(CohortRow).order_by(CohortRow.name))
+    return [{"name": row.name, "parent": row.parent, "weight": row.weight, **_quota(row)} for row in rows]
+
+
+def _quota(row: QueueRow | CohortRow) -> dict[str, dict[str, int]]:
+    return {name: shown_quota(getattr(row, name)) for name in ("nominal", "borrowing", "lending")}
 
 
 async def _prices(session: AsyncSession, at_ms: int) -> list[dict[str, Any]]:

@@ -4,23 +4,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.catalogue import Catalogue, models_of
+from scheduler.catalogue import Catalogue, load_catalogue, models_of
 from scheduler.domain.devices import Device
 from scheduler.domain.errors import FieldProblem, Impossible, Invalid, NotSupported
 from scheduler.domain.features import missing
 from scheduler.domain.gangs import Gang
-from scheduler.domain.ids import DeviceId, FirmId, NodeId
+from scheduler.domain.ids import DeviceId, NodeId
 from scheduler.domain.job_reading import refuse
 from scheduler.domain.jobs import JobSpec, Variant
 from scheduler.domain.nodes import Node
-from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason
 from scheduler.planner.feasibility import Inventory, ever_fits, inventory_of
+from scheduler.planner.sharing import sharing_of
+from scheduler.storage.cluster_rows import cohort_noun, queue_noun
 from scheduler.storage.engine import Database
-from scheduler.storage.tables import DeviceRow, FirmRow, NodeRow, PoolRow, ProjectRow, QueueRow
+from scheduler.storage.tables import DeviceRow, FirmRow, NodeRow, PoolRow, ProjectRow
 
 MOST_LISTED = 20
 KEPT_MS = 1_000
@@ -81,20 +83,27 @@ class Known:
 async def _firm_names(session: AsyncSession, firm_id: str, now_ms: int) -> FirmNames:
     firm = await session.scalar(select(FirmRow.name).where(FirmRow.firm_id == firm_id))
     projects = await session.scalars(select(ProjectRow.name).where(ProjectRow.firm_id == firm_id))
-    queues = await session.scalars(
-        select(QueueRow).where(QueueRow.firm_id == firm_id).execution_options(populate_existing=True)
-    )
+    queues = await reachable_queues(session, firm_id)
     pools = await session.execute(select(PoolRow.name, PoolRow.backend))
     return FirmNames(
         str(firm),
         frozenset(projects),
-        {
-            row.name: Queue(QueueKey(FirmId(firm_id), row.name), tuple(row.pools), row.nominal, row.weight)
-            for row in queues
-        },
+        queues,
         {row.name: row.backend for row in pools},
         now_ms,
     )
+
+
+async def reachable_queues(session: AsyncSession, firm_id: str) -> dict[str, Queue]:
+    """The firm's queues, each with the most that it could ever hold as its quota: own and borrowed."""
+    queues = [queue_noun(row) for row in await session.execute(text("SELECT * FROM queues"))]
+    cohorts = [cohort_noun(row) for row in await session.execute(text("SELECT * FROM cohorts"))]
+    sharing = sharing_of(queues, cohorts, load_catalogue())
+    return {
+        queue.key.name: replace(queue, nominal=sharing.most(queue), cohort=None)
+        for queue in queues
+        if queue.key.firm_id == firm_id
+    }
 
 
 async def _enrolled_nodes(session: AsyncSession) -> list[Node]:

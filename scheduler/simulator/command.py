@@ -68,7 +68,13 @@ def _read(request: Request) -> tuple[Situation, list[Draft], str]:
         catalogue = load_catalogue()
         drafts = drafts_of_history(history, catalogue, request.first)
         base = Situation(
-            BASE, catalogue, history.nodes, history.queues, history.prices_nano_cny, history.programs
+            BASE,
+            catalogue,
+            history.nodes,
+            history.queues,
+            history.cohorts,
+            history.prices_nano_cny,
+            history.programs,
         )
         if request.cluster is not None:
             described = read_cluster(request.cluster, request.cluster_name)
@@ -91,7 +97,7 @@ def _read(request: Request) -> tuple[Situation, list[Draft], str]:
         described.catalogue,
         described.nodes,
         tuple(queues_for(drafts, pools)),
-        described.prices_nano_cny,
+        prices_nano_cny=described.prices_nano_cny,
     )
     return base, drafts, ""
 

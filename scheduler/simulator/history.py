@@ -13,8 +13,10 @@ from pathlib import Path
 
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.ids import FirmId
-from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.queues import Cohort, Queue, QueueKey
+from scheduler.domain.quotas import contradictions
 from scheduler.domain.reading import Reader
+from scheduler.services.configuration_file import CohortEntry, cohort_of, quota_of
 from scheduler.services.history import FORMAT
 from scheduler.simulator.cluster import NodeSpec
 
@@ -58,6 +60,7 @@ class History:
     to_ms: int
     nodes: tuple[NodeSpec, ...]
     queues: tuple[Queue, ...]
+    cohorts: tuple[Cohort, ...]
     prices_nano_cny: Mapping[str, int]
     programs: tuple[PastProgram, ...]
     jobs: tuple[PastJob, ...]
@@ -97,6 +100,7 @@ def history_from_json(value: object) -> History:
         to_ms=reader.integer("to_ms", low=0, high=_FAR_MS),
         nodes=tuple(_node(child) for child in _children(reader, "nodes")),
         queues=tuple(_queue(child) for child in _children(reader, "queues")),
+        cohorts=tuple(cohort_noun(cohort_of(child)) for child in _children(reader, "cohorts")),
         prices_nano_cny={
             child.text("model"): child.integer("price_nano_cny", low=0, high=_FAR_MS)
             for child in _children(reader, "prices")
@@ -109,8 +113,22 @@ def history_from_json(value: object) -> History:
         reader.problem("nodes", "none", "at least one node")
     if not history.jobs:
         reader.problem("jobs", "none", "at least one job that ran")
+    reader.problems.extend(_quota_problems(history))
     reader.finish()
     return history
+
+
+def _quota_problems(history: History) -> list[FieldProblem]:
+    models = {node.model for node in history.nodes}
+    for queue in history.queues:
+        models.update(queue.nominal)
+    for cohort in history.cohorts:
+        models.update(cohort.nominal)
+    by_name = {cohort.name: cohort for cohort in history.cohorts}
+    return [
+        FieldProblem(f"{type(wrong.member).__name__.lower()}s: {wrong.field}", str(wrong.got), wrong.want)
+        for wrong in contradictions(history.queues, by_name, models)
+    ]
 
 
 def _children(reader: Reader, key: str) -> list[Reader]:
@@ -131,19 +149,22 @@ def _node(reader: Reader) -> NodeSpec:
 
 
 def _queue(reader: Reader) -> Queue:
-    nominal = reader.raw("nominal")
-    limits: dict[str, int] = {}
-    for model, devices in (nominal if isinstance(nominal, Mapping) else {}).items():
-        if isinstance(devices, int) and not isinstance(devices, bool) and devices >= 0:
-            limits[str(model)] = devices
-        else:
-            reader.problem(f"{reader.at('nominal')}.{model}", devices, "a whole number, 0 or more")
+    quota = quota_of(reader)
     return Queue(
         QueueKey(FirmId(reader.text("firm")), reader.text("name")),
         tuple(str(pool) for pool in reader.items("pools")),
-        limits,
+        quota.nominal,
         reader.integer("weight", 1, low=1, high=1000),
+        reader.optional_text("cohort"),
+        quota.borrowing,
+        quota.lending,
     )
+
+
+def cohort_noun(entry: CohortEntry) -> Cohort:
+    """A cohort as the planner has it."""
+    quota = entry.quota
+    return Cohort(entry.name, entry.parent, quota.nominal, quota.borrowing, quota.lending, entry.weight)
 
 
 def _program(reader: Reader) -> PastProgram:

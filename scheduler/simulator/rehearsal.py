@@ -1,6 +1,6 @@
 """Side by side: the same jobs under the policy as it is and under proposed ones; who wins, who loses."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ import yaml
 from scheduler.catalogue import Catalogue
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.ids import FirmId
-from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.queues import Cohort, Queue, QueueKey
+from scheduler.domain.quotas import contradictions
 from scheduler.planner import PlannerConfig
 from scheduler.services.configuration_file import configuration_from_json
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.clusters import ClusterFile, cluster_from
-from scheduler.simulator.history import PastProgram
+from scheduler.simulator.history import PastProgram, cohort_noun
 from scheduler.simulator.summary import HOUR_MS, Summary, summarise
 from scheduler.simulator.workload import Draft, works_of
 from scheduler.simulator.world import Options, World
@@ -31,6 +32,7 @@ class Situation:
     catalogue: Catalogue
     nodes: tuple[NodeSpec, ...]
     queues: tuple[Queue, ...]
+    cohorts: tuple[Cohort, ...] = ()
     prices_nano_cny: Mapping[str, int] = field(default_factory=dict)
     programs: tuple[PastProgram, ...] = ()
     profile: str = "balanced"
@@ -62,7 +64,8 @@ def rehearse(
     works, left_out = works_of(drafts, devices, seed)
     if not works:
         raise Invalid([FieldProblem("jobs", f"{len(drafts)} jobs", "at least one that the cluster can run")])
-    cluster = VirtualCluster(situation.catalogue, situation.nodes, situation.queues)
+    cohorts = {cohort.name: cohort for cohort in situation.cohorts}
+    cluster = VirtualCluster(situation.catalogue, situation.nodes, situation.queues, cohorts=cohorts)
     world = World(
         cluster,
         works,
@@ -116,11 +119,16 @@ def changed(base: Situation, path: Path) -> Situation:
             new.program_id, new.rate_ppm, new.domestic_only, new.per_firm_cap_fen
         )
     return with_profile(
-        replace(
-            result,
-            prices_nano_cny=prices,
-            programs=tuple(programs.values()),
-            queues=_queues(result, wanted.firms),
+        _require_quotas(
+            replace(
+                result,
+                prices_nano_cny=prices,
+                programs=tuple(programs.values()),
+                queues=_queues(result, wanted.firms),
+                cohorts=tuple(
+                    {**_by_name(base.cohorts), **_by_name(map(cohort_noun, wanted.cohorts))}.values()
+                ),
+            )
         ),
         profile,
         result.name,
@@ -134,6 +142,22 @@ def with_profile(base: Situation, profile: object, name: str) -> Situation:
     except (ValueError, TypeError) as error:
         raise Invalid([FieldProblem("profile", repr(profile), str(error))]) from None
     return replace(base, name=name, profile=str(profile))
+
+
+def _by_name(cohorts: Iterable[Cohort]) -> dict[str, Cohort]:
+    return {cohort.name: cohort for cohort in cohorts}
+
+
+def _require_quotas(situation: Situation) -> Situation:
+    cohorts = _by_name(situation.cohorts)
+    found = contradictions(situation.queues, cohorts, situation.catalogue.models)
+    problems = [
+        FieldProblem(f"{type(wrong.member).__name__.lower()}: {wrong.field}", str(wrong.got), wrong.want)
+        for wrong in found
+    ]
+    if problems:
+        raise Invalid(problems)
+    return situation
 
 
 def _queues(base: Situation, firms: Sequence[Any]) -> tuple[Queue, ...]:
@@ -157,8 +181,11 @@ def _queues(base: Situation, firms: Sequence[Any]) -> tuple[Queue, ...]:
             queues[key] = replace(
                 old,
                 pools=old.pools if entry.pools is None else entry.pools,
-                nominal=entry.nominal,
+                nominal=entry.quota.nominal,
                 weight=entry.weight,
+                cohort=entry.cohort,
+                borrowing=entry.quota.borrowing,
+                lending=entry.quota.lending,
             )
     return tuple(queues.values())
 

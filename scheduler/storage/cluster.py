@@ -13,8 +13,9 @@ from scheduler.domain.devices import Device
 from scheduler.domain.ids import NodeId
 from scheduler.domain.nodes import Node
 from scheduler.domain.pools import Pool
-from scheduler.domain.queues import Queue
 from scheduler.machine.changes import Changes
+from scheduler.machine.configuration import configure
+from scheduler.machine.messages import ConfigurationChanged
 from scheduler.machine.state import ClusterState, MachineConfig
 from scheduler.storage import tables
 from scheduler.storage.bulk import append, upsert
@@ -22,6 +23,7 @@ from scheduler.storage.cluster_assembly import ClusterRows, assemble, usage_hori
 from scheduler.storage.cluster_rows import (
     allocation_row,
     attempt_row,
+    cohort_noun,
     device_noun,
     device_rows,
     event_row,
@@ -118,8 +120,7 @@ async def load_state(
         now_ms = max(now_ms, newest.at_ms)
     state = ClusterState(catalogue, now_ms, config)
     state.event_seq = 0 if newest is None else newest.event_seq
-    state.pools, queues = await load_configuration(session)
-    state.queues = {queue.key: queue for queue in queues}
+    configure(state, await load_configuration(session))
     await _load_nodes(session, state)
     jobs = (await session.execute(_LIVE_JOBS)).all()
     assemble(
@@ -143,13 +144,16 @@ async def read_references(session: AsyncSession, specs: Iterable[Mapping[str, An
     return (await session.execute(REFERENCES, {"references": wanted})).all() if wanted else ()
 
 
-async def load_configuration(session: AsyncSession) -> tuple[dict[str, Pool], tuple[Queue, ...]]:
-    """Pools and queues as they are configured now."""
+async def load_configuration(session: AsyncSession) -> ConfigurationChanged:
+    """Everything that is configured now."""
     pools = await session.execute(text("SELECT name, patience_ms FROM pools"))
-    queues = await session.execute(
-        text("SELECT firm_id, name, pools, nominal, weight FROM queues ORDER BY firm_id, name")
+    queues = await session.execute(text("SELECT * FROM queues ORDER BY firm_id, name"))
+    cohorts = await session.execute(text("SELECT * FROM cohorts ORDER BY name"))
+    return ConfigurationChanged(
+        pools={row.name: Pool(row.name, row.patience_ms) for row in pools},
+        queues=tuple(map(queue_noun, queues)),
+        cohorts=tuple(map(cohort_noun, cohorts)),
     )
-    return {row.name: Pool(row.name, row.patience_ms) for row in pools}, tuple(map(queue_noun, queues))
 
 
 async def load_nodes(session: AsyncSession, node_ids: Sequence[str] | None = None) -> list[Node]:

@@ -78,8 +78,7 @@ async def read_messages(
     nodes = {node.node_id: node for node in await load_nodes(session, node_ids)} if node_ids else {}
     configuration = None
     if any(message.kind == "ConfigurationChanged" for message in taken):
-        pools, queues = await load_configuration(session)
-        configuration = ConfigurationChanged(pools, queues)
+        configuration = await load_configuration(session)
     references = await read_references(session, [row.spec for row in jobs.values()])
     progress = {row.reference: progress_of(row) for row in references}
     read_of = _Read(jobs, progress, await _revisions(session, taken), nodes, configuration)

@@ -11,7 +11,7 @@ from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobI
 from scheduler.domain.job_templates import read_spec
 from scheduler.domain.jobs import JobState
 from scheduler.domain.nodes import Isolation, Node, NodeState
-from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
 from scheduler.machine.changes import Event, Notice
 from scheduler.machine.references import Progress
@@ -233,8 +233,31 @@ def device_noun(row: AnyRow) -> Device:
 
 def queue_noun(row: AnyRow) -> Queue:
     """From a row of queues."""
-    nominal = {model: int(devices) for model, devices in row.nominal.items()}
-    return Queue(QueueKey(FirmId(row.firm_id), row.name), tuple(row.pools), nominal, row.weight)
+    return Queue(
+        QueueKey(FirmId(row.firm_id), row.name),
+        tuple(row.pools),
+        _amounts(row.nominal),
+        row.weight,
+        row.cohort,
+        _amounts(row.borrowing),
+        _amounts(row.lending),
+    )
+
+
+def cohort_noun(row: AnyRow) -> Cohort:
+    """From a row of cohorts."""
+    return Cohort(
+        row.name,
+        row.parent,
+        _amounts(row.nominal),
+        _amounts(row.borrowing),
+        _amounts(row.lending),
+        row.weight,
+    )
+
+
+def _amounts(value: Mapping[str, Any]) -> dict[str, int]:
+    return {key: int(amount) for key, amount in value.items()}
 
 
 def event_row(event: Event) -> Json:

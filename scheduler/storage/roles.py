@@ -35,7 +35,8 @@ principals         SIU(disabled_at)          -                                  
 api_keys           SIU(revoked_at)           -                                               -          -
 idempotency_keys   SIUD                      -                                               -          -
 pools              SIU(backend,patience_ms)  S                                               S          S
-queues             SIU(pools,nominal,weight) -                                               S          S
+queues SIU(pools,nominal,weight,cohort,borrowing,lending) - S S
+cohorts SIU(parent,nominal,borrowing,lending,weight)      - S S
 price_versions     SIU(effective_to_ms)      -                                               S          S
 program_versions   SIU(effective_to_ms)      -                                               S          S
 jobs               SI                        S                                               S          S

@@ -146,7 +146,24 @@ class QueueRow(Base):
     pools: Mapped[list[str]]
     nominal: Mapped[dict[str, Any]] = mapped_column(
         server_default="{}"
-    )  # device model -> devices; absent: no limit
+    )  # device model -> devices, compute -> GFLOPS over all models; absent: no limit
+    weight: Mapped[int] = mapped_column(server_default="1")
+    # In a cohort nominal quota is lent while it is not used; limits on that by the same keys; absent: no limit.
+    cohort: Mapped[str | None] = mapped_column(ForeignKey("cohorts.name"))
+    borrowing: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    lending: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    created_at: Mapped[datetime] = _created()
+
+
+class CohortRow(Base):
+    """Queues and cohorts that lend each other unused quota."""
+
+    __tablename__ = "cohorts"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    parent: Mapped[str | None] = mapped_column(ForeignKey("cohorts.name"))
+    nominal: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    borrowing: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    lending: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     weight: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime] = _created()
 

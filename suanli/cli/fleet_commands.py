@@ -138,7 +138,7 @@ def queues(profile: ProfileName = None, as_json: AsJson = False) -> None:
         print_json(found)
         return
     print_table(
-        ["FIRM", "QUEUE", "POOLS", "QUOTA", "WEIGHT"],
+        ["FIRM", "QUEUE", "POOLS", "QUOTA", "WEIGHT", "COHORT"],
         [
             [
                 queue["firm"],
@@ -147,9 +147,40 @@ def queues(profile: ProfileName = None, as_json: AsJson = False) -> None:
                 ", ".join(f"{count} {model}" for model, count in sorted(queue["nominal"].items()))
                 or "no limit",
                 queue["weight"],
+                queue["cohort"] or "",
             ]
             for queue in found
         ],
         right=(4,),
         empty="No queues.",
+    )
+
+
+def quotas(profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """Show quotas: what is held of each, and what may still be taken, own or borrowed."""
+    from suanli.cli.output import print_json, print_table
+
+    with open_client(profile) as client:
+        found = client.quotas()
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["OF", "COHORT", "DEVICE MODEL", "NOMINAL", "HELD", "AVAILABLE", "BORROWS AT MOST", "LENDS AT MOST"],
+        [
+            [
+                f"cohort {line['name']}" if line["firm"] is None else f"{line['firm']}/{line['name']}",
+                line["cohort"] or "",
+                line["key"],
+                line["nominal"],
+                line["held"],
+                *(
+                    "no limit" if line[name] is None else line[name]
+                    for name in ("available", "borrowing", "lending")
+                ),
+            ]
+            for line in found
+        ],
+        right=(3, 4, 5, 6, 7),
+        empty="No quotas: every queue may hold what is free.",
     )

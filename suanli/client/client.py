@@ -299,6 +299,10 @@ class Client:
         """Queues."""
         return cast(list[types.Queue], self._get("/v1/queues")["queues"])
 
+    def quotas(self) -> list[types.Quota]:
+        """Quotas with what is held of them and what may still be taken."""
+        return cast(list[types.Quota], self._get("/v1/quotas")["quotas"])
+
     def firms(self) -> list[types.Firm]:
         """Firms with their projects."""
         return cast(list[types.Firm], self._get("/v1/firms")["firms"])

@@ -379,6 +379,21 @@ class Queue(TypedDict):
     pools: list[str]
     nominal: dict[str, int]
     weight: int
+    cohort: str | None
+
+
+class Quota(TypedDict):
+    """One limit of a queue (or, without a firm, a cohort), with what is held of it."""
+
+    firm: str | None
+    name: str
+    cohort: str | None
+    key: str
+    nominal: int
+    held: int
+    available: int | None
+    borrowing: int | None
+    lending: int | None
 
 
 class Firm(TypedDict):

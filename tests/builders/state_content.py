@@ -22,6 +22,7 @@ def content(state: ClusterState, now_ms: int) -> dict[str, Any]:
         "event_seq": state.event_seq,
         "pools": state.pools,
         "queues": state.queues,
+        "cohorts": state.cohorts,
         "jobs": {job_id: _job(job) for job_id, job in state.jobs.items()},
         "allocations": {key: _allocation(value) for key, value in state.allocations.items()},
         "nodes": {

@@ -277,3 +277,111 @@ async def test_cordoning_asks_the_controller(installation: ApiInstallation) -> N
         asked = await session.scalar(select(InboxRow.body).where(InboxRow.kind == "CordonRequested"))
     assert asked == {"node_id": answer.json()["node_id"], "cordoned": True}
     assert (await ops.post("/v1/nodes/nowhere/cordon", json={"cordoned": True})).status_code == 404
+
+
+COHORTS = {
+    "cohorts": [
+        {"name": "company", "nominal": {MODEL: 8}},
+        {"name": "research", "parent": "company", "borrowing": {MODEL: 8}, "weight": 2},
+    ],
+    "firms": [
+        {
+            "name": "lanjing",
+            "queues": [
+                {
+                    "name": "default",
+                    "cohort": "research",
+                    "nominal": {MODEL: 16, "compute_tflops": 9000},
+                    "lending": {MODEL: 8},
+                },
+                {"name": "batch", "cohort": "research", "nominal": {MODEL: 0}},
+            ],
+        }
+    ],
+}
+
+
+async def test_a_tree_of_cohorts_is_applied_and_shown_with_what_may_be_taken(
+    installation: ApiInstallation,
+) -> None:
+    applied = await apply(installation, COHORTS)
+    assert outcomes(applied)["cohort", "research"] == "created"
+    assert set(outcomes(await apply(installation, COHORTS)).values()) == {"unchanged"}
+
+    lines = (await installation.as_("ops").get("/v1/quotas")).json()["quotas"]
+    found = {(line["firm"], line["name"], line["key"]): line for line in lines}
+    default = found["lanjing", "default", MODEL]
+    assert (default["nominal"], default["held"], default["lending"]) == (16, 0, 8)
+    assert default["available"] == 24  # its 16, and the company's 8: what `batch` has is nothing
+    assert found["lanjing", "batch", MODEL]["available"] == 16  # 8 that default lends, 8 of the company
+    assert found["lanjing", "default", "compute_tflops"]["nominal"] == 9000
+    # A cohort has in its hands what is its own and what its members lend.
+    assert found[None, "company", MODEL]["nominal"] == 16
+
+    own = (await installation.as_("lin").get("/v1/quotas")).json()["quotas"]
+    assert {line["firm"] for line in own} == {"lanjing"}
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "want"),
+    [
+        ({"cohorts": [{"name": "a", "parent": "b"}]}, "cohorts[0].parent", "one of: a"),
+        (
+            {"cohorts": [{"name": "a", "parent": "b"}, {"name": "b", "parent": "a"}]},
+            "cohorts[0].parent",
+            "a -> b -> a is a circle",
+        ),
+        ({"cohorts": [{"name": "a", "nominal": {"h9000": 1}}]}, "cohorts[0].nominal.h9000", "catalogue"),
+        (
+            {"firms": [{"name": "lanjing", "queues": [{"name": "q", "cohort": "nowhere"}]}]},
+            "firms[0].queues[0].cohort",
+            "none exists yet",
+        ),
+        (
+            {"firms": [{"name": "lanjing", "queues": [{"name": "q", "borrowing": {MODEL: 1}}]}]},
+            "firms[0].queues[0].borrowing",
+            "nobody borrows",
+        ),
+        (
+            {
+                "cohorts": [{"name": "a"}],
+                "firms": [
+                    {
+                        "name": "lanjing",
+                        "queues": [
+                            {"name": "q", "cohort": "a", "nominal": {MODEL: 4}, "lending": {MODEL: 5}}
+                        ],
+                    }
+                ],
+            },
+            f"firms[0].queues[0].lending.{MODEL}",
+            "at most 4",
+        ),
+        (
+            {
+                "cohorts": [{"name": "a"}],
+                "firms": [
+                    {
+                        "name": "lanjing",
+                        "queues": [
+                            {"name": "q", "cohort": "a", "nominal": {MODEL: 4}, "borrowing": {MODEL: 5}}
+                        ],
+                    }
+                ],
+            },
+            f"firms[0].queues[0].borrowing.{MODEL}",
+            "at most 0",
+        ),
+        ({"cohorts": [{"name": "a", "nominal": {MODEL: -1}}]}, f"cohorts[0].nominal.{MODEL}", "0 to"),
+        ({"cohorts": [{"name": "a", "weight": 0}]}, "cohorts[0].weight", "1 to 1000"),
+    ],
+)
+async def test_quotas_that_cannot_be_are_refused_by_field(
+    installation: ApiInstallation, body: object, field: str, want: str
+) -> None:
+    before = await counts(installation)
+    answer = await installation.as_("ops").post("/v1/apply", json=body)
+    assert answer.status_code == 422
+    problems = {problem["field"]: problem["want"] for problem in answer.json()["errors"]}
+    assert want in problems[field]
+    assert await counts(installation) == before

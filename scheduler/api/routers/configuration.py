@@ -13,16 +13,19 @@ from scheduler.api.schemas.configuration import (
     ModelsOut,
     PricesOut,
     QueuesOut,
+    QuotasOut,
     change_out,
     firm_out,
     model_out,
     price_out,
     queue_out,
+    quota_out,
 )
 from scheduler.api.state import ApiState
 from scheduler.services.configuration import apply_configuration
 from scheduler.services.configuration_file import configuration_from_json
 from scheduler.services.firms import list_firms, list_prices, list_queues
+from scheduler.services.quotas import list_quotas
 
 router = APIRouter(prefix="/v1", tags=["configuration"])
 
@@ -63,6 +66,14 @@ async def queues(api: ApiState, principal: CatalogueReader) -> QueuesOut:
     """Queues; a firm's people see their own."""
     async with api.database.read() as session:
         return QueuesOut(queues=[queue_out(queue) for queue in await list_queues(session, principal)])
+
+
+@router.get("/quotas")
+async def quotas(api: ApiState, principal: CatalogueReader) -> QuotasOut:
+    """Quotas with what is held and what may still be taken; a firm's people see their own queues."""
+    async with api.database.read() as session:
+        lines = await list_quotas(session, principal, api.catalogue)
+    return QuotasOut(quotas=[quota_out(line) for line in lines])
 
 
 @router.get("/models")

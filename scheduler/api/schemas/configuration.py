@@ -7,20 +7,46 @@ from pydantic import Field
 from scheduler.api.schemas.base import In, Out, utc
 from scheduler.api.schemas.principals import RoleName
 from scheduler.catalogue import DeviceModel
-from scheduler.services.configuration import Change, cny
+from scheduler.services.application import Change
+from scheduler.services.configuration import cny
 from scheduler.services.firms import FirmRecord, PriceRecord, QueueRecord
+from scheduler.services.quotas import QuotaLine
 
 Decimal = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d+)?$")]
 Moment = Annotated[str, Field(description="RFC 3339 with its zone, on the 5-minute grid of UTC.")]
 
 
-class QueueIn(In):
+Amounts = dict[str, int]
+
+
+class QuotaIn(In):
+    """Limits by device model (devices), and `compute_tflops` over all models (nominal FP16)."""
+
+    nominal: Annotated[
+        Amounts, Field(default_factory=dict, description="Held at once; in a cohort: guaranteed.")
+    ]
+    borrowing: Annotated[
+        Amounts, Field(default_factory=dict, description="The most above nominal; absent: no limit.")
+    ]
+    lending: Annotated[
+        Amounts, Field(default_factory=dict, description="The most lent of nominal; absent: all of it.")
+    ]
+    weight: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
+class QueueIn(QuotaIn):
     """A queue of a firm. `pools` absent: all pools."""
 
     name: str
     pools: list[str] | None = None
-    nominal: dict[str, int] = Field(default_factory=dict, description="Device model -> devices.")
-    weight: Annotated[int, Field(ge=1, le=1000)] = 1
+    cohort: Annotated[str | None, Field(description="With whom it shares unused quota.")] = None
+
+
+class CohortIn(QuotaIn):
+    """Queues and cohorts that lend each other unused quota; a tree."""
+
+    name: str
+    parent: str | None = None
 
 
 class FirmIn(In):
@@ -76,6 +102,7 @@ class ConfigurationIn(In):
     """What should be. What is not named is left alone."""
 
     firms: list[FirmIn] = Field(default_factory=list)
+    cohorts: list[CohortIn] = Field(default_factory=list)
     pools: list[PoolIn] = Field(default_factory=list)
     prices: list[PriceIn] = Field(default_factory=list)
     programs: list[ProgramIn] = Field(default_factory=list)
@@ -143,6 +170,7 @@ class QueueOut(Out):
     pools: list[str]
     nominal: dict[str, int]
     weight: int
+    cohort: str | None
 
 
 class QueuesOut(Out):
@@ -159,6 +187,42 @@ def queue_out(queue: QueueRecord) -> QueueOut:
         pools=list(queue.pools),
         nominal=dict(queue.nominal),
         weight=queue.weight,
+        cohort=queue.cohort,
+    )
+
+
+class QuotaOut(Out):
+    """One limit with what is held of it: devices, or TFLOPS where `key` is compute_tflops. null: no limit."""
+
+    firm: Annotated[str | None, Field(description="Of a queue; null: a cohort.")]
+    name: str
+    cohort: Annotated[str | None, Field(description="The cohort above.")]
+    key: str
+    nominal: int
+    held: int
+    available: Annotated[int | None, Field(description="What may still be taken, own or borrowed.")]
+    borrowing: int | None
+    lending: int | None
+
+
+class QuotasOut(Out):
+    """Every limit."""
+
+    quotas: list[QuotaOut]
+
+
+def quota_out(line: QuotaLine) -> QuotaOut:
+    """A limit for the wire."""
+    return QuotaOut(
+        firm=line.firm,
+        name=line.name,
+        cohort=line.cohort,
+        key=line.key,
+        nominal=line.nominal,
+        held=line.held,
+        available=line.available,
+        borrowing=line.borrowing,
+        lending=line.lending,
     )
 
 

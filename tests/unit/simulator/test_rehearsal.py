@@ -157,7 +157,12 @@ def test_a_firm_that_waits_less_for_the_same_money_wins(history_file: Path) -> N
     catalogue = cluster_from({"nodes": [{"model": "ascend-910b3", "devices": 8}]}).catalogue
 
     base = Situation(
-        BASE, catalogue, history.nodes, history.queues, history.prices_nano_cny, history.programs
+        BASE,
+        catalogue,
+        history.nodes,
+        history.queues,
+        prices_nano_cny=history.prices_nano_cny,
+        programs=history.programs,
     )
     more = replace(base, nodes=(*history.nodes, replace(history.nodes[0], name="n2")))
     drafts = drafts_of_history(history, catalogue, None)

@@ -1,0 +1,71 @@
+"""One run of applying a configuration file: what is known, what was found wrong, what was changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.catalogue import Catalogue
+from scheduler.domain.errors import FieldProblem
+from scheduler.domain.firms import UidRange
+from scheduler.domain.ids import Ids
+from scheduler.storage.tables import EvidenceIntakeRow
+from suanli.evidence.records import Record, encode_record, entry_type
+
+CREATED = "created"
+CHANGED = "changed"
+UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One fact of an object that changed."""
+
+    field: str
+    was: object
+    now: object
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What applying did (or would do) to one object."""
+
+    kind: str  # firm | project | cohort | queue | pool | price | program | user
+    name: str
+    outcome: str
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass(slots=True)
+class Application:
+    """One run: what is known, what was found wrong, what was changed."""
+
+    session: AsyncSession
+    catalogue: Catalogue
+    now_ms: int
+    ids: Ids
+    firm_uids: UidRange
+    changes: list[Change] = field(default_factory=list)
+    problems: list[FieldProblem] = field(default_factory=list)
+    quotas_at: dict[str, str] = field(default_factory=dict)  # "queue acme/default" -> its path in the file
+
+    def note(self, kind: str, name: str, was: Mapping[str, object] | None, now: Mapping[str, object]) -> bool:
+        """Record the outcome of one object; True where something has to be written."""
+        if was is None:
+            self.changes.append(Change(kind, name, CREATED))
+            return True
+        differences = tuple(Difference(key, was[key], now[key]) for key in now if was[key] != now[key])
+        self.changes.append(Change(kind, name, CHANGED if differences else UNCHANGED, differences))
+        return bool(differences)
+
+    def refuse(self, where: str, got: object, want: str) -> None:
+        self.problems.append(FieldProblem(where, str(got), want))
+
+    async def log(self, record: Record, fact: str, firm_id: str | None = None) -> None:
+        """Leave a record for the evidence log; the ledger signs it with the log key."""
+        await self.session.execute(
+            insert(EvidenceIntakeRow)
+            .values(type=entry_type(record), firm_id=firm_id, body=encode_record(record), fact=fact)
+            .inline()
+        )
