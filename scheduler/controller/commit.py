@@ -110,7 +110,7 @@ class Leader:
             if wrote:
                 await write_changes(session, changes, rows, self.seat.signer)
         if due:
-            metrics.show_state(self.state)
+            metrics.show_state(self.state, now_ms)
         if messages or wrote:
             metrics.CYCLE_SECONDS.observe(time.perf_counter() - started_s)
         return CycleResult(len(messages), placements, wrote, full or self._replan)

@@ -1,12 +1,14 @@
 """What the controller tells Prometheus. Gauges are set from memory once a period, never by a query."""
 
 from collections import Counter as Count
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from scheduler.domain.devices import Health
+from scheduler.domain.ids import NodeId
 from scheduler.domain.nodes import NodeState
+from scheduler.machine.configuration import calendar_at
 from scheduler.machine.state import ClusterState, NodeRecord
 from scheduler.planner import Report
 
@@ -33,12 +35,13 @@ DEVICES = Gauge("suanli_devices", "Devices.", ["pool", "model", "state"])
 NODES = Gauge("suanli_nodes", "Nodes.", ["pool", "state"])
 
 
-def show_state(state: ClusterState) -> None:
+def show_state(state: ClusterState, now_ms: int) -> None:
     """Sets the gauges of jobs, nodes and devices. Cost: O(jobs + devices); once a period."""
     _set(JOBS, Count((job.state.value,) for job in state.jobs.values()))
     nodes = state.nodes_in_order()
     _set(NODES, Count((node.node.pool, "cordoned" if node.cordoned else node.state.value) for node in nodes))
-    _set(DEVICES, Count(key for node in nodes for key in _devices(node)))
+    closed, reserved = _booked(state, now_ms)
+    _set(DEVICES, Count(key for node in nodes for key in _devices(node, closed, reserved)))
 
 
 def show_report(report: Report) -> None:
@@ -50,16 +53,28 @@ def show_report(report: Report) -> None:
     _set(WAITING, waiting)
 
 
-def _devices(node: NodeRecord) -> Iterable[tuple[str, str, str]]:
+def _booked(state: ClusterState, now_ms: int) -> tuple[set[NodeId], set[NodeId]]:
+    """Nodes in maintenance now, and nodes that are reserved now."""
+    closed: set[NodeId] = set()
+    reserved: set[NodeId] = set()
+    for hole in calendar_at(state, now_ms):
+        if hole.from_ms <= now_ms:
+            (closed if hole.queue is None else reserved).update(hole.nodes)
+    return closed, reserved
+
+
+def _devices(node: NodeRecord, closed: Set[NodeId], reserved: Set[NodeId]) -> Iterable[tuple[str, str, str]]:
     for device in node.node.devices:
         if node.unhealthy.get(device.device_id) is Health.FAULTY:
             state = "faulty"
         elif device.device_id in node.holders:
             state = "allocated"
+        elif node.node.node_id in closed:
+            state = "maintenance"
         elif node.state is not NodeState.CONNECTED:
             state = "unknown"
         else:
-            state = "reserved" if node.cordoned else "idle"
+            state = "reserved" if node.cordoned or node.node.node_id in reserved else "idle"
         yield node.node.pool, device.model, state
 
 

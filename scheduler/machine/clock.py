@@ -6,6 +6,7 @@ from scheduler.domain.nodes import NodeState
 from scheduler.domain.reasons import Ending, StopReason
 from scheduler.machine import queueing
 from scheduler.machine.attempts import stop_attempt
+from scheduler.machine.configuration import calendar_turns
 from scheduler.machine.jobs import end_job
 from scheduler.machine.nodes import flush_progress, lose
 from scheduler.machine.transition import Transition
@@ -21,6 +22,9 @@ def tick(t: Transition) -> None:
             lose(t, node)
     _limits(t)
     _deadlines(t)
+    if calendar_turns(t.state, t.state.ticked_ms, t.now_ms):
+        t.changes.replan = True
+    t.state.ticked_ms = max(t.state.ticked_ms, t.now_ms)
     for job_id in sorted(job_id for job_id, until_ms in t.state.resting.items() if until_ms <= t.now_ms):
         queueing.settle(t.state, t.state.jobs[job_id], t.now_ms)
         t.changes.replan = True

@@ -1,7 +1,11 @@
-"""What operators configured, as the machine keeps it."""
+"""What operators configured, as the machine keeps it: quotas, the calendar, prices."""
+
+from collections.abc import Mapping
 
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.machine.state import ClusterState
+from scheduler.planner.calendar import edges_of
+from scheduler.planner.snapshot import Hole
 
 
 def configure(state: ClusterState, message: ConfigurationChanged) -> None:
@@ -9,3 +13,20 @@ def configure(state: ClusterState, message: ConfigurationChanged) -> None:
     state.pools = dict(message.pools)
     state.queues = {queue.key: queue for queue in message.queues}
     state.cohorts = {cohort.name: cohort for cohort in message.cohorts}
+    state.calendar = message.calendar
+    state.prices = message.prices
+
+
+def calendar_at(state: ClusterState, now_ms: int) -> tuple[Hole, ...]:
+    """What of the calendar is open or to come."""
+    return tuple(hole for hole in state.calendar if hole.until_ms > now_ms)
+
+
+def calendar_turns(state: ClusterState, since_ms: int, now_ms: int) -> bool:
+    """Whether something begins, ends or has to be drained in (since, now]. Cost: O(calendar)."""
+    return any(since_ms < at_ms <= now_ms for hole in state.calendar for at_ms in edges_of(hole))
+
+
+def prices_at(state: ClusterState, now_ms: int) -> Mapping[str, int]:
+    """Nano CNY for a device-hour by model. Cost: O(price versions)."""
+    return {price.model: price.price_nano_cny for price in state.prices if price.from_ms <= now_ms}

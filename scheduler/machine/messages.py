@@ -12,6 +12,7 @@ from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Cohort, Queue
 from scheduler.domain.reasons import EndReason
 from scheduler.machine.references import Progress
+from scheduler.planner.snapshot import Hole
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +144,23 @@ class CordonRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceFrom:
+    """What a device-hour of a model costs from a moment on, nano CNY."""
+
+    model: str
+    from_ms: int
+    price_nano_cny: int
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigurationChanged:
-    """Pools and queues as they are now."""
+    """What is configured now, whole."""
 
     pools: Mapping[str, Pool]
     queues: tuple[Queue, ...]
     cohorts: tuple[Cohort, ...] = ()
+    calendar: tuple[Hole, ...] = ()  # by beginning
+    prices: tuple[PriceFrom, ...] = ()  # by model and beginning
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from scheduler.domain.allocations import AttemptState
 from scheduler.domain.devices import Health
 from scheduler.domain.nodes import NodeState
+from scheduler.machine.configuration import calendar_at, prices_at
 from scheduler.machine.queueing import shape_of
 from scheduler.machine.state import ClusterState, JobRecord, NodeRecord
 from scheduler.planner.snapshot import DeviceView, NodeView, Resting, RunningJob, Snapshot, WaitingJob
@@ -20,6 +21,8 @@ def take_snapshot(state: ClusterState, now_ms: int) -> Snapshot:
         resting=_resting(state),
         running=_running(state),
         cohorts=dict(state.cohorts),
+        calendar=calendar_at(state, now_ms),
+        prices=prices_at(state, now_ms),
     )
 
 

@@ -19,10 +19,11 @@ from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
 from scheduler.domain.time import MINUTE_MS
 from scheduler.machine.arrays import ArrayMembers
+from scheduler.machine.messages import PriceFrom
 from scheduler.machine.references import References
 from scheduler.machine.usage import UsageLedger
 from scheduler.machine.waiting import WaitingJobs
-from scheduler.planner.snapshot import NodeView, Shape
+from scheduler.planner.snapshot import Hole, NodeView, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,9 @@ class ClusterState:
         self.pools: dict[str, Pool] = {}
         self.queues: dict[QueueKey, Queue] = {}
         self.cohorts: dict[str, Cohort] = {}
+        self.calendar: tuple[Hole, ...] = ()
+        self.prices: tuple[PriceFrom, ...] = ()
+        self.ticked_ms = now_ms  # memory: when time was last looked at
         self.nodes: dict[NodeId, NodeRecord] = {}
         self.jobs: dict[JobId, JobRecord] = {}
         self.allocations: dict[AllocationId, AllocationRecord] = {}  # live ones

@@ -1,27 +1,58 @@
 """Maintenance windows and advance reservations: nodes that are, or soon will be, not for everybody."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from scheduler.domain.time import MINUTE_MS, to_rfc3339
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.snapshot import Hole, Shape, WaitingJob
+from scheduler.planner.plan import Stop, StopCause
+from scheduler.planner.preemption import lost_work_ms
+from scheduler.planner.snapshot import Hole, Shape, Snapshot, WaitingJob
+
+# So long before nodes are wanted their work is told to stop: it saves, ends and is cleaned up.
+DRAIN_MS = 2 * MINUTE_MS
 
 
-def close_booked_nodes(calendar: Iterable[Hole], fleet: Fleet, now_ms: int, config: PlannerConfig) -> None:
-    """Keeps the nodes of every hole that is open or near: only work that ends before it may use them.
+def near(calendar: Iterable[Hole], now_ms: int, config: PlannerConfig) -> list[Hole]:
+    """What is open or binds already, the earliest first."""
+    ahead_ms = now_ms + config.calendar_ahead_ms
+    holes = [hole for hole in calendar if hole.until_ms > now_ms and hole.from_ms <= ahead_ms]
+    return sorted(holes, key=lambda hole: (hole.from_ms, hole.until_ms, sorted(hole.nodes)))
+
+
+def close_booked_nodes(holes: Iterable[Hole], fleet: Fleet) -> None:
+    """Keeps the nodes of every near hole: only work that ends before it may use them.
 
     Cost: the nodes of the holes.
     """
-    for hole in sorted(calendar, key=lambda hole: (hole.from_ms, hole.until_ms, sorted(hole.nodes))):
-        if hole.until_ms <= now_ms or hole.from_ms - now_ms > config.calendar_ahead_ms:
-            continue
+    for hole in holes:
         for cell in fleet.cells():
             for node_id in sorted(hole.nodes):
                 row = cell.row_of.get(node_id)
                 if row is not None:
                     devices = cell.parts[row].on_node.devices
                     cell.hold(row, (1 << len(devices)) - 1, hole.from_ms, hole.queue)
+
+
+def edges_of(hole: Hole) -> tuple[int, int, int]:
+    """When a plan has to look at it: at the drain, the beginning and the end."""
+    return hole.from_ms - DRAIN_MS, hole.from_ms, hole.until_ms
+
+
+def drained(snapshot: Snapshot, now_ms: int) -> Iterator[Stop]:
+    """Work that has to leave nodes before they are somebody else's, or nobody's. Cost: running jobs' tasks.
+
+    It was placed there by its time limit or an estimate that was too short, or before the hole was entered.
+    """
+    due = [hole for hole in snapshot.calendar if hole.from_ms - DRAIN_MS <= now_ms < hole.until_ms]
+    for running in snapshot.running if due else ():
+        nodes = {node_id for node_id, _ in running.tasks}
+        hole = next((h for h in due if h.queue != running.shape.queue and nodes & h.nodes), None)
+        if hole is not None and not running.stopping:
+            why = hole.why if hole.queue is None and hole.why else "they are reserved"
+            sentence = f"its nodes are wanted from {to_rfc3339(hole.from_ms)}: {why}"
+            yield Stop(running.job_id, StopCause.MAINTENANCE, None, sentence, lost_work_ms(running, now_ms))
 
 
 def ends_in_time(

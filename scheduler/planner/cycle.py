@@ -11,14 +11,14 @@ from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.backfill import earliest_opening, nodes_to_hold
 from scheduler.planner.budgets import Budgets
-from scheduler.planner.calendar import close_booked_nodes, ends_in_time
+from scheduler.planner.calendar import close_booked_nodes, drained, ends_in_time, near
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import Mix, demand_of, mix_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.feasibility import unknown_model
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.market import hold_market
+from scheduler.planner.market import hold_market, with_market
 from scheduler.planner.moves import Moves
 from scheduler.planner.ordering import ClassCursor, Ordering, Turns
 from scheduler.planner.placement import Found, Seat, find_seats
@@ -88,11 +88,12 @@ class _Cycle:
         self._fleet = fleet
         self._estimates = Estimates(snapshot)
         self._turns = Turns(now_ms, config, self._estimates)
+        self._holes = near(snapshot.calendar, now_ms, config)
         self._sharing = Sharing(snapshot, config)
         self._budgets = Budgets(snapshot)
         self._market = hold_market(snapshot, fleet, self._estimates, self._turns, now_ms, config)
         self._turns.first = self._market.target.keys()
-        self._stops: list[Stop] = list(self._market.stops)
+        self._stops: list[Stop] = with_market(drained(snapshot, now_ms), self._market)
         self._ordering = Ordering(snapshot, config, self._turns, self._sharing)
         self._preemption = Preemption(
             snapshot, fleet, self._sharing, self._turns, self._estimates, now_ms, config
@@ -107,7 +108,7 @@ class _Cycle:
     def run(self) -> tuple[Plan, Report]:
         """Plans until nothing more starts or the bound on work is reached."""
         unfinished = False
-        close_booked_nodes(self._snapshot.calendar, self._fleet, self._now_ms, self._config)
+        close_booked_nodes(self._holes, self._fleet)
         self._preemption.expect_ends()
         while (cursor := self._ordering.pop()) is not None:
             if len(self._placements) >= self._config.max_placements:
@@ -162,7 +163,7 @@ class _Cycle:
                 if cell is None or found is None:
                     refused.by_devices.append(candidate)
                     rule = self._snapshot.catalogue.shape(candidate.model)
-                    reason = why_no_room(shape, candidate, cell, rule)
+                    reason = why_no_room(shape, candidate, cell, rule, self._holes)
             if reason is not None:
                 refused.add(reason)
             elif cell is not None and found is not None and (best is None or found.loss < best[0].loss):

@@ -4,6 +4,7 @@ Takes part: jobs of one queue that resume from a model checkpoint, whose rest is
 variants for several models. Who stays has an advantage worth the cost of a move, who has just started stays.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -58,6 +59,13 @@ def hold_market(
     for queue, traders in sorted(_traders(snapshot, estimates).items()):
         _trade(market, queue, traders, snapshot, fleet, estimates, now_ms, config)
     return market
+
+
+def with_market(first: Iterable[Stop], market: Market) -> list[Stop]:
+    """Stops that have to be, and those of the market beside them."""
+    stops = list(first)
+    gone = {stop.job_id for stop in stops}
+    return stops + [stop for stop in market.stops if stop.job_id not in gone]
 
 
 def _traders(snapshot: Snapshot, estimates: Estimates) -> dict[QueueKey, list[_Trader]]:

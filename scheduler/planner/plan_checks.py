@@ -45,6 +45,11 @@ def _check_stops(snapshot: Snapshot, plan: Plan) -> list[Violation]:
             found.append(Violation(stop.job_id, "the job cannot resume, and is stopped for no need"))
         if stop.cause in (StopCause.MOVE, StopCause.SHORTER):
             continue  # what it gives up goes to the queue's common market
+        if stop.cause is StopCause.MAINTENANCE:
+            nodes = {node_id for node_id, _ in victim.tasks}
+            if not any(h.queue != victim.shape.queue and nodes & h.nodes for h in snapshot.calendar):
+                found.append(Violation(stop.job_id, "makes room for maintenance that is not planned"))
+            continue
         favoured = None if stop.for_job is None else waiting.get(stop.for_job)
         if favoured is None:
             found.append(Violation(stop.job_id, "nobody who waits gets what it gives up"))

@@ -1,6 +1,6 @@
 """Puts into numbers and words why a job does not start, and what would let it start."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from scheduler.catalogue import ShapeRule
 from scheduler.domain.queues import Queue
@@ -10,12 +10,17 @@ from scheduler.planner.cells import Cell, nodes_with
 from scheduler.planner.feasibility import gang_too_large, plural, shape_not_allowed
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import find_seats
-from scheduler.planner.snapshot import Shape
+from scheduler.planner.snapshot import Hole, Shape
 from scheduler.planner.variants import Candidate
 
 
-def why_no_room(shape: Shape, candidate: Candidate, cell: Cell | None, rule: ShapeRule) -> WhyNot:
-    """Why no devices of one model in one pool could be given. Cost: O(sizes of nodes + nodes held)."""
+def why_no_room(
+    shape: Shape, candidate: Candidate, cell: Cell | None, rule: ShapeRule, holes: Sequence[Hole] = ()
+) -> WhyNot:
+    """Why no devices of one model in one pool could be given. Cost: O(sizes of nodes + nodes held).
+
+    `holes`: what of the calendar keeps nodes now.
+    """
     model, pool = candidate
     count, tasks = min(shape.devices, shape.devices_per_node), shape.tasks
     if cell is None:
@@ -33,6 +38,9 @@ def why_no_room(shape: Shape, candidate: Candidate, cell: Cell | None, rule: Sha
     if healthy < tasks:
         reason, available = Reason.DEVICES_UNAVAILABLE, healthy * count
         sentence = f"{asks}; only {plural(healthy, 'node')} of pool {pool} with {count} or more in service"
+    elif (booked := _booked(shape, cell, count, holes)) is not None:
+        reason, available = Reason.MAINTENANCE, opened
+        sentence = f"{asks}; {free} are free in pool {pool}, {free - opened} of them {booked}"
     elif cell.with_room_counting_held(count) >= tasks > cell.with_room(count):
         reason, available = Reason.DEVICES_RESERVED, opened
         sentence = f"{asks}; {free} are free in pool {pool}, {free - opened} of them kept for earlier jobs"
@@ -48,6 +56,21 @@ def why_no_room(shape: Shape, candidate: Candidate, cell: Cell | None, rule: Sha
         reason, available = Reason.DEVICES_BUSY, free
         sentence = f"{asks}; {free} are free in pool {pool}"
     return WhyNot(reason, sentence, pool, model, shape.devices, available)
+
+
+def _booked(shape: Shape, cell: Cell, count: int, holes: Sequence[Hole]) -> str | None:
+    """Where the calendar is what keeps the job from starting: until when, and why."""
+    others = [hole for hole in holes if hole.queue != shape.queue]
+    rows = {cell.row_of[node_id] for hole in others for node_id in hole.nodes if node_id in cell.row_of}
+    parts = [cell.parts[row] for row in rows]
+    rooms = sum((part.free | part.kept).bit_count() >= count for part in parts)
+    without = cell.with_room_counting_held(count) - rooms
+    if not without < shape.tasks <= without + rooms:
+        return None
+    first = min(others, key=lambda hole: (hole.from_ms, hole.until_ms))
+    whose = "in maintenance" if first.queue is None else "reserved"
+    span = f"{whose} from {to_rfc3339(first.from_ms)} to {to_rfc3339(first.until_ms)}"
+    return f"{span} ({first.why})" if first.why and first.queue is None else span
 
 
 def benched(shape: Shape) -> Iterable[WhyNot]:

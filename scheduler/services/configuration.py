@@ -19,6 +19,7 @@ from scheduler.domain.time import to_datetime, to_rfc3339
 from scheduler.services.administration import note_act
 from scheduler.services.application import UNCHANGED, Application, Change
 from scheduler.services.authorise import Action, Principal, authorise
+from scheduler.services.calendar import apply_calendar
 from scheduler.services.configuration_file import (
     Configuration,
     FirmEntry,
@@ -73,6 +74,7 @@ async def apply_configuration(
     await apply_cohorts(run, wanted.cohorts)
     await _apply_firms(run, wanted.firms)
     await check_quotas(run)
+    await apply_calendar(run, wanted.calendar)
     await _apply_prices(run, wanted.prices)
     await _apply_programs(run, wanted.programs)
     await _apply_users(run, wanted.users)

@@ -83,6 +83,21 @@ class PoolEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class CalendarEntry:
+    """A maintenance window or, with a firm, an advance reservation; of named nodes or of a whole pool."""
+
+    where: str  # its path in the file
+    name: str
+    firm: str | None
+    queue: str | None
+    nodes: tuple[str, ...]
+    pool: str | None
+    from_ms: int
+    until_ms: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class PriceEntry:
     """A price from a moment on."""
 
@@ -125,6 +140,7 @@ class Configuration:
     firms: tuple[FirmEntry, ...]
     cohorts: tuple[CohortEntry, ...]
     pools: tuple[PoolEntry, ...]
+    calendar: tuple[CalendarEntry, ...]
     prices: tuple[PriceEntry, ...]
     programs: tuple[ProgramEntry, ...]
     users: tuple[UserEntry, ...]
@@ -137,6 +153,10 @@ def configuration_from_json(value: object) -> Configuration:
         firms=tuple(_each(reader, "firms", _firm)),
         cohorts=tuple(_each(reader, "cohorts", cohort_of)),
         pools=tuple(_each(reader, "pools", _pool)),
+        calendar=(
+            *_each(reader, "maintenance", _maintenance),
+            *_each(reader, "reservations", _reservation),
+        ),
         prices=tuple(_each(reader, "prices", _price)),
         programs=tuple(_each(reader, "programs", _program)),
         users=tuple(_each(reader, "users", _user)),
@@ -144,6 +164,7 @@ def configuration_from_json(value: object) -> Configuration:
     _refuse_repeated(reader, "firms", [firm.name for firm in configuration.firms])
     _refuse_repeated(reader, "cohorts", [cohort.name for cohort in configuration.cohorts])
     _refuse_repeated(reader, "pools", [pool.name for pool in configuration.pools])
+    _refuse_repeated(reader, "maintenance, reservations", [entry.name for entry in configuration.calendar])
     _refuse_repeated(reader, "users", [user.name for user in configuration.users])
     _refuse_repeated(reader, "prices", [(p.model, p.effective_from_ms) for p in configuration.prices])
     _refuse_repeated(reader, "programs", [(p.program_id, p.version) for p in configuration.programs])
@@ -244,6 +265,47 @@ def shown_quota(amounts: Mapping[str, int]) -> dict[str, int]:
 def _pool(reader: Reader) -> PoolEntry:
     seconds = reader.integer("patience_seconds", MINUTE_MS // SECOND_MS, low=1, high=7 * 24 * 3600)
     return PoolEntry(reader.text("name", pattern=NAME_PATTERN, want=NAME), seconds * SECOND_MS)
+
+
+def _maintenance(reader: Reader) -> CalendarEntry:
+    return _calendar_entry(reader, None, None)
+
+
+def _reservation(reader: Reader) -> CalendarEntry:
+    firm = reader.text("firm", pattern=NAME_PATTERN, want="name of a firm")
+    return _calendar_entry(reader, firm, reader.text("queue", DEFAULT_NAME, pattern=NAME_PATTERN, want=NAME))
+
+
+def _calendar_entry(reader: Reader, firm: str | None, queue: str | None) -> CalendarEntry:
+    nodes = _texts(reader, "nodes", r"[^\x00-\x1f\x7f]{1,253}") or ()
+    pool = reader.optional_text("pool", pattern=NAME_PATTERN, want="name of a pool")
+    if bool(nodes) == (pool is not None):
+        reader.problem(reader.at("nodes"), list(nodes), "names of nodes, or a pool, and not both")
+    from_ms, until_ms = _moment(reader, "from"), _moment(reader, "until")
+    if 0 <= until_ms <= from_ms:
+        reader.problem(reader.at("until"), reader.raw("until"), "a time after from")
+    return CalendarEntry(
+        where=reader.path,
+        name=reader.text("name", pattern=NAME_PATTERN, want=NAME),
+        firm=firm,
+        queue=queue,
+        nodes=nodes,
+        pool=pool,
+        from_ms=from_ms,
+        until_ms=until_ms,
+        why=reader.text(
+            "why", "", pattern=r"[^\x00-\x1f\x7f]{0,256}", want="at most 256 characters on one line"
+        ),
+    )
+
+
+def _moment(reader: Reader, key: str) -> int:
+    value = reader.raw(key)
+    try:
+        return from_rfc3339(value if isinstance(value, str) else "")
+    except (ValueError, OverflowError):
+        reader.problem(reader.at(key), value, 'a time with its zone, like "2026-01-01T00:00:00+08:00"')
+        return -1
 
 
 def _price(reader: Reader) -> PriceEntry:

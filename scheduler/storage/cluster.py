@@ -27,10 +27,12 @@ from scheduler.storage.cluster_rows import (
     device_noun,
     device_rows,
     event_row,
+    hole_noun,
     job_row,
     node_record,
     node_row,
     notice_row,
+    price_from,
     queue_noun,
 )
 from scheduler.storage.pokes import Channel
@@ -149,10 +151,22 @@ async def load_configuration(session: AsyncSession) -> ConfigurationChanged:
     pools = await session.execute(text("SELECT name, patience_ms FROM pools"))
     queues = await session.execute(text("SELECT * FROM queues ORDER BY firm_id, name"))
     cohorts = await session.execute(text("SELECT * FROM cohorts ORDER BY name"))
+    # What was over an hour ago is no longer of interest: clocks differ by less.
+    calendar = await session.execute(
+        text(
+            "SELECT * FROM calendar WHERE until_ms > from_ms"
+            " AND until_ms > (extract(epoch FROM now()) - 3600) * 1000 ORDER BY from_ms, until_ms, name"
+        )
+    )
+    prices = await session.execute(
+        text("SELECT * FROM price_versions ORDER BY device_model, effective_from_ms")
+    )
     return ConfigurationChanged(
         pools={row.name: Pool(row.name, row.patience_ms) for row in pools},
         queues=tuple(map(queue_noun, queues)),
         cohorts=tuple(map(cohort_noun, cohorts)),
+        calendar=tuple(map(hole_noun, calendar)),
+        prices=tuple(map(price_from, prices)),
     )
 
 

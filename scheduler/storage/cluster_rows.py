@@ -14,8 +14,10 @@ from scheduler.domain.nodes import Isolation, Node, NodeState
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
 from scheduler.machine.changes import Event, Notice
+from scheduler.machine.messages import PriceFrom
 from scheduler.machine.references import Progress
 from scheduler.machine.state import AllocationRecord, AttemptRecord, JobRecord, NodeRecord
+from scheduler.planner.snapshot import Hole
 
 Json = dict[str, Any]
 AnyRow = Row[Any]
@@ -254,6 +256,18 @@ def cohort_noun(row: AnyRow) -> Cohort:
         _amounts(row.lending),
         row.weight,
     )
+
+
+def hole_noun(row: AnyRow) -> Hole:
+    """From a row of the calendar."""
+    queue = None if row.firm_id is None else QueueKey(FirmId(row.firm_id), row.queue)
+    nodes = frozenset(NodeId(node_id) for node_id in row.node_ids)
+    return Hole(row.from_ms, row.until_ms, nodes, queue, row.why)
+
+
+def price_from(row: AnyRow) -> PriceFrom:
+    """From a row of price_versions."""
+    return PriceFrom(row.device_model, row.effective_from_ms, row.price_nano_cny)
 
 
 def _amounts(value: Mapping[str, Any]) -> dict[str, int]:

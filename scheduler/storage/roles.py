@@ -36,6 +36,7 @@ api_keys           SIU(revoked_at)           -                                  
 idempotency_keys   SIUD                      -                                               -          -
 pools              SIU(backend,patience_ms)  S                                               S          S
 queues SIU(pools,nominal,weight,cohort,borrowing,lending) - S S
+calendar SIU(from_ms,until_ms,node_ids,firm_id,queue,why) - S S
 cohorts SIU(parent,nominal,borrowing,lending,weight)      - S S
 price_versions     SIU(effective_to_ms)      -                                               S          S
 program_versions   SIU(effective_to_ms)      -                                               S          S

@@ -168,6 +168,25 @@ class CohortRow(Base):
     created_at: Mapped[datetime] = _created()
 
 
+class CalendarRow(Base):
+    """A maintenance window or, with a firm and a queue, an advance reservation. One that was cut short ends then."""
+
+    __tablename__ = "calendar"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    from_ms: Mapped[int]
+    until_ms: Mapped[int]
+    node_ids: Mapped[list[str]]
+    firm_id: Mapped[str | None]
+    queue: Mapped[str | None]
+    why: Mapped[str]
+    created_at: Mapped[datetime] = _created()
+    __table_args__ = (
+        CheckConstraint("(firm_id IS NULL) = (queue IS NULL)", name="whose"),
+        ForeignKeyConstraint(["firm_id", "queue"], ["queues.firm_id", "queues.name"]),
+        Index("ix_calendar_until_ms", "until_ms"),
+    )
+
+
 class PriceVersionRow(Base):
     """A price of a device model from a moment on; never changed, only superseded."""
 

@@ -184,3 +184,38 @@ def quotas(profile: ProfileName = None, as_json: AsJson = False) -> None:
         right=(3, 4, 5, 6, 7),
         empty="No quotas: every queue may hold what is free.",
     )
+
+
+def calendar(
+    end: Annotated[str | None, typer.Option(metavar="NAME", help="End this entry now; operators.")] = None,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show maintenance windows and advance reservations (suanli apply -f enters them)."""
+    from suanli.cli.moments import local
+    from suanli.cli.output import print_json, print_table, say
+
+    with open_client(profile) as client:
+        if end is not None:
+            client.end_calendar_entry(end)
+            print_json({"name": end, "ended": True}) if as_json else say(f"{end} is over.")
+            return
+        found = client.calendar()
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["NAME", "FOR", "FROM", "UNTIL", "NODES", "WHY"],
+        [
+            [
+                entry["name"],
+                "maintenance" if entry["firm"] is None else f"{entry['firm']}/{entry['queue']}",
+                local(entry["begins"]),
+                local(entry["ends"]),
+                ", ".join(entry["nodes"]),
+                entry["why"],
+            ]
+            for entry in found
+        ],
+        empty="Nothing is planned.",
+    )

@@ -303,6 +303,14 @@ class Client:
         """Quotas with what is held of them and what may still be taken."""
         return cast(list[types.Quota], self._get("/v1/quotas")["quotas"])
 
+    def calendar(self) -> list[types.CalendarEntry]:
+        """Maintenance windows and advance reservations that are open or to come."""
+        return cast(list[types.CalendarEntry], self._get("/v1/calendar")["calendar"])
+
+    def end_calendar_entry(self, name: str) -> None:
+        """Ends an entry of the calendar now; operators."""
+        self._transport.request("DELETE", f"/v1/calendar/{quote(name, safe='')}")
+
     def firms(self) -> list[types.Firm]:
         """Firms with their projects."""
         return cast(list[types.Firm], self._get("/v1/firms")["firms"])

@@ -396,6 +396,18 @@ class Quota(TypedDict):
     lending: int | None
 
 
+class CalendarEntry(TypedDict):
+    """A maintenance window or, with a firm, an advance reservation."""
+
+    name: str
+    firm: str | None
+    queue: str | None
+    nodes: list[str]
+    begins: str
+    ends: str
+    why: str
+
+
 class Firm(TypedDict):
     """A firm."""
 

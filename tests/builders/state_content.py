@@ -23,6 +23,8 @@ def content(state: ClusterState, now_ms: int) -> dict[str, Any]:
         "pools": state.pools,
         "queues": state.queues,
         "cohorts": state.cohorts,
+        "calendar": state.calendar,
+        "prices": state.prices,
         "jobs": {job_id: _job(job) for job_id, job in state.jobs.items()},
         "allocations": {key: _allocation(value) for key, value in state.allocations.items()},
         "nodes": {

@@ -385,3 +385,61 @@ async def test_quotas_that_cannot_be_are_refused_by_field(
     problems = {problem["field"]: problem["want"] for problem in answer.json()["errors"]}
     assert want in problems[field]
     assert await counts(installation) == before
+
+
+def booking(**changes: object) -> dict[str, object]:
+    """A reservation of the pool for an hour, a day after the clock of these tests."""
+    entry = {
+        "name": "demo", "firm": "lanjing", "pool": "haidian", "from": "2027-01-16T16:00:00+08:00",
+        "until": "2027-01-16T17:00:00+08:00",
+    }  # fmt: skip
+    return {key: value for key, value in {**entry, **changes}.items() if value is not None}
+
+
+async def test_the_calendar_is_applied_listed_and_cut_short(installation: ApiInstallation) -> None:
+    window = booking(name="rack-7", firm=None, why="a new power supply")
+    body = {
+        "reservations": [
+            booking(**{"from": "2027-01-17T16:00:00+08:00", "until": "2027-01-17T17:00:00+08:00"})
+        ]
+    }
+    applied = await apply(installation, {**body, "maintenance": [window]})
+    assert outcomes(applied) == {("calendar", "rack-7"): "created", ("calendar", "demo"): "created"}
+    assert set(outcomes(await apply(installation, body)).values()) == {"unchanged"}
+
+    listed = (await installation.as_("lin").get("/v1/calendar")).json()["calendar"]
+    assert [(entry["name"], entry["firm"]) for entry in listed] == [("rack-7", None), ("demo", "lanjing")]
+    assert listed[0]["begins"] == "2027-01-16T08:00:00.000Z"
+
+    assert (await installation.as_("lin").delete("/v1/calendar/demo")).status_code == 403
+    assert (await installation.as_("ops").delete("/v1/calendar/demo")).status_code == 204
+    assert (await installation.as_("ops").delete("/v1/calendar/demo")).status_code == 404
+    listed = (await installation.as_("ops").get("/v1/calendar")).json()["calendar"]
+    assert [entry["name"] for entry in listed] == ["rack-7"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "field", "want"),
+    [
+        (booking(**{"from": "2026-01-01T00:00:00Z"}), "reservations[0].from", "a time from now on"),
+        (
+            booking(**{"from": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}),
+            "reservations[0].until",
+            "a time after now",
+        ),
+        (booking(until="2027-01-16T16:00:00+08:00"), "reservations[0].until", "a time after from"),
+        (booking(until="tomorrow"), "reservations[0].until", "with its zone"),
+        (booking(firm="nobody"), "reservations[0].firm", "one of:"),
+        (booking(queue="nowhere"), "reservations[0].queue", "one of: default"),
+        (booking(pool="nowhere"), "reservations[0].pool", "one of: haidian"),
+        (booking(nodes=["n1"]), "reservations[0].nodes", "or a pool"),
+        (booking(pool=None, nodes=["n1"]), "reservations[0].nodes[0]", "one of: node-1"),
+    ],
+)  # fmt: skip
+async def test_a_reservation_that_cannot_be_is_refused_by_field(
+    installation: ApiInstallation, entry: dict[str, object], field: str, want: str
+) -> None:
+    answer = await installation.as_("ops").post("/v1/apply", json={"reservations": [entry]})
+    assert answer.status_code == 422
+    problems = {problem["field"]: problem["want"] for problem in answer.json()["errors"]}
+    assert want in problems[field]

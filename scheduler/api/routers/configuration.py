@@ -8,12 +8,14 @@ from scheduler.api.auth import CatalogueReader, Configurer
 from scheduler.api.bodies import read_json, request_body
 from scheduler.api.schemas.configuration import (
     AppliedOut,
+    CalendarOut,
     ConfigurationIn,
     FirmsOut,
     ModelsOut,
     PricesOut,
     QueuesOut,
     QuotasOut,
+    calendar_out,
     change_out,
     firm_out,
     model_out,
@@ -22,6 +24,7 @@ from scheduler.api.schemas.configuration import (
     quota_out,
 )
 from scheduler.api.state import ApiState
+from scheduler.services.calendar import cut_short, list_calendar
 from scheduler.services.configuration import apply_configuration
 from scheduler.services.configuration_file import configuration_from_json
 from scheduler.services.firms import list_firms, list_prices, list_queues
@@ -74,6 +77,20 @@ async def quotas(api: ApiState, principal: CatalogueReader) -> QuotasOut:
     async with api.database.read() as session:
         lines = await list_quotas(session, principal, api.catalogue)
     return QuotasOut(quotas=[quota_out(line) for line in lines])
+
+
+@router.get("/calendar")
+async def calendar(api: ApiState, principal: CatalogueReader) -> CalendarOut:
+    """Maintenance windows and advance reservations; a firm's people see maintenance and their own."""
+    async with api.database.read() as session:
+        return calendar_out(await list_calendar(session, principal, api.now_ms()))
+
+
+@router.delete("/calendar/{name}", status_code=204)
+async def end_calendar_entry(name: str, api: ApiState, principal: Configurer) -> None:
+    """End an entry now; one that has not begun never will."""
+    async with api.database.transaction() as session:
+        await cut_short(session, principal, name, api.now_ms(), api.config.ids)
 
 
 @router.get("/models")

@@ -1,5 +1,6 @@
 """The configuration file over HTTP; its law is in `services.configuration_file`."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -8,6 +9,7 @@ from scheduler.api.schemas.base import In, Out, utc
 from scheduler.api.schemas.principals import RoleName
 from scheduler.catalogue import DeviceModel
 from scheduler.services.application import Change
+from scheduler.services.calendar import CalendarRecord
 from scheduler.services.configuration import cny
 from scheduler.services.firms import FirmRecord, PriceRecord, QueueRecord
 from scheduler.services.quotas import QuotaLine
@@ -65,6 +67,24 @@ class PoolIn(In):
     patience_seconds: Annotated[int, Field(ge=1)] = 60
 
 
+class MaintenanceIn(In):
+    """Nodes that are out of service for a while: by name, or a whole pool."""
+
+    name: str
+    nodes: list[str] = Field(default_factory=list)
+    pool: str | None = None
+    from_: Annotated[str, Field(alias="from", description="RFC 3339 with its zone.")]
+    until: Annotated[str, Field(description="RFC 3339 with its zone.")]
+    why: str = ""
+
+
+class ReservationIn(MaintenanceIn):
+    """Nodes that are one queue's for a while."""
+
+    firm: str
+    queue: str = "default"
+
+
 class PriceIn(In):
     """A price from a moment on."""
 
@@ -104,6 +124,8 @@ class ConfigurationIn(In):
     firms: list[FirmIn] = Field(default_factory=list)
     cohorts: list[CohortIn] = Field(default_factory=list)
     pools: list[PoolIn] = Field(default_factory=list)
+    maintenance: list[MaintenanceIn] = Field(default_factory=list)
+    reservations: list[ReservationIn] = Field(default_factory=list)
     prices: list[PriceIn] = Field(default_factory=list)
     programs: list[ProgramIn] = Field(default_factory=list)
     users: list[UserIn] = Field(default_factory=list)
@@ -285,4 +307,40 @@ def model_out(model: DeviceModel) -> ModelOut:
         fp16_tflops=None if model.fp16_tflops is None else float(model.fp16_tflops),
         devices_per_node=model.devices_per_node,
         allowed_devices_per_node=None if model.shape.counts is None else sorted(model.shape.counts),
+    )
+
+
+class CalendarEntryOut(Out):
+    """A stretch of time in which nodes are not for everybody. `firm` null: maintenance."""
+
+    name: str
+    firm: str | None
+    queue: str | None
+    nodes: list[str]
+    begins: str
+    ends: str
+    why: str
+
+
+class CalendarOut(Out):
+    """What is open or to come, by its beginning."""
+
+    calendar: list[CalendarEntryOut]
+
+
+def calendar_out(entries: Sequence[CalendarRecord]) -> CalendarOut:
+    """The calendar for the wire."""
+    return CalendarOut(
+        calendar=[
+            CalendarEntryOut(
+                name=entry.name,
+                firm=entry.firm,
+                queue=entry.queue,
+                nodes=list(entry.nodes),
+                begins=utc(entry.from_ms),
+                ends=utc(entry.until_ms),
+                why=entry.why,
+            )
+            for entry in entries
+        ]
     )

@@ -51,7 +51,7 @@ def test_a_long_queue_is_written_in_turn_its_head_first() -> None:
 def test_gauges_count_devices_jobs_and_the_lengths_of_queues() -> None:
     controller = waiting(2)
     controller.tell(CordonRequested(controller.node("n1").node.node_id, True))
-    show_state(controller.state)
+    show_state(controller.state, controller.now_ms)
     show_report(controller.report)
 
     def value(name: str, **labels: str) -> float | None:

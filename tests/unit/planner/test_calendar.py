@@ -1,0 +1,75 @@
+"""Maintenance windows and advance reservations: what may start before them, and what has to leave."""
+
+from scheduler.domain.ids import FirmId, JobId, NodeId
+from scheduler.domain.pools import Pool
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.reasons import Reason
+from scheduler.machine.messages import ConfigurationChanged
+from scheduler.planner import Hole
+from scheduler.planner.calendar import DRAIN_MS
+from tests.builders.cluster import FIRM, POOL, Controller, a_node
+from tests.builders.jobs import a_spec
+
+HOUR_MS = 3_600_000
+
+
+def booked(nodes: int = 2, firm: str | None = None) -> Controller:
+    """Nodes n0, n1 …; the first is booked in two hours for an hour."""
+    controller = Controller([a_node(f"n{n}") for n in range(nodes)])
+    keys = [QueueKey(FirmId(name), "default") for name in (FIRM, "firm-b")]
+    begin_ms = controller.now_ms + 2 * HOUR_MS
+    whose = None if firm is None else QueueKey(FirmId(firm), "default")
+    hole = Hole(begin_ms, begin_ms + HOUR_MS, frozenset({NodeId("n0")}), whose, "a new power supply")
+    queues = tuple(Queue(key, (POOL,)) for key in keys)
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (), (hole,)))
+    return controller
+
+
+def test_only_work_that_ends_before_maintenance_starts_on_its_nodes() -> None:
+    controller = booked(nodes=1)
+    controller.submit("long", a_spec("long", devices=8, time_limit_s=3 * 3600))
+    controller.submit("short", a_spec("short", devices=8, time_limit_s=3600))
+    assert controller.plan() == ["short"]
+    report = controller.report.of(JobId("long"))
+    assert report is not None
+    assert report.reasons[0].reason is Reason.MAINTENANCE
+
+
+def test_a_job_that_waits_for_a_booked_node_is_told_so() -> None:
+    controller = booked(nodes=1)
+    controller.submit("long", a_spec("long", devices=8, time_limit_s=3 * 3600))
+    assert controller.plan() == []
+    report = controller.report.of(JobId("long"))
+    assert report is not None
+    assert report.reasons[0].reason is Reason.MAINTENANCE
+    assert "8 are free" in report.reasons[0].sentence
+    assert "a new power supply" in report.reasons[0].sentence
+
+
+def test_what_still_runs_is_drained_before_maintenance_and_goes_on_elsewhere() -> None:
+    controller = booked(nodes=1)
+    job = controller.submit("short", a_spec("short", devices=8, time_limit_s=3600))
+    assert controller.plan() == ["short"]
+    controller.run(job)
+    assert job.attempt is not None
+    job.attempt.time_limit_ms = None  # as if it had been given more time since
+    due_ms = controller.state.calendar[0].from_ms - DRAIN_MS
+    assert not controller.wait(due_ms - controller.now_ms - 1_000).replan
+    controller.plan()
+    assert job.state.value == "running"
+    assert controller.wait(1_000).replan  # time alone makes the controller look at the calendar
+    controller.plan()
+    assert job.state.value == "stopping"
+    said = next(e for c in controller.changes for e in c.events if e.kind == "JobPreempted")
+    assert said.data["cause"] == "maintenance"
+    assert "a new power supply" in said.data["detail"]
+
+
+def test_the_owner_of_a_reservation_starts_in_it_and_nobody_else() -> None:
+    controller = booked(nodes=1, firm="firm-b")
+    controller.wait(2 * HOUR_MS)
+    controller.submit("other", a_spec("other", devices=8))
+    controller.submit("owner", a_spec("owner", devices=8), firm="firm-b")
+    assert controller.plan() == ["owner"]
+    controller.wait(HOUR_MS)
+    assert controller.plan() == []
