@@ -1,24 +1,24 @@
 """Free capacity in arrays: one `Cell` for each pool and device model, a row in it for each usable node.
 
-A change touches one row and is noted in a log. Whoever keeps something derived from rows (the scores of a
-demand) catches up with the log when asked, so that the work follows what changed, not what exists.
+A change touches one row and sets the moment of its last change. Whoever keeps something derived from rows (the
+scores of a demand) works out only what is older than that, so that the work follows what changed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scheduler.catalogue import ShapeRule
 from scheduler.domain.ids import DeviceId, NodeId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.demand import Demand
-from scheduler.planner.layouts import Layout, bits, layout_of
+from scheduler.planner.layouts import Layout, States, bits, layout_of
+from scheduler.planner.rows import Clock, Rows
 from scheduler.planner.snapshot import LEVELS, WHOLE_PPM, DeviceView, ModelOnNode, NodeView
 
-Rows = NDArray[np.intp]
 _NEVER = np.inf
+_OUT_OF_SERVICE = -1.0
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class Held:
 
 @dataclass(slots=True)
 class Part:
-    """One usable node's devices of one model."""
+    """One node's devices of one model; all of them are faulty while the node is out of service."""
 
     view: NodeView
     on_node: ModelOnNode
@@ -75,65 +75,70 @@ class Part:
 
 
 class Cell:
-    """Every usable node of one pool that has one model."""
+    """Every node of one pool that has one model."""
 
-    def __init__(self, pool: str, model: str, rule: ShapeRule) -> None:
+    def __init__(
+        self,
+        pool: str,
+        model: str,
+        rule: ShapeRule,
+        rows: Rows,
+        place: tuple[int, int],
+        states: States,
+        clock: Clock,
+    ) -> None:
+        """`rows` are the cell's own; `place` is its number in the fleet, and where its rows begin there."""
         self.pool = pool
         self.model = model
         self.rule = rule
+        number, self.begin = place
+        self.stretch = np.array([[number, self.begin, self.begin + len(rows.cpu)]], dtype=np.int64)
         # How many nodes have so many devices: all of them, and the healthy ones of usable nodes.
         self.nodes_by_devices: dict[int, int] = {}
         self.nodes_by_healthy: dict[int, int] = {}
         self.open_devices = 0
         self.free_devices = 0  # open or held
         self.parts: list[Part] = []
-        self.log: list[int] = []  # rows in the order of their changes
         self.held_rows: set[int] = set()
         self.touched: set[int] = set()  # rows that a cycle changed: their views know nothing of it
         self.row_of: dict[NodeId, int] = {}
+        self._states = states
+        self._clock = clock
         self._bounds: dict[int, list[tuple[float, int]]] = {}
         self._names: tuple[dict[str | None, int], ...] = ({None: -1}, {None: -1}, {None: -1})
-        self._size(0, 0)
-
-    def _size(self, rows: int, devices: int) -> None:
-        self.ppm = np.zeros((rows, devices), dtype=np.int64)  # room of each device, for everybody
-        self.device_bytes = np.zeros((rows, devices))
-        self.cpu = np.zeros(rows)
-        self.memory = np.zeros(rows)
-        self.domain = np.full((rows, len(LEVELS)), -1, dtype=np.int64)
-        self.position = np.zeros(rows, dtype=np.int64)
-        self.penalty = np.zeros(rows)  # suspect nodes come last
-        self.whole = np.zeros(rows, dtype=np.int64)  # number of wholly free devices
-        self.ends = np.full((rows, devices), _NEVER)  # when each device is free, ms: 0 now, inf nobody knows
+        size, devices = rows.ppm.shape
+        self.ppm, self.device_bytes = rows.ppm, rows.device_bytes
+        self.cpu, self.memory = rows.cpu, rows.memory
+        self.penalty, self.state, self.changed = rows.penalty, rows.state, rows.changed
+        self.domain = np.full((size, len(LEVELS)), -1, dtype=np.int64)
+        self.position = np.zeros(size, dtype=np.int64)
+        self.whole = np.zeros(size, dtype=np.int64)  # number of wholly free devices
+        self.ends = np.full((size, devices), _NEVER)  # when each device is free, ms: 0 now, inf nobody knows
 
     def lay_out(self, nodes: Sequence[tuple[NodeView, ModelOnNode]]) -> None:
         """Takes all nodes of the cell in. Cost: O(devices)."""
-        usable = [(view, on_node) for view, on_node in nodes if view.usable]
-        for view, on_node in nodes:
-            _more(self.nodes_by_devices, len(on_node.devices), 1)
-            if view.usable:
-                _more(self.nodes_by_healthy, on_node.healthy, 1)
-        self._size(len(usable), max((len(on_node.devices) for _, on_node in usable), default=0))
-        for row, (view, on_node) in enumerate(usable):
+        for row, (view, on_node) in enumerate(nodes):
             self.parts.append(self._part(view, on_node))
             self.row_of[view.node_id] = row
+            _more(self.nodes_by_devices, len(on_node.devices), 1)
             self._fill(row)
 
     def replace(self, view: NodeView, on_node: ModelOnNode) -> None:
-        """A node changed, and is still there and usable. Cost: its devices."""
+        """A node changed, and has as many devices as before. Cost: its devices."""
         row = self.row_of[view.node_id]
         old = self.parts[row]
-        _more(self.nodes_by_healthy, old.on_node.healthy, -1)
-        _more(self.nodes_by_healthy, on_node.healthy, 1)
+        if old.view.usable:
+            _more(self.nodes_by_healthy, old.on_node.healthy, -1)
         self.open_devices -= old.free.bit_count()
         self.free_devices -= (old.free | old.kept).bit_count()
         self.held_rows.discard(row)
         self.parts[row] = self._part(view, on_node)
         self._bounds.clear()
         self._fill(row)
-        self.log.append(row)
 
     def _part(self, view: NodeView, on_node: ModelOnNode) -> Part:
+        if not view.usable:
+            on_node = on_node._replace(devices=tuple([_broken(device) for device in on_node.devices]))
         free = degraded = 0
         for at, device in enumerate(on_node.devices):
             free |= device.free << at
@@ -148,23 +153,27 @@ class Cell:
         self.device_bytes[row, : len(devices)] = [_bytes(device) for device in devices]
         self.cpu[row] = np.inf if view.left_cpu_milli is None else view.left_cpu_milli
         self.memory[row] = np.inf if view.left_memory_bytes is None else view.left_memory_bytes
+        if view.usable:
+            _more(self.nodes_by_healthy, part.on_node.healthy, 1)
+        else:
+            self.cpu[row] = _OUT_OF_SERVICE
         for level, name in enumerate(view.domains):
             known = self._names[level]
             self.domain[row, level] = known.setdefault(name, len(known))
         self.position[row] = view.position
         self.penalty[row] = 1.0 if view.suspect else 0.0
-        self.whole[row] = part.free.bit_count()
         self.ends[row] = _NEVER
         self.ends[row, : len(devices)] = [_end(device) for device in devices]
         self.open_devices += part.free.bit_count()
         self.free_devices += part.free.bit_count()
+        self._note_devices(row)
 
     def take(self, row: int, mask: int, demand: Demand) -> None:
         """Gives devices to a task: from what is open, else from what is held. Cost: the row's devices."""
         part = self.parts[row]
         if mask:
             if demand.ppm >= WHOLE_PPM:
-                self._shut(row, mask)
+                self._shut(part, row, mask)
                 for held in part.held:
                     held.mask &= ~mask
             else:
@@ -172,9 +181,11 @@ class Cell:
                 self.ppm[row, at] -= demand.ppm
                 self.device_bytes[row, at] -= demand.device_bytes
                 if part.free & mask:
-                    self._shut_only(row, mask)
+                    part.free &= ~mask
+                    self.open_devices -= 1
+                    self.free_devices -= 1
         self._host(row, -demand.cpu_milli, -demand.memory_bytes)
-        self._note(row)
+        self._touch(row)
 
     def give_back(self, row: int, mask: int, demand: Demand) -> None:
         """A task that was taken for is gone."""
@@ -184,11 +195,10 @@ class Cell:
             self.device_bytes[row, at] += demand.device_bytes
             if self.ppm[row, at] >= WHOLE_PPM:
                 part.free |= 1 << at
-                self.whole[row] += 1
                 self.open_devices += 1
                 self.free_devices += 1
         self._host(row, demand.cpu_milli, demand.memory_bytes)
-        self._note(row)
+        self._touch(row)
 
     def hold(self, row: int, mask: int, from_ms: int | None, queue: QueueKey | None = None) -> None:
         """Keeps devices for a later start: free ones are no longer open, the others are remembered."""
@@ -198,35 +208,24 @@ class Cell:
         if kept:
             part.held.append(Held(from_ms, kept, queue))
             self.held_rows.add(row)
-            self._shut(row, kept)
+            self._shut(part, row, kept)
             self.free_devices += kept.bit_count()
         for at in bits(mask & ~kept):
             self.ppm[row, at] = 0
-        self._note(row)
+        self._touch(row)
 
-    def _shut(self, row: int, mask: int) -> None:
+    def _shut(self, part: Part, row: int, mask: int) -> None:
         """Whole devices are no longer open."""
-        part = self.parts[row]
-        opened = (part.free & mask).bit_count()
+        self.open_devices -= (part.free & mask).bit_count()
         part.free &= ~mask
-        self.open_devices -= opened
         self.free_devices -= mask.bit_count()
-        self.whole[row] = part.free.bit_count()
         for at in bits(mask):
             self.ppm[row, at] = 0
-
-    def _shut_only(self, row: int, mask: int) -> None:
-        """A device is no longer wholly free."""
-        part = self.parts[row]
-        part.free &= ~mask
-        self.open_devices -= 1
-        self.free_devices -= 1
-        self.whole[row] -= 1
 
     def change_host(self, row: int, cpu_milli: int, memory_bytes: int) -> None:
         """A task on other devices of the node takes from the host, or gives back."""
         self._host(row, cpu_milli, memory_bytes)
-        self._note(row)
+        self._touch(row)
 
     def _host(self, row: int, cpu_milli: int, memory_bytes: int) -> None:
         if cpu_milli:
@@ -234,9 +233,16 @@ class Cell:
         if memory_bytes:
             self.memory[row] += memory_bytes
 
-    def _note(self, row: int) -> None:
-        self.log.append(row)
+    def _touch(self, row: int) -> None:
         self.touched.add(row)
+        self._note_devices(row)
+
+    def _note_devices(self, row: int) -> None:
+        part = self.parts[row]
+        self.whole[row] = part.free.bit_count()
+        self.state[row] = self._states.number(part.layout, part.free, part.degraded)
+        self._clock.now += 1
+        self.changed[row] = self._clock.now
 
     # --- what reasons and reservations ask ---------------------------------------------------------------
 
@@ -289,6 +295,10 @@ class Cell:
 def nodes_with(histogram: Mapping[int, int], least: int) -> int:
     """Nodes with at least so many devices."""
     return sum(nodes for devices, nodes in histogram.items() if devices >= least)
+
+
+def _broken(device: DeviceView) -> DeviceView:
+    return device._replace(free=False, faulty=True, left_ppm=None)
 
 
 def _bytes(device: DeviceView) -> float:

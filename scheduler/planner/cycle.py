@@ -210,8 +210,9 @@ class _Cycle:
 
     def _what_would_help(self, shape: Shape, queue: Queue, options: list[list[Candidate]]) -> str | None:
         """The counterfactual; jobs that differ only in what does not matter to it share the answer."""
-        state = tuple(len(cell.log) for cell in self._fleet.cells())
-        asked = (shape.queue, shape.models, demand_of(shape), shape.devices, shape.avoid_nodes, state)
+        asked = (
+            shape.queue, shape.models, demand_of(shape), shape.devices, shape.avoid_nodes, self._fleet.clock.now
+        )  # fmt: skip
         if asked not in self._changes:
             flat = chain.from_iterable(options)
             self._changes[asked] = counterfactual(shape, queue, self._fleet, flat)

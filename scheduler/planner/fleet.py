@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from scheduler.catalogue import Catalogue
 from scheduler.planner.cells import Cell
 from scheduler.planner.demand import USUAL_MIX, Demand, Mix
+from scheduler.planner.layouts import States
+from scheduler.planner.rows import Clock, Floats, Ints, Rows
 from scheduler.planner.scores import Scores, Weighing
 from scheduler.planner.snapshot import NodeView
-
-# Notes of changes that are kept for those who catch up; longer than this, everybody begins anew.
-_LONGEST_LOG = 1 << 16
 
 
 class Fleet:
@@ -18,12 +17,14 @@ class Fleet:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self._views: list[NodeView] = []
-        self._members: dict[tuple[str, str], list[int]] = {}
         self._cells: dict[tuple[str, str], Cell] = {}
         self._models: dict[str, list[str]] = {}  # pool -> models in it, by name
         self._mix: Mix = USUAL_MIX
-        self._weighings: dict[str, Weighing] = {}
-        self._scores: dict[tuple[str, str], dict[Demand, Scores]] = {}
+        self._weighing: Weighing | None = None
+        self._scores: dict[Demand, Scores] = {}
+        self._states = States()
+        self._rows = Rows.empty(0, 0)
+        self.clock = Clock()
 
     def sync(self, nodes: Sequence[NodeView]) -> None:
         """Takes over the nodes as they are now; what a cycle has taken or held is forgotten.
@@ -38,7 +39,6 @@ class Fleet:
                 view = cell.parts[row].view
                 cell.replace(view, view.by_model[cell.model])
             cell.touched.clear()
-        anew: set[tuple[str, str]] = set()
         for at, view in enumerate(nodes):
             old = self._views[at]
             if view is not old:
@@ -46,29 +46,15 @@ class Fleet:
                     self._rebuild(nodes)
                     return
                 self._views[at] = view
-                self._change(view, old, anew)
-        for key in anew:
-            self._lay_out(key)
-        for key, cell in self._cells.items():
-            if len(cell.log) > _LONGEST_LOG:
-                cell.log.clear()
-                self._scores[key] = {}
-
-    def _change(self, view: NodeView, old: NodeView, anew: set[tuple[str, str]]) -> None:
-        """Takes one changed node over, or notes the cells that have to be laid out anew."""
-        for model, on_node in view.by_model.items():
-            key = (view.pool, model)
-            if view.usable and old.usable and len(on_node.devices) == len(old.by_model[model].devices):
-                self._cells[key].replace(view, on_node)
-            elif view.usable or old.usable:
-                anew.add(key)
+                for model, on_node in view.by_model.items():
+                    self._cells[view.pool, model].replace(view, on_node)
 
     def weigh(self, mix: Mix) -> None:
         """Sets the typical demands; scores are worked out anew where they changed."""
         if mix != self._mix:
             self._mix = mix
-            self._weighings = {}
-            self._scores = {key: {} for key in self._cells}
+            self._weighing = None
+            self._scores = {}
 
     def cells(self) -> list[Cell]:
         """All cells."""
@@ -82,16 +68,35 @@ class Fleet:
         """Models of a pool, by name."""
         return self._models.get(pool, [])
 
-    def scores(self, cell: Cell, demand: Demand) -> Scores:
-        """What a demand costs on each row of a cell."""
-        of_cell = self._scores[cell.pool, cell.model]
-        scores = of_cell.get(demand)
+    def scores(self, cell: Cell, demand: Demand) -> Floats:
+        """What a demand costs on each row of a cell, as of now."""
+        scores = self._scores_of(demand)
+        scores.lightest(cell.stretch)
+        return scores.score[cell.begin : cell.begin + len(cell.parts)]
+
+    def lightest(self, stretches: Ints, demand: Demand) -> tuple[Cell, int, float] | None:
+        """The cell and row where least is lost, and the loss; None where the demand fits nowhere.
+
+        `stretches` are those of cells, one below the other.
+        """
+        scores = self._scores_of(demand)
+        row = scores.lightest(stretches)
+        if row < 0:
+            return None
+        cell = next(cell for cell in self._cells.values() if cell.begin <= row < cell.begin + len(cell.parts))
+        return cell, row - cell.begin, float(scores.score[row])
+
+    def mask(self, cell: Cell, row: int, demand: Demand) -> int:
+        """The devices that the demand would take on a row where it fits."""
+        return self._scores[demand].mask(cell.begin + row)
+
+    def _scores_of(self, demand: Demand) -> Scores:
+        scores = self._scores.get(demand)
         if scores is None:
-            weighing = self._weighings.get(cell.model)
-            if weighing is None:
-                weighing = Weighing(self._mix, cell.model, self._devices())
-                self._weighings[cell.model] = weighing
-            scores = of_cell[demand] = Scores(cell, demand, weighing)
+            if self._weighing is None:
+                self._weighing = Weighing(self._mix, self._devices(), self._states, len(self._rows.cpu))
+            scores = Scores(demand, self._weighing, self._rows, len(self._cells), self._states, self.clock)
+            self._scores[demand] = scores
         return scores
 
     def _devices(self) -> dict[str, int]:
@@ -125,30 +130,41 @@ class Fleet:
                 other.change_host(other.row_of[view.node_id], cpu_milli, memory_bytes)
 
     def _rebuild(self, nodes: Sequence[NodeView]) -> None:
+        members: dict[tuple[str, str], list[NodeView]] = {}
+        for view in nodes:
+            for model in view.by_model:
+                members.setdefault((view.pool, model), []).append(view)
+        width = max((len(on.devices) for view in nodes for on in view.by_model.values()), default=0)
         self._views = list(nodes)
-        self._members = {}
+        self._rows = Rows.empty(sum(len(views) for views in members.values()), width)
         self._cells = {}
         self._models = {}
-        for at, view in enumerate(nodes):
-            for model in view.by_model:
-                self._members.setdefault((view.pool, model), []).append(at)
-        for key in self._members:
-            self._models.setdefault(key[0], []).append(key[1])
-            self._lay_out(key)
+        self._weighing = None
+        self._scores = {}
+        numbers = {model: number for number, model in enumerate(dict.fromkeys(model for _, model in members))}
+        begin = 0
+        for (pool, model), views in members.items():
+            rows = self._rows.stretch(begin, begin + len(views))
+            rows.model[:] = numbers[model]
+            cell = Cell(
+                pool,
+                model,
+                self.catalogue.shape(model),
+                rows,
+                (len(self._cells), begin),
+                self._states,
+                self.clock,
+            )
+            cell.lay_out([(view, view.by_model[model]) for view in views])
+            self._cells[pool, model] = cell
+            self._models.setdefault(pool, []).append(model)
+            begin += len(views)
         for models in self._models.values():
             models.sort()
-        self._weighings = {}
-
-    def _lay_out(self, key: tuple[str, str]) -> None:
-        pool, model = key
-        cell = self._cells[key] = Cell(pool, model, self.catalogue.shape(model))
-        views = [self._views[at] for at in self._members[key]]
-        cell.lay_out([(view, view.by_model[model]) for view in views])
-        self._scores[key] = {}
 
 
 def _same_frame(view: NodeView, old: NodeView) -> bool:
-    """Whether it is the same node with the same models in the same pool."""
-    return (
-        view.node_id == old.node_id and view.pool == old.pool and view.by_model.keys() == old.by_model.keys()
-    )
+    """Whether it is the same node with as many devices of the same models in the same pool."""
+    if view.node_id != old.node_id or view.pool != old.pool or view.by_model.keys() != old.by_model.keys():
+        return False
+    return all(len(on.devices) == len(old.by_model[model].devices) for model, on in view.by_model.items())

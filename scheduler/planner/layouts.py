@@ -4,8 +4,12 @@ Bit i of a mask is the node's i-th device of the model (by index). Nodes of one 
 fast-link groups of their devices) share the answers; a node has few devices, so there are few questions.
 """
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from scheduler.catalogue import ShapeRule
 from scheduler.domain.ids import DeviceId
@@ -14,10 +18,15 @@ from scheduler.planner.topology import choose_devices
 
 # Answers that are kept; far more than the states of any real nodes.
 _REMEMBERED = 1 << 17
+# What a set costs by itself, in devices.
+CROSSES_GROUPS = 4.0
+DEGRADED = 1e3
+NO_FIT = np.float64(np.inf)
 
 
-class Layout(NamedTuple):
-    """What of a node decides which sets are legal."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """What of a node decides which sets are legal. Equal layouts are one object."""
 
     rule: ShapeRule
     devices: tuple[tuple[int, int], ...]  # (number, fast-link group)
@@ -34,15 +43,99 @@ class Layout(NamedTuple):
         """How many fast-link groups a set touches."""
         return _groups(self, chosen)
 
+    def healthiest(self, free: int, degraded: int, count: int) -> tuple[int, float]:
+        """A legal set, without degraded devices where that is possible, and what it costs by itself."""
+        fault = 0.0
+        mask = self.choose(free & ~degraded, count)
+        if not mask:
+            mask, fault = self.choose(free, count), DEGRADED
+        if not mask:
+            return 0, float(NO_FIT)
+        return mask, fault + CROSSES_GROUPS * (self.groups(mask) > 1)
+
 
 def layout_of(rule: ShapeRule, devices: tuple[DeviceView, ...]) -> Layout:
     """The layout of a node's devices of one model, by index."""
-    return Layout(rule, tuple((device.number, device.group) for device in devices))
+    return _interned(rule, tuple([(device.number, device.group) for device in devices]))
 
 
 def bits(mask: int) -> list[int]:
     """Positions of the set bits, ascending."""
     return [at for at in range(mask.bit_length()) if mask >> at & 1]
+
+
+class States:
+    """Free sets of nodes, each interned once, with what they hold as arrays.
+
+    Columns are numbers of devices that tasks ask for. Cost of a new state or column: the questions above.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[Layout, int, int], int] = {}
+        self._keys: list[tuple[Layout, int, int]] = []
+        self.counts: list[int] = [1]
+        self._columns: dict[int, int] = {1: 0}
+        self.copies = np.zeros((0, 1))  # tasks that fit one after the other
+        self.left = np.zeros((0, 1, 1))  # the same, when a set of another column's size is taken
+        self.cost = np.zeros((0, 1))  # of the best set by itself; NO_FIT: there is none
+        self.whole = np.zeros(0)  # free devices
+
+    def number(self, layout: Layout, free: int, degraded: int) -> int:
+        """The state of a node with these free devices."""
+        key = (layout, free, degraded & free)
+        known = self._numbers.get(key)
+        if known is None:
+            known = self._numbers[key] = len(self._keys)
+            self._keys.append(key)
+            if known >= len(self.whole):
+                self._widen(max(64, 2 * len(self.whole)))
+            self._fill(known, range(len(self.counts)))
+        return known
+
+    def columns(self, counts: Sequence[int]) -> list[int]:
+        """The columns of these numbers of devices."""
+        new = sorted({count for count in counts if count not in self._columns})
+        if new:
+            for count in new:
+                self._columns[count] = len(self.counts)
+                self.counts.append(count)
+            self._widen(len(self.whole))
+            for number in range(len(self._keys)):
+                self._fill(number, range(len(self.counts)))
+        return [self._columns[count] for count in counts]
+
+    def chosen(self, number: int, count: int) -> int:
+        """The set that a task with so many devices would take."""
+        layout, free, degraded = self._keys[number]
+        return layout.healthiest(free, degraded, count)[0]
+
+    def _widen(self, states: int) -> None:
+        columns = len(self.counts)
+        self.copies = _grown(self.copies, (states, columns))
+        self.left = _grown(self.left, (states, columns, columns))
+        self.cost = _grown(self.cost, (states, columns))
+        self.whole = _grown(self.whole, (states,))
+
+    def _fill(self, number: int, columns: Iterable[int]) -> None:
+        layout, free, degraded = self._keys[number]
+        self.whole[number] = free.bit_count()
+        for column in columns:
+            count = self.counts[column]
+            mask, self.cost[number, column] = layout.healthiest(free, degraded, count)
+            self.copies[number, column] = layout.holds(free, count)
+            for other, theirs in enumerate(self.counts):
+                self.left[number, column, other] = layout.holds(free & ~mask, theirs)
+
+
+def _grown(old: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    new = np.zeros(shape)
+    new[tuple(slice(size) for size in old.shape)] = old
+    return new
+
+
+@lru_cache(maxsize=1 << 14)
+def _interned(rule: ShapeRule, devices: tuple[tuple[int, int], ...]) -> Layout:
+    return Layout(rule, devices)
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.domain.ids import NodeId
-from scheduler.planner.cells import Cell, Rows
+from scheduler.planner.cells import Cell
 from scheduler.planner.demand import Demand, demand_of
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.scores import NO_FIT
+from scheduler.planner.layouts import NO_FIT
+from scheduler.planner.rows import Floats
 from scheduler.planner.snapshot import LEVELS, Shape
 
-Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
 _NARROW_FIRST = tuple(range(len(LEVELS)))[::-1]
 
 
@@ -38,18 +39,24 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
     for somebody from later on. Cost: one pass over the cell's scores, and the rows that changed.
     """
     demand = demand_of(shape)
-    scores = fleet.scores(cell, demand)
-    score = scores.catch_up()
+    if shape.tasks == 1 and not shape.avoid_nodes:
+        found = fleet.lightest(cell.stretch, demand)
+        if found is not None:
+            _, row, loss = found
+            return Found([Seat(row, fleet.mask(cell, row, demand), demand)], loss)
+        if not cell.held_rows:
+            return None
+    score = fleet.scores(cell, demand)
     if shape.avoid_nodes:
         score = _without(score, cell, cell.avoided(shape.avoid_nodes, demand.devices, shape.tasks))
     if shape.tasks == 1:
         row = int(score.argmin()) if len(score) else -1
         if row >= 0 and score[row] < NO_FIT:
-            return Found([Seat(row, scores.chosen[row], demand)], float(score[row]))
+            return Found([Seat(row, fleet.mask(cell, row, demand), demand)], float(score[row]))
     else:
         rows = _rows_for(shape, cell, score)
         if rows is not None:
-            seats = [Seat(row, scores.chosen[row], demand) for row in rows]
+            seats = [Seat(row, fleet.mask(cell, row, demand), demand) for row in rows]
             whole = _with_rest(shape, fleet, cell, seats)
             return None if whole is None else Found(whole, float(score[rows].sum()))
     if cell.held_rows and shape.whole and shape.devices:
@@ -152,11 +159,10 @@ def _with_rest(shape: Shape, fleet: Fleet, cell: Cell, seats: list[Seat]) -> lis
     if not rest:
         return seats
     demand = demand_of(shape, rest)
-    scores = fleet.scores(cell, demand)
-    score = scores.catch_up().copy()
+    score = fleet.scores(cell, demand).copy()
     score[[seat.row for seat in seats]] = NO_FIT
     row = int(score.argmin())
-    return [*seats, Seat(row, scores.chosen[row], demand)] if score[row] < NO_FIT else None
+    return [*seats, Seat(row, fleet.mask(cell, row, demand), demand)] if score[row] < NO_FIT else None
 
 
 def _among_held(

@@ -4,16 +4,22 @@ The same arrays, scores, quotas and budgets as in a cycle; no order, no reservat
 a `Placer` gives away it remembers, so that the next decision sees it.
 """
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
 from scheduler.domain.ids import JobId
 from scheduler.domain.queues import Queue
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.demand import Demand, count_tasks, mix_from, mix_of
+from scheduler.planner.demand import Demand, count_tasks, demand_of, mix_from, mix_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import Found, Seat, find_seats
 from scheduler.planner.plan import JobPlacement, TaskPlacement
+from scheduler.planner.rows import Ints
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot
 from scheduler.planner.variants import Candidate, candidates
@@ -35,69 +41,111 @@ class Placer:
         self._sharing = Sharing(snapshot, config)
         self._budgets = Budgets(snapshot)
         self._estimates = Estimates(snapshot)
-        self._options: dict[Shape, list[list[tuple[Candidate, Cell]]]] = {}
-        self._counts: dict[tuple[Demand, frozenset[str]], float] = {}
-        self._pending: dict[Shape, int] = {}
+        self._orders: dict[Shape, _Order] = {}
         self._seen = 0
         self._learn_at = _LEARN_FIRST
-        self._given: dict[JobId, tuple[Shape, Candidate, Cell, list[Seat]]] = {}
+        self._given: dict[JobId, tuple[Shape, Cell, list[Seat]]] = {}
 
     def place(self, shape: Shape, job_id: JobId) -> JobPlacement | None:
         """Devices for a job now, or None. Raises KeyError for a queue that the cluster does not know."""
-        self._learn(shape)
-        queue = self._snapshot.queues[shape.queue]
-        options = self._options.get(shape)
-        if options is None:
-            options = self._options[shape] = self._options_of(shape, queue)
-        for group in options:
-            best: tuple[Found, Candidate, Cell] | None = None
-            for candidate, cell in group:
-                if self._sharing.refusal(shape, queue, candidate.model, shape.devices) is not None:
-                    continue
-                if self._budgets.refusal(shape, candidate.model) is not None:
-                    continue
-                found = find_seats(shape, self._fleet, cell, None)
-                if found is not None and (best is None or found.loss < best[0].loss):
-                    best = (found, candidate, cell)
-            if best is not None:
-                return self._give(shape, job_id, *best)
+        order = self._orders.get(shape)
+        if order is None:
+            order = self._orders[shape] = self._order_of(shape)
+        order.asked += 1
+        self._learn()
+        for group in order.groups:
+            given = self._place_in(order, group, job_id)
+            if given is not None:
+                return given
         return None
+
+    def _place_in(self, order: "_Order", group: "_Group", job_id: JobId) -> JobPlacement | None:
+        """On the equally good model where least is lost."""
+        shape = order.shape
+        if order.limited:
+            allowed = [pair for pair in group.cells if self._allowed(order, pair[0])]
+            group = group if len(allowed) == len(group.cells) else _group_of(allowed)
+        if not group.cells:
+            return None
+        if shape.tasks == 1 and not shape.avoid_nodes:
+            found = self._fleet.lightest(group.stretches, order.demand)
+            if found is None:
+                return None
+            cell, row, _ = found
+            seat = Seat(row, self._fleet.mask(cell, row, order.demand), order.demand)
+            return self._give(shape, job_id, [seat], cell)
+        best: tuple[Found, Cell] | None = None
+        for _, cell in group.cells:
+            seats = find_seats(shape, self._fleet, cell, None)
+            if seats is not None and (best is None or seats.loss < best[0].loss):
+                best = (seats, cell)
+        return None if best is None else self._give(shape, job_id, best[0].seats, best[1])
+
+    def _allowed(self, order: "_Order", candidate: Candidate) -> bool:
+        shape, model = order.shape, candidate.model
+        return (
+            self._sharing.refusal(shape, order.queue, model, shape.devices) is None
+            and self._budgets.refusal(shape, model) is None
+        )
 
     def free(self, job_id: JobId) -> None:
         """A job that was placed here is gone. Raises KeyError when it was not."""
-        shape, candidate, cell, seats = self._given.pop(job_id)
+        shape, cell, seats = self._given.pop(job_id)
         for seat in seats:
             self._fleet.give_back(cell, seat.row, seat.mask, seat.demand)
-        self._sharing.take(shape.queue, candidate.model, -shape.devices)
+        self._sharing.take(shape.queue, cell.model, -shape.devices)
 
-    def _options_of(self, shape: Shape, queue: Queue) -> list[list[tuple[Candidate, Cell]]]:
+    def _order_of(self, shape: Shape) -> "_Order":
+        queue = self._snapshot.queues[shape.queue]
         groups = []
         for group in candidates(shape, queue, self._snapshot, self._estimates):
             cells = [(candidate, self._fleet.get(candidate.pool, candidate.model)) for candidate in group]
-            groups.append([(candidate, cell) for candidate, cell in cells if cell is not None])
-        return groups
+            groups.append(_group_of([(candidate, cell) for candidate, cell in cells if cell is not None]))
+        limited = bool(queue.nominal or queue.cohort is not None or self._snapshot.budgets)
+        return _Order(shape, demand_of(shape), queue, groups, limited)
 
-    def _give(
-        self, shape: Shape, job_id: JobId, found: Found, candidate: Candidate, cell: Cell
-    ) -> JobPlacement:
+    def _give(self, shape: Shape, job_id: JobId, seats: list[Seat], cell: Cell) -> JobPlacement:
         tasks = []
-        for rank, seat in enumerate(found.seats):
+        for rank, seat in enumerate(seats):
             self._fleet.take(cell, seat.row, seat.mask, seat.demand)
             part = cell.parts[seat.row]
             tasks.append(TaskPlacement(rank, part.node_id, part.ids(seat.mask), shape.share_ppm))
-        self._sharing.take(shape.queue, candidate.model, shape.devices)
-        self._budgets.take(shape, candidate.model)
-        self._given[job_id] = (shape, candidate, cell, found.seats)
-        return JobPlacement(job_id, candidate.model, candidate.pool, tuple(tasks))
+        self._sharing.take(shape.queue, cell.model, shape.devices)
+        self._budgets.take(shape, cell.model)
+        self._given[job_id] = (shape, cell, seats)
+        return JobPlacement(job_id, cell.model, cell.pool, tuple(tasks))
 
-    def _learn(self, shape: Shape) -> None:
+    def _learn(self) -> None:
         """Counts what is asked for; the arrays are weighed anew when there is several times as much of it."""
-        self._pending[shape] = self._pending.get(shape, 0) + 1
         self._seen += 1
         if self._seen < self._learn_at:
             return
         self._learn_at *= _LEARN_AGAIN
-        count_tasks(self._counts, self._pending.items())
-        self._pending = {}
-        if any(demand.of_host or not demand.whole for demand, _ in self._counts):
-            self._fleet.weigh(mix_from(self._counts))
+        counts: dict[tuple[Demand, frozenset[str]], float] = {}
+        count_tasks(counts, ((order.shape, order.asked) for order in self._orders.values()))
+        if any(demand.of_host or not demand.whole for demand, _ in counts):
+            self._fleet.weigh(mix_from(counts))
+
+
+class _Group(NamedTuple):
+    """Models that are equally good for a shape."""
+
+    cells: list[tuple[Candidate, Cell]]
+    stretches: Ints
+
+
+@dataclass(slots=True)
+class _Order:
+    """What is known of a shape."""
+
+    shape: Shape
+    demand: Demand
+    queue: Queue
+    groups: list[_Group]
+    limited: bool  # whether quota or budgets say anything
+    asked: int = 0
+
+
+def _group_of(cells: list[tuple[Candidate, Cell]]) -> _Group:
+    stretches = [cell.stretch for _, cell in cells]
+    return _Group(cells, np.concatenate(stretches) if stretches else np.zeros((0, 3), dtype=np.int64))
