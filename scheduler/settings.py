@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     # Requests a second that one principal may send to an API process, ten times as many at once; 0: any.
     requests_per_s: Annotated[int, Field(ge=0)] = 500
 
+    # OpenID Connect: a YAML file of issuers and of what their claims make of somebody (docs/sign-in.md).
+    oidc_file: Path | None = None
+
     window_ms: int = WINDOW_GRID_MS
     log_origin: str | None = None
     # ML-DSA-44 key (PKCS #8 PEM) that signs log checkpoints beside log.key: openssl genpkey -algorithm ML-DSA-44

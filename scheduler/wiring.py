@@ -6,11 +6,14 @@ Imports are late, so that each process loads its own room and nothing of the oth
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from scheduler.process import Announce, Serve
 from scheduler.settings import Settings, SettingsError
 from scheduler.storage import roles
+
+if TYPE_CHECKING:
+    from scheduler.services.issuers import Issuer
 
 # Process -> the database role that it runs under, in the order of their start.
 PROCESSES: Final = {
@@ -65,6 +68,7 @@ def _api(settings: Settings, database_url: str) -> Serve:
         content_folder=settings.content_folder,
         content_quota_bytes=settings.content_quota_bytes,
         requests_per_s=settings.requests_per_s,
+        issuers=_issuers(settings),
         authority=settings.secret("ca.crt"),
         tunnel_secret=settings.secret("tunnel.key"),
         firm_uids=parse_uid_range(settings.firm_uids),
@@ -73,6 +77,17 @@ def _api(settings: Settings, database_url: str) -> Serve:
         webhook_authorities=settings.webhook_authorities,
     )
     return _bound(serve, config)
+
+
+def _issuers(settings: Settings) -> "tuple[Issuer, ...]":
+    from scheduler.services.issuers import load_issuers
+
+    if settings.oidc_file is None:
+        return ()
+    try:
+        return load_issuers(settings.oidc_file)
+    except ValueError as error:
+        raise SettingsError(f"SUANLI_OIDC_FILE: {error}") from error
 
 
 def _gateway(settings: Settings, database_url: str) -> Serve:

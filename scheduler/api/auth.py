@@ -4,20 +4,21 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from scheduler.api.problems import database_away, from_error
 from scheduler.api.state import Api
-from scheduler.domain.errors import DomainError, Unauthenticated
+from scheduler.domain.errors import DomainError, Forbidden, Unauthenticated
 from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.storage.engine import DatabaseAway
 
 # The evidence log is public by its nature; the others say nothing about anybody.
-OPEN_PATHS = re.compile(r"/(healthz|readyz|version|log/.*)")
+OPEN_PATHS = re.compile(r"/(healthz|readyz|version|v1/issuers|log/.*)")
 _BEARER = re.compile(r"Bearer +(\S+) *", re.IGNORECASE)
 
 
@@ -55,7 +56,9 @@ class Authentication:
         await self._app(scope, receive, send)
 
     async def principal(self, secret: str) -> Principal:
-        """The principal of a key, now: a revoked key opens nothing from the next request on."""
+        """The principal of a key or of an issuer's token, now: a revoked key opens nothing from the next request on."""
+        if "." in secret and self._api.tokens.issuers:  # no key of ours holds one
+            return await self._api.tokens.principal(secret)
         return await self._api.principals(secret)
 
 
@@ -78,7 +81,7 @@ class SessionCheck:
         """Whether the key that opened the request is still good."""
         try:
             await self._authentication.principal(self._secret)
-        except Unauthenticated:
+        except (Unauthenticated, Forbidden):
             return False
         return True
 
@@ -87,7 +90,7 @@ class SessionCheck:
 
 
 def bearer(headers: Headers) -> str:
-    """The API key of a request. Raises Unauthenticated and says what is missing."""
+    """The API key, or the issuer's token, of a request. Raises Unauthenticated and says what is missing."""
     value = headers.get("authorization")
     if value is None:
         raise Unauthenticated("no API key was sent: send the header Authorization: Bearer sk_...")
@@ -103,9 +106,9 @@ class Allow:
 
     action: Action
 
-    async def __call__(self, request: Request) -> Principal:
+    async def __call__(self, connection: HTTPConnection) -> Principal:
         """Raises Forbidden."""  # a coroutine: FastAPI would send a plain function to a thread
-        principal: Principal = request.state.principal
+        principal: Principal = connection.state.principal
         authorise(principal, self.action)
         return principal
 
@@ -116,6 +119,8 @@ JobReader = Annotated[Principal, Depends(Allow(Action.READ_JOBS))]
 JobLogReader = Annotated[Principal, Depends(Allow(Action.READ_JOB_LOGS))]
 JobCanceller = Annotated[Principal, Depends(Allow(Action.CANCEL_JOB))]
 Uploader = Annotated[Principal, Depends(Allow(Action.UPLOAD))]
+PortForwarder = Annotated[Principal, Depends(Allow(Action.FORWARD_PORT))]
+Attacher = Annotated[Principal, Depends(Allow(Action.ATTACH))]
 ResultReader = Annotated[Principal, Depends(Allow(Action.READ_RESULTS))]
 NotificationReader = Annotated[Principal, Depends(Allow(Action.READ_NOTIFICATIONS))]
 JobChanger = Annotated[Principal, Depends(Allow(Action.CHANGE_JOB))]

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from scheduler.api.outgoing import Network
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
+from scheduler.services.issuers import Issuer
 from scheduler.storage.objects import Place
 
 
@@ -42,6 +43,8 @@ class ApiConfig:
     firm_uids: UidRange = field(default_factory=UidRange)
     # Requests a second that one principal may send to this process, ten seconds' worth of them at once; 0: any.
     requests_per_s: int = 500
+    # Who else says who somebody is: OpenID Connect issuers that the operator trusts.
+    issuers: tuple[Issuer, ...] = ()
     # Longest time that open requests get to finish when the process stops.
     drain_s: float = 3.0
     # Applications below paths of their own, open to everybody (the console's pages hold no data).

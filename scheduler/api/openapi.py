@@ -22,7 +22,7 @@ from scheduler.api.schemas.problems import ProblemOut
 
 FILE = Path(__file__).with_name("openapi.json")
 _BODIES = (JobSpecIn, BatchIn, JobChangeIn, ConfigurationIn, CordonIn, JoinTokenIn, PrincipalIn, ApiKeyIn)
-_OPEN = ("/healthz", "/readyz", "/version", "/log/")
+_OPEN = ("/healthz", "/readyz", "/version", "/v1/issuers", "/log/")
 _DESCRIPTION = (
     "Send `Authorization: Bearer sk_...` with every request. Refusals are application/problem+json "
     "(RFC 9457) with a stable `code`; `errors` names each wrong field, what came and what is wanted. "

@@ -17,8 +17,10 @@ from scheduler.api.outgoing import Outgoing, context_with
 from scheduler.api.pulse import Pulse
 from scheduler.api.rate_limits import RateLimits
 from scheduler.api.schemas.jobs import job_json
+from scheduler.api.tokens import Tokens
 from scheduler.catalogue import Catalogue, load_catalogue
 from scheduler.services.authorise import Principal
+from scheduler.services.identities import Identities
 from scheduler.services.possible import Known
 from scheduler.services.principals import authenticate
 from scheduler.services.submission import Submission, Submitted, Submitter
@@ -45,6 +47,7 @@ class Api:
     content: ContentStore
     known: Known
     principals: Gathered[str, Principal]
+    tokens: Tokens
     submissions: Gathered[Submission, Submitted]
     rate_limits: RateLimits
     trials: Trials
@@ -87,6 +90,7 @@ def make_api(config: ApiConfig) -> Api:
         content=ContentStore(config.content_folder),
         known=known,
         principals=Gathered(principals),
+        tokens=Tokens(config.issuers, Identities(database, direct, config.ids), config.now_ms),
         submissions=Gathered(submissions),
         rate_limits=RateLimits(config.requests_per_s),
         trials=Trials(database, catalogue, known, config.ids),

@@ -41,6 +41,7 @@ class Principal:
     role: Role
     firm_id: str | None
     scope: Scope = Scope.ADMINISTRATION  # of the key that was used
+    projects: tuple[str, ...] | None = None  # whose jobs it may submit, change and enter; None: the firm's
 
 
 class Action(StrEnum):
@@ -153,6 +154,15 @@ def require_firm(principal: Principal) -> str:
     if principal.firm_id is None:
         raise Forbidden(f"{principal.name} belongs to no firm and cannot act for one")
     return principal.firm_id
+
+
+def require_project(principal: Principal, project: str) -> None:
+    """Raise Forbidden unless the principal may act in this project of the own firm."""
+    if principal.projects is not None and project not in principal.projects:
+        raise Forbidden(
+            f"{principal.name} may act in the projects {', '.join(principal.projects)}, not in {project}",
+            {"project": project, "projects": list(principal.projects)},
+        )
 
 
 def may_see_firm(principal: Principal, firm_id: str) -> bool:

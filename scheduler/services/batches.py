@@ -14,7 +14,7 @@ from scheduler.domain.errors import DomainError, FieldProblem, Invalid, LimitExc
 from scheduler.domain.ids import Ids
 from scheduler.domain.job_templates import read_spec
 from scheduler.domain.jobs import JobSpec
-from scheduler.services.authorise import Action, Principal, authorise, require_firm
+from scheduler.services.authorise import Action, Principal, authorise, require_firm, require_project
 from scheduler.services.content import use_uploads
 from scheduler.services.possible import Known, require_possible
 from scheduler.storage.bulk import append
@@ -77,6 +77,7 @@ class Batches:
                 await asyncio.sleep(0)
             try:
                 spec = await self._read(firm_id, value, checked, now_ms)
+                require_project(principal, spec.project)
                 if spec.inputs:
                     await use_uploads(session, firm_id, [one.digest for one in spec.inputs], now_ms)
                 specs[item] = spec

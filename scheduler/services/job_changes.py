@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.errors import Conflict, FieldProblem, Invalid, NotFound
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import FINAL_STATES, JobState
-from scheduler.services.authorise import Action, Principal, authorise
+from scheduler.services.authorise import Action, Principal, authorise, require_project
 from scheduler.services.jobs import JobRecord, read_job
 from scheduler.storage import inbox
 from scheduler.storage.pokes import Channel, poke
@@ -24,6 +24,7 @@ _TELL_ARRAY = text(
     " jsonb_build_object('firm_id', j.firm_id, 'job_id', j.job_id, 'by', CAST(:by AS text)) || CAST(:more AS jsonb)"
     " FROM jobs j LEFT JOIN job_states s USING (firm_id, job_id)"
     " WHERE j.array_id = :array_id AND (CAST(:firm_id AS text) IS NULL OR j.firm_id = :firm_id)"
+    " AND (CAST(:projects AS text[]) IS NULL OR j.project = ANY(:projects))"
     " AND coalesce(s.state, 'queued') NOT IN ('succeeded','failed','cancelled')"
     " ORDER BY j.array_index RETURNING 1)"
     " SELECT (SELECT count(*) FROM told) AS told,"
@@ -35,7 +36,7 @@ _TELL_ARRAY = text(
 async def cancel_job(session: AsyncSession, principal: Principal, job_id: str) -> JobRecord:
     """Ask the controller to cancel. Twice has one effect. Raises NotFound; Conflict when it ended."""
     authorise(principal, Action.CANCEL_JOB)
-    job = await read_job(session, principal, job_id)
+    job = await _job_to_change(session, principal, job_id)
     if job.state == JobState.CANCELLED.value:
         return job
     _require_live(job)
@@ -46,7 +47,7 @@ async def cancel_job(session: AsyncSession, principal: Principal, job_id: str) -
 async def hold_job(session: AsyncSession, principal: Principal, job_id: str, *, held: bool) -> JobRecord:
     """Keep a job from starting (again), or let it. Twice has one effect. Raises NotFound, Conflict."""
     authorise(principal, Action.CHANGE_JOB)
-    job = await read_job(session, principal, job_id)
+    job = await _job_to_change(session, principal, job_id)
     _require_live(job)
     await _tell(session, principal, job, "HoldRequested", held=held)
     return job
@@ -55,7 +56,7 @@ async def hold_job(session: AsyncSession, principal: Principal, job_id: str, *, 
 async def requeue_job(session: AsyncSession, principal: Principal, job_id: str) -> JobRecord:
     """Stop the job's attempt and let the job wait again. Raises NotFound; Conflict without an attempt."""
     authorise(principal, Action.CHANGE_JOB)
-    job = await read_job(session, principal, job_id)
+    job = await _job_to_change(session, principal, job_id)
     _require_live(job)
     if job.state not in _HAS_ATTEMPT:
         raise Conflict(f"job {job_id} is {job.state}: it waits already", {"state": job.state})
@@ -80,6 +81,7 @@ async def act_on_array(
                 "more": _json(more),
                 "array_id": array_id,
                 "firm_id": principal.firm_id,
+                "projects": None if principal.projects is None else list(principal.projects),
             },
         )
     ).one()
@@ -107,7 +109,7 @@ async def revise_job(
     ]
     if wrong:
         raise Invalid(wrong)
-    job = await read_job(session, principal, job_id)
+    job = await _job_to_change(session, principal, job_id)
     _require_live(job)
     if job.firm_id != principal.firm_id:
         raise Conflict(f"job {job_id} is another firm's: an operator may hold or cancel it")
@@ -129,6 +131,12 @@ async def revise_job(
         ) from None
     await _tell(session, principal, job, "JobRevised", revision=revision)
     return await read_job(session, principal, job_id)
+
+
+async def _job_to_change(session: AsyncSession, principal: Principal, job_id: str) -> JobRecord:
+    job = await read_job(session, principal, job_id)
+    require_project(principal, job.project)
+    return job
 
 
 def _require_live(job: JobRecord) -> None:

@@ -36,6 +36,7 @@ class PrincipalRecord:
     firm: str | None
     created_ms: int
     disabled: bool
+    issuer: str | None = None  # where they sign in; None: with API keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,7 @@ async def list_principals(session: AsyncSession, actor: Principal) -> Sequence[P
             firm,
             from_datetime(row.created_at),
             row.disabled_at is not None,
+            row.issuer,
         )
         for row, firm in await session.execute(query)
     ]
@@ -225,6 +227,12 @@ async def create_api_key(
     target = await _find(session, actor, principal)
     if target.disabled_at is not None:
         raise Conflict(f"{principal} is disabled")
+    if target.issuer is not None:
+        # A key would outlive the sign-in, and know nothing of the rule's projects and scope.
+        raise Conflict(
+            f"{principal} signs in at {target.issuer}, which alone vouches for them: no keys are made here. "
+            "For a program, make a principal of its own (suanli users create NAME --service)"
+        )
     secret = new_secret(ids)
     api_key_id = ids.new(now_ms)
     expires_ms = None if expires_in_days is None else now_ms + expires_in_days * DAY_MS

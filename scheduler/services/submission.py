@@ -12,7 +12,7 @@ from scheduler.catalogue import Catalogue
 from scheduler.domain.errors import Conflict, DomainError, IdempotencyConflict
 from scheduler.domain.ids import Ids
 from scheduler.domain.jobs import JobSpec, JobState
-from scheduler.services.authorise import Action, Principal, authorise, require_firm
+from scheduler.services.authorise import Action, Principal, authorise, require_firm, require_project
 from scheduler.services.content import use_uploads
 from scheduler.services.jobs import JobRecord
 from scheduler.services.possible import Known, require_possible
@@ -102,6 +102,7 @@ class Submitter:
         principal = submission.principal
         authorise(principal, Action.SUBMIT_JOB)
         firm_id = require_firm(principal)
+        require_project(principal, submission.spec.project)
         spec, names = await require_possible(
             self._database, firm_id, submission.spec, self._catalogue, self._known, now_ms
         )

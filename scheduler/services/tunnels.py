@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import Conflict, FieldProblem, Invalid, Unavailable
 from scheduler.domain.jobs import JobState
-from scheduler.services.authorise import Action, Principal, authorise, require_firm
+from scheduler.services.authorise import Action, Principal, authorise, require_firm, require_project
 from scheduler.services.jobs import JobRecord, read_job
 from scheduler.storage import inbox
 from scheduler.storage.tables import AllocationRow, GatewayRow, NodeStateRow
@@ -34,6 +34,7 @@ async def find_port(
     """
     authorise(principal, Action.FORWARD_PORT)
     job = await read_job(session, principal, job_id)
+    require_project(principal, job.project)
     declared = {int(item["port"]): int(item["rank"]) for item in job.spec.get("ports") or ()}
     if port not in declared:
         listed = ", ".join(map(str, sorted(declared))) or "none: add ports: [...] to the job"
@@ -52,6 +53,7 @@ async def find_process(
     """
     authorise(principal, Action.ATTACH)
     job = await read_job(session, principal, job_id)
+    require_project(principal, job.project)
     processes = int(job.spec["gang"]["processes_per_node"])
     _require_rank(rank, _tasks(job) * processes)
     return await _find(session, job, *divmod(rank, processes))

@@ -89,9 +89,22 @@ class PrincipalRow(Base):
     kind: Mapped[str]  # user | service
     role: Mapped[str]  # researcher | firm_administrator | operator | auditor
     firm_id: Mapped[str | None] = mapped_column(ForeignKey("firms.firm_id"))
+    # Whoever signs in at an OpenID Connect issuer; absent: whoever was made here and has API keys.
+    issuer: Mapped[str | None]
+    subject: Mapped[str | None]
     created_at: Mapped[datetime] = _created()
     disabled_at: Mapped[datetime | None]
     __table_args__ = (
+        # The same person in another role or firm is another principal: who somebody is never changes.
+        Index(
+            "principals_identity",
+            "issuer",
+            "subject",
+            "role",
+            text("coalesce(firm_id, '')"),
+            unique=True,
+            postgresql_where=text("issuer IS NOT NULL"),
+        ),
         CheckConstraint(
             "(role IN ('researcher','firm_administrator')) = (firm_id IS NOT NULL)", name="role_firm"
         ),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from suanli.cli.errors import CliError
 from suanli.cli.session import AsJson, ProfileName, open_client
+
+if TYPE_CHECKING:
+    from suanli.client.sign_in import Invitation, SignIn
 
 keys = typer.Typer(help="API keys: list, create, revoke.", no_args_is_help=True, rich_markup_mode=None)
 profiles = typer.Typer(
@@ -20,7 +23,7 @@ users = typer.Typer(help="Principals: list, create, disable.", no_args_is_help=T
 
 
 def whoami(profile: ProfileName = None, as_json: AsJson = False) -> None:
-    """Show whom the API key belongs to."""
+    """Show who you are here."""
     from suanli.cli.output import print_fields, print_json
 
     with open_client(profile) as client:
@@ -34,6 +37,7 @@ def whoami(profile: ProfileName = None, as_json: AsJson = False) -> None:
                 ("Name", who["name"]),
                 ("Role", who["role"].replace("_", " ")),
                 ("Firm", who["firm"]),
+                ("Projects", ", ".join(who["projects"] or ())),
                 ("Server", server),
             ]
         )
@@ -44,27 +48,80 @@ def login(
     name: Annotated[str, typer.Option("--name", help="Name of the profile.")] = "default",
     key_file: Annotated[
         Path | None,
-        typer.Option(help="File with the API key; else it is asked for, or read from standard input."),
+        typer.Option(help="File with an API key; else it is asked for, or read from standard input."),
+    ] = None,
+    with_key: Annotated[
+        bool, typer.Option("--with-key", help="Ask for an API key, also where people sign in.")
+    ] = False,
+    issuer: Annotated[
+        str | None,
+        typer.Option(help="Sign in at this issuer, where the server trusts several.", metavar="URL"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Store a server and an API key for it, after trying them."""
+    """Sign in, or store an API key; either is tried first and kept for you alone.
+
+    Where the server trusts an OpenID Connect issuer, you are given an address and a code for a browser on any device.
+    """
     from suanli.cli.output import print_json, say
     from suanli.client.client import Client
     from suanli.client.profiles import Profile, check_key, check_server, profiles_path, store
 
     url = check_server(server)
-    secret = check_key(_ask_key(key_file))
-    with Client(url, secret) as client:
-        who = client.whoami()
+    wants_key = with_key or key_file is not None or (issuer is None and not sys.stdin.isatty())
+    signed_in = None if wants_key else _sign_in(url, issuer)
+    secret = "" if signed_in is not None else check_key(_ask_key(key_file))
     path = profiles_path(os.environ)
-    store(path, Profile(name, url, secret))
+    # The token as it is: what refreshes it is good once, and belongs to the file that keeps it.
+    with Client(url, secret if signed_in is None else signed_in.token) as client:
+        who = client.whoami()
+    store(path, Profile(name, url, secret, signed_in))
     if as_json:
         print_json({"profile": name, "server": url, "file": str(path), **who})
     else:
         firm = f" of {who['firm']}" if who["firm"] else ""
         role = who["role"].replace("_", " ")
         say(f"You are {who['name']}, {role}{firm}. Stored as profile {name} in {path}.")
+
+
+def _sign_in(server: str, wanted: str | None) -> SignIn | None:
+    """Sign in at an issuer that the server trusts; None where it trusts none and none was wanted."""
+    from suanli.client.client import Client
+    from suanli.client.errors import Refused
+    from suanli.client.sign_in import sign_in
+
+    try:
+        with Client(server, "") as client:
+            known = {item["issuer"]: item for item in client.issuers()}
+    except Refused:  # an older server
+        known = {}
+    if not known and wanted is None:
+        return None
+    if wanted is not None and wanted not in known:
+        raise CliError(
+            f"{server} does not trust {wanted} (it trusts: {', '.join(known) or 'API keys alone'})"
+        )
+    if wanted is None and len(known) > 1:
+        raise CliError(f"{server} trusts several issuers: choose with --issuer, one of {', '.join(known)}")
+    chosen = known[wanted or next(iter(known))]
+    return sign_in(chosen["issuer"], chosen["client_id"], chosen["scopes"], _invite)
+
+
+def _invite(invitation: Invitation) -> None:
+    from suanli.cli.output import note
+    from suanli.cli.words import word
+
+    note(
+        word(
+            "Open {address} in a browser and enter the code {code}",
+            address=invitation.address,
+            code=invitation.code,
+        )
+    )
+    if invitation.whole_address is not None:
+        note(word("or open {address}", address=invitation.whole_address))
+    minutes = round(invitation.expires_s / 60)
+    note(word("Waiting for you (at most {minutes} minutes; Ctrl-C ends it) ...", minutes=minutes))
 
 
 def _ask_key(key_file: Path | None) -> str:
@@ -85,13 +142,21 @@ def list_profiles(as_json: AsJson = False) -> None:
     from suanli.client.profiles import load, profiles_path
 
     known = load(profiles_path(os.environ))
-    rows = [(p.name, p.server, p.name == known.current) for _, p in sorted(known.by_name.items())]
+    found = [
+        {
+            "name": p.name,
+            "server": p.server,
+            "current": p.name == known.current,
+            "issuer": None if p.sign_in is None else p.sign_in.issuer,
+        }
+        for _, p in sorted(known.by_name.items())
+    ]
     if as_json:
-        print_json([{"name": name, "server": server, "current": current} for name, server, current in rows])
+        print_json(found)
         return
     print_table(
-        ["", "PROFILE", "SERVER"],
-        [["*" if current else "", name, server] for name, server, current in rows],
+        ["", "PROFILE", "SERVER", "OPENED BY"],
+        [["*" if p["current"] else "", p["name"], p["server"], p["issuer"] or "API key"] for p in found],
         empty="No profiles yet: suanli login SERVER",
     )
 
@@ -186,8 +251,11 @@ def list_users(profile: ProfileName = None, as_json: AsJson = False) -> None:
         print_json(found)
         return
     print_table(
-        ["NAME", "ROLE", "FIRM", "KIND", "DISABLED"],
-        [[p["name"], p["role"], p["firm"], p["kind"], "yes" if p["disabled"] else ""] for p in found],
+        ["NAME", "ROLE", "FIRM", "KIND", "SIGNS IN AT", "DISABLED"],
+        [
+            [p["name"], p["role"], p["firm"], p["kind"], p["issuer"], "yes" if p["disabled"] else ""]
+            for p in found
+        ],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,7 +50,7 @@ def forward(
     with open_client(profile) as client:
         job_id = find_job(client, job)["job_id"]
         try:
-            asyncio.run(_forward(server.server, server.api_key, job_id, pairs, rank, address, client))
+            asyncio.run(_forward(server.server, server.bearer, job_id, pairs, rank, address, client))
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
 
@@ -64,7 +65,7 @@ def _pair(text: str) -> tuple[int, int]:
 
 async def _forward(
     server: str,
-    api_key: str,
+    bearer: Callable[[], str],
     job_id: str,
     pairs: list[tuple[int, int]],
     rank: int | None,
@@ -79,7 +80,7 @@ async def _forward(
     forwarders = []
     try:
         for local, remote in pairs:
-            forwarder = Forwarder(server, api_key, job_id, remote, rank, lambda text: note(f"suanli: {text}"))
+            forwarder = Forwarder(server, bearer, job_id, remote, rank, lambda text: note(f"suanli: {text}"))
             try:
                 await forwarder.check()
             except Refused as error:
@@ -144,16 +145,16 @@ def attach(
     server = chosen_server(profile)
     with open_client(profile) as client:
         job_id = find_job(client, job)["job_id"]
-    raise typer.Exit(asyncio.run(_attach(server.server, server.api_key, job_id, rank, command or [])))
+    raise typer.Exit(asyncio.run(_attach(server.server, server.bearer, job_id, rank, command or [])))
 
 
-async def _attach(server: str, api_key: str, job_id: str, rank: int, command: list[str]) -> int:
+async def _attach(server: str, bearer: Callable[[], str], job_id: str, rank: int, command: list[str]) -> int:
     import asyncio
 
     from suanli.cli.output import note
     from suanli.client.tunnels import Session, open_socket
 
-    async with open_socket(server, api_key, job_id, "attach", {"rank": rank}) as socket:
+    async with open_socket(server, bearer, job_id, "attach", {"rank": rank}) as socket:
         session = Session(socket, _write)
         columns, rows = _size()
         await session.start(columns, rows, os.environ.get("TERM", "xterm-256color"), command)

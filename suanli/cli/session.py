@@ -36,7 +36,7 @@ def open_client(profile: str | None = None) -> Client:
     chosen = resolve(os.environ, profile)
     if chosen.server.startswith("http://") and not is_loopback(chosen.server):
         note(f"suanli: warning: {chosen.server} is not HTTPS; the API key travels in the clear")
-    return Client(chosen.server, chosen.api_key)
+    return Client(chosen.server, chosen.bearer)
 
 
 def chosen_server(profile: str | None = None) -> Profile:

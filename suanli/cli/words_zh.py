@@ -5,6 +5,11 @@ ZH = {
     "Submitted array {name} of {jobs} jobs: {array_id}": "已提交数组 {name}(共 {jobs} 个作业):{array_id}",
     "Submitted {jobs} jobs.": "已提交 {jobs} 个作业。",
     "Follow it with: suanli logs -f {name}": "查看输出:suanli logs -f {name}",
+    "Open {address} in a browser and enter the code {code}": "请用浏览器打开 {address} 并输入代码 {code}",
+    "or open {address}": "或打开 {address}",
+    "Waiting for you (at most {minutes} minutes; Ctrl-C ends it) ...": (
+        "正在等待登录(最多 {minutes} 分钟;Ctrl-C 结束)……"
+    ),
     "No jobs.": "没有作业。",
     "Nothing waits.": "没有排队的作业。",
     "Asked for {name} ({job_id}) to be stopped; it is {state} now.": "已请求停止 {name}({job_id});当前状态:{state}。",

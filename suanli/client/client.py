@@ -25,7 +25,7 @@ _PAGE = 200
 
 
 class Client:
-    """A session with one server under one API key. Also a context manager.
+    """A session with one server under one API key, or under what a sign-in gives. Also a context manager.
 
     Every method raises `Refused` (with the API's problem document) or its kinds, and `Unreachable`.
     """
@@ -33,7 +33,7 @@ class Client:
     def __init__(
         self,
         server: str,
-        api_key: str,
+        api_key: str | Callable[[], str],
         *,
         transport: httpx.BaseTransport | None = None,
         pause: Callable[[float], None] = time.sleep,
@@ -45,7 +45,7 @@ class Client:
     def from_environment(cls, profile: str | None = None) -> Self:
         """As SUANLI_SERVER and SUANLI_API_KEY say, else the profile of `suanli login`. Raises NoProfile."""
         chosen = resolve(os.environ, profile)
-        return cls(chosen.server, chosen.api_key)
+        return cls(chosen.server, chosen.bearer)
 
     def __enter__(self) -> Self:
         return self
@@ -382,8 +382,12 @@ class Client:
         return cast(types.JoinToken, self._transport.request("POST", "/v1/join-tokens", body=body))
 
     def whoami(self) -> types.Whoami:
-        """Whom the API key belongs to."""
+        """Who calls, and where they may act."""
         return cast(types.Whoami, self._get("/v1/whoami"))
+
+    def issuers(self) -> list[types.Issuer]:
+        """Where people sign in; empty where API keys alone open the server. Needs no key."""
+        return cast(list[types.Issuer], self._get("/v1/issuers")["issuers"])
 
     def principals(self) -> list[types.Principal]:
         """Principals that the caller manages."""

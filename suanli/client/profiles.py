@@ -1,32 +1,49 @@
-"""Which server, which key: from the environment, else from a profile in a file of the user alone (0600).
+"""Which server, which key or sign-in: from the environment, else from a profile in a file of the user alone (0600).
 
 SUANLI_SERVER with SUANLI_API_KEY or SUANLI_API_KEY_FILE win over profiles; SUANLI_PROFILE chooses one.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import time
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from suanli.client.errors import NoProfile
 
+if TYPE_CHECKING:
+    from suanli.client.sign_in import SignIn
+
 DEFAULT = "default"
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KEY = re.compile(r"sk_[A-Za-z0-9_-]{43}")
+# What an issuer of OpenID Connect gives to programs, for instance to a job of a CI system.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A server and the key for it."""
+    """A server and the key for it, or a sign-in at an issuer that the server trusts."""
 
     name: str
     server: str
     api_key: str = field(repr=False)
+    sign_in: SignIn | None = field(repr=False, default=None)
+    path: Path | None = field(repr=False, default=None, compare=False)  # the file that a sign-in is kept in
+
+    def bearer(self) -> str:
+        """What opens the server now; a token that is about to end is refreshed first. Raises SignInFailed."""
+        if self.sign_in is None:
+            return self.api_key
+        return _current(self)
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,7 @@ def check_server(server: str) -> str:
 def check_key(api_key: str) -> str:
     """The key without surrounding white space. Raises NoProfile; never repeats the key."""
     stripped = api_key.strip()
-    if not _KEY.fullmatch(stripped):
+    if not (_KEY.fullmatch(stripped) or _TOKEN.fullmatch(stripped)):
         raise NoProfile("the API key does not look like one: sk_ and 43 letters, digits, - or _")
     return stripped
 
@@ -81,8 +98,15 @@ def resolve(environment: Mapping[str, str], name: str | None = None) -> Profile:
     if name is None:
         # One of the two alone replaces its half of the profile.
         server = server or (profile.server if profile else None)
+        if key is None and profile is not None and profile.sign_in is not None:
+            # Signed in for that server; to another one the token is not sent.
+            if server is not None and check_server(server) == profile.server:
+                return profile
+            profile = None
         key = key or (profile.api_key if profile else None)
     elif profile is not None:
+        if profile.sign_in is not None:
+            return profile
         server, key = profile.server, profile.api_key
     if not server:
         raise NoProfile("SUANLI_SERVER is not set and there is no profile")
@@ -114,19 +138,80 @@ def load(path: Path) -> Profiles:
         raise NoProfile(f"{path} cannot be read: {error}") from None
     table = content.get("profiles", {})
     by_name = {
-        name: Profile(name, str(item["server"]), str(item["api_key"]))
+        name: _profile(path, name, item)
         for name, item in (table.items() if isinstance(table, dict) else ())
-        if isinstance(item, dict) and "server" in item and "api_key" in item
+        if isinstance(item, dict) and "server" in item and ("api_key" in item or "token" in item)
     }
     return Profiles(str(content.get("current", DEFAULT)), by_name)
+
+
+def _profile(path: Path, name: str, item: Mapping[str, Any]) -> Profile:
+    if "token" not in item:
+        return Profile(name, str(item["server"]), str(item["api_key"]))
+    from suanli.client.sign_in import SignIn
+
+    refresh = item.get("refresh_token")
+    signed_in = SignIn(
+        str(item.get("issuer", "")),
+        str(item.get("client_id", "")),
+        str(item["token"]),
+        None if refresh is None else str(refresh),
+    )
+    return Profile(name, str(item["server"]), "", signed_in, path)
+
+
+def _lines(profile: Profile) -> list[str]:
+    facts = {"server": profile.server}
+    if profile.sign_in is None:
+        facts["api_key"] = profile.api_key
+    else:
+        kept = profile.sign_in
+        facts |= {"issuer": kept.issuer, "client_id": kept.client_id, "token": kept.token}
+        if kept.refresh_token is not None:
+            facts["refresh_token"] = kept.refresh_token
+    # A text of JSON in ASCII is one of TOML.
+    return [f"{name} = {json.dumps(value)}" for name, value in facts.items()]
+
+
+def _current(profile: Profile) -> str:
+    """The token of a sign-in; refreshed, and kept, by one process at a time: a refresh token is good once."""
+    from suanli.client.sign_in import EARLY_S, refreshed
+
+    path, signed_in = profile.path, profile.sign_in
+    assert signed_in is not None and path is not None  # noqa: S101, PT018 - a sign-in comes from a file
+    if signed_in.expires_s - EARLY_S > time.time():
+        return signed_in.token
+    with _locked(path):
+        known = load(path)
+        stored = known.by_name.get(profile.name, profile)
+        kept = stored.sign_in or signed_in
+        if kept.expires_s - EARLY_S <= time.time():
+            kept = refreshed(kept)
+            save(
+                path,
+                Profiles(known.current, {**known.by_name, profile.name: replace(stored, sign_in=kept)}),
+            )
+    return kept.token
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time, where the system can do that."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with path.with_name(path.name + ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def save(path: Path, profiles: Profiles) -> None:
     """Write the file whole, for its owner alone."""
     lines = [f'current = "{profiles.current}"']
     for name, profile in sorted(profiles.by_name.items()):
-        # Names, URLs and keys were checked: none holds a quote, a backslash or a control character.
-        lines += ["", f"[profiles.{name}]", f'server = "{profile.server}"', f'api_key = "{profile.api_key}"']
+        lines += ["", f"[profiles.{name}]", *_lines(profile)]
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -143,7 +228,9 @@ def store(path: Path, profile: Profile, *, make_current: bool = True) -> None:
     if any(character in server for character in '"\\') or not server.isprintable():
         raise NoProfile("the server's URL holds characters that no URL has")
     known = load(path)
-    checked = Profile(profile.name, server, check_key(profile.api_key))
+    if profile.sign_in is None:
+        profile = replace(profile, api_key=check_key(profile.api_key))
+    checked = replace(profile, server=server)
     save(
         path,
         Profiles(profile.name if make_current else known.current, {**known.by_name, profile.name: checked}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,13 +37,27 @@ def is_loopback(server: str) -> bool:
         return False
 
 
+class _Bearer(httpx.Auth):
+    """Puts the key on each request: that of a sign-in changes while a program runs."""
+
+    def __init__(self, bearer: Callable[[], str]) -> None:
+        self._bearer = bearer
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """As httpx asks."""
+        secret = self._bearer()
+        if secret:  # who asks where to sign in has none yet
+            request.headers["Authorization"] = f"Bearer {secret}"
+        yield request
+
+
 class Transport:
-    """One server, one key."""
+    """One server; one key, or whatever gives the one of now."""
 
     def __init__(
         self,
         server: str,
-        api_key: str,
+        bearer: str | Callable[[], str],
         *,
         transport: httpx.BaseTransport | None = None,
         pause: Callable[[float], None] = time.sleep,
@@ -52,7 +66,8 @@ class Transport:
         self._pause = pause
         self._http = httpx.Client(
             base_url=self.server,
-            headers={"Authorization": f"Bearer {api_key}", "User-Agent": "suanli"},
+            headers={"User-Agent": "suanli"},
+            auth=_Bearer((lambda: bearer) if isinstance(bearer, str) else bearer),
             timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             transport=transport,
             trust_env=not is_loopback(server),

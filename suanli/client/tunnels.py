@@ -17,12 +17,13 @@ from suanli.client.errors import ClientError, Unreachable, refused
 from suanli.client.transport import CONNECT_TIMEOUT_S, is_loopback
 
 READ_BYTES = 65_536
+Bearer = str | Callable[[], str]  # a key, or what gives the token of now
 _FINISHED = '{"type":"finished"}'
 
 
 @asynccontextmanager
 async def open_socket(
-    server: str, api_key: str, job_id: str, verb: str, query: Mapping[str, Any]
+    server: str, bearer: Bearer, job_id: str, verb: str, query: Mapping[str, Any]
 ) -> AsyncIterator[ClientConnection]:
     """A WebSocket to a verb of a job. Raises Refused (and its kinds) and Unreachable."""
     base = "ws" + server.removeprefix("http")
@@ -30,7 +31,7 @@ async def open_socket(
     try:
         socket = await connect(
             url,
-            additional_headers={"Authorization": f"Bearer {api_key}"},
+            additional_headers={"Authorization": f"Bearer {await _now(bearer)}"},
             user_agent_header="suanli",
             proxy=None if is_loopback(server) else True,
             ssl=ssl.create_default_context() if url.startswith("wss:") else None,
@@ -46,6 +47,11 @@ async def open_socket(
         yield socket
     finally:
         await socket.close()
+
+
+async def _now(bearer: Bearer) -> str:
+    """Giving a token may mean to refresh it, which waits for an answer."""
+    return bearer if isinstance(bearer, str) else await asyncio.to_thread(bearer)
 
 
 def _refused(error: InvalidStatus, server: str) -> ClientError:
@@ -65,7 +71,7 @@ class Forwarder:
     def __init__(
         self,
         server: str,
-        api_key: str,
+        bearer: Bearer,
         job_id: str,
         port: int,
         rank: int | None = None,
@@ -73,7 +79,7 @@ class Forwarder:
     ) -> None:
         self._where = (
             server,
-            api_key,
+            bearer,
             job_id,
             "forward",
             {"port": port, **({} if rank is None else {"rank": rank})},

@@ -297,12 +297,21 @@ class Applied(TypedDict):
 
 
 class Whoami(TypedDict):
-    """Who calls."""
+    """Who calls. `projects`: where they may act; None: in all of the firm's."""
 
     name: str
     kind: str
     role: str
     firm: str | None
+    projects: list[str] | None
+
+
+class Issuer(TypedDict):
+    """Where people sign in."""
+
+    issuer: str
+    client_id: str
+    scopes: list[str]
 
 
 class Principal(TypedDict):
@@ -314,6 +323,7 @@ class Principal(TypedDict):
     firm: str | None
     created_at: str
     disabled: bool
+    issuer: str | None
 
 
 class NewApiKey(TypedDict):

@@ -117,6 +117,35 @@ class ApiInstallation:
         self.clients.append(client)
         return client
 
+    async def handshake(self, person: str | None, path: str, query: bytes = b"") -> httpx.Response:
+        """The answer with which a WebSocket is denied. An error of the application is raised here."""
+        said: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            said.append(message)
+
+        key = [] if person is None else [(b"authorization", f"Bearer {self.keys[person]}".encode())]
+        scope = {
+            "type": "websocket", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "ws",
+            "path": path, "raw_path": path.encode(), "query_string": query, "root_path": "", "headers": key,
+            "client": ("127.0.0.1", 1), "server": ("suanli.test", 80), "subprotocols": [], "state": {},
+            "extensions": {"websocket.http.response": {}},
+        }  # fmt: skip
+        await self.app(scope, receive, send)
+        assert said[0]["type"] == "websocket.http.response.start", said[0]
+        body = b"".join(message.get("body", b"") for message in said[1:])
+        return httpx.Response(said[0]["status"], headers=said[0]["headers"], content=body)
+
+    async def ask(self, person: str | None, method: str, path: str) -> httpx.Response:
+        """One request without a query, with an empty body where the method has one; WEBSOCKET: a handshake."""
+        if method == "WEBSOCKET":
+            return await self.handshake(person, path)
+        body = {} if method in ("POST", "PUT", "PATCH") else None
+        return await self.as_(person).request(method, path, json=body)
+
     async def submit(self, person: str = "lin", **changes: Any) -> str:
         """Submit a job and return its id."""
         answer = await self.as_(person).post("/v1/jobs", json=job_spec(**changes))

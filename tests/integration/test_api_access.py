@@ -5,11 +5,12 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIWebSocketRoute
 from sqlalchemy import text
 
 from scheduler.api.auth import OPEN_PATHS, Allow
@@ -26,7 +27,7 @@ async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIter
 
 
 def routes(app: FastAPI) -> Iterator[tuple[str, str, Action | None]]:
-    """(method, path, action) of every route."""
+    """(method, path, action) of every route, WebSocket routes among them."""
     waiting = list(app.routes)
     while waiting:
         route = waiting.pop()
@@ -34,6 +35,8 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str, Action | None]]:
         if isinstance(route, APIRoute):
             for method in sorted(route.methods or ()):
                 yield method, route.path, action_of(route.dependant)
+        elif isinstance(route, APIWebSocketRoute):
+            yield "WEBSOCKET", route.path, action_of(route.dependant)
 
 
 def action_of(dependant: Dependant) -> Action | None:
@@ -44,19 +47,20 @@ def action_of(dependant: Dependant) -> Action | None:
 async def test_every_route_is_found(installation: ApiInstallation) -> None:
     found = {(method, path) for method, path, _ in routes(installation.app)}
     assert len(found) >= 30
+    assert ("WEBSOCKET", "/v1/jobs/{job_id}/attach") in found
     assert {("POST", "/v1/jobs"), ("GET", "/v1/bundle"), ("GET", "/log/checkpoint")} <= found
 
 
 async def test_every_route_outside_the_open_paths_names_its_action(installation: ApiInstallation) -> None:
     unnamed = {path for _, path, action in routes(installation.app) if action is None}
-    assert unnamed == {"/healthz", "/readyz", "/version", "/log/checkpoint", "/log/tile/{path:path}"}
+    of_the_log = {"/log/checkpoint", "/log/tile/{path:path}"}
+    assert unnamed == {"/healthz", "/readyz", "/version", "/v1/issuers", *of_the_log}
     assert all(OPEN_PATHS.fullmatch(path) for path in unnamed)
 
 
 async def test_without_a_key_only_the_open_paths_answer(installation: ApiInstallation) -> None:
-    nobody = installation.as_(None)
     for method, path, _ in routes(installation.app):
-        answer = await nobody.request(method, path.replace("{path:path}", "0/000"))
+        answer = await installation.ask(None, method, path.replace("{path:path}", "0/000"))
         if OPEN_PATHS.fullmatch(path):
             assert answer.status_code in (200, 404), path
         else:
@@ -77,11 +81,10 @@ async def test_every_role_is_refused_exactly_what_is_not_its_own(
     installation: ApiInstallation, person: str
 ) -> None:
     role = Role(PEOPLE[person][0])
-    client = installation.as_(person)
     for method, path, action in routes(installation.app):
         if action is None:
             continue
-        answer = await client.request(method, path, json={} if method == "POST" else None)
+        answer = await installation.ask(person, method, path)
         refused = answer.status_code == 403
         assert refused == (role not in ALLOWED[action]), (method, path, answer.text)
         if refused:
@@ -106,12 +109,20 @@ async def test_a_foreign_firms_job_does_not_exist_on_any_route(installation: Api
     assert len(of_a_job) >= 6
     for person in ("zhao", "sun"):
         for method, path in [*of_a_job, ("GET", f"/v1/usage?job_id={job_id}")]:
-            answer = await installation.as_(person).request(method, path)
-            unknown = await installation.as_(person).request(method, path.replace(job_id, "x" * 36))
+            answer = await reach(installation, person, method, path)
+            unknown = await reach(installation, person, method, path.replace(job_id, "x" * 36))
             assert answer.status_code == unknown.status_code == 404, (method, path)
             assert answer.json()["detail"].replace(job_id, "") == unknown.json()["detail"].replace(
                 "x" * 36, ""
             )
+
+
+async def reach(installation: ApiInstallation, person: str, method: str, path: str) -> httpx.Response:
+    """With what a route asks for before it looks for the job."""
+    if method == "WEBSOCKET":
+        return await installation.handshake(person, path, b"port=8888&rank=0")
+    changes = {"priority": "high"} if method == "PATCH" else None
+    return await installation.as_(person).request(method, path, json=changes)
 
 
 async def test_lists_hold_nothing_of_another_firm(installation: ApiInstallation) -> None:
@@ -204,7 +215,8 @@ async def test_firm_administrators_manage_their_own_firm_only(installation: ApiI
     answer = await installation.as_(None).get(
         "/v1/whoami", headers={"Authorization": f"Bearer {key.json()['api_key']}"}
     )
-    assert answer.json() == {"name": "new", "kind": "user", "role": "researcher", "firm": "lanjing"}
+    who = {"name": "new", "kind": "user", "role": "researcher", "firm": "lanjing", "projects": None}
+    assert answer.json() == who
 
     foreign = await wang.post("/v1/principals", json={"name": "x", "role": "researcher", "firm": "beiming"})
     operator = await wang.post("/v1/principals", json={"name": "x", "role": "operator"})

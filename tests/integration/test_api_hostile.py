@@ -30,28 +30,6 @@ async def sent(installation: ApiInstallation, objects: list[bytes]) -> Any:
     )
 
 
-async def handshake(installation: ApiInstallation, person: str, path: str, query: bytes = b"") -> int:
-    """The status with which a WebSocket is denied. An error of the application is raised here."""
-    said: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "websocket.connect"}
-
-    async def send(message: Any) -> None:
-        said.append(message)
-
-    scope = {
-        "type": "websocket", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "ws",
-        "path": path, "raw_path": path.encode(), "query_string": query, "root_path": "",
-        "headers": [(b"authorization", f"Bearer {installation.keys[person]}".encode())],
-        "client": ("127.0.0.1", 1), "server": ("suanli.test", 80), "subprotocols": [], "state": {},
-        "extensions": {"websocket.http.response": {}},
-    }  # fmt: skip
-    await installation.app(scope, receive, send)
-    assert said[0]["type"] == "websocket.http.response.start", said[0]
-    return int(said[0]["status"])
-
-
 async def test_a_body_of_very_many_objects_is_refused_before_any_is_kept(
     installation: ApiInstallation,
 ) -> None:
@@ -82,10 +60,12 @@ async def test_no_number_and_no_name_in_a_handshake_reaches_the_database_unread(
     job_id = await installation.submit(ports=[{"name": "web", "port": 8888}])
     await installation.set_state(job_id, state="running")
     path = f"/v1/jobs/{job_id}/{door}"
-    assert await handshake(installation, "lin", "/v1/jobs/a\0b/" + door, b"port=8888") == 400
-    assert await handshake(installation, "lin", path, b"port=%00") == 400
+    assert (await installation.handshake("lin", "/v1/jobs/a\0b/" + door, b"port=8888")).status_code == 400
+    assert (await installation.handshake("lin", path, b"port=%00")).status_code == 400
     for rank in (b"000000001" + b"0" * 30, b"000000001" + b"0" * 5_000, b"-1", b"1" * 5_000):
-        assert await handshake(installation, "lin", path, b"port=8888&rank=" + rank) == 422, rank[:20]
+        assert (await installation.handshake("lin", path, b"port=8888&rank=" + rank)).status_code == 422, (
+            rank[:20]
+        )
 
 
 @pytest.mark.parametrize("door", ["attach", "forward"])
@@ -97,8 +77,10 @@ async def test_into_a_job_goes_its_own_firm_alone_and_not_with_a_key_for_reading
     path = f"/v1/jobs/{job_id}/{door}"
     made = (await installation.as_("lin").post("/v1/api-keys", json={"scope": "read"})).json()
     reading = {**installation.keys, "reader": made["api_key"]}
-    assert await handshake(installation, "lin", path, b"port=8888") == 409  # it is not on any node
-    assert await handshake(installation, "zhao", path, b"port=8888") == 404
-    assert await handshake(installation, "ops", path, b"port=8888") == 403
+    assert (
+        await installation.handshake("lin", path, b"port=8888")
+    ).status_code == 409  # it is not on any node
+    assert (await installation.handshake("zhao", path, b"port=8888")).status_code == 404
+    assert (await installation.handshake("ops", path, b"port=8888")).status_code == 403
     installation.keys = reading
-    assert await handshake(installation, "reader", path, b"port=8888") == 403
+    assert (await installation.handshake("reader", path, b"port=8888")).status_code == 403

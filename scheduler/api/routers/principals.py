@@ -11,12 +11,14 @@ from scheduler.api.idempotency import IdempotencyKey, once
 from scheduler.api.schemas.principals import (
     ApiKeyIn,
     ApiKeysOut,
+    IssuersOut,
     NewApiKeyOut,
     PrincipalIn,
     PrincipalOut,
     PrincipalsOut,
     WhoamiOut,
     api_key_out,
+    issuer_out,
     new_api_key_out,
     principal_out,
 )
@@ -37,10 +39,19 @@ router = APIRouter(prefix="/v1", tags=["principals"])
 
 @router.get("/whoami")
 async def whoami(api: ApiState, principal: WhoeverCalls) -> WhoamiOut:
-    """Whom the API key belongs to."""
+    """Who calls."""
     async with api.database.read() as session:
         firm = await firm_name(session, principal.firm_id)
-    return WhoamiOut(name=principal.name, kind=principal.kind, role=principal.role.value, firm=firm)
+    projects = None if principal.projects is None else list(principal.projects)
+    return WhoamiOut(
+        name=principal.name, kind=principal.kind, role=principal.role.value, firm=firm, projects=projects
+    )
+
+
+@router.get("/issuers")
+async def issuers(api: ApiState) -> IssuersOut:
+    """Where people sign in. Open to everybody: who signs in has no key yet."""
+    return IssuersOut(issuers=[issuer_out(issuer) for issuer in api.tokens.issuers])
 
 
 @router.get("/principals")

@@ -10,7 +10,7 @@ import structlog
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from scheduler.api.auth import SessionCheck
+from scheduler.api.auth import Attacher, PortForwarder, SessionCheck
 from scheduler.api.state import Api, api_of
 from scheduler.api.tunnel_socket import BROKEN, OPEN_TUNNELS, carry, close, deny, refusal, size_of
 from scheduler.domain.errors import DomainError, FieldProblem, Invalid, Unavailable
@@ -28,17 +28,17 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 router = APIRouter(tags=["jobs"])
 
 _log = structlog.get_logger(__name__)
-_Find = Callable[[Api, Principal], Awaitable[TunnelTarget]]
+_Find = Callable[[Api], Awaitable[TunnelTarget]]
 
 
 @router.websocket("/v1/jobs/{job_id}/forward")
-async def forward(socket: WebSocket, job_id: str) -> None:
+async def forward(socket: WebSocket, job_id: str, principal: PortForwarder) -> None:
     """One TCP connection to a port that the job declares: `?port=8888`, and `rank` for another task than the job says.
 
     Binary messages are bytes; the text {"type": "finished"} says that a side sends no more.
     """
 
-    async def find(api: Api, principal: Principal) -> TunnelTarget:
+    async def find(api: Api) -> TunnelTarget:
         port = _number(socket, "port", None, 1, 65_535)
         given = "rank" in socket.query_params
         rank = _number(socket, "rank", None, 0, MOST_RANK) if given else None
@@ -57,7 +57,7 @@ async def forward(socket: WebSocket, job_id: str) -> None:
 
 
 @router.websocket("/v1/jobs/{job_id}/attach")
-async def attach(socket: WebSocket, job_id: str) -> None:
+async def attach(socket: WebSocket, job_id: str, principal: Attacher) -> None:
     """A terminal in the job's allocation, as the user, in the folder and with the devices of its process `rank`.
 
     The client begins with the text {"type": "start", "columns": 80, "rows": 24, "kind": "xterm-256color",
@@ -65,7 +65,7 @@ async def attach(socket: WebSocket, job_id: str) -> None:
     {"type": "size", ...} changes its size, and {"type": "ended", "exit_code": ...} is the server's last word.
     """
 
-    async def find(api: Api, principal: Principal) -> TunnelTarget:
+    async def find(api: Api) -> TunnelTarget:
         rank = _number(socket, "rank", 0, 0, MOST_RANK)
         async with api.database.read() as session:
             return await find_process(session, principal, job_id, rank=rank)
@@ -92,7 +92,7 @@ async def attach(socket: WebSocket, job_id: str) -> None:
         return
     try:
         async with api.database.transaction() as session:
-            await note_attached(session, socket.state.principal, found.job_id)
+            await note_attached(session, principal, found.job_id)
     except DatabaseAway:
         # Nobody enters a job without its history saying so.
         await line.close()
@@ -110,7 +110,7 @@ async def _refuse(socket: WebSocket, sentence: str) -> None:
 async def _found(socket: WebSocket, find: _Find) -> TunnelTarget | None:
     """The target; None where the handshake was answered with a problem."""
     try:
-        return await find(api_of(socket), socket.state.principal)
+        return await find(api_of(socket))
     except (DomainError, DatabaseAway) as error:
         await deny(socket, error)
         return None

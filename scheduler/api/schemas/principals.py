@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from scheduler.api.schemas.base import In, Out, utc, utc_or_none
+from scheduler.services.issuers import Issuer
 from scheduler.services.principals import ApiKeyRecord, NewApiKey, PrincipalRecord
 
 ScopeName = Literal["read", "jobs", "administration"]
@@ -18,6 +19,26 @@ class WhoamiOut(Out):
     kind: str
     role: str
     firm: str | None
+    projects: list[str] | None = Field(description="Where they may act; null: in all of the firm's projects.")
+
+
+class IssuerOut(Out):
+    """Where people sign in, and what a program that does so for them says there."""
+
+    issuer: str
+    client_id: str
+    scopes: list[str]
+
+
+class IssuersOut(Out):
+    """OpenID Connect issuers that the operator trusts; none: API keys alone open this installation."""
+
+    issuers: list[IssuerOut]
+
+
+def issuer_out(issuer: Issuer) -> IssuerOut:
+    """An issuer for the wire: nothing of its rules."""
+    return IssuerOut(issuer=issuer.url, client_id=issuer.client_id, scopes=list(issuer.scopes))
 
 
 class PrincipalIn(In):
@@ -38,6 +59,7 @@ class PrincipalOut(Out):
     firm: str | None
     created_at: str
     disabled: bool
+    issuer: str | None = Field(description="Where they sign in; null: here, with API keys.")
 
 
 class PrincipalsOut(Out):
@@ -55,6 +77,7 @@ def principal_out(record: PrincipalRecord) -> PrincipalOut:
         firm=record.firm,
         created_at=utc(record.created_ms),
         disabled=record.disabled,
+        issuer=record.issuer,
     )
 
 
