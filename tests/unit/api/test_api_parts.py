@@ -81,7 +81,7 @@ def test_nested_unknown_fields_are_told_the_known_ones_of_their_place() -> None:
         ConfigurationIn.model_validate({"firms": [{"name": "a", "queues": [{"name": "q", "wieght": 2}]}]})
     (problem,) = field_problems(caught.value.errors(), ConfigurationIn)
     assert problem.field == "firms[0].queues[0].wieght"
-    assert problem.want == "weight? (one of: name, nominal, pools, weight)"
+    assert problem.want == "weight? (one of: borrowing, cohort, lending, name, nominal, pools, weight)"
 
 
 def test_values_that_may_be_secret_are_not_repeated() -> None:
