@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,13 +64,16 @@ class Spool:
         self._lock = threading.RLock()
         self._behind = ""
         try:
-            path.touch(mode=0o600, exist_ok=True)
-            self._durable = self._open(path, "FULL")
-            self._journal = self._open(path, "NORMAL")
-            self._durable.executescript(SCHEMA)
-            self._report_seq = self._report_seq_end = int(self._fact("report_seq_end") or 0)
-            self._head = ChainHead(path.with_name("chain.head"))
-            self._check_chain()
+            with ExitStack() as opened:  # what is refused leaves nothing open
+                path.touch(mode=0o600, exist_ok=True)
+                self._durable = self._open(path, "FULL", opened)
+                self._journal = self._open(path, "NORMAL", opened)
+                self._durable.executescript(SCHEMA)
+                self._report_seq = self._report_seq_end = int(self._fact("report_seq_end") or 0)
+                self._head = ChainHead(path.with_name("chain.head"))
+                opened.callback(self._head.close)
+                self._check_chain()
+                opened.pop_all()
         except (sqlite3.Error, OSError, ValueError, EvidenceError) as error:
             raise StateUnusable(f"the spool {path} cannot be used: {error}") from None
 
@@ -90,6 +93,8 @@ class Spool:
         rows = self._durable.execute("SELECT seq, header, signature, segments FROM windows ORDER BY seq DESC")
         seq, header_sha256 = chain.seq, chain.prev_hash
         for row_seq, header, signature, segments in rows:
+            if not all(isinstance(value, bytes) for value in (header, signature, segments)):
+                raise StateUnusable(f"window {seq - 1} in the spool is damaged. {NEW_KEY}")
             window = SignedWindow(header, signature, tuple(_split(segments)))
             said = parse_header(header)
             committed = tuple(segment_commitment(s.salt, s.body) for s in window.segments)
@@ -112,8 +117,9 @@ class Spool:
                 )
 
     @staticmethod
-    def _open(path: Path, synchronous: str) -> sqlite3.Connection:
+    def _open(path: Path, synchronous: str, opened: ExitStack) -> sqlite3.Connection:
         connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
+        opened.callback(connection.close)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")
         return connection

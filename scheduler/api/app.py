@@ -26,6 +26,7 @@ from scheduler.api.routers import (
     notifications,
     principals,
     process,
+    receipts,
     results,
     tunnels,
     uploads,
@@ -94,7 +95,7 @@ def create_app(config: ApiConfig) -> FastAPI:
     app.state.api = api
     for module in (
         *(process, evidence_log, waiting, jobs, job_changes, job_logs, results, uploads, tunnels, events),
-        *(notifications, nodes, configuration, principals, usage),
+        *(notifications, nodes, configuration, principals, usage, receipts),
     ):
         app.include_router(module.router)
     for path, mounted in config.mounts:

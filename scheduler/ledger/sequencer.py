@@ -7,7 +7,7 @@ it is in the log exactly once, through any crash.
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -23,6 +23,7 @@ from scheduler.storage.payload_archive import ArchivedEntry
 from scheduler.storage.tables import (
     AllocationDeviceRow,
     EvidenceIntakeRow,
+    FirmKeyRow,
     LogEntryRow,
     UsageIntakeRow,
     WindowSegmentRow,
@@ -30,6 +31,7 @@ from scheduler.storage.tables import (
 from suanli.evidence.bundle import PayloadLine
 from suanli.evidence.entries import (
     FIRM_SCOPED,
+    JOB_RECEIPT,
     Entry,
     SealedEntry,
     build_entry,
@@ -41,6 +43,7 @@ from suanli.evidence.entries import (
 )
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import Signer, key_id, verify_signature
+from suanli.evidence.receipts import JobReceipt
 from suanli.evidence.records import OperatorKeys, Record, encode_record, entry_type, parse_record
 from suanli.evidence.strict_json import decode_base64
 from suanli.evidence.windows import (
@@ -187,22 +190,22 @@ class Sequencer:
             return
         names = [row.fact for row in facts]
         logged = set(await session.scalars(select(LogEntryRow.fact).where(LogEntryRow.fact.in_(names))))
+        keys = {**self._identity.producer_keys(), **await _firm_keys(session, facts)}
         done: list[int] = []
         for row in facts:
             if row.fact in logged:  # the same fact twice has one effect
                 done.append(row.intake_id)
                 continue
             try:
-                record = self._read(row)
+                record = self._read(row, keys)
             except EvidenceError as error:
                 self.refused.add(row.intake_id)
                 _log.error("fact_refused", intake_id=row.intake_id, fact=row.fact, reason=str(error))
                 continue
             firm_id = row.firm_id if row.type in FIRM_SCOPED else None
             span = record_span(record)
-            self._add_fact(
-                draft, row.type, row.body, row.fact, span, signature=row.signature, firm_id=firm_id
-            )
+            signed = None if row.signature is None else (row.producer_key_id or "", row.signature)
+            self._add_fact(draft, row.type, row.body, row.fact, span, signed=signed, firm_id=firm_id)
             done.append(row.intake_id)
         if done:
             await session.execute(
@@ -211,18 +214,23 @@ class Sequencer:
                 .execution_options(synchronize_session=False)
             )
 
-    def _read(self, row: EvidenceIntakeRow) -> Record:
-        """The record of a fact that may be logged: what is in the log can never be taken back."""
+    def _read(self, row: EvidenceIntakeRow, keys: Mapping[str, bytes]) -> Record:
+        """The record of a fact that may be logged: what is in the log can never be taken back.
+
+        `keys` are raw public keys by id: those that speak for the operator, and those of firms.
+        """
         record = parse_record(row.type, row.body)
         if row.type in FIRM_SCOPED and row.firm_id != getattr(record, "firm_id", None):
             raise EvidenceError(
                 "firm_id", row.firm_id, f"the firm of the body, {getattr(record, 'firm_id', None)}"
             )
         if row.signature is None:
+            if isinstance(record, JobReceipt):
+                raise EvidenceError("signature", None, "the firm's, for the ledger speaks for no firm")
             return record
-        key = self._identity.producer_keys().get(row.producer_key_id or "")
+        key = keys.get(row.producer_key_id or "")
         if key is None:
-            raise EvidenceError("producer_key_id", row.producer_key_id, "a key that speaks for the operator")
+            raise EvidenceError("producer_key_id", row.producer_key_id, "a key that the log knows")
         if not verify_signature(key, signing_message(row.type, row.body), row.signature):
             raise EvidenceError("signature", "no match", "a signature over the body")
         return record
@@ -235,14 +243,13 @@ class Sequencer:
         fact: str,
         span: Span,
         *,
-        signature: bytes | None = None,
+        signed: tuple[str, bytes] | None = None,
         firm_id: str | None = None,
     ) -> None:
+        """`signed` is key id and signature of a fact that came signed; without it the log key signs."""
         identity = self._identity
         signer = identity.signer
-        producer = signer.key_id if signature is None else key_id(identity.controller_key)
-        if signature is None:
-            signature = signer.sign(signing_message(kind, body))
+        producer, signature = signed or (signer.key_id, signer.sign(signing_message(kind, body)))
         payload = build_payload(body, signature)
         firm_seq = None
         if firm_id is not None:
@@ -320,6 +327,17 @@ async def _waiting_windows(session: AsyncSession) -> Sequence[UsageIntakeRow]:
         .order_by(UsageIntakeRow.key_id, UsageIntakeRow.seq)
     )
     return rows.all()
+
+
+async def _firm_keys(session: AsyncSession, facts: Sequence[EvidenceIntakeRow]) -> dict[str, bytes]:
+    """Public keys by id of the firms that signed some of these facts."""
+    named = {row.producer_key_id for row in facts if row.type == JOB_RECEIPT}
+    if not named:
+        return {}
+    found = await session.execute(
+        select(FirmKeyRow.key_id, FirmKeyRow.public_key).where(FirmKeyRow.key_id.in_(named))
+    )
+    return {row.key_id: row.public_key for row in found}
 
 
 _FIRM_SEQS = text(

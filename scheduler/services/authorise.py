@@ -70,6 +70,9 @@ class Action(StrEnum):
     MANAGE_PRINCIPALS = "manage_principals"
     MANAGE_OWN_KEYS = "manage_own_keys"
     READ_METRICS = "read_metrics"
+    MANAGE_FIRM_KEYS = "manage_firm_keys"
+    SIGN_RECEIPT = "sign_receipt"
+    READ_RECEIPTS = "read_receipts"
 
 
 ALLOWED: dict[Action, frozenset[Role]] = {
@@ -99,6 +102,10 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.MANAGE_PRINCIPALS: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR}),
     Action.MANAGE_OWN_KEYS: _EVERYONE,
     Action.READ_METRICS: frozenset({Role.OPERATOR}),
+    # Who signs for a firm is the firm's to say: no operator registers a key for it.
+    Action.MANAGE_FIRM_KEYS: frozenset({Role.FIRM_ADMINISTRATOR}),
+    Action.SIGN_RECEIPT: FIRM_ROLES,
+    Action.READ_RECEIPTS: _EVERYONE,
 }
 
 
@@ -111,6 +118,7 @@ _JOBS = frozenset(
         Action.UPLOAD,
         Action.FORWARD_PORT,
         Action.ATTACH,
+        Action.SIGN_RECEIPT,
     }
 )
 

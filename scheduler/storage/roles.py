@@ -61,6 +61,8 @@ events             S                         S                                  
 notifications      SU(next_ms,attempts,delivered_ms,problem)D - SI -
 reports            S                         -                                               SIUD       -
 usage_intake       S                         SI                                              -          SD
+firm_keys          SIU(revoked_at)           -                                               -          S
+receipts           SI                        -                                               -          -
 evidence_intake    SI                        SI                                              SI         SID
 log_entries        S                         S                                               -          SI
 window_segments    S                         -                                               -          SI

@@ -602,6 +602,41 @@ class EvidenceIntakeRow(Base):
     created_at: Mapped[datetime] = _created()
 
 
+class FirmKeyRow(Base):
+    """A key with which a firm signs receipts; its events are in the log."""
+
+    __tablename__ = "firm_keys"
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    firm_id: Mapped[str] = mapped_column(ForeignKey("firms.firm_id"), index=True)
+    public_key: Mapped[bytes]
+    proof: Mapped[bytes]
+    created_at: Mapped[datetime] = _created()
+    revoked_at: Mapped[datetime | None]
+
+
+class ReceiptRow(Base):
+    """What a firm signed of an allocation: exact bytes, of which the SHA-256 is the id. Never changed."""
+
+    __tablename__ = "receipts"
+    receipt_id: Mapped[str] = mapped_column(primary_key=True)
+    firm_id: Mapped[str]
+    job_id: Mapped[str]
+    allocation_id: Mapped[str]
+    stance: Mapped[str]  # agreed | contested
+    at_ms: Mapped[int]  # by the firm's clock: the newest stands
+    key_id: Mapped[str] = mapped_column(ForeignKey("firm_keys.key_id"))
+    body: Mapped[bytes]
+    signature: Mapped[bytes]
+    received_at: Mapped[datetime] = _created()
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["firm_id", "allocation_id"], ["allocations.firm_id", "allocations.allocation_id"]
+        ),
+        Index("ix_receipts_job", "firm_id", "job_id"),
+        Index("ix_receipts_at", "at_ms", "receipt_id"),
+    )
+
+
 class LogEntryRow(Base):
     """One leaf of the evidence log with what it commits to. Never changed, never deleted."""
 

@@ -18,6 +18,7 @@ from suanli.cli import (
     log_commands,
     money_commands,
     reach_commands,
+    receipt_commands,
 )
 from suanli.cli import fleet_commands as fleet
 from suanli.cli.apply_command import apply
@@ -101,6 +102,7 @@ app.command()(account.whoami)
 app.add_typer(account.profiles, name="profile")
 app.add_typer(account.keys, name="keys")
 app.add_typer(account.users, name="users")
+app.add_typer(receipt_commands.app, name="receipt")
 app.command(context_settings=PASS_ON)(up)
 app.command(context_settings=PASS_ON)(demo)
 app.command(context_settings=PASS_ON)(simulate)

@@ -20,10 +20,11 @@ from suanli.cli.verify_work import processes_for, shown
 from suanli.evidence.bundle import ENTRY_TILES
 from suanli.evidence.bundle_files import BundleFiles
 from suanli.evidence.bundle_io import open_bundle
+from suanli.evidence.device_list import parse_device_list
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.findings import Verdict
 from suanli.evidence.limits import LANGUAGES
-from suanli.evidence.policy import parse_policy
+from suanli.evidence.policy import parse_firm_keys, parse_policy
 from suanli.evidence.result import sign_result
 from suanli.evidence.sampling import encode_request
 from suanli.evidence.steps.case import VerifySettings
@@ -44,6 +45,21 @@ After = Annotated[
         "--sample-after", help="Log checkpoint published after the period closed: it gives the sample's seed."
     ),
 ]
+Since = Annotated[
+    Path | None,
+    typer.Option(help="Log checkpoint that you kept from before, or the auditor's: this log must extend it."),
+]
+FirmKeys = Annotated[
+    Path | None,
+    typer.Option(help="Your list of firms' keys, a vkey a line (suanli receipt key): who signs receipts."),
+]
+RegisterFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Your own list of devices (CSV: serial, uuid or device_id; vendor, model, from, to): the register"
+        " is compared with it."
+    ),
+]
 SampleSize = Annotated[
     int, typer.Option("--sample-size", min=1, max=1000, help="How many to draw of each stratum.")
 ]
@@ -61,15 +77,12 @@ def _refuse_language(value: str | None) -> str | None:
 def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody types
     bundle: BundlePath,
     policy: PolicyFile = None,
-    since: Annotated[
-        Path | None,
-        typer.Option(
-            help="Log checkpoint that you kept from before, or the auditor's: this log must extend it."
-        ),
-    ] = None,
+    since: Since = None,
     firm: Annotated[
         str | None, typer.Option(help="Your firm's id: the bundle must be made for this firm alone.")
     ] = None,
+    firm_keys: FirmKeys = None,
+    register: RegisterFile = None,
     sample: Annotated[
         Path | None, typer.Option(help="Proof packet that came back for the sample (needs --sample-after).")
     ] = None,
@@ -100,12 +113,16 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
         raise typer.BadParameter("the seed of the sample: give --sample-after", param_hint="--sample")
     if (result is None) != (sign_with is None):
         raise typer.BadParameter("--result and --sign-with go together", param_hint="--result")
-    settings = VerifySettings(
-        clock_tolerance_ms=tolerance_ms, now_ms=time.time_ns() // 1_000_000, firm_id=firm
-    )
     words = Words(language_of(language))
     tool = f"suanli {version('suanli')}"
     try:
+        settings = VerifySettings(
+            clock_tolerance_ms=tolerance_ms,
+            now_ms=time.time_ns() // 1_000_000,
+            firm_id=firm,
+            firm_keys=None if firm_keys is None else parse_firm_keys(firm_keys.read_bytes()),
+            device_list=None if register is None else parse_device_list(register.read_bytes()),
+        )
         verdict = _verify(bundle, policy, since, settings, processes, (sample_after, sample_size, sample))
         text = json.dumps({"tool": tool, **verdict.as_json()}, ensure_ascii=False, indent=2)
         if html is not None:

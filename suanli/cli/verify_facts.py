@@ -44,6 +44,8 @@ def fact_rows(facts: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str
         yield words("register"), words("register_value", **register)
         if simulated := register["simulated_devices"]:
             yield SIMULATED, words("simulated", simulated=simulated, devices=register["devices"])
+    if listed := facts.get("device_list"):
+        yield words("device_list"), words("device_list_value", **listed)
     yield from _usage_rows(facts, words)
 
 
@@ -62,6 +64,8 @@ def _usage_rows(facts: Mapping[str, Any], words: Words) -> Iterator[tuple[str, s
         total, net = _cny(charges["total_fen"]), _cny(charges["net_fen"])
         numbers = {"lines": charges["lines"], "firms": charges["firms"]}
         yield words("recomputed"), words("recomputed_value", total=total, net=net, **numbers)
+    if receipts := facts.get("receipts"):
+        yield words("receipts"), words("receipts_value", **receipts)
     if (sample := facts.get("sample")) and "segments" in sample:
         yield words("sample"), words("sample_value", **sample)
 

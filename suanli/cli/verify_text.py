@@ -43,6 +43,11 @@ TEXT: dict[str, tuple[str, str]] = {
         "{devices} devices on {nodes} nodes, sha256 {sha256}; completeness is relative to it",
         "{nodes} 个节点上的 {devices} 台设备，sha256 {sha256}；完备性以此为准",
     ),
+    "device_list": ("Your list", "您的设备清单"),
+    "device_list_value": (
+        "{devices} devices, sha256 {sha256}: the register was compared with it",
+        "{devices} 台设备，sha256 {sha256}：登记册已与其比对",
+    ),
     "simulated": (
         "{simulated} of {devices} devices are SIMULATED: no real hardware behind them",
         "{devices} 台设备中有 {simulated} 台是模拟的（SIMULATED）：背后没有真实硬件",
@@ -63,6 +68,11 @@ TEXT: dict[str, tuple[str, str]] = {
     "recomputed_value": (
         "{lines} lines of {firms} firms: {total}, {net} after subsidies",
         "{firms} 家企业 {lines} 行：{total}，补贴后 {net}",
+    ),
+    "receipts": ("Receipts", "企业回执"),
+    "receipts_value": (
+        "{agreed} allocations agreed, {contested} contested, {missing} without a receipt",
+        "认可 {agreed} 个分配，异议 {contested} 个，{missing} 个没有回执",
     ),
     "sample": ("Sample", "抽样"),
     "sample_value": (

@@ -18,6 +18,7 @@ from suanli.client import types
 from suanli.client.content import Progress, Sent, fetch_file, result_files, send_folder
 from suanli.client.errors import Unreachable
 from suanli.client.profiles import resolve
+from suanli.client.receipts import ReceiptCalls
 from suanli.client.streams import follow_events, follow_logs
 from suanli.client.transport import Transport
 
@@ -40,6 +41,7 @@ class Client:
     ) -> None:
         self._transport = Transport(server, api_key, transport=transport, pause=pause)
         self._pause = pause
+        self.receipts = ReceiptCalls(self._transport)
 
     @classmethod
     def from_environment(cls, profile: str | None = None) -> Self:

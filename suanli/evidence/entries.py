@@ -32,6 +32,9 @@ PRICE_VERSION = "price_version"
 PROGRAM_VERSION = "program_version"
 FIRM = "firm"
 ADMINISTRATIVE_ACT = "administrative_act"
+FIRM_KEY = "firm_key"
+JOB_RECEIPT = "job_receipt"
+STATEMENT = "statement"
 
 ENTRY_TYPES = frozenset(
     {
@@ -44,9 +47,12 @@ ENTRY_TYPES = frozenset(
         PROGRAM_VERSION,
         FIRM,
         ADMINISTRATIVE_ACT,
+        FIRM_KEY,
+        JOB_RECEIPT,
+        STATEMENT,
     }
 )
-FIRM_SCOPED = frozenset({ALLOCATION_EVENT, FIRM})
+FIRM_SCOPED = frozenset({ALLOCATION_EVENT, FIRM, FIRM_KEY, JOB_RECEIPT, STATEMENT})
 """Types that concern one firm: they carry a firm_seq, and other firms are not given their payload."""
 
 

@@ -101,6 +101,18 @@ LIMITS: dict[str, tuple[str, str]] = {
         "That two persons enrolled each node: {few} of {all} keys name fewer.",
         "每个节点由两人登记：{all} 个密钥中有 {few} 个登记人不足两名。",
     ),
+    "receipts_missing": (
+        "That firms agree with their use: {missing} of {used} allocations in use have no receipt of their firm.",
+        "企业认可其用量：{used} 个被使用的分配中有 {missing} 个没有企业回执。",
+    ),
+    "firm_keys": (
+        "That firms' receipts are signed by the firms: no list of their keys was given (--firm-keys).",
+        "回执确由企业签名：未提供企业密钥清单（--firm-keys）。",
+    ),
+    "own_register": (
+        "That the register names every device that there is: no list of your own was given (--register).",
+        "登记册列出了全部设备：未提供您自己的设备清单（--register）。",
+    ),
     "sample_unseen": (
         "That the operator could not choose the sample: no witness saw its seed.",
         "运营方无法挑选样本：没有见证者看到过种子。",

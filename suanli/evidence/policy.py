@@ -121,6 +121,21 @@ def parse_policy(data: bytes) -> Policy:
     return reader.finish()
 
 
+def parse_firm_keys(data: bytes) -> tuple[VerifierKey, ...]:
+    """The keys in a reader's own list of firms' keys: one vkey a line, named by the firm's id; `#` begins a remark.
+
+    Raises EvidenceError naming the line.
+    """
+    if len(data) > POLICY_LIMIT_BYTES:
+        raise EvidenceError("firm_keys", f"{len(data)} bytes", f"at most {POLICY_LIMIT_BYTES} bytes")
+    keys: list[VerifierKey] = []
+    for number, line in enumerate(data.decode("utf-8", "surrogateescape").splitlines(), 1):
+        text = line.strip()
+        if text and not text.startswith("#"):
+            keys.append(_key(f"firm keys line {number}", text, frozenset({NOTE_ED25519}), keys))
+    return tuple(keys)
+
+
 class _Reader:
     """Takes a policy line by line, so that names can only refer back."""
 

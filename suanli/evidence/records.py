@@ -1,4 +1,4 @@
-"""Bodies of log entries other than usage windows: what operator and controller state and sign.
+"""Bodies of log entries other than usage windows: what operator, controller and firms state and sign.
 
 Each is a frozen dataclass with `encode_record` and `parse_record` as its two ways; reading refuses unknown
 keys and values out of range. Times are milliseconds of UTC; money is nano-CNY in prices and fen in caps.
@@ -14,14 +14,18 @@ from suanli.evidence.entries import (
     ALLOCATION_EVENT,
     DEVICE_EVENT,
     FIRM,
+    FIRM_KEY,
+    JOB_RECEIPT,
     KEY_EVENT,
     OPERATOR_KEYS,
     PRICE_VERSION,
     PROGRAM_VERSION,
+    STATEMENT,
 )
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.identities import DeviceIdentity, read_device
 from suanli.evidence.keys import KEY_ID_BYTES, PUBLIC_KEY_BYTES, key_id
+from suanli.evidence.receipts import FirmKey, JobReceipt, read_firm_key, read_receipt
 from suanli.evidence.strict_json import Fields, encode, parse_object
 from suanli.evidence.windows import GRID_MS, WHOLE_PPM
 
@@ -171,6 +175,23 @@ class AdministrativeAct:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What one firm owes for a period that was closed at `log_size`: everything below it counts, nothing above.
+
+    `sha256` is over the bytes of the firm's statement.json; the sums in fen are those that it holds.
+    """
+
+    firm_id: str
+    from_ms: int
+    to_ms: int
+    log_size: int
+    sha256: str
+    total_fen: int
+    net_fen: int
+    at_ms: int
+
+
 Record = (
     OperatorKeys
     | KeyEvent
@@ -180,7 +201,12 @@ Record = (
     | ProgramVersion
     | Firm
     | AdministrativeAct
+    | FirmKey
+    | JobReceipt
+    | Statement
 )
+FIRM_RECORDS = AllocationEvent | Firm | FirmKey | JobReceipt | Statement
+"""Those that concern one firm, by their `firm_id`: the types of FIRM_SCOPED."""
 
 _TYPE_OF: dict[type, str] = {
     OperatorKeys: OPERATOR_KEYS,
@@ -191,6 +217,9 @@ _TYPE_OF: dict[type, str] = {
     ProgramVersion: PROGRAM_VERSION,
     Firm: FIRM,
     AdministrativeAct: ADMINISTRATIVE_ACT,
+    FirmKey: FIRM_KEY,
+    JobReceipt: JOB_RECEIPT,
+    Statement: STATEMENT,
 }
 
 
@@ -349,6 +378,22 @@ def _administrative_act(fields: Fields) -> AdministrativeAct:
     )
 
 
+def _statement(fields: Fields) -> Statement:
+    statement = Statement(
+        firm_id=fields.text("firm_id", 64),
+        from_ms=fields.integer("from_ms"),
+        to_ms=fields.integer("to_ms"),
+        log_size=fields.integer("log_size", 1),
+        sha256=fields.hex("sha256", 32),
+        total_fen=fields.integer("total_fen"),
+        net_fen=fields.integer("net_fen", -(2**62)),
+        at_ms=fields.integer("at_ms"),
+    )
+    if statement.to_ms <= statement.from_ms:
+        raise EvidenceError("statement.to_ms", statement.to_ms, f"more than from_ms {statement.from_ms}")
+    return statement
+
+
 _READERS: dict[str, Callable[[Fields], Record]] = {
     OPERATOR_KEYS: _operator_keys,
     KEY_EVENT: _key_event,
@@ -358,4 +403,7 @@ _READERS: dict[str, Callable[[Fields], Record]] = {
     PROGRAM_VERSION: _program_version,
     FIRM: _firm,
     ADMINISTRATIVE_ACT: _administrative_act,
+    FIRM_KEY: read_firm_key,
+    JOB_RECEIPT: read_receipt,
+    STATEMENT: _statement,
 }

@@ -151,6 +151,13 @@ class Fields:
             raise EvidenceError(self._name(key), value, "one of " + ", ".join(sorted(allowed)))
         return value
 
+    def optional_choice(self, key: str, allowed: frozenset[str]) -> str | None:
+        """One of `allowed`, or null."""
+        if self._left.get(key, "") is None:
+            del self._left[key]
+            return None
+        return self.choice(key, allowed)
+
     def integer(self, key: str, low: int = 0, high: int = INT64_MAX) -> int:
         """An integer with low <= value <= high."""
         value = self._left.pop(key, _ABSENT)

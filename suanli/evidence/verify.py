@@ -29,9 +29,11 @@ from suanli.evidence.steps.case import (
 from suanli.evidence.steps.chains import check_controller, check_firms
 from suanli.evidence.steps.coverage import build_register
 from suanli.evidence.steps.files import check_history, check_log_checkpoint, check_manifest, check_tree
+from suanli.evidence.steps.inspection import check_inspection
 from suanli.evidence.steps.keys import check_operator_keys, check_record_signatures, collect_keys
 from suanli.evidence.steps.payloads import read_records
 from suanli.evidence.steps.plausibility import check_patterns
+from suanli.evidence.steps.receipts import check_receipts
 from suanli.evidence.steps.samples import SampleWanted, check_packet, plan_sample
 from suanli.evidence.steps.statements import check_statement, read_claim
 from suanli.evidence.steps.times import find_latest
@@ -56,6 +58,7 @@ _RECORD_STEPS: tuple[Callable[[Case], None], ...] = (
     check_controller,
     find_latest,
     build_register,
+    check_inspection,
     collect_allocations,
 )
 
@@ -102,6 +105,7 @@ def verify(
             seen.merge(result)
         case.report.merge(seen.report)
         check_ends(case, seen.last_use_ms)
+        check_receipts(case, seen.patterns)
         check_patterns(case, seen.patterns)
         steps_run.extend(range(5, 14))
         if claimed is not None:

@@ -6,7 +6,6 @@ nodes for half an hour; `Operator.bundle()` gives what an auditor would receive,
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -30,15 +29,15 @@ from suanli.evidence.keys import (
 from suanli.evidence.log_checkpoint import LogCheckpoint, sign_log_checkpoint
 from suanli.evidence.policy import Policy, PolicyLog, PolicyWitness
 from suanli.evidence.rating_inputs import RatingCollector
+from suanli.evidence.receipts import FirmKey, JobReceipt, proof_message
 from suanli.evidence.records import (
+    FIRM_RECORDS,
     AllocationEvent,
     DeviceEvent,
     DeviceShare,
     Firm,
     KeyEvent,
     OperatorKeys,
-    PriceVersion,
-    ProgramVersion,
     Record,
     encode_record,
     entry_type,
@@ -46,101 +45,51 @@ from suanli.evidence.records import (
 from suanli.evidence.signed_note import with_signatures
 from suanli.evidence.windows import (
     NO_PREVIOUS,
-    ClockReading,
     SaltedSegment,
     SeenCheckpoint,
     Segment,
     SignedWindow,
-    WindowHeader,
     build_window,
     header_hash,
 )
 from suanli.rating.statements import build_statement
+from tests.builders.evidence_values import (
+    FOREIGN_MODEL,
+    GRID,
+    MODEL,
+    ORIGIN,
+    T0,
+    WITNESS,
+    device,
+    firm_signing_key,
+    header,
+    price,
+    program,
+    seed,
+    segment,
+)
 
-ORIGIN = "ledger.example/test"
-WITNESS = "witness.example/w"
-T0 = 1_780_272_000_000
-"""2026-06-01T00:00:00Z, a line of the grid."""
-GRID = 300_000
-MODEL = "ascend-910b3"
-FOREIGN_MODEL = "nvidia-h20"
-
-
-def seed(name: str) -> bytes:
-    """32 bytes that only the name determines."""
-    return hashlib.sha256(b"seed " + name.encode()).digest()
-
-
-def device(device_id: str, index: int = 0, **changes: object) -> DeviceIdentity:
-    """A simulated device of MODEL with serial and uuid of its own."""
-    base = DeviceIdentity(
-        device_id=device_id,
-        vendor="huawei",
-        model=MODEL,
-        index=index,
-        serial=f"SN-{device_id}",
-        uuid=f"UUID-{device_id}",
-        bus_address=f"0000:0{index}:00.0",
-        driver="simulated",
-        driver_version="24.1",
-        simulated=True,
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
-
-
-def segment(device_: DeviceIdentity, start_ms: int, end_ms: int, **changes: object) -> Segment:
-    """A free stretch of a device, measured by the agent."""
-    samples = (end_ms - start_ms) // 1000
-    base = Segment(
-        node_id="node-a",
-        seq=1,
-        n=0,
-        device=device_,
-        start_ms=start_ms,
-        end_ms=end_ms,
-        observed="free",
-        allocation_id=None,
-        share_ppm=1_000_000,
-        samples_expected=samples,
-        samples_taken=samples,
-        live_ms=0,
-        busy_ms=0,
-        utilisation_mean_ppm=0,
-        utilisation_max_ppm=0,
-        memory_mean_bytes=0,
-        memory_max_bytes=0,
-        processes_max=0,
-        cpu_time_ms=None,
-        energy_mj=None,
-        energy_method="none",
-        measured_by="agent",
-        samples_root=None,
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
-
-
-def header(key: SigningKey, start_ms: int, end_ms: int, **changes: object) -> WindowHeader:
-    """The header of a first window of node-a."""
-    base = WindowHeader(
-        node_id="node-a",
-        key_id=key.key_id,
-        seq=1,
-        prev_hash=NO_PREVIOUS,
-        boot_id="boot-1",
-        agent_version="0.1.0",
-        driver="simulated",
-        simulated=True,
-        isolation="uid",
-        start_ms=start_ms,
-        end_ms=end_ms,
-        boot_start_ns=(start_ms - T0 + GRID) * 1_000_000,
-        boot_end_ns=(end_ms - T0 + GRID) * 1_000_000,
-        clock=ClockReading("chrony", "synchronised", 1),
-        log_checkpoint=None,
-        window_ms=GRID,
-        closed_by="grid",
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
+__all__ = [
+    "FOREIGN_MODEL",
+    "GRID",
+    "MODEL",
+    "ORIGIN",
+    "T0",
+    "WITNESS",
+    "Logged",
+    "Node",
+    "Operator",
+    "Use",
+    "device",
+    "firm_signing_key",
+    "header",
+    "honest_operator",
+    "price",
+    "program",
+    "seed",
+    "segment",
+    "small_operator",
+]
 
 
 @dataclass
@@ -255,7 +204,7 @@ class Operator:
     def add(self, record: Record, signer: SigningKey | None = None, firm_id: str | None = None) -> int:
         """Logs a record; gives its index."""
         kind = entry_type(record)
-        firm = record.firm_id if isinstance(record, AllocationEvent | Firm) else firm_id
+        firm = record.firm_id if isinstance(record, FIRM_RECORDS) else firm_id
         firm_seq = None
         if firm is not None:
             firm_seq = self.firm_seq[firm] = self.firm_seq.get(firm, 0) + 1
@@ -304,6 +253,33 @@ class Operator:
             time_limit_ms=3_600_000,
         )
         return self.add(replace(base, **changes))  # type: ignore[arg-type]
+
+    def firm_key(self, event: str = "added", firm_id: str = "firm-a", **changes: object) -> int:
+        """Logs a key of a firm, by default the one with which `receipt` signs."""
+        key = firm_signing_key(firm_id)
+        proof = key.sign(proof_message(firm_id, key.public_key)).hex()
+        base = FirmKey(event, firm_id, key.key_id, key.public_key.hex(), proof, "zhang.min", T0)
+        return self.add(replace(base, **changes))  # type: ignore[arg-type]
+
+    def receipt(self, signer: SigningKey | None = None, **changes: object) -> int:
+        """Logs a receipt; defaults to firm-a's agreement with al-1 as `honest_operator` has it."""
+        base = JobReceipt(
+            firm_id="firm-a",
+            job_id="job-1",
+            allocation_id="al-1",
+            stance="agreed",
+            reason="",
+            start_ms=T0 + 60_000,
+            end_ms=T0 + 2 * GRID + 18_000,
+            image_digest=None,
+            workload="pretraining",
+            steps=1200,
+            tokens=None,
+            model_checkpoints=("0" * 64,),
+            at_ms=T0 + 6 * GRID,
+        )
+        receipt = replace(base, **changes)  # type: ignore[arg-type]
+        return self.add(receipt, signer or firm_signing_key(receipt.firm_id))
 
     def take(self, node: Node, window: SignedWindow) -> int:
         """Logs a window."""
@@ -426,39 +402,6 @@ def _belongs(item: SaltedSegment, allocations: set[str]) -> bool:
     from suanli.evidence.windows import parse_segment
 
     return parse_segment(item.body).allocation_id in allocations
-
-
-def price(**changes: object) -> PriceVersion:
-    """13.5 CNY per device hour of MODEL from T0 on."""
-    base = PriceVersion(
-        price_id="price-1",
-        device_model=MODEL,
-        unit="device_hour",
-        price_nano_cny=13_500_000_000,
-        rounding="half_away_from_zero/fen/line",
-        effective_from_ms=T0,
-        effective_to_ms=None,
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
-
-
-def program(**changes: object) -> ProgramVersion:
-    """30% of settled fees for domestic models, allocated time."""
-    base = ProgramVersion(
-        program_id="etown-use",
-        version=1,
-        title="Use of domestic compute",
-        legal_reference="Jingjiguanfa 2024 No. 29, art. 1",
-        rate_ppm=300_000,
-        rate_meaning="ceiling",
-        usage_measure="allocated",
-        domestic_only=True,
-        domestic_models=(MODEL,),
-        per_firm_cap_fen=2_000_000_000,
-        effective_from_ms=T0,
-        effective_to_ms=None,
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
 
 
 def small_operator() -> Operator:

@@ -3,22 +3,30 @@
 import io
 import zipfile
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from scheduler.domain.errors import Unavailable
+from scheduler.services.authorise import Principal, Role
 from scheduler.services.bundles import BundleRequest, MadeBundle, write_bundle
+from scheduler.services.receipts import add_firm_key, add_receipt, list_receipts
 from scheduler.services.usage import Wanted, balance, usage_report
 from scheduler.storage.tile_store import TileStore
 from suanli.evidence.bundle import AUDITOR, Scope, firm_scope
+from suanli.evidence.entries import signing_message
+from suanli.evidence.keys import NOTE_ED25519, SigningKey, verifier_key
 from suanli.evidence.log_checkpoint import open_log_checkpoint
 from suanli.evidence.policy import cosigners
+from suanli.evidence.receipts import JobReceipt, proof_message
+from suanli.evidence.records import encode_record, parse_record
+from suanli.evidence.steps.case import VerifySettings
 from suanli.evidence.verify import verify
 from suanli.evidence.windows import SeenCheckpoint
 from tests.builders.database import DatabaseUrls
+from tests.builders.evidence import seed
 from tests.builders.gateway import (
     Agent,
     RunningGateway,
@@ -198,6 +206,52 @@ async def test_a_firms_bundle_verifies_and_shows_nothing_of_another_firm(house: 
     assert secret
     for (body,) in secret:
         assert body.replace("\n", "").encode() not in shown
+
+
+async def test_a_receipt_of_a_firm_is_in_its_bundle_and_in_the_auditors_as_the_firm_signed_it(
+    house: House,
+) -> None:
+    world, signer = house.world, SigningKey(seed("firm key"))
+    ana = Principal(f"{FIRM}-ana", "ana", "user", Role.FIRM_ADMINISTRATOR, FIRM)
+    await _logged(house)
+    stay = await world.rows("SELECT granted_ms FROM allocations WHERE allocation_id = 'al-1'")
+    granted_ms = stay[0][0]
+    await world.execute(
+        "UPDATE allocations SET ended_ms = :end, live = false WHERE allocation_id = 'al-1'",
+        end=granted_ms + 5_000,
+    )
+    said = JobReceipt(
+        FIRM, "job-1", "al-1", "agreed", "", granted_ms, granted_ms + 5_000, None, "pretraining", 10, None, (),
+        now_ms(),
+    )  # fmt: skip
+    body = encode_record(said)
+    async with world.api.transaction() as session:
+        proof = signer.sign(proof_message(FIRM, signer.public_key))
+        await add_firm_key(session, ana, signer.public_key, proof, now_ms())
+    async with world.api.transaction() as session:
+        signature = signer.sign(signing_message("job_receipt", body))
+        await add_receipt(session, ana, name=signer.key_id, body=body, signature=signature, now_ms=now_ms())
+    # What the firm's key did not sign never becomes an entry, whoever puts it there.
+    forged = encode_record(replace(said, at_ms=said.at_ms + 1))
+    await world.fact(parse_record("job_receipt", forged), "receipt/forged", FIRM)
+
+    async def logged() -> bool:
+        return bool(await world.rows("SELECT 1 FROM log_entries WHERE type = 'job_receipt'"))
+
+    await until(logged)
+    await world.execute("DELETE FROM evidence_intake WHERE fact = 'receipt/forged'")
+    await house.until_cosigned()
+    firms_keys = (verifier_key(FIRM, NOTE_ED25519, signer.public_key),)
+    for scope in (AUDITOR, firm_scope(FIRM)):
+        files, _ = await house.bundle(scope)
+        verdict = verify(
+            files, policy=policy(house.keys, house.witness), settings=VerifySettings(firm_keys=firms_keys)
+        )
+        assert (verdict.integrity, verdict.completeness) == (True, True), verdict.findings
+        assert verdict.facts["receipts"] == {"agreed": 1, "contested": 0, "missing": 0}
+    async with world.api.read() as session:
+        (kept,) = await list_receipts(session, ana, limit=10)
+    assert kept.log_index is not None
 
 
 async def test_charges_equal_the_statement_that_the_verifier_recomputes(house: House) -> None:

@@ -43,6 +43,8 @@ INSERTS = {
         "evidence_intake",
         "content_objects",
         "uploads",
+        "firm_keys",
+        "receipts",
     },
     GATEWAY: {
         "content_objects",
@@ -118,6 +120,7 @@ UPDATES_SOME_COLUMNS = {
         ("notifications", "attempts"),
         ("notifications", "delivered_ms"),
         ("notifications", "problem"),
+        ("firm_keys", "revoked_at"),
     },
     GATEWAY: {
         ("content_objects", "used_ms"),
@@ -135,6 +138,7 @@ DELETES = {
     CONTROLLER: {"inbox", "reports"},
     LEDGER: {"usage_intake", "evidence_intake"},
 }
+RECEIPTS = {"firm_keys", "receipts"}
 NEVER_READS = {
     API: set(),
     GATEWAY: {
@@ -152,6 +156,7 @@ NEVER_READS = {
         "notifications",
         "window_segments",
         "cosignatures",
+        *RECEIPTS,
     },
     CONTROLLER: {
         "principals",
@@ -166,8 +171,18 @@ NEVER_READS = {
         "cosignatures",
         "charges",
         *CONTENT,
+        *RECEIPTS,
     },
-    LEDGER: {"api_keys", "idempotency_keys", "join_tokens", "inbox", "reports", "notifications", *CONTENT},
+    LEDGER: {
+        "api_keys",
+        "idempotency_keys",
+        "join_tokens",
+        "inbox",
+        "reports",
+        "notifications",
+        "receipts",
+        *CONTENT,
+    },
 }
 
 

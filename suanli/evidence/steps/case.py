@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 
 from suanli.evidence.bundle import AUDITOR, Manifest
 from suanli.evidence.bundle_files import BundleFiles, tile_reader
+from suanli.evidence.device_list import DeviceList
 from suanli.evidence.entries import Entry
 from suanli.evidence.errors import EvidenceError
+from suanli.evidence.keys import VerifierKey
 from suanli.evidence.limits import Limit
 from suanli.evidence.log_checkpoint import LogCheckpoint
 from suanli.evidence.merkle import range_root
 from suanli.evidence.policy import Policy
+from suanli.evidence.receipts import FirmKey
 from suanli.evidence.records import AllocationEvent, Firm, KeyEvent, OperatorKeys, Record
 from suanli.evidence.register import Register
 from suanli.evidence.sampling import Sampler
@@ -43,7 +46,9 @@ class VerifySettings:
     clock_tolerance_ms: by how much clocks of nodes and controller may differ. back_date_tolerance_ms: how
     long before the newest thing it had seen a window may end. idle_use_ms: how long a job may hold devices in
     use without work before it is asked about. now_ms: the reader's clock, if there is one. firm_id: the firm
-    that the reader is; its bundle must be made for it.
+    that the reader is; its bundle must be made for it. firm_keys: keys that the reader had from the firms
+    themselves, each under the firm's id; None where the reader has no such list. device_list: likewise the
+    devices that the reader inspected.
     """
 
     clock_tolerance_ms: int = 10_000
@@ -51,6 +56,8 @@ class VerifySettings:
     idle_use_ms: int = 3_600_000
     now_ms: int | None = None
     firm_id: str | None = None
+    firm_keys: tuple[VerifierKey, ...] | None = None
+    device_list: DeviceList | None = None
 
 
 @dataclass(slots=True)
@@ -87,6 +94,15 @@ class KnownKey:
     event: KeyEvent
     added_index: int
     revoked_index: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFirmKey:
+    """A firm's key and the log indexes between which it speaks."""
+
+    event: FirmKey
+    added_index: int
+    revoked_index: int | None = None
 
 
 @dataclass(slots=True)
@@ -189,6 +205,7 @@ class Case:
     records: list[RecordEvidence] = field(default_factory=list)
     windows: int = 0
     operator: OperatorKeys | None = None
+    firm_keys: dict[str, KnownFirmKey] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
     facts: dict[str, object] = field(default_factory=dict)
     not_proved: list[Limit] = field(default_factory=list)

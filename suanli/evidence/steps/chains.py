@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, field
 
-from suanli.evidence.records import AllocationEvent, Firm
+from suanli.evidence.records import FIRM_RECORDS, AllocationEvent
 from suanli.evidence.steps.case import Case, WindowEvidence
 from suanli.evidence.steps.report import Report
 from suanli.evidence.windows import header_hash
@@ -175,7 +175,7 @@ def check_firms(case: Case) -> None:
     following: dict[str, int] = {}
     for item in case.records:
         record = item.record
-        if not isinstance(record, AllocationEvent | Firm) or item.entry.firm_seq is None:
+        if not isinstance(record, FIRM_RECORDS) or item.entry.firm_seq is None:
             continue
         want, got = following.get(record.firm_id, 1), item.entry.firm_seq
         entity = f"firm {record.firm_id}"

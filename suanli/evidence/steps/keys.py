@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from suanli.evidence.entries import ALLOCATION_EVENT, signing_message
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import NOTE_ED25519, key_id, verifier_key, verify_signature
 from suanli.evidence.limits import limit
+from suanli.evidence.receipts import FirmKey, JobReceipt
 from suanli.evidence.records import KeyEvent, OperatorKeys
 from suanli.evidence.signed_note import verify_note
-from suanli.evidence.steps.case import Case, Known, KnownKey, RecordEvidence, WindowEvidence
+from suanli.evidence.steps.case import (
+    Case,
+    Known,
+    KnownFirmKey,
+    KnownKey,
+    RecordEvidence,
+    WindowEvidence,
+)
 
 
 def check_operator_keys(case: Case) -> None:
@@ -47,28 +57,77 @@ def _check_own_signature(case: Case, log_key: bytes) -> None:
 
 
 def check_record_signatures(case: Case) -> None:
-    """Step 7 for what operator and controller sign; what fails is used no further."""
+    """Step 7 for what operator, controller and firms sign; what fails is used no further.
+
+    Firms' keys, which the operator registers, are known by the receipts that come after them.
+    """
     if case.operator is None:
         return
     log_key = bytes.fromhex(case.operator.log_public_key)
     controller_key = bytes.fromhex(case.operator.controller_key)
-    log_key_id, controller_key_id = key_id(log_key), key_id(controller_key)
     kept: list[RecordEvidence] = []
     for item in case.records:
         kind = item.entry.type
-        by_controller = kind == ALLOCATION_EVENT
-        producer = controller_key_id if by_controller else log_key_id
-        public_key = controller_key if by_controller else log_key
-        if item.entry.producer_key_id != producer:
-            code, expected, found = "keys.record_producer", producer, item.entry.producer_key_id
-        elif not verify_signature(public_key, signing_message(kind, item.body), item.signature):
-            code, expected, found = "signature.record", f"a signature of {producer}", "no match"
+        want: bytes | None = controller_key if kind == ALLOCATION_EVENT else log_key
+        if isinstance(item.record, JobReceipt):
+            want = _key_of_firm(case, item, item.record)
+        if want is None:
+            code, expected, found = (
+                "keys.record_producer",
+                "a key of the firm that stands in the log",
+                item.entry.producer_key_id,
+            )
+        elif item.entry.producer_key_id != key_id(want):
+            code, expected, found = "keys.record_producer", key_id(want), item.entry.producer_key_id
+        elif not verify_signature(want, signing_message(kind, item.body), item.signature):
+            code, expected, found = "signature.record", f"a signature of {key_id(want)}", "no match"
         else:
             kept.append(item)
+            if isinstance(item.record, FirmKey):
+                _take_firm_key(case, item.index, item.record)
             continue
         case.report.add(code, kind, expected, found, item.index)
         case.report.damage(kind, code)
     case.records = kept
+    _check_firm_keys(case)
+
+
+def _key_of_firm(case: Case, item: RecordEvidence, receipt: JobReceipt) -> bytes | None:
+    known = case.firm_keys.get(item.entry.producer_key_id)
+    if known is None or known.revoked_index is not None or known.event.firm_id != receipt.firm_id:
+        return None
+    return bytes.fromhex(known.event.public_key)
+
+
+def _take_firm_key(case: Case, index: int, event: FirmKey) -> None:
+    known, operator = case.firm_keys.get(event.key_id), case.operator
+    own = set() if operator is None else {operator.log_public_key, operator.controller_key}
+    if event.event == "added":
+        if known is None and event.public_key not in own:
+            case.firm_keys[event.key_id] = KnownFirmKey(event, index)
+        else:
+            expected = "a key of its own, added once"
+            case.report.add("keys.added_twice", event.key_id, expected, "again", index)
+    elif known is None or known.event.firm_id != event.firm_id:
+        case.report.add("keys.revoked_unknown", event.key_id, "a key added before", "none", index)
+    elif known.revoked_index is None:
+        case.firm_keys[event.key_id] = replace(known, revoked_index=index)
+
+
+def _check_firm_keys(case: Case) -> None:
+    """Firms' keys are those that the reader had from the firms: an operator could register keys of its own."""
+    theirs = case.known.settings.firm_keys
+    if theirs is None:
+        if case.firm_keys:
+            case.not_proved.append(limit("firm_keys"))
+        return
+    listed = {(key.name, key.public_key.hex()) for key in theirs}
+    for known in case.firm_keys.values():
+        event = known.event
+        if (event.firm_id, event.public_key) not in listed:
+            where = f"firm {event.firm_id}, key {event.key_id}"
+            expected, found = "a key of your list of firms' keys", event.public_key
+            case.report.add("keys.firm", where, expected, found, known.added_index)
 
 
 def collect_keys(case: Case) -> None:

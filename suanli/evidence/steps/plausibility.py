@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from suanli.evidence.steps.case import Case, WindowEvidence
+from suanli.evidence.steps.case import FOREVER_MS, Case, WindowEvidence
 from suanli.evidence.steps.report import Report
 from suanli.evidence.window_checks import WindowProblem, check_segments, segment_problems
 from suanli.evidence.windows import WHOLE_PPM, Segment
@@ -44,6 +44,9 @@ class WorkPattern:
     measured: bool = True
     """Whether utilisation is known throughout."""
     last_index: int = 0
+    first_ms: int = FOREVER_MS
+    last_ms: int = 0
+    """When the first use began and the last one ended."""
 
     def take(self, index: int, segment: Segment) -> None:
         """Takes a segment in use."""
@@ -51,6 +54,8 @@ class WorkPattern:
         self.in_use_ms += segment.end_ms - segment.start_ms
         self.busy_ms += segment.busy_ms
         self.last_index = max(self.last_index, index)
+        self.first_ms = min(self.first_ms, segment.start_ms)
+        self.last_ms = max(self.last_ms, segment.end_ms)
         mean, peak = segment.utilisation_mean_ppm, segment.utilisation_max_ppm
         if mean is None or peak is None:
             self.measured = False
@@ -67,6 +72,8 @@ class WorkPattern:
         self.highest_ppm = max(self.highest_ppm, other.highest_ppm)
         self.measured = self.measured and other.measured
         self.last_index = max(self.last_index, other.last_index)
+        self.first_ms = min(self.first_ms, other.first_ms)
+        self.last_ms = max(self.last_ms, other.last_ms)
 
 
 def check_patterns(case: Case, patterns: dict[str, WorkPattern]) -> None:

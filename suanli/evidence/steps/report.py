@@ -15,8 +15,11 @@ from suanli.evidence.entries import (
     DEVICE_EVENT,
     ENTRY_TYPES,
     FIRM,
+    FIRM_KEY,
+    JOB_RECEIPT,
     KEY_EVENT,
     OPERATOR_KEYS,
+    STATEMENT,
     USAGE_WINDOW,
 )
 from suanli.evidence.errors import shorten
@@ -39,13 +42,13 @@ UNREADABLE = "?"
 """Stands for the type of an entry that cannot be read: whatever it was, its absence explains what is missing."""
 
 DEPENDS_ON: Mapping[int, frozenset[str]] = {
-    6: frozenset({OPERATOR_KEYS, KEY_EVENT}),
-    7: frozenset({OPERATOR_KEYS, KEY_EVENT}),
-    8: frozenset({USAGE_WINDOW, ALLOCATION_EVENT, FIRM}),
+    6: frozenset({OPERATOR_KEYS, KEY_EVENT, FIRM_KEY}),
+    7: frozenset({OPERATOR_KEYS, KEY_EVENT, FIRM_KEY}),
+    8: frozenset({USAGE_WINDOW, ALLOCATION_EVENT, FIRM, FIRM_KEY, JOB_RECEIPT, STATEMENT}),
     9: frozenset({OPERATOR_KEYS}),
     10: frozenset({DEVICE_EVENT, USAGE_WINDOW}),
     11: frozenset({DEVICE_EVENT}),
-    12: frozenset({ALLOCATION_EVENT, DEVICE_EVENT, USAGE_WINDOW}),
+    12: frozenset({ALLOCATION_EVENT, DEVICE_EVENT, USAGE_WINDOW, FIRM_KEY, JOB_RECEIPT}),
     14: ENTRY_TYPES,
     15: ENTRY_TYPES,
 }

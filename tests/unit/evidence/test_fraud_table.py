@@ -15,7 +15,7 @@ from suanli.evidence.findings import CODES
 from tests.shared_data import shared_root
 
 BYTES, NODE, OPERATOR, RECORDS = "fraud_bytes", "fraud_node", "fraud_operator", "fraud_records"
-LIFE, WITNESS = "verify_life", "witness_machine"
+LIFE, WITNESS, RECEIPTS, INSPECTION = "verify_life", "witness_machine", "fraud_receipts", "inspection"
 
 TABLE = {
     "drop records": [
@@ -26,10 +26,13 @@ TABLE = {
         (OPERATOR, "test_an_allocation_event_left_out_is_missing_from_its_firms_numbers"),
         (BYTES, "test_a_payload_withheld_from_the_auditor_is_listed"),
         (LIFE, "test_a_firm_notices_that_one_of_its_own_entries_is_kept_from_it"),
+        (RECEIPTS, "test_a_receipt_left_out_is_missing_from_its_firms_numbers"),
+        (INSPECTION, "test_a_device_of_the_readers_list_that_was_never_enrolled_is_named"),
     ],
     "duplicate or replay": [
         (NODE, "test_a_window_logged_twice_counts_once_and_is_named"),
         (NODE, "test_a_device_told_by_two_keys_of_a_node_is_told_twice"),
+        (RECEIPTS, "test_a_receipt_logged_again_counts_once_and_is_named"),
     ],
     "back-date": [
         (OPERATOR, "test_a_window_dated_back_is_younger_than_what_it_has_seen"),
@@ -56,16 +59,26 @@ TABLE = {
     ],
     "foreign card posing as domestic": [
         (NODE, "test_a_foreign_card_under_a_domestic_name_is_betrayed_by_its_driver"),
+        (INSPECTION, "test_a_device_that_is_another_model_than_was_inspected_is_named"),
         (NODE, "test_a_card_whose_windows_tell_another_driver_than_the_register_is_betrayed"),
     ],
     "idle burn (kernel loop)": [
         (NODE, "test_a_device_held_but_idle_is_a_suspicion_and_no_error"),
         (NODE, "test_a_load_that_never_varies_is_a_suspicion_and_no_error"),
     ],
-    "firm and operator collude": "no bundle: registers of companies, bank receipts, rack power, a challenge",
+    "firm and operator collude": [
+        # Together they sign what they like; what an operator makes up for a firm is seen. The rest no bundle shows:
+        # registers of companies, bank receipts, rack power, a challenge.
+        (RECEIPTS, "test_a_receipt_signed_by_the_operator_for_the_firm_is_forged"),
+        (RECEIPTS, "test_a_receipt_signed_by_another_firm_is_forged"),
+        (RECEIPTS, "test_a_receipt_under_the_firms_name_with_another_signature_is_forged"),
+        (RECEIPTS, "test_keys_that_an_operator_made_for_a_firm_are_not_in_the_readers_list"),
+        (RECEIPTS, "test_a_receipt_for_what_the_firm_never_had_is_named"),
+    ],
     "padding end times": [
         (OPERATOR, "test_an_end_padded_by_the_agent_is_outside_the_allocation"),
         (OPERATOR, "test_an_end_padded_by_the_controller_is_held_without_use_and_not_billed"),
+        (RECEIPTS, "test_use_beyond_what_the_firm_signed_is_named"),
         (RECORDS, "test_an_allocation_that_started_and_was_never_seen_is_noticed_and_not_billed"),
     ],
     "agent key theft": [
@@ -157,6 +170,6 @@ def test_every_threat_and_invariant_of_the_design_has_a_row():
 
 
 def test_every_finding_is_provoked_by_some_test():
-    modules = (BYTES, NODE, OPERATOR, RECORDS, LIFE, "verify_clean", "sampling")
+    modules = (BYTES, NODE, OPERATOR, RECORDS, LIFE, RECEIPTS, INSPECTION, "verify_clean", "sampling")
     texts = "".join(Path(_module(name).__file__).read_text("utf-8") for name in modules)
     assert [code for code in CODES if f'"{code}"' not in texts] == []

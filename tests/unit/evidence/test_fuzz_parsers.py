@@ -24,6 +24,7 @@ from suanli.evidence import (
 )
 from suanli.evidence.bundle import MANIFEST, PAYLOADS, STATEMENT, parse_manifest, parse_payload_line
 from suanli.evidence.bundle_io import ReadLimits, read_bundle
+from suanli.evidence.device_list import parse_device_list
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import parse_verifier_key
 from suanli.evidence.log_checkpoint import parse_log_checkpoint, parse_size
@@ -37,6 +38,8 @@ OPERATOR = honest_operator()
 FILES = OPERATOR.bundle()
 LINES = FILES[PAYLOADS].split(b"\n")[:-1]
 WINDOW = next(item.window for item in OPERATOR.log if item.window is not None)
+OPERATOR.firm_key()
+OPERATOR.receipt()
 RECORDS = [item.record for item in OPERATOR.log if item.record is not None]
 READING = RawSample("d-1", T0, None, "ok", 1, 1, None, 1, 1, 1, 1, 1)
 CHECKPOINT = OPERATOR.checkpoint()
@@ -63,6 +66,11 @@ TARGETS = {
     "vkey": (
         lambda data: parse_verifier_key(data.decode("utf-8", "replace")),
         [str(OPERATOR.policy().logs[0].key).encode()],
+    ),
+    "device list": (parse_device_list, [b"serial,model,from\nSN-d-1,ascend-910b3,2026-01-01\n"]),
+    "firm keys": (
+        policy.parse_firm_keys,
+        [b"# keys\n" + str(OPERATOR.policy().logs[0].key).encode() + b"\n"],
     ),
     "policy": (policy.parse_policy, [policy.format_policy(OPERATOR.policy()).encode()]),
     "witness request": (witness.parse_request, [witness.encode_request(3, [bytes(32)], CHECKPOINT)]),

@@ -1,0 +1,292 @@
+"""`suanli receipt`: a firm signs what it agrees to, or contests it, with a key that only the firm holds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client, short_id
+
+if TYPE_CHECKING:
+    from suanli.client.client import Client
+    from suanli.client.types import Allocation, Receipt
+    from suanli.evidence.keys import SigningKey
+
+app = typer.Typer(
+    help="Receipts: agree with the use of your jobs, or contest it. They become entries of the evidence log.",
+    no_args_is_help=True,
+)
+KeyFile = Annotated[
+    Path | None, typer.Option("--key", help="Your firm's key; absent: firm-key.pem beside your profiles.")
+]
+Allocations = Annotated[
+    list[str] | None, typer.Option("--allocation", help="Only this allocation (or the end of its id).")
+]
+Workload = Annotated[
+    str | None,
+    typer.Option(help="What it was: pretraining, finetuning, inference, evaluation or other."),
+]
+_READ = 1 << 20
+
+
+def _key_path(given: Path | None) -> Path:
+    from suanli.client.profiles import profiles_path
+
+    return given or profiles_path(os.environ).with_name("firm-key.pem")
+
+
+def _load_key(given: Path | None) -> SigningKey:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from suanli.cli.errors import CliError
+    from suanli.evidence.keys import SigningKey
+
+    path = _key_path(given)
+    try:
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            raise CliError(f"{path} is your firm's key and others can read it: run chmod 600 {path}")
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+    except FileNotFoundError:
+        raise CliError(f"there is no {path}: make and register a key with 'suanli receipt key'") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise CliError(f"{path} cannot be read as a private key in PEM: {type(error).__name__}") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise CliError(f"{path} holds no Ed25519 key")
+    return SigningKey(key.private_bytes_raw())
+
+
+def _make_key(path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from suanli.witness.folder import write_durably
+
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    write_durably(path, pem)
+
+
+@app.command("key")
+def key(file: KeyFile = None, profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """Make your firm's key if there is none, register it, and print the line that an auditor wants of you."""
+    from suanli.cli.errors import CliError
+    from suanli.cli.output import note, print_json, say
+    from suanli.evidence.receipts import proof_message
+
+    path = _key_path(file)
+    with open_client(profile) as client:
+        firm_id = client.receipts.firm()
+        if firm_id is None:
+            raise CliError("you belong to no firm: a firm's own administrator registers its key")
+        made = not path.exists()
+        if made:
+            _make_key(path)
+        signer = _load_key(file)
+        proof = signer.sign(proof_message(firm_id, signer.public_key))
+        registered = client.receipts.register_key(signer.public_key, proof)
+    if as_json:
+        print_json({**registered, "file": str(path)})
+        return
+    note(f"{'Made' if made else 'Found'} {path}. Keep a copy: whoever has it signs for your firm.")
+    note("Registered. Give this line to your auditor yourself (suanli verify --firm-keys):")
+    say(registered["vkey"])
+
+
+@app.command("keys")
+def keys(profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """List the keys that sign for your firm; auditors and operators: for every firm."""
+    from suanli.cli.moments import local
+    from suanli.cli.output import print_json, print_table
+
+    with open_client(profile) as client:
+        found = client.receipts.keys()
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["KEY", "FIRM", "CREATED", "REVOKED"],
+        [[k["key_id"], k["firm"], local(k["created_at"]), local(k["revoked_at"])] for k in found],
+        empty="No keys: suanli receipt key",
+    )
+
+
+@app.command("revoke")
+def revoke(key_id: str, profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """End a key of your firm at once. Receipts that it signed before stand."""
+    from suanli.cli.output import print_json, say
+
+    with open_client(profile) as client:
+        client.receipts.revoke_key(key_id)
+    print_json({"revoked": key_id}) if as_json else say(f"Key {key_id} is revoked.")
+
+
+@app.command("sign")
+def sign(  # noqa: PLR0913, PLR0917 - each is an option that somebody types
+    job: JobName,
+    allocation: Allocations = None,
+    workload: Workload = None,
+    steps: Annotated[int | None, typer.Option(min=0, help="Training steps done.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=0, help="Tokens trained on.")] = None,
+    image_digest: Annotated[str | None, typer.Option(help="Digest of the image that ran.")] = None,
+    model_checkpoint: Annotated[
+        list[Path] | None, typer.Option(help="A model checkpoint that came of it: its SHA-256 is signed.")
+    ] = None,
+    key_file: KeyFile = None,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Agree with the use of a job: one receipt for each of its allocations that has ended and has none yet."""
+    said: dict[str, object] = {
+        "image_digest": image_digest,
+        "workload": workload,
+        "steps": steps,
+        "tokens": tokens,
+        "model_checkpoints": tuple(_sha256(path) for path in model_checkpoint or ()),
+    }
+    with open_client(profile) as client:
+        found = _chosen(client, job, allocation)
+        fresh = [a for a in found if allocation or a["receipt"] is None]
+        _hand_in(client, fresh, "agreed", "", said, key_file, as_json=as_json, job=job)
+
+
+@app.command("contest")
+def contest(
+    job: JobName,
+    reason: Annotated[str, typer.Option(help="What is wrong with it, for whoever has to settle it.")],
+    allocation: Allocations = None,
+    key_file: KeyFile = None,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Contest the use of a job, or of some of its allocations. A later 'sign --allocation' takes its place."""
+    said: dict[str, object] = {
+        "image_digest": None,
+        "workload": None,
+        "steps": None,
+        "tokens": None,
+        "model_checkpoints": (),
+    }
+    with open_client(profile) as client:
+        found = _chosen(client, job, allocation)
+        _hand_in(client, found, "contested", reason, said, key_file, as_json=as_json, job=job)
+
+
+@app.command("list")
+def list_(
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="Only of this job.")] = None,
+    stance: Annotated[str | None, typer.Option(help="Only agreed, or only contested ones.")] = None,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """List receipts, the newest first, with their places in the evidence log."""
+    from suanli.cli.output import print_json
+
+    with open_client(profile) as client:
+        job_id = None if job is None else find_job(client, job)["job_id"]
+        found = list(client.receipts.receipts(job_id=job_id, stance=stance))
+    print_json(found) if as_json else _print(found)
+
+
+def _chosen(client: Client, job: str, wanted: list[str] | None) -> list[Allocation]:
+    """Allocations of a job that have ended, of those asked for."""
+    from suanli.cli.errors import CliError
+
+    job_id = find_job(client, job)["job_id"]
+    found = [a for a in client.receipts.allocations(job_id) if a["ended_ms"] is not None]
+    for end in wanted or ():
+        if not any(a["allocation_id"].endswith(end) for a in found):
+            raise CliError(f"job {job} has no allocation {end} that has ended")
+    if not wanted:
+        return found
+    return [a for a in found if a["allocation_id"].endswith(tuple(wanted))]
+
+
+def _hand_in(
+    client: Client,
+    allocations: list[Allocation],
+    stance: str,
+    reason: str,
+    said: dict[str, object],
+    key_file: Path | None,
+    *,
+    as_json: bool,
+    job: str,
+) -> None:
+    from suanli.cli.errors import MISUSED, CliError
+    from suanli.cli.output import print_json, say
+    from suanli.evidence.entries import JOB_RECEIPT, signing_message
+    from suanli.evidence.errors import EvidenceError
+    from suanli.evidence.receipts import JobReceipt
+    from suanli.evidence.records import encode_record
+
+    signer = _load_key(key_file)
+    job_id = find_job(client, job)["job_id"]
+    done: list[Receipt] = []
+    for a in allocations:
+        receipt = JobReceipt(
+            firm_id=a["firm_id"],
+            job_id=job_id,
+            allocation_id=a["allocation_id"],
+            stance=stance,
+            reason=reason,
+            start_ms=a["granted_ms"],
+            end_ms=a["ended_ms"] or a["granted_ms"],
+            at_ms=time.time_ns() // 1_000_000,
+            **said,  # type: ignore[arg-type]
+        )
+        try:
+            body = encode_record(receipt)
+        except EvidenceError as error:
+            raise CliError(f"{error.field}: got {error.got}, want {error.want}", MISUSED) from None
+        signature = signer.sign(signing_message(JOB_RECEIPT, body))
+        done.append(client.receipts.hand_in(signer.key_id, body, signature))
+    if as_json:
+        print_json(done)
+    elif not done:
+        say("Nothing to sign: no allocation of it has ended without a receipt.")
+    else:
+        _print(done)
+
+
+def _print(receipts: list[Receipt]) -> None:
+    from suanli.cli.moments import local
+    from suanli.cli.output import print_table
+
+    print_table(
+        ["RECEIPT", "JOB", "ALLOCATION", "STANCE", "SIGNED", "LOG INDEX", "REASON"],
+        [
+            [
+                r["receipt_id"][:12],
+                short_id(r["job_id"]),
+                short_id(r["allocation_id"]),
+                r["stance"],
+                local(r["signed_at"]),
+                "waiting" if r["log_index"] is None else r["log_index"],
+                r["reason"],
+            ]
+            for r in receipts
+        ],
+        right=(5,),
+        empty="No receipts.",
+    )
+
+
+def _sha256(path: Path) -> str:
+    from suanli.cli.errors import CliError
+
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while part := file.read(_READ):
+                digest.update(part)
+    except OSError as error:
+        raise CliError(f"{path} cannot be read: {error.strerror}") from None
+    return digest.hexdigest()
