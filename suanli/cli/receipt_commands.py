@@ -14,7 +14,7 @@ from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_clie
 
 if TYPE_CHECKING:
     from suanli.client.client import Client
-    from suanli.client.types import Allocation, Receipt
+    from suanli.client.receipts import Allocation, Receipt
     from suanli.evidence.keys import SigningKey
 
 app = typer.Typer(

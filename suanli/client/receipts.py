@@ -3,13 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 from urllib.parse import quote
 
 from suanli.client.transport import Transport
-from suanli.client.types import Allocation, FirmKey, Receipt
 
 _PAGE = 200
+
+
+class FirmKey(TypedDict):
+    """A key with which a firm signs receipts; `vkey` is its line in an auditor's list."""
+
+    key_id: str
+    firm: str
+    firm_id: str
+    public_key: str
+    vkey: str
+    created_at: str
+    revoked_at: str | None
+
+
+class Receipt(TypedDict):
+    """What a firm signed of an allocation. `log_index` is None until the log holds it."""
+
+    receipt_id: str
+    job_id: str
+    allocation_id: str
+    stance: str
+    reason: str
+    start_at: str
+    end_at: str
+    signed_at: str
+    received_at: str
+    key_id: str
+    log_index: int | None
+
+
+class Allocation(TypedDict):
+    """Devices of one node that a task held."""
+
+    allocation_id: str
+    firm_id: str
+    attempt: int
+    rank: int
+    node: str
+    devices: int
+    granted_ms: int
+    started_ms: int | None
+    ended_ms: int | None
+    receipt: Receipt | None
 
 
 class ReceiptCalls:
