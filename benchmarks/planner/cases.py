@@ -3,7 +3,18 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from benchmarks.harness import Row
-from benchmarks.planner import allocation, churn, firms, gavel, network, packing, product, queueing, tuned
+from benchmarks.planner import (
+    allocation,
+    churn,
+    cost,
+    firms,
+    gavel,
+    network,
+    packing,
+    product,
+    queueing,
+    tuned,
+)
 from benchmarks.planner.settings import Settings
 
 Case = Callable[[Settings], Iterator[Row]]
@@ -25,4 +36,5 @@ CASES: Mapping[str, Case] = {
     "B17": churn.b17,
     "B18": network.b18,
     "B19": product.b19,
+    "COST": cost.cost,
 }

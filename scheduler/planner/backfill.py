@@ -32,6 +32,7 @@ def earliest_opening(shape: Shape, cell: Cell, now_ms: int, config: PlannerConfi
         return None
     avoid = cell.avoided(shape.avoid_nodes, count, shape.tasks)
     found: list[tuple[int, int, int]] = []  # (moment, row, mask) of the soonest ones, sorted
+    spent: set[int] = set()
     for ends_by_ms, row in bounds:
         earliest_ms = now_ms if ends_by_ms <= 0 else max(int(ends_by_ms), now_ms) + config.stop_margin_ms
         if len(found) == shape.tasks and earliest_ms >= found[-1][0]:
@@ -39,9 +40,12 @@ def earliest_opening(shape: Shape, cell: Cell, now_ms: int, config: PlannerConfi
         if cell.parts[row].node_id in avoid:
             continue
         opening = _opening_on(cell, row, count, now_ms, config)
-        if opening is not None:
+        if opening is None:
+            spent.add(row)
+        else:
             insort(found, (opening[0], row, opening[1]))
             del found[shape.tasks :]
+    cell.forget_soonest(count, spent)
     if len(found) < shape.tasks:
         return None
     return Opening(found[-1][0], tuple((row, mask) for _, row, mask in found))

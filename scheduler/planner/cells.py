@@ -269,6 +269,11 @@ class Cell:
             self._bounds[count] = bounds
         return bounds
 
+    def forget_soonest(self, count: int, rows: set[int]) -> None:
+        """These rows have no room for so many devices in this cycle: what was taken or reserved stays so."""
+        if rows:
+            self._bounds[count] = [bound for bound in self._bounds[count] if bound[1] not in rows]
+
     def roomiest(self) -> Iterable[int]:
         """Rows, the one with the most open devices first, ties in the order of the nodes."""
         return [int(row) for row in np.argsort(-self.whole, kind="stable")]

@@ -1,15 +1,15 @@
 """One cycle: from a snapshot to a plan and a report. Reads like a table of contents; each line has its file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from math import inf
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
-from scheduler.planner.backfill import earliest_opening, nodes_to_hold
+from scheduler.planner.backfill import Opening, earliest_opening, nodes_to_hold
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.calendar import close_booked_nodes, drained, ends_in_time, near
 from scheduler.planner.cells import Cell
@@ -24,10 +24,10 @@ from scheduler.planner.ordering import ClassCursor, Ordering, Turns
 from scheduler.planner.placement import Found, Seat, find_seats
 from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause, TaskPlacement
 from scheduler.planner.preemption import Preemption, Victim, Way
-from scheduler.planner.reasons import benched, counterfactual, when_it_starts, why_no_room
+from scheduler.planner.reasons import account, benched, counterfactual, when_it_starts, why_no_room
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
-from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
+from scheduler.planner.snapshot import Hole, Shape, Snapshot, WaitingJob
 from scheduler.planner.variants import Candidate, candidates
 
 
@@ -93,6 +93,7 @@ class _Cycle:
         self._budgets = Budgets(snapshot)
         self._market = hold_market(snapshot, fleet, self._estimates, self._turns, now_ms, config)
         self._turns.first = self._market.target.keys()
+        self._turns.oldest_ms = min((item.jobs[0].submitted_ms for item in snapshot.classes), default=now_ms)
         self._stops: list[Stop] = with_market(drained(snapshot, now_ms), self._market)
         self._ordering = Ordering(snapshot, config, self._turns, self._sharing)
         self._preemption = Preemption(
@@ -103,6 +104,8 @@ class _Cycle:
         self._placements: list[JobPlacement] = []
         self._blocked: dict[int, _Blocked] = {}  # by class number
         self._changes: dict[tuple[object, ...], str | None] = {}
+        self._refusals: dict[tuple[object, ...], tuple[float, _Refused, str | None]] = {}
+        self._openings: dict[tuple[object, ...], Opening | None] = {}
         self._reserved: set[tuple[QueueKey, str, str]] = set()  # (queue, pool, model) with a reservation
 
     def run(self) -> tuple[Plan, Report]:
@@ -128,6 +131,10 @@ class _Cycle:
             self._blocked[cursor.number] = _Blocked([_no_queue(shape, queue)])
             self._ordering.leave(cursor)
             return
+        known = self._known_refusal(shape, job, queue)
+        if known is not None:
+            self._wait(cursor, job, queue, *known)
+            return
         refused = _Refused()
         options = candidates(shape, queue, self._snapshot, self._estimates)
         target = self._market.target.get(job.job_id)
@@ -140,6 +147,32 @@ class _Cycle:
                     self._ordering.again(cursor, model, size.devices)
                     return
         change = self._what_would_help(shape, queue, options)
+        if not refused.by_quota and not self._snapshot.budgets:
+            self._refusals[_alike(shape, queue, self._holes)] = (self._ends(shape, job), refused, change)
+        self._wait(cursor, job, queue, refused, change)
+
+    def _known_refusal(
+        self, shape: Shape, job: WaitingJob, queue: Queue
+    ) -> tuple["_Refused", str | None] | None:
+        """What a job met that asked for the same devices and ended no later: capacity only shrinks in a cycle."""
+        known = self._refusals.get(_alike(shape, queue, self._holes)) if self._refusals else None
+        if known is None or self._ends(shape, job) < known[0]:
+            return None
+        return known[1:]
+
+    def _ends(self, shape: Shape, job: WaitingJob) -> float:
+        """When a start now has ended at the latest on any model; inf where nobody knows."""
+        ends = [
+            ends_in_time(shape, job, model, self._estimates, self._now_ms, self._config)
+            for model in (shape.models if shape.time_limit_ms is None else shape.models[:1])
+        ]
+        return min((inf if end is None else float(end) for end in ends), default=inf)
+
+    def _wait(
+        self, cursor: ClassCursor, job: WaitingJob, queue: Queue, refused: "_Refused", change: str | None
+    ) -> None:
+        """The head of a class, and with it the class, does not start in this cycle."""
+        shape = cursor.shape
         blocked = _Blocked([*refused.reasons, *benched(shape)], change)
         self._blocked[cursor.number] = blocked
         if not self._make_room(shape, job, queue, refused.by_devices, refused.by_quota, blocked):
@@ -196,7 +229,7 @@ class _Cycle:
         seats: list[Seat],
         refusals: Sequence[WhyNot],
     ) -> None:
-        why_here = self._why_here(shape, candidate, cell, seats, refusals)
+        why_here = account(shape, cell, seats, refusals, self._snapshot.catalogue)
         tasks = []
         for rank, seat in enumerate(seats):
             part = cell.parts[seat.row]
@@ -282,7 +315,7 @@ class _Cycle:
             cell = self._fleet.get(candidate.pool, candidate.model)
             if cell is None or (shape.queue, candidate.pool, candidate.model) in self._reserved:
                 continue
-            found = earliest_opening(shape, cell, self._now_ms, self._config)
+            found = self._opening(shape, cell)
             if found is not None and (opening is None or found.from_ms < opening.from_ms):
                 opening, best = found, cell
         if opening is not None and best is not None:
@@ -294,6 +327,22 @@ class _Cycle:
             blocked.starts_by_ms = opening.from_ms
         elif waited_long:
             self._hold_back(shape, by_devices)
+
+    def _opening(self, shape: Shape, cell: Cell) -> Opening | None:
+        """The earliest start in a cell; jobs that ask for the same devices share the answer."""
+        demand, clock = demand_of(shape), self._fleet.clock.now
+        asked = (
+            cell.pool,
+            cell.model,
+            demand,
+            shape.devices,
+            shape.devices_per_node,
+            shape.avoid_nodes,
+            clock,
+        )
+        if asked not in self._openings:
+            self._openings[asked] = earliest_opening(shape, cell, self._now_ms, self._config)
+        return self._openings[asked]
 
     def _hold_back(self, shape: Shape, by_devices: list[Candidate]) -> None:
         """Nobody knows when devices come free: keep the nodes that are closest to having room."""
@@ -317,38 +366,6 @@ class _Cycle:
         self._stops.extend(moves.worthwhile(frozenset(stop.job_id for stop in self._stops)))
 
     # --- the account --------------------------------------------------------------------------------------
-
-    def _why_here(
-        self,
-        shape: Shape,
-        candidate: Candidate,
-        cell: Cell,
-        seats: list[Seat],
-        refusals: Sequence[WhyNot],
-    ) -> Mapping[str, Any]:
-        """The account of a placement, stored with the attempt."""
-        gflops = self._snapshot.catalogue.fp16_gflops(candidate.model)
-        return {
-            "pool": candidate.pool,
-            "device_model": candidate.model,
-            "free_devices": cell.free_devices,
-            "nodes_with_room": cell.with_room(shape.devices_per_node),
-            "nodes": [
-                {
-                    "node": part.view.name,
-                    "rank": rank,
-                    "devices": list(part.numbers(seat.mask)),
-                    "free_before": (part.free | part.kept).bit_count(),
-                    "fast_link_groups": part.layout.groups(seat.mask),
-                }
-                for rank, (seat, part) in enumerate((seat, cell.parts[seat.row]) for seat in seats)
-            ],
-            "model_choice": {
-                "fp16_gflops": gflops or None,
-                "variants": list(shape.models),
-                "preferred_but_not_possible": [refusal.to_json() for refusal in refusals],
-            },
-        }
 
     def _report(self, unfinished: bool) -> Report:
         classes: list[ClassReport] = []
@@ -378,6 +395,15 @@ class _Cycle:
                 )
             )
         return reports
+
+
+def _alike(shape: Shape, queue: Queue, holes: Sequence[Hole]) -> tuple[object, ...]:
+    """What decides which devices a job may have; its queue only where that says more than which pools."""
+    of_queue = queue.key if queue.nominal or queue.cohort is not None or holes else queue.pools
+    return (
+        demand_of(shape), shape.devices, shape.devices_per_node, shape.models, shape.avoid_nodes, shape.topology,
+        shape.sizes, shape.spares, of_queue,
+    )  # fmt: skip
 
 
 def _sizes(shape: Shape) -> list[Shape]:

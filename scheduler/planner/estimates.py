@@ -17,7 +17,7 @@ class Estimates:
         self._catalogue: Catalogue = snapshot.catalogue
         self._experience = snapshot.experience
         self._predictions: dict[tuple[str, int | None], Prediction | None] = {}
-        self._speeds: dict[Shape, dict[str, float]] = {}
+        self._speeds: dict[tuple[object, object], dict[str, float]] = {}
         self._typical: dict[str, float] = {}  # speed on a model, mean over the jobs that may use it
         self._learn_typical(snapshot)
 
@@ -41,9 +41,10 @@ class Estimates:
         Rates that were declared or measured count; a model without one is put beside the others by the
         catalogue's figure, and where there is none either it counts as the slowest that is known.
         """
-        speeds = self._speeds.get(shape)
+        key = (shape.models, shape.rates)  # what decides them: a whole shape takes long to hash
+        speeds = self._speeds.get(key)
         if speeds is None:
-            speeds = self._speeds[shape] = self._relative(shape)
+            speeds = self._speeds[key] = self._relative(shape)
         return speeds
 
     def _relative(self, shape: Shape) -> dict[str, float]:

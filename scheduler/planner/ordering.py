@@ -8,7 +8,7 @@ of run times the turn is the submission.
 import heapq
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from fractions import Fraction
+from math import lcm
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.ids import JobId
@@ -30,22 +30,23 @@ class Turns:
         self._config = config
         self._estimates = estimates
         self._stretch = config.policy.stretch if estimates.known else 0.0
-        self.first: Set[JobId] = (
-            frozenset()
-        )  # jobs that the market wants to start: before the rest of the queue
+        # Jobs that the market wants to start: before the rest of their queue, as if as old as the oldest.
+        self.first: Set[JobId] = frozenset()
+        self.oldest_ms = now_ms
 
     def rank(self, shape: Shape, job: WaitingJob) -> int:
         """Priority class, raised by age."""
-        waited_ms = max(0, self._now_ms - job.submitted_ms)
+        since_ms = job.submitted_ms if job.job_id not in self.first else min(self.oldest_ms, job.submitted_ms)
+        waited_ms = max(0, self._now_ms - since_ms)
         return min(shape.priority.rank + waited_ms // self._config.ageing_ms, _HIGHEST)
 
     def turn(self, shape: Shape, job: WaitingJob, model: str | None = None) -> float:
         """When it is its turn, in ms."""
+        if job.job_id in self.first:
+            return -1.0 / (1.0 + job.submitted_ms)
         if not self._stretch:
             return float(job.submitted_ms)
         left = self._estimates.left_ms(shape, job, model)
-        if job.job_id in self.first:
-            return -1.0 / (1.0 + job.submitted_ms)
         return job.submitted_ms + self._stretch * (0.0 if left is None else left)
 
     def of_running(self, running: RunningJob) -> float:
@@ -54,7 +55,7 @@ class Turns:
 
     def in_order(self, item: JobClass) -> tuple[WaitingJob, ...]:
         """The jobs of a class by turn; jobs of which only the age differs are in order already."""
-        if not self._stretch or item.alike:
+        if not self.first and (not self._stretch or item.alike):
             return item.jobs
         return tuple(sorted(item.jobs, key=lambda job: (self.turn(item.shape, job), job)))
 
@@ -107,7 +108,8 @@ class Ordering:
                 usage = snapshot.usage.get(key, 0) + self._ahead(snapshot.held.get(key, {}), self._catalogue)
                 line = self._lines[key] = _QueueLine(key, 1 if queue is None else queue.weight, usage)
             self._push_class(line, cursor)
-        self._heap: list[tuple[int, bool, Fraction, float, WaitingJob, QueueKey]] = []
+        self._scale = lcm(*(line.weight for line in self._lines.values()))  # usage / weight in whole numbers
+        self._heap: list[tuple[int, bool, int, float, WaitingJob, QueueKey]] = []
         for line in self._lines.values():
             self._push_line(line)
 
@@ -153,7 +155,7 @@ class Ordering:
     def _push_line(self, line: _QueueLine) -> None:
         if line.heads:
             rank, borrows, turn, head, _ = line.heads[0]
-            use = Fraction(line.usage, line.weight)
+            use = line.usage * (self._scale // line.weight)
             heapq.heappush(self._heap, (rank, borrows, use, turn, head, line.key))
 
     def _ahead(self, devices: Mapping[str, int], catalogue: Catalogue) -> int:

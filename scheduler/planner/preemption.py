@@ -6,12 +6,14 @@ waiting jobs are served, so that what was stopped cannot stop who stopped it: pr
 that are stopping already count as coming, so that a second cycle on unchanged input stops nobody more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from scheduler.domain.ids import JobId
+from scheduler.domain.queues import QueueKey
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import Demand, demand_of
@@ -63,8 +65,20 @@ class Preemption:
         self._now_ms = now_ms
         self._config = config
         self._by_cell: dict[tuple[str, str], list[RunningJob]] = {}
+        self._stopping: dict[tuple[str, str], list[RunningJob]] = {}
+        self._held_by: dict[tuple[str, str, QueueKey], _HeldBy] = {}
+        self._queues_in: dict[tuple[str, str], list[QueueKey]] = {}
         for running in snapshot.running:
             self._by_cell.setdefault((running.pool, running.model), []).append(running)
+            if running.stopping:
+                self._stopping.setdefault((running.pool, running.model), []).append(running)
+            key = (running.pool, running.model, running.shape.queue)
+            held_by = self._held_by.get(key)
+            if held_by is None:
+                held_by = self._held_by[key] = _HeldBy()
+                self._queues_in.setdefault(key[:2], []).append(key[2])
+            held_by.add(running)
+        self._relations: dict[tuple[QueueKey, QueueKey], bool] = {}
         self.by_market = False  # the market has decided who stops for whose turn
         self._stopped: set[JobId] = set()
         self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
@@ -119,16 +133,15 @@ class Preemption:
     def _open_and_coming(self, cell: Cell) -> dict[int, int]:
         """Masks of devices of stopping jobs by row, where nobody has a claim on them yet."""
         coming: dict[int, int] = {}
-        for running in self._by_cell.get((cell.pool, cell.model), ()):
-            if running.stopping:
-                for row, mask in _masks(cell, running):
-                    coming[row] = coming.get(row, 0) | mask & ~cell.parts[row].reserved
+        for running in self._stopping.get((cell.pool, cell.model), ()):
+            for row, mask in _masks(cell, running):
+                coming[row] = coming.get(row, 0) | mask & ~cell.parts[row].reserved
         return coming
 
     def _candidates(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool) -> list[Victim]:
         """Who may be stopped for the job: the least lost work first, the youngest of equals."""
         found: list[tuple[tuple[int, int, float, int], Victim]] = []
-        for running in self._by_cell.get((cell.pool, cell.model), ()):
+        for running in self._behind(shape, cell, borrows=borrows):
             if running.stopping or running.job_id in self._stopped or running.shape.share_ppm < WHOLE_PPM:
                 continue
             if self._now_ms - running.started_ms < self._config.min_run_ms:
@@ -146,13 +159,30 @@ class Preemption:
         found.sort(key=lambda item: item[0])
         return [victim for _, victim in found]
 
+    def _behind(self, shape: Shape, cell: Cell, *, borrows: bool) -> Iterator[RunningJob]:
+        """Running jobs of queues among which the shape may have victims."""
+        by_turn = self._config.policy.stop_for_turn is not None and not self.by_market
+        for key in self._queues_in.get((cell.pool, cell.model), ()):
+            held_by = self._held_by[cell.pool, cell.model, key]
+            if key == shape.queue:
+                if held_by.lowest < shape.priority.rank or (by_turn and held_by.resumable):
+                    yield from held_by.running
+            elif not borrows and self._related(shape.queue, key):
+                yield from held_by.running
+
+    def _related(self, one: QueueKey, other: QueueKey) -> bool:
+        known = self._relations.get((one, other))
+        if known is None:
+            known = self._relations[one, other] = self._sharing.related(one, other)
+        return known
+
     def _cause(
         self, shape: Shape, job: WaitingJob, cell: Cell, running: RunningJob, *, borrows: bool
     ) -> StopCause | None:
         theirs = running.shape
         if theirs.queue != shape.queue:
             queue = self._snapshot.queues.get(theirs.queue)
-            if borrows or queue is None or not self._sharing.related(shape.queue, theirs.queue):
+            if borrows or queue is None or not self._related(shape.queue, theirs.queue):
                 return None
             over = self._sharing.over_nominal(queue, cell.model)
             return StopCause.RECLAIM if over > 0 else None
@@ -187,6 +217,20 @@ class Preemption:
             else:
                 fitting.add(victim.masks)
         return needed
+
+
+@dataclass(slots=True)
+class _HeldBy:
+    """Running jobs of one queue in a cell."""
+
+    running: list[RunningJob] = field(default_factory=list)
+    lowest: int = 1 << 30  # priority class
+    resumable: bool = False  # whether any of them resumes
+
+    def add(self, running: RunningJob) -> None:
+        self.running.append(running)
+        self.lowest = min(self.lowest, running.shape.priority.rank)
+        self.resumable |= running.shape.resumable
 
 
 class _Fitting:

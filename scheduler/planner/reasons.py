@@ -1,15 +1,16 @@
 """Puts into numbers and words why a job does not start, and what would let it start."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from scheduler.catalogue import ShapeRule
+from scheduler.catalogue import Catalogue, ShapeRule
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.cells import Cell, nodes_with
 from scheduler.planner.feasibility import gang_too_large, plural, shape_not_allowed
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.placement import find_seats
+from scheduler.planner.placement import Seat, find_seats
 from scheduler.planner.snapshot import Hole, Shape
 from scheduler.planner.variants import Candidate
 
@@ -111,3 +112,30 @@ def counterfactual(shape: Shape, queue: Queue, fleet: Fleet, options: Iterable[C
 def _quota_left(queue: Queue, model: str, shape: Shape) -> bool:
     nominal = queue.nominal.get(model)
     return nominal is None or nominal >= shape.devices
+
+
+def account(
+    shape: Shape, cell: Cell, seats: Sequence[Seat], refusals: Sequence[WhyNot], catalogue: Catalogue
+) -> Mapping[str, Any]:
+    """Why a job is placed where it is, stored with the attempt. Asked before its devices are taken."""
+    return {
+        "pool": cell.pool,
+        "device_model": cell.model,
+        "free_devices": cell.free_devices,
+        "nodes_with_room": cell.with_room(shape.devices_per_node),
+        "nodes": [
+            {
+                "node": part.view.name,
+                "rank": rank,
+                "devices": list(part.numbers(seat.mask)),
+                "free_before": (part.free | part.kept).bit_count(),
+                "fast_link_groups": part.layout.groups(seat.mask),
+            }
+            for rank, (seat, part) in enumerate((seat, cell.parts[seat.row]) for seat in seats)
+        ],
+        "model_choice": {
+            "fp16_gflops": catalogue.fp16_gflops(cell.model) or None,
+            "variants": list(shape.models),
+            "preferred_but_not_possible": [refusal.to_json() for refusal in refusals],
+        },
+    }

@@ -25,7 +25,9 @@ _WASTE = 2.0
 # How much the copies count beside whether the demand fits at all.
 _COPIES = 0.4
 # What a typical demand counts falls with the number of devices that it may use to this power.
-_SCARCITY = 0.5
+_SCARCITY = 1.0
+# How much demands for whole devices count beside shares: what is wholly free mostly stays so by itself.
+_WHOLE = 0.1
 _MUCH = 1e9  # copies, where nothing is asked
 _WORTH_COMPILING = 100  # rows
 
@@ -51,7 +53,8 @@ class Weighing:
         wholes = demands[len(shares) :]
         weight = np.zeros((max(len(devices), 1), len(demands)))
         for number, demand in enumerate(demands):
-            weight[: len(devices), number] = weights[demand] / (total or 1.0)
+            counts = _WHOLE if demand.whole and shares else 1.0
+            weight[: len(devices), number] = counts * weights[demand] / (total or 1.0)
         grains = np.arange(GRID + 1)[:, None] * GRAIN
         sizes = np.array([demand.ppm for demand in shares], dtype=np.int64)
         self._weighed: Weighed | None = None

@@ -1,0 +1,164 @@
+"""The cost of decisions on large mixed clusters: placements per second, and one cycle with a long queue."""
+
+import resource
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from rich.progress import track
+
+from benchmarks.harness import Row
+from benchmarks.planner.settings import BALANCED, Settings, config
+from scheduler.catalogue import load_catalogue
+from scheduler.domain.ids import FirmId, JobId
+from scheduler.domain.jobs import Priority
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.planner import JobClass, Placer, Planner, Shape, Snapshot, WaitingJob, plan
+from scheduler.simulator.cluster import NodeSpec, VirtualCluster
+
+POOL = "pool"
+MODELS = ("ascend-910b3", "ascend-910a", "mlu590", "hygon-k100-ai", "metax-c500")
+FIRMS = 20
+DEVICES = 8  # on a node
+LEAF = 50  # nodes below one leaf switch
+# Nodes -> what Slurm 22.05 places in a second on such a machine: 1-device jobs, 8-device jobs.
+SLURM = {1_000: (323, 1_033), 5_000: (45, 97), 10_000: (23, 36)}
+GOALS = {1_000: 10_000.0, 5_000: 7_500.0, 10_000: 5_000.0}
+GANGS = {"1-device jobs": 1, "8-device gangs": 8, "64-node gangs": 512}
+MOST_PLACED = 20_000
+WAITING = 100_000
+BUSY = 0.97  # of the devices, before the queue is looked at
+CHANGED = 0.01
+CHANGED_MS, FULL_MS, MEMORY_MIB = 100.0, 1_000.0, 1_536.0
+HOUR_MS = 3_600_000
+
+
+def cost(settings: Settings) -> Iterator[Row]:
+    """Placements per second by size of the cluster and of the gangs, then cycles with a long queue."""
+    for nodes, slurm in SLURM.items():
+        for number, (label, devices) in enumerate(GANGS.items()):
+            rate = _placements(settings.some(nodes, 100), devices)
+            said = f"Slurm 22.05: {slurm[number]}/s" if number < len(slurm) else None
+            name = settings.case(f"{nodes:,} nodes x {DEVICES}, {label}")
+            goal = GOALS[nodes] if devices == 1 else None
+            yield Row("cost", name, "placements", rate, "1/s", "higher", said, goal)
+    yield from _cycles(settings)
+
+
+def _cluster(nodes: int) -> VirtualCluster:
+    specs = [
+        NodeSpec(
+            f"node-{number}",
+            MODELS[number // LEAF % len(MODELS)],
+            DEVICES,
+            POOL,
+            domains=(None, None, f"leaf-{number // LEAF}"),
+            position=number % LEAF,
+            fast_link_group=4,
+        )
+        for number in range(nodes)
+    ]
+    queues = [Queue(QueueKey(FirmId(f"firm-{number}"), "default"), (POOL,)) for number in range(FIRMS)]
+    return VirtualCluster(load_catalogue(), specs, queues)
+
+
+def _shape(number: int, devices: int, first: int, limit_ms: int = HOUR_MS) -> Shape:
+    """A job of one of the firms that may use every model, one of them rather than the others."""
+    return Shape(
+        QueueKey(FirmId(f"firm-{number % FIRMS}"), "default"),
+        Priority.NORMAL,
+        devices,
+        min(devices, DEVICES),
+        MODELS[first:] + MODELS[:first],
+        time_limit_ms=limit_ms,
+    )
+
+
+def _placements(nodes: int, devices: int) -> float:
+    cluster = _cluster(nodes)
+    placer = Placer(cluster.snapshot(), config(BALANCED))
+    shapes = [_shape(number, devices, number % len(MODELS)) for number in range(FIRMS * len(MODELS))]
+    for number, shape in enumerate(shapes[:5]):
+        placer.place(shape, JobId(f"warm-{number}"))
+    jobs = min(MOST_PLACED, nodes * DEVICES // devices - len(shapes[:5]))
+    begun = time.perf_counter()
+    placed = sum(
+        placer.place(shapes[number % len(shapes)], JobId(f"job-{number}")) is not None
+        for number in range(jobs)
+    )
+    return placed / (time.perf_counter() - begun)
+
+
+def _cycles(settings: Settings) -> Iterator[Row]:
+    """One changed device in a hundred, then everything anew."""
+    rng = np.random.default_rng(0)
+    nodes = settings.some(10_000, 100)
+    cluster = _cluster(nodes)
+    _fill(cluster, nodes, rng)
+    classes = _queue(settings.some(WAITING, 1_000), rng)
+    planner = Planner(cluster.catalogue, config(BALANCED))
+    now_ms = 2 * HOUR_MS
+    planner.plan(_snapshot(cluster, classes), now_ms)
+    took_ms = []
+    for _ in track(range(5), "cost: cycles", console=settings.console, transient=True):
+        running = list(cluster.holdings)
+        rng.shuffle(running)
+        changed = 0
+        while changed < CHANGED * nodes * DEVICES:
+            changed += cluster.free(running.pop()).devices
+        snapshot = _snapshot(cluster, classes)
+        begun = time.perf_counter()
+        decided, _ = planner.plan(snapshot, now_ms)
+        took_ms.append(1000 * (time.perf_counter() - begun))
+        for placement in decided.placements:
+            shape, job = next((s, j) for s, jobs in classes for j in jobs if j.job_id == placement.job_id)
+            cluster.submit(shape, job)
+            cluster.start(placement, now_ms)
+        gone = {placement.job_id for placement in decided.placements}
+        classes = [(s, tuple(j for j in jobs if j.job_id not in gone)) for s, jobs in classes]
+    name = settings.case(f"{WAITING:,} jobs wait, {10_000 * DEVICES:,} devices")
+    median_ms = float(np.median(took_ms))
+    yield Row("cost", f"{name}, 1 % changed", "one cycle", median_ms, "ms", "lower", None, CHANGED_MS)
+    snapshot = _snapshot(cluster, classes)
+    begun = time.perf_counter()
+    plan(snapshot, now_ms, config(BALANCED))
+    full_ms = 1000 * (time.perf_counter() - begun)
+    yield Row("cost", f"{name}, everything anew", "one cycle", full_ms, "ms", "lower", None, FULL_MS)
+    used_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    yield Row("cost", name, "memory of the process", used_mib, "MiB", "lower", None, MEMORY_MIB)
+
+
+def _fill(cluster: VirtualCluster, nodes: int, rng: np.random.Generator) -> None:
+    placer = Placer(cluster.snapshot(), config(BALANCED))
+    number = held = 0
+    while held < BUSY * nodes * DEVICES:
+        devices = int(rng.choice([1, 2, 4, 8, 16, 64]))
+        shape, job_id = _shape(number, devices, number % len(MODELS)), JobId(f"runs-{number}")
+        placement = placer.place(shape, job_id)
+        number += 1
+        if placement is None:
+            break
+        cluster.submit(shape, WaitingJob(number, job_id))
+        cluster.start(placement, number)
+        held += devices
+
+
+Classes = Sequence[tuple[Shape, tuple[WaitingJob, ...]]]
+
+
+def _queue(jobs: int, rng: np.random.Generator) -> Classes:
+    classes: dict[Shape, list[WaitingJob]] = {}
+    for number in range(jobs):
+        devices = int(rng.choice([1, 2, 4, 8, 16, 64, 512]))
+        limit_ms = int(rng.choice([1, 2, 24])) * HOUR_MS
+        shape = _shape(number, devices, int(rng.integers(len(MODELS))), limit_ms)
+        classes.setdefault(shape, []).append(WaitingJob(HOUR_MS + number, JobId(f"waits-{number}")))
+    return [(shape, tuple(waiting)) for shape, waiting in classes.items()]
+
+
+def _snapshot(cluster: VirtualCluster, classes: Classes) -> Snapshot:
+    snapshot = cluster.snapshot()
+    waiting = tuple(JobClass(shape, jobs) for shape, jobs in classes if jobs)
+    return Snapshot(
+        snapshot.catalogue, snapshot.nodes, snapshot.queues, waiting, snapshot.held, running=snapshot.running
+    )

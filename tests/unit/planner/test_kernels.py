@@ -1,0 +1,46 @@
+"""The inner loop gives the same answers as plain Python and as machine code."""
+
+import subprocess
+import sys
+
+SCRIPT = """
+import random, sys
+from scheduler.catalogue import load_catalogue
+from scheduler.domain.ids import FirmId, JobId
+from scheduler.domain.jobs import Priority
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.planner import Placer, PlannerConfig, Shape, kernels
+from scheduler.simulator.cluster import NodeSpec, VirtualCluster
+
+if sys.argv[1] == "compiled":
+    kernels.compile_all()
+random.seed(7)
+queue = QueueKey(FirmId("firm"), "default")
+models = ("ascend-910b3", "ascend-910a")
+specs = [
+    NodeSpec(f"n{n}", models[n % 2], 8, "pool", random.choice([16_000, 64_000]), 1 << 37, fast_link_group=4)
+    for n in range(24)
+]
+placer = Placer(VirtualCluster(load_catalogue(), specs, [Queue(queue, ("pool",))]).snapshot(), PlannerConfig())
+for n in range(160):
+    devices = random.choice([0, 1, 1, 1, 2, 4, 8])
+    shape = Shape(
+        queue, Priority.NORMAL, devices, max(1, devices), models,
+        share_ppm=random.choice([250_000, 400_000, 1_000_000]) if devices == 1 else 1_000_000,
+        cpu_milli=random.choice([0, 1_000, 3_000]), memory_bytes=random.choice([0, 1 << 32]),
+    )
+    placed = placer.place(shape, JobId(f"job-{n}"))
+    print(placed and [(task.node_id, task.device_ids) for task in placed.tasks])
+"""
+
+
+def placements(how: str) -> list[str]:
+    run = subprocess.run([sys.executable, "-c", SCRIPT, how], check=True, capture_output=True, text=True)
+    return run.stdout.splitlines()
+
+
+def test_machine_code_places_like_plain_python() -> None:
+    plain = placements("plain")
+    assert len(plain) == 160
+    assert sum(line != "None" for line in plain) > 60
+    assert placements("compiled") == plain
