@@ -6,7 +6,7 @@ from agents.core.messages import DesiredArrived
 from agents.core.readings import Health
 from agents.core.tasks import DesiredTask, EndReason, Goal, Phase, StepReport, Task
 from agents.devices.driver import Device
-from agents.runtime.spec import DEFAULT_STOP_SIGNAL, TaskInput, TaskSpec
+from agents.runtime.spec import DEFAULT_STOP_SIGNAL, TaskInput, TaskSecret, TaskSpec
 from protos.suanli.fleet.v1 import control_pb2, node_pb2, usage_pb2
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.windows import SignedWindow
@@ -158,6 +158,9 @@ def spec(message: control_pb2.FetchTaskResponse) -> TaskSpec:
         model_checkpoint_directory=message.model_checkpoint_directory,
         inputs=tuple(TaskInput(item.manifest_sha256, item.path) for item in message.inputs),
         outputs=tuple(message.outputs),
+        secrets=tuple(
+            TaskSecret(item.name, item.environment, item.file, item.value) for item in message.secrets
+        ),
     )
 
 

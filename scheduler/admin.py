@@ -85,6 +85,30 @@ async def create_join_token(settings: Settings, pool: str, uses: int, hours: int
         await database.dispose()
 
 
+async def rotate_secret_keys(settings: Settings, *, forget_old: bool) -> int:
+    """A new key for firms' secrets, and every secret sealed with it; returns how many were sealed anew.
+
+    The old keys stay in the file for what is being written meanwhile, unless they are to be forgotten.
+    Raises SealingError, DatabaseAway, OSError.
+    """
+    from scheduler.secret_files import write_secret
+    from scheduler.services.sealing import SecretKeys, new_key_file, without_old_keys
+    from scheduler.services.secrets import seal_anew
+    from scheduler.storage.engine import Database
+
+    path = settings.secret("secrets.keys")
+    write_secret(path, new_key_file(path.read_text(encoding="utf-8")).encode())
+    database = Database(role_url(settings, roles.API), "admin", pool_size=1)
+    try:
+        async with database.transaction() as session:
+            done = await seal_anew(session, SecretKeys(path))
+    finally:
+        await database.dispose()
+    if forget_old:
+        write_secret(path, without_old_keys(path.read_text(encoding="utf-8")).encode())
+    return done
+
+
 def history_period(from_: str | None, to: str | None, now: datetime | None = None) -> tuple[int, int]:
     """[from, to) in milliseconds UTC; nothing given: the last whole month in Asia/Shanghai.
 

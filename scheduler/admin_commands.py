@@ -92,6 +92,27 @@ def admin_join_token(
     _hand_over({"pool": pool, "uses": uses, "hours": hours, "token": token}, "token", token_file, as_json)
 
 
+@admin.command("rotate-secret-keys")
+def admin_rotate_secret_keys(
+    data: Data = None,
+    forget_old: Annotated[
+        bool,
+        typer.Option("--forget-old", help="Drop the earlier keys: when no process seals with them any more."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key for the secrets of firms, and encrypt all of them with it."""
+    from scheduler.admin import rotate_secret_keys
+
+    settings = settings_of(data=data)
+    sealed = done(settings, rotate_secret_keys(settings, forget_old=forget_old))
+    path = settings.secret("secrets.keys")
+    if as_json:
+        print_json({"sealed": sealed, "keys": str(path)})
+    else:
+        say(f"{sealed} secrets are encrypted with a new key; give {path} to every api and gateway")
+
+
 @admin.command("log-vkey")
 def admin_log_vkey(data: Data = None, as_json: AsJson = False) -> None:
     """Print the verifier key of the evidence log, for whoever shall check it: witnesses, auditors, firms."""

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from scheduler.services.sealing import new_key_file
 from scheduler.settings import Settings
 from scheduler.storage.embedded import ALL_ROLES
 
@@ -48,7 +49,7 @@ def write_secret(path: Path, content: bytes) -> None:
 
 def prepare(settings: Settings, hosts: Iterable[str]) -> None:
     """Make what is missing: the authority, the gateway's certificate, the keys of the log, the controller and
-    webhooks, and the secret by which the API proves itself to gateways.
+    webhooks, those under which firms' secrets are encrypted, and the secret by which the API proves itself.
 
     `hosts` are further names or addresses that agents dial. Raises SecretsIncomplete, OSError.
     """
@@ -60,6 +61,8 @@ def prepare(settings: Settings, hosts: Iterable[str]) -> None:
         _make_authority(settings)
     if not settings.secret("tunnel.key").exists():
         write_secret(settings.secret("tunnel.key"), secrets.token_hex(32).encode() + b"\n")
+    if not settings.secret("secrets.keys").exists():
+        write_secret(settings.secret("secrets.keys"), new_key_file().encode())
     names = sorted({*LOCAL_NAMES, *hosts})
     if not _server_certificate_serves(settings, names):
         _make_server_certificate(settings, names)

@@ -72,6 +72,7 @@ def _api(settings: Settings, database_url: str) -> Serve:
         authority=settings.secret("ca.crt"),
         tunnel_secret=settings.secret("tunnel.key"),
         firm_uids=parse_uid_range(settings.firm_uids),
+        secret_keys=settings.secret("secrets.keys"),
         webhook_key=webhook_key if webhook_key.exists() else Path(),
         webhook_networks=parse_networks(settings.webhook_networks),
         webhook_authorities=settings.webhook_authorities,
@@ -111,6 +112,7 @@ def _gateway(settings: Settings, database_url: str) -> Serve:
         tunnel_host=settings.tunnel_host,
         tunnel_port=settings.tunnel_port,
         tunnel_secret=settings.secret("tunnel.key"),
+        secret_keys=settings.secret("secrets.keys"),
     )
     return _bound(serve, config)
 

@@ -58,6 +58,7 @@ class Preparer:
         Raises SpecError with a sentence, or OSError.
         """
         check_spec(spec, self.devices)
+        self._require_view(spec)
         uid = self.isolation.user_of(spec)
         folder = self.tasks / spec.allocation_id
         earlier = read_spec(folder)
@@ -97,6 +98,15 @@ class Preparer:
         }
         task_files.write_json(str(folder / SPEC), value)
         return preparation
+
+    def _require_view(self, spec: TaskSpec) -> None:
+        """Refuse by name what only a task with a view of its own can be given. Raises SpecError."""
+        file = next((secret.file for secret in spec.secrets if secret.file), None)
+        if file is not None and not self.isolation.private_view:
+            raise SpecError(
+                f"this node gives tasks no view of the host of their own, so nothing private can lie at {file}: "
+                "ask for the secret as a variable (environment)"
+            )
 
     def _make_folders(self, folder: Path, uid: int | None) -> None:
         folder.mkdir(exist_ok=True)

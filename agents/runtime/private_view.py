@@ -6,14 +6,17 @@ Standard library only (the shim's too). Needs root with CAP_SYS_ADMIN, and Linux
   `nodev`, so that opening it fails with EACCES. A user namespace of the task's cannot lift that: mounts that
   come from a more privileged namespace are locked together with their flags (mount_namespaces(7)).
 - /proc shows each user its own processes only: no command line or environment of another firm.
+- /run/secrets holds the files of the task's own secrets, in memory.
 - /dev/shm and System V memory are the task's own, and gone when its last process is.
 
 Everything else stays as the host has it, and mounts that the host makes later arrive (slave propagation).
 """
 
 import ctypes
+import errno
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Mapping, Sequence
 
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWIPC = 0x0800_0000
@@ -26,6 +29,8 @@ MS_REC = 0x4000
 MS_SLAVE = 0x8_0000
 # Refused before Linux 5.8, where the option would have changed the host's own /proc.
 OWN_PROCESSES_ONLY = "hidepid=invisible"
+SECRET_FOLDER = "/run/secrets"  # noqa: S105 - where files of secrets lie, in a view
+MOST_MIRRORED = 1_000  # each entry is a mount
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the host's name for it, which is covered
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -46,6 +51,69 @@ def enter(closed_nodes: Sequence[str]) -> None:
     _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, OWN_PROCESSES_ONLY)
     if os.path.isdir(SHARED_MEMORY):
         _mount("tmpfs", SHARED_MEMORY, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+
+
+def make_place(folder: str) -> None:
+    """Let there be this folder in the view, without a trace on the host.
+
+    What is not there is made in a tmpfs over the nearest folder that is, in which all that lay there still
+    lies. Raises OSError, also where a link leads elsewhere, or the nearest folder is the root.
+    """
+    if os.path.realpath(folder) != folder:
+        raise OSError(errno.ELOOP, f"{folder} leads elsewhere on this node")
+    nearest = folder
+    while not os.path.lexists(nearest):
+        nearest = os.path.dirname(nearest)
+    if not os.path.isdir(nearest):
+        raise OSError(errno.ENOTDIR, f"{nearest} is no folder on this node")
+    if nearest == "/":
+        raise OSError(errno.ENOENT, f"there is no folder {'/'.join(folder.split('/')[:2])} on this node")
+    if nearest != folder:
+        _mirror(nearest)
+        os.makedirs(folder, mode=0o755)
+
+
+def _mirror(folder: str) -> None:
+    """A tmpfs over a folder, in which each of its entries is mounted where it was."""
+    under = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        names = os.listdir(under)
+        if len(names) > MOST_MIRRORED:
+            raise OSError(errno.E2BIG, f"{folder} holds more than {MOST_MIRRORED} entries on this node")
+        _mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+        for name in names:
+            here = f"{folder}/{name}"
+            kind = os.stat(name, dir_fd=under, follow_symlinks=False).st_mode
+            if stat.S_ISLNK(kind):
+                os.symlink(os.readlink(name, dir_fd=under), here)
+                continue
+            if stat.S_ISDIR(kind):
+                os.mkdir(here)
+            else:
+                os.close(os.open(here, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            _mount(f"/proc/self/fd/{under}/{name}", here, None, MS_BIND | MS_REC)
+    finally:
+        os.close(under)
+
+
+def place_secrets(files: Mapping[str, bytes], owner: int | None) -> None:
+    """Files that only this view has, in memory that goes with it; its user alone can read them.
+
+    Raises OSError, ValueError for a path that is not below SECRET_FOLDER.
+    """
+    if not files:
+        return
+    make_place(SECRET_FOLDER)
+    _mount("tmpfs", SECRET_FOLDER, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755")
+    for path, value in files.items():
+        if os.path.commonpath([os.path.normpath(path), SECRET_FOLDER]) != SECRET_FOLDER:
+            raise ValueError(f"{path} is not below {SECRET_FOLDER}")
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(value)
+            if owner is not None:
+                os.fchown(descriptor, owner, owner)
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:

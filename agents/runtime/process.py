@@ -1,6 +1,7 @@
 """The agent's side of a shim: launching, finding again, asking to stop, clearing up after a lost one."""
 
 import asyncio
+import base64
 import contextlib
 import fcntl
 import json
@@ -15,7 +16,8 @@ from pathlib import Path
 from agents.runtime import proc_tree, task_files
 from agents.runtime.launch import Rendezvous, process_environment
 from agents.runtime.prepare import Preparation
-from agents.runtime.task_files import Launch, ShimState
+from agents.runtime.spec import TaskSpec
+from agents.runtime.task_files import Launch, Secrets, ShimState
 
 SHIM_FILE = Path(__file__).with_name("shim.py")
 READY_PATIENCE_S = 60.0
@@ -58,7 +60,31 @@ def launch_file(
             }
             for rank in range(spec.processes)
         ],
+        "secrets": bool(spec.secrets),
     }
+
+
+def _secrets_of(spec: TaskSpec) -> Secrets:
+    def encoded(key: str) -> dict[str, str]:
+        return {
+            place: base64.b64encode(secret.value).decode()
+            for secret in spec.secrets
+            if (place := str(getattr(secret, key)))
+        }
+
+    return {"environment": encoded("environment"), "files": encoded("file")}
+
+
+def _standard_input(spec: TaskSpec) -> int:
+    """What the shim reads: its secrets, in memory that no name leads to; else nothing."""
+    if not spec.secrets:
+        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.memfd_create("secrets", os.MFD_CLOEXEC)
+    data = json.dumps(_secrets_of(spec)).encode()
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 async def launch(preparation: Preparation, launch: Launch) -> tuple[subprocess.Popen[bytes], ShimState]:
@@ -74,10 +100,11 @@ async def launch(preparation: Preparation, launch: Launch) -> tuple[subprocess.P
             folder / task_files.SHIM_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
         )
         preparation.release()
+        given = _standard_input(preparation.spec)
         try:
             shim = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(SHIM_FILE), str(folder), str(writing)],
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=log,
                 stderr=log,
                 env={},
@@ -87,6 +114,7 @@ async def launch(preparation: Preparation, launch: Launch) -> tuple[subprocess.P
             )
         finally:
             os.close(log)
+            os.close(given)
     except OSError as error:
         os.close(reading)
         raise LaunchError(f"the node could not start the task: {error.strerror}") from None

@@ -7,8 +7,11 @@ that its processes start, so that nothing can leave the tree. It imports the sta
 little of that, to be running within milliseconds. One byte on READY_FD says that state.json is there.
 """
 
+import base64
 import contextlib
+import errno
 import fcntl
+import json
 import os
 import signal
 import sys
@@ -21,7 +24,7 @@ if not __package__:  # run by path, without site packages, to start faster
 from agents.runtime import private_view, proc_tree, spawn, task_files
 from agents.runtime.account import Account
 from agents.runtime.shim_terminals import Terminals
-from agents.runtime.task_files import Launch, ProcessState, ShimState
+from agents.runtime.task_files import Launch, ProcessState, Secrets, ShimState
 
 LEFTOVER_GRACE_MS = 5_000  # what outlives the task's own processes gets no more than this
 KILL_PASS_S = 0.02
@@ -80,13 +83,11 @@ class Shim:
 
         A task that was promised a view of its own does not run without it.
         """
-        closed_nodes = self.launch["closed_nodes"]
-        if closed_nodes is not None:
-            try:
-                private_view.enter(closed_nodes)
-            except OSError as error:
-                self._failed(0, spawn.NOT_EXECUTABLE, f"cannot be kept apart from others: {error.strerror}")
-                return
+        try:
+            self._enter_view()
+        except OSError as error:
+            self._failed(0, spawn.NOT_EXECUTABLE, f"cannot be kept apart from others: {error.strerror}")
+            return
         for process in self.launch["processes"]:
             try:
                 pid = spawn.spawn(process, self.launch["uid"], self.launch["gid"])
@@ -108,6 +109,26 @@ class Shim:
             }
             self.roots[pid] = root
             self.state["processes"].append(root)
+
+    def _enter_view(self) -> None:
+        closed_nodes = self.launch["closed_nodes"]
+        if closed_nodes is not None:
+            private_view.enter(closed_nodes)
+        if self.launch.get("secrets"):
+            self._take_secrets()
+
+    def _take_secrets(self) -> None:
+        """From standard input into the processes' environment and view; nothing of them is ever on a disk."""
+        with open(0, "rb") as given:
+            secrets: Secrets = json.loads(given.read())
+        os.open("/dev/null", os.O_RDONLY)  # is 0 now
+        files = {path: base64.b64decode(value) for path, value in secrets["files"].items()}
+        if files and self.launch["closed_nodes"] is None:
+            raise PermissionError(errno.EPERM, "a secret's file wants a view of the task's own")
+        private_view.place_secrets(files, self.launch["uid"])
+        variables = {name: os.fsdecode(base64.b64decode(v)) for name, v in secrets["environment"].items()}
+        for process in self.launch["processes"]:
+            process["environment"] = {**variables, **process["environment"]}
 
     def run(self) -> None:
         """Until nothing of the task is left."""

@@ -1,9 +1,10 @@
 """What a task is to run, as the agent keeps it."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from agents.runtime.private_view import SECRET_FOLDER
 from suanli.content.manifest import ContentError, check_path
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -23,6 +24,16 @@ class TaskInput:
 
     manifest_sha256: str
     path: str
+
+
+@dataclass(frozen=True)
+class TaskSecret:
+    """What the job is entrusted with, as a variable or as a file. Kept in memory alone."""
+
+    name: str
+    environment: str
+    file: str
+    value: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -52,10 +63,11 @@ class TaskSpec:
     inputs: tuple[TaskInput, ...] = ()
     outputs: tuple[str, ...] = ()  # paths in the task's folder, kept when it has ended
     stop_signal: str = DEFAULT_STOP_SIGNAL  # by which its processes are asked to end
+    secrets: tuple[TaskSecret, ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """For the task's folder."""
-        return asdict(self)
+        """For the task's folder: without the secrets, which a launch takes from memory."""
+        return {name: value for name, value in asdict(replace(self, secrets=())).items() if name != "secrets"}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "TaskSpec":
@@ -92,9 +104,26 @@ def check_spec(spec: TaskSpec, devices_of_node: int) -> None:
     if spec.model_checkpoint_directory and not spec.model_checkpoint_directory.startswith("/"):
         raise SpecError(f"the model checkpoint folder {spec.model_checkpoint_directory!r} is not absolute")
     _check_paths(spec)
+    _check_secrets(spec)
     texts = [*spec.command, *spec.environment, *spec.environment.values()]
     if any("\0" in text for text in texts) or any(not name or "=" in name for name in spec.environment):
         raise SpecError("a command, variable name or value holds a character that no program can be given")
+
+
+def _check_secrets(spec: TaskSpec) -> None:
+    for secret in spec.secrets:
+        if bool(secret.environment) == bool(secret.file):
+            raise SpecError(f"the secret {secret.name} wants a variable or a file")
+        if secret.file and (
+            not secret.file.startswith(f"{SECRET_FOLDER}/") or ".." in secret.file.split("/")
+        ):
+            raise SpecError(
+                f"the secret {secret.name} cannot lie at {secret.file!r}, outside of {SECRET_FOLDER}"
+            )
+        if secret.environment and b"\0" in secret.value:
+            raise SpecError(
+                f"the secret {secret.name} holds a NUL byte, which no variable can; ask for a file"
+            )
 
 
 def _check_paths(spec: TaskSpec) -> None:

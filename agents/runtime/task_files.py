@@ -55,6 +55,14 @@ class Launch(TypedDict):
     gid: int | None
     closed_nodes: list[str] | None
     processes: list[ProcessLaunch]
+    secrets: bool  # whether Secrets come on standard input
+
+
+class Secrets(TypedDict):
+    """What the shim is given on standard input, and never finds on a disk. Values are base64."""
+
+    environment: dict[str, str]
+    files: dict[str, str]  # by absolute path, below private_view.SECRET_FOLDER
 
 
 class ProcessState(TypedDict):

@@ -28,6 +28,7 @@ from scheduler.api.routers import (
     process,
     receipts,
     results,
+    secrets,
     tunnels,
     uploads,
     usage,
@@ -95,7 +96,7 @@ def create_app(config: ApiConfig) -> FastAPI:
     app.state.api = api
     for module in (
         *(process, evidence_log, waiting, jobs, job_changes, job_logs, results, uploads, tunnels, events),
-        *(notifications, nodes, configuration, principals, usage, receipts),
+        *(notifications, secrets, nodes, configuration, principals, usage, receipts),
     ):
         app.include_router(module.router)
     for path, mounted in config.mounts:

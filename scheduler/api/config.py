@@ -38,6 +38,8 @@ class ApiConfig:
     webhook_key: Path = Path()
     webhook_networks: tuple[Network, ...] = ()  # which they may reach although they are not public
     webhook_authorities: Path | None = None  # PEM: trusted beside the system's
+    # Under which the secrets of firms are encrypted; shared with the gateways.
+    secret_keys: Path = Path("secrets.keys")
     pool_size: int = 8
     # User ids that new firms are given; the agents' --firm-uids must hold them.
     firm_uids: UidRange = field(default_factory=UidRange)

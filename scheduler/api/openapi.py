@@ -19,9 +19,20 @@ from scheduler.api.schemas.job_specs import JobSpecIn
 from scheduler.api.schemas.nodes import CordonIn, JoinTokenIn
 from scheduler.api.schemas.principals import ApiKeyIn, PrincipalIn
 from scheduler.api.schemas.problems import ProblemOut
+from scheduler.api.schemas.secrets import SecretIn
 
 FILE = Path(__file__).with_name("openapi.json")
-_BODIES = (JobSpecIn, BatchIn, JobChangeIn, ConfigurationIn, CordonIn, JoinTokenIn, PrincipalIn, ApiKeyIn)
+_BODIES = (
+    JobSpecIn,
+    BatchIn,
+    JobChangeIn,
+    ConfigurationIn,
+    CordonIn,
+    JoinTokenIn,
+    PrincipalIn,
+    ApiKeyIn,
+    SecretIn,
+)
 _OPEN = ("/healthz", "/readyz", "/version", "/v1/issuers", "/log/")
 _DESCRIPTION = (
     "Send `Authorization: Bearer sk_...` with every request. Refusals are application/problem+json "

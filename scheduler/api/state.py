@@ -23,6 +23,7 @@ from scheduler.services.authorise import Principal
 from scheduler.services.identities import Identities
 from scheduler.services.possible import Known
 from scheduler.services.principals import authenticate
+from scheduler.services.sealing import SecretKeys
 from scheduler.services.submission import Submission, Submitted, Submitter
 from scheduler.services.trial import Trials
 from scheduler.storage.content import ContentStore
@@ -51,6 +52,7 @@ class Api:
     submissions: Gathered[Submission, Submitted]
     rate_limits: RateLimits
     trials: Trials
+    secret_keys: SecretKeys
     courier: Courier | None = None  # None: nothing is delivered from here
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -94,6 +96,7 @@ def make_api(config: ApiConfig) -> Api:
         submissions=Gathered(submissions),
         rate_limits=RateLimits(config.requests_per_s),
         trials=Trials(database, catalogue, known, config.ids),
+        secret_keys=SecretKeys(config.secret_keys),
         courier=courier,
         versions={"suanli-scheduler": metadata.version("suanli-scheduler")},
     )

@@ -43,7 +43,14 @@ _ALWAYS = frozenset(
 )
 SUPPORTED: Mapping[str, frozenset[Feature]] = {
     "agents": frozenset(
-        {Feature.INPUTS, Feature.OUTPUTS, Feature.PORTS, Feature.PROCESS_ENVIRONMENTS, Feature.STOP_SIGNALS}
+        {
+            Feature.SECRETS,
+            Feature.INPUTS,
+            Feature.OUTPUTS,
+            Feature.PORTS,
+            Feature.PROCESS_ENVIRONMENTS,
+            Feature.STOP_SIGNALS,
+        }
     )
 }
 

@@ -11,10 +11,12 @@ from scheduler.domain.job_limits import (
     NAME_PATTERN,
     NAME_WANTED,
     OBJECT_PATTERN,
+    SECRET_FOLDER,
 )
 from scheduler.domain.jobs import (
     DEFAULT_GRACE_SECONDS,
     Input,
+    JobSpec,
     ModelCheckpointSpec,
     Output,
     Port,
@@ -34,6 +36,12 @@ def is_absolute(value: object) -> bool:
         and "\0" not in value
         and ".." not in value.split("/")
     )
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path leads to something inside of the folder, and is written plainly."""
+    inner = path.removeprefix(f"{folder}/")
+    return inner != path and all(part not in ("", ".") for part in inner.split("/"))
 
 
 def absolute_path(reader: Reader, key: str) -> str | None:
@@ -98,8 +106,26 @@ def read_secret(reader: Reader) -> SecretReference:
         file=absolute_path(reader, "file"),
     )
     _one_of(reader, {"environment": secret.environment, "file": secret.file})
+    if secret.environment is not None and secret.environment.startswith("SUANLI_"):
+        reader.problem(
+            reader.at("environment"), secret.environment, "a name that does not begin with SUANLI_"
+        )
+    if secret.file is not None and not is_below(secret.file, SECRET_FOLDER):
+        want = f"a path below {SECRET_FOLDER}, such as {SECRET_FOLDER}/token"
+        reader.problem(reader.at("file"), secret.file, want)
     reader.refuse_unknown()
     return secret
+
+
+def refuse_doubles(reader: Reader, spec: JobSpec) -> None:
+    """A secret's variable or file is its own."""
+    taken = {name for variant in spec.variants for name in variant.environment}
+    for number, secret in enumerate(spec.secrets):
+        place = secret.environment or secret.file or ""
+        if place and place in taken:
+            key = "environment" if secret.environment else "file"
+            reader.problem(f"secrets[{number}].{key}", place, "a name that nothing else of the job has")
+        taken.add(place)
 
 
 def read_input(reader: Reader) -> Input:

@@ -16,6 +16,7 @@ from scheduler.domain.file_reading import (
     read_ports,
     read_secret,
     read_volume,
+    refuse_doubles,
 )
 from scheduler.domain.gang_reading import read_command, read_gang, read_share, read_topology, size_of
 from scheduler.domain.job_limits import (
@@ -107,6 +108,7 @@ def spec_from_json(value: object) -> JobSpec:
         budget=_budget(reader),
         notification=_notification(reader),
     )
+    refuse_doubles(reader, spec)
     reader.finish()
     return spec
 

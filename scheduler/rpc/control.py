@@ -25,6 +25,7 @@ from scheduler.rpc.identity import caller
 from scheduler.rpc.metrics import DESIRED_PUSHES, DISCONNECTS, OBSERVED
 from scheduler.rpc.statuses import Context, StreamEnded, refusals
 from scheduler.services.evidence import check_renewal, newest_checkpoint
+from scheduler.services.sealing import SecretKeys
 from scheduler.services.tasks import TaskToRun, task_to_run
 from scheduler.storage import inbox
 from scheduler.storage.engine import Database
@@ -44,6 +45,7 @@ class ControlConfig:
 
     gateway_id: str
     heartbeat_ms: int
+    secret_keys: SecretKeys | None = None  # by which the secrets of tasks are opened
 
 
 class ControlServicer(control_pb2_grpc.ControlServiceServicer):
@@ -137,7 +139,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
 
     async def _task(self, node_id: str, allocation_id: str) -> TaskToRun:
         async with self._database.read() as session:
-            return await task_to_run(session, node_id, allocation_id)
+            return await task_to_run(session, node_id, allocation_id, self._config.secret_keys)
 
     async def FetchTask(
         self, request: control_pb2.FetchTaskRequest, context: Context

@@ -208,4 +208,13 @@ def fetched(task: TaskToRun) -> control_pb2.FetchTaskResponse:
             for item in task.inputs
         ],
         outputs=task.outputs,
+        secrets=[
+            control_pb2.TaskSecret(
+                name=secret.name,
+                environment=secret.environment or "",
+                file=secret.file or "",
+                value=secret.value,
+            )
+            for secret in task.secrets
+        ],
     )

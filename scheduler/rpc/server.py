@@ -34,6 +34,7 @@ from scheduler.rpc.enrolment import EnrolmentServicer
 from scheduler.rpc.logs import LogServicer
 from scheduler.rpc.tunnels import TunnelDoor, TunnelServicer
 from scheduler.rpc.usage import Uploads, UsageServicer
+from scheduler.services.sealing import SecretKeys
 from scheduler.storage import inbox
 from scheduler.storage.content import ContentStore
 from scheduler.storage.engine import Database, DatabaseAway
@@ -73,6 +74,8 @@ class GatewayConfig:
     tunnel_host: str = "127.0.0.1"
     tunnel_port: int = 0
     tunnel_secret: Path | None = None
+    # Under which the secrets of firms are encrypted. None: no task is given any.
+    secret_keys: Path | None = None
     # The published log, where it is on this machine; Welcome takes the checkpoint from the database.
     window_ms: int = 300_000
     heartbeat_ms: int = 2_000
@@ -128,7 +131,11 @@ class Gateway:
     def _add_services(self) -> None:
         config = self.config
         enrolment = EnrolmentServicer(self.database, self._authority, Ids(os.urandom), config.window_ms)
-        control_config = ControlConfig(config.gateway_id, config.heartbeat_ms)
+        control_config = ControlConfig(
+            config.gateway_id,
+            config.heartbeat_ms,
+            None if config.secret_keys is None else SecretKeys(config.secret_keys),
+        )
         control = ControlServicer(self.database, self.connections, self._authority, control_config)
         job_logs = JobLogs(config.job_log_folder, config.job_log_limit_bytes, config.attempt_log_limit_bytes)
         logs = LogServicer(self.database, job_logs)

@@ -57,6 +57,8 @@ class Action(StrEnum):
     ATTACH = "attach"
     UPLOAD = "upload"
     READ_RESULTS = "read_results"
+    READ_SECRETS = "read_secrets"
+    MANAGE_SECRETS = "manage_secrets"
     READ_NOTIFICATIONS = "read_notifications"
     READ_EVENTS = "read_events"
     READ_NODES = "read_nodes"
@@ -89,6 +91,8 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     # What a firm sends along and gets back is its own: no operator reads it here.
     Action.UPLOAD: FIRM_ROLES,
     Action.READ_RESULTS: FIRM_ROLES,
+    Action.READ_SECRETS: FIRM_ROLES,
+    Action.MANAGE_SECRETS: FIRM_ROLES,
     Action.READ_NOTIFICATIONS: FIRM_ROLES | {Role.OPERATOR},
     Action.READ_EVENTS: FIRM_ROLES | {Role.OPERATOR},
     Action.READ_NODES: _EVERYONE,

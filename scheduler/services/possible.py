@@ -22,7 +22,7 @@ from scheduler.planner.feasibility import Inventory, ever_fits, inventory_of
 from scheduler.planner.sharing import sharing_of
 from scheduler.storage.cluster_rows import cohort_noun, queue_noun
 from scheduler.storage.engine import Database
-from scheduler.storage.tables import DeviceRow, FirmRow, NodeRow, PoolRow, ProjectRow
+from scheduler.storage.tables import DeviceRow, FirmRow, NodeRow, PoolRow, ProjectRow, SecretRow
 
 MOST_LISTED = 20
 KEPT_MS = 1_000
@@ -36,6 +36,7 @@ class FirmNames:
     projects: frozenset[str]
     queues: Mapping[str, Queue]
     backends: Mapping[str, str]  # of every pool
+    secrets: frozenset[tuple[str, str]]  # (project or "", name)
     read_ms: int
 
 
@@ -85,11 +86,15 @@ async def _firm_names(session: AsyncSession, firm_id: str, now_ms: int) -> FirmN
     projects = await session.scalars(select(ProjectRow.name).where(ProjectRow.firm_id == firm_id))
     queues = await reachable_queues(session, firm_id)
     pools = await session.execute(select(PoolRow.name, PoolRow.backend))
+    secrets = await session.execute(
+        select(SecretRow.project, SecretRow.name).where(SecretRow.firm_id == firm_id)
+    )
     return FirmNames(
         str(firm),
         frozenset(projects),
         queues,
         {row.name: row.backend for row in pools},
+        frozenset((row.project, row.name) for row in secrets),
         now_ms,
     )
 
@@ -213,6 +218,11 @@ def _require_names(spec: JobSpec, names: FirmNames, catalogue: Catalogue) -> Que
         if catalogue.get(variant.model) is None:
             want = one_of(variant.model, sorted(catalogue.models), "a device model of the catalogue")
             problems.append(FieldProblem(f"variants[{number}].model", variant.model, want))
+    for number, secret in enumerate(spec.secrets):
+        if names.secrets.isdisjoint({(spec.project, secret.name), ("", secret.name)}):
+            there = sorted({name for project, name in names.secrets if project in ("", spec.project)})
+            want = f"a secret of the project (suanli secret set {secret.name}); " + one_of(secret.name, there)
+            problems.append(FieldProblem(f"secrets[{number}].name", secret.name, want))
     if problems or queue is None:
         raise Invalid(problems)
     return queue

@@ -14,6 +14,8 @@ from scheduler.domain.errors import NotFound
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import JobSpec, StopSignal, Variant
 from scheduler.domain.time import DAY_MS
+from scheduler.services.sealing import SecretKeys
+from scheduler.services.secrets import TaskSecret, secrets_of_task
 from scheduler.storage.tables import (
     AllocationDeviceRow,
     AllocationRow,
@@ -59,16 +61,20 @@ class TaskToRun:
     model_checkpoint_directory: str | None
     inputs: tuple[TaskInput, ...] = ()
     outputs: tuple[str, ...] = ()  # paths in the task's folder
+    secrets: tuple[TaskSecret, ...] = ()
 
     def __repr__(self) -> str:
         return f"TaskToRun({self.allocation_id})"
 
 
-async def task_to_run(session: AsyncSession, node_id: str, allocation_id: str) -> TaskToRun:
+async def task_to_run(
+    session: AsyncSession, node_id: str, allocation_id: str, keys: SecretKeys | None = None
+) -> TaskToRun:
     """The task of a live allocation of `node_id`.
 
-    Raises NotFound alike where there is no such allocation, where it is another node's and where it is over:
-    the caller learns nothing of other nodes.
+    `keys` open the secrets that its job names. Raises NotFound alike where there is no such allocation, where it
+    is another node's and where it is over: the caller learns nothing of other nodes. Raises Unavailable where a
+    secret cannot be opened.
     """
     found = await session.execute(
         select(AllocationRow, AttemptRow, JobRow, FirmRow.uid)
@@ -127,6 +133,7 @@ async def task_to_run(session: AsyncSession, node_id: str, allocation_id: str) -
             if item.digest is not None
         ),
         outputs=tuple(item.path for item in spec.outputs if item.object is None),
+        secrets=await secrets_of_task(session, keys, allocation.firm_id, spec),
     )
 
 

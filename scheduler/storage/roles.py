@@ -52,6 +52,7 @@ node_states        S                         S                                  
 join_tokens        SID                       SU(uses_left)                                   -          -
 agent_keys S SIU(stored_seq,stored_header_sha256,revoked_at) - SU(stored_seq,stored_header_sha256)
 gateways           S                         SIUD                                            S          S
+secrets            SIU(key_id,sealed,bytes,updated_by,updated_ms)D S - -
 content_objects    SIU(used_ms)D             SIU(used_ms)                                          -          -
 uploads            SIU(used_ms)D             S                                               -          -
 results            SD                        SI                                              -          -

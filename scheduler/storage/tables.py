@@ -453,6 +453,23 @@ class GatewayRow(Base):
     tunnel_address: Mapped[str | None]  # where the API asks for tunnels
 
 
+# --- Secrets of firms: set by the API, opened by the gateway for tasks --------------------------------------------
+
+
+class SecretRow(Base):
+    """A secret, encrypted under a key that is not in the database (services/sealing.py)."""
+
+    __tablename__ = "secrets"
+    firm_id: Mapped[str] = mapped_column(ForeignKey("firms.firm_id"), primary_key=True)
+    project: Mapped[str] = mapped_column(primary_key=True)  # empty: the whole firm's
+    name: Mapped[str] = mapped_column(primary_key=True)
+    key_id: Mapped[str]
+    sealed: Mapped[bytes]
+    bytes: Mapped[int]  # of the value
+    updated_by: Mapped[str] = mapped_column(ForeignKey("principals.principal_id"))
+    updated_ms: Mapped[int]
+
+
 # --- Content: what firms send along and what their jobs leave ------------------------------------------------
 
 

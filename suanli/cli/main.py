@@ -19,6 +19,7 @@ from suanli.cli import (
     money_commands,
     reach_commands,
     receipt_commands,
+    secret_commands,
 )
 from suanli.cli import fleet_commands as fleet
 from suanli.cli.apply_command import apply
@@ -103,6 +104,7 @@ app.add_typer(account.profiles, name="profile")
 app.add_typer(account.keys, name="keys")
 app.add_typer(account.users, name="users")
 app.add_typer(receipt_commands.app, name="receipt")
+app.add_typer(secret_commands.secret, name="secret")
 app.command(context_settings=PASS_ON)(up)
 app.command(context_settings=PASS_ON)(demo)
 app.command(context_settings=PASS_ON)(simulate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
@@ -209,6 +210,23 @@ class Client:
             "notifications"
         ]
         return found
+
+    def secrets(self) -> list[types.Secret]:
+        """The firm's secrets, without their values."""
+        found: list[types.Secret] = self._get("/v1/secrets")["secrets"]
+        return found
+
+    def set_secret(self, name: str, value: bytes, *, project: str | None = None) -> types.Secret:
+        """Make a secret or replace its value; `project` None: for the whole firm."""
+        body = {"secret": base64.b64encode(value).decode(), "encoding": "base64"}
+        made: types.Secret = self._transport.request(
+            "PUT", f"/v1/secrets/{_segment(name)}", query={"project": project}, body=body, repeatable=True
+        )
+        return made
+
+    def delete_secret(self, name: str, *, project: str | None = None) -> None:
+        """Forget a secret."""
+        self._transport.request("DELETE", f"/v1/secrets/{_segment(name)}", query={"project": project})
 
     def webhook_key(self) -> str:
         """The public key of the signatures under webhooks: `whpk_` and base64."""

@@ -154,6 +154,16 @@ class Attempt(TypedDict):
     tasks: list[Task]
 
 
+class Secret(TypedDict):
+    """A secret without its value; `project` None: the whole firm's."""
+
+    name: str
+    project: str | None
+    bytes: int
+    updated_by: str
+    updated_at: str
+
+
 class Notification(TypedDict):
     """One message to a job's webhook: `delivered`, `waiting` or `given_up`."""
 

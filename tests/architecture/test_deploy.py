@@ -101,9 +101,9 @@ def test_a_unit_is_given_no_key_but_its_own() -> None:
     }
     assert given == {
         "suanli-agent": set(),
-        "suanli-api": {"ca.crt", "tunnel.key", "webhook.key"},
+        "suanli-api": {"ca.crt", "tunnel.key", "webhook.key", "secrets.keys"},
         "suanli-controller": {"controller.key", "controller.pub"},
-        "suanli-gateway": {"ca.crt", "ca.key", "server.crt", "server.key", "tunnel.key"},
+        "suanli-gateway": {"ca.crt", "ca.key", "server.crt", "server.key", "tunnel.key", "secrets.keys"},
         "suanli-ledger": {"log.key", "controller.pub"},
         "suanli-migrate": set(),
     }

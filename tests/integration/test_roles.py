@@ -45,6 +45,7 @@ INSERTS = {
         "uploads",
         "firm_keys",
         "receipts",
+        "secrets",
     },
     GATEWAY: {
         "content_objects",
@@ -116,6 +117,7 @@ UPDATES_SOME_COLUMNS = {
         ("program_versions", "effective_to_ms"),
         ("content_objects", "used_ms"),
         ("uploads", "used_ms"),
+        *(("secrets", column) for column in ("key_id", "sealed", "bytes", "updated_by", "updated_ms")),
         ("notifications", "next_ms"),
         ("notifications", "attempts"),
         ("notifications", "delivered_ms"),
@@ -133,7 +135,15 @@ UPDATES_SOME_COLUMNS = {
     LEDGER: {("agent_keys", "stored_seq"), ("agent_keys", "stored_header_sha256")},
 }
 DELETES = {
-    API: {"idempotency_keys", "join_tokens", "content_objects", "uploads", "results", "notifications"},
+    API: {
+        "idempotency_keys",
+        "join_tokens",
+        "content_objects",
+        "uploads",
+        "results",
+        "notifications",
+        "secrets",
+    },
     GATEWAY: {"gateways"},
     CONTROLLER: {"inbox", "reports"},
     LEDGER: {"usage_intake", "evidence_intake"},
@@ -170,18 +180,14 @@ NEVER_READS = {
         "log_checkpoints",
         "cosignatures",
         "charges",
+        "secrets",
         *CONTENT,
         *RECEIPTS,
     },
     LEDGER: {
-        "api_keys",
-        "idempotency_keys",
-        "join_tokens",
-        "inbox",
-        "reports",
-        "notifications",
-        "receipts",
+        *("api_keys", "idempotency_keys", "join_tokens", "inbox", "reports", "notifications", "secrets"),
         *CONTENT,
+        "receipts",
     },
 }
 

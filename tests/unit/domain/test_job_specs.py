@@ -181,7 +181,7 @@ EVERYTHING = {
         {"host_path": "/corpora", "mount_path": "/data"},
         {"name": "scratch", "mount_path": "/scratch", "read_only": False},
     ],
-    "secrets": [{"name": "hub", "environment": "HUB_TOKEN"}, {"name": "ssh", "file": "/run/ssh"}],
+    "secrets": [{"name": "hub", "environment": "HUB_TOKEN"}, {"name": "ssh", "file": "/run/secrets/ssh"}],
     "inputs": [
         {"path": "code", "digest": "sha256:" + "0" * 64},
         {"path": "corpus", "object": "s3://corpora/wudao"},

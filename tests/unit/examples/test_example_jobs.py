@@ -25,6 +25,7 @@ JOBS = [
     "hello/job.yaml",
     "notebook/job.yaml",
     "notification/job.yaml",
+    "secrets/job.yaml",
     "torchrun/job.yaml",
     "deepspeed/job.yaml",
     "megatron/job.yaml",

@@ -36,7 +36,7 @@ def test_everything_is_made_closed_and_kept(settings: Settings) -> None:
     first = _contents(settings)
     assert set(first) == {
         "ca.key", "ca.crt", "server.key", "server.crt", "log.key", "log.pub", "controller.key", "controller.pub",
-        "tunnel.key", "webhook.key", "webhook.pub",
+        "tunnel.key", "webhook.key", "webhook.pub", "secrets.keys",
     }  # fmt: skip
     assert {stat.S_IMODE(path.stat().st_mode) for path in settings.secrets_folder.iterdir()} == {0o600}
     assert stat.S_IMODE(settings.secrets_folder.stat().st_mode) == 0o700

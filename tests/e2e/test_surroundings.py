@@ -1,0 +1,103 @@
+"""What a job may say of its surroundings, through every process that has a part in it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agents.runtime.isolation import why_no_private_view
+from tests.builders.e2e import PYTHON, Site, api_key, wait_until
+
+pytestmark = pytest.mark.timeout(240)
+
+SECRET = "hf_Xk29-that-nobody-sees"
+# Says what it was given, and stays until the gate is there.
+ENTRUSTED = """
+import json, os, stat, sys, time
+path = "/run/secrets/deep/key"
+mode = os.stat(path)
+print(json.dumps({"variable": os.environ["HUB_TOKEN"], "file": open(path).read(), "mode": oct(mode.st_mode),
+    "mine": mode.st_uid == os.getuid(), "stdin": os.readlink("/proc/self/fd/0"),
+    "run": sorted(os.listdir("/run"))}), flush=True)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.02)
+"""
+
+
+def set_secret(site: Site, firm: str, name: str, value: str) -> None:
+    """As a researcher does, on the command line and through standard input."""
+    done = subprocess.run(
+        [sys.executable, "-m", "suanli.cli", "secret", "set", name],
+        input=value + "\n",
+        text=True,
+        capture_output=True,
+        check=True,
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith("SUANLI_")},
+            "SUANLI_SERVER": site.cluster.api,
+            "SUANLI_API_KEY": api_key(site, firm),
+        },
+    )
+    assert value not in done.stdout + done.stderr
+
+
+def holding(folder: Path, text: str) -> list[str]:
+    """Every file below the folder in which the text stands."""
+    found = subprocess.run(
+        ["grep", "-rlaF", "--", text, str(folder)], capture_output=True, text=True, check=False
+    )
+    return found.stdout.splitlines()
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or bool(why_no_private_view(())), reason="tasks have no view of their own here"
+)
+def test_a_secret_reaches_its_task_and_no_disk_no_log_and_no_command_line(site: Site) -> None:
+    set_secret(site, "yunhe", "hub-token", SECRET)
+    gate = site.gate("entrusted")
+    job_id = site.submit(
+        "yunhe",
+        name="entrusted",
+        model="ascend-910b3",
+        command=[PYTHON, "-c", ENTRUSTED, str(gate)],
+        secrets=[
+            {"name": "hub-token", "environment": "HUB_TOKEN"},
+            {"name": "hub-token", "file": "/run/secrets/deep/key"},
+        ],
+    )
+    (line,) = site.lines("yunhe", job_id, [0])
+    said = json.loads(line)
+    assert (said["variable"], said["file"]) == (SECRET, SECRET)
+    assert (said["mode"], said["mine"], said["stdin"]) == ("0o100400", True, "/dev/null")
+    assert set(os.listdir("/run")) <= set(said["run"])  # what lay there lies there still
+    assert not Path("/run/secrets/deep").exists()
+    # The line above is the job's own doing: its output is looked for separately.
+    files = [path for path in holding(site.folder, SECRET) if ".stdout" not in path]
+    assert files == []
+    commands = [Path(f"/proc/{pid}/cmdline") for pid in os.listdir("/proc") if pid.isdigit()]
+    assert not any(SECRET.encode() in path.read_bytes() for path in commands if path.exists())
+    gate.touch()
+    assert site.ended("yunhe", job_id)["state"] == "succeeded"
+
+
+def test_a_job_whose_secret_is_gone_is_not_prepared_and_says_why(site: Site) -> None:
+    set_secret(site, "yunhe", "short-lived", SECRET)
+    client = site.people.researchers["yunhe"]
+    job_id = site.submit(
+        "yunhe",
+        name="too-late",
+        model="ascend-910b3",
+        command="true",
+        hold=True,
+        retry={"prepare_failed": 0},
+        secrets=[{"name": "short-lived", "environment": "TOKEN"}],
+    )
+    client.delete_secret("short-lived")
+    client.release(job_id)
+    job = site.ended("yunhe", job_id)
+    assert (job["state"], job["reason"]) == ("failed", "prepare_failed")
+    assert "the secret short-lived is there no more" in job["detail"]
+    assert wait_until(lambda: client.attempts(job_id), "its attempt is shown")[0]["outcome"] == "failed"
