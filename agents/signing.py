@@ -10,6 +10,7 @@ from agents.refusals import StateUnusable
 from agents.state_folder import StateFolder
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.keys import SEED_BYTES, SigningKey
+from suanli.evidence.window_writing import build_window
 from suanli.evidence.windows import (
     SALT_BYTES,
     WHOLE_PPM,
@@ -18,7 +19,6 @@ from suanli.evidence.windows import (
     Segment,
     SignedWindow,
     WindowHeader,
-    build_window,
 )
 
 KEY_FILE = "window.key"

@@ -41,6 +41,7 @@ from suanli.evidence.records import (
 )
 from suanli.evidence.signed_note import with_signatures
 from suanli.evidence.strict_json import encode
+from suanli.evidence.window_writing import build_window
 from suanli.evidence.windows import (
     GRID_MS,
     NO_PREVIOUS,
@@ -49,7 +50,6 @@ from suanli.evidence.windows import (
     SeenCheckpoint,
     Segment,
     WindowHeader,
-    build_window,
     header_hash,
 )
 from suanli.rating.statements import state_usage

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from binascii import b2a_base64
 from dataclasses import dataclass
 
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import KEY_ID_BYTES, SIGNATURE_BYTES, Signer
-from suanli.evidence.strict_json import Fields, encode, encode_base64, parse_object
+from suanli.evidence.strict_json import Fields, encode, parse_object
 from suanli.evidence.windows import SALT_BYTES, WINDOW_LABEL, SignedWindow
 
 ENTRY_SCHEMA = "suanli.entry.v1"
@@ -108,7 +109,7 @@ def build_entry(entry: Entry) -> bytes:
             "payload_commitment": entry.payload_commitment,
         }
     )
-    parse_entry(data)
+    read_entry(data)
     return data
 
 
@@ -144,8 +145,11 @@ def read_entry(data: bytes) -> Entry:
 
 
 def build_payload(body: bytes, signature: bytes) -> bytes:
-    """The JSON bytes of a payload."""
-    return encode({"body": encode_base64(body), "signature": encode_base64(signature)})
+    """The JSON bytes of a payload, as `encode` would write them: base64 needs no escaping."""
+    return b'{"body":"%b","signature":"%b"}' % (
+        b2a_base64(body, newline=False),
+        b2a_base64(signature, newline=False),
+    )
 
 
 def parse_payload(data: bytes) -> Payload:

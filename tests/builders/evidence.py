@@ -43,13 +43,13 @@ from suanli.evidence.records import (
     entry_type,
 )
 from suanli.evidence.signed_note import with_signatures
+from suanli.evidence.window_writing import build_window
 from suanli.evidence.windows import (
     NO_PREVIOUS,
     SaltedSegment,
     SeenCheckpoint,
     Segment,
     SignedWindow,
-    build_window,
     header_hash,
 )
 from suanli.rating.statements import build_statement

@@ -30,7 +30,8 @@ from scheduler.rpc.server import GatewayConfig, serve
 from scheduler.services.enrolment import ENROL_LABEL
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.keys import SigningKey
-from suanli.evidence.windows import NO_PREVIOUS, SeenCheckpoint, SignedWindow, build_window, header_hash
+from suanli.evidence.window_writing import build_window
+from suanli.evidence.windows import NO_PREVIOUS, SeenCheckpoint, SignedWindow, header_hash
 from tests.builders.evidence import header, segment
 
 WINDOW_MS = 1_000

@@ -14,7 +14,8 @@ from suanli.evidence.bundle import (
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.records import DeviceEvent, KeyEvent
 from suanli.evidence.verify import verify
-from suanli.evidence.windows import NO_PREVIOUS, build_window, header_hash
+from suanli.evidence.window_writing import build_window
+from suanli.evidence.windows import NO_PREVIOUS, header_hash
 from tests.builders.evidence import (
     GRID,
     ORIGIN,

@@ -7,19 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from suanli.evidence import windows
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.strict_json import encode
 from suanli.evidence.window_checks import check_window
-from suanli.evidence.windows import (
-    SaltedSegment,
-    SignedWindow,
-    build_window,
-    encode_header,
-    encode_segment,
-    parse_header,
-    parse_segment,
-)
+from suanli.evidence.window_writing import build_window, encode_header, encode_segment
+from suanli.evidence.windows import SaltedSegment, SignedWindow, parse_header, parse_segment
 from tests.builders.evidence import GRID, T0, device, header, seed, segment
 
 KEY = SigningKey(seed("node-a"))
@@ -214,3 +208,38 @@ def test_any_bytes_are_checked_without_a_crash(data):
     problems = check_window(window, KEY.public_key)
     assert problems
     assert problems[0].kind == "format"
+
+
+def _strict(read, data):
+    try:
+        return read(data)
+    except EvidenceError as error:
+        return (error.field, error.got, error.want)
+
+
+def _changed(data: bytes, place: int, new: bytes) -> bytes:
+    place %= len(data)
+    return data[:place] + new + data[place + len(new) :]
+
+
+def test_what_we_write_is_read_by_the_quick_reader():
+    window = _whole()
+    assert windows._plain_header(window.header) == windows._strict_header(window.header)
+    for salted in window.segments:
+        assert windows._plain_segment(salted.body) == windows._strict_segment(salted.body)
+
+
+@given(
+    st.integers(0, 2000),
+    st.sampled_from([b'"', b"0", b"9", b"null", b"-1", b"}", b"{", b" ", b"\xc3\xa9", b"\\"]),
+)
+def test_the_quick_reader_reads_what_the_strict_one_reads_and_nothing_else(place, new):
+    window = _whole()
+    for quick, strict, data in (
+        (windows._plain_header, windows._strict_header, window.header),
+        (windows._plain_segment, windows._strict_segment, window.segments[0].body),
+    ):
+        changed = _changed(data, place, new)
+        found = quick(changed)
+        if found is not None:
+            assert found == _strict(strict, changed)
