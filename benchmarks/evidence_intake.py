@@ -11,6 +11,7 @@ hashes; what is added and proved touches as many tiles as it would in any other 
 """
 
 import asyncio
+import gc
 import os
 import secrets
 import shutil
@@ -27,8 +28,10 @@ from benchmarks.harness import Row, quantile
 from scheduler.ledger.publisher import Publisher
 from scheduler.ledger.sequencer import Identity, Sequencer
 from scheduler.ledger.tree import GrowingTree
-from scheduler.services.evidence import NodeKey, logged_windows, store_windows
+from scheduler.services.evidence import NodeKey
+from scheduler.services.windows import Intake, Sent, logged_windows, store_windows
 from scheduler.storage import migrate, roles, tables
+from scheduler.storage.direct import Direct
 from scheduler.storage.embedded import ALL_ROLES, EmbeddedPostgres
 from scheduler.storage.engine import Database
 from scheduler.storage.payload_archive import PayloadArchive
@@ -45,6 +48,7 @@ from suanli.evidence.tiles import (
     hash_tiles,
     tile_path,
 )
+from suanli.evidence.window_writing import build_window
 from suanli.evidence.windows import (
     NO_PREVIOUS,
     WHOLE_PPM,
@@ -52,7 +56,6 @@ from suanli.evidence.windows import (
     Segment,
     SignedWindow,
     WindowHeader,
-    build_window,
     header_hash,
     window_message,
 )
@@ -223,7 +226,7 @@ async def _take_in(
     batch: int,
 ) -> _Spent:
     """Everything in, round by round, until the last window may be acknowledged."""
-    gateway = Database(server.url(roles.GATEWAY), "gateway")
+    gateway, direct = Database(server.url(roles.GATEWAY), "gateway"), Direct(server.url(roles.GATEWAY), "d")
     ledger = Database(server.url(roles.LEDGER), "ledger")
     log_key = SigningKey(os.urandom(32))
     identity = Identity("log.example/benchmark", log_key, SigningKey(os.urandom(32)).public_key)
@@ -232,13 +235,14 @@ async def _take_in(
     await publisher.recover(ledger, _nobody_else_leads)
     sequencer = Sequencer(identity, 0)
     keys = {node.key.key_id: node.key.node_id for node in nodes}
+    gc.freeze()  # the nodes' windows lie in this process only because it plays the nodes too
     process = psutil.Process(server.process.pid)
     began_s, python_s, database_s = time.perf_counter(), time.process_time(), _cpu_s(process)
     for first in range(0, len(signed[0]), batch):
-        for node, windows in zip(nodes, signed, strict=True):
-            async with gateway.transaction() as session:
-                now_ms = T0 + len(signed[0]) * WINDOW_MS
-                intake = await store_windows(session, node.key, windows[first : first + batch], now_ms)
+        now_ms = T0 + len(signed[0]) * WINDOW_MS
+        sent = [Sent(n.key, w[first : first + batch]) for n, w in zip(nodes, signed, strict=True)]
+        for intake in await store_windows(direct, sent, now_ms):
+            assert isinstance(intake, Intake), intake
             assert not intake.refused, intake.refused[0]
         full = True
         while full:
@@ -259,6 +263,7 @@ async def _take_in(
         time.perf_counter() - began_s, time.process_time() - python_s, _cpu_s(process) - database_s
     )
     await gateway.dispose()
+    await direct.close()
     await ledger.dispose()
     return spent
 

@@ -11,7 +11,6 @@ from starlette.requests import HTTPConnection, Request
 
 from scheduler.api.config import ApiConfig
 from scheduler.api.courier import Courier, WebhookSigner
-from scheduler.api.gathered import Gathered
 from scheduler.api.log_watch import LogWatch, SharedOutput
 from scheduler.api.outgoing import Outgoing, context_with
 from scheduler.api.pulse import Pulse
@@ -29,6 +28,7 @@ from scheduler.services.trial import Trials
 from scheduler.storage.content import ContentStore
 from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database
+from scheduler.storage.gathered import Gathered
 from scheduler.storage.job_logs import JobLogs
 from scheduler.tunnels.dial import TunnelDialer
 

@@ -217,7 +217,7 @@ class _Logbook:
         # Committed: from here on the entries are in the log, whatever happens to this process.
         sequencer.size += len(batch.leaves)
         publisher.take(batch)
-        metrics.INTAKE_REFUSED.set(len(sequencer.refused))
+        metrics.INTAKE_REFUSED.set(len(sequencer.refused) + len(sequencer.refused_windows))
         for kind in batch.types:
             metrics.SEQUENCED.labels(type=kind).inc()
         if publisher.due:

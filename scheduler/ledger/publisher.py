@@ -193,11 +193,13 @@ class Publisher:
 
         Raises Halted where a tile is there with other bytes.
         """
-        for first_index, lines in self._lines:
-            self.archive.append(first_index, lines)
+        with self.archive.together():
+            for first_index, lines in self._lines:
+                self.archive.append(first_index, lines)
         self._lines.clear()
-        self._write(self.tree.drain_full())
-        self._write(self.tree.partial())
+        with self.store.together():
+            self._write(self.tree.drain_full())
+            self._write(self.tree.partial())
 
     def _write(self, files: Sequence[tuple[str, bytes]]) -> None:
         try:

@@ -9,17 +9,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import delete, tuple_, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger.halt import Halted
 from scheduler.ledger.metrics import RESTORED
 from scheduler.ledger.rows import read_back
-from scheduler.storage.bulk import append_columns, table_of
+from scheduler.storage.bulk import copy_in, table_of
 from scheduler.storage.engine import Database
 from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
-from scheduler.storage.tables import AgentKeyRow, LogEntryRow, UsageIntakeRow, WindowSegmentRow
+from scheduler.storage.tables import AgentKeyRow, LogEntryRow, WindowSegmentRow
 from scheduler.storage.tile_store import TileMissing, TileStore
+from scheduler.storage.windows import forget_windows
 from suanli.evidence.bundle import PayloadLine
 from suanli.evidence.entries import USAGE_WINDOW, Entry, parse_entry, parse_payload, payload_commitment
 from suanli.evidence.errors import EvidenceError
@@ -111,33 +112,29 @@ async def _insert(session: AsyncSession, leaves: Sequence[bytes], entries: Seque
         rows = [read_back(leaf, *opened) for leaf, opened in zip(leaves, entries, strict=True)]
     except EvidenceError as error:
         raise Halted(f"an archived entry cannot be read: {error}") from error
-    await append_columns(session, table_of(LogEntryRow), [row for row, _ in rows])
+    await copy_in(session, table_of(LogEntryRow), [row for row, _ in rows])
     segments = [segment for _, of_one in rows for segment in of_one]
-    await append_columns(session, table_of(WindowSegmentRow), segments)
+    await copy_in(session, table_of(WindowSegmentRow), segments)
 
 
 async def _advance_chains(session: AsyncSession, entries: Sequence[_Opened]) -> None:
     """The gateway goes on after the last window of each key; the agents have forgotten those before."""
-    newest: dict[str, tuple[int, str]] = {}
+    newest: dict[str, tuple[int, str, int]] = {}
     restored: list[tuple[str, int]] = []
     for entry, archived in entries:
         if not archived.line.segments or archived.line.payload is None:
             continue
         body = parse_payload(archived.line.payload).body
-        seq = parse_header(body).seq
-        restored.append((entry.producer_key_id, seq))
-        if seq > newest.get(entry.producer_key_id, (0, ""))[0]:
-            newest[entry.producer_key_id] = seq, header_hash(body)
-    for key_id, (seq, header) in newest.items():
+        header = parse_header(body)
+        restored.append((entry.producer_key_id, header.seq))
+        if header.seq > newest.get(entry.producer_key_id, (0, "", 0))[0]:
+            newest[entry.producer_key_id] = header.seq, header_hash(body), header.end_ms
+    for key_id, (seq, sha256, end_ms) in newest.items():
         await session.execute(
             update(AgentKeyRow)
             .where(AgentKeyRow.key_id == key_id, AgentKeyRow.stored_seq < seq)
-            .values(stored_seq=seq, stored_header_sha256=header)
+            .values(stored_seq=seq, stored_header_sha256=sha256, stored_end_ms=end_ms)
             .execution_options(synchronize_session=False)
         )
     if restored:
-        await session.execute(
-            delete(UsageIntakeRow)
-            .where(tuple_(UsageIntakeRow.key_id, UsageIntakeRow.seq).in_(restored))
-            .execution_options(synchronize_session=False)
-        )
+        await forget_windows(session, restored)

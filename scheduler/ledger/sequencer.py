@@ -5,20 +5,20 @@ devices stand in the log before its first window. A row is deleted in the transa
 it is in the log exactly once, through any crash.
 """
 
-import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import orjson
 import structlog
-from sqlalchemy import delete, func, select, text, tuple_
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger.halt import Halted
 from scheduler.ledger.metrics import FOREIGN_SEGMENTS
 from scheduler.ledger.rows import Place, Span, entry_row, record_span, segment_rows, window_span
-from scheduler.services.evidence import window_fact
-from scheduler.storage.bulk import append_columns, table_of
+from scheduler.storage.bulk import copy_in, table_of
 from scheduler.storage.payload_archive import ArchivedEntry
 from scheduler.storage.tables import (
     AllocationDeviceRow,
@@ -28,6 +28,13 @@ from scheduler.storage.tables import (
     UsageIntakeRow,
     WindowSegmentRow,
 )
+from scheduler.storage.windows import (
+    WaitingWindow,
+    forget_windows,
+    unpack_segments,
+    waiting_windows,
+    window_fact,
+)
 from suanli.evidence.bundle import PayloadLine
 from suanli.evidence.entries import (
     FIRM_SCOPED,
@@ -36,8 +43,8 @@ from suanli.evidence.entries import (
     SealedEntry,
     build_entry,
     build_payload,
-    parse_entry,
     payload_commitment,
+    read_entry,
     seal_window,
     signing_message,
 )
@@ -45,7 +52,6 @@ from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import Signer, key_id, verify_signature
 from suanli.evidence.receipts import JobReceipt
 from suanli.evidence.records import OperatorKeys, Record, encode_record, entry_type, parse_record
-from suanli.evidence.strict_json import decode_base64
 from suanli.evidence.windows import (
     SALT_BYTES,
     SaltedSegment,
@@ -55,7 +61,7 @@ from suanli.evidence.windows import (
 )
 
 FACTS_PER_BATCH = 500
-WINDOWS_PER_BATCH = 250
+WINDOWS_PER_BATCH = 1000
 
 _log = structlog.get_logger(__name__)
 
@@ -134,6 +140,7 @@ class Sequencer:
         self.size = size
         # Intake that can never be logged: left where it is, named once, and not looked at again.
         self.refused: set[int] = set()
+        self.refused_windows: set[tuple[str, int]] = set()
 
     async def sequence(self, session: AsyncSession, now_ms: int) -> Batch:
         """Give the waiting facts and windows their indexes. The caller guards the term and commits.
@@ -142,17 +149,17 @@ class Sequencer:
         """
         await self._check_size(session)
         # Windows are read first: what a window of the batch stands on is then visible among the facts.
-        windows = await _waiting_windows(session)
+        windows = await waiting_windows(session, WINDOWS_PER_BATCH, self.refused_windows)
         facts = await self._waiting_facts(session)
         draft = _Draft(self.size, await _firm_seqs(session, facts))
         if self.size == 0:
             self._add_operator_keys(draft, now_ms)
         await self._add_facts(session, draft, facts)
         crowded = len(facts) == FACTS_PER_BATCH
-        if not crowded:
+        if not crowded and windows:
             await self._add_windows(session, draft, windows)
-        await append_columns(session, table_of(LogEntryRow), draft.entries)
-        await append_columns(session, table_of(WindowSegmentRow), draft.segments)
+        await copy_in(session, table_of(LogEntryRow), draft.entries)
+        await copy_in(session, table_of(WindowSegmentRow), draft.segments)
         leaves = tuple(bytes(entry["leaf"]) for entry in draft.entries)  # type: ignore[call-overload]
         types = tuple(str(entry["type"]) for entry in draft.entries)
         full = crowded or len(windows) == WINDOWS_PER_BATCH
@@ -260,16 +267,22 @@ class Sequencer:
         draft.add(sealed, entry, fact, span, firm_id)
 
     async def _add_windows(
-        self, session: AsyncSession, draft: _Draft, windows: Sequence[UsageIntakeRow]
+        self, session: AsyncSession, draft: _Draft, windows: Sequence[WaitingWindow]
     ) -> None:
-        if not windows:
+        opened: list[_Opened] = []
+        for waiting in windows:
+            # After a window that cannot be logged its chain stands still: a gap would be there for ever.
+            if any(key_id == waiting.key_id for key_id, _ in self.refused_windows):
+                continue
+            window = self._open(waiting)
+            if window is not None:
+                opened.append(window)
+        if not opened:
             return
-        opened = [_signed(row) for row in windows]
-        placed = [tuple(_place(s.body) for s in window.segments) for window in opened]
         named = {
             (allocation, device)
-            for places in placed
-            for allocation, device in places
+            for window in opened
+            for allocation, device in window.places
             if allocation is not None
         }
         firms = await _firms(session, {allocation_id for allocation_id, _ in named})
@@ -277,56 +290,62 @@ class Sequencer:
             # Evidence is kept as it was signed; it is shown to auditors, and to no firm.
             _log.warning("segment_of_no_allocation", allocation_id=allocation_id, device_id=device_id)
             FOREIGN_SEGMENTS.inc()
-        for row, window, places in zip(windows, opened, placed, strict=True):
-            sealed = seal_window(window, row.key_id, salt=self._identity.random(SALT_BYTES))
-            of_firms = tuple(firms.get((allocation or "", device)) for allocation, device in places)
-            said = ParsedWindow(parse_header(window.header), places, of_firms)
-            draft.add_window(sealed, parse_entry(sealed.entry), window, said)
-        taken = [(row.key_id, row.seq) for row in windows]
-        await session.execute(
-            delete(UsageIntakeRow)
-            .where(tuple_(UsageIntakeRow.key_id, UsageIntakeRow.seq).in_(taken))
-            .execution_options(synchronize_session=False)
-        )
+        for one in opened:
+            sealed = seal_window(one.window, one.key_id, salt=self._identity.random(SALT_BYTES))
+            of_firms = tuple(firms.get((allocation or "", device)) for allocation, device in one.places)
+            said = ParsedWindow(one.header, one.places, of_firms)
+            draft.add_window(sealed, read_entry(sealed.entry), one.window, said)
+        await forget_windows(session, [(one.key_id, one.header.seq) for one in opened])
+
+    def _open(self, waiting: WaitingWindow) -> "_Opened | None":
+        """A window taken apart. One that cannot be is left where it is: it must not hold the others up."""
+        try:
+            return _opened(waiting)
+        except EvidenceError as error:
+            self.refused_windows.add((waiting.key_id, waiting.seq))
+            _log.error("window_refused", key_id=waiting.key_id, seq=waiting.seq, reason=str(error))
+            return None
 
 
-def _place(body: bytes) -> Place:
-    """Of a segment that the gateway has read strictly: plain JSON is enough, at a fifth of the cost."""
-    value = json.loads(body)
-    return value["allocation_id"], value["device"]["device_id"]
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A waiting window and what it says."""
+
+    key_id: str
+    header: WindowHeader
+    window: SignedWindow
+    places: tuple[Place, ...]
 
 
-def _signed(row: UsageIntakeRow) -> SignedWindow:
-    segments = tuple(
-        SaltedSegment(bytes.fromhex(item["salt"]), decode_base64(item["body"], "segments"))
-        for item in row.segments
-    )
-    return SignedWindow(row.header, row.signature, segments)
+def _opened(waiting: WaitingWindow) -> _Opened:
+    segments = unpack_segments(waiting.segments)
+    header = parse_header(waiting.header)
+    if header.seq != waiting.seq or header.key_id != waiting.key_id:
+        raise EvidenceError("seq", header.seq, f"{waiting.seq} of key {waiting.key_id}")
+    if len(segments) != len(header.segments):
+        raise EvidenceError("segments", f"{len(segments)} segments", f"{len(header.segments)} segments")
+    window = SignedWindow(waiting.header, waiting.signature, segments)
+    return _Opened(waiting.key_id, header, window, tuple(map(_place, segments)))
 
 
-# Round robin over the keys, each key in its own order: no node waits for another's backlog.
-_WINDOWS = text(
-    """
-    SELECT key_id, seq FROM (
-        SELECT key_id, seq, row_number() OVER (PARTITION BY key_id ORDER BY seq) AS place
-        FROM usage_intake
-    ) AS waiting
-    ORDER BY place, key_id LIMIT :limit
-    """
+# How a segment begins as agents write it: sorted keys, nothing escaped.
+_BEGINNING = re.compile(
+    rb'\{"allocation_id":(?:null|"([ !#-\[\]-~]+)"),"busy_ms":[0-9]+,"cpu_time_ms":(?:null|[0-9]+),'
+    rb'"device":\{"bus_address":(?:null|"[ !#-\[\]-~]*"),"device_id":"([ !#-\[\]-~]+)",'
 )
 
 
-async def _waiting_windows(session: AsyncSession) -> Sequence[UsageIntakeRow]:
-    chosen = (await session.execute(_WINDOWS, {"limit": WINDOWS_PER_BATCH})).all()
-    if not chosen:
-        return []
-    keys = [(row[0], row[1]) for row in chosen]
-    rows = await session.scalars(
-        select(UsageIntakeRow)
-        .where(tuple_(UsageIntakeRow.key_id, UsageIntakeRow.seq).in_(keys))
-        .order_by(UsageIntakeRow.key_id, UsageIntakeRow.seq)
-    )
-    return rows.all()
+def _place(segment: SaltedSegment) -> Place:
+    """Of a segment that the gateway has read strictly: its beginning is enough, or else plain JSON."""
+    found = _BEGINNING.match(segment.body)
+    if found is not None:
+        allocation, device = found.groups()
+        return None if allocation is None else allocation.decode("ascii"), device.decode("ascii")
+    try:
+        value = orjson.loads(segment.body)
+        return value["allocation_id"], value["device"]["device_id"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise EvidenceError("segments", f"{type(error).__name__}: {error}", "a segment") from None
 
 
 async def _firm_keys(session: AsyncSession, facts: Sequence[EvidenceIntakeRow]) -> dict[str, bytes]:

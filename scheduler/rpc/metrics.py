@@ -15,6 +15,9 @@ WINDOWS_STORED = Counter("suanli_gateway_windows_stored_total", "Usage windows s
 WINDOWS_REFUSED = Counter(
     "suanli_gateway_windows_refused_total", "Usage windows refused, by field.", ["field"]
 )
+WINDOWS_PACED = Counter(
+    "suanli_gateway_windows_paced_total", "Windows after which a node was made to wait: it sends too much."
+)
 WINDOW_FORKS = Counter(
     "suanli_gateway_window_forks_total", "Windows that came again with other bytes: two chains of one key."
 )

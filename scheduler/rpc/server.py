@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from protos.suanli.fleet.v1 import (
     usage_pb2_grpc,
 )
 from scheduler.domain.ids import Ids
+from scheduler.rpc.allowances import UsageLimits
 from scheduler.rpc.certificates import (
     CERTIFICATE_LIFETIME,
     CertificateAuthority,
@@ -37,6 +38,7 @@ from scheduler.rpc.usage import Uploads, UsageServicer
 from scheduler.services.sealing import SecretKeys
 from scheduler.storage import inbox
 from scheduler.storage.content import ContentStore
+from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.job_logs import DEFAULT_ATTEMPT_LIMIT_BYTES, DEFAULT_LIMIT_BYTES, JobLogs
 from scheduler.storage.pokes import Channel, Listener
@@ -89,6 +91,7 @@ class GatewayConfig:
     content_folder: Path = Path("content")
     content_quota_bytes: int = 100 << 30
     result_keep_ms: int = 30 * 86_400_000
+    usage_limits: UsageLimits = field(default_factory=UsageLimits)
 
     def __post_init__(self) -> None:
         if self.window_ms < 1 or 300_000 % self.window_ms:
@@ -119,6 +122,7 @@ class Gateway:
         self.config = config
         self.database = Database(config.database_url, f"gateway-{config.gateway_id}", pool_size=8)
         self.connections = Connections(self.database, config.gateway_id)
+        self.direct = Direct(config.database_url, f"gateway-{config.gateway_id}-windows")
         self.uploads = Uploads(self.database)
         self.tunnels = TunnelDoor(self.connections)
         self._authority = CertificateAuthority.load(
@@ -144,7 +148,7 @@ class Gateway:
             (control_pb2_grpc.add_ControlServiceServicer_to_server, control, self._fleet),
             (
                 usage_pb2_grpc.add_UsageServiceServicer_to_server,
-                UsageServicer(self.database, self.uploads),
+                UsageServicer(self.database, self.direct, self.uploads, config.usage_limits),
                 self._fleet,
             ),
             (logs_pb2_grpc.add_LogServiceServicer_to_server, logs, self._fleet),
@@ -265,6 +269,7 @@ class Gateway:
         except DatabaseAway as error:
             # The controller notices by the heartbeats that stop.
             _log.warning("gateway_left_unsaid", reason=str(error))
+        await self.direct.close()
         await self.database.dispose()
 
 

@@ -6,23 +6,35 @@ agent's chain is in the published log.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from protos.suanli.fleet.v1 import usage_pb2, usage_pb2_grpc
+from scheduler.rpc.allowances import Allowances, UsageLimits
 from scheduler.rpc.connections import now_ms, wait_any
 from scheduler.rpc.identity import caller
-from scheduler.rpc.metrics import WINDOW_FORKS, WINDOW_STORE_SECONDS, WINDOWS_REFUSED, WINDOWS_STORED
+from scheduler.rpc.metrics import (
+    WINDOW_FORKS,
+    WINDOW_STORE_SECONDS,
+    WINDOWS_PACED,
+    WINDOWS_REFUSED,
+    WINDOWS_STORED,
+)
 from scheduler.rpc.statuses import Context, printable, refusals
-from scheduler.services.evidence import Intake, Logged, NodeKey, logged_windows, store_windows
+from scheduler.services.evidence import NodeKey
+from scheduler.services.windows import Intake, Logged, Sent, logged_windows, store_windows
+from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database, DatabaseAway
-from scheduler.storage.uninterrupted import whole
+from scheduler.storage.gathered import Gathered
 from suanli.evidence.windows import SaltedSegment, SignedWindow
 
 BATCH_WINDOWS = 32
 QUEUED_WINDOWS = 64
+# Of so many streams, what came while the last batch was stored is stored in one statement.
+BATCH_STREAMS = 32
 
 _log = structlog.get_logger(__name__)
 _Requests = AsyncIterator[usage_pb2.UploadRequest]
@@ -35,6 +47,9 @@ class UsageStream:
     key: NodeKey
     stored_seq: int = 0
     acknowledged: int = 0
+    asked: bool = (
+        False  # whether it was looked up at all: windows of an earlier stream may be in the log by now
+    )
     logged: asyncio.Event = field(default_factory=asyncio.Event)
     news: tuple[int, bytes] | None = None  # highest number in the log, and the log checkpoint over it
     # gRPC takes one message of a stream at a time, and both halves write.
@@ -71,13 +86,15 @@ class Uploads:
 
     async def look(self) -> None:
         """Tell each stream how far its chain is in the published log. Raises DatabaseAway."""
-        waiting = list(self._open)
+        # Streams that wait for nothing are not asked about: there may be thousands of them.
+        waiting = [u for u in self._open if u.stored_seq > u.acknowledged or not u.asked]
         if not waiting:
             return
         keys = {upload.key.key_id: upload.key.node_id for upload in waiting}
         async with self._database.read() as session:
             logged: Logged = await logged_windows(session, keys)
         for upload in waiting:
+            upload.asked = True
             upload.tell(logged.seqs.get(upload.key.key_id, 0), logged.log_checkpoint)
 
     async def serve(self, stop: asyncio.Event, period_s: float) -> None:
@@ -94,53 +111,68 @@ class Uploads:
 class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
     """Takes windows in."""
 
-    def __init__(self, database: Database, uploads: Uploads) -> None:
+    def __init__(self, database: Database, direct: Direct, uploads: Uploads, limits: UsageLimits) -> None:
         self._database = database
+        self._allowances = Allowances(limits)
+        self._direct = direct
         self._uploads = uploads
+        self._store_windows: Gathered[Sent, Intake] = Gathered(self._keep, most=BATCH_STREAMS)
 
     async def Upload(self, requests: _Requests, context: Context) -> None:
         """One agent's windows, until it ends the stream."""
         async with refusals(context, "Upload"):
-            upload = UsageStream(await caller(self._database, context))
-            queue: asyncio.Queue[SignedWindow | None] = asyncio.Queue(QUEUED_WINDOWS)
-            self._uploads.open(upload)
-            reading = asyncio.create_task(_read(requests, queue))
-            storing = asyncio.create_task(self._store(upload, queue, context))
-            acknowledging = asyncio.create_task(_acknowledge(upload, context))
-            tasks = {reading, storing, acknowledging}
+            key = await caller(self._database, context)
+            self._allowances.open(key.node_id)
             try:
-                # The reader ends first and in peace; the stream lives until what it read is stored.
-                while storing in tasks:
-                    done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        task.result()
+                await self._serve(UsageStream(key), requests, context)
             finally:
-                self._uploads.close(upload)
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                self._allowances.close(key.node_id)
 
-    async def _store(
-        self, upload: UsageStream, queue: "asyncio.Queue[SignedWindow | None]", context: Context
-    ) -> None:
+    async def _serve(self, upload: UsageStream, requests: _Requests, context: Context) -> None:
+        queue = _Queue(self._allowances.limits.queued_bytes)
+        self._uploads.open(upload)
+        reading = asyncio.create_task(self._read(upload, requests, queue))
+        storing = asyncio.create_task(self._store(upload, queue, context))
+        acknowledging = asyncio.create_task(_acknowledge(upload, context))
+        tasks = {reading, storing, acknowledging}
+        try:
+            # The reader ends first and in peace; the stream lives until what it read is stored.
+            while storing in tasks:
+                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            self._uploads.close(upload)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, upload: UsageStream, requests: _Requests, queue: "_Queue") -> None:
+        """Put windows into the queue and None at the end; a full queue holds the agent back."""
+        node_id = upload.key.node_id
+        async for request in requests:
+            segments = tuple(SaltedSegment(segment.salt, segment.body) for segment in request.segments)
+            size = request.ByteSize()
+            await queue.put(SignedWindow(request.header, request.signature, segments), size)
+            wait_s = self._allowances.pace_s(node_id, size)
+            if wait_s:
+                WINDOWS_PACED.inc()
+                await asyncio.sleep(wait_s)
+        await queue.put(None, 0)
+
+    async def _store(self, upload: UsageStream, queue: "_Queue", context: Context) -> None:
         while True:
-            window = await queue.get()
-            batch: list[SignedWindow] = []
-            while window is not None:
-                batch.append(window)
-                if len(batch) == BATCH_WINDOWS or queue.empty():
-                    break
-                window = queue.get_nowait()
+            batch, ended = await queue.get(BATCH_WINDOWS)
             if batch:
-                with WINDOW_STORE_SECONDS.time():
-                    intake = await whole(self._keep(upload.key, batch))
+                intake = await self._store_windows(Sent(upload.key, batch))
                 await self._answer(upload, intake, context)
-            if window is None:
+                self._allowances.refused(upload.key.node_id, len(intake.refused))
+            if ended:
                 return
 
-    async def _keep(self, key: NodeKey, batch: Sequence[SignedWindow]) -> Intake:
-        async with self._database.transaction() as session:
-            return await store_windows(session, key, batch, now_ms())
+    async def _keep(self, batch: Sequence[Sent]) -> list[Intake | Exception]:
+        with WINDOW_STORE_SECONDS.time():
+            return await store_windows(self._direct, batch, now_ms())
 
     async def _answer(self, upload: UsageStream, intake: Intake, context: Context) -> None:
         WINDOWS_STORED.inc(intake.stored)
@@ -169,12 +201,41 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
             self._uploads.poked.set()
 
 
-async def _read(requests: _Requests, queue: "asyncio.Queue[SignedWindow | None]") -> None:
-    """Put windows into the queue and None at the end; a full queue holds the agent back."""
-    async for request in requests:
-        segments = tuple(SaltedSegment(segment.salt, segment.body) for segment in request.segments)
-        await queue.put(SignedWindow(request.header, request.signature, segments))
-    await queue.put(None)
+class _Queue:
+    """Windows between reader and writer of one stream, bounded by their number and their bytes."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._items: deque[tuple[SignedWindow | None, int]] = deque()
+        self._bytes = 0
+        self._changed = asyncio.Condition()
+
+    async def put(self, window: SignedWindow | None, size: int) -> None:
+        """Add one, or None for the end; waits while the queue is full. A single one of any size fits in."""
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: (
+                    not self._items
+                    or (len(self._items) < QUEUED_WINDOWS and self._bytes + size <= self._most_bytes)
+                )
+            )
+            self._items.append((window, size))
+            self._bytes += size
+            self._changed.notify_all()
+
+    async def get(self, most: int) -> tuple[list[SignedWindow], bool]:
+        """Up to `most` windows, at least one unless the end came, and whether it did."""
+        windows: list[SignedWindow] = []
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(self._items))
+            while self._items and len(windows) < most:
+                window, size = self._items.popleft()
+                self._bytes -= size
+                if window is None:
+                    return windows, True
+                windows.append(window)
+            self._changed.notify_all()
+        return windows, False
 
 
 async def _acknowledge(upload: UsageStream, context: Context) -> None:

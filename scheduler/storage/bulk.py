@@ -5,12 +5,16 @@ handful of round trips.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
+import psycopg
+from psycopg.rows import TupleRow
 from sqlalchemy import Table, TextClause, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.storage.tables import Base
@@ -40,20 +44,42 @@ async def append(session: AsyncSession, table: Table, rows: Sequence[Mapping[str
         await session.execute(_insert(table, tuple(rows[0])), {"rows": json.dumps(rows)})
 
 
-async def append_columns(session: AsyncSession, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Inserts rows that are new, as one array a column: bytes columns too, and the cheapest for many rows."""
-    if rows:
-        columns = tuple(rows[0])
-        arrays = {f"c{n}": [row[name] for row in rows] for n, name in enumerate(columns)}
-        await session.execute(_insert_columns(table, columns), arrays)
+async def copy_in(session: AsyncSession, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Inserts rows that are new by COPY, in the session's transaction: bytes columns too, and by far the
+    cheapest for many rows. All rows name the same columns.
+
+    Raises sqlalchemy.exc.DBAPIError like any other statement of the session.
+    """
+    if not rows:
+        return
+    statement, types = _copy(table, tuple(rows[0]))
+    async with driver_cursor(session) as cursor, cursor.copy(statement.encode()) as copy:
+        copy.set_types(types)
+        for row in rows:
+            await copy.write_row(tuple(row.values()))
+
+
+@asynccontextmanager
+async def driver_cursor(session: AsyncSession) -> "AsyncIterator[psycopg.AsyncCursor[TupleRow]]":
+    """A binary cursor of the driver in the session's transaction, for what SQLAlchemy has no words for.
+
+    Errors come as the session's own do, as sqlalchemy.exc.DBAPIError.
+    """
+    pooled = await (await session.connection()).get_raw_connection()
+    connection = pooled.driver_connection
+    assert isinstance(connection, psycopg.AsyncConnection)  # noqa: S101 - what SQLAlchemy's types do not say
+    try:
+        async with connection.cursor(binary=True) as cursor:
+            yield cursor
+    except psycopg.Error as error:
+        raise DBAPIError("a statement of the driver", None, error) from error
 
 
 @cache
-def _insert_columns(table: Table, columns: tuple[str, ...]) -> TextClause:
+def _copy(table: Table, columns: tuple[str, ...]) -> tuple[str, list[str]]:
     names = ", ".join(f'"{name}"' for name in columns)
-    types = [table.c[name].type.compile(_DIALECT) for name in columns]
-    arrays = ", ".join(f"CAST(:c{n} AS {kind}[])" for n, kind in enumerate(types))
-    return text(f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})")  # noqa: S608 - our names
+    types = [str(table.c[name].type.compile(_DIALECT)).lower() for name in columns]
+    return f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)", types
 
 
 def _unfolded(table: Table, columns: Sequence[str]) -> str:

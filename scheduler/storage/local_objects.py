@@ -2,11 +2,21 @@
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _LOCK = ".lock"
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What a block of `together` has still to do: folders to flush (and whether those above are new), removals."""
+
+    folders: dict[Path, bool] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
 
 
 class LocalObjects:
@@ -14,6 +24,7 @@ class LocalObjects:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._together = threading.local()
 
     @property
     def where(self) -> str:
@@ -50,7 +61,27 @@ class LocalObjects:
         finally:
             os.close(file)
         temporary.replace(target)
-        self._sync_folders(target.parent, up=new_folder)
+        waiting: _Waiting | None = getattr(self._together, "waiting", None)
+        if waiting is None:
+            self._sync_folders(target.parent, up=new_folder)
+        else:
+            waiting.folders[target.parent] = waiting.folders.get(target.parent, False) or new_folder
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Flush each folder once, at the end, for all files that this thread writes inside the block.
+
+        Files that are removed inside go after that, so that nothing goes before what takes its place is there.
+        """
+        self._together.waiting = waiting = _Waiting()
+        try:
+            yield
+            for folder, up in waiting.folders.items():
+                self._sync_folders(folder, up=up)
+        finally:
+            self._together.waiting = None
+        for path in waiting.removed:
+            self.remove(path)
 
     def _sync_folders(self, folder: Path, *, up: bool) -> None:
         """Flush the names: of the file in its folder, and with `up` of new folders in theirs."""
@@ -97,6 +128,10 @@ class LocalObjects:
 
     def remove(self, path: str) -> None:
         """Remove a file, and its folder where that was the last in it."""
+        waiting: _Waiting | None = getattr(self._together, "waiting", None)
+        if waiting is not None:
+            waiting.removed.append(path)
+            return
         target = self.folder / path
         with suppress(FileNotFoundError, NotADirectoryError):
             target.unlink()

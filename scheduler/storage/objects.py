@@ -5,6 +5,7 @@ appears whole or not at all; after a method that writes has returned, the bytes 
 """
 
 import functools
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -59,6 +60,11 @@ class Objects(Protocol):
 
     def remove(self, path: str) -> None:
         """Remove a file; nothing where there is none."""
+        ...
+
+    def together(self) -> AbstractContextManager[None]:
+        """A block in which this thread writes several files: they survive a power cut only when it has ended,
+        and what is removed inside goes after that."""
         ...
 
 

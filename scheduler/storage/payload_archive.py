@@ -8,12 +8,16 @@ commitments in the tiles.
 """
 
 import json
+from binascii import b2a_base64, hexlify
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from scheduler.storage.objects import Place, open_objects
-from suanli.evidence.bundle import PayloadLine, encode_payload_line, parse_payload_line
+from suanli.evidence.bundle import PayloadLine, parse_payload_line
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.strict_json import encode
 from suanli.evidence.tiles import WIDTH, entries_path
@@ -32,11 +36,34 @@ class ArchivedEntry:
 
     def encode(self) -> bytes:
         """Its line with the newline."""
-        known: dict[str, object] = {"fact": self.fact, "firm_id": self.firm_id}
-        if self.segment_firms:
-            known["segment_firms"] = list(self.segment_firms)
-        # Both are objects in one form: the second goes on where the first ends.
-        return encode(known)[:-1] + b"," + encode_payload_line(self.line)[1:]
+        known: dict[str, object] = {
+            "fact": self.fact,
+            "firm_id": self.firm_id,
+            "segment_firms": self.segment_firms,
+            "index": self.line.index,
+        }
+        payload, salt = self.line.payload, self.line.salt
+        # Hex and base64 need no escaping: put together as they are, at a third of the cost of an encoder.
+        return b"".join(
+            (
+                orjson.dumps(known)[:-1],
+                b',"payload":',
+                b"null" if payload is None else b'"%b"' % b2a_base64(payload, newline=False),
+                b',"salt":',
+                b"null" if salt is None else b'"%b"' % hexlify(salt),
+                b',"segments":[',
+                b",".join(
+                    [
+                        b"null"
+                        if item is None
+                        else b'{"body":"%b","salt":"%b"}'
+                        % (b2a_base64(item.body, newline=False), hexlify(item.salt))
+                        for item in self.line.segments
+                    ]
+                ),
+                b"]}\n",
+            )
+        )
 
 
 def parse_archived(data: bytes) -> ArchivedEntry:
@@ -72,6 +99,10 @@ class PayloadArchive:
     def create(self) -> None:
         """Make the place where it is not there yet."""
         self._objects.prepare()
+
+    def together(self) -> AbstractContextManager[None]:
+        """A block in which this thread writes lines that need to be durable only when it has ended."""
+        return self._objects.together()
 
     def complete(self, number: int) -> bool:
         """Whether the `number`th file is there in full."""

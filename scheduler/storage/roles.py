@@ -26,7 +26,9 @@ HISTORY: Final = frozenset(
 
 # One row a table: S select, I insert, U update, U(a,b) update of these columns, D delete, - nothing.
 _COLUMNS: Final = (API, GATEWAY, CONTROLLER, LEDGER)
-_MATRIX: Final = """
+# How far the chain of an agent's key is stored.
+_CHAIN: Final = "stored_seq,stored_header_sha256,stored_end_ms"
+_MATRIX: Final = f"""
 table              api                       gateway                                         controller ledger
 alembic_version    S                         S                                               S          S
 firms              SIU(title)                S                                               S          S
@@ -50,7 +52,7 @@ nodes              S                         SI                                 
 devices            S                         SI                                              S          S
 node_states        S                         S                                               SIU        S
 join_tokens        SID                       SU(uses_left)                                   -          -
-agent_keys S SIU(stored_seq,stored_header_sha256,revoked_at) - SU(stored_seq,stored_header_sha256)
+agent_keys S SIU({_CHAIN},revoked_at) - SU({_CHAIN})
 gateways           S                         SIUD                                            S          S
 secrets            SIU(key_id,sealed,bytes,updated_by,updated_ms)D S - -
 content_objects    SIU(used_ms)D             SIU(used_ms)                                          -          -

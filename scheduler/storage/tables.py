@@ -247,6 +247,7 @@ class JobRow(Base):
         ForeignKeyConstraint(["firm_id", "project"], ["projects.firm_id", "projects.name"]),
         ForeignKeyConstraint(["firm_id", "queue"], ["queues.firm_id", "queues.name"]),
         Index("ix_jobs_firm_id_submitted", "firm_id", "submitted_ms", "job_id"),
+        Index("ix_jobs_submitted", "submitted_ms", "job_id"),  # operators see the jobs of all firms
         Index("ix_jobs_array", "array_id", postgresql_where=text("array_id IS NOT NULL")),
     )
 
@@ -344,6 +345,8 @@ class AllocationRow(Base):
         ),
         Index("ix_allocations_node_live", "node_id", postgresql_where=text("live")),
         Index("ix_allocations_job", "firm_id", "job_id", "attempt"),
+        # What counts as usage of the last week when the controller starts.
+        Index("ix_allocations_ended", "ended_ms"),
     )
 
 
@@ -438,6 +441,7 @@ class AgentKeyRow(Base):
     certificate_pem: Mapped[bytes]
     stored_seq: Mapped[int] = mapped_column(server_default="0")
     stored_header_sha256: Mapped[str] = mapped_column(server_default="0" * 64)
+    stored_end_ms: Mapped[int | None]  # of the last stored window; null where nobody noted it
     created_at: Mapped[datetime] = _created()
     revoked_at: Mapped[datetime | None]
 
@@ -600,7 +604,7 @@ class UsageIntakeRow(Base):
     node_id: Mapped[str]
     header: Mapped[bytes]
     signature: Mapped[bytes]
-    segments: Mapped[list[Any]]  # [{"salt": hex, "body": base64}] exact bytes, in the header's order
+    segments: Mapped[bytes]  # storage/windows.py: salts and exact bytes, in the header's order
     received_at: Mapped[datetime] = _created()
 
 
@@ -684,9 +688,10 @@ class WindowSegmentRow(Base):
     """A segment of a logged window, opened only for its own firm and the auditor."""
 
     __tablename__ = "window_segments"
-    log_index: Mapped[int] = mapped_column(ForeignKey("log_entries.log_index"), primary_key=True)
+    # No foreign key: it would be looked up for each of thousands a second, and one statement writes both.
+    log_index: Mapped[int] = mapped_column(primary_key=True)
     n: Mapped[int] = mapped_column(Integer, primary_key=True)
-    firm_id: Mapped[str | None] = mapped_column(index=True)
+    firm_id: Mapped[str | None]
     allocation_id: Mapped[str | None]
     device_id: Mapped[str]
     salt: Mapped[bytes]

@@ -5,7 +5,7 @@ Tiles never change once they are there. The checkpoint is written last and never
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 from scheduler.storage.objects import Place, open_objects
 from suanli.evidence.errors import EvidenceError
@@ -39,6 +39,10 @@ class TileStore:
     def create(self) -> None:
         """Make the place where it is not there yet."""
         self._objects.prepare()
+
+    def together(self) -> AbstractContextManager[None]:
+        """A block in which this thread writes tiles that need to be durable only when it has ended."""
+        return self._objects.together()
 
     def checkpoint(self) -> bytes | None:
         """The published log checkpoint as it lies there; None before the first."""

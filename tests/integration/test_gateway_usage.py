@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from protos.suanli.fleet.v1 import usage_pb2
+from scheduler.storage.windows import unpack_segments
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.windows import NO_PREVIOUS, SaltedSegment, SignedWindow
 from tests.builders.database import DatabaseUrls
@@ -57,7 +58,7 @@ async def test_windows_are_stored_as_exact_bytes(world: World, agent: Agent, str
     await stream.until_stored(1)
     [(header, signature, segments)] = await world.rows("SELECT header, signature, segments FROM usage_intake")
     assert (header, signature) == (window.header, window.signature)
-    assert [item["salt"] for item in segments] == [s.salt.hex() for s in window.segments]
+    assert unpack_segments(segments) == window.segments
     [(seq, hashed)] = await world.rows("SELECT stored_seq, stored_header_sha256 FROM agent_keys")
     assert (seq, hashed) == (1, agent.prev_hash)
 

@@ -223,7 +223,7 @@ SOUND: dict[str, list[Row]] = {
     "metered, charged and corrected": [*metered(), charge(), charge("k", **CORRECTION)],
     "a window that waits for the log": [
         *changed(metered(), "agent_keys", stored_seq=2),
-        ("usage_intake", {"key_id": "k", "seq": 2, "node_id": "n1", "header": b"", "signature": b"", "segments": []}),
+        ("usage_intake", {"key_id": "k", "seq": 2, "node_id": "n1", "header": b"", "signature": b"", "segments": b""}),
     ],
 }  # fmt: skip
 

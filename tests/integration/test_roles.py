@@ -129,10 +129,15 @@ UPDATES_SOME_COLUMNS = {
         ("join_tokens", "uses_left"),
         ("agent_keys", "stored_seq"),
         ("agent_keys", "stored_header_sha256"),
+        ("agent_keys", "stored_end_ms"),
         ("agent_keys", "revoked_at"),
     },
     CONTROLLER: set(),
-    LEDGER: {("agent_keys", "stored_seq"), ("agent_keys", "stored_header_sha256")},
+    LEDGER: {
+        ("agent_keys", "stored_seq"),
+        ("agent_keys", "stored_header_sha256"),
+        ("agent_keys", "stored_end_ms"),
+    },
 }
 DELETES = {
     API: {

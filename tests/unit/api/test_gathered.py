@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from scheduler.api.gathered import Gathered
 from scheduler.storage.engine import DatabaseAway
+from scheduler.storage.gathered import Gathered
 
 
 class Work:

@@ -1,0 +1,102 @@
+"""What one node may send in windows: so much at once and so much a second, whatever it is and however it is called.
+
+A node that comes back after a week is paced, not refused: its stream is read more slowly. A node that sends what
+is good for nothing is sent away by name, until it has been quiet for a while. All streams of a node share one
+allowance, so that opening more of them gains nothing.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from scheduler.domain.errors import LimitExceeded
+
+SECOND_NS = 1_000_000_000
+MOST_NODES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLimits:
+    """Limits of one node. Rates are a second; bursts are what may come at once after a silence."""
+
+    windows_per_s: int = 200
+    windows_burst: int = 4_000  # two weeks of windows, and then some
+    bytes_per_s: int = 4 << 20
+    bytes_burst: int = 64 << 20
+    # Refused windows that a node may have at once; one is forgiven every second.
+    refused_burst: int = 100
+    streams: int = 4
+    # Windows of one stream that were read and are not stored yet.
+    queued_bytes: int = 8 << 20
+
+
+@dataclass(slots=True)
+class _Used:
+    """Generic cell rate algorithm: the moments until which a node has used up what it may have."""
+
+    windows_until_ns: int = 0
+    bytes_until_ns: int = 0
+    refused_until_ns: int = 0
+    streams: int = 0
+
+
+@dataclass(slots=True)
+class Allowances:
+    """The allowances of all nodes of one gateway. Cost: a few integer operations a window."""
+
+    limits: UsageLimits
+    clock_ns: Callable[[], int] = time.monotonic_ns
+    _nodes: "OrderedDict[str, _Used]" = field(default_factory=OrderedDict)
+
+    def _used(self, node_id: str) -> _Used:
+        used = self._nodes.get(node_id)
+        if used is None:
+            used = self._nodes[node_id] = _Used()
+            if len(self._nodes) > MOST_NODES:
+                idle = next((n for n, u in self._nodes.items() if u.streams == 0), node_id)
+                if idle != node_id:
+                    del self._nodes[idle]
+        self._nodes.move_to_end(node_id)
+        return used
+
+    def open(self, node_id: str) -> None:
+        """Count a stream. Raises LimitExceeded for one too many, or while too much was refused."""
+        used = self._used(node_id)
+        if used.streams >= self.limits.streams:
+            raise LimitExceeded(
+                f"streams: node {node_id} has {used.streams} usage streams open, and one is enough"
+            )
+        self._check_refused(node_id, used)
+        used.streams += 1
+
+    def close(self, node_id: str) -> None:
+        """A stream that `open` counted has ended."""
+        self._used(node_id).streams -= 1
+
+    def pace_s(self, node_id: str, size_bytes: int) -> float:
+        """Count a window; returns how long to wait before the next is read, 0 within the allowance."""
+        used, limits, now_ns = self._used(node_id), self.limits, self.clock_ns()
+        each_ns = SECOND_NS // limits.windows_per_s
+        used.windows_until_ns = max(used.windows_until_ns, now_ns) + each_ns
+        used.bytes_until_ns = max(used.bytes_until_ns, now_ns) + size_bytes * SECOND_NS // limits.bytes_per_s
+        ahead_ns = max(
+            used.windows_until_ns - now_ns - limits.windows_burst * each_ns,
+            used.bytes_until_ns - now_ns - limits.bytes_burst * SECOND_NS // limits.bytes_per_s,
+        )
+        return max(ahead_ns, 0) / SECOND_NS
+
+    def refused(self, node_id: str, count: int) -> None:
+        """Count refused windows. Raises LimitExceeded where they are too many."""
+        used = self._used(node_id)
+        used.refused_until_ns = max(used.refused_until_ns, self.clock_ns()) + count * SECOND_NS
+        self._check_refused(node_id, used)
+
+    def _check_refused(self, node_id: str, used: _Used) -> None:
+        ahead_s = (used.refused_until_ns - self.clock_ns()) // SECOND_NS
+        if ahead_s >= self.limits.refused_burst:
+            wait_s = ahead_s - self.limits.refused_burst + 1
+            raise LimitExceeded(
+                f"refused: more than {self.limits.refused_burst} windows of node {node_id} were refused;"
+                f" come back in {wait_s} s"
+            )

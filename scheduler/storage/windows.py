@@ -1,0 +1,203 @@
+"""Usage windows on their way into the log: many nodes' in one statement, each with the head of its chain."""
+
+import struct
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.storage.bulk import driver_cursor
+from scheduler.storage.direct import Direct
+from scheduler.storage.pokes import Channel
+from suanli.evidence.entries import parse_payload
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.windows import SALT_BYTES, SaltedSegment
+
+_LENGTH = struct.Struct(">I")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a key's chain is stored. `end_ms` is None where nobody noted it (before the first window too)."""
+
+    seq: int
+    header_sha256: str
+    end_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The windows that move a key's chain from one head to the next: (seq, header, signature, segments)."""
+
+    key_id: str
+    node_id: str
+    before: Head
+    after: Head
+    windows: Sequence[tuple[int, bytes, bytes, Sequence[SaltedSegment]]]
+
+
+def pack_segments(segments: Sequence[SaltedSegment]) -> bytes:
+    """Salts and exact bodies in one piece: salt, length of the body (4 bytes, big-endian), body, and so on."""
+    return b"".join(part for one in segments for part in (one.salt, _LENGTH.pack(len(one.body)), one.body))
+
+
+def unpack_segments(data: bytes) -> tuple[SaltedSegment, ...]:
+    """What `pack_segments` packed. Raises EvidenceError."""
+    return tuple(_unpacked(data))
+
+
+def _unpacked(data: bytes) -> Iterator[SaltedSegment]:
+    at, size = 0, len(data)
+    while at < size:
+        begin = at + SALT_BYTES + _LENGTH.size
+        end = begin + _LENGTH.unpack_from(data, at + SALT_BYTES)[0] if begin <= size else size + 1
+        if end > size:
+            raise EvidenceError("segments", f"{size} bytes", "whole segments")
+        yield SaltedSegment(data[at : at + SALT_BYTES], data[begin:end])
+        at = end
+
+
+_HEADS = """
+SELECT key_id, stored_seq, stored_header_sha256, stored_end_ms FROM agent_keys
+WHERE key_id = ANY(%(keys)b) AND revoked_at IS NULL
+"""
+
+
+async def heads(database: Direct, key_ids: Sequence[str]) -> dict[str, Head]:
+    """How far the chains of keys are stored; revoked and unknown keys are left out."""
+    rows = await database.fetch(_HEADS, {"keys": list(key_ids)})
+    return {key_id: Head(seq, sha256, end_ms) for key_id, seq, sha256, end_ms in rows}
+
+
+_HEADERS = """
+SELECT asked.key_id, asked.seq, waiting.header, entry.payload
+FROM unnest(%(keys)b::text[], %(seqs)b::bigint[]) AS asked (key_id, seq)
+LEFT JOIN usage_intake AS waiting ON waiting.key_id = asked.key_id AND waiting.seq = asked.seq
+LEFT JOIN log_entries AS entry ON entry.fact = 'window/' || asked.key_id || '/' || asked.seq
+"""
+
+
+async def stored_headers(database: Direct, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
+    """Exact header bytes of stored windows (key, number), whether they wait or are in the log.
+
+    Raises LookupError for one that is nowhere.
+    """
+    parameters = {"keys": [key for key, _ in wanted], "seqs": [seq for _, seq in wanted]}
+    found: dict[tuple[str, int], bytes] = {}
+    for key_id, seq, header, payload in await database.fetch(_HEADERS, parameters, binary=True):
+        if header is None and payload is None:
+            raise LookupError(f"window {seq} of key {key_id} counts as stored and is nowhere")
+        found[key_id, seq] = parse_payload(payload).body if header is None else header
+    return found
+
+
+# A chain moves only from the head that its windows were checked against: two streams of one key, or of two
+# gateways, cannot both go on from there. Rows are taken in one order, so that two batches never wait crosswise.
+_ADVANCE = """
+WITH heads AS (
+    SELECT * FROM unnest(%(keys)b::text[], %(from)b::bigint[], %(from_sha256)b::text[],
+        %(to)b::bigint[], %(to_sha256)b::text[], %(to_ms)b::bigint[])
+        AS h(key_id, seq, header_sha256, new_seq, new_sha256, new_end_ms)
+), locked AS MATERIALIZED (
+    SELECT key_id FROM agent_keys WHERE key_id = ANY(%(keys)b) ORDER BY key_id FOR NO KEY UPDATE
+), moved AS (
+    UPDATE agent_keys AS k
+    SET stored_seq = new_seq, stored_header_sha256 = new_sha256, stored_end_ms = new_end_ms
+    FROM heads JOIN locked USING (key_id)
+    WHERE k.key_id = heads.key_id AND k.revoked_at IS NULL
+        AND k.stored_seq = heads.seq AND k.stored_header_sha256 = heads.header_sha256
+    RETURNING k.key_id, k.node_id
+), kept AS (
+    INSERT INTO usage_intake (key_id, seq, node_id, header, signature, segments)
+    SELECT key_id, w.seq, node_id, w.header, w.signature, w.segments
+    FROM unnest(%(of)b::text[], %(seqs)b::bigint[], %(headers)b::bytea[], %(signatures)b::bytea[],
+        %(segments)b::bytea[]) AS w(key_id, seq, header, signature, segments)
+    JOIN moved USING (key_id)
+)
+SELECT array_agg(key_id), pg_notify(%(channel)s, '') FROM moved HAVING count(*) > 0
+"""
+
+
+async def advance(database: Direct, moves: Sequence[Advance]) -> frozenset[str]:
+    """Store windows and move their chains, all in one durable statement, and poke the ledger.
+
+    Returns the keys whose chains were moved: those of the others are no longer where they were seen, or the
+    keys were revoked, and nothing of theirs was stored.
+    """
+    if not moves:
+        return frozenset()
+    windows = [(move.key_id, *window) for move in moves for window in move.windows]
+    rows = await database.fetch(
+        _ADVANCE,
+        {
+            "keys": [move.key_id for move in moves],
+            "from": [move.before.seq for move in moves],
+            "from_sha256": [move.before.header_sha256 for move in moves],
+            "to": [move.after.seq for move in moves],
+            "to_sha256": [move.after.header_sha256 for move in moves],
+            "to_ms": [move.after.end_ms for move in moves],
+            "of": [window[0] for window in windows],
+            "seqs": [window[1] for window in windows],
+            "headers": [window[2] for window in windows],
+            "signatures": [window[3] for window in windows],
+            "segments": [pack_segments(window[4]) for window in windows],
+            "channel": Channel.EVIDENCE.value,
+        },
+    )
+    return frozenset(rows[0][0]) if rows else frozenset()
+
+
+def window_fact(key_id: str, seq: int) -> str:
+    """The unique name of a window among the log's facts."""
+    return f"window/{key_id}/{seq}"
+
+
+# Round robin over the keys, each key in its own order: no node waits for another's backlog.
+_WAITING = """
+SELECT key_id, seq, header, signature, segments FROM usage_intake
+JOIN (
+    SELECT key_id, seq FROM (
+        SELECT key_id, seq, row_number() OVER (PARTITION BY key_id ORDER BY seq) AS place
+        FROM usage_intake
+        WHERE key_id <> ALL(%(stuck)s)
+    ) AS waiting
+    ORDER BY place, key_id LIMIT %(most)s
+) AS chosen USING (key_id, seq)
+ORDER BY key_id, seq
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingWindow:
+    """A window of the intake; `segments` as `pack_segments` packed them."""
+
+    key_id: str
+    seq: int
+    header: bytes
+    signature: bytes
+    segments: bytes
+
+
+async def waiting_windows(
+    session: AsyncSession, most: int, refused: Collection[tuple[str, int]]
+) -> list[WaitingWindow]:
+    """Up to `most` windows that wait, a share of each key's, by key and number.
+
+    Of a key of which a window was refused nothing is taken: its chain cannot go on without that window.
+    """
+    stuck = sorted({key_id for key_id, _ in refused})
+    async with driver_cursor(session) as cursor:
+        await cursor.execute(_WAITING.encode(), {"most": most, "stuck": stuck})
+        return [WaitingWindow(*row) for row in await cursor.fetchall()]
+
+
+async def forget_windows(session: AsyncSession, places: Sequence[tuple[str, int]]) -> None:
+    """Delete windows (key, number) from the intake: they are in the log."""
+    await session.execute(
+        text(
+            "DELETE FROM usage_intake USING unnest(CAST(:keys AS text[]), CAST(:seqs AS bigint[]))"
+            " AS done(key_id, seq) WHERE usage_intake.key_id = done.key_id AND usage_intake.seq = done.seq"
+        ),
+        {"keys": [key_id for key_id, _ in places], "seqs": [seq for _, seq in places]},
+    )
