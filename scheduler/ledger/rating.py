@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -83,8 +83,9 @@ class Rater:
     seat: Seat
     settle_ms: int
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    # Every segment below is rated or held.
+    # Every segment below is rated, held, or one of those that wait: places are (log index, number in the window).
     _from_index: int = 0
+    _waiting: set[tuple[int, int]] = field(default_factory=set)
     # Rows that the log knows and the database has not, with the log index of the first segment each holds.
     _missing: dict[_Reference, int] = field(default_factory=dict)
     # Every allocation event below has been looked at for charges beyond an end.
@@ -106,31 +107,49 @@ class Rater:
         return made
 
     async def _rate_segments(self, size: int, terms: "_TermsOf") -> int:
+        """Those that waited, then those that are new: one that waits for long makes nobody read the rest again."""
+        waiting: set[tuple[int, int]] = set()
+        made = 0
+        again = sorted(self._waiting)
+        for first in range(0, len(again), SEGMENTS_PER_PAGE):
+            places = again[first : first + SEGMENTS_PER_PAGE]
+            async with self.seat.database.transaction() as session:
+                made += await self._rate_page(
+                    session, await _unrated_at(session, places), size, terms, waiting
+                )
         position = (self._from_index, -1)
-        first_waiting: int | None = None
-        made = waiting = 0
         while True:
             async with self.seat.database.transaction() as session:
                 page = await _unrated(session, position, size)
                 if not page:
                     break
-                facts = await _authorisations(session, {found.allocation_id for found in page}, size)
-                await self._learn_models(session, page)
-                charges: list[Charge] = []
-                for found in page:
-                    rated = self._rate(found, facts.get(found.allocation_id), terms)
-                    if rated is None:
-                        waiting += 1
-                        if first_waiting is None:
-                            first_waiting = found.place.log_index
-                    charges.extend(rated or [])
-                chargeable = await self._chargeable(session, charges)
-                await self._insert(session, chargeable, "original")
-            made += len(chargeable)
+                made += await self._rate_page(session, page, size, terms, waiting)
             position = (page[-1].place.log_index, page[-1].place.n)
-        self._from_index = size if first_waiting is None else first_waiting
-        UNRATED.set(waiting)
+        self._from_index = size
+        self._waiting = waiting
+        UNRATED.set(len(waiting))
         return made
+
+    async def _rate_page(
+        self,
+        session: AsyncSession,
+        page: Sequence[_Found],
+        size: int,
+        terms: "_TermsOf",
+        waiting: set[tuple[int, int]],
+    ) -> int:
+        """Charge what can be charged of some segments; the places of the others go into `waiting`."""
+        facts = await _authorisations(session, {found.allocation_id for found in page}, size)
+        await self._learn_models(session, page)
+        charges: list[Charge] = []
+        for found in page:
+            rated = self._rate(found, facts.get(found.allocation_id), terms)
+            if rated is None:
+                waiting.add((found.place.log_index, found.place.n))
+            charges.extend(rated or [])
+        chargeable = await self._chargeable(session, charges)
+        await self._insert(session, chargeable, "original")
+        return len(chargeable)
 
     def _rate(
         self, found: _Found, authorisation: Authorisation | None, terms: "_TermsOf"
@@ -265,24 +284,32 @@ async def _terms(session: AsyncSession, size: int) -> _TermsOf:
     return _TermsOf(collector, size)
 
 
-async def _unrated(session: AsyncSession, after: tuple[int, int], size: int) -> list[_Found]:
-    """Segments with an allocation and without a charge after a place, in log order."""
+def _unrated_query() -> Select[tuple[WindowSegmentRow]]:
+    """Segments with an allocation and without a charge, in log order."""
     row = WindowSegmentRow
     rated = select(ChargeRow.charge_id).where(ChargeRow.log_index == row.log_index, ChargeRow.n == row.n)
-    rows = await session.scalars(
-        select(row)
-        .where(
-            row.log_index >= after[0],
-            (row.log_index > after[0]) | (row.n > after[1]),
-            row.log_index < size,
-            row.allocation_id.is_not(None),
-            ~rated.exists(),
-        )
-        .order_by(row.log_index, row.n)
-        .limit(SEGMENTS_PER_PAGE)
+    return select(row).where(row.allocation_id.is_not(None), ~rated.exists()).order_by(row.log_index, row.n)
+
+
+async def _unrated(session: AsyncSession, after: tuple[int, int], size: int) -> list[_Found]:
+    """The next of them after a place."""
+    row = WindowSegmentRow
+    beyond = row.log_index >= after[0], (row.log_index > after[0]) | (row.n > after[1])
+    return await _found(
+        session, _unrated_query().where(*beyond, row.log_index < size).limit(SEGMENTS_PER_PAGE)
     )
+
+
+async def _unrated_at(session: AsyncSession, places: Sequence[tuple[int, int]]) -> list[_Found]:
+    """Those of them that stand at these places."""
+    row = WindowSegmentRow
+    return await _found(session, _unrated_query().where(tuple_(row.log_index, row.n).in_(places)))
+
+
+async def _found(session: AsyncSession, query: Select[tuple[WindowSegmentRow]]) -> list[_Found]:
     return [
-        _Found(Place(r.log_index, r.n), r.firm_id, r.allocation_id or "", parse_segment(r.body)) for r in rows
+        _Found(Place(r.log_index, r.n), r.firm_id, r.allocation_id or "", parse_segment(r.body))
+        for r in await session.scalars(query)
     ]
 
 

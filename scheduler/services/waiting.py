@@ -8,11 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.services.authorise import Action, Principal, authorise
 
+# A job that the controller has not taken over yet has no state, and its message waits in the inbox.
 _WAITING = text(
-    "SELECT r.position, j.job_id, j.name, p.name AS submitted_by, j.submitted_ms,"
+    "WITH queued AS (SELECT firm_id, job_id FROM job_states WHERE state = 'queued'"
+    " UNION SELECT body ->> 'firm_id', body ->> 'job_id' FROM inbox WHERE kind = 'JobSubmitted')"
+    " SELECT r.position, j.job_id, j.name, p.name AS submitted_by, j.submitted_ms,"
     " coalesce(v.spec, j.spec) AS spec, coalesce(s.held, (j.spec ->> 'hold')::boolean, false) AS held,"
     " r.reasons, r.counterfactual"
-    " FROM jobs j JOIN principals p ON p.principal_id = j.submitted_by"
+    " FROM queued JOIN jobs j USING (firm_id, job_id) JOIN principals p ON p.principal_id = j.submitted_by"
     " LEFT JOIN job_states s ON s.firm_id = j.firm_id AND s.job_id = j.job_id"
     " LEFT JOIN reports r ON r.firm_id = j.firm_id AND r.job_id = j.job_id"
     " LEFT JOIN job_revisions v ON v.firm_id = j.firm_id AND v.job_id = j.job_id AND v.revision = s.revision"

@@ -1,0 +1,20 @@
+"""Indexes for what would read whole tables when they are long."""
+
+from collections.abc import Sequence
+
+from alembic import op
+
+revision: str = "0010"
+down_revision: str | None = "0009"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    op.create_index("ix_jobs_submitted", "jobs", ["submitted_ms", "job_id"])
+    op.create_index("ix_allocations_ended", "allocations", ["ended_ms"])
+
+
+def downgrade() -> None:
+    op.drop_index("ix_allocations_ended", table_name="allocations")
+    op.drop_index("ix_jobs_submitted", table_name="jobs")
