@@ -71,6 +71,7 @@ CHECKS = 2_000
 T0 = 1_800_000_000_000
 LOG_SIZES = (100_000, 1_000_000, 10_000_000)
 ADDED = 1_000
+APPEND_RUNS = 3
 PROOFS = 200
 
 
@@ -343,40 +344,46 @@ class _Uniform:
 
 def _long_logs(folder: Path) -> list[Row]:
     rows: list[Row] = []
-    first_us = 0.0
-    for size in LOG_SIZES:
-        store = TileStore(folder / f"log-{size}")
-        uniform = _Uniform(b"entry")
-        uniform.lay(store, size)
-        tree = GrowingTree.load(size, store.tile)
-        entries = [f"{{entry {n}}}".encode().ljust(230) for n in range(ADDED)]
-        began_s = time.process_time()
-        for entry in entries:
-            tree.append(entry)
-        for path, data in [*tree.drain_full(), *tree.partial()]:
-            store.put(path, data)
-        append_us = (time.process_time() - began_s) / ADDED * 1e6
-        first_us = first_us or append_us
-        proofs_ms = []
-        for n in range(PROOFS):
-            index = n * (size // WIDTH) // PROOFS * WIDTH + n % WIDTH
-            began_s = time.process_time()  # not the clock: others use the machine too
-            proof = inclusion_proof(index, tree.size, TileReader(tree.size, store.tile))
-            proofs_ms.append((time.process_time() - began_s) * 1000)
-            assert verify_inclusion(index, tree.size, leaf_hash(b"entry"), proof, tree.root())
+    _append_us(folder / "warm", LOG_SIZES[0])  # what is done first pays for caches that are cold
+    appends = {
+        size: min(_append_us(folder / f"log-{size}-{n}", size) for n in range(APPEND_RUNS))
+        for size in LOG_SIZES
+    }
+    for size, append_us in appends.items():
         case = f"log of {size:,} entries"
+        against = append_us / appends[LOG_SIZES[0]]
         rows += [
             Row("evidence", case, "append, tiles written", append_us, "µs"),
-            Row(
-                "evidence", case, "append, against the smallest log", append_us / first_us, "times", goal=1.5
-            ),
-            Row(
-                "evidence",
-                case,
-                "inclusion proof, CPU p99",
-                quantile(proofs_ms, 0.99),
-                "ms",
-                goal=GOAL_PROOF_MS,
-            ),
-        ]
+            Row("evidence", case, "append, against the smallest log", against, "times", goal=1.5),
+            Row("evidence", case, "inclusion proof, CPU p99", _proof_p99_ms(folder / f"log-{size}-0", size),
+                "ms", goal=GOAL_PROOF_MS),
+        ]  # fmt: skip
     return rows
+
+
+def _append_us(folder: Path, size: int) -> float:
+    """CPU time of one of a thousand entries more, with every tile that changes by it on the disk."""
+    store = TileStore(folder)
+    _Uniform(b"entry").lay(store, size)
+    tree = GrowingTree.load(size, store.tile)
+    entries = [f"{{entry {n}}}".encode().ljust(230) for n in range(ADDED)]
+    began_s = time.process_time()
+    for entry in entries:
+        tree.append(entry)
+    with store.together():
+        for path, data in [*tree.drain_full(), *tree.partial()]:
+            store.put(path, data)
+    return (time.process_time() - began_s) / ADDED * 1e6
+
+
+def _proof_p99_ms(folder: Path, size: int) -> float:
+    """CPU time of inclusion proofs from the tiles in `folder`: not the clock, others use the machine too."""
+    store, proofs_ms = TileStore(folder), []
+    tree = GrowingTree.load(size, store.tile)
+    for n in range(PROOFS):
+        index = n * (size // WIDTH) // PROOFS * WIDTH + n % WIDTH
+        began_s = time.process_time()
+        proof = inclusion_proof(index, size, TileReader(size, store.tile))
+        proofs_ms.append((time.process_time() - began_s) * 1000)
+        assert verify_inclusion(index, size, leaf_hash(b"entry"), proof, tree.root())
+    return quantile(proofs_ms, 0.99)

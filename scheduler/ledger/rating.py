@@ -284,7 +284,7 @@ async def _terms(session: AsyncSession, size: int) -> _TermsOf:
     return _TermsOf(collector, size)
 
 
-def _unrated_query() -> Select[tuple[WindowSegmentRow]]:
+def _unrated_query() -> Select[WindowSegmentRow]:
     """Segments with an allocation and without a charge, in log order."""
     row = WindowSegmentRow
     rated = select(ChargeRow.charge_id).where(ChargeRow.log_index == row.log_index, ChargeRow.n == row.n)
@@ -306,7 +306,7 @@ async def _unrated_at(session: AsyncSession, places: Sequence[tuple[int, int]]) 
     return await _found(session, _unrated_query().where(tuple_(row.log_index, row.n).in_(places)))
 
 
-async def _found(session: AsyncSession, query: Select[tuple[WindowSegmentRow]]) -> list[_Found]:
+async def _found(session: AsyncSession, query: Select[WindowSegmentRow]) -> list[_Found]:
     return [
         _Found(Place(r.log_index, r.n), r.firm_id, r.allocation_id or "", parse_segment(r.body))
         for r in await session.scalars(query)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
+import structlog
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -21,6 +22,8 @@ CERTIFICATE_LIFETIME = timedelta(days=90)
 # A host whose clock is a little behind must not find its new certificate in the future.
 BACKDATED = timedelta(minutes=5)
 MOST_REQUEST_BYTES = 16 * 1024
+
+_log = structlog.get_logger(__name__)
 
 
 class CertificateAuthority:
@@ -91,15 +94,65 @@ def _requested_key(request_pem: bytes) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def enrolment_credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
-    """TLS that proves the gateway only: hosts have no certificate yet."""
-    return grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+class ServerCertificate:
+    """The gateway's own certificate and key, read anew when their files change.
 
+    While a pair is being replaced its halves may not belong together for a moment: then the one before goes on.
+    """
 
-def fleet_credentials(certificate: Path, key: Path, authority: bytes) -> grpc.ServerCredentials:
-    """TLS on which both sides prove themselves; clients by a certificate of the installation's authority."""
-    return grpc.ssl_server_credentials(
-        [(key.read_bytes(), certificate.read_bytes())],
-        root_certificates=authority,
-        require_client_auth=True,
-    )
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Raises OSError, ValueError or TypeError for files that are no pair."""
+        self._certificate, self._key = certificate, key
+        self._seen = self._stamps()
+        self.key_pem, self.certificate_pem = self._read()
+
+    def _stamps(self) -> tuple[tuple[int, int, int], ...]:
+        found = [path.stat() for path in (self._certificate, self._key)]
+        return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in found)
+
+    def _read(self) -> tuple[bytes, bytes]:
+        key_pem, certificate_pem = self._key.read_bytes(), self._certificate.read_bytes()
+        key = serialization.load_pem_private_key(key_pem, password=None)
+        if key.public_key() != x509.load_pem_x509_certificate(certificate_pem).public_key():
+            raise ValueError(f"{self._key} is not the key of {self._certificate}")
+        return key_pem, certificate_pem
+
+    def renewed(self) -> bool:
+        """Whether there is another pair since the last look, which is then in use. Cost: two looks at files."""
+        try:
+            stamps = self._stamps()
+            if stamps == self._seen:
+                return False
+            self.key_pem, self.certificate_pem = self._read()
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+            _log.warning("server_certificate_not_renewed", reason=str(error))
+            return False
+        self._seen = stamps
+        _log.info("server_certificate_renewed", certificate=str(self._certificate))
+        return True
+
+    def credentials(self, authority: bytes | None = None) -> grpc.ServerCredentials:
+        """TLS for one port: each new connection gets the newest certificate.
+
+        With `authority` both sides prove themselves, clients by a certificate of that authority; without it the
+        gateway alone does, because hosts have no certificate yet.
+        """
+
+        def configuration() -> grpc.ServerCertificateConfiguration:
+            return grpc.ssl_server_certificate_configuration(
+                [(self.key_pem, self.certificate_pem)], root_certificates=authority
+            )
+
+        given = self.certificate_pem
+
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            nonlocal given
+            self.renewed()
+            if self.certificate_pem == given:
+                return None
+            given = self.certificate_pem
+            return configuration()
+
+        return grpc.dynamic_ssl_server_credentials(
+            configuration(), fetch, require_client_authentication=authority is not None
+        )

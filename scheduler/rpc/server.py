@@ -25,8 +25,7 @@ from scheduler.rpc.allowances import UsageLimits
 from scheduler.rpc.certificates import (
     CERTIFICATE_LIFETIME,
     CertificateAuthority,
-    enrolment_credentials,
-    fleet_credentials,
+    ServerCertificate,
 )
 from scheduler.rpc.connections import Connections, wait_any
 from scheduler.rpc.content import ContentServicer
@@ -128,6 +127,7 @@ class Gateway:
         self._authority = CertificateAuthority.load(
             config.ca_certificate, config.ca_key, config.certificate_lifetime
         )
+        self._certificate = ServerCertificate(config.server_certificate, config.server_key)
         self._enrolment = grpc.aio.server(options=_options(MOST_ENROLMENT_BYTES))
         self._fleet = grpc.aio.server(options=_options(MOST_MESSAGE_BYTES))
         self._add_services()
@@ -175,11 +175,11 @@ class Gateway:
         config = self.config
         enrolment_port = self._enrolment.add_secure_port(
             f"{config.host}:{config.enrolment_port}",
-            enrolment_credentials(config.server_certificate, config.server_key),
+            self._certificate.credentials(),
         )
         fleet_port = self._fleet.add_secure_port(
             f"{config.host}:{config.fleet_port}",
-            fleet_credentials(config.server_certificate, config.server_key, self._authority.certificate_pem),
+            self._certificate.credentials(self._authority.certificate_pem),
         )
         host = config.advertised_host or config.host
         return {"enrolment": f"{host}:{enrolment_port}", "fleet": f"{host}:{fleet_port}"}
@@ -237,8 +237,13 @@ class Gateway:
         )
 
     async def beat(self, addresses: dict[str, str], stop: asyncio.Event) -> None:
-        """Say every heartbeat that this gateway lives, until `stop`."""
+        """Say every heartbeat that this gateway lives, until `stop`; use its certificate when it is a new one."""
+        used = self._certificate.certificate_pem
         while not stop.is_set():
+            self._certificate.renewed()
+            if self._certificate.certificate_pem != used:
+                used = self._certificate.certificate_pem
+                self.tunnels.certify(self.config.server_certificate, self.config.server_key)
             try:
                 await self.register(addresses)
             except DatabaseAway as error:

@@ -57,6 +57,8 @@ class TunnelDoor:
         self._connections = connections
         self.open: dict[str, Tunnel] = {}
         self._server: asyncio.Server | None = None
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
         self._handling: set[asyncio.Task[None]] = set()
 
     async def listen(
@@ -70,9 +72,7 @@ class TunnelDoor:
             return None
         if len(secret) < 32:
             raise OSError(f"{secret_file} holds no secret: 32 characters or more are needed")
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_cert_chain(certificate, key)
+        self.certify(certificate, key)
 
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
@@ -87,8 +87,12 @@ class TunnelDoor:
             finally:
                 await line.close()
 
-        self._server = await asyncio.start_server(handle, host, port, ssl=context)
+        self._server = await asyncio.start_server(handle, host, port, ssl=self._context)
         return f"{host}:{self._server.sockets[0].getsockname()[1]}"
+
+    def certify(self, certificate: Path, key: Path) -> None:
+        """From now on with this certificate; lines that are open go on. Raises OSError."""
+        self._context.load_cert_chain(certificate, key)
 
     async def close(self) -> None:
         """End every tunnel."""

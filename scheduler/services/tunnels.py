@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import Conflict, FieldProblem, Invalid, Unavailable
+from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import JobState
 from scheduler.services.authorise import Action, Principal, authorise, require_firm, require_project
 from scheduler.services.jobs import JobRecord, read_job
@@ -40,7 +41,7 @@ async def find_port(
         listed = ", ".join(map(str, sorted(declared))) or "none: add ports: [...] to the job"
         raise Invalid([FieldProblem("query port", str(port), f"a port that the job declares ({listed})")])
     task_rank = declared[port] if rank is None else rank
-    _require_rank(task_rank, _tasks(job))
+    _require_rank(task_rank, spec_from_json(job.spec).gang.tasks)
     return await _find(session, job, task_rank, 0)
 
 
@@ -54,13 +55,9 @@ async def find_process(
     authorise(principal, Action.ATTACH)
     job = await read_job(session, principal, job_id)
     require_project(principal, job.project)
-    processes = int(job.spec["gang"]["processes_per_node"])
-    _require_rank(rank, _tasks(job) * processes)
-    return await _find(session, job, *divmod(rank, processes))
-
-
-def _tasks(job: JobRecord) -> int:
-    return int(job.spec["gang"]["devices"]) // int(job.spec["gang"]["devices_per_node"])
+    gang = spec_from_json(job.spec).gang
+    _require_rank(rank, gang.tasks * gang.processes_per_node)
+    return await _find(session, job, *divmod(rank, gang.processes_per_node))
 
 
 def _require_rank(rank: int, ranks: int) -> None:

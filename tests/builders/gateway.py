@@ -104,6 +104,15 @@ def make_pki(folder: Path, name: str = "Suanli test authority") -> Pki:
     return pki
 
 
+def another_server_pair(pki: Pki) -> tuple[bytes, bytes]:
+    """A new certificate for 127.0.0.1 of the same authority, and its key, PEM."""
+    ca_key = serialization.load_pem_private_key(pki.ca_key.read_bytes(), None)
+    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    issuer = x509.load_pem_x509_certificate(pki.ca_certificate.read_bytes()).subject
+    key = ec.generate_private_key(ec.SECP256R1())
+    return _certificate("gateway", key, issuer, ca_key, ca=False), _key_pem(key)
+
+
 @dataclass(frozen=True)
 class RunningGateway:
     """A gateway that serves, and what agents must know of it."""

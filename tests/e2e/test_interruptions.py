@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -167,3 +168,39 @@ def test_a_gang_of_two_nodes_starts_again_as_a_whole(site: Site) -> None:
         lambda: not [p for p in processes_naming(site.gate("never")) if p.is_running()],
         "no task of it is left",
     )
+
+
+def _kill_and_await_the_next(site: Site, process: str) -> None:
+    killed = int(site.cluster.announcement(process)["pid"])
+    os.kill(killed, signal.SIGKILL)
+
+    def another() -> bool:
+        said = site.cluster.announcement(process)
+        return bool(said) and int(said["pid"]) != killed
+
+    wait_until(another, f"the {process} is started again")
+
+
+def _sample(url: str, name: str) -> float:
+    lines = httpx.get(url).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.partition("{")[0].split()[0] == name)
+
+
+def test_whatever_is_killed_every_millisecond_of_every_device_is_in_one_bucket(site: Site) -> None:
+    job_id = start(site, "balance", "mlu370-x8", devices=2)
+    pids(site, job_id, 2)
+    for process in ("gateway", "ledger"):
+        _kill_and_await_the_next(site, process)
+    site.cluster.processes.kill("mixed-01")
+    wait_until(lambda: site.node_state("mixed-01") == "silent", "the silence is noticed")
+    site.restart_agent("mixed-01")
+    finish(site, "balance", job_id)
+    site.verified()
+    answer = site.people.operator.balance()
+    buckets = ("allocated", "idle", "reserved", "maintenance", "faulty", "unknown")
+    for device in answer["devices"]:
+        assert device["enrolled_ms"] == sum(device[f"{bucket}_ms"] for bucket in buckets), device
+    assert sum(device["allocated_ms"] for device in answer["devices"]) > 0
+    url = str(site.cluster.announcement("ledger")["metrics"])
+    assert _sample(url, "suanli_ledger_unattributed_device_ms_total") == 0
+    assert _sample(url, "suanli_ledger_double_attributed_device_ms_total") == 0

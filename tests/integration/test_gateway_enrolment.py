@@ -1,6 +1,7 @@
 """Enrolment over real TLS: who becomes a node, and who does not."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,15 @@ from cryptography.x509.oid import NameOID
 
 from protos.suanli.fleet.v1 import control_pb2
 from tests.builders.database import DatabaseUrls
-from tests.builders.gateway import Agent, RunningGateway, claims, now_ms, running_gateway
+from tests.builders.gateway import (
+    Agent,
+    RunningGateway,
+    another_server_pair,
+    claims,
+    make_pki,
+    now_ms,
+    running_gateway,
+)
 from tests.builders.ledger import World, make_keys
 
 
@@ -223,3 +232,26 @@ async def test_who_has_stolen_the_tls_key_alone_does_not_renew_it(
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stubs.control.RenewCertificate(renewal(agent), timeout=20)
         assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def shown(address: str) -> str:
+    """The certificate that a port shows to whoever connects, PEM."""
+    host, _, port = address.rpartition(":")
+    return (await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)), timeout=20)).strip()
+
+
+async def test_a_renewed_certificate_of_the_gateway_is_used_without_a_restart(
+    world: World, database_urls: DatabaseUrls, tmp_path: Path
+) -> None:
+    pki = make_pki(tmp_path / "pki")
+    certificate, key = another_server_pair(pki)
+    async with running_gateway(database_urls.gateway, tmp_path, pki) as gateway:
+        first = pki.server_certificate.read_text().strip()
+        assert await shown(gateway.enrolment) == first
+        pki.server_key.write_bytes(key)  # half of a pair is none: the one before goes on
+        assert await shown(gateway.enrolment) == first
+        pki.server_certificate.write_bytes(certificate)
+        assert await shown(gateway.enrolment) == certificate.decode().strip()
+        agent = Agent()
+        await agent.enrol(gateway, await world.join_token())
+        assert await shown(gateway.fleet) == certificate.decode().strip()
