@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import update
+from sqlalchemy import func, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger.halt import Halted
@@ -18,15 +19,26 @@ from scheduler.ledger.rows import read_back
 from scheduler.storage.bulk import copy_in, table_of
 from scheduler.storage.engine import Database
 from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
-from scheduler.storage.tables import AgentKeyRow, LogEntryRow, WindowSegmentRow
+from scheduler.storage.tables import AgentKeyRow, LeaderRow, LogEntryRow, WindowSegmentRow
 from scheduler.storage.tile_store import TileMissing, TileStore
 from scheduler.storage.windows import forget_windows
 from suanli.evidence.bundle import PayloadLine
-from suanli.evidence.entries import USAGE_WINDOW, Entry, parse_entry, parse_payload, payload_commitment
+from suanli.evidence.entries import (
+    ALLOCATION_EVENT,
+    USAGE_WINDOW,
+    Entry,
+    parse_entry,
+    parse_payload,
+    payload_commitment,
+)
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.merkle import leaf_hash
+from suanli.evidence.records import AllocationEvent, parse_record
 from suanli.evidence.tiles import WIDTH, parse_hash_tile
 from suanli.evidence.windows import header_hash, parse_header, segment_commitment
+
+TERMS_LOST = 1_000
+"""More changes of the controller's leader than happen between a backup and its restore."""
 
 Guard = Callable[[AsyncSession], Awaitable[None]]
 
@@ -49,6 +61,7 @@ async def restore(
     Raises Halted where a tile or a payload is missing or is not what was published.
     """
     _log.warning("log_restoring", first=lost.first, entries=lost.stop - lost.first)
+    events_above = 0
     for number in range(lost.first // WIDTH, -(-lost.stop // WIDTH)):
         begin = number * WIDTH
         first, stop = max(begin, lost.first), min(begin + WIDTH, lost.stop)
@@ -59,6 +72,8 @@ async def restore(
             await guard(session)
             await _insert(session, leaves, entries)
             await _advance_chains(session, entries)
+            events_above = max(events_above, *(_event_seq(*opened) for opened in entries))
+            await _outrank(session, events_above)
         RESTORED.inc(len(entries))
     _log.warning("log_restored", first=lost.first, entries=lost.stop - lost.first)
 
@@ -138,3 +153,28 @@ async def _advance_chains(session: AsyncSession, entries: Sequence[_Opened]) -> 
         )
     if restored:
         await forget_windows(session, restored)
+
+
+def _event_seq(entry: Entry, archived: ArchivedEntry) -> int:
+    """The number of the controller's event that an entry tells of; 0 for others."""
+    if entry.type != ALLOCATION_EVENT or archived.line.payload is None:
+        return 0
+    record = parse_record(entry.type, parse_payload(archived.line.payload).body)
+    return record.event_seq if isinstance(record, AllocationEvent) else 0
+
+
+async def _outrank(session: AsyncSession, events_above: int) -> None:
+    """The next controller numbers its events above those that are logged, and its term is above all that agents
+    have obeyed, which this database has forgotten with the rest. One that leads already has to begin anew."""
+    row = insert(LeaderRow).values(
+        role="controller", term=TERMS_LOST, holder="nobody: restored", events_above=events_above
+    )
+    await session.execute(
+        row.on_conflict_do_update(
+            index_elements=[LeaderRow.role],
+            set_={
+                "term": LeaderRow.term + TERMS_LOST,
+                "events_above": func.greatest(LeaderRow.events_above, events_above),
+            },
+        )
+    )

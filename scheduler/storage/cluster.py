@@ -49,6 +49,7 @@ def _table(row: type[tables.Base]) -> Table:
 
 
 _NEWEST_EVENT = text("SELECT event_seq, at_ms FROM events ORDER BY event_seq DESC LIMIT 1")
+_EVENTS_ABOVE = text("SELECT events_above FROM leaders WHERE role = 'controller'")
 # A partial index serves this very condition.
 _LIVE_JOBS = text(
     "SELECT j.firm_id, j.job_id, coalesce(r.spec, j.spec) AS spec, j.submitted_ms, j.array_id, j.array_index,"
@@ -121,7 +122,7 @@ async def load_state(
     if newest is not None:
         now_ms = max(now_ms, newest.at_ms)
     state = ClusterState(catalogue, now_ms, config)
-    state.event_seq = 0 if newest is None else newest.event_seq
+    state.event_seq = max(0 if newest is None else newest.event_seq, await session.scalar(_EVENTS_ABOVE) or 0)
     configure(state, await load_configuration(session))
     await _load_nodes(session, state)
     jobs = (await session.execute(_LIVE_JOBS)).all()

@@ -115,10 +115,14 @@ RULES: Final = (
         """,
     ),
     Rule(
-        "events are numbered from 1 without a gap",
+        "events are numbered from 1 without a gap, but for what a restored database has lost",
         """
         SELECT count(*) || ' events, numbers ' || min(event_seq) || ' to ' || max(event_seq)
-        FROM events HAVING count(*) > 0 AND (min(event_seq) <> 1 OR max(event_seq) <> count(*))
+        FROM events, (
+            SELECT coalesce(max(events_above), 0) AS lost FROM leaders WHERE role = 'controller') l
+        HAVING count(*) FILTER (WHERE event_seq <= lost)
+                <> coalesce(max(event_seq) FILTER (WHERE event_seq <= lost), 0)
+            OR count(*) FILTER (WHERE event_seq > lost) <> greatest(max(event_seq) - max(lost), 0)
         """,
     ),
     Rule(

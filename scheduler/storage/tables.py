@@ -538,6 +538,8 @@ class LeaderRow(Base):
     term: Mapped[int]
     holder: Mapped[str]
     since: Mapped[datetime] = _created()
+    # The published log names events up to here that this database has lost: new ones are numbered above.
+    events_above: Mapped[int] = mapped_column(server_default="0")
 
 
 class EventRow(Base):

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
+from scheduler.catalogue import load_catalogue
+from scheduler.ledger.restoring import TERMS_LOST
 from scheduler.storage import migrate, roles
+from scheduler.storage.cluster import load_state
 from scheduler.storage.embedded import EmbeddedPostgres
 from scheduler.storage.payload_archive import PayloadArchive
 from scheduler.storage.tile_store import TileStore
@@ -159,6 +162,14 @@ async def test_what_a_restored_database_lacks_comes_back_and_the_same_tree_goes_
         assert grown.size > past.head.size
         assert merkle.root(leaves[: grown.size]) == grown.root
         assert merkle.root(leaves[: past.head.size]) == past.head.root
+        # What agents have obeyed and what the log has numbered is forgotten here: the next leader is above both.
+        [(term, events_above)] = await world.rows(
+            "SELECT term, events_above FROM leaders WHERE role = 'controller'"
+        )
+        assert term >= TERMS_LOST
+        assert events_above == 1
+        async with world.owner.read() as session:
+            assert (await load_state(session, load_catalogue(), now_ms())).event_seq == 1
         await world.close()
     finally:
         with_past.stop()
