@@ -154,5 +154,7 @@ class ServerCertificate:
             return configuration()
 
         return grpc.dynamic_ssl_server_credentials(
-            configuration(), fetch, require_client_authentication=authority is not None
+            configuration(),
+            fetch,  # type: ignore[arg-type]  # None means "as before", which the types leave out
+            require_client_authentication=authority is not None,
         )
