@@ -13,9 +13,9 @@ depends_on: str | Sequence[str] | None = None
 
 # storage/windows.py: salt, length of the body (4 bytes, big-endian), body, for each segment.
 _PACK = """
-UPDATE usage_intake AS u SET packed = (
+UPDATE usage_intake AS u SET segments = (
     SELECT string_agg(decode(s.item->>'salt', 'hex') || int4send(length(b.body)) || b.body, '' ORDER BY s.place)
-    FROM jsonb_array_elements(u.segments) WITH ORDINALITY AS s(item, place),
+    FROM jsonb_array_elements(u.before) WITH ORDINALITY AS s(item, place),
         LATERAL (SELECT decode(s.item->>'body', 'base64') AS body) AS b
 )
 """
@@ -41,10 +41,12 @@ UPDATE usage_intake AS u SET segments = p.items FROM (
 
 def upgrade() -> None:
     op.add_column("agent_keys", sa.Column("stored_end_ms", sa.BigInteger(), nullable=True))
-    op.add_column("usage_intake", sa.Column("packed", sa.LargeBinary(), nullable=True))
+    op.alter_column("usage_intake", "segments", new_column_name="before")
+    op.add_column("usage_intake", sa.Column("segments", sa.LargeBinary(), nullable=True))
     op.execute(_PACK)
-    op.drop_column("usage_intake", "segments")
-    op.alter_column("usage_intake", "packed", new_column_name="segments", nullable=False)
+    # Dropped first: its rule against nulls has the name that the new column's will have.
+    op.drop_column("usage_intake", "before")
+    op.alter_column("usage_intake", "segments", nullable=False)
     # It is read once and gone: to compress it would cost more than it spares.
     op.execute("ALTER TABLE usage_intake ALTER COLUMN segments SET STORAGE EXTERNAL")
     op.drop_constraint("fk_window_segments_log_entries", "window_segments", type_="foreignkey")
@@ -59,6 +61,6 @@ def downgrade() -> None:
     op.alter_column("usage_intake", "segments", new_column_name="packed")
     op.add_column("usage_intake", sa.Column("segments", postgresql.JSONB(), nullable=True))
     op.execute(_UNPACK)
-    op.alter_column("usage_intake", "segments", nullable=False)
     op.drop_column("usage_intake", "packed")
+    op.alter_column("usage_intake", "segments", nullable=False)
     op.drop_column("agent_keys", "stored_end_ms")

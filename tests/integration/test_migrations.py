@@ -1,5 +1,7 @@
 """Migrations: from nothing to the newest, back, and equal to the tables of the program."""
 
+import base64
+import json
 import threading
 from collections.abc import Callable, Iterator
 
@@ -14,6 +16,8 @@ from sqlalchemy import Engine, NullPool, create_engine, inspect
 from scheduler.storage import migrate, roles
 from scheduler.storage.engine import Database, conninfo, driver_url
 from scheduler.storage.tables import Base
+from scheduler.storage.windows import unpack_segments
+from suanli.evidence.windows import SaltedSegment
 from tests.builders.database import DatabaseServer, DatabaseUrls
 
 
@@ -131,3 +135,34 @@ def test_numbers_of_migrations_grow() -> None:
     ]
     assert revisions == sorted(revisions, reverse=True)
     assert all(len(revision) == 4 and revision.isdigit() for revision in revisions)
+
+
+def test_windows_that_wait_are_the_same_bytes_before_and_after(
+    alembic_runner: MigrationContext, empty: DatabaseUrls
+) -> None:
+    segments = (
+        SaltedSegment(bytes(range(32)), b'{"a":1}'),
+        SaltedSegment(b"\xff" * 32, bytes(range(256)) * 20),
+        SaltedSegment(b"\0" * 32, b""),
+    )
+    told = [{"salt": s.salt.hex(), "body": base64.b64encode(s.body).decode("ascii")} for s in segments]
+    alembic_runner.migrate_up_to("0011")
+    with psycopg.connect(conninfo(empty.owner), autocommit=True) as connection:
+        connection.execute("INSERT INTO pools (name) VALUES ('p')")
+        connection.execute(
+            "INSERT INTO nodes (node_id, name, pool, metering_from_ms) VALUES ('n', 'n', 'p', 0)"
+        )
+        connection.execute(
+            "INSERT INTO agent_keys (key_id, node_id, public_key, certificate_pem) VALUES ('k', 'n', '', '')"
+        )
+        connection.execute(
+            "INSERT INTO usage_intake (key_id, seq, node_id, header, signature, segments)"
+            " VALUES ('k', 1, 'n', 'h', 's', %s)",
+            [json.dumps(told)],
+        )
+        alembic_runner.migrate_up_to("0012")
+        packed = connection.execute("SELECT segments FROM usage_intake").fetchone()
+        assert packed is not None
+        assert unpack_segments(packed[0]) == segments
+        alembic_runner.migrate_down_to("0011")
+        assert connection.execute("SELECT segments FROM usage_intake").fetchone() == (told,)
