@@ -146,7 +146,7 @@ def test_windows_that_wait_are_the_same_bytes_before_and_after(
         SaltedSegment(b"\0" * 32, b""),
     )
     told = [{"salt": s.salt.hex(), "body": base64.b64encode(s.body).decode("ascii")} for s in segments]
-    alembic_runner.migrate_up_to("0011")
+    alembic_runner.migrate_up_to("0012")
     with psycopg.connect(conninfo(empty.owner), autocommit=True) as connection:
         connection.execute("INSERT INTO pools (name) VALUES ('p')")
         connection.execute(
@@ -160,9 +160,9 @@ def test_windows_that_wait_are_the_same_bytes_before_and_after(
             " VALUES ('k', 1, 'n', 'h', 's', %s)",
             [json.dumps(told)],
         )
-        alembic_runner.migrate_up_to("0012")
+        alembic_runner.migrate_up_to("0013")
         packed = connection.execute("SELECT segments FROM usage_intake").fetchone()
         assert packed is not None
         assert unpack_segments(packed[0]) == segments
-        alembic_runner.migrate_down_to("0011")
+        alembic_runner.migrate_down_to("0012")
         assert connection.execute("SELECT segments FROM usage_intake").fetchone() == (told,)
