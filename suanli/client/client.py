@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
-from urllib.parse import quote
 
 import httpx
 
@@ -21,7 +20,7 @@ from suanli.client.errors import Unreachable
 from suanli.client.profiles import resolve
 from suanli.client.receipts import ReceiptCalls
 from suanli.client.streams import follow_events, follow_logs
-from suanli.client.transport import Transport
+from suanli.client.transport import Transport, path_segment
 
 _PAGE = 200
 
@@ -120,11 +119,11 @@ class Client:
 
     def job(self, job_id: str) -> types.Job:
         """A job with where it is."""
-        return cast(types.Job, self._get(f"/v1/jobs/{_segment(job_id)}"))
+        return cast(types.Job, self._get(f"/v1/jobs/{path_segment(job_id)}"))
 
     def cancel(self, job_id: str) -> types.Job:
         """Ask for a job to be stopped."""
-        path = f"/v1/jobs/{_segment(job_id)}/cancel"
+        path = f"/v1/jobs/{path_segment(job_id)}/cancel"
         return cast(types.Job, self._transport.request("POST", path, repeatable=True))
 
     def hold(self, job_id: str) -> types.Job:
@@ -144,17 +143,17 @@ class Client:
 
         `if_revision`: only if the job still has this revision; raises Refused (`precondition_failed`) if not.
         """
-        path = f"/v1/jobs/{_segment(job_id)}"
+        path = f"/v1/jobs/{path_segment(job_id)}"
         headers = {} if if_revision is None else {"If-Match": f'"{if_revision}"'}
         return cast(types.Job, self._transport.request("PATCH", path, body=changes, headers=headers))
 
     def act_on_array(self, array_id: str, verb: str) -> int:
         """cancel, hold or release every job of an array that has not ended; returns how many."""
-        path = f"/v1/arrays/{_segment(array_id)}/{_segment(verb)}"
+        path = f"/v1/arrays/{path_segment(array_id)}/{path_segment(verb)}"
         return int(self._transport.request("POST", path, repeatable=True)["jobs"])
 
     def _act(self, job_id: str, verb: str) -> types.Job:
-        path = f"/v1/jobs/{_segment(job_id)}/{verb}"
+        path = f"/v1/jobs/{path_segment(job_id)}/{verb}"
         return cast(types.Job, self._transport.request("POST", path, repeatable=True))
 
     def validate(self, spec: Mapping[str, Any]) -> types.Trial:
@@ -164,13 +163,13 @@ class Client:
 
     def waiting(self, queue: str = "default", *, limit: int = 100) -> list[types.Waiting]:
         """The waiting jobs of a queue in their order, each with its first reason."""
-        path = f"/v1/queues/{_segment(queue)}/waiting"
+        path = f"/v1/queues/{path_segment(queue)}/waiting"
         answer = self._transport.request("GET", path, query={"limit": limit})
         return cast(list[types.Waiting], answer["waiting"])
 
     def attempts(self, job_id: str) -> list[types.Attempt]:
         """The tries at running a job."""
-        answer = self._get(f"/v1/jobs/{_segment(job_id)}/attempts")
+        answer = self._get(f"/v1/jobs/{path_segment(job_id)}/attempts")
         return cast(list[types.Attempt], answer["attempts"])
 
     # --- Folders
@@ -185,11 +184,11 @@ class Client:
 
     def results(self, job_id: str) -> list[dict[str, Any]]:
         """What each task of each attempt left."""
-        return cast(list[dict[str, Any]], self._get(f"/v1/jobs/{_segment(job_id)}/results")["results"])
+        return cast(list[dict[str, Any]], self._get(f"/v1/jobs/{path_segment(job_id)}/results")["results"])
 
     def result_files(self, job_id: str, attempt: int, rank: int) -> list[dict[str, Any]]:
         """The files that a task left."""
-        return result_files(self._transport, f"/v1/jobs/{_segment(job_id)}/results/{attempt}/{rank}")
+        return result_files(self._transport, f"/v1/jobs/{path_segment(job_id)}/results/{attempt}/{rank}")
 
     def fetch_result(
         self,
@@ -201,12 +200,12 @@ class Client:
         progress: Callable[[int], None] = lambda _: None,
     ) -> bool:
         """Download one of them, checked; False where it is there already."""
-        path = f"/v1/jobs/{_segment(job_id)}/results/{attempt}/{rank}"
+        path = f"/v1/jobs/{path_segment(job_id)}/results/{attempt}/{rank}"
         return fetch_file(self._transport, path, file, target, progress)
 
     def notifications(self, job_id: str) -> list[types.Notification]:
         """What the job's webhook was told, and whether it has arrived."""
-        found: list[types.Notification] = self._get(f"/v1/jobs/{_segment(job_id)}/notifications")[
+        found: list[types.Notification] = self._get(f"/v1/jobs/{path_segment(job_id)}/notifications")[
             "notifications"
         ]
         return found
@@ -220,13 +219,13 @@ class Client:
         """Make a secret or replace its value; `project` None: for the whole firm."""
         body = {"secret": base64.b64encode(value).decode(), "encoding": "base64"}
         made: types.Secret = self._transport.request(
-            "PUT", f"/v1/secrets/{_segment(name)}", query={"project": project}, body=body, repeatable=True
+            "PUT", f"/v1/secrets/{path_segment(name)}", query={"project": project}, body=body, repeatable=True
         )
         return made
 
     def delete_secret(self, name: str, *, project: str | None = None) -> None:
         """Forget a secret."""
-        self._transport.request("DELETE", f"/v1/secrets/{_segment(name)}", query={"project": project})
+        self._transport.request("DELETE", f"/v1/secrets/{path_segment(name)}", query={"project": project})
 
     def webhook_key(self) -> str:
         """The public key of the signatures under webhooks: `whpk_` and base64."""
@@ -234,7 +233,7 @@ class Client:
 
     def explain(self, job_id: str) -> types.Explanation:
         """Why a job waits, runs where it runs, or ended."""
-        return cast(types.Explanation, self._get(f"/v1/jobs/{_segment(job_id)}/explain"))
+        return cast(types.Explanation, self._get(f"/v1/jobs/{path_segment(job_id)}/explain"))
 
     def logs(
         self,
@@ -247,7 +246,7 @@ class Client:
         tail: int | None = None,
     ) -> Iterator[types.LogRecord]:
         """Output of a job's processes. With `follow` until the job has ended, over lost connections."""
-        path = f"/v1/jobs/{_segment(job_id)}/logs"
+        path = f"/v1/jobs/{path_segment(job_id)}/logs"
         query = {
             "attempt": attempt,
             "rank": rank,
@@ -266,7 +265,7 @@ class Client:
     def download_log(self, job_id: str, attempt: int, rank: int, stream: str, target: Path) -> int:
         """Bring one stream's file up to what the server has now; what is there is not sent again. Its new bytes."""
         have = target.stat().st_size if target.exists() else 0
-        path = f"/v1/jobs/{_segment(job_id)}/logs/{attempt}/{rank}/{stream}"
+        path = f"/v1/jobs/{path_segment(job_id)}/logs/{attempt}/{rank}/{stream}"
         headers = {"Range": f"bytes={have}-"} if have else {}
         target.parent.mkdir(parents=True, exist_ok=True)
         written = 0
@@ -282,7 +281,7 @@ class Client:
 
         A job's events begin with its first and end with its last; all others begin with what is new.
         """
-        path = "/v1/events" if job_id is None else f"/v1/jobs/{_segment(job_id)}/events"
+        path = "/v1/events" if job_id is None else f"/v1/jobs/{path_segment(job_id)}/events"
         if follow:
             yield from follow_events(self._transport, path, after, self._pause)
             return
@@ -308,7 +307,7 @@ class Client:
 
     def cordon(self, node: str, *, cordoned: bool = True) -> None:
         """Place no new tasks on a node (id or name), or do so again."""
-        path = f"/v1/nodes/{_segment(node)}/cordon"
+        path = f"/v1/nodes/{path_segment(node)}/cordon"
         self._transport.request("POST", path, body={"cordoned": cordoned}, repeatable=True)
 
     def pools(self) -> list[types.Pool]:
@@ -329,7 +328,7 @@ class Client:
 
     def end_calendar_entry(self, name: str) -> None:
         """Ends an entry of the calendar now; operators."""
-        self._transport.request("DELETE", f"/v1/calendar/{quote(name, safe='')}")
+        self._transport.request("DELETE", f"/v1/calendar/{path_segment(name)}")
 
     def firms(self) -> list[types.Firm]:
         """Firms with their projects."""
@@ -422,7 +421,7 @@ class Client:
 
     def disable_principal(self, name: str) -> None:
         """End every key of a principal at once and for good."""
-        self._transport.request("POST", f"/v1/principals/{_segment(name)}/disable", repeatable=True)
+        self._transport.request("POST", f"/v1/principals/{path_segment(name)}/disable", repeatable=True)
 
     def api_keys(self) -> list[types.ApiKey]:
         """Keys that the caller may revoke."""
@@ -441,7 +440,7 @@ class Client:
 
     def revoke_api_key(self, api_key_id: str) -> None:
         """End a key at once."""
-        self._transport.request("DELETE", f"/v1/api-keys/{_segment(api_key_id)}", repeatable=True)
+        self._transport.request("DELETE", f"/v1/api-keys/{path_segment(api_key_id)}", repeatable=True)
 
     def version(self) -> dict[str, Any]:
         """What runs on the server."""
@@ -449,9 +448,3 @@ class Client:
 
     def _get(self, path: str) -> Any:
         return self._transport.request("GET", path)
-
-
-def _segment(text: str) -> str:
-    """One segment of a path, whatever was typed."""
-    # "." and ".." stay as they are in quoting and would climb.
-    return quote(text, safe="") if text.strip(".") else "-"

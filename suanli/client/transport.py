@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -181,3 +181,9 @@ def _without_none(query: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def is_temporary(error: Exception) -> bool:
     """Whether the same call may succeed in a moment."""
     return isinstance(error, Unreachable) or (isinstance(error, Refused) and error.status in _BUSY)
+
+
+def path_segment(text: str) -> str:
+    """One segment of a path, whatever was typed."""
+    # "." and ".." stay as they are in quoting and would climb.
+    return quote(text, safe="") if text.strip(".") else "-"
