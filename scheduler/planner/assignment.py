@@ -27,23 +27,21 @@ def assign(values: Floats, devices: Floats, capacity: Floats) -> NDArray[np.int6
     per_device = values / devices[:, None]
     prices = _prices(per_device, devices, capacity)
     surplus = per_device - prices
-    left = capacity.copy()
-    # Jobs that are surely better off on one model first, then those at the margin.
-    order = np.argsort(-surplus.max(axis=1), kind="stable")
-    for job in order.tolist():
-        for model in np.argsort(-surplus[job], kind="stable").tolist():
-            if values[job, model] > 0 and devices[job] <= left[model]:
-                if surplus[job, model] < -_TINY and _better_later(surplus[job], model):
-                    break
+    # Those that are better off on one model than on any other first, then those to whom two are the same.
+    ranked = np.sort(surplus, axis=1)
+    best = ranked[:, -1]
+    tied = (best - ranked[:, -2] <= _TINY) & (best > _TINY) if models > 1 else np.zeros(jobs, dtype=bool)
+    choices = np.argsort(-surplus, axis=1, kind="stable").tolist()
+    # A second choice that is dearer than nothing is left to those who want it before all.
+    open_to = (values > 0) & ((surplus >= -_TINY) | (surplus >= best[:, None] - _TINY))
+    allowed, asked, left = open_to.tolist(), devices.tolist(), capacity.tolist()
+    for job in np.lexsort((-best, tied)).tolist():
+        for model in choices[job]:
+            if allowed[job][model] and asked[job] <= left[model]:
                 chosen[job] = model
-                left[model] -= devices[job]
+                left[model] -= asked[job]
                 break
-    return _fill(values, devices, left, chosen)
-
-
-def _better_later(surplus: Floats, model: int) -> bool:
-    """Whether a second choice is so dear that others should have it before."""
-    return bool(surplus[model] < surplus.max() - _TINY)
+    return _fill(values, devices, np.array(left), chosen)
 
 
 def _prices(per_device: Floats, devices: Floats, capacity: Floats) -> Floats:

@@ -23,15 +23,21 @@ class Policy:
     short_first: float = 0.5
     # What is long compared with all there is to do weighs more by this factor: it must not be the last to end.
     long_first: float = 0.0
+    # Who would end later than alone on a fair share of every model weighs more, by this power of how much later.
+    behind: float = 1.0
 
 
 POLICIES: Mapping[str, Policy] = {
     # Everybody is done in proportion to what he asked for.
-    "balanced": Policy(6.0, stop_for_turn=4.0, move_for_gain=3.0, short_first=1.0, long_first=60.0),
+    "balanced": Policy(
+        6.0, stop_for_turn=4.0, move_for_gain=3.0, short_first=1.0, long_first=100.0, behind=2.0
+    ),
     # Many jobs done soon: short rests first.
     "throughput": Policy(1_000.0, stop_for_turn=2.0, move_for_gain=2.0, short_first=0.5),
     # The most work done with what there is: nobody stops for an earlier turn, long work never comes last.
-    "packing": Policy(6.0, stop_for_turn=None, move_for_gain=3.0, short_first=0.0, long_first=300.0),
+    "packing": Policy(
+        6.0, stop_for_turn=None, move_for_gain=3.0, short_first=0.0, long_first=300.0, behind=0.0
+    ),
 }
 
 

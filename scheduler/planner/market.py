@@ -4,7 +4,7 @@ Takes part: jobs of one queue that resume from a model checkpoint, whose rest is
 variants for several models. Who stays has an advantage worth the cost of a move, who has just started stays.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 _MOST_OF_A_CLASS = 64
 # A job with many devices is worth more than one with few, less than in proportion.
 _FOR_GANGS = 0.5
+_SLOWEST = 1e-6  # of a fair share
 
 
 class _Trader(NamedTuple):
@@ -108,9 +109,12 @@ def _trade(
         return
     models = sorted({model for trader in traders for model in trader.shape.models})
     horizon_ms = max(estimates.horizon_ms(), 1.0)
-    values = np.array([_values(trader, models, estimates, horizon_ms, now_ms, config) for trader in traders])
-    devices = np.array([float(trader.devices) for trader in traders])
     capacity = _capacity(traders, models, queue, fleet)
+    fair = dict(zip(models, (capacity / len(traders)).tolist(), strict=True))
+    values = np.array(
+        [_values(trader, models, estimates, horizon_ms, fair, now_ms, config) for trader in traders]
+    )
+    devices = np.array([float(trader.devices) for trader in traders])
     chosen = [None if at < 0 else models[at] for at in assign(values, devices, capacity).tolist()]
     wanted: set[str] = set()
     for trader, model in zip(traders, chosen, strict=True):
@@ -149,24 +153,37 @@ def _stop(running: RunningJob, model: str | None, now_ms: int) -> Stop:
     return Stop(running.job_id, StopCause.MOVE, None, f"gains more on {model}", lost_ms)
 
 
+def _fair_speed(speeds: Mapping[str, float], devices: int, capacity: Mapping[str, float]) -> float:
+    """Speed on a fair share of every model, the fastest first. `capacity` is one job's share, in devices."""
+    left = 1.0
+    speed = 0.0
+    for model in sorted(speeds, key=lambda model: -speeds[model]):
+        share = min(left, capacity[model] / devices)
+        speed += share * speeds[model]
+        left -= share
+    return max(speed, _SLOWEST)
+
+
 def _values(
     trader: _Trader,
     models: list[str],
     estimates: Estimates,
     horizon_ms: float,
+    fair: Mapping[str, float],
     now_ms: int,
     config: PlannerConfig,
 ) -> list[float]:
     """What it is worth to run the job on each model now."""
     shape, job, running, left_ms = trader
     speeds = estimates.speeds(shape)
+    fair_speed = _fair_speed(speeds, shape.devices, fair)
     left_ms = max(left_ms, 1000.0)
     waited_ms = max(0, now_ms - job.submitted_ms)
     policy = config.policy
-    # Work that is done soon first; what has waited for long compared with its length is worth more, and what
-    # is long compared with all there is to do must not be the last to end.
+    # Work that is done soon first; who would end later than alone on a fair share is worth more, the more the
+    # longer he waits, and what is long compared with all there is to do must not be the last to end.
     weight = left_ms**-policy.short_first
-    weight *= 1.0 + waited_ms / (policy.stretch * left_ms)
+    weight *= ((waited_ms + left_ms) * fair_speed / (job.served_ms + left_ms)) ** policy.behind
     weight *= 1.0 + policy.long_first * (left_ms / horizon_ms) ** 2
     weight *= shape.devices**_FOR_GANGS
     values = [weight * speeds.get(model, 0.0) for model in models]

@@ -1,0 +1,64 @@
+"""The market over device models: what it has decided is what the plan starts."""
+
+import numpy as np
+
+from scheduler.domain.ids import FirmId, JobId
+from scheduler.domain.jobs import Priority
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.planner import Plan, PlannerConfig, Shape, WaitingJob, plan
+from scheduler.planner.assignment import assign
+from scheduler.simulator.cluster import NodeSpec, VirtualCluster
+from scheduler.simulator.models import catalogue_of
+
+QUEUE = QueueKey(FirmId("firm"), "default")
+DAY_MS = 24 * 3_600_000
+MODELS = ("fast", "slow")
+
+
+def decided(jobs: list[tuple[int, float, dict[str, float], int]], profile: str = "throughput") -> Plan:
+    """A plan for jobs of (devices, steps, rates, submitted) on four fast and four slow devices."""
+    specs = [NodeSpec(f"n{n}", MODELS[n // 4], 1) for n in range(8)]
+    cluster = VirtualCluster(catalogue_of(dict.fromkeys(MODELS, 0)), specs, [Queue(QUEUE, ("pool",))])
+    for number, (devices, steps, rates, submitted_ms) in enumerate(jobs):
+        shape = Shape(
+            QUEUE,
+            Priority.NORMAL,
+            devices,
+            1,
+            tuple(rates),
+            resumable=True,
+            rates=tuple(sorted(rates.items())),
+        )
+        cluster.submit(shape, WaitingJob(submitted_ms, JobId(f"job-{number}"), steps))
+    found, _ = plan(cluster.snapshot(), 10 * DAY_MS, PlannerConfig(profile=profile))
+    return found
+
+
+def models_of(found: Plan) -> dict[str, str]:
+    return {placement.job_id: placement.device_model for placement in found.placements}
+
+
+def test_who_gains_most_from_the_fast_model_has_it_though_others_have_waited_for_days() -> None:
+    indifferent = [(1, 36_000.0, {"fast": 1.0, "slow": 0.95}, 8 * DAY_MS) for _ in range(4)]
+    eager = [(1, 36_000.0, {"fast": 1.0, "slow": 0.1}, 10 * DAY_MS - 60_000) for _ in range(4)]
+    models = models_of(decided(indifferent + eager))
+    assert {models[f"job-{number}"] for number in range(4)} == {"slow"}
+    assert {models[f"job-{number}"] for number in range(4, 8)} == {"fast"}
+
+
+def test_a_job_that_waits_on_and_on_comes_before_any_number_of_short_ones() -> None:
+    short = [(1, 600.0, {"fast": 1.0, "slow": 1.0}, 10 * DAY_MS - 1_000) for _ in range(50)]
+    for profile in ("balanced", "throughput"):
+        models = models_of(decided([*short, (4, 7_200.0, {"fast": 1.0, "slow": 0.5}, 0)], profile))
+        assert models["job-50"] == "fast"
+
+
+def test_the_assignment_is_worth_nearly_as_much_as_the_best_one() -> None:
+    rng = np.random.default_rng(5)
+    values = rng.random((300, 3))
+    capacity = np.array([20.0, 30.0, 25.0])
+    chosen = assign(values, np.ones(300), capacity)
+    taken = [int((chosen == model).sum()) for model in range(3)]
+    assert all(count <= most for count, most in zip(taken, capacity, strict=True))
+    worth = sum(values[job, model] for job, model in enumerate(chosen.tolist()) if model >= 0)
+    assert worth >= 0.99 * np.sort(values.max(axis=1))[-75:].sum() * 0.98
