@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import random, sys
 from scheduler.catalogue import load_catalogue
@@ -39,6 +41,7 @@ def placements(how: str) -> list[str]:
     return run.stdout.splitlines()
 
 
+@pytest.mark.timeout(400)  # the first run on a machine compiles
 def test_machine_code_places_like_plain_python() -> None:
     plain = placements("plain")
     assert len(plain) == 160
