@@ -1,8 +1,9 @@
 """The API under load: durable submissions, reads, and what a kill of everything leaves.
 
-`python -m benchmarks.api [--nodes 1000] [--nodes 10000] [--seconds 10] [--json FILE]`. One API process, the
-controller draining what is submitted, PostgreSQL with fsync, all of `scheduler up` and the load generator on this
-machine. The rate of `/healthz` in the same run says what the machine gives: compare shares of it, not seconds.
+`python -m benchmarks.api [--nodes 1000] [--nodes 10000] [--seconds 6] [--quick] [--json FILE]`: within ten minutes
+on a quiet machine of two cores, `--quick` within two. One API process, the controller draining what is submitted,
+PostgreSQL with fsync, all of `scheduler up` and the load generator on this machine. The rate of `/healthz` in the
+same run says what the machine gives: compare shares of it, not seconds.
 """
 
 import json
@@ -11,16 +12,22 @@ from pathlib import Path
 from typing import Annotated
 
 import psutil
+import psycopg
 import typer
 from rich.console import Console
 
+from benchmarks.api_followers import measure_followers
 from benchmarks.harness import Row, show, write_json
 from benchmarks.http_load import Load, Loaded, request, run
 from benchmarks.installation import JOB, Installation, installation, start, until_serving
+from scheduler.api.pagination import encode_cursor
+from suanli.client import Client
 
 BENCHMARK = "api"
 CONNECTIONS = (1, 4, 16, 64)
 ACKNOWLEDGED = 2_000
+PAGED_JOBS = 10_000
+RESTARTS = ((10_000, 2.0), (100_000, 10.0))
 SLURM = "Slurm 26.05 REST 115-180/s at 1,000 nodes (measured by us on such a machine)"
 SLURM_LOST = "Slurm: 785 of 2,000 lost, 1.4 s with 10,000 jobs (measured by us)"
 
@@ -45,10 +52,12 @@ def measure(house: Installation, nodes: int, seconds: float) -> list[Row]:
     case = f"{nodes} nodes"
     healthz = run(Load(host, port, 16, (request("GET", "/healthz", ""),), seconds / 2))
     found = [Row(BENCHMARK, case, "calibration: /healthz, 16 connections", healthz.rate, "/s", "higher")]
-    submit = request("POST", "/v1/jobs", key, JOB)
+    submit = submissions(key)
     with house.database() as connection:
+        # What is configured and enrolled is read at the first question of a process, and is no figure of a load.
+        run(Load(host, port, 1, submit, 10, 5))
         for connections in CONNECTIONS:
-            loaded = run(Load(host, port, connections, (submit,), seconds))
+            loaded = run(Load(host, port, connections, submit, seconds))
             goal = 2_000.0 if connections == 16 else None
             found += rates(case, f"submissions, {connections} connections", loaded, healthz.rate, goal)
         left_s = house.until_inbox_is_empty(connection, 600)
@@ -58,63 +67,128 @@ def measure(house: Installation, nodes: int, seconds: float) -> list[Row]:
     found += rates(
         case, "GET of a job, 16 connections", run(Load(host, port, 16, gets, seconds)), healthz.rate, 2_000
     )
-    page = (request("GET", "/v1/jobs?limit=100", key),)
+    with house.database() as connection:
+        cursors = until_there_are(house, connection, PAGED_JOBS)
+    api = psutil.Process(house.pid_of("api"))
+    pages = tuple(request("GET", f"/v1/jobs?limit=100{cursor}", key) for cursor in cursors)
+    cold = run(Load(host, port, 1, pages, 60, len(pages)))
+    found.append(
+        Row(BENCHMARK, case, f"{PAGED_JOBS} jobs by pages of 100, never asked for before", cold.seconds, "s")
+    )
+    rss_before = api.memory_info().rss
     found += rates(
-        case, "page of 100 jobs, 8 connections", run(Load(host, port, 8, page, seconds)), healthz.rate, 500
+        case,
+        "page of 100 of 10,000 jobs, 8 connections",
+        run(Load(host, port, 8, pages, seconds)),
+        healthz.rate,
+        500,
+    )
+    grown = (api.memory_info().rss - rss_before) / (1 << 20)
+    found.append(
+        Row(BENCHMARK, case, "memory that the api process grew by over these pages", grown, "MiB", goal=16)
     )
     rss = psutil.Process(house.pid_of("api")).memory_info().rss
     found.append(Row(BENCHMARK, case, "RSS of the api process after it", rss / (1 << 20), "MiB"))
     return found
 
 
+def submissions(key: str) -> tuple[str, ...]:
+    """Jobs that are alike and not the same, as programs submit them."""
+    (variant,) = JOB["variants"]
+    return tuple(
+        request(
+            "POST",
+            "/v1/jobs",
+            key,
+            {
+                **JOB,
+                "name": f"tune-{number}",
+                "variants": [
+                    {**variant, "command": [*variant["command"][:-1], f"torchrun train.py --seed {number}"]}
+                ],
+            },
+        )
+        for number in range(1_000)
+    )
+
+
+def until_there_are(house: Installation, connection: psycopg.Connection, jobs: int) -> list[str]:
+    """Fill up to so many jobs, as they lie there when they wait; returns the cursor parameter of each page of 100."""
+    house.fill(connection, jobs)
+    rows = connection.execute(
+        "SELECT submitted_ms, job_id FROM jobs ORDER BY submitted_ms DESC, job_id DESC LIMIT %s", (jobs,)
+    ).fetchall()
+    return ["", *(f"&cursor={encode_cursor((at_ms, job_id))}" for at_ms, job_id in rows[99:-1:100])]
+
+
 def kill_everything(house: Installation) -> list[Row]:
     """SIGKILL to every process, PostgreSQL's too, right after the last acknowledgement; then start again."""
     host, port = house.address
-    submit = request("POST", "/v1/jobs", house.researcher_key, JOB)
-    loaded = run(Load(host, port, 16, (submit,), 600, ACKNOWLEDGED))
-    top = psutil.Process(house.process.pid)
-    # The parent first, so that it starts nothing again and stops nothing in order.
-    for process in [top, *top.children(recursive=True)]:
-        process.kill()
-    house.process.wait()
+    loaded = run(Load(host, port, 16, submissions(house.researcher_key), 600, ACKNOWLEDGED))
     acknowledged = {json.loads(body)["job_id"] for body in loaded.bodies}
+    serving_s, leading_s, jobs = restart(house)
+    with house.database() as connection:
+        there = {row[0] for row in connection.execute("SELECT job_id FROM jobs")}
+    case = f"kill -9 of everything, {jobs} jobs"
+    lost = len(acknowledged - there)
+    what = f"of {len(acknowledged)} acknowledged, lost"
+    return [
+        Row(BENCHMARK, case, what, lost, "jobs", "lower", SLURM_LOST, 0),
+        Row(BENCHMARK, case, "restart to serving", serving_s, "s"),
+        Row(BENCHMARK, case, "restart to the first job taken by the controller", leading_s, "s"),
+    ]
+
+
+def restart_with(house: Installation, jobs: int, goal_s: float) -> list[Row]:
+    """The same with so many jobs that wait."""
+    with house.database() as connection:
+        house.fill(connection, jobs)
+    serving_s, leading_s, there = restart(house)
+    case = f"kill -9 of everything, {there} jobs"
+    return [
+        Row(BENCHMARK, case, "restart to serving", serving_s, "s", "lower", SLURM_LOST, goal_s),
+        Row(BENCHMARK, case, "restart to the first job taken by the controller", leading_s, "s"),
+    ]
+
+
+def restart(house: Installation) -> tuple[float, float, int]:
+    """Kill and start; seconds until a job is acknowledged and until the controller has taken it, and the jobs there."""
+    house.kill()
     begun_s = time.monotonic()
     house.process = start(house.folder)
     house.url = until_serving(house.folder, house.process)
+    with Client(house.url, house.researcher_key) as client:
+        client.submit(JOB)
     serving_s = time.monotonic() - begun_s
     with house.database() as connection:
-        there = {row[0] for row in connection.execute("SELECT job_id FROM jobs")}
-        states = connection.execute("SELECT count(*) FROM jobs").fetchone()
-    jobs = int(states[0]) if states else 0
-    case = f"kill -9 of everything, {jobs} jobs"
-    lost = len(acknowledged - there)
-    return [
-        Row(
-            BENCHMARK,
-            case,
-            f"of {len(acknowledged)} acknowledged, lost",
-            lost,
-            "jobs",
-            "lower",
-            SLURM_LOST,
-            0,
-        ),
-        Row(BENCHMARK, case, "restart to serving", serving_s, "s"),
-    ]
+        house.until_inbox_is_empty(connection, 300)
+        leading_s = time.monotonic() - begun_s
+        row = connection.execute("SELECT count(*) FROM jobs").fetchone()
+    return serving_s, leading_s, int(row[0]) if row else 0
 
 
 def main(
     nodes: Annotated[list[int] | None, typer.Option(help="Sizes; may repeat.")] = None,
-    seconds: Annotated[float, typer.Option(help="Of each load.")] = 10.0,
+    seconds: Annotated[float, typer.Option(help="Of each load.")] = 6.0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="1,000 nodes, two seconds a load, no restarts.")
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
 ) -> None:
     """Measure the API."""
     console = Console()
     found: list[Row] = []
-    for size in nodes or [1_000, 10_000]:
+    sizes = nodes or ([1_000] if quick else [1_000, 10_000])
+    for size in sizes:
         with installation(size) as house:
-            found += measure(house, size, seconds)
-            found += kill_everything(house)
+            found += measure(house, size, 2.0 if quick else seconds)
+            found += measure_followers(house, size)
+            if not quick:
+                found += kill_everything(house)
+    if not quick:
+        with installation(sizes[0]) as house:
+            for jobs, goal_s in RESTARTS:
+                found += restart_with(house, jobs, goal_s)
     show(found, console)
     if json_file is not None:
         write_json(found, json_file)

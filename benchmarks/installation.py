@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from scheduler.secret_files import role_passwords
@@ -61,6 +62,17 @@ WITH new_nodes AS (
 INSERT INTO inbox (kind, body) SELECT 'NodeEnrolled', jsonb_build_object('node_id', node_id) FROM new_nodes
 """  # noqa: S608 - our own names
 
+_FILL = """
+WITH one AS (SELECT * FROM jobs ORDER BY job_id LIMIT 1), copies AS (
+    INSERT INTO jobs (firm_id, job_id, project, queue, name, spec, submitted_by, submitted_ms)
+    SELECT firm_id, gen_random_uuid()::text, project, queue, name, spec, submitted_by, submitted_ms + n
+    FROM one, generate_series(1, %s - (SELECT count(*) FROM jobs)) AS n
+    RETURNING firm_id, job_id, submitted_ms
+)
+INSERT INTO job_states (firm_id, job_id, state, version, attempt, changed_ms)
+SELECT firm_id, job_id, 'queued', 1, 0, submitted_ms FROM copies
+"""
+
 
 @dataclass
 class Installation:
@@ -93,6 +105,19 @@ class Installation:
             connection.execute(_ENROL, (nodes,))
             connection.execute("ANALYZE")
             self.until_inbox_is_empty(connection, 300)
+
+    def fill(self, connection: psycopg.Connection, jobs: int) -> None:
+        """Put copies of a job there until there are so many, as they lie when they wait. Needs one job."""
+        connection.execute(_FILL, (jobs,))
+        connection.execute("ANALYZE jobs, job_states")
+
+    def kill(self) -> None:
+        """SIGKILL to every process, PostgreSQL's too."""
+        top = psutil.Process(self.process.pid)
+        # The parent first, so that it starts nothing again and stops nothing in order.
+        for process in [top, *top.children(recursive=True)]:
+            process.kill()
+        self.process.wait()
 
     @staticmethod
     def until_inbox_is_empty(connection: psycopg.Connection, timeout_s: float) -> float:

@@ -101,6 +101,7 @@ class Settings(BaseSettings):
     firm_uids: str = "400000-499999"
     # Uploads and results: how much a firm may keep here.
     content_quota_bytes: Annotated[int, Field(ge=0)] = 100 << 30
+    content_quota_objects: Annotated[int, Field(ge=0)] = 1_000_000
 
     # Name of this process among its replicas.
     name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")

@@ -57,6 +57,7 @@ def _api(settings: Settings, database_url: str) -> Serve:
     from scheduler.api.outgoing import parse_networks
     from scheduler.api.server import serve
     from scheduler.domain.firms import parse_uid_range
+    from scheduler.services.content import Quota
 
     webhook_key = settings.secret("webhook.key")
     config = ApiConfig(
@@ -66,7 +67,7 @@ def _api(settings: Settings, database_url: str) -> Serve:
         log_place=settings.log_place,
         job_log_folder=settings.job_log_folder,
         content_folder=settings.content_folder,
-        content_quota_bytes=settings.content_quota_bytes,
+        content_quota=Quota(settings.content_quota_bytes, settings.content_quota_objects),
         requests_per_s=settings.requests_per_s,
         issuers=_issuers(settings),
         authority=settings.secret("ca.crt"),
@@ -93,6 +94,7 @@ def _issuers(settings: Settings) -> "tuple[Issuer, ...]":
 
 def _gateway(settings: Settings, database_url: str) -> Serve:
     from scheduler.rpc.server import GatewayConfig, serve
+    from scheduler.services.content import Quota
 
     config = GatewayConfig(
         database_url=database_url,
@@ -103,7 +105,7 @@ def _gateway(settings: Settings, database_url: str) -> Serve:
         server_key=settings.secret("server.key"),
         job_log_folder=settings.job_log_folder,
         content_folder=settings.content_folder,
-        content_quota_bytes=settings.content_quota_bytes,
+        content_quota=Quota(settings.content_quota_bytes, settings.content_quota_objects),
         host=settings.host,
         fleet_port=settings.fleet_port,
         enrolment_port=settings.enrolment_port,

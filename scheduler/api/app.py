@@ -69,6 +69,7 @@ def create_app(config: ApiConfig) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         tasks = (
             asyncio.create_task(api.pulse.listen(config.database_url)),
+            asyncio.create_task(api.event_tail.run()),
             asyncio.create_task(_tidy(api)),
             *([asyncio.create_task(api.courier.run())] if api.courier is not None else []),
         )

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from scheduler.api.outgoing import Network
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
+from scheduler.services.content import USUAL_QUOTA, Quota
 from scheduler.services.issuers import Issuer
 from scheduler.storage.objects import Place
 
@@ -33,7 +34,7 @@ class ApiConfig:
     tunnel_secret: Path = Path()
     # Content of firms, shared with the gateways, and how much of it a firm may keep.
     content_folder: Path = Path("content")
-    content_quota_bytes: int = 100 << 30
+    content_quota: Quota = USUAL_QUOTA
     # The Ed25519 key (PEM) by which webhooks are signed; absent: nothing is delivered from here.
     webhook_key: Path = Path()
     webhook_networks: tuple[Network, ...] = ()  # which they may reach although they are not public

@@ -20,15 +20,23 @@ async def event_stream(
 ) -> AsyncIterator[str]:
     """SSE text. A job's stream ends with the event that ends the job; others end with the connection."""
     yield "retry: 1000\n\n"
+    tail, whose = api.event_tail, (principal.firm_id, job_id)
     while not api.pulse.closing:
-        ticket = api.pulse.ticket()
-        try:
-            async with api.database.read() as session:
-                events = await list_events(session, principal, after=after, limit=BATCH, job_id=job_id)
-        except DatabaseAway:
-            return  # the client comes back with Last-Event-ID
+        ticket = tail.ticket(whose)
+        newest = tail.newest or 0
+        events = tail.since(after, whose)
+        if events is None:
+            try:
+                async with api.database.read() as session:
+                    events = await list_events(session, principal, after=after, limit=BATCH, job_id=job_id)
+            except DatabaseAway:
+                return  # the client comes back with Last-Event-ID
+            if len(events) < BATCH:  # all that there was: the tail goes on from here
+                after = max(after, newest, *(event.event_seq for event in events))
+        else:
+            after = max(after, newest)
         for event in events:
-            after = event.event_seq
+            after = max(after, event.event_seq)
             yield _frame(event)
             if job_id is not None and event.kind in FINAL_KINDS:
                 return

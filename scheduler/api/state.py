@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection, Request
 
 from scheduler.api.config import ApiConfig
 from scheduler.api.courier import Courier, WebhookSigner
+from scheduler.api.event_tail import EventTail
 from scheduler.api.log_watch import LogWatch, SharedOutput
 from scheduler.api.outgoing import Outgoing, context_with
 from scheduler.api.pulse import Pulse
@@ -20,6 +21,7 @@ from scheduler.api.tokens import Tokens
 from scheduler.catalogue import Catalogue, load_catalogue
 from scheduler.services.authorise import Principal
 from scheduler.services.identities import Identities
+from scheduler.services.job_pages import Found, JobAnswers
 from scheduler.services.possible import Known
 from scheduler.services.principals import authenticate
 from scheduler.services.sealing import SecretKeys
@@ -44,12 +46,15 @@ class Api:
     job_logs: JobLogs
     log_watch: LogWatch
     pulse: Pulse
+    event_tail: EventTail
     tunnels: TunnelDialer
     content: ContentStore
     known: Known
     principals: Gathered[str, Principal]
     tokens: Tokens
     submissions: Gathered[Submission, Submitted]
+    job_answers: JobAnswers
+    found_jobs: Gathered[str, Found | None]
     rate_limits: RateLimits
     trials: Trials
     secret_keys: SecretKeys
@@ -68,6 +73,8 @@ def make_api(config: ApiConfig) -> Api:
     catalogue = load_catalogue()
     known = Known()
     direct = Direct(config.database_url, "suanli-api-direct")
+    pulse = Pulse()
+    job_answers = JobAnswers(direct, job_json)
     submitter = Submitter(database, direct, catalogue, known, config.ids)
 
     async def principals(secrets: Sequence[str]) -> Sequence[Principal | Exception]:
@@ -87,13 +94,16 @@ def make_api(config: ApiConfig) -> Api:
         catalogue=catalogue,
         job_logs=job_logs,
         log_watch=LogWatch(job_logs),
-        pulse=Pulse(),
+        pulse=pulse,
+        event_tail=EventTail(direct, pulse),
         tunnels=TunnelDialer(config.authority, config.tunnel_secret),
         content=ContentStore(config.content_folder),
         known=known,
         principals=Gathered(principals),
         tokens=Tokens(config.issuers, Identities(database, direct, config.ids), config.now_ms),
         submissions=Gathered(submissions),
+        job_answers=job_answers,
+        found_jobs=Gathered(job_answers.find),
         rate_limits=RateLimits(config.requests_per_s),
         trials=Trials(database, catalogue, known, config.ids),
         secret_keys=SecretKeys(config.secret_keys),

@@ -46,6 +46,8 @@ class CycleResult:
     placements: int
     wrote: bool
     more: bool  # there is work left: begin the next cycle at once
+    planned_s: float = 0.0  # what planning took; 0: nothing was planned
+    plan_waits: bool = False  # something that matters changed, and was not planned for yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +86,17 @@ class Leader:
         """The term that this leader was given."""
         return self.seat.term
 
-    async def cycle(self, now_ms: int) -> CycleResult:
+    async def cycle(self, now_ms: int, *, may_plan: bool = True) -> CycleResult:
         """Raises LeadershipLost, DatabaseAway or what the database refused; the leader is then thrown away.
 
+        Without `may_plan` messages are applied, and the plan that they ask for is left to a later cycle.
         Cost: a handful of round trips, and what the messages and the plan cost. With nothing to do: three
         round trips.
         """
         started_s = time.perf_counter()
         now_ms = self._now_ms = max(now_ms, self._now_ms)  # the wall clock may step back, time may not
         changes = Changes()
-        placements = 0
+        placements, planned_s = 0, 0.0
         async with self.seat.database.transaction() as session:
             await self.seat.leadership.guard(session, self.seat.term)
             messages, full = await self._take(session)
@@ -103,8 +106,11 @@ class Leader:
             for message in messages:
                 apply(self.state, message, now_ms, self.seat.ids, changes)
             rows: Sequence[Mapping[str, Any]] = ()
-            if self._must_plan(changes, now_ms):
+            self._replan = self._must_plan(changes, now_ms)
+            if self._replan and may_plan:
+                begun_s = time.perf_counter()
                 placements, rows = self._plan(changes, now_ms)
+                planned_s = time.perf_counter() - begun_s
             self._reports.forget(changes.no_longer_waiting)
             wrote = bool(changes) or bool(rows)
             if wrote:
@@ -113,7 +119,8 @@ class Leader:
             metrics.show_state(self.state, now_ms)
         if messages or wrote:
             metrics.CYCLE_SECONDS.observe(time.perf_counter() - started_s)
-        return CycleResult(len(messages), placements, wrote, full or self._replan)
+        more = full or (self._replan and may_plan)  # a plan of bounded work may be unfinished
+        return CycleResult(len(messages), placements, wrote, more, planned_s, self._replan and not may_plan)
 
     async def _take(self, session: AsyncSession) -> tuple[list[Message], bool]:
         """The inbox's next batch, deleted in this very transaction, and whether there may be more."""

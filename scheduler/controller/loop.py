@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from scheduler.catalogue import load_catalogue
 from scheduler.controller import metrics
-from scheduler.controller.commit import CycleConfig, Leader, Seat
+from scheduler.controller.commit import CycleConfig, CycleResult, Leader, Seat
 from scheduler.controller.keys import read_signing_key
 from scheduler.domain.ids import Ids
 from scheduler.machine import MachineConfig
@@ -26,6 +26,9 @@ from scheduler.storage.pokes import Channel, Listener
 
 ROLE = "controller"
 _RETRY_S = 0.5
+# Rests as multiples of what came before them, and their bounds.
+_CYCLE_REST, _MOST_CYCLE_REST_S = 2.0, 0.05
+_PLAN_REST, _MOST_PLAN_REST_S = 3.0, 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -50,6 +53,32 @@ class ControllerConfig:
         return CycleConfig(
             self.planner_config, self.period_ms, self.replan_ms, self.inbox_batch, self.gateway_timeout_ms
         )
+
+
+class Pace:
+    """How often to look and how often to plan, so that thousands of messages a second leave the machine to others.
+
+    A message that comes after a quiet moment is applied and planned for at once. Under load a cycle is followed
+    by a rest, in which messages gather: a cycle costs a dozen round trips however many there are. A plan costs
+    what the cluster and its queue are large, whatever changed: it takes a quarter of the time at most.
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._plan_from_s = 0.0
+
+    def may_plan(self, now_s: float) -> bool:
+        """Whether the plan before is long enough ago."""
+        return now_s >= self._plan_from_s
+
+    def after(self, result: CycleResult, begun_s: float, now_s: float) -> tuple[float, float]:
+        """Seconds to rest after a cycle, and then to wait for a poke at most."""
+        if result.planned_s and not result.more:
+            self._plan_from_s = now_s + min(_PLAN_REST * result.planned_s, _MOST_PLAN_REST_S)
+        rest_s = min(_CYCLE_REST * (now_s - begun_s), _MOST_CYCLE_REST_S) if result.messages else 0.0
+        if not result.plan_waits:
+            return rest_s, self._period_s
+        return rest_s, min(max(self._plan_from_s - now_s - rest_s, 0.0), self._period_s)
 
 
 def wall_clock_ms() -> int:
@@ -101,10 +130,14 @@ async def _lead(config: ControllerConfig, seat: Seat, stop: asyncio.Event) -> No
         _log.info("state_loaded", term=seat.term, jobs=len(state.jobs), nodes=len(state.nodes))
         leader = Leader(seat, state, config.cycle)
         lost = seat.leadership.lost
+        pace = Pace(config.period_ms / 1000)
         while not stop.is_set() and not lost.is_set():
-            result = await leader.cycle(wall_clock_ms())
+            begun_s = time.monotonic()
+            result = await leader.cycle(wall_clock_ms(), may_plan=pace.may_plan(begun_s))
+            rest_s, patience_s = pace.after(result, begun_s, time.monotonic())
             if not result.more:
-                await _wait(listener, config.period_ms / 1000, stop, lost)
+                await asyncio.sleep(rest_s)
+                await _wait(listener, patience_s, stop, lost)
     if seat.leadership.lost.is_set():
         raise LeadershipLost(f"the lock of term {seat.term} is gone")
 

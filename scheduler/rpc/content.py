@@ -13,13 +13,19 @@ from scheduler.rpc.connections import now_ms
 from scheduler.rpc.identity import caller
 from scheduler.rpc.metrics import CONTENT_BYTES
 from scheduler.rpc.statuses import Context, StreamEnded, refusals
-from scheduler.services.content import lock_content, missing_objects, note_objects, require_room
-from scheduler.services.results import note_result
-from scheduler.services.tasks import TaskOutput, task_output, task_to_run
+from scheduler.services.content import (
+    Quota,
+    lock_content,
+    missing_objects,
+    note_stored,
+    reserve_objects,
+)
+from scheduler.services.results import note_result, task_that_leaves_results
+from scheduler.services.tasks import TaskOutput, task_to_run
 from scheduler.storage.content import ContentStore
 from scheduler.storage.engine import Database
 from scheduler.storage.uninterrupted import whole
-from suanli.content.manifest import OBJECT_BYTES, ContentError, parse_manifest
+from suanli.content.manifest import OBJECT_BYTES, ContentError, hash_of, parse_manifest
 
 MOST_ASKED = 10_000
 MOST_PROBLEM_CHARACTERS = 1_000
@@ -40,10 +46,10 @@ class _Allowed:
 class ContentServicer(content_pb2_grpc.ContentServiceServicer):
     """Gives out and takes in."""
 
-    def __init__(self, database: Database, store: ContentStore, quota_bytes: int, keep_ms: int) -> None:
+    def __init__(self, database: Database, store: ContentStore, quota: Quota, keep_ms: int) -> None:
         self._database = database
         self._store = store
-        self._quota_bytes = quota_bytes
+        self._quota = quota
         self._keep_ms = keep_ms
         self._allowed: OrderedDict[str, _Allowed] = OrderedDict()
 
@@ -113,16 +119,16 @@ class ContentServicer(content_pb2_grpc.ContentServiceServicer):
         raise AssertionError("refusals() ends every failed call")
 
     async def _store_object(self, firm_id: str, data: bytes) -> None:
-        async with self._database.read() as session:
-            await require_room(session, firm_id, len(data), self._quota_bytes)
+        sizes = {hash_of(data): len(data)}
+        async with self._database.transaction() as session:
+            await reserve_objects(session, firm_id, sizes, self._quota, now_ms())
         try:
-            sha256 = await asyncio.to_thread(self._store.put, firm_id, data)
+            await asyncio.to_thread(self._store.put, firm_id, data)
         except OSError as error:
             detail = f"the gateway cannot store results: {error.strerror}"
             raise StreamEnded(grpc.StatusCode.UNAVAILABLE, detail) from error
         async with self._database.transaction() as session:
-            await lock_content(session, firm_id)
-            await note_objects(session, firm_id, {sha256: len(data)}, now_ms())
+            await note_stored(session, firm_id, sizes, now_ms())
 
     async def CompleteResults(
         self, request: content_pb2.CompleteResultsRequest, context: Context
@@ -131,8 +137,9 @@ class ContentServicer(content_pb2_grpc.ContentServiceServicer):
         async with refusals(context, "CompleteResults"):
             names = [request.manifest_sha256] if request.manifest_sha256 else []
             _check_names(names, request.allocation_id)
-            task = await self._task(context, request.allocation_id)
-            await whole(self._complete(task, request.manifest_sha256, request.problem))
+            task, delivered = await self._task_and_word(context, request.allocation_id)
+            if not delivered:  # else an agent repeats what it was not answered: the first word counts
+                await whole(self._complete(task, request.manifest_sha256, request.problem))
             return content_pb2.CompleteResultsResponse()
         raise AssertionError("refusals() ends every failed call")
 
@@ -168,12 +175,18 @@ class ContentServicer(content_pb2_grpc.ContentServiceServicer):
             )
 
     async def _task(self, context: Context, allocation_id: str) -> TaskOutput:
+        task, delivered = await self._task_and_word(context, allocation_id)
+        if delivered:
+            raise NotFound(f"the results of allocation {allocation_id} have been delivered")
+        return task
+
+    async def _task_and_word(self, context: Context, allocation_id: str) -> tuple[TaskOutput, bool]:
         key = await caller(self._database, context)
         return await whole(self._task_of(key.node_id, allocation_id))
 
-    async def _task_of(self, node_id: str, allocation_id: str) -> TaskOutput:
+    async def _task_of(self, node_id: str, allocation_id: str) -> tuple[TaskOutput, bool]:
         async with self._database.read() as session:
-            return await task_output(session, node_id, allocation_id)
+            return await task_that_leaves_results(session, node_id, allocation_id, now_ms())
 
 
 def _check_names(hashes: Iterable[str], allocation_id: str) -> None:

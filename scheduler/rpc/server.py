@@ -34,6 +34,7 @@ from scheduler.rpc.enrolment import EnrolmentServicer
 from scheduler.rpc.logs import LogServicer
 from scheduler.rpc.tunnels import TunnelDoor, TunnelServicer
 from scheduler.rpc.usage import Uploads, UsageServicer
+from scheduler.services.content import USUAL_QUOTA, Quota
 from scheduler.services.sealing import SecretKeys
 from scheduler.storage import inbox
 from scheduler.storage.content import ContentStore
@@ -88,7 +89,7 @@ class GatewayConfig:
     attempt_log_limit_bytes: int = DEFAULT_ATTEMPT_LIMIT_BYTES
     # Content of firms, shared with the API; results are kept for so long unless the job says otherwise.
     content_folder: Path = Path("content")
-    content_quota_bytes: int = 100 << 30
+    content_quota: Quota = USUAL_QUOTA
     result_keep_ms: int = 30 * 86_400_000
     usage_limits: UsageLimits = field(default_factory=UsageLimits)
 
@@ -157,7 +158,7 @@ class Gateway:
                 ContentServicer(
                     self.database,
                     ContentStore(config.content_folder),
-                    config.content_quota_bytes,
+                    config.content_quota,
                     config.result_keep_ms,
                 ),
                 self._fleet,

@@ -7,18 +7,19 @@ is named again whenever the tidying runs. Everything is within one firm: no answ
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import and_, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import FieldProblem, Invalid, LimitExceeded
-from scheduler.domain.time import DAY_MS
+from scheduler.domain.time import DAY_MS, HOUR_MS
 from scheduler.services.authorise import Action, Principal, authorise, require_firm
 from scheduler.storage.tables import ContentObjectRow, ResultRow, UploadRow
 from suanli.content.manifest import Manifest
 
 UNNAMED_MS = DAY_MS
 NOTED_MS = UNNAMED_MS // 2
+UNFINISHED_MS = HOUR_MS
 UPLOAD_UNUSED_MS = 14 * DAY_MS
 DIGEST_PREFIX = "sha256:"
 
@@ -44,7 +45,7 @@ async def missing_objects(
     if not wanted:
         return []
     row, hashes = ContentObjectRow, sorted(wanted)
-    mine = row.firm_id == firm_id, row.sha256.in_(hashes)
+    mine = row.firm_id == firm_id, row.sha256.in_(hashes), row.stored
     await session.execute(
         update(row)
         .where(*mine, row.used_ms < now_ms - NOTED_MS)
@@ -62,38 +63,87 @@ async def lock_content(session: AsyncSession, firm_id: str) -> None:
     )
 
 
-async def kept_bytes(session: AsyncSession, firm_id: str) -> int:
-    """Bytes of all objects that the firm keeps here."""
-    query = select(func.coalesce(func.sum(ContentObjectRow.bytes), 0)).where(
-        ContentObjectRow.firm_id == firm_id
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How much a firm may keep here: bytes, and objects, each of which is a file and a row."""
+
+    bytes: int
+    objects: int
+
+
+USUAL_QUOTA = Quota(bytes=100 << 30, objects=1_000_000)
+
+
+async def kept(session: AsyncSession, firm_id: str) -> Quota:
+    """Bytes and number of all objects that the firm keeps here or is about to. Cost: O(objects of the firm)."""
+    row = ContentObjectRow
+    query = select(func.coalesce(func.sum(row.bytes), 0), func.count()).where(row.firm_id == firm_id)
+    size, number = (await session.execute(query)).one()
+    return Quota(int(size), number)
+
+
+async def reserve_objects(
+    session: AsyncSession, firm_id: str, objects: Mapping[str, int], quota: Quota, now_ms: int
+) -> None:
+    """Count objects (hash -> bytes) that are about to be stored. Raises LimitExceeded where they do not fit.
+
+    Under the firm's lock until the transaction ends, so that no two uploads fit into the same room. What is
+    never stored is counted for an hour (`forget_unnamed`).
+    """
+    await lock_content(session, firm_id)
+    row = ContentObjectRow
+    known = set(
+        await session.scalars(
+            select(row.sha256).where(row.firm_id == firm_id, row.sha256.in_(sorted(objects)))
+        )
     )
-    return int(await session.scalar(query) or 0)
+    more = {sha256: size for sha256, size in objects.items() if sha256 not in known}
+    if more:
+        _require_room(await kept(session, firm_id), more, quota)
+    await _write(session, firm_id, objects, now_ms, stored=False)
 
 
-async def require_room(session: AsyncSession, firm_id: str, more_bytes: int, quota_bytes: int) -> None:
-    """Raise LimitExceeded where the firm would keep more than its quota."""
-    kept = await kept_bytes(session, firm_id)
-    if kept + more_bytes > quota_bytes:
+def _require_room(there: Quota, more: Mapping[str, int], quota: Quota) -> None:
+    more_bytes = sum(more.values())
+    facts = {
+        "kept_bytes": there.bytes, "quota_bytes": quota.bytes, "more_bytes": more_bytes,
+        "kept_objects": there.objects, "quota_objects": quota.objects, "more_objects": len(more),
+    }  # fmt: skip
+    unused = "What no job names for two weeks is removed by itself"
+    if there.bytes + more_bytes > quota.bytes:
         raise LimitExceeded(
-            f"the firm keeps {kept} bytes of uploads and results here, and may keep {quota_bytes}: "
-            f"{more_bytes} more do not fit. What no job names for two weeks is removed by itself",
-            {"kept_bytes": kept, "quota_bytes": quota_bytes, "more_bytes": more_bytes},
+            f"the firm keeps {there.bytes} bytes of uploads and results here, and may keep {quota.bytes}: "
+            f"{more_bytes} more do not fit. {unused}",
+            facts,
+        )
+    if there.objects + len(more) > quota.objects:
+        raise LimitExceeded(
+            f"the firm keeps {there.objects} objects of uploads and results here, and may keep {quota.objects}: "
+            f"{len(more)} more do not fit; pack many small files into one. {unused}",
+            facts,
         )
 
 
-async def note_objects(session: AsyncSession, firm_id: str, objects: Mapping[str, int], now_ms: int) -> None:
-    """The firm keeps these now (hash -> bytes)."""
+async def note_stored(session: AsyncSession, firm_id: str, objects: Mapping[str, int], now_ms: int) -> None:
+    """The firm keeps these now (hash -> bytes): their files are durable."""
+    await _write(session, firm_id, objects, now_ms, stored=True)
+
+
+async def _write(
+    session: AsyncSession, firm_id: str, objects: Mapping[str, int], now_ms: int, *, stored: bool
+) -> None:
     if not objects:
         return
     rows = [
-        {"firm_id": firm_id, "sha256": sha256, "bytes": size, "used_ms": now_ms}
+        {"firm_id": firm_id, "sha256": sha256, "bytes": size, "used_ms": now_ms, "stored": stored}
         for sha256, size in sorted(objects.items())
     ]
     statement = insert(ContentObjectRow).values(rows)
+    now_stored = or_(ContentObjectRow.stored, statement.excluded.stored)
     await session.execute(
         statement.on_conflict_do_update(
             index_elements=[ContentObjectRow.firm_id, ContentObjectRow.sha256],
-            set_={"used_ms": statement.excluded.used_ms},
+            set_={"used_ms": statement.excluded.used_ms, "stored": now_stored},
         )
     )
 
@@ -208,12 +258,27 @@ async def forget_unused(session: AsyncSession, now_ms: int) -> list[Named]:
 
 
 async def forget_unnamed(session: AsyncSession, firm_id: str, now_ms: int) -> list[str]:
-    """Objects that nobody named or asked for within a day: their rows are gone at commit, their files may go."""
+    """Objects that nobody named or asked for within a day, or did not finish within an hour: their rows go.
+
+    Their files may go too, by `still_unknown`.
+    """
     await lock_content(session, firm_id)
+    row = ContentObjectRow
+    unfinished = and_(~row.stored, row.used_ms < now_ms - UNFINISHED_MS)
     return list(
         await session.scalars(
-            delete(ContentObjectRow)
-            .where(ContentObjectRow.firm_id == firm_id, ContentObjectRow.used_ms < now_ms - UNNAMED_MS)
-            .returning(ContentObjectRow.sha256)
+            delete(row)
+            .where(row.firm_id == firm_id, or_(row.used_ms < now_ms - UNNAMED_MS, unfinished))
+            .returning(row.sha256)
         )
     )
+
+
+async def still_unknown(session: AsyncSession, firm_id: str, forgotten: Sequence[str]) -> list[str]:
+    """Which of the forgotten objects nobody is storing again. Nobody begins to until the transaction ends."""
+    await lock_content(session, firm_id)
+    row = ContentObjectRow
+    again = set(
+        await session.scalars(select(row.sha256).where(row.firm_id == firm_id, row.sha256.in_(forgotten)))
+    )
+    return [sha256 for sha256 in forgotten if sha256 not in again]

@@ -5,12 +5,12 @@ import asyncio
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.services.content import Named, forget_unnamed, forget_unused, missing_objects
+from scheduler.services.content import Named, forget_unnamed, forget_unused, missing_objects, still_unknown
 from scheduler.storage.content import ContentStore
 from scheduler.storage.engine import Database
 from suanli.content.manifest import ContentError, parse_manifest
 
-_BATCH = 10_000
+_BATCH = 1_000
 
 _log = structlog.get_logger(__name__)
 
@@ -25,9 +25,12 @@ async def tidy_content(database: Database, store: ContentStore, now_ms: int) -> 
             whole = await _name_again(session, store, firm, now_ms)
             # Where a manifest cannot be read nobody knows what it names: nothing of the firm is removed.
             unnamed = await forget_unnamed(session, firm.firm_id, now_ms) if whole else []
-        # Rows first: a file without a row is only space, a row without a file is a promise broken.
-        for sha256 in unnamed:
-            await asyncio.to_thread(store.delete, firm.firm_id, sha256)
+        # Rows first: a row without a file is a promise broken. Files a batch at a time under the firm's lock, so
+        # that none is removed that somebody has begun to send again.
+        for begin in range(0, len(unnamed), _BATCH):
+            async with database.transaction() as session:
+                for sha256 in await still_unknown(session, firm.firm_id, unnamed[begin : begin + _BATCH]):
+                    await asyncio.to_thread(store.delete, firm.firm_id, sha256)
         gone += len(unnamed)
     if gone:
         _log.info("content_forgotten", objects=gone)

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.services.authorise import Action, Principal, authorise
+from scheduler.storage.direct import Direct
 from scheduler.storage.tables import EventRow
 
 
@@ -42,6 +43,24 @@ async def list_events(
         EventRecord(row.event_seq, row.at_ms, row.kind, row.firm_id, row.job_id, row.node_id, row.data)
         for row in await session.scalars(query)
     ]
+
+
+_SINCE = """
+    SELECT event_seq, at_ms, kind, firm_id, job_id, node_id, data FROM events
+    WHERE event_seq > %(after)s ORDER BY event_seq LIMIT %(limit)s
+"""
+
+
+async def events_since(direct: Direct, after: int, limit: int) -> list[EventRecord]:
+    """Everybody's events with a number above `after`, for those who give each caller its own."""
+    rows = await direct.fetch(_SINCE, {"after": after, "limit": limit})
+    return [EventRecord(*row) for row in rows]
+
+
+async def newest_number(direct: Direct) -> int:
+    """As `newest_event`, outside a session."""
+    ((number,),) = await direct.fetch("SELECT coalesce(max(event_seq), 0) FROM events", {})
+    return int(number)
 
 
 async def newest_event(session: AsyncSession) -> int:

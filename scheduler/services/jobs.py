@@ -1,12 +1,13 @@
-"""Jobs: looking at them. Submitting is in `batches`, changing in `job_changes`; every state is the controller's."""
+"""Jobs: looking at one. Lists are in `job_pages`, submitting in `batches` and `submission`, changing in `job_changes`.
+
+Every state is the controller's.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, cast, func, or_, select, tuple_
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import NotFound
@@ -17,12 +18,7 @@ from scheduler.storage.tables import (
     AllocationRow,
     AttemptRow,
     DeviceRow,
-    FirmRow,
-    JobRevisionRow,
-    JobRow,
-    JobStateRow,
     NodeRow,
-    PrincipalRow,
 )
 
 HIDDEN = "(hidden)"
@@ -99,91 +95,55 @@ class AttemptRecord:
     tasks: tuple[TaskRecord, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """Which jobs to list. Empty `states`: all; None: does not matter; all labels must be there."""
-
-    states: frozenset[str] = frozenset()
-    project: str | None = None
-    name: str | None = None
-    queue: str | None = None
-    kind: str | None = None
-    priority: str | None = None
-    submitted_by: str | None = None
-    array_id: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    submitted_from_ms: int | None = None
-    submitted_to_ms: int | None = None
-
-
-class JobOrder(StrEnum):
-    """In which order jobs are listed; a minus: the largest or newest first."""
-
-    NEWEST = "-submitted"
-    OLDEST = "submitted"
-    NAME = "name"
-    NAME_BACKWARDS = "-name"
+# Shared by those who read one job in a session and those who read many without one. `state_written`: which
+# transaction wrote the state; a job of which it and the revision are the same is the same.
+JOBS_SQL = """
+    SELECT j.job_id, j.firm_id, f.name AS firm, j.project, j.queue, j.name, coalesce(r.spec, j.spec) AS spec,
+        p.name AS submitted_by, j.submitted_ms, s.state, s.attempt, s.device_model, s.reason, s.detail,
+        s.exit_code, s.step_report, s.started_ms, s.ended_ms, s.cancel_requested, s.held,
+        coalesce(r.revision, 0) AS revision, j.array_id, j.array_index, s.xmin::text AS state_written
+    FROM jobs j
+    JOIN firms f ON f.firm_id = j.firm_id
+    JOIN principals p ON p.principal_id = j.submitted_by
+    LEFT JOIN job_states s ON s.firm_id = j.firm_id AND s.job_id = j.job_id
+    LEFT JOIN LATERAL (
+        SELECT v.spec, v.revision FROM job_revisions v WHERE v.firm_id = j.firm_id AND v.job_id = j.job_id
+        ORDER BY v.revision DESC LIMIT 1
+    ) r ON true
+    WHERE j.job_id = ANY(%(job_ids)s)
+"""
 
 
-def _jobs_query() -> Select[JobRow, JobStateRow, str, str, JobRevisionRow]:
-    newest = (
-        select(func.max(JobRevisionRow.revision))
-        .where(JobRevisionRow.firm_id == JobRow.firm_id, JobRevisionRow.job_id == JobRow.job_id)
-        .correlate(JobRow)
-        .scalar_subquery()
-    )
-    return (
-        select(JobRow, JobStateRow, FirmRow.name, PrincipalRow.name, JobRevisionRow)
-        .outerjoin(
-            JobStateRow, and_(JobStateRow.firm_id == JobRow.firm_id, JobStateRow.job_id == JobRow.job_id)
-        )
-        .outerjoin(
-            JobRevisionRow,
-            and_(
-                JobRevisionRow.firm_id == JobRow.firm_id,
-                JobRevisionRow.job_id == JobRow.job_id,
-                JobRevisionRow.revision == newest,
-            ),
-        )
-        .join(FirmRow, FirmRow.firm_id == JobRow.firm_id)
-        .join(PrincipalRow, PrincipalRow.principal_id == JobRow.submitted_by)
-    )
-
-
-def _record(
-    principal: Principal,
-    job: JobRow,
-    state: JobStateRow | None,
-    firm: str,
-    submitted_by: str,
-    revision: JobRevisionRow | None,
-) -> JobRecord:
-    spec = job.spec if revision is None else revision.spec
+def record_of(principal: Principal, row: Sequence[Any]) -> JobRecord:
+    """A row of JOBS_SQL as the principal may see it."""
+    job_id, firm_id, firm, project, queue, name, spec, submitted_by, submitted_ms, state = row[:10]
+    attempt, device_model, reason, detail, exit_code, step_report, started_ms, ended_ms = row[10:18]
+    cancel_requested, held, revision, array_id, array_index = row[18:23]
     return JobRecord(
-        job_id=job.job_id,
-        firm_id=job.firm_id,
+        job_id=job_id,
+        firm_id=firm_id,
         firm=firm,
-        project=job.project,
-        queue=job.queue,
-        name=job.name,
-        spec=spec if principal.firm_id == job.firm_id else _without_secrets(spec),
+        project=project,
+        queue=queue,
+        name=name,
+        spec=spec if principal.firm_id == firm_id else _without_secrets(spec),
         submitted_by=submitted_by,
-        submitted_ms=job.submitted_ms,
+        submitted_ms=submitted_ms,
         # Until the controller has taken the message, the job waits.
-        state=JobState.QUEUED.value if state is None else state.state,
-        attempt=0 if state is None else state.attempt,
-        device_model=None if state is None else state.device_model,
-        reason=None if state is None else state.reason,
-        detail=None if state is None else state.detail,
-        exit_code=None if state is None else state.exit_code,
-        step_report=None if state is None else state.step_report,
-        started_ms=None if state is None else state.started_ms,
-        ended_ms=None if state is None else state.ended_ms,
-        cancel_requested=False if state is None else state.cancel_requested,
-        revision=0 if revision is None else revision.revision,
-        held=bool(spec.get("hold")) if state is None else state.held,
-        array_id=job.array_id,
-        array_index=job.array_index,
+        state=state or JobState.QUEUED.value,
+        attempt=attempt or 0,
+        device_model=device_model,
+        reason=reason,
+        detail=detail,
+        exit_code=exit_code,
+        step_report=step_report,
+        started_ms=started_ms,
+        ended_ms=ended_ms,
+        cancel_requested=bool(cancel_requested),
+        revision=revision,
+        held=bool(spec.get("hold")) if state is None else held,
+        array_id=array_id,
+        array_index=array_index,
     )
 
 
@@ -202,73 +162,11 @@ def _without_secrets(spec: Mapping[str, Any]) -> dict[str, Any]:
 async def read_job(session: AsyncSession, principal: Principal, job_id: str) -> JobRecord:
     """A job. Raises NotFound, also for a foreign firm's."""
     authorise(principal, Action.READ_JOBS)
-    row = (await session.execute(_jobs_query().where(JobRow.job_id == job_id))).one_or_none()
-    if row is None or not may_see_firm(principal, row[0].firm_id):
+    connection = await session.connection()
+    row = (await connection.exec_driver_sql(JOBS_SQL, {"job_ids": [job_id]})).one_or_none()
+    if row is None or not may_see_firm(principal, row.firm_id):
         raise NotFound(f"there is no job {job_id}")
-    return _record(principal, *row)
-
-
-async def list_jobs(
-    session: AsyncSession,
-    principal: Principal,
-    wanted: JobFilter,
-    *,
-    limit: int,
-    order: JobOrder = JobOrder.NEWEST,
-    after: tuple[int | str, str] | None = None,
-) -> Sequence[JobRecord]:
-    """Jobs in an order. `after` is the place of the last job of the page before (`place_of`)."""
-    authorise(principal, Action.READ_JOBS)
-    by_name = order in (JobOrder.NAME, JobOrder.NAME_BACKWARDS)
-    keys = (JobRow.name if by_name else JobRow.submitted_ms, JobRow.job_id)
-    backwards = order.startswith("-")
-    query = _jobs_query().order_by(*(key.desc() if backwards else key.asc() for key in keys)).limit(limit)
-    if principal.firm_id is not None:
-        query = query.where(JobRow.firm_id == principal.firm_id)
-    query = query.where(*_conditions(wanted))
-    if wanted.states:
-        in_states: ColumnElement[bool] = JobStateRow.state.in_(sorted(wanted.states))
-        if JobState.QUEUED.value in wanted.states:
-            in_states = or_(in_states, JobStateRow.state.is_(None))
-        query = query.where(in_states)
-    if after is not None:
-        place = tuple_(*keys)
-        query = query.where(place < after if backwards else place > after)
-    return [_record(principal, *row) for row in await session.execute(query)]
-
-
-def place_of(job: JobRecord, order: JobOrder) -> tuple[int | str, str]:
-    """Where a job stands in an order."""
-    by_name = order in (JobOrder.NAME, JobOrder.NAME_BACKWARDS)
-    return (job.name if by_name else job.submitted_ms), job.job_id
-
-
-def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
-    equal = {
-        JobRow.project: wanted.project,
-        JobRow.name: wanted.name,
-        JobRow.queue: wanted.queue,
-        JobRow.array_id: wanted.array_id,
-        PrincipalRow.name: wanted.submitted_by,
-    }
-    found: list[ColumnElement[bool]] = [
-        column == value for column, value in equal.items() if value is not None
-    ]
-    spec = func.coalesce(JobRevisionRow.spec, JobRow.spec)
-    contained: dict[str, object] = {}
-    if wanted.kind is not None:
-        contained["kind"] = wanted.kind
-    if wanted.priority is not None:
-        contained["priority"] = wanted.priority
-    if wanted.labels:
-        contained["labels"] = dict(wanted.labels)
-    if contained:
-        found.append(spec.op("@>")(cast(contained, JSONB)))
-    if wanted.submitted_from_ms is not None:
-        found.append(JobRow.submitted_ms >= wanted.submitted_from_ms)
-    if wanted.submitted_to_ms is not None:
-        found.append(JobRow.submitted_ms < wanted.submitted_to_ms)
-    return found
+    return record_of(principal, row)
 
 
 async def list_attempts(

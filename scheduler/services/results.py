@@ -8,10 +8,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import NotFound
+from scheduler.domain.time import DAY_MS
 from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.services.jobs import read_job
-from scheduler.services.tasks import TaskOutput
+from scheduler.services.tasks import TaskOutput, task_output
 from scheduler.storage.tables import ResultRow
+
+# A node that was cut off delivers when it is back; whoever comes later than this is not believed.
+RESULTS_MAY_COME_MS = 7 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,23 @@ async def read_result(
         if (result.attempt, result.rank) == (attempt, rank):
             return result
     raise NotFound(f"job {job_id} has no results of attempt {attempt}, rank {rank}")
+
+
+async def task_that_leaves_results(
+    session: AsyncSession, node_id: str, allocation_id: str, now_ms: int
+) -> tuple[TaskOutput, bool]:
+    """The task of an allocation of the node whose results may still come, and whether they have come already.
+
+    A node's key, stolen, is no way to add to what ended long ago. Raises NotFound.
+    """
+    task = await task_output(session, node_id, allocation_id)
+    if task.ended_ms is not None and now_ms - task.ended_ms > RESULTS_MAY_COME_MS:
+        raise NotFound(
+            f"allocation {allocation_id} ended too long ago to leave results",
+            {"allocation_id": allocation_id},
+        )
+    place = (task.firm_id, task.job_id, task.attempt, task.rank)
+    return task, await session.get(ResultRow, place) is not None
 
 
 async def note_result(

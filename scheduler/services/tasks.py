@@ -164,6 +164,7 @@ class TaskOutput:
     rank: int
     processes: int
     keep_ms: int | None = None  # how long its results are kept; None: the installation's own time
+    ended_ms: int | None = None  # None: live
 
 
 async def task_output(session: AsyncSession, node_id: str, allocation_id: str) -> TaskOutput:
@@ -173,14 +174,14 @@ async def task_output(session: AsyncSession, node_id: str, allocation_id: str) -
     """
     row = AllocationRow
     found = await session.execute(
-        select(row.firm_id, row.job_id, row.attempt, row.rank, JobRow.spec)
+        select(row.firm_id, row.job_id, row.attempt, row.rank, row.ended_ms, JobRow.spec)
         .join(JobRow, (JobRow.firm_id == row.firm_id) & (JobRow.job_id == row.job_id))
         .where(row.allocation_id == allocation_id, row.node_id == node_id)
     )
     output = found.one_or_none()
     if output is None:
         raise NotFound(f"this node has no allocation {allocation_id}", {"allocation_id": allocation_id})
-    firm_id, job_id, attempt, rank, spec = output
+    firm_id, job_id, attempt, rank, ended_ms, spec = output
     read = spec_from_json(spec)
     days = [kept.keep_days for kept in read.outputs]
     return TaskOutput(
@@ -190,4 +191,5 @@ async def task_output(session: AsyncSession, node_id: str, allocation_id: str) -
         rank,
         processes=read.gang.processes_per_node,
         keep_ms=max(days) * DAY_MS if days else None,
+        ended_ms=ended_ms,
     )

@@ -4,12 +4,12 @@ One round trip and one prepared statement a table, however many rows: a commit o
 handful of round trips.
 """
 
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
+import orjson
 import psycopg
 from psycopg.rows import TupleRow
 from sqlalchemy import Table, TextClause, text
@@ -20,6 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.storage.tables import Base
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return orjson.dumps(rows, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def table_of(row: type[Base]) -> Table:
@@ -35,13 +39,13 @@ async def upsert(session: AsyncSession, table: Table, rows: Sequence[Mapping[str
     Rows take effect in order. A primary key must not come twice. bytes columns are not for this.
     """
     if rows:
-        await session.execute(_upsert(table, tuple(rows[0])), {"rows": json.dumps(rows)})
+        await session.execute(_upsert(table, tuple(rows[0])), {"rows": _json(rows)})
 
 
 async def append(session: AsyncSession, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Inserts rows that are new."""
     if rows:
-        await session.execute(_insert(table, tuple(rows[0])), {"rows": json.dumps(rows)})
+        await session.execute(_insert(table, tuple(rows[0])), {"rows": _json(rows)})
 
 
 async def copy_in(session: AsyncSession, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -7,9 +7,11 @@ prepared once a connection, commits by itself, and is durable when it returns.
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
+from psycopg.types.json import set_json_loads
 
 from scheduler.storage.engine import DatabaseAway, connect_arguments, conninfo, first_line, is_away, is_cut
 
@@ -57,6 +59,8 @@ class Direct:
             if not is_cut(connection):
                 return connection
             await connection.close()
-        return await psycopg.AsyncConnection.connect(
+        connection = await psycopg.AsyncConnection.connect(
             conninfo(self._url), autocommit=True, **connect_arguments(self._application_name)
         )
+        set_json_loads(orjson.loads, connection)
+        return connection

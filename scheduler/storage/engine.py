@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 import psycopg
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
@@ -135,6 +136,7 @@ def _engine(url: str, application_name: str, pool_size: int, options: str, **mor
         max_overflow=0,
         pool_timeout=10,
         connect_args=connect_arguments(application_name, options),
+        json_deserializer=orjson.loads,  # a third of the time of the standard library's
         **more,
     )
     event.listen(engine.sync_engine, "checkout", _refuse_cut)

@@ -55,7 +55,7 @@ join_tokens        SID                       SU(uses_left)                      
 agent_keys S SIU({_CHAIN},revoked_at) - SU({_CHAIN})
 gateways           S                         SIUD                                            S          S
 secrets            SIU(key_id,sealed,bytes,updated_by,updated_ms)D S - -
-content_objects    SIU(used_ms)D             SIU(used_ms)                                          -          -
+content_objects    SIU(used_ms,stored)D      SIU(used_ms,stored)                                   -          -
 uploads            SIU(used_ms)D             S                                               -          -
 results            SD                        SI                                              -          -
 inbox              SI                        SI                                              SD         -

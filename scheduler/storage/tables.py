@@ -478,13 +478,17 @@ class SecretRow(Base):
 
 
 class ContentObjectRow(Base):
-    """An object that the firm keeps here; its bytes are in the content store."""
+    """An object that the firm keeps here; its bytes are in the content store once `stored` says so.
+
+    The row comes first, with the firm's quota checked: no file is ever without a row that leads to it.
+    """
 
     __tablename__ = "content_objects"
     firm_id: Mapped[str] = mapped_column(ForeignKey("firms.firm_id"), primary_key=True)
     sha256: Mapped[str] = mapped_column(primary_key=True)
     bytes: Mapped[int]
     used_ms: Mapped[int]  # when it was last asked for or named; what nobody names is removed a day later
+    stored: Mapped[bool] = mapped_column(server_default=text("true"))
 
 
 class UploadRow(Base):

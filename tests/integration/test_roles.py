@@ -116,6 +116,7 @@ UPDATES_SOME_COLUMNS = {
         ("price_versions", "effective_to_ms"),
         ("program_versions", "effective_to_ms"),
         ("content_objects", "used_ms"),
+        ("content_objects", "stored"),
         ("uploads", "used_ms"),
         *(("secrets", column) for column in ("key_id", "sealed", "bytes", "updated_by", "updated_ms")),
         ("notifications", "next_ms"),
@@ -126,6 +127,7 @@ UPDATES_SOME_COLUMNS = {
     },
     GATEWAY: {
         ("content_objects", "used_ms"),
+        ("content_objects", "stored"),
         ("join_tokens", "uses_left"),
         ("agent_keys", "stored_seq"),
         ("agent_keys", "stored_header_sha256"),

@@ -3,10 +3,11 @@
 import json
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from scheduler.api.answers import answer, written
+from scheduler.api.answers import written
 from scheduler.api.auth import JobReader, JobSubmitter
 from scheduler.api.bodies import read_json, request_body
 from scheduler.api.etags import etag
@@ -22,7 +23,6 @@ from scheduler.api.schemas.jobs import (
     JobsOut,
     attempt_out,
     explanation_out,
-    job_json,
     job_out,
 )
 from scheduler.api.state import Api, ApiState
@@ -36,7 +36,8 @@ from scheduler.domain.time import from_rfc3339
 from scheduler.services.authorise import Principal
 from scheduler.services.batches import Batches
 from scheduler.services.explain import explain_job
-from scheduler.services.jobs import JobFilter, JobOrder, list_attempts, list_jobs, place_of, read_job
+from scheduler.services.job_pages import JobFilter, JobOrder
+from scheduler.services.jobs import list_attempts, read_job
 from scheduler.services.submission import Submission
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -156,12 +157,10 @@ async def list_(  # noqa: PLR0913, PLR0917 - each is a parameter of the query
     )
     by_name = sort in (JobOrder.NAME, JobOrder.NAME_BACKWARDS)
     after = decode_cursor(cursor, names=by_name)
-    async with api.database.read() as session:
-        jobs = await list_jobs(session, principal, wanted, limit=limit + 1, order=sort, after=after)
-    page = jobs[:limit]
-    more = len(jobs) > limit
-    next_cursor = encode_cursor(place_of(page[-1], sort)) if more else None
-    return answer(JobsOut(jobs=[job_out(job) for job in page], next_cursor=next_cursor))
+    page = await api.job_answers.page(principal, wanted, limit=limit, order=sort, after=after)
+    next_cursor = None if page.next_place is None else encode_cursor(page.next_place)
+    jobs = [orjson.Fragment(job) for job in page.jobs]
+    return written(orjson.dumps({"next_cursor": next_cursor, "jobs": jobs}))
 
 
 def _labels(texts: list[str]) -> dict[str, str]:
@@ -197,9 +196,8 @@ def _states(words: list[str]) -> frozenset[str]:
 @hot(router, "GET", "/{job_id}", response_model=JobOut)
 async def read(job_id: str, api: ApiState, principal: JobReader) -> Response:
     """A job with where it is. The ETag is that of its spec, for a PATCH with If-Match."""
-    async with api.database.read() as session:
-        job = await read_job(session, principal, job_id)
-    return written(job_json(job), headers={"ETag": etag(job.revision)})
+    job, revision = await api.job_answers.one(principal, job_id, api.found_jobs)
+    return written(job, headers={"ETag": etag(revision)})
 
 
 @router.get("/{job_id}/explain")

@@ -26,13 +26,12 @@ from scheduler.domain.errors import FieldProblem, Invalid, Unavailable
 from scheduler.services.authorise import require_firm
 from scheduler.services.content import (
     DIGEST_PREFIX,
-    kept_bytes,
+    kept,
     list_uploads,
-    lock_content,
     missing_objects,
-    note_objects,
+    note_stored,
     register_upload,
-    require_room,
+    reserve_objects,
 )
 from suanli.content.manifest import OBJECT_BYTES, ContentError, hash_of, parse_manifest
 
@@ -71,13 +70,11 @@ async def objects(request: Request, api: ApiState, principal: Uploader) -> Store
         raise UnsupportedMediaType(f"the body is {kind}; send {OBJECTS}")
     parts = split_objects(await request.body())
     sizes = {hash_of(part): len(part) for part in parts}
-    async with api.database.read() as session:
-        await require_room(session, firm_id, sum(sizes.values()), api.config.content_quota_bytes)
+    async with api.database.transaction() as session:
+        await reserve_objects(session, firm_id, sizes, api.config.content_quota, api.now_ms())
     stored = await _store(api, firm_id, parts)
     async with api.database.transaction() as session:
-        await lock_content(session, firm_id)
-        await require_room(session, firm_id, 0, api.config.content_quota_bytes)
-        await note_objects(session, firm_id, sizes, api.now_ms())
+        await note_stored(session, firm_id, sizes, api.now_ms())
     return StoredOut(stored=stored)
 
 
@@ -131,9 +128,11 @@ async def list_(api: ApiState, principal: Uploader, limit: Limit = DEFAULT_LIMIT
     """The firm's uploads, last used first; what no job uses for two weeks is removed."""
     async with api.database.read() as session:
         uploads = await list_uploads(session, principal, limit)
-        kept = await kept_bytes(session, require_firm(principal))
+        there = await kept(session, require_firm(principal))
     return UploadsOut(
         uploads=[upload_out(upload) for upload in uploads],
-        kept_bytes=kept,
-        quota_bytes=api.config.content_quota_bytes,
+        kept_bytes=there.bytes,
+        quota_bytes=api.config.content_quota.bytes,
+        kept_objects=there.objects,
+        quota_objects=api.config.content_quota.objects,
     )

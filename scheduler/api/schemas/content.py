@@ -57,6 +57,8 @@ class UploadsOut(BaseModel):
     uploads: list[UploadOut]
     kept_bytes: int
     quota_bytes: int
+    kept_objects: int
+    quota_objects: int
 
 
 class ResultOut(BaseModel):
