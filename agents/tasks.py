@@ -39,6 +39,7 @@ from agents.results import Results
 from agents.runtime import process, task_files
 from agents.runtime.file_watch import IN_CLOSE_WRITE, IN_CREATE, IN_MODIFY, IN_MOVED_TO, FileWatch
 from agents.runtime.launch import Rendezvous
+from agents.runtime.log_patterns import first_match
 from agents.runtime.prepare import Preparation, Preparer, read_spec, remove
 from agents.runtime.spec import SpecError, TaskSpec
 from agents.runtime.step_report import parse_step_report
@@ -289,11 +290,13 @@ class TaskRunner:
         live.state = state
         if live.use is not None and state is not None:
             live.use.state = state
-        self._tell(self._ended(live.spec.allocation_id, state))
+        # In a thread: it may read megabytes, and metering must not wait.
+        self._tell(await asyncio.to_thread(self._ended, live, state))
         self._logs.ended(live.spec.allocation_id)
         self._results.collect(live)
 
-    def _ended(self, allocation_id: str, state: ShimState | None) -> Ended:
+    def _ended(self, live: Live, state: ShimState | None) -> Ended:
+        allocation_id = live.spec.allocation_id
         if state is None or state["phase"] != "ended":
             sentence = (
                 "the task's shim was killed or the host was started anew; what was left of the task was ended"
@@ -305,7 +308,15 @@ class TaskRunner:
             state["exit_code"],
             EndReason(state["end_reason"]),
             state["detail"],
+            self._matched(live, state),
         )
+
+    def _matched(self, live: Live, state: ShimState) -> int | None:
+        """Which of the job's patterns stands in the output of a task that ended badly."""
+        patterns = live.spec.log_patterns
+        if not patterns or (state["end_reason"] == EndReason.EXITED and not state["exit_code"]):
+            return None
+        return first_match(live.folder / task_files.OUTPUT, live.spec.processes, patterns)
 
     def _forget(self, allocation_id: str) -> None:
         live = self.live.pop(allocation_id, None)
@@ -368,7 +379,7 @@ class TaskRunner:
             allocation_id = live.spec.allocation_id
             running = state is not None and state["phase"] != "ended"
             phase = Phase.STOPPING if state is not None and state["phase"] == "stopping" else Phase.RUNNING
-            ended = None if running else self._ended(allocation_id, state)
+            ended = None if running else self._ended(live, state)
             self._tell(
                 Adopted(
                     allocation_id=allocation_id,
@@ -381,6 +392,7 @@ class TaskRunner:
                     exit_code=ended.exit_code if ended else None,
                     end_reason=ended.end_reason if ended else None,
                     detail=ended.detail if ended else "",
+                    log_pattern=ended.log_pattern if ended else None,
                 )
             )
             if ended is None and state is not None:

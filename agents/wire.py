@@ -119,6 +119,8 @@ def observed_task(task: Task) -> control_pb2.ObservedTask:
         message.exit_code = task.exit_code
     elif task.phase is Phase.ENDED and task.end_reason is EndReason.EXITED:
         message.exit_code = 0
+    if task.log_pattern is not None:
+        message.log_pattern = task.log_pattern
     if task.step_report is not None:
         message.step_report.CopyFrom(_step_report(task.step_report))
     return message
@@ -158,6 +160,7 @@ def spec(message: control_pb2.FetchTaskResponse) -> TaskSpec:
         model_checkpoint_directory=message.model_checkpoint_directory,
         inputs=tuple(TaskInput(item.manifest_sha256, item.path) for item in message.inputs),
         outputs=tuple(message.outputs),
+        log_patterns=tuple(message.log_patterns),
         secrets=tuple(
             TaskSecret(item.name, item.environment, item.file, item.value) for item in message.secrets
         ),

@@ -166,6 +166,7 @@ class AgentMachine:
             exit_code=message.exit_code,
             end_reason=message.end_reason,
             detail=message.detail,
+            log_pattern=message.log_pattern,
             process_ids=message.process_ids,
         )
         return [Report()]
@@ -227,6 +228,7 @@ class AgentMachine:
         if task.phase is Phase.ENDED:
             return []
         self._end(task, message.ended_ms, message.exit_code, message.end_reason, message.detail)
+        task.log_pattern = message.log_pattern
         return [Report(), *self._forget_if_unwanted(task)]
 
     def _end(self, task: Task, ended_ms: int, exit_code: int | None, reason: EndReason, detail: str) -> None:

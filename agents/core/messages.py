@@ -30,6 +30,7 @@ class Adopted:
     exit_code: int | None = None
     end_reason: EndReason | None = None
     detail: str = ""
+    log_pattern: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Ended:
     exit_code: int | None
     end_reason: EndReason
     detail: str
+    log_pattern: int | None = None  # which of the job's patterns stands in its output
 
 
 @dataclass(frozen=True)

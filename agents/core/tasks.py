@@ -71,6 +71,7 @@ class Task:
     exit_code: int | None = None
     end_reason: EndReason | None = None
     detail: str = ""
+    log_pattern: int | None = None  # which of the job's patterns stands in its output
     step_report: StepReport | None = None
     process_ids: tuple[int, ...] = field(default=())
 

@@ -63,6 +63,7 @@ class TaskSpec:
     inputs: tuple[TaskInput, ...] = ()
     outputs: tuple[str, ...] = ()  # paths in the task's folder, kept when it has ended
     stop_signal: str = DEFAULT_STOP_SIGNAL  # by which its processes are asked to end
+    log_patterns: tuple[str, ...] = ()  # looked for in its output when it has ended badly
     secrets: tuple[TaskSecret, ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -77,6 +78,7 @@ class TaskSpec:
             "command": tuple(value["command"]),
             "inputs": tuple(TaskInput(**item) for item in value.get("inputs", ())),
             "outputs": tuple(value.get("outputs", ())),
+            "log_patterns": tuple(value.get("log_patterns", ())),
         }
         return cls(**{"firm_uid": 0, **value, **lists})
 

@@ -17,6 +17,7 @@ from scheduler.api.middleware import RequestContext
 from scheduler.api.openapi import document
 from scheduler.api.routers import (
     configuration,
+    costs,
     events,
     evidence_log,
     job_changes,
@@ -97,7 +98,7 @@ def create_app(config: ApiConfig) -> FastAPI:
     app.state.api = api
     for module in (
         *(process, evidence_log, waiting, jobs, job_changes, job_logs, results, uploads, tunnels, events),
-        *(notifications, secrets, nodes, configuration, principals, usage, receipts),
+        *(notifications, costs, secrets, nodes, configuration, principals, usage, receipts),
     ):
         app.include_router(module.router)
     for path, mounted in config.mounts:

@@ -39,11 +39,19 @@ class Feature(StrEnum):
 
 # What the controller does by itself, on whatever backend.
 _ALWAYS = frozenset(
-    {Feature.DEADLINES, Feature.DEPENDENCIES, Feature.ARRAYS, Feature.HOLDS, Feature.NOTIFICATIONS}
+    {
+        Feature.DEADLINES,
+        Feature.DEPENDENCIES,
+        Feature.ARRAYS,
+        Feature.HOLDS,
+        Feature.BUDGETS,
+        Feature.NOTIFICATIONS,
+    }
 )
 SUPPORTED: Mapping[str, frozenset[Feature]] = {
     "agents": frozenset(
         {
+            Feature.LOG_PATTERNS,
             Feature.SECRETS,
             Feature.INPUTS,
             Feature.OUTPUTS,

@@ -208,7 +208,13 @@ class Notification:
 class Budget:
     """What the job may cost before it is stopped."""
 
-    amount_cny: str  # decimal text
+    amount_cny: str  # decimal text, at most nine places
+
+    @property
+    def amount_nano(self) -> int:
+        """In nano CNY, exact."""
+        whole, _, part = self.amount_cny.partition(".")
+        return int(whole + part.ljust(9, "0"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class StopReason(StrEnum):
     PREEMPTED = "preempted"
     REQUEUED = "requeued"  # sent back to its queue by somebody
     DEADLINE = "deadline"
+    BUDGET_EXHAUSTED = "budget_exhausted"
 
 
 class EndReason(StrEnum):
@@ -82,6 +83,7 @@ class Ending(StrEnum):
     PREEMPTED = "preempted"
     REQUEUED = "requeued"
     DEADLINE = "deadline"
+    BUDGET_EXHAUSTED = "budget_exhausted"  # the job has cost what it may
     DEPENDENCY_FAILED = "dependency_failed"  # a job whose success it was to follow did not succeed
 
 

@@ -109,7 +109,7 @@ def _(message: JobRevised, t: Transition) -> None:
 
 @_apply.register
 def _(message: ConfigurationChanged, t: Transition) -> None:
-    configure(t.state, message)
+    configure(t.state, message, t.now_ms)
     t.changes.replan = True
 
 

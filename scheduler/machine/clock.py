@@ -8,6 +8,7 @@ from scheduler.machine import queueing
 from scheduler.machine.attempts import stop_attempt
 from scheduler.machine.configuration import calendar_turns
 from scheduler.machine.jobs import end_job
+from scheduler.machine.money import budget_of, spent
 from scheduler.machine.nodes import flush_progress, lose
 from scheduler.machine.transition import Transition
 
@@ -57,6 +58,10 @@ def _limits(t: Transition) -> None:
         job = t.state.active[job_id]
         attempt = job.attempt
         if attempt is None:
+            continue
+        budget = budget_of(job)
+        if budget is not None and spent(t.state.prices, job, t.now_ms) >= budget:
+            stop_attempt(t, attempt, Ending.BUDGET_EXHAUSTED, StopReason.BUDGET_EXHAUSTED)
             continue
         if attempt.started_ms is None:
             waited_ms = t.now_ms - attempt.allocated_ms

@@ -2,19 +2,24 @@
 
 from collections.abc import Mapping
 
+from scheduler.domain.jobs import JobState
+from scheduler.machine import queueing
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.machine.state import ClusterState
 from scheduler.planner.calendar import edges_of
 from scheduler.planner.snapshot import Hole
 
 
-def configure(state: ClusterState, message: ConfigurationChanged) -> None:
+def configure(state: ClusterState, message: ConfigurationChanged, now_ms: int) -> None:
     """Takes the configuration over, whole."""
     state.pools = dict(message.pools)
     state.queues = {queue.key: queue for queue in message.queues}
     state.cohorts = {cohort.name: cohort for cohort in message.cohorts}
     state.calendar = message.calendar
     state.prices = message.prices
+    for job in state.jobs.values():
+        if job.spec.budget is not None and job.state is JobState.QUEUED:
+            queueing.settle(state, job, now_ms)  # what it has cost may be another sum
 
 
 def calendar_at(state: ClusterState, now_ms: int) -> tuple[Hole, ...]:

@@ -75,7 +75,7 @@ def _indexes(state: ClusterState) -> Iterator[str]:
             yield f"class {item.shape} is not sorted by age"
         for waits in item.jobs:
             job = state.jobs[waits.job_id]
-            if shape_of(job) != item.shape or waits != WaitingJob(job.submitted_ms, job.job_id):
+            if shape_of(job, state.prices) != item.shape or waits != WaitingJob(job.submitted_ms, job.job_id):
                 yield f"job {waits.job_id} waits under a shape that is not its own"
 
 

@@ -119,6 +119,7 @@ class ObservedTask:
     exit_code: int | None = None
     end_reason: EndReason | None = None
     detail: str = ""
+    log_pattern: int | None = None  # which of the job's patterns stands in its output
     step_report: Mapping[str, object] | None = None
 
 

@@ -154,6 +154,7 @@ def _observe(t: Transition, allocation: AllocationRecord, task: ObservedTask) ->
     if task.step_report is not None:
         _progress(t, allocation, task)
     if task.phase is Phase.ENDED:
+        allocation.log_pattern = task.log_pattern
         task_ended(t, allocation, task.end_reason or EndReason.LOST, task.exit_code, task.detail or None)
 
 

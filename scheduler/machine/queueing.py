@@ -12,6 +12,8 @@ from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, EndReason
 from scheduler.domain.time import MINUTE_MS
 from scheduler.machine.arrays import ArrayMembers
+from scheduler.machine.messages import PriceFrom
+from scheduler.machine.money import left_nano
 from scheduler.machine.references import Progress
 from scheduler.machine.state import ClusterState, JobRecord
 from scheduler.planner.snapshot import Shape, WaitingJob
@@ -168,7 +170,7 @@ def _siblings(state: ClusterState, job: JobRecord) -> bool:
 
 def _place(state: ClusterState, job: JobRecord, now_ms: int, *, free: bool) -> None:
     _take_out(state, job)
-    job.shape = shape_of(job)
+    job.shape = shape_of(job, state.prices)
     if not free:
         state.blocked.add(job.job_id)
         return
@@ -201,7 +203,7 @@ def rests_until_ms(state: ClusterState, job: JobRecord) -> int | None:
     return attempt.ended_ms + min(pause_ms, config.retry_backoff_most_ms)
 
 
-def shape_of(job: JobRecord) -> Shape:
+def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
     """What decides where a job may start: its spec, and what its earlier attempts taught."""
     failed = [attempt for attempt in job.attempts if attempt.reason is Ending.PREPARE_FAILED]
     models = tuple(variant.model for variant in job.spec.variants)
@@ -234,4 +236,6 @@ def shape_of(job: JobRecord) -> Shape:
         kind=f"{job.firm_id}/{job.spec.project}/{job.spec.kind.value}/{job.spec.gang.devices}",
         project=job.spec.project,
         estimate_ms=job.spec.estimate_ms,
+        # Of a job that waits: nothing of it runs, so this stands still.
+        left_nano=left_nano(prices, job, 0) if job.state is JobState.QUEUED else None,
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from scheduler.domain.reasons import Ending
 from scheduler.domain.retries import Category, Retry
-from scheduler.machine.state import AttemptRecord
+from scheduler.machine.state import AllocationRecord, AttemptRecord
 
 _CATEGORIES = {
     Ending.NODE_LOST: Category.NODE_LOST,
@@ -31,10 +31,23 @@ def kind_of(attempt: AttemptRecord, retry: Retry) -> Kind | None:
     failure = attempt.first_failure
     if ending not in (Ending.EXITED_NONZERO, Ending.OUT_OF_MEMORY) or failure is None:
         return None
+    line = _log_pattern(attempt, failure, retry)
+    if line is not None:
+        return Category.LOG_PATTERN, line
     for number, rule in enumerate(retry.on_exit_codes):
         if failure.exit_code in rule.codes:
             return Category.EXIT_CODE, number
     return (Category.OUT_OF_MEMORY, 0) if ending is Ending.OUT_OF_MEMORY else None
+
+
+def _log_pattern(attempt: AttemptRecord, failure: AllocationRecord, retry: Retry) -> int | None:
+    """The rule whose line stands in the output: that of the task that failed first, else of any other.
+
+    What an agent says is not trusted: a place that no rule has is none.
+    """
+    said = [failure.log_pattern, *(allocation.log_pattern for allocation in attempt.allocations)]
+    known = [number for number in said if number is not None and 0 <= number < len(retry.on_log_patterns)]
+    return known[0] if known else None
 
 
 def budget_of(kind: Kind, retry: Retry) -> int:

@@ -56,6 +56,7 @@ class AllocationRecord:
     exit_code: int | None = None
     end_reason: EndReason | None = None
     detail: str | None = None
+    log_pattern: int | None = None  # which of the job's patterns stands in its output
     started_ms: int | None = None
     ended_ms: int | None = None  # devices free again
 

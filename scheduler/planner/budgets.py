@@ -22,6 +22,9 @@ class Budgets:
 
     def refusal(self, shape: Shape, model: str) -> WhyNot | None:
         """Why the project cannot pay for the job on a model, or None."""
+        own = self._refusal_of_its_own(shape, model)
+        if own is not None:
+            return own
         left = self._left.get((shape.queue.firm_id, shape.project))
         if left is None:
             return None
@@ -30,6 +33,19 @@ class Budgets:
             return None
         cost, rest = asked / _NANO, max(0, left) / _NANO
         sentence = f"may cost {cost:.2f} CNY on {model}; project {shape.project} has {rest:.2f} left"
+        return WhyNot(Reason.BUDGET_EXHAUSTED, sentence, None, model, shape.devices, 0)
+
+    def _refusal_of_its_own(self, shape: Shape, model: str) -> WhyNot | None:
+        """A job with a time limit starts when that can be paid; one without, as long as anything is left."""
+        if shape.left_nano is None:
+            return None
+        asked = 1 if shape.time_limit_ms is None else self.hold_nano(shape, model)
+        if asked <= shape.left_nano:
+            return None
+        cost, rest = asked / _NANO, max(0, shape.left_nano) / _NANO
+        sentence = f"may cost {cost:.2f} CNY on {model} within its time limit; its budget has {rest:.2f} left"
+        if shape.time_limit_ms is None:
+            sentence = "its budget is used up"
         return WhyNot(Reason.BUDGET_EXHAUSTED, sentence, None, model, shape.devices, 0)
 
     def take(self, shape: Shape, model: str) -> None:

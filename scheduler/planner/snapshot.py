@@ -125,6 +125,7 @@ class Shape(NamedTuple):
     kind: str = ""  # jobs of one kind are expected to run for similar times
     project: str = ""  # whose budget pays
     estimate_ms: int | None = None  # how long its owner believes that it takes
+    left_nano: int | None = None  # what the job itself may still cost, nano CNY; None: any amount
 
     @property
     def tasks(self) -> int:

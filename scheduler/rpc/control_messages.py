@@ -144,6 +144,7 @@ def _task(task: control_pb2.ObservedTask) -> dict[str, Any]:
         "exit_code": task.exit_code if task.HasField("exit_code") else None,
         "end_reason": task.end_reason if ended else None,
         "detail": clean(task.detail, MOST_DETAIL_CHARACTERS) or None,
+        "log_pattern": task.log_pattern if ended and task.HasField("log_pattern") else None,
         "step_report": _step_report(task.step_report) if task.HasField("step_report") else None,
     }
 
@@ -208,6 +209,7 @@ def fetched(task: TaskToRun) -> control_pb2.FetchTaskResponse:
             for item in task.inputs
         ],
         outputs=task.outputs,
+        log_patterns=task.log_patterns,
         secrets=[
             control_pb2.TaskSecret(
                 name=secret.name,

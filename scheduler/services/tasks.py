@@ -61,6 +61,7 @@ class TaskToRun:
     model_checkpoint_directory: str | None
     inputs: tuple[TaskInput, ...] = ()
     outputs: tuple[str, ...] = ()  # paths in the task's folder
+    log_patterns: tuple[str, ...] = ()
     secrets: tuple[TaskSecret, ...] = ()
 
     def __repr__(self) -> str:
@@ -133,6 +134,7 @@ async def task_to_run(
             if item.digest is not None
         ),
         outputs=tuple(item.path for item in spec.outputs if item.object is None),
+        log_patterns=tuple(rule.pattern for rule in spec.retry.on_log_patterns),
         secrets=await secrets_of_task(session, keys, allocation.firm_id, spec),
     )
 

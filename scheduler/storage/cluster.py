@@ -123,7 +123,7 @@ async def load_state(
         now_ms = max(now_ms, newest.at_ms)
     state = ClusterState(catalogue, now_ms, config)
     state.event_seq = max(0 if newest is None else newest.event_seq, await session.scalar(_EVENTS_ABOVE) or 0)
-    configure(state, await load_configuration(session))
+    configure(state, await load_configuration(session), now_ms)
     await _load_nodes(session, state)
     jobs = (await session.execute(_LIVE_JOBS)).all()
     assemble(

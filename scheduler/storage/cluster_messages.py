@@ -206,6 +206,7 @@ def _task(body: Mapping[str, Any]) -> ObservedTask:
         exit_code=None if exit_code is None else int(exit_code),
         end_reason=EndReason(body["end_reason"]) if body.get("end_reason") else None,
         detail=str(body.get("detail") or ""),
+        log_pattern=None if body.get("log_pattern") is None else int(body["log_pattern"]),
         step_report=body.get("step_report"),
     )
 

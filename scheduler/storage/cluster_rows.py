@@ -137,6 +137,7 @@ def allocation_row(allocation: AllocationRecord) -> Json:
         "exit_code": allocation.exit_code,
         "end_reason": _value(allocation.end_reason),
         "detail": allocation.detail,
+        "log_pattern": allocation.log_pattern,
         "granted_ms": allocation.granted_ms,
         "started_ms": allocation.started_ms,
         "ended_ms": allocation.ended_ms,
@@ -160,6 +161,7 @@ def allocation_record(row: AnyRow, owner: AttemptRecord) -> AllocationRecord:
         exit_code=row.exit_code,
         end_reason=None if row.end_reason is None else EndReason(row.end_reason),
         detail=row.detail,
+        log_pattern=row.log_pattern,
         started_ms=row.started_ms,
         ended_ms=row.ended_ms,
     )

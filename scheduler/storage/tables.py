@@ -335,6 +335,9 @@ class AllocationRow(Base):
     exit_code: Mapped[int | None] = mapped_column(Integer)
     end_reason: Mapped[str | None]
     detail: Mapped[str | None]
+    log_pattern: Mapped[int | None] = mapped_column(
+        Integer
+    )  # of the spec's, by its place, found in its output
     granted_ms: Mapped[int]
     started_ms: Mapped[int | None]
     ended_ms: Mapped[int | None]  # devices free again

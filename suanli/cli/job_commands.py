@@ -11,7 +11,8 @@ from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_clie
 if TYPE_CHECKING:
     from suanli.cli.yaml_files import YamlFile
     from suanli.client.client import Client
-    from suanli.client.types import Attempt, Job, Notification
+    from suanli.client.surroundings import JobCost, Notification
+    from suanli.client.types import Attempt, Job
 
 
 def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
@@ -225,13 +226,16 @@ def _print_job(client: Client, job: Job, *, as_json: bool, history: bool = False
     from suanli.cli.output import print_fields, print_json, print_table, say
 
     attempts = client.attempts(job["job_id"])
+    cost = client.cost(job["job_id"])
     events = list(client.events(job_id=job["job_id"], follow=False)) if history else []
     told = client.notifications(job["job_id"]) if job["spec"]["notification"] else []
     if as_json:
         more = {"notifications": told} if told else {}
-        print_json({**job, "attempts": attempts, **more, **({"events": events} if history else {})})
+        print_json(
+            {**job, "attempts": attempts, "cost": cost, **more, **({"events": events} if history else {})}
+        )
         return
-    print_fields(_fields(job))
+    print_fields([*_fields(job), *_cost_fields(cost)])
     if job["state"] == "queued":
         say(f"\n{client.explain(job['job_id'])['sentence']}")
     rows = [row for attempt in attempts for row in _task_rows(attempt)]
@@ -247,6 +251,22 @@ def _print_job(client: Client, job: Job, *, as_json: bool, history: bool = False
         say("")
         happened = [[local(event["at"]), event["kind"], _said(event["data"])] for event in events]
         print_table(["TIME", "EVENT", "DETAIL"], happened)
+
+
+_BASES = {
+    "progress": "by its progress",
+    "estimate": "by its estimate",
+    "time_limit": "at most, by its time limit",
+}
+
+
+def _cost_fields(cost: JobCost) -> list[tuple[str, object]]:
+    to_end = cost["to_end_cny"]
+    return [
+        ("Cost", f"{cost['held_cny']} CNY at most, {cost['charged_cny']} charged so far"),
+        ("To its end", f"{to_end} CNY more, {_BASES[cost['basis']]}" if to_end and cost["basis"] else None),
+        ("Budget", f"{cost['budget_cny']} CNY" if cost["budget_cny"] else None),
+    ]
 
 
 def _told(one: Notification) -> list[object]:

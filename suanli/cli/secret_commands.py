@@ -34,6 +34,7 @@ def set_secret(
 ) -> None:
     """Make a secret or replace its value. It is encrypted, and never shown again."""
     from suanli.cli.output import print_json, say
+    from suanli.cli.words import word
 
     value = _value(file)
     with open_client(profile) as client:
@@ -41,7 +42,7 @@ def set_secret(
     if as_json:
         print_json(made)
     else:
-        say(f"Secret {made['name']} is set ({made['bytes']} bytes).")
+        say(word("Secret {name} is set ({bytes} bytes).", name=made["name"], bytes=made["bytes"]))
 
 
 def _value(file: Path | None) -> bytes:
@@ -61,6 +62,7 @@ def list_secrets(profile: ProfileName = None, as_json: AsJson = False) -> None:
     """List the firm's secrets, without their values."""
     from suanli.cli.moments import local, zone_name
     from suanli.cli.output import print_json, print_table
+    from suanli.cli.words import word
 
     with open_client(profile) as client:
         found = client.secrets()
@@ -73,7 +75,7 @@ def list_secrets(profile: ProfileName = None, as_json: AsJson = False) -> None:
     print_table(
         ["NAME", "PROJECT", "BYTES", "SET BY", f"AT, {zone_name()}"],
         rows,
-        empty="No secrets: suanli secret set NAME",
+        empty=word("No secrets: suanli secret set NAME"),
     )
 
 
@@ -86,7 +88,8 @@ def delete_secret(
 ) -> None:
     """Forget a secret; jobs that name it do not start any more."""
     from suanli.cli.output import print_json, say
+    from suanli.cli.words import word
 
     with open_client(profile) as client:
         client.delete_secret(name, project=project)
-    print_json({"deleted": name}) if as_json else say(f"Secret {name} is deleted.")
+    print_json({"deleted": name}) if as_json else say(word("Secret {name} is deleted.", name=name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import secrets
@@ -20,12 +19,13 @@ from suanli.client.errors import Unreachable
 from suanli.client.profiles import resolve
 from suanli.client.receipts import ReceiptCalls
 from suanli.client.streams import follow_events, follow_logs
+from suanli.client.surroundings import Surroundings
 from suanli.client.transport import Transport, path_segment
 
 _PAGE = 200
 
 
-class Client:
+class Client(Surroundings):
     """A session with one server under one API key, or under what a sign-in gives. Also a context manager.
 
     Every method raises `Refused` (with the API's problem document) or its kinds, and `Unreachable`.
@@ -202,34 +202,6 @@ class Client:
         """Download one of them, checked; False where it is there already."""
         path = f"/v1/jobs/{path_segment(job_id)}/results/{attempt}/{rank}"
         return fetch_file(self._transport, path, file, target, progress)
-
-    def notifications(self, job_id: str) -> list[types.Notification]:
-        """What the job's webhook was told, and whether it has arrived."""
-        found: list[types.Notification] = self._get(f"/v1/jobs/{path_segment(job_id)}/notifications")[
-            "notifications"
-        ]
-        return found
-
-    def secrets(self) -> list[types.Secret]:
-        """The firm's secrets, without their values."""
-        found: list[types.Secret] = self._get("/v1/secrets")["secrets"]
-        return found
-
-    def set_secret(self, name: str, value: bytes, *, project: str | None = None) -> types.Secret:
-        """Make a secret or replace its value; `project` None: for the whole firm."""
-        body = {"secret": base64.b64encode(value).decode(), "encoding": "base64"}
-        made: types.Secret = self._transport.request(
-            "PUT", f"/v1/secrets/{path_segment(name)}", query={"project": project}, body=body, repeatable=True
-        )
-        return made
-
-    def delete_secret(self, name: str, *, project: str | None = None) -> None:
-        """Forget a secret."""
-        self._transport.request("DELETE", f"/v1/secrets/{path_segment(name)}", query={"project": project})
-
-    def webhook_key(self) -> str:
-        """The public key of the signatures under webhooks: `whpk_` and base64."""
-        return str(self._get("/v1/webhook-key")["public_key"])
 
     def explain(self, job_id: str) -> types.Explanation:
         """Why a job waits, runs where it runs, or ended."""

@@ -154,29 +154,6 @@ class Attempt(TypedDict):
     tasks: list[Task]
 
 
-class Secret(TypedDict):
-    """A secret without its value; `project` None: the whole firm's."""
-
-    name: str
-    project: str | None
-    bytes: int
-    updated_by: str
-    updated_at: str
-
-
-class Notification(TypedDict):
-    """One message to a job's webhook: `delivered`, `waiting` or `given_up`."""
-
-    id: str
-    moment: str
-    state: str
-    attempts: int
-    created_at: str
-    delivered_at: str | None
-    next_attempt_at: str | None
-    problem: str | None
-
-
 class Reason(TypedDict):
     """Why a job waits."""
 

@@ -215,7 +215,7 @@ class Site:
 def api_key(site: Site, firm: str) -> str:
     """The key of the firm's researcher, for what does not go through the client."""
     transport: Any = site.people.researchers[firm]._transport
-    return str(transport._http.headers["authorization"]).removeprefix("Bearer ")
+    return str(transport._http.auth._bearer())
 
 
 def read_windows(bundle: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

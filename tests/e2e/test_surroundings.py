@@ -101,3 +101,16 @@ def test_a_job_whose_secret_is_gone_is_not_prepared_and_says_why(site: Site) -> 
     assert (job["state"], job["reason"]) == ("failed", "prepare_failed")
     assert "the secret short-lived is there no more" in job["detail"]
     assert wait_until(lambda: client.attempts(job_id), "its attempt is shown")[0]["outcome"] == "failed"
+
+
+def test_a_job_is_tried_again_after_a_line_that_it_names_and_not_after_another(site: Site) -> None:
+    retry = {"on_log_patterns": [{"pattern": "HCCL*timeout", "budget": 1}]}
+    lost = "echo 'HCCL op: timeout' >&2; exit 9"
+    job_id = site.submit("yunhe", name="patient", model="ascend-910b3", command=lost, retry=retry)
+    other = site.submit(
+        "yunhe", name="final", model="ascend-910b3", command="echo timeout; exit 9", retry=retry
+    )
+    assert site.ended("yunhe", job_id)["state"] == site.ended("yunhe", other)["state"] == "failed"
+    client = site.people.researchers["yunhe"]
+    assert [attempt["reason"] for attempt in client.attempts(job_id)] == ["exited_nonzero"] * 2
+    assert len(client.attempts(other)) == 1

@@ -25,6 +25,8 @@ JOBS = [
     "hello/job.yaml",
     "notebook/job.yaml",
     "notification/job.yaml",
+    "budget/job.yaml",
+    "retries/job.yaml",
     "secrets/job.yaml",
     "torchrun/job.yaml",
     "deepspeed/job.yaml",

@@ -1,11 +1,14 @@
 """From submission to the end: every way through the states."""
 
+from dataclasses import replace
+
 import pytest
 
 from scheduler.domain.allocations import AttemptState, Goal, Phase
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
+from scheduler.domain.retries import LogPatternRule, Retry
 from scheduler.machine import MachineConfig
 from scheduler.machine.invariants import violations
 from scheduler.machine.messages import CancelRequested, ObservedTask
@@ -246,3 +249,22 @@ def test_events_are_numbered_without_a_gap_and_every_change_of_desired_is_a_new_
     assert numbers == list(range(1, len(numbers) + 1))
     assert controller.node("n1").generation == 3  # prepare, run, stop
     assert controller.state.jobs[JobId("gang")].attempts[0].state is AttemptState.STOPPING
+
+
+def test_a_line_of_its_output_brings_a_job_another_attempt_as_often_as_its_rule_allows() -> None:
+    controller = two_nodes()
+    rules = (LogPatternRule("link down", 1), LogPatternRule("timeout", 5))
+    job = controller.submit("patient", replace(a_spec(), retry=Retry(on_log_patterns=rules)))
+    states = []
+    for found in (0, 1, 9, None):
+        controller.wait(120_000)
+        if not controller.plan():
+            break
+        controller.run(job)
+        (task,) = controller.tasks(job)
+        ended = replace(observed(task, Phase.ENDED, 1, EndReason.EXITED), log_pattern=found)
+        controller.observe(task.node_id, [ended])
+        states.append(job.state)
+    # The third names a rule that there is not: an agent's word for it is not enough.
+    assert states == [JobState.QUEUED, JobState.QUEUED, JobState.FAILED]
+    assert violations(controller.state) == []

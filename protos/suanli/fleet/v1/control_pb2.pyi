@@ -152,7 +152,7 @@ class Observed(_message.Message):
     def __init__(self, leader_term: _Optional[int] = ..., generation: _Optional[int] = ..., report_seq: _Optional[int] = ..., tasks: _Optional[_Iterable[_Union[ObservedTask, _Mapping]]] = ..., unhealthy_devices: _Optional[_Iterable[_Union[_node_pb2.DeviceClaims, _Mapping]]] = ...) -> None: ...
 
 class ObservedTask(_message.Message):
-    __slots__ = ("allocation_id", "phase", "rendezvous_port", "started_ms", "ended_ms", "exit_code", "end_reason", "detail", "step_report", "process_ids")
+    __slots__ = ("allocation_id", "phase", "rendezvous_port", "started_ms", "ended_ms", "exit_code", "end_reason", "detail", "step_report", "process_ids", "log_pattern")
     ALLOCATION_ID_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     RENDEZVOUS_PORT_FIELD_NUMBER: _ClassVar[int]
@@ -163,6 +163,7 @@ class ObservedTask(_message.Message):
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     STEP_REPORT_FIELD_NUMBER: _ClassVar[int]
     PROCESS_IDS_FIELD_NUMBER: _ClassVar[int]
+    LOG_PATTERN_FIELD_NUMBER: _ClassVar[int]
     allocation_id: str
     phase: TaskPhase
     rendezvous_port: int
@@ -173,7 +174,8 @@ class ObservedTask(_message.Message):
     detail: str
     step_report: StepReport
     process_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, allocation_id: _Optional[str] = ..., phase: _Optional[_Union[TaskPhase, str]] = ..., rendezvous_port: _Optional[int] = ..., started_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., exit_code: _Optional[int] = ..., end_reason: _Optional[str] = ..., detail: _Optional[str] = ..., step_report: _Optional[_Union[StepReport, _Mapping]] = ..., process_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    log_pattern: int
+    def __init__(self, allocation_id: _Optional[str] = ..., phase: _Optional[_Union[TaskPhase, str]] = ..., rendezvous_port: _Optional[int] = ..., started_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., exit_code: _Optional[int] = ..., end_reason: _Optional[str] = ..., detail: _Optional[str] = ..., step_report: _Optional[_Union[StepReport, _Mapping]] = ..., process_ids: _Optional[_Iterable[int]] = ..., log_pattern: _Optional[int] = ...) -> None: ...
 
 class StepReport(_message.Message):
     __slots__ = ("step", "of", "loss_micros", "tokens", "model_checkpoint", "at_ms")
@@ -198,7 +200,7 @@ class FetchTaskRequest(_message.Message):
     def __init__(self, allocation_id: _Optional[str] = ...) -> None: ...
 
 class FetchTaskResponse(_message.Message):
-    __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory", "firm_uid", "inputs", "outputs", "stop_signal", "secrets")
+    __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory", "firm_uid", "inputs", "outputs", "stop_signal", "secrets", "log_patterns")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -227,6 +229,7 @@ class FetchTaskResponse(_message.Message):
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     STOP_SIGNAL_FIELD_NUMBER: _ClassVar[int]
     SECRETS_FIELD_NUMBER: _ClassVar[int]
+    LOG_PATTERNS_FIELD_NUMBER: _ClassVar[int]
     allocation_id: str
     firm_id: str
     job_id: str
@@ -248,7 +251,8 @@ class FetchTaskResponse(_message.Message):
     outputs: _containers.RepeatedScalarFieldContainer[str]
     stop_signal: str
     secrets: _containers.RepeatedCompositeFieldContainer[TaskSecret]
-    def __init__(self, allocation_id: _Optional[str] = ..., firm_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., gang_size: _Optional[int] = ..., processes: _Optional[int] = ..., device_indices: _Optional[_Iterable[int]] = ..., device_model: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., grace_ms: _Optional[int] = ..., model_checkpoint: _Optional[bool] = ..., model_checkpoint_directory: _Optional[str] = ..., firm_uid: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TaskInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[str]] = ..., stop_signal: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[TaskSecret, _Mapping]]] = ...) -> None: ...
+    log_patterns: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, allocation_id: _Optional[str] = ..., firm_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., gang_size: _Optional[int] = ..., processes: _Optional[int] = ..., device_indices: _Optional[_Iterable[int]] = ..., device_model: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., grace_ms: _Optional[int] = ..., model_checkpoint: _Optional[bool] = ..., model_checkpoint_directory: _Optional[str] = ..., firm_uid: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TaskInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[str]] = ..., stop_signal: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[TaskSecret, _Mapping]]] = ..., log_patterns: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TaskSecret(_message.Message):
     __slots__ = ("name", "environment", "file", "value")
