@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ class Spool:
                 self._durable = self._open(path, "FULL", opened)
                 self._journal = self._open(path, "NORMAL", opened)
                 self._durable.executescript(SCHEMA)
+                self._check_columns()
                 self._report_seq = self._report_seq_end = int(self._fact("report_seq_end") or 0)
                 self._head = ChainHead(path.with_name("chain.head"))
                 opened.callback(self._head.close)
@@ -76,6 +77,22 @@ class Spool:
                 opened.pop_all()
         except (sqlite3.Error, OSError, ValueError, EvidenceError) as error:
             raise StateUnusable(f"the spool {path} cannot be used: {error}") from None
+
+    def _check_columns(self) -> None:
+        """That no table has lost a column to a damaged schema, which would show only when it is asked for.
+
+        Raises StateUnusable.
+        """
+        with closing(sqlite3.connect(":memory:")) as whole:
+            whole.executescript(SCHEMA)
+            for (table,) in whole.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
+                want = {row[1] for row in whole.execute(f"PRAGMA table_info({table})")}
+                found = {row[1] for row in self._durable.execute(f"PRAGMA table_info({table})")}
+                if not want <= found:
+                    lost = ", ".join(sorted(want - found))
+                    raise StateUnusable(
+                        f"table {table} of the spool has lost {lost}: it is damaged. {NEW_KEY}"
+                    )
 
     def _check_chain(self) -> None:
         """That what is kept is the end of one chain, and no shorter than what was promised.

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from suanli.cli.algorithms import load_algorithms
 from suanli.cli.verify_html import html_report
 from suanli.cli.verify_report import print_verdict
 from suanli.cli.verify_text import Words, language_of
@@ -184,6 +185,7 @@ def _verify(
     processes: int | None,
     sample: tuple[Path | None, int, Path | None],
 ) -> Verdict:
+    load_algorithms()
     trusted = None if policy is None else parse_policy(policy.read_bytes())
     earlier = None if since is None else since.read_bytes()
     after, size, packet = sample

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from suanli.evidence import plain
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.strict_json import Fields, encode, encode_base64, parse_object
 from suanli.evidence.windows import SALT_BYTES, SEGMENT_LIMIT_BYTES, SEGMENTS_PER_WINDOW, SaltedSegment
@@ -178,8 +179,42 @@ def encode_payload_line(line: PayloadLine) -> bytes:
     )
 
 
+_SALTED = r'\{"body":"[A-Za-z0-9+/]*={0,2}","salt":"[0-9a-f]{64}"\}'
+_LINE = plain.record(
+    {
+        "index": plain.INTEGER,
+        "payload": plain.BASE64,
+        "salt": plain.hexadecimal(SALT_BYTES),
+        "segments": rf"\[((?:{_SALTED}(?:,{_SALTED})*)?)\]",
+    }
+)
+_ITEM = re.compile(r'"body":"([^"]*)","salt":"([^"]*)"')
+
+
+def _plain_line(data: bytes) -> PayloadLine | None:
+    """The line in `data` where it opens everything and is as `encode_payload_line` writes it."""
+    found = plain.match(_LINE, data) if len(data) <= LINE_LIMIT_BYTES else None
+    if found is None:
+        return None
+    index, encoded, salt, listed = found
+    payload = plain.base64_bytes(encoded)
+    segments: list[SaltedSegment] = []
+    for body_text, salt_text in _ITEM.findall(listed):
+        body = plain.base64_bytes(body_text)
+        if body is None or len(body) > SEGMENT_LIMIT_BYTES:
+            return None
+        segments.append(SaltedSegment(bytes.fromhex(salt_text), body))
+    if payload is None or len(segments) > SEGMENTS_PER_WINDOW:
+        return None
+    return PayloadLine(int(index), bytes.fromhex(salt), payload, tuple(segments))
+
+
 def parse_payload_line(data: bytes) -> PayloadLine:
     """One line of payloads.jsonl without its newline, read strictly. Raises EvidenceError."""
+    return _plain_line(data) or _strict_line(data)
+
+
+def _strict_line(data: bytes) -> PayloadLine:
     fields = parse_object(data, "payloads", LINE_LIMIT_BYTES)
     index = fields.integer("index")
     salt = fields.optional_hex("salt", SALT_BYTES)

@@ -2,7 +2,9 @@
 
 Type 0x04 is Ed25519 over "cosignature/v1\\ntime <seconds>\\n" and the whole note text. Type 0x06 is ML-DSA-44
 (FIPS 204), safe from quantum computers, over a `cosigned_message` that names the cosigner: label, name, time,
-origin, start 0, size and root. Either line holds 8 bytes of POSIX seconds, big-endian, and the signature.
+origin, start 0, size and root. Type 0xff is any algorithm that another package gives, over the message of 0x04;
+so a log may carry a second line of its own by SM2, which a policy asks for as for a witness. Each line holds
+8 bytes of POSIX seconds, big-endian, and the signature.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ from suanli.evidence.keys import (
     COSIGNATURE_KINDS,
     NOTE_COSIGNATURE_ED25519,
     NOTE_COSIGNATURE_ML_DSA_44,
+    NOTE_OTHER,
     SIGNATURE_BYTES,
     VerifierKey,
+    other_algorithm,
     verifier_key,
     verify_ml_dsa_44,
     verify_signature,
@@ -70,7 +74,7 @@ def cosigned_message(name: str, head: LogCheckpoint, time_s: int) -> bytes:
 
 
 def _message(key: VerifierKey, text: str, time_s: int) -> bytes:
-    if key.kind == NOTE_COSIGNATURE_ED25519:
+    if key.kind in (NOTE_COSIGNATURE_ED25519, NOTE_OTHER):
         return cosignature_message(text, time_s)
     return cosigned_message(key.name, parse_log_checkpoint(text), time_s)
 
@@ -100,6 +104,9 @@ def cosignature_time_s(note: SignedNote, key: VerifierKey) -> int | None:
 
 
 def _verifies(note: SignedNote, key: VerifierKey, time_s: int, signature: bytes) -> bool:
+    if key.kind == NOTE_OTHER:
+        algorithm, public_key = other_algorithm(key.public_key)
+        return algorithm.verify(public_key, _message(key, note.text, time_s), signature)
     if key.kind not in COSIGNATURE_KINDS or len(signature) != _SIGNATURE_BYTES[key.kind]:
         return False
     message = _message(key, note.text, time_s)

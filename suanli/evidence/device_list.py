@@ -1,9 +1,10 @@
 """The reader's own list of devices: a CSV file, as a spreadsheet writes it, of what was seen on inspection.
 
 The first line names the columns: at least one of `device_id`, `serial` and `uuid`; besides, as far as known,
-`vendor`, `model`, and `from` and `to`, between which the device has to be in the register (dates or times with a
-zone; a date begins at midnight in Asia/Shanghai). Other columns are the reader's own. Where there is no such list,
-completeness is relative to the operator's register, and the verdict says so.
+`vendor`, `model`, `max_watts` (the most that the maker says the device draws), and `from` and `to`, between which
+it has to be in the register (dates or times with a zone; a date begins at midnight in Asia/Shanghai). Other columns
+are the reader's own. Where there is no such list, completeness is relative to the operator's register, and the
+verdict says so.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class ListedDevice:
     vendor: str | None
     model: str | None
     stretch: Stretch
+    max_watts: int | None = None
 
     def names(self, device: DeviceIdentity) -> bool:
         """Whether this is that device: by its id, else by serial, else by uuid, within its vendor if one is said."""
@@ -106,10 +108,19 @@ def _device(line: int, columns: list[str], row: list[str]) -> ListedDevice:
         cells.get("vendor"),
         cells.get("model"),
         (start_ms, end_ms),
+        _watts(where, cells.get("max_watts")),
     )
     if device.device_id is None and device.serial is None and device.uuid is None:
         raise EvidenceError(where, "no name", "one of " + ", ".join(NAMES))
     return device
+
+
+def _watts(where: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text[:9]) == int(text):
+        raise EvidenceError(f"{where}: max_watts", printable(text), "whole watts, more than 0")
+    return int(text)
 
 
 def _moment_ms(where: str, column: str, text: str) -> int:

@@ -12,6 +12,7 @@ import re
 from binascii import b2a_base64
 from dataclasses import dataclass
 
+from suanli.evidence import plain
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import KEY_ID_BYTES, SIGNATURE_BYTES, Signer
 from suanli.evidence.strict_json import Fields, encode, parse_object
@@ -152,8 +153,26 @@ def build_payload(body: bytes, signature: bytes) -> bytes:
     )
 
 
+_PAYLOAD = plain.record({"body": plain.BASE64, "signature": plain.BASE64})
+
+
+def _plain_payload(data: bytes) -> Payload | None:
+    """The payload in `data` where it is as `build_payload` writes it."""
+    found = plain.match(_PAYLOAD, data) if len(data) <= PAYLOAD_LIMIT_BYTES else None
+    if found is None:
+        return None
+    body, signature = plain.base64_bytes(found[0]), plain.base64_bytes(found[1])
+    if body is None or len(body) > BODY_LIMIT_BYTES or signature is None or len(signature) != SIGNATURE_BYTES:
+        return None
+    return Payload(body, signature)
+
+
 def parse_payload(data: bytes) -> Payload:
     """The payload in `data`, read strictly. Raises EvidenceError naming the field."""
+    return _plain_payload(data) or _strict_payload(data)
+
+
+def _strict_payload(data: bytes) -> Payload:
     fields = parse_object(data, "payload", PAYLOAD_LIMIT_BYTES)
     payload = Payload(
         body=fields.base64("body", BODY_LIMIT_BYTES), signature=fields.base64("signature", SIGNATURE_BYTES)

@@ -144,6 +144,8 @@ CODES: dict[str, tuple[int, str]] = {
     "bounds.tiling": (13, INTEGRITY),
     "plausibility.idle_use": (13, SUSPICION),
     "plausibility.constant": (13, SUSPICION),
+    "plausibility.power": (13, SUSPICION),
+    "plausibility.same_image": (13, SUSPICION),
     "statement.format": (14, INTEGRITY),
     "statement.period": (14, INTEGRITY),
     "statement.log_size": (14, INTEGRITY),

@@ -30,7 +30,9 @@ NOTE_COSIGNATURE_ED25519 = 0x04
 """Signature type of a witness's timestamped cosignature."""
 NOTE_COSIGNATURE_ML_DSA_44 = 0x06
 """The same by ML-DSA-44 (FIPS 204); a log may sign its own checkpoints so too, beside Ed25519."""
-COSIGNATURE_KINDS = frozenset({NOTE_COSIGNATURE_ED25519, NOTE_COSIGNATURE_ML_DSA_44})
+NOTE_OTHER = 0xFF
+"""Any further algorithm, such as SM2: the key's bytes begin with its identifier and a newline."""
+COSIGNATURE_KINDS = frozenset({NOTE_COSIGNATURE_ED25519, NOTE_COSIGNATURE_ML_DSA_44, NOTE_OTHER})
 ML_DSA_44_PUBLIC_KEY_BYTES = 1312
 
 
@@ -126,6 +128,45 @@ def verify_ml_dsa_44(public_key: bytes, message: bytes, signature: bytes) -> boo
     return True
 
 
+class NoteAlgorithm(Protocol):
+    """A further algorithm of cosignatures, given by another package (entry points `suanli.note_algorithms`)."""
+
+    @property
+    def identifier(self) -> str:
+        """A name that nobody else gives to an algorithm, such as `example.com/sm2-with-sm3`."""
+        ...
+
+    def check_key(self, public_key: bytes) -> None:
+        """Raises ValueError for what is no public key."""
+        ...
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        """Whether the signature is valid; malformed ones are not."""
+        ...
+
+
+_ALGORITHMS: dict[str, NoteAlgorithm] = {}
+
+
+def register_algorithm(algorithm: NoteAlgorithm) -> None:
+    """Makes an algorithm known for as long as the process lives. Raises EvidenceError for a name taken twice."""
+    name = algorithm.identifier
+    if not name or not name.isascii() or not name.isprintable() or " " in name:
+        raise EvidenceError("algorithm.identifier", printable(name), "printable ASCII without blanks")
+    if _ALGORITHMS.setdefault(name, algorithm) is not algorithm:
+        raise EvidenceError("algorithm.identifier", name, "a name that no other algorithm has")
+
+
+def other_algorithm(material: bytes) -> tuple[NoteAlgorithm, bytes]:
+    """The algorithm that the bytes of a key of NOTE_OTHER name, and the key itself. Raises EvidenceError."""
+    name, newline, public_key = material.partition(b"\n")
+    algorithm = _ALGORITHMS.get(name.decode("ascii", "replace")) if newline else None
+    if algorithm is None:
+        known = ", ".join(sorted(_ALGORITHMS)) or "none is installed"
+        raise EvidenceError("vkey.algorithm", printable(name[:80].decode("latin-1")), f"one of: {known}")
+    return algorithm, public_key
+
+
 def check_key_name(name: str, field: str) -> None:
     """Refuses key names that a note cannot carry: empty, with spaces of any kind, a plus, or no UTF-8."""
     if (
@@ -165,8 +206,15 @@ def verifier_key(name: str, kind: int, public_key: bytes) -> VerifierKey:
             got = f"{len(public_key)} bytes"
             raise EvidenceError("vkey.key", got, f"an ML-DSA-44 key of {ML_DSA_44_PUBLIC_KEY_BYTES} bytes")
         return VerifierKey(name, kind, public_key)
+    if kind == NOTE_OTHER:
+        algorithm, key = other_algorithm(public_key)
+        try:
+            algorithm.check_key(key)
+        except ValueError as error:
+            raise EvidenceError("vkey.key", str(error), f"a key of {algorithm.identifier}") from None
+        return VerifierKey(name, kind, public_key)
     if kind not in (NOTE_ED25519, NOTE_COSIGNATURE_ED25519):
-        want = "0x1 (Ed25519), 0x4 (Ed25519 cosignature) or 0x6 (ML-DSA-44 cosignature)"
+        want = "0x1 (Ed25519), 0x4 (Ed25519 cosignature), 0x6 (ML-DSA-44 cosignature) or 0xff (another)"
         raise EvidenceError("vkey.kind", hex(kind), want)
     if len(public_key) != PUBLIC_KEY_BYTES or _load(public_key) is None:
         raise EvidenceError("vkey.key", public_key, "an Ed25519 public key of 32 bytes")

@@ -7,9 +7,10 @@ means; what does not match is read by the strict reader, which names what is wro
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 INTEGER: Final = "(0|[1-9][0-9]{0,17})"
 OPTIONAL_INTEGER: Final = "(?:null|(0|[1-9][0-9]{0,17}))"
@@ -18,6 +19,8 @@ BOOLEAN: Final = "(true|false)"
 OBJECT: Final = r"(\{[^{}]*\})"
 """An object without objects in it, as text: to be read strictly, once for all places where it stands."""
 OPTIONAL_OBJECT: Final = r"(?:null|(\{[^{}]*\}))"
+BASE64: Final = '"([A-Za-z0-9+/]*={0,2})"'
+"""Text that `base64_bytes` judges."""
 
 
 def text(limit: int) -> str:
@@ -59,3 +62,26 @@ def constant(value: str) -> str:
 def record(fields: Mapping[str, str]) -> re.Pattern[str]:
     """The pattern of an object with these fields; groups come in the order of the sorted names."""
     return re.compile(r"\{" + ",".join(f'"{name}":{fields[name]}' for name in sorted(fields)) + r"\}")
+
+
+def match(pattern: re.Pattern[str], data: bytes) -> tuple[Any, ...] | None:
+    """The groups of a pattern that is all of `data`; None where it is not."""
+    if not data.isascii():
+        return None
+    found = pattern.fullmatch(data.decode("ascii"))
+    return None if found is None else found.groups()
+
+
+def base64_bytes(value: str) -> bytes | None:
+    """Bytes of standard, padded base64 text in its canonical form; None where it is not."""
+    if len(value) % 4:
+        return None
+    if value.endswith("="):
+        # Spare bits sit in the last character before the padding, which leaves few that it may be.
+        last, spare = (value[-3:-2], "AQgw") if value.endswith("==") else (value[-2:-1], "AEIMQUYcgkosw048")
+        if last not in spare:
+            return None
+    try:
+        return binascii.a2b_base64(value, strict_mode=True)
+    except (binascii.Error, ValueError):
+        return None

@@ -155,6 +155,8 @@ class Known:
     """No window of this tree can end later: a witness had cosigned the tree by then."""
     closed_at: int = 0
     """Log size at which the statement's period closed; 0 where it cannot be read, so that nothing is rated."""
+    max_watts: dict[str, int] = field(default_factory=dict)
+    """By device, the most that it draws, where the reader's own list says so."""
     rating: RatingInputs | None = None
     """Authorisations, terms and devices; stretches of use come from windows."""
     sampler: Sampler | None = None

@@ -31,6 +31,8 @@ def check_inspection(case: Case) -> None:
             case.report.add("register.unlisted", where, "a device of your list", found, enrolment.index)
             continue
         seen[line.line].append(enrolment)
+        if line.max_watts is not None:
+            case.known.max_watts[enrolment.device.device_id] = line.max_watts
         if line.model is not None and line.model != enrolment.device.model:
             where = f"device {enrolment.device.device_id}"
             case.report.add(

@@ -15,6 +15,8 @@ from suanli.evidence.windows import WHOLE_PPM, Segment
 CONSTANT_SEGMENTS = 12
 """Jobs of fewer segments are too short to tell: an hour of windows of five minutes."""
 _IDLE_BUSY_PPM = 10_000
+_POWER_MARGIN_PERCENT = 10
+_POWER_FROM_MS = 1_000
 _CONSTANT_PPM = 2_000
 
 
@@ -30,6 +32,17 @@ def check_bounds(report: Report, window: WindowEvidence) -> None:
     for problem in problems:
         code = "bounds.tiling" if problem.kind == "tiling" else "bounds.segment"
         report.add(code, f"{window}: {problem.field}", problem.want, problem.got, window.index)
+
+
+def check_power(report: Report, window: WindowEvidence, segment: Segment, max_watts: int) -> None:
+    """Whether a device drew more than its maker says it can: energy that was made up, or another device."""
+    length_ms = segment.end_ms - segment.start_ms
+    # Millijoules a millisecond are watts; meters and short stretches are not exact.
+    most_mj = max_watts * length_ms * (100 + _POWER_MARGIN_PERCENT) // 100
+    if segment.energy_mj is not None and length_ms >= _POWER_FROM_MS and segment.energy_mj > most_mj:
+        where = f"device {segment.device.device_id} in {window}"
+        expected = f"at most {max_watts} W, as your list says, and {_POWER_MARGIN_PERCENT} % more"
+        report.add("plausibility.power", where, expected, f"{segment.energy_mj // length_ms} W", window.index)
 
 
 @dataclass(slots=True)

@@ -36,9 +36,27 @@ def check_receipts(case: Case, patterns: dict[str, WorkPattern]) -> None:
             found = f"in use in [{pattern.first_ms}, {pattern.last_ms})"
             case.report.add("receipt.beyond", where, expected, found, index)
     case.facts["receipts"] = counts
+    _check_images(case, standing)
     if counts["missing"]:
         missing, used = counts["missing"], len(patterns)
         case.not_proved.append(limit("receipts_missing", missing=missing, used=used))
+
+
+def _check_images(case: Case, standing: dict[str, tuple[JobReceipt, int]]) -> None:
+    """Asks about one image that ran for several firms: one of the signs of work that nobody needed."""
+    first: dict[str, JobReceipt] = {}
+    asked: set[tuple[str, str]] = set()
+    for receipt, index in standing.values():
+        digest, firm_id = receipt.image_digest, receipt.firm_id
+        if digest is None:
+            continue
+        other = first.setdefault(digest, receipt)
+        if other.firm_id != firm_id and (digest, firm_id) not in asked:
+            asked.add((digest, firm_id))
+            found = f"firm {firm_id} ran what firm {other.firm_id} ran"
+            case.report.add(
+                "plausibility.same_image", f"image {digest}", "an image of one firm", found, index
+            )
 
 
 def _standing(case: Case) -> dict[str, tuple[JobReceipt, int]]:

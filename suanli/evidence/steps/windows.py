@@ -24,7 +24,7 @@ from suanli.evidence.steps.chains import Chains
 from suanli.evidence.steps.coverage import Coverage
 from suanli.evidence.steps.keys import key_problem
 from suanli.evidence.steps.payloads import Damaged, EntryReader
-from suanli.evidence.steps.plausibility import WorkPattern, check_bounds
+from suanli.evidence.steps.plausibility import WorkPattern, check_bounds, check_power
 from suanli.evidence.steps.report import Report
 from suanli.evidence.steps.strata import Strata
 from suanli.evidence.steps.times import Times
@@ -197,6 +197,9 @@ class _Part:
         for segment in window.segments:
             if segment is None:
                 continue
+            max_watts = self._known.max_watts.get(segment.device.device_id)
+            if max_watts is not None:
+                check_power(self._report, window, segment, max_watts)
             if segment.observed == "in_use":
                 allocation = self._attribution.take(window, segment)
                 if allocation is not None:

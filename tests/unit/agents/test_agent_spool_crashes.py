@@ -220,6 +220,15 @@ def test_a_window_whose_bytes_are_gone_is_refused_and_leaves_no_file_open(tmp_pa
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_table_that_lost_a_column_is_refused(tmp_path: Path) -> None:
+    Spool(tmp_path / "spool.db").close()
+    with sqlite3.connect(tmp_path / "spool.db") as connection:
+        connection.execute("ALTER TABLE windows RENAME COLUMN refused TO sefused")
+    connection.close()
+    with pytest.raises(StateUnusable, match="windows of the spool has lost refused"):
+        Spool(tmp_path / "spool.db")
+
+
 def test_windows_of_another_key_are_refused(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool.db")
     keep(spool, 0, 1)

@@ -171,3 +171,14 @@ def test_a_list_of_firms_keys_names_the_line_that_is_wrong():
     for text, where in ((f"{good}\nnonsense\n", "line 2"), (f"{good}\n{good}\n", "line 2")):
         with pytest.raises(EvidenceError, match=where):
             parse_firm_keys(text.encode())
+
+
+def test_one_image_that_ran_for_two_firms_is_a_suspicion_and_no_error():
+    operator = _with_key()
+    operator.firm_key(firm_id="firm-b")
+    operator.receipt(image_digest="sha256:ab")
+    other = {"firm_id": "firm-b", "job_id": "job-2", "allocation_id": "al-2", "end_ms": T0 + 3 * GRID}
+    operator.receipt(image_digest="sha256:ab", **other)
+    verdict = judged(operator)
+    assert verdict.verified
+    assert codes(verdict, "suspicion") == {"plausibility.same_image"}

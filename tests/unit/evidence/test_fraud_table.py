@@ -65,6 +65,8 @@ TABLE = {
     "idle burn (kernel loop)": [
         (NODE, "test_a_device_held_but_idle_is_a_suspicion_and_no_error"),
         (NODE, "test_a_load_that_never_varies_is_a_suspicion_and_no_error"),
+        (INSPECTION, "test_a_device_that_draws_more_than_its_maker_says_is_a_suspicion_and_no_error"),
+        (RECEIPTS, "test_one_image_that_ran_for_two_firms_is_a_suspicion_and_no_error"),
     ],
     "firm and operator collude": [
         # Together they sign what they like; what an operator makes up for a firm is seen. The rest no bundle shows:

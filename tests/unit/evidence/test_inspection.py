@@ -1,5 +1,7 @@
 """The reader's own list of devices: completeness relative to what was inspected, not to what an operator says."""
 
+from dataclasses import replace
+
 import pytest
 
 from suanli.evidence.bundle import firm_scope
@@ -66,6 +68,19 @@ def test_devices_are_found_by_id_or_uuid_too_and_only_while_they_must_be_there()
     assert _judged(early).verified
 
 
+def test_a_device_that_draws_more_than_its_maker_says_is_a_suspicion_and_no_error():
+    operator = honest_operator(0)
+    alter = {"alter": lambda s: replace(s, energy_mj=(s.end_ms - s.start_ms) * 450, energy_method="counter")}
+    operator.all_cut(6, start=1, only="node-a", **alter)
+    text = "serial,max_watts\n" + "".join(f"{serial},{{}}\n" for serial in SERIALS)
+    for node in operator.nodes.values():
+        node.uses.clear()
+    verdict = _judged(text.format(400, 420, 1, 1), operator)
+    assert {f.code for f in verdict.findings if f.severity == "suspicion"} == {"plausibility.power"}
+    assert "450 W" in next(f.found for f in verdict.findings if f.code == "plausibility.power")
+    assert {f.entity.split()[1] for f in verdict.findings if f.severity == "suspicion"} == {"d-1"}
+
+
 def test_a_firm_is_not_asked_for_devices_of_others():
     operator = honest_operator()
     settings = VerifySettings(device_list=parse_device_list(b"serial\nSN-hidden\n"))
@@ -82,6 +97,7 @@ def test_a_firm_is_not_asked_for_devices_of_others():
         ("serial\n", "no device"),
         ("serial,model\n,x\n", "line 2"),
         ("serial\nx,y\n", "line 2"),
+        ("serial,max_watts\nx,-1\n", "line 2: max_watts"),
         ("serial,from\nx,yesterday\n", "line 2: from"),
         ("serial,from\nx,2026-01-01T08:00\n", "line 2: from"),
         ("serial,from,to\nx,2026-01-02,2026-01-01\n", "line 2: to"),
