@@ -16,7 +16,7 @@ from scheduler.machine.messages import PriceFrom
 from scheduler.machine.money import left_nano
 from scheduler.machine.references import Progress
 from scheduler.machine.state import ClusterState, JobRecord
-from scheduler.planner.snapshot import Shape, WaitingJob
+from scheduler.planner.snapshot import Shape, WaitingJob, limit_class_ms
 
 # What a restart from a model checkpoint is taken to cost: preparing, loading, warming up.
 RESTART_MS = 2 * MINUTE_MS
@@ -218,7 +218,7 @@ def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
         devices=job.spec.gang.devices,
         devices_per_node=job.spec.gang.devices_per_node,
         models=left,
-        time_limit_ms=job.spec.time_limit_ms,
+        time_limit_ms=limit_class_ms(job.spec.time_limit_ms),
         avoid_nodes=frozenset(
             allocation.node_id
             for attempt in failed
@@ -235,7 +235,7 @@ def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
         ),
         kind=f"{job.firm_id}/{job.spec.project}/{job.spec.kind.value}/{job.spec.gang.devices}",
         project=job.spec.project,
-        estimate_ms=job.spec.estimate_ms,
+        estimate_ms=limit_class_ms(job.spec.estimate_ms),
         # Of a job that waits: nothing of it runs, so this stands still.
         left_nano=left_nano(prices, job, 0) if job.state is JobState.QUEUED else None,
     )

@@ -8,6 +8,7 @@ that `machine` applies after `plan_checks` has found nothing against it.
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.cycle import Planner, plan
 from scheduler.planner.experience import Experience, Learning
+from scheduler.planner.forecast import StartInterval
 from scheduler.planner.placer import Placer
 from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause, TaskPlacement
 from scheduler.planner.report import ClassReport, Report
@@ -23,6 +24,7 @@ from scheduler.planner.snapshot import (
     Snapshot,
     Topology,
     WaitingJob,
+    limit_class_ms,
 )
 
 __all__ = [
@@ -44,10 +46,12 @@ __all__ = [
     "RunningJob",
     "Shape",
     "Snapshot",
+    "StartInterval",
     "Stop",
     "StopCause",
     "TaskPlacement",
     "Topology",
     "WaitingJob",
+    "limit_class_ms",
     "plan",
 ]

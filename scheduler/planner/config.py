@@ -59,6 +59,8 @@ class PlannerConfig:
     unknown_fp16_gflops: int = 100_000
     # Nobody is stopped for another before he has run for so long.
     min_run_ms: int = 5 * MINUTE_MS
+    # A stop that nobody needs (a move, a turn) comes within so long after a model checkpoint, or not at all.
+    fresh_ms: int = 3 * MINUTE_MS
     # How far ahead the calendar binds jobs of which nobody knows when they end.
     calendar_ahead_ms: int = 24 * HOUR_MS
     # Bounds on the work of one cycle; what is left is planned in the next one.

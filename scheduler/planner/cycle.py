@@ -15,9 +15,10 @@ from scheduler.planner.calendar import close_booked_nodes, drained, ends_in_time
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import Mix, demand_of, mix_of
-from scheduler.planner.estimates import Estimates
+from scheduler.planner.estimates import Estimates, Memory
 from scheduler.planner.feasibility import unknown_model
 from scheduler.planner.fleet import Fleet
+from scheduler.planner.forecast import Forecast
 from scheduler.planner.market import hold_market, with_market
 from scheduler.planner.moves import Moves
 from scheduler.planner.ordering import ClassCursor, Ordering, Turns
@@ -47,6 +48,7 @@ class Planner:
     def __init__(self, catalogue: Catalogue, config: PlannerConfig) -> None:
         self.config = config
         self.fleet = Fleet(catalogue)
+        self._memory = Memory()
 
     def plan(self, snapshot: Snapshot, now_ms: int, mix: Mix | None = None) -> tuple[Plan, Report]:
         """One cycle. `mix` are the typical demands, where the caller knows them better than the snapshot.
@@ -55,7 +57,7 @@ class Planner:
         """
         self.fleet.sync(snapshot.nodes)
         self.fleet.weigh(mix_of(snapshot) if mix is None else mix)
-        return _Cycle(snapshot, now_ms, self.config, self.fleet).run()
+        return _Cycle(snapshot, now_ms, self.config, self.fleet, self._memory).run()
 
 
 @dataclass(slots=True)
@@ -81,12 +83,14 @@ class _Refused:
 
 
 class _Cycle:
-    def __init__(self, snapshot: Snapshot, now_ms: int, config: PlannerConfig, fleet: Fleet) -> None:
+    def __init__(
+        self, snapshot: Snapshot, now_ms: int, config: PlannerConfig, fleet: Fleet, memory: Memory
+    ) -> None:
         self._snapshot = snapshot
         self._now_ms = now_ms
         self._config = config
         self._fleet = fleet
-        self._estimates = Estimates(snapshot)
+        self._estimates = Estimates(snapshot, memory)
         self._turns = Turns(now_ms, config, self._estimates)
         self._holes = near(snapshot.calendar, now_ms, config)
         self._sharing = Sharing(snapshot, config)
@@ -380,7 +384,9 @@ class _Cycle:
             starts_by_ms = blocked.starts_by_ms
             change = blocked.change if starts_by_ms is None else when_it_starts(starts_by_ms)
             classes.append(ClassReport(cursor.shape, left, tuple(blocked.reasons), change, starts_by_ms))
-        return Report(self._now_ms, (*classes, *self._resting()), unfinished)
+        placed = {placement.job_id: placement.device_model for placement in self._placements}
+        forecast = Forecast(self._snapshot, self._estimates, self._turns, self._now_ms, placed)
+        return Report(self._now_ms, (*classes, *self._resting()), unfinished, forecast)
 
     def _resting(self) -> list[ClassReport]:
         reports = []

@@ -1,7 +1,7 @@
 """How long a job will still run, on which model: from its steps, from what its kind has taught, or not at all."""
 
 from scheduler.catalogue import Catalogue
-from scheduler.planner.experience import Prediction
+from scheduler.planner.experience import Experience, Prediction
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 
 # How much a job minds that others would be faster on a device model: 0 is not at all.
@@ -9,15 +9,43 @@ _FOR_OTHERS = 0.5
 _SURE = 0.9  # probability with which a job is expected to have ended by its late end
 
 
-class Estimates:
-    """Predictions of one cycle, remembered by shape. The reference speed is that of a shape's fastest model."""
+class Memory:
+    """What stays true from cycle to cycle: speeds of a shape's models, and predictions while nothing is learned."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    _MOST = 100_000  # shapes; then it begins anew
+
+    def __init__(self) -> None:
+        self.speeds: dict[tuple[object, ...], dict[str, float]] = {}
+        self.predictions: dict[tuple[str, int | None], Prediction | None] = {}
+        self._experience: Experience | None = None
+
+    def follow(self, experience: Experience | None) -> None:
+        """Forgets what is no longer true."""
+        if experience is not self._experience or len(self.predictions) > self._MOST:
+            self.predictions = {}
+        if experience is not self._experience and _rates(experience) is not _rates(self._experience):
+            self.speeds = {}
+        if len(self.speeds) > self._MOST:
+            self.speeds = {}
+        self._experience = experience
+
+
+def _rates(experience: Experience | None) -> object:
+    return None if experience is None else experience.rates
+
+
+class Estimates:
+    """Predictions of one cycle. The reference speed is that of a shape's fastest model."""
+
+    def __init__(self, snapshot: Snapshot, memory: Memory | None = None) -> None:
         self._snapshot = snapshot
         self._catalogue: Catalogue = snapshot.catalogue
         self._experience = snapshot.experience
-        self._predictions: dict[tuple[str, int | None], Prediction | None] = {}
-        self._speeds: dict[tuple[object, object], dict[str, float]] = {}
+        memory = Memory() if memory is None else memory
+        memory.follow(snapshot.experience)
+        self._predictions = memory.predictions
+        self._speeds = memory.speeds
+        self._horizon_ms: float | None = None
         self._typical: dict[str, float] = {}  # speed on a model, mean over the jobs that may use it
         self._learn_typical(snapshot)
 
@@ -41,7 +69,7 @@ class Estimates:
         Rates that were declared or measured count; a model without one is put beside the others by the
         catalogue's figure, and where there is none either it counts as the slowest that is known.
         """
-        key = (shape.models, shape.rates)  # what decides them: a whole shape takes long to hash
+        key = (shape.models, shape.rates, shape.kind)
         speeds = self._speeds.get(key)
         if speeds is None:
             speeds = self._speeds[key] = self._relative(shape)
@@ -49,6 +77,8 @@ class Estimates:
 
     def _relative(self, shape: Shape) -> dict[str, float]:
         rates = dict(shape.rates)
+        if self._experience is not None and not rates:
+            rates = self._experience.rates_of(shape.kind, shape.models)
         figures = {model: float(self._catalogue.fp16_gflops(model)) for model in shape.models}
         # Steps per GFLOP of the models of which both are known.
         ratios = [rates[m] / figures[m] for m in shape.models if rates.get(m) and figures[m]]
@@ -106,8 +136,13 @@ class Estimates:
     def horizon_ms(self) -> float:
         """How long everything that runs and waits would take at least, spread evenly over all devices.
 
-        Devices of each model count by the typical speed there. Cost: O(waiting and running jobs).
+        Devices of each model count by the typical speed there. Cost: O(waiting and running jobs), once.
         """
+        if self._horizon_ms is None:
+            self._horizon_ms = self._horizon()
+        return self._horizon_ms
+
+    def _horizon(self) -> float:
         snapshot = self._snapshot
         work = 0.0
         for item in snapshot.classes:

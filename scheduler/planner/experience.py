@@ -5,7 +5,7 @@ finished jobs leans on the wider kind above it: `a/b/c` on `a/b`, `a/b` on `a`, 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import NamedTuple
@@ -75,18 +75,77 @@ class Prediction(NamedTuple):
         return max(mean - served_ms, 0.02 * served_ms)
 
 
+# A start expected after so long is told in the same words as one expected at once.
+_SHORTEST_WAIT_MS = 60_000.0
+_BANDS_MS = (10 * 60_000.0, 60 * 60_000.0, 6 * 3_600_000.0)  # waits of these lengths err in different ways
+_KEPT_STARTS = 200
+_LEARNED_STARTS = 20  # below, the prior counts
+_PRIOR_LOW, _PRIOR_HIGH = -2.0, 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """The newest errors of announced starts, by band of the expected wait: logarithms of waited / expected.
+
+    An interval is drawn between two of their quantiles, so that it is as often right as it says, whatever the
+    forecast is worth: split conformal prediction over a sliding window.
+    """
+
+    bands: tuple[tuple[float, ...], ...] = ((),) * (len(_BANDS_MS) + 1)
+
+    def plus(self, expected_ms: float, waited_ms: float) -> "Starts":
+        """With one start more."""
+        at = _band(expected_ms)
+        error = math.log((waited_ms + _SHORTEST_WAIT_MS) / (expected_ms + _SHORTEST_WAIT_MS))
+        kept = (*self.bands[at][-_KEPT_STARTS + 1 :], error)
+        return Starts((*self.bands[:at], kept, *self.bands[at + 1 :]))
+
+    def interval_ms(self, expected_ms: float, probability: float) -> tuple[float, float]:
+        """Between which waits the start lies with this probability."""
+        errors = sorted(self.bands[_band(expected_ms)])
+        low, high = _PRIOR_LOW, _PRIOR_HIGH
+        if len(errors) >= _LEARNED_STARTS:
+            tail = (1.0 - probability) / 2
+            low, high = _quantile(errors, tail), _quantile(errors, 1.0 - tail)
+        scale = expected_ms + _SHORTEST_WAIT_MS
+        return (
+            max(0.0, scale * math.exp(low) - _SHORTEST_WAIT_MS),
+            max(0.0, scale * math.exp(high) - _SHORTEST_WAIT_MS),
+        )
+
+
+def _band(expected_ms: float) -> int:
+    return sum(expected_ms >= border for border in _BANDS_MS)
+
+
+def _quantile(ordered: list[float], probability: float) -> float:
+    at = probability * (len(ordered) + 1) - 1
+    low = min(max(math.floor(at), 0), len(ordered) - 1)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * min(max(at - low, 0.0), 1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Experience:
     """Durations by kind, and how run times compare with what was asked for; immutable."""
 
     by_kind: Mapping[str, Durations] = field(default_factory=dict)
     of_asked: Durations = _NOTHING  # logarithms of run time / declared limit
+    rates: Mapping[tuple[str, str], Durations] = field(default_factory=dict)  # of steps/s, by (kind, model)
+    starts: Starts = field(default_factory=Starts)  # how announced starts came out
 
     def learn(self, kind: str, run_ms: float, asked_ms: float | None = None) -> "Experience":
         """With one finished job more. Cost: O(kinds); use `Learning` where many finish."""
         learning = Learning(self)
         learning.finished(kind, run_ms, asked_ms)
         return learning.experience()
+
+    def rates_of(self, kind: str, models: Iterable[str]) -> dict[str, float]:
+        """Steps per second of a gang of the kind on those of the models where it was seen: the geometric mean."""
+        found = {model: self.rates.get((kind, model)) for model in models}
+        return {
+            model: math.exp(seen.total / seen.jobs) for model, seen in found.items() if seen and seen.jobs
+        }
 
     def predict(self, kind: str, asked_ms: float | None = None) -> Prediction | None:
         """What to expect of a job of a kind that asked for so long. None: nothing is known.
@@ -144,6 +203,8 @@ class Learning:
     def __init__(self, known: Experience | None = None) -> None:
         self._by_kind = {} if known is None else dict(known.by_kind)
         self._of_asked = _NOTHING if known is None else known.of_asked
+        self._rates: Mapping[tuple[str, str], Durations] = {} if known is None else known.rates
+        self._starts = Starts() if known is None else known.starts
         self._made: Experience | None = known
 
     def finished(self, kind: str, run_ms: float, asked_ms: float | None = None) -> None:
@@ -154,8 +215,20 @@ class Learning:
             self._of_asked = self._of_asked.plus_log(math.log(max(run_ms, 1.0) / asked_ms))
         self._made = None
 
+    def ran(self, kind: str, model: str, steps_per_s: float) -> None:
+        """An attempt of a kind did so many steps a second on a model."""
+        if steps_per_s > 0:
+            seen = self._rates.get((kind, model), _NOTHING).plus_log(math.log(steps_per_s))
+            self._rates = {**self._rates, (kind, model): seen}  # the old one is in snapshots
+            self._made = None
+
+    def started(self, expected_ms: float, waited_ms: float) -> None:
+        """A job that was told to expect a start after so long started after so long."""
+        self._starts = self._starts.plus(expected_ms, waited_ms)
+        self._made = None
+
     def experience(self) -> Experience:
         """What is known now. Cost: O(kinds) after a change, else nothing."""
         if self._made is None:
-            self._made = Experience(dict(self._by_kind), self._of_asked)
+            self._made = Experience(dict(self._by_kind), self._of_asked, self._rates, self._starts)
         return self._made

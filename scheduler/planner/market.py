@@ -19,7 +19,7 @@ from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.ordering import Turns
 from scheduler.planner.plan import Stop, StopCause
-from scheduler.planner.preemption import lost_work_ms
+from scheduler.planner.preemption import lost_work_ms, must_stay
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 
 # Of each waiting class so many jobs take part: more could not start in one cycle.
@@ -48,6 +48,7 @@ class Market:
     target: dict[JobId, str] = field(default_factory=dict)  # waiting jobs that should start on a model
     stops: list[Stop] = field(default_factory=list)
     taking_part: set[JobId] = field(default_factory=set)
+    promised: dict[str, int] = field(default_factory=dict)  # free devices by model that a queue before takes
 
 
 def hold_market(
@@ -109,7 +110,7 @@ def _trade(
         return
     models = sorted({model for trader in traders for model in trader.shape.models})
     horizon_ms = max(estimates.horizon_ms(), 1.0)
-    capacity = _capacity(traders, models, queue, fleet)
+    capacity = _capacity(traders, models, queue, fleet, market.promised)
     fair = dict(zip(models, (capacity / len(traders)).tolist(), strict=True))
     values = np.array(
         [_values(trader, models, estimates, horizon_ms, fair, now_ms, config) for trader in traders]
@@ -124,21 +125,31 @@ def _trade(
         if model is not None and (trader.running is None or trader.running.model != model):
             wanted.add(model)
     for trader, model in zip(traders, chosen, strict=True):
+        if model is not None and (trader.running is None or trader.running.model != model):
+            market.promised[model] = market.promised.get(model, 0) + trader.devices
+        if trader.running is not None and model != trader.running.model and trader.running.model in wanted:
+            left = market.promised.get(trader.running.model, 0) - trader.devices
+            market.promised[trader.running.model] = max(0, left)
+    for trader, model in zip(traders, chosen, strict=True):
         running = trader.running
         if running is None or model == running.model or (model is None and running.model not in wanted):
             continue  # it stays: that is best, or nobody wants what it has
-        if now_ms - running.started_ms < config.min_run_ms:
-            continue  # what has just started stays, so that a moment comes to rest
+        if must_stay(running, now_ms, config):
+            continue
         market.stops.append(_stop(running, model, now_ms))
 
 
-def _capacity(traders: list[_Trader], models: list[str], queue: Queue, fleet: Fleet) -> NDArray[np.float64]:
-    """What is free for the queue, and what those who take part hold."""
+def _capacity(
+    traders: list[_Trader], models: list[str], queue: Queue, fleet: Fleet, promised: Mapping[str, int]
+) -> NDArray[np.float64]:
+    """What is free for the queue, less what others were promised, and what those who take part hold."""
     capacity = dict.fromkeys(models, 0)
     for pool in queue.pools:
         for model in models:
             cell = fleet.get(pool, model)
             capacity[model] += 0 if cell is None else cell.open_devices
+    for model in models:
+        capacity[model] = max(0, capacity[model] - promised.get(model, 0))
     for trader in traders:
         if trader.running is not None:
             capacity[trader.running.model] += trader.running.devices
@@ -189,7 +200,7 @@ def _values(
     values = [weight * speeds.get(model, 0.0) for model in models]
     if running is not None:
         at = models.index(running.model)
-        if now_ms - running.started_ms < config.min_run_ms:
+        if must_stay(running, now_ms, config):
             return [1e6 if n == at else 0.0 for n in range(len(models))]
         cost_ms = shape.restart_ms + lost_work_ms(running, now_ms)
         gain = policy.move_for_gain or 0.0

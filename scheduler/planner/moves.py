@@ -11,7 +11,7 @@ from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import Stop, StopCause
-from scheduler.planner.preemption import lost_work_ms
+from scheduler.planner.preemption import lost_work_ms, must_stay
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Snapshot
 from scheduler.planner.variants import Candidate, candidates
@@ -58,8 +58,7 @@ class Moves:
         if not shape.resumable or running.stopping or len(shape.models) < 2 or running.job_id in stopped:
             return
         left_here = self.estimates.left_of(running)
-        too_young = self.now_ms - running.started_ms < self.config.min_run_ms
-        if too_young or left_here is None or queue is None:
+        if must_stay(running, self.now_ms, self.config) or left_here is None or queue is None:
             return
         cost_ms = shape.restart_ms + lost_work_ms(running, self.now_ms) + self.config.stop_margin_ms
         for candidate in chain.from_iterable(candidates(shape, queue, self.snapshot, self.estimates)):

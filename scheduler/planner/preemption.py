@@ -283,6 +283,16 @@ def lost_work_ms(running: RunningJob, now_ms: int) -> int:
     return 0 if running.shape.resumable else max(0, now_ms - running.started_ms)
 
 
+def must_stay(running: RunningJob, now_ms: int, config: PlannerConfig) -> bool:
+    """Whether a job is not to be stopped for a gain alone: it has just started, or its checkpoint is old.
+
+    So a moment comes to rest, and moves cost their restart and nearly no work.
+    """
+    if now_ms - running.started_ms < config.min_run_ms:
+        return True
+    return lost_work_ms(running, now_ms) > config.fresh_ms
+
+
 def _masks(cell: Cell, running: RunningJob) -> tuple[tuple[int, int], ...]:
     """(row, mask) of the devices that a job holds in a cell; nodes out of service are left out."""
     masks = []

@@ -2,11 +2,12 @@
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scheduler.domain.ids import JobId
 from scheduler.domain.queues import QueueKey
 from scheduler.domain.reasons import WhyNot
+from scheduler.planner.forecast import Forecast, StartInterval
 from scheduler.planner.snapshot import Shape, WaitingJob
 
 
@@ -28,6 +29,11 @@ class Report:
     at_ms: int
     classes: tuple[ClassReport, ...]
     unfinished: bool = False  # the cycle reached its bound on work: plan again at once
+    forecast: Forecast | None = field(default=None, compare=False, repr=False)
+
+    def starts(self, job_id: JobId) -> StartInterval | None:
+        """Between which moments a waiting job starts; None: nobody knows. The first question costs most."""
+        return None if self.forecast is None else self.forecast.interval(job_id)
 
     def of(self, job_id: JobId) -> ClassReport | None:
         """The report of one job. Cost: all waiting jobs; for tests and single questions."""

@@ -18,6 +18,7 @@ from scheduler.planner.experience import Experience
 WHOLE_PPM = 1_000_000
 # Levels of the network above a node, from the widest to the narrowest.
 LEVELS = ("zone", "supernode", "leaf")
+_LIMIT_BITS = 4  # of a time limit that count for its class
 
 
 class DeviceView(NamedTuple):
@@ -136,6 +137,17 @@ class Shape(NamedTuple):
     def whole(self) -> bool:
         """Whether it takes whole devices."""
         return self.share_ppm >= WHOLE_PPM
+
+
+def limit_class_ms(limit_ms: int | None) -> int | None:
+    """A time limit rounded up to one of eight in each doubling, so that it makes no class of its own.
+
+    At most an eighth above; what binds a running job is its own limit.
+    """
+    if limit_ms is None:
+        return None
+    low_bits = max(0, limit_ms.bit_length() - _LIMIT_BITS)
+    return -(-limit_ms >> low_bits) << low_bits
 
 
 class Topology(NamedTuple):

@@ -22,6 +22,7 @@ from scheduler.planner import (
     Shape,
     Snapshot,
     WaitingJob,
+    limit_class_ms,
 )
 
 
@@ -105,6 +106,7 @@ class VirtualCluster:
         """A job waits, for the first time or again."""
         if job.job_id in self._shape_of or job.job_id in self.holdings:
             raise NotPossible(f"job {job.job_id} is known already")
+        shape = shape._replace(time_limit_ms=limit_class_ms(shape.time_limit_ms))
         item = self._classes.get(shape)
         if item is None:
             item = self._classes[shape] = _Class()

@@ -96,4 +96,5 @@ class Announced:
 
     at_ms: int
     low_ms: int
+    expected_ms: int
     high_ms: int

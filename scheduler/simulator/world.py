@@ -243,6 +243,9 @@ class World:
         if record.first_start_ms is None:
             record.first_start_ms = self.now_ms
             self._silent.discard(placement.job_id)
+            told = record.announced
+            if told is not None:
+                self._learning.started(told.expected_ms - told.at_ms, self.now_ms - told.at_ms)
         record.pause_ms = shape.restart_ms if record.starts and self.options.charge_moves else 0
         record.starts += 1
         record.model = running.model
@@ -308,26 +311,29 @@ class World:
                 job_id,
                 steps_left=record.left(self.now_ms) if record.work.steps_known else None,
                 served_ms=record.served_ms(self.now_ms),
-                saved_ms=record.saved_at_ms(self.now_ms),
+                saved_ms=self._saved_ms(record),
             )
         if self._usage is not None:
             self.cluster.usage = self._usage.decayed(self.now_ms)
         self.cluster.experience = self._learning.experience()
         return self.cluster.snapshot()
 
+    def _saved_ms(self, record: JobRecord) -> int | None:
+        """What the job says: before its first model checkpoint, that a stop would throw everything away."""
+        saved_ms = record.saved_at_ms(self.now_ms)
+        return record.started_ms if saved_ms is None and record.work.checkpoint_ms else saved_ms
+
     def _listen(self, report: Report) -> None:
         """Keeps the first interval that each job is told."""
         if not self._silent:
             return
-        for item in report.classes:
-            if item.starts_by_ms is None:
-                continue
-            for job in item.jobs:
-                if job.job_id in self._silent:
-                    self._silent.discard(job.job_id)
-                    self.records[job.job_id].announced = Announced(
-                        self.now_ms, self.now_ms, item.starts_by_ms
-                    )
+        for job_id in sorted(self._silent):
+            told = report.starts(job_id)
+            if told is not None:
+                self._silent.discard(job_id)
+                self.records[job_id].announced = Announced(
+                    self.now_ms, told.low_ms, told.expected_ms, told.high_ms
+                )
 
     def _advance(self, to_ms: int) -> None:
         span_ms = to_ms - self.now_ms
