@@ -12,7 +12,7 @@ from scheduler.controller import metrics
 from scheduler.controller.gateways import look_at_gateways
 from scheduler.controller.reports import ReportBook
 from scheduler.domain.ids import Ids
-from scheduler.machine import Changes, ClusterState, apply, apply_plan, take_snapshot
+from scheduler.machine import Changes, ClusterState, announce, apply, apply_plan, take_snapshot
 from scheduler.machine.messages import LeaderStarted, Message, Tick
 from scheduler.planner import Planner, PlannerConfig, Report
 from scheduler.planner.plan_checks import check_plan
@@ -114,7 +114,7 @@ class Leader:
             self._reports.forget(changes.no_longer_waiting)
             wrote = bool(changes) or bool(rows)
             if wrote:
-                await write_changes(session, changes, rows, self.seat.signer)
+                await write_changes(session, changes, rows, self.state.learning, self.seat.signer)
         if due:
             metrics.show_state(self.state, now_ms)
         if messages or wrote:
@@ -167,6 +167,8 @@ class Leader:
                 _log.error("plan_refused", job_id=violation.job_id, what=violation.what)
             return 0, ()
         apply_plan(self.state, proposal, now_ms, self.seat.ids, changes)
+        metrics.show_starts(changes.kept_word)
+        announce(self.state, report, now_ms, self.seat.ids, changes)
         self.report = report
         self._replan = report.unfinished
         metrics.PLACEMENTS.inc(len(proposal.placements))

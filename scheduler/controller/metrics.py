@@ -1,6 +1,7 @@
 """What the controller tells Prometheus. Gauges are set from memory once a period, never by a query."""
 
 from collections import Counter as Count
+from collections import deque
 from collections.abc import Iterable, Set
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -32,7 +33,24 @@ TERM = Gauge("suanli_controller_leader_term", "Term of this leader; 0 while anot
 JOBS = Gauge("suanli_jobs", "Jobs that have not ended.", ["state"])
 WAITING = Gauge("suanli_waiting_jobs", "Waiting jobs by their first reason.", ["queue", "reason"])
 DEVICES = Gauge("suanli_devices", "Devices.", ["pool", "model", "state"])
+STARTS = Counter(
+    "suanli_announced_starts", "First starts of jobs that were told an interval (80 %).", ["inside"]
+)
+COVERAGE = Gauge(
+    "suanli_announced_starts_coverage_ratio",
+    "Share of the newest 500 announced starts that came inside their interval; 0.8 is what was promised.",
+)
+_NEWEST_STARTS: deque[bool] = deque(maxlen=500)
 NODES = Gauge("suanli_nodes", "Nodes.", ["pool", "state"])
+
+
+def show_starts(kept_word: Iterable[bool]) -> None:
+    """Counts first starts by whether their announced interval held, and the share of the newest that did."""
+    for inside in kept_word:
+        STARTS.labels("true" if inside else "false").inc()
+        _NEWEST_STARTS.append(inside)
+    if _NEWEST_STARTS:
+        COVERAGE.set(sum(_NEWEST_STARTS) / len(_NEWEST_STARTS))
 
 
 def show_state(state: ClusterState, now_ms: int) -> None:

@@ -14,6 +14,7 @@ from scheduler.planner import Report
 ROWS_PER_COMMIT = 500
 HEAD_OF_QUEUE = 50
 REFRESH_MS = 10_000
+RENEW_MS = 5 * 60_000  # what says the same is written again after so long: the expected start moves with time
 
 
 class ReportBook:
@@ -32,11 +33,12 @@ class ReportBook:
                 content = (position, item.reasons, item.counterfactual)
                 written = self._written.get(waiting.job_id)
                 if written is not None and (
-                    written[0] == content
+                    (written[0] == content and report.at_ms - written[1] < RENEW_MS)
                     or (position > HEAD_OF_QUEUE and report.at_ms - written[1] < REFRESH_MS)
                 ):
                     continue
                 self._written[waiting.job_id] = (content, report.at_ms)
+                told = report.starts(waiting.job_id)
                 rows.append(
                     {
                         "firm_id": state.jobs[waiting.job_id].firm_id,
@@ -44,6 +46,9 @@ class ReportBook:
                         "position": position,
                         "reasons": [reason.to_json() for reason in item.reasons],
                         "counterfactual": item.counterfactual,
+                        "starts_from_ms": None if told is None else told.low_ms,
+                        "starts_expected_ms": None if told is None else told.expected_ms,
+                        "starts_until_ms": None if told is None else told.high_ms,
                         "at_ms": report.at_ms,
                     }
                 )

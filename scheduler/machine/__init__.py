@@ -6,9 +6,18 @@ placement, which the planner makes and `apply_plan` carries out. When a commit f
 unknown, the state is thrown away and loaded again.
 """
 
-from scheduler.machine.apply import apply, apply_plan
+from scheduler.machine.apply import announce, apply, apply_plan
 from scheduler.machine.changes import Changes, Event
 from scheduler.machine.snapshots import take_snapshot
 from scheduler.machine.state import ClusterState, MachineConfig
 
-__all__ = ["Changes", "ClusterState", "Event", "MachineConfig", "apply", "apply_plan", "take_snapshot"]
+__all__ = [
+    "Changes",
+    "ClusterState",
+    "Event",
+    "MachineConfig",
+    "announce",
+    "apply",
+    "apply_plan",
+    "take_snapshot",
+]

@@ -6,7 +6,7 @@ from scheduler.domain.allocations import AttemptState
 from scheduler.domain.ids import Ids
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, StopReason
-from scheduler.machine import clock, jobs, nodes, plans
+from scheduler.machine import clock, jobs, learning, nodes, plans
 from scheduler.machine.attempts import stop_attempt
 from scheduler.machine.changes import Changes
 from scheduler.machine.configuration import configure
@@ -33,6 +33,7 @@ from scheduler.machine.messages import (
 from scheduler.machine.state import ClusterState
 from scheduler.machine.transition import Transition
 from scheduler.planner.plan import Plan
+from scheduler.planner.report import Report
 
 
 def apply(
@@ -53,6 +54,15 @@ def apply_plan(
     """Carries out a plan made from this very state. Raises StalePlan; the state is then to be thrown away."""
     changes = Changes() if changes is None else changes
     plans.carry_out(Transition(state, changes, now_ms, ids), plan)
+    return changes
+
+
+def announce(
+    state: ClusterState, report: Report, now_ms: int, ids: Ids, changes: Changes | None = None
+) -> Changes:
+    """Tells jobs that still wait when they start, as the report says."""
+    changes = Changes() if changes is None else changes
+    learning.announce(Transition(state, changes, now_ms, ids), report)
     return changes
 
 

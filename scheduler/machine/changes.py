@@ -7,6 +7,7 @@ from typing import Any
 from scheduler.domain.ids import AllocationId, FirmId, JobId, NodeId
 from scheduler.domain.jobs import NotifyOn
 from scheduler.machine.state import AllocationRecord, AttemptRecord, JobRecord, NodeRecord
+from scheduler.planner.experience import Learned
 from suanli.evidence.records import AllocationEvent
 
 
@@ -46,7 +47,11 @@ class Changes:
     notices: list[Notice] = field(default_factory=list)
     desired: set[NodeId] = field(default_factory=set)  # nodes whose desired state changed
     no_longer_waiting: set[JobId] = field(default_factory=set)  # their reports are void
+    learned: set[Learned] = field(default_factory=set)  # by the planner's experience
+    kept_word: list[bool] = field(default_factory=list)  # first starts: inside the announced interval or not
     replan: bool = False  # something that matters to the planner changed
 
     def __bool__(self) -> bool:
-        return bool(self.jobs or self.attempts or self.allocations or self.nodes or self.events)
+        return bool(
+            self.jobs or self.attempts or self.allocations or self.nodes or self.events or self.learned
+        )

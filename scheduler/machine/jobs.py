@@ -3,7 +3,7 @@
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, Outcome
-from scheduler.machine import queueing
+from scheduler.machine import learning, queueing
 from scheduler.machine.messages import HoldRequested, JobRevised, JobSubmitted
 from scheduler.machine.retries import is_retried
 from scheduler.machine.state import AttemptRecord, JobRecord
@@ -165,7 +165,9 @@ def after_attempt(t: Transition, job: JobRecord, attempt: AttemptRecord) -> None
     job.exit_code = 0 if ending is Ending.COMPLETED else (failure.exit_code if failure else None)
     details = [allocation.detail for allocation in attempt.allocations if allocation.detail]
     detail = failure.detail if failure else (details[0] if details else None)
+    learning.attempt_ended(t, job, attempt)
     if ending is Ending.COMPLETED:
+        learning.job_succeeded(t, job)
         end_job(t, job, JobState.SUCCEEDED, ending)
     elif job.cancel_requested:
         end_job(t, job, JobState.CANCELLED, Ending.CANCELLED)

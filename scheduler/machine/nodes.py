@@ -3,6 +3,7 @@
 from scheduler.domain.allocations import Goal, Phase
 from scheduler.domain.nodes import NodeState
 from scheduler.domain.reasons import EndReason
+from scheduler.machine import learning
 from scheduler.machine.attempts import lose_task, start_when_ready, task_ended, task_started
 from scheduler.machine.messages import (
     CordonRequested,
@@ -173,7 +174,8 @@ def _progress(t: Transition, allocation: AllocationRecord, task: ObservedTask) -
     new = dict(task.step_report)
     if job.step_report is not None and _at_ms(new) <= _at_ms(job.step_report):
         return
-    job.step_report = new
+    before, job.step_report = job.step_report, new
+    learning.reported(job, allocation.owner, before)
     t.state.progress_pending.add(job.job_id)
     flush_progress(t, only_due=True)
 

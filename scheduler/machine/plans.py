@@ -4,7 +4,7 @@ from scheduler.domain.allocations import AttemptState
 from scheduler.domain.ids import AllocationId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, StopReason
-from scheduler.machine import queueing
+from scheduler.machine import learning, queueing
 from scheduler.machine.attempts import stop_attempt
 from scheduler.machine.state import AllocationRecord, AttemptRecord, JobRecord
 from scheduler.machine.transition import Transition
@@ -62,6 +62,7 @@ def _grant(t: Transition, placement: JobPlacement) -> None:
         time_limit_ms=job.spec.time_limit_ms,
         state=AttemptState.PREPARING,
     )
+    learning.first_start(t, job)
     shape = job.shape
     queueing.leave(t.state, job, t.now_ms, running=True)
     job.placed = shape

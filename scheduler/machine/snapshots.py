@@ -4,6 +4,7 @@ from scheduler.domain.allocations import AttemptState
 from scheduler.domain.devices import Health
 from scheduler.domain.nodes import NodeState
 from scheduler.machine.configuration import calendar_at, prices_at
+from scheduler.machine.learning import served_ms
 from scheduler.machine.queueing import shape_of
 from scheduler.machine.state import ClusterState, JobRecord, NodeRecord
 from scheduler.planner.snapshot import DeviceView, NodeView, Resting, RunningJob, Snapshot, WaitingJob
@@ -19,10 +20,11 @@ def take_snapshot(state: ClusterState, now_ms: int) -> Snapshot:
         held={key: dict(models) for key, models in state.held.items()},
         usage=state.usage.decayed(now_ms),
         resting=_resting(state),
-        running=_running(state),
+        running=_running(state, now_ms),
         cohorts=dict(state.cohorts),
         calendar=calendar_at(state, now_ms),
         prices=prices_at(state, now_ms),
+        experience=state.learning.experience(),
     )
 
 
@@ -60,14 +62,14 @@ def _devices(node: NodeRecord) -> list[DeviceView]:
     return views
 
 
-def _running(state: ClusterState) -> tuple[RunningJob, ...]:
+def _running(state: ClusterState, now_ms: int) -> tuple[RunningJob, ...]:
     """Jobs with devices, by the time of their grant. Cost: O(active jobs)."""
-    views = [view for job in state.active.values() if (view := _running_view(state, job)) is not None]
+    views = [view for job in state.active.values() if (view := _running_view(state, job, now_ms)) is not None]
     views.sort(key=lambda view: (view.started_ms, view.submitted_ms, view.job_id))
     return tuple(views)
 
 
-def _running_view(state: ClusterState, job: JobRecord) -> RunningJob | None:
+def _running_view(state: ClusterState, job: JobRecord, now_ms: int) -> RunningJob | None:
     attempt = job.attempt
     if attempt is None:
         return None
@@ -85,6 +87,8 @@ def _running_view(state: ClusterState, job: JobRecord) -> RunningJob | None:
         tasks=tuple((allocation.node_id, allocation.device_ids) for allocation in held),
         started_ms=attempt.started_ms or attempt.allocated_ms,
         steps_left=_steps_left(job),
+        served_ms=round(served_ms(state.catalogue, state.learning.experience(), job, now_ms)),
+        saved_ms=attempt.saved_ms,
         starts=len(job.attempts),
         stopping=attempt.state is AttemptState.STOPPING,
     )

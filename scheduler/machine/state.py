@@ -23,6 +23,7 @@ from scheduler.machine.messages import PriceFrom
 from scheduler.machine.references import References
 from scheduler.machine.usage import UsageLedger
 from scheduler.machine.waiting import WaitingJobs
+from scheduler.planner.experience import Learning
 from scheduler.planner.snapshot import Hole, NodeView, Shape
 
 
@@ -98,6 +99,8 @@ class AttemptRecord:
     master_port: int | None = None
     started_ms: int | None = None
     ended_ms: int | None = None
+    first_report: tuple[float, int] | None = None  # memory: (step, ms) of its first step report
+    saved_ms: int | None = None  # memory: when it said that its newest model checkpoint was complete
     allocations: list[AllocationRecord] = field(default_factory=list, repr=False)  # by rank
 
     @property
@@ -141,6 +144,8 @@ class JobRecord:
     cancel_requested: bool = False
     held: bool = False  # by somebody, until it is released
     revision: int = 0  # of the spec, as far as it has been taken over
+    # When it was told its start, and between which moments: (told, low, expected, high), ms.
+    announced: tuple[int, int, int, int] | None = None
     array_id: JobId | None = None
     array_index: int | None = None
     attempts: list[AttemptRecord] = field(default_factory=list, repr=False)
@@ -214,6 +219,7 @@ class ClusterState:
         self.array_jobs: dict[JobId, set[JobId]] = {}  # of every array, by its id
         self.deadlines: dict[JobId, int] = {}
         self.usage = UsageLedger(now_ms)
+        self.learning = Learning()
         self.held: dict[QueueKey, dict[str, int]] = {}  # devices by queue and model, lost ones not counted
         self.progress_pending: set[JobId] = set()
         self._node_order: list[NodeRecord] | None = None

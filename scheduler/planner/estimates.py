@@ -72,23 +72,8 @@ class Estimates:
         key = (shape.models, shape.rates, shape.kind)
         speeds = self._speeds.get(key)
         if speeds is None:
-            speeds = self._speeds[key] = self._relative(shape)
+            speeds = self._speeds[key] = relative_speeds(shape, self._catalogue, self._experience)
         return speeds
-
-    def _relative(self, shape: Shape) -> dict[str, float]:
-        rates = dict(shape.rates)
-        if self._experience is not None and not rates:
-            rates = self._experience.rates_of(shape.kind, shape.models)
-        figures = {model: float(self._catalogue.fp16_gflops(model)) for model in shape.models}
-        # Steps per GFLOP of the models of which both are known.
-        ratios = [rates[m] / figures[m] for m in shape.models if rates.get(m) and figures[m]]
-        per_gflop = sum(ratios) / len(ratios) if ratios else 1.0
-        raw = {m: rates[m] if m in rates else figures[m] * per_gflop for m in shape.models}
-        known = [value for value in raw.values() if value > 0]
-        fastest, slowest = max(known, default=1.0), min(known, default=1.0)
-        return {
-            model: (value or (0.0 if model in rates else slowest)) / fastest for model, value in raw.items()
-        }
 
     def _learn_typical(self, snapshot: Snapshot) -> None:
         """Cost: O(classes + running jobs)."""
@@ -171,3 +156,18 @@ class Estimates:
         if key not in self._predictions:
             self._predictions[key] = self._experience.predict(*key)
         return self._predictions[key]
+
+
+def relative_speeds(shape: Shape, catalogue: Catalogue, experience: Experience | None) -> dict[str, float]:
+    """Speed of a gang on each of its models, the fastest being 1; see `Estimates.speeds`."""
+    rates = dict(shape.rates)
+    if experience is not None and not rates:
+        rates = experience.rates_of(shape.kind, shape.models)
+    figures = {model: float(catalogue.fp16_gflops(model)) for model in shape.models}
+    # Steps per GFLOP of the models of which both are known.
+    ratios = [rates[m] / figures[m] for m in shape.models if rates.get(m) and figures[m]]
+    per_gflop = sum(ratios) / len(ratios) if ratios else 1.0
+    raw = {m: rates[m] if m in rates else figures[m] * per_gflop for m in shape.models}
+    known = [value for value in raw.values() if value > 0]
+    fastest, slowest = max(known, default=1.0), min(known, default=1.0)
+    return {model: (value or (0.0 if model in rates else slowest)) / fastest for model, value in raw.items()}

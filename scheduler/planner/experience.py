@@ -5,7 +5,7 @@ finished jobs leans on the wider kind above it: `a/b/c` on `a/b`, `a/b` on `a`, 
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import NamedTuple
@@ -197,6 +197,14 @@ def _widening(kind: str) -> Iterator[str]:
     yield ""
 
 
+class Learned(NamedTuple):
+    """The name of one thing that was learned."""
+
+    subject: str  # run | asked | rate | start
+    kind: str  # of jobs; of a start the band of the expected wait
+    model: str
+
+
 class Learning:
     """Collects finished jobs; gives snapshots of what it knows."""
 
@@ -207,24 +215,53 @@ class Learning:
         self._starts = Starts() if known is None else known.starts
         self._made: Experience | None = known
 
-    def finished(self, kind: str, run_ms: float, asked_ms: float | None = None) -> None:
-        """A job of a kind succeeded after so long (all attempts, at the reference speed)."""
+    def finished(self, kind: str, run_ms: float, asked_ms: float | None = None) -> set[Learned]:
+        """A job of a kind succeeded after so long (all attempts, at the reference speed). Returns what changed."""
+        touched = {Learned("run", name, "") for name in _widening(kind)}
         for name in _widening(kind):
             self._by_kind[name] = self._by_kind.get(name, Durations()).plus(run_ms)
         if asked_ms is not None and asked_ms > 0:
             self._of_asked = self._of_asked.plus_log(math.log(max(run_ms, 1.0) / asked_ms))
+            touched.add(Learned("asked", "", ""))
         self._made = None
+        return touched
 
-    def ran(self, kind: str, model: str, steps_per_s: float) -> None:
+    def ran(self, kind: str, model: str, steps_per_s: float) -> set[Learned]:
         """An attempt of a kind did so many steps a second on a model."""
         if steps_per_s > 0:
             seen = self._rates.get((kind, model), _NOTHING).plus_log(math.log(steps_per_s))
             self._rates = {**self._rates, (kind, model): seen}  # the old one is in snapshots
             self._made = None
+        return {Learned("rate", kind, model)} if steps_per_s > 0 else set()
 
-    def started(self, expected_ms: float, waited_ms: float) -> None:
+    def started(self, expected_ms: float, waited_ms: float) -> set[Learned]:
         """A job that was told to expect a start after so long started after so long."""
         self._starts = self._starts.plus(expected_ms, waited_ms)
+        self._made = None
+        return {Learned("start", str(_band(expected_ms)), "")}
+
+    def numbers(self, what: Learned) -> list[float]:
+        """One thing that was learned, to be stored."""
+        if what.subject == "start":
+            return list(self._starts.bands[int(what.kind)])
+        if what.subject == "rate":
+            return list(map(float, self._rates[what.kind, what.model]))
+        return list(map(float, self._of_asked if what.subject == "asked" else self._by_kind[what.kind]))
+
+    def remember(self, what: Learned, numbers: Sequence[float]) -> None:
+        """One thing that was stored. What a later version stores is left alone."""
+        seen = Durations(int(numbers[0]), numbers[1], numbers[2]) if len(numbers) == 3 else _NOTHING
+        match what.subject:
+            case "run":
+                self._by_kind[what.kind] = seen
+            case "asked":
+                self._of_asked = seen
+            case "rate":
+                self._rates = {**self._rates, (what.kind, what.model): seen}
+            case "start" if int(what.kind) < len(self._starts.bands):
+                bands = list(self._starts.bands)
+                bands[int(what.kind)] = tuple(numbers)
+                self._starts = Starts(tuple(bands))
         self._made = None
 
     def experience(self) -> Experience:

@@ -47,7 +47,7 @@ class Turns:
         if not self._stretch:
             return float(job.submitted_ms)
         left = self._estimates.left_ms(shape, job, model)
-        return job.submitted_ms + self._stretch * (0.0 if left is None else left)
+        return job.submitted_ms + self._stretch * (self._config.unknown_run_ms if left is None else left)
 
     def of_running(self, running: RunningJob) -> float:
         """The turn of a running job, as if it waited on the model that it has."""

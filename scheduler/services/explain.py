@@ -27,6 +27,7 @@ class Explanation:
     placement: Mapping[str, Any] | None  # why the newest attempt runs where it runs
     account: Sequence[str]  # the same in sentences
     at_ms: int | None  # of the report
+    starts: tuple[int, int, int] | None = None  # with 80 %: low, expected, high, ms; None: nobody knows
 
 
 async def explain_job(session: AsyncSession, principal: Principal, job_id: str) -> Explanation:
@@ -51,7 +52,14 @@ async def explain_job(session: AsyncSession, principal: Principal, job_id: str) 
         placement=placement,
         account=[] if placement is None else account_of(placement),
         at_ms=None if report is None else report.at_ms,
+        starts=_starts(report),
     )
+
+
+def _starts(report: ReportRow | None) -> tuple[int, int, int] | None:
+    if report is None or report.starts_from_ms is None:
+        return None
+    return report.starts_from_ms, report.starts_expected_ms or 0, report.starts_until_ms or 0
 
 
 def _counterfactual(report: ReportRow | None) -> str | None:

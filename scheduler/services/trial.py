@@ -48,6 +48,7 @@ class Trial:
     counterfactual: str | None
     starts_by_ms: int | None  # from the time limits of the work before it; None: nobody knows
     prices: tuple[VariantPrice, ...]
+    starts: tuple[int, int, int] | None  # with 80 %: low, expected, high, ms
 
 
 class Trials:
@@ -95,6 +96,7 @@ class Trials:
             reasons=() if waits is None else tuple(reason.to_json() for reason in waits.reasons),
             counterfactual=None if waits is None else waits.counterfactual,
             starts_by_ms=None if waits is None else waits.starts_by_ms,
+            starts=None if waits is None else report.starts(_TRIAL),
             prices=tuple(_price(spec, variant.model, prices.get(variant.model)) for variant in spec.variants),
         )
 

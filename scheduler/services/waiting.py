@@ -14,7 +14,7 @@ _WAITING = text(
     " UNION SELECT body ->> 'firm_id', body ->> 'job_id' FROM inbox WHERE kind = 'JobSubmitted')"
     " SELECT r.position, j.job_id, j.name, p.name AS submitted_by, j.submitted_ms,"
     " coalesce(v.spec, j.spec) AS spec, coalesce(s.held, (j.spec ->> 'hold')::boolean, false) AS held,"
-    " r.reasons, r.counterfactual"
+    " r.reasons, r.counterfactual, r.starts_from_ms, r.starts_expected_ms, r.starts_until_ms"
     " FROM queued JOIN jobs j USING (firm_id, job_id) JOIN principals p ON p.principal_id = j.submitted_by"
     " LEFT JOIN job_states s ON s.firm_id = j.firm_id AND s.job_id = j.job_id"
     " LEFT JOIN reports r ON r.firm_id = j.firm_id AND r.job_id = j.job_id"
@@ -38,6 +38,7 @@ class WaitingJob(NamedTuple):
     models: tuple[str, ...]
     why: str
     counterfactual: str | None
+    starts: tuple[int, int, int] | None  # with 80 %: low, expected, high, ms
 
 
 async def list_waiting(
@@ -61,6 +62,9 @@ def _waiting(row: Any) -> WaitingJob:
         models=tuple(variant["model"] for variant in row.spec["variants"]),
         why=_why(row),
         counterfactual=row.counterfactual,
+        starts=None
+        if row.starts_from_ms is None
+        else (row.starts_from_ms, row.starts_expected_ms, row.starts_until_ms),
     )
 
 

@@ -17,6 +17,7 @@ from scheduler.machine.changes import Changes
 from scheduler.machine.configuration import configure
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.machine.state import ClusterState, MachineConfig
+from scheduler.planner.experience import Learned, Learning
 from scheduler.storage import tables
 from scheduler.storage.bulk import append, upsert
 from scheduler.storage.cluster_assembly import ClusterRows, assemble, usage_horizon_ms
@@ -54,7 +55,7 @@ _EVENTS_ABOVE = text("SELECT events_above FROM leaders WHERE role = 'controller'
 _LIVE_JOBS = text(
     "SELECT j.firm_id, j.job_id, coalesce(r.spec, j.spec) AS spec, j.submitted_ms, j.array_id, j.array_index,"
     " s.state, s.version, s.reason, s.detail, s.exit_code, s.step_report, s.changed_ms, s.started_ms,"
-    " s.ended_ms, s.cancel_requested, s.held, s.revision"
+    " s.ended_ms, s.cancel_requested, s.held, s.revision, s.announced"
     " FROM job_states s JOIN jobs j USING (firm_id, job_id)"
     " LEFT JOIN job_revisions r USING (firm_id, job_id, revision)"
     " WHERE s.state NOT IN ('succeeded','failed','cancelled')"
@@ -125,6 +126,8 @@ async def load_state(
     state.event_seq = max(0 if newest is None else newest.event_seq, await session.scalar(_EVENTS_ABOVE) or 0)
     configure(state, await load_configuration(session), now_ms)
     await _load_nodes(session, state)
+    for row in await session.execute(text("SELECT * FROM experience")):
+        state.learning.remember(Learned(row.subject, row.kind, row.model), row.numbers)
     jobs = (await session.execute(_LIVE_JOBS)).all()
     assemble(
         state,
@@ -197,6 +200,7 @@ async def write_changes(
     session: AsyncSession,
     changes: Changes,
     reports: Sequence[Mapping[str, Any]],
+    learning: Learning,
     signer: Signer,
 ) -> None:
     """Stores what a cycle changed and pokes who waits for it. At most one statement a table: O(changes).
@@ -218,6 +222,8 @@ async def write_changes(
             {"job_ids": sorted(changes.no_longer_waiting)},
         )
     await upsert(session, _table(tables.ReportRow), reports)
+    learned = [{**what._asdict(), "numbers": learning.numbers(what)} for what in sorted(changes.learned)]
+    await upsert(session, _table(tables.ExperienceRow), learned)
     await _write_evidence(session, changes.evidence, signer)
     await _poke(session, changes)
 

@@ -43,6 +43,7 @@ def job_row(job: JobRecord) -> Json:
         "cancel_requested": job.cancel_requested,
         "held": job.held,
         "revision": job.revision,
+        "announced": None if job.announced is None else list(job.announced),
     }
 
 
@@ -65,6 +66,7 @@ def job_record(row: AnyRow) -> JobRecord:
         cancel_requested=row.cancel_requested,
         held=row.held,
         revision=row.revision,
+        announced=None if row.announced is None else tuple(row.announced),
         array_id=None if row.array_id is None else JobId(row.array_id),
         array_index=row.array_index,
     )

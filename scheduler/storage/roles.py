@@ -62,6 +62,7 @@ inbox              SI                        SI                                 
 leaders            S                         S                                               SIU        SIU
 events             S                         S                                               SI         S
 notifications      SU(next_ms,attempts,delivered_ms,problem)D - SI -
+experience S - SIU -
 reports            S                         -                                               SIUD       -
 usage_intake       S                         SI                                              -          SD
 firm_keys          SIU(revoked_at)           -                                               -          S

@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
@@ -50,6 +51,8 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSONB,
         list[Any]: JSONB,
         list[str]: ARRAY(Text),
+        list[int]: ARRAY(BigInteger),
+        list[float]: ARRAY(Double),
     }
 
 
@@ -286,6 +289,8 @@ class JobStateRow(Base):
     cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
     held: Mapped[bool] = mapped_column(server_default=text("false"))
     revision: Mapped[int] = mapped_column(Integer, server_default="0")  # of the spec, as far as taken over
+    # The start that it was told first: told, low, expected, high in ms.
+    announced: Mapped[list[int] | None]
     __table_args__ = (
         ForeignKeyConstraint(["firm_id", "job_id"], ["jobs.firm_id", "jobs.job_id"]),
         Index(
@@ -598,7 +603,21 @@ class ReportRow(Base):
     position: Mapped[int] = mapped_column(Integer)  # in its queue, from 1
     reasons: Mapped[list[Any]]  # [{reason, domain, device_model, asked, available, sentence}]
     counterfactual: Mapped[str | None]
+    # Between which moments it starts, with a probability of 80 %; null: nobody knows.
+    starts_from_ms: Mapped[int | None]
+    starts_expected_ms: Mapped[int | None]
+    starts_until_ms: Mapped[int | None]
     at_ms: Mapped[int]
+
+
+class ExperienceRow(Base):
+    """What finished jobs and announced starts taught the planner, in its own numbers (planner/experience.py)."""
+
+    __tablename__ = "experience"
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    numbers: Mapped[list[float]]
 
 
 # --- Evidence: intake by gateway and controller, the log by the ledger alone -------------------------------

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from suanli.cli.yaml_files import YamlFile
     from suanli.client.client import Client
     from suanli.client.surroundings import JobCost, Notification
-    from suanli.client.types import Attempt, Job
+    from suanli.client.types import Attempt, Job, Notification, Starts
 
 
 def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
@@ -347,6 +347,7 @@ def explain(job: JobName, profile: ProfileName = None, as_json: AsJson = False) 
             say(f"  - {reason['sentence']}")
     if why["counterfactual"]:
         say(word("It would run if: {change}", change=why["counterfactual"]))
+    _say_start(why["starts"])
     for sentence in why["account"]:
         say(sentence)
 
@@ -385,6 +386,7 @@ def validate(
             say(word("It would run if: {change}", change=trial["counterfactual"]))
         if trial["starts_by"]:
             say(word("It starts by {moment} at the latest.", moment=local(trial["starts_by"])))
+        _say_start(trial["starts"])
     rows = [
         [p["model"], p["device_hour_cny"], p["gang_hour_cny"], p["estimate_cny"], p["at_most_cny"]]
         for p in trial["prices"]
@@ -394,6 +396,16 @@ def validate(
         [["-" if cell is None else cell for cell in row] for row in rows],
         right=[1, 2, 3, 4],
     )
+
+
+def _say_start(starts: Starts | None) -> None:
+    from suanli.cli.moments import local
+    from suanli.cli.output import say
+    from suanli.cli.words import word
+
+    if starts:
+        said = "It starts between {earliest} and {latest} (80 %), most likely about {expected}."
+        say(word(said, **{name: local(str(moment)) for name, moment in starts.items()}))
 
 
 def queue(

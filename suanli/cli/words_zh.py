@@ -25,6 +25,9 @@ ZH = {
     "It would run if: {change}": "满足以下条件即可运行:{change}",
     "{file} is a valid job.": "{file} 是有效的作业。",
     "It would start now on {model} in pool {pool}.": "现在即可在资源池 {pool} 的 {model} 上启动。",
+    "It starts between {earliest} and {latest} (80 %), most likely about {expected}.": (
+        "预计在 {earliest} 至 {latest} 之间启动(80 %),最可能约 {expected}。"
+    ),
     "It would wait at place {place} of its queue:": "将在队列中排第 {place} 位:",
     "It starts by {moment} at the latest.": "最迟于 {moment} 启动。",
     "Secret {name} is set ({bytes} bytes).": "密钥 {name} 已设置({bytes} 字节)。",

