@@ -19,6 +19,7 @@ class Reason(StrEnum):
     QUOTA_RESERVED = "quota_reserved"  # quota is held for a job that is before this one in the queue
     MAINTENANCE = "maintenance"  # devices are free, but their nodes are soon or now out of service or booked
     BUDGET_EXHAUSTED = "budget_exhausted"  # the project cannot pay for the time limit
+    FASTER_LATER = "faster_later"  # free devices would take so much longer that others are worth a wait
     RETRY_LATER = "retry_later"  # between two attempts
     VARIANT_BENCHED = "variant_benched"  # an earlier attempt could not be prepared with this variant
     HELD = "held"  # by somebody, until it is released

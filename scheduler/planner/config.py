@@ -57,6 +57,8 @@ class PlannerConfig:
     stop_margin_ms: int = 60 * SECOND_MS
     # Usage of a model whose speed nobody published, GFLOPS.
     unknown_fp16_gflops: int = 100_000
+    # A queue that takes back what it lent throws away at most so many times its wait of others' work.
+    lost_for_wait: int = 3
     # What a job counts for in the order of which nobody knows anything, not even a time limit.
     unknown_run_ms: int = HOUR_MS
     # Nobody is stopped for another before he has run for so long.

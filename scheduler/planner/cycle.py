@@ -29,7 +29,7 @@ from scheduler.planner.reasons import account, benched, counterfactual, when_it_
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Hole, Shape, Snapshot, WaitingJob
-from scheduler.planner.variants import Candidate, candidates
+from scheduler.planner.variants import Candidate, better_later, candidates
 
 
 def plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan, Report]:
@@ -191,6 +191,7 @@ class _Cycle:
         for candidate in group:
             cell = self._fleet.get(candidate.pool, candidate.model)
             reason = self._forbidden(shape, queue, candidate, refused)
+            reason = reason or better_later(shape, job, candidate.model, self._estimates, self._now_ms)
             found = None
             if reason is None:
                 ends_ms = ends_in_time(

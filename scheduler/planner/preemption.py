@@ -149,6 +149,8 @@ class Preemption:
             cause = self._cause(shape, job, cell, running, borrows=borrows)
             if cause is not None:
                 lost_ms = lost_work_ms(running, self._now_ms)
+                if cause is StopCause.RECLAIM and lost_ms > self._may_cost_ms(job):
+                    continue
                 key = (
                     _ORDER.index(cause),
                     lost_ms * running.devices,
@@ -175,6 +177,14 @@ class Preemption:
         if known is None:
             known = self._relations[one, other] = self._sharing.related(one, other)
         return known
+
+    def _may_cost_ms(self, job: WaitingJob) -> int:
+        """How much work a job may throw away to get back lent quota: the more, the longer it has waited.
+
+        Nearly nothing at first, so that victims come to a model checkpoint; after a time whatever it takes.
+        """
+        waited_ms = self._now_ms - job.submitted_ms
+        return self._config.fresh_ms + self._config.lost_for_wait * max(0, waited_ms)
 
     def _cause(
         self, shape: Shape, job: WaitingJob, cell: Cell, running: RunningJob, *, borrows: bool
