@@ -13,7 +13,7 @@ from typing import Any, Self, cast
 
 import httpx
 
-from suanli.client import types
+from suanli.client import quota_types, types
 from suanli.client.content import Progress, Sent, fetch_file, result_files, send_folder
 from suanli.client.errors import Unreachable
 from suanli.client.profiles import resolve
@@ -290,13 +290,13 @@ class Client(Surroundings):
         """Queues."""
         return cast(list[types.Queue], self._get("/v1/queues")["queues"])
 
-    def quotas(self) -> list[types.Quota]:
+    def quotas(self) -> list[quota_types.Quota]:
         """Quotas with what is held of them and what may still be taken."""
-        return cast(list[types.Quota], self._get("/v1/quotas")["quotas"])
+        return cast(list[quota_types.Quota], self._get("/v1/quotas")["quotas"])
 
-    def calendar(self) -> list[types.CalendarEntry]:
+    def calendar(self) -> list[quota_types.CalendarEntry]:
         """Maintenance windows and advance reservations that are open or to come."""
-        return cast(list[types.CalendarEntry], self._get("/v1/calendar")["calendar"])
+        return cast(list[quota_types.CalendarEntry], self._get("/v1/calendar")["calendar"])
 
     def end_calendar_entry(self, name: str) -> None:
         """Ends an entry of the calendar now; operators."""

@@ -390,32 +390,6 @@ class Queue(TypedDict):
     cohort: str | None
 
 
-class Quota(TypedDict):
-    """One limit of a queue (or, without a firm, a cohort), with what is held of it."""
-
-    firm: str | None
-    name: str
-    cohort: str | None
-    key: str
-    nominal: int
-    held: int
-    available: int | None
-    borrowing: int | None
-    lending: int | None
-
-
-class CalendarEntry(TypedDict):
-    """A maintenance window or, with a firm, an advance reservation."""
-
-    name: str
-    firm: str | None
-    queue: str | None
-    nodes: list[str]
-    begins: str
-    ends: str
-    why: str
-
-
 class Firm(TypedDict):
     """A firm."""
 
