@@ -218,7 +218,7 @@ def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
         devices=job.spec.gang.devices,
         devices_per_node=job.spec.gang.devices_per_node,
         models=left,
-        time_limit_ms=limit_class_ms(job.spec.time_limit_ms),
+        time_limit_ms=job.spec.time_limit_ms,  # exact: money is held for it
         avoid_nodes=frozenset(
             allocation.node_id
             for attempt in failed

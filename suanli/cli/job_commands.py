@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from suanli.cli.yaml_files import YamlFile
     from suanli.client.client import Client
     from suanli.client.surroundings import JobCost, Notification
-    from suanli.client.types import Attempt, Job, Notification, Starts
+    from suanli.client.types import Attempt, Job, Starts
 
 
 def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
