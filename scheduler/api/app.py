@@ -17,6 +17,7 @@ from scheduler.api.middleware import RequestContext
 from scheduler.api.openapi import document
 from scheduler.api.routers import (
     configuration,
+    configured,
     costs,
     events,
     evidence_log,
@@ -98,7 +99,7 @@ def create_app(config: ApiConfig) -> FastAPI:
     app.state.api = api
     for module in (
         *(process, evidence_log, waiting, jobs, job_changes, job_logs, results, uploads, tunnels, events),
-        *(notifications, costs, secrets, nodes, configuration, principals, usage, receipts),
+        *(notifications, costs, secrets, nodes, configuration, configured, principals, usage, receipts),
     ):
         app.include_router(module.router)
     for path, mounted in config.mounts:

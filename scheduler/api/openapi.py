@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from pydantic.json_schema import models_json_schema
 
 from scheduler.api.auth import WhoeverCalls
-from scheduler.api.schemas.configuration import ConfigurationIn
+from scheduler.api.schemas.configuration import CohortBody, ConfigurationIn, FirmBody, PoolBody, QueueBody
 from scheduler.api.schemas.job_changes import BatchIn, JobChangeIn
 from scheduler.api.schemas.job_specs import JobSpecIn
 from scheduler.api.schemas.nodes import CordonIn, JoinTokenIn
@@ -22,16 +22,11 @@ from scheduler.api.schemas.problems import ProblemOut
 from scheduler.api.schemas.secrets import SecretIn
 
 FILE = Path(__file__).with_name("openapi.json")
+# "GET /v1/jobs" -> an answer as it comes, for every route that answers with JSON (a test holds that).
+EXAMPLES = Path(__file__).with_name("examples.json")
 _BODIES = (
-    JobSpecIn,
-    BatchIn,
-    JobChangeIn,
-    ConfigurationIn,
-    CordonIn,
-    JoinTokenIn,
-    PrincipalIn,
-    ApiKeyIn,
-    SecretIn,
+    *(JobSpecIn, BatchIn, JobChangeIn, ConfigurationIn, CordonIn, JoinTokenIn, PrincipalIn, ApiKeyIn, SecretIn),
+    *(FirmBody, QueueBody, CohortBody, PoolBody),
 )
 _OPEN = ("/healthz", "/readyz", "/version", "/v1/issuers", "/log/")
 _DESCRIPTION = (
@@ -63,8 +58,10 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         "description": "Refused",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
     }
+    examples = json.loads(EXAMPLES.read_text(encoding="utf-8"))
     for path, operations in result["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
+            _illustrate(operation, examples.get(f"{method.upper()} {path}"))
             operation["responses"].pop("422", None)
             operation["responses"]["4XX"] = refusal
             operation["responses"]["503"] = {
@@ -73,6 +70,13 @@ def openapi(app: FastAPI) -> dict[str, Any]:
             }
             operation["security"] = [] if path.startswith(_OPEN) else [{"key": []}]
     return result
+
+
+def _illustrate(operation: dict[str, Any], example: Any) -> None:
+    for status, answer in operation["responses"].items():
+        content = answer.get("content", {}).get("application/json")
+        if status.startswith("2") and content is not None and example is not None:
+            content["example"] = example
 
 
 async def document(request: Request, principal: WhoeverCalls) -> Response:

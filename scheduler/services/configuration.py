@@ -49,6 +49,12 @@ ANY_UID = UidRange()
 APPLY_LOCK = (0x7375616E, 0x6170706C)  # "suan", "appl"
 
 
+async def lock_configuration(session: AsyncSession) -> None:
+    """Let nobody else change the configuration before this transaction ends."""
+    space, key = APPLY_LOCK
+    await session.execute(select(func.pg_advisory_xact_lock(space, key)))
+
+
 async def apply_configuration(
     session: AsyncSession,
     principal: Principal,
@@ -67,8 +73,7 @@ async def apply_configuration(
     Raises Forbidden, and Invalid with every object that cannot become what the file says.
     """
     authorise(principal, Action.CONFIGURE)
-    space, key = APPLY_LOCK
-    await session.execute(select(func.pg_advisory_xact_lock(space, key)))
+    await lock_configuration(session)
     run = Application(session, catalogue, now_ms, ids, firm_uids)
     await _apply_pools(run, wanted.pools)
     await apply_cohorts(run, wanted.cohorts)

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.services.configuration_file import shown_quota
-from scheduler.storage.tables import FirmRow, PriceVersionRow, ProjectRow, QueueRow
+from scheduler.storage.tables import FirmRow, PriceVersionRow, ProgramVersionRow, ProjectRow, QueueRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,14 @@ class PriceRecord:
     price_nano_cny: int  # per device-hour
     effective_from_ms: int
     in_force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramRecord:
+    """A version of a subsidy program; `rules` as they are rated by."""
+
+    rules: Mapping[str, Any]
+    effective_from_ms: int
 
 
 async def firm_name(session: AsyncSession, firm_id: str | None) -> str | None:
@@ -107,3 +116,12 @@ async def list_prices(session: AsyncSession, principal: Principal, now_ms: int) 
         )
         for row in rows
     ]
+
+
+async def list_programs(session: AsyncSession, principal: Principal) -> Sequence[ProgramRecord]:
+    """Every version of every program, by id and version: who is supported may know by which rules."""
+    authorise(principal, Action.READ_CATALOGUE)
+    rows = await session.scalars(
+        select(ProgramVersionRow).order_by(ProgramVersionRow.program_id, ProgramVersionRow.version)
+    )
+    return [ProgramRecord(row.rules, row.effective_from_ms) for row in rows]

@@ -1,6 +1,7 @@
 """The public evidence log in files (C2SP tlog-tiles): open to everybody, cached by its own rules."""
 
 import asyncio
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -16,13 +17,22 @@ _NOT_KEPT = {"Cache-Control": "no-cache"}
 _KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
-@router.get("/checkpoint")
+_BYTES = {"type": "string", "format": "binary"}
+
+
+def _answers(kind: str, schema: dict[str, str]) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {kind: {"schema": schema}}}}
+
+
+@router.get("/checkpoint", response_class=Response, responses=_answers("text/plain", {"type": "string"}))
 async def checkpoint(api: ApiState) -> Response:
     """The newest signed log checkpoint."""
     return Response(await _file(api, "checkpoint"), headers=_NOT_KEPT, media_type="text/plain; charset=utf-8")
 
 
-@router.get("/tile/{path:path}")
+@router.get(
+    "/tile/{path:path}", response_class=Response, responses=_answers("application/octet-stream", _BYTES)
+)
 async def tile(path: str, api: ApiState) -> Response:
     """A tile, full or partial, or a bundle of entries."""
     return Response(await _file(api, f"tile/{path}"), headers=_KEPT, media_type="application/octet-stream")

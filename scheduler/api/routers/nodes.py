@@ -50,7 +50,7 @@ async def cordon(
 
 @router.get("/pools")
 async def pools(api: ApiState, principal: CatalogueReader) -> PoolsOut:
-    """Pools."""
+    """Pools with their nodes and devices."""
     async with api.database.read() as session:
         return PoolsOut(pools=[pool_out(pool) for pool in await list_pools(session, principal)])
 

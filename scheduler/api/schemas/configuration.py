@@ -11,7 +11,7 @@ from scheduler.catalogue import DeviceModel
 from scheduler.services.application import Change
 from scheduler.services.calendar import CalendarRecord
 from scheduler.services.configuration import cny
-from scheduler.services.firms import FirmRecord, PriceRecord, QueueRecord
+from scheduler.services.firms import FirmRecord, PriceRecord, ProgramRecord, QueueRecord
 from scheduler.services.quotas import QuotaLine
 
 Decimal = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d+)?$")]
@@ -36,35 +36,55 @@ class QuotaIn(In):
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
 
 
-class QueueIn(QuotaIn):
-    """A queue of a firm. `pools` absent: all pools."""
+class QueueBody(QuotaIn):
+    """A queue at its address. `pools` absent: all pools."""
 
-    name: str
     pools: list[str] | None = None
     cohort: Annotated[str | None, Field(description="With whom it shares unused quota.")] = None
 
 
-class CohortIn(QuotaIn):
-    """Queues and cohorts that lend each other unused quota; a tree."""
+class QueueIn(QueueBody):
+    """A queue of a firm. `pools` absent: all pools."""
 
     name: str
+
+
+class CohortBody(QuotaIn):
+    """A cohort at its address."""
+
     parent: str | None = None
 
 
-class FirmIn(In):
+class CohortIn(CohortBody):
+    """Queues and cohorts that lend each other unused quota; a tree."""
+
+    name: str
+
+
+class FirmBody(In):
+    """A firm at its address."""
+
+    title: Annotated[str | None, Field(description="The name under which it is billed.")] = None
+    projects: list[str] = Field(default_factory=lambda: ["default"])
+
+
+class FirmIn(FirmBody):
     """A firm."""
 
     name: str
-    title: Annotated[str | None, Field(description="The name under which it is billed.")] = None
-    projects: list[str] = Field(default_factory=lambda: ["default"])
     queues: list[QueueIn] | None = None
 
 
-class PoolIn(In):
+class PoolBody(In):
+    """A pool at its address."""
+
+    patience_seconds: Annotated[int, Field(ge=1)] = 60
+
+
+class PoolIn(PoolBody):
     """A pool."""
 
     name: str
-    patience_seconds: Annotated[int, Field(ge=1)] = 60
 
 
 class MaintenanceIn(In):
@@ -343,4 +363,69 @@ def calendar_out(entries: Sequence[CalendarRecord]) -> CalendarOut:
             )
             for entry in entries
         ]
+    )
+
+
+class FirmDocument(Out):
+    """A firm as PUT takes it."""
+
+    title: str
+    projects: list[str]
+
+
+class QuotaDocument(Out):
+    """Limits as PUT takes them: devices by model, and `compute_tflops`."""
+
+    nominal: dict[str, int]
+    borrowing: dict[str, int]
+    lending: dict[str, int]
+    weight: int
+
+
+class QueueDocument(QuotaDocument):
+    """A queue as PUT takes it."""
+
+    pools: list[str]
+    cohort: str | None
+
+
+class CohortDocument(QuotaDocument):
+    """A cohort as PUT takes it."""
+
+    parent: str | None
+
+
+class PoolDocument(Out):
+    """A pool as PUT takes it."""
+
+    patience_seconds: int
+
+
+class ProgramOut(Out):
+    """A version of a subsidy program with its rules, exact: rates in parts per million, money in fen."""
+
+    program_id: str
+    version: int
+    title: str
+    legal_reference: str
+    rate_ppm: int
+    rate_meaning: str
+    usage_measure: str
+    domestic_only: bool
+    domestic_models: list[str]
+    per_firm_cap_fen: int | None
+    effective_from: str
+
+
+class ProgramsOut(Out):
+    """Versions of programs."""
+
+    programs: list[ProgramOut]
+
+
+def program_out(program: ProgramRecord) -> ProgramOut:
+    """A version of a program for the wire."""
+    return ProgramOut(
+        **{name: program.rules[name] for name in ProgramOut.model_fields if name in program.rules},
+        effective_from=utc(program.effective_from_ms),
     )

@@ -1,0 +1,254 @@
+"""Firms, queues, cohorts and pools one by one, and new versions of prices and programs, beside POST /v1/apply."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from scheduler.api.auth import CatalogueReader, Configurer
+from scheduler.api.bodies import read_json, request_body
+from scheduler.api.etags import IfMatch, etag, require_match
+from scheduler.api.schemas.configuration import (
+    AppliedOut,
+    CohortBody,
+    CohortDocument,
+    FirmBody,
+    FirmDocument,
+    PoolBody,
+    PoolDocument,
+    PriceIn,
+    PriceOut,
+    ProgramIn,
+    ProgramsOut,
+    QueueBody,
+    QueueDocument,
+    change_out,
+    price_out,
+    program_out,
+)
+from scheduler.api.state import Api, ApiState
+from scheduler.domain.errors import Invalid, NotFound, PreconditionFailed
+from scheduler.services.authorise import Principal
+from scheduler.services.configuration import apply_configuration
+from scheduler.services.configuration_file import configuration_from_json
+from scheduler.services.configured_objects import (
+    Document,
+    Judge,
+    Means,
+    Target,
+    patch_object,
+    put_object,
+    read_object,
+    remove_object,
+    tag_of,
+)
+from scheduler.services.firms import list_prices, list_programs
+
+router = APIRouter(prefix="/v1", tags=["configuration"])
+
+IfNoneMatch = Annotated[
+    str | None, Header(alias="If-None-Match", max_length=10, description="*: only where there is none yet.")
+]
+_REMOVABLE = ("queue", "cohort", "pool")
+
+
+async def _firm(firm: str) -> Target:
+    return Target("firm", firm)
+
+
+async def _queue(firm: str, queue: str) -> Target:
+    return Target("queue", queue, firm)
+
+
+async def _cohort(cohort: str) -> Target:
+    return Target("cohort", cohort)
+
+
+async def _pool(pool: str) -> Target:
+    return Target("pool", pool)
+
+
+def _serve(
+    kind: str,
+    path: str,
+    target_of: Callable[..., Any],
+    body: type[BaseModel],
+    document: type[BaseModel],
+    more: str = "",
+) -> None:
+    """Register GET, PUT, PATCH and, where nothing is lost by it, DELETE of one kind of object."""
+    where = Annotated[Target, Depends(target_of)]
+    reader = Configurer if kind == "cohort" else CatalogueReader
+
+    async def read(api: ApiState, principal: reader, target: where) -> JSONResponse:  # type: ignore[valid-type]
+        async with api.database.read() as session:
+            return _answer(await read_object(session, principal, target))
+
+    async def put(
+        request: Request,
+        api: ApiState,
+        principal: Configurer,
+        target: where,  # type: ignore[valid-type]
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> JSONResponse:
+        value = await read_json(request)
+        async with api.database.transaction() as session:
+            judge = _judge(if_match, if_none_match)
+            made, is_new = await put_object(session, principal, target, value, judge, _means(api))
+        api.known.forget()
+        return _answer(made, 201 if is_new else 200)
+
+    async def patch(
+        request: Request,
+        api: ApiState,
+        principal: Configurer,
+        target: where,  # type: ignore[valid-type]
+        if_match: IfMatch = None,
+    ) -> JSONResponse:
+        changes = await read_json(request)
+        async with api.database.transaction() as session:
+            made = await patch_object(
+                session, principal, target, changes, _judge(if_match, None), _means(api)
+            )
+        api.known.forget()
+        return _answer(made)
+
+    async def remove(
+        api: ApiState,
+        principal: Configurer,
+        target: where,  # type: ignore[valid-type]
+        if_match: IfMatch = None,
+    ) -> Response:
+        async with api.database.transaction() as session:
+            await remove_object(session, principal, target, _judge(if_match, None), _means(api))
+        api.known.forget()
+        return Response(status_code=204)
+
+    documented: dict[str, Any] = {"response_model": document}
+    router.add_api_route(
+        path,
+        read,
+        methods=["GET"],
+        name=f"read_{kind}",
+        description=f"The {kind}, with its ETag.",
+        **documented,
+    )
+    router.add_api_route(
+        path,
+        put,
+        methods=["PUT"],
+        name=f"put_{kind}",
+        description=f"Make the {kind} just so; what is left out has its default. 201 where it is new. {more}".strip(),
+        openapi_extra=request_body(body),
+        responses={201: {"model": document, "description": "It is new"}},
+        **documented,
+    )
+    router.add_api_route(
+        path,
+        patch,
+        methods=["PATCH"],
+        name=f"patch_{kind}",
+        description=f"Change some fields of the {kind} (a merge patch, RFC 7396); null: back to the default.",
+        openapi_extra=request_body(body),
+        **documented,
+    )
+    if kind in _REMOVABLE:
+        router.add_api_route(
+            path,
+            remove,
+            methods=["DELETE"],
+            name=f"remove_{kind}",
+            status_code=204,
+            description=f"Remove the {kind}, where nothing refers to it.",
+        )
+
+
+def _means(api: Api) -> Means:
+    return Means(api.catalogue, api.config.ids, api.config.firm_uids, api.now_ms())
+
+
+def _answer(document: Document, status: int = 200) -> JSONResponse:
+    return JSONResponse(document, status, {"ETag": etag(tag_of(document))})
+
+
+def _judge(if_match: str | None, if_none_match: str | None) -> Judge:
+    def judge(now: Document | None) -> None:
+        if now is None:
+            if if_match is not None:
+                raise PreconditionFailed("there is none yet, and so it has no ETag: leave If-Match out")
+            return
+        if if_none_match is not None and if_none_match.strip() == "*":
+            raise PreconditionFailed("there is one already", {"etag": etag(tag_of(now))})
+        require_match(if_match, tag_of(now))
+
+    return judge
+
+
+_serve(
+    "firm",
+    "/firms/{firm}",
+    _firm,
+    FirmBody,
+    FirmDocument,
+    "Projects are added and never taken away; a new firm gets a queue `default` over all pools.",
+)
+_serve("queue", "/firms/{firm}/queues/{queue}", _queue, QueueBody, QueueDocument)
+_serve("cohort", "/cohorts/{cohort}", _cohort, CohortBody, CohortDocument)
+_serve("pool", "/pools/{pool}", _pool, PoolBody, PoolDocument)
+
+
+@router.post("/prices", status_code=201, openapi_extra=request_body(PriceIn))
+async def publish_price(request: Request, api: ApiState, principal: Configurer) -> AppliedOut:
+    """Publish a price of a device model from a moment on. It never changes: a later one supersedes it."""
+    return await _publish(request, api, principal, "prices")
+
+
+@router.get("/prices/{price_id}")
+async def price(price_id: str, api: ApiState, principal: CatalogueReader) -> PriceOut:
+    """One price version."""
+    async with api.database.read() as session:
+        found = [p for p in await list_prices(session, principal, api.now_ms()) if p.price_id == price_id]
+    if not found:
+        raise NotFound(f"there is no price {price_id}")
+    return price_out(found[0])
+
+
+@router.post("/programs", status_code=201, openapi_extra=request_body(ProgramIn))
+async def publish_program(request: Request, api: ApiState, principal: Configurer) -> AppliedOut:
+    """Publish a version of a subsidy program. What was published never changes: a later version supersedes it."""
+    return await _publish(request, api, principal, "programs")
+
+
+@router.get("/programs")
+async def programs(api: ApiState, principal: CatalogueReader) -> ProgramsOut:
+    """Every version of every subsidy program: its rules are public to whom they pay for."""
+    async with api.database.read() as session:
+        return ProgramsOut(programs=[program_out(one) for one in await list_programs(session, principal)])
+
+
+async def _publish(request: Request, api: Api, principal: Principal, kind: str) -> AppliedOut:
+    value = await read_json(request)
+    try:
+        wanted = configuration_from_json({kind: [value]})
+        async with api.database.transaction() as session:
+            changes = await apply_configuration(
+                session,
+                principal,
+                wanted,
+                dry_run=False,
+                catalogue=api.catalogue,
+                now_ms=api.now_ms(),
+                ids=api.config.ids,
+                firm_uids=api.config.firm_uids,
+            )
+    except Invalid as error:
+        place = f"{kind}[0]"
+        raise Invalid(
+            [replace(p, field=p.field.removeprefix(place).lstrip(".") or "(root)") for p in error.problems]
+        ) from None
+    api.known.forget()
+    return AppliedOut(dry_run=False, changes=[change_out(change) for change in changes])

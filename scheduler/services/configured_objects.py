@@ -1,0 +1,242 @@
+"""One firm, queue, cohort or pool by itself: read, replaced, changed, removed; beside applying a whole file.
+
+A replacement is an application of a file with that one object, so that both leave the same rows and the same entry of
+the evidence log, and refuse the same things. What others refer to is not removed: history keeps its names.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.catalogue import Catalogue
+from scheduler.domain.errors import Conflict, FieldProblem, Invalid, NotFound
+from scheduler.domain.firms import UidRange
+from scheduler.domain.ids import Ids
+from scheduler.services.administration import note_act
+from scheduler.services.application import CREATED
+from scheduler.services.authorise import Action, Principal, authorise, may_see_firm
+from scheduler.services.configuration import apply_configuration, lock_configuration
+from scheduler.services.configuration_file import configuration_from_json, shown_quota
+from scheduler.storage import inbox
+from scheduler.storage.tables import CohortRow, FirmRow, PoolRow, ProjectRow, QueueRow
+
+Document = dict[str, Any]
+# Judges what is there now (its document; None: nothing) before it is changed; raises PreconditionFailed.
+Judge = Callable[[Document | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which object. `firm`: of a queue."""
+
+    kind: str  # firm | queue | cohort | pool
+    name: str
+    firm: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" + (f" of the firm {self.firm}" if self.firm else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a change needs beside the session."""
+
+    catalogue: Catalogue
+    ids: Ids
+    firm_uids: UidRange
+    now_ms: int
+
+
+def tag_of(document: Mapping[str, Any]) -> str:
+    """What an ETag says of a document: it changes exactly when the document does."""
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+async def read_object(session: AsyncSession, principal: Principal, target: Target) -> Document:
+    """The object as a file for `apply` has it, without its name. Raises NotFound, Forbidden.
+
+    A firm's people see their own firm and queues, and the pools; cohorts join firms, and are the operator's.
+    """
+    authorise(principal, Action.CONFIGURE if target.kind == "cohort" else Action.READ_CATALOGUE)
+    document = await _document(session, target, principal)
+    if document is None:
+        raise NotFound(f"there is no {target}")
+    return document
+
+
+async def put_object(
+    session: AsyncSession, principal: Principal, target: Target, value: object, judge: Judge, means: Means
+) -> tuple[Document, bool]:
+    """Make the object as the value says; gives what is there then, and whether it was made anew.
+
+    Raises Forbidden, Invalid (with the fields of the value), NotFound (a queue's firm), and what the judge raises.
+    """
+    authorise(principal, Action.CONFIGURE)
+    await lock_configuration(session)
+    now = await _document(session, target, None)
+    judge(now)
+    return await _apply(session, principal, target, value, is_new=now is None, means=means)
+
+
+async def patch_object(
+    session: AsyncSession, principal: Principal, target: Target, changes: object, judge: Judge, means: Means
+) -> Document:
+    """Change what is there by a merge patch (RFC 7396): null takes a field back to its default."""
+    authorise(principal, Action.CONFIGURE)
+    await lock_configuration(session)
+    now = await _document(session, target, None)
+    if now is None:
+        raise NotFound(f"there is no {target}")
+    judge(now)
+    if not isinstance(changes, Mapping):
+        raise Invalid([FieldProblem("(root)", type(changes).__name__, "an object with the fields to change")])
+    made, _ = await _apply(session, principal, target, merged(now, changes), is_new=False, means=means)
+    return made
+
+
+async def remove_object(
+    session: AsyncSession, principal: Principal, target: Target, judge: Judge, means: Means
+) -> None:
+    """Remove a queue, a cohort or a pool that nothing refers to. Raises NotFound, Conflict."""
+    authorise(principal, Action.CONFIGURE)
+    await lock_configuration(session)
+    now = await _document(session, target, None)
+    if now is None:
+        raise NotFound(f"there is no {target}")
+    judge(now)
+    if target.kind == "pool":
+        await _require_no_queue(session, target.name)
+    try:
+        async with session.begin_nested():
+            await session.execute(_removal(target))
+    except IntegrityError:
+        raise Conflict(f"{target} is in use, or was: {_USERS[target.kind]} refer to it") from None
+    fact = f"configuration/{means.ids.new(means.now_ms)}"
+    subject = f"1 {target.kind} removed"
+    await note_act(session, principal, "configuration_applied", subject, means.now_ms, fact)
+    await inbox.put(session, "ConfigurationChanged", {})
+
+
+_USERS = {
+    "queue": "jobs that were submitted to it (set its nominal quota to 0 to close it)",
+    "cohort": "queues or other cohorts",
+    "pool": "nodes or join tokens",
+}
+
+
+def merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> Document:
+    """RFC 7396, section 2. The nesting of a document bounds that of what is followed."""
+    result = dict(document)
+    for key, value in changes.items():
+        below = result.get(key)
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            result[key] = merged(below if isinstance(below, Mapping) else {}, value)
+        else:
+            result[key] = value
+    return result
+
+
+async def _apply(
+    session: AsyncSession, principal: Principal, target: Target, value: object, *, is_new: bool, means: Means
+) -> tuple[Document, bool]:
+    if not isinstance(value, Mapping):
+        raise Invalid([FieldProblem("(root)", type(value).__name__, "an object")])
+    if value.get("name", target.name) != target.name:
+        raise Invalid([FieldProblem("name", repr(value["name"])[:60], f"{target.name}, as in the address")])
+    file, place = await _file(session, target, {**value, "name": target.name}, is_new=is_new)
+    try:
+        changes = await apply_configuration(
+            session,
+            principal,
+            configuration_from_json(file),
+            dry_run=False,
+            catalogue=means.catalogue,
+            now_ms=means.now_ms,
+            ids=means.ids,
+            firm_uids=means.firm_uids,
+        )
+    except Invalid as error:
+        here = [replace(p, field=p.field.removeprefix(place).lstrip(".")) for p in error.problems]
+        raise Invalid(here) from None
+    made = await _document(session, target, None)
+    if made is None:
+        raise NotFound(f"there is no {target}")
+    return made, any(change.kind == target.kind and change.outcome == CREATED for change in changes)
+
+
+async def _file(
+    session: AsyncSession, target: Target, value: Document, *, is_new: bool
+) -> tuple[Document, str]:
+    """A file that holds just this object, and where in it."""
+    if target.kind != "queue":
+        if target.kind == "firm" and not is_new:
+            value = {"queues": [], **value}  # those that it has; a new firm gets one
+        return {f"{target.kind}s": [value]}, f"{target.kind}s[0]"
+    firm = await _document(session, Target("firm", target.firm or ""), None)
+    if firm is None:
+        raise NotFound(f"there is no firm {target.firm}")
+    around = {"name": target.firm, "title": firm["title"], "projects": [], "queues": [value]}
+    return {"firms": [around]}, "firms[0].queues[0]"
+
+
+async def _document(session: AsyncSession, target: Target, principal: Principal | None) -> Document | None:
+    """The object's document; None where there is none, or none that the principal may know of."""
+    if target.kind == "pool":
+        patience_ms = await session.scalar(select(PoolRow.patience_ms).where(PoolRow.name == target.name))
+        return None if patience_ms is None else {"patience_seconds": patience_ms // 1000}
+    if target.kind == "cohort":
+        c = CohortRow
+        row = (
+            await session.execute(
+                select(c.parent, c.nominal, c.borrowing, c.lending, c.weight).where(c.name == target.name)
+            )
+        ).one_or_none()
+        return None if row is None else {"parent": row.parent, **_quota(row)}
+    name = target.firm if target.kind == "queue" else target.name
+    firm = (
+        await session.execute(select(FirmRow.firm_id, FirmRow.title).where(FirmRow.name == name))
+    ).one_or_none()
+    if firm is None or (principal is not None and not may_see_firm(principal, firm.firm_id)):
+        return None
+    if target.kind == "firm":
+        projects = select(ProjectRow.name).where(ProjectRow.firm_id == firm.firm_id).order_by(ProjectRow.name)
+        return {"title": firm.title, "projects": list(await session.scalars(projects))}
+    q = QueueRow
+    found = (
+        await session.execute(
+            select(q.pools, q.cohort, q.nominal, q.borrowing, q.lending, q.weight).where(
+                q.firm_id == firm.firm_id, q.name == target.name
+            )
+        )
+    ).one_or_none()
+    return None if found is None else {"pools": found.pools, "cohort": found.cohort, **_quota(found)}
+
+
+def _quota(row: Any) -> Document:
+    quota = {name: shown_quota(getattr(row, name)) for name in ("nominal", "borrowing", "lending")}
+    return {**quota, "weight": row.weight}
+
+
+def _removal(target: Target) -> Any:
+    if target.kind == "pool":
+        return delete(PoolRow).where(PoolRow.name == target.name)
+    if target.kind == "cohort":
+        return delete(CohortRow).where(CohortRow.name == target.name)
+    firm_id = select(FirmRow.firm_id).where(FirmRow.name == target.firm).scalar_subquery()
+    return delete(QueueRow).where(QueueRow.firm_id == firm_id, QueueRow.name == target.name)
+
+
+async def _require_no_queue(session: AsyncSession, pool: str) -> None:
+    """Queues name their pools in a list, which no foreign key watches."""
+    named = await session.scalar(select(QueueRow.name).where(QueueRow.pools.any(pool)).limit(1))
+    if named is not None:
+        raise Conflict(f"pool {pool} is in use: queues such as {named} name it")

@@ -1,0 +1,152 @@
+"""Firms, queues, cohorts, pools, prices and programs one by one."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import select
+
+from scheduler.storage.tables import EvidenceIntakeRow, InboxRow
+from tests.builders.api import MODEL, ApiInstallation, running_api
+from tests.builders.database import DatabaseUrls
+
+
+@pytest_asyncio.fixture
+async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(database_urls, tmp_path) as running:
+        yield running
+
+
+QUEUE = "/v1/firms/lanjing/queues/night"
+
+
+async def acts(installation: ApiInstallation) -> int:
+    async with installation.api.database.read() as session:
+        rows = await session.scalars(
+            select(EvidenceIntakeRow.body).where(EvidenceIntakeRow.type == "administrative_act")
+        )
+        return sum(b"configuration_" in bytes(row) for row in rows)
+
+
+async def test_a_queue_is_made_read_changed_and_removed(installation: ApiInstallation) -> None:
+    ops = installation.as_("ops")
+    before = await acts(installation)
+    made = await ops.put(QUEUE, json={"nominal": {MODEL: 8}}, headers={"If-None-Match": "*"})
+    assert made.status_code == 201, made.text
+    everything = {
+        "pools": ["haidian"], "cohort": None, "nominal": {MODEL: 8}, "borrowing": {}, "lending": {}, "weight": 1,
+    }  # fmt: skip
+    assert made.json() == everything
+    read = await installation.as_("lin").get(QUEUE)
+    assert (read.json(), read.headers["etag"]) == (everything, made.headers["etag"])
+    assert (await ops.put(QUEUE, json={}, headers={"If-None-Match": "*"})).status_code == 412
+
+    changed = await ops.patch(QUEUE, json={"weight": 3}, headers={"If-Match": made.headers["etag"]})
+    assert changed.json() == {**everything, "weight": 3}
+    late = await ops.patch(QUEUE, json={"weight": 4}, headers={"If-Match": made.headers["etag"]})
+    assert (late.status_code, late.json()["code"]) == (412, "precondition_failed")
+    assert late.json()["facts"] == {"etag": changed.headers["etag"]}
+    closed = await ops.patch(QUEUE, json={"nominal": {MODEL: None}, "weight": None})
+    assert (closed.json()["nominal"], closed.json()["weight"]) == ({}, 1)
+    again = await ops.put(QUEUE, json={})
+    assert (again.status_code, again.headers["etag"]) == (200, closed.headers["etag"])
+    assert await acts(installation) == before + 3  # the last changed nothing
+
+    assert (await ops.delete(QUEUE)).status_code == 204
+    assert (await ops.delete(QUEUE)).status_code == 404
+    assert await acts(installation) == before + 4
+    async with installation.api.database.read() as session:
+        kinds = (await session.scalars(select(InboxRow.kind))).all()
+    assert kinds.count("ConfigurationChanged") >= 5
+
+
+async def test_firms_pools_and_cohorts_are_made_and_what_is_used_stays(installation: ApiInstallation) -> None:
+    ops = installation.as_("ops")
+    assert (await ops.put("/v1/pools/night", json={"patience_seconds": 90})).status_code == 201
+    assert (await ops.put("/v1/cohorts/all", json={"nominal": {MODEL: 16}})).status_code == 201
+    firm = await ops.put("/v1/firms/newcomer", json={"title": "Newcomer"})
+    assert (firm.status_code, firm.json()) == (201, {"title": "Newcomer", "projects": ["default"]})
+    more = await ops.patch("/v1/firms/newcomer", json={"projects": ["vision"]})
+    assert more.json() == {"title": "Newcomer", "projects": ["default", "vision"]}
+    queue = await ops.patch("/v1/firms/newcomer/queues/default", json={"cohort": "all", "pools": ["night"]})
+    assert queue.status_code == 200, queue.text
+
+    for path, why in {
+        "/v1/pools/haidian": "queues such as", "/v1/pools/night": "queues such as default",
+        "/v1/cohorts/all": "queues or other cohorts",
+    }.items():  # fmt: skip
+        refused = await ops.delete(path)
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+        assert why in refused.json()["detail"]
+    await installation.submit("lin")
+    used = await ops.delete("/v1/firms/lanjing/queues/default")
+    assert "jobs that were submitted to it" in used.json()["detail"]
+    assert (await ops.delete("/v1/firms/newcomer")).status_code == 405
+
+    assert (await ops.patch("/v1/firms/newcomer/queues/default", json={"cohort": None})).status_code == 200
+    assert (await ops.delete("/v1/cohorts/all")).status_code == 204
+
+
+async def test_prices_and_programs_are_published_once(installation: ApiInstallation) -> None:
+    ops = installation.as_("ops")
+    price = {
+        "model": MODEL, "price_cny_per_device_hour": "11.00", "effective_from": "2030-01-01T00:00:00+08:00",
+    }  # fmt: skip
+    made = await ops.post("/v1/prices", json=price)
+    assert made.status_code == 201, made.text
+    (change,) = made.json()["changes"]
+    assert change["outcome"] == "created"
+    assert (await installation.as_("lin").get(f"/v1/prices/{change['name']}")).json()["in_force"] is False
+    other = await ops.post("/v1/prices", json={**price, "price_cny_per_device_hour": "12.00"})
+    assert other.status_code == 422
+    assert other.json()["errors"][0]["field"] == "price_cny_per_device_hour"
+    program = {
+        "program_id": "city", "version": 1, "title": "City", "legal_reference": "No. 1", "rate": "0.3",
+        "effective_from": "2030-01-01T00:00:00+08:00",
+    }  # fmt: skip
+    assert (await ops.post("/v1/programs", json=program)).status_code == 201
+    (listed,) = (await installation.as_("audit").get("/v1/programs")).json()["programs"]
+    assert (listed["program_id"], listed["rate_ppm"], listed["per_firm_cap_fen"]) == ("city", 300_000, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "field"),
+    [
+        ("PUT", QUEUE, {"nominal": {"h100": 8}}, 422, "nominal.h100"),
+        ("PUT", QUEUE, {"weight": 0}, 422, "weight"),
+        ("PUT", QUEUE, {"wieght": 1}, 422, "wieght"),
+        ("PUT", QUEUE, {"name": "day"}, 422, "name"),
+        ("PUT", QUEUE, [], 422, "(root)"),
+        ("PUT", "/v1/firms/Lan%20Jing", {}, 422, "name"),
+        ("PUT", "/v1/pools/x", {"patience_seconds": "1h"}, 422, "patience_seconds"),
+        ("PATCH", "/v1/pools/haidian", {"patience_seconds": {"a": {"b": 1}}}, 422, "patience_seconds"),
+        ("PATCH", "/v1/pools/haidian", "x", 422, "(root)"),
+        ("POST", "/v1/prices", {"model": MODEL}, 422, "price_cny_per_device_hour"),
+        ("POST", "/v1/programs", 7, 422, "(root)"),
+    ],
+)
+async def test_what_is_wrong_is_named_by_its_field(
+    installation: ApiInstallation, method: str, path: str, body: Any, status: int, field: str
+) -> None:
+    answer = await installation.as_("ops").request(method, path, json=body)
+    assert answer.status_code == status, answer.text
+    assert field in [error["field"] for error in answer.json()["errors"]], answer.text
+
+
+async def test_what_is_not_there_is_not_found_and_foreign_firms_are_not_there(
+    installation: ApiInstallation,
+) -> None:
+    ops, zhao = installation.as_("ops"), installation.as_("zhao")
+    for path in ("/v1/firms/x", "/v1/firms/x/queues/default", QUEUE, "/v1/cohorts/x", "/v1/pools/x"):
+        assert (await ops.get(path)).status_code == 404, path
+        assert (await ops.patch(path, json={})).status_code == 404, path
+    assert (await ops.put("/v1/firms/x/queues/default", json={})).status_code == 404
+    assert (await ops.get("/v1/prices/x")).status_code == 404
+    for path in ("/v1/firms/lanjing", "/v1/firms/lanjing/queues/default"):
+        assert (await zhao.get(path)).json()["detail"] == (
+            await zhao.get(path.replace("lanjing", "nowhere"))
+        ).json()["detail"].replace("nowhere", "lanjing")
+    assert (await zhao.get("/v1/firms/beiming")).status_code == 200
+    assert (await zhao.get("/v1/pools/haidian")).json() == {"patience_seconds": 30}
