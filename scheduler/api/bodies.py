@@ -19,8 +19,13 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
+# Models of bodies, in the order in which their routes were made: FastAPI itself does not see them.
+BODIES: dict[str, type[BaseModel]] = {}
+
+
 def request_body(model: type[BaseModel]) -> dict[str, Any]:
     """`openapi_extra` of a route whose body is this model (`openapi.py` adds the model itself)."""
+    BODIES[model.__name__] = model
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 

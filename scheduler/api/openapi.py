@@ -13,21 +13,12 @@ from fastapi.responses import Response
 from pydantic.json_schema import models_json_schema
 
 from scheduler.api.auth import WhoeverCalls
-from scheduler.api.schemas.configuration import CohortBody, ConfigurationIn, FirmBody, PoolBody, QueueBody
-from scheduler.api.schemas.job_changes import BatchIn, JobChangeIn
-from scheduler.api.schemas.job_specs import JobSpecIn
-from scheduler.api.schemas.nodes import CordonIn, JoinTokenIn
-from scheduler.api.schemas.principals import ApiKeyIn, PrincipalIn
+from scheduler.api.bodies import BODIES
 from scheduler.api.schemas.problems import ProblemOut
-from scheduler.api.schemas.secrets import SecretIn
 
 FILE = Path(__file__).with_name("openapi.json")
 # "GET /v1/jobs" -> an answer as it comes, for every route that answers with JSON (a test holds that).
 EXAMPLES = Path(__file__).with_name("examples.json")
-_BODIES = (
-    *(JobSpecIn, BatchIn, JobChangeIn, ConfigurationIn, CordonIn, JoinTokenIn, PrincipalIn, ApiKeyIn, SecretIn),
-    *(FirmBody, QueueBody, CohortBody, PoolBody),
-)
 _OPEN = ("/healthz", "/readyz", "/version", "/v1/issuers", "/log/")
 _DESCRIPTION = (
     "Send `Authorization: Bearer sk_...` with every request. Refusals are application/problem+json "
@@ -47,7 +38,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     )
     schemas: dict[str, Any] = result.setdefault("components", {}).setdefault("schemas", {})
     _, definitions = models_json_schema(
-        [*((model, "validation") for model in _BODIES), (ProblemOut, "serialization")],
+        [*((model, "validation") for model in BODIES.values()), (ProblemOut, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
     schemas.update(definitions["$defs"])

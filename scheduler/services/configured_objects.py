@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, literal, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -237,6 +237,8 @@ def _removal(target: Target) -> Any:
 
 async def _require_no_queue(session: AsyncSession, pool: str) -> None:
     """Queues name their pools in a list, which no foreign key watches."""
-    named = await session.scalar(select(QueueRow.name).where(QueueRow.pools.any(pool)).limit(1))
+    named = await session.scalar(
+        select(QueueRow.name).where(literal(pool) == func.any(QueueRow.pools)).limit(1)
+    )
     if named is not None:
         raise Conflict(f"pool {pool} is in use: queues such as {named} name it")

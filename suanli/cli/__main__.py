@@ -1,5 +1,5 @@
 """`python -m suanli.cli`: the same as the command `suanli`."""
 
-from suanli.cli.main import main
+from suanli.cli.start import main
 
 main()

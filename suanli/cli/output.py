@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 400
 
 
+_ID = re.compile(r"[0-9a-f]{12}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 AS_YAML = "SUANLI_OUTPUT_YAML"  # set by the program itself for `-o yaml`
 
 
@@ -77,6 +79,8 @@ def make_table(
             word(column),
             justify="right" if position in numbers else "left",
             overflow="fold",
+            # An id that is cut in two cannot be copied: other columns give way.
+            no_wrap=bool(listed) and all(_ID.fullmatch(row[position]) for row in listed),
             header_style="bold",
         )
     for row in listed:

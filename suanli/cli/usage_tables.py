@@ -69,7 +69,7 @@ def _line_row(line: Mapping[str, Any]) -> list[object]:
 def _sums(firm: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
     yield "Total", f"{cny(firm['total_fen'])} CNY"
     for subsidy in firm["subsidies"]:
-        yield f"{subsidy['program_id']} v{subsidy['version']}", f"-{cny(subsidy['amount_fen'])} CNY"
+        yield f"{subsidy['program_id']} v{subsidy['version']}", f"{cny(-subsidy['amount_fen'])} CNY"
     yield "Net", f"{cny(firm['net_fen'])} CNY"
 
 

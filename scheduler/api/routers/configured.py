@@ -91,7 +91,7 @@ def _serve(
         request: Request,
         api: ApiState,
         principal: Configurer,
-        target: where,  # type: ignore[valid-type]
+        target: where,
         if_match: IfMatch = None,
         if_none_match: IfNoneMatch = None,
     ) -> JSONResponse:
@@ -106,7 +106,7 @@ def _serve(
         request: Request,
         api: ApiState,
         principal: Configurer,
-        target: where,  # type: ignore[valid-type]
+        target: where,
         if_match: IfMatch = None,
     ) -> JSONResponse:
         changes = await read_json(request)
@@ -120,7 +120,7 @@ def _serve(
     async def remove(
         api: ApiState,
         principal: Configurer,
-        target: where,  # type: ignore[valid-type]
+        target: where,
         if_match: IfMatch = None,
     ) -> Response:
         async with api.database.transaction() as session:

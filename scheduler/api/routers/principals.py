@@ -39,7 +39,7 @@ router = APIRouter(prefix="/v1", tags=["principals"])
 
 @router.get("/whoami")
 async def whoami(api: ApiState, principal: WhoeverCalls) -> WhoamiOut:
-    """Who calls."""
+    """Who calls: name, role, firm, and the projects where they may act."""
     async with api.database.read() as session:
         firm = await firm_name(session, principal.firm_id)
     projects = None if principal.projects is None else list(principal.projects)

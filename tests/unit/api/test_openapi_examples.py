@@ -1,6 +1,7 @@
 """The OpenAPI document shows of every route what it does and what it answers."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +31,11 @@ def test_every_operation_says_what_it_does_and_how_it_refuses() -> None:
             assert refusal["schema"] == {"$ref": "#/components/schemas/ProblemOut"}, (method, path)
             for parameter in operation.get("parameters", ()):
                 assert "schema" in parameter, (method, path, parameter)
+
+
+def test_every_model_that_is_named_is_there() -> None:
+    named = set(re.findall(r"#/components/schemas/(\w+)", FILE.read_text(encoding="utf-8")))
+    assert named <= set(DOCUMENT["components"]["schemas"])
 
 
 def test_no_example_is_of_a_route_that_is_not_there() -> None:

@@ -1,17 +1,24 @@
 """Text for people: harmless, whole lines, sentences, local times, decimal money."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from suanli.cli.errors import CliError
 from suanli.cli.harmless import harmless, one_line
 from suanli.cli.log_lines import LogLines
 from suanli.cli.moments import ago, duration, to_rfc3339
+from suanli.cli.output import make_table
 from suanli.cli.refusals import of_file, sentence
-from suanli.cli.usage_tables import cny, hours
+from suanli.cli.usage_tables import _sums, cny, hours
 from suanli.cli.yaml_files import YamlFile
 from suanli.client.errors import FieldError, Refused, refused
 from suanli.client.types import LogRecord
@@ -123,3 +130,31 @@ def test_any_refusal_becomes_an_error_whatever_its_body(body: object) -> None:
     assert isinstance(error, Refused)
     assert (error.status, error.problem.request_id) == (500, "id")
     assert str(error)
+
+
+def test_a_narrow_terminal_breaks_words_and_never_an_id() -> None:
+    table = make_table(["JOB", "NAME", "WHY"], [["6f6b4c8d2e11", "fine-tune-" * 4, "no room " * 9]])
+    shown = StringIO()
+    Console(file=shown, width=40).print(table)
+    assert "6f6b4c8d2e11" in shown.getvalue()
+    assert max(map(len, shown.getvalue().splitlines())) <= 40
+
+
+def test_nothing_is_never_less_than_nothing() -> None:
+    firm: dict[str, Any] = {
+        "total_fen": 0,
+        "net_fen": 0,
+        "subsidies": [{"program_id": "city", "version": 1, "amount_fen": 0}],
+    }
+    assert dict(_sums(firm)) == {"Total": "0.00 CNY", "city v1": "0.00 CNY", "Net": "0.00 CNY"}
+    firm["subsidies"] = [{"program_id": "city", "version": 1, "amount_fen": 1250}]
+    assert dict(_sums(firm))["city v1"] == "-12.50 CNY"
+
+
+def test_an_interrupt_while_parts_are_loaded_shows_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n", encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, "-c", "import sys\nsys.path.insert(0, sys.argv[1])\nimport suanli.cli.__main__", tmp_path],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (130, "")
