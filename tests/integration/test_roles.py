@@ -145,6 +145,9 @@ UPDATES_SOME_COLUMNS = {
 }
 DELETES = {
     API: {
+        "pools",
+        "queues",
+        "cohorts",
         "idempotency_keys",
         "join_tokens",
         "content_objects",

@@ -71,15 +71,8 @@ async def _pool(pool: str) -> Target:
     return Target("pool", pool)
 
 
-def _serve(
-    kind: str,
-    path: str,
-    target_of: Callable[..., Any],
-    body: type[BaseModel],
-    document: type[BaseModel],
-    more: str = "",
-) -> None:
-    """Register GET, PUT, PATCH and, where nothing is lost by it, DELETE of one kind of object."""
+def _endpoints(kind: str, target_of: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
+    """Reading, putting, patching and removing one kind of object."""
     where = Annotated[Target, Depends(target_of)]
     reader = Configurer if kind == "cohort" else CatalogueReader
 
@@ -128,6 +121,19 @@ def _serve(
         api.known.forget()
         return Response(status_code=204)
 
+    return read, put, patch, remove
+
+
+def _serve(
+    kind: str,
+    path: str,
+    target_of: Callable[..., Any],
+    body: type[BaseModel],
+    document: type[BaseModel],
+    more: str = "",
+) -> None:
+    """Register GET, PUT, PATCH and, where nothing is lost by it, DELETE of one kind of object."""
+    read, put, patch, remove = _endpoints(kind, target_of)
     documented: dict[str, Any] = {"response_model": document}
     router.add_api_route(
         path,
