@@ -10,6 +10,7 @@ import ipaddress
 import json
 import logging
 import os
+import re
 import socket
 import sys
 from collections.abc import Sequence
@@ -22,13 +23,14 @@ from agents.refusals import AgentError, NoDevices, UsageError
 from agents.runtime.isolation import UidRange
 from agents.runtime.launch import is_loopback
 from agents.samples import write_packet
-from agents.settings import AGENT_VERSION, Settings
+from agents.settings import AGENT_VERSION, Place, Settings
 from agents.state_folder import StateFolder
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.sampling import parse_request
 
 DEFAULT_FIRM_UIDS = "400000-499999"
 LEAST_TOKEN_CHARACTERS = 16
+PLACE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 SAMPLE_MS_RANGE = (50, 60_000)
 ENVIRONMENT_PREFIX = "SUANLI_AGENT_"
 
@@ -68,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _option(run, "--join-token-file", "file with the join token; needed for the first start", metavar="FILE")
     _option(run, "--node-name", "name of this node", default=socket.gethostname(), metavar="NAME")
     _option(run, "--rendezvous-address", "where tasks of other nodes reach this one", default="127.0.0.1")
+    _place_option(run)
     _flag(
         run,
         "--accept-no-isolation",
@@ -116,6 +119,15 @@ def _parser() -> argparse.ArgumentParser:
             metavar="MODEL:COUNT",
         )
     return parser
+
+
+def _place_option(run: argparse.ArgumentParser) -> None:
+    _option(
+        run,
+        "--place",
+        "where the node hangs in the network, for example zone=bj,supernode=pod-1,leaf=rack-7,position=3",
+        metavar="DOMAIN=NAME,...",
+    )
 
 
 def _variable(name: str) -> str:
@@ -171,6 +183,7 @@ def read_settings(parsed: argparse.Namespace) -> Settings:
         stop_tasks_on_exit=parsed.stop_tasks_on_exit,
         samples_days=_number("--samples-days", parsed.samples_days, 1, 36_500),
         samples_gib=_number("--samples-gib", parsed.samples_gib, 1, 100_000),
+        place=_place(parsed.place or ""),
         attach_idle_s=_number("--attach-idle-seconds", parsed.attach_idle_seconds, 1, 7 * 86_400),
     )
 
@@ -213,6 +226,24 @@ def _number(option: str, text: str, least: int, most: int) -> int:
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise UsageError(f"{option} wants a whole number from {least} to {most}, not {text!r}")
     return int(text)
+
+
+def _place(text: str) -> Place:
+    said: dict[str, str] = {}
+    for part in text.split(",") if text else ():
+        domain, _, name = part.partition("=")
+        fine = PLACE_NAME.fullmatch(name) is not None
+        if domain == "position":
+            fine = name.isascii() and name.isdigit() and int(name) < 2**31
+        if domain not in ("zone", "supernode", "leaf", "position") or domain in said or not fine:
+            raise UsageError(
+                "--place wants zone=, supernode=, leaf= (a-z 0-9 - . _) and position= (a number), each at most "
+                f"once, not {part!r}"
+            )
+        said[domain] = name
+    return Place(
+        said.get("zone", ""), said.get("supernode", ""), said.get("leaf", ""), int(said.get("position", 0))
+    )
 
 
 def _uids(text: str) -> UidRange:

@@ -36,7 +36,8 @@ class Live:
     @property
     def holding(self) -> Holding:
         """Its devices, as metering sees them."""
-        return Holding(self.spec.allocation_id, self.spec.devices, self.spec.processes)
+        spec = self.spec
+        return Holding(spec.allocation_id, spec.devices, spec.processes, spec.share_ppm)
 
 
 def process_ids(state: ShimState) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from agents.core.clock import MeterClock
 from agents.core.intervals import IntervalMaker, Moment
 from agents.core.meter import STOP, ClosedWindow, Meter, OpenWindow
 from agents.core.readings import DeviceSample, Health, Holding, Interval, RankUse, TaskUse
-from agents.core.recovery import Piece, Vouched, pieces_of_task, replay
+from agents.core.recovery import Lane, Piece, Vouched, pieces_of_task, replay
 from agents.devices.driver import Driver, DriverError
 from agents.link import NowAndThen
 from agents.refusals import SpoolFull, StateUnusable
@@ -123,7 +123,7 @@ class Metering:
         """Account for the time since the last life: by the shims where they did, else as unknown."""
         now_ms, _ = self.clock.read(clock_source.wall_ms(), clock_source.boot_ns())
         boot_now = clock_source.boot_ns()
-        pieces: dict[int, list[Piece]] = {}
+        pieces: dict[Lane, list[Piece]] = {}
         uses = self._tasks.uses()
         for absence in absences:
             allocation_id = absence.holding.allocation_id
@@ -132,10 +132,10 @@ class Metering:
             now_use = uses.get(allocation_id)
             if lines and now_use is not None and any(rank.live for rank in now_use.ranks.values()):
                 lines.append(Vouched(lines[-1].at_ms, now_ms, now_use))  # its shim counts still
-            for index, each in pieces_of_task(
+            for lane, each in pieces_of_task(
                 self._maker, absence.holding, lines, before, self.meter.last_ms
             ).items():
-                pieces.setdefault(index, []).extend(each)
+                pieces.setdefault(lane, []).extend(each)
         for each in pieces.values():
             each.sort(key=lambda piece: piece.start_ms)
 
@@ -237,9 +237,9 @@ class Metering:
         else:
             intervals = self._maker.make(self._before, moment, self._holdings)
             self.utilisation_ppm = {
-                index: interval.utilisation_ppm
-                for index, interval in intervals.items()
-                if interval.utilisation_ppm is not None
+                index: max(known)
+                for index, parts in intervals.items()
+                if (known := [part.utilisation_ppm for part in parts if part.utilisation_ppm is not None])
             }
             raw = self._keep_samples(now_ms, intervals)
             isolation = self._tasks.isolation()
@@ -247,15 +247,21 @@ class Metering:
         self._before = moment
         self._keep(closed)
 
-    def _keep_samples(self, at_ms: int, intervals: Mapping[int, Interval]) -> Mapping[int, bytes]:
-        """The lines of the raw samples at this moment, by device, kept on the disk."""
+    def _keep_samples(
+        self, at_ms: int, intervals: Mapping[int, Sequence[Interval]]
+    ) -> Mapping[int, Sequence[bytes | None]]:
+        """The lines of the raw samples at this moment, one for each interval of a device, kept on the disk."""
         lines = {
-            index: encode_sample(self._raw(index, at_ms, interval, self._samples.get(index)))
-            for index, interval in intervals.items()
-            if interval.observed != "unknown"
+            index: [
+                None
+                if part.observed == "unknown"
+                else encode_sample(self._raw(index, at_ms, part, self._samples.get(index)))
+                for part in parts
+            ]
+            for index, parts in intervals.items()
         }
         try:
-            self._files.append(at_ms, lines.values())
+            self._files.append(at_ms, [line for each in lines.values() for line in each if line is not None])
         except OSError as error:
             # Signed over all the same: that they are not here any more is what the node then has to say.
             self._saying.say(f"raw samples are not kept: {error}")

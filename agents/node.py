@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TypeVar
 
 from agents import wire
@@ -110,6 +110,7 @@ class Agent:
         self._record = record
         self._driver = driver
         self._channel = channel
+        self._isolation = isolation
         self._boot_id = proc_tree.boot_id()
         self._started_ms = time.time_ns() // 1_000_000
         self._saying = NowAndThen(_log)
@@ -217,6 +218,9 @@ class Agent:
             devices=[self._claims(device.index) for device in self._record.devices],
             isolation=wire.ISOLATIONS[self.tasks.isolation()],
             rendezvous_address=self._settings.rendezvous_address,
+            place=control_pb2.Place(**asdict(self._settings.place)),
+            one_firm=self._isolation.one_firm,
+            one_firm_id=self._isolation.firm_served(),
         )
 
     def _claims(self, index: int) -> node_pb2.DeviceClaims:

@@ -10,6 +10,16 @@ PROTOCOL = 1
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the node hangs in the network; an empty name was not said. `position` along the wires of a leaf."""
+
+    zone: str = ""
+    supernode: str = ""
+    leaf: str = ""
+    position: int = 0
+
+
+@dataclass(frozen=True)
 class Settings:
     """Settings of `suanli-agent run`."""
 
@@ -32,3 +42,4 @@ class Settings:
     samples_days: int = 90
     samples_gib: int = 8
     attach_idle_s: float = 3600.0
+    place: Place = Place()

@@ -13,7 +13,6 @@ from suanli.evidence.keys import SEED_BYTES, SigningKey
 from suanli.evidence.window_writing import build_window
 from suanli.evidence.windows import (
     SALT_BYTES,
-    WHOLE_PPM,
     ClockReading,
     SeenCheckpoint,
     Segment,
@@ -96,7 +95,7 @@ class Sealer:
             end_ms=tally.end_ms,
             observed=tally.observed,
             allocation_id=tally.allocation_id,
-            share_ppm=WHOLE_PPM,
+            share_ppm=tally.share_ppm,
             samples_expected=expected,
             samples_taken=0 if unknown else min(tally.samples_taken, expected),
             live_ms=tally.live_ms,

@@ -27,7 +27,7 @@ from agents.core.messages import (
     Stop,
     Stopping,
 )
-from agents.core.readings import TaskUse
+from agents.core.readings import WHOLE_PPM, TaskUse
 from agents.core.separation import NONE, UID, weakest
 from agents.core.tasks import EndReason, Phase
 from agents.devices.driver import Driver
@@ -40,7 +40,7 @@ from agents.runtime import process, task_files
 from agents.runtime.file_watch import IN_CLOSE_WRITE, IN_CREATE, IN_MODIFY, IN_MOVED_TO, FileWatch
 from agents.runtime.launch import Rendezvous
 from agents.runtime.log_patterns import first_match
-from agents.runtime.prepare import Preparation, Preparer, read_spec, remove
+from agents.runtime.prepare import Preparation, Preparer, read_spec, remove, remove_or_say
 from agents.runtime.spec import SpecError, TaskSpec
 from agents.runtime.step_report import parse_step_report
 from agents.runtime.task_files import ShimState
@@ -85,11 +85,14 @@ class TaskRunner:
         self._watch = FileWatch()
         self.live: dict[str, Live] = {}
         self._work: dict[str, asyncio.Task[None]] = {}
+        self._closing = False
         logs.delivered = results.delivered = self._remove_if_forgotten
 
     def carry_out(self, instruction: Instruction) -> None:
-        """Begin to do it; what comes of it is told later."""
+        """Begin to do it; what comes of it is told later. Once the agent ends, nothing more is begun."""
         match instruction:
+            case Prepare() | Launch() if self._closing:
+                _log.info("task %s is not begun: the agent ends", instruction.allocation_id)
             case Prepare(allocation_id):
                 self._start(allocation_id, self._prepare(allocation_id))
             case CancelPrepare(allocation_id):
@@ -141,7 +144,7 @@ class TaskRunner:
             self.live[allocation_id] = Live(
                 spec, preparation.folder, preparation.uid, preparation.isolation, preparation
             )
-            self._tell(Prepared(allocation_id, spec.devices, preparation.port))
+            self._tell(Prepared(allocation_id, spec.devices, preparation.port, spec.share_ppm))
 
     async def _prepare_in_thread(self, spec: TaskSpec) -> Preparation:
         """A file system may hang: not in the loop. A thread cannot be cancelled: wait, then let go."""
@@ -178,7 +181,7 @@ class TaskRunner:
             launch = process.launch_file(
                 live.preparation,
                 Rendezvous(instruction.master_address, instruction.master_port),
-                self._driver.visibility(live.spec.devices),
+                self._driver.visibility(live.spec.devices) | self._share_environment(live.spec),
                 self._driver.simulated,
                 self._account_ms,
             )
@@ -191,6 +194,11 @@ class TaskRunner:
         live.use = UseReader(live.folder, live.state)
         self._tell(self._launched(live, live.state))
         self._look_after(live, live.state)
+
+    def _share_environment(self, spec: TaskSpec) -> dict[str, str]:
+        if spec.share_ppm == WHOLE_PPM:
+            return {}
+        return self._driver.share_environment(spec.devices, spec.share_ppm, spec.share_memory_bytes)
 
     def _launched(self, live: Live, state: ShimState) -> Launched:
         return Launched(live.spec.allocation_id, state["started_ms"], process_ids(state))
@@ -333,7 +341,7 @@ class TaskRunner:
         needed = self._logs.follows(allocation_id) or self._results.follows(allocation_id)
         if (folder / FORGOTTEN).exists() and not needed:
             # In a thread: a job may leave millions of files, and metering must not wait for them.
-            threading.Thread(target=_remove_or_say, args=(folder,), daemon=True).start()
+            threading.Thread(target=remove_or_say, args=(folder,), daemon=True).start()
 
     # --- after a restart -------------------------------------------------------------------------------
 
@@ -393,6 +401,7 @@ class TaskRunner:
                     end_reason=ended.end_reason if ended else None,
                     detail=ended.detail if ended else "",
                     log_pattern=ended.log_pattern if ended else None,
+                    share_ppm=live.spec.share_ppm,
                 )
             )
             if ended is None and state is not None:
@@ -413,6 +422,7 @@ class TaskRunner:
 
     async def close(self, stop_tasks: bool) -> None:
         """Leave tasks to their shims, or end them first."""
+        self._closing = True  # the control stream goes on for a while, and may still bring orders
         if stop_tasks:
             asked: set[str] = set()
             # What is being started now has a process only later: look until there is neither.
@@ -435,11 +445,3 @@ class TaskRunner:
             if live.preparation is not None:
                 live.preparation.release()
         self._watch.close()
-
-
-def _remove_or_say(folder: Path) -> None:
-    """Remove a forgotten task's folder; what cannot be removed is found again after a restart."""
-    try:
-        remove(folder)
-    except OSError as error:
-        _log.warning("the folder %s could not be removed: %s", folder, error.strerror)

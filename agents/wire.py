@@ -3,7 +3,7 @@
 from agents.core import separation
 from agents.core.fence import Fence
 from agents.core.messages import DesiredArrived
-from agents.core.readings import Health
+from agents.core.readings import WHOLE_PPM, Health
 from agents.core.tasks import DesiredTask, EndReason, Goal, Phase, StepReport, Task
 from agents.devices.driver import Device
 from agents.runtime.spec import DEFAULT_STOP_SIGNAL, TaskInput, TaskSecret, TaskSpec
@@ -164,6 +164,13 @@ def spec(message: control_pb2.FetchTaskResponse) -> TaskSpec:
         secrets=tuple(
             TaskSecret(item.name, item.environment, item.file, item.value) for item in message.secrets
         ),
+        share_ppm=message.share_ppm or WHOLE_PPM,
+        share_memory_bytes=message.share_memory_bytes,
+        first_process=message.first_process if message.all_processes else -1,
+        all_processes=message.all_processes,
+        group=message.group,
+        rank_in_group=message.rank_in_group,
+        groups=dict(sorted(message.groups.items())),
     )
 
 

@@ -1,9 +1,9 @@
 """From two moments' readings to what each device did between them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agents.core.readings import UNKNOWN, DeviceSample, Health, Holding, Interval, RankUse, TaskUse
+from agents.core.readings import UNKNOWN, WHOLE_PPM, DeviceSample, Health, Holding, Interval, RankUse, TaskUse
 
 PPM = 1_000_000
 
@@ -67,17 +67,24 @@ class IntervalMaker:
 
     def make(
         self, before: Moment, after: Moment, holdings: Sequence[Holding], measured_by: str = "agent"
-    ) -> dict[int, Interval]:
-        """The interval of every device by index. Under `shim` what no allocation held is unknown."""
-        held = {d: (h, p) for h in holdings for p, d in enumerate(h.devices)}
+    ) -> dict[int, tuple[Interval, ...]]:
+        """The intervals of every device by index: one for each allocation that holds a part of it, and one for
+        the rest, if there is any. Under `shim` what no allocation held is unknown.
+        """
+        held: dict[int, list[tuple[Holding, int]]] = {}
+        for holding in holdings:
+            for position, index in enumerate(holding.devices):
+                held.setdefault(index, []).append((holding, position))
         made = {}
         for index in self.device_indices:
-            if index in held:
-                made[index] = self._in_use(index, *held[index], before, after, measured_by)
-            elif measured_by == "shim":
-                made[index] = UNKNOWN
-            else:
-                made[index] = self._free(index, before, after)
+            parts = held.get(index, [])
+            intervals = [self._in_use(index, h, p, before, after, measured_by) for h, p in parts]
+            rest_ppm = WHOLE_PPM - sum(holding.share_ppm for holding, _ in parts)
+            if rest_ppm > 0 and measured_by == "shim":
+                intervals.append(replace(UNKNOWN, share_ppm=rest_ppm))
+            elif rest_ppm > 0:
+                intervals.append(_part(self._free(index, before, after), rest_ppm))
+            made[index] = tuple(intervals)
         return made
 
     def _free(self, index: int, before: Moment, after: Moment) -> Interval:
@@ -119,7 +126,7 @@ class IntervalMaker:
             utilisation_ppm = sample.utilisation_ppm if sample else None
             busy_ms = min((utilisation_ppm or 0) * length_ms // PPM, lived_ms)
             processes = max(processes, (sample.processes or 0) if sample else 0)
-        return Interval(
+        interval = Interval(
             observed="in_use",
             allocation_id=holding.allocation_id,
             measured_by=measured_by,
@@ -132,6 +139,24 @@ class IntervalMaker:
             energy_mj=energy_mj,
             energy_method=method,
         )
+        return _part(interval, holding.share_ppm, memory_bytes if self.simulated else None)
+
+
+def _part(interval: Interval, share_ppm: int, memory_bytes: int | None = None) -> Interval:
+    """An interval of a part of a device. What is read of the whole says nothing of how its memory is divided;
+    its energy is divided by shares, and how busy it was is told of the allocations alone.
+    """
+    if share_ppm == WHOLE_PPM:
+        return interval
+    energy_mj = interval.energy_mj
+    return replace(
+        interval,
+        share_ppm=share_ppm,
+        memory_bytes=memory_bytes,
+        utilisation_ppm=interval.utilisation_ppm if interval.observed == "in_use" else None,
+        energy_mj=None if energy_mj is None else energy_mj * share_ppm // WHOLE_PPM,
+        processes=interval.processes if interval.observed == "in_use" else 0,
+    )
 
 
 def _cpu_delta(after: RankUse | None, before: RankUse | None) -> int:

@@ -33,6 +33,7 @@ from agents.core.messages import (
     Stop,
     Stopping,
 )
+from agents.core.readings import WHOLE_PPM
 from agents.core.tasks import DesiredTask, EndReason, Goal, Phase, Task
 
 ABSENT = "absent"
@@ -51,9 +52,13 @@ class AgentMachine:
         """False for a desired state that is older than one obeyed before."""
         return fence >= self.fence
 
-    def bindings(self) -> dict[int, str]:
-        """Which allocation holds each device, by the device's index on the node."""
-        return {d: t.allocation_id for t in self.tasks.values() if t.holds_devices for d in t.devices}
+    def bindings(self) -> dict[int, dict[str, int]]:
+        """How much of each device each allocation holds, in ppm, by the device's index on the node."""
+        held: dict[int, dict[str, int]] = {}
+        for task in self.tasks.values():
+            for device in task.devices if task.holds_devices else ():
+                held.setdefault(device, {})[task.allocation_id] = task.share_ppm
+        return held
 
     def handle(self, message: Message) -> list[Instruction]:
         """Take one message in; returns what is to be done, in that order."""
@@ -159,6 +164,7 @@ class AgentMachine:
             allocation_id=message.allocation_id,
             phase=message.phase,
             devices=message.devices,
+            share_ppm=message.share_ppm,
             rendezvous_port=message.rendezvous_port,
             stopping=message.phase is Phase.STOPPING,
             started_ms=message.started_ms,
@@ -175,15 +181,17 @@ class AgentMachine:
         if task.phase is not Phase.PREPARING:
             return []
         holders = self.bindings()
-        taken = next((d for d in message.devices if d in holders), None)
+        most_ppm = WHOLE_PPM - message.share_ppm
+        taken = next((d for d in message.devices if sum(holders.get(d, {}).values()) > most_ppm), None)
         if task.stopping:
             self._end(task, 0, None, EndReason.STOPPED, "stopped before it was started")
         elif taken is not None:
-            detail = f"device {taken} of the node is in use by allocation {holders[taken]}"
+            detail = f"device {taken} of the node is in use by allocation {', '.join(holders[taken])}"
             self._end(task, 0, None, EndReason.PREPARE_FAILED, detail)
         else:
             task.phase = Phase.READY
             task.devices = message.devices
+            task.share_ppm = message.share_ppm
             task.rendezvous_port = message.rendezvous_port
             goal = self._goals.get(task.allocation_id)
             run = goal is not None and goal.goal is Goal.RUN

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from agents.core.fence import Fence
+from agents.core.readings import WHOLE_PPM
 from agents.core.tasks import DesiredTask, EndReason, Phase, StepReport
 
 # --- told ---------------------------------------------------------------------------------------------
@@ -31,6 +32,7 @@ class Adopted:
     end_reason: EndReason | None = None
     detail: str = ""
     log_pattern: int | None = None
+    share_ppm: int = WHOLE_PPM  # of each device
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Prepared:
     allocation_id: str
     devices: tuple[int, ...]
     rendezvous_port: int
+    share_ppm: int = WHOLE_PPM  # of each device
 
 
 @dataclass(frozen=True)

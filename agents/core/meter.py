@@ -5,8 +5,9 @@ returns the windows that this closed; an interval across a line of the grid is s
 The whole state goes into the journal, so a crash loses only the time in which nobody measured.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from agents.core.readings import UNKNOWN, Interval
@@ -72,15 +73,16 @@ class Meter:
         self,
         to_ms: int,
         boot_ns: int,
-        intervals: Mapping[int, Interval],
+        intervals: Mapping[int, Sequence[Interval]],
         isolation: str,
         sampled: bool = False,
         closed_by: str = GRID,
-        raw: Mapping[int, bytes] | None = None,
+        raw: Mapping[int, Sequence[bytes | None]] | None = None,
     ) -> list[ClosedWindow]:
         """Account for [last_ms, to_ms); a device without an interval was not observed: unknown.
 
-        `raw` are the lines of the raw samples at `to_ms`, by device.
+        A device of which several allocations hold parts has an interval for each, and one for the rest. `raw`
+        are the lines of the raw samples at `to_ms`, by device, one for each of its intervals.
         """
         whole_ms = to_ms - self.last_ms
         if whole_ms <= 0:
@@ -95,10 +97,10 @@ class Meter:
             self.window.boot_last_ns = begin_ns + (boot_ns - begin_ns) * part[1] // whole_ms
             self.window.isolation = weakest(self.window.isolation, [isolation])
             for index in self.device_indices:
-                interval = intervals.get(index, UNKNOWN)
                 at_end = until_ms == to_ms
-                line = raw.get(index) if raw is not None and at_end else None
-                self._add(index, interval, part, whole_ms, sampled and at_end, line)
+                lines = raw.get(index, ()) if raw is not None and at_end else ()
+                for interval, line in zip_longest(intervals.get(index, (UNKNOWN,)), lines):
+                    self._add(index, interval, part, whole_ms, sampled and at_end, line)
             self.window.last_ms = until_ms
             if until_ms == line_ms:
                 closed += self.close(closed_by)
@@ -163,6 +165,9 @@ class Meter:
         raw: bytes | None = None,
     ) -> None:
         tallies = self.window.tallies.setdefault(index, [])
-        if not tallies or not tallies[-1].takes(interval):
-            tallies.append(Tally.begin(self.window.last_ms, interval))
-        tallies[-1].add(interval, part, whole_ms, sampled, raw)
+        last_ms = self.window.last_ms
+        tally = next((t for t in reversed(tallies) if t.end_ms == last_ms and t.takes(interval)), None)
+        if tally is None:
+            tally = Tally.begin(last_ms, interval)
+            tallies.append(tally)
+        tally.add(interval, part, whole_ms, sampled, raw)

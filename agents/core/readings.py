@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+WHOLE_PPM = 1_000_000
+
 
 class Health(StrEnum):
     """What a device says of its own health."""
@@ -55,6 +57,7 @@ class Holding:
     allocation_id: str
     devices: tuple[int, ...]
     processes: int
+    share_ppm: int = WHOLE_PPM  # of each device
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Interval:
     processes: int = 0
     energy_mj: int | None = None
     energy_method: str = "none"
+    share_ppm: int = WHOLE_PPM  # of the device; the intervals of one device at one time sum to the whole
 
 
 UNKNOWN = Interval(observed="unknown", measured_by="nobody")

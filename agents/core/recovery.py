@@ -5,8 +5,11 @@ from dataclasses import dataclass, replace
 
 from agents.core.intervals import IntervalMaker, Moment
 from agents.core.meter import RECOVERY, ClosedWindow, Meter
-from agents.core.readings import Holding, Interval, TaskUse
+from agents.core.readings import UNKNOWN, WHOLE_PPM, Holding, Interval, TaskUse
 from agents.core.tally import share
+
+Lane = tuple[int, str]
+"""A device by index, and the allocation that holds it or a part of it."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,9 @@ class Vouched:
 
 def pieces_of_task(
     maker: IntervalMaker, holding: Holding, lines: Sequence[Vouched], before: TaskUse, from_ms: int
-) -> dict[int, list[Piece]]:
+) -> dict[Lane, list[Piece]]:
     """The pieces of one task by device. `before` is its use at `from_ms`, up to where all is accounted for."""
-    pieces: dict[int, list[Piece]] = {index: [] for index in holding.devices}
+    pieces: dict[Lane, list[Piece]] = {(index, holding.allocation_id): [] for index in holding.devices}
     known, known_ms = before, from_ms
     for line in lines:
         start_ms = max(known_ms, line.since_ms)
@@ -41,14 +44,14 @@ def pieces_of_task(
         later = Moment(line.at_ms, {}, {holding.allocation_id: line.use})
         made = maker.make(earlier, later, [holding], measured_by="shim")
         for index in holding.devices:
-            pieces[index].append(Piece(start_ms, line.at_ms, made[index]))
+            pieces[index, holding.allocation_id].append(Piece(start_ms, line.at_ms, made[index][0]))
         known, known_ms = line.use, line.at_ms
     return pieces
 
 
 def replay(
     meter: Meter,
-    pieces: Mapping[int, Sequence[Piece]],
+    pieces: Mapping[Lane, Sequence[Piece]],
     to_ms: int,
     boot_at: Callable[[int], int],
     isolation: str,
@@ -63,12 +66,16 @@ def replay(
     closed: list[ClosedWindow] = []
     for mark in marks:
         start_ms = meter.last_ms
-        intervals = {}
-        for index, each in pieces.items():
-            while next_of[index] < len(each) and each[next_of[index]].end_ms <= start_ms:
-                next_of[index] += 1
-            if next_of[index] < len(each) and each[next_of[index]].start_ms <= start_ms:
-                intervals[index] = part_of(each[next_of[index]], start_ms, mark)
+        intervals: dict[int, list[Interval]] = {}
+        for lane, each in pieces.items():
+            while next_of[lane] < len(each) and each[next_of[lane]].end_ms <= start_ms:
+                next_of[lane] += 1
+            if next_of[lane] < len(each) and each[next_of[lane]].start_ms <= start_ms:
+                intervals.setdefault(lane[0], []).append(part_of(each[next_of[lane]], start_ms, mark))
+        for parts in intervals.values():
+            rest_ppm = WHOLE_PPM - sum(part.share_ppm for part in parts)
+            if rest_ppm > 0:
+                parts.append(replace(UNKNOWN, share_ppm=rest_ppm))
         if intervals:
             closed += meter.advance(
                 mark, boot_at(mark), intervals, isolation, sampled=True, closed_by=RECOVERY

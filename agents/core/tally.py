@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from agents.core.readings import Interval
+from agents.core.readings import WHOLE_PPM, Interval
 from suanli.evidence.merkle import CompactRange, leaf_hash
 
 
@@ -13,7 +13,7 @@ def share(amount: int, part_start: int, part_end: int, whole: int) -> int:
 
 @dataclass
 class Tally:
-    """One device, one stretch, one allocation or none; `*_ppm_ms` and `*_byte_ms` are weighted by time."""
+    """A device or part, one stretch, one allocation or none; `*_ppm_ms` and `*_byte_ms` are weighted by time."""
 
     start_ms: int
     end_ms: int
@@ -36,16 +36,19 @@ class Tally:
     # Merkle tree over the raw samples of the stretch: how many, and the hashes of its complete subtrees.
     raw_samples: int = 0
     raw_peaks: list[str] = field(default_factory=list)
+    share_ppm: int = WHOLE_PPM  # of the device
 
     @classmethod
     def begin(cls, start_ms: int, interval: Interval) -> "Tally":
         """An empty tally of the interval's kind."""
-        return cls(start_ms, start_ms, interval.observed, interval.allocation_id, interval.measured_by)
+        kind = (interval.observed, interval.allocation_id, interval.measured_by)
+        return cls(start_ms, start_ms, *kind, share_ppm=interval.share_ppm)
 
     def takes(self, interval: Interval) -> bool:
         """True where the interval goes on with the same kind of stretch."""
-        kind = (self.observed, self.allocation_id, self.measured_by)
-        return kind == (interval.observed, interval.allocation_id, interval.measured_by)
+        kind = (self.observed, self.allocation_id, self.measured_by, self.share_ppm)
+        theirs = (interval.observed, interval.allocation_id, interval.measured_by, interval.share_ppm)
+        return kind == theirs
 
     def add(
         self,

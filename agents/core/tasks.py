@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agents.core.readings import WHOLE_PPM
+
 
 class Goal(StrEnum):
     """What the controller wants a task to become."""
@@ -62,6 +64,7 @@ class Task:
     allocation_id: str
     phase: Phase = Phase.PREPARING
     devices: tuple[int, ...] = ()
+    share_ppm: int = WHOLE_PPM  # of each device
     rendezvous_port: int = 0
     launching: bool = False  # told to start, has not said yet that it has
     stopping: bool = False  # must end, whatever comes back from what is under way

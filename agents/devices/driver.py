@@ -46,6 +46,13 @@ class Driver(Protocol):
         """Environment by which the vendor's runtime sees these devices of the node and no others."""
         ...
 
+    def share_environment(self, devices: Sequence[int], share_ppm: int, memory_bytes: int) -> dict[str, str]:
+        """Environment by which the vendor's runtime keeps a task to its part of these devices, where it can.
+
+        Empty where it cannot: then the task is told its part and kept to it by nothing. `memory_bytes` 0: not said.
+        """
+        return {}
+
     def device_nodes(self, device: int) -> Sequence[str]:
         """Files below /dev by which this device, and it alone, is used: closed to tasks that have not got it.
 

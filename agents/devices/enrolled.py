@@ -83,6 +83,11 @@ class EnrolledDevices(Driver):
         """The vendor's variables, in the vendor's indices of now."""
         return self._driver.visibility([self._now[index] for index in devices if index in self._now])
 
+    def share_environment(self, devices: Sequence[int], share_ppm: int, memory_bytes: int) -> dict[str, str]:
+        """The vendor's, for these enrolled indices."""
+        now = [self._now[index] for index in devices if index in self._now]
+        return self._driver.share_environment(now, share_ppm, memory_bytes)
+
     def device_nodes(self, device: int) -> Sequence[str]:
         """The nodes of a device by its index of enrolment."""
         return self._nodes[self._now[device]] if device in self._now else ()

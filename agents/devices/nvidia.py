@@ -136,6 +136,19 @@ class NvidiaDriver(Driver):
             names = [str(index) for index in devices]
         return {"CUDA_VISIBLE_DEVICES": ",".join(names), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
+    def share_environment(self, devices: Sequence[int], share_ppm: int, memory_bytes: int) -> dict[str, str]:
+        """Limits of the Multi-Process Service, by which clients are kept where its daemon runs on the host
+        (CUDA documentation, "Multi-Process Service", client environment). Without it they are read by nobody.
+        """
+        percentage = max(1, share_ppm // 10_000)
+        limits = {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": str(percentage)}
+        if memory_bytes:
+            mib = max(1, memory_bytes >> 20)
+            limits["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] = ",".join(
+                f"{position}={mib}M" for position in range(len(devices))
+            )
+        return limits
+
     def device_nodes(self, device: int) -> Sequence[str]:
         """/dev/nvidiaMINOR; what all devices share (nvidiactl, nvidia-uvm) stays open."""
         minor = self._ask(self._nvml.nvmlDeviceGetMinorNumber, self._handles[device])

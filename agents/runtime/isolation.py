@@ -192,6 +192,15 @@ class Isolation:
         elif self.private_view and nodes_known:
             self.level = separation.NAMESPACE
 
+    @property
+    def one_firm(self) -> bool:
+        """Whether tasks of one firm only are taken."""
+        return not self.root and not self._accept_none
+
+    def firm_served(self) -> str:
+        """The firm whose tasks alone are taken; empty before there is one."""
+        return next(iter(self._book.firms()), "") if self.one_firm else ""
+
     def user_of(self, spec: TaskSpec) -> int | None:
         """The firm's user id; None: the agent's own user. Raises SpecError."""
         if self._accept_none:

@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agents.core.readings import WHOLE_PPM
 from agents.runtime.spec import TaskSpec
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -46,11 +47,12 @@ def process_environment(
 ) -> dict[str, str]:
     """Everything a process sees: ours over the job's, and nothing of the agent's own environment."""
     defaults = {"PATH": DEFAULT_PATH, "LANG": "C.UTF-8", "HOME": places.home, "TMPDIR": places.temporary}
+    first_process = spec.rank * spec.processes if spec.first_process < 0 else spec.first_process
     ours = {
         "MASTER_ADDR": rendezvous.address,
         "MASTER_PORT": str(rendezvous.port),
-        "RANK": str(spec.rank * spec.processes + local_rank),
-        "WORLD_SIZE": str(spec.gang_size * spec.processes),
+        "RANK": str(first_process + local_rank),
+        "WORLD_SIZE": str(spec.all_processes or spec.gang_size * spec.processes),
         "LOCAL_RANK": str(local_rank),
         "LOCAL_WORLD_SIZE": str(spec.processes),
         "GROUP_RANK": str(spec.rank),
@@ -63,6 +65,14 @@ def process_environment(
         "SUANLI_DEVICES": ",".join(map(str, spec.devices)),
         **visibility,
     }
+    if spec.share_ppm < WHOLE_PPM:
+        ours["SUANLI_SHARE_PPM"] = str(spec.share_ppm)
+        if spec.share_memory_bytes:
+            ours["SUANLI_SHARE_MEMORY_BYTES"] = str(spec.share_memory_bytes)
+    if spec.group:
+        ours["SUANLI_GROUP"] = spec.group
+        ours["SUANLI_GROUP_RANK"] = str(spec.rank_in_group)
+        ours["SUANLI_GROUPS"] = ",".join(f"{name}:{tasks}" for name, tasks in spec.groups.items())
     if places.results:
         ours["SUANLI_OUTPUT_DIR"] = places.results
     if places.model_checkpoints is not None:

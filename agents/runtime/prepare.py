@@ -1,6 +1,7 @@
 """Making a task ready: folders, user, reach, and for task rank 0 the port of the rendezvous."""
 
 import errno
+import logging
 import os
 import socket
 import stat
@@ -14,6 +15,8 @@ from agents.runtime import task_files
 from agents.runtime.isolation import Isolation, needs_of
 from agents.runtime.launch import Places
 from agents.runtime.spec import SpecError, TaskSpec, check_spec
+
+_log = logging.getLogger("agents.tasks")
 
 SPEC = "spec.json"
 Bring = Callable[[TaskSpec, Path, int | None], None]
@@ -179,3 +182,11 @@ def remove(folder: Path) -> None:
     done = subprocess.run(["rm", "-rf", "--", str(folder)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise OSError(errno.EIO, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "rm failed")
+
+
+def remove_or_say(folder: Path) -> None:
+    """Remove a forgotten task's folder; what cannot be removed is found again after a restart."""
+    try:
+        remove(folder)
+    except OSError as error:
+        _log.warning("the folder %s could not be removed: %s", folder, error.strerror)

@@ -4,6 +4,7 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from agents.core.readings import WHOLE_PPM
 from agents.runtime.private_view import SECRET_FOLDER
 from suanli.content.manifest import ContentError, check_path
 
@@ -65,6 +66,13 @@ class TaskSpec:
     stop_signal: str = DEFAULT_STOP_SIGNAL  # by which its processes are asked to end
     log_patterns: tuple[str, ...] = ()  # looked for in its output when it has ended badly
     secrets: tuple[TaskSecret, ...] = field(default=(), repr=False)
+    share_ppm: int = WHOLE_PPM  # of each device
+    share_memory_bytes: int = 0  # of each device, where it has a part; 0: not said
+    first_process: int = -1  # rank in the gang of its first process; -1: all tasks have as many processes
+    all_processes: int = 0  # of the whole gang; 0: all tasks have as many
+    group: str = ""  # in a gang of several
+    rank_in_group: int = 0
+    groups: dict[str, int] = field(default_factory=dict)  # tasks of each group
 
     def to_json(self) -> dict[str, Any]:
         """For the task's folder: without the secrets, which a launch takes from memory."""
@@ -101,6 +109,8 @@ def check_spec(spec: TaskSpec, devices_of_node: int) -> None:
     missing = [index for index in spec.devices if index >= devices_of_node]
     if missing:
         raise SpecError(f"the node has {devices_of_node} devices and none with index {missing[0]}")
+    if not 1 <= spec.share_ppm <= WHOLE_PPM or (spec.share_ppm < WHOLE_PPM and len(spec.devices) > 1):
+        raise SpecError(f"a part of {spec.share_ppm} ppm of {len(spec.devices)} devices cannot be given")
     if spec.working_directory and not spec.working_directory.startswith("/"):
         raise SpecError(f"the working directory {spec.working_directory!r} is not absolute")
     if spec.model_checkpoint_directory and not spec.model_checkpoint_directory.startswith("/"):

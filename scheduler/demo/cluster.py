@@ -28,6 +28,7 @@ class Host:
     name: str
     pool: str
     simulate: str
+    place: str = ""  # where it hangs in the network, as the agent is told
 
 
 HOSTS = (
@@ -129,6 +130,7 @@ class Cluster:
                 *("--driver", "simulated", "--simulate", host.simulate, "--sample-ms", "250"),
                 *("--rendezvous-address", "127.0.0.1", "--metrics", metrics),
                 *("--checkpoint-root", str(self.folder / "model-checkpoints"), "--stop-tasks-on-exit"),
+                *(("--place", host.place) if host.place else ()),
                 *(("--accept-no-isolation",) if self.accept_no_isolation else ()),
             ],
         )

@@ -58,6 +58,8 @@ SUPPORTED: Mapping[str, frozenset[Feature]] = {
             Feature.PORTS,
             Feature.PROCESS_ENVIRONMENTS,
             Feature.STOP_SIGNALS,
+            Feature.TOPOLOGY,
+            Feature.SHARES,
         }
     )
 }

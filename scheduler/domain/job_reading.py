@@ -19,6 +19,7 @@ from scheduler.domain.file_reading import (
     refuse_doubles,
 )
 from scheduler.domain.gang_reading import read_command, read_gang, read_share, read_topology, size_of
+from scheduler.domain.gangs import Domain
 from scheduler.domain.job_limits import (
     AMOUNT_PATTERN,
     ENVIRONMENT_PATTERN,
@@ -109,12 +110,29 @@ def spec_from_json(value: object) -> JobSpec:
         notification=_notification(reader),
     )
     refuse_doubles(reader, spec)
+    _require_one_task(reader, spec)
     reader.finish()
     return spec
 
 
 def read_name(reader: Reader) -> str:
     return reader.text("name", pattern=NAME_PATTERN, want=NAME_WANTED)
+
+
+def _require_one_task(reader: Reader, spec: JobSpec) -> None:
+    """Tasks of a gang are on nodes of their own: what is smaller than two nodes holds one task. A part is of one
+    device.
+    """
+    for key in ("required", "preferred"):
+        domain = getattr(spec.topology, key)
+        if domain in (Domain.NODE, Domain.FAST_LINK_GROUP) and spec.gang.tasks > 1:
+            want = (
+                f"leaf, supernode or zone: each of the gang's {spec.gang.tasks} tasks has a node of its own"
+            )
+            reader.problem(f"topology.{key}", domain.value, want)
+    if spec.share is not None and spec.gang.devices_per_node > 1:
+        want = "1: each task of the gang has a part of one device"
+        reader.problem("gang.devices_per_node", spec.gang.devices_per_node, want)
 
 
 def refuse(field_name: str, got: str, want: str) -> Invalid:

@@ -24,6 +24,37 @@ class Isolation(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a node hangs in the network; None where nobody said."""
+
+    zone: str | None = None
+    supernode: str | None = None
+    leaf: str | None = None
+    position: int | None = None  # along the wires inside its leaf; ranks follow it
+
+    def over(self, other: "Place") -> "Place":
+        """This, and where it says nothing the other."""
+        return Place(
+            self.zone or other.zone,
+            self.supernode or other.supernode,
+            self.leaf or other.leaf,
+            other.position if self.position is None else self.position,
+        )
+
+    @property
+    def domains(self) -> tuple[str | None, str | None, str | None]:
+        """From the widest to the narrowest. A name counts within the domains around it: racks of two zones
+        may be called alike.
+        """
+        around: list[str] = []
+        named: list[str | None] = []
+        for name in (self.zone, self.supernode, self.leaf):
+            around += [] if name is None else [name]
+            named.append(None if name is None else "/".join(around))
+        return named[0], named[1], named[2]
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A node as enrolled, with its devices by index."""
 

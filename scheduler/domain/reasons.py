@@ -13,6 +13,8 @@ class Reason(StrEnum):
 
     DEVICES_BUSY = "devices_busy"  # fewer free devices than asked
     DEVICES_FRAGMENTED = "devices_fragmented"  # enough free devices, not in a shape for the gang
+    DEVICES_APART = "devices_apart"  # enough nodes with room, not inside one domain as the job requires
+    ONE_FIRM_NODES = "one_firm_nodes"  # free, but their nodes serve another firm alone
     DEVICES_UNAVAILABLE = "devices_unavailable"  # nodes silent, lost or cordoned, or devices faulty
     DEVICES_RESERVED = "devices_reserved"  # free, but held for a job that is before this one
     QUOTA_REACHED = "quota_reached"  # the queue's nominal quota of the model

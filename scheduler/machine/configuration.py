@@ -20,6 +20,10 @@ def configure(state: ClusterState, message: ConfigurationChanged, now_ms: int) -
     for job in state.jobs.values():
         if job.spec.budget is not None and job.state is JobState.QUEUED:
             queueing.settle(state, job, now_ms)  # what it has cost may be another sum
+    if state.places != message.places:
+        state.places = dict(message.places)
+        for node in state.nodes.values():
+            node.view = None
 
 
 def calendar_at(state: ClusterState, now_ms: int) -> tuple[Hole, ...]:

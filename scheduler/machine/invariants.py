@@ -4,10 +4,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from scheduler.domain.allocations import AttemptState, Goal
+from scheduler.domain.devices import WHOLE_SHARE_PPM
+from scheduler.domain.ids import DeviceId
 from scheduler.domain.jobs import JobState
+from scheduler.domain.nodes import Isolation
 from scheduler.machine.queueing import shape_of
 from scheduler.machine.retries import counted
-from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord
+from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord, NodeRecord
 from scheduler.planner.snapshot import WaitingJob
 
 _JOB_STATES = {
@@ -34,34 +37,50 @@ def violations(state: ClusterState) -> list[str]:
 
 
 def _devices(state: ClusterState) -> Iterator[str]:
-    """A device has at most one live owner, and every index says the same of it."""
-    owners = Counter(device for a in state.allocations.values() for device in a.device_ids)
-    for device, number in owners.items():
-        if number > 1:
-            yield f"device {device} has {number} live owners"
+    """Live shares of a device sum to at most the whole, and every index says the same of it."""
+    given: Counter[DeviceId] = Counter()
+    owners = 0
+    for allocation in state.allocations.values():
+        owners += len(allocation.device_ids)
+        for device in allocation.device_ids:
+            given[device] += allocation.share_ppm
+    for device, ppm in given.items():
+        if ppm > WHOLE_SHARE_PPM:
+            yield f"device {device} is given to live owners with {ppm} ppm"
     held = 0
     for node in state.nodes.values():
         enrolled = {device.device_id for device in node.node.devices}
-        held += len(node.holders)
-        for device, allocation in node.holders.items():
-            if device not in enrolled or state.allocations.get(allocation.allocation_id) is not allocation:
-                yield f"device {device} is held by {allocation.allocation_id}, which is not live there"
+        held += sum(map(len, node.holders.values()))
+        yield from _holders(state, node, enrolled)
         for allocation in node.allocations.values():
             if not allocation.live or allocation.node_id != node.node.node_id:
                 yield f"allocation {allocation.allocation_id} is not live on {node.node.name}, which lists it"
-    if held != owners.total():
-        yield f"{owners.total()} devices are owned, {held} are held"
+    if held != owners:
+        yield f"{owners} devices or parts are owned, {held} are held"
+
+
+def _holders(state: ClusterState, node: NodeRecord, enrolled: set[DeviceId]) -> Iterator[str]:
+    for device, holders in node.holders.items():
+        for allocation in holders:
+            if device not in enrolled or state.allocations.get(allocation.allocation_id) is not allocation:
+                yield f"device {device} is held by {allocation.allocation_id}, which is not live there"
+        if node.isolation is not Isolation.NAMESPACE and len({h.owner.firm_id for h in holders}) > 1:
+            yield f"device {device} is shared by firms that {node.node.name} does not keep apart"
 
 
 def _indexes(state: ClusterState) -> Iterator[str]:
     """What is derived equals what it is derived from."""
     recount: dict[object, Counter[str]] = {}
+    parts: dict[object, Counter[str]] = {}
     for allocation in state.allocations.values():
         if not allocation.lost:
-            models = recount.setdefault(allocation.owner.queue, Counter())
-            models[allocation.owner.device_model] += len(allocation.device_ids)
-    if recount != state.held:
-        yield f"held by queue is {state.held}, counted {recount}"
+            whole = allocation.share_ppm == WHOLE_SHARE_PPM
+            models = (recount if whole else parts).setdefault(allocation.owner.queue, Counter())
+            models[allocation.owner.device_model] += len(allocation.device_ids) * (
+                1 if whole else allocation.share_ppm
+            )
+    if recount != state.held or parts != state.held_parts:
+        yield f"held by queue is {state.held} and {state.held_parts}, counted {recount} and {parts}"
     queued = {job.job_id for job in state.jobs.values() if job.state is JobState.QUEUED}
     waiting = {job.job_id for item in state.waiting.classes() for job in item.jobs}
     places = [waiting, set(state.resting), state.blocked]

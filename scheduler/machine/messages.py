@@ -7,7 +7,7 @@ from scheduler.domain.allocations import Phase
 from scheduler.domain.devices import Health
 from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobId, NodeId
 from scheduler.domain.jobs import JobSpec
-from scheduler.domain.nodes import Isolation, Node
+from scheduler.domain.nodes import Isolation, Node, Place
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Cohort, Queue
 from scheduler.domain.reasons import EndReason
@@ -97,6 +97,9 @@ class NodeConnected:
     rendezvous_address: str
     unhealthy: Mapping[DeviceId, Health]
     at_ms: int
+    place: Place = field(default_factory=Place)  # as the agent was told
+    one_firm: bool = False  # takes tasks of one firm only
+    firm_id: FirmId | None = None  # of which, where it has served one
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,7 @@ class ConfigurationChanged:
     cohorts: tuple[Cohort, ...] = ()
     calendar: tuple[Hole, ...] = ()  # by beginning
     prices: tuple[PriceFrom, ...] = ()  # by model and beginning
+    places: Mapping[str, Place] = field(default_factory=dict)  # of nodes by name, as the operator says
 
 
 @dataclass(frozen=True, slots=True)

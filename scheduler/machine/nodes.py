@@ -1,6 +1,7 @@
 """Rules of nodes: enrolled, connected, silent, lost, cordoned; and what their agents report."""
 
 from scheduler.domain.allocations import Goal, Phase
+from scheduler.domain.ids import FirmId
 from scheduler.domain.nodes import NodeState
 from scheduler.domain.reasons import EndReason
 from scheduler.machine import learning
@@ -46,6 +47,9 @@ def connect(t: Transition, message: NodeConnected) -> None:
     node.agent_version = message.agent_version
     node.isolation = message.isolation
     node.rendezvous_address = message.rendezvous_address or None
+    node.place = message.place
+    node.one_firm = message.one_firm
+    node.firm_id = _one_firm(node, message)
     node.unhealthy = dict(message.unhealthy)
     _in_view(t, node)
     if node.allocations:
@@ -54,6 +58,14 @@ def connect(t: Transition, message: NodeConnected) -> None:
         t.change_desired(node.node.node_id)
     if news:
         t.emit_node("NodeConnected", node, boot_id=node.boot_id, agent_version=node.agent_version)
+
+
+def _one_firm(node: NodeRecord, message: NodeConnected) -> FirmId | None:
+    """Whose tasks alone the node takes. A task that is here already decides it, also before its agent knows."""
+    if not message.one_firm:
+        return None
+    here = [allocation.owner.firm_id for allocation in node.allocations.values()]
+    return message.firm_id or (here[0] if here else None)
 
 
 def _said_before(node: NodeRecord, message: NodeConnected) -> bool:

@@ -1,6 +1,7 @@
 """Carries out a plan: placements become attempts and allocations."""
 
 from scheduler.domain.allocations import AttemptState
+from scheduler.domain.devices import WHOLE_SHARE_PPM
 from scheduler.domain.ids import AllocationId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, StopReason
@@ -90,9 +91,15 @@ def _grant(t: Transition, placement: JobPlacement) -> None:
 
 def _allocate(t: Transition, job: JobRecord, attempt: AttemptRecord, task: TaskPlacement) -> None:
     node = t.state.nodes[task.node_id]
-    taken = [device_id for device_id in task.device_ids if device_id in node.holders]
+    taken = [
+        device_id
+        for device_id in task.device_ids
+        if sum(h.share_ppm for h in node.holders.get(device_id, ())) + task.share_ppm > WHOLE_SHARE_PPM
+    ]
     if taken:
         raise StalePlan(f"job {job.job_id}: devices {taken} are taken")
+    if node.one_firm and node.firm_id not in (None, job.firm_id):
+        raise StalePlan(f"job {job.job_id}: node {node.node.name} serves another firm alone")
     allocation = AllocationRecord(
         allocation_id=AllocationId(t.ids.new(t.now_ms)),
         owner=attempt,
@@ -100,8 +107,11 @@ def _allocate(t: Transition, job: JobRecord, attempt: AttemptRecord, task: TaskP
         node_id=task.node_id,
         device_ids=task.device_ids,
         granted_ms=t.now_ms,
+        share_ppm=task.share_ppm,
     )
     attempt.allocations.append(allocation)
+    if node.one_firm:
+        node.firm_id = job.firm_id
     t.state.attach(allocation)
     t.state.usage.start(attempt.queue, t.state.speed_gflops(allocation), t.now_ms)
     t.touch_allocation(allocation)

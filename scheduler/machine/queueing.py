@@ -7,6 +7,8 @@ Which one follows from what is stored, so that a leader that has just loaded agr
 from collections.abc import Iterable, Mapping
 
 from scheduler.domain.allocations import AttemptState
+from scheduler.domain.gangs import WHOLE_PPM, Share
+from scheduler.domain.gangs import Topology as Asked
 from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, EndReason
@@ -16,7 +18,7 @@ from scheduler.machine.messages import PriceFrom
 from scheduler.machine.money import left_nano
 from scheduler.machine.references import Progress
 from scheduler.machine.state import ClusterState, JobRecord
-from scheduler.planner.snapshot import Shape, WaitingJob, limit_class_ms
+from scheduler.planner.snapshot import Shape, Topology, WaitingJob, limit_class_ms
 
 # What a restart from a model checkpoint is taken to cost: preparing, loading, warming up.
 RESTART_MS = 2 * MINUTE_MS
@@ -203,6 +205,17 @@ def rests_until_ms(state: ClusterState, job: JobRecord) -> int | None:
     return attempt.ended_ms + min(pause_ms, config.retry_backoff_most_ms)
 
 
+def _topology_of(asked: Asked) -> Topology | None:
+    """What is required goes before what is preferred."""
+    domain = asked.required or asked.preferred
+    return None if domain is None else Topology(domain.value, required=asked.required is not None)
+
+
+def _share_ppm(share: Share | None) -> int:
+    """Both parts of a share were told when the job was accepted."""
+    return WHOLE_PPM if share is None or share.ppm is None else share.ppm
+
+
 def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
     """What decides where a job may start: its spec, and what its earlier attempts taught."""
     failed = [attempt for attempt in job.attempts if attempt.reason is Ending.PREPARE_FAILED]
@@ -238,4 +251,7 @@ def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
         estimate_ms=limit_class_ms(job.spec.estimate_ms),
         # Of a job that waits: nothing of it runs, so this stands still.
         left_nano=left_nano(prices, job, 0) if job.state is JobState.QUEUED else None,
+        share_ppm=_share_ppm(job.spec.share),
+        share_memory_bytes=(job.spec.share.memory_bytes or 0) if job.spec.share is not None else 0,
+        topology=_topology_of(job.spec.topology),
     )

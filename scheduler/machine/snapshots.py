@@ -1,8 +1,8 @@
 """The state as the planner may see it."""
 
 from scheduler.domain.allocations import AttemptState
-from scheduler.domain.devices import Health
-from scheduler.domain.nodes import NodeState
+from scheduler.domain.devices import WHOLE_SHARE_PPM, Health
+from scheduler.domain.nodes import Isolation, NodeState
 from scheduler.machine.configuration import calendar_at, prices_at
 from scheduler.machine.learning import served_ms
 from scheduler.machine.queueing import shape_of
@@ -14,7 +14,7 @@ def take_snapshot(state: ClusterState, now_ms: int) -> Snapshot:
     """An immutable picture. Cost: O(nodes) pointers, and the devices of nodes that changed."""
     return Snapshot(
         catalogue=state.catalogue,
-        nodes=tuple(_view(node) for node in state.nodes_in_order()),
+        nodes=tuple(_view(state, node) for node in state.nodes_in_order()),
         queues=dict(state.queues),
         classes=state.waiting.classes(),
         held={key: dict(models) for key, models in state.held.items()},
@@ -25,17 +25,24 @@ def take_snapshot(state: ClusterState, now_ms: int) -> Snapshot:
         calendar=calendar_at(state, now_ms),
         prices=prices_at(state, now_ms),
         experience=state.learning.experience(),
+        held_parts={key: dict(models) for key, models in state.held_parts.items()},
     )
 
 
-def _view(node: NodeRecord) -> NodeView:
+def _view(state: ClusterState, node: NodeRecord) -> NodeView:
     if node.view is None:
+        place = state.place_of(node)
         node.view = NodeView(
             node_id=node.node.node_id,
             name=node.node.name,
             pool=node.node.pool,
             usable=node.state is NodeState.CONNECTED and not node.cordoned,
             devices=tuple(_devices(node)),
+            domains=place.domains,
+            position=place.position or 0,
+            one_firm=node.one_firm,
+            firm_id=node.firm_id,
+            isolates=node.isolation is Isolation.NAMESPACE,
         )
     return node.view
 
@@ -44,19 +51,25 @@ def _devices(node: NodeRecord) -> list[DeviceView]:
     views = []
     for device in node.node.devices:
         health = node.unhealthy.get(device.device_id, Health.OK)
-        holder = node.holders.get(device.device_id)
+        holders = node.holders.get(device.device_id, ())
         faulty = health is Health.FAULTY
-        ends_by_ms = None if holder is None or holder.lost else holder.owner.ends_by_ms
+        ends = [None if holder.lost else holder.owner.ends_by_ms for holder in holders]
+        known = [end for end in ends if end is not None]
+        held_ppm = sum(holder.share_ppm for holder in holders)
+        apart = node.isolation is Isolation.NAMESPACE
         views.append(
             DeviceView(
                 number=device.index,
                 device_id=device.device_id,
                 model=device.model,
                 group=device.fast_link_group,
-                free=holder is None and not faulty,
+                free=not holders and not faulty,
                 faulty=faulty,
                 degraded=health is Health.DEGRADED,
-                ends_by_ms=ends_by_ms,
+                ends_by_ms=max(known) if known and len(known) == len(ends) else None,
+                left_ppm=WHOLE_SHARE_PPM - held_ppm if 0 < held_ppm < WHOLE_SHARE_PPM else None,
+                memory_bytes=device.memory_bytes,
+                firm_id=holders[0].owner.firm_id if holders and not apart else None,
             )
         )
     return views

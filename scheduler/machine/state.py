@@ -10,10 +10,10 @@ from typing import Any
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.allocations import AttemptState, Goal, Phase
-from scheduler.domain.devices import Health
+from scheduler.domain.devices import WHOLE_SHARE_PPM, Health
 from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobId, NodeId
 from scheduler.domain.jobs import JobSpec, JobState
-from scheduler.domain.nodes import Isolation, Node, NodeState
+from scheduler.domain.nodes import Isolation, Node, NodeState, Place
 from scheduler.domain.pools import DEFAULT_PATIENCE_MS, Pool
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
@@ -47,8 +47,9 @@ class AllocationRecord:
     owner: "AttemptRecord"
     rank: int
     node_id: NodeId
-    device_ids: tuple[DeviceId, ...]  # whole devices, by index
+    device_ids: tuple[DeviceId, ...]  # by index
     granted_ms: int
+    share_ppm: int = WHOLE_SHARE_PPM  # of each device
     goal: Goal = Goal.PREPARE
     stop_reason: StopReason | None = None
     phase: Phase | None = None
@@ -178,6 +179,9 @@ class NodeRecord:
     agent_version: str | None = None
     isolation: Isolation | None = None
     rendezvous_address: str | None = None
+    place: Place = field(default_factory=Place)  # as the agent says
+    one_firm: bool = False  # takes tasks of one firm only
+    firm_id: FirmId | None = None  # of which, once it has served one
     report_seq: int = 0
     gateway_id: GatewayId | None = None
     unhealthy: dict[DeviceId, Health] = field(default_factory=dict)
@@ -187,7 +191,8 @@ class NodeRecord:
     allocations: dict[AllocationId, AllocationRecord] = field(
         default_factory=dict, repr=False
     )  # memory: live
-    holders: dict[DeviceId, AllocationRecord] = field(default_factory=dict, repr=False)  # memory
+    # Memory: who holds each device, or parts of it.
+    holders: dict[DeviceId, tuple[AllocationRecord, ...]] = field(default_factory=dict, repr=False)
     view: NodeView | None = field(default=None, repr=False)  # memory: as the planner saw it last
 
 
@@ -206,6 +211,7 @@ class ClusterState:
         self.calendar: tuple[Hole, ...] = ()
         self.prices: tuple[PriceFrom, ...] = ()
         self.ticked_ms = now_ms  # memory: when time was last looked at
+        self.places: dict[str, Place] = {}  # of nodes by name, as the operator says
         self.nodes: dict[NodeId, NodeRecord] = {}
         self.jobs: dict[JobId, JobRecord] = {}
         self.allocations: dict[AllocationId, AllocationRecord] = {}  # live ones
@@ -221,6 +227,7 @@ class ClusterState:
         self.usage = UsageLedger(now_ms)
         self.learning = Learning()
         self.held: dict[QueueKey, dict[str, int]] = {}  # devices by queue and model, lost ones not counted
+        self.held_parts: dict[QueueKey, dict[str, int]] = {}  # the same of parts of devices, in ppm
         self.progress_pending: set[JobId] = set()
         self._node_order: list[NodeRecord] | None = None
 
@@ -254,13 +261,23 @@ class ClusterState:
         pool = self.pools.get(node.node.pool)
         return DEFAULT_PATIENCE_MS if pool is None else pool.patience_ms
 
+    def place_of(self, node: NodeRecord) -> Place:
+        """Where a node hangs in the network: the operator's word over the agent's."""
+        return self.places.get(node.node.name, Place()).over(node.place)
+
     def gflops_of(self, model: str, devices: int) -> int:
         """Nominal speed of so many devices of a model together."""
         return (self.catalogue.fp16_gflops(model) or self.config.unknown_fp16_gflops) * devices
 
     def speed_gflops(self, allocation: AllocationRecord) -> int:
-        """Nominal speed of the devices of an allocation together."""
-        return self.gflops_of(allocation.owner.device_model, len(allocation.device_ids))
+        """Nominal speed of the devices of an allocation together, or of its parts of them."""
+        return self.gflops_of_ppm(
+            allocation.owner.device_model, len(allocation.device_ids) * allocation.share_ppm
+        )
+
+    def gflops_of_ppm(self, model: str, ppm: int) -> int:
+        """Nominal speed of so many millionths of devices of a model."""
+        return self.gflops_of(model, 1) * ppm // WHOLE_SHARE_PPM
 
     def nodes_in_order(self) -> list[NodeRecord]:
         """By node id, which is the order of enrolment."""
@@ -279,7 +296,7 @@ class ClusterState:
         node = self.nodes[allocation.node_id]
         node.allocations[allocation.allocation_id] = allocation
         for device_id in allocation.device_ids:
-            node.holders[device_id] = allocation
+            node.holders[device_id] = (*node.holders.get(device_id, ()), allocation)
         node.view = None
         if not allocation.lost:
             self.count_held(allocation, 1)
@@ -290,18 +307,25 @@ class ClusterState:
         node = self.nodes[allocation.node_id]
         del node.allocations[allocation.allocation_id]
         for device_id in allocation.device_ids:
-            del node.holders[device_id]
+            left = tuple(holder for holder in node.holders[device_id] if holder is not allocation)
+            if left:
+                node.holders[device_id] = left
+            else:
+                del node.holders[device_id]
         node.view = None
 
     def count_held(self, allocation: AllocationRecord, sign: int) -> None:
-        """Counts devices against the quota of the queue."""
-        models = self.held.setdefault(allocation.owner.queue, {})
+        """Counts devices, or millionths of them, against the quota of the queue."""
+        whole = allocation.share_ppm == WHOLE_SHARE_PPM
+        queues = self.held if whole else self.held_parts
+        models = queues.setdefault(allocation.owner.queue, {})
         model = allocation.owner.device_model
-        models[model] = models.get(model, 0) + sign * len(allocation.device_ids)
+        amount = len(allocation.device_ids) * (1 if whole else allocation.share_ppm)
+        models[model] = models.get(model, 0) + sign * amount
         if not models[model]:
             del models[model]
         if not models:
-            del self.held[allocation.owner.queue]
+            del queues[allocation.owner.queue]
 
     def forget_views(self, allocations: Iterable[AllocationRecord]) -> None:
         """What the planner saw of these allocations' nodes is no longer true."""

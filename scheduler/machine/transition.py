@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from scheduler.domain.devices import WHOLE_SHARE_PPM
 from scheduler.domain.ids import Ids, NodeId
 from scheduler.machine.changes import Changes, Event
 from scheduler.machine.notices import notice_of
@@ -81,7 +80,7 @@ class Transition:
                 rank=allocation.rank,
                 firm_id=owner.firm_id,
                 project=owner.project,
-                devices=tuple(DeviceShare(device, WHOLE_SHARE_PPM) for device in allocation.device_ids),
+                devices=tuple(DeviceShare(device, allocation.share_ppm) for device in allocation.device_ids),
                 node_id=allocation.node_id,
                 at_ms=self.now_ms,
                 event_seq=self.state.event_seq,

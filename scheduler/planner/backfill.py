@@ -10,6 +10,7 @@ from math import inf
 
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
+from scheduler.planner.reach import Inside, closed_rows, domains
 from scheduler.planner.snapshot import Shape
 
 
@@ -30,15 +31,26 @@ def earliest_opening(shape: Shape, cell: Cell, now_ms: int, config: PlannerConfi
     bounds = cell.soonest(count) if shape.whole and count else []
     if len(bounds) < shape.tasks:
         return None
-    avoid = cell.avoided(shape.avoid_nodes, count, shape.tasks)
+    closed = frozenset(closed_rows(shape, cell))
+    best: Opening | None = None
+    for inside in domains(shape, cell):
+        rows = [(ms, row) for ms, row in bounds if row not in closed and (inside is None or row in inside)]
+        opening = _soonest_of(shape, cell, rows, now_ms, config)
+        if opening is not None and (best is None or opening.from_ms < best.from_ms):
+            best = opening
+    return best
+
+
+def _soonest_of(
+    shape: Shape, cell: Cell, bounds: list[tuple[float, int]], now_ms: int, config: PlannerConfig
+) -> Opening | None:
+    count = min(shape.devices, shape.devices_per_node)
     found: list[tuple[int, int, int]] = []  # (moment, row, mask) of the soonest ones, sorted
     spent: set[int] = set()
     for ends_by_ms, row in bounds:
         earliest_ms = now_ms if ends_by_ms <= 0 else max(int(ends_by_ms), now_ms) + config.stop_margin_ms
         if len(found) == shape.tasks and earliest_ms >= found[-1][0]:
             break
-        if cell.parts[row].node_id in avoid:
-            continue
         opening = _opening_on(cell, row, count, now_ms, config)
         if opening is None:
             spent.add(row)
@@ -82,15 +94,27 @@ def nodes_to_hold(shape: Shape, cell: Cell) -> list[tuple[int, int]]:
     Held nodes only gain free devices, so the choice of the next cycle is no worse: the job comes closer to
     its start with every task that ends there. Cost: the nodes looked at, the roomiest first.
     """
+    closed = frozenset(closed_rows(shape, cell))
+    best: list[tuple[int, int]] = []
+    for inside in domains(shape, cell):
+        chosen = _roomiest_of(shape, cell, closed, inside)
+        room = sum(cell.parts[row].free.bit_count() for row, _ in chosen)
+        if (len(chosen), room) > (len(best), sum(cell.parts[row].free.bit_count() for row, _ in best)):
+            best = chosen
+    return best
+
+
+def _roomiest_of(shape: Shape, cell: Cell, closed: frozenset[int], inside: Inside) -> list[tuple[int, int]]:
     count = min(shape.devices, shape.devices_per_node)
-    avoid = cell.avoided(shape.avoid_nodes, count, shape.tasks)
     chosen: list[tuple[int, int]] = []
     for row in cell.roomiest():
         if len(chosen) == shape.tasks:
             break
+        if row in closed or (inside is not None and row not in inside):
+            continue
         part = cell.parts[row]
         healthy = sum(1 << at for at, device in enumerate(part.on_node.devices) if not device.faulty)
         healthy &= ~part.reserved
-        if part.node_id not in avoid and part.layout.choose(healthy, count):
+        if part.layout.choose(healthy, count):
             chosen.append((row, healthy))
     return chosen

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scheduler.catalogue import ShapeRule
-from scheduler.domain.ids import DeviceId, NodeId
+from scheduler.domain.ids import DeviceId, FirmId, NodeId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.demand import Demand
 from scheduler.planner.layouts import Layout, States, bits, layout_of
-from scheduler.planner.rows import Clock, Rows
+from scheduler.planner.rows import EVERYBODY, Clock, Rows, firm_number
 from scheduler.planner.snapshot import LEVELS, WHOLE_PPM, DeviceView, ModelOnNode, NodeView
 
 _NEVER = np.inf
@@ -102,12 +102,15 @@ class Cell:
         self.held_rows: set[int] = set()
         self.touched: set[int] = set()  # rows that a cycle changed: their views know nothing of it
         self.row_of: dict[NodeId, int] = {}
+        self.one_firm: dict[
+            int, FirmId | None
+        ] = {}  # rows of nodes that take tasks of one firm, and of which
         self._states = states
         self._clock = clock
         self._bounds: dict[int, list[tuple[float, int]]] = {}
         self._names: tuple[dict[str | None, int], ...] = ({None: -1}, {None: -1}, {None: -1})
         size, devices = rows.ppm.shape
-        self.ppm, self.device_bytes = rows.ppm, rows.device_bytes
+        self.ppm, self.device_bytes, self.firm = rows.ppm, rows.device_bytes, rows.firm
         self.cpu, self.memory = rows.cpu, rows.memory
         self.penalty, self.state, self.changed = rows.penalty, rows.state, rows.changed
         self.domain = np.full((size, len(LEVELS)), -1, dtype=np.int64)
@@ -151,6 +154,7 @@ class Cell:
         self.ppm[row] = 0
         self.ppm[row, : len(devices)] = [device.room_ppm for device in devices]
         self.device_bytes[row, : len(devices)] = [_bytes(device) for device in devices]
+        self.firm[row, : len(devices)] = [_owner(device) for device in devices]
         self.cpu[row] = np.inf if view.left_cpu_milli is None else view.left_cpu_milli
         self.memory[row] = np.inf if view.left_memory_bytes is None else view.left_memory_bytes
         if view.usable:
@@ -161,6 +165,10 @@ class Cell:
             known = self._names[level]
             self.domain[row, level] = known.setdefault(name, len(known))
         self.position[row] = view.position
+        if view.one_firm:
+            self.one_firm[row] = view.firm_id
+        elif row in self.one_firm:
+            del self.one_firm[row]
         self.penalty[row] = 1.0 if view.suspect else 0.0
         self.ends[row] = _NEVER
         self.ends[row, : len(devices)] = [_end(device) for device in devices]
@@ -180,6 +188,8 @@ class Cell:
                 at = mask.bit_length() - 1
                 self.ppm[row, at] -= demand.ppm
                 self.device_bytes[row, at] -= demand.device_bytes
+                if not part.view.isolates:
+                    self.firm[row, at] = firm_number(demand.firm)
                 if part.free & mask:
                     part.free &= ~mask
                     self.open_devices -= 1
@@ -194,6 +204,7 @@ class Cell:
             self.ppm[row, at] += demand.ppm
             self.device_bytes[row, at] += demand.device_bytes
             if self.ppm[row, at] >= WHOLE_PPM:
+                self.firm[row, at] = EVERYBODY
                 part.free |= 1 << at
                 self.open_devices += 1
                 self.free_devices += 1
@@ -221,6 +232,16 @@ class Cell:
         self.free_devices -= mask.bit_count()
         for at in bits(mask):
             self.ppm[row, at] = 0
+
+    def closed_to(self, firm_id: FirmId) -> list[int]:
+        """Rows of nodes that serve another firm alone."""
+        return [row for row, firm in self.one_firm.items() if firm is not None and firm != firm_id]
+
+    def serve(self, row: int, firm_id: FirmId) -> None:
+        """A task of a firm comes to the node."""
+        if row in self.one_firm:
+            self.one_firm[row] = firm_id
+            self.touched.add(row)
 
     def change_host(self, row: int, cpu_milli: int, memory_bytes: int) -> None:
         """A task on other devices of the node takes from the host, or gives back."""
@@ -308,6 +329,10 @@ def _broken(device: DeviceView) -> DeviceView:
 
 def _bytes(device: DeviceView) -> float:
     return float(device.room_bytes) if device.memory_bytes else np.inf
+
+
+def _owner(device: DeviceView) -> int:
+    return EVERYBODY if device.firm_id is None else firm_number(device.firm_id)
 
 
 def _end(device: DeviceView) -> float:

@@ -6,6 +6,7 @@ from itertools import chain
 from math import inf
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
@@ -28,7 +29,7 @@ from scheduler.planner.preemption import Preemption, Victim, Way
 from scheduler.planner.reasons import account, benched, counterfactual, when_it_starts, why_no_room
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
-from scheduler.planner.snapshot import Hole, Shape, Snapshot, WaitingJob
+from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 from scheduler.planner.variants import Candidate, better_later, candidates
 
 
@@ -105,6 +106,7 @@ class _Cycle:
         )
         self._preemption.by_market = bool(self._market.taking_part)
         self._preemption.stopped(stop.job_id for stop in self._stops)
+        self._one_firm_nodes = any(cell.one_firm for cell in fleet.cells())
         self._placements: list[JobPlacement] = []
         self._blocked: dict[int, _Blocked] = {}  # by class number
         self._changes: dict[tuple[object, ...], str | None] = {}
@@ -151,18 +153,31 @@ class _Cycle:
                     self._ordering.again(cursor, model, size.devices)
                     return
         change = self._what_would_help(shape, queue, options)
-        if not refused.by_quota and not self._snapshot.budgets:
-            self._refusals[_alike(shape, queue, self._holes)] = (self._ends(shape, job), refused, change)
+        if not refused.by_quota and not self._snapshot.budgets and shape.left_nano is None:
+            self._refusals[self._alike(shape, queue)] = (self._ends(shape, job), refused, change)
         self._wait(cursor, job, queue, refused, change)
 
     def _known_refusal(
         self, shape: Shape, job: WaitingJob, queue: Queue
     ) -> tuple["_Refused", str | None] | None:
         """What a job met that asked for the same devices and ended no later: capacity only shrinks in a cycle."""
-        known = self._refusals.get(_alike(shape, queue, self._holes)) if self._refusals else None
+        known = self._refusals.get(self._alike(shape, queue)) if self._refusals else None
         if known is None or self._ends(shape, job) < known[0]:
             return None
         return known[1:]
+
+    def _alike(self, shape: Shape, queue: Queue) -> tuple[object, ...]:
+        """What decides which devices a job may have; its queue only where that says more than which pools."""
+        by_queue = queue.nominal or queue.cohort is not None or self._holes
+        return (
+            demand_of(shape), shape.devices, shape.devices_per_node, shape.models, shape.avoid_nodes,
+            shape.topology, shape.sizes, shape.spares, queue.key if by_queue else queue.pools,
+            self._firm_of(shape),
+        )  # fmt: skip
+
+    def _firm_of(self, shape: Shape) -> FirmId | None:
+        """The firm, where nodes take tasks of one firm only: else nothing depends on it."""
+        return shape.queue.firm_id if self._one_firm_nodes else None
 
     def _ends(self, shape: Shape, job: WaitingJob) -> float:
         """When a start now has ended at the latest on any model; inf where nobody knows."""
@@ -219,7 +234,7 @@ class _Cycle:
         model = candidate.model
         if self._snapshot.catalogue.get(model) is None:
             return unknown_model(model)
-        too_much = self._sharing.refusal(shape, queue, model, shape.devices)
+        too_much = self._sharing.refusal(shape, queue, model, self._sharing.devices_of(shape, model))
         if too_much is not None:
             refused.by_quota.append(candidate)
             return too_much
@@ -238,9 +253,9 @@ class _Cycle:
         tasks = []
         for rank, seat in enumerate(seats):
             part = cell.parts[seat.row]
-            self._fleet.take(cell, seat.row, seat.mask, seat.demand)
+            self._fleet.take(cell, seat.row, seat.mask, seat.demand, shape.queue.firm_id)
             tasks.append(TaskPlacement(rank, part.node_id, part.ids(seat.mask), shape.share_ppm))
-        self._sharing.take(shape.queue, candidate.model, shape.devices)
+        self._sharing.take_for(shape, candidate.model)
         self._budgets.take(shape, candidate.model)
         self._placements.append(
             JobPlacement(job.job_id, candidate.model, candidate.pool, tuple(tasks), why_here)
@@ -249,7 +264,8 @@ class _Cycle:
     def _what_would_help(self, shape: Shape, queue: Queue, options: list[list[Candidate]]) -> str | None:
         """The counterfactual; jobs that differ only in what does not matter to it share the answer."""
         asked = (
-            shape.queue, shape.models, demand_of(shape), shape.devices, shape.avoid_nodes, self._fleet.clock.now
+            shape.queue, shape.models, demand_of(shape), shape.devices, shape.avoid_nodes, shape.topology,
+            self._fleet.clock.now,
         )  # fmt: skip
         if asked not in self._changes:
             flat = chain.from_iterable(options)
@@ -275,7 +291,9 @@ class _Cycle:
             cell = self._fleet.get(candidate.pool, candidate.model)
             if cell is None:
                 continue
-            borrows = self._sharing.borrows(queue, candidate.model, shape.devices)
+            borrows = self._sharing.borrows(
+                queue, candidate.model, self._sharing.devices_of(shape, candidate.model)
+            )
             if candidate in by_quota and (queue.cohort is None or borrows):
                 continue
             way = self._preemption.find(shape, job, cell, borrows=borrows)
@@ -294,8 +312,8 @@ class _Cycle:
             running = victim.running
             sentence = _makes_room(victim, shape)
             self._stops.append(Stop(running.job_id, victim.cause, job.job_id, sentence, victim.lost_ms))
-            self._sharing.take(running.shape.queue, running.model, -running.devices)
-        self._sharing.take(shape.queue, cell.model, shape.devices)
+            self._sharing.take_for(running.shape, running.model, devices=running.devices, back=True)
+        self._sharing.take_for(shape, cell.model)
         blocked.change = "starts when work that makes room for it has stopped"
         return True
 
@@ -343,6 +361,8 @@ class _Cycle:
             shape.devices,
             shape.devices_per_node,
             shape.avoid_nodes,
+            shape.topology,
+            self._firm_of(shape),
             clock,
         )
         if asked not in self._openings:
@@ -402,15 +422,6 @@ class _Cycle:
                 )
             )
         return reports
-
-
-def _alike(shape: Shape, queue: Queue, holes: Sequence[Hole]) -> tuple[object, ...]:
-    """What decides which devices a job may have; its queue only where that says more than which pools."""
-    of_queue = queue.key if queue.nominal or queue.cohort is not None or holes else queue.pools
-    return (
-        demand_of(shape), shape.devices, shape.devices_per_node, shape.models, shape.avoid_nodes, shape.topology,
-        shape.sizes, shape.spares, of_queue,
-    )  # fmt: skip
 
 
 def _sizes(shape: Shape) -> list[Shape]:

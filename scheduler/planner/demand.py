@@ -17,6 +17,7 @@ class Demand(NamedTuple):
     device_bytes: int = 0
     cpu_milli: int = 0
     memory_bytes: int = 0
+    firm: str = ""  # whose; told of parts of devices only, as they are not for everybody
 
     @property
     def asked_ppm(self) -> int:
@@ -37,7 +38,8 @@ class Demand(NamedTuple):
 def demand_of(shape: Shape, devices: int | None = None) -> Demand:
     """What a task of a shape asks for; the last task of an uneven gang has fewer devices."""
     count = min(shape.devices, shape.devices_per_node) if devices is None else devices
-    return Demand(count, shape.share_ppm, shape.share_memory_bytes, shape.cpu_milli, shape.memory_bytes)
+    firm = "" if shape.whole else shape.queue.firm_id
+    return Demand(count, shape.share_ppm, shape.share_memory_bytes, shape.cpu_milli, shape.memory_bytes, firm)
 
 
 class Typical(NamedTuple):
@@ -63,7 +65,12 @@ def mix_of(snapshot: Snapshot) -> Mix:
         _count(counts, running.shape, 1)
     if not any(demand.of_host or not demand.whole for demand, _ in counts):
         return USUAL_MIX  # whole devices alone: their sizes are known beforehand, and plans stay comparable
-    return mix_from(counts)
+    mix = mix_from(counts)
+    if any(demand.whole for demand, _ in counts):
+        return mix
+    # Parts alone: devices are kept whole all the same, for who asks for them tomorrow.
+    halved = [typical._replace(weight=typical.weight / 2) for typical in (*mix, *USUAL_MIX)]
+    return tuple(halved[:MOST_TYPICAL])
 
 
 def mix_from(counts: Mapping[tuple[Demand, frozenset[str]], float]) -> Mix:
@@ -84,5 +91,5 @@ def count_tasks(
 
 
 def _count(counts: dict[tuple[Demand, frozenset[str]], float], shape: Shape, jobs: int) -> None:
-    key = (demand_of(shape), frozenset(shape.models))
+    key = (demand_of(shape)._replace(firm=""), frozenset(shape.models))
     counts[key] = counts.get(key, 0.0) + jobs * shape.tasks

@@ -2,30 +2,42 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue, ShapeRule
-from scheduler.domain.gangs import Gang
+from scheduler.domain.gangs import Domain
+from scheduler.domain.ids import NodeId
 from scheduler.domain.jobs import JobSpec
-from scheduler.domain.nodes import Node
+from scheduler.domain.nodes import Node, Place
 from scheduler.domain.queues import COMPUTE, Queue
 from scheduler.domain.reasons import Reason, WhyNot
-from scheduler.planner.snapshot import DeviceView
+from scheduler.planner.snapshot import LEVELS, DeviceView
 from scheduler.planner.topology import choose_devices
 
-# (pool, device model) -> the devices of each node that has some
-Inventory = Mapping[tuple[str, str], list[tuple[DeviceView, ...]]]
+
+class Stock(NamedTuple):
+    """The devices of one model on one node, and where the node hangs in the network."""
+
+    devices: tuple[DeviceView, ...]
+    domains: tuple[str | None, ...]  # of LEVELS
 
 
-def inventory_of(nodes: Iterable[Node]) -> Inventory:
+# (pool, device model) -> the stock of each node that has some
+Inventory = Mapping[tuple[str, str], list[Stock]]
+
+
+def inventory_of(nodes: Iterable[Node], places: Mapping[NodeId, Place] | None = None) -> Inventory:
     """What is enrolled, whatever its state now. Cost: O(devices)."""
-    inventory: dict[tuple[str, str], list[tuple[DeviceView, ...]]] = {}
+    places = places or {}
+    inventory: dict[tuple[str, str], list[Stock]] = {}
     for node in nodes:
         by_model: dict[str, list[DeviceView]] = {}
         for device in node.devices:
             view = DeviceView(device.index, device.device_id, device.model, device.fast_link_group, free=True)
             by_model.setdefault(device.model, []).append(view)
         for model, views in by_model.items():
-            inventory.setdefault((node.pool, model), []).append(tuple(sorted(views)))
+            stock = Stock(tuple(sorted(views)), places.get(node.node_id, Place()).domains)
+            inventory.setdefault((node.pool, model), []).append(stock)
     return inventory
 
 
@@ -39,7 +51,7 @@ def ever_fits(spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Cata
         return WhyNot(Reason.NO_POOL, f"the queue {queue.key.name} may use no pool")
     refusals = []
     for variant in spec.variants:
-        refusal = _refusal(variant.model, spec.gang, queue, inventory, catalogue)
+        refusal = _refusal(variant.model, spec, queue, inventory, catalogue)
         if refusal is None:
             return None
         refusals.append(refusal)
@@ -57,8 +69,9 @@ _TELLING = (
 
 
 def _refusal(
-    model: str, gang: Gang, queue: Queue, inventory: Inventory, catalogue: Catalogue
+    model: str, spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Catalogue
 ) -> WhyNot | None:
+    gang = spec.gang
     count = gang.devices_per_node
     if catalogue.get(model) is None:
         return unknown_model(model)
@@ -72,9 +85,15 @@ def _refusal(
     rule = catalogue.shape(model)
     if not rule.allows_count(count):
         return shape_not_allowed(model, count, sorted(rule.counts or ()))
-    best = max(_room(rule, inventory[pool, model], count, gang.tasks) for pool in pools)
+    domain = spec.topology.required
+    best = max(
+        _room(rule, stocks, count, gang.tasks, domain)
+        for pool in pools
+        for stocks in _together(inventory[pool, model], domain)
+    )
     if best < gang.tasks:
-        return gang_too_large(model, gang.devices, count, best)
+        where = None if domain is None or domain.value not in LEVELS else domain.value
+        return gang_too_large(model, gang.devices, count, best, domain=where)
     return _beyond_quota(model, gang.devices, queue, catalogue)
 
 
@@ -91,10 +110,31 @@ def _beyond_quota(model: str, devices: int, queue: Queue, catalogue: Catalogue) 
     )  # fmt: skip
 
 
-def _room(rule: ShapeRule, nodes: Iterable[Sequence[DeviceView]], count: int, enough: int) -> int:
+def _together(stocks: Sequence[Stock], domain: Domain | None) -> list[list[Stock]]:
+    """The nodes of each domain inside which the gang must be; all of them where it need not. Never empty."""
+    if domain is None or domain.value not in LEVELS:
+        return [list(stocks)]
+    inside: dict[str, list[Stock]] = {}
+    for stock in stocks:
+        name = stock.domains[LEVELS.index(domain.value)]
+        if name is not None:
+            inside.setdefault(name, []).append(stock)
+    return list(inside.values()) or [[]]
+
+
+def _room(rule: ShapeRule, stocks: Iterable[Stock], count: int, enough: int, domain: Domain | None) -> int:
     """How many of the nodes have room for a task of `count` devices; counts no further than `enough`."""
-    fitting = (1 for devices in nodes if choose_devices(rule, devices, count) is not None)
-    return sum(islice(fitting, enough))
+
+    def fits(devices: Sequence[DeviceView]) -> bool:
+        if domain is not Domain.FAST_LINK_GROUP:
+            return choose_devices(rule, devices, count) is not None
+        groups = {device.group for device in devices}
+        return any(
+            choose_devices(rule, [d for d in devices if d.group == group], count) is not None
+            for group in groups
+        )
+
+    return sum(islice((1 for stock in stocks if fits(stock.devices)), enough))
 
 
 def unknown_model(model: str) -> WhyNot:
@@ -113,9 +153,13 @@ def shape_not_allowed(model: str, count: int, allowed: list[int]) -> WhyNot:
     )
 
 
-def gang_too_large(model: str, devices: int, per_node: int, nodes: int, pool: str | None = None) -> WhyNot:
+def gang_too_large(
+    model: str, devices: int, per_node: int, nodes: int, pool: str | None = None, domain: str | None = None
+) -> WhyNot:
     """Not even when idle."""
     where = "the largest pool of the queue" if pool is None else f"pool {pool}"
+    if domain is not None:
+        where = f"the largest {domain} of the queue's pools"
     return WhyNot(
         Reason.GANG_TOO_LARGE,
         f"asks for {plural(devices // per_node, 'node')} with {per_node} {model}; {where} has {nodes} such",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.ids import FirmId
 from scheduler.planner.cells import Cell
 from scheduler.planner.demand import USUAL_MIX, Demand, Mix
 from scheduler.planner.layouts import States
@@ -107,9 +108,14 @@ class Fleet:
             )
         return devices
 
-    def take(self, cell: Cell, row: int, mask: int, demand: Demand) -> None:
-        """Gives a task its devices and its part of the host."""
+    def take(self, cell: Cell, row: int, mask: int, demand: Demand, firm_id: FirmId) -> None:
+        """Gives a firm's task its devices and its part of the host."""
         cell.take(row, mask, demand)
+        if row in cell.one_firm:
+            view = cell.parts[row].view
+            for model in view.by_model:
+                other = self._cells[view.pool, model]
+                other.serve(other.row_of[view.node_id], firm_id)
         if demand.cpu_milli or demand.memory_bytes:
             self._siblings(cell, row, -demand.cpu_milli, -demand.memory_bytes)
 

@@ -83,6 +83,7 @@ class Asked(NamedTuple):
     device_bytes: float
     cpu: float
     memory: float
+    firm: int  # whose; of a share
 
 
 def _worth(
@@ -178,6 +179,8 @@ def _share(
         seen = -1
         for at in range(rows.ppm.shape[1]):
             now = rows.ppm[row, at]
+            if rows.firm[row, at] >= 0 and rows.firm[row, at] != asked.firm:
+                continue  # parts of it are another firm's, and the node does not keep firms apart
             if now < asked.ppm or now == seen or rows.device_bytes[row, at] < asked.device_bytes:
                 continue
             whole = now >= GRID * GRAIN
@@ -220,6 +223,7 @@ def _same(row: int, other: int, rows: Rows) -> bool:
         if (
             rows.ppm[row, at] != rows.ppm[other, at]
             or rows.device_bytes[row, at] != rows.device_bytes[other, at]
+            or rows.firm[row, at] != rows.firm[other, at]
         ):
             return False
     return True

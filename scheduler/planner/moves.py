@@ -73,14 +73,17 @@ class Moves:
         shape, model = gain.running.shape, gain.to.model
         cell = self.fleet.get(gain.to.pool, model)
         queue = self.snapshot.queues[shape.queue]
-        if cell is None or self.sharing.refusal(shape, queue, model, shape.devices) is not None:
+        if (
+            cell is None
+            or self.sharing.refusal(shape, queue, model, self.sharing.devices_of(shape, model)) is not None
+        ):
             return False
         found = find_seats(shape, self.fleet, cell, None)
         if found is None:
             return False
         for seat in found.seats:
-            self.fleet.take(cell, seat.row, seat.mask, seat.demand)
-        self.sharing.take(shape.queue, model, shape.devices)
+            self.fleet.take(cell, seat.row, seat.mask, seat.demand, shape.queue.firm_id)
+        self.sharing.take_for(shape, model)
         return True
 
     def _stop(self, gain: Gain) -> Stop:

@@ -147,7 +147,10 @@ class Ordering:
         borrows = (
             bool(shape.models)
             and queue is not None
-            and all(self._sharing.borrows(queue, model, shape.devices) for model in shape.models)
+            and all(
+                self._sharing.borrows(queue, model, self._sharing.devices_of(shape, model))
+                for model in shape.models
+            )
         )
         entry = (-self._turns.rank(shape, head), borrows, self._turns.turn(shape, head), head, cursor.number)
         heapq.heappush(line.heads, entry)

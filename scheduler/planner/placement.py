@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.domain.ids import NodeId
 from scheduler.planner.cells import Cell
 from scheduler.planner.demand import Demand, demand_of
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.layouts import NO_FIT
+from scheduler.planner.layouts import NO_FIT, Layout
+from scheduler.planner.reach import anywhere, closed_rows, domains, in_one_group, required_level
 from scheduler.planner.rows import Floats
 from scheduler.planner.snapshot import LEVELS, Shape
 
@@ -39,7 +39,7 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
     for somebody from later on. Cost: one pass over the cell's scores, and the rows that changed.
     """
     demand = demand_of(shape)
-    if shape.tasks == 1 and not shape.avoid_nodes:
+    if shape.tasks == 1 and not cell.one_firm and anywhere(shape):
         found = fleet.lightest(cell.stretch, demand)
         if found is not None:
             _, row, loss = found
@@ -47,9 +47,15 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
         if not cell.held_rows:
             return None
     score = fleet.scores(cell, demand)
-    if shape.avoid_nodes:
-        score = _without(score, cell, cell.avoided(shape.avoid_nodes, demand.devices, shape.tasks))
-    if shape.tasks == 1:
+    closed = closed_rows(shape, cell)
+    if closed:
+        score = score.copy()
+        score[closed] = NO_FIT
+    if in_one_group(shape):
+        seat = _in_one_group(cell, score, demand)
+        if seat is not None:
+            return Found([seat], float(score[seat.row]))
+    elif shape.tasks == 1:
         row = int(score.argmin()) if len(score) else -1
         if row >= 0 and score[row] < NO_FIT:
             return Found([Seat(row, fleet.mask(cell, row, demand), demand)], float(score[row]))
@@ -65,12 +71,25 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
     return None
 
 
-def _without(score: Floats, cell: Cell, avoid: frozenset[NodeId]) -> Floats:
-    rows = [cell.row_of[node] for node in avoid if node in cell.row_of]
-    if rows:
-        score = score.copy()
-        score[rows] = NO_FIT
-    return score
+def _in_one_group(cell: Cell, score: Floats, demand: Demand) -> Seat | None:
+    """The cheapest row with a legal set of devices that fast links join. Cost: rows until one has it."""
+    for row in np.argsort(score, kind="stable").tolist():
+        if score[row] >= NO_FIT:
+            break
+        part = cell.parts[row]
+        mask = _of_one_group(part.layout, part.free, demand)
+        if mask:
+            return Seat(row, mask, demand)
+    return None
+
+
+def _of_one_group(layout: Layout, free: int, demand: Demand) -> int:
+    for group in sorted({group for _, group in layout.devices}):
+        members = sum(1 << at for at, (_, other) in enumerate(layout.devices) if other == group)
+        mask = layout.choose(free & members, demand.devices)
+        if mask:
+            return mask
+    return 0
 
 
 def _rows_for(shape: Shape, cell: Cell, score: Floats) -> list[int] | None:
@@ -79,16 +98,14 @@ def _rows_for(shape: Shape, cell: Cell, score: Floats) -> list[int] | None:
     fits = np.flatnonzero(score < NO_FIT)
     if len(fits) < tasks:
         return None
-    topology = shape.topology
     for level in _NARROW_FIRST:
         names = cell.domain[fits, level]
-        if names.max(initial=-1) < 0:
-            continue  # nobody said how the nodes hang together at this level
-        inside = _tightest_domain(fits, names, score, tasks)
-        if inside is not None:
-            return _in_wire_order(cell, _cheapest_inside(cell, inside, score, tasks, level))
-        if topology is not None and topology.required and topology.level == LEVELS[level]:
-            return None
+        if names.max(initial=-1) >= 0:
+            inside = _tightest_domain(fits, names, score, tasks)
+            if inside is not None:
+                return _in_wire_order(cell, _cheapest_inside(cell, inside, score, tasks, level))
+        if level == required_level(shape):
+            return None  # also where nobody said how the nodes hang together at this level
     return _in_wire_order(cell, _cheapest_inside(cell, fits, score, tasks, -1))
 
 
@@ -169,17 +186,30 @@ def _among_held(
     shape: Shape, cell: Cell, demand: Demand, score: Floats, ends_ms: int | None
 ) -> list[Seat] | None:
     """With devices that are kept for later, where the job is done before they are needed."""
-    seats: list[Seat] = []
     rows = {int(row) for row in np.flatnonzero(score < NO_FIT)} | cell.held_rows
+    rows.difference_update(closed_rows(shape, cell))
     if _rest(shape):
         return None
-    for row in sorted(rows):
+    for inside in domains(shape, cell):
+        seats = _seats_among(shape, cell, demand, sorted(rows if inside is None else rows & inside), ends_ms)
+        if seats is not None:
+            return seats
+    return None
+
+
+def _seats_among(
+    shape: Shape, cell: Cell, demand: Demand, rows: list[int], ends_ms: int | None
+) -> list[Seat] | None:
+    seats: list[Seat] = []
+    for row in rows:
         part = cell.parts[row]
-        if part.node_id in shape.avoid_nodes:
-            continue
         if cell.cpu[row] < demand.cpu_milli or cell.memory[row] < demand.memory_bytes:
             continue
-        mask = part.layout.choose(part.usable_until(ends_ms, shape.queue), demand.devices)
+        usable = part.usable_until(ends_ms, shape.queue)
+        if in_one_group(shape):
+            mask = _of_one_group(part.layout, usable, demand)
+        else:
+            mask = part.layout.choose(usable, demand.devices)
         if mask:
             seats.append(Seat(row, mask, demand))
             if len(seats) == shape.tasks:

@@ -19,6 +19,7 @@ from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import Found, Seat, find_seats
 from scheduler.planner.plan import JobPlacement, TaskPlacement
+from scheduler.planner.reach import anywhere
 from scheduler.planner.rows import Ints
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot
@@ -67,7 +68,7 @@ class Placer:
             group = group if len(allowed) == len(group.cells) else _group_of(allowed)
         if not group.cells:
             return None
-        if shape.tasks == 1 and not shape.avoid_nodes:
+        if shape.tasks == 1 and anywhere(shape) and not any(cell.one_firm for _, cell in group.cells):
             found = self._fleet.lightest(group.stretches, order.demand)
             if found is None:
                 return None
@@ -84,7 +85,7 @@ class Placer:
     def _allowed(self, order: "_Order", candidate: Candidate) -> bool:
         shape, model = order.shape, candidate.model
         return (
-            self._sharing.refusal(shape, order.queue, model, shape.devices) is None
+            self._sharing.refusal(shape, order.queue, model, self._sharing.devices_of(shape, model)) is None
             and self._budgets.refusal(shape, model) is None
         )
 
@@ -93,7 +94,7 @@ class Placer:
         shape, cell, seats = self._given.pop(job_id)
         for seat in seats:
             self._fleet.give_back(cell, seat.row, seat.mask, seat.demand)
-        self._sharing.take(shape.queue, cell.model, -shape.devices)
+        self._sharing.take_for(shape, cell.model, back=True)
 
     def _order_of(self, shape: Shape) -> "_Order":
         queue = self._snapshot.queues[shape.queue]
@@ -107,10 +108,10 @@ class Placer:
     def _give(self, shape: Shape, job_id: JobId, seats: list[Seat], cell: Cell) -> JobPlacement:
         tasks = []
         for rank, seat in enumerate(seats):
-            self._fleet.take(cell, seat.row, seat.mask, seat.demand)
+            self._fleet.take(cell, seat.row, seat.mask, seat.demand, shape.queue.firm_id)
             part = cell.parts[seat.row]
             tasks.append(TaskPlacement(rank, part.node_id, part.ids(seat.mask), shape.share_ppm))
-        self._sharing.take(shape.queue, cell.model, shape.devices)
+        self._sharing.take_for(shape, cell.model)
         self._budgets.take(shape, cell.model)
         self._given[job_id] = (shape, cell, seats)
         return JobPlacement(job_id, cell.model, cell.pool, tuple(tasks))

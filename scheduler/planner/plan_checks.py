@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from scheduler.domain.ids import DeviceId, JobId, NodeId
+from scheduler.domain.gangs import Domain
+from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.planner.plan import JobPlacement, Plan, StopCause, TaskPlacement
-from scheduler.planner.snapshot import DeviceView, NodeView, Shape, Snapshot
+from scheduler.planner.snapshot import LEVELS, WHOLE_PPM, DeviceView, NodeView, Shape, Snapshot
 from scheduler.planner.topology import allowed_set
 
 
@@ -73,7 +74,15 @@ class _Checker:
         }
         self._taken: dict[DeviceId, int] = {}  # ppm given away
         self._placed: set[JobId] = set()
+        self._serves: dict[NodeId, FirmId] = {}  # nodes of one firm, and which
         self._held = {key: dict(models) for key, models in snapshot.held.items()}
+        self._parts = {
+            (key, m): ppm for key, models in snapshot.held_parts.items() for m, ppm in models.items()
+        }
+        for (key, model), ppm in self._parts.items():
+            held = self._held.setdefault(key, {})
+            held[model] = held.get(model, 0) + -(-ppm // WHOLE_PPM)
+        self._firms: dict[DeviceId, FirmId] = {}  # of devices of which this plan gives parts
         self._found: list[Violation] = []
 
     def check(self, plan: Plan) -> list[Violation]:
@@ -101,6 +110,22 @@ class _Checker:
             self._wrong(placement, "two tasks of the gang are on one node")
         if placement.device_model not in shape.models:
             self._wrong(placement, f"the job has no variant for {placement.device_model}")
+        self._together(placement, shape)
+
+    def _together(self, placement: JobPlacement, shape: Shape) -> None:
+        """The whole gang is in one domain, where the job requires that."""
+        topology = shape.topology
+        if topology is None or not topology.required:
+            return
+        nodes = [node for task in placement.tasks if (node := self._nodes.get(task.node_id)) is not None]
+        found: set[object] = {node.node_id for node in nodes}
+        if topology.level in LEVELS:
+            found = {node.domains[LEVELS.index(topology.level)] for node in nodes}
+        elif topology.level == Domain.FAST_LINK_GROUP.value:
+            given = {device_id for task in placement.tasks for device_id in task.device_ids}
+            found = {(n.node_id, d.group) for n in nodes for d in n.devices if d.device_id in given}
+        if len(found) != 1 or (None in found and len(nodes) > 1):
+            self._wrong(placement, f"the gang is not inside one {topology.level}")
 
     def _quota(self, placement: JobPlacement, shape: Shape) -> None:
         queue = self._snapshot.queues.get(shape.queue)
@@ -108,7 +133,13 @@ class _Checker:
             self._wrong(placement, f"the queue may not use pool {placement.pool}")
             return
         held = self._held.setdefault(shape.queue, {})
-        held[placement.device_model] = held.get(placement.device_model, 0) + shape.devices
+        more = shape.devices
+        if not shape.whole:
+            key = (shape.queue, placement.device_model)
+            before = self._parts.get(key, 0)
+            self._parts[key] = before + shape.devices * shape.share_ppm
+            more = -(-self._parts[key] // WHOLE_PPM) - -(-before // WHOLE_PPM)
+        held[placement.device_model] = held.get(placement.device_model, 0) + more
         for what in _over_quota(self._snapshot, queue, placement.device_model, self._held):
             self._wrong(placement, what)
 
@@ -119,6 +150,8 @@ class _Checker:
             return
         if node.pool != placement.pool:
             self._wrong(placement, f"node {task.node_id} is not in pool {placement.pool}")
+        firm_id = shape.queue.firm_id
+        self._serve(placement, node, firm_id)
         if task.share_ppm != shape.share_ppm:
             self._wrong(placement, f"a task wants {shape.share_ppm} ppm of each device")
         views = {view.device_id: view for view in node.devices}
@@ -131,6 +164,8 @@ class _Checker:
                 )
             else:
                 devices.append(device)
+            if device is not None and not shape.whole:
+                self._part(placement, node, device, firm_id)
             taken = self._taken.get(device_id, 0) + task.share_ppm
             if device is not None and device.room_ppm and taken > device.room_ppm:
                 self._wrong(placement, f"device {device_id} is given twice")
@@ -140,6 +175,17 @@ class _Checker:
         rule = self._snapshot.catalogue.shape(placement.device_model)
         if shape.whole and shape.devices and not allowed_set(rule, devices):
             self._wrong(placement, f"the vendor does not allow these devices together on {task.node_id}")
+
+    def _serve(self, placement: JobPlacement, node: NodeView, firm_id: FirmId) -> None:
+        """A node that keeps no firms apart serves one."""
+        if node.one_firm and self._serves.setdefault(node.node_id, node.firm_id or firm_id) != firm_id:
+            self._wrong(placement, f"node {node.node_id} serves another firm alone")
+
+    def _part(self, placement: JobPlacement, node: NodeView, device: DeviceView, firm_id: FirmId) -> None:
+        """Two firms have parts of one device only where the node keeps them apart."""
+        owner = self._firms.setdefault(device.device_id, device.firm_id or firm_id)
+        if owner != firm_id and not node.isolates:
+            self._wrong(placement, f"device {device.device_id} is shared by firms that are not kept apart")
 
 
 def _devices_of(placement: JobPlacement, task: TaskPlacement, shape: Shape) -> int:

@@ -19,10 +19,13 @@ from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import Demand, demand_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
+from scheduler.planner.layouts import bits
 from scheduler.planner.ordering import Turns
 from scheduler.planner.plan import StopCause
+from scheduler.planner.reach import Inside, closed_rows, domains
+from scheduler.planner.rows import firm_number
 from scheduler.planner.sharing import Sharing
-from scheduler.planner.snapshot import WHOLE_PPM, RunningJob, Shape, Snapshot, WaitingJob
+from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 
 
 class Victim(NamedTuple):
@@ -88,6 +91,8 @@ class Preemption:
         for (pool, model), jobs in self._by_cell.items():
             cell = self._fleet.get(pool, model)
             for running in jobs if cell is not None else ():
+                if not running.shape.whole:
+                    continue  # the end of one part does not free the device
                 late_ms = self._estimates.late_ms(running.shape, running.waiting, model)
                 if late_ms is not None and cell is not None:
                     for row, mask in _masks(cell, running):
@@ -96,7 +101,8 @@ class Preemption:
     def find(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool) -> Way | None:
         """The cheapest way found, or None. Changes nothing; `stopped` tells of what was decided."""
         demand = demand_of(shape)
-        key = (shape.queue, self._turns.rank(shape, job), borrows, cell.pool, cell.model, demand)
+        turn = self._turns.rank(shape, job)
+        key = (shape.queue, turn, borrows, cell.pool, cell.model, demand, shape.topology)
         if self._in_vain.get(key, shape.tasks + 1) <= shape.tasks:
             return None  # somebody before it in the order, who asked for no more, found nobody to stop
         way = self._way(shape, job, cell, demand, borrows=borrows)
@@ -105,10 +111,39 @@ class Preemption:
         return way
 
     def _way(self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, *, borrows: bool) -> Way | None:
-        if not shape.whole or not demand.devices or shape.devices % shape.devices_per_node:
+        if not shape.whole:
+            return self._way_for_part(shape, job, cell, demand, borrows=borrows)
+        if not demand.devices or shape.devices % shape.devices_per_node:
             return None
+        ways = [
+            way
+            for inside in domains(shape, cell)
+            if (way := self._way_inside(shape, job, cell, demand, inside, borrows=borrows)) is not None
+        ]
+        return min(ways, key=_lost_by, default=None)
+
+    def _way_for_part(
+        self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, *, borrows: bool
+    ) -> Way | None:
+        """One job stops, so that a part of a device comes free; for gangs of parts nobody is stopped."""
+        if shape.tasks > 1:
+            return None
+        closed = frozenset(closed_rows(shape, cell))
+        for running in self._by_cell.get((cell.pool, cell.model), ()):
+            seat = _seat_on(cell, running, demand, closed) if running.stopping else None
+            if seat is not None:
+                return Way((), (seat,))
+        for victim in self._candidates(shape, job, cell, borrows=borrows, parts=True):
+            seat = _seat_on(cell, victim.running, demand, closed)
+            if seat is not None:
+                return Way((victim,), (seat,)) if len(self._stopped) < self._config.max_stops else None
+        return None
+
+    def _way_inside(
+        self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, inside: Inside, *, borrows: bool
+    ) -> Way | None:
         masks = self._open_and_coming(cell)
-        fitting = _Fitting(cell, demand, shape, masks)
+        fitting = _Fitting(cell, demand, shape, masks, inside)
         chosen: list[Victim] = []
         if len(fitting.rows) < shape.tasks:
             for victim in self._candidates(shape, job, cell, borrows=borrows):
@@ -134,15 +169,17 @@ class Preemption:
         """Masks of devices of stopping jobs by row, where nobody has a claim on them yet."""
         coming: dict[int, int] = {}
         for running in self._stopping.get((cell.pool, cell.model), ()):
-            for row, mask in _masks(cell, running):
+            for row, mask in _masks(cell, running) if running.shape.whole else ():
                 coming[row] = coming.get(row, 0) | mask & ~cell.parts[row].reserved
         return coming
 
-    def _candidates(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool) -> list[Victim]:
+    def _candidates(
+        self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, parts: bool = False
+    ) -> list[Victim]:
         """Who may be stopped for the job: the least lost work first, the youngest of equals."""
         found: list[tuple[tuple[int, int, float, int], Victim]] = []
         for running in self._behind(shape, cell, borrows=borrows):
-            if running.stopping or running.job_id in self._stopped or running.shape.share_ppm < WHOLE_PPM:
+            if running.stopping or running.job_id in self._stopped or not (parts or running.shape.whole):
                 continue
             if self._now_ms - running.started_ms < self._config.min_run_ms:
                 continue
@@ -246,10 +283,13 @@ class _HeldBy:
 class _Fitting:
     """Rows on which a task would fit, as victims are added and removed."""
 
-    def __init__(self, cell: Cell, demand: Demand, shape: Shape, coming: dict[int, int]) -> None:
+    def __init__(
+        self, cell: Cell, demand: Demand, shape: Shape, coming: dict[int, int], inside: Inside
+    ) -> None:
         self._cell = cell
         self._demand = demand
-        self._avoid = {cell.row_of[n] for n in shape.avoid_nodes if n in cell.row_of}
+        self._avoid = set(closed_rows(shape, cell))
+        self._inside = inside
         self._given: dict[int, int] = {}
         self.masks: dict[int, int] = {}
         self.rows: set[int] = set()
@@ -279,8 +319,27 @@ class _Fitting:
     def _set(self, row: int, mask: int) -> None:
         self.masks[row] = mask
         cell, demand = self._cell, self._demand
-        fits = row not in self._avoid and bool(cell.parts[row].layout.choose(mask, demand.devices))
+        fits = row not in self._avoid and (self._inside is None or row in self._inside)
+        fits = fits and bool(cell.parts[row].layout.choose(mask, demand.devices))
         (self.rows.add if fits else self.rows.discard)(row)
+
+
+def _seat_on(
+    cell: Cell, running: RunningJob, demand: Demand, closed: frozenset[int]
+) -> tuple[int, int] | None:
+    """A device on which a part fits once the running job is gone; (row, mask)."""
+    for row, mask in _masks(cell, running):
+        part = cell.parts[row]
+        for at in bits(mask & ~part.reserved) if row not in closed else ():
+            firm = cell.firm[row, at]
+            ours = running.shape.whole or firm < 0 or firm == firm_number(demand.firm)
+            if ours and int(cell.ppm[row, at]) + running.shape.share_ppm >= demand.ppm:
+                return row, 1 << at
+    return None
+
+
+def _lost_by(way: Way) -> int:
+    return sum(victim.lost_ms * victim.running.devices for victim in way.victims)
 
 
 def lost_work_ms(running: RunningJob, now_ms: int) -> int:

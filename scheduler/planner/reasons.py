@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from scheduler.catalogue import Catalogue, ShapeRule
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
@@ -11,6 +13,7 @@ from scheduler.planner.cells import Cell, nodes_with
 from scheduler.planner.feasibility import gang_too_large, plural, shape_not_allowed
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import Seat, find_seats
+from scheduler.planner.reach import with_room
 from scheduler.planner.snapshot import Hole, Shape
 from scheduler.planner.variants import Candidate
 
@@ -30,6 +33,8 @@ def why_no_room(
         )  # fmt: skip
     if not rule.allows_count(count):
         return shape_not_allowed(model, count, sorted(rule.counts or ()))
+    if not shape.whole:
+        return _no_part(shape, candidate, cell)
     nodes = nodes_with(cell.nodes_by_devices, count)
     if nodes < tasks:
         return gang_too_large(model, shape.devices, count, nodes, pool)
@@ -45,6 +50,8 @@ def why_no_room(
     elif cell.with_room_counting_held(count) >= tasks > cell.with_room(count):
         reason, available = Reason.DEVICES_RESERVED, opened
         sentence = f"{asks}; {free} are free in pool {pool}, {free - opened} of them kept for earlier jobs"
+    elif (told := _closed_or_apart(shape, cell, count, asks, pool)) is not None:
+        reason, available, sentence = told
     elif free >= shape.devices:
         reason, available = Reason.DEVICES_FRAGMENTED, free
         room = cell.with_room(count)
@@ -72,6 +79,42 @@ def _booked(shape: Shape, cell: Cell, count: int, holes: Sequence[Hole]) -> str 
     whose = "in maintenance" if first.queue is None else "reserved"
     span = f"{whose} from {to_rfc3339(first.from_ms)} to {to_rfc3339(first.until_ms)}"
     return f"{span} ({first.why})" if first.why and first.queue is None else span
+
+
+def _no_part(shape: Shape, candidate: Candidate, cell: Cell) -> WhyNot:
+    """Why nowhere is so large a part of a device free."""
+    model, pool = candidate
+    room = int(np.count_nonzero(cell.ppm >= shape.share_ppm))
+    most = int(cell.ppm.max(initial=0))
+    asks = f"asks for {shape.share_ppm} ppm of {plural(shape.devices, model)}"
+    reason = Reason.DEVICES_BUSY
+    sentence = f"{asks}; at most {most} ppm of one device are free in pool {pool}"
+    if room:
+        reason = Reason.ONE_FIRM_NODES
+        sentence = (
+            f"{asks}; what is free in pool {pool} is on devices or nodes that another firm has for itself"
+        )
+        if shape.tasks > 1:
+            reason = Reason.DEVICES_FRAGMENTED
+            sentence = (
+                f"{asks}; {plural(room, 'device')} of pool {pool} have so much, on too few nodes for it"
+            )
+    return WhyNot(reason, sentence, pool, model, shape.devices, room)
+
+
+def _closed_or_apart(
+    shape: Shape, cell: Cell, count: int, asks: str, pool: str
+) -> tuple[Reason, int, str] | None:
+    """Where room is not what is missing: other firms have the nodes for themselves, or they are far apart."""
+    room, ours, together = with_room(shape, cell, count)
+    if room >= shape.tasks > ours:
+        sentence = f"{asks}; {plural(room - ours, 'node')} of pool {pool} with room serve another firm alone"
+        return Reason.ONE_FIRM_NODES, ours * count, sentence
+    if ours >= shape.tasks > together and shape.topology is not None:
+        level = shape.topology.level
+        sentence = f"{asks} in one {level}; {plural(ours, 'node')} of pool {pool} have room, at most {together} in one"
+        return Reason.DEVICES_APART, together * count, sentence
+    return None
 
 
 def benched(shape: Shape) -> Iterable[WhyNot]:

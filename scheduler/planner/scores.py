@@ -16,7 +16,7 @@ from scheduler.planner import kernels
 from scheduler.planner.demand import Demand, Mix
 from scheduler.planner.kernels import GRAIN, GRID, Asked, Losses, Tables, Typical, Weighed
 from scheduler.planner.layouts import NO_FIT, States
-from scheduler.planner.rows import Clock, Floats, Ints, Rows
+from scheduler.planner.rows import Clock, Floats, Ints, Rows, firm_number
 from scheduler.planner.snapshot import WHOLE_PPM
 
 # So many share demands are offered to a partly used device before what is left of it counts as lost.
@@ -104,6 +104,7 @@ class Scores:
             float(demand.device_bytes),
             float(demand.cpu_milli),
             float(demand.memory_bytes),
+            firm_number(demand.firm),
         )
         number = len(rows.cpu)
         self._losses = Losses(

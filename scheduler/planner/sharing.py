@@ -11,7 +11,7 @@ from scheduler.catalogue import Catalogue
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.snapshot import Shape, Snapshot
+from scheduler.planner.snapshot import WHOLE_PPM, Shape, Snapshot
 
 _NO_LIMIT = 1 << 62
 
@@ -36,9 +36,14 @@ class Sharing:
         self._usage: dict[tuple[str, str], int] = {}  # of a cohort: what its members use of its hands
         self._quota: dict[tuple[str, str], int] = {}
         self._limits: dict[tuple[str, str], bool] = {}
+        self._parts: dict[tuple[QueueKey, str], int] = {}  # of devices, in ppm
         for key, models in snapshot.held.items():
             for model, devices in models.items():
                 self.take(key, model, devices)
+        for key, models in snapshot.held_parts.items():
+            for model, ppm in models.items():
+                self._parts[key, model] = ppm
+                self.take(key, model, _up(ppm))
 
     def amounts(self, model: str, devices: int) -> tuple[tuple[str, int], ...]:
         """What so many devices count for, by key."""
@@ -71,6 +76,24 @@ class Sharing:
         if queue.cohort is not None:
             sentence += f", and {available} are left in its cohort {queue.cohort}"
         return WhyNot(Reason.QUOTA_REACHED, sentence, None, model, asked, available)
+
+    def devices_of(self, shape: Shape, model: str) -> int:
+        """How many devices more the queue's quota counts for a shape. Parts count together, rounded up."""
+        if shape.whole:
+            return shape.devices
+        part = self._parts.get((shape.queue, model), 0)
+        return _up(part + shape.devices * shape.share_ppm) - _up(part)
+
+    def take_for(self, shape: Shape, model: str, *, devices: int | None = None, back: bool = False) -> None:
+        """Counts a placement of a shape, or of so many devices of it; or takes it back."""
+        count = shape.devices if devices is None else devices
+        if shape.whole:
+            self.take(shape.queue, model, -count if back else count)
+            return
+        key = (shape.queue, model)
+        before = self._parts.get(key, 0)
+        after = self._parts[key] = before + count * shape.share_ppm * (-1 if back else 1)
+        self.take(shape.queue, model, _up(after) - _up(before))
 
     def borrows(self, queue: Queue, model: str, devices: int) -> bool:
         """Whether the queue would hold more than its own nominal quota."""
@@ -243,6 +266,11 @@ class Sharing:
 
 def _parent(member: Queue | Cohort) -> str | None:
     return member.cohort if isinstance(member, Queue) else member.parent
+
+
+def _up(ppm: int) -> int:
+    """Devices that hold so many millionths of one."""
+    return -(-ppm // WHOLE_PPM)
 
 
 _NOTHING: Mapping[str, int] = {}

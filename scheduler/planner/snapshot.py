@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue
-from scheduler.domain.ids import DeviceId, JobId, NodeId
+from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.planner.experience import Experience
@@ -37,6 +37,8 @@ class DeviceView(NamedTuple):
     left_ppm: int | None = None
     memory_bytes: int = 0  # of the whole device; 0: nobody knows, and memory is not counted
     left_memory_bytes: int | None = None
+    # Whose parts of it are given away, where its node does not keep firms apart: nobody else gets a part.
+    firm_id: FirmId | None = None
 
     @property
     def room_ppm(self) -> int:
@@ -80,6 +82,9 @@ class NodeView:
     left_cpu_milli: int | None = None
     left_memory_bytes: int | None = None
     suspect: bool = False  # failed lately: used last
+    one_firm: bool = False  # takes tasks of one firm only
+    firm_id: FirmId | None = None  # of which; None: of the first that is placed here
+    isolates: bool = False  # keeps tasks of two firms on one device apart
 
     @cached_property
     def by_model(self) -> Mapping[str, ModelOnNode]:
@@ -153,7 +158,7 @@ def limit_class_ms(limit_ms: int | None) -> int | None:
 class Topology(NamedTuple):
     """In which domain a gang wants to be together."""
 
-    level: str  # of LEVELS, or "node"
+    level: str  # of LEVELS, "node" or "fast-link-group"
     required: bool = False  # else as near as possible
 
 
@@ -239,6 +244,9 @@ class Snapshot:
     classes: tuple[JobClass, ...]
     held: Mapping[QueueKey, Mapping[str, int]] = field(default_factory=dict)  # devices by queue and model
     usage: Mapping[QueueKey, int] = field(default_factory=dict)  # decayed device-time, GFLOP/s x ms
+    held_parts: Mapping[QueueKey, Mapping[str, int]] = field(
+        default_factory=dict
+    )  # the same of parts, in ppm
     resting: tuple[Resting, ...] = ()
     running: tuple[RunningJob, ...] = ()
     cohorts: Mapping[str, Cohort] = field(default_factory=dict)

@@ -4,6 +4,7 @@ What an agent says goes into JSON columns, so everything is bounded here and fre
 hold (NUL, numbers beyond 64 signed bits). `Invalid` names the field.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from protos.suanli.fleet.v1 import control_pb2, node_pb2
 from scheduler.domain.allocations import Goal, Phase
 from scheduler.domain.devices import Health
 from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.domain.job_limits import NAME_PATTERN, NAME_WANTED
 from scheduler.domain.nodes import Isolation
 from scheduler.domain.reasons import EndReason
 from scheduler.services.tasks import TaskToRun
@@ -91,7 +93,24 @@ def connected_body(
         "rendezvous_address": _name(hello.rendezvous_address, "rendezvous_address"),
         "unhealthy": unhealthy(hello.devices, device_ids),
         "at_ms": at_ms,
+        "place": _place(hello.place),
+        "one_firm": hello.one_firm,
+        "one_firm_id": _name(hello.one_firm_id, "one_firm_id", 64) if hello.one_firm_id else None,
     }
+
+
+def _place(place: control_pb2.Place) -> dict[str, Any]:
+    """What the agent was told of the network around its node."""
+    said: dict[str, Any] = {}
+    for level in ("zone", "supernode", "leaf"):
+        name = getattr(place, level)
+        if name and not re.fullmatch(NAME_PATTERN, name):
+            raise _refuse(f"place.{level}", clean(name, 64), NAME_WANTED)
+        if name:
+            said[level] = name
+    if place.position:
+        said["position"] = place.position
+    return said
 
 
 def unhealthy(claims: Collection[node_pb2.DeviceClaims], device_ids: Collection[str]) -> dict[str, str]:
@@ -219,4 +238,6 @@ def fetched(task: TaskToRun) -> control_pb2.FetchTaskResponse:
             )
             for secret in task.secrets
         ],
+        share_ppm=task.share_ppm,
+        share_memory_bytes=task.share_memory_bytes,
     )

@@ -29,6 +29,7 @@ from scheduler.services.configuration_file import (
     QueueEntry,
     UserEntry,
 )
+from scheduler.services.node_places import write_places
 from scheduler.services.possible import one_of
 from scheduler.services.quotas import apply_cohorts, check_quotas, cohort_is_there, quota_columns
 from scheduler.storage import inbox
@@ -77,6 +78,8 @@ async def apply_configuration(
     run = Application(session, catalogue, now_ms, ids, firm_uids)
     await _apply_pools(run, wanted.pools)
     await apply_cohorts(run, wanted.cohorts)
+    for name, was, now in await write_places(run.session, wanted.nodes):
+        run.note("node", name, was, now)
     await _apply_firms(run, wanted.firms)
     await check_quotas(run)
     await apply_calendar(run, wanted.calendar)

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from scheduler.domain.errors import FieldProblem
 from scheduler.domain.job_limits import NAME_PATTERN
+from scheduler.domain.nodes import Place
 from scheduler.domain.queues import COMPUTE
 from scheduler.domain.reading import Reader
 from scheduler.domain.time import GRID_MS, MINUTE_MS, SECOND_MS, from_rfc3339, on_grid
@@ -30,6 +31,8 @@ MOST_QUOTA = 1_000_000
 COMPUTE_TFLOPS = "compute_tflops"
 GFLOPS_PER_TFLOPS = 1_000
 MOST_TFLOPS = 1_000_000_000
+MOST_POSITION = 1_000_000
+NODE_PATTERN = r"[A-Za-z0-9._-]{1,253}"
 
 T = TypeVar("T")
 
@@ -98,6 +101,14 @@ class CalendarEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeEntry:
+    """Where a node hangs in the network; what is None is left to what its agent says."""
+
+    name: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class PriceEntry:
     """A price from a moment on."""
 
@@ -144,6 +155,7 @@ class Configuration:
     prices: tuple[PriceEntry, ...]
     programs: tuple[ProgramEntry, ...]
     users: tuple[UserEntry, ...]
+    nodes: tuple[NodeEntry, ...] = ()
 
 
 def configuration_from_json(value: object) -> Configuration:
@@ -160,11 +172,13 @@ def configuration_from_json(value: object) -> Configuration:
         prices=tuple(_each(reader, "prices", _price)),
         programs=tuple(_each(reader, "programs", _program)),
         users=tuple(_each(reader, "users", _user)),
+        nodes=tuple(_each(reader, "nodes", _node)),
     )
     _refuse_repeated(reader, "firms", [firm.name for firm in configuration.firms])
     _refuse_repeated(reader, "cohorts", [cohort.name for cohort in configuration.cohorts])
     _refuse_repeated(reader, "pools", [pool.name for pool in configuration.pools])
     _refuse_repeated(reader, "maintenance, reservations", [entry.name for entry in configuration.calendar])
+    _refuse_repeated(reader, "nodes", [node.name for node in configuration.nodes])
     _refuse_repeated(reader, "users", [user.name for user in configuration.users])
     _refuse_repeated(reader, "prices", [(p.model, p.effective_from_ms) for p in configuration.prices])
     _refuse_repeated(reader, "programs", [(p.program_id, p.version) for p in configuration.programs])
@@ -306,6 +320,21 @@ def _moment(reader: Reader, key: str) -> int:
     except (ValueError, OverflowError):
         reader.problem(reader.at(key), value, 'a time with its zone, like "2026-01-01T00:00:00+08:00"')
         return -1
+
+
+def _node(reader: Reader) -> NodeEntry:
+    def domain(key: str) -> str | None:
+        return reader.optional_text(key, pattern=NAME_PATTERN, want=f"name of a {key}: {NAME}")
+
+    place = Place(
+        domain("zone"),
+        domain("supernode"),
+        domain("leaf"),
+        reader.optional_integer("position", low=0, high=MOST_POSITION),
+    )
+    return NodeEntry(
+        reader.text("name", pattern=NODE_PATTERN, want="name of a node: 1 to 253 of A-Z a-z 0-9 . _ -"), place
+    )
 
 
 def _price(reader: Reader) -> PriceEntry:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.devices import Health
 from scheduler.domain.errors import NotFound
 from scheduler.domain.ids import Ids
-from scheduler.domain.nodes import NodeState
+from scheduler.domain.nodes import NodeState, Place
 from scheduler.services.administration import note_act
 from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.storage import inbox
@@ -19,6 +19,7 @@ from scheduler.storage.tables import (
     AllocationRow,
     DeviceRow,
     JobRow,
+    NodePlaceRow,
     NodeRow,
     NodeStateRow,
     PoolRow,
@@ -38,11 +39,12 @@ class Occupant:
     job_name: str
     attempt: int
     rank: int
+    share_ppm: int
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceRecord:
-    """A device with its health and who holds it."""
+    """A device with its health and who holds it or parts of it."""
 
     device_id: str
     index: int
@@ -52,7 +54,7 @@ class DeviceRecord:
     driver: str
     simulated: bool
     health: str
-    occupant: Occupant | None
+    occupants: tuple[Occupant, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class NodeRecord:
     isolation: str | None
     agent_version: str | None
     silent_since_ms: int | None
+    place: Place
+    one_firm: bool  # takes tasks of one firm only
     devices: tuple[DeviceRecord, ...]
 
     @property
@@ -122,9 +126,10 @@ async def _load(session: AsyncSession) -> list[NodeRecord]:
         devices.setdefault(row.node_id, []).append(
             DeviceRecord(
                 row.device_id, row.index, row.vendor, row.model, row.memory_bytes, row.driver,
-                row.simulated, health, occupants.get(row.device_id),
+                row.simulated, health, occupants.get(row.device_id, ()),
             )
         )  # fmt: skip
+    places = {row.name: row for row in await session.scalars(select(NodePlaceRow))}
     result = []
     for node in await session.scalars(select(NodeRow).order_by(NodeRow.name)):
         state = states.get(node.node_id)
@@ -138,13 +143,21 @@ async def _load(session: AsyncSession) -> list[NodeRecord]:
                 isolation=None if state is None else state.isolation,
                 agent_version=None if state is None else state.agent_version,
                 silent_since_ms=None if state is None else state.silent_since_ms,
+                place=_place(node.name, state, places),
+                one_firm=state is not None and state.one_firm,
                 devices=tuple(devices.get(node.node_id, ())),
             )
         )
     return result
 
 
-async def _occupants(session: AsyncSession) -> Mapping[str, Occupant]:
+def _place(name: str, state: NodeStateRow | None, places: Mapping[str, NodePlaceRow]) -> Place:
+    said = Place() if state is None else Place(**state.place)
+    row = places.get(name)
+    return said if row is None else Place(row.zone, row.supernode, row.leaf, row.position).over(said)
+
+
+async def _occupants(session: AsyncSession) -> Mapping[str, tuple[Occupant, ...]]:
     rows = await session.execute(
         select(
             AllocationDeviceRow.device_id,
@@ -153,12 +166,17 @@ async def _occupants(session: AsyncSession) -> Mapping[str, Occupant]:
             JobRow.name,
             AllocationRow.attempt,
             AllocationRow.rank,
+            AllocationDeviceRow.share_ppm,
         )
         .join(AllocationRow, AllocationRow.allocation_id == AllocationDeviceRow.allocation_id)
         .join(JobRow, JobRow.job_id == AllocationRow.job_id)
         .where(AllocationDeviceRow.live)
     )
-    return {row.device_id: Occupant(row.firm_id, row.job_id, row.name, row.attempt, row.rank) for row in rows}
+    found: dict[str, tuple[Occupant, ...]] = {}
+    for row in rows:
+        one = Occupant(row.firm_id, row.job_id, row.name, row.attempt, row.rank, row.share_ppm)
+        found[row.device_id] = (*found.get(row.device_id, ()), one)
+    return found
 
 
 def _free(nodes: Sequence[NodeRecord]) -> list[FreeCount]:
@@ -168,7 +186,7 @@ def _free(nodes: Sequence[NodeRecord]) -> list[FreeCount]:
         for device in node.devices:
             key = (node.pool, device.model)
             devices[key] += 1
-            if node.usable and device.occupant is None and device.health != Health.FAULTY:
+            if node.usable and not device.occupants and device.health != Health.FAULTY:
                 free[key] += 1
     return [
         FreeCount(pool, model, devices[pool, model], free[pool, model]) for pool, model in sorted(devices)
@@ -176,11 +194,12 @@ def _free(nodes: Sequence[NodeRecord]) -> list[FreeCount]:
 
 
 def _own_part(node: NodeRecord, firm_id: str) -> NodeRecord:
-    own = tuple(d for d in node.devices if d.occupant is not None and d.occupant.firm_id == firm_id)
-    return NodeRecord(
-        node.node_id, node.name, node.pool, node.state, node.cordoned, node.isolation, node.agent_version,
-        node.silent_since_ms, own,
-    )  # fmt: skip
+    own = []
+    for device in node.devices:
+        ours = tuple(occupant for occupant in device.occupants if occupant.firm_id == firm_id)
+        if ours:
+            own.append(replace(device, occupants=ours))
+    return replace(node, devices=tuple(own))
 
 
 async def cordon_node(

@@ -10,13 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.catalogue import Catalogue, load_catalogue, models_of
 from scheduler.domain.errors import FieldProblem, Impossible, Invalid, NotSupported
 from scheduler.domain.features import missing
-from scheduler.domain.gangs import Gang
+from scheduler.domain.gangs import WHOLE_PPM, Gang, Share
 from scheduler.domain.ids import DeviceId
 from scheduler.domain.job_reading import refuse
 from scheduler.domain.jobs import JobSpec, Variant
+from scheduler.domain.nodes import Place
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason
-from scheduler.planner.feasibility import Inventory, ever_fits
+from scheduler.planner.feasibility import Inventory, Stock, ever_fits
 from scheduler.planner.sharing import sharing_of
 from scheduler.planner.snapshot import DeviceView
 from scheduler.storage.cluster_rows import cohort_noun, queue_noun
@@ -48,7 +49,7 @@ class Known:
 
     def __init__(self) -> None:
         self._firms: dict[str, FirmNames] = {}
-        self._devices = -1
+        self._enrolled: object = None
         self._inventory: Inventory = {}
         self._counted_ms = 0
 
@@ -68,14 +69,15 @@ class Known:
     async def inventory(self, database: Database, now_ms: int, *, fresh: bool) -> Inventory:
         """(pool, device model) -> devices by node. Cost: one count a second, and one load after an enrolment.
 
-        Devices are only ever added, so their number tells all.
+        Devices are only ever added, so their number tells all; places of nodes may change.
         """
         if fresh or abs(now_ms - self._counted_ms) > KEPT_MS:
             async with database.read() as session:
                 devices = await session.scalar(select(func.count()).select_from(DeviceRow)) or 0
-                if devices != self._devices:
+                places = await session.scalar(_PLACES)
+                if (devices, places) != self._enrolled:
                     self._inventory = await _enrolled(session)
-                    self._devices = devices
+                    self._enrolled = (devices, places)
             self._counted_ms = now_ms
         return self._inventory
 
@@ -110,25 +112,38 @@ async def reachable_queues(session: AsyncSession, firm_id: str) -> dict[str, Que
     }
 
 
-# Nodes whose devices are alike are one row: a cluster of 10,000 nodes has a handful of them.
+# Nodes whose devices and places are alike are one row: a cluster of 10,000 nodes has a handful of them.
 _KINDS_OF_NODES = text("""
-    SELECT pool, model, indices, groups, count(*) AS nodes FROM (
+    SELECT pool, model, zone, supernode, leaf, indices, groups, count(*) AS nodes FROM (
         SELECT n.pool, d.model, array_agg(d.index ORDER BY d.index) AS indices,
-            array_agg(d.fast_link_group ORDER BY d.index) AS groups
-        FROM devices d JOIN nodes n USING (node_id) GROUP BY n.node_id, n.pool, d.model
-    ) AS of_node GROUP BY pool, model, indices, groups
+            array_agg(d.fast_link_group ORDER BY d.index) AS groups,
+            coalesce(p.zone, s.place ->> 'zone') AS zone,
+            coalesce(p.supernode, s.place ->> 'supernode') AS supernode,
+            coalesce(p.leaf, s.place ->> 'leaf') AS leaf
+        FROM devices d JOIN nodes n USING (node_id)
+        LEFT JOIN node_places p ON p.name = n.name LEFT JOIN node_states s ON s.node_id = n.node_id
+        GROUP BY n.node_id, n.pool, d.model, p.name, s.node_id
+    ) AS of_node GROUP BY pool, model, zone, supernode, leaf, indices, groups
+""")
+# Changes whenever a place changes. Cost: the nodes of which anybody said one.
+_PLACES = text("""
+    SELECT md5(coalesce(string_agg(
+        n.node_id || coalesce(p::text, '') || coalesce(s.place::text, ''), ',' ORDER BY n.node_id), ''))
+    FROM nodes n LEFT JOIN node_places p ON p.name = n.name LEFT JOIN node_states s ON s.node_id = n.node_id
+    WHERE p.name IS NOT NULL OR s.place <> '{}'
 """)
 
 
 async def _enrolled(session: AsyncSession) -> Inventory:
     """As `inventory_of` all nodes, where nodes that are alike share their views. Cost: O(devices) in PostgreSQL."""
-    inventory: dict[tuple[str, str], list[tuple[DeviceView, ...]]] = {}
+    inventory: dict[tuple[str, str], list[Stock]] = {}
     for row in await session.execute(_KINDS_OF_NODES):
         devices = tuple(
             DeviceView(index, DeviceId(""), row.model, group, free=True)
             for index, group in zip(row.indices, row.groups, strict=True)
         )
-        inventory.setdefault((row.pool, row.model), []).extend([devices] * row.nodes)
+        stock = Stock(devices, Place(row.zone, row.supernode, row.leaf).domains)
+        inventory.setdefault((row.pool, row.model), []).extend([stock] * row.nodes)
     return inventory
 
 
@@ -140,7 +155,7 @@ async def require_possible(
     Raises Invalid for a project, queue or model that is not there, NotSupported for what the queue's pools
     cannot do yet, Impossible for a gang that could never start.
     """
-    spec = resolve_classes(spec, catalogue)
+    spec = resolve_share(resolve_classes(spec, catalogue), catalogue)
     if spec.deadline_ms is not None and spec.deadline_ms <= now_ms:
         raise refuse("deadline", str(spec.deadline), "a time that has not passed")
     for fresh in (False, True):
@@ -178,6 +193,37 @@ def _check(spec: JobSpec, names: FirmNames, inventory: Inventory, catalogue: Cat
             "devices_per_node": gang.devices_per_node,
         }
     raise Impossible(f"the job could never start: {refusal.sentence}; {advice}", facts)
+
+
+def resolve_share(spec: JobSpec, catalogue: Catalogue) -> JobSpec:
+    """A part of a device in both measures, as it is given and billed: at least so much of the compute as of the
+    memory, on whichever of its models. Raises Invalid.
+    """
+    share = spec.share
+    if share is None:
+        return spec
+    memories = {v.model: known.memory_bytes for v in spec.variants if (known := catalogue.get(v.model))}
+    ppm = share.ppm or 1
+    for model, memory_bytes in memories.items():
+        if share.memory_bytes is None:
+            continue
+        if memory_bytes is None:
+            raise refuse(
+                "share.memory_bytes",
+                f"a part of {model}",
+                f"ppm alone: nobody published how much memory {model} has",
+            )
+        if share.memory_bytes > memory_bytes:
+            raise refuse(
+                "share.memory_bytes",
+                str(share.memory_bytes),
+                f"at most {memory_bytes}, the memory of {model}",
+            )
+        ppm = max(ppm, -(-share.memory_bytes * WHOLE_PPM // memory_bytes))
+    memory = share.memory_bytes
+    if memory is None:
+        memory = min((m * ppm // WHOLE_PPM for m in memories.values() if m is not None), default=None)
+    return replace(spec, share=Share(ppm, memory))
 
 
 def resolve_classes(spec: JobSpec, catalogue: Catalogue) -> JobSpec:
@@ -251,7 +297,8 @@ def nearest_shape(
         variant = next(variant for variant in spec.variants if variant.model == model)
         while tasks > 0:
             gang = Gang(per_node * tasks, per_node, per_node)
-            refusal = ever_fits(JobSpec("nearest", (variant,), gang=gang), queue, inventory, catalogue)
+            asked = JobSpec("nearest", (variant,), gang=gang, topology=spec.topology)
+            refusal = ever_fits(asked, queue, inventory, catalogue)
             if refusal is None:
                 return tasks
             # Fewer nodes or less quota than asked: what there is may do. Any other refusal is of the shape.
@@ -278,4 +325,4 @@ _OF_SIZE = frozenset({Reason.GANG_TOO_LARGE, Reason.QUOTA_TOO_SMALL})
 
 
 def _most_on_a_node(model: str, queue: Queue, inventory: Inventory) -> int:
-    return max((len(d) for pool in queue.pools for d in inventory.get((pool, model), ())), default=0)
+    return max((len(s.devices) for pool in queue.pools for s in inventory.get((pool, model), ())), default=0)

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import NotFound
+from scheduler.domain.gangs import WHOLE_PPM
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import JobSpec, StopSignal, Variant
 from scheduler.domain.time import DAY_MS
@@ -63,6 +64,8 @@ class TaskToRun:
     outputs: tuple[str, ...] = ()  # paths in the task's folder
     log_patterns: tuple[str, ...] = ()
     secrets: tuple[TaskSecret, ...] = ()
+    share_ppm: int = WHOLE_PPM  # of each device
+    share_memory_bytes: int = 0  # of each device, where the task has a part
 
     def __repr__(self) -> str:
         return f"TaskToRun({self.allocation_id})"
@@ -97,15 +100,7 @@ async def task_to_run(
     if row is None:
         raise NotFound(f"this node has no live allocation {allocation_id}", {"allocation_id": allocation_id})
     allocation, attempt, job, firm_uid = row
-    indices = await session.scalars(
-        select(DeviceRow.index)
-        .join(AllocationDeviceRow, AllocationDeviceRow.device_id == DeviceRow.device_id)
-        .where(
-            AllocationDeviceRow.firm_id == allocation.firm_id,
-            AllocationDeviceRow.allocation_id == allocation_id,
-        )
-        .order_by(DeviceRow.index)
-    )
+    devices = await _devices(session, allocation)
     spec = spec_from_json(job.spec)
     variant = spec.variants[attempt.variant]
     checkpoint = spec.model_checkpoint
@@ -119,7 +114,9 @@ async def task_to_run(
         rank=allocation.rank,
         gang_size=spec.gang.tasks,
         processes=spec.gang.processes_per_node,
-        device_indices=tuple(indices),
+        device_indices=tuple(index for index, _ in devices),
+        share_ppm=min((share_ppm for _, share_ppm in devices), default=WHOLE_PPM),
+        share_memory_bytes=(spec.share.memory_bytes or 0) if spec.share is not None else 0,
         device_model=attempt.device_model,
         command=_command(variant),
         environment={**variant.environment, **_of_array(job, spec)},
@@ -137,6 +134,20 @@ async def task_to_run(
         log_patterns=tuple(rule.pattern for rule in spec.retry.on_log_patterns),
         secrets=await secrets_of_task(session, keys, allocation.firm_id, spec),
     )
+
+
+async def _devices(session: AsyncSession, allocation: AllocationRow) -> list[tuple[int, int]]:
+    """(index on the node, share of it in ppm) of each device, by index."""
+    given = await session.execute(
+        select(DeviceRow.index, AllocationDeviceRow.share_ppm)
+        .join(AllocationDeviceRow, AllocationDeviceRow.device_id == DeviceRow.device_id)
+        .where(
+            AllocationDeviceRow.firm_id == allocation.firm_id,
+            AllocationDeviceRow.allocation_id == allocation.allocation_id,
+        )
+        .order_by(DeviceRow.index)
+    )
+    return [(index, share_ppm) for index, share_ppm in given]
 
 
 def _command(variant: Variant) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.catalogue import Catalogue
 from scheduler.domain.devices import Device
 from scheduler.domain.ids import NodeId
-from scheduler.domain.nodes import Node
+from scheduler.domain.nodes import Node, Place
 from scheduler.domain.pools import Pool
 from scheduler.machine.changes import Changes
 from scheduler.machine.configuration import configure
@@ -78,7 +78,8 @@ _ATTEMPTS = text(
     " ORDER BY a.job_id, a.attempt"
 )
 _ALLOCATIONS = text(
-    "SELECT a.*, array_agg(d.device_id ORDER BY v.index) AS device_ids FROM allocations a"
+    "SELECT a.*, array_agg(d.device_id ORDER BY v.index) AS device_ids,"
+    " min(d.share_ppm) AS share_ppm FROM allocations a"
     " JOIN allocation_devices d USING (firm_id, allocation_id) JOIN devices v USING (device_id)"
     " WHERE (a.firm_id, a.job_id) IN ((SELECT s.firm_id, s.job_id FROM job_states s"
     " WHERE s.state NOT IN ('succeeded','failed','cancelled'))"
@@ -99,7 +100,7 @@ REFERENCES = text(
 _USAGE = text(
     "SELECT j.firm_id, j.queue, t.device_model, a.granted_ms,"
     " CASE WHEN a.stop_reason = 'node_lost' THEN t.ended_ms ELSE a.ended_ms END AS ended_ms,"
-    " count(*) AS devices"
+    " sum(d.share_ppm)::bigint AS ppm"
     " FROM allocations a JOIN attempts t USING (firm_id, job_id, attempt)"
     " JOIN jobs j USING (firm_id, job_id)"
     " JOIN allocation_devices d USING (firm_id, allocation_id)"
@@ -114,7 +115,7 @@ _USAGE = text(
 async def load_state(
     session: AsyncSession, catalogue: Catalogue, now_ms: int, config: MachineConfig | None = None
 ) -> ClusterState:
-    """Everything that is not finished, and the usage of the last week. Nine queries, O(what is live).
+    """Everything that is not finished, and the usage of the last week. Ten queries, O(what is live).
 
     Time does not step back between leaders whose clocks differ: the state begins no earlier than the newest
     event.
@@ -171,7 +172,14 @@ async def load_configuration(session: AsyncSession) -> ConfigurationChanged:
         cohorts=tuple(map(cohort_noun, cohorts)),
         calendar=tuple(map(hole_noun, calendar)),
         prices=tuple(map(price_from, prices)),
+        places=await _load_places(session),
     )
+
+
+async def _load_places(session: AsyncSession) -> dict[str, Place]:
+    """Where nodes hang in the network, by name, as far as the operator says."""
+    rows = await session.execute(text("SELECT name, zone, supernode, leaf, position FROM node_places"))
+    return {row.name: Place(row.zone, row.supernode, row.leaf, row.position) for row in rows}
 
 
 async def load_nodes(session: AsyncSession, node_ids: Sequence[str] | None = None) -> list[Node]:

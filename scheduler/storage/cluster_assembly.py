@@ -51,6 +51,6 @@ def assemble(state: ClusterState, rows: ClusterRows) -> None:
             state.active[job.job_id] = job
     queueing.load(state, {row.reference: progress_of(row) for row in rows.references})
     for row in rows.usage:
-        gflops = state.gflops_of(row.device_model, row.devices)
+        gflops = state.gflops_of_ppm(row.device_model, row.ppm)
         queue = QueueKey(FirmId(row.firm_id), row.queue)
         state.usage.remember(queue, gflops, row.granted_ms, row.ended_ms)

@@ -11,7 +11,7 @@ from scheduler.domain.allocations import Phase
 from scheduler.domain.errors import DomainError
 from scheduler.domain.ids import AllocationId, FirmId, GatewayId, JobId, NodeId
 from scheduler.domain.job_templates import read_spec
-from scheduler.domain.nodes import Isolation, Node
+from scheduler.domain.nodes import Isolation, Node, Place
 from scheduler.domain.reasons import EndReason
 from scheduler.machine.messages import (
     CancelRequested,
@@ -72,7 +72,7 @@ class BadMessage:
 async def read_messages(
     session: AsyncSession, taken: Sequence[InboxMessage]
 ) -> tuple[list[Message], list[BadMessage]]:
-    """The batch in order, and what in it is no message. At most seven queries however long the batch."""
+    """The batch in order, and what in it is no message. At most eight queries however long the batch."""
     jobs = await _jobs(session, [str(m.body.get("job_id")) for m in taken if m.kind == "JobSubmitted"])
     node_ids = [str(m.body.get("node_id")) for m in taken if m.kind == "NodeEnrolled"]
     nodes = {node.node_id: node for node in await load_nodes(session, node_ids)} if node_ids else {}
@@ -177,6 +177,9 @@ def _connected(body: Mapping[str, Any]) -> Message:
         rendezvous_address=str(body.get("rendezvous_address") or ""),
         unhealthy=healths(body.get("unhealthy") or {}),
         at_ms=int(body["at_ms"]),
+        place=Place(**(body.get("place") or {})),
+        one_firm=bool(body.get("one_firm")),
+        firm_id=FirmId(body["one_firm_id"]) if body.get("one_firm_id") else None,
     )
 
 

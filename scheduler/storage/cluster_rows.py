@@ -6,13 +6,14 @@ from typing import Any
 from sqlalchemy import Row
 
 from scheduler.domain.allocations import AttemptState, Goal, Phase
-from scheduler.domain.devices import WHOLE_SHARE_PPM, Device, Health
+from scheduler.domain.devices import Device, Health
 from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobId, NodeId
 from scheduler.domain.job_templates import read_spec
 from scheduler.domain.jobs import JobState
-from scheduler.domain.nodes import Isolation, Node, NodeState
+from scheduler.domain.nodes import Isolation, Node, NodeState, Place
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
+from scheduler.domain.writing import to_json
 from scheduler.machine.changes import Event, Notice
 from scheduler.machine.messages import PriceFrom
 from scheduler.machine.references import Progress
@@ -155,6 +156,7 @@ def allocation_record(row: AnyRow, owner: AttemptRecord) -> AllocationRecord:
         node_id=NodeId(row.node_id),
         device_ids=tuple(DeviceId(device_id) for device_id in row.device_ids),
         granted_ms=row.granted_ms,
+        share_ppm=row.share_ppm,
         goal=Goal(row.goal),
         stop_reason=None if row.stop_reason is None else StopReason(row.stop_reason),
         phase=None if row.phase is None else Phase(row.phase),
@@ -176,7 +178,7 @@ def device_rows(allocation: AllocationRecord) -> list[Json]:
             "firm_id": allocation.owner.firm_id,
             "allocation_id": allocation.allocation_id,
             "device_id": device_id,
-            "share_ppm": WHOLE_SHARE_PPM,
+            "share_ppm": allocation.share_ppm,
             "live": allocation.live,
         }
         for device_id in allocation.device_ids
@@ -195,6 +197,9 @@ def node_row(node: NodeRecord) -> Json:
         "agent_version": node.agent_version,
         "isolation": _value(node.isolation),
         "rendezvous_address": node.rendezvous_address,
+        "place": {key: value for key, value in to_json(node.place).items() if value is not None},
+        "one_firm": node.one_firm,
+        "one_firm_id": node.firm_id,
         "report_seq": node.report_seq,
         "gateway_id": node.gateway_id,
         "unhealthy": {device_id: health.value for device_id, health in node.unhealthy.items()},
@@ -215,6 +220,9 @@ def node_record(node: Node, row: AnyRow) -> NodeRecord:
         agent_version=row.agent_version,
         isolation=None if row.isolation is None else Isolation(row.isolation),
         rendezvous_address=row.rendezvous_address,
+        place=Place(**row.place),
+        one_firm=row.one_firm,
+        firm_id=None if row.one_firm_id is None else FirmId(row.one_firm_id),
         report_seq=row.report_seq,
         gateway_id=None if row.gateway_id is None else GatewayId(row.gateway_id),
         unhealthy=healths(row.unhealthy),

@@ -34,10 +34,10 @@ class Finding:
 
 RULES: Final = (
     Rule(
-        "a device has at most one live allocation, and its shares sum to at most the whole",
+        "live shares of a device sum to at most the whole",
         """
         SELECT device_id || ': ' || count(*) || ' live allocations, ' || sum(share_ppm) || ' ppm'
-        FROM allocation_devices WHERE live GROUP BY device_id HAVING count(*) > 1 OR sum(share_ppm) > 1000000
+        FROM allocation_devices WHERE live GROUP BY device_id HAVING sum(share_ppm) > 1000000
         """,
     ),
     Rule(
@@ -166,15 +166,16 @@ RULES: Final = (
     Rule(
         "in every window each device's time is told exactly once",
         """
-        SELECT 'entry ' || w.log_index || ' device ' || s.device_id || ': ' || s.told_ms || ' of '
-            || w.end_ms - w.start_ms || ' ms'
+        SELECT 'entry ' || w.log_index || ' device ' || s.device_id || ': ' || s.told_ppm_ms || ' of '
+            || (w.end_ms - w.start_ms) * 1000000 || ' ppm ms'
         FROM log_entries w JOIN (
             SELECT log_index, device_id,
-                sum((body ->> 'end_ms')::bigint - (body ->> 'start_ms')::bigint) AS told_ms
+                sum(((body ->> 'end_ms')::bigint - (body ->> 'start_ms')::bigint)
+                    * (body ->> 'share_ppm')::bigint) AS told_ppm_ms
             FROM (SELECT log_index, device_id, convert_from(body, 'UTF8')::jsonb AS body
                 FROM window_segments) b
             GROUP BY 1, 2) s USING (log_index)
-        WHERE w.type = 'usage_window' AND s.told_ms <> w.end_ms - w.start_ms
+        WHERE w.type = 'usage_window' AND s.told_ppm_ms <> (w.end_ms - w.start_ms) * 1000000
         """,
     ),
     Rule(
@@ -209,20 +210,42 @@ RULES: Final = (
         """,
     ),
     Rule(
-        "no time of a device is billed twice",
+        "no time of a device is billed twice to an allocation",
         """
         SELECT device_id || ': charges ' || before_id || ' and ' || charge_id || ' overlap'
         FROM (
             SELECT device_id, charge_id, from_ms,
                 lag(to_ms) OVER chain AS before_ms, lag(charge_id) OVER chain AS before_id
             FROM (
-                SELECT c.device_id, c.charge_id, c.from_ms,
+                SELECT c.device_id, c.allocation_id, c.charge_id, c.from_ms,
                     c.to_ms + coalesce(
                         (SELECT sum(k.billable_ms) FROM charges k WHERE k.corrects = c.charge_id), 0) AS to_ms
                 FROM charges c WHERE c.corrects IS NULL AND c.billable_ms > 0
             ) net WHERE to_ms > from_ms
-            WINDOW chain AS (PARTITION BY device_id ORDER BY from_ms)
+            WINDOW chain AS (PARTITION BY device_id, allocation_id ORDER BY from_ms)
         ) chained WHERE before_ms > from_ms
+        """,
+    ),
+    Rule(
+        "no more than the whole of a device is billed at one time",
+        """
+        SELECT device_id || ': ' || ppm || ' ppm from ' || at_ms
+        FROM (
+            SELECT device_id, at_ms, sum(change) OVER (PARTITION BY device_id ORDER BY at_ms) AS ppm
+            FROM (
+                SELECT device_id, at_ms, sum(change) AS change
+                FROM (
+                    SELECT c.device_id, e.at_ms, e.change
+                    FROM (
+                        SELECT c.device_id, c.from_ms, c.share_ppm, c.to_ms + coalesce(
+                            (SELECT sum(k.billable_ms) FROM charges k WHERE k.corrects = c.charge_id), 0
+                        ) AS to_ms
+                        FROM charges c WHERE c.corrects IS NULL AND c.billable_ms > 0
+                    ) c, LATERAL (VALUES (c.from_ms, c.share_ppm), (c.to_ms, -c.share_ppm)) AS e(at_ms, change)
+                    WHERE c.to_ms > c.from_ms
+                ) edges GROUP BY device_id, at_ms
+            ) moments
+        ) running WHERE ppm > 1000000
         """,
     ),
     Rule(

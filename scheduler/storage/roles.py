@@ -50,6 +50,7 @@ allocations        S                         S                                  
 allocation_devices S                         S                                               SIU        S
 nodes              S                         SI                                              S          S
 devices            S                         SI                                              S          S
+node_places        SIU(zone,supernode,leaf,position) -                                       S          -
 node_states        S                         S                                               SIU        S
 join_tokens        SID                       SU(uses_left)                                   -          -
 agent_keys S SIU({_CHAIN},revoked_at) - SU({_CHAIN})

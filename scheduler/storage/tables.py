@@ -359,7 +359,9 @@ class AllocationRow(Base):
 
 
 class AllocationDeviceRow(Base):
-    """A device (share) that an allocation owns. One live owner a device: belt to the machine's braces."""
+    """A device, or a part of it, that an allocation owns. Live shares of a device sum to at most the whole: a
+    trigger of the database holds it, belt to the machine's braces.
+    """
 
     __tablename__ = "allocation_devices"
     firm_id: Mapped[str] = mapped_column(primary_key=True)
@@ -371,7 +373,7 @@ class AllocationDeviceRow(Base):
         ForeignKeyConstraint(
             ["firm_id", "allocation_id"], ["allocations.firm_id", "allocations.allocation_id"]
         ),
-        Index("uq_allocation_devices_live", "device_id", unique=True, postgresql_where=text("live")),
+        Index("ix_allocation_devices_live", "device_id", postgresql_where=text("live")),
     )
 
 
@@ -406,6 +408,17 @@ class DeviceRow(Base):
     __table_args__ = (UniqueConstraint("node_id", "index"),)
 
 
+class NodePlaceRow(Base):
+    """Where a node hangs in the network, as the operator says; it may be said before the node is enrolled."""
+
+    __tablename__ = "node_places"
+    name: Mapped[str] = mapped_column(primary_key=True)  # of the node
+    zone: Mapped[str | None]
+    supernode: Mapped[str | None]
+    leaf: Mapped[str | None]
+    position: Mapped[int | None] = mapped_column(Integer)
+
+
 class NodeStateRow(Base):
     """What the controller knows of a node."""
 
@@ -419,6 +432,9 @@ class NodeStateRow(Base):
     agent_version: Mapped[str | None]
     isolation: Mapped[str | None]  # none | uid | namespace
     rendezvous_address: Mapped[str | None]
+    place: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # as the agent says
+    one_firm: Mapped[bool] = mapped_column(server_default=text("false"))  # takes tasks of one firm only
+    one_firm_id: Mapped[str | None]  # of which
     report_seq: Mapped[int] = mapped_column(server_default="0")
     gateway_id: Mapped[str | None]
     unhealthy: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # device_id -> degraded | faulty

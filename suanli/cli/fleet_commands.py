@@ -56,7 +56,7 @@ def _model(device: Device) -> str:
 
 
 def _held(devices: list[Device]) -> str:
-    held = Counter(device["held_by"]["job_name"] for device in devices if device["held_by"])
+    held = Counter(task["job_name"] for device in devices for task in device["shared_by"])
     return ", ".join(f"{count} {name}" for name, count in sorted(held.items()))
 
 

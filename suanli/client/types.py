@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+from suanli.client.node_types import Device, Free, Node, Nodes, Occupant, Place
+
 JobState = Literal["queued", "allocated", "running", "stopping", "succeeded", "failed", "cancelled"]
 FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -217,59 +219,6 @@ class Event(TypedDict):
     data: dict[str, Any]
 
 
-class Occupant(TypedDict):
-    """The task that holds a device."""
-
-    job_id: str
-    job_name: str
-    attempt: int
-    rank: int
-
-
-class Device(TypedDict):
-    """A device."""
-
-    device_id: str
-    index: int
-    vendor: str
-    model: str
-    memory_bytes: int
-    driver: str
-    simulated: bool
-    health: str
-    held_by: Occupant | None
-
-
-class Node(TypedDict):
-    """A node."""
-
-    node_id: str
-    name: str
-    pool: str
-    state: str
-    cordoned: bool
-    isolation: str | None
-    agent_version: str | None
-    silent_since: str | None
-    devices: list[Device]
-
-
-class Free(TypedDict):
-    """Devices of one model in one pool."""
-
-    pool: str
-    device_model: str
-    devices: int
-    free: int
-
-
-class Nodes(TypedDict):
-    """Nodes as far as the caller may see them."""
-
-    nodes: list[Node]
-    free: list[Free]
-
-
 class Difference(TypedDict):
     """One fact that changed."""
 
@@ -404,3 +353,6 @@ class Pool(TypedDict):
     name: str
     backend: str
     patience_seconds: int
+
+
+__all__ = ["Device", "Free", "Node", "Nodes", "Occupant", "Place"]

@@ -119,8 +119,8 @@ def segment_problems(header: WindowHeader, segment: Segment) -> list[WindowProbl
         bad("busy_ms", s.busy_ms, f"at most live {s.live_ms}")
     if s.samples_taken > s.samples_expected:
         bad("samples_taken", s.samples_taken, f"at most samples_expected {s.samples_expected}")
-    if s.share_ppm != WHOLE_PPM if s.allocation_id is None else s.share_ppm == 0:
-        bad("share_ppm", s.share_ppm, f"{WHOLE_PPM} without an allocation, more than 0 with one")
+    if s.share_ppm == 0:
+        bad("share_ppm", s.share_ppm, f"1 to {WHOLE_PPM}")
     if s.observed == "in_use" and s.allocation_id is None:
         bad("allocation_id", None, "the allocation in use")
     if s.observed == "unknown":
@@ -138,9 +138,13 @@ def segment_problems(header: WindowHeader, segment: Segment) -> list[WindowProbl
 
 
 def _tiling_problems(header: WindowHeader, device_id: str, pieces: list[Segment]) -> list[WindowProblem]:
-    """Whole devices tile the window; shares of one device, which may lie side by side, sum to at most one."""
-    if len(pieces) == 1 and pieces[0].start_ms <= header.start_ms and pieces[0].end_ms >= header.end_ms:
-        return []  # one piece, and no share of it is more than a whole
+    """Whole devices tile the window; shares of one device, which may lie side by side, sum to exactly one: what
+    no allocation has is told too.
+    """
+    one = pieces[0]
+    all_of_it = one.start_ms <= header.start_ms and one.end_ms >= header.end_ms
+    if len(pieces) == 1 and all_of_it and one.share_ppm == WHOLE_PPM:
+        return []
     edges = [edge for piece in pieces for edge in (piece.start_ms, piece.end_ms)]
     marks = sorted({header.start_ms, header.end_ms, *edges})
     change: dict[int, int] = dict.fromkeys(marks, 0)
@@ -157,6 +161,6 @@ def _tiling_problems(header: WindowHeader, device_id: str, pieces: list[Segment]
         stretch = f"device {device_id} in [{left}, {right})"
         if open_pieces == 0:
             return [WindowProblem("tiling", stretch, "no segment", "every millisecond in a segment")]
-        if share > WHOLE_PPM:
-            return [WindowProblem("tiling", stretch, f"{share} ppm", f"at most {WHOLE_PPM} ppm")]
+        if share != WHOLE_PPM:
+            return [WindowProblem("tiling", stretch, f"{share} ppm", f"{WHOLE_PPM} ppm")]
     return []

@@ -97,17 +97,37 @@ class BalanceCollector:
         return result
 
 
-def _held(inputs: RatingInputs, to_ms: int) -> Mapping[str, list[Stretch]]:
-    held: dict[str, list[Stretch]] = {}
+Step = tuple[int, int, int]
+"""(from_ms, to_ms, ppm): so much of a device is given to allocations; steps are disjoint and in order."""
+
+
+def _held(inputs: RatingInputs, to_ms: int) -> Mapping[str, list[Step]]:
+    edges: dict[str, list[tuple[int, int]]] = {}
     for authorisation in inputs.authorisations.values():
         ended_ms = to_ms if authorisation.ended_ms is None else authorisation.ended_ms
-        for device_id in authorisation.share_ppm_of:
-            held.setdefault(device_id, []).append((authorisation.granted_ms, ended_ms))
-    return {device_id: merge(stretches) for device_id, stretches in held.items()}
+        for device_id, share_ppm in authorisation.share_ppm_of.items():
+            if authorisation.granted_ms < ended_ms:
+                of_device = edges.setdefault(device_id, [])
+                of_device += [(authorisation.granted_ms, share_ppm), (ended_ms, -share_ppm)]
+    return {device_id: _steps(of_device) for device_id, of_device in edges.items()}
+
+
+def _steps(edges: list[tuple[int, int]]) -> list[Step]:
+    steps: list[Step] = []
+    ppm = since_ms = 0
+    for at_ms, change in sorted(edges):
+        if ppm and since_ms < at_ms:
+            if steps and steps[-1][1:] == (since_ms, ppm):
+                steps[-1] = (steps[-1][0], at_ms, ppm)
+            else:
+                steps.append((since_ms, at_ms, ppm))
+        ppm += change
+        since_ms = at_ms
+    return steps
 
 
 def _put(
-    buckets: Buckets, use: ObservedUse, stretch: Stretch, inputs: RatingInputs, held: Sequence[Stretch]
+    buckets: Buckets, use: ObservedUse, stretch: Stretch, inputs: RatingInputs, held: Sequence[Step]
 ) -> None:
     whole = (stretch[1] - stretch[0]) * use.share_ppm
     if use.state == "in_use":
@@ -115,14 +135,17 @@ def _put(
         buckets.allocated += allocated
         buckets.unknown += whole - allocated
     elif use.state == "free":
-        reserved_pieces = _cut(stretch, held)
-        reserved = length_ms(reserved_pieces)
-        unheld = subtract(stretch, reserved_pieces)
+        pieces = _cut_steps(stretch, held)
+        # What is in use beside this free part is given too: only what is given beyond it is reserved here.
+        in_use_ppm = WHOLE_PPM - use.share_ppm
+        beyond = [(a, b, min(use.share_ppm, ppm - in_use_ppm)) for a, b, ppm in pieces if ppm > in_use_ppm]
+        reserved = sum((to_ms - from_ms) * ppm for from_ms, to_ms, ppm in beyond)
+        unheld = subtract(stretch, [(from_ms, to_ms) for from_ms, to_ms, _ in beyond])
         serviced = merge(inputs.maintenance.get(use.device_id, ()))
-        maintenance = sum(length_ms(_cut(piece, serviced)) for piece in unheld)
-        buckets.reserved += reserved * use.share_ppm
-        buckets.maintenance += maintenance * use.share_ppm
-        buckets.idle += (length_ms(unheld) - maintenance) * use.share_ppm
+        maintenance = sum(length_ms(_cut(piece, serviced)) for piece in unheld) * use.share_ppm
+        buckets.reserved += reserved
+        buckets.maintenance += maintenance
+        buckets.idle += whole - reserved - maintenance
     elif use.state == "faulty":
         buckets.faulty += whole
     else:
@@ -136,6 +159,19 @@ def _allocated(use: ObservedUse, stretch: Stretch, inputs: RatingInputs) -> int:
     ended_ms = stretch[1] if authorisation.ended_ms is None else authorisation.ended_ms
     covered = overlap(stretch, (authorisation.granted_ms, ended_ms))
     return 0 if covered is None else (covered[1] - covered[0]) * authorised_share_ppm(authorisation, use)
+
+
+def _cut_steps(stretch: Stretch, steps: Sequence[Step]) -> list[Step]:
+    """The steps within `stretch`; by bisection, as there are many."""
+    pieces: list[Step] = []
+    for place in range(max(bisect.bisect_right(steps, (*stretch, 0)) - 1, 0), len(steps)):
+        from_ms, to_ms, ppm = steps[place]
+        if from_ms >= stretch[1]:
+            break
+        piece = overlap(stretch, (from_ms, to_ms))
+        if piece is not None:
+            pieces.append((*piece, ppm))
+    return pieces
 
 
 def _cut(stretch: Stretch, others: Sequence[Stretch]) -> list[Stretch]:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.allocations import Phase, desired_state
@@ -140,12 +141,20 @@ class Controller:
         self.changes.append(apply_plan(self.state, proposal, self.now_ms, self.ids))
         return [placement.job_id for placement in proposal.placements]
 
-    def connect(self, node_id: str, *, gateway: str = "gateway-1", boot: str = "boot-1") -> Changes:
-        """The node's agent opens its stream."""
+    def connect(
+        self,
+        node_id: str,
+        *,
+        gateway: str = "gateway-1",
+        boot: str = "boot-1",
+        isolation: Isolation = Isolation.UID,
+        **said: Any,
+    ) -> Changes:
+        """The node's agent opens its stream; `said` is more of what its hello says."""
         return self.tell(
             NodeConnected(
-                NodeId(node_id), GatewayId(gateway), boot, "0.1.0", Isolation.UID, f"10.0.0.{len(node_id)}",
-                {}, self.now_ms,
+                NodeId(node_id), GatewayId(gateway), boot, "0.1.0", isolation, f"10.0.0.{len(node_id)}",
+                {}, self.now_ms, **said,
             )
         )  # fmt: skip
 

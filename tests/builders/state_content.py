@@ -31,7 +31,10 @@ def content(state: ClusterState, now_ms: int) -> dict[str, Any]:
             node_id: (
                 _plain(node),
                 sorted(node.allocations),
-                {device: holder.allocation_id for device, holder in node.holders.items()},
+                {
+                    device: sorted(holder.allocation_id for holder in holders)
+                    for device, holders in node.holders.items()
+                },
             )
             for node_id, node in state.nodes.items()
         },

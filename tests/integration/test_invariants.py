@@ -16,7 +16,7 @@ OpenDatabase = Callable[[str], Database]
 Row = tuple[str, dict[str, Any]]
 
 SPEC = {"gang": {"devices": 2, "devices_per_node": 1}}
-IN_USE = {"observed": "in_use", "start_ms": 0, "end_ms": 1000}
+IN_USE = {"observed": "in_use", "start_ms": 0, "end_ms": 1000, "share_ppm": 1_000_000}
 
 
 def firm() -> list[Row]:
@@ -156,7 +156,7 @@ CORRECTION = {"corrects": "c", "from_ms": 400, "billable_ms": -600, "live_ms": -
 
 # Beginning of the rule's sentence -> rows that break it and nothing else.
 BROKEN: dict[str, list[Row]] = {
-    "a device has at most one live allocation": changed(running(), "allocation_devices", share_ppm=1_000_001),
+    "live shares of a device sum to at most the whole": changed(running(), "allocation_devices", share_ppm=1_000_001),
     "an allocation holds its devices exactly while it is live": changed(
         running(), "allocation_devices", live=False
     ),
@@ -193,8 +193,12 @@ BROKEN: dict[str, list[Row]] = {
         *changed(metered(), "window_segments", body=json.dumps(IN_USE | {"observed": "unknown"}).encode()), charge(),
     ],
     "no time of a device is billed twice": [
-        *metered(), charge("c1", to_ms=600, billable_ms=600, live_ms=0, worked_ms=0),
-        charge("c2", from_ms=500, billable_ms=500, live_ms=0, worked_ms=0),
+        *metered(), charge("c1", to_ms=600, billable_ms=600, live_ms=0, worked_ms=0, share_ppm=400_000),
+        charge("c2", from_ms=500, billable_ms=500, live_ms=0, worked_ms=0, share_ppm=400_000),
+    ],
+    "no more than the whole of a device is billed": [
+        *metered(), charge("c1", to_ms=600, billable_ms=600, live_ms=0, worked_ms=0, share_ppm=600_000),
+        charge("c2", from_ms=500, billable_ms=500, live_ms=0, worked_ms=0, share_ppm=600_000, allocation_id="a9"),
     ],
     "a correction takes back no more": [
         *metered(), charge(), charge("k1", **CORRECTION | {"from_ms": 0, "billable_ms": -1000}),

@@ -105,6 +105,18 @@ class ReservationIn(MaintenanceIn):
     queue: str = "default"
 
 
+class NodeIn(In):
+    """Where a node hangs in the network. What is absent is left to what its agent says."""
+
+    name: str
+    zone: str | None = None
+    supernode: str | None = None
+    leaf: str | None = None
+    position: Annotated[
+        int | None, Field(ge=0, description="Along the wires in its leaf; ranks follow it.")
+    ] = None
+
+
 class PriceIn(In):
     """A price from a moment on."""
 
@@ -149,6 +161,7 @@ class ConfigurationIn(In):
     prices: list[PriceIn] = Field(default_factory=list)
     programs: list[ProgramIn] = Field(default_factory=list)
     users: list[UserIn] = Field(default_factory=list)
+    nodes: list[NodeIn] = Field(default_factory=list)
 
 
 class DifferenceOut(Out):

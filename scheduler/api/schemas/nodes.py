@@ -1,5 +1,6 @@
 """Nodes, devices and pools over HTTP."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from pydantic import Field
@@ -16,10 +17,11 @@ class OccupantOut(Out):
     job_name: str
     attempt: int
     rank: int
+    share_ppm: int
 
 
 class DeviceOut(Out):
-    """A device."""
+    """A device. `held_by`: the task that holds it, of several that share it the first; `shared_by`: all of them."""
 
     device_id: str
     index: int
@@ -30,10 +32,20 @@ class DeviceOut(Out):
     simulated: bool
     health: str
     held_by: OccupantOut | None
+    shared_by: list[OccupantOut]
+
+
+class PlaceOut(Out):
+    """Where a node hangs in the network; null where nobody said."""
+
+    zone: str | None
+    supernode: str | None
+    leaf: str | None
+    position: int | None
 
 
 class NodeOut(Out):
-    """A node. `cordoned`: takes no new tasks."""
+    """A node. `cordoned`: takes no new tasks; `one_firm`: takes tasks of one firm only."""
 
     node_id: str
     name: str
@@ -43,6 +55,8 @@ class NodeOut(Out):
     isolation: str | None
     agent_version: str | None
     silent_since: str | None
+    place: PlaceOut
+    one_firm: bool
     devices: list[DeviceOut]
 
 
@@ -63,7 +77,16 @@ class NodesOut(Out):
 
 
 def _device_out(device: DeviceRecord) -> DeviceOut:
-    held = device.occupant
+    held = [
+        OccupantOut(
+            job_id=one.job_id,
+            job_name=one.job_name,
+            attempt=one.attempt,
+            rank=one.rank,
+            share_ppm=one.share_ppm,
+        )
+        for one in device.occupants
+    ]
     return DeviceOut(
         device_id=device.device_id,
         index=device.index,
@@ -73,9 +96,8 @@ def _device_out(device: DeviceRecord) -> DeviceOut:
         driver=device.driver,
         simulated=device.simulated,
         health=device.health,
-        held_by=None
-        if held is None
-        else OccupantOut(job_id=held.job_id, job_name=held.job_name, attempt=held.attempt, rank=held.rank),
+        held_by=held[0] if held else None,
+        shared_by=held,
     )
 
 
@@ -89,6 +111,8 @@ def _node_out(node: NodeRecord) -> NodeOut:
         isolation=node.isolation,
         agent_version=node.agent_version,
         silent_since=utc_or_none(node.silent_since_ms),
+        place=PlaceOut(**asdict(node.place)),
+        one_firm=node.one_firm,
         devices=[_device_out(device) for device in node.devices],
     )
 

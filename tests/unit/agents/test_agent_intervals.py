@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.core.intervals import IntervalMaker, Moment, ranks_of_device
-from agents.core.readings import DeviceSample, Health, Holding, RankUse, TaskUse
+from agents.core.readings import DeviceSample, Health, Holding, Interval, RankUse, TaskUse
 
 SIMULATED = IntervalMaker((0, 1, 2, 3), simulated=True)
 REAL = IntervalMaker((0, 1), simulated=False)
@@ -33,7 +33,7 @@ def test_every_device_has_a_rank_and_every_rank_a_device(devices: int, processes
 def test_a_simulated_device_is_as_busy_as_its_process() -> None:
     before = Moment(1_000, {}, use(r0=RankUse(True, 500, 0, 1), r1=RankUse(True, 0, 0, 1)))
     after = Moment(2_000, {}, use(r0=RankUse(True, 900, 100, 3), r1=RankUse(True, 2_500, 60, 1)))
-    made = SIMULATED.make(before, after, [Holding("a", (0, 1, 2, 3), 2)])
+    made = whole(SIMULATED.make(before, after, [Holding("a", (0, 1, 2, 3), 2)]))
     assert (made[0].live_ms, made[0].busy_ms, made[0].cpu_ms, made[0].utilisation_ppm) == (
         1_000,
         400,
@@ -49,8 +49,13 @@ def test_a_simulated_device_is_as_busy_as_its_process() -> None:
 def test_life_begins_and_ends_with_the_processes() -> None:
     before = Moment(1_000, {}, {})
     after = Moment(2_000, {}, use(1_200, r0=RankUse(False, 90, 0, 0, ended_ms=1_700)))
-    made = SIMULATED.make(before, after, [Holding("a", (1,), 1)])
+    made = whole(SIMULATED.make(before, after, [Holding("a", (1,), 1)]))
     assert (made[1].observed, made[1].live_ms, made[1].busy_ms) == ("in_use", 500, 90)
+
+
+def whole(made: dict[int, tuple[Interval, ...]]) -> dict[int, Interval]:
+    """Devices of which nobody has a part only."""
+    return {index: interval for index, (interval,) in made.items()}
 
 
 @pytest.mark.parametrize(("alive_before", "lived_ms"), [(True, 1_000), (False, 0)])
@@ -59,12 +64,12 @@ def test_a_process_whose_end_nobody_wrote_down_lives_no_longer_than_it_was_seen(
 ) -> None:
     before = Moment(1_000, {}, use(r0=RankUse(alive_before, 90, 0, 0)))
     after = Moment(2_000, {}, use(r0=RankUse(False, 90, 0, 0)))
-    made = SIMULATED.make(before, after, [Holding("a", (0,), 1)])
+    made = whole(SIMULATED.make(before, after, [Holding("a", (0,), 1)]))
     assert (made[0].observed, made[0].live_ms, made[0].busy_ms) == ("in_use", lived_ms, 0)
 
 
 def test_a_ready_task_holds_its_devices_and_lives_not_yet() -> None:
-    made = SIMULATED.make(Moment(0, {}, {}), Moment(10, {}, {}), [Holding("a", (0,), 1)])
+    made = whole(SIMULATED.make(Moment(0, {}, {}), Moment(10, {}, {}), [Holding("a", (0,), 1)]))
     assert (made[0].observed, made[0].allocation_id, made[0].live_ms) == ("in_use", "a", 0)
 
 
@@ -73,7 +78,7 @@ def test_a_ready_task_holds_its_devices_and_lives_not_yet() -> None:
 )
 def test_a_device_without_a_task_is_free_or_faulty(health: Health, observed: str) -> None:
     after = Moment(10, samples(DeviceSample(0, health)), {})
-    made = REAL.make(Moment(0, {}, {}), after, [])
+    made = whole(REAL.make(Moment(0, {}, {}), after, []))
     assert made[0].observed == observed
     assert made[1].observed == "unknown"
 
@@ -82,7 +87,7 @@ def test_a_real_device_is_as_busy_as_it_says_and_no_longer_than_its_processes_li
     before = Moment(0, samples(DeviceSample(0, energy_mj=100)), {})
     reading = DeviceSample(0, utilisation_ppm=800_000, memory_bytes=7, power_mw=1, energy_mj=350, processes=2)
     after = Moment(1_000, samples(reading), use(500, r0=RankUse(True, 44, 0, 1)))
-    made = REAL.make(before, after, [Holding("a", (0,), 1)])
+    made = whole(REAL.make(before, after, [Holding("a", (0,), 1)]))
     assert (made[0].live_ms, made[0].busy_ms, made[0].cpu_ms) == (500, 500, 44)
     assert (made[0].energy_mj, made[0].energy_method) == (250, "counter")
     assert (made[0].memory_bytes, made[0].processes) == (7, 2)
@@ -93,14 +98,30 @@ def test_energy_is_integrated_where_there_is_no_counter_or_it_began_anew() -> No
         2_000, samples(DeviceSample(0, power_mw=300_000, energy_mj=5), DeviceSample(1, power_mw=1_000)), {}
     )
     before = Moment(0, samples(DeviceSample(0, energy_mj=9_999)), {})
-    made = REAL.make(before, after, [])
+    made = whole(REAL.make(before, after, []))
     assert (made[0].energy_mj, made[0].energy_method) == (600_000, "integrated")
     assert (made[1].energy_mj, made[1].energy_method) == (2_000, "integrated")
 
 
 def test_what_a_shim_saw_says_nothing_of_other_devices_nor_of_a_real_device_itself() -> None:
     after = Moment(1_000, samples(DeviceSample(0, utilisation_ppm=9)), use(0, r0=RankUse(True, 700, 1, 1)))
-    made = REAL.make(Moment(0, {}, {}), after, [Holding("a", (0,), 1)], measured_by="shim")
+    made = whole(REAL.make(Moment(0, {}, {}), after, [Holding("a", (0,), 1)], measured_by="shim"))
     assert (made[0].measured_by, made[0].live_ms, made[0].busy_ms, made[0].cpu_ms) == ("shim", 1_000, 0, 700)
     assert made[0].utilisation_ppm is None
     assert made[1].observed == "unknown"
+
+
+def test_each_of_two_tasks_on_a_device_has_its_part_and_the_rest_is_free() -> None:
+    before = Moment(0, {0: DeviceSample(0, energy_mj=0)}, {})
+    reading = DeviceSample(0, utilisation_ppm=800_000, memory_bytes=7, energy_mj=1_000)
+    one = TaskUse(0, {0: RankUse(True, 300, 40, 1)})
+    after = Moment(1_000, {0: reading, 1: DeviceSample(1)}, {"a": one, "b": TaskUse(None, {})})
+    holdings = [Holding("a", (0,), 1, 250_000), Holding("b", (0,), 1, 500_000)]
+    first, second, rest = REAL.make(before, after, holdings)[0]
+    assert (first.allocation_id, first.share_ppm, first.live_ms, first.busy_ms) == ("a", 250_000, 1_000, 800)
+    assert (second.allocation_id, second.share_ppm, second.live_ms) == ("b", 500_000, 0)
+    assert (rest.observed, rest.share_ppm, rest.utilisation_ppm, rest.processes) == ("free", 250_000, None, 0)
+    assert [part.energy_mj for part in (first, second, rest)] == [250, 500, 250]
+    assert {part.memory_bytes for part in (first, second, rest)} == {None}  # nobody can tell whose it is
+    simulated = SIMULATED.make(before, after, holdings)[0]
+    assert [part.memory_bytes for part in simulated] == [40, 0, None]

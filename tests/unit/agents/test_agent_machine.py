@@ -57,7 +57,7 @@ def test_a_task_goes_from_prepare_to_its_end_and_is_forgotten() -> None:
     assert machine.handle(desired(1, want(A, Goal.PREPARE))) == [Prepare(A), Report()]
     assert machine.handle(prepared(A, 0, 1)) == [Report()]
     assert machine.tasks[A].rendezvous_port == 29_500
-    assert machine.bindings() == {0: A, 1: A}
+    assert machine.bindings() == {0: {A: 1_000_000}, 1: {A: 1_000_000}}
     assert machine.handle(desired(2, want(A, Goal.RUN))) == [Launch(A, "10.0.0.1", 29_500), Report()]
     assert machine.handle(launched(A)) == [Report()]
     assert machine.tasks[A].phase is Phase.RUNNING
@@ -143,7 +143,7 @@ def test_a_device_in_use_is_not_given_to_a_second_task() -> None:
     assert machine.handle(prepared(B, 0)) == [Release(B), Report()]
     assert machine.tasks[B].end_reason is EndReason.PREPARE_FAILED
     assert machine.tasks[B].detail == f"device 0 of the node is in use by allocation {A}"
-    assert machine.bindings() == {0: A}
+    assert machine.bindings() == {0: {A: 1_000_000}}
 
 
 def test_what_was_launched_before_is_never_started_again() -> None:
@@ -161,7 +161,7 @@ def test_a_task_that_is_to_stop_before_it_is_known_has_ended() -> None:
 def test_an_adopted_task_is_known_by_its_processes() -> None:
     machine = AgentMachine(Fence(1, 7))
     machine.handle(Adopted(A, Phase.RUNNING, (2, 3), 0, 1_000, (77,)))
-    assert machine.bindings() == {2: A, 3: A}
+    assert machine.bindings() == {2: {A: 1_000_000}, 3: {A: 1_000_000}}
     assert machine.handle(desired(7, want(A, Goal.RUN))) == [Report()]
     assert machine.handle(desired(8)) == [Stop(A, "absent"), Report(), Report()]
 

@@ -10,7 +10,7 @@ from tests.builders.agents import check_tiling
 
 WINDOW_MS = 1_000
 DEVICES = (0, 1)
-FREE = Interval("free")
+FREE = (Interval("free"),)
 
 
 def meter(start_ms: int = 0) -> Meter:
@@ -18,10 +18,12 @@ def meter(start_ms: int = 0) -> Meter:
     return Meter(DEVICES, WINDOW_MS, OpenWindow(start_ms, start_ms, "boot", 0, 0))
 
 
-def in_use(length_ms: int, busy_ms: int = 0) -> Interval:
+def in_use(length_ms: int, busy_ms: int = 0) -> tuple[Interval, ...]:
     """A busy interval of allocation a."""
-    return Interval(
-        "in_use", "a", "agent", length_ms, busy_ms, busy_ms, busy_ms * 1_000_000 // length_ms, 1_024, 1
+    return (
+        Interval(
+            "in_use", "a", "agent", length_ms, busy_ms, busy_ms, busy_ms * 1_000_000 // length_ms, 1_024, 1
+        ),
     )
 
 
@@ -52,6 +54,26 @@ def test_an_interval_across_a_line_of_the_grid_is_split_in_proportion() -> None:
         200,
         "a",
     )
+
+
+def test_parts_of_a_device_are_told_side_by_side_and_sum_to_the_whole() -> None:
+    def parts(**held: int) -> tuple[Interval, ...]:
+        mine = [Interval("in_use", name, live_ms=400, share_ppm=ppm) for name, ppm in held.items()]
+        return (*mine, Interval("free", share_ppm=1_000_000 - sum(held.values())))
+
+    it = meter()
+    assert it.advance(400, 1, {0: parts(a=250_000), 1: FREE}, "uid") == []
+    assert it.advance(800, 2, {0: parts(a=250_000, b=500_000), 1: FREE}, "uid") == []
+    (window,) = it.advance(1_200, 3, {0: parts(b=500_000), 1: FREE}, "uid")
+    told = [(t.start_ms, t.end_ms, t.allocation_id, t.share_ppm) for t in window.tallies[0]]
+    assert told == [
+        (0, 800, "a", 250_000),
+        (0, 400, None, 750_000),
+        (400, 1_000, "b", 500_000),
+        (400, 800, None, 250_000),
+        (800, 1_000, None, 500_000),
+    ]
+    assert OpenWindow.from_json(it.window.to_json()) == it.window
 
 
 def test_a_device_that_nobody_read_is_unknown() -> None:
@@ -124,7 +146,7 @@ def test_sampling_instants_are_counted_half_open() -> None:
 
 
 def test_means_are_weighted_by_time() -> None:
-    tally = Tally.begin(0, FREE)
+    tally = Tally.begin(0, FREE[0])
     tally.add(Interval("free", utilisation_ppm=100, memory_bytes=10), (0, 300), 300, sampled=True)
     tally.add(Interval("free", utilisation_ppm=900, memory_bytes=50), (0, 100), 100, sampled=True)
     tally.add(Interval("free"), (0, 500), 500, sampled=False)
@@ -133,7 +155,7 @@ def test_means_are_weighted_by_time() -> None:
 
 
 def test_energy_of_two_methods_is_called_integrated() -> None:
-    tally = Tally.begin(0, FREE)
+    tally = Tally.begin(0, FREE[0])
     tally.add(Interval("free", energy_mj=5, energy_method="counter"), (0, 10), 10, sampled=False)
     tally.add(Interval("free", energy_mj=7, energy_method="integrated"), (0, 10), 10, sampled=False)
     tally.add(Interval("free", energy_mj=1, energy_method="counter"), (0, 10), 10, sampled=False)
@@ -166,7 +188,7 @@ def test_time_is_tiled_whatever_happens(start_ms: int, steps: list[tuple[int, st
             made = {
                 "free": FREE,
                 "in_use": in_use(length_ms, length_ms * busy_ppm // 1_000_000),
-                "nothing": UNKNOWN,
+                "nothing": (UNKNOWN,),
             }
             lived += length_ms if what == "in_use" else 0
             windows += it.advance(at_ms, boot_ns, {0: made.get(what, FREE), 1: FREE}, "uid")

@@ -23,7 +23,7 @@ def test_a_gap_is_filled_by_the_shims_lines_and_the_rest_is_unknown() -> None:
         Vouched(1_900, 2_200, at(700, live=False, ended_ms=2_200)),
     ]
     pieces = pieces_of_task(MAKER, HOLDING, lines, at(200), from_ms=300)
-    assert [(p.start_ms, p.end_ms, p.interval.cpu_ms) for p in pieces[0]] == [
+    assert [(p.start_ms, p.end_ms, p.interval.cpu_ms) for p in pieces[0, "a"]] == [
         (300, 400, 50),
         (400, 700, 250),
         (1_500, 1_900, 100),
@@ -53,7 +53,7 @@ def test_lines_from_before_the_journal_are_not_counted_again() -> None:
     pieces = pieces_of_task(
         MAKER, HOLDING, [Vouched(0, 100, at(70)), Vouched(100, 200, at(140))], at(140), 200
     )
-    assert pieces == {0: []}
+    assert pieces == {(0, "a"): []}
 
 
 def test_without_a_shim_the_whole_gap_is_one_unknown_window() -> None:

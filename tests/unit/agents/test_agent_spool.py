@@ -35,7 +35,7 @@ SEALER = Sealer(
 def sealed(number: int, chain: Chain) -> SignedWindow:
     """A window of one free device."""
     meter = Meter((0,), 1_000, OpenWindow(number * 1_000, number * 1_000, "boot", 0, 0))
-    (window,) = meter.advance((number + 1) * 1_000, 1, {0: Interval("free")}, "uid", sampled=True)
+    (window,) = meter.advance((number + 1) * 1_000, 1, {0: (Interval("free"),)}, "uid", sampled=True)
     return SEALER.seal(window, chain, ClockReading("kernel", "synchronised", 0), None)
 
 

@@ -1,5 +1,6 @@
 """The runner of tasks beside its machine: what is told when work is cut short."""
 
+import asyncio
 from pathlib import Path
 
 from agents.content import Content
@@ -30,38 +31,59 @@ def no_channel() -> None:
     raise AssertionError("content was asked for")
 
 
-async def test_a_stop_before_the_preparation_took_its_first_step_ends_the_task(tmp_path: Path) -> None:
-    (tmp_path / "tasks").mkdir()
-    spool = Spool(tmp_path / "spool")
-    machine = AgentMachine(Fence())
-    isolation = Isolation(spool, UidRange(400_000, 400_999), accept_none=True, root=False)
-    content = Content(no_channel)  # type: ignore[arg-type]
+class Runner:
+    """A machine with its runner, and no gateway to ask."""
 
-    def tell(message: Message) -> None:
-        for instruction in machine.handle(message):
+    def __init__(self, folder: Path) -> None:
+        (folder / "tasks").mkdir()
+        self.spool = Spool(folder / "spool")
+        self.machine = AgentMachine(Fence())
+        isolation = Isolation(self.spool, UidRange(400_000, 400_999), accept_none=True, root=False)
+        content = Content(no_channel)  # type: ignore[arg-type]
+        self.runner = TaskRunner(
+            folder / "tasks",
+            Preparer(folder / "tasks", folder / "checkpoints", 1, "127.0.0.1", isolation, lambda _: ()),
+            SimulatedDriver(parse_simulation("ascend-910b3:1"), "node-a"),
+            self.spool,
+            LogUpload(),
+            Results(content),
+            content,
+            fetch=never_asked,
+            tell=self.tell,
+            now_ms=lambda: 1_000,
+            account_ms=100,
+        )
+
+    def tell(self, message: Message) -> None:
+        """Into the machine, and what it asks for out of it."""
+        for instruction in self.machine.handle(message):
             if not isinstance(instruction, Report):
-                runner.carry_out(instruction)
+                self.runner.carry_out(instruction)
 
-    runner = TaskRunner(
-        tmp_path / "tasks",
-        Preparer(tmp_path / "tasks", tmp_path / "checkpoints", 1, "127.0.0.1", isolation, lambda _: ()),
-        SimulatedDriver(parse_simulation("ascend-910b3:1"), "node-a"),
-        spool,
-        LogUpload(),
-        Results(content),
-        content,
-        fetch=never_asked,
-        tell=tell,
-        now_ms=lambda: 1_000,
-        account_ms=100,
-    )
+    def want(self, generation: int, goal: Goal) -> None:
+        """A desired state of one task arrives."""
+        self.tell(DesiredArrived(Fence(1, generation), (DesiredTask(A, goal, "cancelled", "", 0),)))
+
+
+async def test_a_stop_before_the_preparation_took_its_first_step_ends_the_task(tmp_path: Path) -> None:
+    host = Runner(tmp_path)
     for generation, goal in ((1, Goal.PREPARE), (2, Goal.STOP)):  # in one turn of the event loop
-        tell(DesiredArrived(Fence(1, generation), (DesiredTask(A, goal, "cancelled", "", 0),)))
+        host.want(generation, goal)
 
     async def over() -> bool:
-        return machine.tasks[A].phase is Phase.ENDED
+        return host.machine.tasks[A].phase is Phase.ENDED
 
     await until(over)
-    assert machine.tasks[A].end_reason is EndReason.STOPPED
-    await runner.close(stop_tasks=False)
-    spool.close()
+    assert host.machine.tasks[A].end_reason is EndReason.STOPPED
+    await host.runner.close(stop_tasks=False)
+    host.spool.close()
+
+
+async def test_an_order_that_comes_while_the_agent_ends_begins_nothing(tmp_path: Path) -> None:
+    host = Runner(tmp_path)
+    await host.runner.close(stop_tasks=True)
+    before = asyncio.all_tasks()
+    host.want(1, Goal.PREPARE)  # the control stream is still open
+    assert asyncio.all_tasks() == before
+    assert host.machine.tasks[A].phase is Phase.PREPARING  # and the next life of the agent goes on from there
+    host.spool.close()

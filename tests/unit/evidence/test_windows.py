@@ -133,7 +133,7 @@ def test_a_segment_that_breaks_a_rule_is_refused_with_the_field(change, field):
         ({"busy_ms": 5}, "segments[0].busy_ms"),
         ({"samples_taken": 10**6}, "segments[0].samples_taken"),
         ({"observed": "in_use"}, "segments[0].allocation_id"),
-        ({"share_ppm": 5}, "segments[0].share_ppm"),
+        ({"share_ppm": 0}, "segments[0].share_ppm"),
         ({"observed": "unknown"}, "segments[0].live_ms"),
         ({"utilisation_mean_ppm": 9, "utilisation_max_ppm": 8}, "segments[0].utilisation_mean_ppm"),
         ({"memory_mean_bytes": 9, "memory_max_bytes": 8}, "segments[0].memory_mean_bytes"),
@@ -154,11 +154,14 @@ def test_segments_of_a_device_tile_the_window():
     assert _problems(_window(segment(device("d-1"), T0, T0 + GRID + 1)))[0][0] == "tiling"
 
 
-def test_parts_of_a_device_side_by_side_sum_to_at_most_the_whole():
+def test_parts_of_a_device_side_by_side_sum_to_the_whole():
     half = {"observed": "in_use", "allocation_id": "al-1", "share_ppm": 500_000}
     part = segment(device("d-1"), T0, T0 + GRID, **half)
+    rest = segment(device("d-1"), T0, T0 + GRID, share_ppm=500_000)
     assert _problems(_window(part, part)) == []
-    assert _problems(_window(part, part, part))[0][0] == "tiling"
+    assert _problems(_window(part, rest)) == []
+    for pieces in ((part,), (part, part, part), (rest,)):
+        assert _problems(_window(*pieces))[0][0] == "tiling"
 
 
 def test_only_unknown_time_closed_by_recovery_may_cross_lines_of_the_grid():

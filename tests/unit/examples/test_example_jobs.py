@@ -28,6 +28,8 @@ JOBS = [
     "budget/job.yaml",
     "retries/job.yaml",
     "secrets/job.yaml",
+    "one-rack/job.yaml",
+    "part/job.yaml",
     "torchrun/job.yaml",
     "deepspeed/job.yaml",
     "megatron/job.yaml",

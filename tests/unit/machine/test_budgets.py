@@ -1,5 +1,8 @@
 """Budgets of jobs: held at admission, and the end when they are used up. One device-hour costs 12.50 CNY."""
 
+from dataclasses import replace
+
+from scheduler.domain.gangs import Share
 from scheduler.domain.jobs import Budget, JobState
 from scheduler.domain.pools import Pool
 from scheduler.domain.reasons import Ending, EndReason, Reason, StopReason
@@ -63,6 +66,26 @@ def test_a_job_that_has_cost_what_it_may_is_stopped_with_grace_and_not_tried_aga
     controller.end(task, None, EndReason.STOPPED)
     assert (job.state, job.reason) == (JobState.FAILED, Ending.BUDGET_EXHAUSTED)
     assert violations(controller.state) == []
+
+
+def test_who_cannot_pay_does_not_keep_those_waiting_who_ask_for_the_same_and_can() -> None:
+    controller = priced()
+    submit(controller, "24.99", time_limit_s=3600, devices=2)
+    controller.submit("unbounded", a_spec(time_limit_s=3600, devices=2))
+    assert controller.plan() == ["unbounded"]
+    assert violations(controller.state) == []
+
+
+def test_a_part_of_a_device_costs_its_part() -> None:
+    controller = priced()
+    spec = replace(a_spec(budget=Budget("6.25")), share=Share(500_000, None))
+    job = controller.submit("paid", spec)
+    controller.plan()
+    controller.run(job)
+    controller.wait(HOUR_MS - 2)
+    assert job.state is JobState.RUNNING
+    controller.wait(2)
+    assert controller.tasks(job)[0].stop_reason is StopReason.BUDGET_EXHAUSTED
 
 
 def test_what_earlier_attempts_have_cost_is_gone() -> None:

@@ -90,3 +90,18 @@ def test_what_is_left_and_what_was_taken_make_the_whole(stretch, taken):
     assert {t for start, end in left for t in range(start, end)} == points
     assert length_ms(left) == len(points)
     assert merge(left) == left
+
+
+def test_parts_of_a_device_are_allocated_reserved_and_idle_side_by_side():
+    """al-1 runs on a quarter; al-2 was given a half later and does not run yet; a quarter is nobody's."""
+    given = [
+        authorisation(share_ppm_of={"d-1": 250_000}),
+        authorisation(allocation_id="al-2", share_ppm_of={"d-1": 500_000}, granted_ms=T0 + HOUR // 2),
+    ]
+    free = {"state": "free", "allocation_id": None, "live_ms": 0, "busy_ms": 0}
+    observed = [use(share_ppm=250_000), use(share_ppm=750_000, **free)]
+    buckets = device_balance(inputs(observed, given), T0, T0 + HOUR)["d-1"]
+    assert buckets.allocated == HOUR * 250_000
+    assert buckets.reserved == HOUR // 2 * 500_000
+    assert buckets.idle == HOUR // 2 * 750_000 + HOUR // 2 * 250_000
+    assert buckets.total() == HOUR * WHOLE_PPM

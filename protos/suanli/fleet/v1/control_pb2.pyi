@@ -70,7 +70,7 @@ class ConnectResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., desired: _Optional[_Union[Desired, _Mapping]] = ..., open_tunnel: _Optional[_Union[_tunnel_pb2.OpenTunnel, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_min", "protocol_max", "agent_version", "node_id", "boot_id", "agent_started_ms", "leader_term", "generation", "devices", "isolation", "rendezvous_address")
+    __slots__ = ("protocol_min", "protocol_max", "agent_version", "node_id", "boot_id", "agent_started_ms", "leader_term", "generation", "devices", "isolation", "rendezvous_address", "place", "one_firm", "one_firm_id")
     PROTOCOL_MIN_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_MAX_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +82,9 @@ class Hello(_message.Message):
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     ISOLATION_FIELD_NUMBER: _ClassVar[int]
     RENDEZVOUS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    ONE_FIRM_FIELD_NUMBER: _ClassVar[int]
+    ONE_FIRM_ID_FIELD_NUMBER: _ClassVar[int]
     protocol_min: int
     protocol_max: int
     agent_version: str
@@ -93,7 +96,22 @@ class Hello(_message.Message):
     devices: _containers.RepeatedCompositeFieldContainer[_node_pb2.DeviceClaims]
     isolation: _node_pb2.Isolation
     rendezvous_address: str
-    def __init__(self, protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., agent_version: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., agent_started_ms: _Optional[int] = ..., leader_term: _Optional[int] = ..., generation: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[_node_pb2.DeviceClaims, _Mapping]]] = ..., isolation: _Optional[_Union[_node_pb2.Isolation, str]] = ..., rendezvous_address: _Optional[str] = ...) -> None: ...
+    place: Place
+    one_firm: bool
+    one_firm_id: str
+    def __init__(self, protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., agent_version: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., agent_started_ms: _Optional[int] = ..., leader_term: _Optional[int] = ..., generation: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[_node_pb2.DeviceClaims, _Mapping]]] = ..., isolation: _Optional[_Union[_node_pb2.Isolation, str]] = ..., rendezvous_address: _Optional[str] = ..., place: _Optional[_Union[Place, _Mapping]] = ..., one_firm: _Optional[bool] = ..., one_firm_id: _Optional[str] = ...) -> None: ...
+
+class Place(_message.Message):
+    __slots__ = ("zone", "supernode", "leaf", "position")
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    SUPERNODE_FIELD_NUMBER: _ClassVar[int]
+    LEAF_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    zone: str
+    supernode: str
+    leaf: str
+    position: int
+    def __init__(self, zone: _Optional[str] = ..., supernode: _Optional[str] = ..., leaf: _Optional[str] = ..., position: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("protocol", "heartbeat_ms", "now_ms", "log_checkpoint")
@@ -200,7 +218,7 @@ class FetchTaskRequest(_message.Message):
     def __init__(self, allocation_id: _Optional[str] = ...) -> None: ...
 
 class FetchTaskResponse(_message.Message):
-    __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory", "firm_uid", "inputs", "outputs", "stop_signal", "secrets", "log_patterns")
+    __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory", "firm_uid", "inputs", "outputs", "stop_signal", "secrets", "log_patterns", "share_ppm", "share_memory_bytes", "first_process", "all_processes", "group", "rank_in_group", "groups")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -208,6 +226,13 @@ class FetchTaskResponse(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class GroupsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     ALLOCATION_ID_FIELD_NUMBER: _ClassVar[int]
     FIRM_ID_FIELD_NUMBER: _ClassVar[int]
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
@@ -230,6 +255,13 @@ class FetchTaskResponse(_message.Message):
     STOP_SIGNAL_FIELD_NUMBER: _ClassVar[int]
     SECRETS_FIELD_NUMBER: _ClassVar[int]
     LOG_PATTERNS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_PPM_FIELD_NUMBER: _ClassVar[int]
+    SHARE_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FIRST_PROCESS_FIELD_NUMBER: _ClassVar[int]
+    ALL_PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    RANK_IN_GROUP_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
     allocation_id: str
     firm_id: str
     job_id: str
@@ -252,7 +284,14 @@ class FetchTaskResponse(_message.Message):
     stop_signal: str
     secrets: _containers.RepeatedCompositeFieldContainer[TaskSecret]
     log_patterns: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, allocation_id: _Optional[str] = ..., firm_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., gang_size: _Optional[int] = ..., processes: _Optional[int] = ..., device_indices: _Optional[_Iterable[int]] = ..., device_model: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., grace_ms: _Optional[int] = ..., model_checkpoint: _Optional[bool] = ..., model_checkpoint_directory: _Optional[str] = ..., firm_uid: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TaskInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[str]] = ..., stop_signal: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[TaskSecret, _Mapping]]] = ..., log_patterns: _Optional[_Iterable[str]] = ...) -> None: ...
+    share_ppm: int
+    share_memory_bytes: int
+    first_process: int
+    all_processes: int
+    group: str
+    rank_in_group: int
+    groups: _containers.ScalarMap[str, int]
+    def __init__(self, allocation_id: _Optional[str] = ..., firm_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., gang_size: _Optional[int] = ..., processes: _Optional[int] = ..., device_indices: _Optional[_Iterable[int]] = ..., device_model: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., grace_ms: _Optional[int] = ..., model_checkpoint: _Optional[bool] = ..., model_checkpoint_directory: _Optional[str] = ..., firm_uid: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TaskInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[str]] = ..., stop_signal: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[TaskSecret, _Mapping]]] = ..., log_patterns: _Optional[_Iterable[str]] = ..., share_ppm: _Optional[int] = ..., share_memory_bytes: _Optional[int] = ..., first_process: _Optional[int] = ..., all_processes: _Optional[int] = ..., group: _Optional[str] = ..., rank_in_group: _Optional[int] = ..., groups: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class TaskSecret(_message.Message):
     __slots__ = ("name", "environment", "file", "value")

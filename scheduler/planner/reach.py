@@ -1,0 +1,68 @@
+"""Which nodes a gang may use, and which of them together: what other firms have for themselves, and domains."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from scheduler.domain.gangs import Domain
+from scheduler.planner.cells import Cell
+from scheduler.planner.demand import demand_of
+from scheduler.planner.snapshot import LEVELS, Shape
+
+Inside = frozenset[int] | None
+"""Rows of a cell; None: all of them."""
+
+
+def closed_rows(shape: Shape, cell: Cell) -> list[int]:
+    """Rows that the job must not or should not use: they serve another firm alone, or an attempt failed there."""
+    closed = cell.closed_to(shape.queue.firm_id) if cell.one_firm else []
+    if shape.avoid_nodes:
+        count = demand_of(shape).devices
+        avoid = cell.avoided(shape.avoid_nodes, count, shape.tasks)
+        closed = [*closed, *(cell.row_of[node] for node in avoid if node in cell.row_of)]
+    return closed
+
+
+def required_level(shape: Shape) -> int | None:
+    """The level of the network inside one of whose domains the gang must be; None: anywhere."""
+    topology = shape.topology
+    if topology is None or not topology.required or shape.tasks == 1 or topology.level not in LEVELS:
+        return None
+    return LEVELS.index(topology.level)
+
+
+def anywhere(shape: Shape) -> bool:
+    """Whether a task may go to any node where its devices are."""
+    return not shape.avoid_nodes and not in_one_group(shape)
+
+
+def in_one_group(shape: Shape) -> bool:
+    """Whether the devices of the task must be joined by fast links."""
+    topology = shape.topology
+    return topology is not None and topology.required and topology.level == Domain.FAST_LINK_GROUP.value
+
+
+def domains(shape: Shape, cell: Cell) -> Iterator[Inside]:
+    """Sets of rows, in each of which the gang may be as a whole."""
+    level = required_level(shape)
+    if level is None:
+        yield None
+        return
+    names = cell.domain[:, level]
+    for name in range(int(names.max(initial=-1)) + 1):
+        rows = np.flatnonzero(names == name).tolist()
+        if len(rows) >= shape.tasks:
+            yield frozenset(rows)
+
+
+def with_room(shape: Shape, cell: Cell, count: int) -> tuple[int, int, int]:
+    """Nodes with so many open devices: all; those that the firm may use; the most of them in one domain."""
+    fits = np.flatnonzero(cell.whole >= count)
+    closed = cell.closed_to(shape.queue.firm_id)
+    ours = np.setdiff1d(fits, closed)
+    level = required_level(shape)
+    if level is None:
+        return len(fits), len(ours), len(ours)
+    names = cell.domain[ours, level]
+    names = names[names >= 0]
+    return len(fits), len(ours), int(np.bincount(names).max()) if len(names) else 0
