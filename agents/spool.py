@@ -69,6 +69,7 @@ class Spool:
                 self._durable = self._open(path, "FULL", opened)
                 self._journal = self._open(path, "NORMAL", opened)
                 self._durable.executescript(SCHEMA)
+                self._check_pages()
                 self._check_columns()
                 self._report_seq = self._report_seq_end = int(self._fact("report_seq_end") or 0)
                 self._head = ChainHead(path.with_name("chain.head"))
@@ -77,6 +78,17 @@ class Spool:
                 opened.pop_all()
         except (sqlite3.Error, OSError, ValueError, EvidenceError) as error:
             raise StateUnusable(f"the spool {path} cannot be used: {error}") from None
+
+    def _check_pages(self) -> None:
+        """That every page can be read and every fact is whole: damage must not wait until it is asked for.
+
+        A fact whose name is damaged would look like one that never was. Linear in what is kept. Raises StateUnusable.
+        """
+        found = [str(row[0]) for row in self._durable.execute("PRAGMA integrity_check(1)")]
+        if found != ["ok"]:
+            raise StateUnusable(f"the spool is damaged: {'; '.join(found)}. {NEW_KEY}")
+        for (name,) in self._durable.execute("SELECT name FROM facts"):
+            self._fact(str(name))
 
     def _check_columns(self) -> None:
         """That no table has lost a column to a damaged schema, which would show only when it is asked for.
@@ -154,11 +166,18 @@ class Spool:
                 if self._durable.in_transaction:
                     self._durable.execute("ROLLBACK")
 
+    def _read(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows. Raises StateUnusable where a page was damaged since it was opened."""
+        try:
+            return self._durable.execute(query, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise StateUnusable(f"the spool cannot be read: {error}. {NEW_KEY}") from None
+
     def _fact(self, name: str) -> str | None:
-        row = self._durable.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        if row is None:
+        rows = self._read("SELECT value FROM facts WHERE name = ?", (name,))
+        if not rows:
             return None
-        crc, _, value = str(row[0]).partition(" ")
+        crc, _, value = str(rows[0][0]).partition(" ")
         if crc != _crc(name, value):
             raise StateUnusable(f"{name} in the spool is damaged. {NEW_KEY}")
         return value
@@ -200,7 +219,7 @@ class Spool:
 
     def waiting(self, after_seq: int, most: int) -> list[StoredWindow]:
         """Windows not yet in the log and not refused, in order."""
-        rows = self._durable.execute(
+        rows = self._read(
             "SELECT seq, header, signature, segments FROM windows WHERE seq > ? AND refused = '' ORDER BY seq LIMIT ?",
             (after_seq, most),
         )
@@ -210,7 +229,7 @@ class Spool:
 
     def count(self) -> int:
         """Windows kept."""
-        return int(self._durable.execute("SELECT count(*) FROM windows").fetchone()[0])
+        return int(self._read("SELECT count(*) FROM windows")[0][0])
 
     def acknowledged(self, seq: int) -> None:
         """The log has everything up to here: it may go.
@@ -264,7 +283,7 @@ class Spool:
 
     def launched(self) -> set[str]:
         """Allocations that were ever started here, as far back as is kept."""
-        return {row[0] for row in self._durable.execute("SELECT allocation_id FROM launched")}
+        return {row[0] for row in self._read("SELECT allocation_id FROM launched")}
 
     def note_launch(self, allocation_id: str, at_ms: int) -> None:
         """Note before starting."""
@@ -286,7 +305,7 @@ class Spool:
 
     def firms(self) -> dict[str, int | None]:
         """Firms that ever ran here, with their user id; None where tasks run as the agent's user."""
-        return dict(self._durable.execute("SELECT firm_id, uid FROM firms").fetchall())
+        return {row[0]: row[1] for row in self._read("SELECT firm_id, uid FROM firms")}
 
     def note_firm(self, firm_id: str, uid: int | None) -> None:
         """Give a firm its user id for good."""

@@ -220,6 +220,61 @@ def test_a_window_whose_bytes_are_gone_is_refused_and_leaves_no_file_open(tmp_pa
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def damage_page_of(path: Path, kind: str, name: str) -> None:
+    """Makes the root page of a table or index one that SQLite calls malformed."""
+    with sqlite3.connect(path) as connection:
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE type = ? AND tbl_name = ?", (kind, name)
+        ).fetchone()
+    connection.close()
+    data = bytearray(path.read_bytes())
+    data[(page - 1) * size] ^= 0x01  # the byte that says what kind of page it is
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("kind", ["table", "index"])
+@pytest.mark.parametrize("name", ["facts", "launched", "firms"])
+def test_a_malformed_page_is_refused_when_the_spool_is_opened(tmp_path: Path, kind: str, name: str) -> None:
+    path = tmp_path / "spool.db"
+    spool = Spool(path)
+    keep(spool, 0, 1)
+    spool.close()
+    damage_page_of(path, kind, name)
+    with pytest.raises(StateUnusable, match=r"spool.*(damaged|malformed)"):
+        Spool(path)
+
+
+def test_a_fact_whose_name_is_damaged_is_not_taken_for_one_that_never_was(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    spool = Spool(path)
+    keep(spool, 0, 1)
+    spool.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE facts SET name = 'kournal' WHERE name = 'journal'")
+    connection.close()
+    with pytest.raises(StateUnusable, match="kournal in the spool is damaged"):
+        Spool(path)
+
+
+def test_a_page_that_is_damaged_while_the_agent_runs_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    Spool(path).close()
+    spool = Spool(path)
+    keep(spool, 0, 1)
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO launched VALUES ('another', 1)")  # so that no page is taken from memory
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    for kind, name in (("table", "facts"), ("table", "windows"), ("index", "launched"), ("table", "firms")):
+        damage_page_of(path, kind, name)
+    for read in (spool.journal, spool.count, spool.launched, spool.firms, lambda: spool.waiting(0, 9)):
+        with pytest.raises(StateUnusable, match=r"cannot be read: .*malformed"):
+            read()
+    spool.close()
+
+
 def test_a_table_that_lost_a_column_is_refused(tmp_path: Path) -> None:
     Spool(tmp_path / "spool.db").close()
     with sqlite3.connect(tmp_path / "spool.db") as connection:
