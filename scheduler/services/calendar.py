@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,7 +17,18 @@ from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.services.configuration_file import CalendarEntry
 from scheduler.services.possible import one_of
 from scheduler.storage import inbox
-from scheduler.storage.tables import CalendarRow, FirmRow, NodeRow, PoolRow, QueueRow
+from scheduler.storage.pokes import Channel, poke
+from scheduler.storage.tables import (
+    CalendarRow,
+    DeviceRow,
+    EvidenceIntakeRow,
+    FirmRow,
+    NodeRow,
+    PoolRow,
+    QueueRow,
+)
+from suanli.evidence.calendar import CALENDAR, MAINTENANCE, RESERVED, DeviceCalendar, PlannedStretch
+from suanli.evidence.records import encode_record, entry_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,7 @@ async def apply_calendar(run: Application, entries: Sequence[CalendarEntry]) -> 
     if not entries:
         return
     known = await _known(run.session)
+    touched: set[str] = set()
     taken = {
         name: (row.from_ms, row.until_ms, set(row.node_ids), row.firm_id) for name, row in known.rows.items()
     }
@@ -72,6 +84,8 @@ async def apply_calendar(run: Application, entries: Sequence[CalendarEntry]) -> 
             await run.session.execute(
                 statement.on_conflict_do_update(index_elements=[CalendarRow.name], set_=now)
             )
+            touched |= node_ids | set(() if row is None else row.node_ids)
+    await _log_calendars(run.session, touched, run.now_ms, run.ids)
 
 
 async def _known(session: AsyncSession) -> _Known:
@@ -175,6 +189,37 @@ async def cut_short(session: AsyncSession, principal: Principal, name: str, now_
         raise NotFound(f"the calendar has no entry {name} that is open or to come")
     until_ms = max(now_ms, row.from_ms)
     await session.execute(update(CalendarRow).where(CalendarRow.name == name).values(until_ms=until_ms))
+    await _log_calendars(session, set(row.node_ids), now_ms, ids)
     fact = f"configuration/{ids.new(now_ms)}"
     await note_act(session, principal, "configuration_applied", f"calendar {name}"[:128], now_ms, fact)
     await inbox.put(session, "ConfigurationChanged", {})
+
+
+async def _log_calendars(session: AsyncSession, node_ids: set[str], now_ms: int, ids: Ids) -> None:
+    """Leave for the log all that is planned for these nodes from now on: one fact a node, whoever it is for."""
+    if not node_ids:
+        return
+    devices: dict[str, list[str]] = {}
+    places = select(DeviceRow.node_id, DeviceRow.device_id).where(DeviceRow.node_id.in_(node_ids))
+    for node_id, device_id in await session.execute(places.order_by(DeviceRow.node_id, DeviceRow.index)):
+        devices.setdefault(node_id, []).append(device_id)
+    planned: dict[str, list[PlannedStretch]] = {}
+    row = CalendarRow
+    rows = select(row.node_ids, row.firm_id, row.from_ms, row.until_ms).where(
+        row.until_ms > now_ms, row.until_ms > row.from_ms
+    )
+    for nodes, firm_id, from_ms, until_ms in await session.execute(rows.order_by(row.from_ms, row.name)):
+        stretch = PlannedStretch(MAINTENANCE if firm_id is None else RESERVED, from_ms, until_ms)
+        for node_id in node_ids.intersection(nodes):
+            planned.setdefault(node_id, []).append(stretch)
+    facts = []
+    for node_id, device_ids in devices.items():
+        stretches = tuple(planned.get(node_id, ()))
+        record = DeviceCalendar(CALENDAR, node_id, tuple(device_ids), stretches, now_ms)
+        fact = f"calendar/{node_id}/{ids.new(now_ms)}"
+        facts.append(
+            {"type": entry_type(record), "firm_id": None, "body": encode_record(record), "fact": fact}
+        )
+    if facts:
+        await session.execute(insert(EvidenceIntakeRow).inline(), facts)
+        await poke(session, Channel.EVIDENCE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from suanli.evidence.calendar import MAINTENANCE, RESERVED, DeviceCalendar, Plans
 from suanli.evidence.records import (
     AllocationEvent,
     DeviceEvent,
@@ -53,6 +54,7 @@ class RatingCollector:
         self._firm_names: dict[str, str] = {}
         self._devices: list[RegisteredDevice] = []
         self._open_device: dict[str, int] = {}
+        self._plans = Plans()
 
     def add_segments(self, segments: Iterable[Segment]) -> None:
         """Takes the segments of one window, as far as they are known."""
@@ -65,6 +67,8 @@ class RatingCollector:
                 self._allocation(record)
             case DeviceEvent():
                 self._device(record)
+            case DeviceCalendar():
+                self._plans.add(record)
             case PriceVersion():
                 self._prices.append(_price(index, record))
             case ProgramVersion():
@@ -114,6 +118,8 @@ class RatingCollector:
             firm_names=self._firm_names,
             devices=self._devices,
             log_size=log_size,
+            maintenance=self._plans.stretches(MAINTENANCE),
+            reserved=self._plans.stretches(RESERVED),
         )
 
 

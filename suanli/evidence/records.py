@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from suanli.evidence.calendar import CALENDAR, DeviceCalendar, read_calendar
 from suanli.evidence.entries import (
     ADMINISTRATIVE_ACT,
     ALLOCATION_EVENT,
@@ -196,6 +197,7 @@ Record = (
     OperatorKeys
     | KeyEvent
     | DeviceEvent
+    | DeviceCalendar
     | AllocationEvent
     | PriceVersion
     | ProgramVersion
@@ -212,6 +214,7 @@ _TYPE_OF: dict[type, str] = {
     OperatorKeys: OPERATOR_KEYS,
     KeyEvent: KEY_EVENT,
     DeviceEvent: DEVICE_EVENT,
+    DeviceCalendar: DEVICE_EVENT,
     AllocationEvent: ALLOCATION_EVENT,
     PriceVersion: PRICE_VERSION,
     ProgramVersion: PROGRAM_VERSION,
@@ -234,6 +237,8 @@ def encode_record(record: Record) -> bytes:
     value: dict[str, object] = {name: getattr(record, name) for name in type(record).__slots__}
     if isinstance(record, DeviceEvent):
         value["device"] = record.device.as_json()
+    elif isinstance(record, DeviceCalendar):
+        value["planned"] = [planned.as_json() for planned in record.planned]
     elif isinstance(record, AllocationEvent):
         value["devices"] = [
             {"device_id": share.device_id, "share_ppm": share.share_ppm} for share in record.devices
@@ -281,9 +286,12 @@ def _key_event(fields: Fields) -> KeyEvent:
     return event
 
 
-def _device_event(fields: Fields) -> DeviceEvent:
+def _device_event(fields: Fields) -> DeviceEvent | DeviceCalendar:
+    event = fields.choice("event", DEVICE_EVENTS | {CALENDAR})
+    if event == CALENDAR:
+        return read_calendar(fields)
     return DeviceEvent(
-        event=fields.choice("event", DEVICE_EVENTS),
+        event=event,
         device=read_device(fields.nested("device")),
         node_id=fields.text("node_id", 64),
         node_name=fields.text("node_name", 256),

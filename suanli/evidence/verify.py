@@ -16,6 +16,7 @@ from suanli.evidence.findings import COMPLETENESS, INTEGRITY, SAMPLING, Verdict
 from suanli.evidence.limits import limit
 from suanli.evidence.policy import Policy
 from suanli.evidence.steps.attribution import check_ends, collect_allocations
+from suanli.evidence.steps.calendar import check_calendar
 from suanli.evidence.steps.case import (
     Case,
     CaseStopped,
@@ -99,6 +100,7 @@ def verify(
             check(case)
         known.newest = NewestKnown(case.records)
         claimed = read_claim(case)
+        check_calendar(case)
         if sample is not None:
             known.sampler = plan_sample(case, sample, claimed)
         for result in run([PartJob(given, known, number, parts) for number in range(parts)]):

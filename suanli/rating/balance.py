@@ -1,8 +1,9 @@
 """The balance of device time: every millisecond of every registered device is in exactly one bucket.
 
-Derived from observed and authorised: in use under its allocation is allocated; free while held is reserved;
-free otherwise is idle, or maintenance where the operator said so; in use without authority, unknown, or in no
-segment at all is unknown. Unit: ppm x ms. R3: the buckets sum to the time in the register.
+Derived from observed and authorised: in use under its allocation is allocated; free while held is reserved; free
+otherwise is maintenance where the operator said so, reserved where it was booked, or else idle; in use without
+authority, unknown, or in no segment at all is unknown. Unit: ppm x ms. R3: the buckets sum to the time in the
+register.
 """
 
 from __future__ import annotations
@@ -141,8 +142,11 @@ def _put(
         beyond = [(a, b, min(use.share_ppm, ppm - in_use_ppm)) for a, b, ppm in pieces if ppm > in_use_ppm]
         reserved = sum((to_ms - from_ms) * ppm for from_ms, to_ms, ppm in beyond)
         unheld = subtract(stretch, [(from_ms, to_ms) for from_ms, to_ms, _ in beyond])
-        serviced = merge(inputs.maintenance.get(use.device_id, ()))
-        maintenance = sum(length_ms(_cut(piece, serviced)) for piece in unheld) * use.share_ppm
+        serviced = _within(unheld, inputs.maintenance.get(use.device_id, ()))
+        in_service = [left for piece in unheld for left in subtract(piece, serviced)]
+        booked = _within(in_service, inputs.reserved.get(use.device_id, ()))
+        maintenance = length_ms(serviced) * use.share_ppm
+        reserved += length_ms(booked) * use.share_ppm
         buckets.reserved += reserved
         buckets.maintenance += maintenance
         buckets.idle += whole - reserved - maintenance
@@ -150,6 +154,14 @@ def _put(
         buckets.faulty += whole
     else:
         buckets.unknown += whole
+
+
+def _within(stretches: Sequence[Stretch], others: Sequence[Stretch]) -> list[Stretch]:
+    """Parts of `stretches` inside `others`; few devices have any planned."""
+    if not others:
+        return []
+    merged = merge(others)
+    return [piece for stretch in stretches for piece in _cut(stretch, merged)]
 
 
 def _allocated(use: ObservedUse, stretch: Stretch, inputs: RatingInputs) -> int:

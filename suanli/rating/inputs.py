@@ -95,3 +95,5 @@ class RatingInputs:
     log_size: int
     maintenance: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
     """Per device, stretches in which the operator had taken it out of service."""
+    reserved: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
+    """Per device, stretches in which the operator kept it for somebody who had booked it."""

@@ -1,6 +1,7 @@
 """Applying a configuration file over HTTP."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from scheduler.storage.tables import (
     ProgramVersionRow,
     QueueRow,
 )
-from suanli.evidence.records import Firm, PriceVersion, ProgramVersion, parse_record
+from suanli.evidence.calendar import DeviceCalendar
+from suanli.evidence.records import Firm, PriceVersion, ProgramVersion, encode_record, parse_record
 from tests.builders.api import CONFIGURATION, MODEL, ApiInstallation, running_api
 from tests.builders.database import DatabaseUrls
 
@@ -416,6 +418,34 @@ async def test_the_calendar_is_applied_listed_and_cut_short(installation: ApiIns
     assert (await installation.as_("ops").delete("/v1/calendar/demo")).status_code == 404
     listed = (await installation.as_("ops").get("/v1/calendar")).json()["calendar"]
     assert [entry["name"] for entry in listed] == ["rack-7"]
+
+
+async def test_what_is_planned_for_a_node_enters_the_log_and_names_no_firm(
+    installation: ApiInstallation,
+) -> None:
+    window = booking(name="rack-7", firm=None, why="a new power supply")
+    later = booking(**{"from": "2027-01-17T16:00:00+08:00", "until": "2027-01-17T17:00:00+08:00"})
+    planned = {"maintenance": [window], "reservations": [later]}
+
+    async def said() -> list[DeviceCalendar]:
+        records = [record for _, record in (await facts(installation)).values()]
+        return [record for record in records if isinstance(record, DeviceCalendar)]
+
+    await apply(installation, planned, dry_run=True)
+    assert await said() == []
+    await apply(installation, planned)
+    await apply(installation, planned)
+    (first,) = await said()
+    assert [(one.plan, one.until_ms - one.from_ms) for one in first.planned] == [
+        ("maintenance", 3_600_000),
+        ("reserved", 3_600_000),
+    ]
+    assert first.device_ids
+    assert b"lanjing" not in encode_record(first)
+
+    await installation.as_("ops").delete("/v1/calendar/rack-7")
+    (newest,) = [record for record in await said() if record != first]
+    assert newest == replace(first, planned=first.planned[1:])
 
 
 @pytest.mark.parametrize(

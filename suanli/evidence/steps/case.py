@@ -151,6 +151,8 @@ class Known:
     register: Register = field(default_factory=Register)
     allocations: dict[str, AllocationEvidence] = field(default_factory=dict)
     newest: NewestKnown = field(default_factory=lambda: NewestKnown([]))
+    calendars: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """By node, log index and time of each statement of what is planned for its devices."""
     latest_ms: int | None = None
     """No window of this tree can end later: a witness had cosigned the tree by then."""
     closed_at: int = 0

@@ -19,6 +19,7 @@ from suanli.evidence.keys import verify_signature
 from suanli.evidence.rating_inputs import observed_use
 from suanli.evidence.sampling import Sampler
 from suanli.evidence.steps.attribution import Attribution
+from suanli.evidence.steps.calendar import CalendarOrder
 from suanli.evidence.steps.case import Known, PartJob, WindowEvidence, root_at
 from suanli.evidence.steps.chains import Chains
 from suanli.evidence.steps.coverage import Coverage
@@ -122,6 +123,7 @@ class _Part:
         self._times = Times(report, known, root_at(job.files, known.head))
         self._coverage = Coverage(report, known, self._chains.breaks)
         self._attribution = Attribution(report, known, self._result.last_use_ms)
+        self._calendar_order = CalendarOrder(report, known)
         self._usage = self._balance = None
         if known.rating is not None:
             self._usage = UsageCollector(known.rating, known.period)
@@ -188,6 +190,7 @@ class _Part:
         result.drivers.add(header.driver)
         result.first_ms = _least(result.first_ms, header.start_ms)
         self._times.check(window)
+        self._calendar_order.take(window)
         self._coverage.take(window)
         check_bounds(self._report, window)
         in_time = window.index < self._known.closed_at

@@ -263,7 +263,9 @@ def test_a_page_that_is_damaged_while_the_agent_runs_is_named(tmp_path: Path) ->
     spool = Spool(path)
     keep(spool, 0, 1)
     with sqlite3.connect(path) as connection:
-        connection.execute("INSERT INTO launched VALUES ('another', 1)")  # so that no page is taken from memory
+        connection.execute(
+            "INSERT INTO launched VALUES ('another', 1)"
+        )  # so that no page is taken from memory
         connection.commit()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
