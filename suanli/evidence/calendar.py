@@ -45,9 +45,9 @@ class DeviceCalendar:
 
 
 def read_calendar(fields: Fields) -> DeviceCalendar:
-    """The event in `fields`. Raises EvidenceError naming the field."""
+    """The event in `fields`, whose `event` has been read. Raises EvidenceError naming the field."""
     calendar = DeviceCalendar(
-        event=fields.choice("event", frozenset({CALENDAR})),
+        event=CALENDAR,
         node_id=fields.text("node_id", 64),
         device_ids=fields.texts("device_ids", DEVICES_LIMIT),
         planned=tuple(_planned(item) for item in fields.objects("planned", PLANNED_LIMIT)),

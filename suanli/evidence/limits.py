@@ -113,6 +113,11 @@ LIMITS: dict[str, tuple[str, str]] = {
         "That the register names every device that there is: no list of your own was given (--register).",
         "登记册列出了全部设备：未提供您自己的设备清单（--register）。",
     ),
+    "statements_unlogged": (
+        "That the statement is what the period was closed with: {missing} of {firms} firms' statements of this period "
+        "are not in the log.",
+        "该结算单即本期关账时的结算单：{firms} 家企业中有 {missing} 家的本期结算单不在日志中。",
+    ),
     "sample_unseen": (
         "That the operator could not choose the sample: no witness saw its seed.",
         "运营方无法挑选样本：没有见证者看到过种子。",

@@ -28,6 +28,7 @@ from suanli.evidence.steps.case import (
     no_progress,
 )
 from suanli.evidence.steps.chains import check_controller, check_firms
+from suanli.evidence.steps.closing import check_closing
 from suanli.evidence.steps.coverage import build_register
 from suanli.evidence.steps.files import check_history, check_log_checkpoint, check_manifest, check_tree
 from suanli.evidence.steps.inspection import check_inspection
@@ -112,6 +113,7 @@ def verify(
         steps_run.extend(range(5, 14))
         if claimed is not None:
             check_statement(case, claimed, seen)
+            check_closing(case, claimed)
             steps_run.extend((14, 15))
         if sample is not None and seen.sampler is not None:
             check_packet(case, sample, seen.sampler)

@@ -16,7 +16,7 @@ from tests.shared_data import shared_root
 
 BYTES, NODE, OPERATOR, RECORDS = "fraud_bytes", "fraud_node", "fraud_operator", "fraud_records"
 LIFE, WITNESS, RECEIPTS, INSPECTION = "verify_life", "witness_machine", "fraud_receipts", "inspection"
-CALENDAR = "fraud_calendar"
+CALENDAR, STATEMENTS = "fraud_calendar", "fraud_statements"
 
 TABLE = {
     "drop records": [
@@ -152,6 +152,13 @@ FURTHER = {
         (CALENDAR, "test_maintenance_made_up_before_what_the_controller_knew_is_back_dated"),
         (CALENDAR, "test_what_was_planned_and_passed_cannot_be_taken_back"),
     ],
+    "another statement than closed the period": [
+        (STATEMENTS, "test_a_period_closed_with_another_statement_is_named"),
+        (STATEMENTS, "test_a_statement_changed_after_the_period_was_closed_is_named_by_what_it_claims"),
+        (STATEMENTS, "test_a_period_closed_again_is_named"),
+        (STATEMENTS, "test_a_statement_made_anew_over_a_longer_log_is_not_the_one_that_closed_the_period"),
+        (STATEMENTS, "test_a_period_closed_over_entries_that_were_to_come_is_named"),
+    ],
 }
 """Threats that the design's table does not have."""
 
@@ -193,6 +200,7 @@ def test_every_finding_is_provoked_by_some_test():
         RECEIPTS,
         INSPECTION,
         CALENDAR,
+        STATEMENTS,
         "verify_clean",
         "sampling",
     )

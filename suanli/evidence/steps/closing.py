@@ -1,0 +1,61 @@
+"""Step 14, last part: the bundle's statement is the one whose digest was logged when its period was closed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, cast
+
+from suanli.evidence.bundle import STATEMENT
+from suanli.evidence.bundle_files import read_file
+from suanli.evidence.limits import limit
+from suanli.evidence.records import Statement
+from suanli.evidence.statement_file import STATEMENT_LIMIT_BYTES, ClaimedStatement
+from suanli.evidence.steps.case import Case, RecordEvidence
+from suanli.evidence.strict_json import encode, parse
+
+
+def firm_digest(statement: Mapping[str, Any], firm_id: str) -> str:
+    """Hex of SHA-256 over a firm's own statement.json: its part of `statement`, which may hold all firms."""
+    mine = [firm for firm in statement["firms"] if firm["firm_id"] == firm_id]
+    return hashlib.sha256(encode({**statement, "firms": mine})).hexdigest()
+
+
+def check_closing(case: Case, claimed: ClaimedStatement) -> None:
+    """Every firm's part has the digest and the sums of its entry; where there is no entry, that is stated."""
+    logged = _logged(case)
+    data = read_file(case.files, STATEMENT, STATEMENT_LIMIT_BYTES)
+    value = cast("Mapping[str, Any]", parse(data, "statement", STATEMENT_LIMIT_BYTES))
+    # A statement that differs from its log is named by the re-rating; that it is not the logged one follows.
+    follows = any(code in case.report.counts for code in ("statement.rating", "statement.sum"))
+    for firm_id, (item, entry) in sorted(logged.items()):
+        firm = claimed.firms.get(firm_id)
+        want = f"{entry.sha256}, {entry.total_fen} and {entry.net_fen} fen at log size {entry.log_size}"
+        found = "no statement of the firm"
+        if firm is not None:
+            digest = firm_digest(value, firm_id)
+            found = f"{digest}, {firm.total_fen} and {firm.net_fen} fen at log size {claimed.log_size}"
+        if found != want:
+            case.report.add("statement.entry", f"firm {firm_id}", want, found, item.index, follows=follows)
+    missing = len(claimed.firms.keys() - logged.keys())
+    if missing:
+        case.not_proved.append(limit("statements_unlogged", missing=missing, firms=len(claimed.firms)))
+    case.facts["statements"] = {"firms": len(claimed.firms), "logged": len(claimed.firms) - missing}
+
+
+def _logged(case: Case) -> dict[str, tuple[RecordEvidence, Statement]]:
+    """By firm, the entry that closed the bundle's period. A period is closed once; later facts are corrections."""
+    logged: dict[str, tuple[RecordEvidence, Statement]] = {}
+    for item in case.records:
+        entry = item.record
+        if not isinstance(entry, Statement) or (entry.from_ms, entry.to_ms) != case.known.period:
+            continue
+        where = f"firm {entry.firm_id}"
+        if entry.log_size > item.index:
+            want, found = f"at most {item.index}, its own place in the log", f"log size {entry.log_size}"
+            case.report.add("statement.entry", where, want, found, item.index)
+        elif entry.firm_id in logged:
+            case.report.add("statement.twice", where, "one statement of the period", "another", item.index)
+        else:
+            logged[entry.firm_id] = item, entry
+    return logged

@@ -1,0 +1,98 @@
+"""Statements as entries: what a period was closed with, and what an operator shows later."""
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from suanli.evidence.bundle import STATEMENT, firm_scope
+from suanli.evidence.records import Statement
+from suanli.evidence.steps.closing import firm_digest
+from suanli.evidence.verify import verify
+from tests.builders.evidence import GRID, T0, honest_operator, price
+from tests.builders.verdicts import assert_found, judged
+
+PERIOD = (T0, T0 + 6 * GRID)
+
+
+def closed_operator(**changes):
+    """An operator that has closed its period; `changes` go to the statement of firm-a."""
+    operator = honest_operator()
+    size = len(operator.log)
+    value = operator.statement(PERIOD)
+    for firm in value["firms"]:
+        firm_id = firm["firm_id"]
+        closed = Statement(
+            firm_id, *PERIOD, size, firm_digest(value, firm_id), firm["total_fen"], firm["net_fen"], PERIOD[1]
+        )
+        operator.add(replace(closed, **changes) if firm_id == "firm-a" else closed)
+    return operator, size
+
+
+def as_closed(size):
+    """The statement that a bundle of the closed period holds."""
+
+    def change(value):
+        value["log_size"] = size
+
+    return change
+
+
+def test_a_bundle_shows_the_statement_that_closed_its_period():
+    operator, size = closed_operator()
+    verdict = judged(operator, change_statement=as_closed(size))
+    assert verdict.verified
+    assert verdict.facts["statements"] == {"firms": 2, "logged": 2}
+    assert all(item.name != "statements_unlogged" for item in verdict.not_proved)
+
+
+def test_a_firm_holds_its_own_statement_against_its_entry():
+    operator, size = closed_operator()
+    files = operator.bundle(PERIOD, firm_scope("firm-a"), change_statement=as_closed(size))
+    verdict = verify(files, policy=operator.policy())
+    assert verdict.verified
+    assert verdict.facts["statements"] == {"firms": 1, "logged": 1}
+    entry = next(item.record for item in operator.log if isinstance(item.record, Statement))
+    assert hashlib.sha256(files[STATEMENT]).hexdigest() == entry.sha256
+
+
+def test_a_period_that_was_not_closed_is_stated():
+    verdict = judged(honest_operator())
+    assert verdict.verified
+    (said,) = [item for item in verdict.not_proved if item.name == "statements_unlogged"]
+    assert "2 of 2" in said.text("en")
+    assert "2" in said.text("zh")
+
+
+@pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"total_fen": 1}, {"net_fen": -1}, {"log_size": 3}])
+def test_a_period_closed_with_another_statement_is_named(change):
+    operator, size = closed_operator(**change)
+    assert_found(judged(operator, change_statement=as_closed(size)), {"statement.entry"})
+
+
+def test_a_statement_changed_after_the_period_was_closed_is_named_by_what_it_claims():
+    operator, size = closed_operator()
+
+    def change(value):
+        value["log_size"] = size
+        value["firms"][0]["total_fen"] += 1
+
+    assert_found(judged(operator, change_statement=change), {"statement.sum"}, {"statement.entry"})
+
+
+def test_a_period_closed_again_is_named():
+    operator, size = closed_operator()
+    entry = next(item.record for item in operator.log if isinstance(item.record, Statement))
+    operator.add(replace(entry, total_fen=entry.total_fen + 1))
+    assert_found(judged(operator, change_statement=as_closed(size)), {"statement.twice"})
+
+
+def test_a_statement_made_anew_over_a_longer_log_is_not_the_one_that_closed_the_period():
+    operator, _ = closed_operator()
+    operator.add(price(price_id="price-2", effective_from_ms=PERIOD[1]))
+    assert_found(judged(operator), {"statement.entry"})
+
+
+def test_a_period_closed_over_entries_that_were_to_come_is_named():
+    operator, size = closed_operator(log_size=10_000)
+    assert_found(judged(operator, change_statement=as_closed(size)), {"statement.entry"})
