@@ -123,7 +123,10 @@ def _controller(settings: Settings, database_url: str) -> Serve:
     from scheduler.controller.loop import ControllerConfig, serve
 
     config = ControllerConfig(
-        database_url=database_url, holder=settings.name, key_path=settings.secret("controller.key")
+        database_url=database_url,
+        holder=settings.name,
+        key_path=settings.secret("controller.key"),
+        machine_code_folder=settings.data / "machine-code",
     )
     return _bound(serve, config)
 

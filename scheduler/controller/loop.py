@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from scheduler.catalogue import load_catalogue
 from scheduler.controller import metrics
 from scheduler.controller.commit import CycleConfig, CycleResult, Leader, Seat
+from scheduler.controller.compiling import Compiling
 from scheduler.controller.keys import read_signing_key
 from scheduler.domain.ids import Ids
 from scheduler.machine import MachineConfig
@@ -46,6 +47,8 @@ class ControllerConfig:
     replan_ms: int = 10_000
     inbox_batch: int = 1_000
     gateway_timeout_ms: int = 10_000
+    # Where machine code may be kept, when neither the source's folder nor the user's cache can be written.
+    machine_code_folder: Path | None = None
 
     @property
     def cycle(self) -> CycleConfig:
@@ -100,6 +103,7 @@ async def serve(
     leadership = Leadership(database, ROLE, config.holder)
     announce({"holder": config.holder, "key_id": signer.key_id})
     try:
+        await Compiling(config.machine_code_folder).before_leading(database, stop)
         while not stop.is_set():
             term = await leadership.acquire(stop)
             if term == 0:

@@ -1,7 +1,7 @@
 """The planner's inner loop: what a placement on each row costs, and where it costs least.
 
-Plain functions on arrays. For a small fleet Python runs them as they are; `compile_all` lets numba make machine
-code of them, once for the life of the process, and keep it on disk where it may.
+Plain functions on arrays. For a small fleet Python runs them as they are; `machine_code` lets numba make machine
+code of them.
 """
 
 from math import inf
@@ -303,23 +303,3 @@ def room_for(rows: int, typical: int) -> Room:
         np.zeros(rows, dtype=np.int64),
         np.full(rows, -1, dtype=np.int64),
     )
-
-
-_IN_ORDER = (_worth, _work_out_rooms, _host, _whole, _share, _same, _changed, lightest)
-_compiled: list[bool] = []
-
-
-def compile_all() -> None:
-    """From now on machine code. Cost: some seconds where none is kept yet, else tenths; nothing the second time."""
-    if _compiled:
-        return
-    from numba import njit  # a large library, and a small fleet needs it not
-
-    fast = {"reassoc", "nsz", "contract"}
-    _compiled.append(True)
-    for function in _IN_ORDER:
-        try:
-            made = njit(cache=True, nogil=True, fastmath=fast)(function)
-        except RuntimeError:  # no place where machine code could be kept
-            made = njit(nogil=True, fastmath=fast)(function)
-        globals()[function.__name__] = made

@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from scheduler.planner import kernels
+from scheduler.planner import kernels, machine_code
 from scheduler.planner.demand import Demand, Mix
 from scheduler.planner.kernels import GRAIN, GRID, Asked, Losses, Tables, Typical, Weighed
 from scheduler.planner.layouts import NO_FIT, States
@@ -29,7 +29,6 @@ _SCARCITY = 1.0
 # How much demands for whole devices count beside shares: what is wholly free mostly stays so by itself.
 _WHOLE = 0.1
 _MUCH = 1e9  # copies, where nothing is asked
-_WORTH_COMPILING = 100  # rows
 
 
 class Weighing:
@@ -72,8 +71,7 @@ class Weighing:
             waste=_WASTE
             * _expected_waste(tuple((i.demand.ppm, i.weight) for i in mix if i.demand.devices == 1)),
         )
-        if rows >= _WORTH_COMPILING:
-            kernels.compile_all()
+        machine_code.want(rows)
         self._room = kernels.room_for(rows, len(demands))
 
     def weighed(self) -> Weighed:

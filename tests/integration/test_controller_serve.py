@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from scheduler.controller.loop import ControllerConfig, serve
-from scheduler.planner import PlannerConfig
+from scheduler.planner import PlannerConfig, machine_code
 from tests.builders.cluster import a_node
 from tests.builders.controller import Installation, OpenDatabase, until, write_key
 from tests.builders.database import DatabaseServer, DatabaseUrls
@@ -101,3 +101,22 @@ async def test_a_controller_whose_connections_are_all_cut_loads_again_and_goes_o
         await installation.submit("j2", a_spec())
         await until(lambda: allocated(2))
     assert await installation.rows("SELECT count(DISTINCT allocation_id) FROM allocations") == [(2,)]
+
+
+async def test_a_large_fleet_is_not_led_before_the_kernels_are_machine_code(
+    database_urls: DatabaseUrls, open_database: OpenDatabase, tmp_path: Path
+) -> None:
+    installation = Installation(open_database(database_urls.owner))
+    await installation.configure()
+    await installation.rows(
+        "INSERT INTO nodes (node_id, name, pool, metering_from_ms) "
+        "SELECT 'n' || n, 'n' || n, 'pool-a', 0 FROM generate_series(1, 100) AS n RETURNING node_id"
+    )
+
+    async def led() -> bool:
+        return bool(await installation.rows("SELECT holder FROM leaders WHERE role = 'controller'"))
+
+    async with running(database_urls.controller, tmp_path) as task:
+        await until(led, 120)
+        assert machine_code.compiled()
+        assert not task.done()

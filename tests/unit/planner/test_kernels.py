@@ -1,7 +1,9 @@
 """The inner loop gives the same answers as plain Python and as machine code."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +13,11 @@ from scheduler.catalogue import load_catalogue
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
-from scheduler.planner import Placer, PlannerConfig, Shape, kernels
+from scheduler.planner import Placer, PlannerConfig, Shape, kernels, machine_code
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 
 if sys.argv[1] == "compiled":
-    kernels.compile_all()
+    machine_code.compile_all()
 random.seed(7)
 queue = QueueKey(FirmId("firm"), "default")
 models = ("ascend-910b3", "ascend-910a")
@@ -33,6 +35,19 @@ for n in range(160):
     )
     placed = placer.place(shape, JobId(f"job-{n}"))
     print(placed and [(task.node_id, task.device_ids) for task in placed.tasks])
+if sys.argv[1] == "compiled":
+    assert len(kernels.lightest.signatures) == 1  # what was made ahead is what planning calls
+"""
+COMPILE = """
+import resource, signal, sys
+from pathlib import Path
+from scheduler.planner import kernels, machine_code
+
+if sys.argv[2] == "full":  # no file can be written, as on a full disk
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+machine_code.compile_all(Path(sys.argv[1]))
+print(machine_code.compiled(), *kernels.lightest.stats.cache_hits.values())
 """
 
 
@@ -47,3 +62,22 @@ def test_machine_code_places_like_plain_python() -> None:
     assert len(plain) == 160
     assert sum(line != "None" for line in plain) > 60
     assert placements("compiled") == plain
+
+
+def compiled_in(folder: Path, disk: str) -> str:
+    """What a process says whose user can write neither the source's folder nor a cache folder."""
+    environment = os.environ | {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
+    command = [sys.executable, "-c", COMPILE, str(folder), disk]
+    run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return run.stdout.strip()
+
+
+@pytest.mark.timeout(400)
+def test_machine_code_is_kept_in_the_data_folder_where_no_other_place_is_left(tmp_path: Path) -> None:
+    assert compiled_in(tmp_path / "code", "roomy") == "True"
+    assert compiled_in(tmp_path / "code", "full") == "True 1"
+
+
+@pytest.mark.timeout(400)
+def test_machine_code_is_made_where_it_cannot_be_kept(tmp_path: Path) -> None:
+    assert compiled_in(tmp_path / "code", "full") == "True"
