@@ -6,13 +6,13 @@ Every import of a room is late: each process loads its own and nothing of the ot
 import asyncio
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from scheduler.admin_commands import admin
 from scheduler.process import FAILED, fail, run, sentence_of
-from scheduler.settings import SettingsError, Witness
+from scheduler.settings import Settings, SettingsError, Witness
 from scheduler.terminal import AsJson, Data, done, note, say, settings_of
 
 app = typer.Typer(
@@ -31,10 +31,9 @@ def main() -> None:
     app(prog_name=os.environ.pop("SUANLI_PROGRAM", None))
 
 
-def _serve(process: str, data: Path | None) -> None:
+def _serve(process: str, settings: Settings, name: str | None = None) -> NoReturn:
     from scheduler.wiring import PROCESSES, role_url, server_of
 
-    settings = settings_of(data=data)
     try:
         url = role_url(settings, PROCESSES[process])
     except SettingsError as error:
@@ -43,31 +42,44 @@ def _serve(process: str, data: Path | None) -> None:
     async def serve(stop: asyncio.Event, announce: Any) -> None:
         await server_of(process, settings, url)(stop, announce)
 
-    raise typer.Exit(run(process, settings, serve, url))
+    raise typer.Exit(run(process, settings, serve, url, name=name))
 
 
 @app.command()
-def api(data: Data = None) -> None:
+def api(
+    data: Data = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Processes that share the port. Default: 1.", show_default=False),
+    ] = None,
+) -> None:
     """Serve REST, event streams and the console."""
-    _serve("api", data)
+    settings = settings_of(data=data, api_workers=workers)
+    if settings.api_socket is not None:
+        _serve("api", settings, f"api-{settings.api_worker}")
+    if (settings.api_workers or 1) > 1:
+        from scheduler.up.workers import serve_api
+
+        raise typer.Exit(serve_api(settings, settings.api_workers or 1))
+    _serve("api", settings)
 
 
 @app.command()
 def gateway(data: Data = None) -> None:
     """Serve agents over gRPC."""
-    _serve("gateway", data)
+    _serve("gateway", settings_of(data=data))
 
 
 @app.command()
 def controller(data: Data = None) -> None:
     """Plan and place; one of several leads."""
-    _serve("controller", data)
+    _serve("controller", settings_of(data=data))
 
 
 @app.command()
 def ledger(data: Data = None) -> None:
     """Keep the evidence log and rate usage; one of several leads."""
-    _serve("ledger", data)
+    _serve("ledger", settings_of(data=data))
 
 
 @app.command()
@@ -114,7 +126,7 @@ def migrate(
 
 
 @app.command()
-def up(
+def up(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     data: Data = None,
     port: Annotated[
         int | None,
@@ -139,7 +151,19 @@ def up(
         list[str] | None, typer.Option(help="NAME=FILE with the witness's vkey.", show_default=False)
     ] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(help="First of four ports for Prometheus, on loopback.", show_default=False)
+        int | None,
+        typer.Option(
+            help="First of the ports for Prometheus, on loopback: one a process.", show_default=False
+        ),
+    ] = None,
+    api_workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Processes that serve the API. Default: one for every four processors, four at most.",
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -156,6 +180,7 @@ def up(
         window_ms=window_ms,
         witnesses=_witnesses(witness or [], witness_key or []),
         metrics_port=metrics_port,
+        api_workers=api_workers,
         **ports,
     )
     try:

@@ -56,28 +56,35 @@ def run(
     serve: Serve,
     database_url: str | None,
     stop_timeout_s: float = STOP_TIMEOUT_S,
+    *,
+    name: str | None = None,
 ) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit status.
+    """Serve until SIGTERM or SIGINT; return the exit status. It announces itself as `name`, else as `process`.
 
     With a `database_url`, first wait until that database answers, and refuse one that was not migrated.
     """
     logs.configure(process, settings.log_level, settings.log_format)
-    path = announcement_path(settings.run_folder, process)
+    path = announcement_path(settings.run_folder, name or process)
     try:
         path.unlink(missing_ok=True)
         with asyncio.Runner(loop_factory=LOOPS.get(process)) as runner:
-            runner.run(_serve(process, settings, serve, database_url, stop_timeout_s))
+            runner.run(_serve(process, name or process, settings, serve, database_url, stop_timeout_s))
     except Exception as error:  # noqa: BLE001 - the last place where an error can be told to anybody
         sentence = sentence_of(error)
         _log.error("process_failed", reason=sentence, exc_info=not _expected(error))
-        _announce_failure(settings, process, sentence)
+        _announce_failure(settings, name or process, sentence)
         return FAILED
     path.unlink(missing_ok=True)
     return 0
 
 
 async def _serve(
-    process: str, settings: Settings, serve: Serve, database_url: str | None, stop_timeout_s: float
+    process: str,
+    name: str,
+    settings: Settings,
+    serve: Serve,
+    database_url: str | None,
+    stop_timeout_s: float,
 ) -> None:
     stop = asyncio.Event()
     _stop_on_signals(stop, stop_timeout_s)
@@ -95,7 +102,7 @@ async def _serve(
 
         def announce(addresses: dict[str, str]) -> None:
             more = {} if out is None else {"metrics": out.url}
-            write_announcement(settings.run_folder, process, {"pid": os.getpid(), **addresses, **more})
+            write_announcement(settings.run_folder, name, {"pid": os.getpid(), **addresses, **more})
 
         await serve(stop, announce)
 

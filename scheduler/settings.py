@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     # Requests a second that one principal may send to an API process, ten times as many at once; 0: any.
     requests_per_s: Annotated[int, Field(ge=0)] = 500
 
+    # Processes that serve the API on its one port; `up` takes one for every four processors, four at most.
+    api_workers: Annotated[int, Field(ge=1, le=64)] | None = None
+    # Not for people: which of them a process is, and the descriptor of the socket that it was given.
+    api_worker: int | None = None
+    api_socket: int | None = None
+
     # OpenID Connect: a YAML file of issuers and of what their claims make of somebody (docs/sign-in.md).
     oidc_file: Path | None = None
 

@@ -64,6 +64,7 @@ def _api(settings: Settings, database_url: str) -> Serve:
         database_url=database_url,
         host=settings.host,
         port=settings.api_port,
+        socket=settings.api_socket,
         log_place=settings.log_place,
         job_log_folder=settings.job_log_folder,
         content_folder=settings.content_folder,

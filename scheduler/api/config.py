@@ -29,6 +29,8 @@ class ApiConfig:
     port: int  # 0: any free one; the announcement tells which
     log_place: Place  # the public evidence log: checkpoint, tile/...
     job_log_folder: Path  # output of jobs: <firm>/<job>/<attempt>/<rank>.<local>.<stdout|stderr>
+    # Descriptor of a socket that listens there already, inherited; absent: one is opened.
+    socket: int | None = None
     # By which gateways are known, and by which they know us; absent: no tunnels.
     authority: Path = Path()
     tunnel_secret: Path = Path()

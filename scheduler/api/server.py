@@ -11,9 +11,8 @@ import uvicorn
 
 from scheduler.api.app import create_app
 from scheduler.api.config import ApiConfig
+from scheduler.api.listening import listen
 from scheduler.api.state import Api
-
-BACKLOG = 1024
 
 _log = structlog.get_logger(__name__)
 
@@ -27,28 +26,16 @@ class _Server(uvicorn.Server):
         yield
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one. Raises OSError, for instance when the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named as TCP, because asyncio turns Nagle's algorithm off for sockets that say so alone (40 ms a request).
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
 async def serve(config: ApiConfig, stop: asyncio.Event, announce: Callable[[dict[str, str]], None]) -> None:
     """Serve until `stop` is set; `announce` gets `{"url": ..., "address": "host:port"}` once it is possible.
 
     Raises OSError when the address cannot be had.
     """
-    listener = listen(config.host, config.port)
+    if config.socket is None:
+        listener = listen(config.host, config.port)
+    else:
+        listener = socket.socket(fileno=config.socket)
+        listener.setblocking(False)
     port = listener.getsockname()[1]
     address = f"[{config.host}]:{port}" if ":" in config.host else f"{config.host}:{port}"
     app = create_app(config)

@@ -31,13 +31,17 @@ class Compiling:
             self._thread.start()
 
     async def before_leading(self, database: Database, stop: asyncio.Event) -> None:
-        """Make it where the fleet is worth it, however long that takes; ends early when told to stop."""
+        """Make it where the fleet is worth it, however long that takes."""
         try:
             async with database.transaction() as session:
                 nodes = await session.scalar(text("SELECT count(*) FROM nodes"))
         except DatabaseAway:
             return  # who leads will see
         machine_code.want(nodes or 0)
+        await self.made(stop)
+
+    async def made(self, stop: asyncio.Event) -> None:
+        """Wait for what was begun; ends early when told to stop."""
         while self._thread is not None and self._thread.is_alive() and not stop.is_set():
             await asyncio.sleep(0.05)
 

@@ -61,6 +61,8 @@ class Child:
     pause_s: float = BACKOFF_FIRST_S
     again_s: float | None = None
     addresses: dict[str, Any] = field(default_factory=dict)
+    command: str | None = None  # of this program; None: as it is named
+    sockets: tuple[int, ...] = ()  # descriptors that it inherits
 
     def start(self) -> None:
         """Start the program. Its secrets go by environment: command lines can be read by all."""
@@ -68,7 +70,8 @@ class Child:
         output = None if self.output is None else os.open(self.output, _APPEND, 0o600)
         try:
             self.process = subprocess.Popen(
-                python_command(self.name),
+                python_command(self.command or self.name),
+                pass_fds=self.sockets,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -136,11 +139,11 @@ class Children:
         self._signals = signals
         self._say = say
 
-    def start(self) -> Mapping[str, dict[str, Any]]:
+    def start(self, timeout_s: float = READY_TIMEOUT_S) -> Mapping[str, dict[str, Any]]:
         """Start all and wait until each serves; returns name -> announcement. Raises ChildFailed."""
         for child in self._children:
             child.start()
-        deadline_s = time.monotonic() + READY_TIMEOUT_S
+        deadline_s = time.monotonic() + timeout_s
         waiting = list(self._children)
         while waiting:
             for child in tuple(waiting):
@@ -151,7 +154,7 @@ class Children:
             if waiting:
                 if time.monotonic() > deadline_s:
                     names = ", ".join(child.name for child in waiting)
-                    raise ChildFailed(f"not ready after {READY_TIMEOUT_S:.0f} s: {names}")
+                    raise ChildFailed(f"not ready after {timeout_s:.0f} s: {names}")
                 self._signals.sleep(0.05)
         return {child.name: child.addresses for child in self._children}
 

@@ -31,6 +31,7 @@ from scheduler.up.children import (
     python_command,
 )
 from scheduler.up.signals import Signals, StopRequested
+from scheduler.up.workers import usual_workers
 from scheduler.wiring import PROCESSES
 
 # Names that reach no child except as we set them: they would hold our database or another's name.
@@ -143,6 +144,7 @@ class Installation:
             SUANLI_API_PORT=str(settings.api_port),
             SUANLI_FLEET_PORT=str(settings.fleet_port),
             SUANLI_ENROLMENT_PORT=str(settings.enrolment_port),
+            SUANLI_API_WORKERS=str(settings.api_workers or usual_workers()),
             SUANLI_HOST=settings.host,
             SUANLI_WINDOW_MS=str(settings.window_ms),
             SUANLI_WITNESSES=json.dumps([witness.model_dump() for witness in settings.witnesses]),

@@ -13,10 +13,10 @@ import structlog
 from prometheus_client import REGISTRY
 
 from scheduler.api.app import create_app
+from scheduler.api.listening import listen
 from scheduler.api.middleware import BODY_LIMIT_BYTES
 from scheduler.api.openapi import FILE
 from scheduler.api.openapi import text as openapi_text
-from scheduler.api.server import listen
 from tests.builders.api import ApiInstallation, job_spec, running_api, served
 from tests.builders.database import DatabaseServer, DatabaseUrls
 

@@ -108,10 +108,8 @@ async def test_a_large_fleet_is_not_led_before_the_kernels_are_machine_code(
 ) -> None:
     installation = Installation(open_database(database_urls.owner))
     await installation.configure()
-    await installation.rows(
-        "INSERT INTO nodes (node_id, name, pool, metering_from_ms) "
-        "SELECT 'n' || n, 'n' || n, 'pool-a', 0 FROM generate_series(1, 100) AS n RETURNING node_id"
-    )
+    for number in range(100):
+        await installation.enrol(a_node(f"n{number}"), connect=False)
 
     async def led() -> bool:
         return bool(await installation.rows("SELECT holder FROM leaders WHERE role = 'controller'"))

@@ -72,6 +72,26 @@ def compiled_in(folder: Path, disk: str) -> str:
     return run.stdout.strip()
 
 
+def test_a_process_that_may_not_make_code_goes_on_in_python() -> None:
+    # As systemd's MemoryDenyWriteExecute: PR_SET_MDWE, Linux 6.3.
+    script = """
+import asyncio, ctypes, sys
+from scheduler.controller.compiling import Compiling
+from scheduler.planner import machine_code
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):
+    sys.exit("too old")
+compiling = Compiling(None)
+machine_code.want(100)
+asyncio.run(compiling.made(asyncio.Event()))
+print(machine_code.compiled())
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    if "too old" in run.stderr:
+        pytest.skip("the kernel cannot forbid it")
+    assert (run.returncode, run.stdout.splitlines()[-1]) == (0, "False"), run.stderr
+    assert "kernels_not_compiled" in run.stdout
+
+
 @pytest.mark.timeout(400)
 def test_machine_code_is_kept_in_the_data_folder_where_no_other_place_is_left(tmp_path: Path) -> None:
     assert compiled_in(tmp_path / "code", "roomy") == "True"

@@ -1,0 +1,68 @@
+"""Several processes that serve the API on one port: each gets connections, and who is killed is started again."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.test_up import Up, alive, launch, read_json, wait_until
+
+pytestmark = pytest.mark.timeout(400)
+WORKERS = ("api-1", "api-2")
+STARTED_S = 150.0
+
+
+@pytest.fixture
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    running = launch(tmp_path_factory.mktemp("workers") / "d", "--api-workers", "2", "--metrics-port", "0")
+    try:
+        wait_until(lambda: read_json(running.data / "run" / "up.json"), "up announces itself", STARTED_S)
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.end()
+
+
+def served(up: Up, worker: str) -> float:
+    """Requests that a worker has answered, as its metrics say."""
+    said = read_json(up.data / "run" / f"{worker}.json")
+    assert said is not None
+    lines = httpx.get(said["metrics"]).text.splitlines()
+    return sum(
+        float(line.rpartition(" ")[2]) for line in lines if line.startswith("suanli_api_requests_total{")
+    )
+
+
+def ask_until(up: Up, condition: Callable[[], bool], what: str) -> None:
+    """Ask over new connections, each answered, until the condition holds."""
+
+    def asked() -> bool:
+        assert httpx.get(f"{up.addresses()['api']}/version", timeout=60).status_code == 200
+        return condition()
+
+    wait_until(asked, what, STARTED_S)
+
+
+def test_two_workers_share_one_port_and_a_killed_one_is_started_again(up: Up) -> None:
+    ask_until(up, lambda: all(served(up, worker) > 0 for worker in WORKERS), "both have answered")
+    killed, stays = (up.process_of(worker) for worker in WORKERS)
+    os.kill(killed, signal.SIGKILL)
+
+    def back() -> bool:
+        said = read_json(up.data / "run" / "api-1.json")
+        return said is not None and said["pid"] != killed and served(up, "api-1") > 0
+
+    # Not one request fails meanwhile: connections to the killed one wait in a queue that outlives it.
+    ask_until(up, back, "the new one has answered")
+    assert up.process_of("api-2") == stays
+    up.end()
+    assert not any(alive(pid) for pid in (stays, up.process.pid))
+
+
+def test_workers_without_a_number_are_refused(tmp_path: Path) -> None:
+    refused = launch(tmp_path / "d", "--api-workers", "0")
+    assert refused.process.wait(60) == 2
+    assert "--api-workers" in refused.said()
