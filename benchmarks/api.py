@@ -178,20 +178,25 @@ def main(
     """Measure the API."""
     console = Console()
     found: list[Row] = []
+
+    def note(rows: list[Row]) -> None:
+        """What was measured is told at once, and kept whatever comes after it."""
+        found.extend(rows)
+        show(rows, console)
+        if json_file is not None:
+            write_json(found, json_file)
+
     sizes = nodes or ([1_000] if quick else [1_000, 10_000])
     for size in sizes:
         with installation(size) as house:
-            found += measure(house, size, 2.0 if quick else seconds)
-            found += measure_followers(house, size)
+            note(measure(house, size, 2.0 if quick else seconds))
+            note(measure_followers(house, size))
             if not quick:
-                found += kill_everything(house)
+                note(kill_everything(house))
     if not quick:
         with installation(sizes[0]) as house:
             for jobs, goal_s in RESTARTS:
-                found += restart_with(house, jobs, goal_s)
-    show(found, console)
-    if json_file is not None:
-        write_json(found, json_file)
+                note(restart_with(house, jobs, goal_s))
     if any(row.reached is False for row in found):
         raise typer.Exit(1)
 

@@ -271,15 +271,16 @@ class EmbeddedPostgres:
 
     def _prepare_socket_folder(self) -> None:
         folder = self.socket_folder
-        if folder == self.folder:
-            return
-        owner = os.geteuid() if self._account.server_uid is None else self._account.server_uid
-        folder.mkdir(mode=0o700, exist_ok=True)
-        about = folder.lstat()
-        if not stat.S_ISDIR(about.st_mode) or about.st_uid not in (owner, os.geteuid()):
-            raise EmbeddedError(f"{folder} belongs to somebody else: remove it")
-        folder.chmod(0o700)
-        os.chown(folder, owner, -1)
+        if folder != self.folder:
+            owner = os.geteuid() if self._account.server_uid is None else self._account.server_uid
+            folder.mkdir(mode=0o700, exist_ok=True)
+            about = folder.lstat()
+            if not stat.S_ISDIR(about.st_mode) or about.st_uid not in (owner, os.geteuid()):
+                raise EmbeddedError(f"{folder} belongs to somebody else: remove it")
+            folder.chmod(0o700)
+            os.chown(folder, owner, -1)
+        # The server before has ended. A kill leaves its lock behind, with a pid that is perhaps a stranger's by now.
+        (folder / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
 
     # --- the process ----------------------------------------------------------------------------------------
 

@@ -189,10 +189,10 @@ def test_a_running_server_refuses_a_second_one_in_one_sentence(server: EmbeddedP
     ["1", str(os.getpid()), "999999999", "", "not a number"],
     ids=["init", "ours", "nobody", "empty", "words"],
 )
-def test_a_stale_pid_file_that_names_a_stranger_does_not_stop_the_start(
-    server: EmbeddedPostgres, pid: str
-) -> None:
+def test_stale_files_that_name_a_stranger_do_not_stop_the_start(server: EmbeddedPostgres, pid: str) -> None:
+    """Both that a killed server leaves: the folder's and the socket's."""
     (server.folder / "postmaster.pid").write_text(f"{pid}\n/somewhere\n")
+    (server.socket_folder / ".s.PGSQL.5432.lock").write_text(f"{pid}\n/somewhere\n")
     server.start()
     assert _kept(server) == 1
 
