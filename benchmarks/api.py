@@ -141,7 +141,9 @@ def kill_everything(house: Installation) -> list[Row]:
 
 def restart_with(house: Installation, jobs: int, goal_s: float) -> list[Row]:
     """The same with so many jobs that wait."""
-    with house.database() as connection:
+    with house.database() as connection, Client(house.url, house.researcher_key) as client:
+        client.submit(JOB)  # the one that is copied
+        house.until_inbox_is_empty(connection, 300)
         house.fill(connection, jobs)
     serving_s, leading_s, there = restart(house)
     case = f"kill -9 of everything, {there} jobs"

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,8 @@ class Installation:
         top = psutil.Process(self.process.pid)
         # The parent first, so that it starts nothing again and stops nothing in order.
         for process in [top, *top.children(recursive=True)]:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # ended meanwhile, as a backend of PostgreSQL may
+                process.kill()
         self.process.wait()
 
     @staticmethod
