@@ -102,6 +102,6 @@ def _nothing() -> tuple[Any, ...]:
     typical = kernels.Typical(0, table, table, ints, floats, floats, floats, table, table, False, floats)
     tables = kernels.Tables(table, cube, table, floats)
     weighed = kernels.Weighed(kernels.room_for(0, 0), typical, tables)
-    asked = kernels.Asked(0, 0, 0, 0.0, 0.0, 0.0)
+    asked = kernels.Asked(0, 0, 0, 0.0, 0.0, 0.0, 0)
     losses = kernels.Losses(ints, floats, ints)
     return np.zeros((0, 3), dtype=np.int64), 0, asked, Rows.empty(0, 0), weighed, losses
