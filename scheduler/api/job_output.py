@@ -35,10 +35,11 @@ class OutputFilter:
 @dataclass(frozen=True, slots=True)
 class Begin:
     """Where streams are read from: behind what was seen (by attempt, process rank and stream), else the last
-    `tail` lines, else the beginning."""
+    `tail` lines of what came since `since_ms`, else the beginning."""
 
     seen: Mapping[tuple[int, int, str], int] = field(default_factory=dict)
     tail: int | None = None
+    since_ms: int | None = None
 
     def offset(self, logs: JobLogs, key: LogKey, processes: int) -> int:
         """The first byte to read of a stream."""
@@ -46,7 +47,8 @@ class Begin:
         seen = self.seen.get((key.attempt, rank, key.stream))
         if seen is not None:
             return seen
-        return 0 if self.tail is None else tail_offset(logs, key, self.tail)
+        last = 0 if self.tail is None else tail_offset(logs, key, self.tail)
+        return last if self.since_ms is None else max(last, logs.since(key, self.since_ms))
 
 
 def tail_offset(logs: JobLogs, key: LogKey, lines: int) -> int:

@@ -2,7 +2,8 @@
 
 Bytes lie at their own offset, so writing the same chunk twice, or from two gateways, changes nothing.
 Appending does not wait for the disk: output is no evidence, and the agent keeps its own copy until it is told
-how much is stored. A stream that is whole has a file of the same name with `.complete` behind it.
+how much is stored. A stream that is whole has a file of the same name with `.complete` behind it;
+`.times` tells when it grew.
 """
 
 import os
@@ -10,11 +11,13 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from scheduler.storage.log_times import note_growth, offset_since
 
 Stream = Literal["stdout", "stderr"]
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
@@ -27,7 +30,13 @@ COUNT_AGAIN_S = 30.0
 MOST_COUNTED = 4096
 
 _PART = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
+# How far back the beginning of a line is looked for.
+MOST_LINE_BYTES = 1 << 16
 _FILE = re.compile(r"(?P<rank>\d+)\.(?P<local_rank>\d+)\.(?P<stream>stdout|stderr)")
+
+
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,7 +62,9 @@ class JobLogs:
         folder: Path,
         limit_bytes: int = DEFAULT_LIMIT_BYTES,
         attempt_limit_bytes: int = DEFAULT_ATTEMPT_LIMIT_BYTES,
+        now_ms: Callable[[], int] = _wall_clock_ms,
     ) -> None:
+        self._now_ms = now_ms
         self._folder = folder
         self.limit_bytes = limit_bytes
         self.attempt_limit_bytes = attempt_limit_bytes
@@ -97,6 +108,7 @@ class JobLogs:
             return end
         file = self._open(path)
         try:
+            note_growth(path, length, self._now_ms())
             written = 0
             while written < len(kept):
                 written += os.pwrite(file, kept[written:], offset + written)
@@ -156,6 +168,14 @@ class JobLogs:
         finally:
             os.close(file)
 
+    def since(self, key: LogKey, at_ms: int) -> int:
+        """Where the line begins with which the output of `at_ms` and later begins; 0 where no times were noted."""
+        begin = offset_since(self.path(key), self.stored(key), at_ms)
+        first = max(0, begin - MOST_LINE_BYTES)
+        before = self.read(key, first, begin - first)
+        line = before.rfind(b"\n") + 1
+        return first + line if line or not first else begin
+
     def streams(self, firm_id: str, job_id: str, attempt: int) -> list[LogKey]:
         """The streams of an attempt that are there, by rank, local rank and name."""
         folder = self.path(LogKey(firm_id, job_id, attempt, 0, 0, "stdout")).parent
@@ -177,6 +197,8 @@ def _bytes_below(folder: Path) -> int:
     """Bytes of all streams of an attempt."""
     try:
         with os.scandir(folder) as entries:
-            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+            return sum(
+                entry.stat(follow_symlinks=False).st_size for entry in entries if _FILE.fullmatch(entry.name)
+            )
     except FileNotFoundError:
         return 0

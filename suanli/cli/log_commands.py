@@ -22,6 +22,10 @@ def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     tail: Annotated[
         int | None, typer.Option("--tail", "-n", min=0, help="Begin with so many last lines of each stream.")
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Only what came since then: 10m, 2h, or a time like 2026-01-31T08:00."),
+    ] = None,
     download: Annotated[
         Path | None,
         typer.Option(
@@ -39,8 +43,13 @@ def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     as_json: AsJson = False,
 ) -> None:
     """Print a job's output; with several processes each line begins with its [rank]."""
+    from suanli.cli.errors import MISUSED, CliError
     from suanli.cli.following import print_records, processes_of
+    from suanli.cli.moments import moment_or_ago
 
+    begin = moment_or_ago(since, "--since")
+    if download is not None and (follow or tail is not None or since is not None):
+        raise CliError("--download saves whole streams: leave out --follow, --tail and --since", MISUSED)
     stream = None if stdout == stderr else "stdout" if stdout else "stderr"
     with open_client(profile) as client:
         found = find_job(client, job)
@@ -48,7 +57,7 @@ def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
             _download(client, found, download, attempt or max(found["attempt"], 1), rank, stream)
             return
         records = client.logs(
-            found["job_id"], follow=follow, attempt=attempt, rank=rank, stream=stream, tail=tail
+            found["job_id"], follow=follow, attempt=attempt, rank=rank, stream=stream, tail=tail, since=begin
         )
         print_records(records, prefix=rank is None and processes_of(found) > 1, raw=raw, as_json=as_json)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from suanli.cli.errors import MISUSED, CliError
+
+_AGO = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
 
 
 def local(moment: str | None) -> str:
@@ -37,6 +40,20 @@ def to_rfc3339(text: str | None, option: str) -> str | None:
         return (moment if moment.tzinfo else moment.astimezone()).isoformat()
     except (ValueError, OverflowError, OSError):
         want = "a date like 2026-01-31, or a time like 2026-01-31T08:00+08:00"
+        raise CliError(f"{option}: got {text!r}, want {want}", MISUSED) from None
+
+
+def moment_or_ago(text: str | None, option: str, now: datetime | None = None) -> str | None:
+    """What was typed (how long ago, such as 90s, 10m, 2h, 1d or 1h30m, or a time as `to_rfc3339` takes it)."""
+    match = None if text is None else _AGO.fullmatch(text)
+    if text and match is not None:
+        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        return ((now or datetime.now(UTC)) - span).isoformat(timespec="milliseconds")
+    try:
+        return to_rfc3339(text, option)
+    except CliError:
+        want = "how long ago, like 10m or 2h, or a time like 2026-01-31T08:00"
         raise CliError(f"{option}: got {text!r}, want {want}", MISUSED) from None
 
 

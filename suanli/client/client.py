@@ -216,14 +216,17 @@ class Client(Surroundings):
         rank: int | None = None,
         stream: str | None = None,
         tail: int | None = None,
+        since: str | None = None,
     ) -> Iterator[types.LogRecord]:
-        """Output of a job's processes. With `follow` until the job has ended, over lost connections."""
+        """Output of a job's processes, from `since` (RFC 3339) on. With `follow` until the job has ended, over lost
+        connections."""
         path = f"/v1/jobs/{path_segment(job_id)}/logs"
         query = {
             "attempt": attempt,
             "rank": rank,
             "stream": stream,
             "tail": tail,
+            "since": since,
             "follow": "true" if follow else None,
         }
         if follow:

@@ -410,6 +410,10 @@ def test_output_begins_with_its_last_lines_and_is_saved_as_it_was_written(shell:
     place(shell, job_id)
     write_output(shell, job_id, b"one\ntwo\n\x1b[31mthree\n")
     assert shell.run("logs", "tune", "--tail", "2").stdout == "two\nthree\n"  # colours are dropped
+    assert shell.run("logs", "tune", "--since", "10m", "--tail", "1").stdout == "three\n"
+    assert "one\n" in shell.run("logs", "tune", "--since", "2026-11-26T03:00").stdout
+    refused = shell.run("logs", "tune", "--since", "soon", code=2)
+    assert "--since: got 'soon', want how long ago, like 10m or 2h" in refused.stderr
     assert " 19 bytes of them new" in shell.run("logs", "tune", "--download", "saved").stdout
     assert (shell.folder / "saved/attempt-1/0.stdout").read_bytes() == b"one\ntwo\n\x1b[31mthree\n"
     write_output(shell, job_id, b"four\n")

@@ -301,6 +301,35 @@ async def test_only_the_last_lines_where_they_are_asked_for(installation: ApiIns
     assert (await client.get(f"/v1/jobs/{job_id}/logs?tail=-1")).status_code == 422
 
 
+async def test_only_what_came_since_a_moment_where_that_is_asked_for(installation: ApiInstallation) -> None:
+    job_id, output = await running_job(installation)
+    noon_ms = 1_800_000_000_000  # 2027-01-15T08:00:00Z
+    for minute, text in enumerate([b"old\n", b"newer\nnew\n"]):
+        output.logs = JobLogs(
+            installation.config.job_log_folder, now_ms=lambda at=minute: noon_ms + at * 60_000
+        )
+        output.write(text)
+        output.complete()
+    client = installation.as_("lin")
+
+    async def text(query: str) -> str:
+        answer = await client.get(f"/v1/jobs/{job_id}/logs?{query}")
+        assert answer.status_code == 200, answer.text
+        return "".join(record.get("text", "") for record in records(answer.text))
+
+    assert await text("since=2027-01-15T08:00:30Z") == "newer\nnew\n"
+    assert await text("since=2027-01-15T16:00:30%2B08:00&tail=1") == "new\n"
+    assert await text("since=2027-01-15T07:00:00Z&tail=2") == "newer\nnew\n"
+    assert await text("since=2027-01-15T09:00:00Z") == ""
+    await installation.as_controller(
+        update(JobStateRow).where(JobStateRow.job_id == job_id).values(state="succeeded")
+    )
+    assert await text("since=2027-01-15T08:00:30Z&follow=true") == "newer\nnew\n"
+    refused = await client.get(f"/v1/jobs/{job_id}/logs?since=10m")
+    assert refused.status_code == 422
+    assert "query since" in refused.text
+
+
 async def test_a_reader_goes_on_behind_what_it_has_seen(installation: ApiInstallation) -> None:
     job_id, output = await running_job(installation)
     output.write(b"one\ntwo\n")

@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from scheduler.api.auth import JobLogReader
 from scheduler.api.job_output import CHUNK_BYTES, Begin, OutputFilter
 from scheduler.api.log_stream import LogStream
+from scheduler.api.periods import moment_ms
 from scheduler.api.state import Api, ApiState
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.services.jobs import plan_job_logs
@@ -40,6 +41,10 @@ async def logs(  # noqa: PLR0913, PLR0917 - each is a parameter of the query
     tail: Annotated[
         int | None, Query(ge=0, le=1_000_000, description="Only so many last lines of each stream.")
     ] = None,
+    since: Annotated[
+        str | None,
+        Query(max_length=40, description="Only what came at this time or later: RFC 3339 with its zone."),
+    ] = None,
     seen: Annotated[
         list[str] | None,
         Query(
@@ -54,9 +59,10 @@ async def logs(  # noqa: PLR0913, PLR0917 - each is a parameter of the query
     While following, lines may be empty (a sign of life), and the last one is {note}: `end`, or `incomplete`
     where output was lost with its node. A stream that stops without it was cut: ask again.
     """
+    since_ms = moment_ms(since, "since")
     async with api.database.read() as session:
         plan = await plan_job_logs(session, principal, job_id)
-    wanted, begin = OutputFilter(attempt, rank, stream), Begin(_seen(seen or []), tail)
+    wanted, begin = OutputFilter(attempt, rank, stream), Begin(_seen(seen or []), tail, since_ms)
     reader = LogStream(api, principal, request.state.session_check, plan, wanted, begin)
     lines = reader.follow() if follow else reader.once()
     return StreamingResponse(lines, media_type=NDJSON, headers={"X-Accel-Buffering": "no"})

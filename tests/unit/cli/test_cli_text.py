@@ -15,7 +15,7 @@ from rich.console import Console
 from suanli.cli.errors import CliError
 from suanli.cli.harmless import harmless, one_line
 from suanli.cli.log_lines import LogLines
-from suanli.cli.moments import ago, duration, to_rfc3339
+from suanli.cli.moments import ago, duration, moment_or_ago, to_rfc3339
 from suanli.cli.output import make_table
 from suanli.cli.refusals import of_file, sentence
 from suanli.cli.usage_tables import _sums, cny, hours
@@ -85,6 +85,24 @@ def test_hours_and_durations_are_short() -> None:
     assert (hours(None), hours(0), hours(3_600_000), hours(1_000)) == ("", "0.000", "1.000", "0.000278")
     assert [duration(s) for s in (5, 65, 7_500, 200_000)] == ["5 s", "1 min", "2 h 5 min", "2 d 7 h"]
     assert ago("2026-01-01T00:00:00Z", datetime(2026, 1, 1, 0, 3, tzinfo=UTC)) == "3 min"
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds"),
+    [("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86_400), ("1h30m", 5400), ("0s", 0)],
+)
+def test_a_moment_may_be_typed_as_how_long_ago(typed: str, seconds: int) -> None:
+    now = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
+    moment = moment_or_ago(typed, "--since", now)
+    assert moment is not None
+    assert (now - datetime.fromisoformat(moment)).total_seconds() == seconds
+
+
+@pytest.mark.parametrize("typed", ["", "10", "m", "-5m", "soon", "10 minutes", "2026-13-01"])
+def test_what_is_no_moment_is_refused_with_what_would_be(typed: str) -> None:
+    assert moment_or_ago(None, "--since") is None
+    with pytest.raises(CliError, match=r"--since: got .*, want how long ago, like 10m or 2h"):
+        moment_or_ago(typed, "--since")
 
 
 def test_a_typed_time_gets_this_machines_zone_and_nonsense_is_refused() -> None:

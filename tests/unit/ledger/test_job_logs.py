@@ -74,3 +74,52 @@ def test_an_empty_stream_can_be_complete(tmp_path: Path) -> None:
     assert logs.is_complete(KEY)
     assert (logs.stored(KEY), logs.streams("firm-a", "job-1", 1)) == (0, [KEY])
     assert logs.streams("firm-a", "job-1", 2) == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 90_000), st.integers(1, 9)), min_size=1, max_size=40),
+    st.integers(0, 2_000_000),
+)
+def test_what_came_since_a_moment_is_never_cut_and_little_older_comes_with_it(
+    tmp_path_factory: pytest.TempPathFactory, growth: list[tuple[int, int]], since_ms: int
+) -> None:
+    now_ms = 0
+    logs = JobLogs(tmp_path_factory.mktemp("logs"), now_ms=lambda: now_ms)
+    came: list[int] = []  # of each line of two bytes
+    for pause_ms, lines in growth:
+        now_ms += pause_ms
+        came += [now_ms] * lines
+        logs.append(KEY, logs.stored(KEY), b"x\n" * lines)
+    begin = logs.since(KEY, since_ms) // 2
+    assert all(at_ms < since_ms for at_ms in came[:begin])
+    # An append's first line: times are at least a second apart, and the moment may lie within that second.
+    assert all(at_ms >= since_ms - 1_001 for at_ms in came[begin:])
+
+
+def test_output_since_a_moment_begins_with_a_whole_line(tmp_path: Path) -> None:
+    now_ms = 10_000
+    logs = JobLogs(tmp_path, now_ms=lambda: now_ms)
+    logs.append(KEY, 0, b"first\nsec")
+    now_ms = 60_000
+    logs.append(KEY, 9, b"ond\n")
+    assert logs.since(KEY, 60_000) == 6
+    assert logs.since(KEY, 60_000 + 1_001) == 13
+    assert logs.since(KEY, 0) == 0
+
+
+def test_the_times_of_a_stream_take_little_room_and_are_not_counted_as_output(tmp_path: Path) -> None:
+    now_ms = 0
+    logs = JobLogs(tmp_path, attempt_limit_bytes=20_001, now_ms=lambda: now_ms)
+    for second in range(20_000):
+        now_ms = second * 1_001
+        logs.append(KEY, second, b"x")
+    # 4,096 pairs at a second, 4,096 at two, 1,929 at four: of 16 bytes each.
+    assert logs.path(KEY).with_name("0.0.stdout.times").stat().st_size < 16 * 10_200
+    assert not logs.is_cut(KEY)
+
+
+def test_output_whose_times_nobody_noted_counts_as_new(tmp_path: Path) -> None:
+    logs = JobLogs(tmp_path)
+    logs.append(KEY, 0, b"old\n")
+    logs.path(KEY).with_name("0.0.stdout.times").unlink()
+    assert logs.since(KEY, 1 << 50) == 0
