@@ -132,6 +132,11 @@ class Settings(BaseSettings):
         parse_uid_range(value)
         return value
 
+    @field_validator("oidc_file", mode="before")
+    @classmethod
+    def _no_file(cls, value: object) -> object:
+        return value or None  # compose hands on a variable that nobody set as an empty one
+
     @field_validator("webhook_networks")
     @classmethod
     def _networks(cls, value: str) -> str:

@@ -107,6 +107,36 @@ RULES: Final = (
         """,
     ),
     Rule(
+        "the revisions of a job are numbered from 1 without a gap, and its state has taken over none that is missing",
+        """
+        SELECT s.job_id || ': ' || count(r.revision) || ' revisions, the newest ' || coalesce(max(r.revision), 0)
+            || ', taken over ' || s.revision
+        FROM job_states s LEFT JOIN job_revisions r USING (firm_id, job_id)
+        GROUP BY s.firm_id, s.job_id, s.revision
+        HAVING greatest(count(r.revision), s.revision) <> coalesce(max(r.revision), 0)
+        """,
+    ),
+    Rule(
+        "an array is whole: one firm's, with each index below its count once",
+        """
+        SELECT array_id || ': ' || count(*) || ' jobs, indices ' || min(array_index) || ' to ' || max(array_index)
+        FROM jobs WHERE array_id IS NOT NULL GROUP BY array_id
+        HAVING count(DISTINCT array_index) <> count(*) OR min(array_index) <> 0
+            OR max(array_index) <> count(*) - 1 OR count(DISTINCT firm_id) > 1
+            OR min((spec #>> '{array,count}')::int) <> count(*)
+        """,
+    ),
+    Rule(
+        "no more jobs of an array go on at a time than it says",
+        """
+        SELECT j.array_id || ': ' || count(*) || ' jobs, of which '
+            || min((j.spec #>> '{array,concurrency}')::int) || ' may go on'
+        FROM jobs j JOIN job_states s USING (firm_id, job_id)
+        WHERE j.array_id IS NOT NULL AND s.state IN ('allocated', 'running', 'stopping')
+        GROUP BY j.array_id HAVING count(*) > min((j.spec #>> '{array,concurrency}')::int)
+        """,
+    ),
+    Rule(
         "an enrolled node is known to the controller or waits in its inbox",
         """
         SELECT n.node_id FROM nodes n LEFT JOIN node_states s USING (node_id)

@@ -12,6 +12,11 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm/suanli"
 HELM = Path(sys.executable).parent / "helm"
 VALUES = {name: CHART / "ci" / f"{name}-values.yaml" for name in ("minimal", "full")}
+# Secrets that are mounted with all of their keys, and what values.yaml says that they hold.
+WHOLE_SECRETS = {
+    "suanli-gateway-tls": ["ca.crt", "ca.key", "server.crt", "server.key"],
+    "suanli-controller-key": ["controller.key", "controller.pub"],
+}
 PROCESSES = ("api", "gateway", "controller", "ledger")
 
 Manifest = dict[str, Any]
@@ -95,20 +100,52 @@ def test_each_process_sees_its_own_role_of_the_database_only() -> None:
         assert url == {"secretKeyRef": {"name": "suanli-database", "key": f"{role}-url"}}
 
 
-def test_the_log_key_reaches_the_ledger_alone_and_the_controller_key_the_controller_alone() -> None:
-    manifests = rendered("minimal")
-    holders: dict[str, list[str]] = {}
-    for name, pod in pods(manifests).items():
-        for volume in pod["volumes"]:
-            if "secret" in volume:
-                holders.setdefault(volume["secret"]["secretName"], []).append(name)
-    assert holders == {
-        "suanli-controller-key": ["suanli-controller"],
-        "suanli-gateway-tls": ["suanli-gateway"],
-    }
-    (keys,) = (v["projected"] for v in pods(manifests)["suanli-ledger"]["volumes"] if v["name"] == "keys")
-    items = [item["key"] for source in keys["sources"] for item in source["secret"]["items"]]
-    assert items == ["log.key", "controller.pub"]
+def test_each_process_is_given_its_own_keys_only() -> None:
+    """As compose gives them."""
+    given: dict[str, set[str]] = {}
+    for name, pod in pods(rendered("minimal")).items():
+        sources = [v["secret"] for v in pod["volumes"] if "secret" in v]
+        sources += [s["secret"] for v in pod["volumes"] for s in v.get("projected", {}).get("sources", ())]
+        for source in sources:
+            secret = source.get("secretName", source.get("name"))
+            keys = [item["key"] for item in source.get("items", ())] or WHOLE_SECRETS[secret]
+            given.setdefault(name.removeprefix("suanli-"), set()).update(keys)
+    services = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert given == {process: set(services[process]["secrets"]) for process in PROCESSES}
+
+
+def test_each_process_sees_the_folders_and_settings_that_compose_gives_it() -> None:
+    services = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text(encoding="utf-8"))["services"]
+    for process in PROCESSES:
+        (container,) = pods(rendered("full"))[f"suanli-{process}"]["containers"]
+        assert set(services[process]["environment"]) - set(environment(container)) == set()
+        mounts = {
+            (mount["name"], mount["mountPath"], mount["readOnly"])
+            for mount in container["volumeMounts"]
+            if mount["mountPath"].startswith("/srv")
+        }
+        folders = [volume.split(":") for volume in services[process].get("volumes", ())]
+        assert mounts == {
+            (name, path, more == ["ro"]) for name, path, *more in folders if path.startswith("/srv")
+        }
+
+
+def test_people_sign_in_at_an_issuer_where_its_file_is_named() -> None:
+    for values, has in (("minimal", False), ("full", True)):
+        pod = pods(rendered(values))["suanli-api"]
+        (container,) = pod["containers"]
+        assert ("SUANLI_OIDC_FILE" in environment(container)) is has
+        assert (
+            {"name": "oidc", "configMap": {"name": "sign-in", "defaultMode": 0o444}} in pod["volumes"]
+        ) is has
+        assert ("/run/suanli/oidc" in {mount["mountPath"] for mount in container["volumeMounts"]}) is has
+
+
+def test_the_api_reaches_each_gateway_by_an_address_of_its_own() -> None:
+    (container,) = pods(rendered("minimal"))["suanli-gateway"]["containers"]
+    assert environment(container)["SUANLI_TUNNEL_HOST"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert str(ports["tunnel"]) == environment(container)["SUANLI_TUNNEL_PORT"]
 
 
 @pytest.mark.parametrize("values", VALUES)
@@ -131,7 +168,12 @@ def test_the_control_plane_runs_confined(values: str) -> None:
 def test_nothing_is_open_by_default() -> None:
     policies = of_kind(rendered("minimal"), "NetworkPolicy")
     assert policies["suanli-closed"]["spec"]["policyTypes"] == ["Ingress", "Egress"]
-    assert [p for p in policies.values() if p["spec"].get("ingress")] == []
+    # The api reaches the gateways' tunnels, and nobody else reaches anything.
+    open_ = [name for name, policy in policies.items() if policy["spec"].get("ingress")]
+    assert open_ == ["suanli-tunnel"]
+    (rule,) = policies["suanli-tunnel"]["spec"]["ingress"]
+    (peer,) = rule["from"]
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "api"
     # Names are resolved; nothing else is reached.
     ports = {
         port["port"]
@@ -139,7 +181,7 @@ def test_nothing_is_open_by_default() -> None:
         for rule in policy["spec"].get("egress", ())
         for port in rule["ports"]
     }
-    assert ports == {53}
+    assert ports == {53, "tunnel"}
     services = of_kind(rendered("minimal"), "Service").values()
     assert {service["spec"]["type"] for service in services} == {"ClusterIP"}
 
@@ -158,6 +200,7 @@ def test_what_is_named_is_opened_for_its_process_alone() -> None:
         "suanli-api": ("api", ["http"]),
         "suanli-gateway": ("gateway", ["fleet", "enrolment"]),
         "suanli-metrics": (None, ["metrics"]),
+        "suanli-tunnel": ("gateway", ["tunnel"]),
     }
 
 
@@ -183,9 +226,13 @@ def test_the_charts_alerts_are_the_alerts_of_deploy() -> None:
 def test_evidence_outlives_the_release() -> None:
     claims = of_kind(rendered("minimal"), "PersistentVolumeClaim")
     assert {c["metadata"]["annotations"]["helm.sh/resource-policy"] for c in claims.values()} == {"keep"}
-    assert set(claims) == {"suanli-log", "suanli-payloads", "suanli-job-logs"}
+    assert set(claims) == {"suanli-log", "suanli-payloads", "suanli-job-logs", "suanli-content"}
     # A claim that the operator made is used as it is.
-    assert set(of_kind(rendered("full"), "PersistentVolumeClaim")) == {"suanli-payloads", "suanli-job-logs"}
+    assert set(of_kind(rendered("full"), "PersistentVolumeClaim")) == {
+        "suanli-payloads",
+        "suanli-job-logs",
+        "suanli-content",
+    }
 
 
 @pytest.mark.parametrize(
@@ -207,6 +254,9 @@ def test_evidence_outlives_the_release() -> None:
         ("--set=ledger.witnesses[0].url=http://witness.example", "witnesses"),
         ("--set=agent.stateFolder=relative", "stateFolder"),
         ("--set=storage.log.size=much", "size"),
+        ("--set=api.oidcConfigMap=Sign In", "oidcConfigMap"),
+        ("--set=api.webhookNetworks=everywhere", "webhookNetworks"),
+        ("--set=secrets.tunnel=", "tunnel"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(setting: str, named: str) -> None:

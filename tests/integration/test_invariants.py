@@ -67,6 +67,32 @@ def attempt(number: int = 1, state: str = "running") -> Row:
     )  # fmt: skip
 
 
+def revision(number: int) -> Row:
+    return (
+        "job_revisions",
+        {"firm_id": "f", "job_id": "j", "revision": number, "spec": SPEC, "revised_by": "u", "revised_ms": 0},
+    )
+
+
+def array_job(index: int, state: str) -> list[Row]:
+    """A job of an array of three, one at a time; where it goes on, with an attempt that is whole."""
+    name = f"j{index}"
+    spec = SPEC | {"gang": {"devices": 1, "devices_per_node": 1}, "array": {"count": 3, "concurrency": 1}}
+    goes_on = state in {"allocated", "running"}
+    rows = changed(
+        job(state, attempt=int(goes_on)), "jobs", job_id=name, array_id="a", array_index=index, spec=spec
+    )
+    rows = changed(rows, "job_states", job_id=name)
+    if goes_on:
+        told = (
+            "attempts",
+            attempt(state="preparing" if state == "allocated" else "running")[1] | {"job_id": name},
+        )
+        tasks = changed(allocation(index), "allocations", job_id=name, rank=0)
+        rows += [told, *tasks]
+    return rows
+
+
 def allocation(rank: int, *, live: bool = True, device_live: bool | None = None, **more: Any) -> list[Row]:
     node = f"n{rank + 1}"
     key = {"firm_id": "f", "allocation_id": f"a{rank}"}
@@ -173,6 +199,11 @@ BROKEN: dict[str, list[Row]] = {
         *firm(), *nodes(), *job("queued", attempt=2), attempt(1), *allocation(0), *allocation(1),
     ],
     "an accepted job is known": [*firm(), *without(job(), "job_states")],
+    "the revisions of a job are numbered": [*firm(), *job("queued", attempt=0), revision(1), revision(3)],
+    "an array is whole": [*firm(), *array_job(0, "queued"), *array_job(2, "queued"), *array_job(3, "queued")],
+    "no more jobs of an array go on": [
+        *firm(), *nodes(), *array_job(0, "running"), *array_job(1, "allocated"), *array_job(2, "queued"),
+    ],
     "an enrolled node is known": without(nodes(), "node_states"),
     "events are numbered": [event(1), event(3)],
     "log entries are numbered": [entry(0, "firm"), entry(2, "firm")],
@@ -217,6 +248,12 @@ SOUND: dict[str, list[Row]] = {
     "a finished job whose lost node has not confirmed the stop": [
         *firm(), *nodes(), *job("failed"), attempt(state="ended"), *allocation(0, stop_reason="node_lost"),
         *allocation(1, live=False),
+    ],
+    "a job that was revised twice, of which the controller knows the first": [
+        *firm(), *changed(job("queued", attempt=0), "job_states", revision=1), revision(1), revision(2),
+    ],
+    "an array of which one job at a time goes on": [
+        *firm(), *nodes(), *array_job(0, "succeeded"), *array_job(1, "running"), *array_job(2, "queued"),
     ],
     "a job and a node that the controller has not met yet": [
         *firm(), *without(job(), "job_states"), *without(nodes(), "node_states"),

@@ -1,6 +1,6 @@
 {{/*
 One process of the control plane as a Deployment: dict "root" . "process" "api" "settings" .Values.api
-  "environment" (list of {name, value})  "ports" (dict name -> port)
+  "environment" (list of {name, value} or {name, field}: a field of the pod)  "ports" (dict name -> port)
   "files" (dict mount path -> volume source with "name")  "readiness" and "liveness" (probes)
 */}}
 {{- define "suanli.process" -}}
@@ -64,7 +64,12 @@ spec:
             - name: SUANLI_NAME
               valueFrom: {fieldRef: {fieldPath: metadata.name}}
             {{- range .environment }}
+            {{- if .field }}
+            - name: {{ .name }}
+              valueFrom: {fieldRef: {fieldPath: {{ .field }}}}
+            {{- else }}
             - {name: {{ .name }}, value: {{ .value | quote }}}
+            {{- end }}
             {{- end }}
           ports:
             {{- range $name, $port := .ports }}

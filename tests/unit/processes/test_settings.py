@@ -44,6 +44,13 @@ def test_witnesses_are_read_from_json() -> None:
     assert load().witnesses == ()
 
 
+def test_an_empty_name_of_an_issuers_file_is_none() -> None:
+    os.environ["SUANLI_OIDC_FILE"] = ""
+    assert load().oidc_file is None
+    os.environ["SUANLI_OIDC_FILE"] = "/etc/suanli/oidc/oidc.yaml"
+    assert load().oidc_file == Path("/etc/suanli/oidc/oidc.yaml")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
