@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 
+# An answer tells of so many wrong fields, and so much of a path: a hostile request must not make an answer that is
+# many times its own size.
+MOST_PROBLEMS = 100
+MOST_PATH_CHARACTERS = 300
+
+
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
     """One field that is wrong: its path (`variants[0].model`), what came and what would be right."""
@@ -12,6 +18,10 @@ class FieldProblem:
     field: str
     got: str
     want: str
+
+    def __post_init__(self) -> None:
+        if len(self.field) > MOST_PATH_CHARACTERS:
+            object.__setattr__(self, "field", self.field[: MOST_PATH_CHARACTERS - 1] + "…")
 
 
 class DomainError(Exception):
@@ -26,14 +36,16 @@ class DomainError(Exception):
 
 
 class Invalid(DomainError):
-    """The request itself is wrong; the same request will never be right."""
+    """The request itself is wrong; the same request will never be right. `problems` are the first of what is wrong,
+    the message counts all."""
 
     code = "invalid"
 
     def __init__(self, problems: Iterable[FieldProblem]) -> None:
-        self.problems = tuple(problems)
-        first = self.problems[0] if self.problems else FieldProblem("", "", "")
-        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        found = tuple(problems)
+        self.problems = found[:MOST_PROBLEMS]
+        first = found[0] if found else FieldProblem("", "", "")
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         super().__init__(f"{first.field}: got {first.got}, want {first.want}{more}")
 
 

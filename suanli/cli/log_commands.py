@@ -53,13 +53,20 @@ def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     stream = None if stdout == stderr else "stdout" if stdout else "stderr"
     with open_client(profile) as client:
         found = find_job(client, job)
+        processes = processes_of(found)
+        if rank is not None and rank >= processes:
+            raise CliError(f"--rank: got {rank}, want one of the job's {processes} processes, counted from 0")
+        if attempt is not None and attempt > max(found["attempt"], 1):
+            raise CliError(
+                f"--attempt: got {attempt}, the newest attempt of {found['name']} is {found['attempt']}"
+            )
         if download is not None:
             _download(client, found, download, attempt or max(found["attempt"], 1), rank, stream)
             return
         records = client.logs(
             found["job_id"], follow=follow, attempt=attempt, rank=rank, stream=stream, tail=tail, since=begin
         )
-        print_records(records, prefix=rank is None and processes_of(found) > 1, raw=raw, as_json=as_json)
+        print_records(records, prefix=rank is None and processes > 1, raw=raw, as_json=as_json)
 
 
 def _download(

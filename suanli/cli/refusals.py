@@ -52,16 +52,19 @@ def _document(error: ClientError | CliError) -> dict[str, object]:
 
 
 def sentence(error: FieldError, where: str = "") -> str:
-    """One wrong field."""
+    """One wrong field; what the wire calls a parameter of the query was typed as an option."""
+    field = error.field
+    if field.startswith("query "):
+        field = "--" + field.removeprefix("query ").replace("_", "-")
     if error.got == "an unknown field":
         name = error.field.rsplit(".", 1)[-1]
         match = _ONE_OF.search(error.want)
         known = [] if match is None else [part.strip() for part in match["names"].split(",")]
         near = get_close_matches(name, known, 1, 0.6)
         if near:
-            return f"{where}{error.field}: there is no such field; did you mean {near[0]}?"
-        return f"{where}{error.field}: there is no such field, want {error.want}"
-    return f"{where}{error.field}: got {error.got}, want {error.want}"
+            return f"{where}{field}: there is no such field; did you mean {near[0]}?"
+        return f"{where}{field}: there is no such field, want {error.want}"
+    return f"{where}{field}: got {error.got}, want {error.want}"
 
 
 def of_file(error: Refused, file: YamlFile) -> CliError | Refused:

@@ -412,6 +412,11 @@ def test_output_begins_with_its_last_lines_and_is_saved_as_it_was_written(shell:
     assert shell.run("logs", "tune", "--tail", "2").stdout == "two\nthree\n"  # colours are dropped
     assert shell.run("logs", "tune", "--since", "10m", "--tail", "1").stdout == "three\n"
     assert "one\n" in shell.run("logs", "tune", "--since", "2026-11-26T03:00").stdout
+    assert (
+        "--rank: got 1, want one of the job's 1 process"
+        in shell.run("logs", "tune", "--rank", "1", code=1).stderr
+    )
+    assert "--attempt: got 2, the newest" in shell.run("logs", "tune", "--attempt", "2", code=1).stderr
     refused = shell.run("logs", "tune", "--since", "soon", code=2)
     assert "--since: got 'soon', want how long ago, like 10m or 2h" in refused.stderr
     assert " 19 bytes of them new" in shell.run("logs", "tune", "--download", "saved").stdout

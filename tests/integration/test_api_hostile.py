@@ -1,5 +1,6 @@
 """What a caller with a good key may send to do harm: each is answered as a mistake, and costs little."""
 
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from scheduler.api.routers.uploads import MOST_OBJECTS, OBJECTS
-from tests.builders.api import ApiInstallation, running_api
+from tests.builders.api import MODEL, ApiInstallation, job_spec, running_api
 from tests.builders.database import DatabaseUrls
 
 
@@ -84,3 +85,57 @@ async def test_into_a_job_goes_its_own_firm_alone_and_not_with_a_key_for_reading
     assert (await installation.handshake("ops", path, b"port=8888")).status_code == 403
     installation.keys = reading
     assert (await installation.handshake("reader", path, b"port=8888")).status_code == 403
+
+
+MANY = 40_000
+HUGE: dict[str, tuple[dict[str, Any], str]] = {
+    "labels": ({"labels": {f"l{number}": "x" for number in range(MANY)}}, "labels"),
+    "variables": ({"environment": {f"V{number}": "x" for number in range(MANY)}}, "environment"),
+    "dependencies": ({"dependencies": {"after_ok": [f"job-{number}" for number in range(MANY)]}}, "dependencies"),
+    "arguments": ({"command": ["x"] * 200_000}, "command"),
+    "variants": ({"model": None, "command": None, "variants": [{"model": MODEL, "command": "x"}] * 15_000}, "variants"),
+    "ports": ({"ports": list(range(1, MANY))}, "ports"),
+    "array": ({"array": {"count": 10**9}}, "array.count"),
+    "devices": ({"gang": {"devices": 10**18}}, "gang"),
+    "name": ({"name": "n" * 500_000}, "name"),
+    "a key": ({"k" * 500_000: 1}, "k"),
+    "keys": ({f"k{number}": 1 for number in range(MANY)}, "k"),
+    "priority": ({"priority": ["high"] * MANY}, "priority"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HUGE)
+async def test_a_spec_with_far_too_much_of_something_is_refused_in_few_words_by_its_field(
+    installation: ApiInstallation, what: str
+) -> None:
+    changes, field = HUGE[what]
+    spec = {key: value for key, value in job_spec(**changes).items() if value is not None}
+    lin = installation.as_("lin")
+    for path, body in (("/v1/jobs", spec), ("/v1/jobs/validate", spec), ("/v1/jobs/batch", {"jobs": [spec]})):
+        answer = await lin.post(path, json=body)
+        assert answer.status_code in {413, 422}, (path, answer.text[:500])
+        assert len(answer.content) < 80_000, (path, len(answer.content))
+        problem = answer.json()
+        named = [error["field"] for error in problem.get("errors", ())] or [problem["detail"]]
+        assert any(field in name for name in named), (path, named[:3])
+    assert (await lin.post("/v1/jobs", json=job_spec())).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b'{"name": "tune", "gang": {"devices": ' + b"9" * 100_000 + b"}}", {}),
+        (b'{"name": "tune", "gang": {"devices": 1e999999}}', {}),
+        (b'{"name": ' + b'{"a":' * 200_000 + b"1" + b"}" * 200_000 + b"}", {}),
+        (gzip.compress(b" " * (64 << 20)), {"Content-Encoding": "gzip"}),
+    ],
+    ids=["digits", "exponent", "depth", "zip bomb"],
+)
+async def test_a_body_that_would_grow_when_it_is_read_is_refused(
+    installation: ApiInstallation, body: bytes, headers: dict[str, str]
+) -> None:
+    lin = installation.as_("lin")
+    answer = await lin.post("/v1/jobs", content=body, headers={"Content-Type": "application/json", **headers})
+    assert answer.status_code in {400, 413, 415, 422}, answer.text[:500]
+    assert len(answer.content) < 20_000
+    assert (await lin.post("/v1/jobs", json=job_spec())).status_code == 201

@@ -176,3 +176,8 @@ def test_an_interrupt_while_parts_are_loaded_shows_no_traceback(tmp_path: Path) 
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (130, "")
+
+
+def test_a_parameter_of_the_query_is_named_as_it_was_typed() -> None:
+    wrong = FieldError("query sort", "'size'", "one of: name, -name")
+    assert sentence(wrong) == "--sort: got 'size', want one of: name, -name"
