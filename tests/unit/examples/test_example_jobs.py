@@ -23,6 +23,7 @@ JOBS = [
     "finetune/job.yaml",
     "finetune/evaluate.yaml",
     "hello/job.yaml",
+    "interactive/job.yaml",
     "notebook/job.yaml",
     "notification/job.yaml",
     "budget/job.yaml",
