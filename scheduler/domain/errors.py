@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-
 # An answer tells of so many wrong fields, and so much of a path: a hostile request must not make an answer that is
 # many times its own size.
 MOST_PROBLEMS = 100
