@@ -114,6 +114,8 @@ async def revise_job(
     if job.firm_id != principal.firm_id:
         raise Conflict(f"job {job_id} is another firm's: an operator may hold or cancel it")
     spec = spec_from_json({**job.spec, **changes})
+    if "deadline" in changes and spec.deadline_ms is not None and spec.deadline_ms <= now_ms:
+        raise Invalid([FieldProblem("deadline", str(spec.deadline), "a time that has not passed")])
     revision = job.revision + 1
     row = {
         "firm_id": job.firm_id,

@@ -141,7 +141,8 @@ async def test_a_change_is_a_new_revision_that_the_controller_is_told_of(
     assert (back.json()["revision"], back.json()["spec"]["time_limit_seconds"]) == (2, None)
     assert back.json()["spec"]["priority"] == "high"
     assert [body["revision"] for body in await told(installation, "JobRevised")] == [1, 2]
-    for bad in ({"name": "x"}, {}, [], {"priority": "urgent"}, {"time_limit_seconds": 0}):
+    passed = {"deadline": "2020-01-01T00:00:00Z"}
+    for bad in ({"name": "x"}, {}, [], {"priority": "urgent"}, {"time_limit_seconds": 0}, passed):
         answer = await lin.patch(f"/v1/jobs/{job_id}", json=bad)
         assert answer.status_code == 422, bad
     assert (
