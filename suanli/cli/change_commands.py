@@ -1,7 +1,8 @@
-"""Changes of jobs: cancel, hold, release, requeue, set. A job may be an array's id: then all of it is meant."""
+"""Changes of jobs: cancel, hold, release, requeue, set. A job may be an array's id or name: then all of it is meant."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,10 +10,16 @@ import typer
 from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client
 
 if TYPE_CHECKING:
+    from suanli.client.client import Client
     from suanli.client.types import Job
 
+_NAME = re.compile(r"[a-z0-9._-]{1,100}")
 JobNames = Annotated[
-    list[str], typer.Argument(metavar="JOB...", help="Ids, ends of ids, names, or arrays' ids.")
+    list[str],
+    typer.Argument(
+        metavar="JOB...",
+        help="Ids, ends of ids, names; arrays' ids or names for all of their jobs, sweep[3] for one.",
+    ),
 ]
 
 
@@ -57,6 +64,16 @@ def requeue(job: JobNames, profile: ProfileName = None, as_json: AsJson = False)
     _act("requeue", job, profile, as_json, "{name} ({job_id}) is stopped and queued again.", None)
 
 
+def _array_of(client: Client, typed: str) -> str | None:
+    """The array that an id or a name stands for; None where it stands for one job, or for nothing."""
+    if not _NAME.fullmatch(typed):
+        return None
+    if client.jobs(array=typed, limit=1):
+        return typed
+    named = client.jobs(name=typed, limit=1)
+    return named[0]["array_id"] if named else None
+
+
 def _act(
     verb: str, typed: list[str], profile: str | None, as_json: bool, one: str, array: str | None
 ) -> None:
@@ -66,9 +83,9 @@ def _act(
     done: list[Any] = []
     with open_client(profile) as client:
         for name in typed:
-            members = client.jobs(array=name, limit=1) if array is not None else []
-            if array is not None and members:
-                told = {"array_id": name, "jobs": client.act_on_array(name, verb)}
+            array_id = None if array is None else _array_of(client, name)
+            if array is not None and array_id is not None:
+                told = {"array_id": array_id, "jobs": client.act_on_array(array_id, verb)}
                 done.append(told)
                 if not as_json:
                     say(word(array, **told))

@@ -22,6 +22,8 @@ ProfileName = Annotated[
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, the end of its id, or its name.")]
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MEMBER = re.compile(r"([a-z0-9._-]{1,100})\[(\d{1,6})\]")
+_MOST_OF_ARRAY = 10_000
 SHORT_ID = 12
 _LOOKED_AT = 500
 
@@ -47,9 +49,12 @@ def chosen_server(profile: str | None = None) -> Profile:
 
 
 def find_job(client: Client, typed: str) -> Job:
-    """The job that somebody means: an id, the end of one, or a name (the newest job of it)."""
+    """The job that somebody means: an id, the end of one, a name (the newest job of it), or `sweep[3]` of an array."""
     if _UUID.fullmatch(typed):
         return client.job(typed)
+    member = _MEMBER.fullmatch(typed)
+    if member is not None:
+        return _of_array(client, member[1], int(member[2]))
     if re.fullmatch(r"[a-z0-9._-]{1,100}", typed):
         named = client.jobs(name=typed, limit=1)
         if named:
@@ -66,6 +71,17 @@ def find_job(client: Client, typed: str) -> Job:
     near = get_close_matches(typed, list(dict.fromkeys(names)), 1, 0.6)
     hint = f"; did you mean {near[0]}?" if near else " (suanli jobs lists them)"
     raise CliError(f"there is no job {typed}{hint}")
+
+
+def _of_array(client: Client, name: str, index: int) -> Job:
+    """One job of the newest array of a name."""
+    array_id = next((job["array_id"] for job in client.jobs(name=name, limit=1)), None)
+    if array_id is None:
+        raise CliError(f"there is no array {name} (suanli jobs lists jobs)")
+    for job in client.jobs(array=array_id, limit=_MOST_OF_ARRAY):
+        if job["array_index"] == index:
+            return job
+    raise CliError(f"array {name} has no job [{index}]: they are counted from 0")
 
 
 def short_id(job_id: str) -> str:

@@ -423,3 +423,13 @@ def test_output_begins_with_its_last_lines_and_is_saved_as_it_was_written(shell:
     assert (shell.folder / "saved/attempt-1/0.stdout").read_bytes() == b"one\ntwo\n\x1b[31mthree\n"
     write_output(shell, job_id, b"four\n")
     assert " 5 bytes of them new" in shell.run("logs", "tune", "--download", "saved").stdout
+
+
+def test_the_name_of_an_array_stands_for_all_of_its_jobs_and_a_number_for_one(shell: Shell) -> None:
+    shell.run("submit", shell.file("array.yaml", JOB + "array: {count: 3}\n"), "--name", "many")
+    told = shell.run("hold", "many").stdout
+    assert re.match(r"The 3 jobs of array \S+ are held\.", told), told
+    assert "many" in shell.run("hold", "many[1]").stdout
+    assert shell.json("show", "many[1]")["array_index"] == 1
+    assert "array many has no job [3]: they are counted from 0" in shell.run("hold", "many[3]", code=1).stderr
+    assert "there is no array none" in shell.run("show", "none[0]", code=1).stderr
