@@ -3,6 +3,8 @@ devices, sizes that may change, a maintenance window, nodes that fail, run times
 
 Each firm brings nodes of every model; they are its nominal quota, and it may borrow the others'. The peer is
 plain fair share with EASY backfill on the same cluster; `alone` is the shipped planner on the firm's own nodes.
+Jobs ask for twice what the devices could do were they spread evenly over the models: below that nothing waits, and
+no policy differs from another. The floor beside the goal is every job at once on its fastest model.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,9 +33,9 @@ from scheduler.simulator.traces.steps import Rates, StepJob, read_rates, read_st
 from scheduler.simulator.world import Decide, Options, Outage, World
 
 JOBS = 1_500
-LOAD = (
-    1.2  # of what the devices could do with jobs spread evenly over the models; less on the models that suit
-)
+# Of what the devices could do with jobs spread evenly over the models; less on the models that suit. At 1.2 hardly
+# a job waits, and every job at once on its fastest model is slower than the goal: no policy could reach it.
+LOAD = 2.0
 CHECKPOINT_MS, RESTART_MS = 30 * 60_000, 60_000
 RESUMABLE, SHARES, ELASTIC, WIDE = (
     0.8,
@@ -98,7 +100,8 @@ def b19(settings: Settings) -> Iterator[Row]:
         found = ours.firms[firm].jct.mean_s
         said = f"alone {alone[firm]:,.0f} s, fair share + EASY {peer.firms[firm].jct.mean_s:,.0f} s"
         yield Row("B19", name, f"firm {firm}: average JCT", found, "s", "lower", said)
-    said = f"fair share + EASY here {peer.jct.mean_s:,.0f} s"
+    floor_s = sum(work.steps / work.fastest for work in drawn.works) / len(drawn.works)
+    said = f"fair share + EASY here {peer.jct.mean_s:,.0f} s; floor {floor_s:,.0f} s"
     yield Row("B19", name, "average JCT", ours.jct.mean_s, "s", "lower", said, GOAL_JCT * peer.jct.mean_s)
     said = f"fair share + EASY here {100 * peer.utilisation:.1f} %"
     yield Row("B19", name, "utilisation", 100 * ours.utilisation, "%", "higher", said)

@@ -8,10 +8,9 @@ from scheduler.domain.devices import WHOLE_SHARE_PPM
 from scheduler.domain.ids import DeviceId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.nodes import Isolation
-from scheduler.machine.queueing import shape_of
+from scheduler.machine.queueing import as_it_waits, shape_of
 from scheduler.machine.retries import counted
 from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord, NodeRecord
-from scheduler.planner.snapshot import WaitingJob
 
 _JOB_STATES = {
     AttemptState.PREPARING: JobState.ALLOCATED,
@@ -94,7 +93,7 @@ def _indexes(state: ClusterState) -> Iterator[str]:
             yield f"class {item.shape} is not sorted by age"
         for waits in item.jobs:
             job = state.jobs[waits.job_id]
-            if shape_of(job, state.prices) != item.shape or waits != WaitingJob(job.submitted_ms, job.job_id):
+            if shape_of(job, state.prices) != item.shape or waits != as_it_waits(state, job):
                 yield f"job {waits.job_id} waits under a shape that is not its own"
 
 

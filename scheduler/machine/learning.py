@@ -3,13 +3,11 @@
 Everything learned is stored with the change that taught it, so that a leader that has just loaded knows the same.
 """
 
-from scheduler.catalogue import Catalogue
 from scheduler.domain.allocations import AttemptState
 from scheduler.machine.queueing import shape_of
+from scheduler.machine.served import served_ms
 from scheduler.machine.state import AttemptRecord, JobRecord
 from scheduler.machine.transition import Transition
-from scheduler.planner.estimates import relative_speeds
-from scheduler.planner.experience import Experience
 from scheduler.planner.report import Report
 
 # So many waiting jobs are told their start in one cycle; the rest in the next ones.
@@ -20,23 +18,11 @@ _LEAST_STEPS, _LEAST_MS = 2.0, 1_000
 
 def job_succeeded(t: Transition, job: JobRecord) -> None:
     """How long jobs of its kind run, as if all its attempts had been on its fastest model."""
-    run_ms = served_ms(t.state.catalogue, t.state.learning.experience(), job, t.now_ms)
+    shape = job.placed or shape_of(job)
+    run_ms = served_ms(t.state.catalogue, t.state.learning.experience(), shape, job, t.now_ms)
     if run_ms >= _LEAST_MS:  # what ends at once says nothing of those that do their work
-        shape = job.placed or shape_of(job)
         asked_ms = shape.time_limit_ms if shape.estimate_ms is None else shape.estimate_ms
         t.changes.learned |= t.state.learning.finished(shape.kind, run_ms, asked_ms)
-
-
-def served_ms(catalogue: Catalogue, experience: Experience, job: JobRecord, now_ms: int) -> float:
-    """Run time over all attempts at the reference speed. Cost: the job's attempts."""
-    shape = job.placed or shape_of(job)
-    speeds = relative_speeds(shape, catalogue, experience)
-    total = 0.0
-    for attempt in job.attempts:
-        if attempt.started_ms is not None:
-            until_ms = now_ms if attempt.ended_ms is None else attempt.ended_ms
-            total += max(0, until_ms - attempt.started_ms) * speeds.get(attempt.device_model, 1.0)
-    return total
 
 
 def attempt_ended(t: Transition, job: JobRecord, attempt: AttemptRecord) -> None:

@@ -17,6 +17,7 @@ from scheduler.machine.arrays import ArrayMembers
 from scheduler.machine.messages import PriceFrom
 from scheduler.machine.money import left_nano
 from scheduler.machine.references import Progress
+from scheduler.machine.served import served_ms
 from scheduler.machine.state import ClusterState, JobRecord
 from scheduler.planner.snapshot import Shape, Topology, WaitingJob, limit_class_ms
 
@@ -180,7 +181,17 @@ def _place(state: ClusterState, job: JobRecord, now_ms: int, *, free: bool) -> N
     if until_ms is not None and until_ms > now_ms:
         state.resting[job.job_id] = until_ms
     else:
-        state.waiting.add(job.shape, WaitingJob(job.submitted_ms, job.job_id))
+        state.waiting.add(job.shape, as_it_waits(state, job))
+
+
+def as_it_waits(state: ClusterState, job: JobRecord) -> WaitingJob:
+    """A job that resumes keeps what it has run: it has less left, and its turn is the earlier.
+
+    By the catalogue's speeds, not by what was learned since, so that a leader that has just loaded agrees.
+    """
+    shape = shape_of(job, state.prices)
+    served = served_ms(state.catalogue, None, shape, job, 0) if shape.resumable else 0.0
+    return WaitingJob(job.submitted_ms, job.job_id, None, round(served), len(job.attempts))
 
 
 def _take_out(state: ClusterState, job: JobRecord) -> None:

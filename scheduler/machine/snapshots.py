@@ -4,8 +4,8 @@ from scheduler.domain.allocations import AttemptState
 from scheduler.domain.devices import WHOLE_SHARE_PPM, Health
 from scheduler.domain.nodes import Isolation, NodeState
 from scheduler.machine.configuration import calendar_at, prices_at
-from scheduler.machine.learning import served_ms
 from scheduler.machine.queueing import shape_of
+from scheduler.machine.served import served_ms
 from scheduler.machine.state import ClusterState, JobRecord, NodeRecord
 from scheduler.planner.snapshot import DeviceView, NodeView, Resting, RunningJob, Snapshot, WaitingJob
 
@@ -100,7 +100,7 @@ def _running_view(state: ClusterState, job: JobRecord, now_ms: int) -> RunningJo
         tasks=tuple((allocation.node_id, allocation.device_ids) for allocation in held),
         started_ms=attempt.started_ms or attempt.allocated_ms,
         steps_left=_steps_left(job),
-        served_ms=round(served_ms(state.catalogue, state.learning.experience(), job, now_ms)),
+        served_ms=round(served_ms(state.catalogue, state.learning.experience(), job.placed, job, now_ms)),
         saved_ms=attempt.saved_ms,
         starts=len(job.attempts),
         stopping=attempt.state is AttemptState.STOPPING,

@@ -34,9 +34,8 @@ class WaitingJobs:
     def remove(self, shape: Shape, submitted_ms: int, job_id: JobId) -> None:
         """It waits no longer. Raises KeyError when it did not."""
         item = self._classes[shape]
-        job = WaitingJob(submitted_ms, job_id)
-        at = bisect_left(item.jobs, job)
-        if at == len(item.jobs) or item.jobs[at] != job:
+        at = bisect_left(item.jobs, (submitted_ms, job_id))
+        if at == len(item.jobs) or item.jobs[at].job_id != job_id:
             raise KeyError(job_id)
         del item.jobs[at]
         item.made = None

@@ -23,6 +23,7 @@ from scheduler.planner.forecast import Forecast
 from scheduler.planner.market import hold_market, with_market
 from scheduler.planner.moves import Moves
 from scheduler.planner.ordering import ClassCursor, Ordering, Turns
+from scheduler.planner.patience import Patience
 from scheduler.planner.placement import Found, Seat, find_seats
 from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause, TaskPlacement
 from scheduler.planner.preemption import Preemption, Victim, Way
@@ -30,7 +31,7 @@ from scheduler.planner.reasons import account, benched, counterfactual, when_it_
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
-from scheduler.planner.variants import Candidate, better_later, candidates
+from scheduler.planner.variants import Candidate, candidates
 
 
 def plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan, Report]:
@@ -107,6 +108,7 @@ class _Cycle:
         self._preemption.by_market = bool(self._market.taking_part)
         self._preemption.stopped(stop.job_id for stop in self._stops)
         self._one_firm_nodes = any(cell.one_firm for cell in fleet.cells())
+        self._patience = Patience(snapshot, self._sharing, self._estimates, now_ms)
         self._placements: list[JobPlacement] = []
         self._blocked: dict[int, _Blocked] = {}  # by class number
         self._changes: dict[tuple[object, ...], str | None] = {}
@@ -206,7 +208,7 @@ class _Cycle:
         for candidate in group:
             cell = self._fleet.get(candidate.pool, candidate.model)
             reason = self._forbidden(shape, queue, candidate, refused)
-            reason = reason or better_later(shape, job, candidate.model, self._estimates, self._now_ms)
+            reason = reason or self._patience.reason(shape, job, candidate.model)
             found = None
             if reason is None:
                 ends_ms = ends_in_time(
@@ -385,10 +387,9 @@ class _Cycle:
 
     def _move(self) -> None:
         """Running jobs that would end sooner elsewhere, on devices that nobody waits for."""
-        if self._market.taking_part:
-            return
         moves = Moves(self._snapshot, self._fleet, self._sharing, self._estimates, self._now_ms, self._config)
-        self._stops.extend(moves.worthwhile(frozenset(stop.job_id for stop in self._stops)))
+        settled = self._market.taking_part.union(stop.job_id for stop in self._stops)
+        self._stops.extend(moves.worthwhile(frozenset(settled)))
 
     # --- the account --------------------------------------------------------------------------------------
 

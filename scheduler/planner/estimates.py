@@ -51,8 +51,13 @@ class Estimates:
 
     @property
     def known(self) -> bool:
-        """Whether anything is learned: without it, order is by age alone."""
-        return self._experience is not None
+        """Whether any run time is learned: without it, order is by age alone.
+
+        On purpose also where jobs declare time limits: as long as nobody knows what limits are worth here, an
+        honest long one must not put its job behind those that declare none. After the first jobs have finished,
+        those that declare nothing are expected to run like all others.
+        """
+        return self._experience is not None and bool(self._experience.by_kind)
 
     @staticmethod
     def predicts(snapshot: Snapshot) -> bool:

@@ -7,6 +7,7 @@ finished jobs leans on the wider kind above it: `a/b/c` on `a/b`, `a/b` on `a`, 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -79,8 +80,10 @@ class Prediction(NamedTuple):
 _SHORTEST_WAIT_MS = 60_000.0
 _BANDS_MS = (10 * 60_000.0, 60 * 60_000.0, 6 * 3_600_000.0)  # waits of these lengths err in different ways
 _KEPT_STARTS = 200
-_LEARNED_STARTS = 20  # below, the prior counts
-_PRIOR_LOW, _PRIOR_HIGH = -2.0, 1.2
+# While a band has few starts of its own, those of the other bands count beside them, and a guess: a start a good
+# deal earlier or later than expected. Both in starts, fading as own ones come.
+_OTHERS_COUNT, _GUESS_COUNT, _FADES_AFTER = 10.0, 10.0, 20.0
+_GUESS = tuple(number / 2 for number in range(-8, 5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +105,7 @@ class Starts:
 
     def interval_ms(self, expected_ms: float, probability: float) -> tuple[float, float]:
         """Between which waits the start lies with this probability."""
-        errors = sorted(self.bands[_band(expected_ms)])
-        low, high = _PRIOR_LOW, _PRIOR_HIGH
-        if len(errors) >= _LEARNED_STARTS:
-            tail = (1.0 - probability) / 2
-            low, high = _quantile(errors, tail), _quantile(errors, 1.0 - tail)
+        low, high = _errors_within(self.bands, _band(expected_ms), probability)
         scale = expected_ms + _SHORTEST_WAIT_MS
         return (
             max(0.0, scale * math.exp(low) - _SHORTEST_WAIT_MS),
@@ -118,11 +117,32 @@ def _band(expected_ms: float) -> int:
     return sum(expected_ms >= border for border in _BANDS_MS)
 
 
-def _quantile(ordered: list[float], probability: float) -> float:
-    at = probability * (len(ordered) + 1) - 1
-    low = min(max(math.floor(at), 0), len(ordered) - 1)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * min(max(at - low, 0.0), 1.0)
+@lru_cache(maxsize=64)  # asked for every job that waits, between two starts the same
+def _errors_within(bands: tuple[tuple[float, ...], ...], at: int, probability: float) -> tuple[float, float]:
+    """Between which errors that part of the starts of a band lies. Cost: kept starts x log of them."""
+    own = bands[at]
+    others = [error for number, errors in enumerate(bands) for error in errors if number != at]
+    fading = _FADES_AFTER / (_FADES_AFTER + len(own))
+    weighted = [(error, 1.0) for error in own]
+    if others:
+        weight = min(1.0, fading * _OTHERS_COUNT / len(others))
+        weighted += [(error, weight) for error in others]
+    weighted += [(error, fading * _GUESS_COUNT / len(_GUESS)) for error in _GUESS]
+    weighted.sort()
+    tail = (1.0 - probability) / 2
+    return _quantile(weighted, tail), _quantile(weighted, 1.0 - tail)
+
+
+def _quantile(ordered: Sequence[tuple[float, float]], probability: float) -> float:
+    """Of values with weights; the one that is still to come counts as one more, on either side of all."""
+    ahead = probability * (sum(weight for _, weight in ordered) + 1.0)
+    value = ordered[0][0]
+    for following, weight in ordered:
+        if ahead < weight:
+            return value + (following - value) * max(ahead, 0.0) / weight
+        ahead -= weight
+        value = following
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ Devices of a model are counted, not laid out, and quotas are left out: what that
 announced starts came out (`experience.Starts`), and the interval is drawn from it.
 """
 
-import heapq
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import NamedTuple
@@ -13,11 +12,11 @@ from scheduler.domain.ids import JobId
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.experience import Starts
 from scheduler.planner.ordering import Turns
+from scheduler.planner.room import UNKNOWN_RUN_MS, Room
 from scheduler.planner.snapshot import WHOLE_PPM, Shape, Snapshot, WaitingJob
 
 SURE = 0.8  # probability with which a job starts inside its interval
 MOST_JOBS = 2_000  # played forward; of the others the start is extrapolated by the work before them
-_UNKNOWN_MS = 3_600_000.0  # run time of a job of which nobody knows anything
 _FAR_MS = 366 * 24 * 3_600_000.0
 
 
@@ -59,12 +58,12 @@ class Forecast:
     @cached_property
     def _waits(self) -> dict[JobId, float]:
         """Expected wait of every job from now, ms."""
-        room = _Room(self._snapshot, self._estimates)
+        room = Room(self._snapshot, self._estimates)
         waits: dict[JobId, float] = {}
         work = later = 0.0
         for number, (shape, job) in enumerate(self._in_order()):
             left_ms = self._estimates.left_ms(shape, job)
-            left_ms = _UNKNOWN_MS if left_ms is None else left_ms
+            left_ms = UNKNOWN_RUN_MS if left_ms is None else left_ms
             asked = shape.devices * min(shape.share_ppm, WHOLE_PPM) / WHOLE_PPM
             if number >= MOST_JOBS:
                 waits[job.job_id] = later + work / room.devices if room.devices else later
@@ -91,60 +90,3 @@ class Forecast:
                 item[1],
             ),
         )
-
-
-class _Room:
-    """How many devices of each model come free when, from now."""
-
-    def __init__(self, snapshot: Snapshot, estimates: Estimates) -> None:
-        self._ends: dict[str, list[tuple[float, float]]] = {}  # model -> heap of (ms from now, devices)
-        self.devices = 0.0
-        for view in snapshot.nodes:
-            for model, on_node in view.by_model.items():
-                if view.usable:
-                    self.devices += on_node.healthy
-                    free = sum(device.room_ppm for device in on_node.devices) / WHOLE_PPM
-                    if free:
-                        self._ends.setdefault(model, []).append((0.0, free))
-        for running in snapshot.running:
-            left_ms = estimates.left_of(running)
-            devices = running.devices * running.shape.share_ppm / WHOLE_PPM
-            end = (_UNKNOWN_MS if left_ms is None else left_ms, devices)
-            self._ends.setdefault(running.model, []).append(end)
-        for ends in self._ends.values():
-            heapq.heapify(ends)
-
-    def earliest(self, models: Iterable[str], asked: float, run_ms: Mapping[str, float]) -> float | None:
-        """The start with the earliest end; its devices are taken until then."""
-        best: tuple[float, float, str] | None = None  # (end, start, model)
-        for model in models:
-            start_ms = self._start(model, asked)
-            if start_ms is not None and (best is None or start_ms + run_ms[model] < best[0]):
-                best = (start_ms + run_ms[model], start_ms, model)
-        if best is None:
-            return None
-        end_ms, start_ms, model = best
-        ends, need = self._ends[model], asked
-        while need > 1e-9:
-            at_ms, devices = heapq.heappop(ends)
-            if devices > need:
-                heapq.heappush(ends, (at_ms, devices - need))
-            need -= devices
-        heapq.heappush(ends, (end_ms, asked))
-        return start_ms
-
-    def _start(self, model: str, asked: float) -> float | None:
-        """When so many are free together; changes nothing."""
-        ends = self._ends.get(model, [])
-        if not ends:
-            return None
-        if ends[0][1] >= asked:
-            return ends[0][0]
-        taken: list[tuple[float, float]] = []
-        free = 0.0
-        while ends and free < asked - 1e-9:
-            taken.append(heapq.heappop(ends))
-            free += taken[-1][1]
-        for end in taken:
-            heapq.heappush(ends, end)
-        return taken[-1][0] if free >= asked - 1e-9 else None

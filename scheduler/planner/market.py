@@ -18,6 +18,7 @@ from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.ordering import Turns
+from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.preemption import lost_work_ms, must_stay
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
@@ -136,7 +137,17 @@ def _trade(
             continue  # it stays: that is best, or nobody wants what it has
         if must_stay(running, now_ms, config):
             continue
+        if model is not None and not _fits(trader.shape, model, queue, fleet):
+            continue  # so many devices are or come free, but not yet together
         market.stops.append(_stop(running, model, now_ms))
+
+
+def _fits(shape: Shape, model: str, queue: Queue, fleet: Fleet) -> bool:
+    """Whether a gang has its devices where they must be. Devices are counted on the market, not laid out."""
+    if shape.devices == 1:
+        return True
+    cells = (fleet.get(pool, model) for pool in queue.pools)
+    return any(cell is not None and find_seats(shape, fleet, cell, None) is not None for cell in cells)
 
 
 def _capacity(

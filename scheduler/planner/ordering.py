@@ -1,5 +1,8 @@
 """Which waiting job is looked at next: priority class, own quota before borrowed, weighted usage, then the turn.
 
+Usage is weighed as a tree: among what hangs in one cohort (queues and cohorts), and among all that hangs in none,
+the one with the least usage / weight comes first; what a cohort's members use is the cohort's usage.
+
 A job's turn is a moment: its submission plus a multiple of its predicted run time (`Policy.stretch`). Short
 work comes soon, and nobody waits for ever: whoever is submitted later has a later turn. Where nothing is known
 of run times the turn is the submission.
@@ -8,12 +11,11 @@ of run times the turn is the submission.
 import heapq
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from math import lcm
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import Priority
-from scheduler.domain.queues import QueueKey
+from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.sharing import Sharing
@@ -79,15 +81,25 @@ Head = tuple[int, bool, float, WaitingJob, int]  # -rank, borrows, turn, job, cl
 
 
 @dataclass(slots=True)
+class _Share:
+    """A queue or a cohort in the tree of weights."""
+
+    weight: int
+    usage: int = 0  # GFLOP/s x ms, charged ahead; of a cohort: of all below it
+
+
+@dataclass(slots=True)
 class _QueueLine:
     key: QueueKey
-    weight: int
-    usage: int  # GFLOP/s x ms, charged ahead
+    path: tuple[_Share, ...]  # from the top of the tree to the queue
     heads: list[Head] = field(default_factory=list)  # of the classes that may still start something
 
 
 class Ordering:
-    """Gives classes in order. Cost of each step: log(queues) + log(classes of the queue)."""
+    """Gives classes in order. Cost of each step: log(queues) + log(classes of the queue).
+
+    After a placement each queue of the same cohorts that comes to the top is put back once.
+    """
 
     def __init__(self, snapshot: Snapshot, config: PlannerConfig, turns: Turns, sharing: Sharing) -> None:
         self._config = config
@@ -100,31 +112,48 @@ class Ordering:
             for number, item in enumerate(snapshot.classes)
         ]
         self._lines: dict[QueueKey, _QueueLine] = {}
+        self._lay_out(snapshot)
         for cursor in self.cursors:
-            key = cursor.shape.queue
-            line = self._lines.get(key)
-            if line is None:
-                queue = snapshot.queues.get(key)
-                usage = snapshot.usage.get(key, 0) + self._ahead(snapshot.held.get(key, {}), self._catalogue)
-                line = self._lines[key] = _QueueLine(key, 1 if queue is None else queue.weight, usage)
-            self._push_class(line, cursor)
-        self._scale = lcm(*(line.weight for line in self._lines.values()))  # usage / weight in whole numbers
-        self._heap: list[tuple[int, bool, int, float, WaitingJob, QueueKey]] = []
+            self._push_class(self._lines[cursor.shape.queue], cursor)
+        self._heap: list[tuple[int, bool, tuple[int, ...], float, WaitingJob, QueueKey]] = []
         for line in self._lines.values():
             self._push_line(line)
 
+    def _lay_out(self, snapshot: Snapshot) -> None:
+        """The tree of weights with what is used in it. Cost: O(queues x depth)."""
+        cohorts: dict[str, _Share] = {}
+        waiting = {cursor.shape.queue for cursor in self.cursors}
+        for key in sorted({*snapshot.queues, *waiting}):
+            queue = snapshot.queues.get(key)
+            above = [
+                cohorts.setdefault(cohort.name, _Share(cohort.weight))
+                for cohort in _above(queue, snapshot.cohorts)
+            ]
+            path = (*reversed(above), _Share(1 if queue is None else queue.weight))
+            usage = snapshot.usage.get(key, 0) + self._ahead(snapshot.held.get(key, {}), self._catalogue)
+            for share in path:
+                share.usage += usage
+            if key in waiting:
+                self._lines[key] = _QueueLine(key, path)
+
     def pop(self) -> ClassCursor | None:
         """The class whose head is next; give it back with `again` or drop it with `leave`."""
-        if not self._heap:
-            return None
-        *_, key = heapq.heappop(self._heap)
-        *_, number = heapq.heappop(self._lines[key].heads)
-        return self.cursors[number]
+        while self._heap:
+            entry = heapq.heappop(self._heap)
+            line = self._lines[entry[-1]]
+            if _use(line) != entry[2]:  # others of its cohort were given something since: its place is later
+                self._push_line(line)
+                continue
+            *_, number = heapq.heappop(line.heads)
+            return self.cursors[number]
+        return None
 
     def again(self, cursor: ClassCursor, model: str, devices: int) -> None:
         """The head was placed on a model: charge its queue, and go on with the class."""
         line = self._lines[cursor.shape.queue]
-        line.usage += self._ahead({model: devices}, self._catalogue)
+        usage = self._ahead({model: devices}, self._catalogue)
+        for share in line.path:
+            share.usage += usage
         self.skip(cursor)
 
     def skip(self, cursor: ClassCursor) -> None:
@@ -158,8 +187,7 @@ class Ordering:
     def _push_line(self, line: _QueueLine) -> None:
         if line.heads:
             rank, borrows, turn, head, _ = line.heads[0]
-            use = line.usage * (self._scale // line.weight)
-            heapq.heappush(self._heap, (rank, borrows, use, turn, head, line.key))
+            heapq.heappush(self._heap, (rank, borrows, _use(line), turn, head, line.key))
 
     def _ahead(self, devices: Mapping[str, int], catalogue: Catalogue) -> int:
         config = self._config
@@ -168,3 +196,21 @@ class Ordering:
             for model, count in devices.items()
         )
         return gflops * config.charge_ahead_ms
+
+
+_FINE = 10  # bits behind the point of usage / weight
+
+
+def _use(line: _QueueLine) -> tuple[int, ...]:
+    """Usage / weight from the top of the tree down: what decides between two is where their paths part."""
+    return tuple((share.usage << _FINE) // share.weight for share in line.path)
+
+
+def _above(queue: Queue | None, cohorts: Mapping[str, Cohort]) -> list[Cohort]:
+    """The cohorts over a queue, the nearest first; one that is not there ends the path."""
+    found: list[Cohort] = []
+    name = None if queue is None else queue.cohort
+    while name is not None and (cohort := cohorts.get(name)) is not None and cohort not in found:
+        found.append(cohort)
+        name = cohort.parent
+    return found

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from scheduler.domain.gangs import Domain
 from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
-from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.queues import COMPUTE, Queue, QueueKey
+from scheduler.planner.config import PlannerConfig
 from scheduler.planner.plan import JobPlacement, Plan, StopCause, TaskPlacement
 from scheduler.planner.snapshot import LEVELS, WHOLE_PPM, DeviceView, NodeView, Shape, Snapshot
 from scheduler.planner.topology import allowed_set
@@ -135,13 +136,14 @@ class _Checker:
         held = self._held.setdefault(shape.queue, {})
         more = shape.devices
         if not shape.whole:
-            key = (shape.queue, placement.device_model)
-            before = self._parts.get(key, 0)
-            self._parts[key] = before + shape.devices * shape.share_ppm
-            more = -(-self._parts[key] // WHOLE_PPM) - -(-before // WHOLE_PPM)
+            parts = (shape.queue, placement.device_model)
+            before = self._parts.get(parts, 0)
+            self._parts[parts] = before + shape.devices * shape.share_ppm
+            more = -(-self._parts[parts] // WHOLE_PPM) - -(-before // WHOLE_PPM)
         held[placement.device_model] = held.get(placement.device_model, 0) + more
-        for what in _over_quota(self._snapshot, queue, placement.device_model, self._held):
-            self._wrong(placement, what)
+        for key in (placement.device_model, COMPUTE):
+            for what in _over_quota(self._snapshot, queue, key, self._held):
+                self._wrong(placement, what)
 
     def _task(self, placement: JobPlacement, task: TaskPlacement, shape: Shape) -> None:
         node = self._nodes.get(task.node_id)
@@ -196,34 +198,44 @@ def _devices_of(placement: JobPlacement, task: TaskPlacement, shape: Shape) -> i
 
 
 def _over_quota(
-    snapshot: Snapshot, queue: Queue, model: str, held: Mapping[QueueKey, Mapping[str, int]]
+    snapshot: Snapshot, queue: Queue, key: str, held: Mapping[QueueKey, Mapping[str, int]]
 ) -> Iterator[str]:
-    """What a queue holds beyond its own limits, or its whole tree beyond what its members bring."""
-    nominal = queue.nominal.get(model)
-    mine = held.get(queue.key, {}).get(model, 0)
+    """What a queue holds beyond its own limits, or its whole tree beyond what its members bring.
+
+    `key` is a device model, in devices, or COMPUTE, in GFLOPS.
+    """
+    nominal = queue.nominal.get(key)
+    mine = _amount(snapshot, held.get(queue.key, {}), key)
     root = _root(snapshot, queue.cohort)
     if root is None:
         if nominal is not None and mine > nominal:
-            yield f"the queue would hold more than its quota of {nominal}"
+            yield f"the queue would hold more than its quota of {nominal} {key}"
         return
     members = [other for other in snapshot.queues.values() if _root(snapshot, other.cohort) == root]
     cohorts = [other for other in snapshot.cohorts.values() if _root(snapshot, other.name) == root]
     nominals = [member.nominal for member in members] + [cohort.nominal for cohort in cohorts]
-    said = [quota[model] for quota in nominals if model in quota]
+    said = [quota[key] for quota in nominals if key in quota]
     if not said:
         return
-    borrowing = queue.borrowing.get(model)
+    borrowing = queue.borrowing.get(key)
     if borrowing is not None and mine > (nominal or 0) + borrowing:
-        yield f"the queue would borrow more than {borrowing}"
-    total = sum(held.get(member.key, {}).get(model, 0) for member in members)
+        yield f"the queue would borrow more than {borrowing} {key}"
+    total = sum(_amount(snapshot, held.get(member.key, {}), key) for member in members)
     if total > sum(said):
-        yield f"the queues of cohort {root} would hold {total} of their {sum(said)}"
+        yield f"the queues of cohort {root} would hold {total} of their {sum(said)} {key}"
     for member in members:
-        if member.key != queue.key and model in member.lending:
-            kept = max(0, member.nominal.get(model, 0) - member.lending[model])
-            others = total - held.get(member.key, {}).get(model, 0)
+        if member.key != queue.key and key in member.lending:
+            kept = max(0, member.nominal.get(key, 0) - member.lending[key])
+            others = total - _amount(snapshot, held.get(member.key, {}), key)
             if others > sum(said) - kept:
                 yield f"the queue would use what {member.key.name} does not lend"
+
+
+def _amount(snapshot: Snapshot, held: Mapping[str, int], key: str) -> int:
+    if key != COMPUTE:
+        return held.get(key, 0)
+    unknown = PlannerConfig().unknown_fp16_gflops
+    return sum(count * (snapshot.catalogue.fp16_gflops(model) or unknown) for model, count in held.items())
 
 
 def _root(snapshot: Snapshot, cohort: str | None) -> str | None:

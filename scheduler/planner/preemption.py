@@ -8,6 +8,7 @@ that are stopping already count as coming, so that a second cycle on unchanged i
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -157,6 +158,8 @@ class Preemption:
             else:
                 return None
             chosen = self._spared(chosen, fitting, shape.tasks)
+            if self._too_dear(shape, job, chosen):
+                return None
         rows = sorted(fitting.rows, key=lambda row: (fitting.waits(row), row))[: shape.tasks]
         seats = [(row, cell.parts[row].layout.choose(fitting.masks[row], demand.devices)) for row in rows]
         return Way(tuple(chosen), tuple(seats))
@@ -186,7 +189,7 @@ class Preemption:
             cause = self._cause(shape, job, cell, running, borrows=borrows)
             if cause is not None:
                 lost_ms = lost_work_ms(running, self._now_ms)
-                if cause is StopCause.RECLAIM and lost_ms > self._may_cost_ms(job):
+                if cause is StopCause.RECLAIM and lost_ms * running.devices > self._may_cost(shape, job):
                     continue
                 key = (
                     _ORDER.index(cause),
@@ -215,13 +218,20 @@ class Preemption:
             known = self._relations[one, other] = self._sharing.related(one, other)
         return known
 
-    def _may_cost_ms(self, job: WaitingJob) -> int:
-        """How much work a job may throw away to get back lent quota: the more, the longer it has waited.
+    def _may_cost(self, shape: Shape, job: WaitingJob) -> float:
+        """How much work, in device-ms, a job may throw away to get back lent quota: the more, the longer it waits.
 
-        Nearly nothing at first, so that victims come to a model checkpoint; after a time whatever it takes.
+        Nearly nothing at first, so that victims come to a model checkpoint or end; after a day whatever it takes.
         """
-        waited_ms = self._now_ms - job.submitted_ms
-        return self._config.fresh_ms + self._config.lost_for_wait * max(0, waited_ms)
+        waited_ms = max(0, self._now_ms - job.submitted_ms)
+        if waited_ms >= self._config.ageing_ms:
+            return inf
+        return shape.devices * (self._config.fresh_ms + self._config.lost_for_wait * waited_ms)
+
+    def _too_dear(self, shape: Shape, job: WaitingJob, victims: Iterable[Victim]) -> bool:
+        """Whether those who would give back what they borrowed lose more together than the job may cost."""
+        lost = sum(v.lost_ms * v.running.devices for v in victims if v.cause is StopCause.RECLAIM)
+        return lost > self._may_cost(shape, job)
 
     def _cause(
         self, shape: Shape, job: WaitingJob, cell: Cell, running: RunningJob, *, borrows: bool

@@ -3,10 +3,8 @@
 from typing import NamedTuple
 
 from scheduler.domain.queues import Queue
-from scheduler.domain.reasons import Reason, WhyNot
-from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.estimates import Estimates
-from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
+from scheduler.planner.snapshot import Shape, Snapshot
 
 
 class Candidate(NamedTuple):
@@ -18,31 +16,6 @@ class Candidate(NamedTuple):
 
 # Models whose costs differ by less are equally good; then the one is taken where least is lost.
 _AS_GOOD = 0.98
-
-
-# A job that cannot move later waits for a faster model for so much of the time that the slower one costs it.
-_WORTH_A_WAIT = 0.2
-
-
-def better_later(
-    shape: Shape, job: WaitingJob, model: str, estimates: Estimates, now_ms: int
-) -> WhyNot | None:
-    """Why a job that cannot be moved should not start on a slow model yet, or None.
-
-    Who has waited for a part of what the slow model costs starts there: nobody waits for ever.
-    """
-    speed = estimates.speeds(shape).get(model, 0.0)
-    if shape.resumable or not 0.0 < speed < 1.0:
-        return None
-    left_ms = estimates.left_ms(shape, job)
-    if left_ms is None:
-        return None
-    later_ms = left_ms / speed - left_ms
-    if now_ms - job.submitted_ms >= _WORTH_A_WAIT * later_ms:
-        return None
-    minutes = round(later_ms / MINUTE_MS)
-    sentence = f"would end about {minutes} min later on {model} than on its fastest model, and cannot move"
-    return WhyNot(Reason.FASTER_LATER, sentence, None, model, shape.devices, None)
 
 
 def candidates(shape: Shape, queue: Queue, snapshot: Snapshot, estimates: Estimates) -> list[list[Candidate]]:

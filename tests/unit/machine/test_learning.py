@@ -4,8 +4,11 @@ import math
 from dataclasses import replace
 
 from scheduler.domain.allocations import Phase
+from scheduler.domain.jobs import JobState, ModelCheckpointSpec
+from scheduler.domain.reasons import EndReason
 from scheduler.machine import announce, take_snapshot
-from scheduler.machine.messages import ObservedTask
+from scheduler.machine.invariants import violations
+from scheduler.machine.messages import ObservedTask, RequeueRequested
 from scheduler.machine.state import JobRecord
 from scheduler.planner.experience import Learned, Learning
 from tests.builders.cluster import Controller, a_node, observed
@@ -43,6 +46,22 @@ def test_a_job_that_succeeds_teaches_how_long_its_kind_runs() -> None:
     assert math.isclose(guess.median_ms, 2 * HOUR_MS, rel_tol=0.01)
     learned = set().union(*(changes.learned for changes in controller.changes))
     assert Learned("run", again.shape.kind, "") in learned
+
+
+def test_a_job_that_resumes_keeps_what_it_has_run_and_one_that_does_not_begins_anew() -> None:
+    for checkpoint, kept_ms in ((ModelCheckpointSpec(grace_seconds=30), 2 * HOUR_MS), (None, 0)):
+        controller = Controller([a_node("n1")])
+        job = controller.submit("job", replace(a_spec("job", devices=8), model_checkpoint=checkpoint))
+        controller.plan()
+        controller.run(job)
+        controller.wait(2 * HOUR_MS)
+        controller.tell(RequeueRequested(job.firm_id, job.job_id, "somebody"))
+        for allocation in controller.tasks(job):
+            controller.end(allocation, None, EndReason.STOPPED)
+        assert job.state is JobState.QUEUED
+        waiting = take_snapshot(controller.state, controller.now_ms).classes[0].jobs[0]
+        assert (waiting.served_ms, waiting.starts) == (kept_ms, 1)
+        assert violations(controller.state) == []
 
 
 def test_step_reports_teach_how_fast_a_kind_is_on_a_model() -> None:

@@ -1,14 +1,18 @@
 """Decisions of the planner, one by one."""
 
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.devices import Health
 from scheduler.domain.ids import DeviceId, JobId
 from scheduler.domain.jobs import JobSpec, JobState
+from scheduler.domain.queues import COMPUTE, Cohort
 from scheduler.domain.reasons import EndReason, Reason
 from scheduler.machine import take_snapshot
-from scheduler.machine.messages import CordonRequested
+from scheduler.machine.messages import CancelRequested, CordonRequested
 from scheduler.planner import JobPlacement, Plan, PlannerConfig, TaskPlacement
 from scheduler.planner.feasibility import ever_fits, inventory_of
 from scheduler.planner.plan_checks import check_plan
@@ -121,6 +125,22 @@ def test_between_queues_the_one_that_uses_less_for_its_weight_goes_first() -> No
         controller.submit(f"b{number}", a_spec(devices=1), firm="firm-b")
     placed = controller.plan()
     assert sorted(job[0] for job in placed) == ["a"] * 2 + ["b"] * 6
+
+
+def test_before_anything_is_learned_an_honest_time_limit_costs_nobody_his_place() -> None:
+    controller = Controller([a_node("n1")])
+    first = controller.submit("first", a_spec(devices=8))
+    controller.plan()
+    controller.run(first)
+    controller.submit("honest", a_spec(devices=8, time_limit_s=7 * 24 * 3600))
+    controller.submit("silent", a_spec(devices=8))
+    controller.wait(3_600_000)
+    ordered = [item.jobs[0].job_id for item in take_snapshot(controller.state, controller.now_ms).classes]
+    assert ordered == ["honest", "silent"]
+    controller.tell(CancelRequested(first.firm_id, first.job_id, "somebody"))
+    for allocation in controller.tasks(first):
+        controller.end(allocation, None, EndReason.STOPPED)
+    assert controller.plan() == ["honest"]
 
 
 def test_earlier_use_counts_against_a_queue_and_fades_with_time() -> None:
@@ -329,3 +349,42 @@ def test_the_checks_find_every_way_to_break_a_plan() -> None:
     controller.submit("big", a_spec(devices=16, per_node=8))
     snapshot = take_snapshot(controller.state, controller.now_ms)
     assert "quota" in found(task(0, n1, *range(8)), task(1, n2, *range(8)), job="big")
+    gflops = controller.state.catalogue.fp16_gflops(MODEL)
+    snapshot = replace(
+        snapshot,
+        queues={
+            key: replace(queue, nominal={COMPUTE: 4 * gflops - 1}) for key, queue in snapshot.queues.items()
+        },
+    )
+    assert "compute" in found(*good)
+    snapshot = replace(
+        snapshot,
+        queues={key: replace(queue, nominal={COMPUTE: 4 * gflops}) for key, queue in snapshot.queues.items()},
+    )
+    assert found(*good) == ""
+
+
+def test_a_cohort_has_a_share_by_its_weight_and_its_members_share_that() -> None:
+    # The cohort of two firms is worth as much as the firm beside it; inside, one is worth three of the other.
+    in_cohort = [("firm-a", 1), ("firm-b", 3)]
+    queues = [replace(a_queue(firm=firm, weight=weight), cohort="university") for firm, weight in in_cohort]
+    queues.append(a_queue(firm="firm-c", weight=2))
+    controller = Controller([a_node("n1"), a_node("n2")], queues)
+    controller.state.cohorts = {"university": Cohort("university", weight=2)}
+    for firm in ("firm-a", "firm-b", "firm-c"):
+        for number in range(16):
+            controller.submit(f"{firm[-1]}{number}", a_spec(devices=1), firm=firm)
+    placed = controller.plan()
+    assert Counter(job[0] for job in placed) == {"a": 2, "b": 6, "c": 8}
+
+
+def test_use_by_one_member_of_a_cohort_counts_against_the_others() -> None:
+    queues = [replace(a_queue(firm=firm), cohort="university") for firm in ("firm-a", "firm-b")]
+    controller = Controller([a_node("n1", devices=6)], [*queues, a_queue(firm="firm-c")])
+    controller.state.cohorts = {"university": Cohort("university")}
+    controller.submit("first", a_spec(devices=2), firm="firm-a")
+    controller.plan()
+    for firm in ("firm-b", "firm-c"):
+        for number in range(4):
+            controller.submit(f"{firm[-1]}{number}", a_spec(devices=1), firm=firm)
+    assert Counter(job[0] for job in controller.plan()) == {"b": 1, "c": 3}

@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 
 from scheduler.domain.ids import FirmId, JobId
-from scheduler.domain.jobs import JobState, ModelCheckpointSpec
+from scheduler.domain.jobs import JobState, ModelCheckpointSpec, Variant
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Cohort, Queue, QueueKey
-from scheduler.domain.reasons import Ending, EndReason
+from scheduler.domain.reasons import Ending, EndReason, Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.planner import Plan, PlannerConfig, Stop, StopCause, plan
 from scheduler.planner.plan_checks import check_plan
 from tests.builders.cluster import POOL, Controller, a_node
-from tests.builders.jobs import MODEL, a_spec
+from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 
 FIRMS = ("firm-a", "firm-b")
 
@@ -159,6 +159,59 @@ def test_a_second_plan_on_unchanged_input_is_the_same(profile: str) -> None:
     snapshot = take_snapshot(controller.state, controller.now_ms)
     config = PlannerConfig(profile=profile)
     assert plan(snapshot, controller.now_ms, config) == plan(snapshot, controller.now_ms, config)
+
+
+def test_who_cannot_resume_gives_back_what_he_borrowed_only_after_a_long_wait() -> None:
+    controller = sharing_firms()
+    for name in ("old", "young"):
+        job = controller.submit(name, replace(a_spec(name, devices=8), model_checkpoint=None))
+        controller.plan()
+        controller.run(job)
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+    controller.plan()
+    controller.wait(3_600_000)
+    controller.plan()
+    assert not stopping(controller, "old")
+    assert not stopping(controller, "young")
+    controller.wait(PlannerConfig().ageing_ms)  # nobody keeps for ever what was only lent to him
+    controller.plan()
+    assert stopping(controller, "young")
+    resumes = sharing_firms()
+    start(resumes, "old", 8)
+    start(resumes, "young", 8)
+    resumes.wait(3_600_000)
+    resumes.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+    resumes.plan()
+    assert stopping(resumes, "young")
+
+
+def test_who_cannot_move_waits_for_a_faster_model_that_is_free_soon_and_not_for_ever() -> None:
+    def waits_for(left_of_holder_s: int) -> Controller:
+        nodes = [a_node("fast", model=MODEL), a_node("slow", model=OTHER_MODEL)]
+        controller = Controller(nodes)
+        models = [(MODEL, 36_000), (OTHER_MODEL, 3_600)]  # ten times as slow
+        holder = controller.submit(
+            "holder", a_spec("holder", models=[MODEL], devices=8, estimate_seconds=left_of_holder_s)
+        )
+        controller.plan()
+        controller.run(holder)
+        spec = replace(a_spec("job", devices=8, estimate_seconds=3_600), model_checkpoint=None)
+        spec = replace(
+            spec, variants=tuple(Variant(m, ("/bin/true",), steps_per_hour=rate) for m, rate in models)
+        )
+        controller.submit("job", spec)
+        return controller
+
+    soon = waits_for(1_800)
+    assert soon.plan() == []
+    assert [why.reason for why in soon.report.of(JobId("job")).reasons] == [
+        Reason.DEVICES_BUSY,
+        Reason.FASTER_LATER,
+    ]
+    soon.wait(20 * 3_600_000)
+    assert soon.plan() == ["job"]
+    assert waits_for(100 * 3_600).plan() == ["job"]
 
 
 def stopping(controller: Controller, job_id: str) -> bool:

@@ -1,0 +1,20 @@
+"""How long a job has run, as if all of it had been on its fastest model."""
+
+from scheduler.catalogue import Catalogue
+from scheduler.machine.state import JobRecord
+from scheduler.planner.estimates import relative_speeds
+from scheduler.planner.experience import Experience
+from scheduler.planner.snapshot import Shape
+
+
+def served_ms(
+    catalogue: Catalogue, experience: Experience | None, shape: Shape, job: JobRecord, now_ms: int
+) -> float:
+    """Over all attempts; of a job that begins anew after each, of the last one. Cost: the job's attempts."""
+    speeds = relative_speeds(shape, catalogue, experience)
+    total = 0.0
+    for attempt in job.attempts if shape.resumable else job.attempts[-1:]:
+        if attempt.started_ms is not None:
+            until_ms = now_ms if attempt.ended_ms is None else attempt.ended_ms
+            total += max(0, until_ms - attempt.started_ms) * speeds.get(attempt.device_model, 1.0)
+    return total

@@ -1,0 +1,55 @@
+"""Whether a job that cannot move later should wait for a faster device model: when it would end sooner so.
+
+The faster model's devices come free as the running jobs on it are predicted to end. Predictions err, so that
+nobody waits longer than the slow model would cost him: then he has at most doubled what it would have cost.
+"""
+
+from scheduler.domain.queues import Queue
+from scheduler.domain.reasons import Reason, WhyNot
+from scheduler.domain.time import MINUTE_MS
+from scheduler.planner.estimates import Estimates
+from scheduler.planner.room import Room
+from scheduler.planner.sharing import Sharing
+from scheduler.planner.snapshot import WHOLE_PPM, Shape, Snapshot, WaitingJob
+
+
+class Patience:
+    """Decides for one cycle. Cost: O(running jobs) once somebody asks, then log(running jobs) a question."""
+
+    def __init__(self, snapshot: Snapshot, sharing: Sharing, estimates: Estimates, now_ms: int) -> None:
+        self._snapshot = snapshot
+        self._sharing = sharing
+        self._estimates = estimates
+        self._now_ms = now_ms
+        self._room: Room | None = None
+
+    def reason(self, shape: Shape, job: WaitingJob, model: str) -> WhyNot | None:
+        """Why the job should not start on the model now, or None. Who waits takes what he waits for."""
+        speeds = self._estimates.speeds(shape)
+        speed = speeds.get(model, 0.0)
+        queue = self._snapshot.queues.get(shape.queue)
+        if shape.resumable or not 0.0 < speed < 1.0 or queue is None:
+            return None
+        left_ms = self._estimates.left_ms(shape, job)
+        if left_ms is None or self._now_ms - job.submitted_ms >= left_ms / speed - left_ms:
+            return None
+        faster = [
+            other for other in shape.models if speeds[other] > speed and self._may_ever(shape, queue, other)
+        ]
+        if self._room is None:
+            self._room = Room(self._snapshot, self._estimates)
+        asked = shape.devices * min(shape.share_ppm, WHOLE_PPM) / WHOLE_PPM
+        run_ms = {other: left_ms / speeds[other] for other in faster}
+        start_ms = self._room.earliest(faster, asked, run_ms, before_ms=left_ms / speed)
+        if start_ms is None:
+            return None
+        minutes = round(start_ms / MINUTE_MS)
+        sentence = (
+            f"ends sooner on a faster model than {model}, free in about {minutes} min, and cannot move later"
+        )
+        return WhyNot(Reason.FASTER_LATER, sentence, None, model, shape.devices, None)
+
+    def _may_ever(self, shape: Shape, queue: Queue, model: str) -> bool:
+        """Whether the quota would allow it once others have ended: what is used up now comes back."""
+        refusal = self._sharing.refusal(shape, queue, model, shape.devices)
+        return refusal is None or refusal.reason is not Reason.QUOTA_TOO_SMALL

@@ -1,0 +1,69 @@
+"""How many devices of each model come free when, counted, as the running jobs are predicted to end."""
+
+import heapq
+from collections.abc import Iterable, Mapping
+from math import inf
+
+from scheduler.planner.estimates import Estimates
+from scheduler.planner.snapshot import WHOLE_PPM, Snapshot
+
+UNKNOWN_RUN_MS = 3_600_000.0  # run time of a job of which nobody knows anything
+
+
+class Room:
+    """How many devices of each model come free when, from now."""
+
+    def __init__(self, snapshot: Snapshot, estimates: Estimates) -> None:
+        self._ends: dict[str, list[tuple[float, float]]] = {}  # model -> heap of (ms from now, devices)
+        self.devices = 0.0
+        for view in snapshot.nodes:
+            for model, on_node in view.by_model.items():
+                if view.usable:
+                    self.devices += on_node.healthy
+                    free = sum(device.room_ppm for device in on_node.devices) / WHOLE_PPM
+                    if free:
+                        self._ends.setdefault(model, []).append((0.0, free))
+        for running in snapshot.running:
+            left_ms = estimates.left_of(running)
+            devices = running.devices * running.shape.share_ppm / WHOLE_PPM
+            end = (UNKNOWN_RUN_MS if left_ms is None else left_ms, devices)
+            self._ends.setdefault(running.model, []).append(end)
+        for ends in self._ends.values():
+            heapq.heapify(ends)
+
+    def earliest(
+        self, models: Iterable[str], asked: float, run_ms: Mapping[str, float], before_ms: float = inf
+    ) -> float | None:
+        """The start with the earliest end, if that is before a moment; its devices are taken until then."""
+        best: tuple[float, float, str] | None = None  # (end, start, model)
+        for model in models:
+            start_ms = self._start(model, asked)
+            if start_ms is not None and (best is None or start_ms + run_ms[model] < best[0]):
+                best = (start_ms + run_ms[model], start_ms, model)
+        if best is None or best[0] >= before_ms:
+            return None
+        end_ms, start_ms, model = best
+        ends, need = self._ends[model], asked
+        while need > 1e-9:
+            at_ms, devices = heapq.heappop(ends)
+            if devices > need:
+                heapq.heappush(ends, (at_ms, devices - need))
+            need -= devices
+        heapq.heappush(ends, (end_ms, asked))
+        return start_ms
+
+    def _start(self, model: str, asked: float) -> float | None:
+        """When so many are free together; changes nothing."""
+        ends = self._ends.get(model, [])
+        if not ends:
+            return None
+        if ends[0][1] >= asked:
+            return ends[0][0]
+        taken: list[tuple[float, float]] = []
+        free = 0.0
+        while ends and free < asked - 1e-9:
+            taken.append(heapq.heappop(ends))
+            free += taken[-1][1]
+        for end in taken:
+            heapq.heappush(ends, end)
+        return taken[-1][0] if free >= asked - 1e-9 else None
