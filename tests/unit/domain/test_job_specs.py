@@ -155,7 +155,6 @@ EVERYTHING = {
         "spare_nodes": 1,
     },
     "topology": {"required": "supernode", "preferred": "leaf"},
-    "share": {"ppm": 250_000, "memory_bytes": "16GiB"},
     "variants": [
         {
             "model": "ascend-910b3",
@@ -214,12 +213,19 @@ GROUPS = [
 ]
 
 
+# A part of a device is not for every shape: each task has a part of one.
+PART = {
+    **EVERYTHING,
+    "gang": {"devices": 4, "devices_per_node": 1, "processes_per_node": 1},
+    "share": {"ppm": 250_000, "memory_bytes": "16GiB"},
+}
+
+
 def test_everything_that_a_job_may_say_is_read_and_reads_back() -> None:
     spec = spec_from_json(EVERYTHING)
     assert spec_from_json(json.loads(json.dumps(spec.to_json()))) == spec
     assert (spec.time_limit_ms, spec.estimate_ms, spec.grace_ms) == (129_600_000, 5_400_000, 120_000)
     assert spec.deadline == "2026-12-01T00:00:00.000Z"
-    assert spec.share == Share(250_000, 16 << 30)
     assert spec.retry.on_exit_codes == (
         ExitCodeRule(frozenset({75, 76}), 3),
         ExitCodeRule(frozenset({80}), 9),
@@ -227,9 +233,17 @@ def test_everything_that_a_job_may_say_is_read_and_reads_back() -> None:
     assert spec.dependencies.all == ("a", "b", "c")
 
 
+def test_a_job_of_parts_of_devices_is_read_and_reads_back() -> None:
+    spec = spec_from_json(PART)
+    assert spec.share == Share(250_000, 16 << 30)
+    assert spec_from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
 def test_every_feature_beyond_plain_gangs_is_refused_until_a_backend_can_do_it() -> None:
     grouped = {**EVERYTHING, "gang": {"groups": GROUPS}}
-    asked = {feature for spec in (EVERYTHING, grouped) for feature, _ in features_of(spec_from_json(spec))}
+    asked = {
+        feature for spec in (EVERYTHING, grouped, PART) for feature, _ in features_of(spec_from_json(spec))
+    }
     assert asked == set(Feature)
     assert list(features_of(spec_from_json(LEAST))) == []
     assert [field for _, field in missing(spec_from_json({**LEAST, "image": "a/b:1"}), "no such")] == [
