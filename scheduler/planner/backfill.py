@@ -66,7 +66,18 @@ def _soonest_of(
 def _opening_on(
     cell: Cell, row: int, count: int, now_ms: int, config: PlannerConfig
 ) -> tuple[int, int] | None:
-    """When the node has room for a task, and on which devices."""
+    """When the node has room for a task, and on which devices. Looked for once until the row changes."""
+    changed = int(cell.changed[row])
+    known = cell.openings.get((row, count))
+    if known is None or known[0] != changed:
+        known = changed, _look_for_room(cell, row, count, now_ms, config)
+        cell.openings[row, count] = known
+    return known[1]
+
+
+def _look_for_room(
+    cell: Cell, row: int, count: int, now_ms: int, config: PlannerConfig
+) -> tuple[int, int] | None:
     part = cell.parts[row]
     at_ms: list[tuple[int, int]] = []  # (moment, bit)
     ends = cell.ends[row].tolist()

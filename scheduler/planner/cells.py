@@ -19,6 +19,7 @@ from scheduler.planner.snapshot import LEVELS, WHOLE_PPM, DeviceView, ModelOnNod
 
 _NEVER = np.inf
 _OUT_OF_SERVICE = -1.0
+_WORTH_FORGETTING = 32  # rows; fewer are passed over
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class Part:
     layout: Layout
     free: int  # mask of wholly free devices that are open to everybody
     degraded: int  # mask
+    at_rest: int  # mask of what is free before a cycle takes any
     held: list[Held] = field(default_factory=list)
     reserved: int = 0  # mask of what reservations of this cycle will use, free now or not
 
@@ -100,14 +102,19 @@ class Cell:
         self.free_devices = 0  # open or held
         self.parts: list[Part] = []
         self.held_rows: set[int] = set()
+        self._held_until_ms = -1  # the latest moment from which something held is needed
+        self._held_for: set[QueueKey | None] = set()
         self.touched: set[int] = set()  # rows that a cycle changed: their views know nothing of it
         self.row_of: dict[NodeId, int] = {}
         self.one_firm: dict[
             int, FirmId | None
         ] = {}  # rows of nodes that take tasks of one firm, and of which
+        self.changes = 0  # how often a row changed: what was derived of the cell holds until then
         self._states = states
         self._clock = clock
         self._bounds: dict[int, list[tuple[float, int]]] = {}
+        # (row, number of devices) -> when the row had changed last, and what backfill.py found then
+        self.openings: dict[tuple[int, int], tuple[int, tuple[int, int] | None]] = {}
         self._names: tuple[dict[str | None, int], ...] = ({None: -1}, {None: -1}, {None: -1})
         size, devices = rows.ppm.shape
         self.ppm, self.device_bytes, self.firm = rows.ppm, rows.device_bytes, rows.firm
@@ -116,7 +123,10 @@ class Cell:
         self.domain = np.full((size, len(LEVELS)), -1, dtype=np.int64)
         self.position = np.zeros(size, dtype=np.int64)
         self.whole = np.zeros(size, dtype=np.int64)  # number of wholly free devices
+        self._whole_or_held = np.zeros(size, dtype=np.int64)  # the same, as if nothing were held
         self.ends = np.full((size, devices), _NEVER)  # when each device is free, ms: 0 now, inf nobody knows
+        # Rows as their views have them, to go back to after a cycle.
+        self._at_rest = (rows.ppm.copy(), rows.device_bytes.copy(), self.ends.copy(), rows.firm.copy())
 
     def lay_out(self, nodes: Sequence[tuple[NodeView, ModelOnNode]]) -> None:
         """Takes all nodes of the cell in. Cost: O(devices)."""
@@ -139,6 +149,32 @@ class Cell:
         self._bounds.clear()
         self._fill(row)
 
+    def forget_cycle(self) -> None:
+        """Rows that a cycle took from or held are as their views say. Cost: those rows."""
+        self.openings.clear()
+        if not self.touched:
+            return
+        rows = sorted(self.touched)
+        for kept, now in zip(self._at_rest, (self.ppm, self.device_bytes, self.ends, self.firm), strict=True):
+            now[rows] = kept[rows]
+        for row in rows:
+            part = self.parts[row]
+            view = part.view
+            self.open_devices += part.at_rest.bit_count() - part.free.bit_count()
+            self.free_devices += part.at_rest.bit_count() - (part.free | part.kept).bit_count()
+            part.free, part.held, part.reserved = part.at_rest, [], 0
+            if row in self.one_firm:
+                self.one_firm[row] = view.firm_id
+            if view.usable:
+                self.cpu[row] = np.inf if view.left_cpu_milli is None else view.left_cpu_milli
+            self.memory[row] = np.inf if view.left_memory_bytes is None else view.left_memory_bytes
+            self._note_devices(row)
+        self.touched.clear()
+        self.held_rows.clear()
+        self._held_until_ms = -1
+        self._held_for.clear()
+        self._bounds.clear()
+
     def _part(self, view: NodeView, on_node: ModelOnNode) -> Part:
         if not view.usable:
             on_node = on_node._replace(devices=tuple([_broken(device) for device in on_node.devices]))
@@ -146,7 +182,7 @@ class Cell:
         for at, device in enumerate(on_node.devices):
             free |= device.free << at
             degraded |= device.degraded << at
-        return Part(view, on_node, layout_of(self.rule, on_node.devices), free, degraded)
+        return Part(view, on_node, layout_of(self.rule, on_node.devices), free, degraded, free)
 
     def _fill(self, row: int) -> None:
         part = self.parts[row]
@@ -172,6 +208,8 @@ class Cell:
         self.penalty[row] = 1.0 if view.suspect else 0.0
         self.ends[row] = _NEVER
         self.ends[row, : len(devices)] = [_end(device) for device in devices]
+        for kept, now in zip(self._at_rest, (self.ppm, self.device_bytes, self.ends, self.firm), strict=True):
+            kept[row] = now[row]
         self.open_devices += part.free.bit_count()
         self.free_devices += part.free.bit_count()
         self._note_devices(row)
@@ -219,11 +257,17 @@ class Cell:
         if kept:
             part.held.append(Held(from_ms, kept, queue))
             self.held_rows.add(row)
+            self._held_until_ms = max(self._held_until_ms, -1 if from_ms is None else from_ms)
+            self._held_for.add(queue)
             self._shut(part, row, kept)
             self.free_devices += kept.bit_count()
         for at in bits(mask & ~kept):
             self.ppm[row, at] = 0
         self._touch(row)
+
+    def lends(self, ends_ms: int | None, queue: QueueKey) -> bool:
+        """Whether anything that is held may be used by a job of a queue that has ended by `ends_ms`."""
+        return queue in self._held_for or (ends_ms is not None and ends_ms <= self._held_until_ms)
 
     def _shut(self, part: Part, row: int, mask: int) -> None:
         """Whole devices are no longer open."""
@@ -261,7 +305,9 @@ class Cell:
     def _note_devices(self, row: int) -> None:
         part = self.parts[row]
         self.whole[row] = part.free.bit_count()
+        self._whole_or_held[row] = (part.free | part.kept).bit_count() if part.held else self.whole[row]
         self.state[row] = self._states.number(part.layout, part.free, part.degraded)
+        self.changes += 1
         self._clock.now += 1
         self.changed[row] = self._clock.now
 
@@ -272,6 +318,7 @@ class Cell:
         for at in bits(mask):
             self.ends[row, at] = min(self.ends[row, at], ends_ms)
         self.touched.add(row)
+        self.openings.clear()
         self._bounds.clear()
 
     def soonest(self, count: int) -> list[tuple[float, int]]:
@@ -286,13 +333,14 @@ class Cell:
             if 0 < count <= self.ends.shape[1]:
                 moments = np.partition(self.ends, count - 1, axis=1)[:, count - 1]
                 order = np.argsort(moments, kind="stable")
-                bounds = [(float(moments[row]), int(row)) for row in order if moments[row] < _NEVER]
+                order = order[moments[order] < _NEVER]
+                bounds = list(zip(moments[order].tolist(), order.tolist(), strict=True))
             self._bounds[count] = bounds
         return bounds
 
     def forget_soonest(self, count: int, rows: set[int]) -> None:
         """These rows have no room for so many devices in this cycle: what was taken or reserved stays so."""
-        if rows:
+        if len(rows) >= _WORTH_FORGETTING:
             self._bounds[count] = [bound for bound in self._bounds[count] if bound[1] not in rows]
 
     def roomiest(self) -> Iterable[int]:
@@ -305,11 +353,7 @@ class Cell:
 
     def with_room_counting_held(self, least: int) -> int:
         """The same, as if nothing were held for anybody."""
-        more = 0
-        for row in self.held_rows:
-            part = self.parts[row]
-            more += part.free.bit_count() < least <= (part.free | part.kept).bit_count()
-        return self.with_room(least) + more
+        return int(np.count_nonzero(self._whole_or_held >= least))
 
     def avoided(self, nodes: frozenset[NodeId], count: int, tasks: int) -> frozenset[NodeId]:
         """The nodes that a gang should avoid; none when it could otherwise never start."""

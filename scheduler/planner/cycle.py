@@ -20,6 +20,7 @@ from scheduler.planner.estimates import Estimates, Memory
 from scheduler.planner.feasibility import unknown_model
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.forecast import Forecast
+from scheduler.planner.garbage import uncollected
 from scheduler.planner.market import hold_market, with_market
 from scheduler.planner.moves import Moves
 from scheduler.planner.ordering import ClassCursor, Ordering, Turns
@@ -57,9 +58,10 @@ class Planner:
 
         Cost: one comparison a node, the devices of nodes that changed, and the cycle itself.
         """
-        self.fleet.sync(snapshot.nodes)
-        self.fleet.weigh(mix_of(snapshot) if mix is None else mix)
-        return _Cycle(snapshot, now_ms, self.config, self.fleet, self._memory).run()
+        with uncollected():
+            self.fleet.sync(snapshot.nodes)
+            self.fleet.weigh(mix_of(snapshot) if mix is None else mix)
+            return _Cycle(snapshot, now_ms, self.config, self.fleet, self._memory).run()
 
 
 @dataclass(slots=True)
@@ -98,14 +100,13 @@ class _Cycle:
         self._sharing = Sharing(snapshot, config)
         self._budgets = Budgets(snapshot)
         self._market = hold_market(snapshot, fleet, self._estimates, self._turns, now_ms, config)
-        self._turns.first = self._market.target.keys()
-        self._turns.oldest_ms = min((item.jobs[0].submitted_ms for item in snapshot.classes), default=now_ms)
         self._stops: list[Stop] = with_market(drained(snapshot, now_ms), self._market)
         self._ordering = Ordering(snapshot, config, self._turns, self._sharing)
         self._preemption = Preemption(
             snapshot, fleet, self._sharing, self._turns, self._estimates, now_ms, config
         )
-        self._preemption.by_market = bool(self._market.taking_part)
+        self._preemption.traded = self._market.taking_part
+        self._preemption.served = self._market.target.keys()
         self._preemption.stopped(stop.job_id for stop in self._stops)
         self._one_firm_nodes = any(cell.one_firm for cell in fleet.cells())
         self._patience = Patience(snapshot, self._sharing, self._estimates, now_ms)
@@ -355,17 +356,16 @@ class _Cycle:
 
     def _opening(self, shape: Shape, cell: Cell) -> Opening | None:
         """The earliest start in a cell; jobs that ask for the same devices share the answer."""
-        demand, clock = demand_of(shape), self._fleet.clock.now
         asked = (
             cell.pool,
             cell.model,
-            demand,
+            demand_of(shape),
             shape.devices,
             shape.devices_per_node,
             shape.avoid_nodes,
             shape.topology,
             self._firm_of(shape),
-            clock,
+            cell.changes,
         )
         if asked not in self._openings:
             self._openings[asked] = earliest_opening(shape, cell, self._now_ms, self._config)

@@ -1,6 +1,7 @@
 """What one task asks of one node, and which tasks are typical: a cluster is kept whole for them."""
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from scheduler.planner.snapshot import WHOLE_PPM, Shape, Snapshot
@@ -58,19 +59,29 @@ USUAL_MIX: Mix = tuple(Typical(Demand(count), None, 0.25) for count in (1, 2, 4,
 
 def mix_of(snapshot: Snapshot) -> Mix:
     """The typical demands of what waits and runs. Cost: O(classes + running jobs)."""
+    shapes = chain((item.shape for item in snapshot.classes), (running.shape for running in snapshot.running))
+    if not any(map(_in_parts, shapes)):
+        return USUAL_MIX  # whole devices alone: their sizes are known beforehand, and plans stay comparable
     counts: dict[tuple[Demand, frozenset[str]], float] = {}
     for item in snapshot.classes:
         _count(counts, item.shape, len(item.jobs))
     for running in snapshot.running:
         _count(counts, running.shape, 1)
-    if not any(demand.of_host or not demand.whole for demand, _ in counts):
-        return USUAL_MIX  # whole devices alone: their sizes are known beforehand, and plans stay comparable
     mix = mix_from(counts)
     if any(demand.whole for demand, _ in counts):
         return mix
     # Parts alone: devices are kept whole all the same, for who asks for them tomorrow.
     halved = [typical._replace(weight=typical.weight / 2) for typical in (*mix, *USUAL_MIX)]
     return tuple(halved[:MOST_TYPICAL])
+
+
+def _in_parts(shape: Shape) -> bool:
+    """Whether it asks for more, or for less, than whole devices."""
+    return (
+        not shape.whole
+        or not shape.devices
+        or bool(shape.cpu_milli or shape.memory_bytes or shape.share_memory_bytes)
+    )
 
 
 def mix_from(counts: Mapping[tuple[Demand, frozenset[str]], float]) -> Mix:

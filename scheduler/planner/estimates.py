@@ -1,5 +1,8 @@
 """How long a job will still run, on which model: from its steps, from what its kind has taught, or not at all."""
 
+from functools import cached_property
+from itertools import chain
+
 from scheduler.catalogue import Catalogue
 from scheduler.planner.experience import Experience, Prediction
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
@@ -59,9 +62,10 @@ class Estimates:
         """
         return self._experience is not None and bool(self._experience.by_kind)
 
-    @staticmethod
-    def predicts(snapshot: Snapshot) -> bool:
+    @cached_property
+    def predicts(self) -> bool:
         """Whether the rest of any job can be predicted at all."""
+        snapshot = self._snapshot
         return (
             snapshot.experience is not None
             or any(item.shape.rates for item in snapshot.classes)
@@ -84,14 +88,19 @@ class Estimates:
         """Cost: O(classes + running jobs)."""
         sums: dict[str, float] = {}
         weights: dict[str, float] = {}
-        shapes = [(item.shape, len(item.jobs)) for item in snapshot.classes]
-        shapes += [(running.shape, 1) for running in snapshot.running]
+        asked: dict[tuple[object, ...], tuple[Shape, int]] = {}  # devices of all that are equally fast
+        shapes = chain(
+            ((item.shape, len(item.jobs)) for item in snapshot.classes),
+            ((running.shape, 1) for running in snapshot.running),
+        )
         for shape, jobs in shapes:
             if len(shape.models) > 1:
-                for model, speed in self.speeds(shape).items():
-                    weight = jobs * shape.devices
-                    sums[model] = sums.get(model, 0.0) + weight * speed
-                    weights[model] = weights.get(model, 0.0) + weight
+                key = (shape.models, shape.rates, shape.kind)
+                asked[key] = shape, asked.get(key, (shape, 0))[1] + jobs * shape.devices
+        for shape, weight in asked.values():
+            for model, speed in self.speeds(shape).items():
+                sums[model] = sums.get(model, 0.0) + weight * speed
+                weights[model] = weights.get(model, 0.0) + weight
         self._typical = {model: sums[model] / weights[model] for model in sums if weights[model]}
 
     def cost(self, shape: Shape, model: str) -> float:

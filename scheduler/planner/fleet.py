@@ -36,10 +36,7 @@ class Fleet:
             self._rebuild(nodes)
             return
         for cell in self._cells.values():
-            for row in sorted(cell.touched):
-                view = cell.parts[row].view
-                cell.replace(view, view.by_model[cell.model])
-            cell.touched.clear()
+            cell.forget_cycle()
         for at, view in enumerate(nodes):
             old = self._views[at]
             if view is not old:

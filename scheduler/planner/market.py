@@ -1,7 +1,8 @@
 """Where jobs that resume should be: each queue's own devices and what is free, shared out anew when it pays.
 
 Takes part: jobs of one queue that resume from a model checkpoint, whose rest is predicted and that have
-variants for several models. Who stays has an advantage worth the cost of a move, who has just started stays.
+variants for several models. Priority classes come one after the other. Who stays has an advantage worth the
+cost of a move, who has just started stays.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,11 @@ _MOST_OF_A_CLASS = 64
 # A job with many devices is worth more than one with few, less than in proportion.
 _FOR_GANGS = 0.5
 _SLOWEST = 1e-6  # of a fair share
+# Without devices for so many times the time after which age raises a class: too long under any profile.
+_PATIENT = 7.0
+_FOR_OVERDUE = 0.02  # of the devices
+
+Floats = NDArray[np.float64]
 
 
 class _Trader(NamedTuple):
@@ -50,6 +56,8 @@ class Market:
     stops: list[Stop] = field(default_factory=list)
     taking_part: set[JobId] = field(default_factory=set)
     promised: dict[str, int] = field(default_factory=dict)  # free devices by model that a queue before takes
+    # Waiting jobs that come after those who were chosen, each with the lowest rank of these.
+    passed_over: dict[JobId, int] = field(default_factory=dict)
 
 
 def hold_market(
@@ -57,10 +65,16 @@ def hold_market(
 ) -> Market:
     """Cost: O(jobs that take part x models x log jobs) a queue."""
     market = Market()
-    if config.policy.move_for_gain is None or not estimates.predicts(snapshot):
+    if config.policy.move_for_gain is None or not estimates.predicts:
         return market
-    for queue, traders in sorted(_traders(snapshot, estimates).items()):
-        _trade(market, queue, traders, snapshot, fleet, estimates, now_ms, config)
+    for key, traders in sorted(_traders(snapshot, estimates).items()):
+        queue = snapshot.queues.get(key)
+        if queue is not None:
+            floor = _Floor(traders, queue, fleet, turns, market.promised, now_ms, config)
+            values = _values(floor, estimates, now_ms, config)
+            _settle(market, floor, _choose(floor, values, now_ms, config), now_ms, config)
+            _pass_over(market, floor, snapshot, turns)
+    turns.chosen, turns.passed_over = market.target.keys(), market.passed_over
     return market
 
 
@@ -96,75 +110,153 @@ def _takes_part(shape: Shape) -> bool:
     return shape.resumable and len(shape.models) > 1 and shape.whole and shape.devices > 0
 
 
-def _trade(
-    market: Market,
-    key: QueueKey,
-    traders: list[_Trader],
-    snapshot: Snapshot,
-    fleet: Fleet,
-    estimates: Estimates,
-    now_ms: int,
-    config: PlannerConfig,
+class _Floor:
+    """What is traded in one queue, and among whom.
+
+    Who is of a lower class gets what the higher ones leave. Age raises nobody above those who are here, but for
+    the first of those who have had nothing for too long: they come before everybody, so that nobody waits for
+    ever, whatever the profile weighs.
+    """
+
+    def __init__(
+        self,
+        traders: list[_Trader],
+        queue: Queue,
+        fleet: Fleet,
+        turns: Turns,
+        promised: Mapping[str, int],
+        now_ms: int,
+        config: PlannerConfig,
+    ) -> None:
+        self._fleet = fleet
+        self._turns = turns
+        self._now_ms = now_ms
+        self.queue = queue
+        self.traders = traders
+        self.models = sorted({model for trader in traders for model in trader.shape.models})
+        self.devices = np.array([float(trader.devices) for trader in traders])
+        self.capacity = self._capacity(fleet, promised)
+        self._highest = max(trader.shape.priority.rank for trader in traders)
+        self._overdue = self._first_overdue(_PATIENT * config.ageing_ms)
+        self.classes = [self.class_of(trader.shape, trader.job) for trader in traders]
+
+    def _first_overdue(self, patience_ms: float) -> set[JobId]:
+        """The first of those who have had nothing for too long: one, or as many as a small share holds."""
+        found: set[JobId] = set()
+        left = _FOR_OVERDUE * float(self.capacity.sum())
+        for trader in self.traders:
+            ran_ms = trader.job.served_ms
+            if trader.running is not None:
+                ran_ms = max(ran_ms, self._now_ms - trader.running.started_ms)
+            idle_ms = self._now_ms - trader.job.submitted_ms - ran_ms
+            if idle_ms > patience_ms and self.holds(trader.shape):
+                left -= trader.devices
+                if found and left < 0:
+                    break
+                found.add(trader.job.job_id)
+        return found
+
+    def class_of(self, shape: Shape, job: WaitingJob) -> int:
+        """Its priority class with its age, or the one above all."""
+        if job.job_id in self._overdue:
+            return self._highest + 1
+        return min(self._turns.rank(shape, job), self._highest)
+
+    def _capacity(self, fleet: Fleet, promised: Mapping[str, int]) -> Floats:
+        """What is free for the queue, less what others were promised, and what those who take part hold."""
+        capacity = dict.fromkeys(self.models, 0)
+        for pool in self.queue.pools:
+            for model in self.models:
+                cell = fleet.get(pool, model)
+                capacity[model] += 0 if cell is None else cell.open_devices
+        for model in self.models:
+            capacity[model] = max(0, capacity[model] - promised.get(model, 0))
+        for trader in self.traders:
+            if trader.running is not None:
+                capacity[trader.running.model] += trader.running.devices
+        return np.array([float(capacity[model]) for model in self.models])
+
+    def fits(self, shape: Shape, model: str) -> bool:
+        """Whether a gang has its devices where they must be. Devices are counted on the market, not laid out."""
+        if shape.devices == 1:
+            return True
+        cells = (self._fleet.get(pool, model) for pool in self.queue.pools)
+        return any(
+            cell is not None and find_seats(shape, self._fleet, cell, None) is not None for cell in cells
+        )
+
+    def holds(self, shape: Shape) -> bool:
+        """Whether there are enough devices of one of its models for the job."""
+        return any(
+            model in shape.models and shape.devices <= count
+            for model, count in zip(self.models, self.capacity.tolist(), strict=True)
+        )
+
+
+def _choose(floor: _Floor, values: Floats, now_ms: int, config: PlannerConfig) -> list[str | None]:
+    """The model of each trader: first those who have to stay, then class by class."""
+    left = floor.capacity.copy()
+    chosen = np.full(len(floor.traders), -1, dtype=np.int64)
+    bound = np.zeros(len(floor.traders), dtype=bool)
+    for at, trader in enumerate(floor.traders):
+        running = trader.running
+        if running is not None and must_stay(running, now_ms, config):
+            chosen[at], bound[at] = floor.models.index(running.model), True
+            left[chosen[at]] -= floor.devices[at]
+    classes = np.array(floor.classes)
+    for rank in sorted(set(floor.classes), reverse=True):
+        those = np.flatnonzero((classes == rank) & ~bound)
+        chosen[those] = assign(values[those], floor.devices[those], left)
+        taken = chosen[those] >= 0
+        np.subtract.at(left, chosen[those][taken], floor.devices[those][taken])
+    return [None if at < 0 else floor.models[at] for at in chosen.tolist()]
+
+
+def _settle(
+    market: Market, floor: _Floor, chosen: list[str | None], now_ms: int, config: PlannerConfig
 ) -> None:
-    queue = snapshot.queues.get(key)
-    if queue is None:
-        return
-    models = sorted({model for trader in traders for model in trader.shape.models})
-    horizon_ms = max(estimates.horizon_ms(), 1.0)
-    capacity = _capacity(traders, models, queue, fleet, market.promised)
-    fair = dict(zip(models, (capacity / len(traders)).tolist(), strict=True))
-    values = np.array(
-        [_values(trader, models, estimates, horizon_ms, fair, now_ms, config) for trader in traders]
-    )
-    devices = np.array([float(trader.devices) for trader in traders])
-    chosen = [None if at < 0 else models[at] for at in assign(values, devices, capacity).tolist()]
-    wanted: set[str] = set()
-    for trader, model in zip(traders, chosen, strict=True):
+    """Who starts, and who stops for it."""
+    wanted: dict[str, int] = {}  # model -> the highest class that wants more of it
+    outcome = list(zip(floor.traders, chosen, floor.classes, strict=True))
+    for trader, model, rank in outcome:
         market.taking_part.add(trader.job.job_id)
         if model is not None and trader.running is None:
             market.target[trader.job.job_id] = model
         if model is not None and (trader.running is None or trader.running.model != model):
-            wanted.add(model)
-    for trader, model in zip(traders, chosen, strict=True):
-        if model is not None and (trader.running is None or trader.running.model != model):
+            wanted[model] = max(rank, wanted.get(model, rank))
             market.promised[model] = market.promised.get(model, 0) + trader.devices
-        if trader.running is not None and model != trader.running.model and trader.running.model in wanted:
-            left = market.promised.get(trader.running.model, 0) - trader.devices
-            market.promised[trader.running.model] = max(0, left)
-    for trader, model in zip(traders, chosen, strict=True):
+    for trader, model, rank in outcome:
         running = trader.running
-        if running is None or model == running.model or (model is None and running.model not in wanted):
-            continue  # it stays: that is best, or nobody wants what it has
+        if running is None or model == running.model:
+            continue
+        if model is None and wanted.get(running.model, -1) < rank:
+            continue  # it stays: nobody who is not behind it wants what it has
         if must_stay(running, now_ms, config):
             continue
-        if model is not None and not _fits(trader.shape, model, queue, fleet):
+        if model is not None and not floor.fits(trader.shape, model):
             continue  # so many devices are or come free, but not yet together
         market.stops.append(_stop(running, model, now_ms))
+        left = market.promised.get(running.model, 0) - running.devices
+        market.promised[running.model] = max(0, left)
 
 
-def _fits(shape: Shape, model: str, queue: Queue, fleet: Fleet) -> bool:
-    """Whether a gang has its devices where they must be. Devices are counted on the market, not laid out."""
-    if shape.devices == 1:
-        return True
-    cells = (fleet.get(pool, model) for pool in queue.pools)
-    return any(cell is not None and find_seats(shape, fleet, cell, None) is not None for cell in cells)
+def _pass_over(market: Market, floor: _Floor, snapshot: Snapshot, turns: Turns) -> None:
+    """Who takes part and was not chosen comes after those of its class who were.
 
-
-def _capacity(
-    traders: list[_Trader], models: list[str], queue: Queue, fleet: Fleet, promised: Mapping[str, int]
-) -> NDArray[np.float64]:
-    """What is free for the queue, less what others were promised, and what those who take part hold."""
-    capacity = dict.fromkeys(models, 0)
-    for pool in queue.pools:
-        for model in models:
-            cell = fleet.get(pool, model)
-            capacity[model] += 0 if cell is None else cell.open_devices
-    for model in models:
-        capacity[model] = max(0, capacity[model] - promised.get(model, 0))
-    for trader in traders:
-        if trader.running is not None:
-            capacity[trader.running.model] += trader.running.devices
-    return np.array([float(capacity[model]) for model in models])
+    Where there are too few devices for it anyhow it keeps its place, so that devices are kept for it in time.
+    """
+    lowest: dict[int, int] = {}  # class -> rank of those who were chosen
+    for trader, rank in zip(floor.traders, floor.classes, strict=True):
+        if trader.job.job_id in market.target:
+            own = turns.rank(trader.shape, trader.job)
+            lowest[rank] = min(own, lowest.get(rank, own))
+    for item in snapshot.classes if lowest else ():
+        shape = item.shape
+        if shape.queue == floor.queue.key and _takes_part(shape) and floor.holds(shape):
+            for job in item.jobs:
+                after = lowest.get(floor.class_of(shape, job))
+                if after is not None and job.job_id not in market.target:
+                    market.passed_over[job.job_id] = min(turns.rank(shape, job), after)
 
 
 def _stop(running: RunningJob, model: str | None, now_ms: int) -> Stop:
@@ -186,34 +278,44 @@ def _fair_speed(speeds: Mapping[str, float], devices: int, capacity: Mapping[str
     return max(speed, _SLOWEST)
 
 
-def _values(
-    trader: _Trader,
-    models: list[str],
-    estimates: Estimates,
-    horizon_ms: float,
-    fair: Mapping[str, float],
-    now_ms: int,
-    config: PlannerConfig,
-) -> list[float]:
-    """What it is worth to run the job on each model now."""
-    shape, job, running, left_ms = trader
-    speeds = estimates.speeds(shape)
-    fair_speed = _fair_speed(speeds, shape.devices, fair)
-    left_ms = max(left_ms, 1000.0)
-    waited_ms = max(0, now_ms - job.submitted_ms)
+def _values(floor: _Floor, estimates: Estimates, now_ms: int, config: PlannerConfig) -> Floats:
+    """What it is worth to run each job on each model now: (jobs, models)."""
     policy = config.policy
+    speeds, fair_speed = _speeds(floor, estimates)
+    known = [(trader.left_ms, trader.job.submitted_ms, trader.job.served_ms) for trader in floor.traders]
+    left_ms, submitted_ms, served_ms = np.array(known, dtype=np.float64).T
+    left_ms = np.maximum(left_ms, 1000.0)
+    waited_ms = np.maximum(0.0, now_ms - submitted_ms)
     # Work that is done soon first; who would end later than alone on a fair share is worth more, the more the
     # longer he waits, and what is long compared with all there is to do must not be the last to end.
     weight = left_ms**-policy.short_first
-    weight *= ((waited_ms + left_ms) * fair_speed / (job.served_ms + left_ms)) ** policy.behind
-    weight *= 1.0 + policy.long_first * (left_ms / horizon_ms) ** 2
-    weight *= shape.devices**_FOR_GANGS
-    values = [weight * speeds.get(model, 0.0) for model in models]
-    if running is not None:
-        at = models.index(running.model)
-        if must_stay(running, now_ms, config):
-            return [1e6 if n == at else 0.0 for n in range(len(models))]
-        cost_ms = shape.restart_ms + lost_work_ms(running, now_ms)
-        gain = policy.move_for_gain or 0.0
-        values[at] *= 1.05 + gain * cost_ms / max(left_ms, config.min_run_ms)
+    weight *= ((waited_ms + left_ms) * fair_speed / (served_ms + left_ms)) ** policy.behind
+    weight *= 1.0 + policy.long_first * (left_ms / max(estimates.horizon_ms(), 1.0)) ** 2
+    weight *= np.array([float(trader.shape.devices) for trader in floor.traders]) ** _FOR_GANGS
+    values: Floats = weight[:, None] * speeds
+    for at, trader in enumerate(floor.traders):
+        running = trader.running
+        if running is not None:
+            cost_ms = trader.shape.restart_ms + lost_work_ms(running, now_ms)
+            gain = (policy.move_for_gain or 0.0) * cost_ms / max(trader.left_ms, 1000.0, config.min_run_ms)
+            values[at, floor.models.index(running.model)] *= 1.05 + gain
     return values
+
+
+def _speeds(floor: _Floor, estimates: Estimates) -> tuple[Floats, Floats]:
+    """Speed of each job on each model, and on a fair share of all. Worked out once for jobs that are alike."""
+    fair = dict(zip(floor.models, (floor.capacity / len(floor.traders)).tolist(), strict=True))
+    kinds: dict[tuple[object, ...], int] = {}
+    rows: list[list[float]] = []
+    fair_speeds: list[float] = []
+    kind_of: list[int] = []
+    for trader in floor.traders:
+        shape = trader.shape
+        asked = (shape.models, shape.rates, shape.kind, shape.devices)
+        if asked not in kinds:
+            kinds[asked] = len(rows)
+            speeds = estimates.speeds(shape)
+            rows.append([speeds.get(model, 0.0) for model in floor.models])
+            fair_speeds.append(_fair_speed(speeds, shape.devices, fair))
+        kind_of.append(kinds[asked])
+    return np.array(rows)[kind_of], np.array(fair_speeds)[kind_of]

@@ -32,24 +32,28 @@ class Turns:
         self._config = config
         self._estimates = estimates
         self._stretch = config.policy.stretch if estimates.known else 0.0
-        # Jobs that the market wants to start: before the rest of their queue, as if as old as the oldest.
-        self.first: Set[JobId] = frozenset()
-        self.oldest_ms = now_ms
+        # Jobs that the market wants to start have the turn of their submission, whatever their length; those
+        # that it passed over come after them, and after whoever else has their rank.
+        self.chosen: Set[JobId] = frozenset()
+        self.passed_over: Mapping[JobId, int] = {}
 
     def rank(self, shape: Shape, job: WaitingJob) -> int:
         """Priority class, raised by age."""
-        since_ms = job.submitted_ms if job.job_id not in self.first else min(self.oldest_ms, job.submitted_ms)
-        waited_ms = max(0, self._now_ms - since_ms)
-        return min(shape.priority.rank + waited_ms // self._config.ageing_ms, _HIGHEST)
+        waited_ms = max(0, self._now_ms - job.submitted_ms)
+        rank = min(shape.priority.rank + waited_ms // self._config.ageing_ms, _HIGHEST)
+        return self.passed_over.get(job.job_id, rank) if self.passed_over else rank
 
     def turn(self, shape: Shape, job: WaitingJob, model: str | None = None) -> float:
         """When it is its turn, in ms."""
-        if job.job_id in self.first:
-            return -1.0 / (1.0 + job.submitted_ms)
+        turn = float(job.submitted_ms)
+        if job.job_id in self.chosen:
+            return turn
+        if job.job_id in self.passed_over:
+            turn += self._now_ms
         if not self._stretch:
-            return float(job.submitted_ms)
+            return turn
         left = self._estimates.left_ms(shape, job, model)
-        return job.submitted_ms + self._stretch * (self._config.unknown_run_ms if left is None else left)
+        return turn + self._stretch * (self._config.unknown_run_ms if left is None else left)
 
     def of_running(self, running: RunningJob) -> float:
         """The turn of a running job, as if it waited on the model that it has."""
@@ -57,7 +61,8 @@ class Turns:
 
     def in_order(self, item: JobClass) -> tuple[WaitingJob, ...]:
         """The jobs of a class by turn; jobs of which only the age differs are in order already."""
-        if not self.first and (not self._stretch or item.alike):
+        traded = item.shape.resumable and bool(self.chosen)
+        if not traded and (not self._stretch or item.alike):
             return item.jobs
         return tuple(sorted(item.jobs, key=lambda job: (self.turn(item.shape, job), job)))
 

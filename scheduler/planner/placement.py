@@ -186,10 +186,10 @@ def _among_held(
     shape: Shape, cell: Cell, demand: Demand, score: Floats, ends_ms: int | None
 ) -> list[Seat] | None:
     """With devices that are kept for later, where the job is done before they are needed."""
+    if _rest(shape) or not cell.lends(ends_ms, shape.queue):
+        return None
     rows = {int(row) for row in np.flatnonzero(score < NO_FIT)} | cell.held_rows
     rows.difference_update(closed_rows(shape, cell))
-    if _rest(shape):
-        return None
     for inside in domains(shape, cell):
         seats = _seats_among(shape, cell, demand, sorted(rows if inside is None else rows & inside), ends_ms)
         if seats is not None:

@@ -6,7 +6,7 @@ waiting jobs are served, so that what was stopped cannot stop who stopped it: pr
 that are stopping already count as coming, so that a second cycle on unchanged input stops nobody more.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
@@ -72,23 +72,34 @@ class Preemption:
         self._stopping: dict[tuple[str, str], list[RunningJob]] = {}
         self._held_by: dict[tuple[str, str, QueueKey], _HeldBy] = {}
         self._queues_in: dict[tuple[str, str], list[QueueKey]] = {}
-        for running in snapshot.running:
-            self._by_cell.setdefault((running.pool, running.model), []).append(running)
-            if running.stopping:
-                self._stopping.setdefault((running.pool, running.model), []).append(running)
+        self._index(snapshot.running)
+        self._relations: dict[tuple[QueueKey, QueueKey], bool] = {}
+        # The market has decided who of these stops for whose turn, and for whom enough has stopped.
+        self.traded: Set[JobId] = frozenset()
+        self.served: Set[JobId] = frozenset()
+        self._stopped: set[JobId] = set()
+        self._possible: dict[tuple[object, ...], bool] = {}
+        self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
+
+    def _index(self, everybody: Iterable[RunningJob]) -> None:
+        """Who runs in which cell for which queue. Cost: O(running jobs)."""
+        for running in everybody:
             key = (running.pool, running.model, running.shape.queue)
             held_by = self._held_by.get(key)
             if held_by is None:
                 held_by = self._held_by[key] = _HeldBy()
                 self._queues_in.setdefault(key[:2], []).append(key[2])
             held_by.add(running)
-        self._relations: dict[tuple[QueueKey, QueueKey], bool] = {}
-        self.by_market = False  # the market has decided who stops for whose turn
-        self._stopped: set[JobId] = set()
-        self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
+        for (pool, model, _), held_by in self._held_by.items():
+            self._by_cell.setdefault((pool, model), []).extend(held_by.running)
+            stopping = [running for running in held_by.running if running.stopping]
+            if stopping:
+                self._stopping.setdefault((pool, model), []).extend(stopping)
 
     def expect_ends(self) -> None:
         """Tells the cells when running jobs without a time limit will have ended. Cost: O(running jobs)."""
+        if not self._estimates.predicts:
+            return
         for (pool, model), jobs in self._by_cell.items():
             cell = self._fleet.get(pool, model)
             for running in jobs if cell is not None else ():
@@ -101,9 +112,11 @@ class Preemption:
 
     def find(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool) -> Way | None:
         """The cheapest way found, or None. Changes nothing; `stopped` tells of what was decided."""
+        if not self._could_stop_any(shape, cell, borrows=borrows):
+            return None
         demand = demand_of(shape)
-        turn = self._turns.rank(shape, job)
-        key = (shape.queue, turn, borrows, cell.pool, cell.model, demand, shape.topology)
+        turn, served = self._turns.rank(shape, job), job.job_id in self.served
+        key = (shape.queue, turn, borrows, served, cell.pool, cell.model, demand, shape.topology)
         if self._in_vain.get(key, shape.tasks + 1) <= shape.tasks:
             return None  # somebody before it in the order, who asked for no more, found nobody to stop
         way = self._way(shape, job, cell, demand, borrows=borrows)
@@ -203,7 +216,7 @@ class Preemption:
 
     def _behind(self, shape: Shape, cell: Cell, *, borrows: bool) -> Iterator[RunningJob]:
         """Running jobs of queues among which the shape may have victims."""
-        by_turn = self._config.policy.stop_for_turn is not None and not self.by_market
+        by_turn = self._config.policy.stop_for_turn is not None and not self.traded
         for key in self._queues_in.get((cell.pool, cell.model), ()):
             held_by = self._held_by[cell.pool, cell.model, key]
             if key == shape.queue:
@@ -211,6 +224,16 @@ class Preemption:
                     yield from held_by.running
             elif not borrows and self._related(shape.queue, key):
                 yield from held_by.running
+
+    def _could_stop_any(self, shape: Shape, cell: Cell, *, borrows: bool) -> bool:
+        """Whether anything in the cell is stopping, or anybody there could be stopped for such a shape."""
+        key = (cell.pool, cell.model, shape.queue, shape.priority, borrows)
+        possible = self._possible.get(key)
+        if possible is None:
+            stopping = (cell.pool, cell.model) in self._stopping
+            possible = stopping or next(self._behind(shape, cell, borrows=borrows), None) is not None
+            self._possible[key] = possible
+        return possible
 
     def _related(self, one: QueueKey, other: QueueKey) -> bool:
         known = self._relations.get((one, other))
@@ -243,13 +266,15 @@ class Preemption:
                 return None
             over = self._sharing.over_nominal(queue, cell.model)
             return StopCause.RECLAIM if over > 0 else None
+        if job.job_id in self.served and running.job_id in self.traded:
+            return None
         ours = self._turns.rank(shape, job)
         if theirs.priority.rank < shape.priority.rank and self._turns.rank(theirs, running.waiting) < ours:
             return StopCause.PRIORITY
         factor = self._config.policy.stop_for_turn
         if (
             factor is None
-            or self.by_market
+            or self.traded
             or not theirs.resumable
             or self._turns.rank(theirs, running.waiting) > ours
         ):

@@ -69,6 +69,8 @@ def why_no_room(
 def _booked(shape: Shape, cell: Cell, count: int, holes: Sequence[Hole]) -> str | None:
     """Where the calendar is what keeps the job from starting: until when, and why."""
     others = [hole for hole in holes if hole.queue != shape.queue]
+    if not others:
+        return None
     rows = {cell.row_of[node_id] for hole in others for node_id in hole.nodes if node_id in cell.row_of}
     parts = [cell.parts[row] for row in rows]
     rooms = sum((part.free | part.kept).bit_count() >= count for part in parts)

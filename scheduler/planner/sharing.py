@@ -24,6 +24,7 @@ class Sharing:
         self._catalogue = snapshot.catalogue
         self._queues = snapshot.queues
         self._cohorts = snapshot.cohorts
+        self._gflops: dict[str, int] = {}
         self._held: dict[QueueKey, dict[str, int]] = {}
         self._kept: set[tuple[QueueKey, str]] = set()
         self._children: dict[str, list[Queue | Cohort]] = {}
@@ -47,7 +48,10 @@ class Sharing:
 
     def amounts(self, model: str, devices: int) -> tuple[tuple[str, int], ...]:
         """What so many devices count for, by key."""
-        gflops = self._catalogue.fp16_gflops(model) or self._config.unknown_fp16_gflops
+        gflops = self._gflops.get(model)
+        if gflops is None:
+            gflops = self._catalogue.fp16_gflops(model) or self._config.unknown_fp16_gflops
+            self._gflops[model] = gflops
         return (model, devices), (COMPUTE, gflops * devices)
 
     def refusal(self, shape: Shape, queue: Queue, model: str, devices: int) -> WhyNot | None:

@@ -1,0 +1,147 @@
+"""What holds of the market whatever waits: priority classes come first, and nobody waits for ever."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler.domain.ids import FirmId, JobId
+from scheduler.domain.jobs import Priority
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.time import HOUR_MS, MINUTE_MS
+from scheduler.planner import Planner, PlannerConfig, Shape, WaitingJob, plan
+from scheduler.planner.config import POLICIES
+from scheduler.planner.plan_checks import check_plan
+from scheduler.simulator.cluster import NodeSpec, VirtualCluster
+from scheduler.simulator.models import catalogue_of
+
+QUEUE = QueueKey(FirmId("firm"), "default")
+MODELS = ("fast", "slow")
+NOW_MS = 100 * HOUR_MS
+STEP_MS = 10 * MINUTE_MS
+FAST = {"fast": 1.0, "slow": 0.5}
+
+
+def a_cluster() -> VirtualCluster:
+    """Four fast and four slow devices, each on its node."""
+    specs = [NodeSpec(f"n{number}", MODELS[number // 4], 1) for number in range(8)]
+    return VirtualCluster(catalogue_of(dict.fromkeys(MODELS, 0)), specs, [Queue(QUEUE, ("pool",))])
+
+
+def a_shape(
+    devices: int, rates: dict[str, float], priority: Priority = Priority.NORMAL, *, resumable: bool = True
+) -> Shape:
+    """A job with one device on each node, which goes on elsewhere where it resumes."""
+    return Shape(
+        QUEUE, priority, devices, 1, tuple(rates), resumable=resumable, rates=tuple(sorted(rates.items()))
+    )
+
+
+class Overload:
+    """A cluster to which more work comes than it can do, one step after the other."""
+
+    def __init__(self, profile: str, rng: random.Random) -> None:
+        config = PlannerConfig(profile=profile, ageing_ms=HOUR_MS)
+        self.cluster = a_cluster()
+        self._planner = Planner(self.cluster.catalogue, config)
+        self._rng = rng
+        self._now_ms = NOW_MS
+        self._numbers = 0
+
+    def come(self, shape: Shape, minutes: float) -> JobId:
+        """A job is submitted now."""
+        self._numbers += 1
+        job_id = JobId(f"job-{self._numbers:05}")
+        self.cluster.submit(shape, WaitingJob(self._now_ms, job_id, minutes * 60.0))
+        return job_id
+
+    def step(self) -> None:
+        """Others come, the planner decides, and time passes."""
+        for _ in range(3):
+            self.come(a_shape(1, FAST), self._rng.choice([10, 30, 60]))
+        decided, _ = self._planner.plan(self.cluster.snapshot(), self._now_ms)
+        for stop in decided.stops:
+            running = self.cluster.free(stop.job_id)
+            self.cluster.submit(running.shape, running.waiting)
+        for placement in decided.placements:
+            self.cluster.start(placement, self._now_ms)
+        self._now_ms += STEP_MS
+        for job_id, holding in list(self.cluster.holdings.items()):
+            running = holding.running
+            done = dict(running.shape.rates)[running.model] * STEP_MS / 1000
+            left = (running.steps_left or 0.0) - done
+            if left <= 0:
+                self.cluster.free(job_id)
+            else:
+                served_ms = running.served_ms + STEP_MS
+                self.cluster.progress(job_id, steps_left=left, served_ms=served_ms, saved_ms=self._now_ms)
+
+    def starts_within(self, job_id: JobId, steps: int) -> bool:
+        """Whether a job gets devices in so many steps."""
+        for _ in range(steps):
+            self.step()
+            if job_id in self.cluster.holdings:
+                return True
+        return False
+
+
+@pytest.mark.parametrize("profile", sorted(POLICIES))
+@pytest.mark.parametrize(("seed", "devices", "minutes"), [(0, 4, 600), (1, 1, 600), (2, 3, 60)])
+def test_a_job_that_does_not_take_part_starts_however_many_come_that_do(
+    profile: str, seed: int, devices: int, minutes: int
+) -> None:
+    overload = Overload(profile, random.Random(seed))
+    for _ in range(6):
+        overload.step()
+    job_id = overload.come(a_shape(devices, {"fast": 1.0}, resumable=False), minutes)
+    assert overload.starts_within(job_id, 60)
+
+
+@pytest.mark.parametrize("profile", sorted(POLICIES))
+@pytest.mark.parametrize(("seed", "devices", "minutes"), [(0, 4, 600), (1, 1, 600), (2, 3, 60)])
+def test_a_gang_that_is_worth_little_on_the_market_starts_at_last(
+    profile: str, seed: int, devices: int, minutes: int
+) -> None:
+    overload = Overload(profile, random.Random(seed))
+    for _ in range(6):
+        overload.step()
+    job_id = overload.come(a_shape(devices, {"fast": 1.0, "slow": 0.9}), minutes)
+    assert overload.starts_within(job_id, 120)
+
+
+JOB = st.tuples(
+    st.sampled_from(list(Priority)), st.integers(1, 600), st.floats(0.05, 1.0), st.integers(0, 600)
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(JOB, max_size=30), st.sampled_from(sorted(POLICIES)))
+def test_a_higher_priority_class_has_what_it_can_use_before_a_lower_one(
+    jobs: list[tuple[Priority, int, float, int]], profile: str
+) -> None:
+    cluster = a_cluster()
+    priorities = {}
+    for number, (priority, minutes, slow, waited) in enumerate(jobs):
+        job_id = JobId(f"job-{number}")
+        priorities[job_id] = priority.rank
+        shape = a_shape(1, {"fast": 1.0, "slow": slow}, priority)
+        cluster.submit(shape, WaitingJob(NOW_MS - waited * MINUTE_MS, job_id, minutes * 60.0))
+    snapshot = cluster.snapshot()
+    decided, _ = plan(snapshot, NOW_MS, PlannerConfig(profile=profile))
+    assert check_plan(snapshot, decided) == []
+    started = sorted((priorities[placement.job_id] for placement in decided.placements), reverse=True)
+    assert started == sorted(priorities.values(), reverse=True)[:8]
+
+
+def test_a_running_job_of_a_lower_class_makes_way_for_one_of_a_higher_class_that_waits() -> None:
+    cluster = a_cluster()
+    short_first = [(JobId(f"low-{number}"), a_shape(1, FAST, Priority.LOW), 60.0) for number in range(8)]
+    for job_id, shape, steps in short_first:
+        cluster.submit(shape, WaitingJob(NOW_MS - HOUR_MS, job_id, steps))
+    for placement in plan(cluster.snapshot(), NOW_MS - HOUR_MS, PlannerConfig())[0].placements:
+        cluster.start(placement, NOW_MS - HOUR_MS)
+    cluster.submit(a_shape(1, FAST, Priority.HIGH), WaitingJob(NOW_MS, JobId("high"), 360_000.0))
+    decided, _ = plan(cluster.snapshot(), NOW_MS, PlannerConfig())
+    assert len(decided.stops) == 1
+    assert decided.stops[0].job_id.startswith("low-")
