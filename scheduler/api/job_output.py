@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from scheduler.domain.gangs import Gang
 from scheduler.services.jobs import LogPlan
 from scheduler.storage.job_logs import STREAMS, JobLogs, LogKey
 
@@ -23,11 +24,11 @@ class OutputFilter:
     rank: int | None = None
     stream: str | None = None
 
-    def wants(self, key: LogKey, processes: int) -> bool:
+    def wants(self, key: LogKey, gang: Gang) -> bool:
         """Whether a stream is asked for."""
         return (
             self.attempt in (None, key.attempt)
-            and self.rank in (None, key.rank * processes + key.local_rank)
+            and self.rank in (None, gang.first_process(key.rank) + key.local_rank)
             and self.stream in (None, key.stream)
         )
 
@@ -41,9 +42,9 @@ class Begin:
     tail: int | None = None
     since_ms: int | None = None
 
-    def offset(self, logs: JobLogs, key: LogKey, processes: int) -> int:
+    def offset(self, logs: JobLogs, key: LogKey, gang: Gang) -> int:
         """The first byte to read of a stream."""
-        rank = key.rank * processes + key.local_rank
+        rank = gang.first_process(key.rank) + key.local_rank
         seen = self.seen.get((key.attempt, rank, key.stream))
         if seen is not None:
             return seen
@@ -90,18 +91,18 @@ class JobOutput:
     def records(self, plan: LogPlan, attempts: Iterable[int], most: int) -> list[Mapping[str, Any]]:
         """What is new, at most `most` chunks."""
         result: list[Mapping[str, Any]] = []
-        processes = _processes(plan)
+        gang = plan.gang
         for attempt in attempts:
             for key in self._logs.streams(plan.firm_id, plan.job_id, attempt):
-                if not self._wanted.wants(key, processes):
+                if not self._wanted.wants(key, gang):
                     continue
                 state = self._open.get(key)
                 if state is None:
-                    state = self._open[key] = _Open(self._begin.offset(self._logs, key, processes))
+                    state = self._open[key] = _Open(self._begin.offset(self._logs, key, gang))
                 if state.complete:
                     continue
                 for begin, end, text in self._new_text(key, state, most - len(result)):
-                    result.append(_record(key, processes, begin, end, text))
+                    result.append(_record(key, gang, begin, end, text))
                 if len(result) >= most:
                     return result
         return result
@@ -142,7 +143,7 @@ class JobOutput:
             for local_rank in range(processes if has_output else 0):
                 for stream in STREAMS:
                     key = LogKey(plan.firm_id, plan.job_id, attempt, rank, local_rank, stream)
-                    if self._wanted.wants(key, processes):
+                    if self._wanted.wants(key, plan.gang):
                         yield key
 
     @property
@@ -151,14 +152,10 @@ class JobOutput:
         return sum(not state.complete for state in self._open.values())
 
 
-def _processes(plan: LogPlan) -> int:
-    return plan.tasks[0][2] if plan.tasks else 1
-
-
-def _record(key: LogKey, processes: int, begin: int, end: int, text: str) -> Mapping[str, Any]:
+def _record(key: LogKey, gang: Gang, begin: int, end: int, text: str) -> Mapping[str, Any]:
     return {
         "attempt": key.attempt,
-        "rank": key.rank * processes + key.local_rank,
+        "rank": gang.first_process(key.rank) + key.local_rank,
         "task_rank": key.rank,
         "local_rank": key.local_rank,
         "stream": key.stream,

@@ -11,6 +11,7 @@ class Goal(StrEnum):
     PREPARE = "prepare"
     RUN = "run"
     STOP = "stop"
+    RESERVE = "reserve"  # no task: devices kept for the gang, should it lose a node
 
 
 class Phase(StrEnum):
@@ -68,9 +69,9 @@ def desired_state(rows: Iterable[DesiredRow]) -> list[DesiredTask]:
     """
     tasks = []
     for row in rows:
-        if not row.live:
-            continue
         goal = Goal(row.goal)
+        if not row.live or goal is Goal.RESERVE:
+            continue
         running = goal is Goal.RUN
         tasks.append(
             DesiredTask(

@@ -58,6 +58,9 @@ SUPPORTED: Mapping[str, frozenset[Feature]] = {
             Feature.PORTS,
             Feature.PROCESS_ENVIRONMENTS,
             Feature.STOP_SIGNALS,
+            Feature.TASK_GROUPS,
+            Feature.ELASTIC,
+            Feature.SPARE_NODES,
             Feature.TOPOLOGY,
             Feature.SHARES,
         }

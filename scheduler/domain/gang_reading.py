@@ -62,6 +62,8 @@ def _grouped(reader: Reader, spare: int) -> Gang:
     for key, total in sums.items():
         if reader.raw(key) not in (None, total):
             reader.problem(reader.at(key), reader.raw(key), f"nothing beside groups, or {total}")
+    if spare:
+        reader.problem(reader.at("spare_nodes"), spare, "no spare nodes beside groups")
     if sums["devices"] > MOST_DEVICES:
         reader.problem(reader.at("groups"), f"{sums['devices']} devices", f"at most {MOST_DEVICES} devices")
     return Gang(**sums, elastic=None, groups=groups, spare_nodes=spare)

@@ -57,6 +57,48 @@ class Gang:
             return sum(group.tasks for group in self.groups)
         return self.devices // self.devices_per_node
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of tasks with which it may run, the least first."""
+        if self.elastic is None:
+            return (self.tasks,)
+        least, most = self.elastic.min_devices, self.elastic.max_devices
+        return tuple(range(least // self.devices_per_node, most // self.devices_per_node + 1))
+
+    def group_of(self, rank: int) -> tuple[TaskGroup, int] | None:
+        """The group of a task and its rank within it; None where all tasks are alike."""
+        for group in self.groups:
+            if rank < group.tasks:
+                return group, rank
+            rank -= group.tasks
+        return None
+
+    def devices_of(self, rank: int) -> int:
+        """How many devices a task has; a spare has as many as the largest."""
+        found = self.group_of(rank)
+        return self.devices_per_node if found is None else found[0].devices_per_task
+
+    def processes_of(self, rank: int) -> int:
+        """How many processes a task has."""
+        found = self.group_of(rank)
+        return self.processes_per_node if found is None else found[0].processes_per_task
+
+    def first_process(self, rank: int) -> int:
+        """Rank in the whole gang of a task's first process; of the task after the last, how many there are."""
+        if not self.groups:
+            return rank * self.processes_per_node
+        return sum(self.processes_of(earlier) for earlier in range(rank))
+
+    def place_of(self, process: int) -> tuple[int, int]:
+        """(rank of the task, local rank) of a process by its rank in the whole gang."""
+        if not self.groups:
+            return divmod(process, self.processes_per_node)
+        for rank in range(self.tasks):
+            if process < self.processes_of(rank):
+                return rank, process
+            process -= self.processes_of(rank)
+        return self.tasks, process
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:

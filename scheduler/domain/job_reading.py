@@ -130,6 +130,8 @@ def _require_one_task(reader: Reader, spec: JobSpec) -> None:
                 f"leaf, supernode or zone: each of the gang's {spec.gang.tasks} tasks has a node of its own"
             )
             reader.problem(f"topology.{key}", domain.value, want)
+    if spec.share is not None and (spec.gang.spare_nodes or spec.gang.groups):
+        reader.problem("share", "a part of a device", "whole devices beside groups or spare nodes")
     if spec.share is not None and spec.gang.devices_per_node > 1:
         want = "1: each task of the gang has a part of one device"
         reader.problem("gang.devices_per_node", spec.gang.devices_per_node, want)

@@ -49,6 +49,7 @@ class StopReason(StrEnum):
     REQUEUED = "requeued"  # sent back to its queue by somebody
     DEADLINE = "deadline"
     BUDGET_EXHAUSTED = "budget_exhausted"
+    RELEASED = "released"  # devices that were kept for a gang, and are no longer
 
 
 class EndReason(StrEnum):

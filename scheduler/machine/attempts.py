@@ -2,10 +2,13 @@
 
 from scheduler.domain.allocations import AttemptState, Goal, Phase
 from scheduler.domain.jobs import JobState
+from scheduler.domain.nodes import NodeState
 from scheduler.domain.reasons import Ending, EndReason, StopReason
+from scheduler.machine.grants import grant, release, spares_of, workers_of
 from scheduler.machine.jobs import after_attempt, has_started, outcome_of
 from scheduler.machine.state import AllocationRecord, AttemptRecord, failed_by_itself
 from scheduler.machine.transition import Transition
+from scheduler.planner.plan import TaskPlacement
 
 # Phases in which a task waits for the others, or is past that.
 _PREPARED = frozenset({Phase.READY, Phase.RUNNING})
@@ -22,12 +25,13 @@ def start_when_ready(t: Transition, attempt: AttemptRecord) -> None:
     """Every task is ready: tell all of them where rank 0 listens, and to run."""
     if attempt.state is not AttemptState.PREPARING:
         return
-    if not all(allocation.live and allocation.phase in _PREPARED for allocation in attempt.allocations):
+    workers = workers_of(attempt)
+    if not all(allocation.live and allocation.phase in _PREPARED for allocation in workers):
         return
     first = attempt.allocations[0]
     address = t.state.nodes[first.node_id].rendezvous_address
     if not address:
-        if len(attempt.allocations) > 1:
+        if len(workers) > 1:
             first.detail = "the node of task rank 0 gives no address at which the others reach it"
             t.touch_allocation(first)
             stop_attempt(t, attempt, Ending.PREPARE_FAILED, StopReason.GANG_FAILED)
@@ -37,7 +41,7 @@ def start_when_ready(t: Transition, attempt: AttemptRecord) -> None:
     attempt.master_port = first.rendezvous_port or 0
     attempt.state = AttemptState.READY
     t.touch_attempt(attempt)
-    for allocation in attempt.allocations:
+    for allocation in workers:
         allocation.goal = Goal.RUN
         t.touch_allocation(allocation)
         t.change_desired(allocation.node_id)
@@ -95,6 +99,8 @@ def task_ended(
     t.state.usage.stop(allocation.owner.queue, t.state.speed_gflops(allocation), t.now_ms)
     t.prove("ended", allocation, (allocation.stop_reason or end_reason).value)
     attempt = allocation.owner
+    if attempt.reason is Ending.NODE_LOST and allocation.device_ids and spares_of(attempt):
+        _keep(t, allocation)
     if attempt.state is not AttemptState.STOPPING and failed_by_itself(allocation):
         ending = _ENDINGS.get(end_reason, Ending.EXITED_NONZERO)
         stop_attempt(t, attempt, ending, StopReason.GANG_FAILED)
@@ -105,6 +111,9 @@ def task_ended(
 def lose_task(t: Transition, allocation: AllocationRecord) -> None:
     """Its node is lost: the attempt ends without it; its devices stay taken until the node frees them."""
     if allocation.lost:
+        return
+    if allocation.spare:
+        release(t, allocation)
         return
     t.state.count_held(allocation, -1)
     allocation.goal = Goal.STOP
@@ -135,7 +144,10 @@ def stop_attempt(t: Transition, attempt: AttemptRecord, ending: Ending, reason: 
         job.state = JobState.STOPPING
         t.touch_job(job)
     for allocation in attempt.allocations:
-        if allocation.live and not allocation.lost:
+        if allocation.spare:
+            if allocation.live and ending is not Ending.NODE_LOST:
+                release(t, allocation)
+        elif allocation.live and not allocation.lost:
             allocation.goal = Goal.STOP
             allocation.stop_reason = reason
             t.touch_allocation(allocation)
@@ -147,11 +159,12 @@ def end_when_over(t: Transition, attempt: AttemptRecord) -> None:
     """The last task has ended or is lost: the attempt is over, and the job goes on from there."""
     if attempt.state is AttemptState.ENDED:
         return
-    if any(allocation.live and not allocation.lost for allocation in attempt.allocations):
+    workers = workers_of(attempt)
+    if any(allocation.live and not allocation.lost for allocation in workers):
         return
     clean = not any(
         allocation.lost or allocation.end_reason is not EndReason.EXITED or allocation.exit_code
-        for allocation in attempt.allocations
+        for allocation in workers
     )
     if clean:
         attempt.reason = Ending.COMPLETED  # also where a stop came too late to matter
@@ -168,3 +181,16 @@ def end_when_over(t: Transition, attempt: AttemptRecord) -> None:
     job = t.state.jobs.get(attempt.job_id)
     if job is not None:
         after_attempt(t, job, attempt)
+    for spare in spares_of(attempt):
+        release(t, spare)
+
+
+def _keep(t: Transition, allocation: AllocationRecord) -> None:
+    """A task of a gang that has lost a node has stopped: its devices wait for the others to stop too, so that
+    the gang goes on there at once with its spare.
+    """
+    attempt = allocation.owner
+    node = t.state.nodes[allocation.node_id]
+    if node.state is not NodeState.LOST:
+        rank = max(one.rank for one in attempt.allocations) + 1
+        grant(t, attempt, TaskPlacement(rank, allocation.node_id, allocation.device_ids), spare=True)

@@ -8,6 +8,7 @@ from scheduler.domain.devices import WHOLE_SHARE_PPM
 from scheduler.domain.ids import DeviceId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.nodes import Isolation
+from scheduler.machine.grants import spares_of, workers_of
 from scheduler.machine.queueing import as_it_waits, shape_of
 from scheduler.machine.retries import counted
 from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord, NodeRecord
@@ -143,19 +144,20 @@ def _job(state: ClusterState, job: JobRecord) -> Iterator[str]:
 def _attempt(state: ClusterState, job: JobRecord, attempt: AttemptRecord) -> Iterator[str]:
     """A gang is whole, each task on a node of its own, and its tasks have one goal."""
     name = f"attempt {attempt.number}"
-    tasks = attempt.allocations
-    if [task.rank for task in tasks] != list(range(job.spec.gang.tasks)):
+    gang = job.spec.gang
+    tasks = workers_of(attempt)
+    if [task.rank for task in tasks] != list(range(len(tasks))) or len(tasks) not in gang.sizes:
         yield f"{name} is not a whole gang"
     if len({task.node_id for task in tasks}) != len(tasks):
         yield f"{name} has two tasks on one node"
-    if any(len(task.device_ids) != job.spec.gang.devices_per_node for task in tasks):
+    if any(len(task.device_ids) != gang.devices_of(task.rank) for task in tasks):
         yield f"{name} has a task without its devices"
-    for task in tasks:
+    for task in attempt.allocations:
         if task.live is not (task.allocation_id in state.allocations):
             yield f"{name} has a task that is live here and not there"
     going_on = [task for task in tasks if task.live and not task.lost]
     if attempt.state is AttemptState.ENDED:
-        if going_on:
+        if going_on or spares_of(attempt):
             yield f"{name} has ended, and a task of it goes on"
     elif not going_on:
         yield f"{name} goes on without a task"

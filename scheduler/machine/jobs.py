@@ -2,12 +2,15 @@
 
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState
+from scheduler.domain.nodes import NodeState
 from scheduler.domain.reasons import Ending, Outcome
 from scheduler.machine import learning, queueing
+from scheduler.machine.grants import grant, release, spares_of, workers_of
 from scheduler.machine.messages import HoldRequested, JobRevised, JobSubmitted
 from scheduler.machine.retries import is_retried
 from scheduler.machine.state import AttemptRecord, JobRecord
 from scheduler.machine.transition import Transition
+from scheduler.planner.plan import TaskPlacement
 
 _OUTCOMES = {
     Ending.COMPLETED: Outcome.SUCCEEDED,
@@ -172,9 +175,50 @@ def after_attempt(t: Transition, job: JobRecord, attempt: AttemptRecord) -> None
     elif job.cancel_requested:
         end_job(t, job, JobState.CANCELLED, Ending.CANCELLED)
     elif is_retried(job.attempts, job.spec.retry):
-        _queue_again(t, job, attempt, ending, detail)
+        if not _go_on_with_spares(t, job, attempt):
+            _queue_again(t, job, attempt, ending, detail)
     else:
         end_job(t, job, JobState.FAILED, ending, detail)
+
+
+def _go_on_with_spares(t: Transition, job: JobRecord, attempt: AttemptRecord) -> bool:
+    """A gang that has lost nodes goes on at once on those that it has left and on its spares, where they do."""
+    workers, kept = workers_of(attempt), spares_of(attempt)
+    own = {spare.node_id: spare for spare in kept if any(w.node_id == spare.node_id for w in workers)}
+    free = [spare for spare in kept if spare.node_id not in own]
+    lost = [worker for worker in workers if worker.node_id not in own]
+    usable = all(t.state.nodes[spare.node_id].state is NodeState.CONNECTED for spare in kept)
+    if attempt.reason is not Ending.NODE_LOST or job.held or not usable or len(lost) > len(free):
+        return False
+    places = [own.get(worker.node_id) or free.pop(0) for worker in workers]
+    for spare in kept:
+        release(t, spare)
+    following = AttemptRecord(
+        firm_id=attempt.firm_id,
+        job_id=attempt.job_id,
+        project=attempt.project,
+        queue=attempt.queue,
+        number=attempt.number + 1,
+        variant=attempt.variant,
+        device_model=attempt.device_model,
+        why_here={**attempt.why_here, "spares_used": len(lost)},
+        allocated_ms=t.now_ms,
+        time_limit_ms=job.spec.time_limit_ms,
+    )
+    job.attempts.append(following)
+    job.state = JobState.ALLOCATED
+    job.reason = job.detail = None
+    job.exit_code = None
+    job.step_report = None
+    t.touch_job(job)
+    t.touch_attempt(following)
+    t.emit_job(
+        "JobRetried", job, attempt=attempt.number, reason=Ending.NODE_LOST.value, spares_used=len(lost)
+    )
+    for rank, place in enumerate([*places, *free]):
+        placed = TaskPlacement(rank, place.node_id, place.device_ids)
+        grant(t, following, placed, spare=rank >= len(workers))
+    return True
 
 
 def _queue_again(

@@ -34,6 +34,7 @@ def spent(prices: tuple[PriceFrom, ...], job: JobRecord, now_ms: int) -> int:
         * cost_of(prices, attempt.device_model, allocation.granted_ms, _until_ms(allocation, now_ms))
         for attempt in job.attempts
         for allocation in attempt.allocations
+        if not allocation.spare  # what is only kept is metered as reserved, and costs nothing
     )
 
 

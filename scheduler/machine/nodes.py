@@ -138,7 +138,8 @@ def report(t: Transition, message: NodeReported) -> None:
     if node.unhealthy != message.unhealthy:
         node.unhealthy = dict(message.unhealthy)
         _in_view(t, node)
-    # Read before the tasks are taken in: they may bring a new generation.
+    # Read before the tasks are taken in: they may bring a new generation, and with it tasks that cannot be reported.
+    expected = list(node.allocations.values())
     obeyed = (message.leader_term, message.generation) == (node.leader_term, node.generation)
     seen: dict[tuple[str, int], AttemptRecord] = {}
     reported = set()
@@ -149,8 +150,9 @@ def report(t: Transition, message: NodeReported) -> None:
             _observe(t, allocation, task)
             seen[allocation.owner.job_id, allocation.owner.number] = allocation.owner
     if obeyed:
-        for allocation in [a for key, a in node.allocations.items() if key not in reported]:
-            _absent(t, allocation)
+        for allocation in expected:
+            if allocation.live and not allocation.spare and allocation.allocation_id not in reported:
+                _absent(t, allocation)
     for attempt in seen.values():
         start_when_ready(t, attempt)
 

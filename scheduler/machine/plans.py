@@ -1,19 +1,16 @@
 """Carries out a plan: placements become attempts and allocations."""
 
 from scheduler.domain.allocations import AttemptState
-from scheduler.domain.devices import WHOLE_SHARE_PPM
-from scheduler.domain.ids import AllocationId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, StopReason
 from scheduler.machine import learning, queueing
 from scheduler.machine.attempts import stop_attempt
-from scheduler.machine.state import AllocationRecord, AttemptRecord, JobRecord
+from scheduler.machine.grants import StalePlan, grant
+from scheduler.machine.state import AttemptRecord
 from scheduler.machine.transition import Transition
-from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
+from scheduler.planner.plan import JobPlacement, Plan, Stop
 
-
-class StalePlan(Exception):
-    """The plan was made from another state than the one it is applied to. Nothing of it may be kept."""
+__all__ = ["StalePlan", "carry_out"]
 
 
 def carry_out(t: Transition, plan: Plan) -> None:
@@ -76,44 +73,15 @@ def _grant(t: Transition, placement: JobPlacement) -> None:
     t.state.active[job.job_id] = job
     t.touch_job(job)
     t.touch_attempt(attempt)
+    workers = len(placement.tasks) - job.spec.gang.spare_nodes
     t.emit_job(
         "JobAllocated",
         job,
         attempt=attempt.number,
         device_model=placement.device_model,
         pool=placement.pool,
-        devices=job.spec.gang.devices,
-        nodes=[t.state.nodes[task.node_id].node.name for task in placement.tasks],
+        devices=sum(len(task.device_ids) for task in placement.tasks[:workers]),
+        nodes=[t.state.nodes[task.node_id].node.name for task in placement.tasks[:workers]],
     )
     for task in placement.tasks:
-        _allocate(t, job, attempt, task)
-
-
-def _allocate(t: Transition, job: JobRecord, attempt: AttemptRecord, task: TaskPlacement) -> None:
-    node = t.state.nodes[task.node_id]
-    taken = [
-        device_id
-        for device_id in task.device_ids
-        if sum(h.share_ppm for h in node.holders.get(device_id, ())) + task.share_ppm > WHOLE_SHARE_PPM
-    ]
-    if taken:
-        raise StalePlan(f"job {job.job_id}: devices {taken} are taken")
-    if node.one_firm and node.firm_id not in (None, job.firm_id):
-        raise StalePlan(f"job {job.job_id}: node {node.node.name} serves another firm alone")
-    allocation = AllocationRecord(
-        allocation_id=AllocationId(t.ids.new(t.now_ms)),
-        owner=attempt,
-        rank=task.rank,
-        node_id=task.node_id,
-        device_ids=task.device_ids,
-        granted_ms=t.now_ms,
-        share_ppm=task.share_ppm,
-    )
-    attempt.allocations.append(allocation)
-    if node.one_firm:
-        node.firm_id = job.firm_id
-    t.state.attach(allocation)
-    t.state.usage.start(attempt.queue, t.state.speed_gflops(allocation), t.now_ms)
-    t.touch_allocation(allocation)
-    t.change_desired(task.node_id)
-    t.prove("granted", allocation, "")
+        grant(t, attempt, task, spare=task.rank >= workers)

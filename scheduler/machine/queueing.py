@@ -235,11 +235,12 @@ def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
     left = tuple(model for model in models if model not in out)
     if not left:
         left, out = models, set()  # better to try again than to wait for ever
+    gang = job.spec.gang
     sentence = "an earlier attempt could not be prepared with this variant"
     return Shape(
         queue=job.queue,
         priority=job.spec.priority,
-        devices=job.spec.gang.devices,
+        devices=gang.devices + gang.spare_nodes * gang.devices_per_node,
         devices_per_node=job.spec.gang.devices_per_node,
         models=left,
         time_limit_ms=job.spec.time_limit_ms,  # exact: money is held for it
@@ -262,6 +263,11 @@ def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
         estimate_ms=limit_class_ms(job.spec.estimate_ms),
         # Of a job that waits: nothing of it runs, so this stands still.
         left_nano=left_nano(prices, job, 0) if job.state is JobState.QUEUED else None,
+        sizes=()
+        if gang.elastic is None
+        else tuple((tasks + gang.spare_nodes) * gang.devices_per_node for tasks in gang.sizes),
+        spares=gang.spare_nodes,
+        groups=tuple((group.tasks, group.devices_per_task) for group in gang.groups),
         share_ppm=_share_ppm(job.spec.share),
         share_memory_bytes=(job.spec.share.memory_bytes or 0) if job.spec.share is not None else 0,
         topology=_topology_of(job.spec.topology),

@@ -67,6 +67,11 @@ class AllocationRecord:
         """Its node is lost: the attempt goes on without it, but its devices are not given away yet."""
         return self.live and self.stop_reason is StopReason.NODE_LOST
 
+    @property
+    def spare(self) -> bool:
+        """It has no task: its devices are kept for the gang."""
+        return self.goal is Goal.RESERVE
+
     # What `desired_state` asks of a row.
     @property
     def master_address(self) -> str | None:

@@ -17,7 +17,7 @@ class Budgets:
     def hold_nano(self, shape: Shape, model: str) -> int:
         """What the job may cost at most; an hour's worth where it has no time limit."""
         time_ms = HOUR_MS if shape.time_limit_ms is None else shape.time_limit_ms
-        ppm = shape.devices * shape.share_ppm
+        ppm = (shape.devices - shape.spares * shape.devices_per_node) * shape.share_ppm
         return -(-self._prices.get(model, 0) * ppm * time_ms // (WHOLE_PPM * HOUR_MS))
 
     def refusal(self, shape: Shape, model: str) -> WhyNot | None:

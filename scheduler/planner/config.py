@@ -25,6 +25,9 @@ class Policy:
     long_first: float = 0.0
     # Who would end later than alone on a fair share of every model weighs more, by this power of how much later.
     behind: float = 1.0
+    # An elastic job that resumes goes on with more devices, where nobody waits for them and it gains more than so
+    # many times the cost. None: never.
+    grow_for_gain: float | None = 2.0
 
 
 POLICIES: Mapping[str, Policy] = {

@@ -110,6 +110,7 @@ class _Cycle:
         self._preemption.stopped(stop.job_id for stop in self._stops)
         self._one_firm_nodes = any(cell.one_firm for cell in fleet.cells())
         self._patience = Patience(snapshot, self._sharing, self._estimates, now_ms)
+        self._alone = sum(len(item.jobs) for item in snapshot.classes) == 1
         self._placements: list[JobPlacement] = []
         self._blocked: dict[int, _Blocked] = {}  # by class number
         self._changes: dict[tuple[object, ...], str | None] = {}
@@ -149,7 +150,7 @@ class _Cycle:
         target = self._market.target.get(job.job_id)
         if target is not None:
             options.sort(key=lambda group: all(candidate.model != target for candidate in group))
-        for size in _sizes(shape):
+        for size in _sizes(shape, alone=self._alone):
             for group in options:
                 model = self._start(size, job, queue, group, refused)
                 if model is not None:
@@ -174,7 +175,7 @@ class _Cycle:
         by_queue = queue.nominal or queue.cohort is not None or self._holes
         return (
             demand_of(shape), shape.devices, shape.devices_per_node, shape.models, shape.avoid_nodes,
-            shape.topology, shape.sizes, shape.spares, queue.key if by_queue else queue.pools,
+            shape.topology, shape.sizes, shape.spares, shape.groups, queue.key if by_queue else queue.pools,
             self._firm_of(shape),
         )  # fmt: skip
 
@@ -268,7 +269,7 @@ class _Cycle:
         """The counterfactual; jobs that differ only in what does not matter to it share the answer."""
         asked = (
             shape.queue, shape.models, demand_of(shape), shape.devices, shape.avoid_nodes, shape.topology,
-            self._fleet.clock.now,
+            shape.groups, self._fleet.clock.now,
         )  # fmt: skip
         if asked not in self._changes:
             flat = chain.from_iterable(options)
@@ -364,6 +365,7 @@ class _Cycle:
             shape.devices_per_node,
             shape.avoid_nodes,
             shape.topology,
+            shape.groups,
             self._firm_of(shape),
             cell.changes,
         )
@@ -390,6 +392,9 @@ class _Cycle:
         moves = Moves(self._snapshot, self._fleet, self._sharing, self._estimates, self._now_ms, self._config)
         settled = self._market.taking_part.union(stop.job_id for stop in self._stops)
         self._stops.extend(moves.worthwhile(frozenset(settled)))
+        if not self._blocked and not self._snapshot.resting:
+            settled = self._market.taking_part.union(stop.job_id for stop in self._stops)
+            self._stops.extend(moves.growing(frozenset(settled)))
 
     # --- the account --------------------------------------------------------------------------------------
 
@@ -425,10 +430,14 @@ class _Cycle:
         return reports
 
 
-def _sizes(shape: Shape) -> list[Shape]:
-    """The shape, then, for an elastic job, the same with fewer devices, the most first."""
+def _sizes(shape: Shape, *, alone: bool) -> list[Shape]:
+    """The shape, then, for an elastic job, the same with fewer devices, the most first.
+
+    Where nobody else waits it takes more than it asked for, if there is more.
+    """
+    larger = sorted((size for size in shape.sizes if size > shape.devices and alone), reverse=True)
     smaller = sorted((size for size in shape.sizes if size < shape.devices), reverse=True)
-    return [shape, *(shape._replace(devices=size) for size in smaller)]
+    return [shape._replace(devices=size) for size in (*larger, shape.devices, *smaller)]
 
 
 def _no_queue(shape: Shape, queue: Queue | None) -> WhyNot:

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue, ShapeRule
-from scheduler.domain.gangs import Domain
+from scheduler.domain.gangs import Domain, Gang
 from scheduler.domain.ids import NodeId
 from scheduler.domain.jobs import JobSpec
 from scheduler.domain.nodes import Node, Place
@@ -72,7 +72,7 @@ def _refusal(
     model: str, spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Catalogue
 ) -> WhyNot | None:
     gang = spec.gang
-    count = gang.devices_per_node
+    count, needed = gang.devices_per_node, least_of(gang)
     if catalogue.get(model) is None:
         return unknown_model(model)
     pools = [pool for pool in queue.pools if (pool, model) in inventory]
@@ -86,15 +86,17 @@ def _refusal(
     if not rule.allows_count(count):
         return shape_not_allowed(model, count, sorted(rule.counts or ()))
     domain = spec.topology.required
-    best = max(
-        _room(rule, stocks, count, gang.tasks, domain)
-        for pool in pools
-        for stocks in _together(inventory[pool, model], domain)
-    )
-    if best < gang.tasks:
-        where = None if domain is None or domain.value not in LEVELS else domain.value
-        return gang_too_large(model, gang.devices, count, best, domain=where)
-    return _beyond_quota(model, gang.devices, queue, catalogue)
+    for count, tasks in needed:
+        best = max(
+            _room(rule, stocks, count, tasks, domain)
+            for pool in pools
+            for stocks in _together(inventory[pool, model], domain)
+        )
+        if best < tasks:
+            where = None if domain is None or domain.value not in LEVELS else domain.value
+            return gang_too_large(model, tasks * count, count, best, domain=where)
+    least = gang.devices if gang.elastic is None else gang.elastic.min_devices
+    return _beyond_quota(model, least, queue, catalogue)
 
 
 def _beyond_quota(model: str, devices: int, queue: Queue, catalogue: Catalogue) -> WhyNot | None:
@@ -108,6 +110,18 @@ def _beyond_quota(model: str, devices: int, queue: Queue, catalogue: Catalogue) 
     return WhyNot(
         Reason.QUOTA_TOO_SMALL, sentence, device_model=model, asked=devices, available=nominal
     )  # fmt: skip
+
+
+def least_of(gang: Gang) -> list[tuple[int, int]]:
+    """(devices, tasks): so many tasks want at least so many devices each, the most devices first."""
+    if not gang.groups:
+        return [(gang.devices_per_node, gang.sizes[0] + gang.spare_nodes)]
+    needed: list[tuple[int, int]] = []
+    tasks = 0
+    for group in sorted(gang.groups, key=lambda group: -group.devices_per_task):
+        tasks += group.tasks
+        needed.append((group.devices_per_task, tasks))
+    return needed
 
 
 def _together(stocks: Sequence[Stock], domain: Domain | None) -> list[list[Stock]]:

@@ -6,14 +6,16 @@ from itertools import chain
 from typing import NamedTuple
 
 from scheduler.domain.ids import JobId
+from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
+from scheduler.planner.demand import demand_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import Stop, StopCause
-from scheduler.planner.preemption import lost_work_ms, must_stay
+from scheduler.planner.preemption import lost_work_ms, masks_of, must_stay
 from scheduler.planner.sharing import Sharing
-from scheduler.planner.snapshot import RunningJob, Snapshot
+from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
 from scheduler.planner.variants import Candidate, candidates
 
 
@@ -51,6 +53,60 @@ class Moves:
             if len(moves) < self.config.max_moves and job_id not in moves and self._keep_room(gain):
                 moves[job_id] = self._stop(gain)
         return list(moves.values())
+
+    def growing(self, stopped: frozenset[JobId]) -> list[Stop]:
+        """Elastic jobs that go on with more devices, now that nobody waits for them: the smallest first.
+
+        Cost: the running elastic jobs, times their larger sizes.
+        """
+        factor = self.config.policy.grow_for_gain
+        if factor is None:
+            return []
+        stops: list[Stop] = []
+        elastic = [r for r in self.snapshot.running if r.shape.sizes and r.job_id not in stopped]
+        for running in sorted(elastic, key=lambda running: (running.devices, running.submitted_ms)):
+            size = self._larger(running, factor) if len(stops) < self.config.max_moves else None
+            if size is not None:
+                sentence = f"grow: goes on with {size} devices instead of {running.devices}"
+                lost_ms = lost_work_ms(running, self.now_ms)
+                stops.append(Stop(running.job_id, StopCause.GROW, None, sentence, lost_ms))
+        return stops
+
+    def _larger(self, running: RunningJob, factor: float) -> int | None:
+        """The largest size for which there is room and which is worth the restart; the room is taken."""
+        shape = running.shape
+        cell = self.fleet.get(running.pool, running.model)
+        queue = self.snapshot.queues.get(shape.queue)
+        young = self.now_ms - running.started_ms < self.config.min_run_ms
+        if not shape.resumable or running.stopping or young or cell is None or queue is None:
+            return None
+        left_ms = self.estimates.left_of(running)
+        cost_ms = shape.restart_ms + lost_work_ms(running, self.now_ms) + self.config.stop_margin_ms
+        held = [(row, mask) for row, mask in masks_of(cell, running) if mask]
+        if len(held) < len(running.tasks):
+            return None  # part of it is on nodes out of service
+        for size in sorted((size for size in shape.sizes if size > running.devices), reverse=True):
+            gain_ms = None if left_ms is None else left_ms * (1 - running.devices / size)
+            if gain_ms is not None and gain_ms <= factor * cost_ms:
+                continue
+            more = size - running.devices
+            if self.sharing.refusal(shape, queue, running.model, more) is None and self._fits(
+                shape._replace(devices=size), cell, held
+            ):
+                self.sharing.take(shape.queue, running.model, more)
+                return size
+        return None
+
+    def _fits(self, shape: Shape, cell: Cell, held: list[tuple[int, int]]) -> bool:
+        """Whether there is room once the job has given back what it holds; if so, it is taken."""
+        demand = demand_of(shape)
+        for row, mask in held:
+            self.fleet.give_back(cell, row, mask, demand)
+        found = find_seats(shape, self.fleet, cell, None)
+        seats = [] if found is None else [(seat.row, seat.mask) for seat in found.seats]
+        for row, mask in seats or held:
+            self.fleet.take(cell, row, mask, demand, shape.queue.firm_id)
+        return found is not None
 
     def _gains(self, running: RunningJob, stopped: frozenset[JobId]) -> Iterator[Gain]:
         shape = running.shape

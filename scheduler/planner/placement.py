@@ -38,6 +38,8 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
     `ends_ms` is when the job has surely ended, by its time limit, so that it may use devices which are held
     for somebody from later on. Cost: one pass over the cell's scores, and the rows that changed.
     """
+    if shape.groups:
+        return _find_groups(shape, fleet, cell)
     demand = demand_of(shape)
     if shape.tasks == 1 and not cell.one_firm and anywhere(shape):
         found = fleet.lightest(cell.stretch, demand)
@@ -69,6 +71,54 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
         early = _among_held(shape, cell, demand, score, ends_ms)
         return None if early is None else Found(early, 0.0)
     return None
+
+
+def _find_groups(shape: Shape, fleet: Fleet, cell: Cell) -> Found | None:
+    """Tasks of several sizes, each on a node of its own, in the smallest domain that holds them all.
+
+    Cost: the rows of the cell for each group, once for each domain that is tried.
+    """
+    closed = closed_rows(shape, cell)
+    scores: dict[int, Floats] = {}
+    for _, devices in shape.groups:
+        score = fleet.scores(cell, demand_of(shape, devices)).copy()
+        score[closed] = NO_FIT
+        scores[devices] = score
+    required = required_level(shape)
+    for level in _NARROW_FIRST:
+        names = cell.domain[:, level]
+        inside = [names == name for name in range(int(names.max(initial=-1)) + 1)]
+        for rows in sorted(inside, key=np.count_nonzero):
+            found = _seat_groups(shape, fleet, cell, scores, rows)
+            if found is not None:
+                return found
+        if level == required:
+            return None
+    return _seat_groups(shape, fleet, cell, scores, np.ones(len(cell.parts), dtype=bool))
+
+
+def _seat_groups(
+    shape: Shape, fleet: Fleet, cell: Cell, scores: dict[int, Floats], inside: NDArray[np.bool_]
+) -> Found | None:
+    """The groups with the most devices a task first: where they fit, the others do too."""
+    open_ = inside.copy()
+    chosen: dict[int, list[int]] = {}
+    loss = 0.0
+    for number in sorted(range(len(shape.groups)), key=lambda number: -shape.groups[number][1]):
+        tasks, devices = shape.groups[number]
+        score = scores[devices]
+        rows = np.flatnonzero(open_ & (score < NO_FIT))
+        if len(rows) < tasks:
+            return None
+        rows = rows[np.argsort(score[rows], kind="stable")[:tasks]]
+        open_[rows] = False
+        loss += float(score[rows].sum())
+        chosen[number] = _in_wire_order(cell, rows)
+    seats = []
+    for number, (_, devices) in enumerate(shape.groups):
+        demand = demand_of(shape, devices)
+        seats += [Seat(row, fleet.mask(cell, row, demand), demand) for row in chosen[number]]
+    return Found(seats, loss)
 
 
 def _in_one_group(cell: Cell, score: Floats, demand: Demand) -> Seat | None:

@@ -16,6 +16,7 @@ class StopCause(StrEnum):
     RECLAIM = "reclaim"  # for a queue that gets back what it lent
     SHORTER = "shorter"  # for a job that is done much sooner, where the profile allows it
     MOVE = "move"  # it goes on elsewhere
+    GROW = "grow"  # it goes on with more devices
     MAINTENANCE = "maintenance"
 
 

@@ -11,6 +11,8 @@ from scheduler.planner.plan import JobPlacement, Plan, StopCause, TaskPlacement
 from scheduler.planner.snapshot import LEVELS, WHOLE_PPM, DeviceView, NodeView, Shape, Snapshot
 from scheduler.planner.topology import allowed_set
 
+_FOR_ITSELF = (StopCause.MOVE, StopCause.SHORTER, StopCause.GROW)
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -43,9 +45,9 @@ def _check_stops(snapshot: Snapshot, plan: Plan) -> list[Violation]:
         if stop.job_id in seen:
             found.append(Violation(stop.job_id, "the job is stopped twice"))
         seen.add(stop.job_id)
-        if stop.cause in (StopCause.MOVE, StopCause.SHORTER) and not victim.shape.resumable:
+        if stop.cause in _FOR_ITSELF and not victim.shape.resumable:
             found.append(Violation(stop.job_id, "the job cannot resume, and is stopped for no need"))
-        if stop.cause in (StopCause.MOVE, StopCause.SHORTER):
+        if stop.cause in _FOR_ITSELF:
             continue  # what it gives up goes to the queue's common market
         if stop.cause is StopCause.MAINTENANCE:
             nodes = {node_id for node_id, _ in victim.tasks}
@@ -89,6 +91,8 @@ class _Checker:
     def check(self, plan: Plan) -> list[Violation]:
         for placement in plan.placements:
             shape = self._shapes.get(placement.job_id)
+            if shape is not None and shape.sizes:
+                shape = _at_size(shape, sum(len(task.device_ids) for task in placement.tasks))
             if shape is None:
                 self._wrong(placement, "the job does not wait")
             elif placement.job_id in self._placed:
@@ -172,8 +176,8 @@ class _Checker:
             if device is not None and device.room_ppm and taken > device.room_ppm:
                 self._wrong(placement, f"device {device_id} is given twice")
             self._taken[device_id] = taken
-        if len(task.device_ids) != _devices_of(placement, task, shape):
-            self._wrong(placement, f"a task wants {shape.devices_per_node} devices")
+        if len(task.device_ids) != shape.devices_of(task.rank):
+            self._wrong(placement, f"a task wants {shape.devices_of(task.rank)} devices")
         rule = self._snapshot.catalogue.shape(placement.device_model)
         if shape.whole and shape.devices and not allowed_set(rule, devices):
             self._wrong(placement, f"the vendor does not allow these devices together on {task.node_id}")
@@ -190,11 +194,9 @@ class _Checker:
             self._wrong(placement, f"device {device.device_id} is shared by firms that are not kept apart")
 
 
-def _devices_of(placement: JobPlacement, task: TaskPlacement, shape: Shape) -> int:
-    """How many devices a task has; the last one of an uneven gang has the rest."""
-    if task.rank == shape.tasks - 1:
-        return shape.devices - shape.devices_per_node * (shape.tasks - 1)
-    return shape.devices_per_node
+def _at_size(shape: Shape, devices: int) -> Shape:
+    """An elastic job at one of its sizes, or as it asked first."""
+    return shape._replace(devices=devices) if devices in shape.sizes else shape
 
 
 def _over_quota(

@@ -107,7 +107,7 @@ class Preemption:
                     continue  # the end of one part does not free the device
                 late_ms = self._estimates.late_ms(running.shape, running.waiting, model)
                 if late_ms is not None and cell is not None:
-                    for row, mask in _masks(cell, running):
+                    for row, mask in masks_of(cell, running):
                         cell.expect_end(row, mask, self._now_ms + late_ms)
 
     def find(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool) -> Way | None:
@@ -127,7 +127,7 @@ class Preemption:
     def _way(self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, *, borrows: bool) -> Way | None:
         if not shape.whole:
             return self._way_for_part(shape, job, cell, demand, borrows=borrows)
-        if not demand.devices or shape.devices % shape.devices_per_node:
+        if not demand.devices or shape.devices != shape.tasks * shape.devices_per_node:
             return None
         ways = [
             way
@@ -185,7 +185,7 @@ class Preemption:
         """Masks of devices of stopping jobs by row, where nobody has a claim on them yet."""
         coming: dict[int, int] = {}
         for running in self._stopping.get((cell.pool, cell.model), ()):
-            for row, mask in _masks(cell, running) if running.shape.whole else ():
+            for row, mask in masks_of(cell, running) if running.shape.whole else ():
                 coming[row] = coming.get(row, 0) | mask & ~cell.parts[row].reserved
         return coming
 
@@ -210,7 +210,7 @@ class Preemption:
                     -running.started_ms,
                     running.submitted_ms,
                 )
-                found.append((key, Victim(running, cause, lost_ms, _masks(cell, running))))
+                found.append((key, Victim(running, cause, lost_ms, masks_of(cell, running))))
         found.sort(key=lambda item: item[0])
         return [victim for _, victim in found]
 
@@ -363,7 +363,7 @@ def _seat_on(
     cell: Cell, running: RunningJob, demand: Demand, closed: frozenset[int]
 ) -> tuple[int, int] | None:
     """A device on which a part fits once the running job is gone; (row, mask)."""
-    for row, mask in _masks(cell, running):
+    for row, mask in masks_of(cell, running):
         part = cell.parts[row]
         for at in bits(mask & ~part.reserved) if row not in closed else ():
             firm = cell.firm[row, at]
@@ -397,7 +397,7 @@ def must_stay(running: RunningJob, now_ms: int, config: PlannerConfig) -> bool:
     return lost_work_ms(running, now_ms) > config.fresh_ms
 
 
-def _masks(cell: Cell, running: RunningJob) -> tuple[tuple[int, int], ...]:
+def masks_of(cell: Cell, running: RunningJob) -> tuple[tuple[int, int], ...]:
     """(row, mask) of the devices that a job holds in a cell; nodes out of service are left out."""
     masks = []
     for node_id, device_ids in running.tasks:

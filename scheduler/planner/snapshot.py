@@ -122,7 +122,9 @@ class Shape(NamedTuple):
     memory_bytes: int = 0  # of the host, for each task
     topology: "Topology | None" = None
     sizes: tuple[int, ...] = ()  # other numbers of devices at which an elastic job may run
-    spares: int = 0  # nodes kept free beside the gang, for a restart without waiting
+    # Of the gang's tasks so many keep devices only, for a restart without waiting: the last ones.
+    spares: int = 0
+    groups: tuple[tuple[int, int], ...] = ()  # (tasks, devices of each) where tasks differ, by rank
     resumable: bool = False  # goes on from its model checkpoint
     restart_ms: int = 0  # without progress after every start but the first
     # Steps per second of the whole gang by model, declared or measured; models that are missing are
@@ -136,7 +138,17 @@ class Shape(NamedTuple):
     @property
     def tasks(self) -> int:
         """Nodes that the gang needs; the last task may have fewer devices than the others."""
+        if self.groups:
+            return sum(tasks for tasks, _ in self.groups)
         return -(-self.devices // self.devices_per_node) if self.devices else 1
+
+    def devices_of(self, rank: int) -> int:
+        """How many devices a task has; the last one of an uneven gang has the rest."""
+        for tasks, devices in self.groups:
+            if rank < tasks:
+                return devices
+            rank -= tasks
+        return min(self.devices_per_node, self.devices - rank * self.devices_per_node)
 
     @property
     def whole(self) -> bool:

@@ -240,4 +240,9 @@ def fetched(task: TaskToRun) -> control_pb2.FetchTaskResponse:
         ],
         share_ppm=task.share_ppm,
         share_memory_bytes=task.share_memory_bytes,
+        first_process=task.first_process,
+        all_processes=task.all_processes,
+        group=task.group,
+        rank_in_group=task.rank_in_group,
+        groups=dict(task.groups),
     )

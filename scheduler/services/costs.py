@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.allocations import Goal
 from scheduler.domain.devices import WHOLE_SHARE_PPM
 from scheduler.domain.jobs import Budget
 from scheduler.domain.time import HOUR_MS
@@ -126,7 +127,7 @@ async def _grants(session: AsyncSession, job: JobRecord, now_ms: int) -> list[_G
             & (AttemptRow.job_id == task.job_id)
             & (AttemptRow.attempt == task.attempt),
         )
-        .where(task.firm_id == job.firm_id, task.job_id == job.job_id)
+        .where(task.firm_id == job.firm_id, task.job_id == job.job_id, task.goal != Goal.RESERVE.value)
         .group_by(task.allocation_id, task.firm_id, AttemptRow.device_model, AttemptRow.ended_ms)
     )
     grants = []

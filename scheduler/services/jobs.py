@@ -10,7 +10,10 @@ from typing import Any
 from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.allocations import Goal
 from scheduler.domain.errors import NotFound
+from scheduler.domain.gangs import Gang
+from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import JobState
 from scheduler.services.authorise import Action, Principal, authorise, may_see_firm
 from scheduler.storage.tables import (
@@ -237,6 +240,11 @@ def _attempt(row: AttemptRow, tasks: tuple[TaskRecord, ...]) -> AttemptRecord:
     )
 
 
+def gang_of(job: JobRecord) -> Gang:
+    """The job's gang as a value."""
+    return spec_from_json(job.spec).gang
+
+
 @dataclass(frozen=True, slots=True)
 class LogPlan:
     """What a reader of a job's output needs: whose it is and which streams will come."""
@@ -246,20 +254,30 @@ class LogPlan:
     final: bool
     # (attempt, task rank, processes of the task, whether its output can still come)
     tasks: tuple[tuple[int, int, int, bool], ...]
+    gang: Gang
 
 
 async def plan_job_logs(session: AsyncSession, principal: Principal, job_id: str) -> LogPlan:
     """Which streams of output a job has and will have. Raises Forbidden, NotFound."""
     authorise(principal, Action.READ_JOB_LOGS)
     job = await read_job(session, principal, job_id)
-    processes = int(job.spec["gang"]["processes_per_node"])
+    gang = gang_of(job)
     rows = await session.execute(
         select(AllocationRow.attempt, AllocationRow.rank, AllocationRow.started_ms, AllocationRow.end_reason)
-        .where(AllocationRow.firm_id == job.firm_id, AllocationRow.job_id == job_id)
+        .where(
+            AllocationRow.firm_id == job.firm_id,
+            AllocationRow.job_id == job_id,
+            AllocationRow.goal != Goal.RESERVE.value,
+        )
         .order_by(AllocationRow.attempt, AllocationRow.rank)
     )
     tasks = tuple(
-        (row.attempt, row.rank, processes, row.started_ms is not None and row.end_reason != "lost")
+        (
+            row.attempt,
+            row.rank,
+            gang.processes_of(row.rank),
+            row.started_ms is not None and row.end_reason != "lost",
+        )
         for row in rows
     )
-    return LogPlan(job.firm_id, job_id, job.final, tasks)
+    return LogPlan(job.firm_id, job_id, job.final, tasks, gang)

@@ -5,11 +5,12 @@ that the allocation is on, and only while it is live.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.allocations import Goal
 from scheduler.domain.errors import NotFound
 from scheduler.domain.gangs import WHOLE_PPM
 from scheduler.domain.job_reading import spec_from_json
@@ -66,6 +67,11 @@ class TaskToRun:
     secrets: tuple[TaskSecret, ...] = ()
     share_ppm: int = WHOLE_PPM  # of each device
     share_memory_bytes: int = 0  # of each device, where the task has a part
+    first_process: int = 0  # rank in the whole gang of its first process
+    all_processes: int = 0  # of the whole gang
+    group: str = ""  # in a gang of several
+    rank_in_group: int = 0
+    groups: Mapping[str, int] = field(default_factory=dict)  # tasks of each group
 
     def __repr__(self) -> str:
         return f"TaskToRun({self.allocation_id})"
@@ -94,6 +100,7 @@ async def task_to_run(
             AllocationRow.allocation_id == allocation_id,
             AllocationRow.node_id == node_id,
             AllocationRow.live,
+            AllocationRow.goal != Goal.RESERVE.value,
         )
     )
     row = found.one_or_none()
@@ -103,6 +110,8 @@ async def task_to_run(
     devices = await _devices(session, allocation)
     spec = spec_from_json(job.spec)
     variant = spec.variants[attempt.variant]
+    gang_size = await _tasks(session, allocation, spec)
+    grouped = spec.gang.group_of(allocation.rank)
     checkpoint = spec.model_checkpoint
     return TaskToRun(
         allocation_id=allocation_id,
@@ -112,13 +121,18 @@ async def task_to_run(
         job_name=job.name,
         attempt=allocation.attempt,
         rank=allocation.rank,
-        gang_size=spec.gang.tasks,
-        processes=spec.gang.processes_per_node,
+        gang_size=gang_size,
+        processes=spec.gang.processes_of(allocation.rank),
+        first_process=spec.gang.first_process(allocation.rank),
+        all_processes=spec.gang.first_process(gang_size),
+        group="" if grouped is None else grouped[0].name,
+        rank_in_group=0 if grouped is None else grouped[1],
+        groups={group.name: group.tasks for group in spec.gang.groups},
         device_indices=tuple(index for index, _ in devices),
         share_ppm=min((share_ppm for _, share_ppm in devices), default=WHOLE_PPM),
         share_memory_bytes=(spec.share.memory_bytes or 0) if spec.share is not None else 0,
         device_model=attempt.device_model,
-        command=_command(variant),
+        command=_command(variant, () if grouped is None else grouped[0].command),
         environment={**variant.environment, **_of_array(job, spec)},
         working_directory=spec.working_directory,
         grace_ms=spec.grace_ms,
@@ -136,6 +150,23 @@ async def task_to_run(
     )
 
 
+async def _tasks(session: AsyncSession, allocation: AllocationRow, spec: JobSpec) -> int:
+    """Tasks of the attempt, of which an elastic gang has now more and now fewer."""
+    if spec.gang.elastic is None:
+        return spec.gang.tasks
+    found = await session.scalar(
+        select(func.count())
+        .select_from(AllocationRow)
+        .where(
+            AllocationRow.firm_id == allocation.firm_id,
+            AllocationRow.job_id == allocation.job_id,
+            AllocationRow.attempt == allocation.attempt,
+            AllocationRow.goal != Goal.RESERVE.value,
+        )
+    )
+    return found or 1
+
+
 async def _devices(session: AsyncSession, allocation: AllocationRow) -> list[tuple[int, int]]:
     """(index on the node, share of it in ppm) of each device, by index."""
     given = await session.execute(
@@ -150,9 +181,9 @@ async def _devices(session: AsyncSession, allocation: AllocationRow) -> list[tup
     return [(index, share_ppm) for index, share_ppm in given]
 
 
-def _command(variant: Variant) -> tuple[str, ...]:
+def _command(variant: Variant, of_group: tuple[str, ...]) -> tuple[str, ...]:
     process = variant.process_environment
-    command = variant.command or HOLD
+    command = of_group or variant.command or HOLD
     return command if process is None else process.around(command)
 
 
@@ -202,7 +233,7 @@ async def task_output(session: AsyncSession, node_id: str, allocation_id: str) -
         job_id,
         attempt,
         rank,
-        processes=read.gang.processes_per_node,
+        processes=read.gang.processes_of(rank),
         keep_ms=max(days) * DAY_MS if days else None,
         ended_ms=ended_ms,
     )

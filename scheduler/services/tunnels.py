@@ -6,10 +6,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import Conflict, FieldProblem, Invalid, Unavailable
-from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import JobState
 from scheduler.services.authorise import Action, Principal, authorise, require_firm, require_project
-from scheduler.services.jobs import JobRecord, read_job
+from scheduler.services.jobs import JobRecord, gang_of, read_job
 from scheduler.storage import inbox
 from scheduler.storage.tables import AllocationRow, GatewayRow, NodeStateRow
 
@@ -41,7 +40,7 @@ async def find_port(
         listed = ", ".join(map(str, sorted(declared))) or "none: add ports: [...] to the job"
         raise Invalid([FieldProblem("query port", str(port), f"a port that the job declares ({listed})")])
     task_rank = declared[port] if rank is None else rank
-    _require_rank(task_rank, spec_from_json(job.spec).gang.tasks)
+    _require_rank(task_rank, _tasks(job))
     return await _find(session, job, task_rank, 0)
 
 
@@ -55,9 +54,14 @@ async def find_process(
     authorise(principal, Action.ATTACH)
     job = await read_job(session, principal, job_id)
     require_project(principal, job.project)
-    gang = spec_from_json(job.spec).gang
-    _require_rank(rank, gang.tasks * gang.processes_per_node)
-    return await _find(session, job, *divmod(rank, gang.processes_per_node))
+    gang = gang_of(job)
+    _require_rank(rank, gang.first_process(_tasks(job)))
+    return await _find(session, job, *gang.place_of(rank))
+
+
+def _tasks(job: JobRecord) -> int:
+    """The most that it may run with."""
+    return gang_of(job).sizes[-1]
 
 
 def _require_rank(rank: int, ranks: int) -> None:

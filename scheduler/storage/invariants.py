@@ -54,14 +54,21 @@ RULES: Final = (
         SELECT t.job_id || ' attempt ' || t.attempt || ': ' || count(DISTINCT a.allocation_id) || ' tasks, '
             || count(d.device_id) || ' devices of ' || t.device_model
         FROM attempts t JOIN jobs j USING (firm_id, job_id)
-        LEFT JOIN allocations a USING (firm_id, job_id, attempt)
+        LEFT JOIN (SELECT * FROM allocations WHERE goal <> 'reserve') a USING (firm_id, job_id, attempt)
         LEFT JOIN allocation_devices d USING (firm_id, allocation_id)
         LEFT JOIN devices v USING (device_id)
         GROUP BY t.firm_id, t.job_id, t.attempt, j.spec
-        HAVING count(d.device_id) <> (j.spec #>> '{gang,devices}')::int
-            OR count(DISTINCT a.allocation_id) * (j.spec #>> '{gang,devices_per_node}')::int
-                <> (j.spec #>> '{gang,devices}')::int
-            OR bool_or(v.model <> t.device_model)
+        HAVING CASE
+                WHEN jsonb_array_length(j.spec #> '{gang,groups}') > 0
+                    THEN count(d.device_id) <> (j.spec #>> '{gang,devices}')::int
+                        OR count(DISTINCT a.allocation_id) <> (
+                            SELECT sum((g ->> 'tasks')::int) FROM jsonb_array_elements(j.spec #> '{gang,groups}') g)
+                ELSE count(d.device_id) NOT BETWEEN
+                        coalesce((j.spec #>> '{gang,elastic,min_devices}')::int, (j.spec #>> '{gang,devices}')::int)
+                        AND coalesce((j.spec #>> '{gang,elastic,max_devices}')::int, (j.spec #>> '{gang,devices}')::int)
+                    OR count(DISTINCT a.allocation_id) * (j.spec #>> '{gang,devices_per_node}')::int
+                        <> count(d.device_id)
+            END OR bool_or(v.model <> t.device_model)
         """,
     ),
     Rule(
@@ -69,7 +76,7 @@ RULES: Final = (
         """
         SELECT a.allocation_id || ' of ' || t.job_id || ': ' || coalesce(a.end_reason, 'not live')
         FROM attempts t JOIN allocations a USING (firm_id, job_id, attempt)
-        WHERE t.state IN ('preparing', 'ready', 'running') AND NOT a.live
+        WHERE t.state IN ('preparing', 'ready', 'running') AND NOT a.live AND a.goal <> 'reserve'
             AND (t.state <> 'running' OR a.end_reason <> 'exited' OR a.exit_code <> 0)
         """,
     ),

@@ -38,8 +38,12 @@ def write_text(text: str) -> None:
 
 
 def processes_of(job: Job) -> int:
-    """How many processes a job's gang has."""
+    """How many processes a job's gang has, at its largest."""
     gang = job["spec"]["gang"]
+    if gang["groups"]:
+        return sum(int(group["tasks"] * group["processes_per_task"]) for group in gang["groups"])
+    if gang["elastic"]:
+        gang = {**gang, "devices": gang["elastic"]["max_devices"]}
     return int(gang["devices"] // gang["devices_per_node"] * gang["processes_per_node"])
 
 

@@ -323,7 +323,7 @@ def _task_rows(attempt: Attempt) -> list[list[object]]:
             task["rank"],
             task["node"],
             f"{attempt['device_model']} {','.join(map(str, task['devices']))}",
-            task["phase"],
+            "reserved" if task["goal"] == "reserve" else task["phase"],
             "" if task["exit_code"] is None else task["exit_code"],
             task["detail"] or task["end_reason"] or "",
         ]

@@ -93,7 +93,7 @@ async def raw(
     """One stream's bytes as the process wrote them, up to what is there now."""
     async with api.database.read() as session:
         plan = await plan_job_logs(session, principal, job_id)
-    task_rank, local_rank = divmod(rank, plan.tasks[0][2] if plan.tasks else 1)
+    task_rank, local_rank = plan.gang.place_of(rank)
     key = LogKey(plan.firm_id, job_id, attempt, task_rank, local_rank, stream)
     size = await asyncio.to_thread(api.job_logs.stored, key)
     match = None if range_ is None else _RANGE.fullmatch(range_)
