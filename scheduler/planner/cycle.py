@@ -26,8 +26,8 @@ from scheduler.planner.moves import Moves
 from scheduler.planner.ordering import ClassCursor, Ordering, Turns
 from scheduler.planner.patience import Patience
 from scheduler.planner.placement import Found, Seat, find_seats
-from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause, TaskPlacement
-from scheduler.planner.preemption import Preemption, Victim, Way
+from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
+from scheduler.planner.preemption import Preemption, Way, makes_room
 from scheduler.planner.reasons import account, benched, counterfactual, when_it_starts, why_no_room
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
@@ -314,7 +314,7 @@ class _Cycle:
         self._preemption.stopped(victim.running.job_id for victim in way.victims)
         for victim in way.victims:
             running = victim.running
-            sentence = _makes_room(victim, shape)
+            sentence = makes_room(victim, shape)
             self._stops.append(Stop(running.job_id, victim.cause, job.job_id, sentence, victim.lost_ms))
             self._sharing.take_for(running.shape, running.model, devices=running.devices, back=True)
         self._sharing.take_for(shape, cell.model)
@@ -444,14 +444,3 @@ def _no_queue(shape: Shape, queue: Queue | None) -> WhyNot:
     if queue is None:
         return WhyNot(Reason.UNKNOWN_QUEUE, f"the firm has no queue {shape.queue.name}")
     return WhyNot(Reason.NO_POOL, f"the queue {shape.queue.name} may use no pool")
-
-
-def _makes_room(victim: Victim, shape: Shape) -> str:
-    """For the eyes of the victim's firm: it says nothing of other firms."""
-    if victim.cause is StopCause.RECLAIM:
-        return "makes room for a queue that takes back quota which it had lent"
-    for_whom = {
-        StopCause.PRIORITY: f"of priority {shape.priority.value}",
-        StopCause.SHORTER: "that is done much sooner",
-    }
-    return f"makes room for a job of queue {shape.queue.name} {for_whom.get(victim.cause, '')}".rstrip()

@@ -408,3 +408,14 @@ def masks_of(cell: Cell, running: RunningJob) -> tuple[tuple[int, int], ...]:
             mask = sum(1 << at for at, d in enumerate(devices) if d.device_id in held and not d.faulty)
             masks.append((row, mask))
     return tuple(masks)
+
+
+def makes_room(victim: Victim, shape: Shape) -> str:
+    """For the eyes of the victim's firm: it says nothing of other firms."""
+    if victim.cause is StopCause.RECLAIM:
+        return "makes room for a queue that takes back quota which it had lent"
+    for_whom = {
+        StopCause.PRIORITY: f"of priority {shape.priority.value}",
+        StopCause.SHORTER: "that is done much sooner",
+    }
+    return f"makes room for a job of queue {shape.queue.name} {for_whom.get(victim.cause, '')}".rstrip()
