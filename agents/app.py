@@ -22,6 +22,7 @@ from agents.devices.driver import DriverError
 from agents.refusals import AgentError, NoDevices, UsageError
 from agents.runtime.isolation import UidRange
 from agents.runtime.launch import is_loopback
+from agents.runtime.volumes import is_plain
 from agents.samples import write_packet
 from agents.settings import AGENT_VERSION, Place, Settings
 from agents.state_folder import StateFolder
@@ -87,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
     )
     _option(run, "--checkpoint-root", "folder for model checkpoints, shared between nodes", metavar="DIR")
+    _option(
+        run,
+        "--volume-root",
+        "folders of this host, separated by :, in which the control plane's volumes may lie; none without it",
+        metavar="DIR[:DIR]",
+    )
     _option(
         run,
         "--firm-uids",
@@ -179,6 +186,7 @@ def read_settings(parsed: argparse.Namespace) -> Settings:
         metrics=_address("--metrics", parsed.metrics) if parsed.metrics else None,
         metrics_token=_metrics_token(parsed.metrics, parsed.metrics_token_file),
         checkpoint_root=Path(parsed.checkpoint_root).absolute() if parsed.checkpoint_root else None,
+        volume_roots=_volume_roots(parsed.volume_root),
         firm_uids=_uids(parsed.firm_uids),
         stop_tasks_on_exit=parsed.stop_tasks_on_exit,
         samples_days=_number("--samples-days", parsed.samples_days, 1, 36_500),
@@ -244,6 +252,16 @@ def _place(text: str) -> Place:
     return Place(
         said.get("zone", ""), said.get("supernode", ""), said.get("leaf", ""), int(said.get("position", 0))
     )
+
+
+def _volume_roots(text: str | None) -> tuple[str, ...]:
+    roots = tuple(text.split(":")) if text else ()
+    for root in roots:
+        if not is_plain(root):
+            raise UsageError(
+                f"--volume-root wants absolute paths without .. and other than /, separated by :, not {root!r}"
+            )
+    return roots
 
 
 def _uids(text: str) -> UidRange:

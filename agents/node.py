@@ -73,6 +73,7 @@ def _preparer(
         settings.rendezvous_address,
         isolation,
         driver.closed_nodes,
+        settings.volume_roots,
     )
 
 

@@ -37,6 +37,7 @@ class Settings:
     metrics: str | None
     metrics_token: str | None
     checkpoint_root: Path | None
+    volume_roots: tuple[str, ...]
     firm_uids: UidRange
     stop_tasks_on_exit: bool
     samples_days: int = 90

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 from agents.devices.detect import open_driver
@@ -18,6 +19,7 @@ from agents.node_record import TLS_CERTIFICATE_FILE, Identity, NodeRecord, load_
 from agents.refusals import NoDevices, UsageError
 from agents.renewal import has_ended
 from agents.runtime.isolation import Isolation, why_no_private_view
+from agents.runtime.volumes import MOUNT_FOLDERS
 from agents.settings import AGENT_VERSION, Settings
 from agents.signing import load_or_make_key
 from agents.spool import Spool
@@ -60,6 +62,16 @@ def _need_kernel() -> None:
         raise UsageError(f"the agent needs Linux 5.3 or newer: pidfd_open says {error.strerror}") from None
 
 
+def make_mount_folder(settings: Settings) -> None:
+    """Where volumes may lie on every host: a view of a task can have no folder in / that the host has not."""
+    folder = Path(MOUNT_FOLDERS[0])
+    if settings.volume_roots and os.geteuid() == 0 and not folder.exists():
+        try:
+            folder.mkdir(mode=0o755)
+        except OSError as error:
+            _log.warning("no volume can lie below %s: %s", folder, error.strerror)
+
+
 def find_devices(settings: Settings) -> Driver:
     """The host's driver. Raises NoDevices."""
     try:
@@ -77,6 +89,7 @@ async def run_agent(settings: Settings) -> None:
             f"the authority's certificate {settings.authority} cannot be read: {error.strerror}"
         ) from None
     _need_kernel()
+    make_mount_folder(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -6,7 +6,7 @@ from agents.core.messages import DesiredArrived
 from agents.core.readings import WHOLE_PPM, Health
 from agents.core.tasks import DesiredTask, EndReason, Goal, Phase, StepReport, Task
 from agents.devices.driver import Device
-from agents.runtime.spec import DEFAULT_STOP_SIGNAL, TaskInput, TaskSecret, TaskSpec
+from agents.runtime.spec import DEFAULT_STOP_SIGNAL, TaskInput, TaskSecret, TaskSpec, TaskVolume
 from protos.suanli.fleet.v1 import control_pb2, node_pb2, usage_pb2
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.windows import SignedWindow
@@ -171,6 +171,10 @@ def spec(message: control_pb2.FetchTaskResponse) -> TaskSpec:
         group=message.group,
         rank_in_group=message.rank_in_group,
         groups=dict(sorted(message.groups.items())),
+        volumes=tuple(
+            TaskVolume(item.name, item.host_path, item.mount_path, item.read_only, item.own)
+            for item in message.volumes
+        ),
     )
 
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agents.core import separation
-from agents.runtime import private_view
+from agents.runtime import private_view, volumes
 from agents.runtime.launch import DEFAULT_PATH
 from agents.runtime.spec import SpecError, TaskSpec
+from agents.runtime.task_files import VolumeLaunch
 
 PROBE_PATIENCE_S = 10.0
 NO_OBSTACLE = "."  # every answer of a probe begins with it, so that a killed probe is not taken for one
@@ -111,7 +112,12 @@ def _because(closed: str) -> str:
     return f": the folder {closed} {CLOSED}" if closed else ""
 
 
-def as_user(uid: int, question: Callable[[], str], closed_nodes: Sequence[str] | None = None) -> str:
+def as_user(
+    uid: int,
+    question: Callable[[], str],
+    closed_nodes: Sequence[str] | None = None,
+    shown: Sequence[VolumeLaunch] = (),
+) -> str:
     """The answer that a process of this user gives, in the view that its tasks have. Needs root.
 
     The child makes system calls only and leaves without cleaning up, as is right after a fork of a process
@@ -121,6 +127,7 @@ def as_user(uid: int, question: Callable[[], str], closed_nodes: Sequence[str] |
     def ask() -> str:
         if closed_nodes is not None:
             private_view.enter(closed_nodes)
+            volumes.place(shown)
         os.setgroups([uid])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
@@ -241,7 +248,13 @@ class Isolation:
                 "account of this host"
             )
 
-    def check_reach(self, uid: int | None, needs: Callable[[], Needs], closed_nodes: Sequence[str]) -> None:
+    def check_reach(
+        self,
+        uid: int | None,
+        needs: Callable[[], Needs],
+        closed_nodes: Sequence[str],
+        shown: Sequence[VolumeLaunch] = (),
+    ) -> None:
         """Try it for real, as the user that the task will be and in its view. Raises SpecError.
 
         Nothing is looked at as root: else a job's author could ask for the existence of anybody's files.
@@ -252,7 +265,7 @@ class Isolation:
                 raise SpecError(f"the task {problem}")
             return
         view = closed_nodes if self.private_view else None
-        problem = as_user(uid, lambda: obstacle(needs()), view)
+        problem = as_user(uid, lambda: obstacle(needs()), view, shown)
         if problem:
             advice = "; open it to that user" if CLOSED in problem else ""
             raise SpecError(f"the firm's user {uid} {problem}{advice}")

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,14 @@ from agents.runtime import task_files
 from agents.runtime.isolation import Isolation, needs_of
 from agents.runtime.launch import Places
 from agents.runtime.spec import SpecError, TaskSpec, check_spec
+from agents.runtime.task_files import VolumeLaunch
+from agents.runtime.volumes import make_own, open_inner, root_of, touches
 
 _log = logging.getLogger("agents.tasks")
 
 SPEC = "spec.json"
+# What the shim reads in the task's view: Python and ourselves.
+OWN_FOLDERS = (sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[2]))
 Bring = Callable[[TaskSpec, Path, int | None], None]
 
 
@@ -33,6 +38,7 @@ class Preparation:
     working_directory: str
     isolation: str
     closed_nodes: tuple[str, ...] | None = None  # of the task's own view of the host; None: it has none
+    volumes: tuple[VolumeLaunch, ...] = ()
     port: int = 0
     held: socket.socket | None = None  # keeps the port from others until the task is launched
 
@@ -54,6 +60,7 @@ class Preparer:
     isolation: Isolation
     closed_nodes: Callable[[Sequence[int]], Sequence[str]]
     """The device nodes of the node that a task with these devices must not reach."""
+    volume_roots: tuple[str, ...] = ()  # plain paths; nothing else of the host is ever a volume
 
     def prepare(self, spec: TaskSpec, bring: Bring = lambda _spec, _folder, _uid: None) -> Preparation:
         """Blocks for as long as the file systems do, and for `bring`, which unpacks what was sent along.
@@ -67,11 +74,12 @@ class Preparer:
         earlier = read_spec(folder)
         working_directory = spec.working_directory or str(folder / "work")
         self._make_folders(folder, uid)
+        volumes = self._volumes(spec, uid)
         bring(spec, folder / "work", uid)
         named = spec.model_checkpoint_directory if spec.model_checkpoint else ""
         closed_nodes = tuple(self.closed_nodes(spec.devices))
         self.isolation.check_reach(
-            uid, lambda: needs_of(spec, working_directory, named or None), closed_nodes
+            uid, lambda: needs_of(spec, working_directory, named or None), closed_nodes, volumes
         )
         places = Places(
             home=str(folder / "home"),
@@ -88,6 +96,7 @@ class Preparer:
             working_directory,
             isolation=self.isolation.level,
             closed_nodes=closed_nodes if self.isolation.private_view else None,
+            volumes=volumes,
         )
         if spec.rank == 0:
             wished = int(earlier["port"]) if earlier else 0
@@ -104,12 +113,54 @@ class Preparer:
 
     def _require_view(self, spec: TaskSpec) -> None:
         """Refuse by name what only a task with a view of its own can be given. Raises SpecError."""
+        if spec.volumes and not self.isolation.private_view:
+            raise SpecError(
+                f"this node gives tasks no view of the host of their own (isolation namespace), so the volume "
+                f"{spec.volumes[0].name} cannot lie at {spec.volumes[0].mount_path}"
+            )
         file = next((secret.file for secret in spec.secrets if secret.file), None)
         if file is not None and not self.isolation.private_view:
             raise SpecError(
                 f"this node gives tasks no view of the host of their own, so nothing private can lie at {file}: "
                 "ask for the secret as a variable (environment)"
             )
+
+    def _volumes(self, spec: TaskSpec, uid: int | None) -> tuple[VolumeLaunch, ...]:
+        """Where the task's volumes are, with the firm's own folders made. Raises SpecError.
+
+        The sentences are the researcher's: they do not tell where folders of the host are.
+        """
+        found = []
+        for volume in spec.volumes:
+            root = root_of(volume.host_path, self.volume_roots)
+            if root is None:
+                raise SpecError(
+                    f"this node's operator has not opened the volume {volume.name} (--volume-root)"
+                )
+            for own in (str(self.tasks.parent), str(self.checkpoint_root), *OWN_FOLDERS):
+                if touches(volume.mount_path, own):
+                    raise SpecError(
+                        f"the volume {volume.name} cannot lie at {volume.mount_path} on this node"
+                    )
+            inner = volume.host_path[len(root) + 1 :]
+            try:
+                if volume.own and uid is not None:
+                    make_own(root, inner, spec.firm_id, uid)
+                inner = "/".join(filter(None, (inner, spec.firm_id if volume.own else "")))
+                os.close(open_inner(root, inner))
+            except OSError as error:
+                reason = "a link leads there" if error.errno == errno.ELOOP else error.strerror
+                raise SpecError(f"the volume {volume.name} cannot be opened on this node: {reason}") from None
+            found.append(
+                VolumeLaunch(
+                    name=volume.name,
+                    root=root,
+                    inner=inner,
+                    mount_path=volume.mount_path,
+                    read_only=volume.read_only,
+                )
+            )
+        return tuple(found)
 
     def _make_folders(self, folder: Path, uid: int | None) -> None:
         folder.mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ Standard library only (the shim's too). Needs root with CAP_SYS_ADMIN, and Linux
   `nodev`, so that opening it fails with EACCES. A user namespace of the task's cannot lift that: mounts that
   come from a more privileged namespace are locked together with their flags (mount_namespaces(7)).
 - /proc shows each user its own processes only: no command line or environment of another firm.
+- volumes lie below /volumes, /mnt and /data, where the job asked for them.
 - /run/secrets holds the files of the task's own secrets, in memory.
 - /dev/shm and System V memory are the task's own, and gone when its last process is.
 
@@ -20,6 +21,7 @@ from collections.abc import Mapping, Sequence
 
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWIPC = 0x0800_0000
+MS_RDONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
@@ -94,6 +96,16 @@ def _mirror(folder: str) -> None:
             _mount(f"/proc/self/fd/{under}/{name}", here, None, MS_BIND | MS_REC)
     finally:
         os.close(under)
+
+
+def show(folder: int, place: str, *, read_only: bool) -> None:
+    """Bind the folder of a descriptor to a folder of the view, without what else is mounted in it.
+
+    No device node and no set-user-id program in it counts. Raises OSError.
+    """
+    _mount(f"/proc/self/fd/{folder}", place, None, MS_BIND)
+    kept = MS_RDONLY if read_only else 0
+    _mount("none", place, None, MS_BIND | MS_REMOUNT | MS_NODEV | MS_NOSUID | kept)
 
 
 def place_secrets(files: Mapping[str, bytes], owner: int | None) -> None:

@@ -60,6 +60,7 @@ def launch_file(
             }
             for rank in range(spec.processes)
         ],
+        "volumes": list(preparation.volumes),
         "secrets": bool(spec.secrets),
     }
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 if not __package__:  # run by path, without site packages, to start faster
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from agents.runtime import private_view, proc_tree, spawn, task_files
+from agents.runtime import private_view, proc_tree, spawn, task_files, volumes
 from agents.runtime.account import Account
 from agents.runtime.shim_terminals import Terminals
 from agents.runtime.task_files import Launch, ProcessState, Secrets, ShimState
@@ -114,6 +114,10 @@ class Shim:
         closed_nodes = self.launch["closed_nodes"]
         if closed_nodes is not None:
             private_view.enter(closed_nodes)
+        if self.launch.get("volumes"):
+            if closed_nodes is None:
+                raise PermissionError(errno.EPERM, "a volume wants a view of the task's own")
+            volumes.place(self.launch["volumes"])
         if self.launch.get("secrets"):
             self._take_secrets()
 

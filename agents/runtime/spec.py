@@ -6,6 +6,7 @@ from typing import Any
 
 from agents.core.readings import WHOLE_PPM
 from agents.runtime.private_view import SECRET_FOLDER
+from agents.runtime.volumes import MOUNT_FOLDERS, is_plain
 from suanli.content.manifest import ContentError, check_path
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -35,6 +36,17 @@ class TaskSecret:
     environment: str
     file: str
     value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class TaskVolume:
+    """A folder of the host that the task sees at a path of its own; `own`: only its firm's folder in it."""
+
+    name: str
+    host_path: str
+    mount_path: str
+    read_only: bool
+    own: bool
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,7 @@ class TaskSpec:
     group: str = ""  # in a gang of several
     rank_in_group: int = 0
     groups: dict[str, int] = field(default_factory=dict)  # tasks of each group
+    volumes: tuple[TaskVolume, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For the task's folder: without the secrets, which a launch takes from memory."""
@@ -87,6 +100,7 @@ class TaskSpec:
             "inputs": tuple(TaskInput(**item) for item in value.get("inputs", ())),
             "outputs": tuple(value.get("outputs", ())),
             "log_patterns": tuple(value.get("log_patterns", ())),
+            "volumes": tuple(TaskVolume(**item) for item in value.get("volumes", ())),
         }
         return cls(**{"firm_uid": 0, **value, **lists})
 
@@ -117,9 +131,17 @@ def check_spec(spec: TaskSpec, devices_of_node: int) -> None:
         raise SpecError(f"the model checkpoint folder {spec.model_checkpoint_directory!r} is not absolute")
     _check_paths(spec)
     _check_secrets(spec)
+    _check_volumes(spec)
     texts = [*spec.command, *spec.environment, *spec.environment.values()]
     if any("\0" in text for text in texts) or any(not name or "=" in name for name in spec.environment):
         raise SpecError("a command, variable name or value holds a character that no program can be given")
+
+
+def _check_volumes(spec: TaskSpec) -> None:
+    for volume in spec.volumes:
+        inside = any(volume.mount_path.startswith(f"{folder}/") for folder in MOUNT_FOLDERS)
+        if not inside or not is_plain(volume.mount_path) or not is_plain(volume.host_path):
+            raise SpecError(f"the volume {volume.name} cannot lie at {volume.mount_path!r}")
 
 
 def _check_secrets(spec: TaskSpec) -> None:

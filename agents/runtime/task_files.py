@@ -41,6 +41,16 @@ class ProcessLaunch(TypedDict):
     stderr: str
 
 
+class VolumeLaunch(TypedDict):
+    """A folder of the host to show at `mount_path`: `inner` below `root`, in which no link is followed."""
+
+    name: str
+    root: str
+    inner: str
+    mount_path: str
+    read_only: bool
+
+
 class Launch(TypedDict):
     """launch.json: a task to start; `uid` and `gid` null where processes stay the agent's own user.
 
@@ -55,6 +65,7 @@ class Launch(TypedDict):
     gid: int | None
     closed_nodes: list[str] | None
     processes: list[ProcessLaunch]
+    volumes: NotRequired[list[VolumeLaunch]]
     secrets: bool  # whether Secrets come on standard input
 
 

@@ -54,6 +54,7 @@ class Cluster:
     accept_no_isolation: bool = field(default_factory=lambda: not running_as_root())
     processes: Processes = field(init=False)
     api: str = field(init=False, default="")
+    volume_root: str = ""
     agent_metrics: dict[str, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -131,6 +132,7 @@ class Cluster:
                 *("--rendezvous-address", "127.0.0.1", "--metrics", metrics),
                 *("--checkpoint-root", str(self.folder / "model-checkpoints"), "--stop-tasks-on-exit"),
                 *(("--place", host.place) if host.place else ()),
+                *(("--volume-root", self.volume_root) if self.volume_root else ()),
                 *(("--accept-no-isolation",) if self.accept_no_isolation else ()),
             ],
         )

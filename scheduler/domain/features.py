@@ -22,6 +22,7 @@ class Feature(StrEnum):
     IMAGE_CREDENTIALS = "image credentials"
     PROCESS_ENVIRONMENTS = "process environments"
     VOLUMES = "volumes"
+    HOST_FOLDERS = "folders of the host by path"
     SECRETS = "secrets"
     INPUTS = "uploaded inputs"
     OBJECT_STORES = "object stores"
@@ -52,6 +53,7 @@ SUPPORTED: Mapping[str, frozenset[Feature]] = {
     "agents": frozenset(
         {
             Feature.LOG_PATTERNS,
+            Feature.VOLUMES,
             Feature.SECRETS,
             Feature.INPUTS,
             Feature.OUTPUTS,
@@ -78,7 +80,6 @@ def features_of(spec: JobSpec) -> Iterator[tuple[Feature, str]]:
         (Feature.TOPOLOGY, "topology.required"): spec.topology.required,
         (Feature.TOPOLOGY, "topology.preferred"): spec.topology.preferred,
         (Feature.SHARES, "share"): spec.share,
-        (Feature.VOLUMES, "volumes"): spec.volumes,
         (Feature.SECRETS, "secrets"): spec.secrets,
         (Feature.PORTS, "ports"): spec.ports,
         (Feature.LOG_PATTERNS, "retry.on_log_patterns"): retry.on_log_patterns,
@@ -93,6 +94,11 @@ def features_of(spec: JobSpec) -> Iterator[tuple[Feature, str]]:
     if spec.model_checkpoint is not None and spec.model_checkpoint.signal is not StopSignal.TERM:
         yield Feature.STOP_SIGNALS, "model_checkpoint.signal"
     yield from _of_variants(spec)
+    for number, volume in enumerate(spec.volumes):
+        if volume.host_path is None:
+            yield Feature.VOLUMES, f"volumes[{number}].name"
+        else:
+            yield Feature.HOST_FOLDERS, f"volumes[{number}].host_path"
     for number, item in enumerate(spec.inputs):
         feature = Feature.INPUTS if item.object is None else Feature.OBJECT_STORES
         yield feature, f"inputs[{number}]"

@@ -12,6 +12,7 @@ from scheduler.domain.job_limits import (
     NAME_WANTED,
     OBJECT_PATTERN,
     SECRET_FOLDER,
+    VOLUME_FOLDERS,
 )
 from scheduler.domain.jobs import (
     DEFAULT_GRACE_SECONDS,
@@ -93,6 +94,9 @@ def read_volume(reader: Reader) -> Volume:
         read_only=bool(reader.boolean("read_only", True)),
     )
     _one_of(reader, {"host_path": volume.host_path, "name": volume.name})
+    if volume.mount_path and not any(is_below(volume.mount_path, folder) for folder in VOLUME_FOLDERS):
+        want = f"a path below {' or '.join(VOLUME_FOLDERS)}, such as {VOLUME_FOLDERS[0]}/corpora"
+        reader.problem(reader.at("mount_path"), volume.mount_path, want)
     reader.refuse_unknown()
     return volume
 
@@ -118,7 +122,14 @@ def read_secret(reader: Reader) -> SecretReference:
 
 
 def refuse_doubles(reader: Reader, spec: JobSpec) -> None:
-    """A secret's variable or file is its own."""
+    """A secret's variable or file is its own, and no volume lies at or in another one."""
+    places: list[str] = []
+    for number, volume in enumerate(spec.volumes):
+        path = f"{volume.mount_path}/"
+        if any(path.startswith(place) or place.startswith(path) for place in places):
+            want = "a path that is not that of another volume, nor above or below it"
+            reader.problem(f"volumes[{number}].mount_path", volume.mount_path, want)
+        places.append(path)
     taken = {name for variant in spec.variants for name in variant.environment}
     for number, secret in enumerate(spec.secrets):
         place = secret.environment or secret.file or ""

@@ -32,5 +32,10 @@ MOST_STEPS_PER_HOUR = 1_000_000_000
 MOST_SECRET_BYTES = 64 * 1024
 MOST_SECRETS = 1_000  # of a firm
 SECRET_FOLDER = "/run/secrets"  # noqa: S105 - where files of secrets may lie, in the task's own view of the host
+VOLUME_FOLDERS = (
+    "/volumes",
+    "/mnt",
+    "/data",
+)  # below which volumes may lie, in the task's own view of the host
 MOST_URL_CHARACTERS = 2_000
 NAME_WANTED = "1 to 100 of a-z 0-9 - . _, no sign at the ends"

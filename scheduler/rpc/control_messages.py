@@ -245,4 +245,14 @@ def fetched(task: TaskToRun) -> control_pb2.FetchTaskResponse:
         group=task.group,
         rank_in_group=task.rank_in_group,
         groups=dict(task.groups),
+        volumes=[
+            control_pb2.TaskVolume(
+                name=volume.name,
+                host_path=volume.host_path,
+                mount_path=volume.mount_path,
+                read_only=volume.read_only,
+                own=volume.own,
+            )
+            for volume in task.volumes
+        ],
     )

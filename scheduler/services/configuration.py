@@ -81,6 +81,7 @@ async def apply_configuration(
     for name, was, now in await write_places(run.session, wanted.nodes):
         run.note("node", name, was, now)
     await _apply_firms(run, wanted.firms)
+    await _check_volumes(run, wanted.pools)
     await check_quotas(run)
     await apply_calendar(run, wanted.calendar)
     await _apply_prices(run, wanted.prices)
@@ -104,14 +105,29 @@ async def _apply_pools(run: Application, pools: Iterable[PoolEntry]) -> None:
     known = {row.name: row for row in await run.session.scalars(select(PoolRow))}
     for pool in pools:
         row = known.get(pool.name)
-        was = None if row is None else {"patience_seconds": row.patience_ms // 1000}
-        if run.note("pool", pool.name, was, {"patience_seconds": pool.patience_ms // 1000}):
-            statement = upsert(PoolRow).values(name=pool.name, backend="agents", patience_ms=pool.patience_ms)
+        volumes = [volume.to_json() for volume in sorted(pool.volumes or (), key=lambda volume: volume.name)]
+        if pool.volumes is None and row is not None:
+            volumes = row.volumes
+        was = None if row is None else {"patience_seconds": row.patience_ms // 1000, "volumes": row.volumes}
+        if run.note(
+            "pool", pool.name, was, {"patience_seconds": pool.patience_ms // 1000, "volumes": volumes}
+        ):
+            values = {"patience_ms": pool.patience_ms, "volumes": volumes}
+            statement = upsert(PoolRow).values(name=pool.name, backend="agents", **values)
             await run.session.execute(
-                statement.on_conflict_do_update(
-                    index_elements=[PoolRow.name], set_={"patience_ms": pool.patience_ms}
-                )
+                statement.on_conflict_do_update(index_elements=[PoolRow.name], set_=values)
             )
+
+
+async def _check_volumes(run: Application, pools: Sequence[PoolEntry]) -> None:
+    """The firms that may use a volume are there, or come with the same file."""
+    firms = sorted(await run.session.scalars(select(FirmRow.name)))
+    for number, pool in enumerate(pools):
+        for position, volume in enumerate(pool.volumes or ()):
+            for firm in volume.firms:
+                if firm not in firms:
+                    where = f"pools[{number}].volumes[{position}].firms"
+                    run.refuse(where, firm, one_of(firm, firms))
 
 
 async def _apply_firms(run: Application, firms: Sequence[FirmEntry]) -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from scheduler.domain.errors import FieldProblem
+from scheduler.domain.file_reading import absolute_path
 from scheduler.domain.job_limits import NAME_PATTERN
 from scheduler.domain.nodes import Place
+from scheduler.domain.pools import PoolVolume
 from scheduler.domain.queues import COMPUTE
 from scheduler.domain.reading import Reader
 from scheduler.domain.time import GRID_MS, MINUTE_MS, SECOND_MS, from_rfc3339, on_grid
@@ -79,10 +81,11 @@ class FirmEntry:
 
 @dataclass(frozen=True, slots=True)
 class PoolEntry:
-    """A pool with its policy."""
+    """A pool with its policy. `volumes` None: those that it has."""
 
     name: str
     patience_ms: int
+    volumes: tuple[PoolVolume, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +281,31 @@ def shown_quota(amounts: Mapping[str, int]) -> dict[str, int]:
 
 def _pool(reader: Reader) -> PoolEntry:
     seconds = reader.integer("patience_seconds", MINUTE_MS // SECOND_MS, low=1, high=7 * 24 * 3600)
-    return PoolEntry(reader.text("name", pattern=NAME_PATTERN, want=NAME), seconds * SECOND_MS)
+    volumes = tuple(_each(reader, "volumes", _volume))
+    _refuse_repeated(reader, "volumes", [volume.name for volume in volumes])
+    return PoolEntry(
+        reader.text("name", pattern=NAME_PATTERN, want=NAME),
+        seconds * SECOND_MS,
+        volumes if reader.has("volumes") else None,
+    )
+
+
+def _volume(reader: Reader) -> PoolVolume:
+    path = absolute_path(reader, "host_path")
+    if path is None and not reader.has("host_path"):
+        reader.problem(
+            reader.at("host_path"), None, "the absolute path that the folder has on the pool's hosts"
+        )
+    firms = _texts(reader, "firms", NAME_PATTERN)
+    if not firms:
+        reader.problem(reader.at("firms"), reader.raw("firms"), "names of the firms that may use it")
+    return PoolVolume(
+        name=reader.text("name", pattern=NAME_PATTERN, want=NAME),
+        host_path=path or "",
+        firms=tuple(sorted(set(firms or ()))),
+        read_only=bool(reader.boolean("read_only", True)),
+        shared=bool(reader.boolean("shared", False)),
+    )
 
 
 def _maintenance(reader: Reader) -> CalendarEntry:

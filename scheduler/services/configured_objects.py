@@ -191,8 +191,13 @@ async def _file(
 async def _document(session: AsyncSession, target: Target, principal: Principal | None) -> Document | None:
     """The object's document; None where there is none, or none that the principal may know of."""
     if target.kind == "pool":
-        patience_ms = await session.scalar(select(PoolRow.patience_ms).where(PoolRow.name == target.name))
-        return None if patience_ms is None else {"patience_seconds": patience_ms // 1000}
+        pool = await session.get(PoolRow, target.name)
+        if pool is None:
+            return None
+        # A firm's people see in GET /v1/pools what they may use, and nobody else's.
+        of_firm = principal is not None and principal.firm_id is not None
+        volumes = {} if of_firm else {"volumes": pool.volumes}
+        return {"patience_seconds": pool.patience_ms // 1000, **volumes}
     if target.kind == "cohort":
         c = CohortRow
         row = (

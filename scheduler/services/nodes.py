@@ -1,7 +1,7 @@
 """Nodes, devices and pools as far as the caller may see them; cordoning."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import or_, select
@@ -11,6 +11,7 @@ from scheduler.domain.devices import Health
 from scheduler.domain.errors import NotFound
 from scheduler.domain.ids import Ids
 from scheduler.domain.nodes import NodeState, Place
+from scheduler.domain.pools import PoolVolume, volume_from_json, volumes_of_firm
 from scheduler.services.administration import note_act
 from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.storage import inbox
@@ -18,6 +19,7 @@ from scheduler.storage.tables import (
     AllocationDeviceRow,
     AllocationRow,
     DeviceRow,
+    FirmRow,
     JobRow,
     NodePlaceRow,
     NodeRow,
@@ -228,14 +230,20 @@ class PoolRecord:
     name: str
     backend: str
     patience_ms: int
+    volumes: tuple[PoolVolume, ...]
 
 
 async def list_pools(session: AsyncSession, principal: Principal) -> Sequence[PoolRecord]:
-    """All pools; for a firm's people those that their queues use."""
+    """All pools; for a firm's people those that their queues use, with the volumes that they may use."""
     authorise(principal, Action.READ_CATALOGUE)
     rows = (await session.scalars(select(PoolRow).order_by(PoolRow.name))).all()
     if principal.firm_id is not None:
         queues = await session.scalars(select(QueueRow.pools).where(QueueRow.firm_id == principal.firm_id))
         used = {pool for names in queues for pool in names}
-        rows = [row for row in rows if row.name in used]
-    return [PoolRecord(row.name, row.backend, row.patience_ms) for row in rows]
+        firm = await session.scalar(select(FirmRow.name).where(FirmRow.firm_id == principal.firm_id)) or ""
+        return [_pool(row, volumes_of_firm(row.volumes, firm).values()) for row in rows if row.name in used]
+    return [_pool(row, map(volume_from_json, row.volumes)) for row in rows]
+
+
+def _pool(row: PoolRow, volumes: Iterable[PoolVolume]) -> PoolRecord:
+    return PoolRecord(row.name, row.backend, row.patience_ms, tuple(volumes))

@@ -13,8 +13,9 @@ from scheduler.domain.features import missing
 from scheduler.domain.gangs import WHOLE_PPM, Gang, Share
 from scheduler.domain.ids import DeviceId
 from scheduler.domain.job_reading import refuse
-from scheduler.domain.jobs import JobSpec, Variant
+from scheduler.domain.jobs import JobSpec, Variant, Volume
 from scheduler.domain.nodes import Place
+from scheduler.domain.pools import PoolVolume, volumes_of_firm
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason
 from scheduler.planner.feasibility import Inventory, Stock, ever_fits
@@ -37,6 +38,7 @@ class FirmNames:
     queues: Mapping[str, Queue]
     backends: Mapping[str, str]  # of every pool
     secrets: frozenset[tuple[str, str]]  # (project or "", name)
+    volumes: Mapping[str, Mapping[str, PoolVolume]]  # that it may use, by pool and name
     read_ms: int
 
 
@@ -86,7 +88,7 @@ async def _firm_names(session: AsyncSession, firm_id: str, now_ms: int) -> FirmN
     firm = await session.scalar(select(FirmRow.name).where(FirmRow.firm_id == firm_id))
     projects = await session.scalars(select(ProjectRow.name).where(ProjectRow.firm_id == firm_id))
     queues = await reachable_queues(session, firm_id)
-    pools = await session.execute(select(PoolRow.name, PoolRow.backend))
+    pools = (await session.execute(select(PoolRow.name, PoolRow.backend, PoolRow.volumes))).all()
     secrets = await session.execute(
         select(SecretRow.project, SecretRow.name).where(SecretRow.firm_id == firm_id)
     )
@@ -96,6 +98,7 @@ async def _firm_names(session: AsyncSession, firm_id: str, now_ms: int) -> FirmN
         queues,
         {row.name: row.backend for row in pools},
         frozenset((row.project, row.name) for row in secrets),
+        {row.name: volumes_of_firm(row.volumes, str(firm)) for row in pools},
         now_ms,
     )
 
@@ -174,6 +177,7 @@ async def require_possible(
 def _check(spec: JobSpec, names: FirmNames, inventory: Inventory, catalogue: Catalogue) -> None:
     queue = _require_names(spec, names, catalogue)
     _require_supported(spec, names, queue)
+    _require_volumes(spec, names, queue, inventory)
     refusal = ever_fits(spec, queue, inventory, catalogue)
     if refusal is None:
         return
@@ -252,6 +256,36 @@ def _require_supported(spec: JobSpec, names: FirmNames, queue: Queue) -> None:
             problems.setdefault(field, FieldProblem(field, "a value", want))
     if problems:
         raise NotSupported(problems.values())
+
+
+def _require_volumes(spec: JobSpec, names: FirmNames, queue: Queue, inventory: Inventory) -> None:
+    """Every pool of the queue that has devices for the job must have its volumes, for its firm.
+
+    A volume of other firms is refused as one that is not there.
+    """
+    models = {variant.model for variant in spec.variants}
+    pools = [pool for pool in sorted(queue.pools) if any((pool, model) in inventory for model in models)]
+    problems = []
+    for number, asked in enumerate(spec.volumes):
+        for pool in pools:
+            problem = _problem_of(asked, pool, names.volumes[pool], f"volumes[{number}]")
+            if problem is not None:
+                problems.append(problem)
+                break
+    if problems:
+        raise Invalid(problems)
+
+
+def _problem_of(
+    asked: Volume, pool: str, volumes: Mapping[str, PoolVolume], where: str
+) -> FieldProblem | None:
+    name = asked.name or ""
+    if name not in volumes:
+        want = f"a volume of pool {pool} that your firm may use; " + one_of(name, sorted(volumes))
+        return FieldProblem(f"{where}.name", name, want)
+    if volumes[name].read_only and not asked.read_only:
+        return FieldProblem(f"{where}.read_only", "false", f"true: {name} can only be read in pool {pool}")
+    return None
 
 
 def _require_names(spec: JobSpec, names: FirmNames, catalogue: Catalogue) -> Queue:

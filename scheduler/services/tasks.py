@@ -15,6 +15,7 @@ from scheduler.domain.errors import NotFound
 from scheduler.domain.gangs import WHOLE_PPM
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import JobSpec, StopSignal, Variant
+from scheduler.domain.pools import volumes_of_firm
 from scheduler.domain.time import DAY_MS
 from scheduler.services.sealing import SecretKeys
 from scheduler.services.secrets import TaskSecret, secrets_of_task
@@ -25,6 +26,8 @@ from scheduler.storage.tables import (
     DeviceRow,
     FirmRow,
     JobRow,
+    NodeRow,
+    PoolRow,
 )
 
 # What an interactive job runs that names no command: nothing, until it is told to end.
@@ -37,6 +40,17 @@ class TaskInput:
 
     manifest_sha256: str
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskVolume:
+    """A volume: its folder on the host, and where the task sees it. `own`: only the firm's folder in it."""
+
+    name: str
+    host_path: str
+    mount_path: str
+    read_only: bool
+    own: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,7 @@ class TaskToRun:
     group: str = ""  # in a gang of several
     rank_in_group: int = 0
     groups: Mapping[str, int] = field(default_factory=dict)  # tasks of each group
+    volumes: tuple[TaskVolume, ...] = ()
 
     def __repr__(self) -> str:
         return f"TaskToRun({self.allocation_id})"
@@ -83,11 +98,11 @@ async def task_to_run(
     """The task of a live allocation of `node_id`.
 
     `keys` open the secrets that its job names. Raises NotFound alike where there is no such allocation, where it
-    is another node's and where it is over: the caller learns nothing of other nodes. Raises Unavailable where a
-    secret cannot be opened.
+    is another node's and where it is over: the caller learns nothing of other nodes; also for a secret or volume
+    that is there no more. Raises Unavailable where a secret cannot be opened.
     """
     found = await session.execute(
-        select(AllocationRow, AttemptRow, JobRow, FirmRow.uid)
+        select(AllocationRow, AttemptRow, JobRow, FirmRow)
         .join(
             AttemptRow,
             (AttemptRow.firm_id == AllocationRow.firm_id)
@@ -106,7 +121,7 @@ async def task_to_run(
     row = found.one_or_none()
     if row is None:
         raise NotFound(f"this node has no live allocation {allocation_id}", {"allocation_id": allocation_id})
-    allocation, attempt, job, firm_uid = row
+    allocation, attempt, job, firm = row
     devices = await _devices(session, allocation)
     spec = spec_from_json(job.spec)
     variant = spec.variants[attempt.variant]
@@ -116,7 +131,7 @@ async def task_to_run(
     return TaskToRun(
         allocation_id=allocation_id,
         firm_id=allocation.firm_id,
-        firm_uid=firm_uid,
+        firm_uid=firm.uid,
         job_id=allocation.job_id,
         job_name=job.name,
         attempt=allocation.attempt,
@@ -147,6 +162,7 @@ async def task_to_run(
         outputs=tuple(item.path for item in spec.outputs if item.object is None),
         log_patterns=tuple(rule.pattern for rule in spec.retry.on_log_patterns),
         secrets=await secrets_of_task(session, keys, allocation.firm_id, spec),
+        volumes=await _volumes(session, node_id, firm.name, spec) if spec.volumes else (),
     )
 
 
@@ -179,6 +195,26 @@ async def _devices(session: AsyncSession, allocation: AllocationRow) -> list[tup
         .order_by(DeviceRow.index)
     )
     return [(index, share_ppm) for index, share_ppm in given]
+
+
+async def _volumes(session: AsyncSession, node_id: str, firm: str, spec: JobSpec) -> tuple[TaskVolume, ...]:
+    """What the node's pool has for the firm now, whatever it had when the job was submitted. Raises NotFound."""
+    stored = await session.scalar(
+        select(PoolRow.volumes).join(NodeRow, NodeRow.pool == PoolRow.name).where(NodeRow.node_id == node_id)
+    )
+    there = volumes_of_firm(stored or (), firm)
+    found = []
+    for asked in spec.volumes:
+        volume = there.get(asked.name or "")
+        if volume is None or (volume.read_only and not asked.read_only):
+            want = "" if asked.read_only else " to be written to"
+            raise NotFound(f"the firm has no volume {asked.name}{want} in this node's pool any more")
+        found.append(
+            TaskVolume(
+                volume.name, volume.host_path, asked.mount_path, asked.read_only, own=not volume.shared
+            )
+        )
+    return tuple(found)
 
 
 def _command(variant: Variant, of_group: tuple[str, ...]) -> tuple[str, ...]:

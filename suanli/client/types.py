@@ -347,12 +347,23 @@ class Firm(TypedDict):
     projects: list[str]
 
 
+class PoolVolume(TypedDict):
+    """A volume of a pool; `host_path` and `firms` for operators alone."""
+
+    name: str
+    read_only: bool
+    shared: bool
+    host_path: str | None
+    firms: list[str] | None
+
+
 class Pool(TypedDict):
     """A pool."""
 
     name: str
     backend: str
     patience_seconds: int
+    volumes: list[PoolVolume]
 
 
 __all__ = ["Device", "Free", "Node", "Nodes", "Occupant", "Place"]

@@ -256,7 +256,10 @@ def running_site(hosts: Sequence[Host], patience_seconds: dict[str, int] | None 
             pool["patience_seconds"] = (patience_seconds or {}).get(pool["name"], pool["patience_seconds"])
         site_file = folder / "site.yaml"
         site_file.write_text(yaml.safe_dump(content), encoding="utf-8")
-        cluster = Cluster(folder / "site", WINDOW_MS, lambda _: None, tuple(hosts))
+        (folder / "volumes").mkdir()
+        cluster = Cluster(
+            folder / "site", WINDOW_MS, lambda _: None, tuple(hosts), volume_root=str(folder / "volumes")
+        )
         clients: list[Client] = []
         try:
             cluster.start_control_plane()

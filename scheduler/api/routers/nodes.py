@@ -52,7 +52,8 @@ async def cordon(
 async def pools(api: ApiState, principal: CatalogueReader) -> PoolsOut:
     """Pools with their nodes and devices."""
     async with api.database.read() as session:
-        return PoolsOut(pools=[pool_out(pool) for pool in await list_pools(session, principal)])
+        found = await list_pools(session, principal)
+    return PoolsOut(pools=[pool_out(pool, of_operators=principal.firm_id is None) for pool in found])
 
 
 @router.post(

@@ -75,10 +75,21 @@ class FirmIn(FirmBody):
     queues: list[QueueIn] | None = None
 
 
+class PoolVolumeIn(In):
+    """A folder that the pool's hosts have, for the firms named; `shared` false: each has a folder of its own in it."""
+
+    name: str
+    host_path: Annotated[str, Field(examples=["/srv/corpora"])]
+    firms: list[str]
+    read_only: bool = True
+    shared: bool = False
+
+
 class PoolBody(In):
-    """A pool at its address."""
+    """A pool at its address. `volumes` absent: those that it has."""
 
     patience_seconds: Annotated[int, Field(ge=1)] = 60
+    volumes: list[PoolVolumeIn] | None = None
 
 
 class PoolIn(PoolBody):
@@ -412,6 +423,7 @@ class PoolDocument(Out):
     """A pool as PUT takes it."""
 
     patience_seconds: int
+    volumes: Annotated[list[PoolVolumeIn] | None, Field(description="For operators and auditors.")] = None
 
 
 class ProgramOut(Out):

@@ -141,12 +141,23 @@ class CordonOut(Out):
     cordoned: bool
 
 
+class PoolVolumeOut(Out):
+    """A volume of a pool. Firms see those that they may use, and neither its folder nor who else may."""
+
+    name: str
+    read_only: bool
+    shared: Annotated[bool, Field(description="False: each firm has a folder of its own in it.")]
+    host_path: str | None = None
+    firms: list[str] | None = None
+
+
 class PoolOut(Out):
     """A pool and how long its nodes may be silent before their tasks count as lost."""
 
     name: str
     backend: str
     patience_seconds: int
+    volumes: list[PoolVolumeOut]
 
 
 class PoolsOut(Out):
@@ -155,9 +166,23 @@ class PoolsOut(Out):
     pools: list[PoolOut]
 
 
-def pool_out(pool: PoolRecord) -> PoolOut:
+def pool_out(pool: PoolRecord, *, of_operators: bool) -> PoolOut:
     """A pool for the wire."""
-    return PoolOut(name=pool.name, backend=pool.backend, patience_seconds=pool.patience_ms // 1000)
+    return PoolOut(
+        name=pool.name,
+        backend=pool.backend,
+        patience_seconds=pool.patience_ms // 1000,
+        volumes=[
+            PoolVolumeOut(
+                name=volume.name,
+                read_only=volume.read_only,
+                shared=volume.shared,
+                host_path=volume.host_path if of_operators else None,
+                firms=list(volume.firms) if of_operators else None,
+            )
+            for volume in pool.volumes
+        ],
+    )
 
 
 class JoinTokenIn(In):

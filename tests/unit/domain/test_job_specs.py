@@ -177,8 +177,8 @@ EVERYTHING = {
     ],
     "working_directory": "/work",
     "volumes": [
-        {"host_path": "/corpora", "mount_path": "/data"},
-        {"name": "scratch", "mount_path": "/scratch", "read_only": False},
+        {"host_path": "/corpora", "mount_path": "/data/corpora"},
+        {"name": "scratch", "mount_path": "/mnt/scratch", "read_only": False},
     ],
     "secrets": [{"name": "hub", "environment": "HUB_TOKEN"}, {"name": "ssh", "file": "/run/secrets/ssh"}],
     "inputs": [
@@ -276,6 +276,13 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"process_environment": {"source": ["env.sh"]}}, "process_environment.source[0]"),
     ({"volumes": [{"mount_path": "/a"}]}, "volumes[0]"),
     ({"volumes": [{"mount_path": "a", "name": "b"}]}, "volumes[0].mount_path"),
+    ({"volumes": [{"mount_path": "/usr/lib/python3", "name": "b"}]}, "volumes[0].mount_path"),
+    ({"volumes": [{"mount_path": "/mnt/../etc", "name": "b"}]}, "volumes[0].mount_path"),
+    ({"volumes": [{"mount_path": "/mnt", "name": "b"}]}, "volumes[0].mount_path"),
+    (
+        {"volumes": [{"mount_path": "/mnt/a", "name": "b"}, {"mount_path": "/mnt/a/b", "name": "c"}]},
+        "volumes[1].mount_path",
+    ),
     ({"secrets": [{"name": "a", "environment": "A", "file": "/a"}]}, "secrets[0]"),
     ({"secrets": [{"name": "a", "value": "hunter2"}]}, "secrets[0].value"),
     ({"inputs": [{"path": "../x", "object": "s3://abc/x"}]}, "inputs[0].path"),

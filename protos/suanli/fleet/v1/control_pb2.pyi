@@ -218,7 +218,7 @@ class FetchTaskRequest(_message.Message):
     def __init__(self, allocation_id: _Optional[str] = ...) -> None: ...
 
 class FetchTaskResponse(_message.Message):
-    __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory", "firm_uid", "inputs", "outputs", "stop_signal", "secrets", "log_patterns", "share_ppm", "share_memory_bytes", "first_process", "all_processes", "group", "rank_in_group", "groups")
+    __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory", "firm_uid", "inputs", "outputs", "stop_signal", "secrets", "log_patterns", "volumes", "share_ppm", "share_memory_bytes", "first_process", "all_processes", "group", "rank_in_group", "groups")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -255,6 +255,7 @@ class FetchTaskResponse(_message.Message):
     STOP_SIGNAL_FIELD_NUMBER: _ClassVar[int]
     SECRETS_FIELD_NUMBER: _ClassVar[int]
     LOG_PATTERNS_FIELD_NUMBER: _ClassVar[int]
+    VOLUMES_FIELD_NUMBER: _ClassVar[int]
     SHARE_PPM_FIELD_NUMBER: _ClassVar[int]
     SHARE_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     FIRST_PROCESS_FIELD_NUMBER: _ClassVar[int]
@@ -284,6 +285,7 @@ class FetchTaskResponse(_message.Message):
     stop_signal: str
     secrets: _containers.RepeatedCompositeFieldContainer[TaskSecret]
     log_patterns: _containers.RepeatedScalarFieldContainer[str]
+    volumes: _containers.RepeatedCompositeFieldContainer[TaskVolume]
     share_ppm: int
     share_memory_bytes: int
     first_process: int
@@ -291,7 +293,21 @@ class FetchTaskResponse(_message.Message):
     group: str
     rank_in_group: int
     groups: _containers.ScalarMap[str, int]
-    def __init__(self, allocation_id: _Optional[str] = ..., firm_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., gang_size: _Optional[int] = ..., processes: _Optional[int] = ..., device_indices: _Optional[_Iterable[int]] = ..., device_model: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., grace_ms: _Optional[int] = ..., model_checkpoint: _Optional[bool] = ..., model_checkpoint_directory: _Optional[str] = ..., firm_uid: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TaskInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[str]] = ..., stop_signal: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[TaskSecret, _Mapping]]] = ..., log_patterns: _Optional[_Iterable[str]] = ..., share_ppm: _Optional[int] = ..., share_memory_bytes: _Optional[int] = ..., first_process: _Optional[int] = ..., all_processes: _Optional[int] = ..., group: _Optional[str] = ..., rank_in_group: _Optional[int] = ..., groups: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    def __init__(self, allocation_id: _Optional[str] = ..., firm_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., gang_size: _Optional[int] = ..., processes: _Optional[int] = ..., device_indices: _Optional[_Iterable[int]] = ..., device_model: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., grace_ms: _Optional[int] = ..., model_checkpoint: _Optional[bool] = ..., model_checkpoint_directory: _Optional[str] = ..., firm_uid: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TaskInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[str]] = ..., stop_signal: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[TaskSecret, _Mapping]]] = ..., log_patterns: _Optional[_Iterable[str]] = ..., volumes: _Optional[_Iterable[_Union[TaskVolume, _Mapping]]] = ..., share_ppm: _Optional[int] = ..., share_memory_bytes: _Optional[int] = ..., first_process: _Optional[int] = ..., all_processes: _Optional[int] = ..., group: _Optional[str] = ..., rank_in_group: _Optional[int] = ..., groups: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class TaskVolume(_message.Message):
+    __slots__ = ("name", "host_path", "mount_path", "read_only", "own")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    HOST_PATH_FIELD_NUMBER: _ClassVar[int]
+    MOUNT_PATH_FIELD_NUMBER: _ClassVar[int]
+    READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    host_path: str
+    mount_path: str
+    read_only: bool
+    own: bool
+    def __init__(self, name: _Optional[str] = ..., host_path: _Optional[str] = ..., mount_path: _Optional[str] = ..., read_only: _Optional[bool] = ..., own: _Optional[bool] = ...) -> None: ...
 
 class TaskSecret(_message.Message):
     __slots__ = ("name", "environment", "file", "value")
