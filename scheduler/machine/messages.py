@@ -69,7 +69,7 @@ class RequeueRequested:
 
 @dataclass(frozen=True, slots=True)
 class JobRevised:
-    """The job's spec has a new revision: its priority, time limit or deadline."""
+    """The job's spec has a new revision: its priority, time limit, deadline or budget."""
 
     firm_id: FirmId
     job_id: JobId

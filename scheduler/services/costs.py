@@ -67,7 +67,7 @@ async def job_cost(session: AsyncSession, principal: Principal, job_id: str, now
     price = next((p.nano for p in reversed(prices.get(model, ())) if p.from_ms <= now_ms), None)
     per_hour = None if price is None else price * int(job.spec["gang"]["devices"])
     share = job.spec.get("share")
-    if per_hour is not None and share is not None:
+    if per_hour is not None and share is not None and share["ppm"] is not None:
         per_hour = per_hour * int(share["ppm"]) // WHOLE_SHARE_PPM
     left_ms, basis = _left(job, now_ms)
     budget = job.spec.get("budget")

@@ -17,7 +17,7 @@ from scheduler.storage import inbox
 from scheduler.storage.pokes import Channel, poke
 from scheduler.storage.tables import JobRevisionRow
 
-CHANGEABLE = ("priority", "time_limit_seconds", "estimate_seconds", "deadline", "labels")
+CHANGEABLE = ("priority", "time_limit_seconds", "estimate_seconds", "deadline", "labels", "budget")
 _HAS_ATTEMPT = (JobState.ALLOCATED, JobState.RUNNING, JobState.STOPPING)
 _TELL_ARRAY = text(
     "WITH told AS (INSERT INTO inbox (kind, body) SELECT CAST(:kind AS text),"

@@ -13,8 +13,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import FieldProblem, Invalid, LimitExceeded, NotFound, Unavailable
+from scheduler.domain.ids import Ids
 from scheduler.domain.job_limits import MOST_SECRET_BYTES, MOST_SECRETS
 from scheduler.domain.jobs import JobSpec, SecretReference
+from scheduler.services.administration import note_act
 from scheduler.services.authorise import Action, Principal, authorise, require_firm
 from scheduler.services.sealing import Sealed, SealingError, SecretKeys
 from scheduler.storage.tables import PrincipalRow, ProjectRow, SecretRow
@@ -26,6 +28,7 @@ WHOLE_FIRM: Final = ""  # as a project: every project of the firm
 class SecretRecord:
     """A secret as people see it: everything but its value. `project` None: the whole firm's."""
 
+    secret_id: str  # by which the evidence log names it
     name: str
     project: str | None
     bytes: int
@@ -55,8 +58,12 @@ async def set_secret(
     project: str | None,
     value: bytes,
     now_ms: int,
+    ids: Ids,
 ) -> SecretRecord:
-    """Make a secret, or replace its value. Raises Forbidden, Invalid, LimitExceeded, Unavailable."""
+    """Make a secret, or replace its value; an administrative act.
+
+    Raises Forbidden, Invalid, LimitExceeded, Unavailable.
+    """
     authorise(principal, Action.MANAGE_SECRETS)
     firm_id = require_firm(principal)
     if not 0 < len(value) <= MOST_SECRET_BYTES:
@@ -78,12 +85,15 @@ async def set_secret(
         "updated_ms": now_ms,
     }
     where = {"firm_id": firm_id, "project": project or WHOLE_FIRM, "name": name}
-    await session.execute(
+    statement = (
         insert(row)
         .values(**where, **values)
         .on_conflict_do_update(index_elements=[row.firm_id, row.project, row.name], set_=values)
+        .returning(row.secret_id)
     )
-    return SecretRecord(name, project, len(value), principal.name, now_ms)
+    secret_id = str(await session.scalar(statement))
+    await _note(session, principal, "secret_set", secret_id, now_ms, ids)
+    return SecretRecord(secret_id, name, project, len(value), principal.name, now_ms)
 
 
 async def list_secrets(session: AsyncSession, principal: Principal) -> Sequence[SecretRecord]:
@@ -91,16 +101,24 @@ async def list_secrets(session: AsyncSession, principal: Principal) -> Sequence[
     authorise(principal, Action.READ_SECRETS)
     row = SecretRow
     found = await session.execute(
-        select(row.name, row.project, row.bytes, PrincipalRow.name, row.updated_ms)
+        select(row.secret_id, row.name, row.project, row.bytes, PrincipalRow.name, row.updated_ms)
         .join(PrincipalRow, PrincipalRow.principal_id == row.updated_by)
         .where(row.firm_id == require_firm(principal))
         .order_by(row.name, row.project)
     )
-    return [SecretRecord(name, project or None, size, by, at_ms) for name, project, size, by, at_ms in found]
+    return [
+        SecretRecord(secret_id, name, project or None, size, by, at_ms)
+        for secret_id, name, project, size, by, at_ms in found
+    ]
 
 
-async def delete_secret(session: AsyncSession, principal: Principal, name: str, project: str | None) -> None:
-    """Forget a secret; jobs that name it are not prepared any more. Raises Forbidden, NotFound."""
+async def delete_secret(
+    session: AsyncSession, principal: Principal, name: str, project: str | None, *, now_ms: int, ids: Ids
+) -> str:
+    """Forget a secret; jobs that name it are not prepared any more. An administrative act; gives the secret's id.
+
+    Raises Forbidden, NotFound.
+    """
     authorise(principal, Action.MANAGE_SECRETS)
     row = SecretRow
     gone = await session.scalar(
@@ -110,11 +128,20 @@ async def delete_secret(session: AsyncSession, principal: Principal, name: str, 
             row.project == (project or WHOLE_FIRM),
             row.name == name,
         )
-        .returning(row.name)
+        .returning(row.secret_id)
     )
     if gone is None:
         of = "" if project is None else f" of project {project}"
         raise NotFound(f"there is no secret {name}{of}")
+    await _note(session, principal, "secret_deleted", gone, now_ms, ids)
+    return str(gone)
+
+
+async def _note(
+    session: AsyncSession, principal: Principal, act: str, secret_id: str, now_ms: int, ids: Ids
+) -> None:
+    """Neither the name, which is its firm's, nor anything of the value: everybody is given the entry."""
+    await note_act(session, principal, act, secret_id, now_ms, f"secret/{secret_id}/{ids.new(now_ms)}")
 
 
 async def secrets_of_task(

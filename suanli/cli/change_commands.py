@@ -108,10 +108,13 @@ def set_(
     deadline: Annotated[
         str | None, typer.Option(help="A time like 2026-12-01T08:00, on this machine's clock; none.")
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="What all its attempts may cost, in CNY: 250.00; none: any amount.")
+    ] = None,
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a job's priority, time limit, estimate or deadline."""
+    """Change a job's priority, time limit, estimate, deadline or budget."""
     from suanli.cli.errors import MISUSED, CliError
     from suanli.cli.moments import to_rfc3339
     from suanli.cli.output import print_json, say
@@ -126,8 +129,10 @@ def set_(
     changes: dict[str, Any] = {
         key: None if value == "none" else value for key, value in given.items() if value is not None
     }
+    if budget is not None:
+        changes["budget"] = None if budget == "none" else {"amount_cny": budget}
     if not changes:
-        wanted = "--priority, --time-limit, --estimate or --deadline"
+        wanted = "--priority, --time-limit, --estimate, --deadline or --budget"
         raise CliError(f"nothing to change: give {wanted}", MISUSED)
     with open_client(profile) as client:
         changed = client.change(find_job(client, job)["job_id"], **changes)

@@ -139,7 +139,7 @@ class Client(Surroundings):
         return self._act(job_id, "requeue")
 
     def change(self, job_id: str, *, if_revision: int | None = None, **changes: Any) -> types.Job:
-        """Change priority, time_limit_seconds, estimate_seconds, deadline or labels; None: the default.
+        """Change priority, time_limit_seconds, estimate_seconds, deadline, labels or budget; None: the default.
 
         `if_revision`: only if the job still has this revision; raises Refused (`precondition_failed`) if not.
         """

@@ -11,6 +11,7 @@ from suanli.client.transport import Transport, path_segment
 class Secret(TypedDict):
     """A secret without its value; `project` None: the whole firm's."""
 
+    secret_id: str
     name: str
     project: str | None
     bytes: int

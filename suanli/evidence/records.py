@@ -47,6 +47,8 @@ ADMINISTRATIVE_ACTS = frozenset(
         "join_token_created",
         "node_cordoned",
         "node_uncordoned",
+        "secret_set",
+        "secret_deleted",
     }
 )
 # "machine": the administrator at the machine itself, before there is an operator or when its key is lost.

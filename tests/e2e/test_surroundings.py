@@ -103,6 +103,23 @@ def test_a_job_whose_secret_is_gone_is_not_prepared_and_says_why(site: Site) -> 
     assert wait_until(lambda: client.attempts(job_id), "its attempt is shown")[0]["outcome"] == "failed"
 
 
+def test_a_job_whose_budget_is_used_up_is_stopped_and_not_tried_again(site: Site) -> None:
+    # 9.80 CNY a device-hour: two devices have cost a fen within two seconds.
+    job_id = site.submit(
+        "yunhe",
+        name="dear",
+        model="ascend-910b3",
+        gang={"devices": 2},
+        command="echo begun; exec sleep 600",
+        budget={"amount_cny": "0.01"},
+    )
+    job = site.ended("yunhe", job_id)
+    client = site.people.researchers["yunhe"]
+    assert (job["state"], job["reason"]) == ("failed", "budget_exhausted")
+    assert len(client.attempts(job_id)) == 1
+    assert float(client.cost(job_id)["held_cny"]) >= 0.01
+
+
 def test_a_job_is_tried_again_after_a_line_that_it_names_and_not_after_another(site: Site) -> None:
     retry = {"on_log_patterns": [{"pattern": "HCCL*timeout", "budget": 1}]}
     lost = "echo 'HCCL op: timeout' >&2; exit 9"

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from scheduler.domain.errors import NotFound, Unavailable
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.services.sealing import Sealed, SealingError, SecretKeys, new_key_file, without_old_keys
 from scheduler.services.secrets import seal_anew, secrets_of_task
+from suanli.evidence.records import AdministrativeAct, parse_record
 from tests.builders.api import ApiInstallation, job_spec, running_api
 from tests.builders.database import DatabaseUrls
 
@@ -55,6 +57,31 @@ async def test_a_secret_is_kept_encrypted_listed_without_its_value_and_opened_fo
         row = (await session.execute(text("SELECT * FROM secrets"))).one()
     assert VALUE.encode() not in bytes(row.sealed)
     assert await given(installation, {"secrets": [TOKEN]}) == [VALUE.encode()]
+
+
+async def test_who_set_and_deleted_a_secret_stands_in_the_evidence_log_without_its_name_or_value(
+    installation: ApiInstallation,
+) -> None:
+    await put(installation, "lin")
+    listed = await installation.as_("lin").get("/v1/secrets")
+    secret_id = listed.json()["secrets"][0]["secret_id"]
+    await put(installation, "lin", "another value")
+    assert (await installation.as_("lin").delete("/v1/secrets/hub")).status_code == 204
+    assert (await installation.as_("lin").delete("/v1/secrets/hub")).status_code == 404
+    async with installation.api.database.read() as session:
+        found = await session.execute(
+            text("SELECT type, body FROM evidence_intake WHERE fact LIKE 'secret/%' ORDER BY intake_id")
+        )
+        bodies = [(parse_record(row.type, row.body), bytes(row.body)) for row in found]
+    acts = [record for record, _ in bodies if isinstance(record, AdministrativeAct)]
+    assert [(act.act, act.subject) for act in acts] == [
+        ("secret_set", secret_id),
+        ("secret_set", secret_id),
+        ("secret_deleted", secret_id),
+    ]
+    assert {act.actor_role for act in acts} == {"researcher"}
+    sealed = sha256(VALUE.encode()).hexdigest().encode()
+    assert not any(b"hub" in body or VALUE.encode() in body or sealed in body for _, body in bodies)
 
 
 async def test_another_firm_has_nothing_of_it(installation: ApiInstallation) -> None:

@@ -50,8 +50,9 @@ async def put(
             project=project,
             value=value,
             now_ms=api.now_ms(),
+            ids=api.config.ids,
         )
-    _log.info("secret_set", name=name, project=project, by=principal.name)
+    _log.info("secret_set", secret_id=record.secret_id, name=name, project=project, by=principal.name)
     return secret_out(record)
 
 
@@ -59,8 +60,10 @@ async def put(
 async def remove(name: Name, api: ApiState, principal: SecretManager, project: Project = None) -> Response:
     """Forget a secret. Tasks that run keep what they were given; jobs that name it are not prepared any more."""
     async with api.database.transaction() as session:
-        await delete_secret(session, principal, name, project)
-    _log.info("secret_deleted", name=name, project=project, by=principal.name)
+        secret_id = await delete_secret(
+            session, principal, name, project, now_ms=api.now_ms(), ids=api.config.ids
+        )
+    _log.info("secret_deleted", secret_id=secret_id, name=name, project=project, by=principal.name)
     return Response(status_code=204)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from scheduler.api.schemas.base import In, Out
-from scheduler.api.schemas.job_specs import JobSpecIn, Seconds
+from scheduler.api.schemas.job_specs import BudgetIn, JobSpecIn, Seconds
 from scheduler.domain import job_limits as law
 from scheduler.domain.batches import MOST_JOBS
 from scheduler.domain.errors import DomainError, Invalid
@@ -97,6 +97,9 @@ class JobChangeIn(In):
     estimate_seconds: Seconds | None = None
     deadline: Annotated[str | None, Field(examples=["2026-12-01T08:00:00+08:00"])] = None
     labels: Annotated[dict[str, str] | None, Field(max_length=law.MOST_LABELS)] = None
+    budget: Annotated[
+        BudgetIn | None, Field(description="Of all attempts together; one that has cost more is stopped.")
+    ] = None
 
 
 class ArrayOut(Out):

@@ -19,6 +19,7 @@ class SecretIn(In):
 class SecretOut(Out):
     """A secret without its value. `project` null: it is the whole firm's."""
 
+    secret_id: Annotated[str, Field(description="By which administrative acts of the evidence log name it.")]
     name: str
     project: str | None
     bytes: int
@@ -35,6 +36,7 @@ class SecretsOut(Out):
 def secret_out(record: SecretRecord) -> SecretOut:
     """As shown."""
     return SecretOut(
+        secret_id=record.secret_id,
         name=record.name,
         project=record.project,
         bytes=record.bytes,

@@ -1,6 +1,7 @@
 """Budgets of jobs: held at admission, and the end when they are used up. One device-hour costs 12.50 CNY."""
 
 from dataclasses import replace
+from typing import Any
 
 from scheduler.domain.gangs import Share
 from scheduler.domain.jobs import Budget, JobState
@@ -8,7 +9,7 @@ from scheduler.domain.pools import Pool
 from scheduler.domain.reasons import Ending, EndReason, Reason, StopReason
 from scheduler.domain.time import HOUR_MS
 from scheduler.machine.invariants import violations
-from scheduler.machine.messages import ConfigurationChanged, PriceFrom, Tick
+from scheduler.machine.messages import ConfigurationChanged, JobRevised, PriceFrom, Tick
 from scheduler.machine.money import cost_of, left_nano
 from scheduler.machine.state import JobRecord
 from tests.builders.cluster import POOL, Controller, a_node, a_queue
@@ -102,6 +103,26 @@ def test_what_earlier_attempts_have_cost_is_gone() -> None:
     assert violations(controller.state) == []
     controller.wait(120_000)
     assert controller.plan() == ["paid"]
+
+
+def test_a_revised_budget_counts_at_once_for_a_job_that_waits_and_for_one_that_runs() -> None:
+    controller = priced()
+    job = submit(controller, "24.99", time_limit_s=3600, devices=2)
+    assert controller.plan() == []
+    revise(controller, job, 2, budget=Budget("25.00"))
+    assert controller.plan() == ["paid"]
+    controller.run(job)
+    controller.wait(HOUR_MS // 4)
+    revise(controller, job, 3, budget=Budget("1.00"))
+    controller.tell(Tick())
+    (task,) = controller.tasks(job)
+    assert (job.state, task.stop_reason) == (JobState.STOPPING, StopReason.BUDGET_EXHAUSTED)
+    assert violations(controller.state) == []
+
+
+def revise(controller: Controller, job: JobRecord, revision: int, **changes: Any) -> None:
+    spec = replace(job.spec, **changes)
+    controller.tell(JobRevised(job.firm_id, job.job_id, revision, spec, "lin"))
 
 
 def test_a_change_of_prices_is_a_change_of_what_is_left() -> None:
