@@ -107,16 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     devices.set_defaults(command=_devices)
     devices.add_argument("--json", action="store_true", help="as JSON")
     _option(devices, "--node-name", "name of this node", default=socket.gethostname(), metavar="NAME")
-    samples = commands.add_parser(
-        "samples",
-        help="write the raw samples that an auditor's request asks of this host",
-        description="Reads a request that `suanli sample` wrote; writes a part of the proof packet. "
-        "Put the folders of all hosts together: that is the packet.",
-    )
-    samples.set_defaults(command=_write_samples)
-    samples.add_argument("request", type=Path, help="file of the request")
-    _option(samples, "--state", "folder of the agent's keys, spool and tasks", metavar="DIR")
-    samples.add_argument("--output", "-o", type=Path, required=True, metavar="DIR", help="folder to write")
+    _add_samples(commands)
     for command in (run, devices):
         _option(command, "--driver", "auto, simulated, nvidia", default="auto", metavar="NAME")
         _option(
@@ -135,6 +126,19 @@ def _place_option(run: argparse.ArgumentParser) -> None:
         "where the node hangs in the network, for example zone=bj,supernode=pod-1,leaf=rack-7,position=3",
         metavar="DOMAIN=NAME,...",
     )
+
+
+def _add_samples(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    samples = commands.add_parser(
+        "samples",
+        help="write the raw samples that an auditor's request asks of this host",
+        description="Reads a request that `suanli sample` wrote; writes a part of the proof packet. "
+        "Put the folders of all hosts together: that is the packet.",
+    )
+    samples.set_defaults(command=_write_samples)
+    samples.add_argument("request", type=Path, help="file of the request")
+    _option(samples, "--state", "folder of the agent's keys, spool and tasks", metavar="DIR")
+    samples.add_argument("--output", "-o", type=Path, required=True, metavar="DIR", help="folder to write")
 
 
 def _variable(name: str) -> str:

@@ -1,5 +1,6 @@
 """Reads what a job says of files, secrets, ports and model checkpoints."""
 
+import re
 from collections.abc import Mapping
 
 from scheduler.domain.job_limits import (
@@ -25,6 +26,7 @@ from scheduler.domain.jobs import (
     StopSignal,
     Volume,
 )
+from scheduler.domain.pools import PoolVolume
 from scheduler.domain.reading import Reader
 
 ABSOLUTE_WANTED = "an absolute path without .."
@@ -99,6 +101,21 @@ def read_volume(reader: Reader) -> Volume:
         reader.problem(reader.at("mount_path"), volume.mount_path, want)
     reader.refuse_unknown()
     return volume
+
+
+def read_pool_volume(reader: Reader) -> PoolVolume:
+    """A volume as an operator declares it for a pool."""
+    firms = reader.items("firms")
+    if not firms or not all(isinstance(firm, str) and re.fullmatch(NAME_PATTERN, firm) for firm in firms):
+        reader.problem(reader.at("firms"), firms, "names of the firms that may use it")
+        firms = []
+    return PoolVolume(
+        name=reader.text("name", pattern=NAME_PATTERN, want=NAME_WANTED),
+        host_path=_required_path(reader, "host_path"),
+        firms=tuple(sorted(set(firms))),
+        read_only=bool(reader.boolean("read_only", True)),
+        shared=bool(reader.boolean("shared", False)),
+    )
 
 
 def read_secret(reader: Reader) -> SecretReference:

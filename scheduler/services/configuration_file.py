@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from scheduler.domain.errors import FieldProblem
-from scheduler.domain.file_reading import absolute_path
+from scheduler.domain.file_reading import read_pool_volume
 from scheduler.domain.job_limits import NAME_PATTERN
 from scheduler.domain.nodes import Place
 from scheduler.domain.pools import PoolVolume
@@ -281,30 +281,12 @@ def shown_quota(amounts: Mapping[str, int]) -> dict[str, int]:
 
 def _pool(reader: Reader) -> PoolEntry:
     seconds = reader.integer("patience_seconds", MINUTE_MS // SECOND_MS, low=1, high=7 * 24 * 3600)
-    volumes = tuple(_each(reader, "volumes", _volume))
+    volumes = tuple(_each(reader, "volumes", read_pool_volume))
     _refuse_repeated(reader, "volumes", [volume.name for volume in volumes])
     return PoolEntry(
         reader.text("name", pattern=NAME_PATTERN, want=NAME),
         seconds * SECOND_MS,
         volumes if reader.has("volumes") else None,
-    )
-
-
-def _volume(reader: Reader) -> PoolVolume:
-    path = absolute_path(reader, "host_path")
-    if path is None and not reader.has("host_path"):
-        reader.problem(
-            reader.at("host_path"), None, "the absolute path that the folder has on the pool's hosts"
-        )
-    firms = _texts(reader, "firms", NAME_PATTERN)
-    if not firms:
-        reader.problem(reader.at("firms"), reader.raw("firms"), "names of the firms that may use it")
-    return PoolVolume(
-        name=reader.text("name", pattern=NAME_PATTERN, want=NAME),
-        host_path=path or "",
-        firms=tuple(sorted(set(firms or ()))),
-        read_only=bool(reader.boolean("read_only", True)),
-        shared=bool(reader.boolean("shared", False)),
     )
 
 

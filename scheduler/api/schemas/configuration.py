@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from scheduler.api.schemas.base import In, Out, utc
+from scheduler.api.schemas.nodes import PoolVolumeIn
 from scheduler.api.schemas.principals import RoleName
 from scheduler.catalogue import DeviceModel
 from scheduler.services.application import Change
@@ -73,16 +74,6 @@ class FirmIn(FirmBody):
 
     name: str
     queues: list[QueueIn] | None = None
-
-
-class PoolVolumeIn(In):
-    """A folder that the pool's hosts have, for the firms named; `shared` false: each has a folder of its own in it."""
-
-    name: str
-    host_path: Annotated[str, Field(examples=["/srv/corpora"])]
-    firms: list[str]
-    read_only: bool = True
-    shared: bool = False
 
 
 class PoolBody(In):

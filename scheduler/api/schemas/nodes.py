@@ -141,6 +141,16 @@ class CordonOut(Out):
     cordoned: bool
 
 
+class PoolVolumeIn(In):
+    """A folder that the pool's hosts have, for the firms named; `shared` false: each has a folder of its own in it."""
+
+    name: str
+    host_path: Annotated[str, Field(examples=["/srv/corpora"])]
+    firms: list[str]
+    read_only: bool = True
+    shared: bool = False
+
+
 class PoolVolumeOut(Out):
     """A volume of a pool. Firms see those that they may use, and neither its folder nor who else may."""
 
