@@ -20,7 +20,7 @@ async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIter
 
 
 async def declare(installation: ApiInstallation, *volumes: object) -> Any:
-    pool = {"name": "haidian", "volumes": list(volumes)}
+    pool = {"name": "haidian", "patience_seconds": 30, "volumes": list(volumes)}
     return (await installation.as_("ops").post("/v1/apply", json={"pools": [pool]})).json()
 
 
