@@ -16,8 +16,8 @@ From = Annotated[str | None, Query(alias="from", max_length=40, description="RFC
 To = Annotated[str | None, Query(max_length=40, description="RFC 3339 with its zone; not included.")]
 
 
-def moment_ms(text: str | None, name: str) -> int | None:
-    """A time of a query. Raises Invalid."""
+def moment_ms(text: str | None, name: str, where: str = "query ") -> int | None:
+    """A time of a query, or of a body. Raises Invalid."""
     if text is None:
         return None
     try:
@@ -27,7 +27,7 @@ def moment_ms(text: str | None, name: str) -> int | None:
         at_ms = -1
     if not 0 <= at_ms <= LAST_MS:
         want = "a time with its zone, like 2026-01-01T00:00:00+08:00 (+ written as %2B)"
-        raise Invalid([FieldProblem(f"query {name}", text[:40], want)])
+        raise Invalid([FieldProblem(f"{where}{name}", text[:40], want)])
     return at_ms
 
 

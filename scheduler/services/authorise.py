@@ -67,6 +67,7 @@ class Action(StrEnum):
     READ_USAGE = "read_usage"
     READ_BALANCE = "read_balance"
     DOWNLOAD_BUNDLE = "download_bundle"
+    REQUEST_PROOFS = "request_proofs"
     CONFIGURE = "configure"
     CREATE_JOIN_TOKEN = "create_join_token"  # noqa: S105 - the name of an action
     MANAGE_PRINCIPALS = "manage_principals"
@@ -101,6 +102,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.READ_USAGE: _EVERYONE,
     Action.READ_BALANCE: frozenset({Role.OPERATOR, Role.AUDITOR}),
     Action.DOWNLOAD_BUNDLE: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR, Role.AUDITOR}),
+    Action.REQUEST_PROOFS: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR, Role.AUDITOR}),
     Action.CONFIGURE: frozenset({Role.OPERATOR}),
     Action.CREATE_JOIN_TOKEN: frozenset({Role.OPERATOR}),
     Action.MANAGE_PRINCIPALS: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR}),
@@ -113,7 +115,11 @@ ALLOWED: dict[Action, frozenset[Role]] = {
 }
 
 
-_READING = frozenset(a for a in Action if a.startswith("read_")) | {Action.WHO_AM_I, Action.DOWNLOAD_BUNDLE}
+_READING = frozenset(a for a in Action if a.startswith("read_")) | {
+    Action.WHO_AM_I,
+    Action.DOWNLOAD_BUNDLE,
+    Action.REQUEST_PROOFS,
+}
 _JOBS = frozenset(
     {
         Action.SUBMIT_JOB,

@@ -243,7 +243,7 @@ def _page(
     """Lines of a page; the collector is fed with exactly what the reader is given."""
     lines = []
     for entry in entries:
-        line = _line(entry, segments.get(entry.log_index, ()), scope)
+        line = open_line(entry, segments.get(entry.log_index, ()), scope)
         lines.append(encode_payload_line(line))
         if line.payload is None:
             continue
@@ -254,7 +254,8 @@ def _page(
     return b"".join(lines)
 
 
-def _line(entry: LogEntryRow, segments: Sequence[WindowSegmentRow], scope: Scope) -> PayloadLine:
+def open_line(entry: LogEntryRow, segments: Sequence[WindowSegmentRow], scope: Scope) -> PayloadLine:
+    """What opens an entry to a reader, and no more than concerns a firm where the reader is one."""
     firm_id = scope.firm_id
     if firm_id is not None and entry.firm_id not in (None, firm_id):
         return PayloadLine(entry.log_index, None, None)

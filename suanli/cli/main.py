@@ -46,8 +46,8 @@ def _verify(context: typer.Context) -> None:
 
 
 def _sample(context: typer.Context) -> None:
-    """Draw a random sample of a bundle for inspection."""
-    from suanli.cli.verify import sample_command
+    """Draw a random sample for inspection: of a bundle, or with --server of the whole log."""
+    from suanli.cli.sample import sample_command
 
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     alone.command()(sample_command)

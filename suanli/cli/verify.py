@@ -1,4 +1,4 @@
-"""`suanli verify` and `suanli sample`: check a bundle offline by the reader's own policy; draw a sample of it."""
+"""`suanli verify`: check a bundle offline by the reader's own policy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from suanli.evidence.findings import Verdict
 from suanli.evidence.limits import LANGUAGES
 from suanli.evidence.policy import parse_firm_keys, parse_policy
 from suanli.evidence.result import sign_result
-from suanli.evidence.sampling import encode_request
 from suanli.evidence.steps.case import VerifySettings
 from suanli.evidence.steps.samples import SampleWanted
 from suanli.evidence.strict_json import printable
@@ -124,7 +123,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
             firm_keys=None if firm_keys is None else parse_firm_keys(firm_keys.read_bytes()),
             device_list=None if register is None else parse_device_list(register.read_bytes()),
         )
-        verdict = _verify(bundle, policy, since, settings, processes, (sample_after, sample_size, sample))
+        verdict = run_verify(bundle, policy, since, settings, processes, (sample_after, sample_size, sample))
         text = json.dumps({"tool": tool, **verdict.as_json()}, ensure_ascii=False, indent=2)
         if html is not None:
             html.write_text(html_report(verdict, words, tool), "utf-8", newline="\n")
@@ -134,7 +133,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
             folder = WitnessFolder(sign_with)
             result.write_bytes(sign_result(verdict, tool, text, folder.name(), folder.key()))
     except (EvidenceError, OSError) as error:
-        _unreadable(error, as_json=as_json)
+        say_unreadable(error, as_json=as_json)
         raise typer.Exit(UNREADABLE) from error
     if as_json:
         typer.echo(text)
@@ -143,41 +142,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     raise typer.Exit(verdict.exit_code)
 
 
-def sample_command(
-    bundle: BundlePath,
-    sample_after: After = None,
-    policy: PolicyFile = None,
-    sample_size: SampleSize = 3,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Request to write: give it to the operator.")
-    ] = Path("sample-request.json"),
-    processes: Processes = None,
-) -> None:
-    """Draw a random sample of a bundle for inspection, and write the request for its raw samples.
-
-    The bundle is verified on the way, since only what is verified is worth a sample. The same bundle, seed and
-    size draw the same sample again when the packet comes back: suanli verify --sample-after ... --sample PACKET.
-    """
-    if sample_after is None:
-        raise typer.BadParameter("the seed must come from a log checkpoint", param_hint="--sample-after")
-    settings = VerifySettings(now_ms=time.time_ns() // 1_000_000)
-    try:
-        verdict = _verify(bundle, policy, None, settings, processes, (sample_after, sample_size, None))
-        if verdict.drawn is not None and verdict.exit_code != 1:
-            seed = verdict.drawn.seed
-            segments, devices = verdict.drawn.segments(), verdict.drawn.devices()
-            output.write_bytes(encode_request(seed, segments, devices))
-    except (EvidenceError, OSError) as error:
-        _unreadable(error, as_json=False)
-        raise typer.Exit(UNREADABLE) from error
-    if verdict.drawn is None or verdict.exit_code == 1:
-        print_verdict(verdict, Console(soft_wrap=False), Words(language_of(None)))
-        raise typer.Exit(1)
-    typer.echo(f"Wrote {output}: {len(segments)} segments, {len(devices)} devices to visit")
-    raise typer.Exit(verdict.exit_code)
-
-
-def _verify(
+def run_verify(
     bundle: Path,
     policy: Path | None,
     since: Path | None,
@@ -185,6 +150,7 @@ def _verify(
     processes: int | None,
     sample: tuple[Path | None, int, Path | None],
 ) -> Verdict:
+    """The verdict on a bundle; `sample` is seed, size and packet. Raises EvidenceError, OSError."""
     load_algorithms()
     trusted = None if policy is None else parse_policy(policy.read_bytes())
     earlier = None if since is None else since.read_bytes()
@@ -211,7 +177,8 @@ def _verify(
         )
 
 
-def _unreadable(error: Exception, *, as_json: bool) -> None:
+def say_unreadable(error: Exception, *, as_json: bool) -> None:
+    """What cannot be read at all, and why."""
     if as_json:
         value = {"schema": "suanli.verdict.v1", "verified": False, "unreadable": str(error)}
         typer.echo(json.dumps(value, ensure_ascii=False, indent=2))

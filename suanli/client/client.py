@@ -331,20 +331,32 @@ class Client(Surroundings):
 
     def bundle(self, file: Path, *, from_: str | None = None, to: str | None = None) -> int:
         """Download the evidence of a period; the file is there whole or not at all. Returns its bytes."""
+        query = {"from": from_, "to": to}
+        with self._transport.stream("/v1/bundle", query=query, read_timeout_s=600) as answer:
+            return self._write_whole(answer, file)
+
+    def proof_packet(
+        self, file: Path, seed_checkpoint: bytes, indexes: Sequence[int], *, to: str | None = None
+    ) -> int:
+        """Download log entries that were drawn, each with its proof; whole or not at all. Returns the bytes."""
+        body = {"seed_checkpoint": seed_checkpoint.decode("utf-8", "replace"), "indexes": list(indexes)}
+        if to is not None:
+            body["to"] = to
+        with self._transport.stream(
+            "/v1/proof-packets", read_timeout_s=600, method="POST", body=body
+        ) as answer:
+            return self._write_whole(answer, file)
+
+    def _write_whole(self, answer: httpx.Response, file: Path) -> int:
         temporary = file.with_name(file.name + ".part")
         written = 0
         try:
-            with (
-                self._transport.stream(
-                    "/v1/bundle", query={"from": from_, "to": to}, read_timeout_s=600
-                ) as answer,
-                temporary.open("wb") as target,
-            ):
+            with temporary.open("wb") as target:
                 for chunk in answer.iter_bytes():
                     written += target.write(chunk)
-                expected = answer.headers.get("content-length")
-                if expected is not None and int(expected) != written:
-                    raise Unreachable(f"{self.server} sent {written} of {expected} bytes of the bundle")
+            expected = answer.headers.get("content-length")
+            if expected is not None and int(expected) != written:
+                raise Unreachable(f"{self.server} sent {written} of {expected} bytes")
             temporary.replace(file)
         finally:
             temporary.unlink(missing_ok=True)

@@ -140,13 +140,18 @@ class Transport:
     @contextmanager
     def stream(
         self, path: str, *, query: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None,
-        read_timeout_s: float = STREAM_READ_TIMEOUT_S,
+        read_timeout_s: float = STREAM_READ_TIMEOUT_S, method: str = "GET", body: Any = None,
     ) -> Iterator[httpx.Response]:  # fmt: skip
         """An answer that is read piece by piece. Raises Refused, Unreachable (also in the middle)."""
         timeout = httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S)
         try:
             with self._http.stream(
-                "GET", path, params=_without_none(query), headers=dict(headers or {}), timeout=timeout
+                method,
+                path,
+                params=_without_none(query),
+                headers=dict(headers or {}),
+                timeout=timeout,
+                json=body,
             ) as answer:
                 if not answer.is_success:
                     read = answer.read()[:_MOST_PROBLEM_BYTES]

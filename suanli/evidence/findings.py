@@ -160,6 +160,7 @@ CODES: dict[str, tuple[int, str]] = {
     "statement.after_close": (14, NOTICE),
     "statement.sum": (15, INTEGRITY),
     "sample.seed": (18, BOTH),
+    "sample.proof": (18, BOTH),
     "sample.missing": (18, COMPLETENESS),
     "sample.unrooted": (18, NOTICE),
     "sample.readings": (18, INTEGRITY),

@@ -127,6 +127,10 @@ LIMITS: dict[str, tuple[str, str]] = {
         "this one's checkpoint as --since.",
         "种子所用的检查点（{size} 个条目）是本证据包的延续：请取更新的证据包，并以本包的检查点作为 --since。",
     ),
+    "sample_entries": (
+        "Anything about the entries that were not drawn: {drawn} were, of a log of {size}. A bundle proves them all.",
+        "未被抽中的条目：日志共 {size} 个条目，抽取了 {drawn} 个。证据包可证明全部条目。",
+    ),
     "sample_open": (
         "What raw samples would show: a sample was drawn, and no packet is back yet.",
         "原始采样能说明什么：已抽样，但证明包尚未返回。",

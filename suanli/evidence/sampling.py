@@ -29,6 +29,22 @@ def sample_seed(head: LogCheckpoint) -> bytes:
     return hashlib.sha256(SEED_LABEL + head.text().encode("utf-8")).digest()
 
 
+def draw_entries(seed: bytes, first: int, stop: int, count: int) -> list[int]:
+    """`count` indexes of [first, stop) under a seed, in order; all of them where there are no more.
+
+    A counter is hashed with the seed until enough differ, so that the cost does not grow with the log.
+    """
+    if stop - first <= count:
+        return list(range(first, stop))
+    drawn: set[int] = set()
+    number = 0
+    while len(drawn) < count:
+        wide = hashlib.sha256(seed + f"entry {number}".encode("ascii")).digest()
+        drawn.add(first + int.from_bytes(wide, "big") % (stop - first))
+        number += 1
+    return sorted(drawn)
+
+
 class Stratum(NamedTuple):
     """Of each of these, some are drawn. `magnitude` is the number of digits of the amount in fen."""
 

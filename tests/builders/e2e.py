@@ -214,7 +214,12 @@ class Site:
 
 def api_key(site: Site, firm: str) -> str:
     """The key of the firm's researcher, for what does not go through the client."""
-    transport: Any = site.people.researchers[firm]._transport
+    return key_of(site.people.researchers[firm])
+
+
+def key_of(client: Client) -> str:
+    """The key that a client sends."""
+    transport: Any = client._transport
     return str(transport._http.auth._bearer())
 
 

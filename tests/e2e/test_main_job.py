@@ -2,12 +2,14 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
 from agents.runtime.isolation import why_no_private_view
 from suanli.client import Client, Refused
-from tests.builders.e2e import PYTHON, Site
+from tests.builders.e2e import PYTHON, Site, api_key, key_of, suanli
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -133,6 +135,44 @@ def test_a_firms_own_bundle_verifies_and_holds_nothing_of_others(site: Site, gan
         t["allocation_id"] for t in site.people.researchers["lantian"].attempts(other)[0]["tasks"]
     }
     assert not shown & foreign
+
+
+def test_an_auditor_inspects_at_random_down_to_the_raw_samples_and_a_firm_its_own_part(
+    site: Site, gang: str
+) -> None:
+    site.bundle(site.people.auditor)  # the log holds everything until now
+    packet, policy = site.folder / "proofs.zip", str(site.cluster.policy)
+    draw = ("sample", "--server", "--policy", policy, "--entries", "1000", "-o", str(packet), "--json")
+    auditor = {"SUANLI_SERVER": site.people.auditor.server, "SUANLI_API_KEY": key_of(site.people.auditor)}
+    done = suanli(*draw, **auditor)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert found["verified"] is True
+    assert found["windows"] > 0
+    assert found["segments_with_raw_samples"] > 0
+    # What the operator does on each host with the request that the auditor gave.
+    request, raw = packet.with_suffix(".request.json"), site.folder / "raw"
+    for host in site.cluster.hosts:
+        state = str(site.folder / "site" / host.name)
+        command = [sys.executable, "-m", "agents", "samples", str(request), "--state", state, "-o", str(raw)]
+        subprocess.run(command, check=True, timeout=60)
+    seed = str(packet.with_suffix(".checkpoint"))
+    checked = suanli(*draw, "--sample-after", seed, "--samples", str(raw), **auditor)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert json.loads(checked.stdout)["indexes"] == found["indexes"]
+    assert not any("no packet is back" in said for said in json.loads(checked.stdout)["not_proved"])
+
+    firm = site.people.administrators["lantian"]
+    own = suanli(*draw, **{**auditor, "SUANLI_API_KEY": key_of(firm)})
+    assert own.returncode == 0, own.stdout + own.stderr
+    assert json.loads(own.stdout)["withheld"] > 0
+    researcher = suanli(*draw, **{**auditor, "SUANLI_API_KEY": api_key(site, "yunhe")})
+    assert researcher.returncode == 1
+    assert "researcher" in researcher.stderr
+    early = suanli(*draw, "--to", "2099-01-01", **auditor)
+    assert early.returncode == 1
+    assert "the period is not closed" in early.stderr
+    assert site.job("yunhe", gang)["state"] == "succeeded"
 
 
 def test_isolation_is_said_in_every_window(site: Site, gang: str) -> None:

@@ -430,6 +430,22 @@ async def test_usage_and_evidence_of_an_empty_log_say_so(installation: ApiInstal
     assert (bundle.status_code, bundle.json()["code"]) == (503, "unavailable")
 
 
+async def test_a_draw_that_cannot_be_is_refused_by_the_name_of_its_field(
+    installation: ApiInstallation,
+) -> None:
+    audit = installation.as_("audit")
+    for body, field in (
+        ({"seed_checkpoint": "no note", "indexes": [0]}, "seed_checkpoint"),
+        ({"seed_checkpoint": "x", "indexes": list(range(1001))}, "indexes"),
+        ({"seed_checkpoint": "x", "indexes": []}, "indexes"),
+        ({"seed_checkpoint": "x", "indexes": [-1]}, "indexes[0]"),
+        ({"seed_checkpoint": "x", "indexes": [0], "to": "tomorrow"}, "to"),
+    ):
+        answer = await audit.post("/v1/proof-packets", json=body)
+        assert answer.status_code == 422, answer.text
+        assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
 @pytest.mark.parametrize(
     "query", ["from=yesterday", "from=2027-01-01T00:00:00", "to=2026-01-01T00:00:00Z", "from=2028-01-01T00:00:00Z",
               "from=9999999999-01-01T00:00:00Z"],

@@ -1,6 +1,7 @@
 """From a window on the wire to a bundle that verifies: gateway, ledger, witness and verifier together."""
 
 import io
+import re
 import zipfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,20 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.domain.errors import Unavailable
+from scheduler.domain.errors import Invalid, Unavailable
 from scheduler.services.authorise import Principal, Role
 from scheduler.services.bundles import BundleRequest, MadeBundle, write_bundle
+from scheduler.services.proof_packets import PacketRequest, write_packet
 from scheduler.services.receipts import add_firm_key, add_receipt, list_receipts
 from scheduler.services.usage import Wanted, balance, usage_report
 from scheduler.storage.tile_store import TileStore
 from suanli.evidence.bundle import AUDITOR, Scope, firm_scope
+from suanli.evidence.bundle_files import MemoryFiles
 from suanli.evidence.entries import signing_message
 from suanli.evidence.keys import NOTE_ED25519, SigningKey, verifier_key
 from suanli.evidence.log_checkpoint import open_log_checkpoint
 from suanli.evidence.policy import cosigners
 from suanli.evidence.receipts import JobReceipt, proof_message
 from suanli.evidence.records import encode_record, parse_record
+from suanli.evidence.sampling import draw_entries
 from suanli.evidence.steps.case import VerifySettings
+from suanli.evidence.steps.packet import EntriesWanted, inspect_packet
 from suanli.evidence.verify import verify
 from suanli.evidence.windows import SeenCheckpoint
 from tests.builders.database import DatabaseUrls
@@ -74,6 +79,19 @@ class House:
             made = await write_bundle(session, self.store, request, target, now_ms())
         with zipfile.ZipFile(target) as archive:
             return {name: archive.read(name) for name in archive.namelist()}, made
+
+    async def packet(self, request: PacketRequest) -> dict[str, bytes]:
+        """The proof packet that the API would hand out."""
+        target = io.BytesIO()
+        async with self.world.api.snapshot() as session:
+            await write_packet(session, self.store, request, target)
+        with zipfile.ZipFile(target) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+
+    async def seed(self, size: int) -> bytes:
+        """The signed log checkpoint of a size, as it was published."""
+        rows = await self.world.rows("SELECT size, note FROM log_checkpoints")
+        return bytes(dict(rows)[size])
 
     async def until_cosigned(self) -> None:
         """Waits until the witness has seen the whole log."""
@@ -304,6 +322,48 @@ async def test_a_time_that_is_not_logged_yet_is_not_bundled(house: House) -> Non
     await house.until_cosigned()
     with pytest.raises(Unavailable, match="ask again later"):
         await house.bundle(to_ms=now_ms() + 3_600_000)
+
+
+async def test_entries_drawn_of_the_whole_log_are_proved_to_the_auditor_and_to_a_firm(house: House) -> None:
+    await _logged(house)
+    await house.until_cosigned()
+    size = (await house.world.rows("SELECT count(*) FROM log_entries"))[0][0]
+    seed_note = await house.seed(size)
+    indexes = draw_entries(b"s" * 32, 0, size, 5)
+    for scope, for_auditor in ((AUDITOR, True), (firm_scope("firm-b"), False)):
+        files = await house.packet(PacketRequest(scope, seed_note, indexes))
+        wanted = EntriesWanted(seed_note, frozenset(indexes), for_auditor)
+        found = inspect_packet(MemoryFiles(files), policy(house.keys, house.witness), wanted)
+        assert found.findings == ()
+        assert found.proved >= len(indexes)
+        assert found.windows > 0 or found.withheld > 0
+        # Of firm-b there is nothing in this log: not a segment is opened to it.
+        assert for_auditor or b'"salt":"' not in b"".join(
+            line.partition(b'"segments":')[2] for line in files["payloads.jsonl"].splitlines()
+        )
+
+
+async def test_a_seed_or_an_index_that_cannot_be_is_refused_by_name(house: House) -> None:
+    await _logged(house)
+    await house.until_cosigned()
+    size, end_ms = (await house.world.rows("SELECT count(*), max(end_ms) FROM log_entries"))[0]
+    sizes = await house.world.rows("SELECT size FROM log_checkpoints ORDER BY size")
+    early, newest = await house.seed(sizes[0][0]), await house.seed(size)
+    origin, said, _, *rest = newest.decode().split("\n")
+    forked = "\n".join([origin, said, "A" * 43 + "=", *rest]).encode()
+    refused = [
+        (PacketRequest(AUDITOR, newest, [0], now_ms() + 3_600_000), Unavailable, "period is not closed"),
+        (PacketRequest(AUDITOR, early, [0], end_ms), Invalid, "after the period closed"),
+        (PacketRequest(AUDITOR, b"no note", [0]), Invalid, "a signed log checkpoint"),
+        (PacketRequest(AUDITOR, forked, [0]), Invalid, "that this log published"),
+        (PacketRequest(AUDITOR, newest, [0, size]), Invalid, rf"indexes\[1\].*0 to {size - 1}"),
+        (PacketRequest(AUDITOR, newest, [3, 0, 3]), Invalid, r"indexes\[2\].*each index once"),
+    ]
+    for request, kind, why in refused:
+        with pytest.raises(kind) as error:
+            await house.packet(request)
+        assert re.search(why, str(error.value)), error.value
+    assert await house.packet(PacketRequest(AUDITOR, newest, [0], end_ms))
 
 
 async def test_rows_that_were_changed_after_publication_do_not_verify(house: House) -> None:

@@ -2,19 +2,21 @@
 
 import tempfile
 from collections.abc import Iterator
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.api.auth import BalanceReader, BundleReader, UsageReader
+from scheduler.api.auth import BalanceReader, BundleReader, ProofReader, UsageReader
+from scheduler.api.bodies import body_of, request_body
 from scheduler.api.periods import From, To, moment_ms, period_ms
-from scheduler.api.schemas.usage import BalanceOut, UsageOut, balance_out, usage_out
+from scheduler.api.schemas.usage import BalanceOut, ProofPacketIn, UsageOut, balance_out, usage_out
 from scheduler.api.state import ApiState
 from scheduler.services.authorise import Action, Principal, allows, require_visible
 from scheduler.services.bundles import BundleRequest, write_bundle
+from scheduler.services.proof_packets import PacketRequest, write_packet
 from scheduler.services.usage import (
     UsageReport,
     Wanted,
@@ -25,7 +27,7 @@ from scheduler.services.usage import (
 )
 from scheduler.storage.tables import DeviceRow, JobRow, NodeRow
 from scheduler.storage.tile_store import TileStore
-from suanli.evidence.bundle import AUDITOR, firm_scope
+from suanli.evidence.bundle import AUDITOR, Scope, firm_scope
 
 router = APIRouter(prefix="/v1", tags=["usage"])
 
@@ -33,6 +35,9 @@ CHUNK_BYTES = 256 * 1024
 # Below this a bundle stays in memory; above, in a file without a name.
 SPOOL_BYTES = 8 << 20
 _ZIP = "application/zip"
+_ZIP_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {"content": {_ZIP: {"schema": {"type": "string", "format": "binary"}}}}
+}
 
 
 @router.get("/usage")
@@ -87,11 +92,7 @@ async def usage_balance(
     return balance_out(found, devices)
 
 
-@router.get(
-    "/bundle",
-    response_class=StreamingResponse,
-    responses={200: {"content": {_ZIP: {"schema": {"type": "string", "format": "binary"}}}}},
-)
+@router.get("/bundle", response_class=StreamingResponse, responses=_ZIP_ANSWER)
 async def bundle(
     api: ApiState, principal: BundleReader, from_: From = None, to: To = None
 ) -> StreamingResponse:
@@ -99,18 +100,52 @@ async def bundle(
 
     Operators and auditors are given everything, a firm its own part.
     """
-    scope = AUDITOR if principal.firm_id is None else firm_scope(principal.firm_id)
-    request = BundleRequest(scope, moment_ms(from_, "from"), moment_ms(to, "to"))
+    request = BundleRequest(_scope(principal), moment_ms(from_, "from"), moment_ms(to, "to"))
     file: BinaryIO = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment] # noqa: SIM115
     try:
         async with api.database.snapshot() as session:
             made = await write_bundle(session, TileStore(api.config.log_place), request, file, api.now_ms())
-        size_bytes = file.seek(0, 2)
-        file.seek(0)
     except BaseException:
         file.close()
         raise
-    name = f"suanli-{made.from_ms}-{made.to_ms}-{made.log_size}.zip"
+    return _zip_answer(file, f"suanli-{made.from_ms}-{made.to_ms}-{made.log_size}.zip")
+
+
+@router.post(
+    "/proof-packets",
+    response_class=StreamingResponse,
+    responses=_ZIP_ANSWER,
+    openapi_extra=request_body(ProofPacketIn),
+)
+async def proof_packet(
+    api: ApiState,
+    principal: ProofReader,
+    body: Annotated[ProofPacketIn, Depends(body_of(ProofPacketIn))],
+) -> StreamingResponse:
+    """Log entries that were drawn for inspection, as a ZIP file: what opens each, and its C2SP tlog-proof.
+
+    Operators and auditors are given everything; a firm is proved every entry and given what opens its own.
+    """
+    to_ms = moment_ms(body.to, "to", "")
+    seed = body.seed_checkpoint.encode("utf-8")
+    request = PacketRequest(_scope(principal), seed, body.indexes, to_ms)
+    file: BinaryIO = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment] # noqa: SIM115
+    try:
+        async with api.database.snapshot() as session:
+            await write_packet(session, TileStore(api.config.log_place), request, file)
+    except BaseException:
+        file.close()
+        raise
+    return _zip_answer(file, "suanli-proofs.zip")
+
+
+def _scope(principal: Principal) -> Scope:
+    return AUDITOR if principal.firm_id is None else firm_scope(principal.firm_id)
+
+
+def _zip_answer(file: BinaryIO, name: str) -> StreamingResponse:
+    size_bytes = file.seek(0, 2)
+    file.seek(0)
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size_bytes)}
     return StreamingResponse(_chunks(file), media_type=_ZIP, headers=headers)
 

@@ -1,15 +1,43 @@
 """Usage and the balance of device time over HTTP. Money is whole fen; exact charges are fractions of a fen."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from scheduler.api.schemas.base import Out, utc
+from scheduler.api.schemas.base import In, Out, utc
 from scheduler.services.usage import Balance, DeviceTime, FirmUsage, UsageReport
 from suanli.rating.balance import Buckets
 
 PPM = 1_000_000
+
+
+ENTRIES_LIMIT = 1000
+
+
+class ProofPacketIn(In):
+    """What was drawn for inspection, and the log checkpoint that gave the seed."""
+
+    seed_checkpoint: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=65_536,
+            description="Signed log checkpoint, exactly as published after the period closed.",
+        ),
+    ]
+    indexes: Annotated[
+        list[Annotated[int, Field(ge=0, lt=2**63)]],
+        Field(min_length=1, max_length=ENTRIES_LIMIT, description="Log indexes below the checkpoint's size."),
+    ]
+    to: Annotated[
+        str | None,
+        Field(
+            max_length=40,
+            description="End of the period that is inspected (RFC 3339 with its zone): refused before it is"
+            " closed, and for a checkpoint from before its close. Absent: no period is meant.",
+        ),
+    ] = None
 
 
 class FractionOut(Out):

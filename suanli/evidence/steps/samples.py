@@ -86,10 +86,9 @@ def check_packet(case: Case, wanted: SampleWanted, drawn: Sampler) -> None:
     if wanted.packet is None:
         case.not_proved.append(limit("sample_open"))
         return
-    there = wanted.packet.sizes()
     for item in segments:
-        _check_segment(case, wanted.packet, item, there=item.path in there)
-    for path in sorted(there.keys() - {item.path for item in segments}):
+        check_raw_samples(case, wanted.packet, item)
+    for path in sorted(wanted.packet.sizes().keys() - {item.path for item in segments}):
         case.report.add("sample.extra", path, "only what was drawn", "a file")
 
 
@@ -98,13 +97,14 @@ def _known(case: Case) -> dict[str, object]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _check_segment(case: Case, packet: BundleFiles, item: DrawnSegment, *, there: bool) -> None:
+def check_raw_samples(case: Case, packet: BundleFiles, item: DrawnSegment) -> None:
+    """Whether the raw samples of a drawn segment are there and bear it out."""
     segment = item.segment
     where = f"device {segment.device.device_id} in window {segment.seq} of node {segment.node_id}"
     if segment.samples_root is None:
         case.report.add("sample.unrooted", where, "raw samples under a root", "none kept", item.index)
         return
-    if not there:
+    if item.path not in packet.sizes():
         case.report.add("sample.missing", where, item.path, "no such file", item.index)
         return
     try:

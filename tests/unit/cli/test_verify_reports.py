@@ -9,7 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from suanli.cli.verify import sample_command, verify_command
+from suanli.cli.sample import sample_command
+from suanli.cli.verify import verify_command
 from suanli.cli.verify_html import html_report
 from suanli.cli.verify_text import TEXT, Words
 from suanli.evidence.bundle import firm_scope

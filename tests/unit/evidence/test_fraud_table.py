@@ -203,6 +203,9 @@ def test_every_finding_is_provoked_by_some_test():
         STATEMENTS,
         "verify_clean",
         "sampling",
+        "verify_clean",
+        "sampling",
+        "proof_packets",
     )
     texts = "".join(Path(_module(name).__file__).read_text("utf-8") for name in modules)
     assert [code for code in CODES if f'"{code}"' not in texts] == []

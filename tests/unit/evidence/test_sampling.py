@@ -44,6 +44,10 @@ def _readings(piece):
 
 @pytest.fixture(scope="module")
 def sampled():
+    return sampled_operator()
+
+
+def sampled_operator():
     """An operator whose nodes keep raw samples, and what they keep, by device and stretch."""
     operator = honest_operator(0)
     a, b = operator.nodes.values()

@@ -1,0 +1,149 @@
+"""Inspection over the network: seed, draw, fetch, check, in one go."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from suanli.cli.algorithms import load_algorithms
+from suanli.cli.errors import CliError
+from suanli.cli.moments import to_rfc3339
+from suanli.cli.output import print_json, say
+from suanli.cli.session import open_client
+from suanli.client.errors import ClientError
+from suanli.evidence.bundle_io import open_bundle
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.log_checkpoint import LogCheckpoint, open_log_checkpoint, parse_log_checkpoint
+from suanli.evidence.policy import Policy, cosigners, parse_policy
+from suanli.evidence.sampling import draw_entries, encode_request, sample_seed
+from suanli.evidence.signed_note import parse_note
+from suanli.evidence.steps.packet import EntriesWanted, Inspected, inspect_packet
+from suanli.evidence.strict_json import printable
+
+if TYPE_CHECKING:
+    from suanli.client.client import Client
+
+SEED_PATIENCE_S = 60.0
+_ASK_AGAIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was typed. Without `after` the newest log checkpoint gives the seed."""
+
+    policy: Path
+    after: Path | None
+    since: Path | None
+    entries: int
+    to: str | None
+    samples: Path | None
+    output: Path
+
+
+def inspect_server(wanted: Wanted, profile: str | None, *, as_json: bool) -> int:
+    """Draw, fetch and check; says what was found and returns the exit code.
+
+    Raises CliError, and EvidenceError or OSError for files that cannot be read.
+    """
+    load_algorithms()
+    policy = parse_policy(wanted.policy.read_bytes())
+    end = to_rfc3339(wanted.to, "--to")
+    try:
+        with open_client(profile) as client:
+            note = _seed(client, policy) if wanted.after is None else wanted.after.read_bytes()
+            head = _trusted(policy, note)
+            first = 0 if wanted.since is None else _trusted(policy, wanted.since.read_bytes()).size
+            if first >= head.size:
+                raise CliError(f"--since has {first} entries and the seed {head.size}: nothing lies between")
+            seed = sample_seed(head)
+            indexes = draw_entries(seed, first, head.size, wanted.entries)
+            for_auditor = client.whoami()["firm"] is None
+            client.proof_packet(wanted.output, note, indexes, to=end)
+    except ClientError as error:
+        raise CliError(str(error)) from error
+    kept = wanted.output.with_suffix(".checkpoint")
+    kept.write_bytes(note)
+    with ExitStack() as stack:
+        files = stack.enter_context(open_bundle(wanted.output))
+        raw = None if wanted.samples is None else stack.enter_context(open_bundle(wanted.samples))
+        found = inspect_packet(files, policy, EntriesWanted(note, frozenset(indexes), for_auditor), raw)
+    request = None
+    if found.segments and raw is None:
+        request = wanted.output.with_suffix(".request.json")
+        request.write_bytes(encode_request(seed, list(found.segments), []))
+    if as_json:
+        print_json(_as_json(found, head, seed, indexes))
+    else:
+        _say(found, head, len(indexes), (wanted.output, kept, request))
+    return 0 if found.good else 1
+
+
+def _seed(client: Client, policy: Policy) -> bytes:
+    """The newest log checkpoint, as soon as the policy's quorum has cosigned it."""
+    end_s = time.monotonic() + SEED_PATIENCE_S
+    while True:
+        note = client.log_checkpoint()
+        times, _ = cosigners(policy, parse_note(note))
+        if policy.quorum_met(times) or time.monotonic() > end_s:
+            return note
+        time.sleep(_ASK_AGAIN_S)
+
+
+def _trusted(policy: Policy, note: bytes) -> LogCheckpoint:
+    origin = parse_log_checkpoint(parse_note(note).text).origin
+    key = policy.log_key(origin)
+    if key is None:
+        raise EvidenceError("log checkpoint", origin, "a log of the policy")
+    head, opened = open_log_checkpoint(note, key)
+    times, _ = cosigners(policy, opened)
+    if not policy.quorum_met(times):
+        seen = ", ".join(sorted(times)) or "no witness of the policy"
+        raise EvidenceError("log checkpoint", seen, f"the policy's quorum, {policy.quorum}")
+    return head
+
+
+def _as_json(found: Inspected, head: LogCheckpoint, seed: bytes, indexes: list[int]) -> dict[str, object]:
+    return {
+        "schema": "suanli.inspection.v1",
+        "verified": found.good,
+        "log_origin": head.origin,
+        "log_size": head.size,
+        "seed": seed.hex(),
+        "indexes": indexes,
+        "proved": found.proved,
+        "withheld": found.withheld,
+        "windows": found.windows,
+        "segments_with_raw_samples": len(found.segments),
+        "findings": [finding.as_json() for finding in found.findings],
+        "not_proved": [str(item) for item in found.not_proved],
+    }
+
+
+def _say(found: Inspected, head: LogCheckpoint, drawn: int, files: tuple[Path, Path, Path | None]) -> None:
+    packet, kept, request = files
+    say(
+        f"{'GOOD' if found.good else 'NOT GOOD'}: {drawn} entries drawn of {head.size} of {printable(head.origin)}"
+    )
+    say(
+        f"  {found.proved} entries proved, keys among them; {found.windows} windows opened and signed by their nodes"
+    )
+    if found.withheld:
+        say(f"  {found.withheld} proved, and not open to you: they concern others")
+    for finding in found.findings:
+        place = "" if finding.index is None else f" at index {finding.index}"
+        say(f"  {finding.severity} {finding.code}{place}: {finding.entity}")
+        say(f"    want {finding.expected}, found {finding.found}")
+    say(f"Wrote {packet}; the seed is {kept}: --sample-after {kept} draws the same again")
+    if request is not None:
+        nodes = sorted({item.segment.node_id for item in found.segments})
+        say(
+            f"Raw samples of {len(found.segments)} segments lie on {', '.join(nodes)}. There, the operator runs:"
+        )
+        say(f"  suanli-agent samples {request.name} --state STATE -o packet")
+        say(f"and you check them: suanli sample --server --sample-after {kept} --samples packet ...")
+    say("Not proved:")
+    for item in found.not_proved:
+        say(f"  - {item}")
