@@ -1,19 +1,13 @@
 """Where the evidence log lies: a folder and a bucket keep the same promises.
 
-The bucket is that of a real S3-compatible server, `versitygw` on loopback; without the program (`go install
-github.com/versity/versitygw/cmd/versitygw@latest`) these cases are skipped.
+The bucket is that of an S3-compatible server in a process of its own (`tests/builders/buckets.py`).
 """
 
-import os
-import shutil
 import socket
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from scheduler.storage.objects import Objects, StoreAway, open_objects
@@ -24,62 +18,25 @@ from suanli.evidence.bundle import PayloadLine
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.log_checkpoint import LogCheckpoint, parse_log_checkpoint, sign_log_checkpoint
 from suanli.evidence.signed_note import parse_note
+from tests.builders.buckets import BucketServer, running_bucket_server
 from tests.builders.evidence import seed
 
 KEY = SigningKey(seed("log"))
 BUCKET = "evidence-log"
 
 
-def find_gateway() -> str | None:
-    """The program, on the PATH or among what Go installed."""
-    return shutil.which("versitygw") or shutil.which("versitygw", path=str(Path.home() / "go" / "bin"))
-
-
 @pytest.fixture(scope="module")
-def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an S3-compatible server with one bucket."""
-    program = find_gateway()
-    if program is None:
-        pytest.skip("no versitygw here")
-    folder = tmp_path_factory.mktemp("buckets")
-    (folder / BUCKET).mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [program, "--port", f"127.0.0.1:{port}", "--quiet", "posix", folder],
-        env={"PATH": os.defpath, "ROOT_ACCESS_KEY_ID": "tester", "ROOT_SECRET_ACCESS_KEY": "tester-secret"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        end_s = time.monotonic() + 30
-        while True:
-            try:
-                httpx.get(address, trust_env=False)
-            except httpx.TransportError:
-                assert time.monotonic() < end_s, "the server does not answer"
-            else:
-                break
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
+def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketServer]:
+    with running_bucket_server(tmp_path_factory.mktemp("buckets"), BUCKET) as server:
+        yield server
 
 
 @pytest.fixture(params=["folder", "bucket"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path | str:
     if request.param == "folder":
         return tmp_path / "log"
-    address = request.getfixturevalue("bucket_server")
-    for name, value in {
-        "AWS_ENDPOINT_URL": address,
-        "AWS_ACCESS_KEY_ID": "tester",
-        "AWS_SECRET_ACCESS_KEY": "tester-secret",
-        "AWS_REGION": "us-east-1",
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
+    server: BucketServer = request.getfixturevalue("bucket_server")
+    for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/{tmp_path.name}"
 
@@ -186,9 +143,7 @@ def test_a_part_written_twice_reads_as_once(place: Path | str, objects: Objects)
     assert archive.read(0) == {n: _archived(n) for n in range(256)}
 
 
-def test_a_store_that_is_away_says_where_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket_server: str
-) -> None:
+def test_a_store_that_is_away_says_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
@@ -197,3 +152,18 @@ def test_a_store_that_is_away_says_where_it_was(
         monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
         with pytest.raises(StoreAway, match="s3://some-bucket/log/checkpoint"):
             TileStore("s3://some-bucket/log").checkpoint()
+
+
+def test_a_store_that_does_not_know_the_key_says_so(
+    bucket_server: BucketServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in bucket_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+    with pytest.raises(StoreAway, match=f"s3://{BUCKET}/log/checkpoint"):
+        TileStore(f"s3://{BUCKET}/log").checkpoint()
+    for name, value in bucket_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    with pytest.raises(StoreAway, match=f"s3://{BUCKET}/log/checkpoint"):
+        TileStore(f"s3://{BUCKET}/log").checkpoint()

@@ -1,0 +1,44 @@
+"""A moto server with one bucket and one user who may use it, in moto's own environment (see `buckets.py`).
+
+Prints its address and the user's key as one JSON line, then serves until its standard input ends.
+"""
+
+import json
+import os
+import sys
+
+# The first requests, which found the bucket and its user, are not checked; all others are.
+os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "4"
+
+import boto3  # type: ignore[import-not-found, unused-ignore]
+from moto.server import ThreadedMotoServer  # type: ignore[import-not-found, unused-ignore]
+
+
+def main(bucket: str) -> None:
+    """Serve."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    root = {
+        "endpoint_url": address,
+        "region_name": "us-east-1",
+        "aws_access_key_id": "root",
+        "aws_secret_access_key": "root",
+    }
+    boto3.client("s3", **root).create_bucket(Bucket=bucket)
+    people = boto3.client("iam", **root)
+    people.create_user(UserName="ledger")
+    arns = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": arns}]}
+    people.put_user_policy(UserName="ledger", PolicyName="log", PolicyDocument=json.dumps(policy))
+    key = people.create_access_key(UserName="ledger")["AccessKey"]
+    told = {"address": address, "key_id": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    os._exit(0)  # its threads would wait for their clients
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
