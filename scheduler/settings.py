@@ -98,6 +98,10 @@ class Settings(BaseSettings):
     log_ml_dsa_key: Path | None = None
     witnesses: Annotated[tuple[Witness, ...], NoDecode] = ()
 
+    # A time-stamping authority (RFC 3161) that stamps the newest log checkpoint; absent: none is asked.
+    stamp_url: Annotated[str | None, Field(pattern="^https?://")] = None
+    stamp_period_hours: Annotated[int, Field(ge=1)] = 168
+
     # Networks that webhooks may reach although they are not public (`10.1.0.0/16, fd00::/8`), and authorities
     # (PEM) whose certificates they trust beside the system's.
     webhook_networks: str = ""

@@ -145,6 +145,8 @@ def _ledger(settings: Settings, database_url: str) -> Serve:
         payload_place=settings.payload_place,
         ml_dsa_key_path=settings.log_ml_dsa_key,
         origin=log_origin(settings),
+        stamp_url=None if settings.stamp_url is None else str(settings.stamp_url),
+        stamp_period_ms=settings.stamp_period_hours * 3_600_000,
         witnesses=[(witness.name, witness.url, witness.key) for witness in settings.witnesses],
     )
     return _bound(serve, config)

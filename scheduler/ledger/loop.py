@@ -24,12 +24,14 @@ from scheduler.ledger.keys import read_cosigner, read_log_key, read_public_key
 from scheduler.ledger.publisher import Publisher
 from scheduler.ledger.rating import Rater, Seat
 from scheduler.ledger.sequencer import Identity, Sequencer, intake_age_s
+from scheduler.ledger.stamping import Stamping
 from scheduler.ledger.witnessing import Witnessing, wait_either, witness_clients
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.leadership import Leadership, LeadershipLost
 from scheduler.storage.objects import Place
 from scheduler.storage.payload_archive import PayloadArchive
 from scheduler.storage.pokes import Channel, Listener, poke
+from scheduler.storage.stamp_store import StampStore
 from scheduler.storage.tile_store import TileStore
 from scheduler.storage.uninterrupted import whole
 from suanli.evidence.tiles import WIDTH
@@ -60,6 +62,9 @@ class LedgerConfig:
     # ML-DSA-44, PEM: signs log checkpoints too, for readers who fear quantum computers.
     ml_dsa_key_path: Path | None = None
     witnesses: Sequence[tuple[str, str, str]] = field(default_factory=tuple)  # (name, url, vkey)
+    # Who stamps the log's time (RFC 3161), and how often.
+    stamp_url: str | None = None
+    stamp_period_ms: int = 7 * 86_400_000
     period_ms: int = 200
     rating_period_ms: int = 1_000
     # How long after a segment an open allocation is believed not to have ended before.
@@ -156,6 +161,12 @@ class _Ledger:
         await publisher.recover(self.database, guard)
         metrics.LEADING.set(1)
         witnessing = Witnessing(self.database, self.store, witness_clients(self.config.witnesses))
+        stamping = Stamping(
+            self.database,
+            StampStore(self.config.log_place),
+            self.config.stamp_url,
+            self.config.stamp_period_ms,
+        )
         seat = Seat(self.database, self.leadership, term)
         logbook = _Logbook(self, publisher, seat, witnessing)
         await logbook.step()
@@ -165,6 +176,7 @@ class _Ledger:
             loops = (
                 logbook.run(listener, ended),
                 witnessing.run(ended),
+                stamping.run(ended),
                 logbook.rate(ended),
                 logbook.scrub(ended),
                 stop.wait(),

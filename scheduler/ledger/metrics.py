@@ -26,6 +26,13 @@ COSIGN_LAG = Gauge(
     "suanli_ledger_cosign_lag_entries", "Entries beyond the newest tree that a witness cosigned.", ["witness"]
 )
 COSIGN_FAILURES = Counter("suanli_ledger_cosign_failures_total", "Failed requests to a witness.", ["witness"])
+STAMP_TIME = Gauge(
+    "suanli_ledger_stamp_timestamp_seconds",
+    "Time of the newest time stamp of the log; 0 without one, also where no authority is named.",
+)
+STAMP_FAILURES = Counter(
+    "suanli_ledger_stamp_failures_total", "Requests to the time-stamping authority that gave no stamp."
+)
 CHARGES = Counter("suanli_ledger_charges_total", "Charges made, by kind.", ["kind"])
 UNRATED = Gauge("suanli_ledger_unrated_segments", "Logged segments that wait for their rating.")
 MISSING_ROWS = Gauge(

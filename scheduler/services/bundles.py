@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.errors import FieldProblem, Invalid, Unavailable
 from scheduler.services.evidence import with_cosignatures
 from scheduler.services.usage import Covered, covered
+from scheduler.storage.stamp_store import StampStore
 from scheduler.storage.tables import CosignatureRow, LogCheckpointRow, LogEntryRow, WindowSegmentRow
 from scheduler.storage.tile_store import TileMissing, TileStore
 from suanli.evidence.bundle import (
@@ -36,6 +37,7 @@ from suanli.evidence.log_checkpoint import parse_log_checkpoint
 from suanli.evidence.rating_inputs import RatingCollector
 from suanli.evidence.records import parse_record
 from suanli.evidence.signed_note import parse_note
+from suanli.evidence.stamps import STAMP, STAMPED
 from suanli.evidence.strict_json import encode
 from suanli.evidence.tiles import tile_paths
 from suanli.evidence.windows import SaltedSegment, parse_header, parse_segment
@@ -84,6 +86,10 @@ async def write_bundle(
                 writer.add(path, await asyncio.to_thread(store.tile, path))
             except TileMissing as error:
                 raise Unavailable(f"the published log misses a tile: {error}") from error
+        stamp = await asyncio.to_thread(StampStore(store.place).newest, size)
+        if stamp is not None:
+            writer.add(STAMPED, stamp.stamped)
+            writer.add(STAMP, stamp.answer)
         collector = RatingCollector()
         await _write_payloads(session, writer, request.scope, size, collector)
         statement = await asyncio.to_thread(

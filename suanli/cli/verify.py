@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from suanli.cli.algorithms import load_algorithms
+from suanli.cli.time_stamps import stamp_check
 from suanli.cli.verify_html import html_report
 from suanli.cli.verify_report import print_verdict
 from suanli.cli.verify_text import Words, language_of
@@ -60,6 +61,12 @@ RegisterFile = Annotated[
         " is compared with it."
     ),
 ]
+Authorities = Annotated[
+    Path | None,
+    typer.Option(
+        help="Certificates (PEM) of your time-stamping authority's root: the log's stamp is checked."
+    ),
+]
 SampleSize = Annotated[
     int, typer.Option("--sample-size", min=1, max=1000, help="How many to draw of each stratum.")
 ]
@@ -83,6 +90,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     ] = None,
     firm_keys: FirmKeys = None,
     register: RegisterFile = None,
+    time_stamp_authority: Authorities = None,
     sample: Annotated[
         Path | None, typer.Option(help="Proof packet that came back for the sample (needs --sample-after).")
     ] = None,
@@ -123,7 +131,15 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
             firm_keys=None if firm_keys is None else parse_firm_keys(firm_keys.read_bytes()),
             device_list=None if register is None else parse_device_list(register.read_bytes()),
         )
-        verdict = run_verify(bundle, policy, since, settings, processes, (sample_after, sample_size, sample))
+        verdict = run_verify(
+            bundle,
+            policy,
+            since,
+            settings,
+            processes,
+            (sample_after, sample_size, sample),
+            time_stamp_authority,
+        )
         text = json.dumps({"tool": tool, **verdict.as_json()}, ensure_ascii=False, indent=2)
         if html is not None:
             html.write_text(html_report(verdict, words, tool), "utf-8", newline="\n")
@@ -149,6 +165,7 @@ def run_verify(
     settings: VerifySettings,
     processes: int | None,
     sample: tuple[Path | None, int, Path | None],
+    authorities: Path | None = None,
 ) -> Verdict:
     """The verdict on a bundle; `sample` is seed, size and packet. Raises EvidenceError, OSError."""
     load_algorithms()
@@ -174,6 +191,7 @@ def run_verify(
             run=work.run,
             progress=work,
             sample=wanted,
+            check_stamp=None if authorities is None else stamp_check(authorities.read_bytes()),
         )
 
 

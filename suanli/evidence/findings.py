@@ -62,6 +62,7 @@ CODES: dict[str, tuple[int, str]] = {
     "checkpoint.signature": (2, BOTH),
     "checkpoint.false_cosignature": (2, INTEGRITY),
     "checkpoint.quorum": (2, BOTH),
+    "checkpoint.stamp": (2, INTEGRITY),
     "checkpoint.time": (2, INTEGRITY),
     "history.since": (3, BOTH),
     "history.rolled_back": (3, BOTH),

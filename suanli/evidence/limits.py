@@ -88,6 +88,14 @@ LIMITS: dict[str, tuple[str, str]] = {
         "That others saw the same log: the policy asks for no witness.",
         "他人看到的是同一份日志：策略不要求任何见证者。",
     ),
+    "stamp_unchecked": (
+        "When a time-stamping authority saw this log: its stamp was not checked (--time-stamp-authority).",
+        "时间戳机构何时见过本日志：其时间戳未经核对（--time-stamp-authority）。",
+    ),
+    "stamp_none": (
+        "When a time-stamping authority saw this log: the bundle carries no stamp.",
+        "时间戳机构何时见过本日志：证据包中没有时间戳。",
+    ),
     "no_since": (
         "That this log extends an earlier one: no earlier log checkpoint was given (--since). "
         "Keep the bundle's file `checkpoint` for the next time.",

@@ -15,6 +15,7 @@ from suanli.evidence.entries import USAGE_WINDOW
 from suanli.evidence.findings import COMPLETENESS, INTEGRITY, SAMPLING, Verdict
 from suanli.evidence.limits import limit
 from suanli.evidence.policy import Policy
+from suanli.evidence.stamps import StampCheck
 from suanli.evidence.steps.attribution import check_ends, collect_allocations
 from suanli.evidence.steps.calendar import check_calendar
 from suanli.evidence.steps.case import (
@@ -37,6 +38,7 @@ from suanli.evidence.steps.payloads import read_records
 from suanli.evidence.steps.plausibility import check_patterns
 from suanli.evidence.steps.receipts import check_receipts
 from suanli.evidence.steps.samples import SampleWanted, check_packet, plan_sample
+from suanli.evidence.steps.stamps import check_stamp as check_stamp_of
 from suanli.evidence.steps.statements import check_statement, read_claim
 from suanli.evidence.steps.times import find_latest
 from suanli.evidence.steps.windows import PartResult, check_part
@@ -70,7 +72,7 @@ def run_here(jobs: Sequence[PartJob]) -> Iterable[PartResult]:
     return map(check_part, jobs)
 
 
-def verify(
+def verify(  # noqa: PLR0913 - what some reader asks for; only files are needed
     files: BundleFiles | Mapping[str, bytes],
     *,
     policy: Policy | None = None,
@@ -80,23 +82,28 @@ def verify(
     run: Run = run_here,
     progress: Progress = no_progress,
     sample: SampleWanted | None = None,
+    check_stamp: StampCheck | None = None,
 ) -> Verdict:
     """Verifies the files of a bundle.
 
     `policy` says whom the reader trusts; without it nothing is ever "verified". `since` is a signed log
-    checkpoint that the reader kept from before. `sample` asks for a sample. The windows are checked in `parts`,
-    which `run` may share among processes; the verdict is the same for any number. Linear in the number of
-    entries; memory grows with records, nodes and devices, not with windows.
+    checkpoint that the reader kept from before. `sample` asks for a sample; `check_stamp` knows the reader's
+    time-stamping authorities. The windows are checked in `parts`, which `run` may share among processes; the
+    verdict is the same for any number. Linear in the number of entries; memory grows with records, nodes and
+    devices, not with windows.
     """
     given = MemoryFiles(files) if isinstance(files, Mapping) else files
     known = Known(settings=settings or VerifySettings())
-    case = Case(files=given, policy=policy, since=since, known=known, progress=progress)
+    case = Case(
+        files=given, policy=policy, since=since, known=known, progress=progress, check_stamp=check_stamp
+    )
     steps_run: list[int] = []
     seen = PartResult()
     try:
         for check, step in _LOG_STEPS:
             check(case)
             steps_run.append(step)
+        check_stamp_of(case)
         for check in _RECORD_STEPS:
             check(case)
         known.newest = NewestKnown(case.records)

@@ -26,6 +26,7 @@ from suanli.evidence.records import AllocationEvent, Firm, KeyEvent, OperatorKey
 from suanli.evidence.register import Register
 from suanli.evidence.sampling import Sampler
 from suanli.evidence.signed_note import SignedNote
+from suanli.evidence.stamps import StampCheck
 from suanli.evidence.steps.report import Report
 from suanli.evidence.windows import Segment, WindowHeader
 from suanli.rating.inputs import RatingInputs
@@ -203,6 +204,7 @@ class Case:
     known: Known
     progress: Progress
     note: SignedNote | None = None
+    check_stamp: StampCheck | None = None
     cosigned_s: dict[str, int] = field(default_factory=dict)
     others: list[tuple[int, Entry]] = field(default_factory=list)
     """Index and entry of everything but windows."""
