@@ -16,7 +16,9 @@ from scheduler.services.bundles import BundleRequest, MadeBundle, write_bundle
 from scheduler.services.proof_packets import PacketRequest, write_packet
 from scheduler.services.receipts import add_firm_key, add_receipt, list_receipts
 from scheduler.services.usage import Wanted, balance, usage_report
+from scheduler.storage.stamp_store import StampStore
 from scheduler.storage.tile_store import TileStore
+from suanli.cli.time_stamps import stamp_check
 from suanli.evidence.bundle import AUDITOR, Scope, firm_scope
 from suanli.evidence.bundle_files import MemoryFiles
 from suanli.evidence.entries import signing_message
@@ -30,6 +32,7 @@ from suanli.evidence.steps.case import VerifySettings
 from suanli.evidence.steps.packet import EntriesWanted, inspect_packet
 from suanli.evidence.verify import verify
 from suanli.evidence.windows import SeenCheckpoint
+from tests.builders.authority import make_authority
 from tests.builders.database import DatabaseUrls
 from tests.builders.evidence import seed
 from tests.builders.gateway import (
@@ -201,6 +204,20 @@ async def test_the_published_checkpoint_carries_the_witnesss_cosignature(house: 
         return bool(cosigners(policy(house.keys, house.witness), opened)[0])
 
     await until(cosigned)
+
+
+async def test_a_bundle_carries_the_newest_time_stamp_of_its_tree(house: House, tmp_path: Path) -> None:
+    await _logged(house)
+    await house.until_cosigned()
+    size = (await house.world.rows("SELECT count(*) FROM log_entries"))[0][0]
+    authority, note = make_authority(tmp_path / "tsa"), await house.seed(size)
+    StampStore(house.store.place).put(size, note, authority.stamp(note))
+    files, _ = await house.bundle()
+    verdict = verify(files, policy=policy(house.keys, house.witness), check_stamp=stamp_check(authority.root))
+    assert verdict.integrity, verdict.findings
+    stamp = verdict.facts["time_stamp"]
+    assert isinstance(stamp, dict)
+    assert stamp["log_size"] == size
 
 
 async def test_a_firms_bundle_verifies_and_shows_nothing_of_another_firm(house: House) -> None:
