@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -89,10 +89,22 @@ def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
         raise typer.Exit(code)
     if sample_after is None or bundle is None:
         raise typer.BadParameter("the seed must come from a log checkpoint", param_hint="--sample-after")
-    file = output or Path("sample-request.json")
+    given = (sample_after, sample_size, None)
+    _write_request(bundle, policy, since, processes, given, output or Path("sample-request.json"))
+
+
+def _write_request(
+    bundle: Path,
+    policy: Path | None,
+    since: Path | None,
+    processes: int | None,
+    given: tuple[Path, int, Path | None],
+    file: Path,
+) -> NoReturn:
+    """Verify the bundle and write what to ask the operator for. Raises typer.Exit with the verdict's code."""
     settings = VerifySettings(now_ms=time.time_ns() // 1_000_000)
     try:
-        verdict = run_verify(bundle, policy, since, settings, processes, (sample_after, sample_size, None))
+        verdict = run_verify(bundle, policy, since, settings, processes, given)
         if verdict.drawn is not None and verdict.exit_code != 1:
             segments, devices = verdict.drawn.segments(), verdict.drawn.devices()
             file.write_bytes(encode_request(verdict.drawn.seed, segments, devices))

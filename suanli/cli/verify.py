@@ -67,6 +67,9 @@ Authorities = Annotated[
         help="Certificates (PEM) of your time-stamping authority's root: the log's stamp is checked."
     ),
 ]
+ToleranceMs = Annotated[
+    int, typer.Option(min=0, help="By how much clocks of nodes and controller may differ.")
+]
 SampleSize = Annotated[
     int, typer.Option("--sample-size", min=1, max=1000, help="How many to draw of each stratum.")
 ]
@@ -96,9 +99,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     ] = None,
     sample_after: After = None,
     sample_size: SampleSize = 3,
-    tolerance_ms: Annotated[
-        int, typer.Option(min=0, help="By how much clocks of nodes and controller may differ.")
-    ] = 10_000,
+    tolerance_ms: ToleranceMs = 10_000,
     processes: Processes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write the report as an HTML page.")] = None,
@@ -131,15 +132,8 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
             firm_keys=None if firm_keys is None else parse_firm_keys(firm_keys.read_bytes()),
             device_list=None if register is None else parse_device_list(register.read_bytes()),
         )
-        verdict = run_verify(
-            bundle,
-            policy,
-            since,
-            settings,
-            processes,
-            (sample_after, sample_size, sample),
-            time_stamp_authority,
-        )
+        drawn = (sample_after, sample_size, sample)
+        verdict = run_verify(bundle, policy, since, settings, processes, drawn, time_stamp_authority)
         text = json.dumps({"tool": tool, **verdict.as_json()}, ensure_ascii=False, indent=2)
         if html is not None:
             html.write_text(html_report(verdict, words, tool), "utf-8", newline="\n")
