@@ -34,7 +34,11 @@ def earliest_opening(shape: Shape, cell: Cell, now_ms: int, config: PlannerConfi
     closed = frozenset(closed_rows(shape, cell))
     best: Opening | None = None
     for inside in domains(shape, cell):
-        rows = [(ms, row) for ms, row in bounds if row not in closed and (inside is None or row in inside)]
+        rows = bounds
+        if closed or inside is not None:
+            rows = [
+                (ms, row) for ms, row in bounds if row not in closed and (inside is None or row in inside)
+            ]
         opening = _soonest_of(shape, cell, rows, now_ms, config)
         if opening is not None and (best is None or opening.from_ms < best.from_ms):
             best = opening
