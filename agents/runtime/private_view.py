@@ -70,9 +70,19 @@ def make_place(folder: str) -> None:
         raise OSError(errno.ENOTDIR, f"{nearest} is no folder on this node")
     if nearest == "/":
         raise OSError(errno.ENOENT, f"there is no folder {'/'.join(folder.split('/')[:2])} on this node")
+    _refuse_moving(os.path.dirname(folder) if nearest == folder else nearest)
     if nearest != folder:
         _mirror(nearest)
         os.makedirs(folder, mode=0o755)
+
+
+def _refuse_moving(folder: str) -> None:
+    """Only what root alone can change stays between a look at a path and a mount by it. Raises OSError."""
+    while folder != "/":
+        found = os.lstat(folder)
+        if found.st_uid != os.geteuid() or found.st_mode & 0o022 or not found.st_mode & 0o001:
+            raise OSError(errno.EPERM, f"{folder} on this node is not root's alone, or is closed to tasks")
+        folder = os.path.dirname(folder)
 
 
 def _mirror(folder: str) -> None:
@@ -82,7 +92,7 @@ def _mirror(folder: str) -> None:
         names = os.listdir(under)
         if len(names) > MOST_MIRRORED:
             raise OSError(errno.E2BIG, f"{folder} holds more than {MOST_MIRRORED} entries on this node")
-        _mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+        _mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={os.fstat(under).st_mode & 0o755:o}")
         for name in names:
             here = f"{folder}/{name}"
             kind = os.stat(name, dir_fd=under, follow_symlinks=False).st_mode
@@ -104,7 +114,8 @@ def show(folder: int, place: str, *, read_only: bool) -> None:
     No device node and no set-user-id program in it counts. Raises OSError.
     """
     _mount(f"/proc/self/fd/{folder}", place, None, MS_BIND)
-    kept = MS_RDONLY if read_only else 0
+    # What the host's own mount forbids stays forbidden: statvfs's flags are mount's.
+    kept = os.fstatvfs(folder).f_flag & (MS_RDONLY | MS_NOEXEC) | (MS_RDONLY if read_only else 0)
     _mount("none", place, None, MS_BIND | MS_REMOUNT | MS_NODEV | MS_NOSUID | kept)
 
 

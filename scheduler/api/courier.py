@@ -7,6 +7,7 @@ several. A notification is claimed by a lease on its row, so that each is tried 
 import asyncio
 import base64
 import json
+from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,7 @@ class Courier:
     now_ms: Callable[[], int]
     retries_s: Sequence[float] = RETRIES_S
     period_s: float = PERIOD_S
-    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+    _under_way: dict[asyncio.Task[None], str] = field(default_factory=dict)  # with the firm
 
     async def run(self) -> None:
         """Until cancelled; what is on its way then is tried again by somebody, so that it arrives twice at worst."""
@@ -86,21 +87,27 @@ class Courier:
                 elif len(self._under_way) >= MOST_AT_ONCE:
                     await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in self._under_way:
+            left = list(self._under_way)
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*self._under_way, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
 
     async def _begin(self) -> int:
         room = MOST_AT_ONCE - len(self._under_way)
         if room <= 0:
             return 1
+        of_firms = Tally(self._under_way.values())
+        busy = [firm for firm, count in of_firms.items() if count >= MOST_OF_A_FIRM]
         async with self.database.transaction() as session:
-            found = await claim(session, self.now_ms(), room, MOST_OF_A_FIRM)
+            found = await claim(session, self.now_ms(), room, MOST_OF_A_FIRM, busy)
         for due in found:
             task = asyncio.create_task(self._deliver(due))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._under_way[task] = due.firm_id
+            task.add_done_callback(self._ended)
         return len(found)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.pop(task, None)
 
     async def _deliver(self, due: Due) -> None:
         problem, final = await self._post(due)

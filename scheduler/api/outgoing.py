@@ -115,7 +115,7 @@ class Outgoing:
         for address in found:
             if not may_reach(address, self.allowed):
                 raise OutgoingError(
-                    f"{host} leads to {address}, which is no public address (an operator can allow its network: "
+                    f"{host} leads to an address that is not public (an operator can allow its network: "
                     "SUANLI_WEBHOOK_NETWORKS)"
                 )
         return str(found[0])

@@ -63,7 +63,8 @@ class Pace:
 
     A message that comes after a quiet moment is applied and planned for at once. Under load a cycle is followed
     by a rest, in which messages gather: a cycle costs a dozen round trips however many there are. A plan costs
-    what the cluster and its queue are large, whatever changed: it takes a quarter of the time at most.
+    what the cluster and its queue are large, whatever changed: it takes a quarter of the time, or rests a second where
+    that is less.
     """
 
     def __init__(self, period_s: float) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
+from scheduler.domain.quotas import parent_of
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.snapshot import WHOLE_PPM, Shape, Snapshot
@@ -178,7 +179,7 @@ class Sharing:
     def _pass_on(self, member: Queue | Cohort, key: str, before: int, after: int) -> None:
         """What a member uses beyond what it keeps for itself, it uses of its parent's hands."""
         own = self._own(member, key)
-        parent = self._cohorts.get(_parent(member) or "")
+        parent = self._cohorts.get(parent_of(member) or "")
         more = max(0, after - own) - max(0, before - own)
         if parent is None or not more:
             return
@@ -189,7 +190,7 @@ class Sharing:
 
     def _available(self, member: Queue | Cohort, key: str) -> int:
         """What a member may still take, own or borrowed."""
-        parent = self._cohorts.get(_parent(member) or "")
+        parent = self._cohorts.get(parent_of(member) or "")
         if not self._limited(member, key):
             return _NO_LIMIT
         used = self._used(member, key)
@@ -205,7 +206,7 @@ class Sharing:
 
     def _most(self, member: Queue | Cohort, key: str) -> int:
         """What a member could take at most were nothing used."""
-        parent = self._cohorts.get(_parent(member) or "")
+        parent = self._cohorts.get(parent_of(member) or "")
         if parent is None:
             return self._subtree(member, key)
         limit = member.borrowing.get(key)
@@ -252,7 +253,7 @@ class Sharing:
 
     def _root(self, member: Queue | Cohort | None) -> str | None:
         name = None
-        while member is not None and (parent := _parent(member)) is not None:
+        while member is not None and (parent := parent_of(member)) is not None:
             name = parent
             member = self._cohorts.get(parent)
         return name
@@ -266,10 +267,6 @@ class Sharing:
                 yield child
             else:
                 yield from self._below(child.name)
-
-
-def _parent(member: Queue | Cohort) -> str | None:
-    return member.cohort if isinstance(member, Queue) else member.parent
 
 
 def _up(ppm: int) -> int:

@@ -183,6 +183,17 @@ def require_project(principal: Principal, project: str) -> None:
         )
 
 
+def require_project_or_whole_firm(principal: Principal, project: str | None) -> None:
+    """Raise Forbidden unless the principal may act in this project; None is the whole firm."""
+    if project is not None:
+        require_project(principal, project)
+    elif principal.projects is not None:
+        raise Forbidden(
+            f"{principal.name} may act in the projects {', '.join(principal.projects)}, not for the whole firm",
+            {"projects": list(principal.projects)},
+        )
+
+
 def may_see_firm(principal: Principal, firm_id: str) -> bool:
     """Whether what belongs to this firm exists for the principal."""
     return principal.firm_id is None or principal.firm_id == firm_id

@@ -24,7 +24,7 @@ _CLAIM = text(
     """
     WITH turn AS (
         SELECT event_seq, row_number() OVER (PARTITION BY firm_id ORDER BY next_ms, event_seq) AS nth
-        FROM notifications WHERE next_ms <= :now_ms
+        FROM notifications WHERE next_ms <= :now_ms AND firm_id <> ALL(CAST(:busy AS text[]))
     ), chosen AS (
         SELECT event_seq FROM notifications JOIN turn USING (event_seq)
         WHERE nth <= :most_of_a_firm AND next_ms <= :now_ms
@@ -32,7 +32,7 @@ _CLAIM = text(
     )
     UPDATE notifications SET attempts = attempts + 1, next_ms = :lease_ms
     WHERE event_seq IN (SELECT event_seq FROM chosen)
-    RETURNING event_seq, url, body, attempts, next_ms
+    RETURNING event_seq, url, body, attempts, next_ms, firm_id
     """
 )
 
@@ -46,10 +46,16 @@ class Due:
     body: Mapping[str, Any]
     attempts: int
     lease_ms: int
+    firm_id: str
 
 
-async def claim(session: AsyncSession, now_ms: int, most: int, most_of_a_firm: int) -> list[Due]:
-    """Take what is due; nobody else tries it before the lease is over. Cost: O(due) comparisons."""
+async def claim(
+    session: AsyncSession, now_ms: int, most: int, most_of_a_firm: int, busy: Sequence[str] = ()
+) -> list[Due]:
+    """Take what is due, but nothing of the busy firms; nobody else tries it before the lease is over.
+
+    Cost: O(due) comparisons.
+    """
     found = await session.execute(
         _CLAIM,
         {
@@ -57,6 +63,7 @@ async def claim(session: AsyncSession, now_ms: int, most: int, most_of_a_firm: i
             "lease_ms": now_ms + LEASE_MS,
             "most": most,
             "most_of_a_firm": most_of_a_firm,
+            "busy": list(busy),
         },
     )
     return [Due(*row) for row in found]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, cast
 
-from sqlalchemy import Select, insert, select, tuple_, update
+from sqlalchemy import Select, func, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -36,6 +36,7 @@ from suanli.evidence.records import encode_record, entry_type, parse_record
 
 FUTURE_TOLERANCE_MS = 300_000
 KEYS_PER_FIRM = 100
+RECEIPTS_PER_ALLOCATION = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +244,17 @@ async def _check_use(session: AsyncSession, firm_id: str, receipt: JobReceipt, n
     if row.ended_ms is None:
         raise Conflict(
             f"allocation {receipt.allocation_id} has not ended yet: a receipt is for the whole of it"
+        )
+    held = await session.scalar(
+        select(func.count()).where(
+            ReceiptRow.firm_id == firm_id,
+            ReceiptRow.job_id == receipt.job_id,
+            ReceiptRow.allocation_id == receipt.allocation_id,
+        )
+    )
+    if (held or 0) >= RECEIPTS_PER_ALLOCATION:
+        raise Conflict(
+            f"allocation {receipt.allocation_id} has {RECEIPTS_PER_ALLOCATION} receipts, which is the most"
         )
     problems = []
     if receipt.at_ms > now_ms + FUTURE_TOLERANCE_MS:

@@ -17,7 +17,13 @@ from scheduler.domain.ids import Ids
 from scheduler.domain.job_limits import MOST_SECRET_BYTES, MOST_SECRETS
 from scheduler.domain.jobs import JobSpec, SecretReference
 from scheduler.services.administration import note_act
-from scheduler.services.authorise import Action, Principal, authorise, require_firm
+from scheduler.services.authorise import (
+    Action,
+    Principal,
+    authorise,
+    require_firm,
+    require_project_or_whole_firm,
+)
 from scheduler.services.sealing import Sealed, SealingError, SecretKeys
 from scheduler.storage.tables import PrincipalRow, ProjectRow, SecretRow
 
@@ -65,6 +71,7 @@ async def set_secret(
     Raises Forbidden, Invalid, LimitExceeded, Unavailable.
     """
     authorise(principal, Action.MANAGE_SECRETS)
+    require_project_or_whole_firm(principal, project)
     firm_id = require_firm(principal)
     if not 0 < len(value) <= MOST_SECRET_BYTES:
         raise Invalid([FieldProblem("secret", f"{len(value)} bytes", f"1 to {MOST_SECRET_BYTES} bytes")])
@@ -120,6 +127,7 @@ async def delete_secret(
     Raises Forbidden, NotFound.
     """
     authorise(principal, Action.MANAGE_SECRETS)
+    require_project_or_whole_firm(principal, project)
     row = SecretRow
     gone = await session.scalar(
         delete(row)

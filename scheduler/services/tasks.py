@@ -101,14 +101,14 @@ async def task_to_run(
     is another node's and where it is over: the caller learns nothing of other nodes; also for a secret or volume
     that is there no more. Raises Unavailable where a secret cannot be opened.
     """
+    of_attempt = (
+        (AttemptRow.firm_id == AllocationRow.firm_id)
+        & (AttemptRow.job_id == AllocationRow.job_id)
+        & (AttemptRow.attempt == AllocationRow.attempt)
+    )
     found = await session.execute(
         select(AllocationRow, AttemptRow, JobRow, FirmRow)
-        .join(
-            AttemptRow,
-            (AttemptRow.firm_id == AllocationRow.firm_id)
-            & (AttemptRow.job_id == AllocationRow.job_id)
-            & (AttemptRow.attempt == AllocationRow.attempt),
-        )
+        .join(AttemptRow, of_attempt)
         .join(JobRow, (JobRow.firm_id == AllocationRow.firm_id) & (JobRow.job_id == AllocationRow.job_id))
         .join(FirmRow, FirmRow.firm_id == AllocationRow.firm_id)
         .where(
@@ -154,15 +154,19 @@ async def task_to_run(
         stop_signal=StopSignal.TERM if checkpoint is None else checkpoint.signal,
         model_checkpoint=checkpoint is not None,
         model_checkpoint_directory=None if checkpoint is None else checkpoint.directory,
-        inputs=tuple(
-            TaskInput(item.digest.removeprefix("sha256:"), item.path)
-            for item in spec.inputs
-            if item.digest is not None
-        ),
+        inputs=_inputs(spec),
         outputs=tuple(item.path for item in spec.outputs if item.object is None),
         log_patterns=tuple(rule.pattern for rule in spec.retry.on_log_patterns),
         secrets=await secrets_of_task(session, keys, allocation.firm_id, spec),
         volumes=await _volumes(session, node_id, firm.name, spec) if spec.volumes else (),
+    )
+
+
+def _inputs(spec: JobSpec) -> tuple[TaskInput, ...]:
+    return tuple(
+        TaskInput(item.digest.removeprefix("sha256:"), item.path)
+        for item in spec.inputs
+        if item.digest is not None
     )
 
 

@@ -27,7 +27,7 @@ def tried(path):
         return "written"
     except OSError as error:
         return type(error).__name__
-print(json.dumps({"corpus": open("/volumes/deep/corpora/part-0").read(), "read-only": tried("/volumes/deep/corpora/x"),
+print(json.dumps({"corpus": open("/mnt/deep/corpora/part-0").read(), "read-only": tried("/mnt/deep/corpora/x"),
     "beside": sorted(os.listdir("/mnt"))}), flush=True)
 """
 
@@ -64,16 +64,16 @@ def test_what_one_job_writes_the_next_reads_and_no_other_firm(site: Site, volume
         model=MODEL,
         command=[PYTHON, "-c", WRITE],
         volumes=[
-            {"name": "corpora", "mount_path": "/volumes/deep/corpora"},
+            {"name": "corpora", "mount_path": "/mnt/deep/corpora"},
             {**RESULTS, "read_only": False},
         ],
     )
     assert site.ended("yunhe", job_id)["state"] == "succeeded", site.output("yunhe", job_id)
     said = json.loads(site.lines("yunhe", job_id, [0])[0])
     assert (said["corpus"], said["read-only"]) == ("once upon a time", "OSError")
-    assert set(said["beside"]) == {*os.listdir("/mnt"), "results"}
+    assert set(said["beside"]) == {*os.listdir("/mnt"), "results", "deep"}
     assert not Path("/mnt/results").exists()
-    assert not Path("/volumes/deep").exists()
+    assert not Path("/mnt/deep").exists()
 
     reader = site.submit(
         "yunhe", name="reads", model=MODEL, command="cat /mnt/results/weights", volumes=[RESULTS]

@@ -222,7 +222,7 @@ async def test_the_address_that_was_judged_is_the_one_that_is_connected_to(tmp_p
 
     with running_receiver(tmp_path / "receiver") as receiver:
         outgoing = Outgoing((), context_with(receiver.authority), resolve=answering("1.1.1.1", "127.0.0.1"))
-        with pytest.raises(OutgoingError, match=r"leads to 127\.0\.0\.1, which is no public address"):
+        with pytest.raises(OutgoingError, match="leads to an address that is not public"):
             await outgoing.post(f"https://rebinding.example:{receiver.port}/", {}, b"{}")
         allowed = replace(outgoing, allowed=LOOPBACK, resolve=answering("127.0.0.1"))
         assert await allowed.post(f"https://127.0.0.1:{receiver.port}/", {}, b"{}") == 200
