@@ -10,10 +10,11 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from scheduler.domain.errors import NotFound, Unavailable
+from scheduler.domain.errors import Forbidden, NotFound, Unavailable
 from scheduler.domain.job_reading import spec_from_json
+from scheduler.services.authorise import Principal, Role, Scope
 from scheduler.services.sealing import Sealed, SealingError, SecretKeys, new_key_file, without_old_keys
-from scheduler.services.secrets import seal_anew, secrets_of_task
+from scheduler.services.secrets import delete_secret, seal_anew, secrets_of_task, set_secret
 from suanli.evidence.records import AdministrativeAct, parse_record
 from tests.builders.api import ApiInstallation, job_spec, running_api
 from tests.builders.database import DatabaseUrls
@@ -177,3 +178,24 @@ def test_a_key_file_that_is_none_says_so(tmp_path: Path, content: str) -> None:
         SecretKeys(tmp_path / "keys").seal(b"", "")
     with pytest.raises(SealingError, match="cannot be read"):
         SecretKeys(tmp_path / "none").seal(b"", "")
+
+
+@pytest.mark.parametrize("project", ["speech", None])
+async def test_who_is_kept_to_projects_changes_no_secret_of_others(
+    installation: ApiInstallation, project: str | None
+) -> None:
+    kept = Principal(
+        "p",
+        "guest",
+        "user",
+        Role.RESEARCHER,
+        installation.firms["lanjing"],
+        Scope.ADMINISTRATION,
+        ("research",),
+    )
+    keys, ids = SecretKeys(installation.config.secret_keys), installation.api.config.ids
+    async with installation.api.database.transaction() as session:
+        with pytest.raises(Forbidden, match="may act in the projects research, not"):
+            await set_secret(session, kept, keys, name="hub", project=project, value=b"x", now_ms=1, ids=ids)
+        with pytest.raises(Forbidden, match="may act in the projects research, not"):
+            await delete_secret(session, kept, "hub", project, now_ms=1, ids=ids)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.runtime.private_view import make_place
 from agents.runtime.volumes import is_plain, make_own, open_inner, root_of, touches
 
 
@@ -56,3 +57,12 @@ def test_a_firm_is_given_a_folder_of_its_own_and_none_of_somebody_else(tmp_path:
     tmp_path.chmod(0o777)
     with pytest.raises(OSError, match="others than the agent"):
         make_own(str(tmp_path), "", "firm-c", uid)
+
+
+def test_a_place_in_a_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
+    """Whoever may write there could swap the place for a link between the look and the mount."""
+    for name, mode in (("open", 0o1777), ("closed", 0o700)):
+        (tmp_path / name / "place").mkdir(parents=True)
+        (tmp_path / name).chmod(mode)
+        with pytest.raises(OSError, match=f"{name} on this node is not root's alone, or is closed to tasks"):
+            make_place(str(tmp_path / name / "place"))
