@@ -16,6 +16,7 @@ def upgrade() -> None:
         "secrets",
         sa.Column("secret_id", sa.Text(), server_default=sa.text("gen_random_uuid()::text"), nullable=False),
     )
+    op.alter_column("secrets", "secret_id", server_default=None)  # it was for what is there already
 
 
 def downgrade() -> None:

@@ -94,7 +94,7 @@ async def set_secret(
     where = {"firm_id": firm_id, "project": project or WHOLE_FIRM, "name": name}
     statement = (
         insert(row)
-        .values(**where, **values)
+        .values(**where, **values, secret_id=ids.new(now_ms))
         .on_conflict_do_update(index_elements=[row.firm_id, row.project, row.name], set_=values)
         .returning(row.secret_id)
     )

@@ -495,7 +495,7 @@ class SecretRow(Base):
     key_id: Mapped[str]
     sealed: Mapped[bytes]
     # By which the evidence log names it: everybody is given administrative acts, and a name is its firm's.
-    secret_id: Mapped[str] = mapped_column(server_default=text("gen_random_uuid()::text"))
+    secret_id: Mapped[str]
     bytes: Mapped[int]  # of the value
     updated_by: Mapped[str] = mapped_column(ForeignKey("principals.principal_id"))
     updated_ms: Mapped[int]

@@ -104,6 +104,7 @@ UPDATES_SOME_COLUMNS = {
         ("api_keys", "revoked_at"),
         ("pools", "backend"),
         ("pools", "patience_ms"),
+        ("pools", "volumes"),
         *(("node_places", column) for column in ("zone", "supernode", "leaf", "position")),
         ("queues", "pools"),
         ("queues", "nominal"),

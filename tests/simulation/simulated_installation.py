@@ -357,7 +357,12 @@ class Installation:
     def check_reload(self) -> None:
         """What a new leader would load is what this one has."""
         loaded = self.store.load(self.now_ms, self.term)
-        assert content(loaded, self.now_ms) == content(self.state, self.now_ms)
+        stored, held = content(loaded, self.now_ms), content(self.state, self.now_ms)
+        del (
+            stored["experience"],
+            held["experience"],
+        )  # which this store does not keep; PostgreSQL's is tested by itself
+        assert stored == held
 
     @property
     def quiet(self) -> bool:

@@ -82,7 +82,7 @@ class Store:
                 attempts=[self._attempt(key) for key in sorted(self.attempts) if key[0] in wanted],
                 allocations=sorted(
                     (
-                        _row(row, device_ids=self.devices[key])
+                        _row(row, device_ids=self.devices[key], share_ppm=1_000_000)
                         for key, row in self.allocations.items()
                         if row["job_id"] in wanted
                     ),
@@ -140,6 +140,7 @@ class Store:
             granted_ms=row["granted_ms"],
             ended_ms=attempt["ended_ms"] if lost else row["ended_ms"],
             devices=len(self.devices[row["allocation_id"]]),
+            ppm=len(self.devices[row["allocation_id"]]) * 1_000_000,
         )
 
 
