@@ -1,5 +1,7 @@
 """Around every request: its id, its size, its line in the log, its place in the metrics."""
 
+import asyncio
+import contextlib
 import os
 import re
 import time
@@ -17,6 +19,7 @@ from scheduler.api.problems import internal, problem
 
 REQUEST_ID_HEADER = "X-Request-Id"
 BODY_LIMIT_BYTES = 1 << 20
+LINGER_BYTES, LINGER_S = 8 << 20, 2.0  # of a body that is refused: as much is read and dropped
 # Objects of uploads come several in one body, and so do 10,000 jobs.
 LARGE_BODIES = {"/v1/uploads/objects": 9 << 20, "/v1/jobs/batch": 32 << 20}
 _REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
@@ -102,6 +105,7 @@ class _Exchange:
         length = headers.get(b"content-length", b"0").decode("latin-1")
         self.announced_bytes = int(length) if length.isdecimal() else 0
         self.limit_bytes = LARGE_BODIES.get(scope["path"], BODY_LIMIT_BYTES)
+        self._asks_first = headers.get(b"expect", b"").lower() == b"100-continue"
         self._received_bytes = 0
         self._begun_s = time.perf_counter()
         self._status = 0
@@ -143,9 +147,17 @@ class _Exchange:
         return head
 
     async def refuse_body(self) -> None:
-        """413, when the answer has not begun."""
+        """413, when the answer has not begun.
+
+        What is on its way is read first, within bounds: a connection closed over unread bytes is reset, and its
+        peer may lose the answer with it.
+        """
         if self.started:
             return
+        if self._received_bytes or not self._asks_first:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S):
+                    await self._drop_body()
         await problem(
             413,
             "limit_exceeded",
@@ -154,6 +166,14 @@ class _Exchange:
             request_id=self.request_id,
             headers={"Connection": "close"},
         )(self._scope, self._receive, self.send)
+
+    async def _drop_body(self) -> None:
+        dropped_bytes = 0
+        while dropped_bytes < LINGER_BYTES:
+            message = await self._receive()
+            dropped_bytes += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                return
 
     def finish(self) -> None:
         """The line in the log and the count. Paths only: a query may hold what nobody should keep."""
