@@ -30,7 +30,11 @@ def cluster() -> Iterator[RunningCluster]:
         people = running.people
         short = people.researchers["yunhe"].submit(a_job("short", "ascend-910b3", 1, "exec true"))
         assert people.researchers["yunhe"].wait(short["job_id"])["state"] == "succeeded"
-        people.researchers["yunhe"].submit(a_job("long", "mlu370-x8", 8, "exec sleep 600"))
+        long = people.researchers["yunhe"].submit(a_job("long", "mlu370-x8", 8, "exec sleep 600"))
+        # One plan for both would seat the firm that has used less, first.
+        assert wait_until(
+            lambda: people.researchers["yunhe"].job(long["job_id"])["state"] == "running", LIMIT_S
+        )
         people.researchers["lantian"].submit(a_job("waits", "mlu370-x8", 1, "exec true"))
         yield running
 
