@@ -39,7 +39,7 @@ def cost(settings: Settings) -> Iterator[Row]:
         for number, (label, devices) in enumerate(GANGS.items()):
             rate = _placements(settings.some(nodes, 100), devices)
             said = f"Slurm 22.05: {slurm[number]}/s" if number < len(slurm) else None
-            name = settings.case(f"{nodes:,} nodes x {DEVICES}, {label}")
+            name = settings.case(f"{nodes:,} nodes x {DEVICES}, {label} / {BALANCED}")
             goal = GOALS[nodes] if devices == 1 else None
             yield Row("cost", name, "placements", rate, "1/s", "higher", said, goal)
     yield from _cycles(settings)
@@ -116,7 +116,7 @@ def _cycles(settings: Settings) -> Iterator[Row]:
             cluster.start(placement, now_ms)
         gone = {placement.job_id for placement in decided.placements}
         classes = [(s, tuple(j for j in jobs if j.job_id not in gone)) for s, jobs in classes]
-    name = settings.case(f"{WAITING:,} jobs wait, {10_000 * DEVICES:,} devices")
+    name = settings.case(f"{WAITING:,} jobs wait, {10_000 * DEVICES:,} devices / {BALANCED}")
     median_ms = float(np.median(took_ms))
     yield Row("cost", f"{name}, 1 % changed", "one cycle", median_ms, "ms", "lower", None, CHANGED_MS)
     snapshot = _snapshot(cluster, classes)
