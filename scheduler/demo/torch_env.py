@@ -10,17 +10,11 @@ import shutil
 import stat
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-# PyTorch's own index of CPU builds, as its installation page names it; asked only where pip's own
-# configuration offers no CPU build, and only if it answers.
-TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-ANSWER_TIMEOUT_S = 4
 DEFAULT_BUILD_BYTES = 6 * 1024**3
 CPU_BUILD_BYTES = 1024**3
 
@@ -126,15 +120,11 @@ def _install(python: Path, folder: Path, requirement: str, say: Say) -> str:
         say("Installing the CPU build of PyTorch from the configured index (about 200 MB) ...")
         if _pip(python, "install", "--quiet", cpu):
             return "the CPU build from pip's configured index"
-    if _answers(TORCH_CPU_INDEX):
-        _need_space(folder, CPU_BUILD_BYTES)
-        say("Installing the CPU build of PyTorch from PyTorch's own index (about 200 MB) ...")
-        if _pip(python, "install", "--quiet", "--index-url", TORCH_CPU_INDEX, requirement):
-            return "the CPU build from PyTorch's own index"
     _need_space(folder, DEFAULT_BUILD_BYTES)
     say(
-        "No CPU build of PyTorch can be had here, so the default build is installed, with libraries for GPUs "
-        "that this demo does not use: about 3 GB to fetch and 5 GB on disk; a minute or two, only this once ..."
+        "No index that pip is set up with has a CPU build of PyTorch, so the default build is installed, with "
+        "libraries for GPUs that this demo does not use: about 3 GB to fetch and 5 GB on disk; a minute or two, "
+        "only this once (PIP_EXTRA_INDEX_URL may name an index of CPU builds: about 200 MB) ..."
     )
     if _pip(python, "install", "--quiet", requirement):
         return "the registry's default build"
@@ -156,15 +146,6 @@ def _pip(python: Path, *arguments: str, quiet: bool = False) -> bool:
     ]
     done = subprocess.run(command, capture_output=quiet, check=False, stdin=subprocess.DEVNULL)
     return done.returncode == 0
-
-
-def _answers(index: str) -> bool:
-    request = urllib.request.Request(f"{index}/torch/", method="HEAD")  # noqa: S310 - a constant https address
-    try:
-        with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:  # noqa: S310
-            return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
 
 
 def _need_space(folder: Path, size_bytes: int) -> None:
