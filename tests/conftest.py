@@ -1,12 +1,17 @@
 """What every test may ask for. Builders of one area live in tests/builders/<area>.py."""
 
+import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import pytest_asyncio
 
 from scheduler.storage.engine import Database
+from tests.builders.api import InhabitedUrls, inhabit
 from tests.builders.database import DatabaseServer, DatabaseUrls, throwaway_server
+
+INHABITED = "suanli_inhabited"
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +26,23 @@ def database_urls(database_server: DatabaseServer) -> Iterator[DatabaseUrls]:
     """A fresh, migrated, empty database; .owner .api .gateway .controller .ledger are its URLs."""
     with database_server.fresh() as urls:
         yield urls
+
+
+@pytest.fixture(scope="session")
+def inhabited_template(database_server: DatabaseServer) -> InhabitedUrls:
+    """Firms and people are configured once a test process; databases with them are copies."""
+    return asyncio.run(inhabit(database_server.create(INHABITED)))
+
+
+@pytest.fixture
+def inhabited_urls(
+    database_server: DatabaseServer, inhabited_template: InhabitedUrls
+) -> Iterator[InhabitedUrls]:
+    """A fresh database with the firms and people of tests.builders.api."""
+    with database_server.fresh(inhabited_template.name) as urls:
+        yield InhabitedUrls(
+            **dataclasses.asdict(urls), keys=inhabited_template.keys, firms=inhabited_template.firms
+        )
 
 
 @pytest_asyncio.fixture

@@ -262,8 +262,16 @@ async def _enrol(
     )  # fmt: skip
 
 
-async def inhabit(urls: DatabaseUrls, now_ms: int = NOW_MS) -> tuple[dict[str, str], dict[str, str]]:
-    """Configure firms and people; returns keys by person and firm ids by name."""
+@dataclass(frozen=True, slots=True)
+class InhabitedUrls(DatabaseUrls):
+    """A database with firms and people in it: keys by person, firm ids by name."""
+
+    keys: Mapping[str, str]
+    firms: Mapping[str, str]
+
+
+async def inhabit(urls: DatabaseUrls, now_ms: int = NOW_MS) -> InhabitedUrls:
+    """Configure firms and people."""
     database = Database(urls.api, "test-inhabit", 1)
     keys: dict[str, str] = {}
     async with database.transaction() as session:
@@ -291,12 +299,12 @@ async def inhabit(urls: DatabaseUrls, now_ms: int = NOW_MS) -> tuple[dict[str, s
             keys[name] = made.secret
         firms = {firm.name: firm.firm_id for firm in await list_firms(session, operator)}
     await database.dispose()
-    return keys, firms
+    return InhabitedUrls(**dataclasses.asdict(urls), keys=keys, firms=firms)
 
 
 @asynccontextmanager
 async def running_api(
-    urls: DatabaseUrls, folder: Path, firm_uids: UidRange = ANY_UID, **changes: Any
+    urls: InhabitedUrls, folder: Path, firm_uids: UidRange = ANY_UID, **changes: Any
 ) -> AsyncIterator[ApiInstallation]:
     """An application in this event loop, with a node of eight devices."""
     clock = Clock()
@@ -311,13 +319,12 @@ async def running_api(
         firm_uids=firm_uids,
         **changes,
     )
-    keys, firms = await inhabit(urls)
     app = create_app(config)
     controller, gateway = (
         Database(urls.controller, "test-controller", 1),
         Database(urls.gateway, "test-gateway", 1),
     )
-    installation = ApiInstallation(app, config, urls, clock, keys, firms, controller, gateway)
+    installation = ApiInstallation(app, config, urls, clock, urls.keys, urls.firms, controller, gateway)
     async with app.router.lifespan_context(app):
         await installation.add_node("node-1")
         yield installation
@@ -343,7 +350,7 @@ async def served(installation: ApiInstallation, host: str = "127.0.0.1") -> Asyn
 class ApiInThread:
     """A served installation for tests that block, such as those of the command line."""
 
-    def __init__(self, urls: DatabaseUrls, folder: Path, **config: Any) -> None:
+    def __init__(self, urls: InhabitedUrls, folder: Path, **config: Any) -> None:
         self._urls = urls
         self._config = config
         self._folder = folder

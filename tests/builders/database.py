@@ -57,7 +57,7 @@ class DatabaseServer:
                 sql.Identifier(name), sql.Identifier(template), sql.Identifier(roles.OWNER)
             )
         )
-        if template == TEMPLATE:  # rights on the database itself are not copied
+        if template != "template1":  # rights on the database itself are not copied
             self._administrator.execute(
                 sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
             )
@@ -75,20 +75,21 @@ class DatabaseServer:
         self._made += 1
         name = f"test_{self._made}"
         yield self.create(name, template)
-        # DROP ... WITH (FORCE) looks for leaving connections every 100 ms; we look every millisecond.
-        until_s = time.monotonic() + 10
-        while self.kill_connections(name) and time.monotonic() < until_s:
-            time.sleep(0.001)
+        self.kill_connections(name)
         self._administrator.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def kill_connections(self, database: str, application_name: str = "%") -> int:
         """Cut connections from the server's side, as a failover does, and wait until they are; return how many."""
-        cursor = self._administrator.execute(
-            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
-            " WHERE datname = %s AND application_name LIKE %s",
-            (database, application_name),
-        )
-        return len(cursor.fetchall())
+        theirs = "FROM pg_stat_activity WHERE datname = %s AND application_name LIKE %s"
+        whose = (database, application_name)
+        cut = self._administrator.execute("SELECT pid, pg_terminate_backend(pid) " + theirs, whose).fetchall()
+        # PostgreSQL's own waiting, here and in DROP ... WITH (FORCE), looks every 100 ms; we look every millisecond.
+        until_s = time.monotonic() + 10
+        pids = [pid for pid, _ in cut]
+        gone = "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ANY(%s)"
+        while not self._administrator.execute(gone, (pids,)).fetchall()[0][0] and time.monotonic() < until_s:
+            time.sleep(0.001)
+        return len(cut)
 
     def close(self) -> None:
         """Leave the server."""

@@ -18,8 +18,7 @@ import pytest
 
 from scheduler.services.issuers import issuers_from
 from suanli.client.profiles import load, profiles_path
-from tests.builders.api import ApiInThread, job_spec
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import ApiInThread, InhabitedUrls, job_spec
 from tests.builders.issuer import AUDIENCE, IssuerProcess, sign_in_with_a_browser
 
 PEOPLE = {
@@ -74,8 +73,8 @@ def issuer(request: pytest.FixtureRequest) -> Iterator[IssuerProcess]:
 
 
 @pytest.fixture
-def api(issuer: IssuerProcess, database_urls: DatabaseUrls, tmp_path: Path) -> Iterator[ApiInThread]:
-    with ApiInThread(database_urls, tmp_path / "api", issuers=trusting(issuer.url)) as running:
+def api(issuer: IssuerProcess, inhabited_urls: InhabitedUrls, tmp_path: Path) -> Iterator[ApiInThread]:
+    with ApiInThread(inhabited_urls, tmp_path / "api", issuers=trusting(issuer.url)) as running:
         # Tokens are of now, and so must be the clock that judges them.
         running.installation.clock.now_ms = time.time_ns() // 1_000_000
         yield running

@@ -16,13 +16,12 @@ from sqlalchemy import text
 from scheduler.api.auth import OPEN_PATHS, Allow
 from scheduler.domain.time import DAY_MS
 from scheduler.services.authorise import ALLOWED, Action, Role
-from tests.builders.api import PEOPLE, ApiInstallation, job_spec, running_api
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import PEOPLE, ApiInstallation, InhabitedUrls, job_spec, running_api
 
 
 @pytest_asyncio.fixture
-async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
-    async with running_api(database_urls, tmp_path) as running:
+async def installation(inhabited_urls: InhabitedUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(inhabited_urls, tmp_path) as running:
         yield running
 
 
@@ -171,7 +170,7 @@ async def test_a_wrong_key_opens_nothing(installation: ApiInstallation, header: 
 
 
 async def test_only_the_hash_of_a_key_is_stored(
-    installation: ApiInstallation, database_urls: DatabaseUrls
+    installation: ApiInstallation, inhabited_urls: InhabitedUrls
 ) -> None:
     secret = installation.keys["lin"]
     async with installation.api.database.read() as session:

@@ -18,8 +18,7 @@ from sqlalchemy import select, update
 
 from scheduler.storage.job_logs import JobLogs, LogKey, Stream
 from scheduler.storage.tables import InboxRow, JobStateRow
-from tests.builders.api import CONFIGURATION, MODEL, ApiInThread
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import CONFIGURATION, MODEL, ApiInThread, InhabitedUrls
 
 JOB = f"""\
 name: tune
@@ -73,9 +72,9 @@ class Shell:
 
 
 @pytest.fixture
-def shell(database_urls: DatabaseUrls, tmp_path: Path) -> Iterator[Shell]:
+def shell(inhabited_urls: InhabitedUrls, tmp_path: Path) -> Iterator[Shell]:
     (tmp_path / "home").mkdir()
-    with ApiInThread(database_urls, tmp_path) as api:
+    with ApiInThread(inhabited_urls, tmp_path) as api:
         yield Shell(api, tmp_path)
 
 

@@ -22,8 +22,7 @@ from scheduler.storage.tables import (
 )
 from suanli.evidence.calendar import DeviceCalendar
 from suanli.evidence.records import Firm, PriceVersion, ProgramVersion, encode_record, parse_record
-from tests.builders.api import CONFIGURATION, MODEL, ApiInstallation, running_api
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import CONFIGURATION, MODEL, ApiInstallation, InhabitedUrls, running_api
 
 LATER = "2027-02-01T00:00:00+08:00"  # the clock of these tests stands on 2027-01-15
 PROGRAM = {
@@ -40,8 +39,8 @@ PROGRAM = {
 
 
 @pytest_asyncio.fixture
-async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
-    async with running_api(database_urls, tmp_path) as running:
+async def installation(inhabited_urls: InhabitedUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(inhabited_urls, tmp_path) as running:
         yield running
 
 
@@ -236,11 +235,11 @@ async def uids(installation: ApiInstallation) -> dict[str, int]:
 
 
 async def test_each_firm_is_given_a_user_id_for_good_until_none_is_left(
-    database_urls: DatabaseUrls, tmp_path: Path
+    inhabited_urls: InhabitedUrls, tmp_path: Path
 ) -> None:
     count = len(CONFIGURATION["firms"])
     range_ = UidRange(400_000, 400_000 + count)
-    async with running_api(database_urls, tmp_path, range_) as installation:
+    async with running_api(inhabited_urls, tmp_path, range_) as installation:
         before = await uids(installation)
         assert sorted(before.values()) == list(range(400_000, 400_000 + count))
         await apply(installation, {"firms": [{"name": "lanjing", "title": "Renamed"}, {"name": "new"}]})

@@ -19,8 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.builders.api import ApiInThread, job_spec
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import ApiInThread, InhabitedUrls, job_spec
 
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 FEW, MANY = 500, 50_000
@@ -31,8 +30,8 @@ PEOPLE = ("ops", "lin", "wang", "audit")
 
 
 @pytest.fixture
-def api(database_urls: DatabaseUrls, tmp_path: Path) -> Iterator[ApiInThread]:
-    with ApiInThread(database_urls, tmp_path, requests_per_s=0) as running:
+def api(inhabited_urls: InhabitedUrls, tmp_path: Path) -> Iterator[ApiInThread]:
+    with ApiInThread(inhabited_urls, tmp_path, requests_per_s=0) as running:
         yield running
 
 

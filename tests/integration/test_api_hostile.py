@@ -9,13 +9,12 @@ import pytest
 import pytest_asyncio
 
 from scheduler.api.routers.uploads import MOST_OBJECTS, OBJECTS
-from tests.builders.api import MODEL, ApiInstallation, job_spec, running_api
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import MODEL, ApiInstallation, InhabitedUrls, job_spec, running_api
 
 
 @pytest_asyncio.fixture
-async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
-    async with running_api(database_urls, tmp_path) as running:
+async def installation(inhabited_urls: InhabitedUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(inhabited_urls, tmp_path) as running:
         yield running
 
 

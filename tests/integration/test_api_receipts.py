@@ -15,8 +15,7 @@ from suanli.evidence.entries import JOB_RECEIPT, signing_message
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.receipts import FirmKey, JobReceipt, proof_message
 from suanli.evidence.records import encode_record, parse_record
-from tests.builders.api import NOW_MS, ApiInstallation, ApiInThread, running_api
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import NOW_MS, ApiInstallation, ApiInThread, InhabitedUrls, running_api
 from tests.builders.evidence import seed
 from tests.integration.test_api_cli import Shell
 
@@ -24,8 +23,8 @@ KEY = SigningKey(seed("firm key"))
 
 
 @pytest_asyncio.fixture
-async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
-    async with running_api(database_urls, tmp_path) as running:
+async def installation(inhabited_urls: InhabitedUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(inhabited_urls, tmp_path) as running:
         yield running
 
 
@@ -207,8 +206,8 @@ async def test_what_still_runs_has_no_receipt_yet(installation: ApiInstallation)
 
 
 @pytest.fixture
-def api(database_urls: DatabaseUrls, tmp_path: Path) -> Iterator[ApiInThread]:
-    with ApiInThread(database_urls, tmp_path) as running:
+def api(inhabited_urls: InhabitedUrls, tmp_path: Path) -> Iterator[ApiInThread]:
+    with ApiInThread(inhabited_urls, tmp_path) as running:
         yield running
 
 

@@ -17,15 +17,15 @@ from scheduler.api.listening import listen
 from scheduler.api.middleware import BODY_LIMIT_BYTES
 from scheduler.api.openapi import FILE
 from scheduler.api.openapi import text as openapi_text
-from tests.builders.api import ApiInstallation, job_spec, running_api, served
-from tests.builders.database import DatabaseServer, DatabaseUrls
+from tests.builders.api import ApiInstallation, InhabitedUrls, job_spec, running_api, served
+from tests.builders.database import DatabaseServer
 
 JSON = {"Content-Type": "application/json"}
 
 
 @pytest_asyncio.fixture
-async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
-    async with running_api(database_urls, tmp_path) as running:
+async def installation(inhabited_urls: InhabitedUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(inhabited_urls, tmp_path) as running:
         yield running
 
 
@@ -154,10 +154,10 @@ async def test_a_join_token_is_made_for_a_pool_that_exists(installation: ApiInst
 
 
 async def test_while_the_database_is_away_requests_are_told_to_come_back(
-    database_server: DatabaseServer, database_urls: DatabaseUrls, tmp_path: Path
+    database_server: DatabaseServer, inhabited_urls: InhabitedUrls, tmp_path: Path
 ) -> None:
     gone = tmp_path / "nobody-listens-here"
-    async with running_api(database_urls, tmp_path) as installation:
+    async with running_api(inhabited_urls, tmp_path) as installation:
         away = installation.config.__class__(
             f"postgresql://suanli_api@/nothing?host={gone}", "127.0.0.1", 0, tmp_path, tmp_path
         )

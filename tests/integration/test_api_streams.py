@@ -15,13 +15,12 @@ from sqlalchemy import update
 from scheduler.api import log_stream
 from scheduler.storage.job_logs import JobLogs, LogKey, Stream
 from scheduler.storage.tables import JobStateRow
-from tests.builders.api import ApiInstallation, running_api, served
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import ApiInstallation, InhabitedUrls, running_api, served
 
 
 @pytest_asyncio.fixture
-async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
-    async with running_api(database_urls, tmp_path) as running:
+async def installation(inhabited_urls: InhabitedUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(inhabited_urls, tmp_path) as running:
         yield running
 
 

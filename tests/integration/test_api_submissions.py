@@ -14,13 +14,13 @@ from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.submissions import insert_jobs
 from scheduler.storage.tables import Base, IdempotencyRow, InboxRow, JobRow, ProjectRow
-from tests.builders.api import ApiInstallation, job_spec, running_api
-from tests.builders.database import DatabaseServer, DatabaseUrls
+from tests.builders.api import ApiInstallation, InhabitedUrls, job_spec, running_api
+from tests.builders.database import DatabaseServer
 
 
 @pytest_asyncio.fixture
-async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
-    async with running_api(database_urls, tmp_path) as running:
+async def installation(inhabited_urls: InhabitedUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(inhabited_urls, tmp_path) as running:
         yield running
 
 
@@ -66,7 +66,7 @@ async def test_the_same_key_sent_many_times_at_once_submits_one_job(installation
 
 
 async def test_two_processes_agree_on_who_came_first_with_a_key(
-    installation: ApiInstallation, database_urls: DatabaseUrls
+    installation: ApiInstallation, inhabited_urls: InhabitedUrls
 ) -> None:
     second = create_app(installation.config)
     async with second.router.lifespan_context(second):
@@ -116,11 +116,11 @@ async def test_a_row_that_postgresql_refuses_harms_no_other(
 
 
 async def test_single_statements_survive_a_cut_and_say_when_the_database_is_away(
-    database_server: DatabaseServer, database_urls: DatabaseUrls, tmp_path: Path
+    database_server: DatabaseServer, inhabited_urls: InhabitedUrls, tmp_path: Path
 ) -> None:
-    direct = Direct(database_urls.api, "test-direct")
+    direct = Direct(inhabited_urls.api, "test-direct")
     assert await direct.fetch("SELECT %(n)s::int", {"n": 1}) == [(1,)]
-    assert database_server.kill_connections(database_urls.name, "test-direct") == 1
+    assert database_server.kill_connections(inhabited_urls.name, "test-direct") == 1
     assert await direct.fetch("SELECT %(n)s::int", {"n": 2}) == [(2,)]
     with pytest.raises(psycopg.errors.DivisionByZero):
         await direct.fetch("SELECT 1 / %(n)s::int", {"n": 0})

@@ -16,15 +16,14 @@ from scheduler.domain import errors
 from scheduler.services.authorise import Action, Scope, scope_of
 from scheduler.storage.tables import EvidenceIntakeRow
 from suanli.evidence.records import AdministrativeAct, parse_record
-from tests.builders.api import ApiInstallation, job_spec, running_api
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import ApiInstallation, InhabitedUrls, job_spec, running_api
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 
 
 @pytest_asyncio.fixture
-async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
-    async with running_api(database_urls, tmp_path) as running:
+async def installation(inhabited_urls: InhabitedUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(inhabited_urls, tmp_path) as running:
         yield running
 
 

@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.builders.api import CONFIGURATION, ApiInThread
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import CONFIGURATION, ApiInThread, InhabitedUrls
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def api(database_urls: DatabaseUrls, tmp_path: Path) -> Iterator[ApiInThread]:
-    with ApiInThread(database_urls, tmp_path) as running:
+def api(inhabited_urls: InhabitedUrls, tmp_path: Path) -> Iterator[ApiInThread]:
+    with ApiInThread(inhabited_urls, tmp_path) as running:
         yield running
 
 

@@ -18,15 +18,14 @@ from scheduler.services.results import note_result, task_that_leaves_results
 from scheduler.services.tasks import TaskOutput
 from scheduler.storage.tables import AllocationRow, ContentObjectRow
 from suanli.content.manifest import hash_of
-from tests.builders.api import ApiInstallation, running_api
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import ApiInstallation, InhabitedUrls, running_api
 
 QUOTA = Quota(bytes=10_000, objects=5)
 
 
 @pytest_asyncio.fixture
-async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
-    async with running_api(database_urls, tmp_path, content_quota=QUOTA) as running:
+async def installation(inhabited_urls: InhabitedUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(inhabited_urls, tmp_path, content_quota=QUOTA) as running:
         yield running
 
 

@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.builders.api import ApiInstallation, job_spec, running_api
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import ApiInstallation, InhabitedUrls, job_spec, running_api
 
 CORPORA = {"name": "corpora", "host_path": "/srv/volumes/corpora", "firms": ["lanjing"], "shared": True}
 
 
 @pytest_asyncio.fixture
-async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
-    async with running_api(database_urls, tmp_path) as running:
+async def installation(inhabited_urls: InhabitedUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(inhabited_urls, tmp_path) as running:
         yield running
 
 

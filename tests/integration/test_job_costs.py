@@ -7,13 +7,12 @@ from typing import Any
 import pytest_asyncio
 
 from scheduler.domain.time import HOUR_MS
-from tests.builders.api import ApiInstallation, running_api
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import ApiInstallation, InhabitedUrls, running_api
 
 
 @pytest_asyncio.fixture
-async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
-    async with running_api(database_urls, tmp_path) as running:
+async def installation(inhabited_urls: InhabitedUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(inhabited_urls, tmp_path) as running:
         yield running
 
 

@@ -20,8 +20,7 @@ from scheduler.api.outgoing import Outgoing, OutgoingError, context_with, may_re
 from scheduler.domain.time import DAY_MS
 from scheduler.services.notifications import LEASE_MS, claim, forget_old
 from scheduler.storage.tables import NotificationRow
-from tests.builders.api import ApiInstallation, running_api
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import ApiInstallation, InhabitedUrls, running_api
 from tests.builders.receiver import Receiver, running_receiver
 
 LOOPBACK = parse_networks("127.0.0.0/8")
@@ -29,8 +28,8 @@ BODY = {"type": "job.succeeded", "data": {"name": "训练"}}
 
 
 @pytest_asyncio.fixture
-async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
-    async with running_api(database_urls, tmp_path) as running:
+async def installation(inhabited_urls: InhabitedUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+    async with running_api(inhabited_urls, tmp_path) as running:
         yield running
 
 

@@ -16,17 +16,16 @@ from scheduler.services.authorise import Principal, Role, Scope
 from scheduler.services.sealing import Sealed, SealingError, SecretKeys, new_key_file, without_old_keys
 from scheduler.services.secrets import delete_secret, seal_anew, secrets_of_task, set_secret
 from suanli.evidence.records import AdministrativeAct, parse_record
-from tests.builders.api import ApiInstallation, job_spec, running_api
-from tests.builders.database import DatabaseUrls
+from tests.builders.api import ApiInstallation, InhabitedUrls, job_spec, running_api
 
 VALUE = "hf_Xk29-打开"
 TOKEN = {"name": "hub", "environment": "HUB_TOKEN"}
 
 
 @pytest_asyncio.fixture
-async def installation(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
+async def installation(inhabited_urls: InhabitedUrls, tmp_path: Path) -> AsyncIterator[ApiInstallation]:
     (tmp_path / "secrets.keys").write_text(new_key_file())
-    async with running_api(database_urls, tmp_path, secret_keys=tmp_path / "secrets.keys") as running:
+    async with running_api(inhabited_urls, tmp_path, secret_keys=tmp_path / "secrets.keys") as running:
         yield running
 
 
