@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_WORKERS ?= 2
 .DEFAULT_GOAL := help
+# Without its compiled modules every process of Suanli spends a second more on its start.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo torch test test-long check lint types imports protos lock tools bench clean
 
 help: ## Show what can be made
