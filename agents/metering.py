@@ -281,6 +281,12 @@ class Metering:
             power_mw=None if reading is None else reading.power_mw,
             energy_mj=None if reading is None else reading.energy_mj,
             processes=interval.processes,
+            temperature_mc=None if reading is None else reading.temperature_mc,
+            links_up=None if reading is None else reading.links_up,
+            link_in_bytes=None if reading is None else reading.link_in_bytes,
+            link_out_bytes=None if reading is None else reading.link_out_bytes,
+            ecc_corrected=None if reading is None else reading.ecc_corrected,
+            ecc_uncorrected=None if reading is None else reading.ecc_uncorrected,
         )
 
     def hold(self, holdings: list[Holding]) -> None:

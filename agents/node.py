@@ -14,7 +14,6 @@ from agents.core.machine import AgentMachine
 from agents.core.messages import DesiredArrived, Message, Report
 from agents.core.readings import Health, Holding
 from agents.core.tasks import Phase
-from agents.devices.driver import Driver
 from agents.devices.enrolled import EnrolledDevices
 from agents.exporter import Metric, serve
 from agents.link import Backoff, ControlLink, FleetChannel, NowAndThen, keep_up
@@ -77,7 +76,7 @@ def _preparer(
     )
 
 
-def _sealer(settings: Settings, record: NodeRecord, driver: Driver, key: SigningKey) -> Sealer:
+def _sealer(settings: Settings, record: NodeRecord, driver: EnrolledDevices, key: SigningKey) -> Sealer:
     return Sealer(
         node_id=record.node_id,
         agent_version=AGENT_VERSION,
@@ -85,7 +84,7 @@ def _sealer(settings: Settings, record: NodeRecord, driver: Driver, key: Signing
         simulated=driver.simulated,
         window_ms=record.window_ms,
         sample_ms=settings.sample_ms,
-        devices={device.index: device for device in record.devices},
+        devices={device.index: driver.identity_now(device) for device in record.devices},
         key=key,
     )
 
@@ -241,6 +240,8 @@ class Agent:
             fast_link_group=now.fast_link_group if now else 0,
             health=wire.HEALTHS[self.metering.health().get(index, Health.OK)],
             device_id=identity.device_id,
+            die_id=identity.die_id,
+            firmware=identity.firmware,
         )
 
     def observed(self) -> control_pb2.Observed:

@@ -8,7 +8,7 @@ from agents.state_folder import StateFolder
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.identities import DeviceIdentity, read_device
 from suanli.evidence.keys import SigningKey
-from suanli.evidence.strict_json import parse_object
+from suanli.evidence.strict_json import Fields, parse_object
 
 NODE_FILE = "node.json"
 TLS_KEY_FILE = "tls.key"
@@ -48,7 +48,7 @@ def load_record(state: StateFolder) -> NodeRecord | None:
             node_name=fields.text("node_name"),
             window_ms=fields.integer("window_ms", 1, WINDOW_MS_MOST),
             metering_from_ms=fields.integer("metering_from_ms"),
-            devices=tuple(read_device(device) for device in fields.objects("devices", MOST_DEVICES)),
+            devices=tuple(_device(device) for device in fields.objects("devices", MOST_DEVICES)),
         )
         fields.done()
     except EvidenceError as error:
@@ -56,6 +56,11 @@ def load_record(state: StateFolder) -> NodeRecord | None:
             f"{state.path / NODE_FILE} is damaged ({error}); restore it from a copy"
         ) from None
     return record
+
+
+def _device(fields: Fields) -> DeviceIdentity:
+    """A device as this version keeps it, or as one that knew no die ids did."""
+    return read_device(fields, 2 if fields.has("die_id") else 1)
 
 
 def save_record(state: StateFolder, record: NodeRecord) -> None:

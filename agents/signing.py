@@ -110,4 +110,5 @@ class Sealer:
             energy_method=tally.energy_method if tally.energy_mj is not None else "none",
             measured_by=tally.measured_by,
             samples_root=tally.samples_root,
+            hardware=tally.hardware.told(),
         )

@@ -53,6 +53,8 @@ def claims(
         fast_link_group=device.fast_link_group,
         health=HEALTHS[health],
         device_id=device_id,
+        die_id=device.die_id,
+        firmware=device.firmware,
     )
 
 
@@ -70,6 +72,8 @@ def claims_of(identity: DeviceIdentity) -> node_pb2.DeviceClaims:
         simulated=identity.simulated,
         health=node_pb2.DEVICE_HEALTH_OK,
         device_id=identity.device_id,
+        die_id=identity.die_id,
+        firmware=identity.firmware,
     )
 
 
@@ -86,6 +90,8 @@ def identity(message: node_pb2.DeviceClaims) -> DeviceIdentity:
         driver=message.driver,
         driver_version=message.driver_version or None,
         simulated=message.simulated,
+        die_id=message.die_id or None,
+        firmware=message.firmware or None,
     )
 
 

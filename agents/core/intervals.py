@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from agents.core.hardware import told_between
 from agents.core.readings import UNKNOWN, WHOLE_PPM, DeviceSample, Health, Holding, Interval, RankUse, TaskUse
 
 PPM = 1_000_000
@@ -99,6 +100,7 @@ class IntervalMaker:
             processes=sample.processes or 0,
             energy_mj=energy_mj,
             energy_method=method,
+            hardware=told_between(before.samples.get(index), sample),
         )
 
     def _in_use(
@@ -138,13 +140,15 @@ class IntervalMaker:
             processes=processes,
             energy_mj=energy_mj,
             energy_method=method,
+            hardware=told_between(before.samples.get(index), sample),
         )
         return _part(interval, holding.share_ppm, memory_bytes if self.simulated else None)
 
 
 def _part(interval: Interval, share_ppm: int, memory_bytes: int | None = None) -> Interval:
     """An interval of a part of a device. What is read of the whole says nothing of how its memory is divided;
-    its energy is divided by shares, and how busy it was is told of the allocations alone.
+    its energy is divided by shares, and how busy it was is told of the allocations alone. Its power and what went
+    over its links would tell of the neighbours.
     """
     if share_ppm == WHOLE_PPM:
         return interval
@@ -156,6 +160,7 @@ def _part(interval: Interval, share_ppm: int, memory_bytes: int | None = None) -
         utilisation_ppm=interval.utilisation_ppm if interval.observed == "in_use" else None,
         energy_mj=None if energy_mj is None else energy_mj * share_ppm // WHOLE_PPM,
         processes=interval.processes if interval.observed == "in_use" else 0,
+        hardware=replace(interval.hardware, power_mean_mw=None, link_in_bytes=None, link_out_bytes=None),
     )
 
 

@@ -52,7 +52,7 @@ class OpenWindow:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "OpenWindow":
         """From the journal."""
-        tallies = {int(i): [Tally(**t) for t in tallies] for i, tallies in value["tallies"].items()}
+        tallies = {int(i): [Tally.from_json(t) for t in tallies] for i, tallies in value["tallies"].items()}
         return cls(**{**value, "tallies": tallies})
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from suanli.evidence.hardware import UNKNOWN_HARDWARE, Hardware
+
 WHOLE_PPM = 1_000_000
 
 
@@ -20,7 +22,9 @@ class Health(StrEnum):
 
 @dataclass(frozen=True)
 class DeviceSample:
-    """One reading of one device. `energy_mj` is a counter since the driver was loaded, not a rate."""
+    """One reading of one device. Energy, link traffic and errors of its memory are counters since the driver was
+    loaded, not rates; `temperature_mc` is in thousandths of a degree Celsius. What it does not tell is None.
+    """
 
     index: int
     health: Health = Health.OK
@@ -29,6 +33,12 @@ class DeviceSample:
     power_mw: int | None = None
     energy_mj: int | None = None
     processes: int | None = None
+    temperature_mc: int | None = None
+    links_up: int | None = None
+    link_in_bytes: int | None = None
+    link_out_bytes: int | None = None
+    ecc_corrected: int | None = None
+    ecc_uncorrected: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,7 @@ class Interval:
     processes: int = 0
     energy_mj: int | None = None
     energy_method: str = "none"
+    hardware: Hardware = UNKNOWN_HARDWARE
     share_ppm: int = WHOLE_PPM  # of the device; the intervals of one device at one time sum to the whole
 
 

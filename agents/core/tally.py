@@ -1,14 +1,12 @@
 """The sum over one stretch of one device: what a segment of a usage window is made from."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from agents.core.hardware import HardwareTally
 from agents.core.readings import WHOLE_PPM, Interval
+from agents.core.shares import share
 from suanli.evidence.merkle import CompactRange, leaf_hash
-
-
-def share(amount: int, part_start: int, part_end: int, whole: int) -> int:
-    """The part [part_start, part_end) of an amount spread evenly over [0, whole); parts sum to the amount."""
-    return amount * part_end // whole - amount * part_start // whole
 
 
 @dataclass
@@ -36,7 +34,13 @@ class Tally:
     # Merkle tree over the raw samples of the stretch: how many, and the hashes of its complete subtrees.
     raw_samples: int = 0
     raw_peaks: list[str] = field(default_factory=list)
+    hardware: HardwareTally = field(default_factory=HardwareTally)
     share_ppm: int = WHOLE_PPM  # of the device
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Tally":
+        """From the journal; one of an older agent knows no hardware."""
+        return cls(**value | {"hardware": HardwareTally(**value.get("hardware", {}))})
 
     @classmethod
     def begin(cls, start_ms: int, interval: Interval) -> "Tally":
@@ -82,6 +86,7 @@ class Tally:
             self.energy_mj = (self.energy_mj or 0) + share(interval.energy_mj, *part, whole_ms)
             if self.energy_method != "integrated":  # one integrated part makes the sum integrated
                 self.energy_method = interval.energy_method
+        self.hardware.add(interval.hardware, part, whole_ms, at_end=part[1] == whole_ms)
         self.samples_taken += sampled
         if raw is not None:
             tree = CompactRange(self.raw_samples, [bytes.fromhex(peak) for peak in self.raw_peaks])

@@ -13,7 +13,7 @@ class DriverError(Exception):
 
 @dataclass(frozen=True)
 class Device:
-    """One accelerator of the host. Serial, uuid and bus address are claims, none of them alone a key."""
+    """One accelerator of the host. Serial, die id, uuid and bus address are claims, none of them alone a key."""
 
     index: int
     vendor: str
@@ -24,6 +24,8 @@ class Device:
     driver_version: str | None
     memory_bytes: int
     fast_link_group: int
+    die_id: str | None = None
+    firmware: str | None = None
 
 
 class Driver(Protocol):

@@ -4,6 +4,7 @@ A lost board makes the vendor's indices shift, so an index says nothing across r
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agents.core.readings import DeviceSample, Health
 from agents.devices.driver import Device, Driver
@@ -62,18 +63,28 @@ class EnrolledDevices(Driver):
         """The device of this enrolled index as the driver names it, None where it is not there."""
         return self._by_enrolled.get(index)
 
+    def identity_now(self, enrolled: DeviceIdentity) -> DeviceIdentity:
+        """An enrolled device with what it claims now: a window says what was there, not what was enrolled. One that
+        is not there claims what it claimed; it is faulty.
+        """
+        now = self._by_enrolled.get(enrolled.index)
+        if now is None:
+            return enrolled
+        return replace(
+            enrolled,
+            serial=now.serial,
+            uuid=now.uuid,
+            bus_address=now.bus_address,
+            driver=self.name,
+            driver_version=now.driver_version,
+            die_id=now.die_id,
+            firmware=now.firmware,
+        )
+
     def sample(self) -> Sequence[DeviceSample]:
         """Readings under the indices of enrolment; what is missing is faulty."""
         readings = [
-            DeviceSample(
-                self._enrolled_of[s.index],
-                s.health,
-                s.utilisation_ppm,
-                s.memory_bytes,
-                s.power_mw,
-                s.energy_mj,
-                s.processes,
-            )
+            replace(s, index=self._enrolled_of[s.index])
             for s in self._driver.sample()
             if s.index in self._enrolled_of
         ]

@@ -11,6 +11,8 @@ from agents.core.readings import DeviceSample, Health
 from agents.devices.driver import Device, Driver, DriverError
 
 PPM_PER_PERCENT = 10_000
+_ALL_LINKS = 0xFFFF_FFFF
+"""Scope of a field value that means the sum over all NVLinks."""
 MODELS = {
     "A100-SXM4-40GB": "nvidia-a100-sxm4-40gb",
     "A100-SXM4-80GB": "nvidia-a100-sxm4-80gb",
@@ -71,7 +73,9 @@ class NvidiaDriver(Driver):
                     bus_address=_text(bus.busId) if bus is not None else None,
                     driver_version=_text(version),
                     memory_bytes=int(memory.total),
-                    fast_link_group=0 if self._has_links(handle) else index,
+                    fast_link_group=0 if self._links_up(handle) else index,
+                    die_id=self._die_id(handle),
+                    firmware=_text(self._ask(nvml.nvmlDeviceGetVbiosVersion, handle)),
                 )
             )
         return devices
@@ -88,36 +92,67 @@ class NvidiaDriver(Driver):
             return DeviceSample(index, health=Health.FAULTY)  # fell off the bus, or is being reset
         rates = self._ask(nvml.nvmlDeviceGetUtilizationRates, handle)
         running = self._ask(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        degrees = self._ask(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU)
+        errors = self._errors(handle, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED)
+        sent, received = self._link_bytes(handle)
         return DeviceSample(
             index=index,
-            health=self._health(handle),
+            health=self._health(handle, errors),
             utilisation_ppm=None if rates is None else min(100, int(rates.gpu)) * PPM_PER_PERCENT,
             memory_bytes=int(used),
             power_mw=self._ask(nvml.nvmlDeviceGetPowerUsage, handle),
             energy_mj=self._ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle),
             processes=None if running is None else len(running),
+            temperature_mc=None if degrees is None or degrees < 0 else degrees * 1000,
+            links_up=self._links_up(handle),
+            link_in_bytes=received,
+            link_out_bytes=sent,
+            ecc_corrected=self._errors(handle, nvml.NVML_MEMORY_ERROR_TYPE_CORRECTED),
+            ecc_uncorrected=errors,
         )
 
-    def _health(self, handle: Any) -> Health:
+    def _health(self, handle: Any, errors: int | None) -> Health:
         """A row that could not be remapped: faulty. A reset that is due, or uncorrected errors: degraded."""
         nvml = self._nvml
         rows = self._ask(nvml.nvmlDeviceGetRemappedRows, handle)
         if rows is not None and rows[3]:
             return Health.FAULTY
-        errors = self._ask(
-            nvml.nvmlDeviceGetTotalEccErrors,
-            handle,
-            nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
-            nvml.NVML_VOLATILE_ECC,
-        )
         pending = (rows is not None and rows[2]) or self._ask(
             nvml.nvmlDeviceGetRetiredPagesPendingStatus, handle
         )
         return Health.DEGRADED if pending or errors else Health.OK
 
-    def _has_links(self, handle: Any) -> bool:
-        state = self._ask(self._nvml.nvmlDeviceGetNvLinkState, handle, 0)
-        return bool(state)
+    def _errors(self, handle: Any, kind: int) -> int | None:
+        """Errors of the memory since the driver was loaded; None where it has no error correction."""
+        nvml = self._nvml
+        return self._ask(nvml.nvmlDeviceGetTotalEccErrors, handle, kind, nvml.NVML_VOLATILE_ECC)
+
+    def _links_up(self, handle: Any) -> int | None:
+        """NVLinks that are up; None where the device has none."""
+        nvml = self._nvml
+        states = []
+        for link in range(nvml.NVML_NVLINK_MAX_LINKS):
+            state = self._ask(nvml.nvmlDeviceGetNvLinkState, handle, link)
+            if state is None:
+                break  # links are numbered from 0 without a hole
+            states.append(state)
+        return sum(map(bool, states)) if states else None
+
+    def _link_bytes(self, handle: Any) -> tuple[int | None, int | None]:
+        """Bytes of data sent and received over all NVLinks since the driver was loaded; NVML counts in KiB."""
+        nvml = self._nvml
+        wanted = [nvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, nvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX]
+        values = self._ask(nvml.nvmlDeviceGetFieldValues, handle, [(field, _ALL_LINKS) for field in wanted])
+        if values is None or any(value.nvmlReturn for value in values):
+            return None, None
+        sent, received = (int(value.value.ullVal) * 1024 for value in values)
+        return sent, received
+
+    def _die_id(self, handle: Any) -> str | None:
+        """The identifier that is burnt into the chip, where library and device know it."""
+        question = getattr(self._nvml, "nvmlDeviceGetPdi", None)
+        found = None if question is None else self._ask(question, handle)
+        return f"{int(found):016X}" if found else None
 
     def _ask(self, question: Callable[..., Any], *arguments: Any) -> Any | None:
         """The answer, or None where this device does not support the question."""
@@ -162,4 +197,4 @@ class NvidiaDriver(Driver):
 def _text(value: str | bytes | None) -> str | None:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    return value or None
+    return "".join(filter(str.isprintable, value or "")).strip() or None

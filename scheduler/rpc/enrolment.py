@@ -88,6 +88,8 @@ def _from_wire(claims: node_pb2.DeviceClaims) -> NewDevice:
         driver=claims.driver,
         driver_version=optional("driver_version"),
         simulated=claims.simulated,
+        die_id=optional("die_id"),
+        firmware=optional("firmware"),
     )
     return NewDevice(identity, claims.memory_bytes, claims.fast_link_group)
 
@@ -108,4 +110,6 @@ def _to_wire(device: NewDevice) -> node_pb2.DeviceClaims:
         fast_link_group=device.fast_link_group,
         health=node_pb2.DEVICE_HEALTH_OK,
         device_id=identity.device_id,
+        die_id=identity.die_id,
+        firmware=identity.firmware,
     )

@@ -293,6 +293,8 @@ def _device_row(node_id: str, device: NewDevice) -> DeviceRow:
             "uuid": identity.uuid,
             "bus_address": identity.bus_address,
             "driver_version": identity.driver_version,
+            "die_id": identity.die_id,
+            "firmware": identity.firmware,
         },
     )
 
@@ -310,6 +312,8 @@ def device_of(row: DeviceRow) -> NewDevice:
         driver=row.driver,
         driver_version=row.claims.get("driver_version"),
         simulated=row.simulated,
+        die_id=row.claims.get("die_id"),
+        firmware=row.claims.get("firmware"),
     )
     return NewDevice(identity, row.memory_bytes, row.fast_link_group)
 

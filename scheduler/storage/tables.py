@@ -405,7 +405,7 @@ class DeviceRow(Base):
     simulated: Mapped[bool]
     memory_bytes: Mapped[int]
     fast_link_group: Mapped[int] = mapped_column(Integer)
-    claims: Mapped[dict[str, Any]]  # serial, uuid, bus_address, driver_version
+    claims: Mapped[dict[str, Any]]  # serial, die_id, uuid, bus_address, driver_version, firmware
     __table_args__ = (UniqueConstraint("node_id", "index"),)
 
 

@@ -126,6 +126,7 @@ CODES: dict[str, tuple[int, str]] = {
     "register.retired": (11, INTEGRITY),
     "register.same_identity": (11, INTEGRITY),
     "register.changed": (11, INTEGRITY),
+    "register.die": (11, INTEGRITY),
     "register.driver": (11, INTEGRITY),
     "register.absent": (10, COMPLETENESS),
     "register.unlisted": (11, INTEGRITY),

@@ -1,4 +1,7 @@
-"""What a device claims to be: serial, uuid and bus address are claims kept as evidence, none a key alone."""
+"""What a device claims to be: serial, die id, uuid and bus address are claims kept as evidence, none a key alone.
+
+What a device does not tell is null: unknown, which contradicts nothing. Version 1 knew no die id and no firmware.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import functools
 from dataclasses import dataclass
 
 from suanli.evidence.strict_json import Fields
+
+DEVICE_VERSION = 2
+"""Newest form of a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +28,12 @@ class DeviceIdentity:
     driver: str
     driver_version: str | None
     simulated: bool
+    die_id: str | None = None
+    firmware: str | None = None
 
-    def as_json(self) -> dict[str, object]:
-        """The JSON object of the wire and of the log."""
-        return {
+    def as_json(self, version: int = DEVICE_VERSION) -> dict[str, object]:
+        """The JSON object of the log in the form of a version."""
+        value: dict[str, object] = {
             "device_id": self.device_id,
             "vendor": self.vendor,
             "model": self.model,
@@ -37,14 +45,17 @@ class DeviceIdentity:
             "driver_version": self.driver_version,
             "simulated": self.simulated,
         }
+        if version >= 2:
+            value |= {"die_id": self.die_id, "firmware": self.firmware}
+        return value
 
 
 # A device stands in every window of its node: one object for all of them keeps large bundles in memory.
 _shared = functools.lru_cache(maxsize=65_536)(DeviceIdentity)
 
 
-def read_device(fields: Fields) -> DeviceIdentity:
-    """The device in `fields`, every key of which must be known. Raises EvidenceError."""
+def read_device(fields: Fields, version: int = DEVICE_VERSION) -> DeviceIdentity:
+    """The device in `fields`, in the form of a version: every key must be there and known. Raises EvidenceError."""
     device = _shared(
         fields.text("device_id", 64),
         fields.text("vendor", 64),
@@ -56,6 +67,8 @@ def read_device(fields: Fields) -> DeviceIdentity:
         fields.text("driver", 64),
         fields.optional_text("driver_version", 128),
         fields.boolean("simulated"),
+        fields.optional_text("die_id", 128) if version >= 2 else None,
+        fields.optional_text("firmware", 128) if version >= 2 else None,
     )
     fields.done()
     return device

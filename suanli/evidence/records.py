@@ -24,7 +24,7 @@ from suanli.evidence.entries import (
     STATEMENT,
 )
 from suanli.evidence.errors import EvidenceError
-from suanli.evidence.identities import DeviceIdentity, read_device
+from suanli.evidence.identities import DEVICE_VERSION, DeviceIdentity, read_device
 from suanli.evidence.keys import KEY_ID_BYTES, PUBLIC_KEY_BYTES, key_id
 from suanli.evidence.receipts import FirmKey, JobReceipt, read_firm_key, read_receipt
 from suanli.evidence.strict_json import Fields, encode, parse_object
@@ -239,13 +239,14 @@ def encode_record(record: Record) -> bytes:
     value: dict[str, object] = {name: getattr(record, name) for name in type(record).__slots__}
     if isinstance(record, DeviceEvent):
         value["device"] = record.device.as_json()
+        value["schema"] = f"suanli.{kind}.v{DEVICE_VERSION}"
     elif isinstance(record, DeviceCalendar):
         value["planned"] = [planned.as_json() for planned in record.planned]
     elif isinstance(record, AllocationEvent):
         value["devices"] = [
             {"device_id": share.device_id, "share_ppm": share.share_ppm} for share in record.devices
         ]
-    value["schema"] = f"suanli.{kind}.v1"
+    value.setdefault("schema", f"suanli.{kind}.v1")
     data = encode(value)
     parse_record(kind, data)
     return data
@@ -257,8 +258,11 @@ def parse_record(kind: str, data: bytes) -> Record:
     if reader is None:
         raise EvidenceError("entry.type", kind, "one of " + ", ".join(sorted(_READERS)))
     fields = parse_object(data, kind, _BODY_LIMIT_BYTES)
-    fields.schema(f"suanli.{kind}.v1")
-    record = reader(fields)
+    if kind == DEVICE_EVENT:
+        record: Record = _device_event(fields)
+    else:
+        fields.schema(f"suanli.{kind}.v1")
+        record = reader(fields)
     fields.done()
     return record
 
@@ -289,12 +293,13 @@ def _key_event(fields: Fields) -> KeyEvent:
 
 
 def _device_event(fields: Fields) -> DeviceEvent | DeviceCalendar:
+    version = fields.version(f"suanli.{DEVICE_EVENT}", DEVICE_VERSION)
     event = fields.choice("event", DEVICE_EVENTS | {CALENDAR})
     if event == CALENDAR:
         return read_calendar(fields)
     return DeviceEvent(
         event=event,
-        device=read_device(fields.nested("device")),
+        device=read_device(fields.nested("device"), version),
         node_id=fields.text("node_id", 64),
         node_name=fields.text("node_name", 256),
         pool=fields.text("pool", 256),

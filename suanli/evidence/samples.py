@@ -15,7 +15,9 @@ from suanli.evidence.merkle import CompactRange, leaf_hash
 from suanli.evidence.strict_json import encode, parse_object
 from suanli.evidence.windows import WHOLE_PPM, Segment
 
-SAMPLE_SCHEMA = "suanli.sample.v1"
+SAMPLE_SCHEMA = "suanli.sample"
+SAMPLE_VERSION = 2
+"""Version 1 knew nothing of heat, links and errors of the memory."""
 LINE_LIMIT_BYTES = 4096
 LINES_LIMIT = 20_000
 """More than a window of five minutes holds at the shortest sampling period."""
@@ -26,7 +28,7 @@ HEALTHS = frozenset({"ok", "degraded", "faulty", "unknown"})
 class RawSample:
     """One reading of one device at `at_ms`; live, busy and CPU time are of the stretch since the reading before.
 
-    `energy_mj` is the device's own counter, `power_mw` what it drew at this moment.
+    Energy, link traffic and errors are the device's own counters, the rest is as it was at this moment.
     """
 
     device_id: str
@@ -41,19 +43,35 @@ class RawSample:
     power_mw: int | None
     energy_mj: int | None
     processes: int
+    temperature_mc: int | None = None
+    links_up: int | None = None
+    link_in_bytes: int | None = None
+    link_out_bytes: int | None = None
+    ecc_corrected: int | None = None
+    ecc_uncorrected: int | None = None
+
+
+_SINCE_VERSION_2 = (
+    "temperature_mc",
+    "links_up",
+    "link_in_bytes",
+    "link_out_bytes",
+    "ecc_corrected",
+    "ecc_uncorrected",
+)
 
 
 def encode_sample(sample: RawSample) -> bytes:
     """The line of a sample, without a newline."""
     value: dict[str, object] = {name: getattr(sample, name) for name in RawSample.__slots__}
-    value["schema"] = SAMPLE_SCHEMA
+    value["schema"] = f"{SAMPLE_SCHEMA}.v{SAMPLE_VERSION}"
     return encode(value)
 
 
 def parse_sample(line: bytes) -> RawSample:
     """The sample in a line, read strictly. Raises EvidenceError naming the field."""
     fields = parse_object(line, "sample", LINE_LIMIT_BYTES)
-    fields.schema(SAMPLE_SCHEMA)
+    version = fields.version(SAMPLE_SCHEMA, SAMPLE_VERSION)
     sample = RawSample(
         device_id=fields.text("device_id", 64),
         at_ms=fields.integer("at_ms"),
@@ -67,6 +85,7 @@ def parse_sample(line: bytes) -> RawSample:
         power_mw=fields.optional_integer("power_mw"),
         energy_mj=fields.optional_integer("energy_mj"),
         processes=fields.integer("processes"),
+        **{name: fields.optional_integer(name) for name in _SINCE_VERSION_2 if version > 1},
     )
     fields.done()
     return sample
@@ -112,9 +131,10 @@ def check_samples(segment: Segment, lines: Sequence[bytes]) -> list[SampleProble
         ("utilisation_max_ppm", max((s.utilisation_ppm or 0 for s in samples), default=0)),
         ("memory_max_bytes", max((s.memory_bytes or 0 for s in samples), default=0)),
         ("processes_max", max((s.processes for s in samples), default=0)),
+        ("temperature_max_mc", max((s.temperature_mc or 0 for s in samples), default=0)),
     )
     for name, most in highest:
-        said = getattr(segment, name) or 0
+        said = getattr(segment.hardware if name == "temperature_max_mc" else segment, name) or 0
         if said < most:
             problems.append(SampleProblem(name, str(said), f"at least {most}, the highest sample"))
     # What lies between the last sample and the end of the stretch is in the sample after it.

@@ -95,6 +95,10 @@ class Fields:
     def _name(self, key: str) -> str:
         return f"{self.path}.{key}"
 
+    def has(self, key: str) -> bool:
+        """Whether the key is there and has not been taken."""
+        return key in self._left
+
     def take(self, key: str) -> object:
         """The raw value at `key`, which must be there."""
         return self._present(key, self._left.pop(key, _ABSENT))
@@ -115,6 +119,14 @@ class Fields:
         got = self.take("schema")
         if got != want:
             raise EvidenceError(self._name("schema"), got, want)
+
+    def version(self, name: str, newest: int) -> int:
+        """Takes the `schema` key, which must be `name.vN`; N is from 1 to `newest`."""
+        got = self.take("schema")
+        for version in range(1, newest + 1):
+            if got == f"{name}.v{version}":
+                return version
+        raise EvidenceError(self._name("schema"), got, f"{name}.v{newest}, or a version before it")
 
     def text(self, key: str, limit: int = TEXT_LIMIT, *, empty: bool = False) -> str:
         """A string of at most `limit` characters without control characters."""

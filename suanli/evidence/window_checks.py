@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from suanli.evidence.errors import EvidenceError
+from suanli.evidence.hardware import UNKNOWN_HARDWARE
 from suanli.evidence.keys import key_id, verify_signature
 from suanli.evidence.windows import (
     WHOLE_PPM,
@@ -110,6 +111,8 @@ def segment_problems(header: WindowHeader, segment: Segment) -> list[WindowProbl
         bad("node_id", s.node_id, header.node_id, "commitment")
     if s.seq != header.seq:
         bad("seq", s.seq, str(header.seq), "commitment")
+    if s.version != header.version:
+        bad("schema", f"version {s.version}", f"version {header.version}, as the header", "commitment")
     if s.start_ms < header.start_ms or s.end_ms > header.end_ms:
         within = f"inside [{header.start_ms}, {header.end_ms})"
         bad("start_ms", f"[{s.start_ms}, {s.end_ms})", within, "tiling")
@@ -126,12 +129,18 @@ def segment_problems(header: WindowHeader, segment: Segment) -> list[WindowProbl
     if s.observed == "unknown":
         if s.live_ms or s.busy_ms or s.measured_by != "nobody":
             bad("live_ms", s.live_ms, "nothing measured in unknown time")
+        if s.hardware != UNKNOWN_HARDWARE:
+            bad("hardware", "readings", "nothing read in unknown time")
     elif crosses_grid(header):
         bad("observed", s.observed, "unknown in a window across lines of the grid")
     if (s.utilisation_mean_ppm or 0) > (s.utilisation_max_ppm or 0):
         bad("utilisation_mean_ppm", s.utilisation_mean_ppm, f"at most the maximum {s.utilisation_max_ppm}")
     if (s.memory_mean_bytes or 0) > (s.memory_max_bytes or 0):
         bad("memory_mean_bytes", s.memory_mean_bytes, f"at most the maximum {s.memory_max_bytes}")
+    hardware = s.hardware
+    if (hardware.temperature_mean_mc or 0) > (hardware.temperature_max_mc or 0):
+        most = f"at most the maximum {hardware.temperature_max_mc}"
+        bad("hardware.temperature_mean_mc", hardware.temperature_mean_mc, most)
     if (s.energy_mj is None) != (s.energy_method == "none"):
         bad("energy_mj", s.energy_mj, "a value exactly when energy_method is not none")
     return found

@@ -24,8 +24,12 @@ from suanli.evidence.windows import (
 def encode_segment(segment: Segment) -> bytes:
     """The JSON bytes of a segment."""
     value = {name: getattr(segment, name) for name in Segment.__slots__}
-    value["device"] = segment.device.as_json()
-    value["schema"] = SEGMENT_SCHEMA
+    version = value.pop("version")
+    hardware = value.pop("hardware")
+    value["device"] = segment.device.as_json(version)
+    value["schema"] = f"{SEGMENT_SCHEMA}.v{version}"
+    if version > 1:
+        value["hardware"] = hardware.as_json()
     return encode(value)
 
 
@@ -33,7 +37,7 @@ def encode_header(header: WindowHeader) -> bytes:
     """The JSON bytes of a header."""
     value = {name: getattr(header, name) for name in WindowHeader.__slots__}
     seen = header.log_checkpoint
-    value["schema"] = HEADER_SCHEMA
+    value["schema"] = f"{HEADER_SCHEMA}.v{value.pop('version')}"
     value["clock"] = {
         "source": header.clock.source,
         "state": header.clock.state,

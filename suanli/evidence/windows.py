@@ -14,12 +14,17 @@ from dataclasses import dataclass
 
 from suanli.evidence import plain
 from suanli.evidence.errors import EvidenceError
+from suanli.evidence.hardware import UNKNOWN_HARDWARE, Hardware, hardware_of, read_hardware
 from suanli.evidence.identities import DeviceIdentity, read_device
 from suanli.evidence.keys import KEY_ID_BYTES
 from suanli.evidence.strict_json import Fields, parse_object
 
-HEADER_SCHEMA = "suanli.window.v1"
-SEGMENT_SCHEMA = "suanli.segment.v1"
+HEADER_SCHEMA = "suanli.window"
+SEGMENT_SCHEMA = "suanli.segment"
+VERSION = 2
+"""Newest form of windows and their segments, named in `schema` (`suanli.window.v2`). Windows of version 1 are taken
+all the same: their segments say nothing of the hardware, their devices nothing of die id and firmware."""
+_VERSION_1 = 1
 WINDOW_LABEL = b"suanli/window/v1\n"
 SEGMENT_LABEL = b"suanli/segment/v1\n"
 SALT_BYTES = 32
@@ -84,6 +89,7 @@ class WindowHeader:
     window_ms: int
     closed_by: str
     segments: tuple[str, ...] = ()
+    version: int = VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,8 @@ class Segment:
     energy_method: str
     measured_by: str
     samples_root: str | None
+    hardware: Hardware = UNKNOWN_HARDWARE
+    version: int = VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +172,7 @@ _PLAIN_HEADER = plain.record(
         "log_checkpoint": plain.OPTIONAL_OBJECT,
         "node_id": plain.text(64),
         "prev_hash": plain.hexadecimal(32),
-        "schema": plain.constant(HEADER_SCHEMA),
+        "schema": plain.version(HEADER_SCHEMA, VERSION),
         "segments": plain.hexadecimals(32, SEGMENTS_PER_WINDOW),
         "seq": plain.INTEGER,
         "simulated": plain.BOOLEAN,
@@ -185,7 +193,7 @@ def _plain_header(data: bytes) -> WindowHeader | None:
         agent_version, boot_end, boot_id, boot_start, clock, closed_by, driver, end, isolation, *more = (
             found.groups()
         )
-        key_id, seen, node_id, prev_hash, segments, seq, simulated, start, window = more
+        key_id, seen, node_id, prev_hash, version, segments, seq, simulated, start, window = more
         header = WindowHeader(
             node_id=node_id,
             key_id=key_id,
@@ -205,6 +213,7 @@ def _plain_header(data: bytes) -> WindowHeader | None:
             window_ms=int(window),
             closed_by=closed_by,
             segments=tuple(segments[1:-1].split('","')) if segments else (),
+            version=int(version),
         )
     except (UnicodeDecodeError, EvidenceError):
         return None
@@ -224,8 +233,8 @@ def _seen_of(text: str) -> SeenCheckpoint | None:
 
 
 @functools.lru_cache(maxsize=65_536)
-def _device_of(text: str) -> DeviceIdentity:
-    return read_device(parse_object(text.encode(), "device"))
+def _device_of(text: str, version: int) -> DeviceIdentity:
+    return read_device(parse_object(text.encode(), "device"), version)
 
 
 def parse_header(data: bytes) -> WindowHeader:
@@ -237,7 +246,7 @@ def parse_header(data: bytes) -> WindowHeader:
 
 def _strict_header(data: bytes) -> WindowHeader:
     fields = parse_object(data, "window", HEADER_LIMIT_BYTES)
-    fields.schema(HEADER_SCHEMA)
+    version = fields.version(HEADER_SCHEMA, VERSION)
     header = WindowHeader(
         node_id=fields.text("node_id", 64),
         key_id=fields.hex("key_id", KEY_ID_BYTES),
@@ -257,6 +266,7 @@ def _strict_header(data: bytes) -> WindowHeader:
         window_ms=fields.integer("window_ms", 1, GRID_MS),
         closed_by=fields.choice("closed_by", CLOSED_BY),
         segments=fields.hexes("segments", 32, SEGMENTS_PER_WINDOW),
+        version=version,
     )
     fields.done()
     return header
@@ -304,34 +314,35 @@ def _read_seen(fields: Fields | None) -> SeenCheckpoint | None:
     return seen
 
 
+_SEGMENT_FIELDS = {
+    "allocation_id": plain.optional_text(64),
+    "busy_ms": plain.INTEGER,
+    "cpu_time_ms": plain.OPTIONAL_INTEGER,
+    "device": plain.OBJECT,
+    "end_ms": plain.INTEGER,
+    "energy_method": plain.choice(ENERGY_METHODS),
+    "energy_mj": plain.OPTIONAL_INTEGER,
+    "live_ms": plain.INTEGER,
+    "measured_by": plain.choice(MEASURED_BY),
+    "memory_max_bytes": plain.OPTIONAL_INTEGER,
+    "memory_mean_bytes": plain.OPTIONAL_INTEGER,
+    "n": plain.INTEGER,
+    "node_id": plain.text(64),
+    "observed": plain.choice(OBSERVED),
+    "processes_max": plain.INTEGER,
+    "samples_expected": plain.INTEGER,
+    "samples_root": plain.optional_hexadecimal(32),
+    "samples_taken": plain.INTEGER,
+    "seq": plain.INTEGER,
+    "share_ppm": plain.INTEGER,
+    "start_ms": plain.INTEGER,
+    "utilisation_max_ppm": plain.OPTIONAL_INTEGER,
+    "utilisation_mean_ppm": plain.OPTIONAL_INTEGER,
+}
 _PLAIN_SEGMENT = plain.record(
-    {
-        "allocation_id": plain.optional_text(64),
-        "busy_ms": plain.INTEGER,
-        "cpu_time_ms": plain.OPTIONAL_INTEGER,
-        "device": plain.OBJECT,
-        "end_ms": plain.INTEGER,
-        "energy_method": plain.choice(ENERGY_METHODS),
-        "energy_mj": plain.OPTIONAL_INTEGER,
-        "live_ms": plain.INTEGER,
-        "measured_by": plain.choice(MEASURED_BY),
-        "memory_max_bytes": plain.OPTIONAL_INTEGER,
-        "memory_mean_bytes": plain.OPTIONAL_INTEGER,
-        "n": plain.INTEGER,
-        "node_id": plain.text(64),
-        "observed": plain.choice(OBSERVED),
-        "processes_max": plain.INTEGER,
-        "samples_expected": plain.INTEGER,
-        "samples_root": plain.optional_hexadecimal(32),
-        "samples_taken": plain.INTEGER,
-        "schema": plain.constant(SEGMENT_SCHEMA),
-        "seq": plain.INTEGER,
-        "share_ppm": plain.INTEGER,
-        "start_ms": plain.INTEGER,
-        "utilisation_max_ppm": plain.OPTIONAL_INTEGER,
-        "utilisation_mean_ppm": plain.OPTIONAL_INTEGER,
-    }
+    _SEGMENT_FIELDS | {"hardware": plain.OBJECT, "schema": plain.constant(f"{SEGMENT_SCHEMA}.v{VERSION}")}
 )
+_PLAIN_SEGMENT_1 = plain.record(_SEGMENT_FIELDS | {"schema": plain.constant(f"{SEGMENT_SCHEMA}.v1")})
 
 
 def _plain_segment(data: bytes) -> Segment | None:
@@ -339,18 +350,24 @@ def _plain_segment(data: bytes) -> Segment | None:
     if len(data) > SEGMENT_LIMIT_BYTES:
         return None
     try:
-        found = _PLAIN_SEGMENT.fullmatch(data.decode("ascii"))
-        if found is None:
-            return None
-        allocation, busy, cpu, device, end, method, energy, live, measured_by, most, mean, n, *more = (
-            found.groups()
-        )
+        text = data.decode("ascii")
+        found = _PLAIN_SEGMENT.fullmatch(text)
+        if found is not None:
+            version = VERSION
+            allocation, busy, cpu, device, end, method, energy, hardware, *rest = found.groups()
+        else:
+            version, hardware = _VERSION_1, None
+            found = _PLAIN_SEGMENT_1.fullmatch(text)
+            if found is None:
+                return None
+            allocation, busy, cpu, device, end, method, energy, *rest = found.groups()
+        live, measured_by, most, mean, n, *more = rest
         node, observed, processes, expected, root, taken, seq, share, start, peak, load = more
         segment = Segment(
             node_id=node,
             seq=int(seq),
             n=int(n),
-            device=_device_of(device),
+            device=_device_of(device, version),
             start_ms=int(start),
             end_ms=int(end),
             observed=observed,
@@ -370,6 +387,8 @@ def _plain_segment(data: bytes) -> Segment | None:
             energy_method=method,
             measured_by=measured_by,
             samples_root=root,
+            hardware=UNKNOWN_HARDWARE if hardware is None else hardware_of(hardware),
+            version=version,
         )
     except (UnicodeDecodeError, EvidenceError):
         return None
@@ -391,12 +410,12 @@ def parse_segment(data: bytes) -> Segment:
 
 def _strict_segment(data: bytes) -> Segment:
     fields = parse_object(data, "segment", SEGMENT_LIMIT_BYTES)
-    fields.schema(SEGMENT_SCHEMA)
+    version = fields.version(SEGMENT_SCHEMA, VERSION)
     segment = Segment(
         node_id=fields.text("node_id", 64),
         seq=fields.integer("seq", 1),
         n=fields.integer("n", 0, SEGMENTS_PER_WINDOW),
-        device=read_device(fields.nested("device")),
+        device=read_device(fields.nested("device"), version),
         start_ms=fields.integer("start_ms", 0, _PERIOD_LIMIT_MS),
         end_ms=fields.integer("end_ms", 0, _PERIOD_LIMIT_MS),
         observed=fields.choice("observed", OBSERVED),
@@ -416,6 +435,8 @@ def _strict_segment(data: bytes) -> Segment:
         energy_method=fields.choice("energy_method", ENERGY_METHODS),
         measured_by=fields.choice("measured_by", MEASURED_BY),
         samples_root=fields.optional_hex("samples_root", 32),
+        hardware=UNKNOWN_HARDWARE if version == _VERSION_1 else read_hardware(fields.nested("hardware")),
+        version=version,
     )
     fields.done()
     if segment.end_ms <= segment.start_ms:

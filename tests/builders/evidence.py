@@ -46,6 +46,7 @@ from suanli.evidence.signed_note import with_signatures
 from suanli.evidence.window_writing import build_window
 from suanli.evidence.windows import (
     NO_PREVIOUS,
+    VERSION,
     SaltedSegment,
     SeenCheckpoint,
     Segment,
@@ -125,6 +126,8 @@ class Node:
     prev_hash: str = NO_PREVIOUS
     now_ms: int = T0
     seen: SeenCheckpoint | None = None
+    version: int = VERSION
+    """Form of its windows: an older agent writes an older one."""
 
     def cut(
         self, end_ms: int, *, alter: Callable[[Segment], Segment] | None = None, **changes: object
@@ -137,7 +140,10 @@ class Node:
         pieces: list[Segment] = []
         for identity in self.devices:
             pieces.extend(self._tile(identity, self.now_ms, end_ms))
-        numbered = [replace(piece, n=n, seq=self.seq, node_id=self.name) for n, piece in enumerate(pieces)]
+        numbered = [
+            replace(piece, n=n, seq=self.seq, node_id=self.name, version=self.version)
+            for n, piece in enumerate(pieces)
+        ]
         if alter is not None:
             numbered = [alter(piece) for piece in numbered]
         head = header(
@@ -148,6 +154,7 @@ class Node:
             seq=self.seq,
             prev_hash=self.prev_hash,
             log_checkpoint=self.seen,
+            version=self.version,
         )
         head = replace(head, **changes)  # type: ignore[arg-type]
         salts = [seed(f"{self.name} {self.seq} {n}") for n in range(len(numbered))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+from suanli.evidence.hardware import UNKNOWN_HARDWARE, Hardware
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.records import PriceVersion, ProgramVersion
@@ -17,6 +18,8 @@ T0 = 1_780_272_000_000
 GRID = 300_000
 MODEL = "ascend-910b3"
 FOREIGN_MODEL = "nvidia-h20"
+TOLD = Hardware("ok", 90_000, 46_000, 48_000, 7, 4_096, 8_192, 0, 0, 0)
+"""What a device in good health tells."""
 
 
 def seed(name: str) -> bytes:
@@ -42,6 +45,8 @@ def device(device_id: str, index: int = 0, **changes: object) -> DeviceIdentity:
         driver="simulated",
         driver_version="24.1",
         simulated=True,
+        die_id=f"DIE-{device_id}",
+        firmware="7.1.0.3.220",
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 
@@ -73,6 +78,7 @@ def segment(device_: DeviceIdentity, start_ms: int, end_ms: int, **changes: obje
         energy_method="none",
         measured_by="agent",
         samples_root=None,
+        hardware=UNKNOWN_HARDWARE if changes.get("observed") == "unknown" else TOLD,
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 

@@ -1,6 +1,7 @@
 """Every driver gives the agent what its protocol promises; NVML is real where the host has it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,12 +22,22 @@ class NvmlError(Exception):
     """What NVML raises."""
 
 
+def _field(kib: int) -> SimpleNamespace:
+    """A field value as NVML gives it."""
+    return SimpleNamespace(nvmlReturn=0, value=SimpleNamespace(ullVal=kib))
+
+
 class Nvml:
     """Answers like pynvml for two devices; `unsupported` names raise."""
 
     NVMLError = NvmlError
     NVML_MEMORY_ERROR_TYPE_UNCORRECTED = 1
+    NVML_MEMORY_ERROR_TYPE_CORRECTED = 0
     NVML_VOLATILE_ECC = 0
+    NVML_TEMPERATURE_GPU = 0
+    NVML_NVLINK_MAX_LINKS = 18
+    NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX = 138
+    NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX = 139
 
     def __init__(self, *unsupported: str, **answers: Any) -> None:
         self._unsupported = set(unsupported)
@@ -47,6 +58,10 @@ class Nvml:
             "nvmlDeviceGetRemappedRows": (0, 0, 0, 0),
             "nvmlDeviceGetRetiredPagesPendingStatus": 0,
             "nvmlDeviceGetNvLinkState": 1,
+            "nvmlDeviceGetTemperature": 46,
+            "nvmlDeviceGetVbiosVersion": "96.00.99.00.01",
+            "nvmlDeviceGetPdi": 0x1234ABCD,
+            "nvmlDeviceGetFieldValues": [_field(7), _field(9)],
             **answers,
         }
 
@@ -113,7 +128,8 @@ def test_every_device_is_read_within_bounds(driver: Driver) -> None:
     for sample in samples:
         assert sample.health in set(Health)
         assert 0 <= (sample.utilisation_ppm or 0) <= 1_000_000
-        for amount in (sample.memory_bytes, sample.power_mw, sample.energy_mj, sample.processes):
+        amounts = vars(sample).keys() - {"index", "health"}
+        for amount in (getattr(sample, name) for name in amounts):
             assert amount is None or amount >= 0
 
 
@@ -176,7 +192,11 @@ def test_nvml_is_read_in_our_units() -> None:
     sample = NvidiaDriver(Nvml()).sample()[0]
     assert (sample.utilisation_ppm, sample.power_mw, sample.energy_mj) == (420_000, 123_456, 987_654_321)
     assert (sample.memory_bytes, sample.processes, sample.health) == (5_000, 1, Health.OK)
+    assert (sample.temperature_mc, sample.links_up) == (46_000, 18)
+    assert (sample.link_out_bytes, sample.link_in_bytes) == (7 * 1024, 9 * 1024)
+    assert (sample.ecc_corrected, sample.ecc_uncorrected) == (0, 0)
     device = NvidiaDriver(Nvml()).inventory()[1]
+    assert (device.firmware, device.die_id) == ("96.00.99.00.01", "000000001234ABCD")
     assert (device.model, device.uuid, device.bus_address) == (
         "nvidia-h200-sxm-141gb",
         "GPU-1",
@@ -204,6 +224,10 @@ def test_what_a_device_does_not_support_is_none_and_not_zero() -> None:
     sample = driver.sample()[0]
     assert (sample.energy_mj, sample.utilisation_ppm) == (None, None)
     assert driver.inventory()[0].serial is None
+    plain_card = Nvml("nvmlDeviceGetNvLinkState", "nvmlDeviceGetTotalEccErrors", "nvmlDeviceGetPdi")
+    sample = NvidiaDriver(plain_card).sample()[0]
+    assert (sample.links_up, sample.ecc_corrected, sample.ecc_uncorrected) == (None, None, None)
+    assert NvidiaDriver(plain_card).inventory()[0].die_id is None
 
 
 @pytest.mark.parametrize(
@@ -281,3 +305,14 @@ def test_a_device_that_is_gone_is_faulty_and_the_others_keep_their_names() -> No
         2: Health.OK,
     }
     assert devices.visibility([0, 2]) == {"ASCEND_RT_VISIBLE_DEVICES": "0,1"}
+
+
+def test_a_window_says_what_a_device_claims_now_and_not_what_it_claimed_at_enrolment() -> None:
+    was = replace(claim(4, uuid="GPU-1"), driver_version="1.0", die_id="OTHER", firmware="1", bus_address="x")
+    devices = EnrolledDevices(NvidiaDriver(Nvml()), [was, claim(5, uuid="GPU-9")])
+    now = devices.identity_now(was)
+    assert (now.device_id, now.index, now.uuid) == ("d4", 4, "GPU-1")
+    assert (now.driver_version, now.firmware, now.die_id) == ("570.1", "96.00.99.00.01", "000000001234ABCD")
+    assert (now.bus_address, now.serial) == ("00000000:1B:00.0", "1650924012345")
+    gone = claim(5, uuid="GPU-9")
+    assert devices.identity_now(gone) == gone

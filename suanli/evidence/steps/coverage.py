@@ -31,11 +31,12 @@ VENDORS = frozenset(
     }
 )
 """Vendors whose drivers bear their names: a device that another vendor's driver answers for is not theirs."""
+_CLAIMS = ("serial", "uuid", "die_id")
 _NVIDIA_UUIDS = ("GPU-", "MIG-")
 
 
 def build_register(case: Case) -> None:
-    """Step 11: the register as the log tells it, and no serial or uuid in two places at one time."""
+    """Step 11: the register as the log tells it, and no serial, uuid or die in two places at one time."""
     register = case.known.register
     for item in case.records:
         event = item.record
@@ -60,7 +61,8 @@ def build_register(case: Case) -> None:
     for enrolment in enrolments:
         device = enrolment.device
         check_driver(case.report, device, enrolment.index)
-        for kind, value in (("serial", device.serial), ("uuid", device.uuid)):
+        for kind in _CLAIMS:
+            value = getattr(device, kind)
             if value is not None:
                 claims.setdefault((device.vendor, kind, value), []).append(enrolment)
     for (_, kind, value), claimed in claims.items():
@@ -68,13 +70,24 @@ def build_register(case: Case) -> None:
 
 
 def _check_claim(report: Report, kind: str, value: str, enrolments: list[Enrolment]) -> None:
-    """Of stays in order of their beginning, one that begins before another has ended overlaps it."""
+    """Of stays in order of their beginning, one that begins before another has ended overlaps it. Several dies of one
+    board may bear its serial at one time, on one node; another die under it later is another board.
+    """
     standing: Enrolment | None = None
+    dies: set[str] = set()
     for enrolment in sorted(enrolments, key=lambda e: (e.enrolled_ms, e.index)):
+        die = enrolment.device.die_id
         if standing is not None and overlap(standing.stretch(), enrolment.stretch()) is not None:
-            one, two = standing.device.device_id, enrolment.device.device_id
-            found = f"devices {one} on {standing.node_id} and {two} on {enrolment.node_id}"
-            report.add("register.same_identity", f"{kind} {value}", "one place", found, enrolment.index)
+            other_die = die is not None and dies and die not in dies
+            if kind != "serial" or not other_die or standing.node_id != enrolment.node_id:
+                one, two = standing.device.device_id, enrolment.device.device_id
+                found = f"devices {one} on {standing.node_id} and {two} on {enrolment.node_id}"
+                report.add("register.same_identity", f"{kind} {value}", "one place", found, enrolment.index)
+        elif kind == "serial" and die is not None and dies and die not in dies:
+            expected = "die " + ", ".join(sorted(dies))
+            report.add("register.die", f"{kind} {value}", expected, f"die {die}", enrolment.index)
+        if die is not None:
+            dies.add(die)
         if standing is None or enrolment.stretch()[1] > standing.stretch()[1]:
             standing = enrolment
 
@@ -105,6 +118,8 @@ class Coverage:
     """By node and device: what one node says of a device fills no hole in what another says."""
     _unregistered: set[tuple[str, str]] = field(default_factory=set)
     _changed: set[tuple[str, DeviceIdentity]] = field(default_factory=set)
+    _told: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What windows told first of a device, by device and claim: the register may not know it."""
 
     def take(self, window: WindowEvidence) -> None:
         """Takes the segments of a window that the reader may see."""
@@ -162,11 +177,25 @@ class Coverage:
         if any(stay.device == device for stay in stays) or (node_id, device) in self._changed:
             return
         self._changed.add((node_id, device))
-        if any(_lasting(stay.device) == _lasting(device) for stay in stays):
+        changes = [_changed_claim(stay.device, device) for stay in stays]
+        name, expected = changes[-1] or ("", "")
+        if None in changes:
             check_driver(self.report, device, window.index)
-            return
-        expected, found = str(_lasting(stays[-1].device)), str(_lasting(device))
-        self.report.add("register.changed", f"device {device.device_id}", expected, found, window.index)
+            name, expected = self._changed_since(device)
+        if name:
+            code = "register.die" if name == "die_id" else "register.changed"
+            where, found = f"device {device.device_id}", f"{name} {getattr(device, name)}"
+            self.report.add(code, where, f"{name} {expected}", found, window.index)
+
+    def _changed_since(self, device: DeviceIdentity) -> tuple[str, str]:
+        """The claim that the windows before told otherwise, and how; empty where there is none."""
+        changed = "", ""
+        for name in _CLAIMS:
+            value = getattr(device, name)
+            if value is not None:
+                first = self._told.setdefault((device.device_id, name), value)
+                changed = changed if first == value else (name, first)
+        return changed
 
     def finish(self, mine: Callable[[str], bool]) -> None:
         """Reports holes in the stays of devices on nodes that are `mine`; only an auditor can see them."""
@@ -198,6 +227,14 @@ def _widened(stretch: Stretch, by_ms: int) -> Stretch:
     return stretch[0] - by_ms, stretch[1] + by_ms
 
 
-def _lasting(device: DeviceIdentity) -> tuple[object, ...]:
-    """What does not change with a driver update or another slot."""
-    return (device.vendor, device.model, device.serial, device.uuid, device.simulated)
+def _changed_claim(registered: DeviceIdentity, device: DeviceIdentity) -> tuple[str, str] | None:
+    """The first claim that lasts over driver updates and other slots and is not as registered, and how it was.
+
+    What the register does not know contradicts nothing; a window that does not tell the die does not either: not
+    every agent could.
+    """
+    for name in ("vendor", "model", "simulated", *_CLAIMS):
+        before, now = getattr(registered, name), getattr(device, name)
+        if before is not None and now != before and (now is not None or name != "die_id"):
+            return name, str(before)
+    return None

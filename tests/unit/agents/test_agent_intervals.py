@@ -1,11 +1,15 @@
 """From readings to what devices did."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.core.hardware import HardwareTally, told_between
 from agents.core.intervals import IntervalMaker, Moment, ranks_of_device
 from agents.core.readings import DeviceSample, Health, Holding, Interval, RankUse, TaskUse
+from suanli.evidence.hardware import UNKNOWN_HARDWARE, Hardware
 
 SIMULATED = IntervalMaker((0, 1, 2, 3), simulated=True)
 REAL = IntervalMaker((0, 1), simulated=False)
@@ -125,3 +129,35 @@ def test_each_of_two_tasks_on_a_device_has_its_part_and_the_rest_is_free() -> No
     assert {part.memory_bytes for part in (first, second, rest)} == {None}  # nobody can tell whose it is
     simulated = SIMULATED.make(before, after, holdings)[0]
     assert [part.memory_bytes for part in simulated] == [40, 0, None]
+
+
+def test_counters_of_the_hardware_are_of_the_stretch_and_a_set_back_is_counted() -> None:
+    told = HardwareTally()
+    readings = [
+        DeviceSample(0, Health.OK, temperature_mc=40_000, link_in_bytes=100, ecc_corrected=3, links_up=8),
+        DeviceSample(
+            0, Health.DEGRADED, temperature_mc=50_000, link_in_bytes=350, ecc_corrected=5, links_up=7
+        ),
+        DeviceSample(0, Health.OK, temperature_mc=44_000, link_in_bytes=20, ecc_corrected=0, links_up=8),
+    ]
+    for before, after in itertools.pairwise(readings):
+        told.add(told_between(before, after), (0, 400), 1_000, at_end=False)
+        told.add(told_between(before, after), (400, 1_000), 1_000, at_end=True)
+    found = told.told()
+    assert (found.health, found.links_up_min, found.temperature_max_mc) == ("degraded", 7, 50_000)
+    assert (found.temperature_mean_mc, found.link_in_bytes, found.ecc_corrected) == (47_000, 250, 2)
+    assert (found.counter_resets, found.link_out_bytes, found.power_mean_mw) == (1, None, None)
+
+
+def test_a_device_that_tells_nothing_is_unknown_and_not_zero() -> None:
+    assert told_between(None, None) == UNKNOWN_HARDWARE
+    assert told_between(DeviceSample(0), DeviceSample(0)) == Hardware(health="ok")
+
+
+def test_a_part_of_a_device_tells_nothing_of_what_its_neighbours_draw_and_send() -> None:
+    before = Moment(0, samples(DeviceSample(0, link_in_bytes=0, link_out_bytes=0)), {})
+    reading = DeviceSample(0, power_mw=9, link_in_bytes=5, link_out_bytes=5, temperature_mc=1_000)
+    parts = REAL.make(before, Moment(1_000, samples(reading), {}), [Holding("a", (0,), 1, 500_000)])[0]
+    for told in (part.hardware for part in parts):
+        assert (told.power_mean_mw, told.link_in_bytes, told.link_out_bytes) == (None, None, None)
+        assert told.temperature_max_mc == 1_000

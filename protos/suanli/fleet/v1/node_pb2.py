@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asuanli/fleet/v1/node.proto\x12\x0fsuanli.fleet.v1\"\xe6\x02\n\x0c\x44\x65viceClaims\x12\x0e\n\x06vendor\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\r\x12\x13\n\x06serial\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04uuid\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0b\x62us_address\x18\x06 \x01(\tH\x02\x88\x01\x01\x12\x0e\n\x06\x64river\x18\x07 \x01(\t\x12\x1b\n\x0e\x64river_version\x18\x08 \x01(\tH\x03\x88\x01\x01\x12\x11\n\tsimulated\x18\t \x01(\x08\x12\x14\n\x0cmemory_bytes\x18\n \x01(\x04\x12\x17\n\x0f\x66\x61st_link_group\x18\x0b \x01(\r\x12-\n\x06health\x18\x0c \x01(\x0e\x32\x1d.suanli.fleet.v1.DeviceHealth\x12\x11\n\tdevice_id\x18\r \x01(\tB\t\n\x07_serialB\x07\n\x05_uuidB\x0e\n\x0c_bus_addressB\x11\n\x0f_driver_version*y\n\x0c\x44\x65viceHealth\x12\x1d\n\x19\x44\x45VICE_HEALTH_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45VICE_HEALTH_OK\x10\x01\x12\x1a\n\x16\x44\x45VICE_HEALTH_DEGRADED\x10\x02\x12\x18\n\x14\x44\x45VICE_HEALTH_FAULTY\x10\x03*f\n\tIsolation\x12\x19\n\x15ISOLATION_UNSPECIFIED\x10\x00\x12\x11\n\rISOLATION_UID\x10\x01\x12\x12\n\x0eISOLATION_NONE\x10\x02\x12\x17\n\x13ISOLATION_NAMESPACE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asuanli/fleet/v1/node.proto\x12\x0fsuanli.fleet.v1\"\xaa\x03\n\x0c\x44\x65viceClaims\x12\x0e\n\x06vendor\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\r\x12\x13\n\x06serial\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04uuid\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0b\x62us_address\x18\x06 \x01(\tH\x02\x88\x01\x01\x12\x0e\n\x06\x64river\x18\x07 \x01(\t\x12\x1b\n\x0e\x64river_version\x18\x08 \x01(\tH\x03\x88\x01\x01\x12\x11\n\tsimulated\x18\t \x01(\x08\x12\x14\n\x0cmemory_bytes\x18\n \x01(\x04\x12\x17\n\x0f\x66\x61st_link_group\x18\x0b \x01(\r\x12-\n\x06health\x18\x0c \x01(\x0e\x32\x1d.suanli.fleet.v1.DeviceHealth\x12\x11\n\tdevice_id\x18\r \x01(\t\x12\x13\n\x06\x64ie_id\x18\x0e \x01(\tH\x04\x88\x01\x01\x12\x15\n\x08\x66irmware\x18\x0f \x01(\tH\x05\x88\x01\x01\x42\t\n\x07_serialB\x07\n\x05_uuidB\x0e\n\x0c_bus_addressB\x11\n\x0f_driver_versionB\t\n\x07_die_idB\x0b\n\t_firmware*y\n\x0c\x44\x65viceHealth\x12\x1d\n\x19\x44\x45VICE_HEALTH_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45VICE_HEALTH_OK\x10\x01\x12\x1a\n\x16\x44\x45VICE_HEALTH_DEGRADED\x10\x02\x12\x18\n\x14\x44\x45VICE_HEALTH_FAULTY\x10\x03*f\n\tIsolation\x12\x19\n\x15ISOLATION_UNSPECIFIED\x10\x00\x12\x11\n\rISOLATION_UID\x10\x01\x12\x12\n\x0eISOLATION_NONE\x10\x02\x12\x17\n\x13ISOLATION_NAMESPACE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'suanli.fleet.v1.node_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DEVICEHEALTH']._serialized_start=408
-  _globals['_DEVICEHEALTH']._serialized_end=529
-  _globals['_ISOLATION']._serialized_start=531
-  _globals['_ISOLATION']._serialized_end=633
+  _globals['_DEVICEHEALTH']._serialized_start=476
+  _globals['_DEVICEHEALTH']._serialized_end=597
+  _globals['_ISOLATION']._serialized_start=599
+  _globals['_ISOLATION']._serialized_end=701
   _globals['_DEVICECLAIMS']._serialized_start=48
-  _globals['_DEVICECLAIMS']._serialized_end=406
+  _globals['_DEVICECLAIMS']._serialized_end=474
 # @@protoc_insertion_point(module_scope)

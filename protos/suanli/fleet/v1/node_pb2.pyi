@@ -28,7 +28,7 @@ ISOLATION_NONE: Isolation
 ISOLATION_NAMESPACE: Isolation
 
 class DeviceClaims(_message.Message):
-    __slots__ = ("vendor", "model", "index", "serial", "uuid", "bus_address", "driver", "driver_version", "simulated", "memory_bytes", "fast_link_group", "health", "device_id")
+    __slots__ = ("vendor", "model", "index", "serial", "uuid", "bus_address", "driver", "driver_version", "simulated", "memory_bytes", "fast_link_group", "health", "device_id", "die_id", "firmware")
     VENDOR_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,8 @@ class DeviceClaims(_message.Message):
     FAST_LINK_GROUP_FIELD_NUMBER: _ClassVar[int]
     HEALTH_FIELD_NUMBER: _ClassVar[int]
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIE_ID_FIELD_NUMBER: _ClassVar[int]
+    FIRMWARE_FIELD_NUMBER: _ClassVar[int]
     vendor: str
     model: str
     index: int
@@ -55,4 +57,6 @@ class DeviceClaims(_message.Message):
     fast_link_group: int
     health: DeviceHealth
     device_id: str
-    def __init__(self, vendor: _Optional[str] = ..., model: _Optional[str] = ..., index: _Optional[int] = ..., serial: _Optional[str] = ..., uuid: _Optional[str] = ..., bus_address: _Optional[str] = ..., driver: _Optional[str] = ..., driver_version: _Optional[str] = ..., simulated: _Optional[bool] = ..., memory_bytes: _Optional[int] = ..., fast_link_group: _Optional[int] = ..., health: _Optional[_Union[DeviceHealth, str]] = ..., device_id: _Optional[str] = ...) -> None: ...
+    die_id: str
+    firmware: str
+    def __init__(self, vendor: _Optional[str] = ..., model: _Optional[str] = ..., index: _Optional[int] = ..., serial: _Optional[str] = ..., uuid: _Optional[str] = ..., bus_address: _Optional[str] = ..., driver: _Optional[str] = ..., driver_version: _Optional[str] = ..., simulated: _Optional[bool] = ..., memory_bytes: _Optional[int] = ..., fast_link_group: _Optional[int] = ..., health: _Optional[_Union[DeviceHealth, str]] = ..., device_id: _Optional[str] = ..., die_id: _Optional[str] = ..., firmware: _Optional[str] = ...) -> None: ...
