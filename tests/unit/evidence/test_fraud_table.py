@@ -16,7 +16,7 @@ from tests.shared_data import shared_root
 
 BYTES, NODE, OPERATOR, RECORDS = "fraud_bytes", "fraud_node", "fraud_operator", "fraud_records"
 LIFE, WITNESS, RECEIPTS, INSPECTION = "verify_life", "witness_machine", "fraud_receipts", "inspection"
-CALENDAR, STATEMENTS = "fraud_calendar", "fraud_statements"
+CALENDAR, STATEMENTS, CLAIMS = "fraud_calendar", "fraud_statements", "device_claims"
 
 TABLE = {
     "drop records": [
@@ -57,11 +57,17 @@ TABLE = {
         (OPERATOR, "test_one_serial_in_two_places_is_reported"),
         (OPERATOR, "test_a_device_that_becomes_another_is_reported"),
         (NODE, "test_a_device_told_by_another_node_is_in_the_wrong_place"),
+        (CLAIMS, "test_one_die_in_two_places_is_reported_whatever_its_serials_say"),
+        (CLAIMS, "test_dies_of_one_board_may_bear_one_serial_on_one_node_only"),
+        (CLAIMS, "test_a_board_that_comes_back_with_another_die_is_reported"),
     ],
     "foreign card posing as domestic": [
         (NODE, "test_a_foreign_card_under_a_domestic_name_is_betrayed_by_its_driver"),
         (INSPECTION, "test_a_device_that_is_another_model_than_was_inspected_is_named"),
         (NODE, "test_a_card_whose_windows_tell_another_driver_than_the_register_is_betrayed"),
+        (CLAIMS, "test_another_die_under_a_registered_serial_is_reported_where_it_begins"),
+        (CLAIMS, "test_what_the_register_does_not_know_must_not_change_between_windows"),
+        (CLAIMS, "test_a_device_that_no_longer_tells_its_serial_is_reported"),
     ],
     "idle burn (kernel loop)": [
         (NODE, "test_a_device_held_but_idle_is_a_suspicion_and_no_error"),
@@ -201,6 +207,7 @@ def test_every_finding_is_provoked_by_some_test():
         INSPECTION,
         CALENDAR,
         STATEMENTS,
+        CLAIMS,
         "verify_clean",
         "sampling",
         "proof_packets",
