@@ -1,19 +1,27 @@
-"""Output of a job from its files: what is new since the last look, as text, in order within each stream.
+"""Output of a job from its files: what is new since the last look, as text, by the time when it came.
 
 Blocking file work; the stream calls it in a thread.
 """
 
 import codecs
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any
 
 from scheduler.domain.gangs import Gang
+from scheduler.domain.time import to_rfc3339
 from scheduler.services.jobs import LogPlan
 from scheduler.storage.job_logs import STREAMS, JobLogs, LogKey
 
 CHUNK_BYTES = 64 * 1024
 MOST_TAIL_BYTES = 1 << 20
+# Of one look.
+MOST_BYTES = 1 << 20
+MOST_RECORDS = 1_000
+# Pieces whose times are kept, of all streams together, so that a gang of thousands fits into little memory.
+MOST_AHEAD = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +75,34 @@ def tail_offset(logs: JobLogs, key: LogKey, lines: int) -> int:
 
 @dataclass(slots=True)
 class _Open:
-    """How far a stream has been read. Characters may be cut between two reads: the decoder keeps the rest."""
+    """How far a stream has been read, and what a look has found behind that.
+
+    Characters may be cut between two reads: the decoder keeps the rest.
+    """
 
     offset: int = 0
     complete: bool = False
     decoder: codecs.IncrementalDecoder = field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
     )
+    size: int = 0  # of the stream when it was looked at
+    whole: bool = False  # nothing will follow behind that
+    ahead: deque[tuple[int, int]] = field(
+        default_factory=deque
+    )  # (end, when it came) of the pieces that follow
+    came_ms: int = 0
 
-    def pending_bytes(self) -> int:
-        return len(self.decoder.getstate()[0])
+    def place(self) -> int:
+        """Of the first byte that has not become text."""
+        return self.offset - len(self.decoder.getstate()[0])
 
 
 class JobOutput:
-    """Reads the streams of one job again and again."""
+    """Reads the streams of one job again and again.
+
+    A look costs a question or two to the file system for each stream, and one read for each piece of text that
+    another stream's follows.
+    """
 
     def __init__(self, logs: JobLogs, wanted: OutputFilter, begin: Begin | None = None) -> None:
         self._logs = logs
@@ -88,46 +110,88 @@ class JobOutput:
         self._begin = begin or Begin()
         self._open: dict[LogKey, _Open] = {}
 
-    def records(self, plan: LogPlan, attempts: Iterable[int], most: int) -> list[Mapping[str, Any]]:
-        """What is new, at most `most` chunks."""
+    def records(self, plan: LogPlan, attempts: Iterable[int]) -> list[Mapping[str, Any]]:
+        """What is new, up to about a MiB: attempt by attempt, and within one by the time when it came."""
         result: list[Mapping[str, Any]] = []
         gang = plan.gang
+        grown = list(self._grown(plan, attempts))
+        most_ahead = max(4, MOST_AHEAD // max(len(grown), 1))
+        heap: list[tuple[int, int, LogKey]] = []
+
+        def enqueue(key: LogKey) -> None:
+            state = self._open[key]
+            if not state.ahead and state.offset < state.size:
+                state.ahead.extend(self._logs.arrivals(key, state.offset, state.size, most_ahead))
+            if state.ahead:
+                heappush(heap, (key.attempt, state.ahead[0][1], key))
+
+        for key in grown:
+            enqueue(key)
+            self._finish(key, gang, result)
+        read = 0
+        while heap and len(result) < MOST_RECORDS and read < MOST_BYTES:
+            _, _, key = heappop(heap)
+            state = self._open[key]
+            data = self._logs.read(key, state.offset, CHUNK_BYTES)
+            if not data:
+                continue  # removed meanwhile
+            read += len(data)
+            self._take(key, gang, data, heap[0] if heap else None, result)
+            self._finish(key, gang, result)
+            enqueue(key)
+        return result
+
+    def _grown(self, plan: LogPlan, attempts: Iterable[int]) -> Iterator[LogKey]:
+        """Streams that have grown, or ended, since they were read."""
         for attempt in attempts:
             for key in self._logs.streams(plan.firm_id, plan.job_id, attempt):
-                if not self._wanted.wants(key, gang):
+                if not self._wanted.wants(key, plan.gang):
                     continue
                 state = self._open.get(key)
                 if state is None:
-                    state = self._open[key] = _Open(self._begin.offset(self._logs, key, gang))
+                    state = self._open[key] = _Open(self._begin.offset(self._logs, key, plan.gang))
                 if state.complete:
                     continue
-                for begin, end, text in self._new_text(key, state, most - len(result)):
-                    result.append(_record(key, gang, begin, end, text))
-                if len(result) >= most:
-                    return result
-        return result
+                # Asked before the size: bytes that come after the answer are found by the next look.
+                state.whole = self._logs.is_complete(key)
+                state.size = self._logs.stored(key)
+                state.ahead.clear()
+                if state.whole or state.offset < state.size:
+                    yield key
 
-    def _new_text(self, key: LogKey, state: _Open, most: int) -> Iterator[tuple[int, int, str]]:
-        """(offset of the first byte, behind the last, text)."""
-        # Asked before reading: bytes that come after the answer are found by the next look.
-        complete = self._logs.is_complete(key)
-        for _ in range(most):
-            data = self._logs.read(key, state.offset, CHUNK_BYTES)
-            if not data:
-                break
-            begin = state.offset - state.pending_bytes()
-            state.offset += len(data)
-            text = state.decoder.decode(data)
+    def _take(
+        self,
+        key: LogKey,
+        gang: Gang,
+        data: bytes,
+        until: tuple[int, int, LogKey] | None,
+        result: list[Mapping[str, Any]],
+    ) -> None:
+        """Text of the pieces that begin `data` and come before another stream's."""
+        state = self._open[key]
+        first = state.offset
+        while state.ahead and state.offset < first + len(data):
+            end, came_ms = state.ahead[0]
+            if until is not None and (key.attempt, came_ms, key) > until:
+                return
+            begin, place = state.offset, state.place()
+            state.offset = min(end, first + len(data))
+            state.came_ms = came_ms
+            if state.offset == end:
+                state.ahead.popleft()
+            text = state.decoder.decode(data[begin - first : state.offset - first])
             if text:
-                yield begin, state.offset - state.pending_bytes(), text
-        else:
-            return
-        if complete:
-            begin = state.offset - state.pending_bytes()
+                result.append(_record(key, gang, state, place, text))
+
+    def _finish(self, key: LogKey, gang: Gang, result: list[Mapping[str, Any]]) -> None:
+        """Close a stream that has been read to its end."""
+        state = self._open[key]
+        if state.whole and state.offset >= state.size:
+            place = state.place()
             rest = state.decoder.decode(b"", True)
             state.complete = True
             if rest:
-                yield begin, state.offset, rest
+                result.append(_record(key, gang, state, place, rest))
 
     def missing(self, plan: LogPlan, attempts: Iterable[int]) -> list[LogKey]:
         """Streams that are still to come, or to be completed, of tasks that have run."""
@@ -152,7 +216,7 @@ class JobOutput:
         return sum(not state.complete for state in self._open.values())
 
 
-def _record(key: LogKey, gang: Gang, begin: int, end: int, text: str) -> Mapping[str, Any]:
+def _record(key: LogKey, gang: Gang, state: _Open, begin: int, text: str) -> Mapping[str, Any]:
     return {
         "attempt": key.attempt,
         "rank": gang.first_process(key.rank) + key.local_rank,
@@ -160,6 +224,7 @@ def _record(key: LogKey, gang: Gang, begin: int, end: int, text: str) -> Mapping
         "local_rank": key.local_rank,
         "stream": key.stream,
         "offset": begin,
-        "end": end,
+        "end": state.place(),
+        "at": to_rfc3339(state.came_ms) if state.came_ms else None,
         "text": text,
     }

@@ -16,7 +16,6 @@ from scheduler.storage.job_logs import LogKey
 
 # How often a follower looks at the clock; new output wakes it at once.
 WAKE_S = 0.2
-MOST_CHUNKS = 16
 # How often the database is asked at most, and at least, whether tasks were added or the job ended.
 PLAN_MIN_S = 0.2
 PLAN_MAX_S = 2.0
@@ -62,8 +61,11 @@ class LogStream:
         return sorted({task[0] for task in self._plan.tasks if task[0] >= self._first}) or [self._first]
 
     async def _read(self) -> str:
-        records = await asyncio.to_thread(self._output.records, self._plan, self._attempts(), MOST_CHUNKS)
-        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        def lines() -> str:
+            records = self._output.records(self._plan, self._attempts())
+            return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+        return await asyncio.to_thread(lines)
 
     async def once(self) -> AsyncIterator[str]:
         """What is there now."""

@@ -9,8 +9,9 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from scheduler.services.jobs import LogPlan
 from scheduler.storage.job_logs import JobLogs, LogKey
@@ -20,30 +21,51 @@ LOOK_S = 0.025
 LOOK_LOAD = 10
 MOST_PIECES = 128
 
+Found = TypeVar("Found", bound=Sized)
 _Signature = frozenset[tuple[str, int]]
 
 
 class SharedOutput(JobLogs):
-    """Job logs whose newest reads are kept for those who ask for the same: bytes at an offset never change."""
+    """Job logs whose newest reads are kept for those who ask for the same: bytes at an offset never change, nor does
+    when they came."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._pieces: OrderedDict[tuple[LogKey, int, int], bytes] = OrderedDict()
-        self._keeping = threading.Lock()  # reads are asked for in threads
+        self._pieces: _Kept[bytes] = _Kept()
+        self._times: _Kept[list[tuple[int, int]]] = _Kept()
 
     def read(self, key: LogKey, offset: int, limit_bytes: int) -> bytes:
         """At most `limit_bytes` from `offset`; what was there at some earlier time, at the least."""
-        place = (key, offset, limit_bytes)
+        return self._pieces.get(
+            (key, offset, limit_bytes), lambda: super(SharedOutput, self).read(key, offset, limit_bytes)
+        )
+
+    def arrivals(self, key: LogKey, begin: int, end: int, most: int) -> list[tuple[int, int]]:
+        """As `JobLogs.arrivals`."""
+        return self._times.get(
+            (key, begin, end, most), lambda: super(SharedOutput, self).arrivals(key, begin, end, most)
+        )
+
+
+class _Kept(Generic[Found]):
+    """The newest answers by what was asked; nothing is not kept: it may be something in a moment."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[object, Found] = OrderedDict()
+        self._keeping = threading.Lock()  # reads are asked for in threads
+
+    def get(self, asked: object, read: Callable[[], Found]) -> Found:
         with self._keeping:
-            data = self._pieces.get(place)
-        if data is None:
-            data = super().read(key, offset, limit_bytes)
-            if data:  # nothing may be something in a moment
-                with self._keeping:
-                    self._pieces[place] = data
-                    while len(self._pieces) > MOST_PIECES:
-                        self._pieces.popitem(last=False)
-        return data
+            kept = self._kept.get(asked)
+        if kept is not None:
+            return kept
+        found = read()
+        if found:
+            with self._keeping:
+                self._kept[asked] = found
+                while len(self._kept) > MOST_PIECES:
+                    self._kept.popitem(last=False)
+        return found
 
 
 class LogWatch:

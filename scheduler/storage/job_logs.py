@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scheduler.storage.log_times import note_growth, offset_since
+from scheduler.storage.log_times import arrivals, note_growth, offset_since
 
 Stream = Literal["stdout", "stderr"]
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
@@ -79,7 +79,7 @@ class JobLogs:
         if min(key.attempt, key.rank, key.local_rank) < 0 or key.stream not in STREAMS:
             raise ValueError(f"no such stream: {key}")
         name = f"{key.rank}.{key.local_rank}.{key.stream}"
-        return self._folder / key.firm_id / key.job_id / str(key.attempt) / name
+        return self._folder.joinpath(key.firm_id, key.job_id, str(key.attempt), name)
 
     def stored(self, key: LogKey) -> int:
         """Bytes that are there from 0 without a gap."""
@@ -175,6 +175,10 @@ class JobLogs:
         before = self.read(key, first, begin - first)
         line = before.rfind(b"\n") + 1
         return first + line if line or not first else begin
+
+    def arrivals(self, key: LogKey, begin: int, end: int, most: int) -> list[tuple[int, int]]:
+        """The bytes from `begin` to `end` by when they came: (where a piece ends, milliseconds of UTC; 0: unknown)."""
+        return arrivals(self.path(key), begin, end, most)
 
     def streams(self, firm_id: str, job_id: str, attempt: int) -> list[LogKey]:
         """The streams of an attempt that are there, by rank, local rank and name."""

@@ -47,9 +47,11 @@ def processes_of(job: Job) -> int:
     return int(gang["devices"] // gang["devices_per_node"] * gang["processes_per_node"])
 
 
-def print_records(records: Iterable[LogRecord], *, prefix: bool, raw: bool, as_json: bool) -> None:
+def print_records(
+    records: Iterable[LogRecord], *, prefix: bool, raw: bool, as_json: bool, times: bool = False
+) -> None:
     """Output as lines for people, or the records themselves for programs."""
-    lines = LogLines(write_text, prefix=prefix, raw=raw)
+    lines = LogLines(write_text, prefix=prefix, raw=raw, times=times)
     try:
         for record in records:
             if as_json:

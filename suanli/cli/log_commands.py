@@ -26,6 +26,10 @@ def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         str | None,
         typer.Option(help="Only what came since then: 10m, 2h, or a time like 2026-01-31T08:00."),
     ] = None,
+    timestamps: Annotated[
+        bool,
+        typer.Option("--timestamps", "-t", help="Begin each line with when it reached the control plane."),
+    ] = False,
     download: Annotated[
         Path | None,
         typer.Option(
@@ -42,14 +46,15 @@ def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a job's output; with several processes each line begins with its [rank]."""
+    """Print a job's output, merged by time; with several processes each line begins with its [rank]."""
     from suanli.cli.errors import MISUSED, CliError
     from suanli.cli.following import print_records, processes_of
     from suanli.cli.moments import moment_or_ago
 
     begin = moment_or_ago(since, "--since")
-    if download is not None and (follow or tail is not None or since is not None):
-        raise CliError("--download saves whole streams: leave out --follow, --tail and --since", MISUSED)
+    if download is not None and (follow or timestamps or tail is not None or since is not None):
+        left_out = "leave out --follow, --timestamps, --tail and --since"
+        raise CliError(f"--download saves whole streams: {left_out}", MISUSED)
     stream = None if stdout == stderr else "stdout" if stdout else "stderr"
     with open_client(profile) as client:
         found = find_job(client, job)
@@ -66,7 +71,8 @@ def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         records = client.logs(
             found["job_id"], follow=follow, attempt=attempt, rank=rank, stream=stream, tail=tail, since=begin
         )
-        print_records(records, prefix=rank is None and processes > 1, raw=raw, as_json=as_json)
+        prefix = rank is None and processes > 1
+        print_records(records, prefix=prefix, raw=raw, as_json=as_json, times=timestamps)
 
 
 def _download(

@@ -20,6 +20,16 @@ def local(moment: str | None) -> str:
         return moment
 
 
+def local_exact(moment: str | None) -> str:
+    """`2026-01-01T08:00:00.123+08:00` on this machine's clock; `-` for a time that nobody noted."""
+    if moment is None:
+        return "-"
+    try:
+        return datetime.fromisoformat(moment).astimezone().isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return moment
+
+
 def zone_name(now: datetime | None = None) -> str:
     """`CST (UTC+08:00)`: which clock the times are on."""
     here = (now or datetime.now(UTC)).astimezone()

@@ -13,6 +13,7 @@ import pytest_asyncio
 from sqlalchemy import update
 
 from scheduler.api import log_stream
+from scheduler.domain.time import from_rfc3339, to_rfc3339
 from scheduler.storage.job_logs import JobLogs, LogKey, Stream
 from scheduler.storage.tables import JobStateRow
 from tests.builders.api import ApiInstallation, InhabitedUrls, running_api, served
@@ -171,12 +172,41 @@ async def test_stored_output_is_whole_and_every_piece_knows_its_place(installati
     output.write(b"warned\n", local=1, stream="stderr")
     answer = await installation.as_("lin").get(f"/v1/jobs/{job_id}/logs")
     assert answer.headers["content-type"].startswith("application/x-ndjson")
-    assert records(answer.text) == [
+    found = records(answer.text)
+    assert [abs(from_rfc3339(record.pop("at")) - time.time() * 1000) < 60_000 for record in found] == [
+        True,
+        True,
+    ]
+    assert found == [
         {"attempt": 1, "rank": 0, "task_rank": 0, "local_rank": 0, "stream": "stdout", "offset": 0, "end": 14,
          "text": "你好\nsecond\n"},
         {"attempt": 1, "rank": 1, "task_rank": 0, "local_rank": 1, "stream": "stderr", "offset": 0, "end": 7,
          "text": "warned\n"},
     ]  # fmt: skip
+
+
+async def test_output_of_all_ranks_is_merged_by_the_time_when_it_came(installation: ApiInstallation) -> None:
+    job_id, output = await running_job(installation, gang={"devices": 2})
+    noon_ms = 1_800_000_000_000
+    for turn in range(60):
+        output.logs = JobLogs(installation.config.job_log_folder, now_ms=lambda at=turn: noon_ms + at * 20)
+        stream: Stream = "stderr" if turn % 5 == 0 else "stdout"
+        output.write(f"{turn}\n".encode(), local=turn // 2 % 2, stream=stream)
+    client = installation.as_("lin")
+    found = records((await client.get(f"/v1/jobs/{job_id}/logs")).text)
+    assert "".join(record["text"] for record in found) == "".join(f"{turn}\n" for turn in range(60))
+    assert found[1]["at"] == to_rfc3339(noon_ms + 20)
+    for name in ("stdout", "stderr"):
+        for rank in (0, 1):
+            mine = [r for r in found if (r["stream"], r["rank"]) == (name, rank)]
+            assert [r["offset"] for r in mine] == [0, *(r["end"] for r in mine[:-1])]
+    output.complete(locals_=2)
+    await installation.as_controller(_ended(installation, job_id))
+    followed = records((await client.get(f"/v1/jobs/{job_id}/logs?follow=true&tail=3")).text)
+    assert followed[-1] == {"note": "end"}
+    at = [record["at"] for record in followed[:-1]]
+    assert len(at) == 12  # three lines of each of four streams
+    assert at == sorted(at)
 
 
 async def test_output_is_filtered_by_rank_stream_and_attempt(installation: ApiInstallation) -> None:

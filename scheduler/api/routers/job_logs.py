@@ -54,8 +54,9 @@ async def logs(  # noqa: PLR0913, PLR0917 - each is a parameter of the query
     ] = None,
     follow: Annotated[bool, Query(description="Go on until the job has ended.")] = False,
 ) -> StreamingResponse:
-    """Lines of {attempt, rank, task_rank, local_rank, stream, offset, end, text}; `text` is as it came.
+    """Lines of {attempt, rank, task_rank, local_rank, stream, offset, end, at, text}; `text` is as it came.
 
+    Streams are merged by `at`, when a piece reached the control plane (null: not known), to about 10 ms.
     While following, lines may be empty (a sign of life), and the last one is {note}: `end`, or `incomplete`
     where output was lost with its node. A stream that stops without it was cut: ask again.
     """

@@ -60,6 +60,20 @@ def test_lines_of_ranks_are_never_mixed_and_nothing_is_lost(pieces: list[tuple[i
         assert [line.removeprefix(f"[{rank}] ") for line in output if line.startswith(f"[{rank}] ")] == wanted
 
 
+def test_a_line_has_the_time_of_its_first_piece() -> None:
+    written: list[str] = []
+    lines = LogLines(written.append, prefix=False, raw=False, times=True)
+    at = [datetime(2026, 1, 1, 8, 0, second, 5_000, UTC) for second in range(3)]
+    for text, moment in zip(("a\nb", "c", "d\ne"), at, strict=True):
+        lines.add({**record(text), "at": moment.isoformat()})
+    lines.add({**record("\n"), "at": None})
+    lines.finish()
+    wanted = [(at[0], "a"), (at[0], "bcd"), (at[2], "e")]
+    assert "".join(written) == "".join(
+        f"{moment.astimezone().isoformat(timespec='milliseconds')} {line}\n" for moment, line in wanted
+    )
+
+
 def test_a_line_without_end_is_written_in_parts() -> None:
     written: list[str] = []
     lines = LogLines(written.append, prefix=True, raw=False, most=10)
