@@ -51,6 +51,7 @@ class ProgramRecord:
 
     rules: Mapping[str, Any]
     effective_from_ms: int
+    in_force: bool
 
 
 async def firm_name(session: AsyncSession, firm_id: str | None) -> str | None:
@@ -118,10 +119,23 @@ async def list_prices(session: AsyncSession, principal: Principal, now_ms: int) 
     ]
 
 
-async def list_programs(session: AsyncSession, principal: Principal) -> Sequence[ProgramRecord]:
-    """Every version of every program, by id and version: who is supported may know by which rules."""
+async def list_programs(session: AsyncSession, principal: Principal, now_ms: int) -> Sequence[ProgramRecord]:
+    """Every version of every program, by id and version: who is supported may know by which rules.
+
+    In force is the highest version that has begun, as it is rated (`suanli.rating.prices.programs_at`).
+    """
     authorise(principal, Action.READ_CATALOGUE)
-    rows = await session.scalars(
-        select(ProgramVersionRow).order_by(ProgramVersionRow.program_id, ProgramVersionRow.version)
+    rows = list(
+        await session.scalars(
+            select(ProgramVersionRow).order_by(ProgramVersionRow.program_id, ProgramVersionRow.version)
+        )
     )
-    return [ProgramRecord(row.rules, row.effective_from_ms) for row in rows]
+    newest = {
+        row.program_id: row.version
+        for row in rows
+        if row.effective_from_ms <= now_ms and (row.effective_to_ms is None or now_ms < row.effective_to_ms)
+    }
+    return [
+        ProgramRecord(row.rules, row.effective_from_ms, newest.get(row.program_id) == row.version)
+        for row in rows
+    ]

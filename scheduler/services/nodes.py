@@ -83,12 +83,16 @@ class NodeRecord:
 
 @dataclass(frozen=True, slots=True)
 class FreeCount:
-    """How many devices of a model a pool has, and how many of them are free for new work."""
+    """How many devices of a model a pool has, how many are free for new work, and how many hold some.
+
+    The others cannot be used: they are faulty, or their node is away or takes no new tasks.
+    """
 
     pool: str
     device_model: str
     devices: int
     free: int
+    in_use: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,15 +188,16 @@ async def _occupants(session: AsyncSession) -> Mapping[str, tuple[Occupant, ...]
 def _free(nodes: Sequence[NodeRecord]) -> list[FreeCount]:
     devices: Counter[tuple[str, str]] = Counter()
     free: Counter[tuple[str, str]] = Counter()
+    in_use: Counter[tuple[str, str]] = Counter()
     for node in nodes:
         for device in node.devices:
             key = (node.pool, device.model)
             devices[key] += 1
-            if node.usable and not device.occupants and device.health != Health.FAULTY:
+            if device.occupants:
+                in_use[key] += 1
+            elif node.usable and device.health != Health.FAULTY:
                 free[key] += 1
-    return [
-        FreeCount(pool, model, devices[pool, model], free[pool, model]) for pool, model in sorted(devices)
-    ]
+    return [FreeCount(*key, devices[key], free[key], in_use[key]) for key in sorted(devices)]
 
 
 def _own_part(node: NodeRecord, firm_id: str) -> NodeRecord:

@@ -12,7 +12,7 @@ from scheduler.services.authorise import Action, Principal, authorise
 _WAITING = text(
     "WITH queued AS (SELECT firm_id, job_id FROM job_states WHERE state = 'queued'"
     " UNION SELECT body ->> 'firm_id', body ->> 'job_id' FROM inbox WHERE kind = 'JobSubmitted')"
-    " SELECT r.position, j.job_id, j.name, p.name AS submitted_by, j.submitted_ms,"
+    " SELECT r.position, j.job_id, j.name, j.array_index, p.name AS submitted_by, j.submitted_ms,"
     " coalesce(v.spec, j.spec) AS spec, coalesce(s.held, (j.spec ->> 'hold')::boolean, false) AS held,"
     " r.reasons, r.counterfactual, r.starts_from_ms, r.starts_expected_ms, r.starts_until_ms"
     " FROM queued JOIN jobs j USING (firm_id, job_id) JOIN principals p ON p.principal_id = j.submitted_by"
@@ -31,6 +31,7 @@ class WaitingJob(NamedTuple):
     position: int | None
     job_id: str
     name: str
+    array_index: int | None
     submitted_by: str
     submitted_ms: int
     priority: str
@@ -55,6 +56,7 @@ def _waiting(row: Any) -> WaitingJob:
         position=None if row.held else row.position,
         job_id=row.job_id,
         name=row.name,
+        array_index=row.array_index,
         submitted_by=row.submitted_by,
         submitted_ms=row.submitted_ms,
         priority=row.spec["priority"],

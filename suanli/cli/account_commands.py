@@ -64,6 +64,7 @@ def login(
     Where the server trusts an OpenID Connect issuer, you are given an address and a code for a browser on any device.
     """
     from suanli.cli.output import print_json, say
+    from suanli.cli.words import word
     from suanli.client.client import Client
     from suanli.client.profiles import Profile, check_key, check_server, profiles_path, store
 
@@ -79,9 +80,10 @@ def login(
     if as_json:
         print_json({"profile": name, "server": url, "file": str(path), **who})
     else:
-        firm = f" of {who['firm']}" if who["firm"] else ""
-        role = who["role"].replace("_", " ")
-        say(f"You are {who['name']}, {role}{firm}. Stored as profile {name} in {path}.")
+        role = word(who["role"].replace("_", " "))
+        said = "{name}, {role} of {firm}" if who["firm"] else "{name}, {role}"
+        you = word(said, name=who["name"], role=role, firm=who["firm"])
+        say(word("You are {who}. Stored as profile {name} in {path}.", who=you, name=name, path=path))
 
 
 def _sign_in(server: str, wanted: str | None) -> SignIn | None:

@@ -47,5 +47,8 @@ def apply(
     ]
     if rows:
         print_table(["", "KIND", "NAME", "DIFFERENCE"], rows)
-    tense = "would change" if dry_run else "changed"
-    say(f"{len(changes)} {tense}, {unchanged} as they were.")
+    number = len(changes)
+    if dry_run:
+        say(f"{number} would change, {unchanged} as they were.")
+    else:
+        say(f"{number} changed, {unchanged} as they were.")

@@ -23,7 +23,7 @@ def run_scheduler(verb: str, arguments: list[str]) -> None:
     """Become `python -m scheduler VERB ...`. Raises CliError where the control plane is not installed."""
     if importlib.util.find_spec("scheduler") is None or importlib.util.find_spec("scheduler.app") is None:
         raise CliError(
-            f"'suanli {verb}' needs the control plane, and only the client is installed here: "
+            f"suanli {verb} needs the control plane, and only the client is installed here: "
             "install suanli-scheduler[embedded], or run it where the control plane is"
         )
     command = [sys.executable, "-m", "scheduler", verb, *arguments]

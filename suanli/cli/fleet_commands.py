@@ -1,4 +1,4 @@
-"""What there is: nodes, models, prices, queues; and what operators do with nodes: cordon, join-token."""
+"""What there is: nodes, queues, quotas, the calendar; and what operators do with nodes: cordon, join-token."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from suanli.cli.session import AsJson, ProfileName, open_client
 
 if TYPE_CHECKING:
     from suanli.client.types import Device, Node
-
-GIB = 1 << 30
 
 
 def nodes(profile: ProfileName = None, as_json: AsJson = False) -> None:
@@ -93,39 +91,6 @@ def join_token(
         print_json(made)
     else:
         say(made["token"])
-
-
-def models(
-    every: Annotated[bool, typer.Option("--all", help="Also those that nobody here has.")] = False,
-    profile: ProfileName = None,
-    as_json: AsJson = False,
-) -> None:
-    """List device models: what is in the pools, with prices; --all for the whole catalogue."""
-    from suanli.cli.output import print_json, print_table
-
-    with open_client(profile) as client:
-        catalogue = client.models()
-        prices = {price["device_model"]: price for price in client.prices() if price["in_force"]}
-        here: Counter[str] = Counter()
-        for free in client.nodes()["free"]:
-            here[free["device_model"]] += free["devices"]
-    shown = [model for model in catalogue if every or here[model["model"]]]
-    if as_json:
-        print_json(shown)
-        return
-    rows = [
-        [
-            model["model"],
-            model["vendor"],
-            "" if model["memory_bytes"] is None else f"{model['memory_bytes'] / GIB:.0f} GiB",
-            "" if model["fp16_tflops"] is None else f"{model['fp16_tflops']:g}",
-            here[model["model"]] or "",
-            prices[model["model"]]["price_cny_per_device_hour"] if model["model"] in prices else "",
-        ]
-        for model in shown
-    ]
-    columns = ["MODEL", "VENDOR", "MEMORY", "FP16 TFLOPS", "DEVICES", "CNY/HOUR"]
-    print_table(columns, rows, right=(2, 3, 4, 5), empty="No devices yet (--all shows the catalogue).")
 
 
 def queues(profile: ProfileName = None, as_json: AsJson = False) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client, short_id
+from suanli.cli.session import AsJson, JobName, ProfileName, find_job, label_of, open_client, short_id
 
 if TYPE_CHECKING:
     from suanli.cli.yaml_files import YamlFile
@@ -159,7 +159,7 @@ def _job_table(found: list[Job]) -> tuple[list[str], list[list[object]]]:
     rows: list[list[object]] = [
         [
             short_id(job["job_id"]),
-            job["name"] if job["array_index"] is None else f"{job['name']}[{job['array_index']}]",
+            label_of(job["name"], job["array_index"]),
             "held" if job["held"] and job["state"] == "queued" else job["state"],
             devices(job),
             progress(job),
@@ -288,6 +288,7 @@ def _said(data: dict[str, Any]) -> str:
 
 def _fields(job: Job) -> list[tuple[str, object]]:
     from suanli.cli.moments import local, zone_name
+    from suanli.cli.words import word
 
     report: dict[str, Any] = dict(job["step_report"] or {})
     gang = job["spec"]["gang"]
@@ -307,7 +308,10 @@ def _fields(job: Job) -> list[tuple[str, object]]:
         ("Progress", progress(job) if report else None),
         ("Tokens", report.get("tokens")),
         ("Model checkpoint", report.get("model_checkpoint")),
-        ("Submitted", f"{local(job['submitted_at'])} by {job['submitted_by']}"),
+        (
+            "Submitted",
+            word("{moment} by {who}", moment=local(job["submitted_at"]), who=job["submitted_by"]),
+        ),
         ("Started", local(job["started_at"])),
         ("Ended", local(job["ended_at"])),
         ("Times in", zone_name()),
@@ -428,7 +432,7 @@ def queue(
         [
             "-" if one["position"] is None else one["position"],
             short_id(one["job_id"]),
-            one["name"],
+            label_of(one["name"], one["array_index"]),
             one["submitted_by"],
             one["priority"],
             f"{one['devices']} {' | '.join(one['models'])}",

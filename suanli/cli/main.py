@@ -17,6 +17,7 @@ from suanli.cli import (
     job_commands,
     log_commands,
     money_commands,
+    offer_commands,
     reach_commands,
     receipt_commands,
     secret_commands,
@@ -91,7 +92,9 @@ app.command("sample", context_settings=PASS_ON)(_sample)
 app.command("witness", context_settings=PASS_ON)(_witness)
 app.command("proof", context_settings=PASS_ON)(_proof)
 app.command()(fleet.nodes)
-app.command()(fleet.models)
+app.command()(offer_commands.models)
+app.command()(offer_commands.pools)
+app.command()(offer_commands.prices)
 app.command()(fleet.queues)
 app.command()(fleet.quotas)
 app.command()(fleet.calendar)

@@ -8,9 +8,10 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
 from suanli.cli.harmless import harmless, one_line
-from suanli.cli.words import word
+from suanli.cli.words import said
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,13 +36,13 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """A line on standard output."""
-    sys.stdout.write(harmless(text) + "\n")
+    """A line on standard output, in the reader's language."""
+    sys.stdout.write(harmless(said(text)) + "\n")
 
 
 def note(text: str) -> None:
-    """A line beside the result, on standard error."""
-    sys.stderr.write(harmless(text) + "\n")
+    """A line beside the result, on standard error, in the reader's language."""
+    sys.stderr.write(harmless(said(text)) + "\n")
     sys.stderr.flush()
 
 
@@ -76,18 +77,42 @@ def make_table(
     numbers = set(right)
     for position, column in enumerate(columns):
         table.add_column(
-            word(column),
+            said(column),
             justify="right" if position in numbers else "left",
             overflow="fold",
             # An id that is cut in two cannot be copied: other columns give way.
             no_wrap=bool(listed) and all(_ID.fullmatch(row[position]) for row in listed),
             header_style="bold",
         )
+    ours = {position for position, column in enumerate(columns) if column in _OUR_WORDS}
     for row in listed:
-        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+        table.add_row(
+            *(
+                Text(said(cell) if position in ours else cell, style=_style(cell))
+                for position, cell in enumerate(row)
+            )
+        )
     return table
 
 
+# Columns and labels whose values are words of ours; all others are names and figures, which stay as they are.
+_OUR_WORDS = frozenset(
+    {"", "STATE", "PHASE", "PRIORITY", "WHY", "DETAIL", "ROLE", "QUOTA", "AVAILABLE", "BORROWS AT MOST"}
+    | {"LENDS AT MOST", "FOR", "IN FORCE", "SUPPORT", "AT MOST CNY", "STANCE", "LOG INDEX", "CNY", "DISABLED"}
+    | {
+        "DEVICE MODEL",
+        "State",
+        "Detail",
+        "Cost",
+        "To its end",
+        "Budget",
+        "Queue",
+        "Gang",
+        "Submitted",
+        "Role",
+    }
+    | {"Total", "Net"}
+)
 _STYLES = {
     "running": "green",
     "succeeded": "green",
@@ -109,10 +134,19 @@ def _style(cell: str) -> str:
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
     """Names and values below each other; empty values are left out."""
-    shown = [(name, str(value)) for name, value in fields if value not in (None, "")]
-    width = max((len(name) for name, _ in shown), default=0)
+    shown = [
+        (said(name), said(str(value)) if name in _OUR_WORDS else str(value))
+        for name, value in fields
+        if value not in (None, "")
+    ]
+    width = max((_cells(name) for name, _ in shown), default=0)
     for name, value in shown:
-        lines = harmless(value).split("\n")
-        say(f"{name.ljust(width)}  {lines[0]}")
-        for line in lines[1:]:
-            say(" " * (width + 2) + line)
+        first, *rest = harmless(value).split("\n")
+        sys.stdout.write(f"{harmless(name)}{' ' * (width - _cells(name))}  {first}\n")
+        for line in rest:
+            sys.stdout.write(" " * (width + 2) + line + "\n")
+
+
+def _cells(text: str) -> int:
+    """How many places of a terminal a text takes."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)

@@ -86,8 +86,7 @@ def key(file: KeyFile = None, profile: ProfileName = None, as_json: AsJson = Fal
         firm_id = client.receipts.firm()
         if firm_id is None:
             raise CliError("you belong to no firm: a firm's own administrator registers its key")
-        made = not path.exists()
-        if made:
+        if not path.exists():
             _make_key(path)
         signer = _load_key(file)
         proof = signer.sign(proof_message(firm_id, signer.public_key))
@@ -95,7 +94,7 @@ def key(file: KeyFile = None, profile: ProfileName = None, as_json: AsJson = Fal
     if as_json:
         print_json({**registered, "file": str(path)})
         return
-    note(f"{'Made' if made else 'Found'} {path}. Keep a copy: whoever has it signs for your firm.")
+    note(f"The key is in {path}. Keep a copy: whoever has it signs for your firm.")
     note("Registered. Give this line to your auditor yourself (suanli verify --firm-keys):")
     say(registered["vkey"])
 

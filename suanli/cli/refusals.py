@@ -28,11 +28,21 @@ def report(error: ClientError | CliError, *, as_json: bool) -> int:
         note(f"suanli: the server refused the API key: {error} (suanli login SERVER stores another one)")
     elif isinstance(error, Refused) and error.problem.errors:
         note("suanli: " + "\n        ".join(sentence(item) for item in error.problem.errors))
-    elif isinstance(error, Refused) and error.status >= 500:
-        note(f"suanli: {error} [request {error.problem.request_id}]")
+    elif isinstance(error, Refused):
+        request = f" [request {error.problem.request_id}]" if error.status >= 500 else ""
+        note(f"suanli: {_in_words(error)}{request}")
     else:
         note(f"suanli: {error}")
     return code
+
+
+def _in_words(error: Refused) -> str:
+    """The detail; in Chinese behind the title of its stable code, since not every detail is translated."""
+    from suanli.cli.words import is_chinese, said
+    from suanli.cli.words_zh_server import TITLES
+
+    title = TITLES.get(error.code) if is_chinese() else None
+    return str(error) if title is None else f"{title}:{said(str(error))}"
 
 
 def _document(error: ClientError | CliError) -> dict[str, object]:

@@ -73,7 +73,7 @@ def list_secrets(profile: ProfileName = None, as_json: AsJson = False) -> None:
         [s["name"], s["project"] or "", s["bytes"], s["updated_by"], local(s["updated_at"])] for s in found
     ]
     print_table(
-        ["NAME", "PROJECT", "BYTES", "SET BY", f"AT, {zone_name()}"],
+        ["NAME", "PROJECT", "BYTES", "SET BY", f"SET AT, {zone_name()}"],
         rows,
         empty=word("No secrets: suanli secret set NAME"),
     )

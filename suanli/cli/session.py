@@ -84,6 +84,11 @@ def _of_array(client: Client, name: str, index: int) -> Job:
     raise CliError(f"array {name} has no job [{index}]: they are counted from 0")
 
 
+def label_of(name: str, array_index: int | None) -> str:
+    """`sweep[3]` for a job of an array, as `find_job` takes it."""
+    return name if array_index is None else f"{name}[{array_index}]"
+
+
 def short_id(job_id: str) -> str:
     """The end of an id: its last part is random, its beginning is the time."""
     return job_id[-SHORT_ID:]

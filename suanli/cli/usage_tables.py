@@ -7,7 +7,7 @@ from typing import Any
 
 from suanli.cli.moments import local, zone_name
 from suanli.cli.output import print_fields, print_table, say
-from suanli.cli.session import short_id
+from suanli.cli.session import label_of, short_id
 
 HOUR_MS = 3_600_000
 BUCKETS = ("allocated", "idle", "reserved", "maintenance", "faulty", "unknown")
@@ -56,7 +56,7 @@ def print_usage(answer: Mapping[str, Any]) -> None:
 def _line_row(line: Mapping[str, Any]) -> list[object]:
     return [
         short_id(line["job_id"]),
-        line.get("job_name") or "",
+        label_of(line.get("job_name") or "", line.get("array_index")),
         line["device_model"],
         hours(line["held_ms"]),
         hours(line["billable_ms"]),

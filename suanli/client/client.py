@@ -119,7 +119,7 @@ class Client(Surroundings):
 
     def job(self, job_id: str) -> types.Job:
         """A job with where it is."""
-        return cast(types.Job, self._get(f"/v1/jobs/{path_segment(job_id)}"))
+        return cast(types.Job, self._read(f"/v1/jobs/{path_segment(job_id)}"))
 
     def cancel(self, job_id: str) -> types.Job:
         """Ask for a job to be stopped."""
@@ -169,7 +169,7 @@ class Client(Surroundings):
 
     def attempts(self, job_id: str) -> list[types.Attempt]:
         """The tries at running a job."""
-        answer = self._get(f"/v1/jobs/{path_segment(job_id)}/attempts")
+        answer = self._read(f"/v1/jobs/{path_segment(job_id)}/attempts")
         return cast(list[types.Attempt], answer["attempts"])
 
     # --- Folders
@@ -180,11 +180,11 @@ class Client(Surroundings):
 
     def uploads(self) -> dict[str, Any]:
         """The firm's uploads, last used first, and how much room all its content takes."""
-        return cast(dict[str, Any], self._get("/v1/uploads"))
+        return cast(dict[str, Any], self._read("/v1/uploads"))
 
     def results(self, job_id: str) -> list[dict[str, Any]]:
         """What each task of each attempt left."""
-        return cast(list[dict[str, Any]], self._get(f"/v1/jobs/{path_segment(job_id)}/results")["results"])
+        return cast(list[dict[str, Any]], self._read(f"/v1/jobs/{path_segment(job_id)}/results")["results"])
 
     def result_files(self, job_id: str, attempt: int, rank: int) -> list[dict[str, Any]]:
         """The files that a task left."""
@@ -205,7 +205,7 @@ class Client(Surroundings):
 
     def explain(self, job_id: str) -> types.Explanation:
         """Why a job waits, runs where it runs, or ended."""
-        return cast(types.Explanation, self._get(f"/v1/jobs/{path_segment(job_id)}/explain"))
+        return cast(types.Explanation, self._read(f"/v1/jobs/{path_segment(job_id)}/explain"))
 
     def logs(
         self,
@@ -278,7 +278,7 @@ class Client(Surroundings):
 
     def nodes(self) -> types.Nodes:
         """Nodes as far as the caller may see them, and what is free."""
-        return cast(types.Nodes, self._get("/v1/nodes"))
+        return cast(types.Nodes, self._read("/v1/nodes"))
 
     def cordon(self, node: str, *, cordoned: bool = True) -> None:
         """Place no new tasks on a node (id or name), or do so again."""
@@ -287,19 +287,19 @@ class Client(Surroundings):
 
     def pools(self) -> list[types.Pool]:
         """Pools."""
-        return cast(list[types.Pool], self._get("/v1/pools")["pools"])
+        return cast(list[types.Pool], self._read("/v1/pools")["pools"])
 
     def queues(self) -> list[types.Queue]:
         """Queues."""
-        return cast(list[types.Queue], self._get("/v1/queues")["queues"])
+        return cast(list[types.Queue], self._read("/v1/queues")["queues"])
 
     def quotas(self) -> list[quota_types.Quota]:
         """Quotas with what is held of them and what may still be taken."""
-        return cast(list[quota_types.Quota], self._get("/v1/quotas")["quotas"])
+        return cast(list[quota_types.Quota], self._read("/v1/quotas")["quotas"])
 
     def calendar(self) -> list[quota_types.CalendarEntry]:
         """Maintenance windows and advance reservations that are open or to come."""
-        return cast(list[quota_types.CalendarEntry], self._get("/v1/calendar")["calendar"])
+        return cast(list[quota_types.CalendarEntry], self._read("/v1/calendar")["calendar"])
 
     def end_calendar_entry(self, name: str) -> None:
         """Ends an entry of the calendar now; operators."""
@@ -307,15 +307,19 @@ class Client(Surroundings):
 
     def firms(self) -> list[types.Firm]:
         """Firms with their projects."""
-        return cast(list[types.Firm], self._get("/v1/firms")["firms"])
+        return cast(list[types.Firm], self._read("/v1/firms")["firms"])
 
     def models(self) -> list[types.Model]:
         """Device models that the catalogue knows."""
-        return cast(list[types.Model], self._get("/v1/models")["models"])
+        return cast(list[types.Model], self._read("/v1/models")["models"])
 
     def prices(self) -> list[types.Price]:
         """Every price version, past and future."""
-        return cast(list[types.Price], self._get("/v1/prices")["prices"])
+        return cast(list[types.Price], self._read("/v1/prices")["prices"])
+
+    def programs(self) -> list[types.Program]:
+        """Every version of every subsidy program, with its rules."""
+        return cast(list[types.Program], self._read("/v1/programs")["programs"])
 
     # --- Usage and evidence
 
@@ -389,15 +393,15 @@ class Client(Surroundings):
 
     def whoami(self) -> types.Whoami:
         """Who calls, and where they may act."""
-        return cast(types.Whoami, self._get("/v1/whoami"))
+        return cast(types.Whoami, self._read("/v1/whoami"))
 
     def issuers(self) -> list[types.Issuer]:
         """Where people sign in; empty where API keys alone open the server. Needs no key."""
-        return cast(list[types.Issuer], self._get("/v1/issuers")["issuers"])
+        return cast(list[types.Issuer], self._read("/v1/issuers")["issuers"])
 
     def principals(self) -> list[types.Principal]:
         """Principals that the caller manages."""
-        return cast(list[types.Principal], self._get("/v1/principals")["principals"])
+        return cast(list[types.Principal], self._read("/v1/principals")["principals"])
 
     def create_principal(
         self, name: str, role: str, *, firm: str | None = None, kind: str = "user"
@@ -412,7 +416,7 @@ class Client(Surroundings):
 
     def api_keys(self) -> list[types.ApiKey]:
         """Keys that the caller may revoke."""
-        return cast(list[types.ApiKey], self._get("/v1/api-keys")["api_keys"])
+        return cast(list[types.ApiKey], self._read("/v1/api-keys")["api_keys"])
 
     def create_api_key(
         self,
@@ -431,7 +435,4 @@ class Client(Surroundings):
 
     def version(self) -> dict[str, Any]:
         """What runs on the server."""
-        return cast(dict[str, Any], self._get("/version"))
-
-    def _get(self, path: str) -> Any:
-        return self._transport.request("GET", path)
+        return cast(dict[str, Any], self._read("/version"))

@@ -60,6 +60,7 @@ class Free(TypedDict):
     device_model: str
     devices: int
     free: int
+    in_use: int
 
 
 class Nodes(TypedDict):

@@ -123,6 +123,7 @@ class Waiting(TypedDict):
     position: int | None
     job_id: str
     name: str
+    array_index: int | None
     submitted_by: str
     priority: str
     devices: int
@@ -203,6 +204,7 @@ class LogRecord(TypedDict, total=False):
     stream: Literal["stdout", "stderr"]
     offset: int  # of the text's first byte in its stream
     end: int  # behind its last
+    at: str | None  # when it reached the control plane: RFC 3339 with milliseconds, UTC
     text: str
     note: str
     missing: list[str]
@@ -324,6 +326,23 @@ class Price(TypedDict):
     device_model: str
     price_nano_cny: int
     price_cny_per_device_hour: str
+    effective_from: str
+    in_force: bool
+
+
+class Program(TypedDict):
+    """A version of a subsidy program: `rate_ppm` of what is paid for the use that `usage_measure` names."""
+
+    program_id: str
+    version: int
+    title: str
+    legal_reference: str
+    rate_ppm: int
+    rate_meaning: str
+    usage_measure: str
+    domestic_only: bool
+    domestic_models: list[str]
+    per_firm_cap_fen: int | None
     effective_from: str
     in_force: bool
 

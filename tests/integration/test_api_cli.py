@@ -332,14 +332,54 @@ def test_operators_apply_a_file_and_see_the_difference(shell: Shell) -> None:
 def test_what_there_is_fits_a_narrow_terminal(shell: Shell) -> None:
     shell.extra = {"COLUMNS": "60"}
     shell.submit(name="a-job-with-a-very-long-name-that-does-not-fit-the-terminal")
-    for verb in ("jobs", "nodes", "models", "queues", "events", "usage"):
+    for verb in ("jobs", "nodes", "models", "pools", "prices", "queues", "events", "usage"):
         done = shell.run(verb)
         assert max((len(line) for line in done.stdout.splitlines()), default=0) <= 100, verb
-        if verb in ("jobs", "nodes", "models", "queues"):
+        if verb in ("jobs", "nodes", "models", "pools", "prices", "queues"):
             assert max(len(line) for line in done.stdout.splitlines()) <= 60, done.stdout
     shell.person = "ops"
     assert "node-1" in shell.run("nodes").stdout
     assert shell.json("nodes")["nodes"][0]["devices"][0]["simulated"] is True
+
+
+def test_pools_and_prices_are_listed_as_the_firm_sees_them(shell: Shell) -> None:
+    shell.person = "ops"
+    program = {
+        "program_id": "city", "title": "City vouchers", "legal_reference": "No. 1",
+        "effective_from": "2026-01-01T00:00:00+08:00", "usage_measure": "live",
+    }  # fmt: skip
+    offer = {
+        "programs": [
+            {**program, "version": 1, "rate": "0.3"},
+            {**program, "version": 2, "rate": "0.125", "domestic_only": True, "per_firm_cap_cny": "2000.00"},
+            {**program, "version": 3, "rate": "0.5", "effective_from": "2040-01-01T00:00:00+08:00"},
+        ],
+    }
+    shell.run("apply", "-f", shell.file("offer.json", json.dumps(offer)))
+    shell.person = "lin"
+    job_id = shell.submit()
+    give_state(shell, job_id, state="running", attempt=1)
+    place(shell, job_id, devices=2)
+    (pool,) = shell.json("pools")
+    held = pool["devices"][0]
+    assert (pool["name"], held["device_model"], held["in_use"]) == ("haidian", MODEL, 2)
+    assert held["devices"] - held["free"] == 2
+    assert pool["queues"] == ["lanjing/default"]
+    assert re.search(
+        rf"^haidian +{MODEL} +{held['devices']} +{held['free']} +2 ", shell.run("pools").stdout, re.M
+    )
+
+    offered = shell.json("prices")
+    (price,) = [price for price in offered["prices"] if price["device_model"] == MODEL]
+    supported = [{"program_id": "city", "version": 2, "rate_ppm": 125_000, "usage_measure": "live"}]
+    assert price["programs"] == supported
+    assert [program["version"] for program in offered["programs"]] == [2]
+    said = shell.run("prices").stdout
+    assert re.search(rf"^{MODEL} +{price['price_cny_per_device_hour']} .*12.5 % city v2", said, re.M)
+    assert re.search(r"^city +2 +12.5 % of live use +2,000.00 .*City vouchers", said, re.M)
+    assert re.search(r"^city +3 +50 %", shell.run("prices", "--all").stdout, re.M)
+    shell.extra = {"LANG": "zh_CN.UTF-8"}
+    assert "元/卡时" in shell.run("prices").stdout
 
 
 def test_keys_users_and_join_tokens_are_made_and_ended(shell: Shell) -> None:

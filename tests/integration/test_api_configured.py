@@ -108,6 +108,7 @@ async def test_prices_and_programs_are_published_once(installation: ApiInstallat
     assert (await ops.post("/v1/programs", json=program)).status_code == 201
     (listed,) = (await installation.as_("audit").get("/v1/programs")).json()["programs"]
     assert (listed["program_id"], listed["rate_ppm"], listed["per_firm_cap_fen"]) == ("city", 300_000, None)
+    assert not listed["in_force"]
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,8 @@ async def publish_program(request: Request, api: ApiState, principal: Configurer
 async def programs(api: ApiState, principal: CatalogueReader) -> ProgramsOut:
     """Every version of every subsidy program: its rules are public to whom they pay for."""
     async with api.database.read() as session:
-        return ProgramsOut(programs=[program_out(one) for one in await list_programs(session, principal)])
+        found = await list_programs(session, principal, api.now_ms())
+    return ProgramsOut(programs=[program_out(one) for one in found])
 
 
 async def _publish(request: Request, api: Api, principal: Principal, kind: str) -> AppliedOut:

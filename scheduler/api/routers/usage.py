@@ -59,13 +59,17 @@ async def usage(
     return usage_out(report, names)
 
 
-async def _job_names(session: AsyncSession, principal: Principal, report: UsageReport) -> dict[str, str]:
+async def _job_names(
+    session: AsyncSession, principal: Principal, report: UsageReport
+) -> dict[str, tuple[str, int | None]]:
     """Names of jobs, which an auditor is not told: they are the firms' own words."""
     if not allows(principal, Action.READ_JOBS):
         return {}
     ids = {str(line["job_id"]) for firm in report.firms for line in firm.lines}
-    rows = await session.execute(select(JobRow.job_id, JobRow.name).where(JobRow.job_id.in_(ids)))
-    return {row.job_id: row.name for row in rows}
+    rows = await session.execute(
+        select(JobRow.job_id, JobRow.name, JobRow.array_index).where(JobRow.job_id.in_(ids))
+    )
+    return {row.job_id: (row.name, row.array_index) for row in rows}
 
 
 @router.get("/usage/balance")

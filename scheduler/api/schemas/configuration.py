@@ -431,6 +431,7 @@ class ProgramOut(Out):
     domestic_models: list[str]
     per_firm_cap_fen: int | None
     effective_from: str
+    in_force: bool
 
 
 class ProgramsOut(Out):
@@ -444,4 +445,5 @@ def program_out(program: ProgramRecord) -> ProgramOut:
     return ProgramOut(
         **{name: program.rules[name] for name in ProgramOut.model_fields if name in program.rules},
         effective_from=utc(program.effective_from_ms),
+        in_force=program.in_force,
     )

@@ -61,12 +61,13 @@ class NodeOut(Out):
 
 
 class FreeOut(Out):
-    """Devices of one model in one pool."""
+    """Devices of one model in one pool. What is neither free nor in use is faulty, away, or on a cordoned node."""
 
     pool: str
     device_model: str
     devices: int
     free: int
+    in_use: int
 
 
 class NodesOut(Out):
@@ -122,7 +123,13 @@ def nodes_out(inventory: Inventory) -> NodesOut:
     return NodesOut(
         nodes=[_node_out(node) for node in inventory.nodes],
         free=[
-            FreeOut(pool=c.pool, device_model=c.device_model, devices=c.devices, free=c.free)
+            FreeOut(
+                pool=c.pool,
+                device_model=c.device_model,
+                devices=c.devices,
+                free=c.free,
+                in_use=c.in_use,
+            )
             for c in inventory.free
         ],
     )

@@ -52,6 +52,7 @@ class UsageLineOut(Out):
 
     job_id: str
     job_name: str | None
+    array_index: int | None
     device_model: str
     price_id: str | None = Field(description="Null: no price was in force, and nothing is charged.")
     requested_ms: int | None
@@ -92,7 +93,7 @@ class UsageOut(Out):
     firms: list[FirmUsageOut]
 
 
-def usage_out(report: UsageReport, job_names: Mapping[str, str]) -> UsageOut:
+def usage_out(report: UsageReport, job_names: Mapping[str, tuple[str, int | None]]) -> UsageOut:
     """A report for the wire; names of jobs only as far as the caller may know them."""
     return UsageOut(
         from_=utc(report.from_ms),
@@ -102,10 +103,11 @@ def usage_out(report: UsageReport, job_names: Mapping[str, str]) -> UsageOut:
     )
 
 
-def _firm_out(firm: FirmUsage, job_names: Mapping[str, str]) -> FirmUsageOut:
-    lines: list[dict[str, Any]] = [
-        {**line, "job_name": job_names.get(str(line["job_id"]))} for line in firm.lines
-    ]
+def _firm_out(firm: FirmUsage, job_names: Mapping[str, tuple[str, int | None]]) -> FirmUsageOut:
+    lines: list[dict[str, Any]] = []
+    for line in firm.lines:
+        name, array_index = job_names.get(str(line["job_id"]), (None, None))
+        lines.append({**line, "job_name": name, "array_index": array_index})
     return FirmUsageOut(
         firm_id=firm.firm_id,
         name=firm.name,

@@ -16,6 +16,7 @@ class WaitingOut(Out):
     position: Annotated[int | None, Field(description="From 1; null while something holds it back.")]
     job_id: str
     name: str
+    array_index: int | None
     submitted_by: str
     submitted_at: str
     priority: str
@@ -42,6 +43,7 @@ def queue_out(queue: str, waiting: list[WaitingJob]) -> QueueOut:
                 position=one.position,
                 job_id=one.job_id,
                 name=one.name,
+                array_index=one.array_index,
                 submitted_by=one.submitted_by,
                 submitted_at=utc(one.submitted_ms),
                 priority=one.priority,

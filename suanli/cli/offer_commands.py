@@ -1,0 +1,172 @@
+"""What is on offer: models, pools, prices."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from suanli.cli.session import AsJson, ProfileName, open_client
+
+if TYPE_CHECKING:
+    from suanli.client.types import Free, Pool, Price, Program, Queue
+
+GIB = 1 << 30
+_MEASURES = {"allocated": "of billed use", "live": "of live use", "busy": "of worked use"}
+
+
+def models(
+    every: Annotated[bool, typer.Option("--all", help="Also those that nobody here has.")] = False,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """List device models: what is in the pools, with prices; --all for the whole catalogue."""
+    from suanli.cli.output import print_json, print_table
+
+    with open_client(profile) as client:
+        catalogue = client.models()
+        prices = {price["device_model"]: price for price in client.prices() if price["in_force"]}
+        here: Counter[str] = Counter()
+        for free in client.nodes()["free"]:
+            here[free["device_model"]] += free["devices"]
+    shown = [model for model in catalogue if every or here[model["model"]]]
+    if as_json:
+        print_json(shown)
+        return
+    rows = [
+        [
+            model["model"],
+            model["vendor"],
+            "" if model["memory_bytes"] is None else f"{model['memory_bytes'] / GIB:.0f} GiB",
+            "" if model["fp16_tflops"] is None else f"{model['fp16_tflops']:g}",
+            here[model["model"]] or "",
+            prices[model["model"]]["price_cny_per_device_hour"] if model["model"] in prices else "",
+        ]
+        for model in shown
+    ]
+    columns = ["MODEL", "VENDOR", "MEMORY", "FP16 TFLOPS", "DEVICES", "CNY/HOUR"]
+    print_table(columns, rows, right=(2, 3, 4, 5), empty="No devices yet (--all shows the catalogue).")
+
+
+def pools(profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """List pools: devices in all, free and in use by model, and whose queues may use them."""
+    from suanli.cli.output import print_json, print_table
+
+    with open_client(profile) as client:
+        free = client.nodes()["free"]
+        queues = client.queues()
+        found = [_with_use(pool, free, queues) for pool in client.pools()]
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["POOL", "DEVICE MODEL", "DEVICES", "FREE", "IN USE", "NOT USABLE", "QUEUES", "VOLUMES"],
+        [row for pool in found for row in _pool_rows(pool)],
+        right=(2, 3, 4, 5),
+        empty="No pools that your queues use.",
+    )
+
+
+def _with_use(pool: Pool, free: list[Free], queues: list[Queue]) -> dict[str, Any]:
+    """A pool with what is in it and who may use it."""
+    counts = ("device_model", "devices", "free", "in_use")
+    devices = [{name: one[name] for name in counts} for one in free if one["pool"] == pool["name"]]
+    using = [f"{queue['firm']}/{queue['name']}" for queue in queues if pool["name"] in queue["pools"]]
+    return {**pool, "devices": devices, "queues": using}
+
+
+def _pool_rows(pool: dict[str, Any]) -> list[list[object]]:
+    volumes = [volume["name"] + (" (read only)" if volume["read_only"] else "") for volume in pool["volumes"]]
+    said = [", ".join(pool["queues"]), ", ".join(volumes)]
+    rows = [
+        [
+            pool["name"],
+            one["device_model"],
+            one["devices"],
+            one["free"],
+            one["in_use"],
+            one["devices"] - one["free"] - one["in_use"] or "",
+            *said,
+        ]
+        for one in pool["devices"]
+    ]
+    return rows or [[pool["name"], "", 0, 0, 0, "", *said]]
+
+
+def prices(
+    every: Annotated[
+        bool, typer.Option("--all", help="Also versions of the past and of the future.")
+    ] = False,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """List prices in force, in CNY per device-hour, with the programs that support them."""
+    from suanli.cli.output import print_json, print_table, say
+
+    with open_client(profile) as client:
+        versions = [price for price in client.prices() if every or price["in_force"]]
+        programs = [program for program in client.programs() if every or program["in_force"]]
+    found = [
+        {**price, "programs": [_named(p) for p in programs if _supports(p, price)]} for price in versions
+    ]
+    if as_json:
+        print_json({"prices": found, "programs": programs})
+        return
+    print_table(*_price_table(found, with_state=every), right=(1,), empty="No prices: use costs nothing.")
+    if programs:
+        say("")
+        print_table(
+            ["PROGRAM", "VERSION", "SUPPORT", "AT MOST CNY", "SINCE", "TITLE"],
+            [_program_row(program) for program in programs],
+            right=(1, 3),
+        )
+
+
+def _price_table(found: list[dict[str, Any]], *, with_state: bool) -> tuple[list[str], list[list[object]]]:
+    from suanli.cli.moments import local
+
+    columns = ["MODEL", "CNY/DEVICE-HOUR", "SINCE", "SUPPORT", "PRICE ID"]
+    rows: list[list[object]] = [
+        [
+            price["device_model"],
+            price["price_cny_per_device_hour"],
+            local(price["effective_from"]),
+            ", ".join(f"{_percent(p)} {p['program_id']} v{p['version']}" for p in price["programs"]),
+            price["price_id"],
+        ]
+        for price in found
+    ]
+    if with_state:
+        columns.insert(3, "IN FORCE")
+        for row, price in zip(rows, found, strict=True):
+            row.insert(3, "yes" if price["in_force"] else "")
+    return columns, rows
+
+
+def _supports(program: Program, price: Price) -> bool:
+    """Whether use of a model may be supported (suanli.rating: domestic programs name their models)."""
+    return not program["domestic_only"] or price["device_model"] in program["domestic_models"]
+
+
+def _named(program: Program) -> dict[str, Any]:
+    return {name: program[name] for name in ("program_id", "version", "rate_ppm", "usage_measure")}
+
+
+def _percent(program: Program | dict[str, Any]) -> str:
+    return f"{program['rate_ppm'] / 10_000:g} %"
+
+
+def _program_row(program: Program) -> list[object]:
+    from suanli.cli.moments import local
+    from suanli.cli.usage_tables import cny
+
+    cap = program["per_firm_cap_fen"]
+    return [
+        program["program_id"],
+        program["version"],
+        f"{_percent(program)} {_MEASURES[program['usage_measure']]}",
+        "no limit" if cap is None else cny(cap),
+        local(program["effective_from"]),
+        program["title"],
+    ]

@@ -1,0 +1,183 @@
+"""Chinese for what the server says: titles of problems by their stable code, and the sentences that people meet most.
+
+A sentence that changed on the server is shown in English until its key here follows.
+"""
+
+TITLES = {
+    "bad_request": "请求无法读取",
+    "unauthenticated": "未登录",
+    "forbidden": "没有权限",
+    "not_found": "未找到",
+    "method_not_allowed": "不支持该方法",
+    "conflict": "与现状冲突",
+    "idempotency_conflict": "该 Idempotency-Key 已用于另一个请求",
+    "precondition_failed": "读取之后已被修改",
+    "limit_exceeded": "超出上限",
+    "unsupported_media_type": "不支持的内容类型",
+    "invalid": "请求有误",
+    "not_supported": "暂不支持",
+    "impossible": "该作业永远无法启动",
+    "rate_limited": "请求过于频繁",
+    "internal": "服务器内部错误",
+    "unavailable": "暂时不可用",
+    "database_away": "数据库暂时无响应",
+    "closing": "进程正在停止",
+    "schema_too_old": "数据库尚未迁移",
+}
+
+ZH_SERVER = {
+    # Fields
+    "{field}: got {got}, want {want}": "{field}:收到 {got},应为 {want}",
+    "{field}: got {got}, want {want} (and {more} more)": "{field}:收到 {got},应为 {want}(另有 {more} 处)",
+    "{field}: there is no such field; did you mean {near}?": "{field}:没有该字段;是否想写 {near}?",
+    "{field}: there is no such field, want {want}": "{field}:没有该字段,应为 {want}",
+    "a value: the field is required": "一个值:该字段必填",
+    "text": "文本",
+    "nothing": "空值",
+    "an unknown field": "未知字段",
+    "a whole number": "整数",
+    "a whole number from {low} to {high}": "{low} 到 {high} 的整数",
+    "true or false": "true 或 false",
+    "a list": "列表",
+    "an object": "对象",
+    "an object with text keys": "键为文本的对象",
+    "a number": "数字",
+    "one of: {names}": "以下之一:{names}",
+    "one of {names}": "以下之一:{names}",
+    "at least {number}": "不小于 {number}",
+    "at most {number}": "不大于 {number}",
+    "at most {number} items": "最多 {number} 项",
+    "at most {number} characters": "最多 {number} 个字符",
+    "at least {number} characters": "至少 {number} 个字符",
+    "at most {number} bytes": "最多 {number} 字节",
+    "text that matches {pattern}": "匹配 {pattern} 的文本",
+    "no such field": "没有该字段",
+    "a time that has not passed": "尚未过去的时间",
+    "a time after the beginning of the period": "晚于时段开始的时间",
+    "next_cursor of the page before": "上一页的 next_cursor",
+    "a model that no other variant has": "其他变体未使用的型号",
+    "a job's id, or a name of this batch": "作业标识,或本批次中的名称",
+    "at least one condition": "至少一个条件",
+    "one of the two forms": "两种写法之一",
+    "an upload of your firm: suanli submit --upload FOLDER sends it": (
+        "本企业的上传内容:用 suanli submit --upload FOLDER 发送"
+    ),
+    # Who may
+    "no API key was sent: send the header Authorization: Bearer sk_...": (
+        "没有发送 API 密钥:请发送 Authorization: Bearer sk_..."
+    ),
+    "this API key is unknown, revoked or expired": "该 API 密钥未知、已吊销或已过期",
+    "the token has expired: sign in again (suanli login)": "令牌已过期:请重新登录(suanli login)",
+    "this API key is for {scope}; {action} needs one for {needed}": (
+        "该 API 密钥的范围是 {scope};{action} 需要范围为 {needed} 的密钥"
+    ),
+    "{name} is {role}; {action} is for: {roles}": "{name} 的角色是 {role};{action} 只允许:{roles}",
+    "{name} belongs to no firm and cannot act for one": "{name} 不属于任何企业,不能代表企业操作",
+    "{name} may act in the projects {projects}, not in {project}": (
+        "{name} 可在项目 {projects} 中操作,不能在 {project} 中操作"
+    ),
+    "a researcher": "研究人员",
+    "a firm administrator": "企业管理员",
+    "an operator": "运营者",
+    "an auditor": "审计员",
+    "researcher": "研究人员",
+    "firm administrator": "企业管理员",
+    "operator": "运营者",
+    "auditor": "审计员",
+    # What is not there, or not now
+    "there is no job {job}": "没有作业 {job}",
+    "there is no array {array}": "没有数组 {array}",
+    "there is no node {node}": "没有节点 {node}",
+    "there is no pool named {pool}": "没有名为 {pool} 的资源池",
+    "there is no price {price}": "没有价格 {price}",
+    "there is no secret {name}": "没有密钥 {name}",
+    "there is no principal named {name}": "没有名为 {name} 的主体",
+    "there is no API key {key}": "没有 API 密钥 {key}",
+    "there already is a principal named {name}": "已有名为 {name} 的主体",
+    "job {job} has already {state}": "作业 {job} 已经{state}",
+    "job {job} is {state}: it waits already": "作业 {job} 的状态是{state}:它本来就在排队",
+    "job {job} is {state}; it can be reached while it runs": "作业 {job} 的状态是{state};只有运行时才能连接",
+    "more than {number} requests a second (and {burst} at once): come back in {wait} s": (
+        "每秒超过 {number} 个请求(一次最多 {burst} 个):请 {wait} 秒后再试"
+    ),
+    "the evidence log holds nothing yet": "证据日志还是空的",
+    "The database does not answer; the same request may succeed in a moment.": (
+        "数据库没有响应;同一请求稍后可能成功。"
+    ),
+    "The request failed because of an error of ours; the log has it under this request_id.": (
+        "由于服务器自身的错误,请求失败;服务器日志中可按此 request_id 查找。"
+    ),
+    # Why a job waits, or could never start
+    "the job could never start: {why}; {advice}": "该作业永远无法启动:{why};{advice}",
+    "The job waits at position {place} of queue {queue}: {why}": "作业在队列 {queue} 中排第 {place} 位:{why}",
+    "The job waits at position {place} of queue {queue}.": "作业在队列 {queue} 中排第 {place} 位。",
+    "The job waits: the planner has not looked at it yet.": "作业在等待:调度器尚未处理它。",
+    "The job waits: {why}.": "作业在等待:{why}。",
+    "the planner has not looked at the job yet": "调度器尚未处理该作业",
+    "it is held until somebody releases it": "已挂起,等待放行",
+    "it is released": "放行它",
+    "it waits until {what}; that is {state} now": "等待 {what};它现在{state}",
+    "{job} has started": "{job} 启动",
+    "{job} has succeeded": "{job} 成功",
+    "{job} has ended": "{job} 结束",
+    "held": "已挂起",
+    "waits for other jobs": "等待其他作业",
+    "waits for its array's turn": "等待本数组轮到它",
+    "not planned yet": "尚未调度",
+    "asks for {wanted}; {free} are free in pool {pool}": "需要 {wanted};资源池 {pool} 中空闲 {free}",
+    "asks for {wanted}; {free} are free in pool {pool}, {kept} of them kept for earlier jobs": (
+        "需要 {wanted};资源池 {pool} 中空闲 {free},其中 {kept} 为更早的作业保留"
+    ),
+    "asks for {wanted}; {free} are free in pool {pool}, only {nodes} with room for {count}": (
+        "需要 {wanted};资源池 {pool} 中空闲 {free},只有 {nodes}能容纳 {count}"
+    ),
+    "asks for {wanted}; {free} are free in pool {pool}, but not in sets that the job may take": (
+        "需要 {wanted};资源池 {pool} 中空闲 {free},但不构成该作业可用的组合"
+    ),
+    "asks for {wanted}; only {nodes} of pool {pool} with {count} or more in service": (
+        "需要 {wanted};资源池 {pool} 中只有 {nodes}有 {count} 个以上可用设备"
+    ),
+    "asks for {wanted}; {nodes} of pool {pool} with room serve another firm alone": (
+        "需要 {wanted};资源池 {pool} 中 {nodes}有空位,但只为另一家企业服务"
+    ),
+    "asks for {wanted}; the queue's whole quota is {quota}": "需要 {wanted};队列的全部配额是 {quota}",
+    "asks for {nodes} with {wanted}; {where} has {number} such": "需要 {nodes},各 {wanted};{where}有 {number} 个",
+    "the largest pool of the queue": "该队列最大的资源池",
+    "{number} node": "{number} 个节点",
+    "{number} nodes": "{number} 个节点",
+    "pool {pool} has no {model}": "资源池 {pool} 中没有 {model}",
+    "no pool of the queue ({names}) has {model}": "该队列的资源池({names})中没有 {model}",
+    "the catalogue knows no device model {model}": "目录中没有设备型号 {model}",
+    "the queue {queue} may use no pool": "队列 {queue} 不能使用任何资源池",
+    "the firm has no queue {queue}": "企业没有队列 {queue}",
+    "{count} {model} on one node are not allowed; allowed are {allowed}": (
+        "一个节点上不允许 {count} 个 {model};允许 {allowed}"
+    ),
+    "starts by {moment}, when work before it reaches its time limits": (
+        "最迟 {moment} 启动,届时前面的作业到达时限"
+    ),
+    "now, with {count} devices instead of {asked}: pool {pool}, {model}": (
+        "现在,若以 {count} 个设备代替 {asked} 个:资源池 {pool},{model}"
+    ),
+    "now, with a variant for {model}: {free} are free in pool {pool}": (
+        "现在,若有 {model} 的变体:资源池 {pool} 中空闲 {free}"
+    ),
+    # Where a job is, and how it ended
+    "Attempt {attempt} has its {model} devices; its tasks are being prepared.": (
+        "第 {attempt} 次尝试已得到 {model} 设备;正在准备任务。"
+    ),
+    "Attempt {attempt} runs on {model}.": "第 {attempt} 次尝试正在 {model} 上运行。",
+    "Attempt {attempt} is being stopped.": "第 {attempt} 次尝试正在停止。",
+    "The job {state} ({why}).": "作业{state}({why})。",
+    "The job {state}.": "作业{state}。",
+    "was cancelled": "已取消",
+    "It was placed in pool {pool} on {nodes}.": "放置在资源池 {pool} 的 {nodes}。",
+    "Then {free} {model} were free there, and {nodes} had room for a task.": (
+        "当时那里有 {free} 个 {model} 空闲,{nodes}能容纳一个任务。"
+    ),
+    "Of its variants {variants} it got {model}.": "在变体 {variants} 中得到 {model}。",
+    "Of its variants {variants} it got {model} (nominal {tflops} TFLOPS FP16 a device).": (
+        "在变体 {variants} 中得到 {model}(标称每设备 {tflops} TFLOPS FP16)。"
+    ),
+    "{model} was preferred and could not be had: {why}.": "优先 {model},但无法得到:{why}。",
+}
