@@ -72,7 +72,9 @@ class Forecast:
             speeds = self._estimates.speeds(shape)
             model = self._placed.get(job.job_id)
             models = [model] if model is not None else [m for m in shape.models if speeds[m] > 0]
-            found = room.earliest(models, asked, {m: left_ms / (speeds[m] or 1.0) for m in models})
+            queue = self._snapshot.queues.get(shape.queue)
+            run_ms = {m: left_ms / (speeds[m] or 1.0) for m in models}
+            found = None if queue is None else room.earliest(queue.pools, run_ms, asked)
             if found is not None:
                 waits[job.job_id] = found
                 later = max(later, found)

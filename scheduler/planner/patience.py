@@ -40,7 +40,7 @@ class Patience:
             self._room = Room(self._snapshot, self._estimates)
         asked = shape.devices * min(shape.share_ppm, WHOLE_PPM) / WHOLE_PPM
         run_ms = {other: left_ms / speeds[other] for other in faster}
-        start_ms = self._room.earliest(faster, asked, run_ms, before_ms=left_ms / speed)
+        start_ms = self._room.earliest(queue.pools, run_ms, asked, before_ms=left_ms / speed)
         if start_ms is None:
             return None
         minutes = round(start_ms / MINUTE_MS)

@@ -6,6 +6,7 @@ import pytest
 
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState, ModelCheckpointSpec, Variant
+from scheduler.domain.nodes import Node
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Reason
@@ -187,8 +188,8 @@ def test_who_cannot_resume_gives_back_what_he_borrowed_only_after_a_long_wait() 
 
 
 def test_who_cannot_move_waits_for_a_faster_model_that_is_free_soon_and_not_for_ever() -> None:
-    def waits_for(left_of_holder_s: int) -> Controller:
-        nodes = [a_node("fast", model=MODEL), a_node("slow", model=OTHER_MODEL)]
+    def waits_for(left_of_holder_s: int, *elsewhere: Node) -> Controller:
+        nodes = [a_node("fast", model=MODEL), a_node("slow", model=OTHER_MODEL), *elsewhere]
         controller = Controller(nodes)
         models = [(MODEL, 36_000), (OTHER_MODEL, 3_600)]  # ten times as slow
         holder = controller.submit(
@@ -212,6 +213,8 @@ def test_who_cannot_move_waits_for_a_faster_model_that_is_free_soon_and_not_for_
     soon.wait(20 * 3_600_000)
     assert soon.plan() == ["job"]
     assert waits_for(100 * 3_600).plan() == ["job"]
+    # What is free in a pool that the queue does not use is nothing to wait for.
+    assert waits_for(100 * 3_600, a_node("foreign", pool="elsewhere")).plan() == ["job"]
 
 
 def stopping(controller: Controller, job_id: str) -> bool:
