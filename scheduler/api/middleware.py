@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from scheduler.api.languages import LANGUAGE, chosen
 from scheduler.api.problems import internal, problem
 
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -51,6 +52,7 @@ class RequestContext:
         """ASGI."""
         if scope["type"] == "websocket":
             request_id = scope.setdefault("state", {})["request_id"] = _request_id(dict(scope["headers"]))
+            _note_language(scope)
             if _unnamable(scope):
                 await WebSocket(scope, receive, send).send_denial_response(_bad_address(request_id))
             else:
@@ -60,6 +62,7 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send)
+        _note_language(scope)
         try:
             if exchange.announced_bytes > exchange.limit_bytes:
                 await exchange.refuse_body()
@@ -75,6 +78,14 @@ class RequestContext:
                 await internal(exchange.request_id)(scope, receive, exchange.send)
         finally:
             exchange.finish()
+
+
+def _note_language(scope: Scope) -> None:
+    """Once a request, before anything can be refused."""
+    for name, value in scope["headers"]:
+        if name == b"accept-language":
+            LANGUAGE.set(chosen(value.decode("latin-1")))
+            return
 
 
 def _request_id(headers: Mapping[bytes, bytes]) -> str:

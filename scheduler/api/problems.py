@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from scheduler.api.languages import LANGUAGE, title_of
 from scheduler.api.readable import field_problems
 from scheduler.domain import errors
 from scheduler.storage.engine import DatabaseAway
@@ -70,7 +71,7 @@ def problem(
     """A problem document. `errors` has one member a wrong field; `facts` are numbers for programs."""
     body: dict[str, Any] = {
         "type": f"urn:suanli:problem:{code}",
-        "title": title,
+        "title": title_of(code, title),
         "status": status,
         "detail": detail,
         "code": code,
@@ -80,7 +81,8 @@ def problem(
         body["facts"] = dict(fields)
     if request_id is not None:
         body["request_id"] = request_id
-    return JSONResponse(body, status, dict(headers or {}), MEDIA_TYPE)
+    said = {"Vary": "Accept-Language", "Content-Language": LANGUAGE.get()}
+    return JSONResponse(body, status, {**said, **(headers or {})}, MEDIA_TYPE)
 
 
 def from_error(error: errors.DomainError, request_id: str | None) -> JSONResponse:

@@ -70,8 +70,11 @@ def pools(profile: ProfileName = None, as_json: AsJson = False) -> None:
 
 def _with_use(pool: Pool, free: list[Free], queues: list[Queue]) -> dict[str, Any]:
     """A pool with what is in it and who may use it."""
-    counts = ("device_model", "devices", "free", "in_use")
-    devices = [{name: one[name] for name in counts} for one in free if one["pool"] == pool["name"]]
+    devices = [
+        {name: count for name, count in one.items() if name != "pool"}
+        for one in free
+        if one["pool"] == pool["name"]
+    ]
     using = [f"{queue['firm']}/{queue['name']}" for queue in queues if pool["name"] in queue["pools"]]
     return {**pool, "devices": devices, "queues": using}
 

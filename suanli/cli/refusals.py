@@ -37,12 +37,10 @@ def report(error: ClientError | CliError, *, as_json: bool) -> int:
 
 
 def _in_words(error: Refused) -> str:
-    """The detail; in Chinese behind the title of its stable code, since not every detail is translated."""
+    """The detail; in Chinese behind the title that the server gave, since not every detail is translated."""
     from suanli.cli.words import is_chinese, said
-    from suanli.cli.words_zh_server import TITLES
 
-    title = TITLES.get(error.code) if is_chinese() else None
-    return str(error) if title is None else f"{title}:{said(str(error))}"
+    return f"{error.problem.title}:{said(str(error))}" if is_chinese() else str(error)
 
 
 def _document(error: ClientError | CliError) -> dict[str, object]:

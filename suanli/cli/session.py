@@ -31,6 +31,7 @@ _LOOKED_AT = 500
 def open_client(profile: str | None = None) -> Client:
     """A client for the server and key that are set. Warns where the key would travel in the clear."""
     from suanli.cli.output import note
+    from suanli.cli.words import is_chinese
     from suanli.client.client import Client
     from suanli.client.profiles import resolve
     from suanli.client.transport import is_loopback
@@ -38,7 +39,7 @@ def open_client(profile: str | None = None) -> Client:
     chosen = resolve(os.environ, profile)
     if chosen.server.startswith("http://") and not is_loopback(chosen.server):
         note(f"suanli: warning: {chosen.server} is not HTTPS; the API key travels in the clear")
-    return Client(chosen.server, chosen.bearer)
+    return Client(chosen.server, chosen.bearer, language="zh" if is_chinese() else "en")
 
 
 def chosen_server(profile: str | None = None) -> Profile:

@@ -1,29 +1,7 @@
-"""Chinese for what the server says: titles of problems by their stable code, and the sentences that people meet most.
+"""Chinese for the sentences of the server that people meet most.
 
 A sentence that changed on the server is shown in English until its key here follows.
 """
-
-TITLES = {
-    "bad_request": "请求无法读取",
-    "unauthenticated": "未登录",
-    "forbidden": "没有权限",
-    "not_found": "未找到",
-    "method_not_allowed": "不支持该方法",
-    "conflict": "与现状冲突",
-    "idempotency_conflict": "该 Idempotency-Key 已用于另一个请求",
-    "precondition_failed": "读取之后已被修改",
-    "limit_exceeded": "超出上限",
-    "unsupported_media_type": "不支持的内容类型",
-    "invalid": "请求有误",
-    "not_supported": "暂不支持",
-    "impossible": "该作业永远无法启动",
-    "rate_limited": "请求过于频繁",
-    "internal": "服务器内部错误",
-    "unavailable": "暂时不可用",
-    "database_away": "数据库暂时无响应",
-    "closing": "进程正在停止",
-    "schema_too_old": "数据库尚未迁移",
-}
 
 ZH_SERVER = {
     # Fields

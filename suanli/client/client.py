@@ -38,8 +38,9 @@ class Client(Surroundings):
         *,
         transport: httpx.BaseTransport | None = None,
         pause: Callable[[float], None] = time.sleep,
+        language: str = "en",
     ) -> None:
-        self._transport = Transport(server, api_key, transport=transport, pause=pause)
+        self._transport = Transport(server, api_key, transport=transport, pause=pause, language=language)
         self._pause = pause
         self.receipts = ReceiptCalls(self._transport)
 

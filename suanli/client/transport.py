@@ -61,12 +61,13 @@ class Transport:
         *,
         transport: httpx.BaseTransport | None = None,
         pause: Callable[[float], None] = time.sleep,
+        language: str = "en",
     ) -> None:
         self.server = server.rstrip("/")
         self._pause = pause
         self._http = httpx.Client(
             base_url=self.server,
-            headers={"User-Agent": "suanli"},
+            headers={"User-Agent": "suanli", "Accept-Language": language},
             auth=_Bearer((lambda: bearer) if isinstance(bearer, str) else bearer),
             timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             transport=transport,

@@ -11,6 +11,7 @@ import pytest_asyncio
 from sqlalchemy import select
 
 from scheduler.api.app import create_app
+from scheduler.api.languages import TITLES_ZH
 from scheduler.api.problems import _TITLES, STATUSES
 from scheduler.domain import errors
 from scheduler.services.authorise import Action, Scope, scope_of
@@ -174,3 +175,25 @@ def test_every_code_is_in_the_document_with_its_status() -> None:
         assert written[kind.code] == status
     for status, (code, _) in _TITLES.items():
         assert written[code] == status
+    assert set(TITLES_ZH) == set(written)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "title"),
+    [
+        (None, "Not found"),
+        ("zh-CN,zh;q=0.9,en;q=0.8", "未找到"),
+        ("en-GB, zh;q=0.5", "Not found"),
+        ("fr, zh;q=0.1", "未找到"),
+        ("zh;q=x, *", "Not found"),
+        ("zh;q=0", "Not found"),
+    ],
+)
+async def test_titles_are_in_the_language_that_is_asked_for(
+    installation: ApiInstallation, accepted: str | None, title: str
+) -> None:
+    headers = {} if accepted is None else {"Accept-Language": accepted}
+    answer = await installation.as_("lin").get("/v1/jobs/none", headers=headers)
+    assert (answer.status_code, answer.json()["title"]) == (404, title)
+    assert answer.headers["content-language"] == ("zh" if title == "未找到" else "en")
+    assert answer.json()["code"] == "not_found"
