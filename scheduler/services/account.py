@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scheduler.planner.feasibility import plural
+
 
 def account_of(why_here: Mapping[str, Any]) -> list[str]:
     """Sentences about where a job was placed and why there. What the account lacks is left out."""
@@ -39,7 +41,7 @@ def _room(why_here: Mapping[str, Any]) -> str:
     if not isinstance(free, int) or not isinstance(nodes, int):
         return ""
     model = why_here.get("device_model") or "devices"
-    return f"Then {free} {model} were free there, and {_plural(nodes, 'node')} had room for a task."
+    return f"Then {free} {model} were free there, and {plural(nodes, 'node')} had room for a task."
 
 
 def _model(why_here: Mapping[str, Any]) -> list[str]:
@@ -60,7 +62,3 @@ def _model(why_here: Mapping[str, Any]) -> list[str]:
 
 def _objects(value: object) -> Sequence[Mapping[str, Any]]:
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

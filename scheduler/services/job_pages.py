@@ -16,7 +16,7 @@ import orjson
 from scheduler.domain.errors import NotFound
 from scheduler.domain.jobs import JobState
 from scheduler.services.authorise import Action, Principal, authorise, may_see_firm
-from scheduler.services.jobs import JOBS_SQL, JobRecord, record_of
+from scheduler.services.jobs import JOBS_AND_STATES, JOBS_SQL, JobRecord, record_of
 from scheduler.storage.direct import Direct
 
 MOST_REMEMBERED_BYTES = 32 << 20
@@ -142,15 +142,8 @@ class JobAnswers:
 # --- Statements -----------------------------------------------------------------------------------------------
 
 _COLUMNS = "j.job_id, j.firm_id, s.xmin::text, coalesce(r.revision, 0)"
-_TABLES = """
-    jobs j LEFT JOIN job_states s ON s.firm_id = j.firm_id AND s.job_id = j.job_id
-    LEFT JOIN LATERAL (
-        SELECT v.spec, v.revision FROM job_revisions v WHERE v.firm_id = j.firm_id AND v.job_id = j.job_id
-        ORDER BY v.revision DESC LIMIT 1
-    ) r ON true
-"""
 # Only constant texts are put together here and below; what callers say goes beside them.
-_FIND = f"SELECT {_COLUMNS}, 0 FROM {_TABLES} WHERE j.job_id = ANY(%(job_ids)s)"  # noqa: S608
+_FIND = f"SELECT {_COLUMNS}, 0 FROM {JOBS_AND_STATES} WHERE j.job_id = ANY(%(job_ids)s)"  # noqa: S608
 
 
 def _found(row: Sequence[Any]) -> Found:
@@ -175,7 +168,7 @@ def _page_sql(
     def of_firm(firm_id: str) -> str:
         where = " AND ".join([f"j.firm_id = {firm_id}", *conditions])
         return (
-            f"SELECT {_COLUMNS}, j.{key} AS place FROM {_TABLES} WHERE {where}"  # noqa: S608
+            f"SELECT {_COLUMNS}, j.{key} AS place FROM {JOBS_AND_STATES} WHERE {where}"  # noqa: S608
             f" ORDER BY j.{key} {way}, j.job_id {way} LIMIT %(limit)s"
         )
 

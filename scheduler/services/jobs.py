@@ -98,23 +98,26 @@ class AttemptRecord:
     tasks: tuple[TaskRecord, ...]
 
 
-# Shared by those who read one job in a session and those who read many without one. `state_written`: which
-# transaction wrote the state; a job of which it and the revision are the same is the same.
-JOBS_SQL = """
-    SELECT j.job_id, j.firm_id, f.name AS firm, j.project, j.queue, j.name, coalesce(r.spec, j.spec) AS spec,
-        p.name AS submitted_by, j.submitted_ms, s.state, s.attempt, s.device_model, s.reason, s.detail,
-        s.exit_code, s.step_report, s.started_ms, s.ended_ms, s.cancel_requested, s.held,
-        coalesce(r.revision, 0) AS revision, j.array_id, j.array_index, s.xmin::text AS state_written
-    FROM jobs j
-    JOIN firms f ON f.firm_id = j.firm_id
-    JOIN principals p ON p.principal_id = j.submitted_by
-    LEFT JOIN job_states s ON s.firm_id = j.firm_id AND s.job_id = j.job_id
+# Jobs, each with its state and its newest revision. Only constant texts are put together here.
+JOBS_AND_STATES = """
+    jobs j LEFT JOIN job_states s ON s.firm_id = j.firm_id AND s.job_id = j.job_id
     LEFT JOIN LATERAL (
         SELECT v.spec, v.revision FROM job_revisions v WHERE v.firm_id = j.firm_id AND v.job_id = j.job_id
         ORDER BY v.revision DESC LIMIT 1
     ) r ON true
-    WHERE j.job_id = ANY(%(job_ids)s)
 """
+# Shared by those who read one job in a session and those who read many without one. `state_written`: which
+# transaction wrote the state; a job of which it and the revision are the same is the same.
+JOBS_SQL = f"""
+    SELECT j.job_id, j.firm_id, f.name AS firm, j.project, j.queue, j.name, coalesce(r.spec, j.spec) AS spec,
+        p.name AS submitted_by, j.submitted_ms, s.state, s.attempt, s.device_model, s.reason, s.detail,
+        s.exit_code, s.step_report, s.started_ms, s.ended_ms, s.cancel_requested, s.held,
+        coalesce(r.revision, 0) AS revision, j.array_id, j.array_index, s.xmin::text AS state_written
+    FROM {JOBS_AND_STATES}
+    JOIN firms f ON f.firm_id = j.firm_id
+    JOIN principals p ON p.principal_id = j.submitted_by
+    WHERE j.job_id = ANY(%(job_ids)s)
+"""  # noqa: S608
 
 
 def record_of(principal: Principal, row: Sequence[Any]) -> JobRecord:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import typer
 
@@ -137,6 +138,24 @@ def _choose_output(arguments: list[str]) -> None:
             return
 
 
+def _in_words(command: Any) -> Any:
+    """The program with its help in the reader's language."""
+    from suanli.cli.words import is_chinese
+
+    if is_chinese():
+        from suanli.cli.words_zh_help import ZH_HELP
+
+        waiting = [command]
+        while waiting:
+            one = waiting.pop()
+            waiting.extend(getattr(one, "commands", {}).values())
+            for part in (one, *getattr(one, "params", ())):
+                if getattr(part, "help", None):
+                    paragraphs = part.help.split("\n\n")
+                    part.help = "\n\n".join(ZH_HELP.get(text, text) for text in paragraphs)
+    return command
+
+
 def main() -> None:
     """Run the command line. Exit code 1: it failed, 2: it was typed wrongly."""
     from suanli.cli.errors import CliError
@@ -148,7 +167,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     _choose_output(sys.argv)
     try:
-        app()
+        _in_words(typer.main.get_command(app))()
     except (ClientError, CliError) as error:
         from suanli.cli.refusals import report
 

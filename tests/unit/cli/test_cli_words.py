@@ -5,11 +5,15 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from suanli.cli.main import app
 from suanli.cli.words import is_chinese, pattern_of, recognisable, said, word
 from suanli.cli.words_zh import ZH
+from suanli.cli.words_zh_help import ZH_HELP
 from suanli.cli.words_zh_server import ZH_SERVER
 
 ROOT = Path(__file__).parents[3]
@@ -84,6 +88,17 @@ def test_no_chinese_is_left_of_a_sentence_that_is_gone() -> None:
         if part.strip(" .,;:()?[]-") not in literals
     ]
     assert gone == []
+
+
+def test_every_help_has_its_chinese() -> None:
+    paragraphs = set()
+    waiting: list[Any] = [get_command(app)]
+    while waiting:
+        command = waiting.pop()
+        waiting.extend(getattr(command, "commands", {}).values())
+        for part in (command, *command.params):
+            paragraphs.update((getattr(part, "help", None) or "").split("\n\n"))
+    assert paragraphs - {""} == set(ZH_HELP)
 
 
 def test_the_chinese_has_the_places_of_its_key() -> None:
