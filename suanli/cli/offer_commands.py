@@ -64,6 +64,7 @@ def pools(profile: ProfileName = None, as_json: AsJson = False) -> None:
         ["POOL", "DEVICE MODEL", "DEVICES", "FREE", "IN USE", "NOT USABLE", "QUEUES", "VOLUMES"],
         [row for pool in found for row in _pool_rows(pool)],
         right=(2, 3, 4, 5),
+        optional=(5, 7),
         empty="No pools that your queues use.",
     )
 
@@ -116,7 +117,13 @@ def prices(
     if as_json:
         print_json({"prices": found, "programs": programs})
         return
-    print_table(*_price_table(found, with_state=every), right=(1,), empty="No prices: use costs nothing.")
+    columns = ["MODEL", "CNY/HOUR", "SINCE", "SUPPORT"]
+    rows = [_price_row(price) for price in found]
+    if every:
+        columns += ["IN FORCE", "PRICE ID"]
+        for row, price in zip(rows, found, strict=True):
+            row += ["yes" if price["in_force"] else "", price["price_id"]]
+    print_table(columns, rows, right=(1,), optional=(3,), empty="No prices: use costs nothing.")
     if programs:
         say("")
         print_table(
@@ -126,25 +133,16 @@ def prices(
         )
 
 
-def _price_table(found: list[dict[str, Any]], *, with_state: bool) -> tuple[list[str], list[list[object]]]:
+def _price_row(price: dict[str, Any]) -> list[object]:
     from suanli.cli.moments import local
 
-    columns = ["MODEL", "CNY/DEVICE-HOUR", "SINCE", "SUPPORT", "PRICE ID"]
-    rows: list[list[object]] = [
-        [
-            price["device_model"],
-            price["price_cny_per_device_hour"],
-            local(price["effective_from"]),
-            ", ".join(f"{_percent(p)} {p['program_id']} v{p['version']}" for p in price["programs"]),
-            price["price_id"],
-        ]
-        for price in found
+    supports = (f"{_percent(p)} {p['program_id']} v{p['version']}" for p in price["programs"])
+    return [
+        price["device_model"],
+        price["price_cny_per_device_hour"],
+        local(price["effective_from"]),
+        ", ".join(supports),
     ]
-    if with_state:
-        columns.insert(3, "IN FORCE")
-        for row, price in zip(rows, found, strict=True):
-            row.insert(3, "yes" if price["in_force"] else "")
-    return columns, rows
 
 
 def _supports(program: Program, price: Price) -> bool:

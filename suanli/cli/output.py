@@ -55,14 +55,23 @@ def console() -> Console:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = (), empty: str = ""
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Iterable[int] = (),
+    optional: Iterable[int] = (),
+    empty: str = "",
 ) -> None:
-    """A table that fits the terminal. `right`: columns aligned to the right."""
+    """A table that fits the terminal. `right`: columns aligned to the right; `optional`: left out where it is empty."""
     listed = list(rows)
     if not listed and empty:
         say(empty)
         return
-    console().print(make_table(columns, listed, right=right))
+    without = {place for place in optional if all(row[place] in {"", None} for row in listed)}
+    kept = [place for place in range(len(columns)) if place not in without]
+    shown = [[row[place] for place in kept] for row in listed]
+    right = [kept.index(place) for place in right if place in kept]
+    console().print(make_table([columns[place] for place in kept], shown, right=right))
 
 
 def make_table(
@@ -80,8 +89,10 @@ def make_table(
             said(column),
             justify="right" if position in numbers else "left",
             overflow="fold",
-            # An id that is cut in two cannot be copied: other columns give way.
-            no_wrap=bool(listed) and all(_ID.fullmatch(row[position]) for row in listed),
+            # An id that is cut in two cannot be copied, nor a state or a figure read: other columns give way.
+            no_wrap=position in numbers
+            or column == "STATE"
+            or (bool(listed) and all(_ID.fullmatch(row[position]) for row in listed)),
             header_style="bold",
         )
     ours = {position for position, column in enumerate(columns) if column in _OUR_WORDS}
@@ -111,7 +122,7 @@ _OUR_WORDS = frozenset(
         "Submitted",
         "Role",
     }
-    | {"Total", "Net"}
+    | {"Reason"}
 )
 _STYLES = {
     "running": "green",

@@ -8,6 +8,7 @@ from typing import Any
 from suanli.cli.moments import local, zone_name
 from suanli.cli.output import print_fields, print_table, say
 from suanli.cli.session import label_of, short_id
+from suanli.cli.words import word
 
 HOUR_MS = 3_600_000
 BUCKETS = ("allocated", "idle", "reserved", "maintenance", "faulty", "unknown")
@@ -67,10 +68,11 @@ def _line_row(line: Mapping[str, Any]) -> list[object]:
 
 
 def _sums(firm: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
-    yield "Total", f"{cny(firm['total_fen'])} CNY"
+    yield "Total", word("{number} CNY", number=cny(firm["total_fen"]))
     for subsidy in firm["subsidies"]:
-        yield f"{subsidy['program_id']} v{subsidy['version']}", f"{cny(-subsidy['amount_fen'])} CNY"
-    yield "Net", f"{cny(firm['net_fen'])} CNY"
+        program = f"{subsidy['program_id']} v{subsidy['version']}"
+        yield program, word("{number} CNY", number=cny(-subsidy["amount_fen"]))
+    yield "Net", word("{number} CNY", number=cny(firm["net_fen"]))
 
 
 def print_balance(answer: Mapping[str, Any]) -> None:

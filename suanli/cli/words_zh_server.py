@@ -146,6 +146,8 @@ ZH_SERVER = {
     ),
     "Attempt {attempt} runs on {model}.": "第 {attempt} 次尝试正在 {model} 上运行。",
     "Attempt {attempt} is being stopped.": "第 {attempt} 次尝试正在停止。",
+    "The job {state} ({why}, exit code {number}).": "作业{state}({why},退出码 {number})。",
+    "The job {state} ({why}, exit code {number}, {detail}).": "作业{state}({why},退出码 {number},{detail})。",
     "The job {state} ({why}).": "作业{state}({why})。",
     "The job {state}.": "作业{state}。",
     "was cancelled": "已取消",
