@@ -93,11 +93,15 @@ async def _blocked(session: AsyncSession, job: JobRecord) -> list[tuple[Reason, 
     array = job.spec.get("array")
     if job.array_id and array and array.get("concurrency"):
         active = (
-            await session.scalar(_ACTIVE_OF_ARRAY, {"array_id": job.array_id, "firm_id": job.firm_id}) or 0
+            await session.scalar(
+                _ACTIVE_OF_ARRAY,
+                {"array_id": job.array_id, "firm_id": job.firm_id, "job_id": job.job_id},
+            )
+            or 0
         )
         if active >= array["concurrency"]:
             sentence = (
-                f"{active} jobs of its array go on, and at most {array['concurrency']} may at a time"
+                f"{active} jobs of its array go on or are next, and at most {array['concurrency']} may at a time"
                 f" (this is number {job.array_index} of {array['count']})"
             )
             why.append((Reason.ARRAY_LIMIT, sentence))
@@ -118,9 +122,11 @@ _PROGRESS = text(
     " WHERE j.firm_id = :firm_id AND (j.job_id = :reference OR j.array_id = :reference)"
 )
 _ACTIVE_OF_ARRAY = text(
+    # Those of a queued array that the planner sees are next.
     "SELECT count(*) FROM jobs j JOIN job_states s USING (firm_id, job_id)"
-    " WHERE j.firm_id = :firm_id AND j.array_id = :array_id"
-    " AND s.state IN ('allocated','running','stopping')"
+    " LEFT JOIN reports r USING (firm_id, job_id)"
+    " WHERE j.firm_id = :firm_id AND j.array_id = :array_id AND j.job_id <> :job_id"
+    " AND (s.state IN ('allocated','running','stopping') OR (s.state = 'queued' AND r.job_id IS NOT NULL))"
 )
 
 

@@ -1,4 +1,4 @@
-"""Jobs: submit, jobs, queue, show, explain."""
+"""Jobs: submit, jobs, show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from suanli.cli.yaml_files import YamlFile
     from suanli.client.client import Client
     from suanli.client.surroundings import JobCost, Notification
-    from suanli.client.types import Attempt, Job, Starts
+    from suanli.client.types import Attempt, Job
 
 
 def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
@@ -333,113 +333,3 @@ def _task_rows(attempt: Attempt) -> list[list[object]]:
         ]
         for task in attempt["tasks"]
     ]
-
-
-def explain(job: JobName, profile: ProfileName = None, as_json: AsJson = False) -> None:
-    """Say why a job waits, runs where it runs, or ended."""
-    from suanli.cli.output import print_json, say
-    from suanli.cli.words import word
-
-    with open_client(profile) as client:
-        why = client.explain(find_job(client, job)["job_id"])
-    if as_json:
-        print_json(why)
-        return
-    say(why["sentence"])
-    for reason in why["reasons"]:
-        if reason["sentence"] not in why["sentence"]:
-            say(f"  - {reason['sentence']}")
-    if why["counterfactual"]:
-        say(word("It would run if: {change}", change=why["counterfactual"]))
-    _say_start(why["starts"])
-    for sentence in why["account"]:
-        say(sentence)
-
-
-def validate(
-    file: Annotated[str, typer.Argument(help="Job file (YAML or JSON); - reads standard input.")],
-    profile: ProfileName = None,
-    as_json: AsJson = False,
-) -> None:
-    """Try a job without submitting it: would it fit, on what, when and at what price?"""
-    from suanli.cli.job_files import read_job_file
-    from suanli.cli.moments import local
-    from suanli.cli.output import print_json, print_table, say
-    from suanli.cli.refusals import of_file
-    from suanli.cli.words import word
-    from suanli.client.errors import Refused
-
-    read = read_job_file(file)
-    with open_client(profile) as client:
-        try:
-            trial = client.validate(read.content)
-        except Refused as error:
-            raise of_file(error, read) from None
-    if as_json:
-        print_json(trial)
-        return
-    say(word("{file} is a valid job.", file=read.name))
-    if trial["starts_now"]:
-        said = "It would start now on {model} in pool {pool}."
-        say(word(said, model=trial["device_model"], pool=trial["pool"]))
-    else:
-        say(word("It would wait at place {place} of its queue:", place=trial["position"]))
-        for reason in trial["reasons"]:
-            say(f"  - {reason['sentence']}")
-        if trial["counterfactual"]:
-            say(word("It would run if: {change}", change=trial["counterfactual"]))
-        if trial["starts_by"]:
-            say(word("It starts by {moment} at the latest.", moment=local(trial["starts_by"])))
-        _say_start(trial["starts"])
-    rows = [
-        [p["model"], p["device_hour_cny"], p["gang_hour_cny"], p["estimate_cny"], p["at_most_cny"]]
-        for p in trial["prices"]
-    ]
-    print_table(
-        ["MODEL", "CNY/DEVICE-HOUR", "CNY/HOUR", "ESTIMATE", "AT MOST"],
-        [["-" if cell is None else cell for cell in row] for row in rows],
-        right=[1, 2, 3, 4],
-    )
-
-
-def _say_start(starts: Starts | None) -> None:
-    from suanli.cli.moments import local
-    from suanli.cli.output import say
-    from suanli.cli.words import word
-
-    if starts:
-        said = "It starts between {earliest} and {latest} (80 %), most likely about {expected}."
-        say(word(said, **{name: local(str(moment)) for name, moment in starts.items()}))
-
-
-def queue(
-    name: Annotated[str, typer.Argument(help="The queue.")] = "default",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="Most jobs shown.")] = 50,
-    profile: ProfileName = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show who waits in a queue, in which order and why."""
-    from suanli.cli.moments import ago
-    from suanli.cli.output import print_json, print_table
-    from suanli.cli.words import word
-
-    with open_client(profile) as client:
-        waiting = client.waiting(name, limit=limit)
-    if as_json:
-        print_json(waiting)
-        return
-    rows = [
-        [
-            "-" if one["position"] is None else one["position"],
-            short_id(one["job_id"]),
-            label_of(one["name"], one["array_index"]),
-            one["submitted_by"],
-            one["priority"],
-            f"{one['devices']} {' | '.join(one['models'])}",
-            ago(one["submitted_at"]),
-            one["why"],
-        ]
-        for one in waiting
-    ]
-    columns = ["PLACE", "JOB", "NAME", "BY", "PRIORITY", "DEVICES", "AGE", "WHY"]
-    print_table(columns, rows, empty=word("Nothing waits."))

@@ -22,6 +22,7 @@ from suanli.cli import (
     reach_commands,
     receipt_commands,
     secret_commands,
+    waiting_commands,
 )
 from suanli.cli import fleet_commands as fleet
 from suanli.cli.apply_command import apply
@@ -82,9 +83,9 @@ app.command()(change_commands.hold)
 app.command()(change_commands.release)
 app.command()(change_commands.requeue)
 app.command("set")(change_commands.set_)
-app.command()(job_commands.explain)
-app.command()(job_commands.queue)
-app.command()(job_commands.validate)
+app.command()(waiting_commands.explain)
+app.command()(waiting_commands.queue)
+app.command()(waiting_commands.validate)
 app.command()(log_commands.events)
 app.command()(money_commands.usage)
 app.command()(money_commands.bundle)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from suanli.cli.errors import MISUSED, CliError
 
+_UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 _AGO = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
 
 
@@ -18,6 +19,11 @@ def local(moment: str | None) -> str:
         return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):
         return moment
+
+
+def with_local_times(sentence: str) -> str:
+    """A sentence of the server, its times on this machine's clock."""
+    return _UTC_TIME.sub(lambda match: local(match[0]), sentence)
 
 
 def local_exact(moment: str | None) -> str:

@@ -38,9 +38,10 @@ def report(error: ClientError | CliError, *, as_json: bool) -> int:
 
 def _in_words(error: Refused) -> str:
     """The detail; in Chinese behind the title that the server gave, since not every detail is translated."""
-    from suanli.cli.words import is_chinese, said
+    from suanli.cli.words import said
 
-    return f"{error.problem.title}:{said(str(error))}" if is_chinese() else str(error)
+    title = error.problem.title
+    return str(error) if title.isascii() else f"{title}:{said(str(error))}"
 
 
 def _document(error: ClientError | CliError) -> dict[str, object]:

@@ -18,6 +18,7 @@ _PLACE = re.compile(r"\{(\w+)\}")
 _LEAST_CHARACTERS = 7
 # A sentence within a sentence within a sentence; nobody nests deeper.
 _MOST_DEEP = 3
+PROGRAM = "suanli: "
 # Longer texts are no sentences of ours.
 _MOST_CHARACTERS = 2_000
 
@@ -42,11 +43,14 @@ def said(text: str) -> str:
     """A finished sentence, or several in lines, in the reader's language."""
     if not is_chinese() or len(text) > _MOST_CHARACTERS:
         return text
-    return "\n".join(_chinese(line, _MOST_DEEP) for line in text.split("\n"))
+    lines = text.removeprefix(PROGRAM).split("\n")
+    return (PROGRAM if text.startswith(PROGRAM) else "") + "\n".join(
+        _chinese(line, _MOST_DEEP) for line in lines
+    )
 
 
 def _chinese(text: str, deep: int) -> str:
-    bare = text.strip()
+    bare = text.strip().removeprefix("- ")
     if not bare or not any("a" <= c.lower() <= "z" for c in bare):
         return text
     found = _table().get(bare)

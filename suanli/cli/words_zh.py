@@ -22,6 +22,7 @@ ZH = {
     "The {jobs} jobs of array {array_id} are held.": "数组 {array_id} 的 {jobs} 个作业已挂起。",
     "The {jobs} jobs of array {array_id} are released.": "数组 {array_id} 的 {jobs} 个作业已放行。",
     "{name} ({job_id}) has revision {revision} now.": "{name}({job_id})当前为第 {revision} 版。",
+    "It would run {change}": "即可运行:{change}",
     "It would run if: {change}": "满足以下条件即可运行:{change}",
     "{file} is a valid job.": "{file} 是有效的作业。",
     "It would start now on {model} in pool {pool}.": "现在即可在资源池 {pool} 的 {model} 上启动。",
@@ -298,6 +299,8 @@ ZH = {
     ),
     "the events cannot be followed: {error}": "无法跟踪事件:{error}",
     # What is wrong here
+    "there is no queue {queue} (there are: {names})": "没有队列 {queue}(现有:{names})",
+    "none yet": "尚无",
     "{server} does not trust {issuer} (it trusts: {known})": "{server} 不信任 {issuer}(它信任:{known})",
     "API keys alone": "仅 API 密钥",
     "{server} trusts several issuers: choose with --issuer, one of {known}": (
@@ -320,7 +323,6 @@ ZH = {
     ),
     "line {line}: {sentence}": "第 {line} 行:{sentence}",
     "a key must be one word": "键必须是一个词",
-    "suanli: {sentence}": "suanli:{sentence}",
     "warning: {server} is not HTTPS; the API key travels in the clear": (
         "警告:{server} 不是 HTTPS;API 密钥将以明文传输"
     ),

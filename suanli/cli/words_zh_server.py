@@ -36,6 +36,11 @@ ZH_SERVER = {
     "a model that no other variant has": "其他变体未使用的型号",
     "a job's id, or a name of this batch": "作业标识,或本批次中的名称",
     "at least one condition": "至少一个条件",
+    "1 to 100 of a-z 0-9 - . _, no sign at the ends": "1 到 100 个 a-z 0-9 - . _,首尾不能是符号",
+    "a divisor of devices ({number})": "devices({number})的约数",
+    "key of a device model": "设备型号的键",
+    "a port that the job declares ({listed})": "作业声明的端口({listed})",
+    "none: add ports: [...] to the job": "没有:请在作业中加 ports: [...]",
     "one of the two forms": "两种写法之一",
     "an upload of your firm: suanli submit --upload FOLDER sends it": (
         "本企业的上传内容:用 suanli submit --upload FOLDER 发送"
@@ -131,14 +136,17 @@ ZH_SERVER = {
     "{count} {model} on one node are not allowed; allowed are {allowed}": (
         "一个节点上不允许 {count} 个 {model};允许 {allowed}"
     ),
-    "starts by {moment}, when work before it reaches its time limits": (
-        "最迟 {moment} 启动,届时前面的作业到达时限"
+    "It would run now, with {count} devices instead of {asked}: pool {pool}, {model}": (
+        "若以 {count} 个设备代替 {asked} 个,现在即可运行:资源池 {pool},{model}"
     ),
-    "now, with {count} devices instead of {asked}: pool {pool}, {model}": (
-        "现在,若以 {count} 个设备代替 {asked} 个:资源池 {pool},{model}"
+    "It would run now, with a variant for {model}: {free} are free in pool {pool}": (
+        "若有 {model} 的变体,现在即可运行:资源池 {pool} 中空闲 {free}"
     ),
-    "now, with a variant for {model}: {free} are free in pool {pool}": (
-        "现在,若有 {model} 的变体:资源池 {pool} 中空闲 {free}"
+    "{active} jobs of its array go on or are next, and at most {most} may at a time (this is number {index})": (
+        "本数组有 {active} 个作业在进行或即将开始,同时最多 {most} 个(这是第 {index} 个)"
+    ),
+    "ends sooner on a faster model than {model}, free in about {minutes} min, and cannot move later": (
+        "在比 {model} 更快的型号上结束更早,该型号约 {minutes} 分钟后空闲,且之后不能迁移"
     ),
     # Where a job is, and how it ended
     "Attempt {attempt} has its {model} devices; its tasks are being prepared.": (

@@ -111,8 +111,11 @@ def test_a_sentence_is_recognised_with_what_it_holds(monkeypatch: pytest.MonkeyP
     english = "suanli: job.yaml, line 3: gang.devices: got -1, want a whole number from 1 to 100"
     assert said(english) == english
     monkeypatch.setenv("SUANLI_LANG", "zh")
-    assert said(english) == "suanli:job.yaml 第 3 行:gang.devices:收到 -1,应为 1 到 100 的整数"
+    assert said(english) == "suanli: job.yaml 第 3 行:gang.devices:收到 -1,应为 1 到 100 的整数"
     assert said("\nThe job goes on.") == "\n作业继续运行。"
+    assert said("suanli: --rank: got 9, want one of the job's 4 processes, counted from 0").startswith(
+        "suanli: --rank:收到 9,应为该作业 4 个进程之一"
+    )
     assert word("no limit") == "不限"
 
 
