@@ -144,8 +144,8 @@ class Agent:
             now_ms=lambda: self.metering.now_ms,
             account_ms=settings.sample_ms,
         )
-        self.tunnels = Tunnels(channel.another, self.tasks.live.get, settings.attach_idle_s)
         self.samples = SampleFiles(state.samples, settings.samples_days, settings.samples_gib << 30)
+        self.tunnels = Tunnels(channel.another, self.tasks.live.get, self.samples, settings.attach_idle_s)
         self.metering = Metering(
             _sealer(settings, record, driver, key),
             driver,

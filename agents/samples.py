@@ -70,6 +70,10 @@ class SampleFiles:
                 path.unlink(missing_ok=True)
             total -= sizes[past]
 
+    def kept_from_ms(self) -> int:
+        """Since when readings are kept here; 0 where there is none."""
+        return min(self._files(), default=0) * HOUR_MS
+
     def read(self, device_id: str, start_ms: int, end_ms: int) -> list[bytes]:
         """The lines of a device after start_ms and up to end_ms, in order; empty where they are gone."""
         found: list[bytes] = []

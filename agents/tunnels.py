@@ -18,6 +18,7 @@ import grpc.aio
 from agents.live_task import Live
 from agents.runtime import proc_tree, process
 from agents.runtime.listeners import listening_address
+from agents.samples import SampleFiles
 from agents.terminals import NoTerminal, Terminal, TerminalOrder, start_terminal
 from protos.suanli.fleet.v1 import tunnel_pb2, tunnel_pb2_grpc
 
@@ -25,6 +26,7 @@ DATA_BYTES = 65_536
 CONNECT_TIMEOUT_S = 3.0
 LEAVE_TIMEOUT_S = 5.0
 MOST_TUNNELS = 1024
+MOST_STRETCHES = 256
 DEFAULT_IDLE_S = 3600.0
 
 _log = logging.getLogger("agents.tunnels")
@@ -117,10 +119,12 @@ class Tunnels:
         self,
         open_channel: Callable[[], grpc.aio.Channel],
         find: Callable[[str], Live | None],
+        samples: SampleFiles,
         idle_s: float = DEFAULT_IDLE_S,
     ) -> None:
         self._open_channel = open_channel
         self._find = find
+        self._samples = samples
         self._idle_s = idle_s
         self._channel: grpc.aio.Channel | None = None
         self._open: set[asyncio.Task[None]] = set()
@@ -165,7 +169,24 @@ class Tunnels:
         finally:
             call.cancel()
 
+    async def _give_samples(self, wanted: tunnel_pb2.RawSamples, call: Any) -> None:
+        """Raw samples as fast as the other side takes them; reading files must not hold up the agent."""
+        await call.write(tunnel_pb2.CarryRequest(opened=tunnel_pb2.TunnelOpened()))
+        for asked in list(wanted.stretches)[:MOST_STRETCHES]:
+            lines = await asyncio.to_thread(self._samples.read, asked.device_id, asked.start_ms, asked.end_ms)
+            text = b"".join(line + b"\n" for line in lines)
+            since_ms = await asyncio.to_thread(self._samples.kept_from_ms)
+            answer = b"%d %d\n" % (len(text), since_ms) + text
+            for begin in range(0, len(answer), DATA_BYTES):
+                await call.write(tunnel_pb2.CarryRequest(data=answer[begin : begin + DATA_BYTES]))
+        await call.write(tunnel_pb2.CarryRequest(ended=tunnel_pb2.TunnelEnded(reason="closed")))
+        await call.done_writing()
+        await _until_left(call)
+
     async def _carry(self, order: tunnel_pb2.OpenTunnel, call: Any) -> None:
+        if order.WhichOneof("target") == "samples":
+            await self._give_samples(order.samples, call)
+            return
         live = self._find(order.allocation_id)
         refused = tunnel_pb2.TunnelEnded(reason="not_running", detail="the task does not run on this node")
         target = None

@@ -155,6 +155,18 @@ class TunnelDoor:
 def order_of(tunnel_id: str, allocation_id: str, wanted: dict[str, Any]) -> tunnel_pb2.OpenTunnel:
     """The order to the agent. Raises FrameError where the API's words make none."""
     try:
+        if "samples" in wanted:
+            stretches = [
+                tunnel_pb2.SampleStretch(
+                    device_id=str(asked["device_id"]),
+                    start_ms=int(asked["start_ms"]),
+                    end_ms=int(asked["end_ms"]),
+                )
+                for asked in wanted["samples"]
+            ]
+            return tunnel_pb2.OpenTunnel(
+                tunnel_id=tunnel_id, samples=tunnel_pb2.RawSamples(stretches=stretches)
+            )
         if "port" in wanted:
             return tunnel_pb2.OpenTunnel(
                 tunnel_id=tunnel_id, allocation_id=allocation_id, port=int(wanted["port"])

@@ -68,6 +68,7 @@ class Action(StrEnum):
     READ_BALANCE = "read_balance"
     DOWNLOAD_BUNDLE = "download_bundle"
     REQUEST_PROOFS = "request_proofs"
+    REQUEST_SAMPLES = "request_samples"
     CONFIGURE = "configure"
     CREATE_JOIN_TOKEN = "create_join_token"  # noqa: S105 - the name of an action
     MANAGE_PRINCIPALS = "manage_principals"
@@ -103,6 +104,8 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.READ_BALANCE: frozenset({Role.OPERATOR, Role.AUDITOR}),
     Action.DOWNLOAD_BUNDLE: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR, Role.AUDITOR}),
     Action.REQUEST_PROOFS: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR, Role.AUDITOR}),
+    # A device's own counters tell of all who used it.
+    Action.REQUEST_SAMPLES: frozenset({Role.OPERATOR, Role.AUDITOR}),
     Action.CONFIGURE: frozenset({Role.OPERATOR}),
     Action.CREATE_JOIN_TOKEN: frozenset({Role.OPERATOR}),
     Action.MANAGE_PRINCIPALS: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR}),
@@ -119,6 +122,7 @@ _READING = frozenset(a for a in Action if a.startswith("read_")) | {
     Action.WHO_AM_I,
     Action.DOWNLOAD_BUNDLE,
     Action.REQUEST_PROOFS,
+    Action.REQUEST_SAMPLES,
 }
 _JOBS = frozenset(
     {

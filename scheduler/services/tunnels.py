@@ -1,5 +1,6 @@
 """Where a tunnel into a running job leads: the task, its node, and the gateway that holds the node's stream."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -10,7 +11,7 @@ from scheduler.domain.jobs import JobState
 from scheduler.services.authorise import Action, Principal, authorise, require_firm, require_project
 from scheduler.services.jobs import JobRecord, gang_of, read_job
 from scheduler.storage import inbox
-from scheduler.storage.tables import AllocationRow, GatewayRow, NodeStateRow
+from scheduler.storage.tables import AllocationRow, GatewayRow, NodeRow, NodeStateRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,17 @@ async def find_process(
     gang = gang_of(job)
     _require_rank(rank, gang.first_process(_tasks(job)))
     return await _find(session, job, *gang.place_of(rank))
+
+
+async def gateways_of(session: AsyncSession, node_ids: Collection[str]) -> dict[str, tuple[str, str | None]]:
+    """Of the nodes that there are: name, and where the API dials their gateway, None where they are not connected."""
+    rows = await session.execute(
+        select(NodeRow.node_id, NodeRow.name, GatewayRow.tunnel_address)
+        .outerjoin(NodeStateRow, NodeStateRow.node_id == NodeRow.node_id)
+        .outerjoin(GatewayRow, GatewayRow.gateway_id == NodeStateRow.gateway_id)
+        .where(NodeRow.node_id.in_(node_ids))
+    )
+    return {row.node_id: (row.name, row.tunnel_address) for row in rows}
 
 
 def _tasks(job: JobRecord) -> int:

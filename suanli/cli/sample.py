@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from suanli.cli.errors import CliError
-from suanli.cli.session import ProfileName
+from suanli.cli.session import ProfileName, open_client
 from suanli.cli.verify import (
     UNREADABLE,
     After,
@@ -23,6 +23,7 @@ from suanli.cli.verify import (
 )
 from suanli.cli.verify_report import print_verdict
 from suanli.cli.verify_text import Words, language_of
+from suanli.client.errors import ClientError
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.sampling import encode_request
 from suanli.evidence.steps.case import VerifySettings
@@ -57,16 +58,24 @@ def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
         Path | None,
         typer.Option(help="With --server and --sample-after: raw samples that came back from the nodes."),
     ] = None,
+    fetch: Annotated[
+        bool,
+        typer.Option(
+            "--fetch", help="Of a bundle: fetch the raw samples from the server, too, beside the request."
+        ),
+    ] = False,
     profile: ProfileName = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --server: print JSON for programs.")] = False,
 ) -> None:
     """Draw a random sample for inspection, under a seed that the operator could not know.
 
-    Of a bundle: the request for raw samples is written; the bundle is verified on the way. The same bundle, seed
-    and size draw the same sample again when the packet comes back: suanli verify --sample-after ... --sample PACKET.
+    Of a bundle: the request for raw samples is written, and sent with --fetch; the bundle is verified on the way. The
+    same bundle, seed and size draw the same sample again when the packet comes back: suanli verify --sample-after ...
+    --sample PACKET.
 
-    With --server no bundle is needed: log entries are drawn, fetched with what opens them and a proof of each
-    under the seed's log checkpoint, and checked by your policy. Exit code 0: all good; 1: something is wrong.
+    With --server no bundle is needed: log entries are drawn, fetched with what opens them and a proof of each under
+    the seed's log checkpoint, and checked by your policy; so are the raw samples of them that nodes keep. Exit code
+    0: all good; 1: something is wrong.
     """
     if server == (bundle is not None):
         raise typer.BadParameter("give a bundle, or --server", param_hint="BUNDLE")
@@ -90,7 +99,23 @@ def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     if sample_after is None or bundle is None:
         raise typer.BadParameter("the seed must come from a log checkpoint", param_hint="--sample-after")
     given = (sample_after, sample_size, None)
-    _write_request(bundle, policy, since, processes, given, output or Path("sample-request.json"))
+    file = output or Path("sample-request.json")
+    code = _write_request(bundle, policy, since, processes, given, file)
+    if fetch:
+        _fetch(file, profile)
+    raise typer.Exit(code)
+
+
+def _fetch(request: Path, profile: str | None) -> None:
+    """The raw samples of a request, from the nodes through the server. Raises typer.Exit."""
+    packet = request.with_suffix(".zip")
+    try:
+        with open_client(profile) as client:
+            size = client.sample_packet(packet, request.read_bytes())
+    except (ClientError, CliError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"Wrote {packet}, {size} bytes: suanli verify --sample-after ... --sample {packet} checks it")
 
 
 def _write_request(
@@ -100,8 +125,8 @@ def _write_request(
     processes: int | None,
     given: tuple[Path, int, Path | None],
     file: Path,
-) -> NoReturn:
-    """Verify the bundle and write what to ask the operator for. Raises typer.Exit with the verdict's code."""
+) -> int:
+    """Verify the bundle and write what to ask for; returns the verdict's code. Raises typer.Exit."""
     settings = VerifySettings(now_ms=time.time_ns() // 1_000_000)
     try:
         verdict = run_verify(bundle, policy, since, settings, processes, given)
@@ -115,4 +140,4 @@ def _write_request(
         print_verdict(verdict, Console(soft_wrap=False), Words(language_of(None)))
         raise typer.Exit(1)
     typer.echo(f"Wrote {file}: {len(segments)} segments, {len(devices)} devices to visit")
-    raise typer.Exit(verdict.exit_code)
+    return verdict.exit_code

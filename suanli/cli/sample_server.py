@@ -62,23 +62,31 @@ def inspect_server(wanted: Wanted, profile: str | None, *, as_json: bool) -> int
             indexes = draw_entries(seed, first, head.size, wanted.entries)
             for_auditor = client.whoami()["firm"] is None
             client.proof_packet(wanted.output, note, indexes, to=end)
+            kept = wanted.output.with_suffix(".checkpoint")
+            kept.write_bytes(note)
+            entries = EntriesWanted(note, frozenset(indexes), for_auditor)
+            found = _inspect(wanted.output, policy, entries, wanted.samples)
+            raw = wanted.samples
+            if found.segments and raw is None and for_auditor:
+                request = encode_request(seed, list(found.segments), [])
+                wanted.output.with_suffix(".request.json").write_bytes(request)
+                raw = wanted.output.with_suffix(".samples.zip")
+                client.sample_packet(raw, request)
+                found = _inspect(wanted.output, policy, entries, raw)
     except ClientError as error:
         raise CliError(str(error)) from error
-    kept = wanted.output.with_suffix(".checkpoint")
-    kept.write_bytes(note)
-    with ExitStack() as stack:
-        files = stack.enter_context(open_bundle(wanted.output))
-        raw = None if wanted.samples is None else stack.enter_context(open_bundle(wanted.samples))
-        found = inspect_packet(files, policy, EntriesWanted(note, frozenset(indexes), for_auditor), raw)
-    request = None
-    if found.segments and raw is None:
-        request = wanted.output.with_suffix(".request.json")
-        request.write_bytes(encode_request(seed, list(found.segments), []))
     if as_json:
         print_json(_as_json(found, head, seed, indexes))
     else:
-        _say(found, head, len(indexes), (wanted.output, kept, request))
+        _say(found, head, len(indexes), (wanted.output, kept, raw))
     return 0 if found.good else 1
+
+
+def _inspect(packet: Path, policy: Policy, entries: EntriesWanted, samples: Path | None) -> Inspected:
+    with ExitStack() as stack:
+        files = stack.enter_context(open_bundle(packet))
+        raw = None if samples is None else stack.enter_context(open_bundle(samples))
+        return inspect_packet(files, policy, entries, raw)
 
 
 def _seed(client: Client, policy: Policy) -> bytes:
@@ -123,7 +131,7 @@ def _as_json(found: Inspected, head: LogCheckpoint, seed: bytes, indexes: list[i
 
 
 def _say(found: Inspected, head: LogCheckpoint, drawn: int, files: tuple[Path, Path, Path | None]) -> None:
-    packet, kept, request = files
+    packet, kept, raw = files
     say(
         f"{'GOOD' if found.good else 'NOT GOOD'}: {drawn} entries drawn of {head.size} of {printable(head.origin)}"
     )
@@ -137,13 +145,8 @@ def _say(found: Inspected, head: LogCheckpoint, drawn: int, files: tuple[Path, P
         say(f"  {finding.severity} {finding.code}{place}: {finding.entity}")
         say(f"    want {finding.expected}, found {finding.found}")
     say(f"Wrote {packet}; the seed is {kept}: --sample-after {kept} draws the same again")
-    if request is not None:
-        nodes = sorted({item.segment.node_id for item in found.segments})
-        say(
-            f"Raw samples of {len(found.segments)} segments lie on {', '.join(nodes)}. There, the operator runs:"
-        )
-        say(f"  suanli-agent samples {request.name} --state STATE -o packet")
-        say(f"and you check them: suanli sample --server --sample-after {kept} --samples packet ...")
+    if raw is not None and found.segments:
+        say(f"The nodes' raw samples of {len(found.segments)} segments were checked: {raw}")
     say("Not proved:")
     for item in found.not_proved:
         say(f"  - {item}")

@@ -352,6 +352,16 @@ class Client(Surroundings):
         ) as answer:
             return self._write_whole(answer, file)
 
+    def sample_packet(self, file: Path, request: bytes) -> int:
+        """Download the raw samples of a request that `suanli sample` wrote, as far as the nodes give them; whole or
+        not at all. Returns the bytes.
+        """
+        body = json.loads(request)
+        with self._transport.stream(
+            "/v1/sample-packets", read_timeout_s=1800, method="POST", body=body
+        ) as answer:
+            return self._write_whole(answer, file)
+
     def _write_whole(self, answer: httpx.Response, file: Path) -> int:
         temporary = file.with_name(file.name + ".part")
         written = 0

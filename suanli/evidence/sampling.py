@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -182,6 +183,29 @@ def parse_request(data: bytes) -> list[RequestedSamples]:
         item.done()
     fields.done()
     return wanted
+
+
+MISSING = "samples/missing.json"
+"""File of a packet in which the operator says why what was drawn is not in it."""
+MISSING_SCHEMA = "suanli.samples_missing.v1"
+
+
+def encode_missing(reasons: Mapping[str, str]) -> bytes:
+    """The reasons by the names of the files that are not there."""
+    segments = [{"path": path, "reason": reasons[path]} for path in sorted(reasons)]
+    return encode({"schema": MISSING_SCHEMA, "segments": segments})
+
+
+def parse_missing(data: bytes) -> dict[str, str]:
+    """What `encode_missing` wrote, read strictly. Raises EvidenceError."""
+    fields = parse_object(data, "samples_missing", REQUEST_LIMIT_BYTES)
+    fields.schema(MISSING_SCHEMA)
+    reasons: dict[str, str] = {}
+    for item in fields.objects("segments", DRAWN_LIMIT):
+        reasons[item.text("path", 64)] = item.text("reason", 512)
+        item.done()
+    fields.done()
+    return reasons
 
 
 def _read_segment(fields: Fields) -> RequestedSamples:

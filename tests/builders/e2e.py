@@ -232,7 +232,7 @@ def read_windows(bundle: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any
             if entry.get("payload") is None:
                 continue
             body = json.loads(base64.b64decode(json.loads(base64.b64decode(entry["payload"]))["body"]))
-            if body["schema"] != "suanli.window.v1":
+            if not body["schema"].startswith("suanli.window."):
                 continue
             windows.append(body)
             segments += [json.loads(base64.b64decode(s["body"])) for s in entry["segments"] if s]

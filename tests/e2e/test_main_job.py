@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
+import zipfile
 
 import pytest
 
 from agents.runtime.isolation import why_no_private_view
 from suanli.client import Client, Refused
+from suanli.evidence.sampling import encode_missing
 from tests.builders.e2e import PYTHON, Site, api_key, key_of, suanli
 
 pytestmark = pytest.mark.timeout(240)
@@ -150,17 +150,27 @@ def test_an_auditor_inspects_at_random_down_to_the_raw_samples_and_a_firm_its_ow
     assert found["verified"] is True
     assert found["windows"] > 0
     assert found["segments_with_raw_samples"] > 0
-    # What the operator does on each host with the request that the auditor gave.
-    request, raw = packet.with_suffix(".request.json"), site.folder / "raw"
-    for host in site.cluster.hosts:
-        state = str(site.folder / "site" / host.name)
-        command = [sys.executable, "-m", "agents", "samples", str(request), "--state", state, "-o", str(raw)]
-        subprocess.run(command, check=True, timeout=60)
+    # The nodes gave their raw samples through their gateways, and these bear the windows out.
+    assert not any("no packet is back" in said for said in found["not_proved"])
+    with zipfile.ZipFile(packet.with_suffix(".samples.zip")) as archive:
+        raw = {name: archive.read(name) for name in archive.namelist()}
+    assert len(raw) == found["segments_with_raw_samples"]
+    # One reading left out, one file withheld: the same draw again, held against what came back.
+    left_out, withheld = sorted(raw)[:2]
+    raw[left_out] = raw[left_out].partition(b"\n")[2]
+    raw["samples/missing.json"] = encode_missing({withheld: "node host-1 has lost its disk"})
+    del raw[withheld]
+    with zipfile.ZipFile(site.folder / "raw.zip", "w") as archive:
+        for name, data in raw.items():
+            archive.writestr(name, data)
     seed = str(packet.with_suffix(".checkpoint"))
-    checked = suanli(*draw, "--sample-after", seed, "--samples", str(raw), **auditor)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert json.loads(checked.stdout)["indexes"] == found["indexes"]
-    assert not any("no packet is back" in said for said in json.loads(checked.stdout)["not_proved"])
+    checked = suanli(*draw, "--sample-after", seed, "--samples", str(site.folder / "raw.zip"), **auditor)
+    assert checked.returncode == 1, checked.stdout + checked.stderr
+    again = json.loads(checked.stdout)
+    assert again["indexes"] == found["indexes"]
+    told = {finding["code"]: finding["found"] for finding in again["findings"]}
+    assert set(told) == {"sample.missing", "sample.readings"}
+    assert told["sample.missing"].endswith("node host-1 has lost its disk")
 
     firm = site.people.administrators["lantian"]
     own = suanli(*draw, **{**auditor, "SUANLI_API_KEY": key_of(firm)})

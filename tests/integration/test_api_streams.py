@@ -1,8 +1,10 @@
 """Events and output as they come, over a real socket."""
 
 import asyncio
+import io
 import json
 import time
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from scheduler.api import log_stream
 from scheduler.domain.time import from_rfc3339, to_rfc3339
 from scheduler.storage.job_logs import JobLogs, LogKey, Stream
 from scheduler.storage.tables import JobStateRow
+from suanli.evidence.sampling import MISSING, parse_missing
 from tests.builders.api import ApiInstallation, InhabitedUrls, running_api, served
 
 
@@ -473,6 +476,33 @@ async def test_a_draw_that_cannot_be_is_refused_by_the_name_of_its_field(
         answer = await audit.post("/v1/proof-packets", json=body)
         assert answer.status_code == 422, answer.text
         assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+async def test_raw_samples_are_asked_of_nodes_that_are_there_and_the_others_are_named(
+    installation: ApiInstallation,
+) -> None:
+    audit = installation.as_("audit")
+    segment = {
+        "path": "samples/7-0.jsonl", "node_id": "nowhere", "device_id": "d", "start_ms": 0, "end_ms": 300_000,
+    }  # fmt: skip
+    request = {"schema": "suanli.sample_request.v1", "seed": "00" * 32, "segments": [segment], "devices": []}
+    answer = await audit.post("/v1/sample-packets", json=request)
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == [MISSING]
+        assert parse_missing(archive.read(MISSING)) == {"samples/7-0.jsonl": "no such node"}
+    for change, field in (
+        ({"end_ms": 300_001}, "segments[0].end_ms"),
+        ({"end_ms": 0}, "segments[0].end_ms"),
+        ({"path": "../samples/7-0.jsonl"}, "segments[0].path"),
+    ):
+        refused = await audit.post(
+            "/v1/sample-packets", json={**request, "segments": [{**segment, **change}]}
+        )
+        assert refused.status_code == 422, refused.text
+        assert [error["field"] for error in refused.json()["errors"]] == [field]
+    twice = await audit.post("/v1/sample-packets", json={**request, "segments": [segment, segment]})
+    assert [error["field"] for error in twice.json()["errors"]] == ["segments[1].path"]
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,29 @@ import tempfile
 from collections.abc import Iterator
 from typing import Annotated, Any, BinaryIO
 
+import structlog
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.api.auth import BalanceReader, BundleReader, ProofReader, UsageReader
+from scheduler.api.auth import BalanceReader, BundleReader, ProofReader, SampleReader, UsageReader
 from scheduler.api.bodies import body_of, request_body
 from scheduler.api.periods import From, To, moment_ms, period_ms
-from scheduler.api.schemas.usage import BalanceOut, ProofPacketIn, UsageOut, balance_out, usage_out
+from scheduler.api.raw_samples import write_samples
+from scheduler.api.schemas.usage import (
+    BalanceOut,
+    ProofPacketIn,
+    SamplePacketIn,
+    UsageOut,
+    balance_out,
+    usage_out,
+)
 from scheduler.api.state import ApiState
 from scheduler.services.authorise import Action, Principal, allows, require_visible
 from scheduler.services.bundles import BundleRequest, write_bundle
 from scheduler.services.proof_packets import PacketRequest, write_packet
+from scheduler.services.tunnels import gateways_of
 from scheduler.services.usage import (
     UsageReport,
     Wanted,
@@ -30,6 +40,8 @@ from scheduler.storage.tile_store import TileStore
 from suanli.evidence.bundle import AUDITOR, Scope, firm_scope
 
 router = APIRouter(prefix="/v1", tags=["usage"])
+
+_log = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 256 * 1024
 # Below this a bundle stays in memory; above, in a file without a name.
@@ -141,6 +153,34 @@ async def proof_packet(
         file.close()
         raise
     return _zip_answer(file, "suanli-proofs.zip")
+
+
+@router.post(
+    "/sample-packets",
+    response_class=StreamingResponse,
+    responses=_ZIP_ANSWER,
+    openapi_extra=request_body(SamplePacketIn),
+)
+async def sample_packet(
+    api: ApiState,
+    principal: SampleReader,
+    body: Annotated[SamplePacketIn, Depends(body_of(SamplePacketIn))],
+) -> StreamingResponse:
+    """Raw samples of segments that were drawn, fetched from the nodes that keep them, as a ZIP file.
+
+    What a node does not give now is named with the reason in samples/missing.json: away, or not kept any more.
+    """
+    wanted = body.wanted()
+    async with api.database.read() as session:
+        places = await gateways_of(session, {item.node_id for item in wanted})
+    file: BinaryIO = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment] # noqa: SIM115
+    try:
+        await write_samples(api.tunnels, places, wanted, file)
+    except BaseException:
+        file.close()
+        raise
+    _log.info("raw_samples_given", principal=principal.name, segments=len(wanted))
+    return _zip_answer(file, "suanli-samples.zip")
 
 
 def _scope(principal: Principal) -> Scope:

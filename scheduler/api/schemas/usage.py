@@ -1,18 +1,22 @@
 """Usage and the balance of device time over HTTP. Money is whole fen; exact charges are fractions of a fen."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from scheduler.api.schemas.base import In, Out, utc
+from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.services.usage import Balance, DeviceTime, FirmUsage, UsageReport
+from suanli.evidence.sampling import RequestedSamples
+from suanli.evidence.windows import GRID_MS
 from suanli.rating.balance import Buckets
 
 PPM = 1_000_000
 
 
 ENTRIES_LIMIT = 1000
+SEGMENTS_LIMIT = 10_000
 
 
 class ProofPacketIn(In):
@@ -38,6 +42,58 @@ class ProofPacketIn(In):
             " closed, and for a checkpoint from before its close. Absent: no period is meant.",
         ),
     ] = None
+
+
+class SampleStretchIn(In):
+    """The raw samples of one segment of a window: where they lie."""
+
+    path: Annotated[
+        str,
+        Field(
+            max_length=64,
+            pattern=r"^samples/[0-9]{1,18}-[0-9]{1,6}\.jsonl$",
+            description="Name of the file in the answer, samples/INDEX-N.jsonl.",
+        ),
+    ]
+    node_id: Annotated[str, Field(min_length=1, max_length=64)]
+    device_id: Annotated[str, Field(min_length=1, max_length=64)]
+    start_ms: Annotated[int, Field(ge=0, lt=2**53)]
+    end_ms: Annotated[int, Field(ge=0, lt=2**53, description="After start_ms, by at most five minutes.")]
+
+
+class VisitIn(In):
+    """A device drawn for a visit, which no network can answer."""
+
+    firm_id: Annotated[str, Field(max_length=128)]
+    model: Annotated[str, Field(max_length=128)]
+    device_id: Annotated[str, Field(max_length=128)]
+
+
+class SamplePacketIn(In):
+    """The request that `suanli sample` writes, as it is: raw samples of segments that a seed has drawn."""
+
+    schema_: Annotated[Literal["suanli.sample_request.v1"], Field(alias="schema")]
+    seed: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    segments: Annotated[list[SampleStretchIn], Field(min_length=1, max_length=SEGMENTS_LIMIT)]
+    devices: Annotated[list[VisitIn], Field(default_factory=list, max_length=100_000)]
+
+    def wanted(self) -> list[RequestedSamples]:
+        """What is asked of nodes. Raises Invalid for what is no stretch of a window, and for a file asked for twice."""
+        problems = []
+        seen: set[str] = set()
+        for n, item in enumerate(self.segments):
+            if not 0 < item.end_ms - item.start_ms <= GRID_MS:
+                want = f"more than start_ms {item.start_ms}, by at most {GRID_MS} ms"
+                problems.append(FieldProblem(f"segments[{n}].end_ms", str(item.end_ms), want))
+            if item.path in seen:
+                problems.append(FieldProblem(f"segments[{n}].path", item.path, "each file once"))
+            seen.add(item.path)
+        if problems:
+            raise Invalid(problems)
+        return [
+            RequestedSamples(item.path, item.node_id, item.device_id, item.start_ms, item.end_ms)
+            for item in self.segments
+        ]
 
 
 class FractionOut(Out):

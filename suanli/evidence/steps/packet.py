@@ -34,7 +34,7 @@ from suanli.evidence.steps.case import Case, CaseStopped, Known, RecordEvidence,
 from suanli.evidence.steps.keys import check_operator_keys, check_record_signatures, collect_keys, key_problem
 from suanli.evidence.steps.payloads import Damaged, EntryReader
 from suanli.evidence.steps.plausibility import check_bounds
-from suanli.evidence.steps.samples import check_raw_samples
+from suanli.evidence.steps.samples import check_all_raw_samples
 from suanli.evidence.windows import window_message
 
 SUPPORTING = frozenset({OPERATOR_KEYS, KEY_EVENT, FIRM_KEY})
@@ -89,8 +89,7 @@ def inspect_packet(
     packet.check_records()
     packet.check_windows()
     if raw is not None:
-        for item in packet.segments:
-            check_raw_samples(case, raw, item)
+        check_all_raw_samples(case, raw, packet.segments)
     elif packet.segments:
         case.not_proved.append(limit("sample_open"))
     case.not_proved.append(limit("sample_entries", drawn=len(wanted.indexes), size=head.size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from suanli.evidence.bundle_files import BundleFiles, read_file
@@ -10,7 +11,14 @@ from suanli.evidence.limits import limit
 from suanli.evidence.log_checkpoint import LogCheckpoint, parse_log_checkpoint
 from suanli.evidence.policy import NO_QUORUM, cosigners
 from suanli.evidence.samples import LINE_LIMIT_BYTES, LINES_LIMIT, check_samples
-from suanli.evidence.sampling import DrawnSegment, Sampler, sample_seed
+from suanli.evidence.sampling import (
+    MISSING,
+    REQUEST_LIMIT_BYTES,
+    DrawnSegment,
+    Sampler,
+    parse_missing,
+    sample_seed,
+)
 from suanli.evidence.signed_note import parse_note, verify_note
 from suanli.evidence.statement_file import ClaimedStatement
 from suanli.evidence.steps.case import Case, root_at
@@ -86,9 +94,8 @@ def check_packet(case: Case, wanted: SampleWanted, drawn: Sampler) -> None:
     if wanted.packet is None:
         case.not_proved.append(limit("sample_open"))
         return
-    for item in segments:
-        check_raw_samples(case, wanted.packet, item)
-    for path in sorted(wanted.packet.sizes().keys() - {item.path for item in segments}):
+    check_all_raw_samples(case, wanted.packet, segments)
+    for path in sorted(wanted.packet.sizes().keys() - {MISSING, *(item.path for item in segments)}):
         case.report.add("sample.extra", path, "only what was drawn", "a file")
 
 
@@ -97,15 +104,27 @@ def _known(case: Case) -> dict[str, object]:
     return facts if isinstance(facts, dict) else {}
 
 
-def check_raw_samples(case: Case, packet: BundleFiles, item: DrawnSegment) -> None:
-    """Whether the raw samples of a drawn segment are there and bear it out."""
+def check_all_raw_samples(case: Case, packet: BundleFiles, segments: Sequence[DrawnSegment]) -> None:
+    """Whether the raw samples of all drawn segments are there and bear them out."""
+    reasons: dict[str, str] = {}
+    if MISSING in packet.sizes():
+        try:
+            reasons = parse_missing(read_file(packet, MISSING, REQUEST_LIMIT_BYTES))
+        except EvidenceError as error:
+            case.report.add("sample.extra", f"{MISSING}: {error.field}", error.want, error.got)
+    for item in segments:
+        _check_raw_samples(case, packet, item, reasons.get(item.path))
+
+
+def _check_raw_samples(case: Case, packet: BundleFiles, item: DrawnSegment, reason: str | None) -> None:
     segment = item.segment
     where = f"device {segment.device.device_id} in window {segment.seq} of node {segment.node_id}"
     if segment.samples_root is None:
         case.report.add("sample.unrooted", where, "raw samples under a root", "none kept", item.index)
         return
     if item.path not in packet.sizes():
-        case.report.add("sample.missing", where, item.path, "no such file", item.index)
+        found = "no such file" if reason is None else f"none, and the operator says: {reason}"
+        case.report.add("sample.missing", where, item.path, found, item.index)
         return
     try:
         data = read_file(packet, item.path, LINES_LIMIT * (LINE_LIMIT_BYTES + 1))

@@ -57,6 +57,7 @@ TARGETS = {
     "window segment": (windows.parse_segment, [item.body for item in WINDOW.segments]),
     "raw sample": (samples.parse_sample, [encode_sample(READING)]),
     "sample request": (sampling.parse_request, [sampling.encode_request(bytes(32), [], [("f", "m", "d")])]),
+    "missing samples": (sampling.parse_missing, [sampling.encode_missing({"samples/1-0.jsonl": "away"})]),
     "note": (parse_note, [CHECKPOINT]),
     "log checkpoint": (
         lambda data: parse_log_checkpoint(data.decode("utf-8", "replace")),

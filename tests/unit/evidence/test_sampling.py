@@ -8,7 +8,7 @@ from suanli.evidence.bundle_files import MemoryFiles
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.records import DeviceShare
 from suanli.evidence.samples import RawSample, encode_sample, samples_root
-from suanli.evidence.sampling import encode_request, parse_request
+from suanli.evidence.sampling import MISSING, encode_missing, encode_request, parse_request
 from suanli.evidence.steps.samples import SampleWanted
 from suanli.evidence.verify import verify
 from tests.builders.evidence import GRID, T0, Operator, Use, honest_operator
@@ -132,6 +132,19 @@ def test_a_packet_without_what_was_drawn_is_incomplete(sampled):
     verdict = _ask(operator, packet)
     assert_found(verdict, {"sample.missing"})
     assert verdict.integrity
+
+
+def test_a_packet_says_why_something_is_not_in_it_and_the_finding_repeats_it(sampled):
+    operator, kept = sampled
+    packet = _packet(_ask(operator), kept)
+    away = sorted(packet)[0]
+    del packet[away]
+    packet[MISSING] = encode_missing({away: "node node-a is away"})
+    verdict = _ask(operator, packet)
+    assert_found(verdict, {"sample.missing"})
+    assert verdict.findings[0].found == "none, and the operator says: node node-a is away"
+    packet[MISSING] = b"{}"
+    assert {finding.code for finding in _ask(operator, packet).findings} == {"sample.missing", "sample.extra"}
 
 
 def test_raw_samples_made_up_afterwards_have_another_root(sampled):

@@ -7,16 +7,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class OpenTunnel(_message.Message):
-    __slots__ = ("tunnel_id", "allocation_id", "port", "terminal")
+    __slots__ = ("tunnel_id", "allocation_id", "port", "terminal", "samples")
     TUNNEL_ID_FIELD_NUMBER: _ClassVar[int]
     ALLOCATION_ID_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
     TERMINAL_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
     tunnel_id: str
     allocation_id: str
     port: int
     terminal: Terminal
-    def __init__(self, tunnel_id: _Optional[str] = ..., allocation_id: _Optional[str] = ..., port: _Optional[int] = ..., terminal: _Optional[_Union[Terminal, _Mapping]] = ...) -> None: ...
+    samples: RawSamples
+    def __init__(self, tunnel_id: _Optional[str] = ..., allocation_id: _Optional[str] = ..., port: _Optional[int] = ..., terminal: _Optional[_Union[Terminal, _Mapping]] = ..., samples: _Optional[_Union[RawSamples, _Mapping]] = ...) -> None: ...
 
 class Terminal(_message.Message):
     __slots__ = ("local_rank", "command", "kind", "size")
@@ -29,6 +31,22 @@ class Terminal(_message.Message):
     kind: str
     size: WindowSize
     def __init__(self, local_rank: _Optional[int] = ..., command: _Optional[_Iterable[str]] = ..., kind: _Optional[str] = ..., size: _Optional[_Union[WindowSize, _Mapping]] = ...) -> None: ...
+
+class RawSamples(_message.Message):
+    __slots__ = ("stretches",)
+    STRETCHES_FIELD_NUMBER: _ClassVar[int]
+    stretches: _containers.RepeatedCompositeFieldContainer[SampleStretch]
+    def __init__(self, stretches: _Optional[_Iterable[_Union[SampleStretch, _Mapping]]] = ...) -> None: ...
+
+class SampleStretch(_message.Message):
+    __slots__ = ("device_id", "start_ms", "end_ms")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    START_MS_FIELD_NUMBER: _ClassVar[int]
+    END_MS_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    start_ms: int
+    end_ms: int
+    def __init__(self, device_id: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ...) -> None: ...
 
 class WindowSize(_message.Message):
     __slots__ = ("columns", "rows")

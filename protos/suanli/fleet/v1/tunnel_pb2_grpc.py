@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class TunnelServiceStub:
-    """Carries a firm's connections into its own tasks. Mutual TLS: the certificate names the node.
+    """Carries a firm's connections into its own tasks, and raw samples of the host to who inspects. Mutual TLS: the
+    certificate names the node.
     """
 
     def __init__(self, channel):
@@ -43,7 +44,8 @@ class TunnelServiceStub:
 
 
 class TunnelServiceServicer:
-    """Carries a firm's connections into its own tasks. Mutual TLS: the certificate names the node.
+    """Carries a firm's connections into its own tasks, and raw samples of the host to who inspects. Mutual TLS: the
+    certificate names the node.
     """
 
     def Carry(self, request_iterator, context):
@@ -71,7 +73,8 @@ def add_TunnelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TunnelService:
-    """Carries a firm's connections into its own tasks. Mutual TLS: the certificate names the node.
+    """Carries a firm's connections into its own tasks, and raw samples of the host to who inspects. Mutual TLS: the
+    certificate names the node.
     """
 
     @staticmethod
