@@ -20,6 +20,7 @@ from pathlib import Path
 from agents.devices.detect import DRIVERS, open_driver
 from agents.devices.driver import DriverError
 from agents.refusals import AgentError, NoDevices, UsageError
+from agents.runtime.image_names import is_registry
 from agents.runtime.isolation import UidRange
 from agents.runtime.launch import is_loopback
 from agents.runtime.volumes import is_plain
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _flag(run, "--stop-tasks-on-exit", "end the tasks when the agent ends")
     _option(run, "--attach-idle-seconds", "end a terminal that is silent for so long", default="3600")
+    _container_options(run)
     devices = commands.add_parser("devices", help="show the host's devices")
     devices.set_defaults(command=_devices)
     devices.add_argument("--json", action="store_true", help="as JSON")
@@ -117,6 +119,23 @@ def _parser() -> argparse.ArgumentParser:
             metavar="MODEL:COUNT",
         )
     return parser
+
+
+def _container_options(run: argparse.ArgumentParser) -> None:
+    _option(
+        run,
+        "--image-registries",
+        "registries, or paths in them, from which jobs' container images may come, separated by commas, * for any; "
+        "no container is run without it",
+        metavar="HOST[/PATH],...",
+    )
+    _option(run, "--container-engine", "Podman, which keeps images", default="podman", metavar="PROGRAM")
+    _option(
+        run,
+        "--container-runtime",
+        "OCI runtime with its options: runc, crun, or a vendor's (default the first of runc and crun)",
+        metavar="'PROGRAM [OPTION ...]'",
+    )
 
 
 def _place_option(run: argparse.ArgumentParser) -> None:
@@ -196,6 +215,9 @@ def read_settings(parsed: argparse.Namespace) -> Settings:
         samples_days=_number("--samples-days", parsed.samples_days, 1, 36_500),
         samples_gib=_number("--samples-gib", parsed.samples_gib, 1, 100_000),
         place=_place(parsed.place or ""),
+        image_registries=_registries(parsed.image_registries),
+        container_engine=parsed.container_engine,
+        container_runtime=parsed.container_runtime or "",
         attach_idle_s=_number("--attach-idle-seconds", parsed.attach_idle_seconds, 1, 7 * 86_400),
     )
 
@@ -256,6 +278,17 @@ def _place(text: str) -> Place:
     return Place(
         said.get("zone", ""), said.get("supernode", ""), said.get("leaf", ""), int(said.get("position", 0))
     )
+
+
+def _registries(text: str | None) -> tuple[str, ...]:
+    registries = tuple(part.strip() for part in text.split(",")) if text else ()
+    for registry in registries:
+        if not is_registry(registry):
+            raise UsageError(
+                "--image-registries wants registries or paths in them, such as registry.example.com:5000/team or "
+                f"docker.io, separated by commas, or *, not {registry!r}"
+            )
+    return registries
 
 
 def _volume_roots(text: str | None) -> tuple[str, ...]:

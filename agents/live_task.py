@@ -30,6 +30,7 @@ class Live:
     pidfd: int | None = None
     watches: list[int | None] = field(default_factory=list)
     use: UseReader | None = None
+    image_digest: str = ""
     step_timer: asyncio.TimerHandle | None = None
     over: asyncio.Event = field(default_factory=asyncio.Event)  # nothing of it runs any more
 

@@ -16,6 +16,7 @@ from agents.core.readings import Health, Holding
 from agents.core.tasks import Phase
 from agents.devices.enrolled import EnrolledDevices
 from agents.exporter import Metric, serve
+from agents.launcher import Launcher
 from agents.link import Backoff, ControlLink, FleetChannel, NowAndThen, keep_up
 from agents.log_upload import LogUpload
 from agents.metering import Absence, Metering
@@ -25,6 +26,7 @@ from agents.refusals import SpoolFull
 from agents.renewal import Renewal
 from agents.results import Results
 from agents.runtime import proc_tree
+from agents.runtime.containers import Containers
 from agents.runtime.isolation import Isolation
 from agents.runtime.prepare import Preparer
 from agents.samples import SampleFiles
@@ -58,21 +60,30 @@ class Counters:
     tasks_ended: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Abilities:
+    """What this host can do for tasks: keep firms apart, and run containers (None: it runs none)."""
+
+    isolation: Isolation
+    containers: Containers | None
+
+
 def _preparer(
     settings: Settings,
     state: StateFolder,
     record: NodeRecord,
     driver: EnrolledDevices,
-    isolation: Isolation,
+    abilities: Abilities,
 ) -> Preparer:
     return Preparer(
         state.tasks,
         settings.checkpoint_root or state.path / "model_checkpoints",
         max((d.index for d in record.devices), default=-1) + 1,
         settings.rendezvous_address,
-        isolation,
+        abilities.isolation,
         driver.closed_nodes,
         settings.volume_roots,
+        abilities.containers.images if abilities.containers else None,
     )
 
 
@@ -100,7 +111,7 @@ class Agent:
         identity: Identity,
         driver: EnrolledDevices,
         channel: FleetChannel,
-        isolation: Isolation,
+        abilities: Abilities,
         enrol_again: Callable[[], Awaitable[bytes]],
     ) -> None:
         record, key = identity.record, identity.key
@@ -110,7 +121,8 @@ class Agent:
         self._record = record
         self._driver = driver
         self._channel = channel
-        self._isolation = isolation
+        self._isolation = abilities.isolation
+        self._containers = containers = abilities.containers
         self._boot_id = proc_tree.boot_id()
         self._started_ms = time.time_ns() // 1_000_000
         self._saying = NowAndThen(_log)
@@ -133,8 +145,8 @@ class Agent:
         self.results = Results(self.content)
         self.tasks = TaskRunner(
             state.tasks,
-            _preparer(settings, state, record, driver, isolation),
-            driver,
+            _preparer(settings, state, record, driver, abilities),
+            Launcher(driver, settings.sample_ms, containers.runtime if containers else None),
             spool,
             self.logs,
             self.results,
@@ -142,7 +154,6 @@ class Agent:
             fetch=self.link.fetch,
             tell=self.tell,
             now_ms=lambda: self.metering.now_ms,
-            account_ms=settings.sample_ms,
         )
         self.samples = SampleFiles(state.samples, settings.samples_days, settings.samples_gib << 30)
         self.tunnels = Tunnels(channel.another, self.tasks.live.get, self.samples, settings.attach_idle_s)
@@ -219,6 +230,7 @@ class Agent:
             isolation=wire.ISOLATIONS[self.tasks.isolation()],
             rendezvous_address=self._settings.rendezvous_address,
             place=control_pb2.Place(**asdict(self._settings.place)),
+            container_engine=str(self._containers or ""),
             one_firm=self._isolation.one_firm,
             one_firm_id=self._isolation.firm_served(),
         )

@@ -44,3 +44,6 @@ class Settings:
     samples_gib: int = 8
     attach_idle_s: float = 3600.0
     place: Place = Place()
+    image_registries: tuple[str, ...] = ()  # from which images may come; none: no container is run
+    container_engine: str = "podman"
+    container_runtime: str = ""  # program and options; empty: the first that is there

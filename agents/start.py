@@ -14,10 +14,12 @@ from agents.devices.driver import Driver, DriverError
 from agents.devices.enrolled import EnrolledDevices
 from agents.enrol import Application, enrol, enrol_again
 from agents.link import FleetChannel
-from agents.node import Agent
+from agents.node import Abilities, Agent
 from agents.node_record import TLS_CERTIFICATE_FILE, Identity, NodeRecord, load_record, read_tls
 from agents.refusals import NoDevices, UsageError
 from agents.renewal import has_ended
+from agents.runtime.containers import Containers, find_runtime
+from agents.runtime.images import find_images
 from agents.runtime.isolation import Isolation, why_no_private_view
 from agents.runtime.volumes import MOUNT_FOLDERS
 from agents.settings import AGENT_VERSION, Settings
@@ -52,6 +54,26 @@ def find_isolation(settings: Settings, spool: Spool, driver: EnrolledDevices) ->
             driver.name,
         )
     return isolation
+
+
+def find_containers(settings: Settings, state: StateFolder, isolation: Isolation) -> Containers | None:
+    """What this host runs containers with; where its operator wants some and it cannot, why is said."""
+    if not settings.image_registries:
+        return None
+    if not isolation.private_view:
+        _log.warning("no container is run here: tasks get no view of the host of their own")
+        return None
+    images = find_images(settings.container_engine, settings.image_registries, state.path)
+    runtime = find_runtime(settings.container_runtime, state.path / "containers")
+    for found in (images, runtime):
+        if isinstance(found, str):
+            _log.warning("no container is run here: %s", found)
+    if isinstance(images, str) or isinstance(runtime, str):
+        return None
+    images.sweep(folder.name for folder in state.tasks.iterdir())
+    containers = Containers(images, runtime)
+    _log.info("containers: %s; images from %s", containers, ", ".join(settings.image_registries))
+    return containers
 
 
 def _need_kernel() -> None:
@@ -117,7 +139,8 @@ async def run_agent(settings: Settings) -> None:
         try:
             isolation = find_isolation(settings, spool, devices)
             identity = Identity(record, key)
-            await Agent(settings, state, spool, identity, devices, channel, isolation, again).run(stop)
+            abilities = Abilities(isolation, find_containers(settings, state, isolation))
+            await Agent(settings, state, spool, identity, devices, channel, abilities, again).run(stop)
         finally:
             await channel.close()
         spool.close()

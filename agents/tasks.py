@@ -6,6 +6,8 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from agents.content import Content
@@ -22,25 +24,27 @@ from agents.core.messages import (
     Prepare,
     Prepared,
     PrepareFailed,
+    Preparing,
     Release,
     StepReported,
     Stop,
     Stopping,
 )
-from agents.core.readings import WHOLE_PPM, TaskUse
+from agents.core.readings import TaskUse
 from agents.core.separation import NONE, UID, weakest
 from agents.core.tasks import EndReason, Phase
-from agents.devices.driver import Driver
 from agents.inputs import Inputs
+from agents.launcher import Launcher
 from agents.live_task import FetchRefused, Live, process_ids
 from agents.log_upload import LogUpload
 from agents.refusals import SpoolFull
 from agents.results import Results
 from agents.runtime import process, task_files
 from agents.runtime.file_watch import IN_CLOSE_WRITE, IN_CREATE, IN_MODIFY, IN_MOVED_TO, FileWatch
-from agents.runtime.launch import Rendezvous
+from agents.runtime.image_names import ImageError
+from agents.runtime.images import Images
 from agents.runtime.log_patterns import first_match
-from agents.runtime.prepare import Preparation, Preparer, read_spec, remove, remove_or_say
+from agents.runtime.prepare import Preparation, Preparer, read_spec, remove_or_say
 from agents.runtime.spec import SpecError, TaskSpec
 from agents.runtime.step_report import parse_step_report
 from agents.runtime.task_files import ShimState
@@ -60,7 +64,7 @@ class TaskRunner:
         self,
         tasks: Path,
         preparer: Preparer,
-        driver: Driver,
+        launcher: Launcher,
         spool: Spool,
         logs: LogUpload,
         results: Results,
@@ -69,11 +73,10 @@ class TaskRunner:
         fetch: Callable[[str], Awaitable[TaskSpec]],
         tell: Callable[[Message], None],
         now_ms: Callable[[], int],
-        account_ms: int,
     ) -> None:
         self._tasks = tasks
         self._preparer = preparer
-        self._driver = driver
+        self._launcher = launcher
         self._spool = spool
         self._logs = logs
         self._results = results
@@ -81,7 +84,6 @@ class TaskRunner:
         self._fetch = fetch
         self._tell = tell
         self._now_ms = now_ms
-        self._account_ms = account_ms
         self._watch = FileWatch()
         self.live: dict[str, Live] = {}
         self._work: dict[str, asyncio.Task[None]] = {}
@@ -115,8 +117,7 @@ class TaskRunner:
         if self._work.get(allocation_id) is done:
             del self._work[allocation_id]
         if done.cancelled():
-            # Told from here: work that is cancelled before its first step never gets to say so itself. A task
-            # that is past its preparation is not moved by it.
+            # Told from here: work cancelled before its first step cannot. A later phase is not moved by it.
             self._tell(PrepareFailed(allocation_id, self._now_ms(), "stopped before it was prepared"))
         elif (error := done.exception()) is not None:
             _log.error("task %s: %s", allocation_id, error, exc_info=error)
@@ -132,7 +133,9 @@ class TaskRunner:
             spec = await self._fetch(allocation_id)
             preparation = await self._prepare_in_thread(spec)
         except (SpecError, FetchRefused) as error:
-            self._tell(PrepareFailed(allocation_id, self._now_ms(), str(error)))
+            image = isinstance(error, ImageError)
+            reason = EndReason.IMAGE_FAILED if image else EndReason.PREPARE_FAILED
+            self._tell(PrepareFailed(allocation_id, self._now_ms(), str(error), reason))
         except SpoolFull as error:
             self._tell(
                 PrepareFailed(allocation_id, self._now_ms(), f"the node cannot keep its records: {error}")
@@ -141,16 +144,25 @@ class TaskRunner:
             sentence = f"the node cannot prepare the task: {error.strerror}"
             self._tell(PrepareFailed(allocation_id, self._now_ms(), sentence))
         else:
+            # What opened the registry is not needed any more.
+            preparation.spec = replace(spec, image_credentials=b"")
             self.live[allocation_id] = Live(
-                spec, preparation.folder, preparation.uid, preparation.isolation, preparation
+                preparation.spec, preparation.folder, preparation.uid, preparation.isolation, preparation
             )
-            self._tell(Prepared(allocation_id, spec.devices, preparation.port, spec.share_ppm))
+            digest = preparation.image.digest if preparation.image else ""
+            self._tell(Prepared(allocation_id, spec.devices, preparation.port, spec.share_ppm, digest))
 
     async def _prepare_in_thread(self, spec: TaskSpec) -> Preparation:
         """A file system may hang: not in the loop. A thread cannot be cancelled: wait, then let go."""
         stopped = threading.Event()
-        inputs = Inputs(self._content, asyncio.get_running_loop(), stopped)
-        work = asyncio.ensure_future(asyncio.to_thread(self._preparer.prepare, spec, inputs.bring))
+        loop = asyncio.get_running_loop()
+        inputs = Inputs(self._content, loop, stopped)
+
+        def say(sentence: str) -> None:
+            loop.call_soon_threadsafe(self._tell, Preparing(spec.allocation_id, sentence))
+
+        lay_out = partial(Images.lay_out, stopped=stopped, say=say)
+        work = asyncio.ensure_future(asyncio.to_thread(self._preparer.prepare, spec, inputs.bring, lay_out))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -178,27 +190,16 @@ class TaskRunner:
             raise RuntimeError(f"allocation {allocation_id} was to be launched without having been prepared")
         try:
             self._spool.note_launch(allocation_id, self._now_ms())
-            launch = process.launch_file(
-                live.preparation,
-                Rendezvous(instruction.master_address, instruction.master_port),
-                self._driver.visibility(live.spec.devices) | self._share_environment(live.spec),
-                self._driver.simulated,
-                self._account_ms,
-            )
+            launch = self._launcher.launch_file(live.preparation, instruction)
             live.shim, live.state = await process.launch(live.preparation, launch)
         except (SpoolFull, process.LaunchError) as error:
             live.preparation.release()
-            await process.clear(live.folder, process.read_state(live.folder))
+            await self._launcher.clear(live.folder, process.read_state(live.folder))
             self._tell(LaunchFailed(allocation_id, self._now_ms(), str(error)))
             return
         live.use = UseReader(live.folder, live.state)
         self._tell(self._launched(live, live.state))
         self._look_after(live, live.state)
-
-    def _share_environment(self, spec: TaskSpec) -> dict[str, str]:
-        if spec.share_ppm == WHOLE_PPM:
-            return {}
-        return self._driver.share_environment(spec.devices, spec.share_ppm, spec.share_memory_bytes)
 
     def _launched(self, live: Live, state: ShimState) -> Launched:
         return Launched(live.spec.allocation_id, state["started_ms"], process_ids(state))
@@ -294,7 +295,7 @@ class TaskRunner:
         live.watches = []
         state = process.read_state(live.folder)
         if state is None or state["phase"] != "ended":
-            await process.clear(live.folder, state)
+            await self._launcher.clear(live.folder, state)
         live.state = state
         if live.use is not None and state is not None:
             live.use.state = state
@@ -341,7 +342,7 @@ class TaskRunner:
         needed = self._logs.follows(allocation_id) or self._results.follows(allocation_id)
         if (folder / FORGOTTEN).exists() and not needed:
             # In a thread: a job may leave millions of files, and metering must not wait for them.
-            threading.Thread(target=remove_or_say, args=(folder,), daemon=True).start()
+            threading.Thread(target=remove_or_say, args=(self._preparer, folder), daemon=True).start()
 
     # --- after a restart -------------------------------------------------------------------------------
 
@@ -358,6 +359,7 @@ class TaskRunner:
                 continue
             isolation = kept.get("isolation", NONE if kept["uid"] is None else UID)
             live = Live(TaskSpec.from_json(kept["spec"]), folder, kept["uid"], isolation, state=state)
+            live.image_digest = kept.get("image_digest", "")
             if (folder / FORGOTTEN).exists():
                 self._deliver(live)
                 continue
@@ -372,7 +374,7 @@ class TaskRunner:
         for folder in self._tasks.iterdir():
             unlaunched = not (folder / task_files.LOCK).exists()
             if folder.name not in kept and unlaunched and not self._logs.follows(folder.name):
-                remove(folder)
+                self._preparer.remove(folder)
 
     def _deliver(self, live: Live) -> None:
         """What an ended task had printed, and what it left, goes on its way to the gateway."""
@@ -402,6 +404,7 @@ class TaskRunner:
                     detail=ended.detail if ended else "",
                     log_pattern=ended.log_pattern if ended else None,
                     share_ppm=live.spec.share_ppm,
+                    image_digest=live.image_digest,
                 )
             )
             if ended is None and state is not None:

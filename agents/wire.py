@@ -119,6 +119,7 @@ def observed_task(task: Task) -> control_pb2.ObservedTask:
         ended_ms=task.ended_ms,
         detail=task.detail,
         end_reason=task.end_reason or "",
+        image_digest=task.image_digest,
         process_ids=task.process_ids,
     )
     if task.exit_code is not None:
@@ -177,6 +178,10 @@ def spec(message: control_pb2.FetchTaskResponse) -> TaskSpec:
         group=message.group,
         rank_in_group=message.rank_in_group,
         groups=dict(sorted(message.groups.items())),
+        image=message.image,
+        image_digest=message.image_digest,
+        image_secret=message.image_credentials.name,
+        image_credentials=message.image_credentials.value,
         volumes=tuple(
             TaskVolume(item.name, item.host_path, item.mount_path, item.read_only, item.own)
             for item in message.volumes

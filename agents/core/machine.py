@@ -27,6 +27,7 @@ from agents.core.messages import (
     Prepare,
     Prepared,
     PrepareFailed,
+    Preparing,
     Release,
     Report,
     StepReported,
@@ -85,12 +86,18 @@ class AgentMachine:
                 return self._stopping(task)
             case Ended():
                 return self._ended(task, message)
-            case StepReported():
-                if task.step_report == message.report:
-                    return []
-                task.step_report = message.report
-                return [Report()]
+            case Preparing() | StepReported():
+                return self._goes_on(task, message)
         raise TypeError(f"the machine knows no message {type(message).__name__}")
+
+    def _goes_on(self, task: Task, message: Preparing | StepReported) -> list[Instruction]:
+        if isinstance(message, StepReported):
+            if task.step_report == message.report:
+                return []
+            task.step_report = message.report
+        elif task.phase is Phase.PREPARING:
+            task.detail = message.detail
+        return [Report()]
 
     # --- desired state ---------------------------------------------------------------------------------
 
@@ -165,6 +172,7 @@ class AgentMachine:
             phase=message.phase,
             devices=message.devices,
             share_ppm=message.share_ppm,
+            image_digest=message.image_digest,
             rendezvous_port=message.rendezvous_port,
             stopping=message.phase is Phase.STOPPING,
             started_ms=message.started_ms,
@@ -192,6 +200,8 @@ class AgentMachine:
             task.phase = Phase.READY
             task.devices = message.devices
             task.share_ppm = message.share_ppm
+            task.image_digest = message.image_digest
+            task.detail = ""
             task.rendezvous_port = message.rendezvous_port
             goal = self._goals.get(task.allocation_id)
             run = goal is not None and goal.goal is Goal.RUN
@@ -201,7 +211,7 @@ class AgentMachine:
     def _prepare_failed(self, task: Task, message: PrepareFailed) -> list[Instruction]:
         if task.phase is not Phase.PREPARING:
             return []
-        reason = EndReason.STOPPED if task.stopping else EndReason.PREPARE_FAILED
+        reason = EndReason.STOPPED if task.stopping else message.reason
         self._end(task, message.at_ms, None, reason, message.detail)
         return [Report(), *self._forget_if_unwanted(task)]
 

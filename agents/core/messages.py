@@ -33,6 +33,15 @@ class Adopted:
     detail: str = ""
     log_pattern: int | None = None
     share_ppm: int = WHOLE_PPM  # of each device
+    image_digest: str = ""
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """How far its preparation is, for people to read."""
+
+    allocation_id: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,7 @@ class Prepared:
     devices: tuple[int, ...]
     rendezvous_port: int
     share_ppm: int = WHOLE_PPM  # of each device
+    image_digest: str = ""  # of the image that it will run in
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ class PrepareFailed:
     allocation_id: str
     at_ms: int
     detail: str
+    reason: EndReason = EndReason.PREPARE_FAILED
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,7 @@ class StepReported:
 Message = (
     DesiredArrived
     | Adopted
+    | Preparing
     | Prepared
     | PrepareFailed
     | Launched

@@ -30,6 +30,7 @@ class EndReason(StrEnum):
     EXITED = "exited"
     STOPPED = "stopped"
     PREPARE_FAILED = "prepare_failed"
+    IMAGE_FAILED = "image_failed"
     LOST = "lost"
     OUT_OF_MEMORY = "out_of_memory"
 
@@ -77,6 +78,7 @@ class Task:
     log_pattern: int | None = None  # which of the job's patterns stands in its output
     step_report: StepReport | None = None
     process_ids: tuple[int, ...] = field(default=())
+    image_digest: str = ""  # of the image that it runs in
 
     @property
     def holds_devices(self) -> bool:

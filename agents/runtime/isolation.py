@@ -51,7 +51,10 @@ class UidRange:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a task must be able to reach. Paths absolute; `make` is a folder to create where it is not."""
+    """What a task must be able to reach. Paths absolute; `make` is a folder to create where it is not.
+
+    An empty `program` is one of an image: nobody can look for it, or for where it shall work, on the host.
+    """
 
     program: str
     path_variable: str
@@ -62,6 +65,8 @@ class Needs:
 
 def needs_of(spec: TaskSpec, working_directory: str, named_checkpoints: str | None) -> Needs:
     """From the task's description; the first argument that is a file is taken for its script."""
+    if spec.image:
+        return Needs("", "", "", None, named_checkpoints)
     script = next((a for a in spec.command[1:] if a.startswith("/") and os.path.isfile(a)), None)
     return Needs(
         program=spec.command[0],
@@ -74,6 +79,8 @@ def needs_of(spec: TaskSpec, working_directory: str, named_checkpoints: str | No
 
 def obstacle(needs: Needs) -> str:
     """What is out of reach for the calling process, as a phrase; empty where nothing is."""
+    if not needs.program:
+        return _cannot_make(needs.make)
     closed = closed_folder(needs.working_directory)
     if closed or not os.access(needs.working_directory, os.X_OK):
         return f"cannot enter the working directory {needs.working_directory}{_because(closed)}"
@@ -88,13 +95,18 @@ def obstacle(needs: Needs) -> str:
         return f"cannot run {program}{_because(closed) or ': not found or not executable'}"
     if needs.script is not None and not os.access(needs.script, os.R_OK):
         return f"cannot read {needs.script}{_because(closed_folder(needs.script))}"
-    if needs.make is not None:
-        try:
-            os.makedirs(needs.make, mode=0o700, exist_ok=True)
-        except OSError as error:
-            return f"cannot make the model checkpoint folder {needs.make}: {error.strerror}"
-        if not os.access(needs.make, os.W_OK | os.X_OK):
-            return f"cannot write to the model checkpoint folder {needs.make}"
+    return _cannot_make(needs.make)
+
+
+def _cannot_make(folder: str | None) -> str:
+    if folder is None:
+        return ""
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError as error:
+        return f"cannot make the model checkpoint folder {folder}: {error.strerror}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"cannot write to the model checkpoint folder {folder}"
     return ""
 
 

@@ -7,12 +7,15 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from agents.runtime import task_files
+from agents.runtime.image_names import ImageError
+from agents.runtime.images import ImageRoot, Images
 from agents.runtime.isolation import Isolation, needs_of
 from agents.runtime.launch import Places
 from agents.runtime.spec import SpecError, TaskSpec, check_spec
@@ -25,6 +28,7 @@ SPEC = "spec.json"
 # What the shim reads in the task's view: Python and ourselves.
 OWN_FOLDERS = (sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[2]))
 Bring = Callable[[TaskSpec, Path, int | None], None]
+LayOut = Callable[[Images, TaskSpec], ImageRoot]
 
 
 @dataclass
@@ -39,6 +43,7 @@ class Preparation:
     isolation: str
     closed_nodes: tuple[str, ...] | None = None  # of the task's own view of the host; None: it has none
     volumes: tuple[VolumeLaunch, ...] = ()
+    image: ImageRoot | None = None
     port: int = 0
     held: socket.socket | None = None  # keeps the port from others until the task is launched
 
@@ -61,11 +66,18 @@ class Preparer:
     closed_nodes: Callable[[Sequence[int]], Sequence[str]]
     """The device nodes of the node that a task with these devices must not reach."""
     volume_roots: tuple[str, ...] = ()  # plain paths; nothing else of the host is ever a volume
+    images: Images | None = None  # None: no container is run here
 
-    def prepare(self, spec: TaskSpec, bring: Bring = lambda _spec, _folder, _uid: None) -> Preparation:
-        """Blocks for as long as the file systems do, and for `bring`, which unpacks what was sent along.
+    def prepare(
+        self,
+        spec: TaskSpec,
+        bring: Bring = lambda _spec, _folder, _uid: None,
+        lay_out: LayOut = lambda images, spec: images.lay_out(spec, threading.Event(), lambda _: None),
+    ) -> Preparation:
+        """Blocks for as long as the file systems do, for `bring`, which unpacks what was sent along, and for
+        `lay_out`, which pulls the image.
 
-        Raises SpecError with a sentence, or OSError.
+        Raises SpecError with a sentence, ImageError where it is the image's fault, or OSError.
         """
         check_spec(spec, self.devices)
         self._require_view(spec)
@@ -75,6 +87,7 @@ class Preparer:
         working_directory = spec.working_directory or str(folder / "work")
         self._make_folders(folder, uid)
         volumes = self._volumes(spec, uid)
+        image = self._image(spec, folder, earlier, lay_out)
         bring(spec, folder / "work", uid)
         named = spec.model_checkpoint_directory if spec.model_checkpoint else ""
         closed_nodes = tuple(self.closed_nodes(spec.devices))
@@ -97,6 +110,7 @@ class Preparer:
             isolation=self.isolation.level,
             closed_nodes=closed_nodes if self.isolation.private_view else None,
             volumes=volumes,
+            image=image,
         )
         if spec.rank == 0:
             wished = int(earlier["port"]) if earlier else 0
@@ -107,9 +121,31 @@ class Preparer:
             "uid": uid,
             "port": preparation.port,
             "isolation": preparation.isolation,
+            "image_digest": image.digest if image else "",
         }
         task_files.write_json(str(folder / SPEC), value)
         return preparation
+
+    def _image(
+        self, spec: TaskSpec, folder: Path, earlier: dict[str, Any] | None, lay_out: LayOut
+    ) -> ImageRoot | None:
+        """A root of the task's image; prepared a second time, of the very image that was found the first time."""
+        if not spec.image:
+            return None
+        if self.images is None:
+            raise ImageError("this node runs no container images (its agent's log says why)")
+        digest = spec.image_digest or (earlier or {}).get("image_digest", "")
+        # Before there is anything to remove, so that it is known to be there when the folder is removed.
+        task_files.write_json(str(folder / task_files.IMAGE), {"image": spec.image})
+        root = lay_out(self.images, replace(spec, image_digest=digest))
+        task_files.write_json(str(folder / task_files.IMAGE), {"image": spec.image, "digest": root.digest})
+        return root
+
+    def remove(self, folder: Path) -> None:
+        """Remove a task's folder, and the root of its image. Raises OSError."""
+        if self.images is not None and (folder / task_files.IMAGE).exists():
+            self.images.remove([folder.name])
+        remove(folder)
 
     def _require_view(self, spec: TaskSpec) -> None:
         """Refuse by name what only a task with a view of its own can be given. Raises SpecError."""
@@ -118,6 +154,8 @@ class Preparer:
                 f"this node gives tasks no view of the host of their own (isolation namespace), so the volume "
                 f"{spec.volumes[0].name} cannot lie at {spec.volumes[0].mount_path}"
             )
+        if spec.image and not self.isolation.private_view:
+            raise ImageError("this node gives tasks no view of the host of their own, so it runs no images")
         file = next((secret.file for secret in spec.secrets if secret.file), None)
         if file is not None and not self.isolation.private_view:
             raise SpecError(
@@ -235,9 +273,9 @@ def remove(folder: Path) -> None:
         raise OSError(errno.EIO, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "rm failed")
 
 
-def remove_or_say(folder: Path) -> None:
+def remove_or_say(preparer: Preparer, folder: Path) -> None:
     """Remove a forgotten task's folder; what cannot be removed is found again after a restart."""
     try:
-        remove(folder)
+        preparer.remove(folder)
     except OSError as error:
         _log.warning("the folder %s could not be removed: %s", folder, error.strerror)

@@ -119,6 +119,11 @@ def show(folder: int, place: str, *, read_only: bool) -> None:
     _mount("none", place, None, MS_BIND | MS_REMOUNT | MS_NODEV | MS_NOSUID | kept)
 
 
+def cover(folder: str) -> None:
+    """Lay empty memory over a folder of the view, which root alone can enter. Raises OSError."""
+    _mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700")
+
+
 def place_secrets(files: Mapping[str, bytes], owner: int | None) -> None:
     """Files that only this view has, in memory that goes with it; its user alone can read them.
 

@@ -62,6 +62,7 @@ def launch_file(
         ],
         "volumes": list(preparation.volumes),
         "secrets": bool(spec.secrets),
+        "container": None,
     }
 
 

@@ -21,10 +21,10 @@ from collections.abc import Callable
 if not __package__:  # run by path, without site packages, to start faster
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from agents.runtime import private_view, proc_tree, spawn, task_files, volumes
+from agents.runtime import private_view, proc_tree, shim_container, spawn, task_files, volumes
 from agents.runtime.account import Account
 from agents.runtime.shim_terminals import Terminals
-from agents.runtime.task_files import Launch, ProcessState, Secrets, ShimState
+from agents.runtime.task_files import Launch, ProcessLaunch, ProcessState, Secrets, ShimState
 
 LEFTOVER_GRACE_MS = 5_000  # what outlives the task's own processes gets no more than this
 KILL_PASS_S = 0.02
@@ -56,6 +56,7 @@ class Shim:
     def __init__(self, folder: str, launch: Launch) -> None:
         self.folder = folder
         self.launch = launch
+        self.container = launch.get("container")
         own = proc_tree.read_stat(os.getpid())
         self.state: ShimState = {
             "boot_id": proc_tree.boot_id(),
@@ -90,7 +91,7 @@ class Shim:
             return
         for process in self.launch["processes"]:
             try:
-                pid = spawn.spawn(process, self.launch["uid"], self.launch["gid"])
+                pid = self._spawn(process)
             except spawn.SpawnError as error:
                 self._failed(process["local_rank"], error.exit_code, str(error))
                 return
@@ -110,6 +111,14 @@ class Shim:
             self.roots[pid] = root
             self.state["processes"].append(root)
 
+    def _spawn(self, process: ProcessLaunch) -> int:
+        if self.container is None:
+            return spawn.spawn(process, self.launch["uid"], self.launch["gid"])
+        # The runtime makes the job's process the task's user; it needs to be root until then.
+        return spawn.spawn_runtime(
+            shim_container.in_container(self.folder, self.container, process), self.launch["uid"]
+        )
+
     def _enter_view(self) -> None:
         closed_nodes = self.launch["closed_nodes"]
         if closed_nodes is not None:
@@ -120,6 +129,10 @@ class Shim:
             volumes.place(self.launch["volumes"])
         if self.launch.get("secrets"):
             self._take_secrets()
+        if self.container is not None:
+            if closed_nodes is None:
+                raise PermissionError(errno.EPERM, "an image wants a view of the task's own")
+            shim_container.open_bundles(self.folder, self.launch, self.container)
 
     def _take_secrets(self) -> None:
         """From standard input into the processes' environment and view; nothing of them is ever on a disk."""
@@ -229,9 +242,14 @@ class Shim:
             self.deadline_ms = self._clock_ms() + grace_ms
             self.state["phase"] = "stopping"
             self.save()
-            tree = self._live_tree()
-            for group in {stat.group for stat in tree if stat.group in self.roots}:
+            for group in self._asked(self._live_tree()):
                 self._signal(os.killpg, group, signal.Signals[self.launch["stop_signal"]])
+
+    def _asked(self, tree: list[proc_tree.ProcessStat]) -> set[int]:
+        """The process groups that are asked to end: those of the job's own processes, not an OCI runtime's."""
+        if self.container is None:
+            return {stat.group for stat in tree if stat.group in self.roots}
+        return {stat.group for stat in tree if stat.parent in self.roots} - set(self.roots)
 
     def _press_on(self, tree: list[proc_tree.ProcessStat]) -> None:
         """Further on the way from request to kill."""

@@ -7,7 +7,7 @@ all of the task, so whatever runs in a terminal is counted with the task and end
 import contextlib
 import os
 
-from agents.runtime import proc_tree, spawn, task_files
+from agents.runtime import proc_tree, shim_container, spawn, task_files
 from agents.runtime.task_files import Launch, ProcessLaunch, TerminalRequest, TerminalState
 
 KEPT = 100  # ended terminals that are still shown
@@ -18,8 +18,10 @@ class Terminals:
     """The terminals of one task."""
 
     def __init__(self, folder: str, launch: Launch) -> None:
+        self.task_folder = folder
         self.folder = os.path.join(folder, task_files.ATTACH)
         self.launch = launch
+        self.container = launch.get("container")
         self.states: list[TerminalState] = []
         self.asked = False
 
@@ -66,7 +68,14 @@ class Terminals:
             try:
                 self._require_own(terminal)
                 process = self._process(request)
-                pid = spawn.spawn_in_terminal(process, terminal, self.launch["uid"], self.launch["gid"])
+                if self.container is None:
+                    uid, gid = self.launch["uid"], self.launch["gid"]
+                else:
+                    uid = gid = None
+                    process = shim_container.terminal_in_container(
+                        self.task_folder, self.container, process, request["terminal_id"]
+                    )
+                pid = spawn.spawn_in_terminal(process, terminal, uid, gid)
             finally:
                 os.close(terminal)
         except spawn.SpawnError as error:
@@ -89,9 +98,17 @@ class Terminals:
     def _process(self, request: TerminalRequest) -> ProcessLaunch:
         own = next(p for p in self.launch["processes"] if p["local_rank"] == request["local_rank"])
         shell = next((path for path in SHELLS if os.path.exists(path)), SHELLS[-1])
+        command = request["command"] or [shell]
+        if self.container is not None:
+            shell = SHELLS[-1]  # which shells an image has is known inside alone
+            command = request["command"] or [
+                shell,
+                "-c",
+                f"[ -x {SHELLS[0]} ] && exec {SHELLS[0]}; exec {shell}",
+            ]
         return {
             **own,
-            "command": request["command"] or [shell],
+            "command": command,
             "environment": {"SHELL": shell, **own["environment"], "TERM": request["kind"]},
         }
 

@@ -61,6 +61,17 @@ def spawn(process: ProcessLaunch, uid: int | None, gid: int | None) -> int:
             os.close(descriptor)
 
 
+def spawn_runtime(process: ProcessLaunch, owner: int | None) -> int:
+    """As `spawn`, but as ourselves; the output files are the user's whom the process will start."""
+    opened = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
+    try:
+        opened += [_open_output(process[stream], owner, owner) for stream in ("stdout", "stderr")]
+        return _spawn(process, opened, None, None, terminal=False)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
 def _spawn(
     process: ProcessLaunch, descriptors: list[int], uid: int | None, gid: int | None, *, terminal: bool
 ) -> int:

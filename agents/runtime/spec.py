@@ -86,10 +86,19 @@ class TaskSpec:
     rank_in_group: int = 0
     groups: dict[str, int] = field(default_factory=dict)  # tasks of each group
     volumes: tuple[TaskVolume, ...] = ()
+    image: str = ""  # whose root its processes see; empty: they are plain processes of the host
+    image_digest: str = ""  # by which it is to be pulled; empty: by the name alone
+    image_secret: str = ""  # name of the secret that opens its registry; empty: none is needed
+    image_credentials: bytes = field(default=b"", repr=False)  # what that secret holds
+
+    def without_secrets(self) -> "TaskSpec":
+        """The same, with nothing that must not be kept."""
+        return replace(self, secrets=(), image_credentials=b"")
 
     def to_json(self) -> dict[str, Any]:
-        """For the task's folder: without the secrets, which a launch takes from memory."""
-        return {name: value for name, value in asdict(replace(self, secrets=())).items() if name != "secrets"}
+        """For the task's folder: without the secrets, which pull and launch take from memory."""
+        hidden = ("secrets", "image_credentials")
+        return {n: value for n, value in asdict(self.without_secrets()).items() if n not in hidden}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "TaskSpec":
@@ -158,6 +167,18 @@ def _check_secrets(spec: TaskSpec) -> None:
             raise SpecError(
                 f"the secret {secret.name} holds a NUL byte, which no variable can; ask for a file"
             )
+        if secret.environment and spec.image and not _is_text(secret.value):
+            raise SpecError(
+                f"the secret {secret.name} is not UTF-8, which a container's variables are; ask for a file"
+            )
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_paths(spec: TaskSpec) -> None:

@@ -6,6 +6,8 @@ state.json      what the shim knows (shim -> agent), replaced as a whole
 account.jsonl   cumulative use of every local rank, a line a period
 stop.json       asks the shim to end the task
 attach/         ID.json asks the shim for a process with a terminal; removed once it was read
+image.json      the image that it runs in: digest, where its root lies, what it sets
+bundle/         in memory, in the task's own view alone: what an OCI runtime is told
 output/         RANK.stdout and RANK.stderr
 report/         step.json, written by the job
 home/ tmp/ work/ results/   the job's own; what lies in results/ is kept when the job has ended
@@ -27,6 +29,8 @@ OUTPUT = "output"
 REPORT = "report"
 STEP_REPORT = "step.json"
 RESULTS = "results"
+IMAGE = "image.json"
+BUNDLE = "bundle"
 COLLECTED = "collected"
 
 
@@ -51,6 +55,20 @@ class VolumeLaunch(TypedDict):
     read_only: bool
 
 
+class ContainerLaunch(TypedDict):
+    """How processes are started in a root of their own: by an OCI runtime (OCI runtime specification).
+
+    `config` is its config.json but for command and environment. `own_folder` is a folder of the host that the task's
+    user named, to be opened as that user and shown at the same path; empty where there is none.
+    """
+
+    runtime: list[str]  # program and options
+    environment: dict[str, str]  # of the runtime itself
+    id: str  # of the container of local rank 0 without its last part, the rank
+    config: dict[str, Any]
+    own_folder: str
+
+
 class Launch(TypedDict):
     """launch.json: a task to start; `uid` and `gid` null where processes stay the agent's own user.
 
@@ -67,6 +85,7 @@ class Launch(TypedDict):
     processes: list[ProcessLaunch]
     volumes: NotRequired[list[VolumeLaunch]]
     secrets: bool  # whether Secrets come on standard input
+    container: NotRequired[ContainerLaunch | None]
 
 
 class Secrets(TypedDict):

@@ -26,7 +26,7 @@ from protos.suanli.fleet.v1 import node_pb2 as suanli_dot_fleet_dot_v1_dot_node_
 from protos.suanli.fleet.v1 import tunnel_pb2 as suanli_dot_fleet_dot_v1_dot_tunnel__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsuanli/fleet/v1/control.proto\x12\x0fsuanli.fleet.v1\x1a\x1asuanli/fleet/v1/node.proto\x1a\x1csuanli/fleet/v1/tunnel.proto\"I\n\x17RenewCertificateRequest\x12\x1f\n\x17\x63\x65rtificate_request_pem\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"3\n\x18RenewCertificateResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\x0c\"\xa4\x01\n\x0e\x43onnectRequest\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.suanli.fleet.v1.HelloH\x00\x12-\n\x08observed\x18\x02 \x01(\x0b\x32\x19.suanli.fleet.v1.ObservedH\x00\x12/\n\theartbeat\x18\x03 \x01(\x0b\x32\x1a.suanli.fleet.v1.HeartbeatH\x00\x42\t\n\x07message\"\xaa\x01\n\x0f\x43onnectResponse\x12+\n\x07welcome\x18\x01 \x01(\x0b\x32\x18.suanli.fleet.v1.WelcomeH\x00\x12+\n\x07\x64\x65sired\x18\x02 \x01(\x0b\x32\x18.suanli.fleet.v1.DesiredH\x00\x12\x32\n\x0bopen_tunnel\x18\x03 \x01(\x0b\x32\x1b.suanli.fleet.v1.OpenTunnelH\x00\x42\t\n\x07message\"\xf8\x02\n\x05Hello\x12\x14\n\x0cprotocol_min\x18\x01 \x01(\r\x12\x14\n\x0cprotocol_max\x18\x02 \x01(\r\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x05 \x01(\t\x12\x18\n\x10\x61gent_started_ms\x18\x06 \x01(\x03\x12\x13\n\x0bleader_term\x18\x07 \x01(\x04\x12\x12\n\ngeneration\x18\x08 \x01(\x04\x12.\n\x07\x64\x65vices\x18\t \x03(\x0b\x32\x1d.suanli.fleet.v1.DeviceClaims\x12-\n\tisolation\x18\n \x01(\x0e\x32\x1a.suanli.fleet.v1.Isolation\x12\x1a\n\x12rendezvous_address\x18\x0b \x01(\t\x12%\n\x05place\x18\x0c \x01(\x0b\x32\x16.suanli.fleet.v1.Place\x12\x10\n\x08one_firm\x18\r \x01(\x08\x12\x13\n\x0bone_firm_id\x18\x0e \x01(\t\"H\n\x05Place\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x11\n\tsupernode\x18\x02 \x01(\t\x12\x0c\n\x04leaf\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\r\"Y\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x14\n\x0cheartbeat_ms\x18\x02 \x01(\r\x12\x0e\n\x06now_ms\x18\x03 \x01(\x03\x12\x16\n\x0elog_checkpoint\x18\x04 \x01(\x0c\"\x1b\n\tHeartbeat\x12\x0e\n\x06now_ms\x18\x01 \x01(\x03\"_\n\x07\x44\x65sired\x12\x13\n\x0bleader_term\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12+\n\x05tasks\x18\x03 \x03(\x0b\x32\x1c.suanli.fleet.v1.DesiredTask\"\x8a\x01\n\x0b\x44\x65siredTask\x12\x15\n\rallocation_id\x18\x01 \x01(\t\x12\'\n\x04goal\x18\x02 \x01(\x0e\x32\x19.suanli.fleet.v1.TaskGoal\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x16\n\x0emaster_address\x18\x04 \x01(\t\x12\x13\n\x0bmaster_port\x18\x05 \x01(\r\"\xaf\x01\n\x08Observed\x12\x13\n\x0bleader_term\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x12\n\nreport_seq\x18\x03 \x01(\x04\x12,\n\x05tasks\x18\x04 \x03(\x0b\x32\x1d.suanli.fleet.v1.ObservedTask\x12\x38\n\x11unhealthy_devices\x18\x05 \x03(\x0b\x32\x1d.suanli.fleet.v1.DeviceClaims\"\xdf\x02\n\x0cObservedTask\x12\x15\n\rallocation_id\x18\x01 \x01(\t\x12)\n\x05phase\x18\x02 \x01(\x0e\x32\x1a.suanli.fleet.v1.TaskPhase\x12\x17\n\x0frendezvous_port\x18\x03 \x01(\r\x12\x12\n\nstarted_ms\x18\x04 \x01(\x03\x12\x10\n\x08\x65nded_ms\x18\x05 \x01(\x03\x12\x16\n\texit_code\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nend_reason\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x08 \x01(\t\x12\x35\n\x0bstep_report\x18\t \x01(\x0b\x32\x1b.suanli.fleet.v1.StepReportH\x01\x88\x01\x01\x12\x13\n\x0bprocess_ids\x18\n \x03(\x03\x12\x18\n\x0blog_pattern\x18\x0b \x01(\rH\x02\x88\x01\x01\x42\x0c\n\n_exit_codeB\x0e\n\x0c_step_reportB\x0e\n\x0c_log_pattern\"\xb3\x01\n\nStepReport\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\n\n\x02of\x18\x02 \x01(\x03\x12\x18\n\x0bloss_micros\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06tokens\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x1d\n\x10model_checkpoint\x18\x05 \x01(\tH\x02\x88\x01\x01\x12\r\n\x05\x61t_ms\x18\x06 \x01(\x03\x42\x0e\n\x0c_loss_microsB\t\n\x07_tokensB\x13\n\x11_model_checkpoint\")\n\x10\x46\x65tchTaskRequest\x12\x15\n\rallocation_id\x18\x01 \x01(\t\"\x92\x07\n\x11\x46\x65tchTaskResponse\x12\x15\n\rallocation_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66irm_id\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x10\n\x08job_name\x18\x04 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x0c\n\x04rank\x18\x06 \x01(\r\x12\x11\n\tgang_size\x18\x07 \x01(\r\x12\x11\n\tprocesses\x18\x08 \x01(\r\x12\x16\n\x0e\x64\x65vice_indices\x18\t \x03(\r\x12\x14\n\x0c\x64\x65vice_model\x18\n \x01(\t\x12\x0f\n\x07\x63ommand\x18\x0b \x03(\t\x12H\n\x0b\x65nvironment\x18\x0c \x03(\x0b\x32\x33.suanli.fleet.v1.FetchTaskResponse.EnvironmentEntry\x12\x19\n\x11working_directory\x18\r \x01(\t\x12\x10\n\x08grace_ms\x18\x0e \x01(\r\x12\x18\n\x10model_checkpoint\x18\x0f \x01(\x08\x12\"\n\x1amodel_checkpoint_directory\x18\x10 \x01(\t\x12\x10\n\x08\x66irm_uid\x18\x11 \x01(\r\x12*\n\x06inputs\x18\x12 \x03(\x0b\x32\x1a.suanli.fleet.v1.TaskInput\x12\x0f\n\x07outputs\x18\x13 \x03(\t\x12\x13\n\x0bstop_signal\x18\x14 \x01(\t\x12,\n\x07secrets\x18\x15 \x03(\x0b\x32\x1b.suanli.fleet.v1.TaskSecret\x12\x14\n\x0clog_patterns\x18\x16 \x03(\t\x12,\n\x07volumes\x18\x17 \x03(\x0b\x32\x1b.suanli.fleet.v1.TaskVolume\x12\x11\n\tshare_ppm\x18\x1f \x01(\r\x12\x1a\n\x12share_memory_bytes\x18  \x01(\x04\x12\x15\n\rfirst_process\x18! \x01(\r\x12\x15\n\rall_processes\x18\" \x01(\r\x12\r\n\x05group\x18# \x01(\t\x12\x15\n\rrank_in_group\x18$ \x01(\r\x12>\n\x06groups\x18% \x03(\x0b\x32..suanli.fleet.v1.FetchTaskResponse.GroupsEntry\x1a\x32\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bGroupsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"a\n\nTaskVolume\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\thost_path\x18\x02 \x01(\t\x12\x12\n\nmount_path\x18\x03 \x01(\t\x12\x11\n\tread_only\x18\x04 \x01(\x08\x12\x0b\n\x03own\x18\x05 \x01(\x08\"L\n\nTaskSecret\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\x0c\"2\n\tTaskInput\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t*c\n\x08TaskGoal\x12\x19\n\x15TASK_GOAL_UNSPECIFIED\x10\x00\x12\x15\n\x11TASK_GOAL_PREPARE\x10\x01\x12\x11\n\rTASK_GOAL_RUN\x10\x02\x12\x12\n\x0eTASK_GOAL_STOP\x10\x03*\x9e\x01\n\tTaskPhase\x12\x1a\n\x16TASK_PHASE_UNSPECIFIED\x10\x00\x12\x18\n\x14TASK_PHASE_PREPARING\x10\x01\x12\x14\n\x10TASK_PHASE_READY\x10\x02\x12\x16\n\x12TASK_PHASE_RUNNING\x10\x03\x12\x17\n\x13TASK_PHASE_STOPPING\x10\x04\x12\x14\n\x10TASK_PHASE_ENDED\x10\x05\x32\x9f\x02\n\x0e\x43ontrolService\x12P\n\x07\x43onnect\x12\x1f.suanli.fleet.v1.ConnectRequest\x1a .suanli.fleet.v1.ConnectResponse(\x01\x30\x01\x12R\n\tFetchTask\x12!.suanli.fleet.v1.FetchTaskRequest\x1a\".suanli.fleet.v1.FetchTaskResponse\x12g\n\x10RenewCertificate\x12(.suanli.fleet.v1.RenewCertificateRequest\x1a).suanli.fleet.v1.RenewCertificateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsuanli/fleet/v1/control.proto\x12\x0fsuanli.fleet.v1\x1a\x1asuanli/fleet/v1/node.proto\x1a\x1csuanli/fleet/v1/tunnel.proto\"I\n\x17RenewCertificateRequest\x12\x1f\n\x17\x63\x65rtificate_request_pem\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"3\n\x18RenewCertificateResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\x0c\"\xa4\x01\n\x0e\x43onnectRequest\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.suanli.fleet.v1.HelloH\x00\x12-\n\x08observed\x18\x02 \x01(\x0b\x32\x19.suanli.fleet.v1.ObservedH\x00\x12/\n\theartbeat\x18\x03 \x01(\x0b\x32\x1a.suanli.fleet.v1.HeartbeatH\x00\x42\t\n\x07message\"\xaa\x01\n\x0f\x43onnectResponse\x12+\n\x07welcome\x18\x01 \x01(\x0b\x32\x18.suanli.fleet.v1.WelcomeH\x00\x12+\n\x07\x64\x65sired\x18\x02 \x01(\x0b\x32\x18.suanli.fleet.v1.DesiredH\x00\x12\x32\n\x0bopen_tunnel\x18\x03 \x01(\x0b\x32\x1b.suanli.fleet.v1.OpenTunnelH\x00\x42\t\n\x07message\"\x92\x03\n\x05Hello\x12\x14\n\x0cprotocol_min\x18\x01 \x01(\r\x12\x14\n\x0cprotocol_max\x18\x02 \x01(\r\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x05 \x01(\t\x12\x18\n\x10\x61gent_started_ms\x18\x06 \x01(\x03\x12\x13\n\x0bleader_term\x18\x07 \x01(\x04\x12\x12\n\ngeneration\x18\x08 \x01(\x04\x12.\n\x07\x64\x65vices\x18\t \x03(\x0b\x32\x1d.suanli.fleet.v1.DeviceClaims\x12-\n\tisolation\x18\n \x01(\x0e\x32\x1a.suanli.fleet.v1.Isolation\x12\x1a\n\x12rendezvous_address\x18\x0b \x01(\t\x12%\n\x05place\x18\x0c \x01(\x0b\x32\x16.suanli.fleet.v1.Place\x12\x10\n\x08one_firm\x18\r \x01(\x08\x12\x13\n\x0bone_firm_id\x18\x0e \x01(\t\x12\x18\n\x10\x63ontainer_engine\x18\x0f \x01(\t\"H\n\x05Place\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x11\n\tsupernode\x18\x02 \x01(\t\x12\x0c\n\x04leaf\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\r\"Y\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x14\n\x0cheartbeat_ms\x18\x02 \x01(\r\x12\x0e\n\x06now_ms\x18\x03 \x01(\x03\x12\x16\n\x0elog_checkpoint\x18\x04 \x01(\x0c\"\x1b\n\tHeartbeat\x12\x0e\n\x06now_ms\x18\x01 \x01(\x03\"_\n\x07\x44\x65sired\x12\x13\n\x0bleader_term\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12+\n\x05tasks\x18\x03 \x03(\x0b\x32\x1c.suanli.fleet.v1.DesiredTask\"\x8a\x01\n\x0b\x44\x65siredTask\x12\x15\n\rallocation_id\x18\x01 \x01(\t\x12\'\n\x04goal\x18\x02 \x01(\x0e\x32\x19.suanli.fleet.v1.TaskGoal\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x16\n\x0emaster_address\x18\x04 \x01(\t\x12\x13\n\x0bmaster_port\x18\x05 \x01(\r\"\xaf\x01\n\x08Observed\x12\x13\n\x0bleader_term\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x12\n\nreport_seq\x18\x03 \x01(\x04\x12,\n\x05tasks\x18\x04 \x03(\x0b\x32\x1d.suanli.fleet.v1.ObservedTask\x12\x38\n\x11unhealthy_devices\x18\x05 \x03(\x0b\x32\x1d.suanli.fleet.v1.DeviceClaims\"\xf5\x02\n\x0cObservedTask\x12\x15\n\rallocation_id\x18\x01 \x01(\t\x12)\n\x05phase\x18\x02 \x01(\x0e\x32\x1a.suanli.fleet.v1.TaskPhase\x12\x17\n\x0frendezvous_port\x18\x03 \x01(\r\x12\x12\n\nstarted_ms\x18\x04 \x01(\x03\x12\x10\n\x08\x65nded_ms\x18\x05 \x01(\x03\x12\x16\n\texit_code\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nend_reason\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x08 \x01(\t\x12\x35\n\x0bstep_report\x18\t \x01(\x0b\x32\x1b.suanli.fleet.v1.StepReportH\x01\x88\x01\x01\x12\x13\n\x0bprocess_ids\x18\n \x03(\x03\x12\x18\n\x0blog_pattern\x18\x0b \x01(\rH\x02\x88\x01\x01\x12\x14\n\x0cimage_digest\x18\x0c \x01(\tB\x0c\n\n_exit_codeB\x0e\n\x0c_step_reportB\x0e\n\x0c_log_pattern\"\xb3\x01\n\nStepReport\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\n\n\x02of\x18\x02 \x01(\x03\x12\x18\n\x0bloss_micros\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06tokens\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x1d\n\x10model_checkpoint\x18\x05 \x01(\tH\x02\x88\x01\x01\x12\r\n\x05\x61t_ms\x18\x06 \x01(\x03\x42\x0e\n\x0c_loss_microsB\t\n\x07_tokensB\x13\n\x11_model_checkpoint\")\n\x10\x46\x65tchTaskRequest\x12\x15\n\rallocation_id\x18\x01 \x01(\t\"\xef\x07\n\x11\x46\x65tchTaskResponse\x12\x15\n\rallocation_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66irm_id\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x10\n\x08job_name\x18\x04 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x0c\n\x04rank\x18\x06 \x01(\r\x12\x11\n\tgang_size\x18\x07 \x01(\r\x12\x11\n\tprocesses\x18\x08 \x01(\r\x12\x16\n\x0e\x64\x65vice_indices\x18\t \x03(\r\x12\x14\n\x0c\x64\x65vice_model\x18\n \x01(\t\x12\x0f\n\x07\x63ommand\x18\x0b \x03(\t\x12H\n\x0b\x65nvironment\x18\x0c \x03(\x0b\x32\x33.suanli.fleet.v1.FetchTaskResponse.EnvironmentEntry\x12\x19\n\x11working_directory\x18\r \x01(\t\x12\x10\n\x08grace_ms\x18\x0e \x01(\r\x12\x18\n\x10model_checkpoint\x18\x0f \x01(\x08\x12\"\n\x1amodel_checkpoint_directory\x18\x10 \x01(\t\x12\x10\n\x08\x66irm_uid\x18\x11 \x01(\r\x12*\n\x06inputs\x18\x12 \x03(\x0b\x32\x1a.suanli.fleet.v1.TaskInput\x12\x0f\n\x07outputs\x18\x13 \x03(\t\x12\x13\n\x0bstop_signal\x18\x14 \x01(\t\x12,\n\x07secrets\x18\x15 \x03(\x0b\x32\x1b.suanli.fleet.v1.TaskSecret\x12\x14\n\x0clog_patterns\x18\x16 \x03(\t\x12,\n\x07volumes\x18\x17 \x03(\x0b\x32\x1b.suanli.fleet.v1.TaskVolume\x12\x11\n\tshare_ppm\x18\x1f \x01(\r\x12\x1a\n\x12share_memory_bytes\x18  \x01(\x04\x12\x15\n\rfirst_process\x18! \x01(\r\x12\x15\n\rall_processes\x18\" \x01(\r\x12\r\n\x05group\x18# \x01(\t\x12\x15\n\rrank_in_group\x18$ \x01(\r\x12>\n\x06groups\x18% \x03(\x0b\x32..suanli.fleet.v1.FetchTaskResponse.GroupsEntry\x12\r\n\x05image\x18& \x01(\t\x12\x14\n\x0cimage_digest\x18\' \x01(\t\x12\x36\n\x11image_credentials\x18( \x01(\x0b\x32\x1b.suanli.fleet.v1.TaskSecret\x1a\x32\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bGroupsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"a\n\nTaskVolume\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\thost_path\x18\x02 \x01(\t\x12\x12\n\nmount_path\x18\x03 \x01(\t\x12\x11\n\tread_only\x18\x04 \x01(\x08\x12\x0b\n\x03own\x18\x05 \x01(\x08\"L\n\nTaskSecret\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\x0c\"2\n\tTaskInput\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t*c\n\x08TaskGoal\x12\x19\n\x15TASK_GOAL_UNSPECIFIED\x10\x00\x12\x15\n\x11TASK_GOAL_PREPARE\x10\x01\x12\x11\n\rTASK_GOAL_RUN\x10\x02\x12\x12\n\x0eTASK_GOAL_STOP\x10\x03*\x9e\x01\n\tTaskPhase\x12\x1a\n\x16TASK_PHASE_UNSPECIFIED\x10\x00\x12\x18\n\x14TASK_PHASE_PREPARING\x10\x01\x12\x14\n\x10TASK_PHASE_READY\x10\x02\x12\x16\n\x12TASK_PHASE_RUNNING\x10\x03\x12\x17\n\x13TASK_PHASE_STOPPING\x10\x04\x12\x14\n\x10TASK_PHASE_ENDED\x10\x05\x32\x9f\x02\n\x0e\x43ontrolService\x12P\n\x07\x43onnect\x12\x1f.suanli.fleet.v1.ConnectRequest\x1a .suanli.fleet.v1.ConnectResponse(\x01\x30\x01\x12R\n\tFetchTask\x12!.suanli.fleet.v1.FetchTaskRequest\x1a\".suanli.fleet.v1.FetchTaskResponse\x12g\n\x10RenewCertificate\x12(.suanli.fleet.v1.RenewCertificateRequest\x1a).suanli.fleet.v1.RenewCertificateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,10 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FETCHTASKRESPONSE_ENVIRONMENTENTRY']._serialized_options = b'8\001'
   _globals['_FETCHTASKRESPONSE_GROUPSENTRY']._loaded_options = None
   _globals['_FETCHTASKRESPONSE_GROUPSENTRY']._serialized_options = b'8\001'
-  _globals['_TASKGOAL']._serialized_start=3290
-  _globals['_TASKGOAL']._serialized_end=3389
-  _globals['_TASKPHASE']._serialized_start=3392
-  _globals['_TASKPHASE']._serialized_end=3550
+  _globals['_TASKGOAL']._serialized_start=3431
+  _globals['_TASKGOAL']._serialized_end=3530
+  _globals['_TASKPHASE']._serialized_start=3533
+  _globals['_TASKPHASE']._serialized_end=3691
   _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=108
   _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=181
   _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=183
@@ -50,37 +50,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONNECTRESPONSE']._serialized_start=404
   _globals['_CONNECTRESPONSE']._serialized_end=574
   _globals['_HELLO']._serialized_start=577
-  _globals['_HELLO']._serialized_end=953
-  _globals['_PLACE']._serialized_start=955
-  _globals['_PLACE']._serialized_end=1027
-  _globals['_WELCOME']._serialized_start=1029
-  _globals['_WELCOME']._serialized_end=1118
-  _globals['_HEARTBEAT']._serialized_start=1120
-  _globals['_HEARTBEAT']._serialized_end=1147
-  _globals['_DESIRED']._serialized_start=1149
-  _globals['_DESIRED']._serialized_end=1244
-  _globals['_DESIREDTASK']._serialized_start=1247
-  _globals['_DESIREDTASK']._serialized_end=1385
-  _globals['_OBSERVED']._serialized_start=1388
-  _globals['_OBSERVED']._serialized_end=1563
-  _globals['_OBSERVEDTASK']._serialized_start=1566
-  _globals['_OBSERVEDTASK']._serialized_end=1917
-  _globals['_STEPREPORT']._serialized_start=1920
-  _globals['_STEPREPORT']._serialized_end=2099
-  _globals['_FETCHTASKREQUEST']._serialized_start=2101
-  _globals['_FETCHTASKREQUEST']._serialized_end=2142
-  _globals['_FETCHTASKRESPONSE']._serialized_start=2145
-  _globals['_FETCHTASKRESPONSE']._serialized_end=3059
-  _globals['_FETCHTASKRESPONSE_ENVIRONMENTENTRY']._serialized_start=2962
-  _globals['_FETCHTASKRESPONSE_ENVIRONMENTENTRY']._serialized_end=3012
-  _globals['_FETCHTASKRESPONSE_GROUPSENTRY']._serialized_start=3014
-  _globals['_FETCHTASKRESPONSE_GROUPSENTRY']._serialized_end=3059
-  _globals['_TASKVOLUME']._serialized_start=3061
-  _globals['_TASKVOLUME']._serialized_end=3158
-  _globals['_TASKSECRET']._serialized_start=3160
-  _globals['_TASKSECRET']._serialized_end=3236
-  _globals['_TASKINPUT']._serialized_start=3238
-  _globals['_TASKINPUT']._serialized_end=3288
-  _globals['_CONTROLSERVICE']._serialized_start=3553
-  _globals['_CONTROLSERVICE']._serialized_end=3840
+  _globals['_HELLO']._serialized_end=979
+  _globals['_PLACE']._serialized_start=981
+  _globals['_PLACE']._serialized_end=1053
+  _globals['_WELCOME']._serialized_start=1055
+  _globals['_WELCOME']._serialized_end=1144
+  _globals['_HEARTBEAT']._serialized_start=1146
+  _globals['_HEARTBEAT']._serialized_end=1173
+  _globals['_DESIRED']._serialized_start=1175
+  _globals['_DESIRED']._serialized_end=1270
+  _globals['_DESIREDTASK']._serialized_start=1273
+  _globals['_DESIREDTASK']._serialized_end=1411
+  _globals['_OBSERVED']._serialized_start=1414
+  _globals['_OBSERVED']._serialized_end=1589
+  _globals['_OBSERVEDTASK']._serialized_start=1592
+  _globals['_OBSERVEDTASK']._serialized_end=1965
+  _globals['_STEPREPORT']._serialized_start=1968
+  _globals['_STEPREPORT']._serialized_end=2147
+  _globals['_FETCHTASKREQUEST']._serialized_start=2149
+  _globals['_FETCHTASKREQUEST']._serialized_end=2190
+  _globals['_FETCHTASKRESPONSE']._serialized_start=2193
+  _globals['_FETCHTASKRESPONSE']._serialized_end=3200
+  _globals['_FETCHTASKRESPONSE_ENVIRONMENTENTRY']._serialized_start=3103
+  _globals['_FETCHTASKRESPONSE_ENVIRONMENTENTRY']._serialized_end=3153
+  _globals['_FETCHTASKRESPONSE_GROUPSENTRY']._serialized_start=3155
+  _globals['_FETCHTASKRESPONSE_GROUPSENTRY']._serialized_end=3200
+  _globals['_TASKVOLUME']._serialized_start=3202
+  _globals['_TASKVOLUME']._serialized_end=3299
+  _globals['_TASKSECRET']._serialized_start=3301
+  _globals['_TASKSECRET']._serialized_end=3377
+  _globals['_TASKINPUT']._serialized_start=3379
+  _globals['_TASKINPUT']._serialized_end=3429
+  _globals['_CONTROLSERVICE']._serialized_start=3694
+  _globals['_CONTROLSERVICE']._serialized_end=3981
 # @@protoc_insertion_point(module_scope)

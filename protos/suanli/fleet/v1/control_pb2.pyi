@@ -70,7 +70,7 @@ class ConnectResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., desired: _Optional[_Union[Desired, _Mapping]] = ..., open_tunnel: _Optional[_Union[_tunnel_pb2.OpenTunnel, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_min", "protocol_max", "agent_version", "node_id", "boot_id", "agent_started_ms", "leader_term", "generation", "devices", "isolation", "rendezvous_address", "place", "one_firm", "one_firm_id")
+    __slots__ = ("protocol_min", "protocol_max", "agent_version", "node_id", "boot_id", "agent_started_ms", "leader_term", "generation", "devices", "isolation", "rendezvous_address", "place", "one_firm", "one_firm_id", "container_engine")
     PROTOCOL_MIN_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_MAX_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +85,7 @@ class Hello(_message.Message):
     PLACE_FIELD_NUMBER: _ClassVar[int]
     ONE_FIRM_FIELD_NUMBER: _ClassVar[int]
     ONE_FIRM_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTAINER_ENGINE_FIELD_NUMBER: _ClassVar[int]
     protocol_min: int
     protocol_max: int
     agent_version: str
@@ -99,7 +100,8 @@ class Hello(_message.Message):
     place: Place
     one_firm: bool
     one_firm_id: str
-    def __init__(self, protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., agent_version: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., agent_started_ms: _Optional[int] = ..., leader_term: _Optional[int] = ..., generation: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[_node_pb2.DeviceClaims, _Mapping]]] = ..., isolation: _Optional[_Union[_node_pb2.Isolation, str]] = ..., rendezvous_address: _Optional[str] = ..., place: _Optional[_Union[Place, _Mapping]] = ..., one_firm: _Optional[bool] = ..., one_firm_id: _Optional[str] = ...) -> None: ...
+    container_engine: str
+    def __init__(self, protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., agent_version: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., agent_started_ms: _Optional[int] = ..., leader_term: _Optional[int] = ..., generation: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[_node_pb2.DeviceClaims, _Mapping]]] = ..., isolation: _Optional[_Union[_node_pb2.Isolation, str]] = ..., rendezvous_address: _Optional[str] = ..., place: _Optional[_Union[Place, _Mapping]] = ..., one_firm: _Optional[bool] = ..., one_firm_id: _Optional[str] = ..., container_engine: _Optional[str] = ...) -> None: ...
 
 class Place(_message.Message):
     __slots__ = ("zone", "supernode", "leaf", "position")
@@ -170,7 +172,7 @@ class Observed(_message.Message):
     def __init__(self, leader_term: _Optional[int] = ..., generation: _Optional[int] = ..., report_seq: _Optional[int] = ..., tasks: _Optional[_Iterable[_Union[ObservedTask, _Mapping]]] = ..., unhealthy_devices: _Optional[_Iterable[_Union[_node_pb2.DeviceClaims, _Mapping]]] = ...) -> None: ...
 
 class ObservedTask(_message.Message):
-    __slots__ = ("allocation_id", "phase", "rendezvous_port", "started_ms", "ended_ms", "exit_code", "end_reason", "detail", "step_report", "process_ids", "log_pattern")
+    __slots__ = ("allocation_id", "phase", "rendezvous_port", "started_ms", "ended_ms", "exit_code", "end_reason", "detail", "step_report", "process_ids", "log_pattern", "image_digest")
     ALLOCATION_ID_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     RENDEZVOUS_PORT_FIELD_NUMBER: _ClassVar[int]
@@ -182,6 +184,7 @@ class ObservedTask(_message.Message):
     STEP_REPORT_FIELD_NUMBER: _ClassVar[int]
     PROCESS_IDS_FIELD_NUMBER: _ClassVar[int]
     LOG_PATTERN_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     allocation_id: str
     phase: TaskPhase
     rendezvous_port: int
@@ -193,7 +196,8 @@ class ObservedTask(_message.Message):
     step_report: StepReport
     process_ids: _containers.RepeatedScalarFieldContainer[int]
     log_pattern: int
-    def __init__(self, allocation_id: _Optional[str] = ..., phase: _Optional[_Union[TaskPhase, str]] = ..., rendezvous_port: _Optional[int] = ..., started_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., exit_code: _Optional[int] = ..., end_reason: _Optional[str] = ..., detail: _Optional[str] = ..., step_report: _Optional[_Union[StepReport, _Mapping]] = ..., process_ids: _Optional[_Iterable[int]] = ..., log_pattern: _Optional[int] = ...) -> None: ...
+    image_digest: str
+    def __init__(self, allocation_id: _Optional[str] = ..., phase: _Optional[_Union[TaskPhase, str]] = ..., rendezvous_port: _Optional[int] = ..., started_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., exit_code: _Optional[int] = ..., end_reason: _Optional[str] = ..., detail: _Optional[str] = ..., step_report: _Optional[_Union[StepReport, _Mapping]] = ..., process_ids: _Optional[_Iterable[int]] = ..., log_pattern: _Optional[int] = ..., image_digest: _Optional[str] = ...) -> None: ...
 
 class StepReport(_message.Message):
     __slots__ = ("step", "of", "loss_micros", "tokens", "model_checkpoint", "at_ms")
@@ -218,7 +222,7 @@ class FetchTaskRequest(_message.Message):
     def __init__(self, allocation_id: _Optional[str] = ...) -> None: ...
 
 class FetchTaskResponse(_message.Message):
-    __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory", "firm_uid", "inputs", "outputs", "stop_signal", "secrets", "log_patterns", "volumes", "share_ppm", "share_memory_bytes", "first_process", "all_processes", "group", "rank_in_group", "groups")
+    __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory", "firm_uid", "inputs", "outputs", "stop_signal", "secrets", "log_patterns", "volumes", "share_ppm", "share_memory_bytes", "first_process", "all_processes", "group", "rank_in_group", "groups", "image", "image_digest", "image_credentials")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -263,6 +267,9 @@ class FetchTaskResponse(_message.Message):
     GROUP_FIELD_NUMBER: _ClassVar[int]
     RANK_IN_GROUP_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
     allocation_id: str
     firm_id: str
     job_id: str
@@ -293,7 +300,10 @@ class FetchTaskResponse(_message.Message):
     group: str
     rank_in_group: int
     groups: _containers.ScalarMap[str, int]
-    def __init__(self, allocation_id: _Optional[str] = ..., firm_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., gang_size: _Optional[int] = ..., processes: _Optional[int] = ..., device_indices: _Optional[_Iterable[int]] = ..., device_model: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., grace_ms: _Optional[int] = ..., model_checkpoint: _Optional[bool] = ..., model_checkpoint_directory: _Optional[str] = ..., firm_uid: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TaskInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[str]] = ..., stop_signal: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[TaskSecret, _Mapping]]] = ..., log_patterns: _Optional[_Iterable[str]] = ..., volumes: _Optional[_Iterable[_Union[TaskVolume, _Mapping]]] = ..., share_ppm: _Optional[int] = ..., share_memory_bytes: _Optional[int] = ..., first_process: _Optional[int] = ..., all_processes: _Optional[int] = ..., group: _Optional[str] = ..., rank_in_group: _Optional[int] = ..., groups: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    image: str
+    image_digest: str
+    image_credentials: TaskSecret
+    def __init__(self, allocation_id: _Optional[str] = ..., firm_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., gang_size: _Optional[int] = ..., processes: _Optional[int] = ..., device_indices: _Optional[_Iterable[int]] = ..., device_model: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., grace_ms: _Optional[int] = ..., model_checkpoint: _Optional[bool] = ..., model_checkpoint_directory: _Optional[str] = ..., firm_uid: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TaskInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[str]] = ..., stop_signal: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[TaskSecret, _Mapping]]] = ..., log_patterns: _Optional[_Iterable[str]] = ..., volumes: _Optional[_Iterable[_Union[TaskVolume, _Mapping]]] = ..., share_ppm: _Optional[int] = ..., share_memory_bytes: _Optional[int] = ..., first_process: _Optional[int] = ..., all_processes: _Optional[int] = ..., group: _Optional[str] = ..., rank_in_group: _Optional[int] = ..., groups: _Optional[_Mapping[str, int]] = ..., image: _Optional[str] = ..., image_digest: _Optional[str] = ..., image_credentials: _Optional[_Union[TaskSecret, _Mapping]] = ...) -> None: ...
 
 class TaskVolume(_message.Message):
     __slots__ = ("name", "host_path", "mount_path", "read_only", "own")

@@ -1,0 +1,252 @@
+"""Images of containers on this host, kept by Podman: pulled, laid out as a root for one task, removed again.
+
+Podman is used as a store alone. What runs in a root is started by an OCI runtime under the task's shim
+(`oci_config.py`), so that a task in an image is measured, signalled and ended like any other, and so that neither
+its environment nor its secrets come into Podman's database. A root is that of a Podman container which is never
+started: `podman ps -a` shows it, and no pruning of images takes what lies below it.
+"""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.runtime.image_names import ImageError, ImageName, auth_file, is_allowed, parse_image_name
+from agents.runtime.spec import TaskSpec
+
+LABEL = "suanli.state"
+LOOK_S = 0.2
+COMMAND_PATIENCE_S = 120.0
+# Of the agent's own environment: where Podman keeps things, and how it reaches registries.
+_PASSED = ("CONTAINERS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_", "STORAGE_")
+# What registries and the network say (distribution API specification, "error codes"), by what it means.
+_MEANINGS = (
+    ("manifest unknown", "there is no such image in its registry"),
+    ("name unknown", "there is no such image in its registry"),
+    ("repository name not known", "there is no such image in its registry"),
+    ("unauthorized", "its registry refuses access"),
+    ("authentication required", "its registry refuses access"),
+    ("denied", "its registry refuses access, or there is no such image"),
+    ("forbidden", "its registry refuses access"),
+    ("toomanyrequests", "its registry takes no more requests for now"),
+    ("no such host", "its registry cannot be reached: the name of its host is not known"),
+    ("connection refused", "its registry cannot be reached: the connection was refused"),
+    ("no route to host", "its registry cannot be reached: there is no route to it"),
+    ("network is unreachable", "its registry cannot be reached: there is no route to it"),
+    ("timeout", "its registry cannot be reached: it does not answer"),
+    ("x509", "its registry's certificate is not trusted on this node"),
+    ("server gave http response", "its registry speaks no TLS, and this node does not allow that"),
+    ("no space left", "the node's disk is full"),
+    ("no image found in image index for architecture", "it is not made for this node's processors"),
+    ("rejected by policy", "the signature policy of this node refuses it"),
+)
+
+_log = logging.getLogger("agents.images")
+
+
+@dataclass(frozen=True)
+class ImageRoot:
+    """An image laid out for one task. `environment` is what the image sets."""
+
+    digest: str
+    path: str
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of one node. `registries` are those that its operator has listed."""
+
+    podman: str
+    registries: tuple[str, ...]
+    state: str  # the agent's state folder: tells its containers from another agent's
+    version: str = ""
+
+    def lay_out(self, spec: TaskSpec, stopped: threading.Event, say: Callable[[str], None]) -> ImageRoot:
+        """Pull the task's image and give it a root. Blocks for as long as the registry does.
+
+        Raises ImageError, also when `stopped` is set meanwhile.
+        """
+        name = parse_image_name(spec.image)
+        if not is_allowed(name, self.registries):
+            raise ImageError(
+                f"this node takes no images from {name.repository}; its operator has opened "
+                f"{', '.join(self.registries)} (--image-registries)"
+            )
+        wanted = name.at(spec.image_digest) if spec.image_digest else str(name)
+        say(f"pulls the image {wanted}")
+        started_s = time.monotonic()
+        image_id = self._pull(wanted, spec, name, stopped)
+        found = self._image(image_id)
+        digest = spec.image_digest or name.digest or self._digest(found, spec, name, stopped)
+        say(f"has pulled the image {name.at(digest)} in {time.monotonic() - started_s:.0f} s")
+        config = found.get("Config") or {}
+        return ImageRoot(
+            digest, self._root(spec.allocation_id, image_id), _variables(config.get("Env") or ())
+        )
+
+    def _pull(self, wanted: str, spec: TaskSpec, name: ImageName, stopped: threading.Event) -> str:
+        """The id of the image. Credentials are in memory that no name leads to, and gone with Podman."""
+        credentials = os.memfd_create("auth.json", os.MFD_CLOEXEC)
+        try:
+            os.write(credentials, auth_file(name, spec.image_secret, spec.image_credentials))
+            authority = f"/proc/self/fd/{credentials}"
+            done = self._run(
+                ["pull", "--quiet", "--authfile", authority, wanted],
+                stopped,
+                keep=(credentials,),
+                patience_s=None,
+            )
+        finally:
+            os.close(credentials)
+        if done.returncode != 0:
+            raise ImageError(f"the image {wanted} cannot be pulled: {self._meaning(done.stderr, spec)}")
+        return done.stdout.strip().splitlines()[-1]
+
+    def _meaning(self, said: str, spec: TaskSpec) -> str:
+        """A sentence for the researcher. What Podman said in full is the operator's: it may hold addresses."""
+        last = said.strip().splitlines()[-1] if said.strip() else "podman ended without a word"
+        _log.warning("podman pull for task %s: %s", spec.allocation_id, last[:1000])
+        lower = last.lower()
+        meaning = next(
+            (sentence for mark, sentence in _MEANINGS if mark in lower), "see the agent's log on the node"
+        )
+        if "refuses access" in meaning:
+            how = f"with the secret {spec.image_secret}" if spec.image_secret else "without image_credentials"
+            return f"{meaning} ({how})"
+        return meaning
+
+    def _digest(
+        self, found: dict[str, Any], spec: TaskSpec, name: ImageName, stopped: threading.Event
+    ) -> str:
+        """By which the registry knows what was pulled. Where this host has met the same image under several,
+        the registry is asked."""
+        digests = sorted({str(text).rpartition("@")[2] for text in found.get("RepoDigests") or ()})
+        if len(digests) == 1:
+            return digests[0]
+        for digest in digests:
+            with suppress(ImageError):
+                self._pull(name.at(digest), spec, name, stopped)
+                return digest
+        raise ImageError(f"the registry knows no digest of the image {name}")
+
+    def _image(self, image_id: str) -> dict[str, Any]:
+        done = self._run(["image", "inspect", image_id])
+        if done.returncode != 0:
+            raise self._failure("look at an image", done)
+        found: dict[str, Any] = json.loads(done.stdout)[0]
+        return found
+
+    def _root(self, allocation_id: str, image_id: str) -> str:
+        """Where the root of a new, never started container lies on the host."""
+        name = container_name(allocation_id)
+        self.remove([allocation_id])
+        options = ["--quiet", "--pull=never", "--network=host", "--image-volume=ignore", "--entrypoint", ""]
+        options += ["--name", name, "--label", f"{LABEL}={self.state}"]
+        made = self._run(["create", *options, image_id, "/never-run"])
+        if made.returncode != 0:
+            raise self._failure("make a root", made)
+        mounted = self._run(["mount", name])
+        if mounted.returncode != 0:
+            raise self._failure("mount a root", mounted)
+        return mounted.stdout.strip()
+
+    def remove(self, allocation_ids: Iterable[str]) -> None:
+        """Remove the roots of tasks; what is not there is fine."""
+        names = [container_name(allocation_id) for allocation_id in allocation_ids]
+        if names:
+            done = self._run(["rm", "--force", "--ignore", "--time", "0", *names])
+            if done.returncode != 0:
+                _log.warning("podman rm: %s", done.stderr.strip()[-1000:])
+
+    def sweep(self, kept: Iterable[str]) -> None:
+        """Remove the roots of this agent's tasks of which nothing else is left."""
+        done = self._run(["ps", "--all", "--filter", f"label={LABEL}={self.state}", "--format", "{{.Names}}"])
+        mine = {container_name(allocation_id): allocation_id for allocation_id in kept}
+        prefix = container_name("")
+        left = [name.removeprefix(prefix) for name in done.stdout.split() if name not in mine]
+        self.remove(left)
+
+    def _failure(self, step: str, done: "subprocess.CompletedProcess[str]") -> ImageError:
+        _log.warning("podman cannot %s: %s", step, done.stderr.strip()[-1000:])
+        return ImageError(f"the node's podman cannot {step} of the image; see the agent's log on the node")
+
+    def _run(
+        self,
+        arguments: Sequence[str],
+        stopped: threading.Event | None = None,
+        keep: tuple[int, ...] = (),
+        patience_s: float | None = COMMAND_PATIENCE_S,
+    ) -> "subprocess.CompletedProcess[str]":
+        """One command of Podman's. Raises ImageError where it is stopped or takes too long."""
+        started_s = time.monotonic()
+        with subprocess.Popen(
+            [self.podman, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=engine_environment(),
+            pass_fds=keep,
+            start_new_session=True,
+            cwd="/",
+        ) as running:
+            while True:
+                try:
+                    out, errors = running.communicate(timeout=LOOK_S)
+                except subprocess.TimeoutExpired:
+                    late = patience_s is not None and time.monotonic() - started_s > patience_s
+                    if late or (stopped is not None and stopped.is_set()):
+                        os.killpg(running.pid, signal.SIGKILL)
+                        running.communicate()
+                        reason = "does not answer" if late else "was stopped"
+                        raise ImageError(f"the node's podman {reason} (podman {arguments[0]})") from None
+                    continue
+                return subprocess.CompletedProcess(running.args, running.returncode, out, errors)
+
+
+def engine_environment() -> dict[str, str]:
+    """For Podman and the OCI runtime: nothing of a job, and of the agent's own what the operator means for them."""
+    passed = {name: value for name, value in os.environ.items() if name.upper().startswith(_PASSED)}
+    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/root", **passed}
+
+
+def container_name(allocation_id: str) -> str:
+    """Of a task's root in Podman's list."""
+    return f"suanli-{allocation_id}"
+
+
+def _variables(texts: Iterable[str]) -> dict[str, str]:
+    return {name: value for name, _, value in (text.partition("=") for text in texts) if name}
+
+
+def find_images(podman: str, registries: tuple[str, ...], state: Path) -> Images | str:
+    """The host's store of images, or why there is none."""
+    path = shutil.which(podman)
+    if path is None:
+        return f"there is no program {podman}"
+    try:
+        done = subprocess.run(
+            [path, "version", "--format", "{{.Client.Version}}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_PATIENCE_S,
+            env=engine_environment(),
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{path} cannot be run: {error}"
+    version = done.stdout.strip()
+    if done.returncode != 0 or not version:
+        return f"{path} says no version: {done.stderr.strip()[-200:]}"
+    return Images(path, registries, str(state), version)
