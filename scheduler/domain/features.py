@@ -53,6 +53,8 @@ SUPPORTED: Mapping[str, frozenset[Feature]] = {
     "agents": frozenset(
         {
             Feature.LOG_PATTERNS,
+            Feature.IMAGES,
+            Feature.IMAGE_CREDENTIALS,
             Feature.VOLUMES,
             Feature.SECRETS,
             Feature.INPUTS,

@@ -60,6 +60,7 @@ from scheduler.domain.jobs import (
 )
 from scheduler.domain.reading import Reader
 from scheduler.domain.retries import (
+    DEFAULT_IMAGE_FAILED,
     DEFAULT_MAX_ATTEMPTS,
     DEFAULT_NODE_LOST,
     DEFAULT_PREEMPTED,
@@ -289,6 +290,7 @@ def _retry(reader: Reader) -> Retry:
         node_lost=budget("node_lost", DEFAULT_NODE_LOST),
         preempted=budget("preempted", DEFAULT_PREEMPTED),
         prepare_failed=budget("prepare_failed", DEFAULT_PREPARE_FAILED),
+        image_failed=budget("image_failed", DEFAULT_IMAGE_FAILED),
         out_of_memory=budget("out_of_memory", 0),
         on_exit_codes=_exit_code_rules(reader),
         on_log_patterns=_log_pattern_rules(reader),

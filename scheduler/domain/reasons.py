@@ -28,6 +28,7 @@ class Reason(StrEnum):
     DEPENDENCY = "dependency"  # other jobs come first
     ARRAY_LIMIT = "array_limit"  # as many of its array go on as may at a time
     NOT_PLANNED_YET = "not_planned_yet"  # submitted after the last cycle
+    NO_CONTAINER_ENGINE = "no_container_engine"  # free, but their nodes run no container images
     # These never change by waiting.
     UNKNOWN_MODEL = "unknown_model"  # not in the catalogue
     NO_SUCH_DEVICES = "no_such_devices"  # no pool of the queue has the model
@@ -35,6 +36,7 @@ class Reason(StrEnum):
     SHAPE_NOT_ALLOWED = "shape_not_allowed"  # the vendor does not allow this number of devices on a node
     QUOTA_TOO_SMALL = "quota_too_small"  # more than the queue's whole nominal quota
     UNKNOWN_QUEUE = "unknown_queue"  # the firm has no such queue
+    NO_NODE_FOR_IMAGES = "no_node_for_images"  # no node of the pools with the model runs container images
     NO_POOL = "no_pool"  # the queue may use no pool
 
 
@@ -58,6 +60,7 @@ class EndReason(StrEnum):
     EXITED = "exited"
     STOPPED = "stopped"
     PREPARE_FAILED = "prepare_failed"
+    IMAGE_FAILED = "image_failed"
     LOST = "lost"
     OUT_OF_MEMORY = "out_of_memory"
 
@@ -80,6 +83,7 @@ class Ending(StrEnum):
     EXITED_NONZERO = "exited_nonzero"
     OUT_OF_MEMORY = "out_of_memory"
     PREPARE_FAILED = "prepare_failed"
+    IMAGE_FAILED = "image_failed"  # its container image could not be had
     TIME_LIMIT = "time_limit"
     CANCELLED = "cancelled"
     NODE_LOST = "node_lost"

@@ -8,6 +8,7 @@ DEFAULT_MAX_ATTEMPTS = 10
 DEFAULT_NODE_LOST = 5
 DEFAULT_PREEMPTED = 1_000
 DEFAULT_PREPARE_FAILED = 2
+DEFAULT_IMAGE_FAILED = 2
 DEFAULT_RULE_BUDGET = 3
 WILDCARD = "*"
 
@@ -19,6 +20,7 @@ class Category(StrEnum):
     PREEMPTED = "preempted"
     REQUEUED = "requeued"  # sent back by people: as often as they like
     PREPARE_FAILED = "prepare_failed"
+    IMAGE_FAILED = "image_failed"  # its container image could not be had
     OUT_OF_MEMORY = "out_of_memory"
     EXIT_CODE = "exit_code"
     LOG_PATTERN = "log_pattern"
@@ -49,6 +51,7 @@ class Retry:
     node_lost: int = DEFAULT_NODE_LOST
     preempted: int = DEFAULT_PREEMPTED
     prepare_failed: int = DEFAULT_PREPARE_FAILED
+    image_failed: int = DEFAULT_IMAGE_FAILED
     out_of_memory: int = 0
     on_exit_codes: tuple[ExitCodeRule, ...] = ()
     on_log_patterns: tuple[LogPatternRule, ...] = ()

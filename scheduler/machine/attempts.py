@@ -16,6 +16,7 @@ _LOOPBACK = "127.0.0.1"
 
 _ENDINGS = {
     EndReason.PREPARE_FAILED: Ending.PREPARE_FAILED,
+    EndReason.IMAGE_FAILED: Ending.IMAGE_FAILED,
     EndReason.LOST: Ending.TASK_LOST,
     EndReason.OUT_OF_MEMORY: Ending.OUT_OF_MEMORY,
 }

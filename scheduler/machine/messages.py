@@ -100,6 +100,7 @@ class NodeConnected:
     place: Place = field(default_factory=Place)  # as the agent was told
     one_firm: bool = False  # takes tasks of one firm only
     firm_id: FirmId | None = None  # of which, where it has served one
+    container_engine: str | None = None  # what it runs container images with; None: it runs none
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class ObservedTask:
     end_reason: EndReason | None = None
     detail: str = ""
     log_pattern: int | None = None  # which of the job's patterns stands in its output
+    image_digest: str | None = None  # of the container image that it runs in
     step_report: Mapping[str, object] | None = None
 
 

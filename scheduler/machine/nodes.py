@@ -1,11 +1,11 @@
 """Rules of nodes: enrolled, connected, silent, lost, cordoned; and what their agents report."""
 
-from scheduler.domain.allocations import Goal, Phase
+from scheduler.domain.allocations import AttemptState, Goal, Phase
 from scheduler.domain.ids import FirmId
 from scheduler.domain.nodes import NodeState
-from scheduler.domain.reasons import EndReason
+from scheduler.domain.reasons import Ending, EndReason, StopReason
 from scheduler.machine import learning
-from scheduler.machine.attempts import lose_task, start_when_ready, task_ended, task_started
+from scheduler.machine.attempts import lose_task, start_when_ready, stop_attempt, task_ended, task_started
 from scheduler.machine.messages import (
     CordonRequested,
     GatewayLost,
@@ -50,6 +50,7 @@ def connect(t: Transition, message: NodeConnected) -> None:
     node.place = message.place
     node.one_firm = message.one_firm
     node.firm_id = _one_firm(node, message)
+    node.container_engine = message.container_engine
     node.unhealthy = dict(message.unhealthy)
     _in_view(t, node)
     if node.allocations:
@@ -161,9 +162,12 @@ def _observe(t: Transition, allocation: AllocationRecord, task: ObservedTask) ->
     if allocation.phase is not task.phase or (
         task.rendezvous_port and allocation.rendezvous_port != task.rendezvous_port
     ):
+        if allocation.phase is Phase.PREPARING and task.phase is not Phase.ENDED:
+            allocation.detail = None  # what was being done is done
         allocation.phase = task.phase
         allocation.rendezvous_port = task.rendezvous_port or allocation.rendezvous_port
         t.touch_allocation(allocation)
+    _preparing(t, allocation, task)
     if task.started_ms or task.phase is Phase.RUNNING:
         task_started(t, allocation)
     if task.step_report is not None:
@@ -171,6 +175,27 @@ def _observe(t: Transition, allocation: AllocationRecord, task: ObservedTask) ->
     if task.phase is Phase.ENDED:
         allocation.log_pattern = task.log_pattern
         task_ended(t, allocation, task.end_reason or EndReason.LOST, task.exit_code, task.detail or None)
+
+
+def _preparing(t: Transition, allocation: AllocationRecord, task: ObservedTask) -> None:
+    """What is being done to make the task ready, and which image was found for its attempt."""
+    if task.phase is Phase.PREPARING and task.detail and task.detail != allocation.detail:
+        allocation.detail = task.detail
+        t.touch_allocation(allocation)
+        t.emit_task("TaskPreparing", allocation, detail=task.detail)
+    attempt = allocation.owner
+    if task.image_digest and task.phase is not Phase.ENDED and attempt.image_digest != task.image_digest:
+        if attempt.image_digest is None:
+            attempt.image_digest = task.image_digest
+            t.touch_attempt(attempt)
+            t.emit_task("ImageFound", allocation, image_digest=task.image_digest)
+        elif attempt.state is AttemptState.PREPARING:
+            # The tag was moved while the nodes asked: a gang runs in one image or not at all.
+            allocation.detail = (
+                f"its image is {task.image_digest}; that of other tasks is {attempt.image_digest}"
+            )
+            t.touch_allocation(allocation)
+            stop_attempt(t, attempt, Ending.IMAGE_FAILED, StopReason.GANG_FAILED)
 
 
 def _absent(t: Transition, allocation: AllocationRecord) -> None:

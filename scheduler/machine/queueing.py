@@ -227,9 +227,12 @@ def _share_ppm(share: Share | None) -> int:
     return WHOLE_PPM if share is None or share.ppm is None else share.ppm
 
 
+_NOT_PREPARED = frozenset({Ending.PREPARE_FAILED, Ending.IMAGE_FAILED})
+
+
 def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
     """What decides where a job may start: its spec, and what its earlier attempts taught."""
-    failed = [attempt for attempt in job.attempts if attempt.reason is Ending.PREPARE_FAILED]
+    failed = [attempt for attempt in job.attempts if attempt.reason in _NOT_PREPARED]
     models = tuple(variant.model for variant in job.spec.variants)
     out = {attempt.device_model for attempt in failed}
     left = tuple(model for model in models if model not in out)
@@ -243,12 +246,13 @@ def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
         devices=gang.devices + gang.spare_nodes * gang.devices_per_node,
         devices_per_node=job.spec.gang.devices_per_node,
         models=left,
+        in_image=tuple(v.model for v in job.spec.variants if v.image is not None and v.model in left),
         time_limit_ms=job.spec.time_limit_ms,  # exact: money is held for it
         avoid_nodes=frozenset(
             allocation.node_id
             for attempt in failed
             for allocation in attempt.allocations
-            if allocation.end_reason is EndReason.PREPARE_FAILED
+            if allocation.end_reason in (EndReason.PREPARE_FAILED, EndReason.IMAGE_FAILED)
         ),
         benched=tuple((model, sentence) for model in models if model in out),
         resumable=job.spec.model_checkpoint is not None,

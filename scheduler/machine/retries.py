@@ -14,6 +14,7 @@ _CATEGORIES = {
     Ending.TASK_LOST: Category.NODE_LOST,
     Ending.PREEMPTED: Category.PREEMPTED,
     Ending.PREPARE_FAILED: Category.PREPARE_FAILED,
+    Ending.IMAGE_FAILED: Category.IMAGE_FAILED,
     Ending.REQUEUED: Category.REQUEUED,
 }
 # Ends that say nothing of the job or its devices: they do not count against its attempts.

@@ -42,6 +42,7 @@ def _view(state: ClusterState, node: NodeRecord) -> NodeView:
             position=place.position or 0,
             one_firm=node.one_firm,
             firm_id=node.firm_id,
+            runs_images=node.container_engine is not None,
             isolates=node.isolation is Isolation.NAMESPACE,
         )
     return node.view

@@ -103,6 +103,7 @@ class AttemptRecord:
     reason: Ending | None = None  # set when the end begins
     master_address: str | None = None
     master_port: int | None = None
+    image_digest: str | None = None  # of its container image, once a node has found it
     started_ms: int | None = None
     ended_ms: int | None = None
     first_report: tuple[float, int] | None = None  # memory: (step, ms) of its first step report
@@ -187,6 +188,7 @@ class NodeRecord:
     place: Place = field(default_factory=Place)  # as the agent says
     one_firm: bool = False  # takes tasks of one firm only
     firm_id: FirmId | None = None  # of which, once it has served one
+    container_engine: str | None = None  # what it runs container images with
     report_seq: int = 0
     gateway_id: GatewayId | None = None
     unhealthy: dict[DeviceId, Health] = field(default_factory=dict)

@@ -109,6 +109,7 @@ class Cell:
         self.one_firm: dict[
             int, FirmId | None
         ] = {}  # rows of nodes that take tasks of one firm, and of which
+        self.without_images: set[int] = set()  # rows of nodes that run no container images
         self.changes = 0  # how often a row changed: what was derived of the cell holds until then
         self._states = states
         self._clock = clock
@@ -201,6 +202,10 @@ class Cell:
             known = self._names[level]
             self.domain[row, level] = known.setdefault(name, len(known))
         self.position[row] = view.position
+        if view.runs_images:
+            self.without_images.discard(row)
+        else:
+            self.without_images.add(row)
         if view.one_firm:
             self.one_firm[row] = view.firm_id
         elif row in self.one_firm:

@@ -176,7 +176,7 @@ class _Cycle:
         return (
             demand_of(shape), shape.devices, shape.devices_per_node, shape.models, shape.avoid_nodes,
             shape.topology, shape.sizes, shape.spares, shape.groups, queue.key if by_queue else queue.pools,
-            self._firm_of(shape),
+            self._firm_of(shape), shape.in_image,
         )  # fmt: skip
 
     def _firm_of(self, shape: Shape) -> FirmId | None:
@@ -269,7 +269,7 @@ class _Cycle:
         """The counterfactual; jobs that differ only in what does not matter to it share the answer."""
         asked = (
             shape.queue, shape.models, demand_of(shape), shape.devices, shape.avoid_nodes, shape.topology,
-            shape.groups, self._fleet.clock.now,
+            shape.groups, shape.in_image, self._fleet.clock.now,
         )  # fmt: skip
         if asked not in self._changes:
             flat = chain.from_iterable(options)
@@ -367,6 +367,7 @@ class _Cycle:
             shape.topology,
             shape.groups,
             self._firm_of(shape),
+            shape.in_image,
             cell.changes,
         )
         if asked not in self._openings:

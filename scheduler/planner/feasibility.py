@@ -7,7 +7,7 @@ from typing import NamedTuple
 from scheduler.catalogue import Catalogue, ShapeRule
 from scheduler.domain.gangs import Domain, Gang
 from scheduler.domain.ids import NodeId
-from scheduler.domain.jobs import JobSpec
+from scheduler.domain.jobs import JobSpec, Variant
 from scheduler.domain.nodes import Node, Place
 from scheduler.domain.queues import COMPUTE, Queue
 from scheduler.domain.reasons import Reason, WhyNot
@@ -20,6 +20,7 @@ class Stock(NamedTuple):
 
     devices: tuple[DeviceView, ...]
     domains: tuple[str | None, ...]  # of LEVELS
+    runs_images: bool = False
 
 
 # (pool, device model) -> the stock of each node that has some
@@ -51,7 +52,7 @@ def ever_fits(spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Cata
         return WhyNot(Reason.NO_POOL, f"the queue {queue.key.name} may use no pool")
     refusals = []
     for variant in spec.variants:
-        refusal = _refusal(variant.model, spec, queue, inventory, catalogue)
+        refusal = _refusal(variant, spec, queue, inventory, catalogue)
         if refusal is None:
             return None
         refusals.append(refusal)
@@ -62,6 +63,7 @@ def ever_fits(spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Cata
 _TELLING = (
     Reason.UNKNOWN_MODEL,
     Reason.NO_SUCH_DEVICES,
+    Reason.NO_NODE_FOR_IMAGES,
     Reason.SHAPE_NOT_ALLOWED,
     Reason.GANG_TOO_LARGE,
     Reason.QUOTA_TOO_SMALL,
@@ -69,9 +71,9 @@ _TELLING = (
 
 
 def _refusal(
-    model: str, spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Catalogue
+    variant: Variant, spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Catalogue
 ) -> WhyNot | None:
-    gang = spec.gang
+    gang, model = spec.gang, variant.model
     count, needed = gang.devices_per_node, least_of(gang)
     if catalogue.get(model) is None:
         return unknown_model(model)
@@ -82,6 +84,16 @@ def _refusal(
             Reason.NO_SUCH_DEVICES, f"no pool of the queue ({names}) has {model}", device_model=model,
             asked=gang.devices, available=0,
         )  # fmt: skip
+    stocks_of = {pool: inventory[pool, model] for pool in pools}
+    if variant.image is not None:
+        stocks_of = {pool: [s for s in stocks if s.runs_images] for pool, stocks in stocks_of.items()}
+        if not any(stocks_of.values()):
+            names = ", ".join(pools)
+            return WhyNot(
+                Reason.NO_NODE_FOR_IMAGES,
+                f"no node of the queue's pools ({names}) with {model} runs container images",
+                device_model=model, asked=gang.devices, available=0,
+            )  # fmt: skip
     rule = catalogue.shape(model)
     if not rule.allows_count(count):
         return shape_not_allowed(model, count, sorted(rule.counts or ()))
@@ -90,7 +102,7 @@ def _refusal(
         best = max(
             _room(rule, stocks, count, tasks, domain)
             for pool in pools
-            for stocks in _together(inventory[pool, model], domain)
+            for stocks in _together(stocks_of[pool], domain)
         )
         if best < tasks:
             where = None if domain is None or domain.value not in LEVELS else domain.value

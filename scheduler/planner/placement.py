@@ -41,7 +41,7 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
     if shape.groups:
         return _find_groups(shape, fleet, cell)
     demand = demand_of(shape)
-    if shape.tasks == 1 and not cell.one_firm and anywhere(shape):
+    if shape.tasks == 1 and anywhere(shape, cell):
         found = fleet.lightest(cell.stretch, demand)
         if found is not None:
             _, row, loss = found

@@ -68,12 +68,7 @@ class Placer:
             group = group if len(allowed) == len(group.cells) else _group_of(allowed)
         if not group.cells:
             return None
-        if (
-            shape.tasks == 1
-            and not shape.groups
-            and anywhere(shape)
-            and not any(cell.one_firm for _, cell in group.cells)
-        ):
+        if shape.tasks == 1 and not shape.groups and all(anywhere(shape, cell) for _, cell in group.cells):
             found = self._fleet.lightest(group.stretches, order.demand)
             if found is None:
                 return None

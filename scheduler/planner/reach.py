@@ -1,6 +1,7 @@
 """Which nodes a gang may use, and which of them together: what other firms have for themselves, and domains."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +15,11 @@ Inside = frozenset[int] | None
 
 
 def closed_rows(shape: Shape, cell: Cell) -> list[int]:
-    """Rows that the job must not or should not use: they serve another firm alone, or an attempt failed there."""
+    """Rows that the job must not or should not use: they serve another firm alone, run no container images
+    where it needs one, or an attempt failed there."""
     closed = cell.closed_to(shape.queue.firm_id) if cell.one_firm else []
+    if cell.model in shape.in_image:
+        closed = [*closed, *cell.without_images]
     if shape.avoid_nodes:
         count = demand_of(shape).devices
         avoid = cell.avoided(shape.avoid_nodes, count, shape.tasks)
@@ -31,9 +35,10 @@ def required_level(shape: Shape) -> int | None:
     return LEVELS.index(topology.level)
 
 
-def anywhere(shape: Shape) -> bool:
-    """Whether a task may go to any node where its devices are."""
-    return not shape.avoid_nodes and not in_one_group(shape)
+def anywhere(shape: Shape, cell: Cell) -> bool:
+    """Whether a task may go to any node of the cell where its devices are."""
+    apart = cell.one_firm or (cell.without_images and cell.model in shape.in_image)
+    return not apart and not shape.avoid_nodes and not in_one_group(shape)
 
 
 def in_one_group(shape: Shape) -> bool:
@@ -55,14 +60,24 @@ def domains(shape: Shape, cell: Cell) -> Iterator[Inside]:
             yield frozenset(rows)
 
 
-def with_room(shape: Shape, cell: Cell, count: int) -> tuple[int, int, int]:
-    """Nodes with so many open devices: all; those that the firm may use; the most of them in one domain."""
+class Room(NamedTuple):
+    """Nodes with so many open devices: each number is of those of the one before it."""
+
+    nodes: int
+    for_images: int  # that run what the job runs in
+    for_firm: int  # that the firm may use
+    together: int  # the most in one domain of the network, where the job must be in one
+
+
+def with_room(shape: Shape, cell: Cell, count: int) -> Room:
+    """How many nodes have room for a task of `count` devices, and why not all of them do."""
     fits = np.flatnonzero(cell.whole >= count)
-    closed = cell.closed_to(shape.queue.firm_id)
-    ours = np.setdiff1d(fits, closed)
+    able = np.setdiff1d(fits, list(cell.without_images)) if cell.model in shape.in_image else fits
+    ours = np.setdiff1d(able, cell.closed_to(shape.queue.firm_id))
     level = required_level(shape)
-    if level is None:
-        return len(fits), len(ours), len(ours)
-    names = cell.domain[ours, level]
-    names = names[names >= 0]
-    return len(fits), len(ours), int(np.bincount(names).max()) if len(names) else 0
+    together = len(ours)
+    if level is not None:
+        names = cell.domain[ours, level]
+        names = names[names >= 0]
+        together = int(np.bincount(names).max()) if len(names) else 0
+    return Room(len(fits), len(able), len(ours), together)

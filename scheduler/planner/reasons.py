@@ -108,9 +108,12 @@ def _closed_or_apart(
     shape: Shape, cell: Cell, count: int, asks: str, pool: str
 ) -> tuple[Reason, int, str] | None:
     """Where room is not what is missing: other firms have the nodes for themselves, or they are far apart."""
-    room, ours, together = with_room(shape, cell, count)
-    if room >= shape.tasks > ours:
-        sentence = f"{asks}; {plural(room - ours, 'node')} of pool {pool} with room serve another firm alone"
+    room, able, ours, together = with_room(shape, cell, count)
+    if room >= shape.tasks > able:
+        sentence = f"{asks}; {plural(room - able, 'node')} of pool {pool} with room run no container images"
+        return Reason.NO_CONTAINER_ENGINE, able * count, sentence
+    if able >= shape.tasks > ours:
+        sentence = f"{asks}; {plural(able - ours, 'node')} of pool {pool} with room serve another firm alone"
         return Reason.ONE_FIRM_NODES, ours * count, sentence
     if ours >= shape.tasks > together and shape.topology is not None:
         level = shape.topology.level

@@ -84,6 +84,7 @@ class NodeView:
     suspect: bool = False  # failed lately: used last
     one_firm: bool = False  # takes tasks of one firm only
     firm_id: FirmId | None = None  # of which; None: of the first that is placed here
+    runs_images: bool = False  # runs container images
     isolates: bool = False  # keeps tasks of two firms on one device apart
 
     @cached_property
@@ -114,6 +115,7 @@ class Shape(NamedTuple):
     devices_per_node: int
     models: tuple[str, ...]  # of the variants that are not benched, in the spec's order
     time_limit_ms: int | None = None
+    in_image: tuple[str, ...] = ()  # models on which it runs in a container image
     avoid_nodes: frozenset[NodeId] = frozenset()  # where an earlier attempt could not be prepared or was lost
     benched: tuple[tuple[str, str], ...] = ()  # (model, sentence) of variants that are out
     share_ppm: int = WHOLE_PPM  # of each device; less than a whole one only for a task with one device

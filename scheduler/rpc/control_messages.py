@@ -22,6 +22,7 @@ PROTOCOL_MAX = 1
 MOST_TASKS = 4096
 MOST_DEVICES = 4096
 MOST_DETAIL_CHARACTERS = 2000
+DIGEST_PATTERN = r"sha256:[0-9a-f]{64}"
 _MOST_NUMBER = 2**63 - 1
 
 _ISOLATIONS = {
@@ -96,6 +97,9 @@ def connected_body(
         "place": _place(hello.place),
         "one_firm": hello.one_firm,
         "one_firm_id": _name(hello.one_firm_id, "one_firm_id", 64) if hello.one_firm_id else None,
+        "container_engine": _name(hello.container_engine, "container_engine")
+        if hello.container_engine
+        else None,
     }
 
 
@@ -164,8 +168,15 @@ def _task(task: control_pb2.ObservedTask) -> dict[str, Any]:
         "end_reason": task.end_reason if ended else None,
         "detail": clean(task.detail, MOST_DETAIL_CHARACTERS) or None,
         "log_pattern": task.log_pattern if ended and task.HasField("log_pattern") else None,
+        "image_digest": _digest(task.image_digest) if task.image_digest else None,
         "step_report": _step_report(task.step_report) if task.HasField("step_report") else None,
     }
+
+
+def _digest(value: str) -> str:
+    if not re.fullmatch(DIGEST_PATTERN, value):
+        raise _refuse("tasks.image_digest", clean(value, 80), "sha256: and 64 hexadecimal digits")
+    return value
 
 
 def _step_report(report: control_pb2.StepReport) -> dict[str, Any]:
@@ -245,6 +256,11 @@ def fetched(task: TaskToRun) -> control_pb2.FetchTaskResponse:
         group=task.group,
         rank_in_group=task.rank_in_group,
         groups=dict(task.groups),
+        image=task.image or "",
+        image_digest=task.image_digest or "",
+        image_credentials=None
+        if task.image_credentials is None
+        else control_pb2.TaskSecret(name=task.image_credentials.name, value=task.image_credentials.value),
         volumes=[
             control_pb2.TaskVolume(
                 name=volume.name,

@@ -92,6 +92,7 @@ class AttemptRecord:
     why_here: Mapping[str, Any]
     master_address: str | None
     master_port: int | None
+    image_digest: str | None
     allocated_ms: int
     started_ms: int | None
     ended_ms: int | None
@@ -236,6 +237,7 @@ def _attempt(row: AttemptRow, tasks: tuple[TaskRecord, ...]) -> AttemptRecord:
         why_here=row.why_here,
         master_address=row.master_address,
         master_port=row.master_port,
+        image_digest=row.image_digest,
         allocated_ms=row.allocated_ms,
         started_ms=row.started_ms,
         ended_ms=row.ended_ms,

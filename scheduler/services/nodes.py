@@ -73,6 +73,7 @@ class NodeRecord:
     silent_since_ms: int | None
     place: Place
     one_firm: bool  # takes tasks of one firm only
+    container_engine: str | None  # what it runs container images with
     devices: tuple[DeviceRecord, ...]
 
     @property
@@ -151,6 +152,7 @@ async def _load(session: AsyncSession) -> list[NodeRecord]:
                 silent_since_ms=None if state is None else state.silent_since_ms,
                 place=_place(node.name, state, places),
                 one_firm=state is not None and state.one_firm,
+                container_engine=None if state is None else state.container_engine,
                 devices=tuple(devices.get(node.node_id, ())),
             )
         )

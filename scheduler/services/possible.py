@@ -117,23 +117,25 @@ async def reachable_queues(session: AsyncSession, firm_id: str) -> dict[str, Que
 
 # Nodes whose devices and places are alike are one row: a cluster of 10,000 nodes has a handful of them.
 _KINDS_OF_NODES = text("""
-    SELECT pool, model, zone, supernode, leaf, indices, groups, count(*) AS nodes FROM (
+    SELECT pool, model, zone, supernode, leaf, indices, groups, runs_images, count(*) AS nodes FROM (
         SELECT n.pool, d.model, array_agg(d.index ORDER BY d.index) AS indices,
             array_agg(d.fast_link_group ORDER BY d.index) AS groups,
             coalesce(p.zone, s.place ->> 'zone') AS zone,
             coalesce(p.supernode, s.place ->> 'supernode') AS supernode,
-            coalesce(p.leaf, s.place ->> 'leaf') AS leaf
+            coalesce(p.leaf, s.place ->> 'leaf') AS leaf,
+            s.container_engine IS NOT NULL AS runs_images
         FROM devices d JOIN nodes n USING (node_id)
         LEFT JOIN node_places p ON p.name = n.name LEFT JOIN node_states s ON s.node_id = n.node_id
         GROUP BY n.node_id, n.pool, d.model, p.name, s.node_id
-    ) AS of_node GROUP BY pool, model, zone, supernode, leaf, indices, groups
+    ) AS of_node GROUP BY pool, model, zone, supernode, leaf, indices, groups, runs_images
 """)
-# Changes whenever a place changes. Cost: the nodes of which anybody said one.
+# Changes whenever a place changes, or whether a node runs images. Cost: the nodes of which anybody said one.
 _PLACES = text("""
     SELECT md5(coalesce(string_agg(
-        n.node_id || coalesce(p::text, '') || coalesce(s.place::text, ''), ',' ORDER BY n.node_id), ''))
+        n.node_id || coalesce(p::text, '') || coalesce(s.place::text, '') || (s.container_engine IS NOT NULL), ','
+        ORDER BY n.node_id), ''))
     FROM nodes n LEFT JOIN node_places p ON p.name = n.name LEFT JOIN node_states s ON s.node_id = n.node_id
-    WHERE p.name IS NOT NULL OR s.place <> '{}'
+    WHERE p.name IS NOT NULL OR s.place <> '{}' OR s.container_engine IS NOT NULL
 """)
 
 
@@ -145,7 +147,7 @@ async def _enrolled(session: AsyncSession) -> Inventory:
             DeviceView(index, DeviceId(""), row.model, group, free=True)
             for index, group in zip(row.indices, row.groups, strict=True)
         )
-        stock = Stock(devices, Place(row.zone, row.supernode, row.leaf).domains)
+        stock = Stock(devices, Place(row.zone, row.supernode, row.leaf).domains, row.runs_images)
         inventory.setdefault((row.pool, row.model), []).extend([stock] * row.nodes)
     return inventory
 
@@ -300,11 +302,17 @@ def _require_names(spec: JobSpec, names: FirmNames, catalogue: Catalogue) -> Que
         if catalogue.get(variant.model) is None:
             want = one_of(variant.model, sorted(catalogue.models), "a device model of the catalogue")
             problems.append(FieldProblem(f"variants[{number}].model", variant.model, want))
-    for number, secret in enumerate(spec.secrets):
-        if names.secrets.isdisjoint({(spec.project, secret.name), ("", secret.name)}):
-            there = sorted({name for project, name in names.secrets if project in ("", spec.project)})
-            want = f"a secret of the project (suanli secret set {secret.name}); " + one_of(secret.name, there)
-            problems.append(FieldProblem(f"secrets[{number}].name", secret.name, want))
+    named = [(f"secrets[{number}].name", secret.name) for number, secret in enumerate(spec.secrets)]
+    named += [
+        (f"variants[{number}].image_credentials", variant.image_credentials)
+        for number, variant in enumerate(spec.variants)
+        if variant.image_credentials is not None
+    ]
+    for where, name in named:
+        if names.secrets.isdisjoint({(spec.project, name), ("", name)}):
+            there = sorted({known for project, known in names.secrets if project in ("", spec.project)})
+            want = f"a secret of the project (suanli secret set {name}); " + one_of(name, there)
+            problems.append(FieldProblem(where, name, want))
     if problems or queue is None:
         raise Invalid(problems)
     return queue

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.errors import FieldProblem, Invalid, LimitExceeded, NotFound, Unavailable
 from scheduler.domain.ids import Ids
 from scheduler.domain.job_limits import MOST_SECRET_BYTES, MOST_SECRETS
-from scheduler.domain.jobs import JobSpec, SecretReference
+from scheduler.domain.jobs import JobSpec, SecretReference, Variant
 from scheduler.services.administration import note_act
 from scheduler.services.authorise import (
     Action,
@@ -156,18 +156,38 @@ async def secrets_of_task(
     session: AsyncSession, keys: SecretKeys | None, firm_id: str, spec: JobSpec
 ) -> tuple[TaskSecret, ...]:
     """What a task of this job is given. Raises NotFound for a secret that is gone, Unavailable without keys."""
-    if not spec.secrets:
+    return await _secrets(session, keys, firm_id, spec.project, spec.secrets)
+
+
+async def image_credentials(
+    session: AsyncSession, keys: SecretKeys | None, firm_id: str, spec: JobSpec, variant: Variant
+) -> TaskSecret | None:
+    """What opens the registry of a variant's image, for its pull alone. Raises as `secrets_of_task`."""
+    if variant.image_credentials is None:
+        return None
+    named = SecretReference(variant.image_credentials)
+    return (await _secrets(session, keys, firm_id, spec.project, (named,)))[0]
+
+
+async def _secrets(
+    session: AsyncSession,
+    keys: SecretKeys | None,
+    firm_id: str,
+    project: str,
+    references: Sequence[SecretReference],
+) -> tuple[TaskSecret, ...]:
+    if not references:
         return ()
     row = SecretRow
     found = await session.execute(
         select(row.name, row.project, row.key_id, row.sealed).where(
             row.firm_id == firm_id,
-            row.project.in_([WHOLE_FIRM, spec.project]),
-            row.name.in_({reference.name for reference in spec.secrets}),
+            row.project.in_([WHOLE_FIRM, project]),
+            row.name.in_({reference.name for reference in references}),
         )
     )
     sealed = {(name, project): Sealed(key_id, data) for name, project, key_id, data in found}
-    return tuple(_opened(keys, firm_id, spec.project, reference, sealed) for reference in spec.secrets)
+    return tuple(_opened(keys, firm_id, project, reference, sealed) for reference in references)
 
 
 def _opened(

@@ -18,7 +18,7 @@ from scheduler.domain.jobs import JobSpec, StopSignal, Variant
 from scheduler.domain.pools import volumes_of_firm
 from scheduler.domain.time import DAY_MS
 from scheduler.services.sealing import SecretKeys
-from scheduler.services.secrets import TaskSecret, secrets_of_task
+from scheduler.services.secrets import TaskSecret, image_credentials, secrets_of_task
 from scheduler.storage.tables import (
     AllocationDeviceRow,
     AllocationRow,
@@ -87,6 +87,9 @@ class TaskToRun:
     rank_in_group: int = 0
     groups: Mapping[str, int] = field(default_factory=dict)  # tasks of each group
     volumes: tuple[TaskVolume, ...] = ()
+    image: str | None = None
+    image_digest: str | None = None  # as the attempt's first task has found it
+    image_credentials: TaskSecret | None = None
 
     def __repr__(self) -> str:
         return f"TaskToRun({self.allocation_id})"
@@ -118,8 +121,7 @@ async def task_to_run(
             AllocationRow.goal != Goal.RESERVE.value,
         )
     )
-    row = found.one_or_none()
-    if row is None:
+    if (row := found.one_or_none()) is None:
         raise NotFound(f"this node has no live allocation {allocation_id}", {"allocation_id": allocation_id})
     allocation, attempt, job, firm = row
     devices = await _devices(session, allocation)
@@ -159,6 +161,9 @@ async def task_to_run(
         log_patterns=tuple(rule.pattern for rule in spec.retry.on_log_patterns),
         secrets=await secrets_of_task(session, keys, allocation.firm_id, spec),
         volumes=await _volumes(session, node_id, firm.name, spec) if spec.volumes else (),
+        image=variant.image,
+        image_digest=attempt.image_digest,
+        image_credentials=await image_credentials(session, keys, allocation.firm_id, spec, variant),
     )
 
 

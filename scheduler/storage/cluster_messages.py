@@ -180,6 +180,7 @@ def _connected(body: Mapping[str, Any]) -> Message:
         place=Place(**(body.get("place") or {})),
         one_firm=bool(body.get("one_firm")),
         firm_id=FirmId(body["one_firm_id"]) if body.get("one_firm_id") else None,
+        container_engine=body.get("container_engine") or None,
     )
 
 
@@ -210,6 +211,7 @@ def _task(body: Mapping[str, Any]) -> ObservedTask:
         end_reason=EndReason(body["end_reason"]) if body.get("end_reason") else None,
         detail=str(body.get("detail") or ""),
         log_pattern=None if body.get("log_pattern") is None else int(body["log_pattern"]),
+        image_digest=body.get("image_digest") or None,
         step_report=body.get("step_report"),
     )
 

@@ -317,6 +317,7 @@ class AttemptRow(Base):
     why_here: Mapped[dict[str, Any]]  # the planner's account of the placement
     master_address: Mapped[str | None]
     master_port: Mapped[int | None] = mapped_column(Integer)
+    image_digest: Mapped[str | None]  # of its container image, once a node has found it
     allocated_ms: Mapped[int]
     started_ms: Mapped[int | None]
     ended_ms: Mapped[int | None]
@@ -436,6 +437,7 @@ class NodeStateRow(Base):
     place: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # as the agent says
     one_firm: Mapped[bool] = mapped_column(server_default=text("false"))  # takes tasks of one firm only
     one_firm_id: Mapped[str | None]  # of which
+    container_engine: Mapped[str | None]  # what it runs container images with
     report_seq: Mapped[int] = mapped_column(server_default="0")
     gateway_id: Mapped[str | None]
     unhealthy: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # device_id -> degraded | faulty

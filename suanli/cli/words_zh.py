@@ -196,6 +196,7 @@ ZH = {
     "exited_nonzero": "以非零退出码结束",
     "out_of_memory": "内存不足",
     "prepare_failed": "准备失败",
+    "image_failed": "无法获取镜像",
     "time_limit": "到达时限",
     "node_lost": "节点失联",
     "task_lost": "任务丢失",

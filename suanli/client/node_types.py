@@ -50,6 +50,7 @@ class Node(TypedDict):
     silent_since: str | None
     place: Place
     one_firm: bool
+    container_engine: str | None
     devices: list[Device]
 
 

@@ -1,15 +1,30 @@
 """The cluster that tests share which leave it as it is."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from scheduler.demo.cluster import Host
-from tests.builders.e2e import Site, running_site
+from tests.builders.e2e import Site, open_folder, running_site
+from tests.builders.registry import Registry, running_registry, why_no_containers
 
 
 @pytest.fixture(scope="session")
-def site() -> Iterator[Site]:
+def registry() -> Iterator[Registry | None]:
+    """A registry of container images, from which the nodes of `site` take them; None where the host runs none."""
+    if why_no_containers():
+        yield None
+        return
+    with open_folder("suanli-registry-") as folder, running_registry(folder) as running:
+        variables = {**running.environment, "SUANLI_AGENT_IMAGE_REGISTRIES": f"127.0.0.1:{running.port}"}
+        # Of two runtimes the one that works on hosts with both kinds of control groups, too.
+        os.environ.update(variables, SUANLI_AGENT_CONTAINER_RUNTIME="runc")
+        yield running
+
+
+@pytest.fixture(scope="session")
+def site(registry: Registry | None) -> Iterator[Site]:
     """Two firms on three small nodes. It starts once in each test process."""
     hosts = (
         Host("ascend-01", "ascend", "ascend-910b3:4"),

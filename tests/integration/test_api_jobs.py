@@ -122,13 +122,33 @@ async def test_a_bad_spec_names_the_field_what_came_and_what_is_wanted(
 async def test_what_the_pools_of_the_queue_cannot_do_yet_is_refused_and_never_ignored(
     installation: ApiInstallation,
 ) -> None:
-    spec = job_spec(image="registry.example/train:1", topology={"required": "leaf"})
+    spec = job_spec(
+        volumes=[{"host_path": "/srv/data", "mount_path": "/data/x"}], topology={"required": "leaf"}
+    )
     answer = await installation.as_("lin").post("/v1/jobs", json=spec)
     assert answer.status_code == 422
     assert answer.json()["code"] == "not_supported"
     errors = {error["field"]: error["want"] for error in answer.json()["errors"]}
-    assert set(errors) == {"variants[0].image"}
-    assert errors["variants[0].image"].endswith("container images are not yet supported by pool haidian")
+    assert set(errors) == {"volumes[0].host_path"}
+    assert errors["volumes[0].host_path"].endswith(
+        "folders of the host by path are not yet supported by pool haidian"
+    )
+    assert await jobs_stored(installation) == []
+
+
+async def test_an_image_wants_a_node_that_runs_some_and_a_secret_that_is_there(
+    installation: ApiInstallation,
+) -> None:
+    lin = installation.as_("lin")
+    answer = await lin.post("/v1/jobs", json=job_spec(image="registry.example/train:1"))
+    assert answer.status_code == 422
+    assert "no node of the queue's pools (haidian) with ascend-910b3 runs container images" in answer.text
+    answer = await lin.post(
+        "/v1/jobs", json=job_spec(image="registry.example/train:1", image_credentials="reg")
+    )
+    (error,) = answer.json()["errors"]
+    assert error["field"] == "variants[0].image_credentials"
+    assert "suanli secret set reg" in error["want"]
     assert await jobs_stored(installation) == []
 
 

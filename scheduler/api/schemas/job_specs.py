@@ -13,6 +13,7 @@ from scheduler.domain import job_limits as law
 from scheduler.domain.gangs import WHOLE_PPM
 from scheduler.domain.jobs import DEFAULT_GRACE_SECONDS
 from scheduler.domain.retries import (
+    DEFAULT_IMAGE_FAILED,
     DEFAULT_MAX_ATTEMPTS,
     DEFAULT_NODE_LOST,
     DEFAULT_PREEMPTED,
@@ -244,6 +245,9 @@ class RetryIn(In):
     )
     preempted: Budget = DEFAULT_PREEMPTED
     prepare_failed: Annotated[Budget, Field(description="It could not be prepared.")] = DEFAULT_PREPARE_FAILED
+    image_failed: Annotated[Budget, Field(description="Its container image could not be had.")] = (
+        DEFAULT_IMAGE_FAILED
+    )
     out_of_memory: Budget = 0
     on_exit_codes: Annotated[
         list[Annotated[int, Field(ge=1, le=255)] | ExitCodeRuleIn],

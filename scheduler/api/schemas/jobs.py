@@ -128,7 +128,7 @@ class TaskOut(Out):
 
 
 class AttemptOut(Out):
-    """One try at running a job."""
+    """One try at running a job. `image_digest`: of the container image that it runs in, once a node has found it."""
 
     attempt: int
     variant: int
@@ -139,6 +139,7 @@ class AttemptOut(Out):
     why_here: dict[str, Any]
     master_address: str | None
     master_port: int | None
+    image_digest: str | None
     allocated_at: str
     started_at: str | None
     ended_at: str | None
@@ -182,6 +183,7 @@ def attempt_out(attempt: AttemptRecord) -> AttemptOut:
         why_here=dict(attempt.why_here),
         master_address=attempt.master_address,
         master_port=attempt.master_port,
+        image_digest=attempt.image_digest,
         allocated_at=utc(attempt.allocated_ms),
         started_at=utc_or_none(attempt.started_ms),
         ended_at=utc_or_none(attempt.ended_ms),

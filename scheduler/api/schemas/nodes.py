@@ -45,7 +45,9 @@ class PlaceOut(Out):
 
 
 class NodeOut(Out):
-    """A node. `cordoned`: takes no new tasks; `one_firm`: takes tasks of one firm only."""
+    """A node. `cordoned`: takes no new tasks; `one_firm`: takes tasks of one firm only; `container_engine`: what
+    it runs container images with, null where it runs none.
+    """
 
     node_id: str
     name: str
@@ -57,6 +59,7 @@ class NodeOut(Out):
     silent_since: str | None
     place: PlaceOut
     one_firm: bool
+    container_engine: str | None
     devices: list[DeviceOut]
 
 
@@ -114,6 +117,7 @@ def _node_out(node: NodeRecord) -> NodeOut:
         silent_since=utc_or_none(node.silent_since_ms),
         place=PlaceOut(**asdict(node.place)),
         one_firm=node.one_firm,
+        container_engine=node.container_engine,
         devices=[_device_out(device) for device in node.devices],
     )
 
