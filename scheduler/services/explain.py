@@ -101,7 +101,7 @@ async def _blocked(session: AsyncSession, job: JobRecord) -> list[tuple[Reason, 
         )
         if active >= array["concurrency"]:
             sentence = (
-                f"{active} jobs of its array go on or are next, and at most {array['concurrency']} may at a time"
+                f"of its array {active} go on or are next, and at most {array['concurrency']} may at a time"
                 f" (this is number {job.array_index} of {array['count']})"
             )
             why.append((Reason.ARRAY_LIMIT, sentence))

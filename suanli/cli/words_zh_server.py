@@ -142,7 +142,7 @@ ZH_SERVER = {
     "It would run now, with a variant for {model}: {free} are free in pool {pool}": (
         "若有 {model} 的变体,现在即可运行:资源池 {pool} 中空闲 {free}"
     ),
-    "{active} jobs of its array go on or are next, and at most {most} may at a time (this is number {index})": (
+    "of its array {active} go on or are next, and at most {most} may at a time (this is number {index})": (
         "本数组有 {active} 个作业在进行或即将开始,同时最多 {most} 个(这是第 {index} 个)"
     ),
     "ends sooner on a faster model than {model}, free in about {minutes} min, and cannot move later": (

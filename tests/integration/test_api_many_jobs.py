@@ -284,3 +284,14 @@ async def test_what_holds_a_job_back_is_explained_in_words(installation: ApiInst
     assert f"waits until before ({before}) has succeeded; that is queued now" in why["sentence"]
     why = (await lin.get(f"/v1/jobs/{said[1]['job_id']}/explain")).json()
     assert (why["reasons"][0]["reason"], why["counterfactual"]) == ("held", "it is released")
+    swept = (
+        await lin.post("/v1/jobs", json=job_spec(name="sweep", array={"count": 2, "concurrency": 1}))
+    ).json()
+    members = (await lin.get(f"/v1/jobs?array={swept['array_id']}&sort=submitted")).json()["jobs"]
+    first, second = sorted((job["array_index"], job["job_id"]) for job in members)
+    await installation.set_state(first[1], state="queued", attempt=0)
+    await installation.add_report(first[1])  # the planner sees one at a time
+    why = (await lin.get(f"/v1/jobs/{second[1]}/explain")).json()
+    assert why["reasons"][0]["reason"] == "array_limit"
+    assert "of its array 1 go on or are next, and at most 1 may at a time" in why["sentence"]
+    assert (await lin.get(f"/v1/jobs/{first[1]}/explain")).json()["position"] == 1
