@@ -53,6 +53,9 @@ def login(
     with_key: Annotated[
         bool, typer.Option("--with-key", help="Ask for an API key, also where people sign in.")
     ] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser", help="Sign in with the browser of this machine, without a code.")
+    ] = False,
     issuer: Annotated[
         str | None,
         typer.Option(help="Sign in at this issuer, where the server trusts several.", metavar="URL"),
@@ -69,8 +72,9 @@ def login(
     from suanli.client.profiles import Profile, check_key, check_server, profiles_path, store
 
     url = check_server(server)
-    wants_key = with_key or key_file is not None or (issuer is None and not sys.stdin.isatty())
-    signed_in = None if wants_key else _sign_in(url, issuer)
+    person = browser or issuer is not None or sys.stdin.isatty()
+    wants_key = with_key or key_file is not None or not person
+    signed_in = None if wants_key else _sign_in(url, issuer, browser=browser)
     secret = "" if signed_in is not None else check_key(_ask_key(key_file))
     path = profiles_path(os.environ)
     # The token as it is: what refreshes it is good once, and belongs to the file that keeps it.
@@ -86,8 +90,9 @@ def login(
         say(word("You are {who}. Stored as profile {name} in {path}.", who=you, name=name, path=path))
 
 
-def _sign_in(server: str, wanted: str | None) -> SignIn | None:
+def _sign_in(server: str, wanted: str | None, *, browser: bool) -> SignIn | None:
     """Sign in at an issuer that the server trusts; None where it trusts none and none was wanted."""
+    from suanli.client.browser_sign_in import sign_in_here
     from suanli.client.client import Client
     from suanli.client.errors import Refused
     from suanli.client.sign_in import sign_in
@@ -97,8 +102,10 @@ def _sign_in(server: str, wanted: str | None) -> SignIn | None:
             known = {item["issuer"]: item for item in client.issuers()}
     except Refused:  # an older server
         known = {}
-    if not known and wanted is None:
+    if not known and wanted is None and not browser:
         return None
+    if not known and wanted is None:
+        raise CliError(f"{server} trusts no issuer: leave out --browser and store an API key")
     if wanted is not None and wanted not in known:
         raise CliError(
             f"{server} does not trust {wanted} (it trusts: {', '.join(known) or 'API keys alone'})"
@@ -106,7 +113,20 @@ def _sign_in(server: str, wanted: str | None) -> SignIn | None:
     if wanted is None and len(known) > 1:
         raise CliError(f"{server} trusts several issuers: choose with --issuer, one of {', '.join(known)}")
     chosen = known[wanted or next(iter(known))]
+    if browser:
+        return sign_in_here(chosen["issuer"], chosen["client_id"], chosen["scopes"], _open)
     return sign_in(chosen["issuer"], chosen["client_id"], chosen["scopes"], _invite)
+
+
+def _open(address: str) -> None:
+    """In the browser, and written down for where none opens."""
+    import webbrowser
+
+    from suanli.cli.output import note
+    from suanli.cli.words import word
+
+    note(word("Sign in with your browser; if none opens, open {address}", address=address))
+    webbrowser.open(address)
 
 
 def _invite(invitation: Invitation) -> None:

@@ -6,6 +6,12 @@ ZH = {
     "Submitted {jobs} jobs.": "已提交 {jobs} 个作业。",
     "Follow it with: suanli logs -f {name}": "查看输出:suanli logs -f {name}",
     "Open {address} in a browser and enter the code {code}": "请用浏览器打开 {address} 并输入代码 {code}",
+    "Sign in with your browser; if none opens, open {address}": "请用浏览器登录;若没有打开,请访问 {address}",
+    "{server} trusts no issuer: leave out --browser and store an API key": (
+        "{server} 不信任任何签发者:请去掉 --browser 并保存 API 密钥"
+    ),
+    "nobody signed in in time: run suanli login again": "没有人及时登录:请再次运行 suanli login",
+    "{issuer} did not let you in: {why}": "{issuer} 不允许登录:{why}",
     "or open {address}": "或打开 {address}",
     "Waiting for you (at most {minutes} minutes; Ctrl-C ends it) ...": (
         "正在等待登录(最多 {minutes} 分钟;Ctrl-C 结束)……"

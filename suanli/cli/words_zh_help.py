@@ -189,6 +189,7 @@ ZH_HELP = {
         "存有 API 密钥的文件;缺省则询问,或读标准输入。"
     ),
     "Ask for an API key, also where people sign in.": "即使可登录,也询问 API 密钥。",
+    "Sign in with the browser of this machine, without a code.": "用本机浏览器登录,无需代码。",
     "Sign in at this issuer, where the server trusts several.": "服务器信任多个签发者时,用这一个登录。",
     "Show who you are here.": "显示您在此的身份。",
     "Stored servers and keys: list, use, remove.": "已存的服务器和密钥:列出、选用、删除。",

@@ -9,7 +9,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -69,15 +69,15 @@ def sign_in(
     clock: Callable[[], float] = time.monotonic,
 ) -> SignIn:
     """Let a person sign in elsewhere and wait for it. Raises SignInFailed."""
-    document = _discovery(issuer)
+    document = discovery(issuer)
     begin, token_place = document.get("device_authorization_endpoint"), document.get("token_endpoint")
     if not isinstance(begin, str):
         raise SignInFailed(
             f"{issuer} offers no device sign-in (RFC 8628): ask the operator for an API key instead"
         )
-    started = _post(begin, {"client_id": client_id, "scope": " ".join(scopes)})
+    started = post(begin, {"client_id": client_id, "scope": " ".join(scopes)})
     if "device_code" not in started:
-        raise SignInFailed(f"{issuer} refused to begin: {_why(started)}")
+        raise SignInFailed(f"{issuer} refused to begin: {why(started)}")
     until = clock() + min(float(started.get("expires_in", LONGEST_WAIT_S)), LONGEST_WAIT_S)
     whole = started.get("verification_uri_complete")
     tell(
@@ -92,14 +92,14 @@ def sign_in(
     asked = {"grant_type": GRANT, "device_code": str(started["device_code"]), "client_id": client_id}
     while clock() < until:
         pause(interval_s)
-        answer = _post(str(token_place), asked)
+        answer = post(str(token_place), asked)
         error = answer.get("error")
         if error == "slow_down":
             interval_s += 5
         elif error is None:
-            return _made(issuer, client_id, answer, None)
+            return made(issuer, client_id, answer, None)
         elif error != "authorization_pending":
-            raise SignInFailed(f"{issuer} did not let you in: {_why(answer)}")
+            raise SignInFailed(f"{issuer} did not let you in: {why(answer)}")
     raise SignInFailed("nobody entered the code in time: run suanli login again")
 
 
@@ -107,8 +107,8 @@ def refreshed(signed_in: SignIn) -> SignIn:
     """A new token for an old sign-in. Raises SignInFailed where the issuer wants the person again."""
     if signed_in.refresh_token is None:
         raise SignInFailed(f"your sign-in at {signed_in.issuer} has ended: run suanli login again")
-    document = _discovery(signed_in.issuer)
-    answer = _post(
+    document = discovery(signed_in.issuer)
+    answer = post(
         str(document.get("token_endpoint")),
         {
             "grant_type": "refresh_token",
@@ -118,37 +118,45 @@ def refreshed(signed_in: SignIn) -> SignIn:
     )
     if "error" in answer:
         raise SignInFailed(
-            f"your sign-in at {signed_in.issuer} has ended ({_why(answer)}): run suanli login again"
+            f"your sign-in at {signed_in.issuer} has ended ({why(answer)}): run suanli login again"
         )
-    return _made(signed_in.issuer, signed_in.client_id, answer, signed_in)
+    return made(signed_in.issuer, signed_in.client_id, answer, signed_in)
 
 
-def _made(issuer: str, client_id: str, answer: Mapping[str, Any], before: SignIn | None) -> SignIn:
+def made(issuer: str, client_id: str, answer: Mapping[str, Any], before: SignIn | None) -> SignIn:
+    """What a token endpoint's answer is worth. Raises SignInFailed."""
     token = answer.get("id_token")
     if not isinstance(token, str):
         raise SignInFailed(
             f"{issuer} gave no ID token: the scope openid is missing, or it is no OpenID issuer"
         )
-    made = SignIn(issuer, client_id, token, None if before is None else before.refresh_token)
     new = answer.get("refresh_token")
-    return replace(made, refresh_token=new) if isinstance(new, str) else made
+    kept = None if before is None else before.refresh_token
+    return SignIn(issuer, client_id, token, new if isinstance(new, str) else kept)
 
 
-def _discovery(issuer: str) -> Mapping[str, Any]:
+def discovery(issuer: str) -> Mapping[str, Any]:
+    """The issuer's own description of itself. Raises SignInFailed."""
     document = _json("GET", issuer.rstrip("/") + DISCOVERY, None)
     if document.get("issuer") != issuer:
         raise SignInFailed(f"{issuer} does not answer as the issuer that the server named")
     return document
 
 
-def _post(url: str, form: Mapping[str, str]) -> Mapping[str, Any]:
+def post(url: str, form: Mapping[str, str]) -> Mapping[str, Any]:
+    """What an endpoint answers to a form, refusals included. Raises SignInFailed."""
     return _json("POST", url, form)
 
 
-def _json(method: str, url: str, form: Mapping[str, str] | None) -> Mapping[str, Any]:
+def must_be_https(url: str) -> None:
+    """Raises SignInFailed for an address, other than of this machine, where others could read along."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
         raise SignInFailed(f"{url} is not HTTPS: nobody signs in there")
+
+
+def _json(method: str, url: str, form: Mapping[str, str] | None) -> Mapping[str, Any]:
+    must_be_https(url)
     timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     try:
         answer = httpx.request(
@@ -166,5 +174,6 @@ def _json(method: str, url: str, form: Mapping[str, str] | None) -> Mapping[str,
     return value
 
 
-def _why(answer: Mapping[str, Any]) -> str:
+def why(answer: Mapping[str, Any]) -> str:
+    """The reason that a refusal gives."""
     return str(answer.get("error_description") or answer.get("error") or "no reason given")[:300]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -140,6 +141,45 @@ def test_a_person_signs_in_and_is_what_the_rules_say(
     assert "vision, not in default" in suanli(api, tmp_path, "hold", colleagues, code=1)
     foreign = api.call(api.installation.submit("zhao"))
     assert "there is no job" in suanli(api, tmp_path, "show", foreign, code=1)
+
+
+@pytest.mark.parametrize("lets_in", [True, False])
+def test_a_person_signs_in_with_the_browser_of_this_machine(
+    api: ApiInThread, issuer: IssuerProcess, tmp_path: Path, lets_in: bool
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "suanli.cli", "login", api.url, "--browser"],
+        env={**api.environment(None, tmp_path), "BROWSER": "/bin/true"}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    address = process.stderr.readline().rpartition(" ")[2].strip()
+    asked = {name: value for name, (value,) in parse_qs(urlsplit(address).query).items()}
+    assert address.startswith(f"{issuer.url}/")
+    assert asked["code_challenge_method"] == "S256"
+    here = asked["redirect_uri"]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/callback", here)
+    # Another program of this machine, or another page of the browser, is not who was sent there.
+    for query in ("", "?code=stolen", "?code=stolen&state=guessed", "?error=access_denied&state=%FF"):
+        assert httpx.get(here + query, trust_env=False).status_code == 400
+    assert httpx.get(here.replace("/callback", "/"), trust_env=False).status_code == 404
+    if lets_in:
+        sign_in_with_a_browser(address, "li.wei")
+    else:
+        told = {"error": "access_denied", "state": asked["state"], "iss": issuer.url}
+        assert httpx.get(here, params=told, trust_env=False).status_code == 200
+    out, rest = process.communicate(timeout=60)
+    file = profiles_path({"HOME": str(tmp_path)})
+    if not lets_in:
+        assert (process.returncode, file.exists()) == (1, False)
+        assert f"{issuer.url} did not let you in: access_denied" in rest
+        return
+    assert process.returncode == 0, rest
+    assert "You are li.wei, researcher of lanjing." in out
+    kept = load(file).by_name["default"].sign_in
+    assert kept is not None
+    assert kept.refresh_token
+    assert json.loads(suanli(api, tmp_path, "whoami", "--json"))["name"] == "li.wei"
 
 
 def test_the_same_name_is_not_the_same_person(
