@@ -28,6 +28,17 @@ from suanli.evidence.errors import EvidenceError
 from suanli.evidence.sampling import encode_request
 from suanli.evidence.steps.case import VerifySettings
 
+Samples = Annotated[
+    Path | None,
+    typer.Option(help="With --server and --sample-after: raw samples that came back from the nodes."),
+]
+Fetch = Annotated[
+    bool,
+    typer.Option(
+        "--fetch", help="Of a bundle: fetch the raw samples from the server, too, beside the request."
+    ),
+]
+
 
 def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody types
     bundle: Annotated[
@@ -54,16 +65,8 @@ def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
         typer.Option("--to", help="With --server: end of the inspected period, which must have closed."),
     ] = None,
     since: Since = None,
-    samples: Annotated[
-        Path | None,
-        typer.Option(help="With --server and --sample-after: raw samples that came back from the nodes."),
-    ] = None,
-    fetch: Annotated[
-        bool,
-        typer.Option(
-            "--fetch", help="Of a bundle: fetch the raw samples from the server, too, beside the request."
-        ),
-    ] = False,
+    samples: Samples = None,
+    fetch: Fetch = False,
     profile: ProfileName = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --server: print JSON for programs.")] = False,
 ) -> None:
