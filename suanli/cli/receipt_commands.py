@@ -134,7 +134,9 @@ def sign(  # noqa: PLR0913, PLR0917 - each is an option that somebody types
     workload: Workload = None,
     steps: Annotated[int | None, typer.Option(min=0, help="Training steps done.")] = None,
     tokens: Annotated[int | None, typer.Option(min=0, help="Tokens trained on.")] = None,
-    image_digest: Annotated[str | None, typer.Option(help="Digest of the image that ran.")] = None,
+    image_digest: Annotated[
+        str | None, typer.Option(help="Digest of the image that ran; by default what the nodes found.")
+    ] = None,
     model_checkpoint: Annotated[
         list[Path] | None, typer.Option(help="A model checkpoint that came of it: its SHA-256 is signed.")
     ] = None,
@@ -227,9 +229,14 @@ def _hand_in(
     from suanli.evidence.records import encode_record
 
     signer = _load_key(key_file)
+    image_digest = said["image_digest"]
     job_id = find_job(client, job)["job_id"]
     done: list[Receipt] = []
+    # The image that the nodes found, unless the firm says another: what it signs is its own word all the same.
+    ran = {a["attempt"]: a["image_digest"] for a in client.attempts(job_id)} if stance == "agreed" else {}
     for a in allocations:
+        if ran and not image_digest:
+            said["image_digest"] = ran.get(a["attempt"])
         receipt = JobReceipt(
             firm_id=a["firm_id"],
             job_id=job_id,

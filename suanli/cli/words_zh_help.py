@@ -240,7 +240,7 @@ ZH_HELP = {
     ),
     "Training steps done.": "完成的训练步数。",
     "Tokens trained on.": "训练的词元数。",
-    "Digest of the image that ran.": "所运行镜像的摘要。",
+    "Digest of the image that ran; by default what the nodes found.": "所运行镜像的摘要;默认为节点所查到的摘要。",
     "A model checkpoint that came of it: its SHA-256 is signed.": "产出的模型检查点:签署其 SHA-256。",
     "Contest the use of a job, or of some of its allocations. A later 'sign --allocation' takes its place.": (
         "对作业或其部分分配的用量提出异议。之后的 sign --allocation 可取代它。"

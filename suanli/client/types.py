@@ -161,6 +161,7 @@ class Attempt(TypedDict):
     outcome: str | None
     reason: str | None
     why_here: dict[str, Any]
+    image_digest: str | None  # of the container image that it runs in
     allocated_at: str
     started_at: str | None
     ended_at: str | None

@@ -10,7 +10,7 @@ import pytest_asyncio
 from httpx import Response
 from sqlalchemy import select, update
 
-from scheduler.storage.tables import AllocationRow, EvidenceIntakeRow
+from scheduler.storage.tables import AllocationRow, AttemptRow, EvidenceIntakeRow
 from suanli.evidence.entries import JOB_RECEIPT, signing_message
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.receipts import FirmKey, JobReceipt, proof_message
@@ -19,6 +19,7 @@ from tests.builders.api import NOW_MS, ApiInstallation, ApiInThread, InhabitedUr
 from tests.builders.evidence import seed
 from tests.integration.test_api_cli import Shell
 
+DIGEST = "sha256:" + "0a" * 32
 KEY = SigningKey(seed("firm key"))
 
 
@@ -45,6 +46,9 @@ async def ended_allocation(installation: ApiInstallation) -> tuple[str, str]:
         update(AllocationRow)
         .where(AllocationRow.allocation_id == allocation_id)
         .values(ended_ms=NOW_MS + 60_000, live=False)
+    )
+    await installation.as_controller(
+        update(AttemptRow).where(AttemptRow.job_id == job_id).values(image_digest=DIGEST)
     )
     return job_id, allocation_id
 
@@ -226,6 +230,10 @@ def test_a_firm_signs_and_contests_from_the_command_line(api: ApiInThread, tmp_p
     )
     (made,) = json.loads(done.stdout)
     assert (made["stance"], made["job_id"]) == ("agreed", job_id)
+    (row,) = api.call(waiting(api.installation, "job_receipt"))
+    said = parse_record("job_receipt", row.body)
+    assert isinstance(said, JobReceipt)
+    assert said.image_digest == DIGEST  # as the nodes found it, where the firm says none
     assert "Nothing to sign" in lin.run("receipt", "sign", job_id).stdout
     assert "workload" in lin.run("receipt", "sign", job_id, "--allocation", made["allocation_id"],
                                  "--workload", "gaming", code=2).stderr  # fmt: skip
