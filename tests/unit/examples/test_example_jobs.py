@@ -34,6 +34,7 @@ JOBS = [
     "spare/job.yaml",
     "elastic/job.yaml",
     "groups/job.yaml",
+    "image/job.yaml",
     "volumes/job.yaml",
     "torchrun/job.yaml",
     "deepspeed/job.yaml",
