@@ -4,6 +4,7 @@ Every import of a room is late: each process loads its own and nothing of the ot
 """
 
 import asyncio
+import gc
 import os
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -40,7 +41,12 @@ def _serve(process: str, settings: Settings, name: str | None = None) -> NoRetur
         raise typer.Exit(fail(str(error))) from error
 
     async def serve(stop: asyncio.Event, announce: Any) -> None:
-        await server_of(process, settings, url)(stop, announce)
+        # Loading a room makes objects that stay: looking for garbage among them only makes the start longer.
+        gc.disable()
+        server = server_of(process, settings, url)
+        gc.freeze()
+        gc.enable()
+        await server(stop, announce)
 
     raise typer.Exit(run(process, settings, serve, url, name=name))
 

@@ -21,6 +21,7 @@ from scheduler.storage import roles
 from scheduler.storage.embedded import EmbeddedPostgres
 from scheduler.storage.embedded_errors import EmbeddedError
 from scheduler.storage.embedded_process import die_with_parent
+from scheduler.storage.migrate import already_current
 from scheduler.up.children import (
     BACKOFF_FIRST_S,
     BACKOFF_MAX_S,
@@ -65,7 +66,12 @@ class Installation:
             except StopRequested:
                 self._say("stopped; nothing of it runs any more")
                 return 0
-            except (ChildFailed, EmbeddedError, secret_files.SecretsIncomplete) as error:
+            except (
+                ChildFailed,
+                EmbeddedError,
+                roles.RolesMissing,
+                secret_files.SecretsIncomplete,
+            ) as error:
                 raise UpFailed(str(error)) from error
             except psycopg.Error as error:
                 raise UpFailed(f"the database refuses: {sentence_of(error)}") from error
@@ -104,7 +110,9 @@ class Installation:
         return server
 
     def _migrate(self, owner_url: str, *, external: bool) -> None:
-        """In a process of its own: Alembic's memory goes with it."""
+        """In a process of its own: Alembic's memory goes with it. The usual start finds nothing to migrate."""
+        if not external and already_current(owner_url):
+            return
         done = subprocess.run(
             # The embedded server has the passwords already.
             python_command("migrate", *(["--set-passwords"] if external else [])),

@@ -92,6 +92,25 @@ def test_upgrading_again_changes_nothing(database_urls: DatabaseUrls) -> None:
     assert _definitions(database_urls.owner) == before
 
 
+def test_a_start_with_the_newest_schema_mends_rights_and_needs_no_migration(
+    database_urls: DatabaseUrls,
+) -> None:
+    with psycopg.connect(conninfo(database_urls.owner)) as owner:
+        owner.execute("REVOKE SELECT ON jobs FROM suanli_api")
+    assert migrate.already_current(conninfo(database_urls.owner))
+    with psycopg.connect(conninfo(database_urls.api)) as api:
+        api.execute("SELECT 1 FROM jobs LIMIT 1")
+
+
+def test_a_start_with_another_schema_or_none_has_to_migrate(
+    database_urls: DatabaseUrls, empty: DatabaseUrls
+) -> None:
+    assert not migrate.already_current(conninfo(empty.owner))
+    with psycopg.connect(conninfo(database_urls.owner)) as owner:
+        owner.execute("UPDATE alembic_version SET version_num = '0001'")
+    assert not migrate.already_current(conninfo(database_urls.owner))
+
+
 def test_two_upgrades_at_once_wait_for_each_other(empty: DatabaseUrls) -> None:
     failures: list[BaseException] = []
 
