@@ -6,6 +6,7 @@ published; payloads.jsonl opens its entries one line each, in order; statement.j
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -179,34 +180,41 @@ def encode_payload_line(line: PayloadLine) -> bytes:
     )
 
 
-_SALTED = r'\{"body":"[A-Za-z0-9+/]*={0,2}","salt":"[0-9a-f]{64}"\}'
-_LINE = plain.record(
-    {
-        "index": plain.INTEGER,
-        "payload": plain.BASE64,
-        "salt": plain.hexadecimal(SALT_BYTES),
-        "segments": rf"\[((?:{_SALTED}(?:,{_SALTED})*)?)\]",
-    }
-)
-_ITEM = re.compile(r'"body":"([^"]*)","salt":"([^"]*)"')
+_PARTS_WITHOUT_SEGMENTS = 13
+_PARTS_OF_SEGMENT = 8
+_FIRST_BODY = 15
+
+
+@functools.lru_cache(maxsize=64)
+def _line_parts(segments: int) -> list[bytes]:
+    """What stands between the quotes of a line: index in part 2, base64 and hex in 5 and 9 and every fourth from 15."""
+    item = b'{"body":"","salt":""}'
+    return (b'{"index":,"payload":"","salt":"","segments":[%b]}' % b",".join([item] * segments)).split(b'"')
 
 
 def _plain_line(data: bytes) -> PayloadLine | None:
     """The line in `data` where it opens everything and is as `encode_payload_line` writes it."""
-    found = plain.match(_LINE, data) if len(data) <= LINE_LIMIT_BYTES else None
-    if found is None:
+    if len(data) > LINE_LIMIT_BYTES:
         return None
-    index, encoded, salt, listed = found
-    payload = plain.base64_bytes(encoded)
+    parts = data.split(b'"', _PARTS_WITHOUT_SEGMENTS + _PARTS_OF_SEGMENT * SEGMENTS_PER_WINDOW)
+    count, odd = divmod(len(parts) - _PARTS_WITHOUT_SEGMENTS, _PARTS_OF_SEGMENT)
+    if odd or count < 0 or count > SEGMENTS_PER_WINDOW:
+        return None
+    index, payload = plain.integer(parts[2][1:-1]), plain.base64_bytes(parts[5])
+    salt = plain.hex_bytes(parts[9], SALT_BYTES)
     segments: list[SaltedSegment] = []
-    for body_text, salt_text in _ITEM.findall(listed):
-        body = plain.base64_bytes(body_text)
-        if body is None or len(body) > SEGMENT_LIMIT_BYTES:
+    for place in range(_FIRST_BODY, len(parts), _PARTS_OF_SEGMENT):
+        body = plain.base64_bytes(parts[place])
+        segment_salt = plain.hex_bytes(parts[place + 4], SALT_BYTES)
+        if body is None or segment_salt is None or len(body) > SEGMENT_LIMIT_BYTES:
             return None
-        segments.append(SaltedSegment(bytes.fromhex(salt_text), body))
-    if payload is None or len(segments) > SEGMENTS_PER_WINDOW:
+        segments.append(SaltedSegment(segment_salt, body))
+    parts[2] = parts[2][:1] + parts[2][-1:]
+    parts[5] = parts[9] = b""
+    parts[_FIRST_BODY::4] = [b""] * (2 * count)
+    if index is None or payload is None or salt is None or parts != _line_parts(count):
         return None
-    return PayloadLine(int(index), bytes.fromhex(salt), payload, tuple(segments))
+    return PayloadLine(index, salt, payload, tuple(segments))
 
 
 def parse_payload_line(data: bytes) -> PayloadLine:

@@ -11,6 +11,7 @@ import hashlib
 import re
 from binascii import b2a_base64
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from suanli.evidence import plain
 from suanli.evidence.errors import EvidenceError
@@ -58,8 +59,7 @@ FIRM_SCOPED = frozenset({ALLOCATION_EVENT, FIRM, FIRM_KEY, JOB_RECEIPT, STATEMEN
 """Types that concern one firm: they carry a firm_seq, and other firms are not given their payload."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One leaf. `firm_seq` counts the entries of one firm from 1 and is null for all others."""
 
     type: str
@@ -68,8 +68,7 @@ class Entry:
     payload_commitment: str
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):
     """Exact body bytes and the producer's signature over label and body."""
 
     body: bytes
@@ -145,6 +144,11 @@ def read_entry(data: bytes) -> Entry:
     return Entry(USAGE_WINDOW, found[2].decode("ascii"), None, found[1].decode("ascii"))
 
 
+def is_window_entry(data: bytes) -> bool:
+    """Whether an entry is a window's as `build_entry` writes it; False may be one of another form."""
+    return _WINDOW_ENTRY.fullmatch(data) is not None
+
+
 def build_payload(body: bytes, signature: bytes) -> bytes:
     """The JSON bytes of a payload, as `encode` would write them: base64 needs no escaping."""
     return b'{"body":"%b","signature":"%b"}' % (
@@ -153,15 +157,19 @@ def build_payload(body: bytes, signature: bytes) -> bytes:
     )
 
 
-_PAYLOAD = plain.record({"body": plain.BASE64, "signature": plain.BASE64})
+# What stands between the quotes of a payload; base64 at 3 and 7.
+_PAYLOAD_PARTS = b'{"body":"","signature":""}'.split(b'"')
 
 
 def _plain_payload(data: bytes) -> Payload | None:
     """The payload in `data` where it is as `build_payload` writes it."""
-    found = plain.match(_PAYLOAD, data) if len(data) <= PAYLOAD_LIMIT_BYTES else None
-    if found is None:
+    parts = data.split(b'"', len(_PAYLOAD_PARTS)) if len(data) <= PAYLOAD_LIMIT_BYTES else []
+    if len(parts) != len(_PAYLOAD_PARTS):
         return None
-    body, signature = plain.base64_bytes(found[0]), plain.base64_bytes(found[1])
+    body, signature = plain.base64_bytes(parts[3]), plain.base64_bytes(parts[7])
+    parts[3] = parts[7] = b""
+    if parts != _PAYLOAD_PARTS:
+        return None
     if body is None or len(body) > BODY_LIMIT_BYTES or signature is None or len(signature) != SIGNATURE_BYTES:
         return None
     return Payload(body, signature)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 from suanli.evidence.strict_json import Fields
 
@@ -49,9 +50,17 @@ class DeviceIdentity:
             value |= {"die_id": self.die_id, "firmware": self.firmware}
         return value
 
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        """In another process, too, one object stands for all that are equal."""
+        return _again, tuple(getattr(self, name) for name in DeviceIdentity.__slots__)
+
 
 # A device stands in every window of its node: one object for all of them keeps large bundles in memory.
 _shared = functools.lru_cache(maxsize=65_536)(DeviceIdentity)
+
+
+def _again(*fields: Any) -> DeviceIdentity:
+    return _shared(*fields)
 
 
 def read_device(fields: Fields, version: int = DEVICE_VERSION) -> DeviceIdentity:

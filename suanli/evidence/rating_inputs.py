@@ -31,15 +31,15 @@ from suanli.rating.inputs import (
 def observed_use(segment: Segment) -> ObservedUse:
     """A segment as rating sees it."""
     return ObservedUse(
-        device_id=segment.device.device_id,
-        device_model=segment.device.model,
-        start_ms=segment.start_ms,
-        end_ms=segment.end_ms,
-        state=segment.observed,
-        allocation_id=segment.allocation_id,
-        share_ppm=segment.share_ppm,
-        live_ms=segment.live_ms,
-        busy_ms=segment.busy_ms,
+        segment.device.device_id,
+        segment.device.model,
+        segment.start_ms,
+        segment.end_ms,
+        segment.observed,
+        segment.allocation_id,
+        segment.share_ppm,
+        segment.live_ms,
+        segment.busy_ms,
     )
 
 

@@ -75,10 +75,10 @@ class BalanceCollector:
 
     def observe(self, use: ObservedUse) -> None:
         """Puts a stretch into the buckets of its device, as far as the device was in the register."""
-        for registered, buckets in self._stays.get(use.device_id, ()):
-            stretch = overlap((use.start_ms, use.end_ms), registered)
-            if stretch is not None:
-                _put(buckets, use, stretch, self._inputs, self._held.get(use.device_id, []))
+        for (from_ms, to_ms), buckets in self._stays.get(use.device_id, ()):
+            start_ms, end_ms = max(use.start_ms, from_ms), min(use.end_ms, to_ms)
+            if start_ms < end_ms:
+                _put(buckets, use, (start_ms, end_ms), self._inputs, self._held.get(use.device_id, ()))
 
     def add(self, other: BalanceCollector) -> None:
         """Adds what was observed elsewhere of the same devices in the same period."""
@@ -169,8 +169,8 @@ def _allocated(use: ObservedUse, stretch: Stretch, inputs: RatingInputs) -> int:
     if authorisation is None:
         return 0
     ended_ms = stretch[1] if authorisation.ended_ms is None else authorisation.ended_ms
-    covered = overlap(stretch, (authorisation.granted_ms, ended_ms))
-    return 0 if covered is None else (covered[1] - covered[0]) * authorised_share_ppm(authorisation, use)
+    start_ms, end_ms = max(stretch[0], authorisation.granted_ms), min(stretch[1], ended_ms)
+    return (end_ms - start_ms) * authorised_share_ppm(authorisation, use) if start_ms < end_ms else 0
 
 
 def _cut_steps(stretch: Stretch, steps: Sequence[Step]) -> list[Step]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 WHOLE_PPM = 1_000_000
 GRID_MS = 300_000
 
 
-@dataclass(frozen=True, slots=True)
-class ObservedUse:
+class ObservedUse(NamedTuple):
     """One signed stretch of one device. `state` is in_use, free, faulty or unknown."""
 
     device_id: str

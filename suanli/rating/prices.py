@@ -63,8 +63,10 @@ class Terms:
 
     def epochs(self, start_ms: int, end_ms: int) -> list[tuple[int, int, int]]:
         """[start_ms, end_ms) cut where terms change: (epoch, start_ms, end_ms) of each piece."""
-        pieces: list[tuple[int, int, int]] = []
         epoch = bisect.bisect_right(self._edges, start_ms) - 1
+        if start_ms < end_ms and (epoch + 1 == len(self._edges) or end_ms <= self._edges[epoch + 1]):
+            return [(epoch, start_ms, end_ms)]
+        pieces: list[tuple[int, int, int]] = []
         while start_ms < end_ms:
             following = epoch + 1
             edge = self._edges[following] if following < len(self._edges) else end_ms

@@ -6,7 +6,6 @@ are the parts of it with a live process and with a busy device. All are share-we
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -89,7 +88,10 @@ class UsageCollector:
 
     def _at(self, authorisation: Authorisation, model: str, epoch: int) -> Quantities:
         key = UsageKey(authorisation.firm_id, authorisation.job_id, model, epoch)
-        return self._usage.quantities.setdefault(key, Quantities())
+        quantities = self._usage.quantities.get(key)
+        if quantities is None:
+            quantities = self._usage.quantities[key] = Quantities()
+        return quantities
 
     def hold(self, authorisation: Authorisation) -> None:
         """Counts what was requested and held; an open allocation is held to the end of the period."""
@@ -116,16 +118,26 @@ class UsageCollector:
         share_ppm = authorised_share_ppm(authorisation, observed)
         if authorisation is None or not share_ppm:
             return
-        stretch = overlap((observed.start_ms, observed.end_ms), self._period)
-        stretch = stretch and overlap(stretch, _authorised(authorisation, self._period[1]))
-        if stretch is None:
+        # Written out, as auditors wait for millions of these: what lies in the period and was authorised.
+        from_ms, to_ms = self._period
+        ended_ms = to_ms if authorisation.ended_ms is None else authorisation.ended_ms
+        start_ms = max(observed.start_ms, from_ms, authorisation.granted_ms)
+        end_ms = min(observed.end_ms, to_ms, ended_ms)
+        if start_ms >= end_ms:
             return
         # The registered model is what is priced: what a node says of itself must not choose its price.
         model = self._model_of.get(observed.device_id, observed.device_model)
-        pieces = self._terms(model).epochs(*stretch)
-        for epoch, measured in _spread(observed, pieces):
-            billable, live, worked = (part * share_ppm for part in measured)
-            self._at(authorisation, model, epoch).add(Quantities(0, 0, billable, live, worked))
+        # Live and worked time is known per stretch only: pieces are filled from the front.
+        live_left, busy_left = observed.live_ms, observed.busy_ms
+        for epoch, piece_start_ms, piece_end_ms in self._terms(model).epochs(start_ms, end_ms):
+            length = piece_end_ms - piece_start_ms
+            live, busy = min(length, live_left), min(length, busy_left)
+            live_left -= live
+            busy_left -= busy
+            quantities = self._at(authorisation, model, epoch)
+            quantities.billable += length * share_ppm
+            quantities.live += live * share_ppm
+            quantities.worked += busy * share_ppm
 
 
 def _authorised(authorisation: Authorisation, open_until_ms: int) -> Stretch:
@@ -138,16 +150,3 @@ def authorised_share_ppm(authorisation: Authorisation | None, observed: Observed
     if authorisation is None:
         return 0
     return min(observed.share_ppm, authorisation.share_ppm_of.get(observed.device_id, 0))
-
-
-def _spread(
-    observed: ObservedUse, pieces: list[tuple[int, int, int]]
-) -> Iterator[tuple[int, tuple[int, int, int]]]:
-    """Live and worked time is known per stretch only: pieces are filled from the front."""
-    live_left, busy_left = observed.live_ms, observed.busy_ms
-    for epoch, start_ms, end_ms in pieces:
-        length = end_ms - start_ms
-        live, busy = min(length, live_left), min(length, busy_left)
-        live_left -= live
-        busy_left -= busy
-        yield epoch, (length, live, busy)

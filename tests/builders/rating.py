@@ -26,7 +26,7 @@ def use(start_ms: int = 0, end_ms: int = HOUR, **changes: object) -> ObservedUse
     base = ObservedUse(
         "d-1", MODEL, T0 + start_ms, T0 + end_ms, "in_use", "al-1", 1_000_000, length, length // 2
     )
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return base._replace(**changes)  # type: ignore[arg-type]
 
 
 def authorisation(**changes: object) -> Authorisation:

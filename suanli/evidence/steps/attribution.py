@@ -100,7 +100,6 @@ class Attribution:
     def take(self, window: WindowEvidence, segment: Segment) -> AllocationEvidence | None:
         """Takes a segment in use; gives the allocation that covers it, if one does."""
         device_id = segment.device.device_id
-        where = f"device {device_id} in {window}"
         allocation = self.known.allocations.get(segment.allocation_id or "")
         if (
             allocation is None
@@ -108,23 +107,27 @@ class Attribution:
             or allocation.granted.node_id != window.header.node_id
         ):
             expected, found = "an allocation event that gives the device", str(segment.allocation_id)
-            self.report.add("attribution.unauthorised", where, expected, found, window.index)
+            self._find("attribution.unauthorised", window, segment, expected, found)
             return None
         share_ppm, granted_ms = allocation.shares[device_id], allocation.granted.at_ms
         if segment.share_ppm > share_ppm:
             expected, found = f"at most {share_ppm} ppm", f"{segment.share_ppm} ppm"
-            self.report.add("attribution.share", where, expected, found, window.index)
+            self._find("attribution.share", window, segment, expected, found)
         tolerance_ms = self.known.settings.clock_tolerance_ms
         if segment.start_ms < granted_ms - tolerance_ms or segment.end_ms > allocation.end_ms + tolerance_ms:
             end = "open" if allocation.ended is None else str(allocation.end_ms)
             expected = f"use within [{granted_ms}, {end}) and {tolerance_ms} ms of tolerance"
             found = f"in use in [{segment.start_ms}, {segment.end_ms})"
-            self.report.add("attribution.outside", where, expected, found, window.index)
+            self._find("attribution.outside", window, segment, expected, found)
         allocation_id = allocation.granted.allocation_id
         before_ms = self.last_use_ms.get(allocation_id, 0)
         if segment.end_ms > before_ms:
             self.last_use_ms[allocation_id] = segment.end_ms
         return allocation
+
+    def _find(self, code: str, window: WindowEvidence, segment: Segment, expected: str, found: str) -> None:
+        where = f"device {segment.device.device_id} in {window}"
+        self.report.add(code, where, expected, found, window.index)
 
 
 def check_ends(case: Case, last_use_ms: dict[str, int]) -> None:

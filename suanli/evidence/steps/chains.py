@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from suanli.evidence.records import FIRM_RECORDS, AllocationEvent
 from suanli.evidence.steps.case import Case, WindowEvidence
@@ -17,8 +18,7 @@ from suanli.rating.intervals import Stretch
 SUSPECTS_LIMIT = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """What the next window of a chain must join."""
 
     seq: int
@@ -26,7 +26,7 @@ class Link:
     end_ms: int
     boot_id: str
     boot_end_ns: int
-    index: int
+    log_index: int
 
 
 @dataclass(slots=True)
@@ -150,7 +150,7 @@ class Chains:
             for gap in gaps:
                 start_ms = 0 if gap.before is None else gap.before.end_ms
                 self._explain(gap.after.header.node_id, start_ms, gap.after.header.start_ms)
-                low = -1 if gap.before is None else gap.before.index
+                low = -1 if gap.before is None else gap.before.log_index
                 known = bisect.bisect_left(unusable, gap.after.index) - bisect.bisect_right(unusable, low)
                 missing = gap.last - gap.first + 1 - known
                 if missing > 0:

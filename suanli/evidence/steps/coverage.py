@@ -125,11 +125,13 @@ class Coverage:
         """Takes the segments of a window that the reader may see."""
         seen: dict[str, list[Stretch]] = {}
         for segment in window.segments:
-            if segment is not None and self._check_device(window, segment):
+            if segment is not None and (self._is_plain(segment) or self._check_device(window, segment)):
                 stretch = (segment.start_ms, segment.end_ms)
                 seen.setdefault(segment.device.device_id, []).append(stretch)
         for device_id, stretches in seen.items():
-            cover = self._covers.setdefault((window.header.node_id, device_id), Cover())
+            cover = self._covers.get((window.header.node_id, device_id))
+            if cover is None:
+                cover = self._covers[window.header.node_id, device_id] = Cover()
             for start_ms, end_ms in stretches if len(stretches) == 1 else merge(stretches):
                 again = cover.add(start_ms, end_ms, window.index)
                 if again is not None:
@@ -139,6 +141,19 @@ class Coverage:
                     self.report.add(
                         "coverage.overlap", where, expected, found, window.index, follows=explained
                     )
+
+    def _is_plain(self, segment: Segment) -> bool:
+        """Whether the device had but one stay, which holds all of the segment: nothing to be said, nearly always."""
+        stays = self.known.register.of_device(segment.device.device_id)
+        if len(stays) != 1:
+            return False
+        stay = stays[0]
+        return (
+            stay.device is segment.device
+            and stay.node_id == segment.node_id
+            and stay.enrolled_ms <= segment.start_ms
+            and (stay.retired_ms is None or segment.end_ms <= stay.retired_ms)
+        )
 
     def _explained(self, node_id: str) -> list[Stretch]:
         return merge(self.breaks.get(node_id, []))

@@ -154,23 +154,25 @@ class EntryReader:
             count = EvidenceError("segments", f"{len(given)} segments", f"{len(header.segments)} segments")
             self.damaged(index, entry, "segment.missing", count)
             raise Damaged
-        return tuple(self._segment(index, entry, n, given[n], header.segments[n]) for n in range(len(given)))
+        return tuple(
+            [self._segment(index, entry, n, given[n], want) for n, want in enumerate(header.segments)]
+        )
 
     def _segment(
         self, index: int, entry: Entry, n: int, salted: SaltedSegment | None, commitment: str
     ) -> Segment | None:
-        code, error = "segment.content", None
+        code = "segment.content"
         if salted is None:
             if not self._for_auditor:
                 return None
             code, error = "segment.withheld", EvidenceError(f"segments[{n}]", "null", "a segment")
-        elif segment_commitment(salted.salt, salted.body) != commitment:
-            code = "segment.commitment"
-            error = EvidenceError(f"segments[{n}]", "a segment of another hash", commitment)
-        else:
+        elif segment_commitment(salted.salt, salted.body) == commitment:
             try:
                 return parse_segment(salted.body)
             except EvidenceError as unreadable:
                 error = unreadable
+        else:
+            code = "segment.commitment"
+            error = EvidenceError(f"segments[{n}]", "a segment of another hash", commitment)
         self.damaged(index, entry, code, error)
         raise Damaged

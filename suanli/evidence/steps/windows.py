@@ -207,7 +207,9 @@ class _Part:
                 allocation = self._attribution.take(window, segment)
                 if allocation is not None:
                     allocation_id = allocation.granted.allocation_id
-                    pattern = result.patterns.setdefault(allocation_id, WorkPattern())
+                    pattern = result.patterns.get(allocation_id)
+                    if pattern is None:
+                        pattern = result.patterns[allocation_id] = WorkPattern()
                     pattern.take(window.index, segment)
                     if result.sampler is not None:
                         result.sampler.observe(window.index, segment, self._strata.of(allocation, segment))

@@ -40,7 +40,7 @@ def test_a_window_edited_and_signed_again_breaks_the_link_of_the_next():
     item = operator.log[index]
     commitment = entries.payload_commitment(item.sealed.salt, payload)
     entry = entries.build_entry(
-        replace(entries.parse_entry(item.sealed.entry), payload_commitment=commitment)
+        entries.parse_entry(item.sealed.entry)._replace(payload_commitment=commitment)
     )
     item.sealed = entries.SealedEntry(entry, payload, item.sealed.salt)
     for each in operator.nodes.values():

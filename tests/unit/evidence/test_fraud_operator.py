@@ -102,7 +102,7 @@ def test_a_window_signed_by_the_operators_own_hand_is_not_the_agents():
 def _replace_payload(item, payload):
     entry = entries.parse_entry(item.sealed.entry)
     commitment = entries.payload_commitment(item.sealed.salt, payload)
-    entry = entries.build_entry(replace(entry, payload_commitment=commitment))
+    entry = entries.build_entry(entry._replace(payload_commitment=commitment))
     item.sealed = entries.SealedEntry(entry, payload, item.sealed.salt)
 
 

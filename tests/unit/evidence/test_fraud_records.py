@@ -114,7 +114,7 @@ def _reseal(item, payload):
     entry = entries.parse_entry(item.sealed.entry)
     commitment = entries.payload_commitment(item.sealed.salt, payload)
     item.sealed = entries.SealedEntry(
-        entries.build_entry(replace(entry, payload_commitment=commitment)), payload, item.sealed.salt
+        entries.build_entry(entry._replace(payload_commitment=commitment)), payload, item.sealed.salt
     )
 
 
