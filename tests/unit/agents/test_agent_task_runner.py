@@ -8,7 +8,9 @@ from agents.core.fence import Fence
 from agents.core.machine import AgentMachine
 from agents.core.messages import DesiredArrived, Message, Report
 from agents.core.tasks import DesiredTask, EndReason, Goal, Phase
+from agents.devices.enrolled import EnrolledDevices
 from agents.devices.simulated import SimulatedDriver, parse_simulation
+from agents.launcher import Launcher
 from agents.log_upload import LogUpload
 from agents.results import Results
 from agents.runtime.isolation import Isolation, UidRange
@@ -43,7 +45,7 @@ class Runner:
         self.runner = TaskRunner(
             folder / "tasks",
             Preparer(folder / "tasks", folder / "checkpoints", 1, "127.0.0.1", isolation, lambda _: ()),
-            SimulatedDriver(parse_simulation("ascend-910b3:1"), "node-a"),
+            Launcher(EnrolledDevices(SimulatedDriver(parse_simulation("ascend-910b3:1"), "node-a"), ()), 100),
             self.spool,
             LogUpload(),
             Results(content),
@@ -51,7 +53,6 @@ class Runner:
             fetch=never_asked,
             tell=self.tell,
             now_ms=lambda: 1_000,
-            account_ms=100,
         )
 
     def tell(self, message: Message) -> None:
