@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from scheduler.domain.ids import DeviceId
 
-WHOLE_SHARE_PPM = 1_000_000
+WHOLE_PPM = 1_000_000
 
 
 class Health(StrEnum):

@@ -1,6 +1,7 @@
 """Reads the shape of a job: its gang, how close together, which part of each device, and its command."""
 
-from scheduler.domain.gangs import WHOLE_PPM, Domain, Elastic, Gang, Share, TaskGroup, Topology
+from scheduler.domain.devices import WHOLE_PPM
+from scheduler.domain.gangs import Domain, Elastic, Gang, Share, TaskGroup, Topology
 from scheduler.domain.job_limits import (
     MOST_COMMAND_BYTES,
     MOST_DEVICES,

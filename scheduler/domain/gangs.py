@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-WHOLE_PPM = 1_000_000
+MOST_RANK = 10_000_000  # which no gang reaches
 
 
 class Domain(StrEnum):

@@ -1,7 +1,7 @@
 """Devices given to an attempt and taken back: for a task to run, or kept for a gang that may lose a node."""
 
 from scheduler.domain.allocations import Goal
-from scheduler.domain.devices import WHOLE_SHARE_PPM
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import AllocationId
 from scheduler.domain.reasons import EndReason, StopReason
 from scheduler.machine.state import AllocationRecord, AttemptRecord
@@ -19,7 +19,7 @@ def grant(t: Transition, attempt: AttemptRecord, task: TaskPlacement, *, spare: 
     taken = [
         device_id
         for device_id in task.device_ids
-        if sum(h.share_ppm for h in node.holders.get(device_id, ())) + task.share_ppm > WHOLE_SHARE_PPM
+        if sum(h.share_ppm for h in node.holders.get(device_id, ())) + task.share_ppm > WHOLE_PPM
     ]
     if taken:
         raise StalePlan(f"job {attempt.job_id}: devices {taken} are taken")

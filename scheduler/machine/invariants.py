@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from scheduler.domain.allocations import AttemptState, Goal
-from scheduler.domain.devices import WHOLE_SHARE_PPM
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.nodes import Isolation
@@ -45,7 +45,7 @@ def _devices(state: ClusterState) -> Iterator[str]:
         for device in allocation.device_ids:
             given[device] += allocation.share_ppm
     for device, ppm in given.items():
-        if ppm > WHOLE_SHARE_PPM:
+        if ppm > WHOLE_PPM:
             yield f"device {device} is given to live owners with {ppm} ppm"
     held = 0
     for node in state.nodes.values():
@@ -74,7 +74,7 @@ def _indexes(state: ClusterState) -> Iterator[str]:
     parts: dict[object, Counter[str]] = {}
     for allocation in state.allocations.values():
         if not allocation.lost:
-            whole = allocation.share_ppm == WHOLE_SHARE_PPM
+            whole = allocation.share_ppm == WHOLE_PPM
             models = (recount if whole else parts).setdefault(allocation.owner.queue, Counter())
             models[allocation.owner.device_model] += len(allocation.device_ids) * (
                 1 if whole else allocation.share_ppm

@@ -6,7 +6,7 @@ that this is never less than what is charged. Unit: nano CNY x ms x ppm of a dev
 
 from collections.abc import Iterable
 
-from scheduler.domain.devices import WHOLE_SHARE_PPM
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.reasons import StopReason
 from scheduler.domain.time import HOUR_MS
 from scheduler.machine.messages import PriceFrom
@@ -48,10 +48,10 @@ def _until_ms(allocation: AllocationRecord, now_ms: int) -> int:
 
 def budget_of(job: JobRecord) -> int | None:
     """What the job may cost, in the unit of `spent`; None: any amount."""
-    return None if job.spec.budget is None else job.spec.budget.amount_nano * HOUR_MS * WHOLE_SHARE_PPM
+    return None if job.spec.budget is None else job.spec.budget.amount_nano * HOUR_MS * WHOLE_PPM
 
 
 def left_nano(prices: tuple[PriceFrom, ...], job: JobRecord, now_ms: int) -> int | None:
     """What of the budget is left, nano CNY, rounded down; None: there is none. It may be less than nothing."""
     budget = budget_of(job)
-    return None if budget is None else (budget - spent(prices, job, now_ms)) // (HOUR_MS * WHOLE_SHARE_PPM)
+    return None if budget is None else (budget - spent(prices, job, now_ms)) // (HOUR_MS * WHOLE_PPM)

@@ -7,7 +7,8 @@ Which one follows from what is stored, so that a leader that has just loaded agr
 from collections.abc import Iterable, Mapping
 
 from scheduler.domain.allocations import AttemptState
-from scheduler.domain.gangs import WHOLE_PPM, Share
+from scheduler.domain.devices import WHOLE_PPM
+from scheduler.domain.gangs import Share
 from scheduler.domain.gangs import Topology as Asked
 from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import JobState

@@ -1,7 +1,7 @@
 """The state as the planner may see it."""
 
 from scheduler.domain.allocations import AttemptState
-from scheduler.domain.devices import WHOLE_SHARE_PPM, Health
+from scheduler.domain.devices import WHOLE_PPM, Health
 from scheduler.domain.nodes import Isolation, NodeState
 from scheduler.machine.configuration import calendar_at, prices_at
 from scheduler.machine.queueing import shape_of
@@ -68,7 +68,7 @@ def _devices(node: NodeRecord) -> list[DeviceView]:
                 faulty=faulty,
                 degraded=health is Health.DEGRADED,
                 ends_by_ms=max(known) if known and len(known) == len(ends) else None,
-                left_ppm=WHOLE_SHARE_PPM - held_ppm if 0 < held_ppm < WHOLE_SHARE_PPM else None,
+                left_ppm=WHOLE_PPM - held_ppm if 0 < held_ppm < WHOLE_PPM else None,
                 memory_bytes=device.memory_bytes,
                 firm_id=holders[0].owner.firm_id if holders and not apart else None,
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.allocations import AttemptState, Goal, Phase
-from scheduler.domain.devices import WHOLE_SHARE_PPM, Health
+from scheduler.domain.devices import WHOLE_PPM, Health
 from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobId, NodeId
 from scheduler.domain.jobs import JobSpec, JobState
 from scheduler.domain.nodes import Isolation, Node, NodeState, Place
@@ -49,7 +49,7 @@ class AllocationRecord:
     node_id: NodeId
     device_ids: tuple[DeviceId, ...]  # by index
     granted_ms: int
-    share_ppm: int = WHOLE_SHARE_PPM  # of each device
+    share_ppm: int = WHOLE_PPM  # of each device
     goal: Goal = Goal.PREPARE
     stop_reason: StopReason | None = None
     phase: Phase | None = None
@@ -284,7 +284,7 @@ class ClusterState:
 
     def gflops_of_ppm(self, model: str, ppm: int) -> int:
         """Nominal speed of so many millionths of devices of a model."""
-        return self.gflops_of(model, 1) * ppm // WHOLE_SHARE_PPM
+        return self.gflops_of(model, 1) * ppm // WHOLE_PPM
 
     def nodes_in_order(self) -> list[NodeRecord]:
         """By node id, which is the order of enrolment."""
@@ -323,7 +323,7 @@ class ClusterState:
 
     def count_held(self, allocation: AllocationRecord, sign: int) -> None:
         """Counts devices, or millionths of them, against the quota of the queue."""
-        whole = allocation.share_ppm == WHOLE_SHARE_PPM
+        whole = allocation.share_ppm == WHOLE_PPM
         queues = self.held if whole else self.held_parts
         models = queues.setdefault(allocation.owner.queue, {})
         model = allocation.owner.device_model

@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.devices import WHOLE_PPM as WHOLE_PPM  # noqa: PLC0414 - the planner hands it on
 from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.planner.experience import Experience
 
-WHOLE_PPM = 1_000_000
 # Levels of the network above a node, from the widest to the narrowest.
 LEVELS = ("zone", "supernode", "leaf")
 _LIMIT_BITS = 4  # of a time limit that count for its class

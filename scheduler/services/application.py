@@ -31,7 +31,7 @@ class Difference:
 class Change:
     """What applying did (or would do) to one object."""
 
-    kind: str  # firm | project | cohort | queue | pool | node | price | program | user
+    kind: str  # firm | project | cohort | queue | pool | calendar | node | price | program | user
     name: str
     outcome: str
     differences: tuple[Difference, ...] = ()

@@ -7,13 +7,13 @@ exceed and which is known at once. Everything is exact until it is shown.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.allocations import Goal
-from scheduler.domain.devices import WHOLE_SHARE_PPM
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.jobs import Budget
 from scheduler.domain.time import HOUR_MS
 from scheduler.services.authorise import Principal
@@ -25,8 +25,7 @@ from scheduler.storage.tables import (
     ChargeRow,
     PriceVersionRow,
 )
-
-NANO_PER_FEN: Final = 10_000_000
+from suanli.rating.prices import NANO_CNY_PER_FEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +67,13 @@ async def job_cost(session: AsyncSession, principal: Principal, job_id: str, now
     per_hour = None if price is None else price * int(job.spec["gang"]["devices"])
     share = job.spec.get("share")
     if per_hour is not None and share is not None and share["ppm"] is not None:
-        per_hour = per_hour * int(share["ppm"]) // WHOLE_SHARE_PPM
+        per_hour = per_hour * int(share["ppm"]) // WHOLE_PPM
     left_ms, basis = _left(job, now_ms)
     budget = job.spec.get("budget")
     return JobCost(
         job=job,
-        charged_nano=round(await _charged(session, job) * NANO_PER_FEN),
-        held_nano=round(held / (HOUR_MS * WHOLE_SHARE_PPM)),
+        charged_nano=round(await _charged(session, job) * NANO_CNY_PER_FEN),
+        held_nano=round(held / (HOUR_MS * WHOLE_PPM)),
         per_hour_nano=per_hour,
         to_end_nano=None if per_hour is None or left_ms is None else per_hour * left_ms // HOUR_MS,
         basis=basis if per_hour is not None else None,

@@ -16,11 +16,10 @@ import orjson
 from scheduler.domain.errors import NotFound
 from scheduler.domain.jobs import JobState
 from scheduler.services.authorise import Action, Principal, authorise, may_see_firm
-from scheduler.services.jobs import JOBS_AND_STATES, JOBS_SQL, JobRecord, record_of
+from scheduler.services.jobs import JOBS_AND_STATES, JOBS_SQL, REVISION, STATE_WRITTEN, JobRecord, record_of
 from scheduler.storage.direct import Direct
 
 MOST_REMEMBERED_BYTES = 32 << 20
-_STATE_WRITTEN, _REVISION = 23, 20  # columns of JOBS_SQL
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ class JobAnswers:
             for row in await self._direct.fetch(JOBS_SQL, {"job_ids": missing}):
                 job = record_of(principal, row)
                 answer = answers[job.job_id] = self._written(job)
-                stamp = row[_STATE_WRITTEN], row[_REVISION]
+                stamp = row[STATE_WRITTEN], row[REVISION]
                 self._remember((job.job_id, principal.firm_id == job.firm_id), stamp, answer)
         return [answers[item.job_id] for item in found]
 

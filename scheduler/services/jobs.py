@@ -119,6 +119,7 @@ JOBS_SQL = f"""
     JOIN principals p ON p.principal_id = j.submitted_by
     WHERE j.job_id = ANY(%(job_ids)s)
 """  # noqa: S608
+REVISION, STATE_WRITTEN = 20, 23  # which columns of it they are
 
 
 def record_of(principal: Principal, row: Sequence[Any]) -> JobRecord:

@@ -8,9 +8,10 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue, load_catalogue, models_of
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.errors import FieldProblem, Impossible, Invalid, NotSupported
 from scheduler.domain.features import missing
-from scheduler.domain.gangs import WHOLE_PPM, Gang, Share
+from scheduler.domain.gangs import Gang, Share
 from scheduler.domain.ids import DeviceId
 from scheduler.domain.job_reading import refuse
 from scheduler.domain.jobs import JobSpec, Variant, Volume
@@ -45,8 +46,8 @@ class FirmNames:
 class Known:
     """What is configured and enrolled, kept between requests.
 
-    A job is accepted by what was read within the last second: nothing of it is ever deleted, and the
-    foreign keys of `jobs` hold the names. It is refused only by what is read now.
+    A job is accepted by what was read within the last second; what was deleted meanwhile, the foreign keys of
+    `jobs` hold. It is refused only by what is read now.
     """
 
     def __init__(self) -> None:

@@ -11,8 +11,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.allocations import Goal
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.errors import NotFound
-from scheduler.domain.gangs import WHOLE_PPM
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import JobSpec, StopSignal, Variant
 from scheduler.domain.pools import volumes_of_firm

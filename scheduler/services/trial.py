@@ -8,6 +8,7 @@ from fractions import Fraction
 from sqlalchemy import select
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import FirmId, Ids, JobId
 from scheduler.domain.jobs import Dependencies, JobSpec
 from scheduler.machine import apply, take_snapshot
@@ -105,7 +106,7 @@ def _price(spec: JobSpec, model: str, price_nano_cny: int | None) -> VariantPric
     if price_nano_cny is None:
         return VariantPrice(model, None, None, None, None)
     share = Fraction(
-        1 if spec.share is None or spec.share.ppm is None else Fraction(spec.share.ppm, 1_000_000)
+        1 if spec.share is None or spec.share.ppm is None else Fraction(spec.share.ppm, WHOLE_PPM)
     )
     gang = Fraction(price_nano_cny * spec.gang.devices) * share
 

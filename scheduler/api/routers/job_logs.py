@@ -14,6 +14,7 @@ from scheduler.api.log_stream import LogStream
 from scheduler.api.periods import moment_ms
 from scheduler.api.state import Api, ApiState
 from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.domain.gangs import MOST_RANK
 from scheduler.services.jobs import plan_job_logs
 from scheduler.storage.job_logs import LogKey
 
@@ -36,7 +37,7 @@ async def logs(  # noqa: PLR0913, PLR0917 - each is a parameter of the query
     api: ApiState,
     principal: JobLogReader,
     attempt: Annotated[int | None, Query(ge=1, le=10_000, description="Absent: the newest.")] = None,
-    rank: Annotated[int | None, Query(ge=0, le=10_000_000, description="Process rank; absent: all.")] = None,
+    rank: Annotated[int | None, Query(ge=0, le=MOST_RANK, description="Process rank; absent: all.")] = None,
     stream: Annotated[Literal["stdout", "stderr"] | None, Query(description="Absent: both.")] = None,
     tail: Annotated[
         int | None, Query(ge=0, le=1_000_000, description="Only so many last lines of each stream.")
@@ -85,7 +86,7 @@ def _seen(texts: list[str]) -> dict[tuple[int, int, str], int]:
 async def raw(
     job_id: str,
     attempt: Annotated[int, Path(ge=1, le=10_000)],
-    rank: Annotated[int, Path(ge=0, le=10_000_000, description="Process rank.")],
+    rank: Annotated[int, Path(ge=0, le=MOST_RANK, description="Process rank.")],
     stream: Literal["stdout", "stderr"],
     api: ApiState,
     principal: JobLogReader,

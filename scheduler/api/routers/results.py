@@ -12,6 +12,7 @@ from scheduler.api.auth import ResultReader
 from scheduler.api.schemas.content import ResultFileOut, ResultFilesOut, ResultsOut, result_out
 from scheduler.api.state import Api, ApiState
 from scheduler.domain.errors import FieldProblem, Invalid, NotFound, Unavailable
+from scheduler.domain.gangs import MOST_RANK
 from scheduler.services.authorise import Principal
 from scheduler.services.results import ResultRecord, list_results, read_result
 from suanli.content.manifest import OBJECT_BYTES, ContentError, FileEntry, Manifest, parse_manifest
@@ -26,7 +27,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     206: {"description": "From the byte asked for.", **_SCHEMA},
 }
 Attempt = Annotated[int, Path(ge=1, le=10_000)]
-Rank = Annotated[int, Path(ge=0, le=10_000_000, description="Task rank.")]
+Rank = Annotated[int, Path(ge=0, le=MOST_RANK, description="Task rank.")]
 
 
 @router.get("/{job_id}/results")

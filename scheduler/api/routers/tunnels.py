@@ -14,6 +14,7 @@ from scheduler.api.auth import Attacher, PortForwarder, SessionCheck
 from scheduler.api.state import Api, api_of
 from scheduler.api.tunnel_socket import BROKEN, OPEN_TUNNELS, carry, close, deny, refusal, size_of
 from scheduler.domain.errors import DomainError, FieldProblem, Invalid, Unavailable
+from scheduler.domain.gangs import MOST_RANK
 from scheduler.services.authorise import Principal
 from scheduler.services.tunnels import TunnelTarget, find_port, find_process, note_attached
 from scheduler.storage.engine import DatabaseAway
@@ -22,7 +23,6 @@ from scheduler.tunnels.frames import FrameError, FrameStream, read_object
 
 START_TIMEOUT_S = 10.0
 MOST_COMMAND_BYTES = 32 * 1024
-MOST_RANK = 10_000_000
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 router = APIRouter(tags=["jobs"])

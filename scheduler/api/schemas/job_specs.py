@@ -10,7 +10,7 @@ from pydantic.config import JsonDict
 
 from scheduler.api.schemas.base import In
 from scheduler.domain import job_limits as law
-from scheduler.domain.gangs import WHOLE_PPM
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.jobs import DEFAULT_GRACE_SECONDS
 from scheduler.domain.retries import (
     DEFAULT_IMAGE_FAILED,
