@@ -116,15 +116,15 @@ def admin_rotate_secret_keys(
 @admin.command("log-vkey")
 def admin_log_vkey(data: Data = None, as_json: AsJson = False) -> None:
     """Print the verifier key of the evidence log, for whoever shall check it: witnesses, auditors, firms."""
-    from scheduler.ledger.keys import read_log_key
     from scheduler.secret_files import log_origin
+    from scheduler.signing_keys import read_signing_key
     from suanli.evidence.keys import NOTE_ED25519, verifier_key
 
     settings = settings_of(data=data)
     wait_for_up(settings)
     path = settings.secret("log.key")
     try:
-        public_key = read_log_key(path).public_key
+        public_key = read_signing_key(path).public_key
         key = verifier_key(log_origin(settings), NOTE_ED25519, public_key)
     except FileNotFoundError as error:
         raise typer.Exit(

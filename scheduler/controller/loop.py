@@ -15,11 +15,11 @@ from scheduler.catalogue import load_catalogue
 from scheduler.controller import metrics
 from scheduler.controller.commit import CycleConfig, CycleResult, Leader, Seat
 from scheduler.controller.compiling import Compiling
-from scheduler.controller.keys import read_signing_key
 from scheduler.domain.ids import Ids
 from scheduler.machine import MachineConfig
 from scheduler.machine.plans import StalePlan
 from scheduler.planner import PlannerConfig
+from scheduler.signing_keys import read_signing_key
 from scheduler.storage.cluster import load_state
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.leadership import Leadership, LeadershipLost

@@ -1,21 +1,13 @@
-"""The keys a ledger is started with: its own, which signs for the operator, and the controller's public."""
+"""The keys that only a ledger is started with: the second one of the log, and the controller's public one."""
 
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from suanli.evidence.cosignature import Cosigner
-from suanli.evidence.keys import NOTE_COSIGNATURE_ML_DSA_44, SigningKey, verifier_key
-
-
-def read_log_key(path: Path) -> SigningKey:
-    """The log's Ed25519 key from a PEM file (PKCS #8, not encrypted). Raises ValueError or OSError."""
-    key = load_pem_private_key(path.read_bytes(), password=None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError(f"{path} holds no Ed25519 key")  # noqa: TRY004 - the file is wrong, not the argument
-    return SigningKey(key.private_bytes_raw())
+from suanli.evidence.keys import NOTE_COSIGNATURE_ML_DSA_44, verifier_key
 
 
 def read_cosigner(path: Path, origin: str) -> Cosigner:

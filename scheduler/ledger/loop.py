@@ -20,12 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger import metrics
 from scheduler.ledger.halt import Halted
-from scheduler.ledger.keys import read_cosigner, read_log_key, read_public_key
+from scheduler.ledger.keys import read_cosigner, read_public_key
 from scheduler.ledger.publisher import Publisher
 from scheduler.ledger.rating import Rater, Seat
 from scheduler.ledger.sequencer import Identity, Sequencer, intake_age_s
 from scheduler.ledger.stamping import Stamping
 from scheduler.ledger.witnessing import Witnessing, wait_either, witness_clients
+from scheduler.signing_keys import read_signing_key
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.leadership import Leadership, LeadershipLost
 from scheduler.storage.objects import Place
@@ -100,7 +101,7 @@ class _Ledger:
 
     def __init__(self, config: LedgerConfig, announce: Announce) -> None:
         self.config = config
-        signer = read_log_key(config.log_key_path)
+        signer = read_signing_key(config.log_key_path)
         controller_key = read_public_key(config.controller_public_key_path)
         self.identity = Identity(config.origin, signer, controller_key)
         self.store = TileStore(config.log_place)

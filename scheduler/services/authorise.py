@@ -69,6 +69,7 @@ class Action(StrEnum):
     DOWNLOAD_BUNDLE = "download_bundle"
     REQUEST_PROOFS = "request_proofs"
     REQUEST_SAMPLES = "request_samples"
+    CLOSE_PERIOD = "close_period"
     CONFIGURE = "configure"
     CREATE_JOIN_TOKEN = "create_join_token"  # noqa: S105 - the name of an action
     MANAGE_PRINCIPALS = "manage_principals"
@@ -106,6 +107,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.REQUEST_PROOFS: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR, Role.AUDITOR}),
     # A device's own counters tell of all who used it.
     Action.REQUEST_SAMPLES: frozenset({Role.OPERATOR, Role.AUDITOR}),
+    Action.CLOSE_PERIOD: frozenset({Role.OPERATOR}),
     Action.CONFIGURE: frozenset({Role.OPERATOR}),
     Action.CREATE_JOIN_TOKEN: frozenset({Role.OPERATOR}),
     Action.MANAGE_PRINCIPALS: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR}),

@@ -32,10 +32,11 @@ from suanli.evidence.bundle import (
     encode_manifest,
     encode_payload_line,
 )
+from suanli.evidence.entries import STATEMENT as CLOSING
 from suanli.evidence.entries import USAGE_WINDOW, parse_payload
 from suanli.evidence.log_checkpoint import parse_log_checkpoint
 from suanli.evidence.rating_inputs import RatingCollector
-from suanli.evidence.records import parse_record
+from suanli.evidence.records import Statement, parse_record
 from suanli.evidence.signed_note import parse_note
 from suanli.evidence.stamps import STAMP, STAMPED
 from suanli.evidence.strict_json import encode
@@ -91,9 +92,10 @@ async def write_bundle(
             writer.add(STAMPED, stamp.stamped)
             writer.add(STAMP, stamp.answer)
         collector = RatingCollector()
-        await _write_payloads(session, writer, request.scope, size, collector)
+        closed_at = await _closed_at(session, period, size)
+        await _write_payloads(session, writer, request.scope, (size, closed_at), collector)
         statement = await asyncio.to_thread(
-            build_statement, collector.inputs(size), *period, request.scope.firm_id
+            build_statement, collector.inputs(closed_at), *period, request.scope.firm_id
         )
         writer.add(STATEMENT, encode(statement))
         head = BundleHead(made.log_origin, *period, now_ms, request.scope)
@@ -198,17 +200,48 @@ async def _default_to(session: AsyncSession, known: Covered, from_ms: int, size:
     return rounded_ms if rounded_ms > from_ms else known.to_ms
 
 
+async def _closed_at(session: AsyncSession, period: tuple[int, int], size: int) -> int:
+    """The log size at which the period was closed; while it was not, the whole tree counts."""
+    row = LogEntryRow
+    payload = await session.scalar(
+        select(row.payload)
+        .where(
+            row.type == CLOSING, row.log_index < size, row.fact.like(f"statement/%/{period[0]}/{period[1]}")
+        )
+        .order_by(row.log_index)
+        .limit(1)
+    )
+    entry = None if payload is None else parse_record(CLOSING, parse_payload(payload).body)
+    return entry.log_size if isinstance(entry, Statement) else size
+
+
+async def collect_page(
+    session: AsyncSession, first: int, stop: int, scope: Scope, collector: RatingCollector
+) -> bytes:
+    """Entries first to stop for a reader; the collector is fed with them, the lines that open them are returned."""
+    entries = await _entries(session, first, stop)
+    segments = await _segments(session, first, stop)
+    # In a thread: parsing a page takes longer than other requests should wait.
+    return await asyncio.to_thread(_page, entries, segments, scope, collector)
+
+
 async def _write_payloads(
-    session: AsyncSession, writer: _Writer, scope: Scope, size: int, collector: RatingCollector
+    session: AsyncSession,
+    writer: _Writer,
+    scope: Scope,
+    sizes: tuple[int, int],
+    collector: RatingCollector,
 ) -> None:
+    """Lines of the whole tree, the first of the two sizes; the collector takes what lies below the second."""
+    size, closed_at = sizes
     stream = writer.stream(PAYLOADS)
     try:
         for first in range(0, size, ENTRIES_PER_PAGE):
             stop = min(first + ENTRIES_PER_PAGE, size)
-            entries = await _entries(session, first, stop)
-            segments = await _segments(session, first, stop)
-            # In a thread: parsing a page takes longer than other requests should wait.
-            stream.write(await asyncio.to_thread(_page, entries, segments, scope, collector))
+            middle = min(max(first, closed_at), stop)
+            for begin, end, taker in ((first, middle, collector), (middle, stop, RatingCollector())):
+                if begin < end:
+                    stream.write(await collect_page(session, begin, end, scope, taker))
     finally:
         stream.close()
 

@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import Unauthenticated
 from scheduler.services.enrolment import device_of
 from scheduler.storage.tables import (
     AgentKeyRow,
-    CosignatureRow,
     DeviceRow,
     LogCheckpointRow,
     NodeRow,
@@ -71,30 +70,6 @@ async def newest_checkpoint(session: AsyncSession) -> tuple[int, bytes] | None:
     )
     row = found.one_or_none()
     return None if row is None else (row[0], row[1])
-
-
-async def cosigned_checkpoint(
-    session: AsyncSession, at_least: int, witnesses: int
-) -> tuple[int, bytes] | None:
-    """Newest log checkpoint of at least this size with at least so many cosignatures, lines included."""
-    count = func.count(CosignatureRow.witness)
-    statement = (
-        select(LogCheckpointRow.size, LogCheckpointRow.note)
-        .outerjoin(CosignatureRow, CosignatureRow.size == LogCheckpointRow.size)
-        .where(LogCheckpointRow.size >= at_least)
-        .group_by(LogCheckpointRow.size)
-        .having(count >= witnesses)
-        .order_by(LogCheckpointRow.size.desc())
-        .limit(1)
-    )
-    row = (await session.execute(statement)).one_or_none()
-    if row is None:
-        return None
-    size, note = row
-    lines = await session.scalars(
-        select(CosignatureRow.line).where(CosignatureRow.size == size).order_by(CosignatureRow.witness)
-    )
-    return size, with_cosignatures(note, list(lines))
 
 
 def with_cosignatures(note: bytes, lines: Sequence[bytes]) -> bytes:

@@ -41,6 +41,34 @@ def usage(
         print_usage(answer)
 
 
+def close(
+    from_: Annotated[str, typer.Option("--from", help="Beginning: a date or a time.")],
+    to: Annotated[
+        str, typer.Option("--to", help="End: a date or a time, when all windows up to it are logged.")
+    ],
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Close a period for good: its statements become entries of the evidence log. Operators."""
+    from suanli.cli.moments import to_rfc3339
+    from suanli.cli.output import print_json, say
+
+    begin, end = to_rfc3339(from_, "--from"), to_rfc3339(to, "--to")
+    with open_client(profile) as client:
+        closed = client.close_period(begin or "", end or "")
+    if as_json:
+        print_json(closed)
+        return
+    say(f"Closed {closed['from']} to {closed['to']} at log size {closed['log_size']}")
+    for statement in closed["statements"]:
+        say(
+            f"  firm {statement['firm_id']}: {statement['net_fen']} fen, statement {statement['sha256'][:16]}..."
+        )
+    say(
+        "What is logged of it later is a correction. suanli bundle of just this period shows these statements"
+    )
+
+
 def bundle(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write (ZIP).")] = Path(
         "suanli-bundle.zip"

@@ -353,13 +353,9 @@ class Client(Surroundings):
             return self._write_whole(answer, file)
 
     def sample_packet(self, file: Path, request: bytes) -> int:
-        """Download the raw samples of a request that `suanli sample` wrote, as far as the nodes give them; whole or
-        not at all. Returns the bytes.
-        """
-        body = json.loads(request)
-        with self._transport.stream(
-            "/v1/sample-packets", read_timeout_s=1800, method="POST", body=body
-        ) as answer:
+        """Download what the nodes give of a request that `suanli sample` wrote. Returns the bytes."""
+        asked: dict[str, Any] = {"method": "POST", "body": json.loads(request)}
+        with self._transport.stream("/v1/sample-packets", read_timeout_s=1800, **asked) as answer:
             return self._write_whole(answer, file)
 
     def _write_whole(self, answer: httpx.Response, file: Path) -> int:
@@ -376,6 +372,11 @@ class Client(Surroundings):
         finally:
             temporary.unlink(missing_ok=True)
         return written
+
+    def close_period(self, from_: str, to: str) -> types.Period:
+        """Close a period for good; operators."""
+        body = {"from": from_, "to": to}
+        return cast(types.Period, self._transport.request("POST", "/v1/periods", body=body))
 
     def log_checkpoint(self) -> bytes:
         """The newest signed log checkpoint, exact bytes."""

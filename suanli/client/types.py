@@ -387,3 +387,16 @@ class Pool(TypedDict):
 
 
 __all__ = ["Device", "Free", "Node", "Nodes", "Occupant", "Place"]
+
+
+class FirmStatement(TypedDict):
+    """What a firm's statement of a closed period came to."""
+
+    firm_id: str
+    sha256: str
+    total_fen: int
+    net_fen: int
+
+
+Period = TypedDict("Period", {"from": str, "to": str, "log_size": int, "statements": list[FirmStatement]})
+"""A closed period: what lies below `log_size` belongs to it, what comes later is a correction."""

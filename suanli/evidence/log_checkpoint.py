@@ -15,8 +15,6 @@ from suanli.evidence.merkle import HASH_BYTES
 from suanli.evidence.signed_note import SignedNote, parse_note, sign_note, verify_note
 from suanli.evidence.strict_json import INT64_MAX, decode_base64, encode_base64
 
-CONTENT_TYPE = "text/plain; charset=utf-8"
-
 
 @dataclass(frozen=True, slots=True)
 class LogCheckpoint:

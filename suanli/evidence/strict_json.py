@@ -17,7 +17,6 @@ from typing import NoReturn
 from suanli.evidence.errors import EvidenceError
 
 INT64_MAX = 2**63 - 1
-INT64_MIN = -(2**63)
 TEXT_LIMIT = 4096
 _HEX = re.compile("[0-9a-f]*")
 _ABSENT = object()

@@ -72,29 +72,6 @@ def tile_paths(size: int) -> list[str]:
     return paths
 
 
-def new_hash_tiles(old_size: int, new_size: int) -> Iterator[tuple[int, int, int]]:
-    """(level, index, width) of the hash tiles of `new_size` that a log of `old_size` does not have yet."""
-    level = 0
-    while new_size:
-        first = old_size // WIDTH
-        for index in range(first, -(-new_size // WIDTH)):
-            width = min(WIDTH, new_size - index * WIDTH)
-            if not (index == first and width == old_size % WIDTH):
-                yield level, index, width
-        old_size >>= HEIGHT
-        new_size >>= HEIGHT
-        level += 1
-
-
-def new_entry_bundles(old_size: int, new_size: int) -> Iterator[tuple[int, int]]:
-    """(index, width) of the entry bundles of `new_size` that a log of `old_size` does not have yet."""
-    first = old_size // WIDTH
-    for index in range(first, -(-new_size // WIDTH)):
-        width = min(WIDTH, new_size - index * WIDTH)
-        if not (index == first and width == old_size % WIDTH):
-            yield index, width
-
-
 def hash_tile(level: int, index: int, width: int, node: NodeSource) -> bytes:
     """Bytes of a hash tile, from the hashes of complete subtrees."""
     return b"".join(node(level * HEIGHT, index * WIDTH + i) for i in range(width))

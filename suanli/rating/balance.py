@@ -38,12 +38,6 @@ class Buckets:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-def registered_ppm_ms(device: RegisteredDevice, from_ms: int, to_ms: int) -> int:
-    """Time of a device in the register within [from_ms, to_ms), in ppm x ms."""
-    held = _registered(device, (from_ms, to_ms))
-    return 0 if held is None else (held[1] - held[0]) * WHOLE_PPM
-
-
 def _registered(device: RegisteredDevice, period: Stretch) -> Stretch | None:
     retired_ms = period[1] if device.retired_ms is None else device.retired_ms
     return overlap((device.enrolled_ms, retired_ms), period)

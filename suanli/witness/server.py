@@ -153,11 +153,3 @@ def make_witness(
     """A server over the witness in `folder`, listening but not yet serving."""
     service = WitnessService(WitnessFolder(folder), lambda: int(time.time()))
     return WitnessServer(service, host, port, log_line)
-
-
-def run_witness(
-    folder: Path, host: str, port: int, log_line: Callable[[str], None] = lambda _line: None
-) -> None:
-    """Serves until interrupted."""
-    with make_witness(folder, host, port, log_line) as server:
-        server.serve_forever()

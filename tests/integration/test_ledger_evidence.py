@@ -1,6 +1,7 @@
 """From a window on the wire to a bundle that verifies: gateway, ledger, witness and verifier together."""
 
 import io
+import json
 import re
 import zipfile
 from collections.abc import AsyncIterator, Mapping
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.domain.errors import Invalid, Unavailable
+from scheduler.domain.errors import Conflict, Invalid, Unavailable
 from scheduler.services.authorise import Principal, Role
 from scheduler.services.bundles import BundleRequest, MadeBundle, write_bundle
+from scheduler.services.periods import close_period
 from scheduler.services.proof_packets import PacketRequest, write_packet
 from scheduler.services.receipts import add_firm_key, add_receipt, list_receipts
 from scheduler.services.usage import Wanted, balance, usage_report
@@ -191,6 +193,38 @@ async def test_the_auditors_bundle_verifies_under_the_auditors_policy(house: Hou
     assert device_time["allocated"] == house.used_ms
     assert device_time["unknown"] == 0
     assert sum(device_time.values()) == 2 * (made.to_ms - made.from_ms)
+
+
+async def test_a_closed_period_keeps_its_statement_whatever_is_logged_later(house: House) -> None:
+    await _logged(house)
+    await house.until_cosigned()
+    _, made = await house.bundle()
+    period = (made.from_ms, made.to_ms)
+    async with house.world.api.transaction() as session:
+        closed = await close_period(session, *period, now_ms())
+    async with house.world.api.transaction() as session:
+        assert await close_period(session, *period, now_ms() + 5) == closed
+        with pytest.raises(Conflict, match="overlaps"):
+            await close_period(session, period[0], period[1] - 1, now_ms())
+        with pytest.raises(Unavailable, match="ask again later"):
+            await close_period(session, period[1], period[1] + 3_600_000, now_ms())
+    assert [statement.firm_id for statement in closed.statements] == [FIRM]
+    # Terms that come after the close change nothing of what was closed.
+    await house.world.set_price(period[0] // 300_000 * 300_000 - 300_000, price_id="price-late")
+    await house.until_cosigned()
+    for scope in (AUDITOR, firm_scope(FIRM)):
+        files, later = await house.bundle(scope, to_ms=period[1], from_ms=period[0])
+        assert later.log_size > closed.log_size
+        verdict = verify(files, policy=policy(house.keys, house.witness))
+        assert verdict.verified, verdict.findings
+        assert verdict.facts["statements"] == {"firms": 1, "logged": 1}
+        assert json.loads(files["statement.json"])["log_size"] == closed.log_size
+    # Another period is not closed, and its bundle says so.
+    files, _ = await house.bundle(from_ms=period[0], to_ms=period[1] - 1)
+    assert verify(files, policy=policy(house.keys, house.witness)).facts["statements"] == {
+        "firms": 1,
+        "logged": 0,
+    }
 
 
 async def test_the_published_checkpoint_carries_the_witnesss_cosignature(house: House) -> None:

@@ -10,21 +10,32 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.api.auth import BalanceReader, BundleReader, ProofReader, SampleReader, UsageReader
+from scheduler.api.auth import (
+    BalanceReader,
+    BundleReader,
+    PeriodCloser,
+    ProofReader,
+    SampleReader,
+    UsageReader,
+)
 from scheduler.api.bodies import body_of, request_body
 from scheduler.api.periods import From, To, moment_ms, period_ms
 from scheduler.api.raw_samples import write_samples
 from scheduler.api.schemas.usage import (
     BalanceOut,
+    PeriodIn,
+    PeriodOut,
     ProofPacketIn,
     SamplePacketIn,
     UsageOut,
     balance_out,
+    period_out,
     usage_out,
 )
 from scheduler.api.state import ApiState
 from scheduler.services.authorise import Action, Principal, allows, require_visible
 from scheduler.services.bundles import BundleRequest, write_bundle
+from scheduler.services.periods import close_period
 from scheduler.services.proof_packets import PacketRequest, write_packet
 from scheduler.services.tunnels import gateways_of
 from scheduler.services.usage import (
@@ -153,6 +164,21 @@ async def proof_packet(
         file.close()
         raise
     return _zip_answer(file, "suanli-proofs.zip")
+
+
+@router.post("/periods", openapi_extra=request_body(PeriodIn))
+async def close(
+    api: ApiState, principal: PeriodCloser, body: Annotated[PeriodIn, Depends(body_of(PeriodIn))]
+) -> PeriodOut:
+    """Close a period: a statement of every firm that used something becomes an entry of the log, once and for all.
+
+    Refused while windows of the period are on their way. The same again answers what was closed.
+    """
+    from_ms, to_ms = moment_ms(body.from_, "from", ""), moment_ms(body.to, "to", "")
+    async with api.database.transaction() as session:
+        closed = await close_period(session, from_ms or 0, to_ms or 0, api.now_ms())
+    _log.info("period_closed", principal=principal.name, log_size=closed.log_size)
+    return period_out(closed)
 
 
 @router.post(

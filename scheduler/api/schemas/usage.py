@@ -7,6 +7,7 @@ from pydantic import Field
 
 from scheduler.api.schemas.base import In, Out, utc
 from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.services.periods import ClosedPeriod
 from scheduler.services.usage import Balance, DeviceTime, FirmUsage, UsageReport
 from suanli.evidence.sampling import RequestedSamples
 from suanli.evidence.windows import GRID_MS
@@ -94,6 +95,42 @@ class SamplePacketIn(In):
             RequestedSamples(item.path, item.node_id, item.device_id, item.start_ms, item.end_ms)
             for item in self.segments
         ]
+
+
+class PeriodIn(In):
+    """A period to close."""
+
+    from_: Annotated[str, Field(alias="from", max_length=40, description="RFC 3339, with its zone.")]
+    to: Annotated[str, Field(max_length=40, description="RFC 3339, with its zone.")]
+
+
+class FirmStatementOut(Out):
+    """What a firm's statement of the period came to; `sha256` is over its statement.json."""
+
+    firm_id: str
+    sha256: str
+    total_fen: int
+    net_fen: int
+
+
+class PeriodOut(Out):
+    """A closed period: what lies below `log_size` belongs to it, what comes later is a correction."""
+
+    from_: str = Field(serialization_alias="from")
+    to: str
+    log_size: int
+    statements: list[FirmStatementOut]
+
+
+def period_out(period: ClosedPeriod) -> PeriodOut:
+    """A closed period for the wire."""
+    statements = [
+        FirmStatementOut(firm_id=s.firm_id, sha256=s.sha256, total_fen=s.total_fen, net_fen=s.net_fen)
+        for s in period.statements
+    ]
+    return PeriodOut(
+        from_=utc(period.from_ms), to=utc(period.to_ms), log_size=period.log_size, statements=statements
+    )
 
 
 class FractionOut(Out):

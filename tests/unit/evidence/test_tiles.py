@@ -74,16 +74,6 @@ def test_the_sunlight_mirror_of_300_entries_is_rebuilt():
     assert merkle.range_root(0, 300, reader) == head.root
 
 
-@given(st.integers(0, 70_000), st.integers(0, 70_000))
-@settings(max_examples=60, deadline=None)
-def test_a_growing_log_writes_exactly_the_tiles_it_did_not_have(one, two):
-    old, new = sorted((one, two))
-    had, has = set(tiles.hash_tiles(old)), set(tiles.hash_tiles(new))
-    assert set(tiles.new_hash_tiles(old, new)) == has - had
-    bundles = set(tiles.entry_bundles(new)) - set(tiles.entry_bundles(old))
-    assert set(tiles.new_entry_bundles(old, new)) == bundles
-
-
 @given(st.integers(1, 70_000), st.data())
 @settings(max_examples=25, deadline=None)
 def test_proofs_from_tiles_are_proofs_from_leaves(size, data):

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suanli.rating.balance import device_balance, registered_ppm_ms
+from suanli.rating.balance import device_balance
 from suanli.rating.inputs import WHOLE_PPM, RegisteredDevice
 from suanli.rating.intervals import length_ms, merge, subtract
 from tests.builders.rating import HOUR, MODEL, T0, authorisation, inputs, use
@@ -77,7 +77,8 @@ def test_the_buckets_always_sum_to_the_time_in_the_register(edges, data):
     device = RegisteredDevice("d-1", MODEL, T0 + HOUR, retired)
     given_inputs = inputs(pieces, grants, devices=[device])
     balance = device_balance(given_inputs, *DAY)
-    assert sum(b.total() for b in balance.values()) == registered_ppm_ms(device, *DAY)
+    registered_ms = min(DAY[1], retired or DAY[1]) - max(DAY[0], device.enrolled_ms)
+    assert sum(b.total() for b in balance.values()) == max(registered_ms, 0) * 1_000_000
 
 
 STRETCH = st.tuples(st.integers(0, 100), st.integers(0, 100)).map(lambda pair: (min(pair), max(pair)))

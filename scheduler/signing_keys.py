@@ -1,4 +1,4 @@
-"""The controller's signing key for facts of the evidence log."""
+"""The keys by which controller and ledger sign for the operator."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from suanli.evidence.keys import SigningKey
 
 
 def read_signing_key(path: Path) -> SigningKey:
-    """Reads an Ed25519 key from a PEM file (PKCS #8, not encrypted). Raises ValueError for any other key."""
+    """The Ed25519 key in a PEM file (PKCS #8, not encrypted). Raises OSError, and ValueError for any other key."""
     key = load_pem_private_key(path.read_bytes(), password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{path} holds no Ed25519 key")  # noqa: TRY004 - the file is wrong, not the argument

@@ -1,0 +1,120 @@
+"""Closing a period: everything below a log size belongs to it, everything after is a correction.
+
+One statement for each firm that used something becomes an entry of the log; bundles of the period show just that
+statement from then on, over the entries below its log size. A period is closed once. Cost: reads the log once.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.domain.errors import Conflict, FieldProblem, Invalid, Unavailable
+from scheduler.services.bundles import ENTRIES_PER_PAGE, collect_page
+from scheduler.services.usage import covered, published_size
+from scheduler.storage.pokes import Channel, poke
+from scheduler.storage.tables import EvidenceIntakeRow, LogEntryRow
+from suanli.evidence.bundle import AUDITOR
+from suanli.evidence.entries import STATEMENT, parse_payload
+from suanli.evidence.rating_inputs import RatingCollector
+from suanli.evidence.records import Statement, encode_record, parse_record
+from suanli.evidence.steps.closing import firm_digest
+from suanli.rating.statements import build_statement
+
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtext('suanli close period'))")
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedPeriod:
+    """What a period came to, firm by firm."""
+
+    from_ms: int
+    to_ms: int
+    log_size: int
+    statements: tuple[Statement, ...]
+
+
+async def close_period(session: AsyncSession, from_ms: int, to_ms: int, now_ms: int) -> ClosedPeriod:
+    """Close [from_ms, to_ms) at the published log; the same again answers what was closed.
+
+    Raises Unavailable while windows of the period are on their way, Conflict for one that overlaps a closed
+    period, Invalid for a period that is none or in which nobody used anything.
+    """
+    if to_ms <= from_ms:
+        raise Invalid([FieldProblem("to", str(to_ms), f"a time after {from_ms}, where the period begins")])
+    await session.execute(_LOCK)
+    standing = await _closed(session)
+    same = tuple(s for s in standing if (s.from_ms, s.to_ms) == (from_ms, to_ms))
+    if same:
+        return ClosedPeriod(from_ms, to_ms, same[0].log_size, same)
+    for other in standing:
+        if other.from_ms < to_ms and from_ms < other.to_ms:
+            raise Conflict(
+                f"the period from {other.from_ms} to {other.to_ms} ms is closed, and this one overlaps it",
+                {"from_ms": other.from_ms, "to_ms": other.to_ms},
+            )
+    size = await published_size(session)
+    known = await covered(session, size)
+    if known is None or known.to_ms < to_ms:
+        logged = "nothing" if known is None else f"windows up to {known.to_ms} ms"
+        raise Unavailable(
+            f"of every living node {logged} are logged, and the period ends at {to_ms} ms: ask again later"
+        )
+    statements = await _statements(session, from_ms, to_ms, size, now_ms)
+    if not statements:
+        raise Invalid(
+            [FieldProblem("from", f"{from_ms} to {to_ms}", "a period in which some firm used something")]
+        )
+    rows = [
+        {
+            "type": STATEMENT,
+            "firm_id": s.firm_id,
+            "body": encode_record(s),
+            "fact": _fact(s.firm_id, from_ms, to_ms),
+        }
+        for s in statements
+    ]
+    await session.execute(insert(EvidenceIntakeRow).inline(), rows)
+    await poke(session, Channel.EVIDENCE)
+    return ClosedPeriod(from_ms, to_ms, size, tuple(statements))
+
+
+def _fact(firm_id: str, from_ms: int, to_ms: int) -> str:
+    return f"statement/{firm_id}/{from_ms}/{to_ms}"
+
+
+async def _closed(session: AsyncSession) -> list[Statement]:
+    """Statements of all closed periods, those that still wait for their place in the log among them."""
+    waiting = await session.scalars(select(EvidenceIntakeRow.body).where(EvidenceIntakeRow.type == STATEMENT))
+    logged = await session.scalars(
+        select(LogEntryRow.payload).where(LogEntryRow.type == STATEMENT).order_by(LogEntryRow.log_index)
+    )
+    bodies = [*(parse_payload(payload).body for payload in logged), *waiting]
+    found = [parse_record(STATEMENT, body) for body in bodies]
+    return [record for record in found if isinstance(record, Statement)]
+
+
+async def _statements(
+    session: AsyncSession, from_ms: int, to_ms: int, size: int, now_ms: int
+) -> list[Statement]:
+    collector = RatingCollector()
+    for first in range(0, size, ENTRIES_PER_PAGE):
+        await collect_page(session, first, min(first + ENTRIES_PER_PAGE, size), AUDITOR, collector)
+    value = await asyncio.to_thread(build_statement, collector.inputs(size), from_ms, to_ms)
+    firms = cast("list[dict[str, Any]]", value["firms"])
+    return [
+        Statement(
+            firm["firm_id"],
+            from_ms,
+            to_ms,
+            size,
+            firm_digest(value, firm["firm_id"]),
+            firm["total_fen"],
+            firm["net_fen"],
+            now_ms,
+        )
+        for firm in firms
+    ]
