@@ -41,9 +41,10 @@ def main(
     settings = Settings(traces, part=part)
     try:
         for name in chosen:
-            rows.extend(CASES[name](settings))
-            if json is not None:
-                write_json(rows, json)
+            for row in CASES[name](settings):
+                rows.append(row)
+                if json is not None:  # a case that is cut leaves what it measured
+                    write_json(rows, json)
     except BadTrace as error:
         raise typer.BadParameter(str(error), param_hint="--traces") from None
     show(rows, console)

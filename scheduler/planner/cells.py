@@ -19,7 +19,10 @@ from scheduler.planner.snapshot import LEVELS, WHOLE_PPM, DeviceView, ModelOnNod
 
 _NEVER = np.inf
 _OUT_OF_SERVICE = -1.0
-_WORTH_FORGETTING = 32  # rows; fewer are passed over
+_WORTH_FORGETTING = 8  # rows; fewer are passed over
+
+Bounds = tuple[list[float], list[int]]
+"""Moments, and the rows that they are of."""
 
 
 @dataclass(slots=True)
@@ -31,7 +34,7 @@ class Held:
     queue: QueueKey | None = None  # who may use them nevertheless
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Part:
     """One node's devices of one model; all of them are faulty while the node is out of service."""
 
@@ -41,6 +44,7 @@ class Part:
     free: int  # mask of wholly free devices that are open to everybody
     degraded: int  # mask
     at_rest: int  # mask of what is free before a cycle takes any
+    busy: int  # mask of healthy devices that are not
     held: list[Held] = field(default_factory=list)
     reserved: int = 0  # mask of what reservations of this cycle will use, free now or not
 
@@ -94,6 +98,7 @@ class Cell:
         self.model = model
         self.rule = rule
         number, self.begin = place
+        self.number = number
         self.stretch = np.array([[number, self.begin, self.begin + len(rows.cpu)]], dtype=np.int64)
         # How many nodes have so many devices: all of them, and the healthy ones of usable nodes.
         self.nodes_by_devices: dict[int, int] = {}
@@ -111,11 +116,14 @@ class Cell:
         ] = {}  # rows of nodes that take tasks of one firm, and of which
         self.without_images: set[int] = set()  # rows of nodes that run no container images
         self.changes = 0  # how often a row changed: what was derived of the cell holds until then
+        self.changed_at = 0  # by the clock
         self._states = states
         self._clock = clock
-        self._bounds: dict[int, list[tuple[float, int]]] = {}
-        # (row, number of devices) -> when the row had changed last, and what backfill.py found then
-        self.openings: dict[tuple[int, int], tuple[int, tuple[int, int] | None]] = {}
+        self._bounds: dict[int, Bounds] = {}
+        # (row, number of devices) -> what backfill.py found: in this cycle with when the row had changed last,
+        # or at rest with the part that it looked at.
+        self.openings: dict[tuple[int, int], tuple[object, tuple[int, int] | None]] = {}
+        self.openings_at_rest: dict[tuple[int, int], tuple[object, tuple[int, int] | None]] = {}
         self._names: tuple[dict[str | None, int], ...] = ({None: -1}, {None: -1}, {None: -1})
         size, devices = rows.ppm.shape
         self.ppm, self.device_bytes, self.firm = rows.ppm, rows.device_bytes, rows.firm
@@ -127,7 +135,10 @@ class Cell:
         self._whole_or_held = np.zeros(size, dtype=np.int64)  # the same, as if nothing were held
         self.ends = np.full((size, devices), _NEVER)  # when each device is free, ms: 0 now, inf nobody knows
         # Rows as their views have them, to go back to after a cycle.
-        self._at_rest = (rows.ppm.copy(), rows.device_bytes.copy(), self.ends.copy(), rows.firm.copy())
+        self._now = (
+            self.ppm, self.device_bytes, self.ends, self.firm, self.cpu, self.memory, self.whole, self.state
+        )  # fmt: skip
+        self._at_rest = tuple(column.copy() for column in self._now)
 
     def lay_out(self, nodes: Sequence[tuple[NodeView, ModelOnNode]]) -> None:
         """Takes all nodes of the cell in. Cost: O(devices)."""
@@ -156,20 +167,20 @@ class Cell:
         if not self.touched:
             return
         rows = sorted(self.touched)
-        for kept, now in zip(self._at_rest, (self.ppm, self.device_bytes, self.ends, self.firm), strict=True):
+        for kept, now in zip(self._at_rest, self._now, strict=True):
             now[rows] = kept[rows]
         for row in rows:
             part = self.parts[row]
-            view = part.view
-            self.open_devices += part.at_rest.bit_count() - part.free.bit_count()
-            self.free_devices += part.at_rest.bit_count() - (part.free | part.kept).bit_count()
-            part.free, part.held, part.reserved = part.at_rest, [], 0
+            free = part.at_rest.bit_count()
+            self.open_devices += free - part.free.bit_count()
+            self.free_devices += free - (part.free | part.kept if part.held else part.free).bit_count()
+            part.free, part.reserved = part.at_rest, 0
+            if part.held:
+                part.held = []
             if row in self.one_firm:
-                self.one_firm[row] = view.firm_id
-            if view.usable:
-                self.cpu[row] = np.inf if view.left_cpu_milli is None else view.left_cpu_milli
-            self.memory[row] = np.inf if view.left_memory_bytes is None else view.left_memory_bytes
-            self._note_devices(row)
+                self.one_firm[row] = part.view.firm_id
+        self._whole_or_held[rows] = self.whole[rows]
+        self._tick(rows)
         self.touched.clear()
         self.held_rows.clear()
         self._held_until_ms = -1
@@ -179,11 +190,12 @@ class Cell:
     def _part(self, view: NodeView, on_node: ModelOnNode) -> Part:
         if not view.usable:
             on_node = on_node._replace(devices=tuple([_broken(device) for device in on_node.devices]))
-        free = degraded = 0
+        free = degraded = busy = 0
         for at, device in enumerate(on_node.devices):
             free |= device.free << at
             degraded |= device.degraded << at
-        return Part(view, on_node, layout_of(self.rule, on_node.devices), free, degraded, free)
+            busy |= (not device.free and not device.faulty) << at
+        return Part(view, on_node, layout_of(self.rule, on_node.devices), free, degraded, free, busy)
 
     def _fill(self, row: int) -> None:
         part = self.parts[row]
@@ -213,11 +225,11 @@ class Cell:
         self.penalty[row] = 1.0 if view.suspect else 0.0
         self.ends[row] = _NEVER
         self.ends[row, : len(devices)] = [_end(device) for device in devices]
-        for kept, now in zip(self._at_rest, (self.ppm, self.device_bytes, self.ends, self.firm), strict=True):
-            kept[row] = now[row]
         self.open_devices += part.free.bit_count()
         self.free_devices += part.free.bit_count()
         self._note_devices(row)
+        for kept, now in zip(self._at_rest, self._now, strict=True):
+            kept[row] = now[row]
 
     def take(self, row: int, mask: int, demand: Demand) -> None:
         """Gives devices to a task: from what is open, else from what is held. Cost: the row's devices."""
@@ -312,9 +324,17 @@ class Cell:
         self.whole[row] = part.free.bit_count()
         self._whole_or_held[row] = (part.free | part.kept).bit_count() if part.held else self.whole[row]
         self.state[row] = self._states.number(part.layout, part.free, part.degraded)
+        self._tick(row)
+
+    def changes_of(self, row: int) -> int:
+        """When the row changed last, by the clock."""
+        return int(self.changed[row])
+
+    def _tick(self, rows: int | list[int]) -> None:
+        """The rows are not what they were."""
         self.changes += 1
         self._clock.now += 1
-        self.changed[row] = self._clock.now
+        self.changed_at = self.changed[rows] = self._clock.now
 
     # --- what reasons and reservations ask ---------------------------------------------------------------
 
@@ -326,27 +346,45 @@ class Cell:
         self.openings.clear()
         self._bounds.clear()
 
-    def soonest(self, count: int) -> list[tuple[float, int]]:
-        """(moment in ms, row) from when a node may have so many devices free, the soonest first.
+    def soonest(self, count: int) -> Bounds:
+        """Moments in ms from when a node may have so many devices free, and its row, the soonest first.
 
         A lower bound for the whole cycle: placements and reservations only make it later. Nodes where nobody
         knows are left out. Cost: O(devices + nodes log nodes) once a cycle for each count.
         """
         bounds = self._bounds.get(count)
         if bounds is None:
-            bounds = []
+            bounds = [], []
             if 0 < count <= self.ends.shape[1]:
                 moments = np.partition(self.ends, count - 1, axis=1)[:, count - 1]
                 order = np.argsort(moments, kind="stable")
                 order = order[moments[order] < _NEVER]
-                bounds = list(zip(moments[order].tolist(), order.tolist(), strict=True))
+                bounds = moments[order].tolist(), order.tolist()
             self._bounds[count] = bounds
         return bounds
 
     def forget_soonest(self, count: int, rows: set[int]) -> None:
-        """These rows have no room for so many devices in this cycle: what was taken or reserved stays so."""
-        if len(rows) >= _WORTH_FORGETTING:
-            self._bounds[count] = [bound for bound in self._bounds[count] if bound[1] not in rows]
+        """These rows have no room for so many devices in this cycle: what was taken or reserved stays so.
+
+        Cost: the rows up to the last of them, which were looked at.
+        """
+        if len(rows) < _WORTH_FORGETTING:
+            return
+        moments, order = self._bounds[count]
+        kept: list[int] = []
+        left = len(rows)
+        for at, row in enumerate(order):
+            if row not in rows:
+                kept.append(at)
+                continue
+            left -= 1
+            if not left:
+                break
+        rest = len(kept) + len(rows) - left
+        self._bounds[count] = (
+            [moments[at] for at in kept] + moments[rest:],
+            [order[at] for at in kept] + order[rest:],
+        )
 
     def roomiest(self) -> Iterable[int]:
         """Rows, the one with the most open devices first, ties in the order of the nodes."""

@@ -5,6 +5,7 @@ from itertools import chain
 
 from scheduler.catalogue import Catalogue
 from scheduler.planner.experience import Experience, Prediction
+from scheduler.planner.likeness import Likeness
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 
 # How much a job minds that others would be faster on a device model: 0 is not at all.
@@ -13,11 +14,12 @@ _SURE = 0.9  # probability with which a job is expected to have ended by its lat
 
 
 class Memory:
-    """What stays true from cycle to cycle: speeds of a shape's models, and predictions while nothing is learned."""
+    """What stays true from cycle to cycle: kinds of demands, speeds, and predictions while nothing is learned."""
 
     _MOST = 100_000  # shapes; then it begins anew
 
     def __init__(self) -> None:
+        self.likeness = Likeness()
         self.speeds: dict[tuple[object, ...], dict[str, float]] = {}
         self.predictions: dict[tuple[str, int | None], Prediction | None] = {}
         self._experience: Experience | None = None

@@ -69,7 +69,8 @@ class Fleet:
     def scores(self, cell: Cell, demand: Demand) -> Floats:
         """What a demand costs on each row of a cell, as of now."""
         scores = self._scores_of(demand)
-        scores.lightest(cell.stretch)
+        if scores.older_than(cell.number, cell.changed_at):
+            scores.lightest(cell.stretch)
         return scores.score[cell.begin : cell.begin + len(cell.parts)]
 
     def lightest(self, stretches: Ints, demand: Demand) -> tuple[Cell, int, float] | None:

@@ -98,6 +98,8 @@ class _QueueLine:
     key: QueueKey
     path: tuple[_Share, ...]  # from the top of the tree to the queue
     heads: list[Head] = field(default_factory=list)  # of the classes that may still start something
+    use: tuple[int, ...] = ()  # usage / weight from the top of the tree down, and of which moment that is
+    use_of: int = -1
 
 
 class Ordering:
@@ -117,11 +119,15 @@ class Ordering:
             for number, item in enumerate(snapshot.classes)
         ]
         self._lines: dict[QueueKey, _QueueLine] = {}
+        self._charged = 0  # how often anything was
         self._lay_out(snapshot)
         for cursor in self.cursors:
-            self._push_class(self._lines[cursor.shape.queue], cursor)
+            head = cursor.head
+            if head is not None:
+                self._lines[cursor.shape.queue].heads.append(self._entry(cursor, head))
         self._heap: list[tuple[int, bool, tuple[int, ...], float, WaitingJob, QueueKey]] = []
         for line in self._lines.values():
+            heapq.heapify(line.heads)
             self._push_line(line)
 
     def _lay_out(self, snapshot: Snapshot) -> None:
@@ -146,7 +152,9 @@ class Ordering:
         while self._heap:
             entry = heapq.heappop(self._heap)
             line = self._lines[entry[-1]]
-            if _use(line) != entry[2]:  # others of its cohort were given something since: its place is later
+            if (
+                self._use(line) != entry[2]
+            ):  # others of its cohort were given something since: its place is later
                 self._push_line(line)
                 continue
             *_, number = heapq.heappop(line.heads)
@@ -159,6 +167,7 @@ class Ordering:
         usage = self._ahead({model: devices}, self._catalogue)
         for share in line.path:
             share.usage += usage
+        self._charged += 1
         self.skip(cursor)
 
     def skip(self, cursor: ClassCursor) -> None:
@@ -174,25 +183,34 @@ class Ordering:
 
     def _push_class(self, line: _QueueLine, cursor: ClassCursor) -> None:
         head = cursor.head
-        if head is None:
-            return
+        if head is not None:
+            heapq.heappush(line.heads, self._entry(cursor, head))
+
+    def _entry(self, cursor: ClassCursor, head: WaitingJob) -> Head:
         shape = cursor.shape
         queue = self._queues.get(shape.queue)
         borrows = (
-            bool(shape.models)
-            and queue is not None
+            queue is not None
+            and queue.cohort is not None
+            and bool(shape.models)
             and all(
                 self._sharing.borrows(queue, model, self._sharing.devices_of(shape, model))
                 for model in shape.models
             )
         )
-        entry = (-self._turns.rank(shape, head), borrows, self._turns.turn(shape, head), head, cursor.number)
-        heapq.heappush(line.heads, entry)
+        return -self._turns.rank(shape, head), borrows, self._turns.turn(shape, head), head, cursor.number
 
     def _push_line(self, line: _QueueLine) -> None:
         if line.heads:
             rank, borrows, turn, head, _ = line.heads[0]
-            heapq.heappush(self._heap, (rank, borrows, _use(line), turn, head, line.key))
+            heapq.heappush(self._heap, (rank, borrows, self._use(line), turn, head, line.key))
+
+    def _use(self, line: _QueueLine) -> tuple[int, ...]:
+        """Usage / weight down the tree: what decides between two is where their paths part."""
+        if line.use_of != self._charged:
+            line.use = tuple([(share.usage << _FINE) // share.weight for share in line.path])
+            line.use_of = self._charged
+        return line.use
 
     def _ahead(self, devices: Mapping[str, int], catalogue: Catalogue) -> int:
         config = self._config
@@ -204,11 +222,6 @@ class Ordering:
 
 
 _FINE = 10  # bits behind the point of usage / weight
-
-
-def _use(line: _QueueLine) -> tuple[int, ...]:
-    """Usage / weight from the top of the tree down: what decides between two is where their paths part."""
-    return tuple((share.usage << _FINE) // share.weight for share in line.path)
 
 
 def _above(queue: Queue | None, cohorts: Mapping[str, Cohort]) -> list[Cohort]:

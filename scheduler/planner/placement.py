@@ -42,10 +42,10 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
         return _find_groups(shape, fleet, cell)
     demand = demand_of(shape)
     if shape.tasks == 1 and anywhere(shape, cell):
-        found = fleet.lightest(cell.stretch, demand)
-        if found is not None:
-            _, row, loss = found
-            return Found([Seat(row, fleet.mask(cell, row, demand), demand)], loss)
+        score = fleet.scores(cell, demand)
+        row = int(score.argmin()) if len(score) else -1
+        if row >= 0 and score[row] < NO_FIT:
+            return Found([Seat(row, fleet.mask(cell, row, demand), demand)], float(score[row]))
         if not cell.held_rows:
             return None
     score = fleet.scores(cell, demand)

@@ -73,7 +73,7 @@ class Preemption:
         self._held_by: dict[tuple[str, str, QueueKey], _HeldBy] = {}
         self._queues_in: dict[tuple[str, str], list[QueueKey]] = {}
         self._index(snapshot.running)
-        self._relations: dict[tuple[QueueKey, QueueKey], bool] = {}
+        self._roots: dict[QueueKey, str | None] = {}
         # The market has decided who of these stops for whose turn, and for whom enough has stopped.
         self.traded: Set[JobId] = frozenset()
         self.served: Set[JobId] = frozenset()
@@ -235,11 +235,24 @@ class Preemption:
             self._possible[key] = possible
         return possible
 
+    def could_help(self, shape: Shape) -> bool:
+        """Whether stopping work could let such a shape start on any model at all. Cost: once for each queue."""
+        key = (shape.queue, shape.priority)
+        helps = self._possible.get(key)
+        if helps is None:
+            cells = [cell for place in self._queues_in if (cell := self._fleet.get(*place)) is not None]
+            helps = any(self._could_stop_any(shape, cell, borrows=False) for cell in cells)
+            self._possible[key] = helps
+        return helps
+
     def _related(self, one: QueueKey, other: QueueKey) -> bool:
-        known = self._relations.get((one, other))
-        if known is None:
-            known = self._relations[one, other] = self._sharing.related(one, other)
-        return known
+        root = self._root_of(one)
+        return root is not None and root == self._root_of(other)
+
+    def _root_of(self, key: QueueKey) -> str | None:
+        if key not in self._roots:
+            self._roots[key] = self._sharing.root(key)
+        return self._roots[key]
 
     def _may_cost(self, shape: Shape, job: WaitingJob) -> float:
         """How much work, in device-ms, a job may throw away to get back lent quota: the more, the longer it waits.

@@ -73,7 +73,8 @@ def with_room(shape: Shape, cell: Cell, count: int) -> Room:
     """How many nodes have room for a task of `count` devices, and why not all of them do."""
     fits = np.flatnonzero(cell.whole >= count)
     able = np.setdiff1d(fits, list(cell.without_images)) if cell.model in shape.in_image else fits
-    ours = np.setdiff1d(able, cell.closed_to(shape.queue.firm_id))
+    closed = cell.closed_to(shape.queue.firm_id) if cell.one_firm else []
+    ours = np.setdiff1d(able, closed) if closed else able
     level = required_level(shape)
     together = len(ours)
     if level is not None:

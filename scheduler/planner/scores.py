@@ -119,6 +119,10 @@ class Scores:
             stretches, self._clock.now, self._asked, self._rows, self._weighing.weighed(), self._losses
         )
 
+    def older_than(self, cell: int, changed_at: int) -> bool:
+        """Whether a row of the cell changed since its losses were worked out."""
+        return bool(self._losses.seen[cell] < changed_at)
+
     def mask(self, row: int) -> int:
         """The devices that the demand would take on a row where it fits."""
         demand = self._demand

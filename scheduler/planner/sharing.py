@@ -121,10 +121,9 @@ class Sharing:
                 over = max(over, -(-excess // of_one) if of_one else 0)
         return min(over, self.held(queue.key, model))
 
-    def related(self, one: QueueKey, other: QueueKey) -> bool:
-        """Whether two queues are in one tree."""
-        roots = [self._root(self._queues.get(key)) for key in (one, other)]
-        return roots[0] is not None and roots[0] == roots[1]
+    def root(self, key: QueueKey) -> str | None:
+        """The top of the tree in which a queue is; None: it is in none."""
+        return self._root(self._queues.get(key))
 
     def held(self, queue: QueueKey, key: str) -> int:
         """What a queue holds or was given in this plan."""

@@ -89,7 +89,7 @@ def test_only_what_is_held_beyond_the_nominal_quota_is_borrowed() -> None:
     assert share.over_nominal(a, MODEL) == 3
     assert share.borrows(a, MODEL, 1)
     assert not share.borrows(b, MODEL, 8)
-    assert share.related(A, B)
+    assert share.root(A) == share.root(B) is not None
 
 
 def test_taking_and_giving_back_leaves_everything_as_it_was() -> None:

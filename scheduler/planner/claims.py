@@ -1,0 +1,181 @@
+"""What is done for a job that does not start at its turn: work behind it stops, or devices are kept for it."""
+
+from dataclasses import dataclass, field
+
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.reasons import WhyNot
+from scheduler.planner.backfill import Opening, earliest_opening, nodes_to_hold
+from scheduler.planner.cells import Cell
+from scheduler.planner.config import PlannerConfig
+from scheduler.planner.demand import demand_of
+from scheduler.planner.fleet import Fleet
+from scheduler.planner.likeness import Likeness
+from scheduler.planner.plan import Stop
+from scheduler.planner.preemption import Preemption, Way, makes_room
+from scheduler.planner.sharing import Sharing
+from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
+from scheduler.planner.variants import Candidate
+
+
+@dataclass(slots=True)
+class Refused:
+    """What the variants of a job met."""
+
+    reasons: list[WhyNot] = field(default_factory=list)
+    by_devices: list[Candidate] = field(default_factory=list)
+    by_quota: list[Candidate] = field(default_factory=list)
+
+    def add(self, reason: WhyNot) -> None:
+        """Each reason once."""
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+
+
+@dataclass(slots=True)
+class Blocked:
+    """Why a class waits."""
+
+    reasons: list[WhyNot] = field(default_factory=list)
+    change: str | None = None  # what would have let it start at its turn
+    starts_by_ms: int | None = None
+
+
+class Claims:
+    """The claims of one cycle's blocked jobs. Each cell is kept for one job of a queue at most."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        fleet: Fleet,
+        sharing: Sharing,
+        preemption: Preemption,
+        likeness: Likeness,
+        now_ms: int,
+        config: PlannerConfig,
+    ) -> None:
+        self._running = bool(snapshot.running)
+        self._fleet = fleet
+        self._sharing = sharing
+        self._preemption = preemption
+        self._likeness = likeness
+        self._now_ms = now_ms
+        self._config = config
+        self._openings: dict[tuple[object, ...], Opening | None] = {}
+        self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which no nodes can be held
+        self._reserved: dict[QueueKey, set[Candidate]] = {}
+        self._reservations = 0
+
+    def claim(
+        self, shape: Shape, job: WaitingJob, queue: Queue, refused: Refused, blocked: Blocked
+    ) -> list[Stop]:
+        """Who stops for the job; where nobody does, devices are kept for it. Says in `blocked` what it can expect."""
+        stops = self._make_room(shape, job, queue, refused, blocked)
+        if stops is None:
+            self._protect(shape, job, refused, blocked)
+        return stops or []
+
+    # --- work behind it stops -----------------------------------------------------------------------------
+
+    def _make_room(
+        self, shape: Shape, job: WaitingJob, queue: Queue, refused: Refused, blocked: Blocked
+    ) -> list[Stop] | None:
+        """Stops work that is behind the job in the order, as little as possible; None: that would not help."""
+        if not self._running or not self._preemption.could_help(shape):
+            return None
+        best: tuple[tuple[int, int], Cell, Way] | None = None
+        for number, candidate in enumerate([*refused.by_devices, *refused.by_quota]):
+            cell = self._fleet.get(candidate.pool, candidate.model)
+            if cell is None:
+                continue
+            asked = self._sharing.devices_of(shape, candidate.model)
+            borrows = self._sharing.borrows(queue, candidate.model, asked)
+            if candidate in refused.by_quota and (queue.cohort is None or borrows):
+                continue
+            way = self._preemption.find(shape, job, cell, borrows=borrows)
+            if way is not None:
+                lost = sum(victim.lost_ms * victim.running.devices for victim in way.victims)
+                key = (lost, number)
+                if best is None or key < best[0]:
+                    best = (key, cell, way)
+        if best is None:
+            return None
+        blocked.change = "starts when work that makes room for it has stopped"
+        return self._stop(shape, job, best[1], best[2])
+
+    def _stop(self, shape: Shape, job: WaitingJob, cell: Cell, way: Way) -> list[Stop]:
+        """What the victims give back is the job's, in the cell and in the quotas."""
+        for row, mask in way.seats:
+            cell.hold(row, mask, None)
+        self._preemption.stopped(victim.running.job_id for victim in way.victims)
+        stops = []
+        for victim in way.victims:
+            running = victim.running
+            sentence = makes_room(victim, shape)
+            stops.append(Stop(running.job_id, victim.cause, job.job_id, sentence, victim.lost_ms))
+            self._sharing.take_for(running.shape, running.model, devices=running.devices, back=True)
+        self._sharing.take_for(shape, cell.model)
+        return stops
+
+    # --- devices are kept ---------------------------------------------------------------------------------
+
+    def _protect(self, shape: Shape, job: WaitingJob, refused: Refused, blocked: Blocked) -> None:
+        """Reserves for the blocked head of a queue what keeps those behind it from overtaking it for ever."""
+        waited_long = self._now_ms - job.submitted_ms >= self._config.hold_back_after_ms
+        if not refused.by_devices:
+            if waited_long and refused.by_quota:
+                self._sharing.keep(shape.queue, refused.by_quota[0].model)
+            return
+        if self._reservations >= self._config.max_reservations or not shape.whole:
+            return
+        reserved = self._reserved.get(shape.queue, _NONE)
+        unreserved = [candidate for candidate in refused.by_devices if candidate not in reserved]
+        opening, best = None, None
+        for candidate in unreserved:
+            cell = self._fleet.get(candidate.pool, candidate.model)
+            found = None if cell is None else self._opening(shape, cell)
+            if found is not None and (opening is None or found.from_ms < opening.from_ms):
+                opening, best = found, cell
+        if opening is not None and best is not None:
+            if not waited_long and opening.from_ms - self._now_ms > self._config.hold_back_after_ms:
+                return  # far off: nothing is kept idle for it before it has waited long
+            for row, mask in opening.seats:
+                best.hold(row, mask, opening.from_ms)
+            self._note(shape, best)
+            blocked.starts_by_ms = opening.from_ms
+        elif waited_long:
+            self._hold_back(shape, unreserved)
+
+    def _opening(self, shape: Shape, cell: Cell) -> Opening | None:
+        """The earliest start in a cell; jobs that ask for the same devices share the answer."""
+        asked = (
+            cell.pool, cell.model, demand_of(shape), shape.devices, shape.devices_per_node, shape.avoid_nodes,
+            shape.topology, shape.groups, self._likeness.firm_of(shape), shape.in_image, cell.changes,
+        )  # fmt: skip
+        if asked not in self._openings:
+            self._openings[asked] = earliest_opening(shape, cell, self._now_ms, self._config)
+        return self._openings[asked]
+
+    def _hold_back(self, shape: Shape, unreserved: list[Candidate]) -> None:
+        """Nobody knows when devices come free: keep the nodes that are closest to having room."""
+        for candidate in unreserved:
+            cell = self._fleet.get(candidate.pool, candidate.model)
+            asked = (
+                candidate, demand_of(shape), shape.avoid_nodes, shape.topology,
+                self._likeness.firm_of(shape), shape.in_image,
+            )  # fmt: skip
+            if cell is None or self._in_vain.get(asked, shape.tasks + 1) <= shape.tasks:
+                continue  # somebody who asked for no more found too few nodes that are not kept already
+            nodes = nodes_to_hold(shape, cell)
+            if len(nodes) == shape.tasks:
+                for row, mask in nodes:
+                    cell.hold(row, mask, None)
+                self._note(shape, cell)
+                return
+            self._in_vain[asked] = shape.tasks
+
+    def _note(self, shape: Shape, cell: Cell) -> None:
+        self._reserved.setdefault(shape.queue, set()).add(Candidate(cell.model, cell.pool))
+        self._reservations += 1
+
+
+_NONE: frozenset[Candidate] = frozenset()
