@@ -14,6 +14,7 @@ from scheduler.domain.ids import DeviceId, FirmId, NodeId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.demand import Demand
 from scheduler.planner.layouts import Layout, States, bits, layout_of
+from scheduler.planner.network import nested_levels
 from scheduler.planner.rows import EVERYBODY, Clock, Rows, firm_number
 from scheduler.planner.snapshot import LEVELS, WHOLE_PPM, DeviceView, ModelOnNode, NodeView
 
@@ -129,6 +130,7 @@ class Cell:
         self.ppm, self.device_bytes, self.firm = rows.ppm, rows.device_bytes, rows.firm
         self.cpu, self.memory = rows.cpu, rows.memory
         self.penalty, self.state, self.changed = rows.penalty, rows.state, rows.changed
+        self._levels: tuple[int, ...] | None = None
         self.domain = np.full((size, len(LEVELS)), -1, dtype=np.int64)
         self.position = np.zeros(size, dtype=np.int64)
         self.whole = np.zeros(size, dtype=np.int64)  # number of wholly free devices
@@ -210,9 +212,12 @@ class Cell:
             _more(self.nodes_by_healthy, part.on_node.healthy, 1)
         else:
             self.cpu[row] = _OUT_OF_SERVICE
-        for level, name in enumerate(view.domains):
-            known = self._names[level]
-            self.domain[row, level] = known.setdefault(name, len(known))
+        names = [
+            known.setdefault(name, len(known)) for known, name in zip(self._names, view.domains, strict=True)
+        ]
+        if self.domain[row].tolist() != names:
+            self.domain[row] = names
+            self._levels = None
         self.position[row] = view.position
         if view.runs_images:
             self.without_images.discard(row)
@@ -335,6 +340,13 @@ class Cell:
         self.changes += 1
         self._clock.now += 1
         self.changed_at = self.changed[rows] = self._clock.now
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The levels of the network that lie in one another, the narrowest first. Cost: O(nodes), once."""
+        if self._levels is None:
+            self._levels = nested_levels(self.domain)
+        return self._levels
 
     # --- what reasons and reservations ask ---------------------------------------------------------------
 

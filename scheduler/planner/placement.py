@@ -86,6 +86,8 @@ def _find_groups(shape: Shape, fleet: Fleet, cell: Cell) -> Found | None:
         scores[devices] = score
     required = required_level(shape)
     for level in _NARROW_FIRST:
+        if level != required and level not in cell.levels:
+            continue
         names = cell.domain[:, level]
         inside = [names == name for name in range(int(names.max(initial=-1)) + 1)]
         for rows in sorted(inside, key=np.count_nonzero):
@@ -148,13 +150,16 @@ def _rows_for(shape: Shape, cell: Cell, score: Floats) -> list[int] | None:
     fits = np.flatnonzero(score < NO_FIT)
     if len(fits) < tasks:
         return None
+    required = required_level(shape)
     for level in _NARROW_FIRST:
+        if level != required and level not in cell.levels:
+            continue
         names = cell.domain[fits, level]
         if names.max(initial=-1) >= 0:
             inside = _tightest_domain(fits, names, score, tasks)
             if inside is not None:
                 return _in_wire_order(cell, _cheapest_inside(cell, inside, score, tasks, level))
-        if level == required_level(shape):
+        if level == required:
             return None  # also where nobody said how the nodes hang together at this level
     return _in_wire_order(cell, _cheapest_inside(cell, fits, score, tasks, -1))
 
@@ -174,12 +179,11 @@ def _tightest_domain(fits: Rows, names: NDArray[np.int64], score: Floats, tasks:
 
 def _cheapest_inside(cell: Cell, rows: Rows, score: Floats, tasks: int, level: int) -> Rows:
     """Rows for the gang inside a domain, over as few of the next narrower domains as possible."""
-    narrower = level + 1 if level >= 0 else 0
-    while narrower < len(LEVELS):
-        names = cell.domain[rows, narrower]
-        if names.max(initial=-1) >= 0:
-            return _over_few(cell, rows, names, score, tasks, narrower)
-        narrower += 1
+    for narrower in reversed(cell.levels):
+        if narrower > level:
+            names = cell.domain[rows, narrower]
+            if names.max(initial=-1) >= 0:
+                return _over_few(cell, rows, names, score, tasks, narrower)
     if len(rows) == tasks:
         return rows
     return rows[np.argsort(score[rows], kind="stable")[:tasks]]
