@@ -55,17 +55,3 @@ class Retry:
     out_of_memory: int = 0
     on_exit_codes: tuple[ExitCodeRule, ...] = ()
     on_log_patterns: tuple[LogPatternRule, ...] = ()
-
-
-def line_matches(pattern: str, line: str) -> bool:
-    """Whether the pattern's parts stand in the line in their order. Cost: O(line), whatever the pattern.
-
-    No regular expressions: patterns come from strangers, and some expressions take for ever.
-    """
-    at = 0
-    for part in pattern.split(WILDCARD):
-        found = line.find(part, at)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return True

@@ -154,12 +154,6 @@ class Experience:
     rates: Mapping[tuple[str, str], Durations] = field(default_factory=dict)  # of steps/s, by (kind, model)
     starts: Starts = field(default_factory=Starts)  # how announced starts came out
 
-    def learn(self, kind: str, run_ms: float, asked_ms: float | None = None) -> "Experience":
-        """With one finished job more. Cost: O(kinds); use `Learning` where many finish."""
-        learning = Learning(self)
-        learning.finished(kind, run_ms, asked_ms)
-        return learning.experience()
-
     def rates_of(self, kind: str, models: Iterable[str]) -> dict[str, float]:
         """Steps per second of a gang of the kind on those of the models where it was seen: the geometric mean."""
         found = {model: self.rates.get((kind, model)) for model in models}

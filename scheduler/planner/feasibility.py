@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue, ShapeRule
 from scheduler.domain.gangs import Domain, Gang
-from scheduler.domain.ids import NodeId
 from scheduler.domain.jobs import JobSpec, Variant
-from scheduler.domain.nodes import Node, Place
 from scheduler.domain.queues import COMPUTE, Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.snapshot import LEVELS, DeviceView
@@ -25,21 +23,6 @@ class Stock(NamedTuple):
 
 # (pool, device model) -> the stock of each node that has some
 Inventory = Mapping[tuple[str, str], list[Stock]]
-
-
-def inventory_of(nodes: Iterable[Node], places: Mapping[NodeId, Place] | None = None) -> Inventory:
-    """What is enrolled, whatever its state now. Cost: O(devices)."""
-    places = places or {}
-    inventory: dict[tuple[str, str], list[Stock]] = {}
-    for node in nodes:
-        by_model: dict[str, list[DeviceView]] = {}
-        for device in node.devices:
-            view = DeviceView(device.index, device.device_id, device.model, device.fast_link_group, free=True)
-            by_model.setdefault(device.model, []).append(view)
-        for model, views in by_model.items():
-            stock = Stock(tuple(sorted(views)), places.get(node.node_id, Place()).domains)
-            inventory.setdefault((node.pool, model), []).append(stock)
-    return inventory
 
 
 def ever_fits(spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Catalogue) -> WhyNot | None:

@@ -141,7 +141,7 @@ _PLACES = text("""
 
 
 async def _enrolled(session: AsyncSession) -> Inventory:
-    """As `inventory_of` all nodes, where nodes that are alike share their views. Cost: O(devices) in PostgreSQL."""
+    """What is enrolled; nodes that are alike share their views. Cost: O(devices) in PostgreSQL."""
     inventory: dict[tuple[str, str], list[Stock]] = {}
     for row in await session.execute(_KINDS_OF_NODES):
         devices = tuple(

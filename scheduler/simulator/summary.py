@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scheduler.domain.ids import JobId
 from scheduler.planner import WHOLE_PPM
 from scheduler.simulator.jobs import JobRecord
 from scheduler.simulator.world import World
@@ -105,11 +104,6 @@ def spread(values_ms: Iterable[int | None]) -> Spread:
         return Spread(0.0, 0.0, 0.0, 0.0)
     p50, p99 = np.quantile(seconds, [0.5, 0.99])
     return Spread(float(seconds.mean()), float(p50), float(p99), float(seconds.max()))
-
-
-def by_job(world: World) -> Mapping[JobId, JobRecord]:
-    """The wanted jobs."""
-    return {job_id: record for job_id, record in world.records.items() if job_id in world.wanted}
 
 
 def _firm(records: Sequence[JobRecord], prices: Mapping[str, int]) -> FirmSummary:

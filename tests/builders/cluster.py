@@ -1,7 +1,7 @@
 """Clusters for tests: nodes, queues, and a driver that plays the controller over the state machine."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from scheduler.catalogue import load_catalogue
@@ -9,7 +9,7 @@ from scheduler.domain.allocations import Phase, desired_state
 from scheduler.domain.devices import Device, Health
 from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, Ids, JobId, NodeId
 from scheduler.domain.jobs import JobSpec
-from scheduler.domain.nodes import Isolation, Node
+from scheduler.domain.nodes import Isolation, Node, Place
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import EndReason
@@ -25,7 +25,9 @@ from scheduler.machine.messages import (
 )
 from scheduler.machine.state import AllocationRecord, JobRecord, NodeRecord
 from scheduler.planner import PlannerConfig, Report, plan
+from scheduler.planner.feasibility import Inventory, Stock
 from scheduler.planner.plan_checks import check_plan
+from scheduler.planner.snapshot import DeviceView
 from tests.builders.jobs import MODEL, a_spec, a_submission
 
 FIRM = "firm-a"
@@ -240,3 +242,18 @@ def observed(
         reason,
         detail,
     )
+
+
+def inventory_of(nodes: Iterable[Node], places: Mapping[NodeId, Place] | None = None) -> Inventory:
+    """What is enrolled, whatever its state now. Cost: O(devices)."""
+    places = places or {}
+    inventory: dict[tuple[str, str], list[Stock]] = {}
+    for node in nodes:
+        by_model: dict[str, list[DeviceView]] = {}
+        for device in node.devices:
+            view = DeviceView(device.index, device.device_id, device.model, device.fast_link_group, free=True)
+            by_model.setdefault(device.model, []).append(view)
+        for model, views in by_model.items():
+            stock = Stock(tuple(sorted(views)), places.get(node.node_id, Place()).domains)
+            inventory.setdefault((node.pool, model), []).append(stock)
+    return inventory

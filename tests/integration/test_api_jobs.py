@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from scheduler.api.idempotency import KEPT_MS, forget_old
 from scheduler.storage.tables import InboxRow, JobRow
-from tests.builders.api import MODEL, ApiInstallation, InhabitedUrls, job_spec, running_api
+from tests.builders.api import MODEL, NOW_MS, ApiInstallation, InhabitedUrls, job_spec, running_api
 
 
 @pytest_asyncio.fixture
@@ -317,7 +317,10 @@ async def test_explain_tells_reasons_of_waiting_jobs_and_the_placement_of_runnin
         "sentence": "all 8 are held",
     }  # fmt: skip
     await installation.set_state(waiting, state="queued", attempt=0)
-    await installation.add_report(waiting, position=3, reasons=[reason], counterfactual="one device more")
+    await installation.add_report(
+        waiting, position=3, reasons=[reason], counterfactual="one device more", starts_from_ms=NOW_MS,
+        starts_expected_ms=NOW_MS + 90_000, starts_until_ms=NOW_MS + 3_600_500,
+    )  # fmt: skip
     await installation.set_state(running)
     node_id, devices = await installation.add_node("node-2")
     await installation.add_attempt(running, node_id, devices[:2])
@@ -332,6 +335,12 @@ async def test_explain_tells_reasons_of_waiting_jobs_and_the_placement_of_runnin
         [reason],
         "one device more",
     )
+    assert second["starts"] == {
+        "earliest": "2027-01-15T08:00:00.000Z",
+        "expected": "2027-01-15T08:01:30.000Z",
+        "latest": "2027-01-15T09:00:00.500Z",
+    }
+    assert first["starts"] is None
     third = (await lin.get(f"/v1/jobs/{running}/explain")).json()
     assert third["sentence"] == "Attempt 1 runs on ascend-910b3."
     assert third["placement"] == {"sentence": "it fits"}

@@ -8,8 +8,9 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import func, select
 
+from scheduler.domain.time import to_rfc3339
 from scheduler.storage.tables import InboxRow, JobRow
-from tests.builders.api import MODEL, ApiInstallation, InhabitedUrls, job_spec, running_api
+from tests.builders.api import MODEL, NOW_MS, ApiInstallation, InhabitedUrls, job_spec, running_api
 
 
 @pytest_asyncio.fixture
@@ -255,6 +256,8 @@ async def test_a_trial_says_why_a_job_would_wait(installation: ApiInstallation) 
     assert trial["starts_now"] is False
     assert trial["reasons"][0]["asked"] == 16
     assert trial["position"] == 1
+    starts = trial["starts"]
+    assert to_rfc3339(NOW_MS) <= starts["earliest"] <= starts["expected"] <= starts["latest"]
 
 
 async def test_a_queue_is_listed_in_the_planners_order_with_reasons(installation: ApiInstallation) -> None:
@@ -264,13 +267,18 @@ async def test_a_queue_is_listed_in_the_planners_order_with_reasons(installation
     await installation.submit("lin", name="held", hold=True)
     for place, job_id in ((1, first), (2, second)):
         await installation.set_state(job_id, state="queued", attempt=0, device_model=None)
-        await installation.add_report(job_id, position=place, reasons=[{"sentence": f"place {place}"}])
+        await installation.add_report(
+            job_id, position=place, reasons=[{"sentence": f"place {place}"}], starts_from_ms=NOW_MS + place,
+            starts_expected_ms=NOW_MS + 10, starts_until_ms=NOW_MS + 20,
+        )  # fmt: skip
     waiting = (await lin.get("/v1/queues/default/waiting")).json()["waiting"]
     assert [(one["position"], one["name"], one["why"]) for one in waiting] == [
         (1, "first", "place 1"),
         (2, "second", "place 2"),
         (None, "held", "held"),
     ]
+    earliest = [one["starts"] and one["starts"]["earliest"] for one in waiting]
+    assert earliest == [to_rfc3339(NOW_MS + 1), to_rfc3339(NOW_MS + 2), None]
     assert (await installation.as_("zhao").get("/v1/queues/default/waiting")).json()["waiting"] == []
 
 

@@ -1,7 +1,6 @@
 """Reading what people write about a job."""
 
 import json
-import re
 import subprocess
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from scheduler.domain.features import Feature, features_of, missing
 from scheduler.domain.gangs import Gang, Share
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import JobSpec, ProcessEnvironment
-from scheduler.domain.retries import ExitCodeRule, line_matches
+from scheduler.domain.retries import ExitCodeRule
 
 LEAST = {"name": "train", "model": "ascend-910b3", "command": "python train.py"}
 
@@ -315,12 +314,6 @@ BAD: list[tuple[dict[str, object], str]] = [
 @pytest.mark.parametrize(("changes", "field"), BAD, ids=[field for _, field in BAD])
 def test_what_is_wrong_is_named_by_its_path(changes: dict[str, object], field: str) -> None:
     assert field in problems({**LEAST, **changes})
-
-
-@given(st.text("ab*", max_size=8), st.text("ab\n", max_size=20))
-def test_a_log_pattern_matches_as_a_regular_expression_of_its_parts_would(pattern: str, line: str) -> None:
-    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
-    assert line_matches(pattern, line) == bool(re.search(expression, line, re.DOTALL))
 
 
 def test_a_process_environment_prepares_and_becomes_the_command(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from scheduler.domain.reasons import Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.planner import Plan, plan
-from scheduler.planner.feasibility import ever_fits, inventory_of
+from scheduler.planner.feasibility import ever_fits
 from scheduler.planner.plan_checks import check_plan
-from tests.builders.cluster import FIRM, Controller, a_node, a_queue
+from tests.builders.cluster import FIRM, Controller, a_node, a_queue, inventory_of
 from tests.builders.jobs import a_spec
 
 

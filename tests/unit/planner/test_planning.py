@@ -14,9 +14,9 @@ from scheduler.domain.reasons import EndReason, Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import CancelRequested, CordonRequested
 from scheduler.planner import JobPlacement, Plan, PlannerConfig, TaskPlacement
-from scheduler.planner.feasibility import ever_fits, inventory_of
+from scheduler.planner.feasibility import ever_fits
 from scheduler.planner.plan_checks import check_plan
-from tests.builders.cluster import Controller, a_node, a_queue
+from tests.builders.cluster import Controller, a_node, a_queue, inventory_of
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 
 
