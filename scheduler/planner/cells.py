@@ -291,6 +291,11 @@ class Cell:
         """Whether anything that is held may be used by a job of a queue that has ended by `ends_ms`."""
         return queue in self._held_for or (ends_ms is not None and ends_ms <= self._held_until_ms)
 
+    def held_from_ms(self) -> list[int]:
+        """From when what is held is needed, the earliest first; what nobody knows is left out."""
+        held = (held for row in self.held_rows for held in self.parts[row].held)
+        return sorted({one.from_ms for one in held if one.from_ms is not None and one.mask})
+
     def _shut(self, part: Part, row: int, mask: int) -> None:
         """Whole devices are no longer open."""
         self.open_devices -= (part.free & mask).bit_count()

@@ -1,7 +1,6 @@
 """One cycle: from a snapshot to a plan and a report. Reads like a table of contents; each line has its file."""
 
 from collections.abc import Sequence
-from itertools import chain
 from math import inf
 
 from scheduler.catalogue import Catalogue
@@ -13,6 +12,7 @@ from scheduler.planner.calendar import close_booked_nodes, drained, ends_in_time
 from scheduler.planner.cells import Cell
 from scheduler.planner.claims import Blocked, Claims, Refused
 from scheduler.planner.config import PlannerConfig
+from scheduler.planner.counterfactuals import by_reasons, counterfactual
 from scheduler.planner.demand import Mix, demand_of, mix_of
 from scheduler.planner.estimates import Estimates, Memory
 from scheduler.planner.feasibility import unknown_model
@@ -26,7 +26,7 @@ from scheduler.planner.patience import Patience
 from scheduler.planner.placement import Found, Seat, find_seats
 from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
 from scheduler.planner.preemption import Preemption
-from scheduler.planner.reasons import account, benched, counterfactual, when_it_starts, why_no_room
+from scheduler.planner.reasons import account, benched, when_it_starts, why_no_room
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
@@ -134,7 +134,9 @@ class _Cycle:
                 if model is not None:
                     self._ordering.again(cursor, model, size.devices)
                     return
-        change = self._what_would_help(shape, queue, options)
+        change = self._what_would_help(shape, queue, refused.by_devices) or by_reasons(
+            refused.reasons, shape, queue, self._fleet, self._now_ms, self._config
+        )
         if not refused.by_quota and not self._snapshot.budgets and shape.left_nano is None:
             self._refusals[self._likeness.number(shape, queue)] = (self._ends(shape, job), refused, change)
         self._wait(cursor, job, queue, refused, change)
@@ -230,15 +232,15 @@ class _Cycle:
             JobPlacement(job.job_id, candidate.model, candidate.pool, tuple(tasks), why_here)
         )
 
-    def _what_would_help(self, shape: Shape, queue: Queue, options: list[list[Candidate]]) -> str | None:
+    def _what_would_help(self, shape: Shape, queue: Queue, options: Sequence[Candidate]) -> str | None:
         """The counterfactual; jobs that differ only in what does not matter to it share the answer."""
         asked = (
-            shape.queue, shape.models, demand_of(shape), shape.devices, shape.avoid_nodes, shape.topology,
-            shape.groups, shape.in_image, self._fleet.clock.now,
+            shape.queue, shape.models, demand_of(shape), shape.devices, shape.devices_per_node,
+            shape.avoid_nodes, shape.topology, shape.groups, shape.in_image, self._fleet.clock.now,
+            tuple(options),
         )  # fmt: skip
         if asked not in self._changes:
-            flat = chain.from_iterable(options)
-            self._changes[asked] = counterfactual(shape, queue, self._fleet, flat)
+            self._changes[asked] = counterfactual(shape, queue, self._fleet, options)
         return self._changes[asked]
 
     def _move(self) -> None:

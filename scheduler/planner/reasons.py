@@ -6,13 +6,11 @@ from typing import Any
 import numpy as np
 
 from scheduler.catalogue import Catalogue, ShapeRule
-from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.cells import Cell, nodes_with
 from scheduler.planner.feasibility import gang_too_large, plural, shape_not_allowed
-from scheduler.planner.fleet import Fleet
-from scheduler.planner.placement import Seat, find_seats
+from scheduler.planner.placement import Seat
 from scheduler.planner.reach import with_room
 from scheduler.planner.snapshot import Hole, Shape
 from scheduler.planner.variants import Candidate
@@ -131,35 +129,6 @@ def benched(shape: Shape) -> Iterable[WhyNot]:
 def when_it_starts(starts_by_ms: int) -> str:
     """What time alone will do."""
     return f"starts by {to_rfc3339(starts_by_ms)}, when work before it reaches its time limits"
-
-
-def counterfactual(shape: Shape, queue: Queue, fleet: Fleet, options: Iterable[Candidate]) -> str | None:
-    """The smallest change with which the job would have started at its turn; None where none is known.
-
-    Asked at its turn: what is offered is free, and nobody before it in the order has a claim on it.
-    """
-    for candidate in options:
-        cell = fleet.get(candidate.pool, candidate.model)
-        if cell is None or shape.tasks == 1:
-            continue
-        room = min(cell.with_room(shape.devices_per_node), shape.tasks - 1)
-        smaller = shape._replace(devices=room * shape.devices_per_node)
-        if room > 0 and find_seats(smaller, fleet, cell, None) is not None:
-            where = f"pool {candidate.pool}, {candidate.model}"
-            return f"now, with {smaller.devices} devices instead of {shape.devices}: {where}"
-    for pool in queue.pools:
-        for model in fleet.models_in(pool):
-            other = fleet.get(pool, model)
-            if model in shape.models or other is None or not _quota_left(queue, model, shape):
-                continue
-            if find_seats(shape, fleet, other, None) is not None:
-                return f"now, with a variant for {model}: {other.open_devices} are free in pool {pool}"
-    return None
-
-
-def _quota_left(queue: Queue, model: str, shape: Shape) -> bool:
-    nominal = queue.nominal.get(model)
-    return nominal is None or nominal >= shape.devices
 
 
 def account(

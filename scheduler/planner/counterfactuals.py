@@ -1,0 +1,98 @@
+"""The smallest change with which a job would have started at its turn: tried on what is free, never guessed."""
+
+from collections.abc import Iterable, Sequence
+
+from scheduler.domain.queues import Queue
+from scheduler.domain.reasons import Reason, WhyNot
+from scheduler.domain.time import MINUTE_MS
+from scheduler.planner.cells import Cell
+from scheduler.planner.config import PlannerConfig
+from scheduler.planner.fleet import Fleet
+from scheduler.planner.placement import find_seats
+from scheduler.planner.snapshot import Shape
+from scheduler.planner.variants import Candidate
+
+# What a limit of time would help against: devices that somebody else needs later.
+_KEPT = frozenset({Reason.DEVICES_RESERVED, Reason.MAINTENANCE})
+
+
+def counterfactual(shape: Shape, queue: Queue, fleet: Fleet, options: Iterable[Candidate]) -> str | None:
+    """Another shape where devices are what is missing, or another model; None where that would not help.
+
+    Asked at its turn: what is offered is free, and nobody before it in the order has a claim on it.
+    """
+    for candidate in options:
+        cell = fleet.get(candidate.pool, candidate.model)
+        where = f"pool {candidate.pool}, {candidate.model}"
+        if cell is not None and shape.topology is not None and shape.topology.required:
+            anywhere = shape._replace(topology=shape.topology._replace(required=False))
+            if find_seats(anywhere, fleet, cell, None) is not None:
+                return f"now, if it need not be inside one {shape.topology.level}: {where}"
+        if cell is None or shape.tasks == 1:
+            continue
+        room = min(cell.with_room(shape.devices_per_node), shape.tasks - 1)
+        smaller = shape._replace(devices=room * shape.devices_per_node)
+        if room > 0 and find_seats(smaller, fleet, cell, None) is not None:
+            return f"now, with {smaller.devices} devices instead of {shape.devices}: {where}"
+    for pool in queue.pools:
+        for model in fleet.models_in(pool):
+            other = fleet.get(pool, model)
+            if model in shape.models or other is None or not _quota_left(queue, model, shape):
+                continue
+            if find_seats(shape, fleet, other, None) is not None:
+                return f"now, with a variant for {model}: {other.open_devices} are free in pool {pool}"
+    return None
+
+
+def _quota_left(queue: Queue, model: str, shape: Shape) -> bool:
+    nominal = queue.nominal.get(model)
+    return nominal is None or nominal >= shape.devices
+
+
+def by_reasons(
+    reasons: Sequence[WhyNot], shape: Shape, queue: Queue, fleet: Fleet, now_ms: int, config: PlannerConfig
+) -> str | None:
+    """What would have to be different of limits, quota, money or the job itself; None where that would not help.
+
+    Cost: log(reservations) placements that are tried, for each reason.
+    """
+    for why in reasons:
+        if why.reason in _KEPT and why.pool is not None and why.device_model is not None:
+            cell = fleet.get(why.pool, why.device_model)
+            minutes = None if cell is None else _short_enough(shape, fleet, cell, now_ms, config)
+            if minutes:
+                where = f"pool {why.pool}, {why.device_model}"
+                return f"now, with a time limit of at most {minutes} min: {where}"
+    for why in reasons:
+        model = why.device_model
+        if model is None or not any(_has_room(shape, fleet, pool, model) for pool in queue.pools):
+            continue
+        if why.reason is Reason.QUOTA_REACHED and why.asked is not None and why.available is not None:
+            # A quota of compute counts GFLOPS, of which one device has more than one.
+            what = model if why.asked <= shape.devices else "GFLOPS of compute"
+            return f"now, if the queue had {why.asked - why.available} {what} more of its quota left"
+        if why.reason is Reason.BUDGET_EXHAUSTED:
+            return f"now on {model}, with a shorter time limit or more money: its devices are free"
+        if why.reason is Reason.FASTER_LATER:
+            return f"now on {model}, if it could go on from a model checkpoint and move later (resumable)"
+    return None
+
+
+def _has_room(shape: Shape, fleet: Fleet, pool: str, model: str) -> bool:
+    cell = fleet.get(pool, model)
+    return cell is not None and find_seats(shape, fleet, cell, None) is not None
+
+
+def _short_enough(shape: Shape, fleet: Fleet, cell: Cell, now_ms: int, config: PlannerConfig) -> int | None:
+    """The longest time limit, in whole minutes, with which the job is done before held devices are needed."""
+    moments = cell.held_from_ms()
+    low, high = 0, len(moments)  # it fits with every moment before `low`, with none from `high` on
+    while low < high:
+        middle = (low + high) // 2
+        if find_seats(shape, fleet, cell, moments[middle]) is not None:
+            low = middle + 1
+        else:
+            high = middle
+    if not low:
+        return None
+    return max(0, (moments[low - 1] - now_ms - config.stop_margin_ms) // MINUTE_MS) or None

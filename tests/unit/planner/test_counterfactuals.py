@@ -1,0 +1,87 @@
+"""What would let a job start: each sentence comes true when one does what it says."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from scheduler.domain.ids import FirmId, JobId, NodeId
+from scheduler.domain.jobs import Priority
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.reasons import Reason
+from scheduler.planner import JobClass, PlannerConfig, Shape, Snapshot, Topology, WaitingJob, plan
+from scheduler.planner.snapshot import Hole
+from scheduler.simulator.cluster import NodeSpec, VirtualCluster
+from scheduler.simulator.models import catalogue_of
+
+MODEL, POOL = "device", "pool"
+QUEUE = QueueKey(FirmId("firm"), "default")
+HOUR_MS = 3_600_000
+NOW_MS = 10 * HOUR_MS
+SHAPE = Shape(QUEUE, Priority.NORMAL, 16, 8, (MODEL,), time_limit_ms=8 * HOUR_MS)
+
+
+def a_snapshot(shape: Shape, nominal: int | None = None, **what: Any) -> Snapshot:
+    """Two idle nodes on two leaf switches, and one job that waits."""
+    specs = [NodeSpec(f"node-{n}", MODEL, 8, POOL, domains=(None, None, f"leaf-{n}")) for n in range(2)]
+    quota = {} if nominal is None else {MODEL: nominal}
+    cluster = VirtualCluster(catalogue_of({MODEL: 1_000}), specs, [Queue(QUEUE, (POOL,), quota)])
+    classes = (JobClass(shape, (WaitingJob(NOW_MS - HOUR_MS, JobId("job")),)),)
+    return replace(cluster.snapshot(), classes=classes, **what)
+
+
+def told(snapshot: Snapshot) -> tuple[Reason, str | None] | None:
+    """Why the job waits, and what would let it start; None: it starts."""
+    decided, report = plan(snapshot, NOW_MS, PlannerConfig())
+    if decided.placements:
+        return None
+    waits = report.of(JobId("job"))
+    assert waits is not None
+    return waits.reasons[0].reason, waits.counterfactual
+
+
+BOOKED = Hole(NOW_MS + 2 * HOUR_MS, NOW_MS + 3 * HOUR_MS, frozenset({NodeId("node-1")}))
+CASES = [
+    (
+        a_snapshot(SHAPE._replace(topology=Topology("leaf", required=True))),
+        (Reason.DEVICES_APART, f"now, if it need not be inside one leaf: pool {POOL}, {MODEL}"),
+        a_snapshot(SHAPE._replace(topology=Topology("leaf"))),
+    ),
+    (
+        a_snapshot(SHAPE._replace(devices=8, devices_per_node=4), calendar=(BOOKED,)),
+        (Reason.MAINTENANCE, f"now, with 4 devices instead of 8: pool {POOL}, {MODEL}"),
+        a_snapshot(SHAPE._replace(devices=4, devices_per_node=4), calendar=(BOOKED,)),
+    ),
+    (
+        a_snapshot(
+            SHAPE._replace(devices=8),
+            calendar=(replace(BOOKED, nodes=frozenset({NodeId("node-0"), NodeId("node-1")})),),
+        ),
+        (Reason.MAINTENANCE, f"now, with a time limit of at most 119 min: pool {POOL}, {MODEL}"),
+        a_snapshot(
+            SHAPE._replace(devices=8, time_limit_ms=119 * 60_000),
+            calendar=(replace(BOOKED, nodes=frozenset({NodeId("node-0"), NodeId("node-1")})),),
+        ),
+    ),
+    (
+        a_snapshot(SHAPE, nominal=16, held={QUEUE: {MODEL: 3}}),
+        (Reason.QUOTA_REACHED, f"now, if the queue had 3 {MODEL} more of its quota left"),
+        a_snapshot(SHAPE, nominal=19, held={QUEUE: {MODEL: 3}}),
+    ),
+    (
+        a_snapshot(SHAPE._replace(left_nano=1_000), prices={MODEL: 1_000}),
+        (
+            Reason.BUDGET_EXHAUSTED,
+            f"now on {MODEL}, with a shorter time limit or more money: its devices are free",
+        ),
+        a_snapshot(SHAPE._replace(left_nano=1_000, time_limit_ms=60_000), prices={MODEL: 1_000}),
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "expected", "after"), CASES, ids=[case[1][0].value for case in CASES])
+def test_a_job_is_told_what_would_let_it_start_and_then_it_does(
+    before: Snapshot, expected: tuple[Reason, str], after: Snapshot
+) -> None:
+    assert told(before) == expected
+    assert told(after) is None

@@ -1,0 +1,40 @@
+"""The commands of docs/simulate.md, typed."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """The words of each command of the page."""
+    blocks = BLOCK.findall((ROOT / "docs/simulate.md").read_text(encoding="utf-8"))
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line.partition(">")[0]) for line in lines]
+
+
+@pytest.mark.parametrize("words", commands(), ids=[str(n) for n in range(len(commands()))])
+def test_every_command_of_the_tour_does_what_the_page_says(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    assert words[:2] == ["suanli", "simulate"]
+    shorter = [*words[1:], "--first", "6"]  # the last one counts
+    suanli = Path(sys.executable).parent / "suanli"
+    done = subprocess.run(
+        [suanli, *shorter],
+        cwd=tmp_path,
+        env=os.environ | {"MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"seed": 0' in done.stdout if "--json" in words else done.stdout.startswith("seed 0\n")
+    assert (tmp_path / "rehearsal/report.html").is_file() == ("--output" in words)
