@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from psycopg.errors import ForeignKeyViolation
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -69,6 +70,15 @@ class Submitter:
         Refusals are given back in place: Forbidden, Invalid (unknown project, queue or model), Impossible (it
         could never start here), IdempotencyConflict. Cost: one round trip, however many there are.
         """
+        try:
+            return await self._submit(submissions, answer_of, now_ms)
+        except ForeignKeyViolation:  # what a job names went since it was last read
+            self._known.forget()
+            return await self._submit(submissions, answer_of, now_ms)
+
+    async def _submit(
+        self, submissions: Sequence[Submission], answer_of: AnswerOf, now_ms: int
+    ) -> list[Submitted | Exception]:
         results: list[Submitted | Exception | None] = [None] * len(submissions)
         rows: dict[int, dict[str, Any]] = {}
         answers: dict[int, bytes] = {}

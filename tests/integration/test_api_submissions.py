@@ -101,7 +101,7 @@ async def test_a_job_is_accepted_as_soon_as_what_it_names_is_there(installation:
     assert (await lin.post("/v1/jobs", json=spec)).status_code == 201
 
 
-async def test_a_row_that_postgresql_refuses_harms_no_other(
+async def test_what_a_job_names_may_go_while_it_is_submitted(
     installation: ApiInstallation, open_database: Callable[[str], Database]
 ) -> None:
     lin = installation.as_("lin")
@@ -111,7 +111,8 @@ async def test_a_row_that_postgresql_refuses_harms_no_other(
         await session.execute(delete(ProjectRow).where(ProjectRow.name == "vision"))
     projects = ("default", "vision", "default")
     answers = await asyncio.gather(*(lin.post("/v1/jobs", json=job_spec(project=p)) for p in projects))
-    assert [answer.status_code for answer in answers] == [201, 500, 201]
+    assert [answer.status_code for answer in answers] == [201, 422, 201]
+    assert answers[1].json()["errors"][0]["field"] == "project"
     assert await count(installation, JobRow) == 3
 
 
