@@ -39,10 +39,14 @@ def spent(prices: tuple[PriceFrom, ...], job: JobRecord, now_ms: int) -> int:
 
 
 def _until_ms(allocation: AllocationRecord, now_ms: int) -> int:
+    lost = allocation.stop_reason is StopReason.NODE_LOST
+    return authorised_until(allocation.ended_ms, allocation.owner.ended_ms, now_ms, lost=lost)
+
+
+def authorised_until(ended_ms: int | None, attempt_ended_ms: int | None, now_ms: int, *, lost: bool) -> int:
     """A lost task is authorised no longer than its attempt, though its devices stay taken."""
-    ended_ms = allocation.ended_ms
-    if allocation.stop_reason is StopReason.NODE_LOST and allocation.owner.ended_ms is not None:
-        ended_ms = allocation.owner.ended_ms
+    if lost and attempt_ended_ms is not None:
+        return attempt_ended_ms
     return now_ms if ended_ms is None else ended_ms
 
 

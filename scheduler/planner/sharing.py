@@ -281,14 +281,16 @@ def sharing_of(
     cohorts: Iterable[Cohort],
     catalogue: Catalogue,
     held: Mapping[QueueKey, Mapping[str, int]] | None = None,
+    held_parts: Mapping[QueueKey, Mapping[str, int]] | None = None,
 ) -> Sharing:
-    """The arithmetic of quotas outside of a cycle."""
+    """The arithmetic of quotas outside of a cycle: devices held, and millionths of those held in parts."""
     snapshot = Snapshot(
         catalogue=catalogue,
         nodes=(),
         queues={queue.key: queue for queue in queues},
         classes=(),
         held=held or {},
+        held_parts=held_parts or {},
         cohorts={cohort.name: cohort for cohort in cohorts},
     )
     return Sharing(snapshot, PlannerConfig())

@@ -15,7 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.allocations import Goal
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.jobs import Budget
+from scheduler.domain.reasons import StopReason
 from scheduler.domain.time import HOUR_MS
+from scheduler.machine.messages import PriceFrom
+from scheduler.machine.money import authorised_until, cost_of
 from scheduler.services.authorise import Principal
 from scheduler.services.jobs import JobRecord, read_job
 from scheduler.storage.tables import (
@@ -52,6 +55,7 @@ class _Grant:
     from_ms: int
     to_ms: int
     devices_ppm: int
+    live: bool
 
 
 async def job_cost(session: AsyncSession, principal: Principal, job_id: str, now_ms: int) -> JobCost:
@@ -59,21 +63,18 @@ async def job_cost(session: AsyncSession, principal: Principal, job_id: str, now
     job = await read_job(session, principal, job_id)
     prices = await _prices(session)
     grants = await _grants(session, job, now_ms)
-    held = sum(
-        (g.devices_ppm * _paid(prices.get(g.model, ()), g.from_ms, g.to_ms) for g in grants), Fraction(0)
-    )
+    held = sum(g.devices_ppm * cost_of(prices, g.model, g.from_ms, g.to_ms) for g in grants)
     model = job.device_model or job.spec["variants"][0]["model"]
-    price = next((p.nano for p in reversed(prices.get(model, ())) if p.from_ms <= now_ms), None)
-    per_hour = None if price is None else price * int(job.spec["gang"]["devices"])
-    share = job.spec.get("share")
-    if per_hour is not None and share is not None and share["ppm"] is not None:
-        per_hour = per_hour * int(share["ppm"]) // WHOLE_PPM
+    price = next(
+        (p.price_nano_cny for p in reversed(prices) if p.model == model and p.from_ms <= now_ms), None
+    )
+    per_hour = None if price is None else price * (_held_ppm(grants) or _asked_ppm(job)) // WHOLE_PPM
     left_ms, basis = _left(job, now_ms)
     budget = job.spec.get("budget")
     return JobCost(
         job=job,
         charged_nano=round(await _charged(session, job) * NANO_CNY_PER_FEN),
-        held_nano=round(held / (HOUR_MS * WHOLE_PPM)),
+        held_nano=round(Fraction(held, HOUR_MS * WHOLE_PPM)),
         per_hour_nano=per_hour,
         to_end_nano=None if per_hour is None or left_ms is None else per_hour * left_ms // HOUR_MS,
         basis=basis if per_hour is not None else None,
@@ -81,30 +82,12 @@ async def job_cost(session: AsyncSession, principal: Principal, job_id: str, now
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Price:
-    from_ms: int
-    nano: int
-
-
-async def _prices(session: AsyncSession) -> Mapping[str, Sequence[_Price]]:
+async def _prices(session: AsyncSession) -> list[PriceFrom]:
     row = PriceVersionRow
     found = await session.execute(
         select(row.device_model, row.effective_from_ms, row.price_nano_cny).order_by(row.effective_from_ms)
     )
-    prices: dict[str, list[_Price]] = {}
-    for model, from_ms, nano in found:
-        prices.setdefault(model, []).append(_Price(from_ms, nano))
-    return prices
-
-
-def _paid(prices: Sequence[_Price], from_ms: int, to_ms: int) -> Fraction:
-    """Nano CNY x ms of a stretch."""
-    total = 0
-    for number, price in enumerate(prices):
-        until_ms = prices[number + 1].from_ms if number + 1 < len(prices) else to_ms
-        total += max(min(until_ms, to_ms) - max(price.from_ms, from_ms), 0) * price.nano
-    return Fraction(total)
+    return [PriceFrom(model, from_ms, nano) for model, from_ms, nano in found]
 
 
 async def _grants(session: AsyncSession, job: JobRecord, now_ms: int) -> list[_Grant]:
@@ -131,10 +114,20 @@ async def _grants(session: AsyncSession, job: JobRecord, now_ms: int) -> list[_G
     )
     grants = []
     for model, attempt, granted_ms, stop_reason, ended_ms, attempt_ended_ms, ppm in found:
-        # A lost task is authorised no longer than its attempt, though its devices stay taken.
-        until_ms = attempt_ended_ms if stop_reason == "node_lost" and attempt_ended_ms else ended_ms
-        grants.append(_Grant(model, attempt, granted_ms, until_ms or now_ms, int(ppm)))
+        lost = stop_reason == StopReason.NODE_LOST
+        to_ms = authorised_until(ended_ms, attempt_ended_ms, now_ms, lost=lost)
+        grants.append(_Grant(model, attempt, granted_ms, to_ms, int(ppm), ended_ms is None and not lost))
     return grants
+
+
+def _held_ppm(grants: Sequence[_Grant]) -> int:
+    """What it runs on now; an elastic gang may have more or less than it asked for."""
+    return sum(grant.devices_ppm for grant in grants if grant.live)
+
+
+def _asked_ppm(job: JobRecord) -> int:
+    share = job.spec.get("share")
+    return int(job.spec["gang"]["devices"]) * int((share or {}).get("ppm") or WHOLE_PPM)
 
 
 async def _charged(session: AsyncSession, job: JobRecord) -> Fraction:

@@ -122,7 +122,9 @@ async def _tree(
 # --- Showing --------------------------------------------------------------------------------------------------
 
 _HELD = text(
-    "SELECT j.firm_id, j.queue, t.device_model, count(*) AS devices FROM allocation_devices d"
+    "SELECT j.firm_id, j.queue, t.device_model,"
+    " count(*) FILTER (WHERE d.share_ppm = 1000000) AS whole,"
+    " coalesce(sum(d.share_ppm) FILTER (WHERE d.share_ppm < 1000000), 0) AS parts_ppm FROM allocation_devices d"
     " JOIN allocations a USING (firm_id, allocation_id) JOIN attempts t USING (firm_id, job_id, attempt)"
     " JOIN jobs j USING (firm_id, job_id)"
     " WHERE d.live AND a.stop_reason IS DISTINCT FROM 'node_lost' GROUP BY 1, 2, 3"
@@ -139,9 +141,12 @@ async def list_quotas(
     authorise(principal, Action.READ_CATALOGUE)
     queues, cohorts, firms = await _tree(session)
     held: dict[QueueKey, dict[str, int]] = {}
+    parts: dict[QueueKey, dict[str, int]] = {}
     for row in await session.execute(_HELD):
-        held.setdefault(QueueKey(FirmId(row.firm_id), row.queue), {})[row.device_model] = row.devices
-    sharing = sharing_of(queues.values(), cohorts.values(), catalogue, held)
+        key = QueueKey(FirmId(row.firm_id), row.queue)
+        held.setdefault(key, {})[row.device_model] = row.whole
+        parts.setdefault(key, {})[row.device_model] = int(row.parts_ppm)
+    sharing = sharing_of(queues.values(), cohorts.values(), catalogue, held, parts)
     lines = [
         line
         for queue in queues.values()

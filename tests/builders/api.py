@@ -174,9 +174,14 @@ class ApiInstallation:
         await self.as_controller(insert(JobStateRow).values(**row))
 
     async def add_attempt(
-        self, job_id: str, node_id: str, devices: Sequence[str], firm: str = "lanjing"
+        self,
+        job_id: str,
+        node_id: str,
+        devices: Sequence[str],
+        firm: str = "lanjing",
+        share_ppm: int = 1_000_000,
     ) -> str:
-        """Give a job its first attempt with one running task on these devices."""
+        """Give a job its first attempt with one running task on these devices, or a part of each."""
         firm_id = self.firms[firm]
         allocation_id = IDS.new(self.clock.now_ms)
         of_job = {"firm_id": firm_id, "job_id": job_id, "attempt": 1}
@@ -194,7 +199,7 @@ class ApiInstallation:
                 [
                     {
                         "firm_id": firm_id, "allocation_id": allocation_id, "device_id": device,
-                        "share_ppm": 1_000_000, "live": True,
+                        "share_ppm": share_ppm, "live": True,
                     }
                     for device in devices
                 ]

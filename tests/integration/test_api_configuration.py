@@ -323,6 +323,17 @@ async def test_a_tree_of_cohorts_is_applied_and_shown_with_what_may_be_taken(
     assert {line["firm"] for line in own} == {"lanjing"}
 
 
+async def test_parts_of_devices_are_held_as_parts(installation: ApiInstallation) -> None:
+    await apply(installation, COHORTS)
+    node_id, devices = await installation.add_node("node-2")
+    for _ in range(4):
+        job_id = await installation.submit(share={"ppm": 250_000})
+        await installation.add_attempt(job_id, node_id, devices[:1], share_ppm=250_000)
+    lines = (await installation.as_("lin").get("/v1/quotas")).json()["quotas"]
+    (default,) = [line for line in lines if (line["name"], line["key"]) == ("default", MODEL)]
+    assert (default["held"], default["available"]) == (1, 23)
+
+
 @pytest.mark.parametrize(
     ("body", "field", "want"),
     [

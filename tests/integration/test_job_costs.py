@@ -48,6 +48,16 @@ async def test_a_running_job_costs_what_it_holds_and_its_estimate_tells_the_rest
     }
 
 
+async def test_an_elastic_gang_costs_an_hour_what_it_runs_on(installation: ApiInstallation) -> None:
+    gang = {"devices": 16, "devices_per_node": 8, "elastic": {"min_devices": 8, "max_devices": 16}}
+    await installation.add_node("node-3")
+    job_id = await installation.submit(gang=gang)
+    node_id, devices = await installation.add_node("node-2")
+    assert (await cost(installation, job_id))["per_hour_cny"] == "200.00"
+    await installation.add_attempt(job_id, node_id, devices)
+    assert (await cost(installation, job_id))["per_hour_cny"] == "100.00"
+
+
 async def test_a_job_that_waits_has_cost_nothing_and_its_time_limit_is_the_most_to_come(
     installation: ApiInstallation,
 ) -> None:
