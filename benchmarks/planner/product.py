@@ -19,10 +19,11 @@ from benchmarks.planner.estimates import Declared
 from benchmarks.planner.firms import SHRINK
 from benchmarks.planner.peers import plain
 from benchmarks.planner.settings import BALANCED, Settings, config
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey
-from scheduler.planner import WHOLE_PPM, Hole, Shape, Topology
+from scheduler.planner import Hole, Shape, Topology
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.clusters import ClusterFile
 from scheduler.simulator.jobs import Work

@@ -14,7 +14,6 @@ from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause, TaskPlac
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.snapshot import (
     LEVELS,
-    WHOLE_PPM,
     DeviceView,
     Hole,
     JobClass,
@@ -29,7 +28,6 @@ from scheduler.planner.snapshot import (
 
 __all__ = [
     "LEVELS",
-    "WHOLE_PPM",
     "ClassReport",
     "DeviceView",
     "Experience",

@@ -1,8 +1,9 @@
 """Money: a project that cannot pay for the time limit of a job does not start it."""
 
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import HOUR_MS
-from scheduler.planner.snapshot import WHOLE_PPM, Shape, Snapshot
+from scheduler.planner.snapshot import Shape, Snapshot
 
 _NANO = 1_000_000_000
 

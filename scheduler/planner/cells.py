@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scheduler.catalogue import ShapeRule
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId, FirmId, NodeId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.demand import Demand
 from scheduler.planner.layouts import Layout, States, bits, layout_of
 from scheduler.planner.network import nested_levels
 from scheduler.planner.rows import EVERYBODY, Clock, Rows, firm_number
-from scheduler.planner.snapshot import LEVELS, WHOLE_PPM, DeviceView, ModelOnNode, NodeView
+from scheduler.planner.snapshot import LEVELS, DeviceView, ModelOnNode, NodeView
 
 _NEVER = np.inf
 _OUT_OF_SERVICE = -1.0

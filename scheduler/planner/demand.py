@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
-from scheduler.planner.snapshot import WHOLE_PPM, Shape, Snapshot
+from scheduler.domain.devices import WHOLE_PPM
+from scheduler.planner.snapshot import Shape, Snapshot
 
 # Typical demands that are looked at; the rarest of more than these say little about what comes next.
 MOST_TYPICAL = 48

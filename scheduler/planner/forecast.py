@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import JobId
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.experience import Starts
 from scheduler.planner.ordering import Turns
 from scheduler.planner.room import UNKNOWN_RUN_MS, Room
-from scheduler.planner.snapshot import WHOLE_PPM, Shape, Snapshot, WaitingJob
+from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 
 SURE = 0.8  # probability with which a job starts inside its interval
 MOST_JOBS = 2_000  # played forward; of the others the start is extrapolated by the work before them

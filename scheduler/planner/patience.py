@@ -4,13 +4,14 @@ The faster model's devices come free as the running jobs on it are predicted to 
 nobody waits longer than the slow model would cost him: then he has at most doubled what it would have cost.
 """
 
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.room import Room
 from scheduler.planner.sharing import Sharing
-from scheduler.planner.snapshot import WHOLE_PPM, Shape, Snapshot, WaitingJob
+from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 
 
 class Patience:

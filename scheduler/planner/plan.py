@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId, JobId, NodeId
-from scheduler.planner.snapshot import WHOLE_PPM
 
 
 class StopCause(StrEnum):

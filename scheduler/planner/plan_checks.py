@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.gangs import Domain
 from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
 from scheduler.domain.queues import COMPUTE, Queue, QueueKey
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.plan import JobPlacement, Plan, StopCause, TaskPlacement
-from scheduler.planner.snapshot import LEVELS, WHOLE_PPM, DeviceView, NodeView, Shape, Snapshot
+from scheduler.planner.snapshot import LEVELS, DeviceView, NodeView, Shape, Snapshot
 from scheduler.planner.topology import allowed_set
 
 _FOR_ITSELF = (StopCause.MOVE, StopCause.SHORTER, StopCause.GROW)

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from math import inf
 
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.planner.estimates import Estimates
-from scheduler.planner.snapshot import WHOLE_PPM, Snapshot
+from scheduler.planner.snapshot import Snapshot
 
 UNKNOWN_RUN_MS = 3_600_000.0  # run time of a job of which nobody knows anything
 

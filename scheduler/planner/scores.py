@@ -12,12 +12,12 @@ from functools import cache
 
 import numpy as np
 
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.planner import kernels, machine_code
 from scheduler.planner.demand import Demand, Mix
 from scheduler.planner.kernels import GRAIN, GRID, Asked, Losses, Tables, Typical, Weighed
 from scheduler.planner.layouts import NO_FIT, States
 from scheduler.planner.rows import Clock, Floats, Ints, Rows, firm_number
-from scheduler.planner.snapshot import WHOLE_PPM
 
 # So many share demands are offered to a partly used device before what is left of it counts as lost.
 _OFFERS = 50

@@ -8,11 +8,12 @@ may borrow what nobody uses. What was lent comes back by reclaim (preemption.py)
 from collections.abc import Iterable, Iterator, Mapping
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.quotas import parent_of
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.snapshot import WHOLE_PPM, Shape, Snapshot
+from scheduler.planner.snapshot import Shape, Snapshot
 
 _NO_LIMIT = 1 << 62
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue
-from scheduler.domain.devices import WHOLE_PPM as WHOLE_PPM  # noqa: PLC0414 - the planner hands it on
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey

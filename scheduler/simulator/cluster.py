@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId, JobId, NodeId
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.planner import (
-    WHOLE_PPM,
     DeviceView,
     Experience,
     Hole,

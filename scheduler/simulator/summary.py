@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scheduler.planner import WHOLE_PPM
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.simulator.jobs import JobRecord
 from scheduler.simulator.world import World
 

@@ -11,11 +11,11 @@ from enum import IntEnum
 from time import perf_counter
 from typing import cast
 
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import JobId, NodeId
 from scheduler.machine import MachineConfig
 from scheduler.machine.usage import UsageLedger
 from scheduler.planner import (
-    WHOLE_PPM,
     Hole,
     JobPlacement,
     Learning,

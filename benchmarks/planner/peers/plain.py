@@ -9,9 +9,9 @@ where they end before that moment or stay off those nodes.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId, NodeId
 from scheduler.planner import (
-    WHOLE_PPM,
     JobPlacement,
     NodeView,
     Plan,

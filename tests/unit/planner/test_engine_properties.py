@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.catalogue import load_catalogue
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.planner import (
-    WHOLE_PPM,
     DeviceView,
     JobClass,
     JobPlacement,
