@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from scheduler.settings import PREFIX, Settings
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm/suanli"
 HELM = Path(sys.executable).parent / "helm"
@@ -216,6 +218,19 @@ def test_what_is_optional_is_absent_until_asked_for() -> None:
     assert {m["kind"] for m in rendered("full")} >= optional
 
 
+def test_further_settings_and_options_are_handed_on() -> None:
+    found = pods(rendered("full"))
+    assert environment(found["suanli-api"]["containers"][0])["SUANLI_REQUESTS_PER_S"] == "100"
+    assert "--place=zone=bj,leaf=rack-7" in found["suanli-agent"]["containers"][0]["args"]
+
+
+def test_the_operators_guide_names_every_setting() -> None:
+    guide = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
+    for_processes_alone = {"api_worker", "api_socket"}
+    named = {f"`{PREFIX}{name.upper()}`" for name in Settings.model_fields if name not in for_processes_alone}
+    assert {name for name in named if name not in guide} == set()
+
+
 def test_the_charts_alerts_are_the_alerts_of_deploy() -> None:
     (rule,) = of_kind(rendered("full"), "PrometheusRule").values()
     deployed = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text(encoding="utf-8"))
@@ -257,6 +272,8 @@ def test_evidence_outlives_the_release() -> None:
         ("--set=api.oidcConfigMap=Sign In", "oidcConfigMap"),
         ("--set=api.webhookNetworks=everywhere", "webhookNetworks"),
         ("--set=secrets.tunnel=", "tunnel"),
+        ("--set=gateway.environment.PATH=/tmp", "environment"),
+        ("--set=agent.options[0]=sh", "options"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(setting: str, named: str) -> None:

@@ -71,6 +71,9 @@ spec:
             - {name: {{ .name }}, value: {{ .value | quote }}}
             {{- end }}
             {{- end }}
+            {{- range $name, $value := .settings.environment }}
+            - {name: {{ $name }}, value: {{ $value | quote }}}
+            {{- end }}
           ports:
             {{- range $name, $port := .ports }}
             - {name: {{ $name }}, containerPort: {{ $port }}}
