@@ -11,6 +11,8 @@ import httpx
 import typer
 from rich.console import Console
 
+from suanli.cli.algorithms import load_algorithms
+from suanli.cli.errors import CliError
 from suanli.cli.output import print_json
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.policy import parse_policy
@@ -112,9 +114,10 @@ def check(
 ) -> None:
     """Check a proof offline. Exit code 0: proved under your policy; 1: not; 2: a file cannot be read."""
     try:
+        load_algorithms()
         proof, trusted = parse_proof_file(file.read_bytes()), parse_policy(policy.read_bytes())
         given = None if entry is None else entry.read_bytes()
-    except (EvidenceError, OSError) as error:
+    except (CliError, EvidenceError, OSError) as error:
         raise _end(f"Not read: {error}", UNREADABLE) from error
     try:
         proved = check_proof(proof, trusted, given)

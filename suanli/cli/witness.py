@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from suanli.cli.algorithms import load_algorithms
+from suanli.cli.errors import CliError
 from suanli.cli.output import print_json
 from suanli.evidence.errors import EvidenceError
 from suanli.witness.folder import ED25519, WitnessFolder
@@ -67,10 +69,11 @@ def policy(
     """Write the policy file that names the known logs, this witness and its quorum; print its path."""
     witness = WitnessFolder(folder)
     try:
+        load_algorithms()
         for vkey in log or []:
             witness.add_log(vkey)
         path = witness.write_policy()
-    except (EvidenceError, OSError) as error:
+    except (CliError, EvidenceError, OSError) as error:
         raise _fail(error) from error
     _print({"policy": str(path), "logs": [str(key) for key in witness.logs().values()]}, "policy", as_json)
 
@@ -84,8 +87,9 @@ def serve(
 ) -> None:
     """Serve until interrupted."""
     try:
+        load_algorithms()
         server = make_witness(folder, host, port, lambda line: typer.echo(line, err=True))
-    except (EvidenceError, OSError) as error:
+    except (CliError, EvidenceError, OSError) as error:
         raise _fail(error) from error
     with server:
         if as_json:

@@ -13,6 +13,7 @@ from suanli.evidence.cosignature import Cosigner, cosign, cosignature_time_s
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import NOTE_OTHER, parse_verifier_key, register_algorithm, verifier_key
 from suanli.evidence.policy import Policy, PolicyGroup, PolicyWitness, format_policy
+from suanli.evidence.proof_file import make_proof
 from suanli.evidence.signed_note import parse_note, with_signatures
 from tests.builders.evidence import ORIGIN, T0, honest_operator
 
@@ -106,9 +107,9 @@ def test_the_verifier_finds_the_package_and_a_policy_asks_for_its_signature(seco
     for name, checkpoint in (("good", _signed(operator, second)), ("bare", operator.checkpoint())):
         write_bundle_folder(tmp_path / name, operator.bundle(checkpoint=checkpoint))
 
-    def run(name, code, path=str(package)):
+    def run(name, code, path=str(package), command="verify"):
         done = subprocess.run(
-            [sys.executable, "-m", "suanli.cli", "verify", name, "--policy", "policy", "--json"],
+            [sys.executable, "-m", "suanli.cli", *command.split(), name, "--policy", "policy", "--json"],
             cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
             timeout=60, check=False,
         )  # fmt: skip
@@ -118,3 +119,8 @@ def test_the_verifier_finds_the_package_and_a_policy_asks_for_its_signature(seco
     assert '"verified": true' in run("good", 0)
     assert "checkpoint.quorum" in run("bare", 1)
     assert "vkey.algorithm" in run("good", 2, path="")
+    tiles = operator.log_files(_signed(operator, second))
+    proof = make_proof(3, _signed(operator, second), tiles.__getitem__)
+    (tmp_path / "3.tlog-proof").write_bytes(proof.encode())
+    assert '"proved": true' in run("3.tlog-proof", 0, command="proof check")
+    run("3.tlog-proof", 2, path="", command="proof check")
