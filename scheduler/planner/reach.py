@@ -60,7 +60,7 @@ def domains(shape: Shape, cell: Cell) -> Iterator[Inside]:
             yield frozenset(rows)
 
 
-class Room(NamedTuple):
+class NodesWithRoom(NamedTuple):
     """Nodes with so many open devices: each number is of those of the one before it."""
 
     nodes: int
@@ -69,7 +69,7 @@ class Room(NamedTuple):
     together: int  # the most in one domain of the network, where the job must be in one
 
 
-def with_room(shape: Shape, cell: Cell, count: int) -> Room:
+def with_room(shape: Shape, cell: Cell, count: int) -> NodesWithRoom:
     """How many nodes have room for a task of `count` devices, and why not all of them do."""
     fits = np.flatnonzero(cell.whole >= count)
     able = np.setdiff1d(fits, list(cell.without_images)) if cell.model in shape.in_image else fits
@@ -81,4 +81,4 @@ def with_room(shape: Shape, cell: Cell, count: int) -> Room:
         names = cell.domain[ours, level]
         names = names[names >= 0]
         together = int(np.bincount(names).max()) if len(names) else 0
-    return Room(len(fits), len(able), len(ours), together)
+    return NodesWithRoom(len(fits), len(able), len(ours), together)

@@ -111,18 +111,18 @@ def _price(spec: JobSpec, model: str, price_nano_cny: int | None) -> VariantPric
     gang = Fraction(price_nano_cny * spec.gang.devices) * share
 
     def of_time(seconds: int | None) -> str | None:
-        return None if seconds is None else cny(gang * seconds / _HOUR_S)
+        return None if seconds is None else cny_to_the_fen(gang * seconds / _HOUR_S)
 
     return VariantPrice(
         model=model,
-        device_hour_cny=cny(Fraction(price_nano_cny)),
-        gang_hour_cny=cny(gang),
+        device_hour_cny=cny_to_the_fen(Fraction(price_nano_cny)),
+        gang_hour_cny=cny_to_the_fen(gang),
         at_most_cny=of_time(spec.time_limit_seconds),
         estimate_cny=of_time(spec.estimate_seconds),
     )
 
 
-def cny(nano: Fraction) -> str:
+def cny_to_the_fen(nano: Fraction) -> str:
     """Yuan to the fen, rounded half up: for showing, never for billing."""
     fen = (nano * 100 / _NANO + Fraction(1, 2)).__floor__()
     return f"{fen // 100}.{fen % 100:02d}"
