@@ -104,10 +104,12 @@ def in_image(
     if image is None or preparation.uid is None:
         raise RuntimeError(f"allocation {spec.allocation_id} has no image, or no user of its own")
     counted = inside(visibility)
+    secrets = [secret.environment for secret in spec.secrets if secret.environment]
 
     def changed(process: ProcessLaunch) -> ProcessLaunch:
         own = {**process["environment"], **counted, **given.environment}
-        return {**process, "environment": container_environment(image.environment, own, spec.environment)}
+        environment = container_environment(image.environment, own, spec.environment, secrets)
+        return {**process, "environment": environment}
 
     config = oci_config(
         image.path,

@@ -7,7 +7,7 @@ paths that they have on the host, so that every variable of the launch environme
 """
 
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,9 +128,16 @@ def inside(visibility: Mapping[str, str]) -> dict[str, str]:
 
 
 def container_environment(
-    image: Mapping[str, str], launch: Mapping[str, str], asked: Mapping[str, str]
+    image: Mapping[str, str],
+    launch: Mapping[str, str],
+    asked: Mapping[str, str],
+    secrets: Collection[str] = (),
 ) -> dict[str, str]:
-    """The launch environment over the image's own; PATH and LANG are the image's, unless the job says otherwise."""
+    """The launch environment over the image's own; PATH and LANG are the image's, unless the job says otherwise.
+
+    `secrets` are the names that the shim gives values: the image has no say in them, nor in our own names.
+    """
+    image = {n: value for n, value in image.items() if n not in secrets and not n.startswith("SUANLI_")}
     kept = {name: value for name, value in launch.items() if name not in ("PATH", "LANG") or name in asked}
     defaults = {name: value for name, value in launch.items() if name in ("PATH", "LANG")}
     # Many programs ask for the user's name, which no image knows.

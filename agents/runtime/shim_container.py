@@ -8,17 +8,30 @@ memory that only the task's own view has, and that goes with it.
 import os
 from typing import Any
 
-from agents.runtime import private_view, task_files
+from agents.runtime import private_view, task_files, volumes
 from agents.runtime.task_files import ContainerLaunch, Launch, ProcessLaunch
 
 OWN_FOLDER = "own-folder"  # where the folder that the user named is held for the runtime
+ROOT = "root"  # where the image's root is held for it
+# Goes to the working directory as the task's user, and becomes the command.
+ENTER = 'cd -- "$0" || exit 126; exec "$@"'
 
 
 def open_bundles(folder: str, launch: Launch, container: ContainerLaunch) -> None:
-    """Make the place for what the runtime is told. Raises OSError."""
+    """Make the place for what the runtime is told, and show it the image's root there, in which no device node
+    counts: the firm's other processes find that root in /proc, where no control group keeps devices from them.
+
+    Raises OSError.
+    """
     bundles = os.path.join(folder, task_files.BUNDLE)
     os.makedirs(bundles, mode=0o700, exist_ok=True)
-    private_view.cover(bundles)
+    root = os.open(container["config"]["root"]["path"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        private_view.cover(bundles)
+        os.mkdir(_root(folder))
+        private_view.show(root, _root(folder), read_only=False)
+    finally:
+        os.close(root)
     if container["own_folder"]:
         place = os.path.join(bundles, OWN_FOLDER)
         os.mkdir(place)
@@ -27,6 +40,10 @@ def open_bundles(folder: str, launch: Launch, container: ContainerLaunch) -> Non
             private_view.show(opened, place, read_only=False)
         finally:
             os.close(opened)
+
+
+def _root(folder: str) -> str:
+    return os.path.join(folder, task_files.BUNDLE, ROOT)
 
 
 def _open_as(path: str, uid: int | None) -> int:
@@ -50,7 +67,8 @@ def in_container(folder: str, container: ContainerLaunch, process: ProcessLaunch
     rank = process["local_rank"]
     bundle = os.path.join(folder, task_files.BUNDLE, str(rank))
     os.mkdir(bundle)
-    config = {**container["config"], "process": _process(container, process)}
+    config = {**container["config"], "process": _process(folder, container, process)}
+    config["root"] = {**config["root"], "path": _root(folder)}
     config["linux"] = {**config["linux"], "cgroupsPath": f"{config['linux']['cgroupsPath']}-{rank}"}
     task_files.write_json(os.path.join(bundle, "config.json"), config)
     command = [*container["runtime"], "run", "--bundle", bundle, f"{container['id']}-{rank}"]
@@ -62,15 +80,57 @@ def terminal_in_container(
 ) -> ProcessLaunch:
     """The runtime's own process, which starts one more with a terminal beside that of the rank. Raises OSError."""
     file = os.path.join(folder, task_files.BUNDLE, f"terminal-{terminal_id}.json")
-    task_files.write_json(file, {**_process(container, process), "terminal": True})
+    task_files.write_json(file, {**_process(folder, container, process), "terminal": True})
     rank = process["local_rank"]
     command = [*container["runtime"], "exec", "--process", file, f"{container['id']}-{rank}"]
     return {**process, "command": command, "environment": container["environment"], "working_directory": "/"}
 
 
-def _process(container: ContainerLaunch, process: ProcessLaunch) -> dict[str, Any]:
+def _process(folder: str, container: ContainerLaunch, process: ProcessLaunch) -> dict[str, Any]:
+    common, command = container["config"]["process"], process["command"]
+    if not _is_roots_alone(folder, container):
+        command = ["/bin/sh", "-c", ENTER, common["cwd"], *command]
+        common = {**common, "cwd": "/"}
     return {
-        **container["config"]["process"],
-        "args": process["command"],
+        **common,
+        "args": command,
         "env": [f"{name}={value}" for name, value in process["environment"].items()],
     }
+
+
+def _is_roots_alone(folder: str, container: ContainerLaunch) -> bool:
+    """Whether nobody but root can change where the working directory leads to; makes it where it is not there.
+
+    The runtime makes and enters it as the host's root, before which every /proc/PID/root is open: no link may lead
+    there, now or by the time that it looks. Anywhere else the task's user goes by itself.
+    """
+    path = container["config"]["process"]["cwd"]
+    parts = path.strip("/").split("/")
+    if path == "/" or not volumes.is_plain("/" + "/".join(parts)):
+        return bool(path == "/")
+    mounted = {mount["destination"] for mount in container["config"]["mounts"]}
+    here = os.open(_root(folder), volumes.PATH_ONLY)
+    try:
+        for depth, part in enumerate(parts, 1):
+            found = os.fstat(here)
+            if found.st_uid == container["config"]["process"]["user"]["uid"] or found.st_mode & 0o022:
+                return False
+            if "/" + "/".join(parts[:depth]) in mounted:
+                return depth == len(parts)
+            above = here
+            here = _open_or_make(part, above)
+            os.close(above)
+    except OSError:  # a link, or no folder
+        return False
+    finally:
+        os.close(here)
+    return True
+
+
+def _open_or_make(name: str, above: int) -> int:
+    try:
+        return os.open(name, volumes.PATH_ONLY, dir_fd=above)
+    except FileNotFoundError:
+        os.mkdir(name, dir_fd=above)
+        os.chmod(name, 0o755, dir_fd=above)  # noqa: S103 - of the image, whatever our own umask is
+        return os.open(name, volumes.PATH_ONLY, dir_fd=above)

@@ -15,7 +15,7 @@ from agents.runtime import private_view
 from agents.runtime.task_files import VolumeLaunch
 
 MOUNT_FOLDERS = ("/volumes", "/mnt", "/data")
-_PATH_ONLY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+PATH_ONLY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def is_plain(path: str) -> bool:
@@ -38,11 +38,11 @@ def open_inner(root: str, inner: str) -> int:
 
     Raises OSError: ELOOP or ENOTDIR for a link, ENOENT where there is no such folder.
     """
-    here = os.open(os.path.realpath(root), _PATH_ONLY)
+    here = os.open(os.path.realpath(root), PATH_ONLY)
     for part in inner.split("/") if inner else ():
         above = here
         try:
-            here = os.open(part, _PATH_ONLY, dir_fd=above)
+            here = os.open(part, PATH_ONLY, dir_fd=above)
         finally:
             os.close(above)
     return here

@@ -110,6 +110,14 @@ def _layer() -> bytes:
         trap = tarfile.TarInfo("data")
         trap.type, trap.linkname = tarfile.SYMTYPE, "/../../etc"
         tar.addfile(trap)
+        # One that leads the host's root out of the image, one that stays in it, and a device that runc opens to all.
+        for name, leads in (("out", "/proc/1/root"), ("way", "open")):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, leads
+            tar.addfile(link)
+        device = tarfile.TarInfo("zero")
+        device.type, device.mode, device.devmajor, device.devminor = tarfile.CHRTYPE, 0o666, 1, 5
+        tar.addfile(device)
     return packed.getvalue()
 
 
@@ -125,7 +133,11 @@ def _push(url: str) -> str:
         {
             "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine],
             "os": "linux",
-            "config": {"Env": ["PATH=/bin", "OF_IMAGE=yes"], "Entrypoint": ["/no/such/entry"], "User": "0"},
+            "config": {
+                "Env": ["PATH=/bin", "OF_IMAGE=yes", "TOKEN=of the image", "SUANLI_SIMULATED=no"],
+                "Entrypoint": ["/no/such/entry"],
+                "User": "0",
+            },
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
         }
     ).encode()

@@ -72,7 +72,7 @@ async def test_a_task_runs_in_its_image_as_the_firms_user_and_with_nothing_more(
     registry: Registry, host: tuple[TestGateway, AgentProcess]
 ) -> None:
     gateway, _ = host
-    look = "id -u; id -g; cat /proc/self/status; ls /dev; readlink /proc/self/ns/net; exit 3"
+    look = "id -u; id -g; cat /proc/self/status; ls /dev; readlink /proc/self/ns/net; (: < /zero); exit 3"
     work = in_image(registry, SHELL, "-c", look)
     await gateway.run_task(work)
     over = await gateway.ended(work.allocation_id)
@@ -87,6 +87,8 @@ async def test_a_task_runs_in_its_image_as_the_firms_user_and_with_nothing_more(
     }
     assert os.readlink("/proc/self/ns/net") in lines
     assert not {"vda", "sda", "kmsg", "mem", "fuse"} & set(lines)
+    # A device node of the image is none.
+    assert b"can't open /zero" in await gateway.all_output(work.allocation_id, stream="stderr")
     said = [o.tasks[0].detail for o in gateway.observations if o.tasks and o.tasks[0].detail]
     assert f"pulls the image {registry.image}" in said
     assert gateway.hellos[-1].container_engine.startswith("podman ")
@@ -129,8 +131,25 @@ async def test_its_environment_is_the_images_under_the_launch_environment(
 
 def read_all(folder: Path) -> bytes:
     """What lies in plain files of a folder, but for what jobs printed."""
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    files = [path for path in folder.rglob("*") if not path.is_symlink() and path.is_file()]
     return b"".join(path.read_bytes() for path in files if path.parent.name != "output")
+
+
+async def test_a_working_directory_is_in_the_image_wherever_its_links_lead(
+    registry: Registry, host: tuple[TestGateway, AgentProcess]
+) -> None:
+    gateway, agent = host
+    where = "readlink /proc/self/cwd; touch x 2>/dev/null || echo closed"
+    for asked, said in (("/srv/new/", b"/srv/new\nclosed\n"), ("/open", b"/open\n"), ("/way", b"/open\n")):
+        work = in_image(registry, SHELL, "-c", where, working_directory=asked)
+        assert await printed(gateway, work) == said
+    outside = agent.folder / "made" / "by-root"
+    for asked in (f"/out{outside}", f"/proc/1/root{outside}"):
+        work = in_image(registry, SHELL, "-c", "echo there", working_directory=asked)
+        await gateway.run_task(work)
+        assert (await gateway.ended(work.allocation_id)).exit_code == 126
+        assert b"can't cd to" in await gateway.all_output(work.allocation_id, stream="stderr")
+        assert not outside.parent.exists()
 
 
 async def test_a_stop_reaches_what_runs_in_the_image_and_leaves_nothing(

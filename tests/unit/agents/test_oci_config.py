@@ -72,6 +72,13 @@ def test_the_image_says_where_programs_are_unless_the_job_does() -> None:
     assert container_environment(image, launch, {"PATH": "x"})["PATH"] == "/usr/bin"
 
 
+def test_the_image_sets_neither_secrets_nor_names_of_ours() -> None:
+    image = {"TOKEN": "mine", "SUANLI_SIMULATED": "1", "KEPT": "yes"}
+    said = container_environment(image, {}, {}, ["TOKEN"])
+    assert {"TOKEN", "SUANLI_SIMULATED"} & set(said) == set()
+    assert said["KEPT"] == "yes"
+
+
 def test_every_vendor_of_the_catalogue_says_how_its_containers_see_devices() -> None:
     known = known_vendors()
     vendors = {model.vendor.key: model.vendor for model in load_catalogue().models.values()}
