@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -89,6 +90,8 @@ class Metering:
         self._pending: list[_Pending] = []
         self._saying = NowAndThen(_log)
         self._sampling: asyncio.Future[Any] | None = None
+        # A thread of its own: whatever all others wait for, devices are read.
+        self._sampler = ThreadPoolExecutor(1, "sample")
         self.seen: SeenCheckpoint | None = None
         self.samples_taken = 0
         # By device index, over the last stretch that was accounted for.
@@ -200,7 +203,7 @@ class Metering:
         """
         patience_s = self._sealer.sample_ms / 1000
         if self._sampling is None:
-            self._sampling = asyncio.ensure_future(asyncio.to_thread(self._driver.sample))
+            self._sampling = asyncio.get_running_loop().run_in_executor(self._sampler, self._driver.sample)
             patience_s = self._driver_patience_s
         try:
             async with asyncio.timeout(patience_s):

@@ -50,6 +50,7 @@ from agents.runtime.step_report import parse_step_report
 from agents.runtime.task_files import ShimState
 from agents.runtime.use import UseReader
 from agents.spool import Spool
+from agents.workers import Workers
 
 FORGOTTEN = "forgotten"
 STEP_REPORT_GAP_S = 0.5
@@ -85,6 +86,7 @@ class TaskRunner:
         self._tell = tell
         self._now_ms = now_ms
         self._watch = FileWatch()
+        self._workers = Workers()
         self.live: dict[str, Live] = {}
         self._work: dict[str, asyncio.Task[None]] = {}
         self._closing = False
@@ -133,13 +135,11 @@ class TaskRunner:
             spec = await self._fetch(allocation_id)
             preparation = await self._prepare_in_thread(spec)
         except (SpecError, FetchRefused) as error:
-            image = isinstance(error, ImageError)
-            reason = EndReason.IMAGE_FAILED if image else EndReason.PREPARE_FAILED
+            reason = EndReason.IMAGE_FAILED if isinstance(error, ImageError) else EndReason.PREPARE_FAILED
             self._tell(PrepareFailed(allocation_id, self._now_ms(), str(error), reason))
         except SpoolFull as error:
-            self._tell(
-                PrepareFailed(allocation_id, self._now_ms(), f"the node cannot keep its records: {error}")
-            )
+            sentence = f"the node cannot keep its records: {error}"
+            self._tell(PrepareFailed(allocation_id, self._now_ms(), sentence))
         except OSError as error:
             sentence = f"the node cannot prepare the task: {error.strerror}"
             self._tell(PrepareFailed(allocation_id, self._now_ms(), sentence))
@@ -162,14 +162,15 @@ class TaskRunner:
             loop.call_soon_threadsafe(self._tell, Preparing(spec.allocation_id, sentence))
 
         lay_out = partial(Images.lay_out, stopped=stopped, say=say)
-        work = asyncio.ensure_future(asyncio.to_thread(self._preparer.prepare, spec, inputs.bring, lay_out))
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            stopped.set()
-            with suppress(SpecError, SpoolFull, OSError):
-                (await work).release()
-            raise
+        async with self._workers.place(spec.firm_id) as executor:
+            work = loop.run_in_executor(executor, self._preparer.prepare, spec, inputs.bring, lay_out)
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                stopped.set()
+                with suppress(SpecError, SpoolFull, OSError):
+                    (await work).release()
+                raise
 
     def _cancel(self, allocation_id: str) -> None:
         work = self._work.get(allocation_id)
@@ -213,8 +214,7 @@ class TaskRunner:
         except ProcessLookupError:
             self._start(allocation_id, self._shim_ended(live))
             return
-        loop = asyncio.get_running_loop()
-        loop.add_reader(live.pidfd, self._shim_gone, allocation_id)
+        asyncio.get_running_loop().add_reader(live.pidfd, self._shim_gone, allocation_id)
         if not process.shim_lives(state):  # another process had its pid before we held on to it
             self._shim_gone(allocation_id)
             return
@@ -255,8 +255,8 @@ class TaskRunner:
         live = self.live.get(allocation_id)
         if live is not None and live.step_timer is None:
             self._read_step(live)
-            loop = asyncio.get_running_loop()
-            live.step_timer = loop.call_later(STEP_REPORT_GAP_S, self._step_again, live)
+            later = asyncio.get_running_loop().call_later
+            live.step_timer = later(STEP_REPORT_GAP_S, self._step_again, live)
 
     def _step_again(self, live: Live) -> None:
         live.step_timer = None

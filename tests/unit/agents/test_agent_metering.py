@@ -5,6 +5,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,19 @@ async def test_free_and_used_devices_are_told_apart(host: Host) -> None:
     used = [s for s in segments if s.allocation_id == "a"]
     assert all(s.live_ms == s.end_ms - s.start_ms for s in used)
     assert all(abs(s.busy_ms * 2 - s.live_ms) <= s.samples_expected + 2 for s in used)
+
+
+async def test_devices_are_read_however_many_threads_wait_for_something_else(host: Host) -> None:
+    slow = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        asyncio.get_running_loop().set_default_executor(executor)
+        waiting = asyncio.ensure_future(asyncio.to_thread(slow.wait))
+        try:
+            await host.metering.first_sample()
+            assert set(host.metering.samples) == {0, 1}
+        finally:
+            slow.set()
+            await waiting
 
 
 async def test_a_driver_that_hangs_makes_devices_unknown_and_tasks_are_metered_on(host: Host) -> None:

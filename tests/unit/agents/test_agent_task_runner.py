@@ -1,6 +1,8 @@
 """The runner of tasks beside its machine: what is told when work is cut short."""
 
 import asyncio
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from agents.content import Content
@@ -18,6 +20,7 @@ from agents.runtime.prepare import Preparer
 from agents.runtime.spec import TaskSpec
 from agents.spool import Spool
 from agents.tasks import TaskRunner
+from agents.workers import Workers
 from tests.builders.gateway import until
 
 A = "allocation-a"
@@ -78,6 +81,23 @@ async def test_a_stop_before_the_preparation_took_its_first_step_ends_the_task(t
     assert host.machine.tasks[A].end_reason is EndReason.STOPPED
     await host.runner.close(stop_tasks=False)
     host.spool.close()
+
+
+async def test_a_firm_that_waits_in_all_its_threads_keeps_no_other_from_one() -> None:
+    workers = Workers(threads=4, of_one_firm=2)
+    slow = threading.Event()
+
+    async def work(firm_id: str, what: Callable[[], object]) -> object:
+        async with workers.place(firm_id) as executor:
+            return await asyncio.get_running_loop().run_in_executor(executor, what)
+
+    waiting = [asyncio.create_task(work("slow", slow.wait)) for _ in range(5)]
+    assert await work("quick", lambda: "done") == "done"
+    waiting[-1].cancel()  # it had no place yet
+    slow.set()
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert ends[:4] == [True] * 4
+    assert isinstance(ends[4], asyncio.CancelledError)
 
 
 async def test_an_order_that_comes_while_the_agent_ends_begins_nothing(tmp_path: Path) -> None:
