@@ -2,12 +2,13 @@
 
 import asyncio
 import subprocess
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.core.readings import Holding
 from agents.runtime.prepare import Preparation
-from agents.runtime.spec import TaskSpec
+from agents.runtime.spec import StoreFolder, TaskSpec
 from agents.runtime.task_files import ShimState
 from agents.runtime.use import UseReader
 
@@ -32,6 +33,9 @@ class Live:
     use: UseReader | None = None
     image_digest: str = ""
     step_timer: asyncio.TimerHandle | None = None
+    # Outputs that no object store has taken, each with why; an empty reason: it is still to be tried.
+    unwritten: list[tuple[StoreFolder, str]] = field(default_factory=list)
+    stop_moving: threading.Event = field(default_factory=threading.Event)  # ends a transfer that goes on
     over: asyncio.Event = field(default_factory=asyncio.Event)  # nothing of it runs any more
 
     @property

@@ -8,10 +8,11 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from agents import outputs
 from agents.content import Content, ContentRefused
 from agents.live_task import Live
 from agents.runtime import task_files
@@ -53,7 +54,8 @@ class Results:
         folder = live.folder / task_files.RESULTS
         done = (live.folder / task_files.COLLECTED).exists()
         with suppress(OSError):
-            done = done or (not live.spec.outputs and not any(folder.iterdir()))
+            left = live.spec.outputs or live.unwritten or any(folder.iterdir())
+            done = done or not left
         if done or allocation_id in self._following or not folder.is_dir():
             return
         task = asyncio.create_task(self._run(live), name=f"results of {allocation_id}")
@@ -78,21 +80,39 @@ class Results:
     async def _run(self, live: Live) -> None:
         allocation_id = live.spec.allocation_id
         async with self._turns.setdefault(live.spec.firm_id, asyncio.Lock()):
+            problems = await self._try_stores(live)
             try:
-                digest, problem = await self._collect(live)
+                digest, problem = await self._collect(live, [output.path for output, _ in live.unwritten])
             except (ContentRefused, ContentError, OSError) as error:
                 digest, problem = "", f"the results could not be kept: {error}"
                 _log.warning("results of task %s are not kept: %s", allocation_id, error)
+            problem = "; ".join(filter(None, (*problems, problem)))
             with suppress(ContentRefused):
                 if digest or problem:
                     await self._content.complete(allocation_id, digest, problem)
         with suppress(OSError):
             (live.folder / task_files.COLLECTED).touch()
 
-    async def _collect(self, live: Live) -> tuple[str, str]:
+    async def _try_stores(self, live: Live) -> list[str]:
+        """Write outputs that are still to be written; what is to be said of them."""
+        said: list[str] = []
+        left = []
+        for output, reason in live.unwritten:
+            problem = reason
+            if not reason:
+                problem, remark = await outputs.write(live, output, lambda _said: None)
+                said += [f"{output.field}: {remark}"] if remark else []
+                with suppress(OSError):
+                    outputs.note(live, output, problem)
+            if problem:
+                left.append((output, problem))
+        live.unwritten = left
+        return said + [f"{output.field} is not in its object store but here: {why}" for output, why in left]
+
+    async def _collect(self, live: Live, more: Iterable[str]) -> tuple[str, str]:
         """The manifest's hash (empty: nothing is there) and what is to be said. Raises as `_run` expects."""
         places: list[tuple[str, str | None]] = [(str(live.folder / task_files.RESULTS), None)]
-        for path in live.spec.outputs:
+        for path in (*live.spec.outputs, *more):
             places.append((str(live.folder / "work"), None if path == "." else path))
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", str(COLLECT_FILE)),

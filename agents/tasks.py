@@ -6,15 +6,13 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
+from agents import outputs
 from agents.content import Content
 from agents.core.messages import (
     Adopted,
     CancelPrepare,
-    Ended,
     Forget,
     Instruction,
     Launch,
@@ -33,23 +31,23 @@ from agents.core.messages import (
 from agents.core.readings import TaskUse
 from agents.core.separation import NONE, UID, weakest
 from agents.core.tasks import EndReason, Phase
-from agents.inputs import Inputs
+from agents.ending import end_of
 from agents.launcher import Launcher
 from agents.live_task import FetchRefused, Live, process_ids
 from agents.log_upload import LogUpload
+from agents.preparing import prepare_beside
 from agents.refusals import SpoolFull
 from agents.results import Results
 from agents.runtime import process, task_files
 from agents.runtime.file_watch import IN_CLOSE_WRITE, IN_CREATE, IN_MODIFY, IN_MOVED_TO, FileWatch
 from agents.runtime.image_names import ImageError
-from agents.runtime.images import Images
-from agents.runtime.log_patterns import first_match
-from agents.runtime.prepare import Preparation, Preparer, read_spec, remove_or_say
+from agents.runtime.prepare import Preparer, read_spec, remove_or_say
 from agents.runtime.spec import SpecError, TaskSpec
 from agents.runtime.step_report import parse_step_report
 from agents.runtime.task_files import ShimState
 from agents.runtime.use import UseReader
 from agents.spool import Spool
+from agents.stores import Say, StoreRefused
 from agents.workers import Workers
 
 FORGOTTEN = "forgotten"
@@ -133,7 +131,11 @@ class TaskRunner:
     async def _prepare(self, allocation_id: str) -> None:
         try:
             spec = await self._fetch(allocation_id)
-            preparation = await self._prepare_in_thread(spec)
+            say = self._say(allocation_id)
+            preparation = await prepare_beside(self._workers, self._preparer, spec, self._content, say)
+        except StoreRefused as error:
+            reason = EndReason.STORE_REFUSED
+            self._tell(PrepareFailed(allocation_id, self._now_ms(), str(error), reason))
         except (SpecError, FetchRefused) as error:
             reason = EndReason.IMAGE_FAILED if isinstance(error, ImageError) else EndReason.PREPARE_FAILED
             self._tell(PrepareFailed(allocation_id, self._now_ms(), str(error), reason))
@@ -144,33 +146,22 @@ class TaskRunner:
             sentence = f"the node cannot prepare the task: {error.strerror}"
             self._tell(PrepareFailed(allocation_id, self._now_ms(), sentence))
         else:
-            # What opened the registry is not needed any more.
-            preparation.spec = replace(spec, image_credentials=b"")
+            # What opened registry and stores is not needed any more.
+            preparation.spec = spec.without_keys()
             self.live[allocation_id] = Live(
                 preparation.spec, preparation.folder, preparation.uid, preparation.isolation, preparation
             )
             digest = preparation.image.digest if preparation.image else ""
             self._tell(Prepared(allocation_id, spec.devices, preparation.port, spec.share_ppm, digest))
 
-    async def _prepare_in_thread(self, spec: TaskSpec) -> Preparation:
-        """A file system may hang: not in the loop. A thread cannot be cancelled: wait, then let go."""
-        stopped = threading.Event()
+    def _say(self, allocation_id: str) -> Say:
+        """Tells, from whatever thread, how far files on their way are."""
         loop = asyncio.get_running_loop()
-        inputs = Inputs(self._content, loop, stopped)
 
         def say(sentence: str) -> None:
-            loop.call_soon_threadsafe(self._tell, Preparing(spec.allocation_id, sentence))
+            loop.call_soon_threadsafe(self._tell, Preparing(allocation_id, sentence))
 
-        lay_out = partial(Images.lay_out, stopped=stopped, say=say)
-        async with self._workers.place(spec.firm_id) as executor:
-            work = loop.run_in_executor(executor, self._preparer.prepare, spec, inputs.bring, lay_out)
-            try:
-                return await asyncio.shield(work)
-            except asyncio.CancelledError:
-                stopped.set()
-                with suppress(SpecError, SpoolFull, OSError):
-                    (await work).release()
-                raise
+        return say
 
     def _cancel(self, allocation_id: str) -> None:
         work = self._work.get(allocation_id)
@@ -271,6 +262,7 @@ class TaskRunner:
 
     def _stop(self, allocation_id: str, reason: str) -> None:
         live = self.live[allocation_id]
+        live.stop_moving.set()
         if live.state is not None:
             process.request_stop(live.folder, live.state, reason)
 
@@ -300,32 +292,11 @@ class TaskRunner:
         if live.use is not None and state is not None:
             live.use.state = state
         # In a thread: it may read megabytes, and metering must not wait.
-        self._tell(await asyncio.to_thread(self._ended, live, state))
+        ended = await asyncio.to_thread(end_of, live, state, self._now_ms())
+        say = self._say(live.spec.allocation_id)
+        self._tell(await outputs.settle(live, ended, self._fetch, say))
         self._logs.ended(live.spec.allocation_id)
         self._results.collect(live)
-
-    def _ended(self, live: Live, state: ShimState | None) -> Ended:
-        allocation_id = live.spec.allocation_id
-        if state is None or state["phase"] != "ended":
-            sentence = (
-                "the task's shim was killed or the host was started anew; what was left of the task was ended"
-            )
-            return Ended(allocation_id, self._now_ms(), None, EndReason.LOST, sentence)
-        return Ended(
-            allocation_id,
-            state["ended_ms"] or self._now_ms(),
-            state["exit_code"],
-            EndReason(state["end_reason"]),
-            state["detail"],
-            self._matched(live, state),
-        )
-
-    def _matched(self, live: Live, state: ShimState) -> int | None:
-        """Which of the job's patterns stands in the output of a task that ended badly."""
-        patterns = live.spec.log_patterns
-        if not patterns or (state["end_reason"] == EndReason.EXITED and not state["exit_code"]):
-            return None
-        return first_match(live.folder / task_files.OUTPUT, live.spec.processes, patterns)
 
     def _forget(self, allocation_id: str) -> None:
         live = self.live.pop(allocation_id, None)
@@ -380,6 +351,7 @@ class TaskRunner:
         """What an ended task had printed, and what it left, goes on its way to the gateway."""
         self._logs.follow(live.spec.allocation_id, live.folder / task_files.OUTPUT, live.spec.processes)
         self._logs.ended(live.spec.allocation_id)
+        outputs.take_up(live, end_of(live, live.state, self._now_ms()))
         self._results.collect(live)
 
     def resume(self, adopted: Iterable[Live]) -> None:
@@ -387,9 +359,9 @@ class TaskRunner:
         for live in adopted:
             state = live.state
             allocation_id = live.spec.allocation_id
-            running = state is not None and state["phase"] != "ended"
+            running = state is not None and (state["phase"] != "ended" or self._still_writes(live, state))
             phase = Phase.STOPPING if state is not None and state["phase"] == "stopping" else Phase.RUNNING
-            ended = None if running else self._ended(live, state)
+            ended = None if running else end_of(live, state, self._now_ms())
             self._tell(
                 Adopted(
                     allocation_id=allocation_id,
@@ -411,6 +383,11 @@ class TaskRunner:
                 self._look_after(live, state)
             else:
                 self._deliver(live)
+
+    def _still_writes(self, live: Live, state: ShimState) -> bool:
+        """It has ended well, and an earlier life of the agent was to write its outputs before telling so."""
+        ended = end_of(live, state, self._now_ms())
+        return outputs.ended_well(ended) and bool(outputs.due(live, ended))
 
     # --- what metering asks ----------------------------------------------------------------------------
 

@@ -6,7 +6,15 @@ from agents.core.messages import DesiredArrived
 from agents.core.readings import WHOLE_PPM, Health
 from agents.core.tasks import DesiredTask, EndReason, Goal, Phase, StepReport, Task
 from agents.devices.driver import Device
-from agents.runtime.spec import DEFAULT_STOP_SIGNAL, TaskInput, TaskSecret, TaskSpec, TaskVolume
+from agents.runtime.spec import (
+    DEFAULT_STOP_SIGNAL,
+    StoreFolder,
+    StoreKeys,
+    TaskInput,
+    TaskSecret,
+    TaskSpec,
+    TaskVolume,
+)
 from protos.suanli.fleet.v1 import control_pb2, node_pb2, usage_pb2
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.windows import SignedWindow
@@ -186,6 +194,23 @@ def spec(message: control_pb2.FetchTaskResponse) -> TaskSpec:
             TaskVolume(item.name, item.host_path, item.mount_path, item.read_only, item.own)
             for item in message.volumes
         ),
+        store_inputs=tuple(map(_store_folder, message.store_inputs)),
+        store_outputs=tuple(map(_store_folder, message.store_outputs)),
+    )
+
+
+def _store_folder(item: control_pb2.StoreFolder) -> StoreFolder:
+    keys = StoreKeys(item.access_key, item.secret_key, item.session_token) if item.access_key else None
+    return StoreFolder(
+        item.field,
+        item.path,
+        item.endpoint,
+        item.region,
+        item.virtual_hosted,
+        item.bucket,
+        item.key,
+        item.after_success_only,
+        keys,
     )
 
 

@@ -95,7 +95,7 @@ class AgentMachine:
             if task.step_report == message.report:
                 return []
             task.step_report = message.report
-        elif task.phase is Phase.PREPARING:
+        elif task.phase is not Phase.ENDED:
             task.detail = message.detail
         return [Report()]
 
@@ -220,6 +220,7 @@ class AgentMachine:
             return []
         task.launching = False
         task.started_ms = message.started_ms
+        task.detail = ""
         task.process_ids = message.process_ids
         task.phase = Phase.RUNNING
         if task.stopping:

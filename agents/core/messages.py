@@ -38,7 +38,7 @@ class Adopted:
 
 @dataclass(frozen=True)
 class Preparing:
-    """How far its preparation is, for people to read."""
+    """How far its image, inputs or outputs are, for people to read; empty: nothing is on its way."""
 
     allocation_id: str
     detail: str

@@ -31,6 +31,8 @@ class EndReason(StrEnum):
     STOPPED = "stopped"
     PREPARE_FAILED = "prepare_failed"
     IMAGE_FAILED = "image_failed"
+    STORE_REFUSED = "store_refused"
+    OUTPUT_FAILED = "output_failed"
     LOST = "lost"
     OUT_OF_MEMORY = "out_of_memory"
 
@@ -74,7 +76,7 @@ class Task:
     ended_ms: int = 0
     exit_code: int | None = None
     end_reason: EndReason | None = None
-    detail: str = ""
+    detail: str = ""  # before the end: what is going on
     log_pattern: int | None = None  # which of the job's patterns stands in its output
     step_report: StepReport | None = None
     process_ids: tuple[int, ...] = field(default=())

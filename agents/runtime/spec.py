@@ -50,6 +50,30 @@ class TaskVolume:
 
 
 @dataclass(frozen=True)
+class StoreKeys:
+    """By which requests to an object store are signed. Kept in memory alone."""
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class StoreFolder:
+    """Where an input comes from, or an output goes, in an S3-compatible store; `field` is what the job calls it."""
+
+    field: str
+    path: str
+    endpoint: str
+    region: str
+    virtual_hosted: bool
+    bucket: str
+    key: str
+    after_success_only: bool
+    keys: StoreKeys | None = None
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """One task of a job. `devices` are indices on this node; `grace_ms` between request to end and kill.
 
@@ -90,13 +114,21 @@ class TaskSpec:
     image_digest: str = ""  # by which it is to be pulled; empty: by the name alone
     image_secret: str = ""  # name of the secret that opens its registry; empty: none is needed
     image_credentials: bytes = field(default=b"", repr=False)  # what that secret holds
+    store_inputs: tuple[StoreFolder, ...] = ()
+    store_outputs: tuple[StoreFolder, ...] = ()
 
     def without_secrets(self) -> "TaskSpec":
         """The same, with nothing that must not be kept."""
-        return replace(self, secrets=(), image_credentials=b"")
+        return replace(self.without_keys(), secrets=())
+
+    def without_keys(self) -> "TaskSpec":
+        """Without what opens its registry and its object stores: needed no more once it is prepared."""
+        inputs = tuple(replace(folder, keys=None) for folder in self.store_inputs)
+        outputs = tuple(replace(folder, keys=None) for folder in self.store_outputs)
+        return replace(self, image_credentials=b"", store_inputs=inputs, store_outputs=outputs)
 
     def to_json(self) -> dict[str, Any]:
-        """For the task's folder: without the secrets, which pull and launch take from memory."""
+        """For the task's folder: without the secrets, which pull, launch and transfers take from memory."""
         hidden = ("secrets", "image_credentials")
         return {n: value for n, value in asdict(self.without_secrets()).items() if n not in hidden}
 
@@ -110,6 +142,8 @@ class TaskSpec:
             "outputs": tuple(value.get("outputs", ())),
             "log_patterns": tuple(value.get("log_patterns", ())),
             "volumes": tuple(TaskVolume(**item) for item in value.get("volumes", ())),
+            "store_inputs": tuple(StoreFolder(**item) for item in value.get("store_inputs", ())),
+            "store_outputs": tuple(StoreFolder(**item) for item in value.get("store_outputs", ())),
         }
         return cls(**{"firm_uid": 0, **value, **lists})
 
@@ -182,7 +216,8 @@ def _is_text(value: bytes) -> bool:
 
 
 def _check_paths(spec: TaskSpec) -> None:
-    for path in (*(item.path for item in spec.inputs), *spec.outputs):
+    stores = (*spec.store_inputs, *spec.store_outputs)
+    for path in (*(item.path for item in spec.inputs), *spec.outputs, *(folder.path for folder in stores)):
         if path != ".":
             try:
                 check_path(path)

@@ -11,6 +11,7 @@ bundle/         in memory, in the task's own view alone: what an OCI runtime is 
 output/         RANK.stdout and RANK.stderr
 report/         step.json, written by the job
 home/ tmp/ work/ results/   the job's own; what lies in results/ is kept when the job has ended
+written.json    what became of each output of an object store: empty, or what went wrong
 collected       made when the results have reached the control plane
 """
 
@@ -31,6 +32,7 @@ STEP_REPORT = "step.json"
 RESULTS = "results"
 IMAGE = "image.json"
 BUNDLE = "bundle"
+WRITTEN = "written.json"
 COLLECTED = "collected"
 
 

@@ -22,7 +22,6 @@ class Feature(StrEnum):
     IMAGE_CREDENTIALS = "image credentials"
     PROCESS_ENVIRONMENTS = "process environments"
     VOLUMES = "volumes"
-    HOST_FOLDERS = "folders of the host by path"
     SECRETS = "secrets"
     INPUTS = "uploaded inputs"
     OBJECT_STORES = "object stores"
@@ -52,6 +51,7 @@ _ALWAYS = frozenset(
 SUPPORTED: Mapping[str, frozenset[Feature]] = {
     "agents": frozenset(
         {
+            Feature.OBJECT_STORES,
             Feature.LOG_PATTERNS,
             Feature.IMAGES,
             Feature.IMAGE_CREDENTIALS,
@@ -96,11 +96,8 @@ def features_of(spec: JobSpec) -> Iterator[tuple[Feature, str]]:
     if spec.model_checkpoint is not None and spec.model_checkpoint.signal is not StopSignal.TERM:
         yield Feature.STOP_SIGNALS, "model_checkpoint.signal"
     yield from _of_variants(spec)
-    for number, volume in enumerate(spec.volumes):
-        if volume.host_path is None:
-            yield Feature.VOLUMES, f"volumes[{number}].name"
-        else:
-            yield Feature.HOST_FOLDERS, f"volumes[{number}].host_path"
+    for number in range(len(spec.volumes)):
+        yield Feature.VOLUMES, f"volumes[{number}].name"
     for number, item in enumerate(spec.inputs):
         feature = Feature.INPUTS if item.object is None else Feature.OBJECT_STORES
         yield feature, f"inputs[{number}]"

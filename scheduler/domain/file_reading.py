@@ -12,6 +12,8 @@ from scheduler.domain.job_limits import (
     NAME_PATTERN,
     NAME_WANTED,
     OBJECT_PATTERN,
+    OBJECT_WANTED,
+    REGION_PATTERN,
     SECRET_FOLDER,
     VOLUME_FOLDERS,
 )
@@ -25,6 +27,16 @@ from scheduler.domain.jobs import (
     SecretReference,
     StopSignal,
     Volume,
+    WriteWhen,
+)
+from scheduler.domain.object_stores import (
+    DEFAULT_REGION,
+    PLACEHOLDERS,
+    Addressing,
+    ObjectStore,
+    is_endpoint,
+    tells_jobs_apart,
+    wrong_placeholder,
 )
 from scheduler.domain.pools import PoolVolume
 from scheduler.domain.reading import Reader
@@ -89,13 +101,15 @@ def _one_of(reader: Reader, given: Mapping[str, object]) -> None:
 
 
 def read_volume(reader: Reader) -> Volume:
+    if reader.has("host_path"):
+        want = "nothing: an operator gives folders of the hosts names (suanli pools lists them), and a job a name"
+        reader.problem(reader.at("host_path"), reader.raw("host_path"), want)
+    reader.raw("host_path")
     volume = Volume(
+        name=reader.text("name", pattern=NAME_PATTERN, want="name of a volume of the pool"),
         mount_path=_required_path(reader, "mount_path"),
-        host_path=absolute_path(reader, "host_path"),
-        name=reader.optional_text("name", pattern=NAME_PATTERN, want="name of a volume of the pool"),
         read_only=bool(reader.boolean("read_only", True)),
     )
-    _one_of(reader, {"host_path": volume.host_path, "name": volume.name})
     if volume.mount_path and not any(is_below(volume.mount_path, folder) for folder in VOLUME_FOLDERS):
         want = f"a path below {' or '.join(VOLUME_FOLDERS)}, such as {VOLUME_FOLDERS[0]}/corpora"
         reader.problem(reader.at("mount_path"), volume.mount_path, want)
@@ -156,6 +170,52 @@ def refuse_doubles(reader: Reader, spec: JobSpec) -> None:
         taken.add(place)
 
 
+def _name_of_store(reader: Reader) -> str | None:
+    return reader.optional_text("store", pattern=NAME_PATTERN, want="name of an object store of the pool")
+
+
+def _credentials(reader: Reader) -> str | None:
+    want = "name of a secret of the project that holds the store's keys"
+    return reader.optional_text("credentials", pattern=NAME_PATTERN, want=want)
+
+
+def _only_with_object(reader: Reader, place: str | None, *keys: str) -> None:
+    for key in keys:
+        if place is None and reader.has(key):
+            reader.problem(reader.at(key), reader.raw(key), "nothing: it goes with object alone")
+
+
+def refuse_wrong_places(reader: Reader, spec: JobSpec) -> None:
+    """Placeholders are known, and no two jobs of an array write to one place."""
+    known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+    listed = [("inputs", number, item.object) for number, item in enumerate(spec.inputs)]
+    listed += [("outputs", number, item.object) for number, item in enumerate(spec.outputs)]
+    for kind, number, place in listed:
+        if not place:
+            continue
+        where = f"{kind}[{number}].object"
+        if wrong_placeholder(place, in_array=spec.array is not None) is not None:
+            want = f"no braces but those of {known}; {{array_index}} in an array alone"
+            reader.problem(where, place, want)
+        elif kind == "outputs" and spec.array is not None and not tells_jobs_apart(place):
+            want = "{array_index} or {job_id} in it, or the jobs of the array overwrite each other's outputs"
+            reader.problem(where, place, want)
+
+
+def read_object_store(reader: Reader) -> ObjectStore:
+    """An object store as an operator declares it for a pool."""
+    endpoint = reader.text("endpoint")
+    if endpoint and not is_endpoint(endpoint):
+        want = "https://host or https://host:port of an S3-compatible store (http without TLS), and no path"
+        reader.problem(reader.at("endpoint"), endpoint, want)
+    return ObjectStore(
+        name=reader.text("name", pattern=NAME_PATTERN, want=NAME_WANTED),
+        endpoint=endpoint.rstrip("/"),
+        region=reader.text("region", DEFAULT_REGION, pattern=REGION_PATTERN, want="such as cn-north-4"),
+        addressing=Addressing(reader.choice("addressing", Addressing, Addressing.PATH)),
+    )
+
+
 def read_input(reader: Reader) -> Input:
     if reader.has("folder"):
         want = "a digest: suanli submit uploads a local folder and puts its digest here"
@@ -163,10 +223,13 @@ def read_input(reader: Reader) -> Input:
     found = Input(
         path=_inner_path(reader, "path"),
         digest=reader.optional_text("digest", pattern=DIGEST_PATTERN, want="sha256: and 64 hex digits"),
-        object=reader.optional_text("object", pattern=OBJECT_PATTERN, want="s3://bucket/prefix"),
+        object=reader.optional_text("object", pattern=OBJECT_PATTERN, want=OBJECT_WANTED),
+        store=_name_of_store(reader),
+        credentials=_credentials(reader),
     )
     if not reader.has("folder"):
         _one_of(reader, {"digest": found.digest, "object": found.object})
+    _only_with_object(reader, found.object, "store", "credentials")
     reader.refuse_unknown()
     return found
 
@@ -174,9 +237,13 @@ def read_input(reader: Reader) -> Input:
 def read_output(reader: Reader) -> Output:
     output = Output(
         path=_inner_path(reader, "path"),
-        object=reader.optional_text("object", pattern=OBJECT_PATTERN, want="s3://bucket/prefix"),
+        object=reader.optional_text("object", pattern=OBJECT_PATTERN, want=OBJECT_WANTED),
+        store=_name_of_store(reader),
+        credentials=_credentials(reader),
+        when=WriteWhen(reader.choice("when", WriteWhen, WriteWhen.ALWAYS)),
         keep_days=reader.integer("keep_days", 30, low=1, high=3_650),
     )
+    _only_with_object(reader, output.object, "store", "credentials")
     reader.refuse_unknown()
     return output
 

@@ -17,6 +17,7 @@ from scheduler.domain.file_reading import (
     read_secret,
     read_volume,
     refuse_doubles,
+    refuse_wrong_places,
 )
 from scheduler.domain.gang_reading import read_command, read_gang, read_share, read_topology, size_of
 from scheduler.domain.gangs import Domain
@@ -111,6 +112,7 @@ def spec_from_json(value: object) -> JobSpec:
         notification=_notification(reader),
     )
     refuse_doubles(reader, spec)
+    refuse_wrong_places(reader, spec)
     _require_one_task(reader, spec)
     reader.finish()
     return spec

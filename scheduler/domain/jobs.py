@@ -120,11 +120,10 @@ class ModelCheckpointSpec:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A folder of the host, or a named volume of the pool, as the tasks see it."""
+    """A volume that the pool has, as the tasks see it."""
 
+    name: str
     mount_path: str
-    host_path: str | None = None
-    name: str | None = None
     read_only: bool = True
 
 
@@ -143,15 +142,27 @@ class Input:
 
     path: str  # relative to the task's folder
     digest: str | None = None  # sha256:…, of an uploaded folder
-    object: str | None = None  # s3://bucket/prefix
+    object: str | None = None  # s3://bucket/key, or s3://bucket/prefix for all below it
+    store: str | None = None  # of the pool, by name; None: the only one
+    credentials: str | None = None  # name of a secret of the project; None: requests are not signed
+
+
+class WriteWhen(StrEnum):
+    """After which ends of a task an output is written to its object store."""
+
+    ALWAYS = "always"  # also after it has failed or was stopped for good
+    SUCCEEDED = "succeeded"
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What is taken from the task's folder when the job has ended."""
+    """What is taken from the task's folder when it has ended."""
 
     path: str
     object: str | None = None  # s3://bucket/prefix; None: kept by the installation
+    store: str | None = None
+    credentials: str | None = None
+    when: WriteWhen = WriteWhen.ALWAYS
     keep_days: int = 30
 
 

@@ -61,6 +61,8 @@ class EndReason(StrEnum):
     STOPPED = "stopped"
     PREPARE_FAILED = "prepare_failed"
     IMAGE_FAILED = "image_failed"
+    STORE_REFUSED = "store_refused"  # not prepared, by an object store: no other node would fare better
+    OUTPUT_FAILED = "output_failed"  # it ended well, and its object store did not take what it left
     LOST = "lost"
     OUT_OF_MEMORY = "out_of_memory"
 
@@ -84,6 +86,8 @@ class Ending(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     PREPARE_FAILED = "prepare_failed"
     IMAGE_FAILED = "image_failed"  # its container image could not be had
+    STORE_REFUSED = "store_refused"  # an object store has no such input or bucket, or refuses the key
+    OUTPUT_FAILED = "output_failed"  # an output could not be written to its object store
     TIME_LIMIT = "time_limit"
     CANCELLED = "cancelled"
     NODE_LOST = "node_lost"

@@ -17,6 +17,8 @@ _LOOPBACK = "127.0.0.1"
 _ENDINGS = {
     EndReason.PREPARE_FAILED: Ending.PREPARE_FAILED,
     EndReason.IMAGE_FAILED: Ending.IMAGE_FAILED,
+    EndReason.STORE_REFUSED: Ending.STORE_REFUSED,
+    EndReason.OUTPUT_FAILED: Ending.OUTPUT_FAILED,
     EndReason.LOST: Ending.TASK_LOST,
     EndReason.OUT_OF_MEMORY: Ending.OUT_OF_MEMORY,
 }
@@ -88,7 +90,8 @@ def task_ended(
     if not was_lost:
         allocation.end_reason = end_reason
         allocation.exit_code = exit_code
-        allocation.detail = detail or allocation.detail
+        # What a task that nobody stops has said before its end was of files on their way.
+        allocation.detail = detail or (allocation.detail if allocation.goal is Goal.STOP else None)
     t.state.detach(allocation)
     t.touch_allocation(allocation)
     t.change_desired(allocation.node_id)

@@ -10,6 +10,7 @@ from scheduler.machine.configuration import calendar_turns
 from scheduler.machine.jobs import end_job
 from scheduler.machine.money import budget_of, spent
 from scheduler.machine.nodes import flush_progress, lose
+from scheduler.machine.state import JobRecord
 from scheduler.machine.transition import Transition
 
 _BEFORE_START = (AttemptState.PREPARING, AttemptState.READY)
@@ -65,7 +66,13 @@ def _limits(t: Transition) -> None:
             continue
         if attempt.started_ms is None:
             waited_ms = t.now_ms - attempt.allocated_ms
-            if attempt.state in _BEFORE_START and waited_ms >= t.state.config.prepare_limit_ms:
+            if attempt.state in _BEFORE_START and waited_ms >= _prepare_limit_ms(t, job):
                 stop_attempt(t, attempt, Ending.PREPARE_FAILED, StopReason.GANG_FAILED)
         elif attempt.time_limit_ms is not None and t.now_ms - attempt.started_ms >= attempt.time_limit_ms:
             stop_attempt(t, attempt, Ending.TIME_LIMIT, StopReason.TIME_LIMIT)
+
+
+def _prepare_limit_ms(t: Transition, job: JobRecord) -> int:
+    """Agents give up on a store that sends nothing; one that sends is waited for as long as a large corpus takes."""
+    fetches = any(item.object is not None for item in job.spec.inputs)
+    return t.state.config.fetch_limit_ms if fetches else t.state.config.prepare_limit_ms

@@ -20,6 +20,9 @@ from scheduler.machine.messages import (
 from scheduler.machine.state import AllocationRecord, AttemptRecord, NodeRecord
 from scheduler.machine.transition import Transition
 
+# Phases in which what an agent says of a task is how far its inputs or outputs are.
+_MOVES_FILES = frozenset({Phase.PREPARING, Phase.READY, Phase.RUNNING})
+
 
 def enrol(t: Transition, message: NodeEnrolled) -> None:
     """A new node, silent until its agent connects. Known already: nothing happens."""
@@ -178,11 +181,9 @@ def _observe(t: Transition, allocation: AllocationRecord, task: ObservedTask) ->
 
 
 def _preparing(t: Transition, allocation: AllocationRecord, task: ObservedTask) -> None:
-    """What is being done to make the task ready, and which image was found for its attempt."""
-    if task.phase is Phase.PREPARING and task.detail and task.detail != allocation.detail:
-        allocation.detail = task.detail
-        t.touch_allocation(allocation)
-        t.emit_task("TaskPreparing", allocation, detail=task.detail)
+    """What is being done to make the task ready or to write its outputs, and which image was found for its attempt."""
+    if task.phase in _MOVES_FILES:
+        _moves(t, allocation, task.phase, task.detail or None)
     attempt = allocation.owner
     if task.image_digest and task.phase is not Phase.ENDED and attempt.image_digest != task.image_digest:
         if attempt.image_digest is None:
@@ -196,6 +197,20 @@ def _preparing(t: Transition, allocation: AllocationRecord, task: ObservedTask) 
             )
             t.touch_allocation(allocation)
             stop_attempt(t, attempt, Ending.IMAGE_FAILED, StopReason.GANG_FAILED)
+
+
+def _moves(t: Transition, allocation: AllocationRecord, phase: Phase, said: str | None) -> None:
+    """How far its image, inputs or outputs are; the row and an event follow at most once a second."""
+    if allocation.goal is Goal.STOP or allocation.detail == said:
+        return
+    if said is not None:
+        if t.now_ms - allocation.moved_ms < t.state.config.progress_event_ms:
+            return
+        allocation.moved_ms = t.now_ms
+        kind = "TaskWritesOutputs" if phase is Phase.RUNNING else "TaskPreparing"
+        t.emit_task(kind, allocation, detail=said)
+    allocation.detail = said
+    t.touch_allocation(allocation)
 
 
 def _absent(t: Transition, allocation: AllocationRecord) -> None:

@@ -33,6 +33,7 @@ class MachineConfig:
 
     # From the grant until every task is ready. Image pulls are slow; agents that never answer are not.
     prepare_limit_ms: int = 60 * MINUTE_MS
+    fetch_limit_ms: int = 48 * 60 * MINUTE_MS  # instead, where inputs come from object stores
     progress_event_ms: int = 1_000  # at most one JobProgressed per job in this time
     retry_backoff_ms: int = 1_000  # doubles with each failed attempt
     retry_backoff_most_ms: int = 60_000
@@ -61,6 +62,7 @@ class AllocationRecord:
     log_pattern: int | None = None  # which of the job's patterns stands in its output
     started_ms: int | None = None
     ended_ms: int | None = None  # devices free again
+    moved_ms: int = field(default=0, compare=False)  # memory: last TaskMovesFiles
 
     @property
     def lost(self) -> bool:

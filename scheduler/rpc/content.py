@@ -21,7 +21,7 @@ from scheduler.services.content import (
     reserve_objects,
 )
 from scheduler.services.results import note_result, task_that_leaves_results
-from scheduler.services.tasks import TaskOutput, task_to_run
+from scheduler.services.tasks import TaskOutput, uploads_of_task
 from scheduler.storage.content import ContentStore
 from scheduler.storage.engine import Database
 from scheduler.storage.uninterrupted import whole
@@ -76,14 +76,14 @@ class ContentServicer(content_pb2_grpc.ContentServiceServicer):
 
     async def _look_up(self, node_id: str, allocation_id: str) -> _Allowed:
         async with self._database.read() as session:
-            task = await task_to_run(session, node_id, allocation_id)
+            firm_id, uploads = await uploads_of_task(session, node_id, allocation_id)
         objects: set[str] = set()
-        for wanted in task.inputs:
-            data = await asyncio.to_thread(self._store.get, task.firm_id, wanted.manifest_sha256)
+        for wanted in uploads:
+            data = await asyncio.to_thread(self._store.get, firm_id, wanted.manifest_sha256)
             objects.add(wanted.manifest_sha256)
             if data is not None:
                 objects.update((await asyncio.to_thread(parse_manifest, data)).objects())
-        allowed = _Allowed(node_id, task.firm_id, frozenset(objects))
+        allowed = _Allowed(node_id, firm_id, frozenset(objects))
         self._allowed[allocation_id] = allowed
         while len(self._allowed) > MOST_REMEMBERED:
             self._allowed.popitem(last=False)

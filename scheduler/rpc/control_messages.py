@@ -14,7 +14,9 @@ from scheduler.domain.devices import Health
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.job_limits import NAME_PATTERN, NAME_WANTED
 from scheduler.domain.nodes import Isolation
+from scheduler.domain.object_stores import Addressing, StoreCredentials
 from scheduler.domain.reasons import EndReason
+from scheduler.services.store_folders import StoreFolder
 from scheduler.services.tasks import TaskToRun
 
 PROTOCOL_MIN = 1
@@ -271,4 +273,23 @@ def fetched(task: TaskToRun) -> control_pb2.FetchTaskResponse:
             )
             for volume in task.volumes
         ],
+        store_inputs=[_store_folder(folder) for folder in task.stores.inputs],
+        store_outputs=[_store_folder(folder) for folder in task.stores.outputs],
+    )
+
+
+def _store_folder(folder: StoreFolder) -> control_pb2.StoreFolder:
+    signed = folder.credentials or StoreCredentials("", "")
+    return control_pb2.StoreFolder(
+        field=folder.field,
+        path=folder.path,
+        endpoint=folder.store.endpoint,
+        region=folder.store.region,
+        virtual_hosted=folder.store.addressing is Addressing.VIRTUAL,
+        bucket=folder.bucket,
+        key=folder.key,
+        access_key=signed.access_key,
+        secret_key=signed.secret_key,
+        session_token=signed.session_token,
+        after_success_only=folder.after_success_only,
     )

@@ -15,6 +15,8 @@ from scheduler.catalogue import Catalogue
 from scheduler.domain.errors import Invalid
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
+from scheduler.domain.object_stores import ObjectStore
+from scheduler.domain.pools import PoolVolume
 from scheduler.domain.time import to_datetime, to_rfc3339
 from scheduler.services.administration import note_act
 from scheduler.services.application import UNCHANGED, Application, Change
@@ -105,18 +107,32 @@ async def _apply_pools(run: Application, pools: Iterable[PoolEntry]) -> None:
     known = {row.name: row for row in await run.session.scalars(select(PoolRow))}
     for pool in pools:
         row = known.get(pool.name)
-        volumes = [volume.to_json() for volume in sorted(pool.volumes or (), key=lambda volume: volume.name)]
-        if pool.volumes is None and row is not None:
-            volumes = row.volumes
-        was = None if row is None else {"patience_seconds": row.patience_ms // 1000, "volumes": row.volumes}
-        if run.note(
-            "pool", pool.name, was, {"patience_seconds": pool.patience_ms // 1000, "volumes": volumes}
-        ):
-            values = {"patience_ms": pool.patience_ms, "volumes": volumes}
+        was = None if row is None else pool_document(row)
+        lists: dict[str, Sequence[PoolVolume | ObjectStore] | None] = {
+            "volumes": pool.volumes,
+            "object_stores": pool.object_stores,
+        }
+        given = {
+            key: (was or {}).get(key, [])
+            if items is None
+            else [item.to_json() for item in sorted(items, key=lambda item: item.name)]
+            for key, items in lists.items()
+        }
+        if run.note("pool", pool.name, was, {"patience_seconds": pool.patience_ms // 1000, **given}):
+            values = {"patience_ms": pool.patience_ms, **given}
             statement = upsert(PoolRow).values(name=pool.name, backend="agents", **values)
             await run.session.execute(
                 statement.on_conflict_do_update(index_elements=[PoolRow.name], set_=values)
             )
+
+
+def pool_document(row: PoolRow) -> dict[str, Any]:
+    """A pool as the file has it, without its name."""
+    return {
+        "patience_seconds": row.patience_ms // 1000,
+        "volumes": row.volumes,
+        "object_stores": row.object_stores,
+    }
 
 
 async def _check_volumes(run: Application, pools: Sequence[PoolEntry]) -> None:

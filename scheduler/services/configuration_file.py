@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from scheduler.domain.errors import FieldProblem
-from scheduler.domain.file_reading import read_pool_volume
+from scheduler.domain.file_reading import read_object_store, read_pool_volume
 from scheduler.domain.job_limits import NAME_PATTERN
 from scheduler.domain.nodes import Place
+from scheduler.domain.object_stores import ObjectStore
 from scheduler.domain.pools import PoolVolume
 from scheduler.domain.queues import COMPUTE
 from scheduler.domain.reading import Reader
@@ -81,11 +82,12 @@ class FirmEntry:
 
 @dataclass(frozen=True, slots=True)
 class PoolEntry:
-    """A pool with its policy. `volumes` None: those that it has."""
+    """A pool with its policy. `volumes`, `object_stores` None: those that it has."""
 
     name: str
     patience_ms: int
     volumes: tuple[PoolVolume, ...] | None = None
+    object_stores: tuple[ObjectStore, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,10 +285,13 @@ def _pool(reader: Reader) -> PoolEntry:
     seconds = reader.integer("patience_seconds", MINUTE_MS // SECOND_MS, low=1, high=7 * 24 * 3600)
     volumes = tuple(_each(reader, "volumes", read_pool_volume))
     _refuse_repeated(reader, "volumes", [volume.name for volume in volumes])
+    stores = tuple(_each(reader, "object_stores", read_object_store))
+    _refuse_repeated(reader, "object_stores", [store.name for store in stores])
     return PoolEntry(
         reader.text("name", pattern=NAME_PATTERN, want=NAME),
         seconds * SECOND_MS,
         volumes if reader.has("volumes") else None,
+        stores if reader.has("object_stores") else None,
     )
 
 

@@ -21,7 +21,7 @@ from scheduler.domain.ids import Ids
 from scheduler.services.administration import note_act
 from scheduler.services.application import CREATED
 from scheduler.services.authorise import Action, Principal, authorise, may_see_firm
-from scheduler.services.configuration import apply_configuration, lock_configuration
+from scheduler.services.configuration import apply_configuration, lock_configuration, pool_document
 from scheduler.services.configuration_file import configuration_from_json, shown_quota
 from scheduler.storage import inbox
 from scheduler.storage.tables import CohortRow, FirmRow, PoolRow, ProjectRow, QueueRow
@@ -196,8 +196,8 @@ async def _document(session: AsyncSession, target: Target, principal: Principal 
             return None
         # A firm's people see in GET /v1/pools what they may use, and nobody else's.
         of_firm = principal is not None and principal.firm_id is not None
-        volumes = {} if of_firm else {"volumes": pool.volumes}
-        return {"patience_seconds": pool.patience_ms // 1000, **volumes}
+        document = pool_document(pool)
+        return {"patience_seconds": document["patience_seconds"]} if of_firm else document
     if target.kind == "cohort":
         c = CohortRow
         row = (

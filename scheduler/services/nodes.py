@@ -11,6 +11,7 @@ from scheduler.domain.devices import Health
 from scheduler.domain.errors import NotFound
 from scheduler.domain.ids import Ids
 from scheduler.domain.nodes import NodeState, Place
+from scheduler.domain.object_stores import ObjectStore, store_from_json
 from scheduler.domain.pools import PoolVolume, volume_from_json, volumes_of_firm
 from scheduler.services.administration import note_act
 from scheduler.services.authorise import Action, Principal, authorise
@@ -238,6 +239,7 @@ class PoolRecord:
     backend: str
     patience_ms: int
     volumes: tuple[PoolVolume, ...]
+    object_stores: tuple[ObjectStore, ...]
 
 
 async def list_pools(session: AsyncSession, principal: Principal) -> Sequence[PoolRecord]:
@@ -253,4 +255,6 @@ async def list_pools(session: AsyncSession, principal: Principal) -> Sequence[Po
 
 
 def _pool(row: PoolRow, volumes: Iterable[PoolVolume]) -> PoolRecord:
-    return PoolRecord(row.name, row.backend, row.patience_ms, tuple(volumes))
+    return PoolRecord(
+        row.name, row.backend, row.patience_ms, tuple(volumes), tuple(map(store_from_json, row.object_stores))
+    )

@@ -1,6 +1,6 @@
 """Could a job ever start here? Asked before it is accepted, so that nobody waits for what cannot come."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
@@ -16,6 +16,7 @@ from scheduler.domain.ids import DeviceId
 from scheduler.domain.job_reading import refuse
 from scheduler.domain.jobs import JobSpec, Variant, Volume
 from scheduler.domain.nodes import Place
+from scheduler.domain.object_stores import ObjectStore, chosen, stores_by_name
 from scheduler.domain.pools import PoolVolume, volumes_of_firm
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason
@@ -40,6 +41,7 @@ class FirmNames:
     backends: Mapping[str, str]  # of every pool
     secrets: frozenset[tuple[str, str]]  # (project or "", name)
     volumes: Mapping[str, Mapping[str, PoolVolume]]  # that it may use, by pool and name
+    stores: Mapping[str, Mapping[str, ObjectStore]]  # by pool and name
     read_ms: int
 
 
@@ -89,7 +91,8 @@ async def _firm_names(session: AsyncSession, firm_id: str, now_ms: int) -> FirmN
     firm = await session.scalar(select(FirmRow.name).where(FirmRow.firm_id == firm_id))
     projects = await session.scalars(select(ProjectRow.name).where(ProjectRow.firm_id == firm_id))
     queues = await reachable_queues(session, firm_id)
-    pools = (await session.execute(select(PoolRow.name, PoolRow.backend, PoolRow.volumes))).all()
+    p = PoolRow
+    pools = (await session.execute(select(p.name, p.backend, p.volumes, p.object_stores))).all()
     secrets = await session.execute(
         select(SecretRow.project, SecretRow.name).where(SecretRow.firm_id == firm_id)
     )
@@ -100,6 +103,7 @@ async def _firm_names(session: AsyncSession, firm_id: str, now_ms: int) -> FirmN
         {row.name: row.backend for row in pools},
         frozenset((row.project, row.name) for row in secrets),
         {row.name: volumes_of_firm(row.volumes, str(firm)) for row in pools},
+        {row.name: stores_by_name(row.object_stores) for row in pools},
         now_ms,
     )
 
@@ -180,7 +184,7 @@ async def require_possible(
 def _check(spec: JobSpec, names: FirmNames, inventory: Inventory, catalogue: Catalogue) -> None:
     queue = _require_names(spec, names, catalogue)
     _require_supported(spec, names, queue)
-    _require_volumes(spec, names, queue, inventory)
+    _require_places(spec, names, queue, inventory)
     refusal = ever_fits(spec, queue, inventory, catalogue)
     if refusal is None:
         return
@@ -261,8 +265,8 @@ def _require_supported(spec: JobSpec, names: FirmNames, queue: Queue) -> None:
         raise NotSupported(problems.values())
 
 
-def _require_volumes(spec: JobSpec, names: FirmNames, queue: Queue, inventory: Inventory) -> None:
-    """Every pool of the queue that has devices for the job must have its volumes, for its firm.
+def _require_places(spec: JobSpec, names: FirmNames, queue: Queue, inventory: Inventory) -> None:
+    """Every pool of the queue that has devices for the job must have its volumes, for its firm, and its stores.
 
     A volume of other firms is refused as one that is not there.
     """
@@ -275,14 +279,38 @@ def _require_volumes(spec: JobSpec, names: FirmNames, queue: Queue, inventory: I
             if problem is not None:
                 problems.append(problem)
                 break
+    for where, name in _stores_asked(spec):
+        wants = (_problem_of_store(where, name, pool, names.stores[pool]) for pool in pools)
+        problems.extend([problem for problem in wants if problem is not None][:1])
     if problems:
         raise Invalid(problems)
+
+
+def _stores_asked(spec: JobSpec) -> Iterator[tuple[str, str | None]]:
+    for number, item in enumerate(spec.inputs):
+        if item.object is not None:
+            yield f"inputs[{number}].store", item.store
+    for number, output in enumerate(spec.outputs):
+        if output.object is not None:
+            yield f"outputs[{number}].store", output.store
+
+
+def _problem_of_store(
+    where: str, name: str | None, pool: str, stores: Mapping[str, ObjectStore]
+) -> FieldProblem | None:
+    if chosen(stores, name) is not None:
+        return None
+    if not stores:
+        want = f"nothing here: pool {pool} has no object store (an operator declares them: pools[].object_stores)"
+    else:
+        want = f"an object store of pool {pool}; " + one_of(name or "", sorted(stores))
+    return FieldProblem(where, name or "none of them", want)
 
 
 def _problem_of(
     asked: Volume, pool: str, volumes: Mapping[str, PoolVolume], where: str
 ) -> FieldProblem | None:
-    name = asked.name or ""
+    name = asked.name
     if name not in volumes:
         want = f"a volume of pool {pool} that your firm may use; " + one_of(name, sorted(volumes))
         return FieldProblem(f"{where}.name", name, want)
@@ -303,20 +331,24 @@ def _require_names(spec: JobSpec, names: FirmNames, catalogue: Catalogue) -> Que
         if catalogue.get(variant.model) is None:
             want = one_of(variant.model, sorted(catalogue.models), "a device model of the catalogue")
             problems.append(FieldProblem(f"variants[{number}].model", variant.model, want))
-    named = [(f"secrets[{number}].name", secret.name) for number, secret in enumerate(spec.secrets)]
-    named += [
-        (f"variants[{number}].image_credentials", variant.image_credentials)
-        for number, variant in enumerate(spec.variants)
-        if variant.image_credentials is not None
-    ]
-    for where, name in named:
-        if names.secrets.isdisjoint({(spec.project, name), ("", name)}):
-            there = sorted({known for project, known in names.secrets if project in ("", spec.project)})
-            want = f"a secret of the project (suanli secret set {name}); " + one_of(name, there)
-            problems.append(FieldProblem(where, name, want))
+    for where, secret in _secrets_asked(spec):
+        if names.secrets.isdisjoint({(spec.project, secret), ("", secret)}):
+            there = sorted({name for project, name in names.secrets if project in ("", spec.project)})
+            want = f"a secret of the project (suanli secret set {secret}); " + one_of(secret, there)
+            problems.append(FieldProblem(where, secret, want))
     if problems or queue is None:
         raise Invalid(problems)
     return queue
+
+
+def _secrets_asked(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    yield from ((f"secrets[{n}].name", secret.name) for n, secret in enumerate(spec.secrets))
+    for number, variant in enumerate(spec.variants):
+        if variant.image_credentials is not None:
+            yield f"variants[{number}].image_credentials", variant.image_credentials
+    keys = [(f"inputs[{n}]", item.credentials) for n, item in enumerate(spec.inputs)]
+    keys += [(f"outputs[{n}]", item.credentials) for n, item in enumerate(spec.outputs)]
+    yield from ((f"{where}.credentials", name) for where, name in keys if name is not None)
 
 
 def one_of(got: str, known: Sequence[str], otherwise: str = "") -> str:

@@ -4,7 +4,7 @@ A secret belongs to a project, or to the whole firm; where both have one of a na
 leaves by one door only: to the node of a live task whose job names it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.errors import FieldProblem, Invalid, LimitExceeded, NotFound, Unavailable
 from scheduler.domain.ids import Ids
 from scheduler.domain.job_limits import MOST_SECRET_BYTES, MOST_SECRETS
-from scheduler.domain.jobs import JobSpec, SecretReference, Variant
+from scheduler.domain.jobs import JobSpec, Variant
 from scheduler.services.administration import note_act
 from scheduler.services.authorise import (
     Action,
@@ -156,57 +156,57 @@ async def secrets_of_task(
     session: AsyncSession, keys: SecretKeys | None, firm_id: str, spec: JobSpec
 ) -> tuple[TaskSecret, ...]:
     """What a task of this job is given. Raises NotFound for a secret that is gone, Unavailable without keys."""
-    return await _secrets(session, keys, firm_id, spec.project, spec.secrets)
+    names = {reference.name for reference in spec.secrets}
+    values = await open_secrets(session, keys, firm_id, spec.project, names)
+    return tuple(TaskSecret(s.name, s.environment, s.file, values[s.name]) for s in spec.secrets)
 
 
 async def image_credentials(
     session: AsyncSession, keys: SecretKeys | None, firm_id: str, spec: JobSpec, variant: Variant
 ) -> TaskSecret | None:
     """What opens the registry of a variant's image, for its pull alone. Raises as `secrets_of_task`."""
-    if variant.image_credentials is None:
+    name = variant.image_credentials
+    if name is None:
         return None
-    named = SecretReference(variant.image_credentials)
-    return (await _secrets(session, keys, firm_id, spec.project, (named,)))[0]
+    return TaskSecret(
+        name, None, None, (await open_secrets(session, keys, firm_id, spec.project, {name}))[name]
+    )
 
 
-async def _secrets(
-    session: AsyncSession,
-    keys: SecretKeys | None,
-    firm_id: str,
-    project: str,
-    references: Sequence[SecretReference],
-) -> tuple[TaskSecret, ...]:
-    if not references:
-        return ()
+async def open_secrets(
+    session: AsyncSession, keys: SecretKeys | None, firm_id: str, project: str, names: Collection[str]
+) -> Mapping[str, bytes]:
+    """Values by name, for a live task alone. Raises NotFound for one that is gone, Unavailable without keys."""
+    if not names:
+        return {}
     row = SecretRow
     found = await session.execute(
         select(row.name, row.project, row.key_id, row.sealed).where(
             row.firm_id == firm_id,
             row.project.in_([WHOLE_FIRM, project]),
-            row.name.in_({reference.name for reference in references}),
+            row.name.in_(names),
         )
     )
-    sealed = {(name, project): Sealed(key_id, data) for name, project, key_id, data in found}
-    return tuple(_opened(keys, firm_id, project, reference, sealed) for reference in references)
+    sealed = {(name, of): Sealed(key_id, data) for name, of, key_id, data in found}
+    return {name: _opened(keys, firm_id, project, name, sealed) for name in names}
 
 
 def _opened(
     keys: SecretKeys | None,
     firm_id: str,
     project: str,
-    reference: SecretReference,
+    name: str,
     sealed: Mapping[tuple[str, str], Sealed],
-) -> TaskSecret:
-    own = next((p for p in (project, WHOLE_FIRM) if (reference.name, p) in sealed), None)
+) -> bytes:
+    own = next((p for p in (project, WHOLE_FIRM) if (name, p) in sealed), None)
     if own is None:
-        raise NotFound(f"the secret {reference.name} is there no more: suanli secret set {reference.name}")
+        raise NotFound(f"the secret {name} is there no more: suanli secret set {name}")
     if keys is None:
         raise Unavailable("this gateway has no secrets.keys")
     try:
-        value = keys.open(sealed[reference.name, own], _place(firm_id, own, reference.name))
+        return keys.open(sealed[name, own], _place(firm_id, own, name))
     except SealingError as error:
-        raise Unavailable(f"the secret {reference.name} cannot be opened: {error}") from None
-    return TaskSecret(reference.name, reference.environment, reference.file, value)
+        raise Unavailable(f"the secret {name} cannot be opened: {error}") from None
 
 
 async def seal_anew(session: AsyncSession, keys: SecretKeys) -> int:

@@ -15,10 +15,12 @@ from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.errors import NotFound
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import JobSpec, StopSignal, Variant
+from scheduler.domain.object_stores import stores_by_name
 from scheduler.domain.pools import volumes_of_firm
 from scheduler.domain.time import DAY_MS
 from scheduler.services.sealing import SecretKeys
 from scheduler.services.secrets import TaskSecret, image_credentials, secrets_of_task
+from scheduler.services.store_folders import NO_STORES, TaskStores, stores_of_task
 from scheduler.storage.tables import (
     AllocationDeviceRow,
     AllocationRow,
@@ -90,6 +92,7 @@ class TaskToRun:
     image: str | None = None
     image_digest: str | None = None  # as the attempt's first task has found it
     image_credentials: TaskSecret | None = None
+    stores: TaskStores = NO_STORES
 
     def __repr__(self) -> str:
         return f"TaskToRun({self.allocation_id})"
@@ -104,32 +107,15 @@ async def task_to_run(
     is another node's and where it is over: the caller learns nothing of other nodes; also for a secret or volume
     that is there no more. Raises Unavailable where a secret cannot be opened.
     """
-    of_attempt = (
-        (AttemptRow.firm_id == AllocationRow.firm_id)
-        & (AttemptRow.job_id == AllocationRow.job_id)
-        & (AttemptRow.attempt == AllocationRow.attempt)
-    )
-    found = await session.execute(
-        select(AllocationRow, AttemptRow, JobRow, FirmRow)
-        .join(AttemptRow, of_attempt)
-        .join(JobRow, (JobRow.firm_id == AllocationRow.firm_id) & (JobRow.job_id == AllocationRow.job_id))
-        .join(FirmRow, FirmRow.firm_id == AllocationRow.firm_id)
-        .where(
-            AllocationRow.allocation_id == allocation_id,
-            AllocationRow.node_id == node_id,
-            AllocationRow.live,
-            AllocationRow.goal != Goal.RESERVE.value,
-        )
-    )
-    if (row := found.one_or_none()) is None:
-        raise NotFound(f"this node has no live allocation {allocation_id}", {"allocation_id": allocation_id})
-    allocation, attempt, job, firm = row
+    allocation, attempt, job, firm = await _live(session, node_id, allocation_id)
     devices = await _devices(session, allocation)
     spec = spec_from_json(job.spec)
     variant = spec.variants[attempt.variant]
     gang_size = await _tasks(session, allocation, spec)
     grouped = spec.gang.group_of(allocation.rank)
     checkpoint = spec.model_checkpoint
+    pool = await _pool_of(session, node_id)
+    of_array = _of_array(job, spec)
     return TaskToRun(
         allocation_id=allocation_id,
         firm_id=allocation.firm_id,
@@ -150,7 +136,7 @@ async def task_to_run(
         share_memory_bytes=(spec.share.memory_bytes or 0) if spec.share is not None else 0,
         device_model=attempt.device_model,
         command=_command(variant, () if grouped is None else grouped[0].command),
-        environment={**variant.environment, **_of_array(job, spec)},
+        environment={**variant.environment, **of_array},
         working_directory=spec.working_directory,
         grace_ms=spec.grace_ms,
         stop_signal=StopSignal.TERM if checkpoint is None else checkpoint.signal,
@@ -160,11 +146,58 @@ async def task_to_run(
         outputs=tuple(item.path for item in spec.outputs if item.object is None),
         log_patterns=tuple(rule.pattern for rule in spec.retry.on_log_patterns),
         secrets=await secrets_of_task(session, keys, allocation.firm_id, spec),
-        volumes=await _volumes(session, node_id, firm.name, spec) if spec.volumes else (),
         image=variant.image,
         image_digest=attempt.image_digest,
         image_credentials=await image_credentials(session, keys, allocation.firm_id, spec, variant),
+        volumes=_volumes(pool, firm.name, spec),
+        stores=await stores_of_task(
+            session,
+            keys,
+            allocation.firm_id,
+            spec,
+            stores_by_name(pool.object_stores),
+            {
+                "job_id": allocation.job_id,
+                "attempt": allocation.attempt,
+                "rank": allocation.rank,
+                "array_index": of_array.get("SUANLI_ARRAY_INDEX", ""),
+            },
+        ),
     )
+
+
+async def uploads_of_task(
+    session: AsyncSession, node_id: str, allocation_id: str
+) -> tuple[str, tuple[TaskInput, ...]]:
+    """The firm of a live allocation of `node_id`, and the uploads that its task is given. Raises NotFound alike."""
+    allocation, _, job, _ = await _live(session, node_id, allocation_id)
+    return allocation.firm_id, _inputs(spec_from_json(job.spec))
+
+
+async def _live(
+    session: AsyncSession, node_id: str, allocation_id: str
+) -> tuple[AllocationRow, AttemptRow, JobRow, FirmRow]:
+    of_attempt = (
+        (AttemptRow.firm_id == AllocationRow.firm_id)
+        & (AttemptRow.job_id == AllocationRow.job_id)
+        & (AttemptRow.attempt == AllocationRow.attempt)
+    )
+    found = await session.execute(
+        select(AllocationRow, AttemptRow, JobRow, FirmRow)
+        .join(AttemptRow, of_attempt)
+        .join(JobRow, (JobRow.firm_id == AllocationRow.firm_id) & (JobRow.job_id == AllocationRow.job_id))
+        .join(FirmRow, FirmRow.firm_id == AllocationRow.firm_id)
+        .where(
+            AllocationRow.allocation_id == allocation_id,
+            AllocationRow.node_id == node_id,
+            AllocationRow.live,
+            AllocationRow.goal != Goal.RESERVE.value,
+        )
+    )
+    row = found.one_or_none()
+    if row is None:
+        raise NotFound(f"this node has no live allocation {allocation_id}", {"allocation_id": allocation_id})
+    return row.tuple()
 
 
 def _inputs(spec: JobSpec) -> tuple[TaskInput, ...]:
@@ -206,15 +239,19 @@ async def _devices(session: AsyncSession, allocation: AllocationRow) -> list[tup
     return [(index, share_ppm) for index, share_ppm in given]
 
 
-async def _volumes(session: AsyncSession, node_id: str, firm: str, spec: JobSpec) -> tuple[TaskVolume, ...]:
-    """What the node's pool has for the firm now, whatever it had when the job was submitted. Raises NotFound."""
-    stored = await session.scalar(
-        select(PoolRow.volumes).join(NodeRow, NodeRow.pool == PoolRow.name).where(NodeRow.node_id == node_id)
+async def _pool_of(session: AsyncSession, node_id: str) -> PoolRow:
+    found = await session.scalars(
+        select(PoolRow).join(NodeRow, NodeRow.pool == PoolRow.name).where(NodeRow.node_id == node_id)
     )
-    there = volumes_of_firm(stored or (), firm)
+    return found.one()
+
+
+def _volumes(pool: PoolRow, firm: str, spec: JobSpec) -> tuple[TaskVolume, ...]:
+    """What the node's pool has for the firm now, whatever it had when the job was submitted. Raises NotFound."""
+    there = volumes_of_firm(pool.volumes, firm)
     found = []
     for asked in spec.volumes:
-        volume = there.get(asked.name or "")
+        volume = there.get(asked.name)
         if volume is None or (volume.read_only and not asked.read_only):
             want = "" if asked.read_only else " to be written to"
             raise NotFound(f"the firm has no volume {asked.name}{want} in this node's pool any more")

@@ -36,7 +36,7 @@ projects           SI                        -                                  
 principals         SIU(disabled_at)          -                                               -          S
 api_keys           SIU(revoked_at)           -                                               -          -
 idempotency_keys   SIUD                      -                                               -          -
-pools              SIU(backend,patience_ms,volumes)D S                                       S          S
+pools              SIU(backend,object_stores,patience_ms,volumes)D S                                       S          S
 queues SIU(pools,nominal,weight,cohort,borrowing,lending)D - S S
 calendar SIU(from_ms,until_ms,node_ids,firm_id,queue,why) - S S
 cohorts SIU(parent,nominal,borrowing,lending,weight)D     - S S

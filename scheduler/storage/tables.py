@@ -151,6 +151,7 @@ class PoolRow(Base):
     # How long a node may be silent before its tasks count as lost.
     patience_ms: Mapped[int] = mapped_column(server_default="60000")
     volumes: Mapped[list[Any]] = mapped_column(server_default="[]")  # PoolVolume.to_json, by name
+    object_stores: Mapped[list[Any]] = mapped_column(server_default="[]")  # ObjectStore.to_json, by name
     created_at: Mapped[datetime] = _created()
 
 

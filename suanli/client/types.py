@@ -377,6 +377,15 @@ class PoolVolume(TypedDict):
     firms: list[str] | None
 
 
+class ObjectStore(TypedDict):
+    """An S3-compatible store of a pool."""
+
+    name: str
+    endpoint: str
+    region: str
+    addressing: str
+
+
 class Pool(TypedDict):
     """A pool."""
 
@@ -384,6 +393,7 @@ class Pool(TypedDict):
     backend: str
     patience_seconds: int
     volumes: list[PoolVolume]
+    object_stores: list[ObjectStore]
 
 
 __all__ = ["Device", "Free", "Node", "Nodes", "Occupant", "Place"]

@@ -8,10 +8,12 @@ import os
 import sys
 
 # The first requests, which found the bucket and its user, are not checked; all others are.
-os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "4"
+os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "6"
 
 import boto3  # type: ignore[import-not-found, unused-ignore]
 from moto.server import ThreadedMotoServer  # type: ignore[import-not-found, unused-ignore]
+
+CONSOLE_FOLDERS = ("by-console/", "by-console/sub/")  # objects that consoles make where people make a folder
 
 
 def main(bucket: str) -> None:
@@ -26,7 +28,10 @@ def main(bucket: str) -> None:
         "aws_access_key_id": "root",
         "aws_secret_access_key": "root",
     }
-    boto3.client("s3", **root).create_bucket(Bucket=bucket)
+    objects = boto3.client("s3", **root)
+    objects.create_bucket(Bucket=bucket)
+    for key in CONSOLE_FOLDERS:
+        objects.put_object(Bucket=bucket, Key=key)
     people = boto3.client("iam", **root)
     people.create_user(UserName="ledger")
     arns = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]

@@ -9,7 +9,7 @@ from scheduler.machine.state import AllocationRecord, AttemptRecord, ClusterStat
 _NOT_STORED = {
     JobRecord: {"attempts", "progress_ms", "placed"},
     AttemptRecord: {"allocations", "first_report", "saved_ms"},
-    AllocationRecord: {"owner"},
+    AllocationRecord: {"owner", "moved_ms"},
     NodeRecord: {"allocations", "holders", "view", "connected_ms"},
 }
 

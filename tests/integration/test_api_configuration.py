@@ -264,7 +264,7 @@ async def test_what_can_be_chosen_is_listed(installation: ApiInstallation) -> No
     models = (await lin.get("/v1/models")).json()["models"]
     assert MODEL in {model["model"] for model in models}
     assert (await lin.get("/v1/pools")).json()["pools"] == [
-        {"name": "haidian", "backend": "agents", "patience_seconds": 30, "volumes": []}
+        {"name": "haidian", "backend": "agents", "patience_seconds": 30, "volumes": [], "object_stores": []}
     ]
     (firm,) = (await lin.get("/v1/firms")).json()["firms"]
     assert firm == {"name": "lanjing", "title": "Lanjing AI Co., Ltd.", "projects": ["default", "vision"]}

@@ -76,6 +76,48 @@ async def test_a_firm_that_is_not_named_is_told_what_it_is_told_of_a_volume_that
     assert nowhere["errors"][0]["field"] == "volumes[0].name"
 
 
+async def test_a_job_may_name_the_object_stores_of_its_pools_and_secrets_that_are_there(
+    installation: ApiInstallation,
+) -> None:
+    ops, lin = installation.as_("ops"), installation.as_("lin")
+
+    async def fields(**item: object) -> list[str]:
+        spec = job_spec(inputs=[{"path": "corpus", "object": "s3://corpora/wudao", **item}])
+        answer = (await lin.post("/v1/jobs/validate", json=spec)).json()
+        return [error["field"] for error in answer.get("errors", ())]
+
+    assert await fields() == ["inputs[0].store"]
+    stores: list[dict[str, str]] = [
+        {"name": "minio", "endpoint": "http://10.1.0.9:9000"},
+        {"name": "obs", "endpoint": "https://obs.cn-north-4.myhuaweicloud.com", "region": "cn-north-4"},
+    ]
+    whole = [{"region": "us-east-1", "addressing": "path", **store} for store in stores]
+
+    async def declare_stores(*declared: object) -> Any:
+        pool = {"name": "haidian", "patience_seconds": 30, "object_stores": list(declared)}
+        return (await ops.post("/v1/apply", json={"pools": [pool]})).json()
+
+    await declare_stores(stores[0])
+    assert await fields() == []  # the only one
+    await declare_stores(*stores)
+    assert (await lin.get("/v1/pools")).json()["pools"][0]["object_stores"] == whole
+    await declare(installation, CORPORA)  # says nothing of stores: they stay
+    assert await fields(store="obs") == []
+    assert await fields() == await fields(store="oss") == ["inputs[0].store"]
+    assert await fields(store="obs", credentials="none-there") == ["inputs[0].credentials"]
+    for wrong in (
+        "ftp://host",
+        "https://host/path",
+        "http://169.254.169.254",
+        "https://a b",
+        "https://u@host",
+    ):
+        refused = await declare_stores({**stores[0], "endpoint": wrong})
+        assert [error["field"] for error in refused["errors"]] == ["pools[0].object_stores[0].endpoint"], (
+            wrong
+        )
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

@@ -105,6 +105,7 @@ UPDATES_SOME_COLUMNS = {
         ("pools", "backend"),
         ("pools", "patience_ms"),
         ("pools", "volumes"),
+        ("pools", "object_stores"),
         *(("node_places", column) for column in ("zone", "supernode", "leaf", "position")),
         ("queues", "pools"),
         ("queues", "nominal"),

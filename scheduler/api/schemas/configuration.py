@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from scheduler.api.schemas.base import In, Out, utc
-from scheduler.api.schemas.nodes import PoolVolumeIn
+from scheduler.api.schemas.nodes import ObjectStoreIn, PoolVolumeIn
 from scheduler.api.schemas.principals import RoleName
 from scheduler.catalogue import DeviceModel
 from scheduler.services.application import Change
@@ -77,10 +77,11 @@ class FirmIn(FirmBody):
 
 
 class PoolBody(In):
-    """A pool at its address. `volumes` absent: those that it has."""
+    """A pool at its address. `volumes` or `object_stores` absent: those that it has."""
 
     patience_seconds: Annotated[int, Field(ge=1)] = 60
     volumes: list[PoolVolumeIn] | None = None
+    object_stores: list[ObjectStoreIn] | None = None
 
 
 class PoolIn(PoolBody):
@@ -415,6 +416,9 @@ class PoolDocument(Out):
 
     patience_seconds: int
     volumes: Annotated[list[PoolVolumeIn] | None, Field(description="For operators and auditors.")] = None
+    object_stores: Annotated[list[ObjectStoreIn] | None, Field(description="For operators and auditors.")] = (
+        None
+    )
 
 
 class ProgramOut(Out):

@@ -150,11 +150,10 @@ class VariantIn(_VariantFields):
 
 
 class VolumeIn(In):
-    """A folder of the host, or a named volume of the pool: exactly one of the two."""
+    """A volume that the job's pools have (`GET /v1/pools`), at a path of the task's own."""
 
+    name: Name
     mount_path: AbsolutePath
-    host_path: AbsolutePath | None = None
-    name: Name | None = None
     read_only: bool = True
 
 
@@ -166,6 +165,18 @@ class SecretReferenceIn(In):
     file: AbsolutePath | None = None
 
 
+StoreName = Annotated[
+    Name | None, Field(description="Object store of the pool (`GET /v1/pools`). Absent: the only one.")
+]
+Credentials = Annotated[
+    Name | None,
+    Field(
+        description="Secret of the project with lines AWS_ACCESS_KEY_ID=, AWS_SECRET_ACCESS_KEY= and, where there is "
+        "one, AWS_SESSION_TOKEN=. Absent: requests are not signed."
+    ),
+]
+
+
 class InputIn(In):
     """What lies in the task's folder before the command starts: an upload or an object-store path."""
 
@@ -174,7 +185,15 @@ class InputIn(In):
         str | None,
         Field(pattern=f"^{law.DIGEST_PATTERN}$", description="Of a folder that the client uploaded."),
     ] = None
-    object: Annotated[str | None, Field(examples=["s3://corpora/wudao"])] = None
+    object: Annotated[
+        str | None,
+        Field(
+            examples=["s3://corpora/wudao"],
+            description="An object, or everything below it. {job_id}, {attempt}, {rank}, {array_index} are filled in.",
+        ),
+    ] = None
+    store: StoreName = None
+    credentials: Credentials = None
 
 
 class OutputIn(In):
@@ -182,9 +201,20 @@ class OutputIn(In):
 
     path: InnerPath
     object: Annotated[
-        str | None, Field(examples=["s3://results/run-7"], description="Absent: kept for `suanli fetch`.")
+        str | None,
+        Field(
+            examples=["s3://results/run-7"],
+            description="What is at the path, below this. {job_id}, {attempt}, {rank}, {array_index} are filled in. "
+            "Absent: kept for `suanli fetch`.",
+        ),
     ] = None
-    keep_days: Annotated[int, Field(ge=1, le=3_650)] = 30
+    store: StoreName = None
+    credentials: Credentials = None
+    when: Annotated[
+        Literal["always", "succeeded"],
+        Field(description="After which ends it is written to its object store."),
+    ] = "always"
+    keep_days: Annotated[int, Field(ge=1, le=3_650, description="Where it is kept for `suanli fetch`.")] = 30
 
 
 class PortIn(In):

@@ -1,7 +1,7 @@
 """Nodes, devices and pools over HTTP."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -162,6 +162,27 @@ class PoolVolumeIn(In):
     shared: bool = False
 
 
+class ObjectStoreIn(In):
+    """An S3-compatible store that the pool's nodes may be sent to; what may be done there, jobs' own keys decide."""
+
+    name: str
+    endpoint: Annotated[str, Field(examples=["https://obs.cn-north-4.myhuaweicloud.com"])]
+    region: str = "us-east-1"
+    addressing: Annotated[
+        Literal["path", "virtual"],
+        Field(description="Where the bucket's name stands: host/bucket, bucket.host."),
+    ] = "path"
+
+
+class ObjectStoreOut(Out):
+    """An object store that jobs of the pool may name."""
+
+    name: str
+    endpoint: str
+    region: str
+    addressing: Literal["path", "virtual"]
+
+
 class PoolVolumeOut(Out):
     """A volume of a pool. Firms see those that they may use, and neither its folder nor who else may."""
 
@@ -179,6 +200,7 @@ class PoolOut(Out):
     backend: str
     patience_seconds: int
     volumes: list[PoolVolumeOut]
+    object_stores: list[ObjectStoreOut]
 
 
 class PoolsOut(Out):
@@ -203,6 +225,7 @@ def pool_out(pool: PoolRecord, *, of_operators: bool) -> PoolOut:
             )
             for volume in pool.volumes
         ],
+        object_stores=[ObjectStoreOut.model_validate(store.to_json()) for store in pool.object_stores],
     )
 
 

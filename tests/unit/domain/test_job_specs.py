@@ -176,15 +176,18 @@ EVERYTHING = {
     ],
     "working_directory": "/work",
     "volumes": [
-        {"host_path": "/corpora", "mount_path": "/data/corpora"},
+        {"name": "corpora", "mount_path": "/data/corpora"},
         {"name": "scratch", "mount_path": "/mnt/scratch", "read_only": False},
     ],
     "secrets": [{"name": "hub", "environment": "HUB_TOKEN"}, {"name": "ssh", "file": "/run/secrets/ssh"}],
     "inputs": [
         {"path": "code", "digest": "sha256:" + "0" * 64},
-        {"path": "corpus", "object": "s3://corpora/wudao"},
+        {"path": "corpus", "object": "s3://corpora/wudao", "store": "obs", "credentials": "obs-key"},
     ],
-    "outputs": [{"path": "results", "keep_days": 7}, {"path": "weights", "object": "s3://weights/run"}],
+    "outputs": [
+        {"path": "results", "keep_days": 7},
+        {"path": "weights", "object": "s3://weights/{job_id}", "credentials": "obs-key", "when": "succeeded"},
+    ],
     "ports": [8888, {"port": 6006, "name": "tensorboard", "rank": 1}],
     "model_checkpoint": {"directory": "/ckpt", "signal": "SIGUSR1", "grace_seconds": "2m"},
     "time_limit_seconds": "1d12h",

@@ -36,6 +36,7 @@ JOBS = [
     "groups/job.yaml",
     "image/job.yaml",
     "volumes/job.yaml",
+    "object-store/job.yaml",
     "torchrun/job.yaml",
     "deepspeed/job.yaml",
     "megatron/job.yaml",

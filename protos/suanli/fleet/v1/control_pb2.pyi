@@ -222,7 +222,7 @@ class FetchTaskRequest(_message.Message):
     def __init__(self, allocation_id: _Optional[str] = ...) -> None: ...
 
 class FetchTaskResponse(_message.Message):
-    __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory", "firm_uid", "inputs", "outputs", "stop_signal", "secrets", "log_patterns", "volumes", "share_ppm", "share_memory_bytes", "first_process", "all_processes", "group", "rank_in_group", "groups", "image", "image_digest", "image_credentials")
+    __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory", "firm_uid", "inputs", "outputs", "stop_signal", "secrets", "log_patterns", "volumes", "store_inputs", "store_outputs", "share_ppm", "share_memory_bytes", "first_process", "all_processes", "group", "rank_in_group", "groups", "image", "image_digest", "image_credentials")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -260,6 +260,8 @@ class FetchTaskResponse(_message.Message):
     SECRETS_FIELD_NUMBER: _ClassVar[int]
     LOG_PATTERNS_FIELD_NUMBER: _ClassVar[int]
     VOLUMES_FIELD_NUMBER: _ClassVar[int]
+    STORE_INPUTS_FIELD_NUMBER: _ClassVar[int]
+    STORE_OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     SHARE_PPM_FIELD_NUMBER: _ClassVar[int]
     SHARE_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     FIRST_PROCESS_FIELD_NUMBER: _ClassVar[int]
@@ -293,6 +295,8 @@ class FetchTaskResponse(_message.Message):
     secrets: _containers.RepeatedCompositeFieldContainer[TaskSecret]
     log_patterns: _containers.RepeatedScalarFieldContainer[str]
     volumes: _containers.RepeatedCompositeFieldContainer[TaskVolume]
+    store_inputs: _containers.RepeatedCompositeFieldContainer[StoreFolder]
+    store_outputs: _containers.RepeatedCompositeFieldContainer[StoreFolder]
     share_ppm: int
     share_memory_bytes: int
     first_process: int
@@ -303,7 +307,33 @@ class FetchTaskResponse(_message.Message):
     image: str
     image_digest: str
     image_credentials: TaskSecret
-    def __init__(self, allocation_id: _Optional[str] = ..., firm_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., gang_size: _Optional[int] = ..., processes: _Optional[int] = ..., device_indices: _Optional[_Iterable[int]] = ..., device_model: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., grace_ms: _Optional[int] = ..., model_checkpoint: _Optional[bool] = ..., model_checkpoint_directory: _Optional[str] = ..., firm_uid: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TaskInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[str]] = ..., stop_signal: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[TaskSecret, _Mapping]]] = ..., log_patterns: _Optional[_Iterable[str]] = ..., volumes: _Optional[_Iterable[_Union[TaskVolume, _Mapping]]] = ..., share_ppm: _Optional[int] = ..., share_memory_bytes: _Optional[int] = ..., first_process: _Optional[int] = ..., all_processes: _Optional[int] = ..., group: _Optional[str] = ..., rank_in_group: _Optional[int] = ..., groups: _Optional[_Mapping[str, int]] = ..., image: _Optional[str] = ..., image_digest: _Optional[str] = ..., image_credentials: _Optional[_Union[TaskSecret, _Mapping]] = ...) -> None: ...
+    def __init__(self, allocation_id: _Optional[str] = ..., firm_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., gang_size: _Optional[int] = ..., processes: _Optional[int] = ..., device_indices: _Optional[_Iterable[int]] = ..., device_model: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., grace_ms: _Optional[int] = ..., model_checkpoint: _Optional[bool] = ..., model_checkpoint_directory: _Optional[str] = ..., firm_uid: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TaskInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[str]] = ..., stop_signal: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[TaskSecret, _Mapping]]] = ..., log_patterns: _Optional[_Iterable[str]] = ..., volumes: _Optional[_Iterable[_Union[TaskVolume, _Mapping]]] = ..., store_inputs: _Optional[_Iterable[_Union[StoreFolder, _Mapping]]] = ..., store_outputs: _Optional[_Iterable[_Union[StoreFolder, _Mapping]]] = ..., share_ppm: _Optional[int] = ..., share_memory_bytes: _Optional[int] = ..., first_process: _Optional[int] = ..., all_processes: _Optional[int] = ..., group: _Optional[str] = ..., rank_in_group: _Optional[int] = ..., groups: _Optional[_Mapping[str, int]] = ..., image: _Optional[str] = ..., image_digest: _Optional[str] = ..., image_credentials: _Optional[_Union[TaskSecret, _Mapping]] = ...) -> None: ...
+
+class StoreFolder(_message.Message):
+    __slots__ = ("field", "path", "endpoint", "region", "virtual_hosted", "bucket", "key", "access_key", "secret_key", "session_token", "after_success_only")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    VIRTUAL_HOSTED_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    ACCESS_KEY_FIELD_NUMBER: _ClassVar[int]
+    SECRET_KEY_FIELD_NUMBER: _ClassVar[int]
+    SESSION_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SUCCESS_ONLY_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    path: str
+    endpoint: str
+    region: str
+    virtual_hosted: bool
+    bucket: str
+    key: str
+    access_key: str
+    secret_key: str
+    session_token: str
+    after_success_only: bool
+    def __init__(self, field: _Optional[str] = ..., path: _Optional[str] = ..., endpoint: _Optional[str] = ..., region: _Optional[str] = ..., virtual_hosted: _Optional[bool] = ..., bucket: _Optional[str] = ..., key: _Optional[str] = ..., access_key: _Optional[str] = ..., secret_key: _Optional[str] = ..., session_token: _Optional[str] = ..., after_success_only: _Optional[bool] = ...) -> None: ...
 
 class TaskVolume(_message.Message):
     __slots__ = ("name", "host_path", "mount_path", "read_only", "own")
