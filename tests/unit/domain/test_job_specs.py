@@ -276,7 +276,7 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"image_credentials": "x"}, "image_credentials"),
     ({"image": "a", "process_environment": {"source": []}}, "process_environment"),
     ({"process_environment": {"source": ["env.sh"]}}, "process_environment.source[0]"),
-    ({"volumes": [{"mount_path": "/a"}]}, "volumes[0]"),
+    ({"volumes": [{"mount_path": "/a", "host_path": "/b"}]}, "volumes[0].host_path"),
     ({"volumes": [{"mount_path": "a", "name": "b"}]}, "volumes[0].mount_path"),
     ({"volumes": [{"mount_path": "/usr/lib/python3", "name": "b"}]}, "volumes[0].mount_path"),
     ({"volumes": [{"mount_path": "/mnt/../etc", "name": "b"}]}, "volumes[0].mount_path"),

@@ -6,7 +6,7 @@ import pytest
 
 from scheduler.domain.allocations import AttemptState, Goal, Phase
 from scheduler.domain.ids import FirmId, JobId
-from scheduler.domain.jobs import JobState
+from scheduler.domain.jobs import Input, JobState
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
 from scheduler.domain.retries import LogPatternRule, Retry
 from scheduler.machine import MachineConfig
@@ -239,6 +239,41 @@ def test_progress_is_an_event_at_most_once_a_second_and_the_newest_is_not_lost()
     assert last_event(controller)["step"] == 10
     assert job.step_report is not None
     assert job.step_report["step"] == 10
+
+
+def test_how_far_files_are_is_an_event_at_most_once_a_second_and_is_gone_when_the_task_runs() -> None:
+    controller = Controller([a_node("n1")])
+    job = controller.submit("j", a_spec())
+    controller.plan()
+    [task] = controller.tasks(job)
+    for part in range(5):
+        controller.now_ms += 300
+        moving = ObservedTask(task.allocation_id, Phase.PREPARING, detail=f"inputs[0]: {part} of 5 GiB")
+        controller.observe("n1", [moving])
+    assert controller.events.count("TaskMovesFiles") == 2
+    assert task.detail == "inputs[0]: 4 of 5 GiB"
+    controller.run(job)
+    assert task.detail is None
+
+
+def test_what_a_store_refuses_is_final_and_inputs_from_a_store_may_take_long() -> None:
+    controller = Controller([a_node("n1")], machine_config=MachineConfig(prepare_limit_ms=5_000))
+    fetching = replace(a_spec(), inputs=(Input("data", object="s3://corpora/wudao"),))
+    job = controller.submit("j", fetching)
+    controller.plan()
+    controller.wait(3_600_000)
+    assert job.state is JobState.ALLOCATED
+    controller.end(controller.tasks(job)[0], None, EndReason.STORE_REFUSED)
+    assert (job.state, job.reason, len(job.attempts)) == (JobState.FAILED, Ending.STORE_REFUSED, 1)
+
+
+def test_a_task_that_ended_well_and_whose_output_no_store_took_has_not_succeeded() -> None:
+    controller = Controller([a_node("n1")])
+    job = controller.submit("j", a_spec())
+    controller.plan()
+    controller.run(job)
+    controller.end(controller.tasks(job)[0], 0, EndReason.OUTPUT_FAILED)
+    assert (job.state, job.reason, len(job.attempts)) == (JobState.FAILED, Ending.OUTPUT_FAILED, 1)
 
 
 def test_events_are_numbered_without_a_gap_and_every_change_of_desired_is_a_new_generation() -> None:
