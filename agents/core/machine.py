@@ -201,7 +201,6 @@ class AgentMachine:
             task.devices = message.devices
             task.share_ppm = message.share_ppm
             task.image_digest = message.image_digest
-            task.detail = ""
             task.rendezvous_port = message.rendezvous_port
             goal = self._goals.get(task.allocation_id)
             run = goal is not None and goal.goal is Goal.RUN

@@ -165,8 +165,6 @@ def _observe(t: Transition, allocation: AllocationRecord, task: ObservedTask) ->
     if allocation.phase is not task.phase or (
         task.rendezvous_port and allocation.rendezvous_port != task.rendezvous_port
     ):
-        if allocation.phase is Phase.PREPARING and task.phase is not Phase.ENDED:
-            allocation.detail = None  # what was being done is done
         allocation.phase = task.phase
         allocation.rendezvous_port = task.rendezvous_port or allocation.rendezvous_port
         t.touch_allocation(allocation)

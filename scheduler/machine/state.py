@@ -62,7 +62,7 @@ class AllocationRecord:
     log_pattern: int | None = None  # which of the job's patterns stands in its output
     started_ms: int | None = None
     ended_ms: int | None = None  # devices free again
-    moved_ms: int = field(default=0, compare=False)  # memory: last TaskMovesFiles
+    moved_ms: int = field(default=0, compare=False)  # memory: last event of what is being done
 
     @property
     def lost(self) -> bool:

@@ -84,9 +84,7 @@ def test_a_job_reads_a_corpus_from_a_store_and_its_output_is_there_when_it_has_s
     assert written(bucket, f"runs/{job_id}") == {f"runs/{job_id}/1/0/deep/text": b"ONETWO"}
     client = site.people.researchers["yunhe"]
     assert client.results(job_id) == []
-    told = [
-        event for event in client.events(job_id=job_id, follow=False) if event["kind"] == "TaskPreparing"
-    ]
+    told = [event for event in client.events(job_id=job_id, follow=False) if event["kind"] == "TaskPreparing"]
     assert any(event["data"]["detail"].startswith("inputs[0]: 2 files, 6 B") for event in told)
     detail = client.attempts(job_id)[0]["tasks"][0]["detail"]
     assert detail == "outputs[0]: left out, because they are no regular files: out/deep/latest"

@@ -250,7 +250,7 @@ def test_how_far_files_are_is_an_event_at_most_once_a_second_and_is_gone_when_th
         controller.now_ms += 300
         moving = ObservedTask(task.allocation_id, Phase.PREPARING, detail=f"inputs[0]: {part} of 5 GiB")
         controller.observe("n1", [moving])
-    assert controller.events.count("TaskMovesFiles") == 2
+    assert controller.events.count("TaskPreparing") == 2
     assert task.detail == "inputs[0]: 4 of 5 GiB"
     controller.run(job)
     assert task.detail is None
