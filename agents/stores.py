@@ -16,6 +16,7 @@ from agents.runtime.spec import SpecError, StoreFolder, TaskSpec
 TRANSFER = "agents.transfer"
 PATIENCE_S = 180  # for a store that does not answer
 SAY_EVERY_S = 10.0
+FIRST_AFTER_S = 2.0  # what is quicker is told once, when it is there
 _KEPT_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # where an operator's own authorities stand
 Say = Callable[[str], None]
 
@@ -108,7 +109,7 @@ class Transfers:
             process.stdin.flush()
         except OSError:
             raise StoreProblem("the node could not begin to move it") from None
-        said_s, skipped = 0.0, ""
+        said_s, skipped = time.monotonic() - SAY_EVERY_S + FIRST_AFTER_S, ""
         while True:
             if self.stopped.is_set():
                 raise StoreProblem("stopped before it was there")

@@ -18,7 +18,6 @@ from scheduler.api.schemas.configuration import (
     FirmBody,
     FirmDocument,
     PoolBody,
-    PoolDocument,
     PriceIn,
     PriceOut,
     ProgramIn,
@@ -29,6 +28,7 @@ from scheduler.api.schemas.configuration import (
     price_out,
     program_out,
 )
+from scheduler.api.schemas.nodes import PoolDocument
 from scheduler.api.state import Api, ApiState
 from scheduler.domain.errors import Invalid, NotFound, PreconditionFailed
 from scheduler.services.authorise import Principal

@@ -411,16 +411,6 @@ class CohortDocument(QuotaDocument):
     parent: str | None
 
 
-class PoolDocument(Out):
-    """A pool as PUT takes it."""
-
-    patience_seconds: int
-    volumes: Annotated[list[PoolVolumeIn] | None, Field(description="For operators and auditors.")] = None
-    object_stores: Annotated[list[ObjectStoreIn] | None, Field(description="For operators and auditors.")] = (
-        None
-    )
-
-
 class ProgramOut(Out):
     """A version of a subsidy program with its rules, exact: rates in parts per million, money in fen."""
 

@@ -203,6 +203,16 @@ class PoolOut(Out):
     object_stores: list[ObjectStoreOut]
 
 
+class PoolDocument(Out):
+    """A pool as PUT takes it."""
+
+    patience_seconds: int
+    volumes: Annotated[list[PoolVolumeIn] | None, Field(description="For operators and auditors.")] = None
+    object_stores: Annotated[list[ObjectStoreIn] | None, Field(description="For operators and auditors.")] = (
+        None
+    )
+
+
 class PoolsOut(Out):
     """Pools by name."""
 
