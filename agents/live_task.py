@@ -38,6 +38,11 @@ class Live:
     stop_moving: threading.Event = field(default_factory=threading.Event)  # ends a transfer that goes on
     over: asyncio.Event = field(default_factory=asyncio.Event)  # nothing of it runs any more
 
+    def begin_moving(self) -> threading.Event:
+        """What ends all transfers that begin from now on."""
+        self.stop_moving = threading.Event()
+        return self.stop_moving
+
     @property
     def holding(self) -> Holding:
         """Its devices, as metering sees them."""

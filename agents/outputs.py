@@ -57,6 +57,7 @@ async def settle(live: Live, ended: Ended, fetch: Callable[[str], Awaitable[Task
     waiting = due(live, ended)
     if not waiting:
         return ended
+    stopped = live.begin_moving()  # once for all of it: a stop is sent once
     try:
         async with asyncio.timeout(KEYS_WITHIN_S if ended_well(ended) else KEYS_AT_ONCE_S):
             known = {output.field: output for output in (await fetch(ended.allocation_id)).store_outputs}
@@ -67,7 +68,7 @@ async def settle(live: Live, ended: Ended, fetch: Callable[[str], Awaitable[Task
         if output.field not in known:
             live.unwritten.append((output, refusal))
         elif ended_well(ended):
-            problem, remark = await write(live, known[output.field], say)
+            problem, remark = await write(live, known[output.field], say, stopped)
             note(live, output, problem)
             if problem:
                 live.unwritten.append((output, problem))
@@ -82,9 +83,8 @@ async def settle(live: Live, ended: Ended, fetch: Callable[[str], Awaitable[Task
     return replace(ended, detail="; ".join(filter(None, (ended.detail, *remarks))))
 
 
-async def write(live: Live, output: StoreFolder, say: Say) -> tuple[str, str]:
+async def write(live: Live, output: StoreFolder, say: Say, stopped: threading.Event) -> tuple[str, str]:
     """Write one: why that did not go, empty where it did; and what is to be said where it did."""
-    stopped = live.stop_moving = threading.Event()
     transfers = Transfers(stopped, say)
     work = asyncio.ensure_future(asyncio.to_thread(transfers.write, output, live.folder / "work", live.uid))
     try:

@@ -96,11 +96,11 @@ class Results:
     async def _try_stores(self, live: Live) -> list[str]:
         """Write outputs that are still to be written; what is to be said of them."""
         said: list[str] = []
-        left = []
+        left, stopped = [], live.begin_moving()
         for output, reason in live.unwritten:
             problem = reason
             if not reason:
-                problem, remark = await outputs.write(live, output, lambda _said: None)
+                problem, remark = await outputs.write(live, output, lambda _said: None, stopped)
                 said += [f"{output.field}: {remark}"] if remark else []
                 with suppress(OSError):
                     outputs.note(live, output, problem)

@@ -1,5 +1,6 @@
 """From a store into the task's folder."""
 
+import hashlib
 import os
 import stat
 import threading
@@ -89,6 +90,11 @@ def is_there(folder: int, name: str, wanted: Wanted) -> bool:
     return False
 
 
+def _partial(name: str) -> str:
+    """Where a file grows that is not whole yet: short, and nobody else's."""
+    return f".suanli-{hashlib.sha256(name.encode()).hexdigest()[:32]}.part"
+
+
 class Fetching:
     """Fetches objects, parts of large ones side by side. Memory: AT_ONCE parts."""
 
@@ -106,7 +112,7 @@ class Fetching:
         parts = one.path.split("/")
         try:
             folder = open_folder(self._root, parts[:-1])
-            name, partial = parts[-1], f".{parts[-1][:200]}.part"
+            name, partial = parts[-1], _partial(parts[-1])
             if is_there(folder, name, one):
                 os.close(folder)
                 self._progress.add(one.size)

@@ -2,8 +2,10 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, BinaryIO
 
 import obstore
@@ -18,11 +20,13 @@ from agents.transfer.work import AT_ONCE, settled
 PART_BYTES = 16 << 20
 BLOCK_BYTES = 4 << 20
 MOST_PARTS = 9_000  # stores take 10,000
+MOST_BYTES = 5 << 40  # of one object, as stores take them
 
 
-def blocks_of(file: BinaryIO, progress: Progress) -> Iterator[bytes]:
-    """A file by and by, with how much of it has been read."""
-    while data := file.read(BLOCK_BYTES):
+def blocks_of(file: BinaryIO, size: int, progress: Progress) -> Iterator[bytes]:
+    """So many bytes of a file by and by, also of one that still grows, with how much of it has been read."""
+    while size and (data := file.read(min(BLOCK_BYTES, size))):
+        size -= len(data)
         progress.add(len(data))
         yield data
 
@@ -30,7 +34,8 @@ def blocks_of(file: BinaryIO, progress: Progress) -> Iterator[bytes]:
 class Uploading(Collector):
     """Walks what a task left, as `collect` does, and sends each file where `collect` would print it.
 
-    Several at a time, of large ones several parts. Memory: about AT_ONCE * AT_ONCE parts at most.
+    Several at a time, of large ones several parts, of those whose parts are large one after the other. Memory: about
+    AT_ONCE * AT_ONCE parts of PART_BYTES, and two of MOST_BYTES / MOST_PARTS.
     """
 
     def __init__(self, store: S3Store, request: dict[str, Any], pool: ThreadPoolExecutor) -> None:
@@ -42,6 +47,7 @@ class Uploading(Collector):
         self._prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
         self._base = "" if request["path"] == "." else request["path"]
         self._waiting: set[Future[None]] = set()
+        self._one_of_large_parts = threading.Lock()
         self.progress = Progress(0, 0)
 
     def file(self, descriptor: int, path: str) -> None:
@@ -59,19 +65,24 @@ class Uploading(Collector):
         with os.fdopen(descriptor, "rb") as file:
             size = os.fstat(descriptor).st_size
             below = path[len(self._base) :].lstrip("/") or path.rpartition("/")[2]
+            if size > MOST_BYTES:
+                sentence = f"{path}: {size} bytes, and a store takes {MOST_BYTES} at most"
+                raise Problem("refused", sentence)
             part_bytes = max(PART_BYTES, -(-size // MOST_PARTS))
+            large = part_bytes > PART_BYTES
             self.progress.files += 1
             self.progress.all_bytes += size
-            blocks = blocks_of(file, self.progress)
+            blocks = blocks_of(file, size, self.progress)
             try:
-                obstore.put(
-                    self._store,
-                    f"{self._prefix}{below}",
-                    b"".join(blocks) if size <= part_bytes else blocks,
-                    use_multipart=size > part_bytes,
-                    chunk_size=part_bytes,
-                    max_concurrency=AT_ONCE,
-                )
+                with self._one_of_large_parts if large else nullcontext():
+                    obstore.put(
+                        self._store,
+                        f"{self._prefix}{below}",
+                        b"".join(blocks) if size <= part_bytes else blocks,
+                        use_multipart=size > part_bytes,
+                        chunk_size=part_bytes,
+                        max_concurrency=1 if large else AT_ONCE,
+                    )
             except (BaseError, OSError) as error:
                 # An OSError would be taken for a file that cannot be read, which is left out.
                 told = told_of(error, self._request)

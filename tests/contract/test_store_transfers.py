@@ -13,7 +13,7 @@ import pytest
 from obstore.store import S3Store
 
 from agents.runtime.spec import SpecError, StoreFolder, StoreKeys, TaskSpec
-from agents.stores import StoreRefused, Transfers
+from agents.stores import StoreProblem, StoreRefused, Transfers
 from tests.builders import agents
 from tests.builders.buckets import BucketServer, running_bucket_server
 
@@ -187,3 +187,13 @@ def test_keys_are_in_no_command_line_or_environment_and_a_stop_ends_the_process(
     assert user == (os.geteuid() if UID is None else UID)
     assert "stopped" in str(problems[0])
     assert not child.is_running()
+
+
+def test_a_file_larger_than_any_store_takes_is_refused_and_nothing_is_read(
+    server: BucketServer, folder: Path
+) -> None:
+    (folder / "out").mkdir()
+    with (folder / "out/sparse").open("wb") as file:
+        file.truncate((5 << 40) + 1)
+    with pytest.raises(StoreProblem, match=r"out/sparse: \d+ bytes, and a store takes 5497558138880 at most"):
+        transfers().write(place(server, "results", "out"), folder, None)

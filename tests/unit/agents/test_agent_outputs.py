@@ -88,3 +88,14 @@ def test_keys_are_neither_in_the_tasks_folder_nor_in_what_is_shown_of_it() -> No
     spec = agents.spec(store_outputs=(replace(ALWAYS, keys=KEYS),), store_inputs=(replace(ONLY, keys=KEYS),))
     assert "secret-of-the-store" not in json.dumps(spec.to_json()) + repr(spec)
     assert TaskSpec.from_json(spec.to_json()) == spec.without_keys()
+
+
+async def test_a_stop_while_the_keys_are_fetched_ends_every_output(live: Live) -> None:
+    async def fetch(_: str) -> TaskSpec:
+        live.stop_moving.set()  # as the controller's stop does, which is sent once
+        keys = [replace(output, keys=KEYS) for output in (ALWAYS, ONLY)]
+        return agents.spec(store_outputs=tuple(keys))
+
+    ended = await outputs.settle(live, WELL, fetch, lambda _said: None)
+    assert ended.end_reason is EndReason.OUTPUT_FAILED
+    assert [why for _, why in live.unwritten] == ["stopped before it was there"] * 2
