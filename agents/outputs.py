@@ -14,6 +14,7 @@ from agents.live_task import FetchRefused, Live
 from agents.runtime import task_files
 from agents.runtime.spec import StoreFolder, TaskSpec
 from agents.stores import Say, StoreProblem, Transfers
+from agents.workers import Workers
 
 # After these the job goes on elsewhere, and its outputs are not there yet.
 _GOES_ON = frozenset({"preempted", "requeued", "node_lost"})
@@ -52,7 +53,9 @@ def take_up(live: Live, ended: Ended) -> None:
     ]
 
 
-async def settle(live: Live, ended: Ended, fetch: Callable[[str], Awaitable[TaskSpec]], say: Say) -> Ended:
+async def settle(
+    live: Live, ended: Ended, fetch: Callable[[str], Awaitable[TaskSpec]], say: Say, workers: Workers
+) -> Ended:
     """Write what is due, or give it with its keys to the results. The end as it is to be told."""
     waiting = due(live, ended)
     if not waiting:
@@ -68,7 +71,7 @@ async def settle(live: Live, ended: Ended, fetch: Callable[[str], Awaitable[Task
         if output.field not in known:
             live.unwritten.append((output, refusal))
         elif ended_well(ended):
-            problem, remark = await write(live, known[output.field], say, stopped)
+            problem, remark = await write(live, known[output.field], say, stopped, workers)
             note(live, output, problem)
             if problem:
                 live.unwritten.append((output, problem))
@@ -83,18 +86,22 @@ async def settle(live: Live, ended: Ended, fetch: Callable[[str], Awaitable[Task
     return replace(ended, detail="; ".join(filter(None, (ended.detail, *remarks))))
 
 
-async def write(live: Live, output: StoreFolder, say: Say, stopped: threading.Event) -> tuple[str, str]:
+async def write(
+    live: Live, output: StoreFolder, say: Say, stopped: threading.Event, workers: Workers
+) -> tuple[str, str]:
     """Write one: why that did not go, empty where it did; and what is to be said where it did."""
     transfers = Transfers(stopped, say)
-    work = asyncio.ensure_future(asyncio.to_thread(transfers.write, output, live.folder / "work", live.uid))
-    try:
-        return "", await asyncio.shield(work)
-    except StoreProblem as error:
-        return str(error), ""
-    except asyncio.CancelledError:
-        stopped.set()
-        await asyncio.wait([work])
-        raise
+    async with workers.place(live.spec.firm_id) as executor:
+        folder = live.folder / "work"
+        work = asyncio.get_running_loop().run_in_executor(executor, transfers.write, output, folder, live.uid)
+        try:
+            return "", await asyncio.shield(work)
+        except StoreProblem as error:
+            return str(error), ""
+        except asyncio.CancelledError:
+            stopped.set()
+            await asyncio.wait([work])
+            raise
 
 
 def note(live: Live, output: StoreFolder, problem: str) -> None:

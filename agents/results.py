@@ -16,6 +16,7 @@ from agents import outputs
 from agents.content import Content, ContentRefused
 from agents.live_task import Live
 from agents.runtime import task_files
+from agents.workers import Workers
 from suanli.content.manifest import (
     MOST_BYTES,
     MOST_FILES,
@@ -40,6 +41,7 @@ class Results:
 
     def __init__(self, content: Content) -> None:
         self._content = content
+        self._workers = Workers()
         self._following: dict[str, asyncio.Task[None]] = {}
         self._turns: dict[str, asyncio.Lock] = {}  # by firm
         self.delivered: Callable[[str], None] = lambda _allocation_id: None
@@ -100,7 +102,9 @@ class Results:
         for output, reason in live.unwritten:
             problem = reason
             if not reason:
-                problem, remark = await outputs.write(live, output, lambda _said: None, stopped)
+                problem, remark = await outputs.write(
+                    live, output, lambda _said: None, stopped, self._workers
+                )
                 said += [f"{output.field}: {remark}"] if remark else []
                 with suppress(OSError):
                     outputs.note(live, output, problem)

@@ -294,7 +294,7 @@ class TaskRunner:
         # In a thread: it may read megabytes, and metering must not wait.
         ended = await asyncio.to_thread(end_of, live, state, self._now_ms())
         say = self._say(live.spec.allocation_id)
-        self._tell(await outputs.settle(live, ended, self._fetch, say))
+        self._tell(await outputs.settle(live, ended, self._fetch, say, self._workers))
         self._logs.ended(live.spec.allocation_id)
         self._results.collect(live)
 

@@ -1,4 +1,4 @@
-"""Threads for what may take hours: pulls of images, and what else a task is prepared with.
+"""Threads for what may take hours: pulls of images, what else a task is prepared with, and what it leaves for stores.
 
 They are not the loop's own, which answer within moments, and no firm's are all of them.
 """

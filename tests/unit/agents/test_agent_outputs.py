@@ -13,6 +13,7 @@ from agents.core.tasks import EndReason
 from agents.live_task import FetchRefused, Live
 from agents.runtime import task_files
 from agents.runtime.spec import StoreFolder, StoreKeys, TaskSpec
+from agents.workers import Workers
 from tests.builders import agents
 
 ALWAYS = StoreFolder("outputs[0]", "out", "http://127.0.0.1:9", "r", False, "bucket", "k", False)
@@ -69,7 +70,7 @@ async def test_a_bad_end_is_told_at_once_and_its_outputs_wait_with_their_keys(li
     async def fetch(_allocation_id: str) -> TaskSpec:
         return replace(live.spec, store_outputs=tuple(replace(o, keys=KEYS) for o in live.spec.store_outputs))
 
-    assert await outputs.settle(live, BADLY, fetch, lambda _said: None) == BADLY
+    assert await outputs.settle(live, BADLY, fetch, lambda _said: None, Workers()) == BADLY
     assert [(left.field, left.keys, why) for left, why in live.unwritten] == [("outputs[0]", KEYS, "")]
 
 
@@ -77,7 +78,7 @@ async def test_a_good_end_without_the_keys_has_not_left_its_outputs(live: Live) 
     async def fetch(_allocation_id: str) -> TaskSpec:
         raise FetchRefused("the secret is there no more")
 
-    ended = await outputs.settle(live, WELL, fetch, lambda _said: None)
+    ended = await outputs.settle(live, WELL, fetch, lambda _said: None, Workers())
     assert (ended.end_reason, ended.exit_code) == (EndReason.OUTPUT_FAILED, 0)
     assert "outputs[0]: the secret is there no more" in ended.detail
     assert "suanli fetch" in ended.detail
@@ -96,6 +97,6 @@ async def test_a_stop_while_the_keys_are_fetched_ends_every_output(live: Live) -
         keys = [replace(output, keys=KEYS) for output in (ALWAYS, ONLY)]
         return agents.spec(store_outputs=tuple(keys))
 
-    ended = await outputs.settle(live, WELL, fetch, lambda _said: None)
+    ended = await outputs.settle(live, WELL, fetch, lambda _said: None, Workers())
     assert ended.end_reason is EndReason.OUTPUT_FAILED
     assert [why for _, why in live.unwritten] == ["stopped before it was there"] * 2
