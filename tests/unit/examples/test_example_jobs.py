@@ -66,7 +66,8 @@ def test_the_scheduler_accepts_the_job(examples: Path, name: str) -> None:
 
 def test_every_job_file_is_tried(examples: Path) -> None:
     found = {str(path.relative_to(examples)) for path in examples.glob("*/*.yaml")}
-    assert found - {"rehearsal/change.yaml"} == {*JOBS, "sweep/jobs.yaml", "demo/site.yaml"}
+    no_jobs = {f"rehearsal/{name}.yaml" for name in ("change", "cluster", "more")}
+    assert found - no_jobs == {*JOBS, "sweep/jobs.yaml", "demo/site.yaml"}
 
 
 @pytest.mark.parametrize("name", JOBS)
