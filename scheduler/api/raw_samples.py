@@ -21,7 +21,12 @@ STRETCHES_A_TUNNEL = 256
 ANSWER_TIMEOUT_S = 60.0
 MOST_STRETCH_BYTES = 16 << 20
 """More than a window of five minutes holds at the shortest sampling period."""
+MOST_PACKET_BYTES = 2 << 30
+"""Of readings in one answer, before they are packed."""
+TUNNEL_TIMEOUT_S = 900.0
+MOST_REASON = 512
 _HEAD_BYTES = 64
+_MOST_INTEGER = 2**53
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 _log = structlog.get_logger(__name__)
@@ -41,6 +46,12 @@ async def write_samples(
     turns = asyncio.Semaphore(NODES_AT_ONCE)
     writing = asyncio.Lock()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        room = MOST_PACKET_BYTES
+
+        def reserve(size: int) -> bool:
+            nonlocal room
+            room -= size
+            return room >= 0
 
         async def keep(path: str, data: bytes) -> None:
             async with writing:  # in a thread: packing takes longer than other requests should wait
@@ -48,20 +59,22 @@ async def write_samples(
 
         async def ask(node_id: str, stretches: Sequence[RequestedSamples]) -> None:
             async with turns:
-                await _ask_node(dialer, places.get(node_id), stretches, keep, missing)
+                await _ask_node(dialer, places.get(node_id), stretches, reserve, keep, missing)
 
         async with asyncio.TaskGroup() as group:
             for node_id, all_of_it in by_node.items():
                 for first in range(0, len(all_of_it), STRETCHES_A_TUNNEL):
                     group.create_task(ask(node_id, all_of_it[first : first + STRETCHES_A_TUNNEL]))
         if missing:
-            archive.writestr(_member(MISSING), encode_missing(missing))
+            told = {path: reason[:MOST_REASON] for path, reason in missing.items()}
+            archive.writestr(_member(MISSING), encode_missing(told))
 
 
 async def _ask_node(
     dialer: TunnelDialer,
     place: tuple[str, str | None] | None,
     stretches: Sequence[RequestedSamples],
+    reserve: Callable[[int], bool],
     keep: Callable[[str, bytes], Awaitable[None]],
     missing: dict[str, str],
 ) -> None:
@@ -100,14 +113,22 @@ async def _ask_node(
         return
     answer = _Answer(line)
     try:
-        for asked in stretches:
-            size, kept_from_ms = await answer.head()
-            if size:
-                await keep(asked.path, await answer.take(size))
-            else:
-                since = f"it keeps readings from {kept_from_ms} ms on" if kept_from_ms else "it keeps none"
-                missing[asked.path] = f"node {name} has no such readings: {since}"
-            del left[asked.path]
+        async with asyncio.timeout(TUNNEL_TIMEOUT_S):
+            for asked in stretches:
+                size, kept_from_ms = await answer.head()
+                if not reserve(size):
+                    say(
+                        f"an answer holds {MOST_PACKET_BYTES} bytes of readings at most: ask for fewer at once"
+                    )
+                    return
+                if size:
+                    await keep(asked.path, await answer.take(size))
+                else:
+                    since = (
+                        f"it keeps readings from {kept_from_ms} ms on" if kept_from_ms else "it keeps none"
+                    )
+                    missing[asked.path] = f"node {name} has no such readings: {since}"
+                del left[asked.path]
     except (OSError, FrameError, TimeoutError, ValueError) as error:
         _log.warning("raw_samples_broke", node=name, reason=str(error) or type(error).__name__)
         say(f"the connection to node {name} broke: ask again")
@@ -139,6 +160,8 @@ class _Answer:
         size, kept_from_ms = (int(number) for number in text.split(b" "))
         if not 0 <= size <= MOST_STRETCH_BYTES:
             raise ValueError(f"{size} bytes of one stretch")
+        if not 0 <= kept_from_ms < _MOST_INTEGER:
+            raise ValueError("no time from which readings are kept")
         return size, kept_from_ms
 
     async def take(self, size: int) -> bytes:
