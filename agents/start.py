@@ -1,6 +1,7 @@
 """From settings to a running agent: what this host can do, who the node is, and its first connection."""
 
 import asyncio
+import hashlib
 import logging
 import os
 import signal
@@ -27,6 +28,8 @@ from agents.signing import load_or_make_key
 from agents.spool import Spool
 from agents.state_folder import StateFolder
 from suanli.evidence.keys import SigningKey
+
+RUNTIME_FOLDER = Path("/run/suanli-agent")
 
 _log = logging.getLogger("agents.start")
 _Answer = TypeVar("_Answer")
@@ -64,7 +67,9 @@ def find_containers(settings: Settings, state: StateFolder, isolation: Isolation
         _log.warning("no container is run here: tasks get no view of the host of their own")
         return None
     images = find_images(settings.container_engine, settings.image_registries, state.path)
-    runtime = find_runtime(settings.container_runtime, state.path / "containers")
+    # In memory: a runtime keeps what it is told, with a job's secrets, until the container is gone.
+    own = hashlib.sha256(os.fsencode(state.path.absolute())).hexdigest()[:16]
+    runtime = find_runtime(settings.container_runtime, RUNTIME_FOLDER / own)
     for found in (images, runtime):
         if isinstance(found, str):
             _log.warning("no container is run here: %s", found)

@@ -92,7 +92,13 @@ def find_runtime(wished: str, folder: Path) -> Runtime | str:
     if done.returncode != 0 or not first:
         return f"{path} says no version: {done.stderr.strip()[-200:]}"
     version = first.split()[-1] if "version" in first else first
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        for each in (folder.parent, folder):
+            each.mkdir(mode=0o700, exist_ok=True)
+            if each.lstat().st_uid != os.geteuid() or each.lstat().st_mode & 0o077:
+                return f"{each} is open to others than the agent"
+    except OSError as error:
+        return f"{folder} cannot be made: {error.strerror}"
     return Runtime(path, tuple(words[1:]), folder, f"{os.path.basename(path)} {version}")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from agents.start import RUNTIME_FOLDER
 from protos.suanli.fleet.v1 import control_pb2
 from tests.builders.agent_gateway import TestGateway, task
 from tests.builders.agents import AgentProcess, alive, reachable_folder, running_agent
@@ -175,7 +176,7 @@ async def test_a_stop_reaches_what_runs_in_the_image_and_leaves_nothing(
     folder = agent.state / "tasks" / work.allocation_id
     await gateway.until(lambda: not folder.exists(), "its folder is gone")
     assert work.allocation_id not in registry.podman("ps", "--all", "--format", "{{.Names}}")
-    assert list((agent.state / "containers").iterdir()) == []
+    assert not any(work.allocation_id in path.name for path in RUNTIME_FOLDER.rglob("*"))
 
 
 async def test_a_killed_shim_leaves_no_container(
@@ -189,12 +190,14 @@ async def test_a_killed_shim_leaves_no_container(
     await gateway.until(lambda: b"\n" in gateway.output.get(key, b""), "the daemon's pid arrives")
     pid = int(gateway.output[key])
     assert alive(pid)
+    (kept,) = RUNTIME_FOLDER.glob(f"*/{work.allocation_id}-0")
+    assert kept.parent.stat().st_mode & 0o777 == 0o700
     for shim in agent.shims():
         os.kill(shim, signal.SIGKILL)
     over = await gateway.ended(work.allocation_id)
     assert over.end_reason == "lost"
     assert not alive(pid)
-    assert list((agent.state / "containers").iterdir()) == []
+    assert not any(work.allocation_id in path.name for path in RUNTIME_FOLDER.rglob("*"))
 
 
 async def test_an_agent_that_comes_back_finds_its_container_and_the_digest(
