@@ -1,7 +1,8 @@
 """What of the host's devices a container is given: by vendor, from `containers.json`.
 
 `variable` is read by the vendor's own OCI runtime, where the operator has chosen it (`--container-runtime`), and
-names the devices by `names`; `nodes` are shared by all devices of the vendor, `folders` are its libraries and tools.
+names the devices by `names`; `read` are beginnings of the names that this runtime, which is root, obeys: no job and no
+image sets them; `nodes` are shared by all devices of the vendor, `folders` are its libraries and tools.
 Both are given where they are there, so that containers run without the vendor's runtime as well. The nodes of the
 devices themselves come from the driver. Source: the vendors' own manuals on containers, as in the catalogue.
 """
@@ -33,8 +34,10 @@ def given_to_containers(driver: EnrolledDevices, devices: Sequence[int]) -> Give
     found = [device for index in devices if (device := driver.device_now(index)) is not None]
     vendors = sorted({device.vendor for device in found})
     facts = [known["any"], *(known.get(vendor, {}) for vendor in vendors)]
+    # Of all vendors: which one's runtime this host has is not known here.
+    read = tuple(dict.fromkeys(start for fact in known.values() for start in fact.get("read", ())))
     if driver.simulated:
-        return Given()
+        return Given(read=read)
     environment: dict[str, str] = {}
     for fact, vendor in zip(facts[1:], vendors, strict=True):
         environment |= fact.get("environment", {})
@@ -47,7 +50,7 @@ def given_to_containers(driver: EnrolledDevices, devices: Sequence[int]) -> Give
     ]
     own = [node for index in devices for node in driver.device_nodes(index)]
     folders = [path for fact in facts for path in fact.get("folders", ()) if os.path.exists(path)]
-    return Given(tuple(nodes_at([*own, *shared])), tuple(folders), environment)
+    return Given(tuple(nodes_at([*own, *shared])), tuple(folders), environment, read)
 
 
 def nodes_at(paths: Iterable[str]) -> list[Node]:

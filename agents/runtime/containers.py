@@ -113,8 +113,9 @@ def in_image(
     secrets = [secret.environment for secret in spec.secrets if secret.environment]
 
     def changed(process: ProcessLaunch) -> ProcessLaunch:
-        own = {**process["environment"], **counted, **given.environment}
-        environment = container_environment(image.environment, own, spec.environment, secrets)
+        jobs = _unread(process["environment"], given)
+        own = {**jobs, **counted, **given.environment}
+        environment = container_environment(_unread(image.environment, given), own, spec.environment, secrets)
         return {**process, "environment": environment}
 
     config = oci_config(
@@ -131,8 +132,14 @@ def in_image(
         "id": spec.allocation_id,
         "config": config,
         "own_folder": _own_folder(preparation),
+        "read": list(given.read),
     }
     return {**launch, "processes": [changed(p) for p in launch["processes"]], "container": container}
+
+
+def _unread(variables: Mapping[str, str], given: Given) -> dict[str, str]:
+    """Without what a vendor's runtime would take for its own."""
+    return {name: value for name, value in variables.items() if not name.startswith(given.read)}
 
 
 def _own_folder(preparation: Preparation) -> str:

@@ -36,6 +36,7 @@ class Given:
     nodes: tuple[Node, ...] = ()
     folders: tuple[str, ...] = ()  # of the vendor's libraries and tools; read only
     environment: Mapping[str, str] = field(default_factory=dict)
+    read: tuple[str, ...] = ()  # beginnings of names that a vendor's runtime obeys
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,9 @@ class Shim:
             raise PermissionError(errno.EPERM, "a secret's file wants a view of the task's own")
         private_view.place_secrets(files, self.launch["uid"])
         variables = {name: os.fsdecode(base64.b64decode(v)) for name, v in secrets["environment"].items()}
+        if self.container is not None:
+            read = tuple(self.container["read"])
+            variables = {name: value for name, value in variables.items() if not name.startswith(read)}
         for process in self.launch["processes"]:
             process["environment"] = {**variables, **process["environment"]}
 

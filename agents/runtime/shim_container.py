@@ -68,11 +68,21 @@ def in_container(folder: str, container: ContainerLaunch, process: ProcessLaunch
     bundle = os.path.join(folder, task_files.BUNDLE, str(rank))
     os.mkdir(bundle)
     config = {**container["config"], "process": _process(folder, container, process)}
+    config["mounts"] = [as_on_the_host(mount) for mount in config["mounts"]]
     config["root"] = {**config["root"], "path": _root(folder)}
     config["linux"] = {**config["linux"], "cgroupsPath": f"{config['linux']['cgroupsPath']}-{rank}"}
     task_files.write_json(os.path.join(bundle, "config.json"), config)
     command = [*container["runtime"], "run", "--bundle", bundle, f"{container['id']}-{rank}"]
     return {**process, "command": command, "environment": container["environment"], "working_directory": "/"}
+
+
+def as_on_the_host(mount: dict[str, Any]) -> dict[str, Any]:
+    """The runtime's mount, where the source is of the host: what its own mount forbids stays forbidden."""
+    if mount["type"] != "bind":
+        return mount
+    flags = os.statvfs(mount["source"]).f_flag
+    kept = [name for flag, name in ((os.ST_RDONLY, "ro"), (os.ST_NOEXEC, "noexec")) if flags & flag]
+    return {**mount, "options": list(dict.fromkeys([*mount["options"], *kept]))}
 
 
 def terminal_in_container(

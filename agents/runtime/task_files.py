@@ -61,7 +61,8 @@ class ContainerLaunch(TypedDict):
     """How processes are started in a root of their own: by an OCI runtime (OCI runtime specification).
 
     `config` is its config.json but for command and environment. `own_folder` is a folder of the host that the task's
-    user named, to be opened as that user and shown at the same path; empty where there is none.
+    user named, to be opened as that user and shown at the same path; empty where there is none. `read` are beginnings
+    of the names that the runtime obeys, which no secret may have.
     """
 
     runtime: list[str]  # program and options
@@ -69,6 +70,7 @@ class ContainerLaunch(TypedDict):
     id: str  # of the container of local rank 0 without its last part, the rank
     config: dict[str, Any]
     own_folder: str
+    read: list[str]
 
 
 class Launch(TypedDict):

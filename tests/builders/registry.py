@@ -134,7 +134,13 @@ def _push(url: str) -> str:
             "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine],
             "os": "linux",
             "config": {
-                "Env": ["PATH=/bin", "OF_IMAGE=yes", "TOKEN=of the image", "SUANLI_SIMULATED=no"],
+                "Env": [
+                    "PATH=/bin",
+                    "OF_IMAGE=yes",
+                    "TOKEN=of the image",
+                    "SUANLI_SIMULATED=no",
+                    "NVIDIA_REQUIRE_CUDA=x",
+                ],
                 "Entrypoint": ["/no/such/entry"],
                 "User": "0",
             },

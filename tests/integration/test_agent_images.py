@@ -102,11 +102,17 @@ async def test_its_environment_is_the_images_under_the_launch_environment(
     gateway, agent = host
     secrets = [
         control_pb2.TaskSecret(name="token", environment="TOKEN", value=b"first line\nsecond"),
+        control_pb2.TaskSecret(name="mounts", environment="ASCEND_RUNTIME_MOUNTS", value=b"base"),
         control_pb2.TaskSecret(name="key", file="/run/secrets/key", value=b"\0binary"),
     ]
     script = "env; pwd; cat /run/secrets/key; echo; echo '{\"step\": 4}' > $SUANLI_STEP_REPORT; touch /open/x"
     work = in_image(
-        registry, SHELL, "-c", script, environment={"LD_PRELOAD": "/evil.so", "MINE": "a\nb"}, secrets=secrets
+        registry,
+        SHELL,
+        "-c",
+        script,
+        environment={"LD_PRELOAD": "/evil.so", "MINE": "a\nb", "ASCEND_VNPU_SPECS": "x"},
+        secrets=secrets,
     )
     said = (await printed(gateway, work)).decode()
     folder = agent.state / "tasks" / work.allocation_id
@@ -120,6 +126,10 @@ async def test_its_environment_is_the_images_under_the_launch_environment(
     ):
         assert f"{line}\n" in said
     assert "LD_PRELOAD=/evil.so\n" in said
+    # What a vendor's runtime, which is root, would obey comes from us alone.
+    assert not any(
+        name in said for name in ("ASCEND_RUNTIME_MOUNTS", "ASCEND_VNPU_SPECS", "NVIDIA_REQUIRE_CUDA")
+    )
     assert f"\n{folder}/work\n\0binary\n" in said
     over = gateway.task(work.allocation_id)
     assert over is not None

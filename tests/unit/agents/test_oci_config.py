@@ -9,7 +9,10 @@ import pytest
 from agents.devices.containers import given_to_containers, known_vendors, nodes_at
 from agents.devices.driver import Device, Driver
 from agents.devices.enrolled import EnrolledDevices
+from agents.runtime import private_view
+from agents.runtime.isolation import in_child
 from agents.runtime.oci_config import Given, Node, Shown, container_environment, inside, oci_config
+from agents.runtime.shim_container import as_on_the_host
 from scheduler.catalogue import load_catalogue
 from suanli.evidence.identities import DeviceIdentity
 
@@ -51,6 +54,18 @@ def test_a_folder_to_be_read_is_shown_so() -> None:
         "source": "/a",
         "options": ["rbind", "nosuid", "nodev", "ro"],
     }
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_what_the_hosts_own_mount_forbids_stays_forbidden(tmp_path: Path) -> None:
+    shown = {"destination": "/b", "type": "bind", "source": str(tmp_path), "options": ["rbind", "nodev"]}
+
+    def options() -> str:
+        private_view.enter(())
+        private_view.cover(str(tmp_path))  # noexec
+        return " ".join(as_on_the_host(shown)["options"])
+
+    assert in_child(options) == "rbind nodev noexec"
 
 
 def test_devices_are_counted_from_zero_inside_and_names_stay() -> None:
@@ -117,5 +132,8 @@ def test_a_task_is_given_the_nodes_and_the_name_of_its_own_devices(tmp_path: Pat
         Node(driver.nodes[1], "c", 1, 5)
     ]
     assert given.environment["NVIDIA_VISIBLE_DEVICES"] == "GPU-1"
+    for name in ("ASCEND_RUNTIME_MOUNTS", "NVIDIA_REQUIRE_CUDA", "NVIDIA_DRIVER_CAPABILITIES"):
+        assert name.startswith(given.read)
+    assert not "ASCEND_RT_VISIBLE_DEVICES".startswith(given.read)
     (tmp_path / "plain").touch()
     assert nodes_at([str(tmp_path / "plain"), "/nowhere"]) == []
