@@ -62,7 +62,7 @@ def close(
     say(f"Closed {closed['from']} to {closed['to']} at log size {closed['log_size']}")
     for statement in closed["statements"]:
         say(
-            f"  firm {statement['firm_id']}: {statement['net_fen']} fen, statement {statement['sha256'][:16]}..."
+            f"Firm {statement['firm_id']}: {statement['net_fen']} fen, statement {statement['sha256'][:16]}..."
         )
     say(
         "What is logged of it later is a correction. suanli bundle of just this period shows these statements"

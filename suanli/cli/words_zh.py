@@ -16,6 +16,11 @@ ZH = {
     "Waiting for you (at most {minutes} minutes; Ctrl-C ends it) ...": (
         "正在等待登录(最多 {minutes} 分钟;Ctrl-C 结束)……"
     ),
+    "Closed {begin} to {end} at log size {size}": "已在日志大小 {size} 处关闭 {begin} 至 {end}",
+    "Firm {firm_id}: {fen} fen, statement {digest}...": "企业 {firm_id}:{fen} 分,结算单 {digest}……",
+    "What is logged of it later is a correction. suanli bundle of just this period shows these statements": (
+        "此后记入日志的属于该期的内容均为更正。仅含该期的 suanli bundle 会给出这些结算单"
+    ),
     "No jobs.": "没有作业。",
     "Nothing waits.": "没有排队的作业。",
     "Asked for {name} ({job_id}) to be stopped; it is {state} now.": "已请求停止 {name}({job_id});当前状态:{state}。",

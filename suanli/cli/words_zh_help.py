@@ -93,6 +93,12 @@ ZH_HELP = {
     ),
     "What to run; without it a shell.": "要运行的命令;缺省为 shell。",
     "In the allocation of this process rank.": "在此进程序号所在的分配中。",
+    # Periods
+    "Close a period for good: its statements become entries of the evidence log. Operators.": (
+        "永久关闭一个结算期:其结算单成为证据日志的条目。仅限运维人员。"
+    ),
+    "Beginning: a date or a time.": "起点:日期或时间。",
+    "End: a date or a time, when all windows up to it are logged.": "终点:日期或时间,此前的窗口须已全部入日志。",
     # Changes
     "Ask for jobs to be stopped.": "请求停止作业。",
     "Ids, ends of ids, names; arrays' ids or names for all of their jobs, sweep[3] for one.": (

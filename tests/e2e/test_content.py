@@ -224,7 +224,7 @@ def test_results_are_the_firms_own_and_files_go_on_from_any_byte(site: Site, tmp
         client_of(site, "lantian").results(job_id)
     assert refused.value.status == 404
     with pytest.raises(Refused) as refused:
-        client._get(f"/v1/jobs/{job_id}/results/1/0/files/..%2F..%2Fetc%2Fpasswd")
+        client._read(f"/v1/jobs/{job_id}/results/1/0/files/..%2F..%2Fetc%2Fpasswd")
     assert refused.value.status == 404
 
 
