@@ -197,7 +197,8 @@ async def _live(
     row = found.one_or_none()
     if row is None:
         raise NotFound(f"this node has no live allocation {allocation_id}", {"allocation_id": allocation_id})
-    return row.tuple()
+    allocation, attempt, job, firm = row
+    return allocation, attempt, job, firm
 
 
 def _inputs(spec: JobSpec) -> tuple[TaskInput, ...]:

@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from scheduler.api.idempotency import KEPT_MS, forget_old
-from scheduler.storage.tables import InboxRow, JobRow
+from scheduler.storage.engine import Database
+from scheduler.storage.tables import InboxRow, JobRow, PoolRow
 from tests.builders.api import MODEL, NOW_MS, ApiInstallation, InhabitedUrls, job_spec, running_api
 
 
@@ -120,19 +121,16 @@ async def test_a_bad_spec_names_the_field_what_came_and_what_is_wanted(
 
 
 async def test_what_the_pools_of_the_queue_cannot_do_yet_is_refused_and_never_ignored(
-    installation: ApiInstallation,
+    installation: ApiInstallation, open_database: Callable[[str], Database]
 ) -> None:
-    spec = job_spec(
-        volumes=[{"host_path": "/srv/data", "mount_path": "/data/x"}], topology={"required": "leaf"}
-    )
-    answer = await installation.as_("lin").post("/v1/jobs", json=spec)
+    async with open_database(installation.urls.owner).transaction() as session:
+        await session.execute(update(PoolRow).values(backend="another"))
+    answer = await installation.as_("lin").post("/v1/jobs", json=job_spec(topology={"required": "leaf"}))
     assert answer.status_code == 422
     assert answer.json()["code"] == "not_supported"
     errors = {error["field"]: error["want"] for error in answer.json()["errors"]}
-    assert set(errors) == {"volumes[0].host_path"}
-    assert errors["volumes[0].host_path"].endswith(
-        "folders of the host by path are not yet supported by pool haidian"
-    )
+    assert set(errors) == {"topology.required"}
+    assert errors["topology.required"].endswith("topology requests are not yet supported by pool haidian")
     assert await jobs_stored(installation) == []
 
 
