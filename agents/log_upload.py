@@ -118,9 +118,10 @@ class LogUpload:
             for tail in followed.tails.values():
                 tail.restart()
         self._unanswered.clear()
-        self._more.set()
+        more = self._more = asyncio.Event()
+        more.set()
         stub = logs_pb2_grpc.LogServiceStub(channel)  # type: ignore[no-untyped-call]
-        call = stub.Append(self._requests())
+        call = stub.Append(self._requests(more))
         try:
             async for answer in call:
                 if self._unanswered:
@@ -132,6 +133,9 @@ class LogUpload:
             raise
         finally:
             call.cancel()
+            # grpc goes on asking for requests of a call that broke: they must not be taken from the next one.
+            self._more = asyncio.Event()
+            more.set()
 
     def _give_up(self, allocation_id: str, why: str) -> None:
         """The gateway will never take this task's output: it must not hold up that of others."""
@@ -139,19 +143,24 @@ class LogUpload:
         if self._followed.pop(allocation_id, None) is not None:
             self.delivered(allocation_id)
 
-    async def _requests(self) -> AsyncIterator[logs_pb2.AppendRequest]:
+    async def _requests(self, more: asyncio.Event) -> AsyncIterator[logs_pb2.AppendRequest]:
+        """For as long as the stream of this event is the one that carries."""
         while True:
-            await self._more.wait()
-            self._more.clear()
-            more = True
-            while more:
-                more = False
+            await more.wait()
+            more.clear()
+            found = True
+            while found:
+                found = False
                 for key, tail in self._tails():
+                    if more is not self._more:
+                        return
                     request = self._next(key, tail)
                     if request is not None:
-                        more = True
+                        found = True
                         self._unanswered.append(key[0])
                         yield request
+            if more is not self._more:
+                return
             await asyncio.sleep(GATHER_S)
 
     def _tails(self) -> list[tuple[Key, Tail]]:

@@ -30,26 +30,15 @@ print("done", os.getpid(), flush=True)
 """
 
 
-# A pool that gives a silent node up at once, and one that waits long.
-HOSTS = (
-    Host("ascend-01", "ascend", "ascend-910b3:2"),
-    Host("ascend-02", "ascend", "ascend-910b3:2"),
-    Host("mixed-01", "mixed", "mlu370-x8:4"),
-)
-PATIENCE_S = {"ascend": 1, "mixed": 120}
-
-
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """Whose agents and controller are killed."""
-    with running_site(HOSTS, patience_seconds=PATIENCE_S) as running:
-        yield running
-
-
-@pytest.fixture
-def site_to_lose() -> Iterator[Site]:
-    """Whose gateway and ledger are killed, too: agents take long to bring output to the next gateway."""
-    with running_site(HOSTS, patience_seconds=PATIENCE_S) as running:
+    """A pool that gives a silent node up at once, and one that waits long."""
+    hosts = (
+        Host("ascend-01", "ascend", "ascend-910b3:2"),
+        Host("ascend-02", "ascend", "ascend-910b3:2"),
+        Host("mixed-01", "mixed", "mlu370-x8:4"),
+    )
+    with running_site(hosts, patience_seconds={"ascend": 1, "mixed": 120}) as running:
         yield running
 
 
@@ -197,8 +186,7 @@ def _sample(url: str, name: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.partition("{")[0].split()[0] == name)
 
 
-def test_whatever_is_killed_every_millisecond_of_every_device_is_in_one_bucket(site_to_lose: Site) -> None:
-    site = site_to_lose
+def test_whatever_is_killed_every_millisecond_of_every_device_is_in_one_bucket(site: Site) -> None:
     job_id = start(site, "balance", "mlu370-x8", devices=2)
     pids(site, job_id, 2)
     for process in ("gateway", "ledger"):
@@ -214,8 +202,5 @@ def test_whatever_is_killed_every_millisecond_of_every_device_is_in_one_bucket(s
         assert device["enrolled_ms"] == sum(device[f"{bucket}_ms"] for bucket in buckets), device
     assert sum(device["allocated_ms"] for device in answer["devices"]) > 0
     url = str(site.cluster.announcement("ledger")["metrics"])
+    assert _sample(url, "suanli_ledger_unattributed_device_ms_total") == 0
     assert _sample(url, "suanli_ledger_double_attributed_device_ms_total") == 0
-    unattributed_ms = _sample(url, "suanli_ledger_unattributed_device_ms_total")
-    if unattributed_ms:  # known: now and then use outlives its grant by a moment where an agent was killed
-        assert unattributed_ms < 2_000
-        pytest.xfail(f"{unattributed_ms} ms of use without authority after an agent was killed")
