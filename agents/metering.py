@@ -104,9 +104,12 @@ class Metering:
         self._rebooted: list[ClosedWindow] = []
         self._cpu_before: dict[str, dict[int, int]] = {}
         if journal is None:
-            window = OpenWindow(metering_from_ms, metering_from_ms, boot_id, boot_ns, boot_ns)
+            # Nobody measured since the enrolment; a clock that began then would lag, and use would precede its grant.
+            now_ms = max(metering_from_ms, clock_source.wall_ms())
+            since_ns = max(0, boot_ns - (now_ms - metering_from_ms) * 1_000_000)
+            window = OpenWindow(metering_from_ms, metering_from_ms, boot_id, since_ns, since_ns)
             self.meter = Meter(self._maker.device_indices, self._sealer.window_ms, window)
-            self.clock = MeterClock(metering_from_ms, boot_ns)
+            self.clock = MeterClock(now_ms, boot_ns)
         else:
             window = OpenWindow.from_json(journal["window"])
             self.meter = Meter(self._maker.device_indices, self._sealer.window_ms, window)

@@ -85,8 +85,8 @@ class Host:
         self.sealer = Sealer("node", "0", "test", False, 1_000, 50, identities, KEY)
         self.metering = self.begin()
 
-    def begin(self) -> Metering:
-        """A new life."""
+    def begin(self, late_ms: int = 0) -> Metering:
+        """A new life, so long after the enrolment."""
         return Metering(
             self.sealer,
             self.devices,
@@ -94,7 +94,7 @@ class Host:
             Tasks(),
             self.samples,
             boot_id="boot",
-            metering_from_ms=clock_source.wall_ms(),
+            metering_from_ms=clock_source.wall_ms() - late_ms,
             new_window=lambda: None,
             driver_patience_s=0.1,
         )
@@ -169,6 +169,17 @@ async def test_free_and_used_devices_are_told_apart(host: Host) -> None:
     used = [s for s in segments if s.allocation_id == "a"]
     assert all(s.live_ms == s.end_ms - s.start_ms for s in used)
     assert all(abs(s.busy_ms * 2 - s.live_ms) <= s.samples_expected + 2 for s in used)
+
+
+async def test_an_agent_that_starts_late_is_on_time_and_what_nobody_measured_is_unknown(host: Host) -> None:
+    host.metering = host.begin(late_ms=900)
+    async with host.running():
+        assert abs(host.metering.now_ms - clock_source.wall_ms()) < 50
+        began_ms = host.metering.meter.last_ms
+        await host.until(lambda: host.spool.count() >= 2)
+    segments = host.segments()
+    assert all(s.observed == "unknown" for s in segments if s.end_ms <= began_ms)
+    assert min(s.start_ms for s in segments if s.observed == "in_use") >= began_ms
 
 
 async def test_devices_are_read_however_many_threads_wait_for_something_else(host: Host) -> None:
