@@ -52,21 +52,21 @@ def spawn(process: ProcessLaunch, uid: int | None, gid: int | None) -> int:
     Raises SpawnError with a sentence for the researcher where it could not be started, OSError where its
     output files could not be opened (full disk, ...).
     """
-    opened = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
-    try:
-        opened += [_open_output(process[stream], uid, gid) for stream in ("stdout", "stderr")]
-        return _spawn(process, opened, uid, gid, terminal=False)
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
+    return _spawn_into_files(process, uid, gid, owner=(uid, gid))
 
 
 def spawn_runtime(process: ProcessLaunch, owner: int | None) -> int:
     """As `spawn`, but as ourselves; the output files are the user's whom the process will start."""
+    return _spawn_into_files(process, None, None, owner=(owner, owner))
+
+
+def _spawn_into_files(
+    process: ProcessLaunch, uid: int | None, gid: int | None, owner: tuple[int | None, int | None]
+) -> int:
     opened = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
     try:
-        opened += [_open_output(process[stream], owner, owner) for stream in ("stdout", "stderr")]
-        return _spawn(process, opened, None, None, terminal=False)
+        opened += [_open_output(process[stream], *owner) for stream in ("stdout", "stderr")]
+        return _spawn(process, opened, uid, gid, terminal=False)
     finally:
         for descriptor in opened:
             os.close(descriptor)

@@ -102,11 +102,7 @@ async def list_prices(session: AsyncSession, principal: Principal, now_ms: int) 
             select(PriceVersionRow).order_by(PriceVersionRow.device_model, PriceVersionRow.effective_from_ms)
         )
     )
-    newest = {
-        row.device_model: row.price_id
-        for row in rows
-        if row.effective_from_ms <= now_ms and (row.effective_to_ms is None or now_ms < row.effective_to_ms)
-    }
+    newest = {row.device_model: row.price_id for row in rows if row.effective_from_ms <= now_ms}
     return [
         PriceRecord(
             row.price_id,
@@ -130,11 +126,7 @@ async def list_programs(session: AsyncSession, principal: Principal, now_ms: int
             select(ProgramVersionRow).order_by(ProgramVersionRow.program_id, ProgramVersionRow.version)
         )
     )
-    newest = {
-        row.program_id: row.version
-        for row in rows
-        if row.effective_from_ms <= now_ms and (row.effective_to_ms is None or now_ms < row.effective_to_ms)
-    }
+    newest = {row.program_id: row.version for row in rows if row.effective_from_ms <= now_ms}
     return [
         ProgramRecord(row.rules, row.effective_from_ms, newest.get(row.program_id) == row.version)
         for row in rows

@@ -40,8 +40,8 @@ pools              SIU(backend,object_stores,patience_ms,volumes)D S            
 queues SIU(pools,nominal,weight,cohort,borrowing,lending)D - S S
 calendar SIU(from_ms,until_ms,node_ids,firm_id,queue,why) - S S
 cohorts SIU(parent,nominal,borrowing,lending,weight)D     - S S
-price_versions     SIU(effective_to_ms)      -                                               S          S
-program_versions   SIU(effective_to_ms)      -                                               S          S
+price_versions     SI                        -                                               S          S
+program_versions   SI                        -                                               S          S
 jobs               SI                        S                                               S          S
 job_revisions      SI                        S                                               S          S
 job_states         S                         S                                               SIU        S

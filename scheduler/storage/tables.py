@@ -213,7 +213,6 @@ class PriceVersionRow(Base):
     device_model: Mapped[str]
     price_nano_cny: Mapped[int]  # per device-hour
     effective_from_ms: Mapped[int]
-    effective_to_ms: Mapped[int | None]
     created_at: Mapped[datetime] = _created()
     __table_args__ = (UniqueConstraint("device_model", "effective_from_ms"),)
 
@@ -226,7 +225,6 @@ class ProgramVersionRow(Base):
     version: Mapped[int] = mapped_column(primary_key=True)
     rules: Mapped[dict[str, Any]]  # body of the program_version entry
     effective_from_ms: Mapped[int]
-    effective_to_ms: Mapped[int | None]
     created_at: Mapped[datetime] = _created()
 
 

@@ -119,8 +119,6 @@ UPDATES_SOME_COLUMNS = {
         ("cohorts", "borrowing"),
         ("cohorts", "lending"),
         ("cohorts", "weight"),
-        ("price_versions", "effective_to_ms"),
-        ("program_versions", "effective_to_ms"),
         ("content_objects", "used_ms"),
         ("content_objects", "stored"),
         ("uploads", "used_ms"),

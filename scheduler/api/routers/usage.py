@@ -2,7 +2,8 @@
 
 import tempfile
 from collections.abc import Iterator
-from typing import Annotated, Any, BinaryIO
+from contextlib import ExitStack, contextmanager
+from typing import Annotated, Any, BinaryIO, cast
 
 import structlog
 from fastapi import APIRouter, Depends, Query
@@ -128,13 +129,9 @@ async def bundle(
     Operators and auditors are given everything, a firm its own part.
     """
     request = BundleRequest(_scope(principal), moment_ms(from_, "from"), moment_ms(to, "to"))
-    file: BinaryIO = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment] # noqa: SIM115
-    try:
+    with _zip_file() as file:
         async with api.database.snapshot() as session:
             made = await write_bundle(session, TileStore(api.config.log_place), request, file, api.now_ms())
-    except BaseException:
-        file.close()
-        raise
     return _zip_answer(file, f"suanli-{made.from_ms}-{made.to_ms}-{made.log_size}.zip")
 
 
@@ -156,13 +153,9 @@ async def proof_packet(
     to_ms = moment_ms(body.to, "to", "")
     seed = body.seed_checkpoint.encode("utf-8")
     request = PacketRequest(_scope(principal), seed, body.indexes, to_ms)
-    file: BinaryIO = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment] # noqa: SIM115
-    try:
+    with _zip_file() as file:
         async with api.database.snapshot() as session:
             await write_packet(session, TileStore(api.config.log_place), request, file)
-    except BaseException:
-        file.close()
-        raise
     return _zip_answer(file, "suanli-proofs.zip")
 
 
@@ -199,18 +192,23 @@ async def sample_packet(
     wanted = body.wanted()
     async with api.database.read() as session:
         places = await gateways_of(session, {item.node_id for item in wanted})
-    file: BinaryIO = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment] # noqa: SIM115
-    try:
+    with _zip_file() as file:
         await write_samples(api.tunnels, places, wanted, file)
-    except BaseException:
-        file.close()
-        raise
     _log.info("raw_samples_given", principal=principal.name, segments=len(wanted))
     return _zip_answer(file, "suanli-samples.zip")
 
 
 def _scope(principal: Principal) -> Scope:
     return AUDITOR if principal.firm_id is None else firm_scope(principal.firm_id)
+
+
+@contextmanager
+def _zip_file() -> Iterator[BinaryIO]:
+    """A file to fill for an answer, which closes it at its end; closed here where filling it failed."""
+    with ExitStack() as unfinished:
+        file = unfinished.enter_context(tempfile.SpooledTemporaryFile(SPOOL_BYTES))
+        yield cast("BinaryIO", file)
+        unfinished.pop_all()
 
 
 def _zip_answer(file: BinaryIO, name: str) -> StreamingResponse:
