@@ -129,6 +129,8 @@ def _container_options(run: argparse.ArgumentParser) -> None:
         "no container is run without it",
         metavar="HOST[/PATH],...",
     )
+    _option(run, "--images-gib", "how much of the disk images may take", default="500", metavar="GIB")
+    _option(run, "--images-free-gib", "how much of it a pull must leave free", default="5", metavar="GIB")
     _option(run, "--container-engine", "Podman, which keeps images", default="podman", metavar="PROGRAM")
     _option(
         run,
@@ -216,6 +218,8 @@ def read_settings(parsed: argparse.Namespace) -> Settings:
         samples_gib=_number("--samples-gib", parsed.samples_gib, 1, 100_000),
         place=_place(parsed.place or ""),
         image_registries=_registries(parsed.image_registries),
+        images_gib=_number("--images-gib", parsed.images_gib, 1, 1_000_000),
+        images_free_gib=_number("--images-free-gib", parsed.images_free_gib, 0, 1_000_000),
         container_engine=parsed.container_engine,
         container_runtime=parsed.container_runtime or "",
         attach_idle_s=_number("--attach-idle-seconds", parsed.attach_idle_seconds, 1, 7 * 86_400),

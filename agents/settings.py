@@ -45,5 +45,7 @@ class Settings:
     attach_idle_s: float = 3600.0
     place: Place = Place()
     image_registries: tuple[str, ...] = ()  # from which images may come; none: no container is run
+    images_gib: int = 500  # that all images together may take
+    images_free_gib: int = 5  # of the disk that a pull must leave free
     container_engine: str = "podman"
     container_runtime: str = ""  # program and options; empty: the first that is there

@@ -66,7 +66,13 @@ def find_containers(settings: Settings, state: StateFolder, isolation: Isolation
     if not isolation.private_view:
         _log.warning("no container is run here: tasks get no view of the host of their own")
         return None
-    images = find_images(settings.container_engine, settings.image_registries, state.path)
+    images = find_images(
+        settings.container_engine,
+        settings.image_registries,
+        state.path,
+        settings.images_gib,
+        settings.images_free_gib,
+    )
     # In memory: a runtime keeps what it is told, with a job's secrets, until the container is gone.
     own = hashlib.sha256(os.fsencode(state.path.absolute())).hexdigest()[:16]
     runtime = find_runtime(settings.container_runtime, RUNTIME_FOLDER / own)

@@ -16,11 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from agents.runtime.image_names import ImageError, ImageName, auth_file, is_allowed, parse_image_name
+from agents.runtime.image_store import GIB, ImageStore, Watch
 from agents.runtime.spec import TaskSpec
 
 LABEL = "suanli.state"
@@ -69,7 +70,9 @@ class Images:
     podman: str
     registries: tuple[str, ...]
     state: str  # the agent's state folder: tells its containers from another agent's
+    store: ImageStore
     version: str = ""
+    _choosing: threading.Lock = field(default_factory=threading.Lock, compare=False)
 
     def lay_out(self, spec: TaskSpec, stopped: threading.Event, say: Callable[[str], None]) -> ImageRoot:
         """Pull the task's image and give it a root. Blocks for as long as the registry does.
@@ -83,16 +86,54 @@ class Images:
                 f"{', '.join(self.registries)} (--image-registries)"
             )
         wanted = name.at(spec.image_digest) if spec.image_digest else str(name)
+        self._make_room()
         say(f"pulls the image {wanted}")
         started_s = time.monotonic()
-        image_id = self._pull(wanted, spec, name, stopped)
+        try:
+            image_id = self._pull(wanted, spec, name, stopped)
+        except ImageError:
+            self._make_room()
+            raise
         found = self._image(image_id)
         digest = spec.image_digest or name.digest or self._digest(found, spec, name, stopped)
         say(f"has pulled the image {name.at(digest)} in {time.monotonic() - started_s:.0f} s")
         config = found.get("Config") or {}
-        return ImageRoot(
-            digest, self._root(spec.allocation_id, image_id), _variables(config.get("Env") or ())
-        )
+        with self._choosing:
+            self._used(image_id).touch()
+            root = self._root(spec.allocation_id, image_id)
+        if problem := self._make_room():
+            self.remove([spec.allocation_id])
+            self._make_room()
+            raise ImageError(f"the image {wanted} cannot be kept: {problem}")
+        return ImageRoot(digest, root, _variables(config.get("Env") or ()))
+
+    def _used(self, image_id: str) -> Path:
+        """The file whose time says when the image was used last; only what this agent has pulled has one."""
+        folder = Path(self.state) / "images"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder / image_id.removeprefix("sha256:")
+
+    def _make_room(self) -> str:
+        """Remove images that no task uses, those first that were used least lately, until the rest is small enough.
+
+        Why it is not, where it is not.
+        """
+        with self._choosing:
+            problem = self.store.too_large()
+            if not problem:
+                return ""
+            busy = set(self._run(["ps", "--all", "--no-trunc", "--format", "{{.ImageID}}"]).stdout.split())
+            busy = {name.removeprefix("sha256:") for name in busy}
+            files = sorted(self._used("x").parent.iterdir(), key=lambda file: file.stat().st_mtime)
+            for file in files:
+                if file.name not in busy:
+                    _log.info("removes the image %s to make room", file.name)
+                    self._run(["rmi", "--force", "--ignore", file.name])
+                    file.unlink()
+                    problem = self.store.too_large()
+                    if not problem:
+                        break
+            return problem
 
     def _pull(self, wanted: str, spec: TaskSpec, name: ImageName, stopped: threading.Event) -> str:
         """The id of the image. Credentials are in memory that no name leads to, and gone with Podman."""
@@ -105,6 +146,7 @@ class Images:
                 stopped,
                 keep=(credentials,),
                 patience_s=None,
+                watch=Watch(self.store),
             )
         finally:
             os.close(credentials)
@@ -186,6 +228,7 @@ class Images:
         stopped: threading.Event | None = None,
         keep: tuple[int, ...] = (),
         patience_s: float | None = COMMAND_PATIENCE_S,
+        watch: Watch | None = None,
     ) -> "subprocess.CompletedProcess[str]":
         """One command of Podman's. Raises ImageError where it is stopped or takes too long."""
         started_s = time.monotonic()
@@ -206,9 +249,12 @@ class Images:
                     out, errors = running.communicate(timeout=LOOK_S)
                 except subprocess.TimeoutExpired:
                     late = patience_s is not None and time.monotonic() - started_s > patience_s
-                    if late or (stopped is not None and stopped.is_set()):
+                    problem = watch.problem() if watch is not None else ""
+                    if late or problem or (stopped is not None and stopped.is_set()):
                         os.killpg(running.pid, signal.SIGKILL)
                         running.communicate()
+                        if problem:
+                            raise ImageError(f"the image cannot be pulled: {problem}") from None
                         reason = "does not answer" if late else "was stopped"
                         raise ImageError(f"the node's podman {reason} (podman {arguments[0]})") from None
                     continue
@@ -230,14 +276,16 @@ def _variables(texts: Iterable[str]) -> dict[str, str]:
     return {name: value for name, _, value in (text.partition("=") for text in texts) if name}
 
 
-def find_images(podman: str, registries: tuple[str, ...], state: Path) -> Images | str:
+def find_images(
+    podman: str, registries: tuple[str, ...], state: Path, most_gib: int, least_free_gib: int
+) -> Images | str:
     """The host's store of images, or why there is none."""
     path = shutil.which(podman)
     if path is None:
         return f"there is no program {podman}"
     try:
         done = subprocess.run(
-            [path, "version", "--format", "{{.Client.Version}}"],
+            [path, "info", "--format", "json"],
             capture_output=True,
             text=True,
             check=False,
@@ -246,7 +294,12 @@ def find_images(podman: str, registries: tuple[str, ...], state: Path) -> Images
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{path} cannot be run: {error}"
-    version = done.stdout.strip()
-    if done.returncode != 0 or not version:
-        return f"{path} says no version: {done.stderr.strip()[-200:]}"
-    return Images(path, registries, str(state), version)
+    if done.returncode != 0:
+        return f"{path} says nothing of itself: {done.stderr.strip()[-200:]}"
+    said = json.loads(done.stdout)
+    kept = said["store"]
+    downloads = Path(kept.get("imageCopyTmpDir") or "/var/tmp")  # noqa: S108 - Podman's own default
+    store = ImageStore(
+        Path(kept["graphRoot"]), kept["graphDriverName"], downloads, most_gib * GIB, least_free_gib * GIB
+    )
+    return Images(path, registries, str(state), store, said["version"]["Version"])

@@ -58,6 +58,11 @@ class Registry:
         """Its one image, by tag."""
         return f"127.0.0.1:{self.port}/{REPOSITORY}:1"
 
+    def push_large(self, size: int) -> str:
+        """One more image, which is small in the registry and unpacks to `size` bytes; its name."""
+        _push(f"http://127.0.0.1:{self.port}", _large_layer(size), "team/large")
+        return f"127.0.0.1:{self.port}/team/large:1"
+
     @property
     def environment(self) -> dict[str, str]:
         """For the agent: nothing outside of the folder is used."""
@@ -125,10 +130,18 @@ def _digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _push(url: str) -> str:
-    """The image into the registry (OCI distribution specification, "pushing"); its digest."""
-    layer = _layer()
-    packed = gzip.compress(layer, mtime=0)
+def _large_layer(size: int) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        zeros = tarfile.TarInfo("zeros")
+        zeros.size = size
+        tar.addfile(zeros, io.BytesIO(bytes(size)))
+    return packed.getvalue()
+
+
+def _push(url: str, layer: bytes, repository: str = REPOSITORY) -> str:
+    """An image into the registry (OCI distribution specification, "pushing"); its digest."""
+    packed = gzip.compress(layer, compresslevel=1, mtime=0)
     config = json.dumps(
         {
             "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine],
@@ -147,7 +160,7 @@ def _push(url: str) -> str:
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
         }
     ).encode()
-    with httpx.Client(base_url=f"{url}/v2/{REPOSITORY}", auth=(USER, PASSWORD)) as client:
+    with httpx.Client(base_url=f"{url}/v2/{repository}", auth=(USER, PASSWORD)) as client:
         for blob in (packed, config):
             place = client.post("/blobs/uploads/").raise_for_status().headers["location"]
             whole = httpx.URL(place).copy_merge_params({"digest": _digest(blob)})
@@ -197,7 +210,7 @@ def running_registry(folder: Path) -> Iterator[Registry]:
         )
     try:
         wait_until(lambda: _answers(port), "the registry answers", seconds=30)
-        registry = Registry(folder, port, _push(f"http://127.0.0.1:{port}"))
+        registry = Registry(folder, port, _push(f"http://127.0.0.1:{port}", _layer()))
         yield registry
         registry.podman("rm", "--all", "--force", "--time", "0")
     finally:

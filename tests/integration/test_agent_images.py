@@ -2,13 +2,19 @@
 
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from agents import wire
+from agents.runtime.image_names import ImageError
+from agents.runtime.images import Images, find_images
+from agents.runtime.spec import TaskSpec
 from agents.start import RUNTIME_FOLDER
 from protos.suanli.fleet.v1 import control_pb2
 from tests.builders.agent_gateway import TestGateway, task
@@ -283,6 +289,38 @@ async def test_what_is_wrong_with_an_image_is_said_and_is_a_kind_of_end_of_its_o
     over = await refused(gateway, in_image(registry, SHELL, **named))
     assert sentence in over.detail
     assert over.end_reason == "image_failed"
+
+
+async def test_images_take_no_more_of_the_disk_than_they_may(
+    registry: Registry, host: tuple[TestGateway, AgentProcess], tmp_path: Path
+) -> None:
+    found = find_images("podman", ("*",), tmp_path, 1, 0)
+    assert isinstance(found, Images)
+    large = registry.push_large(100 << 20)
+    small = replace(wire.spec(in_image(registry, SHELL)), allocation_id="bounded")
+    spec = replace(small, image=large)
+
+    def lay_out(images: Images, spec: TaskSpec) -> None:
+        images.lay_out(spec, threading.Event(), lambda _: None)
+
+    lay_out(found, small)
+    found.remove(["bounded"])
+    tiny = replace(found, store=replace(found.store, most_bytes=found.store.size()))
+    with pytest.raises(ImageError, match=r"images would take more than .* GiB \(--images-gib\)"):
+        lay_out(tiny, spec)
+    assert tiny.store.size() <= tiny.store.most_bytes
+    assert "bounded" not in registry.podman("ps", "--all", "--format", "{{.Names}}")
+    full = replace(found, store=replace(found.store, least_free_bytes=1 << 60))
+    with pytest.raises(ImageError, match="--images-free-gib"):
+        lay_out(full, spec)
+    lay_out(found, spec)
+    assert "team/large" in registry.podman("images")
+    # No task uses it once there is another root: that pull finds room.
+    lay_out(found, small)
+    lay_out(tiny, small)
+    assert "team/large" not in registry.podman("images")
+    assert "team/tools" in registry.podman("images")
+    found.remove(["bounded"])
 
 
 async def test_an_image_that_is_there_already_is_opened_to_nobody_without_credentials(
