@@ -6,6 +6,7 @@ its environment nor its secrets come into Podman's database. A root is that of a
 started: `podman ps -a` shows it, and no pruning of images takes what lies below it.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -21,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from agents.runtime.image_names import ImageError, ImageName, auth_file, is_allowed, parse_image_name
-from agents.runtime.image_store import GIB, ImageStore, Watch
+from agents.runtime.image_store import GIB, ImageStore, Watch, claim
 from agents.runtime.spec import TaskSpec
 
 LABEL = "suanli.state"
 LOOK_S = 0.2
 COMMAND_PATIENCE_S = 120.0
+END_PATIENCE_S = 5.0
 # Of the agent's own environment: where Podman keeps things, and how it reaches registries.
 _PASSED = ("CONTAINERS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_", "STORAGE_")
 # What registries and the network say (distribution API specification, "error codes"), by what it means.
@@ -73,6 +75,7 @@ class Images:
     store: ImageStore
     version: str = ""
     _choosing: threading.Lock = field(default_factory=threading.Lock, compare=False)
+    _pulls: list[str] = field(default_factory=list, compare=False)  # that are running
 
     def lay_out(self, spec: TaskSpec, stopped: threading.Event, say: Callable[[str], None]) -> ImageRoot:
         """Pull the task's image and give it a root. Blocks for as long as the registry does.
@@ -89,11 +92,7 @@ class Images:
         self._make_room()
         say(f"pulls the image {wanted}")
         started_s = time.monotonic()
-        try:
-            image_id = self._pull(wanted, spec, name, stopped)
-        except ImageError:
-            self._make_room()
-            raise
+        image_id = self._pull(wanted, spec, name, stopped)
         found = self._image(image_id)
         digest = spec.image_digest or name.digest or self._digest(found, spec, name, stopped)
         say(f"has pulled the image {name.at(digest)} in {time.monotonic() - started_s:.0f} s")
@@ -137,6 +136,7 @@ class Images:
 
     def _pull(self, wanted: str, spec: TaskSpec, name: ImageName, stopped: threading.Event) -> str:
         """The id of the image. Credentials are in memory that no name leads to, and gone with Podman."""
+        self._begin(wanted)
         credentials = os.memfd_create("auth.json", os.MFD_CLOEXEC)
         try:
             os.write(credentials, auth_file(name, spec.image_secret, spec.image_credentials))
@@ -150,9 +150,53 @@ class Images:
             )
         finally:
             os.close(credentials)
+            self._end(wanted)
         if done.returncode != 0:
             raise ImageError(f"the image {wanted} cannot be pulled: {self._meaning(done.stderr, spec)}")
         return done.stdout.strip().splitlines()[-1]
+
+    def _begin(self, wanted: str) -> None:
+        with self._choosing:
+            self._pulls.append(wanted)
+            self.store.downloads.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileExistsError):
+                self._mark.touch(exist_ok=False)
+
+    def _end(self, wanted: str) -> None:
+        """A pull that was ended may have brought its image all the same: it is among those that may be removed."""
+        with self._choosing:
+            self._pulls.remove(wanted)
+            known = self._run(["image", "inspect", "--format", "{{.Id}}", wanted]).stdout.strip()
+            if known and not self._used(known).exists():
+                self._used(known).touch()
+        self._tidy()
+
+    @property
+    def _mark(self) -> Path:
+        """There while a pull runs, and after it until what it left is gone; its time is when the first one began."""
+        return Path(self.state) / "images.pulling"
+
+    def _tidy(self) -> None:
+        """Remove what pulls that were ended left. Somebody's own pull at this very moment may have to begin again."""
+        with self._choosing:
+            if self._pulls or not self._mark.exists():
+                return
+            if self.store.parts():
+                self._run(
+                    ["images", "--quiet"]
+                )  # whatever reads the layers removes parts of which no Podman is left
+            for digests in self.store.left_over(self._mark.stat().st_mtime - 1):
+                folder = claim(self.store.downloads / "claim", digests)
+                done = self._run(["pull", "--quiet", f"dir:{folder}"])
+                if done.returncode == 0:
+                    done = self._run(["rmi", "--force", done.stdout.split()[-1]])
+                if done.returncode != 0:
+                    _log.warning(
+                        "podman cannot remove layers of a pull that was ended: %s",
+                        done.stderr.strip()[-1000:],
+                    )
+            shutil.rmtree(self.store.downloads, ignore_errors=True)
+            self._mark.unlink()
 
     def _meaning(self, said: str, spec: TaskSpec) -> str:
         """A sentence for the researcher. What Podman said in full is the operator's: it may hold addresses."""
@@ -217,6 +261,7 @@ class Images:
         prefix = container_name("")
         left = [name.removeprefix(prefix) for name in done.stdout.split() if name not in mine]
         self.remove(left)
+        self._tidy()
 
     def _failure(self, step: str, done: "subprocess.CompletedProcess[str]") -> ImageError:
         _log.warning("podman cannot %s: %s", step, done.stderr.strip()[-1000:])
@@ -232,33 +277,44 @@ class Images:
     ) -> "subprocess.CompletedProcess[str]":
         """One command of Podman's. Raises ImageError where it is stopped or takes too long."""
         started_s = time.monotonic()
-        with subprocess.Popen(
+        environment = engine_environment()
+        if watch is not None:
+            environment["TMPDIR"] = str(self.store.downloads)
+        running = subprocess.Popen(
             [self.podman, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env=engine_environment(),
+            env=environment,
             pass_fds=keep,
             start_new_session=True,
             cwd="/",
-        ) as running:
-            while True:
-                try:
-                    out, errors = running.communicate(timeout=LOOK_S)
-                except subprocess.TimeoutExpired:
-                    late = patience_s is not None and time.monotonic() - started_s > patience_s
-                    problem = watch.problem() if watch is not None else ""
-                    if late or problem or (stopped is not None and stopped.is_set()):
-                        os.killpg(running.pid, signal.SIGKILL)
-                        running.communicate()
-                        if problem:
-                            raise ImageError(f"the image cannot be pulled: {problem}") from None
-                        reason = "does not answer" if late else "was stopped"
-                        raise ImageError(f"the node's podman {reason} (podman {arguments[0]})") from None
-                    continue
+        )
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                out, errors = running.communicate(timeout=LOOK_S)
                 return subprocess.CompletedProcess(running.args, running.returncode, out, errors)
+            problem = watch.problem() if watch is not None else ""
+            late = patience_s is not None and time.monotonic() - started_s > patience_s
+            if late or problem or (stopped is not None and stopped.is_set()):
+                _end_group(running)
+                if problem:
+                    raise ImageError(f"the image cannot be pulled: {problem}")
+                reason = "does not answer" if late else "was stopped"
+                raise ImageError(f"the node's podman {reason} (podman {arguments[0]})")
+
+
+def _end_group(running: "subprocess.Popen[str]") -> None:
+    """End a command and what it started. One that not even SIGKILL ends (a disk that does not answer) is left."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            running.communicate(timeout=END_PATIENCE_S)
+            return
+    _log.error("podman %s cannot be ended", running.pid)
 
 
 def engine_environment() -> dict[str, str]:
@@ -298,8 +354,9 @@ def find_images(
         return f"{path} says nothing of itself: {done.stderr.strip()[-200:]}"
     said = json.loads(done.stdout)
     kept = said["store"]
-    downloads = Path(kept.get("imageCopyTmpDir") or "/var/tmp")  # noqa: S108 - Podman's own default
+    own = hashlib.sha256(os.fsencode(state.absolute())).hexdigest()[:16]
+    folder = Path(kept["graphRoot"])  # where only root may write: what is checked there stays as it is
     store = ImageStore(
-        Path(kept["graphRoot"]), kept["graphDriverName"], downloads, most_gib * GIB, least_free_gib * GIB
+        folder, kept["graphDriverName"], folder / f"suanli-{own}", most_gib * GIB, least_free_gib * GIB
     )
     return Images(path, registries, str(state), store, said["version"]["Version"])

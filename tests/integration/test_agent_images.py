@@ -1,5 +1,6 @@
 """Tasks in container images: a real agent, Podman, runc, and a registry that wants a password."""
 
+import json
 import os
 import signal
 import threading
@@ -296,7 +297,7 @@ async def test_images_take_no_more_of_the_disk_than_they_may(
 ) -> None:
     found = find_images("podman", ("*",), tmp_path, 1, 0)
     assert isinstance(found, Images)
-    large = registry.push_large(100 << 20)
+    large = registry.push_large(30 << 20)
     small = replace(wire.spec(in_image(registry, SHELL)), allocation_id="bounded")
     spec = replace(small, image=large)
 
@@ -305,7 +306,7 @@ async def test_images_take_no_more_of_the_disk_than_they_may(
 
     lay_out(found, small)
     found.remove(["bounded"])
-    tiny = replace(found, store=replace(found.store, most_bytes=found.store.size()))
+    tiny = replace(found, store=replace(found.store, most_bytes=found.store.size() + (1 << 20)))
     with pytest.raises(ImageError, match=r"images would take more than .* GiB \(--images-gib\)"):
         lay_out(tiny, spec)
     assert tiny.store.size() <= tiny.store.most_bytes
@@ -321,6 +322,31 @@ async def test_images_take_no_more_of_the_disk_than_they_may(
     assert "team/large" not in registry.podman("images")
     assert "team/tools" in registry.podman("images")
     found.remove(["bounded"])
+
+
+async def test_layers_that_an_ended_pull_left_go_and_others_stay(
+    registry: Registry, host: tuple[TestGateway, AgentProcess], tmp_path: Path
+) -> None:
+    found = find_images("podman", ("*",), tmp_path, 1, 0)
+    assert isinstance(found, Images)
+    image = registry.push_large(2 << 20)
+    spec = replace(wire.spec(in_image(registry, SHELL)), allocation_id="left", image=image)
+    found.lay_out(spec, threading.Event(), lambda _: None)
+    found.remove(["left"])
+    before = found.store.size()
+    # As it is when Podman ends between a pull's last layer and its image.
+    images = found.store.folder / "overlay-images" / "images.json"
+    kept = [known for known in json.loads(images.read_bytes()) if image not in known["names"]]
+    images.write_text(json.dumps(kept))
+    found.sweep([])
+    assert found.store.size() == before
+    (tmp_path / "images.pulling").touch()
+    os.utime(tmp_path / "images.pulling", (0, 0))
+    found.sweep([])
+    assert found.store.size() <= before - (2 << 20)
+    assert found.store.left_over(0) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]
+    assert "team/tools" in registry.podman("images")
 
 
 async def test_an_image_that_is_there_already_is_opened_to_nobody_without_credentials(
