@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
-from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scheduler.api import problems
 from scheduler.api.auth import Authentication
+from scheduler.api.compression import Compression
 from scheduler.api.config import ApiConfig
 from scheduler.api.hot import HotRoutes
 from scheduler.api.idempotency import forget_old
@@ -42,10 +45,6 @@ from scheduler.services.notifications import forget_old as forget_old_notificati
 from scheduler.storage.engine import DatabaseAway
 
 TIDY_PERIOD_S = 3600.0
-GZIP_FROM_BYTES = 1024
-GZIP_LEVEL = 4  # three times as fast as the usual 9, for a twentieth more bytes
-# A compressor holds back what a follower waits for; tiles are hashes, which nothing makes smaller.
-NOT_COMPRESSED = ("application/x-ndjson", "application/octet-stream")
 
 _log = structlog.get_logger(__name__)
 
@@ -61,6 +60,28 @@ async def _tidy(api: Api) -> None:
         except (DatabaseAway, OSError) as error:
             _log.warning("cannot_tidy", reason=str(error))
         await asyncio.sleep(TIDY_PERIOD_S)
+
+
+class _Gated(FastAPI):
+    """FastAPI behind our gate: what all requests pass, and the hot routes, stand before its own stack."""
+
+    def __init__(self, api: Api, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.state.api = api
+        self._gate = RequestContext(Authentication(HotRoutes(super().__call__), api))
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Starlette's, without its answer to what nobody expected: `RequestContext` has a better one."""
+        stack = super().build_middleware_stack()
+        return stack.app if isinstance(stack, ServerErrorMiddleware) else stack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "lifespan":
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        await self._gate(scope, receive, send)
 
 
 def create_app(config: ApiConfig) -> FastAPI:
@@ -87,7 +108,8 @@ def create_app(config: ApiConfig) -> FastAPI:
             await api.database.dispose()
 
     # No pages of FastAPI's own: they would be open and load scripts from elsewhere.
-    app = FastAPI(
+    app = _Gated(
+        api,
         title="Suanli",
         version="1",
         lifespan=lifespan,
@@ -96,7 +118,6 @@ def create_app(config: ApiConfig) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.api = api
     for module in (
         *(process, evidence_log, waiting, jobs, job_changes, job_logs, results, uploads, tunnels, events),
         *(notifications, costs, secrets, nodes, configuration, configured, principals, usage, receipts),
@@ -105,15 +126,6 @@ def create_app(config: ApiConfig) -> FastAPI:
     for path, mounted in config.mounts:
         app.mount(path, mounted)
     problems.install(app)
-    # The last added is the outermost.
-    app.add_middleware(HotRoutes)
-    app.add_middleware(Authentication, api=api)
-    app.add_middleware(
-        GZipMiddleware,
-        minimum_size=GZIP_FROM_BYTES,
-        compresslevel=GZIP_LEVEL,
-        exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, *NOT_COMPRESSED),
-    )
-    app.add_middleware(RequestContext)
+    app.add_middleware(Compression)
     app.add_api_route("/v1/openapi.json", document, methods=["GET"], include_in_schema=False)
     return app

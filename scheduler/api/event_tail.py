@@ -5,6 +5,7 @@ it reads from the database. A stream is woken by what is its own: a job's by the
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
@@ -20,6 +21,7 @@ from scheduler.storage.engine import DatabaseAway
 MOST_KEPT = 10_000
 BATCH = 2_000
 _PAUSE_S = 0.5
+_IDLE_S = 60.0  # nobody has asked for so long: nothing is read for nobody
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +39,7 @@ class EventTail:
         # Held by those who wait; who went away is forgotten.
         self._wakes: WeakValueDictionary[Whose, asyncio.Event] = WeakValueDictionary()
         self.newest: int | None = None  # None: nothing was read yet
+        self._asked_s = -_IDLE_S
 
     async def run(self) -> None:
         """Read what is new at every beat, until the process stops."""
@@ -54,6 +57,10 @@ class EventTail:
             self._wake(set(self._wakes))
 
     async def _read(self) -> None:
+        if not self._wakes and time.monotonic() - self._asked_s > _IDLE_S:
+            self.newest = None  # whoever comes next begins from the database, and from the newest here
+            self._events.clear()
+            return
         if self.newest is None:
             self.newest = await newest_number(self._direct)
             self._wake(set(self._wakes))  # they looked before, and something may have come since
@@ -78,6 +85,7 @@ class EventTail:
 
     def ticket(self, whose: Whose) -> asyncio.Event:
         """Is set when something of theirs has come. Take it before looking, wait after looking."""
+        self._asked_s = time.monotonic()
         ticket = self._wakes.get(whose)
         if ticket is None:
             ticket = self._wakes[whose] = asyncio.Event()

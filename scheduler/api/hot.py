@@ -1,22 +1,48 @@
 """The few routes that are asked thousands of times a second, reached without FastAPI's machinery.
 
 A hot endpoint is an ordinary endpoint of FastAPI, documented and refused like all others; its parameters are so
-plain that reading them takes no solver. `HotRoutes` stands before the application's router and calls it at
-once: matching, solving and the stacks of FastAPI and Starlette cost two to three times what the endpoints do.
+plain that reading them takes no solver. `HotRoutes` stands before the application with all its middleware and calls
+it at once: matching, solving and the stacks of FastAPI and Starlette cost two to three times what the endpoints do.
+A query that cannot be read is left to FastAPI, which says why.
 """
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from fastapi import APIRouter, Request, Response, params
+from pydantic import TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from scheduler.api.compression import compressed
 from scheduler.api.problems import answer_to, request_id_of
 
 Endpoint = Callable[..., Awaitable[Response]]
 EndpointT = TypeVar("EndpointT", bound=Endpoint)
 _Read = Callable[[Request], Any]
+
+
+class _Queried:
+    """A parameter of the query, read as FastAPI reads it."""
+
+    def __init__(self, parameter: inspect.Parameter) -> None:
+        self._annotation = parameter.annotation
+        self._default = parameter.default
+        kinds = get_args(self._annotation)[:1] if get_origin(self._annotation) is Annotated else ()
+        kind = kinds[0] if kinds else self._annotation
+        self._many = any(get_origin(one) is list for one in (kind, *get_args(kind)))
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self._annotation)  # at the first use: a start has dozens of them
+
+    def read(self, request: Request, name: str) -> Any:
+        """Raises ValidationError."""
+        query = request.query_params
+        if name not in query:
+            return self._default
+        return self._adapter.validate_python(query.getlist(name) if self._many else query[name])
 
 
 class HotRoute:
@@ -31,6 +57,7 @@ class HotRoute:
         signature = inspect.signature(endpoint, eval_str=True)
         self._dependencies: list[tuple[str, Callable[[Request], Awaitable[Any]]]] = []
         self._plain: list[tuple[str, _Read]] = []
+        self._queried: list[tuple[str, _Queried]] = []
         for parameter in signature.parameters.values():
             self._add(parameter)
 
@@ -47,12 +74,21 @@ class HotRoute:
                 self._dependencies.append((name, dependency))
             case (params.Header(alias=str(alias)),):
                 self._plain.append((name, lambda request: request.headers.get(alias, parameter.default)))
+            case (params.Query(alias=None),):
+                self._queried.append((name, _Queried(parameter)))
+            case () if parameter.default is not inspect.Parameter.empty:
+                self._queried.append((name, _Queried(parameter)))
             case _:
                 raise TypeError(f"{self.path}: {name} is too rich for a hot route")
 
-    async def __call__(self, request: Request) -> Response:
-        """The endpoint's answer. Raises what the dependencies and the endpoint raise."""
+    async def __call__(self, request: Request) -> Response | None:
+        """The endpoint's answer; None when the query cannot be read. Raises what the dependencies and it raise."""
         given = {name: read(request) for name, read in self._plain}
+        try:
+            for name, queried in self._queried:
+                given[name] = queried.read(request, name)
+        except ValidationError:
+            return None
         for name, dependency in self._dependencies:
             given[name] = await dependency(request)
         return await self.endpoint(**given)
@@ -87,7 +123,7 @@ def route_of(method: str, path: str) -> tuple[HotRoute, Mapping[str, str]] | Non
 
 
 class HotRoutes:
-    """Innermost of the middleware: answers hot requests, leaves the others to the application."""
+    """Answers hot requests, leaves the others to the application."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -101,10 +137,13 @@ class HotRoutes:
         scope["route"], scope["path_params"] = found
         request = Request(scope, receive, send)
         try:
-            response = await found[0](request)
+            response: Response | None = await found[0](request)
         except Exception as error:
             refusal = answer_to(error, request_id_of(request))
             if refusal is None:
                 raise
             response = refusal
-        await response(scope, receive, send)
+        if response is None:
+            await self._app(scope, receive, send)
+        else:
+            await compressed(response, scope)(scope, receive, send)

@@ -120,7 +120,7 @@ def _batches(api: Api) -> Batches:
     return Batches(api.database, api.catalogue, api.known, api.config.ids)
 
 
-@router.get("", response_model=JobsOut)
+@hot(router, "GET", "", response_model=JobsOut)
 async def list_(  # noqa: PLR0913, PLR0917 - each is a parameter of the query
     api: ApiState,
     principal: JobReader,

@@ -1,0 +1,29 @@
+"""Answers made smaller for those who can read it."""
+
+from fastapi import Response
+from starlette.datastructures import Headers
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from starlette.types import ASGIApp, Scope
+
+FROM_BYTES = 1024
+LEVEL = 4  # three times as fast as the usual 9, for a twentieth more bytes
+# A compressor holds back what a follower waits for; tiles are hashes, which nothing makes smaller.
+NOT_COMPRESSED = ("application/x-ndjson", "application/octet-stream")
+
+
+class Compression(GZipMiddleware):
+    """Starlette's, as we wish it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        excluded = (*DEFAULT_EXCLUDED_CONTENT_TYPES, *NOT_COMPRESSED)
+        super().__init__(app, FROM_BYTES, LEVEL, exclude_content_types=excluded)
+
+
+def compressed(response: Response, scope: Scope) -> ASGIApp:
+    """A whole answer of JSON as its caller can read it: most take it as it is, at no cost."""
+    if len(response.body) < FROM_BYTES:
+        return response
+    if "gzip" in Headers(scope=scope).get("accept-encoding", ""):
+        return Compression(response)
+    response.headers.add_vary_header("Accept-Encoding")
+    return response
