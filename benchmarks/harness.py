@@ -7,10 +7,10 @@ import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console
-from rich.table import Table
+if TYPE_CHECKING:  # the load generator imports this page, and should measure nothing but its load
+    from rich.console import Console
 
 Better = Literal["lower", "higher"]
 
@@ -46,8 +46,10 @@ def quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
-def show(rows: Iterable[Row], console: Console) -> None:
+def show(rows: Iterable[Row], console: "Console") -> None:
     """Print the rows as a table, with the machine they were measured on below."""
+    from rich.table import Table
+
     table = Table("benchmark", "case", "metric", "value", "goal", "peer")
     table.columns[3].justify = "right"
     for row in rows:

@@ -28,8 +28,8 @@ from scheduler.storage.pokes import Channel, Listener
 ROLE = "controller"
 _RETRY_S = 0.5
 # Rests as multiples of what came before them, and their bounds.
-_CYCLE_REST, _MOST_CYCLE_REST_S = 2.0, 0.05
-_PLAN_REST, _MOST_PLAN_REST_S = 3.0, 1.0
+_CYCLE_REST, _MOST_CYCLE_REST_S = 3.0, 0.1
+_PLAN_REST, _MOST_PLAN_REST_S = 9.0, 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -63,7 +63,7 @@ class Pace:
 
     A message that comes after a quiet moment is applied and planned for at once. Under load a cycle is followed
     by a rest, in which messages gather: a cycle costs a dozen round trips however many there are. A plan costs
-    what the cluster and its queue are large, whatever changed: it takes a quarter of the time, or rests a second where
+    what the cluster and its queue are large, whatever changed: it takes a tenth of the time, or rests a second where
     that is less.
     """
 
