@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import psutil
 
+from scheduler.wiring import PROCESSES
+
 MIB = 1 << 20
 
 
@@ -33,6 +35,9 @@ def tree(pid: int) -> list[ProcessMemory]:
 
 def _name(process: psutil.Process) -> str:
     """How we call it: `scheduler api` by its command, PostgreSQL's many as one."""
+    # `scheduler up` starts copies of itself, which name themselves.
+    if process.name() in PROCESSES:
+        return process.name()
     # PostgreSQL writes its state over its command line; there are no words of ours in it.
     for module, verb in pairwise(process.cmdline()):
         if module in {"scheduler", "agents", "suanli.cli"}:

@@ -190,7 +190,9 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         **ports,
     )
     try:
-        raise typer.Exit(Installation(settings, names[1:], note if as_json else say, as_json=as_json).run())
+        raise typer.Exit(
+            Installation(settings, names[1:], note if as_json else say, main, as_json=as_json).run()
+        )
     except UpFailed as error:
         raise typer.Exit(fail(str(error))) from error
 

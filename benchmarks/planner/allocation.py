@@ -11,7 +11,8 @@ from benchmarks.planner.gavel import POOL, QUEUE, Trace
 from benchmarks.planner.peers.allocation_lp import best_throughput
 from benchmarks.planner.settings import Settings, config, profiles
 from scheduler.domain.queues import Queue
-from scheduler.planner import WaitingJob, plan
+from scheduler.planner import WaitingJob
+from scheduler.planner.cycle import plan
 from scheduler.simulator.traces.kinds import Kind, find_tables
 
 PROFILE = "throughput"

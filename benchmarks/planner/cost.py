@@ -16,7 +16,9 @@ from scheduler.catalogue import load_catalogue
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
-from scheduler.planner import JobClass, Placer, Planner, Shape, Snapshot, WaitingJob, plan
+from scheduler.planner import JobClass, Shape, Snapshot, WaitingJob
+from scheduler.planner.cycle import Planner, plan
+from scheduler.planner.placer import Placer
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 
 POOL = "pool"

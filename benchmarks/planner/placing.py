@@ -7,7 +7,8 @@ from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
-from scheduler.planner import Placer, Shape, WaitingJob
+from scheduler.planner import Shape, WaitingJob
+from scheduler.planner.placer import Placer
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of
 from scheduler.simulator.traces.pods import Pod, TraceNode

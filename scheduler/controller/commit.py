@@ -14,7 +14,8 @@ from scheduler.controller.reports import ReportBook
 from scheduler.domain.ids import Ids
 from scheduler.machine import Changes, ClusterState, announce, apply, apply_plan, take_snapshot
 from scheduler.machine.messages import LeaderStarted, Message, Tick
-from scheduler.planner import Planner, PlannerConfig, Report
+from scheduler.planner import PlannerConfig, Report
+from scheduler.planner.cycle import Planner
 from scheduler.planner.plan_checks import check_plan
 from scheduler.storage import inbox
 from scheduler.storage.cluster import write_changes

@@ -6,7 +6,6 @@ from scheduler.domain.jobs import JobState
 from scheduler.machine import queueing
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.machine.state import ClusterState
-from scheduler.planner.calendar import edges_of
 from scheduler.planner.snapshot import Hole
 
 
@@ -33,7 +32,7 @@ def calendar_at(state: ClusterState, now_ms: int) -> tuple[Hole, ...]:
 
 def calendar_turns(state: ClusterState, since_ms: int, now_ms: int) -> bool:
     """Whether something begins, ends or has to be drained in (since, now]. Cost: O(calendar)."""
-    return any(since_ms < at_ms <= now_ms for hole in state.calendar for at_ms in edges_of(hole))
+    return any(since_ms < at_ms <= now_ms for hole in state.calendar for at_ms in hole.edges_ms)
 
 
 def prices_at(state: ClusterState, now_ms: int) -> Mapping[str, int]:

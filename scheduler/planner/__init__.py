@@ -3,13 +3,14 @@
 Belongs here: which waiting job starts now, on which model and devices, and why the others wait.
 Does not belong here: I/O, clocks, randomness, and anything that changes the cluster: a plan is a value
 that `machine` applies after `plan_checks` has found nothing against it.
+
+Here are its nouns, which everybody may hold. `cycle` (`plan`, `Planner`) and `placer` load numpy: only who plans
+imports them.
 """
 
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.cycle import Planner, plan
 from scheduler.planner.experience import Experience, Learning
 from scheduler.planner.forecast import StartInterval
-from scheduler.planner.placer import Placer
 from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause, TaskPlacement
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.snapshot import (
@@ -36,9 +37,7 @@ __all__ = [
     "JobPlacement",
     "Learning",
     "NodeView",
-    "Placer",
     "Plan",
-    "Planner",
     "PlannerConfig",
     "Report",
     "RunningJob",
@@ -51,5 +50,4 @@ __all__ = [
     "Topology",
     "WaitingJob",
     "limit_class_ms",
-    "plan",
 ]

@@ -2,16 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 
-from scheduler.domain.time import MINUTE_MS, to_rfc3339
+from scheduler.domain.time import to_rfc3339
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.preemption import lost_work_ms
-from scheduler.planner.snapshot import Hole, Shape, Snapshot, WaitingJob
-
-# So long before nodes are wanted their work is told to stop: it saves, ends and is cleaned up.
-DRAIN_MS = 2 * MINUTE_MS
+from scheduler.planner.snapshot import DRAIN_MS, Hole, Shape, Snapshot, WaitingJob
 
 
 def near(calendar: Iterable[Hole], now_ms: int, config: PlannerConfig) -> list[Hole]:
@@ -33,11 +30,6 @@ def close_booked_nodes(holes: Iterable[Hole], fleet: Fleet) -> None:
                 if row is not None:
                     devices = cell.parts[row].on_node.devices
                     cell.hold(row, (1 << len(devices)) - 1, hole.from_ms, hole.queue)
-
-
-def edges_of(hole: Hole) -> tuple[int, int, int]:
-    """When a plan has to look at it: at the drain, the beginning and the end."""
-    return hole.from_ms - DRAIN_MS, hole.from_ms, hole.until_ms
 
 
 def drained(snapshot: Snapshot, now_ms: int) -> Iterator[Stop]:

@@ -14,10 +14,13 @@ from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey
+from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.experience import Experience
 
 # Levels of the network above a node, from the widest to the narrowest.
 LEVELS = ("zone", "supernode", "leaf")
+# So long before nodes are wanted their work is told to stop: it saves, ends and is cleaned up.
+DRAIN_MS = 2 * MINUTE_MS
 _LIMIT_BITS = 4  # of a time limit that count for its class
 
 
@@ -246,6 +249,11 @@ class Hole:
     nodes: frozenset[NodeId]
     queue: QueueKey | None = None  # who may use the nodes meanwhile; None: nobody
     why: str = ""
+
+    @property
+    def edges_ms(self) -> tuple[int, int, int]:
+        """When a plan has to look at it: at the drain, the beginning and the end."""
+        return self.from_ms - DRAIN_MS, self.from_ms, self.until_ms
 
 
 @dataclass(frozen=True, slots=True)

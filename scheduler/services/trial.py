@@ -13,7 +13,7 @@ from scheduler.domain.ids import FirmId, Ids, JobId
 from scheduler.domain.jobs import Dependencies, JobSpec
 from scheduler.machine import apply, take_snapshot
 from scheduler.machine.messages import JobSubmitted
-from scheduler.planner import PlannerConfig, plan
+from scheduler.planner import Plan, PlannerConfig, Report, Snapshot
 from scheduler.services.authorise import Action, Principal, authorise, require_firm, require_project
 from scheduler.services.possible import Known, require_possible
 from scheduler.storage.cluster import load_state
@@ -84,7 +84,7 @@ class Trials:
             apply(state, JobSubmitted(FirmId(firm_id), _TRIAL, free, now_ms), now_ms, self.ids)
             queue = state.jobs[_TRIAL].queue
             snapshot = take_snapshot(state, now_ms)
-            proposal, report = await asyncio.to_thread(plan, snapshot, now_ms, PlannerConfig())
+            proposal, report = await asyncio.to_thread(_plan, snapshot, now_ms)
         placed = next((one for one in proposal.placements if one.job_id == _TRIAL), None)
         waits = report.of(_TRIAL)
         position = next((at for at, job, _ in report.in_order(queue) if job.job_id == _TRIAL), None)
@@ -126,3 +126,10 @@ def cny_to_the_fen(nano: Fraction) -> str:
     """Yuan to the fen, rounded half up: for showing, never for billing."""
     fen = (nano * 100 / _NANO + Fraction(1, 2)).__floor__()
     return f"{fen // 100}.{fen % 100:02d}"
+
+
+def _plan(snapshot: Snapshot, now_ms: int) -> tuple[Plan, Report]:
+    # With numpy, which the API has no other use for: it is loaded for the first who tries a job.
+    from scheduler.planner.cycle import plan
+
+    return plan(snapshot, now_ms, PlannerConfig())

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from scheduler.process import STOP_TIMEOUT_S, announcement_path
 from scheduler.storage.embedded_process import die_with_parent
+from scheduler.up.forking import Copy, Program, fork
 from scheduler.up.signals import Signals, kill_group
 
 READY_TIMEOUT_S: Final = 60.0
@@ -56,7 +57,7 @@ class Child:
     environment: dict[str, str]
     run_folder: Path
     output: Path | None  # None: it writes where we do
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Copy | None = None
     started_s: float = 0.0
     pause_s: float = BACKOFF_FIRST_S
     again_s: float | None = None
@@ -64,21 +65,28 @@ class Child:
     command: str | None = None  # of this program; None: as it is named
     sockets: tuple[int, ...] = ()  # descriptors that it inherits
 
-    def start(self) -> None:
-        """Start the program. Its secrets go by environment: command lines can be read by all."""
+    def start(self, copy: Program | None = None) -> None:
+        """Start the program, or a copy of us that runs it. Its secrets go by environment: command lines can be
+        read by all.
+        """
         announcement_path(self.run_folder, self.name).unlink(missing_ok=True)
         output = None if self.output is None else os.open(self.output, _APPEND, 0o600)
+        command = self.command or self.name
+        with_us = die_with_parent(os.getpid(), SIGTERM)
         try:
-            self.process = subprocess.Popen(
-                python_command(self.command or self.name),
-                pass_fds=self.sockets,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=self.environment,
-                start_new_session=True,  # Ctrl-C is for us; we stop them in order
-                preexec_fn=die_with_parent(os.getpid(), SIGTERM),  # noqa: PLW1509 - one thread here
-            )
+            if copy is not None:
+                self.process = fork(copy, [command], self.environment, output, self.sockets, with_us)
+            else:
+                self.process = subprocess.Popen(
+                    python_command(command),
+                    pass_fds=self.sockets,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=self.environment,
+                    start_new_session=True,  # Ctrl-C is for us; we stop them in order
+                    preexec_fn=with_us,  # noqa: PLW1509 - one thread here
+                )
         finally:
             if output is not None:
                 os.close(output)
@@ -139,10 +147,14 @@ class Children:
         self._signals = signals
         self._say = say
 
-    def start(self, timeout_s: float = READY_TIMEOUT_S) -> Mapping[str, dict[str, Any]]:
-        """Start all and wait until each serves; returns name -> announcement. Raises ChildFailed."""
+    def start(
+        self, timeout_s: float = READY_TIMEOUT_S, *, copy: Program | None = None
+    ) -> Mapping[str, dict[str, Any]]:
+        """Start all, with `copy` as copies of us that run it, and wait until each serves; returns
+        name -> announcement. Raises ChildFailed.
+        """
         for child in self._children:
-            child.start()
+            child.start(copy)
         deadline_s = time.monotonic() + timeout_s
         waiting = list(self._children)
         while waiting:

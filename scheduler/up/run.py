@@ -4,8 +4,8 @@ import fcntl
 import json
 import os
 import socket
-import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,8 +29,8 @@ from scheduler.up.children import (
     ChildFailed,
     Children,
     keep_small,
-    python_command,
 )
+from scheduler.up.forking import Program, load_shared, run_copy
 from scheduler.up.signals import Signals, StopRequested
 from scheduler.up.workers import usual_workers
 from scheduler.wiring import PROCESSES
@@ -47,8 +47,15 @@ class Installation:
     """One installation on this machine, from its start to its end."""
 
     def __init__(
-        self, settings: Settings, hosts: Sequence[str], say: Callable[[str], None], *, as_json: bool = False
+        self,
+        settings: Settings,
+        hosts: Sequence[str],
+        say: Callable[[str], None],
+        program: Program,
+        *,
+        as_json: bool = False,
     ) -> None:
+        self._program = program
         self._as_json = as_json
         self._settings = settings
         self._hosts = hosts
@@ -106,6 +113,7 @@ class Installation:
             owner_url = server.url(roles.OWNER)
         else:
             owner_url = settings.database_url.get_secret_value()
+        load_shared()
         self._migrate(owner_url, external=server is None)
         return server
 
@@ -113,26 +121,25 @@ class Installation:
         """In a process of its own: Alembic's memory goes with it. The usual start finds nothing to migrate."""
         if not external and already_current(owner_url):
             return
-        done = subprocess.run(
-            # The embedded server has the passwords already.
-            python_command("migrate", *(["--set-passwords"] if external else [])),
-            env=self._environment(SUANLI_DATABASE_URL=owner_url),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            preexec_fn=die_with_parent(os.getpid(), 15),
-        )
-        if done.returncode != 0:
-            lines = [line for line in done.stderr.splitlines() if line.startswith("scheduler: ")]
-            said = lines[-1].removeprefix("scheduler: ") if lines else done.stderr.strip()[-500:]
-            raise UpFailed(f"the database could not be migrated: {said}")
+        # The embedded server has the passwords already.
+        arguments = ["migrate", *(["--set-passwords"] if external else [])]
+        environment = self._environment(SUANLI_DATABASE_URL=owner_url)
+        with tempfile.TemporaryFile() as output:
+            status = run_copy(
+                self._program, arguments, environment, output.fileno(), die_with_parent(os.getpid(), 15)
+            )
+            output.seek(0)
+            said = output.read().decode(errors="replace")
+        if status != 0:
+            lines = [line for line in said.splitlines() if line.startswith("scheduler: ")]
+            reason = lines[-1].removeprefix("scheduler: ") if lines else said.strip()[-500:]
+            raise UpFailed(f"the database could not be migrated: {reason}")
 
     def _start_children(self, signals: Signals) -> Children:
         own = [self._child(name, role) for name, role in PROCESSES.items()]
         children = Children(own, signals, self._say)
         self._stack.callback(children.stop)
-        announced = children.start()
+        announced = children.start(copy=self._program)
         self._keep_ports(own, announced)
         self._announce(announced)
         return children

@@ -24,7 +24,8 @@ from scheduler.machine.messages import (
     Tick,
 )
 from scheduler.machine.state import AllocationRecord, JobRecord, NodeRecord
-from scheduler.planner import PlannerConfig, Report, plan
+from scheduler.planner import PlannerConfig, Report
+from scheduler.planner.cycle import plan
 from scheduler.planner.feasibility import Inventory, Stock
 from scheduler.planner.plan_checks import check_plan
 from scheduler.planner.snapshot import DeviceView

@@ -38,7 +38,8 @@ from scheduler.machine.messages import (
     Tick,
 )
 from scheduler.machine.references import Progress
-from scheduler.planner import PlannerConfig, plan
+from scheduler.planner import PlannerConfig
+from scheduler.planner.cycle import plan
 from scheduler.planner.plan_checks import check_plan
 from tests.builders.cluster import a_node, a_queue
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec

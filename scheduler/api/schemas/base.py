@@ -8,11 +8,14 @@ from scheduler.domain.time import to_rfc3339
 class In(BaseModel):
     """A request's body: unknown fields and wrong types are refused, nothing is converted."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    # Built when it is first used: dozens of models at every start are what nobody asked for.
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class Out(BaseModel):
     """An answer. Fields may be added; clients must ignore those that they do not know."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 class Page(Out):

@@ -15,7 +15,8 @@ from scheduler.domain.nodes import Isolation
 from scheduler.domain.reasons import Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.invariants import violations
-from scheduler.planner import Plan, plan
+from scheduler.planner import Plan
+from scheduler.planner.cycle import plan
 from scheduler.planner.plan_checks import check_plan
 from scheduler.services.possible import resolve_share
 from tests.builders.cluster import Controller, a_node, a_queue

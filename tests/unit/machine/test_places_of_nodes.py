@@ -10,7 +10,8 @@ from scheduler.domain.nodes import Place
 from scheduler.domain.reasons import Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
-from scheduler.planner import Plan, plan
+from scheduler.planner import Plan
+from scheduler.planner.cycle import plan
 from scheduler.planner.feasibility import ever_fits
 from scheduler.planner.plan_checks import check_plan
 from tests.builders.cluster import FIRM, Controller, a_node, a_queue, inventory_of

@@ -6,7 +6,7 @@ from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Reason
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.planner import Hole
-from scheduler.planner.calendar import DRAIN_MS
+from scheduler.planner.snapshot import DRAIN_MS
 from tests.builders.cluster import FIRM, POOL, Controller, a_node
 from tests.builders.jobs import a_spec
 

@@ -9,7 +9,8 @@ from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Reason
-from scheduler.planner import JobClass, PlannerConfig, Shape, Snapshot, Topology, WaitingJob, plan
+from scheduler.planner import JobClass, PlannerConfig, Shape, Snapshot, Topology, WaitingJob
+from scheduler.planner.cycle import plan
 from scheduler.planner.snapshot import Hole
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of

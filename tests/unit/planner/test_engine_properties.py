@@ -18,14 +18,13 @@ from scheduler.planner import (
     JobClass,
     JobPlacement,
     NodeView,
-    Placer,
-    Planner,
     PlannerConfig,
     Shape,
     Snapshot,
     WaitingJob,
-    plan,
 )
+from scheduler.planner.cycle import Planner, plan
+from scheduler.planner.placer import Placer
 from scheduler.planner.plan_checks import check_plan
 
 MODELS = ("ascend-910b3", "ascend-910a", "ascend-910c")

@@ -13,7 +13,8 @@ from scheduler.catalogue import load_catalogue
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
-from scheduler.planner import Placer, PlannerConfig, Shape, kernels, machine_code
+from scheduler.planner import PlannerConfig, Shape, kernels, machine_code
+from scheduler.planner.placer import Placer
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 
 if sys.argv[1] == "compiled":

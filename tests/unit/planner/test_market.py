@@ -5,8 +5,9 @@ import numpy as np
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
-from scheduler.planner import Plan, PlannerConfig, Shape, WaitingJob, plan
+from scheduler.planner import Plan, PlannerConfig, Shape, WaitingJob
 from scheduler.planner.assignment import assign
+from scheduler.planner.cycle import plan
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of
 

@@ -10,8 +10,9 @@ from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.time import HOUR_MS, MINUTE_MS
-from scheduler.planner import Planner, PlannerConfig, Shape, WaitingJob, plan
+from scheduler.planner import PlannerConfig, Shape, WaitingJob
 from scheduler.planner.config import POLICIES
+from scheduler.planner.cycle import Planner, plan
 from scheduler.planner.plan_checks import check_plan
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of

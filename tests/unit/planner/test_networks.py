@@ -5,8 +5,9 @@ import numpy as np
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
-from scheduler.planner import Placer, PlannerConfig, Shape
+from scheduler.planner import PlannerConfig, Shape
 from scheduler.planner.network import nested_levels
+from scheduler.planner.placer import Placer
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of
 

@@ -13,7 +13,8 @@ from scheduler.domain.reasons import EndReason, Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.invariants import violations
 from scheduler.machine.messages import CordonRequested
-from scheduler.planner import PlannerConfig, plan
+from scheduler.planner import PlannerConfig
+from scheduler.planner.cycle import plan
 from scheduler.planner.plan_checks import check_plan
 from scheduler.planner.topology import choose_devices
 from tests.builders.cluster import Controller, a_node, a_queue

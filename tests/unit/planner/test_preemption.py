@@ -12,7 +12,8 @@ from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
-from scheduler.planner import Plan, PlannerConfig, Stop, StopCause, plan
+from scheduler.planner import Plan, PlannerConfig, Stop, StopCause
+from scheduler.planner.cycle import plan
 from scheduler.planner.plan_checks import check_plan
 from tests.builders.cluster import POOL, Controller, a_node
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
