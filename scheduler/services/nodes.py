@@ -40,6 +40,7 @@ class Occupant:
     firm_id: str
     job_id: str
     job_name: str
+    array_index: int | None
     attempt: int
     rank: int
     share_ppm: int
@@ -173,6 +174,7 @@ async def _occupants(session: AsyncSession) -> Mapping[str, tuple[Occupant, ...]
             AllocationRow.firm_id,
             AllocationRow.job_id,
             JobRow.name,
+            JobRow.array_index,
             AllocationRow.attempt,
             AllocationRow.rank,
             AllocationDeviceRow.share_ppm,
@@ -183,7 +185,9 @@ async def _occupants(session: AsyncSession) -> Mapping[str, tuple[Occupant, ...]
     )
     found: dict[str, tuple[Occupant, ...]] = {}
     for row in rows:
-        one = Occupant(row.firm_id, row.job_id, row.name, row.attempt, row.rank, row.share_ppm)
+        one = Occupant(
+            row.firm_id, row.job_id, row.name, row.array_index, row.attempt, row.rank, row.share_ppm
+        )
         found[row.device_id] = (*found.get(row.device_id, ()), one)
     return found
 

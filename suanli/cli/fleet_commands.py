@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suanli.cli.session import AsJson, ProfileName, open_client
+from suanli.cli.session import AsJson, ProfileName, label_of, open_client
 
 if TYPE_CHECKING:
     from suanli.client.types import Device, Node
@@ -54,7 +54,9 @@ def _model(device: Device) -> str:
 
 
 def _held(devices: list[Device]) -> str:
-    held = Counter(task["job_name"] for device in devices for task in device["shared_by"])
+    held = Counter(
+        label_of(task["job_name"], task["array_index"]) for device in devices for task in device["shared_by"]
+    )
     return ", ".join(f"{count} {name}" for name, count in sorted(held.items()))
 
 

@@ -11,6 +11,10 @@ ZH = {
         "{server} 不信任任何签发者:请去掉 --browser 并保存 API 密钥"
     ),
     "nobody signed in in time: run suanli login again": "没有人及时登录:请再次运行 suanli login",
+    "the address was opened twice, the second time not by the browser of the first: "
+    "where that was not you, somebody else on this machine tried to take part; run suanli login again": (
+        "该地址被打开了两次,第二次不是第一次的浏览器:若不是您本人,则本机上有其他人试图介入;请再次运行 suanli login"
+    ),
     "{issuer} did not let you in: {why}": "{issuer} 不允许登录:{why}",
     "or open {address}": "或打开 {address}",
     "Waiting for you (at most {minutes} minutes; Ctrl-C ends it) ...": (

@@ -1,5 +1,10 @@
 """Signing in with the browser of this machine: authorization code with PKCE, answered on a loopback address (RFC 8252,
-RFC 7636, RFC 9207)."""
+RFC 7636, RFC 9207).
+
+The browser is sent to a page of ours, which sends it on: other users of this machine may read what a browser is started
+with. With the issuer's address they could sign in themselves and hand their own code to the person's command. Our page
+is opened once, by one browser, which alone may bring the answer (a cookie); a second one ends it all.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,9 @@ import queue
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -22,6 +28,7 @@ LONGEST_WAIT_S = 300.0
 # A browser may connect and say nothing; its thread does not wait for ever.
 SILENCE_S = 10.0
 PATH = "/callback"
+COOKIE = "suanli-sign-in"
 _PAGE = """<!doctype html><meta charset="utf-8"><title>Suanli</title>
 <p>Go back to the terminal: it says how this ended.<p>请回到终端查看结果。"""
 
@@ -33,7 +40,7 @@ def sign_in_here(
     show: Callable[[str], None],
     wait_s: float = LONGEST_WAIT_S,
 ) -> SignIn:
-    """Let a person sign in at the address that `show` is given, in a browser of this machine, and wait for it.
+    """Let a person sign in, in a browser of this machine that opens the address that `show` is given, and wait for it.
 
     Raises SignInFailed.
     """
@@ -60,7 +67,8 @@ def sign_in_here(
             asked["prompt"] = (
                 "consent"  # else a provider need not give what refreshes (OpenID Connect Core, 11)
             )
-        show(begin + ("&" if urlsplit(begin).query else "?") + urlencode(asked))
+        callback.leads_to = begin + ("&" if urlsplit(begin).query else "?") + urlencode(asked)
+        show(callback.opening)
         answer = callback.wait(wait_s)
         _check_issuer(document, issuer, answer)
         if "code" not in answer:
@@ -100,10 +108,23 @@ def _nonce_of(token: str) -> str:
 
 
 class _Callback:
-    """A server on a free port of 127.0.0.1 that takes one answer: the one that knows `state`."""
+    """A server on a free port of 127.0.0.1 that sends one browser to `leads_to`, and takes one answer from it: the one
+    that knows `state`."""
 
     def __init__(self, state: str) -> None:
-        answers: queue.Queue[dict[str, str]] = queue.Queue(1)
+        self._state = state
+        self._door = "/" + secrets.token_urlsafe(24)
+        self._cookie = secrets.token_urlsafe(24)
+        self._opened = Lock()  # held from the first opening on
+        self._answers: queue.Queue[dict[str, str] | None] = queue.Queue(1)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        here = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.address, self.opening = here + PATH, here + self._door
+        self.leads_to = ""
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        callback = self
 
         class Handler(BaseHTTPRequestHandler):
             timeout = SILENCE_S
@@ -111,17 +132,36 @@ class _Callback:
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 given = {name: values[0] for name, values in parse_qs(parts.query).items()}
-                if parts.path != PATH:
+                if parts.path == callback._door:
+                    self._open()
+                elif parts.path != PATH:
                     self.send_error(404)
-                elif not hmac.compare_digest(given.get("state", "").encode(), state.encode()):
+                elif not (_same(given.get("state", ""), callback._state) and self._is_known()):
                     self.send_error(400)  # whoever that was, it is not who we sent there
                 else:
-                    with suppress(queue.Full):
-                        answers.put_nowait(given)
-                    self._say(_PAGE.encode())
+                    callback._answer(given)
+                    self._say(200, _PAGE.encode())
 
-            def _say(self, page: bytes) -> None:
-                self.send_response(200)
+            def _open(self) -> None:
+                if callback._opened.acquire(blocking=False) or self._is_known():
+                    self._say(302, b"", Location=callback.leads_to)
+                else:
+                    callback._answer(None)
+                    self.send_error(410)
+
+            def _is_known(self) -> bool:
+                """Is this the browser that opened our page? No other program of this machine has its cookie."""
+                try:
+                    kept = SimpleCookie(self.headers.get("Cookie", "")).get(COOKIE)
+                except CookieError:
+                    return False
+                return kept is not None and _same(kept.value, callback._cookie)
+
+            def _say(self, status: int, page: bytes, **headers: str) -> None:
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Set-Cookie", f"{COOKIE}={callback._cookie}; HttpOnly; SameSite=Lax; Path=/")
                 self.send_header("Content-Type", "text/html; charset=utf-8")
                 self.send_header("Content-Length", str(len(page)))
                 self.send_header("Content-Security-Policy", "default-src 'none'")
@@ -133,10 +173,11 @@ class _Callback:
             def log_message(self, format: str, *args: object) -> None:
                 """Nothing: addresses hold the code."""
 
-        self._answers = answers
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}{PATH}"
+        return Handler
+
+    def _answer(self, given: dict[str, str] | None) -> None:
+        with suppress(queue.Full):
+            self._answers.put_nowait(given)
 
     def __enter__(self) -> _Callback:
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
@@ -148,6 +189,16 @@ class _Callback:
 
     def wait(self, wait_s: float) -> dict[str, str]:
         try:
-            return self._answers.get(timeout=wait_s)
+            given = self._answers.get(timeout=wait_s)
         except queue.Empty:
             raise SignInFailed("nobody signed in in time: run suanli login again") from None
+        if given is None:
+            raise SignInFailed(
+                "the address was opened twice, the second time not by the browser of the first: "
+                "where that was not you, somebody else on this machine tried to take part; run suanli login again"
+            )
+        return given
+
+
+def _same(given: str, known: str) -> bool:
+    return hmac.compare_digest(given.encode(), known.encode())

@@ -8,6 +8,7 @@ class Occupant(TypedDict):
 
     job_id: str
     job_name: str
+    array_index: int | None
     attempt: int
     rank: int
     share_ppm: int

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from contextlib import nullcontext
 from html.parser import HTMLParser
 from pathlib import Path
 from types import TracebackType
@@ -112,10 +113,10 @@ class _Form(HTMLParser):
             self.fields[known["name"]] = known.get("value", "")
 
 
-def sign_in_with_a_browser(address: str, person: str) -> None:
+def sign_in_with_a_browser(address: str, person: str, browser: httpx.Client | None = None) -> None:
     """Open the address, and answer every page as the person would, until no page asks anything."""
-    with httpx.Client(follow_redirects=True, trust_env=False, timeout=20) as browser:
-        page = browser.get(address)
+    with nullcontext(browser) if browser else httpx.Client(trust_env=False, timeout=20) as own:
+        page = own.get(address, follow_redirects=True)
         for _ in range(6):
             form = _Form()
             form.feed(page.text)
@@ -125,5 +126,5 @@ def sign_in_with_a_browser(address: str, person: str) -> None:
             form.fields.pop("abort", None)
             if "login" in form.fields:
                 form.fields |= {"login": person, "password": "whatever"}
-            page = browser.post(urljoin(str(page.url), form.action), data=form.fields)
+            page = own.post(urljoin(str(page.url), form.action), data=form.fields, follow_redirects=True)
     raise AssertionError(f"the issuer never stopped asking: {page.text}")

@@ -143,31 +143,41 @@ def test_a_person_signs_in_and_is_what_the_rules_say(
     assert "there is no job" in suanli(api, tmp_path, "show", foreign, code=1)
 
 
-@pytest.mark.parametrize("lets_in", [True, False])
-def test_a_person_signs_in_with_the_browser_of_this_machine(
-    api: ApiInThread, issuer: IssuerProcess, tmp_path: Path, lets_in: bool
-) -> None:
+def login_here(api: ApiInThread, home: Path) -> tuple["subprocess.Popen[str]", str]:
+    """`suanli login --browser` where no browser opens, and the address that a person opens."""
     process = subprocess.Popen(
         [sys.executable, "-m", "suanli.cli", "login", api.url, "--browser"],
-        env={**api.environment(None, tmp_path), "BROWSER": "/bin/true"}, stdin=subprocess.DEVNULL,
+        env={**api.environment(None, home), "BROWSER": "/bin/true"}, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
     address = process.stderr.readline().rpartition(" ")[2].strip()
-    asked = {name: value for name, (value,) in parse_qs(urlsplit(address).query).items()}
-    assert address.startswith(f"{issuer.url}/")
-    assert asked["code_challenge_method"] == "S256"
-    here = asked["redirect_uri"]
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/callback", here)
-    # Another program of this machine, or another page of the browser, is not who was sent there.
-    for query in ("", "?code=stolen", "?code=stolen&state=guessed", "?error=access_denied&state=%FF"):
-        assert httpx.get(here + query, trust_env=False).status_code == 400
-    assert httpx.get(here.replace("/callback", "/"), trust_env=False).status_code == 404
-    if lets_in:
-        sign_in_with_a_browser(address, "li.wei")
-    else:
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[-\w]{32}", address)
+    return process, address
+
+
+@pytest.mark.parametrize("lets_in", [True, False])
+def test_a_person_signs_in_with_the_browser_of_this_machine(
+    api: ApiInThread, issuer: IssuerProcess, tmp_path: Path, lets_in: bool
+) -> None:
+    process, address = login_here(api, tmp_path)
+    with httpx.Client(trust_env=False, timeout=20) as browser:
+        led_to = browser.get(address).headers["location"]
+        asked = {name: value for name, (value,) in parse_qs(urlsplit(led_to).query).items()}
+        assert led_to.startswith(f"{issuer.url}/")
+        assert asked["code_challenge_method"] == "S256"
+        here = asked["redirect_uri"]
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/callback", here)
+        # Another page of the browser is not who was sent there, nor is another program of this machine.
+        for query in ("", "?code=stolen", "?code=stolen&state=guessed", "?error=access_denied&state=%FF"):
+            assert browser.get(here + query).status_code == 400
         told = {"error": "access_denied", "state": asked["state"], "iss": issuer.url}
-        assert httpx.get(here, params=told, trust_env=False).status_code == 200
+        assert httpx.get(here, params=told, trust_env=False).status_code == 400
+        assert httpx.get(here.replace("/callback", "/"), trust_env=False).status_code == 404
+        if lets_in:
+            sign_in_with_a_browser(address, "li.wei", browser)
+        else:
+            assert browser.get(here, params=told).status_code == 200
     out, rest = process.communicate(timeout=60)
     file = profiles_path({"HOME": str(tmp_path)})
     if not lets_in:
@@ -180,6 +190,18 @@ def test_a_person_signs_in_with_the_browser_of_this_machine(
     assert kept is not None
     assert kept.refresh_token
     assert json.loads(suanli(api, tmp_path, "whoami", "--json"))["name"] == "li.wei"
+
+
+def test_somebody_else_on_this_machine_cannot_take_part(
+    api: ApiInThread, issuer: IssuerProcess, tmp_path: Path
+) -> None:
+    process, address = login_here(api, tmp_path)
+    assert httpx.get(address, trust_env=False).status_code == 302
+    assert httpx.get(address, trust_env=False).status_code == 410
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the address was opened twice" in rest
+    assert not profiles_path({"HOME": str(tmp_path)}).exists()
 
 
 def test_the_same_name_is_not_the_same_person(

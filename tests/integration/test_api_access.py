@@ -151,6 +151,7 @@ async def test_people_see_of_the_nodes_what_is_theirs_and_what_is_free(installat
     (node,) = (await installation.as_("lin").get("/v1/nodes")).json()["nodes"]
     assert (node["name"], [d["index"] for d in node["devices"]]) == ("node-2", [0, 1, 2])
     assert node["devices"][0]["held_by"]["job_id"] == mine
+    assert node["devices"][0]["held_by"]["array_index"] is None
     everything = (await installation.as_("ops").get("/v1/nodes")).json()
     assert {n["name"]: len(n["devices"]) for n in everything["nodes"]} == {"node-1": 8, "node-2": 8}
     free = {"pool": "haidian", "device_model": "ascend-910b3", "devices": 16, "free": 13, "in_use": 3}

@@ -15,6 +15,7 @@ class OccupantOut(Out):
 
     job_id: str
     job_name: str
+    array_index: int | None
     attempt: int
     rank: int
     share_ppm: int
@@ -85,6 +86,7 @@ def _device_out(device: DeviceRecord) -> DeviceOut:
         OccupantOut(
             job_id=one.job_id,
             job_name=one.job_name,
+            array_index=one.array_index,
             attempt=one.attempt,
             rank=one.rank,
             share_ppm=one.share_ppm,
