@@ -1,14 +1,20 @@
-"""Titles of problems in the language that a caller asks for (RFC 9110, 12.5.4): English, or Chinese.
+"""Titles and details of problems in the language that a caller asks for (RFC 9110, 12.5.4): English, or Chinese.
 
-Details stay English: they are made where the error is, and programs read `code`, `errors` and `facts`.
+Details are made where the error is, in English, and recognised here by the table that the command line has, too. What
+programs read (`code`, `errors`, `facts`) is English always.
 """
 
 from collections.abc import Mapping
 from contextvars import ContextVar
 
+from suanli.sentences import ZH_SERVER, Translation
+
 ENGLISH, CHINESE = "en", "zh"
 # Of the request that this task answers.
 LANGUAGE: ContextVar[str] = ContextVar("language", default=ENGLISH)
+# What a caller sent stands in details; a longer one is not searched for sentences, which takes time.
+_MOST_CHARACTERS = 300
+_CHINESE = Translation(ZH_SERVER)
 
 TITLES_ZH: Mapping[str, str] = {
     "bad_request": "请求无法读取",
@@ -51,3 +57,10 @@ def chosen(accepted: str) -> str:
 def title_of(code: str, english: str) -> str:
     """The title of a problem for the caller of now."""
     return TITLES_ZH.get(code, english) if LANGUAGE.get() == CHINESE else english
+
+
+def detail_of(english: str) -> str:
+    """The detail of a problem for the caller of now; English where no Chinese is known for it."""
+    if LANGUAGE.get() != CHINESE or len(english) > _MOST_CHARACTERS:
+        return english
+    return _CHINESE.of(english)

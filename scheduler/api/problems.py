@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from scheduler.api.languages import LANGUAGE, title_of
+from scheduler.api.languages import LANGUAGE, detail_of, title_of
 from scheduler.api.readable import field_problems
 from scheduler.domain import errors
 from scheduler.storage.engine import DatabaseAway
@@ -73,7 +73,7 @@ def problem(
         "type": f"urn:suanli:problem:{code}",
         "title": title_of(code, title),
         "status": status,
-        "detail": detail,
+        "detail": detail_of(detail),
         "code": code,
         "errors": [{"field": p.field, "got": p.got, "want": p.want} for p in problems],
     }

@@ -197,3 +197,19 @@ async def test_titles_are_in_the_language_that_is_asked_for(
     assert (answer.status_code, answer.json()["title"]) == (404, title)
     assert answer.headers["content-language"] == ("zh" if title == "未找到" else "en")
     assert answer.json()["code"] == "not_found"
+    assert answer.json()["detail"] == ("没有作业 none" if title == "未找到" else "there is no job none")
+
+
+async def test_what_is_wrong_is_said_in_chinese_and_programs_read_what_they_always_did(
+    installation: ApiInstallation,
+) -> None:
+    lin, wrong = installation.as_("lin"), job_spec(gang={"devices": -1})
+    english = (await lin.post("/v1/jobs", json=wrong)).json()
+    chinese = (await lin.post("/v1/jobs", json=wrong, headers={"Accept-Language": "zh"})).json()
+    assert chinese["detail"].startswith("gang.devices:收到 -1,应为 1 到 ")
+    assert (chinese["errors"], chinese["code"]) == (english["errors"], "invalid")
+    act = await lin.post(
+        "/v1/nodes/node-1/cordon", json={"cordoned": True}, headers={"Accept-Language": "zh"}
+    )
+    assert (act.status_code, act.json()["title"]) == (403, "没有权限")
+    assert act.json()["detail"].startswith("lin 的角色是 研究人员;")

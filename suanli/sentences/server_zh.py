@@ -59,6 +59,16 @@ ZH_SERVER = {
     "{name} may act in the projects {projects}, not in {project}": (
         "{name} 可在项目 {projects} 中操作,不能在 {project} 中操作"
     ),
+    "{name} may act in the projects {projects}, not for the whole firm": (
+        "{name} 可在项目 {projects} 中操作,不能代表整个企业操作"
+    ),
+    "job {job} is another firm's: an operator may hold or cancel it": (
+        "作业 {job} 属于另一家企业:运营者只能挂起或取消它"
+    ),
+    "a firm administrator creates principals of the own firm only": "企业管理员只能创建本企业的主体",
+    "nobody can disable themselves: the installation might lose its last operator": (
+        "不能停用自己:系统可能失去最后一名运营者"
+    ),
     "a researcher": "研究人员",
     "a firm administrator": "企业管理员",
     "an operator": "运营者",
@@ -77,6 +87,41 @@ ZH_SERVER = {
     "there is no principal named {name}": "没有名为 {name} 的主体",
     "there is no API key {key}": "没有 API 密钥 {key}",
     "there already is a principal named {name}": "已有名为 {name} 的主体",
+    "there is no firm {firm}": "没有企业 {firm}",
+    "there is no key {name}": "没有密钥对 {name}",
+    "job {job} has no results of attempt {attempt}, rank {rank}": (
+        "作业 {job} 没有第 {attempt} 次尝试、rank {rank} 的结果"
+    ),
+    "the results hold no file {path}": "结果中没有文件 {path}",
+    "nothing of attempt {attempt}, rank {rank} is kept: {why}": (
+        "第 {attempt} 次尝试、rank {rank} 没有保留任何内容:{why}"
+    ),
+    "the secret {name} is there no more: suanli secret set {again}": (
+        "密钥 {name} 已不存在:请用 suanli secret set {again} 设置"
+    ),
+    # Contradicts what is there, or is too much
+    "it was changed since: its ETag is {tag}, not {given}; read it and try again": (
+        "读取之后已被修改:其 ETag 是 {tag},不是 {given};请重新读取后再试"
+    ),
+    "there is none yet, and so it has no ETag: leave If-Match out": "尚不存在,因此没有 ETag:请去掉 If-Match",
+    "job {job} was revised by somebody else just now: look at it and try again": (
+        "作业 {job} 刚被他人修改:请查看后再试"
+    ),
+    "task {rank} of job {job} has ended": "作业 {job} 的任务 {rank} 已结束",
+    "the node of task {rank} is not connected just now, or its gateway takes no tunnels; the job goes on": (
+        "任务 {rank} 所在节点暂未连接,或其网关不接受隧道;作业继续运行"
+    ),
+    "a batch makes at most {number} jobs, arrays unfolded": "一个批次最多产生 {number} 个作业(数组展开后)",
+    "a firm has at most {number} secrets": "一家企业最多 {number} 个密钥",
+    "the firm keeps {there} bytes of uploads and results here, and may keep {most}: {more} more do not fit. {what}": (
+        "企业在此保存了 {there} 字节的上传内容和结果,上限为 {most}:再加 {more} 放不下。{what}"
+    ),
+    "the firm keeps {there} objects of uploads and results here, and may keep {most}: {more} more do not fit; "
+    "pack many small files into one. {what}": (
+        "企业在此保存了 {there} 个上传和结果对象,上限为 {most}:再加 {more} 个放不下;请把大量小文件打包。{what}"
+    ),
+    "the installation cannot keep uploads now: {why}": "系统目前无法保存上传内容:{why}",
+    "secrets cannot be kept now: {why}": "目前无法保存密钥:{why}",
     "job {job} has already {state}": "作业 {job} 已经{state}",
     "job {job} is {state}: it waits already": "作业 {job} 的状态是{state}:它本来就在排队",
     "job {job} is {state}; it can be reached while it runs": "作业 {job} 的状态是{state};只有运行时才能连接",
@@ -136,11 +181,11 @@ ZH_SERVER = {
     "{count} {model} on one node are not allowed; allowed are {allowed}": (
         "一个节点上不允许 {count} 个 {model};允许 {allowed}"
     ),
-    "It would run now, with {count} devices instead of {asked}: pool {pool}, {model}": (
-        "若以 {count} 个设备代替 {asked} 个,现在即可运行:资源池 {pool},{model}"
+    "now, with {count} devices instead of {asked}: pool {pool}, {model}": (
+        "以 {count} 个设备代替 {asked} 个:资源池 {pool},{model}"
     ),
-    "It would run now, with a variant for {model}: {free} are free in pool {pool}": (
-        "若有 {model} 的变体,现在即可运行:资源池 {pool} 中空闲 {free}"
+    "now, with a variant for {model}: {free} are free in pool {pool}": (
+        "加上 {model} 的变体:资源池 {pool} 中空闲 {free}"
     ),
     "of its array {active} go on or are next, and at most {most} may at a time (this is number {index})": (
         "本数组有 {active} 个作业在进行或即将开始,同时最多 {most} 个(这是第 {index} 个)"
@@ -159,7 +204,8 @@ ZH_SERVER = {
     "The job {state} ({why}).": "作业{state}({why})。",
     "The job {state}.": "作业{state}。",
     "was cancelled": "已取消",
-    "It was placed in pool {pool} on {nodes}.": "放置在资源池 {pool} 的 {nodes}。",
+    "It was placed {where}on {nodes}.": "放置在{where} {nodes}。",
+    "in pool {pool}": "资源池 {pool} 的",
     "Then {free} {model} were free there, and {nodes} had room for a task.": (
         "当时那里有 {free} 个 {model} 空闲,{nodes}能容纳一个任务。"
     ),

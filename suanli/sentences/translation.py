@@ -1,0 +1,63 @@
+"""A table of sentences in two languages, and how finished sentences are recognised by it.
+
+A key may have {places}: a sentence is recognised by the text around them, whoever made it, and what stands in a place
+is translated in turn. What no key recognises stays as it is.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+
+_PLACE = re.compile(r"\{(\w+)\}")
+# A key with less text of its own than this would take other people's words for ours.
+_LEAST_CHARACTERS = 7
+# A sentence within a sentence within a sentence; nobody nests deeper.
+_MOST_DEEP = 3
+
+
+class Translation:
+    """`table` has the English as key. Of a sentence: O(keys), with what it holds in turn."""
+
+    def __init__(self, table: Mapping[str, str]) -> None:
+        self._table = table
+
+    def exactly(self, key: str) -> str:
+        """The translation of a key itself; the key where there is none."""
+        return self._table.get(key, key)
+
+    def of(self, text: str, deep: int = _MOST_DEEP) -> str:
+        """A finished sentence in the other language."""
+        bare = text.strip().removeprefix("- ")
+        if not bare or not any("a" <= c.lower() <= "z" for c in bare):
+            return text
+        found = self._table.get(bare)
+        if found is None and deep:
+            for pattern, other in self._patterns:
+                match = pattern.fullmatch(bare)
+                if match is not None:
+                    inner = {name: self.of(value, deep - 1) for name, value in match.groupdict().items()}
+                    found = _PLACE.sub(lambda place: inner[place[1]], other)  # noqa: B023 - called at once
+                    break
+        return text if found is None else text.replace(bare, found, 1)
+
+    @cached_property
+    def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
+        """Keys with places, those with the most text of their own first: they say the most."""
+        keys = [key for key in self._table if recognisable(key)]
+        keys.sort(key=lambda key: -len(_PLACE.sub("", key)))
+        return [(pattern_of(key), self._table[key]) for key in keys]
+
+
+def recognisable(key: str) -> bool:
+    """Whether finished sentences are recognised by a key: it has places, and enough beside them."""
+    places = _PLACE.findall(key)
+    return bool(places) and ("number" in places or len(_PLACE.sub("", key)) >= _LEAST_CHARACTERS)
+
+
+def pattern_of(key: str) -> re.Pattern[str]:
+    """What recognises the sentences of a key; a place called `number` takes figures alone."""
+    text = ""
+    for at, part in enumerate(_PLACE.split(key)):
+        anything = r"[\d.,]+" if part == "number" else ".+?"
+        text += f"(?P<{part}>{anything})" if at % 2 else re.escape(part)
+    return re.compile(text)
