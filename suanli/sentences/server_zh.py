@@ -204,7 +204,7 @@ ZH_SERVER = {
     "The job {state} ({why}).": "作业{state}({why})。",
     "The job {state}.": "作业{state}。",
     "was cancelled": "已取消",
-    "It was placed {where}on {nodes}.": "放置在{where} {nodes}。",
+    "It was placed {where}on {nodes}.": "放置在{where}{nodes}。",
     "in pool {pool}": "资源池 {pool} 的",
     "Then {free} {model} were free there, and {nodes} had room for a task.": (
         "当时那里有 {free} 个 {model} 空闲,{nodes}能容纳一个任务。"
