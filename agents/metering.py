@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from agents import clock_source
@@ -92,6 +92,7 @@ class Metering:
         self._sampling: asyncio.Future[Any] | None = None
         # A thread of its own: whatever all others wait for, devices are read.
         self._sampler = ThreadPoolExecutor(1, "sample")
+        # Kept in the journal: a next life that had seen less than its last one would look like a log put back.
         self.seen: SeenCheckpoint | None = None
         self.samples_taken = 0
         # By device index, over the last stretch that was accounted for.
@@ -111,6 +112,7 @@ class Metering:
             self.meter = Meter(self._maker.device_indices, self._sealer.window_ms, window)
             self.clock = MeterClock(now_ms, boot_ns)
         else:
+            self.seen = SeenCheckpoint(**journal["seen"]) if journal.get("seen") else None
             window = OpenWindow.from_json(journal["window"])
             self.meter = Meter(self._maker.device_indices, self._sealer.window_ms, window)
             self._cpu_before = {
@@ -295,6 +297,11 @@ class Metering:
             ecc_uncorrected=None if reading is None else reading.ecc_uncorrected,
         )
 
+    def see(self, head: SeenCheckpoint) -> None:
+        """A log checkpoint arrived: the largest goes into the next windows, as gateways may lag behind each other."""
+        if self.seen is None or head.origin != self.seen.origin or head.size >= self.seen.size:
+            self.seen = head
+
     def hold(self, holdings: list[Holding]) -> None:
         """From now on these allocations hold devices. Call `settle` first."""
         self._holdings = holdings
@@ -352,6 +359,7 @@ class Metering:
                 allocation_id: {rank: use.cpu_ms for rank, use in task.ranks.items()}
                 for allocation_id, task in self._before.uses.items()
             },
+            "seen": None if self.seen is None else asdict(self.seen),
         }
 
     def _write_journal(self) -> None:

@@ -281,7 +281,7 @@ class Agent:
         except EvidenceError as error:
             self._saying.say(f"a log checkpoint was not understood: {error}")
         else:
-            self.metering.seen = SeenCheckpoint(head.origin, head.size, head.root.hex())
+            self.metering.see(SeenCheckpoint(head.origin, head.size, head.root.hex()))
 
     def open_tunnel(self, order: tunnel_pb2.OpenTunnel) -> None:
         """A tunnel into a task is asked for."""

@@ -24,7 +24,7 @@ from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.samples import check_samples
 from suanli.evidence.window_checks import check_window
-from suanli.evidence.windows import Segment, header_hash, parse_header, parse_segment
+from suanli.evidence.windows import SeenCheckpoint, Segment, header_hash, parse_header, parse_segment
 
 KEY = SigningKey(bytes(range(32)))
 
@@ -252,6 +252,22 @@ async def test_the_next_life_goes_on_where_the_last_was_journalled(host: Host) -
     async with host.running():
         await host.until(lambda: host.metering.meter.last_ms > stopped_ms + 1_500)
     assert host.segments()[-1].end_ms == host.metering.meter.last_ms
+
+
+async def test_no_window_forgets_a_log_checkpoint_that_one_before_it_had_seen(host: Host) -> None:
+    seen = SeenCheckpoint("log", 7, "ab" * 32)
+    async with host.running():
+        host.metering.see(seen)
+        await host.until(lambda: host.metering.samples_taken >= 3)
+    host.metering = host.begin()
+    async with host.running():
+        host.metering.see(SeenCheckpoint("log", 5, "cd" * 32))  # of a gateway that lags behind
+        stopped = host.spool.count()
+        await host.until(lambda: host.spool.count() > stopped)
+    headers = [parse_header(stored.window.header) for stored in host.spool.waiting(0, 10_000)]
+    lives = [header.closed_by for header in headers].index("stop")
+    assert {header.log_checkpoint for header in headers[lives:]} == {seen}
+    assert len(headers) > lives + 1
 
 
 async def test_raw_samples_bear_out_every_segment_that_was_signed_over_them(host: Host) -> None:
