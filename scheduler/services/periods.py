@@ -13,9 +13,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import Conflict, FieldProblem, Invalid, Unavailable
+from scheduler.services.administration import note_act
+from scheduler.services.authorise import Principal
 from scheduler.services.bundles import ENTRIES_PER_PAGE, collect_page
 from scheduler.services.usage import covered, published_size
-from scheduler.storage.pokes import Channel, poke
 from scheduler.storage.tables import EvidenceIntakeRow, LogEntryRow
 from suanli.evidence.bundle import AUDITOR
 from suanli.evidence.entries import STATEMENT, parse_payload
@@ -37,8 +38,12 @@ class ClosedPeriod:
     statements: tuple[Statement, ...]
 
 
-async def close_period(session: AsyncSession, from_ms: int, to_ms: int, now_ms: int) -> ClosedPeriod:
+async def close_period(
+    session: AsyncSession, actor: Principal | None, from_ms: int, to_ms: int, now_ms: int
+) -> ClosedPeriod:
     """Close [from_ms, to_ms) at the published log; the same again answers what was closed.
+
+    Who closed it is an entry beside the statements. `actor` None is the administrator at the machine itself.
 
     Raises Unavailable while windows of the period are on their way, Conflict for one that overlaps a closed
     period, Invalid for a period that is none or in which nobody used anything.
@@ -78,7 +83,8 @@ async def close_period(session: AsyncSession, from_ms: int, to_ms: int, now_ms: 
         for s in statements
     ]
     await session.execute(insert(EvidenceIntakeRow).inline(), rows)
-    await poke(session, Channel.EVIDENCE)
+    subject = f"{from_ms}/{to_ms}"
+    await note_act(session, actor, "period_closed", subject, now_ms, f"period_closed/{subject}")
     return ClosedPeriod(from_ms, to_ms, size, tuple(statements))
 
 

@@ -49,6 +49,7 @@ ADMINISTRATIVE_ACTS = frozenset(
         "node_uncordoned",
         "secret_set",
         "secret_deleted",
+        "period_closed",
     }
 )
 # "machine": the administrator at the machine itself, before there is an operator or when its key is lost.

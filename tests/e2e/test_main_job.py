@@ -3,13 +3,15 @@
 import json
 import os
 import zipfile
+from base64 import b64decode
+from datetime import UTC, datetime
 
 import pytest
 
 from agents.runtime.isolation import why_no_private_view
 from suanli.client import Client, Refused
 from suanli.evidence.sampling import encode_missing
-from tests.builders.e2e import PYTHON, Site, api_key, key_of, suanli
+from tests.builders.e2e import PYTHON, Site, api_key, key_of, suanli, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -183,6 +185,54 @@ def test_an_auditor_inspects_at_random_down_to_the_raw_samples_and_a_firm_its_ow
     assert early.returncode == 1
     assert "the period is not closed" in early.stderr
     assert site.job("yunhe", gang)["state"] == "succeeded"
+
+
+def test_an_operator_closes_a_period_and_its_bundle_shows_the_statements_that_were_logged(
+    site: Site, gang: str
+) -> None:
+    ended = site.job("yunhe", gang)
+    assert ended["state"] == "succeeded"
+    from_ms, to_ms = site.verified().verdict["facts"]["period_ms"]
+    begin, end, before_end = (
+        datetime.fromtimestamp(ms / 1000, UTC).isoformat() for ms in (from_ms, to_ms, to_ms - 1000)
+    )
+    place = {"SUANLI_SERVER": site.people.operator.server}
+    operator = {**place, "SUANLI_API_KEY": key_of(site.people.operator)}
+    auditor = {**place, "SUANLI_API_KEY": key_of(site.people.auditor)}
+    refused = suanli("close", "--from", begin, "--to", end, **auditor)
+    assert refused.returncode == 1
+    assert "auditor" in refused.stderr
+    early = suanli("close", "--from", begin, "--to", "2099-01-01", **operator)
+    assert early.returncode == 1
+    assert "ask again later" in early.stderr
+    done = suanli("close", "--from", begin, "--to", end, "--json", **operator)
+    assert done.returncode == 0, done.stdout + done.stderr
+    closed = json.loads(done.stdout)
+    firms = {statement["firm_id"] for statement in closed["statements"]}
+    assert firms
+    again = suanli("close", "--from", begin, "--to", end, **operator)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert f"at log size {closed['log_size']}" in again.stdout
+    assert all(f"Firm {firm}: " in again.stdout for firm in firms)
+    overlapping = suanli("close", "--from", begin, "--to", before_end, **operator)
+    assert overlapping.returncode == 1
+    assert "is closed, and this one overlaps it" in overlapping.stderr
+    file = site.folder / "closed.zip"
+
+    def shown() -> bool:
+        got = suanli("bundle", "--from", begin, "--to", end, "-o", str(file), **auditor)
+        if got.returncode != 0:
+            return False  # its cosignatures are on their way
+        verified = site.verify(file)
+        facts = verified.verdict["facts"]
+        return verified.exit_code == 0 and facts["statements"] == {"firms": len(firms), "logged": len(firms)}
+
+    wait_until(shown, "the statements are in the log")
+    with zipfile.ZipFile(file) as archive:
+        lines = [json.loads(line) for line in archive.read("payloads.jsonl").splitlines()]
+    acts = [b64decode(json.loads(b64decode(line["payload"]))["body"]) for line in lines if line["payload"]]
+    (act,) = [act for act in map(json.loads, acts) if act.get("act") == "period_closed"]
+    assert (act["actor_role"], act["subject"]) == ("operator", f"{from_ms}/{to_ms}")
 
 
 def test_isolation_is_said_in_every_window(site: Site, gang: str) -> None:

@@ -23,12 +23,12 @@ from scheduler.storage.tile_store import TileStore
 from suanli.cli.time_stamps import stamp_check
 from suanli.evidence.bundle import AUDITOR, Scope, firm_scope
 from suanli.evidence.bundle_files import MemoryFiles
-from suanli.evidence.entries import signing_message
+from suanli.evidence.entries import parse_payload, signing_message
 from suanli.evidence.keys import NOTE_ED25519, SigningKey, verifier_key
 from suanli.evidence.log_checkpoint import open_log_checkpoint
 from suanli.evidence.policy import cosigners
 from suanli.evidence.receipts import JobReceipt, proof_message
-from suanli.evidence.records import encode_record, parse_record
+from suanli.evidence.records import AdministrativeAct, encode_record, parse_record
 from suanli.evidence.sampling import draw_entries
 from suanli.evidence.steps.case import VerifySettings
 from suanli.evidence.steps.packet import EntriesWanted, inspect_packet
@@ -58,6 +58,9 @@ from tests.builders.ledger import (
     running_ledger,
     running_witness,
 )
+
+
+OPERATOR = Principal("ops-1", "ops", "user", Role.OPERATOR, None)
 
 
 @dataclass
@@ -199,16 +202,17 @@ async def test_a_closed_period_keeps_its_statement_whatever_is_logged_later(hous
     await _logged(house)
     await house.until_cosigned()
     _, made = await house.bundle()
-    period = (made.from_ms, made.to_ms)
+    period, closed_ms = (made.from_ms, made.to_ms), now_ms()
     async with house.world.api.transaction() as session:
-        closed = await close_period(session, *period, now_ms())
+        closed = await close_period(session, OPERATOR, *period, closed_ms)
     async with house.world.api.transaction() as session:
-        assert await close_period(session, *period, now_ms() + 5) == closed
+        assert await close_period(session, OPERATOR, *period, now_ms() + 5) == closed
         with pytest.raises(Conflict, match="overlaps"):
-            await close_period(session, period[0], period[1] - 1, now_ms())
+            await close_period(session, OPERATOR, period[0], period[1] - 1, now_ms())
         with pytest.raises(Unavailable, match="ask again later"):
-            await close_period(session, period[1], period[1] + 3_600_000, now_ms())
+            await close_period(session, OPERATOR, period[1], period[1] + 3_600_000, now_ms())
     assert [statement.firm_id for statement in closed.statements] == [FIRM]
+    act = AdministrativeAct("period_closed", "ops-1", "operator", f"{period[0]}/{period[1]}", closed_ms)
     # Terms that come after the close change nothing of what was closed.
     await house.world.set_price(period[0] // 300_000 * 300_000 - 300_000, price_id="price-late")
     await house.until_cosigned()
@@ -219,6 +223,8 @@ async def test_a_closed_period_keeps_its_statement_whatever_is_logged_later(hous
         assert verdict.verified, verdict.findings
         assert verdict.facts["statements"] == {"firms": 1, "logged": 1}
         assert json.loads(files["statement.json"])["log_size"] == closed.log_size
+    logged = await house.world.rows("SELECT payload FROM log_entries WHERE type = 'administrative_act'")
+    assert [parse_payload(payload).body for (payload,) in logged].count(encode_record(act)) == 1
     # Another period is not closed, and its bundle says so.
     files, _ = await house.bundle(from_ms=period[0], to_ms=period[1] - 1)
     assert verify(files, policy=policy(house.keys, house.witness)).facts["statements"] == {

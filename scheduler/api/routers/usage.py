@@ -169,7 +169,7 @@ async def close(
     """
     from_ms, to_ms = moment_ms(body.from_, "from", ""), moment_ms(body.to, "to", "")
     async with api.database.transaction() as session:
-        closed = await close_period(session, from_ms or 0, to_ms or 0, api.now_ms())
+        closed = await close_period(session, principal, from_ms or 0, to_ms or 0, api.now_ms())
     _log.info("period_closed", principal=principal.name, log_size=closed.log_size)
     return period_out(closed)
 
