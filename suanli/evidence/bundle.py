@@ -83,7 +83,7 @@ class Manifest:
     files: Mapping[str, FileClaim]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PayloadLine:
     """What opens one entry. Salt and payload are None where the reader is not entitled to them.
 

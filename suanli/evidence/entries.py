@@ -144,9 +144,10 @@ def read_entry(data: bytes) -> Entry:
     return Entry(USAGE_WINDOW, found[2].decode("ascii"), None, found[1].decode("ascii"))
 
 
-def is_window_entry(data: bytes) -> bool:
-    """Whether an entry is a window's as `build_entry` writes it; False may be one of another form."""
-    return _WINDOW_ENTRY.fullmatch(data) is not None
+def window_key_id(data: bytes) -> bytes | None:
+    """The key identifier, as hex, of a window's entry as `build_entry` writes it; None may be one of another form."""
+    found = _WINDOW_ENTRY.fullmatch(data)
+    return None if found is None else found[2]
 
 
 def build_payload(body: bytes, signature: bytes) -> bytes:

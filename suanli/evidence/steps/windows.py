@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from suanli.evidence.bundle import PAYLOADS
-from suanli.evidence.bundle_files import BundleFiles, read_entry_bundle, read_lines
-from suanli.evidence.entries import USAGE_WINDOW, Entry, read_entry
+from suanli.evidence.bundle_files import read_entry_bundle, read_lines
+from suanli.evidence.entries import USAGE_WINDOW, Entry, read_entry, window_key_id
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import verify_signature
 from suanli.evidence.rating_inputs import observed_use
@@ -34,8 +34,6 @@ from suanli.evidence.windows import header_hash, window_message
 from suanli.rating.balance import BalanceCollector
 from suanli.rating.intervals import overlap
 from suanli.rating.usage import Usage, UsageCollector
-
-TICK = 512
 
 Tick = Callable[[int], None]
 """Called with the number of entries read since the last call."""
@@ -100,14 +98,13 @@ def part_of(name: str, parts: int) -> int:
     return zlib.crc32(name.encode("utf-8", "surrogatepass")) % parts
 
 
-def _window_entries(files: BundleFiles, size: int) -> Iterator[tuple[int, Entry | None]]:
-    """Index and entry of every leaf; None for what cannot be read."""
-    for number, width in entry_bundles(size):
-        for index, data in enumerate(read_entry_bundle(files, number, width), number * WIDTH):
-            try:
-                yield index, read_entry(data)
-            except EvidenceError:
-                yield index, None
+def _read_window_entry(data: bytes) -> Entry | None:
+    """The entry of a window; None for any other, and for what cannot be read."""
+    try:
+        entry = read_entry(data)
+    except EvidenceError:
+        return None
+    return entry if entry.type == USAGE_WINDOW else None
 
 
 class _Part:
@@ -138,17 +135,20 @@ class _Part:
         return part_of(name, self._job.parts) == self._job.number
 
     def _own_lines(self, *, tick: bool) -> Iterator[tuple[int, Entry, bytes]]:
+        """Index, entry and line of every window of this part; others are passed over unread."""
         lines = read_lines(self._job.files, PAYLOADS)
-        mine = self._mine
-        for index, entry in _window_entries(self._job.files, self._known.head.size):
-            data = next(lines, b"")
-            if tick and index % TICK == TICK - 1:
-                self._tick(TICK)
-            if entry is None or entry.type != USAGE_WINDOW:
-                continue
-            key = entry.producer_key_id
-            if mine[key] if key in mine else self._is_mine(key):
-                yield index, entry, data
+        others = {key.encode() for key, mine in self._mine.items() if not mine}
+        for number, width in entry_bundles(self._known.head.size):
+            if tick:
+                self._tick(width)
+            first = number * WIDTH
+            for index, leaf in enumerate(read_entry_bundle(self._job.files, number, width), first):
+                data = next(lines, b"")
+                if window_key_id(leaf) in others or (entry := _read_window_entry(leaf)) is None:
+                    continue
+                key = entry.producer_key_id
+                if self._mine[key] if key in self._mine else self._is_mine(key):
+                    yield index, entry, data
 
     def check(self) -> PartResult:
         for index, entry, data in self._own_lines(tick=True):

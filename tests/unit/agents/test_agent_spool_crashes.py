@@ -7,6 +7,7 @@ leave them. What opens is the state before or the state after; what does not is 
 import os
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,17 @@ def places(length: int, stride: int, first: int = 0) -> Iterator[int]:
     yield length - 1
 
 
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: on a disk, tens of thousands of spools wait only for its flushes."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="suanli-spool-", dir=memory) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(
     params=[
         "some bytes",
@@ -109,13 +121,13 @@ def stride(request: pytest.FixtureRequest) -> int:
 
 
 def test_a_crash_at_any_byte_of_the_writing_leaves_the_state_before_or_after(
-    moments: Moments, tmp_path: Path, stride: int
+    moments: Moments, scratch: Path, stride: int
 ) -> None:
     wal = moments.after["spool.db-wal"]
     seen = set()
     for cut in places(len(wal) + 1, stride, len(moments.before["spool.db-wal"])):
         folder = moments.lay(
-            tmp_path / "crash",
+            scratch / "crash",
             spool_db=moments.before["spool.db"],
             spool_db_wal=wal[:cut],
             chain_head=moments.before["chain.head"],
@@ -133,13 +145,13 @@ def test_a_crash_at_any_byte_of_the_writing_leaves_the_state_before_or_after(
 
 
 def test_a_log_torn_after_the_promise_never_goes_on_at_an_older_number(
-    moments: Moments, tmp_path: Path, stride: int
+    moments: Moments, scratch: Path, stride: int
 ) -> None:
     wal = moments.after["spool.db-wal"]
     outcomes = set()
     for cut in places(len(wal) + 1, stride):
         folder = moments.lay(
-            tmp_path / "torn",
+            scratch / "torn",
             spool_db=moments.after["spool.db"],
             spool_db_wal=wal[:cut],
             chain_head=moments.after["chain.head"],
@@ -152,11 +164,11 @@ def test_a_log_torn_after_the_promise_never_goes_on_at_an_older_number(
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_changed_byte_is_refused_or_changes_nothing(
-    moments: Moments, tmp_path: Path, stride: int, name: str
+    moments: Moments, scratch: Path, stride: int, name: str
 ) -> None:
     # The database file alone, with the log written back into it, as it lies most of the time.
     folder = moments.lay(
-        tmp_path / "whole",
+        scratch / "whole",
         **{file.replace(".", "_").replace("-", "_"): data for file, data in moments.after.items()},
     )
     Spool(folder / "spool.db").close()
@@ -171,7 +183,7 @@ def test_a_changed_byte_is_refused_or_changes_nothing(
         changed = bytearray(files[name])
         changed[place] ^= 0x01
         laid = moments.lay(
-            tmp_path / "changed",
+            scratch / "changed",
             **{f.replace(".", "_").replace("-", "_"): d for f, d in {**files, name: bytes(changed)}.items()},
         )
         assert opened(laid) in (None, moments.content_after), f"byte {place} of {name}"
