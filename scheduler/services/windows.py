@@ -191,15 +191,21 @@ def _check(key: NodeKey, window: SignedWindow, now_ms: int) -> WindowHeader | Re
 def _check_devices(key: NodeKey, header: WindowHeader, segments: Sequence[Segment]) -> Refusal | None:
     """Every enrolled device is in the window, no other is, and each is priced as what it was enrolled as."""
     for n, segment in enumerate(segments):
-        registered = key.devices.get(segment.device.device_id)
-        where = f"segments[{n}].device"
+        device = segment.device
+        registered = key.devices.get(device.device_id)
         if registered is None:
-            detail = f"got {segment.device.device_id}, want a device of this node"
-            return Refusal(header.seq, f"{where}.device_id", detail)
+            detail = f"got {device.device_id}, want a device of this node"
+            return Refusal(header.seq, f"segments[{n}].device.device_id", detail)
+        if (device.vendor, device.model, device.index, device.simulated) == (
+            registered.vendor, registered.model, registered.index, registered.simulated
+        ):  # fmt: skip
+            continue
         for name in ("vendor", "model", "index", "simulated"):
-            got, want = getattr(segment.device, name), getattr(registered, name)
+            got, want = getattr(device, name), getattr(registered, name)
             if got != want:
-                return Refusal(header.seq, f"{where}.{name}", f"got {got}, want {want} as enrolled")
+                return Refusal(
+                    header.seq, f"segments[{n}].device.{name}", f"got {got}, want {want} as enrolled"
+                )
     missing = key.devices.keys() - {segment.device.device_id for segment in segments}
     if missing:
         return Refusal(header.seq, "segments", f"no segment of device {min(missing)}: idle time is time too")

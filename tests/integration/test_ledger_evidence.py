@@ -59,7 +59,6 @@ from tests.builders.ledger import (
     running_witness,
 )
 
-
 OPERATOR = Principal("ops-1", "ops", "user", Role.OPERATOR, None)
 
 
