@@ -3,7 +3,7 @@
     python -I -S collect.py UID|- PLACE...
 
 A place is the JSON [FOLDER, PATH]: a path in a folder, called so in the results, or, where PATH is null,
-everything in it.
+everything in it. A path may be a pattern (`matches`): of what lies below its first names, the files that match.
 
 Standard output: for each file four bytes length and a JSON header {"path", "size", "executable"}, then `size`
 bytes. A header {"end": true} ends it, with the paths that are no regular files (links, devices, sockets), which
@@ -15,6 +15,8 @@ import json
 import os
 import stat
 import sys
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import BinaryIO
 
 BLOCK_BYTES = 1 << 20
@@ -44,6 +46,7 @@ class Collector:
         self.target = target
         self.skipped: list[str] = []
         self.skips = 0
+        self.pattern: tuple[str, ...] = ()
 
     def skip(self, path: str) -> None:
         """Leave something out, and say so at the end."""
@@ -62,6 +65,8 @@ class Collector:
                 self.all_of(
                     os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder), path, depth
                 )
+            elif self.pattern and not matches(path, self.pattern):
+                return
             elif stat.S_ISREG(found.st_mode):
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
                 self.file(os.open(name, flags, dir_fd=folder), path)
@@ -111,17 +116,49 @@ def main(user: str, places: list[str]) -> int:
 
 def inner(collector: Collector, folder: int, path: str) -> None:
     """A path below an open folder, which is closed then; no link is followed on the way to it."""
-    parts = path.split("/")
+    fixed, pattern = divided(path)
+    parts = fixed.split("/")
+    collector.pattern = pattern
     try:
         for part in parts[:-1]:
             deeper = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = deeper
-        collector.one(folder, parts[-1], path)
+        if fixed:
+            collector.one(folder, parts[-1], fixed)
+        else:
+            collector.all_of(os.dup(folder), "", 0)
     except OSError:
         return  # the job never made it
     finally:
+        collector.pattern = ()
         os.close(folder)
+
+
+def divided(path: str) -> tuple[str, tuple[str, ...]]:
+    """The folder in which all that matches lies, and the parts of the pattern; a path that is none has no parts."""
+    parts = path.split("/")
+    first = next((at for at, part in enumerate(parts) if "*" in part or "?" in part), None)
+    if first is None:
+        return path, ()
+    return "/".join(parts[:first]), tuple(part.replace("[", "[[]") for part in parts)
+
+
+def matches(path: str, pattern: Sequence[str]) -> bool:
+    """`*` and `?` stand for what is in one name, `**` for any folders, also none. Cost: O(names * parts)."""
+
+    def past_any(reached: set[int]) -> set[int]:
+        for at, part in enumerate(pattern):
+            if part == "**" and at in reached:
+                reached.add(at + 1)
+        return reached
+
+    reached = past_any({0})
+    for name in path.split("/"):
+        going = [at for at in reached if at < len(pattern)]
+        stay = {at for at in going if pattern[at] == "**"}
+        reached = past_any(stay | {at + 1 for at in going if fnmatchcase(name, pattern[at])})
+    return len(pattern) in reached
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from agents.runtime.collect import Collector, inner
+from agents.runtime.collect import Collector, divided, inner
 from agents.transfer.asking import told_of
 from agents.transfer.telling import Problem, Progress, say
 from agents.transfer.work import AT_ONCE, settled
@@ -45,7 +45,7 @@ class Uploading(Collector):
         self._request = request
         self._pool = pool
         self._prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
-        self._base = "" if request["path"] == "." else request["path"]
+        self._base = "" if request["path"] == "." else divided(request["path"])[0]
         self._waiting: set[Future[None]] = set()
         self._one_of_large_parts = threading.Lock()
         self.progress = Progress(0, 0)

@@ -97,6 +97,28 @@ def test_what_a_task_leaves_in_a_store_another_is_given(server: BucketServer, fo
     assert said[-1] == "inputs[0]: 4 files, 37.0 MiB"
 
 
+@pytest.mark.parametrize(
+    ("pattern", "keys"),
+    [
+        ("out/**/*.bin", ["a.bin", "step-1/b.bin"]),
+        ("out/*/?.bin", ["step-1/b.bin"]),
+        ("*/a.*", ["out/a.bin", "out/a.txt"]),
+        ("**/[x].bin", ["[x].bin"]),
+        ("out/**/nothing", []),
+    ],
+)
+def test_an_output_may_be_a_pattern(
+    server: BucketServer, folder: Path, pattern: str, keys: list[str]
+) -> None:
+    for name in ("out/a.bin", "out/a.txt", "out/step-1/b.bin", "out/step-1/bb.txt", "[x].bin", "x.bin"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    (folder / "out" / "link.txt").symlink_to("/etc/passwd")
+    assert transfers().write(place(server, f"{folder.parent.name}/", pattern), folder, UID) == ""
+    found = obstore.list(client(server), prefix=f"{folder.parent.name}/").collect()
+    assert sorted(one["path"].removeprefix(f"{folder.parent.name}/") for one in found) == keys
+
+
 def test_a_single_object_lies_at_the_path_itself_or_in_the_folder_under_its_name(
     server: BucketServer, folder: Path
 ) -> None:

@@ -199,7 +199,14 @@ class InputIn(In):
 class OutputIn(In):
     """What is taken from the task's folder when the job has ended."""
 
-    path: InnerPath
+    path: Annotated[
+        str,
+        Field(
+            description="Inside the task's folder, without `..`: a file, a folder, or a pattern of files, in which `*` "
+            "and `?` stand for what is in one name and `**` for any folders.",
+            examples=["results", "out/**/*.safetensors"],
+        ),
+    ]
     object: Annotated[
         str | None,
         Field(
