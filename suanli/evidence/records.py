@@ -166,7 +166,7 @@ class Firm:
 
 @dataclass(frozen=True, slots=True)
 class AdministrativeAct:
-    """Somebody changed who may do what, or how the installation is configured.
+    """Somebody changed who may do what, or how the installation is configured, or closed a period.
 
     Everybody is given these entries, so they hold ids and numbers, no names: who needs more asks the operator,
     who can no longer deny that it happened, when, and by whom.

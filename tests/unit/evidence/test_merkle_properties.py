@@ -1,6 +1,6 @@
 """Proofs of our own making hold, and hold only for what they prove."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suanli.evidence import merkle
@@ -51,6 +51,7 @@ def test_a_proof_with_one_bit_changed_proves_nothing(size, data):
     assert not merkle.verify_inclusion(index, size, LEAVES[index], [*proof, bytes(32)], root)
 
 
+@settings(deadline=None)
 @given(SIZES)
 def test_a_compact_range_resumed_from_its_peaks_grows_the_same_tree(size):
     node = merkle.leaves_source(LEAVES[:size])
