@@ -1,13 +1,16 @@
 """The API under load: durable submissions, reads, and what a kill of everything leaves.
 
-`python -m benchmarks.api [--nodes 1000] [--nodes 10000] [--seconds 6] [--quick] [--json FILE]`: within ten minutes
-on a quiet machine of two cores, `--quick` within two. One API process, the controller draining what is submitted,
-PostgreSQL with fsync, all of `scheduler up` and the load generator on this machine. The rate of `/healthz` in the
-same run says what the machine gives: compare shares of it, not seconds.
+`python -m benchmarks.api [--nodes 1000] [--nodes 10000] [--part load] [--seconds 6] [--quick] [--json FILE]`: within
+ten minutes on a quiet machine of two cores, `--quick` within two, a part of one size within three. One API
+process, the controller draining what is submitted, PostgreSQL with fsync, all of `scheduler up` and the load
+generator on this machine. The rate of `/healthz` in the same run says what the machine gives: compare shares of it,
+not seconds. CPU of each process is counted by itself.
 """
 
 import json
 import time
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +20,9 @@ import typer
 from rich.console import Console
 
 from benchmarks.api_followers import measure_followers
+from benchmarks.cpu import cpu_s
 from benchmarks.harness import Row, show, write_json
-from benchmarks.http_load import Load, Loaded, request, run
+from benchmarks.http_load import Load, request, run
 from benchmarks.installation import JOB, Installation, installation, start, until_serving
 from scheduler.api.pagination import encode_cursor
 from suanli.client import Client
@@ -32,17 +36,44 @@ SLURM = "Slurm 26.05 REST 115-180/s at 1,000 nodes (measured by us on such a mac
 SLURM_LOST = "Slurm: 785 of 2,000 lost, 1.4 s with 10,000 jobs (measured by us)"
 
 
-def rates(case: str, what: str, loaded: Loaded, calibration: float, goal: float | None) -> list[Row]:
-    """The rows of one load. Raises RuntimeError when anything was refused."""
-    if loaded.refusals:
-        raise RuntimeError(f"{case}: {what}: refused: {loaded.refusals}")
-    peer = SLURM if what.startswith("submissions") else None
-    return [
-        Row(BENCHMARK, case, what, loaded.rate, "/s", "higher", peer, goal),
-        Row(BENCHMARK, case, f"{what}, share of /healthz", 100 * loaded.rate / calibration, "%", "higher"),
-        Row(BENCHMARK, case, f"{what}, p50", loaded.p50_ms, "ms"),
-        Row(BENCHMARK, case, f"{what}, p99", loaded.p99_ms, "ms", goal=25.0 if goal == 2_000 else None),
-    ]
+class Part(StrEnum):
+    """What can be measured by itself."""
+
+    LOAD = "load"
+    FOLLOWERS = "followers"
+    KILL = "kill"
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """An installation under one load after the other."""
+
+    house: Installation
+    case: str
+    calibration: float  # /healthz, answers a second
+
+    def rates(self, what: str, load: Load, goal: float | None, p99_goal_ms: float | None = None) -> list[Row]:
+        """The rows of one load. Raises RuntimeError when anything was refused."""
+        before = cpu_s(self.house.process.pid)
+        loaded = run(load)
+        after = cpu_s(self.house.process.pid)
+        if loaded.refusals:
+            raise RuntimeError(f"{self.case}: {what}: refused: {loaded.refusals}")
+        peer = SLURM if what.startswith("submissions") else None
+        used_s = {name: used_s - before.get(name, 0.0) for name, used_s in after.items()}
+        used_s["load generator"] = loaded.cpu_s
+        share = 100 * loaded.rate / self.calibration
+        return [
+            Row(BENCHMARK, self.case, what, loaded.rate, "/s", "higher", peer, goal),
+            Row(BENCHMARK, self.case, f"{what}, share of /healthz", share, "%", "higher"),
+            Row(BENCHMARK, self.case, f"{what}, p50", loaded.p50_ms, "ms"),
+            Row(BENCHMARK, self.case, f"{what}, p99", loaded.p99_ms, "ms", goal=p99_goal_ms),
+            *(
+                Row(BENCHMARK, self.case, f"{what}, CPU of {name}", 1e6 * used / loaded.answers, "us/answer")
+                for name, used in used_s.items()
+            ),
+        ]
 
 
 def measure(house: Installation, nodes: int, seconds: float) -> list[Row]:
@@ -51,22 +82,21 @@ def measure(house: Installation, nodes: int, seconds: float) -> list[Row]:
     key = house.researcher_key
     case = f"{nodes} nodes"
     healthz = run(Load(host, port, 16, (request("GET", "/healthz", ""),), seconds / 2))
+    bench = Bench(house, case, healthz.rate)
     found = [Row(BENCHMARK, case, "calibration: /healthz, 16 connections", healthz.rate, "/s", "higher")]
     submit = submissions(key)
     with house.database() as connection:
         # What is configured and enrolled is read at the first question of a process, and is no figure of a load.
         run(Load(host, port, 1, submit, 10, 5))
         for connections in CONNECTIONS:
-            loaded = run(Load(host, port, connections, submit, seconds))
-            goal = 2_000.0 if connections == 16 else None
-            found += rates(case, f"submissions, {connections} connections", loaded, healthz.rate, goal)
+            load = Load(host, port, connections, submit, seconds)
+            goal, p99_goal_ms = (2_000.0, 25.0) if connections == 16 else (None, None)
+            found += bench.rates(f"submissions, {connections} connections", load, goal, p99_goal_ms)
         left_s = house.until_inbox_is_empty(connection, 600)
         found.append(Row(BENCHMARK, case, "controller behind after the load", left_s, "s"))
         ids = [row[0] for row in connection.execute("SELECT job_id FROM jobs ORDER BY random() LIMIT 500")]
     gets = tuple(request("GET", f"/v1/jobs/{job_id}", key) for job_id in ids)
-    found += rates(
-        case, "GET of a job, 16 connections", run(Load(host, port, 16, gets, seconds)), healthz.rate, 2_000
-    )
+    found += bench.rates("GET of a job, 16 connections", Load(host, port, 16, gets, seconds), 2_000)
     with house.database() as connection:
         cursors = until_there_are(house, connection, PAGED_JOBS)
     api = psutil.Process(house.pid_of("api"))
@@ -76,13 +106,8 @@ def measure(house: Installation, nodes: int, seconds: float) -> list[Row]:
         Row(BENCHMARK, case, f"{PAGED_JOBS} jobs by pages of 100, never asked for before", cold.seconds, "s")
     )
     rss_before = api.memory_info().rss
-    found += rates(
-        case,
-        "page of 100 of 10,000 jobs, 8 connections",
-        run(Load(host, port, 8, pages, seconds)),
-        healthz.rate,
-        500,
-    )
+    again = Load(host, port, 8, pages, seconds)
+    found += bench.rates("page of 100 of 10,000 jobs, 8 connections", again, 500, 50.0)
     grown = (api.memory_info().rss - rss_before) / (1 << 20)
     found.append(
         Row(BENCHMARK, case, "memory that the api process grew by over these pages", grown, "MiB", goal=16)
@@ -172,6 +197,7 @@ def restart(house: Installation) -> tuple[float, float, int]:
 def main(
     nodes: Annotated[list[int] | None, typer.Option(help="Sizes; may repeat.")] = None,
     seconds: Annotated[float, typer.Option(help="Of each load.")] = 6.0,
+    part: Annotated[list[Part] | None, typer.Option(help="Only this; may repeat.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="1,000 nodes, two seconds a load, no restarts.")
     ] = False,
@@ -189,13 +215,16 @@ def main(
             write_json(found, json_file)
 
     sizes = nodes or ([1_000] if quick else [1_000, 10_000])
-    for size in sizes:
+    parts = set(part or (Part if not quick else (Part.LOAD, Part.FOLLOWERS)))
+    for size in sizes if parts - {Part.RESTART} else ():
         with installation(size) as house:
-            note(measure(house, size, 2.0 if quick else seconds))
-            note(measure_followers(house, size))
-            if not quick:
+            if Part.LOAD in parts:
+                note(measure(house, size, 2.0 if quick else seconds))
+            if Part.FOLLOWERS in parts:
+                note(measure_followers(house, size))
+            if Part.KILL in parts:
                 note(kill_everything(house))
-    if not quick:
+    if Part.RESTART in parts:
         with installation(sizes[0]) as house:
             for jobs, goal_s in RESTARTS:
                 note(restart_with(house, jobs, goal_s))

@@ -44,6 +44,7 @@ class Loaded:
     p99_ms: float
     most_ms: float
     received_bytes: int
+    cpu_s: float  # of the load generator
     # Bodies of the answers, where few enough were asked for.
     bodies: tuple[str, ...] = ()
 
@@ -124,7 +125,7 @@ def _loop(load: Load) -> Loaded:
     refusals: dict[str, int] = {}
     bodies: list[str] = []
     received = 0
-    begun_s = time.perf_counter()
+    begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
     left = load.most
     flying = 0
     for connection in connections.values():
@@ -166,6 +167,7 @@ def _loop(load: Load) -> Loaded:
         quantile(ms, 0.99),
         ms[-1],
         received,
+        time.process_time() - begun_cpu_s,
         tuple(bodies),
     )
 

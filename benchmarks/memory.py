@@ -25,7 +25,7 @@ def tree(pid: int) -> list[ProcessMemory]:
     found: dict[str, list[int]] = {}
     for process in [root, *root.children(recursive=True)]:
         try:
-            found.setdefault(_name(process), []).append(process.memory_full_info().pss)
+            found.setdefault(name_of(process), []).append(process.memory_full_info().pss)
         except psutil.NoSuchProcess:
             # Ended between the listing and the look: it occupies nothing.
             continue
@@ -33,7 +33,7 @@ def tree(pid: int) -> list[ProcessMemory]:
     return sorted(named, key=lambda memory: -memory.pss_bytes)
 
 
-def _name(process: psutil.Process) -> str:
+def name_of(process: psutil.Process) -> str:
     """How we call it: `scheduler api` by its command, PostgreSQL's many as one."""
     # `scheduler up` starts copies of itself, which name themselves.
     if process.name() in PROCESSES:

@@ -1,12 +1,14 @@
 """Frozen value types as JSON: every field under its own name, so that a reader finds what it wrote."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from operator import attrgetter
 from typing import Any
 
+_Read = Callable[[object], tuple[Any, ...]]
 _PLAIN = frozenset({type(None), bool, int, str})
-_FIELDS: dict[type, tuple[str, ...]] = {}
+_FIELDS: dict[type, tuple[tuple[str, ...], _Read]] = {}
 
 
 def to_json(value: object) -> Any:
@@ -14,9 +16,13 @@ def to_json(value: object) -> Any:
     kind = type(value)
     if kind in _PLAIN:
         return value
-    names = _FIELDS.get(kind) or _names(kind)
-    if names is not None:
-        return {name: to_json(getattr(value, name)) for name in names}
+    known = _FIELDS.get(kind) or _fields(kind)
+    if known is not None:
+        names, read = known
+        return {
+            name: item if type(item) in _PLAIN else to_json(item)
+            for name, item in zip(names, read(value), strict=False)
+        }
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple):
@@ -30,9 +36,11 @@ def to_json(value: object) -> Any:
     raise TypeError(f"{kind.__name__} has no JSON form")
 
 
-def _names(kind: type) -> tuple[str, ...] | None:
-    """The fields of a value type, remembered; None for all other types."""
+def _fields(kind: type) -> tuple[tuple[str, ...], _Read] | None:
+    """The fields of a value type and what reads them, remembered; None for all other types."""
     if not is_dataclass(kind):
         return None
-    _FIELDS[kind] = tuple(field.name for field in fields(kind))
+    names = tuple(field.name for field in fields(kind))
+    # Two more that every value has: of a single name `attrgetter` would give no tuple.
+    _FIELDS[kind] = names, attrgetter(*names, "__class__", "__doc__")
     return _FIELDS[kind]

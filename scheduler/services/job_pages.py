@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -48,14 +48,19 @@ class JobOrder(StrEnum):
     NAME_BACKWARDS = "-name"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Where a job stands, and what its newest content is known by."""
+class Found(NamedTuple):
+    """Where a job stands, and what its newest content is known by. A row of these statements."""
 
     job_id: str
     firm_id: str
-    stamp: tuple[str | None, int]  # the transaction that wrote its state, the revision of its spec
-    place: tuple[int | str, str]  # in the order that was asked for
+    state_written: str | None  # the transaction that wrote its state
+    revision: int  # of its spec
+    key: int | str  # its place in the order that was asked for, with its id
+
+    @property
+    def place(self) -> tuple[int | str, str]:
+        """After which the next page begins."""
+        return self.key, self.job_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ class JobAnswers:
     async def find(self, job_ids: Sequence[str]) -> list[Found | None]:
         """Each of these jobs, or None. One query however many."""
         rows = await self._direct.fetch(_FIND, {"job_ids": list(job_ids)})
-        found = {row[0]: _found(row) for row in rows}
+        found = {row[0]: Found._make(row) for row in rows}
         return [found.get(job_id) for job_id in job_ids]
 
     async def one(
@@ -90,7 +95,7 @@ class JobAnswers:
         if found is None or not may_see_firm(principal, found.firm_id):
             raise NotFound(f"there is no job {job_id}")
         (answer,) = await self._answers(principal, [found])
-        return answer, found.stamp[1]
+        return answer, found.revision
 
     async def page(
         self,
@@ -105,7 +110,7 @@ class JobAnswers:
         authorise(principal, Action.READ_JOBS)
         statement, values = _page_sql(principal, wanted, order, after)
         rows = await self._direct.fetch(statement, {**values, "limit": limit + 1})
-        found = [_found(row) for row in rows[:limit]]
+        found = list(map(Found._make, rows[:limit]))
         more = len(rows) > limit
         return JobsPage(await self._answers(principal, found), found[-1].place if more else None)
 
@@ -113,14 +118,14 @@ class JobAnswers:
         """Each job as JSON, newer than it was found where it has moved since."""
         answers: dict[str, bytes] = {}
         missing = []
-        for item in found:
-            key = item.job_id, principal.firm_id == item.firm_id
+        for job_id, firm_id, state_written, revision, _ in found:
+            key = job_id, principal.firm_id == firm_id
             known = self._remembered.get(key)
-            if known is not None and known[0] == item.stamp:
+            if known is not None and known[0] == (state_written, revision):
                 self._remembered.move_to_end(key)
-                answers[item.job_id] = known[1]
+                answers[job_id] = known[1]
             else:
-                missing.append(item.job_id)
+                missing.append(job_id)
         if missing:
             for row in await self._direct.fetch(JOBS_SQL, {"job_ids": missing}):
                 job = record_of(principal, row)
@@ -143,11 +148,6 @@ class JobAnswers:
 _COLUMNS = "j.job_id, j.firm_id, s.xmin::text, coalesce(r.revision, 0)"
 # Only constant texts are put together here and below; what callers say goes beside them.
 _FIND = f"SELECT {_COLUMNS}, 0 FROM {JOBS_AND_STATES} WHERE j.job_id = ANY(%(job_ids)s)"  # noqa: S608
-
-
-def _found(row: Sequence[Any]) -> Found:
-    job_id, firm_id, state_written, revision, key = row
-    return Found(job_id, firm_id, (state_written, revision), (key, job_id))
 
 
 def _page_sql(

@@ -239,6 +239,8 @@ def resolve_share(spec: JobSpec, catalogue: Catalogue) -> JobSpec:
 
 def resolve_classes(spec: JobSpec, catalogue: Catalogue) -> JobSpec:
     """Each device class becomes one variant a model that fits and that no variant names; Invalid if none."""
+    if all(variant.model or variant.device_class is None for variant in spec.variants):
+        return spec
     taken = {variant.model for variant in spec.variants if variant.model}
     variants: list[Variant] = []
     for number, variant in enumerate(spec.variants):
