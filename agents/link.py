@@ -41,6 +41,8 @@ CHANNEL_OPTIONS = (
     # Without this, channels to one address share a connection, and bulk would stand in control's way.
     ("grpc.use_local_subchannel_pool", 1),
 )
+# What a task may ask of this agent that older ones pass over.
+UNDERSTANDS = ("object_stores", "output_patterns")
 RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INTERNAL}
 
 _log = logging.getLogger("agents.link")
@@ -260,7 +262,7 @@ class ControlLink:
         backoff = Backoff()
         saying = NowAndThen(_log)
         while True:
-            request = control_pb2.FetchTaskRequest(allocation_id=allocation_id)
+            request = control_pb2.FetchTaskRequest(allocation_id=allocation_id, understands=UNDERSTANDS)
             try:
                 return wire.spec(await self._stub().FetchTask(request, timeout=FETCH_TIMEOUT_S))
             except grpc.aio.AioRpcError as error:

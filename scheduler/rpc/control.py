@@ -149,7 +149,9 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             key = await caller(self._database, context)
             if "\0" in request.allocation_id or len(request.allocation_id) > 64:
                 raise Invalid([FieldProblem("allocation_id", "no id", "an id of an allocation")])
-            return fetched(await whole(self._task(key.node_id, request.allocation_id)))
+            task = await whole(self._task(key.node_id, request.allocation_id))
+            task.require_understood(request.understands)
+            return fetched(task)
         raise AssertionError("refusals() ends every failed call")
 
     async def RenewCertificate(

@@ -4,7 +4,7 @@ Commands and environments may hold what a researcher would not show to others, s
 that the allocation is on, and only while it is live.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import func, select
@@ -96,6 +96,18 @@ class TaskToRun:
 
     def __repr__(self) -> str:
         return f"TaskToRun({self.allocation_id})"
+
+    def require_understood(self, understands: Collection[str]) -> None:
+        """Raise NotFound where the agent is older than something that it would pass over."""
+        paths = [*self.outputs, *(output.path for output in self.stores.outputs)]
+        needed = {
+            "object_stores": bool(self.stores.inputs or self.stores.outputs),
+            "output_patterns": any(mark in path for path in paths for mark in "*?"),
+        }
+        lacking = [what for what, is_needed in needed.items() if is_needed and what not in understands]
+        if lacking:
+            words = " and ".join(what.replace("_", " ") for what in lacking)
+            raise NotFound(f"the node's agent is older than {words}: the operator upgrades it")
 
 
 async def task_to_run(

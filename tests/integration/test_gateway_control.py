@@ -11,6 +11,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import text
 
+from agents.link import UNDERSTANDS
 from protos.suanli.fleet.v1 import control_pb2, node_pb2
 from scheduler.storage.pokes import Channel, poke
 from tests.builders.database import DatabaseServer, DatabaseUrls, as_superuser
@@ -349,6 +350,22 @@ async def test_fetched_tasks_hold_what_the_job_asked_for(
     assert (list(task.device_indices), task.device_model, task.processes) == ([0, 1], "ascend-910b3", 2)
     assert (task.grace_ms, task.model_checkpoint) == (30_000, False)
     assert await world.rows("SELECT uid FROM firms") == [(task.firm_uid,)]
+
+
+async def test_an_agent_that_would_pass_over_what_a_task_asks_for_does_not_get_it(
+    world: World, gateway: RunningGateway, agent: Agent
+) -> None:
+    devices = [device.device_id for device in agent.devices]
+    await world.allocate("al-1", agent.node_id, devices, now_ms())
+    more = '{"outputs": [{"path": "out/**/*.bin"}]}'
+    await world.execute("UPDATE jobs SET spec = spec || CAST(:more AS jsonb)", more=more)
+    older = control_pb2.FetchTaskRequest(allocation_id="al-1", understands=["object_stores"])
+    newer = control_pb2.FetchTaskRequest(allocation_id="al-1", understands=UNDERSTANDS)
+    async with agent.stubs(gateway) as stubs:
+        with pytest.raises(grpc.aio.AioRpcError, match="agent is older than output patterns"):
+            await stubs.control.FetchTask(older, timeout=20)
+        task = await stubs.control.FetchTask(newer, timeout=20)
+    assert list(task.outputs) == ["out/**/*.bin"]
 
 
 @pytest.mark.parametrize("asked", ["al-1", "al-none", "", "a\0b", "x" * 1000])

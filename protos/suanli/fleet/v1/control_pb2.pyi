@@ -216,10 +216,12 @@ class StepReport(_message.Message):
     def __init__(self, step: _Optional[int] = ..., of: _Optional[int] = ..., loss_micros: _Optional[int] = ..., tokens: _Optional[int] = ..., model_checkpoint: _Optional[str] = ..., at_ms: _Optional[int] = ...) -> None: ...
 
 class FetchTaskRequest(_message.Message):
-    __slots__ = ("allocation_id",)
+    __slots__ = ("allocation_id", "understands")
     ALLOCATION_ID_FIELD_NUMBER: _ClassVar[int]
+    UNDERSTANDS_FIELD_NUMBER: _ClassVar[int]
     allocation_id: str
-    def __init__(self, allocation_id: _Optional[str] = ...) -> None: ...
+    understands: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, allocation_id: _Optional[str] = ..., understands: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class FetchTaskResponse(_message.Message):
     __slots__ = ("allocation_id", "firm_id", "job_id", "job_name", "attempt", "rank", "gang_size", "processes", "device_indices", "device_model", "command", "environment", "working_directory", "grace_ms", "model_checkpoint", "model_checkpoint_directory", "firm_uid", "inputs", "outputs", "stop_signal", "secrets", "log_patterns", "volumes", "store_inputs", "store_outputs", "share_ppm", "share_memory_bytes", "first_process", "all_processes", "group", "rank_in_group", "groups", "image", "image_digest", "image_credentials")
