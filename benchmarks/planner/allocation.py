@@ -10,6 +10,7 @@ from benchmarks.planner.clusters import fresh
 from benchmarks.planner.gavel import POOL, QUEUE, Trace
 from benchmarks.planner.peers.allocation_lp import best_throughput
 from benchmarks.planner.settings import Settings, config, profiles
+from scheduler import machine_code
 from scheduler.domain.queues import Queue
 from scheduler.planner import WaitingJob
 from scheduler.planner.cycle import plan
@@ -37,6 +38,7 @@ def b10(settings: Settings) -> Iterator[Row]:
             cluster = fresh(trace.cluster, [Queue(QUEUE, (POOL,))])
             for work in works:
                 cluster.submit(work.shape, WaitingJob(work.arrival_ms, work.job_id, work.steps))
+            machine_code.want(len(cluster.views))
             snapshot, now_ms = cluster.snapshot(), works[-1].arrival_ms
             took_ms = []
             for _ in range(settings.some(REPEATS)):

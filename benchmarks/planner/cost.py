@@ -12,6 +12,7 @@ from rich.progress import track
 
 from benchmarks.harness import Row
 from benchmarks.planner.settings import BALANCED, Settings, config
+from scheduler import machine_code
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
@@ -64,6 +65,7 @@ def _cluster(nodes: int) -> VirtualCluster:
         for number in range(nodes)
     ]
     queues = [Queue(QueueKey(FirmId(f"firm-{number}"), "default"), (POOL,)) for number in range(FIRMS)]
+    machine_code.want(nodes)
     return VirtualCluster(load_catalogue(), specs, queues)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.planner.settings import config
+from scheduler import machine_code
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
@@ -43,6 +44,7 @@ class PodPlacer:
         catalogue = catalogue_of(dict.fromkeys(self._models, 0))
         self.cluster = VirtualCluster(catalogue, specs, [Queue(QUEUE, (POOL,))])
         self._placer = Placer(self.cluster.snapshot(), config(profile))
+        machine_code.want(len(specs))
         self._proved = proved
         self._count_memory = known
         self._now_ms = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy import text
 
-from scheduler.planner import machine_code
+from scheduler import machine_code
 from scheduler.storage.engine import Database, DatabaseAway
 
 _log = structlog.get_logger(__name__)
@@ -21,11 +21,10 @@ class Compiling:
         """`folder`: where it may be kept, when neither the source's folder nor the user's can be written."""
         self._folder = folder
         self._thread: threading.Thread | None = None
-        machine_code.compile_by(self.begin)
 
-    def begin(self) -> None:
-        """Begin, if nobody has; Python plans meanwhile."""
-        if self._thread is None:
+    def want(self, nodes: int) -> None:
+        """Begin, if so many nodes are worth it and nobody has; Python plans meanwhile."""
+        if self._thread is None and machine_code.wanted(nodes):
             # No executor's: the end of the process does not wait for it.
             self._thread = threading.Thread(target=self._make, name="compiling", daemon=True)
             self._thread.start()
@@ -37,7 +36,7 @@ class Compiling:
                 nodes = await session.scalar(text("SELECT count(*) FROM nodes"))
         except DatabaseAway:
             return  # who leads will see
-        machine_code.want(nodes or 0)
+        self.want(nodes or 0)
         await self.made(stop)
 
     async def made(self, stop: asyncio.Event) -> None:

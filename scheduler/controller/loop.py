@@ -104,13 +104,15 @@ async def serve(
     leadership = Leadership(database, ROLE, config.holder)
     announce({"holder": config.holder, "key_id": signer.key_id})
     try:
-        await Compiling(config.machine_code_folder).before_leading(database, stop)
+        compiling = Compiling(config.machine_code_folder)
+        await compiling.before_leading(database, stop)
         while not stop.is_set():
             term = await leadership.acquire(stop)
             if term == 0:
                 return
             try:
-                await _lead(config, Seat(database, leadership, term, signer, Ids(os.urandom)), stop)
+                seat = Seat(database, leadership, term, signer, Ids(os.urandom))
+                await _lead(config, seat, compiling, stop)
             except (LeadershipLost, DatabaseAway, DBAPIError, StalePlan) as error:
                 # Whether the last commit happened is unknown, or memory is ahead: it is thrown away.
                 metrics.RELOADS.inc()
@@ -124,7 +126,7 @@ async def serve(
         await database.dispose()
 
 
-async def _lead(config: ControllerConfig, seat: Seat, stop: asyncio.Event) -> None:
+async def _lead(config: ControllerConfig, seat: Seat, compiling: Compiling, stop: asyncio.Event) -> None:
     """Runs cycles until stopped or no longer leading."""
     metrics.TERM.set(seat.term)
     async with Listener(config.database_url, [Channel.INBOX], "controller-listener") as listener:
@@ -137,6 +139,7 @@ async def _lead(config: ControllerConfig, seat: Seat, stop: asyncio.Event) -> No
         lost = seat.leadership.lost
         pace = Pace(config.period_ms / 1000)
         while not stop.is_set() and not lost.is_set():
+            compiling.want(len(state.nodes))  # the fleet may have grown
             begun_s = time.monotonic()
             result = await leader.cycle(wall_clock_ms(), may_plan=pace.may_plan(begun_s))
             rest_s, patience_s = pace.after(result, begun_s, time.monotonic())

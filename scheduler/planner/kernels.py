@@ -1,7 +1,7 @@
 """The planner's inner loop: what a placement on each row costs, and where it costs least.
 
-Plain functions on arrays. For a small fleet Python runs them as they are; `machine_code` lets numba make machine
-code of them.
+Plain functions on arrays. For a small fleet Python runs them as they are; numba makes machine
+code of them (scheduler/machine_code.py).
 """
 
 from math import inf

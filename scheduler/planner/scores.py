@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from scheduler.domain.devices import WHOLE_PPM
-from scheduler.planner import kernels, machine_code
+from scheduler.planner import kernels
 from scheduler.planner.demand import Demand, Mix
 from scheduler.planner.kernels import GRAIN, GRID, Asked, Losses, Tables, Typical, Weighed
 from scheduler.planner.layouts import NO_FIT, States
@@ -71,7 +71,6 @@ class Weighing:
             waste=_WASTE
             * _expected_waste(tuple((i.demand.ppm, i.weight) for i in mix if i.demand.devices == 1)),
         )
-        machine_code.want(rows)
         self._room = kernels.room_for(rows, len(demands))
 
     def weighed(self) -> Weighed:

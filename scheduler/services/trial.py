@@ -130,6 +130,8 @@ def cny_to_the_fen(nano: Fraction) -> str:
 
 def _plan(snapshot: Snapshot, now_ms: int) -> tuple[Plan, Report]:
     # With numpy, which the API has no other use for: it is loaded for the first who tries a job.
+    from scheduler import machine_code
     from scheduler.planner.cycle import plan
 
+    machine_code.want(len(snapshot.nodes))
     return plan(snapshot, now_ms, PlannerConfig())

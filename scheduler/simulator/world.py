@@ -11,6 +11,7 @@ from enum import IntEnum
 from time import perf_counter
 from typing import cast
 
+from scheduler import machine_code
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import JobId, NodeId
 from scheduler.machine import MachineConfig
@@ -120,6 +121,7 @@ class World:
         self.wanted = frozenset(self.records) if wanted is None else wanted
         self.unfinished = len(self.wanted)
         self._decide = decide or Planner(cluster.catalogue, config).plan
+        machine_code.want(len(cluster.views))
         self._on_progress = on_progress
         self._learning = Learning()
         self._devices = sum(len(view.devices) for view in cluster.views)

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from scheduler import machine_code
 from scheduler.controller.loop import ControllerConfig, serve
-from scheduler.planner import PlannerConfig, machine_code
+from scheduler.planner import PlannerConfig
 from tests.builders.cluster import a_node
 from tests.builders.controller import Installation, OpenDatabase, until, write_key
 from tests.builders.database import DatabaseServer, DatabaseUrls

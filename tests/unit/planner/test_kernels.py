@@ -9,11 +9,12 @@ import pytest
 
 SCRIPT = """
 import random, sys
+from scheduler import machine_code
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
-from scheduler.planner import PlannerConfig, Shape, kernels, machine_code
+from scheduler.planner import PlannerConfig, Shape, kernels
 from scheduler.planner.placer import Placer
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 
@@ -42,7 +43,8 @@ if sys.argv[1] == "compiled":
 COMPILE = """
 import resource, signal, sys
 from pathlib import Path
-from scheduler.planner import kernels, machine_code
+from scheduler import machine_code
+from scheduler.planner import kernels
 
 if sys.argv[2] == "full":  # no file can be written, as on a full disk
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -77,12 +79,12 @@ def test_a_process_that_may_not_make_code_goes_on_in_python() -> None:
     # As systemd's MemoryDenyWriteExecute: PR_SET_MDWE, Linux 6.3.
     script = """
 import asyncio, ctypes, sys
+from scheduler import machine_code
 from scheduler.controller.compiling import Compiling
-from scheduler.planner import machine_code
 if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):
     sys.exit("too old")
 compiling = Compiling(None)
-machine_code.want(100)
+compiling.want(100)
 asyncio.run(compiling.made(asyncio.Event()))
 print(machine_code.compiled())
 """

@@ -1,11 +1,10 @@
 """Machine code of the kernels: made once for the life of a process, and kept on disk where it may be.
 
-Until it is made Python runs the kernels as they are: the same answers, later. Whoever must not wait for it
-(`compile_by`) has it made beside the work.
+Until it is made Python runs the kernels as they are: the same answers, later. Whoever plans for a large fleet asks
+for it (`want`); who must not wait for it has it made in a thread (controller/compiling.py).
 """
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Final
@@ -15,7 +14,7 @@ import numpy as np
 from scheduler.planner import kernels
 from scheduler.planner.rows import Rows
 
-# Rows from which on it is worth it: below, Python is done before numba is imported.
+# Nodes from which on it is worth it: below, Python is done before numba is imported.
 WORTH_COMPILING: Final = 100
 
 # Each after those that it calls.
@@ -55,18 +54,15 @@ def compile_all(folder: Path | None = None) -> None:
         _made.append(True)
 
 
-_compiler: list[Callable[[], None]] = [compile_all]
+def wanted(nodes: int) -> bool:
+    """Whether so many nodes are worth it, and it is not made."""
+    return nodes >= WORTH_COMPILING and not _made
 
 
-def compile_by(compiler: Callable[[], None]) -> None:
-    """Who is asked for machine code when a fleet has grown to be worth it; it may come back before it is made."""
-    _compiler[0] = compiler
-
-
-def want(rows: int) -> None:
-    """Have machine code made if so many rows are worth it."""
-    if rows >= WORTH_COMPILING and not _made:
-        _compiler[0]()
+def want(nodes: int) -> None:
+    """Make it now, if so many nodes are worth it."""
+    if wanted(nodes):
+        compile_all()
 
 
 def _make(*, keep: bool, folder: Path | None) -> Any:
