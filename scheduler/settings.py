@@ -113,6 +113,11 @@ class Settings(BaseSettings):
     content_quota_bytes: Annotated[int, Field(ge=0)] = 100 << 30
     content_quota_objects: Annotated[int, Field(ge=0)] = 1_000_000
 
+    # What the planner weighs (`suanli simulate` rehearses another), and whether it may stop a running job that
+    # resumes for a gain alone: to go on on a faster model, or with more devices.
+    planner_profile: Literal["balanced", "throughput", "packing"] = "balanced"
+    planner_moves: bool = True
+
     # Name of this process among its replicas.
     name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
 

@@ -13,6 +13,7 @@ from scheduler.settings import Settings, SettingsError
 from scheduler.storage import roles
 
 if TYPE_CHECKING:
+    from scheduler.planner import PlannerConfig
     from scheduler.services.issuers import Issuer
 
 # Process -> the database role that it runs under, in the order of their start.
@@ -78,8 +79,15 @@ def _api(settings: Settings, database_url: str) -> Serve:
         webhook_key=webhook_key if webhook_key.exists() else Path(),
         webhook_networks=parse_networks(settings.webhook_networks),
         webhook_authorities=settings.webhook_authorities,
+        planner=_planner(settings),
     )
     return _bound(serve, config)
+
+
+def _planner(settings: Settings) -> "PlannerConfig":
+    from scheduler.planner import PlannerConfig
+
+    return PlannerConfig(profile=settings.planner_profile, moves=settings.planner_moves)
 
 
 def _issuers(settings: Settings) -> "tuple[Issuer, ...]":
@@ -127,6 +135,7 @@ def _controller(settings: Settings, database_url: str) -> Serve:
         database_url=database_url,
         holder=settings.name,
         key_path=settings.secret("controller.key"),
+        planner_config=_planner(settings),
         machine_code_folder=settings.data / "machine-code",
     )
     return _bound(serve, config)

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from scheduler.api.outgoing import Network
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
+from scheduler.planner import PlannerConfig
 from scheduler.services.content import USUAL_QUOTA, Quota
 from scheduler.services.issuers import Issuer
 from scheduler.storage.objects import Place
@@ -43,6 +44,7 @@ class ApiConfig:
     webhook_authorities: Path | None = None  # PEM: trusted beside the system's
     # Under which the secrets of firms are encrypted; shared with the gateways.
     secret_keys: Path = Path("secrets.keys")
+    planner: PlannerConfig = field(default_factory=PlannerConfig)  # the controller's, for trials
     pool_size: int = 8
     # User ids that new firms are given; the agents' --firm-uids must hold them.
     firm_uids: UidRange = field(default_factory=UidRange)

@@ -105,7 +105,7 @@ def make_api(config: ApiConfig) -> Api:
         job_answers=job_answers,
         found_jobs=Gathered(job_answers.find),
         rate_limits=RateLimits(config.requests_per_s),
-        trials=Trials(database, catalogue, known, config.ids),
+        trials=Trials(database, catalogue, known, config.ids, config.planner),
         secret_keys=SecretKeys(config.secret_keys),
         courier=courier,
         versions={"suanli-scheduler": metadata.version("suanli-scheduler")},

@@ -3,7 +3,9 @@
 Each model has a price per device. A job takes the model on which its value less the price is greatest, if
 that is above nothing. Prices are set one after the other so that no model is asked for beyond what there is:
 coordinate descent on the dual of the linear relaxation, a fixed number of rounds, so that the work is bounded
-and the same input gives the same answer. What the prices leave open is rounded: the best surplus first.
+and the same input gives the same answer. What the prices leave open is rounded: the best surplus first. As
+descent along the coordinates may stop short of the best prices, jobs of one size then change places in rings
+(cycle canceling, Klein 1967) as long as that gains anything, in bounded rounds too.
 """
 
 import numpy as np
@@ -11,7 +13,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 _ROUNDS = 12
+_RINGS = 64
 _TINY = 1e-12
+_GAIN = 1e-6  # of the greatest value: less is not worth another round
 
 
 def assign(values: Floats, devices: Floats, capacity: Floats) -> NDArray[np.int64]:
@@ -27,7 +31,8 @@ def assign(values: Floats, devices: Floats, capacity: Floats) -> NDArray[np.int6
     per_device = values / devices[:, None]
     prices = _prices(per_device, devices, capacity)
     surplus = per_device - prices
-    # Those that are better off on one model than on any other first, then those to whom two are the same.
+    # Those that are better off on one model than on any other first, then those to whom two are the same, then
+    # those to whom nothing is the same.
     ranked = np.sort(surplus, axis=1)
     best = ranked[:, -1]
     tied = (best - ranked[:, -2] <= _TINY) & (best > _TINY) if models > 1 else np.zeros(jobs, dtype=bool)
@@ -35,13 +40,18 @@ def assign(values: Floats, devices: Floats, capacity: Floats) -> NDArray[np.int6
     # A second choice that is dearer than nothing is left to those who want it before all.
     open_to = (values > 0) & ((surplus >= -_TINY) | (surplus >= best[:, None] - _TINY))
     allowed, asked, left = open_to.tolist(), devices.tolist(), capacity.tolist()
-    for job in np.lexsort((-best, tied)).tolist():
+    for job in np.lexsort((-best, tied, best <= _TINY)).tolist():
         for model in choices[job]:
             if allowed[job][model] and asked[job] <= left[model]:
                 chosen[job] = model
                 left[model] -= asked[job]
                 break
-    return _fill(values, devices, np.array(left), chosen)
+    free = np.array(left)
+    chosen = _fill(values, devices, free, chosen)
+    for size in np.unique(devices).tolist():
+        alike = np.flatnonzero(devices == size)
+        chosen[alike] = _change_places(values[alike], chosen[alike], free, size)
+    return _fill(values, devices, free, chosen)
 
 
 def _prices(per_device: Floats, devices: Floats, capacity: Floats) -> Floats:
@@ -64,7 +74,7 @@ def _prices(per_device: Floats, devices: Floats, capacity: Floats) -> Floats:
 
 
 def _fill(values: Floats, devices: Floats, left: Floats, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """What is still free goes to whom it is worth most."""
+    """What is still free goes to whom it is worth most; `left` says what is."""
     per_device = values / devices[:, None]
     for model in range(values.shape[1]):
         waiting = np.flatnonzero((chosen < 0) & (values[:, model] > 0))
@@ -73,3 +83,64 @@ def _fill(values: Floats, devices: Floats, left: Floats, chosen: NDArray[np.int6
                 chosen[job] = model
                 left[model] -= devices[job]
     return chosen
+
+
+def _change_places(values: Floats, chosen: NDArray[np.int64], left: Floats, size: float) -> NDArray[np.int64]:
+    """Jobs of one size go round in rings while that gains anything. Cost: a round is jobs x models^2.
+
+    Places are the models, then "nowhere", then "free": a job moves from one to another, nowhere takes and gives as many
+    as one likes, and what is free takes the place of a job where there is room for one.
+    """
+    models = values.shape[1]
+    nowhere, free = models, models + 1
+    worth = np.hstack([np.where(values > 0, values, -np.inf), np.zeros((len(values), 1))])
+    at = np.where(chosen < 0, nowhere, chosen)
+    least = _GAIN * float(values.max(initial=0.0))
+    for _ in range(_RINGS):
+        loss = np.full((models + 2, models + 2), np.inf)
+        who = np.zeros((models + 1, models + 1), dtype=np.int64)
+        for place in np.unique(at).tolist():
+            there = np.flatnonzero(at == place)
+            change = worth[there, place][:, None] - worth[there]
+            first = change.argmin(axis=0)
+            who[place] = there[first]
+            loss[place, : models + 1] = change[first, np.arange(models + 1)]
+        loss[free, : models + 1] = 0.0
+        loss[:models, free] = np.where(left >= size, 0.0, np.inf)
+        loss[nowhere, free] = 0.0
+        np.fill_diagonal(loss, 0.0)
+        ring = _ring(loss, least)
+        if not ring:
+            break
+        for place, to in zip(ring, [*ring[1:], ring[0]], strict=True):
+            if place == free and to < models:
+                left[to] += size
+            elif to == free and place < models:
+                left[place] -= size
+            elif free not in (place, to):
+                at[who[place, to]] = to
+    return np.where(at == nowhere, -1, at)
+
+
+def _ring(loss: Floats, least: float) -> list[int]:
+    """Places in a ring along which more than `least` is gained, or nothing (Bellman and Ford)."""
+    places = len(loss)
+    cost = np.zeros(places)
+    before = np.full(places, -1)
+    last = -1
+    for _ in range(places):
+        through = cost[:, None] + loss
+        first = through.argmin(axis=0)
+        best = through[first, np.arange(places)]
+        better = best < cost - least
+        if not better.any():
+            return []
+        before[better] = first[better]
+        cost[better] = best[better]
+        last = int(np.flatnonzero(better)[0])
+    for _ in range(places):
+        last = int(before[last])
+    ring = [last]
+    while (place := int(before[ring[-1]])) != last:
+        ring.append(place)
+    return ring[::-1]

@@ -21,10 +21,14 @@ class Policy:
     # On the market of several models (market.py) a job weighs 1 / (its rest to this power): 1 ends many soon,
     # 0 does the most work.
     short_first: float = 0.5
+    # A job with many devices is worth more than one with few by this power of their number.
+    for_gangs: float = 0.5
     # What is long compared with all there is to do weighs more by this factor: it must not be the last to end.
     long_first: float = 0.0
     # Who would end later than alone on a fair share of every model weighs more, by this power of how much later.
     behind: float = 1.0
+    # Who has had nothing for a week comes before all; who needs much of the devices after so many weeks at most.
+    patience_of_large: float = 1.0
     # An elastic job that resumes goes on with more devices, where nobody waits for them and it gains more than so
     # many times the cost. None: never.
     grow_for_gain: float | None = 2.0
@@ -35,8 +39,16 @@ POLICIES: Mapping[str, Policy] = {
     "balanced": Policy(
         6.0, stop_for_turn=4.0, move_for_gain=3.0, short_first=1.0, long_first=100.0, behind=2.0
     ),
-    # Many jobs done soon: short rests first.
-    "throughput": Policy(1_000.0, stop_for_turn=2.0, move_for_gain=2.0, short_first=0.5),
+    # The most work of many jobs at any moment, each measured by its own best speed; among equals short rests first.
+    "throughput": Policy(
+        1_000.0,
+        stop_for_turn=2.0,
+        move_for_gain=2.0,
+        short_first=0.1,
+        for_gangs=0.0,
+        behind=0.0,
+        patience_of_large=4.0,
+    ),
     # The most work done with what there is: nobody stops for an earlier turn, long work never comes last.
     "packing": Policy(
         6.0, stop_for_turn=None, move_for_gain=3.0, short_first=0.0, long_first=300.0, behind=0.0
@@ -49,6 +61,9 @@ class PlannerConfig:
     """A profile's name and the bounds. Raises ValueError for a profile that is not there."""
 
     profile: str = "balanced"
+    # Whether a running job that resumes may be stopped for a gain alone: to go on elsewhere, with more devices, or
+    # after others of its queue that gain more where it is. Who does not resume never is.
+    moves: bool = True
     # A job that has waited so long counts as one priority class higher; no class waits for ever for another.
     ageing_ms: int = 24 * HOUR_MS
     # A blocked job holds devices after this wait, or when time limits promise it a start within this time.

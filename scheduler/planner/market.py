@@ -26,12 +26,11 @@ from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 
 # Of each waiting class so many jobs take part: more could not start in one cycle.
 _MOST_OF_A_CLASS = 64
-# A job with many devices is worth more than one with few, less than in proportion.
-_FOR_GANGS = 0.5
 _SLOWEST = 1e-6  # of a fair share
-# Without devices for so many times the time after which age raises a class: too long under any profile.
+# Without devices for so many times the time after which age raises a class: too long. Where the profile says so a job
+# that needs more than its share of the devices has longer patience, as others would lose more by it.
 _PATIENT = 7.0
-_FOR_OVERDUE = 0.02  # of the devices
+_FOR_OVERDUE = 0.02
 
 Floats = NDArray[np.float64]
 
@@ -137,23 +136,32 @@ class _Floor:
         self.devices = np.array([float(trader.devices) for trader in traders])
         self.capacity = self._capacity(fleet, promised)
         self._highest = max(trader.shape.priority.rank for trader in traders)
-        self._overdue = self._first_overdue(_PATIENT * config.ageing_ms)
+        self._overdue = self._first_overdue(_PATIENT * config.ageing_ms, config.policy.patience_of_large)
         self.classes = [self.class_of(trader.shape, trader.job) for trader in traders]
 
-    def _first_overdue(self, patience_ms: float) -> set[JobId]:
-        """The first of those who have had nothing for too long: one, or as many as a small share holds."""
-        found: set[JobId] = set()
-        left = _FOR_OVERDUE * float(self.capacity.sum())
+    def _first_overdue(self, patience_ms: float, most: float) -> set[JobId]:
+        """The first of those who have had nothing for too long: one, or as many as a small share holds.
+
+        The first is whose patience ended first: nobody who comes later than that is ever before it.
+        """
+        share = _FOR_OVERDUE * float(self.capacity.sum())
+        late: list[tuple[float, _Trader]] = []
         for trader in self.traders:
             ran_ms = trader.job.served_ms
             if trader.running is not None:
                 ran_ms = max(ran_ms, self._now_ms - trader.running.started_ms)
-            idle_ms = self._now_ms - trader.job.submitted_ms - ran_ms
-            if idle_ms > patience_ms and self.holds(trader.shape):
-                left -= trader.devices
-                if found and left < 0:
-                    break
-                found.add(trader.job.job_id)
+            due_ms = (
+                trader.job.submitted_ms + ran_ms + patience_ms * min(max(1.0, trader.devices / share), most)
+            )
+            if due_ms < self._now_ms and self.holds(trader.shape):
+                late.append((due_ms, trader))
+        late.sort(key=lambda item: item[0])
+        found: set[JobId] = set()
+        for _, trader in late:
+            share -= trader.devices
+            if found and share < 0:
+                break
+            found.add(trader.job.job_id)
         return found
 
     def class_of(self, shape: Shape, job: WaitingJob) -> int:
@@ -291,7 +299,7 @@ def _values(floor: _Floor, estimates: Estimates, now_ms: int, config: PlannerCon
     weight = left_ms**-policy.short_first
     weight *= ((waited_ms + left_ms) * fair_speed / (served_ms + left_ms)) ** policy.behind
     weight *= 1.0 + policy.long_first * (left_ms / max(estimates.horizon_ms(), 1.0)) ** 2
-    weight *= np.array([float(trader.shape.devices) for trader in floor.traders]) ** _FOR_GANGS
+    weight *= np.array([float(trader.shape.devices) for trader in floor.traders]) ** policy.for_gangs
     values: Floats = weight[:, None] * speeds
     for at, trader in enumerate(floor.traders):
         running = trader.running

@@ -43,7 +43,7 @@ class Moves:
 
         Cost: the running jobs that resume, times their variants.
         """
-        if self.config.policy.move_for_gain is None:
+        if self.config.policy.move_for_gain is None or not self.config.moves:
             return []
         gains = [gain for running in self.snapshot.running for gain in self._gains(running, stopped)]
         gains.sort(key=lambda gain: (-gain.sooner_ms * gain.running.devices, gain.running.submitted_ms))
@@ -60,7 +60,7 @@ class Moves:
         Cost: the running elastic jobs, times their larger sizes.
         """
         factor = self.config.policy.grow_for_gain
-        if factor is None:
+        if factor is None or not self.config.moves:
             return []
         stops: list[Stop] = []
         elastic = [r for r in self.snapshot.running if r.shape.sizes and r.job_id not in stopped]

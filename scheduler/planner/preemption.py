@@ -401,11 +401,11 @@ def lost_work_ms(running: RunningJob, now_ms: int) -> int:
 
 
 def must_stay(running: RunningJob, now_ms: int, config: PlannerConfig) -> bool:
-    """Whether a job is not to be stopped for a gain alone: it has just started, or its checkpoint is old.
+    """Whether a job is not to be stopped for a gain alone: nobody is, it has just started, or its checkpoint is old.
 
     So a moment comes to rest, and moves cost their restart and nearly no work.
     """
-    if now_ms - running.started_ms < config.min_run_ms:
+    if not config.moves or now_ms - running.started_ms < config.min_run_ms:
         return True
     return lost_work_ms(running, now_ms) > config.fresh_ms
 

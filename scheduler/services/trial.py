@@ -55,11 +55,14 @@ class Trial:
 class Trials:
     """One at a time: each loads the live cluster. Cost: O(what is live), and one cycle of the planner."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, known: Known, ids: Ids) -> None:
+    def __init__(
+        self, database: Database, catalogue: Catalogue, known: Known, ids: Ids, config: PlannerConfig
+    ) -> None:
         self.database = database
         self.catalogue = catalogue
         self.known = known
         self.ids = ids
+        self._config = config
         self._one = asyncio.Semaphore(1)
 
     async def of(self, principal: Principal, spec: JobSpec, now_ms: int) -> Trial:
@@ -84,7 +87,7 @@ class Trials:
             apply(state, JobSubmitted(FirmId(firm_id), _TRIAL, free, now_ms), now_ms, self.ids)
             queue = state.jobs[_TRIAL].queue
             snapshot = take_snapshot(state, now_ms)
-            proposal, report = await asyncio.to_thread(_plan, snapshot, now_ms)
+            proposal, report = await asyncio.to_thread(_plan, snapshot, now_ms, self._config)
         placed = next((one for one in proposal.placements if one.job_id == _TRIAL), None)
         waits = report.of(_TRIAL)
         position = next((at for at, job, _ in report.in_order(queue) if job.job_id == _TRIAL), None)
@@ -128,10 +131,10 @@ def cny_to_the_fen(nano: Fraction) -> str:
     return f"{fen // 100}.{fen % 100:02d}"
 
 
-def _plan(snapshot: Snapshot, now_ms: int) -> tuple[Plan, Report]:
+def _plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan, Report]:
     # With numpy, which the API has no other use for: it is loaded for the first who tries a job.
     from scheduler import machine_code
     from scheduler.planner.cycle import plan
 
     machine_code.want(len(snapshot.nodes))
-    return plan(snapshot, now_ms, PlannerConfig())
+    return plan(snapshot, now_ms, config)

@@ -36,6 +36,7 @@ class Situation:
     prices_nano_cny: Mapping[str, int] = field(default_factory=dict)
     programs: tuple[PastProgram, ...] = ()
     profile: str = "balanced"
+    moves: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def rehearse(
     world = World(
         cluster,
         works,
-        PlannerConfig(profile=situation.profile),
+        PlannerConfig(profile=situation.profile, moves=situation.moves),
         Options(tick_ms=tick_ms, keep_gantt=True, keep_curve=True),
         on_progress=on_progress,
     )
@@ -83,7 +84,8 @@ def changed(base: Situation, path: Path) -> Situation:
     """The base with a file's changes. Raises Invalid with every problem.
 
     The file is one that `suanli apply -f` takes (firms with queues, prices, programs); beside that it may have
-    `profile`, and `cluster` with more nodes (as in a cluster file).
+    `profile`, `moves` (whether running jobs that resume may be moved), and `cluster` with more nodes (as in a
+    cluster file).
     """
     try:
         value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -97,9 +99,12 @@ def changed(base: Situation, path: Path) -> Situation:
         raise Invalid([FieldProblem(str(path), repr(value)[:60], "an object with text keys")])
     proposal = dict(value)
     profile = proposal.pop("profile", base.profile)
+    moves = proposal.pop("moves", base.moves)
+    if not isinstance(moves, bool):
+        raise Invalid([FieldProblem("moves", repr(moves), "true or false")])
     more = proposal.pop("cluster", None)
     wanted = configuration_from_json(proposal)
-    result = replace(base, name=path.stem)
+    result = replace(base, name=path.stem, moves=moves)
     if more is not None:
         added: ClusterFile = cluster_from(more, "cluster")
         models = {**added.catalogue.models, **base.catalogue.models}

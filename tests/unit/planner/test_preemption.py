@@ -126,8 +126,10 @@ def test_the_checks_find_stops_that_nothing_allows() -> None:
     assert "twice" in found(twice, twice)
 
 
-def test_a_job_that_resumes_goes_to_the_faster_model_when_it_is_free() -> None:
-    controller = Controller([a_node("slow", model="ascend-910a"), a_node("fast")])
+def moving(*, allowed: bool) -> Controller:
+    """A job that resumes runs on a slow model, and a faster one has come free."""
+    nodes = [a_node("slow", model="ascend-910a"), a_node("fast")]
+    controller = Controller(nodes, config=PlannerConfig(moves=allowed))
     start(controller, "holder", 8)
     spec = replace(
         a_spec("mover", devices=8, models=["ascend-910a", MODEL]), model_checkpoint=ModelCheckpointSpec()
@@ -143,6 +145,16 @@ def test_a_job_that_resumes_goes_to_the_faster_model_when_it_is_free() -> None:
     controller.wait(3_600_000)
     controller.end(controller.tasks(controller.state.jobs[JobId("holder")])[0])
     controller.plan()
+    return controller
+
+
+def test_an_operator_may_have_running_jobs_left_where_they_are() -> None:
+    assert not stopping(moving(allowed=False), "mover")
+
+
+def test_a_job_that_resumes_goes_to_the_faster_model_when_it_is_free() -> None:
+    controller = moving(allowed=True)
+    job = controller.state.jobs[JobId("mover")]
     assert stopping(controller, "mover")
     end_stopped(controller, "mover")
     assert job.state is JobState.QUEUED

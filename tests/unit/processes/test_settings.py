@@ -61,6 +61,11 @@ def test_an_empty_name_of_an_issuers_file_is_none() -> None:
         ("SUANLI_FLEET_PORT", "70000", "SUANLI_FLEET_PORT: Input should be less than or equal to 65535"),
         ("SUANLI_WITNESSES", "city", "SUANLI_WITNESSES: must be JSON"),
         ("SUANLI_WITNESSES", '[{"name": "c", "url": "ftp://w", "key": "k"}]', "SUANLI_WITNESSES at 0.url: "),
+        (
+            "SUANLI_PLANNER_PROFILE",
+            "fast",
+            "SUANLI_PLANNER_PROFILE: Input should be 'balanced', 'throughput' or 'packing'",
+        ),
         ("SUANLI_LOG_FORMAT", "xml", "SUANLI_LOG_FORMAT: Input should be 'auto', 'json' or 'console'"),
     ],
 )
