@@ -95,11 +95,16 @@ class Trace:
 
 
 class ContinuousTrace(Trace):
-    """Arrivals go on; only the jobs in the middle count."""
+    """Arrivals go on; only the jobs in the middle count: of a part of the case those that come sooner."""
+
+    def __init__(self, path: Path, traces: Path, settings: Settings) -> None:
+        super().__init__(path, traces, physical=False)
+        first, end = MEASURED_JOBS
+        self._measured = range(settings.some(first), settings.some(end))
 
     def wanted(self, job: StepJob) -> bool:
         """By job_id."""
-        return MEASURED_JOBS[0] <= job.job_id < MEASURED_JOBS[1]
+        return job.job_id in self._measured
 
 
 def run(
@@ -175,7 +180,7 @@ def b9(settings: Settings) -> Iterator[Row]:
     """Jobs that come all the time: average and 99th percentile of those in the middle."""
     goals = {"r2.0": (17.5, 188.7), "r2.6": (22.5, 427.3)}
     for path in find_tables(settings.traces, Kind.STEP_JOBS, "*cont_multi*"):
-        trace = ContinuousTrace(path, settings.traces, physical=False)
+        trace = ContinuousTrace(path, settings.traces, settings)
         rate = next((key for key in goals if key in trace.name), None)
 
         peers = trace.peers(rounds.least_served)

@@ -1,6 +1,10 @@
 """The market over device models: what it has decided is what the plan starts."""
 
+from itertools import product
+
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
@@ -63,3 +67,32 @@ def test_the_assignment_is_worth_nearly_as_much_as_the_best_one() -> None:
     assert all(count <= most for count, most in zip(taken, capacity, strict=True))
     worth = sum(values[job, model] for job, model in enumerate(chosen.tolist()) if model >= 0)
     assert worth >= 0.99 * np.sort(values.max(axis=1))[-75:].sum() * 0.98
+
+
+WORTH = st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9, 1.0])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(WORTH, WORTH, WORTH), min_size=1, max_size=6),
+    st.tuples(*[st.integers(0, 4)] * 3),
+    st.sampled_from([1, 2]),
+)
+def test_jobs_of_one_size_are_where_they_are_worth_most_together(
+    worth: list[tuple[float, ...]], room: tuple[int, ...], size: int
+) -> None:
+    values = np.array(worth)
+    chosen = assign(values, np.full(len(worth), float(size)), np.array(room, dtype=float)).tolist()
+    places = [room[model] // size for model in range(3)]
+
+    def value(choice: tuple[int, ...]) -> float:
+        return sum(float(values[job, model]) for job, model in enumerate(choice) if model >= 0)
+
+    best = max(
+        value(choice)
+        for choice in product(range(-1, 3), repeat=len(worth))
+        if all(choice.count(model) <= places[model] for model in range(3))
+    )
+    assert all(chosen.count(model) <= places[model] for model in range(3))
+    assert all(model < 0 or values[job, model] > 0 for job, model in enumerate(chosen))
+    assert value(tuple(chosen)) >= best - 1e-4
