@@ -240,8 +240,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     change: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A proposed change: quotas, weights, prices, programs as for `suanli apply`; also `profile` and "
-            "`cluster` (more nodes). Again for more: each is run beside the policy as it is.",
+            help="A proposed change: quotas, weights, prices, programs as for `suanli apply`; also `profile`, "
+            "`moves` and `cluster` (more nodes). Again for more: each is run beside the policy as it is.",
             show_default=False,
         ),
     ] = None,
@@ -256,6 +256,12 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         Path | None,
         typer.Option(help="Folder for report.html with Gantt chart and curves.", show_default=False),
     ] = None,
+    alone: Annotated[
+        bool,
+        typer.Option(
+            "--alone", help="Also each firm alone on its nominal quota: is anybody worse off together?"
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Rehearse: the same jobs under the policy as it is and under proposed ones, side by side.
@@ -272,7 +278,16 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     from scheduler.simulator.traces.tables import BadTrace
 
     request = Request(
-        jobs, cluster, cluster_name, tuple(change or ()), tuple(profile or ()), seed, first, output, as_json
+        jobs,
+        cluster,
+        cluster_name,
+        tuple(change or ()),
+        tuple(profile or ()),
+        seed,
+        first,
+        output,
+        as_json,
+        alone,
     )
     try:
         run_simulation(request, Console(), Console(stderr=True))

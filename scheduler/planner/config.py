@@ -37,7 +37,13 @@ class Policy:
 POLICIES: Mapping[str, Policy] = {
     # Everybody is done in proportion to what he asked for.
     "balanced": Policy(
-        6.0, stop_for_turn=4.0, move_for_gain=3.0, short_first=1.0, long_first=100.0, behind=2.0
+        6.0,
+        stop_for_turn=4.0,
+        move_for_gain=3.0,
+        short_first=1.0,
+        for_gangs=0.25,
+        long_first=100.0,
+        behind=4.0,
     ),
     # The most work of many jobs at any moment, each measured by its own best speed; among equals short rests first.
     "throughput": Policy(

@@ -147,13 +147,14 @@ class _Floor:
         share = _FOR_OVERDUE * float(self.capacity.sum())
         late: list[tuple[float, _Trader]] = []
         for trader in self.traders:
+            if not self.holds(trader.shape):
+                continue
             ran_ms = trader.job.served_ms
             if trader.running is not None:
                 ran_ms = max(ran_ms, self._now_ms - trader.running.started_ms)
-            due_ms = (
-                trader.job.submitted_ms + ran_ms + patience_ms * min(max(1.0, trader.devices / share), most)
-            )
-            if due_ms < self._now_ms and self.holds(trader.shape):
+            longer = min(max(1.0, trader.devices / share), most)
+            due_ms = trader.job.submitted_ms + ran_ms + longer * patience_ms
+            if due_ms < self._now_ms:
                 late.append((due_ms, trader))
         late.sort(key=lambda item: item[0])
         found: set[JobId] = set()

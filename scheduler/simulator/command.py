@@ -35,6 +35,7 @@ class Request:
     first: int | None = None
     output: Path | None = None
     as_json: bool = False
+    alone: bool = False
 
 
 def simulate(request: Request, out: Console, err: Console) -> None:
@@ -51,7 +52,7 @@ def simulate(request: Request, out: Console, err: Console) -> None:
         raise Invalid([FieldProblem("--change", ", ".join(names), "files with different names")])
     if note:
         err.print(note, highlight=False)
-    outcomes = [_run(situation, drafts, request.seed, err) for situation in situations]
+    outcomes = [_run(situation, drafts, request, err) for situation in situations]
     tables = tables_of(outcomes)
     if request.as_json:
         out.file.write(json.dumps(document(request, outcomes), ensure_ascii=False) + "\n")
@@ -102,7 +103,7 @@ def _read(request: Request) -> tuple[Situation, list[Draft], str]:
     return base, drafts, ""
 
 
-def _run(situation: Situation, drafts: Sequence[Draft], seed: int, err: Console) -> Outcome:
+def _run(situation: Situation, drafts: Sequence[Draft], request: Request, err: Console) -> Outcome:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as progress:
         bar = progress.add_task(situation.name, total=len(drafts))
@@ -110,7 +111,7 @@ def _run(situation: Situation, drafts: Sequence[Draft], seed: int, err: Console)
         def tell(done: int, of: int) -> None:
             progress.update(bar, completed=done, total=of)
 
-        return rehearse(situation, drafts, seed, on_progress=tell)
+        return rehearse(situation, drafts, request.seed, alone=request.alone, on_progress=tell)
 
 
 def tables_of(outcomes: Sequence[Outcome]) -> list[TableOfText]:
@@ -134,6 +135,10 @@ def tables_of(outcomes: Sequence[Outcome]) -> list[TableOfText]:
         ("All jobs", ["", *names], whole),
         ("Firms: average wait / completion time / net cost in CNY", ["firm", *names], firms),
     ]
+    if any(outcome.against_alone for outcome in outcomes):
+        owners = sorted({firm for outcome in outcomes for firm in outcome.against_alone or ()})
+        alone = [[firm, *[_ratio((o.against_alone or {}).get(firm)) for o in outcomes]] for firm in owners]
+        tables.append(("Firms: completion time against alone on their quota", ["firm", *names], alone))
     if len(outcomes) > 1:
         rows = [
             [v.firm, v.situation, f"{100 * v.jct_change:+.1f} %", f"{v.cost_change_cny:+,.2f}", v.verdict]
@@ -155,6 +160,7 @@ def document(request: Request, outcomes: Sequence[Outcome]) -> dict[str, Any]:
                 "left_out": outcome.left_out,
                 "summary": asdict(outcome.summary),
                 "subsidy_cny": dict(outcome.subsidy_cny),
+                "against_alone": None if outcome.against_alone is None else dict(outcome.against_alone),
             }
             for outcome in outcomes
         ],
@@ -191,6 +197,16 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{100 * (value - 1):+.1f} %"
+
+
+def _worst_alone(outcome: Outcome) -> str:
+    found = outcome.against_alone or {}
+    worst = max(found, key=lambda firm: found[firm], default=None)
+    return "-" if worst is None else f"{worst} {_ratio(found[worst])}"
+
+
 def _stops(outcome: Outcome) -> str:
     return ", ".join(f"{cause} {n}" for cause, n in sorted(outcome.summary.stops.items())) or "none"
 
@@ -210,6 +226,7 @@ _LINES = (
     ("devices in use", lambda o: f"{100 * o.summary.utilisation:.1f} %"),
     ("idle while waiting, on broken nodes", lambda o: f"{100 * o.summary.fragmentation:.1f} %"),
     ("fairness: worst / best firm's slowdown", _fairness),
+    ("worst firm against alone (--alone)", _worst_alone),
     ("stops", _stops),
     ("work done twice", lambda o: f"{100 * o.summary.lost_share:.2f} %"),
     ("time lost to restarts", lambda o: f"{100 * o.summary.overhead_share:.2f} %"),

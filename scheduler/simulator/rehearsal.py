@@ -14,6 +14,7 @@ from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.quotas import contradictions
 from scheduler.planner import PlannerConfig
 from scheduler.services.configuration_file import configuration_from_json
+from scheduler.simulator.alone import against_alone
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.clusters import ClusterFile, cluster_from
 from scheduler.simulator.history import PastProgram, cohort_noun
@@ -48,6 +49,8 @@ class Outcome:
     subsidy_cny: Mapping[str, float]  # by firm
     left_out: int  # jobs that nothing there can run
     world: World
+    # Completion time over that alone on its nominal quota, by firm that has one; None: not asked for.
+    against_alone: Mapping[str, float] | None = None
 
 
 def rehearse(
@@ -55,10 +58,11 @@ def rehearse(
     drafts: Sequence[Draft],
     seed: int,
     *,
+    alone: bool = False,
     tick_ms: int = 600_000,
     on_progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Outcome:
-    """Runs the jobs to their end."""
+    """Runs the jobs to their end; with `alone` each firm's once more on its own quota."""
     devices: dict[str, int] = {}
     for node in situation.nodes:
         devices[node.model] = devices.get(node.model, 0) + node.devices
@@ -67,16 +71,24 @@ def rehearse(
         raise Invalid([FieldProblem("jobs", f"{len(drafts)} jobs", "at least one that the cluster can run")])
     cohorts = {cohort.name: cohort for cohort in situation.cohorts}
     cluster = VirtualCluster(situation.catalogue, situation.nodes, situation.queues, cohorts=cohorts)
-    world = World(
-        cluster,
-        works,
-        PlannerConfig(profile=situation.profile, moves=situation.moves),
-        Options(tick_ms=tick_ms, keep_gantt=True, keep_curve=True),
-        on_progress=on_progress,
-    )
+    config = PlannerConfig(profile=situation.profile, moves=situation.moves)
+    options = Options(tick_ms=tick_ms, keep_gantt=True, keep_curve=True)
+    of = len(works) * (2 if alone else 1)
+    world = World(cluster, works, config, options, on_progress=lambda done, _: on_progress(done, of))
     world.run()
+    ratios = None
+    if alone:
+        ratios = against_alone(
+            world, situation.catalogue, situation.nodes, config, Options(tick_ms=tick_ms),
+            lambda done: on_progress(len(works) + done, of),
+        )  # fmt: skip
     return Outcome(
-        situation, summarise(world, situation.prices_nano_cny), _subsidies(situation, world), left_out, world
+        situation,
+        summarise(world, situation.prices_nano_cny),
+        _subsidies(situation, world),
+        left_out,
+        world,
+        ratios,
     )
 
 

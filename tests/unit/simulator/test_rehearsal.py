@@ -11,6 +11,8 @@ import pytest
 from rich.console import Console
 
 from scheduler.domain.errors import Invalid
+from scheduler.domain.ids import FirmId
+from scheduler.domain.queues import Cohort, QueueKey
 from scheduler.services.history import history_text
 from scheduler.simulator.clusters import cluster_from, read_cluster
 from scheduler.simulator.command import BASE, Request, simulate
@@ -172,6 +174,25 @@ def test_a_firm_that_waits_less_for_the_same_money_wins(history_file: Path) -> N
     assert [verdict.verdict for verdict in verdicts([outcomes[0], outcomes[0]])] == ["same", "same"]
 
 
+def test_each_firm_is_compared_with_itself_alone_on_its_quota(history_file: Path) -> None:
+    history = read_history(history_file)
+    catalogue = cluster_from({"nodes": [{"model": "ascend-910b3", "devices": 8}]}).catalogue
+    quotas = {"a": {"ascend-910b3": 8}, "b": {"ascend-910b3": 8}, "c": {}}
+    queues = [
+        replace(history.queues[0], key=QueueKey(FirmId(firm), "default"), nominal=nominal, cohort="all")
+        for firm, nominal in quotas.items()
+    ]
+    nodes = (*history.nodes, replace(history.nodes[0], name="n2"))
+    situation = Situation(BASE, catalogue, nodes, tuple(queues), (Cohort("all"),))
+    drafts = drafts_of_history(history, catalogue, None)
+    one_each, few = drafts[:2], [*drafts[:1], *drafts[1::2]]
+    assert rehearse(situation, one_each, 0).against_alone is None
+    assert rehearse(situation, one_each, 0, alone=True).against_alone == {"a": 1.0, "b": 1.0}
+    # One job of a and four of b, each of an hour: from the second hour on b has a's node, too.
+    found = rehearse(situation, few, 0, alone=True).against_alone
+    assert found == {"a": 1.0, "b": pytest.approx((1 + 2 + 2 + 3) / (1 + 2 + 3 + 4), abs=0.01)}
+
+
 @pytest.mark.parametrize("table", ["queue/pai.csv.gz", "firms/jobs.csv", "stepped/physical_max_min.csv"])
 def test_a_table_of_jobs_of_any_kind_is_rehearsed_with_pictures(tmp_path: Path, table: str) -> None:
     traces = small_traces(tmp_path / "traces")
@@ -231,6 +252,7 @@ def test_a_change_for_a_firm_or_a_pool_that_is_not_there_is_refused(
         "firms: [{name: nobody, queues: [{name: default}]}]",
         "firms: [{name: a, queues: [{name: default, pools: [nowhere]}]}]",
         "profile: fastest",
+        "moves: perhaps",
         "cluster: {nodes: [{model: unheard-of, devices: 8}]}",
         "quota: 3",
         "[1, 2]",
