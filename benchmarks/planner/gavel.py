@@ -100,7 +100,9 @@ class ContinuousTrace(Trace):
     def __init__(self, path: Path, traces: Path, settings: Settings) -> None:
         super().__init__(path, traces, physical=False)
         first, end = MEASURED_JOBS
-        self._measured = range(settings.some(first), settings.some(end))
+        begin = self.jobs[0].job_id if self.jobs else 0
+        measured = begin + settings.some(first - begin)
+        self._measured = range(measured, measured + settings.some(end - first))
 
     def wanted(self, job: StepJob) -> bool:
         """By job_id."""

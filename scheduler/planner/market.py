@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from scheduler.domain.ids import JobId
 from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.assignment import assign
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
@@ -27,6 +28,8 @@ from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 # Of each waiting class so many jobs take part: more could not start in one cycle.
 _MOST_OF_A_CLASS = 64
 _SLOWEST = 1e-6  # of a fair share
+# What the market gives is asked for again in about this time: within it a move must pay, however long the rest.
+_LASTS_MS = 10.0 * MINUTE_MS
 # Without devices for so many times the time after which age raises a class: too long. Where the profile says so a job
 # that needs more than its share of the devices has longer patience, as others would lose more by it.
 _PATIENT = 7.0
@@ -306,7 +309,11 @@ def _values(floor: _Floor, estimates: Estimates, now_ms: int, config: PlannerCon
         running = trader.running
         if running is not None:
             cost_ms = trader.shape.restart_ms + lost_work_ms(running, now_ms)
-            gain = (policy.move_for_gain or 0.0) * cost_ms / max(trader.left_ms, 1000.0, config.min_run_ms)
+            gain = (
+                (policy.move_for_gain or 0.0)
+                * cost_ms
+                / max(min(trader.left_ms, _LASTS_MS), config.min_run_ms)
+            )
             values[at, floor.models.index(running.model)] *= 1.05 + gain
     return values
 
