@@ -2,11 +2,14 @@
 
 import os
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
+from scheduler.domain.gangs import Elastic, Gang
 from scheduler.domain.jobs import FINAL_STATES, JobState
-from tests.simulation.simulated_installation import NO_FAULTS, Faults, Installation
+from tests.builders.jobs import OTHER_MODEL, a_spec
+from tests.simulation.simulated_installation import FIRMS, NO_FAULTS, Faults, Installation
 
 SEEDS = [int(os.environ["SUANLI_SIMULATION_SEED"])] if "SUANLI_SIMULATION_SEED" in os.environ else range(6)
 STEPS = int(os.environ.get("SUANLI_SIMULATION_STEPS", "1200"))
@@ -78,3 +81,37 @@ def test_the_same_seed_gives_the_same_history() -> None:
         histories.append(world.store.events)
     assert histories[0] == histories[1]
     assert len(histories[0]) > 50
+
+
+def test_an_elastic_gang_takes_what_is_free_once_nobody_waits_for_it() -> None:
+    world = Installation(3, NO_FAULTS, nodes=3)  # two of them of the model asked for, eight devices each
+    for host in world.hosts.values():
+        host.lifetime_ms = lambda: (None, 0)
+    world.submit("filler", a_spec("filler", devices=8, per_node=8), FIRMS[0])
+    elastic = replace(
+        a_spec("elastic", devices=16, per_node=8, estimate_seconds=10 * 86_400),
+        gang=Gang(16, 8, elastic=Elastic(8, 16)),
+    )
+
+    def until(devices: int, steps: int) -> None:
+        for _ in range(steps):
+            world.step()
+            live = [a for a in world.store.allocations.values() if a["live"] and a["job_id"] == "elastic"]
+            held = sum(len(world.store.devices[a["allocation_id"]]) for a in live)
+            if held == devices and all(a["goal"] == "run" for a in live):
+                return
+        raise AssertionError(f"it never ran with {devices} devices")
+
+    for _ in range(20):
+        world.step()
+    world.submit("elastic", elastic, FIRMS[0])
+    until(8, 100)
+    world.cancel("filler")
+    for _ in range(5 * 600 + 50):  # a young job is left alone
+        world.step()
+    # Something happens, and so there is a plan: only a real controller plans every ten seconds, too.
+    world.submit("tiny", a_spec("tiny", models=(OTHER_MODEL,)), FIRMS[0])
+    until(16, 600)
+    attempts = [row for (job_id, _), row in world.store.attempts.items() if job_id == "elastic"]
+    assert [row["attempt"] for row in attempts] == [1, 2]
+    assert attempts[0]["reason"] == "preempted"
