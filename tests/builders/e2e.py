@@ -130,6 +130,12 @@ class Site:
         wait_until(lambda: self.job(firm, job_id)["state"] in final, f"{job_id} ends")
         return self.job(firm, job_id)
 
+    def reachable(self, firm: str, job_id: str, ranks: Sequence[int] = (0,)) -> list[str]:
+        """As `lines`, once the control plane knows that the job runs, too: its output may be there first."""
+        lines = self.lines(firm, job_id, ranks)
+        wait_until(lambda: self.job(firm, job_id)["state"] == "running", f"{job_id} runs")
+        return lines
+
     def output(self, firm: str, job_id: str, attempt: int | None = None) -> dict[int, str]:
         """Standard output and error so far by process rank."""
         text: dict[int, str] = {}

@@ -43,7 +43,7 @@ def job(site: Site, request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[
         command=[PYTHON, "-c", STAY, str(gate)],
         gang={"devices": 2, "devices_per_node": 2, "processes_per_node": 2},
     )
-    said = json.loads(site.lines("yunhe", job_id, [0, 1])[1])
+    said = json.loads(site.reachable("yunhe", job_id, [0, 1])[1])
     yield job_id, said
     gate.touch()
     site.ended("yunhe", job_id)
@@ -150,7 +150,7 @@ def test_a_job_that_ends_ends_its_terminals(site: Site) -> None:
     job_id = site.submit(
         "yunhe", name="ending", model="ascend-910b3", command=[PYTHON, "-c", STAY, str(gate)]
     )
-    site.lines("yunhe", job_id, [0])
+    site.reachable("yunhe", job_id)
 
     async def act(session: Session, output: bytearray) -> None:
         await session.send(b"echo re''ady\n")

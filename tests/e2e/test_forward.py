@@ -69,7 +69,7 @@ def job_id(site: Site) -> Iterator[str]:
         "yunhe", name="notebook", model="ascend-910b3", command=[PYTHON, "-c", SERVER, str(PORT)],
         ports=[PORT, 22, {"port": PORT + 1, "name": "nobody"}],
     )  # fmt: skip
-    site.lines("yunhe", job, [0])
+    site.reachable("yunhe", job)
     yield job
     site.people.researchers["yunhe"].cancel(job)
     site.ended("yunhe", job)
