@@ -20,6 +20,7 @@ from agents.core.messages import DesiredArrived
 from agents.live_task import FetchRefused
 from agents.refusals import SpoolFull
 from agents.runtime.spec import TaskSpec
+from agents.settings import UNDERSTANDS
 from protos.suanli.fleet.v1 import control_pb2, control_pb2_grpc, tunnel_pb2
 
 FIRST_PAUSE_S = 0.2
@@ -41,8 +42,6 @@ CHANNEL_OPTIONS = (
     # Without this, channels to one address share a connection, and bulk would stand in control's way.
     ("grpc.use_local_subchannel_pool", 1),
 )
-# What a task may ask of this agent that older ones pass over.
-UNDERSTANDS = ("object_stores", "output_patterns")
 RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INTERNAL}
 
 _log = logging.getLogger("agents.link")

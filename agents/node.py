@@ -30,7 +30,7 @@ from agents.runtime.containers import Containers
 from agents.runtime.isolation import Isolation
 from agents.runtime.prepare import Preparer
 from agents.samples import SampleFiles
-from agents.settings import AGENT_VERSION, PROTOCOL, Settings
+from agents.settings import AGENT_VERSION, PROTOCOL, UNDERSTANDS, Settings
 from agents.signing import Sealer
 from agents.spool import Spool
 from agents.state_folder import StateFolder
@@ -231,6 +231,7 @@ class Agent:
             rendezvous_address=self._settings.rendezvous_address,
             place=control_pb2.Place(**asdict(self._settings.place)),
             container_engine=str(self._containers or ""),
+            understands=UNDERSTANDS,
             one_firm=self._isolation.one_firm,
             one_firm_id=self._isolation.firm_served(),
         )

@@ -7,6 +7,8 @@ from agents.runtime.isolation import UidRange
 
 AGENT_VERSION = "0.1.0"
 PROTOCOL = 1
+# What a task may ask of this agent that older ones pass over.
+UNDERSTANDS = ("object_stores", "output_patterns")
 
 
 @dataclass(frozen=True)

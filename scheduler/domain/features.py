@@ -6,8 +6,9 @@ researcher writes is never silently ignored. Whoever teaches a backend a feature
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from functools import lru_cache
 
-from scheduler.domain.jobs import JobSpec, StopSignal
+from scheduler.domain.jobs import JobSpec, StopSignal, Variant
 
 
 class Feature(StrEnum):
@@ -26,6 +27,7 @@ class Feature(StrEnum):
     INPUTS = "uploaded inputs"
     OBJECT_STORES = "object stores"
     OUTPUTS = "outputs"
+    OUTPUT_PATTERNS = "output patterns"
     PORTS = "ports to forward"
     STOP_SIGNALS = "stop signals other than SIGTERM"
     LOG_PATTERNS = "retries by log pattern"
@@ -59,6 +61,7 @@ SUPPORTED: Mapping[str, frozenset[Feature]] = {
             Feature.SECRETS,
             Feature.INPUTS,
             Feature.OUTPUTS,
+            Feature.OUTPUT_PATTERNS,
             Feature.PORTS,
             Feature.PROCESS_ENVIRONMENTS,
             Feature.STOP_SIGNALS,
@@ -104,6 +107,8 @@ def features_of(spec: JobSpec) -> Iterator[tuple[Feature, str]]:
     for number, output in enumerate(spec.outputs):
         feature = Feature.OUTPUTS if output.object is None else Feature.OBJECT_STORES
         yield feature, f"outputs[{number}]"
+        if _is_pattern(output.path):
+            yield Feature.OUTPUT_PATTERNS, f"outputs[{number}].path"
 
 
 def _of_variants(spec: JobSpec) -> Iterator[tuple[Feature, str]]:
@@ -120,3 +125,33 @@ def missing(spec: JobSpec, backend: str) -> list[tuple[Feature, str]]:
     """What the job asks for and the backend cannot do yet."""
     supported = _ALWAYS | SUPPORTED.get(backend, frozenset())
     return [(feature, field) for feature, field in features_of(spec) if feature not in supported]
+
+
+# --- what not every node can do -----------------------------------------------------------------------------
+
+_LATER = (Feature.OBJECT_STORES, Feature.OUTPUT_PATTERNS)
+"""What agents older than it would pass over; on the wire and in `node_states` by its name in small letters."""
+
+
+@lru_cache(maxsize=1024)
+def node_features(understands: tuple[str, ...], *, runs_images: bool) -> frozenset[Feature]:
+    """What a node can do that not all can, by what its agent has said; words that nobody knows are passed over."""
+    features = {feature for feature in _LATER if feature.name.lower() in understands}
+    return frozenset(features | {Feature.IMAGES} if runs_images else features)
+
+
+def needs_of(spec: JobSpec, variant: Variant) -> frozenset[Feature]:
+    """What a node must be able to do for tasks of the variant, of what not all can. Cost: its inputs and outputs."""
+    needs = []
+    if variant.image is not None:
+        needs.append(Feature.IMAGES)
+    objects = [item.object for item in spec.inputs] + [output.object for output in spec.outputs]
+    if any(place is not None for place in objects):
+        needs.append(Feature.OBJECT_STORES)
+    if any(_is_pattern(output.path) for output in spec.outputs):
+        needs.append(Feature.OUTPUT_PATTERNS)
+    return frozenset(needs)
+
+
+def _is_pattern(path: str) -> bool:
+    return "*" in path or "?" in path

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     ARRAY_LIMIT = "array_limit"  # as many of its array go on as may at a time
     NOT_PLANNED_YET = "not_planned_yet"  # submitted after the last cycle
     NO_CONTAINER_ENGINE = "no_container_engine"  # free, but their nodes run no container images
+    AGENT_TOO_OLD = "agent_too_old"  # free, but their nodes' agents are older than what the job asks for
     # These never change by waiting.
     UNKNOWN_MODEL = "unknown_model"  # not in the catalogue
     NO_SUCH_DEVICES = "no_such_devices"  # no pool of the queue has the model
@@ -37,6 +38,7 @@ class Reason(StrEnum):
     QUOTA_TOO_SMALL = "quota_too_small"  # more than the queue's whole nominal quota
     UNKNOWN_QUEUE = "unknown_queue"  # the firm has no such queue
     NO_NODE_FOR_IMAGES = "no_node_for_images"  # no node of the pools with the model runs container images
+    ALL_AGENTS_TOO_OLD = "all_agents_too_old"  # those of all nodes of the pools with the model
     NO_POOL = "no_pool"  # the queue may use no pool
 
 

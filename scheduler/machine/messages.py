@@ -101,6 +101,7 @@ class NodeConnected:
     one_firm: bool = False  # takes tasks of one firm only
     firm_id: FirmId | None = None  # of which, where it has served one
     container_engine: str | None = None  # what it runs container images with; None: it runs none
+    understands: tuple[str, ...] = ()  # what the agent can do that older ones cannot (domain/features.py)
 
 
 @dataclass(frozen=True, slots=True)

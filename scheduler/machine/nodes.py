@@ -54,6 +54,7 @@ def connect(t: Transition, message: NodeConnected) -> None:
     node.one_firm = message.one_firm
     node.firm_id = _one_firm(node, message)
     node.container_engine = message.container_engine
+    node.understands = message.understands
     node.unhealthy = dict(message.unhealthy)
     _in_view(t, node)
     if node.allocations:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from scheduler.domain.allocations import AttemptState
 from scheduler.domain.devices import WHOLE_PPM
+from scheduler.domain.features import needs_of
 from scheduler.domain.gangs import Share
 from scheduler.domain.gangs import Topology as Asked
 from scheduler.domain.ids import JobId
@@ -247,7 +248,11 @@ def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
         devices=gang.devices + gang.spare_nodes * gang.devices_per_node,
         devices_per_node=job.spec.gang.devices_per_node,
         models=left,
-        in_image=tuple(v.model for v in job.spec.variants if v.image is not None and v.model in left),
+        needs=tuple(
+            (variant.model, needs)
+            for variant in job.spec.variants
+            if variant.model in left and (needs := needs_of(job.spec, variant))
+        ),
         time_limit_ms=job.spec.time_limit_ms,  # exact: money is held for it
         avoid_nodes=frozenset(
             allocation.node_id

@@ -2,6 +2,7 @@
 
 from scheduler.domain.allocations import AttemptState
 from scheduler.domain.devices import WHOLE_PPM, Health
+from scheduler.domain.features import node_features
 from scheduler.domain.nodes import Isolation, NodeState
 from scheduler.machine.configuration import calendar_at, prices_at
 from scheduler.machine.queueing import shape_of
@@ -42,7 +43,7 @@ def _view(state: ClusterState, node: NodeRecord) -> NodeView:
             position=place.position or 0,
             one_firm=node.one_firm,
             firm_id=node.firm_id,
-            runs_images=node.container_engine is not None,
+            features=node_features(node.understands, runs_images=node.container_engine is not None),
             isolates=node.isolation is Isolation.NAMESPACE,
         )
     return node.view

@@ -191,6 +191,7 @@ class NodeRecord:
     one_firm: bool = False  # takes tasks of one firm only
     firm_id: FirmId | None = None  # of which, once it has served one
     container_engine: str | None = None  # what it runs container images with
+    understands: tuple[str, ...] = ()  # what its agent can do that older ones cannot
     report_seq: int = 0
     gateway_id: GatewayId | None = None
     unhealthy: dict[DeviceId, Health] = field(default_factory=dict)

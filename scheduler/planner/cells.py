@@ -13,6 +13,7 @@ from scheduler.catalogue import ShapeRule
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId, FirmId, NodeId
 from scheduler.domain.queues import QueueKey
+from scheduler.planner.abilities import Abilities
 from scheduler.planner.demand import Demand
 from scheduler.planner.layouts import Layout, States, bits, layout_of
 from scheduler.planner.network import nested_levels
@@ -116,7 +117,7 @@ class Cell:
         self.one_firm: dict[
             int, FirmId | None
         ] = {}  # rows of nodes that take tasks of one firm, and of which
-        self.without_images: set[int] = set()  # rows of nodes that run no container images
+        self.abilities = Abilities()
         self.changes = 0  # how often a row changed: what was derived of the cell holds until then
         self.changed_at = 0  # by the clock
         self._states = states
@@ -220,10 +221,7 @@ class Cell:
             self.domain[row] = names
             self._levels = None
         self.position[row] = view.position
-        if view.runs_images:
-            self.without_images.discard(row)
-        else:
-            self.without_images.add(row)
+        self.abilities.note(row, view.features)
         if view.one_firm:
             self.one_firm[row] = view.firm_id
         elif row in self.one_firm:

@@ -149,7 +149,7 @@ class Claims:
         """The earliest start in a cell; jobs that ask for the same devices share the answer."""
         asked = (
             cell.pool, cell.model, demand_of(shape), shape.devices, shape.devices_per_node, shape.avoid_nodes,
-            shape.topology, shape.groups, self._likeness.firm_of(shape), shape.in_image, cell.changes,
+            shape.topology, shape.groups, self._likeness.firm_of(shape), shape.needs, cell.changes,
         )  # fmt: skip
         if asked not in self._openings:
             self._openings[asked] = earliest_opening(shape, cell, self._now_ms, self._config)
@@ -161,7 +161,7 @@ class Claims:
             cell = self._fleet.get(candidate.pool, candidate.model)
             asked = (
                 candidate, demand_of(shape), shape.avoid_nodes, shape.topology,
-                self._likeness.firm_of(shape), shape.in_image,
+                self._likeness.firm_of(shape), shape.needs,
             )  # fmt: skip
             if cell is None or self._in_vain.get(asked, shape.tasks + 1) <= shape.tasks:
                 continue  # somebody who asked for no more found too few nodes that are not kept already

@@ -236,7 +236,7 @@ class _Cycle:
         """The counterfactual; jobs that differ only in what does not matter to it share the answer."""
         asked = (
             shape.queue, shape.models, demand_of(shape), shape.devices, shape.devices_per_node,
-            shape.avoid_nodes, shape.topology, shape.groups, shape.in_image, self._fleet.clock.now,
+            shape.avoid_nodes, shape.topology, shape.groups, shape.needs, self._fleet.clock.now,
             tuple(options),
         )  # fmt: skip
         if asked not in self._changes:

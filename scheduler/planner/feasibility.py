@@ -5,6 +5,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue, ShapeRule
+from scheduler.domain.features import Feature, needs_of
 from scheduler.domain.gangs import Domain, Gang
 from scheduler.domain.jobs import JobSpec, Variant
 from scheduler.domain.queues import COMPUTE, Queue
@@ -18,7 +19,7 @@ class Stock(NamedTuple):
 
     devices: tuple[DeviceView, ...]
     domains: tuple[str | None, ...]  # of LEVELS
-    runs_images: bool = False
+    features: frozenset[Feature] = frozenset()  # what the node can do that not all can
 
 
 # (pool, device model) -> the stock of each node that has some
@@ -47,6 +48,7 @@ _TELLING = (
     Reason.UNKNOWN_MODEL,
     Reason.NO_SUCH_DEVICES,
     Reason.NO_NODE_FOR_IMAGES,
+    Reason.ALL_AGENTS_TOO_OLD,
     Reason.SHAPE_NOT_ALLOWED,
     Reason.GANG_TOO_LARGE,
     Reason.QUOTA_TOO_SMALL,
@@ -68,15 +70,10 @@ def _refusal(
             asked=gang.devices, available=0,
         )  # fmt: skip
     stocks_of = {pool: inventory[pool, model] for pool in pools}
-    if variant.image is not None:
-        stocks_of = {pool: [s for s in stocks if s.runs_images] for pool, stocks in stocks_of.items()}
+    for feature in sorted(needs_of(spec, variant)):
+        stocks_of = {pool: [s for s in stocks if feature in s.features] for pool, stocks in stocks_of.items()}
         if not any(stocks_of.values()):
-            names = ", ".join(pools)
-            return WhyNot(
-                Reason.NO_NODE_FOR_IMAGES,
-                f"no node of the queue's pools ({names}) with {model} runs container images",
-                device_model=model, asked=gang.devices, available=0,
-            )  # fmt: skip
+            return _nowhere(feature, model, pools, gang.devices)
     rule = catalogue.shape(model)
     if not rule.allows_count(count):
         return shape_not_allowed(model, count, sorted(rule.counts or ()))
@@ -92,6 +89,16 @@ def _refusal(
             return gang_too_large(model, tasks * count, count, best, domain=where)
     least = gang.devices if gang.elastic is None else gang.elastic.min_devices
     return _beyond_quota(model, least, queue, catalogue)
+
+
+def _nowhere(feature: Feature, model: str, pools: Sequence[str], asked: int) -> WhyNot:
+    names = ", ".join(pools)
+    reason = Reason.ALL_AGENTS_TOO_OLD
+    sentence = f"the agents of all nodes with {model} in the queue's pools ({names}) are older than {feature}"
+    if feature is Feature.IMAGES:
+        reason = Reason.NO_NODE_FOR_IMAGES
+        sentence = f"no node of the queue's pools ({names}) with {model} runs container images"
+    return WhyNot(reason, sentence, device_model=model, asked=asked, available=0)
 
 
 def _beyond_quota(model: str, devices: int, queue: Queue, catalogue: Catalogue) -> WhyNot | None:

@@ -32,7 +32,7 @@ class Likeness:
             key = (
                 demand_of(shape), shape.devices, shape.devices_per_node, shape.models, shape.avoid_nodes,
                 shape.topology, shape.sizes, shape.spares, shape.groups,
-                queue.key if by_queue else queue.pools, self.firm_of(shape), shape.in_image,
+                queue.key if by_queue else queue.pools, self.firm_of(shape), shape.needs,
             )  # fmt: skip
             number = self._known[asked] = self._numbers.setdefault(key, len(self._numbers))
         return number

@@ -157,8 +157,8 @@ class _Checker:
             return
         if node.pool != placement.pool:
             self._wrong(placement, f"node {task.node_id} is not in pool {placement.pool}")
-        if placement.device_model in shape.in_image and not node.runs_images:
-            self._wrong(placement, f"node {task.node_id} runs no container images")
+        if lacking := shape.needs_on(placement.device_model) - node.features:
+            self._wrong(placement, f"node {task.node_id} has no {' and no '.join(sorted(lacking))}")
         firm_id = shape.queue.firm_id
         self._serve(placement, node, firm_id)
         if task.share_ppm != shape.share_ppm:

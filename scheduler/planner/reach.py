@@ -15,11 +15,11 @@ Inside = frozenset[int] | None
 
 
 def closed_rows(shape: Shape, cell: Cell) -> list[int]:
-    """Rows that the job must not or should not use: they serve another firm alone, run no container images
-    where it needs one, or an attempt failed there."""
+    """Rows that the job must not or should not use: they serve another firm alone, cannot do what
+    it needs, or an attempt failed there."""
     closed = cell.closed_to(shape.queue.firm_id) if cell.one_firm else []
-    if cell.model in shape.in_image:
-        closed = [*closed, *cell.without_images]
+    if needs := shape.needs_on(cell.model):
+        closed = [*closed, *cell.abilities.lacking(needs)]
     if shape.avoid_nodes:
         count = demand_of(shape).devices
         avoid = cell.avoided(shape.avoid_nodes, count, shape.tasks)
@@ -37,7 +37,8 @@ def required_level(shape: Shape) -> int | None:
 
 def anywhere(shape: Shape, cell: Cell) -> bool:
     """Whether a task may go to any node of the cell where its devices are."""
-    apart = cell.one_firm or (cell.without_images and cell.model in shape.in_image)
+    needs = shape.needs_on(cell.model)
+    apart = cell.one_firm or (needs and not cell.abilities.everywhere(needs))
     return not apart and not shape.avoid_nodes and not in_one_group(shape)
 
 
@@ -64,7 +65,7 @@ class NodesWithRoom(NamedTuple):
     """Nodes with so many open devices: each number is of those of the one before it."""
 
     nodes: int
-    for_images: int  # that run what the job runs in
+    able: int  # that can do what the job needs
     for_firm: int  # that the firm may use
     together: int  # the most in one domain of the network, where the job must be in one
 
@@ -72,7 +73,8 @@ class NodesWithRoom(NamedTuple):
 def with_room(shape: Shape, cell: Cell, count: int) -> NodesWithRoom:
     """How many nodes have room for a task of `count` devices, and why not all of them do."""
     fits = np.flatnonzero(cell.whole >= count)
-    able = np.setdiff1d(fits, list(cell.without_images)) if cell.model in shape.in_image else fits
+    needs = shape.needs_on(cell.model)
+    able = np.setdiff1d(fits, cell.abilities.lacking(needs)) if needs else fits
     closed = cell.closed_to(shape.queue.firm_id) if cell.one_firm else []
     ours = np.setdiff1d(able, closed) if closed else able
     level = required_level(shape)

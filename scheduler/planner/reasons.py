@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 
 from scheduler.catalogue import Catalogue, ShapeRule
+from scheduler.domain.features import Feature
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.cells import Cell, nodes_with
 from scheduler.planner.feasibility import gang_too_large, plural, shape_not_allowed
 from scheduler.planner.placement import Seat
 from scheduler.planner.reach import with_room
+from scheduler.planner.rows import Ints
 from scheduler.planner.snapshot import Hole, Shape
 from scheduler.planner.variants import Candidate
 
@@ -84,11 +86,16 @@ def _booked(shape: Shape, cell: Cell, count: int, holes: Sequence[Hole]) -> str 
 def _no_part(shape: Shape, candidate: Candidate, cell: Cell) -> WhyNot:
     """Why nowhere is so large a part of a device free."""
     model, pool = candidate
-    room = int(np.count_nonzero(cell.ppm >= shape.share_ppm))
+    open_to = cell.ppm >= shape.share_ppm
+    room = int(np.count_nonzero(open_to))
     most = int(cell.ppm.max(initial=0))
     asks = f"asks for {shape.share_ppm} ppm of {plural(shape.devices, model)}"
     reason = Reason.DEVICES_BUSY
     sentence = f"{asks}; at most {most} ppm of one device are free in pool {pool}"
+    fits = np.flatnonzero(open_to.any(axis=1))
+    if len(fits) and np.isin(fits, cell.abilities.lacking(shape.needs_on(model))).all():
+        reason, unable = _unable(shape, cell, fits, pool)
+        return WhyNot(reason, f"{asks}; {unable}", pool, model, shape.devices, 0)
     if room:
         reason = Reason.ONE_FIRM_NODES
         sentence = (
@@ -108,8 +115,8 @@ def _closed_or_apart(
     """Where room is not what is missing: other firms have the nodes for themselves, or they are far apart."""
     room, able, ours, together = with_room(shape, cell, count)
     if room >= shape.tasks > able:
-        sentence = f"{asks}; {plural(room - able, 'node')} of pool {pool} with room run no container images"
-        return Reason.NO_CONTAINER_ENGINE, able * count, sentence
+        reason, sentence = _unable(shape, cell, np.flatnonzero(cell.whole >= count), pool)
+        return reason, able * count, f"{asks}; {sentence}"
     if able >= shape.tasks > ours:
         sentence = f"{asks}; {plural(able - ours, 'node')} of pool {pool} with room serve another firm alone"
         return Reason.ONE_FIRM_NODES, ours * count, sentence
@@ -118,6 +125,18 @@ def _closed_or_apart(
         sentence = f"{asks} in one {level}; {plural(ours, 'node')} of pool {pool} have room, at most {together} in one"
         return Reason.DEVICES_APART, together * count, sentence
     return None
+
+
+def _unable(shape: Shape, cell: Cell, fits: Ints, pool: str) -> tuple[Reason, str]:
+    """What most of the nodes with room cannot do of what the job needs."""
+    needs = sorted(shape.needs_on(cell.model))
+    lacking = [len(np.intersect1d(fits, cell.abilities.lacking(frozenset({need})))) for need in needs]
+    most = max(lacking)
+    feature = needs[lacking.index(most)]
+    nodes = plural(most, "node")
+    if feature is Feature.IMAGES:
+        return Reason.NO_CONTAINER_ENGINE, f"{nodes} of pool {pool} with room run no container images"
+    return Reason.AGENT_TOO_OLD, f"the agents of {nodes} of pool {pool} with room are older than {feature}"
 
 
 def benched(shape: Shape) -> Iterable[WhyNot]:

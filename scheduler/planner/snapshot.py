@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.devices import WHOLE_PPM
+from scheduler.domain.features import Feature
 from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey
@@ -21,6 +22,7 @@ from scheduler.planner.experience import Experience
 LEVELS = ("zone", "supernode", "leaf")
 # So long before nodes are wanted their work is told to stop: it saves, ends and is cleaned up.
 DRAIN_MS = 2 * MINUTE_MS
+_NOTHING: frozenset[Feature] = frozenset()
 _LIMIT_BITS = 4  # of a time limit that count for its class
 
 
@@ -87,7 +89,7 @@ class NodeView:
     suspect: bool = False  # failed lately: used last
     one_firm: bool = False  # takes tasks of one firm only
     firm_id: FirmId | None = None  # of which; None: of the first that is placed here
-    runs_images: bool = False  # runs container images
+    features: frozenset[Feature] = frozenset()  # what it can do that not all nodes can
     isolates: bool = False  # keeps tasks of two firms on one device apart
 
     @cached_property
@@ -118,7 +120,8 @@ class Shape(NamedTuple):
     devices_per_node: int
     models: tuple[str, ...]  # of the variants that are not benched, in the spec's order
     time_limit_ms: int | None = None
-    in_image: tuple[str, ...] = ()  # models on which it runs in a container image
+    # (model, what nodes must be able to do) where not all can
+    needs: tuple[tuple[str, frozenset[Feature]], ...] = ()
     avoid_nodes: frozenset[NodeId] = frozenset()  # where an earlier attempt could not be prepared or was lost
     benched: tuple[tuple[str, str], ...] = ()  # (model, sentence) of variants that are out
     share_ppm: int = WHOLE_PPM  # of each device; less than a whole one only for a task with one device
@@ -154,6 +157,13 @@ class Shape(NamedTuple):
                 return devices
             rank -= tasks
         return min(self.devices_per_node, self.devices - rank * self.devices_per_node)
+
+    def needs_on(self, model: str) -> frozenset[Feature]:
+        """What a node must be able to do for tasks on devices of the model, of what not all can."""
+        for name, features in self.needs:
+            if name == model:
+                return features
+        return _NOTHING
 
     @property
     def whole(self) -> bool:

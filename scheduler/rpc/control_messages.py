@@ -23,6 +23,7 @@ PROTOCOL_MIN = 1
 PROTOCOL_MAX = 1
 MOST_TASKS = 4096
 MOST_DEVICES = 4096
+MOST_WORDS = 64
 MOST_DETAIL_CHARACTERS = 2000
 DIGEST_PATTERN = r"sha256:[0-9a-f]{64}"
 _MOST_NUMBER = 2**63 - 1
@@ -102,7 +103,15 @@ def connected_body(
         "container_engine": _name(hello.container_engine, "container_engine")
         if hello.container_engine
         else None,
+        "understands": _words(hello.understands),
     }
+
+
+def _words(understands: Collection[str]) -> list[str]:
+    """Each once and in order, so that agents that can do the same say the same."""
+    if len(understands) > MOST_WORDS:
+        raise _refuse("understands", f"{len(understands)} words", f"at most {MOST_WORDS}")
+    return sorted({_name(word, "understands", 64) for word in understands})
 
 
 def _place(place: control_pb2.Place) -> dict[str, Any]:

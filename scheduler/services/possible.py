@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.catalogue import Catalogue, load_catalogue, models_of
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.errors import FieldProblem, Impossible, Invalid, NotSupported
-from scheduler.domain.features import missing
+from scheduler.domain.features import missing, node_features
 from scheduler.domain.gangs import Gang, Share
 from scheduler.domain.ids import DeviceId
 from scheduler.domain.job_reading import refuse
@@ -122,25 +122,26 @@ async def reachable_queues(session: AsyncSession, firm_id: str) -> dict[str, Que
 
 # Nodes whose devices and places are alike are one row: a cluster of 10,000 nodes has a handful of them.
 _KINDS_OF_NODES = text("""
-    SELECT pool, model, zone, supernode, leaf, indices, groups, runs_images, count(*) AS nodes FROM (
+    SELECT pool, model, zone, supernode, leaf, indices, groups, runs_images, understands, count(*) AS nodes FROM (
         SELECT n.pool, d.model, array_agg(d.index ORDER BY d.index) AS indices,
             array_agg(d.fast_link_group ORDER BY d.index) AS groups,
             coalesce(p.zone, s.place ->> 'zone') AS zone,
             coalesce(p.supernode, s.place ->> 'supernode') AS supernode,
             coalesce(p.leaf, s.place ->> 'leaf') AS leaf,
-            s.container_engine IS NOT NULL AS runs_images
+            s.container_engine IS NOT NULL AS runs_images, coalesce(s.understands, '{}') AS understands
         FROM devices d JOIN nodes n USING (node_id)
         LEFT JOIN node_places p ON p.name = n.name LEFT JOIN node_states s ON s.node_id = n.node_id
         GROUP BY n.node_id, n.pool, d.model, p.name, s.node_id
-    ) AS of_node GROUP BY pool, model, zone, supernode, leaf, indices, groups, runs_images
+    ) AS of_node GROUP BY pool, model, zone, supernode, leaf, indices, groups, runs_images, understands
 """)
-# Changes whenever a place changes, or whether a node runs images. Cost: the nodes of which anybody said one.
+# Changes whenever a place changes, or what a node can do. Cost: the nodes of which anybody said one.
 _PLACES = text("""
     SELECT md5(coalesce(string_agg(
-        n.node_id || coalesce(p::text, '') || coalesce(s.place::text, '') || (s.container_engine IS NOT NULL), ','
+        n.node_id || coalesce(p::text, '') || coalesce(s.place::text, '') || (s.container_engine IS NOT NULL)
+        || coalesce(s.understands::text, ''), ','
         ORDER BY n.node_id), ''))
     FROM nodes n LEFT JOIN node_places p ON p.name = n.name LEFT JOIN node_states s ON s.node_id = n.node_id
-    WHERE p.name IS NOT NULL OR s.place <> '{}' OR s.container_engine IS NOT NULL
+    WHERE p.name IS NOT NULL OR s.place <> '{}' OR s.container_engine IS NOT NULL OR s.understands <> '{}'
 """)
 
 
@@ -152,7 +153,8 @@ async def _enrolled(session: AsyncSession) -> Inventory:
             DeviceView(index, DeviceId(""), row.model, group, free=True)
             for index, group in zip(row.indices, row.groups, strict=True)
         )
-        stock = Stock(devices, Place(row.zone, row.supernode, row.leaf).domains, row.runs_images)
+        features = node_features(tuple(row.understands), runs_images=row.runs_images)
+        stock = Stock(devices, Place(row.zone, row.supernode, row.leaf).domains, features)
         inventory.setdefault((row.pool, row.model), []).extend([stock] * row.nodes)
     return inventory
 
@@ -374,7 +376,7 @@ def nearest_shape(
         variant = next(variant for variant in spec.variants if variant.model == model)
         while tasks > 0:
             gang = Gang(per_node * tasks, per_node, per_node)
-            asked = JobSpec("nearest", (variant,), gang=gang, topology=spec.topology)
+            asked = replace(spec, variants=(variant,), gang=gang)
             refusal = ever_fits(asked, queue, inventory, catalogue)
             if refusal is None:
                 return tasks

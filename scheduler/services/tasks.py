@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.allocations import Goal
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.errors import NotFound
+from scheduler.domain.features import Feature, needs_of, node_features
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import JobSpec, StopSignal, Variant
 from scheduler.domain.object_stores import stores_by_name
@@ -93,21 +94,21 @@ class TaskToRun:
     image_digest: str | None = None  # as the attempt's first task has found it
     image_credentials: TaskSecret | None = None
     stores: TaskStores = NO_STORES
+    needs: frozenset[Feature] = frozenset()  # of what not every agent can do
 
     def __repr__(self) -> str:
         return f"TaskToRun({self.allocation_id})"
 
     def require_understood(self, understands: Collection[str]) -> None:
-        """Raise NotFound where the agent is older than something that it would pass over."""
-        paths = [*self.outputs, *(output.path for output in self.stores.outputs)]
-        needed = {
-            "object_stores": bool(self.stores.inputs or self.stores.outputs),
-            "output_patterns": any(mark in path for path in paths for mark in "*?"),
-        }
-        lacking = [what for what, is_needed in needed.items() if is_needed and what not in understands]
+        """Raise NotFound where the agent is older than something that it would pass over.
+
+        Such a node is not chosen (planner/reach.py); its agent may have been replaced by an older one since.
+        """
+        lacking = self.needs - node_features(tuple(understands), runs_images=True)
         if lacking:
-            words = " and ".join(what.replace("_", " ") for what in lacking)
-            raise NotFound(f"the node's agent is older than {words}: the operator upgrades it")
+            raise NotFound(
+                f"the node's agent is older than {' and '.join(sorted(lacking))}: the operator upgrades it"
+            )
 
 
 async def task_to_run(
@@ -158,6 +159,7 @@ async def task_to_run(
         outputs=tuple(item.path for item in spec.outputs if item.object is None),
         log_patterns=tuple(rule.pattern for rule in spec.retry.on_log_patterns),
         secrets=await secrets_of_task(session, keys, allocation.firm_id, spec),
+        needs=needs_of(spec, variant),
         image=variant.image,
         image_digest=attempt.image_digest,
         image_credentials=await image_credentials(session, keys, allocation.firm_id, spec, variant),

@@ -181,6 +181,7 @@ def _connected(body: Mapping[str, Any]) -> Message:
         one_firm=bool(body.get("one_firm")),
         firm_id=FirmId(body["one_firm_id"]) if body.get("one_firm_id") else None,
         container_engine=body.get("container_engine") or None,
+        understands=tuple(str(word) for word in body.get("understands") or ()),
     )
 
 

@@ -437,6 +437,7 @@ class NodeStateRow(Base):
     one_firm: Mapped[bool] = mapped_column(server_default=text("false"))  # takes tasks of one firm only
     one_firm_id: Mapped[str | None]  # of which
     container_engine: Mapped[str | None]  # what it runs container images with
+    understands: Mapped[list[str]] = mapped_column(server_default="{}")  # what older agents cannot do
     report_seq: Mapped[int] = mapped_column(server_default="0")
     gateway_id: Mapped[str | None]
     unhealthy: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # device_id -> degraded | faulty

@@ -168,6 +168,20 @@ ZH_SERVER = {
     "asks for {wanted}; {nodes} of pool {pool} with room serve another firm alone": (
         "需要 {wanted};资源池 {pool} 中 {nodes}有空位,但只为另一家企业服务"
     ),
+    "asks for {wanted}; {nodes} of pool {pool} with room run no container images": (
+        "需要 {wanted};资源池 {pool} 中 {nodes}有空位,但不能运行容器镜像"
+    ),
+    "asks for {wanted}; the agents of {nodes} of pool {pool} with room are older than {what}": (
+        "需要 {wanted};资源池 {pool} 中 {nodes}有空位,但其代理程序版本过旧,不支持{what}"
+    ),
+    "no node of the queue's pools ({names}) with {model} runs container images": (
+        "该队列的资源池({names})中没有能运行容器镜像的 {model} 节点"
+    ),
+    "the agents of all nodes with {model} in the queue's pools ({names}) are older than {what}": (
+        "该队列的资源池({names})中所有 {model} 节点的代理程序版本过旧,不支持{what}"
+    ),
+    "object stores": "对象存储",
+    "output patterns": "输出路径的通配符",
     "asks for {wanted}; the queue's whole quota is {quota}": "需要 {wanted};队列的全部配额是 {quota}",
     "asks for {nodes} with {wanted}; {where} has {number} such": "需要 {nodes},各 {wanted};{where}有 {number} 个",
     "the largest pool of the queue": "该队列最大的资源池",

@@ -7,6 +7,7 @@ from typing import Any
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.allocations import Phase, desired_state
 from scheduler.domain.devices import Device, Health
+from scheduler.domain.features import node_features
 from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, Ids, JobId, NodeId
 from scheduler.domain.jobs import JobSpec
 from scheduler.domain.nodes import Isolation, Node, Place
@@ -245,8 +246,11 @@ def observed(
     )
 
 
-def inventory_of(nodes: Iterable[Node], places: Mapping[NodeId, Place] | None = None) -> Inventory:
-    """What is enrolled, whatever its state now. Cost: O(devices)."""
+def inventory_of(
+    nodes: Iterable[Node], places: Mapping[NodeId, Place] | None = None, understands: tuple[str, ...] = ()
+) -> Inventory:
+    """What is enrolled, whatever its state now; `understands` all of its agents. Cost: O(devices)."""
+    features = node_features(understands, runs_images=False)
     places = places or {}
     inventory: dict[tuple[str, str], list[Stock]] = {}
     for node in nodes:
@@ -255,6 +259,6 @@ def inventory_of(nodes: Iterable[Node], places: Mapping[NodeId, Place] | None = 
             view = DeviceView(device.index, device.device_id, device.model, device.fast_link_group, free=True)
             by_model.setdefault(device.model, []).append(view)
         for model, views in by_model.items():
-            stock = Stock(tuple(sorted(views)), places.get(node.node_id, Place()).domains)
+            stock = Stock(tuple(sorted(views)), places.get(node.node_id, Place()).domains, features)
             inventory.setdefault((node.pool, model), []).append(stock)
     return inventory

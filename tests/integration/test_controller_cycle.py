@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import text
 
 from scheduler.controller.commit import Leader
 from scheduler.domain.ids import JobId, NodeId
+from scheduler.domain.jobs import Output
 from scheduler.domain.nodes import NodeState
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.leadership import Leadership, LeadershipLost
@@ -79,6 +81,18 @@ async def test_a_submitted_job_is_allocated_in_one_cycle_with_everything_that_be
     kinds = await installation.rows("SELECT event_seq, kind FROM events ORDER BY event_seq")
     assert [seq for seq, _ in kinds] == list(range(1, len(kinds) + 1))
     assert [kind for _, kind in kinds][-2:] == ["JobSubmitted", "JobAllocated"]
+
+
+async def test_a_job_goes_where_the_agent_has_said_that_it_knows_what_the_job_asks_for(
+    installation: Installation, leader: Leader
+) -> None:
+    newer = {**connected("n2"), "boot_id": "boot-2", "at_ms": NOW_MS + 1, "understands": ["output_patterns"]}
+    await installation.put("NodeConnected", newer)
+    await installation.submit("j1", replace(a_spec(), outputs=(Output("out/*.bin"),)))
+    await leader.cycle(NOW_MS + 10)
+    said = await installation.rows("SELECT node_id, understands FROM node_states ORDER BY 1")
+    assert said == [("n1", []), ("n2", ["output_patterns"])]
+    assert await installation.rows("SELECT node_id FROM allocations") == [("n2",)]
 
 
 async def test_a_job_runs_from_prepare_to_its_end_and_frees_its_devices(

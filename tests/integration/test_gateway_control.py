@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import text
 
-from agents.link import UNDERSTANDS
+from agents.settings import UNDERSTANDS
 from protos.suanli.fleet.v1 import control_pb2, node_pb2
 from scheduler.storage.pokes import Channel, poke
 from tests.builders.database import DatabaseServer, DatabaseUrls, as_superuser
@@ -101,7 +101,7 @@ async def test_a_hello_is_welcomed_and_told_to_the_controller(
     sick.health = node_pb2.DEVICE_HEALTH_FAULTY
     async with agent.stubs(gateway) as stubs:
         call = stubs.control.Connect()
-        await call.write(agent.hello(devices=[agent.devices[0], sick]))
+        await call.write(agent.hello(devices=[agent.devices[0], sick], understands=UNDERSTANDS))
         welcome = (await call.read()).welcome
         assert (welcome.protocol, welcome.heartbeat_ms) == (1, 500)
         assert abs(welcome.now_ms - now_ms()) < 60_000
@@ -111,6 +111,7 @@ async def test_a_hello_is_welcomed_and_told_to_the_controller(
     assert body["node_id"] == agent.node_id
     assert body["gateway_id"] == "gateway-1"
     assert body["isolation"] == "uid"
+    assert body["understands"] == list(UNDERSTANDS)
     assert body["unhealthy"] == {agent.devices[1].device_id: "faulty"}
 
 

@@ -70,7 +70,7 @@ class ConnectResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., desired: _Optional[_Union[Desired, _Mapping]] = ..., open_tunnel: _Optional[_Union[_tunnel_pb2.OpenTunnel, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_min", "protocol_max", "agent_version", "node_id", "boot_id", "agent_started_ms", "leader_term", "generation", "devices", "isolation", "rendezvous_address", "place", "one_firm", "one_firm_id", "container_engine")
+    __slots__ = ("protocol_min", "protocol_max", "agent_version", "node_id", "boot_id", "agent_started_ms", "leader_term", "generation", "devices", "isolation", "rendezvous_address", "place", "one_firm", "one_firm_id", "container_engine", "understands")
     PROTOCOL_MIN_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_MAX_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,7 @@ class Hello(_message.Message):
     ONE_FIRM_FIELD_NUMBER: _ClassVar[int]
     ONE_FIRM_ID_FIELD_NUMBER: _ClassVar[int]
     CONTAINER_ENGINE_FIELD_NUMBER: _ClassVar[int]
+    UNDERSTANDS_FIELD_NUMBER: _ClassVar[int]
     protocol_min: int
     protocol_max: int
     agent_version: str
@@ -101,7 +102,8 @@ class Hello(_message.Message):
     one_firm: bool
     one_firm_id: str
     container_engine: str
-    def __init__(self, protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., agent_version: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., agent_started_ms: _Optional[int] = ..., leader_term: _Optional[int] = ..., generation: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[_node_pb2.DeviceClaims, _Mapping]]] = ..., isolation: _Optional[_Union[_node_pb2.Isolation, str]] = ..., rendezvous_address: _Optional[str] = ..., place: _Optional[_Union[Place, _Mapping]] = ..., one_firm: _Optional[bool] = ..., one_firm_id: _Optional[str] = ..., container_engine: _Optional[str] = ...) -> None: ...
+    understands: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., agent_version: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., agent_started_ms: _Optional[int] = ..., leader_term: _Optional[int] = ..., generation: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[_node_pb2.DeviceClaims, _Mapping]]] = ..., isolation: _Optional[_Union[_node_pb2.Isolation, str]] = ..., rendezvous_address: _Optional[str] = ..., place: _Optional[_Union[Place, _Mapping]] = ..., one_firm: _Optional[bool] = ..., one_firm_id: _Optional[str] = ..., container_engine: _Optional[str] = ..., understands: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Place(_message.Message):
     __slots__ = ("zone", "supernode", "leaf", "position")
