@@ -47,7 +47,9 @@ def main(
                     write_json(rows, json)
     except BadTrace as error:
         raise typer.BadParameter(str(error), param_hint="--traces") from None
-    show(rows, console)
+    finally:
+        if rows:  # also of a run that is interrupted
+            show(rows, console)
 
 
 if __name__ == "__main__":

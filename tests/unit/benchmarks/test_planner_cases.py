@@ -2,9 +2,12 @@
 
 import json
 import math
+import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmarks.planner.__main__ import app
@@ -41,6 +44,16 @@ def test_a_case_gives_the_same_figures_again(case: str, traces: Path) -> None:
         return [(row.case, row.metric, row.value) for row in rows if row.unit not in {"ms", "1/s"}]
 
     assert figures() == figures()
+
+
+def test_a_long_case_tells_what_it_knows_before_its_last_run_is_done(traces: Path) -> None:
+    shown = StringIO()
+    rows = CASES["B19"](Settings(traces, Console(file=shown, force_terminal=True), part=0.05))
+    assert "interval" in next(rows).metric
+    assert "B19 together" in shown.getvalue()
+    assert "EASY" not in shown.getvalue()
+    firm = next(row for row in rows if row.metric.startswith("firm ")).metric.split()[1].rstrip(":")
+    assert set(re.findall(r"B19 (\S+) alone", shown.getvalue())) == {firm}
 
 
 def test_the_command_writes_rows_and_refuses_what_it_does_not_know(traces: Path, tmp_path: Path) -> None:
