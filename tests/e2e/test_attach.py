@@ -164,8 +164,12 @@ def test_a_job_that_ends_ends_its_terminals(site: Site) -> None:
 
 def test_the_jobs_history_says_who_attached(site: Site, job: Any) -> None:
     attach(site, job[0], nothing, command=("/bin/true",))
-    events = list(site.people.researchers["yunhe"].events(job_id=job[0], follow=False))
-    assert [e["data"]["by"] for e in events if e["kind"] == "JobAttached"] == ["li.wei"]
+
+    def attached() -> list[str]:
+        events = site.people.researchers["yunhe"].events(job_id=job[0], follow=False)
+        return [event["data"]["by"] for event in events if event["kind"] == "JobAttached"]
+
+    assert wait_until(attached, "the controller has written it down") == ["li.wei"]
 
 
 def test_a_strangers_job_is_not_there(site: Site, job: Any) -> None:
