@@ -82,7 +82,7 @@ def _refusal(
         best = max(
             _room(rule, stocks, count, tasks, domain)
             for pool in pools
-            for stocks in _together(stocks_of[pool], domain)
+            for stocks in _together(stocks_of[pool], domain if tasks > 1 else None)
         )
         if best < tasks:
             where = None if domain is None or domain.value not in LEVELS else domain.value

@@ -305,10 +305,10 @@ def _problem_of_store(
     if chosen(stores, name) is not None:
         return None
     if not stores:
-        want = f"nothing here: pool {pool} has no object store (an operator declares them: pools[].object_stores)"
+        want = f"an object store: pool {pool} has none yet (an operator declares them: pools[].object_stores)"
     else:
         want = f"an object store of pool {pool}; " + one_of(name or "", sorted(stores))
-    return FieldProblem(where, name or "none of them", want)
+    return FieldProblem(where, name or "nothing", want)
 
 
 def _problem_of(

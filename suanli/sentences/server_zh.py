@@ -180,6 +180,9 @@ ZH_SERVER = {
     "the agents of all nodes with {model} in the queue's pools ({names}) are older than {what}": (
         "该队列的资源池({names})中所有 {model} 节点的代理程序版本过旧,不支持{what}"
     ),
+    "an object store: pool {pool} has none yet (an operator declares them: pools[].object_stores)": (
+        "对象存储:资源池 {pool} 还没有(由运维人员声明:pools[].object_stores)"
+    ),
     "object stores": "对象存储",
     "output patterns": "输出路径的通配符",
     "asks for {wanted}; the queue's whole quota is {quota}": "需要 {wanted};队列的全部配额是 {quota}",

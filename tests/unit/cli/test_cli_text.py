@@ -133,6 +133,7 @@ def test_a_typed_time_gets_this_machines_zone_and_nonsense_is_refused() -> None:
 def test_an_unknown_field_is_answered_with_the_nearest_known_one() -> None:
     want = "one of: command, environment, model, name"
     assert sentence(FieldError("comand", "an unknown field", want)).endswith("did you mean command?")
+    assert sentence(FieldError("env", "an unknown field", want)).endswith("did you mean environment?")
     assert "want one of: command" in sentence(FieldError("zzz", "an unknown field", want))
 
 

@@ -123,6 +123,14 @@ def test_a_gang_that_no_domain_could_ever_hold_is_refused_at_once() -> None:
     assert ever_fits(together(Domain.LEAF), a_queue(), near, load_catalogue()) is None
 
 
+def test_one_task_alone_is_inside_any_domain() -> None:
+    alone = together(Domain.LEAF, devices=8)
+    assert ever_fits(alone, a_queue(), inventory_of([a_node("n1")]), load_catalogue()) is None
+    controller = Controller([a_node("n1")])
+    controller.submit("j", alone)
+    assert controller.plan() == ["j"]
+
+
 def test_a_plan_with_a_gang_apart_is_refused() -> None:
     controller = racks("a", "a", "b")
     controller.submit("gang", together(Domain.LEAF))
