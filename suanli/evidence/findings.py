@@ -140,6 +140,7 @@ CODES: dict[str, tuple[int, str]] = {
     "attribution.in_maintenance": (12, INTEGRITY),
     "attribution.into_maintenance": (12, NOTICE),
     "attribution.beyond_use": (12, NOTICE),
+    "attribution.after_loss": (12, NOTICE),
     "attribution.unobserved": (12, NOTICE),
     "receipt.allocation": (12, INTEGRITY),
     "receipt.twice": (12, INTEGRITY),

@@ -11,6 +11,9 @@ from suanli.evidence.timeline import Piece, find_overlaps
 from suanli.evidence.windows import Segment
 from suanli.rating.intervals import overlap
 
+# Why an allocation ended whose node nobody could reach: what runs there goes on until its agent is told.
+_NODE_LOST = "node_lost"
+
 
 def collect_allocations(case: Case) -> None:
     """Step 12, first part: events in their order, devices where they are registered, none given twice."""
@@ -114,7 +117,9 @@ class Attribution:
             expected, found = f"at most {share_ppm} ppm", f"{segment.share_ppm} ppm"
             self._find("attribution.share", window, segment, expected, found)
         tolerance_ms = self.known.settings.clock_tolerance_ms
-        if segment.start_ms < granted_ms - tolerance_ms or segment.end_ms > allocation.end_ms + tolerance_ms:
+        too_early = segment.start_ms < granted_ms - tolerance_ms
+        too_late = segment.end_ms > allocation.end_ms + tolerance_ms and not _is_lost(allocation)
+        if too_early or too_late:
             end = "open" if allocation.ended is None else str(allocation.end_ms)
             expected = f"use within [{granted_ms}, {end}) and {tolerance_ms} ms of tolerance"
             found = f"in use in [{segment.start_ms}, {segment.end_ms})"
@@ -130,8 +135,15 @@ class Attribution:
         self.report.add(code, where, expected, found, window.index)
 
 
+def _is_lost(allocation: AllocationEvidence) -> bool:
+    return allocation.ended is not None and allocation.ended.reason == _NODE_LOST
+
+
 def check_ends(case: Case, last_use_ms: dict[str, int]) -> None:
-    """Step 12, last part: notices for what was held and not used, which is never billed but worth a question."""
+    """Step 12, last part: notices for what was held and not used, or used when its node had been given up.
+
+    Neither is ever billed, and both are worth a question.
+    """
     tolerance_ms = case.known.settings.clock_tolerance_ms
     for allocation_id, allocation in case.known.allocations.items():
         granted_ms = allocation.granted.at_ms
@@ -150,3 +162,7 @@ def check_ends(case: Case, last_use_ms: dict[str, int]) -> None:
             expected = f"an end within {tolerance_ms} ms of the last use"
             found = f"{idle_ms} ms later"
             case.report.add("attribution.beyond_use", where, expected, found, allocation.index)
+        if idle_ms < -tolerance_ms and _is_lost(allocation):
+            expected = f"no use from {allocation.end_ms} ms on, when its node was given up as lost"
+            found = f"in use until {last_ms} ms, which is not billed"
+            case.report.add("attribution.after_loss", where, expected, found, allocation.index)

@@ -251,6 +251,23 @@ def test_an_end_padded_by_the_agent_is_outside_the_allocation():
     assert firm["lines"][0]["billable_ms"] == 2 * GRID + 18_000 - 62_000
 
 
+def test_use_that_went_on_on_a_node_that_was_given_up_is_noticed_and_not_billed():
+    """Nobody could reach the agent: its task went on until it was back and was told."""
+    operator = honest_operator(2)
+    node = operator.nodes["node-a"]
+    node.uses[0].end_ms = T0 + 3 * GRID
+    operator.allocation("ended", "al-1", T0 + 2 * GRID + 18_000, reason="node_lost")
+    for n in range(3, 7):
+        for each in operator.nodes.values():
+            operator.take(each, each.cut(T0 + n * GRID))
+    verdict = _verify(operator)
+    assert (_codes(verdict, "error"), _codes(verdict, "warning")) == (set(), {"attribution.after_loss"})
+    (finding,) = [f for f in verdict.findings if f.code == "attribution.after_loss"]
+    assert "allocation al-1" in finding.entity
+    firm = operator.statement((T0, T0 + 6 * GRID))["firms"][0]
+    assert firm["lines"][0]["billable_ms"] == 2 * GRID + 18_000 - 62_000
+
+
 def test_an_end_padded_by_the_controller_is_held_without_use_and_not_billed():
     operator = honest_operator(2)
     operator.allocation("ended", "al-1", T0 + 5 * GRID)

@@ -86,6 +86,7 @@ TABLE = {
     ],
     "padding end times": [
         (OPERATOR, "test_an_end_padded_by_the_agent_is_outside_the_allocation"),
+        (OPERATOR, "test_use_that_went_on_on_a_node_that_was_given_up_is_noticed_and_not_billed"),
         (OPERATOR, "test_an_end_padded_by_the_controller_is_held_without_use_and_not_billed"),
         (RECEIPTS, "test_use_beyond_what_the_firm_signed_is_named"),
         (RECORDS, "test_an_allocation_that_started_and_was_never_seen_is_noticed_and_not_billed"),
