@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import FieldProblem, Invalid, Unavailable
+from scheduler.domain.time import to_rfc3339
 from scheduler.services.evidence import with_cosignatures
 from scheduler.services.usage import Covered, covered
 from scheduler.storage.stamp_store import StampStore
@@ -177,8 +178,8 @@ async def _period(session: AsyncSession, request: BundleRequest, size: int) -> t
     to_ms = await _default_to(session, known, from_ms, size) if request.to_ms is None else request.to_ms
     if to_ms > known.to_ms:
         raise Unavailable(
-            f"usage windows of every living node are logged and cosigned up to {known.to_ms} ms,"
-            f" which is before {to_ms} ms: ask again later",
+            f"usage windows of every living node are logged and cosigned up to {to_rfc3339(known.to_ms)},"
+            f" which is before {to_rfc3339(to_ms)}: ask again later",
             {"covered_to_ms": known.to_ms},
         )
     if to_ms <= from_ms:

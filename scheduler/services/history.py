@@ -80,7 +80,7 @@ async def _jobs(
     jobs: list[dict[str, Any]] = []
     never = 0
     for job, run_ms, model in rows:
-        if not run_ms or model is None:
+        if run_ms is None or model is None:
             never += 1
             continue
         spec = job.spec
@@ -98,7 +98,7 @@ async def _jobs(
                 "resumable": spec.get("model_checkpoint") is not None,
                 "kind": f"{spec['kind']}/{firms[job.firm_id]}/{job.project}",
                 "model": model,
-                "run_ms": int(run_ms),
+                "run_ms": max(int(run_ms), 1),
             }
         )
     return jobs, never

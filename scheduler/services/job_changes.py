@@ -143,7 +143,7 @@ async def _job_to_change(session: AsyncSession, principal: Principal, job_id: st
 
 def _require_live(job: JobRecord) -> None:
     if job.state in FINAL_STATES:
-        raise Conflict(f"job {job.job_id} has already {job.state}", {"state": job.state})
+        raise Conflict(f"job {job.job_id} has ended already: {job.state}", {"state": job.state})
 
 
 async def _tell(session: AsyncSession, principal: Principal, job: JobRecord, kind: str, **more: Any) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import Conflict, FieldProblem, Invalid, Unavailable
+from scheduler.domain.time import to_rfc3339
 from scheduler.services.administration import note_act
 from scheduler.services.authorise import Principal
 from scheduler.services.bundles import ENTRIES_PER_PAGE, collect_page
@@ -58,15 +59,16 @@ async def close_period(
     for other in standing:
         if other.from_ms < to_ms and from_ms < other.to_ms:
             raise Conflict(
-                f"the period from {other.from_ms} to {other.to_ms} ms is closed, and this one overlaps it",
+                f"the period from {to_rfc3339(other.from_ms)} to {to_rfc3339(other.to_ms)} is closed,"
+                " and this one overlaps it",
                 {"from_ms": other.from_ms, "to_ms": other.to_ms},
             )
     size = await published_size(session)
     known = await covered(session, size)
     if known is None or known.to_ms < to_ms:
-        logged = "nothing" if known is None else f"windows up to {known.to_ms} ms"
+        logged = "nothing" if known is None else f"windows up to {to_rfc3339(known.to_ms)}"
         raise Unavailable(
-            f"of every living node {logged} are logged, and the period ends at {to_ms} ms: ask again later"
+            f"of every living node {logged} are logged, and the period ends at {to_rfc3339(to_ms)}: ask again later"
         )
     statements = await _statements(session, from_ms, to_ms, size, now_ms)
     if not statements:

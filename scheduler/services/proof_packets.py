@@ -15,6 +15,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import FieldProblem, Invalid, Unavailable
+from scheduler.domain.time import to_rfc3339
 from scheduler.services.bundles import open_line
 from scheduler.services.evidence import with_cosignatures
 from scheduler.services.usage import covered, published_size
@@ -88,13 +89,13 @@ async def _check_closed(session: AsyncSession, to_ms: int | None, size: int) -> 
         raise Unavailable("no node is enrolled: there is no time to inspect")
     if now.to_ms < to_ms:
         raise Unavailable(
-            f"the period is not closed: usage windows of every living node are logged up to {now.to_ms} ms,"
-            f" which is before {to_ms} ms: ask again later",
+            f"the period is not closed: usage windows of every living node are logged up to {to_rfc3339(now.to_ms)},"
+            f" which is before {to_rfc3339(to_ms)}: ask again later",
             {"covered_to_ms": now.to_ms},
         )
     then = await covered(session, size)
     if then is None or then.to_ms < to_ms:
-        known = "no time" if then is None else f"windows up to {then.to_ms} ms"
+        known = "no time" if then is None else f"windows up to {to_rfc3339(then.to_ms)}"
         raise Invalid(
             [
                 FieldProblem(

@@ -153,7 +153,7 @@ def _objects(file: LocalFile) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Sent:
-    """A folder that the server has: its digest for the job's inputs, and what had to be sent for it."""
+    """A folder that the server has: its digest for the job's inputs, and what of its files had to be sent."""
 
     digest: str
     files: int
@@ -183,7 +183,9 @@ def send_folder(transport: Transport, folder: Path, progress: Progress) -> Sent:
         transport, _missing_objects(files, manifest, head, missing), _sizes(manifest, head, missing), progress
     )
     transport.request("POST", "/v1/uploads", body={"digest": f"sha256:{digest}"}, repeatable=True)
-    return Sent(f"sha256:{digest}", len(manifest.files), manifest.size, sent)
+    # The list of the files is no part of what they hold.
+    sent_of_files = sent - (len(head) if digest in missing else 0)
+    return Sent(f"sha256:{digest}", len(manifest.files), manifest.size, sent_of_files)
 
 
 def _sizes(manifest: Manifest, head: bytes, missing: set[str]) -> int:

@@ -306,7 +306,7 @@ def test_cancel_and_explain_speak_of_the_job_that_was_named(shell: Shell) -> Non
     end = shell.submit(name="ended")
     give_state(shell, end, state="failed", exit_code=3, reason="exited_nonzero")
     assert "The job failed (exited_nonzero, exit code 3)." in shell.run("explain", "ended").stdout
-    assert "already failed" in shell.run("cancel", "ended", code=1).stderr
+    assert "has ended already: failed" in shell.run("cancel", "ended", code=1).stderr
 
 
 def test_operators_apply_a_file_and_see_the_difference(shell: Shell) -> None:
