@@ -243,9 +243,9 @@ def test_a_job_of_parts_of_devices_is_read_and_reads_back() -> None:
 
 def test_every_feature_beyond_plain_gangs_is_refused_until_a_backend_can_do_it() -> None:
     grouped = {**EVERYTHING, "gang": {"groups": GROUPS}}
-    asked = {
-        feature for spec in (EVERYTHING, grouped, PART) for feature, _ in features_of(spec_from_json(spec))
-    }
+    pattern = {**LEAST, "outputs": [{"path": "out/**/*.bin"}]}
+    specs = map(spec_from_json, (EVERYTHING, grouped, PART, pattern))
+    asked = {feature for spec in specs for feature, _ in features_of(spec)}
     assert asked == set(Feature)
     assert list(features_of(spec_from_json(LEAST))) == []
     assert [field for _, field in missing(spec_from_json({**LEAST, "image": "a/b:1"}), "no such")] == [

@@ -257,7 +257,9 @@ def test_how_far_files_are_is_an_event_at_most_once_a_second_and_is_gone_when_th
 
 
 def test_what_a_store_refuses_is_final_and_inputs_from_a_store_may_take_long() -> None:
-    controller = Controller([a_node("n1")], machine_config=MachineConfig(prepare_limit_ms=5_000))
+    limits = MachineConfig(prepare_limit_ms=5_000)
+    controller = Controller([a_node("n1")], connected=False, machine_config=limits)
+    controller.connect("n1", understands=("object_stores",))
     fetching = replace(a_spec(), inputs=(Input("data", object="s3://corpora/wudao"),))
     job = controller.submit("j", fetching)
     controller.plan()
