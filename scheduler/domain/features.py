@@ -101,13 +101,17 @@ def features_of(spec: JobSpec) -> Iterator[tuple[Feature, str]]:
     yield from _of_variants(spec)
     for number in range(len(spec.volumes)):
         yield Feature.VOLUMES, f"volumes[{number}].name"
+    yield from _of_files(spec)
+
+
+def _of_files(spec: JobSpec) -> Iterator[tuple[Feature, str]]:
     for number, item in enumerate(spec.inputs):
         feature = Feature.INPUTS if item.object is None else Feature.OBJECT_STORES
         yield feature, f"inputs[{number}]"
     for number, output in enumerate(spec.outputs):
         feature = Feature.OUTPUTS if output.object is None else Feature.OBJECT_STORES
         yield feature, f"outputs[{number}]"
-        if _is_pattern(output.path):
+        if "*" in output.path or "?" in output.path:
             yield Feature.OUTPUT_PATTERNS, f"outputs[{number}].path"
 
 
@@ -142,16 +146,5 @@ def node_features(understands: tuple[str, ...], *, runs_images: bool) -> frozens
 
 def needs_of(spec: JobSpec, variant: Variant) -> frozenset[Feature]:
     """What a node must be able to do for tasks of the variant, of what not all can. Cost: its inputs and outputs."""
-    needs = []
-    if variant.image is not None:
-        needs.append(Feature.IMAGES)
-    objects = [item.object for item in spec.inputs] + [output.object for output in spec.outputs]
-    if any(place is not None for place in objects):
-        needs.append(Feature.OBJECT_STORES)
-    if any(_is_pattern(output.path) for output in spec.outputs):
-        needs.append(Feature.OUTPUT_PATTERNS)
-    return frozenset(needs)
-
-
-def _is_pattern(path: str) -> bool:
-    return "*" in path or "?" in path
+    needs = {feature for feature, _ in _of_files(spec) if feature in _LATER}
+    return frozenset(needs if variant.image is None else needs | {Feature.IMAGES})
