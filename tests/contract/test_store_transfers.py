@@ -29,11 +29,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketServer]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A task's folder; its user may reach it."""
-    for above in (tmp_path, *tmp_path.parents[:3]):
-        above.chmod(above.stat().st_mode | 0o011)
-    return owned(tmp_path / "work")
+def folder() -> Iterator[Path]:
+    """A task's folder; its user may reach it, which pytest's own do not allow."""
+    with agents.reachable_folder() as above:
+        yield owned(above / "work")
 
 
 def owned(folder: Path) -> Path:

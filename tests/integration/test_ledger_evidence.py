@@ -213,7 +213,7 @@ async def test_a_closed_period_keeps_its_statement_whatever_is_logged_later(hous
     assert [statement.firm_id for statement in closed.statements] == [FIRM]
     act = AdministrativeAct("period_closed", "ops-1", "operator", f"{period[0]}/{period[1]}", closed_ms)
     # Terms that come after the close change nothing of what was closed.
-    await house.world.set_price(period[0] // 300_000 * 300_000 - 300_000, price_id="price-late")
+    await house.world.set_price(period[0] // 300_000 * 300_000 - 3_600_000, price_id="price-late")
     await house.until_cosigned()
     for scope in (AUDITOR, firm_scope(FIRM)):
         files, later = await house.bundle(scope, to_ms=period[1], from_ms=period[0])
