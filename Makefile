@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_WORKERS ?= 2
+TESTS = $(BIN)/python -m pytest -m "not long" -n $(PYTEST_WORKERS) --dist loadfile --max-worker-restart 0
 .DEFAULT_GOAL := help
 # Without its compiled modules every process of Suanli spends a second more on its start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,9 +35,11 @@ tools: setup ## Fetch Debian's Prometheus into .tools (for the tests of the dash
 
 test: setup tools check ## Run every check and every test but the long ones
 	@# Two tests at a time on few cores make waits long: what failed in company (status 1) is run once more alone, and
-	@# then it counts. A test that stands still ends its worker and the run (status 3): others were not run then.
-	@$(BIN)/python -m pytest -m "not long" -n $(PYTEST_WORKERS) --dist loadfile --max-worker-restart 0 || { \
-	  [ $$? -eq 1 ] && $(BIN)/python -m pytest -m "not long" --last-failed --last-failed-no-failures none; }
+	@# then it counts. A test that stands still ends its worker, says where, and ends the run (status 3); since others
+	@# were not run then, all are, once.
+	@$(TESTS); status=$$?; if [ $$status -eq 3 ]; then $(TESTS); status=$$?; fi; \
+	if [ $$status -eq 1 ]; then $(BIN)/python -m pytest -m "not long" --last-failed --last-failed-no-failures none; \
+	else exit $$status; fi
 
 test-long: setup tools ## Run what is long by nature
 	@$(BIN)/python -m pytest -m long
