@@ -5,9 +5,7 @@ import dataclasses
 import faulthandler
 import os
 import sys
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -21,49 +19,35 @@ INHABITED = "suanli_inhabited"
 
 
 # What cleaning up after a test may take beyond the test's own limit.
-_CLEANING_UP_S = 300.0
+_CLEANING_UP_S = 180.0
 _IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 
 
-class Watch:
-    """Ends a test process that stands still, and says where all its threads are.
-
-    A test's own limit is an alarm that rings once: whoever waits in the cleaning up after it waits for ever.
-    """
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self.now("collection", 600)
-        threading.Thread(target=self._look, daemon=True).start()
-
-    def now(self, what: str, seconds: float) -> None:
-        """What is being done, and how long at most."""
-        self._what, self._until_s = what, time.monotonic() + seconds
-
-    def _look(self) -> None:
-        while (left_s := self._until_s - time.monotonic()) > 0:
-            time.sleep(min(left_s, 10.0))
-        capture: Any = self._config.pluginmanager.getplugin("capturemanager")
-        capture.suspend_global_capture(in_=True)
-        sys.stderr.write(f"\n{self._what} stood still; its process ends here.\n")
-        faulthandler.dump_traceback(sys.stderr.fileno())
-        os._exit(2)
-
-
-_WATCH = pytest.StashKey[Watch]()
+_OUTPUT = pytest.StashKey[int]()
 _LOST_WORKER = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if _IS_WORKER or not config.getoption("numprocesses", None):
-        config.stash[_WATCH] = Watch(config)
+    faulthandler.enable()
+    config.stash[_OUTPUT] = os.dup(sys.stderr.fileno())  # before output is captured
+    # Its handlers wait in C, with the interpreter's lock, for its threads before each fork, and run on in the child.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End this process where a test stands still, and say where all its threads are.
+
+    A test's own limit is an alarm that rings once: whoever waits in the cleaning up after it waits for ever, and so
+    does who waits outside Python. This clock is C's (pytest's use of it ends with the first failure).
+    """
     own = item.get_closest_marker("timeout")
-    limit_s = float(own.args[0] if own else item.config.getini("timeout"))
-    item.config.stash[_WATCH].now(item.nodeid, limit_s + _CLEANING_UP_S)
+    limit_s = float(own.args[0] if own else item.config.getini("timeout")) + _CLEANING_UP_S
+    faulthandler.dump_traceback_later(limit_s, exit=True, file=item.config.stash[_OUTPUT])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -75,8 +59,6 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if session.config.stash.get(_LOST_WORKER, False):  # not 1: it is not only tests that failed
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-    if watch := session.config.stash.get(_WATCH, None):
-        watch.now("the end of the session", _CLEANING_UP_S)
 
 
 @pytest.hookimpl(trylast=True)
