@@ -41,6 +41,7 @@ from scheduler.storage.tables import (
     ReportRow,
 )
 from tests.builders.database import DatabaseUrls
+from tests.builders.running import ended
 
 T = TypeVar("T")
 NOW_MS = 1_800_000_000_000
@@ -349,7 +350,7 @@ async def served(installation: ApiInstallation, host: str = "127.0.0.1") -> Asyn
         yield await asyncio.wait_for(listening, 20)
     finally:
         stop.set()
-        await running
+        await ended(running)
 
 
 class ApiInThread:
@@ -361,7 +362,9 @@ class ApiInThread:
         self._folder = folder
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
+        self._thread = threading.Thread(
+            target=self._loop.run_until_complete, args=(self._serve(),), daemon=True
+        )
         self._ready = threading.Event()
         self.installation: ApiInstallation
         self.url = ""

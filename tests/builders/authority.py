@@ -10,6 +10,8 @@ from pathlib import Path
 
 import rfc3161_client as tsp
 
+from tests.builders.running import serving
+
 _CONFIG = """
 [req]
 distinguished_name = name
@@ -117,11 +119,5 @@ def running_authority(authority: Authority) -> Iterator[tuple[str, threading.Eve
     """Its address, and what makes it fail while it is set."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.authority, server.broken = authority, threading.Event()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_address[1]}/", server.broken
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

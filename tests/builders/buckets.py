@@ -20,7 +20,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.builders.running import ending, next_line
+
 _MOTO = ("moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5")
+_INSTALL_S = 100.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def running_bucket_server(folder: Path, bucket: str) -> Iterator[BucketServer]:
     """The server with one bucket; its files lie in the folder. Skips the test where none can be had."""
     gateway = shutil.which("versitygw") or shutil.which("versitygw", path=str(Path.home() / "go" / "bin"))
     process, server = _moto(folder, bucket) if gateway is None else _versitygw(gateway, folder, bucket)
-    with process:  # closes its pipes
+    with ending(process):
         try:
             yield server
         finally:
@@ -56,7 +59,7 @@ def running_bucket_server(folder: Path, bucket: str) -> Iterator[BucketServer]:
                 process.terminate()
             else:
                 process.stdin.close()  # moto ends, and uv with it
-            process.wait()
+            process.wait(20)
 
 
 def _moto(folder: Path, bucket: str) -> tuple["subprocess.Popen[bytes]", BucketServer]:
@@ -68,11 +71,14 @@ def _moto(folder: Path, bucket: str) -> tuple["subprocess.Popen[bytes]", BucketS
              *packages, "python", str(script), bucket],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, cwd=folder,
         )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith(b"{"):  # Flask greets before
-            return process, BucketServer(**json.loads(line))
-    process.communicate()
+    try:
+        while line := next_line(process.stdout, _INSTALL_S):
+            if line.startswith(b"{"):  # Flask greets before
+                return process, BucketServer(**json.loads(line))
+    except BaseException:
+        process.kill()
+        raise
+    process.communicate(timeout=10)
     said = (folder / "output").read_text(errors="replace")[-2000:]
     assert "CI" not in os.environ, said
     pytest.skip(f"neither versitygw nor moto here: {said}")

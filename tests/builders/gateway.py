@@ -33,6 +33,7 @@ from suanli.evidence.keys import SigningKey
 from suanli.evidence.window_writing import build_window
 from suanli.evidence.windows import NO_PREVIOUS, SeenCheckpoint, SignedWindow, header_hash
 from tests.builders.evidence import header, segment
+from tests.builders.running import ended
 
 WINDOW_MS = 1_000
 
@@ -153,7 +154,7 @@ async def running_gateway(
         yield RunningGateway(found["enrolment"], found["fleet"], made.ca_certificate.read_bytes(), config)
     finally:
         stop.set()
-        await task
+        await ended(task)
 
 
 def claims(index: int = 0, **changes: object) -> node_pb2.DeviceClaims:

@@ -15,6 +15,8 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
+from tests.builders.running import ending, next_line
+
 FOREIGN = Path(__file__).resolve().parents[1] / "foreign" / "oidc"
 KEPT = Path(__file__).resolve().parents[2] / ".tools" / "foreign" / "oidc"
 INSTALL_S = 110
@@ -71,10 +73,9 @@ class IssuerProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()  # its end
-        self._process.wait(20)
-        self._process.stdout.close()
+        with ending(self._process):
+            self._process.stdin.close()  # its end
+            self._process.wait(20)
 
     def tell(self, command: str) -> str:
         """`rotate`, `break`, `mend`, `asked`: see the program."""
@@ -95,8 +96,7 @@ class IssuerProcess:
         return str(answer.json()["access_token"])
 
     def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        return next_line(self._process.stdout).strip()
 
 
 class _Form(HTMLParser):

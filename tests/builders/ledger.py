@@ -1,7 +1,6 @@
 """A real ledger on a real PostgreSQL, a real witness over HTTP, and rows that the other processes put."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from suanli.witness.server import make_witness
 from tests.builders.database import DatabaseUrls
 from tests.builders.evidence import price, program, seed
 from tests.builders.gateway import now_ms
+from tests.builders.running import ended, serving
 
 ORIGIN = "ledger.example/test"
 MODEL = "ascend-910b3"
@@ -117,7 +117,7 @@ async def running_ledger(
         yield RunningLedger(task, announced, stop, config)
     finally:
         stop.set()
-        await task
+        await ended(task)
 
 
 @dataclass(frozen=True)
@@ -140,15 +140,8 @@ def running_witness(folder: Path, log_key: VerifierKey, name: str = "auditor") -
     if not made.exists():
         made.create(f"witness.example/{name}", seed(f"witness {name}"))
         made.add_log(str(log_key))
-    server = make_witness(folder, "127.0.0.1", 0)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with serving(make_witness(folder, "127.0.0.1", 0)) as server:
         yield RunningWitness(name, server.url, made.verifier_key())
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def policy(keys: Keys, *witnesses: RunningWitness) -> Policy:

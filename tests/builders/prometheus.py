@@ -14,6 +14,8 @@ import httpx
 import pytest
 import yaml
 
+from tests.builders.running import ending
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / ".tools" / "prometheus"
 CONFIG = ROOT / "deploy" / "prometheus" / "prometheus.yml"
@@ -88,13 +90,10 @@ def running_prometheus(folder: Path, targets: Path, interval: str = "1s") -> Ite
             stdout=out,
             stderr=subprocess.STDOUT,
         )
-    try:
+    with ending(process):
         assert wait_until(lambda: process.poll() is not None or _ready(address), 30), output.read_text()
         assert process.poll() is None, output.read_text()
         yield Prometheus(f"http://{address}")
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def _ready(address: str) -> bool:

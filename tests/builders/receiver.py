@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.builders.running import ending, next_line
+
 # Answers each request with the next of its statuses (the last one for ever), and writes down what it was sent.
 SERVER = """
 import http.server, json, ssl, sys, time
@@ -79,14 +81,8 @@ def running_receiver(folder: Path, statuses: Sequence[int] = (200,)) -> Iterator
         stdout=subprocess.PIPE,
         env={"PATH": os.environ["PATH"]},
     )
-    try:
-        assert process.stdout is not None
-        yield Receiver(folder, int(process.stdout.readline()))
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+    with ending(process):
+        yield Receiver(folder, int(next_line(process.stdout)))
 
 
 def _make_certificate(folder: Path) -> None:

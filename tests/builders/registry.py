@@ -23,6 +23,7 @@ import httpx
 import pytest
 
 from tests.builders.e2e import wait_until
+from tests.builders.running import ending
 
 USER, PASSWORD = "alice", "correct horse: battery"
 REPOSITORY = "team/tools"
@@ -79,6 +80,7 @@ class Registry:
             capture_output=True,
             text=True,
             check=True,
+            timeout=60,
         )
         return done.stdout
 
@@ -208,14 +210,11 @@ def running_registry(folder: Path) -> Iterator[Registry]:
         server = subprocess.Popen(
             ["docker-registry", "serve", folder / "registry.yml"], stdout=log, stderr=log
         )
-    try:
+    with ending(server):
         wait_until(lambda: _answers(port), "the registry answers", seconds=30)
         registry = Registry(folder, port, _push(f"http://127.0.0.1:{port}", _layer()))
         yield registry
         registry.podman("rm", "--all", "--force", "--time", "0")
-    finally:
-        server.kill()
-        server.wait()
 
 
 def _answers(port: int) -> bool:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +22,7 @@ from scheduler.services.issuers import issuers_from
 from suanli.client.profiles import load, profiles_path
 from tests.builders.api import ApiInThread, InhabitedUrls, job_spec
 from tests.builders.issuer import AUDIENCE, IssuerProcess, sign_in_with_a_browser
+from tests.builders.running import ending, next_line
 
 PEOPLE = {
     "li.wei": {"preferred_username": "Li.Wei", "groups": ["everybody", "lanjing-vision"]},
@@ -92,14 +94,14 @@ def login(api: ApiInThread, issuer: IssuerProcess, home: Path, person: str, code
         env=api.environment(None, home), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.stderr is not None
-    said = process.stderr.readline()
-    assert re.match(
-        r"Open http://127\.0\.0\.1:\d+/device in a browser and enter the code [A-Z]{4}-[A-Z]{4}", said
-    )
-    whole = process.stderr.readline()
-    sign_in_with_a_browser(whole.removeprefix("or open ").strip(), person)
-    out, rest = process.communicate(timeout=60)
+    with ending(process):
+        assert re.match(
+            r"Open http://127\.0\.0\.1:\d+/device in a browser and enter the code [A-Z]{4}-[A-Z]{4}",
+            next_line(process.stderr),
+        )
+        whole = next_line(process.stderr)
+        sign_in_with_a_browser(whole.removeprefix("or open ").strip(), person)
+        out, rest = process.communicate(timeout=60)
     assert process.returncode == code, rest
     return out + rest
 
@@ -143,25 +145,28 @@ def test_a_person_signs_in_and_is_what_the_rules_say(
     assert "there is no job" in suanli(api, tmp_path, "show", foreign, code=1)
 
 
-def login_here(api: ApiInThread, home: Path) -> tuple["subprocess.Popen[str]", str]:
+@contextmanager
+def login_here(api: ApiInThread, home: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """`suanli login --browser` where no browser opens, and the address that a person opens."""
     process = subprocess.Popen(
         [sys.executable, "-m", "suanli.cli", "login", api.url, "--browser"],
         env={**api.environment(None, home), "BROWSER": "/bin/true"}, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.stderr is not None
-    address = process.stderr.readline().rpartition(" ")[2].strip()
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[-\w]{32}", address)
-    return process, address
+    with ending(process):
+        address = next_line(process.stderr).rpartition(" ")[2].strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[-\w]{32}", address)
+        yield process, address
 
 
 @pytest.mark.parametrize("lets_in", [True, False])
 def test_a_person_signs_in_with_the_browser_of_this_machine(
     api: ApiInThread, issuer: IssuerProcess, tmp_path: Path, lets_in: bool
 ) -> None:
-    process, address = login_here(api, tmp_path)
-    with httpx.Client(trust_env=False, timeout=20) as browser:
+    with (
+        login_here(api, tmp_path) as (process, address),
+        httpx.Client(trust_env=False, timeout=20) as browser,
+    ):
         led_to = browser.get(address).headers["location"]
         asked = {name: value for name, (value,) in parse_qs(urlsplit(led_to).query).items()}
         assert led_to.startswith(f"{issuer.url}/")
@@ -178,7 +183,7 @@ def test_a_person_signs_in_with_the_browser_of_this_machine(
             sign_in_with_a_browser(address, "li.wei", browser)
         else:
             assert browser.get(here, params=told).status_code == 200
-    out, rest = process.communicate(timeout=60)
+        out, rest = process.communicate(timeout=60)
     file = profiles_path({"HOME": str(tmp_path)})
     if not lets_in:
         assert (process.returncode, file.exists()) == (1, False)
@@ -195,10 +200,10 @@ def test_a_person_signs_in_with_the_browser_of_this_machine(
 def test_somebody_else_on_this_machine_cannot_take_part(
     api: ApiInThread, issuer: IssuerProcess, tmp_path: Path
 ) -> None:
-    process, address = login_here(api, tmp_path)
-    assert httpx.get(address, trust_env=False).status_code == 302
-    assert httpx.get(address, trust_env=False).status_code == 410
-    _, rest = process.communicate(timeout=60)
+    with login_here(api, tmp_path) as (process, address):
+        assert httpx.get(address, trust_env=False).status_code == 302
+        assert httpx.get(address, trust_env=False).status_code == 410
+        _, rest = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "the address was opened twice" in rest
     assert not profiles_path({"HOME": str(tmp_path)}).exists()

@@ -93,7 +93,7 @@ def test_of_many_publishers_the_largest_tree_stays(place: Path | str, objects: O
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     published = store.checkpoint()
     assert published is not None
     assert parse_log_checkpoint(parse_note(published).text).size == 9

@@ -20,6 +20,7 @@ from websockets.sync.client import connect
 from suanli.client import Refused
 from suanli.client.tunnels import Forwarder
 from tests.builders.e2e import PYTHON, Site, api_key, wait_until
+from tests.builders.running import ending, next_line
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -79,7 +80,7 @@ def job_id(site: Site) -> Iterator[str]:
 def forwarded(site: Site, job_id: str, port: int = PORT, firm: str = "yunhe") -> Iterator[str]:
     """host:port here that leads there."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     def run(work: Any) -> Any:
@@ -92,7 +93,7 @@ def forwarded(site: Site, job_id: str, port: int = PORT, firm: str = "yunhe") ->
         run(forwarder.close())
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+        thread.join(30)
         loop.close()
 
 
@@ -167,12 +168,8 @@ def test_the_command_line_forwards_until_it_is_told_to_stop(site: Site, job_id: 
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
-        assert process.stdout is not None
-        here = process.stdout.readline().split()[0]
+    with ending(process):
+        here = next_line(process.stdout).split()[0]
         assert httpx.get(here, trust_env=False, timeout=30).text == "hello from rank 0"
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
-    finally:
-        process.kill()
-        process.communicate()

@@ -107,7 +107,11 @@ class Up:
     def end(self, number: int = signal.SIGTERM) -> int:
         """Signal it and wait for its end; returns the exit status."""
         self.process.send_signal(number)
-        return self.process.wait(TIMEOUT_S)
+        try:
+            return self.process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # and all of its own die with it
+            raise
 
 
 def launch(data: Path, *arguments: str, **environment: str) -> Up:
@@ -192,7 +196,7 @@ def test_nothing_outlives_a_kill_the_next_start_recovers_and_ctrl_c_pressed_twic
 ) -> None:
     pids = up.pids()
     up.process.kill()
-    up.process.wait()
+    up.process.wait(TIMEOUT_S)
     wait_until(lambda: [pid for pid in pids.values() if alive(pid)] == [], "all processes are gone")
     again = wait_ready(launch(up.data))
     assert again.ready()

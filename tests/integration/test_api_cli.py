@@ -19,6 +19,7 @@ from sqlalchemy import select, update
 from scheduler.storage.job_logs import JobLogs, LogKey, Stream
 from scheduler.storage.tables import InboxRow, JobStateRow
 from tests.builders.api import CONFIGURATION, MODEL, ApiInThread, InhabitedUrls
+from tests.builders.running import ending, next_line
 
 JOB = f"""\
 name: tune
@@ -260,7 +261,6 @@ def test_following_shows_output_as_it_comes_and_ends_with_the_jobs_own_verdict(s
     for state, code in (("succeeded", 0), ("failed", 1)):
         name = f"job-{state}"
         following = shell.start("submit", shell.file("job.yaml", JOB), "--follow", "--name", name)
-        assert following.stdout is not None
         deadline = time.monotonic() + 20
         while not (found := shell.json("jobs", "--state", "queued")) and time.monotonic() < deadline:
             assert following.poll() is None
@@ -268,7 +268,7 @@ def test_following_shows_output_as_it_comes_and_ends_with_the_jobs_own_verdict(s
         give_state(shell, job_id)
         place(shell, job_id, 2)
         write_output(shell, job_id, b"step 1\n")
-        assert following.stdout.readline() == "[0] step 1\n"
+        assert next_line(following.stdout) == "[0] step 1\n"
         complete_output(shell, job_id, 2)
         end_job(shell, job_id, state)
         _, errors = following.communicate(timeout=30)
@@ -280,9 +280,8 @@ def test_following_shows_output_as_it_comes_and_ends_with_the_jobs_own_verdict(s
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_leaving_a_followed_job_leaves_the_job_alone(shell: Shell) -> None:
     following = shell.start("submit", shell.file("job.yaml", JOB), "--follow")
-    assert following.stderr is not None
-    assert following.stderr.readline().startswith("Submitted tune")
-    following.stderr.readline()
+    assert next_line(following.stderr).startswith("Submitted tune")
+    next_line(following.stderr)
     following.send_signal(signal.SIGINT)
     _, errors = following.communicate(timeout=20)
     assert following.returncode == 130
@@ -410,36 +409,29 @@ def test_usage_and_bundle_of_an_empty_log_say_so(shell: Shell) -> None:
 
 def test_jobs_are_watched_as_lines_of_json_where_there_is_no_terminal(shell: Shell) -> None:
     job_id = shell.submit()
-    watching = shell.start("jobs", "--watch")
-    try:
-        assert watching.stdout is not None
-        first = json.loads(watching.stdout.readline())
+    with ending(shell.start("jobs", "--watch")) as watching:
+        first = json.loads(next_line(watching.stdout))
         assert (first["job_id"], first["state"]) == (job_id, "queued")
         give_state(shell, job_id, state="running", attempt=1)
         shell.api.call(shell.api.installation.add_event(1, "JobStarted", job_id))
-        assert json.loads(watching.stdout.readline())["state"] == "running"
+        assert json.loads(next_line(watching.stdout))["state"] == "running"
         watching.send_signal(signal.SIGINT)
         assert watching.wait(30) == 0
-    finally:
-        watching.kill()
-        watching.communicate()
 
 
 def test_a_job_is_shown_until_it_has_ended(shell: Shell) -> None:
     job_id = shell.submit()
     give_state(shell, job_id, state="running", attempt=1)
     shell.api.call(shell.api.installation.add_event(1, "JobStarted", job_id))
-    showing = shell.start("show", "--follow", "tune")
-    try:
-        assert showing.stdout is not None
+    with ending(shell.start("show", "--follow", "tune")) as showing:
         seen = ""
         while "JobStarted" not in seen:
-            seen += showing.stdout.readline()
+            line = next_line(showing.stdout)
+            assert line, f"it has ended: {seen}"
+            seen += line
         end_job(shell, job_id, "failed")
         shell.api.call(shell.api.installation.add_event(2, "JobFailed", job_id))
         rest, _ = showing.communicate(timeout=30)
-    finally:
-        showing.kill()
     assert showing.returncode == 1
     assert "State" in seen
     assert re.search(r"^State +failed$", rest, re.M)

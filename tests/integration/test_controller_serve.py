@@ -13,6 +13,7 @@ from tests.builders.cluster import a_node
 from tests.builders.controller import Installation, OpenDatabase, until, write_key
 from tests.builders.database import DatabaseServer, DatabaseUrls
 from tests.builders.jobs import a_spec
+from tests.builders.running import ended
 
 
 @asynccontextmanager
@@ -26,7 +27,7 @@ async def running(url: str, folder: Path, holder: str = "one") -> AsyncIterator[
         yield task
     finally:
         stop.set()
-        await task
+        await ended(task)
 
 
 async def test_a_submission_is_allocated_soon_after_its_poke(

@@ -18,6 +18,7 @@ from scheduler.storage.embedded import ALL_ROLES, SOCKET_PATH_MAX, SUPERUSER, Em
 from scheduler.storage.embedded_account import SERVER_UID, Account, choose_account, find_software
 from scheduler.storage.embedded_errors import EmbeddedError
 from tests.builders.database import throwaway_passwords
+from tests.builders.running import ending, next_line
 
 AS_ROOT = os.geteuid() == 0
 
@@ -207,7 +208,7 @@ def test_what_was_committed_is_there_after_a_kill(
     with psycopg.connect(server.url(roles.OWNER), autocommit=True) as owner:
         owner.execute("INSERT INTO kept VALUES (2)")
         server.process.kill()
-        server.process.wait()
+        server.process.wait(20)
     server.stop()
     with server:
         assert _kept(server) == 2
@@ -234,13 +235,11 @@ def test_it_dies_with_a_parent_that_was_killed_and_the_next_start_works(
         stdout=subprocess.PIPE,
         text=True,
     )
-    with parent:
+    with ending(parent):
         assert parent.stdin is not None
-        assert parent.stdout is not None
         parent.stdin.write(json.dumps(installed[1]))
         parent.stdin.close()
-        postmaster = int(parent.stdout.readline())
-        parent.kill()
+        postmaster = int(next_line(parent.stdout))
     server.start()  # at once: the old one may still be stopping
     assert _kept(server) == 1
     _wait(lambda: not Path(f"/proc/{postmaster}").exists())

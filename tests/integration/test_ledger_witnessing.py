@@ -1,10 +1,9 @@
 """Witnesses that fail, lag and come back never hold the log up, and what they sign is checked."""
 
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from tests.builders.ledger import (
     running_ledger,
     running_witness,
 )
+from tests.builders.running import serving
 
 
 @pytest.fixture
@@ -128,15 +128,8 @@ def impostor(answer: bytes, status: int = 200) -> Iterator[tuple[str, list[int]]
         def log_message(self, format: str, *args: object) -> None:
             return
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 KEY = verifier_key("witness.example/w", NOTE_COSIGNATURE_ED25519, SigningKey(seed("w")).public_key)

@@ -124,7 +124,7 @@ def test_two_upgrades_at_once_wait_for_each_other(empty: DatabaseUrls) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert failures == []
     assert _definitions(empty.owner)
 

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -21,6 +22,7 @@ from suanli.evidence.witness import encode_request
 from suanli.witness.folder import WitnessFolder
 from suanli.witness.server import WitnessService, make_witness
 from tests.builders.evidence import seed
+from tests.builders.running import ending, next_line, serving
 
 LOG = SigningKey(seed("log"))
 ORIGIN = "ledger.example/log"
@@ -49,11 +51,8 @@ def folder(tmp_path):
 class Running:
     """A witness that serves on a free port of loopback."""
 
-    def __init__(self, folder):
-        self.lines = []
-        self.server = make_witness(folder.path, "127.0.0.1", 0, self.lines.append)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
+    def __init__(self, server, lines):
+        self.server, self.lines = server, lines
 
     def post(self, body):
         return httpx.post(f"{self.server.url}/add-checkpoint", content=body, trust_env=False, timeout=60)
@@ -61,29 +60,27 @@ class Running:
     def get(self, path):
         return httpx.get(f"{self.server.url}{path}", trust_env=False)
 
-    def stop(self):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+
+@contextmanager
+def started(folder):
+    lines = []
+    with serving(make_witness(folder.path, "127.0.0.1", 0, lines.append)) as server:
+        yield Running(server, lines)
 
 
 @pytest.fixture
 def running(folder):
-    witness = Running(folder)
-    yield witness
-    witness.stop()
+    with started(folder) as witness:
+        yield witness
 
 
 def test_a_log_made_known_while_the_witness_serves_is_cosigned_from_then_on(tmp_path):
     folder = WitnessFolder(tmp_path / "witness")
     folder.create("audit.example/w1", seed("witness"))
-    witness = Running(folder)
-    try:
+    with started(folder) as witness:
         assert witness.post(_request(0, 100)).status_code == 404
         folder.add_log(VKEY)
         assert witness.post(_request(0, 100)).status_code == 200
-    finally:
-        witness.stop()
 
 
 def test_a_cosignature_is_given_and_counts_for_the_written_policy(folder, running):
@@ -99,18 +96,14 @@ def test_a_cosignature_is_given_and_counts_for_the_written_policy(folder, runnin
 
 
 def test_the_head_survives_a_restart_and_the_old_one_is_refused(folder):
-    first = Running(folder)
-    assert first.post(_request(0, 100)).status_code == 200
-    first.stop()
-    second = Running(folder)
-    try:
+    with started(folder) as first:
+        assert first.post(_request(0, 100)).status_code == 200
+    with started(folder) as second:
         conflict = second.post(_request(0, 50))
         assert conflict.status_code == 409
         assert conflict.text == "100\n"
         assert conflict.headers["content-type"] == "text/x.tlog.size"
         assert second.post(_request(100, 300)).status_code == 200
-    finally:
-        second.stop()
 
 
 def test_many_requests_at_once_never_roll_the_head_back(folder, running):
@@ -132,7 +125,7 @@ def test_many_requests_at_once_never_roll_the_head_back(folder, running):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert len(statuses) == len(sizes)
     assert set(statuses) <= {200, 409}
     assert folder.heads()[ORIGIN].size == max(sizes)
@@ -199,27 +192,20 @@ def test_the_command_line_makes_a_witness_and_its_policy(tmp_path):
 _SERVE = "from suanli.cli.witness import app; app()"
 
 
+@contextmanager
 def _served(folder):
-    """The command itself, in a process of its own; gives it and its address."""
+    """The command itself, in a process of its own, which is killed; gives its address."""
     command = [sys.executable, "-c", _SERVE, "serve", "--folder", str(folder.path), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    first = process.stdout.readline()
-    return process, first.strip().rpartition(" on ")[2]
+    with ending(process):
+        yield next_line(process.stdout).strip().rpartition(" on ")[2]
 
 
 def test_a_witness_killed_after_its_answer_still_remembers(folder):
-    process, url = _served(folder)
-    try:
+    with _served(folder) as url:
         assert (
             httpx.post(f"{url}/add-checkpoint", content=_request(0, 100), trust_env=False).status_code == 200
         )
-    finally:
-        process.kill()
-        process.communicate()
-    process, url = _served(folder)
-    try:
+    with _served(folder) as url:
         again = httpx.post(f"{url}/add-checkpoint", content=_request(0, 50), trust_env=False)
         assert (again.status_code, again.text) == (409, "100\n")
-    finally:
-        process.kill()
-        process.communicate()

@@ -47,7 +47,7 @@ def test_many_publishers_at_once_end_at_the_largest(store: TileStore) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     published = store.checkpoint()
     assert published is not None
     assert parse_log_checkpoint(parse_note(published).text).size == 9

@@ -16,6 +16,7 @@ from scheduler.metrics import Exporter, describe_build, product_version
 from scheduler.process import sentence_of
 from scheduler.up.children import Child, ChildFailed, keep_small
 from scheduler.up.run import with_login
+from tests.builders.running import ending, next_line
 
 _PROCESS = """
 import asyncio, sys
@@ -61,29 +62,26 @@ def announced(data: Path) -> dict[str, Any]:
 def test_it_announces_itself_and_takes_the_announcement_back_when_it_is_asked_to_stop(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    with start(tmp_path, "serve") as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "serving\n"
+    with ending(start(tmp_path, "serve")) as process:
+        assert next_line(process.stdout) == "serving\n"
         assert announced(tmp_path) == {"pid": process.pid, "address": "here"}
         process.send_signal(number)
-        assert process.stdout.read() == "stopping\n"
+        assert process.communicate(timeout=20)[0] == "stopping\n"
     assert process.returncode == 0
     assert not (tmp_path / "run" / "test.json").exists()
 
 
 def test_a_failure_is_announced_as_a_sentence(tmp_path: Path) -> None:
-    with start(tmp_path, "fail") as process:
-        assert process.stderr is not None
-        (line,) = process.stderr.read().splitlines()
+    with ending(start(tmp_path, "fail")) as process:
+        (line,) = process.communicate(timeout=20)[1].splitlines()
     assert process.returncode == 1
     assert announced(tmp_path)["error"] == "127.0.0.1:1: Address already in use"
     assert json.loads(line)["reason"] == "127.0.0.1:1: Address already in use"
 
 
 def test_what_hangs_is_ended_all_the_same(tmp_path: Path) -> None:
-    with start(tmp_path, "hang") as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "serving\n"
+    with ending(start(tmp_path, "hang")) as process:
+        assert next_line(process.stdout) == "serving\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 1
 
@@ -122,7 +120,7 @@ def announce(tmp_path: Path, content: str) -> None:
 
 def test_a_child_believes_only_the_announcement_of_its_own_process(tmp_path: Path) -> None:
     made = child(tmp_path)
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as made.process:
+    with ending(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)) as made.process:
         for foreign in ('{"pid": 1, "url": "old"}', "{half", "[]"):
             announce(tmp_path, foreign)
             assert made.announcement() is None
@@ -131,13 +129,12 @@ def test_a_child_believes_only_the_announcement_of_its_own_process(tmp_path: Pat
         announce(tmp_path, json.dumps({"pid": made.process.pid, "error": "port taken"}))
         with pytest.raises(ChildFailed, match=r"^api did not start: port taken$"):
             made.announcement()
-        made.process.kill()
 
 
 def test_a_child_that_ended_without_a_word_has_failed(tmp_path: Path) -> None:
     made = child(tmp_path, tmp_path / "api.log")
     with subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"]) as made.process:
-        made.process.wait()
+        made.process.wait(20)
         with pytest.raises(ChildFailed, match=r"ended with status 3, see .*api\.log$"):
             made.announcement()
     assert made.stop()

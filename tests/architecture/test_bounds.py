@@ -1,0 +1,51 @@
+"""A run of tests ends, whatever waits in it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.architecture.sources import ROOT
+
+CONFTEST = """
+from tests import bounds
+bounds.CLEAN_UP_S = bounds.AGAIN_S = 0.3
+"""
+# Each of them waits for ever where pytest-timeout alone stands guard.
+TESTS = """
+import asyncio, threading, time
+import pytest
+
+@pytest.fixture
+def stuck():
+    yield
+    threading.Event().wait()
+
+def test_a_test_that_fails_takes_the_alarm_from_its_clean_up(stuck):
+    raise AssertionError
+
+def test_another_task_of_the_loop_is_struck_by_the_alarm():
+    async def busy():
+        until_s = time.monotonic() + 0.7
+        while time.monotonic() < until_s:
+            pass
+
+    async def wait():
+        working = asyncio.create_task(busy())
+        await asyncio.Event().wait()
+
+    asyncio.run(wait())
+"""
+
+
+def test_what_waits_for_ever_is_cut_short(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "test_waiting.py").write_text(TESTS)
+    plugins = [word for name in ("pytest_timeout", "tests.bounds") for word in ("-p", name)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *plugins, "--timeout=0.5", "-q", "-c", "/dev/null",
+         "--rootdir", tmp_path, tmp_path / "test_waiting.py"],
+        cwd=ROOT, env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert "2 failed, 1 error" in done.stdout, done.stdout + done.stderr
