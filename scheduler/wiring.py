@@ -13,8 +13,8 @@ from scheduler.settings import Settings, SettingsError
 from scheduler.storage import roles
 
 if TYPE_CHECKING:
+    from scheduler.domain.issuers import Issuer
     from scheduler.planner import PlannerConfig
-    from scheduler.services.issuers import Issuer
 
 # Process -> the database role that it runs under, in the order of their start.
 PROCESSES: Final = {

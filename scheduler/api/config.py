@@ -11,9 +11,9 @@ from starlette.types import ASGIApp
 from scheduler.api.outgoing import Network
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
+from scheduler.domain.issuers import Issuer
 from scheduler.planner import PlannerConfig
 from scheduler.services.content import USUAL_QUOTA, Quota
-from scheduler.services.issuers import Issuer
 from scheduler.storage.objects import Place
 
 

@@ -14,7 +14,7 @@ import jwt
 import structlog
 
 from scheduler.domain.errors import Unauthenticated, Unavailable
-from scheduler.services.issuers import Issuer, is_safe_url
+from scheduler.domain.issuers import Issuer, is_safe_url
 
 FRESH_MS = 600_000
 STALE_MS = 3_600_000
@@ -129,7 +129,7 @@ def fetcher(issuer: Issuer) -> Fetch:
 
     from suanli.client.transport import is_loopback
 
-    context = None if issuer.ca_file is None else ssl.create_default_context(cafile=str(issuer.ca_file))
+    context = None if issuer.ca_file is None else ssl.create_default_context(cafile=issuer.ca_file)
 
     async def fetch(url: str) -> bytes:
         try:

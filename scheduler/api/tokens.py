@@ -14,9 +14,9 @@ import jwt
 
 from scheduler.api.key_sets import Fetch, KeySet, fetcher
 from scheduler.domain.errors import Unauthenticated
+from scheduler.domain.issuers import Identity, Issuer, identity_of
 from scheduler.services.authorise import Principal
 from scheduler.services.identities import Identities
-from scheduler.services.issuers import Identity, Issuer, identity_of
 from scheduler.storage.gathered import Gathered
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{1,2000}\.[A-Za-z0-9_-]{1,30000}\.[A-Za-z0-9_-]{1,4000}")

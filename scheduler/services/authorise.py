@@ -8,26 +8,8 @@ from enum import StrEnum
 from functools import cache
 
 from scheduler.domain.errors import Forbidden, NotFound
+from scheduler.domain.principals import FIRM_ROLES, Role, Scope
 
-
-class Role(StrEnum):
-    """What a principal is to the installation."""
-
-    RESEARCHER = "researcher"
-    FIRM_ADMINISTRATOR = "firm_administrator"
-    OPERATOR = "operator"
-    AUDITOR = "auditor"
-
-
-class Scope(StrEnum):
-    """What an API key is good for, within what its principal's role may do."""
-
-    READ = "read"  # look at everything that the role may see
-    JOBS = "jobs"  # and submit, change and cancel jobs
-    ADMINISTRATION = "administration"  # and everything else: what a key without scopes may
-
-
-FIRM_ROLES = frozenset({Role.RESEARCHER, Role.FIRM_ADMINISTRATOR})
 _EVERYONE = frozenset(Role)
 
 

@@ -14,10 +14,10 @@ from scheduler.domain.job_limits import NAME_PATTERN
 from scheduler.domain.nodes import Place
 from scheduler.domain.object_stores import ObjectStore
 from scheduler.domain.pools import PoolVolume
+from scheduler.domain.principals import FIRM_ROLES, Role
 from scheduler.domain.queues import COMPUTE
 from scheduler.domain.reading import Reader
 from scheduler.domain.time import GRID_MS, MINUTE_MS, SECOND_MS, from_rfc3339, on_grid
-from scheduler.services.authorise import FIRM_ROLES, Role
 from scheduler.services.principals import NAME_WANT, PRINCIPAL_NAME
 
 NANO = 9  # decimal places of CNY in a price

@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import Forbidden, Unauthenticated
 from scheduler.domain.ids import Ids
+from scheduler.domain.issuers import Identity
 from scheduler.services.administration import note_act
 from scheduler.services.authorise import Principal
-from scheduler.services.issuers import Identity
 from scheduler.services.principals import PRINCIPAL_NAME
 from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database

@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.errors import Conflict, FieldProblem, Forbidden, Invalid, NotFound, Unauthenticated
 from scheduler.domain.ids import Ids
+from scheduler.domain.principals import FIRM_ROLES, Role, Scope
 from scheduler.domain.time import DAY_MS, from_datetime, to_datetime
 from scheduler.services.administration import note_act
-from scheduler.services.authorise import FIRM_ROLES, Action, Principal, Role, Scope, authorise
+from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.storage.direct import Direct
 from scheduler.storage.tables import ApiKeyRow, FirmRow, PrincipalRow
 

@@ -22,7 +22,8 @@ from scheduler.api.state import Api
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
-from scheduler.services.authorise import Principal, Role
+from scheduler.domain.principals import Role
+from scheduler.services.authorise import Principal
 from scheduler.services.configuration import ANY_UID, apply_configuration
 from scheduler.services.configuration_file import configuration_from_json
 from scheduler.services.firms import list_firms

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from scheduler.services.issuers import issuers_from
+from scheduler.domain.issuers import issuers_from
 from suanli.client.profiles import load, profiles_path
 from tests.builders.api import ApiInThread, InhabitedUrls, job_spec
 from tests.builders.issuer import AUDIENCE, IssuerProcess, sign_in_with_a_browser

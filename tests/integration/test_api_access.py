@@ -14,8 +14,9 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from sqlalchemy import text
 
 from scheduler.api.auth import OPEN_PATHS, Allow
+from scheduler.domain.principals import Role
 from scheduler.domain.time import DAY_MS
-from scheduler.services.authorise import ALLOWED, Action, Role
+from scheduler.services.authorise import ALLOWED, Action
 from tests.builders.api import PEOPLE, ApiInstallation, InhabitedUrls, job_spec, running_api
 
 

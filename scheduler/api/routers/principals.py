@@ -23,7 +23,7 @@ from scheduler.api.schemas.principals import (
     principal_out,
 )
 from scheduler.api.state import ApiState
-from scheduler.services.authorise import Scope
+from scheduler.domain.principals import Scope
 from scheduler.services.firms import firm_name
 from scheduler.services.principals import (
     create_api_key,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from scheduler.api.schemas.base import In, Out, utc, utc_or_none
-from scheduler.services.issuers import Issuer
+from scheduler.domain.issuers import Issuer
 from scheduler.services.principals import ApiKeyRecord, NewApiKey, PrincipalRecord
 
 ScopeName = Literal["read", "jobs", "administration"]
