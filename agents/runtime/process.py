@@ -133,6 +133,7 @@ async def launch(preparation: Preparation, launch: Launch) -> tuple[subprocess.P
         os.close(reading)
     state = read_state(folder)
     if state is None or not state["shim_pid"]:
+        shim.kill()  # the pipe is closed, which is not yet an end
         shim.wait()
         raise LaunchError(
             "the node's shim ended before it started the task; its words are in the task's folder"

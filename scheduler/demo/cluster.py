@@ -140,12 +140,8 @@ class Cluster:
     def first_operator(self) -> Client:
         """Make the first operator at the machine itself, as an administrator would."""
         key_file = self.folder / "operator.key"
-        command = [sys.executable, "-m", "scheduler", "admin", "init", "--data", str(self.control)]
-        done = subprocess.run(
-            [*command, "--key-file", str(key_file)], capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            raise ClusterError(f"the first operator could not be made: {done.stderr.strip()}")
+        command = ["scheduler", "admin", "init", "--data", str(self.control), "--key-file", str(key_file)]
+        _said("the first operator could not be made", *command)
         return Client(self.api, key_file.read_text(encoding="utf-8").strip())
 
     def announcement(self, process: str) -> dict[str, str]:
@@ -167,19 +163,8 @@ class Cluster:
         )
 
     def _witness(self, verb: str, *arguments: str) -> str:
-        command = [
-            sys.executable,
-            "-m",
-            "suanli.cli",
-            "witness",
-            verb,
-            "--folder",
-            str(self.folder / "witness"),
-        ]
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ClusterError(f"the witness refused: {done.stderr.strip()}")
-        return done.stdout
+        folder = ("--folder", str(self.folder / "witness"))
+        return _said("the witness refused", "suanli.cli", "witness", verb, *folder, *arguments)
 
     def _log_vkey(self) -> str:
         secrets = self.control / "secrets"
@@ -188,6 +173,18 @@ class Cluster:
             raise ClusterError("the log's key is not Ed25519")
         origin = (secrets / "log.origin").read_text(encoding="utf-8").strip()
         return str(verifier_key(origin, NOTE_ED25519, key.public_bytes(Encoding.Raw, PublicFormat.Raw)))
+
+
+def _said(problem: str, module: str, *arguments: str) -> str:
+    """Output of one of our commands. Raises ClusterError where it fails or does not end."""
+    command = [sys.executable, "-m", module, *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise ClusterError(f"{problem}: it did not answer within {START_TIMEOUT_S:.0f} s") from None
+    if done.returncode != 0:
+        raise ClusterError(f"{problem}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _free_port() -> int:

@@ -156,13 +156,12 @@ class EmbeddedPostgres:
     def stop(self) -> None:
         """Stop as PostgreSQL's fast shutdown does (open transactions roll back); safe to call again."""
         process, self._process = self._process, None
-        if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGQUIT)  # at once; the next start recovers from the log
-                process.wait(STOP_TIMEOUT_S)
+        # What does not heed the first ends at once; the next start recovers from the log.
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            if process is not None and process.poll() is None:
+                process.send_signal(number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(STOP_TIMEOUT_S)
         if self.socket_folder != self.folder:
             shutil.rmtree(self.socket_folder, ignore_errors=True)
         if self._lock is not None:
