@@ -1,6 +1,5 @@
 """The cluster that tests share which leave it as it is."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,22 +9,27 @@ from tests.builders.e2e import Site, open_folder, running_site
 from tests.builders.registry import Registry, running_registry, why_no_containers
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def registry() -> Iterator[Registry | None]:
     """A registry of container images, from which the nodes of `site` take them; None where the host runs none."""
     if why_no_containers():
         yield None
         return
-    with open_folder("suanli-registry-") as folder, running_registry(folder) as running:
+    with (
+        open_folder("suanli-registry-") as folder,
+        running_registry(folder) as running,
+        pytest.MonkeyPatch.context() as environment,
+    ):
         variables = {**running.environment, "SUANLI_AGENT_IMAGE_REGISTRIES": f"127.0.0.1:{running.port}"}
         # Of two runtimes the one that works on hosts with both kinds of control groups, too.
-        os.environ.update(variables, SUANLI_AGENT_CONTAINER_RUNTIME="runc")
+        for name, value in (variables | {"SUANLI_AGENT_CONTAINER_RUNTIME": "runc"}).items():
+            environment.setenv(name, value)
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(registry: Registry | None) -> Iterator[Site]:
-    """Two firms on three small nodes. It starts once in each test process."""
+    """Two firms on three small nodes. It starts once, and ends with the last test of this folder."""
     hosts = (
         Host("ascend-01", "ascend", "ascend-910b3:4"),
         Host("ascend-02", "ascend", "ascend-910b3:4"),
