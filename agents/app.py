@@ -13,9 +13,11 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Coroutine, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from agents.devices.detect import DRIVERS, open_driver
 from agents.devices.driver import DriverError
@@ -32,6 +34,7 @@ from suanli.evidence.sampling import parse_request
 
 DEFAULT_FIRM_UIDS = "400000-499999"
 LEAST_TOKEN_CHARACTERS = 16
+END_PATIENCE_S = 10.0  # for threads, when all is said and signed
 PLACE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 SAMPLE_MS_RANGE = (50, 60_000)
 ENVIRONMENT_PREFIX = "SUANLI_AGENT_"
@@ -319,8 +322,25 @@ def _run(parsed: argparse.Namespace) -> int:
     )
     from agents.start import run_agent  # gRPC is not needed to say what is wrong with a setting
 
-    asyncio.run(run_agent(settings))
+    asyncio.run(with_an_end(run_agent(settings)))
     return 0
+
+
+async def with_an_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, after which the process is gone soon, whatever thread hangs in it: so do vendors' libraries when a
+    device is lost, and Python would wait for them.
+    """
+    code = 1
+    try:
+        await work
+        code = 0
+    except AgentError as error:
+        code = error.exit_code
+        raise
+    finally:
+        end = threading.Timer(END_PATIENCE_S, os._exit, [code])
+        end.daemon = True
+        end.start()
 
 
 def _write_samples(parsed: argparse.Namespace) -> int:

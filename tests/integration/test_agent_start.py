@@ -174,7 +174,7 @@ async def test_an_idle_agent_is_small() -> None:
 )
 def test_wrong_settings_are_one_sentence(arguments: list[str], code: int, sentence: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "agents", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "agents", *arguments], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == code
     assert sentence in done.stderr
@@ -189,6 +189,18 @@ def test_the_agent_loads_nothing_of_the_control_plane() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_thread_that_hangs_does_not_keep_the_agent_from_ending() -> None:
+    code = (
+        "import asyncio, threading\n"
+        "from agents import app\n"
+        "app.END_PATIENCE_S = 0.1\n"
+        "async def work():\n"
+        "    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)\n"
+        "asyncio.run(app.with_an_end(work()))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=20, check=False).returncode == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
