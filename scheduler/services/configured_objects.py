@@ -85,16 +85,22 @@ async def put_object(
     return await _apply(session, principal, target, value, is_new=now is None, means=means)
 
 
-async def patch_object(
-    session: AsyncSession, principal: Principal, target: Target, changes: object, judge: Judge, means: Means
-) -> Document:
-    """Change what is there by a merge patch (RFC 7396): null takes a field back to its default."""
+async def _existing(session: AsyncSession, principal: Principal, target: Target, judge: Judge) -> Document:
+    """What is there now, to be changed by the principal and by nobody else until then. Raises NotFound."""
     authorise(principal, Action.CONFIGURE)
     await lock_configuration(session)
     now = await _document(session, target, None)
     if now is None:
         raise NotFound(f"there is no {target}")
     judge(now)
+    return now
+
+
+async def patch_object(
+    session: AsyncSession, principal: Principal, target: Target, changes: object, judge: Judge, means: Means
+) -> Document:
+    """Change what is there by a merge patch (RFC 7396): null takes a field back to its default."""
+    now = await _existing(session, principal, target, judge)
     if not isinstance(changes, Mapping):
         raise Invalid([FieldProblem("(root)", type(changes).__name__, "an object with the fields to change")])
     made, _ = await _apply(session, principal, target, merged(now, changes), is_new=False, means=means)
@@ -105,12 +111,7 @@ async def remove_object(
     session: AsyncSession, principal: Principal, target: Target, judge: Judge, means: Means
 ) -> None:
     """Remove a queue, a cohort or a pool that nothing refers to. Raises NotFound, Conflict."""
-    authorise(principal, Action.CONFIGURE)
-    await lock_configuration(session)
-    now = await _document(session, target, None)
-    if now is None:
-        raise NotFound(f"there is no {target}")
-    judge(now)
+    await _existing(session, principal, target, judge)
     if target.kind == "pool":
         await _require_no_queue(session, target.name)
     try:

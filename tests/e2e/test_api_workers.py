@@ -8,7 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.test_up import Up, alive, launch, read_json, wait_until
+from tests.builders.agents import alive
+from tests.builders.e2e import wait_until
+from tests.e2e.test_up import Up, launch, read_json
 
 pytestmark = pytest.mark.timeout(400)
 WORKERS = ("api-1", "api-2")

@@ -8,8 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,22 +20,15 @@ from psycopg import sql
 
 from scheduler.storage import roles
 from scheduler.storage.embedded import SUPERUSER, EmbeddedPostgres
+from tests.builders.agents import alive
 from tests.builders.database import throwaway_passwords
+from tests.builders.e2e import wait_until
 
 PROCESSES = ("api", "gateway", "controller", "ledger")
 TIMEOUT_S = 60.0
 MEMORY_MAX_MIB = 700
 
 pytestmark = pytest.mark.timeout(180)
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = TIMEOUT_S) -> Any:
-    """The first true value of the condition."""
-    until_s = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < until_s, f"waited in vain: {what}"
-        time.sleep(0.05)
-    return value
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -46,14 +38,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return content
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs (a zombie does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def scheduler(data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
