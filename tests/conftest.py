@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from scheduler.storage.engine import Database
 from tests.builders.api import InhabitedUrls, inhabit
-from tests.builders.database import DatabaseServer, DatabaseUrls, throwaway_server
+from tests.builders.database import DatabaseServer, DatabaseUrls, quick_folder, throwaway_server
 
 INHABITED = "suanli_inhabited"
 
@@ -70,9 +70,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 @pytest.fixture(scope="session")
-def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+def database_server() -> Iterator[DatabaseServer]:
     """PostgreSQL of this test process (each worker of pytest-xdist has its own)."""
-    with throwaway_server(tmp_path_factory.mktemp("postgresql")) as databases:
+    with quick_folder() as folder, throwaway_server(folder) as databases:
         yield databases
 
 
