@@ -1,16 +1,20 @@
 """What pytest-timeout's alarm leaves open, so that a test that waits for ever fails and the next one runs.
 
-Loaded by pyproject.toml. What no alarm can interrupt is ended by the watch in conftest.py, with its whole process.
+Loaded by pyproject.toml. What no alarm can interrupt is ended by the clock in conftest.py, with its whole process,
+a little later.
 """
 
+import faulthandler
 import signal
+import sys
 from collections.abc import Generator
 
 import pytest
 from pytest_timeout import Settings
 
-CLEAN_UP_S = 180.0  # a session's cluster ends one process after the other
-AGAIN_S = 30.0
+CLEAN_UP_S = 90.0  # a shared cluster ends one process after the other
+AGAIN_S = 20.0
+EXIT_S = 60.0
 
 
 @pytest.hookimpl(wrapper=True)
@@ -45,3 +49,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
         return (yield)
     finally:
         hook.pytest_timeout_cancel_timer(item=item)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """The interpreter waits for threads at its end: after a while it ends all the same, and says where they are."""
+    faulthandler.dump_traceback_later(EXIT_S, exit=True, file=sys.__stderr__)

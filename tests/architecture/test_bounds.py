@@ -10,6 +10,7 @@ from tests.architecture.sources import ROOT
 CONFTEST = """
 from tests import bounds
 bounds.CLEAN_UP_S = bounds.AGAIN_S = 0.3
+bounds.EXIT_S = 1
 """
 # Each of them waits for ever where pytest-timeout alone stands guard.
 TESTS = """
@@ -35,6 +36,9 @@ def test_another_task_of_the_loop_is_struck_by_the_alarm():
         await asyncio.Event().wait()
 
     asyncio.run(wait())
+
+def test_a_thread_outlives_the_run():
+    threading.Thread(target=threading.Event().wait).start()
 """
 
 
@@ -48,4 +52,5 @@ def test_what_waits_for_ever_is_cut_short(tmp_path: Path) -> None:
         cwd=ROOT, env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip
-    assert "2 failed, 1 error" in done.stdout, done.stdout + done.stderr
+    assert "2 failed, 1 passed, 1 error" in done.stdout, done.stdout + done.stderr
+    assert "Timeout (0:00:01)!" in done.stderr
