@@ -1,7 +1,6 @@
 """Answers made smaller for those who can read it."""
 
 from fastapi import Response
-from starlette.datastructures import Headers
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.types import ASGIApp, Scope
 
@@ -23,7 +22,10 @@ def compressed(response: Response, scope: Scope) -> ASGIApp:
     """A whole answer of JSON as its caller can read it: most take it as it is, at no cost."""
     if len(response.body) < FROM_BYTES:
         return response
-    if "gzip" in Headers(scope=scope).get("accept-encoding", ""):
+    if any(name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"]):
         return Compression(response)
-    response.headers.add_vary_header("Accept-Encoding")
+    if any(name == b"vary" for name, _ in response.raw_headers):
+        response.headers.add_vary_header("Accept-Encoding")
+    else:
+        response.raw_headers.append((b"vary", b"Accept-Encoding"))
     return response

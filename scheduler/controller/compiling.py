@@ -1,48 +1,39 @@
-"""Machine code of the planner's kernels without a cycle that waits for it."""
+"""Machine code of the planner's kernels without a message that waits for it."""
 
-import asyncio
 import threading
 import time
 from pathlib import Path
 
 import structlog
-from sqlalchemy import text
 
 from scheduler import machine_code
-from scheduler.storage.engine import Database, DatabaseAway
 
 _log = structlog.get_logger(__name__)
 
 
 class Compiling:
-    """Has it made in a thread: before a large fleet is led, and beside the work when a small one has grown."""
+    """Has it made in a thread, once."""
 
     def __init__(self, folder: Path | None) -> None:
         """`folder`: where it may be kept, when neither the source's folder nor the user's can be written."""
         self._folder = folder
         self._thread: threading.Thread | None = None
+        self._plans_wait = False
 
-    def want(self, nodes: int) -> None:
-        """Begin, if so many nodes are worth it and nobody has; Python plans meanwhile."""
+    @property
+    def may_plan(self) -> bool:
+        """False while a plan would take far longer than the one after this."""
+        return not (self._plans_wait and self._thread is not None and self._thread.is_alive())
+
+    def want(self, nodes: int, *, plans_wait: bool = False) -> None:
+        """Begin, if so many nodes are worth it and nobody has. With `plans_wait` there are no plans until it is
+        there, else Python plans meanwhile. Everything else goes on.
+        """
         if self._thread is None and machine_code.wanted(nodes):
+            self._plans_wait = plans_wait
             # No executor's: the end of the process does not wait for it.
             self._thread = threading.Thread(target=self._make, name="compiling", daemon=True)
             self._thread.start()
-
-    async def before_leading(self, database: Database, stop: asyncio.Event) -> None:
-        """Make it where the fleet is worth it, however long that takes."""
-        try:
-            async with database.transaction() as session:
-                nodes = await session.scalar(text("SELECT count(*) FROM nodes"))
-        except DatabaseAway:
-            return  # who leads will see
-        self.want(nodes or 0)
-        await self.made(stop)
-
-    async def made(self, stop: asyncio.Event) -> None:
-        """Wait for what was begun; ends early when told to stop."""
-        while self._thread is not None and self._thread.is_alive() and not stop.is_set():
-            await asyncio.sleep(0.05)
 
     def _make(self) -> None:
         begun_s = time.monotonic()

@@ -1,6 +1,7 @@
 """The controller process: wait to lead, load, run cycles when poked or on a period, start again on doubt."""
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from scheduler.catalogue import load_catalogue
@@ -19,6 +21,7 @@ from scheduler.domain.ids import Ids
 from scheduler.machine import MachineConfig
 from scheduler.machine.plans import StalePlan
 from scheduler.planner import PlannerConfig
+from scheduler.planner.garbage import uncollected
 from scheduler.signing_keys import read_signing_key
 from scheduler.storage.cluster import load_state
 from scheduler.storage.engine import Database, DatabaseAway
@@ -27,6 +30,7 @@ from scheduler.storage.pokes import Channel, Listener
 
 ROLE = "controller"
 _RETRY_S = 0.5
+_LOOK_AGAIN_S = 0.1  # whether machine code has been made
 # Rests as multiples of what came before them, and their bounds.
 _CYCLE_REST, _MOST_CYCLE_REST_S = 3.0, 0.1
 _PLAN_REST, _MOST_PLAN_REST_S = 9.0, 1.0
@@ -105,7 +109,8 @@ async def serve(
     announce({"holder": config.holder, "key_id": signer.key_id})
     try:
         compiling = Compiling(config.machine_code_folder)
-        await compiling.before_leading(database, stop)
+        # Also in a process that waits for its turn: who leads a large fleet plans with machine code from the first.
+        compiling.want(await _enrolled(database), plans_wait=True)
         while not stop.is_set():
             term = await leadership.acquire(stop)
             if term == 0:
@@ -126,14 +131,25 @@ async def serve(
         await database.dispose()
 
 
+async def _enrolled(database: Database) -> int:
+    try:
+        async with database.transaction() as session:
+            return await session.scalar(text("SELECT count(*) FROM nodes")) or 0
+    except DatabaseAway:
+        return 0  # who leads will see
+
+
 async def _lead(config: ControllerConfig, seat: Seat, compiling: Compiling, stop: asyncio.Event) -> None:
     """Runs cycles until stopped or no longer leading."""
     metrics.TERM.set(seat.term)
     async with Listener(config.database_url, [Channel.INBOX], "controller-listener") as listener:
         now_ms = wall_clock_ms()
-        async with seat.database.transaction() as session:
-            await seat.leadership.guard(session, seat.term)
-            state = await load_state(session, load_catalogue(), now_ms, config.machine_config)
+        gc.unfreeze()  # what an earlier term had loaded
+        with uncollected():
+            async with seat.database.transaction() as session:
+                await seat.leadership.guard(session, seat.term)
+                state = await load_state(session, load_catalogue(), now_ms, config.machine_config)
+        gc.freeze()  # the collector would walk all of it again and again, and find nothing
         _log.info("state_loaded", term=seat.term, jobs=len(state.jobs), nodes=len(state.nodes))
         leader = Leader(seat, state, config.cycle)
         lost = seat.leadership.lost
@@ -141,8 +157,11 @@ async def _lead(config: ControllerConfig, seat: Seat, compiling: Compiling, stop
         while not stop.is_set() and not lost.is_set():
             compiling.want(len(state.nodes))  # the fleet may have grown
             begun_s = time.monotonic()
-            result = await leader.cycle(wall_clock_ms(), may_plan=pace.may_plan(begun_s))
+            compiled = compiling.may_plan
+            result = await leader.cycle(wall_clock_ms(), may_plan=compiled and pace.may_plan(begun_s))
             rest_s, patience_s = pace.after(result, begun_s, time.monotonic())
+            if not compiled:
+                patience_s = _LOOK_AGAIN_S
             if not result.more:
                 await asyncio.sleep(rest_s)
                 await _wait(listener, patience_s, stop, lost)

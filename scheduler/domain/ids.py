@@ -35,7 +35,8 @@ def uuid7(now_ms: int, random: bytes) -> str:
     bits = int.from_bytes(random)
     random_a = bits >> 68  # 12 bits
     random_b = bits & ((1 << 62) - 1)
-    return str(uuid.UUID(int=now_ms << 80 | 0x7 << 76 | random_a << 64 | 0b10 << 62 | random_b))
+    text = f"{now_ms << 80 | 0x7 << 76 | random_a << 64 | 0b10 << 62 | random_b:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"  # `uuid.UUID` takes four times as long
 
 
 def is_uuid(text: str) -> bool:

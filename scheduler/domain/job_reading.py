@@ -47,6 +47,7 @@ from scheduler.domain.job_limits import (
     NAME_WANTED,
 )
 from scheduler.domain.jobs import (
+    DEFAULT_PROJECT,
     Array,
     Budget,
     Dependencies,
@@ -85,7 +86,7 @@ def spec_from_json(value: object) -> JobSpec:
     reader = Reader(value)
     spec = JobSpec(
         name=read_name(reader),
-        project=reader.text("project", "default", pattern=NAME_PATTERN, want="name of a project"),
+        project=reader.text("project", DEFAULT_PROJECT, pattern=NAME_PATTERN, want="name of a project"),
         queue=reader.text("queue", "default", pattern=NAME_PATTERN, want="name of a queue"),
         kind=JobKind(reader.choice("kind", JobKind, JobKind.FINE_TUNE)),
         priority=Priority(reader.choice("priority", Priority, Priority.NORMAL)),

@@ -106,6 +106,7 @@ class StopSignal(StrEnum):
     USR2 = "SIGUSR2"
 
 
+DEFAULT_PROJECT = "default"  # where none is said
 DEFAULT_GRACE_SECONDS = 30
 
 
@@ -234,7 +235,7 @@ class JobSpec:
 
     name: str
     variants: tuple[Variant, ...]
-    project: str = "default"
+    project: str = DEFAULT_PROJECT
     queue: str = "default"
     kind: JobKind = JobKind.FINE_TUNE
     priority: Priority = Priority.NORMAL
@@ -258,6 +259,9 @@ class JobSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     budget: Budget | None = None
     notification: Notification | None = None
+    # Specs with the same one differ in name, labels, commands and environments at most (domain/job_templates.py);
+    # None: nobody knows. It is no part of the value, and a spec that was made from another has none.
+    likeness: bytes | None = field(default=None, init=False, compare=False, repr=False)
 
     @property
     def time_limit_ms(self) -> int | None:

@@ -40,7 +40,7 @@ def _fields(kind: type) -> tuple[tuple[str, ...], _Read] | None:
     """The fields of a value type and what reads them, remembered; None for all other types."""
     if not is_dataclass(kind):
         return None
-    names = tuple(field.name for field in fields(kind))
+    names = tuple(field.name for field in fields(kind) if field.init)  # others are no part of the value
     # Two more that every value has: of a single name `attrgetter` would give no tuple.
     _FIELDS[kind] = names, attrgetter(*names, "__class__", "__doc__")
     return _FIELDS[kind]

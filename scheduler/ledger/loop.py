@@ -66,7 +66,7 @@ class LedgerConfig:
     # Who stamps the log's time (RFC 3161), and how often.
     stamp_url: str | None = None
     stamp_period_ms: int = 7 * 86_400_000
-    period_ms: int = 200
+    period_ms: int = 1_000  # facts poke; this is how long a lost poke costs
     rating_period_ms: int = 1_000
     # How long after a segment an open allocation is believed not to have ended before.
     settle_ms: int = 15_000

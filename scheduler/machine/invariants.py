@@ -9,7 +9,7 @@ from scheduler.domain.ids import DeviceId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.nodes import Isolation
 from scheduler.machine.grants import spares_of, workers_of
-from scheduler.machine.queueing import as_it_waits, shape_of
+from scheduler.machine.queueing import as_it_waits, made_shape
 from scheduler.machine.retries import counted
 from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord, NodeRecord
 
@@ -94,7 +94,8 @@ def _indexes(state: ClusterState) -> Iterator[str]:
             yield f"class {item.shape} is not sorted by age"
         for waits in item.jobs:
             job = state.jobs[waits.job_id]
-            if shape_of(job, state.prices) != item.shape or waits != as_it_waits(state, job):
+            shape = made_shape(job, state.prices)
+            if shape != item.shape or waits != as_it_waits(state, job, shape):
                 yield f"job {waits.job_id} waits under a shape that is not its own"
 
 

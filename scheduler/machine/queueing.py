@@ -11,7 +11,7 @@ from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.features import needs_of
 from scheduler.domain.gangs import Share
 from scheduler.domain.gangs import Topology as Asked
-from scheduler.domain.ids import JobId
+from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, EndReason
 from scheduler.domain.time import MINUTE_MS
@@ -183,15 +183,14 @@ def _place(state: ClusterState, job: JobRecord, now_ms: int, *, free: bool) -> N
     if until_ms is not None and until_ms > now_ms:
         state.resting[job.job_id] = until_ms
     else:
-        state.waiting.add(job.shape, as_it_waits(state, job))
+        state.waiting.add(job.shape, as_it_waits(state, job, job.shape))
 
 
-def as_it_waits(state: ClusterState, job: JobRecord) -> WaitingJob:
+def as_it_waits(state: ClusterState, job: JobRecord, shape: Shape) -> WaitingJob:
     """A job that resumes keeps what it has run: it has less left, and its turn is the earlier.
 
     By the catalogue's speeds, not by what was learned since, so that a leader that has just loaded agrees.
     """
-    shape = shape_of(job, state.prices)
     served = served_ms(state.catalogue, None, shape, job, 0) if shape.resumable else 0.0
     return WaitingJob(job.submitted_ms, job.job_id, None, round(served), len(job.attempts))
 
@@ -232,8 +231,30 @@ def _share_ppm(share: Share | None) -> int:
 _NOT_PREPARED = frozenset({Ending.PREPARE_FAILED, Ending.IMAGE_FAILED})
 
 
+# Shapes of jobs that have not been tried, by their firm and the likeness of their spec.
+_untried: dict[tuple[FirmId, bytes], Shape] = {}
+_MOST_UNTRIED = 1024
+
+
 def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
-    """What decides where a job may start: its spec, and what its earlier attempts taught."""
+    """What decides where a job may start: its spec, and what its earlier attempts taught.
+
+    Jobs that are alike share one until they were tried.
+    """
+    likeness = job.spec.likeness
+    if likeness is None or job.attempts or job.spec.budget is not None:
+        return made_shape(job, prices)
+    key = (job.firm_id, likeness)
+    shape = _untried.get(key)
+    if shape is None:
+        if len(_untried) >= _MOST_UNTRIED:
+            _untried.clear()
+        shape = _untried[key] = made_shape(job, prices)
+    return shape
+
+
+def made_shape(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
+    """The same from scratch."""
     failed = [attempt for attempt in job.attempts if attempt.reason in _NOT_PREPARED]
     models = tuple(variant.model for variant in job.spec.variants)
     out = {attempt.device_model for attempt in failed}

@@ -14,9 +14,9 @@ from scheduler.domain.errors import DomainError, FieldProblem, Invalid, LimitExc
 from scheduler.domain.ids import Ids
 from scheduler.domain.job_templates import read_spec
 from scheduler.domain.jobs import JobSpec
-from scheduler.services.authorise import Action, Principal, authorise, require_firm, require_project
+from scheduler.services.authorise import Action, Principal, authorise, require_firm
 from scheduler.services.content import use_uploads
-from scheduler.services.possible import Known, require_possible
+from scheduler.services.possible import Known, in_own_project, require_possible
 from scheduler.storage.bulk import append
 from scheduler.storage.engine import Database
 from scheduler.storage.pokes import Channel, poke
@@ -76,8 +76,7 @@ class Batches:
             if item % _READ_AT_ONCE == 0:
                 await asyncio.sleep(0)
             try:
-                spec = await self._read(firm_id, value, checked, now_ms)
-                require_project(principal, spec.project)
+                spec = await self._read(principal, firm_id, value, checked, now_ms)
                 if spec.inputs:
                     await use_uploads(session, firm_id, [one.digest for one in spec.inputs], now_ms)
                 specs[item] = spec
@@ -106,9 +105,11 @@ class Batches:
                 outcomes[job.item] = Submitted(spec.name, job.job_id, job.array_id, many)
         return [outcomes[item] for item in range(len(values))]
 
-    async def _read(self, firm_id: str, value: object, checked: set[str], now_ms: int) -> JobSpec:
+    async def _read(
+        self, principal: Principal, firm_id: str, value: object, checked: set[str], now_ms: int
+    ) -> JobSpec:
         """Specs that differ only in what does not matter for a place are checked once."""
-        spec = read_spec(value)
+        spec = await in_own_project(self.database, principal, firm_id, read_spec(value), self.known, now_ms)
         if not all(variant.model for variant in spec.variants):
             return await self._possible(firm_id, spec, now_ms)
         key = repr(_for_a_place(spec))

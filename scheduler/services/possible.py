@@ -14,7 +14,7 @@ from scheduler.domain.features import missing, node_features
 from scheduler.domain.gangs import Gang, Share
 from scheduler.domain.ids import DeviceId
 from scheduler.domain.job_reading import refuse
-from scheduler.domain.jobs import JobSpec, Variant, Volume
+from scheduler.domain.jobs import DEFAULT_PROJECT, JobSpec, Variant, Volume
 from scheduler.domain.nodes import Place
 from scheduler.domain.object_stores import ObjectStore, chosen, stores_by_name
 from scheduler.domain.pools import PoolVolume, volumes_of_firm
@@ -23,6 +23,7 @@ from scheduler.domain.reasons import Reason
 from scheduler.planner.feasibility import Inventory, Stock, ever_fits
 from scheduler.planner.sharing import sharing_of
 from scheduler.planner.snapshot import DeviceView
+from scheduler.services.authorise import Principal, require_project
 from scheduler.storage.cluster_rows import cohort_noun, queue_noun
 from scheduler.storage.engine import Database
 from scheduler.storage.tables import DeviceRow, FirmRow, PoolRow, ProjectRow, SecretRow
@@ -57,6 +58,7 @@ class Known:
         self._enrolled: object = None
         self._inventory: Inventory = {}
         self._counted_ms = 0
+        self._accepted: dict[str, tuple[FirmNames, Inventory, set[bytes | None]]] = {}
 
     def forget(self) -> None:
         """Read everything again at the next question."""
@@ -85,6 +87,13 @@ class Known:
                     self._enrolled = (devices, places)
             self._counted_ms = now_ms
         return self._inventory
+
+    def accepted(self, firm_id: str, names: FirmNames, inventory: Inventory) -> set[bytes | None]:
+        """Likenesses of the firm's specs that were accepted by just these names and devices; to be added to."""
+        kept = self._accepted.get(firm_id)
+        if kept is None or kept[0] is not names or kept[1] is not inventory:
+            kept = self._accepted[firm_id] = (names, inventory, set())
+        return kept[2]
 
 
 async def _firm_names(session: AsyncSession, firm_id: str, now_ms: int) -> FirmNames:
@@ -159,6 +168,22 @@ async def _enrolled(session: AsyncSession) -> Inventory:
     return inventory
 
 
+async def in_own_project(
+    database: Database, principal: Principal, firm_id: str, spec: JobSpec, known: Known, now_ms: int
+) -> JobSpec:
+    """The spec in the project that its submitter means: where there is only one, it need not be said.
+
+    Raises Forbidden for one in which the principal may not act.
+    """
+    if spec.project == DEFAULT_PROJECT:
+        names = await known.names(database, firm_id, now_ms, fresh=False)
+        own = names.projects if principal.projects is None else names.projects & {*principal.projects}
+        if len(own) == 1 and DEFAULT_PROJECT not in own:
+            spec = replace(spec, project=min(own))
+    require_project(principal, spec.project)
+    return spec
+
+
 async def require_possible(
     database: Database, firm_id: str, spec: JobSpec, catalogue: Catalogue, known: Known, now_ms: int
 ) -> tuple[JobSpec, FirmNames]:
@@ -173,12 +198,16 @@ async def require_possible(
     for fresh in (False, True):
         names = await known.names(database, firm_id, now_ms, fresh=fresh)
         inventory = await known.inventory(database, now_ms, fresh=fresh)
+        accepted = known.accepted(firm_id, names, inventory)
+        if spec.likeness is not None and spec.likeness in accepted:
+            break  # nothing below looks at what such specs differ in
         try:
             _check(spec, names, inventory, catalogue)
         except (Invalid, Impossible):
             if fresh:
                 raise
         else:
+            accepted.add(spec.likeness)
             break
     return spec, names
 

@@ -12,11 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.catalogue import Catalogue
 from scheduler.domain.errors import Conflict, DomainError, IdempotencyConflict
 from scheduler.domain.ids import Ids
+from scheduler.domain.job_templates import write_spec
 from scheduler.domain.jobs import JobSpec, JobState
-from scheduler.services.authorise import Action, Principal, authorise, require_firm, require_project
+from scheduler.services.authorise import Action, Principal, authorise, require_firm
 from scheduler.services.content import use_uploads
 from scheduler.services.jobs import JobRecord
-from scheduler.services.possible import Known, require_possible
+from scheduler.services.possible import Known, in_own_project, require_possible
 from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database
 from scheduler.storage.submissions import insert_jobs
@@ -112,9 +113,9 @@ class Submitter:
         principal = submission.principal
         authorise(principal, Action.SUBMIT_JOB)
         firm_id = require_firm(principal)
-        require_project(principal, submission.spec.project)
+        spec = await in_own_project(self._database, principal, firm_id, submission.spec, self._known, now_ms)
         spec, names = await require_possible(
-            self._database, firm_id, submission.spec, self._catalogue, self._known, now_ms
+            self._database, firm_id, spec, self._catalogue, self._known, now_ms
         )
         if spec.inputs:
             async with self._database.transaction() as session:
@@ -147,7 +148,7 @@ def _new_job(
         project=spec.project,
         queue=spec.queue,
         name=spec.name,
-        spec=spec.to_json(),
+        spec=write_spec(spec),
         submitted_by=principal.name,
         submitted_ms=now_ms,
         state=JobState.QUEUED.value,

@@ -14,8 +14,8 @@ from scheduler.domain.jobs import Dependencies, JobSpec
 from scheduler.machine import apply, take_snapshot
 from scheduler.machine.messages import JobSubmitted
 from scheduler.planner import Plan, PlannerConfig, Report, Snapshot
-from scheduler.services.authorise import Action, Principal, authorise, require_firm, require_project
-from scheduler.services.possible import Known, require_possible
+from scheduler.services.authorise import Action, Principal, authorise, require_firm
+from scheduler.services.possible import Known, in_own_project, require_possible
 from scheduler.storage.cluster import load_state
 from scheduler.storage.engine import Database
 from scheduler.storage.tables import PriceVersionRow
@@ -69,7 +69,7 @@ class Trials:
         """Nothing is stored. Raises what a submission would raise: Invalid, NotSupported, Impossible."""
         authorise(principal, Action.SUBMIT_JOB)
         firm_id = require_firm(principal)
-        require_project(principal, spec.project)
+        spec = await in_own_project(self.database, principal, firm_id, spec, self.known, now_ms)
         spec, _ = await require_possible(self.database, firm_id, spec, self.catalogue, self.known, now_ms)
         async with self._one:
             async with self.database.read() as session:

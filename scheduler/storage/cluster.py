@@ -22,6 +22,7 @@ from scheduler.storage import tables
 from scheduler.storage.bulk import append, upsert
 from scheduler.storage.cluster_assembly import ClusterRows, assemble, usage_horizon_ms
 from scheduler.storage.cluster_rows import (
+    StoredSpecs,
     allocation_row,
     attempt_row,
     cohort_noun,
@@ -53,7 +54,7 @@ _NEWEST_EVENT = text("SELECT event_seq, at_ms FROM events ORDER BY event_seq DES
 _EVENTS_ABOVE = text("SELECT events_above FROM leaders WHERE role = 'controller'")
 # A partial index serves this very condition.
 _LIVE_JOBS = text(
-    "SELECT j.firm_id, j.job_id, coalesce(r.spec, j.spec) AS spec, j.submitted_ms, j.array_id, j.array_index,"
+    "SELECT j.firm_id, j.job_id, coalesce(r.spec, j.spec)::text AS spec, j.submitted_ms, j.array_id, j.array_index,"
     " s.state, s.version, s.reason, s.detail, s.exit_code, s.step_report, s.changed_ms, s.started_ms,"
     " s.ended_ms, s.cancel_requested, s.held, s.revision, s.announced"
     " FROM job_states s JOIN jobs j USING (firm_id, job_id)"
@@ -69,7 +70,8 @@ _NODES = text(
 )
 # Every attempt of a live job, and those whose devices are not free yet.
 _ATTEMPTS = text(
-    "SELECT a.*, j.project, j.queue, coalesce(r.spec, j.spec) AS spec FROM attempts a"
+    "SELECT a.*, j.project, j.queue,"
+    " (coalesce(r.spec, j.spec) ->> 'time_limit_seconds')::bigint AS time_limit_seconds FROM attempts a"
     " JOIN jobs j USING (firm_id, job_id) JOIN job_states g USING (firm_id, job_id)"
     " LEFT JOIN job_revisions r USING (firm_id, job_id, revision)"
     " WHERE (a.firm_id, a.job_id) IN ((SELECT s.firm_id, s.job_id FROM job_states s"
@@ -129,7 +131,9 @@ async def load_state(
     await _load_nodes(session, state)
     for row in await session.execute(text("SELECT * FROM experience")):
         state.learning.remember(Learned(row.subject, row.kind, row.model), row.numbers)
-    jobs = (await session.execute(_LIVE_JOBS)).all()
+    specs = StoredSpecs()
+    jobs = [(row, specs.read(row.spec)) for row in await session.execute(_LIVE_JOBS)]
+    references = {ref for row, spec in jobs if row.state == "queued" for ref in spec.dependencies.all}
     assemble(
         state,
         ClusterRows(
@@ -137,18 +141,17 @@ async def load_state(
             attempts=(await session.execute(_ATTEMPTS)).all(),
             allocations=(await session.execute(_ALLOCATIONS)).all(),
             usage=(await session.execute(_USAGE, {"horizon_ms": usage_horizon_ms(now_ms)})).all(),
-            references=await read_references(session, [job.spec for job in jobs if job.state == "queued"]),
+            references=await read_references(session, references),
         ),
     )
     return state
 
 
-async def read_references(session: AsyncSession, specs: Iterable[Mapping[str, Any]]) -> Sequence[Any]:
-    """Counts of the jobs behind every reference of these specs. Cost: no query where nothing is waited for."""
-    wanted = sorted(
-        {ref for spec in specs for refs in (spec.get("dependencies") or {}).values() for ref in refs}
-    )
-    return (await session.execute(REFERENCES, {"references": wanted})).all() if wanted else ()
+async def read_references(session: AsyncSession, references: set[str]) -> Sequence[Any]:
+    """Counts of the jobs behind each reference. Cost: no query where nothing is waited for."""
+    if not references:
+        return ()
+    return (await session.execute(REFERENCES, {"references": sorted(references)})).all()
 
 
 async def load_configuration(session: AsyncSession) -> ConfigurationChanged:

@@ -6,6 +6,7 @@ from typing import Any
 
 from scheduler.domain.allocations import AttemptState
 from scheduler.domain.ids import FirmId
+from scheduler.domain.jobs import JobSpec
 from scheduler.domain.queues import QueueKey
 from scheduler.machine import queueing
 from scheduler.machine.state import AttemptRecord, ClusterState
@@ -17,7 +18,7 @@ from scheduler.storage.cluster_rows import allocation_record, attempt_record, jo
 class ClusterRows:
     """Rows with attributes, as the queries beside `load_state` name them."""
 
-    jobs: Iterable[Any]  # jobs that have not ended, with their state
+    jobs: Iterable[tuple[Any, JobSpec]]  # jobs that have not ended, with their state and spec
     attempts: Iterable[Any]  # all of these jobs, and those with live allocations; by job and number
     allocations: Iterable[Any]  # all of these attempts, with device ids by index; by job, attempt, rank
     usage: Iterable[Any]  # stretches of device-time by queue and model
@@ -31,9 +32,8 @@ def usage_horizon_ms(now_ms: int) -> int:
 
 def assemble(state: ClusterState, rows: ClusterRows) -> None:
     """Fills a state that has its pools, queues and nodes. Time is the state's own beginning."""
-    for row in rows.jobs:
-        job = job_record(row)
-        state.add_job(job)
+    for row, spec in rows.jobs:
+        state.add_job(job_record(row, spec))
     attempts: dict[tuple[str, int], AttemptRecord] = {}
     for row in rows.attempts:
         attempt = attempts[row.job_id, row.attempt] = attempt_record(row)

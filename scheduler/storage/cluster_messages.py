@@ -79,8 +79,9 @@ async def read_messages(
     configuration = None
     if any(message.kind == "ConfigurationChanged" for message in taken):
         configuration = await load_configuration(session)
-    references = await read_references(session, [row.spec for row in jobs.values()])
-    progress = {row.reference: progress_of(row) for row in references}
+    waited_for = (row.spec.get("dependencies") or {} for row in jobs.values())
+    references = {ref for kinds in waited_for for refs in kinds.values() for ref in refs}
+    progress = {row.reference: progress_of(row) for row in await read_references(session, references)}
     read_of = _Read(jobs, progress, await _revisions(session, taken), nodes, configuration)
     good: list[Message] = []
     bad: list[BadMessage] = []

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from sqlalchemy import Row
 
 from scheduler.domain.allocations import AttemptState, Goal, Phase
 from scheduler.domain.devices import Device, Health
 from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobId, NodeId
 from scheduler.domain.job_templates import read_spec
-from scheduler.domain.jobs import JobState
+from scheduler.domain.jobs import JobSpec, JobState
 from scheduler.domain.nodes import Isolation, Node, NodeState, Place
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
@@ -48,12 +49,31 @@ def job_row(job: JobRecord) -> Json:
     }
 
 
-def job_record(row: AnyRow) -> JobRecord:
-    """From a row of jobs joined with job_states."""
+class StoredSpecs:
+    """Specs as they are stored (JSON). Equal ones, as an array has them, are read once and shared."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, JobSpec] = {}
+
+    def read(self, text: str) -> JobSpec:
+        """Raises Invalid for what was never stored by us."""
+        spec = self._known.get(text)
+        if spec is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            spec = self._known[text] = read_spec(orjson.loads(text))
+        return spec
+
+
+_MOST_KNOWN = 4096
+
+
+def job_record(row: AnyRow, spec: JobSpec) -> JobRecord:
+    """From a row of jobs joined with job_states, and the spec in force."""
     return JobRecord(
         firm_id=FirmId(row.firm_id),
         job_id=JobId(row.job_id),
-        spec=read_spec(row.spec),
+        spec=spec,
         submitted_ms=row.submitted_ms,
         state=JobState(row.state),
         version=row.version,
@@ -100,8 +120,7 @@ def attempt_row(attempt: AttemptRecord) -> Json:
 
 
 def attempt_record(row: AnyRow) -> AttemptRecord:
-    """From a row of attempts joined with its job's project, queue and spec."""
-    spec_limit = row.spec.get("time_limit_seconds")
+    """From a row of attempts joined with its job's project, queue and time limit."""
     return AttemptRecord(
         firm_id=FirmId(row.firm_id),
         job_id=JobId(row.job_id),
@@ -112,7 +131,7 @@ def attempt_record(row: AnyRow) -> AttemptRecord:
         device_model=row.device_model,
         why_here=row.why_here,
         allocated_ms=row.allocated_ms,
-        time_limit_ms=None if spec_limit is None else spec_limit * 1000,
+        time_limit_ms=None if row.time_limit_seconds is None else row.time_limit_seconds * 1000,
         state=AttemptState(row.state),
         outcome=None if row.outcome is None else Outcome(row.outcome),
         reason=None if row.reason is None else Ending(row.reason),

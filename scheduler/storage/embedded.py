@@ -14,7 +14,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
@@ -131,8 +131,11 @@ class EmbeddedPostgres:
         password = quote(self._passwords[role], safe="")
         return f"postgresql://{role}:{password}@/{database}?host={quote(str(self.socket_folder), safe='/')}"
 
-    def start(self) -> None:
-        """Make the folder if need be, start, and wait until the server serves. Raises EmbeddedError."""
+    def start(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Make the folder if need be, start, and wait until the server serves. Raises EmbeddedError.
+
+        `meanwhile` is called while it starts: after a kill it has its log to replay first.
+        """
         self._account = choose_account(self.folder)
         self._software = find_software(self._given_software, self._account)
         self._hold_lock()
@@ -142,7 +145,9 @@ class EmbeddedPostgres:
             self._end_previous()
             self._write_configuration()
             self._prepare_socket_folder()
-            self._launch()
+            log_start = self._launch()
+            meanwhile()
+            self._until_it_serves(log_start)
             self._prepare_database()
         except OSError as error:
             self.stop()
@@ -283,7 +288,8 @@ class EmbeddedPostgres:
 
     # --- the process ----------------------------------------------------------------------------------------
 
-    def _launch(self) -> None:
+    def _launch(self) -> int:
+        """Returns the length of its log before."""
         log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         log_start = os.fstat(log).st_size
         try:
@@ -300,9 +306,12 @@ class EmbeddedPostgres:
             )
         finally:
             os.close(log)
+        return log_start
+
+    def _until_it_serves(self, log_start: int) -> None:
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while True:
-            if self._process.poll() is not None:
+            if self.process.poll() is not None:
                 said = self.log_path.read_bytes()[log_start:].decode(errors="replace")
                 raise EmbeddedError(f"PostgreSQL did not start in {self.folder}: {_reason(said)}")
             try:

@@ -109,11 +109,12 @@ class Installation:
                 software=settings.postgres_folder,
                 log_path=settings.run_folder / "postgresql.log",
             )
-            self._stack.enter_context(server)
+            self._stack.callback(server.stop)
+            server.start(meanwhile=load_shared)
             owner_url = server.url(roles.OWNER)
         else:
             owner_url = settings.database_url.get_secret_value()
-        load_shared()
+            load_shared()
         self._migrate(owner_url, external=server is None)
         return server
 
@@ -282,4 +283,5 @@ def _require_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise UpFailed(f"cannot listen on {host}:{port}: {error.strerror}") from error
+            hint = "choose others with --port (agents get the two after it)"
+            raise UpFailed(f"cannot listen on {host}:{port}: {error.strerror}; {hint}") from error

@@ -342,7 +342,10 @@ def test_a_taken_port_is_one_sentence(data: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         sentence = refused(data, "--port", str(port))
-    assert sentence == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+    assert sentence == (
+        f"cannot listen on 127.0.0.1:{port}: Address already in use;"
+        " choose others with --port (agents get the two after it)"
+    )
 
 
 def test_a_folder_in_use_is_one_sentence(shared: Up) -> None:

@@ -101,6 +101,24 @@ async def test_a_job_is_accepted_as_soon_as_what_it_names_is_there(installation:
     assert (await lin.post("/v1/jobs", json=spec)).status_code == 201
 
 
+async def test_a_firm_of_one_project_need_not_name_it(installation: ApiInstallation) -> None:
+    queues = [{"name": "default", "pools": ["haidian"]}]
+    firm = {"name": "xinghe", "title": "Xinghe Ltd.", "projects": ["robots"], "queues": queues}
+    ops = installation.as_("ops")
+    assert (await ops.post("/v1/apply", json={"firms": [firm]})).status_code == 200
+    await ops.post("/v1/principals", json={"name": "mei", "role": "researcher", "firm": "xinghe"})
+    made = await ops.post("/v1/api-keys", json={"principal": "mei"})
+    mei = installation.as_(None)
+    mei.headers["Authorization"] = f"Bearer {made.json()['api_key']}"
+    one = (await mei.post("/v1/jobs", json=job_spec())).json()
+    many = await mei.post("/v1/jobs/batch", json={"jobs": [job_spec(), job_spec()]})
+    trial = await mei.post("/v1/jobs/validate", json=job_spec())
+    assert (one["project"], one["spec"]["project"]) == ("robots", "robots")
+    assert (many.status_code, trial.status_code) == (201, 200)
+    listed = (await mei.get("/v1/jobs")).json()["jobs"]
+    assert [job["project"] for job in listed] == ["robots"] * 3
+
+
 async def test_what_a_job_names_may_go_while_it_is_submitted(
     installation: ApiInstallation, open_database: Callable[[str], Database]
 ) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from scheduler import machine_code
@@ -105,18 +105,28 @@ async def test_a_controller_whose_connections_are_all_cut_loads_again_and_goes_o
     assert await installation.rows("SELECT count(DISTINCT allocation_id) FROM allocations") == [(2,)]
 
 
-async def test_a_large_fleet_is_not_led_before_the_kernels_are_machine_code(
+async def test_plans_for_a_large_fleet_wait_for_machine_code_and_nothing_else_does(
     database_urls: DatabaseUrls, open_database: OpenDatabase, tmp_path: Path
 ) -> None:
     installation = Installation(open_database(database_urls.owner))
     await installation.configure()
     for number in range(100):
         await installation.enrol(a_node(f"n{number}"), connect=False)
+    await installation.submit("j1", a_spec(devices=2))
 
-    async def led() -> bool:
-        return bool(await installation.rows("SELECT holder FROM leaders WHERE role = 'controller'"))
+    async def taken() -> bool:
+        return await installation.rows("SELECT state FROM job_states") == [("queued",)]
 
-    async with running(database_urls.controller, tmp_path) as task:
-        await until(led, 120)
-        assert machine_code.compiled()
-        assert not task.done()
+    async def planned() -> bool:
+        return bool(await installation.rows("SELECT 1 FROM reports"))
+
+    machine_code._made.clear()  # as in a process that has just begun
+    with ExitStack() as held:
+        held.enter_context(machine_code._making)
+        async with running(database_urls.controller, tmp_path) as task:
+            await until(taken, 60)
+            assert not await planned()
+            held.close()
+            await until(planned, 120)
+            assert machine_code.compiled()
+            assert not task.done()

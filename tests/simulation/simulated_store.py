@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from scheduler.catalogue import load_catalogue
+from scheduler.domain.job_templates import read_spec
 from scheduler.domain.jobs import FINAL_STATES, JobSpec, JobState
 from scheduler.domain.nodes import Node
 from scheduler.machine import Changes, ClusterState
@@ -116,19 +117,20 @@ class Store:
         revision = self.job_states[job_id]["revision"]
         return self.revisions.get((job_id, revision), self.submitted[job_id].spec)
 
-    def _job(self, job_id: str) -> Any:
+    def _job(self, job_id: str) -> tuple[Any, JobSpec]:
         submitted = self.submitted[job_id]
-        return _row(
+        row = _row(
             self.job_states[job_id],
-            spec=self._spec(job_id).to_json(),
             submitted_ms=submitted.submitted_ms,
             array_id=submitted.array_id,
             array_index=submitted.array_index,
         )
+        return row, read_spec(self._spec(job_id).to_json())
 
     def _attempt(self, key: tuple[str, int]) -> Any:
         spec = self._spec(key[0])
-        return _row(self.attempts[key], project=spec.project, queue=spec.queue, spec=spec.to_json())
+        limit = spec.time_limit_seconds
+        return _row(self.attempts[key], project=spec.project, queue=spec.queue, time_limit_seconds=limit)
 
     def _usage(self, row: dict[str, Any]) -> Any:
         attempt = self.attempts[row["job_id"], row["attempt"]]

@@ -1,14 +1,19 @@
 """Specs that are alike are read once, and nobody can tell."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.domain.errors import Invalid
+from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.job_reading import spec_from_json
-from scheduler.domain.job_templates import MOST_TEMPLATES, _templates, read_spec
+from scheduler.domain.job_templates import MOST_TEMPLATES, _templates, read_spec, write_spec
 from scheduler.domain.jobs import JobSpec
+from scheduler.machine.queueing import made_shape, shape_of
+from scheduler.machine.state import JobRecord
 
 NAMES = st.sampled_from(["tune", "tune-2", "Wrong Name", "", None, 7])
 COMMANDS = st.sampled_from(["python train.py", ["python", "train.py"], [], "", None, ["a\0b"], 3])
@@ -64,7 +69,20 @@ def test_a_spec_reads_the_same_whatever_was_read_before(
     for parts in given_specs:
         value = {key: item for part in parts for key, item in part.items()}
         assert quick(value) == either(value)
-        assert quick(value) == either(value)  # now that it is known, or was refused
+        spec, whole = quick(value), either(value)  # now that it is known, or was refused
+        assert spec == whole
+        if isinstance(spec, JobSpec) and isinstance(whole, JobSpec):
+            assert json.dumps(write_spec(spec)) == json.dumps(whole.to_json())  # in the same order, too
+            job, anew = (JobRecord(FirmId("firm"), JobId("job"), one, 1) for one in (spec, whole))
+            assert shape_of(job) == made_shape(anew)
+
+
+def test_a_spec_that_was_made_from_another_is_like_none() -> None:
+    spec = read_spec({"name": "n", "model": "m", "command": "c"})
+    assert spec.likeness is not None
+    other = replace(spec, queue="night")
+    assert other.likeness is None
+    assert write_spec(other)["queue"] == "night"
 
 
 def test_what_is_no_json_is_read_in_full() -> None:

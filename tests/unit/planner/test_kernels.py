@@ -78,14 +78,15 @@ def compiled_in(folder: Path, disk: str) -> str:
 def test_a_process_that_may_not_make_code_goes_on_in_python() -> None:
     # As systemd's MemoryDenyWriteExecute: PR_SET_MDWE, Linux 6.3.
     script = """
-import asyncio, ctypes, sys
+import ctypes, sys, time
 from scheduler import machine_code
 from scheduler.controller.compiling import Compiling
 if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):
     sys.exit("too old")
 compiling = Compiling(None)
-compiling.want(100)
-asyncio.run(compiling.made(asyncio.Event()))
+compiling.want(100, plans_wait=True)
+while not compiling.may_plan:
+    time.sleep(0.01)
 print(machine_code.compiled())
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
