@@ -1,7 +1,7 @@
 """Titles and details of problems in the language that a caller asks for (RFC 9110, 12.5.4): English, or Chinese.
 
 Details are made where the error is, in English, and recognised here by the table that the command line has, too. What
-programs read (`code`, `errors`, `facts`) is English always.
+programs read (`code`, `facts`, `field` and `got` of `errors`) is English always.
 """
 
 from collections.abc import Mapping

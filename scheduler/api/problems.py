@@ -75,7 +75,7 @@ def problem(
         "status": status,
         "detail": detail_of(detail),
         "code": code,
-        "errors": [{"field": p.field, "got": p.got, "want": p.want} for p in problems],
+        "errors": [{"field": p.field, "got": p.got, "want": _wanted(p)} for p in problems],
     }
     if fields:
         body["facts"] = dict(fields)
@@ -83,6 +83,11 @@ def problem(
         body["request_id"] = request_id
     said = {"Vary": "Accept-Language", "Content-Language": LANGUAGE.get()}
     return JSONResponse(body, status, {**said, **(headers or {})}, MEDIA_TYPE)
+
+
+def _wanted(wrong: errors.FieldProblem) -> str:
+    """For the caller of now; names of fields, among which programs look for the right one, as they are."""
+    return wrong.want if wrong.got == errors.UNKNOWN_FIELD else detail_of(wrong.want)
 
 
 def from_error(error: errors.DomainError, request_id: str | None) -> JSONResponse:

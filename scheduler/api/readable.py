@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from scheduler.domain.errors import FieldProblem
+from scheduler.domain.errors import UNKNOWN_FIELD, FieldProblem
 
 SHOWN_CHARACTERS = 80
 # Where a value came from is not part of its name in the body; of the others it is worth telling.
@@ -47,7 +47,7 @@ def _one(error: Mapping[str, Any], model: type[BaseModel] | None) -> FieldProble
     kind = str(error["type"])
     context: Mapping[str, Any] = error.get("ctx") or {}
     if kind == "extra_forbidden":
-        return FieldProblem(path, "an unknown field", _known_fields(model, location))
+        return FieldProblem(path, UNKNOWN_FIELD, _known_fields(model, location))
     if kind == "missing":
         return FieldProblem(path, "nothing", _WANTS["missing"])
     return FieldProblem(path, shown(path, error.get("input")), _want(kind, context, str(error["msg"])))

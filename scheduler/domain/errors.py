@@ -10,6 +10,9 @@ MOST_PROBLEMS = 100
 MOST_PATH_CHARACTERS = 300
 
 
+UNKNOWN_FIELD = "an unknown field"  # as what came
+
+
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
     """One field that is wrong: its path (`variants[0].model`), what came and what would be right."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.domain.errors import UNKNOWN_FIELD, FieldProblem, Invalid
 
 _SHOWN_CHARACTERS = 60
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
@@ -24,6 +24,7 @@ class Reader:
         self.path = path
         self.problems: list[FieldProblem] = [] if problems is None else problems
         self._seen: set[str] = set()
+        self._children: list[Reader] = []
         if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
             self._value: Mapping[str, Any] = value
         else:
@@ -156,7 +157,9 @@ class Reader:
     def child(self, key: str) -> "Reader":
         """A nested object; reads as empty when absent."""
         value = self.raw(key)
-        return Reader({} if value is None else value, self.at(key), self.problems)
+        child = Reader({} if value is None else value, self.at(key), self.problems)
+        self._children.append(child)
+        return child
 
     def text_map(self, key: str, *, most: int, key_pattern: str, secret: bool = False) -> dict[str, str]:
         """A mapping of text to text, at most `most` entries; secret values are never shown in a problem."""
@@ -181,11 +184,13 @@ class Reader:
         return result
 
     def refuse_unknown(self) -> None:
-        """Notes every key that nobody asked for."""
+        """Notes every key that nobody asked for, and where it would be right if that is a level deeper."""
         for key in self._value:
             if key not in self._seen:
-                known = ", ".join(sorted(self._seen))
-                self.problems.append(FieldProblem(self.at(key), "an unknown field", f"one of: {known}"))
+                want = "one of: " + ", ".join(sorted(self._seen))
+                deeper = next((child.at(key) for child in self._children if key in child._seen), None)
+                want = want if deeper is None else f"{deeper}? ({want})"
+                self.problems.append(FieldProblem(self.at(key), UNKNOWN_FIELD, want))
 
     def finish(self) -> None:
         """Refuses unknown keys of this object and raises Invalid when anything was wrong."""

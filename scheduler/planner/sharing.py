@@ -62,8 +62,10 @@ class Sharing:
             available = self._available(queue, key)
             if asked <= available:
                 if available < _NO_LIMIT and (shape.queue, model) in self._kept:
-                    sentence = f"{available} {model} are left of the queue's quota"
-                    sentence += "; they are kept for a job that waits longer"
+                    what = f"{available} {model}"
+                    sentence = (
+                        f"{what} are left of the queue's quota; they are kept for a job that waits longer"
+                    )
                     return WhyNot(Reason.QUOTA_RESERVED, sentence, None, model, devices, available)
                 continue
             return self._too_much(queue, key, model, asked, available)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Reason, WhyNot
+from scheduler.domain.time import to_rfc3339
 from scheduler.services.account import account_of
 from scheduler.services.authorise import Principal
 from scheduler.services.jobs import JobRecord, read_job
@@ -43,6 +44,7 @@ async def explain_job(session: AsyncSession, principal: Principal, job_id: str) 
         .limit(1)
     )
     placement = None if attempt is None or queued else attempt.why_here
+    silent = [] if placement is None or job.final else await _silent(session, job)
     return Explanation(
         job=job,
         sentence=_sentence(job, report, blocked),
@@ -50,7 +52,7 @@ async def explain_job(session: AsyncSession, principal: Principal, job_id: str) 
         reasons=[_reason(*why) for why in blocked] or _reasons(job, report),
         counterfactual="it is released" if job.held and queued else _counterfactual(report),
         placement=placement,
-        account=[] if placement is None else account_of(placement),
+        account=[*silent, *([] if placement is None else account_of(placement))],
         at_ms=None if report is None else report.at_ms,
         starts=_starts(report),
     )
@@ -108,6 +110,21 @@ async def _blocked(session: AsyncSession, job: JobRecord) -> list[tuple[Reason, 
     return why
 
 
+async def _silent(session: AsyncSession, job: JobRecord) -> list[str]:
+    """Which of its nodes have not been heard of, and since when."""
+    rows = await session.execute(_SILENT, {"firm_id": job.firm_id, "job_id": job.job_id})
+    return [
+        f"Node {row.name} has been silent since {to_rfc3339(row.since_ms)}: what its task does is not known"
+        " until its agent is back, or the pool's patience is over."
+        for row in rows
+    ]
+
+
+_SILENT = text(
+    "SELECT n.name, s.silent_since_ms AS since_ms FROM allocations a JOIN nodes n USING (node_id)"
+    " JOIN node_states s USING (node_id) WHERE a.firm_id = :firm_id AND a.job_id = :job_id AND a.live"
+    " AND s.silent_since_ms IS NOT NULL GROUP BY n.name, s.silent_since_ms ORDER BY n.name LIMIT 20"
+)
 _WAITS_FOR = {
     "after": "has started",
     "after_ok": "has succeeded",

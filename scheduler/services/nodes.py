@@ -96,6 +96,7 @@ class FreeCount:
     devices: int
     free: int
     in_use: int
+    simulated: int  # of the devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,15 +197,17 @@ def _free(nodes: Sequence[NodeRecord]) -> list[FreeCount]:
     devices: Counter[tuple[str, str]] = Counter()
     free: Counter[tuple[str, str]] = Counter()
     in_use: Counter[tuple[str, str]] = Counter()
+    simulated: Counter[tuple[str, str]] = Counter()
     for node in nodes:
         for device in node.devices:
             key = (node.pool, device.model)
             devices[key] += 1
+            simulated[key] += device.simulated
             if device.occupants:
                 in_use[key] += 1
             elif node.usable and device.health != Health.FAULTY:
                 free[key] += 1
-    return [FreeCount(*key, devices[key], free[key], in_use[key]) for key in sorted(devices)]
+    return [FreeCount(*key, devices[key], free[key], in_use[key], simulated[key]) for key in sorted(devices)]
 
 
 def _own_part(node: NodeRecord, firm_id: str) -> NodeRecord:

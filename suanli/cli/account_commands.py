@@ -218,7 +218,7 @@ def list_keys(profile: ProfileName = None, as_json: AsJson = False) -> None:
         [
             key["api_key_id"],
             key["principal"],
-            key["scope"],
+            "everything (administration)" if key["scope"] == "administration" else key["scope"],
             local(key["created_at"]),
             local(key["expires_at"]),
             local(key["revoked_at"]),

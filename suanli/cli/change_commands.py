@@ -74,6 +74,10 @@ def _array_of(client: Client, typed: str) -> str | None:
     return named[0]["array_id"] if named else None
 
 
+_HELD_ONCE = "{name} ({job_id}) is held: its attempt goes on, and no other starts before suanli release."
+_NONE_LEFT = "No job of array {array_id} was changed: they have ended, or it was asked for before."
+
+
 def _act(
     verb: str, typed: list[str], profile: str | None, as_json: bool, one: str, array: str | None
 ) -> None:
@@ -88,12 +92,14 @@ def _act(
                 told = {"array_id": array_id, "jobs": client.act_on_array(array_id, verb)}
                 done.append(told)
                 if not as_json:
-                    say(word(array, **told))
+                    say(word(array if told["jobs"] else _NONE_LEFT, **told))
                 continue
             found: Job = getattr(client, verb)(find_job(client, name)["job_id"])
             done.append(found)
             if not as_json:
-                say(word(one, name=found["name"], job_id=found["job_id"], state=found["state"]))
+                goes_on = verb == "hold" and found["state"] in ("allocated", "running", "stopping")
+                sentence = _HELD_ONCE if goes_on else one
+                say(word(sentence, name=found["name"], job_id=found["job_id"], state=found["state"]))
     if as_json:
         print_json(done)
 

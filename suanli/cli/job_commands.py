@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suanli.cli.session import AsJson, JobName, ProfileName, find_job, label_of, open_client, short_id
+from suanli.cli.session import (
+    AsJson,
+    JobName,
+    ProfileName,
+    find_job,
+    label_of,
+    open_client,
+    say_which,
+    short_id,
+)
 
 if TYPE_CHECKING:
     from suanli.cli.yaml_files import YamlFile
@@ -123,16 +132,16 @@ def jobs(  # noqa: PLR0913, PLR0917 - each is an option
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    from suanli.cli.output import make_table, print_json, print_table
+    from suanli.cli.output import make_table, note, print_json, print_table
     from suanli.cli.watching import watch_jobs
     from suanli.cli.words import word
 
     with open_client(profile) as client:
 
-        def read() -> list[Job]:
+        def read(most: int = limit) -> list[Job]:
             return client.jobs(
                 state=state,
-                limit=limit,
+                limit=most,
                 project=project,
                 queue=queue,
                 label=label,
@@ -144,12 +153,15 @@ def jobs(  # noqa: PLR0913, PLR0917 - each is an option
         if watch:
             watch_jobs(client, read, lambda found: make_table(*_job_table(found)))
             return
-        found = read()
+        found = read(limit + 1)  # one more, to know whether there is one
+    shown = found[:limit]
     if as_json:
-        print_json(found)
+        print_json(shown)
         return
-    columns, rows = _job_table(found)
+    columns, rows = _job_table(shown)
     print_table(columns, rows, empty=word("No jobs."))
+    if len(found) > limit:
+        note(word("There are more than these {number} jobs: --limit shows more.", number=limit))
 
 
 def _job_table(found: list[Job]) -> tuple[list[str], list[list[object]]]:
@@ -212,6 +224,7 @@ def show(
 
     with open_client(profile) as client:
         found = find_job(client, job)
+        say_which(found, job)
         if not follow:
             _print_job(client, found, as_json=as_json, history=history)
             return

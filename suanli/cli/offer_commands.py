@@ -28,8 +28,10 @@ def models(
         catalogue = client.models()
         prices = {price["device_model"]: price for price in client.prices() if price["in_force"]}
         here: Counter[str] = Counter()
+        simulated: Counter[str] = Counter()
         for free in client.nodes()["free"]:
             here[free["device_model"]] += free["devices"]
+            simulated[free["device_model"]] += free["simulated"]
     shown = [model for model in catalogue if every or here[model["model"]]]
     if as_json:
         print_json(shown)
@@ -40,13 +42,20 @@ def models(
             model["vendor"],
             "" if model["memory_bytes"] is None else f"{model['memory_bytes'] / GIB:.0f} GiB",
             "" if model["fp16_tflops"] is None else f"{model['fp16_tflops']:g}",
-            here[model["model"]] or "",
+            counted(here[model["model"]], simulated[model["model"]]),
             prices[model["model"]]["price_cny_per_device_hour"] if model["model"] in prices else "",
         ]
         for model in shown
     ]
     columns = ["MODEL", "VENDOR", "MEMORY", "FP16 TFLOPS", "DEVICES", "CNY/HOUR"]
     print_table(columns, rows, right=(2, 3, 4, 5), empty="No devices yet (--all shows the catalogue).")
+
+
+def counted(devices: int, simulated: int) -> str:
+    """`16`, or `16 (simulated)`: what has no hardware behind it says so."""
+    if not simulated:
+        return str(devices or "")
+    return f"{devices} (simulated)" if simulated == devices else f"{devices} ({simulated} simulated)"
 
 
 def pools(profile: ProfileName = None, as_json: AsJson = False) -> None:
@@ -87,7 +96,7 @@ def _pool_rows(pool: dict[str, Any]) -> list[list[object]]:
         [
             pool["name"],
             one["device_model"],
-            one["devices"],
+            counted(one["devices"], one["simulated"]),
             one["free"],
             one["in_use"],
             one["devices"] - one["free"] - one["in_use"] or "",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from suanli.cli.yaml_files import YamlFile
 
 _SHORT = 3  # letters of a name that say what it is short for
+_MEANT = re.compile(r"(?P<name>\S+)\? \(")
 _ONE_OF = re.compile(r"(?:^|\()one of: (?P<names>[^()]*)")
 
 
@@ -70,9 +71,12 @@ def sentence(error: FieldError, where: str = "") -> str:
         name = error.field.rsplit(".", 1)[-1]
         match = _ONE_OF.search(error.want)
         known = [] if match is None else [part.strip() for part in match["names"].split(",")]
-        near = get_close_matches(name, known, 1, 0.6) or [
-            field for field in known if len(name) >= _SHORT and field.startswith(name)
-        ]
+        meant = _MEANT.match(error.want)
+        near = (
+            ([] if meant is None else [meant["name"]])
+            or get_close_matches(name, known, 1, 0.6)
+            or [field for field in known if len(name) >= _SHORT and field.startswith(name)]
+        )
         if near:
             return f"{where}{field}: there is no such field; did you mean {near[0]}?"
         return f"{where}{field}: there is no such field, want {error.want}"

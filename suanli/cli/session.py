@@ -85,6 +85,21 @@ def _of_array(client: Client, name: str, index: int) -> Job:
     raise CliError(f"array {name} has no job [{index}]: they are counted from 0")
 
 
+def say_which(job: Job, typed: str) -> None:
+    """Of an array's name or id one job answers: say which, beside the answer."""
+    from suanli.cli.output import note
+    from suanli.cli.words import word
+
+    if job["array_id"] is None or _MEMBER.fullmatch(typed) or job["name"] != typed != job["array_id"]:
+        return
+    sentence = (
+        "{name} is an array of {jobs} jobs; this is {label} of it (all: suanli jobs --array {array_id})."
+    )
+    label = label_of(job["name"], job["array_index"])
+    many = job["spec"]["array"]["count"]
+    note(word(sentence, name=job["name"], jobs=many, label=label, array_id=job["array_id"]))
+
+
 def label_of(name: str, array_index: int | None) -> str:
     """`sweep[3]` for a job of an array, as `find_job` takes it."""
     return name if array_index is None else f"{name}[{array_index}]"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from suanli.cli.verify_facts import SIMULATED, fact_rows, headline
 from suanli.cli.verify_text import Words
@@ -27,13 +29,13 @@ def print_verdict(verdict: Verdict, console: Console, words: Words) -> None:
     for name, answer in (("integrity", verdict.integrity), ("completeness", verdict.completeness)):
         said = f"[green]{words('yes')}[/]" if answer else f"[red]{words('no')}[/]"
         console.print(f"  {words(name)}: {words(f'{name}_question')} {said}", highlight=False)
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in fact_rows(verdict.facts, words):
+    facts = [(printable(str(name)), printable(str(value))) for name, value in fact_rows(verdict.facts, words)]
+    width = max(cell_len(name) for name, _ in facts)
+    for name, value in facts:
         style = "bold red" if name == SIMULATED else ""
-        table.add_row(_text(name), _text(value), style=style)
-    console.print(table, highlight=False)
+        # No table: the terminal breaks a long line where it likes, and a hash can still be copied in one piece.
+        line = Text(f"  {name}{' ' * (width - cell_len(name))}    {value}", style=style)
+        console.print(line, highlight=False, soft_wrap=True)
     _print_findings(verdict, console, words)
     if verdict.steps_missed:
         names = ", ".join(words.step(step) for step in verdict.steps_missed)

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suanli.cli.session import AsJson, JobName, ProfileName, find_job, label_of, open_client, short_id
+from suanli.cli.session import (
+    AsJson,
+    JobName,
+    ProfileName,
+    find_job,
+    label_of,
+    open_client,
+    say_which,
+    short_id,
+)
 
 if TYPE_CHECKING:
     from suanli.client.types import Starts
@@ -18,7 +27,9 @@ def explain(job: JobName, profile: ProfileName = None, as_json: AsJson = False) 
     from suanli.cli.output import print_json, say
 
     with open_client(profile) as client:
-        why = client.explain(find_job(client, job)["job_id"])
+        found = find_job(client, job)
+        say_which(found, job)
+        why = client.explain(found["job_id"])
     if as_json:
         print_json(why)
         return

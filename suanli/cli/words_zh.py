@@ -243,6 +243,17 @@ ZH = {
     "No pools that your queues use.": "您的队列没有可用的资源池。",
     "No prices: use costs nothing.": "没有价格:使用不收费。",
     "No nodes run tasks of yours.": "没有节点在运行您的任务。",
+    "No nodes yet: suanli join-token POOL lets a host join.": "还没有节点:用 suanli join-token POOL 让主机加入。",
+    "There are more than these {number} jobs: --limit shows more.": "作业不止这 {number} 个:用 --limit 显示更多。",
+    "No job of array {array_id} was changed: they have ended, or it was asked for before.": (
+        "数组 {array_id} 没有作业被改动:它们已结束,或此前已请求过。"
+    ),
+    "{name} ({job_id}) is held: its attempt goes on, and no other starts before suanli release.": (
+        "{name}({job_id})已挂起:当前尝试继续运行,在 suanli release 之前不再启动新的尝试。"
+    ),
+    "{name} is an array of {jobs} jobs; this is {label} of it (all: suanli jobs --array {array_id}).": (
+        "{name} 是含 {jobs} 个作业的数组;此处是其中的 {label}(全部:suanli jobs --array {array_id})。"
+    ),
     "No queues.": "没有队列。",
     "No quotas: every queue may hold what is free.": "没有配额:各队列可占用全部空闲设备。",
     "Nothing is planned.": "没有安排。",

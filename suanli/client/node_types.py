@@ -63,6 +63,7 @@ class Free(TypedDict):
     devices: int
     free: int
     in_use: int
+    simulated: int
 
 
 class Nodes(TypedDict):

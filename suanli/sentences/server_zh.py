@@ -45,6 +45,11 @@ ZH_SERVER = {
     "an upload of your firm: suanli submit --upload FOLDER sends it": (
         "本企业的上传内容:用 suanli submit --upload FOLDER 发送"
     ),
+    # Why
+    "Node {name} has been silent since {moment}: what its task does is not known"
+    " until its agent is back, or the pool's patience is over.": (
+        "节点 {name} 自 {moment} 起失联:在其代理恢复或资源池的等待时限到期之前,无法得知其任务的状态。"
+    ),
     # Who may
     "no API key was sent: send the header Authorization: Bearer sk_...": (
         "没有发送 API 密钥:请发送 Authorization: Bearer sk_..."
@@ -201,6 +206,41 @@ ZH_SERVER = {
     "now, with {count} devices instead of {asked}: pool {pool}, {model}": (
         "以 {count} 个设备代替 {asked} 个:资源池 {pool},{model}"
     ),
+    "asks for {wanted}; at most {most} ppm of one device are free in pool {pool}": (
+        "需要 {wanted};资源池 {pool} 中单个设备最多空闲 {most} ppm"
+    ),
+    "asks for {wanted}; what is free in pool {pool} is on devices or nodes that another firm has for itself": (
+        "需要 {wanted};资源池 {pool} 中空闲的部分在另一家企业独占的设备或节点上"
+    ),
+    "asks for {wanted} in one {level}; {nodes} of pool {pool} have room, at most {most} in one": (
+        "需要同一 {level} 内的 {wanted};资源池 {pool} 中 {nodes}有空位,同一处最多 {most} 个"
+    ),
+    "asks for {wanted}; the queue holds {held} of its {quota}": "需要 {wanted};队列已占用其 {quota} 中的 {held}",
+    "asks for {wanted}; the queue holds {held} of its {quota}, and {left} are left in its cohort {cohort}": (
+        "需要 {wanted};队列已占用其 {quota} 中的 {held},其队列组 {cohort} 还剩 {left}"
+    ),
+    "{left} {model} are left of the queue's quota; they are kept for a job that waits longer": (
+        "队列配额还剩 {left} 个 {model};为等待更久的作业保留"
+    ),
+    "may cost {cost} CNY on {model}; project {project} has {left} left": (
+        "在 {model} 上可能花费 {cost} 元;项目 {project} 还剩 {left} 元"
+    ),
+    "may cost {cost} CNY on {model} within its time limit; its budget has {left} left": (
+        "在时限内于 {model} 上可能花费 {cost} 元;其预算还剩 {left} 元"
+    ),
+    "its budget is used up": "其预算已用完",
+    "the last cycle reached its bound on work before this job": "上一轮调度在轮到该作业之前达到了工作量上限",
+    "its last attempt failed; the next one is due at {moment}": "上次尝试失败;下一次定于 {moment}",
+    "now, if it need not be inside one {level}: {where}": "若不要求在同一 {level} 内:{where}",
+    "now, with a time limit of at most {minutes} min: {where}": "时限不超过 {minutes} 分钟:{where}",
+    "now, if the queue had {more} more of its quota left": "队列配额再多剩 {more}",
+    "now on {model}, with a shorter time limit or more money: its devices are free": (
+        "缩短时限或增加预算,即可用 {model}:其设备空闲"
+    ),
+    "now on {model}, if it could go on from a model checkpoint and move later (resumable)": (
+        "若能从模型检查点继续、之后迁移(可恢复),即可用 {model}"
+    ),
+    "pool {pool}, {model}": "资源池 {pool},{model}",
     "now, with a variant for {model}: {free} are free in pool {pool}": (
         "加上 {model} 的变体:资源池 {pool} 中空闲 {free}"
     ),

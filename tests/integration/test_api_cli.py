@@ -137,6 +137,10 @@ def test_progress_is_shown_from_the_step_report(shell: Shell) -> None:
             JOB.replace("devices", "devises"),
             "line 5: gang.devises: there is no such field; did you mean devices?",
         ),
+        (
+            JOB.replace("gang:\n  devices: 2", "devices: 64"),
+            "line 4: devices: there is no such field; did you mean gang.devices?",
+        ),
         (JOB.replace("devices: 2", "devices: two"), "line 5: gang.devices: got 'two', want a whole number"),
         (JOB.replace("gang:", "gang"), "line 5: not YAML"),
         (JOB + "\tx: 1\n", "tabs"),
@@ -150,7 +154,7 @@ def test_progress_is_shown_from_the_step_report(shell: Shell) -> None:
         (JOB.replace(MODEL, "ascend-910b4x"), "line 2: variants[0].model: got ascend-910b4x"),
         ("x: " + "[" * 3000 + "\n", "standard input"),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_a_wrong_job_file_is_one_sentence_with_its_line(
     shell: Shell, content: str | bytes, says: str
@@ -365,8 +369,13 @@ def test_pools_and_prices_are_listed_as_the_firm_sees_them(shell: Shell) -> None
     assert held["devices"] - held["free"] == 2
     assert pool["queues"] == ["lanjing/default"]
     assert re.search(
-        rf"^haidian +{MODEL} +{held['devices']} +{held['free']} +2 ", shell.run("pools").stdout, re.M
+        rf"^haidian +{MODEL} +{held['devices']} \(simulated\) +{held['free']} +2 ",
+        shell.run("pools").stdout,
+        re.M,
     )
+    assert re.search(rf"^{MODEL} .* {held['devices']} \(simulated\)", shell.run("models").stdout, re.M)
+    assert "tune is held" not in (held_once := shell.run("hold", "tune").stdout)
+    assert "its attempt goes on, and no other starts before suanli release" in held_once
 
     offered = shell.json("prices")
     (price,) = [price for price in offered["prices"] if price["device_model"] == MODEL]
@@ -392,6 +401,7 @@ def test_keys_users_and_join_tokens_are_made_and_ended(shell: Shell) -> None:
     shell.extra = {}
     assert "new.one" in shell.run("users", "list").stdout
     made = next(k for k in shell.json("keys", "list") if k["principal"] == "new.one")
+    assert re.search(rf"{made['api_key_id']} +new.one +everything", shell.run("keys", "list").stdout)
     shell.run("keys", "revoke", made["api_key_id"])
     shell.run("users", "disable", "new.one")
     assert shell.run("join-token", "haidian").stdout.startswith("sjt_")
@@ -466,3 +476,13 @@ def test_the_name_of_an_array_stands_for_all_of_its_jobs_and_a_number_for_one(sh
     assert shell.json("show", "many[1]")["array_index"] == 1
     assert "array many has no job [3]: they are counted from 0" in shell.run("hold", "many[3]", code=1).stderr
     assert "there is no array none" in shell.run("show", "none[0]", code=1).stderr
+    for verb in ("show", "explain"):
+        assert re.search(
+            r"many is an array of 3 jobs; this is many\[\d\] of it", shell.run(verb, "many").stderr
+        )
+        assert "an array" not in shell.run(verb, "many[1]").stderr
+    assert "more than these 2 jobs" in shell.run("jobs", "-n", "2").stderr
+    assert shell.run("jobs", "-n", "3").stderr == ""
+    for job in shell.json("jobs"):
+        give_state(shell, job["job_id"], state="succeeded")
+    assert re.match(r"No job of array \S+ was changed: they have ended", shell.run("cancel", "many").stdout)

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from scheduler.api.idempotency import KEPT_MS, forget_old
 from scheduler.storage.engine import Database
-from scheduler.storage.tables import InboxRow, JobRow, PoolRow
+from scheduler.storage.tables import InboxRow, JobRow, NodeStateRow, PoolRow
 from tests.builders.api import MODEL, NOW_MS, ApiInstallation, InhabitedUrls, job_spec, running_api
 
 
@@ -342,6 +342,13 @@ async def test_explain_tells_reasons_of_waiting_jobs_and_the_placement_of_runnin
     third = (await lin.get(f"/v1/jobs/{running}/explain")).json()
     assert third["sentence"] == "Attempt 1 runs on ascend-910b3."
     assert third["placement"] == {"sentence": "it fits"}
+    silent = {"state": "silent", "silent_since_ms": NOW_MS}
+    await installation.as_controller(
+        update(NodeStateRow).where(NodeStateRow.node_id == node_id).values(silent)
+    )
+    fourth = (await lin.get(f"/v1/jobs/{running}/explain")).json()
+    assert fourth["account"][0].startswith("Node node-2 has been silent since 2027-01-15T08:00:00.000Z: ")
+    assert fourth["account"][1:] == third["account"]
 
 
 async def test_attempts_show_tasks_with_node_and_devices(installation: ApiInstallation) -> None:

@@ -208,7 +208,14 @@ async def test_what_is_wrong_is_said_in_chinese_and_programs_read_what_they_alwa
     english = (await lin.post("/v1/jobs", json=wrong)).json()
     chinese = (await lin.post("/v1/jobs", json=wrong, headers={"Accept-Language": "zh"})).json()
     assert chinese["detail"].startswith("gang.devices:收到 -1,应为 1 到 ")
-    assert (chinese["errors"], chinese["code"]) == (english["errors"], "invalid")
+    ((said,), (meant,)) = chinese["errors"], english["errors"]
+    assert (said["field"], said["got"], chinese["code"]) == (meant["field"], meant["got"], "invalid")
+    assert said["want"].startswith("1 到 ")
+    misspelt = job_spec(gnag={"devices": 1})  # names of fields are names in every language
+    (unknown,) = (await lin.post("/v1/jobs", json=misspelt, headers={"Accept-Language": "zh"})).json()[
+        "errors"
+    ]
+    assert unknown["want"].startswith("one of: ")
     act = await lin.post(
         "/v1/nodes/node-1/cordon", json={"cordoned": True}, headers={"Accept-Language": "zh"}
     )

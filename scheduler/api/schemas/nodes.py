@@ -72,6 +72,7 @@ class FreeOut(Out):
     devices: int
     free: int
     in_use: int
+    simulated: int  # of the devices: no hardware is behind them
 
 
 class NodesOut(Out):
@@ -135,6 +136,7 @@ def nodes_out(inventory: Inventory) -> NodesOut:
                 devices=c.devices,
                 free=c.free,
                 in_use=c.in_use,
+                simulated=c.simulated,
             )
             for c in inventory.free
         ],
