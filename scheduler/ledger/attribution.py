@@ -1,11 +1,15 @@
-"""Whether a device was ever given to two allocations at once, as the log's own events tell it. PURE."""
+"""Conservation, counted: device time given twice, and device time in use that nobody had been given. PURE."""
 
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scheduler.ledger.metrics import DOUBLE_MS
+from scheduler.ledger.charging import Charge, authorised
+from scheduler.ledger.metrics import AFTER_LOSS_MS, DOUBLE_MS, UNATTRIBUTED_MS
 from suanli.evidence.records import AllocationEvent
+from suanli.evidence.windows import Segment
+from suanli.rating.attribution import NODE_LOST, Beyond, beyond
+from suanli.rating.inputs import WHOLE_PPM, Authorisation
 
 # How many past allocations of a device are remembered; an overlap with an older one has been counted.
 REMEMBERED = 16
@@ -51,3 +55,33 @@ class Attribution:
         """How many open allocations each device has, for devices with any."""
         counts = {device: sum(s.to_ms is None for s in given) for device, given in self._given.items()}
         return {device: count for device, count in counts.items() if count}
+
+
+def count_use(segment: Segment, authorisation: Authorisation | None) -> None:
+    """Count what of a segment its allocation did not give, by the verifier's rule; None: there is no such allocation.
+
+    Time is weighted by the share of the device.
+    """
+    if segment.observed != "in_use":
+        return
+    length_ms = segment.end_ms - segment.start_ms
+    outside, share_ppm = Beyond(length_ms), 0
+    if authorisation is not None:
+        used = segment.start_ms, segment.end_ms
+        outside = beyond(used, authorised(authorisation), lost=authorisation.lost)
+        share_ppm = authorisation.share_ppm_of.get(segment.device.device_id, 0)
+    _count(outside, segment.share_ppm)
+    more_ppm = max(segment.share_ppm - share_ppm, 0)
+    _count(Beyond(length_ms - sum(outside)), more_ppm)
+
+
+def count_overrun(charge: Charge, ended: AllocationEvent) -> None:
+    """Count what was charged beyond an end that nobody knew of then."""
+    charged = charge.from_ms, charge.to_ms
+    given = charge.from_ms, ended.at_ms
+    _count(beyond(charged, given, lost=ended.reason == NODE_LOST), charge.share_ppm)
+
+
+def _count(outside: Beyond, share_ppm: int) -> None:
+    UNATTRIBUTED_MS.inc(outside.unattributed_ms * share_ppm / WHOLE_PPM)
+    AFTER_LOSS_MS.inc(outside.after_loss_ms * share_ppm / WHOLE_PPM)

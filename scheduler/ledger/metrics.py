@@ -47,7 +47,11 @@ UNPRICED_MS = Counter(
 )
 UNATTRIBUTED_MS = Counter(
     "suanli_ledger_unattributed_device_ms_total",
-    "Device time in use without authority; never billed.",
+    "Device time in use without authority, as the verifier counts it an error; never billed.",
+)
+AFTER_LOSS_MS = Counter(
+    "suanli_ledger_after_loss_device_ms_total",
+    "Device time in use on nodes that had been given up as lost; never billed.",
 )
 FOREIGN_SEGMENTS = Counter(
     "suanli_ledger_foreign_segments_total",

@@ -22,9 +22,9 @@ from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.ledger.attribution import Attribution
+from scheduler.ledger.attribution import Attribution, count_overrun, count_use
 from scheduler.ledger.charging import Charge, Place, charges_of, correction_of
-from scheduler.ledger.metrics import CHARGES, MISSING_ROWS, UNATTRIBUTED_MS, UNPRICED_MS, UNRATED
+from scheduler.ledger.metrics import CHARGES, MISSING_ROWS, UNPRICED_MS, UNRATED
 from scheduler.storage.engine import Database
 from scheduler.storage.leadership import Leadership
 from scheduler.storage.tables import (
@@ -159,7 +159,7 @@ class Rater:
         if authorisation is None or found.firm_id is None:
             # No firm: the allocation is in nobody's books, and will not be.
             if found.firm_id is None and settled:
-                UNATTRIBUTED_MS.inc(_in_use_ms(found.segment))
+                count_use(found.segment, None)
                 return []
             return None
         if authorisation.ended_ms is None and not settled:
@@ -167,8 +167,7 @@ class Rater:
         device_id = found.segment.device.device_id
         model = self._models.get(device_id, found.segment.device.model)
         charges = charges_of(found.place, found.segment, authorisation, terms.of(model), model)
-        billable_ms = sum(charge.billable_ms for charge in charges)
-        UNATTRIBUTED_MS.inc(max(_in_use_ms(found.segment) - billable_ms, 0))
+        count_use(found.segment, authorisation)
         for charge in charges:
             if charge.billable_ms and charge.price_id is None:
                 UNPRICED_MS.labels(model=model).inc(charge.billable_ms)
@@ -352,16 +351,20 @@ async def _corrections(session: AsyncSession, ends: dict[str, AllocationEvent]) 
     rows = await session.scalars(
         select(ChargeRow).where(ChargeRow.allocation_id.in_(ends), ChargeRow.corrects.is_(None))
     )
-    charges = [(_charge(row), ends[row.allocation_id].at_ms) for row in rows]
-    corrections = [correction_of(charge, ended_ms) for charge, ended_ms in charges]
-    made = [correction for correction in corrections if correction is not None]
+    made: dict[str, tuple[Charge, Charge]] = {}
+    for charge in map(_charge, rows):
+        correction = correction_of(charge, ends[charge.allocation_id].at_ms)
+        if correction is not None:
+            made[correction.charge_id] = charge, correction
+    # After a restart ends are looked at again: what was taken back then is not taken back twice.
+    done = await session.scalars(select(ChargeRow.charge_id).where(ChargeRow.charge_id.in_(made)))
+    for charge_id in done:
+        del made[charge_id]
+    for charge, _ in made.values():
+        count_overrun(charge, ends[charge.allocation_id])
     if made:
         _log.info("charges_corrected", count=len(made))
-    return made
-
-
-def _in_use_ms(segment: Segment) -> int:
-    return segment.end_ms - segment.start_ms if segment.observed == "in_use" else 0
+    return [correction for _, correction in made.values()]
 
 
 def _row(charge: Charge) -> dict[str, object]:

@@ -32,6 +32,7 @@ from suanli.evidence.steps.case import VerifySettings
 from suanli.evidence.steps.samples import SampleWanted
 from suanli.evidence.strict_json import printable
 from suanli.evidence.verify import verify
+from suanli.rating.attribution import CLOCK_TOLERANCE_MS
 
 UNREADABLE = 2
 """Exit code when bundle or policy cannot be read at all."""
@@ -99,7 +100,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     ] = None,
     sample_after: After = None,
     sample_size: SampleSize = 3,
-    tolerance_ms: ToleranceMs = 10_000,
+    tolerance_ms: ToleranceMs = CLOCK_TOLERANCE_MS,
     processes: Processes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write the report as an HTML page.")] = None,

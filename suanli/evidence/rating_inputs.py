@@ -18,6 +18,7 @@ from suanli.evidence.records import (
     Record,
 )
 from suanli.evidence.windows import Segment
+from suanli.rating.attribution import NODE_LOST
 from suanli.rating.inputs import (
     Authorisation,
     ObservedUse,
@@ -95,7 +96,8 @@ class RatingCollector:
             )
         elif event.event == "ended" and held is not None and held.ended_ms is None:
             ended_ms = max(event.at_ms, held.granted_ms)
-            self._authorisations[event.allocation_id] = replace(held, ended_ms=ended_ms)
+            lost = event.reason == NODE_LOST
+            self._authorisations[event.allocation_id] = replace(held, ended_ms=ended_ms, lost=lost)
 
     def _device(self, event: DeviceEvent) -> None:
         device_id = event.device.device_id

@@ -30,7 +30,10 @@ class ObservedUse(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Authorisation:
-    """Devices given to a job's task from `granted_ms` to `ended_ms` (None: still given)."""
+    """Devices given to a job's task from `granted_ms` to `ended_ms` (None: still given).
+
+    `lost`: it ended as `attribution.NODE_LOST`, which its node could not be told.
+    """
 
     allocation_id: str
     job_id: str
@@ -42,6 +45,7 @@ class Authorisation:
     granted_ms: int
     ended_ms: int | None
     time_limit_ms: int | None = None
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

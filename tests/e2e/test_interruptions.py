@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from scheduler.demo.cluster import Host
+from suanli.rating.attribution import CLOCK_TOLERANCE_MS
 from tests.builders.e2e import PYTHON, WINDOW_MS, Site, now_ms, processes_naming, running_site, wait_until
 
 pytestmark = pytest.mark.timeout(240)
@@ -186,6 +187,39 @@ def _sample(url: str, name: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.partition("{")[0].split()[0] == name)
 
 
+def _counted(site: Site, name: str) -> float:
+    """A counter of device time, as the ledger shows it."""
+    url = str(site.cluster.announcement("ledger")["metrics"])
+    return _sample(url, f"suanli_ledger_{name}_device_ms_total")
+
+
+def test_work_that_goes_on_where_a_node_was_given_up_is_noticed_and_not_billed(site: Site) -> None:
+    """The agent is away for longer than its pool's patience; its task goes on until it is back and is told."""
+    before = {name: _counted(site, name) for name in ("unattributed", "after_loss")}
+    job_id = start(site, "given-up", "ascend-910b3", devices=2)
+    first = pids(site, job_id, 2)
+    (lost,) = site.nodes_of("yunhe", job_id, 1)
+    site.cluster.processes.kill(lost)
+    pids(site, job_id, 2, attempt=2)
+    given_up_ms = now_ms()
+    wait_until(
+        lambda: now_ms() > given_up_ms + CLOCK_TOLERANCE_MS + WINDOW_MS, "no clock explains it any more"
+    )
+    assert all(psutil.pid_exists(pid) for pid in first)
+    site.restart_agent(lost)
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in first), "the agent is told to end it")
+    job = finish(site, "given-up", job_id)
+    assert job["attempt"] == 2
+    verified = site.verified()
+    held = site.people.researchers["yunhe"].attempts(job_id)[0]["tasks"][0]
+    used = [s for s in verified.segments if s["allocation_id"] == held["allocation_id"]]
+    assert max(segment["end_ms"] for segment in used) > given_up_ms + CLOCK_TOLERANCE_MS
+    said = [f for f in verified.verdict["findings"] if held["allocation_id"] in f["entity"]]
+    assert [finding["code"] for finding in said] == ["attribution.after_loss"]
+    wait_until(lambda: _counted(site, "after_loss") > before["after_loss"], "it is rated")
+    assert _counted(site, "unattributed") == before["unattributed"]
+
+
 def test_whatever_is_killed_every_millisecond_of_every_device_is_in_one_bucket(site: Site) -> None:
     job_id = start(site, "balance", "mlu370-x8", devices=2)
     pids(site, job_id, 2)
@@ -201,6 +235,5 @@ def test_whatever_is_killed_every_millisecond_of_every_device_is_in_one_bucket(s
     for device in answer["devices"]:
         assert device["enrolled_ms"] == sum(device[f"{bucket}_ms"] for bucket in buckets), device
     assert sum(device["allocated_ms"] for device in answer["devices"]) > 0
-    url = str(site.cluster.announcement("ledger")["metrics"])
-    assert _sample(url, "suanli_ledger_unattributed_device_ms_total") == 0
-    assert _sample(url, "suanli_ledger_double_attributed_device_ms_total") == 0
+    assert _counted(site, "unattributed") == 0
+    assert _counted(site, "double_attributed") == 0

@@ -9,10 +9,8 @@ from suanli.evidence.steps.case import AllocationEvidence, Case, Known, WindowEv
 from suanli.evidence.steps.report import Report
 from suanli.evidence.timeline import Piece, find_overlaps
 from suanli.evidence.windows import Segment
-from suanli.rating.intervals import overlap
-
-# Why an allocation ended whose node nobody could reach: what runs there goes on until its agent is told.
-_NODE_LOST = "node_lost"
+from suanli.rating.attribution import NODE_LOST, Beyond, beyond
+from suanli.rating.intervals import Stretch, overlap
 
 
 def collect_allocations(case: Case) -> None:
@@ -117,9 +115,7 @@ class Attribution:
             expected, found = f"at most {share_ppm} ppm", f"{segment.share_ppm} ppm"
             self._find("attribution.share", window, segment, expected, found)
         tolerance_ms = self.known.settings.clock_tolerance_ms
-        too_early = segment.start_ms < granted_ms - tolerance_ms
-        too_late = segment.end_ms > allocation.end_ms + tolerance_ms and not _is_lost(allocation)
-        if too_early or too_late:
+        if _outside(allocation, (segment.start_ms, segment.end_ms), tolerance_ms).unattributed_ms:
             end = "open" if allocation.ended is None else str(allocation.end_ms)
             expected = f"use within [{granted_ms}, {end}) and {tolerance_ms} ms of tolerance"
             found = f"in use in [{segment.start_ms}, {segment.end_ms})"
@@ -135,8 +131,10 @@ class Attribution:
         self.report.add(code, where, expected, found, window.index)
 
 
-def _is_lost(allocation: AllocationEvidence) -> bool:
-    return allocation.ended is not None and allocation.ended.reason == _NODE_LOST
+def _outside(allocation: AllocationEvidence, used: Stretch, tolerance_ms: int) -> Beyond:
+    lost = allocation.ended is not None and allocation.ended.reason == NODE_LOST
+    given = allocation.granted.at_ms, allocation.end_ms
+    return beyond(used, given, lost=lost, tolerance_ms=tolerance_ms)
 
 
 def check_ends(case: Case, last_use_ms: dict[str, int]) -> None:
@@ -162,7 +160,7 @@ def check_ends(case: Case, last_use_ms: dict[str, int]) -> None:
             expected = f"an end within {tolerance_ms} ms of the last use"
             found = f"{idle_ms} ms later"
             case.report.add("attribution.beyond_use", where, expected, found, allocation.index)
-        if idle_ms < -tolerance_ms and _is_lost(allocation):
+        if _outside(allocation, (granted_ms, last_ms), tolerance_ms).after_loss_ms:
             expected = f"no use from {allocation.end_ms} ms on, when its node was given up as lost"
             found = f"in use until {last_ms} ms, which is not billed"
             case.report.add("attribution.after_loss", where, expected, found, allocation.index)

@@ -29,6 +29,7 @@ from suanli.evidence.signed_note import SignedNote
 from suanli.evidence.stamps import StampCheck
 from suanli.evidence.steps.report import Report
 from suanli.evidence.windows import Segment, WindowHeader
+from suanli.rating.attribution import CLOCK_TOLERANCE_MS
 from suanli.rating.inputs import RatingInputs
 from suanli.rating.intervals import Stretch
 
@@ -52,7 +53,7 @@ class VerifySettings:
     devices that the reader inspected.
     """
 
-    clock_tolerance_ms: int = 10_000
+    clock_tolerance_ms: int = CLOCK_TOLERANCE_MS
     back_date_tolerance_ms: int = 60_000
     idle_use_ms: int = 3_600_000
     now_ms: int | None = None
