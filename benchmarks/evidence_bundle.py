@@ -52,6 +52,7 @@ from suanli.evidence.windows import (
     WindowHeader,
     header_hash,
 )
+from suanli.rating.balance import BalanceCollector
 from suanli.rating.statements import state_usage
 from suanli.rating.usage import UsageCollector
 
@@ -113,18 +114,20 @@ class LargeBundle:
         with (self._folder / PAYLOADS).open("wb") as self._lines:
             self._records()
             inputs = self._collector.inputs(0)
-            usage = UsageCollector(inputs, period)
+            usage, balance = UsageCollector(inputs, period), BalanceCollector(inputs, period)
             for authorisation in inputs.authorisations.values():
                 usage.hold(authorisation)
             for number in range(self._rounds):
                 seen = SeenCheckpoint(ORIGIN, self._tree.size, self._tree.root().hex())
                 for node in self._nodes:
                     for segment in self._window(node, number, seen):
-                        usage.observe(observed_use(segment))
+                        use = observed_use(segment)
+                        usage.observe(use)
+                        balance.observe(use)
         self._finish_tiles()
         self._claims[PAYLOADS] = FileClaim(self._payloads.hexdigest(), self._payload_bytes)
         closed = self._collector.inputs(self._tree.size)
-        self._put(STATEMENT, encode(state_usage(usage.usage, closed, period)))
+        self._put(STATEMENT, encode(state_usage(usage.usage, balance, closed, period)))
         self._put(CHECKPOINT, self._checkpoint(period[1]))
         manifest = encode_manifest(self._claims, BundleHead(ORIGIN, *period, period[1] + GRID_MS))
         (self._folder / MANIFEST).write_bytes(manifest)

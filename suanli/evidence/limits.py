@@ -126,6 +126,10 @@ LIMITS: dict[str, tuple[str, str]] = {
         "are not in the log.",
         "该结算单即本期关账时的结算单：{firms} 家企业中有 {missing} 家的本期结算单不在日志中。",
     ),
+    "device_time_unstated": (
+        "What the operator claims that its devices' time was: the statement is of a form that does not say it.",
+        "运营方声称其设备时间如何分布：该结算单的格式不含此项。",
+    ),
     "sample_unseen": (
         "That the operator could not choose the sample: no witness saw its seed.",
         "运营方无法挑选样本：没有见证者看到过种子。",

@@ -11,11 +11,13 @@ from fractions import Fraction
 
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.strict_json import Fields, parse
-from suanli.rating.statements import STATEMENT_SCHEMA
+from suanli.rating.balance import Buckets
+from suanli.rating.statements import DEVICES_VERSION, STATEMENT_SCHEMA
 
 STATEMENT_LIMIT_BYTES = 1 << 30
 _FIRMS_LIMIT = 100_000
 _LINES_LIMIT = 10_000_000
+_MODELS_LIMIT = 100_000
 _BIG = 10**60
 _FEN_LIMIT = 2**62
 
@@ -40,6 +42,8 @@ class ClaimedStatement:
     to_ms: int
     log_size: int
     firms: dict[str, ClaimedFirm]
+    device_time: dict[str, dict[str, int]] | None = None
+    """By device model, milliseconds by bucket; None where the statement is of firms alone."""
 
 
 def parse_statement(data: bytes) -> ClaimedStatement:
@@ -50,7 +54,7 @@ def parse_statement(data: bytes) -> ClaimedStatement:
 def read_statement(value: object) -> ClaimedStatement:
     """The statement in a JSON value, such as `build_statement` gives. Raises EvidenceError."""
     fields = Fields(value, "statement")
-    fields.schema(STATEMENT_SCHEMA)
+    version = fields.version(STATEMENT_SCHEMA, DEVICES_VERSION)
     from_ms, to_ms = fields.integer("from_ms"), fields.integer("to_ms")
     log_size = fields.integer("log_size")
     firms: dict[str, ClaimedFirm] = {}
@@ -59,8 +63,21 @@ def read_statement(value: object) -> ClaimedStatement:
         if firm_id in firms:
             raise EvidenceError(f"{item.path}.firm_id", firm_id, "each firm once")
         firms[firm_id] = _read_firm(item)
+    device_time = _read_device_time(fields) if version == DEVICES_VERSION else None
     fields.done()
-    return ClaimedStatement(from_ms, to_ms, log_size, firms)
+    return ClaimedStatement(from_ms, to_ms, log_size, firms, device_time)
+
+
+def _read_device_time(fields: Fields) -> dict[str, dict[str, int]]:
+    times: dict[str, dict[str, int]] = {}
+    for item in fields.objects("device_time", _MODELS_LIMIT):
+        model = item.text("device_model", 128)
+        if model in times:
+            raise EvidenceError(f"{item.path}.device_model", model, "each model once")
+        names = ("enrolled_ms", *(f"{name}_ms" for name in Buckets.__slots__))
+        times[model] = {name: item.integer(name) for name in names}
+        item.done()
+    return times
 
 
 def _read_firm(fields: Fields) -> ClaimedFirm:

@@ -9,8 +9,8 @@ register.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from suanli.rating.inputs import WHOLE_PPM, ObservedUse, RatingInputs, RegisteredDevice
 from suanli.rating.intervals import Stretch, length_ms, merge, overlap, subtract
@@ -37,6 +37,18 @@ class Buckets:
         for name in Buckets.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
+    def whole_ms(self) -> dict[str, int]:
+        """Milliseconds of whole devices by bucket, whose sum is that of the exact times, rounded down.
+
+        By largest remainder; of equal ones the bucket that comes first gets the millisecond.
+        """
+        exact = {name: getattr(self, name) for name in Buckets.__slots__}
+        rounded = {name: ppm_ms // WHOLE_PPM for name, ppm_ms in exact.items()}
+        missing = self.total() // WHOLE_PPM - sum(rounded.values())
+        for name in sorted(exact, key=lambda name: -(exact[name] % WHOLE_PPM))[:missing]:
+            rounded[name] += 1
+        return rounded
+
 
 def _registered(device: RegisteredDevice, period: Stretch) -> Stretch | None:
     retired_ms = period[1] if device.retired_ms is None else device.retired_ms
@@ -49,10 +61,15 @@ def device_balance(inputs: RatingInputs, from_ms: int, to_ms: int) -> dict[str, 
     Where stretches of one device overlap, which check_window and the verifier refuse, the sum exceeds the
     registered time; it never falls short, as what nobody reported is unknown.
     """
+    return collect_balance(inputs, from_ms, to_ms).balance()
+
+
+def collect_balance(inputs: RatingInputs, from_ms: int, to_ms: int) -> BalanceCollector:
+    """The balance over [from_ms, to_ms) of everything in `inputs`."""
     collector = BalanceCollector(inputs, (from_ms, to_ms))
     for use in inputs.usage:
         collector.observe(use)
-    return collector.balance()
+    return collector
 
 
 class BalanceCollector:
@@ -61,35 +78,47 @@ class BalanceCollector:
     def __init__(self, inputs: RatingInputs, period: Stretch) -> None:
         self._inputs = inputs
         self._held = _held(inputs, period[1])
-        self._stays: dict[str, list[tuple[Stretch, Buckets]]] = {}
+        self._stays: dict[str, list[tuple[Stretch, Buckets, str]]] = {}
         for device in inputs.devices:
             registered = _registered(device, period)
             if registered is not None:
-                self._stays.setdefault(device.device_id, []).append((registered, Buckets()))
+                stay = registered, Buckets(), device.device_model
+                self._stays.setdefault(device.device_id, []).append(stay)
 
     def observe(self, use: ObservedUse) -> None:
         """Puts a stretch into the buckets of its device, as far as the device was in the register."""
-        for (from_ms, to_ms), buckets in self._stays.get(use.device_id, ()):
-            start_ms, end_ms = max(use.start_ms, from_ms), min(use.end_ms, to_ms)
+        for (from_ms, to_ms), buckets, _ in self._stays.get(use.device_id, ()):
+            start_ms = use.start_ms if use.start_ms > from_ms else from_ms
+            end_ms = use.end_ms if use.end_ms < to_ms else to_ms
             if start_ms < end_ms:
                 _put(buckets, use, (start_ms, end_ms), self._inputs, self._held.get(use.device_id, ()))
 
     def add(self, other: BalanceCollector) -> None:
         """Adds what was observed elsewhere of the same devices in the same period."""
         for device_id, stays in other._stays.items():
-            for (_, mine), (_, theirs) in zip(self._stays[device_id], stays, strict=True):
+            for (_, mine, _), (_, theirs, _) in zip(self._stays[device_id], stays, strict=True):
                 mine.add(theirs)
 
     def balance(self) -> dict[str, Buckets]:
         """Buckets by device id; registered time that nothing was observed of is unknown."""
         result: dict[str, Buckets] = {}
-        for device_id, stays in self._stays.items():
-            total = result.setdefault(device_id, Buckets())
-            for (start_ms, end_ms), buckets in stays:
-                missing = (end_ms - start_ms) * WHOLE_PPM - buckets.total()
-                total.add(buckets)
-                total.unknown += max(missing, 0)
+        for device_id, _, buckets in self._accounted():
+            result.setdefault(device_id, Buckets()).add(buckets)
         return result
+
+    def by_model(self) -> dict[str, Buckets]:
+        """As `balance`, by the model that a device was registered as."""
+        result: dict[str, Buckets] = {}
+        for _, model, buckets in self._accounted():
+            result.setdefault(model, Buckets()).add(buckets)
+        return result
+
+    def _accounted(self) -> Iterator[tuple[str, str, Buckets]]:
+        """Device, model and all of the time of each stay."""
+        for device_id, stays in self._stays.items():
+            for (start_ms, end_ms), buckets, model in stays:
+                missing = (end_ms - start_ms) * WHOLE_PPM - buckets.total()
+                yield device_id, model, replace(buckets, unknown=buckets.unknown + max(missing, 0))
 
 
 Step = tuple[int, int, int]

@@ -13,12 +13,12 @@ from suanli.evidence.records import Statement
 from suanli.evidence.statement_file import STATEMENT_LIMIT_BYTES, ClaimedStatement
 from suanli.evidence.steps.case import Case, RecordEvidence
 from suanli.evidence.strict_json import encode, parse
+from suanli.rating.statements import firm_part
 
 
 def firm_digest(statement: Mapping[str, Any], firm_id: str) -> str:
     """Hex of SHA-256 over a firm's own statement.json: its part of `statement`, which may hold all firms."""
-    mine = [firm for firm in statement["firms"] if firm["firm_id"] == firm_id]
-    return hashlib.sha256(encode({**statement, "firms": mine})).hexdigest()
+    return hashlib.sha256(encode(firm_part(statement, firm_id))).hexdigest()
 
 
 def check_closing(case: Case, claimed: ClaimedStatement) -> None:

@@ -61,6 +61,8 @@ EXPLAINED_BY: Mapping[str, frozenset[str]] = {
     # Earlier roots are read from the tiles.
     "time.root": frozenset({"tree.tile", "history.rolled_back", "history.forked"}),
     "history.forked": frozenset({"tree.tile"}),
+    # A window counts once here, however often its time was counted there.
+    "statement.device_time": frozenset({"chain.duplicate"}),
 }
 """Codes that, once found, explain others."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from suanli.evidence.bundle import STATEMENT
 from suanli.evidence.bundle_files import read_file
 from suanli.evidence.errors import EvidenceError
+from suanli.evidence.limits import limit
 from suanli.evidence.rating_inputs import RatingCollector
 from suanli.evidence.records import PriceVersion, ProgramVersion, Record
 from suanli.evidence.statement_file import (
@@ -17,7 +18,6 @@ from suanli.evidence.statement_file import (
 from suanli.evidence.steps.case import Case
 from suanli.evidence.steps.windows import PartResult
 from suanli.rating.balance import Buckets
-from suanli.rating.inputs import WHOLE_PPM
 from suanli.rating.prices import round_half_away
 from suanli.rating.statements import state_usage
 from suanli.rating.usage import UsageCollector
@@ -63,8 +63,10 @@ def check_statement(case: Case, claimed: ClaimedStatement, seen: PartResult) -> 
         held.hold(authorisation)
     held.usage.add(usage)
     firm_id = case.known.manifest.scope.firm_id
-    recomputed = read_statement(state_usage(held.usage, inputs, case.known.period, firm_id))
+    balance = seen.balance if case.known.for_auditor else None
+    recomputed = read_statement(state_usage(held.usage, balance, inputs, case.known.period, firm_id))
     _compare(case, recomputed, claimed)
+    _compare_device_time(case, recomputed, claimed)
     if case.report.explained("statement.rating"):
         # The re-rating stands on damaged entries; that the claim adds up can be asked all the same.
         for firm, firm_claim in claimed.firms.items():
@@ -140,6 +142,27 @@ def _compare_firm(case: Case, entity: str, want: ClaimedFirm, got: ClaimedFirm) 
             wrong_lines = True
 
 
+def _compare_device_time(case: Case, recomputed: ClaimedStatement, claimed: ClaimedStatement) -> None:
+    """What the statement says of device time, bucket by bucket; older ones of all firms say nothing of it."""
+    want, got = recomputed.device_time, claimed.device_time
+    if case.report.explained("statement.device_time"):
+        return  # of damaged entries no bucket can be told; that they are damaged has been said
+    if got is None:
+        if want is not None:
+            case.not_proved.append(limit("device_time_unstated"))
+        return
+    if want is None:
+        expected = "nothing of device time in a statement of one firm"
+        case.report.add("statement.device_time", "device time", expected, f"{len(got)} models")
+        return
+    for model in sorted(want.keys() | got.keys()):
+        times, others = want.get(model, {}), got.get(model, {})
+        for name in times or others:
+            if times.get(name) != others.get(name):
+                expected, found = (str(side.get(name, "no such model")) for side in (times, others))
+                case.report.add("statement.device_time", f"device model {model}, {name}", expected, found)
+
+
 def _check_sums(case: Case, firm_id: str, firm: ClaimedFirm) -> None:
     for key, line in firm.lines.items():
         rounded = round_half_away(firm.charges[key])
@@ -164,4 +187,4 @@ def _state_facts(case: Case, seen: PartResult, recomputed: ClaimedStatement) -> 
         total = Buckets()
         for buckets in seen.balance.balance().values():
             total.add(buckets)
-        case.facts["device_time_ms"] = {name: getattr(total, name) // WHOLE_PPM for name in Buckets.__slots__}
+        case.facts["device_time_ms"] = total.whole_ms()

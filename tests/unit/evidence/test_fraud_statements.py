@@ -9,6 +9,7 @@ from suanli.evidence.bundle import STATEMENT, firm_scope
 from suanli.evidence.records import Statement
 from suanli.evidence.steps.closing import firm_digest
 from suanli.evidence.verify import verify
+from suanli.rating.statements import firm_part
 from tests.builders.evidence import GRID, T0, honest_operator, price
 from tests.builders.verdicts import assert_found, judged
 
@@ -96,3 +97,60 @@ def test_a_statement_made_anew_over_a_longer_log_is_not_the_one_that_closed_the_
 def test_a_period_closed_over_entries_that_were_to_come_is_named():
     operator, size = closed_operator(log_size=10_000)
     assert_found(judged(operator, change_statement=as_closed(size)), {"statement.entry"})
+
+
+def test_a_statement_of_all_firms_says_what_the_time_of_the_devices_was():
+    value = honest_operator().statement(PERIOD)
+    (model,) = value["device_time"]
+    buckets = {
+        name: time_ms for name, time_ms in model.items() if name not in ("device_model", "enrolled_ms")
+    }
+    assert model["enrolled_ms"] == sum(buckets.values()) == 4 * 6 * GRID
+    billable_ms = sum(line["billable_ms"] for firm in value["firms"] for line in firm["lines"])
+    assert model["allocated_ms"] == billable_ms > 0
+
+
+def moved(value):
+    """Idle time called allocated: the sum still fits."""
+    value["device_time"][0]["idle_ms"] -= 60_000
+    value["device_time"][0]["allocated_ms"] += 60_000
+
+
+def hidden(value):
+    """Devices that nobody is to ask about."""
+    value["device_time"] = []
+
+
+def made_up(value):
+    """Devices that are not there."""
+    value["device_time"].append({**value["device_time"][0], "device_model": "mlu370-x8"})
+
+
+@pytest.mark.parametrize("change", [moved, hidden, made_up])
+def test_device_time_that_the_windows_do_not_tell_is_named(change):
+    assert_found(judged(honest_operator(), change_statement=change), {"statement.device_time"})
+
+
+def test_a_statement_from_before_device_time_was_told_verifies_and_that_is_stated():
+    operator, size = closed_operator()
+
+    def older(value):
+        del value["device_time"]
+        value.update(schema="suanli.statement.v1", log_size=size)
+
+    verdict = judged(operator, change_statement=older)
+    assert verdict.verified
+    assert verdict.facts["statements"] == {"firms": 2, "logged": 2}
+    assert "device_time_unstated" in {item.name for item in verdict.not_proved}
+
+
+def test_a_firm_is_told_nothing_of_the_devices_of_others():
+    operator = honest_operator()
+    whole = operator.statement(PERIOD)
+    assert firm_part(whole, "firm-a") == operator.statement(PERIOD, firm_scope("firm-a"))
+
+    def betray(value):
+        value.update(schema="suanli.statement.v2", device_time=whole["device_time"])
+
+    files = operator.bundle(PERIOD, firm_scope("firm-a"), change_statement=betray)
+    assert_found(verify(files, policy=operator.policy()), {"statement.device_time"})

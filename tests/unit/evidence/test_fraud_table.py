@@ -159,6 +159,10 @@ FURTHER = {
         (CALENDAR, "test_maintenance_made_up_before_what_the_controller_knew_is_back_dated"),
         (CALENDAR, "test_what_was_planned_and_passed_cannot_be_taken_back"),
     ],
+    "device time told otherwise than it was": [
+        (STATEMENTS, "test_device_time_that_the_windows_do_not_tell_is_named"),
+        (STATEMENTS, "test_a_firm_is_told_nothing_of_the_devices_of_others"),
+    ],
     "another statement than closed the period": [
         (STATEMENTS, "test_a_period_closed_with_another_statement_is_named"),
         (STATEMENTS, "test_a_statement_changed_after_the_period_was_closed_is_named_by_what_it_claims"),
