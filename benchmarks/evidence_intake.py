@@ -28,6 +28,7 @@ from benchmarks.harness import Row, quantile
 from scheduler.ledger.publisher import Publisher
 from scheduler.ledger.sequencer import Identity, Sequencer
 from scheduler.ledger.tree import GrowingTree
+from scheduler.process import LOOPS
 from scheduler.services.evidence import NodeKey
 from scheduler.services.windows import Intake, Sent, logged_windows, store_windows
 from scheduler.storage import migrate, roles, tables
@@ -167,7 +168,9 @@ def measure(windows: int, batch: int) -> list[Row]:
     """Rows of the intake of so many windows, sent `batch` at a time by each node, and of the long log."""
     folder = Path(mkdtemp(prefix="suanli-intake-"))
     try:
-        return [*asyncio.run(_intake(folder, windows, batch)), *_long_logs(folder)]
+        with asyncio.Runner(loop_factory=LOOPS["ledger"]) as runner:
+            rows = runner.run(_intake(folder, windows, batch))
+        return [*rows, *_long_logs(folder)]
     finally:
         shutil.rmtree(folder)
 

@@ -12,12 +12,10 @@ from suanli.evidence.rating_inputs import observed_use
 from suanli.evidence.windows import Segment
 from suanli.rating.inputs import WHOLE_PPM, Authorisation
 from suanli.rating.intervals import Stretch, overlap
-from suanli.rating.prices import Terms, exact_fen
+from suanli.rating.prices import FOREVER_MS, Terms, exact_fen
 from suanli.rating.usage import authorised_share_ppm
 
 CHARGE_LABEL = "suanli/charge/v1"
-# An open allocation is authorised until somebody says that it ended.
-FOREVER_MS = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class Charge:
 
 
 def authorised(authorisation: Authorisation) -> Stretch:
-    """[granted, ended) of an allocation."""
+    """[granted, ended) of an allocation; an open one is authorised until somebody says that it ended."""
     ended_ms = FOREVER_MS if authorisation.ended_ms is None else authorisation.ended_ms
     return authorisation.granted_ms, ended_ms
 

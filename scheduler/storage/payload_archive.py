@@ -8,7 +8,7 @@ commitments in the tiles.
 """
 
 import json
-from binascii import b2a_base64, hexlify
+from binascii import hexlify
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ import orjson
 from scheduler.storage.objects import Place, open_objects
 from suanli.evidence.bundle import PayloadLine, parse_payload_line
 from suanli.evidence.errors import EvidenceError
+from suanli.evidence.quick_base64 import encode as encode_base64
 from suanli.evidence.strict_json import encode
 from suanli.evidence.tiles import WIDTH, entries_path
 
@@ -48,7 +49,7 @@ class ArchivedEntry:
             (
                 orjson.dumps(known)[:-1],
                 b',"payload":',
-                b"null" if payload is None else b'"%b"' % b2a_base64(payload, newline=False),
+                b"null" if payload is None else b'"%b"' % encode_base64(payload),
                 b',"salt":',
                 b"null" if salt is None else b'"%b"' % hexlify(salt),
                 b',"segments":[',
@@ -56,8 +57,7 @@ class ArchivedEntry:
                     [
                         b"null"
                         if item is None
-                        else b'{"body":"%b","salt":"%b"}'
-                        % (b2a_base64(item.body, newline=False), hexlify(item.salt))
+                        else b'{"body":"%b","salt":"%b"}' % (encode_base64(item.body), hexlify(item.salt))
                         for item in self.line.segments
                     ]
                 ),

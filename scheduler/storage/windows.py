@@ -1,7 +1,7 @@
 """Usage windows on their way into the log: many nodes' in one statement, each with the head of its chain."""
 
 import struct
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -39,23 +39,25 @@ class Advance:
 
 def pack_segments(segments: Sequence[SaltedSegment]) -> bytes:
     """Salts and exact bodies in one piece: salt, length of the body (4 bytes, big-endian), body, and so on."""
-    return b"".join(part for one in segments for part in (one.salt, _LENGTH.pack(len(one.body)), one.body))
+    parts: list[bytes] = []
+    for one in segments:
+        parts += (one.salt, _LENGTH.pack(len(one.body)), one.body)
+    return b"".join(parts)
 
 
 def unpack_segments(data: bytes) -> tuple[SaltedSegment, ...]:
     """What `pack_segments` packed. Raises EvidenceError."""
-    return tuple(_unpacked(data))
-
-
-def _unpacked(data: bytes) -> Iterator[SaltedSegment]:
+    segments: list[SaltedSegment] = []
     at, size = 0, len(data)
     while at < size:
-        begin = at + SALT_BYTES + _LENGTH.size
-        end = begin + _LENGTH.unpack_from(data, at + SALT_BYTES)[0] if begin <= size else size + 1
+        length_at = at + SALT_BYTES
+        begin = length_at + _LENGTH.size
+        end = begin + int.from_bytes(data[length_at:begin], "big") if begin <= size else size + 1
         if end > size:
             raise EvidenceError("segments", f"{size} bytes", "whole segments")
-        yield SaltedSegment(data[at : at + SALT_BYTES], data[begin:end])
+        segments.append(SaltedSegment(data[at:length_at], data[begin:end]))
         at = end
+    return tuple(segments)
 
 
 _HEADS = """

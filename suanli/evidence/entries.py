@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from binascii import b2a_base64
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from suanli.evidence import plain
+from suanli.evidence import plain, quick_base64
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import KEY_ID_BYTES, SIGNATURE_BYTES, Signer
 from suanli.evidence.strict_json import Fields, encode, parse_object
@@ -161,8 +160,8 @@ def window_key_id(data: bytes) -> bytes | None:
 def build_payload(body: bytes, signature: bytes) -> bytes:
     """The JSON bytes of a payload, as `encode` would write them: base64 needs no escaping."""
     return b'{"body":"%b","signature":"%b"}' % (
-        b2a_base64(body, newline=False),
-        b2a_base64(signature, newline=False),
+        quick_base64.encode(body),
+        quick_base64.encode(signature),
     )
 
 

@@ -12,13 +12,16 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from suanli.evidence import quick_base64
+
 INTEGER: Final = "(0|[1-9][0-9]{0,17})"
 OPTIONAL_INTEGER: Final = "(?:null|(0|[1-9][0-9]{0,17}))"
 """The group of what is null is None, here and below. Both kinds stay below 64 bits."""
 BOOLEAN: Final = "(true|false)"
-OBJECT: Final = r"(\{[^{}]*\})"
-"""An object without objects in it, as text: to be read strictly, once for all places where it stands."""
-OPTIONAL_OBJECT: Final = r"(?:null|(\{[^{}]*\}))"
+OBJECT: Final = r"(\{[^}]*\})"
+"""An object up to its first closing brace, as text: to be read strictly, once for all places where it stands, by a
+reader that refuses objects within it. (To look for one character alone is what the engine does fastest.)"""
+OPTIONAL_OBJECT: Final = r"(?:null|(\{[^}]*\}))"
 _ZERO: Final = ord("0")
 
 
@@ -78,7 +81,7 @@ def base64_bytes(text: bytes) -> bytes | None:
         if last not in spare:
             return None
     try:
-        return binascii.a2b_base64(text, strict_mode=True)
+        return quick_base64.decode(text)
     except ValueError:
         return None
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn
 
+from suanli.evidence import quick_base64
 from suanli.evidence.errors import EvidenceError
 
 INT64_MAX = 2**63 - 1
@@ -287,4 +288,4 @@ def decode_base64(value: object, what: str, limit_bytes: int = 1 << 20, *, canon
 
 def encode_base64(data: bytes) -> str:
     """Standard, padded base64 text."""
-    return binascii.b2a_base64(data, newline=False).decode("ascii")
+    return quick_base64.encode(data).decode("ascii")

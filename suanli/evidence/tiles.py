@@ -15,7 +15,7 @@ from suanli.evidence.merkle import HASH_BYTES, NodeSource, complete_root
 WIDTH = 256
 HEIGHT = 8
 _ENTRY_LIMIT = 65_535
-_TILES_KEPT = 1024
+_TILES_KEPT = 64
 
 
 def _index_path(index: int) -> str:
@@ -79,8 +79,16 @@ def hash_tile(level: int, index: int, width: int, node: NodeSource) -> bytes:
 
 def parse_hash_tile(data: bytes, width: int, what: str = "tile") -> list[bytes]:
     """The hashes in a tile of `width`. Raises EvidenceError."""
+    return _split(_whole(data, width, what))
+
+
+def _whole(data: bytes, width: int, what: str) -> bytes:
     if len(data) != width * HASH_BYTES:
         raise EvidenceError(what, f"{len(data)} bytes", f"{width * HASH_BYTES} bytes")
+    return data
+
+
+def _split(data: bytes) -> list[bytes]:
     return [data[i : i + HASH_BYTES] for i in range(0, len(data), HASH_BYTES)]
 
 
@@ -125,15 +133,15 @@ class TileReader:
     def __init__(self, size: int, read: Callable[[str], bytes]) -> None:
         self._size = size
         self._read = read
-        self._tiles: dict[tuple[int, int], list[bytes]] = {}
+        self._tiles: dict[tuple[int, int], bytes] = {}
 
-    def _tile(self, level: int, index: int) -> list[bytes]:
+    def _tile(self, level: int, index: int) -> bytes:
         key = (level, index)
         found = self._tiles.get(key)
         if found is None:
             width = min(WIDTH, (self._size >> (HEIGHT * level)) - index * WIDTH)
             path = tile_path(level, index, width)
-            found = parse_hash_tile(self._read(path), width, path)
+            found = _whole(self._read(path), width, path)
             if len(self._tiles) >= _TILES_KEPT:
                 self._tiles.clear()
             self._tiles[key] = found
@@ -145,5 +153,7 @@ class TileReader:
             raise EvidenceError("node", f"level {level} index {index}", f"inside a tree of {self._size}")
         tile_level, rest = divmod(level, HEIGHT)
         first = index << rest
-        hashes = self._tile(tile_level, first // WIDTH)
-        return complete_root(hashes[first % WIDTH : first % WIDTH + (1 << rest)])
+        place = first % WIDTH * HASH_BYTES
+        return complete_root(
+            _split(self._tile(tile_level, first // WIDTH)[place : place + (HASH_BYTES << rest)])
+        )

@@ -91,10 +91,14 @@ def check_segments(header: WindowHeader, segments: Iterable[Segment]) -> list[Wi
     for place, segment in enumerate(segments):
         if segment.n != place:
             problems.append(WindowProblem("commitment", f"segments[{place}].n", str(segment.n), str(place)))
-        problems.extend(segment_problems(header, segment))
-        per_device.setdefault(segment.device.device_id, []).append(segment)
+        problems += segment_problems(header, segment)
+        device_id = segment.device.device_id
+        if device_id in per_device:
+            per_device[device_id].append(segment)
+        else:
+            per_device[device_id] = [segment]
     for device_id, pieces in per_device.items():
-        problems.extend(_tiling_problems(header, device_id, pieces))
+        problems += _tiling_problems(header, device_id, pieces)
     return problems
 
 
@@ -131,7 +135,7 @@ def segment_problems(header: WindowHeader, segment: Segment) -> list[WindowProbl
             bad("live_ms", s.live_ms, "nothing measured in unknown time")
         if s.hardware != UNKNOWN_HARDWARE:
             bad("hardware", "readings", "nothing read in unknown time")
-    elif crosses_grid(header):
+    elif header.closed_by == "recovery" and crosses_grid(header):  # no other header that was read does
         bad("observed", s.observed, "unknown in a window across lines of the grid")
     if (s.utilisation_mean_ppm or 0) > (s.utilisation_max_ppm or 0):
         bad("utilisation_mean_ppm", s.utilisation_mean_ppm, f"at most the maximum {s.utilisation_max_ppm}")

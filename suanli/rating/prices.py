@@ -9,6 +9,8 @@ from fractions import Fraction
 from suanli.rating.inputs import WHOLE_PPM, Price, Program
 
 HOUR_MS = 3_600_000
+FOREVER_MS = 1 << 62
+"""Stands for the end of what has none."""
 NANO_CNY_PER_FEN = 10_000_000
 """1 fen = 0.01 CNY = 10^7 nano-CNY."""
 
@@ -73,6 +75,11 @@ class Terms:
             pieces.append((epoch, start_ms, min(edge, end_ms)))
             start_ms, epoch = edge, following
         return pieces
+
+    def bounds(self, epoch: int) -> tuple[int, int]:
+        """[start_ms, end_ms) of an epoch; the last one has no end."""
+        following = epoch + 1
+        return self._edges[epoch], self._edges[following] if following < len(self._edges) else FOREVER_MS
 
     def price(self, epoch: int) -> Price | None:
         """The price in force in an epoch, if any."""

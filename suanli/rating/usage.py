@@ -6,7 +6,7 @@ are the parts of it with a live process and with a busy device. All are share-we
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from suanli.rating.inputs import Authorisation, ObservedUse, RatingInputs
@@ -67,6 +67,26 @@ def collect_usage(inputs: RatingInputs, from_ms: int, to_ms: int) -> Usage:
     return collector.usage
 
 
+_Key = tuple[str | None, str, str]
+"""Allocation, device, and the model that the node says that it is."""
+
+
+@dataclass(slots=True)
+class _Given:
+    """A device under an allocation: when and how much of it was given, and where its use was counted last."""
+
+    authorisation: Authorisation
+    share_ppm: int
+    start_ms: int
+    end_ms: int
+    model: str
+    terms: Terms
+    epoch_start_ms: int = 0
+    epoch_end_ms: int = 0
+    """Stretches in here are of the epoch of `quantities`."""
+    quantities: Quantities = field(default_factory=Quantities)
+
+
 class UsageCollector:
     """Takes authorisations and observed stretches one by one; what it keeps does not grow with stretches."""
 
@@ -75,6 +95,7 @@ class UsageCollector:
         self._period = period
         self.usage = self._usage = Usage({}, {})
         self._model_of = {device.device_id: device.device_model for device in inputs.devices}
+        self._given: dict[_Key, _Given | None] = {}
 
     def _terms(self, model: str) -> Terms:
         terms = self._usage.terms.get(model)
@@ -114,27 +135,52 @@ class UsageCollector:
         """Counts an observed stretch as far as it was in use and authorised."""
         if observed.state != "in_use":
             return
-        authorisation = self._inputs.authorisations.get(observed.allocation_id or "")
-        share_ppm = authorised_share_ppm(authorisation, observed)
-        if authorisation is None or not share_ppm:
+        key = observed.allocation_id, observed.device_id, observed.device_model
+        given = self._given[key] if key in self._given else self._find(key)
+        if given is None:
             return
         # Written out, as auditors wait for millions of these: what lies in the period and was authorised.
-        from_ms, to_ms = self._period
-        ended_ms = to_ms if authorisation.ended_ms is None else authorisation.ended_ms
-        start_ms = max(observed.start_ms, from_ms, authorisation.granted_ms)
-        end_ms = min(observed.end_ms, to_ms, ended_ms)
+        start_ms = observed.start_ms if observed.start_ms > given.start_ms else given.start_ms
+        end_ms = observed.end_ms if observed.end_ms < given.end_ms else given.end_ms
         if start_ms >= end_ms:
             return
-        # The registered model is what is priced: what a node says of itself must not choose its price.
-        model = self._model_of.get(observed.device_id, observed.device_model)
-        # Live and worked time is known per stretch only: pieces are filled from the front.
+        share_ppm = observed.share_ppm if observed.share_ppm < given.share_ppm else given.share_ppm
+        if not given.epoch_start_ms <= start_ms < end_ms <= given.epoch_end_ms:
+            self._observe_pieces(given, observed, (start_ms, end_ms), share_ppm)
+            return
+        length, quantities = end_ms - start_ms, given.quantities
+        quantities.billable += length * share_ppm
+        quantities.live += min(length, observed.live_ms) * share_ppm
+        quantities.worked += min(length, observed.busy_ms) * share_ppm
+
+    def _find(self, key: _Key) -> _Given | None:
+        """What was given under an allocation of a device, kept for the next stretch; None for nothing."""
+        given: _Given | None = None
+        allocation_id, device_id, told_model = key
+        authorisation = self._inputs.authorisations.get(allocation_id or "")
+        share_ppm = 0 if authorisation is None else authorisation.share_ppm_of.get(device_id, 0)
+        held = (
+            None
+            if authorisation is None
+            else overlap(_authorised(authorisation, self._period[1]), self._period)
+        )
+        if authorisation is not None and held is not None and share_ppm:
+            # The registered model is what is priced: what a node says of itself must not choose its price.
+            model = self._model_of.get(device_id, told_model)
+            given = _Given(authorisation, share_ppm, *held, model, self._terms(model))
+        self._given[key] = given
+        return given
+
+    def _observe_pieces(self, given: _Given, observed: ObservedUse, stretch: Stretch, share_ppm: int) -> None:
+        """Counts a stretch where terms may change; live and worked time, known of all of it, fill it from the front."""
         live_left, busy_left = observed.live_ms, observed.busy_ms
-        for epoch, piece_start_ms, piece_end_ms in self._terms(model).epochs(start_ms, end_ms):
-            length = piece_end_ms - piece_start_ms
+        for epoch, start_ms, end_ms in given.terms.epochs(*stretch):
+            length = end_ms - start_ms
             live, busy = min(length, live_left), min(length, busy_left)
             live_left -= live
             busy_left -= busy
-            quantities = self._at(authorisation, model, epoch)
+            given.quantities = quantities = self._at(given.authorisation, given.model, epoch)
+            given.epoch_start_ms, given.epoch_end_ms = given.terms.bounds(epoch)
             quantities.billable += length * share_ppm
             quantities.live += live * share_ppm
             quantities.worked += busy * share_ppm

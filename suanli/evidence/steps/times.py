@@ -11,7 +11,7 @@ from suanli.evidence.steps.report import Report
 from suanli.evidence.windows import SeenCheckpoint
 
 _NS_PER_MS = 1_000_000
-_ROOTS_KEPT = 65_536
+_ROOTS_KEPT = 4096
 
 
 def find_latest(case: Case) -> None:
@@ -30,8 +30,9 @@ class Times:
     def __init__(self, report: Report, known: Known, root_at: Callable[[int], bytes | None]) -> None:
         self._report = report
         self._known = known
-        # Nodes that are shown the same log checkpoint ask for the same root.
+        # Nodes that are shown the same log checkpoint ask the same of it.
         self._root_at = functools.lru_cache(_ROOTS_KEPT)(root_at)
+        self._newest_ms_at = functools.lru_cache(_ROOTS_KEPT)(known.newest.at_ms)
         self._seen: dict[str, int] = {}
 
     def check(self, window: WindowEvidence) -> None:
@@ -70,7 +71,7 @@ class Times:
 
     def _check_not_earlier(self, window: WindowEvidence, size: int) -> None:
         """A window is younger than everything that was stated below the size it had seen."""
-        newest_ms, header = self._known.newest.at_ms(size), window.header
+        newest_ms, header = self._newest_ms_at(size), window.header
         if header.end_ms + self._known.settings.back_date_tolerance_ms >= newest_ms:
             return
         # Time in which nobody measured is signed afterwards, when newer checkpoints have been seen.
