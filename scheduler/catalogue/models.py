@@ -68,7 +68,10 @@ class DeviceModel:
     @property
     def fp16_gflops(self) -> int:
         """The prior of speed as a whole number; 0 where no figure is known."""
-        return 0 if self.fp16_tflops is None else int(self.fp16_tflops * 1000)
+        tflops = self.fp16_tflops
+        if tflops is None:
+            return 0
+        return tflops.numerator * 1000 // tflops.denominator  # asked often: no arithmetic of fractions
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,10 +51,10 @@ class Priority(StrEnum):
     @property
     def rank(self) -> int:
         """Higher goes first."""
-        return _RANKS[self]
+        return _UPWARDS.index(self)
 
 
-_RANKS = {Priority.LOW: 0, Priority.NORMAL: 1, Priority.HIGH: 2}
+_UPWARDS = (Priority.LOW, Priority.NORMAL, Priority.HIGH)
 
 
 @dataclass(frozen=True, slots=True)

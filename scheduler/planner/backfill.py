@@ -4,14 +4,16 @@ Where time limits say when devices come free, the start is known, and shorter wo
 then. Where they do not, a job that has waited long enough holds the nodes that are closest to having room.
 """
 
-from bisect import insort
 from dataclasses import dataclass
 from math import inf
 
-from scheduler.planner.cells import Bounds, Cell, Part
+import numpy as np
+
+from scheduler.planner.cells import Cell, Part
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.layouts import bits
-from scheduler.planner.reach import Inside, closed_rows, domains
+from scheduler.planner.reach import Inside, closed_rows, domains, open_rows
+from scheduler.planner.rows import Bools
 from scheduler.planner.snapshot import Shape
 
 
@@ -26,80 +28,94 @@ class Opening:
 def earliest_opening(shape: Shape, cell: Cell, now_ms: int, config: PlannerConfig) -> Opening | None:
     """The earliest start that time limits promise or predictions expect, or None where they say nothing.
 
-    Cost: nodes in the order of the soonest they could have room, until no later one can be sooner.
+    Cost: one pass over the nodes of the cell, and the devices of those that it would take.
     """
     count = min(shape.devices, shape.devices_per_node)
-    bounds = cell.soonest(count) if shape.whole and count else ([], [])
-    if len(bounds[0]) < shape.tasks:
+    if not shape.whole or not 0 < count <= cell.ends.shape[1] or shape.tasks > len(cell.parts):
         return None
-    closed = frozenset(closed_rows(shape, cell))
+    key = ("openings", count)
+    openings = cell.derived.get(key)
+    if openings is None:
+        openings = cell.derived[key] = _Openings(cell, count)
+    openings.follow()
+    closed = closed_rows(shape, cell)
     best: Opening | None = None
     for inside in domains(shape, cell):
-        some = bounds if inside is None and not closed else _some_of(bounds, closed, inside)
-        opening = _soonest_of(shape, cell, some, now_ms, config)
+        opening = openings.soonest(shape.tasks, open_rows(cell, closed, inside), now_ms, config)
         if opening is not None and (best is None or opening.from_ms < best.from_ms):
             best = opening
     return best
 
 
-def _some_of(bounds: Bounds, closed: frozenset[int], inside: Inside) -> Bounds:
-    pairs = zip(*bounds, strict=True)
-    some = [(ms, row) for ms, row in pairs if row not in closed and (inside is None or row in inside)]
-    return [ms for ms, _ in some], [row for _, row in some]
+class _Openings:
+    """When each row of a cell has room for so many devices.
 
-
-def _soonest_of(
-    shape: Shape, cell: Cell, bounds: Bounds, now_ms: int, config: PlannerConfig
-) -> Opening | None:
-    count = min(shape.devices, shape.devices_per_node)
-    tasks = shape.tasks
-    found: list[tuple[int, int, int]] = []  # (moment, row, mask) of the soonest ones, sorted
-    spent: set[int] = set()
-    for ends_by_ms, row in zip(*bounds, strict=True):
-        earliest_ms = now_ms if ends_by_ms <= 0 else max(int(ends_by_ms), now_ms) + config.stop_margin_ms
-        if len(found) == tasks and earliest_ms >= found[-1][0]:
-            break
-        opening = _opening_on(cell, row, count, now_ms, config)
-        if opening is None:
-            spent.add(row)
-        else:
-            insort(found, (opening[0], row, opening[1]))
-            del found[tasks:]
-    cell.forget_soonest(count, spent)
-    if len(found) < tasks:
-        return None
-    return Opening(found[-1][0], tuple((row, mask) for _, row, mask in found))
-
-
-def _opening_on(
-    cell: Cell, row: int, count: int, now_ms: int, config: PlannerConfig
-) -> tuple[int, int] | None:
-    """When the node has room for a task, and on which devices.
-
-    Looked for once until the row changes; of a node that no cycle has touched, once until its view changes.
+    Of a row that nobody has looked at since it changed only a bound is known: then so many of its devices are
+    free, legal or not. What was found of a row that no cycle has touched holds as long as its view.
     """
-    part = cell.parts[row]
-    at_rest = row not in cell.touched
-    seen: object = part if at_rest else cell.changes_of(row)
-    answers = cell.openings_at_rest if at_rest else cell.openings
-    known = answers.get((row, count))
-    if known is None or known[0] != seen:
-        known = answers[row, count] = seen, _look_for_room(part, cell.ends[row].tolist(), count)
-    if known[1] is None:
-        return None
-    ends_ms, mask = known[1]
-    return (max(ends_ms, now_ms) + config.stop_margin_ms if ends_ms else now_ms), mask
+
+    def __init__(self, cell: Cell, count: int) -> None:
+        self._cell = cell
+        self._count = count
+        self._ends_ms = np.full(len(cell.parts), inf)  # 0: now; inf: nobody knows
+        self._looked_at = np.zeros(len(cell.parts), dtype=np.bool_)
+        self._masks: dict[int, int] = {}  # of rows that were looked at
+        self._at_rest: dict[int, tuple[Part, float, int]] = {}
+        self._seen = -1
+
+    def follow(self) -> None:
+        """Takes over what changed. Cost: one comparison a row, the devices of those that changed."""
+        cell = self._cell
+        if self._seen < cell.ends_clock:
+            rows = np.flatnonzero(cell.ends_changed > self._seen)
+            ends = np.partition(cell.ends[rows], self._count - 1, axis=1)
+            self._ends_ms[rows] = np.floor(ends[:, self._count - 1])
+            self._looked_at[rows] = False
+            self._seen = cell.ends_clock
+
+    def soonest(self, tasks: int, rows: Bools | None, now_ms: int, config: PlannerConfig) -> Opening | None:
+        """The rows on which a gang could start first, ties in their order; None where too few ever have room."""
+        while True:
+            starts = np.maximum(self._ends_ms, now_ms) + config.stop_margin_ms
+            starts[self._ends_ms <= 0] = now_ms
+            if rows is not None:
+                starts[~rows] = inf
+            if tasks == 1:
+                chosen = [int(starts.argmin())]
+                last = starts[chosen[0]]
+            else:
+                last = np.partition(starts, tasks - 1)[tasks - 1]
+                chosen = np.flatnonzero(starts < last).tolist()
+                chosen += np.flatnonzero(starts == last)[: tasks - len(chosen)].tolist()
+            if last == inf:
+                return None
+            unknown = [row for row in chosen if not self._looked_at[row]]
+            if not unknown:
+                return Opening(int(last), tuple([(row, self._masks[row]) for row in chosen]))
+            for row in unknown:
+                self._look_at(row)
+
+    def _look_at(self, row: int) -> None:
+        part = self._cell.parts[row]
+        at_rest = row not in self._cell.touched
+        known = self._at_rest.get(row) if at_rest else None
+        if known is None or known[0] is not part:
+            known = (part, *_look_for_room(part, self._cell.ends[row].tolist(), self._count))
+            if at_rest:
+                self._at_rest[row] = known
+        _, self._ends_ms[row], self._masks[row] = known
+        self._looked_at[row] = True
 
 
-def _look_for_room(part: Part, ends: list[float], count: int) -> tuple[int, int] | None:
-    """(when the last device comes free, 0 for now; mask) of the soonest legal set; None: nobody knows one."""
+def _look_for_room(part: Part, ends: list[float], count: int) -> tuple[float, int]:
+    """(when the last device comes free, 0 for now; mask) of the soonest legal set; (inf, 0): nobody knows one."""
     coming = part.busy & ~part.reserved  # neither broken nor kept for another job
     usable = part.free
     if (usable | coming).bit_count() < count:
-        return None
+        return inf, 0
     mask = part.layout.choose(usable, count)
     if mask:
-        return 0, mask
+        return 0.0, mask
     at_ms: dict[float, int] = {}  # moment -> what comes free then
     for at in bits(coming):
         at_ms[ends[at]] = at_ms.get(ends[at], 0) | 1 << at
@@ -107,8 +123,8 @@ def _look_for_room(part: Part, ends: list[float], count: int) -> tuple[int, int]
     for moment in sorted(at_ms):
         usable |= at_ms[moment]
         if usable.bit_count() >= count and (mask := part.layout.choose(usable, count)):
-            return max(1, int(moment)), mask
-    return None
+            return float(max(1, int(moment))), mask
+    return inf, 0
 
 
 def nodes_to_hold(shape: Shape, cell: Cell) -> list[tuple[int, int]]:

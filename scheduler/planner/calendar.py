@@ -25,11 +25,9 @@ def close_booked_nodes(holes: Iterable[Hole], fleet: Fleet) -> None:
     """
     for hole in holes:
         for cell in fleet.cells():
-            for node_id in sorted(hole.nodes):
-                row = cell.row_of.get(node_id)
-                if row is not None:
-                    devices = cell.parts[row].on_node.devices
-                    cell.hold(row, (1 << len(devices)) - 1, hole.from_ms, hole.queue)
+            rows = [cell.row_of[node_id] for node_id in sorted(hole.nodes) if node_id in cell.row_of]
+            seats = [(row, (1 << len(cell.parts[row].on_node.devices)) - 1) for row in rows]
+            cell.hold(seats, hole.from_ms, hole.queue)
 
 
 def drained(snapshot: Snapshot, now_ms: int) -> Iterator[Stop]:

@@ -6,6 +6,7 @@ scores of a demand) works out only what is older than that, so that the work fol
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +23,7 @@ from scheduler.planner.snapshot import LEVELS, DeviceView, ModelOnNode, NodeView
 
 _NEVER = np.inf
 _OUT_OF_SERVICE = -1.0
-_WORTH_FORGETTING = 8  # rows; fewer are passed over
-
-Bounds = tuple[list[float], list[int]]
-"""Moments, and the rows that they are of."""
+_MOST_DERIVED = 512
 
 
 @dataclass(slots=True)
@@ -48,6 +46,7 @@ class Part:
     degraded: int  # mask
     at_rest: int  # mask of what is free before a cycle takes any
     busy: int  # mask of healthy devices that are not
+    shared: int  # mask of those of them of which parts are open
     held: list[Held] = field(default_factory=list)
     reserved: int = 0  # mask of what reservations of this cycle will use, free now or not
 
@@ -64,12 +63,12 @@ class Part:
             mask |= held.mask
         return mask
 
-    def usable_until(self, ends_ms: int | None, queue: QueueKey) -> int:
+    def usable_until(self, ends_ms: int | None, queue: QueueKey | None) -> int:
         """Mask of open devices, and held ones that are the queue's or are given back in time by `ends_ms`."""
         mask = self.free
         for held in self.held:
             in_time = ends_ms is not None and held.from_ms is not None and ends_ms <= held.from_ms
-            if in_time or held.queue == queue:
+            if in_time or (queue is not None and held.queue == queue):
                 mask |= held.mask
         return mask
 
@@ -110,7 +109,7 @@ class Cell:
         self.free_devices = 0  # open or held
         self.parts: list[Part] = []
         self.held_rows: set[int] = set()
-        self._held_until_ms = -1  # the latest moment from which something held is needed
+        self.held_until_ms = -1  # the latest moment from which something held is needed
         self._held_for: set[QueueKey | None] = set()
         self.touched: set[int] = set()  # rows that a cycle changed: their views know nothing of it
         self.row_of: dict[NodeId, int] = {}
@@ -118,15 +117,12 @@ class Cell:
             int, FirmId | None
         ] = {}  # rows of nodes that take tasks of one firm, and of which
         self.abilities = Abilities()
-        self.changes = 0  # how often a row changed: what was derived of the cell holds until then
         self.changed_at = 0  # by the clock
-        self._states = states
+        self.states = states
         self._clock = clock
-        self._bounds: dict[int, Bounds] = {}
-        # (row, number of devices) -> what backfill.py found: in this cycle with when the row had changed last,
-        # or at rest with the part that it looked at.
-        self.openings: dict[tuple[int, int], tuple[object, tuple[int, int] | None]] = {}
-        self.openings_at_rest: dict[tuple[int, int], tuple[object, tuple[int, int] | None]] = {}
+        # What others work out of the rows and keep up to date.
+        self._rooms: dict[int, int] = {}  # number of open devices -> nodes with so many
+        self.derived: dict[tuple[object, ...], Any] = {}
         self._names: tuple[dict[str | None, int], ...] = ({None: -1}, {None: -1}, {None: -1})
         size, devices = rows.ppm.shape
         self.ppm, self.device_bytes, self.firm = rows.ppm, rows.device_bytes, rows.firm
@@ -137,7 +133,11 @@ class Cell:
         self.position = np.zeros(size, dtype=np.int64)
         self.whole = np.zeros(size, dtype=np.int64)  # number of wholly free devices
         self._whole_or_held = np.zeros(size, dtype=np.int64)  # the same, as if nothing were held
-        self.ends = np.full((size, devices), _NEVER)  # when each device is free, ms: 0 now, inf nobody knows
+        # When each device is free, ms: 0 now, inf nobody knows, or it is kept for somebody; and when that changed
+        # last, by a clock of its own: what is kept of busy devices leaves the rest as it is.
+        self.ends = np.full((size, devices), _NEVER)
+        self.ends_changed = np.zeros(size, dtype=np.int64)
+        self.ends_clock = 0
         # Rows as their views have them, to go back to after a cycle.
         self._now = (
             self.ppm, self.device_bytes, self.ends, self.firm, self.cpu, self.memory, self.whole, self.state
@@ -162,12 +162,12 @@ class Cell:
         self.free_devices -= (old.free | old.kept).bit_count()
         self.held_rows.discard(row)
         self.parts[row] = self._part(view, on_node)
-        self._bounds.clear()
         self._fill(row)
 
     def forget_cycle(self) -> None:
         """Rows that a cycle took from or held are as their views say. Cost: those rows."""
-        self.openings.clear()
+        if len(self.derived) > _MOST_DERIVED:
+            self.derived.clear()
         if not self.touched:
             return
         rows = sorted(self.touched)
@@ -187,19 +187,20 @@ class Cell:
         self._tick(rows)
         self.touched.clear()
         self.held_rows.clear()
-        self._held_until_ms = -1
+        self.held_until_ms = -1
         self._held_for.clear()
-        self._bounds.clear()
 
     def _part(self, view: NodeView, on_node: ModelOnNode) -> Part:
         if not view.usable:
             on_node = on_node._replace(devices=tuple([_broken(device) for device in on_node.devices]))
-        free = degraded = busy = 0
+        free = degraded = busy = shared = 0
         for at, device in enumerate(on_node.devices):
             free |= device.free << at
             degraded |= device.degraded << at
-            busy |= (not device.free and not device.faulty) << at
-        return Part(view, on_node, layout_of(self.rule, on_node.devices), free, degraded, free, busy)
+            if not device.free and not device.faulty:
+                busy |= 1 << at
+                shared |= (device.room_ppm > 0) << at
+        return Part(view, on_node, layout_of(self.rule, on_node.devices), free, degraded, free, busy, shared)
 
     def _fill(self, row: int) -> None:
         part = self.parts[row]
@@ -232,6 +233,7 @@ class Cell:
         self.open_devices += part.free.bit_count()
         self.free_devices += part.free.bit_count()
         self._note_devices(row)
+        self._tick(row)
         for kept, now in zip(self._at_rest, self._now, strict=True):
             kept[row] = now[row]
 
@@ -253,6 +255,7 @@ class Cell:
                     part.free &= ~mask
                     self.open_devices -= 1
                     self.free_devices -= 1
+                    self.ends[row, at] = _NEVER
         self._host(row, -demand.cpu_milli, -demand.memory_bytes)
         self._touch(row)
 
@@ -264,36 +267,56 @@ class Cell:
             self.device_bytes[row, at] += demand.device_bytes
             if self.ppm[row, at] >= WHOLE_PPM:
                 self.firm[row, at] = EVERYBODY
+                self.ends[row, at] = 0.0
                 part.free |= 1 << at
                 self.open_devices += 1
                 self.free_devices += 1
         self._host(row, demand.cpu_milli, demand.memory_bytes)
         self._touch(row)
 
-    def hold(self, row: int, mask: int, from_ms: int | None, queue: QueueKey | None = None) -> None:
-        """Keeps devices for a later start: free ones are no longer open, the others are remembered."""
-        part = self.parts[row]
-        part.reserved |= mask
-        kept = part.free & mask
-        if kept:
-            part.held.append(Held(from_ms, kept, queue))
-            self.held_rows.add(row)
-            self._held_until_ms = max(self._held_until_ms, -1 if from_ms is None else from_ms)
+    def hold(
+        self, seats: Iterable[tuple[int, int]], from_ms: int | None, queue: QueueKey | None = None
+    ) -> None:
+        """Keeps (row, devices) for a later start: free ones are no longer open, the others are remembered."""
+        opened: list[int] = []  # rows of which less is open than before
+        entire: list[int] = []
+        rows: list[int] = []
+        for row, mask in seats:
+            rows.append(row)
+            part = self.parts[row]
+            part.reserved |= mask
+            if mask.bit_count() == len(part.layout.devices):
+                entire.append(row)
+            else:
+                for at in bits(mask):
+                    self.ends[row, at] = _NEVER
+            kept = part.free & mask
+            if kept:
+                part.held.append(Held(from_ms, kept, queue))
+                self.held_rows.add(row)
+                self._shut(part, row, kept)
+                self.free_devices += kept.bit_count()
+            open_parts = mask & ~kept & (~part.busy | part.shared)
+            for at in bits(open_parts):
+                self.ppm[row, at] = 0
+            if kept or open_parts:
+                self._note_devices(row)
+                opened.append(row)
+        self.touched.update(rows)
+        self.ends[entire] = _NEVER
+        if opened:
+            self.held_until_ms = max(self.held_until_ms, -1 if from_ms is None else from_ms)
             self._held_for.add(queue)
-            self._shut(part, row, kept)
-            self.free_devices += kept.bit_count()
-        for at in bits(mask & ~kept):
-            self.ppm[row, at] = 0
-        self._touch(row)
+            self._tick(opened)
+        self._tick_ends(rows)
 
     def lends(self, ends_ms: int | None, queue: QueueKey) -> bool:
         """Whether anything that is held may be used by a job of a queue that has ended by `ends_ms`."""
-        return queue in self._held_for or (ends_ms is not None and ends_ms <= self._held_until_ms)
+        return self.holds_for(queue) or (ends_ms is not None and ends_ms <= self.held_until_ms)
 
-    def held_from_ms(self) -> list[int]:
-        """From when what is held is needed, the earliest first; what nobody knows is left out."""
-        held = (held for row in self.held_rows for held in self.parts[row].held)
-        return sorted({one.from_ms for one in held if one.from_ms is not None and one.mask})
+    def holds_for(self, queue: QueueKey) -> bool:
+        """Whether anything is held that a queue may use at any time."""
+        return queue in self._held_for
 
     def _shut(self, part: Part, row: int, mask: int) -> None:
         """Whole devices are no longer open."""
@@ -302,6 +325,7 @@ class Cell:
         self.free_devices -= mask.bit_count()
         for at in bits(mask):
             self.ppm[row, at] = 0
+            self.ends[row, at] = _NEVER
 
     def closed_to(self, firm_id: FirmId) -> list[int]:
         """Rows of nodes that serve another firm alone."""
@@ -312,6 +336,7 @@ class Cell:
         if row in self.one_firm:
             self.one_firm[row] = firm_id
             self.touched.add(row)
+            self._tick(row)
 
     def change_host(self, row: int, cpu_milli: int, memory_bytes: int) -> None:
         """A task on other devices of the node takes from the host, or gives back."""
@@ -327,23 +352,25 @@ class Cell:
     def _touch(self, row: int) -> None:
         self.touched.add(row)
         self._note_devices(row)
+        self._tick(row)
 
     def _note_devices(self, row: int) -> None:
         part = self.parts[row]
         self.whole[row] = part.free.bit_count()
         self._whole_or_held[row] = (part.free | part.kept).bit_count() if part.held else self.whole[row]
-        self.state[row] = self._states.number(part.layout, part.free, part.degraded)
-        self._tick(row)
-
-    def changes_of(self, row: int) -> int:
-        """When the row changed last, by the clock."""
-        return int(self.changed[row])
+        self.state[row] = self.states.number(part.layout, part.free, part.degraded)
 
     def _tick(self, rows: int | list[int]) -> None:
         """The rows are not what they were."""
-        self.changes += 1
+        self._rooms.clear()
         self._clock.now += 1
         self.changed_at = self.changed[rows] = self._clock.now
+        self._tick_ends(rows)
+
+    def _tick_ends(self, rows: int | list[int]) -> None:
+        """Nor is when their devices come free."""
+        self.ends_clock += 1
+        self.ends_changed[rows] = self.ends_clock
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -356,59 +383,22 @@ class Cell:
 
     def expect_end(self, row: int, mask: int, ends_ms: float) -> None:
         """A prediction, where no time limit says when devices come free. Forgotten with the cycle."""
-        for at in bits(mask):
+        for at in bits(mask & ~self.parts[row].reserved):
             self.ends[row, at] = min(self.ends[row, at], ends_ms)
         self.touched.add(row)
-        self.openings.clear()
-        self._bounds.clear()
-
-    def soonest(self, count: int) -> Bounds:
-        """Moments in ms from when a node may have so many devices free, and its row, the soonest first.
-
-        A lower bound for the whole cycle: placements and reservations only make it later. Nodes where nobody
-        knows are left out. Cost: O(devices + nodes log nodes) once a cycle for each count.
-        """
-        bounds = self._bounds.get(count)
-        if bounds is None:
-            bounds = [], []
-            if 0 < count <= self.ends.shape[1]:
-                moments = np.partition(self.ends, count - 1, axis=1)[:, count - 1]
-                order = np.argsort(moments, kind="stable")
-                order = order[moments[order] < _NEVER]
-                bounds = moments[order].tolist(), order.tolist()
-            self._bounds[count] = bounds
-        return bounds
-
-    def forget_soonest(self, count: int, rows: set[int]) -> None:
-        """These rows have no room for so many devices in this cycle: what was taken or reserved stays so.
-
-        Cost: the rows up to the last of them, which were looked at.
-        """
-        if len(rows) < _WORTH_FORGETTING:
-            return
-        moments, order = self._bounds[count]
-        kept: list[int] = []
-        left = len(rows)
-        for at, row in enumerate(order):
-            if row not in rows:
-                kept.append(at)
-                continue
-            left -= 1
-            if not left:
-                break
-        rest = len(kept) + len(rows) - left
-        self._bounds[count] = (
-            [moments[at] for at in kept] + moments[rest:],
-            [order[at] for at in kept] + order[rest:],
-        )
+        self._tick_ends(row)
 
     def roomiest(self) -> Iterable[int]:
         """Rows, the one with the most open devices first, ties in the order of the nodes."""
-        return [int(row) for row in np.argsort(-self.whole, kind="stable")]
+        rows: list[int] = np.argsort(-self.whole, kind="stable").tolist()
+        return rows
 
     def with_room(self, least: int) -> int:
         """How many nodes have at least so many open devices."""
-        return int(np.count_nonzero(self.whole >= least))
+        rooms = self._rooms.get(least)
+        if rooms is None:
+            rooms = self._rooms[least] = int(np.count_nonzero(self.whole >= least))
+        return rooms
 
     def with_room_counting_held(self, least: int) -> int:
         """The same, as if nothing were held for anybody."""

@@ -35,7 +35,7 @@ class Refused:
 class Blocked:
     """Why a class waits."""
 
-    reasons: list[WhyNot] = field(default_factory=list)
+    reasons: tuple[WhyNot, ...]
     change: str | None = None  # what would have let it start at its turn
     starts_by_ms: int | None = None
 
@@ -60,7 +60,8 @@ class Claims:
         self._likeness = likeness
         self._now_ms = now_ms
         self._config = config
-        self._openings: dict[tuple[object, ...], Opening | None] = {}
+        # The earliest start that was found, and when by the cell's clock; later in the cycle none is earlier.
+        self._openings: dict[tuple[object, ...], tuple[Opening | None, int]] = {}
         self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which no nodes can be held
         self._reserved: dict[QueueKey, set[Candidate]] = {}
         self._reservations = 0
@@ -73,6 +74,14 @@ class Claims:
         if stops is None:
             self._protect(shape, job, refused, blocked)
         return stops or []
+
+    def spent(self, shape: Shape, refused: Refused) -> bool:
+        """Whether nothing more is done in this cycle for jobs of such shapes that met this."""
+        if not refused.by_devices or (self._running and self._preemption.could_help(shape)):
+            return False
+        if self._reservations >= self._config.max_reservations or not shape.whole:
+            return True
+        return self._reserved.get(shape.queue, _NONE).issuperset(refused.by_devices)
 
     # --- work behind it stops -----------------------------------------------------------------------------
 
@@ -104,8 +113,7 @@ class Claims:
 
     def _stop(self, shape: Shape, job: WaitingJob, cell: Cell, way: Way) -> list[Stop]:
         """What the victims give back is the job's, in the cell and in the quotas."""
-        for row, mask in way.seats:
-            cell.hold(row, mask, None)
+        cell.hold(way.seats, None)
         self._preemption.stopped(victim.running.job_id for victim in way.victims)
         stops = []
         for victim in way.victims:
@@ -129,31 +137,40 @@ class Claims:
             return
         reserved = self._reserved.get(shape.queue, _NONE)
         unreserved = [candidate for candidate in refused.by_devices if candidate not in reserved]
-        opening, best = None, None
-        for candidate in unreserved:
-            cell = self._fleet.get(candidate.pool, candidate.model)
-            found = None if cell is None else self._opening(shape, cell)
-            if found is not None and (opening is None or found.from_ms < opening.from_ms):
-                opening, best = found, cell
+        opening, best = self._soonest(shape, unreserved) if unreserved else (None, None)
         if opening is not None and best is not None:
             if not waited_long and opening.from_ms - self._now_ms > self._config.hold_back_after_ms:
                 return  # far off: nothing is kept idle for it before it has waited long
-            for row, mask in opening.seats:
-                best.hold(row, mask, opening.from_ms)
+            best.hold(opening.seats, opening.from_ms)
             self._note(shape, best)
             blocked.starts_by_ms = opening.from_ms
         elif waited_long:
             self._hold_back(shape, unreserved)
 
-    def _opening(self, shape: Shape, cell: Cell) -> Opening | None:
-        """The earliest start in a cell; jobs that ask for the same devices share the answer."""
+    def _soonest(self, shape: Shape, options: list[Candidate]) -> tuple[Opening | None, Cell | None]:
+        """The earliest start in any of the cells, the first of equals.
+
+        Jobs that ask for the same devices share the answers; a cell is looked at anew only where it may still win.
+        """
         asked = (
-            cell.pool, cell.model, demand_of(shape), shape.devices, shape.devices_per_node, shape.avoid_nodes,
-            shape.topology, shape.groups, self._likeness.firm_of(shape), shape.needs, cell.changes,
+            demand_of(shape), shape.devices, shape.devices_per_node, shape.avoid_nodes,
+            shape.topology, shape.groups, self._likeness.firm_of(shape), shape.needs,
         )  # fmt: skip
-        if asked not in self._openings:
-            self._openings[asked] = earliest_opening(shape, cell, self._now_ms, self._config)
-        return self._openings[asked]
+        best: Opening | None = None
+        where: Cell | None = None
+        for candidate in options:
+            cell = self._fleet.get(candidate.pool, candidate.model)
+            if cell is None:
+                continue
+            found, at = self._openings.get((candidate, asked), (None, -1))
+            if at < cell.ends_clock and (at < 0 or found is not None):
+                if found is not None and best is not None and found.from_ms >= best.from_ms:
+                    continue
+                found = earliest_opening(shape, cell, self._now_ms, self._config)
+                self._openings[candidate, asked] = found, cell.ends_clock
+            if found is not None and (best is None or found.from_ms < best.from_ms):
+                best, where = found, cell
+        return best, where
 
     def _hold_back(self, shape: Shape, unreserved: list[Candidate]) -> None:
         """Nobody knows when devices come free: keep the nodes that are closest to having room."""
@@ -167,8 +184,7 @@ class Claims:
                 continue  # somebody who asked for no more found too few nodes that are not kept already
             nodes = nodes_to_hold(shape, cell)
             if len(nodes) == shape.tasks:
-                for row, mask in nodes:
-                    cell.hold(row, mask, None)
+                cell.hold(nodes, None)
                 self._note(shape, cell)
                 return
             self._in_vain[asked] = shape.tasks

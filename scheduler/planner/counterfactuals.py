@@ -8,12 +8,14 @@ from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.placement import find_seats
+from scheduler.planner.placement import find_seats, latest_start_end_ms
 from scheduler.planner.snapshot import Shape
 from scheduler.planner.variants import Candidate
 
 # What a limit of time would help against: devices that somebody else needs later.
 _KEPT = frozenset({Reason.DEVICES_RESERVED, Reason.MAINTENANCE})
+# What keeps a job although its devices may be free.
+_NOT_DEVICES = frozenset({Reason.QUOTA_REACHED, Reason.BUDGET_EXHAUSTED, Reason.FASTER_LATER})
 
 
 def counterfactual(shape: Shape, queue: Queue, fleet: Fleet, options: Iterable[Candidate]) -> str | None:
@@ -54,18 +56,20 @@ def by_reasons(
 ) -> str | None:
     """What would have to be different of limits, quota, money or the job itself; None where that would not help.
 
-    Cost: log(reservations) placements that are tried, for each reason.
+    Cost: what is held in a cell, or a placement that is tried, for each reason.
     """
     for why in reasons:
         if why.reason in _KEPT and why.pool is not None and why.device_model is not None:
             cell = fleet.get(why.pool, why.device_model)
-            minutes = None if cell is None else _short_enough(shape, fleet, cell, now_ms, config)
+            minutes = None if cell is None else _short_enough(shape, cell, now_ms, config)
             if minutes:
                 where = f"pool {why.pool}, {why.device_model}"
                 return f"now, with a time limit of at most {minutes} min: {where}"
     for why in reasons:
         model = why.device_model
-        if model is None or not any(_has_room(shape, fleet, pool, model) for pool in queue.pools):
+        if why.reason not in _NOT_DEVICES or model is None:
+            continue
+        if not any(_has_room(shape, fleet, pool, model) for pool in queue.pools):
             continue
         if why.reason is Reason.QUOTA_REACHED and why.asked is not None and why.available is not None:
             # A quota of compute counts GFLOPS, of which one device has more than one.
@@ -83,16 +87,10 @@ def _has_room(shape: Shape, fleet: Fleet, pool: str, model: str) -> bool:
     return cell is not None and find_seats(shape, fleet, cell, None) is not None
 
 
-def _short_enough(shape: Shape, fleet: Fleet, cell: Cell, now_ms: int, config: PlannerConfig) -> int | None:
+def _short_enough(shape: Shape, cell: Cell, now_ms: int, config: PlannerConfig) -> int | None:
     """The longest time limit, in whole minutes, with which the job is done before held devices are needed."""
-    moments = cell.held_from_ms()
-    low, high = 0, len(moments)  # it fits with every moment before `low`, with none from `high` on
-    while low < high:
-        middle = (low + high) // 2
-        if find_seats(shape, fleet, cell, moments[middle]) is not None:
-            low = middle + 1
-        else:
-            high = middle
-    if not low:
+    ends_ms = latest_start_end_ms(shape, cell)
+    if ends_ms is None:
         return None
-    return max(0, (moments[low - 1] - now_ms - config.stop_margin_ms) // MINUTE_MS) or None
+    ends_ms = min(ends_ms, cell.held_until_ms)
+    return max(0, (int(ends_ms) - now_ms - config.stop_margin_ms) // MINUTE_MS) or None

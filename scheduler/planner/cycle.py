@@ -1,7 +1,9 @@
 """One cycle: from a snapshot to a plan and a report. Reads like a table of contents; each line has its file."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
+from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.queues import Queue
@@ -94,7 +96,7 @@ class _Cycle:
         self._placements: list[JobPlacement] = []
         self._blocked: dict[int, Blocked] = {}  # by class number
         self._changes: dict[tuple[object, ...], str | None] = {}
-        self._refusals: dict[int, tuple[float, Refused, str | None]] = {}  # by likeness
+        self._refusals: dict[int, _Refusal] = {}  # by likeness
 
     def run(self) -> tuple[Plan, Report]:
         """Plans until nothing more starts or the bound on work is reached."""
@@ -116,12 +118,12 @@ class _Cycle:
         shape, job = cursor.shape, cursor.head
         queue = self._snapshot.queues.get(shape.queue)
         if job is None or queue is None or not queue.pools:
-            self._blocked[cursor.number] = Blocked([_no_queue(shape, queue)])
+            self._blocked[cursor.number] = Blocked((_no_queue(shape, queue),))
             self._ordering.leave(cursor)
             return
-        known = self._known_refusal(shape, job, queue)
-        if known is not None:
-            self._wait(cursor, job, queue, *known)
+        known = self._refusals.get(self._likeness.number(shape, queue)) if self._refusals else None
+        if known is not None and known.binds(self._ends(shape, job)):
+            self._wait(cursor, job, queue, known)
             return
         refused = Refused()
         options = candidates(shape, queue, self._snapshot, self._estimates)
@@ -137,18 +139,10 @@ class _Cycle:
         change = self._what_would_help(shape, queue, refused.by_devices) or by_reasons(
             refused.reasons, shape, queue, self._fleet, self._now_ms, self._config
         )
+        refusal = _Refusal(self._ends(shape, job), refused, Blocked(tuple(refused.reasons), change))
         if not refused.by_quota and not self._snapshot.budgets and shape.left_nano is None:
-            self._refusals[self._likeness.number(shape, queue)] = (self._ends(shape, job), refused, change)
-        self._wait(cursor, job, queue, refused, change)
-
-    def _known_refusal(
-        self, shape: Shape, job: WaitingJob, queue: Queue
-    ) -> tuple[Refused, str | None] | None:
-        """What a job met that asked for the same devices and ended no later: capacity only shrinks in a cycle."""
-        known = self._refusals.get(self._likeness.number(shape, queue)) if self._refusals else None
-        if known is None or self._ends(shape, job) < known[0]:
-            return None
-        return known[1:]
+            self._refusals[self._likeness.number(shape, queue)] = refusal
+        self._wait(cursor, job, queue, refusal)
 
     def _ends(self, shape: Shape, job: WaitingJob) -> float:
         """When a start now has ended at the latest on any model; inf where nobody knows."""
@@ -160,16 +154,27 @@ class _Cycle:
         ]
         return min((inf if end is None else float(end) for end in ends), default=inf)
 
-    def _wait(
-        self, cursor: ClassCursor, job: WaitingJob, queue: Queue, refused: Refused, change: str | None
-    ) -> None:
+    def _wait(self, cursor: ClassCursor, job: WaitingJob, queue: Queue, met: "_Refusal") -> None:
         """The head of a class, and with it the class, does not start in this cycle."""
-        shape = cursor.shape
-        reasons = [*refused.reasons, *benched(shape)] if shape.benched else refused.reasons
-        blocked = Blocked(reasons, change)
+        blocked = met.blocked_of(cursor.shape)
+        if self._claims.spent(cursor.shape, met.refused):
+            self._ordering.settle(cursor, self._settled)
+        else:
+            blocked = replace(blocked)
+            self._stops.extend(self._claims.claim(cursor.shape, job, queue, met.refused, blocked))
         self._blocked[cursor.number] = blocked
-        self._stops.extend(self._claims.claim(shape, job, queue, refused, blocked))
         self._ordering.leave(cursor)
+
+    def _settled(self, cursor: ClassCursor) -> bool:
+        """Whether a class need not have its turn: what it would meet is known, and nothing would be done for it."""
+        shape, job, queue = cursor.shape, cursor.head, self._snapshot.queues.get(cursor.shape.queue)
+        met = None if queue is None else self._refusals.get(self._likeness.number(shape, queue))
+        if met is None or job is None or not met.binds(self._ends(shape, job)):
+            return False
+        if not self._claims.spent(shape, met.refused):
+            return False
+        self._blocked[cursor.number] = met.blocked_of(shape)
+        return True
 
     def _start(
         self, shape: Shape, job: WaitingJob, queue: Queue, group: Sequence[Candidate], refused: Refused
@@ -263,10 +268,10 @@ class _Cycle:
             blocked = self._blocked.get(cursor.number)
             if blocked is None:
                 sentence = "the last cycle reached its bound on work before this job"
-                blocked = Blocked([WhyNot(Reason.NOT_PLANNED_YET, sentence)])
+                blocked = Blocked((WhyNot(Reason.NOT_PLANNED_YET, sentence),))
             starts_by_ms = blocked.starts_by_ms
             change = blocked.change if starts_by_ms is None else when_it_starts(starts_by_ms)
-            classes.append(ClassReport(cursor.shape, left, tuple(blocked.reasons), change, starts_by_ms))
+            classes.append(ClassReport(cursor.shape, left, blocked.reasons, change, starts_by_ms))
         placed = {placement.job_id: placement.device_model for placement in self._placements}
         forecast = Forecast(self._snapshot, self._estimates, self._turns, self._now_ms, placed)
         return Report(self._now_ms, (*classes, *self._resting()), unfinished, forecast)
@@ -284,6 +289,24 @@ class _Cycle:
                 )
             )
         return reports
+
+
+class _Refusal(NamedTuple):
+    """What a job met; who asks for the same devices and ends no earlier meets it too: capacity only shrinks."""
+
+    ends: float  # when the job would have ended
+    refused: Refused
+    blocked: Blocked
+
+    def binds(self, ends: float) -> bool:
+        """Whether a job that would end then is refused as well."""
+        return ends >= self.ends
+
+    def blocked_of(self, shape: Shape) -> Blocked:
+        """Why such a class waits."""
+        if not shape.benched:
+            return self.blocked
+        return Blocked((*self.blocked.reasons, *benched(shape)), self.blocked.change)
 
 
 def _sizes(shape: Shape, *, alone: bool) -> list[Shape]:

@@ -1,7 +1,7 @@
 """What one task asks of one node, and which tasks are typical: a cluster is kept whole for them."""
 
 from collections.abc import Iterable, Mapping
-from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
 from scheduler.domain.devices import WHOLE_PPM
@@ -60,8 +60,9 @@ USUAL_MIX: Mix = tuple(Typical(Demand(count), None, 0.25) for count in (1, 2, 4,
 
 def mix_of(snapshot: Snapshot) -> Mix:
     """The typical demands of what waits and runs. Cost: O(classes + running jobs)."""
-    shapes = chain((item.shape for item in snapshot.classes), (running.shape for running in snapshot.running))
-    if not any(map(_in_parts, shapes)):
+    shapes = [item.shape for item in snapshot.classes]
+    shapes += [running.shape for running in snapshot.running]
+    if not any(map(_in_parts, {_PARTS(shape): shape for shape in shapes}.values())):
         return USUAL_MIX  # whole devices alone: their sizes are known beforehand, and plans stay comparable
     counts: dict[tuple[Demand, frozenset[str]], float] = {}
     for item in snapshot.classes:
@@ -74,6 +75,9 @@ def mix_of(snapshot: Snapshot) -> Mix:
     # Parts alone: devices are kept whole all the same, for who asks for them tomorrow.
     halved = [typical._replace(weight=typical.weight / 2) for typical in (*mix, *USUAL_MIX)]
     return tuple(halved[:MOST_TYPICAL])
+
+
+_PARTS = attrgetter("share_ppm", "devices", "cpu_milli", "memory_bytes", "share_memory_bytes")
 
 
 def _in_parts(shape: Shape) -> bool:

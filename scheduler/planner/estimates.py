@@ -1,7 +1,7 @@
 """How long a job will still run, on which model: from its steps, from what its kind has taught, or not at all."""
 
 from functools import cached_property
-from itertools import chain
+from operator import attrgetter
 
 from scheduler.catalogue import Catalogue
 from scheduler.planner.experience import Experience, Prediction
@@ -10,6 +10,7 @@ from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 
 # How much a job minds that others would be faster on a device model: 0 is not at all.
 _FOR_OTHERS = 0.5
+_SPEED = attrgetter("models", "rates", "kind")  # what of a shape decides how fast it is on which model
 _SURE = 0.9  # probability with which a job is expected to have ended by its late end
 
 
@@ -80,7 +81,7 @@ class Estimates:
         Rates that were declared or measured count; a model without one is put beside the others by the
         catalogue's figure, and where there is none either it counts as the slowest that is known.
         """
-        key = (shape.models, shape.rates, shape.kind)
+        key = _SPEED(shape)
         speeds = self._speeds.get(key)
         if speeds is None:
             speeds = self._speeds[key] = relative_speeds(shape, self._catalogue, self._experience)
@@ -90,17 +91,20 @@ class Estimates:
         """Cost: O(classes + running jobs)."""
         sums: dict[str, float] = {}
         weights: dict[str, float] = {}
-        asked: dict[tuple[object, ...], tuple[Shape, int]] = {}  # devices of all that are equally fast
-        shapes = chain(
-            ((item.shape, len(item.jobs)) for item in snapshot.classes),
-            ((running.shape, 1) for running in snapshot.running),
-        )
-        for shape, jobs in shapes:
-            if len(shape.models) > 1:
-                key = (shape.models, shape.rates, shape.kind)
-                asked[key] = shape, asked.get(key, (shape, 0))[1] + jobs * shape.devices
-        for shape, weight in asked.values():
-            for model, speed in self.speeds(shape).items():
+        # Devices of all that are equally fast, and one of them.
+        asked: dict[tuple[object, ...], int] = {}
+        shapes: dict[tuple[object, ...], Shape] = {}
+        for item in snapshot.classes:
+            key = _SPEED(item.shape)
+            shapes[key] = item.shape
+            asked[key] = asked.get(key, 0) + len(item.jobs) * item.shape.devices
+        for running in snapshot.running:
+            key = _SPEED(running.shape)
+            shapes[key] = running.shape
+            asked[key] = asked.get(key, 0) + running.shape.devices
+        for alike, weight in asked.items():
+            speeds = self.speeds(shapes[alike]) if len(shapes[alike].models) > 1 else {}
+            for model, speed in speeds.items():
                 sums[model] = sums.get(model, 0.0) + weight * speed
                 weights[model] = weights.get(model, 0.0) + weight
         self._typical = {model: sums[model] / weights[model] for model in sums if weights[model]}

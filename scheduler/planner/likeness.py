@@ -14,27 +14,31 @@ class Likeness:
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[object, ...], int] = {}
-        self._known: dict[tuple[object, ...], int] = {}
+        # By the shape's identity, which is quicker than its fields.
+        self._known: dict[int, tuple[Shape, Queue, int]] = {}
         self._holes = self._one_firm = False
 
     def begin(self, holes: Sequence[Hole], *, one_firm: bool) -> None:
         """A cycle begins: where the calendar keeps nodes, or nodes take one firm only, it matters who asks."""
+        if (bool(holes), one_firm) != (self._holes, self._one_firm):
+            self._known = {}
         self._holes, self._one_firm = bool(holes), one_firm
         if len(self._known) > _MOST:
             self._numbers, self._known = {}, {}
 
     def number(self, shape: Shape, queue: Queue) -> int:
         """The same for shapes that may have the same devices; the queue counts only where it says more than pools."""
+        known = self._known.get(id(shape))
+        if known is not None and known[0] is shape and known[1] is queue:
+            return known[2]
         by_queue = bool(queue.nominal) or queue.cohort is not None or self._holes
-        asked = (shape, queue.pools, by_queue, self._one_firm)
-        number = self._known.get(asked)
-        if number is None:
-            key = (
-                demand_of(shape), shape.devices, shape.devices_per_node, shape.models, shape.avoid_nodes,
-                shape.topology, shape.sizes, shape.spares, shape.groups,
-                queue.key if by_queue else queue.pools, self.firm_of(shape), shape.needs,
-            )  # fmt: skip
-            number = self._known[asked] = self._numbers.setdefault(key, len(self._numbers))
+        key = (
+            demand_of(shape), shape.devices, shape.devices_per_node, shape.models, shape.avoid_nodes,
+            shape.topology, shape.sizes, shape.spares, shape.groups,
+            queue.key if by_queue else queue.pools, self.firm_of(shape), shape.needs,
+        )  # fmt: skip
+        number = self._numbers.setdefault(key, len(self._numbers))
+        self._known[id(shape)] = shape, queue, number
         return number
 
     def firm_of(self, shape: Shape) -> str | None:

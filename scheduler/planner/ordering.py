@@ -9,7 +9,7 @@ of run times the turn is the submission.
 """
 
 import heapq
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
 from scheduler.catalogue import Catalogue
@@ -22,6 +22,7 @@ from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import JobClass, RunningJob, Shape, Snapshot, WaitingJob
 
 _HIGHEST = Priority.HIGH.rank
+_LOOK_AT_ALL = 8  # a turn is worth so many looks at a class
 
 
 class Turns:
@@ -100,6 +101,7 @@ class _QueueLine:
     heads: list[Head] = field(default_factory=list)  # of the classes that may still start something
     use: tuple[int, ...] = ()  # usage / weight from the top of the tree down, and of which moment that is
     use_of: int = -1
+    in_vain: int = 0  # turns since `settle` looked at all heads, after which nothing was done
 
 
 class Ordering:
@@ -180,6 +182,18 @@ class Ordering:
     def leave(self, cursor: ClassCursor) -> None:
         """The head is blocked, and with it the rest of its class: capacity only shrinks within a cycle."""
         self._push_line(self._lines[cursor.shape.queue])
+
+    def settle(self, cursor: ClassCursor, settled: Callable[[ClassCursor], bool]) -> None:
+        """The head had its turn in vain: of its queue, classes for which nothing more can be done need none.
+
+        Looks at all of them once in a while, so that it costs no more than a few of their turns.
+        """
+        line = self._lines[cursor.shape.queue]
+        line.in_vain += 1
+        if line.in_vain * _LOOK_AT_ALL > len(line.heads):
+            line.in_vain = 0
+            line.heads = [head for head in line.heads if not settled(self.cursors[head[-1]])]
+            heapq.heapify(line.heads)
 
     def _push_class(self, line: _QueueLine, cursor: ClassCursor) -> None:
         head = cursor.head

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from scheduler.planner.cells import Cell
 from scheduler.planner.demand import Demand, demand_of
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.layouts import NO_FIT, Layout
-from scheduler.planner.reach import anywhere, closed_rows, domains, in_one_group, required_level
+from scheduler.planner.layouts import NO_FIT
+from scheduler.planner.lending import latest_end_ms, lent_seats, set_in_one_group
+from scheduler.planner.reach import anywhere, closed_rows, in_one_group, required_level
 from scheduler.planner.rows import Floats
 from scheduler.planner.snapshot import LEVELS, Shape
 
@@ -41,36 +42,36 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
     if shape.groups:
         return _find_groups(shape, fleet, cell)
     demand = demand_of(shape)
-    if shape.tasks == 1 and anywhere(shape, cell):
-        score = fleet.scores(cell, demand)
-        row = int(score.argmin()) if len(score) else -1
-        if row >= 0 and score[row] < NO_FIT:
-            return Found([Seat(row, fleet.mask(cell, row, demand), demand)], float(score[row]))
-        if not cell.held_rows:
-            return None
+    found = None
+    if not demand.whole or cell.with_room(demand.devices) >= shape.tasks - (1 if _rest(shape) else 0):
+        found = _find_open(shape, fleet, cell, demand)
+    if found is None and demand.whole and cell.held_rows:
+        early = _among_held(shape, cell, demand, ends_ms)
+        return None if early is None else Found(early, 0.0)
+    return found
+
+
+def _find_open(shape: Shape, fleet: Fleet, cell: Cell, demand: Demand) -> Found | None:
+    """With what is kept for nobody."""
     score = fleet.scores(cell, demand)
-    closed = closed_rows(shape, cell)
+    closed = [] if shape.tasks == 1 and anywhere(shape, cell) else closed_rows(shape, cell)
     if closed:
         score = score.copy()
         score[closed] = NO_FIT
     if in_one_group(shape):
         seat = _in_one_group(cell, score, demand)
-        if seat is not None:
-            return Found([seat], float(score[seat.row]))
-    elif shape.tasks == 1:
+        return None if seat is None else Found([seat], float(score[seat.row]))
+    if shape.tasks == 1:
         row = int(score.argmin()) if len(score) else -1
-        if row >= 0 and score[row] < NO_FIT:
-            return Found([Seat(row, fleet.mask(cell, row, demand), demand)], float(score[row]))
-    else:
-        rows = _rows_for(shape, cell, score)
-        if rows is not None:
-            seats = [Seat(row, fleet.mask(cell, row, demand), demand) for row in rows]
-            whole = _with_rest(shape, fleet, cell, seats)
-            return None if whole is None else Found(whole, float(score[rows].sum()))
-    if cell.held_rows and shape.whole and shape.devices:
-        early = _among_held(shape, cell, demand, score, ends_ms)
-        return None if early is None else Found(early, 0.0)
-    return None
+        if row < 0 or score[row] >= NO_FIT:
+            return None
+        return Found([Seat(row, fleet.mask(cell, row, demand), demand)], float(score[row]))
+    rows = _rows_for(shape, cell, score)
+    if rows is None:
+        return None
+    seats = [Seat(row, fleet.mask(cell, row, demand), demand) for row in rows]
+    whole = _with_rest(shape, fleet, cell, seats)
+    return None if whole is None else Found(whole, float(score[rows].sum()))
 
 
 def _find_groups(shape: Shape, fleet: Fleet, cell: Cell) -> Found | None:
@@ -129,19 +130,10 @@ def _in_one_group(cell: Cell, score: Floats, demand: Demand) -> Seat | None:
         if score[row] >= NO_FIT:
             break
         part = cell.parts[row]
-        mask = _of_one_group(part.layout, part.free, demand)
+        mask = set_in_one_group(part.layout, part.free, demand.devices)
         if mask:
             return Seat(row, mask, demand)
     return None
-
-
-def _of_one_group(layout: Layout, free: int, demand: Demand) -> int:
-    for group in sorted({group for _, group in layout.devices}):
-        members = sum(1 << at for at, (_, other) in enumerate(layout.devices) if other == group)
-        mask = layout.choose(free & members, demand.devices)
-        if mask:
-            return mask
-    return 0
 
 
 def _rows_for(shape: Shape, cell: Cell, score: Floats) -> list[int] | None:
@@ -236,39 +228,22 @@ def _with_rest(shape: Shape, fleet: Fleet, cell: Cell, seats: list[Seat]) -> lis
     return [*seats, Seat(row, fleet.mask(cell, row, demand), demand)] if score[row] < NO_FIT else None
 
 
-def _among_held(
-    shape: Shape, cell: Cell, demand: Demand, score: Floats, ends_ms: int | None
-) -> list[Seat] | None:
+def _among_held(shape: Shape, cell: Cell, demand: Demand, ends_ms: int | None) -> list[Seat] | None:
     """With devices that are kept for later, where the job is done before they are needed."""
     if _rest(shape) or not cell.lends(ends_ms, shape.queue):
         return None
-    rows = {int(row) for row in np.flatnonzero(score < NO_FIT)} | cell.held_rows
-    rows.difference_update(closed_rows(shape, cell))
-    for inside in domains(shape, cell):
-        seats = _seats_among(shape, cell, demand, sorted(rows if inside is None else rows & inside), ends_ms)
-        if seats is not None:
-            return seats
-    return None
+    lent = lent_seats(shape, cell, demand, ends_ms)
+    if lent is None:
+        return None
+    seats = [Seat(row, mask, demand) for row, mask in lent]
+    return [seats[n] for n in _order(cell, seats)]
 
 
-def _seats_among(
-    shape: Shape, cell: Cell, demand: Demand, rows: list[int], ends_ms: int | None
-) -> list[Seat] | None:
-    seats: list[Seat] = []
-    for row in rows:
-        part = cell.parts[row]
-        if cell.cpu[row] < demand.cpu_milli or cell.memory[row] < demand.memory_bytes:
-            continue
-        usable = part.usable_until(ends_ms, shape.queue)
-        if in_one_group(shape):
-            mask = _of_one_group(part.layout, usable, demand)
-        else:
-            mask = part.layout.choose(usable, demand.devices)
-        if mask:
-            seats.append(Seat(row, mask, demand))
-            if len(seats) == shape.tasks:
-                return [seats[n] for n in _order(cell, seats)]
-    return None
+def latest_start_end_ms(shape: Shape, cell: Cell) -> float | None:
+    """By when a job that was refused must have ended to find its seats all the same; None: that does not help."""
+    if shape.groups or _rest(shape) or not shape.whole or not shape.devices:
+        return None
+    return latest_end_ms(shape, cell, demand_of(shape))
 
 
 def _order(cell: Cell, seats: list[Seat]) -> list[int]:

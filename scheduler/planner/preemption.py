@@ -6,9 +6,11 @@ waiting jobs are served, so that what was stopped cannot stop who stopped it: pr
 that are stopping already count as coming, so that a second cycle on unchanged input stops nobody more.
 """
 
-from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence, Set
+from functools import cached_property
 from math import inf
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +47,7 @@ class Way(NamedTuple):
     seats: tuple[tuple[int, int], ...]  # (row, mask)
 
 
+_PLACE = attrgetter("pool", "model", "shape.queue")
 _ORDER = (StopCause.RECLAIM, StopCause.SHORTER, StopCause.PRIORITY)
 
 
@@ -81,20 +84,18 @@ class Preemption:
         self._possible: dict[tuple[object, ...], bool] = {}
         self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
 
-    def _index(self, everybody: Iterable[RunningJob]) -> None:
+    def _index(self, everybody: Sequence[RunningJob]) -> None:
         """Who runs in which cell for which queue. Cost: O(running jobs)."""
+        held: defaultdict[tuple[str, str, QueueKey], list[RunningJob]] = defaultdict(list)
+        for key, running in zip(map(_PLACE, everybody), everybody, strict=True):
+            held[key].append(running)
+        for (pool, model, queue), jobs in held.items():
+            self._held_by[pool, model, queue] = _HeldBy(jobs)
+            self._queues_in.setdefault((pool, model), []).append(queue)
+            self._by_cell.setdefault((pool, model), []).extend(jobs)
         for running in everybody:
-            key = (running.pool, running.model, running.shape.queue)
-            held_by = self._held_by.get(key)
-            if held_by is None:
-                held_by = self._held_by[key] = _HeldBy()
-                self._queues_in.setdefault(key[:2], []).append(key[2])
-            held_by.add(running)
-        for (pool, model, _), held_by in self._held_by.items():
-            self._by_cell.setdefault((pool, model), []).extend(held_by.running)
-            stopping = [running for running in held_by.running if running.stopping]
-            if stopping:
-                self._stopping.setdefault((pool, model), []).extend(stopping)
+            if running.stopping:
+                self._stopping.setdefault((running.pool, running.model), []).append(running)
 
     def expect_ends(self) -> None:
         """Tells the cells when running jobs without a time limit will have ended. Cost: O(running jobs)."""
@@ -217,12 +218,13 @@ class Preemption:
     def _behind(self, shape: Shape, cell: Cell, *, borrows: bool) -> Iterator[RunningJob]:
         """Running jobs of queues among which the shape may have victims."""
         by_turn = self._config.policy.stop_for_turn is not None and not self.traded
+        root = None if borrows else self._root_of(shape.queue)
         for key in self._queues_in.get((cell.pool, cell.model), ()):
             held_by = self._held_by[cell.pool, cell.model, key]
             if key == shape.queue:
                 if held_by.lowest < shape.priority.rank or (by_turn and held_by.resumable):
                     yield from held_by.running
-            elif not borrows and self._related(shape.queue, key):
+            elif root is not None and root == self._root_of(key):
                 yield from held_by.running
 
     def _could_stop_any(self, shape: Shape, cell: Cell, *, borrows: bool) -> bool:
@@ -314,18 +316,24 @@ class Preemption:
         return needed
 
 
-@dataclass(slots=True)
 class _HeldBy:
     """Running jobs of one queue in a cell."""
 
-    running: list[RunningJob] = field(default_factory=list)
-    lowest: int = 1 << 30  # priority class
-    resumable: bool = False  # whether any of them resumes
+    def __init__(self, running: list[RunningJob]) -> None:
+        self.running = running
 
-    def add(self, running: RunningJob) -> None:
-        self.running.append(running)
-        self.lowest = min(self.lowest, running.shape.priority.rank)
-        self.resumable |= running.shape.resumable
+    @cached_property
+    def lowest(self) -> int:
+        """The lowest of their priority classes."""
+        first = self.running[0].shape.priority
+        if all(running.shape.priority is first for running in self.running):
+            return first.rank  # as a rule, and many times as fast
+        return min(running.shape.priority.rank for running in self.running)
+
+    @cached_property
+    def resumable(self) -> bool:
+        """Whether any of them resumes."""
+        return any(running.shape.resumable for running in self.running)
 
 
 class _Fitting:

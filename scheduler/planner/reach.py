@@ -1,6 +1,6 @@
 """Which nodes a gang may use, and which of them together: what other firms have for themselves, and domains."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from scheduler.domain.gangs import Domain
 from scheduler.planner.cells import Cell
 from scheduler.planner.demand import demand_of
+from scheduler.planner.rows import Bools
 from scheduler.planner.snapshot import LEVELS, Shape
 
 Inside = frozenset[int] | None
@@ -59,6 +60,17 @@ def domains(shape: Shape, cell: Cell) -> Iterator[Inside]:
         rows = np.flatnonzero(names == name).tolist()
         if len(rows) >= shape.tasks:
             yield frozenset(rows)
+
+
+def open_rows(cell: Cell, closed: Sequence[int], inside: Inside) -> Bools | None:
+    """Which rows of a domain are not closed; None: all rows of the cell."""
+    if not closed and inside is None:
+        return None
+    rows = np.full(len(cell.parts), inside is None)
+    if inside is not None:
+        rows[list(inside)] = True
+    rows[list(closed)] = False
+    return rows
 
 
 class NodesWithRoom(NamedTuple):

@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from scheduler.domain.ids import JobId
 from scheduler.domain.queues import QueueKey
@@ -11,8 +12,7 @@ from scheduler.planner.forecast import Forecast, StartInterval
 from scheduler.planner.snapshot import Shape, WaitingJob
 
 
-@dataclass(frozen=True, slots=True)
-class ClassReport:
+class ClassReport(NamedTuple):
     """Why the jobs of one shape wait. All of them wait for the same reasons; only their positions differ."""
 
     shape: Shape

@@ -58,6 +58,8 @@ class Sharing:
 
     def refusal(self, shape: Shape, queue: Queue, model: str, devices: int) -> WhyNot | None:
         """Why the quota does not let the gang start on the model, or None."""
+        if queue.cohort is None and not queue.nominal:
+            return None
         for key, asked in self.amounts(model, devices):
             available = self._available(queue, key)
             if asked <= available:

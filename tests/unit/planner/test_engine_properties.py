@@ -28,6 +28,7 @@ from scheduler.planner.placer import Placer
 from scheduler.planner.plan_checks import check_plan
 
 MODELS = ("ascend-910b3", "ascend-910a", "ascend-910c")
+NOW_MS = 3_600_000  # so that who waits has waited long: devices are kept for him
 QUEUE = QueueKey(FirmId("firm"), "default")
 NODE = st.fixed_dictionaries(
     {
@@ -36,6 +37,7 @@ NODE = st.fixed_dictionaries(
         "share_left": st.sampled_from([None, 250_000, 500_000, 750_000]),
         "cpu": st.sampled_from([None, 4_000, 16_000]),
         "leaf": st.sampled_from([None, "leaf-1", "leaf-2"]),
+        "ends": st.sampled_from([None, 20_000, 400_000, 5_000_000]),
     }
 )
 JOB = st.fixed_dictionaries(
@@ -45,6 +47,8 @@ JOB = st.fixed_dictionaries(
         "cpu": st.sampled_from([0, 0, 2_000, 9_000]),
         "models": st.lists(st.sampled_from(MODELS), min_size=1, max_size=3, unique=True),
         "number": st.integers(1, 3),
+        "limit": st.sampled_from([None, 60_000, 600_000]),
+        "firm": st.sampled_from(["firm", "other"]),
     }
 )
 CASE = st.fixed_dictionaries(
@@ -66,6 +70,7 @@ def a_view(number: int, node: Mapping[str, Any], name: str = "n") -> NodeView:
                 index // 4,
                 free=free and not shared,
                 left_ppm=node["share_left"] if shared else None,
+                ends_by_ms=None if free or node["ends"] is None else NOW_MS + node["ends"] * (1 + index % 3),
             )
         )
     return NodeView(
@@ -83,11 +88,12 @@ def a_shape(job: Mapping[str, Any]) -> Shape:
     """A shape; only one device may be shared."""
     devices = job["devices"]
     return Shape(
-        QUEUE,
+        QueueKey(FirmId(job["firm"]), "default"),
         Priority.NORMAL,
         devices,
         max(1, min(devices, 8)),
         tuple(job["models"]),
+        time_limit_ms=job["limit"],
         share_ppm=job["ppm"] if devices == 1 else WHOLE_PPM,
         cpu_milli=job["cpu"],
     )
@@ -104,13 +110,13 @@ def a_snapshot(views: Sequence[NodeView], jobs: Sequence[Mapping[str, Any]]) -> 
     return Snapshot(
         load_catalogue(),
         tuple(views),
-        {QUEUE: Queue(QUEUE, ("pool",))},
+        {key: Queue(key, ("pool",)) for key in (QUEUE, QueueKey(FirmId("other"), "default"))},
         tuple(JobClass(shape, tuple(waiting)) for shape, waiting in classes.items()),
     )
 
 
 def placed(snapshot: Snapshot) -> tuple[JobPlacement, ...]:
-    decided, _ = plan(snapshot, 10_000, PlannerConfig())
+    decided, _ = plan(snapshot, NOW_MS, PlannerConfig())
     assert check_plan(snapshot, decided) == []
     return decided.placements
 
@@ -143,7 +149,7 @@ def test_a_planner_that_kept_its_arrays_plans_like_a_new_one(
         if rng.random() < 0.2:
             views[at] = replace(views[at], usable=False)
         snapshot = a_snapshot(views, case["jobs"])
-        assert planner.plan(snapshot, 10_000) == plan(snapshot, 10_000, PlannerConfig())
+        assert planner.plan(snapshot, NOW_MS) == plan(snapshot, NOW_MS, PlannerConfig())
 
 
 @settings(deadline=None, max_examples=75)

@@ -1,0 +1,125 @@
+"""What is kept for a later start is lent until then: how long a job may last to have its devices on each node."""
+
+from math import inf
+
+import numpy as np
+
+from scheduler.domain.queues import QueueKey
+from scheduler.planner.cells import Cell, Part
+from scheduler.planner.demand import Demand
+from scheduler.planner.layouts import NO_FIT, Layout
+from scheduler.planner.reach import closed_rows, domains, in_one_group, open_rows
+from scheduler.planner.rows import Floats
+from scheduler.planner.snapshot import Shape
+
+_NEVER = -1.0
+
+
+def lent_seats(shape: Shape, cell: Cell, demand: Demand, ends_ms: int | None) -> list[tuple[int, int]] | None:
+    """(row, mask) for each task of an even gang of whole devices that has ended by `ends_ms`; None: too few rows.
+
+    Cost: one pass over the rows, and what is held on those that changed.
+    """
+    latest_ms = _latest_on_rows(shape, cell, demand)
+    in_time = latest_ms >= (inf if ends_ms is None else ends_ms)
+    if np.count_nonzero(in_time) < shape.tasks:
+        return None
+    closed = closed_rows(shape, cell)
+    for inside in domains(shape, cell):
+        some = open_rows(cell, closed, inside)
+        rows = np.flatnonzero(in_time if some is None else in_time & some)[: shape.tasks].tolist()
+        if len(rows) == shape.tasks:
+            together = in_one_group(shape)
+            masks = [
+                _mask_until(cell.parts[row], demand, ends_ms, shape.queue, together=together) for row in rows
+            ]
+            return list(zip(rows, masks, strict=True))
+    return None
+
+
+def latest_end_ms(shape: Shape, cell: Cell, demand: Demand) -> float | None:
+    """By when such a gang must have ended to start now; inf: at any time; None: that does not help.
+
+    Cost: as of `lent_seats`.
+    """
+    latest_ms = _latest_on_rows(shape, cell, demand)
+    closed = closed_rows(shape, cell)
+    ever = latest_ms > _NEVER
+    best = _NEVER
+    for inside in domains(shape, cell):
+        some = open_rows(cell, closed, inside)
+        those = latest_ms[ever if some is None else ever & some]
+        if len(those) >= shape.tasks:
+            best = max(best, float(np.partition(those, -shape.tasks)[-shape.tasks]))
+    return best if best > _NEVER else None
+
+
+def set_in_one_group(layout: Layout, free: int, count: int) -> int:
+    """A legal set that fast links join, or 0."""
+    for group in sorted({group for _, group in layout.devices}):
+        members = sum(1 << at for at, (_, other) in enumerate(layout.devices) if other == group)
+        mask = layout.choose(free & members, count)
+        if mask:
+            return mask
+    return 0
+
+
+def _latest_on_rows(shape: Shape, cell: Cell, demand: Demand) -> Floats:
+    queue = shape.queue if cell.holds_for(shape.queue) else None
+    key = ("lent", demand, queue, in_one_group(shape))
+    lent = cell.derived.get(key)
+    if lent is None:
+        lent = cell.derived[key] = _Lent(cell, demand, queue, together=in_one_group(shape))
+    latest_ms: Floats = lent.follow()
+    return latest_ms
+
+
+class _Lent:
+    """By when a task must have ended on each row to have its devices; inf: at any time, below 0: never."""
+
+    def __init__(self, cell: Cell, demand: Demand, queue: QueueKey | None, *, together: bool) -> None:
+        self._cell = cell
+        self._demand = demand
+        self._queue = queue
+        self._together = together
+        self._latest_ms = np.full(len(cell.parts), _NEVER)
+        self._column = cell.states.columns([demand.devices])[0]
+        self._seen = -1
+
+    def follow(self) -> Floats:
+        """Takes over what changed. Cost: one comparison a row, and what is held on those that changed."""
+        cell, demand = self._cell, self._demand
+        if self._seen < cell.changed_at:
+            rows = np.flatnonzero(cell.changed > self._seen)
+            self._latest_ms[rows] = _NEVER
+            rows = rows[(cell.cpu[rows] >= demand.cpu_milli) & (cell.memory[rows] >= demand.memory_bytes)]
+            fits = cell.states.cost[cell.state[rows], self._column] < NO_FIT
+            if not self._together:
+                self._latest_ms[rows[fits]] = inf
+                rows = rows[~fits]
+            for row in rows.tolist():
+                if row in cell.held_rows or self._together:
+                    self._latest_ms[row] = self._latest_on(cell.parts[row])
+            self._seen = cell.changed_at
+        return self._latest_ms
+
+    def _latest_on(self, part: Part) -> float:
+        if self._mask(part, None):
+            return inf
+        moments = {held.from_ms for held in part.held if held.mask and held.from_ms is not None}
+        for moment in sorted(moments, reverse=True):
+            if self._mask(part, moment):
+                return float(moment)
+        return _NEVER
+
+    def _mask(self, part: Part, ends_ms: int | None) -> int:
+        return _mask_until(part, self._demand, ends_ms, self._queue, together=self._together)
+
+
+def _mask_until(
+    part: Part, demand: Demand, ends_ms: int | None, queue: QueueKey | None, *, together: bool
+) -> int:
+    usable = part.usable_until(ends_ms, queue)
+    if together:
+        return set_in_one_group(part.layout, usable, demand.devices)
+    return part.layout.choose(usable, demand.devices)
