@@ -114,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     _option(devices, "--node-name", "name of this node", default=socket.gethostname(), metavar="NAME")
     _add_samples(commands)
     for command in (run, devices):
-        _option(command, "--driver", "auto, simulated, ascend, nvidia", default="auto", metavar="NAME")
+        _option(
+            command, "--driver", "auto, simulated, ascend, mthreads, nvidia", default="auto", metavar="NAME"
+        )
         _option(
             command,
             "--simulate",

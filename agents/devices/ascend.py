@@ -5,15 +5,14 @@ A field that a tool does not print, or prints as NA or -, is None, never 0.
 """
 
 import re
-import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agents.core.readings import DeviceSample, Health
 from agents.devices.driver import Device, Driver, DriverError
+from agents.devices.tool import Ask, scaled, told, tool
 
 TOOL = "npu-smi"
-TIMEOUT_S = 30.0  # it hangs where a device is lost
 PPM_PER_PERCENT = 10_000
 MIB = 1 << 20
 DIE_WORD_DIGITS = 8
@@ -22,25 +21,6 @@ TURN = 10
 
 Chip = tuple[int, int]
 """NPU (card) and chip on it, which is how the tool counts."""
-Ask = Callable[[Sequence[str]], str]
-"""Runs the tool with these arguments; its output. Raises DriverError."""
-
-
-def run_tool(arguments: Sequence[str]) -> str:
-    """What `npu-smi ARGUMENTS` prints. Raises DriverError where it is not there, fails, or does not end."""
-    try:
-        done = subprocess.run(
-            [TOOL, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
-        )
-    except OSError as error:
-        raise DriverError(f"{TOOL} cannot be run on this host: {error.strerror}") from None
-    except subprocess.TimeoutExpired:
-        raise DriverError(f"{TOOL} {' '.join(arguments)} did not end within {TIMEOUT_S:.0f} s") from None
-    text = done.stdout.decode("utf-8", "replace")
-    if done.returncode:
-        line = (text.strip() or done.stderr.decode("utf-8", "replace").strip()).partition("\n")[0]
-        raise DriverError(f"{TOOL} {' '.join(arguments)} failed with {done.returncode}: {line[:200]}")
-    return text
 
 
 # --- text to data: pure --------------------------------------------------------------------------------------------
@@ -103,14 +83,14 @@ def _seen(upper: Sequence[str], lower: Sequence[str]) -> Seen:
     # Memory, then HBM where the chip has it: a total of 0 is that of memory that is not there.
     pairs = [(int(used), int(total)) for used, total in _PAIR.findall(lower[2])]
     used, total = next(((used, total) for used, total in reversed(pairs) if total), (0, 0))
-    load = _number(lower[2].split()[0])
+    load = scaled(lower[2].split()[0], PPM_PER_PERCENT)
     return Seen(
         name=upper[0].partition(" ")[2].strip(),
         health=upper[1],
-        power_mw=_scaled(power, 1000),
-        temperature_mc=_scaled(heat, 1000),
-        bus_address=_told(lower[1]),
-        utilisation_ppm=None if load is None else min(100, int(load)) * PPM_PER_PERCENT,
+        power_mw=scaled(power, 1000),
+        temperature_mc=scaled(heat, 1000),
+        bus_address=told(lower[1]),
+        utilisation_ppm=None if load is None else min(load, 100 * PPM_PER_PERCENT),
         used_bytes=used * MIB,
         total_bytes=total * MIB,
     )
@@ -134,7 +114,7 @@ def parse_map(text: str) -> dict[Chip, int]:
 
 def parse_fields(text: str) -> dict[str, str]:
     """`name : value` lines as of `-t board`, without those that say nothing."""
-    return {name: value for name, value in _fields(text) if _told(value) is not None}
+    return {name: value for name, value in _fields(text) if told(value) is not None}
 
 
 def parse_errors(text: str) -> dict[int, tuple[int, int]]:
@@ -144,7 +124,7 @@ def parse_errors(text: str) -> dict[int, tuple[int, int]]:
     for name, value in _fields(text):
         counter = re.fullmatch(r"(?:DDR|HBM) (Single|Double) Bit Error Count", name)
         if counter is not None:
-            counts[counter[1]] += int(_number(value) or 0)
+            counts[counter[1]] += scaled(value, 1) or 0
         elif name == "Chip ID" and value.isdigit():
             found[int(value)] = counts["Single"], counts["Double"]
             counts = {"Single": 0, "Double": 0}
@@ -192,24 +172,6 @@ def _fields(text: str) -> Iterator[tuple[str, str]]:
             yield name.strip(), value.strip()
 
 
-def _told(value: str | None) -> str | None:
-    return (
-        None if value is None or value.strip().upper() in {"", "NA", "N/A", "-", "UNKNOWN"} else value.strip()
-    )
-
-
-def _number(value: str) -> float | None:
-    try:
-        return float(value)
-    except ValueError:
-        return None
-
-
-def _scaled(value: str, by: int) -> int | None:
-    number = _number(value)
-    return None if number is None or number < 0 else round(number * by)
-
-
 # --- the driver ----------------------------------------------------------------------------------------------------
 
 _HEALTH = {"OK": Health.OK, "Warning": Health.DEGRADED}
@@ -228,9 +190,9 @@ class AscendDriver(Driver):
     name = "ascend"
     simulated = False
 
-    def __init__(self, ask: Ask = run_tool) -> None:
+    def __init__(self, ask: Ask | None = None) -> None:
         """`ask` runs the tool. Raises DriverError where it does not answer."""
-        self._ask = ask
+        self._ask = ask = ask or tool(TOOL)
         table, places = parse_table(ask(["info"])), parse_map(ask(["info", "-m"]))
         groups = parse_groups(self._try(["info", "-t", "topo"]))
         chips = [chip for chip in sorted(table.chips, key=lambda c: places.get(c, -1)) if chip in places]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from agents.devices.ascend import AscendDriver
 from agents.devices.driver import Driver, DriverError
+from agents.devices.mthreads import MthreadsDriver
 from agents.devices.nvidia import NvidiaDriver
 from agents.devices.simulated import SimulatedDriver, parse_simulation
 
@@ -26,7 +27,11 @@ PCI_VENDORS = {
 PCI_CLASSES = {0x02, 0x03, 0x0B, 0x12}
 CLASSES_OF_HUAWEI = {0x03, 0x0B, 0x12}  # its 0x02 are network cards
 
-DRIVERS: dict[str, Callable[[], Driver]] = {"ascend": AscendDriver, "nvidia": NvidiaDriver}
+DRIVERS: dict[str, Callable[[], Driver]] = {
+    "ascend": AscendDriver,
+    "mthreads": MthreadsDriver,
+    "nvidia": NvidiaDriver,
+}
 """Drivers of real devices by name; a new vendor is a new line."""
 
 
