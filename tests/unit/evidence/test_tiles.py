@@ -95,6 +95,21 @@ def test_proofs_from_tiles_are_proofs_from_leaves(size, data):
         reader(0, size)
 
 
+def test_a_reader_of_tiles_keeps_few_of_them():
+    size, asked = 200 * tiles.WIDTH, []
+
+    def read(path):
+        asked.append(path)
+        return bytes(tiles.WIDTH * merkle.HASH_BYTES)
+
+    reader = tiles.TileReader(size, read)
+    for _ in range(2):
+        for tile in range(200):
+            assert reader(0, tile * tiles.WIDTH) == reader(0, tile * tiles.WIDTH + 255)
+    # Each is read once while it is at hand, and again when it has been let go of.
+    assert len(asked) == 400
+
+
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=256))
 def test_entry_bundles_survive(entries):
     data = tiles.encode_entry_bundle(entries)

@@ -3,6 +3,7 @@
 import json
 
 from suanli.evidence.bundle import MANIFEST, STATEMENT, firm_scope
+from suanli.evidence.steps.windows import check_part
 from suanli.evidence.verify import verify
 from tests.builders.evidence import honest_operator
 
@@ -14,6 +15,17 @@ def test_an_honest_bundle_is_verified_under_the_readers_policy():
     assert verdict.verified
     assert verdict.exit_code == 0
     assert verdict.steps_run == tuple(range(1, 16))
+
+
+def test_what_other_processes_are_sent_does_not_grow_with_the_files_of_a_bundle():
+    operator, sent = honest_operator(), []
+
+    def run(jobs):
+        sent.extend(jobs)
+        return map(check_part, jobs)
+
+    assert verify(operator.bundle(), policy=operator.policy(), parts=2, run=run).verified
+    assert [len(job.known.manifest.files) for job in sent] == [0, 0]
 
 
 def test_without_a_policy_nothing_is_ever_verified():
