@@ -7,9 +7,8 @@ published; payloads.jsonl opens its entries one line each, in order; statement.j
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from suanli.evidence import plain
@@ -100,12 +99,6 @@ def check_path(path: str) -> None:
     """Refuses paths that could leave the bundle's folder or differ between systems. Raises EvidenceError."""
     if len(path) > PATH_LIMIT or not _PATH.fullmatch(path):
         raise EvidenceError("path", path, "plain relative names with slashes")
-
-
-def build_manifest(files: Mapping[str, bytes], head: BundleHead) -> bytes:
-    """MANIFEST.json over `files`, which must not contain it."""
-    claims = {path: FileClaim(hashlib.sha256(data).hexdigest(), len(data)) for path, data in files.items()}
-    return encode_manifest(claims, head)
 
 
 def encode_manifest(claims: Mapping[str, FileClaim], head: BundleHead) -> bytes:
@@ -244,21 +237,3 @@ def _read_segment(value: object, n: int) -> SaltedSegment:
     )
     fields.done()
     return segment
-
-
-def build_bundle(
-    log_files: Mapping[str, bytes],
-    lines: Sequence[PayloadLine],
-    statement: Mapping[str, object],
-    head: BundleHead,
-) -> dict[str, bytes]:
-    """All files of a bundle by path.
-
-    `log_files` are the signed log checkpoint and the tiles as published for its size; `statement` is what
-    `suanli.rating.statements.build_statement` gives for the same period.
-    """
-    files = dict(log_files)
-    files[PAYLOADS] = b"".join(encode_payload_line(line) for line in lines)
-    files[STATEMENT] = encode(statement)
-    files[MANIFEST] = build_manifest(files, head)
-    return files

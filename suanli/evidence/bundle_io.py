@@ -1,4 +1,4 @@
-"""Reads and writes bundles as ZIP files or folders: the only file of this ring that touches a disk.
+"""Reads bundles as ZIP files or folders: the only file of this ring that touches a disk.
 
 What comes from the operator is hostile until proved otherwise: sizes are bounded before anything is unpacked,
 names may not leave the folder or appear twice, links are refused. Nothing is ever extracted to disk.
@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import IO, BinaryIO, Protocol, Self
 
 from suanli.evidence.bundle import FILES_LIMIT, check_path
-from suanli.evidence.bundle_files import BundleFiles, read_file
+from suanli.evidence.bundle_files import BundleFiles
 from suanli.evidence.errors import EvidenceError
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 _READ_BYTES = 1 << 20
 _ENCRYPTED = 0x1
 _TAIL_BYTES = 22 + 65_535 + 20 + 56
@@ -68,12 +67,6 @@ def open_bundle(path: Path, limits: ReadLimits | None = None) -> OpenBundle:
     """
     limits = limits or ReadLimits()
     return FolderBundle(path, limits) if path.is_dir() else ZipBundle(path, limits)
-
-
-def read_bundle(path: Path, limits: ReadLimits | None = None) -> dict[str, bytes]:
-    """All files of a small bundle at once. Raises EvidenceError, and OSError of the disk."""
-    with open_bundle(path, limits) as bundle:
-        return {name: read_file(bundle, name, size) for name, size in bundle.sizes().items()}
 
 
 class FolderBundle:
@@ -280,20 +273,3 @@ def _check_members(members: list[zipfile.ZipInfo], limits: ReadLimits, archive_b
     if total > limits.ratio * archive_bytes:
         want = f"at most {limits.ratio} bytes per byte of the archive"
         raise EvidenceError("bundle", f"{total} bytes in an archive of {archive_bytes}", want)
-
-
-def write_bundle(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes `files` as a ZIP file without compression; the same files give the same bytes."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(files):
-            check_path(name)
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), files[name])
-
-
-def write_bundle_folder(root: Path, files: Mapping[str, bytes]) -> None:
-    """Writes `files` as a folder. Files that are there already are replaced, others left alone."""
-    for name in sorted(files):
-        check_path(name)
-        file = root / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(files[name])

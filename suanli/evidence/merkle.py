@@ -92,23 +92,6 @@ def root(leaves: Iterable[bytes]) -> bytes:
     return tree.root()
 
 
-def leaves_source(leaves: Sequence[bytes]) -> NodeSource:
-    """A NodeSource over leaf hashes in memory; complete subtrees are computed once, on demand."""
-    levels: dict[tuple[int, int], bytes] = {}
-
-    def node(level: int, index: int) -> bytes:
-        if level == 0:
-            return leaves[index]
-        key = (level, index)
-        found = levels.get(key)
-        if found is None:
-            found = node_hash(node(level - 1, 2 * index), node(level - 1, 2 * index + 1))
-            levels[key] = found
-        return found
-
-    return node
-
-
 def range_root(start: int, end: int, node: NodeSource) -> bytes:
     """Root of the subtree over leaves [start, end); `start` is a multiple of a power of two >= the size."""
     parts: list[bytes] = []

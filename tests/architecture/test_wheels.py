@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from suanli.evidence.bundle_io import write_bundle
 from suanli.evidence.policy import format_policy
 from tests.architecture.installation import (
     ROOT,
@@ -19,6 +18,7 @@ from tests.architecture.installation import (
     python_with,
 )
 from tests.architecture.sources import committed
+from tests.builders.bundles import write_bundle
 from tests.builders.evidence import honest_operator
 
 

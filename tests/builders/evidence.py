@@ -10,14 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from suanli.evidence import entries, merkle, tiles
-from suanli.evidence.bundle import (
-    AUDITOR,
-    CHECKPOINT,
-    BundleHead,
-    PayloadLine,
-    Scope,
-    build_bundle,
-)
+from suanli.evidence.bundle import AUDITOR, CHECKPOINT, BundleHead, PayloadLine, Scope
 from suanli.evidence.cosignature import cosign, ed25519_cosigner
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.keys import (
@@ -54,6 +47,7 @@ from suanli.evidence.windows import (
     header_hash,
 )
 from suanli.rating.statements import build_statement
+from tests.builders.bundles import build_bundle, leaves_source
 from tests.builders.evidence_values import (
     FOREIGN_MODEL,
     GRID,
@@ -335,7 +329,7 @@ class Operator:
     def log_files(self, checkpoint: bytes | None = None) -> dict[str, bytes]:
         """Log checkpoint and tiles as published."""
         size = len(self.log)
-        node = merkle.leaves_source(self.leaves())
+        node = leaves_source(self.leaves())
         raw = [item.sealed.entry for item in self.log]
         files = {CHECKPOINT: checkpoint or self.checkpoint()}
         for number, width in tiles.entry_bundles(size):

@@ -15,8 +15,8 @@ import pytest
 
 from suanli.evidence import merkle, tiles
 from suanli.evidence.bundle import CHECKPOINT
-from suanli.evidence.bundle_io import write_bundle_folder
 from suanli.evidence.keys import NOTE_ED25519, verifier_key
+from tests.builders.bundles import leaves_source, write_bundle_folder
 from tests.builders.evidence import ORIGIN, T0, Operator
 
 FOREIGN = Path(__file__).resolve().parents[1] / "foreign"
@@ -80,7 +80,7 @@ def _text(data):
 
 
 def _inclusion(leaves, index, size):
-    node = merkle.leaves_source(leaves[:size])
+    node = leaves_source(leaves[:size])
     proof = merkle.inclusion_proof(index, size, node)
     return {
         "index": index,
@@ -92,7 +92,7 @@ def _inclusion(leaves, index, size):
 
 
 def _consistency(leaves, old_size, new_size):
-    proof = merkle.consistency_proof(old_size, new_size, merkle.leaves_source(leaves[:new_size]))
+    proof = merkle.consistency_proof(old_size, new_size, leaves_source(leaves[:new_size]))
     return {
         "old_size": old_size,
         "new_size": new_size,

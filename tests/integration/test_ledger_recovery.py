@@ -19,6 +19,7 @@ from scheduler.storage.tile_store import TileStore
 from suanli.evidence import merkle, tiles
 from suanli.evidence.log_checkpoint import LogCheckpoint, open_log_checkpoint, sign_log_checkpoint
 from suanli.evidence.records import Firm, encode_record
+from tests.builders.bundles import leaves_source
 from tests.builders.database import DatabaseServer, DatabaseUrls
 from tests.builders.gateway import until
 from tests.builders.ledger import ORIGIN, Keys, World, make_keys, running_ledger
@@ -67,7 +68,7 @@ class Installation:
         head = self.head()
         leaves = [merkle.leaf_hash(row[0]) for row in rows][: head.size]
         assert merkle.root(leaves) == head.root
-        node = merkle.leaves_source(leaves)
+        node = leaves_source(leaves)
         for level, index, width in tiles.hash_tiles(head.size):
             assert self.store.hash_tile(level, index, width) == tiles.hash_tile(level, index, width, node)
         for index, width in tiles.entry_bundles(head.size):

@@ -21,6 +21,7 @@ from suanli.evidence.signed_note import parse_note, parse_signature_line, with_s
 from suanli.evidence.witness import encode_request
 from suanli.witness.folder import WitnessFolder
 from suanli.witness.server import WitnessService, make_witness
+from tests.builders.bundles import leaves_source
 from tests.builders.evidence import seed
 from tests.builders.running import ending, next_line, serving
 
@@ -28,7 +29,7 @@ LOG = SigningKey(seed("log"))
 ORIGIN = "ledger.example/log"
 VKEY = str(verifier_key(ORIGIN, NOTE_ED25519, LOG.public_key))
 LEAVES = [merkle.leaf_hash(n.to_bytes(2, "big")) for n in range(300)]
-NODE = merkle.leaves_source(LEAVES)
+NODE = leaves_source(LEAVES)
 
 
 def _signed(size):

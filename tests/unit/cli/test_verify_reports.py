@@ -14,7 +14,6 @@ from suanli.cli.verify import verify_command
 from suanli.cli.verify_html import html_report
 from suanli.cli.verify_text import TEXT, Words
 from suanli.evidence.bundle import firm_scope
-from suanli.evidence.bundle_io import write_bundle
 from suanli.evidence.findings import STEPS
 from suanli.evidence.keys import NOTE_ED25519, verifier_key
 from suanli.evidence.limits import LIMITS
@@ -22,6 +21,7 @@ from suanli.evidence.policy import format_policy
 from suanli.evidence.signed_note import parse_note, verify_note
 from suanli.evidence.verify import verify
 from suanli.witness.folder import WitnessFolder
+from tests.builders.bundles import write_bundle
 from tests.builders.evidence import honest_operator
 
 OPERATOR = honest_operator()

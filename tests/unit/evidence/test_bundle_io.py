@@ -6,14 +6,9 @@ import zipfile
 import pytest
 
 from suanli.evidence.bundle import MANIFEST, check_path
-from suanli.evidence.bundle_io import (
-    ReadLimits,
-    _check_directory,
-    read_bundle,
-    write_bundle,
-    write_bundle_folder,
-)
+from suanli.evidence.bundle_io import ReadLimits, _check_directory
 from suanli.evidence.errors import EvidenceError
+from tests.builders.bundles import read_bundle, write_bundle, write_bundle_folder
 from tests.builders.evidence import honest_operator
 
 FILES = honest_operator(1).bundle((1_780_272_000_000, 1_780_272_300_000))

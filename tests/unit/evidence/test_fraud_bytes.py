@@ -7,17 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from suanli.evidence.bundle import (
-    CHECKPOINT,
-    MANIFEST,
-    PAYLOADS,
-    STATEMENT,
-    BundleHead,
-    build_manifest,
-    parse_manifest,
-)
+from suanli.evidence.bundle import CHECKPOINT, MANIFEST, PAYLOADS, STATEMENT, BundleHead, parse_manifest
 from suanli.evidence.policy import Policy
 from suanli.evidence.verify import verify
+from tests.builders.bundles import build_manifest
 from tests.builders.evidence import GRID, T0, WITNESS, Operator, honest_operator, small_operator
 
 OPERATOR = honest_operator()

@@ -9,15 +9,7 @@ from dataclasses import replace
 import pytest
 
 from suanli.evidence import entries
-from suanli.evidence.bundle import (
-    CHECKPOINT,
-    MANIFEST,
-    PAYLOADS,
-    BundleHead,
-    build_bundle,
-    build_manifest,
-    parse_manifest,
-)
+from suanli.evidence.bundle import CHECKPOINT, MANIFEST, PAYLOADS, BundleHead, parse_manifest
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.log_checkpoint import LogCheckpoint, sign_log_checkpoint
 from suanli.evidence.records import DeviceEvent, Firm, KeyEvent, OperatorKeys
@@ -26,6 +18,7 @@ from suanli.evidence.steps.case import VerifySettings
 from suanli.evidence.tiles import entries_path, tile_path
 from suanli.evidence.verify import verify
 from suanli.evidence.windows import segment_commitment
+from tests.builders.bundles import build_bundle, build_manifest
 from tests.builders.evidence import GRID, ORIGIN, T0, device, honest_operator, seed
 from tests.builders.verdicts import assert_found, codes, judged
 

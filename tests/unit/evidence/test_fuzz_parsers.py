@@ -23,7 +23,7 @@ from suanli.evidence import (
     witness,
 )
 from suanli.evidence.bundle import MANIFEST, PAYLOADS, STATEMENT, parse_manifest, parse_payload_line
-from suanli.evidence.bundle_io import ReadLimits, read_bundle
+from suanli.evidence.bundle_io import ReadLimits
 from suanli.evidence.device_list import parse_device_list
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import parse_verifier_key
@@ -32,6 +32,7 @@ from suanli.evidence.samples import RawSample, encode_sample
 from suanli.evidence.signed_note import parse_note
 from suanli.evidence.strict_json import parse
 from suanli.evidence.verify import verify
+from tests.builders.bundles import read_bundle
 from tests.builders.evidence import T0, honest_operator, small_operator
 
 OPERATOR = honest_operator()

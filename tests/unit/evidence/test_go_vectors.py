@@ -12,11 +12,12 @@ import pytest
 from suanli.evidence import merkle, tiles
 from suanli.evidence.keys import parse_verifier_key
 from suanli.evidence.log_checkpoint import open_log_checkpoint
+from tests.builders.bundles import leaves_source
 
 FILE = Path(__file__).resolve().parents[2] / "golden" / "evidence" / "go_vectors.json"
 VECTORS = json.loads(FILE.read_text("utf-8"))
 LEAVES = [merkle.leaf_hash(f"leaf {n}".encode()) for n in range(300)]
-NODE = merkle.leaves_source(LEAVES)
+NODE = leaves_source(LEAVES)
 
 
 def _bytes(text):

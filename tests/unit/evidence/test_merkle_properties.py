@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suanli.evidence import merkle
+from tests.builders.bundles import leaves_source
 
 SIZES = st.integers(1, 600)
 
@@ -19,7 +20,7 @@ LEAVES = _leaves(600)
 def test_every_leaf_is_proved_in_every_tree_that_holds_it(size, data):
     index = data.draw(st.integers(0, size - 1))
     leaves = LEAVES[:size]
-    proof = merkle.inclusion_proof(index, size, merkle.leaves_source(leaves))
+    proof = merkle.inclusion_proof(index, size, leaves_source(leaves))
     root = merkle.root(leaves)
     assert merkle.verify_inclusion(index, size, leaves[index], proof, root)
     other = (index + 1) % size
@@ -30,7 +31,7 @@ def test_every_leaf_is_proved_in_every_tree_that_holds_it(size, data):
 @given(SIZES, st.data())
 def test_every_tree_is_proved_to_extend_every_smaller_one(new_size, data):
     old_size = data.draw(st.integers(1, new_size))
-    proof = merkle.consistency_proof(old_size, new_size, merkle.leaves_source(LEAVES[:new_size]))
+    proof = merkle.consistency_proof(old_size, new_size, leaves_source(LEAVES[:new_size]))
     old_root, new_root = merkle.root(LEAVES[:old_size]), merkle.root(LEAVES[:new_size])
     assert merkle.verify_consistency(old_size, new_size, old_root, new_root, proof)
     forked = merkle.root([merkle.leaf_hash(b"fork"), *LEAVES[1:old_size]])
@@ -40,7 +41,7 @@ def test_every_tree_is_proved_to_extend_every_smaller_one(new_size, data):
 @given(SIZES, st.data())
 def test_a_proof_with_one_bit_changed_proves_nothing(size, data):
     index = data.draw(st.integers(0, size - 1))
-    proof = merkle.inclusion_proof(index, size, merkle.leaves_source(LEAVES[:size]))
+    proof = merkle.inclusion_proof(index, size, leaves_source(LEAVES[:size]))
     root = merkle.root(LEAVES[:size])
     if proof:
         step = data.draw(st.integers(0, len(proof) - 1))
@@ -54,7 +55,7 @@ def test_a_proof_with_one_bit_changed_proves_nothing(size, data):
 @settings(deadline=None)
 @given(SIZES)
 def test_a_compact_range_resumed_from_its_peaks_grows_the_same_tree(size):
-    node = merkle.leaves_source(LEAVES[:size])
+    node = leaves_source(LEAVES[:size])
     resumed = merkle.CompactRange(size, merkle.peaks(size, node))
     assert resumed.root() == merkle.root(LEAVES[:size])
     resumed.append(merkle.leaf_hash(b"next"))

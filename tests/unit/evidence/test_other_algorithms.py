@@ -8,13 +8,13 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed448PublicKey
 
-from suanli.evidence.bundle_io import write_bundle_folder
 from suanli.evidence.cosignature import Cosigner, cosign, cosignature_time_s
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import NOTE_OTHER, parse_verifier_key, register_algorithm, verifier_key
 from suanli.evidence.policy import Policy, PolicyGroup, PolicyWitness, format_policy
 from suanli.evidence.proof_file import make_proof
 from suanli.evidence.signed_note import parse_note, with_signatures
+from tests.builders.bundles import write_bundle_folder
 from tests.builders.evidence import ORIGIN, T0, honest_operator
 
 # Ed448 stands for what a package would bring, such as SM2 with SM3: an algorithm that the verifier has not.

@@ -8,10 +8,11 @@ from suanli.evidence import merkle, tiles
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.log_checkpoint import parse_log_checkpoint
 from suanli.evidence.signed_note import parse_note
+from tests.builders.bundles import leaves_source
 from tests.shared_data import shared_path
 
 LEAVES = [merkle.leaf_hash(n.to_bytes(4, "big")) for n in range(70_000)]
-NODE = merkle.leaves_source(LEAVES)
+NODE = leaves_source(LEAVES)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_the_tessera_log_is_rebuilt_from_its_entries(size):
     leaves = [merkle.leaf_hash(entry) for entry in entries]
     head = parse_log_checkpoint(parse_note((folder / f"checkpoint.{size}").read_bytes()).text)
     assert merkle.root(leaves) == head.root
-    node = merkle.leaves_source(leaves)
+    node = leaves_source(leaves)
     for level, index, width in tiles.hash_tiles(size):
         path = tiles.tile_path(level, index, width)
         assert tiles.hash_tile(level, index, width, node) == (folder / path).read_bytes()
@@ -66,7 +67,7 @@ def test_the_sunlight_mirror_of_300_entries_is_rebuilt():
     leaves = [merkle.leaf_hash(f"record {n}".encode()) for n in range(300)]
     head = parse_log_checkpoint(parse_note((folder / "checkpoint").read_bytes()).text)
     assert merkle.root(leaves) == head.root
-    node = merkle.leaves_source(leaves)
+    node = leaves_source(leaves)
     for level, index, width in tiles.hash_tiles(300):
         path = tiles.tile_path(level, index, width)
         assert tiles.hash_tile(level, index, width, node) == (folder / path).read_bytes()

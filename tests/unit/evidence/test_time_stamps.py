@@ -3,11 +3,12 @@
 import pytest
 
 from suanli.cli.time_stamps import stamp_check
-from suanli.evidence.bundle import MANIFEST, BundleHead, build_manifest, parse_manifest
+from suanli.evidence.bundle import MANIFEST, BundleHead, parse_manifest
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.stamps import STAMP, STAMPED
 from suanli.evidence.verify import verify
 from tests.builders.authority import make_authority
+from tests.builders.bundles import build_manifest
 from tests.builders.evidence import honest_operator
 from tests.builders.verdicts import assert_found
 

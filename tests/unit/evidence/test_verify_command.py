@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from suanli.cli.verify import verify_command
 from suanli.evidence.bundle import STATEMENT
-from suanli.evidence.bundle_io import write_bundle, write_bundle_folder
 from suanli.evidence.policy import format_policy
+from tests.builders.bundles import write_bundle, write_bundle_folder
 from tests.builders.evidence import honest_operator
 
 OPERATOR = honest_operator()

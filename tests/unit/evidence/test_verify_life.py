@@ -7,7 +7,6 @@ from suanli.evidence.bundle import (
     PAYLOADS,
     BundleHead,
     PayloadLine,
-    build_bundle,
     encode_payload_line,
     firm_scope,
 )
@@ -16,6 +15,7 @@ from suanli.evidence.records import DeviceEvent, KeyEvent
 from suanli.evidence.verify import verify
 from suanli.evidence.window_writing import build_window
 from suanli.evidence.windows import NO_PREVIOUS, header_hash
+from tests.builders.bundles import build_bundle
 from tests.builders.evidence import (
     GRID,
     ORIGIN,

@@ -10,6 +10,7 @@ from suanli.evidence.keys import NOTE_COSIGNATURE_ED25519, NOTE_ED25519, Signing
 from suanli.evidence.log_checkpoint import LogCheckpoint, sign_log_checkpoint
 from suanli.evidence.signed_note import parse_note, parse_signature_line, with_signatures
 from suanli.evidence.witness import TreeHead, Witness, encode_request
+from tests.builders.bundles import leaves_source
 from tests.builders.evidence import seed
 from tests.shared_data import shared_path
 
@@ -18,7 +19,7 @@ WITNESS = SigningKey(seed("witness"))
 ORIGIN = "ledger.example/log"
 KEY = verifier_key(ORIGIN, NOTE_ED25519, LOG.public_key)
 LEAVES = [merkle.leaf_hash(bytes([n])) for n in range(40)]
-NODE = merkle.leaves_source(LEAVES)
+NODE = leaves_source(LEAVES)
 
 # The published server answers 403 for an unknown log; version 1.0.0 of the specification says 404.
 OLDER_STATUS = {2: 404}

@@ -11,6 +11,7 @@ from suanli.evidence import merkle, tiles
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.log_checkpoint import parse_log_checkpoint
 from suanli.evidence.signed_note import parse_note
+from tests.builders.bundles import leaves_source
 from tests.shared_data import shared_path
 
 
@@ -32,7 +33,7 @@ def grow(tree: GrowingTree, until: int, files: dict[str, bytes]) -> None:
 
 def assert_published(files: dict[str, bytes], size: int) -> None:
     """The files hold everything that a log of this size must have, with the right bytes."""
-    node = merkle.leaves_source([merkle.leaf_hash(data) for data in ENTRIES[:size]])
+    node = leaves_source([merkle.leaf_hash(data) for data in ENTRIES[:size]])
     for level, index, width in tiles.hash_tiles(size):
         assert files[tiles.tile_path(level, index, width)] == tiles.hash_tile(level, index, width, node)
     for index, width in tiles.entry_bundles(size):
