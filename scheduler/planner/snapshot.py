@@ -237,7 +237,6 @@ class RunningJob:
     starts: int = 1
     saved_ms: int | None = None  # when its newest model checkpoint was complete
     stopping: bool = False
-    free_by_ms: int | None = None  # of a stopping one
 
     @property
     def devices(self) -> int:
