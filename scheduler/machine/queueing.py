@@ -78,8 +78,8 @@ def load(state: ClusterState, progress: Mapping[str, Progress]) -> None:
             array = _array(state, job)
             if array is not None:
                 array.running.add(job.job_id)
-    for job_id in sorted(state.jobs):
-        job = state.jobs[job_id]
+    # By age, so that each is the last of its class so far.
+    for job in sorted(state.jobs.values(), key=lambda job: (job.submitted_ms, job.job_id)):
         if job.state is JobState.QUEUED:
             refer(state, job, progress, ())
             settle(state, job, state.began_ms)

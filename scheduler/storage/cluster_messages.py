@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.allocations import Phase
 from scheduler.domain.errors import DomainError
 from scheduler.domain.ids import AllocationId, FirmId, GatewayId, JobId, NodeId
-from scheduler.domain.job_templates import read_spec
+from scheduler.domain.job_templates import read_stored
 from scheduler.domain.nodes import Isolation, Node, Place
 from scheduler.domain.reasons import EndReason
 from scheduler.machine.messages import (
@@ -126,7 +126,7 @@ def _read(message: InboxMessage, read: _Read) -> Message | None:
             return None if row is None else _submitted(row, read.progress)
         case "JobRevised":
             row = read.revisions[body["job_id"], body["revision"]]
-            spec = read_spec(row.spec)
+            spec = read_stored(row.spec)
             return JobRevised(FirmId(row.firm_id), JobId(row.job_id), row.revision, spec, str(body["by"]))
         case "NodeEnrolled":
             return NodeEnrolled(read.nodes[NodeId(body["node_id"])])
@@ -139,7 +139,7 @@ def _read(message: InboxMessage, read: _Read) -> Message | None:
 
 
 def _submitted(row: Any, progress: Mapping[str, Progress]) -> JobSubmitted:
-    spec = read_spec(row.spec)
+    spec = read_stored(row.spec)
     return JobSubmitted(
         firm_id=FirmId(row.firm_id),
         job_id=JobId(row.job_id),

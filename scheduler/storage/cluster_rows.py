@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from scheduler.domain.allocations import AttemptState, Goal, Phase
 from scheduler.domain.devices import Device, Health
 from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobId, NodeId
-from scheduler.domain.job_templates import read_spec
+from scheduler.domain.job_templates import read_stored
 from scheduler.domain.jobs import JobSpec, JobState
 from scheduler.domain.nodes import Isolation, Node, NodeState, Place
 from scheduler.domain.queues import Cohort, Queue, QueueKey
@@ -61,7 +61,7 @@ class StoredSpecs:
         if spec is None:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            spec = self._known[text] = read_spec(orjson.loads(text))
+            spec = self._known[text] = read_stored(orjson.loads(text))
         return spec
 
 

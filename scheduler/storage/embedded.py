@@ -55,6 +55,8 @@ _SETTINGS: Final = {
     "max_worker_processes": "2",
     "max_parallel_workers": "2",
     "autovacuum_max_workers": "1",
+    # A plan that was made for a table of ten rows goes through all of ten thousand until somebody counts again.
+    "autovacuum_naptime": "10s",
     "io_method": "sync",  # its workers would be three more processes
     "jit": "off",
     "password_encryption": "scram-sha-256",

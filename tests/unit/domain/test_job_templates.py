@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scheduler.domain.errors import Invalid
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.job_reading import spec_from_json
-from scheduler.domain.job_templates import MOST_TEMPLATES, _templates, read_spec, write_spec
+from scheduler.domain.job_templates import MOST_TEMPLATES, _templates, read_spec, read_stored, write_spec
 from scheduler.domain.jobs import JobSpec
 from scheduler.machine.queueing import made_shape, shape_of
 from scheduler.machine.state import JobRecord
@@ -73,6 +73,7 @@ def test_a_spec_reads_the_same_whatever_was_read_before(
         assert spec == whole
         if isinstance(spec, JobSpec) and isinstance(whole, JobSpec):
             assert json.dumps(write_spec(spec)) == json.dumps(whole.to_json())  # in the same order, too
+            assert read_stored(json.loads(json.dumps(write_spec(spec)))) == whole
             job, anew = (JobRecord(FirmId("firm"), JobId("job"), one, 1) for one in (spec, whole))
             assert shape_of(job) == made_shape(anew)
 
