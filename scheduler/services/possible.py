@@ -171,14 +171,15 @@ async def _enrolled(session: AsyncSession) -> Inventory:
 async def in_own_project(
     database: Database, principal: Principal, firm_id: str, spec: JobSpec, known: Known, now_ms: int
 ) -> JobSpec:
-    """The spec in the project that its submitter means: where there is only one, it need not be said.
+    """The spec in the project that its submitter means: where there is only one, it need not be said. A project that
+    is called as a spec without one would have it is meant where there is one.
 
     Raises Forbidden for one in which the principal may not act.
     """
     if spec.project == DEFAULT_PROJECT:
         names = await known.names(database, firm_id, now_ms, fresh=False)
         own = names.projects if principal.projects is None else names.projects & {*principal.projects}
-        if len(own) == 1 and DEFAULT_PROJECT not in own:
+        if len(own) == 1 and DEFAULT_PROJECT not in names.projects:
             spec = replace(spec, project=min(own))
     require_project(principal, spec.project)
     return spec
