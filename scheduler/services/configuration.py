@@ -17,6 +17,7 @@ from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
 from scheduler.domain.object_stores import ObjectStore
 from scheduler.domain.pools import PoolVolume
+from scheduler.domain.suggestions import one_of
 from scheduler.domain.time import to_datetime, to_rfc3339
 from scheduler.services.administration import note_act
 from scheduler.services.application import UNCHANGED, Application, Change
@@ -32,7 +33,6 @@ from scheduler.services.configuration_file import (
     UserEntry,
 )
 from scheduler.services.node_places import write_places
-from scheduler.services.possible import one_of
 from scheduler.services.quotas import apply_cohorts, check_quotas, cohort_is_there, quota_columns
 from scheduler.storage import inbox
 from scheduler.storage.pokes import Channel, poke

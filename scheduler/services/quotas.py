@@ -12,11 +12,11 @@ from scheduler.catalogue import Catalogue
 from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.quotas import Contradiction, contradictions, parent_of
+from scheduler.domain.suggestions import one_of
 from scheduler.planner.sharing import Sharing, sharing_of
 from scheduler.services.application import Application
 from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.services.configuration_file import COMPUTE_TFLOPS, GFLOPS_PER_TFLOPS, CohortEntry, Quota
-from scheduler.services.possible import one_of
 from scheduler.storage.cluster_rows import cohort_noun, queue_noun
 from scheduler.storage.tables import CohortRow, FirmRow
 

@@ -16,9 +16,9 @@ from scheduler.domain.reasons import Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.invariants import violations
 from scheduler.planner import Plan
+from scheduler.planner.acceptance import resolve_share
 from scheduler.planner.cycle import plan
 from scheduler.planner.plan_checks import check_plan
-from scheduler.services.possible import resolve_share
 from tests.builders.cluster import Controller, a_node, a_queue
 from tests.builders.jobs import MODEL, a_spec
 
