@@ -42,7 +42,7 @@ def require_possible_by(spec: JobSpec, names: FirmNames, inventory: Inventory, c
     refusal = ever_fits(spec, queue, inventory, catalogue)
     if refusal is None:
         return
-    nearest = nearest_shape(spec, queue, inventory, catalogue)
+    nearest = _nearest_shape(spec, queue, inventory, catalogue)
     facts = dict(refusal.to_json())
     if nearest is None:
         models = sorted({model for pool, model in inventory if pool in queue.pools})
@@ -207,7 +207,7 @@ def _problem_of(
     return None
 
 
-def nearest_shape(
+def _nearest_shape(
     spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Catalogue
 ) -> tuple[str, Gang] | None:
     """The largest possible gang not larger than the one asked for, with the most devices on a node."""

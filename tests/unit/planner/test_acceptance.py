@@ -1,0 +1,62 @@
+"""What could ever start, and what would do where it could not: of values alone."""
+
+import pytest
+
+from scheduler.catalogue import load_catalogue
+from scheduler.domain.errors import Impossible, Invalid
+from scheduler.domain.jobs import JobSpec
+from scheduler.planner.acceptance import FirmNames, require_possible_by
+from tests.builders.cluster import POOL, a_node, a_queue, inventory_of
+from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
+
+NODES = [a_node("n1"), a_node("n2"), a_node("n3", model=OTHER_MODEL)]
+NAMES = FirmNames(
+    firm="firm-a",
+    projects=frozenset({"default", "speech"}),
+    queues={"default": a_queue()},
+    backends={POOL: "agents"},
+    secrets=frozenset(),
+    volumes={POOL: {}},
+    stores={POOL: {}},
+    read_ms=0,
+)
+
+
+def refusal(spec: JobSpec) -> Impossible | Invalid:
+    with pytest.raises((Impossible, Invalid)) as refused:
+        require_possible_by(spec, NAMES, inventory_of(NODES), load_catalogue())
+    return refused.value
+
+
+def test_what_fits_on_the_devices_that_are_there_is_accepted() -> None:
+    require_possible_by(a_spec(devices=16, per_node=8), NAMES, inventory_of(NODES), load_catalogue())
+
+
+@pytest.mark.parametrize(
+    ("spec", "nearest"),
+    [
+        (a_spec(devices=24, per_node=8), {"model": MODEL, "devices": 16, "devices_per_node": 8}),
+        (a_spec(devices=16), {"model": MODEL, "devices": 16, "devices_per_node": 8}),
+        (
+            a_spec(devices=16, per_node=8, models=(OTHER_MODEL,)),
+            {"model": OTHER_MODEL, "devices": 8, "devices_per_node": 8},
+        ),
+    ],
+    ids=["too many nodes", "all on one node", "too few of its model"],
+)
+def test_a_gang_that_never_fits_is_told_the_nearest_that_does(
+    spec: JobSpec, nearest: dict[str, object]
+) -> None:
+    problem = refusal(spec)
+    assert isinstance(problem, Impossible)
+    assert problem.fields["nearest"] == nearest
+
+
+def test_names_that_are_not_there_are_all_named_with_the_nearest_known() -> None:
+    problem = refusal(a_spec(queue="defautl", models=("ascend-910b",), project="speach"))
+    assert isinstance(problem, Invalid)
+    wants = {one.field: one.want for one in problem.problems}
+    assert set(wants) == {"project", "queue", "variants[0].model"}
+    assert "speech" in wants["project"]
+    assert "default" in wants["queue"]
+    assert MODEL in wants["variants[0].model"]
