@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from scheduler.process import STOP_TIMEOUT_S, announcement_path
 from scheduler.storage.embedded_process import die_with_parent
-from scheduler.up.forking import Copy, Program, fork
+from scheduler.up.forking import Copy, Gate, Program, fork
 from scheduler.up.signals import Signals, kill_group
 
 READY_TIMEOUT_S: Final = 60.0
@@ -64,18 +64,25 @@ class Child:
     addresses: dict[str, Any] = field(default_factory=dict)
     command: str | None = None  # of this program; None: as it is named
     sockets: tuple[int, ...] = ()  # descriptors that it inherits
+    room: str | None = None  # the module that a copy loads before the gate
 
-    def start(self, copy: Program | None = None) -> None:
-        """Start the program, or a copy of us that runs it. Its secrets go by environment: command lines can be
-        read by all.
+    def start(self, copy: Program | None = None, gate: Gate | None = None) -> None:
+        """Start the program, or a copy of us that runs it once the gate is open. Its secrets go by environment:
+        command lines can be read by all.
         """
         announcement_path(self.run_folder, self.name).unlink(missing_ok=True)
         output = None if self.output is None else os.open(self.output, _APPEND, 0o600)
         command = self.command or self.name
         with_us = die_with_parent(os.getpid(), SIGTERM)
+
+        def before() -> None:
+            with_us()
+            if gate is not None:
+                gate.arrive(self.room)
+
         try:
             if copy is not None:
-                self.process = fork(copy, [command], self.environment, output, self.sockets, with_us)
+                self.process = fork(copy, [command], self.environment, output, self.sockets, before)
             else:
                 self.process = subprocess.Popen(
                     python_command(command),
@@ -147,14 +154,13 @@ class Children:
         self._signals = signals
         self._say = say
 
-    def start(
-        self, timeout_s: float = READY_TIMEOUT_S, *, copy: Program | None = None
-    ) -> Mapping[str, dict[str, Any]]:
-        """Start all, with `copy` as copies of us that run it, and wait until each serves; returns
-        name -> announcement. Raises ChildFailed.
-        """
+    def start(self, copy: Program | None = None, gate: Gate | None = None) -> None:
+        """Start all, with `copy` as copies of us that run it once the gate is open."""
         for child in self._children:
-            child.start(copy)
+            child.start(copy, gate)
+
+    def ready(self, timeout_s: float = READY_TIMEOUT_S) -> Mapping[str, dict[str, Any]]:
+        """Wait until each serves; returns name -> announcement. Raises ChildFailed."""
         deadline_s = time.monotonic() + timeout_s
         waiting = list(self._children)
         while waiting:
@@ -167,7 +173,7 @@ class Children:
                 if time.monotonic() > deadline_s:
                     names = ", ".join(child.name for child in waiting)
                     raise ChildFailed(f"not ready after {timeout_s:.0f} s: {names}")
-                self._signals.sleep(0.05)
+                self._signals.sleep(0.02)
         return {child.name: child.addresses for child in self._children}
 
     def watch(self) -> float:

@@ -25,6 +25,13 @@ _SHARED: Final = (
     "scheduler.wiring",
     "suanli.evidence.records",
 )
+# What each of them loads beside that.
+ROOMS: Final[Mapping[str, str]] = {
+    "api": "scheduler.api.server",
+    "controller": "scheduler.controller.loop",
+    "gateway": "scheduler.rpc.server",
+    "ledger": "scheduler.ledger.loop",
+}
 _WAIT_S: Final = 0.02
 Program = Callable[[], None]  # reads its arguments and its environment as if it had been started
 
@@ -36,6 +43,26 @@ def load_shared() -> None:
     import_module("scheduler.catalogue").load_catalogue()
     gc.collect()
     gc.freeze()  # so that copies share these pages: the collector writes into what it looks at
+
+
+class Gate:
+    """Copies load their rooms before it and wait until it is opened: that takes as long as a database that recovers."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+
+    def open(self) -> None:
+        """Let them go on."""
+        os.close(self._write)
+        os.close(self._read)
+
+    def arrive(self, room: str | None) -> None:
+        """In the copy. Whoever made it ends it, should the gate never open."""
+        os.close(self._write)
+        if room is not None:
+            gc.disable()  # until it serves: what is loaded now stays
+            import_module(room)
+        os.read(self._read, 1)  # the end of the pipe: nobody writes
 
 
 class Copy:

@@ -30,7 +30,7 @@ from scheduler.up.children import (
     Children,
     keep_small,
 )
-from scheduler.up.forking import Program, load_shared, run_copy
+from scheduler.up.forking import ROOMS, Gate, Program, load_shared, run_copy
 from scheduler.up.signals import Signals, StopRequested
 from scheduler.up.workers import usual_workers
 from scheduler.wiring import PROCESSES
@@ -67,8 +67,7 @@ class Installation:
         with Signals() as signals:
             try:
                 with self._stack:
-                    server = self._start_database()
-                    children = self._start_children(signals)
+                    server, children = self._start(signals)
                     self._serve(signals, server, children)
             except StopRequested:
                 self._say("stopped; nothing of it runs any more")
@@ -88,7 +87,42 @@ class Installation:
 
     # --- start ----------------------------------------------------------------------------------------------
 
-    def _start_database(self) -> EmbeddedPostgres | None:
+    def _start(self, signals: Signals) -> tuple[EmbeddedPostgres | None, Children]:
+        """The processes load what they run while PostgreSQL starts, and go on when it serves and is migrated."""
+        self._prepare()
+        settings = self._settings
+        own = [self._child(name, role) for name, role in PROCESSES.items()]
+        children = Children(own, signals, self._say)
+        gate = Gate()
+
+        def copies() -> None:
+            load_shared()
+            self._stack.callback(children.stop)
+            children.start(self._program, gate)
+
+        server = None
+        if settings.database_url is None:
+            server = EmbeddedPostgres(
+                settings.data / "pg",
+                secret_files.role_passwords(settings),
+                software=settings.postgres_folder,
+                log_path=settings.run_folder / "postgresql.log",
+            )
+            self._stack.callback(server.stop)
+            server.start(meanwhile=copies)
+            owner_url = server.url(roles.OWNER)
+        else:
+            copies()
+            owner_url = settings.database_url.get_secret_value()
+        self._migrate(owner_url, external=server is None)
+        gate.open()
+        announced = children.ready()
+        self._keep_ports(own, announced)
+        self._announce(announced)
+        return server, children
+
+    def _prepare(self) -> None:
+        """Folders, secrets, and that nobody else is here."""
         settings = self._settings
         folders = [settings.data, settings.run_folder, settings.job_log_folder, settings.content_folder]
         folders += [
@@ -100,23 +134,6 @@ class Installation:
         for port in (settings.api_port, settings.fleet_port, settings.enrolment_port):
             _require_free(settings.host, port)
         secret_files.prepare(settings, self._certified_names())
-        passwords = secret_files.role_passwords(settings)
-        server = None
-        if settings.database_url is None:
-            server = EmbeddedPostgres(
-                settings.data / "pg",
-                passwords,
-                software=settings.postgres_folder,
-                log_path=settings.run_folder / "postgresql.log",
-            )
-            self._stack.callback(server.stop)
-            server.start(meanwhile=load_shared)
-            owner_url = server.url(roles.OWNER)
-        else:
-            owner_url = settings.database_url.get_secret_value()
-            load_shared()
-        self._migrate(owner_url, external=server is None)
-        return server
 
     def _migrate(self, owner_url: str, *, external: bool) -> None:
         """In a process of its own: Alembic's memory goes with it. The usual start finds nothing to migrate."""
@@ -135,15 +152,6 @@ class Installation:
             lines = [line for line in said.splitlines() if line.startswith("scheduler: ")]
             reason = lines[-1].removeprefix("scheduler: ") if lines else said.strip()[-500:]
             raise UpFailed(f"the database could not be migrated: {reason}")
-
-    def _start_children(self, signals: Signals) -> Children:
-        own = [self._child(name, role) for name, role in PROCESSES.items()]
-        children = Children(own, signals, self._say)
-        self._stack.callback(children.stop)
-        announced = children.start(copy=self._program)
-        self._keep_ports(own, announced)
-        self._announce(announced)
-        return children
 
     def _child(self, name: str, role: str) -> Child:
         settings = self._settings
@@ -169,7 +177,10 @@ class Installation:
             SUANLI_LOG_FORMAT=settings.log_format,
             **metrics,
         )
-        return Child(name, environment, settings.run_folder, self._output(name))
+        child = Child(name, environment, settings.run_folder, self._output(name))
+        supervises = name == "api" and int(environment["SUANLI_API_WORKERS"]) > 1
+        child.room = None if supervises else ROOMS[name]
+        return child
 
     def _role_url(self, role: str) -> str:
         password = secret_files.role_passwords(self._settings)[role]

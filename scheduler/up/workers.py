@@ -37,7 +37,8 @@ def serve_api(settings: Settings, workers: int) -> int:
         try:
             children = Children(_children(settings, workers, stack), signals, _log.warning)
             stack.callback(children.stop)
-            announced = children.start(inf)  # each waits for its database
+            children.start()
+            announced = children.ready(inf)  # each waits for its database
             first = announced["api-1"]
             said = {"pid": os.getpid(), "url": first["url"], "address": first["address"], "workers": workers}
             write_announcement(settings.run_folder, "api", said)
