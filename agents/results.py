@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -56,7 +57,7 @@ class Results:
         folder = live.folder / task_files.RESULTS
         done = (live.folder / task_files.COLLECTED).exists()
         with suppress(OSError):
-            left = live.spec.outputs or live.unwritten or any(folder.iterdir())
+            left = live.spec.outputs or live.unwritten or holds_anything(folder)
             done = done or not left
         if done or allocation_id in self._following or not folder.is_dir():
             return
@@ -187,6 +188,12 @@ async def _file(header: dict[str, object], source: asyncio.StreamReader, outgoin
     return FileEntry(
         str(header["path"]), size, header["executable"] is True, whole.hexdigest(), tuple(objects)
     )
+
+
+def holds_anything(folder: Path) -> bool:
+    """Whether a folder is not empty, at one cost however many millions of files lie in it. Raises OSError."""
+    with os.scandir(folder) as entries:
+        return next(entries, None) is not None
 
 
 class _Outgoing:

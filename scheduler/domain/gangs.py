@@ -58,12 +58,12 @@ class Gang:
         return self.devices // self.devices_per_node
 
     @property
-    def sizes(self) -> tuple[int, ...]:
+    def sizes(self) -> range:
         """Numbers of tasks with which it may run, the least first."""
         if self.elastic is None:
-            return (self.tasks,)
+            return range(self.tasks, self.tasks + 1)
         least, most = self.elastic.min_devices, self.elastic.max_devices
-        return tuple(range(least // self.devices_per_node, most // self.devices_per_node + 1))
+        return range(least // self.devices_per_node, most // self.devices_per_node + 1)
 
     def group_of(self, rank: int) -> tuple[TaskGroup, int] | None:
         """The group of a task and its rank within it; None where all tasks are alike."""

@@ -4,12 +4,12 @@ A queued job is in exactly one place: waiting (the planner sees it), resting (be
 Which one follows from what is stored, so that a leader that has just loaded agrees with the one before.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from scheduler.domain.allocations import AttemptState
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.features import needs_of
-from scheduler.domain.gangs import Share
+from scheduler.domain.gangs import Gang, Share
 from scheduler.domain.gangs import Topology as Asked
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState
@@ -236,6 +236,16 @@ _untried: dict[tuple[FirmId, bytes], Shape] = {}
 _MOST_UNTRIED = 1024
 
 
+def _sizes_of(gang: Gang) -> Sequence[int]:
+    """Numbers of devices at which an elastic gang may run, with its spare nodes; a range, however many."""
+    if gang.elastic is None:
+        return ()
+    per_node, tasks = gang.devices_per_node, gang.sizes
+    return range(
+        (tasks[0] + gang.spare_nodes) * per_node, (tasks[-1] + gang.spare_nodes) * per_node + 1, per_node
+    )
+
+
 def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
     """What decides where a job may start: its spec, and what its earlier attempts taught.
 
@@ -294,9 +304,7 @@ def made_shape(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
         estimate_ms=limit_class_ms(job.spec.estimate_ms),
         # Of a job that waits: nothing of it runs, so this stands still.
         left_nano=left_nano(prices, job, 0) if job.state is JobState.QUEUED else None,
-        sizes=()
-        if gang.elastic is None
-        else tuple((tasks + gang.spare_nodes) * gang.devices_per_node for tasks in gang.sizes),
+        sizes=_sizes_of(gang),
         spares=gang.spare_nodes,
         groups=tuple((group.tasks, group.devices_per_task) for group in gang.groups),
         share_ppm=_share_ppm(job.spec.share),

@@ -6,6 +6,7 @@ from math import inf
 from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
@@ -32,7 +33,7 @@ from scheduler.planner.reasons import account, benched, when_it_starts, why_no_r
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
-from scheduler.planner.variants import Candidate, candidates
+from scheduler.planner.variants import Candidate, candidates, sizes_to_try
 
 
 def plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan, Report]:
@@ -130,7 +131,7 @@ class _Cycle:
         target = self._market.target.get(job.job_id)
         if target is not None:
             options.sort(key=lambda group: all(candidate.model != target for candidate in group))
-        for size in _sizes(shape, alone=self._alone):
+        for size in self._sizes(shape, options):
             for group in options:
                 model = self._start(size, job, queue, group, refused)
                 if model is not None:
@@ -257,6 +258,25 @@ class _Cycle:
             settled = self._market.taking_part.union(stop.job_id for stop in self._stops)
             self._stops.extend(moves.growing(frozenset(settled)))
 
+    def _sizes(self, shape: Shape, options: Sequence[Sequence[Candidate]]) -> list[Shape]:
+        """The shape, then, for an elastic job, the same with fewer devices, the most first.
+
+        Where nobody else waits it takes more than it asked for, if there is more.
+        """
+        if not shape.sizes:
+            return [shape]
+        asked = shape.devices
+        room: float = inf
+        if shape.share_ppm == WHOLE_PPM:
+            cells = [self._fleet.get(one.pool, one.model) for group in options for one in group]
+            nodes = [
+                cell.with_room_counting_held(shape.devices_per_node) for cell in cells if cell is not None
+            ]
+            room = max(nodes, default=0) * shape.devices_per_node
+        larger = [s for s in sizes_to_try(shape.sizes, room) if s > asked] if self._alone else []
+        smaller = [s for s in sizes_to_try(shape.sizes, min(room, asked - 1)) if s < asked]
+        return [shape._replace(devices=size) for size in (*larger, asked, *smaller)]
+
     # --- the account --------------------------------------------------------------------------------------
 
     def _report(self, unfinished: bool) -> Report:
@@ -307,16 +327,6 @@ class _Refusal(NamedTuple):
         if not shape.benched:
             return self.blocked
         return Blocked((*self.blocked.reasons, *benched(shape)), self.blocked.change)
-
-
-def _sizes(shape: Shape, *, alone: bool) -> list[Shape]:
-    """The shape, then, for an elastic job, the same with fewer devices, the most first.
-
-    Where nobody else waits it takes more than it asked for, if there is more.
-    """
-    larger = sorted((size for size in shape.sizes if size > shape.devices and alone), reverse=True)
-    smaller = sorted((size for size in shape.sizes if size < shape.devices), reverse=True)
-    return [shape._replace(devices=size) for size in (*larger, shape.devices, *smaller)]
 
 
 def _no_queue(shape: Shape, queue: Queue | None) -> WhyNot:

@@ -4,6 +4,7 @@ from functools import cached_property
 from operator import attrgetter
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.job_limits import MOST_TIME_LIMIT_SECONDS
 from scheduler.planner.experience import Experience, Prediction
 from scheduler.planner.likeness import Likeness
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
@@ -12,6 +13,10 @@ from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 _FOR_OTHERS = 0.5
 _SPEED = attrgetter("models", "rates", "kind")  # what of a shape decides how fast it is on which model
 _SURE = 0.9  # probability with which a job is expected to have ended by its late end
+# What jobs say of their steps are any numbers. Nobody is believed to run for longer than the longest time limit, nor to
+# be slower by more than this, so that whatever is computed of it can be kept and told: 64 bits.
+_LONGEST_MS = 1000.0 * MOST_TIME_LIMIT_SECONDS
+_LEAST_SPEED = 1e-6
 
 
 class Memory:
@@ -125,9 +130,11 @@ class Estimates:
             return None
         if job.steps_left is not None and shape.rates:
             fastest = max(rate for _, rate in shape.rates)
-            return 1000.0 * job.steps_left / (fastest * speed) if fastest > 0 else None
-        prediction = self._prediction(shape)
-        return None if prediction is None else prediction.left_ms(job.served_ms) / speed
+            left = 1000.0 * job.steps_left / (fastest * speed) if fastest > 0 else None
+        else:
+            prediction = self._prediction(shape)
+            left = None if prediction is None else prediction.left_ms(job.served_ms) / speed
+        return None if left is None else min(left, _LONGEST_MS)
 
     def late_ms(self, shape: Shape, job: WaitingJob, model: str) -> float | None:
         """The rest of its run that it will hardly exceed; None: nobody knows."""
@@ -136,7 +143,7 @@ class Estimates:
         if left is None or prediction is None or (job.steps_left is not None and shape.rates):
             return left
         speed = self.speeds(shape)[model]
-        return max(left, (prediction.quantile_ms(_SURE) - job.served_ms) / speed)
+        return min(max(left, (prediction.quantile_ms(_SURE) - job.served_ms) / speed), _LONGEST_MS)
 
     def horizon_ms(self) -> float:
         """How long everything that runs and waits would take at least, spread evenly over all devices.
@@ -190,4 +197,7 @@ def relative_speeds(shape: Shape, catalogue: Catalogue, experience: Experience |
     raw = {m: rates[m] if m in rates else figures[m] * per_gflop for m in shape.models}
     known = [value for value in raw.values() if value > 0]
     fastest, slowest = max(known, default=1.0), min(known, default=1.0)
-    return {model: (value or (0.0 if model in rates else slowest)) / fastest for model, value in raw.items()}
+    speeds = {
+        model: (value or (0.0 if model in rates else slowest)) / fastest for model, value in raw.items()
+    }
+    return {model: max(speed, _LEAST_SPEED) if speed else 0.0 for model, speed in speeds.items()}

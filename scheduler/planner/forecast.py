@@ -53,8 +53,7 @@ class Forecast:
         if wait_ms is None:
             return None
         low, high = self._errors.interval_ms(wait_ms, SURE)
-        at = self._now_ms
-        return StartInterval(at + int(low), at + int(wait_ms), at + int(min(high, _FAR_MS)))
+        return StartInterval(*(self._now_ms + int(min(wait, _FAR_MS)) for wait in (low, wait_ms, high)))
 
     @cached_property
     def _waits(self) -> dict[JobId, float]:

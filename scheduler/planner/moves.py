@@ -16,7 +16,7 @@ from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.preemption import lost_work_ms, masks_of, must_stay
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
-from scheduler.planner.variants import Candidate, candidates
+from scheduler.planner.variants import Candidate, candidates, sizes_to_try
 
 
 class Gain(NamedTuple):
@@ -58,7 +58,7 @@ class Moves:
     def growing(self, stopped: frozenset[JobId]) -> list[Stop]:
         """Elastic jobs that go on with more devices, now that nobody waits for them: the smallest first.
 
-        Cost: the running elastic jobs, times their larger sizes.
+        Cost: the running elastic jobs, times log(their larger sizes).
         """
         factor = self.config.policy.grow_for_gain
         if factor is None or not self.config.moves:
@@ -86,7 +86,9 @@ class Moves:
         held = [(row, mask) for row, mask in masks_of(cell, running) if mask]
         if len(held) < len(running.tasks):
             return None  # part of it is on nodes out of service
-        for size in sorted((size for size in shape.sizes if size > running.devices), reverse=True):
+        per_node = shape.devices_per_node
+        most = running.devices + cell.with_room_counting_held(per_node) * per_node
+        for size in (size for size in sizes_to_try(shape.sizes, most) if size > running.devices):
             gain_ms = None if left_ms is None else left_ms * (1 - running.devices / size)
             if gain_ms is not None and gain_ms <= factor * cost_ms:
                 continue

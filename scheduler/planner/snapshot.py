@@ -4,7 +4,7 @@ Units: shares in parts per million of a device, host processors in thousandths o
 time in milliseconds, speed in GFLOPS (nominal FP16) or in the job's own steps per second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -129,7 +129,7 @@ class Shape(NamedTuple):
     cpu_milli: int = 0  # of the host, for each task
     memory_bytes: int = 0  # of the host, for each task
     topology: "Topology | None" = None
-    sizes: tuple[int, ...] = ()  # other numbers of devices at which an elastic job may run
+    sizes: Sequence[int] = ()  # other numbers of devices at which an elastic job may run, rising
     # Of the gang's tasks so many keep devices only, for a restart without waiting: the last ones.
     spares: int = 0
     groups: tuple[tuple[int, int], ...] = ()  # (tasks, devices of each) where tasks differ, by rank

@@ -1,5 +1,7 @@
-"""In which order the variants of a job are tried: by predicted finish, then price."""
+"""In which order the variants of a job are tried, by predicted finish, then price; and which sizes of elastic ones."""
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from scheduler.domain.queues import Queue
@@ -16,6 +18,8 @@ class Candidate(NamedTuple):
 
 # Models whose costs differ by less are equally good; then the one is taken where least is lost.
 _AS_GOOD = 0.98
+# So many sizes below the largest are tried one by one; then the steps double.
+_ONE_BY_ONE = 32
 
 
 def candidates(shape: Shape, queue: Queue, snapshot: Snapshot, estimates: Estimates) -> list[list[Candidate]]:
@@ -41,3 +45,17 @@ def candidates(shape: Shape, queue: Queue, snapshot: Snapshot, estimates: Estima
         else:
             groups.append([model])
     return [[Candidate(model, pool) for model in group] for group in groups for pool in queue.pools]
+
+
+def sizes_to_try(sizes: Sequence[int], most: float) -> list[int]:
+    """Of rising sizes those up to `most`, the largest first, and the smallest in any case.
+
+    A job may run with any of a hundred thousand sizes, and each is a question to the whole fleet. Cost: log(sizes).
+    """
+    found: list[int] = []
+    at, step = bisect_right(sizes, most) - 1, 1
+    while at > 0:
+        found.append(sizes[at])
+        step = step * 2 if len(found) >= _ONE_BY_ONE else 1
+        at -= step
+    return [*found, sizes[0]] if sizes else []

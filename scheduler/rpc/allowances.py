@@ -1,4 +1,4 @@
-"""What one node may send in windows: so much at once and so much a second, whatever it is and however it is called.
+"""What one node may send: so much at once and so much a second, whatever it is and however it is called.
 
 A node that comes back after a week is paced, not refused: its stream is read more slowly. A node that sends what
 is good for nothing is sent away by name, until it has been quiet for a while. All streams of a node share one
@@ -17,11 +17,11 @@ MOST_NODES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class UsageLimits:
-    """Limits of one node. Rates are a second; bursts are what may come at once after a silence."""
+class StreamLimits:
+    """Limits of one node, by default of its usage windows. Rates are a second; bursts may come after a silence."""
 
-    windows_per_s: int = 200
-    windows_burst: int = 4_000  # two weeks of windows, and then some
+    messages_per_s: int = 200
+    messages_burst: int = 4_000  # two weeks of windows, and then some
     bytes_per_s: int = 4 << 20
     bytes_burst: int = 64 << 20
     # Refused windows that a node may have at once; one is forgiven every second.
@@ -35,7 +35,7 @@ class UsageLimits:
 class _Used:
     """Generic cell rate algorithm: the moments until which a node has used up what it may have."""
 
-    windows_until_ns: int = 0
+    messages_until_ns: int = 0
     bytes_until_ns: int = 0
     refused_until_ns: int = 0
     streams: int = 0
@@ -45,7 +45,7 @@ class _Used:
 class Allowances:
     """The allowances of all nodes of one gateway. Cost: a few integer operations a window."""
 
-    limits: UsageLimits
+    limits: StreamLimits
     clock_ns: Callable[[], int] = time.monotonic_ns
     _nodes: "OrderedDict[str, _Used]" = field(default_factory=OrderedDict)
 
@@ -65,7 +65,7 @@ class Allowances:
         used = self._used(node_id)
         if used.streams >= self.limits.streams:
             raise LimitExceeded(
-                f"streams: node {node_id} has {used.streams} usage streams open, and one is enough"
+                f"streams: node {node_id} has {used.streams} such streams open, and one is enough"
             )
         self._check_refused(node_id, used)
         used.streams += 1
@@ -74,14 +74,14 @@ class Allowances:
         """A stream that `open` counted has ended."""
         self._used(node_id).streams -= 1
 
-    def pace_s(self, node_id: str, size_bytes: int) -> float:
-        """Count a window; returns how long to wait before the next is read, 0 within the allowance."""
+    def pace_s(self, node_id: str, size_bytes: int, messages: int = 1) -> float:
+        """Count what came; returns how long to wait before the next is read, 0 within the allowance."""
         used, limits, now_ns = self._used(node_id), self.limits, self.clock_ns()
-        each_ns = SECOND_NS // limits.windows_per_s
-        used.windows_until_ns = max(used.windows_until_ns, now_ns) + each_ns
+        each_ns = SECOND_NS // limits.messages_per_s
+        used.messages_until_ns = max(used.messages_until_ns, now_ns) + messages * each_ns
         used.bytes_until_ns = max(used.bytes_until_ns, now_ns) + size_bytes * SECOND_NS // limits.bytes_per_s
         ahead_ns = max(
-            used.windows_until_ns - now_ns - limits.windows_burst * each_ns,
+            used.messages_until_ns - now_ns - limits.messages_burst * each_ns,
             used.bytes_until_ns - now_ns - limits.bytes_burst * SECOND_NS // limits.bytes_per_s,
         )
         return max(ahead_ns, 0) / SECOND_NS

@@ -10,6 +10,7 @@ import structlog
 
 from protos.suanli.fleet.v1 import control_pb2, control_pb2_grpc
 from scheduler.domain.errors import FieldProblem, Forbidden, Invalid
+from scheduler.rpc.allowances import Allowances, StreamLimits
 from scheduler.rpc.certificates import CertificateAuthority
 from scheduler.rpc.connections import Connection, Connections, now_ms
 from scheduler.rpc.control_messages import (
@@ -24,7 +25,7 @@ from scheduler.rpc.control_messages import (
 from scheduler.rpc.identity import caller
 from scheduler.rpc.metrics import DESIRED_PUSHES, DISCONNECTS, OBSERVED
 from scheduler.rpc.statuses import Context, StreamEnded, refusals
-from scheduler.services.evidence import check_renewal, newest_checkpoint
+from scheduler.services.evidence import NodeKey, check_renewal, newest_checkpoint
 from scheduler.services.sealing import SecretKeys
 from scheduler.services.tasks import TaskToRun, task_to_run
 from scheduler.storage import inbox
@@ -34,6 +35,11 @@ from scheduler.storage.uninterrupted import whole
 # A peer that said nothing for so many heartbeats is gone, whatever TCP believes.
 SILENT_HEARTBEATS = 5
 HELLO_TIMEOUT_S = 10.0
+# An agent pauses 5 ms between observed states: this is more than it sends. Each that says something new costs the
+# controller work.
+CONTROL_LIMITS = StreamLimits(messages_burst=2_000, bytes_per_s=2 << 20, bytes_burst=16 << 20)
+# What a connection counts among them: it is a message to the controller, and an event for good.
+CONNECTION_MESSAGES = 100
 
 _log = structlog.get_logger(__name__)
 _Requests = AsyncIterator[control_pb2.ConnectRequest]
@@ -46,6 +52,7 @@ class ControlConfig:
     gateway_id: str
     heartbeat_ms: int
     secret_keys: SecretKeys | None = None  # by which the secrets of tasks are opened
+    limits: StreamLimits = CONTROL_LIMITS
 
 
 class ControlServicer(control_pb2_grpc.ControlServiceServicer):
@@ -62,30 +69,39 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self._authority = authority
         self._connections = connections
         self._config = config
+        self._allowances = Allowances(config.limits)
 
     async def Connect(self, requests: _Requests, context: Context) -> None:
         """One agent's stream, until either side ends it."""
         async with refusals(context, "Connect"):
             key = await caller(self._database, context)
-            hello, protocol = await _hello(requests, key.node_id)
-            body = connected_body(hello, key.devices.keys(), self._config.gateway_id, now_ms())
-            await context.write(await whole(self._welcome(protocol)))
-            connection = Connection(key)
-            why = "the gateway failed"
+            self._allowances.open(key.node_id)
             try:
-                await whole(self._connections.open(connection, body))
-                _log.info("agent_connected", node_id=key.node_id, agent_version=body["agent_version"])
-                why = await self._serve(connection, requests, context)
-            except asyncio.CancelledError:
-                why = "the connection broke"
-                raise
-            except StreamEnded as ended:
-                why = ended.detail
-                raise
+                await self._connect(key, requests, context)
             finally:
-                self._connections.close(connection)
-                DISCONNECTS.labels(why=why if why in _WHYS else "refused").inc()
-                _log.info("agent_disconnected", node_id=key.node_id, why=why)
+                self._allowances.close(key.node_id)
+
+    async def _connect(self, key: NodeKey, requests: _Requests, context: Context) -> None:
+        hello, protocol = await _hello(requests, key.node_id)
+        await self._pace(key.node_id, hello.ByteSize(), CONNECTION_MESSAGES)
+        body = connected_body(hello, key.devices.keys(), self._config.gateway_id, now_ms())
+        await context.write(await whole(self._welcome(protocol)))
+        connection = Connection(key)
+        why = "the gateway failed"
+        try:
+            await whole(self._connections.open(connection, body))
+            _log.info("agent_connected", node_id=key.node_id, agent_version=body["agent_version"])
+            why = await self._serve(connection, requests, context)
+        except asyncio.CancelledError:
+            why = "the connection broke"
+            raise
+        except StreamEnded as ended:
+            why = ended.detail
+            raise
+        finally:
+            self._connections.close(connection)
+            DISCONNECTS.labels(why=why if why in _WHYS else "refused").inc()
+            _log.info("agent_disconnected", node_id=key.node_id, why=why)
 
     async def _welcome(self, protocol: int) -> control_pb2.ConnectResponse:
         async with self._database.read() as session:
@@ -122,6 +138,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                 return _AGENT_LEFT
             except TimeoutError:
                 raise StreamEnded(grpc.StatusCode.DEADLINE_EXCEEDED, _SILENT) from None
+            await self._pace(connection.node_id, message.ByteSize())
             kind = message.WhichOneof("message")
             if kind == "observed":
                 content = reported_content(message.observed, connection.key.devices.keys())
@@ -132,6 +149,12 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                     forwarded = content
             elif kind != "heartbeat":
                 raise Invalid([FieldProblem("message", str(kind), "observed or heartbeat after the hello")])
+
+    async def _pace(self, node_id: str, size_bytes: int, messages: int = 1) -> None:
+        """Read no more of a node that sends too much, for as long as it takes: the others wait for nothing of it."""
+        wait_s = self._allowances.pace_s(node_id, size_bytes, messages)
+        if wait_s:
+            await asyncio.sleep(wait_s)
 
     async def _report(self, body: Mapping[str, Any]) -> None:
         async with self._database.transaction() as session:

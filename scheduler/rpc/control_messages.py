@@ -12,7 +12,7 @@ from protos.suanli.fleet.v1 import control_pb2, node_pb2
 from scheduler.domain.allocations import Goal, Phase
 from scheduler.domain.devices import Health
 from scheduler.domain.errors import FieldProblem, Invalid
-from scheduler.domain.job_limits import NAME_PATTERN, NAME_WANTED
+from scheduler.domain.job_limits import MOST_RULES, NAME_PATTERN, NAME_WANTED
 from scheduler.domain.nodes import Isolation
 from scheduler.domain.object_stores import Addressing, StoreCredentials
 from scheduler.domain.reasons import EndReason
@@ -169,6 +169,8 @@ def _task(task: control_pb2.ObservedTask) -> dict[str, Any]:
     ended = phase is Phase.ENDED
     if ended and task.end_reason not in set(EndReason):
         raise _refuse("tasks.end_reason", clean(task.end_reason, 64), ", ".join(EndReason))
+    if task.log_pattern >= MOST_RULES:
+        raise _refuse("tasks.log_pattern", task.log_pattern, f"the place of a pattern, below {MOST_RULES}")
     return {
         "allocation_id": _name(task.allocation_id, "tasks.allocation_id", 64),
         "phase": phase.value,

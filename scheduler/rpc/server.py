@@ -21,7 +21,7 @@ from protos.suanli.fleet.v1 import (
     usage_pb2_grpc,
 )
 from scheduler.domain.ids import Ids
-from scheduler.rpc.allowances import UsageLimits
+from scheduler.rpc.allowances import StreamLimits
 from scheduler.rpc.certificates import (
     CERTIFICATE_LIFETIME,
     CertificateAuthority,
@@ -29,7 +29,7 @@ from scheduler.rpc.certificates import (
 )
 from scheduler.rpc.connections import Connections, wait_any
 from scheduler.rpc.content import ContentServicer
-from scheduler.rpc.control import ControlConfig, ControlServicer
+from scheduler.rpc.control import CONTROL_LIMITS, ControlConfig, ControlServicer
 from scheduler.rpc.enrolment import EnrolmentServicer
 from scheduler.rpc.logs import LogServicer
 from scheduler.rpc.tunnels import TunnelDoor, TunnelServicer
@@ -91,7 +91,8 @@ class GatewayConfig:
     content_folder: Path = Path("content")
     content_quota: Quota = USUAL_QUOTA
     result_keep_ms: int = 30 * 86_400_000
-    usage_limits: UsageLimits = field(default_factory=UsageLimits)
+    usage_limits: StreamLimits = field(default_factory=StreamLimits)
+    control_limits: StreamLimits = CONTROL_LIMITS
 
     def __post_init__(self) -> None:
         if self.window_ms < 1 or 300_000 % self.window_ms:
@@ -140,6 +141,7 @@ class Gateway:
             config.gateway_id,
             config.heartbeat_ms,
             None if config.secret_keys is None else SecretKeys(config.secret_keys),
+            config.control_limits,
         )
         control = ControlServicer(self.database, self.connections, self._authority, control_config)
         job_logs = JobLogs(config.job_log_folder, config.job_log_limit_bytes, config.attempt_log_limit_bytes)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from protos.suanli.fleet.v1 import usage_pb2, usage_pb2_grpc
-from scheduler.rpc.allowances import Allowances, UsageLimits
+from scheduler.rpc.allowances import Allowances, StreamLimits
 from scheduler.rpc.connections import now_ms, wait_any
 from scheduler.rpc.identity import caller
 from scheduler.rpc.metrics import (
@@ -111,7 +111,7 @@ class Uploads:
 class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
     """Takes windows in."""
 
-    def __init__(self, database: Database, direct: Direct, uploads: Uploads, limits: UsageLimits) -> None:
+    def __init__(self, database: Database, direct: Direct, uploads: Uploads, limits: StreamLimits) -> None:
         self._database = database
         self._allowances = Allowances(limits)
         self._direct = direct

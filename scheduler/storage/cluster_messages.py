@@ -202,17 +202,25 @@ def _reported(body: Mapping[str, Any]) -> Message:
     )
 
 
+def _small(value: Any) -> int | None:
+    """A number for a column of 32 bits: one that PostgreSQL refuses would hold up all that comes after it."""
+    if value is None:
+        return None
+    if not -(1 << 31) <= int(value) < 1 << 31:
+        raise ValueError(f"a number beyond 32 bits: {value}")
+    return int(value)
+
+
 def _task(body: Mapping[str, Any]) -> ObservedTask:
-    exit_code = body.get("exit_code")
     return ObservedTask(
         allocation_id=AllocationId(body["allocation_id"]),
         phase=Phase(body["phase"]),
-        rendezvous_port=int(body.get("rendezvous_port") or 0),
+        rendezvous_port=_small(body.get("rendezvous_port")) or 0,
         started_ms=int(body.get("started_ms") or 0),
-        exit_code=None if exit_code is None else int(exit_code),
+        exit_code=_small(body.get("exit_code")),
         end_reason=EndReason(body["end_reason"]) if body.get("end_reason") else None,
         detail=str(body.get("detail") or ""),
-        log_pattern=None if body.get("log_pattern") is None else int(body["log_pattern"]),
+        log_pattern=_small(body.get("log_pattern")),
         image_digest=body.get("image_digest") or None,
         step_report=body.get("step_report"),
     )

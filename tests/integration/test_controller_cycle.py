@@ -265,6 +265,41 @@ async def test_a_message_that_is_none_is_dropped_and_holds_up_no_other(
     assert await installation.rows("SELECT count(*) FROM inbox") == [(0,)]
 
 
+async def test_a_number_of_an_agent_that_no_column_holds_holds_up_nothing(
+    installation: Installation, leader: Leader
+) -> None:
+    await installation.submit("j1", a_spec())
+    await leader.cycle(NOW_MS + 1)
+    [(allocation_id, node_id)] = await installation.rows("SELECT allocation_id, node_id FROM allocations")
+    ended = {"allocation_id": allocation_id, "phase": "ended", "end_reason": "exited", "exit_code": 1}
+    await installation.report(str(node_id), [{**ended, "log_pattern": 2**32 - 1}], 1)
+    await installation.submit("j2", a_spec())
+    assert (await leader.cycle(NOW_MS + 2)).placements == 1
+    await installation.report(str(node_id), [ended], 2)
+    await leader.cycle(NOW_MS + 3)
+    assert await installation.rows("SELECT state FROM job_states WHERE job_id = 'j1'") == [("failed",)]
+
+
+async def test_a_job_that_says_it_has_steps_for_longer_than_any_number_holds_up_nothing(
+    installation: Installation, leader: Leader
+) -> None:
+    spec = a_spec(devices=8)
+    endless = replace(spec, variants=tuple(replace(v, steps_per_hour=1) for v in spec.variants))
+    for job_id in ("j1", "j2"):
+        await installation.submit(job_id, endless)
+    await leader.cycle(NOW_MS + 1)
+    report = {"step": 0, "of": 2**63 - 1, "at_ms": NOW_MS}
+    for allocation_id, node_id in await installation.rows("SELECT allocation_id, node_id FROM allocations"):
+        running = {"allocation_id": allocation_id, "phase": "running", "started_ms": 5, "step_report": report}
+        await installation.report(str(node_id), [running], 1)
+    await leader.cycle(NOW_MS + 2)
+    await installation.submit("j3", a_spec(devices=8))
+    await leader.cycle(NOW_MS + 3)
+    [(told,)] = await installation.rows("SELECT announced FROM job_states WHERE job_id = 'j3'")
+    assert told is not None
+    assert max(told) < NOW_MS + 2 * 366 * 86_400_000
+
+
 async def test_the_same_submission_twice_has_one_effect_even_after_the_job_has_ended(
     installation: Installation, leader: Leader
 ) -> None:

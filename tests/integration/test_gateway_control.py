@@ -309,10 +309,15 @@ async def test_a_wrong_first_message_ends_the_stream(
         {"tasks": [RUNNING, RUNNING]},
         {"tasks": [control_pb2.ObservedTask(allocation_id="a", phase=5, end_reason="boredom")]},
         {"tasks": [control_pb2.ObservedTask(allocation_id="a", phase=3, started_ms=-1)]},
+        {
+            "tasks": [
+                control_pb2.ObservedTask(allocation_id="a", phase=5, end_reason="exited", log_pattern=16)
+            ]
+        },
         {"generation": 2**64 - 1},
         {"unhealthy_devices": [node_pb2.DeviceClaims(device_id="x", health=3)]},
     ],
-    ids=["phase", "no id", "twice", "reason", "time", "generation", "device"],
+    ids=["phase", "no id", "twice", "reason", "time", "pattern", "generation", "device"],
 )
 async def test_hostile_reports_end_the_stream_and_not_the_gateway(
     world: World, gateway: RunningGateway, agent: Agent, changes: dict

@@ -10,7 +10,9 @@ from typing import Any
 import grpc
 import pytest
 
-from scheduler.rpc.allowances import UsageLimits
+from protos.suanli.fleet.v1 import control_pb2
+from scheduler.rpc.allowances import StreamLimits
+from scheduler.rpc.control import CONNECTION_MESSAGES
 from scheduler.services.evidence import node_key
 from scheduler.services.windows import Intake, Sent, store_windows
 from scheduler.storage.direct import Direct
@@ -40,8 +42,11 @@ async def world(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Wo
 
 @pytest.fixture
 async def gateway(world: World, database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    limits = UsageLimits(windows_per_s=20, windows_burst=40, refused_burst=10, streams=2)
-    async with running_gateway(database_urls.gateway, tmp_path, usage_limits=limits) as running:
+    limits = StreamLimits(messages_per_s=20, messages_burst=40, refused_burst=10, streams=2)
+    control = StreamLimits(messages_per_s=20, messages_burst=CONNECTION_MESSAGES + 40, streams=2)
+    async with running_gateway(
+        database_urls.gateway, tmp_path, usage_limits=limits, control_limits=control
+    ) as running:
         yield running
 
 
@@ -140,6 +145,67 @@ async def test_a_flood_of_good_windows_is_paced_and_the_others_are_not(
         await flood.close()
         await quiet.close()
     assert await stored(world, busy) == list(range(1, 61))
+
+
+async def reports(world: World, agent: Agent) -> int:
+    sql = "SELECT count(*) FROM inbox WHERE kind = 'NodeReported' AND body ->> 'node_id' = :node"
+    return int((await world.rows(sql, node=agent.node_id))[0][0])
+
+
+async def test_a_flood_of_reports_is_paced_and_the_others_are_not(
+    world: World, gateway: RunningGateway
+) -> None:
+    busy, calm = await enrolled(world, gateway, "busy"), await enrolled(world, gateway, "calm")
+    async with busy.stubs(gateway) as busy_stubs, calm.stubs(gateway) as calm_stubs:
+        flood, quiet = busy_stubs.control.Connect(), calm_stubs.control.Connect()
+        for agent, call in ((busy, flood), (calm, quiet)):
+            await call.write(agent.hello())
+            await call.read()
+        for number in range(1, 81):  # 40 at once, and then 20 a second
+            await flood.write(observed(number))
+
+        async def begun() -> bool:
+            return await reports(world, busy) >= 40
+
+        await until(begun)
+        await quiet.write(observed(1))
+
+        async def heard() -> bool:
+            return await reports(world, calm) == 1
+
+        await until(heard)
+        assert await reports(world, busy) < 80
+
+        async def all_there() -> bool:
+            return await reports(world, busy) == 80
+
+        await until(all_there)
+
+
+async def test_a_node_may_not_open_one_control_stream_after_another(
+    world: World, gateway: RunningGateway
+) -> None:
+    agent = await enrolled(world, gateway)
+    async with agent.stubs(gateway) as stubs:
+        silent = [stubs.control.Connect() for _ in range(3)]  # none of them says hello
+        codes = await asyncio.wait_for(
+            asyncio.wait(
+                [asyncio.ensure_future(call.code()) for call in silent], return_when="FIRST_COMPLETED"
+            ),
+            5,
+        )
+        [refused] = codes[0]
+        assert refused.result() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        for call in silent:
+            call.cancel()
+
+
+def observed(number: int) -> control_pb2.ConnectRequest:
+    """A state that says something new each time."""
+    task = control_pb2.ObservedTask(
+        allocation_id="al-1", phase=control_pb2.TASK_PHASE_RUNNING, detail=str(number)
+    )
+    return control_pb2.ConnectRequest(observed=control_pb2.Observed(report_seq=number, tasks=[task]))
 
 
 async def test_windows_that_are_played_again_change_nothing(world: World, gateway: RunningGateway) -> None:

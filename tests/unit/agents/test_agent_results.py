@@ -2,12 +2,13 @@
 
 import asyncio
 import os
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
 from agents.content import Content
 from agents.live_task import Live
-from agents.results import Results
+from agents.results import Results, holds_anything
 from agents.runtime import task_files
 from suanli.content.manifest import hash_of
 from tests.builders.agents import spec
@@ -81,3 +82,15 @@ async def test_a_link_with_a_name_that_is_no_text_does_not_cost_the_results(tmp_
     assert manifest
     assert problem.startswith("left out, because they are no regular files")
     assert "\x1b" not in problem
+
+
+def test_a_folder_of_very_many_files_is_not_listed_to_see_that_it_is_not_empty(tmp_path: Path) -> None:
+    assert not holds_anything(tmp_path)
+    for number in range(3_000):
+        (tmp_path / f"{number:0100}").touch()
+    tracemalloc.start()
+    try:
+        assert holds_anything(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 50_000
+    finally:
+        tracemalloc.stop()

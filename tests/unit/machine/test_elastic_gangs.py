@@ -8,6 +8,7 @@ from scheduler.domain.jobs import JobSpec, JobState
 from scheduler.domain.reasons import EndReason
 from scheduler.machine.invariants import violations
 from scheduler.machine.messages import NodeDisconnected
+from scheduler.planner.variants import sizes_to_try
 from tests.builders.cluster import Controller, a_node
 from tests.builders.jobs import a_spec
 
@@ -48,6 +49,21 @@ def test_it_takes_more_than_it_asked_for_only_where_nobody_else_waits() -> None:
     assert sorted(controller.plan()) == ["gang", "other"]
     assert size(controller, "gang") == 2
     assert violations(controller.state) == []
+
+
+def test_of_a_hundred_thousand_sizes_few_are_tried_and_the_best_that_there_is_room_for_is_found() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")])
+    controller.submit("gang", elastic(asked=80_000, most=100_000))
+    controller.submit("least", elastic(asked=80_000, least=24, most=100_000))
+    assert controller.plan() == ["gang"]  # with every size a question this takes minutes
+    assert size(controller, "gang") == 2
+    assert sizes_to_try(range(8, 41, 8), 39) == [32, 24, 16, 8]
+    assert sizes_to_try((4, 8), 2) == [4]
+    assert sizes_to_try((), 8) == []
+    tried = sizes_to_try(range(1, 100_001), 90_000)
+    assert tried[:32] == list(range(90_000, 89_968, -1))
+    assert tried[-1] == 1
+    assert len(tried) < 64
 
 
 def test_it_goes_on_smaller_when_it_has_lost_a_node() -> None:

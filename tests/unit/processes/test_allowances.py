@@ -3,10 +3,10 @@
 import pytest
 
 from scheduler.domain.errors import LimitExceeded
-from scheduler.rpc.allowances import SECOND_NS, Allowances, UsageLimits
+from scheduler.rpc.allowances import SECOND_NS, Allowances, StreamLimits
 
-LIMITS = UsageLimits(
-    windows_per_s=10, windows_burst=5, bytes_per_s=1_000, bytes_burst=2_000, refused_burst=3, streams=2
+LIMITS = StreamLimits(
+    messages_per_s=10, messages_burst=5, bytes_per_s=1_000, bytes_burst=2_000, refused_burst=3, streams=2
 )
 
 
@@ -61,7 +61,7 @@ def test_too_many_refused_windows_are_named_and_forgiven_in_time(
 def test_streams_of_a_node_are_counted(allowances: Allowances) -> None:
     allowances.open("n")
     allowances.open("n")
-    with pytest.raises(LimitExceeded, match="streams: node n has 2 usage streams open"):
+    with pytest.raises(LimitExceeded, match="streams: node n has 2 such streams open"):
         allowances.open("n")
     allowances.open("m")
     allowances.close("n")
