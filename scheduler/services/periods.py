@@ -22,7 +22,7 @@ from scheduler.storage.tables import EvidenceIntakeRow, LogEntryRow
 from suanli.evidence.bundle import AUDITOR
 from suanli.evidence.entries import STATEMENT, parse_payload
 from suanli.evidence.rating_inputs import RatingCollector
-from suanli.evidence.records import Statement, encode_record, parse_record
+from suanli.evidence.records import PERIOD_CLOSED, Statement, encode_record, parse_record
 from suanli.evidence.steps.closing import firm_digest
 from suanli.rating.statements import build_statement
 
@@ -86,7 +86,7 @@ async def close_period(
     ]
     await session.execute(insert(EvidenceIntakeRow).inline(), rows)
     subject = f"{from_ms}/{to_ms}"
-    await note_act(session, actor, "period_closed", subject, now_ms, f"period_closed/{subject}")
+    await note_act(session, actor, PERIOD_CLOSED, subject, now_ms, f"{PERIOD_CLOSED}/{subject}")
     return ClosedPeriod(from_ms, to_ms, size, tuple(statements))
 
 

@@ -161,6 +161,7 @@ CODES: dict[str, tuple[int, str]] = {
     "statement.twice": (14, INTEGRITY),
     "terms.twice": (14, INTEGRITY),
     "terms.retroactive": (14, NOTICE),
+    "terms.rewritten": (14, INTEGRITY),
     "statement.after_close": (14, NOTICE),
     "statement.sum": (15, INTEGRITY),
     "sample.seed": (18, BOTH),

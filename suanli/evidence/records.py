@@ -30,6 +30,8 @@ from suanli.evidence.receipts import FirmKey, JobReceipt, read_firm_key, read_re
 from suanli.evidence.strict_json import Fields, encode, parse_object
 from suanli.evidence.windows import GRID_MS, WHOLE_PPM
 
+PERIOD_CLOSED = "period_closed"
+"""The act of closing a period; its subject is FROM_MS/TO_MS."""
 ROUNDING = "half_away_from_zero/fen/line"
 PRICE_UNITS = frozenset({"device_hour"})
 KEY_EVENTS = frozenset({"added", "revoked"})
@@ -49,7 +51,7 @@ ADMINISTRATIVE_ACTS = frozenset(
         "node_uncordoned",
         "secret_set",
         "secret_deleted",
-        "period_closed",
+        PERIOD_CLOSED,
     }
 )
 # "machine": the administrator at the machine itself, before there is an operator or when its key is lost.

@@ -39,7 +39,7 @@ from suanli.evidence.steps.plausibility import check_patterns
 from suanli.evidence.steps.receipts import check_receipts
 from suanli.evidence.steps.samples import SampleWanted, check_packet, plan_sample
 from suanli.evidence.steps.stamps import check_stamp as check_stamp_of
-from suanli.evidence.steps.statements import check_statement, read_claim
+from suanli.evidence.steps.statements import check_statement, collect_terms, read_claim
 from suanli.evidence.steps.times import find_latest
 from suanli.evidence.steps.windows import PartResult, check_part
 from suanli.evidence.strict_json import printable
@@ -107,6 +107,7 @@ def verify(  # noqa: PLR0913 - what some reader asks for; only files are needed
         for check in _RECORD_STEPS:
             check(case)
         known.newest = NewestKnown(case.records)
+        collect_terms(case)
         claimed = read_claim(case)
         check_calendar(case)
         if sample is not None:

@@ -161,6 +161,8 @@ class Known:
     """Log size at which the statement's period closed; 0 where it cannot be read, so that nothing is rated."""
     max_watts: dict[str, int] = field(default_factory=dict)
     """By device, the most that it draws, where the reader's own list says so."""
+    changed_terms: dict[int, str] = field(default_factory=dict)
+    """By log index, versions of a price or program that had a version before: they change what was in force."""
     rating: RatingInputs | None = None
     """Authorisations, terms and devices; stretches of use come from windows."""
     sampler: Sampler | None = None

@@ -9,7 +9,7 @@ from typing import Any, cast
 from suanli.evidence.bundle import STATEMENT
 from suanli.evidence.bundle_files import read_file
 from suanli.evidence.limits import limit
-from suanli.evidence.records import Statement
+from suanli.evidence.records import PERIOD_CLOSED, AdministrativeAct, Statement
 from suanli.evidence.statement_file import STATEMENT_LIMIT_BYTES, ClaimedStatement
 from suanli.evidence.steps.case import Case, RecordEvidence
 from suanli.evidence.strict_json import encode, parse
@@ -24,6 +24,7 @@ def firm_digest(statement: Mapping[str, Any], firm_id: str) -> str:
 def check_closing(case: Case, claimed: ClaimedStatement) -> None:
     """Every firm's part has the digest and the sums of its entry; where there is no entry, that is stated."""
     logged = _logged(case)
+    _check_size(case, claimed, closed=bool(logged))
     data = read_file(case.files, STATEMENT, STATEMENT_LIMIT_BYTES)
     value = cast("Mapping[str, Any]", parse(data, "statement", STATEMENT_LIMIT_BYTES))
     # A statement that differs from its log is named by the re-rating; that it is not the logged one follows.
@@ -41,6 +42,21 @@ def check_closing(case: Case, claimed: ClaimedStatement) -> None:
     if missing:
         case.not_proved.append(limit("statements_unlogged", missing=missing, firms=len(claimed.firms)))
     case.facts["statements"] = {"firms": len(claimed.firms), "logged": len(claimed.firms) - missing}
+
+
+def _check_size(case: Case, claimed: ClaimedStatement, *, closed: bool) -> None:
+    """Only who closes a period decides where it ends in the log: else whoever hands a bundle on could leave out what
+    was logged last. A firm that used nothing below that size has no entry of its own, but knows of the act.
+    """
+    size, (from_ms, to_ms) = case.known.head.size, case.known.period
+    if closed or claimed.log_size == size:
+        return
+    subject = f"{from_ms}/{to_ms}"
+    acts = (item.record for item in case.records if isinstance(item.record, AdministrativeAct))
+    of_others = any(act.act == PERIOD_CLOSED and act.subject == subject for act in acts)
+    if case.known.for_auditor or claimed.firms or not of_others:
+        expected = f"{size}, the size of the log: no entry has closed the period"
+        case.report.add("statement.log_size", "log_size", expected, str(claimed.log_size))
 
 
 def _logged(case: Case) -> dict[str, tuple[RecordEvidence, Statement]]:

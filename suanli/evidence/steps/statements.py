@@ -18,6 +18,8 @@ from suanli.evidence.statement_file import (
 from suanli.evidence.steps.case import Case
 from suanli.evidence.steps.windows import PartResult
 from suanli.rating.balance import Buckets
+from suanli.rating.inputs import GRID_MS
+from suanli.rating.intervals import overlap
 from suanli.rating.prices import round_half_away
 from suanli.rating.statements import state_usage
 from suanli.rating.usage import UsageCollector
@@ -47,12 +49,28 @@ def read_claim(case: Case) -> ClaimedStatement | None:
     return claimed
 
 
+def collect_terms(case: Case) -> None:
+    """Step 14, first part: which versions are the first of their price or program, and which change one."""
+    begun: set[str] = set()
+    for item in case.records:
+        version = item.record
+        if isinstance(version, PriceVersion):
+            of = f"price of {version.device_model}"
+        elif isinstance(version, ProgramVersion):
+            of = f"program {version.program_id}"
+        else:
+            continue
+        if of in begun:
+            case.known.changed_terms[item.index] = of
+        begun.add(of)
+
+
 def check_statement(case: Case, claimed: ClaimedStatement, seen: PartResult) -> None:
     """Steps 14 and 15: same charges, same lines, same sums, to the fen."""
     inputs, usage = case.known.rating, seen.usage
     if inputs is None or usage is None:
         return
-    _check_terms(case, seen.first_ms)
+    _check_terms(case, seen)
     if seen.late:
         # What a period used but was logged after its close is due as a correction.
         expected = f"windows of the period below log size {claimed.log_size}"
@@ -74,11 +92,15 @@ def check_statement(case: Case, claimed: ClaimedStatement, seen: PartResult) -> 
     _state_facts(case, seen, recomputed)
 
 
-def _check_terms(case: Case, first_ms: int | None) -> None:
-    """A price or program version is stated once, and before it takes effect."""
+def _check_terms(case: Case, seen: PartResult) -> None:
+    """A price or program version is stated once, and before it takes effect.
+
+    The first version may come late: until then nothing was charged, or paid. What was in force is not changed when it
+    has been used: else the operator could choose its price when it knows the use.
+    """
     newest = case.known.newest
     stated: dict[str, Record] = {}
-    first_use_ms = case.known.period[1] if first_ms is None else first_ms
+    first_use_ms = case.known.period[1] if seen.first_ms is None else seen.first_ms
     for item in case.records:
         version = item.record
         if isinstance(version, PriceVersion):
@@ -93,7 +115,12 @@ def _check_terms(case: Case, first_ms: int | None) -> None:
         known_ms = newest.at_ms(item.index)
         # Before the first window there was nothing that terms could have been made up for.
         applied_from_ms = max(version.effective_from_ms, first_use_ms)
-        if applied_from_ms < known_ms - case.known.settings.clock_tolerance_ms:
+        used_ms = max(known_ms, seen.ended_before.get(item.index, 0))
+        rewritten = overlap((applied_from_ms, used_ms - GRID_MS), case.known.period)
+        if item.index in case.known.changed_terms and rewritten is not None:
+            expected = f"logged before it changes what is in force, at {version.effective_from_ms} ms"
+            case.report.add("terms.rewritten", name, expected, f"logged after {used_ms} ms", item.index)
+        elif applied_from_ms < known_ms - case.known.settings.clock_tolerance_ms:
             expected = f"logged before it took effect at {version.effective_from_ms} ms"
             case.report.add("terms.retroactive", name, expected, f"logged after {known_ms} ms", item.index)
 

@@ -52,6 +52,8 @@ class PartResult:
     """When the first window begins."""
     late: int = 0
     late_index: int | None = None
+    ended_before: dict[int, int] = field(default_factory=dict)
+    """By log index of `Known.changed_terms`, the end of the latest window below it."""
     """Windows of the period that were logged after its close, and the first of them."""
     last_use_ms: dict[str, int] = field(default_factory=dict)
     patterns: dict[str, WorkPattern] = field(default_factory=dict)
@@ -69,6 +71,8 @@ class PartResult:
         self.first_ms = _least(self.first_ms, other.first_ms)
         self.late += other.late
         self.late_index = _least(self.late_index, other.late_index)
+        for index, end_ms in other.ended_before.items():
+            self.ended_before[index] = max(end_ms, self.ended_before.get(index, 0))
         for allocation_id, last_ms in other.last_use_ms.items():
             self.last_use_ms[allocation_id] = max(last_ms, self.last_use_ms.get(allocation_id, 0))
         for allocation_id, pattern in other.patterns.items():
@@ -128,6 +132,10 @@ class _Part:
         if known.sampler is not None:
             self._result.sampler = Sampler(known.sampler.seed, known.sampler.size)
         self._strata = Strata(known)
+        self._changes = sorted(
+            known.changed_terms, reverse=True
+        )  # those that are still to come, the next one last
+        self._newest_end_ms = 0
         self._public_keys = {k: bytes.fromhex(v.event.public_key) for k, v in known.keys.items()}
         self._mine = {k: self._is_mine(v.event.node_id) for k, v in known.keys.items()}
 
@@ -159,6 +167,7 @@ class _Part:
                 continue
             if self._chains.take(window):
                 self._take(window)
+        self._pass_changes(self._known.head.size)
         self._judge_suspects()
         self._chains.finish()
         if self._known.for_auditor:
@@ -182,8 +191,15 @@ class _Part:
         self._report.damage(USAGE_WINDOW, code)
         raise Damaged
 
+    def _pass_changes(self, index: int) -> None:
+        """Notes how far use had come when terms were changed below an index."""
+        while self._changes and self._changes[-1] < index:
+            self._result.ended_before[self._changes.pop()] = self._newest_end_ms
+
     def _take(self, window: WindowEvidence) -> None:
         result, header = self._result, window.header
+        self._pass_changes(window.index)
+        self._newest_end_ms = max(self._newest_end_ms, header.end_ms)
         result.windows += 1
         result.simulated += header.simulated
         result.isolation[header.isolation] += 1

@@ -22,6 +22,7 @@ from tests.builders.evidence import (
     device,
     honest_operator,
     price,
+    program,
     seed,
 )
 
@@ -410,18 +411,37 @@ def test_a_price_with_two_meanings_is_reported():
     _assert_found(_verify(operator), {"terms.twice"})
 
 
-def test_a_price_logged_after_it_took_effect_is_noticed():
+def test_the_first_price_of_a_model_logged_after_it_took_effect_is_noticed():
     operator = honest_operator()
-    operator.add(price(price_id="price-2"))
+    operator.add(price(price_id="other@1", device_model="mlu370-x8"))
     verdict = _verify(operator)
+    assert verdict.verified
     assert _codes(verdict, "warning") == {"terms.retroactive"}
 
 
-def test_windows_logged_after_the_close_of_their_period_are_noticed():
+def test_a_price_raised_for_use_that_has_been_seen_is_named():
     operator = honest_operator()
+    operator.add(price(price_id="price-2", price_nano_cny=90_000_000_000))
+    _assert_found(_verify(operator), {"terms.rewritten"})
 
-    def close_early(statement):
-        statement["log_size"] = len(operator.log) - 1
 
-    verdict = verify(operator.bundle(change_statement=close_early), policy=operator.policy())
-    assert _codes(verdict, "warning") == {"statement.after_close"}
+def test_a_program_changed_for_use_that_has_been_seen_is_named():
+    operator = honest_operator()
+    operator.add(program(version=2, rate_ppm=900_000))
+    _assert_found(_verify(operator), {"terms.rewritten"})
+
+
+def test_use_that_no_event_of_the_controller_tells_of_is_no_time_to_raise_a_price():
+    operator = honest_operator(0)  # no event of the controller
+    for n in range(1, 7):
+        for each in operator.nodes.values():
+            each.uses.clear()
+            operator.take(each, each.cut(T0 + n * GRID))
+    operator.add(price(price_id="price-2", effective_from_ms=T0 + 2 * GRID))
+    _assert_found(_verify(operator), {"terms.rewritten"})
+
+
+def test_a_price_changed_in_time_is_no_finding():
+    operator = honest_operator()
+    operator.add(price(price_id="price-2", effective_from_ms=T0 + 6 * GRID))
+    assert _verify(operator).findings == _verify(honest_operator()).findings

@@ -6,21 +6,22 @@ from dataclasses import replace
 import pytest
 
 from suanli.evidence.bundle import STATEMENT, firm_scope
-from suanli.evidence.records import Statement
+from suanli.evidence.records import PERIOD_CLOSED, AdministrativeAct, Statement
 from suanli.evidence.steps.closing import firm_digest
 from suanli.evidence.verify import verify
 from suanli.rating.statements import firm_part
 from tests.builders.evidence import GRID, T0, honest_operator, price
-from tests.builders.verdicts import assert_found, judged
+from tests.builders.verdicts import assert_found, codes, judged
 
 PERIOD = (T0, T0 + 6 * GRID)
 
 
-def closed_operator(**changes):
-    """An operator that has closed its period; `changes` go to the statement of firm-a."""
+def closed_operator(late=0, **changes):
+    """An operator that has closed its period, `late` entries too early; `changes` go to the statement of firm-a."""
     operator = honest_operator()
-    size = len(operator.log)
+    size = len(operator.log) - late
     value = operator.statement(PERIOD)
+    value["log_size"] = size
     for firm in value["firms"]:
         firm_id = firm["firm_id"]
         closed = Statement(
@@ -55,6 +56,47 @@ def test_a_firm_holds_its_own_statement_against_its_entry():
     assert verdict.facts["statements"] == {"firms": 1, "logged": 1}
     entry = next(item.record for item in operator.log if isinstance(item.record, Statement))
     assert hashlib.sha256(files[STATEMENT]).hexdigest() == entry.sha256
+
+
+def test_windows_logged_after_the_close_of_their_period_are_noticed():
+    operator, size = closed_operator(late=1)
+    verdict = judged(operator, change_statement=as_closed(size))
+    assert verdict.verified
+    assert codes(verdict, "warning") == {"statement.after_close"}
+
+
+def cut_short(value):
+    """A statement over the log before anything was used, in place of the whole one."""
+    short = honest_operator()
+    first = next(n for n, item in enumerate(short.log) if item.node_name is not None)
+    del short.log[first:]
+    value.update(short.statement(PERIOD))
+
+
+def test_nobody_leaves_the_last_of_the_log_out_of_a_period_that_was_not_closed():
+    verdict = judged(honest_operator(), change_statement=cut_short)
+    assert verdict.facts["charges_recomputed"]["total_fen"] == 0
+    assert_found(verdict, {"statement.log_size"})
+
+
+def test_an_act_of_closing_without_a_statement_cuts_no_auditors_period_short():
+    operator = honest_operator()
+    operator.add(
+        AdministrativeAct(PERIOD_CLOSED, "machine", "machine", f"{PERIOD[0]}/{PERIOD[1]}", PERIOD[1])
+    )
+    assert_found(judged(operator, change_statement=cut_short), {"statement.log_size"})
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_firm_that_used_nothing_knows_of_the_close_by_the_act(closed):
+    operator = honest_operator()
+    size = len(operator.log)
+    subject = f"{PERIOD[0]}/{PERIOD[1] if closed else PERIOD[1] + GRID}"
+    operator.add(AdministrativeAct(PERIOD_CLOSED, "machine", "machine", subject, PERIOD[1]))
+    files = operator.bundle(PERIOD, firm_scope("firm-c"), change_statement=as_closed(size))
+    verdict = verify(files, policy=operator.policy())
+    assert codes(verdict, "error") == (set() if closed else {"statement.log_size"})
+    assert verdict.verified is closed
 
 
 def test_a_period_that_was_not_closed_is_stated():

@@ -106,7 +106,9 @@ TABLE = {
     "operator edits price or rule": [
         (OPERATOR, "test_a_price_raised_behind_the_firms_back_is_not_the_one_in_force"),
         (OPERATOR, "test_a_price_with_two_meanings_is_reported"),
-        (OPERATOR, "test_a_price_logged_after_it_took_effect_is_noticed"),
+        (OPERATOR, "test_a_price_raised_for_use_that_has_been_seen_is_named"),
+        (OPERATOR, "test_a_program_changed_for_use_that_has_been_seen_is_named"),
+        (OPERATOR, "test_use_that_no_event_of_the_controller_tells_of_is_no_time_to_raise_a_price"),
     ],
     "claim twice": "no bundle of one operator: claims of all programs, in the auditor's own register",
 }
@@ -167,6 +169,8 @@ FURTHER = {
         (STATEMENTS, "test_a_period_closed_with_another_statement_is_named"),
         (STATEMENTS, "test_a_statement_changed_after_the_period_was_closed_is_named_by_what_it_claims"),
         (STATEMENTS, "test_a_period_closed_again_is_named"),
+        (STATEMENTS, "test_nobody_leaves_the_last_of_the_log_out_of_a_period_that_was_not_closed"),
+        (STATEMENTS, "test_an_act_of_closing_without_a_statement_cuts_no_auditors_period_short"),
         (STATEMENTS, "test_a_statement_made_anew_over_a_longer_log_is_not_the_one_that_closed_the_period"),
         (STATEMENTS, "test_a_period_closed_over_entries_that_were_to_come_is_named"),
     ],
