@@ -47,7 +47,8 @@ def may_reach(address: Address, allowed: Sequence[Network]) -> bool:
             return may_reach(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF), allowed)
     if any(address in network for network in allowed):
         return True
-    if isinstance(address, ipaddress.IPv6Address) and address.is_site_local:
+    # What is reserved (RFC 4291, 4) holds further forms of IPv4 addresses, such as 64:ff9b:1::/48 of RFC 8215.
+    if isinstance(address, ipaddress.IPv6Address) and (address.is_site_local or address.is_reserved):
         return False
     return address.is_global and not address.is_multicast
 

@@ -97,6 +97,7 @@ def fetch(
 ) -> None:
     """Fetch what a job left in SUANLI_OUTPUT_DIR and in its outputs. Run again, it fetches the rest only."""
     from suanli.cli.output import note, print_json, print_table, say
+    from suanli.client.content import place_in
 
     with open_client(profile) as client:
         found = find_job(client, job)
@@ -124,7 +125,7 @@ def fetch(
             return
         if not listed:
             raise CliError("the results hold no such file (suanli fetch --list shows what there is)")
-        folder = to or Path(found["name"])
+        folder = to or place_in(Path(), found["name"])
         several = len({file["rank"] for file in listed}) > 1
         with progress_bar() as show:
             _fetch_all(client, found["job_id"], listed, folder, several, show)
@@ -137,6 +138,8 @@ def fetch(
 def _fetch_all(
     client: Client, job_id: str, files: list[dict[str, Any]], folder: Path, several: bool, show: Progress
 ) -> None:
+    from suanli.client.content import place_in
+
     total = sum(file["size"] for file in files)
     done = 0
 
@@ -147,7 +150,7 @@ def _fetch_all(
 
     fetched: Callable[..., bool] = client.fetch_result
     for file in files:
-        target = folder / (f"rank-{file['rank']}" if several else "") / file["path"]
+        target = place_in(folder / (f"rank-{file['rank']}" if several else ""), file["path"])
         try:
             fetched(job_id, file["attempt"], file["rank"], file, target, more)
         except OSError as error:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path, PurePath, PureWindowsPath
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
 
 from suanli.client.errors import ClientError, Unreachable
@@ -44,6 +45,12 @@ MOST_BODY_BYTES = 2 * (OBJECT_BYTES + 4)
 MOST_BODY_OBJECTS = 1_000
 MOST_BREAKS = 8
 
+# What a name on Windows must not hold, be, or end with (Win32, "Naming Files, Paths, and Namespaces").
+_OTHERWISE_ON_WINDOWS = re.compile(
+    r'.*[<>:"|?*].*|.*[ .]|(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\..*)?',
+    re.IGNORECASE,
+)
+_PathT = TypeVar("_PathT", bound=PurePath)
 # (what is being done, bytes done, bytes in all)
 Progress = Callable[[str, int, int], None]
 
@@ -270,6 +277,26 @@ def fetch_file(
     return True
 
 
+def place_in(folder: _PathT, path: str) -> _PathT:
+    """Where a path that the server names lies in a folder of ours. Raises Unreachable for one that leads elsewhere.
+
+    On Windows `C:x` is another drive, `x:y` another stream of a file, `NUL` a device, and `.. ` the folder above.
+    """
+    try:
+        check_path(path)
+    except ContentError as error:
+        raise _not_to_be_written(str(error)) from None
+    windows = isinstance(folder, PureWindowsPath)
+    for part in path.split("/") if windows else ():
+        if _OTHERWISE_ON_WINDOWS.fullmatch(part):
+            raise _not_to_be_written(f"Windows has another meaning for the name {part!r}")
+    return folder / path
+
+
+def _not_to_be_written(why: str) -> Unreachable:
+    return Unreachable(f"the server names a file that nobody should write: {why}")
+
+
 def _is_there(target: Path, file: dict[str, Any]) -> bool:
     return target.is_file() and target.stat().st_size == file["size"] and _sha256(target) == file["sha256"]
 
@@ -283,8 +310,5 @@ def result_files(transport: Transport, path: str) -> list[dict[str, Any]]:
     """The files of a result, each with a path that stays inside. Raises Refused, Unreachable."""
     files = cast(list[dict[str, Any]], transport.request("GET", path)["files"])
     for file in files:
-        try:
-            check_path(file["path"])
-        except ContentError as error:
-            raise Unreachable(f"the server names a file that nobody should write: {error}") from None
+        place_in(Path(), file["path"])
     return files

@@ -195,6 +195,7 @@ async def test_operators_do_not_see_where_a_firm_is_told(installation: ApiInstal
         *("172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1"),
         *("224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "fec0::1", "ff02::1"),
         *("::ffff:127.0.0.1", "64:ff9b::a00:1", "2002:7f00:1::", "2001::1"),
+        *("64:ff9b:1::7f00:1", "::7f00:1", "::ffff:0:7f00:1"),
     ],
 )
 def test_what_is_not_public_cannot_be_reached_unless_the_operator_allows_it(address: str) -> None:
