@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from scheduler.domain.file_reading import refuse_doubles
 from scheduler.domain.job_reading import (
     read_environment,
     read_labels,
@@ -150,7 +151,10 @@ def _filled(known: _Template, value: Mapping[str, Any]) -> JobSpec | None:
             for like, child in zip(known.variants, readers, strict=True)
         ),
     }
-    return None if reader.problems else _marked(JobSpec(**{**known.given, **own}), known.likeness)
+    spec = JobSpec(**{**known.given, **own})
+    if spec.secrets:
+        refuse_doubles(reader, spec)  # a secret's variable is none of the environment's
+    return None if reader.problems else _marked(spec, known.likeness)
 
 
 def _marked(spec: JobSpec, likeness: bytes) -> JobSpec:

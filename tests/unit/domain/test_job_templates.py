@@ -26,6 +26,7 @@ REST = st.fixed_dictionaries(
         "queue": st.sampled_from(["default", "night"]),
         "unknown": st.just(1),
         "deadline": st.sampled_from(["2030-01-01T00:00:00Z", "soon"]),
+        "secrets": st.just([{"name": "token", "environment": "SEED"}]),
     },
 )
 VARYING = {"command": COMMANDS, "environment": MAPS}
