@@ -16,12 +16,18 @@ from tests.builders.verdicts import assert_found, codes, judged
 PERIOD = (T0, T0 + 6 * GRID)
 
 
+def statement_at(size):
+    """What an honest operator would state of the first entries of its log."""
+    short = honest_operator()
+    del short.log[size:]
+    return short.statement(PERIOD)
+
+
 def closed_operator(late=0, **changes):
     """An operator that has closed its period, `late` entries too early; `changes` go to the statement of firm-a."""
     operator = honest_operator()
     size = len(operator.log) - late
-    value = operator.statement(PERIOD)
-    value["log_size"] = size
+    value = statement_at(size)
     for firm in value["firms"]:
         firm_id = firm["firm_id"]
         closed = Statement(
@@ -60,17 +66,15 @@ def test_a_firm_holds_its_own_statement_against_its_entry():
 
 def test_windows_logged_after_the_close_of_their_period_are_noticed():
     operator, size = closed_operator(late=1)
-    verdict = judged(operator, change_statement=as_closed(size))
+    verdict = judged(operator, change_statement=lambda value: value.update(statement_at(size)))
     assert verdict.verified
     assert codes(verdict, "warning") == {"statement.after_close"}
 
 
 def cut_short(value):
     """A statement over the log before anything was used, in place of the whole one."""
-    short = honest_operator()
-    first = next(n for n, item in enumerate(short.log) if item.node_name is not None)
-    del short.log[first:]
-    value.update(short.statement(PERIOD))
+    log = honest_operator().log
+    value.update(statement_at(next(n for n, item in enumerate(log) if item.node_name is not None)))
 
 
 def test_nobody_leaves_the_last_of_the_log_out_of_a_period_that_was_not_closed():
