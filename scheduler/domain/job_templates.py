@@ -84,10 +84,10 @@ def read_stored(value: Mapping[str, Any]) -> JobSpec:
         return read_spec(value)
     _templates.move_to_end(known.likeness)
     variants = tuple(
-        Variant(**{**like, "command": tuple(own["command"]), "environment": own["environment"]})
+        Variant(**{**like, "command": tuple(own["command"]), "environment": own.get("environment") or {}})
         for like, own in zip(known.variants, value["variants"], strict=True)
     )
-    own = {"name": value["name"], "labels": value["labels"], "variants": variants}
+    own = {"name": value["name"], "labels": value.get("labels") or {}, "variants": variants}
     return _marked(JobSpec(**{**known.given, **own}), known.likeness)
 
 

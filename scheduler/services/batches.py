@@ -12,7 +12,7 @@ from scheduler.catalogue import Catalogue
 from scheduler.domain.batches import MOST_JOBS, NewJob, arrange, followers, references_beyond
 from scheduler.domain.errors import DomainError, FieldProblem, Invalid, LimitExceeded
 from scheduler.domain.ids import Ids
-from scheduler.domain.job_templates import read_spec
+from scheduler.domain.job_templates import read_spec, write_spec
 from scheduler.domain.jobs import JobSpec
 from scheduler.services.authorise import Action, Principal, authorise, require_firm
 from scheduler.services.content import use_uploads
@@ -71,12 +71,11 @@ class Batches:
         firm_id = require_firm(principal)
         outcomes: dict[int, Outcome] = {}
         specs: dict[int, JobSpec] = {}
-        checked: set[str] = set()
         for item, value in enumerate(values):
             if item % _READ_AT_ONCE == 0:
                 await asyncio.sleep(0)
             try:
-                spec = await self._read(principal, firm_id, value, checked, now_ms)
+                spec = await self._read(principal, firm_id, value, now_ms)
                 if spec.inputs:
                     await use_uploads(session, firm_id, [one.digest for one in spec.inputs], now_ms)
                 specs[item] = spec
@@ -105,28 +104,11 @@ class Batches:
                 outcomes[job.item] = Submitted(spec.name, job.job_id, job.array_id, many)
         return [outcomes[item] for item in range(len(values))]
 
-    async def _read(
-        self, principal: Principal, firm_id: str, value: object, checked: set[str], now_ms: int
-    ) -> JobSpec:
-        """Specs that differ only in what does not matter for a place are checked once."""
+    async def _read(self, principal: Principal, firm_id: str, value: object, now_ms: int) -> JobSpec:
+        """Specs that are alike are read and checked once."""
         spec = await in_own_project(self.database, principal, firm_id, read_spec(value), self.known, now_ms)
-        if not all(variant.model for variant in spec.variants):
-            return await self._possible(firm_id, spec, now_ms)
-        key = repr(_for_a_place(spec))
-        if key not in checked:
-            await self._possible(firm_id, spec, now_ms)
-            checked.add(key)
-        return spec
-
-    async def _possible(self, firm_id: str, spec: JobSpec, now_ms: int) -> JobSpec:
         resolved, _ = await require_possible(self.database, firm_id, spec, self.catalogue, self.known, now_ms)
         return resolved
-
-
-def _for_a_place(spec: JobSpec) -> JobSpec:
-    """Without what never decides whether a job could start."""
-    variants = tuple(replace(variant, command=(), environment={}) for variant in spec.variants)
-    return replace(spec, name="", labels={}, variants=variants, array=None)
 
 
 async def _existing(session: AsyncSession, firm_id: str, references: set[str]) -> frozenset[str]:
@@ -143,7 +125,7 @@ async def _insert(
     rows = []
     for job in jobs:
         if job.item not in specs:
-            specs[job.item] = job.spec.to_json()
+            specs[job.item] = write_spec(job.spec)
         rows.append(
             {
                 "firm_id": firm_id,

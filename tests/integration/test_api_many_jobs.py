@@ -36,6 +36,17 @@ def after_ok(name: str, *references: str, **more: Any) -> dict[str, Any]:
     return job_spec(name=name, dependencies={"after_ok": list(references)}, **more)
 
 
+async def test_a_part_of_a_device_is_kept_in_both_measures_in_a_batch_too(
+    installation: ApiInstallation,
+) -> None:
+    lin, spec = installation.as_("lin"), job_spec(share={"memory_bytes": 16 << 30})
+    alone = (await lin.post("/v1/jobs", json=spec)).json()["spec"]["share"]
+    assert (await lin.post("/v1/jobs/batch", json={"jobs": [spec, spec]})).status_code == 201
+    shares = [job["spec"]["share"] for job in (await lin.get("/v1/jobs")).json()["jobs"]]
+    assert alone["ppm"] is not None
+    assert shares == [alone] * 3
+
+
 async def test_a_batch_is_stored_whole_with_its_dependencies_resolved(installation: ApiInstallation) -> None:
     lin = installation.as_("lin")
     jobs = [after_ok("merge", "shard"), job_spec(name="shard", array={"count": 3, "concurrency": 2})]
