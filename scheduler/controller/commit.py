@@ -157,12 +157,19 @@ class Leader:
         """Plans and applies; returns the number of gangs placed and the report's rows to write."""
         self._planned_ms = now_ms
         self._replan = False
-        with metrics.PLAN_SECONDS.time():
-            snapshot = take_snapshot(self.state, now_ms)
-            proposal, report = self._planner.plan(snapshot, now_ms)
-            violations = check_plan(snapshot, proposal)
+        # A defect of the planner must not end what is no planning: waiting jobs wait on, running ones go on.
+        try:
+            with metrics.PLAN_SECONDS.time():
+                snapshot = take_snapshot(self.state, now_ms)
+                proposal, report = self._planner.plan(snapshot, now_ms)
+                violations = check_plan(snapshot, proposal)
+        except Exception:  # noqa: BLE001 - whatever it is
+            metrics.REFUSED_PLANS.inc()
+            _log.exception("plan_failed")
+            # What the old one keeps may be half new.
+            self._planner = Planner(self.state.catalogue, self._config.planner)
+            return 0, ()
         if violations:
-            # A defect of the planner. Waiting jobs wait on; running ones are not touched.
             metrics.REFUSED_PLANS.inc()
             for violation in violations[:10]:
                 _log.error("plan_refused", job_id=violation.job_id, what=violation.what)

@@ -27,7 +27,9 @@ INBOX_LAG_SECONDS = Gauge("suanli_controller_inbox_lag_seconds", "Age of the old
 MESSAGES = Counter("suanli_controller_messages", "Messages applied.", ["kind"])
 BAD_MESSAGES = Counter("suanli_controller_bad_messages", "Inbox rows that were no messages.", ["kind"])
 PLACEMENTS = Counter("suanli_controller_placements", "Gangs placed.")
-REFUSED_PLANS = Counter("suanli_controller_refused_plans", "Plans that plan_checks refused: a defect.")
+REFUSED_PLANS = Counter(
+    "suanli_controller_refused_plans", "Plans that failed or that plan_checks refused: a defect."
+)
 RELOADS = Counter("suanli_controller_reloads", "State thrown away and loaded again.")
 TERM = Gauge("suanli_controller_leader_term", "Term of this leader; 0 while another leads.")
 JOBS = Gauge("suanli_jobs", "Jobs that have not ended.", ["state"])

@@ -311,3 +311,19 @@ async def test_the_same_submission_twice_has_one_effect_even_after_the_job_has_e
     await leader.cycle(NOW_MS + 2)
     assert await installation.rows("SELECT count(*) FROM events WHERE kind = 'JobSubmitted'") == [(1,)]
     assert leader.state.jobs == {}
+
+
+async def test_where_no_plan_can_be_made_everything_else_goes_on(
+    installation: Installation, leader: Leader
+) -> None:
+    await installation.submit("j1", a_spec())
+    assert (await leader.cycle(NOW_MS + 10)).placements == 1
+    cohorts, leader.state.cohorts = leader.state.cohorts, None  # type: ignore[assignment]  # a defect of ours
+    await installation.submit("j2", a_spec())
+    await installation.put("CancelRequested", {"firm_id": "firm-a", "job_id": "j1", "by": "ana"})
+    result = await leader.cycle(NOW_MS + 20)
+    assert (result.messages, result.placements) == (2, 0)
+    assert await installation.rows("SELECT goal FROM allocations") == [("stop",)]
+    leader.state.cohorts = cohorts
+    await installation.submit("j3", a_spec())
+    assert (await leader.cycle(NOW_MS + 30)).placements == 2
