@@ -37,11 +37,11 @@ def earliest_opening(shape: Shape, cell: Cell, now_ms: int, config: PlannerConfi
     openings = cell.derived.get(key)
     if openings is None:
         openings = cell.derived[key] = _Openings(cell, count)
-    openings.follow()
+    openings.follow(now_ms, config)
     closed = closed_rows(shape, cell)
     best: Opening | None = None
     for inside in domains(shape, cell):
-        opening = openings.soonest(shape.tasks, open_rows(cell, closed, inside), now_ms, config)
+        opening = openings.soonest(shape.tasks, open_rows(cell, closed, inside))
         if opening is not None and (best is None or opening.from_ms < best.from_ms):
             best = opening
     return best
@@ -58,28 +58,34 @@ class _Openings:
         self._cell = cell
         self._count = count
         self._ends_ms = np.full(len(cell.parts), inf)  # 0: now; inf: nobody knows
+        self._starts_ms = np.full(len(cell.parts), inf)  # the same as a start, as of now
+        self._now_ms = self._margin_ms = 0
         self._looked_at = np.zeros(len(cell.parts), dtype=np.bool_)
         self._masks: dict[int, int] = {}  # of rows that were looked at
         self._at_rest: dict[int, tuple[Part, float, int]] = {}
         self._seen = -1
 
-    def follow(self) -> None:
+    def follow(self, now_ms: int, config: PlannerConfig) -> None:
         """Takes over what changed. Cost: one comparison a row, the devices of those that changed."""
-        cell = self._cell
+        cell, ends_ms = self._cell, self._ends_ms
+        rows = None
         if self._seen < cell.ends_clock:
             rows = np.flatnonzero(cell.ends_changed > self._seen)
             ends = np.partition(cell.ends[rows], self._count - 1, axis=1)
-            self._ends_ms[rows] = np.floor(ends[:, self._count - 1])
+            ends_ms[rows] = np.floor(ends[:, self._count - 1])
             self._looked_at[rows] = False
             self._seen = cell.ends_clock
+        if (now_ms, config.stop_margin_ms) != (self._now_ms, self._margin_ms):
+            self._now_ms, self._margin_ms = now_ms, config.stop_margin_ms
+            rows = np.arange(len(ends_ms))
+        if rows is not None:
+            later = np.maximum(ends_ms[rows], now_ms) + config.stop_margin_ms
+            self._starts_ms[rows] = np.where(ends_ms[rows] > 0, later, now_ms)
 
-    def soonest(self, tasks: int, rows: Bools | None, now_ms: int, config: PlannerConfig) -> Opening | None:
+    def soonest(self, tasks: int, rows: Bools | None) -> Opening | None:
         """The rows on which a gang could start first, ties in their order; None where too few ever have room."""
         while True:
-            starts = np.maximum(self._ends_ms, now_ms) + config.stop_margin_ms
-            starts[self._ends_ms <= 0] = now_ms
-            if rows is not None:
-                starts[~rows] = inf
+            starts = self._starts_ms if rows is None else np.where(rows, self._starts_ms, inf)
             if tasks == 1:
                 chosen = [int(starts.argmin())]
                 last = starts[chosen[0]]
@@ -103,7 +109,9 @@ class _Openings:
             known = (part, *_look_for_room(part, self._cell.ends[row].tolist(), self._count))
             if at_rest:
                 self._at_rest[row] = known
-        _, self._ends_ms[row], self._masks[row] = known
+        _, ends_ms, self._masks[row] = known
+        self._ends_ms[row] = ends_ms
+        self._starts_ms[row] = max(ends_ms, self._now_ms) + self._margin_ms if ends_ms else self._now_ms
         self._looked_at[row] = True
 
 

@@ -129,7 +129,7 @@ class Estimates:
         if speed <= 0:
             return None
         if job.steps_left is not None and shape.rates:
-            fastest = max(rate for _, rate in shape.rates)
+            fastest = max([rate for _, rate in shape.rates])
             left = 1000.0 * job.steps_left / (fastest * speed) if fastest > 0 else None
         else:
             prediction = self._prediction(shape)

@@ -131,7 +131,6 @@ class _Floor:
         config: PlannerConfig,
     ) -> None:
         self._fleet = fleet
-        self._turns = turns
         self._now_ms = now_ms
         self.queue = queue
         self.traders = traders
@@ -140,7 +139,10 @@ class _Floor:
         self.capacity = self._capacity(fleet, promised)
         self._highest = max(trader.shape.priority.rank for trader in traders)
         self._overdue = self._first_overdue(_PATIENT * config.ageing_ms, config.policy.patience_of_large)
-        self.classes = [self.class_of(trader.shape, trader.job) for trader in traders]
+        self.ranks = [turns.rank(trader.shape, trader.job) for trader in traders]
+        self.classes = [
+            self.class_of(trader.job, rank) for trader, rank in zip(traders, self.ranks, strict=True)
+        ]
 
     def _first_overdue(self, patience_ms: float, most: float) -> set[JobId]:
         """The first of those who have had nothing for too long: one, or as many as a small share holds.
@@ -150,7 +152,7 @@ class _Floor:
         share = _FOR_OVERDUE * float(self.capacity.sum())
         late: list[tuple[float, _Trader]] = []
         for trader in self.traders:
-            if not self.holds(trader.shape):
+            if trader.job.submitted_ms + patience_ms >= self._now_ms or not self.holds(trader.shape):
                 continue
             ran_ms = trader.job.served_ms
             if trader.running is not None:
@@ -168,11 +170,11 @@ class _Floor:
             found.add(trader.job.job_id)
         return found
 
-    def class_of(self, shape: Shape, job: WaitingJob) -> int:
+    def class_of(self, job: WaitingJob, rank: int) -> int:
         """Its priority class with its age, or the one above all."""
         if job.job_id in self._overdue:
             return self._highest + 1
-        return min(self._turns.rank(shape, job), self._highest)
+        return min(rank, self._highest)
 
     def _capacity(self, fleet: Fleet, promised: Mapping[str, int]) -> Floats:
         """What is free for the queue, less what others were promised, and what those who take part hold."""
@@ -258,17 +260,18 @@ def _pass_over(market: Market, floor: _Floor, snapshot: Snapshot, turns: Turns) 
     Where there are too few devices for it anyhow it keeps its place, so that devices are kept for it in time.
     """
     lowest: dict[int, int] = {}  # class -> rank of those who were chosen
-    for trader, rank in zip(floor.traders, floor.classes, strict=True):
+    for trader, own, rank in zip(floor.traders, floor.ranks, floor.classes, strict=True):
         if trader.job.job_id in market.target:
-            own = turns.rank(trader.shape, trader.job)
             lowest[rank] = min(own, lowest.get(rank, own))
     for item in snapshot.classes if lowest else ():
         shape = item.shape
         if shape.queue == floor.queue.key and _takes_part(shape) and floor.holds(shape):
             for job in item.jobs:
-                after = lowest.get(floor.class_of(shape, job))
-                if after is not None and job.job_id not in market.target:
-                    market.passed_over[job.job_id] = min(turns.rank(shape, job), after)
+                if job.job_id not in market.target:
+                    own = turns.rank(shape, job)
+                    after = lowest.get(floor.class_of(job, own))
+                    if after is not None:
+                        market.passed_over[job.job_id] = min(own, after)
 
 
 def _stop(running: RunningJob, model: str | None, now_ms: int) -> Stop:

@@ -31,6 +31,7 @@ class Turns:
     def __init__(self, now_ms: int, config: PlannerConfig, estimates: Estimates) -> None:
         self._now_ms = now_ms
         self._config = config
+        self._ageing_ms = config.ageing_ms
         self._estimates = estimates
         self._stretch = config.policy.stretch if estimates.known else 0.0
         # Jobs that the market wants to start have the turn of their submission, whatever their length; those
@@ -40,8 +41,10 @@ class Turns:
 
     def rank(self, shape: Shape, job: WaitingJob) -> int:
         """Priority class, raised by age."""
-        waited_ms = max(0, self._now_ms - job.submitted_ms)
-        rank = min(shape.priority.rank + waited_ms // self._config.ageing_ms, _HIGHEST)
+        rank = shape.priority.rank
+        waited_ms = self._now_ms - job.submitted_ms
+        if waited_ms >= self._ageing_ms:
+            rank = min(rank + waited_ms // self._ageing_ms, _HIGHEST)
         return self.passed_over.get(job.job_id, rank) if self.passed_over else rank
 
     def turn(self, shape: Shape, job: WaitingJob, model: str | None = None) -> float:
