@@ -29,7 +29,7 @@ _IN_ORDER: Final[tuple[Any, ...]] = (
     kernels.lightest,
 )
 _making = threading.Lock()
-_made: list[bool] = []
+_made: list[Any] = []  # numba's function
 
 
 def compiled() -> bool:
@@ -50,8 +50,8 @@ def compile_all(folder: Path | None = None) -> None:
             fast = _make(keep=True, folder=folder)
         except Exception:  # noqa: BLE001 - a full disk, no place at all, a file cut short by a power cut: without
             fast = _make(keep=False, folder=None)
-        kernels.lightest = fast  # at once for everybody: it calls none but those made with it
-        _made.append(True)
+        kernels.lightest = _code_of(fast)  # at once for everybody: it calls none but those made with it
+        _made.append(fast)
 
 
 def wanted(nodes: int) -> bool:
@@ -77,6 +77,14 @@ def _make(*, keep: bool, folder: Path | None) -> Any:
         names[function.__name__] = _decorated(numba, plain, keep=keep, folder=folder)
     names["lightest"](*_nothing())
     return names["lightest"]
+
+
+def _code_of(compiled: Any) -> Any:
+    """The code itself. Through numba a call first looks at the types of forty arrays, which takes longer than many
+    a decision; they are always those of `_nothing` (tested), as nobody but the planner makes them.
+    """
+    signatures = getattr(compiled, "signatures", ())  # none where numba is told to make no code
+    return compiled.overloads[signatures[0]].entry_point if signatures else compiled
 
 
 def _decorated(numba: Any, function: FunctionType, *, keep: bool, folder: Path | None) -> Any:
