@@ -63,6 +63,13 @@ class Part:
             mask |= held.mask
         return mask
 
+    def columns(self, mask: int) -> int | slice | list[int]:
+        """Where a set is in arrays of devices; said so that numpy is quick about one of them, and about all."""
+        if mask and not mask & (mask - 1):
+            return mask.bit_length() - 1
+        devices = len(self.layout.devices)
+        return slice(devices) if mask == (1 << devices) - 1 else bits(mask)
+
     def usable_until(self, ends_ms: int | None, queue: QueueKey | None) -> int:
         """Mask of open devices, and held ones that are the queue's or are given back in time by `ends_ms`."""
         mask = self.free
@@ -262,15 +269,16 @@ class Cell:
     def give_back(self, row: int, mask: int, demand: Demand) -> None:
         """A task that was taken for is gone."""
         part = self.parts[row]
-        for at in bits(mask):
-            self.ppm[row, at] += demand.ppm
-            self.device_bytes[row, at] += demand.device_bytes
-            if self.ppm[row, at] >= WHOLE_PPM:
-                self.firm[row, at] = EVERYBODY
-                self.ends[row, at] = 0.0
-                part.free |= 1 << at
-                self.open_devices += 1
-                self.free_devices += 1
+        columns = part.columns(mask)
+        self.ppm[row, columns] += demand.ppm
+        if demand.device_bytes:
+            self.device_bytes[row, columns] += demand.device_bytes
+        if mask and (demand.ppm >= WHOLE_PPM or self.ppm[row, columns] >= WHOLE_PPM):  # of a part: one device
+            self.firm[row, columns] = EVERYBODY
+            self.ends[row, columns] = 0.0
+            part.free |= mask
+            self.open_devices += mask.bit_count()
+            self.free_devices += mask.bit_count()
         self._host(row, demand.cpu_milli, demand.memory_bytes)
         self._touch(row)
 
@@ -279,17 +287,12 @@ class Cell:
     ) -> None:
         """Keeps (row, devices) for a later start: free ones are no longer open, the others are remembered."""
         opened: list[int] = []  # rows of which less is open than before
-        entire: list[int] = []
         rows: list[int] = []
         for row, mask in seats:
             rows.append(row)
             part = self.parts[row]
             part.reserved |= mask
-            if mask.bit_count() == len(part.layout.devices):
-                entire.append(row)
-            else:
-                for at in bits(mask):
-                    self.ends[row, at] = _NEVER
+            self.ends[row, part.columns(mask)] = _NEVER
             kept = part.free & mask
             if kept:
                 part.held.append(Held(from_ms, kept, queue))
@@ -297,13 +300,11 @@ class Cell:
                 self._shut(part, row, kept)
                 self.free_devices += kept.bit_count()
             open_parts = mask & ~kept & (~part.busy | part.shared)
-            for at in bits(open_parts):
-                self.ppm[row, at] = 0
+            self.ppm[row, part.columns(open_parts)] = 0
             if kept or open_parts:
                 self._note_devices(row)
                 opened.append(row)
         self.touched.update(rows)
-        self.ends[entire] = _NEVER
         if opened:
             self.held_until_ms = max(self.held_until_ms, -1 if from_ms is None else from_ms)
             self._held_for.add(queue)
@@ -323,9 +324,9 @@ class Cell:
         self.open_devices -= (part.free & mask).bit_count()
         part.free &= ~mask
         self.free_devices -= mask.bit_count()
-        for at in bits(mask):
-            self.ppm[row, at] = 0
-            self.ends[row, at] = _NEVER
+        columns = part.columns(mask)
+        self.ppm[row, columns] = 0
+        self.ends[row, columns] = _NEVER
 
     def closed_to(self, firm_id: FirmId) -> list[int]:
         """Rows of nodes that serve another firm alone."""
