@@ -79,7 +79,7 @@ class Claims:
         """Whether nothing more is done in this cycle for jobs of such shapes that met this."""
         if not refused.by_devices or (self._running and self._preemption.could_help(shape)):
             return False
-        if self._reservations >= self._config.max_reservations or not shape.whole:
+        if not self._may_reserve(shape):
             return True
         return self._reserved.get(shape.queue, _NONE).issuperset(refused.by_devices)
 
@@ -133,7 +133,7 @@ class Claims:
             if waited_long and refused.by_quota:
                 self._sharing.keep(shape.queue, refused.by_quota[0].model)
             return
-        if self._reservations >= self._config.max_reservations or not shape.whole:
+        if not self._may_reserve(shape):
             return
         reserved = self._reserved.get(shape.queue, _NONE)
         unreserved = [candidate for candidate in refused.by_devices if candidate not in reserved]
@@ -146,6 +146,10 @@ class Claims:
             blocked.starts_by_ms = opening.from_ms
         elif waited_long:
             self._hold_back(shape, unreserved)
+
+    def _may_reserve(self, shape: Shape) -> bool:
+        """Only whole devices are kept for anybody, and not for very many."""
+        return shape.whole and shape.devices > 0 and self._reservations < self._config.max_reservations
 
     def _soonest(self, shape: Shape, options: list[Candidate]) -> tuple[Opening | None, Cell | None]:
         """The earliest start in any of the cells, the first of equals.

@@ -152,6 +152,15 @@ def test_a_planner_that_kept_its_arrays_plans_like_a_new_one(
         assert planner.plan(snapshot, NOW_MS) == plan(snapshot, NOW_MS, PlannerConfig())
 
 
+def test_nothing_is_kept_for_a_job_without_devices_that_waits_long() -> None:
+    node = {"model": "ascend-910b3", "taken": 0, "share_left": None, "cpu": 4_000, "leaf": None, "ends": None}
+    job = {"devices": 0, "ppm": WHOLE_PPM, "cpu": 9_000, "models": ["ascend-910b3"], "number": 1}
+    snapshot = a_snapshot([a_view(0, node)], [{**job, "limit": None, "firm": "firm"}])
+    decided, report = plan(snapshot, NOW_MS, PlannerConfig())
+    assert decided.placements == ()
+    assert [item.starts_by_ms for item in report.classes] == [None]
+
+
 @settings(deadline=None, max_examples=75)
 @given(CASE, st.randoms(use_true_random=False))
 def test_other_names_and_another_order_of_nodes_place_as_much(
