@@ -15,11 +15,11 @@ BUCKETS = ("allocated", "idle", "reserved", "maintenance", "faulty", "unknown")
 
 
 def hours(milliseconds: int | None) -> str:
-    """`1.250` device-hours; `0.0003` where there is little."""
+    """`1.250` device-hours; `0.000278` where there is little. Points of a column stand below each other."""
     if milliseconds is None:
         return ""
     value = milliseconds / HOUR_MS
-    return f"{value:,.3f}" if value >= 0.1 or value == 0 else f"{value:.6f}".rstrip("0")
+    return f"{value:,.3f}   " if value >= 0.1 or value == 0 else f"{value:.6f}"
 
 
 def cny(fen: int) -> str:

@@ -96,7 +96,7 @@ def test_fen_are_shown_exactly(fen: int, text: str) -> None:
 
 
 def test_hours_and_durations_are_short() -> None:
-    assert (hours(None), hours(0), hours(3_600_000), hours(1_000)) == ("", "0.000", "1.000", "0.000278")
+    assert (hours(None), hours(0), hours(3_600_000), hours(1_000)) == ("", "0.000   ", "1.000   ", "0.000278")
     assert [duration(s) for s in (5, 65, 7_500, 200_000)] == ["5 s", "1 min", "2 h 5 min", "2 d 7 h"]
     assert ago("2026-01-01T00:00:00Z", datetime(2026, 1, 1, 0, 3, tzinfo=UTC)) == "3 min"
 
