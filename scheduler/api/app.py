@@ -19,6 +19,7 @@ from scheduler.api.idempotency import forget_old
 from scheduler.api.middleware import RequestContext
 from scheduler.api.openapi import document
 from scheduler.api.routers import (
+    budgets,
     configuration,
     configured,
     costs,
@@ -120,7 +121,18 @@ def create_app(config: ApiConfig) -> FastAPI:
     )
     for module in (
         *(process, evidence_log, waiting, jobs, job_changes, job_logs, results, uploads, tunnels, events),
-        *(notifications, costs, secrets, nodes, configuration, configured, principals, usage, receipts),
+        *(
+            notifications,
+            costs,
+            secrets,
+            nodes,
+            configuration,
+            configured,
+            budgets,
+            principals,
+            usage,
+            receipts,
+        ),
     ):
         app.include_router(module.router)
     for path, mounted in config.mounts:

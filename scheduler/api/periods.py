@@ -1,15 +1,13 @@
 """Periods in a query: `from` and `to`, RFC 3339 with a zone."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Query
 
 from scheduler.domain.errors import FieldProblem, Invalid
-from scheduler.domain.time import from_datetime, from_rfc3339, to_datetime
+from scheduler.domain.time import from_datetime, from_rfc3339, month_begin_ms
 
-# Bills run by the month of China, which has one zone and no summer time (Asia/Shanghai).
-BILLING_ZONE = timezone(timedelta(hours=8), "Asia/Shanghai")
 LAST_MS = from_datetime(datetime(9999, 1, 1, tzinfo=UTC))
 
 From = Annotated[str | None, Query(alias="from", max_length=40, description="RFC 3339 with its zone.")]
@@ -29,12 +27,6 @@ def moment_ms(text: str | None, name: str, where: str = "query ") -> int | None:
         want = "a time with its zone, like 2026-01-01T00:00:00+08:00 (+ written as %2B)"
         raise Invalid([FieldProblem(f"{where}{name}", text[:40], want)])
     return at_ms
-
-
-def month_begin_ms(now_ms: int) -> int:
-    """The beginning of the month of `now_ms` in the zone of the bills."""
-    now = to_datetime(now_ms).astimezone(BILLING_ZONE)
-    return from_datetime(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0))
 
 
 def period_ms(from_: str | None, to: str | None, now_ms: int) -> tuple[int, int]:

@@ -100,7 +100,7 @@ class Leader:
         placements, planned_s = 0, 0.0
         async with self.seat.database.transaction() as session:
             await self.seat.leadership.guard(session, self.seat.term)
-            messages, full = await self._take(session)
+            messages, full = await self._take(session, now_ms)
             due = now_ms - self._ticked_ms >= self._config.period_ms
             if due:
                 messages.extend(await self._time_passed(session, now_ms))
@@ -123,13 +123,13 @@ class Leader:
         more = full or (self._replan and may_plan)  # a plan of bounded work may be unfinished
         return CycleResult(len(messages), placements, wrote, more, planned_s, self._replan and not may_plan)
 
-    async def _take(self, session: AsyncSession) -> tuple[list[Message], bool]:
+    async def _take(self, session: AsyncSession, now_ms: int) -> tuple[list[Message], bool]:
         """The inbox's next batch, deleted in this very transaction, and whether there may be more."""
         taken = await inbox.take(session, self._config.inbox_batch)
         if not taken:
             metrics.INBOX_LAG_SECONDS.set(0)
             return [], False
-        messages, bad = await read_messages(session, taken)
+        messages, bad = await read_messages(session, taken, now_ms)
         for item in bad:
             metrics.BAD_MESSAGES.labels(item.kind).inc()
             _log.error("bad_message", inbox_id=item.inbox_id, kind=item.kind, problem=item.problem)

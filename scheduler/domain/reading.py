@@ -14,6 +14,8 @@ _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?=\d)(\d{1,9}d)?(\d{1,9}h)?(\d{1,9}m)?(\d{1,9}s)?", re.ASCII)
 _BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _AMOUNT = re.compile(r"\d{1,12}(?:KiB|MiB|GiB|TiB)", re.ASCII)
+# 16 whole digits of nano-CNY times a year of milliseconds still fits in the money columns.
+_DECIMAL = re.compile(r"(?P<whole>\d{1,9})(?:\.(?P<part>\d+))?", re.ASCII)
 _PART = re.compile(r"(\d+)([A-Za-z]+)", re.ASCII)
 
 
@@ -128,6 +130,18 @@ class Reader:
             self.problem(self.at(key), value, f"{want} ({low} to {high})")
             return default
         return number
+
+    def decimal(self, key: str, places: int) -> int:
+        """A decimal number in quotes, as a whole number of its smallest unit (10^-places). Never a float."""
+        value = self.raw(key)
+        match = _DECIMAL.fullmatch(value) if isinstance(value, str) else None
+        part = "" if match is None else match["part"] or ""
+        if match is None or len(part) > places:
+            want = f'a decimal number in quotes, like "12.50", with at most {places} decimal places'
+            got = "nothing" if value is None else repr(value)[:60]
+            self.problems.append(FieldProblem(self.at(key), got, want))
+            return 0
+        return int(match["whole"] + part.ljust(places, "0"))
 
     def objects(self, key: str, *, most: int) -> "list[Reader]":
         """A list of objects, at most `most`."""

@@ -1,6 +1,6 @@
 """Times are integer milliseconds of UTC since 1970; RFC 3339 text with `Z` only at the edges."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -8,6 +8,9 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 # Windows are cut here, and prices, programs, days and months begin here: no window ever needs splitting.
 GRID_MS = 5 * MINUTE_MS
+
+# Bills and budgets run by the month of China, which has one zone and no summer time (Asia/Shanghai).
+BILLING_ZONE = timezone(timedelta(hours=8), "Asia/Shanghai")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,3 +40,22 @@ def from_rfc3339(text: str) -> int:
 def on_grid(at_ms: int) -> bool:
     """Whether the moment lies on the 5-minute grid."""
     return at_ms % GRID_MS == 0
+
+
+def month_begin_ms(now_ms: int) -> int:
+    """The beginning of the month of `now_ms` in the zone of the bills."""
+    now = to_datetime(now_ms).astimezone(BILLING_ZONE)
+    return from_datetime(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0))
+
+
+def next_month_ms(now_ms: int, months: int = 1) -> int:
+    """The beginning of a later month in the zone of the bills."""
+    now = to_datetime(now_ms).astimezone(BILLING_ZONE)
+    years, month = divmod(now.month - 1 + months, 12)
+    return from_datetime(datetime(now.year + years, month + 1, 1, tzinfo=BILLING_ZONE))
+
+
+def year_begin_ms(now_ms: int) -> int:
+    """The beginning of the year of `now_ms` in the zone of the bills."""
+    now = to_datetime(now_ms).astimezone(BILLING_ZONE)
+    return from_datetime(datetime(now.year, 1, 1, tzinfo=BILLING_ZONE))

@@ -100,7 +100,7 @@ def task_ended(
     if was_lost:
         return  # its attempt went on without it, and its time was closed when it was lost
     t.state.count_held(allocation, -1)
-    t.state.usage.stop(allocation.owner.queue, t.state.speed_gflops(allocation), t.now_ms)
+    t.state.end_use(allocation, t.now_ms)
     t.prove("ended", allocation, (allocation.stop_reason or end_reason).value)
     attempt = allocation.owner
     if attempt.reason is Ending.NODE_LOST and allocation.device_ids and spares_of(attempt):
@@ -180,8 +180,8 @@ def end_when_over(t: Transition, attempt: AttemptRecord) -> None:
     t.touch_attempt(attempt)
     for allocation in attempt.allocations:
         if allocation.stop_reason is StopReason.NODE_LOST:
-            # Charged in the fair share up to here: a time that is stored, so that a reload agrees.
-            t.state.usage.stop(attempt.queue, t.state.speed_gflops(allocation), t.now_ms)
+            # Counted up to here: a time that is stored, so that a reload agrees.
+            t.state.end_use(allocation, t.now_ms)
     job = t.state.jobs.get(attempt.job_id)
     if job is not None:
         after_attempt(t, job, attempt)

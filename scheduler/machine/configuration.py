@@ -1,4 +1,4 @@
-"""What operators configured, as the machine keeps it: quotas, the calendar, prices."""
+"""What operators configured, as the machine keeps it: quotas, the calendar, prices, budgets."""
 
 from collections.abc import Mapping
 
@@ -16,6 +16,7 @@ def configure(state: ClusterState, message: ConfigurationChanged, now_ms: int) -
     state.cohorts = {cohort.name: cohort for cohort in message.cohorts}
     state.calendar = message.calendar
     state.prices = message.prices
+    state.spending.configure(message.budgets, now_ms)
     for job in state.jobs.values():
         if job.spec.budget is not None and job.state is JobState.QUEUED:
             queueing.settle(state, job, now_ms)  # what it has cost may be another sum

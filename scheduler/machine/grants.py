@@ -39,7 +39,7 @@ def grant(t: Transition, attempt: AttemptRecord, task: TaskPlacement, *, spare: 
     if node.one_firm:
         node.firm_id = attempt.firm_id
     t.state.attach(allocation)
-    t.state.usage.start(attempt.queue, t.state.speed_gflops(allocation), t.now_ms)
+    t.state.begin_use(allocation, t.now_ms)
     t.touch_allocation(allocation)
     if not spare:
         t.change_desired(task.node_id)
@@ -54,7 +54,7 @@ def release(t: Transition, allocation: AllocationRecord) -> None:
     allocation.ended_ms = t.now_ms
     t.state.detach(allocation)
     t.state.count_held(allocation, -1)
-    t.state.usage.stop(allocation.owner.queue, t.state.speed_gflops(allocation), t.now_ms)
+    t.state.end_use(allocation, t.now_ms)
     t.touch_allocation(allocation)
     t.prove("ended", allocation, StopReason.RELEASED.value)
     t.changes.replan = True

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scheduler.domain.allocations import Phase
+from scheduler.domain.budgets import ProjectBudget
 from scheduler.domain.devices import Health
 from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobId, NodeId
 from scheduler.domain.jobs import JobSpec
@@ -160,6 +161,14 @@ class PriceFrom:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetSpent:
+    """A budget, and what was spent of it in its period until this was read, in the unit of `SpendingLedger`."""
+
+    budget: ProjectBudget
+    spent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigurationChanged:
     """What is configured now, whole."""
 
@@ -169,6 +178,7 @@ class ConfigurationChanged:
     calendar: tuple[Hole, ...] = ()  # by beginning
     prices: tuple[PriceFrom, ...] = ()  # by model and beginning
     places: Mapping[str, Place] = field(default_factory=dict)  # of nodes by name, as the operator says
+    budgets: tuple[BudgetSpent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,33 +4,18 @@ Charges follow from what was observed in use; a grant is authorised from its fir
 that this is never less than what is charged. Unit: nano CNY x ms x ppm of a device-hour, exact.
 """
 
-from collections.abc import Iterable
-
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.reasons import StopReason
 from scheduler.domain.time import HOUR_MS
 from scheduler.machine.messages import PriceFrom
+from scheduler.machine.spending import cost_of
 from scheduler.machine.state import AllocationRecord, JobRecord
-
-
-def cost_of(prices: Iterable[PriceFrom], model: str, from_ms: int, to_ms: int) -> int:
-    """Of one whole device for a stretch of time, nano CNY x ms; `prices` by model and beginning.
-
-    Cost: O(price versions).
-    """
-    total = 0
-    versions = [price for price in prices if price.model == model]
-    for number, price in enumerate(versions):
-        until_ms = versions[number + 1].from_ms if number + 1 < len(versions) else to_ms
-        total += max(min(until_ms, to_ms) - max(price.from_ms, from_ms), 0) * price.price_nano_cny
-    return total
 
 
 def spent(prices: tuple[PriceFrom, ...], job: JobRecord, now_ms: int) -> int:
     """Of every task of every attempt up to now. Cost: O(tasks x price versions)."""
     return sum(
-        len(allocation.device_ids)
-        * allocation.share_ppm
+        allocation.devices_ppm
         * cost_of(prices, attempt.device_model, allocation.granted_ms, _until_ms(allocation, now_ms))
         for attempt in job.attempts
         for allocation in attempt.allocations
@@ -48,6 +33,17 @@ def authorised_until(ended_ms: int | None, attempt_ended_ms: int | None, now_ms:
     if lost and attempt_ended_ms is not None:
         return attempt_ended_ms
     return now_ms if ended_ms is None else ended_ms
+
+
+def reserved_nano(per_hour: int, time_limit_ms: int | None, started_ms: int | None, now_ms: int) -> int:
+    """What a running attempt may still cost up to its time limit, nano CNY, rounded up; an hour's worth without one.
+
+    `per_hour`: price x parts per million of devices. What was asked for when it started, less what has passed.
+    """
+    left_ms = HOUR_MS if time_limit_ms is None else time_limit_ms
+    if time_limit_ms is not None and started_ms is not None:
+        left_ms = max(0, started_ms + time_limit_ms - now_ms)
+    return -(-per_hour * left_ms // (HOUR_MS * WHOLE_PPM))
 
 
 def budget_of(job: JobRecord) -> int | None:

@@ -1,14 +1,27 @@
 """The state as the planner may see it."""
 
+from collections.abc import Mapping
+
 from scheduler.domain.allocations import AttemptState
+from scheduler.domain.budgets import BudgetKey, budget_keys
 from scheduler.domain.devices import WHOLE_PPM, Health
 from scheduler.domain.features import node_features
 from scheduler.domain.nodes import Isolation, NodeState
 from scheduler.machine.configuration import calendar_at, prices_at
+from scheduler.machine.money import reserved_nano
 from scheduler.machine.queueing import shape_of
 from scheduler.machine.served import served_ms
-from scheduler.machine.state import ClusterState, JobRecord, NodeRecord
-from scheduler.planner.snapshot import DeviceView, NodeView, Resting, RunningJob, Snapshot, WaitingJob
+from scheduler.machine.spending import to_nano
+from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord, NodeRecord
+from scheduler.planner.snapshot import (
+    DeviceView,
+    Money,
+    NodeView,
+    Resting,
+    RunningJob,
+    Snapshot,
+    WaitingJob,
+)
 
 
 def take_snapshot(state: ClusterState, now_ms: int) -> Snapshot:
@@ -25,6 +38,7 @@ def take_snapshot(state: ClusterState, now_ms: int) -> Snapshot:
         cohorts=dict(state.cohorts),
         calendar=calendar_at(state, now_ms),
         prices=prices_at(state, now_ms),
+        budgets=budgets_at(state, now_ms),
         experience=state.learning.experience(),
         held_parts={key: dict(models) for key, models in state.held_parts.items()},
     )
@@ -116,6 +130,37 @@ def _steps_left(job: JobRecord) -> float | None:
     if isinstance(step, int | float) and isinstance(of, int | float) and of >= step:
         return float(of - step)
     return None
+
+
+def budgets_at(state: ClusterState, now_ms: int) -> dict[BudgetKey, Money]:
+    """Every budget with what is gone of it. Cost: O(budgets), and the active jobs where there are any."""
+    spent = state.spending.spent(state.prices, now_ms)
+    if not spent:
+        return {}
+    prices = prices_at(state, now_ms)
+    held = dict.fromkeys(spent, 0)
+    for job in state.active.values():
+        keys = [key for key in budget_keys(job.firm_id, job.spec.project) if key in held]
+        if keys and job.attempt is not None:
+            reserved = _reserved_nano(job.attempt, prices, now_ms)
+            for key in keys:
+                held[key] += reserved
+    return {
+        budget.key: Money(
+            amount_nano=budget.amount_nano,
+            spent_nano=to_nano(spent[budget.key]),
+            held_nano=held[budget.key],
+            period=budget.period,
+            ends_ms=budget.period.end_ms(now_ms),
+        )
+        for budget in state.spending.budgets
+    }
+
+
+def _reserved_nano(attempt: AttemptRecord, prices: Mapping[str, int], now_ms: int) -> int:
+    ppm = sum(one.devices_ppm for one in attempt.allocations if one.live and not one.lost and not one.spare)
+    per_hour = prices.get(attempt.device_model, 0) * ppm
+    return reserved_nano(per_hour, attempt.time_limit_ms, attempt.started_ms, now_ms)
 
 
 def _resting(state: ClusterState) -> tuple[Resting, ...]:

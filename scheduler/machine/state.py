@@ -21,6 +21,7 @@ from scheduler.domain.time import MINUTE_MS
 from scheduler.machine.arrays import ArrayMembers
 from scheduler.machine.messages import PriceFrom
 from scheduler.machine.references import References
+from scheduler.machine.spending import SpendingLedger
 from scheduler.machine.usage import UsageLedger
 from scheduler.machine.waiting import WaitingJobs
 from scheduler.planner.experience import Learning
@@ -68,6 +69,11 @@ class AllocationRecord:
     def lost(self) -> bool:
         """Its node is lost: the attempt goes on without it, but its devices are not given away yet."""
         return self.live and self.stop_reason is StopReason.NODE_LOST
+
+    @property
+    def devices_ppm(self) -> int:
+        """Millionths of devices that it holds."""
+        return len(self.device_ids) * self.share_ppm
 
     @property
     def spare(self) -> bool:
@@ -235,6 +241,7 @@ class ClusterState:
         self.array_jobs: dict[JobId, set[JobId]] = {}  # of every array, by its id
         self.deadlines: dict[JobId, int] = {}
         self.usage = UsageLedger(now_ms)
+        self.spending = SpendingLedger()
         self.learning = Learning()
         self.held: dict[QueueKey, dict[str, int]] = {}  # devices by queue and model, lost ones not counted
         self.held_parts: dict[QueueKey, dict[str, int]] = {}  # the same of parts of devices, in ppm
@@ -279,11 +286,23 @@ class ClusterState:
         """Nominal speed of so many devices of a model together."""
         return (self.catalogue.fp16_gflops(model) or self.config.unknown_fp16_gflops) * devices
 
-    def speed_gflops(self, allocation: AllocationRecord) -> int:
-        """Nominal speed of the devices of an allocation together, or of its parts of them."""
-        return self.gflops_of_ppm(
-            allocation.owner.device_model, len(allocation.device_ids) * allocation.share_ppm
-        )
+    def begin_use(self, allocation: AllocationRecord, now_ms: int) -> None:
+        """From now its devices count in the fair share and cost money."""
+        model, ppm = allocation.owner.device_model, allocation.devices_ppm
+        self.usage.start(allocation.owner.queue, self.gflops_of_ppm(model, ppm), now_ms)
+        self._count_money(allocation, ppm, now_ms)
+
+    def end_use(self, allocation: AllocationRecord, now_ms: int) -> None:
+        """From now they do not."""
+        model, ppm = allocation.owner.device_model, allocation.devices_ppm
+        self.usage.stop(allocation.owner.queue, self.gflops_of_ppm(model, ppm), now_ms)
+        self._count_money(allocation, -ppm, now_ms)
+
+    def _count_money(self, allocation: AllocationRecord, ppm: int, now_ms: int) -> None:
+        owner = allocation.owner
+        if not allocation.spare:  # what is only kept is metered as reserved, and costs nothing
+            held = (owner.device_model, ppm)
+            self.spending.change(owner.firm_id, owner.project, held, self.prices, now_ms)
 
     def gflops_of_ppm(self, model: str, ppm: int) -> int:
         """Nominal speed of so many millionths of devices of a model."""

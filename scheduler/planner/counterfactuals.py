@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import MINUTE_MS
+from scheduler.planner.budgets import Budgets
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.fleet import Fleet
@@ -18,7 +19,9 @@ _KEPT = frozenset({Reason.DEVICES_RESERVED, Reason.MAINTENANCE})
 _NOT_DEVICES = frozenset({Reason.QUOTA_REACHED, Reason.BUDGET_EXHAUSTED, Reason.FASTER_LATER})
 
 
-def counterfactual(shape: Shape, queue: Queue, fleet: Fleet, options: Iterable[Candidate]) -> str | None:
+def counterfactual(
+    shape: Shape, queue: Queue, fleet: Fleet, budgets: Budgets, options: Iterable[Candidate]
+) -> str | None:
     """Another shape where devices are what is missing, or another model; None where that would not help.
 
     Asked at its turn: what is offered is free, and nobody before it in the order has a claim on it.
@@ -34,6 +37,8 @@ def counterfactual(shape: Shape, queue: Queue, fleet: Fleet, options: Iterable[C
             continue
         room = min(cell.with_room(shape.devices_per_node), shape.tasks - 1)
         smaller = shape._replace(devices=room * shape.devices_per_node)
+        if room > 0 and budgets.refusal(smaller, candidate.model):
+            continue
         if room > 0 and find_seats(smaller, fleet, cell, None) is not None:
             return f"now, with {smaller.devices} devices instead of {shape.devices}: {where}"
     for pool in queue.pools:
@@ -41,7 +46,7 @@ def counterfactual(shape: Shape, queue: Queue, fleet: Fleet, options: Iterable[C
             other = fleet.get(pool, model)
             if model in shape.models or other is None or not _quota_left(queue, model, shape):
                 continue
-            if find_seats(shape, fleet, other, None) is not None:
+            if budgets.refusal(shape, model) is None and find_seats(shape, fleet, other, None) is not None:
                 return f"now, with a variant for {model}: {other.open_devices} are free in pool {pool}"
     return None
 
@@ -52,7 +57,13 @@ def _quota_left(queue: Queue, model: str, shape: Shape) -> bool:
 
 
 def by_reasons(
-    reasons: Sequence[WhyNot], shape: Shape, queue: Queue, fleet: Fleet, now_ms: int, config: PlannerConfig
+    reasons: Sequence[WhyNot],
+    shape: Shape,
+    queue: Queue,
+    fleet: Fleet,
+    budgets: Budgets,
+    now_ms: int,
+    config: PlannerConfig,
 ) -> str | None:
     """What would have to be different of limits, quota, money or the job itself; None where that would not help.
 
@@ -76,7 +87,7 @@ def by_reasons(
             what = model if why.asked <= shape.devices else "GFLOPS of compute"
             return f"now, if the queue had {why.asked - why.available} {what} more of its quota left"
         if why.reason is Reason.BUDGET_EXHAUSTED:
-            return f"now on {model}, with a shorter time limit or more money: its devices are free"
+            return budgets.change(shape, model)
         if why.reason is Reason.FASTER_LATER:
             return f"now on {model}, if it could go on from a model checkpoint and move later (resumable)"
     return None

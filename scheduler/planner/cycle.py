@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.devices import WHOLE_PPM
+from scheduler.domain.ids import JobId
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
@@ -78,7 +79,9 @@ class _Cycle:
         self._holes = near(snapshot.calendar, now_ms, config)
         self._sharing = Sharing(snapshot, config)
         self._budgets = Budgets(snapshot)
-        self._market = hold_market(snapshot, fleet, self._estimates, self._turns, now_ms, config)
+        self._market = hold_market(
+            snapshot, fleet, self._estimates, self._turns, self._budgets, now_ms, config
+        )
         self._stops: list[Stop] = with_market(drained(snapshot, now_ms), self._market)
         self._ordering = Ordering(snapshot, config, self._turns, self._sharing)
         self._preemption = Preemption(
@@ -122,7 +125,10 @@ class _Cycle:
             self._blocked[cursor.number] = Blocked((_no_queue(shape, queue),))
             self._ordering.leave(cursor)
             return
-        known = self._refusals.get(self._likeness.number(shape, queue)) if self._refusals else None
+        paid = self._budgets.binds(shape)  # then others tell nothing of it, and it of no others
+        known = None
+        if self._refusals and not paid:
+            known = self._refusals.get(self._likeness.number(shape, queue))
         if known is not None and known.binds(self._ends(shape, job)):
             self._wait(cursor, job, queue, known)
             return
@@ -137,11 +143,9 @@ class _Cycle:
                 if model is not None:
                     self._ordering.again(cursor, model, size.devices)
                     return
-        change = self._what_would_help(shape, queue, refused.by_devices) or by_reasons(
-            refused.reasons, shape, queue, self._fleet, self._now_ms, self._config
-        )
+        change = self._what_would_help(shape, queue, refused, paid=paid)
         refusal = _Refusal(self._ends(shape, job), refused, Blocked(tuple(refused.reasons), change))
-        if not refused.by_quota and not self._snapshot.budgets and shape.left_nano is None:
+        if not refused.by_quota and not paid:
             self._refusals[self._likeness.number(shape, queue)] = refusal
         self._wait(cursor, job, queue, refusal)
 
@@ -238,20 +242,43 @@ class _Cycle:
             JobPlacement(job.job_id, candidate.model, candidate.pool, tuple(tasks), why_here)
         )
 
-    def _what_would_help(self, shape: Shape, queue: Queue, options: Sequence[Candidate]) -> str | None:
-        """The counterfactual; jobs that differ only in what does not matter to it share the answer."""
+    def _what_would_help(self, shape: Shape, queue: Queue, refused: Refused, *, paid: bool) -> str | None:
+        """The counterfactual: of devices, then of limits; the other way round where money may be what is short."""
+
+        def of_limits() -> str | None:
+            return by_reasons(
+                refused.reasons, shape, queue, self._fleet, self._budgets, self._now_ms, self._config
+            )
+
+        def of_devices() -> str | None:
+            return self._of_devices(shape, queue, refused.by_devices, paid=paid)
+
+        return of_limits() or of_devices() if paid else of_devices() or of_limits()
+
+    def _of_devices(
+        self, shape: Shape, queue: Queue, options: Sequence[Candidate], *, paid: bool
+    ) -> str | None:
+        """Jobs that differ only in what does not matter to it share the answer."""
         asked = (
             shape.queue, shape.models, demand_of(shape), shape.devices, shape.devices_per_node,
             shape.avoid_nodes, shape.topology, shape.groups, shape.needs, self._fleet.clock.now,
-            tuple(options),
+            tuple(options), shape if paid else None,
         )  # fmt: skip
         if asked not in self._changes:
-            self._changes[asked] = counterfactual(shape, queue, self._fleet, options)
+            self._changes[asked] = counterfactual(shape, queue, self._fleet, self._budgets, options)
         return self._changes[asked]
 
     def _move(self) -> None:
         """Running jobs that would end sooner elsewhere, on devices that nobody waits for."""
-        moves = Moves(self._snapshot, self._fleet, self._sharing, self._estimates, self._now_ms, self._config)
+        moves = Moves(
+            self._snapshot,
+            self._fleet,
+            self._sharing,
+            self._budgets,
+            self._estimates,
+            self._now_ms,
+            self._config,
+        )
         settled = self._market.taking_part.union(stop.job_id for stop in self._stops)
         self._stops.extend(moves.worthwhile(frozenset(settled)))
         if not self._blocked and not self._snapshot.resting:
@@ -281,6 +308,7 @@ class _Cycle:
 
     def _report(self, unfinished: bool) -> Report:
         classes: list[ClassReport] = []
+        unpaid: set[JobId] = set()
         for cursor in self._ordering.cursors:
             left = cursor.jobs[cursor.next :] if cursor.next else cursor.jobs
             if not left:
@@ -289,11 +317,13 @@ class _Cycle:
             if blocked is None:
                 sentence = "the last cycle reached its bound on work before this job"
                 blocked = Blocked((WhyNot(Reason.NOT_PLANNED_YET, sentence),))
+            if blocked.reasons and all(why.reason is Reason.BUDGET_EXHAUSTED for why in blocked.reasons):
+                unpaid.update(job.job_id for job in left)
             starts_by_ms = blocked.starts_by_ms
             change = blocked.change if starts_by_ms is None else when_it_starts(starts_by_ms)
             classes.append(ClassReport(cursor.shape, left, blocked.reasons, change, starts_by_ms))
         placed = {placement.job_id: placement.device_model for placement in self._placements}
-        forecast = Forecast(self._snapshot, self._estimates, self._turns, self._now_ms, placed)
+        forecast = Forecast(self._snapshot, self._estimates, self._turns, self._now_ms, placed, unpaid)
         return Report(self._now_ms, (*classes, *self._resting()), unfinished, forecast)
 
     def _resting(self) -> list[ClassReport]:

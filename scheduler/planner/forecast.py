@@ -4,7 +4,7 @@ Devices of a model are counted, not laid out, and quotas are left out: what that
 announced starts came out (`experience.Starts`), and the interval is drawn from it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import cached_property
 from typing import NamedTuple
 
@@ -39,12 +39,15 @@ class Forecast:
         turns: Turns,
         now_ms: int,
         placed: Mapping[JobId, str] | None = None,
+        unpaid: Set[JobId] = frozenset(),
     ) -> None:
+        """`placed`: on which model jobs start in this cycle; `unpaid`: whose budgets decide when they start."""
         self._snapshot = snapshot
         self._estimates = estimates
         self._turns = turns
         self._now_ms = now_ms
         self._placed = placed or {}
+        self._unpaid = unpaid
         self._errors = Starts() if snapshot.experience is None else snapshot.experience.starts
 
     def interval(self, job_id: JobId) -> StartInterval | None:
@@ -81,7 +84,12 @@ class Forecast:
         return waits
 
     def _in_order(self) -> Iterable[tuple[Shape, WaitingJob]]:
-        jobs = [(item.shape, job) for item in self._snapshot.classes for job in item.jobs]
+        jobs = [
+            (item.shape, job)
+            for item in self._snapshot.classes
+            for job in item.jobs
+            if job.job_id not in self._unpaid
+        ]
         turns = self._turns
         return sorted(
             jobs,

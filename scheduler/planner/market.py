@@ -16,6 +16,7 @@ from scheduler.domain.ids import JobId
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.assignment import assign
+from scheduler.planner.budgets import Budgets
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
@@ -63,13 +64,19 @@ class Market:
 
 
 def hold_market(
-    snapshot: Snapshot, fleet: Fleet, estimates: Estimates, turns: Turns, now_ms: int, config: PlannerConfig
+    snapshot: Snapshot,
+    fleet: Fleet,
+    estimates: Estimates,
+    turns: Turns,
+    budgets: Budgets,
+    now_ms: int,
+    config: PlannerConfig,
 ) -> Market:
     """Cost: O(jobs that take part x models x log jobs) a queue."""
     market = Market()
     if config.policy.move_for_gain is None or not estimates.predicts:
         return market
-    for key, traders in sorted(_traders(snapshot, estimates).items()):
+    for key, traders in sorted(_traders(snapshot, estimates, budgets).items()):
         queue = snapshot.queues.get(key)
         if queue is not None:
             floor = _Floor(traders, queue, fleet, turns, market.promised, now_ms, config)
@@ -87,10 +94,10 @@ def with_market(first: Iterable[Stop], market: Market) -> list[Stop]:
     return stops + [stop for stop in market.stops if stop.job_id not in gone]
 
 
-def _traders(snapshot: Snapshot, estimates: Estimates) -> dict[QueueKey, list[_Trader]]:
+def _traders(snapshot: Snapshot, estimates: Estimates, budgets: Budgets) -> dict[QueueKey, list[_Trader]]:
     found: dict[QueueKey, list[_Trader]] = {}
     for item in snapshot.classes:
-        shape = item.shape
+        shape = _paid(item.shape, budgets)
         if not _takes_part(shape):
             continue
         for job in item.jobs[:_MOST_OF_A_CLASS]:
@@ -98,14 +105,24 @@ def _traders(snapshot: Snapshot, estimates: Estimates) -> dict[QueueKey, list[_T
             if left_ms is not None:
                 found.setdefault(shape.queue, []).append(_Trader(shape, job, None, left_ms))
     for running in snapshot.running:
-        if _takes_part(running.shape) and not running.stopping and running.model in running.shape.models:
-            left_ms = estimates.left_ms(running.shape, running.waiting)
+        shape = _paid(running.shape, budgets)
+        if _takes_part(shape) and not running.stopping and running.model in shape.models:
+            left_ms = estimates.left_ms(shape, running.waiting)
             if left_ms is not None:
-                trader = _Trader(running.shape, running.waiting, running, left_ms)
+                trader = _Trader(shape, running.waiting, running, left_ms)
                 found.setdefault(running.shape.queue, []).append(trader)
     for traders in found.values():
         traders.sort(key=lambda trader: (trader.job.submitted_ms, trader.shape.devices, trader.left_ms))
     return found
+
+
+def _paid(shape: Shape, budgets: Budgets) -> Shape:
+    """With the models alone on which its budgets could pay for a start: one that runs pays anew when it moves."""
+    if not _takes_part(shape) or not budgets.binds(shape):
+        return shape
+    return shape._replace(
+        models=tuple(model for model in shape.models if budgets.refusal(shape, model) is None)
+    )
 
 
 def _takes_part(shape: Shape) -> bool:

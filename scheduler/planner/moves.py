@@ -6,6 +6,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from scheduler.domain.ids import JobId
+from scheduler.planner.budgets import Budgets
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import demand_of
@@ -34,6 +35,7 @@ class Moves:
     snapshot: Snapshot
     fleet: Fleet
     sharing: Sharing
+    budgets: Budgets
     estimates: Estimates
     now_ms: int
     config: PlannerConfig
@@ -93,10 +95,14 @@ class Moves:
             if gain_ms is not None and gain_ms <= factor * cost_ms:
                 continue
             more = size - running.devices
-            if self.sharing.refusal(shape, queue, running.model, more) is None and self._fits(
-                shape._replace(devices=size), cell, held
+            larger = shape._replace(devices=size)
+            if (
+                self.sharing.refusal(shape, queue, running.model, more) is None
+                and self.budgets.pays(larger, running.model)
+                and self._fits(larger, cell, held)
             ):
                 self.sharing.take(shape.queue, running.model, more)
+                self.budgets.take(larger, running.model)
                 return size
         return None
 
@@ -135,6 +141,7 @@ class Moves:
         if (
             cell is None
             or self.sharing.refusal(shape, queue, model, self.sharing.devices_of(shape, model)) is not None
+            or not self.budgets.pays(shape, model)
         ):
             return False
         found = find_seats(shape, self.fleet, cell, None)
@@ -143,6 +150,7 @@ class Moves:
         for seat in found.seats:
             self.fleet.take(cell, seat.row, seat.mask, seat.demand, shape.queue.firm_id)
         self.sharing.take_for(shape, model)
+        self.budgets.take(shape, model)
         return True
 
     def _stop(self, gain: Gain) -> Stop:

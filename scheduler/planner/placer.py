@@ -95,6 +95,7 @@ class Placer:
         for seat in seats:
             self._fleet.give_back(cell, seat.row, seat.mask, seat.demand)
         self._sharing.take_for(shape, cell.model, back=True)
+        self._budgets.take(shape, cell.model, back=True)
 
     def _order_of(self, shape: Shape) -> "_Order":
         queue = self._snapshot.queues[shape.queue]

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from scheduler.domain.budgets import BudgetKey, budget_keys
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.gangs import Domain
 from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
 from scheduler.domain.queues import COMPUTE, Queue, QueueKey
+from scheduler.domain.time import HOUR_MS
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.plan import JobPlacement, Plan, StopCause, TaskPlacement
 from scheduler.planner.snapshot import LEVELS, DeviceView, NodeView, Shape, Snapshot
@@ -87,6 +89,7 @@ class _Checker:
             held = self._held.setdefault(key, {})
             held[model] = held.get(model, 0) + -(-ppm // WHOLE_PPM)
         self._firms: dict[DeviceId, FirmId] = {}  # of devices of which this plan gives parts
+        self._paid: dict[BudgetKey, int] = {}  # nano CNY that this plan may cost at most
         self._found: list[Violation] = []
 
     def check(self, plan: Plan) -> list[Violation]:
@@ -102,6 +105,7 @@ class _Checker:
                 self._placed.add(placement.job_id)
                 self._gang(placement, shape)
                 self._quota(placement, shape)
+                self._budget(placement, shape)
                 for task in placement.tasks:
                     self._task(placement, task, shape)
         return self._found
@@ -149,6 +153,19 @@ class _Checker:
         for key in (placement.device_model, COMPUTE):
             for what in _over_quota(self._snapshot, queue, key, self._held):
                 self._wrong(placement, what)
+
+    def _budget(self, placement: JobPlacement, shape: Shape) -> None:
+        """What all starts may cost, to the time limit or for an hour, is left of every budget that pays."""
+        workers = placement.tasks[: len(placement.tasks) - shape.spares]
+        ppm = sum(len(task.device_ids) * task.share_ppm for task in workers)
+        time_ms = HOUR_MS if shape.time_limit_ms is None else shape.time_limit_ms
+        price = self._snapshot.prices.get(placement.device_model, 0)
+        cost = -(-price * ppm * time_ms // (WHOLE_PPM * HOUR_MS))
+        for key in budget_keys(shape.queue.firm_id, shape.project):
+            money = self._snapshot.budgets.get(key)
+            self._paid[key] = self._paid.get(key, 0) + cost
+            if cost and money is not None and self._paid[key] > money.left_nano:
+                self._wrong(placement, f"the budget of {key.project or 'the firm'} cannot pay for it")
 
     def _task(self, placement: JobPlacement, task: TaskPlacement, shape: Shape) -> None:
         node = self._nodes.get(task.node_id)

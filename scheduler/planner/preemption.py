@@ -13,14 +13,13 @@ from math import inf
 from operator import attrgetter
 from typing import NamedTuple
 
-import numpy as np
-
 from scheduler.domain.ids import JobId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import Demand, demand_of
 from scheduler.planner.estimates import Estimates
+from scheduler.planner.fitting import Fitting, sizes_of
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.layouts import bits
 from scheduler.planner.ordering import Turns
@@ -117,7 +116,9 @@ class Preemption:
             return None
         demand = demand_of(shape)
         turn, served = self._turns.rank(shape, job), job.job_id in self.served
-        key = (shape.queue, turn, borrows, served, cell.pool, cell.model, demand, shape.topology)
+        sizes = sizes_of(shape)
+        alike = sizes if len(sizes) > 1 else demand  # of gangs of one size fewer tasks may do
+        key = (shape.queue, turn, borrows, served, cell.pool, cell.model, alike, shape.topology)
         if self._in_vain.get(key, shape.tasks + 1) <= shape.tasks:
             return None  # somebody before it in the order, who asked for no more, found nobody to stop
         way = self._way(shape, job, cell, demand, borrows=borrows)
@@ -128,12 +129,12 @@ class Preemption:
     def _way(self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, *, borrows: bool) -> Way | None:
         if not shape.whole:
             return self._way_for_part(shape, job, cell, demand, borrows=borrows)
-        if not demand.devices or shape.devices != shape.tasks * shape.devices_per_node:
+        if not demand.devices:
             return None
         ways = [
             way
             for inside in domains(shape, cell)
-            if (way := self._way_inside(shape, job, cell, demand, inside, borrows=borrows)) is not None
+            if (way := self._way_inside(shape, job, cell, inside, borrows=borrows)) is not None
         ]
         return min(ways, key=_lost_by, default=None)
 
@@ -155,28 +156,26 @@ class Preemption:
         return None
 
     def _way_inside(
-        self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, inside: Inside, *, borrows: bool
+        self, shape: Shape, job: WaitingJob, cell: Cell, inside: Inside, *, borrows: bool
     ) -> Way | None:
-        masks = self._open_and_coming(cell)
-        fitting = _Fitting(cell, demand, shape, masks, inside)
+        fitting = Fitting(cell, shape, self._open_and_coming(cell), inside)
         chosen: list[Victim] = []
-        if len(fitting.rows) < shape.tasks:
+        if not fitting.enough:
             for victim in self._candidates(shape, job, cell, borrows=borrows):
                 if len(self._stopped) + len(chosen) >= self._config.max_stops:
                     return None
                 if not fitting.add(victim.masks) and shape.tasks == 1:
                     continue
                 chosen.append(victim)
-                if len(fitting.rows) >= shape.tasks:
+                if fitting.enough:
                     break
             else:
                 return None
-            chosen = self._spared(chosen, fitting, shape.tasks)
+            chosen = self._spared(chosen, fitting)
             if self._too_dear(shape, job, chosen):
                 return None
-        rows = sorted(fitting.rows, key=lambda row: (fitting.waits(row), row))[: shape.tasks]
-        seats = [(row, cell.parts[row].layout.choose(fitting.masks[row], demand.devices)) for row in rows]
-        return Way(tuple(chosen), tuple(seats))
+        seats = fitting.seats()
+        return None if seats is None else Way(tuple(chosen), seats)
 
     def stopped(self, job_ids: Iterable[JobId]) -> None:
         """They were told to stop in this cycle."""
@@ -304,12 +303,12 @@ class Preemption:
         later = self._turns.of_running(running) - self._turns.turn(shape, job, cell.model)
         return StopCause.SHORTER if later > 0 and left > mine + cost else None
 
-    def _spared(self, chosen: list[Victim], fitting: "_Fitting", tasks: int) -> list[Victim]:
+    def _spared(self, chosen: list[Victim], fitting: "Fitting") -> list[Victim]:
         """Without those that are not needed after all, the dearest first."""
         needed = list(chosen)
         for victim in reversed(chosen[:-1]):
             fitting.remove(victim.masks)
-            if len(fitting.rows) >= tasks:
+            if fitting.enough:
                 needed.remove(victim)
             else:
                 fitting.add(victim.masks)
@@ -334,50 +333,6 @@ class _HeldBy:
     def resumable(self) -> bool:
         """Whether any of them resumes."""
         return any(running.shape.resumable for running in self.running)
-
-
-class _Fitting:
-    """Rows on which a task would fit, as victims are added and removed."""
-
-    def __init__(
-        self, cell: Cell, demand: Demand, shape: Shape, coming: dict[int, int], inside: Inside
-    ) -> None:
-        self._cell = cell
-        self._demand = demand
-        self._avoid = set(closed_rows(shape, cell))
-        self._inside = inside
-        self._given: dict[int, int] = {}
-        self.masks: dict[int, int] = {}
-        self.rows: set[int] = set()
-        whole = np.flatnonzero(cell.whole >= 1).tolist()
-        for row in {*whole, *coming}:
-            self._set(row, cell.parts[row].free | coming.get(row, 0))
-
-    def add(self, masks: Iterable[tuple[int, int]]) -> bool:
-        """A victim gives its devices; whether a row fits that did not."""
-        before = len(self.rows)
-        for row, mask in masks:
-            self._given[row] = self._given.get(row, 0) | mask
-            base = self.masks.get(row, self._cell.parts[row].free)
-            self._set(row, base | mask & ~self._cell.parts[row].reserved)
-        return len(self.rows) > before
-
-    def remove(self, masks: Iterable[tuple[int, int]]) -> None:
-        """A victim keeps them after all."""
-        for row, mask in masks:
-            self._given[row] &= ~mask
-            self._set(row, self.masks[row] & ~mask)
-
-    def waits(self, row: int) -> int:
-        """How many devices of a row are still to come free."""
-        return (self.masks[row] & ~self._cell.parts[row].free).bit_count()
-
-    def _set(self, row: int, mask: int) -> None:
-        self.masks[row] = mask
-        cell, demand = self._cell, self._demand
-        fits = row not in self._avoid and (self._inside is None or row in self._inside)
-        fits = fits and bool(cell.parts[row].layout.choose(mask, demand.devices))
-        (self.rows.add if fits else self.rows.discard)(row)
 
 
 def _seat_on(

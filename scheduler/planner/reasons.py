@@ -11,6 +11,7 @@ from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.cells import Cell, nodes_with
 from scheduler.planner.feasibility import gang_too_large, plural, shape_not_allowed
+from scheduler.planner.fitting import sizes_of
 from scheduler.planner.placement import Seat
 from scheduler.planner.reach import with_room
 from scheduler.planner.rows import Ints
@@ -31,8 +32,9 @@ def why_no_room(
         return WhyNot(
             Reason.NO_SUCH_DEVICES, f"pool {pool} has no {model}", pool, model, shape.devices, 0
         )  # fmt: skip
-    if not rule.allows_count(count):
-        return shape_not_allowed(model, count, sorted(rule.counts or ()))
+    for _, size in sizes_of(shape):
+        if not rule.allows_count(size):
+            return shape_not_allowed(model, size, sorted(rule.counts or ()))
     if not shape.whole:
         return _no_part(shape, candidate, cell)
     nodes = nodes_with(cell.nodes_by_devices, count)

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.budgets import BudgetKey, BudgetPeriod
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.features import Feature
 from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
@@ -265,6 +266,21 @@ class Hole:
         return self.from_ms - DRAIN_MS, self.from_ms, self.until_ms
 
 
+class Money(NamedTuple):
+    """A budget with what is gone of it, nano CNY."""
+
+    amount_nano: int
+    spent_nano: int = 0  # in this period
+    held_nano: int = 0  # what running jobs may still cost
+    period: BudgetPeriod = BudgetPeriod.MONTH
+    ends_ms: int | None = None  # when the next period begins
+
+    @property
+    def left_nano(self) -> int:
+        """What a job that starts may cost. It may be less than nothing."""
+        return self.amount_nano - self.spent_nano - self.held_nano
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything the planner may know."""
@@ -282,7 +298,6 @@ class Snapshot:
     running: tuple[RunningJob, ...] = ()
     cohorts: Mapping[str, Cohort] = field(default_factory=dict)
     calendar: tuple[Hole, ...] = ()
-    # What the job's money may still be spent on, by (firm, project); a project that is missing has no budget.
-    budgets: Mapping[tuple[str, str], int] = field(default_factory=dict)  # nano CNY
+    budgets: Mapping[BudgetKey, Money] = field(default_factory=dict)  # who is missing has none
     prices: Mapping[str, int] = field(default_factory=dict)  # nano CNY for a device-hour, by model
     experience: Experience | None = None  # what finished jobs taught; None: nothing yet

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
@@ -16,6 +16,14 @@ from suanli.evidence.records import Record, encode_record, entry_type
 CREATED = "created"
 CHANGED = "changed"
 UNCHANGED = "unchanged"
+# Two files applied at once would each compute their difference to the state before both.
+APPLY_LOCK = (0x7375616E, 0x6170706C)  # "suan", "appl"
+
+
+async def lock_configuration(session: AsyncSession) -> None:
+    """Let nobody else change the configuration before this transaction ends."""
+    space, key = APPLY_LOCK
+    await session.execute(select(func.pg_advisory_xact_lock(space, key)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,7 @@ class Difference:
 class Change:
     """What applying did (or would do) to one object."""
 
-    kind: str  # firm | project | cohort | queue | pool | calendar | node | price | program | user
+    kind: str  # firm | project | cohort | queue | pool | calendar | node | price | budget | program | user
     name: str
     outcome: str
     differences: tuple[Difference, ...] = ()

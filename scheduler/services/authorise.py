@@ -53,6 +53,7 @@ class Action(StrEnum):
     REQUEST_SAMPLES = "request_samples"
     CLOSE_PERIOD = "close_period"
     CONFIGURE = "configure"
+    SET_BUDGET = "set_budget"
     CREATE_JOIN_TOKEN = "create_join_token"  # noqa: S105 - the name of an action
     MANAGE_PRINCIPALS = "manage_principals"
     MANAGE_OWN_KEYS = "manage_own_keys"
@@ -91,6 +92,8 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.REQUEST_SAMPLES: frozenset({Role.OPERATOR, Role.AUDITOR}),
     Action.CLOSE_PERIOD: frozenset({Role.OPERATOR}),
     Action.CONFIGURE: frozenset({Role.OPERATOR}),
+    # Of a project; what a firm may spend with all of its projects is configured.
+    Action.SET_BUDGET: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR}),
     Action.CREATE_JOIN_TOKEN: frozenset({Role.OPERATOR}),
     Action.MANAGE_PRINCIPALS: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR}),
     Action.MANAGE_OWN_KEYS: _EVERYONE,

@@ -7,11 +7,12 @@ a new version with a later beginning, and the refusal says so.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.budgets import cny
 from scheduler.domain.errors import Invalid
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
@@ -20,8 +21,9 @@ from scheduler.domain.pools import PoolVolume
 from scheduler.domain.suggestions import one_of
 from scheduler.domain.time import to_datetime, to_rfc3339
 from scheduler.services.administration import note_act
-from scheduler.services.application import UNCHANGED, Application, Change
+from scheduler.services.application import UNCHANGED, Application, Change, lock_configuration
 from scheduler.services.authorise import Action, Principal, authorise
+from scheduler.services.budgets import apply_budgets
 from scheduler.services.calendar import apply_calendar
 from scheduler.services.configuration_file import (
     Configuration,
@@ -48,14 +50,6 @@ from scheduler.storage.tables import (
 from suanli.evidence.records import ROUNDING, Firm, PriceVersion, ProgramVersion
 
 ANY_UID = UidRange()
-# Two files applied at once would each compute their difference to the state before both.
-APPLY_LOCK = (0x7375616E, 0x6170706C)  # "suan", "appl"
-
-
-async def lock_configuration(session: AsyncSession) -> None:
-    """Let nobody else change the configuration before this transaction ends."""
-    space, key = APPLY_LOCK
-    await session.execute(select(func.pg_advisory_xact_lock(space, key)))
 
 
 async def apply_configuration(
@@ -87,6 +81,7 @@ async def apply_configuration(
     await check_quotas(run)
     await apply_calendar(run, wanted.calendar)
     await _apply_prices(run, wanted.prices)
+    await apply_budgets(run, wanted.budgets)
     await _apply_programs(run, wanted.programs)
     await _apply_users(run, wanted.users)
     if run.problems:
@@ -256,12 +251,6 @@ async def _apply_prices(run: Application, prices: Iterable[PriceEntry]) -> None:
 def price_id(model: str, from_ms: int) -> str:
     """`ascend-910b3@2026-01-01T00:00Z`: at most 64 characters, readable on a bill."""
     return f"{model}@{to_datetime(from_ms).strftime('%Y-%m-%dT%H:%MZ')}"
-
-
-def cny(nano: int) -> str:
-    """`12.50` of nano-CNY, exact, with at least two decimal places."""
-    whole, part = divmod(nano, 10**9)
-    return f"{whole}.{f'{part:09d}'.rstrip('0').ljust(2, '0')}"
 
 
 async def _write_price(run: Application, name: str, price: PriceEntry) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from scheduler.domain.errors import FieldProblem
+from scheduler.domain.budgets import BudgetPeriod
 from scheduler.domain.file_reading import read_object_store, read_pool_volume
 from scheduler.domain.job_limits import NAME_PATTERN
 from scheduler.domain.nodes import Place
@@ -25,8 +25,6 @@ PARTS_PER_MILLION = 6  # decimal places of a rate
 FEN = 2  # decimal places of CNY in a cap
 NAME = f"name: 1 to 100 of a-z 0-9 - . _ (pattern {NAME_PATTERN})"
 DEFAULT_NAME = "default"
-# 16 whole digits of nano-CNY times a year of milliseconds still fits in the money columns.
-_DECIMAL = re.compile(r"(?P<whole>\d{1,9})(?:\.(?P<part>\d+))?")
 _TITLE = r"[^\x00-\x1f\x7f]{1,256}"
 _LONG_TEXT = r"[^\x00-\x1f\x7f]{1,1024}"
 MOST_QUOTA = 1_000_000
@@ -123,6 +121,16 @@ class PriceEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetEntry:
+    """What a project, or without one a firm with all of its projects, may spend in a period."""
+
+    firm: str
+    project: str | None
+    amount_nano: int
+    period: BudgetPeriod
+
+
+@dataclass(frozen=True, slots=True)
 class ProgramEntry:
     """One version of a subsidy program. `domestic_models` None: as the catalogue rules."""
 
@@ -161,6 +169,7 @@ class Configuration:
     programs: tuple[ProgramEntry, ...]
     users: tuple[UserEntry, ...]
     nodes: tuple[NodeEntry, ...] = ()
+    budgets: tuple[BudgetEntry, ...] = ()
 
 
 def configuration_from_json(value: object) -> Configuration:
@@ -178,6 +187,7 @@ def configuration_from_json(value: object) -> Configuration:
         programs=tuple(_each(reader, "programs", _program)),
         users=tuple(_each(reader, "users", _user)),
         nodes=tuple(_each(reader, "nodes", _node)),
+        budgets=tuple(_each(reader, "budgets", _budget)),
     )
     _refuse_repeated(reader, "firms", [firm.name for firm in configuration.firms])
     _refuse_repeated(reader, "cohorts", [cohort.name for cohort in configuration.cohorts])
@@ -186,6 +196,7 @@ def configuration_from_json(value: object) -> Configuration:
     _refuse_repeated(reader, "nodes", [node.name for node in configuration.nodes])
     _refuse_repeated(reader, "users", [user.name for user in configuration.users])
     _refuse_repeated(reader, "prices", [(p.model, p.effective_from_ms) for p in configuration.prices])
+    _refuse_repeated(reader, "budgets", [(b.firm, b.project) for b in configuration.budgets])
     _refuse_repeated(reader, "programs", [(p.program_id, p.version) for p in configuration.programs])
     reader.finish()
     return configuration
@@ -354,9 +365,22 @@ def _node(reader: Reader) -> NodeEntry:
 def _price(reader: Reader) -> PriceEntry:
     return PriceEntry(
         model=reader.text("model", pattern=r"[a-z0-9][a-z0-9.-]{0,39}", want="key of a device model"),
-        price_nano_cny=decimal(reader, "price_cny_per_device_hour", NANO),
+        price_nano_cny=reader.decimal("price_cny_per_device_hour", NANO),
         effective_from_ms=_effective_from(reader),
     )
+
+
+def _budget(reader: Reader) -> BudgetEntry:
+    firm = reader.text("firm", pattern=NAME_PATTERN, want="name of a firm")
+    project = reader.optional_text("project", pattern=NAME_PATTERN, want="name of a project")
+    return budget_of(reader, firm, project)
+
+
+def budget_of(reader: Reader, firm: str, project: str | None) -> BudgetEntry:
+    """What is said of a budget, wherever whose it is stands."""
+    amount_nano = reader.decimal("amount_cny", NANO)
+    period = reader.choice("period", BudgetPeriod, BudgetPeriod.MONTH)
+    return BudgetEntry(firm, project, amount_nano, BudgetPeriod(period))
 
 
 def _program(reader: Reader) -> ProgramEntry:
@@ -368,15 +392,15 @@ def _program(reader: Reader) -> ProgramEntry:
         rate_ppm=_rate(reader),
         rate_meaning=reader.choice("rate_meaning", ("exact", "ceiling"), "exact"),
         usage_measure=reader.choice("usage_measure", ("allocated", "live", "busy"), "allocated"),
-        domestic_only=_boolean(reader, "domestic_only"),
+        domestic_only=reader.boolean("domestic_only", False) is True,
         domestic_models=_texts(reader, "domestic_models", r"[a-z0-9][a-z0-9.-]*"),
-        per_firm_cap_fen=decimal(reader, "per_firm_cap_cny", FEN) if reader.has("per_firm_cap_cny") else None,
+        per_firm_cap_fen=reader.decimal("per_firm_cap_cny", FEN) if reader.has("per_firm_cap_cny") else None,
         effective_from_ms=_effective_from(reader),
     )
 
 
 def _rate(reader: Reader) -> int:
-    rate_ppm = decimal(reader, "rate", PARTS_PER_MILLION)
+    rate_ppm = reader.decimal("rate", PARTS_PER_MILLION)
     if rate_ppm > 10**PARTS_PER_MILLION:
         reader.problem(reader.at("rate"), reader.raw("rate"), 'at most "1"')
     return rate_ppm
@@ -408,27 +432,6 @@ def _texts(reader: Reader, key: str, pattern: str) -> tuple[str, ...] | None:
         else:
             reader.problem(f"{reader.at(key)}[{number}]", item, f"text that matches {pattern}")
     return tuple(texts)
-
-
-def _boolean(reader: Reader, key: str) -> bool:
-    value = reader.raw(key)
-    if value is not None and not isinstance(value, bool):
-        reader.problem(reader.at(key), value, "true or false")
-    return value is True
-
-
-def decimal(reader: Reader, key: str, places: int) -> int:
-    """A decimal number in quotes, as a whole number of its smallest unit (10^-places). Never a float."""
-    value = reader.raw(key)
-    match = _DECIMAL.fullmatch(value) if isinstance(value, str) else None
-    part = "" if match is None else match["part"] or ""
-    if match is None or len(part) > places:
-        want = f'a decimal number in quotes, like "12.50", with at most {places} decimal places'
-        reader.problems.append(
-            FieldProblem(reader.at(key), "nothing" if value is None else repr(value)[:60], want)
-        )
-        return 0
-    return int(match["whole"] + part.ljust(places, "0"))
 
 
 def _effective_from(reader: Reader) -> int:

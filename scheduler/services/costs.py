@@ -18,7 +18,8 @@ from scheduler.domain.jobs import Budget
 from scheduler.domain.reasons import StopReason
 from scheduler.domain.time import HOUR_MS
 from scheduler.machine.messages import PriceFrom
-from scheduler.machine.money import authorised_until, cost_of
+from scheduler.machine.money import authorised_until
+from scheduler.machine.spending import cost_of
 from scheduler.services.authorise import Principal
 from scheduler.services.jobs import JobRecord, read_job
 from scheduler.storage.tables import (

@@ -19,6 +19,7 @@ from scheduler.machine.messages import ConfigurationChanged
 from scheduler.machine.state import ClusterState, MachineConfig
 from scheduler.planner.experience import Learned, Learning
 from scheduler.storage import tables
+from scheduler.storage.budgets import load_budgets
 from scheduler.storage.bulk import append, upsert
 from scheduler.storage.cluster_assembly import ClusterRows, assemble, usage_horizon_ms
 from scheduler.storage.cluster_rows import (
@@ -100,14 +101,14 @@ REFERENCES = text(
 )
 # Device-time of the last week; a lost task counts until its attempt ended.
 _USAGE = text(
-    "SELECT j.firm_id, j.queue, t.device_model, a.granted_ms,"
+    "SELECT j.firm_id, j.project, j.queue, t.device_model, a.goal, a.granted_ms,"
     " CASE WHEN a.stop_reason = 'node_lost' THEN t.ended_ms ELSE a.ended_ms END AS ended_ms,"
     " sum(d.share_ppm)::bigint AS ppm"
     " FROM allocations a JOIN attempts t USING (firm_id, job_id, attempt)"
     " JOIN jobs j USING (firm_id, job_id)"
     " JOIN allocation_devices d USING (firm_id, allocation_id)"
     " WHERE a.live OR a.ended_ms > :horizon_ms"
-    " GROUP BY j.firm_id, j.queue, a.firm_id, a.allocation_id, t.device_model, t.ended_ms"
+    " GROUP BY j.firm_id, j.project, j.queue, a.firm_id, a.allocation_id, t.device_model, t.ended_ms"
 )
 
 
@@ -127,7 +128,7 @@ async def load_state(
         now_ms = max(now_ms, newest.at_ms)
     state = ClusterState(catalogue, now_ms, config)
     state.event_seq = max(0 if newest is None else newest.event_seq, await session.scalar(_EVENTS_ABOVE) or 0)
-    configure(state, await load_configuration(session), now_ms)
+    configure(state, await load_configuration(session, now_ms), now_ms)
     await _load_nodes(session, state)
     for row in await session.execute(text("SELECT * FROM experience")):
         state.learning.remember(Learned(row.subject, row.kind, row.model), row.numbers)
@@ -154,8 +155,8 @@ async def read_references(session: AsyncSession, references: set[str]) -> Sequen
     return (await session.execute(REFERENCES, {"references": sorted(references)})).all()
 
 
-async def load_configuration(session: AsyncSession) -> ConfigurationChanged:
-    """Everything that is configured now."""
+async def load_configuration(session: AsyncSession, now_ms: int) -> ConfigurationChanged:
+    """Everything that is configured now; of budgets what was spent up to `now_ms`."""
     pools = await session.execute(text("SELECT name, patience_ms FROM pools"))
     queues = await session.execute(text("SELECT * FROM queues ORDER BY firm_id, name"))
     cohorts = await session.execute(text("SELECT * FROM cohorts ORDER BY name"))
@@ -176,6 +177,7 @@ async def load_configuration(session: AsyncSession) -> ConfigurationChanged:
         calendar=tuple(map(hole_noun, calendar)),
         prices=tuple(map(price_from, prices)),
         places=await _load_places(session),
+        budgets=await load_budgets(session, now_ms),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from scheduler.domain.allocations import AttemptState
+from scheduler.domain.allocations import AttemptState, Goal
 from scheduler.domain.ids import FirmId
 from scheduler.domain.jobs import JobSpec
 from scheduler.domain.queues import QueueKey
@@ -54,3 +54,6 @@ def assemble(state: ClusterState, rows: ClusterRows) -> None:
         gflops = state.gflops_of_ppm(row.device_model, row.ppm)
         queue = QueueKey(FirmId(row.firm_id), row.queue)
         state.usage.remember(queue, gflops, row.granted_ms, row.ended_ms)
+        if row.ended_ms is None and row.goal != Goal.RESERVE.value:
+            held = (row.device_model, row.ppm)
+            state.spending.change(FirmId(row.firm_id), row.project, held, state.prices, state.began_ms)

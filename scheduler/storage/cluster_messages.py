@@ -70,15 +70,18 @@ class BadMessage:
 
 
 async def read_messages(
-    session: AsyncSession, taken: Sequence[InboxMessage]
+    session: AsyncSession, taken: Sequence[InboxMessage], now_ms: int
 ) -> tuple[list[Message], list[BadMessage]]:
-    """The batch in order, and what in it is no message. At most eight queries however long the batch."""
+    """The batch in order, and what in it is no message; it is to be applied at `now_ms`.
+
+    At most ten queries however long the batch.
+    """
     jobs = await _jobs(session, [str(m.body.get("job_id")) for m in taken if m.kind == "JobSubmitted"])
     node_ids = [str(m.body.get("node_id")) for m in taken if m.kind == "NodeEnrolled"]
     nodes = {node.node_id: node for node in await load_nodes(session, node_ids)} if node_ids else {}
     configuration = None
     if any(message.kind == "ConfigurationChanged" for message in taken):
-        configuration = await load_configuration(session)
+        configuration = await load_configuration(session, now_ms)
     waited_for = (row.spec.get("dependencies") or {} for row in jobs.values())
     references = {ref for kinds in waited_for for refs in kinds.values() for ref in refs}
     progress = {row.reference: progress_of(row) for row in await read_references(session, references)}

@@ -40,6 +40,7 @@ pools              SIU(backend,object_stores,patience_ms,volumes)D S            
 queues SIU(pools,nominal,weight,cohort,borrowing,lending)D - S S
 calendar SIU(from_ms,until_ms,node_ids,firm_id,queue,why) - S S
 cohorts SIU(parent,nominal,borrowing,lending,weight)D     - S S
+budgets            SIU(amount_nano_cny,period)D -                                            S          -
 price_versions     SI                        -                                               S          S
 program_versions   SI                        -                                               S          S
 jobs               SI                        S                                               S          S

@@ -217,6 +217,16 @@ class PriceVersionRow(Base):
     __table_args__ = (UniqueConstraint("device_model", "effective_from_ms"),)
 
 
+class BudgetRow(Base):
+    """What a project may spend in a period, or (project '') a firm with all of its projects."""
+
+    __tablename__ = "budgets"
+    firm_id: Mapped[str] = mapped_column(ForeignKey("firms.firm_id"), primary_key=True)
+    project: Mapped[str] = mapped_column(primary_key=True)
+    amount_nano_cny: Mapped[int]
+    period: Mapped[str]  # BudgetPeriod: month | year | total
+
+
 class ProgramVersionRow(Base):
     """A subsidy program's rules in one version; never changed, only superseded."""
 

@@ -13,6 +13,7 @@ import typer
 
 from suanli.cli import account_commands as account
 from suanli.cli import (
+    budget_commands,
     change_commands,
     content_commands,
     job_commands,
@@ -111,6 +112,7 @@ app.add_typer(account.keys, name="keys")
 app.add_typer(account.users, name="users")
 app.add_typer(receipt_commands.app, name="receipt")
 app.add_typer(secret_commands.secret, name="secret")
+app.add_typer(budget_commands.budget, name="budget")
 app.command(context_settings=PASS_ON)(up)
 app.command(context_settings=PASS_ON)(demo)
 app.command(context_settings=PASS_ON)(simulate)

@@ -257,6 +257,21 @@ ZH_HELP = {
     ),
     "Only of this job.": "只限此作业。",
     "Only agreed, or only contested ones.": "只列认可的,或只列有异议的。",
+    # Budgets
+    "Budgets of projects and firms: list, set, remove.": "项目和企业的预算:列出、设置、移除。",
+    "List budgets with what is spent and held of each in this period.": (
+        "列出预算,以及本周期内各自已用和占用的金额。"
+    ),
+    "Set what a project may spend. A job that could cost more than is left waits; what runs goes on.": (
+        "设置项目可花费的金额。可能超出余额的作业等待;运行中的作业继续。"
+    ),
+    "Let a project spend any amount.": "让项目可花费任意金额。",
+    "What may be spent, in CNY: 5000.00": "可花费的金额(元):5000.00",
+    "month, year or total: when it is counted anew.": "month、year 或 total:何时重新计数。",
+    "Of this project; absent: of the firm with all of its projects.": (
+        "属于此项目;缺省属于企业及其所有项目。"
+    ),
+    "For operators: whose; absent: your own.": "供运营者:哪家企业;缺省为自己的企业。",
     # Secrets
     "Secrets that jobs name: set, list, delete.": "作业引用的密钥:设置、列出、删除。",
     "Make a secret or replace its value. It is encrypted, and never shown again.": (

@@ -31,6 +31,20 @@ class JobCost(TypedDict):
     budget_cny: str | None
 
 
+class Budget(TypedDict):
+    """What a project may spend in a period (`project` None: the firm with all of its projects); decimal text in CNY."""
+
+    firm: str
+    project: str | None
+    amount_cny: str
+    period: str
+    begins: str | None
+    ends: str | None
+    spent_cny: str
+    held_cny: str
+    left_cny: str
+
+
 class Notification(TypedDict):
     """One message to a job's webhook: `delivered`, `waiting` or `given_up`."""
 
@@ -44,6 +58,11 @@ class Notification(TypedDict):
     problem: str | None
 
 
+def _budget_path(firm: str, project: str | None) -> str:
+    of = "" if project is None else f"/projects/{path_segment(project)}"
+    return f"/v1/firms/{path_segment(firm)}{of}/budget"
+
+
 class Surroundings:
     """A part of the client."""
 
@@ -52,6 +71,23 @@ class Surroundings:
     def cost(self, job_id: str) -> JobCost:
         """What the job has cost so far, and what it may cost to its end."""
         return cast(JobCost, self._read(f"/v1/jobs/{path_segment(job_id)}/cost"))
+
+    def budgets(self) -> list[Budget]:
+        """Budgets of projects and firms, with what is spent and held of each."""
+        found: list[Budget] = self._read("/v1/budgets")["budgets"]
+        return found
+
+    def set_budget(
+        self, firm: str, amount_cny: str, *, project: str | None = None, period: str = "month"
+    ) -> Budget:
+        """Set what a project, or without one the whole firm, may spend in a `month`, a `year` or in `total`."""
+        body = {"amount_cny": amount_cny, "period": period}
+        made: Budget = self._transport.request("PUT", _budget_path(firm, project), body=body, repeatable=True)
+        return made
+
+    def remove_budget(self, firm: str, *, project: str | None = None) -> None:
+        """Let it spend any amount."""
+        self._transport.request("DELETE", _budget_path(firm, project))
 
     def notifications(self, job_id: str) -> list[Notification]:
         """What the job's webhook was told, and whether it has arrived."""

@@ -244,6 +244,30 @@ ZH_SERVER = {
     "now, with a variant for {model}: {free} are free in pool {pool}": (
         "加上 {model} 的变体:资源池 {pool} 中空闲 {free}"
     ),
+    # Money
+    "may cost {cost} CNY on {model} {span}; {whose} has {left} left of {amount} CNY {period},"
+    " {gone} are spent or held for what runs": (
+        "在 {model} 上{span}可能花费 {cost} 元;{whose}{period}的预算 {amount} 元还剩 {left} 元,"
+        "已花费或为运行中的作业占用 {gone} 元"
+    ),
+    "within its time limit": "其时限内最多",
+    "in an hour": "一小时",
+    "project {project}": "项目 {project}",
+    "its firm": "所属企业",
+    "a month": "每月",
+    "a year": "每年",
+    "in all": "总共",
+    "now on {model}, with a time limit of at most {minutes} min or with {missing} CNY more for {whose}": (
+        "现在即可在 {model} 上运行,若时限不超过 {minutes} 分钟,或{whose}增加 {missing} 元"
+    ),
+    "now on {model}, with {missing} CNY more for {whose}": "现在即可在 {model} 上运行,若{whose}增加 {missing} 元",
+    "now on {model}, with {missing} CNY more for {whose}; its next budget begins at {time}": (
+        "现在即可在 {model} 上运行,若{whose}增加 {missing} 元;下一个预算周期始于 {time}"
+    ),
+    "now on {model}, with a time limit of at most {minutes} min or with {missing} CNY more for {whose}; its next budget"
+    " begins at {time}": (
+        "现在即可在 {model} 上运行,若时限不超过 {minutes} 分钟,或{whose}增加 {missing} 元;下一个预算周期始于 {time}"
+    ),
     "of its array {active} go on or are next, and at most {most} may at a time (this is number {index})": (
         "本数组有 {active} 个作业在进行或即将开始,同时最多 {most} 个(这是第 {index} 个)"
     ),

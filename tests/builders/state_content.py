@@ -51,6 +51,7 @@ def content(state: ClusterState, now_ms: int) -> dict[str, Any]:
         "deadlines": state.deadlines,
         "held": state.held,
         "usage": usage,
+        "spent": state.spending.spent(state.prices, now_ms),
         "experience": state.learning.experience(),
     }
 

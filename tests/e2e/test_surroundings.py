@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from agents.runtime.isolation import why_no_private_view
-from tests.builders.e2e import PYTHON, Site, api_key, wait_until
+from tests.builders.e2e import PYTHON, Site, api_key, key_of, suanli, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -118,6 +119,39 @@ def test_a_job_whose_budget_is_used_up_is_stopped_and_not_tried_again(site: Site
     assert (job["state"], job["reason"]) == ("failed", "budget_exhausted")
     assert len(client.attempts(job_id)) == 1
     assert float(client.cost(job_id)["held_cny"]) >= 0.01
+
+
+def test_a_projects_budget_holds_its_jobs_until_its_administrator_gives_more(site: Site) -> None:
+    project = {
+        "name": "yunhe", "title": "Yunhe Intelligence (云河智能)", "projects": ["thrifty"], "queues": [],
+    }  # fmt: skip
+    budget = {"firm": "yunhe", "project": "thrifty", "amount_cny": "1"}
+    site.people.operator.apply({"firms": [project], "budgets": [budget]})
+    client = site.people.researchers["yunhe"]
+    held = {"name": "held", "model": "ascend-910b3", "command": "true", "time_limit_seconds": 3600}
+    job_id = site.submit("yunhe", project="thrifty", **held)
+    wait_until(
+        lambda: "budget_exhausted" in [why["reason"] for why in client.explain(job_id)["reasons"]],
+        "the planner has looked at the job",
+    )
+    why = client.explain(job_id)
+    assert (
+        "may cost 9.80 CNY on ascend-910b3 within its time limit; project thrifty has 1.00" in why["sentence"]
+    )
+    assert "with a time limit of at most 6 min or with 8.80 CNY more" in str(why["counterfactual"])
+
+    administrator = site.people.administrators["yunhe"]
+    caller = {"SUANLI_SERVER": site.cluster.api, "SUANLI_API_KEY": key_of(administrator)}
+    done = suanli("budget", "set", "9.80", "--project", "thrifty", **caller)
+    assert done.stdout == "yunhe/thrifty has 9.80 CNY left of 9.80.\n", done.stderr
+    assert site.ended("yunhe", job_id)["state"] == "succeeded"
+    (shown,) = client.budgets()
+    assert (shown["held_cny"], Decimal(shown["spent_cny"]) > 0) == ("0.00", True)
+    second = site.submit("yunhe", project="thrifty", **held)
+    wait_until(lambda: client.explain(second)["counterfactual"], "what is spent is missing for the next")
+    client.cancel(second)
+    administrator.remove_budget("yunhe", project="thrifty")
+    assert client.budgets() == []
 
 
 def test_a_job_is_tried_again_after_a_line_that_it_names_and_not_after_another(site: Site) -> None:

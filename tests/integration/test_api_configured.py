@@ -150,3 +150,86 @@ async def test_what_is_not_there_is_not_found_and_foreign_firms_are_not_there(
         ).json()["detail"].replace("nowhere", "lanjing")
     assert (await zhao.get("/v1/firms/beiming")).status_code == 200
     assert (await zhao.get("/v1/pools/haidian")).json() == {"patience_seconds": 30}
+
+
+BUDGET = "/v1/firms/lanjing/projects/vision/budget"
+
+
+async def test_a_firms_administrator_sets_what_a_project_may_spend_and_sees_what_is_gone(
+    installation: ApiInstallation,
+) -> None:
+    wang, before = installation.as_("wang"), await acts(installation)
+    made = await wang.put(BUDGET, json={"amount_cny": "500.00"})
+    assert made.status_code == 201, made.text
+    assert made.json() == {
+        "firm": "lanjing", "project": "vision", "amount_cny": "500.00", "period": "month",
+        "begins": "2026-12-31T16:00:00.000Z", "ends": "2027-01-31T16:00:00.000Z",
+        "spent_cny": "0.00", "held_cny": "0.00", "left_cny": "500.00",
+    }  # fmt: skip
+    whole = await installation.as_("ops").put(
+        "/v1/firms/lanjing/budget", json={"amount_cny": "900", "period": "total"}
+    )
+    assert (whole.status_code, whole.json()["begins"], whole.json()["ends"]) == (201, None, None)
+    again = await wang.put(BUDGET, json={"amount_cny": "500", "period": "month"})
+    assert (again.status_code, await acts(installation)) == (200, before + 2)  # the last changed nothing
+
+    # Two devices for half an hour, and an hour and a half to go; another project of the firm has one.
+    for project, devices in (("vision", 2), ("default", 1)):
+        job_id = await installation.submit(
+            project=project, gang={"devices": devices}, time_limit_seconds=7200
+        )
+        node_id, found = await installation.add_node(f"node-of-{project}")
+        await installation.set_state(job_id, started_ms=installation.clock.now_ms)
+        await installation.add_attempt(job_id, node_id, found[:devices])
+    installation.clock.now_ms += 30 * 60_000
+    shown = (await installation.as_("lin").get("/v1/budgets")).json()["budgets"]
+    assert [(b["project"], b["spent_cny"], b["held_cny"], b["left_cny"]) for b in shown] == [
+        (None, "18.75", "56.25", "825.00"),
+        ("vision", "12.50", "37.50", "450.00"),
+    ]
+    assert (await installation.as_("zhao").get("/v1/budgets")).json() == {"budgets": []}
+
+    assert (await wang.delete(BUDGET)).status_code == 204
+    gone = await wang.delete(BUDGET)
+    assert (gone.status_code, gone.json()["detail"]) == (404, "lanjing/vision has no budget")
+
+
+@pytest.mark.parametrize(
+    ("person", "path", "body", "status", "said"),
+    [
+        ("sun", BUDGET, {"amount_cny": "1"}, 404, "there is no firm lanjing"),
+        ("wang", "/v1/firms/lanjing/budget", {"amount_cny": "1"}, 403, "configure is for: operator"),
+        ("lin", BUDGET, {"amount_cny": "1"}, 403, "set budget is for: firm_administrator, operator"),
+        ("wang", BUDGET.replace("vision", "none"), {"amount_cny": "1"}, 404, "has no project none"),
+        ("wang", BUDGET, {"amount_cny": 1.5}, 422, "amount_cny: got 1.5, want a decimal number in quotes"),
+        ("wang", BUDGET, {"amount_cny": "-1"}, 422, "amount_cny: got '-1'"),
+        ("wang", BUDGET, {"amount_cny": "1", "period": "week"}, 422, "want one of month, year, total"),
+        ("wang", BUDGET, {"amount_cny": "1", "limit": 1}, 422, "an unknown field"),
+    ],
+)
+async def test_a_budget_is_refused_with_what_is_wrong(
+    installation: ApiInstallation, person: str, path: str, body: dict[str, Any], status: int, said: str
+) -> None:
+    answer = await installation.as_(person).put(path, json=body)
+    assert answer.status_code == status, answer.text
+    assert said in answer.json()["detail"], answer.text
+
+
+async def test_a_file_sets_budgets_and_names_whom_it_does_not_know(installation: ApiInstallation) -> None:
+    ops = installation.as_("ops")
+    wanted = [
+        {"firm": "beiming", "amount_cny": "10", "period": "year"},
+        {"firm": "lanjing", "project": "vision", "amount_cny": "2.50"},
+    ]
+    file = {"budgets": wanted}
+    made = (await ops.post("/v1/apply", json=file)).json()["changes"]
+    assert [(c["kind"], c["name"], c["outcome"]) for c in made] == [
+        ("budget", "beiming", "created"),
+        ("budget", "lanjing/vision", "created"),
+    ]
+    file["budgets"][1]["amount_cny"] = "3"
+    changed = (await ops.post("/v1/apply", json=file)).json()["changes"][1]
+    assert changed["differences"] == [{"field": "amount_cny", "was": "2.50", "now": "3.00"}]
+    wrong = {"budgets": [{"firm": "beimin", "amount_cny": "1"}, {**wanted[1], "project": "visio"}]}
+    refused = await ops.post("/v1/apply", json=wrong)
+    assert [error["field"] for error in refused.json()["errors"]] == ["budgets[0].firm", "budgets[1].project"]

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest_asyncio
+from sqlalchemy import insert
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from scheduler.catalogue import load_catalogue
 from scheduler.controller.commit import Leader
@@ -15,9 +17,11 @@ from scheduler.services.authorise import Principal
 from scheduler.services.batches import Batches, Submitted
 from scheduler.services.job_changes import act_on_array, cancel_job, hold_job, requeue_job, revise_job
 from scheduler.services.possible import Known
+from scheduler.storage import inbox
 from scheduler.storage.cluster import load_state
 from scheduler.storage.engine import Database
 from scheduler.storage.leadership import Leadership
+from scheduler.storage.tables import BudgetRow, PriceVersionRow
 from tests.builders.cluster import a_node
 from tests.builders.controller import FIRM, NOW_MS, Installation, OpenDatabase, a_leader
 from tests.builders.database import DatabaseUrls
@@ -48,6 +52,7 @@ class Cluster:
     async def cycle(self) -> None:
         """Time passes; what a new leader would load is what this one has."""
         self.now_ms += 1_000
+        await self.installation.beat()  # its time is the machine's, which may be a slow one
         await self.leader.cycle(self.now_ms)
         async with self.installation.database.read() as session:
             loaded = await load_state(session, load_catalogue(), self.now_ms)
@@ -201,3 +206,59 @@ async def test_an_array_is_cancelled_whole(cluster: Cluster) -> None:
     assert set((await cluster.states())["a"]) == {"stopping", "cancelled"}
     async with database.transaction() as session:
         await cancel_job(session, ANA, array.job_id)
+
+
+async def set_budget(cluster: Cluster, amount_nano: int, *, project: str = "default") -> None:
+    """As the API leaves it."""
+    row = {"firm_id": FIRM, "project": project, "amount_nano_cny": amount_nano, "period": "month"}
+    async with cluster.installation.database.transaction() as session:
+        await session.execute(
+            upsert(BudgetRow)
+            .values(**row)
+            .on_conflict_do_update(index_elements=["firm_id", "project"], set_=row)
+        )
+        await inbox.put(session, "ConfigurationChanged", {})
+
+
+async def test_a_projects_budget_counts_what_ran_before_it_was_set_and_the_same_after_every_reload(
+    cluster: Cluster,
+) -> None:
+    # A device costs 1 CNY a second, and from three seconds after the first grant 2.
+    second, model = 3_600_000_000_000, "ascend-910b3"
+    async with cluster.installation.database.transaction() as session:
+        for at_ms, price in ((0, second), (cluster.now_ms + 4_000, 2 * second)):
+            await session.execute(
+                insert(PriceVersionRow).values(
+                    price_id=f"{at_ms}", device_model=model, price_nano_cny=price, effective_from_ms=at_ms
+                )
+            )
+        await inbox.put(session, "ConfigurationChanged", {})
+    await cluster.submit({"name": "first", "time_limit_seconds": 60})
+    await cluster.cycle()  # granted
+    await cluster.run()  # two seconds
+    await set_budget(cluster, 100 * 10**9)
+    await set_budget(cluster, 10**15, project="")
+    await cluster.submit({"name": "second", "time_limit_seconds": 30})
+    await cluster.cycle()  # three seconds at 1 CNY, and 60 s to the time limit of the first at 2
+    cost = [spent // 3_600_000 // 10**15 for spent in spending(cluster)]
+    assert cost == [3, 3]
+    assert await cluster.states() == {"first": ["running"], "second": ["queued"]}
+    report = (await cluster.installation.rows("SELECT reasons FROM reports"))[0][0]
+    assert isinstance(report, list)
+    assert report[0]["reason"] == "budget_exhausted"
+    assert "project default has" in report[0]["sentence"]
+
+    # The end of the first and a smaller budget come in one batch.
+    await set_budget(cluster, 64 * 10**9)
+    await cluster.end()
+    assert [spent // 3_600_000 // 10**15 for spent in spending(cluster)] == [5, 5]
+    assert await cluster.states() == {"first": ["succeeded"], "second": ["queued"]}
+    await set_budget(cluster, 65 * 10**9)
+    await cluster.cycle()
+    assert await cluster.states() == {"first": ["succeeded"], "second": ["allocated"]}
+
+
+def spending(cluster: Cluster) -> list[int]:
+    """What was spent of each budget, in the unit of the ledger."""
+    state = cluster.leader.state
+    return sorted(state.spending.spent(state.prices, cluster.now_ms).values())

@@ -1,8 +1,12 @@
 """What all schemas share."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from scheduler.domain.time import to_rfc3339
+
+Decimal = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d+)?$")]
 
 
 class In(BaseModel):

@@ -5,17 +5,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from scheduler.api.schemas.base import In, Out, utc
+from scheduler.api.schemas.base import Decimal, In, Out, utc
+from scheduler.api.schemas.budgets import BudgetIn
 from scheduler.api.schemas.nodes import ObjectStoreIn, PoolVolumeIn
 from scheduler.api.schemas.principals import RoleName
 from scheduler.catalogue import DeviceModel
+from scheduler.domain.budgets import cny
 from scheduler.services.application import Change
 from scheduler.services.calendar import CalendarRecord
-from scheduler.services.configuration import cny
 from scheduler.services.firms import FirmRecord, PriceRecord, ProgramRecord, QueueRecord
 from scheduler.services.quotas import QuotaLine
 
-Decimal = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d+)?$")]
 Moment = Annotated[str, Field(description="RFC 3339 with its zone, on the 5-minute grid of UTC.")]
 
 
@@ -165,6 +165,7 @@ class ConfigurationIn(In):
     programs: list[ProgramIn] = Field(default_factory=list)
     users: list[UserIn] = Field(default_factory=list)
     nodes: list[NodeIn] = Field(default_factory=list)
+    budgets: list[BudgetIn] = Field(default_factory=list)
 
 
 class DifferenceOut(Out):

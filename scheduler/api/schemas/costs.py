@@ -3,7 +3,7 @@
 from typing import Literal
 
 from scheduler.api.schemas.base import Out
-from scheduler.services.configuration import cny
+from scheduler.domain.budgets import cny
 from scheduler.services.costs import JobCost
 
 

@@ -1,18 +1,29 @@
-"""Budgets of jobs: held at admission, and the end when they are used up. One device-hour costs 12.50 CNY."""
+"""Budgets of jobs, projects and firms: held at admission, and the end of a job that has used its own up.
+
+One device-hour costs 12.50 CNY.
+"""
 
 from dataclasses import replace
 from typing import Any
 
+from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.gangs import Share
+from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Budget, JobState
 from scheduler.domain.pools import Pool
 from scheduler.domain.reasons import Ending, EndReason, Reason, StopReason
-from scheduler.domain.time import HOUR_MS
+from scheduler.domain.time import HOUR_MS, next_month_ms
 from scheduler.machine.invariants import violations
-from scheduler.machine.messages import ConfigurationChanged, JobRevised, PriceFrom, Tick
-from scheduler.machine.money import cost_of, left_nano
+from scheduler.machine.messages import BudgetSpent, ConfigurationChanged, JobRevised, PriceFrom, Tick
+from scheduler.machine.money import left_nano, spent
+from scheduler.machine.snapshots import budgets_at, take_snapshot
+from scheduler.machine.spending import cost_of
 from scheduler.machine.state import JobRecord
-from tests.builders.cluster import POOL, Controller, a_node, a_queue
+from scheduler.planner.cycle import plan
+from scheduler.planner.plan_checks import check_plan
+from scheduler.planner.snapshot import Money
+from tests.builders.cluster import FIRM, POOL, Controller, a_node, a_queue
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 
 PRICE = 12_500_000_000
@@ -148,3 +159,131 @@ def test_amounts_are_exact() -> None:
     assert Budget("250").amount_nano == 250_000_000_000
     assert Budget("0.000000001").amount_nano == 1
     assert Budget("12.5").amount_nano == PRICE
+
+
+# --- Budgets of projects and firms --------------------------------------------------------------------------------
+
+PROJECT = BudgetKey(FirmId(FIRM), "vision")
+
+
+def with_budgets(controller: Controller, *budgets: BudgetSpent) -> None:
+    """From now on; the prices stay."""
+    controller.tell(
+        ConfigurationChanged(
+            {POOL: Pool(POOL)}, (a_queue(),), prices=controller.state.prices, budgets=budgets
+        )
+    )
+
+
+def a_budget(
+    amount: int, *, spent: int = 0, of: BudgetKey = PROJECT, period: BudgetPeriod = BudgetPeriod.MONTH
+) -> BudgetSpent:
+    """Amounts in device-hours of the first model."""
+    return BudgetSpent(ProjectBudget(of, amount * PRICE, period), spent * PRICE * HOUR_MS * WHOLE_PPM)
+
+
+def of_vision(controller: Controller, name: str, **spec: object) -> JobRecord:
+    return controller.submit(name, a_spec(project="vision", **spec))  # type: ignore[arg-type]
+
+
+def money(controller: Controller, key: BudgetKey = PROJECT) -> tuple[int, int, int]:
+    """Spent, held and left, in millionths of what a device-hour costs."""
+    found = budgets_at(controller.state, controller.now_ms)[key]
+    spent, held, left = found.spent_nano, found.held_nano, found.left_nano
+    return tuple(round(nano * 1_000_000 / PRICE) for nano in (spent, held, left))  # type: ignore[return-value]
+
+
+def test_a_project_that_cannot_pay_for_a_time_limit_does_not_start_the_job_and_says_what_would_help() -> None:
+    controller = priced()
+    with_budgets(controller, a_budget(10, spent=7))
+    of_vision(controller, "paid", time_limit_s=3 * 3600, devices=2)
+    controller.submit("elsewhere", a_spec(time_limit_s=3 * 3600, devices=2))
+    assert controller.plan() == ["elsewhere"]
+    (item,) = controller.report.classes
+    (why,) = item.reasons
+    assert why.reason is Reason.BUDGET_EXHAUSTED
+    assert why.sentence == (
+        f"may cost 75.00 CNY on {MODEL} within its time limit; project vision has 37.50 left of 125.00 CNY a month,"
+        " 87.50 are spent or held for what runs"
+    )
+    assert item.counterfactual == (
+        f"now on {MODEL}, with a time limit of at most 90 min or with 37.50 CNY more for project vision;"
+        " its next budget begins at 2023-11-30T16:00:00.000Z"
+    )
+    assert controller.report.starts(JobId("paid")) is None  # nobody knows when the project is given more
+    of_vision(controller, "shorter", time_limit_s=90 * 60, devices=2)
+    assert controller.plan() == ["shorter"]
+
+
+def test_what_starts_holds_its_time_limit_and_gives_back_what_it_did_not_use() -> None:
+    controller = priced()
+    with_budgets(controller, a_budget(3))
+    first = of_vision(controller, "first", time_limit_s=7200)
+    second = of_vision(controller, "second", time_limit_s=7200)
+    assert controller.plan() == ["first"]
+    controller.run(first)
+    assert money(controller)[1] == 2_000_000
+    controller.wait(HOUR_MS // 2)
+    assert money(controller) == (500_000, 1_500_000, 1_000_000)
+    assert controller.plan() == []
+    controller.end(controller.tasks(first)[0])
+    assert money(controller) == (500_000, 0, 2_500_000)
+    assert controller.plan() == ["second"]
+    assert violations(controller.state) == []
+    assert second.state is JobState.ALLOCATED
+
+
+def test_a_new_month_begins_with_nothing_spent_and_a_total_does_not() -> None:
+    controller = priced()
+    whole = BudgetKey(FirmId(FIRM), WHOLE_FIRM)
+    with_budgets(controller, a_budget(2, spent=1), a_budget(9, spent=1, of=whole, period=BudgetPeriod.TOTAL))
+    job = of_vision(controller, "long")
+    assert controller.plan() == ["long"]
+    controller.run(job)
+    turn_ms = next_month_ms(controller.now_ms)
+    controller.now_ms = turn_ms - HOUR_MS
+    before = money(controller, whole)[0]
+    controller.wait(2 * HOUR_MS)
+    assert money(controller)[0] == 1_000_000
+    assert money(controller, whole)[0] == before + 2_000_000
+
+
+def test_a_firm_that_has_used_up_its_budget_starts_nothing_of_any_project_but_what_is_free() -> None:
+    controller = priced()
+    with_budgets(controller, a_budget(5), a_budget(1, spent=1, of=BudgetKey(FirmId(FIRM), WHOLE_FIRM)))
+    of_vision(controller, "one")
+    controller.submit("two", a_spec())
+    assert controller.plan() == []
+    sentences = {
+        why.sentence.partition("; ")[2] for item in controller.report.classes for why in item.reasons
+    }
+    assert sentences == {"its firm has 0.00 left of 12.50 CNY a month, 12.50 are spent or held for what runs"}
+
+
+def test_a_plan_that_spends_more_than_is_left_is_refused() -> None:
+    controller = priced()
+    of_vision(controller, "dear", devices=2)
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    decided, _ = plan(snapshot, controller.now_ms, controller.config)
+    for left, found in {2 * PRICE: [], 2 * PRICE - 1: ["the budget of vision cannot pay for it"]}.items():
+        seen = check_plan(replace(snapshot, budgets={PROJECT: Money(left)}), decided)
+        assert [violation.what for violation in seen] == found
+
+
+def test_what_a_budget_counts_is_what_its_jobs_have_cost_through_losses_prices_and_ends() -> None:
+    controller = priced(PriceFrom(MODEL, 1_700_000_000_000 + HOUR_MS, 3 * PRICE))
+    with_budgets(controller, a_budget(1_000))
+    job = of_vision(controller, "lost", devices=4, on_exit_codes=(1,))
+    part = controller.submit("part", replace(a_spec(project="vision"), share=Share(250_000, None)))
+    controller.plan()
+    controller.run(job)
+    controller.run(part)
+    controller.wait(HOUR_MS // 3)
+    controller.end(controller.tasks(part)[0])
+    ended = spent(controller.state.prices, part, controller.now_ms)
+    controller.wait(HOUR_MS)
+    controller.end(controller.tasks(job)[0], 1)
+    controller.wait(HOUR_MS)
+    expected = spent(controller.state.prices, job, controller.now_ms) + ended
+    assert expected
+    assert controller.state.spending.spent(controller.state.prices, controller.now_ms) == {PROJECT: expected}

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.catalogue import load_catalogue
+from scheduler.domain.budgets import budget_keys
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
@@ -26,6 +27,7 @@ from scheduler.planner import (
 from scheduler.planner.cycle import Planner, plan
 from scheduler.planner.placer import Placer
 from scheduler.planner.plan_checks import check_plan
+from scheduler.planner.snapshot import Money
 
 MODELS = ("ascend-910b3", "ascend-910a", "ascend-910c")
 NOW_MS = 3_600_000  # so that who waits has waited long: devices are kept for him
@@ -96,6 +98,7 @@ def a_shape(job: Mapping[str, Any]) -> Shape:
         time_limit_ms=job["limit"],
         share_ppm=job["ppm"] if devices == 1 else WHOLE_PPM,
         cpu_milli=job["cpu"],
+        project="project",
     )
 
 
@@ -122,18 +125,26 @@ def placed(snapshot: Snapshot) -> tuple[JobPlacement, ...]:
 
 
 @settings(deadline=None, max_examples=150)
-@given(CASE)
-def test_plans_with_shares_and_host_resources_are_legal(case: dict[str, Any]) -> None:
+@given(CASE, st.tuples(st.none() | st.integers(0, 40), st.none() | st.integers(0, 40)))
+def test_plans_with_shares_host_resources_and_budgets_are_legal(
+    case: dict[str, Any], amounts: tuple[int | None, int | None]
+) -> None:
     views = [a_view(n, node) for n, node in enumerate(case["nodes"])]
-    snapshot = a_snapshot(views, case["jobs"])
+    keys = budget_keys(QUEUE.firm_id, "project")
+    budgets = {key: Money(amount) for key, amount in zip(keys, amounts, strict=True) if amount is not None}
+    prices = {model: number + 1 for number, model in enumerate(MODELS)}
+    snapshot = replace(a_snapshot(views, case["jobs"]), budgets=budgets, prices=prices)
     cpu = {view.node_id: view.left_cpu_milli for view in views}
     shapes = {job.job_id: item.shape for item in snapshot.classes for job in item.jobs}
+    cost = 0
     for placement in placed(snapshot):
         for task in placement.tasks:
+            cost += prices[placement.device_model] * len(task.device_ids) * task.share_ppm
             left = cpu[task.node_id]
             if left is not None:
                 cpu[task.node_id] = left - shapes[placement.job_id].cpu_milli
     assert all(left is None or left >= 0 for left in cpu.values())
+    assert all(cost <= money.amount_nano * WHOLE_PPM for money in budgets.values())
 
 
 @settings(deadline=None, max_examples=100)

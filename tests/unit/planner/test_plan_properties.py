@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.domain.devices import Health
+from scheduler.domain.gangs import Gang, TaskGroup
 from scheduler.domain.ids import DeviceId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import EndReason, Reason
@@ -25,6 +26,7 @@ JOB = st.fixed_dictionaries(
     {
         "per_node": st.sampled_from([1, 1, 2, 3, 4, 8]),
         "tasks": st.sampled_from([1, 1, 2, 3]),
+        "beside": st.sampled_from([0, 0, 0, 1, 2, 4]),  # devices of one more task, in a group of its own
         "models": st.lists(st.sampled_from(MODELS), min_size=1, max_size=3, unique=True),
         "priority": st.sampled_from(["low", "normal", "high"]),
         "limit": st.sampled_from([None, 60, 3_600]),
@@ -59,6 +61,11 @@ def build(case: dict) -> Controller:  # type: ignore[type-arg]
             priority=job["priority"],
             time_limit_s=job["limit"],
         )
+        if job["beside"]:
+            groups = TaskGroup("many", job["tasks"], job["per_node"]), TaskGroup("one", 1, job["beside"])
+            devices = spec.gang.devices + job["beside"]
+            gang = Gang(devices, max(job["per_node"], job["beside"]), groups=groups)
+            spec = replace(spec, gang=gang)
         record = controller.submit(f"j{number}", spec, firm=job["firm"])
         if number * 2 < len(case["jobs"]):
             controller.plan()

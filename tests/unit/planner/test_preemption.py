@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from scheduler.domain.gangs import Gang, TaskGroup
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState, ModelCheckpointSpec, Variant
 from scheduler.domain.nodes import Node
@@ -83,6 +84,28 @@ def test_a_high_priority_stops_the_lower_one_of_its_queue_that_loses_least() -> 
     controller.submit("urgent", a_spec("urgent", devices=4, priority="high"))
     controller.plan()
     assert [job for job in ("early", "late") if stopping(controller, job)] == ["late"]
+
+
+def test_a_gang_of_groups_stops_as_few_as_it_needs_and_has_a_node_for_every_task() -> None:
+    controller = Controller([a_node(f"n{n}") for n in range(3)])
+    for name, devices in {"whole": 8, "half": 4, "most": 7}.items():
+        start(controller, name, devices, priority="low")
+        controller.now_ms += 60_000
+    controller.wait(3_600_000)
+    groups = TaskGroup("actor", 1, 4), TaskGroup("learner", 1, 8)
+    urgent = replace(a_spec("urgent", priority="high"), gang=Gang(12, 8, groups=groups))
+    controller.submit("urgent", urgent)
+    for _ in range(2):  # while devices are on their way nobody else is stopped
+        assert controller.plan() == []
+        stopped = [name for name in ("whole", "half", "most") if stopping(controller, name)]
+        assert stopped == ["most"]
+        controller.wait(1_000)
+    end_stopped(controller, "most")
+    assert controller.plan() == ["urgent"]
+    assert [len(task.device_ids) for task in controller.tasks(controller.state.jobs[JobId("urgent")])] == [
+        4,
+        8,
+    ]
 
 
 def test_nobody_is_stopped_before_the_shortest_run_time_has_passed() -> None:

@@ -1,0 +1,85 @@
+"""On which nodes the tasks of a gang would fit if running jobs gave their devices back."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from scheduler.planner.cells import Cell
+from scheduler.planner.reach import Inside, closed_rows
+from scheduler.planner.snapshot import Shape
+
+
+class Fitting:
+    """Rows on which tasks would fit, as victims are added and removed; each task on a row of its own."""
+
+    def __init__(self, cell: Cell, shape: Shape, coming: dict[int, int], inside: Inside) -> None:
+        self._cell = cell
+        self._sizes = sizes_of(shape)
+        self._avoid = set(closed_rows(shape, cell))
+        self._inside = inside
+        self._masks: dict[int, int] = {}
+        self._rows: dict[int, set[int]] = {size: set() for _, size in self._sizes}  # by size of task
+        whole = np.flatnonzero(cell.whole >= 1).tolist()
+        for row in {*whole, *coming}:
+            self._set(row, cell.parts[row].free | coming.get(row, 0))
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are rows for all tasks, where one that holds a larger task holds a smaller one too."""
+        tasks = 0
+        for number, size in self._sizes:
+            tasks += number
+            if len(self._rows[size]) < tasks:
+                return False
+        return True
+
+    def add(self, masks: Iterable[tuple[int, int]]) -> bool:
+        """A victim gives its devices; whether a task fits on a row where it did not."""
+        before = sum(map(len, self._rows.values()))
+        for row, mask in masks:
+            base = self._masks.get(row, self._cell.parts[row].free)
+            self._set(row, base | mask & ~self._cell.parts[row].reserved)
+        return sum(map(len, self._rows.values())) > before
+
+    def remove(self, masks: Iterable[tuple[int, int]]) -> None:
+        """A victim keeps them after all."""
+        for row, mask in masks:
+            self._set(row, self._masks[row] & ~mask)
+
+    def seats(self) -> tuple[tuple[int, int], ...] | None:
+        """(row, mask) of every task, the largest first, where the least is still to come free; None: not for all."""
+        seats: list[tuple[int, int]] = []
+        left = set(self._masks)
+        for number, size in self._sizes:
+            rows = sorted(self._rows[size] & left, key=lambda row: (self._waits(row), row))[:number]
+            if len(rows) < number:
+                return None
+            left.difference_update(rows)
+            seats += [(row, self._cell.parts[row].layout.choose(self._masks[row], size)) for row in rows]
+        return tuple(seats)
+
+    def _waits(self, row: int) -> int:
+        """How many devices of a row are still to come free."""
+        return (self._masks[row] & ~self._cell.parts[row].free).bit_count()
+
+    def _set(self, row: int, mask: int) -> None:
+        self._masks[row] = mask
+        layout = self._cell.parts[row].layout
+        open_ = row not in self._avoid and (self._inside is None or row in self._inside)
+        for size, rows in self._rows.items():
+            (rows.add if open_ and layout.choose(mask, size) else rows.discard)(row)
+
+
+def sizes_of(shape: Shape) -> tuple[tuple[int, int], ...]:
+    """(tasks, devices of each) of a gang, the largest tasks first: those of its groups, or all and the rest."""
+    sizes: dict[int, int] = {}
+    for tasks, devices in shape.groups or _all_and_rest(shape):
+        if tasks:
+            sizes[devices] = sizes.get(devices, 0) + tasks
+    return tuple((sizes[devices], devices) for devices in sorted(sizes, reverse=True))
+
+
+def _all_and_rest(shape: Shape) -> tuple[tuple[int, int], ...]:
+    count = min(shape.devices, shape.devices_per_node)
+    rest = shape.devices % shape.devices_per_node if shape.tasks > 1 else 0
+    return (shape.tasks - bool(rest), count), (bool(rest), rest)

@@ -1,0 +1,173 @@
+"""Budgets of projects and firms: applied from a file, set and removed one by one, shown with what is gone of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, ProjectBudget, cny
+from scheduler.domain.errors import Invalid, NotFound
+from scheduler.domain.ids import FirmId
+from scheduler.domain.reading import Reader
+from scheduler.domain.suggestions import one_of
+from scheduler.machine.spending import to_nano
+from scheduler.planner.snapshot import Money
+from scheduler.services.administration import note_act
+from scheduler.services.application import CREATED, UNCHANGED, Application, lock_configuration
+from scheduler.services.authorise import Action, Principal, authorise, may_see_firm
+from scheduler.services.configuration_file import BudgetEntry, budget_of
+from scheduler.services.firms import list_prices
+from scheduler.storage import inbox
+from scheduler.storage.budgets import load_budgets, load_held
+from scheduler.storage.tables import BudgetRow, FirmRow, ProjectRow
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLine:
+    """A budget in its present period. `project` None: of the firm with all of its projects."""
+
+    firm: str
+    project: str | None
+    money: Money
+    begins_ms: int
+
+
+# --- Applying -------------------------------------------------------------------------------------------------
+
+
+async def apply_budgets(run: Application, budgets: Sequence[BudgetEntry]) -> None:
+    """Writes the budgets of the file. Firms and projects may come with the same file."""
+    firms = {row.name: row.firm_id for row in await run.session.execute(_FIRMS)}
+    for number, entry in enumerate(budgets):
+        firm_id = firms.get(entry.firm)
+        if firm_id is None:
+            run.refuse(f"budgets[{number}].firm", entry.firm, one_of(entry.firm, sorted(firms)))
+            continue
+        projects = select(ProjectRow.name).where(ProjectRow.firm_id == firm_id).order_by(ProjectRow.name)
+        known = list(await run.session.scalars(projects))
+        if entry.project is not None and entry.project not in known:
+            run.refuse(f"budgets[{number}].project", entry.project, one_of(entry.project, known))
+            continue
+        await _write(run, firm_id, entry)
+
+
+async def _write(run: Application, firm_id: str, entry: BudgetEntry) -> None:
+    key = (firm_id, entry.project or WHOLE_FIRM)
+    row = await run.session.get(BudgetRow, key)
+    was = None if row is None else {"amount_cny": cny(row.amount_nano_cny), "period": row.period}
+    now = {"amount_cny": cny(entry.amount_nano), "period": entry.period.value}
+    if run.note("budget", _name(entry.firm, entry.project), was, now):
+        values = {"amount_nano_cny": entry.amount_nano, "period": entry.period.value}
+        statement = upsert(BudgetRow).values(firm_id=key[0], project=key[1], **values)
+        await run.session.execute(
+            statement.on_conflict_do_update(
+                index_elements=[BudgetRow.firm_id, BudgetRow.project], set_=values
+            )
+        )
+
+
+def _name(firm: str, project: str | None) -> str:
+    return firm if project is None else f"{firm}/{project}"
+
+
+_FIRMS = select(FirmRow.name, FirmRow.firm_id)
+
+
+# --- One by one -----------------------------------------------------------------------------------------------
+
+
+async def set_budget(
+    run: Application, principal: Principal, firm: str, project: str | None, value: object
+) -> tuple[BudgetLine, bool]:
+    """Set what a project (None: the firm) may spend, as `value` says; whether there was none before.
+
+    A firm's administrator sets those of the own firm's projects, an operator all. Raises Forbidden, NotFound,
+    and Invalid with the fields of the value.
+    """
+    firm_id = await _owner(run.session, principal, firm, project)
+    reader = Reader(value)
+    entry = budget_of(reader, firm, project)
+    reader.finish()
+    await lock_configuration(run.session)
+    await _write(run, firm_id, entry)
+    if run.problems:
+        raise Invalid(run.problems)
+    outcome = run.changes[-1].outcome
+    if outcome != UNCHANGED:
+        said = f"budget {_name(firm, project)} {cny(entry.amount_nano)} CNY {entry.period.value}"
+        await _tell(run, principal, said)
+    key = (firm_id, project or WHOLE_FIRM)
+    lines = await _lines(run.session, principal, firm_id, run.now_ms)
+    return lines[BudgetKey(FirmId(key[0]), key[1])], outcome == CREATED
+
+
+async def remove_budget(run: Application, principal: Principal, firm: str, project: str | None) -> None:
+    """From now on the project (None: the firm) may spend any amount. Raises Forbidden, NotFound."""
+    firm_id = await _owner(run.session, principal, firm, project)
+    await lock_configuration(run.session)
+    row = BudgetRow
+    removed = await run.session.scalar(
+        delete(row)
+        .where(row.firm_id == firm_id, row.project == (project or WHOLE_FIRM))
+        .returning(row.firm_id)
+    )
+    if removed is None:
+        raise NotFound(f"{_name(firm, project)} has no budget")
+    await _tell(run, principal, f"budget {_name(firm, project)} removed")
+
+
+async def _owner(session: AsyncSession, principal: Principal, firm: str, project: str | None) -> str:
+    """The firm's id, where the caller may know of it and set the budget."""
+    authorise(principal, Action.CONFIGURE if project is None else Action.SET_BUDGET)
+    firm_id = await session.scalar(select(FirmRow.firm_id).where(FirmRow.name == firm))
+    if firm_id is None or not may_see_firm(principal, firm_id):
+        raise NotFound(f"there is no firm {firm}")
+    if project is not None and await session.get(ProjectRow, (firm_id, project)) is None:
+        raise NotFound(f"the firm {firm} has no project {project}")
+    return firm_id
+
+
+async def _tell(run: Application, principal: Principal, said: str) -> None:
+    fact = f"configuration/{run.ids.new(run.now_ms)}"
+    await note_act(run.session, principal, "configuration_applied", said[:128], run.now_ms, fact)
+    await inbox.put(run.session, "ConfigurationChanged", {})
+
+
+# --- Showing --------------------------------------------------------------------------------------------------
+
+
+async def list_budgets(session: AsyncSession, principal: Principal, now_ms: int) -> Sequence[BudgetLine]:
+    """Every budget with what is spent and held of it; a firm's people see those of their own firm."""
+    authorise(principal, Action.READ_USAGE)
+    lines = await _lines(session, principal, principal.firm_id, now_ms)
+    return sorted(lines.values(), key=lambda line: (line.firm, line.project or WHOLE_FIRM))
+
+
+async def _lines(
+    session: AsyncSession, principal: Principal, firm_id: str | None, now_ms: int
+) -> dict[BudgetKey, BudgetLine]:
+    found = await load_budgets(session, now_ms, firm_id)
+    if not found:
+        return {}
+    names = {row.firm_id: row.name for row in await session.execute(_FIRMS)}
+    versions = await list_prices(session, principal, now_ms)
+    prices = {price.device_model: price.price_nano_cny for price in versions if price.in_force}
+    held = await load_held(session, [item.budget for item in found], prices, now_ms)
+    return {
+        item.budget.key: _line(names, item.budget, to_nano(item.spent), held[item.budget.key], now_ms)
+        for item in found
+    }
+
+
+def _line(
+    names: dict[str, str], budget: ProjectBudget, spent_nano: int, held_nano: int, now_ms: int
+) -> BudgetLine:
+    period, project = budget.period, budget.key.project
+    return BudgetLine(
+        firm=names[budget.key.firm_id],
+        project=None if project == WHOLE_FIRM else project,
+        money=Money(budget.amount_nano, spent_nano, held_nano, period, period.end_ms(now_ms)),
+        begins_ms=period.begin_ms(now_ms),
+    )

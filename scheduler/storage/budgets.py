@@ -1,0 +1,104 @@
+"""Budgets with what was spent of each: summed by the database over the grants of its period, in whole numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget, budget_keys
+from scheduler.domain.ids import FirmId
+from scheduler.machine.messages import BudgetSpent
+from scheduler.machine.money import reserved_nano
+
+_BUDGETS = text("SELECT firm_id, project, amount_nano_cny, period FROM budgets ORDER BY firm_id, project")
+# What the machine's `SpendingLedger` counts, for every budget at once: nano CNY x ms x ppm of a device-hour. Each
+# grant is cut where the budget's period begins and where prices change; a lost task costs until its attempt ended.
+_SPENT = text(
+    "WITH asked AS (SELECT * FROM unnest(CAST(:firms AS text[]), CAST(:projects AS text[]),"
+    " CAST(:begins AS bigint[])) AS b(firm_id, project, begin_ms)),"
+    " grants AS (SELECT b.firm_id, b.project, t.device_model, greatest(a.granted_ms, b.begin_ms) AS from_ms,"
+    " coalesce(CASE WHEN a.stop_reason = 'node_lost' THEN t.ended_ms ELSE a.ended_ms END, :now_ms) AS to_ms,"
+    " sum(d.share_ppm)::numeric AS ppm"
+    " FROM asked b JOIN jobs j ON j.firm_id = b.firm_id AND b.project IN (j.project, :whole_firm)"
+    " JOIN allocations a ON a.firm_id = j.firm_id AND a.job_id = j.job_id"
+    " JOIN attempts t ON t.firm_id = a.firm_id AND t.job_id = a.job_id AND t.attempt = a.attempt"
+    " JOIN allocation_devices d ON d.firm_id = a.firm_id AND d.allocation_id = a.allocation_id"
+    " WHERE a.goal <> 'reserve'"
+    " AND (a.live OR a.ended_ms > b.begin_ms OR a.stop_reason = 'node_lost')"
+    " GROUP BY b.firm_id, b.project, b.begin_ms, t.device_model, t.ended_ms, a.firm_id, a.allocation_id),"
+    " prices AS (SELECT device_model, price_nano_cny, effective_from_ms AS from_ms, coalesce("
+    "lead(effective_from_ms) OVER (PARTITION BY device_model ORDER BY effective_from_ms),"
+    " 9223372036854775807) AS to_ms FROM price_versions)"
+    " SELECT g.firm_id, g.project,"
+    " sum(g.ppm * p.price_nano_cny * (least(g.to_ms, p.to_ms) - greatest(g.from_ms, p.from_ms))) AS spent"
+    " FROM grants g JOIN prices p ON p.device_model = g.device_model"
+    " AND p.from_ms < g.to_ms AND p.to_ms > g.from_ms AND g.from_ms < g.to_ms"
+    " GROUP BY g.firm_id, g.project"
+)
+
+
+# What holds devices now and costs money, by attempt.
+_RUNNING = text(
+    "SELECT j.firm_id, j.project, t.device_model, t.started_ms, sum(d.share_ppm)::bigint AS ppm,"
+    " CAST(coalesce(r.spec, j.spec) ->> 'time_limit_seconds' AS bigint) * 1000 AS time_limit_ms"
+    " FROM jobs j JOIN job_states s ON s.firm_id = j.firm_id AND s.job_id = j.job_id"
+    " LEFT JOIN job_revisions r ON r.firm_id = j.firm_id AND r.job_id = j.job_id AND r.revision = s.revision"
+    " JOIN attempts t ON t.firm_id = j.firm_id AND t.job_id = j.job_id AND t.attempt = s.attempt"
+    " JOIN allocations a ON a.firm_id = t.firm_id AND a.job_id = t.job_id AND a.attempt = t.attempt"
+    " JOIN allocation_devices d ON d.firm_id = a.firm_id AND d.allocation_id = a.allocation_id"
+    " WHERE j.firm_id = ANY(:firms) AND t.state <> 'ended' AND a.live AND a.goal <> 'reserve'"
+    " AND a.stop_reason IS DISTINCT FROM 'node_lost'"
+    " GROUP BY j.firm_id, j.job_id, t.device_model, t.started_ms, r.spec"
+)
+
+
+async def load_held(
+    session: AsyncSession, budgets: Sequence[ProjectBudget], prices: Mapping[str, int], now_ms: int
+) -> Mapping[BudgetKey, int]:
+    """What running jobs may still cost, nano CNY, by the budget that pays; `prices` in force, by model.
+
+    Cost: the live allocations of firms with a budget.
+    """
+    held = dict.fromkeys([budget.key for budget in budgets], 0)
+    firms = sorted({key.firm_id for key in held})
+    for row in await session.execute(_RUNNING, {"firms": firms}) if firms else ():
+        price = prices.get(row.device_model, 0)
+        nano = reserved_nano(price * row.ppm, row.time_limit_ms, row.started_ms, now_ms)
+        for key in budget_keys(FirmId(row.firm_id), row.project):
+            if key in held:
+                held[key] += nano
+    return held
+
+
+async def load_budgets(
+    session: AsyncSession, now_ms: int, firm_id: str | None = None
+) -> tuple[BudgetSpent, ...]:
+    """All budgets, or those of one firm, with what was spent of each up to now.
+
+    Cost: one query where there are none; else the grants of the projects that have one, in their periods.
+    """
+    rows = (await session.execute(_BUDGETS)).all()
+    budgets = [budget_noun(row) for row in rows if firm_id in (None, row.firm_id)]
+    spent = await _spent(session, budgets, now_ms) if budgets else {}
+    return tuple(BudgetSpent(budget, spent.get(budget.key, 0)) for budget in budgets)
+
+
+async def _spent(
+    session: AsyncSession, budgets: Sequence[ProjectBudget], now_ms: int
+) -> Mapping[BudgetKey, int]:
+    asked = {
+        "firms": [budget.key.firm_id for budget in budgets],
+        "projects": [budget.key.project for budget in budgets],
+        "begins": [budget.period.begin_ms(now_ms) for budget in budgets],
+        "whole_firm": WHOLE_FIRM,
+        "now_ms": now_ms,
+    }
+    rows = await session.execute(_SPENT, asked)
+    return {BudgetKey(FirmId(row.firm_id), row.project): int(row.spent) for row in rows}
+
+
+def budget_noun(row: Any) -> ProjectBudget:
+    """From a row of budgets."""
+    key = BudgetKey(FirmId(row.firm_id), row.project)
+    return ProjectBudget(key, row.amount_nano_cny, BudgetPeriod(row.period))

@@ -1,0 +1,104 @@
+"""Budgets of projects and firms: list, set, remove."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from suanli.cli.session import AsJson, ProfileName, open_client
+
+if TYPE_CHECKING:
+    from suanli.client.client import Client
+    from suanli.client.surroundings import Budget
+
+budget = typer.Typer(
+    help="Budgets of projects and firms: list, set, remove.", no_args_is_help=True, rich_markup_mode=None
+)
+Project = Annotated[
+    str | None,
+    typer.Option("--project", help="Of this project; absent: of the firm with all of its projects."),
+]
+Firm = Annotated[str | None, typer.Option("--firm", help="For operators: whose; absent: your own.")]
+
+
+@budget.command("list")
+def list_budgets(profile: ProfileName = None, as_json: AsJson = False) -> None:
+    """List budgets with what is spent and held of each in this period."""
+    from suanli.cli.moments import local, zone_name
+    from suanli.cli.output import print_json, print_table, say
+
+    with open_client(profile) as client:
+        found = client.budgets()
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["OF", "PERIOD", "CNY", "SPENT", "HELD", "LEFT", f"ENDS, {zone_name()}"],
+        [
+            [
+                _name(one),
+                one["period"],
+                one["amount_cny"],
+                one["spent_cny"],
+                one["held_cny"],
+                one["left_cny"],
+                local(one["ends"]) if one["ends"] else "",
+            ]
+            for one in found
+        ],
+        right=(2, 3, 4, 5),
+        empty="No budgets: every project may spend any amount.",
+    )
+    if found:
+        say("\nSpent: the most that can be charged so far. Held: what running jobs may still cost.")
+
+
+@budget.command("set")
+def set_budget(
+    amount: Annotated[str, typer.Argument(help="What may be spent, in CNY: 5000.00")],
+    project: Project = None,
+    firm: Firm = None,
+    per: Annotated[str, typer.Option(help="month, year or total: when it is counted anew.")] = "month",
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set what a project may spend. A job that could cost more than is left waits; what runs goes on."""
+    from suanli.cli.output import print_json, say
+    from suanli.cli.words import word
+
+    with open_client(profile) as client:
+        made = client.set_budget(_firm(client, firm), amount, project=project, period=per)
+    if as_json:
+        print_json(made)
+    else:
+        name, left, amount = _name(made), made["left_cny"], made["amount_cny"]
+        say(word("{name} has {left} CNY left of {amount}.", name=name, left=left, amount=amount))
+
+
+@budget.command("remove")
+def remove_budget(
+    project: Project = None, firm: Firm = None, profile: ProfileName = None, as_json: AsJson = False
+) -> None:
+    """Let a project spend any amount."""
+    from suanli.cli.output import print_json, say
+    from suanli.cli.words import word
+
+    with open_client(profile) as client:
+        owner = _firm(client, firm)
+        client.remove_budget(owner, project=project)
+    name = owner if project is None else f"{owner}/{project}"
+    print_json({"removed": name}) if as_json else say(word("{name} may spend any amount.", name=name))
+
+
+def _firm(client: Client, firm: str | None) -> str:
+    from suanli.cli.errors import CliError
+
+    owner = firm or client.whoami()["firm"]
+    if owner is None:
+        raise CliError("say whose budget: --firm NAME")
+    return owner
+
+
+def _name(one: Budget) -> str:
+    return one["firm"] if one["project"] is None else f"{one['firm']}/{one['project']}"
