@@ -138,8 +138,9 @@ def test_plans_with_shares_host_resources_and_budgets_are_legal(
     shapes = {job.job_id: item.shape for item in snapshot.classes for job in item.jobs}
     cost = 0
     for placement in placed(snapshot):
+        ours = shapes[placement.job_id].queue.firm_id == QUEUE.firm_id
         for task in placement.tasks:
-            cost += prices[placement.device_model] * len(task.device_ids) * task.share_ppm
+            cost += prices[placement.device_model] * len(task.device_ids) * task.share_ppm * ours
             left = cpu[task.node_id]
             if left is not None:
                 cpu[task.node_id] = left - shapes[placement.job_id].cpu_milli
