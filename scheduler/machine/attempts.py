@@ -51,12 +51,14 @@ def start_when_ready(t: Transition, attempt: AttemptRecord) -> None:
 
 
 def task_started(t: Transition, allocation: AllocationRecord) -> None:
-    """The first sign that a task's processes run or ran."""
-    if allocation.started_ms is not None or allocation.lost:
+    """The first sign that a task's processes run or ran, once its gang was told to run: an agent's word alone
+    starts no gang. One that runs while a restored database still prepares it says so again after it was told.
+    """
+    attempt = allocation.owner
+    if allocation.started_ms is not None or allocation.lost or not attempt.told_to_run:
         return
     allocation.started_ms = t.now_ms
     t.touch_allocation(allocation)
-    attempt = allocation.owner
     job = t.state.jobs.get(attempt.job_id)
     if attempt.started_ms is None:
         attempt.started_ms = t.now_ms
@@ -108,6 +110,9 @@ def task_ended(
     if attempt.state is not AttemptState.STOPPING and failed_by_itself(allocation):
         ending = _ENDINGS.get(end_reason, Ending.EXITED_NONZERO)
         stop_attempt(t, attempt, ending, StopReason.GANG_FAILED)
+    elif attempt.state is AttemptState.PREPARING:
+        # Ended well, and the others can never start together with it; where all end well, so does the attempt.
+        stop_attempt(t, attempt, Ending.TASK_LOST, StopReason.GANG_FAILED)
     else:
         end_when_over(t, attempt)
 

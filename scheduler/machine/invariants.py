@@ -11,7 +11,7 @@ from scheduler.domain.nodes import Isolation
 from scheduler.machine.grants import spares_of, workers_of
 from scheduler.machine.queueing import as_it_waits, made_shape
 from scheduler.machine.retries import counted
-from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord, NodeRecord
+from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord, NodeRecord, failed_by_itself
 
 _JOB_STATES = {
     AttemptState.PREPARING: JobState.ALLOCATED,
@@ -164,5 +164,17 @@ def _attempt(state: ClusterState, job: JobRecord, attempt: AttemptRecord) -> Ite
         yield f"{name} goes on without a task"
     elif any(task.goal is not _GOALS[attempt.state] for task in going_on):
         yield f"{name} is {attempt.state}, and a task of it has another goal"
+    yield from _half_running(attempt, name)
     if (attempt.state is AttemptState.ENDED) is not (attempt.outcome is not None):
         yield f"{name} has an outcome exactly when it has ended, or should"
+
+
+def _half_running(attempt: AttemptRecord, name: str) -> Iterator[str]:
+    """Of an attempt that goes on only tasks have ended that succeeded, after all of them were told to run."""
+    if attempt.state in (AttemptState.STOPPING, AttemptState.ENDED):
+        return
+    for task in workers_of(attempt):
+        if not task.live and (attempt.state is not AttemptState.RUNNING or failed_by_itself(task)):
+            yield f"{name} is {attempt.state}, and task {task.rank} of it has ended"
+    if attempt.started_ms is not None and attempt.state is not AttemptState.RUNNING:
+        yield f"{name} is {attempt.state}, and has started"

@@ -151,7 +151,7 @@ def report(t: Transition, message: NodeReported) -> None:
     for task in message.tasks:
         reported.add(task.allocation_id)
         allocation = node.allocations.get(task.allocation_id)
-        if allocation is not None:
+        if allocation is not None and not allocation.spare:
             _observe(t, allocation, task)
             seen[allocation.owner.job_id, allocation.owner.number] = allocation.owner
     if obeyed:
@@ -170,7 +170,7 @@ def _observe(t: Transition, allocation: AllocationRecord, task: ObservedTask) ->
         allocation.rendezvous_port = task.rendezvous_port or allocation.rendezvous_port
         t.touch_allocation(allocation)
     _preparing(t, allocation, task)
-    if task.started_ms or task.phase is Phase.RUNNING:
+    if task.started_ms or task.phase is Phase.RUNNING or task.end_reason is EndReason.EXITED:
         task_started(t, allocation)
     if task.step_report is not None:
         _progress(t, allocation, task)

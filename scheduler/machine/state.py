@@ -119,6 +119,11 @@ class AttemptRecord:
     allocations: list[AllocationRecord] = field(default_factory=list, repr=False)  # by rank
 
     @property
+    def told_to_run(self) -> bool:
+        """Every task was ready once, and all were told to run."""
+        return self.master_address is not None
+
+    @property
     def first_failure(self) -> AllocationRecord | None:
         """The task that failed first without having been told to stop."""
         failed = [a for a in self.allocations if failed_by_itself(a)]

@@ -291,7 +291,8 @@ async def test_a_job_that_says_it_has_steps_for_longer_than_any_number_holds_up_
     report = {"step": 0, "of": 2**63 - 1, "at_ms": NOW_MS}
     for allocation_id, node_id in await installation.rows("SELECT allocation_id, node_id FROM allocations"):
         running = {"allocation_id": allocation_id, "phase": "running", "started_ms": 5, "step_report": report}
-        await installation.report(str(node_id), [running], 1)
+        for number in (1, 2):  # before and after it was told to run
+            await installation.report(str(node_id), [running], number)
     await leader.cycle(NOW_MS + 2)
     await installation.submit("j3", a_spec(devices=8))
     await leader.cycle(NOW_MS + 3)
