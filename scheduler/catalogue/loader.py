@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import Any
 
@@ -30,15 +30,13 @@ def catalogue_from_texts(texts: Iterable[tuple[str, str]]) -> Catalogue:
     vendors: dict[str, Vendor] = {}
     models: dict[str, DeviceModel] = {}
     for name, text in texts:
-        reader = Reader(yaml.load(text, _YAML), name)  # noqa: S506 - a safe one
+        reader = Reader(yaml.load(text, _YAML), f"{name}: ")  # noqa: S506 - a safe one
         vendor = _vendor(reader)
         vendors[vendor.key] = vendor
-        for number, item in enumerate(reader.items("models")):
-            child = Reader(item, f"{name}: models[{number}]", reader.problems)
-            model = _model(child, vendor)
+        for number, model in enumerate(reader.each("models", partial(_model, vendor=vendor))):
             if model.key in models:
-                child.problem(child.at("model"), model.key, "a key that no other model has")
-            child.refuse_unknown()
+                where = f"{reader.at('models')}[{number}].model"
+                reader.problem(where, model.key, "a key that no other model has")
             models[model.key] = model
         reader.finish()
     return Catalogue(vendors, models)

@@ -113,7 +113,6 @@ def read_volume(reader: Reader) -> Volume:
     if volume.mount_path and not any(is_below(volume.mount_path, folder) for folder in VOLUME_FOLDERS):
         want = f"a path below {' or '.join(VOLUME_FOLDERS)}, such as {VOLUME_FOLDERS[0]}/corpora"
         reader.problem(reader.at("mount_path"), volume.mount_path, want)
-    reader.refuse_unknown()
     return volume
 
 
@@ -148,7 +147,6 @@ def read_secret(reader: Reader) -> SecretReference:
     if secret.file is not None and not is_below(secret.file, SECRET_FOLDER):
         want = f"a path below {SECRET_FOLDER}, such as {SECRET_FOLDER}/token"
         reader.problem(reader.at("file"), secret.file, want)
-    reader.refuse_unknown()
     return secret
 
 
@@ -230,7 +228,6 @@ def read_input(reader: Reader) -> Input:
     if not reader.has("folder"):
         _one_of(reader, {"digest": found.digest, "object": found.object})
     _only_with_object(reader, found.object, "store", "credentials")
-    reader.refuse_unknown()
     return found
 
 
@@ -244,25 +241,24 @@ def read_output(reader: Reader) -> Output:
         keep_days=reader.integer("keep_days", 30, low=1, high=3_650),
     )
     _only_with_object(reader, output.object, "store", "credentials")
-    reader.refuse_unknown()
     return output
 
 
 def read_ports(reader: Reader) -> tuple[Port, ...]:
     """Numbers, or objects with a name and a rank."""
-    ports = []
-    for number, item in enumerate(reader.some("ports", most=MOST_LISTED)):
-        short = isinstance(item, int) and not isinstance(item, bool)
-        child = Reader({"port": item} if short else item, f"ports[{number}]", reader.problems)
-        ports.append(
-            Port(
-                port=child.integer("port", low=1, high=65_535),
-                name=child.optional_text("name", pattern=NAME_PATTERN, want=NAME_WANTED),
-                rank=child.integer("rank", 0, low=0, high=MOST_DEVICES),
-            )
-        )
-        child.refuse_unknown()
-    return tuple(ports)
+
+    def full(item: object) -> object:
+        return {"port": item} if isinstance(item, int) and not isinstance(item, bool) else item
+
+    return tuple(reader.each("ports", _port, most=MOST_LISTED, full=full))
+
+
+def _port(reader: Reader) -> Port:
+    return Port(
+        port=reader.integer("port", low=1, high=65_535),
+        name=reader.optional_text("name", pattern=NAME_PATTERN, want=NAME_WANTED),
+        rank=reader.integer("rank", 0, low=0, high=MOST_DEVICES),
+    )
 
 
 def read_model_checkpoint(reader: Reader) -> ModelCheckpointSpec | None:

@@ -47,7 +47,7 @@ def _elastic(reader: Reader, devices: int, per_node: int) -> Elastic | None:
 
 def _grouped(reader: Reader, spare: int) -> Gang:
     """Either the groups or the numbers; what is stored has both, and they agree."""
-    groups = tuple(_group(item) for item in reader.objects("groups", most=MOST_GROUPS))
+    groups = tuple(reader.each("groups", _group, most=MOST_GROUPS))
     names = [group.name for group in groups]
     for number, name in enumerate(names):
         if name in names[:number]:
@@ -72,15 +72,13 @@ def _grouped(reader: Reader, spare: int) -> Gang:
 
 def _group(reader: Reader) -> TaskGroup:
     devices = reader.integer("devices_per_task", 1, low=1, high=MOST_DEVICES)
-    group = TaskGroup(
+    return TaskGroup(
         name=reader.text("name", pattern=NAME_PATTERN, want=NAME_WANTED),
         tasks=reader.integer("tasks", 1, low=1, high=MOST_DEVICES),
         devices_per_task=devices,
         processes_per_task=reader.integer("processes_per_task", devices, low=1, high=MOST_PROCESSES_PER_NODE),
         command=read_command(reader) if reader.raw("command") not in (None, []) else (),
     )
-    reader.refuse_unknown()
-    return group
 
 
 def read_topology(reader: Reader) -> Topology:

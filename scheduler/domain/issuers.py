@@ -99,7 +99,7 @@ def identity_of(issuer: Issuer, claims: Mapping[str, Any]) -> Identity:
 def issuers_from(value: object) -> tuple[Issuer, ...]:
     """Read issuers. Raises Invalid with every problem."""
     reader = Reader(value)
-    issuers = tuple(_children(reader, "issuers", _issuer))
+    issuers = tuple(reader.each("issuers", _issuer))
     if not issuers and not reader.problems:
         reader.problem("issuers", reader.raw("issuers"), "at least one issuer")
     for number, issuer in enumerate(issuers):
@@ -107,15 +107,6 @@ def issuers_from(value: object) -> tuple[Issuer, ...]:
             reader.problem(f"issuers[{number}].issuer", issuer.url, "each one once")
     reader.finish()
     return issuers
-
-
-def _children(reader: Reader, key: str, read: Any) -> list[Any]:
-    found = []
-    for number, item in enumerate(reader.items(key)):
-        child = Reader(item, f"{reader.at(key)}[{number}]", reader.problems)
-        found.append(read(child))
-        child.refuse_unknown()
-    return found
 
 
 def _issuer(reader: Reader) -> Issuer:
@@ -133,7 +124,7 @@ def _issuer(reader: Reader) -> Issuer:
         reader.problem(
             reader.at("audience"), reader.raw("audience"), "for whom its tokens are: text, or a list"
         )
-    rules = tuple(_children(reader, "rules", _rule))
+    rules = tuple(reader.each("rules", _rule))
     if not rules:
         reader.problem(reader.at("rules"), reader.raw("rules"), "at least one rule: nobody is let in without")
     return Issuer(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -95,10 +96,10 @@ def spec_from_json(value: object) -> JobSpec:
         share=read_share(reader),
         variants=_variants(reader, holds=reader.raw("kind") == JobKind.INTERACTIVE),
         working_directory=absolute_path(reader, "working_directory"),
-        volumes=tuple(read_volume(item) for item in reader.objects("volumes", most=MOST_LISTED)),
-        secrets=tuple(read_secret(item) for item in reader.objects("secrets", most=MOST_LISTED)),
-        inputs=tuple(read_input(item) for item in reader.objects("inputs", most=MOST_LISTED)),
-        outputs=tuple(read_output(item) for item in reader.objects("outputs", most=MOST_LISTED)),
+        volumes=tuple(reader.each("volumes", read_volume, most=MOST_LISTED)),
+        secrets=tuple(reader.each("secrets", read_secret, most=MOST_LISTED)),
+        inputs=tuple(reader.each("inputs", read_input, most=MOST_LISTED)),
+        outputs=tuple(reader.each("outputs", read_output, most=MOST_LISTED)),
         ports=read_ports(reader),
         model_checkpoint=read_model_checkpoint(reader),
         time_limit_seconds=reader.seconds("time_limit_seconds", low=1, high=MOST_TIME_LIMIT_SECONDS),
@@ -177,11 +178,8 @@ def _variants(reader: Reader, *, holds: bool) -> tuple[Variant, ...]:
     most = MOST_RESOLVED_VARIANTS if resolved else MOST_VARIANTS
     if not 1 <= len(items) <= most:
         reader.problem("variants", f"{len(items)} variants", f"1 to {MOST_VARIANTS} variants")
-    variants = []
-    for number, item in enumerate(items[:most]):
-        child = Reader(item, f"variants[{number}]", reader.problems)
-        variants.append(_variant(child, holds))
-        child.refuse_unknown()
+        return ()
+    variants = reader.each("variants", partial(_variant, holds=holds))
     for number, variant in enumerate(variants):
         if variant.model and variant.model in [earlier.model for earlier in variants[:number]]:
             reader.problem(f"variants[{number}].model", variant.model, "a model that no other variant has")
@@ -331,19 +329,25 @@ def _exit_codes(reader: Reader, path: str, items: list[Any]) -> frozenset[int]:
 
 
 def _log_pattern_rules(reader: Reader) -> tuple[LogPatternRule, ...]:
-    rules = []
-    for number, item in enumerate(reader.some("on_log_patterns", most=MOST_RULES)):
-        path = f"{reader.at('on_log_patterns')}[{number}]"
-        child = Reader({"pattern": item} if isinstance(item, str) else item, path, reader.problems)
-        pattern = child.text("pattern", want="text to be found in a line; * stands for anything")
-        if len(pattern) > MOST_PATTERN_CHARACTERS or not pattern.replace(WILDCARD, "").strip():
-            want = f"1 to {MOST_PATTERN_CHARACTERS} characters, not * alone"
-            child.problem(child.at("pattern"), pattern, want)
-        elif "\n" in pattern or "\0" in pattern:
-            child.problem(child.at("pattern"), pattern, "one line of text")
-        rules.append(LogPatternRule(pattern, _rule_budget(child)))
-        child.refuse_unknown()
-    return tuple(rules)
+    """Texts, or objects with a pattern and a budget."""
+    return tuple(
+        reader.each(
+            "on_log_patterns",
+            _log_pattern_rule,
+            most=MOST_RULES,
+            full=lambda item: {"pattern": item} if isinstance(item, str) else item,
+        )
+    )
+
+
+def _log_pattern_rule(reader: Reader) -> LogPatternRule:
+    pattern = reader.text("pattern", want="text to be found in a line; * stands for anything")
+    if len(pattern) > MOST_PATTERN_CHARACTERS or not pattern.replace(WILDCARD, "").strip():
+        want = f"1 to {MOST_PATTERN_CHARACTERS} characters, not * alone"
+        reader.problem(reader.at("pattern"), pattern, want)
+    elif "\n" in pattern or "\0" in pattern:
+        reader.problem(reader.at("pattern"), pattern, "one line of text")
+    return LogPatternRule(pattern, _rule_budget(reader))
 
 
 def _rule_budget(reader: Reader) -> int:

@@ -4,8 +4,8 @@ A reader never stops at the first problem: the caller gets all of them in one an
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from scheduler.domain.errors import UNKNOWN_FIELD, FieldProblem, Invalid
 
@@ -18,9 +18,14 @@ _AMOUNT = re.compile(r"\d{1,12}(?:KiB|MiB|GiB|TiB)", re.ASCII)
 _DECIMAL = re.compile(r"(?P<whole>\d{1,9})(?:\.(?P<part>\d+))?", re.ASCII)
 _PART = re.compile(r"(\d+)([A-Za-z]+)", re.ASCII)
 
+T = TypeVar("T")
+
 
 class Reader:
-    """Reads one mapping; shares the list of problems with its children."""
+    """Reads one mapping; shares the list of problems with its children.
+
+    `path`: where it is, as problems name it; `file.yaml: ` for the whole of a file.
+    """
 
     def __init__(self, value: object, path: str = "", problems: list[FieldProblem] | None = None) -> None:
         self.path = path
@@ -39,7 +44,7 @@ class Reader:
 
     def at(self, key: str) -> str:
         """The path of a key."""
-        return f"{self.path}.{key}" if self.path else key
+        return f"{self.path}.{key}" if self.path and not self.path.endswith(": ") else self.path + key
 
     def has(self, key: str) -> bool:
         """Whether the key is there with a value other than null."""
@@ -143,12 +148,25 @@ class Reader:
             return 0
         return int(match["whole"] + part.ljust(places, "0"))
 
-    def objects(self, key: str, *, most: int) -> "list[Reader]":
-        """A list of objects, at most `most`."""
-        return [
-            Reader(item, f"{self.at(key)}[{number}]", self.problems)
-            for number, item in enumerate(self.some(key, most=most))
-        ]
+    def each(
+        self,
+        key: str,
+        read: "Callable[[Reader], T]",
+        *,
+        most: int | None = None,
+        full: Callable[[Any], Any] = lambda item: item,
+    ) -> list[T]:
+        """What `read` makes of each of a list of objects, at most `most`; what it did not read is refused.
+
+        `full`: the object that an item stands for, where people may write less.
+        """
+        where = self.at(key)
+        found = []
+        for number, item in enumerate(self.items(key) if most is None else self.some(key, most=most)):
+            child = Reader(full(item), f"{where}[{number}]", self.problems)
+            found.append(read(child))
+            child.refuse_unknown()
+        return found
 
     def some(self, key: str, *, most: int) -> list[Any]:
         """A list of at most `most` items; empty when absent."""

@@ -4,9 +4,8 @@ Pure. What exists already and what may change is `configuration`'s question.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from scheduler.domain.budgets import BudgetPeriod
 from scheduler.domain.file_reading import read_object_store, read_pool_volume
@@ -34,8 +33,6 @@ GFLOPS_PER_TFLOPS = 1_000
 MOST_TFLOPS = 1_000_000_000
 MOST_POSITION = 1_000_000
 NODE_PATTERN = r"[A-Za-z0-9._-]{1,253}"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,18 +173,18 @@ def configuration_from_json(value: object) -> Configuration:
     """Read a configuration (YAML or JSON already parsed). Raises Invalid with every problem."""
     reader = Reader(value)
     configuration = Configuration(
-        firms=tuple(_each(reader, "firms", _firm)),
-        cohorts=tuple(_each(reader, "cohorts", cohort_of)),
-        pools=tuple(_each(reader, "pools", _pool)),
+        firms=tuple(reader.each("firms", _firm)),
+        cohorts=tuple(reader.each("cohorts", cohort_of)),
+        pools=tuple(reader.each("pools", _pool)),
         calendar=(
-            *_each(reader, "maintenance", _maintenance),
-            *_each(reader, "reservations", _reservation),
+            *reader.each("maintenance", _maintenance),
+            *reader.each("reservations", _reservation),
         ),
-        prices=tuple(_each(reader, "prices", _price)),
-        programs=tuple(_each(reader, "programs", _program)),
-        users=tuple(_each(reader, "users", _user)),
-        nodes=tuple(_each(reader, "nodes", _node)),
-        budgets=tuple(_each(reader, "budgets", _budget)),
+        prices=tuple(reader.each("prices", _price)),
+        programs=tuple(reader.each("programs", _program)),
+        users=tuple(reader.each("users", _user)),
+        nodes=tuple(reader.each("nodes", _node)),
+        budgets=tuple(reader.each("budgets", _budget)),
     )
     _refuse_repeated(reader, "firms", [firm.name for firm in configuration.firms])
     _refuse_repeated(reader, "cohorts", [cohort.name for cohort in configuration.cohorts])
@@ -202,15 +199,6 @@ def configuration_from_json(value: object) -> Configuration:
     return configuration
 
 
-def _each(reader: Reader, key: str, read: Callable[[Reader], T]) -> list[T]:
-    result = []
-    for number, item in enumerate(reader.items(key)):
-        child = Reader(item, f"{reader.at(key)}[{number}]", reader.problems)
-        result.append(read(child))
-        child.refuse_unknown()
-    return result
-
-
 def _refuse_repeated(reader: Reader, key: str, names: Sequence[object]) -> None:
     for number, name in enumerate(names):
         if name in names[:number]:
@@ -220,7 +208,7 @@ def _refuse_repeated(reader: Reader, key: str, names: Sequence[object]) -> None:
 def _firm(reader: Reader) -> FirmEntry:
     name = reader.text("name", pattern=NAME_PATTERN, want=NAME)
     projects = _texts(reader, "projects", NAME_PATTERN)
-    queues = tuple(_each(reader, "queues", _queue))
+    queues = tuple(reader.each("queues", _queue))
     _refuse_repeated(reader, "queues", [queue.name for queue in queues])
     _refuse_repeated(reader, "projects", list(projects or ()))
     return FirmEntry(
@@ -294,9 +282,9 @@ def shown_quota(amounts: Mapping[str, int]) -> dict[str, int]:
 
 def _pool(reader: Reader) -> PoolEntry:
     seconds = reader.integer("patience_seconds", MINUTE_MS // SECOND_MS, low=1, high=7 * 24 * 3600)
-    volumes = tuple(_each(reader, "volumes", read_pool_volume))
+    volumes = tuple(reader.each("volumes", read_pool_volume))
     _refuse_repeated(reader, "volumes", [volume.name for volume in volumes])
-    stores = tuple(_each(reader, "object_stores", read_object_store))
+    stores = tuple(reader.each("object_stores", read_object_store))
     _refuse_repeated(reader, "object_stores", [store.name for store in stores])
     return PoolEntry(
         reader.text("name", pattern=NAME_PATTERN, want=NAME),

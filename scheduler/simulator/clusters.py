@@ -1,8 +1,9 @@
 """Clusters described in a file: nodes by kind, models that the catalogue does not know, prices."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,19 +63,14 @@ def cluster_from(value: Any, where: str = "") -> ClusterFile:
     speeds = _models(reader)
     known = load_catalogue()
     catalogue = catalogue_of(speeds, known)
-    nodes: list[NodeSpec] = []
-    for number, item in enumerate(reader.items("nodes")):
-        child = Reader(item, f"{where}nodes[{number}]", reader.problems)
-        nodes += _nodes(child, number, catalogue)
-        child.refuse_unknown()
-        if len(nodes) > MOST_NODES:
-            reader.problem(f"{where}nodes", f"{len(nodes)} nodes", f"at most {MOST_NODES}")
-            break
-    if not nodes:
-        reader.problem(f"{where}nodes", "none", "at least one node")
+    alike = reader.each("nodes", partial(_alike, catalogue=catalogue))
+    count = sum(group.count for group in alike)
+    if not 1 <= count <= MOST_NODES:
+        reader.problem(reader.at("nodes"), f"{count} nodes", f"1 to {MOST_NODES} nodes")
     prices = _prices(reader)
     reader.finish()
-    return ClusterFile(catalogue, tuple(nodes), prices)
+    nodes = tuple(node for number, group in enumerate(alike) for node in group.nodes(number))
+    return ClusterFile(catalogue, nodes, prices)
 
 
 def _models(reader: Reader) -> dict[str, int]:
@@ -88,7 +84,29 @@ def _models(reader: Reader) -> dict[str, int]:
     return speeds
 
 
-def _nodes(reader: Reader, number: int, catalogue: Catalogue) -> list[NodeSpec]:
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """`count` nodes like this one, which are told apart by number."""
+
+    node: NodeSpec
+    name: str | None  # beginning of their names
+    count: int
+    per_leaf: int | None
+
+    def nodes(self, number: int) -> Iterator[NodeSpec]:
+        """Each of them. `number`: which entry of the file this is."""
+        name = self.name or f"{self.node.model}-{number}"
+        for n in range(self.count):
+            leaf, position = (0, 0) if self.per_leaf is None else divmod(n, self.per_leaf)
+            yield replace(
+                self.node,
+                name=f"{name}-{n}",
+                domains=(None, None, None if self.per_leaf is None else f"{name}-leaf-{leaf}"),
+                position=position,
+            )
+
+
+def _alike(reader: Reader, catalogue: Catalogue) -> _Alike:
     model = reader.text("model", pattern=_KEY, want="key of a device model")
     count = reader.integer("count", 1, low=1, high=MOST_NODES)
     devices = reader.integer("devices", low=0, high=1024)
@@ -97,24 +115,20 @@ def _nodes(reader: Reader, number: int, catalogue: Catalogue) -> list[NodeSpec]:
         reader.problem(reader.at("model"), model, "a model of the catalogue, or one that stands under models")
     group = 0 if known is None or known.fast_link_group is None else known.fast_link_group
     pool = reader.text("pool", DEFAULT_POOL, pattern=_KEY, want="name of a pool")
-    name = reader.text("name", f"{model}-{number}", pattern=_KEY, want="beginning of the nodes' names")
+    name = reader.optional_text("name", pattern=_KEY, want="beginning of the nodes' names")
     per_leaf = reader.optional_integer("nodes_per_leaf", low=1, high=MOST_NODES)
     cores = reader.optional_integer("cpu_cores", low=1, high=100_000)
     memory_gib = reader.optional_integer("memory_gib", low=1, high=1_000_000)
-    return [
-        NodeSpec(
-            name=f"{name}-{n}",
-            model=model,
-            devices=devices,
-            pool=pool,
-            cpu_milli=None if cores is None else cores * 1000,
-            memory_bytes=None if memory_gib is None else memory_gib << 30,
-            domains=(None, None, None if per_leaf is None else f"{name}-leaf-{n // per_leaf}"),
-            position=0 if per_leaf is None else n % per_leaf,
-            fast_link_group=reader.integer("fast_link_group", group, low=0, high=1024),
-        )
-        for n in range(count)
-    ]
+    node = NodeSpec(
+        name="",
+        model=model,
+        devices=devices,
+        pool=pool,
+        cpu_milli=None if cores is None else cores * 1000,
+        memory_bytes=None if memory_gib is None else memory_gib << 30,
+        fast_link_group=reader.integer("fast_link_group", group, low=0, high=1024),
+    )
+    return _Alike(node, name, count, per_leaf)
 
 
 def _prices(reader: Reader) -> dict[str, int]:

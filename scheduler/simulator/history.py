@@ -98,15 +98,12 @@ def history_from_json(value: object) -> History:
     history = History(
         from_ms=reader.integer("from_ms", low=0, high=_FAR_MS),
         to_ms=reader.integer("to_ms", low=0, high=_FAR_MS),
-        nodes=tuple(_node(child) for child in _children(reader, "nodes")),
-        queues=tuple(_queue(child) for child in _children(reader, "queues")),
-        cohorts=tuple(cohort_noun(cohort_of(child)) for child in _children(reader, "cohorts")),
-        prices_nano_cny={
-            child.text("model"): child.integer("price_nano_cny", low=0, high=_FAR_MS)
-            for child in _children(reader, "prices")
-        },
-        programs=tuple(_program(child) for child in _children(reader, "programs")),
-        jobs=tuple(_job(child) for child in _children(reader, "jobs")),
+        nodes=tuple(reader.each("nodes", _node)),
+        queues=tuple(reader.each("queues", _queue)),
+        cohorts=tuple(map(cohort_noun, reader.each("cohorts", cohort_of))),
+        prices_nano_cny=dict(reader.each("prices", _price)),
+        programs=tuple(reader.each("programs", _program)),
+        jobs=tuple(reader.each("jobs", _job)),
         skipped=reader.integer("jobs_never_run", 0, low=0, high=_FAR_MS),
     )
     if not history.nodes:
@@ -131,13 +128,6 @@ def _quota_problems(history: History) -> list[FieldProblem]:
     ]
 
 
-def _children(reader: Reader, key: str) -> list[Reader]:
-    return [
-        Reader(item, f"{reader.at(key)}[{number}]", reader.problems)
-        for number, item in enumerate(reader.items(key))
-    ]
-
-
 def _node(reader: Reader) -> NodeSpec:
     return NodeSpec(
         name=reader.text("name"),
@@ -159,6 +149,10 @@ def _queue(reader: Reader) -> Queue:
         quota.borrowing,
         quota.lending,
     )
+
+
+def _price(reader: Reader) -> tuple[str, int]:
+    return reader.text("model"), reader.integer("price_nano_cny", low=0, high=_FAR_MS)
 
 
 def cohort_noun(entry: CohortEntry) -> Cohort:

@@ -76,7 +76,7 @@ models:
         (("name: One", "name: One\n  colour: red"), "acme.yaml: models[0].colour"),
         (("name: One", "name: One\n  memory_bytes: 5"), "acme.yaml: models[0].memory_confidence"),
         (("name: One", "name: One\n  fp16_tflops: fast"), "acme.yaml: models[0].fp16_tflops"),
-        (("domestic: true", "domestic: perhaps"), "acme.yaml.domestic"),
+        (("domestic: true", "domestic: perhaps"), "acme.yaml: domestic"),
         (("  name: One", "  name: One\n- model: acme-1\n  name: Two"), "acme.yaml: models[1].model"),
     ],
 )

@@ -274,5 +274,17 @@ def test_a_cluster_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
         cluster_from({"nodes": [{"model": "x", "devices": -1}], "prices_cny": {"x": "much"}, "colour": 1})
     fields = [problem.field for problem in caught.value.problems]
     assert fields == ["nodes[0].devices", "nodes[0].model", "prices_cny.x", "colour"]
+    path.write_text(
+        "models: {gpu: {speed: 1}}\nnodes: [{model: gpu, devices: 8, count: 150000, colour: 1}, "
+        "{model: gpu, devices: 8, count: 150000}]"
+    )
+    with pytest.raises(Invalid) as caught:
+        read_cluster(path)
+    fields = [problem.field for problem in caught.value.problems]
+    assert fields == [
+        "cluster.yaml: models.gpu.speed",
+        "cluster.yaml: nodes[0].colour",
+        "cluster.yaml: nodes",
+    ]
     with pytest.raises(Invalid):
         read_cluster(path, "absent")
