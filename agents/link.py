@@ -42,7 +42,13 @@ CHANNEL_OPTIONS = (
     # Without this, channels to one address share a connection, and bulk would stand in control's way.
     ("grpc.use_local_subchannel_pool", 1),
 )
-RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INTERNAL}
+# RESOURCE_EXHAUSTED: this node asks for too much at once.
+RETRIED = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
 
 _log = logging.getLogger("agents.link")
 

@@ -106,7 +106,7 @@ class LimitExceeded(DomainError):
 
 
 class TooManyRequests(DomainError):
-    """The caller asks faster than it may; `fields` say how fast that is and when to come back."""
+    """The caller asks faster, or more at once, than it may; `fields` or the sentence say how much that is."""
 
     code = "rate_limited"
 

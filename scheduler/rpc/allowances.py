@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scheduler.domain.errors import LimitExceeded
+from scheduler.domain.errors import TooManyRequests
 
 SECOND_NS = 1_000_000_000
 MOST_NODES = 100_000
@@ -31,6 +31,10 @@ class StreamLimits:
     queued_bytes: int = 8 << 20
 
 
+# Unary calls. An agent has half as many on their way at once; a call paces by its number, not by its bytes.
+CALL_LIMITS = StreamLimits(messages_per_s=500, messages_burst=10_000, streams=32)
+
+
 @dataclass(slots=True)
 class _Used:
     """Generic cell rate algorithm: the moments until which a node has used up what it may have."""
@@ -47,6 +51,7 @@ class Allowances:
 
     limits: StreamLimits
     clock_ns: Callable[[], int] = time.monotonic_ns
+    what: str = "streams"  # or calls: what `open` counts
     _nodes: "OrderedDict[str, _Used]" = field(default_factory=OrderedDict)
 
     def _used(self, node_id: str) -> _Used:
@@ -61,17 +66,17 @@ class Allowances:
         return used
 
     def open(self, node_id: str) -> None:
-        """Count a stream. Raises LimitExceeded for one too many, or while too much was refused."""
+        """Count a stream or a call. Raises TooManyRequests for one too many, or while too much was refused."""
         used = self._used(node_id)
         if used.streams >= self.limits.streams:
-            raise LimitExceeded(
-                f"streams: node {node_id} has {used.streams} such streams open, and one is enough"
+            raise TooManyRequests(
+                f"{self.what}: node {node_id} has {used.streams} such {self.what} open, and may have no more"
             )
         self._check_refused(node_id, used)
         used.streams += 1
 
     def close(self, node_id: str) -> None:
-        """A stream that `open` counted has ended."""
+        """What `open` counted has ended."""
         self._used(node_id).streams -= 1
 
     def pace_s(self, node_id: str, size_bytes: int, messages: int = 1) -> float:
@@ -87,7 +92,7 @@ class Allowances:
         return max(ahead_ns, 0) / SECOND_NS
 
     def refused(self, node_id: str, count: int) -> None:
-        """Count refused windows. Raises LimitExceeded where they are too many."""
+        """Count refused windows. Raises TooManyRequests where they are too many."""
         used = self._used(node_id)
         used.refused_until_ns = max(used.refused_until_ns, self.clock_ns()) + count * SECOND_NS
         self._check_refused(node_id, used)
@@ -96,7 +101,7 @@ class Allowances:
         ahead_s = (used.refused_until_ns - self.clock_ns()) // SECOND_NS
         if ahead_s >= self.limits.refused_burst:
             wait_s = ahead_s - self.limits.refused_burst + 1
-            raise LimitExceeded(
+            raise TooManyRequests(
                 f"refused: more than {self.limits.refused_burst} windows of node {node_id} were refused;"
                 f" come back in {wait_s} s"
             )

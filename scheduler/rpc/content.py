@@ -9,8 +9,9 @@ import grpc
 
 from protos.suanli.fleet.v1 import content_pb2, content_pb2_grpc
 from scheduler.domain.errors import FieldProblem, Invalid, NotFound
+from scheduler.rpc.allowances import Allowances
 from scheduler.rpc.connections import now_ms
-from scheduler.rpc.identity import caller
+from scheduler.rpc.identity import calling
 from scheduler.rpc.metrics import CONTENT_BYTES
 from scheduler.rpc.statuses import Context, StreamEnded, refusals
 from scheduler.services.content import (
@@ -20,6 +21,7 @@ from scheduler.services.content import (
     note_stored,
     reserve_objects,
 )
+from scheduler.services.evidence import NodeKey
 from scheduler.services.results import note_result, task_that_leaves_results
 from scheduler.services.tasks import TaskOutput, uploads_of_task
 from scheduler.storage.content import ContentStore
@@ -46,8 +48,11 @@ class _Allowed:
 class ContentServicer(content_pb2_grpc.ContentServiceServicer):
     """Gives out and takes in."""
 
-    def __init__(self, database: Database, store: ContentStore, quota: Quota, keep_ms: int) -> None:
+    def __init__(
+        self, database: Database, store: ContentStore, quota: Quota, keep_ms: int, calls: Allowances
+    ) -> None:
         self._database = database
+        self._calls = calls
         self._store = store
         self._quota = quota
         self._keep_ms = keep_ms
@@ -57,9 +62,8 @@ class ContentServicer(content_pb2_grpc.ContentServiceServicer):
         self, request: content_pb2.FetchObjectRequest, context: Context
     ) -> content_pb2.FetchObjectResponse:
         """One object that an input of a live task names."""
-        async with refusals(context, "FetchObject"):
+        async with refusals(context, "FetchObject"), calling(self._database, self._calls, context) as key:
             _check_names([request.sha256], request.allocation_id)
-            key = await caller(self._database, context)
             allowed = self._allowed.get(request.allocation_id)
             if allowed is None or allowed.node_id != key.node_id:
                 allowed = await whole(self._look_up(key.node_id, request.allocation_id))
@@ -93,9 +97,9 @@ class ContentServicer(content_pb2_grpc.ContentServiceServicer):
         self, request: content_pb2.FindMissingRequest, context: Context
     ) -> content_pb2.FindMissingResponse:
         """Which objects of a task's results are still to be sent."""
-        async with refusals(context, "FindMissing"):
+        async with refusals(context, "FindMissing"), calling(self._database, self._calls, context) as key:
             _check_names(request.sha256, request.allocation_id)
-            task = await self._task(context, request.allocation_id)
+            task = await self._task(key, request.allocation_id)
             missing = await whole(self._missing(task.firm_id, list(dict.fromkeys(request.sha256))))
             return content_pb2.FindMissingResponse(sha256=missing)
         raise AssertionError("refusals() ends every failed call")
@@ -108,11 +112,11 @@ class ContentServicer(content_pb2_grpc.ContentServiceServicer):
         self, request: content_pb2.StoreObjectRequest, context: Context
     ) -> content_pb2.StoreObjectResponse:
         """One object of a task's results; durable when answered."""
-        async with refusals(context, "StoreObject"):
+        async with refusals(context, "StoreObject"), calling(self._database, self._calls, context) as key:
             if not 1 <= len(request.data) <= OBJECT_BYTES:
                 raise Invalid([FieldProblem("data", f"{len(request.data)} bytes", f"1 to {OBJECT_BYTES}")])
             _check_names([], request.allocation_id)
-            task = await self._task(context, request.allocation_id)
+            task = await self._task(key, request.allocation_id)
             await whole(self._store_object(task.firm_id, request.data))
             CONTENT_BYTES.labels(direction="from_task").inc(len(request.data))
             return content_pb2.StoreObjectResponse()
@@ -134,10 +138,10 @@ class ContentServicer(content_pb2_grpc.ContentServiceServicer):
         self, request: content_pb2.CompleteResultsRequest, context: Context
     ) -> content_pb2.CompleteResultsResponse:
         """The last word about a task's results."""
-        async with refusals(context, "CompleteResults"):
+        async with refusals(context, "CompleteResults"), calling(self._database, self._calls, context) as key:
             names = [request.manifest_sha256] if request.manifest_sha256 else []
             _check_names(names, request.allocation_id)
-            task, delivered = await self._task_and_word(context, request.allocation_id)
+            task, delivered = await whole(self._task_of(key.node_id, request.allocation_id))
             if not delivered:  # else an agent repeats what it was not answered: the first word counts
                 await whole(self._complete(task, request.manifest_sha256, request.problem))
             return content_pb2.CompleteResultsResponse()
@@ -174,15 +178,11 @@ class ContentServicer(content_pb2_grpc.ContentServiceServicer):
                 keep_ms=self._keep_ms if task.keep_ms is None else task.keep_ms,
             )
 
-    async def _task(self, context: Context, allocation_id: str) -> TaskOutput:
-        task, delivered = await self._task_and_word(context, allocation_id)
+    async def _task(self, key: NodeKey, allocation_id: str) -> TaskOutput:
+        task, delivered = await whole(self._task_of(key.node_id, allocation_id))
         if delivered:
             raise NotFound(f"the results of allocation {allocation_id} have been delivered")
         return task
-
-    async def _task_and_word(self, context: Context, allocation_id: str) -> tuple[TaskOutput, bool]:
-        key = await caller(self._database, context)
-        return await whole(self._task_of(key.node_id, allocation_id))
 
     async def _task_of(self, node_id: str, allocation_id: str) -> tuple[TaskOutput, bool]:
         async with self._database.read() as session:

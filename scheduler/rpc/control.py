@@ -22,7 +22,7 @@ from scheduler.rpc.control_messages import (
     reported_body,
     reported_content,
 )
-from scheduler.rpc.identity import caller
+from scheduler.rpc.identity import calling
 from scheduler.rpc.metrics import DESIRED_PUSHES, DISCONNECTS, OBSERVED
 from scheduler.rpc.statuses import Context, StreamEnded, refusals
 from scheduler.services.evidence import NodeKey, check_renewal, newest_checkpoint
@@ -64,22 +64,19 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         connections: Connections,
         authority: CertificateAuthority,
         config: ControlConfig,
+        calls: Allowances,
     ) -> None:
         self._database = database
         self._authority = authority
         self._connections = connections
         self._config = config
         self._allowances = Allowances(config.limits)
+        self._calls = calls
 
     async def Connect(self, requests: _Requests, context: Context) -> None:
         """One agent's stream, until either side ends it."""
-        async with refusals(context, "Connect"):
-            key = await caller(self._database, context)
-            self._allowances.open(key.node_id)
-            try:
-                await self._connect(key, requests, context)
-            finally:
-                self._allowances.close(key.node_id)
+        async with refusals(context, "Connect"), calling(self._database, self._allowances, context) as key:
+            await self._connect(key, requests, context)
 
     async def _connect(self, key: NodeKey, requests: _Requests, context: Context) -> None:
         hello, protocol = await _hello(requests, key.node_id)
@@ -168,8 +165,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self, request: control_pb2.FetchTaskRequest, context: Context
     ) -> control_pb2.FetchTaskResponse:
         """What to run for a live allocation of the calling node."""
-        async with refusals(context, "FetchTask"):
-            key = await caller(self._database, context)
+        async with refusals(context, "FetchTask"), calling(self._database, self._calls, context) as key:
             if "\0" in request.allocation_id or len(request.allocation_id) > 64:
                 raise Invalid([FieldProblem("allocation_id", "no id", "an id of an allocation")])
             task = await whole(self._task(key.node_id, request.allocation_id))
@@ -181,8 +177,10 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self, request: control_pb2.RenewCertificateRequest, context: Context
     ) -> control_pb2.RenewCertificateResponse:
         """Another certificate for the calling node, while its key stands."""
-        async with refusals(context, "RenewCertificate"):
-            key = await caller(self._database, context)
+        async with (
+            refusals(context, "RenewCertificate"),
+            calling(self._database, self._calls, context) as key,
+        ):
             check_renewal(key, request.certificate_request_pem, request.proof)
             pem = self._authority.sign(request.certificate_request_pem, key.node_id)
             _log.info("certificate_renewed", node_id=key.node_id)

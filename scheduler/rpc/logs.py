@@ -7,9 +7,11 @@ import grpc
 
 from protos.suanli.fleet.v1 import logs_pb2, logs_pb2_grpc
 from scheduler.domain.errors import FieldProblem, Invalid
-from scheduler.rpc.identity import caller
+from scheduler.rpc.allowances import Allowances, StreamLimits
+from scheduler.rpc.identity import calling
 from scheduler.rpc.metrics import LOG_BYTES
 from scheduler.rpc.statuses import Context, StreamEnded, refusals
+from scheduler.services.evidence import NodeKey
 from scheduler.services.tasks import TaskOutput, task_output
 from scheduler.storage.engine import Database
 from scheduler.storage.job_logs import MOST_LOCAL_RANK, JobLogs, LogKey, Stream
@@ -18,6 +20,8 @@ from scheduler.storage.uninterrupted import whole
 MOST_CHUNK_BYTES = 65_536
 # Allocations looked up by one stream; a node has far fewer tasks before its agent connects anew.
 MOST_KNOWN = 4096
+
+_Requests = AsyncIterator[logs_pb2.AppendRequest]
 
 _STREAMS: dict[int, Stream] = {
     logs_pb2.LOG_STREAM_STDOUT: "stdout",
@@ -31,31 +35,34 @@ class LogServicer(logs_pb2_grpc.LogServiceServicer):
     def __init__(self, database: Database, job_logs: JobLogs) -> None:
         self._database = database
         self._job_logs = job_logs
+        self._allowances = Allowances(StreamLimits())  # what comes over a stream is bounded by its answers
 
-    async def Append(self, requests: AsyncIterator[logs_pb2.AppendRequest], context: Context) -> None:
+    async def Append(self, requests: _Requests, context: Context) -> None:
         """One agent's output, each chunk answered by how much of its stream is stored."""
-        async with refusals(context, "Append"):
-            key = await caller(self._database, context)
-            known: dict[str, TaskOutput] = {}
-            async for request in requests:
-                _check(request)
-                output = known.get(request.allocation_id)
-                if output is None:
-                    output = await whole(self._output_of(key.node_id, request.allocation_id))
-                    if len(known) >= MOST_KNOWN:
-                        known.clear()
-                    known[request.allocation_id] = output
-                if request.local_rank >= output.processes:
-                    raise Invalid([_no_such_process(request.local_rank, output.processes)])
-                stored = await self._append(output, request)
-                await context.write(
-                    logs_pb2.AppendResponse(
-                        allocation_id=request.allocation_id,
-                        local_rank=request.local_rank,
-                        stream=request.stream,
-                        stored=stored,
-                    )
+        async with refusals(context, "Append"), calling(self._database, self._allowances, context) as key:
+            await self._take_in(key, requests, context)
+
+    async def _take_in(self, key: NodeKey, requests: _Requests, context: Context) -> None:
+        known: dict[str, TaskOutput] = {}
+        async for request in requests:
+            _check(request)
+            output = known.get(request.allocation_id)
+            if output is None:
+                output = await whole(self._output_of(key.node_id, request.allocation_id))
+                if len(known) >= MOST_KNOWN:
+                    known.clear()
+                known[request.allocation_id] = output
+            if request.local_rank >= output.processes:
+                raise Invalid([_no_such_process(request.local_rank, output.processes)])
+            stored = await self._append(output, request)
+            await context.write(
+                logs_pb2.AppendResponse(
+                    allocation_id=request.allocation_id,
+                    local_rank=request.local_rank,
+                    stream=request.stream,
+                    stored=stored,
                 )
+            )
 
     async def _output_of(self, node_id: str, allocation_id: str) -> TaskOutput:
         async with self._database.read() as session:

@@ -21,7 +21,7 @@ from protos.suanli.fleet.v1 import (
     usage_pb2_grpc,
 )
 from scheduler.domain.ids import Ids
-from scheduler.rpc.allowances import StreamLimits
+from scheduler.rpc.allowances import CALL_LIMITS, Allowances, StreamLimits
 from scheduler.rpc.certificates import (
     CERTIFICATE_LIFETIME,
     CertificateAuthority,
@@ -93,6 +93,7 @@ class GatewayConfig:
     result_keep_ms: int = 30 * 86_400_000
     usage_limits: StreamLimits = field(default_factory=StreamLimits)
     control_limits: StreamLimits = CONTROL_LIMITS
+    call_limits: StreamLimits = CALL_LIMITS
 
     def __post_init__(self) -> None:
         if self.window_ms < 1 or 300_000 % self.window_ms:
@@ -143,7 +144,8 @@ class Gateway:
             None if config.secret_keys is None else SecretKeys(config.secret_keys),
             config.control_limits,
         )
-        control = ControlServicer(self.database, self.connections, self._authority, control_config)
+        calls = Allowances(config.call_limits, what="calls")
+        control = ControlServicer(self.database, self.connections, self._authority, control_config, calls)
         job_logs = JobLogs(config.job_log_folder, config.job_log_limit_bytes, config.attempt_log_limit_bytes)
         logs = LogServicer(self.database, job_logs)
         for add, servicer, server in (
@@ -162,6 +164,7 @@ class Gateway:
                     ContentStore(config.content_folder),
                     config.content_quota,
                     config.result_keep_ms,
+                    calls,
                 ),
                 self._fleet,
             ),

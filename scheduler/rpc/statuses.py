@@ -1,6 +1,7 @@
 """From our errors to gRPC statuses, in one place; whatever comes in, a handler ends with one of these.
 
-UNAVAILABLE alone says "the same again later"; all others say that repeating helps nobody.
+UNAVAILABLE says "the same again later", RESOURCE_EXHAUSTED "and not so much at once"; all others say that repeating
+helps nobody.
 """
 
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from scheduler.domain.errors import (
     Invalid,
     LimitExceeded,
     NotFound,
+    TooManyRequests,
     Unauthenticated,
     Unavailable,
 )
@@ -37,7 +39,8 @@ _STATUSES: tuple[tuple[type[DomainError], grpc.StatusCode], ...] = (
     (ClockOff, grpc.StatusCode.FAILED_PRECONDITION),
     (NotFound, grpc.StatusCode.NOT_FOUND),
     (Conflict, grpc.StatusCode.ALREADY_EXISTS),
-    (LimitExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (TooManyRequests, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (LimitExceeded, grpc.StatusCode.FAILED_PRECONDITION),
     (Unavailable, grpc.StatusCode.UNAVAILABLE),
 )
 

@@ -19,7 +19,7 @@ import structlog
 from protos.suanli.fleet.v1 import control_pb2, tunnel_pb2, tunnel_pb2_grpc
 from scheduler.domain.errors import NotFound
 from scheduler.rpc.connections import Connections
-from scheduler.rpc.identity import caller
+from scheduler.rpc.identity import caller, certificate_name
 from scheduler.rpc.metrics import TUNNEL_BYTES, TUNNELS
 from scheduler.rpc.statuses import Context, StreamEnded, refusals
 from scheduler.storage.engine import Database
@@ -195,14 +195,17 @@ class TunnelServicer(tunnel_pb2_grpc.TunnelServiceServicer):
     async def Carry(self, requests: _Carry, context: Context) -> None:
         """One tunnel, until either side ends it."""
         async with refusals(context, "Carry"):
-            key = await caller(self._database, context)
+            node_id = certificate_name(context)
             try:
                 first = await asyncio.wait_for(anext(requests), OPENED_TIMEOUT_S)
             except (StopAsyncIteration, TimeoutError):
                 raise StreamEnded(grpc.StatusCode.INVALID_ARGUMENT, "a tunnel_id comes first") from None
             tunnel = self._door.open.get(first.tunnel_id)
             # Another node learns nothing of this tunnel.
-            if tunnel is None or tunnel.node_id != key.node_id or tunnel.called.is_set():
+            if tunnel is None or tunnel.node_id != node_id or tunnel.called.is_set():
+                raise NotFound("nobody waits for this tunnel")
+            await caller(self._database, node_id)  # for a tunnel that is waited for only
+            if tunnel.called.is_set():
                 raise NotFound("nobody waits for this tunnel")
             tunnel.called.set()
             TUNNELS.inc()

@@ -15,7 +15,7 @@ import structlog
 from protos.suanli.fleet.v1 import usage_pb2, usage_pb2_grpc
 from scheduler.rpc.allowances import Allowances, StreamLimits
 from scheduler.rpc.connections import now_ms, wait_any
-from scheduler.rpc.identity import caller
+from scheduler.rpc.identity import calling
 from scheduler.rpc.metrics import (
     WINDOW_FORKS,
     WINDOW_STORE_SECONDS,
@@ -120,13 +120,8 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
 
     async def Upload(self, requests: _Requests, context: Context) -> None:
         """One agent's windows, until it ends the stream."""
-        async with refusals(context, "Upload"):
-            key = await caller(self._database, context)
-            self._allowances.open(key.node_id)
-            try:
-                await self._serve(UsageStream(key), requests, context)
-            finally:
-                self._allowances.close(key.node_id)
+        async with refusals(context, "Upload"), calling(self._database, self._allowances, context) as key:
+            await self._serve(UsageStream(key), requests, context)
 
     async def _serve(self, upload: UsageStream, requests: _Requests, context: Context) -> None:
         queue = _Queue(self._allowances.limits.queued_bytes)

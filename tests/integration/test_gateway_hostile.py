@@ -9,8 +9,11 @@ from typing import Any
 
 import grpc
 import pytest
+from sqlalchemy import text
 
-from protos.suanli.fleet.v1 import control_pb2
+from protos.suanli.fleet.v1 import content_pb2, control_pb2
+from protos.suanli.fleet.v1.content_pb2_grpc import ContentServiceStub
+from protos.suanli.fleet.v1.control_pb2_grpc import ControlServiceStub
 from scheduler.rpc.allowances import StreamLimits
 from scheduler.rpc.control import CONNECTION_MESSAGES
 from scheduler.services.evidence import node_key
@@ -44,8 +47,9 @@ async def world(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Wo
 async def gateway(world: World, database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[RunningGateway]:
     limits = StreamLimits(messages_per_s=20, messages_burst=40, refused_burst=10, streams=2)
     control = StreamLimits(messages_per_s=20, messages_burst=CONNECTION_MESSAGES + 40, streams=2)
+    calls = StreamLimits(streams=3)
     async with running_gateway(
-        database_urls.gateway, tmp_path, usage_limits=limits, control_limits=control
+        database_urls.gateway, tmp_path, usage_limits=limits, control_limits=control, call_limits=calls
     ) as running:
         yield running
 
@@ -198,6 +202,35 @@ async def test_a_node_may_not_open_one_control_stream_after_another(
         assert refused.result() is grpc.StatusCode.RESOURCE_EXHAUSTED
         for call in silent:
             call.cancel()
+
+
+async def test_a_node_may_not_have_more_calls_at_once_than_its_part(
+    world: World, gateway: RunningGateway
+) -> None:
+    greedy, modest = await enrolled(world, gateway, "greedy"), await enrolled(world, gateway, "modest")
+    task = control_pb2.FetchTaskRequest(allocation_id="none")
+    thing = content_pb2.FetchObjectRequest(allocation_id="none", sha256="00" * 32)
+    async with greedy.channel(gateway) as channel, modest.stubs(gateway) as other:
+        control, content = ControlServiceStub(channel), ContentServiceStub(channel)
+        async with world.owner.transaction() as session:
+            await session.execute(text("LOCK TABLE agent_keys"))  # no call can be answered
+            calls = [
+                ask(one, timeout=60)
+                for ask, one in [(control.FetchTask, task), (content.FetchObject, thing)] * 20
+            ]
+            codes = [asyncio.ensure_future(call.code()) for call in calls]
+
+            async def refused() -> bool:
+                return sum(code.done() for code in codes) == len(calls) - 3
+
+            await until(refused)
+            assert {code.result() for code in codes if code.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+            late = other.control.FetchTask(task, timeout=60)
+            answer = asyncio.ensure_future(late.code())
+        assert await answer is grpc.StatusCode.NOT_FOUND
+        assert [await code for code in codes].count(grpc.StatusCode.NOT_FOUND) == 3
+        call = control.FetchTask(task, timeout=60)  # its places are free again
+        assert await call.code() is grpc.StatusCode.NOT_FOUND
 
 
 def observed(number: int) -> control_pb2.ConnectRequest:

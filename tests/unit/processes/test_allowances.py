@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler.domain.errors import LimitExceeded
+from scheduler.domain.errors import TooManyRequests
 from scheduler.rpc.allowances import SECOND_NS, Allowances, StreamLimits
 
 LIMITS = StreamLimits(
@@ -50,9 +50,9 @@ def test_too_many_refused_windows_are_named_and_forgiven_in_time(
     allowances: Allowances, clock: Clock
 ) -> None:
     allowances.refused("n", 2)
-    with pytest.raises(LimitExceeded, match="refused: more than 3 windows of node n were refused"):
+    with pytest.raises(TooManyRequests, match="refused: more than 3 windows of node n were refused"):
         allowances.refused("n", 2)
-    with pytest.raises(LimitExceeded, match="come back in 2 s"):
+    with pytest.raises(TooManyRequests, match="come back in 2 s"):
         allowances.open("n")
     clock.now_ns += 2 * SECOND_NS
     allowances.open("n")
@@ -61,7 +61,7 @@ def test_too_many_refused_windows_are_named_and_forgiven_in_time(
 def test_streams_of_a_node_are_counted(allowances: Allowances) -> None:
     allowances.open("n")
     allowances.open("n")
-    with pytest.raises(LimitExceeded, match="streams: node n has 2 such streams open"):
+    with pytest.raises(TooManyRequests, match="streams: node n has 2 such streams open"):
         allowances.open("n")
     allowances.open("m")
     allowances.close("n")
