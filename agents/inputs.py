@@ -3,11 +3,13 @@
 import asyncio
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +21,9 @@ from suanli.content.manifest import ContentError, FileEntry, Manifest, hash_of, 
 UNPACK_FILE = Path(__file__).parent / "runtime" / "unpack.py"
 AHEAD = 4  # objects on their way at once: 16 MiB at most
 SPARE_BYTES = 64 << 20
+LOOK_S = 0.2
+STANDSTILL_S = 120.0  # of a disk that takes nothing: longer than what hangs on a network for a moment
+END_PATIENCE_S = 5.0
 
 
 class Inputs:
@@ -43,7 +48,7 @@ class Inputs:
         free = os.statvfs(folder)
         if manifest.size + SPARE_BYTES > free.f_bavail * free.f_frsize:
             raise ContentRefused(f"the node's disk has no room for its {manifest.size} bytes")
-        unpacker = Unpacker(folder, uid)
+        unpacker = Unpacker(folder, uid, self._stopped)
         try:
             self._feed(unpacker, allocation_id, manifest, "" if wanted.path == "." else f"{wanted.path}/")
         finally:
@@ -91,7 +96,7 @@ class Inputs:
     def _checked(self, sha256: str, future: "Future[bytes]") -> bytes:
         while not self._stopped.is_set():
             try:
-                data = future.result(timeout=0.5)
+                data = future.result(timeout=LOOK_S)
             except TimeoutError:
                 continue
             except CancelledError:
@@ -104,18 +109,38 @@ class Inputs:
 
 
 class Unpacker:
-    """The process that writes as the firm's user."""
+    """The process that writes as the firm's user. No wait for it is longer than `standstill_s`, or than until
+    `stopped`: its disk may not answer.
+    """
 
-    def __init__(self, folder: Path, uid: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        uid: int | None,
+        stopped: threading.Event,
+        *,
+        command: Sequence[str] = (sys.executable, "-I", "-S", str(UNPACK_FILE)),
+        standstill_s: float = STANDSTILL_S,
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(UNPACK_FILE), str(folder), "-" if uid is None else str(uid)],
+            [*command, str(folder), "-" if uid is None else str(uid)],
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={},
             cwd="/",
         )
+        stdin = self._process.stdin
+        self._into = -1 if stdin is None else stdin.fileno()
+        os.set_blocking(self._into, False)  # this end of the pipe alone
+        self._room = select.poll()
+        self._room.register(self._into, select.POLLOUT)
+        self._stopped = stopped
+        self._standstill_s = standstill_s
+        self._given_up = False
         self._said = b""
+        self._problem = "it failed"
 
     def begin(self, file: FileEntry, prefix: str) -> bool:
         """The next file. False where the process has ended, as below."""
@@ -124,19 +149,38 @@ class Unpacker:
         return self.write(len(data).to_bytes(4, "big") + data)
 
     def write(self, data: bytes) -> bool:
-        """Feed bytes."""
-        if self._process.stdin is None:
-            return False
+        """Feed bytes. False where it takes no more: `check` says why."""
+        left = memoryview(data)
         try:
-            self._process.stdin.write(data)
+            while left:
+                if not self._came(lambda: bool(self._room.poll(LOOK_S * 1000))):
+                    return False
+                left = left[os.write(self._into, left) :]
         except OSError:
             return False
         return True
 
     def end(self) -> None:
         """Nothing more comes; wait for its word."""
-        with suppress(OSError):
-            self._said, _ = self._process.communicate(b"\0\0\0\0")
+        if not self.write(b"\0\0\0\0") or not self._came(lambda: self._ended(LOOK_S)):
+            self._process.kill()
+            self._ended(END_PATIENCE_S)  # one that hangs in the kernel is left
+
+    def _ended(self, patience_s: float) -> bool:
+        with suppress(subprocess.TimeoutExpired):
+            self._said, _ = self._process.communicate(timeout=patience_s)
+            return True
+        return False
+
+    def _came(self, look: Callable[[], bool]) -> bool:
+        """Look until it is so, it was stopped, or it has stood still for too long. A look takes LOOK_S at most."""
+        late_s = time.monotonic() + self._standstill_s
+        while not self._given_up and not look():
+            if time.monotonic() > late_s:
+                self._problem = "the node's disk does not answer"
+                self._given_up = True
+            self._given_up |= self._stopped.is_set()
+        return not self._given_up
 
     def check(self) -> None:
         """Raise ContentRefused where it did not succeed."""
@@ -146,6 +190,6 @@ class Unpacker:
             said = None
         if said == {} and self._process.returncode == 0:
             return
-        problem = said.get("error", "it failed") if isinstance(said, dict) else "it failed"
+        problem = said.get("error", self._problem) if isinstance(said, dict) else self._problem
         where = f"{said['path']}: " if isinstance(said, dict) and said.get("path") else ""
         raise ContentRefused(f"cannot be unpacked: {where}{problem}")

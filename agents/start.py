@@ -15,6 +15,7 @@ from agents.devices.driver import Driver, DriverError
 from agents.devices.enrolled import EnrolledDevices
 from agents.enrol import Application, enrol, enrol_again
 from agents.link import FleetChannel
+from agents.metering import DRIVER_PATIENCE_S
 from agents.node import Abilities, Agent
 from agents.node_record import TLS_CERTIFICATE_FILE, Identity, NodeRecord, load_record, read_tls
 from agents.refusals import NoDevices, UsageError
@@ -155,9 +156,18 @@ async def run_agent(settings: Settings) -> None:
         finally:
             await channel.close()
         spool.close()
-        driver.close()
+        await let_go(driver)
     finally:
         state.close()
+
+
+async def let_go(driver: Driver, patience_s: float = DRIVER_PATIENCE_S) -> None:
+    """Close the driver, in a thread: vendors' libraries hang where a device is lost."""
+    try:
+        async with asyncio.timeout(patience_s):
+            await asyncio.to_thread(driver.close)
+    except TimeoutError:
+        _log.warning("the %s driver does not close: the agent ends without it", driver.name)
 
 
 async def _enrol(

@@ -404,17 +404,9 @@ class TaskRunner:
         """Leave tasks to their shims, or end them first."""
         self._closing = True  # the control stream goes on for a while, and may still bring orders
         if stop_tasks:
-            asked: set[str] = set()
-            # What is being started now has a process only later: look until there is neither.
-            while self._work or any(live.pidfd is not None for live in self.live.values()):
-                for allocation_id, live in self.live.items():
-                    if live.pidfd is not None and live.state is not None and allocation_id not in asked:
-                        asked.add(allocation_id)
-                        process.request_stop(live.folder, live.state, "agent_stopped")
-                await asyncio.sleep(0.02)
+            await self._end_all()
         for work in list(self._work.values()):
-            if not stop_tasks:
-                work.cancel()
+            work.cancel()
         await asyncio.gather(*self._work.values(), return_exceptions=True)
         for live in self.live.values():
             if live.pidfd is not None:
@@ -425,3 +417,16 @@ class TaskRunner:
             if live.preparation is not None:
                 live.preparation.release()
         self._watch.close()
+
+    async def _end_all(self) -> None:
+        """Ask every task to end, and wait for it."""
+        for allocation_id in self._work.keys() - self.live.keys():
+            self._cancel(allocation_id)  # still being prepared: that may take hours
+        asked: set[str] = set()
+        # What is being started now has a process only later: look until there is neither.
+        while self._work or any(live.pidfd is not None for live in self.live.values()):
+            for allocation_id, live in self.live.items():
+                if live.pidfd is not None and live.state is not None and allocation_id not in asked:
+                    asked.add(allocation_id)
+                    process.request_stop(live.folder, live.state, "agent_stopped")
+            await asyncio.sleep(0.02)

@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+import pytest
 
 from agents.content import Content
 from agents.core.fence import Fence
@@ -19,6 +21,7 @@ from agents.runtime.isolation import Isolation, UidRange
 from agents.runtime.prepare import Preparer
 from agents.runtime.spec import TaskSpec
 from agents.spool import Spool
+from agents.start import let_go
 from agents.tasks import TaskRunner
 from agents.workers import Workers
 from tests.builders.gateway import until
@@ -39,7 +42,7 @@ def no_channel() -> None:
 class Runner:
     """A machine with its runner, and no gateway to ask."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fetch: Callable[[str], Awaitable[TaskSpec]] = never_asked) -> None:
         (folder / "tasks").mkdir()
         self.spool = Spool(folder / "spool")
         self.machine = AgentMachine(Fence())
@@ -53,7 +56,7 @@ class Runner:
             LogUpload(),
             Results(content),
             content,
-            fetch=never_asked,
+            fetch=fetch,
             tell=self.tell,
             now_ms=lambda: 1_000,
         )
@@ -98,6 +101,36 @@ async def test_a_firm_that_waits_in_all_its_threads_keeps_no_other_from_one() ->
     ends = await asyncio.gather(*waiting, return_exceptions=True)
     assert ends[:4] == [True] * 4
     assert isinstance(ends[4], asyncio.CancelledError)
+
+
+async def test_an_agent_that_ends_its_tasks_does_not_wait_for_one_that_is_being_prepared(
+    tmp_path: Path,
+) -> None:
+    asked = asyncio.Event()
+
+    async def hanging(allocation_id: str) -> TaskSpec:
+        asked.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError(f"{allocation_id} was prepared")
+
+    host = Runner(tmp_path, hanging)
+    host.want(1, Goal.PREPARE)
+    async with asyncio.timeout(20):
+        await asked.wait()
+        await host.runner.close(stop_tasks=True)
+    assert host.machine.tasks[A].phase is Phase.ENDED
+    host.spool.close()
+
+
+async def test_an_agent_ends_without_a_driver_that_does_not_close(caplog: pytest.LogCaptureFixture) -> None:
+    answered = threading.Event()
+    driver = SimulatedDriver(parse_simulation("ascend-910b3:1"), "node-a")
+    driver.close = answered.wait  # type: ignore[method-assign,assignment]
+    try:
+        await let_go(driver, patience_s=0.05)
+    finally:
+        answered.set()
+    assert "does not close" in caplog.text
 
 
 async def test_an_order_that_comes_while_the_agent_ends_begins_nothing(tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agents.inputs import UNPACK_FILE
+from agents.content import ContentRefused
+from agents.inputs import UNPACK_FILE, Unpacker
 from agents.results import COLLECT_FILE
+from suanli.content.manifest import FileEntry
 
 
 def frames(*files: tuple[str, bytes], end: bool = True) -> bytes:
@@ -50,6 +53,36 @@ def test_files_are_written_where_they_belong(tmp_path: Path) -> None:
     assert (tmp_path / "c").read_bytes() == b""
     assert unpack(tmp_path, frames(("c", b"again"))) == {}  # a second try replaces what the first left
     assert (tmp_path / "c").read_bytes() == b"again"
+
+
+@pytest.mark.parametrize(
+    ("told_to_stop", "problem"), [(False, "the node's disk does not answer"), (True, "it failed")]
+)
+def test_an_unpacker_that_stands_still_is_given_up(tmp_path: Path, told_to_stop: bool, problem: str) -> None:
+    stopped = threading.Event()
+    if told_to_stop:
+        stopped.set()
+    unpacker = Unpacker(
+        tmp_path,
+        None,
+        stopped,
+        command=("/bin/sh", "-c", "exec sleep 600"),
+        standstill_s=600 if told_to_stop else 0.1,
+    )
+    assert not unpacker.write(bytes(1 << 20))  # more than a pipe holds
+    unpacker.end()
+    with pytest.raises(ContentRefused, match=problem):
+        unpacker.check()
+
+
+def test_an_unpacker_is_fed_file_by_file(tmp_path: Path) -> None:
+    unpacker = Unpacker(tmp_path, None, threading.Event())
+    data = os.urandom(1 << 20)
+    assert unpacker.begin(FileEntry("b", len(data), False, "", ()), "a/")
+    assert unpacker.write(data)
+    unpacker.end()
+    unpacker.check()
+    assert (tmp_path / "a/b").read_bytes() == data
 
 
 @pytest.mark.parametrize("path", ["../out", "/out", "a/../../out", ".", "", "a//b"])
