@@ -1,8 +1,7 @@
 """The real controller on a real PostgreSQL: rows that the other processes put, and a leader to drive."""
 
-import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -121,13 +120,6 @@ class Installation:
         """Looks into the database."""
         async with self.database.read() as session:
             return [tuple(row) for row in await session.execute(text(sql), arguments)]
-
-
-async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 20) -> None:
-    """Waits on a condition; the timeout only bounds a failure."""
-    async with asyncio.timeout(timeout_s):
-        while not await condition():
-            await asyncio.sleep(0.002)
 
 
 def connected(node_id: str, gateway_id: str = "gateway-1") -> dict[str, object]:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,7 @@ from suanli.evidence.window_writing import build_window
 from suanli.evidence.windows import NO_PREVIOUS, SeenCheckpoint, SignedWindow, header_hash
 from tests.builders.evidence import header, segment
 from tests.builders.running import ended
+from tests.builders.waiting import until
 
 WINDOW_MS = 1_000
 
@@ -41,14 +42,6 @@ WINDOW_MS = 1_000
 def now_ms() -> int:
     """The wall clock."""
     return time.time_ns() // 1_000_000
-
-
-async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 60) -> None:
-    """Waits for a condition; fails the test when it does not come."""
-    end_s = time.monotonic() + timeout_s
-    while not await condition():
-        assert time.monotonic() < end_s, "the condition did not come in time"
-        await asyncio.sleep(0.02)
 
 
 @dataclass(frozen=True)
@@ -395,22 +388,18 @@ class UsageStream:
 
     async def until_stored(self, seq: int) -> None:
         """Waits until the gateway says so."""
-        await until(lambda: _true(self.stored >= seq))
+        await until(lambda: self.stored >= seq)
 
     async def until_acknowledged(self, seq: int) -> None:
         """Waits until the log holds them."""
-        await until(lambda: _true(self.acknowledged >= seq))
+        await until(lambda: self.acknowledged >= seq)
 
     async def until_refused(self, count: int = 1) -> None:
         """Waits for refusals."""
-        await until(lambda: _true(len(self.refused) >= count))
+        await until(lambda: len(self.refused) >= count)
 
     async def close(self) -> None:
         """Ends the stream."""
         await self.call.done_writing()
         self.call.cancel()
         await asyncio.gather(self.reader, return_exceptions=True)
-
-
-async def _true(value: bool) -> bool:
-    return value

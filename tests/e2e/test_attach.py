@@ -7,7 +7,6 @@ import pty
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -18,6 +17,7 @@ from suanli.client import Refused
 from suanli.client.errors import Unreachable
 from suanli.client.tunnels import Session, open_socket
 from tests.builders.e2e import PYTHON, Site, api_key, wait_until
+from tests.builders.waiting import until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -71,13 +71,6 @@ def attach(
             return dict(await asyncio.wait_for(running, 60))
 
     return asyncio.run(run()), bytes(output)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        await asyncio.sleep(0.02)
 
 
 async def nothing(_session: Session, _output: bytearray) -> None:

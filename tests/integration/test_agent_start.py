@@ -10,7 +10,6 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -19,6 +18,7 @@ import pytest
 from protos.suanli.fleet.v1 import control_pb2
 from tests.builders.agent_gateway import TestGateway, task
 from tests.builders.agents import AgentProcess, running_agent
+from tests.builders.waiting import until
 
 
 async def exit_of(agent: AgentProcess) -> int:
@@ -234,10 +234,3 @@ async def test_a_full_disk_is_said_and_nothing_is_lost_when_there_is_room_again(
             agent.clear()
         finally:
             subprocess.run(["umount", "-l", str(agent.state)], check=True)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until it is so."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.05)

@@ -19,10 +19,11 @@ from scheduler.storage.leadership import Leadership, LeadershipLost
 from suanli.evidence.entries import signing_message
 from suanli.evidence.records import AllocationEvent, parse_record
 from tests.builders.cluster import a_node
-from tests.builders.controller import NOW_MS, Installation, OpenDatabase, a_leader, connected, until
+from tests.builders.controller import NOW_MS, Installation, OpenDatabase, a_leader, connected
 from tests.builders.database import DatabaseServer, DatabaseUrls
 from tests.builders.jobs import a_spec
 from tests.builders.state_content import content
+from tests.builders.waiting import until
 
 LEADER_APPLICATION = "leader-under-test"
 

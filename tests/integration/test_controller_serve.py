@@ -10,10 +10,11 @@ from scheduler import machine_code
 from scheduler.controller.loop import ControllerConfig, serve
 from scheduler.planner import PlannerConfig
 from tests.builders.cluster import a_node
-from tests.builders.controller import Installation, OpenDatabase, until, write_key
+from tests.builders.controller import Installation, OpenDatabase, write_key
 from tests.builders.database import DatabaseServer, DatabaseUrls
 from tests.builders.jobs import a_spec
 from tests.builders.running import ended
+from tests.builders.waiting import until
 
 
 @asynccontextmanager

@@ -15,8 +15,9 @@ from agents.settings import UNDERSTANDS
 from protos.suanli.fleet.v1 import control_pb2, node_pb2
 from scheduler.storage.pokes import Channel, poke
 from tests.builders.database import DatabaseServer, DatabaseUrls, as_superuser
-from tests.builders.gateway import Agent, RunningGateway, Stubs, make_pki, now_ms, running_gateway, until
+from tests.builders.gateway import Agent, RunningGateway, Stubs, make_pki, now_ms, running_gateway
 from tests.builders.ledger import World, make_keys
+from tests.builders.waiting import until
 
 
 @pytest.fixture

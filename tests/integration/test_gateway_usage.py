@@ -14,8 +14,9 @@ from scheduler.storage.windows import unpack_segments
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.windows import NO_PREVIOUS, SaltedSegment, SignedWindow
 from tests.builders.database import DatabaseUrls
-from tests.builders.gateway import Agent, RunningGateway, UsageStream, now_ms, running_gateway, until
+from tests.builders.gateway import Agent, RunningGateway, UsageStream, now_ms, running_gateway
 from tests.builders.ledger import World, make_keys
+from tests.builders.waiting import until
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ from suanli.evidence import merkle
 from suanli.evidence.log_checkpoint import LogCheckpoint, open_log_checkpoint
 from suanli.evidence.records import Firm
 from tests.builders.database import DatabaseUrls
-from tests.builders.gateway import Agent, Pki, UsageStream, make_pki, now_ms, running_gateway, until
+from tests.builders.gateway import Agent, Pki, UsageStream, make_pki, now_ms, running_gateway
 from tests.builders.ledger import Keys, World, make_keys, running_ledger
 from tests.builders.restoring import ArchivingServer
+from tests.builders.waiting import until
 
 
 def urls_of(server: EmbeddedPostgres) -> DatabaseUrls:

@@ -13,8 +13,9 @@ from prometheus_client import REGISTRY
 from scheduler.services.usage import Wanted, usage_report
 from suanli.evidence.records import Firm
 from tests.builders.database import DatabaseServer, DatabaseUrls, as_superuser
-from tests.builders.gateway import Agent, RunningGateway, Stay, UsageStream, now_ms, running_gateway, until
+from tests.builders.gateway import Agent, RunningGateway, Stay, UsageStream, now_ms, running_gateway
 from tests.builders.ledger import FIRM, Keys, World, make_keys, running_ledger
+from tests.builders.waiting import until
 
 PRICE = Fraction(13_500_000_000, 3_600_000 * 10_000_000)
 """Fen per millisecond of the builders' price."""
@@ -262,10 +263,10 @@ async def test_a_charge_whose_row_a_restore_lost_waits_for_it_and_the_ledger_goe
         administrator = as_superuser(database_server, house.urls.name)
         _unchecked(administrator, f"DELETE FROM {table} {_LOST[table]}")  # noqa: S608
         async with house.ledger(settle_ms=0, holder="first"):
-            await until(lambda: _true(_missing_rows(table) == 1))
+            await until(lambda: _missing_rows(table) == 1)
         assert _missing_rows(table) == 0, "who leads no more must not go on with the alarm"
         async with house.ledger(settle_ms=0) as ledger:
-            await until(lambda: _true(_missing_rows(table) == 1))
+            await until(lambda: _missing_rows(table) == 1)
             # It goes on: what comes now is logged too, by the same leader.
             [(term,)] = await house.world.rows("SELECT term FROM leaders WHERE role = 'ledger'")
             await house.world.fact(Firm("later", "later", 1), "firm/later", "later")
@@ -292,7 +293,3 @@ def _unchecked(administrator: str, statement: str, *values: str) -> None:
 
 async def _is_logged(house: House, fact: str) -> bool:
     return bool(await house.world.rows("SELECT 1 FROM log_entries WHERE fact = :fact", fact=fact))
-
-
-async def _true(value: bool) -> bool:
-    return value

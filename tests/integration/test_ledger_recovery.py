@@ -21,8 +21,8 @@ from suanli.evidence.log_checkpoint import LogCheckpoint, open_log_checkpoint, s
 from suanli.evidence.records import Firm, encode_record
 from tests.builders.bundles import leaves_source
 from tests.builders.database import DatabaseServer, DatabaseUrls
-from tests.builders.gateway import until
 from tests.builders.ledger import ORIGIN, Keys, World, make_keys, running_ledger
+from tests.builders.waiting import until
 
 
 @dataclass
@@ -90,10 +90,6 @@ def halted() -> float:
     return REGISTRY.get_sample_value("suanli_ledger_halted") or 0.0
 
 
-async def _true(value: bool) -> bool:
-    return value
-
-
 async def test_an_empty_log_begins_with_the_operators_keys(house: Installation) -> None:
     async with house.ledger():
         await until(lambda: house.published(1))
@@ -140,7 +136,7 @@ async def test_what_cannot_be_logged_stays_and_holds_nobody_up(house: Installati
     await house.facts(1)
     async with house.ledger():
         await until(lambda: house.published(2))
-        await until(lambda: _true(REGISTRY.get_sample_value("suanli_ledger_intake_refused") == 2))
+        await until(lambda: REGISTRY.get_sample_value("suanli_ledger_intake_refused") == 2)
     assert await house.world.rows("SELECT fact FROM evidence_intake ORDER BY intake_id") == [
         ("forged",),
         ("other firm",),
@@ -253,7 +249,7 @@ async def test_a_lost_folder_is_written_again_with_the_same_root(house: Installa
 async def run_until_halted(house: Installation) -> None:
     """Starts a ledger that must halt, and stay up without ever being ready."""
     async with house.ledger() as ledger:
-        await until(lambda: _true(halted() == 1.0))
+        await until(lambda: halted() == 1.0)
         await asyncio.sleep(0)
         assert not ledger.task.done()
         assert not ledger.announced.is_set()
@@ -359,7 +355,7 @@ async def test_rows_removed_under_a_running_ledger_halt_it_before_it_signs_anyth
         before = house.head()
         await house.world.execute("DELETE FROM log_entries WHERE log_index >= 4")
         await house.facts(1)
-        await until(lambda: _true(halted() == 1.0))
+        await until(lambda: halted() == 1.0)
         assert not ledger.task.done()
     assert house.head() == before
 
@@ -371,7 +367,7 @@ async def test_a_row_changed_under_a_running_ledger_is_found_by_comparing_with_t
     async with house.ledger():
         await until(lambda: house.published(6))
         await house.world.execute("UPDATE log_entries SET leaf = leaf || ' ' WHERE log_index = 3")
-        await until(lambda: _true(halted() == 1.0))
+        await until(lambda: halted() == 1.0)
 
 
 async def test_a_checkpoint_of_another_key_halts_the_ledger(house: Installation, calm: None) -> None:
@@ -392,7 +388,7 @@ async def test_a_checkpoint_that_vanishes_under_a_running_ledger_halts_it(
         await until(lambda: house.published(2))
         (house.store.place / "checkpoint").unlink()
         await house.facts(1)
-        await until(lambda: _true(halted() == 1.0))
+        await until(lambda: halted() == 1.0)
     assert house.store.checkpoint() is None
 
 
@@ -418,7 +414,7 @@ async def test_of_two_ledgers_one_leads_and_the_other_continues_the_same_tree(ho
     async with house.ledger(holder="second") as second:
         await until(lambda: house.published(3))
         async with house.ledger(holder="other") as other:
-            await until(lambda: _true(other.announced.is_set()))
+            await until(other.announced.is_set)
             assert await leads("second")
             await house.facts(2)
             await until(lambda: house.published(5))

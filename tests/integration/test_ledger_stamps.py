@@ -9,8 +9,9 @@ from suanli.cli.time_stamps import stamp_check
 from suanli.evidence.log_checkpoint import open_log_checkpoint
 from tests.builders.authority import make_authority, running_authority
 from tests.builders.database import DatabaseUrls
-from tests.builders.gateway import now_ms, until
+from tests.builders.gateway import now_ms
 from tests.builders.ledger import World, make_keys, running_ledger
+from tests.builders.waiting import until
 
 
 def _failures() -> float:

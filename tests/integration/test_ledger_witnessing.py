@@ -14,7 +14,6 @@ from suanli.evidence.policy import cosigners
 from suanli.evidence.records import Firm
 from tests.builders.database import DatabaseUrls
 from tests.builders.evidence import seed
-from tests.builders.gateway import until
 from tests.builders.ledger import (
     Keys,
     RunningWitness,
@@ -25,6 +24,7 @@ from tests.builders.ledger import (
     running_witness,
 )
 from tests.builders.running import serving
+from tests.builders.waiting import until
 
 
 @pytest.fixture

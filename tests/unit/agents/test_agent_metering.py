@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +25,7 @@ from suanli.evidence.keys import SigningKey
 from suanli.evidence.samples import check_samples
 from suanli.evidence.window_checks import check_window
 from suanli.evidence.windows import SeenCheckpoint, Segment, header_hash, parse_header, parse_segment
+from tests.builders.waiting import until
 
 KEY = SigningKey(bytes(range(32)))
 
@@ -114,12 +115,6 @@ class Host:
                 await work
             self.metering.stop()
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until it is so."""
-        async with asyncio.timeout(20):
-            while not condition():
-                await asyncio.sleep(0.02)
-
     def segments(self) -> list[Segment]:
         """All segments kept, after checking the chain."""
         found, previous = [], None
@@ -162,7 +157,7 @@ def observed(segments: Sequence[Segment], index: int) -> set[str]:
 
 async def test_free_and_used_devices_are_told_apart(host: Host) -> None:
     async with host.running():
-        await host.until(lambda: host.spool.count() >= 2)
+        await until(lambda: host.spool.count() >= 2)
     segments = host.segments()
     assert observed(segments, 0) == {"in_use"}
     assert observed(segments, 1) == {"free"}
@@ -176,7 +171,7 @@ async def test_an_agent_that_starts_late_is_on_time_and_what_nobody_measured_is_
     async with host.running():
         assert abs(host.metering.now_ms - clock_source.wall_ms()) < 50
         began_ms = host.metering.meter.last_ms
-        await host.until(lambda: host.spool.count() >= 2)
+        await until(lambda: host.spool.count() >= 2)
     segments = host.segments()
     assert all(s.observed == "unknown" for s in segments if s.end_ms <= began_ms)
     assert min(s.start_ms for s in segments if s.observed == "in_use") >= began_ms
@@ -197,13 +192,13 @@ async def test_devices_are_read_however_many_threads_wait_for_something_else(hos
 
 async def test_a_driver_that_hangs_makes_devices_unknown_and_tasks_are_metered_on(host: Host) -> None:
     async with host.running():
-        await host.until(lambda: host.metering.samples_taken >= 3)
+        await until(lambda: host.metering.samples_taken >= 3)
         host.devices.may_answer.clear()
         count = host.spool.count()
-        await host.until(lambda: host.spool.count() >= count + 3)
+        await until(lambda: host.spool.count() >= count + 3)
         host.devices.may_answer.set()
         taken = host.metering.samples_taken
-        await host.until(lambda: host.metering.samples_taken > taken + 25)
+        await until(lambda: host.metering.samples_taken > taken + 25)
     segments = host.segments()
     assert observed(segments, 0) == {"in_use"}
     assert observed(segments, 1) == {"free", "unknown"}
@@ -215,7 +210,7 @@ async def test_a_driver_that_fails_makes_devices_unknown(
     async with host.running():
         host.devices.error = "the library is gone"
         count = host.spool.count()
-        await host.until(lambda: host.spool.count() >= count + 2)
+        await until(lambda: host.spool.count() >= count + 2)
     assert "unknown" in observed(host.segments(), 1)
     assert "cannot read the devices: the library is gone" in caplog.text
 
@@ -226,9 +221,9 @@ async def test_windows_wait_in_memory_while_the_disk_takes_none(
     async with host.running():
         with no_writing(host):
             last_ms = host.metering.meter.last_ms
-            await host.until(lambda: host.metering.meter.last_ms > last_ms + 2_500)
+            await until(lambda: host.metering.meter.last_ms > last_ms + 2_500)
             assert host.spool.count() <= 1
-        await host.until(lambda: host.spool.count() >= 3)
+        await until(lambda: host.spool.count() >= 3)
     assert observed(host.segments(), 1) == {"free"}
     assert "metering goes on in memory" in caplog.text
 
@@ -245,12 +240,12 @@ async def test_it_ends_before_it_would_lose_evidence(host: Host) -> None:
 
 async def test_the_next_life_goes_on_where_the_last_was_journalled(host: Host) -> None:
     async with host.running():
-        await host.until(lambda: host.spool.count() >= 1)
+        await until(lambda: host.spool.count() >= 1)
     stopped_ms = host.metering.meter.last_ms
     host.metering = host.begin()
     assert host.metering.meter.last_ms == stopped_ms
     async with host.running():
-        await host.until(lambda: host.metering.meter.last_ms > stopped_ms + 1_500)
+        await until(lambda: host.metering.meter.last_ms > stopped_ms + 1_500)
     assert host.segments()[-1].end_ms == host.metering.meter.last_ms
 
 
@@ -258,12 +253,12 @@ async def test_no_window_forgets_a_log_checkpoint_that_one_before_it_had_seen(ho
     seen = SeenCheckpoint("log", 7, "ab" * 32)
     async with host.running():
         host.metering.see(seen)
-        await host.until(lambda: host.metering.samples_taken >= 3)
+        await until(lambda: host.metering.samples_taken >= 3)
     host.metering = host.begin()
     async with host.running():
         host.metering.see(SeenCheckpoint("log", 5, "cd" * 32))  # of a gateway that lags behind
         stopped = host.spool.count()
-        await host.until(lambda: host.spool.count() > stopped)
+        await until(lambda: host.spool.count() > stopped)
     headers = [parse_header(stored.window.header) for stored in host.spool.waiting(0, 10_000)]
     lives = [header.closed_by for header in headers].index("stop")
     assert {header.log_checkpoint for header in headers[lives:]} == {seen}
@@ -272,10 +267,10 @@ async def test_no_window_forgets_a_log_checkpoint_that_one_before_it_had_seen(ho
 
 async def test_raw_samples_bear_out_every_segment_that_was_signed_over_them(host: Host) -> None:
     async with host.running():
-        await host.until(lambda: host.spool.count() >= 3)
+        await until(lambda: host.spool.count() >= 3)
         host.metering.settle()
         host.metering.hold([])
-        await host.until(lambda: host.spool.count() >= 5)
+        await until(lambda: host.spool.count() >= 5)
     signed = [s for s in host.segments() if s.samples_root is not None]
     assert {s.allocation_id for s in signed if s.device.index == 0} == {"a", None}
     for segment in signed:
@@ -292,17 +287,17 @@ async def test_a_disk_that_takes_no_samples_is_said_and_windows_go_on(
 ) -> None:
     (host.folder / "samples").write_text("no folder")
     async with host.running():
-        await host.until(lambda: host.spool.count() >= 2)
+        await until(lambda: host.spool.count() >= 2)
     assert "raw samples are not kept" in caplog.text
     assert all(s.samples_root for s in host.segments() if s.observed != "unknown")
 
 
 async def test_the_next_life_goes_on_over_the_same_samples(host: Host) -> None:
     async with host.running():
-        await host.until(lambda: host.metering.samples_taken >= 3)
+        await until(lambda: host.metering.samples_taken >= 3)
     host.metering = host.begin()
     async with host.running():
-        await host.until(lambda: host.spool.count() >= 3)
+        await until(lambda: host.spool.count() >= 3)
     for segment in host.segments():
         if segment.samples_root is not None:
             lines = host.samples.read(segment.device.device_id, segment.start_ms, segment.end_ms)

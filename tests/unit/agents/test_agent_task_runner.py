@@ -24,7 +24,7 @@ from agents.spool import Spool
 from agents.start import let_go
 from agents.tasks import TaskRunner
 from agents.workers import Workers
-from tests.builders.gateway import until
+from tests.builders.waiting import until
 
 A = "allocation-a"
 
