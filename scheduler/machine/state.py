@@ -1,6 +1,6 @@
 """The live cluster in memory. Finished jobs leave it; allocations leave it when their devices are free.
 
-Records are changed in place by the rules beside this file; storage/tables.py says what of them is stored.
+Records are changed in place by the rules beside this file; storage/tables says what of them is stored.
 Fields marked "memory" are derived: loading builds them again.
 """
 
