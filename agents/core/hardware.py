@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from agents.core.readings import DeviceSample
-from agents.core.shares import share
+from agents.core.readings import DeviceSample, share
 from suanli.evidence.hardware import UNKNOWN_HARDWARE, Hardware
 
 _COUNTERS = ("link_in_bytes", "link_out_bytes", "ecc_corrected", "ecc_uncorrected")

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 
 from agents.core.intervals import IntervalMaker, Moment
 from agents.core.meter import RECOVERY, ClosedWindow, Meter
-from agents.core.readings import UNKNOWN, WHOLE_PPM, Holding, Interval, TaskUse
-from agents.core.shares import share
+from agents.core.readings import UNKNOWN, WHOLE_PPM, Holding, Interval, TaskUse, share
 
 Lane = tuple[int, str]
 """A device by index, and the allocation that holds it or a part of it."""

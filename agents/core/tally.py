@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.core.hardware import HardwareTally
-from agents.core.readings import WHOLE_PPM, Interval
-from agents.core.shares import share
+from agents.core.readings import WHOLE_PPM, Interval, share
 from suanli.evidence.merkle import CompactRange, leaf_hash
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ import httpx
 from suanli.client import quota_types, types
 from suanli.client.content import Progress, Sent, fetch_file, result_files, send_folder
 from suanli.client.errors import Unreachable
-from suanli.client.profiles import resolve
 from suanli.client.receipts import ReceiptCalls
 from suanli.client.streams import follow_events, follow_logs
 from suanli.client.surroundings import Surroundings
@@ -43,12 +41,6 @@ class Client(Surroundings):
         self._transport = Transport(server, api_key, transport=transport, pause=pause, language=language)
         self._pause = pause
         self.receipts = ReceiptCalls(self._transport)
-
-    @classmethod
-    def from_environment(cls, profile: str | None = None) -> Self:
-        """As SUANLI_SERVER and SUANLI_API_KEY say, else the profile of `suanli login`. Raises NoProfile."""
-        chosen = resolve(os.environ, profile)
-        return cls(chosen.server, chosen.bearer)
 
     def __enter__(self) -> Self:
         return self

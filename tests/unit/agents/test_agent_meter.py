@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.core.meter import RECOVERY, STOP, ClosedWindow, Meter, OpenWindow
-from agents.core.readings import UNKNOWN, Interval
-from agents.core.shares import share
+from agents.core.readings import UNKNOWN, Interval, share
 from agents.core.tally import Tally, samples_expected
 from tests.builders.agents import check_tiling
 
