@@ -7,6 +7,7 @@ test). What else follows from a spec but for these fields may be remembered by i
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -67,7 +68,7 @@ def read_spec(value: object) -> JobSpec:
     if known is not None and isinstance(value, dict):
         spec = _filled(known, value)
         if spec is not None:
-            _templates.move_to_end(likeness)
+            _was_used(likeness)
             return spec
     spec = spec_from_json(value)
     _templates[likeness] = _Template(likeness, spec)
@@ -82,13 +83,20 @@ def read_stored(value: Mapping[str, Any]) -> JobSpec:
     known = None if likeness is None else _templates.get(likeness)
     if known is None:
         return read_spec(value)
-    _templates.move_to_end(known.likeness)
+    _was_used(known.likeness)
     variants = tuple(
         Variant(**{**like, "command": tuple(own["command"]), "environment": own.get("environment") or {}})
         for like, own in zip(known.variants, value["variants"], strict=True)
     )
     own = {"name": value["name"], "labels": value.get("labels") or {}, "variants": variants}
     return _marked(JobSpec(**{**known.given, **own}), known.likeness)
+
+
+def _was_used(likeness: bytes) -> None:
+    with suppress(
+        KeyError
+    ):  # a trial reads specs beside the API's loop, and one may push out what the other found
+        _templates.move_to_end(likeness)
 
 
 def write_spec(spec: JobSpec) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """What would become of a job that is not submitted: on what, when and at what price."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.devices import WHOLE_PPM
@@ -19,6 +21,7 @@ from scheduler.services.possible import Known, in_own_project, require_possible
 from scheduler.storage.cluster import load_state
 from scheduler.storage.engine import Database
 from scheduler.storage.tables import PriceVersionRow
+from scheduler.storage.uninterrupted import whole
 
 _TRIAL = JobId("trial")
 _NANO = 1_000_000_000
@@ -53,7 +56,9 @@ class Trial:
 
 
 class Trials:
-    """One at a time: each loads the live cluster. Cost: O(what is live), and one cycle of the planner."""
+    """One at a time, each in a thread beside the API's loop, and of a firm one that waits for its turn: others of it
+    wait behind that, and no firm behind them. Cost: O(what is live), and one cycle of the planner.
+    """
 
     def __init__(
         self, database: Database, catalogue: Catalogue, known: Known, ids: Ids, config: PlannerConfig
@@ -64,6 +69,7 @@ class Trials:
         self.ids = ids
         self._config = config
         self._one = asyncio.Semaphore(1)
+        self._firms: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1))
 
     async def of(self, principal: Principal, spec: JobSpec, now_ms: int) -> Trial:
         """Nothing is stored. Raises what a submission would raise: Invalid, NotSupported, Impossible."""
@@ -71,38 +77,53 @@ class Trials:
         firm_id = require_firm(principal)
         spec = await in_own_project(self.database, principal, firm_id, spec, self.known, now_ms)
         spec, _ = await require_possible(self.database, firm_id, spec, self.catalogue, self.known, now_ms)
-        async with self._one:
-            async with self.database.read() as session:
+        async with self._firms[firm_id], self._one:
+            # To its end, whoever hangs up meanwhile: else there would be more at a time than one.
+            return await whole(asyncio.to_thread(self._beside, firm_id, spec, now_ms))
+
+    def _beside(self, firm_id: str, spec: JobSpec, now_ms: int) -> Trial:
+        """In a thread: putting the live cluster together is a second of Python's time for ten thousand jobs."""
+        return asyncio.run(self._tried(firm_id, spec, now_ms))
+
+    async def _tried(self, firm_id: str, spec: JobSpec, now_ms: int) -> Trial:
+        database = Database(self.database.url, "trial", pool_size=1)  # a pool belongs to one loop
+        try:
+            async with database.snapshot() as session:
                 state = await load_state(session, self.catalogue, now_ms)
-                rows = await session.scalars(
-                    select(PriceVersionRow).where(
-                        PriceVersionRow.device_model.in_([variant.model for variant in spec.variants]),
-                        PriceVersionRow.effective_from_ms <= now_ms,
-                    ).order_by(PriceVersionRow.effective_from_ms)
-                )  # fmt: skip
-                prices = {row.device_model: row.price_nano_cny for row in rows}
-            # As if everything before it and every hold were out of the way: those are the submitter's own.
-            free = replace(spec, dependencies=Dependencies(), hold=False, array=None)
-            now_ms = max(now_ms, state.began_ms)
-            apply(state, JobSubmitted(FirmId(firm_id), _TRIAL, free, now_ms), now_ms, self.ids)
-            queue = state.jobs[_TRIAL].queue
-            snapshot = take_snapshot(state, now_ms)
-            proposal, report = await asyncio.to_thread(_plan, snapshot, now_ms, self._config)
+                prices = await _prices(session, spec, now_ms)
+        finally:
+            await database.dispose()
+        # As if everything before it and every hold were out of the way: those are the submitter's own.
+        free = replace(spec, dependencies=Dependencies(), hold=False, array=None)
+        now_ms = max(now_ms, state.began_ms)
+        apply(state, JobSubmitted(FirmId(firm_id), _TRIAL, free, now_ms), now_ms, self.ids)
+        proposal, report = _plan(take_snapshot(state, now_ms), now_ms, self._config)
         placed = next((one for one in proposal.placements if one.job_id == _TRIAL), None)
         waits = report.of(_TRIAL)
-        position = next((at for at, job, _ in report.in_order(queue) if job.job_id == _TRIAL), None)
+        in_queue = report.in_order(state.jobs[_TRIAL].queue)
         return Trial(
             spec=spec,
             starts_now=placed is not None,
             device_model=None if placed is None else placed.device_model,
             pool=None if placed is None else placed.pool,
-            position=position,
+            position=next((at for at, job, _ in in_queue if job.job_id == _TRIAL), None),
             reasons=() if waits is None else tuple(reason.to_json() for reason in waits.reasons),
             counterfactual=None if waits is None else waits.counterfactual,
             starts_by_ms=None if waits is None else waits.starts_by_ms,
             starts=None if waits is None else report.starts(_TRIAL),
             prices=tuple(_price(spec, variant.model, prices.get(variant.model)) for variant in spec.variants),
         )
+
+
+async def _prices(session: AsyncSession, spec: JobSpec, now_ms: int) -> dict[str, int]:
+    """Nano-yuan of a device's hour, by the models of a spec that have a price now."""
+    rows = await session.scalars(
+        select(PriceVersionRow).where(
+            PriceVersionRow.device_model.in_([variant.model for variant in spec.variants]),
+            PriceVersionRow.effective_from_ms <= now_ms,
+        ).order_by(PriceVersionRow.effective_from_ms)
+    )  # fmt: skip
+    return {row.device_model: row.price_nano_cny for row in rows}
 
 
 def _price(spec: JobSpec, model: str, price_nano_cny: int | None) -> VariantPrice:

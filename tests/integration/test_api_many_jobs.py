@@ -1,12 +1,15 @@
 """Many jobs at once, arrays, dependencies, and changes of jobs, over HTTP."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
+from sqlalchemy.engine import Engine
 
 from scheduler.domain.time import to_rfc3339
 from scheduler.storage.tables import InboxRow, JobRow
@@ -269,6 +272,30 @@ async def test_a_trial_says_why_a_job_would_wait(installation: ApiInstallation) 
     assert trial["position"] == 1
     starts = trial["starts"]
     assert to_rfc3339(NOW_MS) <= starts["earliest"] <= starts["expected"] <= starts["latest"]
+
+
+async def test_trials_keep_the_loop_from_nothing_and_those_of_one_firm_none_of_another(
+    installation: ApiInstallation,
+) -> None:
+    threads, answered = set(), []
+
+    def asked(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "FROM node_states" in statement:  # the live cluster is put together where it is read
+            threads.add(threading.get_ident())
+
+    async def try_a_job(person: str) -> None:
+        answer = await installation.as_(person).post("/v1/jobs/validate", json=job_spec())
+        assert answer.status_code == 200, answer.text
+        answered.append(person)
+
+    event.listen(Engine, "before_cursor_execute", asked)
+    try:
+        await asyncio.gather(*map(try_a_job, [*["lin"] * 7, "zhao"]))
+    finally:
+        event.remove(Engine, "before_cursor_execute", asked)
+    assert threads
+    assert threading.get_ident() not in threads
+    assert answered.index("zhao") <= 3
 
 
 async def test_a_queue_is_listed_in_the_planners_order_with_reasons(installation: ApiInstallation) -> None:
