@@ -16,6 +16,7 @@ from scheduler.domain.jobs import Dependencies, JobSpec
 from scheduler.machine import apply, take_snapshot
 from scheduler.machine.messages import JobSubmitted
 from scheduler.planner import Plan, PlannerConfig, Report, Snapshot
+from scheduler.planner.garbage import uncollected
 from scheduler.services.authorise import Action, Principal, authorise, require_firm
 from scheduler.services.possible import Known, in_own_project, require_possible
 from scheduler.storage.cluster import load_state
@@ -83,7 +84,10 @@ class Trials:
 
     def _beside(self, firm_id: str, spec: JobSpec, now_ms: int) -> Trial:
         """In a thread: putting the live cluster together is a second of Python's time for ten thousand jobs."""
-        return asyncio.run(self._tried(firm_id, spec, now_ms))
+        with (
+            uncollected()
+        ):  # a collection would walk the whole cluster, and hold every other thread meanwhile
+            return asyncio.run(self._tried(firm_id, spec, now_ms))
 
     async def _tried(self, firm_id: str, spec: JobSpec, now_ms: int) -> Trial:
         database = Database(self.database.url, "trial", pool_size=1)  # a pool belongs to one loop
