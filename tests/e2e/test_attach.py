@@ -103,14 +103,19 @@ def test_a_terminal_is_a_process_of_the_task(site: Site, job: tuple[str, dict[st
 
 def test_a_shell_obeys_what_is_typed_and_the_window_that_changes(site: Site, job: Any) -> None:
     async def act(session: Session, output: bytearray) -> None:
+        async def listens_again(mark: bytes) -> None:
+            """What is typed while the shell takes the terminal back may be lost."""
+            await until(lambda: b"$ " in output.partition(mark)[2])
+
         await session.send(b"stty size\n")
-        await until(lambda: b"24 80" in output)
+        await listens_again(b"24 80")
         await session.resize(132, 50)
         await session.send(b"stty size\n")
-        await until(lambda: b"50 132" in output)
-        await session.send(b"sleep 100\n")
+        await listens_again(b"50 132")
+        await session.send(b"echo sleep''ing; sleep 100\n")
+        await until(lambda: b"sleeping" in output)
         await session.send(b"\x03")
-        await until(lambda: b"^C" in output)  # the terminal throws away what was typed before it
+        await listens_again(b"^C")
         await session.send(b"echo in''terrupted; exit 7\n")
 
     said, output = attach(site, job[0], act)

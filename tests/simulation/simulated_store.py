@@ -135,9 +135,12 @@ class Store:
     def _usage(self, row: dict[str, Any]) -> Any:
         attempt = self.attempts[row["job_id"], row["attempt"]]
         lost = row["stop_reason"] == "node_lost"
+        spec = self.submitted[row["job_id"]].spec
         return SimpleNamespace(
             firm_id=row["firm_id"],
-            queue=self.submitted[row["job_id"]].spec.queue,
+            project=spec.project,
+            queue=spec.queue,
+            goal=row["goal"],
             device_model=attempt["device_model"],
             granted_ms=row["granted_ms"],
             ended_ms=attempt["ended_ms"] if lost else row["ended_ms"],
