@@ -98,9 +98,9 @@ class Up:
             raise
 
 
-def launch(data: Path, *arguments: str, **environment: str) -> Up:
-    """Start `up` without waiting for it."""
-    output = data.with_name(data.name + ".out")
+def launch(data: Path, *arguments: str, output: Path | None = None, **environment: str) -> Up:
+    """Start `up` without waiting for it. What it says goes beside its data, where no other place is given."""
+    output = output or data.with_name(data.name + ".out")
     with output.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "scheduler", "up", "--port", "0", *arguments],
@@ -348,8 +348,8 @@ def test_a_taken_port_is_one_sentence(data: Path) -> None:
     )
 
 
-def test_a_folder_in_use_is_one_sentence(shared: Up) -> None:
-    second = launch(shared.data.with_name("data"))
+def test_a_folder_in_use_is_one_sentence(shared: Up, tmp_path: Path) -> None:
+    second = launch(shared.data, output=tmp_path / "second.out")
     assert second.process.wait(TIMEOUT_S) == 1
     assert second.said() == f"scheduler: {shared.data} is in use by another 'suanli up'\n"
     assert shared.ready()
