@@ -2,11 +2,7 @@
 
 import asyncio
 import dataclasses
-import faulthandler
-import os
-import sys
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import pytest_asyncio
@@ -16,57 +12,6 @@ from tests.builders.api import InhabitedUrls, inhabit
 from tests.builders.database import DatabaseServer, DatabaseUrls, quick_folder, throwaway_server
 
 INHABITED = "suanli_inhabited"
-
-
-# What cleaning up after a test may take beyond the test's own limit.
-_CLEANING_UP_S = 180.0
-_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
-
-
-_OUTPUT = pytest.StashKey[int]()
-_LOST_WORKER = pytest.StashKey[bool]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    faulthandler.enable()
-    config.stash[_OUTPUT] = os.dup(sys.stderr.fileno())  # before output is captured
-    # Its handlers wait in C, with the interpreter's lock, for its threads before each fork, and run on in the child.
-    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """End this process where a test stands still, and say where all its threads are.
-
-    A test's own limit is an alarm that rings once: whoever waits in the cleaning up after it waits for ever, and so
-    does who waits outside Python. This clock is C's (pytest's use of it ends with the first failure).
-    """
-    own = item.get_closest_marker("timeout")
-    limit_s = float(own.args[0] if own else item.config.getini("timeout")) + _CLEANING_UP_S
-    faulthandler.dump_traceback_later(limit_s, exit=True, file=item.config.stash[_OUTPUT])
-    try:
-        return (yield)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any, error: object) -> None:
-    if error is not None:
-        node.config.stash[_LOST_WORKER] = True
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.stash.get(_LOST_WORKER, False):  # not 1: it is not only tests that failed
-        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Under CI, name a failure when it happens: a run that is cut short never comes to its summary."""
-    if report.failed and os.environ.get("CI") == "true" and not _IS_WORKER:
-        said = report.longreprtext.strip().splitlines()[-1:]
-        sys.stderr.write(f"\n{report.when} of {report.nodeid} failed: {''.join(said)}\n")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from tests.architecture.sources import ROOT
 CONFTEST = """
 from tests import bounds
 bounds.CLEAN_UP_S = bounds.AGAIN_S = 0.3
-bounds.EXIT_S = 1
+bounds.STILL_S = bounds.EXIT_S = 1
 """
 # Each of them waits for ever where pytest-timeout alone stands guard.
 TESTS = """
@@ -42,15 +42,36 @@ def test_a_thread_outlives_the_run():
 """
 
 
-def test_what_waits_for_ever_is_cut_short(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text(CONFTEST)
-    (tmp_path / "test_waiting.py").write_text(TESTS)
+# No alarm comes through, and no other thread: the lock of the interpreter is held.
+STANDS_STILL = """
+import ctypes
+
+def test_a_lock_outside_python():
+    c, lock = ctypes.PyDLL(None), (ctypes.c_char * 64)()
+    c.pthread_mutex_lock(lock)
+    c.pthread_mutex_lock(lock)
+"""
+
+
+def run(folder: Path, tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (folder / "conftest.py").write_text(CONFTEST)
+    (folder / "test_waiting.py").write_text(tests)
     plugins = [word for name in ("pytest_timeout", "tests.bounds") for word in ("-p", name)]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *plugins, "--timeout=0.5", "-q", "-c", "/dev/null",
-         "--rootdir", tmp_path, tmp_path / "test_waiting.py"],
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *plugins, *arguments, "--timeout=0.5", "-q", "-c", "/dev/null",
+         "--rootdir", folder, folder / "test_waiting.py"],
         cwd=ROOT, env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip
+
+
+def test_what_waits_for_ever_is_cut_short(tmp_path: Path) -> None:
+    done = run(tmp_path, TESTS)
     assert "2 failed, 1 passed, 1 error" in done.stdout, done.stdout + done.stderr
     assert "Timeout (0:00:01)!" in done.stderr
+
+
+def test_a_worker_that_stands_still_ends_the_run_and_says_where(tmp_path: Path) -> None:
+    done = run(tmp_path, STANDS_STILL, "-p", "xdist.plugin", "-n", "1", "--max-worker-restart", "0")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "in test_a_lock_outside_python" in done.stderr
