@@ -3,10 +3,9 @@
 import gzip
 import os
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from scheduler.settings import Settings
 from scheduler.storage import roles
@@ -114,16 +113,13 @@ def history_period(from_: str | None, to: str | None, now: datetime | None = Non
 
     Raises ValueError that names the option.
     """
-    from scheduler.domain.time import from_rfc3339
+    from scheduler.domain.time import from_datetime, from_rfc3339, month_begin_ms
 
     if (from_ is None) != (to is None):
         raise ValueError("--from and --to: give both, or neither for the last month")
     if from_ is None or to is None:
-        zone = ZoneInfo("Asia/Shanghai")
-        moment = datetime.now(zone) if now is None else now.astimezone(zone)
-        end = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        begin = (end - timedelta(days=1)).replace(day=1)
-        return int(begin.timestamp() * 1000), int(end.timestamp() * 1000)
+        end_ms = month_begin_ms(from_datetime(now or datetime.now(UTC)))
+        return month_begin_ms(end_ms - 1), end_ms
     moments = []
     for option, text in (("--from", from_), ("--to", to)):
         try:
