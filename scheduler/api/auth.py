@@ -13,8 +13,8 @@ from starlette.websockets import WebSocket
 
 from scheduler.api.problems import database_away, from_error
 from scheduler.api.state import Api
+from scheduler.domain.authorise import Action, Principal, authorise
 from scheduler.domain.errors import DomainError, Forbidden, Unauthenticated
-from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.storage.engine import DatabaseAway
 
 # The evidence log is public by its nature; the others say nothing about anybody.

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from scheduler.api.auth import SessionCheck
 from scheduler.api.schemas.events import event_out
 from scheduler.api.state import Api
-from scheduler.services.authorise import Principal
+from scheduler.domain.authorise import Principal
 from scheduler.services.events import EventRecord, list_events
 from scheduler.storage.engine import DatabaseAway
 

@@ -16,9 +16,9 @@ from sqlalchemy import delete, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Principal
 from scheduler.domain.errors import Conflict, FieldProblem, IdempotencyConflict, Invalid
 from scheduler.domain.time import DAY_MS, to_datetime
-from scheduler.services.authorise import Principal
 from scheduler.services.submission import KEY_USED
 from scheduler.storage.tables import IdempotencyRow
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scheduler.api.auth import SessionCheck
 from scheduler.api.job_output import Begin, JobOutput, OutputFilter
 from scheduler.api.state import Api
-from scheduler.services.authorise import Principal
+from scheduler.domain.authorise import Principal
 from scheduler.services.jobs import LogPlan, plan_job_logs
 from scheduler.storage.engine import DatabaseAway
 from scheduler.storage.job_logs import LogKey

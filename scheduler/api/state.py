@@ -19,7 +19,7 @@ from scheduler.api.rate_limits import RateLimits
 from scheduler.api.schemas.jobs import job_json
 from scheduler.api.tokens import Tokens
 from scheduler.catalogue import Catalogue, load_catalogue
-from scheduler.services.authorise import Principal
+from scheduler.domain.authorise import Principal
 from scheduler.services.identities import Identities
 from scheduler.services.job_pages import Found, JobAnswers
 from scheduler.services.possible import Known

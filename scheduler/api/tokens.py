@@ -13,9 +13,9 @@ from typing import Any
 import jwt
 
 from scheduler.api.key_sets import Fetch, KeySet, fetcher
+from scheduler.domain.authorise import Principal
 from scheduler.domain.errors import Unauthenticated
 from scheduler.domain.issuers import Identity, Issuer, identity_of
-from scheduler.services.authorise import Principal
 from scheduler.services.identities import Identities
 from scheduler.storage.gathered import Gathered
 

@@ -21,3 +21,6 @@ class Scope(StrEnum):
 
 
 FIRM_ROLES = frozenset({Role.RESEARCHER, Role.FIRM_ADMINISTRATOR})
+
+PRINCIPAL_NAME = r"[a-z0-9]([a-z0-9._@-]{0,98}[a-z0-9])?"
+PRINCIPAL_NAME_WANTED = "1 to 100 of a-z 0-9 - . _ @, no sign at the ends"

@@ -3,7 +3,7 @@
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.services.authorise import Principal
+from scheduler.domain.authorise import Principal
 from scheduler.storage.pokes import Channel, poke
 from scheduler.storage.tables import EvidenceIntakeRow
 from suanli.evidence.records import AdministrativeAct, encode_record, entry_type

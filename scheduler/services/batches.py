@@ -9,12 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.authorise import Action, Principal, authorise, require_firm
 from scheduler.domain.batches import MOST_JOBS, NewJob, arrange, followers, references_beyond
 from scheduler.domain.errors import DomainError, FieldProblem, Invalid, LimitExceeded
 from scheduler.domain.ids import Ids
 from scheduler.domain.job_templates import read_spec, write_spec
 from scheduler.domain.jobs import JobSpec
-from scheduler.services.authorise import Action, Principal, authorise, require_firm
 from scheduler.services.content import use_uploads
 from scheduler.services.possible import Known, in_own_project, require_possible
 from scheduler.storage.bulk import append

@@ -7,7 +7,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Action, Principal, authorise, may_see_firm
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, ProjectBudget, cny
+from scheduler.domain.configuration_reading import BudgetEntry, budget_of
 from scheduler.domain.errors import Invalid, NotFound
 from scheduler.domain.ids import FirmId
 from scheduler.domain.reading import Reader
@@ -16,8 +18,6 @@ from scheduler.machine.spending import to_nano
 from scheduler.planner.snapshot import Money
 from scheduler.services.administration import note_act
 from scheduler.services.application import CREATED, UNCHANGED, Application, lock_configuration
-from scheduler.services.authorise import Action, Principal, authorise, may_see_firm
-from scheduler.services.configuration_file import BudgetEntry, budget_of
 from scheduler.services.firms import list_prices
 from scheduler.storage import inbox
 from scheduler.storage.budgets import load_budgets, load_held

@@ -8,14 +8,14 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Action, Principal, authorise
+from scheduler.domain.configuration_reading import CalendarEntry
 from scheduler.domain.errors import NotFound
 from scheduler.domain.ids import Ids
 from scheduler.domain.suggestions import one_of
 from scheduler.domain.time import to_rfc3339
 from scheduler.services.administration import note_act
 from scheduler.services.application import Application
-from scheduler.services.authorise import Action, Principal, authorise
-from scheduler.services.configuration_file import CalendarEntry
 from scheduler.storage import inbox
 from scheduler.storage.pokes import Channel, poke
 from scheduler.storage.tables import (

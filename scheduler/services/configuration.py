@@ -12,7 +12,17 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.authorise import Action, Principal, authorise
 from scheduler.domain.budgets import cny
+from scheduler.domain.configuration_reading import (
+    Configuration,
+    FirmEntry,
+    PoolEntry,
+    PriceEntry,
+    ProgramEntry,
+    QueueEntry,
+    UserEntry,
+)
 from scheduler.domain.errors import Invalid
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
@@ -22,18 +32,8 @@ from scheduler.domain.suggestions import one_of
 from scheduler.domain.time import to_datetime, to_rfc3339
 from scheduler.services.administration import note_act
 from scheduler.services.application import UNCHANGED, Application, Change, lock_configuration
-from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.services.budgets import apply_budgets
 from scheduler.services.calendar import apply_calendar
-from scheduler.services.configuration_file import (
-    Configuration,
-    FirmEntry,
-    PoolEntry,
-    PriceEntry,
-    ProgramEntry,
-    QueueEntry,
-    UserEntry,
-)
 from scheduler.services.node_places import write_places
 from scheduler.services.quotas import apply_cohorts, check_quotas, cohort_is_there, quota_columns
 from scheduler.storage import inbox

@@ -15,14 +15,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.authorise import Action, Principal, authorise, may_see_firm
+from scheduler.domain.configuration_reading import configuration_from_json, shown_quota
 from scheduler.domain.errors import Conflict, FieldProblem, Invalid, NotFound
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
 from scheduler.services.administration import note_act
 from scheduler.services.application import CREATED, lock_configuration
-from scheduler.services.authorise import Action, Principal, authorise, may_see_firm
 from scheduler.services.configuration import apply_configuration, pool_document
-from scheduler.services.configuration_file import configuration_from_json, shown_quota
 from scheduler.storage import inbox
 from scheduler.storage.tables import CohortRow, FirmRow, PoolRow, ProjectRow, QueueRow
 

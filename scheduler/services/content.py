@@ -11,9 +11,9 @@ from sqlalchemy import and_, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Action, Principal, authorise, require_firm
 from scheduler.domain.errors import FieldProblem, Invalid, LimitExceeded
 from scheduler.domain.time import DAY_MS, HOUR_MS
-from scheduler.services.authorise import Action, Principal, authorise, require_firm
 from scheduler.storage.tables import ContentObjectRow, ResultRow, UploadRow
 from suanli.content.manifest import Manifest
 

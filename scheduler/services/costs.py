@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.allocations import Goal
+from scheduler.domain.authorise import Principal
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.jobs import Budget
 from scheduler.domain.reasons import StopReason
@@ -20,7 +21,6 @@ from scheduler.domain.time import HOUR_MS
 from scheduler.machine.messages import PriceFrom
 from scheduler.machine.money import authorised_until
 from scheduler.machine.spending import cost_of
-from scheduler.services.authorise import Principal
 from scheduler.services.jobs import JobRecord, read_job
 from scheduler.storage.tables import (
     AllocationDeviceRow,

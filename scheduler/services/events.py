@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.services.authorise import Action, Principal, authorise
+from scheduler.domain.authorise import Action, Principal, authorise
 from scheduler.storage.direct import Direct
 from scheduler.storage.tables import EventRow
 

@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Principal
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.services.account import account_of
-from scheduler.services.authorise import Principal
 from scheduler.services.jobs import JobRecord, read_job
 from scheduler.storage.tables import AttemptRow, ReportRow
 

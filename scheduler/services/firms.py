@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.services.authorise import Action, Principal, authorise
-from scheduler.services.configuration_file import shown_quota
+from scheduler.domain.authorise import Action, Principal, authorise
+from scheduler.domain.configuration_reading import shown_quota
 from scheduler.storage.tables import FirmRow, PriceVersionRow, ProgramVersionRow, ProjectRow, QueueRow
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.services.configuration_file import shown_quota
+from scheduler.domain.configuration_reading import shown_quota
 from scheduler.storage.tables import (
     AttemptRow,
     CohortRow,

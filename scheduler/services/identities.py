@@ -8,12 +8,12 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Principal
 from scheduler.domain.errors import Forbidden, Unauthenticated
 from scheduler.domain.ids import Ids
 from scheduler.domain.issuers import Identity
+from scheduler.domain.principals import PRINCIPAL_NAME
 from scheduler.services.administration import note_act
-from scheduler.services.authorise import Principal
-from scheduler.services.principals import PRINCIPAL_NAME
 from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database
 from scheduler.storage.tables import FirmRow, PrincipalRow
@@ -141,7 +141,7 @@ async def _free_name(session: AsyncSession, identity: Identity) -> str:
     """
     plain = _NOT_IN_A_NAME.sub("-", identity.name.lower()).strip("._@-")[:80].strip("._@-")
     mark = hashlib.sha256("\0".join(part or "" for part in identity.key).encode()).hexdigest()[:10]
-    if PRINCIPAL_NAME.fullmatch(plain) is None:
+    if re.fullmatch(PRINCIPAL_NAME, plain) is None:
         return f"user-{mark}"
     taken = await session.scalar(select(PrincipalRow.principal_id).where(PrincipalRow.name == plain))
     return plain if taken is None else f"{plain}-{mark}"

@@ -8,10 +8,10 @@ from sqlalchemy import insert, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Action, Principal, authorise, require_project
 from scheduler.domain.errors import Conflict, FieldProblem, Invalid, NotFound
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import FINAL_STATES, JobState
-from scheduler.services.authorise import Action, Principal, authorise, require_project
 from scheduler.services.jobs import JobRecord, read_job
 from scheduler.storage import inbox
 from scheduler.storage.pokes import Channel, poke

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from scheduler.domain.authorise import Action, Principal, authorise, may_see_firm
 from scheduler.domain.errors import NotFound
 from scheduler.domain.jobs import JobState
-from scheduler.services.authorise import Action, Principal, authorise, may_see_firm
 from scheduler.services.jobs import JOBS_AND_STATES, JOBS_SQL, REVISION, STATE_WRITTEN, JobRecord, record_of
 from scheduler.storage.direct import Direct
 

@@ -11,11 +11,11 @@ from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.allocations import Goal
+from scheduler.domain.authorise import Action, Principal, authorise, may_see_firm
 from scheduler.domain.errors import NotFound
 from scheduler.domain.gangs import Gang
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import JobState
-from scheduler.services.authorise import Action, Principal, authorise, may_see_firm
 from scheduler.storage.tables import (
     AllocationDeviceRow,
     AllocationRow,

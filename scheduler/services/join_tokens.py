@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Principal
 from scheduler.domain.errors import FieldProblem, Invalid, NotFound
 from scheduler.domain.ids import RANDOM_BYTES, uuid7
 from scheduler.domain.time import DAY_MS, to_datetime
 from scheduler.services.administration import MACHINE, note_act
-from scheduler.services.authorise import Principal
 from scheduler.storage.tables import JoinTokenRow, PoolRow
 
 PREFIX = "sjt_"

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.services.configuration_file import NodeEntry
+from scheduler.domain.configuration_reading import NodeEntry
 from scheduler.storage.tables import NodePlaceRow
 
 Said = Mapping[str, object]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Action, Principal, authorise
 from scheduler.domain.devices import Health
 from scheduler.domain.errors import NotFound
 from scheduler.domain.ids import Ids
@@ -14,7 +15,6 @@ from scheduler.domain.nodes import NodeState, Place
 from scheduler.domain.object_stores import ObjectStore, store_from_json
 from scheduler.domain.pools import PoolVolume, volume_from_json, volumes_of_firm
 from scheduler.services.administration import note_act
-from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.storage import inbox
 from scheduler.storage.tables import (
     AllocationDeviceRow,

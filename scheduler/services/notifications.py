@@ -7,8 +7,8 @@ from typing import Any, Final
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Principal
 from scheduler.domain.time import DAY_MS
-from scheduler.services.authorise import Principal
 from scheduler.services.jobs import read_job
 from scheduler.storage.tables import NotificationRow
 

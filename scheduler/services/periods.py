@@ -12,10 +12,10 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Principal
 from scheduler.domain.errors import Conflict, FieldProblem, Invalid, Unavailable
 from scheduler.domain.time import to_rfc3339
 from scheduler.services.administration import note_act
-from scheduler.services.authorise import Principal
 from scheduler.services.bundles import ENTRIES_PER_PAGE, collect_page
 from scheduler.services.usage import covered, published_size
 from scheduler.storage.tables import EvidenceIntakeRow, LogEntryRow

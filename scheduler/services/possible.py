@@ -6,6 +6,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue, load_catalogue
+from scheduler.domain.authorise import Principal, require_project
 from scheduler.domain.errors import Impossible, Invalid
 from scheduler.domain.features import node_features
 from scheduler.domain.ids import DeviceId
@@ -19,7 +20,6 @@ from scheduler.planner.acceptance import FirmNames, require_possible_by, resolve
 from scheduler.planner.feasibility import Inventory, Stock
 from scheduler.planner.sharing import sharing_of
 from scheduler.planner.snapshot import DeviceView
-from scheduler.services.authorise import Principal, require_project
 from scheduler.storage.cluster_rows import cohort_noun, queue_noun
 from scheduler.storage.engine import Database
 from scheduler.storage.tables import DeviceRow, FirmRow, PoolRow, ProjectRow, SecretRow

@@ -9,19 +9,17 @@ from dataclasses import dataclass
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Action, Principal, authorise
 from scheduler.domain.errors import Conflict, FieldProblem, Forbidden, Invalid, NotFound, Unauthenticated
 from scheduler.domain.ids import Ids
-from scheduler.domain.principals import FIRM_ROLES, Role, Scope
+from scheduler.domain.principals import FIRM_ROLES, PRINCIPAL_NAME, PRINCIPAL_NAME_WANTED, Role, Scope
 from scheduler.domain.time import DAY_MS, from_datetime, to_datetime
 from scheduler.services.administration import note_act
-from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.storage.direct import Direct
 from scheduler.storage.tables import ApiKeyRow, FirmRow, PrincipalRow
 
 KEY_PREFIX = "sk_"
 KEY_RANDOM_BYTES = 32
-PRINCIPAL_NAME = re.compile(r"[a-z0-9]([a-z0-9._@-]{0,98}[a-z0-9])?")
-NAME_WANT = "1 to 100 of a-z 0-9 - . _ @, no sign at the ends"
 _KEY = re.compile(r"sk_[A-Za-z0-9_-]{43}")
 MOST_KEY_DAYS = 3660
 
@@ -135,8 +133,8 @@ async def create_principal(
 
 def _checked_role(name: str, role: str, firm: str | None) -> Role:
     problems = []
-    if PRINCIPAL_NAME.fullmatch(name) is None:
-        problems.append(FieldProblem("name", repr(name)[:80], NAME_WANT))
+    if re.fullmatch(PRINCIPAL_NAME, name) is None:
+        problems.append(FieldProblem("name", repr(name)[:80], PRINCIPAL_NAME_WANTED))
     if role not in list(Role):
         problems.append(FieldProblem("role", repr(role)[:80], "one of " + ", ".join(Role)))
     elif (role in FIRM_ROLES) != (firm is not None):

@@ -9,14 +9,14 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.authorise import Action, Principal, authorise
+from scheduler.domain.configuration_reading import COMPUTE_TFLOPS, GFLOPS_PER_TFLOPS, CohortEntry, Quota
 from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.quotas import Contradiction, contradictions, parent_of
 from scheduler.domain.suggestions import one_of
 from scheduler.planner.sharing import Sharing, sharing_of
 from scheduler.services.application import Application
-from scheduler.services.authorise import Action, Principal, authorise
-from scheduler.services.configuration_file import COMPUTE_TFLOPS, GFLOPS_PER_TFLOPS, CohortEntry, Quota
 from scheduler.storage.cluster_rows import cohort_noun, queue_noun
 from scheduler.storage.tables import CohortRow, FirmRow
 

@@ -13,9 +13,9 @@ from sqlalchemy import Select, func, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Action, Principal, authorise, require_firm
 from scheduler.domain.errors import Conflict, FieldProblem, Forbidden, Invalid, NotFound
 from scheduler.domain.time import from_datetime, to_datetime
-from scheduler.services.authorise import Action, Principal, authorise, require_firm
 from scheduler.services.jobs import read_job
 from scheduler.storage.pokes import Channel, poke
 from scheduler.storage.tables import (

@@ -7,9 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Action, Principal, authorise
 from scheduler.domain.errors import NotFound
 from scheduler.domain.time import DAY_MS
-from scheduler.services.authorise import Action, Principal, authorise
 from scheduler.services.jobs import read_job
 from scheduler.services.tasks import TaskOutput, task_output
 from scheduler.storage.tables import ResultRow

@@ -12,18 +12,18 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.domain.errors import FieldProblem, Invalid, LimitExceeded, NotFound, Unavailable
-from scheduler.domain.ids import Ids
-from scheduler.domain.job_limits import MOST_SECRET_BYTES, MOST_SECRETS
-from scheduler.domain.jobs import JobSpec, Variant
-from scheduler.services.administration import note_act
-from scheduler.services.authorise import (
+from scheduler.domain.authorise import (
     Action,
     Principal,
     authorise,
     require_firm,
     require_project_or_whole_firm,
 )
+from scheduler.domain.errors import FieldProblem, Invalid, LimitExceeded, NotFound, Unavailable
+from scheduler.domain.ids import Ids
+from scheduler.domain.job_limits import MOST_SECRET_BYTES, MOST_SECRETS
+from scheduler.domain.jobs import JobSpec, Variant
+from scheduler.services.administration import note_act
 from scheduler.services.sealing import Sealed, SealingError, SecretKeys
 from scheduler.storage.tables import PrincipalRow, ProjectRow, SecretRow
 

@@ -10,11 +10,11 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.authorise import Action, Principal, authorise, require_firm
 from scheduler.domain.errors import Conflict, DomainError, IdempotencyConflict
 from scheduler.domain.ids import Ids
 from scheduler.domain.job_templates import write_spec
 from scheduler.domain.jobs import JobSpec, JobState
-from scheduler.services.authorise import Action, Principal, authorise, require_firm
 from scheduler.services.content import use_uploads
 from scheduler.services.jobs import JobRecord
 from scheduler.services.possible import Known, in_own_project, require_possible

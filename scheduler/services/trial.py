@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.authorise import Action, Principal, authorise, require_firm
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import FirmId, Ids, JobId
 from scheduler.domain.jobs import Dependencies, JobSpec
@@ -17,7 +18,6 @@ from scheduler.machine import apply, take_snapshot
 from scheduler.machine.messages import JobSubmitted
 from scheduler.planner import Plan, PlannerConfig, Report, Snapshot
 from scheduler.planner.garbage import uncollected
-from scheduler.services.authorise import Action, Principal, authorise, require_firm
 from scheduler.services.possible import Known, in_own_project, require_possible
 from scheduler.storage.cluster import load_state
 from scheduler.storage.engine import Database

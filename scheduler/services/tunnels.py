@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.authorise import Action, Principal, authorise, require_firm, require_project
 from scheduler.domain.errors import Conflict, FieldProblem, Invalid, Unavailable
 from scheduler.domain.jobs import JobState
-from scheduler.services.authorise import Action, Principal, authorise, require_firm, require_project
 from scheduler.services.jobs import JobRecord, gang_of, read_job
 from scheduler.storage import inbox
 from scheduler.storage.tables import AllocationRow, GatewayRow, NodeRow, NodeStateRow

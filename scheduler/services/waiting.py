@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.services.authorise import Action, Principal, authorise
+from scheduler.domain.authorise import Action, Principal, authorise
 
 # A job that the controller has not taken over yet has no state, and its message waits in the inbox.
 _WAITING = text(

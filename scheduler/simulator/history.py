@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from scheduler.domain.configuration_reading import CohortEntry, cohort_of, quota_of
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.quotas import contradictions
 from scheduler.domain.reading import Reader
-from scheduler.services.configuration_file import CohortEntry, cohort_of, quota_of
 from scheduler.services.history import FORMAT
 from scheduler.simulator.cluster import NodeSpec
 

@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.configuration_reading import configuration_from_json
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.quotas import contradictions
 from scheduler.planner import PlannerConfig
-from scheduler.services.configuration_file import configuration_from_json
 from scheduler.simulator.alone import against_alone
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.clusters import ClusterFile, cluster_from

@@ -21,7 +21,7 @@ _SHARED: Final = (
     "scheduler.storage.engine",
     "scheduler.storage.pokes",
     "scheduler.storage.tables",
-    "scheduler.services.authorise",
+    "scheduler.domain.authorise",
     "scheduler.wiring",
     "suanli.evidence.records",
 )

@@ -20,12 +20,12 @@ from scheduler.api.config import ApiConfig
 from scheduler.api.server import serve
 from scheduler.api.state import Api
 from scheduler.catalogue import load_catalogue
+from scheduler.domain.authorise import Principal
+from scheduler.domain.configuration_reading import configuration_from_json
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
 from scheduler.domain.principals import Role
-from scheduler.services.authorise import Principal
 from scheduler.services.configuration import ANY_UID, apply_configuration
-from scheduler.services.configuration_file import configuration_from_json
 from scheduler.services.firms import list_firms
 from scheduler.services.principals import create_api_key, create_principal
 from scheduler.storage.engine import Database

@@ -14,9 +14,9 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from sqlalchemy import text
 
 from scheduler.api.auth import OPEN_PATHS, Allow
+from scheduler.domain.authorise import ALLOWED, Action
 from scheduler.domain.principals import Role
 from scheduler.domain.time import DAY_MS
-from scheduler.services.authorise import ALLOWED, Action
 from tests.builders.api import PEOPLE, ApiInstallation, InhabitedUrls, job_spec, running_api
 
 

@@ -14,8 +14,8 @@ from scheduler.api.app import create_app
 from scheduler.api.languages import TITLES_ZH
 from scheduler.api.problems import _TITLES, STATUSES
 from scheduler.domain import errors
+from scheduler.domain.authorise import Action, scope_of
 from scheduler.domain.principals import Scope
-from scheduler.services.authorise import Action, scope_of
 from scheduler.storage.tables import EvidenceIntakeRow
 from suanli.evidence.records import AdministrativeAct, parse_record
 from tests.builders.api import ApiInstallation, InhabitedUrls, job_spec, running_api

@@ -11,9 +11,9 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from scheduler.catalogue import load_catalogue
 from scheduler.controller.commit import Leader
+from scheduler.domain.authorise import Principal
 from scheduler.domain.ids import Ids
 from scheduler.domain.principals import Role
-from scheduler.services.authorise import Principal
 from scheduler.services.batches import Batches, Submitted
 from scheduler.services.job_changes import act_on_array, cancel_job, hold_job, requeue_job, revise_job
 from scheduler.services.possible import Known

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from scheduler.domain.authorise import Principal
 from scheduler.domain.errors import Conflict, Invalid, Unavailable
 from scheduler.domain.principals import Role
-from scheduler.services.authorise import Principal
 from scheduler.services.bundles import BundleRequest, MadeBundle, write_bundle
 from scheduler.services.periods import close_period
 from scheduler.services.proof_packets import PacketRequest, write_packet

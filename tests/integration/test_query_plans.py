@@ -10,8 +10,8 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import load_catalogue
+from scheduler.domain.authorise import Principal
 from scheduler.domain.principals import Role
-from scheduler.services.authorise import Principal
 from scheduler.services.job_pages import JobAnswers, JobFilter, JobOrder
 from scheduler.services.waiting import list_waiting
 from scheduler.storage.cluster import load_state

@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
+from scheduler.domain.authorise import Principal
 from scheduler.domain.errors import Forbidden, NotFound, Unavailable
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.principals import Role, Scope
-from scheduler.services.authorise import Principal
 from scheduler.services.sealing import Sealed, SealingError, SecretKeys, new_key_file, without_old_keys
 from scheduler.services.secrets import delete_secret, seal_anew, secrets_of_task, set_secret
 from suanli.evidence.records import AdministrativeAct, parse_record

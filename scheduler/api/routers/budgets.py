@@ -10,8 +10,8 @@ from scheduler.api.auth import BudgetSetter, Configurer, UsageReader
 from scheduler.api.bodies import read_json, request_body
 from scheduler.api.schemas.budgets import BudgetBody, BudgetOut, BudgetsOut, budget_out
 from scheduler.api.state import Api, ApiState
+from scheduler.domain.authorise import Principal
 from scheduler.services.application import Application
-from scheduler.services.authorise import Principal
 from scheduler.services.budgets import list_budgets, remove_budget, set_budget
 
 router = APIRouter(prefix="/v1", tags=["configuration"])

@@ -24,9 +24,9 @@ from scheduler.api.schemas.configuration import (
     quota_out,
 )
 from scheduler.api.state import ApiState
+from scheduler.domain.configuration_reading import configuration_from_json
 from scheduler.services.calendar import cut_short, list_calendar
 from scheduler.services.configuration import apply_configuration
-from scheduler.services.configuration_file import configuration_from_json
 from scheduler.services.firms import list_firms, list_prices, list_queues
 from scheduler.services.quotas import list_quotas
 

@@ -30,10 +30,10 @@ from scheduler.api.schemas.configuration import (
 )
 from scheduler.api.schemas.nodes import PoolDocument
 from scheduler.api.state import Api, ApiState
+from scheduler.domain.authorise import Principal
+from scheduler.domain.configuration_reading import configuration_from_json
 from scheduler.domain.errors import Invalid, NotFound, PreconditionFailed
-from scheduler.services.authorise import Principal
 from scheduler.services.configuration import apply_configuration
-from scheduler.services.configuration_file import configuration_from_json
 from scheduler.services.configured_objects import (
     Document,
     Judge,

@@ -11,8 +11,8 @@ from scheduler.api.event_stream import event_stream
 from scheduler.api.pagination import DEFAULT_LIMIT, Limit
 from scheduler.api.schemas.events import EventsOut, event_out
 from scheduler.api.state import Api, ApiState
+from scheduler.domain.authorise import Principal
 from scheduler.domain.errors import FieldProblem, Invalid
-from scheduler.services.authorise import Principal
 from scheduler.services.events import list_events, newest_event
 from scheduler.services.jobs import read_job
 

@@ -8,7 +8,7 @@ from scheduler.api.etags import IfMatch, etag, require_match
 from scheduler.api.schemas.job_changes import ArrayOut, JobChangeIn
 from scheduler.api.schemas.jobs import JobOut, job_out
 from scheduler.api.state import Api, ApiState
-from scheduler.services.authorise import Principal
+from scheduler.domain.authorise import Principal
 from scheduler.services.job_changes import act_on_array, cancel_job, hold_job, requeue_job, revise_job
 from scheduler.services.jobs import read_job
 

@@ -26,6 +26,7 @@ from scheduler.api.schemas.jobs import (
     job_out,
 )
 from scheduler.api.state import Api, ApiState
+from scheduler.domain.authorise import Principal
 from scheduler.domain.batches import MOST_JOBS
 from scheduler.domain.errors import DomainError, FieldProblem, Invalid
 from scheduler.domain.job_limits import MOST_LABELS
@@ -33,7 +34,6 @@ from scheduler.domain.job_templates import read_spec
 from scheduler.domain.jobs import FINAL_STATES, JobKind, JobState, Priority
 from scheduler.domain.reading import Reader
 from scheduler.domain.time import from_rfc3339
-from scheduler.services.authorise import Principal
 from scheduler.services.batches import Batches
 from scheduler.services.explain import explain_job
 from scheduler.services.job_pages import JobFilter, JobOrder

@@ -11,9 +11,9 @@ from fastapi.responses import StreamingResponse
 from scheduler.api.auth import ResultReader
 from scheduler.api.schemas.content import ResultFileOut, ResultFilesOut, ResultsOut, result_out
 from scheduler.api.state import Api, ApiState
+from scheduler.domain.authorise import Principal
 from scheduler.domain.errors import FieldProblem, Invalid, NotFound, Unavailable
 from scheduler.domain.gangs import MOST_RANK
-from scheduler.services.authorise import Principal
 from scheduler.services.results import ResultRecord, list_results, read_result
 from suanli.content.manifest import OBJECT_BYTES, ContentError, FileEntry, Manifest, parse_manifest
 

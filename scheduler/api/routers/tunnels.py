@@ -13,9 +13,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from scheduler.api.auth import Attacher, PortForwarder, SessionCheck
 from scheduler.api.state import Api, api_of
 from scheduler.api.tunnel_socket import BROKEN, OPEN_TUNNELS, carry, close, deny, refusal, size_of
+from scheduler.domain.authorise import Principal
 from scheduler.domain.errors import DomainError, FieldProblem, Invalid, Unavailable
 from scheduler.domain.gangs import MOST_RANK
-from scheduler.services.authorise import Principal
 from scheduler.services.tunnels import TunnelTarget, find_port, find_process, note_attached
 from scheduler.storage.engine import DatabaseAway
 from scheduler.tunnels.dial import GatewayAway, TunnelRefused

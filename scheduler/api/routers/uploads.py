@@ -22,8 +22,8 @@ from scheduler.api.schemas.content import (
     upload_out,
 )
 from scheduler.api.state import Api, ApiState
+from scheduler.domain.authorise import require_firm
 from scheduler.domain.errors import FieldProblem, Invalid, Unavailable
-from scheduler.services.authorise import require_firm
 from scheduler.services.content import (
     DIGEST_PREFIX,
     kept,

@@ -34,7 +34,7 @@ from scheduler.api.schemas.usage import (
     usage_out,
 )
 from scheduler.api.state import ApiState
-from scheduler.services.authorise import Action, Principal, allows, require_visible
+from scheduler.domain.authorise import Action, Principal, allows, require_visible
 from scheduler.services.bundles import BundleRequest, write_bundle
 from scheduler.services.periods import close_period
 from scheduler.services.proof_packets import PacketRequest, write_packet

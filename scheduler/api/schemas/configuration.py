@@ -1,4 +1,4 @@
-"""The configuration file over HTTP; its law is in `services.configuration_file`."""
+"""The configuration file over HTTP; its law is in `domain.configuration_reading`."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal

@@ -13,11 +13,11 @@ from scheduler.api.readable import field_problems, path_of
 from scheduler.api.schemas.configuration import ConfigurationIn
 from scheduler.api.schemas.job_specs import JobSpecIn, VariantIn
 from scheduler.domain.budgets import cny
+from scheduler.domain.configuration_reading import configuration_from_json
 from scheduler.domain.errors import Invalid
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.time import from_rfc3339, month_begin_ms, to_rfc3339
 from scheduler.services.configuration import price_id
-from scheduler.services.configuration_file import configuration_from_json
 from tests.builders.api import CONFIGURATION, job_spec
 
 

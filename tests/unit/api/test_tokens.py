@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scheduler.api.key_sets import IssuerAway
 from scheduler.api.tokens import Tokens
+from scheduler.domain.authorise import Principal
 from scheduler.domain.errors import Forbidden, Invalid, Unauthenticated, Unavailable
 from scheduler.domain.issuers import Identity, identity_of, issuers_from
 from scheduler.domain.principals import Role, Scope
-from scheduler.services.authorise import Principal
 from scheduler.services.issuers import load_issuers
 
 ISSUER = "https://sso.example/realm"

@@ -13,11 +13,10 @@ from scheduler.domain.job_limits import NAME_PATTERN
 from scheduler.domain.nodes import Place
 from scheduler.domain.object_stores import ObjectStore
 from scheduler.domain.pools import PoolVolume
-from scheduler.domain.principals import FIRM_ROLES, Role
+from scheduler.domain.principals import FIRM_ROLES, PRINCIPAL_NAME, PRINCIPAL_NAME_WANTED, Role
 from scheduler.domain.queues import COMPUTE
 from scheduler.domain.reading import Reader
 from scheduler.domain.time import GRID_MS, MINUTE_MS, SECOND_MS, from_rfc3339, on_grid
-from scheduler.services.principals import NAME_WANT, PRINCIPAL_NAME
 
 NANO = 9  # decimal places of CNY in a price
 PARTS_PER_MILLION = 6  # decimal places of a rate
@@ -402,7 +401,7 @@ def _user(reader: Reader) -> UserEntry:
         want = "the name of a firm" if role in FIRM_ROLES else f"nothing: {role}s belong to no firm"
         reader.problem(reader.at("firm"), firm, want)
     return UserEntry(
-        name=reader.text("name", pattern=PRINCIPAL_NAME.pattern, want=NAME_WANT),
+        name=reader.text("name", pattern=PRINCIPAL_NAME, want=PRINCIPAL_NAME_WANTED),
         role=role,
         firm=firm,
         kind=reader.choice("kind", ("user", "service"), "user"),
