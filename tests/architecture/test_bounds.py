@@ -10,8 +10,9 @@ from tests.architecture.sources import ROOT
 CONFTEST = """
 from tests import bounds
 bounds.CLEAN_UP_S = bounds.AGAIN_S = 0.3
-bounds.STILL_S = bounds.EXIT_S = 1
+bounds.STILL_S = 1
 """
+ENDS_SOON = CONFTEST + "bounds.EXIT_S = 1\n"
 # Each of them waits for ever where pytest-timeout alone stands guard.
 TESTS = """
 import asyncio, threading, time
@@ -53,8 +54,8 @@ def test_a_lock_outside_python():
 """
 
 
-def run(folder: Path, tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    (folder / "conftest.py").write_text(CONFTEST)
+def run(folder: Path, conftest: str, tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (folder / "conftest.py").write_text(conftest)
     (folder / "test_waiting.py").write_text(tests)
     plugins = [word for name in ("pytest_timeout", "tests.bounds") for word in ("-p", name)]
     return subprocess.run(
@@ -66,12 +67,12 @@ def run(folder: Path, tests: str, *arguments: str) -> subprocess.CompletedProces
 
 
 def test_what_waits_for_ever_is_cut_short(tmp_path: Path) -> None:
-    done = run(tmp_path, TESTS)
+    done = run(tmp_path, ENDS_SOON, TESTS)
     assert "2 failed, 1 passed, 1 error" in done.stdout, done.stdout + done.stderr
     assert "Timeout (0:00:01)!" in done.stderr
 
 
 def test_a_worker_that_stands_still_ends_the_run_and_says_where(tmp_path: Path) -> None:
-    done = run(tmp_path, STANDS_STILL, "-p", "xdist.plugin", "-n", "1", "--max-worker-restart", "0")
+    done = run(tmp_path, CONFTEST, STANDS_STILL, "-p", "xdist.plugin", "-n", "1", "--max-worker-restart", "0")
     assert done.returncode == 3, done.stdout + done.stderr
     assert "in test_a_lock_outside_python" in done.stderr
