@@ -24,6 +24,8 @@ class Refused:
     reasons: list[WhyNot] = field(default_factory=list)
     by_devices: list[Candidate] = field(default_factory=list)
     by_quota: list[Candidate] = field(default_factory=list)
+    would_wait: set[Candidate] = field(default_factory=set)  # for a faster model, whatever the quota says
+    wanted_back: bool = False  # it would have borrowed what others may take back
 
     def add(self, reason: WhyNot) -> None:
         """Each reason once."""
@@ -94,7 +96,7 @@ class Claims:
         best: tuple[tuple[int, int], Cell, Way] | None = None
         for number, candidate in enumerate([*refused.by_devices, *refused.by_quota]):
             cell = self._fleet.get(candidate.pool, candidate.model)
-            if cell is None:
+            if cell is None or candidate in refused.would_wait:
                 continue
             asked = self._sharing.devices_of(shape, candidate.model)
             borrows = self._sharing.borrows(queue, candidate.model, asked)

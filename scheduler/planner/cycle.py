@@ -139,10 +139,13 @@ class _Cycle:
             options.sort(key=lambda group: all(candidate.model != target for candidate in group))
         for size in self._sizes(shape, options):
             for group in options:
-                model = self._start(size, job, queue, group, refused)
+                model = self._start(size, job, queue, group, refused, borrows=cursor.borrows)
                 if model is not None:
                     self._ordering.again(cursor, model, size.devices)
                     return
+        if refused.wanted_back:
+            self._ordering.later(cursor)
+            return
         change = self._what_would_help(shape, queue, refused, paid=paid)
         refusal = _Refusal(self._ends(shape, job), refused, Blocked(tuple(refused.reasons), change))
         if not refused.by_quota and not paid:
@@ -182,14 +185,30 @@ class _Cycle:
         return True
 
     def _start(
-        self, shape: Shape, job: WaitingJob, queue: Queue, group: Sequence[Candidate], refused: Refused
+        self,
+        shape: Shape,
+        job: WaitingJob,
+        queue: Queue,
+        group: Sequence[Candidate],
+        refused: Refused,
+        *,
+        borrows: bool,
     ) -> str | None:
-        """Places the job on the model of the group where least is lost; else notes why it does not fit."""
+        """Places the job on the model of the group where least is lost; else notes why it does not fit.
+
+        Before the turn of those who borrow it borrows nothing that others may take back.
+        """
         best: tuple[Found, Candidate, Cell] | None = None
         for candidate in group:
             cell = self._fleet.get(candidate.pool, candidate.model)
             reason = self._forbidden(shape, queue, candidate, refused)
-            reason = reason or self._patience.reason(shape, job, candidate.model)
+            patient = self._patience.reason(shape, job, candidate.model)
+            if reason is not None and patient is not None:
+                refused.would_wait.add(candidate)
+            reason = reason or patient
+            if reason is None and not borrows and self._wanted_back(shape, queue, candidate.model):
+                refused.wanted_back = True
+                continue
             found = None
             if reason is None:
                 ends_ms = ends_in_time(
@@ -220,6 +239,11 @@ class _Cycle:
             refused.by_quota.append(candidate)
             return too_much
         return self._budgets.refusal(shape, model)
+
+    def _wanted_back(self, shape: Shape, queue: Queue, model: str) -> bool:
+        """Whether the queue would borrow for it what somebody else of its tree waits for as his own."""
+        asked = self._sharing.devices_of(shape, model)
+        return self._sharing.borrows(queue, model, asked) and self._ordering.wanted_back(queue.key, model)
 
     def _place(
         self,

@@ -20,7 +20,7 @@ from scheduler.planner.budgets import Budgets
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.ordering import Turns
+from scheduler.planner.ordering import PATIENT, Turns
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.preemption import lost_work_ms, must_stay
@@ -31,9 +31,8 @@ _MOST_OF_A_CLASS = 64
 _SLOWEST = 1e-6  # of a fair share
 # What the market gives is asked for again in about this time: within it a move must pay, however long the rest.
 _LASTS_MS = 10.0 * MINUTE_MS
-# Without devices for so many times the time after which age raises a class: too long. Where the profile says so a job
-# that needs more than its share of the devices has longer patience, as others would lose more by it.
-_PATIENT = 7.0
+# Where the profile says so a job that needs more than its share of the devices has longer patience (ordering.PATIENT),
+# as others would lose more by it.
 _FOR_OVERDUE = 0.02
 
 Floats = NDArray[np.float64]
@@ -155,7 +154,7 @@ class _Floor:
         self.devices = np.array([float(trader.devices) for trader in traders])
         self.capacity = self._capacity(fleet, promised)
         self._highest = max(trader.shape.priority.rank for trader in traders)
-        self._overdue = self._first_overdue(_PATIENT * config.ageing_ms, config.policy.patience_of_large)
+        self._overdue = self._first_overdue(PATIENT * config.ageing_ms, config.policy.patience_of_large)
         self.ranks = [turns.rank(trader.shape, trader.job) for trader in traders]
         self.classes = [
             self.class_of(trader.job, rank) for trader, rank in zip(traders, self.ranks, strict=True)

@@ -1,5 +1,8 @@
 """Which waiting job is looked at next: priority class, own quota before borrowed, weighted usage, then the turn.
 
+Who would borrow comes after everybody of its tree who might take it back, whatever their priority: else what a
+queue took back would go to the next borrower, and it would take back again and again.
+
 Usage is weighed as a tree: among what hangs in one cohort (queues and cohorts), and among all that hangs in none,
 the one with the least usage / weight comes first; what a cohort's members use is the cohort's usage.
 
@@ -22,6 +25,8 @@ from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import JobClass, RunningJob, Shape, Snapshot, WaitingJob
 
 _HIGHEST = Priority.HIGH.rank
+# Without devices for so many times the time after which age raises a class: too long.
+PATIENT = 7.0
 _LOOK_AT_ALL = 8  # a turn is worth so many looks at a class
 
 
@@ -46,6 +51,10 @@ class Turns:
         if waited_ms >= self._ageing_ms:
             rank = min(rank + waited_ms // self._ageing_ms, _HIGHEST)
         return self.passed_over.get(job.job_id, rank) if self.passed_over else rank
+
+    def too_long(self, job: WaitingJob) -> bool:
+        """Whether the job has waited for longer than anybody should, whoever else has a better right."""
+        return self._now_ms - job.submitted_ms >= PATIENT * self._ageing_ms
 
     def turn(self, shape: Shape, job: WaitingJob, model: str | None = None) -> float:
         """When it is its turn, in ms."""
@@ -79,6 +88,7 @@ class ClassCursor:
     shape: Shape
     jobs: tuple[WaitingJob, ...]  # by turn
     next: int = 0
+    borrows: bool = False  # its head has its turn among those who borrow
 
     @property
     def head(self) -> WaitingJob | None:
@@ -105,6 +115,12 @@ class _QueueLine:
     use: tuple[int, ...] = ()  # usage / weight from the top of the tree down, and of which moment that is
     use_of: int = -1
     in_vain: int = 0  # turns since `settle` looked at all heads, after which nothing was done
+    own: dict[str, int] = field(
+        default_factory=dict
+    )  # the fewest devices of each model that a class asks for
+    others: list["_QueueLine"] = field(default_factory=list)  # of its tree
+    lowest: int = _HIGHEST  # of the priority classes that wait in it, and in the others
+    lowest_of_others: int = _HIGHEST
 
 
 class Ordering:
@@ -126,6 +142,7 @@ class Ordering:
         self._lines: dict[QueueKey, _QueueLine] = {}
         self._charged = 0  # how often anything was
         self._lay_out(snapshot)
+        self._relate()
         for cursor in self.cursors:
             head = cursor.head
             if head is not None:
@@ -152,8 +169,39 @@ class Ordering:
             if key in waiting:
                 self._lines[key] = _QueueLine(key, path)
 
+    def _relate(self) -> None:
+        """Who might take back what others borrow. Cost: O(classes + lines of each tree)."""
+        trees: dict[str, list[_QueueLine]] = {}
+        for key, line in self._lines.items():
+            root = self._sharing.root(key)
+            if root is not None:
+                trees.setdefault(root, []).append(line)
+        for cursor in self.cursors if trees else ():
+            line, shape = self._lines[cursor.shape.queue], cursor.shape
+            line.lowest = min(line.lowest, shape.priority.rank)
+            for model in shape.models:
+                line.own[model] = min(line.own.get(model, shape.devices), shape.devices)
+        for lines in trees.values():
+            for line in lines if len(lines) > 1 else ():
+                line.others = [other for other in lines if other is not line]
+                line.lowest_of_others = min(other.lowest for other in line.others)
+
+    def wanted_back(self, key: QueueKey, model: str) -> bool:
+        """Whether somebody who has not had his turn would have devices of the model within his own quota.
+
+        Cost: O(queues of the tree).
+        """
+        return any(
+            other.heads and model in other.own and not self._borrows(other.key, model, other.own[model])
+            for other in self._lines[key].others
+        )
+
+    def _borrows(self, key: QueueKey, model: str, devices: int) -> bool:
+        queue = self._queues.get(key)
+        return queue is None or self._sharing.borrows(queue, model, devices)
+
     def pop(self) -> ClassCursor | None:
-        """The class whose head is next; give it back with `again` or drop it with `leave`."""
+        """The class whose head is next; give it back with `again` or `later`, or drop it with `leave`."""
         while self._heap:
             entry = heapq.heappop(self._heap)
             line = self._lines[entry[-1]]
@@ -162,8 +210,10 @@ class Ordering:
             ):  # others of its cohort were given something since: its place is later
                 self._push_line(line)
                 continue
-            *_, number = heapq.heappop(line.heads)
-            return self.cursors[number]
+            _, borrows, *_, number = heapq.heappop(line.heads)
+            cursor = self.cursors[number]
+            cursor.borrows = borrows
+            return cursor
         return None
 
     def again(self, cursor: ClassCursor, model: str, devices: int) -> None:
@@ -180,6 +230,13 @@ class Ordering:
         line = self._lines[cursor.shape.queue]
         cursor.next += 1
         self._push_class(line, cursor)
+        self._push_line(line)
+
+    def later(self, cursor: ClassCursor) -> None:
+        """The head would borrow what others may take back: it has another turn among those who borrow."""
+        line, head = self._lines[cursor.shape.queue], cursor.head
+        if head is not None:
+            heapq.heappush(line.heads, self._entry(cursor, head, borrows=True))
         self._push_line(line)
 
     def leave(self, cursor: ClassCursor) -> None:
@@ -203,19 +260,21 @@ class Ordering:
         if head is not None:
             heapq.heappush(line.heads, self._entry(cursor, head))
 
-    def _entry(self, cursor: ClassCursor, head: WaitingJob) -> Head:
-        shape = cursor.shape
+    def _entry(self, cursor: ClassCursor, head: WaitingJob, *, borrows: bool = False) -> Head:
+        shape, turns = cursor.shape, self._turns
+        rank = turns.rank(shape, head)
+        borrows = borrows or self._must_borrow(shape)
+        if borrows and not turns.too_long(head):
+            rank = min(rank, self._lines[shape.queue].lowest_of_others)
+        return -rank, borrows, turns.turn(shape, head), head, cursor.number
+
+    def _must_borrow(self, shape: Shape) -> bool:
+        """Whether the queue would borrow for it on any of its models."""
         queue = self._queues.get(shape.queue)
-        borrows = (
-            queue is not None
-            and queue.cohort is not None
-            and bool(shape.models)
-            and all(
-                self._sharing.borrows(queue, model, self._sharing.devices_of(shape, model))
-                for model in shape.models
-            )
-        )
-        return -self._turns.rank(shape, head), borrows, self._turns.turn(shape, head), head, cursor.number
+        if queue is None or queue.cohort is None or not shape.models:
+            return False
+        sharing = self._sharing
+        return all(sharing.borrows(queue, model, sharing.devices_of(shape, model)) for model in shape.models)
 
     def _push_line(self, line: _QueueLine) -> None:
         if line.heads:

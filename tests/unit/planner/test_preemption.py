@@ -54,6 +54,50 @@ def test_a_queue_takes_back_what_it_lent_and_the_youngest_borrower_stops() -> No
     assert controller.state.jobs[JobId("young")].state is JobState.QUEUED
 
 
+def test_what_a_queue_takes_back_goes_to_it_and_not_to_a_borrower_who_has_waited_longer() -> None:
+    controller = sharing_firms()
+    start(controller, "old", 8)
+    start(controller, "young", 8)
+    for name in ("next", "last"):  # they will have waited for so long that age raises them above firm-b's
+        controller.submit(name, a_spec(name, devices=8))
+    controller.wait(2 * PlannerConfig().ageing_ms)
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+    assert controller.plan() == []
+    assert stopping(controller, "young")
+    end_stopped(controller, "young")
+    assert controller.plan() == ["mine"]
+
+
+def test_nobody_borrows_what_its_owner_waits_for() -> None:
+    controller = Controller([a_node("n1", model=MODEL), a_node("n2", model=OTHER_MODEL)])
+    nominal = {"firm-a": {MODEL: 0, OTHER_MODEL: 8}, "firm-b": {MODEL: 8, OTHER_MODEL: 0}}
+    queues = tuple(
+        Queue(QueueKey(FirmId(firm), "default"), (POOL,), nominal[firm], 1, "all") for firm in FIRMS
+    )
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (Cohort("all"),)))
+    controller.submit("either", a_spec("either", devices=8, models=[MODEL, OTHER_MODEL]))
+    controller.submit("mine", a_spec("mine", devices=8, models=[MODEL]), firm="firm-b")
+    assert sorted(controller.plan()) == ["either", "mine"]
+
+
+def test_who_would_wait_for_a_faster_model_takes_nothing_back_on_a_slow_one() -> None:
+    controller = Controller([a_node("fast", model=MODEL), a_node("slow", model=OTHER_MODEL)])
+    nominal = {"firm-a": {MODEL: 0, OTHER_MODEL: 0}, "firm-b": {MODEL: 8, OTHER_MODEL: 8}}
+    queues = tuple(
+        Queue(QueueKey(FirmId(firm), "default"), (POOL,), nominal[firm], 1, "all") for firm in FIRMS
+    )
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (Cohort("all"),)))
+    start(controller, "holder", 8, firm="firm-b", models=[MODEL], estimate_seconds=3_600)
+    start(controller, "borrower", 8, models=[OTHER_MODEL])
+    controller.wait(1_800_000)
+    spec = replace(a_spec("mine", devices=8, estimate_seconds=3_600), model_checkpoint=None)
+    rates = [(MODEL, 36_000), (OTHER_MODEL, 3_600)]  # ten times as slow
+    variants = tuple(Variant(model, ("/bin/true",), steps_per_hour=rate) for model, rate in rates)
+    controller.submit("mine", replace(spec, variants=variants), firm="firm-b")
+    assert controller.plan() == []
+    assert not stopping(controller, "borrower")
+
+
 def test_nobody_is_stopped_twice_while_devices_are_on_their_way() -> None:
     controller = sharing_firms()
     start(controller, "old", 8)
