@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from suanli.evidence.findings import Verdict
+from suanli.evidence.steps.case import VerifySettings
 from suanli.evidence.verify import verify
 from tests.builders.evidence import Operator
 
@@ -18,8 +19,10 @@ def judged(operator: Operator, **options: object) -> Verdict:
     """The verdict on an operator's bundle, under the policy of a reader who trusts its log and witness."""
     files = operator.bundle(**options)  # type: ignore[arg-type]
     verdict = verify(files, policy=operator.policy())
-    # However many processes share the work, they say the same.
+    # However many processes share the work, and however many signatures are checked, they say the same.
     assert verify(files, policy=operator.policy(), parts=3) == verdict
+    every = VerifySettings(every_signature=True)
+    assert verify(files, policy=operator.policy(), settings=every) == verdict
     return verdict
 
 

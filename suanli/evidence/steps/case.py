@@ -50,7 +50,8 @@ class VerifySettings:
     use without work before it is asked about. now_ms: the reader's clock, if there is one. firm_id: the firm
     that the reader is; its bundle must be made for it. firm_keys: keys that the reader had from the firms
     themselves, each under the firm's id; None where the reader has no such list. device_list: likewise the
-    devices that the reader inspected.
+    devices that the reader inspected. every_signature: whether windows' signatures are checked one by one even
+    where a later window vouches for them (`steps.signatures`).
     """
 
     clock_tolerance_ms: int = CLOCK_TOLERANCE_MS
@@ -60,6 +61,7 @@ class VerifySettings:
     firm_id: str | None = None
     firm_keys: tuple[VerifierKey, ...] | None = None
     device_list: DeviceList | None = None
+    every_signature: bool = False
 
 
 @dataclass(slots=True)

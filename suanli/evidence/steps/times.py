@@ -35,6 +35,11 @@ class Times:
         self._newest_ms_at = functools.lru_cache(_ROOTS_KEPT)(known.newest.at_ms)
         self._seen: dict[str, int] = {}
 
+    def is_root(self, seen: SeenCheckpoint) -> bool:
+        """Whether a log checkpoint is surely of this tree."""
+        root = self._root_at(seen.size)
+        return root is not None and seen.origin == self._known.head.origin and root.hex() == seen.root
+
     def check(self, window: WindowEvidence) -> None:
         """Reports what is wrong with the times of a window."""
         header, latest_ms = window.header, self._known.latest_ms

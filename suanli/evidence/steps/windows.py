@@ -1,7 +1,7 @@
 """The windows of some nodes, from their bytes to what they add up to: steps 5 to 13 for one part of a bundle.
 
 The second reading of a bundle. Parts are by node, so that chains, devices and allocations never cross them;
-each part reads all entries but opens only its own. The costliest thing here is one signature per window.
+each part reads all entries but opens only its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from suanli.evidence.bundle import PAYLOADS
 from suanli.evidence.bundle_files import read_entry_bundle, read_lines
 from suanli.evidence.entries import USAGE_WINDOW, Entry, read_entry, window_key_id
 from suanli.evidence.errors import EvidenceError
-from suanli.evidence.keys import verify_signature
 from suanli.evidence.rating_inputs import observed_use
 from suanli.evidence.sampling import Sampler
 from suanli.evidence.steps.attribution import Attribution
@@ -27,10 +26,11 @@ from suanli.evidence.steps.keys import key_problem
 from suanli.evidence.steps.payloads import Damaged, EntryReader
 from suanli.evidence.steps.plausibility import WorkPattern, check_bounds, check_power
 from suanli.evidence.steps.report import Report
+from suanli.evidence.steps.signatures import Signatures, Unsigned, is_signed
 from suanli.evidence.steps.strata import Strata
 from suanli.evidence.steps.times import Times
 from suanli.evidence.tiles import WIDTH, entry_bundles
-from suanli.evidence.windows import header_hash, window_message
+from suanli.evidence.windows import header_hash
 from suanli.rating.balance import BalanceCollector
 from suanli.rating.intervals import overlap
 from suanli.rating.usage import Usage, UsageCollector
@@ -93,8 +93,20 @@ def _least(one: int | None, other: int | None) -> int | None:
 
 
 def check_part(job: PartJob, tick: Tick | None = None) -> PartResult:
-    """Checks the windows of one part. Linear in entries; memory does not grow with windows."""
-    return _Part(job, tick or (lambda _count: None)).check()
+    """Checks the windows of one part. Linear in entries; memory does not grow with windows.
+
+    A signature is checked where no later window vouches for it; if one fails, all are checked from the start, so
+    that each that fails is named.
+    """
+
+    def unseen(_count: int) -> None:
+        """What is read again is not told again."""
+
+    every_signature = job.known.settings.every_signature
+    try:
+        return _Part(job, tick or unseen, every_signature=every_signature).check()
+    except Unsigned:
+        return _Part(job, unseen, every_signature=True).check()
 
 
 def part_of(name: str, parts: int) -> int:
@@ -112,7 +124,7 @@ def _read_window_entry(data: bytes) -> Entry | None:
 
 
 class _Part:
-    def __init__(self, job: PartJob, tick: Tick) -> None:
+    def __init__(self, job: PartJob, tick: Tick, *, every_signature: bool) -> None:
         known = job.known
         self._job = job
         self._known: Known = known
@@ -138,6 +150,7 @@ class _Part:
         self._newest_end_ms = 0
         self._public_keys = {k: bytes.fromhex(v.event.public_key) for k, v in known.keys.items()}
         self._mine = {k: self._is_mine(v.event.node_id) for k, v in known.keys.items()}
+        self._signatures = None if every_signature else Signatures(self._public_keys, self._times.is_root)
 
     def _is_mine(self, name: str) -> bool:
         return part_of(name, self._job.parts) == self._job.number
@@ -165,8 +178,12 @@ class _Part:
             except Damaged:
                 self._chains.unusable.setdefault(entry.producer_key_id, []).append(index)
                 continue
+            if self._signatures is not None:
+                self._signatures.take(window, self._chains.ends.get(entry.producer_key_id))
             if self._chains.take(window):
                 self._take(window)
+        if self._signatures is not None:
+            self._signatures.finish()
         self._pass_changes(self._known.head.size)
         self._judge_suspects()
         self._chains.finish()
@@ -178,12 +195,11 @@ class _Part:
         return result
 
     def _open(self, index: int, entry: Entry, data: bytes) -> WindowEvidence:
-        """A window whose payload, key and signature are right. Raises Damaged."""
+        """A window whose payload, key and, where all are checked, signature are right. Raises Damaged."""
         window = self._reader.window(index, entry, data)
         problem = key_problem(self._known, window)
         if problem is None:
-            message = window_message(window.header_bytes)
-            if verify_signature(self._public_keys[entry.producer_key_id], message, window.signature):
+            if self._signatures is not None or is_signed(self._public_keys[entry.producer_key_id], window):
                 return window
             problem = "signature.window", f"a signature of {entry.producer_key_id}", "no match"
         code, expected, found = problem

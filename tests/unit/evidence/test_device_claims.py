@@ -11,7 +11,7 @@ from suanli.evidence.strict_json import encode
 from suanli.evidence.window_checks import check_window
 from suanli.evidence.windows import parse_segment
 from tests.builders.evidence import GRID, T0, Operator, device, honest_operator, segment, small_operator
-from tests.unit.evidence.test_fraud_operator import _assert_found, _verify
+from tests.builders.verdicts import assert_found, judged
 
 
 def _with_a_die(operator: Operator, **changes: object) -> Operator:
@@ -23,8 +23,8 @@ def _with_a_die(operator: Operator, **changes: object) -> Operator:
 
 
 def test_another_die_under_a_registered_serial_is_reported_where_it_begins() -> None:
-    verdict = _verify(_with_a_die(honest_operator(5), die_id="DIE-foreign"))
-    _assert_found(verdict, {"register.die"})
+    verdict = judged(_with_a_die(honest_operator(5), die_id="DIE-foreign"))
+    assert_found(verdict, {"register.die"})
     (finding,) = verdict.findings
     assert (finding.step, finding.entity) == (11, "device d-1")
     assert (finding.expected, finding.found) == ("die_id DIE-d-1", "die_id DIE-foreign")
@@ -37,22 +37,22 @@ def test_what_the_register_does_not_know_must_not_change_between_windows() -> No
         each.uses.clear()
     node.devices[0] = device("d-9", uuid="U-1")
     operator.all_cut(3, start=1)
-    assert not [f for f in _verify(operator, period=(T0, T0 + 3 * GRID)).findings if f.step == 11]
+    assert not [f for f in judged(operator, period=(T0, T0 + 3 * GRID)).findings if f.step == 11]
     node.devices[0] = device("d-9", uuid="U-2")
     operator.all_cut(6, start=4)
-    _assert_found(_verify(operator), {"register.changed"})
+    assert_found(judged(operator), {"register.changed"})
 
 
 def test_a_new_driver_another_firmware_or_slot_are_no_finding() -> None:
     operator = _with_a_die(
         honest_operator(5), driver_version="25.2", firmware="7.9", bus_address="0000:c1:00.0"
     )
-    assert _verify(operator).verified
+    assert judged(operator).verified
 
 
 @pytest.mark.parametrize("hidden", ["serial", "uuid"])
 def test_a_device_that_no_longer_tells_its_serial_is_reported(hidden: str) -> None:
-    _assert_found(_verify(_with_a_die(honest_operator(5), **{hidden: None})), {"register.changed"})
+    assert_found(judged(_with_a_die(honest_operator(5), **{hidden: None})), {"register.changed"})
 
 
 def test_a_board_that_comes_back_with_another_die_is_reported() -> None:
@@ -61,7 +61,7 @@ def test_a_board_that_comes_back_with_another_die_is_reported() -> None:
     operator.add(DeviceEvent("retired", gone, "node-a", "host node-a", "pool-1", T0 + 6 * GRID))
     again = device("d-8", serial=gone.serial)
     operator.enrol("node-c", [again], T0 + 6 * GRID)
-    _assert_found(_verify(operator), {"register.die"})
+    assert_found(judged(operator), {"register.die"})
 
 
 def test_dies_of_one_board_may_bear_one_serial_on_one_node_only() -> None:
@@ -78,8 +78,8 @@ def test_dies_of_one_board_may_bear_one_serial_on_one_node_only() -> None:
         operator.all_cut(6, start=1)
         return operator
 
-    assert _verify(enrolled("node-c")).verified
-    _assert_found(_verify(enrolled("node-d")), {"register.same_identity"})
+    assert judged(enrolled("node-c")).verified
+    assert_found(judged(enrolled("node-d")), {"register.same_identity"})
 
 
 def test_one_die_in_two_places_is_reported_whatever_its_serials_say() -> None:
@@ -88,7 +88,7 @@ def test_one_die_in_two_places_is_reported_whatever_its_serials_say() -> None:
     for each in operator.nodes.values():
         each.uses.clear()
     operator.all_cut(6, start=1)
-    _assert_found(_verify(operator), {"register.same_identity"})
+    assert_found(judged(operator), {"register.same_identity"})
 
 
 def test_windows_of_an_older_agent_verify_beside_newer_ones() -> None:
@@ -101,7 +101,7 @@ def test_windows_of_an_older_agent_verify_beside_newer_ones() -> None:
     assert json.loads(old.header)["schema"] == "suanli.window.v1"
     read = parse_segment(old.segments[0].body)
     assert (read.version, read.hardware, read.device.die_id) == (1, UNKNOWN_HARDWARE, None)
-    assert _verify(operator).verified
+    assert judged(operator).verified
 
 
 def test_a_register_of_an_older_ledger_is_read() -> None:
