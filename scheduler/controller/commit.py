@@ -1,6 +1,7 @@
 """One cycle of the leader: take the inbox, apply, plan, check, and commit all of it in one transaction."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -129,12 +130,12 @@ class Leader:
         if not taken:
             metrics.INBOX_LAG_SECONDS.set(0)
             return [], False
-        messages, bad = await read_messages(session, taken, now_ms)
+        messages, bad = await read_messages(session, taken, self.state.specs, now_ms)
         for item in bad:
             metrics.BAD_MESSAGES.labels(item.kind).inc()
             _log.error("bad_message", inbox_id=item.inbox_id, kind=item.kind, problem=item.problem)
-        for message in messages:
-            metrics.MESSAGES.labels(type(message).__name__).inc()
+        for kind, count in Counter(type(message).__name__ for message in messages).items():
+            metrics.MESSAGES.labels(kind).inc(count)
         metrics.INBOX_LAG_SECONDS.set(max(0.0, time.time() - taken[0].created_at.timestamp()))
         return messages, len(taken) == self._config.inbox_batch
 

@@ -33,7 +33,8 @@ _RETRY_S = 0.5
 _LOOK_AGAIN_S = 0.1  # whether machine code has been made
 # Rests as multiples of what came before them, and their bounds.
 _CYCLE_REST, _MOST_CYCLE_REST_S = 3.0, 0.1
-_PLAN_REST, _MOST_PLAN_REST_S = 9.0, 1.0
+_MESSAGE_REST_S, _MOST_GATHERING_S = 0.002, 0.2
+_PLAN_REST, _MOST_PLAN_REST_S = 19.0, 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -66,9 +67,10 @@ class Pace:
     """How often to look and how often to plan, so that thousands of messages a second leave the machine to others.
 
     A message that comes after a quiet moment is applied and planned for at once. Under load a cycle is followed
-    by a rest, in which messages gather: a cycle costs a dozen round trips however many there are. A plan costs
-    what the cluster and its queue are large, whatever changed: it takes a tenth of the time, or rests a second where
-    that is less.
+    by a rest, in which messages gather: a cycle costs a dozen round trips however many there are. The rest is as long
+    as the cycle, or as its messages are many: in proportion to the cycle alone, faster cycles would only be more of
+    them. A plan costs what the cluster and its queue are large, whatever changed: it takes a twentieth of the time, or
+    rests a second where that is less.
     """
 
     def __init__(self, period_s: float) -> None:
@@ -83,7 +85,10 @@ class Pace:
         """Seconds to rest after a cycle, and then to wait for a poke at most."""
         if result.planned_s and not result.more:
             self._plan_from_s = now_s + min(_PLAN_REST * result.planned_s, _MOST_PLAN_REST_S)
-        rest_s = min(_CYCLE_REST * (now_s - begun_s), _MOST_CYCLE_REST_S) if result.messages else 0.0
+        rest_s = 0.0
+        if result.messages:
+            gathering_s = min(_MESSAGE_REST_S * result.messages, _MOST_GATHERING_S)
+            rest_s = max(min(_CYCLE_REST * (now_s - begun_s), _MOST_CYCLE_REST_S), gathering_s)
         if not result.plan_waits:
             return rest_s, self._period_s
         return rest_s, min(max(self._plan_from_s - now_s - rest_s, 0.0), self._period_s)

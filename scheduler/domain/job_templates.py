@@ -74,22 +74,7 @@ def read_spec(value: object) -> JobSpec:
     _templates[likeness] = _Template(likeness, spec)
     if len(_templates) > MOST_TEMPLATES:
         _templates.popitem(last=False)
-    return _marked(spec, likeness)
-
-
-def read_stored(value: Mapping[str, Any]) -> JobSpec:
-    """What `write_spec` wrote, as it was; nobody asks again whether its texts are right."""
-    likeness = _likeness(value)
-    known = None if likeness is None else _templates.get(likeness)
-    if known is None:
-        return read_spec(value)
-    _was_used(known.likeness)
-    variants = tuple(
-        Variant(**{**like, "command": tuple(own["command"]), "environment": own.get("environment") or {}})
-        for like, own in zip(known.variants, value["variants"], strict=True)
-    )
-    own = {"name": value["name"], "labels": value.get("labels") or {}, "variants": variants}
-    return _marked(JobSpec(**{**known.given, **own}), known.likeness)
+    return marked(spec, likeness)
 
 
 def _was_used(likeness: bytes) -> None:
@@ -162,10 +147,11 @@ def _filled(known: _Template, value: Mapping[str, Any]) -> JobSpec | None:
     spec = JobSpec(**{**known.given, **own})
     if spec.secrets:
         refuse_doubles(reader, spec)  # a secret's variable is none of the environment's
-    return None if reader.problems else _marked(spec, known.likeness)
+    return None if reader.problems else marked(spec, known.likeness)
 
 
-def _marked(spec: JobSpec, likeness: bytes) -> JobSpec:
+def marked(spec: JobSpec, likeness: bytes) -> JobSpec:
+    """A new spec as one of those that have this in common."""
     object.__setattr__(spec, "likeness", likeness)  # before anybody else has it
     return spec
 

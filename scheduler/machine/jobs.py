@@ -42,6 +42,8 @@ def submit(t: Transition, message: JobSubmitted) -> None:
         message.job_id,
         message.spec,
         message.submitted_ms,
+        message.name,
+        message.labels,
         held=message.spec.hold,
         revision=message.revision,
         array_id=message.array_id,
@@ -49,7 +51,7 @@ def submit(t: Transition, message: JobSubmitted) -> None:
     )
     t.state.add_job(job)
     t.touch_job(job)
-    t.emit_job("JobSubmitted", job, name=job.spec.name, queue=job.spec.queue, project=job.spec.project)
+    t.emit_job("JobSubmitted", job, name=job.name, queue=job.spec.queue, project=job.spec.project)
     # Looked at only where the job waits for others: of a batch of thousands few do.
     just_ended = (other for other in t.changes.jobs.values() if other.state.final)
     broken = queueing.refer(t.state, job, message.progress, just_ended)

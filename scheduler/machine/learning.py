@@ -18,7 +18,7 @@ _LEAST_STEPS, _LEAST_MS = 2.0, 1_000
 
 def job_succeeded(t: Transition, job: JobRecord) -> None:
     """How long jobs of its kind run, as if all its attempts had been on its fastest model."""
-    shape = job.placed or shape_of(job)
+    shape = job.placed or shape_of(t.state, job)
     run_ms = served_ms(t.state.catalogue, t.state.learning.experience(), shape, job, t.now_ms)
     if run_ms >= _LEAST_MS:  # what ends at once says nothing of those that do their work
         asked_ms = shape.time_limit_ms if shape.estimate_ms is None else shape.estimate_ms
@@ -32,7 +32,7 @@ def attempt_ended(t: Transition, job: JobRecord, attempt: AttemptRecord) -> None
         return
     steps, took_ms = last[0] - first[0], last[1] - first[1]
     if steps >= _LEAST_STEPS and took_ms >= _LEAST_MS:
-        shape = job.placed or shape_of(job)
+        shape = job.placed or shape_of(t.state, job)
         t.changes.learned |= t.state.learning.ran(shape.kind, attempt.device_model, 1000 * steps / took_ms)
 
 
@@ -55,21 +55,23 @@ def _report(job: JobRecord) -> tuple[float, int] | None:
 
 
 def announce(t: Transition, report: Report) -> None:
-    """Tells waiting jobs, once each, between which moments they start. Cost: O(waiting jobs)."""
+    """Tells waiting jobs, once each, between which moments they start: the first to start first.
+
+    Cost: O(waiting jobs of which that is known).
+    """
     left = _TOLD_A_CYCLE
-    for item in report.classes:
-        for waiting in item.jobs:
-            job = t.state.jobs.get(waiting.job_id)
-            if job is None or job.announced is not None or job.attempts:
-                continue
-            told = report.starts(waiting.job_id)
-            if told is None:
-                continue
-            job.announced = (t.now_ms, *told)
-            t.touch_job(job)
-            left -= 1
-            if not left:
-                return
+    for job_id in report.expected:
+        job = t.state.jobs.get(job_id)
+        if job is None or job.announced is not None or job.attempts:
+            continue
+        told = report.starts(job_id)
+        if told is None:
+            continue
+        job.announced = (t.now_ms, *told)
+        t.touch_job(job)
+        left -= 1
+        if not left:
+            return
 
 
 def first_start(t: Transition, job: JobRecord) -> None:

@@ -24,6 +24,8 @@ class JobSubmitted:
     job_id: JobId
     spec: JobSpec
     submitted_ms: int
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
     revision: int = 0
     array_id: JobId | None = None
     array_index: int | None = None

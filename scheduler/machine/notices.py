@@ -27,10 +27,10 @@ def notice_of(event: Event, job: JobRecord) -> Notice | None:
         "data": {
             "event_seq": event.seq,
             "job_id": job.job_id,
-            "name": job.spec.name,
+            "name": job.name,
             "project": job.spec.project,
             "queue": job.spec.queue,
-            "labels": dict(job.spec.labels),
+            "labels": dict(job.labels),
             "state": job.state.value,
             "attempt": 0 if attempt is None else attempt.number,
             "device_model": None if attempt is None else attempt.device_model,

@@ -11,7 +11,7 @@ from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.features import needs_of
 from scheduler.domain.gangs import Gang, Share
 from scheduler.domain.gangs import Topology as Asked
-from scheduler.domain.ids import FirmId, JobId
+from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, EndReason
 from scheduler.domain.time import MINUTE_MS
@@ -175,7 +175,7 @@ def _siblings(state: ClusterState, job: JobRecord) -> bool:
 
 def _place(state: ClusterState, job: JobRecord, now_ms: int, *, free: bool) -> None:
     _take_out(state, job)
-    job.shape = shape_of(job, state.prices)
+    job.shape = shape_of(state, job)
     if not free:
         state.blocked.add(job.job_id)
         return
@@ -231,9 +231,7 @@ def _share_ppm(share: Share | None) -> int:
 _NOT_PREPARED = frozenset({Ending.PREPARE_FAILED, Ending.IMAGE_FAILED})
 
 
-# Shapes of jobs that have not been tried, by their firm and the likeness of their spec.
-_untried: dict[tuple[FirmId, bytes], Shape] = {}
-_MOST_UNTRIED = 1024
+_MOST_SHAPES = 1024
 
 
 def _sizes_of(gang: Gang) -> Sequence[int]:
@@ -246,20 +244,20 @@ def _sizes_of(gang: Gang) -> Sequence[int]:
     )
 
 
-def shape_of(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
+def shape_of(state: ClusterState, job: JobRecord) -> Shape:
     """What decides where a job may start: its spec, and what its earlier attempts taught.
 
     Jobs that are alike share one until they were tried.
     """
     likeness = job.spec.likeness
     if likeness is None or job.attempts or job.spec.budget is not None:
-        return made_shape(job, prices)
+        return made_shape(job, state.prices)
     key = (job.firm_id, likeness)
-    shape = _untried.get(key)
+    shape = state.shapes.get(key)
     if shape is None:
-        if len(_untried) >= _MOST_UNTRIED:
-            _untried.clear()
-        shape = _untried[key] = made_shape(job, prices)
+        if len(state.shapes) >= _MOST_SHAPES:
+            state.shapes.clear()
+        shape = state.shapes[key] = made_shape(job, state.prices)
     return shape
 
 

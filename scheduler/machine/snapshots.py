@@ -106,7 +106,7 @@ def _running_view(state: ClusterState, job: JobRecord, now_ms: int) -> RunningJo
     if not held:
         return None
     if job.placed is None:
-        job.placed = shape_of(job)
+        job.placed = shape_of(state, job)
     return RunningJob(
         job_id=job.job_id,
         shape=job.placed,

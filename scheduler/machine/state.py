@@ -4,7 +4,7 @@ Records are changed in place by the rules beside this file; storage/tables says 
 Fields marked "memory" are derived: loading builds them again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from scheduler.domain.nodes import Isolation, Node, NodeState, Place
 from scheduler.domain.pools import DEFAULT_PATIENCE_MS, Pool
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
+from scheduler.domain.stored_specs import StoredSpecs
 from scheduler.domain.time import MINUTE_MS
 from scheduler.machine.arrays import ArrayMembers
 from scheduler.machine.messages import PriceFrom
@@ -150,8 +151,10 @@ class JobRecord:
 
     firm_id: FirmId
     job_id: JobId
-    spec: JobSpec
+    spec: JobSpec  # shared with jobs that are alike: name, labels, commands and environments are not in it
     submitted_ms: int
+    name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
     state: JobState = JobState.QUEUED
     version: int = 0
     reason: str | None = None
@@ -248,6 +251,8 @@ class ClusterState:
         self.usage = UsageLedger(now_ms)
         self.spending = SpendingLedger()
         self.learning = Learning()
+        self.specs = StoredSpecs()
+        self.shapes: dict[tuple[FirmId, bytes], Shape] = {}  # of jobs not tried yet: machine/queueing.py
         self.held: dict[QueueKey, dict[str, int]] = {}  # devices by queue and model, lost ones not counted
         self.held_parts: dict[QueueKey, dict[str, int]] = {}  # the same of parts of devices, in ppm
         self.progress_pending: set[JobId] = set()

@@ -50,6 +50,11 @@ class Forecast:
         self._unpaid = unpaid
         self._errors = Starts() if snapshot.experience is None else snapshot.experience.starts
 
+    @property
+    def expected(self) -> Iterable[JobId]:
+        """The jobs of which it is known when they start, the first to start in front."""
+        return self._waits
+
     def interval(self, job_id: JobId) -> StartInterval | None:
         """None: the job cannot start on what there is."""
         wait_ms = self._waits.get(job_id)
@@ -63,40 +68,65 @@ class Forecast:
         """Expected wait of every job from now, ms."""
         room = Room(self._snapshot, self._estimates)
         waits: dict[JobId, float] = {}
-        work = later = 0.0
-        for number, (shape, job) in enumerate(self._in_order()):
-            left_ms = self._estimates.left_ms(shape, job)
-            left_ms = UNKNOWN_RUN_MS if left_ms is None else left_ms
-            asked = shape.devices * min(shape.share_ppm, WHOLE_PPM) / WHOLE_PPM
-            if number >= MOST_JOBS:
-                waits[job.job_id] = later + work / room.devices if room.devices else later
-                work += left_ms * asked
-                continue
-            speeds = self._estimates.speeds(shape)
-            model = self._placed.get(job.job_id)
-            models = [model] if model is not None else [m for m in shape.models if speeds[m] > 0]
-            queue = self._snapshot.queues.get(shape.queue)
-            run_ms = {m: left_ms / (speeds[m] or 1.0) for m in models}
-            found = None if queue is None else room.earliest(queue.pools, run_ms, asked)
+        later = 0.0
+        order = self._in_order()
+        for _, _, job, item in order[:MOST_JOBS]:
+            found = self._played(room, item, job)
             if found is not None:
                 waits[job.job_id] = found
                 later = max(later, found)
+        if not room.devices:
+            return waits
+        work = 0.0
+        for _, _, job, item in order[MOST_JOBS:]:
+            waits[job.job_id] = later + work / room.devices
+            work += item.work if item.alike else self._left_ms(item.shape, job) * item.asked
         return waits
 
-    def _in_order(self) -> Iterable[tuple[Shape, WaitingJob]]:
-        jobs = [
-            (item.shape, job)
-            for item in self._snapshot.classes
-            for job in item.jobs
-            if job.job_id not in self._unpaid
-        ]
-        turns = self._turns
-        return sorted(
-            jobs,
-            key=lambda item: (
-                item[1].job_id not in self._placed,
-                -turns.rank(*item),
-                turns.turn(*item),
-                item[1],
-            ),
-        )
+    def _played(self, room: Room, item: "_Class", job: WaitingJob) -> float | None:
+        """When the job starts where those before it have taken their room; it takes its own."""
+        queue = self._snapshot.queues.get(item.shape.queue)
+        if queue is None:
+            return None
+        model = self._placed.get(job.job_id)
+        run_ms = item.run_ms
+        if model is not None or not item.alike:
+            run_ms = self._run_ms(item.shape, job, model)
+        return room.earliest(queue.pools, run_ms, item.asked)
+
+    def _run_ms(self, shape: Shape, job: WaitingJob, model: str | None = None) -> dict[str, float]:
+        """How long the job runs on this model, or on each that it can run on."""
+        speeds, left_ms = self._estimates.speeds(shape), self._left_ms(shape, job)
+        models = [model] if model is not None else [m for m in shape.models if speeds[m] > 0]
+        return {m: left_ms / (speeds[m] or 1.0) for m in models}
+
+    def _left_ms(self, shape: Shape, job: WaitingJob) -> float:
+        left_ms = self._estimates.left_ms(shape, job)
+        return UNKNOWN_RUN_MS if left_ms is None else left_ms
+
+    def _in_order(self) -> list[tuple[int, float, WaitingJob, "_Class"]]:
+        """(-rank, turn, job, its class): what starts in this cycle first."""
+        first: list[tuple[int, float, WaitingJob, _Class]] = []
+        rest: list[tuple[int, float, WaitingJob, _Class]] = []
+        out = self._placed.keys() | self._unpaid
+        for item in self._snapshot.classes:
+            shape = item.shape
+            asked = shape.devices * min(shape.share_ppm, WHOLE_PPM) / WHOLE_PPM
+            work = self._left_ms(shape, item.jobs[0]) * asked
+            one = _Class(shape, item.alike, asked, work, self._run_ms(shape, item.jobs[0]))
+            places = [(*place, one) for place in self._turns.places(item)]
+            if out:
+                first += [place for place in places if place[2].job_id in self._placed]
+                places = [place for place in places if place[2].job_id not in out]
+            rest += places
+        return sorted(first) + sorted(rest)
+
+
+class _Class(NamedTuple):
+    """What jobs of one shape have in common."""
+
+    shape: Shape
+    alike: bool
+    asked: float  # devices
+    work: float  # device-ms of each, where they are alike
+    run_ms: Mapping[str, float]  # of each on each model, where they are alike

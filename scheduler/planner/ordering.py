@@ -12,8 +12,10 @@ of run times the turn is the submission.
 """
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.ids import JobId
@@ -27,6 +29,7 @@ from scheduler.planner.snapshot import JobClass, RunningJob, Shape, Snapshot, Wa
 _HIGHEST = Priority.HIGH.rank
 # Without devices for so many times the time after which age raises a class: too long.
 PATIENT = 7.0
+_SUBMITTED = attrgetter("submitted_ms")
 _LOOK_AT_ALL = 8  # a turn is worth so many looks at a class
 
 
@@ -67,6 +70,18 @@ class Turns:
             return turn
         left = self._estimates.left_ms(shape, job, model)
         return turn + self._stretch * (self._config.unknown_run_ms if left is None else left)
+
+    def places(self, item: JobClass) -> list[tuple[int, float, WaitingJob]]:
+        """(-rank, turn, job) of every job of a class: whose is less comes first. Little where they are alike."""
+        shape, jobs, young = item.shape, item.jobs, len(item.jobs)
+        if item.alike and not self.chosen and not self.passed_over:
+            young = bisect_right(jobs, self._now_ms - self._ageing_ms, key=_SUBMITTED)
+        places = [(-self.rank(shape, job), self.turn(shape, job), job) for job in jobs[:young]]
+        if young < len(jobs):  # nothing but the age tells these apart
+            rank = -shape.priority.rank
+            stretched = self.turn(shape, jobs[young]) - jobs[young].submitted_ms
+            places += [(rank, job.submitted_ms + stretched, job) for job in jobs[young:]]
+        return places
 
     def of_running(self, running: RunningJob) -> float:
         """The turn of a running job, as if it waited on the model that it has."""

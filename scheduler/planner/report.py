@@ -1,7 +1,7 @@
 """Why the cycle did what it did: for each class of waiting jobs why it waits and what would let it run."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,6 +34,11 @@ class Report:
     def starts(self, job_id: JobId) -> StartInterval | None:
         """Between which moments a waiting job starts; None: nobody knows. The first question costs most."""
         return None if self.forecast is None else self.forecast.interval(job_id)
+
+    @property
+    def expected(self) -> Iterable[JobId]:
+        """The jobs of which it is known when they start, the first to start in front."""
+        return () if self.forecast is None else self.forecast.expected
 
     def of(self, job_id: JobId) -> ClassReport | None:
         """The report of one job. Cost: all waiting jobs; for tests and single questions."""

@@ -100,7 +100,7 @@ class Trials:
         # As if everything before it and every hold were out of the way: those are the submitter's own.
         free = replace(spec, dependencies=Dependencies(), hold=False, array=None)
         now_ms = max(now_ms, state.began_ms)
-        apply(state, JobSubmitted(FirmId(firm_id), _TRIAL, free, now_ms), now_ms, self.ids)
+        apply(state, JobSubmitted(FirmId(firm_id), _TRIAL, free, now_ms, free.name), now_ms, self.ids)
         proposal, report = _plan(take_snapshot(state, now_ms), now_ms, self._config)
         placed = next((one for one in proposal.placements if one.job_id == _TRIAL), None)
         waits = report.of(_TRIAL)

@@ -11,7 +11,10 @@ from scheduler.domain.ids import FirmId
 from scheduler.machine.messages import BudgetSpent
 from scheduler.machine.money import reserved_nano
 
-_BUDGETS = text("SELECT firm_id, project, amount_nano_cny, period FROM budgets ORDER BY firm_id, project")
+_BUDGETS = text(
+    "SELECT firm_id, project, amount_nano_cny, period FROM budgets"
+    " WHERE CAST(:firm_id AS text) IS NULL OR firm_id = :firm_id ORDER BY firm_id, project"
+)
 # What the machine's `SpendingLedger` counts, for every budget at once: nano CNY x ms x ppm of a device-hour. Each
 # grant is cut where the budget's period begins and where prices change; a lost task costs until its attempt ended.
 _SPENT = text(
@@ -78,8 +81,7 @@ async def load_budgets(
 
     Cost: one query where there are none; else the grants of the projects that have one, in their periods.
     """
-    rows = (await session.execute(_BUDGETS)).all()
-    budgets = [budget_noun(row) for row in rows if firm_id in (None, row.firm_id)]
+    budgets = [budget_noun(row) for row in await session.execute(_BUDGETS, {"firm_id": firm_id})]
     spent = await _spent(session, budgets, now_ms) if budgets else {}
     return tuple(BudgetSpent(budget, spent.get(budget.key, 0)) for budget in budgets)
 

@@ -23,7 +23,6 @@ from scheduler.storage.budgets import load_budgets
 from scheduler.storage.bulk import append, upsert
 from scheduler.storage.cluster_assembly import ClusterRows, assemble, usage_horizon_ms
 from scheduler.storage.cluster_rows import (
-    StoredSpecs,
     allocation_row,
     attempt_row,
     cohort_noun,
@@ -132,9 +131,8 @@ async def load_state(
     await _load_nodes(session, state)
     for row in await session.execute(text("SELECT * FROM experience")):
         state.learning.remember(Learned(row.subject, row.kind, row.model), row.numbers)
-    specs = StoredSpecs()
-    jobs = [(row, specs.read(row.spec)) for row in await session.execute(_LIVE_JOBS)]
-    references = {ref for row, spec in jobs if row.state == "queued" for ref in spec.dependencies.all}
+    jobs = [(row, state.specs.read(row.spec)) for row in await session.execute(_LIVE_JOBS)]
+    references = {ref for row, own in jobs if row.state == "queued" for ref in own.spec.dependencies.all}
     assemble(
         state,
         ClusterRows(

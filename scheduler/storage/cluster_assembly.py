@@ -6,8 +6,8 @@ from typing import Any
 
 from scheduler.domain.allocations import AttemptState, Goal
 from scheduler.domain.ids import FirmId
-from scheduler.domain.jobs import JobSpec
 from scheduler.domain.queues import QueueKey
+from scheduler.domain.stored_specs import StoredSpec
 from scheduler.machine import queueing
 from scheduler.machine.state import AttemptRecord, ClusterState
 from scheduler.machine.usage import BUCKET_MS, HORIZON_BUCKETS
@@ -18,7 +18,7 @@ from scheduler.storage.cluster_rows import allocation_record, attempt_record, jo
 class ClusterRows:
     """Rows with attributes, as the queries beside `load_state` name them."""
 
-    jobs: Iterable[tuple[Any, JobSpec]]  # jobs that have not ended, with their state and spec
+    jobs: Iterable[tuple[Any, StoredSpec]]  # jobs that have not ended, with their state and spec
     attempts: Iterable[Any]  # all of these jobs, and those with live allocations; by job and number
     allocations: Iterable[Any]  # all of these attempts, with device ids by index; by job, attempt, rank
     usage: Iterable[Any]  # stretches of device-time by queue and model
@@ -32,8 +32,8 @@ def usage_horizon_ms(now_ms: int) -> int:
 
 def assemble(state: ClusterState, rows: ClusterRows) -> None:
     """Fills a state that has its pools, queues and nodes. Time is the state's own beginning."""
-    for row, spec in rows.jobs:
-        state.add_job(job_record(row, spec))
+    for row, stored in rows.jobs:
+        state.add_job(job_record(row, stored))
     attempts: dict[tuple[str, int], AttemptRecord] = {}
     for row in rows.attempts:
         attempt = attempts[row.job_id, row.attempt] = attempt_record(row)

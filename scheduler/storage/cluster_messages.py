@@ -1,7 +1,7 @@
 """Inbox rows as messages of the machine, with what they point at read in few queries for a whole batch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import text
@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.allocations import Phase
 from scheduler.domain.errors import DomainError
 from scheduler.domain.ids import AllocationId, FirmId, GatewayId, JobId, NodeId
-from scheduler.domain.job_templates import read_stored
 from scheduler.domain.nodes import Isolation, Node, Place
 from scheduler.domain.reasons import EndReason
+from scheduler.domain.stored_specs import StoredSpec, StoredSpecs
 from scheduler.machine.messages import (
     CancelRequested,
     ConfigurationChanged,
@@ -30,21 +30,21 @@ from scheduler.machine.messages import (
     ObservedTask,
     RequeueRequested,
 )
-from scheduler.machine.references import Progress
 from scheduler.storage.cluster import load_configuration, load_nodes, read_references
 from scheduler.storage.cluster_rows import healths, progress_of
 from scheduler.storage.inbox import InboxMessage
 
 # Jobs that have a state were submitted before: the same submission twice has one effect.
 _NEW_JOBS = text(
-    "SELECT j.firm_id, j.job_id, j.spec, j.submitted_ms, j.array_id, j.array_index FROM jobs j"
+    "SELECT j.firm_id, j.job_id, j.spec::text AS spec, j.submitted_ms, j.array_id, j.array_index FROM jobs j"
     " LEFT JOIN job_states s USING (firm_id, job_id)"
     " WHERE j.job_id = ANY(:job_ids) AND s.job_id IS NULL"
 )
 
 
 _REVISIONS = text(
-    "SELECT v.* FROM job_revisions v JOIN unnest(CAST(:job_ids AS text[]), CAST(:revisions AS int[]))"
+    "SELECT v.firm_id, v.job_id, v.revision, v.spec::text AS spec FROM job_revisions v"
+    " JOIN unnest(CAST(:job_ids AS text[]), CAST(:revisions AS int[]))"
     " AS u(job_id, revision) USING (job_id, revision)"
 )
 
@@ -53,8 +53,8 @@ _REVISIONS = text(
 class _Read:
     """What the messages of a batch point at."""
 
+    specs: StoredSpecs
     jobs: Mapping[str, Any]
-    progress: Mapping[str, Progress]
     revisions: Mapping[tuple[str, int], Any]
     nodes: Mapping[NodeId, Node]
     configuration: ConfigurationChanged | None
@@ -70,7 +70,7 @@ class BadMessage:
 
 
 async def read_messages(
-    session: AsyncSession, taken: Sequence[InboxMessage], now_ms: int
+    session: AsyncSession, taken: Sequence[InboxMessage], specs: StoredSpecs, now_ms: int
 ) -> tuple[list[Message], list[BadMessage]]:
     """The batch in order, and what in it is no message; it is to be applied at `now_ms`.
 
@@ -82,10 +82,7 @@ async def read_messages(
     configuration = None
     if any(message.kind == "ConfigurationChanged" for message in taken):
         configuration = await load_configuration(session, now_ms)
-    waited_for = (row.spec.get("dependencies") or {} for row in jobs.values())
-    references = {ref for kinds in waited_for for refs in kinds.values() for ref in refs}
-    progress = {row.reference: progress_of(row) for row in await read_references(session, references)}
-    read_of = _Read(jobs, progress, await _revisions(session, taken), nodes, configuration)
+    read_of = _Read(specs, jobs, await _revisions(session, taken), nodes, configuration)
     good: list[Message] = []
     bad: list[BadMessage] = []
     for message in taken:
@@ -97,7 +94,23 @@ async def read_messages(
             continue
         if read is not None:
             good.append(read)
-    return good, bad
+    return await _with_progress(session, good), bad
+
+
+async def _with_progress(session: AsyncSession, messages: list[Message]) -> list[Message]:
+    """The same, where submitted jobs know how far those are that they wait for."""
+    waiting = {
+        at: message
+        for at, message in enumerate(messages)
+        if isinstance(message, JobSubmitted) and message.spec.dependencies.all
+    }
+    references = {ref for message in waiting.values() for ref in message.spec.dependencies.all}
+    rows = await read_references(session, references)
+    progress = {row.reference: progress_of(row) for row in rows}
+    for at, message in waiting.items():
+        known = {ref: progress[ref] for ref in message.spec.dependencies.all if ref in progress}
+        messages[at] = replace(message, progress=known)
+    return messages
 
 
 async def _jobs(session: AsyncSession, job_ids: Sequence[str]) -> Mapping[str, Any]:
@@ -126,10 +139,10 @@ def _read(message: InboxMessage, read: _Read) -> Message | None:
     match message.kind:
         case "JobSubmitted":
             row = read.jobs.get(body["job_id"])
-            return None if row is None else _submitted(row, read.progress)
+            return None if row is None else _submitted(row, read.specs.read(row.spec))
         case "JobRevised":
             row = read.revisions[body["job_id"], body["revision"]]
-            spec = read_stored(row.spec)
+            spec = read.specs.read(row.spec).spec
             return JobRevised(FirmId(row.firm_id), JobId(row.job_id), row.revision, spec, str(body["by"]))
         case "NodeEnrolled":
             return NodeEnrolled(read.nodes[NodeId(body["node_id"])])
@@ -141,16 +154,16 @@ def _read(message: InboxMessage, read: _Read) -> Message | None:
             raise ValueError(f"no message of the controller is called {unknown}")
 
 
-def _submitted(row: Any, progress: Mapping[str, Progress]) -> JobSubmitted:
-    spec = read_stored(row.spec)
+def _submitted(row: Any, stored: StoredSpec) -> JobSubmitted:
     return JobSubmitted(
         firm_id=FirmId(row.firm_id),
         job_id=JobId(row.job_id),
-        spec=spec,
+        spec=stored.spec,
         submitted_ms=row.submitted_ms,
+        name=stored.name,
+        labels=stored.labels,
         array_id=None if row.array_id is None else JobId(row.array_id),
         array_index=row.array_index,
-        progress={ref: progress[ref] for ref in spec.dependencies.all if ref in progress},
     )
 
 

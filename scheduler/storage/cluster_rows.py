@@ -3,17 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from sqlalchemy import Row
 
 from scheduler.domain.allocations import AttemptState, Goal, Phase
 from scheduler.domain.devices import Device, Health
 from scheduler.domain.ids import AllocationId, DeviceId, FirmId, GatewayId, JobId, NodeId
-from scheduler.domain.job_templates import read_stored
-from scheduler.domain.jobs import JobSpec, JobState
+from scheduler.domain.jobs import JobState
 from scheduler.domain.nodes import Isolation, Node, NodeState, Place
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
+from scheduler.domain.stored_specs import StoredSpec
 from scheduler.domain.writing import to_json
 from scheduler.machine.changes import Event, Notice
 from scheduler.machine.messages import PriceFrom
@@ -49,32 +48,15 @@ def job_row(job: JobRecord) -> Json:
     }
 
 
-class StoredSpecs:
-    """Specs as they are stored (JSON). Equal ones, as an array has them, are read once and shared."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, JobSpec] = {}
-
-    def read(self, text: str) -> JobSpec:
-        """Raises Invalid for what was never stored by us."""
-        spec = self._known.get(text)
-        if spec is None:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            spec = self._known[text] = read_stored(orjson.loads(text))
-        return spec
-
-
-_MOST_KNOWN = 4096
-
-
-def job_record(row: AnyRow, spec: JobSpec) -> JobRecord:
+def job_record(row: AnyRow, stored: StoredSpec) -> JobRecord:
     """From a row of jobs joined with job_states, and the spec in force."""
     return JobRecord(
         firm_id=FirmId(row.firm_id),
         job_id=JobId(row.job_id),
-        spec=spec,
+        spec=stored.spec,
         submitted_ms=row.submitted_ms,
+        name=stored.name,
+        labels=stored.labels,
         state=JobState(row.state),
         version=row.version,
         reason=row.reason,

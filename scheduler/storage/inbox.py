@@ -5,19 +5,23 @@ and a fact is applied once. The serial orders nothing that matters: messages car
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.storage.pokes import Channel, poke
 from scheduler.storage.tables import InboxRow
 
+# An array, so that PostgreSQL chooses the rows once, before it deletes any.
+_TAKE = text(
+    "DELETE FROM inbox WHERE inbox_id = ANY(ARRAY(SELECT inbox_id FROM inbox ORDER BY inbox_id LIMIT :limit))"
+    " RETURNING inbox_id, kind, body, created_at"
+)
 
-@dataclass(frozen=True, slots=True)
-class InboxMessage:
+
+class InboxMessage(NamedTuple):
     """A fact as it was put."""
 
     inbox_id: int
@@ -34,13 +38,5 @@ async def put(session: AsyncSession, kind: str, body: Mapping[str, Any]) -> None
 
 async def take(session: AsyncSession, limit: int) -> list[InboxMessage]:
     """Take up to `limit` facts, oldest first; they are gone when the session's transaction commits."""
-    oldest = select(InboxRow.inbox_id).order_by(InboxRow.inbox_id).limit(limit)
-    # An array, so that PostgreSQL chooses the rows once, before it deletes any.
-    chosen = func.array(oldest.scalar_subquery())
-    rows = await session.execute(
-        delete(InboxRow)
-        .where(InboxRow.inbox_id == func.any(chosen))
-        .returning(InboxRow.inbox_id, InboxRow.kind, InboxRow.body, InboxRow.created_at)
-        .execution_options(synchronize_session=False)
-    )
-    return sorted((InboxMessage(*row) for row in rows), key=lambda message: message.inbox_id)
+    rows = await session.execute(_TAKE, {"limit": limit})
+    return [InboxMessage(*row) for row in sorted(rows)]

@@ -46,4 +46,4 @@ def a_spec(
 
 def a_submission(job_id: str, spec: JobSpec, *, firm: str = "firm-a", at_ms: int = 0) -> JobSubmitted:
     """The message that makes a job wait."""
-    return JobSubmitted(FirmId(firm), JobId(job_id), spec, at_ms)
+    return JobSubmitted(FirmId(firm), JobId(job_id), spec, at_ms, spec.name, spec.labels)

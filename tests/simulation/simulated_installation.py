@@ -10,12 +10,15 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import orjson
+
 from agents.core.messages import Message as AgentMessage
 from scheduler.domain.allocations import desired_state
 from scheduler.domain.ids import FirmId, GatewayId, Ids, JobId, NodeId
 from scheduler.domain.jobs import Array, Dependencies, JobSpec
 from scheduler.domain.nodes import Isolation
 from scheduler.domain.pools import Pool
+from scheduler.domain.stored_specs import StoredSpecs
 from scheduler.domain.time import to_rfc3339
 from scheduler.machine import Changes, ClusterState, apply, apply_plan, take_snapshot
 from scheduler.machine.invariants import violations
@@ -95,6 +98,7 @@ class Installation:
         self.cut_until: dict[str, int] = {}
         self._wire: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self._specs = StoredSpecs()
         self.reloads = 0
         self.gateway_unseen_until = 0
         for number, model in enumerate(models):
@@ -112,10 +116,13 @@ class Installation:
     def submit(self, job_id: str, spec: JobSpec, firm: str) -> None:
         """A job is submitted, or an array of them."""
         count = 1 if spec.array is None else spec.array.count
+        stored = self._specs.read(orjson.dumps(spec.to_json()).decode())
         for index in range(count):
             one = job_id if spec.array is None else f"{job_id}.{index}"
             array = (None, None) if spec.array is None else (JobId(job_id), index)
-            message = JobSubmitted(FirmId(firm), JobId(one), spec, self.now_ms, 0, *array)
+            message = JobSubmitted(
+                FirmId(firm), JobId(one), stored.spec, self.now_ms, stored.name, stored.labels, 0, *array
+            )
             self.store.submitted[one] = message
             self.inbox.append(message)
 

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from scheduler.catalogue import load_catalogue
-from scheduler.domain.job_templates import read_spec
 from scheduler.domain.jobs import FINAL_STATES, JobSpec, JobState
 from scheduler.domain.nodes import Node
+from scheduler.domain.stored_specs import StoredSpec
 from scheduler.machine import Changes, ClusterState
 from scheduler.machine.messages import ConfigurationChanged, JobSubmitted
 from scheduler.storage.cluster_assembly import ClusterRows, assemble
@@ -117,7 +117,7 @@ class Store:
         revision = self.job_states[job_id]["revision"]
         return self.revisions.get((job_id, revision), self.submitted[job_id].spec)
 
-    def _job(self, job_id: str) -> tuple[Any, JobSpec]:
+    def _job(self, job_id: str) -> tuple[Any, StoredSpec]:
         submitted = self.submitted[job_id]
         row = _row(
             self.job_states[job_id],
@@ -125,7 +125,7 @@ class Store:
             array_id=submitted.array_id,
             array_index=submitted.array_index,
         )
-        return row, read_spec(self._spec(job_id).to_json())
+        return row, StoredSpec(self._spec(job_id), submitted.name, submitted.labels)
 
     def _attempt(self, key: tuple[str, int]) -> Any:
         spec = self._spec(key[0])

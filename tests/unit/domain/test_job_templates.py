@@ -8,14 +8,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler.catalogue import load_catalogue
 from scheduler.domain.errors import Invalid
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.job_reading import spec_from_json
-from scheduler.domain.job_templates import MOST_TEMPLATES, _templates, read_spec, read_stored, write_spec
+from scheduler.domain.job_templates import MOST_TEMPLATES, _templates, read_spec, write_spec
 from scheduler.domain.jobs import JobSpec
 from scheduler.machine.queueing import made_shape, shape_of
-from scheduler.machine.state import JobRecord
+from scheduler.machine.state import ClusterState, JobRecord
 
+CATALOGUE = load_catalogue()
 COMMANDS = ("python train.py", ["python", "train.py"], [], "", None, ["a\0b"], 3)
 MAPS = (None, {}, {"SEED": "1"}, {"team": "vision"}, {"SEED": 1}, {"": "x"}, [], "text")
 
@@ -24,6 +26,13 @@ def fields(**values: tuple[Any, ...]) -> list[dict[str, Any]]:
     """Every choice of one of the values of each field, or none. Drawn as one, not field by field, it costs little."""
     choices = product(*([None, *((name, one) for one in given)] for name, given in values.items()))
     return [dict(item for item in choice if item is not None) for choice in choices]
+
+
+def with_own(spec: JobSpec, own: JobSpec) -> JobSpec:
+    """The spec with the other's name, labels, commands and environments."""
+    pairs = zip(spec.variants, own.variants, strict=True)
+    variants = tuple(replace(one, command=o.command, environment=o.environment) for one, o in pairs)
+    return replace(spec, name=own.name, labels=own.labels, variants=variants)
 
 
 def either(value: object) -> JobSpec | list[Any]:
@@ -77,6 +86,7 @@ VARIANTS = st.one_of(
 def test_a_spec_reads_the_same_whatever_was_read_before(
     given_specs: list[tuple[dict[str, Any], ...]],
 ) -> None:
+    state = ClusterState(CATALOGUE, 0)
     for parts in given_specs:
         value = {key: item for part in parts for key, item in part.items()}
         assert quick(value) == either(value)
@@ -84,9 +94,11 @@ def test_a_spec_reads_the_same_whatever_was_read_before(
         assert spec == whole
         if isinstance(spec, JobSpec) and isinstance(whole, JobSpec):
             assert json.dumps(write_spec(spec)) == json.dumps(whole.to_json())  # in the same order, too
-            assert read_stored(json.loads(json.dumps(write_spec(spec)))) == whole
-            job, anew = (JobRecord(FirmId("firm"), JobId("job"), one, 1) for one in (spec, whole))
-            assert shape_of(job) == made_shape(anew)
+            stored = state.specs.read(json.dumps(write_spec(spec)))
+            assert (stored.name, stored.labels) == (whole.name, whole.labels)
+            assert with_own(stored.spec, whole) == whole
+            job, anew = (JobRecord(FirmId("firm"), JobId("job"), one, 1) for one in (stored.spec, whole))
+            assert shape_of(state, job) == made_shape(anew)
 
 
 def test_a_spec_that_was_made_from_another_is_like_none() -> None:

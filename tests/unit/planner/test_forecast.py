@@ -2,11 +2,15 @@
 
 import random
 
-from scheduler.domain.ids import JobId
+from scheduler.domain.ids import Ids, JobId
+from scheduler.machine import apply, take_snapshot
+from scheduler.planner import PlannerConfig
+from scheduler.planner.estimates import Estimates, Memory
 from scheduler.planner.experience import Starts
 from scheduler.planner.forecast import SURE
+from scheduler.planner.ordering import Turns
 from tests.builders.cluster import Controller, a_node
-from tests.builders.jobs import a_spec
+from tests.builders.jobs import a_spec, a_submission
 
 HOUR_MS = 3_600_000
 
@@ -47,3 +51,24 @@ def test_a_job_that_fits_nowhere_is_told_nothing() -> None:
     controller.submit("large", a_spec("large", devices=64, per_node=8))
     controller.plan()
     assert controller.report.starts(JobId("large")) is None
+
+
+def test_places_of_jobs_that_are_alike_are_those_of_each_by_itself() -> None:
+    controller = Controller([a_node("n1")])
+    config = PlannerConfig()
+    for number, age in enumerate((0.0, 0.5, 1.0, 1.5, 2.5)):
+        for priority in ("low", "normal"):
+            job_id = f"{priority}-{number}"
+            at_ms = controller.now_ms - round(age * config.ageing_ms)
+            apply(
+                controller.state,
+                a_submission(job_id, a_spec(devices=8, priority=priority, time_limit_s=3600), at_ms=at_ms),
+                controller.now_ms,
+                Ids(random.Random(number).randbytes),
+            )
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    turns = Turns(controller.now_ms, config, Estimates(snapshot, Memory()))
+    for item in snapshot.classes:
+        one_by_one = [(-turns.rank(item.shape, job), turns.turn(item.shape, job), job) for job in item.jobs]
+        assert turns.places(item) == one_by_one
+    assert sum(len(item.jobs) for item in snapshot.classes) == 10
