@@ -61,7 +61,7 @@ from scheduler.domain.jobs import (
     ProcessEnvironment,
     Variant,
 )
-from scheduler.domain.reading import Reader
+from scheduler.domain.reading import Reader, want_decimal
 from scheduler.domain.retries import (
     DEFAULT_IMAGE_FAILED,
     DEFAULT_MAX_ATTEMPTS,
@@ -399,7 +399,8 @@ def _budget(reader: Reader) -> Budget | None:
         reader.raw("budget")
         return None
     child = reader.child("budget")
-    amount = child.text("amount_cny", pattern=AMOUNT_PATTERN, want='yuan as text, such as "250.00"')
+    want = want_decimal(child.raw("amount_cny"))
+    amount = child.text("amount_cny", pattern=AMOUNT_PATTERN, want=want)
     child.refuse_unknown()
     return Budget(amount)
 

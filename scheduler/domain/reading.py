@@ -137,12 +137,12 @@ class Reader:
         return number
 
     def decimal(self, key: str, places: int) -> int:
-        """A decimal number in quotes, as a whole number of its smallest unit (10^-places). Never a float."""
+        """A decimal number as text, as a whole number of its smallest unit (10^-places). Never a float."""
         value = self.raw(key)
         match = _DECIMAL.fullmatch(value) if isinstance(value, str) else None
         part = "" if match is None else match["part"] or ""
         if match is None or len(part) > places:
-            want = f'a decimal number in quotes, like "12.50", with at most {places} decimal places'
+            want = f"{want_decimal(value)}, with at most {places} decimal places"
             got = "nothing" if value is None else repr(value)[:60]
             self.problems.append(FieldProblem(self.at(key), got, want))
             return 0
@@ -237,3 +237,10 @@ def show(value: object) -> str:
         return "nothing"
     text = repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+
+
+def want_decimal(got: object) -> str:
+    """What a decimal number is; who wrote text, perhaps on a command line, is not told of quotes."""
+    return (
+        "a decimal number like 12.50" if isinstance(got, str) else 'a decimal number in quotes, like "12.50"'
+    )

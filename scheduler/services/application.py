@@ -1,7 +1,8 @@
 """One run of applying a configuration file: what is known, what was found wrong, what was changed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +14,9 @@ from scheduler.domain.ids import Ids
 from scheduler.storage.tables import EvidenceIntakeRow
 from suanli.evidence.records import Record, encode_record, entry_type
 
+Document = dict[str, Any]
+# Judges what is there now (its document; None: nothing) before it is changed; raises PreconditionFailed.
+Judge = Callable[[Document | None], None]
 CREATED = "created"
 CHANGED = "changed"
 UNCHANGED = "unchanged"

@@ -17,7 +17,14 @@ from scheduler.domain.suggestions import one_of
 from scheduler.machine.spending import to_nano
 from scheduler.planner.snapshot import Money
 from scheduler.services.administration import note_act
-from scheduler.services.application import CREATED, UNCHANGED, Application, lock_configuration
+from scheduler.services.application import (
+    CREATED,
+    UNCHANGED,
+    Application,
+    Document,
+    Judge,
+    lock_configuration,
+)
 from scheduler.services.firms import list_prices
 from scheduler.storage import inbox
 from scheduler.storage.budgets import load_budgets, load_held
@@ -32,6 +39,14 @@ class BudgetLine:
     project: str | None
     money: Money
     begins_ms: int
+
+    def document(self) -> Document:
+        """What is configured of it."""
+        return _document(self.money.amount_nano, self.money.period)
+
+
+def _document(amount_nano: int, period: str) -> Document:
+    return {"amount_cny": cny(amount_nano), "period": str(period)}
 
 
 # --- Applying -------------------------------------------------------------------------------------------------
@@ -55,9 +70,7 @@ async def apply_budgets(run: Application, budgets: Sequence[BudgetEntry]) -> Non
 
 async def _write(run: Application, firm_id: str, entry: BudgetEntry) -> None:
     key = (firm_id, entry.project or WHOLE_FIRM)
-    row = await run.session.get(BudgetRow, key)
-    was = None if row is None else {"amount_cny": cny(row.amount_nano_cny), "period": row.period}
-    now = {"amount_cny": cny(entry.amount_nano), "period": entry.period.value}
+    was, now = await _configured(run.session, key), _document(entry.amount_nano, entry.period)
     if run.note("budget", _name(entry.firm, entry.project), was, now):
         values = {"amount_nano_cny": entry.amount_nano, "period": entry.period.value}
         statement = upsert(BudgetRow).values(firm_id=key[0], project=key[1], **values)
@@ -66,6 +79,11 @@ async def _write(run: Application, firm_id: str, entry: BudgetEntry) -> None:
                 index_elements=[BudgetRow.firm_id, BudgetRow.project], set_=values
             )
         )
+
+
+async def _configured(session: AsyncSession, key: tuple[str, str]) -> Document | None:
+    row = await session.get(BudgetRow, key)
+    return None if row is None else _document(row.amount_nano_cny, row.period)
 
 
 def _name(firm: str, project: str | None) -> str:
@@ -79,18 +97,20 @@ _FIRMS = select(FirmRow.name, FirmRow.firm_id)
 
 
 async def set_budget(
-    run: Application, principal: Principal, firm: str, project: str | None, value: object
+    run: Application, principal: Principal, firm: str, project: str | None, value: object, judge: Judge
 ) -> tuple[BudgetLine, bool]:
     """Set what a project (None: the firm) may spend, as `value` says; whether there was none before.
 
     A firm's administrator sets those of the own firm's projects, an operator all. Raises Forbidden, NotFound,
-    and Invalid with the fields of the value.
+    Invalid with the fields of the value, and what the judge raises.
     """
     firm_id = await _owner(run.session, principal, firm, project)
     reader = Reader(value)
     entry = budget_of(reader, firm, project)
     reader.finish()
     await lock_configuration(run.session)
+    key = (firm_id, project or WHOLE_FIRM)
+    judge(await _configured(run.session, key))
     await _write(run, firm_id, entry)
     if run.problems:
         raise Invalid(run.problems)
@@ -98,23 +118,25 @@ async def set_budget(
     if outcome != UNCHANGED:
         said = f"budget {_name(firm, project)} {cny(entry.amount_nano)} CNY {entry.period.value}"
         await _tell(run, principal, said)
-    key = (firm_id, project or WHOLE_FIRM)
     lines = await _lines(run.session, principal, firm_id, run.now_ms)
     return lines[BudgetKey(FirmId(key[0]), key[1])], outcome == CREATED
 
 
-async def remove_budget(run: Application, principal: Principal, firm: str, project: str | None) -> None:
-    """From now on the project (None: the firm) may spend any amount. Raises Forbidden, NotFound."""
+async def remove_budget(
+    run: Application, principal: Principal, firm: str, project: str | None, judge: Judge
+) -> None:
+    """From now on the project (None: the firm) may spend any amount.
+
+    Raises Forbidden, NotFound, and what the judge raises.
+    """
     firm_id = await _owner(run.session, principal, firm, project)
     await lock_configuration(run.session)
-    row = BudgetRow
-    removed = await run.session.scalar(
-        delete(row)
-        .where(row.firm_id == firm_id, row.project == (project or WHOLE_FIRM))
-        .returning(row.firm_id)
-    )
-    if removed is None:
+    row, key = BudgetRow, (firm_id, project or WHOLE_FIRM)
+    now = await _configured(run.session, key)
+    if now is None:
         raise NotFound(f"{_name(firm, project)} has no budget")
+    judge(now)
+    await run.session.execute(delete(row).where(row.firm_id == key[0], row.project == key[1]))
     await _tell(run, principal, f"budget {_name(firm, project)} removed")
 
 
@@ -136,6 +158,16 @@ async def _tell(run: Application, principal: Principal, said: str) -> None:
 
 
 # --- Showing --------------------------------------------------------------------------------------------------
+
+
+async def read_budget(
+    session: AsyncSession, principal: Principal, firm: str, project: str | None, now_ms: int
+) -> BudgetLine:
+    """The budget of a project (None: of the firm). Raises Forbidden, NotFound."""
+    for line in await list_budgets(session, principal, now_ms):
+        if (line.firm, line.project) == (firm, project):
+            return line
+    raise NotFound(f"{_name(firm, project)} has no budget")
 
 
 async def list_budgets(session: AsyncSession, principal: Principal, now_ms: int) -> Sequence[BudgetLine]:

@@ -4,9 +4,7 @@ A replacement is an application of a file with that one object, so that both lea
 the evidence log, and refuse the same things. What others refer to is not removed: history keeps its names.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,14 +19,10 @@ from scheduler.domain.errors import Conflict, FieldProblem, Invalid, NotFound
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
 from scheduler.services.administration import note_act
-from scheduler.services.application import CREATED, lock_configuration
+from scheduler.services.application import CREATED, Document, Judge, lock_configuration
 from scheduler.services.configuration import apply_configuration, pool_document
 from scheduler.storage import inbox
 from scheduler.storage.tables import CohortRow, FirmRow, PoolRow, ProjectRow, QueueRow
-
-Document = dict[str, Any]
-# Judges what is there now (its document; None: nothing) before it is changed; raises PreconditionFailed.
-Judge = Callable[[Document | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +45,6 @@ class Means:
     ids: Ids
     firm_uids: UidRange
     now_ms: int
-
-
-def tag_of(document: Mapping[str, Any]) -> str:
-    """What an ETag says of a document: it changes exactly when the document does."""
-    text = json.dumps(document, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 async def read_object(session: AsyncSession, principal: Principal, target: Target) -> Document:

@@ -10,7 +10,6 @@ from suanli.cli.session import AsJson, ProfileName, open_client
 
 if TYPE_CHECKING:
     from suanli.client.client import Client
-    from suanli.client.surroundings import Budget
 
 budget = typer.Typer(
     help="Budgets of projects and firms: list, set, remove.", no_args_is_help=True, rich_markup_mode=None
@@ -25,33 +24,15 @@ Firm = Annotated[str | None, typer.Option("--firm", help="For operators: whose; 
 @budget.command("list")
 def list_budgets(profile: ProfileName = None, as_json: AsJson = False) -> None:
     """List budgets with what is spent and held of each in this period."""
-    from suanli.cli.moments import local, zone_name
-    from suanli.cli.output import print_json, print_table, say
+    from suanli.cli.output import print_json
+    from suanli.cli.usage_tables import print_budgets
 
     with open_client(profile) as client:
         found = client.budgets()
     if as_json:
         print_json(found)
-        return
-    print_table(
-        ["OF", "PERIOD", "CNY", "SPENT", "HELD", "LEFT", f"ENDS, {zone_name()}"],
-        [
-            [
-                _name(one),
-                one["period"],
-                one["amount_cny"],
-                one["spent_cny"],
-                one["held_cny"],
-                one["left_cny"],
-                local(one["ends"]) if one["ends"] else "",
-            ]
-            for one in found
-        ],
-        right=(2, 3, 4, 5),
-        empty="No budgets: every project may spend any amount.",
-    )
-    if found:
-        say("\nSpent: the most that can be charged so far. Held: what running jobs may still cost.")
+    else:
+        print_budgets(found, empty="No budgets: every project may spend any amount.")
 
 
 @budget.command("set")
@@ -65,6 +46,7 @@ def set_budget(
 ) -> None:
     """Set what a project may spend. A job that could cost more than is left waits; what runs goes on."""
     from suanli.cli.output import print_json, say
+    from suanli.cli.usage_tables import fen_of, owner_of
     from suanli.cli.words import word
 
     with open_client(profile) as client:
@@ -72,8 +54,8 @@ def set_budget(
     if as_json:
         print_json(made)
     else:
-        name, left, amount = _name(made), made["left_cny"], made["amount_cny"]
-        say(word("{name} has {left} CNY left of {amount}.", name=name, left=left, amount=amount))
+        left, amount = fen_of(made["left_cny"]), fen_of(made["amount_cny"])
+        say(word("{name} has {left} CNY left of {amount}.", name=owner_of(made), left=left, amount=amount))
 
 
 @budget.command("remove")
@@ -98,7 +80,3 @@ def _firm(client: Client, firm: str | None) -> str:
     if owner is None:
         raise CliError("say whose budget: --firm NAME")
     return owner
-
-
-def _name(one: Budget) -> str:
-    return one["firm"] if one["project"] is None else f"{one['firm']}/{one['project']}"

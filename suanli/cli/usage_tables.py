@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from suanli.cli.moments import local, zone_name
@@ -29,6 +29,42 @@ def cny(fen: int) -> str:
     return f"{sign}{whole:,}.{part:02d}"
 
 
+def fen_of(amount_cny: str, *, up: bool = False) -> str:
+    """`1,234.56` of exact decimal text in CNY, to the fen below it, or above it."""
+    from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+    return f"{Decimal(amount_cny).quantize(Decimal('0.01'), ROUND_CEILING if up else ROUND_FLOOR):,}"
+
+
+def print_budgets(budgets: Sequence[Mapping[str, Any]], *, empty: str = "") -> None:
+    """What projects and firms may spend, with what is gone of it, to the fen."""
+    print_table(
+        ["BUDGET OF", "PERIOD", "CNY", "SPENT", "HELD", "LEFT", f"UNTIL, {zone_name()}"],
+        [_budget_row(budget) for budget in budgets],
+        right=(2, 3, 4, 5),
+        empty=empty,
+    )
+    if budgets:
+        say("\nSpent: the most that can be charged so far. Held: what running jobs may still cost.")
+
+
+def _budget_row(budget: Mapping[str, Any]) -> list[object]:
+    return [
+        owner_of(budget),
+        word(budget["period"]),
+        fen_of(budget["amount_cny"]),
+        fen_of(budget["spent_cny"], up=True),
+        fen_of(budget["held_cny"], up=True),
+        fen_of(budget["left_cny"]),
+        local(budget["ends"]) if budget["ends"] else "",
+    ]
+
+
+def owner_of(budget: Mapping[str, Any]) -> str:
+    """`yunhe`, or `yunhe/research`."""
+    return f"{budget['firm']}/{budget['project']}" if budget["project"] else str(budget["firm"])
+
+
 def _period(answer: Mapping[str, Any]) -> str:
     period = f"{local(answer['from'])} to {local(answer['to'])}, {zone_name()}"
     return f"{period}; evidence log of {answer['log_size']} entries"
@@ -51,6 +87,9 @@ def print_usage(answer: Mapping[str, Any]) -> None:
         print_fields(_sums(firm))
     if any(line["price_id"] is None for firm in answer["firms"] for line in firm["lines"]):
         say("\nUsage without a price in force costs nothing.")
+    if answer.get("budgets"):
+        say("")
+        print_budgets(answer["budgets"])
     say("\nTimes are device-hours. Held: given to the job; billed: observed in use; worked: observed busy.")
 
 

@@ -153,6 +153,7 @@ async def test_what_is_not_there_is_not_found_and_foreign_firms_are_not_there(
 
 
 BUDGET = "/v1/firms/lanjing/projects/vision/budget"
+WHOLE = "/v1/firms/lanjing/budget"
 
 
 async def test_a_firms_administrator_sets_what_a_project_may_spend_and_sees_what_is_gone(
@@ -166,11 +167,9 @@ async def test_a_firms_administrator_sets_what_a_project_may_spend_and_sees_what
         "begins": "2026-12-31T16:00:00.000Z", "ends": "2027-01-31T16:00:00.000Z",
         "spent_cny": "0.00", "held_cny": "0.00", "left_cny": "500.00",
     }  # fmt: skip
-    whole = await installation.as_("ops").put(
-        "/v1/firms/lanjing/budget", json={"amount_cny": "900", "period": "total"}
-    )
+    whole = await installation.as_("ops").put(WHOLE, json={"amount_cny": "900", "period": "total"})
     assert (whole.status_code, whole.json()["begins"], whole.json()["ends"]) == (201, None, None)
-    again = await wang.put(BUDGET, json={"amount_cny": "500", "period": "month"})
+    again = await wang.put(BUDGET, json={"amount_cny": "500", "period": "month"}, headers=if_match(made))
     assert (again.status_code, await acts(installation)) == (200, before + 2)  # the last changed nothing
 
     # Two devices for half an hour, and an hour and a half to go; another project of the firm has one.
@@ -187,22 +186,56 @@ async def test_a_firms_administrator_sets_what_a_project_may_spend_and_sees_what
         (None, "18.75", "56.25", "825.00"),
         ("vision", "12.50", "37.50", "450.00"),
     ]
-    assert (await installation.as_("zhao").get("/v1/budgets")).json() == {"budgets": []}
+    assert (await installation.as_("lin").get("/v1/usage")).json()["budgets"] == shown
+    lines = (await installation.as_("lin").get(f"/v1/usage?job_id={job_id}")).json()
+    assert lines["budgets"] == []  # of one job alone
+    zhao = installation.as_("zhao")
+    assert (
+        (await zhao.get("/v1/budgets")).json()["budgets"]
+        == (await zhao.get("/v1/usage")).json()["budgets"]
+        == []
+    )
+    assert (await zhao.get(BUDGET)).status_code == (await zhao.get(WHOLE)).status_code == 404
 
-    assert (await wang.delete(BUDGET)).status_code == 204
+
+async def test_who_changes_a_budget_says_which_he_had_read(installation: ApiInstallation) -> None:
+    wang, ops = installation.as_("wang"), installation.as_("ops")
+    early = await wang.put(BUDGET, json={"amount_cny": "1"}, headers={"If-Match": '"x"'})
+    assert (early.status_code, early.json()["code"]) == (412, "precondition_failed")
+    made = await wang.put(BUDGET, json={"amount_cny": "500.00"}, headers={"If-None-Match": "*"})
+    read = await installation.as_("lin").get(BUDGET)
+    assert (read.json(), read.headers["etag"]) == (made.json(), made.headers["etag"])
+    again = await wang.put(BUDGET, json={"amount_cny": "1"}, headers={"If-None-Match": "*"})
+    assert (again.status_code, again.json()["facts"]) == (412, {"etag": made.headers["etag"]})
+
+    # Two read the same; the second is not let overwrite what the first has said meanwhile.
+    first = await ops.put(BUDGET, json={"amount_cny": "600"}, headers=if_match(read))
+    assert (first.status_code, first.headers["etag"] != read.headers["etag"]) == (200, True)
+    for method, more in (("PUT", {"json": {"amount_cny": "700"}}), ("DELETE", {})):
+        late = await wang.request(method, BUDGET, headers=if_match(read), **more)
+        assert (late.status_code, late.json()["facts"]) == (412, {"etag": first.headers["etag"]}), method
+    assert (await wang.get(BUDGET)).json()["amount_cny"] == "600.00"
+
+    assert (await ops.get(WHOLE)).status_code == 404
+    assert (await wang.delete(BUDGET, headers=if_match(first))).status_code == 204
     gone = await wang.delete(BUDGET)
     assert (gone.status_code, gone.json()["detail"]) == (404, "lanjing/vision has no budget")
+
+
+def if_match(answer: Any) -> dict[str, str]:
+    return {"If-Match": answer.headers["etag"]}
 
 
 @pytest.mark.parametrize(
     ("person", "path", "body", "status", "said"),
     [
         ("sun", BUDGET, {"amount_cny": "1"}, 404, "there is no firm lanjing"),
-        ("wang", "/v1/firms/lanjing/budget", {"amount_cny": "1"}, 403, "configure is for: operator"),
+        ("wang", WHOLE, {"amount_cny": "1"}, 403, "configure is for: operator"),
         ("lin", BUDGET, {"amount_cny": "1"}, 403, "set budget is for: firm_administrator, operator"),
         ("wang", BUDGET.replace("vision", "none"), {"amount_cny": "1"}, 404, "has no project none"),
         ("wang", BUDGET, {"amount_cny": 1.5}, 422, "amount_cny: got 1.5, want a decimal number in quotes"),
         ("wang", BUDGET, {"amount_cny": "-1"}, 422, "amount_cny: got '-1'"),
+        ("wang", BUDGET, {"amount_cny": "12,5"}, 422, "got '12,5', want a decimal number like 12.50, with"),
         ("wang", BUDGET, {"amount_cny": "1", "period": "week"}, 422, "want one of month, year, total"),
         ("wang", BUDGET, {"amount_cny": "1", "limit": 1}, 422, "an unknown field"),
     ],

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from scheduler.api.auth import CatalogueReader, Configurer
 from scheduler.api.bodies import read_json, request_body
-from scheduler.api.etags import IfMatch, etag, require_match
+from scheduler.api.etags import IfMatch, IfNoneMatch, etag, judge_of, tag_of
 from scheduler.api.schemas.configuration import (
     AppliedOut,
     CohortBody,
@@ -32,26 +32,21 @@ from scheduler.api.schemas.nodes import PoolDocument
 from scheduler.api.state import Api, ApiState
 from scheduler.domain.authorise import Principal
 from scheduler.domain.configuration_reading import configuration_from_json
-from scheduler.domain.errors import Invalid, NotFound, PreconditionFailed
+from scheduler.domain.errors import Invalid, NotFound
+from scheduler.services.application import Document
 from scheduler.services.configuration import apply_configuration
 from scheduler.services.configured_objects import (
-    Document,
-    Judge,
     Means,
     Target,
     patch_object,
     put_object,
     read_object,
     remove_object,
-    tag_of,
 )
 from scheduler.services.firms import list_prices, list_programs
 
 router = APIRouter(prefix="/v1", tags=["configuration"])
 
-IfNoneMatch = Annotated[
-    str | None, Header(alias="If-None-Match", max_length=10, description="*: only where there is none yet.")
-]
 _REMOVABLE = ("queue", "cohort", "pool")
 
 
@@ -90,7 +85,7 @@ def _endpoints(kind: str, target_of: Callable[..., Any]) -> tuple[Callable[..., 
     ) -> JSONResponse:
         value = await read_json(request)
         async with api.database.transaction() as session:
-            judge = _judge(if_match, if_none_match)
+            judge = judge_of(if_match, if_none_match)
             made, is_new = await put_object(session, principal, target, value, judge, _means(api))
         api.known.forget()
         return _answer(made, 201 if is_new else 200)
@@ -104,9 +99,7 @@ def _endpoints(kind: str, target_of: Callable[..., Any]) -> tuple[Callable[..., 
     ) -> JSONResponse:
         changes = await read_json(request)
         async with api.database.transaction() as session:
-            made = await patch_object(
-                session, principal, target, changes, _judge(if_match, None), _means(api)
-            )
+            made = await patch_object(session, principal, target, changes, judge_of(if_match), _means(api))
         api.known.forget()
         return _answer(made)
 
@@ -117,7 +110,7 @@ def _endpoints(kind: str, target_of: Callable[..., Any]) -> tuple[Callable[..., 
         if_match: IfMatch = None,
     ) -> Response:
         async with api.database.transaction() as session:
-            await remove_object(session, principal, target, _judge(if_match, None), _means(api))
+            await remove_object(session, principal, target, judge_of(if_match), _means(api))
         api.known.forget()
         return Response(status_code=204)
 
@@ -179,19 +172,6 @@ def _means(api: Api) -> Means:
 
 def _answer(document: Document, status: int = 200) -> JSONResponse:
     return JSONResponse(document, status, {"ETag": etag(tag_of(document))})
-
-
-def _judge(if_match: str | None, if_none_match: str | None) -> Judge:
-    def judge(now: Document | None) -> None:
-        if now is None:
-            if if_match is not None:
-                raise PreconditionFailed("there is none yet, and so it has no ETag: leave If-Match out")
-            return
-        if if_none_match is not None and if_none_match.strip() == "*":
-            raise PreconditionFailed("there is one already", {"etag": etag(tag_of(now))})
-        require_match(if_match, tag_of(now))
-
-    return judge
 
 
 _serve(

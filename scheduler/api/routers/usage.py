@@ -35,6 +35,7 @@ from scheduler.api.schemas.usage import (
 )
 from scheduler.api.state import ApiState
 from scheduler.domain.authorise import Action, Principal, allows, require_visible
+from scheduler.services.budgets import list_budgets
 from scheduler.services.bundles import BundleRequest, write_bundle
 from scheduler.services.periods import close_period
 from scheduler.services.proof_packets import PacketRequest, write_packet
@@ -80,7 +81,8 @@ async def usage(
             require_visible(principal, owner, f"job {job_id}")
         report = await usage_report(session, Wanted(from_ms, to_ms, principal.firm_id, job_id))
         names = await _job_names(session, principal, report)
-    return usage_out(report, names)
+        budgets = await list_budgets(session, principal, api.now_ms()) if job_id is None else ()
+    return usage_out(report, names, budgets)
 
 
 async def _job_names(

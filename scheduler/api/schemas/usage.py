@@ -1,12 +1,14 @@
 """Usage and the balance of device time over HTTP. Money is whole fen; exact charges are fractions of a fen."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from scheduler.api.schemas.base import In, Out, utc
+from scheduler.api.schemas.budgets import BudgetOut, budget_out
 from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.services.budgets import BudgetLine
 from scheduler.services.periods import ClosedPeriod
 from scheduler.services.usage import Balance, DeviceTime, FirmUsage, UsageReport
 from suanli.evidence.sampling import RequestedSamples
@@ -184,15 +186,22 @@ class UsageOut(Out):
     to: str
     log_size: int
     firms: list[FirmUsageOut]
+    budgets: Annotated[
+        list[BudgetOut],
+        Field(description="Those that are set, in their present periods, whichever was asked for."),
+    ]
 
 
-def usage_out(report: UsageReport, job_names: Mapping[str, tuple[str, int | None]]) -> UsageOut:
+def usage_out(
+    report: UsageReport, job_names: Mapping[str, tuple[str, int | None]], budgets: Iterable[BudgetLine]
+) -> UsageOut:
     """A report for the wire; names of jobs only as far as the caller may know them."""
     return UsageOut(
         from_=utc(report.from_ms),
         to=utc(report.to_ms),
         log_size=report.log_size,
         firms=[_firm_out(firm, job_names) for firm in report.firms],
+        budgets=[budget_out(line) for line in budgets],
     )
 
 

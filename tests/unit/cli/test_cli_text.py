@@ -18,7 +18,7 @@ from suanli.cli.log_lines import LogLines
 from suanli.cli.moments import ago, duration, moment_or_ago, to_rfc3339
 from suanli.cli.output import make_table
 from suanli.cli.refusals import of_file, sentence
-from suanli.cli.usage_tables import _sums, cny, hours
+from suanli.cli.usage_tables import _sums, cny, fen_of, hours, print_usage
 from suanli.cli.yaml_files import YamlFile
 from suanli.client.errors import FieldError, Refused, refused
 from suanli.client.types import LogRecord
@@ -93,6 +93,48 @@ def test_a_file_with_returns_cannot_forge_the_prefix_of_another_rank() -> None:
 )
 def test_fen_are_shown_exactly(fen: int, text: str) -> None:
     assert cny(fen) == text
+
+
+@pytest.mark.parametrize(
+    ("exact", "below", "above"),
+    [("12.498271388", "12.49", "12.50"), ("1234.5", "1,234.50", "1,234.50"), ("-0.001", "-0.01", "-0.00")],
+)
+def test_what_is_left_is_shown_to_the_fen_below_and_what_is_spent_to_the_fen_above(
+    exact: str, below: str, above: str
+) -> None:
+    assert (fen_of(exact), fen_of(exact, up=True)) == (below, above)
+
+
+@pytest.mark.parametrize(
+    ("language", "headings", "row"),
+    [
+        (
+            "en",
+            "BUDGET OF PERIOD CNY SPENT HELD LEFT UNTIL",
+            "yunhe/research month 500.00 12.51 37.50 449.99",
+        ),
+        ("zh", "预算所属 周期 元 已用 占用 剩余 结束于", "yunhe/research 月 500.00 12.51 37.50 449.99"),
+    ],
+)
+def test_usage_ends_with_the_budgets_that_are_set(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    language: str,
+    headings: str,
+    row: str,
+) -> None:
+    monkeypatch.setenv("SUANLI_LANG", language)
+    budget = {
+        "firm": "yunhe", "project": "research", "amount_cny": "500.00", "period": "month", "begins": None,
+        "ends": None, "spent_cny": "12.500000001", "held_cny": "37.50", "left_cny": "449.999999999",
+    }  # fmt: skip
+    period = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-26T00:00:00Z", "log_size": 3, "firms": []}
+    print_usage({**period, "budgets": [budget]})
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert row in lines
+    assert lines[lines.index(row) - 1].startswith(headings)
+    print_usage(period)  # of a server from before budgets
+    assert row not in capsys.readouterr().out
 
 
 def test_hours_and_durations_are_short() -> None:
