@@ -120,6 +120,29 @@ WORK = Row(
             width=6,
             stacked=True,
         ),
+        Panel(
+            "Budgets",
+            "Share of each that is spent in its present period; from 1 on nothing starts that it pays for.",
+            (
+                Query(
+                    "max by (firm, project, period) (suanli_budget_spent_cny / (suanli_budget_cny > 0))",
+                    "{{firm}} {{project}} ({{period}})",
+                ),
+            ),
+            unit="percentunit",
+            width=12,
+        ),
+        Panel(
+            "Waiting for money",
+            "Waiting jobs whose time limit a budget cannot pay for, by queue.",
+            (
+                Query(
+                    'sum by (queue) (suanli_waiting_jobs{reason="budget_exhausted"}) or vector(0)',
+                    "{{queue}}",
+                ),
+            ),
+            width=12,
+        ),
     ),
 )
 CYCLE_QUANTILE = (

@@ -2,16 +2,19 @@
 
 from collections import Counter as Count
 from collections import deque
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from scheduler.domain.budgets import BudgetKey, ProjectBudget
 from scheduler.domain.devices import Health
 from scheduler.domain.ids import NodeId
 from scheduler.domain.nodes import NodeState
 from scheduler.machine.configuration import calendar_at
+from scheduler.machine.snapshots import budgets_at
 from scheduler.machine.state import ClusterState, NodeRecord
 from scheduler.planner import Report
+from scheduler.planner.snapshot import Money
 
 CYCLE_SECONDS = Histogram(
     "suanli_controller_cycle_seconds",
@@ -44,6 +47,16 @@ COVERAGE = Gauge(
 )
 _NEWEST_STARTS: deque[bool] = deque(maxlen=500)
 NODES = Gauge("suanli_nodes", "Nodes.", ["pool", "state"])
+_BUDGET_LABELS = ["firm", "project", "period"]
+BUDGET = Gauge(
+    "suanli_budget_cny",
+    "What may be spent in the present period; project empty: by the firm. Of the 200 that are used up most.",
+    _BUDGET_LABELS,
+)
+BUDGET_SPENT = Gauge("suanli_budget_spent_cny", "The most that can be charged for it so far.", _BUDGET_LABELS)
+BUDGET_HELD = Gauge("suanli_budget_held_cny", "What running jobs may still cost of it.", _BUDGET_LABELS)
+_MOST_BUDGETS = 200  # a firm's administrator sets as many as the firm has projects
+_NANO = 10**9
 
 
 def show_starts(kept_word: Iterable[bool]) -> None:
@@ -56,12 +69,33 @@ def show_starts(kept_word: Iterable[bool]) -> None:
 
 
 def show_state(state: ClusterState, now_ms: int) -> None:
-    """Sets the gauges of jobs, nodes and devices. Cost: O(jobs + nodes), and the devices in use; once a period."""
+    """Sets the gauges of jobs, nodes, devices and budgets.
+
+    Cost: O(jobs + nodes + budgets), and the devices in use; once a period.
+    """
     _set(JOBS, Count((job.state.value,) for job in state.jobs.values()))
     nodes = state.nodes_in_order()
     _set(NODES, Count((node.node.pool, "cordoned" if node.cordoned else node.state.value) for node in nodes))
     closed, reserved = _booked(state, now_ms)
     _set(DEVICES, _devices(nodes, closed, reserved))
+    _show_budgets({budget.key: budget for budget in state.spending.budgets}, budgets_at(state, now_ms))
+
+
+def _show_budgets(budgets: Mapping[BudgetKey, ProjectBudget], money: Mapping[BudgetKey, Money]) -> None:
+    """Amounts are whole nano CNY everywhere else; a picture may have them as floats."""
+    fullest = sorted(money, key=lambda key: -_share_used(money[key]))[:_MOST_BUDGETS]
+    for gauge in (BUDGET, BUDGET_SPENT, BUDGET_HELD):
+        gauge.clear()
+    for key in fullest:
+        labels = budgets[key].firm, key.project, budgets[key].period.value
+        BUDGET.labels(*labels).set(money[key].amount_nano / _NANO)
+        BUDGET_SPENT.labels(*labels).set(money[key].spent_nano / _NANO)
+        BUDGET_HELD.labels(*labels).set(money[key].held_nano / _NANO)
+
+
+def _share_used(money: Money) -> float:
+    """Of a budget, spent and held; of one of nothing all is used."""
+    return (money.spent_nano + money.held_nano) / money.amount_nano if money.amount_nano else 1.0
 
 
 def show_report(report: Report) -> None:

@@ -44,6 +44,7 @@ class ProjectBudget:
     key: BudgetKey
     amount_nano: int
     period: BudgetPeriod
+    firm: str = ""  # its name, for people
 
 
 def budget_keys(firm_id: FirmId, project: str) -> tuple[BudgetKey, BudgetKey]:

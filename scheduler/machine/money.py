@@ -5,7 +5,8 @@ that this is never less than what is charged. Unit: nano CNY x ms x ppm of a dev
 """
 
 from scheduler.domain.devices import WHOLE_PPM
-from scheduler.domain.reasons import StopReason
+from scheduler.domain.jobs import JobState
+from scheduler.domain.reasons import Ending, StopReason
 from scheduler.domain.time import HOUR_MS
 from scheduler.machine.messages import PriceFrom
 from scheduler.machine.spending import cost_of
@@ -44,6 +45,20 @@ def reserved_nano(per_hour: int, time_limit_ms: int | None, started_ms: int | No
     if time_limit_ms is not None and started_ms is not None:
         left_ms = max(0, started_ms + time_limit_ms - now_ms)
     return -(-per_hour * left_ms // (HOUR_MS * WHOLE_PPM))
+
+
+def promised_nano(prices: tuple[PriceFrom, ...], job: JobRecord) -> int:
+    """What a queued job that was stopped for others may cost when it goes on as it ran, nano CNY; 0 of any other.
+
+    At the prices of its stop, so that a reload agrees.
+    """
+    attempt = job.attempt
+    if attempt is None or attempt.reason is not Ending.PREEMPTED or job.state is not JobState.QUEUED:
+        return 0
+    ended_ms = attempt.ended_ms or 0
+    ppm = sum(one.devices_ppm for one in attempt.allocations if not one.spare)
+    per_hour = cost_of(prices, attempt.device_model, ended_ms, ended_ms + 1) * ppm
+    return reserved_nano(per_hour, job.spec.time_limit_ms, None, ended_ms)
 
 
 def budget_of(job: JobRecord) -> int | None:

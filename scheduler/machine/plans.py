@@ -63,7 +63,7 @@ def _grant(t: Transition, placement: JobPlacement) -> None:
     learning.first_start(t, job)
     shape = job.shape
     queueing.leave(t.state, job, t.now_ms, running=True)
-    job.placed = shape
+    job.placed = shape._replace(promised_nano=0)
     t.changes.no_longer_waiting.add(job.job_id)
     job.attempts.append(attempt)
     job.state = JobState.ALLOCATED

@@ -17,7 +17,7 @@ from scheduler.domain.reasons import Ending, EndReason
 from scheduler.domain.time import MINUTE_MS
 from scheduler.machine.arrays import ArrayMembers
 from scheduler.machine.messages import PriceFrom
-from scheduler.machine.money import left_nano
+from scheduler.machine.money import left_nano, promised_nano
 from scheduler.machine.references import Progress
 from scheduler.machine.served import served_ms
 from scheduler.machine.state import ClusterState, JobRecord
@@ -302,6 +302,7 @@ def made_shape(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
         estimate_ms=limit_class_ms(job.spec.estimate_ms),
         # Of a job that waits: nothing of it runs, so this stands still.
         left_nano=left_nano(prices, job, 0) if job.state is JobState.QUEUED else None,
+        promised_nano=promised_nano(prices, job),
         sizes=_sizes_of(gang),
         spares=gang.spare_nodes,
         groups=tuple((group.tasks, group.devices_per_task) for group in gang.groups),

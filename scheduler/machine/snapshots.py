@@ -133,7 +133,10 @@ def _steps_left(job: JobRecord) -> float | None:
 
 
 def budgets_at(state: ClusterState, now_ms: int) -> dict[BudgetKey, Money]:
-    """Every budget with what is gone of it. Cost: O(budgets), and the active jobs where there are any."""
+    """Every budget with what is gone of it.
+
+    Cost: O(budgets); where there are any, the active jobs and the classes of waiting jobs.
+    """
     spent = state.spending.spent(state.prices, now_ms)
     if not spent:
         return {}
@@ -145,6 +148,11 @@ def budgets_at(state: ClusterState, now_ms: int) -> dict[BudgetKey, Money]:
             reserved = _reserved_nano(job.attempt, prices, now_ms)
             for key in keys:
                 held[key] += reserved
+    for shape, jobs in state.waiting.sizes():
+        if shape.promised_nano:
+            for key in budget_keys(shape.queue.firm_id, shape.project):
+                if key in held:
+                    held[key] += shape.promised_nano * jobs
     return {
         budget.key: Money(
             amount_nano=budget.amount_nano,

@@ -1,6 +1,7 @@
 """Waiting jobs by shape, kept sorted by age, so that a snapshot shares what did not change."""
 
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 
 from scheduler.domain.ids import JobId
 from scheduler.planner.snapshot import JobClass, Shape, WaitingJob
@@ -41,6 +42,10 @@ class WaitingJobs:
         item.made = None
         if not item.jobs:
             del self._classes[shape]
+
+    def sizes(self) -> Iterator[tuple[Shape, int]]:
+        """Every class with how many jobs it has, in no order."""
+        return ((shape, len(item.jobs)) for shape, item in self._classes.items())
 
     def classes(self) -> tuple[JobClass, ...]:
         """Every class with its jobs, the class with the oldest job first."""

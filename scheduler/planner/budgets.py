@@ -29,6 +29,10 @@ class Budgets:
         time_ms = HOUR_MS if shape.time_limit_ms is None else shape.time_limit_ms
         return -(-self._rate(shape, model) * time_ms // (WHOLE_PPM * HOUR_MS))
 
+    def asked_nano(self, shape: Shape, model: str) -> int:
+        """The same beyond what is held for it already; below zero where it starts at less than it was promised."""
+        return self.hold_nano(shape, model) - shape.promised_nano
+
     def refusal(self, shape: Shape, model: str) -> WhyNot | None:
         """Why the job cannot be paid for on a model, or None."""
         sentence = self._refusal_of_its_own(shape, model)
@@ -57,8 +61,13 @@ class Budgets:
         if key is None or self._refusal_of_its_own(shape, model) is not None:
             return f"now on {model}, with a shorter time limit or more money: its devices are free"
         left, ends_ms = self._left[key], self._budgets[key].ends_ms
-        missing = _fen_up(self.hold_nano(shape, model) - left)
-        minutes = max(0, left) * WHOLE_PPM * HOUR_MS // (max(1, self._rate(shape, model)) * MINUTE_MS)
+        missing = _fen_up(self.asked_nano(shape, model) - left)
+        minutes = (
+            (max(0, left) + shape.promised_nano)
+            * WHOLE_PPM
+            * HOUR_MS
+            // (max(1, self._rate(shape, model)) * MINUTE_MS)
+        )
         change = f"now on {model}, with {missing} CNY more for {_whose(key)}"
         if minutes and shape.time_limit_ms is not None:
             change = (
@@ -70,7 +79,7 @@ class Budgets:
     def take(self, shape: Shape, model: str, *, back: bool = False) -> None:
         """Holds the money of a job that starts, or gives it back."""
         for key in self._keys(shape):
-            self._left[key] -= self.hold_nano(shape, model) * (-1 if back else 1)
+            self._left[key] -= self.asked_nano(shape, model) * (-1 if back else 1)
 
     def _keys(self, shape: Shape) -> Iterator[BudgetKey]:
         if self._budgets:
@@ -81,7 +90,7 @@ class Budgets:
     def _short(self, shape: Shape, model: str) -> BudgetKey | None:
         """Whose budget cannot pay for the job."""
         keys = list(self._keys(shape))
-        asked = self.hold_nano(shape, model) if keys else 0
+        asked = self.asked_nano(shape, model) if keys else 0
         return next((key for key in keys if asked > max(0, self._left[key])), None)
 
     def _refusal_of_its_own(self, shape: Shape, model: str) -> str | None:

@@ -155,16 +155,19 @@ class _Checker:
                 self._wrong(placement, what)
 
     def _budget(self, placement: JobPlacement, shape: Shape) -> None:
-        """What all starts may cost, to the time limit or for an hour, is left of every budget that pays."""
+        """What all starts may cost, to the time limit or for an hour, is left of every budget that pays.
+
+        Less what is held for a job already, as it was stopped for others.
+        """
         workers = placement.tasks[: len(placement.tasks) - shape.spares]
         ppm = sum(len(task.device_ids) * task.share_ppm for task in workers)
         time_ms = HOUR_MS if shape.time_limit_ms is None else shape.time_limit_ms
         price = self._snapshot.prices.get(placement.device_model, 0)
-        cost = -(-price * ppm * time_ms // (WHOLE_PPM * HOUR_MS))
+        asked = -(-price * ppm * time_ms // (WHOLE_PPM * HOUR_MS)) - shape.promised_nano
         for key in budget_keys(shape.queue.firm_id, shape.project):
             money = self._snapshot.budgets.get(key)
-            self._paid[key] = self._paid.get(key, 0) + cost
-            if cost and money is not None and self._paid[key] > money.left_nano:
+            self._paid[key] = self._paid.get(key, 0) + asked
+            if asked > 0 and money is not None and self._paid[key] > money.left_nano:
                 self._wrong(placement, f"the budget of {key.project or 'the firm'} cannot pay for it")
 
     def _task(self, placement: JobPlacement, task: TaskPlacement, shape: Shape) -> None:

@@ -143,6 +143,8 @@ class Shape(NamedTuple):
     project: str = ""  # whose budget pays
     estimate_ms: int | None = None  # how long its owner believes that it takes
     left_nano: int | None = None  # what the job itself may still cost, nano CNY; None: any amount
+    # What its project and firm still hold for it, nano CNY: it was stopped for others, and goes on at that price.
+    promised_nano: int = 0
 
     @property
     def tasks(self) -> int:
@@ -271,7 +273,7 @@ class Money(NamedTuple):
 
     amount_nano: int
     spent_nano: int = 0  # in this period
-    held_nano: int = 0  # what running jobs may still cost
+    held_nano: int = 0  # what running jobs may still cost, and those that were stopped for others
     period: BudgetPeriod = BudgetPeriod.MONTH
     ends_ms: int | None = None  # when the next period begins
 

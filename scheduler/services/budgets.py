@@ -183,22 +183,19 @@ async def _lines(
     found = await load_budgets(session, now_ms, firm_id)
     if not found:
         return {}
-    names = {row.firm_id: row.name for row in await session.execute(_FIRMS)}
     versions = await list_prices(session, principal, now_ms)
     prices = {price.device_model: price.price_nano_cny for price in versions if price.in_force}
     held = await load_held(session, [item.budget for item in found], prices, now_ms)
     return {
-        item.budget.key: _line(names, item.budget, to_nano(item.spent), held[item.budget.key], now_ms)
+        item.budget.key: _line(item.budget, to_nano(item.spent), held[item.budget.key], now_ms)
         for item in found
     }
 
 
-def _line(
-    names: dict[str, str], budget: ProjectBudget, spent_nano: int, held_nano: int, now_ms: int
-) -> BudgetLine:
+def _line(budget: ProjectBudget, spent_nano: int, held_nano: int, now_ms: int) -> BudgetLine:
     period, project = budget.period, budget.key.project
     return BudgetLine(
-        firm=names[budget.key.firm_id],
+        firm=budget.firm,
         project=None if project == WHOLE_FIRM else project,
         money=Money(budget.amount_nano, spent_nano, held_nano, period, period.end_ms(now_ms)),
         begins_ms=period.begin_ms(now_ms),

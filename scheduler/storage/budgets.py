@@ -12,8 +12,9 @@ from scheduler.machine.messages import BudgetSpent
 from scheduler.machine.money import reserved_nano
 
 _BUDGETS = text(
-    "SELECT firm_id, project, amount_nano_cny, period FROM budgets"
-    " WHERE CAST(:firm_id AS text) IS NULL OR firm_id = :firm_id ORDER BY firm_id, project"
+    "SELECT b.firm_id, b.project, b.amount_nano_cny, b.period, f.name AS firm"
+    " FROM budgets b JOIN firms f ON f.firm_id = b.firm_id"
+    " WHERE CAST(:firm_id AS text) IS NULL OR b.firm_id = :firm_id ORDER BY b.firm_id, b.project"
 )
 # What the machine's `SpendingLedger` counts, for every budget at once: nano CNY x ms x ppm of a device-hour. Each
 # grant is cut where the budget's period begins and where prices change; a lost task costs until its attempt ended.
@@ -41,31 +42,37 @@ _SPENT = text(
 )
 
 
-# What holds devices now and costs money, by attempt.
-_RUNNING = text(
-    "SELECT j.firm_id, j.project, t.device_model, t.started_ms, sum(d.share_ppm)::bigint AS ppm,"
+# Attempts for which money is held, with the parts per million of devices that they cost: what holds devices now,
+# and what was stopped for others and waits to go on as it ran.
+_HELD = (
+    "SELECT j.firm_id, j.project, t.device_model, CASE t.state WHEN 'ended' THEN NULL ELSE t.started_ms END"
+    " AS started_ms, sum(d.share_ppm)::bigint AS ppm,"
     " CAST(coalesce(r.spec, j.spec) ->> 'time_limit_seconds' AS bigint) * 1000 AS time_limit_ms"
     " FROM jobs j JOIN job_states s ON s.firm_id = j.firm_id AND s.job_id = j.job_id"
     " LEFT JOIN job_revisions r ON r.firm_id = j.firm_id AND r.job_id = j.job_id AND r.revision = s.revision"
     " JOIN attempts t ON t.firm_id = j.firm_id AND t.job_id = j.job_id AND t.attempt = s.attempt"
     " JOIN allocations a ON a.firm_id = t.firm_id AND a.job_id = t.job_id AND a.attempt = t.attempt"
     " JOIN allocation_devices d ON d.firm_id = a.firm_id AND d.allocation_id = a.allocation_id"
-    " WHERE j.firm_id = ANY(:firms) AND t.state <> 'ended' AND a.live AND a.goal <> 'reserve'"
-    " AND a.stop_reason IS DISTINCT FROM 'node_lost'"
-    " GROUP BY j.firm_id, j.job_id, t.device_model, t.started_ms, r.spec"
+    " WHERE j.firm_id = ANY(:firms) AND a.goal <> 'reserve' AND {}"
+    " GROUP BY j.firm_id, j.job_id, t.device_model, t.state, t.started_ms, r.spec"
+)
+_HELDS = text(
+    _HELD.format("t.state <> 'ended' AND a.live AND a.stop_reason IS DISTINCT FROM 'node_lost'")
+    + " UNION ALL "
+    + _HELD.format("s.state = 'queued' AND NOT s.held AND t.reason = 'preempted'")
 )
 
 
 async def load_held(
     session: AsyncSession, budgets: Sequence[ProjectBudget], prices: Mapping[str, int], now_ms: int
 ) -> Mapping[BudgetKey, int]:
-    """What running jobs may still cost, nano CNY, by the budget that pays; `prices` in force, by model.
+    """What running jobs, and those that were stopped for others, may still cost, nano CNY, by the budget that pays.
 
-    Cost: the live allocations of firms with a budget.
+    `prices` in force, by model. Cost: the live allocations of firms with a budget, and those of such jobs.
     """
     held = dict.fromkeys([budget.key for budget in budgets], 0)
     firms = sorted({key.firm_id for key in held})
-    for row in await session.execute(_RUNNING, {"firms": firms}) if firms else ():
+    for row in await session.execute(_HELDS, {"firms": firms}) if firms else ():
         price = prices.get(row.device_model, 0)
         nano = reserved_nano(price * row.ppm, row.time_limit_ms, row.started_ms, now_ms)
         for key in budget_keys(FirmId(row.firm_id), row.project):
@@ -103,4 +110,4 @@ async def _spent(
 def budget_noun(row: Any) -> ProjectBudget:
     """From a row of budgets."""
     key = BudgetKey(FirmId(row.firm_id), row.project)
-    return ProjectBudget(key, row.amount_nano_cny, BudgetPeriod(row.period))
+    return ProjectBudget(key, row.amount_nano_cny, BudgetPeriod(row.period), row.firm)

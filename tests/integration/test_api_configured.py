@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from scheduler.storage.tables import EvidenceIntakeRow, InboxRow
+from scheduler.storage.tables import (
+    AllocationDeviceRow,
+    AllocationRow,
+    AttemptRow,
+    EvidenceIntakeRow,
+    InboxRow,
+    JobStateRow,
+)
 from tests.builders.api import MODEL, ApiInstallation, InhabitedUrls, running_api
 
 
@@ -179,7 +186,7 @@ async def test_a_firms_administrator_sets_what_a_project_may_spend_and_sees_what
         )
         node_id, found = await installation.add_node(f"node-of-{project}")
         await installation.set_state(job_id, started_ms=installation.clock.now_ms)
-        await installation.add_attempt(job_id, node_id, found[:devices])
+        allocation_id = await installation.add_attempt(job_id, node_id, found[:devices])
     installation.clock.now_ms += 30 * 60_000
     shown = (await installation.as_("lin").get("/v1/budgets")).json()["budgets"]
     assert [(b["project"], b["spent_cny"], b["held_cny"], b["left_cny"]) for b in shown] == [
@@ -196,6 +203,23 @@ async def test_a_firms_administrator_sets_what_a_project_may_spend_and_sees_what
         == []
     )
     assert (await zhao.get(BUDGET)).status_code == (await zhao.get(WHOLE)).status_code == 404
+
+    # The other project's job was stopped for others: its time limit is held for its next attempt.
+    now_ms = installation.clock.now_ms
+    await installation.as_controller(
+        update(JobStateRow).where(JobStateRow.job_id == job_id).values(state="queued"),
+        update(AllocationDeviceRow)
+        .where(AllocationDeviceRow.allocation_id == allocation_id)
+        .values(live=False),
+        update(AllocationRow)
+        .where(AllocationRow.job_id == job_id)
+        .values(live=False, goal="stop", ended_ms=now_ms),
+        update(AttemptRow)
+        .where(AttemptRow.job_id == job_id)
+        .values(state="ended", reason="preempted", ended_ms=now_ms),
+    )
+    whole_now = (await installation.as_("lin").get(WHOLE)).json()
+    assert (whole_now["spent_cny"], whole_now["held_cny"]) == ("18.75", "62.50")
 
 
 async def test_who_changes_a_budget_says_which_he_had_read(installation: ApiInstallation) -> None:

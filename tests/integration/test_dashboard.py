@@ -36,6 +36,7 @@ def cluster() -> Iterator[RunningCluster]:
             lambda: people.researchers["yunhe"].job(long["job_id"])["state"] == "running", LIMIT_S
         )
         people.researchers["lantian"].submit(a_job("waits", "mlu370-x8", 1, "exec true"))
+        people.operator.set_budget("yunhe", "1000.00", project="research", period="year")
         yield running
 
 
@@ -149,6 +150,20 @@ def test_the_dashboard_tells_the_truth_about_devices_and_jobs(prometheus: Promet
         return sum(float(s["value"][1]) for s in prometheus.query("sum(suanli_waiting_jobs)"))
 
     assert wait_until(lambda: waiting() == 1.0, LIMIT_S), waiting()
+
+
+def test_a_budget_is_seen_with_what_is_spent_and_held_of_it(
+    prometheus: Prometheus, cluster: RunningCluster
+) -> None:
+    def seen(name: str) -> float:
+        labels = 'firm="yunhe", project="research", period="year"'
+        return sum(float(s["value"][1]) for s in prometheus.query(f"suanli_budget_{name} {{{labels}}}"))
+
+    assert wait_until(lambda: seen("spent_cny") > 0, LIMIT_S), prometheus.query("suanli_budget_spent_cny")
+    (budget,) = cluster.people.operator.budgets()
+    assert seen("spent_cny") <= float(budget["spent_cny"])
+    # Without a time limit an hour is held: 8 devices at their price.
+    assert (seen("cny"), seen("held_cny"), budget["held_cny"]) == (1000.0, 36.8, "36.80")
 
 
 def test_every_alert_is_evaluated_without_an_error_and_none_fires(prometheus: Prometheus) -> None:

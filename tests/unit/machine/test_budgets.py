@@ -6,6 +6,8 @@ One device-hour costs 12.50 CNY.
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.gangs import Share
@@ -15,11 +17,19 @@ from scheduler.domain.pools import Pool
 from scheduler.domain.reasons import Ending, EndReason, Reason, StopReason
 from scheduler.domain.time import HOUR_MS, next_month_ms
 from scheduler.machine.invariants import violations
-from scheduler.machine.messages import BudgetSpent, ConfigurationChanged, JobRevised, PriceFrom, Tick
+from scheduler.machine.messages import (
+    BudgetSpent,
+    CancelRequested,
+    ConfigurationChanged,
+    JobRevised,
+    PriceFrom,
+    Tick,
+)
 from scheduler.machine.money import left_nano, spent
 from scheduler.machine.snapshots import budgets_at, take_snapshot
 from scheduler.machine.spending import cost_of
 from scheduler.machine.state import JobRecord
+from scheduler.planner.budgets import Budgets
 from scheduler.planner.cycle import plan
 from scheduler.planner.plan_checks import check_plan
 from scheduler.planner.snapshot import Money
@@ -287,3 +297,51 @@ def test_what_a_budget_counts_is_what_its_jobs_have_cost_through_losses_prices_a
     expected = spent(controller.state.prices, job, controller.now_ms) + ended
     assert expected
     assert controller.state.spending.spent(controller.state.prices, controller.now_ms) == {PROJECT: expected}
+
+
+def preempted(controller: Controller) -> JobRecord:
+    """A job that had begun within its budget, and has made room for one of higher priority."""
+    low = of_vision(controller, "low", devices=8, time_limit_s=3600, priority="low")
+    assert controller.plan() == ["low"]
+    controller.run(low)
+    controller.wait(HOUR_MS // 2)
+    controller.submit("high", a_spec(devices=8, priority="high"))
+    controller.plan()
+    (task,) = controller.tasks(low)
+    assert task.stop_reason is StopReason.PREEMPTED
+    controller.end(task, None, EndReason.STOPPED)
+    assert (low.state, low.reason) == (JobState.QUEUED, Ending.PREEMPTED)
+    assert controller.plan() == ["high"]
+    return low
+
+
+def test_who_was_stopped_for_others_keeps_what_it_was_promised_and_goes_on() -> None:
+    controller = priced()
+    with_budgets(controller, a_budget(10))
+    preempted(controller)
+    # Half an hour of eight devices is spent, and a whole time limit is held: the next attempt has it again.
+    assert money(controller) == pytest.approx((4_000_000, 8_000_000, -2_000_000), abs=5)
+    of_vision(controller, "other", time_limit_s=3600)
+    assert controller.plan() == []
+    controller.run(controller.state.jobs[JobId("high")])
+    controller.end(controller.tasks(controller.state.jobs[JobId("high")])[0])
+    assert controller.plan() == ["low"]
+    assert money(controller) == pytest.approx((4_000_000, 8_000_000, -2_000_000), abs=5)
+    assert violations(controller.state) == []
+
+
+def test_what_it_was_promised_is_given_back_when_it_is_cancelled_or_starts_at_less() -> None:
+    controller = priced()
+    with_budgets(controller, a_budget(10))
+    low = preempted(controller)
+    shape, snapshot = low.shape, take_snapshot(controller.state, controller.now_ms)
+    assert shape is not None
+    controller.tell(CancelRequested(low.firm_id, low.job_id, "lin"))
+    assert money(controller) == pytest.approx((4_000_000, 0, 6_000_000), abs=5)
+
+    budgets = Budgets(replace(snapshot, budgets={PROJECT: Money(0)}))
+    assert budgets.pays(shape, MODEL)
+    assert not budgets.pays(shape._replace(time_limit_ms=2 * HOUR_MS), MODEL)
+    budgets.take(shape._replace(devices=6), MODEL)
+    assert budgets.pays(shape._replace(promised_nano=0, devices=2), MODEL)
+    assert not budgets.pays(shape._replace(promised_nano=0, devices=3), MODEL)
