@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ TRANSFER = "agents.transfer"
 PATIENCE_S = 180  # for a store that does not answer
 SAY_EVERY_S = 10.0
 FIRST_AFTER_S = 2.0  # what is quicker is told once, when it is there
+TAKE_BACK_S = 12.0  # for the parts of an upload that is stopped; the process itself gives up a little earlier
 _KEPT_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # where an operator's own authorities stand
 Say = Callable[[str], None]
 
@@ -78,7 +80,7 @@ class Transfers:
             try:
                 return self._follow(process, self._request(work, wanted, folder, uid), wanted)
             finally:
-                process.kill()
+                _end(process, TAKE_BACK_S if work == "upload" else 0)
 
     def _request(self, work: str, wanted: StoreFolder, folder: Path, uid: int | None) -> bytes:
         keys = wanted.keys
@@ -130,6 +132,16 @@ class Transfers:
                     refused=said.get("kind") == "refused",
                 )
         return f"{said['ended']} files, {_amount(said['bytes'])}", skipped
+
+
+def _end(process: "subprocess.Popen[bytes]", grace_s: float) -> None:
+    """Ends it, an upload when it has taken back the parts of what is not whole in the bucket."""
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(grace_s)
+    process.kill()
 
 
 def _parsed(line: bytes) -> dict[str, object]:

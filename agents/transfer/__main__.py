@@ -14,6 +14,9 @@ import json
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any, BinaryIO
 
 import obstore
@@ -25,6 +28,9 @@ from agents.transfer.asking import CODE, open_store, told_of
 from agents.transfer.fetch import fetch
 from agents.transfer.telling import Problem, say
 from agents.transfer.upload import upload
+
+Work = Callable[[S3Store, dict[str, Any]], tuple[int, int]]  # files and bytes
+TAKE_BACK_S = 10.0  # for an upload that is to stop, to remove its parts from the bucket
 
 
 def check(store: S3Store, request: dict[str, Any]) -> tuple[int, int]:
@@ -43,12 +49,15 @@ def main(source: BinaryIO) -> int:
     request = json.loads(source.readline())
     _be_ended_first()
     become(request["user"])
-    threading.Thread(target=_end_with, args=(source,), daemon=True).start()
+    stopping = threading.Event()
+    grace_s = TAKE_BACK_S if request["work"] == "upload" else 0.0
+    threading.Thread(target=_end_with, args=(source, stopping, grace_s), daemon=True).start()
     said: dict[str, object]
     try:
         store = open_store(request)
-        work = {"fetch": fetch, "upload": upload, "check": check}[request["work"]]
-        files, size = work(store, request)
+        leave = partial(upload, stopping=stopping)
+        works: dict[str, Work] = {"fetch": fetch, "upload": leave, "check": check}
+        files, size = works[request["work"]](store, request)
         said = {"ended": files, "bytes": size}
     except Problem as problem:
         said = {"problem": str(problem), "kind": problem.kind}
@@ -65,9 +74,11 @@ def _be_ended_first() -> None:
         file.write("500")
 
 
-def _end_with(source: BinaryIO) -> None:
+def _end_with(source: BinaryIO, stopping: threading.Event, grace_s: float) -> None:
     """The agent has gone, or does not want it any more."""
     source.read()
+    stopping.set()
+    time.sleep(grace_s)  # the process ends with its work, if that is sooner
     os._exit(1)
 
 

@@ -93,10 +93,15 @@ def problem_of(error: Exception, request: dict[str, Any]) -> Problem:
     if answer in _OF_KEYS or isinstance(error, PermissionDeniedError | UnauthenticatedError):
         how = "with this key" if request["access_key"] else "without a key (credentials)"
         return Problem("refused", f"access denied to bucket {bucket} at {endpoint} {how}{code}")
+    if not answer and request["session_token"] and "400 Bad Request" in text:
+        # What a HEAD is answered, which has no room for a code.
+        return Problem("refused", f"{endpoint} refuses this key: its session token is wrong or has expired")
     if isinstance(error, PreconditionError):
         return Problem("away", f"an object in bucket {bucket} was changed while it was fetched")
     if "redirect" in text:
         return Problem("refused", f"{endpoint} sends elsewhere: its region may be wrong")
+    if "InvalidCertificate(" in text:
+        return Problem("away", f"{endpoint} cannot be reached: this node does not trust its certificate")
     if "status code" not in text and "response" not in text:
         return Problem("away", f"{endpoint} cannot be reached")
     return Problem("away", f"{endpoint} fails{code or ' (no answer that is one of S3)'}")

@@ -23,11 +23,16 @@ MOST_PARTS = 9_000  # stores take 10,000
 MOST_BYTES = 5 << 40  # of one object, as stores take them
 
 
-def blocks_of(file: BinaryIO, size: int, progress: Progress) -> Iterator[bytes]:
-    """So many bytes of a file by and by, also of one that still grows, with how much of it has been read."""
+def blocks_of(file: BinaryIO, size: int, progress: Progress, stopping: threading.Event) -> Iterator[bytes]:
+    """So many bytes of a file by and by, also of one that still grows, with how much of it has been read.
+
+    Raises Problem when the upload is to stop: then the library takes back the parts that are there.
+    """
     while size and (data := file.read(min(BLOCK_BYTES, size))):
         size -= len(data)
         progress.add(len(data))
+        if stopping.is_set():
+            raise Problem("local", "stopped before it was there")
         yield data
 
 
@@ -38,12 +43,15 @@ class Uploading(Collector):
     AT_ONCE * AT_ONCE parts of PART_BYTES, and two of MOST_BYTES / MOST_PARTS.
     """
 
-    def __init__(self, store: S3Store, request: dict[str, Any], pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, store: S3Store, request: dict[str, Any], pool: ThreadPoolExecutor, stopping: threading.Event
+    ) -> None:
         super().__init__(sys.stdout.buffer)
         key = request["key"]
         self._store = store
         self._request = request
         self._pool = pool
+        self._stopping = stopping
         self._prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
         self._base = "" if request["path"] == "." else divided(request["path"])[0]
         self._waiting: set[Future[None]] = set()
@@ -72,7 +80,7 @@ class Uploading(Collector):
             large = part_bytes > PART_BYTES
             self.progress.files += 1
             self.progress.all_bytes += size
-            blocks = blocks_of(file, size, self.progress)
+            blocks = blocks_of(file, size, self.progress, self._stopping)
             try:
                 with self._one_of_large_parts if large else nullcontext():
                     obstore.put(
@@ -89,14 +97,17 @@ class Uploading(Collector):
                 raise Problem(told.kind, f"{path}: {told}") from None
 
 
-def upload(store: S3Store, request: dict[str, Any]) -> tuple[int, int]:
-    """What is at the path, below the key; files and bytes. Raises Problem."""
+def upload(store: S3Store, request: dict[str, Any], stopping: threading.Event) -> tuple[int, int]:
+    """What is at the path, below the key; files and bytes. Raises Problem, also when it is to stop.
+
+    Nothing that is not whole stays in the bucket then: neither an object nor parts of one.
+    """
     try:
         root = os.open(request["folder"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
         raise Problem("local", f"the task's folder cannot be opened: {error.strerror}") from None
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        uploading = Uploading(store, request, pool)
+        uploading = Uploading(store, request, pool, stopping)
         try:
             if request["path"] == ".":
                 uploading.all_of(root, "", 0)
@@ -104,6 +115,7 @@ def upload(store: S3Store, request: dict[str, Any]) -> tuple[int, int]:
                 inner(uploading, root, request["path"])
             uploading.finish()
         except Problem:
+            stopping.set()  # what else is on its way is waited for, so that it takes its parts back
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if uploading.skipped:

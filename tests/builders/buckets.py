@@ -5,21 +5,27 @@ hour to build; moto is installed in seconds, into an environment of its own, bec
 python-dateutil than the client of Kubernetes does.
 """
 
+import hashlib
+import hmac
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
+from scheduler.secret_files import prepare
+from scheduler.settings import Settings
 from tests.builders.running import ending, next_line
 
 _MOTO = ("moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5")
@@ -28,11 +34,12 @@ _INSTALL_S = 100.0
 
 @dataclass(frozen=True)
 class BucketServer:
-    """Where it listens, and a key that may read and write."""
+    """Where it listens, and a key that may read and write; `lent`: one with a token, which moto alone gives."""
 
     address: str
     key_id: str
     secret: str
+    lent: Sequence[str] = ()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -44,6 +51,70 @@ class BucketServer:
             "AWS_REGION": "us-east-1",
             "AWS_ALLOW_HTTP": "true",
         }
+
+
+def unfinished_uploads(server: BucketServer, bucket: str) -> list[str]:
+    """Keys of objects of which parts lie in the bucket and no whole one (ListMultipartUploads, signed by hand)."""
+    at, headers = datetime.now(UTC), "host;x-amz-content-sha256;x-amz-date"
+    moment, day, host = f"{at:%Y%m%dT%H%M%SZ}", f"{at:%Y%m%d}", server.address.removeprefix("http://")
+    unsigned = "UNSIGNED-PAYLOAD"
+    asked = (
+        f"GET\n/{bucket}\nuploads=\nhost:{host}\nx-amz-content-sha256:{unsigned}\nx-amz-date:{moment}\n\n"
+        f"{headers}\n{unsigned}"
+    )
+    scope = f"{day}/us-east-1/s3/aws4_request"
+    text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(asked.encode()).hexdigest()}"
+    key = f"AWS4{server.secret}".encode()
+    for word in (*scope.split("/"), text):
+        key = hmac.digest(key, word.encode(), "sha256")
+    credential = f"Credential={server.key_id}/{scope}, SignedHeaders={headers}, Signature={key.hex()}"
+    answer = httpx.get(
+        f"{server.address}/{bucket}?uploads=",
+        headers={
+            "x-amz-date": moment, "x-amz-content-sha256": unsigned,
+            "authorization": f"AWS4-HMAC-SHA256 {credential}",
+        },
+        trust_env=False,
+    ).raise_for_status()  # fmt: skip
+    return re.findall("<Key>(.*?)</Key>", answer.text)
+
+
+# Carries bytes between TLS on a port of its own and a plain port of this host.
+_TLS = """
+import asyncio, ssl, sys
+async def carry(source, target):
+    try:
+        while data := await source.read(1 << 16):
+            target.write(data)
+            await target.drain()
+    except OSError:
+        pass
+    target.close()
+async def serve(reader, writer):
+    inner, outer = await asyncio.open_connection("127.0.0.1", int(sys.argv[3]))
+    await asyncio.gather(carry(reader, outer), carry(inner, writer))
+async def main():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1], sys.argv[2])
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def behind_tls(server: BucketServer, folder: Path) -> Iterator[tuple[str, Path]]:
+    """The same server under https, and the authority (PEM) that its certificate is signed by."""
+    settings = Settings(data=folder)
+    prepare(settings, ["127.0.0.1"])
+    files = [str(settings.secret(name)) for name in ("server.crt", "server.key")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _TLS, *files, server.address.rpartition(":")[2]],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    with ending(process):
+        yield f"https://127.0.0.1:{int(next_line(process.stdout))}", settings.secret("ca.crt")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import os
 import sys
 
 # The first requests, which found the bucket and its user, are not checked; all others are.
-os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "6"
+os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "9"
 
 import boto3  # type: ignore[import-not-found, unused-ignore]
 from moto.server import ThreadedMotoServer  # type: ignore[import-not-found, unused-ignore]
@@ -36,9 +36,18 @@ def main(bucket: str) -> None:
     people.create_user(UserName="ledger")
     arns = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": arns}]}
-    people.put_user_policy(UserName="ledger", PolicyName="log", PolicyDocument=json.dumps(policy))
+    rule = json.dumps(policy)
+    people.put_user_policy(UserName="ledger", PolicyName="log", PolicyDocument=rule)
     key = people.create_access_key(UserName="ledger")["AccessKey"]
-    told = {"address": address, "key_id": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
+    role = people.create_role(RoleName="visitor", AssumeRolePolicyDocument="{}")["Role"]
+    people.put_role_policy(RoleName="visitor", PolicyName="log", PolicyDocument=rule)
+    lent = boto3.client("sts", **root).assume_role(RoleArn=role["Arn"], RoleSessionName="for-an-hour")[
+        "Credentials"
+    ]
+    told = {
+        "address": address, "key_id": key["AccessKeyId"], "secret": key["SecretAccessKey"],
+        "lent": [lent["AccessKeyId"], lent["SecretAccessKey"], lent["SessionToken"]],
+    }  # fmt: skip
     sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()
     sys.stdin.read()

@@ -1,7 +1,10 @@
 """Objects between an S3-compatible server and a task's folder, moved by the real process as a firm's user."""
 
+import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +18,8 @@ from obstore.store import S3Store
 from agents.runtime.spec import SpecError, StoreFolder, StoreKeys, TaskSpec
 from agents.stores import StoreProblem, StoreRefused, Transfers
 from tests.builders import agents
-from tests.builders.buckets import BucketServer, running_bucket_server
+from tests.builders.buckets import BucketServer, behind_tls, running_bucket_server, unfinished_uploads
+from tests.builders.running import ending, next_line
 
 BUCKET = "corpora"
 UID = 21_000 if os.geteuid() == 0 else None
@@ -210,11 +214,86 @@ def test_keys_are_in_no_command_line_or_environment_and_a_stop_ends_the_process(
     assert not child.is_running()
 
 
-def test_a_file_larger_than_any_store_takes_is_refused_and_nothing_is_read(
+def test_a_key_for_an_hour_counts_with_its_token_alone(server: BucketServer, folder: Path) -> None:
+    if not server.lent:
+        pytest.skip("this server lends no keys")
+    obstore.put(client(server), "lent/x", b"1")
+    lent = place(server, "lent")
+    transfers().bring(spec_with(replace(lent, keys=StoreKeys(*server.lent))), folder, UID)
+    assert files_below(folder) == {"data/x": b"1"}
+    said = {"": "access denied to bucket corpora", "another": "its session token is wrong or has expired"}
+    for token, match in said.items():
+        wrong = replace(lent, path="wrong", keys=StoreKeys(*server.lent[:2], token))
+        with pytest.raises(StoreRefused, match=match):
+            transfers().bring(spec_with(wrong), folder, UID)
+
+
+def test_a_store_under_an_authority_of_the_operators_own_is_trusted_where_he_says_so(
+    server: BucketServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obstore.put(client(server), "tls/x", b"1")
+    with behind_tls(server, tmp_path) as (address, authority):
+        closed = replace(place(server, "tls"), endpoint=address)
+        with pytest.raises(SpecError, match=rf"{address} cannot be reached: .* not trust its certificate"):
+            transfers().bring(spec_with(closed), folder, UID)
+        readable = folder.parent / "authority.pem"  # by the firm's user, as whom objects are moved
+        readable.write_bytes(authority.read_bytes())
+        monkeypatch.setenv("SSL_CERT_FILE", str(readable))
+        transfers().bring(spec_with(closed), folder, UID)
+    assert files_below(folder) == {"data/x": b"1"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="names of hosts are changed in a mount namespace of its own")
+def test_the_name_of_a_bucket_may_stand_before_the_hosts(server: BucketServer, folder: Path) -> None:
+    obstore.put(client(server), "hosted/x", b"1")
+    (folder / "hosts").write_text(f"127.0.0.1 {BUCKET}.objects.example\n")
+    request = {
+        "work": "fetch", "user": str(UID), "folder": str(folder), "path": "data", "key": "hosted",
+        "endpoint": server.address.replace("127.0.0.1", "objects.example"), "region": "us-east-1",
+        "virtual_hosted": True, "bucket": BUCKET, "access_key": server.key_id, "secret_key": server.secret,
+        "session_token": "", "patience_s": 1,
+    }  # fmt: skip
+    script = 'mount --bind "$1" /etc/hosts && exec "$2" -I -m agents.transfer'
+    process = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", script, "sh", str(folder / "hosts"), sys.executable],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/",
+    )  # fmt: skip
+    with ending(process):
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+        said = [json.loads(line) for line in iter(lambda: next_line(process.stdout), b"")]
+    assert said[-1] == {"ended": 1, "bytes": 1}
+    assert (folder / "data/x").read_bytes() == b"1"
+
+
+def a_sparse_file(path: Path, size: int) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(size)
+
+
+def test_an_upload_that_is_stopped_leaves_no_parts_in_the_bucket(server: BucketServer, folder: Path) -> None:
+    a_sparse_file(folder / "out/large", 4 << 30)
+    stopped, begun = threading.Event(), []
+
+    def stop(sentence: str) -> None:
+        begun.append(unfinished_uploads(server, BUCKET))
+        stopped.set()
+
+    with pytest.raises(StoreProblem, match="stopped before it was there"):
+        Transfers(stopped, stop, patience_s=1).write(place(server, "cut/", "out"), folder, None)
+    assert begun == [["cut/large"]]
+    assert unfinished_uploads(server, BUCKET) == []
+    assert not obstore.list(client(server), prefix="cut/").collect()
+
+
+def test_a_file_larger_than_any_store_takes_is_refused_and_ends_what_is_on_its_way_beside_it(
     server: BucketServer, folder: Path
 ) -> None:
-    (folder / "out").mkdir()
-    with (folder / "out/sparse").open("wb") as file:
-        file.truncate((5 << 40) + 1)
+    a_sparse_file(folder / "out/beside", 4 << 30)
+    a_sparse_file(folder / "out/sparse", (5 << 40) + 1)
     with pytest.raises(StoreProblem, match=r"out/sparse: \d+ bytes, and a store takes 5497558138880 at most"):
         transfers().write(place(server, "results", "out"), folder, None)
+    assert unfinished_uploads(server, BUCKET) == []
+    assert not obstore.list(client(server), prefix="results").collect()
