@@ -117,6 +117,8 @@ class Settings(BaseSettings):
     # resumes for a gain alone: to go on on a faster model, or with more devices.
     planner_profile: Literal["balanced", "throughput", "packing"] = "balanced"
     planner_moves: bool = True
+    # Nobody is stopped for others, or for such a gain, before it has run for so long.
+    planner_min_run_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
 
     # Name of this process among its replicas.
     name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")

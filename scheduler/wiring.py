@@ -87,7 +87,11 @@ def _api(settings: Settings, database_url: str) -> Serve:
 def _planner(settings: Settings) -> "PlannerConfig":
     from scheduler.planner import PlannerConfig
 
-    return PlannerConfig(profile=settings.planner_profile, moves=settings.planner_moves)
+    return PlannerConfig(
+        profile=settings.planner_profile,
+        moves=settings.planner_moves,
+        min_run_ms=settings.planner_min_run_seconds * 1_000,
+    )
 
 
 def _issuers(settings: Settings) -> "tuple[Issuer, ...]":

@@ -18,6 +18,7 @@ from scheduler.machine.messages import LeaderStarted, Message, Tick
 from scheduler.planner import PlannerConfig, Report
 from scheduler.planner.cycle import Planner
 from scheduler.planner.plan_checks import check_plan
+from scheduler.planner.snapshot import RunningJob
 from scheduler.storage import inbox
 from scheduler.storage.cluster import write_changes
 from scheduler.storage.cluster_messages import read_messages
@@ -63,6 +64,12 @@ class Seat:
     ids: Ids
 
 
+def could_gain(running: RunningJob) -> bool:
+    """Whether a running job may go on larger or elsewhere: some time after it has started, which no message tells."""
+    shape = running.shape
+    return shape.resumable and (len(shape.sizes) > 0 or len(shape.models) > 1)
+
+
 class Leader:
     """One leader's term: the state in memory and everything that may change it.
 
@@ -80,6 +87,7 @@ class Leader:
         self._ticked_ms = 0
         self._planned_ms = 0
         self._replan = True
+        self._may_gain = False
         self._first = True
         state.leader_term = seat.term
 
@@ -152,7 +160,8 @@ class Leader:
     def _must_plan(self, changes: Changes, now_ms: int) -> bool:
         if changes.replan or self._replan:
             return True
-        return len(self.state.waiting) > 0 and now_ms - self._planned_ms >= self._config.replan_ms
+        looks = len(self.state.waiting) > 0 or self._may_gain
+        return looks and now_ms - self._planned_ms >= self._config.replan_ms
 
     def _plan(self, changes: Changes, now_ms: int) -> tuple[int, Sequence[Mapping[str, Any]]]:
         """Plans and applies; returns the number of gangs placed and the report's rows to write."""
@@ -180,6 +189,7 @@ class Leader:
         announce(self.state, report, now_ms, self.seat.ids, changes)
         self.report = report
         self._replan = report.unfinished
+        self._may_gain = self._config.planner.moves and any(map(could_gain, snapshot.running))
         metrics.PLACEMENTS.inc(len(proposal.placements))
         metrics.show_report(report)
         return len(proposal.placements), self._reports.rows(report, self.state)

@@ -8,7 +8,7 @@ import pytest
 
 from scheduler.demo.cluster import Host
 from suanli.client import Refused
-from tests.builders.e2e import PYTHON, Site, processes_naming, running_site
+from tests.builders.e2e import PYTHON, Site, processes_naming, running_site, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -25,10 +25,12 @@ while not os.path.exists(GATE) and time.monotonic() < until:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """Three nodes of a pool that gives a silent node up at once."""
+    """Three nodes of a pool that gives a silent node up at once, and a planner that lets nobody run in for long."""
     hosts = [Host(f"ascend-0{n}", "ascend", "ascend-910b3:2") for n in (1, 2, 3)]
-    with running_site(hosts, patience_seconds={"ascend": 1}) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUANLI_PLANNER_MIN_RUN_SECONDS", "1")
+        with running_site(hosts, patience_seconds={"ascend": 1}) as running:
+            yield running
 
 
 def command(site: Site, name: str) -> list[str]:
@@ -113,6 +115,32 @@ def test_an_elastic_gang_starts_smaller_shrinks_when_it_loses_a_node_and_takes_a
     assert [one["WORLD_SIZE"] for one in said(site, alone, 6)] == ["6"] * 6
     site.gate("alone").touch()
     assert site.ended("yunhe", alone)["state"] == "succeeded"
+
+
+def test_an_elastic_gang_goes_on_larger_when_devices_come_free_and_nobody_waits(site: Site) -> None:
+    filler = start(site, "fills", devices=2)
+    said(site, filler, 1)
+    # By its own account it has hours to go, so that a restart pays.
+    told = "import os; open(os.environ['SUANLI_STEP_REPORT'], 'w').write('{\"step\": 1, \"of\": 100000}')\n"
+    python, flag, work = command(site, "grows")
+    variant = {"model": "ascend-910b3", "command": [python, flag, told + work], "steps_per_hour": 3600}
+    job_id = site.submit(
+        "yunhe", name="grows", variants=[variant], model_checkpoint={"grace_seconds": 5},
+        gang={"devices": 2, "devices_per_node": 2, "elastic": {"min_devices": 2, "max_devices": 6}},
+    )  # fmt: skip
+    client = site.people.researchers["yunhe"]
+    assert [one["WORLD_SIZE"] for one in said(site, job_id, 4)] == ["4"] * 4
+    before = {task["node"] for task in tasks(site, job_id, 1)}
+    wait_until(lambda: client.job(job_id)["step_report"], "it has told how far it is")
+    site.gate("fills").touch()
+    assert [one["WORLD_SIZE"] for one in said(site, job_id, 6, attempt=2)] == ["6"] * 6
+    now = {task["node"] for task in tasks(site, job_id, 2)}
+    assert before < now
+    (stop,) = [e["data"] for e in client.events(job_id=job_id, follow=False) if e["kind"] == "JobPreempted"]
+    assert (stop["cause"], stop["detail"]) == ("grow", "grow: goes on with 6 devices instead of 4")
+    site.gate("grows").touch()
+    job = site.ended("yunhe", job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 2)
 
 
 def test_groups_start_together_know_their_own_and_end_together(site: Site) -> None:

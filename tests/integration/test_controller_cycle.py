@@ -11,6 +11,7 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from scheduler.controller.commit import Leader
+from scheduler.domain.gangs import Elastic
 from scheduler.domain.ids import JobId, NodeId
 from scheduler.domain.jobs import Output
 from scheduler.domain.nodes import NodeState
@@ -119,6 +120,25 @@ async def test_a_job_runs_from_prepare_to_its_end_and_frees_its_devices(
     ]
     assert await installation.rows("SELECT count(*) FROM allocation_devices WHERE live") == [(0,)]
     assert leader.state.jobs == {}
+
+
+async def test_a_gang_that_was_too_young_to_grow_grows_later_though_nothing_else_happens(
+    installation: Installation, leader: Leader
+) -> None:
+    spec = a_spec(devices=16, per_node=8, estimate_seconds=36_000)
+    await installation.submit("j1", replace(spec, gang=replace(spec.gang, elastic=Elastic(8, 24))))
+    await leader.cycle(NOW_MS + 1)
+    placed = await installation.rows("SELECT allocation_id, node_id FROM allocations ORDER BY rank")
+    for seq, phase in enumerate(("ready", "running"), 1):
+        for allocation_id, node_id in placed:
+            task: dict[str, object] = {"allocation_id": allocation_id, "phase": phase, "rendezvous_port": 1}
+            await installation.report(str(node_id), [task], seq)
+        await leader.cycle(NOW_MS + 1 + seq)
+    await installation.enrol(a_node("n3"))
+    await leader.cycle(NOW_MS + 1_000)
+    assert await installation.rows("SELECT state FROM job_states") == [("running",)]
+    await leader.cycle(NOW_MS + 6 * 60_000)
+    assert await installation.rows("SELECT state, reason FROM attempts") == [("stopping", "preempted")]
 
 
 async def test_facts_for_the_evidence_log_are_signed_by_the_controllers_key(
