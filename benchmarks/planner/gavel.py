@@ -17,11 +17,11 @@ from scheduler.domain.queues import Queue, QueueKey
 from scheduler.planner import Shape
 from scheduler.simulator.clusters import ClusterFile
 from scheduler.simulator.jobs import JobRecord, Work
+from scheduler.simulator.rounds import RoundWorld
 from scheduler.simulator.summary import spread
 from scheduler.simulator.traces.kinds import Kind, find_tables
 from scheduler.simulator.traces.steps import Rates, StepJob, read_rates, read_step_jobs
 from scheduler.simulator.traces.tables import read_rows
-from scheduler.simulator.world import RoundWorld
 
 QUEUE = QueueKey(FirmId("firm"), "default")
 POOL = "pool"

@@ -17,10 +17,10 @@ from scheduler.domain.queues import Queue, QueueKey
 from scheduler.planner import Shape
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.jobs import Work
+from scheduler.simulator.rounds import RoundWorld
 from scheduler.simulator.summary import Summary, summarise
 from scheduler.simulator.traces.kinds import Kind, find_tables
 from scheduler.simulator.traces.profiles import Profile, TunedJob, read_tuned_jobs
-from scheduler.simulator.world import RoundWorld
 
 PROFILE = "throughput"
 EPOCHS = {"bert": 2, "cifar10": 100, "imagenet": 90, "deepspeech2": 80, "yolov3": 50}

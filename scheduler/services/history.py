@@ -11,9 +11,11 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.domain.budgets import WHOLE_FIRM
 from scheduler.domain.configuration_reading import shown_quota
 from scheduler.storage.tables import (
     AttemptRow,
+    BudgetRow,
     CohortRow,
     DeviceRow,
     FirmRow,
@@ -49,6 +51,7 @@ async def installation_history(session: AsyncSession, from_ms: int, to_ms: int) 
         "cohorts": await _cohorts(session),
         "prices": await _prices(session, to_ms),
         "programs": await _programs(session, to_ms),
+        "budgets": await _budgets(session, firms),
         "jobs": jobs,
         "jobs_never_run": never,
     }
@@ -89,6 +92,7 @@ async def _jobs(
             {
                 "firm": firms[job.firm_id],
                 "queue": job.queue,
+                "project": job.project,
                 "submitted_ms": job.submitted_ms,
                 "devices": spec["gang"]["devices"],
                 "devices_per_node": spec["gang"]["devices_per_node"],
@@ -163,6 +167,20 @@ async def _prices(session: AsyncSession, at_ms: int) -> list[dict[str, Any]]:
     )
     newest = {row.device_model: row.price_nano_cny for row in rows}
     return [{"model": model, "price_nano_cny": price} for model, price in sorted(newest.items())]
+
+
+async def _budgets(session: AsyncSession, firms: Mapping[str, str]) -> list[dict[str, Any]]:
+    """As they are set now; `project` null: the firm's with all of its projects."""
+    rows = await session.scalars(select(BudgetRow).order_by(BudgetRow.firm_id, BudgetRow.project))
+    return [
+        {
+            "firm": firms[row.firm_id],
+            "project": None if row.project == WHOLE_FIRM else row.project,
+            "amount_nano_cny": row.amount_nano_cny,
+            "period": row.period,
+        }
+        for row in rows
+    ]
 
 
 async def _programs(session: AsyncSession, at_ms: int) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from scheduler.catalogue import Catalogue
+from scheduler.domain.budgets import BudgetKey
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId, JobId, NodeId
 from scheduler.domain.queues import Cohort, Queue, QueueKey
@@ -24,6 +25,8 @@ from scheduler.planner import (
     WaitingJob,
     limit_class_ms,
 )
+from scheduler.planner.snapshot import Money
+from scheduler.simulator.budgets import VirtualBudgets
 
 
 class NotPossible(ValueError):
@@ -71,6 +74,7 @@ class VirtualCluster:
         *,
         cohorts: Mapping[str, Cohort] | None = None,
         calendar: tuple[Hole, ...] = (),
+        budgets: VirtualBudgets | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.queues = {queue.key: queue for queue in queues}
@@ -78,6 +82,8 @@ class VirtualCluster:
         self.calendar = calendar
         self.usage: Mapping[QueueKey, int] = {}
         self.experience: Experience | None = None
+        self.budgets = budgets
+        self.money: Mapping[BudgetKey, Money] = {}
         self.holdings: dict[JobId, Holding] = {}
         self._views = [_view(spec) for spec in nodes]
         self._place = {view.node_id: number for number, view in enumerate(self._views)}
@@ -106,7 +112,8 @@ class VirtualCluster:
         """A job waits, for the first time or again."""
         if job.job_id in self._shape_of or job.job_id in self.holdings:
             raise NotPossible(f"job {job.job_id} is known already")
-        shape = shape._replace(time_limit_ms=limit_class_ms(shape.time_limit_ms))
+        if self.budgets is None:  # else the limit is exact, as in the live controller: money is held for it
+            shape = shape._replace(time_limit_ms=limit_class_ms(shape.time_limit_ms))
         item = self._classes.get(shape)
         if item is None:
             item = self._classes[shape] = _Class()
@@ -137,6 +144,8 @@ class VirtualCluster:
             cohorts=self.cohorts,
             calendar=self.calendar,
             experience=self.experience,
+            budgets=self.money,
+            prices=self.budgets.prices if self.budgets is not None else {},
         )
 
     def start(self, placement: JobPlacement, now_ms: int) -> RunningJob:
@@ -145,6 +154,7 @@ class VirtualCluster:
             raise NotPossible(f"job {placement.job_id} does not wait")
         shape, _ = self._shape_of[placement.job_id]
         job = self.withdraw(placement.job_id)
+        shape = shape._replace(promised_nano=0)
         ends_by_ms = None if shape.time_limit_ms is None else now_ms + shape.time_limit_ms
         for task in placement.tasks:
             self._change(task.node_id, task.device_ids, shape, -1, ends_by_ms)

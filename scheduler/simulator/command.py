@@ -16,7 +16,7 @@ from scheduler.simulator.clusters import read_cluster
 from scheduler.simulator.history import is_history, read_history
 from scheduler.simulator.pictures import NoPictures, draw, page
 from scheduler.simulator.rehearsal import Outcome, Situation, changed, rehearse, verdicts, with_profile
-from scheduler.simulator.workload import Draft, drafts_of_history, drafts_of_table, queues_for
+from scheduler.simulator.workload import Draft, begin_of, drafts_of_history, drafts_of_table, queues_for
 
 BASE = "as-it-is"
 TableOfText = tuple[str, list[str], list[list[str]]]
@@ -76,6 +76,8 @@ def _read(request: Request) -> tuple[Situation, list[Draft], str]:
             history.cohorts,
             history.prices_nano_cny,
             history.programs,
+            budgets=history.budgets,
+            origin_ms=begin_of(history),
         )
         if request.cluster is not None:
             described = read_cluster(request.cluster, request.cluster_name)
@@ -218,6 +220,7 @@ def _fairness(outcome: Outcome) -> str:
 
 _LINES = (
     ("jobs", lambda o: f"{o.summary.jobs:,}" + (f" ({o.left_out} fit nowhere)" if o.left_out else "")),
+    ("never paid for", lambda o: f"{o.summary.unfinished:,} jobs" if o.summary.unfinished else "none"),
     ("profile", lambda o: o.situation.profile),
     ("wait, average / p99", lambda o: f"{_time(o.summary.wait.mean_s)} / {_time(o.summary.wait.p99_s)}"),
     ("wait, longest", lambda o: _time(o.summary.wait.longest_s)),

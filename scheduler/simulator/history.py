@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
 from scheduler.domain.configuration_reading import CohortEntry, cohort_of, quota_of
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.ids import FirmId
+from scheduler.domain.jobs import DEFAULT_PROJECT
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.quotas import contradictions
 from scheduler.domain.reading import Reader
@@ -30,6 +32,7 @@ class PastJob:
 
     firm: str
     queue: str
+    project: str
     submitted_ms: int
     devices: int
     devices_per_node: int
@@ -63,6 +66,7 @@ class History:
     cohorts: tuple[Cohort, ...]
     prices_nano_cny: Mapping[str, int]
     programs: tuple[PastProgram, ...]
+    budgets: tuple[ProjectBudget, ...]
     jobs: tuple[PastJob, ...]
     skipped: int
 
@@ -103,6 +107,7 @@ def history_from_json(value: object) -> History:
         cohorts=tuple(map(cohort_noun, reader.each("cohorts", cohort_of))),
         prices_nano_cny=dict(reader.each("prices", _price)),
         programs=tuple(reader.each("programs", _program)),
+        budgets=tuple(reader.each("budgets", _budget)),
         jobs=tuple(reader.each("jobs", _job)),
         skipped=reader.integer("jobs_never_run", 0, low=0, high=_FAR_MS),
     )
@@ -170,6 +175,14 @@ def _program(reader: Reader) -> PastProgram:
     )
 
 
+def _budget(reader: Reader) -> ProjectBudget:
+    return ProjectBudget(
+        BudgetKey(FirmId(reader.text("firm")), reader.optional_text("project") or WHOLE_FIRM),
+        reader.integer("amount_nano_cny", low=0, high=_FAR_MS),
+        BudgetPeriod(reader.choice("period", list(BudgetPeriod))),
+    )
+
+
 def _job(reader: Reader) -> PastJob:
     models = tuple(str(model) for model in reader.items("models"))
     if not models:
@@ -177,6 +190,7 @@ def _job(reader: Reader) -> PastJob:
     return PastJob(
         firm=reader.text("firm"),
         queue=reader.text("queue"),
+        project=reader.text("project", DEFAULT_PROJECT),
         submitted_ms=reader.integer("submitted_ms", low=0, high=_FAR_MS),
         devices=reader.integer("devices", low=1, high=100_000),
         devices_per_node=reader.integer("devices_per_node", low=1, high=100_000),

@@ -8,13 +8,16 @@ from typing import Any
 import yaml
 
 from scheduler.catalogue import Catalogue
-from scheduler.domain.configuration_reading import configuration_from_json
+from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, ProjectBudget
+from scheduler.domain.configuration_reading import BudgetEntry, configuration_from_json
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.quotas import contradictions
+from scheduler.domain.suggestions import one_of
 from scheduler.planner import PlannerConfig
 from scheduler.simulator.alone import against_alone
+from scheduler.simulator.budgets import VirtualBudgets
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.clusters import ClusterFile, cluster_from
 from scheduler.simulator.history import PastProgram, cohort_noun
@@ -38,6 +41,8 @@ class Situation:
     programs: tuple[PastProgram, ...] = ()
     profile: str = "balanced"
     moves: bool = True
+    budgets: tuple[ProjectBudget, ...] = ()
+    origin_ms: int = 0  # when virtual time begins, UTC
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,10 @@ def rehearse(
     if not works:
         raise Invalid([FieldProblem("jobs", f"{len(drafts)} jobs", "at least one that the cluster can run")])
     cohorts = {cohort.name: cohort for cohort in situation.cohorts}
-    cluster = VirtualCluster(situation.catalogue, situation.nodes, situation.queues, cohorts=cohorts)
+    budgets = _virtual(situation)
+    cluster = VirtualCluster(
+        situation.catalogue, situation.nodes, situation.queues, cohorts=cohorts, budgets=budgets
+    )
     config = PlannerConfig(profile=situation.profile, moves=situation.moves)
     options = Options(tick_ms=tick_ms, keep_gantt=True, keep_curve=True)
     of = len(works) * (2 if alone else 1)
@@ -92,10 +100,16 @@ def rehearse(
     )
 
 
+def _virtual(situation: Situation) -> VirtualBudgets | None:
+    if not situation.budgets:
+        return None
+    return VirtualBudgets(situation.budgets, situation.prices_nano_cny, situation.origin_ms)
+
+
 def changed(base: Situation, path: Path) -> Situation:
     """The base with a file's changes. Raises Invalid with every problem.
 
-    The file is one that `suanli apply -f` takes (firms with queues, prices, programs); beside that it may have
+    The file is one that `suanli apply -f` takes (firms with queues, prices, programs, budgets); beside that it may have
     `profile`, `moves` (whether running jobs that resume may be moved), and `cluster` with more nodes (as in a
     cluster file).
     """
@@ -142,6 +156,7 @@ def changed(base: Situation, path: Path) -> Situation:
                 prices_nano_cny=prices,
                 programs=tuple(programs.values()),
                 queues=_queues(result, wanted.firms),
+                budgets=_budgets(result, wanted.budgets),
                 cohorts=tuple(
                     {**_by_name(base.cohorts), **_by_name(map(cohort_noun, wanted.cohorts))}.values()
                 ),
@@ -205,6 +220,17 @@ def _queues(base: Situation, firms: Sequence[Any]) -> tuple[Queue, ...]:
                 lending=entry.quota.lending,
             )
     return tuple(queues.values())
+
+
+def _budgets(base: Situation, entries: Sequence[BudgetEntry]) -> tuple[ProjectBudget, ...]:
+    budgets = {budget.key: budget for budget in base.budgets}
+    firms = sorted({queue.key.firm_id for queue in base.queues})
+    for number, entry in enumerate(entries):
+        if entry.firm not in firms:
+            raise Invalid([FieldProblem(f"budgets[{number}].firm", entry.firm, one_of(entry.firm, firms))])
+        key = BudgetKey(FirmId(entry.firm), entry.project or WHOLE_FIRM)
+        budgets[key] = ProjectBudget(key, entry.amount_nano, entry.period)
+    return tuple(budgets.values())
 
 
 def _subsidies(situation: Situation, world: World) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.ids import FirmId, JobId
-from scheduler.domain.jobs import Priority
+from scheduler.domain.jobs import DEFAULT_PROJECT, Priority
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.planner import Shape
 from scheduler.simulator.clusters import ClusterFile
@@ -41,6 +41,7 @@ class Draft:
     resumable: bool = True
     priority: Priority = Priority.NORMAL
     kind: str = ""
+    project: str = DEFAULT_PROJECT  # whose budget pays
 
 
 def drafts_of_table(path: Path, cluster: ClusterFile, first: int | None) -> list[Draft]:
@@ -58,8 +59,13 @@ def drafts_of_table(path: Path, cluster: ClusterFile, first: int | None) -> list
 
 def drafts_of_history(history: History, catalogue: Catalogue, first: int | None) -> list[Draft]:
     """The jobs of an export; what ran on one model is expected on another by the catalogue's FP16 figures."""
-    begin_ms = min(job.submitted_ms for job in history.jobs)
+    begin_ms = begin_of(history)
     return [_of_past(job, catalogue, begin_ms) for job in history.jobs[:first]]
+
+
+def begin_of(history: History) -> int:
+    """The first submission, with which virtual time begins; ms UTC."""
+    return min(job.submitted_ms for job in history.jobs)
 
 
 def works_of(drafts: Sequence[Draft], models: Mapping[str, int], seed: int) -> tuple[list[Work], int]:
@@ -90,6 +96,7 @@ def _work(number: int, draft: Draft, rates: Mapping[str, float], factor: float) 
         restart_ms=RESTART_MS if draft.resumable else 0,
         rates=tuple(sorted(rates.items())),
         kind=draft.kind,
+        project=draft.project,
     )
     return Work(
         JobId(f"job-{number}"),
@@ -183,4 +190,5 @@ def _of_past(job: PastJob, catalogue: Catalogue, begin_ms: int) -> Draft:
         resumable=job.resumable,
         priority=Priority(job.priority),
         kind=job.kind,
+        project=job.project,
     )

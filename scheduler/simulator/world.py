@@ -24,6 +24,7 @@ from scheduler.planner import (
     PlannerConfig,
     Report,
     Snapshot,
+    StopCause,
     WaitingJob,
 )
 from scheduler.planner.cycle import Planner
@@ -31,6 +32,7 @@ from scheduler.simulator.cluster import NotPossible, VirtualCluster
 from scheduler.simulator.jobs import Announced, JobRecord, Work
 
 _MOST_PASSES = 64  # plans in one moment; a planner that has not come to rest by then never will
+_FOR_OTHERS = frozenset(cause.value for cause in StopCause)
 _UNKNOWN_GFLOPS = MachineConfig().unknown_fp16_gflops
 
 
@@ -110,7 +112,10 @@ class World:
         decide: Decide | None = None,
         on_progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
-        """The run is over when the `wanted` have ended (None: all). `decide`: a peer in the planner's place."""
+        """The run is over when the `wanted` have ended (None: all), or when nobody can ever pay for those that wait.
+
+        `decide`: a peer in the planner's place.
+        """
         self.cluster = cluster
         self.options = options or Options()
         self.records = {work.job_id: JobRecord(work, work.steps) for work in jobs}
@@ -123,6 +128,8 @@ class World:
         self._decide = decide or Planner(cluster.catalogue, config).plan
         machine_code.want(len(cluster.views))
         self._on_progress = on_progress
+        self._budgets = cluster.budgets
+        self._new_money = False  # nothing has started since a period of the budgets began
         self._learning = Learning()
         self._devices = sum(len(view.devices) for view in cluster.views)
         self._room = {view.node_id: float(len(view.devices)) for view in cluster.views}
@@ -146,7 +153,7 @@ class World:
 
     def run(self) -> None:
         """To the end. Raises NoRest for a planner that never settles, NotPossible for an illegal plan."""
-        while self.unfinished:
+        while self.unfinished and not self._out_of_money():
             self._stuck_without_events()
             self._advance(self._events[0][0] + self.options.gather_ms)
             changed = False
@@ -160,6 +167,21 @@ class World:
     def _stuck_without_events(self) -> None:
         if not self._events:
             raise NotPossible(f"{len(self.cluster.waiting)} jobs wait, nothing runs, and nothing starts")
+
+    def _out_of_money(self) -> bool:
+        """Whether all that is left are jobs that no period's budget can pay for; waits for the next period first."""
+        if self._budgets is None or self.running or not self.cluster.waiting:
+            return False
+        if any(event is not _Event.TICK for _, event, _, _ in self._events):
+            return False
+        turn_ms = self._budgets.next_turn_ms(self.now_ms)
+        if turn_ms is None or self._new_money:
+            return True
+        self._new_money = True
+        self._events.clear()
+        self._tick_due_ms = turn_ms
+        self._push(turn_ms, _Event.TICK, None)
+        return False
 
     def settle(self) -> None:
         """Plans until nothing more starts or stops in this moment."""
@@ -222,10 +244,10 @@ class World:
             self.unfinished -= 1
             self._on_progress(len(self.wanted) - self.unfinished, len(self.wanted))
 
-    def _wait(self, record: JobRecord) -> None:
+    def _wait(self, record: JobRecord, promised_nano: int = 0) -> None:
         work = record.work
         self.cluster.submit(
-            work.shape,
+            work.shape._replace(promised_nano=promised_nano),
             WaitingJob(
                 work.arrival_ms,
                 work.job_id,
@@ -239,6 +261,9 @@ class World:
         record = self.records[placement.job_id]
         shape = record.work.shape
         running = self.cluster.start(placement, self.now_ms)
+        self._new_money = False
+        if self._budgets is not None:
+            self._budgets.change(running, 1, self.now_ms)
         rate = record.work.rates.get(running.model, 0.0)
         if rate <= 0:
             raise NotPossible(f"job {placement.job_id} cannot run on {running.model}")
@@ -276,9 +301,12 @@ class World:
         record.stops += 1
         record.lost_steps += saved - left
         record.lost_device_ms += round((saved - left) / record.rate * record.devices)
+        promised = 0
+        if self._budgets is not None and cause in _FOR_OTHERS:
+            promised = self._budgets.promised_nano(self.cluster.holdings[job_id].running)
         self._leave(record)
         record.steps_left = saved
-        self._wait(record)
+        self._wait(record, promised)
 
     def _leave(self, record: JobRecord) -> None:
         """The devices are free."""
@@ -301,7 +329,9 @@ class World:
                     self.now_ms,
                 )
             )
-        self.cluster.free(job_id)
+        running = self.cluster.free(job_id)
+        if self._budgets is not None:
+            self._budgets.change(running, -1, self.now_ms)
         del self.running[job_id]
         record.rate = 0.0
 
@@ -318,6 +348,10 @@ class World:
         if self._usage is not None:
             self.cluster.usage = self._usage.decayed(self.now_ms)
         self.cluster.experience = self._learning.experience()
+        if self._budgets is not None:
+            holdings = [holding.running for holding in self.cluster.holdings.values()]
+            shapes = [shape for shape, _ in self.cluster.waiting.values()]
+            self.cluster.money = self._budgets.money(holdings, shapes, self.now_ms)
         return self.cluster.snapshot()
 
     def _saved_ms(self, record: JobRecord) -> int | None:
@@ -380,54 +414,3 @@ class World:
         if due_ms is not None and self._tick_due_ms is None and self.cluster.waiting:
             self._tick_due_ms = self.now_ms + due_ms
             self._push(self._tick_due_ms, _Event.TICK, None)
-
-
-class RoundWorld(World):
-    """The same in rounds, as Gavel's simulator has them.
-
-    In a round a job does as many whole steps as fit; the next round begins when the slowest job of this one
-    is through; arrivals wait for the next round.
-    """
-
-    round_ms = 360_000
-
-    def run(self) -> None:
-        """To the end."""
-        while self.unfinished:
-            if not self.running and not self.cluster.waiting:
-                self._advance(max(self.now_ms, self._events[0][0]))
-            while self._events and self._events[0][0] <= self.now_ms:
-                _, event, _, what = heapq.heappop(self._events)
-                self._happen(self.now_ms, event, what)
-            self.settle()
-            if not self.running:
-                if not self._events:
-                    raise NotPossible(
-                        f"{len(self.cluster.waiting)} jobs wait, nothing runs, and nothing starts"
-                    )
-                self._advance(self._events[0][0])
-                continue
-            self._one_round()
-
-    def _one_round(self) -> None:
-        began_ms = self.now_ms
-        longest_ms = 0.0
-        ended: list[tuple[JobRecord, float]] = []
-        for record in self.running.values():
-            pause_ms = max(0, record.work_from_ms - began_ms)
-            fits = max(0.0, (self.round_ms - pause_ms) * record.rate)
-            done = min(record.steps_at_start, float(math.floor(fits)) if fits >= 1 else fits)
-            took_ms = pause_ms + done / record.rate
-            longest_ms = max(longest_ms, took_ms)
-            record.steps_at_start -= done
-            if record.steps_at_start <= 1e-9:
-                ended.append((record, began_ms + took_ms))
-        self._advance(began_ms + max(1, math.ceil(longest_ms)))
-        for record, at_ms in ended:
-            self.finish(record, round(at_ms))
-        for record in self.running.values():  # steps are counted by the round: the next one begins now
-            record.work_from_ms = max(record.work_from_ms, self.now_ms)
-            record.steps_left = record.steps_at_start
-
-    def _expect_finish(self, record: JobRecord) -> None:
-        """Found when the round is over."""

@@ -9,7 +9,8 @@ from scheduler.planner import PlannerConfig, Shape
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.jobs import Work
 from scheduler.simulator.models import catalogue_of
-from scheduler.simulator.world import Options, Outage, RoundWorld, World
+from scheduler.simulator.rounds import RoundWorld
+from scheduler.simulator.world import Options, Outage, World
 
 FAST, SLOW, POOL = "fast", "slow", "pool"
 QUEUE = QueueKey(FirmId("firm-a"), "default")

@@ -5,6 +5,8 @@ import json
 import pytest
 from sqlalchemy import insert
 
+from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
+from scheduler.domain.ids import FirmId
 from scheduler.services.history import history_text, installation_history
 from scheduler.simulator.history import history_from_json
 from scheduler.storage import roles, tables
@@ -58,6 +60,8 @@ async def test_the_history_of_a_period_has_run_times_and_no_commands(
                 price_id="p", device_model="ascend-910b3", price_nano_cny=5_000_000_000, effective_from_ms=0
             )
         )
+        budget = {"firm_id": FIRM, "project": WHOLE_FIRM, "amount_nano_cny": 7, "period": "year"}
+        await session.execute(insert(tables.BudgetRow).values(budget))
     async with api_database.transaction() as session:
         found = await installation_history(session, NOW_MS, NOW_MS + 1)
         empty = await installation_history(session, NOW_MS + 1, NOW_MS + 2)
@@ -74,4 +78,6 @@ async def test_the_history_of_a_period_has_run_times_and_no_commands(
         ("n1", "ascend-910b3", 8, "pool-a")
     ]
     assert history.prices_nano_cny == {"ascend-910b3": 5_000_000_000}
+    assert history.budgets == (ProjectBudget(BudgetKey(FirmId(FIRM), WHOLE_FIRM), 7, BudgetPeriod.YEAR),)
+    assert job.project == "default"
     assert [queue.key for queue in history.queues] == [(FIRM, "default")]

@@ -133,6 +133,43 @@ def test_a_rehearsal_prints_the_seed_first_and_both_policies_side_by_side(
     assert {v["firm"]: v["verdict"] for v in document["verdicts"]} == {"a": "mixed", "b": "mixed"}
 
 
+@pytest.mark.parametrize(
+    ("budget", "done", "makespan_h"),
+    [
+        # A time limit of two hours costs 160 CNY, and the hour that each job takes 80.
+        ({"firm": "a", "project": None, "amount_nano_cny": 320 * 10**9, "period": "total"}, 7, 7),
+        ({"firm": "a", "project": None, "amount_nano_cny": 240 * 10**9, "period": "total"}, 6, 6),
+        ({"firm": "a", "project": "default", "amount_nano_cny": 100 * 10**9, "period": "month"}, 4, 4),
+        ({"firm": "a", "project": "other", "amount_nano_cny": 0, "period": "month"}, 8, 8),
+    ],
+)
+def test_a_rehearsal_spends_no_more_than_the_budgets_that_were_set(
+    tmp_path: Path, budget: dict[str, Any], done: int, makespan_h: int
+) -> None:
+    path = tmp_path / "history.json"
+    path.write_text(history_text({**a_history(), "budgets": [budget]}))
+    (base,) = figures_of(Request(path))["situations"]
+    summary = base["summary"]
+    assert (summary["jobs"] - summary["unfinished"], summary["unfinished"]) == (done, 8 - done)
+    assert summary["makespan_s"] == pytest.approx(makespan_h * 3600, abs=1)
+    assert summary["firms"]["a"]["cost_cny"] == pytest.approx(80 * (done - 4))
+    assert f"{8 - done} jobs" in run(Request(path))[0] or done == 8
+
+
+def test_a_month_that_begins_brings_new_money_and_a_change_sets_a_budget(tmp_path: Path) -> None:
+    path, change = tmp_path / "history.json", tmp_path / "thrift.yaml"
+    path.write_text(history_text(a_history()))
+    change.write_text('budgets: [{firm: a, amount_cny: "160.00"}, {firm: b, amount_cny: "500"}]')
+    before, after = (s["summary"] for s in figures_of(Request(path, changes=(change,)))["situations"])
+    assert (before["unfinished"], after["unfinished"]) == (0, 0)
+    # One job of 80 CNY a month may begin where its limit may cost 160: the fourth in the fourth month.
+    assert after["makespan_s"] > 85 * 24 * 3600
+    assert after["firms"]["a"]["cost_cny"] == pytest.approx(320)
+    change.write_text('budgets: [{firm: c, amount_cny: "160.00"}]')
+    with pytest.raises(Invalid, match=r"budgets\[0\]\.firm"):
+        simulate(Request(path, changes=(change,)), Console(quiet=True), Console(quiet=True))
+
+
 def test_the_example_of_a_change_is_one(tmp_path: Path) -> None:
     document = json.loads(history_text(a_history()).replace('"a"', '"yunhe"'))
     document["queues"][0]["pools"] = ["ascend", "mixed"]
