@@ -151,7 +151,7 @@ def authorise(principal: Principal, action: Action) -> None:
             f"this API key is for {principal.scope}; {action.replace('_', ' ')} needs one for {scope_of(action)}",
             {"action": action.value, "scope": principal.scope.value},
         )
-    roles = ", ".join(sorted(role.value for role in ALLOWED[action]))
+    roles = ", ".join(sorted(_noun(role) for role in ALLOWED[action]))
     raise Forbidden(
         f"{principal.name} is {_article(principal.role)}; {action.replace('_', ' ')} is for: {roles}",
         {"action": action.value, "role": principal.role.value},
@@ -196,6 +196,10 @@ def require_visible(principal: Principal, firm_id: str | None, what: str) -> Non
         raise NotFound(f"there is no {what}")
 
 
+def _noun(role: Role) -> str:
+    return role.value.replace("_", " ")
+
+
 def _article(role: Role) -> str:
-    noun = role.value.replace("_", " ")
+    noun = _noun(role)
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

@@ -54,6 +54,7 @@ class JobRecord:
     held: bool
     array_id: str | None
     array_index: int | None
+    simulated: bool | None = None  # whether no hardware is behind its newest devices; None: it had none yet
 
     @property
     def final(self) -> bool:
@@ -113,7 +114,13 @@ JOBS_SQL = f"""
     SELECT j.job_id, j.firm_id, f.name AS firm, j.project, j.queue, j.name, coalesce(r.spec, j.spec) AS spec,
         p.name AS submitted_by, j.submitted_ms, s.state, s.attempt, s.device_model, s.reason, s.detail,
         s.exit_code, s.step_report, s.started_ms, s.ended_ms, s.cancel_requested, s.held,
-        coalesce(r.revision, 0) AS revision, j.array_id, j.array_index, s.xmin::text AS state_written
+        coalesce(r.revision, 0) AS revision, j.array_id, j.array_index, s.xmin::text AS state_written,
+        CASE WHEN s.attempt > 0 THEN EXISTS (
+            SELECT FROM allocations a
+            JOIN allocation_devices o ON o.firm_id = a.firm_id AND o.allocation_id = a.allocation_id
+            JOIN devices d ON d.device_id = o.device_id
+            WHERE a.firm_id = j.firm_id AND a.job_id = j.job_id AND a.attempt = s.attempt AND d.simulated
+        ) END AS simulated
     FROM {JOBS_AND_STATES}
     JOIN firms f ON f.firm_id = j.firm_id
     JOIN principals p ON p.principal_id = j.submitted_by
@@ -152,6 +159,7 @@ def record_of(principal: Principal, row: Sequence[Any]) -> JobRecord:
         held=bool(spec.get("hold")) if state is None else held,
         array_id=array_id,
         array_index=array_index,
+        simulated=row[24],
     )
 
 

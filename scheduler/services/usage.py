@@ -5,16 +5,18 @@ bundle is computed from the windows themselves, by the same functions, and is wh
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from sqlalchemy import func, select, text
+from sqlalchemy import and_, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.storage.tables import (
+    AllocationDeviceRow,
     AllocationRow,
     ChargeRow,
+    DeviceRow,
     LogCheckpointRow,
     LogEntryRow,
     WindowSegmentRow,
@@ -104,6 +106,26 @@ def _firm(inputs: RatingInputs, firm_id: str, subsidies: Sequence[Subsidy], line
         subsidies=tuple(subsidy.as_json() for subsidy in subsidies),
         net_fen=total_fen - sum(subsidy.amount_fen for subsidy in subsidies),
     )
+
+
+async def simulated_uses(session: AsyncSession, report: UsageReport) -> Set[tuple[str, str]]:
+    """(job, device model) of the report's lines of which the job held devices without hardware behind them.
+
+    Cost: where the register has no such devices, one query that finds none; else the devices of these jobs.
+    """
+    seeming = DeviceRow.simulated.is_(True)
+    if await session.scalar(select(DeviceRow.device_id).where(seeming).limit(1)) is None:
+        return frozenset()
+    held, owned = AllocationRow, AllocationDeviceRow
+    job_ids = {str(line["job_id"]) for firm in report.firms for line in firm.lines}
+    rows = await session.execute(
+        select(held.job_id, DeviceRow.model)
+        .join(owned, and_(owned.firm_id == held.firm_id, owned.allocation_id == held.allocation_id))
+        .join(DeviceRow, DeviceRow.device_id == owned.device_id)
+        .where(held.job_id.in_(job_ids), held.firm_id.in_([firm.firm_id for firm in report.firms]), seeming)
+        .distinct()
+    )
+    return {(row.job_id, row.model) for row in rows}
 
 
 async def published_size(session: AsyncSession) -> int:

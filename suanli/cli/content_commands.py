@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from suanli.client.client import Client
     from suanli.client.content import Progress
+    from suanli.client.types import Job
 
 
 @contextmanager
@@ -105,7 +106,7 @@ def fetch(
         newest = attempt or max((r["attempt"] for r in results), default=1)
         results = [r for r in results if r["attempt"] == newest]
         if not results:
-            raise CliError(f"{found['name']} has no results of attempt {newest} (it is {found['state']})")
+            raise CliError(_why_nothing(found, newest))
         listed = [
             {**file, "attempt": r["attempt"], "rank": r["rank"]}
             for r in results
@@ -155,3 +156,10 @@ def _fetch_all(
             fetched(job_id, file["attempt"], file["rank"], file, target, more)
         except OSError as error:
             raise CliError(f"{error.filename or target}: {error.strerror}") from error
+
+
+def _why_nothing(job: Job, attempt: int) -> str:
+    name, state = job["name"], job["state"]
+    if state in ("succeeded", "failed", "cancelled"):
+        return f"{name} left no files in attempt {attempt}, or they are kept no longer"
+    return f"{name} has no results of attempt {attempt} yet: it is {state}"

@@ -189,7 +189,7 @@ def _job_table(found: list[Job]) -> tuple[list[str], list[list[object]]]:
 def devices(job: Job) -> str:
     """`8 ascend-910b3`; before the start the models that it may get."""
     models = [job["device_model"]] if job["device_model"] else [v["model"] for v in job["spec"]["variants"]]
-    return f"{job['devices']} {' | '.join(models)}"
+    return f"{job['devices']} {' | '.join(models)}" + (" (simulated)" if job.get("simulated") else "")
 
 
 def progress(job: Job) -> str:
@@ -316,7 +316,7 @@ def _fields(job: Job) -> list[tuple[str, object]]:
         ("Firm, project", f"{job['firm']}, {job['project']}"),
         ("Queue", f"{job['queue']}, priority {job['spec']['priority']}"),
         ("Gang", f"{tasks} x {gang['devices_per_node']} devices"),
-        ("Device model", job["device_model"] or " | ".join(v["model"] for v in job["spec"]["variants"])),
+        ("Device model", devices(job).partition(" ")[2]),
         ("Attempt", job["attempt"] or None),
         ("Progress", progress(job) if report else None),
         ("Tokens", report.get("tokens")),

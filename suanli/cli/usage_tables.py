@@ -97,7 +97,7 @@ def _line_row(line: Mapping[str, Any]) -> list[object]:
     return [
         short_id(line["job_id"]),
         label_of(line.get("job_name") or "", line.get("array_index")),
-        line["device_model"],
+        line["device_model"] + (" (simulated)" if line.get("simulated") else ""),
         hours(line["held_ms"]),
         hours(line["billable_ms"]),
         hours(line["live_ms"]),

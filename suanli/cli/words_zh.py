@@ -234,6 +234,7 @@ ZH = {
     "budget_exhausted": "预算用尽",
     "dependency_failed": "所依赖的作业未成功",
     "exit code {number}": "退出码 {number}",
+    "{what} (simulated)": "{what}(模拟)",
     "no limit": "不限",
     "no price": "无价格",
     "agreed": "认可",
@@ -377,7 +378,10 @@ ZH = {
     "array {array} has no job [{index}]: they are counted from 0": "数组 {array} 没有作业 [{index}]:从 0 开始计数",
     "{number} jobs end in {typed}: type more of the id": "{number} 个作业以 {typed} 结尾:请多输入几位标识",
     "nothing to change: give {options}": "没有要更改的:请给出 {options}",
-    "{name} has no results of attempt {attempt} (it is {state})": "{name} 没有第 {attempt} 次尝试的结果(状态:{state})",
+    "{name} has no results of attempt {attempt} yet: it is {state}": "{name} 第 {attempt} 次尝试还没有结果:{state}",
+    "{name} left no files in attempt {attempt}, or they are kept no longer": (
+        "{name} 第 {attempt} 次尝试没有留下文件,或已不再保留"
+    ),
     "the results hold no such file (suanli fetch --list shows what there is)": (
         "结果中没有该文件(suanli fetch --list 列出内容)"
     ),

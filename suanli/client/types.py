@@ -33,6 +33,7 @@ class Job(TypedDict):
     attempt: int
     device_model: str | None
     devices: int
+    simulated: bool | None
     reason: str | None
     detail: str | None
     exit_code: int | None

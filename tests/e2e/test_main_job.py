@@ -106,6 +106,7 @@ def test_what_the_gang_used_is_charged_to_its_firm_alone(site: Site, gang: str) 
     assert line["held_ms"] >= line["live_ms"] >= 4 * 1500
     assert 0 < line["worked_ms"] <= line["live_ms"]
     assert line["requested_ms"] == 4 * 300_000
+    assert line["simulated"] is site.people.researchers["yunhe"].job(gang)["simulated"] is True
     # 9.80 yuan a device hour for the time in which the devices were seen in use, rounded once.
     assert 980 * line["live_ms"] // 3_600_000 <= line["amount_fen"] <= 980 * line["held_ms"] // 3_600_000 + 1
     assert gang not in lines(site.people.administrators["lantian"])

@@ -125,7 +125,9 @@ def test_progress_is_shown_from_the_step_report(shell: Shell) -> None:
     job_id = shell.submit()
     report = {"step": 120, "of": 1000, "loss_micros": 1_234_567, "tokens": 9, "at_ms": 1}
     give_state(shell, job_id, step_report=report)
-    assert "120/1000 12% loss 1.235" in shell.run("jobs").stdout
+    place(shell, job_id)
+    assert re.search(rf"1 {MODEL} \(simulated\) +120/1000 12% loss 1\.235", shell.run("jobs").stdout)
+    assert f"{MODEL} (simulated)" in shell.run("show", "tune").stdout
     assert "120/1000 12% loss 1.235" in shell.run("show", "tune").stdout
 
 

@@ -255,7 +255,7 @@ def if_match(answer: Any) -> dict[str, str]:
     [
         ("sun", BUDGET, {"amount_cny": "1"}, 404, "there is no firm lanjing"),
         ("wang", WHOLE, {"amount_cny": "1"}, 403, "configure is for: operator"),
-        ("lin", BUDGET, {"amount_cny": "1"}, 403, "set budget is for: firm_administrator, operator"),
+        ("lin", BUDGET, {"amount_cny": "1"}, 403, "set budget is for: firm administrator, operator"),
         ("wang", BUDGET.replace("vision", "none"), {"amount_cny": "1"}, 404, "has no project none"),
         ("wang", BUDGET, {"amount_cny": 1.5}, 422, "amount_cny: got 1.5, want a decimal number in quotes"),
         ("wang", BUDGET, {"amount_cny": "-1"}, 422, "amount_cny: got '-1'"),

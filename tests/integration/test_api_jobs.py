@@ -354,7 +354,11 @@ async def test_explain_tells_reasons_of_waiting_jobs_and_the_placement_of_runnin
 async def test_attempts_show_tasks_with_node_and_devices(installation: ApiInstallation) -> None:
     job_id = await installation.submit()
     node_id, devices = await installation.add_node("node-2")
+    job = (await installation.as_("lin").get(f"/v1/jobs/{job_id}")).json()
+    assert (job["state"], job["simulated"]) == ("queued", None)
+    await installation.set_state(job_id)
     await installation.add_attempt(job_id, node_id, devices[2:4])
+    assert (await installation.as_("lin").get(f"/v1/jobs/{job_id}")).json()["simulated"] is True
     answer = (await installation.as_("lin").get(f"/v1/jobs/{job_id}/attempts")).json()
     (attempt,) = answer["attempts"]
     assert (attempt["attempt"], attempt["state"], attempt["device_model"]) == (1, "running", MODEL)

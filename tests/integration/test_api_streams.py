@@ -455,6 +455,7 @@ async def test_usage_and_evidence_of_an_empty_log_say_so(installation: ApiInstal
     usage = (await lin.get("/v1/usage")).json()
     assert usage == {
         "from": "2026-12-31T16:00:00.000Z", "to": "2027-01-15T08:00:00.000Z", "log_size": 0, "firms": [],
+        "budgets": [],
     }  # fmt: skip
     balance = (await audit.get("/v1/usage/balance?from=2027-01-15T00:00:00%2B08:00")).json()
     assert balance["total"]["enrolled_ms"] == 0

@@ -46,6 +46,7 @@ from scheduler.services.usage import (
     balance,
     covered,
     published_size,
+    simulated_uses,
     usage_report,
 )
 from scheduler.storage.tables import DeviceRow, JobRow, NodeRow
@@ -81,8 +82,9 @@ async def usage(
             require_visible(principal, owner, f"job {job_id}")
         report = await usage_report(session, Wanted(from_ms, to_ms, principal.firm_id, job_id))
         names = await _job_names(session, principal, report)
+        simulated = await simulated_uses(session, report)
         budgets = await list_budgets(session, principal, api.now_ms()) if job_id is None else ()
-    return usage_out(report, names, budgets)
+    return usage_out(report, names, simulated, budgets)
 
 
 async def _job_names(

@@ -1,8 +1,9 @@
 """Jobs over HTTP, as they are answered; `job_specs` describes what is submitted."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from pydantic import Field
 
 from scheduler.api.schemas.base import Out, Page, utc, utc_or_none
 from scheduler.services.explain import Explanation
@@ -48,6 +49,9 @@ class JobOut(Out):
     attempt: int
     device_model: str | None
     devices: int
+    simulated: Annotated[
+        bool | None, Field(description="Whether no hardware is behind its devices; null: it had none yet.")
+    ]
     reason: str | None
     detail: str | None
     exit_code: int | None
@@ -77,6 +81,7 @@ def job_values(job: JobRecord) -> dict[str, Any]:
         "attempt": job.attempt,
         "device_model": job.device_model,
         "devices": job.spec["gang"]["devices"],
+        "simulated": job.simulated,
         "reason": job.reason,
         "detail": job.detail,
         "exit_code": job.exit_code,

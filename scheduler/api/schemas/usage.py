@@ -1,6 +1,6 @@
 """Usage and the balance of device time over HTTP. Money is whole fen; exact charges are fractions of a fen."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -149,6 +149,7 @@ class UsageLineOut(Out):
     job_name: str | None
     array_index: int | None
     device_model: str
+    simulated: Annotated[bool, Field(description="Whether no hardware is behind devices of it that it held.")]
     price_id: str | None = Field(description="Null: no price was in force, and nothing is charged.")
     requested_ms: int | None
     held_ms: int
@@ -193,23 +194,32 @@ class UsageOut(Out):
 
 
 def usage_out(
-    report: UsageReport, job_names: Mapping[str, tuple[str, int | None]], budgets: Iterable[BudgetLine]
+    report: UsageReport,
+    job_names: Mapping[str, tuple[str, int | None]],
+    simulated: Set[tuple[str, str]],
+    budgets: Iterable[BudgetLine],
 ) -> UsageOut:
-    """A report for the wire; names of jobs only as far as the caller may know them."""
+    """A report for the wire; names of jobs only as far as the caller may know them.
+
+    `simulated`: (job, device model) of which it held devices without hardware.
+    """
     return UsageOut(
         from_=utc(report.from_ms),
         to=utc(report.to_ms),
         log_size=report.log_size,
-        firms=[_firm_out(firm, job_names) for firm in report.firms],
+        firms=[_firm_out(firm, job_names, simulated) for firm in report.firms],
         budgets=[budget_out(line) for line in budgets],
     )
 
 
-def _firm_out(firm: FirmUsage, job_names: Mapping[str, tuple[str, int | None]]) -> FirmUsageOut:
+def _firm_out(
+    firm: FirmUsage, job_names: Mapping[str, tuple[str, int | None]], simulated: Set[tuple[str, str]]
+) -> FirmUsageOut:
     lines: list[dict[str, Any]] = []
     for line in firm.lines:
         name, array_index = job_names.get(str(line["job_id"]), (None, None))
-        lines.append({**line, "job_name": name, "array_index": array_index})
+        seeming = (line["job_id"], line["device_model"]) in simulated
+        lines.append({**line, "job_name": name, "array_index": array_index, "simulated": seeming})
     return FirmUsageOut(
         firm_id=firm.firm_id,
         name=firm.name,
