@@ -30,10 +30,11 @@ def _fast_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-# Thousands of requests a second are worth another event loop, and so are windows, which go through the ledger's hands
-# in pieces of a few KiB; the others wait for PostgreSQL anyway.
+# Thousands of requests a second are worth another event loop, and so are windows, which go through the gateway's and
+# the ledger's hands in pieces of a few KiB; the others wait for PostgreSQL anyway.
 LOOPS: Final[Mapping[str, Callable[[], asyncio.AbstractEventLoop]]] = {
     "api": _fast_loop,
+    "gateway": _fast_loop,
     "ledger": _fast_loop,
 }
 

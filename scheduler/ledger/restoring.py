@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger.halt import Halted
 from scheduler.ledger.metrics import RESTORED
-from scheduler.ledger.rows import read_back
+from scheduler.ledger.rows import ENTRY_COLUMNS, SEGMENT_COLUMNS, read_back
 from scheduler.storage.bulk import copy_in, table_of
 from scheduler.storage.engine import Database
 from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
@@ -127,9 +127,9 @@ async def _insert(session: AsyncSession, leaves: Sequence[bytes], entries: Seque
         rows = [read_back(leaf, *opened) for leaf, opened in zip(leaves, entries, strict=True)]
     except EvidenceError as error:
         raise Halted(f"an archived entry cannot be read: {error}") from error
-    await copy_in(session, table_of(LogEntryRow), [row for row, _ in rows])
+    await copy_in(session, table_of(LogEntryRow), ENTRY_COLUMNS, [row for row, _ in rows])
     segments = [segment for _, of_one in rows for segment in of_one]
-    await copy_in(session, table_of(WindowSegmentRow), segments)
+    await copy_in(session, table_of(WindowSegmentRow), SEGMENT_COLUMNS, segments)
 
 
 async def _advance_chains(session: AsyncSession, entries: Sequence[_Opened]) -> None:

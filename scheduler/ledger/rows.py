@@ -30,23 +30,23 @@ def record_span(record: object) -> Span:
     return Span(getattr(record, "at_ms", getattr(record, "effective_from_ms", None)))
 
 
-def entry_row(leaf: bytes, entry: Entry, archived: ArchivedEntry, span: Span) -> dict[str, object]:
-    """The row of `log_entries`."""
-    return {
-        "log_index": archived.line.index,
-        "type": entry.type,
-        "producer_key_id": entry.producer_key_id,
-        "leaf": leaf,
-        "salt": archived.line.salt,
-        "payload": archived.line.payload,
-        "fact": archived.fact,
-        "firm_id": archived.firm_id,
-        "firm_seq": entry.firm_seq,
-        "node_id": span.node_id,
-        "seq": span.seq,
-        "start_ms": span.start_ms,
-        "end_ms": span.end_ms,
-    }
+ENTRY_COLUMNS = (
+    "log_index", "type", "producer_key_id", "leaf", "salt", "payload", "fact", "firm_id", "firm_seq", "node_id",
+    "seq", "start_ms", "end_ms",
+)  # fmt: skip
+SEGMENT_COLUMNS = ("log_index", "n", "firm_id", "allocation_id", "device_id", "salt", "body")
+
+Values = tuple[object, ...]
+"""A row, in the order of its columns."""
+
+
+def entry_row(leaf: bytes, entry: Entry, archived: ArchivedEntry, span: Span) -> Values:
+    """The row of `log_entries`, by ENTRY_COLUMNS."""
+    line = archived.line
+    return (
+        line.index, entry.type, entry.producer_key_id, leaf, line.salt, line.payload, archived.fact,
+        archived.firm_id, entry.firm_seq, span.node_id, span.seq, span.start_ms, span.end_ms,
+    )  # fmt: skip
 
 
 Place = tuple[str | None, str]
@@ -58,18 +58,11 @@ def place_of(segment: Segment) -> Place:
     return segment.allocation_id, segment.device.device_id
 
 
-def segment_rows(archived: ArchivedEntry, places: Sequence[Place]) -> list[dict[str, object]]:
-    """The rows of `window_segments`; `places` are what the archived segments say."""
+def segment_rows(archived: ArchivedEntry, places: Sequence[Place]) -> list[Values]:
+    """The rows of `window_segments`, by SEGMENT_COLUMNS; `places` are what the archived segments say."""
+    index = archived.line.index
     return [
-        {
-            "log_index": archived.line.index,
-            "n": n,
-            "firm_id": firm_id,
-            "allocation_id": allocation_id,
-            "device_id": device_id,
-            "salt": salted.salt,
-            "body": salted.body,
-        }
+        (index, n, firm_id, allocation_id, device_id, salted.salt, salted.body)
         for n, (salted, (allocation_id, device_id), firm_id) in enumerate(
             zip(archived.line.segments, places, archived.segment_firms, strict=True)
         )
@@ -77,9 +70,7 @@ def segment_rows(archived: ArchivedEntry, places: Sequence[Place]) -> list[dict[
     ]
 
 
-def read_back(
-    leaf: bytes, entry: Entry, archived: ArchivedEntry
-) -> tuple[dict[str, object], list[dict[str, object]]]:
+def read_back(leaf: bytes, entry: Entry, archived: ArchivedEntry) -> tuple[Values, list[Values]]:
     """Both kinds of rows of an archived entry. Raises EvidenceError for what does not read as it should."""
     if archived.line.payload is None:
         raise EvidenceError("archive", "no payload", "the payload of every entry")

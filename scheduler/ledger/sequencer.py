@@ -17,7 +17,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.ledger.halt import Halted
 from scheduler.ledger.metrics import FOREIGN_SEGMENTS
-from scheduler.ledger.rows import Place, Span, entry_row, record_span, segment_rows, window_span
+from scheduler.ledger.rows import (
+    ENTRY_COLUMNS,
+    SEGMENT_COLUMNS,
+    Place,
+    Span,
+    Values,
+    entry_row,
+    record_span,
+    segment_rows,
+    window_span,
+)
 from scheduler.storage.bulk import copy_in, table_of
 from scheduler.storage.payload_archive import ArchivedEntry
 from scheduler.storage.tables import (
@@ -52,6 +62,7 @@ from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import Signer, key_id, verify_signature
 from suanli.evidence.receipts import JobReceipt
 from suanli.evidence.records import OperatorKeys, Record, encode_record, entry_type, parse_record
+from suanli.evidence.tiles import WIDTH
 from suanli.evidence.windows import (
     SALT_BYTES,
     SaltedSegment,
@@ -61,7 +72,8 @@ from suanli.evidence.windows import (
 )
 
 FACTS_PER_BATCH = 500
-WINDOWS_PER_BATCH = 1000
+WINDOWS_PER_BATCH = 4 * WIDTH
+BATCH_BYTES = 32 << 20  # of segments: four thousand of them may stand in a window
 
 _log = structlog.get_logger(__name__)
 
@@ -107,8 +119,10 @@ class _Draft:
 
     next_index: int
     firm_seqs: dict[str, int]
-    entries: list[dict[str, object]] = field(default_factory=list)
-    segments: list[dict[str, object]] = field(default_factory=list)
+    leaves: list[bytes] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+    entries: list[Values] = field(default_factory=list)
+    segments: list[Values] = field(default_factory=list)
     archived: list[bytes] = field(default_factory=list)
 
     def add(self, sealed: SealedEntry, entry: Entry, fact: str, span: Span, firm_id: str | None) -> None:
@@ -127,6 +141,8 @@ class _Draft:
         self.segments.extend(segment_rows(archived, parsed.places))
 
     def _add(self, sealed: SealedEntry, entry: Entry, archived: ArchivedEntry, span: Span) -> None:
+        self.leaves.append(sealed.entry)
+        self.types.append(entry.type)
         self.entries.append(entry_row(sealed.entry, entry, archived, span))
         self.archived.append(archived.encode())
         self.next_index += 1
@@ -149,7 +165,9 @@ class Sequencer:
         """
         await self._check_size(session)
         # Windows are read first: what a window of the batch stands on is then visible among the facts.
-        windows = await waiting_windows(session, WINDOWS_PER_BATCH, self.refused_windows)
+        # As many as end a bundle, so that under load no file is written in parts first.
+        most = WINDOWS_PER_BATCH - self.size % WIDTH
+        windows = await waiting_windows(session, most, BATCH_BYTES, self.refused_windows)
         facts = await self._waiting_facts(session)
         draft = _Draft(self.size, await _firm_seqs(session, facts))
         if self.size == 0:
@@ -158,12 +176,10 @@ class Sequencer:
         crowded = len(facts) == FACTS_PER_BATCH
         if not crowded and windows:
             await self._add_windows(session, draft, windows)
-        await copy_in(session, table_of(LogEntryRow), draft.entries)
-        await copy_in(session, table_of(WindowSegmentRow), draft.segments)
-        leaves = tuple(bytes(entry["leaf"]) for entry in draft.entries)  # type: ignore[call-overload]
-        types = tuple(str(entry["type"]) for entry in draft.entries)
-        full = crowded or len(windows) == WINDOWS_PER_BATCH
-        return Batch(self.size, leaves, tuple(draft.archived), types, full)
+        await copy_in(session, table_of(LogEntryRow), ENTRY_COLUMNS, draft.entries)
+        await copy_in(session, table_of(WindowSegmentRow), SEGMENT_COLUMNS, draft.segments)
+        full = crowded or len(windows) == most or sum(len(w.segments) for w in windows) >= BATCH_BYTES
+        return Batch(self.size, tuple(draft.leaves), tuple(draft.archived), tuple(draft.types), full)
 
     async def _check_size(self, session: AsyncSession) -> None:
         newest = await session.scalar(select(func.max(LogEntryRow.log_index)))

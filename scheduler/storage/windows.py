@@ -155,18 +155,23 @@ def window_fact(key_id: str, seq: int) -> str:
     return f"window/{key_id}/{seq}"
 
 
-# Round robin over the keys, each key in its own order: no node waits for another's backlog.
+# Round robin over the keys, each key in its own order: no node waits for another's backlog. They come as one row:
+# of many rows of a few KiB each, the driver is woken for every 8 KiB.
 _WAITING = """
-SELECT key_id, seq, header, signature, segments FROM usage_intake
-JOIN (
-    SELECT key_id, seq FROM (
-        SELECT key_id, seq, row_number() OVER (PARTITION BY key_id ORDER BY seq) AS place
-        FROM usage_intake
-        WHERE key_id <> ALL(%(stuck)s)
-    ) AS waiting
-    ORDER BY place, key_id LIMIT %(most)s
-) AS chosen USING (key_id, seq)
-ORDER BY key_id, seq
+SELECT array_agg(key_id), array_agg(seq), array_agg(header), array_agg(signature), array_agg(segments)
+FROM (
+    SELECT waiting.*, sum(octet_length(segments)) OVER (ORDER BY place, key_id) - octet_length(segments) AS before
+    FROM usage_intake AS waiting JOIN (
+        SELECT key_id, seq, place FROM (
+            SELECT key_id, seq, row_number() OVER (PARTITION BY key_id ORDER BY seq) AS place
+            FROM usage_intake
+            WHERE key_id <> ALL(%(stuck)s)
+        ) AS numbered
+        ORDER BY place, key_id LIMIT %(most)s
+    ) AS chosen USING (key_id, seq)
+) AS sized
+WHERE before < %(most_bytes)s
+HAVING count(*) > 0
 """
 
 
@@ -182,16 +187,20 @@ class WaitingWindow:
 
 
 async def waiting_windows(
-    session: AsyncSession, most: int, refused: Collection[tuple[str, int]]
+    session: AsyncSession, most: int, most_bytes: int, refused: Collection[tuple[str, int]]
 ) -> list[WaitingWindow]:
-    """Up to `most` windows that wait, a share of each key's, by key and number.
+    """Up to `most` windows that wait, a share of each key's, by key and number; no more of them once their
+    segments come to `most_bytes`.
 
     Of a key of which a window was refused nothing is taken: its chain cannot go on without that window.
     """
     stuck = sorted({key_id for key_id, _ in refused})
     async with driver_cursor(session) as cursor:
-        await cursor.execute(_WAITING.encode(), {"most": most, "stuck": stuck})
-        return [WaitingWindow(*row) for row in await cursor.fetchall()]
+        await cursor.execute(_WAITING.encode(), {"most": most, "most_bytes": most_bytes, "stuck": stuck})
+        found = await cursor.fetchone()
+    if found is None:
+        return []
+    return sorted(map(WaitingWindow, *found), key=lambda window: (window.key_id, window.seq))
 
 
 async def forget_windows(session: AsyncSession, places: Sequence[tuple[str, int]]) -> None:
