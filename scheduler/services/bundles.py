@@ -37,9 +37,10 @@ from suanli.evidence.entries import STATEMENT as CLOSING
 from suanli.evidence.entries import USAGE_WINDOW, parse_payload
 from suanli.evidence.log_checkpoint import parse_log_checkpoint
 from suanli.evidence.rating_inputs import RatingCollector
-from suanli.evidence.records import Statement, parse_record
+from suanli.evidence.records import parse_record
 from suanli.evidence.signed_note import parse_note
 from suanli.evidence.stamps import STAMP, STAMPED
+from suanli.evidence.statement_entry import Statement
 from suanli.evidence.strict_json import encode
 from suanli.evidence.tiles import tile_paths
 from suanli.evidence.windows import SaltedSegment, parse_header, parse_segment

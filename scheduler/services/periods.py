@@ -22,9 +22,14 @@ from scheduler.storage.tables import EvidenceIntakeRow, LogEntryRow
 from suanli.evidence.bundle import AUDITOR
 from suanli.evidence.entries import STATEMENT, parse_payload
 from suanli.evidence.rating_inputs import RatingCollector
-from suanli.evidence.records import PERIOD_CLOSED, Statement, encode_record, parse_record
+from suanli.evidence.records import PERIOD_CLOSED, encode_record, parse_record
+from suanli.evidence.statement_entry import Statement
 from suanli.evidence.steps.closing import firm_digest
-from suanli.rating.statements import build_statement
+from suanli.rating.balance import collect_balance
+from suanli.rating.held import HeldTime, state_held
+from suanli.rating.inputs import RatingInputs
+from suanli.rating.statements import state_usage
+from suanli.rating.usage import collect_usage
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('suanli close period'))")
 
@@ -111,7 +116,7 @@ async def _statements(
     collector = RatingCollector()
     for first in range(0, size, ENTRIES_PER_PAGE):
         await collect_page(session, first, min(first + ENTRIES_PER_PAGE, size), AUDITOR, collector)
-    value = await asyncio.to_thread(build_statement, collector.inputs(size), from_ms, to_ms)
+    value, held = await asyncio.to_thread(_state, collector.inputs(size), from_ms, to_ms)
     firms = cast("list[dict[str, Any]]", value["firms"])
     return [
         Statement(
@@ -123,6 +128,15 @@ async def _statements(
             firm["total_fen"],
             firm["net_fen"],
             now_ms,
+            held.get(firm["firm_id"], ()),
         )
         for firm in firms
     ]
+
+
+def _state(
+    inputs: RatingInputs, from_ms: int, to_ms: int
+) -> tuple[dict[str, object], dict[str, tuple[HeldTime, ...]]]:
+    """The statement of all firms, and the time that each of them held."""
+    usage, balance = collect_usage(inputs, from_ms, to_ms), collect_balance(inputs, from_ms, to_ms)
+    return state_usage(usage, balance, inputs, (from_ms, to_ms)), state_held(usage, balance)

@@ -54,12 +54,13 @@ def _usage_rows(facts: Mapping[str, Any], words: Words) -> Iterator[tuple[str, s
     kinds = [words("isolation_in", kind=kind, count=n) for kind, n in windows["isolation"].items()]
     yield words("windows"), words("checked", count=windows["checked"])
     yield words("isolation"), ", ".join(kinds) or words("nothing_seen")
-    hours = [
-        f"{words(name)} {time_ms / 3_600_000:.3f} h"
-        for name, time_ms in facts.get("device_time_ms", {}).items()
-    ]
-    if hours:
-        yield words("device_time"), ", ".join(hours)
+    for name in ("device_time", "held_time"):
+        hours = [
+            f"{words(bucket)} {time_ms / 3_600_000:.3f} h"
+            for bucket, time_ms in facts.get(f"{name}_ms", {}).items()
+        ]
+        if hours:
+            yield words(name), ", ".join(hours)
     if charges := facts.get("charges_recomputed"):
         total, net = _cny(charges["total_fen"]), _cny(charges["net_fen"])
         numbers = {"lines": charges["lines"], "firms": charges["firms"]}

@@ -58,6 +58,8 @@ TEXT: dict[str, tuple[str, str]] = {
     "isolation_in": ("{kind} in {count} windows", "{kind}：{count} 个窗口"),
     "nothing_seen": ("nothing seen", "未见"),
     "device_time": ("Device time", "设备时间"),
+    "held_time": ("Time held", "占用时间"),
+    "held": ("held", "占用"),
     "allocated": ("allocated", "已分配"),
     "idle": ("idle", "空闲"),
     "reserved": ("reserved", "已预留"),

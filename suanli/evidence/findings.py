@@ -157,6 +157,7 @@ CODES: dict[str, tuple[int, str]] = {
     "statement.log_size": (14, INTEGRITY),
     "statement.rating": (14, INTEGRITY),
     "statement.device_time": (14, INTEGRITY),
+    "statement.held": (14, INTEGRITY),
     "statement.entry": (14, INTEGRITY),
     "statement.twice": (14, INTEGRITY),
     "terms.twice": (14, INTEGRITY),

@@ -130,6 +130,16 @@ LIMITS: dict[str, tuple[str, str]] = {
         "What the operator claims that its devices' time was: the statement is of a form that does not say it.",
         "运营方声称其设备时间如何分布：该结算单的格式不含此项。",
     ),
+    "held_unstated": (
+        "What the operator claims of the time that firms held devices: {missing} of {firms} statement entries of the "
+        "period are of a form that does not say it.",
+        "运营方声称企业占用设备的时间如何分布：本期 {firms} 个结算单条目中有 {missing} 个的格式不含此项。",
+    ),
+    "held_unused": (
+        "How the time that you held and did not use divides into reserved, faulty and unknown: only its sum follows "
+        "from what a firm is shown; an auditor recomputes each.",
+        "您已占用而未使用的时间如何分为预留、故障和未知：从企业可见的内容只能核对其总和；审计方会逐项重新计算。",
+    ),
     "sample_unseen": (
         "That the operator could not choose the sample: no witness saw its seed.",
         "运营方无法挑选样本：没有见证者看到过种子。",

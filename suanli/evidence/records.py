@@ -27,6 +27,7 @@ from suanli.evidence.errors import EvidenceError
 from suanli.evidence.identities import DEVICE_VERSION, DeviceIdentity, read_device
 from suanli.evidence.keys import KEY_ID_BYTES, PUBLIC_KEY_BYTES, key_id
 from suanli.evidence.receipts import FirmKey, JobReceipt, read_firm_key, read_receipt
+from suanli.evidence.statement_entry import Statement, held_as_json, read_statement_entry
 from suanli.evidence.strict_json import Fields, encode, parse_object
 from suanli.evidence.windows import GRID_MS, WHOLE_PPM
 
@@ -181,23 +182,6 @@ class AdministrativeAct:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What one firm owes for a period that was closed at `log_size`: everything below it counts, nothing above.
-
-    `sha256` is over the bytes of the firm's statement.json; the sums in fen are those that it holds.
-    """
-
-    firm_id: str
-    from_ms: int
-    to_ms: int
-    log_size: int
-    sha256: str
-    total_fen: int
-    net_fen: int
-    at_ms: int
-
-
 Record = (
     OperatorKeys
     | KeyEvent
@@ -249,6 +233,9 @@ def encode_record(record: Record) -> bytes:
         value["devices"] = [
             {"device_id": share.device_id, "share_ppm": share.share_ppm} for share in record.devices
         ]
+    elif isinstance(record, Statement):
+        del value["held"]
+        value |= held_as_json(record.held)
     value.setdefault("schema", f"suanli.{kind}.v1")
     data = encode(value)
     parse_record(kind, data)
@@ -261,11 +248,9 @@ def parse_record(kind: str, data: bytes) -> Record:
     if reader is None:
         raise EvidenceError("entry.type", kind, "one of " + ", ".join(sorted(_READERS)))
     fields = parse_object(data, kind, _BODY_LIMIT_BYTES)
-    if kind == DEVICE_EVENT:
-        record: Record = _device_event(fields)
-    else:
+    if kind not in _OF_VERSIONS:
         fields.schema(f"suanli.{kind}.v1")
-        record = reader(fields)
+    record = reader(fields)
     fields.done()
     return record
 
@@ -396,22 +381,6 @@ def _administrative_act(fields: Fields) -> AdministrativeAct:
     )
 
 
-def _statement(fields: Fields) -> Statement:
-    statement = Statement(
-        firm_id=fields.text("firm_id", 64),
-        from_ms=fields.integer("from_ms"),
-        to_ms=fields.integer("to_ms"),
-        log_size=fields.integer("log_size", 1),
-        sha256=fields.hex("sha256", 32),
-        total_fen=fields.integer("total_fen"),
-        net_fen=fields.integer("net_fen", -(2**62)),
-        at_ms=fields.integer("at_ms"),
-    )
-    if statement.to_ms <= statement.from_ms:
-        raise EvidenceError("statement.to_ms", statement.to_ms, f"more than from_ms {statement.from_ms}")
-    return statement
-
-
 _READERS: dict[str, Callable[[Fields], Record]] = {
     OPERATOR_KEYS: _operator_keys,
     KEY_EVENT: _key_event,
@@ -423,5 +392,7 @@ _READERS: dict[str, Callable[[Fields], Record]] = {
     ADMINISTRATIVE_ACT: _administrative_act,
     FIRM_KEY: read_firm_key,
     JOB_RECEIPT: read_receipt,
-    STATEMENT: _statement,
+    STATEMENT: read_statement_entry,
 }
+_OF_VERSIONS = frozenset({DEVICE_EVENT, STATEMENT})
+"""Types whose readers read `schema` themselves."""

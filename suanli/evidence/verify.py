@@ -120,8 +120,7 @@ def verify(  # noqa: PLR0913 - what some reader asks for; only files are needed
         check_patterns(case, seen.patterns)
         steps_run.extend(range(5, 14))
         if claimed is not None:
-            check_statement(case, claimed, seen)
-            check_closing(case, claimed)
+            check_closing(case, claimed, check_statement(case, claimed, seen))
             steps_run.extend((14, 15))
         if sample is not None and seen.sampler is not None:
             check_packet(case, sample, seen.sampler)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from suanli.rating.inputs import WHOLE_PPM, ObservedUse, RatingInputs, RegisteredDevice
 from suanli.rating.intervals import Stretch, length_ms, merge, overlap, subtract
@@ -78,6 +79,8 @@ class BalanceCollector:
     def __init__(self, inputs: RatingInputs, period: Stretch) -> None:
         self._inputs = inputs
         self._held = _held(inputs, period[1])
+        self._model_of = {device.device_id: device.device_model for device in inputs.devices}
+        self._unused: dict[tuple[str, str], Unused] = {}
         self._stays: dict[str, list[tuple[Stretch, Buckets, str]]] = {}
         for device in inputs.devices:
             registered = _registered(device, period)
@@ -91,13 +94,20 @@ class BalanceCollector:
             start_ms = use.start_ms if use.start_ms > from_ms else from_ms
             end_ms = use.end_ms if use.end_ms < to_ms else to_ms
             if start_ms < end_ms:
-                _put(buckets, use, (start_ms, end_ms), self._inputs, self._held.get(use.device_id, ()))
+                self._put(buckets, use, (start_ms, end_ms))
 
     def add(self, other: BalanceCollector) -> None:
         """Adds what was observed elsewhere of the same devices in the same period."""
         for device_id, stays in other._stays.items():
             for (_, mine, _), (_, theirs, _) in zip(self._stays[device_id], stays, strict=True):
                 mine.add(theirs)
+        for of, unused in other._unused.items():
+            self._unused.setdefault(of, Unused()).add(unused)
+
+    def unused(self) -> Mapping[tuple[str, str], Unused]:
+        """By firm and device model, what it held and nobody used, as far as windows tell. Of a device that several
+        firms held at once they do not: they tell what was left of the whole, not whose part that was."""
+        return self._unused
 
     def balance(self) -> dict[str, Buckets]:
         """Buckets by device id; registered time that nothing was observed of is unknown."""
@@ -120,63 +130,107 @@ class BalanceCollector:
                 missing = (end_ms - start_ms) * WHOLE_PPM - buckets.total()
                 yield device_id, model, replace(buckets, unknown=buckets.unknown + max(missing, 0))
 
+    def _put(self, buckets: Buckets, use: ObservedUse, stretch: Stretch) -> None:
+        inputs = self._inputs
+        whole = (stretch[1] - stretch[0]) * use.share_ppm
+        if use.state == "in_use":
+            allocated = _allocated(use, stretch, inputs)
+            buckets.allocated += allocated
+            buckets.unknown += whole - allocated
+        elif use.state == "free":
+            kept = self._keep(use, stretch)
+            reserved = sum((step.to_ms - step.from_ms) * step.ppm for step in kept)
+            unheld = subtract(stretch, [(step.from_ms, step.to_ms) for step in kept])
+            serviced = _within(unheld, inputs.maintenance.get(use.device_id, ()))
+            in_service = [left for piece in unheld for left in subtract(piece, serviced)]
+            booked = _within(in_service, inputs.reserved.get(use.device_id, ()))
+            maintenance = length_ms(serviced) * use.share_ppm
+            reserved += length_ms(booked) * use.share_ppm
+            buckets.reserved += reserved
+            buckets.maintenance += maintenance
+            buckets.idle += whole - reserved - maintenance
+        elif use.state == "faulty":
+            self._keep(use, stretch)
+            buckets.faulty += whole
+        else:
+            buckets.unknown += whole
 
-Step = tuple[int, int, int]
-"""(from_ms, to_ms, ppm): so much of a device is given to allocations; steps are disjoint and in order."""
+    def _keep(self, use: ObservedUse, stretch: Stretch) -> list[Step]:
+        """What of a stretch that nobody used was given to allocations, noted for the firms that held it."""
+        # What is in use beside this part is given too: only what is given beyond it is held here.
+        in_use_ppm = WHOLE_PPM - use.share_ppm
+        kept = [
+            piece._replace(ppm=min(use.share_ppm, piece.ppm - in_use_ppm))
+            for piece in _cut_steps(stretch, self._held.get(use.device_id, ()))
+            if piece.ppm > in_use_ppm
+        ]
+        for step in kept:
+            if step.firm_id is not None:
+                of = step.firm_id, self._model_of[use.device_id]
+                unused = self._unused.setdefault(of, Unused())
+                ppm_ms = (step.to_ms - step.from_ms) * step.ppm
+                unused.add(Unused(faulty=ppm_ms) if use.state == "faulty" else Unused(reserved=ppm_ms))
+        return kept
+
+
+@dataclass(slots=True)
+class Unused:
+    """Device time that a firm held and nobody used, in ppm x ms."""
+
+    reserved: int = 0
+    faulty: int = 0
+
+    def add(self, other: Unused) -> None:
+        """Adds other time of the same firm."""
+        self.reserved += other.reserved
+        self.faulty += other.faulty
+
+
+class Step(NamedTuple):
+    """So much of a device is given to allocations, of `firm_id` alone or, where it is None, of several firms. The steps
+    of a device are disjoint and in order."""
+
+    from_ms: int
+    to_ms: int
+    ppm: int
+    firm_id: str | None
 
 
 def _held(inputs: RatingInputs, to_ms: int) -> Mapping[str, list[Step]]:
-    edges: dict[str, list[tuple[int, int]]] = {}
+    edges: dict[str, list[_Edge]] = {}
     for authorisation in inputs.authorisations.values():
         ended_ms = to_ms if authorisation.ended_ms is None else authorisation.ended_ms
         for device_id, share_ppm in authorisation.share_ppm_of.items():
             if authorisation.granted_ms < ended_ms:
                 of_device = edges.setdefault(device_id, [])
-                of_device += [(authorisation.granted_ms, share_ppm), (ended_ms, -share_ppm)]
+                firm_id = authorisation.firm_id
+                of_device += [
+                    (authorisation.granted_ms, share_ppm, firm_id),
+                    (ended_ms, -share_ppm, firm_id),
+                ]
     return {device_id: _steps(of_device) for device_id, of_device in edges.items()}
 
 
-def _steps(edges: list[tuple[int, int]]) -> list[Step]:
+_Edge = tuple[int, int, str]
+"""When, by how many ppm, and to which firm (or from it) a device is given."""
+
+
+def _steps(edges: list[_Edge]) -> list[Step]:
     steps: list[Step] = []
-    ppm = since_ms = 0
-    for at_ms, change in sorted(edges):
-        if ppm and since_ms < at_ms:
-            if steps and steps[-1][1:] == (since_ms, ppm):
-                steps[-1] = (steps[-1][0], at_ms, ppm)
+    given: dict[str, int] = {}
+    since_ms = 0
+    for at_ms, change, firm_id in sorted(edges):
+        if given and since_ms < at_ms:
+            step = Step(since_ms, at_ms, sum(given.values()), None if len(given) > 1 else next(iter(given)))
+            if steps and steps[-1][1:] == (since_ms, *step[2:]):
+                steps[-1] = step._replace(from_ms=steps[-1].from_ms)
             else:
-                steps.append((since_ms, at_ms, ppm))
-        ppm += change
+                steps.append(step)
+        given[firm_id] = given.get(firm_id, 0) + change
+        if not given[firm_id]:
+            del given[firm_id]
         since_ms = at_ms
     return steps
-
-
-def _put(
-    buckets: Buckets, use: ObservedUse, stretch: Stretch, inputs: RatingInputs, held: Sequence[Step]
-) -> None:
-    whole = (stretch[1] - stretch[0]) * use.share_ppm
-    if use.state == "in_use":
-        allocated = _allocated(use, stretch, inputs)
-        buckets.allocated += allocated
-        buckets.unknown += whole - allocated
-    elif use.state == "free":
-        pieces = _cut_steps(stretch, held)
-        # What is in use beside this free part is given too: only what is given beyond it is reserved here.
-        in_use_ppm = WHOLE_PPM - use.share_ppm
-        beyond = [(a, b, min(use.share_ppm, ppm - in_use_ppm)) for a, b, ppm in pieces if ppm > in_use_ppm]
-        reserved = sum((to_ms - from_ms) * ppm for from_ms, to_ms, ppm in beyond)
-        unheld = subtract(stretch, [(from_ms, to_ms) for from_ms, to_ms, _ in beyond])
-        serviced = _within(unheld, inputs.maintenance.get(use.device_id, ()))
-        in_service = [left for piece in unheld for left in subtract(piece, serviced)]
-        booked = _within(in_service, inputs.reserved.get(use.device_id, ()))
-        maintenance = length_ms(serviced) * use.share_ppm
-        reserved += length_ms(booked) * use.share_ppm
-        buckets.reserved += reserved
-        buckets.maintenance += maintenance
-        buckets.idle += whole - reserved - maintenance
-    elif use.state == "faulty":
-        buckets.faulty += whole
-    else:
-        buckets.unknown += whole
 
 
 def _within(stretches: Sequence[Stretch], others: Sequence[Stretch]) -> list[Stretch]:
@@ -199,13 +253,13 @@ def _allocated(use: ObservedUse, stretch: Stretch, inputs: RatingInputs) -> int:
 def _cut_steps(stretch: Stretch, steps: Sequence[Step]) -> list[Step]:
     """The steps within `stretch`; by bisection, as there are many."""
     pieces: list[Step] = []
-    for place in range(max(bisect.bisect_right(steps, (*stretch, 0)) - 1, 0), len(steps)):
-        from_ms, to_ms, ppm = steps[place]
-        if from_ms >= stretch[1]:
+    for place in range(max(bisect.bisect_right(steps, stretch) - 1, 0), len(steps)):
+        step = steps[place]
+        if step.from_ms >= stretch[1]:
             break
-        piece = overlap(stretch, (from_ms, to_ms))
+        piece = overlap(stretch, (step.from_ms, step.to_ms))
         if piece is not None:
-            pieces.append((*piece, ppm))
+            pieces.append(Step(*piece, step.ppm, step.firm_id))
     return pieces
 
 

@@ -1,18 +1,21 @@
-"""Step 14, last part: the bundle's statement is the one whose digest was logged when its period was closed."""
+"""Step 14, last part: the bundle's statement is the one whose digest was logged when its period was closed, and what
+was logged with it of the time that firms held is what the log tells."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from suanli.evidence.bundle import STATEMENT
 from suanli.evidence.bundle_files import read_file
 from suanli.evidence.limits import limit
-from suanli.evidence.records import PERIOD_CLOSED, AdministrativeAct, Statement
+from suanli.evidence.records import PERIOD_CLOSED, AdministrativeAct
+from suanli.evidence.statement_entry import Statement
 from suanli.evidence.statement_file import STATEMENT_LIMIT_BYTES, ClaimedStatement
 from suanli.evidence.steps.case import Case, RecordEvidence
 from suanli.evidence.strict_json import encode, parse
+from suanli.rating.held import HeldTime
 from suanli.rating.statements import firm_part
 
 
@@ -21,8 +24,11 @@ def firm_digest(statement: Mapping[str, Any], firm_id: str) -> str:
     return hashlib.sha256(encode(firm_part(statement, firm_id))).hexdigest()
 
 
-def check_closing(case: Case, claimed: ClaimedStatement) -> None:
-    """Every firm's part has the digest and the sums of its entry; where there is no entry, that is stated."""
+def check_closing(case: Case, claimed: ClaimedStatement, held: Mapping[str, Sequence[HeldTime]]) -> None:
+    """Every firm's part has the digest and the sums of its entry; where there is no entry, that is stated.
+
+    `held` is the time that firms held, by firm, as the bundle's records and windows tell it.
+    """
     logged = _logged(case)
     _check_size(case, claimed, closed=bool(logged))
     data = read_file(case.files, STATEMENT, STATEMENT_LIMIT_BYTES)
@@ -41,7 +47,56 @@ def check_closing(case: Case, claimed: ClaimedStatement) -> None:
     missing = len(claimed.firms.keys() - logged.keys())
     if missing:
         case.not_proved.append(limit("statements_unlogged", missing=missing, firms=len(claimed.firms)))
+    _check_held(case, logged, held, claimed.log_size, follows=follows)
     case.facts["statements"] = {"firms": len(claimed.firms), "logged": len(claimed.firms) - missing}
+
+
+def _check_held(
+    case: Case,
+    logged: Mapping[str, tuple[RecordEvidence, Statement]],
+    held: Mapping[str, Sequence[HeldTime]],
+    log_size: int,
+    *,
+    follows: bool,
+) -> None:
+    """What each entry says of the time that its firm held, bucket by bucket for an auditor. A firm is not shown what
+    others see of its devices while it does not use them: of its unused time it can check the sum."""
+    stated = {firm_id: entry.held for firm_id, (_, entry) in logged.items() if entry.held is not None}
+    if len(stated) < len(logged):
+        case.not_proved.append(limit("held_unstated", missing=len(logged) - len(stated), firms=len(logged)))
+    if case.report.explained("statement.held"):
+        return  # of damaged entries no bucket can be told; that they are damaged has been said
+    for firm_id, models in sorted(stated.items()):
+        item, entry = logged[firm_id]
+        if entry.log_size != log_size:
+            continue  # of another log: named already
+        want = _figures(held.get(firm_id, ()), whole=case.known.for_auditor)
+        got = _figures(models, whole=case.known.for_auditor)
+        for name in sorted(want.keys() | got.keys()):
+            expected, found = want.get(name, 0), got.get(name, 0)
+            if expected != found:
+                where = f"firm {firm_id}, {name}"
+                case.report.add(
+                    "statement.held", where, f"{expected} ms", f"{found} ms", item.index, follows=follows
+                )
+    if not case.known.for_auditor:
+        mine = [of for models in stated.values() for of in models]
+        case.facts["held_time_ms"] = {
+            name: sum(getattr(of, f"{name}_ms") for of in mine) for name in ("held", *_BUCKETS)
+        }
+        if any(of.unused_ms for of in mine):
+            case.not_proved.append(limit("held_unused"))
+
+
+_BUCKETS = ("allocated", "reserved", "faulty", "unknown")
+
+
+def _figures(models: Sequence[HeldTime], *, whole: bool) -> dict[str, int]:
+    """What can be compared, under names for findings."""
+    names = ["held_ms", "allocated_ms", "live_ms", "worked_ms", "unused_ms"]
+    if whole:
+        names[-1:] = ["reserved_ms", "faulty_ms", "unknown_ms"]
+    return {f"{of.device_model}, {name}": getattr(of, name) for of in models for name in names}
 
 
 def _check_size(case: Case, claimed: ClaimedStatement, *, closed: bool) -> None:

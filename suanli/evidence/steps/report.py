@@ -63,6 +63,7 @@ EXPLAINED_BY: Mapping[str, frozenset[str]] = {
     "history.forked": frozenset({"tree.tile"}),
     # A window counts once here, however often its time was counted there.
     "statement.device_time": frozenset({"chain.duplicate"}),
+    "statement.held": frozenset({"chain.duplicate"}),
 }
 """Codes that, once found, explain others."""
 

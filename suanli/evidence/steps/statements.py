@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from suanli.evidence.bundle import STATEMENT
 from suanli.evidence.bundle_files import read_file
 from suanli.evidence.errors import EvidenceError
@@ -18,6 +20,7 @@ from suanli.evidence.statement_file import (
 from suanli.evidence.steps.case import Case
 from suanli.evidence.steps.windows import PartResult
 from suanli.rating.balance import Buckets
+from suanli.rating.held import HeldTime, state_held
 from suanli.rating.inputs import GRID_MS
 from suanli.rating.intervals import overlap
 from suanli.rating.prices import round_half_away
@@ -65,11 +68,13 @@ def collect_terms(case: Case) -> None:
         begun.add(of)
 
 
-def check_statement(case: Case, claimed: ClaimedStatement, seen: PartResult) -> None:
-    """Steps 14 and 15: same charges, same lines, same sums, to the fen."""
+def check_statement(
+    case: Case, claimed: ClaimedStatement, seen: PartResult
+) -> Mapping[str, Sequence[HeldTime]]:
+    """Steps 14 and 15: same charges, same lines, same sums, to the fen. Gives the time that each firm held."""
     inputs, usage = case.known.rating, seen.usage
-    if inputs is None or usage is None:
-        return
+    if inputs is None or usage is None or seen.balance is None:
+        return {}
     _check_terms(case, seen)
     if seen.late:
         # What a period used but was logged after its close is due as a correction.
@@ -90,6 +95,7 @@ def check_statement(case: Case, claimed: ClaimedStatement, seen: PartResult) -> 
         for firm, firm_claim in claimed.firms.items():
             _check_sums(case, firm, firm_claim)
     _state_facts(case, seen, recomputed)
+    return state_held(held.usage, seen.balance)
 
 
 def _check_terms(case: Case, seen: PartResult) -> None:

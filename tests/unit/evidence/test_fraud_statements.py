@@ -6,11 +6,15 @@ from dataclasses import replace
 import pytest
 
 from suanli.evidence.bundle import STATEMENT, firm_scope
-from suanli.evidence.records import PERIOD_CLOSED, AdministrativeAct, Statement
+from suanli.evidence.records import PERIOD_CLOSED, AdministrativeAct
+from suanli.evidence.statement_entry import Statement
 from suanli.evidence.steps.closing import firm_digest
 from suanli.evidence.verify import verify
+from suanli.rating.balance import collect_balance
+from suanli.rating.held import state_held
 from suanli.rating.statements import firm_part
-from tests.builders.evidence import GRID, T0, honest_operator, price
+from suanli.rating.usage import collect_usage
+from tests.builders.evidence import GRID, MODEL, T0, honest_operator, price
 from tests.builders.verdicts import assert_found, codes, judged
 
 PERIOD = (T0, T0 + 6 * GRID)
@@ -23,15 +27,23 @@ def statement_at(size):
     return short.statement(PERIOD)
 
 
+def held_at(size):
+    """What an honest operator would state of the time that firms held devices, by the first entries of its log."""
+    short = honest_operator()
+    del short.log[size:]
+    inputs = short.collector().inputs(size)
+    return state_held(collect_usage(inputs, *PERIOD), collect_balance(inputs, *PERIOD))
+
+
 def closed_operator(late=0, **changes):
     """An operator that has closed its period, `late` entries too early; `changes` go to the statement of firm-a."""
     operator = honest_operator()
     size = len(operator.log) - late
-    value = statement_at(size)
+    value, held = statement_at(size), held_at(size)
     for firm in value["firms"]:
-        firm_id = firm["firm_id"]
+        firm_id, sums = firm["firm_id"], (firm["total_fen"], firm["net_fen"])
         closed = Statement(
-            firm_id, *PERIOD, size, firm_digest(value, firm_id), firm["total_fen"], firm["net_fen"], PERIOD[1]
+            firm_id, *PERIOD, size, firm_digest(value, firm_id), *sums, PERIOD[1], held[firm_id]
         )
         operator.add(replace(closed, **changes) if firm_id == "firm-a" else closed)
     return operator, size
@@ -200,3 +212,64 @@ def test_a_firm_is_told_nothing_of_the_devices_of_others():
 
     files = operator.bundle(PERIOD, firm_scope("firm-a"), change_statement=betray)
     assert_found(verify(files, policy=operator.policy()), {"statement.device_time"})
+
+
+def held_by_firm_a(**changes):
+    """What firm-a's entry says of the time that it held; each change is added to the honest figure."""
+    operator = honest_operator()
+    (of,) = held_at(len(operator.log))["firm-a"]
+    return replace(of, **{name: getattr(of, name) + more for name, more in changes.items()})
+
+
+def judged_by_firm(operator, size):
+    files = operator.bundle(PERIOD, firm_scope("firm-a"), change_statement=as_closed(size))
+    return verify(files, policy=operator.policy())
+
+
+def test_a_closed_period_says_what_the_time_was_that_a_firm_held():
+    operator, size = closed_operator()
+    of = held_by_firm_a()
+    assert of.device_model == MODEL
+    assert of.held_ms == of.allocated_ms + of.unused_ms
+    assert 0 < of.worked_ms < of.live_ms == of.allocated_ms
+    assert of.reserved_ms > 0 == of.faulty_ms
+    verdict = judged_by_firm(operator, size)
+    assert verdict.verified
+    assert verdict.facts["held_time_ms"] == {
+        name: getattr(of, f"{name}_ms") for name in ("held", "allocated", "reserved", "faulty", "unknown")
+    }
+
+
+LONGER = {"held_ms": 1_000, "reserved_ms": 1_000}
+BUSIER = {"allocated_ms": 1_000, "reserved_ms": -1_000}
+LEFT_OUT = {"reserved_ms": -1_000}
+
+
+@pytest.mark.parametrize("lie", [LONGER, BUSIER, LEFT_OUT, {"live_ms": 1}, {"worked_ms": 1}])
+def test_held_time_that_the_log_does_not_tell_is_named_by_auditor_and_firm(lie):
+    operator, size = closed_operator(held=(held_by_firm_a(**lie),))
+    assert_found(judged(operator, change_statement=as_closed(size)), {"statement.held"})
+    assert_found(judged_by_firm(operator, size), {"statement.held"})
+
+
+def test_held_time_of_a_model_that_is_not_there_or_is_hidden_is_named():
+    for held in ((), (held_by_firm_a(), replace(held_by_firm_a(), device_model="mlu370-x8"))):
+        operator, size = closed_operator(held=held)
+        assert_found(judged(operator, change_statement=as_closed(size)), {"statement.held"})
+        assert_found(judged_by_firm(operator, size), {"statement.held"})
+
+
+def test_faults_called_reserved_are_named_by_the_auditor_and_the_firm_is_told_what_it_cannot_see():
+    operator, size = closed_operator(held=(held_by_firm_a(reserved_ms=-1_000, faulty_ms=1_000),))
+    assert_found(judged(operator, change_statement=as_closed(size)), {"statement.held"})
+    verdict = judged_by_firm(operator, size)
+    assert verdict.verified
+    assert "held_unused" in {item.name for item in verdict.not_proved}
+
+
+def test_an_entry_from_before_held_time_was_told_verifies_and_that_is_stated():
+    operator, size = closed_operator(held=None)
+    for verdict in (judged(operator, change_statement=as_closed(size)), judged_by_firm(operator, size)):
+        assert verdict.verified
+        (said,) = [item for item in verdict.not_proved if item.name == "held_unstated"]
+        assert "1 of" in said.text("en")

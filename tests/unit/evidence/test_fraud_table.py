@@ -165,6 +165,14 @@ FURTHER = {
         (STATEMENTS, "test_device_time_that_the_windows_do_not_tell_is_named"),
         (STATEMENTS, "test_a_firm_is_told_nothing_of_the_devices_of_others"),
     ],
+    "held time told otherwise than it was": [
+        (STATEMENTS, "test_held_time_that_the_log_does_not_tell_is_named_by_auditor_and_firm"),
+        (STATEMENTS, "test_held_time_of_a_model_that_is_not_there_or_is_hidden_is_named"),
+        (
+            STATEMENTS,
+            "test_faults_called_reserved_are_named_by_the_auditor_and_the_firm_is_told_what_it_cannot_see",
+        ),
+    ],
     "another statement than closed the period": [
         (STATEMENTS, "test_a_period_closed_with_another_statement_is_named"),
         (STATEMENTS, "test_a_statement_changed_after_the_period_was_closed_is_named_by_what_it_claims"),

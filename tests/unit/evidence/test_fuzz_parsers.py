@@ -30,8 +30,10 @@ from suanli.evidence.keys import parse_verifier_key
 from suanli.evidence.log_checkpoint import parse_log_checkpoint, parse_size
 from suanli.evidence.samples import RawSample, encode_sample
 from suanli.evidence.signed_note import parse_note
+from suanli.evidence.statement_entry import Statement
 from suanli.evidence.strict_json import parse
 from suanli.evidence.verify import verify
+from suanli.rating.held import HeldTime
 from tests.builders.bundles import read_bundle
 from tests.builders.evidence import T0, honest_operator, small_operator
 
@@ -41,6 +43,8 @@ LINES = FILES[PAYLOADS].split(b"\n")[:-1]
 WINDOW = next(item.window for item in OPERATOR.log if item.window is not None)
 OPERATOR.firm_key()
 OPERATOR.receipt()
+HELD = HeldTime("ascend-910b3", 9, 5, 4, 3, 2, 1, 1)
+OPERATOR.add(Statement("firm-a", T0, T0 + 1, 1, "0" * 64, 3, -3, T0, (HELD,)))
 RECORDS = [item.record for item in OPERATOR.log if item.record is not None]
 READING = RawSample("d-1", T0, None, "ok", 1, 1, None, 1, 1, 1, 1, 1)
 CHECKPOINT = OPERATOR.checkpoint()

@@ -9,12 +9,17 @@ from suanli.evidence import entries
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import SigningKey, verify_signature
 from suanli.evidence.records import Firm, encode_record, entry_type, parse_record
+from suanli.evidence.statement_entry import Statement
+from suanli.rating.held import HeldTime
 from tests.builders.evidence import T0, honest_operator, price, program, seed
 
 KEY = SigningKey(seed("log"))
 RECORDS = {
     item.record.__class__.__name__: item.record for item in honest_operator().log if item.record is not None
 }
+HELD = HeldTime("ascend-910b3", 9, 5, 4, 3, 2, 1, 1)
+RECORDS["Statement"] = Statement("firm-a", T0, T0 + 1, 1, "0" * 64, 3, -3, T0, (HELD,))
+RECORDS["Statement 1"] = replace(RECORDS["Statement"], held=None)
 
 
 @pytest.mark.parametrize("name", sorted(RECORDS))
@@ -98,3 +103,11 @@ def test_an_entry_of_an_unknown_type_is_refused():
 def test_a_malformed_payload_is_refused(data):
     with pytest.raises(EvidenceError):
         entries.parse_payload(data)
+
+
+@pytest.mark.parametrize(
+    "held", [(HELD, HELD), (replace(HELD, device_model="b"), replace(HELD, device_model="a"))]
+)
+def test_a_statement_names_each_model_that_was_held_once_and_in_order(held):
+    with pytest.raises(EvidenceError, match=r"held\[1\]\.device_model"):
+        encode_record(replace(RECORDS["Statement"], held=held))

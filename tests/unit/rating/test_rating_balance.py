@@ -5,9 +5,11 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suanli.rating.balance import device_balance
+from suanli.rating.balance import collect_balance, device_balance
+from suanli.rating.held import HeldTime, state_held
 from suanli.rating.inputs import WHOLE_PPM, RegisteredDevice
 from suanli.rating.intervals import length_ms, merge, subtract
+from suanli.rating.usage import collect_usage
 from tests.builders.rating import HOUR, MODEL, T0, authorisation, inputs, use
 
 DAY = (T0, T0 + 24 * HOUR)
@@ -15,6 +17,10 @@ DAY = (T0, T0 + 24 * HOUR)
 
 def _buckets(*pieces, grants=(), **changes):
     return device_balance(inputs(pieces, grants, **changes), *DAY)["d-1"]
+
+
+def _held(given_inputs, period=DAY):
+    return state_held(collect_usage(given_inputs, *period), collect_balance(given_inputs, *period))
 
 
 def _hours(value):
@@ -79,6 +85,11 @@ def test_the_buckets_always_sum_to_the_time_in_the_register(edges, data):
     balance = device_balance(given_inputs, *DAY)
     registered_ms = min(DAY[1], retired or DAY[1]) - max(DAY[0], device.enrolled_ms)
     assert sum(b.total() for b in balance.values()) == max(registered_ms, 0) * 1_000_000
+    # What the only firm held and nobody used is what the balance reserved, or what was faulty or unknown meanwhile.
+    for held in _held(given_inputs).get("firm-a", ()):
+        assert held.held_ms == held.allocated_ms + held.unused_ms
+        assert held.reserved_ms * 1_000_000 == balance["d-1"].reserved if balance else held.reserved_ms == 0
+        assert held.faulty_ms * 1_000_000 <= (balance["d-1"].faulty if balance else 0)
 
 
 STRETCH = st.tuples(st.integers(0, 100), st.integers(0, 100)).map(lambda pair: (min(pair), max(pair)))
@@ -106,3 +117,39 @@ def test_parts_of_a_device_are_allocated_reserved_and_idle_side_by_side():
     assert buckets.reserved == HOUR // 2 * 500_000
     assert buckets.idle == HOUR // 2 * 750_000 + HOUR // 2 * 250_000
     assert buckets.total() == HOUR * WHOLE_PPM
+
+
+def test_each_firm_is_told_what_the_time_was_that_it_held():
+    given = [
+        authorisation(ended_ms=T0 + 3 * HOUR),
+        authorisation(
+            allocation_id="al-2", firm_id="firm-b", granted_ms=T0 + 3 * HOUR, ended_ms=T0 + 5 * HOUR
+        ),
+    ]
+    nobody = {"allocation_id": None, "live_ms": 0, "busy_ms": 0}
+    observed = [
+        use(0, HOUR, state="free", **nobody),
+        use(HOUR, 2 * HOUR, live_ms=HOUR // 2, busy_ms=HOUR // 4),
+        use(2 * HOUR, 3 * HOUR, state="unknown", **nobody),
+        use(3 * HOUR, 4 * HOUR, state="faulty", **nobody),
+        use(4 * HOUR, 6 * HOUR, state="free", **nobody),
+    ]
+    held = _held(inputs(observed, given))
+    assert held == {
+        "firm-a": (HeldTime(MODEL, 3 * HOUR, HOUR, HOUR // 2, HOUR // 4, HOUR, 0, HOUR),),
+        "firm-b": (HeldTime(MODEL, 2 * HOUR, 0, 0, 0, HOUR, HOUR, 0),),
+    }
+
+
+def test_of_a_device_that_several_firms_share_nobody_tells_whose_part_was_not_used():
+    nobody = {"state": "free", "allocation_id": None, "live_ms": 0, "busy_ms": 0}
+    observed = [use(share_ppm=500_000), use(share_ppm=500_000, **nobody)]
+    for firm_id, reserved_ms in (("firm-a", HOUR // 4), ("firm-b", 0)):
+        half = [
+            authorisation(share_ppm_of={"d-1": 500_000}),
+            authorisation(allocation_id="al-2", firm_id=firm_id, share_ppm_of={"d-1": 250_000}),
+        ]
+        held = _held(inputs(observed, half), (T0, T0 + HOUR))
+        (of,) = held[firm_id]
+        assert of.reserved_ms == reserved_ms
+        assert of.held_ms == of.allocated_ms + of.unused_ms
