@@ -105,8 +105,8 @@ class BalanceCollector:
             self._unused.setdefault(of, Unused()).add(unused)
 
     def unused(self) -> Mapping[tuple[str, str], Unused]:
-        """By firm and device model, what it held and nobody used, as far as windows tell. Of a device that several
-        firms held at once they do not: they tell what was left of the whole, not whose part that was."""
+        """By firm and device model, what it held and nobody used, of devices that it held whole. Of the others windows
+        tell what was left of the whole, not whose part that was, and a firm is told nothing of its neighbours."""
         return self._unused
 
     def balance(self) -> dict[str, Buckets]:
@@ -187,8 +187,8 @@ class Unused:
 
 
 class Step(NamedTuple):
-    """So much of a device is given to allocations, of `firm_id` alone or, where it is None, of several firms. The steps
-    of a device are disjoint and in order."""
+    """So much of a device is given to allocations: all of it to those of `firm_id`, or, where it is None, a part or to
+    several firms. The steps of a device are disjoint and in order."""
 
     from_ms: int
     to_ms: int
@@ -221,7 +221,8 @@ def _steps(edges: list[_Edge]) -> list[Step]:
     since_ms = 0
     for at_ms, change, firm_id in sorted(edges):
         if given and since_ms < at_ms:
-            step = Step(since_ms, at_ms, sum(given.values()), None if len(given) > 1 else next(iter(given)))
+            whole = next((firm for firm, ppm in given.items() if ppm == WHOLE_PPM), None)
+            step = Step(since_ms, at_ms, sum(given.values()), whole)
             if steps and steps[-1][1:] == (since_ms, *step[2:]):
                 steps[-1] = step._replace(from_ms=steps[-1].from_ms)
             else:

@@ -18,8 +18,8 @@ from suanli.rating.usage import Quantities, Usage
 class HeldTime:
     """Of one firm and device model, whole milliseconds of whole devices, rounded down; unknown is what is left.
 
-    held = allocated + reserved + faulty + unknown; live and worked are parts of allocated. Where several firms share a
-    device, what a firm did not use of its share is unknown.
+    held = allocated + reserved + faulty + unknown; live and worked are parts of allocated. Where the firm held
+    a part of a device, what it did not use of it is unknown.
     """
 
     device_model: str

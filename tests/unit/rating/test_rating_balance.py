@@ -141,15 +141,19 @@ def test_each_firm_is_told_what_the_time_was_that_it_held():
     }
 
 
-def test_of_a_device_that_several_firms_share_nobody_tells_whose_part_was_not_used():
+def test_of_a_part_of_a_device_nobody_tells_whose_was_not_used():
     nobody = {"state": "free", "allocation_id": None, "live_ms": 0, "busy_ms": 0}
     observed = [use(share_ppm=500_000), use(share_ppm=500_000, **nobody)]
-    for firm_id, reserved_ms in (("firm-a", HOUR // 4), ("firm-b", 0)):
-        half = [
+    for firm_id, share_ppm, reserved_ms in (
+        ("firm-a", 500_000, HOUR // 2),
+        ("firm-a", 250_000, 0),
+        ("firm-b", 500_000, 0),
+    ):
+        parts = [
             authorisation(share_ppm_of={"d-1": 500_000}),
-            authorisation(allocation_id="al-2", firm_id=firm_id, share_ppm_of={"d-1": 250_000}),
+            authorisation(allocation_id="al-2", firm_id=firm_id, share_ppm_of={"d-1": share_ppm}),
         ]
-        held = _held(inputs(observed, half), (T0, T0 + HOUR))
+        held = _held(inputs(observed, parts), (T0, T0 + HOUR))
         (of,) = held[firm_id]
         assert of.reserved_ms == reserved_ms
         assert of.held_ms == of.allocated_ms + of.unused_ms
