@@ -107,19 +107,19 @@ def read_share(reader: Reader) -> Share | None:
 
 def read_command(reader: Reader) -> tuple[str, ...]:
     value = reader.raw("command")
-    field_name = reader.at("command")
     if isinstance(value, str) and value.strip():
         parts: tuple[str, ...] = ("/bin/sh", "-c", value)
     elif isinstance(value, list) and value and all(isinstance(part, str) for part in value) and value[0]:
         parts = tuple(value)
     else:
-        reader.problem(field_name, value, "text for a shell, or a list of program and arguments")
+        reader.problem(reader.at("command"), value, "text for a shell, or a list of program and arguments")
         return ()
-    size = sum(map(size_of, parts))
+    whole = "".join(parts)
+    size = size_of(whole)
     if size > MOST_COMMAND_BYTES:
-        reader.problem(field_name, f"{size} bytes", f"at most {MOST_COMMAND_BYTES} bytes")
-    if any("\0" in part for part in parts):
-        reader.problem(field_name, "a NUL character", "text without NUL characters")
+        reader.problem(reader.at("command"), f"{size} bytes", f"at most {MOST_COMMAND_BYTES} bytes")
+    if "\0" in whole:
+        reader.problem(reader.at("command"), "a NUL character", "text without NUL characters")
     return parts
 
 

@@ -18,6 +18,8 @@ _AMOUNT = re.compile(r"\d{1,12}(?:KiB|MiB|GiB|TiB)", re.ASCII)
 _DECIMAL = re.compile(r"(?P<whole>\d{1,9})(?:\.(?P<part>\d+))?", re.ASCII)
 _PART = re.compile(r"(\d+)([A-Za-z]+)", re.ASCII)
 
+_TEXT = frozenset({str})
+
 T = TypeVar("T")
 
 
@@ -32,7 +34,7 @@ class Reader:
         self.problems: list[FieldProblem] = [] if problems is None else problems
         self._seen: set[str] = set()
         self._children: list[Reader] = []
-        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        if isinstance(value, Mapping) and _TEXT.issuperset(map(type, value)):
             self._value: Mapping[str, Any] = value
         else:
             self._value = {}
