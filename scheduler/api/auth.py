@@ -11,10 +11,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from scheduler.api.hot import CHECK_KEYS_THEMSELVES
 from scheduler.api.problems import database_away, from_error
 from scheduler.api.state import Api
 from scheduler.domain.authorise import Action, Principal, authorise
 from scheduler.domain.errors import DomainError, Forbidden, Unauthenticated
+from scheduler.services.principals import digest
 from scheduler.storage.engine import DatabaseAway
 
 # The evidence log is public by its nature; the others say nothing about anybody.
@@ -44,7 +46,10 @@ class Authentication:
         request_id = state.get("request_id")
         try:
             secret = bearer(Headers(scope=scope))
-            principal = state["principal"] = await self.principal(secret)
+            unchecked, principal = self._remembered(scope, secret)
+            if principal is None:
+                principal = await self.principal(secret)
+            state["principal"] = principal
             state["allowance"] = self._api.rate_limits.take(principal.principal_id)
         except DomainError as error:
             await answer(from_error(error, request_id), scope, receive, send)
@@ -52,14 +57,22 @@ class Authentication:
         except DatabaseAway:
             await answer(database_away(request_id), scope, receive, send)
             return
-        state["session_check"] = SessionCheck(self, secret)
+        state["session_check"] = SessionCheck(self, secret, unchecked)
         await self._app(scope, receive, send)
 
     async def principal(self, secret: str) -> Principal:
         """The principal of a key or of an issuer's token, now: a revoked key opens nothing from the next request on."""
         if "." in secret and self._api.tokens.issuers:  # no key of ours holds one
             return await self._api.tokens.principal(secret)
-        return await self._api.principals(secret)
+        return await self._api.keyring(secret)
+
+    def _remembered(self, scope: Scope, secret: str) -> tuple[bytes | None, Principal | None]:
+        """The digest of a key and whose it was, for a route that asks by itself whether it is still good."""
+        if scope["type"] != "http" or (scope["method"], scope["path"]) not in CHECK_KEYS_THEMSELVES:
+            return None, None
+        sha256 = digest(secret)
+        principal = self._api.keyring.remembered(sha256)
+        return (None, None) if principal is None else (sha256, principal)
 
 
 async def answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,10 +85,19 @@ async def answer(response: Response, scope: Scope, receive: Receive, send: Send)
 
 @dataclass(frozen=True, slots=True)
 class SessionCheck:
-    """Lets a stream that stays open for hours notice that its key was revoked."""
+    """Lets a stream that stays open for hours notice that its key was revoked.
+
+    `unchecked`: the digest of a key by which the principal is remembered and about which nobody asked yet.
+    """
 
     _authentication: Authentication
     _secret: str
+    unchecked: bytes | None = None
+
+    async def confirm(self) -> None:
+        """Ask, where nobody did. Raises Unauthenticated."""
+        if self.unchecked is not None:
+            await self._authentication.principal(self._secret)
 
     async def still_valid(self) -> bool:
         """Whether the key that opened the request is still good."""

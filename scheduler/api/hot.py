@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scheduler.api.compression import compressed
 from scheduler.api.problems import answer_to, request_id_of
+from scheduler.domain.errors import DomainError
 
 Endpoint = Callable[..., Awaitable[Response]]
 EndpointT = TypeVar("EndpointT", bound=Endpoint)
@@ -96,15 +97,25 @@ class HotRoute:
 
 # (method, path up to its parameter) -> route; filled as the routers are imported.
 _ROUTES: dict[tuple[str, str], HotRoute] = {}
+# (method, path) of those whose own statement asks whether the API key is still good: it is not asked before.
+CHECK_KEYS_THEMSELVES: set[tuple[str, str]] = set()
 
 
-def hot(router: APIRouter, method: str, path: str, **documented: Any) -> Callable[[EndpointT], EndpointT]:
-    """Register an endpoint as `router.get` and the like would, and as a hot one."""
+def hot(
+    router: APIRouter, method: str, path: str, *, checks_key: bool = False, **documented: Any
+) -> Callable[[EndpointT], EndpointT]:
+    """Register an endpoint as `router.get` and the like would, and as a hot one.
+
+    `checks_key`: the principal is as remembered, and the endpoint sees to it that `session_check.unchecked` is good
+    before anything comes of it. A refusal needs nothing: who comes with a bad key is told that, and nothing else.
+    """
 
     def register(endpoint: EndpointT) -> EndpointT:
         router.add_api_route(path, endpoint, methods=[method], **documented)
         route = HotRoute(method, router.prefix + path, endpoint)
         _ROUTES[method, route.prefix] = route
+        if checks_key:
+            CHECK_KEYS_THEMSELVES.add((method, route.path))
         return endpoint
 
     return register
@@ -122,6 +133,14 @@ def route_of(method: str, path: str) -> tuple[HotRoute, Mapping[str, str]] | Non
     return route, {route.parameter: last}
 
 
+async def _answered(route: HotRoute, request: Request) -> Response | None:
+    try:
+        return await route(request)
+    except DomainError:
+        await request.state.session_check.confirm()
+        raise
+
+
 class HotRoutes:
     """Answers hot requests, leaves the others to the application."""
 
@@ -137,7 +156,7 @@ class HotRoutes:
         scope["route"], scope["path_params"] = found
         request = Request(scope, receive, send)
         try:
-            response: Response | None = await found[0](request)
+            response: Response | None = await _answered(found[0], request)
         except Exception as error:
             refusal = answer_to(error, request_id_of(request))
             if refusal is None:

@@ -19,11 +19,10 @@ from scheduler.api.rate_limits import RateLimits
 from scheduler.api.schemas.jobs import job_json
 from scheduler.api.tokens import Tokens
 from scheduler.catalogue import Catalogue, load_catalogue
-from scheduler.domain.authorise import Principal
 from scheduler.services.identities import Identities
 from scheduler.services.job_pages import Found, JobAnswers
 from scheduler.services.possible import Known
-from scheduler.services.principals import authenticate
+from scheduler.services.principals import Keyring
 from scheduler.services.sealing import SecretKeys
 from scheduler.services.submission import Submission, Submitted, Submitter
 from scheduler.services.trial import Trials
@@ -50,7 +49,7 @@ class Api:
     tunnels: TunnelDialer
     content: ContentStore
     known: Known
-    principals: Gathered[str, Principal]
+    keyring: Keyring
     tokens: Tokens
     submissions: Gathered[Submission, Submitted]
     job_answers: JobAnswers
@@ -77,9 +76,6 @@ def make_api(config: ApiConfig) -> Api:
     job_answers = JobAnswers(direct, job_json)
     submitter = Submitter(database, direct, catalogue, known, config.ids)
 
-    async def principals(secrets: Sequence[str]) -> Sequence[Principal | Exception]:
-        return await authenticate(direct, secrets, config.now_ms())
-
     async def submissions(batch: Sequence[Submission]) -> Sequence[Submitted | Exception]:
         return await submitter.submit(batch, job_json, config.now_ms())
 
@@ -99,7 +95,7 @@ def make_api(config: ApiConfig) -> Api:
         tunnels=TunnelDialer(config.authority, config.tunnel_secret),
         content=ContentStore(config.content_folder),
         known=known,
-        principals=Gathered(principals),
+        keyring=Keyring(direct, config.now_ms),
         tokens=Tokens(config.issuers, Identities(database, direct, config.ids), config.now_ms),
         submissions=Gathered(submissions),
         job_answers=job_answers,

@@ -3,7 +3,8 @@
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, insert, select, update
@@ -16,12 +17,14 @@ from scheduler.domain.principals import FIRM_ROLES, PRINCIPAL_NAME, PRINCIPAL_NA
 from scheduler.domain.time import DAY_MS, from_datetime, to_datetime
 from scheduler.services.administration import note_act
 from scheduler.storage.direct import Direct
+from scheduler.storage.gathered import Gathered
 from scheduler.storage.tables import ApiKeyRow, FirmRow, PrincipalRow
 
 KEY_PREFIX = "sk_"
 KEY_RANDOM_BYTES = 32
 _KEY = re.compile(r"sk_[A-Za-z0-9_-]{43}")
 MOST_KEY_DAYS = 3660
+MOST_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +81,48 @@ _OF_KEYS = """
 """
 
 
-async def authenticate(database: Direct, secrets: Sequence[str], now_ms: int) -> list[Principal | Exception]:
-    """The principal of each key, or Unauthenticated, which says nothing about which part was wrong.
+class Keyring:
+    """Whose API keys are, asked of the database by one query for all that come together, and remembered.
 
-    One query for all. The index compares digests of secrets, which nobody can steer: its timing tells nothing.
+    Asking again costs half of what a submission does. What is remembered opens nothing: it serves a statement that
+    asks by itself whether the key is still good. Of a principal and a key nothing but that ever changes.
     """
-    digests = {secret: digest(secret) for secret in secrets if _KEY.fullmatch(secret)}
-    found: dict[bytes, Principal] = {}
-    if digests:
-        now = to_datetime(now_ms)
-        rows = await database.fetch(_OF_KEYS, {"digests": list(digests.values())})
-        for sha256, expires_at, scope, principal_id, name, kind, role, firm_id in rows:
-            if expires_at is None or expires_at > now:
-                found[sha256] = Principal(principal_id, name, kind, Role(role), firm_id, Scope(scope))
-    refusal = "this API key is unknown, revoked or expired"
-    return [found.get(digests.get(secret, b"")) or Unauthenticated(refusal) for secret in secrets]
+
+    def __init__(self, database: Direct, now_ms: Callable[[], int]) -> None:
+        self._database = database
+        self._now_ms = now_ms
+        self._asked: Gathered[str, Principal] = Gathered(self._ask)
+        self._remembered: OrderedDict[bytes, Principal] = OrderedDict()
+
+    async def __call__(self, secret: str) -> Principal:
+        """The principal of a key that is good now. Raises Unauthenticated."""
+        return await self._asked(secret)
+
+    def remembered(self, sha256: bytes) -> Principal | None:
+        """Whose key this digest is, if it was good when it was last asked for."""
+        return self._remembered.get(sha256)
+
+    async def _ask(self, secrets: Sequence[str]) -> list[Principal | Exception]:
+        """The index compares digests of secrets, which nobody can steer: its timing tells nothing."""
+        digests = {secret: digest(secret) for secret in secrets if _KEY.fullmatch(secret)}
+        found: dict[bytes, Principal] = {}
+        if digests:
+            now = to_datetime(self._now_ms())
+            rows = await self._database.fetch(_OF_KEYS, {"digests": list(digests.values())})
+            for sha256, expires_at, scope, principal_id, name, kind, role, firm_id in rows:
+                if expires_at is None or expires_at > now:
+                    found[sha256] = Principal(principal_id, name, kind, Role(role), firm_id, Scope(scope))
+        for sha256 in digests.values():
+            self._remembered.pop(sha256, None)
+        self._remembered.update(found)
+        while len(self._remembered) > MOST_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return [found.get(digests.get(secret, b"")) or unknown_key() for secret in secrets]
+
+
+def unknown_key() -> Unauthenticated:
+    """The refusal, which says nothing about which part was wrong."""
+    return Unauthenticated("this API key is unknown, revoked or expired")
 
 
 async def create_principal(

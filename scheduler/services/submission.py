@@ -1,6 +1,6 @@
 """Submitting jobs: many at once in one durable statement, each accepted or refused for itself."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,11 @@ from scheduler.domain.errors import Conflict, DomainError, IdempotencyConflict
 from scheduler.domain.ids import Ids
 from scheduler.domain.job_templates import write_spec
 from scheduler.domain.jobs import JobSpec, JobState
+from scheduler.domain.time import to_datetime
 from scheduler.services.content import use_uploads
 from scheduler.services.jobs import JobRecord
 from scheduler.services.possible import Known, in_own_project, require_possible
+from scheduler.services.principals import unknown_key
 from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database
 from scheduler.storage.submissions import insert_jobs
@@ -30,11 +32,15 @@ KEY_USED = "this Idempotency-Key came before with another request; a new request
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A job that somebody submits; `idempotency` is the key and the digest of its request."""
+    """A job that somebody submits; `idempotency` is the key and the digest of its request.
+
+    `unchecked`: the digest of the API key by which `principal` is remembered, if nobody asked whether it is still good.
+    """
 
     principal: Principal
     spec: JobSpec
     idempotency: tuple[str, bytes] | None = None
+    unchecked: bytes | None = None
 
     @property
     def place(self) -> tuple[str, str] | None:
@@ -68,8 +74,8 @@ class Submitter:
     ) -> list[Submitted | Exception]:
         """Insert the jobs and tell the controller; durable when this returns.
 
-        Refusals are given back in place: Forbidden, Invalid (unknown project, queue or model), Impossible (it
-        could never start here), IdempotencyConflict. Cost: one round trip, however many there are.
+        Refusals are given back in place: Unauthenticated, Forbidden, Invalid (unknown project, queue or model),
+        Impossible (it could never start here), IdempotencyConflict. Cost: one round trip, however many there are.
         """
         try:
             return await self._submit(submissions, answer_of, now_ms)
@@ -97,7 +103,10 @@ class Submitter:
             if place is not None:
                 places.add(place)
                 row["answer"] = orjson.Fragment(answers[number])
-        made = await insert_jobs(self._direct, list(rows.values())) if rows else frozenset()
+        keys = {submission.unchecked for submission in submissions if submission.unchecked is not None}
+        made, refused = await insert_jobs(self._direct, list(rows.values()), keys, to_datetime(now_ms))
+        if refused:
+            return await self._without(refused, submissions, answer_of, now_ms)
         for number, row in rows.items():
             if row["job_id"] in made:
                 results[number] = Submitted(row["job_id"], answers[number])
@@ -108,6 +117,14 @@ class Submitter:
             for number in again:
                 results[number] = _replay(submissions[number], stored)
         return [result for result in results if result is not None]
+
+    async def _without(
+        self, refused: Set[bytes | None], submissions: Sequence[Submission], answer_of: AnswerOf, now_ms: int
+    ) -> list[Submitted | Exception]:
+        """The answers where some keys were refused and nothing was inserted: those who came with them learn no more."""
+        others = [one for one in submissions if one.unchecked not in refused]
+        answers = iter(await self._submit(others, answer_of, now_ms) if others else ())
+        return [unknown_key() if one.unchecked in refused else next(answers) for one in submissions]
 
     async def _row(self, submission: Submission, now_ms: int) -> tuple[JobRecord, dict[str, Any]]:
         principal = submission.principal

@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Gathered(Generic[AskT, AnswerT]):
-    """Works on everything that was asked while it worked on what came before.
+    """Works on everything that was asked while it worked on what came before, and until nothing more comes at once.
 
     `work` gets up to `most` questions and gives as many answers, in their order; an answer that is an exception
     is raised for that caller alone. When the work as a whole fails, each question is tried alone, so that one
@@ -54,6 +54,7 @@ class Gathered(Generic[AskT, AnswerT]):
         taken: list[tuple[AskT, asyncio.Future[AnswerT]]] = []
         try:
             while self._waiting:
+                await self._settled()
                 taken = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
                 await self._answer(taken)
         finally:
@@ -61,6 +62,13 @@ class Gathered(Generic[AskT, AnswerT]):
             self._running -= 1
             for _, future in taken:
                 future.cancel()  # unanswered only when we were cancelled, as the process stops
+
+    async def _settled(self) -> None:
+        """Let the loop pass until a pass brings no more questions: what lies in sockets already comes along."""
+        seen = 0
+        while seen < len(self._waiting) < self._most:
+            seen = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _answer(self, taken: list[tuple[AskT, "asyncio.Future[AnswerT]"]]) -> None:
         try:

@@ -1,5 +1,6 @@
 """Who may do what, over every route that there is."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -186,9 +187,19 @@ async def test_only_the_hash_of_a_key_is_stored(
 async def test_keys_end_when_they_expire_are_revoked_or_their_principal_is_disabled(
     installation: ApiInstallation,
 ) -> None:
-    async def works(secret: str) -> bool:
-        answer = await installation.as_(None).get("/v1/whoami", headers={"Authorization": f"Bearer {secret}"})
-        return answer.status_code == 200
+    def with_key(secret: str) -> httpx.AsyncClient:
+        client = installation.as_(None)
+        client.headers["Authorization"] = f"Bearer {secret}"
+        return client
+
+    async def works(secret: str, first: int = 0) -> bool:
+        """The same wherever it is used first: jobs are submitted by the statement that asks about the key."""
+        client = with_key(secret)
+        jobs = [job_spec(), job_spec(array={"count": 2}), job_spec(queue="nowhere"), {"queue": 1}]
+        answers = [await client.post("/v1/jobs", json=job) for job in jobs[first:] + jobs[:first]]
+        answers.append(await client.get("/v1/whoami"))
+        (refused,) = {answer.status_code == 401 for answer in answers}
+        return not refused
 
     lin, wang, ops = (installation.as_(person) for person in ("lin", "wang", "ops"))
     short = (await lin.post("/v1/api-keys", json={"expires_in_days": 1})).json()
@@ -196,14 +207,22 @@ async def test_keys_end_when_they_expire_are_revoked_or_their_principal_is_disab
     assert await works(short["api_key"])
     assert await works(other["api_key"])
     installation.clock.now_ms += DAY_MS
+    both = [with_key(key).post("/v1/jobs", json=job_spec()) for key in (short["api_key"], other["api_key"])]
+    assert [answer.status_code for answer in await asyncio.gather(*both)] == [401, 201]
     assert not await works(short["api_key"])
 
     assert (await lin.delete(f"/v1/api-keys/{other['api_key_id']}")).status_code == 204
     assert (await lin.delete(f"/v1/api-keys/{other['api_key_id']}")).status_code == 204
-    assert not await works(other["api_key"])
+    assert not await works(other["api_key"], first=1)
 
+    third = (await lin.post("/v1/api-keys", json={})).json()
+    assert await works(third["api_key"])
+    assert (await lin.delete(f"/v1/api-keys/{third['api_key_id']}")).status_code == 204
+    assert not await works(third["api_key"], first=2)
+
+    assert await works(installation.keys["lin"])
     assert (await wang.post("/v1/principals/lin/disable")).status_code == 204
-    assert not await works(installation.keys["lin"])
+    assert not await works(installation.keys["lin"], first=3)
     assert (await wang.post("/v1/principals/zhao/disable")).status_code == 404
     assert (await ops.post("/v1/principals/ops/disable")).status_code == 409
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -144,7 +145,7 @@ async def test_single_statements_survive_a_cut_and_say_when_the_database_is_away
     with pytest.raises(psycopg.errors.DivisionByZero):
         await direct.fetch("SELECT 1 / %(n)s::int", {"n": 0})
     with pytest.raises(psycopg.errors.NotNullViolation):
-        await insert_jobs(direct, [{"firm_id": None}])
+        await insert_jobs(direct, [{"firm_id": None, "idempotency_key": None}], (), datetime.now(UTC))
     assert await direct.fetch("SELECT %(n)s::int", {"n": 3}) == [(3,)]
     await direct.close()
     away = Direct(f"postgresql://suanli_api@/nothing?host={tmp_path}", "test-direct")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from scheduler.api.answers import written
-from scheduler.api.auth import JobReader, JobSubmitter
+from scheduler.api.auth import JobReader, JobSubmitter, SessionCheck
 from scheduler.api.bodies import read_json, request_body
 from scheduler.api.etags import etag
 from scheduler.api.hot import hot
@@ -49,7 +49,15 @@ _GROUPS = {
 }
 
 
-@hot(router, "POST", "", status_code=201, response_model=JobOut, openapi_extra=request_body(JobSpecIn))
+@hot(
+    router,
+    "POST",
+    "",
+    checks_key=True,
+    status_code=201,
+    response_model=JobOut,
+    openapi_extra=request_body(JobSpecIn),
+)
 async def submit(
     request: Request, api: ApiState, principal: JobSubmitter, idempotency_key: IdempotencyKey = None
 ) -> Response:
@@ -60,10 +68,13 @@ async def submit(
     check_key(idempotency_key)
     value = await read_json(request)
     spec = read_spec(value)
+    key: SessionCheck = request.state.session_check
+    if spec.array is not None or spec.dependencies.all or spec.inputs:  # more than one statement
+        await key.confirm()
     if spec.array is not None or spec.dependencies.all:
         return await _submit_joined(request, api, principal, value, idempotency_key)
     idempotency = None if idempotency_key is None else (idempotency_key, await request_sha256(request))
-    done = await api.submissions(Submission(principal, spec, idempotency))
+    done = await api.submissions(Submission(principal, spec, idempotency, key.unchecked))
     headers = {"Location": f"/v1/jobs/{done.job_id}"}
     if done.replayed:
         headers[REPLAYED_HEADER] = "true"

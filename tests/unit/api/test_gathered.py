@@ -26,15 +26,16 @@ class Work:
         return [LookupError(str(number)) if number < 0 else 2 * number for number in batch]
 
 
-async def test_what_comes_during_a_piece_of_work_is_the_next_piece() -> None:
+async def test_what_comes_at_once_is_one_piece_and_what_comes_during_its_work_the_next() -> None:
     work = Work()
     gathered = Gathered(work, most=3)
-    first = gathered(1)
-    await asyncio.sleep(0)
+    first = asyncio.gather(gathered(0), gathered(1))
+    while not work.batches:
+        await asyncio.sleep(0)
     rest = [gathered(number) for number in (2, 3, 4, 5)]
     work.gate.set()
-    assert await asyncio.gather(first, *rest) == [2, 4, 6, 8, 10]
-    assert work.batches == [[1], [2, 3, 4], [5]]
+    assert await asyncio.gather(first, *rest) == [[0, 2], 4, 6, 8, 10]
+    assert work.batches == [[0, 1], [2, 3, 4], [5]]
 
 
 async def test_calls_one_after_the_other_are_all_answered() -> None:
