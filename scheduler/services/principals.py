@@ -84,8 +84,8 @@ _OF_KEYS = """
 class Keyring:
     """Whose API keys are, asked of the database by one query for all that come together, and remembered.
 
-    Asking again costs half of what a submission does. What is remembered opens nothing: it serves a statement that
-    asks by itself whether the key is still good. Of a principal and a key nothing but that ever changes.
+    What is remembered opens nothing: it serves a statement that asks by itself whether the key is still good, as a
+    question of its own is half of a submission's round trips. Of a principal and a key nothing but that ever changes.
     """
 
     def __init__(self, database: Direct, now_ms: Callable[[], int]) -> None:
