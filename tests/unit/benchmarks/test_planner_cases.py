@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from benchmarks.planner.__main__ import app
 from benchmarks.planner.cases import CASES
+from benchmarks.planner.product import scene
 from benchmarks.planner.settings import Settings
 from tests.builders.traces import small_traces
 
@@ -54,6 +56,14 @@ def test_a_long_case_tells_what_it_knows_before_its_last_run_is_done(traces: Pat
     assert "EASY" not in shown.getvalue()
     firm = next(row for row in rows if row.metric.startswith("firm ")).metric.split()[1].rstrip(":")
     assert set(re.findall(r"B19 (\S+) alone", shown.getvalue())) == {firm}
+
+
+def test_a_job_that_its_firms_own_nodes_never_hold_is_not_compared_with_its_time_alone(traces: Path) -> None:
+    drawn = scene(Settings(traces, part=0.05))
+    firm = drawn.works[0].shape.queue.firm_id
+    large = replace(drawn.works[0], shape=drawn.works[0].shape._replace(devices=10_000, sizes=()))
+    compared = replace(drawn, works=(large, *drawn.works[1:])).alone(firm)
+    assert compared == drawn.alone(firm)[1:]
 
 
 def test_the_command_writes_rows_and_refuses_what_it_does_not_know(traces: Path, tmp_path: Path) -> None:
