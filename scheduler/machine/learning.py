@@ -79,4 +79,5 @@ def first_start(t: Transition, job: JobRecord) -> None:
     if job.announced is not None and not job.attempts:
         at_ms, low_ms, expected_ms, high_ms = job.announced
         t.changes.kept_word.append(low_ms <= t.now_ms <= high_ms)
-        t.changes.learned |= t.state.learning.started(expected_ms - at_ms, t.now_ms - at_ms)
+        told_ms, waited_ms = expected_ms - at_ms, t.now_ms - at_ms
+        t.changes.learned |= t.state.learning.started(told_ms, waited_ms, job.spec.gang.devices)

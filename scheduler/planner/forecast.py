@@ -57,29 +57,30 @@ class Forecast:
 
     def interval(self, job_id: JobId) -> StartInterval | None:
         """None: the job cannot start on what there is."""
-        wait_ms = self._waits.get(job_id)
-        if wait_ms is None:
+        expected = self._waits.get(job_id)
+        if expected is None:
             return None
-        low, high = self._errors.interval_ms(wait_ms, SURE)
+        wait_ms, devices = expected
+        low, high = self._errors.interval_ms(wait_ms, SURE, devices)
         return StartInterval(*(self._now_ms + int(min(wait, _FAR_MS)) for wait in (low, wait_ms, high)))
 
     @cached_property
-    def _waits(self) -> dict[JobId, float]:
-        """Expected wait of every job from now, ms."""
+    def _waits(self) -> dict[JobId, tuple[float, int]]:
+        """Expected wait of every job from now, ms, and its devices."""
         room = Room(self._snapshot, self._estimates)
-        waits: dict[JobId, float] = {}
+        waits: dict[JobId, tuple[float, int]] = {}
         later = 0.0
         order = self._in_order()
         for _, _, job, item in order[:MOST_JOBS]:
             found = self._played(room, item, job)
             if found is not None:
-                waits[job.job_id] = found
+                waits[job.job_id] = found, item.shape.devices
                 later = max(later, found)
         if not room.devices:
             return waits
         work = 0.0
         for _, _, job, item in order[MOST_JOBS:]:
-            waits[job.job_id] = later + work / room.devices
+            waits[job.job_id] = later + work / room.devices, item.shape.devices
             work += item.work if item.alike else self._left_ms(item.shape, job) * item.asked
         return waits
 

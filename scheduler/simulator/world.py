@@ -272,7 +272,7 @@ class World:
             self._silent.discard(placement.job_id)
             told = record.announced
             if told is not None:
-                self._learning.started(told.expected_ms - told.at_ms, self.now_ms - told.at_ms)
+                self._learning.started(told.expected_ms - told.at_ms, self.now_ms - told.at_ms, shape.devices)
         record.pause_ms = shape.restart_ms if record.starts and self.options.charge_moves else 0
         record.starts += 1
         record.model = running.model

@@ -105,7 +105,7 @@ def test_a_waiting_job_is_told_its_start_once_and_its_start_is_held_against_it()
 def test_what_was_learned_is_the_same_after_it_was_stored_and_read() -> None:
     learning = Learning()
     touched = learning.finished("a/b", 1000.0, 3000.0) | learning.ran("a/b", MODEL, 2.5)
-    touched |= learning.started(60_000, 90_000) | learning.started(HOUR_MS, 60_000)
+    touched |= learning.started(60_000, 90_000, 1) | learning.started(HOUR_MS, 60_000, 64)
     again = Learning()
     for what in touched:
         again.remember(what, learning.numbers(what))

@@ -30,6 +30,21 @@ def test_an_interval_holds_as_often_as_it_says_whatever_the_forecast_is_worth() 
     assert 0.77 < inside / 1_500 < 0.83
 
 
+def test_jobs_of_many_devices_have_intervals_of_their_own() -> None:
+    rng = random.Random(7)
+    starts = Starts()
+    inside = {1: 0, 64: 0}
+    for number in range(2_000):
+        devices = rng.choice(list(inside))
+        # What needs many devices together starts late, by the same forecast by which the rest starts early.
+        waited_ms = 10_000_000.0 * rng.lognormvariate(1.0 if devices == 64 else -1.0, 0.3)
+        low_ms, high_ms = starts.interval_ms(10_000_000.0, SURE, devices)
+        inside[devices] += number >= 500 and low_ms <= waited_ms <= high_ms
+        starts = starts.plus(10_000_000.0, waited_ms, devices)
+        assert number < 1_000 or high_ms < 4.0 * low_ms
+    assert all(0.75 < held / 750 < 0.85 for held in inside.values())
+
+
 def test_jobs_further_back_are_expected_later() -> None:
     controller = Controller([a_node("n1")])
     first = controller.submit("first", a_spec("first", devices=8, time_limit_s=3600))
