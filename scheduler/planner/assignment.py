@@ -55,19 +55,22 @@ def assign(values: Floats, devices: Floats, capacity: Floats) -> NDArray[np.int6
 
 
 def _prices(per_device: Floats, devices: Floats, capacity: Floats) -> Floats:
-    models = per_device.shape[1]
-    prices = np.zeros(models)
+    values = np.ascontiguousarray(per_device.T)  # (models, jobs)
+    runs_on = values > 0
+    prices = np.zeros(len(values))
     for _ in range(_ROUNDS):
         before = prices.copy()
-        for model in range(models):
-            others = np.delete(per_device - prices, model, axis=1)
-            best_other = np.maximum(others.max(axis=1, initial=0.0), 0.0)
-            # Up to this price the job wants the model.
-            most = np.where(per_device[:, model] > 0, per_device[:, model] - best_other, -np.inf)
-            order = np.argsort(-most, kind="stable")
-            asked = np.cumsum(devices[order])
-            beyond = np.flatnonzero(asked > capacity[model])
-            prices[model] = max(0.0, float(most[order[beyond[0]]])) if len(beyond) else 0.0
+        for model in range(len(values)):
+            surplus = values - prices[:, None]
+            surplus[model] = 0.0  # nothing at all is the least that another model is worth
+            # Up to this price the job wants the model; who wants it for nothing sets no price.
+            most = values[model] - surplus.max(axis=0)
+            wants = np.flatnonzero((most > 0) & runs_on[model])
+            prices[model] = 0.0
+            if devices[wants].sum() > capacity[model]:
+                order = wants[np.argsort(-most[wants], kind="stable")]
+                beyond = int(np.argmax(np.cumsum(devices[order]) > capacity[model]))
+                prices[model] = most[order[beyond]]
         if np.array_equal(before, prices):
             break
     return prices

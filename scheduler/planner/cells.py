@@ -49,6 +49,7 @@ class Part:
     shared: int  # mask of those of them of which parts are open
     held: list[Held] = field(default_factory=list)
     reserved: int = 0  # mask of what reservations of this cycle will use, free now or not
+    _healthy: dict[DeviceId, int] | None = None  # looked up for every job that runs there
 
     @property
     def node_id(self) -> NodeId:
@@ -62,6 +63,13 @@ class Part:
         for held in self.held:
             mask |= held.mask
         return mask
+
+    def mask_of(self, device_ids: Iterable[DeviceId]) -> int:
+        """Healthy devices as a set."""
+        if self._healthy is None:
+            named = enumerate(self.on_node.devices)
+            self._healthy = {d.device_id: 1 << at for at, d in named if not d.faulty}
+        return sum([self._healthy.get(device_id, 0) for device_id in device_ids])
 
     def columns(self, mask: int) -> int | slice | list[int]:
         """Where a set is in arrays of devices; said so that numpy is quick about one of them, and about all."""
@@ -382,12 +390,14 @@ class Cell:
 
     # --- what reasons and reservations ask ---------------------------------------------------------------
 
-    def expect_end(self, row: int, mask: int, ends_ms: float) -> None:
-        """A prediction, where no time limit says when devices come free. Forgotten with the cycle."""
-        for at in bits(mask & ~self.parts[row].reserved):
-            self.ends[row, at] = min(self.ends[row, at], ends_ms)
-        self.touched.add(row)
-        self._tick_ends(row)
+    def expect_ends(self, ends: Iterable[tuple[int, int, float]]) -> None:
+        """Predictions (row, devices, ms), where no time limit says when these come free. Forgotten with the cycle."""
+        places = [(row, at, ms) for row, mask, ms in ends for at in bits(mask & ~self.parts[row].reserved)]
+        if places:
+            rows, columns, moments = map(list, zip(*places, strict=True))
+            np.minimum.at(self.ends, (rows, columns), moments)
+            self.touched.update(rows)
+            self._tick_ends(rows)
 
     def roomiest(self) -> Iterable[int]:
         """Rows, the one with the most open devices first, ties in the order of the nodes."""

@@ -168,6 +168,7 @@ class Claims:
             cell = self._fleet.get(candidate.pool, candidate.model)
             if cell is None:
                 continue
+            self._preemption.expect_ends(cell)
             found, at = self._openings.get((candidate, asked), (None, -1))
             if at < cell.ends_clock and (at < 0 or found is not None):
                 if found is not None and best is not None and found.from_ms >= best.from_ms:

@@ -101,12 +101,12 @@ class _Cycle:
         self._blocked: dict[int, Blocked] = {}  # by class number
         self._changes: dict[tuple[object, ...], str | None] = {}
         self._refusals: dict[int, _Refusal] = {}  # by likeness
+        self._options: dict[int, list[list[Candidate]]] = {}  # by class number
 
     def run(self) -> tuple[Plan, Report]:
         """Plans until nothing more starts or the bound on work is reached."""
         unfinished = False
         close_booked_nodes(self._holes, self._fleet)
-        self._preemption.expect_ends()
         while (cursor := self._ordering.pop()) is not None:
             if len(self._placements) >= self._config.max_placements:
                 unfinished = True
@@ -133,10 +133,13 @@ class _Cycle:
             self._wait(cursor, job, queue, known)
             return
         refused = Refused()
-        options = candidates(shape, queue, self._snapshot, self._estimates)
+        options = self._options.get(cursor.number)
+        if options is None:
+            options = candidates(shape, queue, self._snapshot, self._estimates)
+            self._options[cursor.number] = options
         target = self._market.target.get(job.job_id)
         if target is not None:
-            options.sort(key=lambda group: all(candidate.model != target for candidate in group))
+            options = sorted(options, key=lambda group: all(one.model != target for one in group))
         for size in self._sizes(shape, options):
             for group in options:
                 model = self._start(size, job, queue, group, refused, borrows=cursor.borrows)
@@ -211,9 +214,11 @@ class _Cycle:
                 continue
             found = None
             if reason is None:
-                ends_ms = ends_in_time(
-                    shape, job, candidate.model, self._estimates, self._now_ms, self._config
-                )
+                ends_ms = None
+                if cell is not None and cell.held_rows:  # else nobody could lend it anything
+                    ends_ms = ends_in_time(
+                        shape, job, candidate.model, self._estimates, self._now_ms, self._config
+                    )
                 found = None if cell is None else find_seats(shape, self._fleet, cell, ends_ms)
                 if cell is None or found is None:
                     refused.by_devices.append(candidate)
@@ -234,7 +239,7 @@ class _Cycle:
         model = candidate.model
         if self._snapshot.catalogue.get(model) is None:
             return unknown_model(model)
-        too_much = self._sharing.refusal(shape, queue, model, self._sharing.devices_of(shape, model))
+        too_much = self._sharing.refusal(queue, model, self._sharing.devices_of(shape, model))
         if too_much is not None:
             refused.by_quota.append(candidate)
             return too_much

@@ -65,10 +65,8 @@ def mix_of(snapshot: Snapshot) -> Mix:
     if not any(map(_in_parts, {_PARTS(shape): shape for shape in shapes}.values())):
         return USUAL_MIX  # whole devices alone: their sizes are known beforehand, and plans stay comparable
     counts: dict[tuple[Demand, frozenset[str]], float] = {}
-    for item in snapshot.classes:
-        _count(counts, item.shape, len(item.jobs))
-    for running in snapshot.running:
-        _count(counts, running.shape, 1)
+    for shape, jobs in _alike(snapshot):
+        _count(counts, shape, jobs)
     mix = mix_from(counts)
     if any(demand.whole for demand, _ in counts):
         return mix
@@ -77,6 +75,29 @@ def mix_of(snapshot: Snapshot) -> Mix:
     return tuple(halved[:MOST_TYPICAL])
 
 
+def _alike(snapshot: Snapshot) -> Iterable[tuple[Shape, int]]:
+    """One shape of all that ask for the same, and how many jobs do."""
+    jobs: dict[tuple[object, ...], int] = {}
+    shapes: dict[tuple[object, ...], Shape] = {}
+    everybody = [(item.shape, len(item.jobs)) for item in snapshot.classes]
+    everybody += [(running.shape, 1) for running in snapshot.running]
+    for shape, number in everybody:
+        key = _ASKED(shape)
+        jobs[key] = jobs.get(key, 0) + number
+        shapes.setdefault(key, shape)
+    return [(shape, jobs[key]) for key, shape in shapes.items()]
+
+
+_ASKED = attrgetter(
+    "devices",
+    "devices_per_node",
+    "groups",
+    "share_ppm",
+    "cpu_milli",
+    "memory_bytes",
+    "share_memory_bytes",
+    "models",
+)
 _PARTS = attrgetter("share_ppm", "devices", "cpu_milli", "memory_bytes", "share_memory_bytes")
 
 

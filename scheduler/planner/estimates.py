@@ -28,12 +28,16 @@ class Memory:
         self.likeness = Likeness()
         self.speeds: dict[tuple[object, ...], dict[str, float]] = {}
         self.predictions: dict[tuple[str, int | None], Prediction | None] = {}
+        self.lefts: dict[tuple[str, int | None, int], float | None] = {}  # by what was served too
         self._experience: Experience | None = None
 
     def follow(self, experience: Experience | None) -> None:
         """Forgets what is no longer true."""
         if experience is not self._experience or len(self.predictions) > self._MOST:
             self.predictions = {}
+            self.lefts = {}
+        if len(self.lefts) > self._MOST:
+            self.lefts = {}
         if experience is not self._experience and _rates(experience) is not _rates(self._experience):
             self.speeds = {}
         if len(self.speeds) > self._MOST:
@@ -55,6 +59,7 @@ class Estimates:
         memory = Memory() if memory is None else memory
         memory.follow(snapshot.experience)
         self._predictions = memory.predictions
+        self._lefts = memory.lefts
         self._speeds = memory.speeds
         self._horizon_ms: float | None = None
         self._typical: dict[str, float] = {}  # speed on a model, mean over the jobs that may use it
@@ -123,7 +128,7 @@ class Estimates:
         speed = self.speeds(shape)[model]
         return self._typical.get(model, 1.0) ** _FOR_OTHERS / speed if speed > 0 else float("inf")
 
-    def left_ms(self, shape: Shape, job: WaitingJob, model: str | None = None) -> float | None:
+    def left_ms(self, shape: Shape, job: WaitingJob | RunningJob, model: str | None = None) -> float | None:
         """Expected rest of its run on a model, on its fastest one where none is named; None: nobody knows."""
         speed = 1.0 if model is None else self.speeds(shape).get(model, 0.0)
         if speed <= 0:
@@ -132,11 +137,22 @@ class Estimates:
             fastest = max([rate for _, rate in shape.rates])
             left = 1000.0 * job.steps_left / (fastest * speed) if fastest > 0 else None
         else:
-            prediction = self._prediction(shape)
-            left = None if prediction is None else prediction.left_ms(job.served_ms) / speed
+            left = self._expected_ms(shape, job.served_ms)
+            left = None if left is None else left / speed
         return None if left is None else min(left, _LONGEST_MS)
 
-    def late_ms(self, shape: Shape, job: WaitingJob, model: str) -> float | None:
+    def _expected_ms(self, shape: Shape, served_ms: int) -> float | None:
+        """What experience expects of the rest at the reference speed. Asked several times a cycle of each job."""
+        asked_ms = shape.time_limit_ms if shape.estimate_ms is None else shape.estimate_ms
+        key = (shape.kind, asked_ms, served_ms)
+        try:
+            return self._lefts[key]
+        except KeyError:
+            prediction = self._prediction(shape)
+            left = self._lefts[key] = None if prediction is None else prediction.left_ms(served_ms)
+            return left
+
+    def late_ms(self, shape: Shape, job: WaitingJob | RunningJob, model: str) -> float | None:
         """The rest of its run that it will hardly exceed; None: nobody knows."""
         left = self.left_ms(shape, job, model)
         prediction = self._prediction(shape)
@@ -162,7 +178,7 @@ class Estimates:
             times = len(item.jobs) if item.alike else 1
             work += times * sum((self.left_ms(item.shape, job) or 0.0) * item.shape.devices for job in jobs)
         for running in snapshot.running:
-            work += (self.left_ms(running.shape, running.waiting) or 0.0) * running.devices
+            work += (self.left_ms(running.shape, running) or 0.0) * running.devices
         speed = sum(
             on_node.healthy * self._typical.get(model, 1.0)
             for view in snapshot.nodes
@@ -173,7 +189,7 @@ class Estimates:
 
     def left_of(self, running: RunningJob) -> float | None:
         """Expected rest of a running job where it runs."""
-        return self.left_ms(running.shape, running.waiting, running.model)
+        return self.left_ms(running.shape, running, running.model)
 
     def _prediction(self, shape: Shape) -> Prediction | None:
         if self._experience is None:

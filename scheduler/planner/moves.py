@@ -97,7 +97,7 @@ class Moves:
             more = size - running.devices
             larger = shape._replace(devices=size)
             if (
-                self.sharing.refusal(shape, queue, running.model, more) is None
+                self.sharing.refusal(queue, running.model, more) is None
                 and self.budgets.pays(larger, running.model)
                 and self._fits(larger, cell, held)
             ):
@@ -127,7 +127,7 @@ class Moves:
             return
         cost_ms = shape.restart_ms + lost_work_ms(running, self.now_ms) + self.config.stop_margin_ms
         for candidate in chain.from_iterable(candidates(shape, queue, self.snapshot, self.estimates)):
-            left = self.estimates.left_ms(shape, running.waiting, candidate.model)
+            left = self.estimates.left_ms(shape, running, candidate.model)
             if left is not None and candidate.model != running.model:
                 sooner_ms = left_here - left
                 if sooner_ms > (self.config.policy.move_for_gain or 0.0) * cost_ms:
@@ -140,7 +140,7 @@ class Moves:
         queue = self.snapshot.queues[shape.queue]
         if (
             cell is None
-            or self.sharing.refusal(shape, queue, model, self.sharing.devices_of(shape, model)) is not None
+            or self.sharing.refusal(queue, model, self.sharing.devices_of(shape, model)) is not None
             or not self.budgets.pays(shape, model)
         ):
             return False

@@ -47,7 +47,7 @@ class Turns:
         self.chosen: Set[JobId] = frozenset()
         self.passed_over: Mapping[JobId, int] = {}
 
-    def rank(self, shape: Shape, job: WaitingJob) -> int:
+    def rank(self, shape: Shape, job: WaitingJob | RunningJob) -> int:
         """Priority class, raised by age."""
         rank = shape.priority.rank
         waited_ms = self._now_ms - job.submitted_ms
@@ -59,7 +59,7 @@ class Turns:
         """Whether the job has waited for longer than anybody should, whoever else has a better right."""
         return self._now_ms - job.submitted_ms >= PATIENT * self._ageing_ms
 
-    def turn(self, shape: Shape, job: WaitingJob, model: str | None = None) -> float:
+    def turn(self, shape: Shape, job: WaitingJob | RunningJob, model: str | None = None) -> float:
         """When it is its turn, in ms."""
         turn = float(job.submitted_ms)
         if job.job_id in self.chosen:
@@ -85,7 +85,7 @@ class Turns:
 
     def of_running(self, running: RunningJob) -> float:
         """The turn of a running job, as if it waited on the model that it has."""
-        return self.turn(running.shape, running.waiting, running.model)
+        return self.turn(running.shape, running, running.model)
 
     def in_order(self, item: JobClass) -> tuple[WaitingJob, ...]:
         """The jobs of a class by turn; jobs of which only the age differs are in order already."""

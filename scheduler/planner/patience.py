@@ -52,5 +52,5 @@ class Patience:
 
     def _may_ever(self, shape: Shape, queue: Queue, model: str) -> bool:
         """Whether the quota would allow it once others have ended: what is used up now comes back."""
-        refusal = self._sharing.refusal(shape, queue, model, shape.devices)
+        refusal = self._sharing.refusal(queue, model, shape.devices)
         return refusal is None or refusal.reason is not Reason.QUOTA_TOO_SMALL

@@ -45,7 +45,7 @@ class Placer:
         self._orders: dict[Shape, _Order] = {}
         self._seen = 0
         self._learn_at = _LEARN_FIRST
-        self._given: dict[JobId, tuple[Shape, Cell, list[Seat]]] = {}
+        self._given: dict[JobId, tuple[_Order, Cell, list[Seat]]] = {}
 
     def place(self, shape: Shape, job_id: JobId) -> JobPlacement | None:
         """Devices for a job now, or None. Raises KeyError for a queue that the cluster does not know."""
@@ -65,56 +65,62 @@ class Placer:
         shape = order.shape
         if order.limited:
             allowed = [pair for pair in group.cells if self._allowed(order, pair[0])]
-            group = group if len(allowed) == len(group.cells) else _group_of(allowed)
+            group = group if len(allowed) == len(group.cells) else _group_of(shape, allowed)
         if not group.cells:
             return None
-        if shape.tasks == 1 and not shape.groups and all(anywhere(shape, cell) for _, cell in group.cells):
+        if group.anywhere:
             found = self._fleet.lightest(group.stretches, order.demand)
             if found is None:
                 return None
             cell, row, _ = found
             seat = Seat(row, self._fleet.mask(cell, row, order.demand), order.demand)
-            return self._give(shape, job_id, [seat], cell)
+            return self._give(order, job_id, [seat], cell)
         best: tuple[Found, Cell] | None = None
         for _, cell in group.cells:
             seats = find_seats(shape, self._fleet, cell, None)
             if seats is not None and (best is None or seats.loss < best[0].loss):
                 best = (seats, cell)
-        return None if best is None else self._give(shape, job_id, best[0].seats, best[1])
+        return None if best is None else self._give(order, job_id, best[0].seats, best[1])
 
     def _allowed(self, order: "_Order", candidate: Candidate) -> bool:
         shape, model = order.shape, candidate.model
         return (
-            self._sharing.refusal(shape, order.queue, model, self._sharing.devices_of(shape, model)) is None
+            self._sharing.refusal(order.queue, model, self._sharing.devices_of(shape, model)) is None
             and self._budgets.refusal(shape, model) is None
         )
 
     def free(self, job_id: JobId) -> None:
         """A job that was placed here is gone. Raises KeyError when it was not."""
-        shape, cell, seats = self._given.pop(job_id)
+        order, cell, seats = self._given.pop(job_id)
         for seat in seats:
             self._fleet.give_back(cell, seat.row, seat.mask, seat.demand)
-        self._sharing.take_for(shape, cell.model, back=True)
-        self._budgets.take(shape, cell.model, back=True)
+        if order.limited:
+            self._count(order.shape, cell.model, back=True)
+
+    def _count(self, shape: Shape, model: str, *, back: bool = False) -> None:
+        self._sharing.take_for(shape, model, back=back)
+        self._budgets.take(shape, model, back=back)
 
     def _order_of(self, shape: Shape) -> "_Order":
         queue = self._snapshot.queues[shape.queue]
         groups = []
         for group in candidates(shape, queue, self._snapshot, self._estimates):
             cells = [(candidate, self._fleet.get(candidate.pool, candidate.model)) for candidate in group]
-            groups.append(_group_of([(candidate, cell) for candidate, cell in cells if cell is not None]))
+            groups.append(
+                _group_of(shape, [(candidate, cell) for candidate, cell in cells if cell is not None])
+            )
         limited = bool(queue.nominal or queue.cohort is not None or self._snapshot.budgets)
         return _Order(shape, demand_of(shape), queue, groups, limited)
 
-    def _give(self, shape: Shape, job_id: JobId, seats: list[Seat], cell: Cell) -> JobPlacement:
-        tasks = []
+    def _give(self, order: "_Order", job_id: JobId, seats: list[Seat], cell: Cell) -> JobPlacement:
+        shape, tasks = order.shape, []
         for rank, seat in enumerate(seats):
             self._fleet.take(cell, seat.row, seat.mask, seat.demand, shape.queue.firm_id)
             part = cell.parts[seat.row]
             tasks.append(TaskPlacement(rank, part.node_id, part.ids(seat.mask), shape.share_ppm))
-        self._sharing.take_for(shape, cell.model)
-        self._budgets.take(shape, cell.model)
-        self._given[job_id] = (shape, cell, seats)
+        if order.limited:
+            self._count(shape, cell.model)
+        self._given[job_id] = (order, cell, seats)
         return JobPlacement(job_id, cell.model, cell.pool, tuple(tasks))
 
     def _learn(self) -> None:
@@ -134,6 +140,7 @@ class _Group(NamedTuple):
 
     cells: list[tuple[Candidate, Cell]]
     stretches: Ints
+    anywhere: bool  # one task that may go to any node where its devices are
 
 
 @dataclass(slots=True)
@@ -148,6 +155,7 @@ class _Order:
     asked: int = 0
 
 
-def _group_of(cells: list[tuple[Candidate, Cell]]) -> _Group:
+def _group_of(shape: Shape, cells: list[tuple[Candidate, Cell]]) -> _Group:
     stretches = [cell.stretch for _, cell in cells]
-    return _Group(cells, np.concatenate(stretches) if stretches else np.zeros((0, 3), dtype=np.int64))
+    one = shape.tasks == 1 and not shape.groups and all(anywhere(shape, cell) for _, cell in cells)
+    return _Group(cells, np.concatenate(stretches) if stretches else np.zeros((0, 3), dtype=np.int64), one)

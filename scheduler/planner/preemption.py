@@ -80,6 +80,7 @@ class Preemption:
         self.traded: Set[JobId] = frozenset()
         self.served: Set[JobId] = frozenset()
         self._stopped: set[JobId] = set()
+        self._told: set[tuple[str, str]] = set()  # cells that know when their jobs are expected to end
         self._possible: dict[tuple[object, ...], bool] = {}
         self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
 
@@ -96,19 +97,22 @@ class Preemption:
             if running.stopping:
                 self._stopping.setdefault((running.pool, running.model), []).append(running)
 
-    def expect_ends(self) -> None:
-        """Tells the cells when running jobs without a time limit will have ended. Cost: O(running jobs)."""
-        if not self._estimates.predicts:
+    def expect_ends(self, cell: Cell) -> None:
+        """Tells a cell when its running jobs without a time limit will have ended, once somebody asks.
+
+        What was given away or kept in this cycle meanwhile stays as it is. Cost: its running jobs, once.
+        """
+        place = (cell.pool, cell.model)
+        if place in self._told or not self._estimates.predicts:
             return
-        for (pool, model), jobs in self._by_cell.items():
-            cell = self._fleet.get(pool, model)
-            for running in jobs if cell is not None else ():
-                if not running.shape.whole:
-                    continue  # the end of one part does not free the device
-                late_ms = self._estimates.late_ms(running.shape, running.waiting, model)
-                if late_ms is not None and cell is not None:
-                    for row, mask in masks_of(cell, running):
-                        cell.expect_end(row, mask, self._now_ms + late_ms)
+        self._told.add(place)
+        ends: list[tuple[int, int, float]] = []
+        for running in self._by_cell.get(place, ()):
+            if running.shape.whole:  # the end of one part does not free the device
+                late_ms = self._estimates.late_ms(running.shape, running, cell.model)
+                if late_ms is not None:
+                    ends += [(row, mask, self._now_ms + late_ms) for row, mask in masks_of(cell, running)]
+        cell.expect_ends(ends)
 
     def find(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool) -> Way | None:
         """The cheapest way found, or None. Changes nothing; `stopped` tells of what was decided."""
@@ -283,15 +287,10 @@ class Preemption:
         if job.job_id in self.served and running.job_id in self.traded:
             return None
         ours = self._turns.rank(shape, job)
-        if theirs.priority.rank < shape.priority.rank and self._turns.rank(theirs, running.waiting) < ours:
+        if theirs.priority.rank < shape.priority.rank and self._turns.rank(theirs, running) < ours:
             return StopCause.PRIORITY
         factor = self._config.policy.stop_for_turn
-        if (
-            factor is None
-            or self.traded
-            or not theirs.resumable
-            or self._turns.rank(theirs, running.waiting) > ours
-        ):
+        if factor is None or self.traded or not theirs.resumable or self._turns.rank(theirs, running) > ours:
             return None
         left = self._estimates.left_of(running)
         mine = self._estimates.left_ms(shape, job, cell.model)
@@ -379,10 +378,7 @@ def masks_of(cell: Cell, running: RunningJob) -> tuple[tuple[int, int], ...]:
     for node_id, device_ids in running.tasks:
         row = cell.row_of.get(node_id)
         if row is not None:
-            held = set(device_ids)
-            devices = cell.parts[row].on_node.devices
-            mask = sum(1 << at for at, d in enumerate(devices) if d.device_id in held and not d.faulty)
-            masks.append((row, mask))
+            masks.append((row, cell.parts[row].mask_of(device_ids)))
     return tuple(masks)
 
 

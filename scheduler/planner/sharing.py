@@ -40,6 +40,9 @@ class Sharing:
         self._quota: dict[tuple[str, str], int] = {}
         self._limits: dict[tuple[str, str], bool] = {}
         self._parts: dict[tuple[QueueKey, str], int] = {}  # of devices, in ppm
+        # Answers since anything was given or kept: many jobs ask the same.
+        self._refused: dict[tuple[QueueKey, str, int], WhyNot | None] = {}
+        self._borrowed: dict[tuple[QueueKey, str, int], bool] = {}
         for key, models in snapshot.held.items():
             for model, devices in models.items():
                 self.take(key, model, devices)
@@ -56,14 +59,20 @@ class Sharing:
             self._gflops[model] = gflops
         return (model, devices), (COMPUTE, gflops * devices)
 
-    def refusal(self, shape: Shape, queue: Queue, model: str, devices: int) -> WhyNot | None:
+    def refusal(self, queue: Queue, model: str, devices: int) -> WhyNot | None:
         """Why the quota does not let the gang start on the model, or None."""
         if queue.cohort is None and not queue.nominal:
             return None
+        question = (queue.key, model, devices)
+        if question not in self._refused:
+            self._refused[question] = self._refusal(queue, model, devices)
+        return self._refused[question]
+
+    def _refusal(self, queue: Queue, model: str, devices: int) -> WhyNot | None:
         for key, asked in self.amounts(model, devices):
             available = self._available(queue, key)
             if asked <= available:
-                if available < _NO_LIMIT and (shape.queue, model) in self._kept:
+                if available < _NO_LIMIT and (queue.key, model) in self._kept:
                     what = f"{available} {model}"
                     sentence = (
                         f"{what} are left of the queue's quota; they are kept for a job that waits longer"
@@ -109,6 +118,13 @@ class Sharing:
         """Whether the queue would hold more than its own nominal quota."""
         if queue.cohort is None:
             return False
+        question = (queue.key, model, devices)
+        borrows = self._borrowed.get(question)
+        if borrows is None:
+            borrows = self._borrowed[question] = self._would_borrow(queue, model, devices)
+        return borrows
+
+    def _would_borrow(self, queue: Queue, model: str, devices: int) -> bool:
         return any(
             self.held(queue.key, key) + asked > queue.nominal.get(key, 0)
             for key, asked in self.amounts(model, devices)
@@ -136,6 +152,8 @@ class Sharing:
 
     def take(self, queue_key: QueueKey, model: str, devices: int) -> None:
         """Counts a placement; a negative number takes it back."""
+        self._refused.clear()
+        self._borrowed.clear()
         held = self._held.setdefault(queue_key, {})
         queue = self._queues.get(queue_key)
         for key, amount in self.amounts(model, devices):
@@ -176,7 +194,9 @@ class Sharing:
 
     def keep(self, queue: QueueKey, model: str) -> None:
         """Lets nobody else of the queue use what is left of the quota in this cycle."""
-        self._kept.add((queue, model))
+        if (queue, model) not in self._kept:
+            self._kept.add((queue, model))
+            self._refused.clear()
 
     # --- the tree -----------------------------------------------------------------------------------------
 

@@ -244,7 +244,8 @@ class RunningJob:
     @property
     def devices(self) -> int:
         """How many it holds now; an elastic job may hold another number than its shape says."""
-        return sum(len(devices) for _, devices in self.tasks)
+        tasks = self.tasks
+        return len(tasks[0][1]) if len(tasks) == 1 else sum([len(devices) for _, devices in tasks])
 
     @property
     def waiting(self) -> WaitingJob:

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.ids import FirmId
-from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
-from scheduler.planner import PlannerConfig, Shape, Snapshot
+from scheduler.planner import PlannerConfig, Snapshot
 from scheduler.planner.sharing import Sharing
 from tests.builders.jobs import MODEL
 
@@ -37,8 +36,7 @@ def sharing(*queues: Queue, held: Mapping[QueueKey, int] | None = None, **cohort
 
 
 def may_start(share: Sharing, queue: Queue, devices: int) -> bool:
-    shape = Shape(queue.key, Priority.NORMAL, devices, devices, (MODEL,))
-    return share.refusal(shape, queue, MODEL, devices) is None
+    return share.refusal(queue, MODEL, devices) is None
 
 
 def test_without_a_cohort_the_nominal_quota_is_the_limit() -> None:
