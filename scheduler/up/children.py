@@ -65,6 +65,7 @@ class Child:
     command: str | None = None  # of this program; None: as it is named
     sockets: tuple[int, ...] = ()  # descriptors that it inherits
     room: str | None = None  # the module that a copy loads before the gate
+    first: bool = False  # through the gate
 
     def start(self, copy: Program | None = None, gate: Gate | None = None) -> None:
         """Start the program, or a copy of us that runs it once the gate is open. Its secrets go by environment:
@@ -78,7 +79,7 @@ class Child:
         def before() -> None:
             with_us()
             if gate is not None:
-                gate.arrive(self.room)
+                gate.arrive(self.room, first=self.first)
 
         try:
             if copy is not None:
@@ -159,10 +160,12 @@ class Children:
         for child in self._children:
             child.start(copy, gate)
 
-    def ready(self, timeout_s: float = READY_TIMEOUT_S) -> Mapping[str, dict[str, Any]]:
-        """Wait until each serves; returns name -> announcement. Raises ChildFailed."""
+    def ready(
+        self, timeout_s: float = READY_TIMEOUT_S, *, first: bool = False
+    ) -> Mapping[str, dict[str, Any]]:
+        """Wait until each serves, or the `first` alone; returns name -> announcement. Raises ChildFailed."""
         deadline_s = time.monotonic() + timeout_s
-        waiting = list(self._children)
+        waiting = [child for child in self._children if child.first or not first]
         while waiting:
             for child in tuple(waiting):
                 said = child.announcement()

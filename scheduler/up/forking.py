@@ -46,23 +46,27 @@ def load_shared() -> None:
 
 
 class Gate:
-    """Copies load their rooms before it and wait until it is opened: that takes as long as a database that recovers."""
+    """Copies load their rooms before it and wait until it is opened: that takes as long as a database that recovers.
+
+    It opens twice: for who faces people, and, once that serves, for the others, whose start would take its processor.
+    """
 
     def __init__(self) -> None:
-        self._read, self._write = os.pipe()
+        self._pipes = (os.pipe(), os.pipe())
 
-    def open(self) -> None:
-        """Let them go on."""
-        os.close(self._write)
-        os.close(self._read)
+    def open(self, *, first: bool) -> None:
+        """Let those go on who are first, or the others."""
+        for end in self._pipes[not first]:
+            os.close(end)
 
-    def arrive(self, room: str | None) -> None:
+    def arrive(self, room: str | None, *, first: bool) -> None:
         """In the copy. Whoever made it ends it, should the gate never open."""
-        os.close(self._write)
+        for _, write in self._pipes:
+            os.close(write)
         if room is not None:
             gc.disable()  # until it serves: what is loaded now stays
             import_module(room)
-        os.read(self._read, 1)  # the end of the pipe: nobody writes
+        os.read(self._pipes[not first][0], 1)  # the end of the pipe: nobody writes
 
 
 class Copy:

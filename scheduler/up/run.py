@@ -88,7 +88,9 @@ class Installation:
     # --- start ----------------------------------------------------------------------------------------------
 
     def _start(self, signals: Signals) -> tuple[EmbeddedPostgres | None, Children]:
-        """The processes load what they run while PostgreSQL starts, and go on when it serves and is migrated."""
+        """The processes load what they run while PostgreSQL starts, and go on when it serves and is migrated: the API
+        first, which needs nobody else to acknowledge a job.
+        """
         self._prepare()
         settings = self._settings
         own = [self._child(name, role) for name, role in PROCESSES.items()]
@@ -115,7 +117,9 @@ class Installation:
             copies()
             owner_url = settings.database_url.get_secret_value()
         self._migrate(owner_url, external=server is None)
-        gate.open()
+        gate.open(first=True)
+        children.ready(first=True)
+        gate.open(first=False)
         announced = children.ready()
         self._keep_ports(own, announced)
         self._announce(announced)
@@ -177,7 +181,7 @@ class Installation:
             SUANLI_LOG_FORMAT=settings.log_format,
             **metrics,
         )
-        child = Child(name, environment, settings.run_folder, self._output(name))
+        child = Child(name, environment, settings.run_folder, self._output(name), first=name == "api")
         supervises = name == "api" and int(environment["SUANLI_API_WORKERS"]) > 1
         child.room = None if supervises else ROOMS[name]
         return child
