@@ -307,6 +307,9 @@ class EmbeddedPostgres:
                 preexec_fn=die_with_parent(os.getpid(), signal.SIGINT),  # noqa: PLW1509 - the parent has one thread here
                 **_become(self._account.server_uid),
             )
+        except BaseException:
+            self._end_previous()  # a signal may come when it runs and we do not know it yet
+            raise
         finally:
             os.close(log)
         return log_start
