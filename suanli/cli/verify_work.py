@@ -28,10 +28,14 @@ def _begin(done: Synchronized[int]) -> None:
     _done = done
 
 
+def _add(done: Synchronized[int], count: int) -> None:
+    with done.get_lock():
+        done.value += count
+
+
 def _tick(count: int) -> None:
     if _done is not None:
-        with _done.get_lock():
-            _done.value += count
+        _add(_done, count)
 
 
 def _work(job: PartJob) -> PartResult:
@@ -64,27 +68,33 @@ class Shown:
         self._bars.update(self._task, completed=done, total=total)
 
     def run(self, jobs: Sequence[PartJob]) -> Iterable[PartResult]:
-        """Runs the parts: here if there is but one, else each in a process of its own."""
+        """Runs the first part here, and each of the others in a process of its own."""
         size = sum(job.known.head.size for job in jobs)
-        if len(jobs) == 1:
-            done = 0
+        if len(jobs) > 1:
+            return self._run_apart(jobs, size)
+        done = 0
 
-            def tick(count: int) -> None:
-                nonlocal done
-                done += count
-                self("Checking windows", done, size)
+        def tick(count: int) -> None:
+            nonlocal done
+            done += count
+            self("Checking windows", done, size)
 
-            return [check_part(jobs[0], tick)]
-        return self._run_apart(jobs, size)
+        return [check_part(jobs[0], tick)]
 
     def _run_apart(self, jobs: Sequence[PartJob], size: int) -> Iterator[PartResult]:
         context = multiprocessing.get_context("spawn")
-        count: Synchronized[int] = context.Value("q", 0)
-        with ProcessPoolExecutor(len(jobs), context, _begin, (count,)) as pool:
-            waiting = {pool.submit(_work, job) for job in jobs}
+        done: Synchronized[int] = context.Value("q", 0)
+
+        def tick(count: int) -> None:
+            _add(done, count)
+            self("Checking windows", done.value, size)
+
+        with ProcessPoolExecutor(len(jobs) - 1, context, _begin, (done,)) as pool:
+            waiting = {pool.submit(_work, job) for job in jobs[1:]}
+            yield check_part(jobs[0], tick)
             while waiting:
                 ready, waiting = wait(waiting, _LOOK_S, FIRST_COMPLETED)
-                self("Checking windows", count.value, size)
+                self("Checking windows", done.value, size)
                 for future in ready:
                     yield future.result()
 

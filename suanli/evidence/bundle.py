@@ -6,7 +6,6 @@ published; payloads.jsonl opens its entries one line each, in order; statement.j
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -173,41 +172,36 @@ def encode_payload_line(line: PayloadLine) -> bytes:
     )
 
 
-_PARTS_WITHOUT_SEGMENTS = 13
-_PARTS_OF_SEGMENT = 8
-_FIRST_BODY = 15
-
-
-@functools.lru_cache(maxsize=64)
-def _line_parts(segments: int) -> list[bytes]:
-    """What stands between the quotes of a line: index in part 2, base64 and hex in 5 and 9 and every fourth from 15."""
-    item = b'{"body":"","salt":""}'
-    return (b'{"index":,"payload":"","salt":"","segments":[%b]}' % b",".join([item] * segments)).split(b'"')
+# What stands around numbers, base64 and hex in a line as `encode_payload_line` writes it.
+_INDEX, _PAYLOAD, _SALT = b'{"index":', b',"payload":"', b'","salt":"'
+_FIRST_BODY, _NEXT_BODY = b'","segments":[{"body":"', b'"},{"body":"'
+_NO_SEGMENTS, _END = b'","segments":[]}', b'"}]}'
+_SALT_DIGITS = 2 * SALT_BYTES
 
 
 def _plain_line(data: bytes) -> PayloadLine | None:
     """The line in `data` where it opens everything and is as `encode_payload_line` writes it."""
     if len(data) > LINE_LIMIT_BYTES:
         return None
-    parts = data.split(b'"', _PARTS_WITHOUT_SEGMENTS + _PARTS_OF_SEGMENT * SEGMENTS_PER_WINDOW)
-    count, odd = divmod(len(parts) - _PARTS_WITHOUT_SEGMENTS, _PARTS_OF_SEGMENT)
-    if odd or count < 0 or count > SEGMENTS_PER_WINDOW:
+    head, *parts = data.split(_SALT, SEGMENTS_PER_WINDOW + 1)
+    number, _, text = head.partition(_PAYLOAD)
+    index, payload = plain.integer(number[len(_INDEX) :]), plain.base64_bytes(text)
+    read = [plain.hex_bytes(part[:_SALT_DIGITS], SALT_BYTES) for part in parts]
+    salts = [salt for salt in read if salt is not None]
+    after = [part[_SALT_DIGITS:] for part in parts]
+    if index is None or payload is None or len(salts) != len(parts) or not number.startswith(_INDEX):
         return None
-    index, payload = plain.integer(parts[2][1:-1]), plain.base64_bytes(parts[5])
-    salt = plain.hex_bytes(parts[9], SALT_BYTES)
+    if not after or after.pop() != (_END if after else _NO_SEGMENTS):
+        return None
     segments: list[SaltedSegment] = []
-    for place in range(_FIRST_BODY, len(parts), _PARTS_OF_SEGMENT):
-        body = plain.base64_bytes(parts[place])
-        segment_salt = plain.hex_bytes(parts[place + 4], SALT_BYTES)
-        if body is None or segment_salt is None or len(body) > SEGMENT_LIMIT_BYTES:
+    before = _FIRST_BODY
+    for salt, text in zip(salts[1:], after, strict=True):
+        body = plain.base64_bytes(text[len(before) :]) if text.startswith(before) else None
+        if body is None or len(body) > SEGMENT_LIMIT_BYTES:
             return None
-        segments.append(SaltedSegment(segment_salt, body))
-    parts[2] = parts[2][:1] + parts[2][-1:]
-    parts[5] = parts[9] = b""
-    parts[_FIRST_BODY::4] = [b""] * (2 * count)
-    if index is None or payload is None or salt is None or parts != _line_parts(count):
-        return None
-    return PayloadLine(index, salt, payload, tuple(segments))
+        segments.append(SaltedSegment(salt, body))
+        before = _NEXT_BODY
+    return PayloadLine(index, salts[0], payload, tuple(segments))
 
 
 def parse_payload_line(data: bytes) -> PayloadLine:

@@ -15,8 +15,6 @@ from suanli.evidence.errors import EvidenceError
 from suanli.evidence.merkle import HASH_BYTES
 from suanli.evidence.tiles import WIDTH, TileReader, entries_path, parse_entry_bundle
 
-_READ_BYTES = 1 << 20
-
 
 class BundleFiles(Protocol):
     """Named files. Reading raises EvidenceError where bytes are not what was announced."""
@@ -56,21 +54,10 @@ def read_file(files: BundleFiles, path: str, limit_bytes: int) -> bytes:
 
 
 def read_lines(files: BundleFiles, path: str) -> Iterator[bytes]:
-    """Lines without their newlines; a much longer one than a format allows comes in pieces, which no parser takes."""
+    """Lines without their newlines; a longer one than a format allows comes in pieces, which no parser takes."""
     with files.open(path) as stream:
-        begun: list[bytes] = []
-        begun_bytes = 0
-        while part := stream.read(_READ_BYTES):
-            first, *lines = part.split(b"\n")
-            begun.append(first)
-            begun_bytes += len(first)
-            if lines or begun_bytes > LINE_LIMIT_BYTES:
-                yield b"".join(begun)
-                rest = lines.pop() if lines else b""
-                yield from lines
-                begun, begun_bytes = [rest], len(rest)
-        if begun_bytes:
-            yield b"".join(begun)
+        while line := stream.readline(LINE_LIMIT_BYTES + 1):
+            yield line.removesuffix(b"\n")
 
 
 def read_entry_bundle(files: BundleFiles, number: int, width: int) -> list[bytes]:

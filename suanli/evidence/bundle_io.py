@@ -85,7 +85,7 @@ class FolderBundle:
         """The file as a stream. Raises KeyError where there was none, and OSError."""
         if path not in self._sizes:
             raise KeyError(path)
-        return (self._root / path).open("rb")
+        return (self._root / path).open("rb", _READ_BYTES)
 
     def __enter__(self) -> Self:
         return self

@@ -23,6 +23,7 @@ OBJECT: Final = r"(\{[^}]*\})"
 reader that refuses objects within it. (To look for one character alone is what the engine does fastest.)"""
 OPTIONAL_OBJECT: Final = r"(?:null|(\{[^}]*\}))"
 _ZERO: Final = ord("0")
+_LAST_BEFORE_PADDING: Final = (b"", b"AEIMQUYcgkosw048", b"AQgw")
 
 
 def text(limit: int) -> str:
@@ -73,17 +74,15 @@ def record(fields: Mapping[str, str]) -> re.Pattern[str]:
 
 def base64_bytes(text: bytes) -> bytes | None:
     """Bytes of standard, padded base64 text in its canonical form; None where it is not."""
-    if len(text) % 4:
-        return None
-    if text.endswith(b"="):
-        # Spare bits sit in the last character before the padding, which leaves few that it may be.
-        last, spare = (text[-3:-2], b"AQgw") if text.endswith(b"==") else (text[-2:-1], b"AEIMQUYcgkosw048")
-        if last not in spare:
-            return None
     try:
-        return quick_base64.decode(text)
+        data = quick_base64.decode(text)
     except ValueError:
         return None
+    padding = -len(data) % 3
+    # Spare bits sit in the last character before the padding, which leaves few that it may be.
+    if padding and text[-1 - padding] not in _LAST_BEFORE_PADDING[padding]:
+        return None
+    return data if len(text) == (len(data) + padding) // 3 * 4 else None
 
 
 def hex_bytes(text: bytes, length_bytes: int) -> bytes | None:

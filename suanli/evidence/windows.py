@@ -191,10 +191,8 @@ def _plain_header(data: bytes) -> WindowHeader | None:
         found = _PLAIN_HEADER.fullmatch(data.decode("ascii"))
         if found is None:
             return None
-        agent_version, boot_end, boot_id, boot_start, clock, closed_by, driver, end, isolation, *more = (
-            found.groups()
-        )
-        key_id, seen, node_id, prev_hash, version, segments, seq, simulated, start, window = more
+        (agent_version, boot_end, boot_id, boot_start, clock, closed_by, driver, end, isolation, key_id,
+         seen, node_id, prev_hash, version, segments, seq, simulated, start, window) = found.groups()  # fmt: skip
         header = WindowHeader(
             node_id,
             key_id,
@@ -343,7 +341,10 @@ _SEGMENT_FIELDS = {
 _PLAIN_SEGMENT = plain.record(
     _SEGMENT_FIELDS | {"hardware": plain.OBJECT, "schema": plain.constant(f"{SEGMENT_SCHEMA}.v{VERSION}")}
 )
-_PLAIN_SEGMENT_1 = plain.record(_SEGMENT_FIELDS | {"schema": plain.constant(f"{SEGMENT_SCHEMA}.v1")})
+_PLAIN_SEGMENT_1 = plain.record(  # with an empty group where the hardware would be
+    _SEGMENT_FIELDS
+    | {"energy_mj": plain.OPTIONAL_INTEGER + "()", "schema": plain.constant(f"{SEGMENT_SCHEMA}.v1")}
+)
 
 
 def _plain_segment(data: bytes) -> Segment | None:
@@ -352,18 +353,13 @@ def _plain_segment(data: bytes) -> Segment | None:
         return None
     try:
         text = data.decode("ascii")
-        found = _PLAIN_SEGMENT.fullmatch(text)
-        if found is not None:
-            version = VERSION
-            allocation, busy, cpu, device, end, method, energy, hardware, *rest = found.groups()
-        else:
-            version, hardware = _VERSION_1, None
-            found = _PLAIN_SEGMENT_1.fullmatch(text)
-            if found is None:
-                return None
-            allocation, busy, cpu, device, end, method, energy, *rest = found.groups()
-        live, measured_by, most, mean, n, *more = rest
-        node, observed, processes, expected, root, taken, seq, share, start, peak, load = more
+        version, found = VERSION, _PLAIN_SEGMENT.fullmatch(text)
+        if found is None:
+            version, found = _VERSION_1, _PLAIN_SEGMENT_1.fullmatch(text)
+        if found is None:
+            return None
+        (allocation, busy, cpu, device, end, method, energy, hardware, live, measured_by, most, mean, n, node,
+         observed, processes, expected, root, taken, seq, share, start, peak, load) = found.groups()  # fmt: skip
         segment = Segment(
             node,
             int(seq),
@@ -388,7 +384,7 @@ def _plain_segment(data: bytes) -> Segment | None:
             method,
             measured_by,
             root,
-            UNKNOWN_HARDWARE if hardware is None else hardware_of(hardware),
+            hardware_of(hardware) if hardware else UNKNOWN_HARDWARE,
             version,
         )
     except (UnicodeDecodeError, EvidenceError):

@@ -15,7 +15,7 @@ from suanli.evidence.bundle import (
     parse_manifest,
 )
 from suanli.evidence.bundle_files import BundleFiles, read_entry_bundle, read_file
-from suanli.evidence.entries import USAGE_WINDOW, read_entry, window_key_id
+from suanli.evidence.entries import USAGE_WINDOW, read_entry, window_parts
 from suanli.evidence.errors import EvidenceError, shorten
 from suanli.evidence.limits import limit
 from suanli.evidence.log_checkpoint import LogCheckpoint, parse_log_checkpoint
@@ -201,7 +201,7 @@ def _read_tree(case: Case, size: int) -> bytes:
 
 def _note_entries(case: Case, first: int, raw: list[bytes]) -> None:
     for index, data in enumerate(raw, first):
-        if window_key_id(data) is not None:
+        if window_parts(data) is not None:
             case.windows += 1
             continue
         try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from suanli.evidence.bundle import PAYLOADS
 from suanli.evidence.bundle_files import read_entry_bundle, read_lines
-from suanli.evidence.entries import USAGE_WINDOW, Entry, read_entry, window_key_id
+from suanli.evidence.entries import USAGE_WINDOW, Entry, parse_entry, window_entry, window_parts
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.rating_inputs import observed_use
 from suanli.evidence.sampling import Sampler
@@ -34,6 +34,10 @@ from suanli.evidence.windows import header_hash
 from suanli.rating.balance import BalanceCollector
 from suanli.rating.intervals import overlap
 from suanli.rating.usage import Usage, UsageCollector
+
+_HANDFUL = 128
+"""Windows that are checked together, one step after the other; fewer where their lines are long."""
+_HANDFUL_BYTES = 4 << 20
 
 Tick = Callable[[int], None]
 """Called with the number of entries read since the last call."""
@@ -114,13 +118,31 @@ def part_of(name: str, parts: int) -> int:
     return zlib.crc32(name.encode("utf-8", "surrogatepass")) % parts
 
 
-def _read_window_entry(data: bytes) -> Entry | None:
+def _strict_window_entry(data: bytes) -> Entry | None:
     """The entry of a window; None for any other, and for what cannot be read."""
     try:
-        entry = read_entry(data)
+        entry = parse_entry(data)
     except EvidenceError:
         return None
     return entry if entry.type == USAGE_WINDOW else None
+
+
+_Line = tuple[int, Entry, bytes]
+"""Log index and entry of a window, and the line that opens it."""
+
+
+def _handfuls(lines: Iterator[_Line]) -> Iterator[list[_Line]]:
+    """The lines in short lists."""
+    handful: list[_Line] = []
+    size_bytes = 0
+    for line in lines:
+        handful.append(line)
+        size_bytes += len(line[2])
+        if len(handful) == _HANDFUL or size_bytes > _HANDFUL_BYTES:
+            yield handful
+            handful, size_bytes = [], 0
+    if handful:
+        yield handful
 
 
 class _Part:
@@ -155,8 +177,13 @@ class _Part:
     def _is_mine(self, name: str) -> bool:
         return part_of(name, self._job.parts) == self._job.number
 
-    def _own_lines(self, *, tick: bool) -> Iterator[tuple[int, Entry, bytes]]:
-        """Index, entry and line of every window of this part; others are passed over unread."""
+    def _is_of_mine(self, key: str) -> bool:
+        """Whether a key is of a node of this part; keys that the log does not know are shared out by their names."""
+        mine = self._mine.get(key)
+        return self._is_mine(key) if mine is None else mine
+
+    def _own_lines(self, *, tick: bool) -> Iterator[_Line]:
+        """The line of every window of this part; others are passed over unread."""
         lines = read_lines(self._job.files, PAYLOADS)
         others = {key.encode() for key, mine in self._mine.items() if not mine}
         for number, width in entry_bundles(self._known.head.size):
@@ -165,23 +192,26 @@ class _Part:
             first = number * WIDTH
             for index, leaf in enumerate(read_entry_bundle(self._job.files, number, width), first):
                 data = next(lines, b"")
-                if window_key_id(leaf) in others or (entry := _read_window_entry(leaf)) is None:
+                parts = window_parts(leaf)
+                if parts is not None and parts[1] in others:
                     continue
-                key = entry.producer_key_id
-                if self._mine[key] if key in self._mine else self._is_mine(key):
+                entry = _strict_window_entry(leaf) if parts is None else window_entry(*parts)
+                if entry is not None and self._is_of_mine(entry.producer_key_id):
                     yield index, entry, data
 
     def check(self) -> PartResult:
-        for index, entry, data in self._own_lines(tick=True):
-            try:
-                window = self._open(index, entry, data)
-            except Damaged:
-                self._chains.unusable.setdefault(entry.producer_key_id, []).append(index)
-                continue
-            if self._signatures is not None:
-                self._signatures.take(window, self._chains.ends.get(entry.producer_key_id))
-            if self._chains.take(window):
-                self._take(window)
+        for handful in _handfuls(self._own_lines(tick=True)):
+            # One thing after the other for all of them: what a step needs stays in the processor's caches.
+            read = [self._read(line) for line in handful]
+            speaks = [window is not None and self._may_speak(window) for window in read]
+            for (index, entry, _), window, good in zip(handful, read, speaks, strict=True):
+                if window is None or not good:
+                    self._chains.unusable.setdefault(entry.producer_key_id, []).append(index)
+                    continue
+                if self._signatures is not None:
+                    self._signatures.take(window, self._chains.ends.get(entry.producer_key_id))
+                if self._chains.take(window):
+                    self._take(window)
         if self._signatures is not None:
             self._signatures.finish()
         self._pass_changes(self._known.head.size)
@@ -194,18 +224,24 @@ class _Part:
             result.usage, result.balance = self._usage.usage, self._balance
         return result
 
-    def _open(self, index: int, entry: Entry, data: bytes) -> WindowEvidence:
-        """A window whose payload, key and, where all are checked, signature are right. Raises Damaged."""
-        window = self._reader.window(index, entry, data)
-        problem = key_problem(self._known, window)
+    def _read(self, line: _Line) -> WindowEvidence | None:
+        """A window as its entry commits to it; None where it cannot be used, which has been reported then."""
+        try:
+            return self._reader.window(*line)
+        except Damaged:
+            return None
+
+    def _may_speak(self, window: WindowEvidence) -> bool:
+        """Whether a window's key and, where all are checked, signature are right; reports what is wrong with them."""
+        problem, key = key_problem(self._known, window), window.producer_key_id
         if problem is None:
-            if self._signatures is not None or is_signed(self._public_keys[entry.producer_key_id], window):
-                return window
-            problem = "signature.window", f"a signature of {entry.producer_key_id}", "no match"
+            if self._signatures is not None or is_signed(self._public_keys[key], window):
+                return True
+            problem = "signature.window", f"a signature of {key}", "no match"
         code, expected, found = problem
-        self._report.add(code, str(window), expected, found, index)
+        self._report.add(code, str(window), expected, found, window.index)
         self._report.damage(USAGE_WINDOW, code)
-        raise Damaged
+        return False
 
     def _pass_changes(self, index: int) -> None:
         """Notes how far use had come when terms were changed below an index."""

@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from suanli.evidence.bundle import CHECKPOINT, MANIFEST, PAYLOADS, STATEMENT, BundleHead, parse_manifest
+from suanli.evidence.entries import USAGE_WINDOW, Entry
 from suanli.evidence.policy import Policy
+from suanli.evidence.steps.windows import _handfuls
 from suanli.evidence.verify import verify
 from tests.builders.bundles import build_manifest
 from tests.builders.evidence import GRID, T0, WITNESS, Operator, honest_operator, small_operator
@@ -159,6 +161,16 @@ def test_a_payload_withheld_from_the_auditor_is_listed():
         assert ("payload.withheld", index) in errors
         assert not verdict.completeness
         assert {code for code, _ in errors} <= {"payload.withheld", "keys.operator"}
+
+
+def test_windows_are_checked_in_handfuls_that_leave_none_out_and_stay_small():
+    entry = Entry(USAGE_WINDOW, "00" * 16, None, "00" * 32)
+    sizes = [10] * 300 + [3 << 20] * 5 + [10] * 7
+    lines = [(index, entry, bytes(size)) for index, size in enumerate(sizes)]
+    handfuls = list(_handfuls(iter(lines)))
+    assert [line for handful in handfuls for line in handful] == lines
+    assert [len(handful) for handful in handfuls] == [128, 128, 46, 2, 8]
+    assert list(_handfuls(iter(()))) == []
 
 
 def test_a_line_of_payloads_left_out_is_one_finding():

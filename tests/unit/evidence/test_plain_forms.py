@@ -99,3 +99,10 @@ def test_base64_has_one_text_for_the_same_bytes(length):
         except EvidenceError:
             want = None
         assert base64_bytes(other.encode()) == want
+
+
+@pytest.mark.parametrize(
+    "text", [b"AAAA====", b"AAAA=", b"AAA", b"A===", b"====", b"AA==AAAA", b"AB==", b"A A="]
+)
+def test_base64_that_is_longer_or_shorter_than_its_bytes_need_is_refused(text):
+    assert base64_bytes(text) is None
