@@ -1,10 +1,11 @@
-"""Step 7 for windows: each is signed by its node's key, or vouched for by the next one of the same key.
+"""Step 7 for windows, by chain: each bears a signature of its node's key, or the next one of the same key proves it.
 
-A window holds the hash of the header before it and the root of the log as its node saw it, and in that log lie the
-exact bytes of what the node sent before, signature included. So the signature of a chain's last window proves all
-before it, as that of a log checkpoint proves all entries. Who could alter one of them, or its signature, without the
-node's key would have to alter the next one too. Each link of this is checked here; where one does not hold, such as
-beside a gap, the signature itself is checked, and where that fails, all of them are (`steps.windows.check_part`).
+A window holds the hash of the header before it, so the signature of a chain's last window proves what all before it
+say, as that of a log checkpoint proves all entries. What it holds of the log besides, the root that its node saw,
+covers the exact bytes of the entries before, so that signatures cannot be exchanged afterwards. Each link of this is
+checked here; where one does not hold, such as beside a gap, the signature itself is checked, and where that fails, all
+are (`steps.windows.check_part`). Not proved is that each window was logged with its signature: an operator could have
+logged something else in its place at once, since a node does not look for its own windows in the log.
 """
 
 from __future__ import annotations

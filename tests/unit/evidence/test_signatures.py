@@ -1,4 +1,4 @@
-"""A window is proved by its signature, or by the next one of its key; no other way."""
+"""A window is proved by its signature, or, by chain, by the next one of its key; no other way."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -7,10 +7,11 @@ import pytest
 
 from suanli.evidence import entries
 from suanli.evidence.keys import SigningKey
-from suanli.evidence.steps.case import WindowEvidence
+from suanli.evidence.steps.case import VerifySettings, WindowEvidence
 from suanli.evidence.steps.chains import Chains
 from suanli.evidence.steps.report import Report
 from suanli.evidence.steps.signatures import Signatures, Unsigned
+from suanli.evidence.verify import verify
 from suanli.evidence.windows import SeenCheckpoint, parse_header
 from tests.builders.evidence import Logged, Operator, honest_operator, seed
 from tests.builders.verdicts import codes, judged
@@ -118,6 +119,19 @@ def test_another_signature_is_named_when_nobody_had_seen_the_log():
     operator.all_cut(WINDOWS, start=1)
     sign_badly(logged(operator, WINDOWS - 1))
     assert codes(judged(operator), "error") == {"signature.window"}
+
+
+def test_something_else_logged_in_the_place_of_a_signature_is_named_and_by_chain_said_to_be_unproved():
+    operator = honest_operator(4)
+    operator.all_cut(5, start=5)
+    sign_badly(logged(operator, 5))
+    operator.show_checkpoint()  # nodes do not look for their own windows
+    operator.all_cut(6, start=6)
+    files, policy = operator.bundle(), operator.policy()
+    assert codes(verify(files, policy=policy), "error") == {"signature.window"}
+    fewer = verify(files, policy=policy, settings=VerifySettings(by_chain=True))
+    assert fewer.verified
+    assert "by_chain" in {item.name for item in fewer.not_proved}
 
 
 def test_a_chain_that_goes_on_under_a_strangers_hand_is_not_the_nodes():
