@@ -330,9 +330,10 @@ async def test_layers_that_an_ended_pull_left_go_and_others_stay(
     found = find_images("podman", ("*",), tmp_path, 1, 0)
     assert isinstance(found, Images)
     image = registry.push_large(2 << 20)
-    spec = replace(wire.spec(in_image(registry, SHELL)), allocation_id="left", image=image)
-    found.lay_out(spec, threading.Event(), lambda _: None)
-    found.remove(["left"])
+    other = replace(wire.spec(in_image(registry, SHELL)), allocation_id="stays")
+    for spec in (other, replace(other, allocation_id="left", image=image)):
+        found.lay_out(spec, threading.Event(), lambda _: None)
+        found.remove([spec.allocation_id])
     before = found.store.size()
     # As it is when Podman ends between a pull's last layer and its image.
     images = found.store.folder / "overlay-images" / "images.json"
