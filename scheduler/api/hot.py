@@ -17,7 +17,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scheduler.api.compression import compressed
 from scheduler.api.problems import answer_to, request_id_of
-from scheduler.domain.errors import DomainError
 
 Endpoint = Callable[..., Awaitable[Response]]
 EndpointT = TypeVar("EndpointT", bound=Endpoint)
@@ -107,7 +106,7 @@ def hot(
     """Register an endpoint as `router.get` and the like would, and as a hot one.
 
     `checks_key`: the principal is as remembered, and the endpoint sees to it that `session_check.unchecked` is good
-    before anything comes of it. A refusal needs nothing: who comes with a bad key is told that, and nothing else.
+    before anything comes of it. A failure needs nothing: who comes with a bad key is told that, and nothing else.
     """
 
     def register(endpoint: EndpointT) -> EndpointT:
@@ -136,7 +135,7 @@ def route_of(method: str, path: str) -> tuple[HotRoute, Mapping[str, str]] | Non
 async def _answered(route: HotRoute, request: Request) -> Response | None:
     try:
         return await route(request)
-    except DomainError:
+    except Exception:  # a body that breaks off too: who comes with a bad key is known by it for no longer
         await request.state.session_check.confirm()
         raise
 
