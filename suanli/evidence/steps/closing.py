@@ -3,6 +3,7 @@ was logged with it of the time that firms held is what the log tells."""
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -16,6 +17,7 @@ from suanli.evidence.statement_file import STATEMENT_LIMIT_BYTES, ClaimedStateme
 from suanli.evidence.steps.case import Case, RecordEvidence
 from suanli.evidence.strict_json import encode, parse
 from suanli.rating.held import HeldTime
+from suanli.rating.intervals import Stretch, overlap
 from suanli.rating.statements import firm_part
 
 
@@ -115,18 +117,35 @@ def _check_size(case: Case, claimed: ClaimedStatement, *, closed: bool) -> None:
 
 
 def _logged(case: Case) -> dict[str, tuple[RecordEvidence, Statement]]:
-    """By firm, the entry that closed the bundle's period. A period is closed once; later facts are corrections."""
+    """By firm, the entry that closed the bundle's period. Time is closed once; later facts are corrections.
+
+    Every statement of the log is looked at: who is billed twice for a day has two statements that are each right.
+    """
     logged: dict[str, tuple[RecordEvidence, Statement]] = {}
+    closed: dict[str, list[Stretch]] = {}
     for item in case.records:
         entry = item.record
-        if not isinstance(entry, Statement) or (entry.from_ms, entry.to_ms) != case.known.period:
+        if not isinstance(entry, Statement):
             continue
-        where = f"firm {entry.firm_id}"
+        where, period = f"firm {entry.firm_id}", (entry.from_ms, entry.to_ms)
         if entry.log_size > item.index:
             want, found = f"at most {item.index}, its own place in the log", f"log size {entry.log_size}"
             case.report.add("statement.entry", where, want, found, item.index)
-        elif entry.firm_id in logged:
-            case.report.add("statement.twice", where, "one statement of the period", "another", item.index)
-        else:
-            logged[entry.firm_id] = item, entry
+            continue
+        before = _close(closed.setdefault(entry.firm_id, []), period)
+        if before is not None:
+            want, found = "each time closed once", f"{list(period)} after {list(before)}"
+            case.report.add("statement.twice", where, want, found, item.index)
+        if period == case.known.period:
+            logged.setdefault(entry.firm_id, (item, entry))
     return logged
+
+
+def _close(closed: list[Stretch], period: Stretch) -> Stretch | None:
+    """Adds a period to those that are closed, disjoint and in order; or gives the one that it overlaps."""
+    place = bisect.bisect_left(closed, period)
+    for other in closed[max(place - 1, 0) : place + 1]:
+        if overlap(other, period) is not None:
+            return other
+    closed.insert(place, period)
+    return None

@@ -146,6 +146,25 @@ def test_a_period_closed_again_is_named():
     assert_found(judged(operator, change_statement=as_closed(size)), {"statement.twice"})
 
 
+@pytest.mark.parametrize(
+    "period", [(T0 - 9 * GRID, T0 + GRID), (T0 + GRID, T0 + 2 * GRID), (T0, T0 + 9 * GRID)]
+)
+def test_time_closed_twice_is_named_whatever_the_other_period_is(period):
+    operator, size = closed_operator()
+    entry = next(item.record for item in operator.log if isinstance(item.record, Statement))
+    operator.add(replace(entry, from_ms=period[0], to_ms=period[1]))
+    assert_found(judged(operator, change_statement=as_closed(size)), {"statement.twice"})
+    assert_found(judged_by_firm(operator, size), {"statement.twice"})
+
+
+@pytest.mark.parametrize("first", [T0 - 6 * GRID, T0 + 6 * GRID])
+def test_periods_that_meet_are_closed_one_after_the_other(first):
+    operator, size = closed_operator()
+    entry = next(item.record for item in operator.log if isinstance(item.record, Statement))
+    operator.add(replace(entry, from_ms=first, to_ms=first + 6 * GRID))
+    assert judged(operator, change_statement=as_closed(size)).verified
+
+
 def test_a_statement_made_anew_over_a_longer_log_is_not_the_one_that_closed_the_period():
     operator, _ = closed_operator()
     operator.add(price(price_id="price-2", effective_from_ms=PERIOD[1]))

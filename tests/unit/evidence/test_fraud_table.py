@@ -34,6 +34,7 @@ TABLE = {
         (NODE, "test_a_window_logged_twice_counts_once_and_is_named"),
         (NODE, "test_a_device_told_by_two_keys_of_a_node_is_told_twice"),
         (RECEIPTS, "test_a_receipt_logged_again_counts_once_and_is_named"),
+        (STATEMENTS, "test_time_closed_twice_is_named_whatever_the_other_period_is"),
     ],
     "back-date": [
         (OPERATOR, "test_a_window_dated_back_is_younger_than_what_it_has_seen"),
