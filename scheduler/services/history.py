@@ -1,7 +1,7 @@
 """The installation's history of a period, for a rehearsal of other policies: sizes and run times, no commands.
 
-Names of firms and queues are in it, and nothing of what the jobs computed: no commands, environments, labels
-or users.
+Names of firms, projects and queues are in it, with quotas, prices and budgets, and nothing of what the jobs computed:
+no names of jobs, commands, environments, labels or users.
 """
 
 import json
