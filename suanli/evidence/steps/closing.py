@@ -81,7 +81,7 @@ def _check_held(
                 case.report.add(
                     "statement.held", where, f"{expected} ms", f"{found} ms", item.index, follows=follows
                 )
-    if not case.known.for_auditor:
+    if stated and not case.known.for_auditor:
         mine = [of for models in stated.values() for of in models]
         case.facts["held_time_ms"] = {
             name: sum(getattr(of, f"{name}_ms") for of in mine) for name in ("held", *_BUCKETS)

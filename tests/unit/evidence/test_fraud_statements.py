@@ -292,3 +292,11 @@ def test_an_entry_from_before_held_time_was_told_verifies_and_that_is_stated():
         assert verdict.verified
         (said,) = [item for item in verdict.not_proved if item.name == "held_unstated"]
         assert "1 of" in said.text("en")
+        assert "held_time_ms" not in verdict.facts
+
+
+def test_of_a_period_that_is_open_a_firm_is_told_no_time_held_rather_than_none():
+    operator = honest_operator()
+    verdict = verify(operator.bundle(PERIOD, firm_scope("firm-a")), policy=operator.policy())
+    assert verdict.verified
+    assert "held_time_ms" not in verdict.facts
