@@ -6,6 +6,7 @@ from dataclasses import replace
 from scheduler.catalogue import Catalogue
 from scheduler.domain.queues import COMPUTE, Queue
 from scheduler.planner import PlannerConfig
+from scheduler.simulator.budgets import VirtualBudgets
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.jobs import Work
 from scheduler.simulator.world import Options, World
@@ -20,11 +21,13 @@ def against_alone(
     config: PlannerConfig,
     options: Options,
     tell: Told,
+    budgets: Callable[[], VirtualBudgets | None] = lambda: None,
 ) -> dict[str, float]:
     """By firm: the average completion time in a run over that alone on its nominal quota; 1.1 is a tenth later.
 
-    Alone a firm has all nodes, but holds no more than its nominal quota. Left out: firms without one, and jobs that
-    do not fit into it. Cost: another run of the jobs. `tell` is told how many of them are done.
+    Alone a firm has all nodes, but holds no more than its nominal quota; its `budgets` (made anew for each firm) bind
+    there, too. Left out: firms without a quota, jobs that do not fit into it, and jobs that were never paid for.
+    Cost: another run of the jobs. `tell` is told how many of them are done.
     """
     by_firm: dict[str, list[Work]] = {}
     queues = {key: _alone(queue, nodes) for key, queue in world.cluster.queues.items()}
@@ -38,7 +41,7 @@ def against_alone(
     for firm, works in sorted(by_firm.items()):
         own = [queue for key, queue in queues.items() if key.firm_id == firm and queue is not None]
         alone = World(
-            VirtualCluster(catalogue, nodes, own),
+            VirtualCluster(catalogue, nodes, own, budgets=budgets()),
             works,
             config,
             options,
@@ -46,8 +49,9 @@ def against_alone(
         )
         alone.run()
         before += len(works)
-        alone_ms = sum(record.jct_ms or 0 for record in alone.records.values())
-        together_ms = sum(world.records[work.job_id].jct_ms or 0 for work in works)
+        paid = [record for record in alone.records.values() if record.finish_ms is not None]
+        alone_ms = sum(record.jct_ms or 0 for record in paid)
+        together_ms = sum(world.records[record.work.job_id].jct_ms or 0 for record in paid)
         found[firm] = together_ms / alone_ms if alone_ms else 1.0
     return found
 

@@ -1,11 +1,11 @@
 """Budgets in a virtual run, counted by the machine's own ledger. Prices stay as they are; nothing was spent before."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from scheduler.domain.budgets import BudgetKey, ProjectBudget, budget_keys
+from scheduler.domain.budgets import BudgetKey, ProjectBudget
 from scheduler.machine.messages import BudgetSpent, PriceFrom
 from scheduler.machine.money import reserved_nano
-from scheduler.machine.spending import SpendingLedger, to_nano
+from scheduler.machine.spending import SpendingLedger, hold, money_of
 from scheduler.planner import RunningJob, Shape
 from scheduler.planner.snapshot import Money
 
@@ -42,25 +42,18 @@ class VirtualBudgets:
         held = dict.fromkeys(spent, 0)
         for job in running:
             nano = reserved_nano(self._per_hour(job), job.shape.time_limit_ms, job.started_ms, now_ms)
-            _hold(held, job.shape, nano)
+            hold(held, job.shape.queue.firm_id, job.shape.project, nano)
         for shape in waiting:
-            _hold(held, shape, shape.promised_nano)
+            hold(held, shape.queue.firm_id, shape.project, shape.promised_nano)
         return {
-            budget.key: Money(
-                budget.amount_nano,
-                to_nano(spent[budget.key]),
-                held[budget.key],
-                budget.period,
-                budget.period.end_ms(wall_ms),
-            )
+            budget.key: money_of(budget, spent[budget.key], held[budget.key], wall_ms)
             for budget in self._ledger.budgets
         }
 
-    def next_turn_ms(self, now_ms: int) -> int | None:
-        """When the next period of any budget begins, in virtual time; None: never."""
-        wall_ms = self._origin_ms + now_ms
-        ends = [budget.period.end_ms(wall_ms) for budget in self._ledger.budgets]
-        return min((end - self._origin_ms for end in ends if end is not None), default=None)
+    def turns_ms(self, now_ms: int) -> Collection[int]:
+        """When the next period of each budget that has periods begins, in virtual time."""
+        ends = [budget.period.end_ms(self._origin_ms + now_ms) for budget in self._ledger.budgets]
+        return {end - self._origin_ms for end in ends if end is not None}
 
     def _per_hour(self, running: RunningJob) -> int:
         return self.prices.get(running.model, 0) * _ppm(running)
@@ -70,9 +63,3 @@ def _ppm(running: RunningJob) -> int:
     """Of devices that cost: what is only kept does not."""
     shape = running.shape
     return (running.devices - shape.spares * shape.devices_per_node) * shape.share_ppm
-
-
-def _hold(held: dict[BudgetKey, int], shape: Shape, nano: int) -> None:
-    for key in budget_keys(shape.queue.firm_id, shape.project):
-        if key in held:
-            held[key] += nano

@@ -24,6 +24,7 @@ from scheduler.simulator.cluster import NodeSpec
 
 MOST_BYTES = 1 << 30
 _FAR_MS = 1 << 47
+_MOST_NANO_CNY = 10**18  # nine digits of yuan, as many as `suanli apply` takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def _queue(reader: Reader) -> Queue:
 
 
 def _price(reader: Reader) -> tuple[str, int]:
-    return reader.text("model"), reader.integer("price_nano_cny", low=0, high=_FAR_MS)
+    return reader.text("model"), reader.integer("price_nano_cny", low=0, high=_MOST_NANO_CNY)
 
 
 def cohort_noun(entry: CohortEntry) -> Cohort:
@@ -178,7 +179,7 @@ def _program(reader: Reader) -> PastProgram:
 def _budget(reader: Reader) -> ProjectBudget:
     return ProjectBudget(
         BudgetKey(FirmId(reader.text("firm")), reader.optional_text("project") or WHOLE_FIRM),
-        reader.integer("amount_nano_cny", low=0, high=_FAR_MS),
+        reader.integer("amount_nano_cny", low=0, high=_MOST_NANO_CNY),
         BudgetPeriod(reader.choice("period", list(BudgetPeriod))),
     )
 

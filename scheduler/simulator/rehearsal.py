@@ -75,9 +75,8 @@ def rehearse(
     if not works:
         raise Invalid([FieldProblem("jobs", f"{len(drafts)} jobs", "at least one that the cluster can run")])
     cohorts = {cohort.name: cohort for cohort in situation.cohorts}
-    budgets = _virtual(situation)
     cluster = VirtualCluster(
-        situation.catalogue, situation.nodes, situation.queues, cohorts=cohorts, budgets=budgets
+        situation.catalogue, situation.nodes, situation.queues, cohorts=cohorts, budgets=_virtual(situation)
     )
     config = PlannerConfig(profile=situation.profile, moves=situation.moves)
     options = Options(tick_ms=tick_ms, keep_gantt=True, keep_curve=True)
@@ -88,7 +87,7 @@ def rehearse(
     if alone:
         ratios = against_alone(
             world, situation.catalogue, situation.nodes, config, Options(tick_ms=tick_ms),
-            lambda done: on_progress(len(works) + done, of),
+            lambda done: on_progress(len(works) + done, of), lambda: _virtual(situation),
         )  # fmt: skip
     return Outcome(
         situation,

@@ -9,7 +9,7 @@ from scheduler.simulator.world import World
 
 
 class RoundWorld(World):
-    """The same in rounds, as Gavel's simulator has them.
+    """A cluster over virtual time in rounds.
 
     In a round a job does as many whole steps as fit; the next round begins when the slowest job of this one
     is through; arrivals wait for the next round.

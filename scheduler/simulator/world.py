@@ -129,7 +129,8 @@ class World:
         machine_code.want(len(cluster.views))
         self._on_progress = on_progress
         self._budgets = cluster.budgets
-        self._new_money = False  # nothing has started since a period of the budgets began
+        # When every budget will have had a new period since money ran out; None: it has not.
+        self._paid_again_ms: int | None = None
         self._learning = Learning()
         self._devices = sum(len(view.devices) for view in cluster.views)
         self._room = {view.node_id: float(len(view.devices)) for view in cluster.views}
@@ -169,18 +170,19 @@ class World:
             raise NotPossible(f"{len(self.cluster.waiting)} jobs wait, nothing runs, and nothing starts")
 
     def _out_of_money(self) -> bool:
-        """Whether all that is left are jobs that no period's budget can pay for; waits for the next period first."""
+        """Whether all that is left are jobs that no period's budget can pay for; waits for the next periods first."""
         if self._budgets is None or self.running or not self.cluster.waiting:
             return False
         if any(event is not _Event.TICK for _, event, _, _ in self._events):
             return False
-        turn_ms = self._budgets.next_turn_ms(self.now_ms)
-        if turn_ms is None or self._new_money:
+        turns_ms = self._budgets.turns_ms(self.now_ms)
+        if self._paid_again_ms is None:
+            self._paid_again_ms = max(turns_ms, default=self.now_ms)
+        if self.now_ms >= self._paid_again_ms:
             return True
-        self._new_money = True
         self._events.clear()
-        self._tick_due_ms = turn_ms
-        self._push(turn_ms, _Event.TICK, None)
+        self._tick_due_ms = min(turns_ms)
+        self._push(self._tick_due_ms, _Event.TICK, None)
         return False
 
     def settle(self) -> None:
@@ -261,7 +263,7 @@ class World:
         record = self.records[placement.job_id]
         shape = record.work.shape
         running = self.cluster.start(placement, self.now_ms)
-        self._new_money = False
+        self._paid_again_ms = None
         if self._budgets is not None:
             self._budgets.change(running, 1, self.now_ms)
         rate = record.work.rates.get(running.model, 0.0)

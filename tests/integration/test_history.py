@@ -60,7 +60,7 @@ async def test_the_history_of_a_period_has_run_times_and_no_commands(
                 price_id="p", device_model="ascend-910b3", price_nano_cny=5_000_000_000, effective_from_ms=0
             )
         )
-        budget = {"firm_id": FIRM, "project": WHOLE_FIRM, "amount_nano_cny": 7, "period": "year"}
+        budget = {"firm_id": FIRM, "project": WHOLE_FIRM, "amount_nano_cny": 10**18, "period": "year"}
         await session.execute(insert(tables.BudgetRow).values(budget))
     async with api_database.transaction() as session:
         found = await installation_history(session, NOW_MS, NOW_MS + 1)
@@ -78,6 +78,6 @@ async def test_the_history_of_a_period_has_run_times_and_no_commands(
         ("n1", "ascend-910b3", 8, "pool-a")
     ]
     assert history.prices_nano_cny == {"ascend-910b3": 5_000_000_000}
-    assert history.budgets == (ProjectBudget(BudgetKey(FirmId(FIRM), WHOLE_FIRM), 7, BudgetPeriod.YEAR),)
+    assert history.budgets == (ProjectBudget(BudgetKey(FirmId(FIRM), WHOLE_FIRM), 10**18, BudgetPeriod.YEAR),)
     assert job.project == "default"
     assert [queue.key for queue in history.queues] == [(FIRM, "default")]

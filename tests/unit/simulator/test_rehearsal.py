@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
 from scheduler.domain.errors import Invalid
 from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import Cohort, QueueKey
@@ -141,6 +142,7 @@ def test_a_rehearsal_prints_the_seed_first_and_both_policies_side_by_side(
         ({"firm": "a", "project": None, "amount_nano_cny": 240 * 10**9, "period": "total"}, 6, 6),
         ({"firm": "a", "project": "default", "amount_nano_cny": 100 * 10**9, "period": "month"}, 4, 4),
         ({"firm": "a", "project": "other", "amount_nano_cny": 0, "period": "month"}, 8, 8),
+        ({"firm": "a", "project": None, "amount_nano_cny": 999_999_999 * 10**9, "period": "year"}, 8, 8),
     ],
 )
 def test_a_rehearsal_spends_no_more_than_the_budgets_that_were_set(
@@ -165,6 +167,11 @@ def test_a_month_that_begins_brings_new_money_and_a_change_sets_a_budget(tmp_pat
     # One job of 80 CNY a month may begin where its limit may cost 160: the fourth in the fourth month.
     assert after["makespan_s"] > 85 * 24 * 3600
     assert after["firms"]["a"]["cost_cny"] == pytest.approx(320)
+    # A month that brings nothing is not the end: what the firm may spend in the year comes with the next one.
+    both = '{firm: a, amount_cny: "160.00", period: year}, {firm: a, project: default, amount_cny: "500"}'
+    change.write_text(f"budgets: [{both}]")
+    yearly = figures_of(Request(path, changes=(change,)))["situations"][1]["summary"]
+    assert (yearly["unfinished"], yearly["makespan_s"] > 3 * 364 * 24 * 3600) == (0, True)
     change.write_text('budgets: [{firm: c, amount_cny: "160.00"}]')
     with pytest.raises(Invalid, match=r"budgets\[0\]\.firm"):
         simulate(Request(path, changes=(change,)), Console(quiet=True), Console(quiet=True))
@@ -228,6 +235,11 @@ def test_each_firm_is_compared_with_itself_alone_on_its_quota(history_file: Path
     # One job of a and four of b, each of an hour: from the second hour on b has a's node, too.
     found = rehearse(situation, few, 0, alone=True).against_alone
     assert found == {"a": 1.0, "b": pytest.approx((1 + 2 + 2 + 3) / (1 + 2 + 3 + 4), abs=0.01)}
+    # b's own budget lets it start one job a month, among others as well as alone.
+    month = ProjectBudget(BudgetKey(FirmId("b"), WHOLE_FIRM), 160 * 10**9, BudgetPeriod.MONTH)
+    thrift = replace(situation, prices_nano_cny=history.prices_nano_cny, budgets=(month,))
+    found = rehearse(thrift, few, 0, alone=True).against_alone
+    assert found == {"a": 1.0, "b": pytest.approx(1.0, abs=0.01)}
 
 
 @pytest.mark.parametrize("table", ["queue/pai.csv.gz", "firms/jobs.csv", "stepped/physical_max_min.csv"])
