@@ -130,10 +130,8 @@ class _QueueLine:
     use: tuple[int, ...] = ()  # usage / weight from the top of the tree down, and of which moment that is
     use_of: int = -1
     in_vain: int = 0  # turns since `settle` looked at all heads, after which nothing was done
-    own: dict[str, int] = field(
-        default_factory=dict
-    )  # the fewest devices of each model that a class asks for
-    others: list["_QueueLine"] = field(default_factory=list)  # of its tree
+    own: dict[str, int] = field(default_factory=dict)  # by model the fewest devices that a class asks for
+    tree: list["_QueueLine"] = field(default_factory=list)  # itself and the others below the same cohort
     lowest: int = _HIGHEST  # of the priority classes that wait in it, and in the others
     lowest_of_others: int = _HIGHEST
 
@@ -185,7 +183,7 @@ class Ordering:
                 self._lines[key] = _QueueLine(key, path)
 
     def _relate(self) -> None:
-        """Who might take back what others borrow. Cost: O(classes + lines of each tree)."""
+        """Who might take back what others borrow. Cost: O(classes + lines x log(lines))."""
         trees: dict[str, list[_QueueLine]] = {}
         for key, line in self._lines.items():
             root = self._sharing.root(key)
@@ -197,9 +195,11 @@ class Ordering:
             for model in shape.models:
                 line.own[model] = min(line.own.get(model, shape.devices), shape.devices)
         for lines in trees.values():
-            for line in lines if len(lines) > 1 else ():
-                line.others = [other for other in lines if other is not line]
-                line.lowest_of_others = min(other.lowest for other in line.others)
+            if len(lines) > 1:
+                lowest, next_lowest = sorted(line.lowest for line in lines)[:2]
+                for line in lines:
+                    line.tree = lines
+                    line.lowest_of_others = next_lowest if line.lowest == lowest else lowest
 
     def wanted_back(self, key: QueueKey, model: str) -> bool:
         """Whether somebody who has not had his turn would have devices of the model within his own quota.
@@ -207,8 +207,11 @@ class Ordering:
         Cost: O(queues of the tree).
         """
         return any(
-            other.heads and model in other.own and not self._borrows(other.key, model, other.own[model])
-            for other in self._lines[key].others
+            other.key != key
+            and other.heads
+            and model in other.own
+            and not self._borrows(other.key, model, other.own[model])
+            for other in self._lines[key].tree
         )
 
     def _borrows(self, key: QueueKey, model: str, devices: int) -> bool:
