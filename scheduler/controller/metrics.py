@@ -54,7 +54,11 @@ BUDGET = Gauge(
     _BUDGET_LABELS,
 )
 BUDGET_SPENT = Gauge("suanli_budget_spent_cny", "The most that can be charged for it so far.", _BUDGET_LABELS)
-BUDGET_HELD = Gauge("suanli_budget_held_cny", "What running jobs may still cost of it.", _BUDGET_LABELS)
+BUDGET_HELD = Gauge(
+    "suanli_budget_held_cny",
+    "What running jobs, and those that were stopped for others, may still cost of it.",
+    _BUDGET_LABELS,
+)
 _MOST_BUDGETS = 200  # a firm's administrator sets as many as the firm has projects
 _NANO = 10**9
 

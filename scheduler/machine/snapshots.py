@@ -11,7 +11,7 @@ from scheduler.machine.configuration import calendar_at, prices_at
 from scheduler.machine.money import reserved_nano
 from scheduler.machine.queueing import shape_of
 from scheduler.machine.served import served_ms
-from scheduler.machine.spending import to_nano
+from scheduler.machine.spending import hold, money_of
 from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord, NodeRecord
 from scheduler.planner.snapshot import (
     DeviceView,
@@ -143,24 +143,14 @@ def budgets_at(state: ClusterState, now_ms: int) -> dict[BudgetKey, Money]:
     prices = prices_at(state, now_ms)
     held = dict.fromkeys(spent, 0)
     for job in state.active.values():
-        keys = [key for key in budget_keys(job.firm_id, job.spec.project) if key in held]
-        if keys and job.attempt is not None:
-            reserved = _reserved_nano(job.attempt, prices, now_ms)
-            for key in keys:
-                held[key] += reserved
+        project = job.spec.project
+        if job.attempt is not None and not held.keys().isdisjoint(budget_keys(job.firm_id, project)):
+            hold(held, job.firm_id, project, _reserved_nano(job.attempt, prices, now_ms))
     for shape, jobs in state.waiting.sizes():
         if shape.promised_nano:
-            for key in budget_keys(shape.queue.firm_id, shape.project):
-                if key in held:
-                    held[key] += shape.promised_nano * jobs
+            hold(held, shape.queue.firm_id, shape.project, shape.promised_nano * jobs)
     return {
-        budget.key: Money(
-            amount_nano=budget.amount_nano,
-            spent_nano=to_nano(spent[budget.key]),
-            held_nano=held[budget.key],
-            period=budget.period,
-            ends_ms=budget.period.end_ms(now_ms),
-        )
+        budget.key: money_of(budget, spent[budget.key], held[budget.key], now_ms)
         for budget in state.spending.budgets
     }
 

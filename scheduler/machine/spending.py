@@ -12,6 +12,7 @@ from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import FirmId
 from scheduler.domain.time import HOUR_MS
 from scheduler.machine.messages import BudgetSpent, PriceFrom
+from scheduler.planner.snapshot import Money
 
 
 def cost_of(prices: Iterable[PriceFrom], model: str, from_ms: int, to_ms: int) -> int:
@@ -30,6 +31,19 @@ def cost_of(prices: Iterable[PriceFrom], model: str, from_ms: int, to_ms: int) -
 def to_nano(spent: int) -> int:
     """A sum of this file in nano CNY, rounded up."""
     return -(-spent // (HOUR_MS * WHOLE_PPM))
+
+
+def hold(held_nano: dict[BudgetKey, int], firm_id: FirmId, project: str, nano: int) -> None:
+    """Adds what a job may still cost to what is held of the budgets that pay for it, where there are any."""
+    for key in budget_keys(firm_id, project):
+        if key in held_nano:
+            held_nano[key] += nano
+
+
+def money_of(budget: ProjectBudget, spent: int, held_nano: int, now_ms: int) -> Money:
+    """A budget with what is gone of it in its present period; `spent` is a sum of this file."""
+    period = budget.period
+    return Money(budget.amount_nano, to_nano(spent), held_nano, period, period.end_ms(now_ms))
 
 
 @dataclass(slots=True)

@@ -8,13 +8,14 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.authorise import Action, Principal, authorise, may_see_firm
-from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, ProjectBudget, cny
+from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, cny
 from scheduler.domain.configuration_reading import BudgetEntry, budget_of
 from scheduler.domain.errors import Invalid, NotFound
 from scheduler.domain.ids import FirmId
 from scheduler.domain.reading import Reader
 from scheduler.domain.suggestions import one_of
-from scheduler.machine.spending import to_nano
+from scheduler.machine.messages import BudgetSpent, PriceFrom
+from scheduler.machine.spending import money_of
 from scheduler.planner.snapshot import Money
 from scheduler.services.administration import note_act
 from scheduler.services.application import (
@@ -143,11 +144,16 @@ async def remove_budget(
 async def _owner(session: AsyncSession, principal: Principal, firm: str, project: str | None) -> str:
     """The firm's id, where the caller may know of it and set the budget."""
     authorise(principal, Action.CONFIGURE if project is None else Action.SET_BUDGET)
+    firm_id = await _visible_firm(session, principal, firm)
+    if project is not None and await session.get(ProjectRow, (firm_id, project)) is None:
+        raise NotFound(f"the firm {firm} has no project {project}")
+    return firm_id
+
+
+async def _visible_firm(session: AsyncSession, principal: Principal, firm: str) -> str:
     firm_id = await session.scalar(select(FirmRow.firm_id).where(FirmRow.name == firm))
     if firm_id is None or not may_see_firm(principal, firm_id):
         raise NotFound(f"there is no firm {firm}")
-    if project is not None and await session.get(ProjectRow, (firm_id, project)) is None:
-        raise NotFound(f"the firm {firm} has no project {project}")
     return firm_id
 
 
@@ -164,10 +170,13 @@ async def read_budget(
     session: AsyncSession, principal: Principal, firm: str, project: str | None, now_ms: int
 ) -> BudgetLine:
     """The budget of a project (None: of the firm). Raises Forbidden, NotFound."""
-    for line in await list_budgets(session, principal, now_ms):
-        if (line.firm, line.project) == (firm, project):
-            return line
-    raise NotFound(f"{_name(firm, project)} has no budget")
+    authorise(principal, Action.READ_USAGE)
+    firm_id = await _visible_firm(session, principal, firm)
+    lines = await _lines(session, principal, firm_id, now_ms)
+    line = lines.get(BudgetKey(FirmId(firm_id), project or WHOLE_FIRM))
+    if line is None:
+        raise NotFound(f"{_name(firm, project)} has no budget")
+    return line
 
 
 async def list_budgets(session: AsyncSession, principal: Principal, now_ms: int) -> Sequence[BudgetLine]:
@@ -184,19 +193,16 @@ async def _lines(
     if not found:
         return {}
     versions = await list_prices(session, principal, now_ms)
-    prices = {price.device_model: price.price_nano_cny for price in versions if price.in_force}
+    prices = [PriceFrom(one.device_model, one.effective_from_ms, one.price_nano_cny) for one in versions]
     held = await load_held(session, [item.budget for item in found], prices, now_ms)
-    return {
-        item.budget.key: _line(item.budget, to_nano(item.spent), held[item.budget.key], now_ms)
-        for item in found
-    }
+    return {item.budget.key: _line(item, held[item.budget.key], now_ms) for item in found}
 
 
-def _line(budget: ProjectBudget, spent_nano: int, held_nano: int, now_ms: int) -> BudgetLine:
-    period, project = budget.period, budget.key.project
+def _line(item: BudgetSpent, held_nano: int, now_ms: int) -> BudgetLine:
+    budget = item.budget
     return BudgetLine(
         firm=budget.firm,
-        project=None if project == WHOLE_FIRM else project,
-        money=Money(budget.amount_nano, spent_nano, held_nano, period, period.end_ms(now_ms)),
-        begins_ms=period.begin_ms(now_ms),
+        project=None if budget.key.project == WHOLE_FIRM else budget.key.project,
+        money=money_of(budget, item.spent, held_nano, now_ms),
+        begins_ms=budget.period.begin_ms(now_ms),
     )

@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget, budget_keys
+from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
 from scheduler.domain.ids import FirmId
-from scheduler.machine.messages import BudgetSpent
+from scheduler.machine.messages import BudgetSpent, PriceFrom
 from scheduler.machine.money import reserved_nano
+from scheduler.machine.spending import cost_of, hold
 
 _BUDGETS = text(
     "SELECT b.firm_id, b.project, b.amount_nano_cny, b.period, f.name AS firm"
@@ -45,8 +46,7 @@ _SPENT = text(
 # Attempts for which money is held, with the parts per million of devices that they cost: what holds devices now,
 # and what was stopped for others and waits to go on as it ran.
 _HELD = (
-    "SELECT j.firm_id, j.project, t.device_model, CASE t.state WHEN 'ended' THEN NULL ELSE t.started_ms END"
-    " AS started_ms, sum(d.share_ppm)::bigint AS ppm,"
+    "SELECT j.firm_id, j.project, t.device_model, t.started_ms, t.ended_ms, sum(d.share_ppm)::bigint AS ppm,"
     " CAST(coalesce(r.spec, j.spec) ->> 'time_limit_seconds' AS bigint) * 1000 AS time_limit_ms"
     " FROM jobs j JOIN job_states s ON s.firm_id = j.firm_id AND s.job_id = j.job_id"
     " LEFT JOIN job_revisions r ON r.firm_id = j.firm_id AND r.job_id = j.job_id AND r.revision = s.revision"
@@ -54,7 +54,7 @@ _HELD = (
     " JOIN allocations a ON a.firm_id = t.firm_id AND a.job_id = t.job_id AND a.attempt = t.attempt"
     " JOIN allocation_devices d ON d.firm_id = a.firm_id AND d.allocation_id = a.allocation_id"
     " WHERE j.firm_id = ANY(:firms) AND a.goal <> 'reserve' AND {}"
-    " GROUP BY j.firm_id, j.job_id, t.device_model, t.state, t.started_ms, r.spec"
+    " GROUP BY j.firm_id, j.job_id, t.device_model, t.started_ms, t.ended_ms, r.spec"
 )
 _HELDS = text(
     _HELD.format("t.state <> 'ended' AND a.live AND a.stop_reason IS DISTINCT FROM 'node_lost'")
@@ -64,20 +64,20 @@ _HELDS = text(
 
 
 async def load_held(
-    session: AsyncSession, budgets: Sequence[ProjectBudget], prices: Mapping[str, int], now_ms: int
+    session: AsyncSession, budgets: Sequence[ProjectBudget], prices: Sequence[PriceFrom], now_ms: int
 ) -> Mapping[BudgetKey, int]:
     """What running jobs, and those that were stopped for others, may still cost, nano CNY, by the budget that pays.
 
-    `prices` in force, by model. Cost: the live allocations of firms with a budget, and those of such jobs.
+    Of those that were stopped, at the prices of their stop; `prices` by model and beginning. Cost: the live
+    allocations of firms with a budget, and those of such jobs, times the price versions.
     """
     held = dict.fromkeys([budget.key for budget in budgets], 0)
     firms = sorted({key.firm_id for key in held})
     for row in await session.execute(_HELDS, {"firms": firms}) if firms else ():
-        price = prices.get(row.device_model, 0)
-        nano = reserved_nano(price * row.ppm, row.time_limit_ms, row.started_ms, now_ms)
-        for key in budget_keys(FirmId(row.firm_id), row.project):
-            if key in held:
-                held[key] += nano
+        at_ms, started_ms = (now_ms, row.started_ms) if row.ended_ms is None else (row.ended_ms, None)
+        price = cost_of(prices, row.device_model, at_ms, at_ms + 1)
+        nano = reserved_nano(price * row.ppm, row.time_limit_ms, started_ms, at_ms)
+        hold(held, FirmId(row.firm_id), row.project, nano)
     return held
 
 

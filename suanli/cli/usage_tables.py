@@ -45,7 +45,10 @@ def print_budgets(budgets: Sequence[Mapping[str, Any]], *, empty: str = "") -> N
         empty=empty,
     )
     if budgets:
-        say("\nSpent: the most that can be charged so far. Held: what running jobs may still cost.")
+        say(
+            "\nSpent: the most that can be charged so far. Held: what running jobs, and those that were stopped "
+            "for others, may still cost."
+        )
 
 
 def _budget_row(budget: Mapping[str, Any]) -> list[object]:

@@ -49,9 +49,8 @@ ZH = {
     "Secret {name} is set ({bytes} bytes).": "密钥 {name} 已设置({bytes} 字节)。",
     "Secret {name} is deleted.": "密钥 {name} 已删除。",
     "No budgets: every project may spend any amount.": "没有预算:各项目可花费任意金额。",
-    "Spent: the most that can be charged so far. Held: what running jobs may still cost.": (
-        "已用:至今最多可计费的金额。占用:运行中作业还可能花费的金额。"
-    ),
+    "Spent: the most that can be charged so far. Held: what running jobs, and those that were stopped for others, "
+    "may still cost.": "已用:至今最多可计费的金额。占用:运行中的作业,以及为其他作业让出设备的作业,还可能花费的金额。",
     "{name} has {left} CNY left of {amount}.": "{name} 的 {amount} 元中还剩 {left} 元。",
     "{name} may spend any amount.": "{name} 可花费任意金额。",
     "say whose budget: --firm NAME": "请说明是谁的预算:--firm 企业",

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select, update
 
+from scheduler.domain.time import to_rfc3339
 from scheduler.storage.tables import (
     AllocationDeviceRow,
     AllocationRow,
@@ -220,6 +221,15 @@ async def test_a_firms_administrator_sets_what_a_project_may_spend_and_sees_what
     )
     whole_now = (await installation.as_("lin").get(WHOLE)).json()
     assert (whole_now["spent_cny"], whole_now["held_cny"]) == ("18.75", "62.50")
+
+    # A dearer price counts for what runs, not for what was promised before.
+    half_ms = 30 * 60_000
+    dearer = {
+        "model": MODEL, "price_cny_per_device_hour": "25.00", "effective_from": to_rfc3339(now_ms + half_ms),
+    }  # fmt: skip
+    assert (await installation.as_("ops").post("/v1/prices", json=dearer)).status_code == 201
+    installation.clock.now_ms += half_ms
+    assert (await installation.as_("lin").get(WHOLE)).json()["held_cny"] == "75.00"
 
 
 async def test_who_changes_a_budget_says_which_he_had_read(installation: ApiInstallation) -> None:

@@ -42,7 +42,10 @@ class BudgetOut(Out):
     ]
     held_cny: Annotated[
         str,
-        Field(description="What running jobs may still cost to their time limits; without one, in an hour."),
+        Field(
+            description="What running jobs, and those that were stopped for others, may still cost to their time "
+            "limits; without one, in an hour."
+        ),
     ]
     left_cny: Annotated[str, Field(description="What a job that starts now may cost.")]
 
