@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.runtime.spec import SpecError, StoreFolder, TaskSpec
+from agents.transfer.telling import TAKE_BACK_S
 
 TRANSFER = "agents.transfer"
 PATIENCE_S = 180  # for a store that does not answer
 SAY_EVERY_S = 10.0
 FIRST_AFTER_S = 2.0  # what is quicker is told once, when it is there
-TAKE_BACK_S = 12.0  # for the parts of an upload that is stopped; the process itself gives up a little earlier
+_GIVES_UP_S = 2.0  # for the process, which ends itself when it was given time enough
 _KEPT_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # where an operator's own authorities stand
 Say = Callable[[str], None]
 
@@ -80,7 +81,7 @@ class Transfers:
             try:
                 return self._follow(process, self._request(work, wanted, folder, uid), wanted)
             finally:
-                _end(process, TAKE_BACK_S if work == "upload" else 0)
+                _end(process, TAKE_BACK_S + _GIVES_UP_S if work == "upload" else 0)
 
     def _request(self, work: str, wanted: StoreFolder, folder: Path, uid: int | None) -> bytes:
         keys = wanted.keys

@@ -26,11 +26,10 @@ from obstore.store import S3Store
 from agents.runtime.unpack import become
 from agents.transfer.asking import CODE, open_store, told_of
 from agents.transfer.fetch import fetch
-from agents.transfer.telling import Problem, say
+from agents.transfer.telling import TAKE_BACK_S, Problem, say
 from agents.transfer.upload import upload
 
 Work = Callable[[S3Store, dict[str, Any]], tuple[int, int]]  # files and bytes
-TAKE_BACK_S = 10.0  # for an upload that is to stop, to remove its parts from the bucket
 
 
 def check(store: S3Store, request: dict[str, Any]) -> tuple[int, int]:

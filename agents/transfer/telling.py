@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 SAY_EVERY_S = 1.0
+TAKE_BACK_S = 10.0  # for an upload that is to stop, to remove its parts from the bucket
 
 
 class Problem(Exception):

@@ -17,8 +17,8 @@ from scheduler.machine import Changes, ClusterState, announce, apply, apply_plan
 from scheduler.machine.messages import LeaderStarted, Message, Tick
 from scheduler.planner import PlannerConfig, Report
 from scheduler.planner.cycle import Planner
+from scheduler.planner.moves import could_move
 from scheduler.planner.plan_checks import check_plan
-from scheduler.planner.snapshot import RunningJob
 from scheduler.storage import inbox
 from scheduler.storage.cluster import write_changes
 from scheduler.storage.cluster_messages import read_messages
@@ -62,12 +62,6 @@ class Seat:
     term: int
     signer: Signer
     ids: Ids
-
-
-def could_gain(running: RunningJob) -> bool:
-    """Whether a running job may go on larger or elsewhere: some time after it has started, which no message tells."""
-    shape = running.shape
-    return shape.resumable and (len(shape.sizes) > 0 or len(shape.models) > 1)
 
 
 class Leader:
@@ -189,7 +183,7 @@ class Leader:
         announce(self.state, report, now_ms, self.seat.ids, changes)
         self.report = report
         self._replan = report.unfinished
-        self._may_gain = self._config.planner.moves and any(map(could_gain, snapshot.running))
+        self._may_gain = self._config.planner.moves and any(map(could_move, snapshot.running))
         metrics.PLACEMENTS.inc(len(proposal.placements))
         metrics.show_report(report)
         return len(proposal.placements), self._reports.rows(report, self.state)

@@ -55,7 +55,7 @@ def _report(job: JobRecord) -> tuple[float, int] | None:
 
 
 def announce(t: Transition, report: Report) -> None:
-    """Tells waiting jobs, once each, between which moments they start: the first to start first.
+    """Tells waiting jobs, once each, between which moments they start, in the order of their turns.
 
     Cost: O(waiting jobs of which that is known).
     """

@@ -52,7 +52,7 @@ class Forecast:
 
     @property
     def expected(self) -> Iterable[JobId]:
-        """The jobs of which it is known when they start, the first to start in front."""
+        """The jobs of which it is known when they start, in the order of their turns."""
         return self._waits
 
     def interval(self, job_id: JobId) -> StartInterval | None:

@@ -20,6 +20,12 @@ from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
 from scheduler.planner.variants import Candidate, candidates, sizes_to_try
 
 
+def could_move(running: RunningJob) -> bool:
+    """Whether a job may ever go on larger or elsewhere: some time after it has started, which no message tells."""
+    shape = running.shape
+    return shape.resumable and (len(shape.sizes) > 0 or len(shape.models) > 1)
+
+
 class Gain(NamedTuple):
     """What a running job would gain elsewhere."""
 

@@ -37,7 +37,7 @@ class Report:
 
     @property
     def expected(self) -> Iterable[JobId]:
-        """The jobs of which it is known when they start, the first to start in front."""
+        """The jobs of which it is known when they start, in the order of their turns."""
         return () if self.forecast is None else self.forecast.expected
 
     def of(self, job_id: JobId) -> ClassReport | None:

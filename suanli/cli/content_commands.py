@@ -159,7 +159,9 @@ def _fetch_all(
 
 
 def _why_nothing(job: Job, attempt: int) -> str:
+    from suanli.client.types import FINAL_STATES
+
     name, state = job["name"], job["state"]
-    if state in ("succeeded", "failed", "cancelled"):
+    if state in FINAL_STATES:
         return f"{name} left no files in attempt {attempt}, or they are kept no longer"
     return f"{name} has no results of attempt {attempt} yet: it is {state}"
