@@ -45,7 +45,7 @@ class Budgets:
             gone = _fen_up(money.amount_nano - self._left[key])
             sentence = (
                 f"may cost {cost} CNY on {model} {span}; {_whose(key)} has {_cny(left // _NANO_OF_FEN)} left of"
-                f" {amount}, {gone} are spent or held for what runs"
+                f" {amount}, {gone} are spent or held"
             )
         if sentence is None:
             return None

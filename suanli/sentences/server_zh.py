@@ -246,9 +246,9 @@ ZH_SERVER = {
     ),
     # Money
     "may cost {cost} CNY on {model} {span}; {whose} has {left} left of {amount} CNY {period},"
-    " {gone} are spent or held for what runs": (
+    " {gone} are spent or held": (
         "在 {model} 上{span}可能花费 {cost} 元;{whose}{period}的预算 {amount} 元还剩 {left} 元,"
-        "已花费或为运行中的作业占用 {gone} 元"
+        "已花费或占用 {gone} 元"
     ),
     "within its time limit": "其时限内最多",
     "in an hour": "一小时",

@@ -214,7 +214,7 @@ def test_a_project_that_cannot_pay_for_a_time_limit_does_not_start_the_job_and_s
     assert why.reason is Reason.BUDGET_EXHAUSTED
     assert why.sentence == (
         f"may cost 75.00 CNY on {MODEL} within its time limit; project vision has 37.50 left of 125.00 CNY a month,"
-        " 87.50 are spent or held for what runs"
+        " 87.50 are spent or held"
     )
     assert item.counterfactual == (
         f"now on {MODEL}, with a time limit of at most 90 min or with 37.50 CNY more for project vision;"
@@ -267,7 +267,7 @@ def test_a_firm_that_has_used_up_its_budget_starts_nothing_of_any_project_but_wh
     sentences = {
         why.sentence.partition("; ")[2] for item in controller.report.classes for why in item.reasons
     }
-    assert sentences == {"its firm has 0.00 left of 12.50 CNY a month, 12.50 are spent or held for what runs"}
+    assert sentences == {"its firm has 0.00 left of 12.50 CNY a month, 12.50 are spent or held"}
 
 
 def test_a_plan_that_spends_more_than_is_left_is_refused() -> None:
