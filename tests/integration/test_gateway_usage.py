@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from protos.suanli.fleet.v1 import usage_pb2
-from scheduler.storage.windows import unpack_segments
+from scheduler.storage.windows import unpack_segments, waiting_windows
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.windows import NO_PREVIOUS, SaltedSegment, SignedWindow
 from tests.builders.database import DatabaseUrls
@@ -64,7 +64,7 @@ async def test_windows_are_stored_as_exact_bytes(world: World, agent: Agent, str
     assert (seq, hashed) == (1, agent.prev_hash)
 
 
-async def test_a_day_of_windows_comes_in_few_transactions(
+async def test_a_day_of_windows_comes_in_few_transactions_and_is_taken_up_to_a_number_and_a_size(
     world: World, agent: Agent, stream: UsageStream
 ) -> None:
     windows = agent.windows_until(agent.at_ms + 9_000)
@@ -72,6 +72,17 @@ async def test_a_day_of_windows_comes_in_few_transactions(
     await stream.until_stored(len(windows))
     assert await stored(world) == list(range(1, len(windows) + 1))
     assert stream.refused == []
+
+    async def taken(most: int, most_bytes: int, refused: Collection[tuple[str, int]] = ()) -> list[int]:
+        async with world.owner.read() as session:
+            return [one.seq for one in await waiting_windows(session, most, most_bytes, refused)]
+
+    [(size,)] = await world.rows("SELECT octet_length(segments) FROM usage_intake WHERE seq = 1")
+    assert await taken(3, 1 << 30) == [1, 2, 3]
+    assert await taken(3, size + 1) == [1, 2]  # the second is the one that fills it
+    assert await taken(3, 1) == [1]  # one at least, however large
+    [(key_id,)] = await world.rows("SELECT DISTINCT key_id FROM usage_intake")
+    assert await taken(3, 1 << 30, [(key_id, 2)]) == []
 
 
 async def test_the_same_window_twice_is_one_window(world: World, agent: Agent, stream: UsageStream) -> None:
