@@ -88,13 +88,10 @@ def show_state(state: ClusterState, now_ms: int) -> None:
 def _show_budgets(budgets: Mapping[BudgetKey, ProjectBudget], money: Mapping[BudgetKey, Money]) -> None:
     """Amounts are whole nano CNY everywhere else; a picture may have them as floats."""
     fullest = sorted(money, key=lambda key: -_share_used(money[key]))[:_MOST_BUDGETS]
-    for gauge in (BUDGET, BUDGET_SPENT, BUDGET_HELD):
-        gauge.clear()
-    for key in fullest:
-        labels = budgets[key].firm, key.project, budgets[key].period.value
-        BUDGET.labels(*labels).set(money[key].amount_nano / _NANO)
-        BUDGET_SPENT.labels(*labels).set(money[key].spent_nano / _NANO)
-        BUDGET_HELD.labels(*labels).set(money[key].held_nano / _NANO)
+    shown = {(budgets[key].firm, key.project, budgets[key].period.value): money[key] for key in fullest}
+    _set(BUDGET, {labels: of.amount_nano / _NANO for labels, of in shown.items()})
+    _set(BUDGET_SPENT, {labels: of.spent_nano / _NANO for labels, of in shown.items()})
+    _set(BUDGET_HELD, {labels: of.held_nano / _NANO for labels, of in shown.items()})
 
 
 def _share_used(money: Money) -> float:
@@ -150,7 +147,7 @@ def _state_of_free(node: NodeRecord, closed: Set[NodeId], reserved: Set[NodeId])
     return "reserved" if node.cordoned or node.node.node_id in reserved else "idle"
 
 
-def _set(gauge: Gauge, counts: Count[tuple[str, ...]]) -> None:
+def _set(gauge: Gauge, values: Mapping[tuple[str, ...], float]) -> None:
     gauge.clear()
-    for labels, count in counts.items():
-        gauge.labels(*labels).set(count)
+    for labels, value in values.items():
+        gauge.labels(*labels).set(value)

@@ -59,7 +59,7 @@ _HELD = (
 _HELDS = text(
     _HELD.format("t.state <> 'ended' AND a.live AND a.stop_reason IS DISTINCT FROM 'node_lost'")
     + " UNION ALL "
-    + _HELD.format("s.state = 'queued' AND NOT s.held AND t.reason = 'preempted'")
+    + _HELD.format("s.state = 'queued' AND s.attempt > 0 AND NOT s.held AND t.reason = 'preempted'")
 )
 
 
@@ -68,8 +68,8 @@ async def load_held(
 ) -> Mapping[BudgetKey, int]:
     """What running jobs, and those that were stopped for others, may still cost, nano CNY, by the budget that pays.
 
-    Of those that were stopped, at the prices of their stop; `prices` by model and beginning. Cost: the live
-    allocations of firms with a budget, and those of such jobs, times the price versions.
+    Of those that were stopped, at the prices of their stop; `prices` by model and beginning. Cost: the states
+    of jobs that wait, and, of firms with a budget, the live allocations and those of such jobs x price versions.
     """
     held = dict.fromkeys([budget.key for budget in budgets], 0)
     firms = sorted({key.firm_id for key in held})
