@@ -64,6 +64,10 @@ def simulate(request: Request, out: Console, err: Console) -> None:
 
 
 def _read(request: Request) -> tuple[Situation, list[Draft], str]:
+    if not request.jobs.is_file():
+        raise Invalid(
+            [FieldProblem("jobs", str(request.jobs), "a file: of `admin history`, or a table of jobs")]
+        )
     if is_history(request.jobs):
         history = read_history(request.jobs)
         catalogue = load_catalogue()

@@ -40,7 +40,12 @@ def set_budget(
     amount: Annotated[str, typer.Argument(help="What may be spent, in CNY: 5000.00")],
     project: Project = None,
     firm: Firm = None,
-    per: Annotated[str, typer.Option(help="month, year or total: when it is counted anew.")] = "month",
+    per: Annotated[
+        str | None,
+        typer.Option(
+            help="month, year or total: when it is counted anew. Absent: as it is; of a new one, month."
+        ),
+    ] = None,
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -50,7 +55,10 @@ def set_budget(
     from suanli.cli.words import word
 
     with open_client(profile) as client:
-        made = client.set_budget(_firm(client, firm), amount, project=project, period=per)
+        owner = _firm(client, firm)
+        made = client.set_budget(
+            owner, amount, project=project, period=per or _period(client, owner, project)
+        )
     if as_json:
         print_json(made)
     else:
@@ -71,6 +79,12 @@ def remove_budget(
         client.remove_budget(owner, project=project)
     name = owner if project is None else f"{owner}/{project}"
     print_json({"removed": name}) if as_json else say(word("{name} may spend any amount.", name=name))
+
+
+def _period(client: Client, firm: str, project: str | None) -> str:
+    """Of the budget that there is."""
+    known = {(each["firm"], each["project"]): each["period"] for each in client.budgets()}
+    return known.get((firm, project), "month")
 
 
 def _firm(client: Client, firm: str | None) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from suanli.cli.words import is_chinese
 from suanli.evidence.limits import LANGUAGES
 
 TEXT: dict[str, tuple[str, str]] = {
@@ -141,5 +140,4 @@ def language_of(asked: str | None) -> str:
     """The language asked for, else Chinese where the environment is Chinese, else English."""
     if asked is not None:
         return asked
-    environment = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
-    return "zh" if environment.lower().startswith("zh") else "en"
+    return "zh" if is_chinese() else "en"

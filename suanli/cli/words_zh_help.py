@@ -267,7 +267,9 @@ ZH_HELP = {
     ),
     "Let a project spend any amount.": "让项目可花费任意金额。",
     "What may be spent, in CNY: 5000.00": "可花费的金额(元):5000.00",
-    "month, year or total: when it is counted anew.": "month、year 或 total:何时重新计数。",
+    "month, year or total: when it is counted anew. Absent: as it is; of a new one, month.": (
+        "month、year 或 total:何时重新计数。不写:保持原样;新预算为 month。"
+    ),
     "Of this project; absent: of the firm with all of its projects.": (
         "属于此项目;缺省属于企业及其所有项目。"
     ),

@@ -419,6 +419,18 @@ def test_usage_and_bundle_of_an_empty_log_say_so(shell: Shell) -> None:
     assert not list(shell.folder.glob("*.zip*"))
 
 
+def test_another_amount_leaves_the_period_of_a_budget_as_it_is(shell: Shell) -> None:
+    wang = Shell(shell.api, shell.folder, person="wang")
+
+    def set_budget(*words: str) -> str:
+        made = json.loads(wang.run("budget", "set", *words, "--project", "vision", "--json").stdout)
+        return made["period"]
+
+    assert set_budget("5000") == "month"
+    assert set_budget("5000", "--per", "year") == "year"
+    assert set_budget("7000") == "year"
+
+
 def test_jobs_are_watched_as_lines_of_json_where_there_is_no_terminal(shell: Shell) -> None:
     job_id = shell.submit()
     with ending(shell.start("jobs", "--watch")) as watching:

@@ -24,10 +24,17 @@ def desk(tmp_path):
     return tmp_path
 
 
-def _run(*arguments):
+def _run(*arguments, **environment):
     app = typer.Typer()
     app.command()(verify_command)
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+    environment = {"COLUMNS": "200", "SUANLI_LANG": "en", **environment}
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env=environment)
+
+
+def test_the_report_is_in_the_language_of_the_reader_or_of_the_option(desk):
+    given = desk / "june.zip", "--policy", desk / "policy"
+    assert "已核验（" in _run(*given, SUANLI_LANG="zh").output
+    assert "VERIFIED" in _run(*given, "--language", "en", SUANLI_LANG="zh").output
 
 
 def test_a_good_bundle_is_verified_with_exit_code_0(desk):

@@ -38,3 +38,18 @@ def test_every_command_of_the_tour_does_what_the_page_says(words: list[str], tmp
     assert done.returncode == 0, done.stderr
     assert '"seed": 0' in done.stdout if "--json" in words else done.stdout.startswith("seed 0\n")
     assert (tmp_path / "rehearsal/report.html").is_file() == ("--output" in words)
+
+
+def test_a_file_that_is_not_there_is_said_to_be_the_matter(tmp_path: Path) -> None:
+    suanli = Path(sys.executable).parent / "suanli"
+    done = subprocess.run(
+        [suanli, "simulate", "nofile.gz"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "nofile.gz" in done.stderr
+    assert "--cluster" not in done.stderr
