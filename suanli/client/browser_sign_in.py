@@ -14,8 +14,8 @@ import hmac
 import json
 import queue
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
@@ -139,15 +139,15 @@ class _Callback:
                 elif not (_same(given.get("state", ""), callback._state) and self._is_known()):
                     self.send_error(400)  # whoever that was, it is not who we sent there
                 else:
-                    callback._answer(given)
-                    self._say(200, _PAGE.encode())
+                    with callback._answering(given):
+                        self._say(200, _PAGE.encode())
 
             def _open(self) -> None:
                 if callback._opened.acquire(blocking=False) or self._is_known():
                     self._say(302, b"", Location=callback.leads_to)
                 else:
-                    callback._answer(None)
-                    self.send_error(410)
+                    with callback._answering(None):
+                        self.send_error(410)
 
             def _is_known(self) -> bool:
                 """Is this the browser that opened our page? No other program of this machine has its cookie."""
@@ -175,9 +175,14 @@ class _Callback:
 
         return Handler
 
-    def _answer(self, given: dict[str, str] | None) -> None:
-        with suppress(queue.Full):
-            self._answers.put_nowait(given)
+    @contextmanager
+    def _answering(self, given: dict[str, str] | None) -> Iterator[None]:
+        """The answer counts once the browser was told, or could not be: this process may end with it."""
+        try:
+            yield
+        finally:
+            with suppress(queue.Full):
+                self._answers.put_nowait(given)
 
     def __enter__(self) -> _Callback:
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
