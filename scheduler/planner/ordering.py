@@ -193,7 +193,8 @@ class Ordering:
             line, shape = self._lines[cursor.shape.queue], cursor.shape
             line.lowest = min(line.lowest, shape.priority.rank)
             for model in shape.models:
-                line.own[model] = min(line.own.get(model, shape.devices), shape.devices)
+                devices = self._sharing.devices_of(shape, model)
+                line.own[model] = min(line.own.get(model, devices), devices)
         for lines in trees.values():
             if len(lines) > 1:
                 lowest, next_lowest = sorted(line.lowest for line in lines)[:2]
