@@ -40,6 +40,8 @@ class Chain:
 
     seq: int
     prev_hash: str
+    prev_signature_hash: str | None = None
+    """None for the first window, and where an older agent made the one before and did not note it."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Sealer:
             log_checkpoint=seen,
             window_ms=self.window_ms,
             closed_by=window.closed_by,
+            prev_signature_hash=chain.prev_signature_hash,
         )
         pieces = [(index, tally) for index, tallies in window.tallies.items() for tally in tallies]
         segments = [self._segment(chain.seq, n, index, tally) for n, (index, tally) in enumerate(pieces)]

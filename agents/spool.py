@@ -12,7 +12,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from suanli.evidence.windows import (
     header_hash,
     parse_header,
     segment_commitment,
+    signature_hash,
     window_message,
 )
 
@@ -191,12 +192,12 @@ class Spool:
     # --- windows ---------------------------------------------------------------------------------------
 
     def chain(self) -> Chain:
-        """The number of the next window and the hash that it follows."""
+        """The number of the next window and the hashes that it follows."""
         value = self._fact("chain")
         if value is None:
             return Chain(1, NO_PREVIOUS)
         chain: dict[str, Any] = json.loads(value)
-        return Chain(chain["seq"], chain["prev_hash"])
+        return Chain(chain["seq"], chain["prev_hash"], chain.get("prev_signature_hash"))
 
     def append(self, windows: Sequence[Callable[[Chain], SignedWindow]], journal: dict[str, Any]) -> None:
         """Sign and keep windows, and with them the journal of what follows: all or nothing."""
@@ -211,8 +212,8 @@ class Spool:
                     "INSERT INTO windows (seq, header, signature, segments) VALUES (?, ?, ?, ?)",
                     (chain.seq, window.header, window.signature, salted),
                 )
-                chain = Chain(chain.seq + 1, header_hash(window.header))
-            self._put(connection, "chain", json.dumps({"seq": chain.seq, "prev_hash": chain.prev_hash}))
+                chain = Chain(chain.seq + 1, header_hash(window.header), signature_hash(window.signature))
+            self._put(connection, "chain", json.dumps(asdict(chain)))
             self._put(connection, "journal", json.dumps(journal))
         with suppress(SpoolFull):  # behind the database is where a crash may leave it too
             self._head.write(chain)

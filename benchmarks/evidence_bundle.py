@@ -51,6 +51,7 @@ from suanli.evidence.windows import (
     Segment,
     WindowHeader,
     header_hash,
+    signature_hash,
 )
 from suanli.rating.balance import BalanceCollector
 from suanli.rating.statements import state_usage
@@ -73,6 +74,7 @@ class _Node:
     devices: list[DeviceIdentity]
     key: SigningKey
     prev_hash: str = NO_PREVIOUS
+    prev_signature_hash: str | None = None
 
     @property
     def name(self) -> str:
@@ -199,13 +201,17 @@ class LargeBundle:
             log_checkpoint=seen,
             window_ms=GRID_MS,
             closed_by="grid",
+            prev_signature_hash=node.prev_signature_hash,
         )
         segments = [
             _segment(node, number, n, device, (start_ms, end_ms)) for n, device in enumerate(node.devices)
         ]
         salts = [_seed(f"{node.number} {number} {n}") for n in range(len(segments))]
         window = build_window(header, segments, salts, node.key.sign)
-        node.prev_hash = header_hash(window.header)
+        node.prev_hash, node.prev_signature_hash = (
+            header_hash(window.header),
+            signature_hash(window.signature),
+        )
         salt = _seed(f"salt {self._tree.size}")
         self._append(entries.seal_window(window, node.key.key_id, salt=salt), window.segments)
         return segments

@@ -58,6 +58,7 @@ from suanli.evidence.windows import (
     SignedWindow,
     WindowHeader,
     header_hash,
+    signature_hash,
     window_message,
 )
 
@@ -84,6 +85,7 @@ class _Node:
     signer: SigningKey
     seq: int = 0
     previous: str = NO_PREVIOUS
+    previous_signature: str | None = None
 
     def cut(self) -> SignedWindow:
         """The next window."""
@@ -107,6 +109,7 @@ class _Node:
             log_checkpoint=None,
             window_ms=WINDOW_MS,
             closed_by="grid",
+            prev_signature_hash=self.previous_signature,
         )
         segments = [
             Segment(
@@ -138,7 +141,7 @@ class _Node:
         ]
         salts = [os.urandom(32) for _ in segments]
         window = build_window(header, segments, salts, self.signer.sign)
-        self.previous = header_hash(window.header)
+        self.previous, self.previous_signature = header_hash(window.header), signature_hash(window.signature)
         return window
 
 

@@ -53,7 +53,7 @@ def _measure(folder: Path, windows: int, devices: int, processes: int) -> list[R
     case = f"{nodes * rounds:,} windows, {devices} devices each, {processes} processes"
     goal_s = GOAL_S_PER_MILLION * nodes * rounds / 1_000_000 if devices == 1 else None
     rows = [Row("evidence", case, "bundle", size_bytes / MIB, "MiB")]
-    for option in ([], ["--by-chain"]):
+    for option in ([], ["--every-signature"]):
         rows += _run([*command, *option], " ".join([case, *option]), nodes * rounds, goal_s)
     return rows
 

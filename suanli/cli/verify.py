@@ -74,11 +74,11 @@ ToleranceMs = Annotated[
 SampleSize = Annotated[
     int, typer.Option("--sample-size", min=1, max=1000, help="How many to draw of each stratum.")
 ]
-ByChain = Annotated[
+EverySignature = Annotated[
     bool,
     typer.Option(
-        "--by-chain",
-        help="For large bundles: check a window's signature only where its node's next window does not prove it.",
+        "--every-signature",
+        help="Also check signatures of windows that the next window of the same key vouches for: slower.",
     ),
 ]
 Processes = Annotated[
@@ -108,7 +108,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     sample_after: After = None,
     sample_size: SampleSize = 3,
     tolerance_ms: ToleranceMs = CLOCK_TOLERANCE_MS,
-    by_chain: ByChain = False,
+    every_signature: EverySignature = False,
     processes: Processes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write the report as an HTML page.")] = None,
@@ -140,7 +140,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
             firm_id=firm,
             firm_keys=None if firm_keys is None else parse_firm_keys(firm_keys.read_bytes()),
             device_list=None if register is None else parse_device_list(register.read_bytes()),
-            by_chain=by_chain,
+            every_signature=every_signature,
         )
         drawn = (sample_after, sample_size, sample)
         verdict = run_verify(bundle, policy, since, settings, processes, drawn, time_stamp_authority)

@@ -64,11 +64,6 @@ LIMITS: dict[str, tuple[str, str]] = {
         "attribution and rating cover its own entries only.",
         "设备的覆盖情况以及其他企业的使用：本证据包只面向企业 {firm_id}，归属与计价只涉及其自身条目。",
     ),
-    "by_chain": (
-        "That each window bears a signature: where the next window of the same key holds a window's hash, what it says "
-        "is proved by that, and its own signature was not looked at (--by-chain).",
-        "每个窗口自身的签名：若同一密钥的下一个窗口含有该窗口的哈希，其内容即由此得到证明，其自身签名未检查（--by-chain）。",
-    ),
     "no_policy": (
         "Whose log this is: no policy was given, so the log's own claim about its key was used.",
         "这是谁的日志：未提供信任策略（policy），因此只采用了日志自称的密钥。",

@@ -57,11 +57,6 @@ def choice(allowed: frozenset[str]) -> str:
     return f'"({"|".join(sorted(allowed))})"'
 
 
-def version(name: str, newest: int) -> str:
-    """The text of a schema, `name.vN` with N from 1 to `newest`; the group is N."""
-    return f'"{re.escape(name)}\\.v([1-{newest}])"'
-
-
 def constant(value: str) -> str:
     """A string that is always the same; no group."""
     return f'"{re.escape(value)}"'

@@ -162,8 +162,6 @@ def _state_facts(case: Case, seen: PartResult) -> None:
 def _state_limits(case: Case, seen: PartResult) -> None:
     """What no verification of this kind proves, said each time."""
     limits = [limit(name) for name in ("existence", "truth", "beginning", "caps")]
-    if case.known.settings.by_chain:
-        limits.insert(0, limit("by_chain"))
     if case.policy is None:
         limits.insert(0, limit("no_policy"))
     if not case.known.for_auditor:

@@ -38,6 +38,8 @@ def encode_header(header: WindowHeader) -> bytes:
     value = {name: getattr(header, name) for name in WindowHeader.__slots__}
     seen = header.log_checkpoint
     value["schema"] = f"{HEADER_SCHEMA}.v{value.pop('version')}"
+    if header.version < 3:
+        del value["prev_signature_hash"]
     value["clock"] = {
         "source": header.clock.source,
         "state": header.clock.state,

@@ -21,10 +21,9 @@ from suanli.evidence.strict_json import Fields, parse_object
 
 HEADER_SCHEMA = "suanli.window"
 SEGMENT_SCHEMA = "suanli.segment"
-VERSION = 2
-"""Newest form of windows and their segments, named in `schema` (`suanli.window.v2`). Windows of version 1 are taken
-all the same: their segments say nothing of the hardware, their devices nothing of die id and firmware."""
-_VERSION_1 = 1
+VERSION = 3
+"""Newest form of windows and their segments, named in `schema` (`suanli.window.v3`). Older ones are taken all the
+same: 2 does not name the signature before, 1 says nothing of hardware, die id and firmware besides."""
 WINDOW_LABEL = b"suanli/window/v1\n"
 SEGMENT_LABEL = b"suanli/segment/v1\n"
 SALT_BYTES = 32
@@ -90,6 +89,8 @@ class WindowHeader:
     window_ms: int
     closed_by: str
     segments: tuple[str, ...] = ()
+    prev_signature_hash: str | None = None
+    """With `prev_hash` it names all of the window before. None: the first of a key, or its agent did not keep it."""
     version: int = VERSION
 
 
@@ -153,6 +154,11 @@ def header_hash(header: bytes) -> str:
     return hashlib.sha256(header).hexdigest()
 
 
+def signature_hash(signature: bytes) -> str:
+    """`prev_signature_hash` of the window that follows the one with this signature."""
+    return hashlib.sha256(signature).hexdigest()
+
+
 def window_message(header: bytes) -> bytes:
     """The bytes that the agent's key signs."""
     return WINDOW_LABEL + header
@@ -173,7 +179,8 @@ _PLAIN_HEADER = plain.record(
         "log_checkpoint": plain.OPTIONAL_OBJECT,
         "node_id": plain.text(64),
         "prev_hash": plain.hexadecimal(32),
-        "schema": plain.version(HEADER_SCHEMA, VERSION),
+        "prev_signature_hash": plain.optional_hexadecimal(32),
+        "schema": plain.constant(f"{HEADER_SCHEMA}.v{VERSION}"),
         "segments": plain.hexadecimals(32, SEGMENTS_PER_WINDOW),
         "seq": plain.INTEGER,
         "simulated": plain.BOOLEAN,
@@ -192,7 +199,7 @@ def _plain_header(data: bytes) -> WindowHeader | None:
         if found is None:
             return None
         (agent_version, boot_end, boot_id, boot_start, clock, closed_by, driver, end, isolation, key_id,
-         seen, node_id, prev_hash, version, segments, seq, simulated, start, window) = found.groups()  # fmt: skip
+         seen, node_id, prev_hash, prev_sign, segments, seq, simulated, start, window) = found.groups()  # fmt: skip
         header = WindowHeader(
             node_id,
             key_id,
@@ -212,7 +219,7 @@ def _plain_header(data: bytes) -> WindowHeader | None:
             int(window),
             closed_by,
             tuple(segments[1:-1].split('","')) if segments else (),
-            int(version),
+            prev_sign,
         )
     except (UnicodeDecodeError, EvidenceError):
         return None
@@ -232,8 +239,8 @@ def _seen_of(text: str) -> SeenCheckpoint | None:
 
 
 @functools.lru_cache(maxsize=65_536)
-def _device_of(text: str, version: int) -> DeviceIdentity:
-    return read_device(parse_object(text.encode(), "device"), version)
+def _device_of(text: str) -> DeviceIdentity:
+    return read_device(parse_object(text.encode(), "device"))
 
 
 def parse_header(data: bytes) -> WindowHeader:
@@ -265,6 +272,7 @@ def _strict_header(data: bytes) -> WindowHeader:
         window_ms=fields.integer("window_ms", 1, GRID_MS),
         closed_by=fields.choice("closed_by", CLOSED_BY),
         segments=fields.hexes("segments", 32, SEGMENTS_PER_WINDOW),
+        prev_signature_hash=fields.optional_hex("prev_signature_hash", 32) if version >= 3 else None,
         version=version,
     )
     fields.done()
@@ -280,6 +288,8 @@ def _check_header(header: WindowHeader) -> None:
         raise EvidenceError("window.window_ms", header.window_ms, f"a divisor of {GRID_MS}")
     if (header.seq == 1) != (header.prev_hash == NO_PREVIOUS):
         raise EvidenceError("window.prev_hash", header.prev_hash, "64 zeros exactly when seq is 1")
+    if header.seq == 1 and header.prev_signature_hash is not None:
+        raise EvidenceError("window.prev_signature_hash", header.prev_signature_hash, "null when seq is 1")
     if header.closed_by == "grid" and header.end_ms % header.window_ms:
         raise EvidenceError("window.end_ms", header.end_ms, f"a multiple of {header.window_ms} ms")
     if crosses_grid(header) and header.closed_by != "recovery":
@@ -313,37 +323,34 @@ def _read_seen(fields: Fields | None) -> SeenCheckpoint | None:
     return seen
 
 
-_SEGMENT_FIELDS = {
-    "allocation_id": plain.optional_text(64),
-    "busy_ms": plain.INTEGER,
-    "cpu_time_ms": plain.OPTIONAL_INTEGER,
-    "device": plain.OBJECT,
-    "end_ms": plain.INTEGER,
-    "energy_method": plain.choice(ENERGY_METHODS),
-    "energy_mj": plain.OPTIONAL_INTEGER,
-    "live_ms": plain.INTEGER,
-    "measured_by": plain.choice(MEASURED_BY),
-    "memory_max_bytes": plain.OPTIONAL_INTEGER,
-    "memory_mean_bytes": plain.OPTIONAL_INTEGER,
-    "n": plain.INTEGER,
-    "node_id": plain.text(64),
-    "observed": plain.choice(OBSERVED),
-    "processes_max": plain.INTEGER,
-    "samples_expected": plain.INTEGER,
-    "samples_root": plain.optional_hexadecimal(32),
-    "samples_taken": plain.INTEGER,
-    "seq": plain.INTEGER,
-    "share_ppm": plain.INTEGER,
-    "start_ms": plain.INTEGER,
-    "utilisation_max_ppm": plain.OPTIONAL_INTEGER,
-    "utilisation_mean_ppm": plain.OPTIONAL_INTEGER,
-}
 _PLAIN_SEGMENT = plain.record(
-    _SEGMENT_FIELDS | {"hardware": plain.OBJECT, "schema": plain.constant(f"{SEGMENT_SCHEMA}.v{VERSION}")}
-)
-_PLAIN_SEGMENT_1 = plain.record(  # with an empty group where the hardware would be
-    _SEGMENT_FIELDS
-    | {"energy_mj": plain.OPTIONAL_INTEGER + "()", "schema": plain.constant(f"{SEGMENT_SCHEMA}.v1")}
+    {
+        "allocation_id": plain.optional_text(64),
+        "busy_ms": plain.INTEGER,
+        "cpu_time_ms": plain.OPTIONAL_INTEGER,
+        "device": plain.OBJECT,
+        "end_ms": plain.INTEGER,
+        "energy_method": plain.choice(ENERGY_METHODS),
+        "energy_mj": plain.OPTIONAL_INTEGER,
+        "hardware": plain.OBJECT,
+        "live_ms": plain.INTEGER,
+        "measured_by": plain.choice(MEASURED_BY),
+        "memory_max_bytes": plain.OPTIONAL_INTEGER,
+        "memory_mean_bytes": plain.OPTIONAL_INTEGER,
+        "n": plain.INTEGER,
+        "node_id": plain.text(64),
+        "observed": plain.choice(OBSERVED),
+        "processes_max": plain.INTEGER,
+        "samples_expected": plain.INTEGER,
+        "samples_root": plain.optional_hexadecimal(32),
+        "samples_taken": plain.INTEGER,
+        "schema": plain.constant(f"{SEGMENT_SCHEMA}.v{VERSION}"),
+        "seq": plain.INTEGER,
+        "share_ppm": plain.INTEGER,
+        "start_ms": plain.INTEGER,
+        "utilisation_max_ppm": plain.OPTIONAL_INTEGER,
+        "utilisation_mean_ppm": plain.OPTIONAL_INTEGER,
+    }
 )
 
 
@@ -352,10 +359,7 @@ def _plain_segment(data: bytes) -> Segment | None:
     if len(data) > SEGMENT_LIMIT_BYTES:
         return None
     try:
-        text = data.decode("ascii")
-        version, found = VERSION, _PLAIN_SEGMENT.fullmatch(text)
-        if found is None:
-            version, found = _VERSION_1, _PLAIN_SEGMENT_1.fullmatch(text)
+        found = _PLAIN_SEGMENT.fullmatch(data.decode("ascii"))
         if found is None:
             return None
         (allocation, busy, cpu, device, end, method, energy, hardware, live, measured_by, most, mean, n, node,
@@ -364,7 +368,7 @@ def _plain_segment(data: bytes) -> Segment | None:
             node,
             int(seq),
             int(n),
-            _device_of(device, version),
+            _device_of(device),
             int(start),
             int(end),
             observed,
@@ -384,8 +388,7 @@ def _plain_segment(data: bytes) -> Segment | None:
             method,
             measured_by,
             root,
-            hardware_of(hardware) if hardware else UNKNOWN_HARDWARE,
-            version,
+            hardware_of(hardware),
         )
     except (UnicodeDecodeError, EvidenceError):
         return None
@@ -432,7 +435,7 @@ def _strict_segment(data: bytes) -> Segment:
         energy_method=fields.choice("energy_method", ENERGY_METHODS),
         measured_by=fields.choice("measured_by", MEASURED_BY),
         samples_root=fields.optional_hex("samples_root", 32),
-        hardware=UNKNOWN_HARDWARE if version == _VERSION_1 else read_hardware(fields.nested("hardware")),
+        hardware=read_hardware(fields.nested("hardware")) if version >= 2 else UNKNOWN_HARDWARE,
         version=version,
     )
     fields.done()

@@ -45,6 +45,7 @@ from suanli.evidence.windows import (
     Segment,
     SignedWindow,
     header_hash,
+    signature_hash,
 )
 from suanli.rating.statements import build_statement
 from tests.builders.bundles import build_bundle, leaves_source
@@ -118,6 +119,7 @@ class Node:
     uses: list[Use] = field(default_factory=list)
     seq: int = 0
     prev_hash: str = NO_PREVIOUS
+    prev_signature_hash: str | None = None
     now_ms: int = T0
     seen: SeenCheckpoint | None = None
     version: int = VERSION
@@ -147,13 +149,17 @@ class Node:
             node_id=self.name,
             seq=self.seq,
             prev_hash=self.prev_hash,
+            prev_signature_hash=self.prev_signature_hash if self.seq > 1 else None,
             log_checkpoint=self.seen,
             version=self.version,
         )
         head = replace(head, **changes)  # type: ignore[arg-type]
         salts = [seed(f"{self.name} {self.seq} {n}") for n in range(len(numbered))]
         window = build_window(head, numbered, salts, self.key.sign)
-        self.prev_hash = header_hash(window.header)
+        self.prev_hash, self.prev_signature_hash = (
+            header_hash(window.header),
+            signature_hash(window.signature),
+        )
         self.now_ms = end_ms
         return window
 

@@ -31,7 +31,7 @@ from scheduler.services.enrolment import ENROL_LABEL
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.window_writing import build_window
-from suanli.evidence.windows import NO_PREVIOUS, SeenCheckpoint, SignedWindow, header_hash
+from suanli.evidence.windows import NO_PREVIOUS, SeenCheckpoint, SignedWindow, header_hash, signature_hash
 from tests.builders.evidence import header, segment
 from tests.builders.running import ended
 from tests.builders.waiting import until
@@ -191,6 +191,7 @@ class Agent:
     window_ms: int = WINDOW_MS
     seq: int = 0
     prev_hash: str = NO_PREVIOUS
+    prev_signature_hash: str | None = None
     at_ms: int = 0
     stays: list[Stay] = field(default_factory=list)
     seen: SeenCheckpoint | None = None
@@ -296,13 +297,17 @@ class Agent:
             node_id=self.node_id,
             seq=self.seq,
             prev_hash=self.prev_hash,
+            prev_signature_hash=self.prev_signature_hash if self.seq > 1 else None,
             window_ms=self.window_ms,
             closed_by="grid" if on_grid else "stop",
             log_checkpoint=self.seen,
         )
         head = replace(head, **changes)  # type: ignore[arg-type]
         window = build_window(head, numbered, [os.urandom(32) for _ in numbered], self.key.sign)
-        self.prev_hash = header_hash(window.header)
+        self.prev_hash, self.prev_signature_hash = (
+            header_hash(window.header),
+            signature_hash(window.signature),
+        )
         self.at_ms = end
         return window
 

@@ -50,8 +50,8 @@ class VerifySettings:
     use without work before it is asked about. now_ms: the reader's clock, if there is one. firm_id: the firm
     that the reader is; its bundle must be made for it. firm_keys: keys that the reader had from the firms
     themselves, each under the firm's id; None where the reader has no such list. device_list: likewise the
-    devices that the reader inspected. by_chain: whether a window's signature is left unchecked where the next
-    window of its key vouches for it (`steps.signatures`).
+    devices that the reader inspected. every_signature: whether a window's signature is checked also where the
+    next window of its key vouches for it (`steps.signatures`).
     """
 
     clock_tolerance_ms: int = CLOCK_TOLERANCE_MS
@@ -61,7 +61,7 @@ class VerifySettings:
     firm_id: str | None = None
     firm_keys: tuple[VerifierKey, ...] | None = None
     device_list: DeviceList | None = None
-    by_chain: bool = False
+    every_signature: bool = False
 
 
 @dataclass(slots=True)

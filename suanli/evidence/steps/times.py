@@ -35,10 +35,6 @@ class Times:
         self._newest_ms_at = functools.lru_cache(_ROOTS_KEPT)(known.newest.at_ms)
         self._seen: dict[str, int] = {}
 
-    def is_root(self, seen: SeenCheckpoint) -> bool:
-        """Whether a log checkpoint is surely of this tree."""
-        return seen.origin == self._known.head.origin and self._root_at(seen.size) == seen.root
-
     def check(self, window: WindowEvidence) -> None:
         """Reports what is wrong with the times of a window."""
         header, latest_ms = window.header, self._known.latest_ms

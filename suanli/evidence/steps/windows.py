@@ -99,17 +99,17 @@ def _least(one: int | None, other: int | None) -> int | None:
 def check_part(job: PartJob, tick: Tick | None = None) -> PartResult:
     """Checks the windows of one part. Linear in entries; memory does not grow with windows.
 
-    Where the reader wants it by chain, a signature is checked where no later window vouches for it; if one fails, all
-    are checked from the start, so that each that fails is named.
+    A signature is checked where no later window vouches for it, unless the reader wants each; if one fails, all are
+    checked from the start, so that each that fails is named.
     """
 
     def unseen(_count: int) -> None:
         """What is read again is not told again."""
 
     try:
-        return _Part(job, tick or unseen, by_chain=job.known.settings.by_chain).check()
+        return _Part(job, tick or unseen, each=job.known.settings.every_signature).check()
     except Unsigned:
-        return _Part(job, unseen, by_chain=False).check()
+        return _Part(job, unseen, each=True).check()
 
 
 def part_of(name: str, parts: int) -> int:
@@ -145,7 +145,7 @@ def _handfuls(lines: Iterator[_Line]) -> Iterator[list[_Line]]:
 
 
 class _Part:
-    def __init__(self, job: PartJob, tick: Tick, *, by_chain: bool) -> None:
+    def __init__(self, job: PartJob, tick: Tick, *, each: bool) -> None:
         known = job.known
         self._job = job
         self._known: Known = known
@@ -171,7 +171,7 @@ class _Part:
         self._newest_end_ms = 0
         self._public_keys = {k: bytes.fromhex(v.event.public_key) for k, v in known.keys.items()}
         self._mine = {k: self._is_mine(v.event.node_id) for k, v in known.keys.items()}
-        self._signatures = Signatures(self._public_keys, self._times.is_root) if by_chain else None
+        self._signatures = None if each else Signatures(self._public_keys)
 
     def _is_mine(self, name: str) -> bool:
         return part_of(name, self._job.parts) == self._job.number

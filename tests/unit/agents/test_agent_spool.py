@@ -1,7 +1,10 @@
 """The spool keeps what was promised."""
 
+import json
 import sqlite3
 import stat
+import zlib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from agents.spool import Spool
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.window_checks import check_window
-from suanli.evidence.windows import ClockReading, SignedWindow, header_hash, parse_header
+from suanli.evidence.windows import ClockReading, SignedWindow, header_hash, parse_header, signature_hash
 
 KEY = SigningKey(bytes(range(32)))
 SEALER = Sealer(
@@ -50,10 +53,32 @@ def test_windows_are_chained_in_order_and_pass_the_verifiers_checks(tmp_path: Pa
     kept = spool.waiting(0, 10)
     assert [stored.seq for stored in kept] == [1, 2, 3]
     assert all(check_window(stored.window, KEY.public_key) == [] for stored in kept)
-    assert parse_header(kept[2].window.header).prev_hash == header_hash(kept[1].window.header)
-    assert spool.chain() == Chain(4, header_hash(kept[2].window.header))
+    said, before, last = parse_header(kept[2].window.header), kept[1].window, kept[2].window
+    assert (said.prev_hash, said.prev_signature_hash) == (
+        header_hash(before.header),
+        signature_hash(before.signature),
+    )
+    assert spool.chain() == Chain(4, header_hash(last.header), signature_hash(last.signature))
     assert spool.journal() == {"open": 3}
     spool.close()
+
+
+def test_an_older_agents_spool_goes_on_without_the_signature_that_it_forgot(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    fill(spool, 2)
+    chain = spool.chain()
+    spool.acknowledged(2)
+    spool.close()
+    older = json.dumps({"seq": chain.seq, "prev_hash": chain.prev_hash})
+    with closing(sqlite3.connect(tmp_path / "spool.db", isolation_level=None)) as connection:
+        value = f"{zlib.crc32(f'chain {older}'.encode()):08x} {older}"
+        connection.execute("UPDATE facts SET value = ? WHERE name = 'chain'", (value,))
+    again = Spool(tmp_path / "spool.db")
+    fill(again, 2)
+    third, fourth = (parse_header(stored.window.header) for stored in again.waiting(0, 10))
+    assert (third.seq, third.prev_hash, third.prev_signature_hash) == (3, chain.prev_hash, None)
+    assert fourth.prev_signature_hash == signature_hash(again.waiting(0, 1)[0].window.signature)
+    again.close()
 
 
 def test_what_was_kept_is_there_after_a_restart(tmp_path: Path) -> None:

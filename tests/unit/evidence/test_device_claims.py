@@ -9,7 +9,7 @@ from suanli.evidence.hardware import UNKNOWN_HARDWARE
 from suanli.evidence.records import DeviceEvent, encode_record, parse_record
 from suanli.evidence.strict_json import encode
 from suanli.evidence.window_checks import check_window
-from suanli.evidence.windows import parse_segment
+from suanli.evidence.windows import parse_header, parse_segment
 from tests.builders.evidence import GRID, T0, Operator, device, honest_operator, segment, small_operator
 from tests.builders.verdicts import assert_found, judged
 
@@ -91,16 +91,19 @@ def test_one_die_in_two_places_is_reported_whatever_its_serials_say() -> None:
     assert_found(judged(operator), {"register.same_identity"})
 
 
-def test_windows_of_an_older_agent_verify_beside_newer_ones() -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_windows_of_an_older_agent_verify_beside_newer_ones(version: int) -> None:
     operator = honest_operator(3)
     for node in operator.nodes.values():
-        node.version = 1
+        node.version = version
     operator.all_cut(6, start=4)
     old = operator.log[-1].window
     assert old is not None
-    assert json.loads(old.header)["schema"] == "suanli.window.v1"
+    assert json.loads(old.header)["schema"] == f"suanli.window.v{version}"
+    assert parse_header(old.header).prev_signature_hash is None
     read = parse_segment(old.segments[0].body)
-    assert (read.version, read.hardware, read.device.die_id) == (1, UNKNOWN_HARDWARE, None)
+    assert read.version == version
+    assert ((read.hardware, read.device.die_id) == (UNKNOWN_HARDWARE, None)) == (version == 1)
     assert judged(operator).verified
 
 

@@ -13,9 +13,6 @@ from tests.builders.evidence import honest_operator
 from tests.unit.evidence.test_fuzz_parsers import _spoiled
 
 OPERATOR = honest_operator()
-for _node in OPERATOR.nodes.values():
-    _node.version = 1
-OPERATOR.all_cut(8, start=7)
 WINDOWS = [item.window for item in OPERATOR.log if item.window is not None]
 LINES = OPERATOR.bundle()[bundle.PAYLOADS].split(b"\n")[:-1]
 READERS = {

@@ -86,7 +86,10 @@ def test_another_nodes_key_is_refused():
         ({"clock": {"source": "x", "state": "y"}}, "window.clock.offset_ms"),
         ({"log_checkpoint": {"origin": "o", "size": -1, "root": "00" * 32}}, "window.log_checkpoint.size"),
         ({"extra": 1}, "window.extra"),
-        ({"schema": "suanli.window.v3"}, "window.schema"),
+        ({"prev_signature_hash": "ab" * 32}, "window.prev_signature_hash"),
+        ({"prev_signature_hash": ""}, "window.prev_signature_hash"),
+        ({"schema": "suanli.window.v4"}, "window.schema"),
+        ({"schema": "suanli.window.v2"}, "window.prev_signature_hash"),
     ],
 )
 def test_a_header_that_breaks_a_rule_is_refused_with_the_field(change, field):
@@ -117,7 +120,7 @@ def test_a_header_without_a_field_is_refused(name):
         ({"end_ms": 0}, "segment.end_ms"),
         ({"energy_method": "guess"}, "segment.energy_method"),
         ({"utilisation_mean_ppm": -1}, "segment.utilisation_mean_ppm"),
-        ({"schema": "suanli.segment.v3"}, "segment.schema"),
+        ({"schema": "suanli.segment.v4"}, "segment.schema"),
         ({"schema": "suanli.segment.v1"}, "segment.device.die_id"),
         ({"hardware": {"health": "ok"}}, "segment.hardware.power_mean_mw"),
         ({"hardware": None}, "segment.hardware"),
