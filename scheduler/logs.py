@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -29,14 +30,7 @@ _MAY_HOLD_SECRET = re.compile(r"sk_|sjt_|://|-----BEGIN ")
 def configure(process: str, level: str = "info", style: str = "auto") -> None:
     """Set up structlog and the standard library's logging for this process; both write to stderr."""
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
-    shared: list[structlog.typing.Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-        # As text: a structured traceback would carry local variables, and those may be secrets.
-        structlog.processors.format_exc_info,
-        _named(process),
-        hide_secrets,
-    ]
+    shared: list[structlog.typing.Processor] = [structlog.processors.add_log_level, _completed(process)]
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if console
@@ -60,12 +54,18 @@ def configure(process: str, level: str = "info", style: str = "auto") -> None:
     )
 
 
-def _named(process: str) -> structlog.typing.Processor:
-    def name(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        event.setdefault("process", process)
-        return event
+def _completed(process: str) -> structlog.typing.Processor:
+    """Adds when and by whom, and takes secrets out: one step, as a line is written for every request."""
 
-    return name
+    def complete(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["at"] = datetime.now(UTC).isoformat()[:-6] + "Z"
+        event.setdefault("process", process)
+        if "exc_info" in event:
+            # As text: a structured traceback would carry local variables, and those may be secrets.
+            event = structlog.processors.format_exc_info(logger, method, event)
+        return hide_secrets(logger, method, event)
+
+    return complete
 
 
 def _written(event: Any, default: Any) -> str:
@@ -78,7 +78,21 @@ def _written(event: Any, default: Any) -> str:
 
 def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Last of the processors: drop values by name, and secrets by shape wherever they stand."""
-    return {name: _HIDDEN if _is_secret(name) else _hide(value) for name, value in event.items()}
+    for name in _secret_names(tuple(event)):
+        event[name] = _HIDDEN
+    for name, value in event.items():
+        kind = type(value)
+        if kind is str:
+            if _MAY_HOLD_SECRET.search(value) is not None:
+                event[name] = hide_text(value)
+        elif kind is not int and kind is not float and value is not None:
+            event[name] = _hide(value)
+    return event
+
+
+@lru_cache(maxsize=1024)
+def _secret_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if _is_secret(name))
 
 
 @lru_cache(maxsize=1024)
@@ -87,11 +101,6 @@ def _is_secret(name: str) -> bool:
 
 
 def _hide(value: Any) -> Any:
-    kind = type(value)
-    if kind is str:
-        return value if _MAY_HOLD_SECRET.search(value) is None else hide_text(value)
-    if kind is int or kind is float or value is None:
-        return value
     if isinstance(value, str):
         return hide_text(value)
     if isinstance(value, dict):

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends
-from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from scheduler.api.headers import header
 from scheduler.api.hot import CHECK_KEYS_THEMSELVES
 from scheduler.api.problems import database_away, from_error
 from scheduler.api.state import Api
@@ -45,7 +45,7 @@ class Authentication:
         state = scope.setdefault("state", {})
         request_id = state.get("request_id")
         try:
-            secret = bearer(Headers(scope=scope))
+            secret = bearer(header(scope, b"authorization"))
             unchecked, principal = self._remembered(scope, secret)
             if principal is None:
                 principal = await self.principal(secret)
@@ -111,9 +111,8 @@ class SessionCheck:
         return "SessionCheck()"
 
 
-def bearer(headers: Headers) -> str:
-    """The API key, or the issuer's token, of a request. Raises Unauthenticated and says what is missing."""
-    value = headers.get("authorization")
+def bearer(value: str | None) -> str:
+    """The API key, or the issuer's token, of a request's Authorization. Raises Unauthenticated: what is missing."""
     if value is None:
         raise Unauthenticated("no API key was sent: send the header Authorization: Bearer sk_...")
     match = _BEARER.fullmatch(value)

@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
+from scheduler.api.headers import header
 from scheduler.api.problems import BadRequest, UnsupportedMediaType
 from scheduler.api.readable import field_problems
 from scheduler.domain.errors import Invalid
 
+JSON = "application/json"
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -32,8 +34,9 @@ def request_body(model: type[BaseModel]) -> dict[str, Any]:
 
 async def read_json(request: Request) -> Any:
     """The body as JSON. Raises UnsupportedMediaType, BadRequest."""
-    kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
-    if kind != "application/json" and not kind.endswith("+json"):
+    said = header(request.scope, b"content-type", JSON) or ""
+    kind = said if said == JSON else said.partition(";")[0].strip().lower()
+    if kind != JSON and not kind.endswith("+json"):
         raise UnsupportedMediaType(f"the body is {kind}; send application/json")
     data = await request.body()
     try:

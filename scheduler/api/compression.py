@@ -4,6 +4,8 @@ from fastapi import Response
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.types import ASGIApp, Scope
 
+from scheduler.api.headers import header
+
 FROM_BYTES = 1024
 LEVEL = 4  # three times as fast as the usual 9, for a twentieth more bytes
 # A compressor holds back what a follower waits for; tiles are hashes, which nothing makes smaller.
@@ -22,7 +24,7 @@ def compressed(response: Response, scope: Scope) -> ASGIApp:
     """A whole answer of JSON as its caller can read it: most take it as it is, at no cost."""
     if len(response.body) < FROM_BYTES:
         return response
-    if any(name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"]):
+    if "gzip" in (header(scope, b"accept-encoding") or ""):
         return Compression(response)
     if any(name == b"vary" for name, _ in response.raw_headers):
         response.headers.add_vary_header("Accept-Encoding")

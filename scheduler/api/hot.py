@@ -13,14 +13,34 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from fastapi import APIRouter, Request, Response, params
 from pydantic import TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scheduler.api.compression import compressed
+from scheduler.api.headers import header
 from scheduler.api.problems import answer_to, request_id_of
 
 Endpoint = Callable[..., Awaitable[Response]]
 EndpointT = TypeVar("EndpointT", bound=Endpoint)
 _Read = Callable[[Request], Any]
+
+
+class HotRequest(Request):
+    """Starlette's, whose body costs no two generators a piece."""
+
+    async def body(self) -> bytes:
+        """The whole body. Raises ClientDisconnect."""
+        if not hasattr(self, "_body"):
+            pieces = []
+            more = True
+            while more:
+                message = await self.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                pieces.append(message.get("body", b""))
+                more = message.get("more_body", False)
+            self._body = b"".join(pieces)
+        return self._body
 
 
 class _Queried:
@@ -73,7 +93,8 @@ class HotRoute:
             case (params.Depends(dependency=dependency),) if dependency is not None:
                 self._dependencies.append((name, dependency))
             case (params.Header(alias=str(alias)),):
-                self._plain.append((name, lambda request: request.headers.get(alias, parameter.default)))
+                key = alias.lower().encode()
+                self._plain.append((name, lambda request: header(request.scope, key, parameter.default)))
             case (params.Query(alias=None),):
                 self._queried.append((name, _Queried(parameter)))
             case () if parameter.default is not inspect.Parameter.empty:
@@ -153,7 +174,7 @@ class HotRoutes:
             await self._app(scope, receive, send)
             return
         scope["route"], scope["path_params"] = found
-        request = Request(scope, receive, send)
+        request = HotRequest(scope, receive, send)
         try:
             response: Response | None = await _answered(found[0], request)
         except Exception as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import re
 import time
@@ -25,7 +26,9 @@ LINGER_BYTES, LINGER_S = 8 << 20, 2.0  # of a body that is refused: as much is r
 LARGE_BODIES = {"/v1/uploads/objects": 9 << 20, "/v1/jobs/batch": 32 << 20}
 _REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
 _OURS = frozenset({_REQUEST_ID, b"x-content-type-options"})
-_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_STREAMS = (b"text/event-stream", b"application/x-ndjson")
+_PROCESS, _COUNT = os.urandom(8).hex(), itertools.count(1)  # what ids of ours are made of: a name, no secret
+_GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 REQUESTS = Counter("suanli_api_requests_total", "Requests answered.", ["method", "route", "status"])
 DURATION = Histogram(
@@ -51,8 +54,9 @@ class RequestContext:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "websocket":
-            request_id = scope.setdefault("state", {})["request_id"] = _request_id(dict(scope["headers"]))
-            _note_language(scope)
+            headers = dict(scope["headers"])
+            request_id = scope.setdefault("state", {})["request_id"] = _request_id(headers)
+            _note_language(headers)
             if _unnamable(scope):
                 await WebSocket(scope, receive, send).send_denial_response(_bad_address(request_id))
             else:
@@ -62,7 +66,6 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send)
-        _note_language(scope)
         try:
             if exchange.announced_bytes > exchange.limit_bytes:
                 await exchange.refuse_body()
@@ -80,17 +83,17 @@ class RequestContext:
             exchange.finish()
 
 
-def _note_language(scope: Scope) -> None:
+def _note_language(headers: Mapping[bytes, bytes]) -> None:
     """Once a request, before anything can be refused."""
-    for name, value in scope["headers"]:
-        if name == b"accept-language":
-            LANGUAGE.set(chosen(value.decode("latin-1")))
-            return
+    if b"accept-language" in headers:
+        LANGUAGE.set(chosen(headers[b"accept-language"].decode("latin-1")))
 
 
 def _request_id(headers: Mapping[bytes, bytes]) -> str:
-    given = headers.get(_REQUEST_ID, b"").decode("latin-1")
-    return given if _GIVEN_ID.fullmatch(given) else os.urandom(12).hex()
+    given = headers.get(_REQUEST_ID)
+    if given is not None and _GIVEN_ID.fullmatch(given):
+        return given.decode("ascii")
+    return f"{_PROCESS}{next(_COUNT):08x}"
 
 
 def _unnamable(scope: Scope) -> bool:
@@ -113,10 +116,11 @@ class _Exchange:
         headers = dict(scope["headers"])
         self.request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = self.request_id
-        length = headers.get(b"content-length", b"0").decode("latin-1")
-        self.announced_bytes = int(length) if length.isdecimal() else 0
+        _note_language(headers)
+        length = headers.get(b"content-length", b"")
+        self.announced_bytes = int(length) if length.isdigit() else 0
         self.limit_bytes = LARGE_BODIES.get(scope["path"], BODY_LIMIT_BYTES)
-        self._asks_first = headers.get(b"expect", b"").lower() == b"100-continue"
+        self._asks_first = b"expect" in headers and headers[b"expect"].lower() == b"100-continue"
         self._received_bytes = 0
         self._begun_s = time.perf_counter()
         self._status = 0
@@ -144,10 +148,11 @@ class _Exchange:
         await self._send(message)
 
     def _head(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        head = [pair for pair in headers if pair[0] not in _OURS]
+        head = [*headers]
         names = dict(head)
-        kind = names.get(b"content-type", b"")
-        self._streaming = kind.startswith((b"text/event-stream", b"application/x-ndjson"))
+        if not _OURS.isdisjoint(names):
+            head = [pair for pair in head if pair[0] not in _OURS]
+        self._streaming = names.get(b"content-type", b"").startswith(_STREAMS)
         head += ((_REQUEST_ID, self.request_id.encode()), (b"x-content-type-options", b"nosniff"))
         # Answers belong to one caller; the public log says for itself what may be kept.
         if b"cache-control" not in names:
@@ -195,7 +200,7 @@ class _Exchange:
         count.inc()
         if not self._streaming:
             duration.observe(seconds)
-        principal = self._scope.get("state", {}).get("principal")
+        principal = self._scope["state"].get("principal")
         _log.info(
             "request",
             request_id=self.request_id,

@@ -11,6 +11,7 @@ import uvicorn
 
 from scheduler.api.app import create_app
 from scheduler.api.config import ApiConfig
+from scheduler.api.corking import CorkedHttp
 from scheduler.api.listening import listen
 from scheduler.api.state import Api
 
@@ -45,6 +46,7 @@ async def serve(config: ApiConfig, stop: asyncio.Event, announce: Callable[[dict
             log_config=None,
             access_log=False,
             lifespan="on",
+            http=CorkedHttp,
             server_header=False,
             timeout_graceful_shutdown=max(1, round(config.drain_s)),
             timeout_keep_alive=30,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -41,21 +41,12 @@ class _Template:
     spec: JobSpec
 
     @cached_property
-    def given(self) -> dict[str, Any]:
-        """What the spec was made of."""
-        return _given(self.spec)
-
-    @cached_property
-    def variants(self) -> tuple[dict[str, Any], ...]:
-        """What each of its variants was made of."""
-        return tuple(_given(variant) for variant in self.spec.variants)
-
-    @cached_property
     def written(self) -> dict[str, Any]:
         """The spec as it is stored."""
         return self.spec.to_json()
 
 
+LikeT = TypeVar("LikeT", JobSpec, Variant)
 _templates: OrderedDict[bytes, _Template] = OrderedDict()
 
 
@@ -134,20 +125,17 @@ def _filled(known: _Template, value: Mapping[str, Any]) -> JobSpec | None:
         "name": read_name(reader),
         "labels": read_labels(reader),
         "variants": tuple(
-            Variant(
-                **{
-                    **like,
-                    "command": read_variant_command(child, holds),
-                    "environment": read_environment(child),
-                }
+            _like(
+                like, {"command": read_variant_command(child, holds), "environment": read_environment(child)}
             )
-            for like, child in zip(known.variants, readers, strict=True)
+            for like, child in zip(known.spec.variants, readers, strict=True)
         ),
+        "likeness": known.likeness,
     }
-    spec = JobSpec(**{**known.given, **own})
+    spec = _like(known.spec, own)
     if spec.secrets:
         refuse_doubles(reader, spec)  # a secret's variable is none of the environment's
-    return None if reader.problems else marked(spec, known.likeness)
+    return None if reader.problems else spec
 
 
 def marked(spec: JobSpec, likeness: bytes) -> JobSpec:
@@ -156,5 +144,15 @@ def marked(spec: JobSpec, likeness: bytes) -> JobSpec:
     return spec
 
 
-def _given(value: JobSpec | Variant) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+def _like(value: LikeT, own: Mapping[str, Any]) -> LikeT:
+    """A copy with some fields of its own: what `dataclasses.replace` makes, in half its time."""
+    copy = object.__new__(type(value))
+    for name, put in _SLOTS[type(value)]:
+        put(copy, own[name] if name in own else getattr(value, name))
+    return copy
+
+
+_SLOTS = {
+    kind: [(field.name, getattr(kind, field.name).__set__) for field in fields(kind)]
+    for kind in (JobSpec, Variant)
+}

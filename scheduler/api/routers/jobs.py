@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from scheduler.api.answers import written
+from scheduler.api.answers import Written
 from scheduler.api.auth import JobReader, JobSubmitter, SessionCheck
 from scheduler.api.bodies import read_json, request_body
 from scheduler.api.etags import etag
@@ -75,10 +75,9 @@ async def submit(
         return await _submit_joined(request, api, principal, value, idempotency_key)
     idempotency = None if idempotency_key is None else (idempotency_key, await request_sha256(request))
     done = await api.submissions(Submission(principal, spec, idempotency, key.unchecked))
-    headers = {"Location": f"/v1/jobs/{done.job_id}"}
-    if done.replayed:
-        headers[REPLAYED_HEADER] = "true"
-    return written(done.answer, 201, headers)
+    location = (b"location", f"/v1/jobs/{done.job_id}".encode())
+    replayed = ((REPLAYED_HEADER.lower().encode(), b"true"),) if done.replayed else ()
+    return Written(done.answer, 201, (location, *replayed))
 
 
 async def _submit_joined(
@@ -171,7 +170,7 @@ async def list_(  # noqa: PLR0913, PLR0917 - each is a parameter of the query
     page = await api.job_answers.page(principal, wanted, limit=limit, order=sort, after=after)
     next_cursor = None if page.next_place is None else encode_cursor(page.next_place)
     jobs = [orjson.Fragment(job) for job in page.jobs]
-    return written(orjson.dumps({"next_cursor": next_cursor, "jobs": jobs}))
+    return Written(orjson.dumps({"next_cursor": next_cursor, "jobs": jobs}))
 
 
 def _labels(texts: list[str]) -> dict[str, str]:
@@ -208,7 +207,7 @@ def _states(words: list[str]) -> frozenset[str]:
 async def read(job_id: str, api: ApiState, principal: JobReader) -> Response:
     """A job with where it is. The ETag is that of its spec, for a PATCH with If-Match."""
     job, revision = await api.job_answers.one(principal, job_id, api.found_jobs)
-    return written(job, headers={"ETag": etag(revision)})
+    return Written(job, headers=((b"etag", etag(revision).encode()),))
 
 
 @router.get("/{job_id}/explain")
