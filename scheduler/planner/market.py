@@ -12,18 +12,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.domain.ids import JobId
+from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.assignment import assign
 from scheduler.planner.budgets import Budgets
+from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
+from scheduler.planner.demand import Demand, demand_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.ordering import PATIENT, Turns
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import Stop, StopCause
-from scheduler.planner.preemption import lost_work_ms, must_stay
+from scheduler.planner.preemption import lost_work_ms, masks_of, must_stay
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 
 # Of each waiting class so many jobs take part: more could not start in one cycle.
@@ -34,6 +36,7 @@ _LASTS_MS = 10.0 * MINUTE_MS
 # Where the profile says so a job that needs more than its share of the devices has longer patience (ordering.PATIENT),
 # as others would lose more by it.
 _FOR_OVERDUE = 0.02
+_ASKED_AGAIN = 3  # gangs, whether they fit once others have left
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +51,24 @@ class _Trader(NamedTuple):
     def devices(self) -> int:
         """What it holds; an elastic job may hold fewer than it asked for."""
         return self.shape.devices if self.running is None else self.running.devices
+
+
+class _Going(NamedTuple):
+    """Who leaves its devices, and for which model."""
+
+    trader: _Trader
+    running: RunningJob
+    to: str | None
+
+
+class _Held(NamedTuple):
+    """Devices of one task."""
+
+    cell: Cell
+    row: int
+    mask: int
+    demand: Demand
+    firm_id: FirmId
 
 
 @dataclass(slots=True)
@@ -206,14 +227,50 @@ class _Floor:
                 capacity[trader.running.model] += trader.running.devices
         return np.array([float(capacity[model]) for model in self.models])
 
-    def fits(self, shape: Shape, model: str) -> bool:
-        """Whether a gang has its devices where they must be. Devices are counted on the market, not laid out."""
-        if shape.devices == 1:
-            return True
-        cells = (self._fleet.get(pool, model) for pool in self.queue.pools)
-        return any(
-            cell is not None and find_seats(shape, self._fleet, cell, None) is not None for cell in cells
-        )
+    def stuck(self, going: Iterable[_Going], *, change_places: bool) -> set[JobId]:
+        """Gangs that have no devices together where they are to go; devices are counted on the market, not laid out.
+
+        Where they may change places each takes of what all leave, the largest first. Cost: a search a gang, and the
+        nodes of all. Nothing stays changed.
+        """
+        taken: list[_Held] = []
+        left = [held for one in going for held in self._held(one.running)] if change_places else []
+        for cell, row, mask, demand, _ in left:
+            self._fleet.give_back(cell, row, mask, demand)
+        found: set[JobId] = set()
+        for one in sorted(going, key=lambda one: -one.trader.devices):
+            if one.to is None or one.trader.devices == 1:
+                continue
+            seats = self._seats(one.trader.shape, one.to)
+            if seats is None:
+                found.add(one.trader.job.job_id)
+            elif change_places:
+                taken += seats
+                for cell, row, mask, demand, firm_id in seats:
+                    self._fleet.take(cell, row, mask, demand, firm_id)
+        for cell, row, mask, demand, _ in taken:
+            self._fleet.give_back(cell, row, mask, demand)
+        for cell, row, mask, demand, firm_id in left:
+            self._fleet.take(cell, row, mask, demand, firm_id)
+        return found
+
+    def _held(self, running: RunningJob) -> list[_Held]:
+        cell, shape = self._fleet.get(running.pool, running.model), running.shape
+        masks = () if cell is None else masks_of(cell, running)
+        return [
+            _Held(cell, row, mask, demand_of(shape, mask.bit_count()), shape.queue.firm_id)
+            for row, mask in masks
+            if mask and cell is not None
+        ]
+
+    def _seats(self, shape: Shape, model: str) -> list[_Held] | None:
+        for pool in self.queue.pools:
+            cell = self._fleet.get(pool, model)
+            found = None if cell is None else find_seats(shape, self._fleet, cell, None)
+            if cell is not None and found is not None:
+                firm_id = shape.queue.firm_id
+                return [_Held(cell, seat.row, seat.mask, seat.demand, firm_id) for seat in found.seats]
+        return None
 
     def holds(self, shape: Shape) -> bool:
         """Whether there are enough devices of one of its models for the job."""
@@ -255,19 +312,32 @@ def _settle(
         if model is not None and (trader.running is None or trader.running.model != model):
             wanted[model] = max(rank, wanted.get(model, rank))
             market.promised[model] = market.promised.get(model, 0) + trader.devices
+    going: list[_Going] = []
     for trader, model, rank in outcome:
         running = trader.running
-        if running is None or model == running.model:
+        if running is None or model == running.model or must_stay(running, now_ms, config):
             continue
         if model is None and wanted.get(running.model, -1) < rank:
             continue  # it stays: nobody who is not behind it wants what it has
-        if must_stay(running, now_ms, config):
-            continue
-        if model is not None and not floor.fits(trader.shape, model):
-            continue  # so many devices are or come free, but not yet together
+        going.append(_Going(trader, running, model))
+    for _, running, model in _who_can_go(floor, going):
         market.stops.append(_stop(running, model, now_ms))
         left = market.promised.get(running.model, 0) - running.devices
         market.promised[running.model] = max(0, left)
+
+
+def _who_can_go(floor: _Floor, going: list[_Going]) -> list[_Going]:
+    """Without gangs for which so many devices are or come free, but not together. Gangs may change places.
+
+    Who stays leaves others without its devices, so that it is asked again, a few times; after that nobody counts on
+    what others leave.
+    """
+    for change_places in (True,) * _ASKED_AGAIN + (False,):
+        stuck = floor.stuck(going, change_places=change_places)
+        going = [one for one in going if one.trader.job.job_id not in stuck]
+        if not stuck:
+            break
+    return going
 
 
 def _pass_over(market: Market, floor: _Floor, snapshot: Snapshot, turns: Turns) -> None:

@@ -65,7 +65,7 @@ class Turns:
         if job.job_id in self.chosen:
             return turn
         if job.job_id in self.passed_over:
-            turn += self._now_ms
+            turn += self._now_ms + 1  # later than whoever was submitted by now
         if not self._stretch:
             return turn
         left = self._estimates.left_ms(shape, job, model)

@@ -12,6 +12,8 @@ from scheduler.domain.queues import Queue, QueueKey
 from scheduler.planner import Plan, PlannerConfig, Shape, WaitingJob
 from scheduler.planner.assignment import assign
 from scheduler.planner.cycle import plan
+from scheduler.planner.plan import StopCause
+from scheduler.planner.plan_checks import check_plan
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of
 
@@ -20,7 +22,11 @@ DAY_MS = 24 * 3_600_000
 MODELS = ("fast", "slow")
 
 
-def decided(jobs: list[tuple[int, float, dict[str, float], int]], profile: str = "throughput") -> Plan:
+def decided(
+    jobs: list[tuple[int, float, dict[str, float], int]],
+    profile: str = "throughput",
+    now_ms: int = 10 * DAY_MS,
+) -> Plan:
     """A plan for jobs of (devices, steps, rates, submitted) on four fast and four slow devices."""
     specs = [NodeSpec(f"n{n}", MODELS[n // 4], 1) for n in range(8)]
     cluster = VirtualCluster(catalogue_of(dict.fromkeys(MODELS, 0)), specs, [Queue(QUEUE, ("pool",))])
@@ -35,7 +41,7 @@ def decided(jobs: list[tuple[int, float, dict[str, float], int]], profile: str =
             rates=tuple(sorted(rates.items())),
         )
         cluster.submit(shape, WaitingJob(submitted_ms, JobId(f"job-{number}"), steps))
-    found, _ = plan(cluster.snapshot(), 10 * DAY_MS, PlannerConfig(profile=profile))
+    found, _ = plan(cluster.snapshot(), now_ms, PlannerConfig(profile=profile))
     return found
 
 
@@ -96,3 +102,37 @@ def test_jobs_of_one_size_are_where_they_are_worth_most_together(
     assert all(chosen.count(model) <= places[model] for model in range(3))
     assert all(model < 0 or values[job, model] > 0 for job, model in enumerate(chosen))
     assert value(tuple(chosen)) >= best - 1e-4
+
+
+def test_who_was_passed_over_comes_later_at_the_first_moment_too() -> None:
+    rates = {"fast": 1.0, "slow": 0.9}
+    gangs, singles = [(4, 3_600.0, rates, 0)] * 2, [(1, 3_600.0, rates, 0)] * 8
+    started = models_of(decided([*gangs, *singles], now_ms=0))
+    assert set(started) == {f"job-{number}" for number in range(2, 10)}
+
+
+def test_gangs_change_places_though_nothing_is_free() -> None:
+    specs = [NodeSpec(f"n{n}", MODELS[n // 4], 1) for n in range(8)]
+    cluster = VirtualCluster(catalogue_of(dict.fromkeys(MODELS, 0)), specs, [Queue(QUEUE, ("pool",))])
+    config = PlannerConfig(profile="throughput")
+    for number, slow in enumerate((0.95, 0.1)):
+        rates = (("fast", 1.0), ("slow", slow))
+        shape = Shape(QUEUE, Priority.NORMAL, 4, 1, MODELS, resumable=True, rates=rates)
+        cluster.submit(shape, WaitingJob(0, JobId(f"job-{number}"), 360_000.0))
+        found, _ = plan(cluster.snapshot(), DAY_MS, config)
+        for placement in found.placements:
+            cluster.start(placement, DAY_MS)
+    before = cluster.snapshot()
+    moved, _ = plan(before, 2 * DAY_MS, config)
+    assert {stop.job_id: stop.cause for stop in moved.stops} == {
+        JobId("job-0"): StopCause.MOVE,
+        JobId("job-1"): StopCause.MOVE,
+    }
+    assert check_plan(before, moved) == []
+    for stop in moved.stops:
+        running = cluster.free(stop.job_id)
+        cluster.submit(running.shape, running.waiting)
+    after = cluster.snapshot()
+    found, _ = plan(after, 2 * DAY_MS, config)
+    assert models_of(found) == {"job-0": "slow", "job-1": "fast"}
+    assert check_plan(after, found) == []

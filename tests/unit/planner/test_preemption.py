@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from scheduler.domain.gangs import Gang, TaskGroup
+from scheduler.domain.devices import Health
+from scheduler.domain.gangs import Gang, Share, TaskGroup
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState, ModelCheckpointSpec, Variant
 from scheduler.domain.nodes import Node
@@ -78,6 +79,28 @@ def test_nobody_borrows_what_its_owner_waits_for() -> None:
     controller.submit("either", a_spec("either", devices=8, models=[MODEL, OTHER_MODEL]))
     controller.submit("mine", a_spec("mine", devices=8, models=[MODEL]), firm="firm-b")
     assert sorted(controller.plan()) == ["either", "mine"]
+
+
+def test_what_an_owner_waits_for_counts_as_his_quota_counts_it() -> None:
+    controller = Controller([a_node("n1", devices=2), a_node("n2", devices=1, model=OTHER_MODEL)])
+    nominal = {
+        "firm-a": {MODEL: 0, OTHER_MODEL: 1},
+        "firm-b": {MODEL: 1, OTHER_MODEL: 0},
+        "firm-c": {MODEL: 1, OTHER_MODEL: 0},  # lends
+    }
+    queues = tuple(
+        Queue(QueueKey(FirmId(firm), "default"), (POOL,), nominal[firm], 1, "all") for firm in nominal
+    )
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (Cohort("all"),)))
+    half = Share(500_000, None)
+    start(controller, "half", 1, firm="firm-b", share=half)
+    device_id = controller.tasks(controller.state.jobs[JobId("half")])[0].device_ids[0]
+    controller.observe("n1", unhealthy={device_id: Health.FAULTY})  # nobody else starts on it
+    rates = [(MODEL, 36_000), (OTHER_MODEL, 3_600)]  # it would rather borrow
+    variants = tuple(Variant(model, ("/bin/true",), steps_per_hour=rate) for model, rate in rates)
+    controller.submit("either", replace(a_spec("either"), variants=variants))
+    controller.submit("other half", a_spec("other half", share=half), firm="firm-b")
+    assert sorted(controller.plan()) == ["either", "other half"]
 
 
 def test_who_would_wait_for_a_faster_model_takes_nothing_back_on_a_slow_one() -> None:
