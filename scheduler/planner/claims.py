@@ -10,6 +10,7 @@ from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import demand_of
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.likeness import Likeness
+from scheduler.planner.overdue import Overdue
 from scheduler.planner.plan import Stop
 from scheduler.planner.preemption import Preemption, Way, makes_room
 from scheduler.planner.sharing import Sharing
@@ -51,6 +52,7 @@ class Claims:
         fleet: Fleet,
         sharing: Sharing,
         preemption: Preemption,
+        overdue: Overdue,
         likeness: Likeness,
         now_ms: int,
         config: PlannerConfig,
@@ -59,6 +61,7 @@ class Claims:
         self._fleet = fleet
         self._sharing = sharing
         self._preemption = preemption
+        self._overdue = overdue
         self._likeness = likeness
         self._now_ms = now_ms
         self._config = config
@@ -132,7 +135,11 @@ class Claims:
         """Reserves for the blocked head of a queue what keeps those behind it from overtaking it for ever."""
         waited_long = self._now_ms - job.submitted_ms >= self._config.hold_back_after_ms
         if not refused.by_devices:
-            if waited_long and refused.by_quota:
+            if refused.by_quota and self._overdue.has(shape, job):
+                self._sharing.take_for(
+                    shape, refused.by_quota[0].model
+                )  # nobody of the tree takes it meanwhile
+            elif waited_long and refused.by_quota:
                 self._sharing.keep(shape.queue, refused.by_quota[0].model)
             return
         if not self._may_reserve(shape):

@@ -26,6 +26,7 @@ from scheduler.planner.garbage import uncollected
 from scheduler.planner.market import hold_market, with_market
 from scheduler.planner.moves import Moves
 from scheduler.planner.ordering import ClassCursor, Ordering, Turns
+from scheduler.planner.overdue import Overdue
 from scheduler.planner.patience import Patience
 from scheduler.planner.placement import Found, Seat, find_seats
 from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
@@ -83,9 +84,10 @@ class _Cycle:
             snapshot, fleet, self._estimates, self._turns, self._budgets, now_ms, config
         )
         self._stops: list[Stop] = with_market(drained(snapshot, now_ms), self._market)
-        self._ordering = Ordering(snapshot, config, self._turns, self._sharing)
+        overdue = Overdue(snapshot, self._sharing, now_ms, config)
+        self._ordering = Ordering(snapshot, config, self._turns, self._sharing, overdue)
         self._preemption = Preemption(
-            snapshot, fleet, self._sharing, self._turns, self._estimates, now_ms, config
+            snapshot, fleet, self._sharing, self._turns, overdue, self._estimates, now_ms, config
         )
         self._preemption.traded = self._market.taking_part
         self._preemption.served = self._market.target.keys()
@@ -93,7 +95,7 @@ class _Cycle:
         memory.likeness.begin(self._holes, one_firm=any(cell.one_firm for cell in fleet.cells()))
         self._likeness = memory.likeness
         self._claims = Claims(
-            snapshot, fleet, self._sharing, self._preemption, memory.likeness, now_ms, config
+            snapshot, fleet, self._sharing, self._preemption, overdue, memory.likeness, now_ms, config
         )
         self._patience = Patience(snapshot, self._sharing, self._estimates, now_ms)
         self._alone = sum(len(item.jobs) for item in snapshot.classes) == 1

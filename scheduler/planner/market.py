@@ -22,7 +22,8 @@ from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import Demand, demand_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.ordering import PATIENT, Turns
+from scheduler.planner.ordering import Turns
+from scheduler.planner.overdue import PATIENT
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.preemption import lost_work_ms, masks_of, must_stay
@@ -33,7 +34,7 @@ _MOST_OF_A_CLASS = 64
 _SLOWEST = 1e-6  # of a fair share
 # What the market gives is asked for again in about this time: within it a move must pay, however long the rest.
 _LASTS_MS = 10.0 * MINUTE_MS
-# Where the profile says so a job that needs more than its share of the devices has longer patience (ordering.PATIENT),
+# Where the profile says so a job that needs more than its share of the devices has longer patience (overdue.PATIENT),
 # as others would lose more by it.
 _FOR_OVERDUE = 0.02
 _ASKED_AGAIN = 3  # gangs, whether they fit once others have left

@@ -1,7 +1,8 @@
 """Which waiting job is looked at next: priority class, own quota before borrowed, weighted usage, then the turn.
 
 Who would borrow comes after everybody of its tree who might take it back, whatever their priority: else what a
-queue took back would go to the next borrower, and it would take back again and again.
+queue took back would go to the next borrower, and it would take back again and again. But for one who has waited
+too long for it (overdue.py).
 
 Usage is weighed as a tree: among what hangs in one cohort (queues and cohorts), and among all that hangs in none,
 the one with the least usage / weight comes first; what a cohort's members use is the cohort's usage.
@@ -23,12 +24,11 @@ from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
+from scheduler.planner.overdue import Overdue
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import JobClass, RunningJob, Shape, Snapshot, WaitingJob
 
 _HIGHEST = Priority.HIGH.rank
-# Without devices for so many times the time after which age raises a class: too long.
-PATIENT = 7.0
 _SUBMITTED = attrgetter("submitted_ms")
 _LOOK_AT_ALL = 8  # a turn is worth so many looks at a class
 
@@ -54,10 +54,6 @@ class Turns:
         if waited_ms >= self._ageing_ms:
             rank = min(rank + waited_ms // self._ageing_ms, _HIGHEST)
         return self.passed_over.get(job.job_id, rank) if self.passed_over else rank
-
-    def too_long(self, job: WaitingJob) -> bool:
-        """Whether the job has waited for longer than anybody should, whoever else has a better right."""
-        return self._now_ms - job.submitted_ms >= PATIENT * self._ageing_ms
 
     def turn(self, shape: Shape, job: WaitingJob | RunningJob, model: str | None = None) -> float:
         """When it is its turn, in ms."""
@@ -142,14 +138,17 @@ class Ordering:
     After a placement each queue of the same cohorts that comes to the top is put back once.
     """
 
-    def __init__(self, snapshot: Snapshot, config: PlannerConfig, turns: Turns, sharing: Sharing) -> None:
+    def __init__(
+        self, snapshot: Snapshot, config: PlannerConfig, turns: Turns, sharing: Sharing, overdue: Overdue
+    ) -> None:
         self._config = config
         self._turns = turns
         self._sharing = sharing
+        self._overdue = overdue
         self._queues = snapshot.queues
         self._catalogue = snapshot.catalogue
         self.cursors = [
-            ClassCursor(number, item.shape, turns.in_order(item))
+            ClassCursor(number, item.shape, overdue.foremost(item, turns.in_order(item)))
             for number, item in enumerate(snapshot.classes)
         ]
         self._lines: dict[QueueKey, _QueueLine] = {}
@@ -282,18 +281,12 @@ class Ordering:
     def _entry(self, cursor: ClassCursor, head: WaitingJob, *, borrows: bool = False) -> Head:
         shape, turns = cursor.shape, self._turns
         rank = turns.rank(shape, head)
-        borrows = borrows or self._must_borrow(shape)
-        if borrows and not turns.too_long(head):
+        borrows = borrows or self._sharing.must_borrow(shape)
+        if borrows and self._overdue.has(shape, head):
+            rank = _HIGHEST + 1
+        elif borrows:
             rank = min(rank, self._lines[shape.queue].lowest_of_others)
         return -rank, borrows, turns.turn(shape, head), head, cursor.number
-
-    def _must_borrow(self, shape: Shape) -> bool:
-        """Whether the queue would borrow for it on any of its models."""
-        queue = self._queues.get(shape.queue)
-        if queue is None or queue.cohort is None or not shape.models:
-            return False
-        sharing = self._sharing
-        return all(sharing.borrows(queue, model, sharing.devices_of(shape, model)) for model in shape.models)
 
     def _push_line(self, line: _QueueLine) -> None:
         if line.heads:

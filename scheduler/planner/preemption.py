@@ -23,6 +23,7 @@ from scheduler.planner.fitting import Fitting, sizes_of
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.layouts import bits
 from scheduler.planner.ordering import Turns
+from scheduler.planner.overdue import Overdue
 from scheduler.planner.plan import StopCause
 from scheduler.planner.reach import Inside, closed_rows, domains
 from scheduler.planner.rows import firm_number
@@ -59,6 +60,7 @@ class Preemption:
         fleet: Fleet,
         sharing: Sharing,
         turns: Turns,
+        overdue: Overdue,
         estimates: Estimates,
         now_ms: int,
         config: PlannerConfig,
@@ -67,6 +69,7 @@ class Preemption:
         self._fleet = fleet
         self._sharing = sharing
         self._turns = turns
+        self._overdue = overdue
         self._estimates = estimates
         self._now_ms = now_ms
         self._config = config
@@ -282,8 +285,8 @@ class Preemption:
             queue = self._snapshot.queues.get(theirs.queue)
             if borrows or queue is None or not self._related(shape.queue, theirs.queue):
                 return None
-            over = self._sharing.over_nominal(queue, cell.model)
-            return StopCause.RECLAIM if over > 0 else None
+            borrowed = self._sharing.over_nominal(queue, cell.model) > 0
+            return StopCause.RECLAIM if borrowed and not self._overdue.has(theirs, running) else None
         if job.job_id in self.served and running.job_id in self.traded:
             return None
         ours = self._turns.rank(shape, job)

@@ -131,6 +131,24 @@ class Sharing:
             if self._limited(queue, key)
         )
 
+    def must_borrow(self, shape: Shape) -> bool:
+        """Whether the queue would borrow for it on any of its models."""
+        queue = self._queues.get(shape.queue)
+        if queue is None or queue.cohort is None or not shape.models:
+            return False
+        return all(self.borrows(queue, model, self.devices_of(shape, model)) for model in shape.models)
+
+    def may_ever(self, shape: Shape) -> bool:
+        """Whether the quota would let it start on any of its models, were nothing used."""
+        queue = self._queues.get(shape.queue)
+        return queue is not None and any(
+            all(
+                not self._limited(queue, key) or asked <= self._most(queue, key)
+                for key, asked in self.amounts(model, shape.devices)
+            )
+            for model in shape.models
+        )
+
     def over_nominal(self, queue: Queue, model: str) -> int:
         """How many devices of a model the queue holds beyond its own nominal quota of any key."""
         if queue.cohort is None:

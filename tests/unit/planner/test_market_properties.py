@@ -8,26 +8,35 @@ from hypothesis import strategies as st
 
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
-from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.time import HOUR_MS, MINUTE_MS
 from scheduler.planner import PlannerConfig, Shape, WaitingJob
 from scheduler.planner.config import POLICIES
 from scheduler.planner.cycle import Planner, plan
+from scheduler.planner.overdue import PATIENT
 from scheduler.planner.plan_checks import check_plan
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of
 
 QUEUE = QueueKey(FirmId("firm"), "default")
+BORROWER = QueueKey(FirmId("borrower"), "default")
 MODELS = ("fast", "slow")
 NOW_MS = 100 * HOUR_MS
 STEP_MS = 10 * MINUTE_MS
 FAST = {"fast": 1.0, "slow": 0.5}
 
 
-def a_cluster() -> VirtualCluster:
+def a_cluster(*queues: Queue) -> VirtualCluster:
     """Four fast and four slow devices, each on its node."""
     specs = [NodeSpec(f"n{number}", MODELS[number // 4], 1) for number in range(8)]
-    return VirtualCluster(catalogue_of(dict.fromkeys(MODELS, 0)), specs, [Queue(QUEUE, ("pool",))])
+    catalogue, cohorts = catalogue_of(dict.fromkeys(MODELS, 0)), {"all": Cohort("all")}
+    return VirtualCluster(catalogue, specs, queues or [Queue(QUEUE, ("pool",))], cohorts=cohorts)
+
+
+def owners_and_borrower() -> VirtualCluster:
+    """Everything is the quota of those who come all the time; another may borrow."""
+    nominal = {QUEUE: dict.fromkeys(MODELS, 4), BORROWER: dict.fromkeys(MODELS, 0)}
+    return a_cluster(*[Queue(key, ("pool",), own, 1, "all") for key, own in nominal.items()])
 
 
 def a_shape(
@@ -42,9 +51,9 @@ def a_shape(
 class Overload:
     """A cluster to which more work comes than it can do, one step after the other."""
 
-    def __init__(self, profile: str, rng: random.Random) -> None:
+    def __init__(self, profile: str, rng: random.Random, cluster: VirtualCluster | None = None) -> None:
         config = PlannerConfig(profile=profile, ageing_ms=HOUR_MS)
-        self.cluster = a_cluster()
+        self.cluster = cluster or a_cluster()
         self._planner = Planner(self.cluster.catalogue, config)
         self._rng = rng
         self._now_ms = NOW_MS
@@ -109,6 +118,30 @@ def test_a_gang_that_is_worth_little_on_the_market_starts_at_last(
         overload.step()
     job_id = overload.come(a_shape(devices, {"fast": 1.0, "slow": 0.9}), minutes)
     assert overload.starts_within(job_id, 120 if POLICIES[profile].patience_of_large == 1.0 else 300)
+
+
+@pytest.mark.parametrize("profile", sorted(POLICIES))
+@pytest.mark.parametrize(
+    ("seed", "devices", "minutes", "resumable"), [(0, 1, 40, True), (1, 4, 90, False), (2, 2, 90, True)]
+)
+def test_who_must_borrow_starts_and_ends_though_the_owners_are_never_idle(
+    profile: str, seed: int, devices: int, minutes: int, *, resumable: bool
+) -> None:
+    overload = Overload(profile, random.Random(seed), owners_and_borrower())
+    for _ in range(6):
+        overload.step()
+    mine = a_shape(devices, {"fast": 1.0}, resumable=resumable)._replace(queue=BORROWER)
+    first, second = [
+        overload.come(mine, minutes + more) for more in (10, 0)
+    ]  # the longer one has the later turn
+    assert overload.starts_within(first, round(PATIENT * HOUR_MS / STEP_MS) + 6)
+    assert second not in overload.cluster.holdings  # one at a time: what is lent is the owners'
+    run_ms = (minutes + 10) * MINUTE_MS
+    kept_ms = min(run_ms, HOUR_MS) if resumable else run_ms
+    for _ in range(kept_ms // STEP_MS - 2):
+        overload.step()
+        assert first in overload.cluster.holdings
+    assert overload.starts_within(second, 24)
 
 
 JOB = st.tuples(

@@ -1,0 +1,74 @@
+"""Who has waited too long for borrowed devices: one job of each tree of quotas, which then comes before all.
+
+Owners come before those who would borrow (ordering.py) and take back what they lent (preemption.py). Were owners
+never idle, a borrower would wait for ever, or be stopped as soon as he has started. So the first who has had nothing
+for PATIENT x the time after which age raises a class comes before everybody, and keeps what he gets for that time
+once, or to his end where he does not resume; then he has to wait as long again. It is one at a time, so that owners
+lose little of what is theirs.
+"""
+
+from functools import cached_property
+from itertools import takewhile
+
+from scheduler.domain.ids import JobId
+from scheduler.planner.config import PlannerConfig
+from scheduler.planner.sharing import Sharing
+from scheduler.planner.snapshot import JobClass, RunningJob, Shape, Snapshot, WaitingJob
+
+# Without devices for so many times the time after which age raises a class: too long.
+PATIENT = 7.0
+
+
+class Overdue:
+    """Those of one cycle. Cost: nothing as long as nobody is late, then once O(old waiting and running jobs)."""
+
+    def __init__(self, snapshot: Snapshot, sharing: Sharing, now_ms: int, config: PlannerConfig) -> None:
+        self._snapshot = snapshot
+        self._sharing = sharing
+        self._now_ms = now_ms
+        self._once_ms = max(1, config.ageing_ms)
+
+    def has(self, shape: Shape, job: WaitingJob | RunningJob) -> bool:
+        """Whether it is a borrower whose turn it is before all, or who has had it and keeps what he has."""
+        return self._late(shape, job) and job.job_id in self._first
+
+    def foremost(self, item: JobClass, jobs: tuple[WaitingJob, ...]) -> tuple[WaitingJob, ...]:
+        """The jobs of a class in their order, but that one first. Cost: O(its jobs that are old)."""
+        first = next((job for job in takewhile(self._old, item.jobs) if self.has(item.shape, job)), None)
+        return jobs if first is None else (first, *(job for job in jobs if job != first))
+
+    def _old(self, job: WaitingJob) -> bool:
+        return job.submitted_ms + PATIENT * self._once_ms <= self._now_ms
+
+    def _late(self, shape: Shape, job: WaitingJob | RunningJob) -> bool:
+        return self._due_ms(shape, job) <= self._now_ms
+
+    def _due_ms(self, shape: Shape, job: WaitingJob | RunningJob) -> float:
+        turns_had = job.served_ms // self._once_ms if shape.resumable else 0
+        return job.submitted_ms + job.served_ms + PATIENT * self._once_ms * (1 + turns_had)
+
+    @cached_property
+    def _first(self) -> frozenset[JobId]:
+        """Of each tree the first of those who run, else of those who wait."""
+        found: dict[str, tuple[bool, float, int, JobId]] = {}
+
+        def consider(shape: Shape, job: WaitingJob | RunningJob) -> None:
+            root = self._sharing.root(shape.queue)
+            if root is not None:
+                waits = isinstance(job, WaitingJob)
+                place = (waits, self._due_ms(shape, job), job.submitted_ms, job.job_id)
+                found[root] = min(place, found.get(root, place))
+
+        for running in self._snapshot.running:
+            if self._late(running.shape, running) and self._has_borrowed(running):
+                consider(running.shape, running)
+        for item in self._snapshot.classes:
+            late = [job for job in takewhile(self._old, item.jobs) if self._late(item.shape, job)]
+            if late and self._sharing.must_borrow(item.shape) and self._sharing.may_ever(item.shape):
+                for job in late:
+                    consider(item.shape, job)
+        return frozenset(job_id for *_, job_id in found.values())
+
+    def _has_borrowed(self, running: RunningJob) -> bool:
+        queue = self._snapshot.queues.get(running.shape.queue)
+        return queue is not None and self._sharing.over_nominal(queue, running.model) > 0
