@@ -134,12 +134,11 @@ class Claims:
     def _protect(self, shape: Shape, job: WaitingJob, refused: Refused, blocked: Blocked) -> None:
         """Reserves for the blocked head of a queue what keeps those behind it from overtaking it for ever."""
         waited_long = self._now_ms - job.submitted_ms >= self._config.hold_back_after_ms
+        if self._overdue.has(shape, job) and self._may_reserve(shape):
+            self._keep_for_borrower(shape, refused, blocked)
+            return
         if not refused.by_devices:
-            if refused.by_quota and self._overdue.has(shape, job):
-                self._sharing.take_for(
-                    shape, refused.by_quota[0].model
-                )  # nobody of the tree takes it meanwhile
-            elif waited_long and refused.by_quota:
+            if waited_long and refused.by_quota:
                 self._sharing.keep(shape.queue, refused.by_quota[0].model)
             return
         if not self._may_reserve(shape):
@@ -155,6 +154,20 @@ class Claims:
             blocked.starts_by_ms = opening.from_ms
         elif waited_long:
             self._hold_back(shape, unreserved)
+
+    def _keep_for_borrower(self, shape: Shape, refused: Refused, blocked: Blocked) -> None:
+        """Devices where they come free first, whoever holds them; and of the quota where it lacks nothing else."""
+        by_quota = [one for one in refused.by_quota if self._sharing.may_ever(shape, one.model)]
+        options = [*refused.by_devices, *by_quota]
+        opening, best = self._soonest(shape, options)
+        if opening is None or best is None:
+            self._hold_back(shape, options)
+            return
+        best.hold(opening.seats, opening.from_ms)
+        if opening.from_ms <= self._now_ms:
+            self._sharing.take_for(shape, best.model)
+        self._note(shape, best)
+        blocked.starts_by_ms = opening.from_ms
 
     def _may_reserve(self, shape: Shape) -> bool:
         """Only whole devices are kept for anybody, and not for very many."""

@@ -63,10 +63,12 @@ class Overdue:
             if self._late(running.shape, running) and self._has_borrowed(running):
                 consider(running.shape, running)
         for item in self._snapshot.classes:
-            late = [job for job in takewhile(self._old, item.jobs) if self._late(item.shape, job)]
-            if late and self._sharing.must_borrow(item.shape) and self._sharing.may_ever(item.shape):
-                for job in late:
-                    consider(item.shape, job)
+            shape = item.shape
+            late = [job for job in takewhile(self._old, item.jobs) if self._late(shape, job)]
+            if late and self._sharing.must_borrow(shape):
+                possible = any(self._sharing.may_ever(shape, model) for model in shape.models)
+                for job in late if possible else ():
+                    consider(shape, job)
         return frozenset(job_id for *_, job_id in found.values())
 
     def _has_borrowed(self, running: RunningJob) -> bool:

@@ -138,15 +138,12 @@ class Sharing:
             return False
         return all(self.borrows(queue, model, self.devices_of(shape, model)) for model in shape.models)
 
-    def may_ever(self, shape: Shape) -> bool:
-        """Whether the quota would let it start on any of its models, were nothing used."""
+    def may_ever(self, shape: Shape, model: str) -> bool:
+        """Whether the quota would let it start on the model, were nothing used."""
         queue = self._queues.get(shape.queue)
-        return queue is not None and any(
-            all(
-                not self._limited(queue, key) or asked <= self._most(queue, key)
-                for key, asked in self.amounts(model, shape.devices)
-            )
-            for model in shape.models
+        return queue is not None and all(
+            not self._limited(queue, key) or asked <= self._most(queue, key)
+            for key, asked in self.amounts(model, shape.devices)
         )
 
     def over_nominal(self, queue: Queue, model: str) -> int:
