@@ -132,15 +132,16 @@ class Installation:
         return time.monotonic() - begun_s
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    """Start `scheduler up` in a folder."""
+def start(folder: Path, port: int = 0) -> subprocess.Popen[bytes]:
+    """Start `scheduler up` in a folder, the API at this port."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SUANLI_")}
+    ports = {"SUANLI_API_PORT": str(port), "SUANLI_FLEET_PORT": "0", "SUANLI_ENROLMENT_PORT": "0"}
     (folder / "run").mkdir(parents=True, exist_ok=True)
     (folder / "run" / "up.json").unlink(missing_ok=True)
     with (folder / "run" / "up.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "scheduler", "up", "--data", str(folder), "--port", "0"],
-            env=environment | {"SUANLI_LOG_FORMAT": "json", "SUANLI_REQUESTS_PER_S": "0"},
+            [sys.executable, "-m", "scheduler", "up", "--data", str(folder)],
+            env=environment | ports | {"SUANLI_LOG_FORMAT": "json", "SUANLI_REQUESTS_PER_S": "0"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

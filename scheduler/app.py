@@ -174,6 +174,7 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     as_json: AsJson = False,
 ) -> None:
     """Run everything on this machine, with a PostgreSQL of its own unless SUANLI_DATABASE_URL is set."""
+    gc.disable()  # until all is loaded that its processes share
     from scheduler.up.run import Installation, UpFailed
 
     ports = {}

@@ -38,21 +38,24 @@ Program = Callable[[], None]  # reads its arguments and its environment as if it
 
 def load_shared() -> None:
     """Load what every process of the control plane loads, and nothing that starts threads. Cheap the second time."""
+    gc.disable()  # it would walk all that is loaded, again and again, and find nothing
     for name in _SHARED:
         import_module(name)
     import_module("scheduler.catalogue").load_catalogue()
-    gc.collect()
     gc.freeze()  # so that copies share these pages: the collector writes into what it looks at
+    gc.enable()
 
 
 class Gate:
     """Copies load their rooms before it and wait until it is opened: that takes as long as a database that recovers.
 
     It opens twice: for who faces people, and, once that serves, for the others, whose start would take its processor.
+    Where each has no processor of its own, they load their rooms then, too.
     """
 
     def __init__(self) -> None:
         self._pipes = (os.pipe(), os.pipe())
+        self._room_for_all = len(os.sched_getaffinity(0)) >= len(ROOMS)
 
     def open(self, *, first: bool) -> None:
         """Let those go on who are first, or the others."""
@@ -63,10 +66,13 @@ class Gate:
         """In the copy. Whoever made it ends it, should the gate never open."""
         for _, write in self._pipes:
             os.close(write)
+        opened = self._pipes[not first][0]
+        if not first and not self._room_for_all:
+            os.read(opened, 1)  # the end of the pipe: nobody writes
         if room is not None:
             gc.disable()  # until it serves: what is loaded now stays
             import_module(room)
-        os.read(self._pipes[not first][0], 1)  # the end of the pipe: nobody writes
+        os.read(opened, 1)
 
 
 class Copy:
