@@ -1,11 +1,16 @@
 """The exporter: what a process counts, for Prometheus to fetch. Each room defines its own metrics."""
 
+import hmac
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from prometheus_client import Gauge, start_http_server
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 BUILD_INFO = Gauge("suanli_build_info", "1 for the running version.", ["process", "version", "python"])
 
@@ -24,11 +29,13 @@ def describe_build(process: str) -> None:
 
 
 class Exporter:
-    """A thread that serves /metrics, without passwords: keep it on loopback or inside a closed network."""
+    """A thread that serves /metrics, with a token to those who bear it (RFC 6750), and /healthz to anybody."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, token: str | None = None) -> None:
         """Listen. Port 0 takes any free one. Raises OSError."""
         self._server, self._thread = start_http_server(port, addr=host)
+        # Nothing is counted yet when the first request could come before this.
+        self._server.set_app(_guarded(self._server.get_app(), token))
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._server.server_port}/metrics"
 
@@ -41,3 +48,26 @@ class Exporter:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def _guarded(metrics: "WSGIApplication | None", token: str | None) -> "WSGIApplication":
+    def answer(environment: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+        path = environment["PATH_INFO"]
+        if path == "/metrics" and metrics is not None:
+            if token is None or _bears(environment.get("HTTP_AUTHORIZATION", ""), token):
+                return metrics(environment, start)
+            status, said = "401 Unauthorized", b"bear the metrics token\n"
+        elif path == "/healthz":
+            status, said = "200 OK", b"ok\n"
+        else:
+            status, said = "404 Not Found", b"GET /metrics or /healthz\n"
+        challenge = [("WWW-Authenticate", "Bearer")] if status.startswith("401") else []
+        start(status, [("Content-Type", "text/plain; charset=utf-8"), *challenge])
+        return [said]
+
+    return answer
+
+
+def _bears(authorization: str, token: str) -> bool:
+    scheme, _, given = authorization.partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())

@@ -1,13 +1,14 @@
 """Running one process of the control plane: signals, announcement, exporter, and an end that is certain."""
 
 import asyncio
+import ipaddress
 import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -15,13 +16,14 @@ from typing import Any, Final
 import structlog
 
 from scheduler import logs, metrics
-from scheduler.settings import Settings
+from scheduler.settings import Settings, SettingsError
 
 Announce = Callable[[dict[str, str]], None]
 Serve = Callable[[asyncio.Event, Announce], Coroutine[Any, Any, None]]
 # A process that was asked to stop is gone after this, whatever hangs in it.
 STOP_TIMEOUT_S: Final = 20.0
 FAILED: Final = 1
+_LEAST_TOKEN_CHARACTERS: Final = 16  # as agents ask of theirs
 
 
 def _fast_loop() -> asyncio.AbstractEventLoop:
@@ -98,18 +100,52 @@ async def _serve(
     if stop.is_set():
         return
     metrics.describe_build(process)
-    host = settings.metrics_host or settings.host
-    with (
-        nullcontext()
-        if settings.metrics_port is None
-        else metrics.Exporter(host, settings.metrics_port) as out
-    ):
+    with exporter_of(settings) as out:
 
         def announce(addresses: dict[str, str]) -> None:
             more = {} if out is None else {"metrics": out.url}
             write_announcement(settings.run_folder, name, {"pid": os.getpid(), **addresses, **more})
 
         await serve(stop, announce)
+
+
+def exporter_of(settings: Settings) -> AbstractContextManager[metrics.Exporter | None]:
+    """What serves the metrics, if anything shall. Raises SettingsError where a network could read them, and nobody is
+    asked for a token.
+    """
+    if settings.metrics_port is None:
+        return nullcontext()
+    host = settings.metrics_host or settings.host
+    token = _metrics_token(settings.metrics_token_file)
+    if token is None and not _is_loopback(host):
+        raise SettingsError(
+            f"the metrics on {host} are open to others than this host: SUANLI_METRICS_TOKEN_FILE is needed, "
+            "or SUANLI_METRICS_HOST=127.0.0.1"
+        )
+    return metrics.Exporter(host, settings.metrics_port, token)
+
+
+def _metrics_token(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"SUANLI_METRICS_TOKEN_FILE {path} cannot be read: {sentence_of(error)}"
+        ) from None
+    if len(token) < _LEAST_TOKEN_CHARACTERS or not token.isprintable() or " " in token:
+        raise SettingsError(
+            f"SUANLI_METRICS_TOKEN_FILE {path} wants one word of {_LEAST_TOKEN_CHARACTERS} or more characters"
+        )
+    return token
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _stop_on_signals(stop: asyncio.Event, timeout_s: float) -> None:
@@ -177,7 +213,6 @@ def sentence_of(error: BaseException) -> str:
 
 def _expected(error: BaseException) -> bool:
     """Errors whose sentence says it all; others are shown with where they came from."""
-    from scheduler.settings import SettingsError
     from scheduler.storage.migrate import SchemaTooOld
 
     return isinstance(error, (OSError, SettingsError, SchemaTooOld))

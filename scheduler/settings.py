@@ -125,6 +125,8 @@ class Settings(BaseSettings):
 
     metrics_host: str | None = None  # absent: as `host`
     metrics_port: Port | None = None  # absent: no exporter; 0: any free port, announced
+    # Holds what readers of the metrics must bear: they name the queues and budgets of all firms.
+    metrics_token_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
 
@@ -143,7 +145,7 @@ class Settings(BaseSettings):
         parse_uid_range(value)
         return value
 
-    @field_validator("oidc_file", mode="before")
+    @field_validator("oidc_file", "metrics_token_file", mode="before")
     @classmethod
     def _no_file(cls, value: object) -> object:
         return value or None  # compose hands on a variable that nobody set as an empty one

@@ -18,6 +18,7 @@ VALUES = {name: CHART / "ci" / f"{name}-values.yaml" for name in ("minimal", "fu
 WHOLE_SECRETS = {
     "suanli-gateway-tls": ["ca.crt", "ca.key", "server.crt", "server.key"],
     "suanli-controller-key": ["controller.key", "controller.pub"],
+    "suanli-metrics-token": ["metrics.token"],
 }
 PROCESSES = ("api", "gateway", "controller", "ledger")
 
@@ -57,22 +58,26 @@ def test_helm_lints_it_without_a_complaint(values: str) -> None:
     assert "0 chart(s) failed" in run.stdout
 
 
-def test_the_agents_metrics_are_on_loopback_or_for_those_who_bear_the_token() -> None:
-    def agent(*more: str) -> tuple[Manifest, list[str]]:
-        pod = pods(rendered("full", *more))["suanli-agent"]
-        (container,) = pod["containers"]
-        return pod, [word for word in container["args"] if word.startswith("--metrics")]
-
-    pod, arguments = agent()
-    assert arguments == ["--metrics=$(NODE_ADDRESS):9090", "--metrics-token-file=/run/suanli/metrics/token"]
-    secrets = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
-    assert secrets == {"suanli-join-token", "suanli-agent-metrics"}
-    (monitor,) = of_kind(rendered("full"), "ServiceMonitor").values()
+def test_metrics_are_for_those_who_bear_the_token() -> None:
+    manifests = rendered("full", "--set=secrets.metrics=our-token")
+    (container,) = pods(manifests)["suanli-agent"]["containers"]
+    arguments = [word for word in container["args"] if word.startswith("--metrics")]
+    assert arguments == [
+        "--metrics=$(NODE_ADDRESS):9090",
+        "--metrics-token-file=/run/suanli/metrics/metrics.token",
+    ]
+    (monitor,) = of_kind(manifests, "ServiceMonitor").values()
     (endpoint,) = monitor["spec"]["endpoints"]
-    assert endpoint["authorization"]["credentials"] == {"name": "suanli-agent-metrics", "key": "token"}
-    pod, arguments = agent("--set=agent.metricsTokenSecret=")
-    assert arguments == ["--metrics=127.0.0.1:9090"]
-    assert "ports" not in pod["containers"][0]
+    assert endpoint["authorization"]["credentials"] == {"name": "our-token", "key": "metrics.token"}
+    served = {name: pod for name, pod in pods(manifests).items() if "migrat" not in name}
+    assert len(served) == 5
+    for pod in served.values():
+        assert "our-token" in {v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v}
+        (container,) = pod["containers"]
+        assert "/run/suanli/metrics" in {mount["mountPath"] for mount in container["volumeMounts"]}
+        if "agent" not in container["name"]:
+            assert environment(container)["SUANLI_METRICS_TOKEN_FILE"] == "/run/suanli/metrics/metrics.token"
+            assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
 
 
 @pytest.mark.parametrize("values", VALUES)

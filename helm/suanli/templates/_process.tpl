@@ -63,6 +63,8 @@ spec:
             - {name: SUANLI_LOG_FORMAT, value: json}
             - name: SUANLI_NAME
               valueFrom: {fieldRef: {fieldPath: metadata.name}}
+            - {name: SUANLI_METRICS_PORT, value: {{ $root.Values.metrics.port | quote }}}
+            - {name: SUANLI_METRICS_TOKEN_FILE, value: /run/suanli/metrics/metrics.token}
             {{- range .environment }}
             {{- if .field }}
             - name: {{ .name }}
@@ -90,12 +92,15 @@ spec:
             {{- toYaml .settings.resources | nindent 12 }}
           volumeMounts:
             - {name: scratch, mountPath: /tmp}
+            - {name: metrics-token, mountPath: /run/suanli/metrics, readOnly: true}
             {{- range $path, $file := .files }}
             - {name: {{ $file.name }}, mountPath: {{ $path }}, readOnly: {{ $file.readOnly }}}
             {{- end }}
       volumes:
         - name: scratch
           emptyDir: {sizeLimit: 64Mi}
+        - name: metrics-token
+          secret: {secretName: {{ $root.Values.secrets.metrics }}, defaultMode: 0o440}
         {{- range $path, $file := .files }}
         - name: {{ $file.name }}
           {{- toYaml $file.source | nindent 10 }}

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from scheduler.metrics import Exporter, describe_build, product_version
-from scheduler.process import sentence_of
+from scheduler.process import exporter_of, sentence_of
+from scheduler.settings import SettingsError, load
 from scheduler.up.children import Child, ChildFailed, keep_small
 from scheduler.up.run import with_login
 from tests.builders.running import ending, next_line
@@ -94,6 +95,45 @@ def test_the_exporter_tells_the_build(tmp_path: Path) -> None:
     assert f'version="{product_version()}"}} 1.0' in text
     with pytest.raises(httpx.ConnectError):
         httpx.get(exporter.url)
+
+
+def test_an_exporter_with_a_token_answers_those_who_bear_it_and_says_to_all_that_it_lives() -> None:
+    with Exporter("127.0.0.1", 0, "correct-horse-battery") as exporter:
+        for headers in (
+            {},
+            {"Authorization": "Bearer wrong"},
+            {"Authorization": "Basic correct-horse-battery"},
+        ):
+            refused = httpx.get(exporter.url, headers=headers)
+            assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+            assert "suanli" not in refused.text
+        bearing = httpx.get(exporter.url, headers={"Authorization": "Bearer correct-horse-battery"})
+        assert (bearing.status_code, "suanli_build_info" in bearing.text) == (200, True)
+        base = exporter.url.removesuffix("/metrics")
+        assert httpx.get(f"{base}/healthz").text == "ok\n"
+        assert httpx.get(f"{base}/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "sentence"),
+    [
+        ("0.0.0.0", None, "open to others than this host: SUANLI_METRICS_TOKEN_FILE is needed"),  # noqa: S104
+        ("127.0.0.1", "short", "wants one word of 16 or more characters"),
+        ("127.0.0.1", "two words of many characters", "wants one word of 16 or more characters"),
+        ("127.0.0.1", "", "cannot be read: "),
+    ],
+)
+def test_no_network_reads_metrics_without_a_token(
+    tmp_path: Path, host: str, token: str | None, sentence: str
+) -> None:
+    file = tmp_path / "token"
+    if token:
+        file.write_text(token)
+    settings = load(
+        data=tmp_path, metrics_host=host, metrics_port=0, metrics_token_file=None if token is None else file
+    )
+    with pytest.raises(SettingsError, match=sentence):
+        exporter_of(settings)
 
 
 @pytest.mark.parametrize(
