@@ -8,7 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from scheduler.domain.budgets import BudgetKey, ProjectBudget
 from scheduler.domain.devices import Health
-from scheduler.domain.ids import NodeId
+from scheduler.domain.ids import FirmId, NodeId
 from scheduler.domain.nodes import NodeState
 from scheduler.machine.configuration import calendar_at
 from scheduler.machine.snapshots import budgets_at
@@ -50,7 +50,8 @@ NODES = Gauge("suanli_nodes", "Nodes.", ["pool", "state"])
 _BUDGET_LABELS = ["firm", "project", "period"]
 BUDGET = Gauge(
     "suanli_budget_cny",
-    "What may be spent in the present period; project empty: by the firm. Of the 200 that are used up most.",
+    "What may be spent in the present period; project empty: by the firm. 200 of them: of each firm the one that is "
+    "used up most, then of each the next.",
     _BUDGET_LABELS,
 )
 BUDGET_SPENT = Gauge("suanli_budget_spent_cny", "The most that can be charged for it so far.", _BUDGET_LABELS)
@@ -59,7 +60,7 @@ BUDGET_HELD = Gauge(
     "What running jobs, and those that were stopped for others, may still cost of it.",
     _BUDGET_LABELS,
 )
-_MOST_BUDGETS = 200  # a firm's administrator sets as many as the firm has projects
+MOST_BUDGETS = 200  # a firm's administrator sets as many as the firm has projects
 _NANO = 10**9
 
 
@@ -87,11 +88,22 @@ def show_state(state: ClusterState, now_ms: int) -> None:
 
 def _show_budgets(budgets: Mapping[BudgetKey, ProjectBudget], money: Mapping[BudgetKey, Money]) -> None:
     """Amounts are whole nano CNY everywhere else; a picture may have them as floats."""
-    fullest = sorted(money, key=lambda key: -_share_used(money[key]))[:_MOST_BUDGETS]
-    shown = {(budgets[key].firm, key.project, budgets[key].period.value): money[key] for key in fullest}
+    shown = {
+        (budgets[key].firm, key.project, budgets[key].period.value): money[key] for key in fullest(money)
+    }
     _set(BUDGET, {labels: of.amount_nano / _NANO for labels, of in shown.items()})
     _set(BUDGET_SPENT, {labels: of.spent_nano / _NANO for labels, of in shown.items()})
     _set(BUDGET_HELD, {labels: of.held_nano / _NANO for labels, of in shown.items()})
+
+
+def fullest(money: Mapping[BudgetKey, Money]) -> list[BudgetKey]:
+    """Those that are shown. A firm with many projects crowds nobody out: the second of any comes after all firsts."""
+    place: Count[FirmId] = Count()
+    ranked = []
+    for key in sorted(money, key=lambda key: -_share_used(money[key])):
+        place[key.firm_id] += 1
+        ranked.append((place[key.firm_id], key))
+    return [key for _, key in sorted(ranked, key=lambda ranked_one: ranked_one[0])[:MOST_BUDGETS]]
 
 
 def _share_used(money: Money) -> float:

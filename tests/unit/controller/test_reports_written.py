@@ -2,10 +2,12 @@
 
 from prometheus_client import REGISTRY
 
-from scheduler.controller.metrics import show_report, show_state
+from scheduler.controller.metrics import MOST_BUDGETS, fullest, show_report, show_state
 from scheduler.controller.reports import HEAD_OF_QUEUE, REFRESH_MS, ROWS_PER_COMMIT, ReportBook
-from scheduler.domain.ids import JobId
+from scheduler.domain.budgets import BudgetKey
+from scheduler.domain.ids import FirmId, JobId
 from scheduler.machine.messages import CordonRequested
+from scheduler.planner.snapshot import Money
 from tests.builders.cluster import Controller, a_node
 from tests.builders.jobs import a_spec
 
@@ -62,3 +64,12 @@ def test_gauges_count_devices_jobs_and_the_lengths_of_queues() -> None:
     assert value("suanli_jobs", state="allocated") == 1
     assert value("suanli_jobs", state="queued") == 2
     assert value("suanli_waiting_jobs", queue="default", reason="devices_busy") == 2
+
+
+def test_a_firm_with_many_projects_crowds_no_other_out_of_the_budgets_that_are_shown() -> None:
+    crowd = {BudgetKey(FirmId("a"), f"p{n}"): Money(100, 100, 0) for n in range(2 * MOST_BUDGETS)}
+    others = {BudgetKey(FirmId(firm), project): Money(100, 1, 0) for firm in "bc" for project in ("", "x")}
+    shown = fullest({**crowd, **others})
+    assert len(shown) == MOST_BUDGETS
+    assert set(others) <= set(shown)
+    assert {key.firm_id for key in shown[:3]} == {"a", "b", "c"}
