@@ -15,7 +15,7 @@ from scheduler.api.hot import CHECK_KEYS_THEMSELVES
 from scheduler.api.problems import database_away, from_error
 from scheduler.api.state import Api
 from scheduler.domain.authorise import Action, Principal, authorise
-from scheduler.domain.errors import DomainError, Forbidden, Unauthenticated
+from scheduler.domain.errors import DomainError, Forbidden, TooManyRequests, Unauthenticated
 from scheduler.services.principals import digest
 from scheduler.storage.engine import DatabaseAway
 
@@ -50,7 +50,12 @@ class Authentication:
             if principal is None:
                 principal = await self.principal(secret)
             state["principal"] = principal
-            state["allowance"] = self._api.rate_limits.take(principal.principal_id)
+            try:
+                state["allowance"] = self._api.rate_limits.take(principal.principal_id)
+            except TooManyRequests:
+                if unchecked is not None:
+                    await self.principal(secret)  # whose key is dead shall not come back for that
+                raise
         except DomainError as error:
             await answer(from_error(error, request_id), scope, receive, send)
             return

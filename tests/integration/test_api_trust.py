@@ -54,6 +54,19 @@ async def test_who_asks_too_fast_is_told_when_to_come_back(installation: ApiInst
         assert (await zhao.get("/v1/whoami")).status_code == 200
 
 
+async def test_a_dead_key_hears_that_it_is_dead_however_fast_it_asks(installation: ApiInstallation) -> None:
+    slow = create_app(dataclasses.replace(installation.config, requests_per_s=1))
+    async with slow.router.lifespan_context(slow):
+        lin = installation.as_("lin")
+        made = (await lin.post("/v1/api-keys", json={"scope": "jobs"})).json()
+        dead = installation.as_(None, slow)
+        dead.headers["Authorization"] = f"Bearer {made['api_key']}"
+        assert (await dead.post("/v1/jobs", json=job_spec())).status_code == 201
+        assert (await lin.delete(f"/v1/api-keys/{made['api_key_id']}")).status_code == 204
+        answers = await asyncio.gather(*(dead.post("/v1/jobs", json=job_spec()) for _ in range(20)))
+        assert {answer.status_code for answer in answers} == {401}
+
+
 async def test_a_key_does_what_its_scope_says_and_makes_no_wider_key(installation: ApiInstallation) -> None:
     lin = installation.as_("lin")
     clients = {}
