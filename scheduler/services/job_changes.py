@@ -9,9 +9,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.authorise import Action, Principal, authorise, require_project
+from scheduler.domain.budgets import BudgetKey
 from scheduler.domain.errors import Conflict, FieldProblem, Invalid, NotFound
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import FINAL_STATES, JobState
+from scheduler.services.budgets import BudgetLine, paying_budgets, require_left
 from scheduler.services.jobs import JobRecord, read_job
 from scheduler.storage import inbox
 from scheduler.storage.pokes import Channel, poke
@@ -96,8 +98,8 @@ async def revise_job(
 ) -> JobRecord:
     """A new revision of a job's spec; null takes a field back to its default.
 
-    Raises NotFound; Invalid for what cannot be changed; Conflict when the job has ended, or somebody else
-    revised it at the same moment.
+    Raises NotFound; Invalid for what cannot be changed; Conflict when the job has ended, somebody else revised it at
+    the same moment, or it runs, or was stopped for others, and its budgets cannot pay for a longer time limit.
     """
     authorise(principal, Action.CHANGE_JOB)
     if not isinstance(changes, Mapping) or not changes:
@@ -116,6 +118,13 @@ async def revise_job(
     spec = spec_from_json({**job.spec, **changes})
     if "deadline" in changes and spec.deadline_ms is not None and spec.deadline_ms <= now_ms:
         raise Invalid([FieldProblem("deadline", str(spec.deadline), "a time that has not passed")])
+
+    async def paying() -> Mapping[BudgetKey, BudgetLine]:
+        if "time_limit_seconds" not in changes:
+            return {}
+        return await paying_budgets(session, principal, job.firm_id, job.project, now_ms)
+
+    held_before = await paying()
     revision = job.revision + 1
     row = {
         "firm_id": job.firm_id,
@@ -131,6 +140,7 @@ async def revise_job(
         raise Conflict(
             f"job {job_id} was revised by somebody else just now: look at it and try again"
         ) from None
+    require_left(held_before, await paying())
     await _tell(session, principal, job, "JobRevised", revision=revision)
     return await read_job(session, principal, job_id)
 
