@@ -113,7 +113,7 @@ def history_period(from_: str | None, to: str | None, now: datetime | None = Non
 
     Raises ValueError that names the option.
     """
-    from scheduler.domain.time import from_datetime, from_rfc3339, month_begin_ms
+    from scheduler.domain.time import from_date_or_rfc3339, from_datetime, month_begin_ms
 
     if (from_ is None) != (to is None):
         raise ValueError("--from and --to: give both, or neither for the last month")
@@ -123,9 +123,11 @@ def history_period(from_: str | None, to: str | None, now: datetime | None = Non
     moments = []
     for option, text in (("--from", from_), ("--to", to)):
         try:
-            moments.append(from_rfc3339(text))
+            moments.append(from_date_or_rfc3339(text))
         except ValueError:
-            raise ValueError(f"{option}: {text!r} is no moment like 2026-11-01T00:00:00+08:00") from None
+            raise ValueError(
+                f"{option}: {text!r} is no date like 2026-11-01, and no moment like 2026-11-01T00:00:00+08:00"
+            ) from None
     if moments[0] >= moments[1]:
         raise ValueError("--to: wanted a moment after --from")
     return moments[0], moments[1]

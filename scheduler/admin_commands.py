@@ -53,9 +53,10 @@ def admin_history(
     ],
     data: Data = None,
     from_: Annotated[
-        str | None, typer.Option("--from", help="First moment, RFC 3339. None: last month in Asia/Shanghai.")
+        str | None,
+        typer.Option("--from", help="First moment: a date in Asia/Shanghai, or RFC 3339. None: last month."),
     ] = None,
-    to: Annotated[str | None, typer.Option(help="Moment after the last one, RFC 3339.")] = None,
+    to: Annotated[str | None, typer.Option(help="Moment after the last one, likewise.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Export a period's jobs, nodes, queues, prices and programs for a rehearsal: sizes and times, no commands."""

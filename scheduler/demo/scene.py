@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scheduler.planner.feasibility import plural
+
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 _SAMPLE = re.compile(
     r"^suanli_agent_device_utilisation_ratio\{(?P<labels>[^}]*)\} (?P<value>[0-9.e+-]+)$", re.M
@@ -98,7 +100,7 @@ def _why_here(account: Mapping[str, Any]) -> str:
         f"not {item['device_model']}: {item['sentence']}" for item in choice["preferred_but_not_possible"]
     ]
     best = f"{account['device_model']} is the fastest of {len(choice['variants'])} variants that can run now"
-    room = f"{account['nodes_with_room']} nodes of pool {account['pool']} had room"
+    room = f"{plural(account['nodes_with_room'], 'node')} of pool {account['pool']} had room"
     return "; ".join([best, room, *refused])
 
 

@@ -54,6 +54,7 @@ class Action(StrEnum):
     CLOSE_PERIOD = "close_period"
     CONFIGURE = "configure"
     SET_BUDGET = "set_budget"
+    SET_FIRM_BUDGET = "set_firm_budget"
     CREATE_JOIN_TOKEN = "create_join_token"  # noqa: S105 - the name of an action
     MANAGE_PRINCIPALS = "manage_principals"
     MANAGE_OWN_KEYS = "manage_own_keys"
@@ -94,6 +95,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.CONFIGURE: frozenset({Role.OPERATOR}),
     # Of a project; what a firm may spend with all of its projects is configured.
     Action.SET_BUDGET: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR}),
+    Action.SET_FIRM_BUDGET: frozenset({Role.OPERATOR}),
     Action.CREATE_JOIN_TOKEN: frozenset({Role.OPERATOR}),
     Action.MANAGE_PRINCIPALS: frozenset({Role.FIRM_ADMINISTRATOR, Role.OPERATOR}),
     Action.MANAGE_OWN_KEYS: _EVERYONE,
@@ -152,8 +154,10 @@ def authorise(principal: Principal, action: Action) -> None:
             {"action": action.value, "scope": principal.scope.value},
         )
     roles = ", ".join(sorted(_noun(role) for role in ALLOWED[action]))
+    own = action is Action.SET_FIRM_BUDGET and allows(principal, Action.SET_BUDGET)
+    instead = "; you may set the budgets of the firm's projects" if own else ""
     raise Forbidden(
-        f"{principal.name} is {_article(principal.role)}; {action.replace('_', ' ')} is for: {roles}",
+        f"{principal.name} is {_article(principal.role)}; {action.replace('_', ' ')} is for: {roles}{instead}",
         {"action": action.value, "role": principal.role.value},
     )
 

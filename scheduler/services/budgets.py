@@ -1,6 +1,6 @@
 """Budgets of projects and firms: applied from a file, set and removed one by one, shown with what is gone of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select
@@ -8,9 +8,9 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.authorise import Action, Principal, authorise, may_see_firm
-from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, cny
+from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, budget_keys, cny
 from scheduler.domain.configuration_reading import BudgetEntry, budget_of
-from scheduler.domain.errors import Invalid, NotFound
+from scheduler.domain.errors import Conflict, Invalid, NotFound
 from scheduler.domain.ids import FirmId
 from scheduler.domain.reading import Reader
 from scheduler.domain.suggestions import one_of
@@ -143,7 +143,7 @@ async def remove_budget(
 
 async def _owner(session: AsyncSession, principal: Principal, firm: str, project: str | None) -> str:
     """The firm's id, where the caller may know of it and set the budget."""
-    authorise(principal, Action.CONFIGURE if project is None else Action.SET_BUDGET)
+    authorise(principal, Action.SET_FIRM_BUDGET if project is None else Action.SET_BUDGET)
     firm_id = await _visible_firm(session, principal, firm)
     if project is not None and await session.get(ProjectRow, (firm_id, project)) is None:
         raise NotFound(f"the firm {firm} has no project {project}")
@@ -184,6 +184,33 @@ async def list_budgets(session: AsyncSession, principal: Principal, now_ms: int)
     authorise(principal, Action.READ_USAGE)
     lines = await _lines(session, principal, principal.firm_id, now_ms)
     return sorted(lines.values(), key=lambda line: (line.firm, line.project or WHOLE_FIRM))
+
+
+async def paying_budgets(
+    session: AsyncSession, principal: Principal, firm_id: str, project: str, now_ms: int
+) -> dict[BudgetKey, BudgetLine]:
+    """Those that a job of the project spends. Who asks for more of them does so one after the other: they stay locked
+    until the transaction ends.
+    """
+    row, keys = BudgetRow, budget_keys(FirmId(firm_id), project)
+    of_it = (row.firm_id == firm_id, row.project.in_([key.project for key in keys]))
+    if not list(await session.scalars(select(row.project).where(*of_it).with_for_update())):
+        return {}
+    lines = await _lines(session, principal, firm_id, now_ms)
+    return {key: lines[key] for key in keys if key in lines}
+
+
+def require_left(before: Mapping[BudgetKey, BudgetLine], after: Mapping[BudgetKey, BudgetLine]) -> None:
+    """Raises Conflict where more is held of a budget than before, and more than there was left."""
+    for key, line in after.items():
+        more = line.money.held_nano - before[key].money.held_nano
+        if more > 0 and line.money.left_nano < 0:
+            left = cny(before[key].money.left_nano)
+            raise Conflict(
+                f"the budget of {_name(line.firm, line.project)} has {left} CNY left, and with such a time limit the "
+                f"job may cost {cny(more)} CNY more: choose a shorter one, or have the budget raised",
+                {"left_cny": left, "more_cny": cny(more)},
+            )
 
 
 async def _lines(

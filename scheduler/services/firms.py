@@ -1,6 +1,6 @@
 """Firms, and the queues, models and prices that a caller can choose from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,12 @@ async def firm_name(session: AsyncSession, firm_id: str | None) -> str | None:
     if firm_id is None:
         return None
     return await session.scalar(select(FirmRow.name).where(FirmRow.firm_id == firm_id))
+
+
+async def firm_names(session: AsyncSession, firm_ids: Collection[str]) -> dict[str, str]:
+    """The short names of firms by their ids."""
+    rows = await session.execute(select(FirmRow.firm_id, FirmRow.name).where(FirmRow.firm_id.in_(firm_ids)))
+    return {row.firm_id: row.name for row in rows}
 
 
 async def list_firms(session: AsyncSession, principal: Principal) -> Sequence[FirmRecord]:

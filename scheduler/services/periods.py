@@ -55,7 +55,8 @@ async def close_period(
     period, Invalid for a period that is none or in which nobody used anything.
     """
     if to_ms <= from_ms:
-        raise Invalid([FieldProblem("to", str(to_ms), f"a time after {from_ms}, where the period begins")])
+        begins = f"a time after {to_rfc3339(from_ms)}, where the period begins"
+        raise Invalid([FieldProblem("to", to_rfc3339(to_ms), begins)])
     await session.execute(_LOCK)
     standing = await _closed(session)
     same = tuple(s for s in standing if (s.from_ms, s.to_ms) == (from_ms, to_ms))
@@ -78,7 +79,13 @@ async def close_period(
     statements = await _statements(session, from_ms, to_ms, size, now_ms)
     if not statements:
         raise Invalid(
-            [FieldProblem("from", f"{from_ms} to {to_ms}", "a period in which some firm used something")]
+            [
+                FieldProblem(
+                    "from",
+                    f"{to_rfc3339(from_ms)} to {to_rfc3339(to_ms)}",
+                    "a period in which some firm used something",
+                )
+            ]
         )
     rows = [
         {

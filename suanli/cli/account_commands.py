@@ -37,6 +37,7 @@ def whoami(profile: ProfileName = None, as_json: AsJson = False) -> None:
                 ("Name", who["name"]),
                 ("Role", who["role"].replace("_", " ")),
                 ("Firm", who["firm"]),
+                ("Firm id", who["firm_id"]),
                 ("Projects", ", ".join(who["projects"] or ())),
                 ("Server", server),
             ]

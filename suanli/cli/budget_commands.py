@@ -51,10 +51,12 @@ def set_budget(
 ) -> None:
     """Set what a project may spend. A job that could cost more than is left waits; what runs goes on."""
     from suanli.cli.output import print_json, say
+    from suanli.cli.refusals import naming_options
     from suanli.cli.usage_tables import fen_of, owner_of
     from suanli.cli.words import word
 
-    with open_client(profile) as client:
+    typed = {"amount_cny": "AMOUNT", "period": "--per"}
+    with open_client(profile) as client, naming_options(typed, as_json=as_json):
         owner = _firm(client, firm)
         made = client.set_budget(
             owner, amount, project=project, period=per or _period(client, owner, project)

@@ -104,6 +104,16 @@ def _act(
         print_json(done)
 
 
+# Where the wire names a field.
+_OPTIONS = {
+    "priority": "--priority",
+    "time_limit_seconds": "--time-limit",
+    "estimate_seconds": "--estimate",
+    "deadline": "--deadline",
+    "budget.amount_cny": "--budget",
+}
+
+
 def set_(
     job: JobName,
     priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
@@ -124,6 +134,7 @@ def set_(
     from suanli.cli.errors import MISUSED, CliError
     from suanli.cli.moments import to_rfc3339
     from suanli.cli.output import print_json, say
+    from suanli.cli.refusals import naming_options
     from suanli.cli.words import word
 
     given = {
@@ -140,7 +151,7 @@ def set_(
     if not changes:
         wanted = "--priority, --time-limit, --estimate, --deadline or --budget"
         raise CliError(f"nothing to change: give {wanted}", MISUSED)
-    with open_client(profile) as client:
+    with open_client(profile) as client, naming_options(_OPTIONS, as_json=as_json):
         changed = client.change(find_job(client, job)["job_id"], **changes)
     if as_json:
         print_json(changed)

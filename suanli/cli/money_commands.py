@@ -52,6 +52,7 @@ def close(
     """Close a period for good: its statements become entries of the evidence log. Operators."""
     from suanli.cli.moments import to_rfc3339
     from suanli.cli.output import print_json, say
+    from suanli.cli.usage_tables import cny
 
     begin, end = to_rfc3339(from_, "--from"), to_rfc3339(to, "--to")
     with open_client(profile) as client:
@@ -61,9 +62,7 @@ def close(
         return
     say(f"Closed {closed['from']} to {closed['to']} at log size {closed['log_size']}")
     for statement in closed["statements"]:
-        say(
-            f"Firm {statement['firm_id']}: {statement['net_fen']} fen, statement {statement['sha256'][:16]}..."
-        )
+        say(f"{statement['firm']}: {cny(statement['net_fen'])} CNY, statement {statement['sha256'][:16]}...")
     say(
         "What is logged of it later is a correction. suanli bundle of just this period shows these statements"
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -81,6 +84,20 @@ def sentence(error: FieldError, where: str = "") -> str:
             return f"{where}{field}: there is no such field; did you mean {near[0]}?"
         return f"{where}{field}: there is no such field, want {error.want}"
     return f"{where}{field}: got {error.got}, want {error.want}"
+
+
+@contextmanager
+def naming_options(options: Mapping[str, str], *, as_json: bool) -> Iterator[None]:
+    """A refusal in the block names the option that was typed (`--time-limit`) where the wire names its field; programs
+    are told the field.
+    """
+    try:
+        yield
+    except Refused as error:
+        if as_json or not error.problem.errors:
+            raise
+        fields = [replace(item, field=options.get(item.field, item.field)) for item in error.problem.errors]
+        raise CliError("\n        ".join(map(sentence, fields))) from error
 
 
 def of_file(error: Refused, file: YamlFile) -> CliError | Refused:

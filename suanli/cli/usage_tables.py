@@ -93,7 +93,10 @@ def print_usage(answer: Mapping[str, Any]) -> None:
     if answer.get("budgets"):
         say("")
         print_budgets(answer["budgets"])
-    say("\nTimes are device-hours. Held: given to the job; billed: observed in use; worked: observed busy.")
+    say(
+        "\nTimes are device-hours. Held: given to the job; billed: observed in use; live: a process of it was on the "
+        "device; worked: observed busy."
+    )
 
 
 def _line_row(line: Mapping[str, Any]) -> list[object]:

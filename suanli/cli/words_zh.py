@@ -21,7 +21,7 @@ ZH = {
         "正在等待登录(最多 {minutes} 分钟;Ctrl-C 结束)……"
     ),
     "Closed {begin} to {end} at log size {size}": "已在日志大小 {size} 处关闭 {begin} 至 {end}",
-    "Firm {firm_id}: {fen} fen, statement {digest}...": "企业 {firm_id}:{fen} 分,结算单 {digest}……",
+    "{firm}: {amount} CNY, statement {digest}...": "{firm}:{amount} 元,结算单 {digest}……",
     "What is logged of it later is a correction. suanli bundle of just this period shows these statements": (
         "此后记入日志的属于该期的内容均为更正。仅含该期的 suanli bundle 会给出这些结算单"
     ),
@@ -187,6 +187,7 @@ ZH = {
     "Budget": "预算",
     "Role": "角色",
     "Firm": "企业",
+    "Firm id": "企业标识",
     "Projects": "项目",
     "Server": "服务器",
     "Total": "合计",
@@ -311,8 +312,9 @@ ZH = {
     "Nothing to sign: no allocation of it has ended without a receipt.": "没有可签署的:已结束的分配都有回执。",
     "{from} to {to}, {zone}; evidence log of {size} entries": "{from} 至 {to},{zone};证据日志共 {size} 条",
     "Usage without a price in force costs nothing.": "没有生效价格的用量不收费。",
-    "Times are device-hours. Held: given to the job; billed: observed in use; worked: observed busy.": (
-        "时间单位为卡时。占用:分配给作业;计费:观测到在用;工作:观测到忙。"
+    "Times are device-hours. Held: given to the job; billed: observed in use; live: a process of it was on the device; "
+    "worked: observed busy.": (
+        "时间单位为卡时。占用:分配给作业;计费:观测到在用;存活:设备上有该作业的进程;工作:观测到忙。"
     ),
     "Device-hours. Every device-second is in exactly one bucket; unknown is never billed.": (
         "单位为卡时。每一卡秒只属于一类;未知从不计费。"

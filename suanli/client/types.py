@@ -254,6 +254,7 @@ class Whoami(TypedDict):
     kind: str
     role: str
     firm: str | None
+    firm_id: str | None
     projects: list[str] | None
 
 
@@ -404,6 +405,7 @@ class FirmStatement(TypedDict):
     """What a firm's statement of a closed period came to."""
 
     firm_id: str
+    firm: str
     sha256: str
     total_fen: int
     net_fen: int

@@ -59,6 +59,9 @@ ZH_SERVER = {
     "this API key is for {scope}; {action} needs one for {needed}": (
         "该 API 密钥的范围是 {scope};{action} 需要范围为 {needed} 的密钥"
     ),
+    "{name} is {role}; {action} is for: {roles}; you may set the budgets of the firm's projects": (
+        "{name} 的角色是 {role};{action} 只允许:{roles};您可以设定本企业各项目的预算"
+    ),
     "{name} is {role}; {action} is for: {roles}": "{name} 的角色是 {role};{action} 只允许:{roles}",
     "{name} belongs to no firm and cannot act for one": "{name} 不属于任何企业,不能代表企业操作",
     "{name} may act in the projects {projects}, not in {project}": (
@@ -111,6 +114,10 @@ ZH_SERVER = {
     "there is none yet, and so it has no ETag: leave If-Match out": "尚不存在,因此没有 ETag:请去掉 If-Match",
     "job {job} was revised by somebody else just now: look at it and try again": (
         "作业 {job} 刚被他人修改:请查看后再试"
+    ),
+    "the budget of {name} has {left} CNY left, and with such a time limit the job may cost {more} CNY more: "
+    "choose a shorter one, or have the budget raised": (
+        "{name} 的预算还剩 {left} 元,按该时间上限作业可能再花费 {more} 元:请缩短时间上限,或请人提高预算"
     ),
     "task {rank} of job {job} has ended": "作业 {job} 的任务 {rank} 已结束",
     "the node of task {rank} is not connected just now, or its gateway takes no tunnels; the job goes on": (

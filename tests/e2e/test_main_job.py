@@ -214,7 +214,12 @@ def test_an_operator_closes_a_period_and_its_bundle_shows_the_statements_that_we
     again = suanli("close", "--from", begin, "--to", end, **operator)
     assert again.returncode == 0, again.stdout + again.stderr
     assert f"at log size {closed['log_size']}" in again.stdout
-    assert all(f"Firm {firm}: " in again.stdout for firm in firms)
+    assert all(f"\n{statement['firm']}: " in again.stdout for statement in closed["statements"])
+    assert " CNY, statement " in again.stdout
+    reversed_ = suanli("close", "--from", "2026-01-02T00:00Z", "--to", "2026-01-01T00:00Z", **operator)
+    assert "got 2026-01-01T00:00:00.000Z, want a time after 2026-01-02T00:00:00.000Z" in reversed_.stderr, (
+        reversed_.stderr
+    )
     overlapping = suanli("close", "--from", begin, "--to", before_end, **operator)
     assert overlapping.returncode == 1
     assert "is closed, and this one overlaps it" in overlapping.stderr

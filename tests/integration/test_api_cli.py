@@ -19,6 +19,7 @@ from sqlalchemy import select, update
 from scheduler.storage.job_logs import JobLogs, LogKey, Stream
 from scheduler.storage.tables import InboxRow, JobStateRow
 from tests.builders.api import CONFIGURATION, MODEL, ApiInThread, InhabitedUrls
+from tests.builders.cli import run_suanli
 from tests.builders.running import ending, next_line
 
 JOB = f"""\
@@ -50,11 +51,7 @@ class Shell:
         )  # fmt: skip
 
     def run(self, *arguments: str, stdin: str = "", code: int = 0) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run(
-            [sys.executable, "-m", "suanli.cli", *arguments],
-            env=self.environment(), cwd=self.folder, input=stdin, capture_output=True, timeout=60, check=False,
-            text=True, encoding="utf-8",
-        )  # fmt: skip
+        done = run_suanli(*arguments, environment=self.environment(), folder=self.folder, stdin=stdin)
         assert done.returncode == code, (done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
         return done
@@ -429,6 +426,22 @@ def test_another_amount_leaves_the_period_of_a_budget_as_it_is(shell: Shell) -> 
     assert set_budget("5000") == "month"
     assert set_budget("5000", "--per", "year") == "year"
     assert set_budget("7000") == "year"
+
+
+def test_what_is_wrong_is_named_as_it_was_typed_and_for_programs_as_the_wire_names_it(shell: Shell) -> None:
+    wang = Shell(shell.api, shell.folder, person="wang")
+    refused = wang.run("budget", "set", "12,5", "--project", "vision", code=1).stderr
+    assert refused.startswith("suanli: AMOUNT: got '12,5', want a decimal number")
+    own = wang.run("budget", "set", "12.50", code=1).stderr
+    assert own.endswith("set firm budget is for: operator; you may set the budgets of the firm's projects\n")
+    job_id = shell.submit()
+    for options, said in (
+        (("--time-limit", "long"), "suanli: --time-limit: got 'long', want "),
+        (("--budget", "-1", "--priority", "top"), "suanli: --priority: got 'top', want "),
+    ):
+        assert shell.run("set", job_id, *options, code=1).stderr.startswith(said)
+    wire = json.loads(shell.run("set", job_id, "--time-limit", "long", "--json", code=1).stderr)
+    assert wire["error"]["errors"][0]["field"] == "time_limit_seconds"
 
 
 def test_jobs_are_watched_as_lines_of_json_where_there_is_no_terminal(shell: Shell) -> None:

@@ -181,6 +181,7 @@ async def test_a_firms_administrator_sets_what_a_project_may_spend_and_sees_what
     assert (again.status_code, await acts(installation)) == (200, before + 2)  # the last changed nothing
 
     # Two devices for half an hour, and an hour and a half to go; another project of the firm has one.
+    running = ""
     for project, devices in (("vision", 2), ("default", 1)):
         job_id = await installation.submit(
             project=project, gang={"devices": devices}, time_limit_seconds=7200
@@ -188,6 +189,7 @@ async def test_a_firms_administrator_sets_what_a_project_may_spend_and_sees_what
         node_id, found = await installation.add_node(f"node-of-{project}")
         await installation.set_state(job_id, started_ms=installation.clock.now_ms)
         allocation_id = await installation.add_attempt(job_id, node_id, found[:devices])
+        running = running or job_id
     installation.clock.now_ms += 30 * 60_000
     shown = (await installation.as_("lin").get("/v1/budgets")).json()["budgets"]
     assert [(b["project"], b["spent_cny"], b["held_cny"], b["left_cny"]) for b in shown] == [
@@ -231,6 +233,17 @@ async def test_a_firms_administrator_sets_what_a_project_may_spend_and_sees_what
     installation.clock.now_ms += half_ms
     assert (await installation.as_("lin").get(WHOLE)).json()["held_cny"] == "75.00"
 
+    # A longer time limit is checked against what is left, of the job that waits for more and of the one that runs.
+    lin = installation.as_("lin")
+    for one, left in ((job_id, "793.75"), (running, "425.00")):
+        path = f"/v1/jobs/{one}"
+        refused = await lin.patch(path, json={"time_limit_seconds": 100 * 3600})
+        assert (refused.status_code, refused.json()["facts"]["left_cny"]) == (409, left)
+        assert "have the budget raised" in refused.json()["detail"]
+        assert (await lin.get(path)).json()["spec"]["time_limit_seconds"] == 7200
+        assert (await lin.patch(path, json={"time_limit_seconds": 3600})).status_code == 200
+    assert (await lin.get(BUDGET)).json()["held_cny"] == "0.00"  # an hour has passed
+
 
 async def test_who_changes_a_budget_says_which_he_had_read(installation: ApiInstallation) -> None:
     wang, ops = installation.as_("wang"), installation.as_("ops")
@@ -264,7 +277,13 @@ def if_match(answer: Any) -> dict[str, str]:
     ("person", "path", "body", "status", "said"),
     [
         ("sun", BUDGET, {"amount_cny": "1"}, 404, "there is no firm lanjing"),
-        ("wang", WHOLE, {"amount_cny": "1"}, 403, "configure is for: operator"),
+        (
+            "wang",
+            WHOLE,
+            {"amount_cny": "1"},
+            403,
+            "for: operator; you may set the budgets of the firm's projects",
+        ),
         ("lin", BUDGET, {"amount_cny": "1"}, 403, "set budget is for: firm administrator, operator"),
         ("wang", BUDGET.replace("vision", "none"), {"amount_cny": "1"}, 404, "has no project none"),
         ("wang", BUDGET, {"amount_cny": 1.5}, 422, "amount_cny: got 1.5, want a decimal number in quotes"),

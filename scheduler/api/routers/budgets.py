@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.api.auth import BudgetSetter, Configurer, UsageReader
+from scheduler.api.auth import BudgetSetter, FirmBudgetSetter, UsageReader
 from scheduler.api.bodies import read_json, request_body
 from scheduler.api.etags import IfMatch, IfNoneMatch, etag, judge_of, tag_of
 from scheduler.api.schemas.budgets import BudgetBody, BudgetOut, BudgetsOut, budget_out
@@ -71,7 +71,7 @@ async def put_firm_budget(
     firm: str,
     request: Request,
     api: ApiState,
-    principal: Configurer,
+    principal: FirmBudgetSetter,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> JSONResponse:
@@ -81,7 +81,7 @@ async def put_firm_budget(
 
 @router.delete("/firms/{firm}/budget", status_code=204)
 async def delete_firm_budget(
-    firm: str, api: ApiState, principal: Configurer, if_match: IfMatch = None
+    firm: str, api: ApiState, principal: FirmBudgetSetter, if_match: IfMatch = None
 ) -> Response:
     """Let the firm spend any amount."""
     return await _delete(api, principal, (firm, None), judge_of(if_match))

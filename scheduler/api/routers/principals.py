@@ -44,7 +44,12 @@ async def whoami(api: ApiState, principal: WhoeverCalls) -> WhoamiOut:
         firm = await firm_name(session, principal.firm_id)
     projects = None if principal.projects is None else list(principal.projects)
     return WhoamiOut(
-        name=principal.name, kind=principal.kind, role=principal.role.value, firm=firm, projects=projects
+        name=principal.name,
+        kind=principal.kind,
+        role=principal.role.value,
+        firm=firm,
+        firm_id=principal.firm_id,
+        projects=projects,
     )
 
 

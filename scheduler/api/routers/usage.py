@@ -37,6 +37,7 @@ from scheduler.api.state import ApiState
 from scheduler.domain.authorise import Action, Principal, allows, require_visible
 from scheduler.services.budgets import list_budgets
 from scheduler.services.bundles import BundleRequest, write_bundle
+from scheduler.services.firms import firm_names
 from scheduler.services.periods import close_period
 from scheduler.services.proof_packets import PacketRequest, write_packet
 from scheduler.services.tunnels import gateways_of
@@ -174,8 +175,9 @@ async def close(
     from_ms, to_ms = moment_ms(body.from_, "from", ""), moment_ms(body.to, "to", "")
     async with api.database.transaction() as session:
         closed = await close_period(session, principal, from_ms or 0, to_ms or 0, api.now_ms())
+        firms = await firm_names(session, [statement.firm_id for statement in closed.statements])
     _log.info("period_closed", principal=principal.name, log_size=closed.log_size)
-    return period_out(closed)
+    return period_out(closed, firms)
 
 
 @router.post(

@@ -19,6 +19,7 @@ class WhoamiOut(Out):
     kind: str
     role: str
     firm: str | None
+    firm_id: str | None = Field(description="As bundles, statements and the evidence log name the firm.")
     projects: list[str] | None = Field(description="Where they may act; null: in all of the firm's projects.")
 
 

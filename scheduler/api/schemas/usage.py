@@ -110,6 +110,7 @@ class FirmStatementOut(Out):
     """What a firm's statement of the period came to; `sha256` is over its statement.json."""
 
     firm_id: str
+    firm: str
     sha256: str
     total_fen: int
     net_fen: int
@@ -124,10 +125,16 @@ class PeriodOut(Out):
     statements: list[FirmStatementOut]
 
 
-def period_out(period: ClosedPeriod) -> PeriodOut:
-    """A closed period for the wire."""
+def period_out(period: ClosedPeriod, firms: Mapping[str, str]) -> PeriodOut:
+    """A closed period for the wire; `firms`: their names by id."""
     statements = [
-        FirmStatementOut(firm_id=s.firm_id, sha256=s.sha256, total_fen=s.total_fen, net_fen=s.net_fen)
+        FirmStatementOut(
+            firm_id=s.firm_id,
+            firm=firms.get(s.firm_id, s.firm_id),
+            sha256=s.sha256,
+            total_fen=s.total_fen,
+            net_fen=s.net_fen,
+        )
         for s in period.statements
     ]
     return PeriodOut(

@@ -14,6 +14,13 @@ def test_without_moments_it_is_the_last_whole_month_in_asia_shanghai() -> None:
     assert found == (from_rfc3339("2026-10-01T00:00:00+08:00"), from_rfc3339("2026-11-01T00:00:00+08:00"))
 
 
+def test_dates_are_days_of_the_bills_zone() -> None:
+    assert history_period("2026-10-01", "2026-10-15") == (
+        from_rfc3339("2026-10-01T00:00:00+08:00"),
+        from_rfc3339("2026-10-15T00:00:00+08:00"),
+    )
+
+
 @pytest.mark.parametrize(
     ("begin", "end", "fault"),
     [
