@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import zipfile
@@ -22,6 +21,7 @@ import yaml
 from scheduler.demo.cluster import Cluster, Host
 from scheduler.demo.people import People, configure, make_keys
 from suanli.client import Client, Refused
+from tests.builders.cli import run_suanli
 
 WINDOW_MS = 1000
 TIMEOUT_S = 90.0
@@ -248,14 +248,8 @@ def read_windows(bundle: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any
 def suanli(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end, with nothing of the caller's own configuration."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SUANLI_")}
-    return subprocess.run(
-        [sys.executable, "-m", "suanli.cli", *arguments],
-        env=clean | {"XDG_CONFIG_HOME": "/nonexistent", "COLUMNS": "200"} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT_S,
-    )
+    own = {"XDG_CONFIG_HOME": "/nonexistent", "COLUMNS": "200"}
+    return run_suanli(*arguments, environment=clean | own | environment, timeout_s=TIMEOUT_S)
 
 
 @contextmanager

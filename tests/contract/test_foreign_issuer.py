@@ -21,6 +21,7 @@ import pytest
 from scheduler.domain.issuers import issuers_from
 from suanli.client.profiles import load, profiles_path
 from tests.builders.api import ApiInThread, InhabitedUrls, job_spec
+from tests.builders.cli import run_suanli
 from tests.builders.issuer import AUDIENCE, IssuerProcess, sign_in_with_a_browser
 from tests.builders.running import ending, next_line
 
@@ -107,10 +108,7 @@ def login(api: ApiInThread, issuer: IssuerProcess, home: Path, person: str, code
 
 
 def suanli(api: ApiInThread, home: Path, *arguments: str, code: int = 0, stdin: str = "") -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "suanli.cli", *arguments],
-        env=api.environment(None, home), input=stdin, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = run_suanli(*arguments, environment=api.environment(None, home), stdin=stdin)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout if code == 0 else done.stderr

@@ -1,8 +1,6 @@
 """What is said to those who read Chinese, against a real server."""
 
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 import yaml
 
 from tests.builders.api import CONFIGURATION, ApiInThread, InhabitedUrls
+from tests.builders.cli import run_suanli
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,11 +22,7 @@ def api(inhabited_urls: InhabitedUrls, tmp_path: Path) -> Iterator[ApiInThread]:
 def run(api: ApiInThread, home: Path, command: str, person: str = "lin", **more: str) -> str:
     words = shlex.split(command)
     assert words[0] == "suanli"
-    done = subprocess.run(
-        [sys.executable, "-m", "suanli.cli", *words[1:]],
-        env={**api.environment(person, home), **more}, cwd=ROOT, capture_output=True, timeout=120, check=False,
-        text=True, encoding="utf-8", stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    done = run_suanli(*words[1:], environment={**api.environment(person, home), **more}, folder=ROOT)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout
 

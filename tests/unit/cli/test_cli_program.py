@@ -10,6 +10,7 @@ import pytest
 
 from suanli.client.errors import NoProfile
 from suanli.client.profiles import Profile, check_server, load, profiles_path, remove, resolve, store
+from tests.builders.cli import run_suanli
 
 KEY = "sk_" + "k" * 43
 VERBS = (
@@ -46,10 +47,7 @@ VERBS = (
 
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     known = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environment}
-    return subprocess.run(
-        [sys.executable, "-m", "suanli.cli", *arguments],
-        env=known, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    return run_suanli(*arguments, environment=known)
 
 
 def test_help_names_every_verb() -> None:
