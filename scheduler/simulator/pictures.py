@@ -2,14 +2,21 @@
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from scheduler.simulator.rehearsal import Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HOUR_MS = 3_600_000
 MOST_BARS = 3_000
 MOST_ROWS = 400
+MOST_NAMES = 40
+_TIME = "hours since the first arrival"
+_BESIDE: Mapping[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.005, 1), "frameon": False}
 
 
 class NoPictures(RuntimeError):
@@ -46,34 +53,47 @@ def _gantt(outcome: Outcome, path: Path) -> Path:
                 height = 0.9 / max(1, len(views[row[node_id]].devices))
                 for number in devices:
                     bar = (row[node_id] + number * height, height)
-                    axes.broken_barh(
-                        [span], bar, color=colours[firm], alpha=0.7, linewidth=0.3, edgecolor="white"
-                    )
-    axes.set_xlabel("hours since the first arrival")
-    axes.set_ylabel("node")
-    axes.set_title(f"{outcome.situation.name}: who holds what")
-    handles = [patches.Rectangle((0, 0), 1, 1, color=colours[firm]) for firm in firms[:20]]
-    axes.legend(handles, firms[:20], loc="upper right", fontsize="small")
-    figure.savefig(path, dpi=110, bbox_inches="tight")
-    pyplot.close(figure)
-    return path
+                    axes.broken_barh([span], bar, color=colours[firm], linewidth=0.3, edgecolor="white")
+    axes.set_xlabel(_TIME)
+    axes.set_ylabel("node, a line for each of its devices")
+    named = range(0, len(views), 1 + len(views) // MOST_NAMES)
+    axes.set_yticks([number + 0.45 for number in named], [views[number].name for number in named])
+    axes.set_ylim(len(views), -0.1)
+    axes.set_title(f"{outcome.situation.name}: which firm holds what")
+    handles = [patches.Patch(color=colours[firm], label=firm) for firm in firms[:MOST_NAMES]]
+    axes.legend(handles=handles, title="firm", **_BESIDE)
+    return _save(figure, path)
 
 
 def _curves(outcome: Outcome, path: Path) -> Path:
-    """Devices held, and jobs that wait and run, over time."""
-    from matplotlib import pyplot
+    """Devices held of all there are, and jobs that wait and run, over time."""
+    from matplotlib import pyplot, ticker
 
     curve = outcome.world.measured.curve
     hours = [at_ms / HOUR_MS for at_ms, *_ in curve]
     figure, (upper, lower) = pyplot.subplots(2, 1, figsize=(14, 7), sharex=True)
-    upper.step(hours, [held for _, held, _, _ in curve], where="post")
-    upper.set_ylabel("devices held")
-    upper.set_title(outcome.situation.name)
-    lower.step(hours, [waiting for _, _, waiting, _ in curve], where="post", label="waiting")
-    lower.step(hours, [running for _, _, _, running in curve], where="post", label="running")
+    devices = sum(len(view.devices) for view in outcome.world.cluster.views)
+    upper.fill_between(hours, [held for _, held, _, _ in curve], step="post", alpha=0.6, label="held")
+    upper.axhline(devices, color="black", linestyle="--", linewidth=1, label=f"all {devices}")
+    upper.set_ylabel("devices")
+    upper.set_title(f"{outcome.situation.name}: devices that jobs hold, and jobs that wait and run")
+    lower.step(hours, [waiting for _, _, waiting, _ in curve], where="post", color="tab:red", label="waiting")
+    lower.step(
+        hours, [running for _, _, _, running in curve], where="post", color="tab:blue", label="running"
+    )
     lower.set_ylabel("jobs")
-    lower.set_xlabel("hours since the first arrival")
-    lower.legend()
+    lower.set_xlabel(_TIME)
+    for axes in (upper, lower):
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend(**_BESIDE)
+    return _save(figure, path)
+
+
+def _save(figure: "Figure", path: Path) -> Path:
+    from matplotlib import pyplot
+
     figure.savefig(path, dpi=110, bbox_inches="tight")
     pyplot.close(figure)
     return path
