@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.budgets import WHOLE_FIRM
 from scheduler.domain.configuration_reading import shown_quota
+from scheduler.machine.spending import to_nano
+from scheduler.storage.budgets import load_budgets
 from scheduler.storage.tables import (
     AttemptRow,
-    BudgetRow,
     CohortRow,
     DeviceRow,
     FirmRow,
@@ -51,7 +52,7 @@ async def installation_history(session: AsyncSession, from_ms: int, to_ms: int) 
         "cohorts": await _cohorts(session),
         "prices": await _prices(session, to_ms),
         "programs": await _programs(session, to_ms),
-        "budgets": await _budgets(session, firms),
+        "budgets": await _budgets(session, from_ms),
         "jobs": jobs,
         "jobs_never_run": never,
     }
@@ -169,17 +170,19 @@ async def _prices(session: AsyncSession, at_ms: int) -> list[dict[str, Any]]:
     return [{"model": model, "price_nano_cny": price} for model, price in sorted(newest.items())]
 
 
-async def _budgets(session: AsyncSession, firms: Mapping[str, str]) -> list[dict[str, Any]]:
-    """As they are set now; `project` null: the firm's with all of its projects."""
-    rows = await session.scalars(select(BudgetRow).order_by(BudgetRow.firm_id, BudgetRow.project))
+async def _budgets(session: AsyncSession, from_ms: int) -> list[dict[str, Any]]:
+    """As they are set now, with what was spent of each when the export begins; `project` null: the firm's with all of
+    its projects.
+    """
     return [
         {
-            "firm": firms[row.firm_id],
-            "project": None if row.project == WHOLE_FIRM else row.project,
-            "amount_nano_cny": row.amount_nano_cny,
-            "period": row.period,
+            "firm": item.budget.firm,
+            "project": None if item.budget.key.project == WHOLE_FIRM else item.budget.key.project,
+            "amount_nano_cny": item.budget.amount_nano,
+            "period": item.budget.period.value,
+            "spent_nano_cny": to_nano(item.spent),
         }
-        for row in rows
+        for item in await load_budgets(session, from_ms)
     ]
 
 

@@ -1,8 +1,8 @@
-"""Budgets in a virtual run, counted by the machine's own ledger. Prices stay as they are; nothing was spent before."""
+"""Budgets in a virtual run, counted by the machine's own ledger. Prices stay as they are."""
 
 from collections.abc import Collection, Iterable, Mapping
 
-from scheduler.domain.budgets import BudgetKey, ProjectBudget
+from scheduler.domain.budgets import BudgetKey
 from scheduler.machine.messages import BudgetSpent, PriceFrom
 from scheduler.machine.money import reserved_nano
 from scheduler.machine.spending import SpendingLedger, hold, money_of
@@ -14,12 +14,12 @@ class VirtualBudgets:
     """What is spent, held and left. Virtual time 0 is `origin_ms` (UTC): months are those of the bills."""
 
     def __init__(
-        self, budgets: Iterable[ProjectBudget], prices_nano_cny: Mapping[str, int], origin_ms: int
+        self, budgets: Iterable[BudgetSpent], prices_nano_cny: Mapping[str, int], origin_ms: int
     ) -> None:
         self.prices = dict(prices_nano_cny)
         self._origin_ms = origin_ms
         self._ledger = SpendingLedger()
-        self._ledger.configure([BudgetSpent(budget, 0) for budget in budgets], origin_ms)
+        self._ledger.configure(budgets, origin_ms)
         self._versions = tuple(PriceFrom(model, 0, price) for model, price in sorted(self.prices.items()))
 
     def change(self, running: RunningJob, sign: int, now_ms: int) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.simulator.clusters import read_cluster
-from scheduler.simulator.history import is_history, read_history
+from scheduler.simulator.history import budgets_at, is_history, read_history
 from scheduler.simulator.pictures import NoPictures, draw, page
 from scheduler.simulator.rehearsal import Outcome, Situation, changed, rehearse, verdicts, with_profile
 from scheduler.simulator.workload import Draft, begin_of, drafts_of_history, drafts_of_table, queues_for
@@ -80,7 +80,7 @@ def _read(request: Request) -> tuple[Situation, list[Draft], str]:
             history.cohorts,
             history.prices_nano_cny,
             history.programs,
-            budgets=history.budgets,
+            budgets=budgets_at(history, begin_of(history)),
             origin_ms=begin_of(history),
         )
         if request.cluster is not None:

@@ -13,12 +13,15 @@ from pathlib import Path
 
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
 from scheduler.domain.configuration_reading import CohortEntry, cohort_of, quota_of
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.ids import FirmId
 from scheduler.domain.jobs import DEFAULT_PROJECT
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.quotas import contradictions
 from scheduler.domain.reading import Reader
+from scheduler.domain.time import HOUR_MS
+from scheduler.machine.messages import BudgetSpent
 from scheduler.services.history import FORMAT
 from scheduler.simulator.cluster import NodeSpec
 
@@ -67,9 +70,19 @@ class History:
     cohorts: tuple[Cohort, ...]
     prices_nano_cny: Mapping[str, int]
     programs: tuple[PastProgram, ...]
-    budgets: tuple[ProjectBudget, ...]
+    budgets: tuple[BudgetSpent, ...]  # spent when it begins
     jobs: tuple[PastJob, ...]
     skipped: int
+
+
+def budgets_at(history: History, at_ms: int) -> tuple[BudgetSpent, ...]:
+    """Its budgets at a moment before anything has run: of periods that began meanwhile nothing is spent."""
+    return tuple(
+        item
+        if item.budget.period.begin_ms(at_ms) == item.budget.period.begin_ms(history.from_ms)
+        else BudgetSpent(item.budget)
+        for item in history.budgets
+    )
 
 
 def is_history(path: Path) -> bool:
@@ -176,12 +189,14 @@ def _program(reader: Reader) -> PastProgram:
     )
 
 
-def _budget(reader: Reader) -> ProjectBudget:
-    return ProjectBudget(
+def _budget(reader: Reader) -> BudgetSpent:
+    budget = ProjectBudget(
         BudgetKey(FirmId(reader.text("firm")), reader.optional_text("project") or WHOLE_FIRM),
         reader.integer("amount_nano_cny", low=0, high=_MOST_NANO_CNY),
         BudgetPeriod(reader.choice("period", list(BudgetPeriod))),
     )
+    spent_nano = reader.integer("spent_nano_cny", 0, low=0, high=_MOST_NANO_CNY)
+    return BudgetSpent(budget, spent_nano * HOUR_MS * WHOLE_PPM)
 
 
 def _job(reader: Reader) -> PastJob:

@@ -15,6 +15,7 @@ from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.quotas import contradictions
 from scheduler.domain.suggestions import one_of
+from scheduler.machine.messages import BudgetSpent
 from scheduler.planner import PlannerConfig
 from scheduler.simulator.alone import against_alone
 from scheduler.simulator.budgets import VirtualBudgets
@@ -41,7 +42,7 @@ class Situation:
     programs: tuple[PastProgram, ...] = ()
     profile: str = "balanced"
     moves: bool = True
-    budgets: tuple[ProjectBudget, ...] = ()
+    budgets: tuple[BudgetSpent, ...] = ()  # spent before the run begins
     origin_ms: int = 0  # when virtual time begins, UTC
 
 
@@ -221,14 +222,16 @@ def _queues(base: Situation, firms: Sequence[Any]) -> tuple[Queue, ...]:
     return tuple(queues.values())
 
 
-def _budgets(base: Situation, entries: Sequence[BudgetEntry]) -> tuple[ProjectBudget, ...]:
-    budgets = {budget.key: budget for budget in base.budgets}
+def _budgets(base: Situation, entries: Sequence[BudgetEntry]) -> tuple[BudgetSpent, ...]:
+    budgets = {item.budget.key: item for item in base.budgets}
     firms = sorted({queue.key.firm_id for queue in base.queues})
     for number, entry in enumerate(entries):
         if entry.firm not in firms:
             raise Invalid([FieldProblem(f"budgets[{number}].firm", entry.firm, one_of(entry.firm, firms))])
         key = BudgetKey(FirmId(entry.firm), entry.project or WHOLE_FIRM)
-        budgets[key] = ProjectBudget(key, entry.amount_nano, entry.period)
+        was = budgets.get(key)
+        spent = was.spent if was is not None and was.budget.period is entry.period else 0
+        budgets[key] = BudgetSpent(ProjectBudget(key, entry.amount_nano, entry.period), spent)
     return tuple(budgets.values())
 
 

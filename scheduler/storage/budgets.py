@@ -23,7 +23,7 @@ _SPENT = text(
     "WITH asked AS (SELECT * FROM unnest(CAST(:firms AS text[]), CAST(:projects AS text[]),"
     " CAST(:begins AS bigint[])) AS b(firm_id, project, begin_ms)),"
     " grants AS (SELECT b.firm_id, b.project, t.device_model, greatest(a.granted_ms, b.begin_ms) AS from_ms,"
-    " coalesce(CASE WHEN a.stop_reason = 'node_lost' THEN t.ended_ms ELSE a.ended_ms END, :now_ms) AS to_ms,"
+    " least(CASE WHEN a.stop_reason = 'node_lost' THEN t.ended_ms ELSE a.ended_ms END, :now_ms) AS to_ms,"
     " sum(d.share_ppm)::numeric AS ppm"
     " FROM asked b JOIN jobs j ON j.firm_id = b.firm_id AND b.project IN (j.project, :whole_firm)"
     " JOIN allocations a ON a.firm_id = j.firm_id AND a.job_id = j.job_id"
@@ -85,7 +85,7 @@ async def load_held(
 async def load_budgets(
     session: AsyncSession, now_ms: int, firm_id: str | None = None
 ) -> tuple[BudgetSpent, ...]:
-    """All budgets, or those of one firm, with what was spent of each up to now.
+    """All budgets, or those of one firm, with what was spent of each up to now, or to a moment that has passed.
 
     Cost: one query where there are none; else the grants of the projects that have one, in their periods.
     """

@@ -5,7 +5,7 @@ import json
 import pytest
 from sqlalchemy import insert
 
-from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
+from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod
 from scheduler.domain.ids import FirmId
 from scheduler.services.history import history_text, installation_history
 from scheduler.simulator.history import history_from_json
@@ -78,6 +78,8 @@ async def test_the_history_of_a_period_has_run_times_and_no_commands(
         ("n1", "ascend-910b3", 8, "pool-a")
     ]
     assert history.prices_nano_cny == {"ascend-910b3": 5_000_000_000}
-    assert history.budgets == (ProjectBudget(BudgetKey(FirmId(FIRM), WHOLE_FIRM), 10**18, BudgetPeriod.YEAR),)
+    assert [(item.budget.key, item.budget.amount_nano, item.budget.period) for item in history.budgets] == [
+        (BudgetKey(FirmId(FIRM), WHOLE_FIRM), 10**18, BudgetPeriod.YEAR)
+    ]
     assert job.project == "default"
     assert [queue.key for queue in history.queues] == [(FIRM, "default")]

@@ -14,10 +14,12 @@ from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, Projec
 from scheduler.domain.errors import Invalid
 from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import Cohort, QueueKey
+from scheduler.machine.messages import BudgetSpent
 from scheduler.services.history import history_text
+from scheduler.simulator.budgets import VirtualBudgets
 from scheduler.simulator.clusters import cluster_from, read_cluster
 from scheduler.simulator.command import BASE, Request, simulate
-from scheduler.simulator.history import history_from_json, read_history
+from scheduler.simulator.history import budgets_at, history_from_json, read_history
 from scheduler.simulator.rehearsal import Situation, rehearse, verdicts
 from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.workload import drafts_of_history
@@ -237,9 +239,21 @@ def test_each_firm_is_compared_with_itself_alone_on_its_quota(history_file: Path
     assert found == {"a": 1.0, "b": pytest.approx((1 + 2 + 2 + 3) / (1 + 2 + 3 + 4), abs=0.01)}
     # b's own budget lets it start one job a month, among others as well as alone.
     month = ProjectBudget(BudgetKey(FirmId("b"), WHOLE_FIRM), 160 * 10**9, BudgetPeriod.MONTH)
-    thrift = replace(situation, prices_nano_cny=history.prices_nano_cny, budgets=(month,))
+    thrift = replace(situation, prices_nano_cny=history.prices_nano_cny, budgets=(BudgetSpent(month),))
     found = rehearse(thrift, few, 0, alone=True).against_alone
     assert found == {"a": 1.0, "b": pytest.approx(1.0, abs=0.01)}
+
+
+def test_what_was_spent_before_an_export_is_gone_until_the_budgets_next_period() -> None:
+    def budget(period: str) -> dict[str, Any]:
+        of_b = {"firm": "b", "project": None, "period": period}
+        return {**of_b, "amount_nano_cny": 100 * 10**9, "spent_nano_cny": 70 * 10**9}
+
+    for period, later in (("month", 100), ("total", 30)):
+        history = history_from_json(json.loads(history_text({**a_history(), "budgets": [budget(period)]})))
+        for at_ms, left in ((1_000, 30), (40 * 24 * HOUR_MS, later)):
+            virtual = VirtualBudgets(budgets_at(history, at_ms), history.prices_nano_cny, at_ms)
+            assert [money.left_nano for money in virtual.money((), (), 0).values()] == [left * 10**9]
 
 
 @pytest.mark.parametrize("table", ["queue/pai.csv.gz", "firms/jobs.csv", "stepped/physical_max_min.csv"])
