@@ -94,8 +94,7 @@ def print_usage(answer: Mapping[str, Any]) -> None:
         say("")
         print_budgets(answer["budgets"])
     say(
-        "\nTimes are device-hours. Held: given to the job; billed: observed in use; live: a process of it was on the "
-        "device; worked: observed busy."
+        "\nTimes are device-hours. Held: given to the job; billed: in use; live: with a process of it; worked: busy."
     )
 
 

@@ -312,9 +312,8 @@ ZH = {
     "Nothing to sign: no allocation of it has ended without a receipt.": "没有可签署的:已结束的分配都有回执。",
     "{from} to {to}, {zone}; evidence log of {size} entries": "{from} 至 {to},{zone};证据日志共 {size} 条",
     "Usage without a price in force costs nothing.": "没有生效价格的用量不收费。",
-    "Times are device-hours. Held: given to the job; billed: observed in use; live: a process of it was on the device; "
-    "worked: observed busy.": (
-        "时间单位为卡时。占用:分配给作业;计费:观测到在用;存活:设备上有该作业的进程;工作:观测到忙。"
+    "Times are device-hours. Held: given to the job; billed: in use; live: with a process of it; worked: busy.": (
+        "时间单位为卡时。占用:分配给作业;计费:在用;存活:有该作业的进程;工作:忙。"
     ),
     "Device-hours. Every device-second is in exactly one bucket; unknown is never billed.": (
         "单位为卡时。每一卡秒只属于一类;未知从不计费。"

@@ -248,8 +248,11 @@ async def test_firm_administrators_manage_their_own_firm_only(installation: ApiI
     answer = await installation.as_(None).get(
         "/v1/whoami", headers={"Authorization": f"Bearer {key.json()['api_key']}"}
     )
-    who = {"name": "new", "kind": "user", "role": "researcher", "firm": "lanjing", "projects": None}
-    assert answer.json() == who
+    who = answer.json()
+    firm_id = (await wang.get("/v1/whoami")).json()["firm_id"]
+    assert (who["name"], who["kind"], who["role"], who["projects"]) == ("new", "user", "researcher", None)
+    assert (who["firm"], who["firm_id"]) == ("lanjing", firm_id)
+    assert firm_id
 
     foreign = await wang.post("/v1/principals", json={"name": "x", "role": "researcher", "firm": "beiming"})
     operator = await wang.post("/v1/principals", json={"name": "x", "role": "operator"})
