@@ -50,12 +50,12 @@ class Gate:
     """Copies load their rooms before it and wait until it is opened: that takes as long as a database that recovers.
 
     It opens twice: for who faces people, and, once that serves, for the others, whose start would take its processor.
-    Where each has no processor of its own, they load their rooms then, too.
+    Who has no processor of its own, in the order of ROOMS, loads its room then, too.
     """
 
     def __init__(self) -> None:
         self._pipes = (os.pipe(), os.pipe())
-        self._room_for_all = len(os.sched_getaffinity(0)) >= len(ROOMS)
+        self._at_once = list(ROOMS.values())[: len(os.sched_getaffinity(0))]
 
     def open(self, *, first: bool) -> None:
         """Let those go on who are first, or the others."""
@@ -67,7 +67,7 @@ class Gate:
         for _, write in self._pipes:
             os.close(write)
         opened = self._pipes[not first][0]
-        if not first and not self._room_for_all:
+        if room not in self._at_once:
             os.read(opened, 1)  # the end of the pipe: nobody writes
         if room is not None:
             gc.disable()  # until it serves: what is loaded now stays
