@@ -74,6 +74,7 @@ def bundle(
     ),
     from_: From = None,
     to: To = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,6 +84,8 @@ def bundle(
     from suanli.cli.output import print_json, say
 
     begin, end = to_rfc3339(from_, "--from"), to_rfc3339(to, "--to")
+    if output.exists() and not force:
+        raise CliError(f"{output} exists: give another --output, or --force")
     try:
         with open_client(profile) as client:
             size_bytes = client.bundle(output, from_=begin, to=end)

@@ -34,6 +34,10 @@ def fact_rows(facts: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str
     yield words("for"), words("auditor") if firm_id is None else words("firm", firm=firm_id)
     if sha256 := facts.get("bundle_sha256"):
         yield words("bundle"), f"sha256 {sha256} (MANIFEST.json)"
+    if sha256 := facts.get("policy_sha256"):
+        yield words("policy"), f"sha256 {sha256}"
+    if time_ms := facts.get("verified_at_ms"):
+        yield words("verified_at"), words("verified_at_value", time=shown_time(time_ms))
     if log := facts.get("log"):
         yield words("log"), words("entries", **log)
     for name, time_s in facts.get("cosigned_s", {}).items():

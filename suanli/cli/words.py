@@ -45,5 +45,6 @@ def said(text: str) -> str:
 @cache
 def _translation() -> Translation:
     from suanli.cli.words_zh import ZH
+    from suanli.cli.words_zh_refusals import ZH_REFUSALS
 
-    return Translation({**ZH, **ZH_SERVER})
+    return Translation({**ZH, **ZH_REFUSALS, **ZH_SERVER})

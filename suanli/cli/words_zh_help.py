@@ -132,6 +132,7 @@ ZH_HELP = {
         "下载一个时段的证据,供 suanli verify 校验。"
     ),
     "File to write (ZIP).": "写入的文件(ZIP)。",
+    "Replace a file that is there.": "替换已有的文件。",
     "Verify a bundle offline, under your own policy.": "按您自己的策略离线校验证据包。",
     "Draw a random sample for inspection: of a bundle, or with --server of the whole log.": (
         "抽取随机样本供检查:从证据包,或用 --server 从整个日志。"

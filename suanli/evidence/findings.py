@@ -216,7 +216,7 @@ class Verdict:
 
     @property
     def steps_missed(self) -> tuple[int, ...]:
-        """Steps that were not reached; sampling counts where it was asked for."""
+        """Steps that were not run to their end; sampling counts where it was asked for."""
         wanted = (step for step in STEPS if step != SAMPLING or "sample" in self.facts)
         return tuple(step for step in wanted if step not in self.steps_run)
 

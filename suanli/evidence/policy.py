@@ -6,9 +6,10 @@ a member of at most one group, so that each witness counts in one way. Octets ab
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from suanli.evidence.cosignature import cosignature_time_s
 from suanli.evidence.errors import EvidenceError
@@ -60,6 +61,8 @@ class Policy:
     witnesses: tuple[PolicyWitness, ...]
     groups: tuple[PolicyGroup, ...]
     quorum: str
+    sha256: str = field(default="", compare=False)
+    """Of the file that it was read from, by which a verdict names it."""
 
     def log_key(self, origin: str) -> VerifierKey | None:
         """The key of the log of this origin, where the policy accepts it."""
@@ -118,7 +121,7 @@ def parse_policy(data: bytes) -> Policy:
         stripped = line.strip(" \t")
         if stripped and not stripped.startswith("#"):
             reader.line(f"policy line {number}", _BLANK.split(stripped))
-    return reader.finish()
+    return replace(reader.finish(), sha256=hashlib.sha256(data).hexdigest())
 
 
 def parse_firm_keys(data: bytes) -> tuple[VerifierKey, ...]:

@@ -145,6 +145,10 @@ def verify(  # noqa: PLR0913 - what some reader asks for; only files are needed
 
 def _state_facts(case: Case, seen: PartResult) -> None:
     manifest = case.known.manifest
+    if case.policy is not None and case.policy.sha256:
+        case.facts["policy_sha256"] = case.policy.sha256
+    if case.known.settings.now_ms is not None:
+        case.facts["verified_at_ms"] = case.known.settings.now_ms
     case.facts["period_ms"] = [manifest.from_ms, manifest.to_ms]
     case.facts["made_at_ms"] = manifest.made_at_ms
     case.facts["scope"] = manifest.scope.as_json()

@@ -226,7 +226,7 @@ def test_an_operator_closes_a_period_and_its_bundle_shows_the_statements_that_we
     file = site.folder / "closed.zip"
 
     def shown() -> bool:
-        got = suanli("bundle", "--from", begin, "--to", end, "-o", str(file), **auditor)
+        got = suanli("bundle", "--from", begin, "--to", end, "--force", "-o", str(file), **auditor)
         if got.returncode != 0:
             return False  # its cosignatures are on their way
         verified = site.verify(file)

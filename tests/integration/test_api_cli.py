@@ -414,6 +414,11 @@ def test_usage_and_bundle_of_an_empty_log_say_so(shell: Shell) -> None:
     assert "No devices." in shell.run("usage", "--balance").stdout
     assert "holds nothing yet" in shell.run("bundle", code=1).stderr
     assert not list(shell.folder.glob("*.zip*"))
+    kept = shell.folder / "kept.zip"
+    kept.write_bytes(b"evidence")
+    assert "kept.zip exists" in shell.run("bundle", "-o", str(kept), code=1).stderr
+    assert "holds nothing yet" in shell.run("bundle", "--force", "-o", str(kept), code=1).stderr
+    assert kept.read_bytes() == b"evidence"
 
 
 def test_another_amount_leaves_the_period_of_a_budget_as_it_is(shell: Shell) -> None:

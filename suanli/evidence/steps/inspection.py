@@ -21,6 +21,7 @@ def check_inspection(case: Case) -> None:
         return
     case.facts["device_list"] = {"sha256": listed.sha256, "devices": len(listed.devices)}
     enrolments = [e for e in case.known.register.enrolments if e.within(case.known.period) is not None]
+    vendors = {enrolment.device.vendor for enrolment in enrolments}
     lines = _Lines(listed)
     seen: dict[int, list[Enrolment]] = defaultdict(list)
     for enrolment in enrolments:
@@ -44,8 +45,11 @@ def check_inspection(case: Case) -> None:
             continue
         left = subtract(needed, sorted(e.stretch() for e in seen[line.line]))
         if left:
+            expected = "a device in the register"
+            if line.vendor is not None and line.vendor not in vendors:
+                expected += f", where vendors are called {', '.join(sorted(vendors)) or 'nothing'}"
             found = f"not in the register in [{left[0][0]}, {left[0][1]})"
-            case.report.add("register.absent", str(line), "a device in the register", found)
+            case.report.add("register.absent", str(line), expected, found)
 
 
 class _Lines:

@@ -16,6 +16,7 @@ from suanli.cli.main import app
 from suanli.cli.words import is_chinese, said, word
 from suanli.cli.words_zh import ZH
 from suanli.cli.words_zh_help import ZH_HELP
+from suanli.cli.words_zh_refusals import ZH_REFUSALS
 from suanli.sentences import ZH_SERVER, pattern_of, recognisable
 
 ROOT = Path(__file__).parents[3]
@@ -87,7 +88,7 @@ def test_no_chinese_is_left_of_a_sentence_that_is_gone() -> None:
     literals = "\n".join([literals, *map(os.strerror, errno.errorcode)]).lower()
     gone = [
         key
-        for key in {**ZH, **ZH_SERVER}
+        for key in {**ZH, **ZH_REFUSALS, **ZH_SERVER}
         for part in PLACE.split(key)
         if part.strip(" .,;:()?[]-").lower() not in literals
     ]
@@ -106,7 +107,7 @@ def test_every_help_has_its_chinese() -> None:
 
 
 def test_the_chinese_has_the_places_of_its_key() -> None:
-    for key, chinese in {**ZH, **ZH_SERVER}.items():
+    for key, chinese in {**ZH, **ZH_REFUSALS, **ZH_SERVER}.items():
         assert set(PLACE.findall(chinese)) <= set(PLACE.findall(key)), key
         assert not recognisable(key) or pattern_of(key).fullmatch(PLACE.sub("1", key)), key
 

@@ -95,6 +95,16 @@ def test_the_page_answers_both_questions_and_names_the_cause(desk):
     assert "NOT VERIFIED" in read.text
     assert "statement.rating" in read.text
     assert "completeness is relative to it" in read.text
+    assert hashlib.sha256((desk / "policy").read_bytes()).hexdigest() in read.text
+    assert "by the clock of this machine" in read.text
+
+
+def test_a_step_that_ended_the_verification_is_not_said_to_be_unreached(desk):
+    files = {path: data for path, data in OPERATOR.bundle().items() if not path.startswith("tile/entries/")}
+    write_bundle(desk / "no-entries.zip", files)
+    result = _run(verify_command, desk / "no-entries.zip", "--policy", desk / "policy")
+    assert result.exit_code == 1
+    assert "Steps not run to their end: 1 manifest" in result.output
 
 
 def test_the_report_speaks_chinese(desk):

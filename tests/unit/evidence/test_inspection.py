@@ -63,7 +63,10 @@ def test_devices_are_found_by_id_or_uuid_too_and_only_while_they_must_be_there()
     )
     assert _judged(text).verified
     wrong = text.replace("huawei", "cambricon")
-    assert_found(_judged(wrong), {"register.absent", "register.unlisted"})
+    verdict = _judged(wrong)
+    assert_found(verdict, {"register.absent", "register.unlisted"})
+    (absent,) = (finding for finding in verdict.findings if finding.code == "register.absent")
+    assert absent.expected == "a device in the register, where vendors are called huawei"
     early = text.replace("d-4,,,\n", "d-4,,,2026-06-01T08:10+08:00\n")
     assert _judged(early).verified
 
