@@ -5,7 +5,6 @@ nobody waits longer than the slow model would cost him: then he has at most doub
 """
 
 from scheduler.domain.devices import WHOLE_PPM
-from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.estimates import Estimates
@@ -35,7 +34,7 @@ class Patience:
         if left_ms is None or self._now_ms - job.submitted_ms >= left_ms / speed - left_ms:
             return None
         faster = [
-            other for other in shape.models if speeds[other] > speed and self._may_ever(shape, queue, other)
+            other for other in shape.models if speeds[other] > speed and self._sharing.may_ever(shape, other)
         ]
         if self._room is None:
             self._room = Room(self._snapshot, self._estimates)
@@ -49,8 +48,3 @@ class Patience:
             f"ends sooner on a faster model than {model}, free in about {minutes} min, and cannot move later"
         )
         return WhyNot(Reason.FASTER_LATER, sentence, None, model, shape.devices, None)
-
-    def _may_ever(self, shape: Shape, queue: Queue, model: str) -> bool:
-        """Whether the quota would allow it once others have ended: what is used up now comes back."""
-        refusal = self._sharing.refusal(queue, model, shape.devices)
-        return refusal is None or refusal.reason is not Reason.QUOTA_TOO_SMALL
