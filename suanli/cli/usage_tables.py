@@ -93,9 +93,7 @@ def print_usage(answer: Mapping[str, Any]) -> None:
     if answer.get("budgets"):
         say("")
         print_budgets(answer["budgets"])
-    say(
-        "\nTimes are device-hours. Held: given to the job; billed: in use; live: with a process of it; worked: busy."
-    )
+    say("\nDevice-hours. Held: given to the job; billed: in use; live: with a process; worked: busy.")
 
 
 def _line_row(line: Mapping[str, Any]) -> list[object]:

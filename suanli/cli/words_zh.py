@@ -312,7 +312,7 @@ ZH = {
     "Nothing to sign: no allocation of it has ended without a receipt.": "没有可签署的:已结束的分配都有回执。",
     "{from} to {to}, {zone}; evidence log of {size} entries": "{from} 至 {to},{zone};证据日志共 {size} 条",
     "Usage without a price in force costs nothing.": "没有生效价格的用量不收费。",
-    "Times are device-hours. Held: given to the job; billed: in use; live: with a process of it; worked: busy.": (
+    "Device-hours. Held: given to the job; billed: in use; live: with a process; worked: busy.": (
         "时间单位为卡时。占用:分配给作业;计费:在用;存活:有该作业的进程;工作:忙。"
     ),
     "Device-hours. Every device-second is in exactly one bucket; unknown is never billed.": (

@@ -228,6 +228,7 @@ def test_a_program_comes_with_an_access_token(api: ApiInThread, issuer: IssuerPr
     answer = with_token(api, issuer.robots_token("ci"))
     assert answer.json() == {
         "name": "ci", "kind": "user", "role": "researcher", "firm": "lanjing", "projects": None,
+        "firm_id": api.installation.firms["lanjing"],
     }  # fmt: skip
     made = httpx.post(
         f"{api.url}/v1/api-keys",
