@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -12,6 +13,12 @@ from tests.builders.api import InhabitedUrls, inhabit
 from tests.builders.database import DatabaseServer, DatabaseUrls, quick_folder, throwaway_server
 
 INHABITED = "suanli_inhabited"
+
+
+def pytest_configure() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would whatever tests start there."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
