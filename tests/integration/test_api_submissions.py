@@ -11,7 +11,7 @@ import pytest_asyncio
 from sqlalchemy import delete, func, select
 
 from scheduler.api.app import create_app
-from scheduler.storage.direct import Direct
+from scheduler.storage.direct import MOST_PREPARED, Direct
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.submissions import insert_jobs
 from scheduler.storage.tables import Base, IdempotencyRow, InboxRow, JobRow, ProjectRow
@@ -151,3 +151,26 @@ async def test_single_statements_survive_a_cut_and_say_when_the_database_is_away
     away = Direct(f"postgresql://suanli_api@/nothing?host={tmp_path}", "test-direct")
     with pytest.raises(DatabaseAway):
         await away.fetch("SELECT 1", {})
+
+
+async def test_single_statements_of_any_size_and_number_answer_and_one_that_is_broken_off_harms_no_other(
+    database_server: DatabaseServer, inhabited_urls: InhabitedUrls
+) -> None:
+    direct = Direct(inhabited_urls.api, "test-direct")
+    large = "砂" * 3_000_000  # more than a socket takes at once, either way
+    assert await direct.fetch("SELECT %(text)s::text, %(none)s::text", {"text": large, "none": None}) == [
+        (large, None)
+    ]
+    many = [f"SELECT {n} + %(n)s::int, %(n)b::int" for n in range(MOST_PREPARED + 2)]
+    found = [await direct.fetch(statement, {"n": 1}, binary=True) for statement in many]
+    assert found == [[(n + 1, 1)] for n in range(MOST_PREPARED + 2)]
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(direct.fetch("SELECT 1 FROM pg_sleep(60)", {}), 0.1)
+    asleep = asyncio.create_task(direct.fetch("SELECT 1 FROM pg_sleep(%(s)s)", {"s": 60}))
+    answers = await asyncio.gather(*(direct.fetch("SELECT %(n)s::int", {"n": n}) for n in range(5)))
+    assert answers == [[(n,)] for n in range(5)]
+    assert database_server.kill_connections(inhabited_urls.name, "test-direct") >= 2
+    with pytest.raises(DatabaseAway):
+        await asyncio.wait_for(asleep, 20)
+    assert await direct.fetch("SELECT %(n)s::int", {"n": 6}) == [(6,)]
+    await direct.close()
