@@ -76,7 +76,7 @@ def show_starts(kept_word: Iterable[bool]) -> None:
 def show_state(state: ClusterState, now_ms: int) -> None:
     """Sets the gauges of jobs, nodes, devices and budgets.
 
-    Cost: O(jobs + nodes + budgets), and the devices in use; once a period.
+    Cost: O(jobs + nodes + budgets), and the devices in use; the controller paces it.
     """
     _set(JOBS, Count((job.state.value,) for job in state.jobs.values()))
     nodes = state.nodes_in_order()

@@ -20,7 +20,7 @@ from scheduler.planner.feasibility import Inventory, ever_fits
 
 @dataclass(frozen=True, slots=True)
 class FirmNames:
-    """What a firm's specs may name, as it was at `read_ms`."""
+    """What a firm's specs may name."""
 
     firm: str
     projects: frozenset[str]
@@ -29,7 +29,6 @@ class FirmNames:
     secrets: frozenset[tuple[str, str]]  # (project or "", name)
     volumes: Mapping[str, Mapping[str, PoolVolume]]  # that it may use, by pool and name
     stores: Mapping[str, Mapping[str, ObjectStore]]  # by pool and name
-    read_ms: int
 
 
 def require_possible_by(spec: JobSpec, names: FirmNames, inventory: Inventory, catalogue: Catalogue) -> None:

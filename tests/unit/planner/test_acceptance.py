@@ -18,7 +18,6 @@ NAMES = FirmNames(
     secrets=frozenset(),
     volumes={POOL: {}},
     stores={POOL: {}},
-    read_ms=0,
 )
 
 
