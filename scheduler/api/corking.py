@@ -43,7 +43,8 @@ class Corked:
         if self._pieces:
             whole = b"".join(self._pieces) if len(self._pieces) > 1 else self._pieces[0]
             self._pieces, self._bytes = [], 0
-            self._transport.write(whole)
+            if not self._transport.is_closing():  # whoever asked may have gone meanwhile
+                self._transport.write(whole)
 
 
 class CorkedHttp(HttpToolsProtocol):

@@ -13,6 +13,9 @@ class _Pipe(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
 
+    def is_closing(self) -> bool:
+        return None in self.written
+
     def close(self) -> None:
         self.written.append(None)
 
@@ -49,3 +52,12 @@ async def test_what_was_written_leaves_before_the_end() -> None:
     await asyncio.sleep(0)
     assert pipe.written == [b"goodbye", None]
     assert corked.get_extra_info("peername") == ("127.0.0.1", 1)
+
+
+async def test_an_answer_to_somebody_who_has_gone_is_dropped() -> None:
+    pipe = _Pipe()
+    corked = Corked(pipe, asyncio.get_running_loop())
+    corked.write(b"answer")
+    pipe.close()
+    await asyncio.sleep(0)
+    assert pipe.written == [None]
