@@ -22,12 +22,20 @@ RETRIES_S: Final = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 14_400, 28_800
 # A few of each firm: one whose receiver hangs must not hold up the others.
 _CLAIM = text(
     """
-    WITH turn AS (
-        SELECT event_seq, row_number() OVER (PARTITION BY firm_id ORDER BY next_ms, event_seq) AS nth
-        FROM notifications WHERE next_ms <= :now_ms AND firm_id <> ALL(CAST(:busy AS text[]))
+    WITH RECURSIVE waiting (firm_id) AS (
+        SELECT min(firm_id) FROM notifications WHERE next_ms IS NOT NULL
+        UNION ALL
+        SELECT (SELECT min(firm_id) FROM notifications WHERE next_ms IS NOT NULL AND firm_id > waiting.firm_id)
+        FROM waiting WHERE firm_id IS NOT NULL
+    ), turn AS (
+        SELECT due.* FROM waiting CROSS JOIN LATERAL (
+            SELECT event_seq, row_number() OVER (ORDER BY next_ms, event_seq) AS nth FROM notifications
+            WHERE firm_id = waiting.firm_id AND next_ms <= :now_ms
+            ORDER BY next_ms, event_seq LIMIT :most_of_a_firm
+        ) AS due
+        WHERE waiting.firm_id <> ALL(CAST(:busy AS text[]))
     ), chosen AS (
-        SELECT event_seq FROM notifications JOIN turn USING (event_seq)
-        WHERE nth <= :most_of_a_firm AND next_ms <= :now_ms
+        SELECT event_seq FROM notifications JOIN turn USING (event_seq) WHERE next_ms <= :now_ms
         ORDER BY nth, event_seq LIMIT :most FOR UPDATE OF notifications SKIP LOCKED
     )
     UPDATE notifications SET attempts = attempts + 1, next_ms = :lease_ms
@@ -54,7 +62,7 @@ async def claim(
 ) -> list[Due]:
     """Take what is due, but nothing of the busy firms; nobody else tries it before the lease is over.
 
-    Cost: O(due) comparisons.
+    Cost: O(firms for which something waits), `most_of_a_firm` rows of each, however many wait.
     """
     found = await session.execute(
         _CLAIM,

@@ -13,6 +13,7 @@ from scheduler.catalogue import load_catalogue
 from scheduler.domain.authorise import Principal
 from scheduler.domain.principals import Role
 from scheduler.services.job_pages import JobAnswers, JobFilter, JobOrder
+from scheduler.services.notifications import claim
 from scheduler.services.waiting import list_waiting
 from scheduler.storage.cluster import load_state
 from scheduler.storage.direct import Direct
@@ -128,6 +129,18 @@ async def test_who_waits_is_read_without_those_who_have_ended(world: World) -> N
         assert len(await list_waiting(session, OPERATOR, queue, 100)) == WAITING
 
     assert await rows_read(world, waiting) < (1_000, "")
+
+
+async def test_a_courier_claims_a_few_notifications_without_reading_all_that_wait(world: World) -> None:
+    await world.execute(
+        "INSERT INTO notifications (event_seq, firm_id, job_id, moment, url, body, created_ms, next_ms)"
+        " SELECT row_number() OVER (), firm_id, job_id, 'failed', 'https://x', '{}', 0, submitted_ms FROM jobs"
+    )
+
+    async def courier(session: AsyncSession) -> None:
+        assert len(await claim(session, NOW_MS, 100, 10)) == 10
+
+    assert await rows_read(world, courier) < (100, "")
 
 
 async def test_a_controller_starts_without_reading_what_ended_long_ago(world: World) -> None:

@@ -65,7 +65,13 @@ class NotificationRow(Base):
     problem: Mapped[str | None]  # of the newest attempt
     __table_args__ = (
         ForeignKeyConstraint(["firm_id", "job_id"], ["jobs.firm_id", "jobs.job_id"]),
-        Index("ix_notifications_due", "next_ms", postgresql_where=text("next_ms IS NOT NULL")),
+        Index(
+            "ix_notifications_due",
+            "firm_id",
+            "next_ms",
+            "event_seq",
+            postgresql_where=text("next_ms IS NOT NULL"),
+        ),
         Index("ix_notifications_job", "firm_id", "job_id", "event_seq"),
         Index("ix_notifications_created", "created_ms"),
     )
