@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,7 +52,9 @@ def _load_key(given: Path | None) -> SigningKey:
     try:
         if os.name == "posix" and path.stat().st_mode & 0o077:
             raise CliError(f"{path} is your firm's key and others can read it: run chmod 600 {path}")
-        key = serialization.load_pem_private_key(path.read_bytes(), None)
+        pem = path.read_bytes()
+        passphrase = _passphrase() if b"ENCRYPTED PRIVATE KEY" in pem else None
+        key = serialization.load_pem_private_key(pem, passphrase)
     except FileNotFoundError:
         raise CliError(f"there is no {path}: make and register a key with 'suanli receipt key'") from None
     except (OSError, ValueError, TypeError) as error:
@@ -61,24 +64,47 @@ def _load_key(given: Path | None) -> SigningKey:
     return SigningKey(key.private_bytes_raw())
 
 
-def _make_key(path: Path) -> None:
+def _passphrase(*, new: bool = False) -> bytes:
+    """Asked at the terminal, a new one twice; without a terminal a line of standard input. Never an argument."""
+    from suanli.cli.errors import CliError
+
+    if sys.stdin.isatty():
+        found = str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True))
+    else:
+        found = sys.stdin.readline().rstrip("\r\n")
+    if not found:
+        raise CliError("your firm's key needs its passphrase: type it, or give it on standard input")
+    return found.encode()
+
+
+def _write_key(path: Path, signer: SigningKey, passphrase: bytes | None) -> None:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from suanli.witness.folder import write_durably
 
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    pem = Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem = Ed25519PrivateKey.from_private_bytes(signer.seed()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption(),
     )
     write_durably(path, pem)
 
 
 @app.command("key")
-def key(file: KeyFile = None, profile: ProfileName = None, as_json: AsJson = False) -> None:
+def key(
+    file: KeyFile = None,
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase", help="Ask for a passphrase and encrypt the key's file with it.")
+    ] = False,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
     """Make your firm's key if there is none, register it, and print the line that an auditor wants of you."""
     from suanli.cli.errors import CliError
     from suanli.cli.output import note, print_json, say
+    from suanli.evidence.keys import SEED_BYTES, SigningKey
     from suanli.evidence.receipts import proof_message
 
     path = _key_path(file)
@@ -86,9 +112,10 @@ def key(file: KeyFile = None, profile: ProfileName = None, as_json: AsJson = Fal
         firm_id = client.receipts.firm()
         if firm_id is None:
             raise CliError("you belong to no firm: a firm's own administrator registers its key")
-        if not path.exists():
-            _make_key(path)
-        signer = _load_key(file)
+        made = not path.exists()
+        signer = SigningKey(os.urandom(SEED_BYTES)) if made else _load_key(file)
+        if made or passphrase:
+            _write_key(path, signer, _passphrase(new=True) if passphrase else None)
         proof = signer.sign(proof_message(firm_id, signer.public_key))
         registered = client.receipts.register_key(signer.public_key, proof)
     if as_json:
