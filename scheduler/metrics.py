@@ -1,5 +1,6 @@
 """The exporter: what a process counts, for Prometheus to fetch. Each room defines its own metrics."""
 
+import asyncio
 import hmac
 import platform
 from collections.abc import Iterable
@@ -9,10 +10,16 @@ from typing import TYPE_CHECKING, Self
 
 from prometheus_client import Gauge, start_http_server
 
+from suanli.evidence.keys import SIGNATURES_BY
+
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-BUILD_INFO = Gauge("suanli_build_info", "1 for the running version.", ["process", "version", "python"])
+BUILD_INFO = Gauge(
+    "suanli_build_info",
+    "1 for the running version; which event loop it runs on, and which library checks its signatures.",
+    ["process", "version", "python", "loop", "signatures"],
+)
 
 
 def product_version() -> str:
@@ -23,9 +30,10 @@ def product_version() -> str:
         return "unknown"
 
 
-def describe_build(process: str) -> None:
-    """Let the version be seen beside the other metrics."""
-    BUILD_INFO.labels(process, product_version(), platform.python_version()).set(1)
+def describe_build(process: str, loop: asyncio.AbstractEventLoop) -> None:
+    """Let the version be seen beside the other metrics, and what makes a process fast or, where it is missing, slow."""
+    loop_name = type(loop).__module__.partition(".")[0]
+    BUILD_INFO.labels(process, product_version(), platform.python_version(), loop_name, SIGNATURES_BY).set(1)
 
 
 class Exporter:

@@ -25,6 +25,7 @@ from suanli.evidence.bundle_io import open_bundle
 from suanli.evidence.device_list import parse_device_list
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.findings import Verdict
+from suanli.evidence.keys import SIGNATURES_BY
 from suanli.evidence.limits import LANGUAGES
 from suanli.evidence.policy import parse_firm_keys, parse_policy
 from suanli.evidence.result import sign_result
@@ -132,7 +133,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     if (result is None) != (sign_with is None):
         raise typer.BadParameter("--result and --sign-with go together", param_hint="--result")
     words = Words(language_of(language))
-    tool = f"suanli {version('suanli')}"
+    tool = f"suanli {version('suanli')} ({SIGNATURES_BY})"
     try:
         settings = VerifySettings(
             clock_tolerance_ms=tolerance_ms,

@@ -17,7 +17,7 @@ WORKERS = ("api-1", "api-2")
 STARTED_S = 150.0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     running = launch(tmp_path_factory.mktemp("workers") / "d", "--api-workers", "2", "--metrics-port", "0")
     try:
@@ -28,14 +28,16 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
             running.end()
 
 
+def metrics_of(up: Up, process: str, name: str) -> list[str]:
+    """The lines of one metric of a process."""
+    said = read_json(up.data / "run" / f"{process}.json")
+    assert said is not None
+    return [line for line in httpx.get(said["metrics"]).text.splitlines() if line.startswith(f"{name}{{")]
+
+
 def served(up: Up, worker: str) -> float:
     """Requests that a worker has answered, as its metrics say."""
-    said = read_json(up.data / "run" / f"{worker}.json")
-    assert said is not None
-    lines = httpx.get(said["metrics"]).text.splitlines()
-    return sum(
-        float(line.rpartition(" ")[2]) for line in lines if line.startswith("suanli_api_requests_total{")
-    )
+    return sum(float(line.rpartition(" ")[2]) for line in metrics_of(up, worker, "suanli_api_requests_total"))
 
 
 def ask_until(up: Up, condition: Callable[[], bool], what: str) -> None:
@@ -46,6 +48,15 @@ def ask_until(up: Up, condition: Callable[[], bool], what: str) -> None:
         return condition()
 
     wait_until(asked, what, STARTED_S)
+
+
+@pytest.mark.parametrize("process", [*WORKERS, "gateway", "ledger"])
+def test_who_handles_thousands_a_second_runs_on_the_fast_loop_and_the_fast_signatures(
+    up: Up, process: str
+) -> None:
+    [line] = metrics_of(up, process, "suanli_build_info")
+    assert 'loop="uvloop"' in line
+    assert 'signatures="libsodium"' in line
 
 
 def test_two_workers_share_one_port_and_a_killed_one_is_started_again(up: Up) -> None:

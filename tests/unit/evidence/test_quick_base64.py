@@ -21,7 +21,6 @@ def _read(decode, text):
 
 @pytest.fixture(scope="module")
 def quick():
-    pytest.importorskip("pybase64", reason="suanli[fast] is not installed")
     found = quick_base64.find_quick()
     assert found is not None
     return found

@@ -7,7 +7,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from suanli.evidence import quick_ed25519
-from suanli.evidence.keys import SigningKey
+from suanli.evidence.keys import SIGNATURES_BY, SigningKey
 from tests.shared_data import shared_path
 
 KEY = SigningKey(bytes(range(32)))
@@ -23,10 +23,15 @@ def _openssl(public_key: bytes, message: bytes, signature: bytes) -> bool:
 
 @pytest.fixture(scope="module")
 def accepts():
-    pytest.importorskip("nacl", reason="suanli[fast] is not installed")
-    found = quick_ed25519.find_quick()
+    found = (
+        quick_ed25519.find_quick()
+    )  # the control plane asks for PyNaCl: where it does not load, all is slower
     assert found is not None
     return found
+
+
+def test_the_fast_library_is_the_one_that_is_asked(accepts):
+    assert SIGNATURES_BY == "libsodium"
 
 
 def test_what_a_key_signed_is_accepted_and_nothing_else(accepts):

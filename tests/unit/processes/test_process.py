@@ -1,5 +1,6 @@
 """A process: announces itself, stops when asked, and says in one sentence why it failed."""
 
+import asyncio
 import json
 import os
 import platform
@@ -87,11 +88,11 @@ def test_what_hangs_is_ended_all_the_same(tmp_path: Path) -> None:
         assert process.wait(20) == 1
 
 
-def test_the_exporter_tells_the_build(tmp_path: Path) -> None:
-    describe_build("test")
+async def test_the_exporter_tells_the_build() -> None:
+    describe_build("test", asyncio.get_running_loop())
     with Exporter("127.0.0.1", 0) as exporter:
         text = httpx.get(exporter.url).text
-    assert f'suanli_build_info{{process="test",python="{platform.python_version()}"' in text
+    assert f'suanli_build_info{{loop="asyncio",process="test",python="{platform.python_version()}"' in text
     assert f'version="{product_version()}"}} 1.0' in text
     with pytest.raises(httpx.ConnectError):
         httpx.get(exporter.url)
