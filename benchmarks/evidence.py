@@ -19,7 +19,7 @@ Part = Literal["all", "intake", "verify"]
 def main(
     part: Annotated[Part, typer.Option(help="Which side to measure.")] = "all",
     taken_in: Annotated[int, typer.Option(min=100, help="Windows to take in.")] = 8_192,
-    batch: Annotated[int, typer.Option(min=1, help="Windows of a node in one transaction.")] = 32,
+    batch: Annotated[int, typer.Option(min=1, max=512, help="Windows that a node sends at once.")] = 32,
     windows: Annotated[int, typer.Option(min=1000, help="Windows of the bundle to verify.")] = 100_000,
     devices: Annotated[int, typer.Option(min=1, help="Devices of a node in the bundle.")] = 1,
     processes: Annotated[int, typer.Option(min=1, help="Processes of the verifier.")] = 2,

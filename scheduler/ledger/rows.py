@@ -10,7 +10,7 @@ from suanli.evidence.records import parse_record
 from suanli.evidence.windows import Segment, WindowHeader, parse_header, parse_segment
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Span:
     """What an entry is about: of a window its node, number and time, of a fact the time that it names."""
 

@@ -104,15 +104,6 @@ class Batch:
     full: bool  # whether more may wait
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedWindow:
-    """What a window says, and whose each of its segments is."""
-
-    header: WindowHeader
-    places: tuple[Place, ...]
-    firms: tuple[str | None, ...]
-
-
 @dataclass(slots=True)
 class _Draft:
     """A batch while it is made."""
@@ -130,15 +121,13 @@ class _Draft:
         line = PayloadLine(self.next_index, sealed.salt, sealed.payload)
         self._add(sealed, entry, ArchivedEntry(line, fact, firm_id), span)
 
-    def add_window(
-        self, sealed: SealedEntry, entry: Entry, window: SignedWindow, parsed: ParsedWindow
-    ) -> None:
-        """Give the next index to a window with its segments."""
-        line = PayloadLine(self.next_index, sealed.salt, sealed.payload, window.segments)
-        fact = window_fact(entry.producer_key_id, parsed.header.seq)
-        archived = ArchivedEntry(line, fact, None, parsed.firms)
-        self._add(sealed, entry, archived, window_span(parsed.header))
-        self.segments.extend(segment_rows(archived, parsed.places))
+    def add_window(self, sealed: SealedEntry, opened: "_Opened", firms: tuple[str | None, ...]) -> None:
+        """Give the next index to a window with its segments; `firms` says whose each of these is."""
+        line = PayloadLine(self.next_index, sealed.salt, sealed.payload, opened.window.segments)
+        fact = window_fact(opened.key_id, opened.header.seq)
+        archived = ArchivedEntry(line, fact, None, firms)
+        self._add(sealed, read_entry(sealed.entry), archived, window_span(opened.header))
+        self.segments.extend(segment_rows(archived, opened.places))
 
     def _add(self, sealed: SealedEntry, entry: Entry, archived: ArchivedEntry, span: Span) -> None:
         self.leaves.append(sealed.entry)
@@ -308,9 +297,8 @@ class Sequencer:
             FOREIGN_SEGMENTS.inc()
         for one in opened:
             sealed = seal_window(one.window, one.key_id, salt=self._identity.random(SALT_BYTES))
-            of_firms = tuple(firms.get((allocation or "", device)) for allocation, device in one.places)
-            said = ParsedWindow(one.header, one.places, of_firms)
-            draft.add_window(sealed, read_entry(sealed.entry), one.window, said)
+            of_firms = tuple([firms.get((allocation or "", device)) for allocation, device in one.places])
+            draft.add_window(sealed, one, of_firms)
         await forget_windows(session, [(one.key_id, one.header.seq) for one in opened])
 
     def _open(self, waiting: WaitingWindow) -> "_Opened | None":
@@ -323,7 +311,7 @@ class Sequencer:
             return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Opened:
     """A waiting window and what it says."""
 

@@ -33,8 +33,9 @@ from suanli.evidence.windows import SaltedSegment, SignedWindow
 
 BATCH_WINDOWS = 32
 QUEUED_WINDOWS = 64
-# Of so many streams, what came while the last batch was stored is stored in one statement.
-BATCH_STREAMS = 32
+# Of all streams together, what came while the last statement ran goes into the next. Twice as many would be dearer a
+# window: the first ones' bytes are in no cache any more when the statement is put together.
+STATEMENT_WINDOWS = 512
 
 _log = structlog.get_logger(__name__)
 _Requests = AsyncIterator[usage_pb2.UploadRequest]
@@ -116,7 +117,9 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
         self._allowances = Allowances(limits)
         self._direct = direct
         self._uploads = uploads
-        self._store_windows: Gathered[Sent, Intake] = Gathered(self._keep, most=BATCH_STREAMS)
+        self._store_windows: Gathered[Sent, Intake] = Gathered(
+            self._keep, most=STATEMENT_WINDOWS, size=lambda sent: len(sent.windows)
+        )
 
     async def Upload(self, requests: _Requests, context: Context) -> None:
         """One agent's windows, until it ends the stream."""

@@ -15,12 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.errors import Unavailable
 from scheduler.services.evidence import NodeKey, newest_checkpoint
 from scheduler.storage.direct import Direct
-from scheduler.storage.windows import Advance, Head, advance, heads, stored_headers
+from scheduler.storage.windows import Advance, Head, advance, heads, pack_segments, stored_headers
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.window_checks import ReadWindow, read_window
 from suanli.evidence.windows import (
     NO_PREVIOUS,
-    SaltedSegment,
     Segment,
     SignedWindow,
     WindowHeader,
@@ -64,13 +63,22 @@ class Intake:
 
 
 @dataclass(slots=True)
+class _Good:
+    """A window in which nothing is wrong but perhaps its place in the chain, and its row, made while it is at hand."""
+
+    header: WindowHeader
+    sha256: str
+    row: tuple[int, bytes, bytes, bytes]
+
+
+@dataclass(slots=True)
 class _Draft:
     """One node's windows while they are taken in."""
 
     sent: Sent
-    checked: Sequence[WindowHeader | Refusal]
+    checked: Sequence[_Good | Refusal]
     head: Head | None = None
-    rows: list[tuple[int, bytes, bytes, Sequence[SaltedSegment]]] = field(default_factory=list)
+    rows: list[tuple[int, bytes, bytes, bytes]] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     tries: int = 0
     answer: Intake | Exception | None = None
@@ -82,7 +90,7 @@ class _Draft:
 
     def repeated(self, head: Head) -> set[tuple[str, int]]:
         """The stored windows to look at: those that came again, and the last where its end was not noted."""
-        seqs = {c.seq for c in self.checked if isinstance(c, WindowHeader) and c.seq <= head.seq}
+        seqs = {c.header.seq for c in self.checked if isinstance(c, _Good) and c.header.seq <= head.seq}
         if head.seq and head.end_ms is None:
             seqs.add(head.seq)
         return {(self.key_id, seq) for seq in seqs}
@@ -145,18 +153,19 @@ def _continued(draft: _Draft, head: Head, kept: Mapping[tuple[str, int], bytes])
         if isinstance(checked, Refusal):
             draft.refused.append(checked)
             continue
-        if checked.seq <= chain.seq:
-            stored = pending.get(checked.seq) or kept[key_id, checked.seq]
+        header = checked.header
+        if header.seq <= chain.seq:
+            stored = pending.get(header.seq) or kept[key_id, header.seq]
             if stored != window.header:
-                draft.refused.append(_fork(checked.seq))
+                draft.refused.append(_fork(header.seq))
             continue
-        problem = _continues(checked, chain)
+        problem = _continues(header, chain)
         if problem is not None:
             draft.refused.append(problem)
             continue
-        chain = Head(checked.seq, header_hash(window.header), checked.end_ms)
-        pending[checked.seq] = window.header
-        draft.rows.append((checked.seq, window.header, window.signature, window.segments))
+        chain = Head(header.seq, checked.sha256, header.end_ms)
+        pending[header.seq] = window.header
+        draft.rows.append(checked.row)
     return chain
 
 
@@ -168,11 +177,11 @@ def _seq(window: SignedWindow) -> int:
         return 0
 
 
-def _check_all(batch: Sequence[Sent], now_ms: int) -> list[list[WindowHeader | Refusal]]:
+def _check_all(batch: Sequence[Sent], now_ms: int) -> list[list[_Good | Refusal]]:
     return [[_check(sent.key, window, now_ms) for window in sent.windows] for sent in batch]
 
 
-def _check(key: NodeKey, window: SignedWindow, now_ms: int) -> WindowHeader | Refusal:
+def _check(key: NodeKey, window: SignedWindow, now_ms: int) -> _Good | Refusal:
     """What can be said of a window without its chain: signature, commitments, tiling, bounds, its devices."""
     read = read_window(window, key.public_key)
     if not isinstance(read, ReadWindow):
@@ -185,7 +194,11 @@ def _check(key: NodeKey, window: SignedWindow, now_ms: int) -> WindowHeader | Re
     if header.end_ms > now_ms + FUTURE_TOLERANCE_MS:
         detail = f"got {header.end_ms}, want at most {FUTURE_TOLERANCE_MS} ms after now, {now_ms}"
         return Refusal(header.seq, "end_ms", detail)
-    return _check_devices(key, header, read.segments) or header
+    refusal = _check_devices(key, header, read.segments)
+    if refusal is not None:
+        return refusal
+    row = header.seq, window.header, window.signature, pack_segments(window.segments)
+    return _Good(header, header_hash(window.header), row)
 
 
 def _check_devices(key: NodeKey, header: WindowHeader, segments: Sequence[Segment]) -> Refusal | None:

@@ -18,11 +18,11 @@ _log = structlog.get_logger(__name__)
 class Gathered(Generic[AskT, AnswerT]):
     """Works on everything that was asked while it worked on what came before, and until nothing more comes at once.
 
-    `work` gets up to `most` questions and gives as many answers, in their order; an answer that is an exception
-    is raised for that caller alone. When the work as a whole fails, each question is tried alone, so that one
-    that PostgreSQL refuses harms nobody else; except when the database is away, which is told to all.
-    At most `at_once` pieces of work run at a time. A caller that goes away changes nothing: its question is
-    answered, the answer forgotten.
+    `work` gets one question, or several that come to no more than `most` by `size` (1 each, if not said), and gives
+    as many answers, in their order; an answer that is an exception is raised for that caller alone. When the work
+    as a whole fails, each question is tried alone, so that one that PostgreSQL refuses harms nobody else; except
+    when the database is away, which is told to all. At most `at_once` pieces of work run at a time. A caller that
+    goes away changes nothing: its question is answered, the answer forgotten.
     """
 
     def __init__(
@@ -31,8 +31,10 @@ class Gathered(Generic[AskT, AnswerT]):
         *,
         most: int = 256,
         at_once: int = 1,
+        size: Callable[[AskT], int] = lambda _: 1,
     ) -> None:
         self._work = work
+        self._size = size
         self._most = most
         self._at_once = at_once
         self._waiting: deque[tuple[AskT, asyncio.Future[AnswerT]]] = deque()
@@ -55,13 +57,22 @@ class Gathered(Generic[AskT, AnswerT]):
         try:
             while self._waiting:
                 await self._settled()
-                taken = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+                taken = self._next()
                 await self._answer(taken)
         finally:
             # In the same step as the last look at what waits: nobody comes in between and finds us running.
             self._running -= 1
             for _, future in taken:
                 future.cancel()  # unanswered only when we were cancelled, as the process stops
+
+    def _next(self) -> list[tuple[AskT, asyncio.Future[AnswerT]]]:
+        """What is worked on now, of what waits."""
+        taken: list[tuple[AskT, asyncio.Future[AnswerT]]] = []
+        room = self._most
+        while self._waiting and (not taken or self._size(self._waiting[0][0]) <= room):
+            taken.append(self._waiting.popleft())
+            room -= self._size(taken[-1][0])
+        return taken
 
     async def _settled(self) -> None:
         """Let the loop pass until a pass brings no more questions: what lies in sockets already comes along."""

@@ -26,7 +26,7 @@ from suanli.evidence.tiles import WIDTH, entries_path
 _SUFFIX = ".jsonl"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ArchivedEntry:
     """What opens one entry, the name of its fact, and whose entry and segments these are."""
 

@@ -4,7 +4,6 @@ import struct
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.storage.bulk import driver_cursor
@@ -28,13 +27,13 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """The windows that move a key's chain from one head to the next: (seq, header, signature, segments)."""
+    """The windows that move a key's chain from one head to the next: (seq, header, signature, packed segments)."""
 
     key_id: str
     node_id: str
     before: Head
     after: Head
-    windows: Sequence[tuple[int, bytes, bytes, Sequence[SaltedSegment]]]
+    windows: Sequence[tuple[int, bytes, bytes, bytes]]
 
 
 def pack_segments(segments: Sequence[SaltedSegment]) -> bytes:
@@ -143,7 +142,7 @@ async def advance(database: Direct, moves: Sequence[Advance]) -> frozenset[str]:
             "seqs": [window[1] for window in windows],
             "headers": [window[2] for window in windows],
             "signatures": [window[3] for window in windows],
-            "segments": [pack_segments(window[4]) for window in windows],
+            "segments": [window[4] for window in windows],
             "channel": Channel.EVIDENCE.value,
         },
     )
@@ -175,7 +174,7 @@ HAVING count(*) > 0
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WaitingWindow:
     """A window of the intake; `segments` as `pack_segments` packed them."""
 
@@ -203,12 +202,14 @@ async def waiting_windows(
     return sorted(map(WaitingWindow, *found), key=lambda window: (window.key_id, window.seq))
 
 
+_FORGET = """
+DELETE FROM usage_intake USING unnest(%(keys)b::text[], %(seqs)b::bigint[]) AS done(key_id, seq)
+WHERE usage_intake.key_id = done.key_id AND usage_intake.seq = done.seq
+"""
+
+
 async def forget_windows(session: AsyncSession, places: Sequence[tuple[str, int]]) -> None:
     """Delete windows (key, number) from the intake: they are in the log."""
-    await session.execute(
-        text(
-            "DELETE FROM usage_intake USING unnest(CAST(:keys AS text[]), CAST(:seqs AS bigint[]))"
-            " AS done(key_id, seq) WHERE usage_intake.key_id = done.key_id AND usage_intake.seq = done.seq"
-        ),
-        {"keys": [key_id for key_id, _ in places], "seqs": [seq for _, seq in places]},
-    )
+    parameters = {"keys": [key_id for key_id, _ in places], "seqs": [seq for _, seq in places]}
+    async with driver_cursor(session) as cursor:
+        await cursor.execute(_FORGET.encode(), parameters)

@@ -74,7 +74,7 @@ class Payload(NamedTuple):
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SealedEntry:
     """All bytes of one log entry: the leaf, and what it commits to."""
 

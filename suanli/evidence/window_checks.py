@@ -36,7 +36,7 @@ class WindowProblem:
     want: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReadWindow:
     """A window taken apart once: whoever stores it need not parse it again."""
 

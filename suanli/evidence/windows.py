@@ -66,7 +66,8 @@ class SeenCheckpoint:
     root: str
 
 
-# Not frozen, and made by position where many are read: freezing costs fifteen times as much, a million times.
+# Not frozen, and made by position where many are read: freezing costs fifteen times as much, a million times. So it
+# is with all that is made once a window or once a segment, here and in the ledger.
 @dataclass(slots=True)
 class WindowHeader:
     """The signed part of a window. `segments` are commitments as hex, in the order of the segments."""
@@ -133,7 +134,7 @@ class SaltedSegment:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SignedWindow:
     """Exact bytes of a window as signed, stored and shipped."""
 

@@ -38,6 +38,14 @@ async def test_what_comes_at_once_is_one_piece_and_what_comes_during_its_work_th
     assert work.batches == [[0, 1], [2, 3, 4], [5]]
 
 
+async def test_a_piece_is_bounded_by_the_size_of_what_is_asked_and_one_too_large_goes_alone() -> None:
+    work = Work()
+    work.gate.set()
+    gathered = Gathered(work, most=5, size=lambda number: number)
+    assert await asyncio.gather(*map(gathered, (2, 3, 1, 8, 4))) == [4, 6, 2, 16, 8]
+    assert work.batches == [[2, 3], [1], [8], [4]]
+
+
 async def test_calls_one_after_the_other_are_all_answered() -> None:
     work = Work()
     work.gate.set()
