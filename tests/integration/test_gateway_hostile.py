@@ -161,10 +161,9 @@ async def test_a_flood_of_reports_is_paced_and_the_others_are_not(
 ) -> None:
     busy, calm = await enrolled(world, gateway, "busy"), await enrolled(world, gateway, "calm")
     async with busy.stubs(gateway) as busy_stubs, calm.stubs(gateway) as calm_stubs:
-        flood, quiet = busy_stubs.control.Connect(), calm_stubs.control.Connect()
-        for agent, call in ((busy, flood), (calm, quiet)):
-            await call.write(agent.hello())
-            await call.read()
+        flood = busy_stubs.control.Connect()
+        await flood.write(busy.hello())
+        await flood.read()
         for number in range(1, 81):  # 40 at once, and then 20 a second
             await flood.write(observed(number))
 
@@ -172,6 +171,9 @@ async def test_a_flood_of_reports_is_paced_and_the_others_are_not(
             return await reports(world, busy) >= 40
 
         await until(begun)
+        quiet = calm_stubs.control.Connect()  # only now: who is silent for long is sent away
+        await quiet.write(calm.hello())
+        await quiet.read()
         await quiet.write(observed(1))
 
         async def heard() -> bool:
