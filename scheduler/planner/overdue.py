@@ -11,7 +11,9 @@ from functools import cached_property
 from itertools import takewhile
 
 from scheduler.domain.ids import JobId
+from scheduler.planner.cells import nodes_with
 from scheduler.planner.config import PlannerConfig
+from scheduler.planner.fleet import Fleet
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import JobClass, RunningJob, Shape, Snapshot, WaitingJob
 
@@ -22,8 +24,11 @@ PATIENT = 7.0
 class Overdue:
     """Those of one cycle. Cost: nothing as long as nobody is late, then once O(old waiting and running jobs)."""
 
-    def __init__(self, snapshot: Snapshot, sharing: Sharing, now_ms: int, config: PlannerConfig) -> None:
+    def __init__(
+        self, snapshot: Snapshot, fleet: Fleet, sharing: Sharing, now_ms: int, config: PlannerConfig
+    ) -> None:
         self._snapshot = snapshot
+        self._fleet = fleet
         self._sharing = sharing
         self._now_ms = now_ms
         self._once_ms = max(1, config.ageing_ms)
@@ -65,11 +70,23 @@ class Overdue:
         for item in self._snapshot.classes:
             shape = item.shape
             late = [job for job in takewhile(self._old, item.jobs) if self._late(shape, job)]
-            if late and self._sharing.must_borrow(shape):
-                possible = any(self._sharing.may_ever(shape, model) for model in shape.models)
-                for job in late if possible else ():
+            if late and self._sharing.must_borrow(shape) and self._possible(shape):
+                for job in late:
                     consider(shape, job)
         return frozenset(job_id for *_, job_id in found.values())
+
+    def _possible(self, shape: Shape) -> bool:
+        """Whether quotas and the nodes that are in service can hold it: else nobody would have the turn."""
+        queue = self._snapshot.queues.get(shape.queue)
+        pools = () if queue is None else queue.pools
+        count = min(shape.devices, shape.devices_per_node)
+        for model in shape.models:
+            cells = [self._fleet.get(pool, model) for pool in pools]
+            if self._sharing.may_ever(shape, model) and any(
+                cell is not None and nodes_with(cell.nodes_by_healthy, count) >= shape.tasks for cell in cells
+            ):
+                return True
+        return False
 
     def _has_borrowed(self, running: RunningJob) -> bool:
         queue = self._snapshot.queues.get(running.shape.queue)

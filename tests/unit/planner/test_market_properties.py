@@ -144,6 +144,15 @@ def test_who_must_borrow_starts_and_ends_though_the_owners_are_never_idle(
     assert overload.starts_within(second, 24)
 
 
+def test_a_borrower_that_no_node_can_hold_leaves_the_turn_to_the_next() -> None:
+    overload = Overload("balanced", random.Random(0), owners_and_borrower())
+    overload.step()
+    too_large = a_shape(2, {"fast": 1.0})._replace(queue=BORROWER, devices_per_node=2)
+    overload.come(too_large, 40)
+    job_id = overload.come(a_shape(1, {"fast": 1.0})._replace(queue=BORROWER), 40)
+    assert overload.starts_within(job_id, round(PATIENT * HOUR_MS / STEP_MS) + 12)
+
+
 JOB = st.tuples(
     st.sampled_from(list(Priority)), st.integers(1, 600), st.floats(0.05, 1.0), st.integers(0, 600)
 )
