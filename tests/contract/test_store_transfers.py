@@ -202,7 +202,8 @@ def test_keys_are_in_no_command_line_or_environment_and_a_stop_ends_the_process(
         thread = threading.Thread(target=bring)
         thread.start()
         connection, _ = silent.accept()
-        (child,) = (p for p in psutil.Process().children() if "agents.transfer" in p.cmdline())
+        living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+        (child,) = (p for p in living if "agents.transfer" in p.cmdline())
         shown = " ".join([*child.cmdline(), *child.environ().values()])
         user = child.uids().real
         moving.stopped.set()
