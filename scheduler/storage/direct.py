@@ -92,6 +92,8 @@ class _Line:
         self._prepared: dict[tuple[str, tuple[int, ...]], bytes] = {}
         self._answer: asyncio.Future[None] | None = None  # that somebody waits for
         self._writing = False  # more than the socket took at once
+        self._watched = True
+        self._spoke = False  # while nobody asked: what it says then is its end, which may come in pieces
         self._loop = asyncio.get_running_loop()
         self._socket = connection.fileno()
         self._loop.add_reader(self._socket, self._io, self._read)
@@ -104,7 +106,7 @@ class _Line:
     @property
     def is_cut(self) -> bool:
         """Whether it was ended by the server. Costs no round trip."""
-        return not self.idle or is_cut(self._connection)
+        return self._spoke or not self.idle or is_cut(self._connection)
 
     async def close(self) -> None:
         """End it, whatever is under way."""
@@ -159,6 +161,7 @@ class _Line:
             self._loop.remove_writer(self._socket)
 
     def _read(self) -> None:
+        self._spoke = self._spoke or self.idle
         self._libpq.consume_input()
         if self._answer is not None and not self._answer.done() and not self._libpq.is_busy():
             self._answer.set_result(None)
@@ -173,8 +176,10 @@ class _Line:
                 self._answer.set_exception(error)
 
     def _unwatch(self) -> None:
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        if self._watched:  # once: of a connection that broke the number may be another one's by now
+            self._watched = False
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
 
 
 @lru_cache(maxsize=256)

@@ -1,6 +1,8 @@
 """Many submissions at once: one commit for many, and each accepted or refused for itself."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,10 +149,37 @@ async def test_single_statements_survive_a_cut_and_say_when_the_database_is_away
     with pytest.raises(psycopg.errors.NotNullViolation):
         await insert_jobs(direct, [{"firm_id": None, "idempotency_key": None}], (), datetime.now(UTC))
     assert await direct.fetch("SELECT %(n)s::int", {"n": 3}) == [(3,)]
+    # Its last words may be read before its end can be seen: who speaks unasked is asked nothing more.
+    await direct.fetch("LISTEN unasked", {})
+    other, pid = Direct(inhabited_urls.api, "test-direct"), await direct.fetch("SELECT pg_backend_pid()", {})
+    async with asyncio.timeout(10):
+        while await direct.fetch("SELECT pg_backend_pid()", {}) == pid:
+            await other.fetch("NOTIFY unasked", {})
+            await asyncio.sleep(0.01)
+    await other.close()
     await direct.close()
     away = Direct(f"postgresql://suanli_api@/nothing?host={tmp_path}", "test-direct")
     with pytest.raises(DatabaseAway):
         await away.fetch("SELECT 1", {})
+
+
+async def test_a_connection_that_was_cut_leaves_the_descriptor_of_whoever_has_it_now_alone(
+    database_server: DatabaseServer, inhabited_urls: InhabitedUrls
+) -> None:
+    direct, before = Direct(inhabited_urls.api, "test-direct"), len(os.listdir("/proc/self/fd"))
+    assert await direct.fetch("SELECT %(n)s::int", {"n": 1}) == [(1,)]
+    assert database_server.kill_connections(inhabited_urls.name, "test-direct") == 1
+    async with asyncio.timeout(20):
+        while len(os.listdir("/proc/self/fd")) > before:  # until libpq has seen it and closed its socket
+            await asyncio.sleep(0.01)
+    ours, theirs = socket.socketpair()  # the lowest free descriptor: the one that was closed
+    reader, writer = await asyncio.open_connection(sock=ours)
+    assert await direct.fetch("SELECT %(n)s::int", {"n": 2}) == [(2,)]
+    theirs.send(b"still read\n")
+    assert await asyncio.wait_for(reader.readline(), 20) == b"still read\n"
+    writer.close()
+    theirs.close()
+    await direct.close()
 
 
 async def test_single_statements_of_any_size_and_number_answer_and_one_that_is_broken_off_harms_no_other(
