@@ -84,7 +84,7 @@ class _Cycle:
             snapshot, fleet, self._estimates, self._turns, self._budgets, now_ms, config
         )
         self._stops: list[Stop] = with_market(drained(snapshot, now_ms), self._market)
-        overdue = Overdue(snapshot, fleet, self._sharing, now_ms, config)
+        overdue = Overdue(snapshot, fleet, self._sharing, self._budgets, now_ms, config)
         self._ordering = Ordering(snapshot, config, self._turns, self._sharing, overdue)
         self._preemption = Preemption(
             snapshot, fleet, self._sharing, self._turns, overdue, self._estimates, now_ms, config

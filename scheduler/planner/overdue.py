@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import takewhile
 
 from scheduler.domain.ids import JobId
+from scheduler.planner.budgets import Budgets
 from scheduler.planner.cells import nodes_with
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.fleet import Fleet
@@ -25,11 +26,18 @@ class Overdue:
     """Those of one cycle. Cost: nothing as long as nobody is late, then once O(old waiting and running jobs)."""
 
     def __init__(
-        self, snapshot: Snapshot, fleet: Fleet, sharing: Sharing, now_ms: int, config: PlannerConfig
+        self,
+        snapshot: Snapshot,
+        fleet: Fleet,
+        sharing: Sharing,
+        budgets: Budgets,
+        now_ms: int,
+        config: PlannerConfig,
     ) -> None:
         self._snapshot = snapshot
         self._fleet = fleet
         self._sharing = sharing
+        self._budgets = budgets
         self._now_ms = now_ms
         self._once_ms = max(1, config.ageing_ms)
 
@@ -76,13 +84,15 @@ class Overdue:
         return frozenset(job_id for *_, job_id in found.values())
 
     def _possible(self, shape: Shape) -> bool:
-        """Whether quotas and the nodes that are in service can hold it: else nobody would have the turn."""
+        """Whether quotas, the nodes in service and its budgets can hold it: else nobody would have the turn."""
         queue = self._snapshot.queues.get(shape.queue)
         pools = () if queue is None else queue.pools
         count = min(shape.devices, shape.devices_per_node)
         for model in shape.models:
+            if not self._sharing.may_ever(shape, model) or self._budgets.refusal(shape, model) is not None:
+                continue
             cells = [self._fleet.get(pool, model) for pool in pools]
-            if self._sharing.may_ever(shape, model) and any(
+            if any(
                 cell is not None and nodes_with(cell.nodes_by_healthy, count) >= shape.tasks for cell in cells
             ):
                 return True

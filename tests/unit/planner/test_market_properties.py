@@ -144,12 +144,17 @@ def test_who_must_borrow_starts_and_ends_though_the_owners_are_never_idle(
     assert overload.starts_within(second, 24)
 
 
-def test_a_borrower_that_no_node_can_hold_leaves_the_turn_to_the_next() -> None:
+MINE = a_shape(1, {"fast": 1.0})._replace(queue=BORROWER)
+
+
+@pytest.mark.parametrize("stuck", [MINE._replace(devices_per_node=2, devices=2), MINE._replace(left_nano=0)])
+def test_a_borrower_that_no_node_can_hold_or_nobody_pays_for_leaves_the_turn_to_the_next(
+    stuck: Shape,
+) -> None:
     overload = Overload("balanced", random.Random(0), owners_and_borrower())
     overload.step()
-    too_large = a_shape(2, {"fast": 1.0})._replace(queue=BORROWER, devices_per_node=2)
-    overload.come(too_large, 40)
-    job_id = overload.come(a_shape(1, {"fast": 1.0})._replace(queue=BORROWER), 40)
+    overload.come(stuck, 40)
+    job_id = overload.come(MINE, 40)
     assert overload.starts_within(job_id, round(PATIENT * HOUR_MS / STEP_MS) + 12)
 
 
