@@ -194,15 +194,21 @@ async def paying_budgets(
     """
     row, keys = BudgetRow, budget_keys(FirmId(firm_id), project)
     of_it = (row.firm_id == firm_id, row.project.in_([key.project for key in keys]))
-    if not list(await session.scalars(select(row.project).where(*of_it).with_for_update())):
+    in_one_order = select(row.project).where(*of_it).order_by(row.project).with_for_update()
+    if not list(await session.scalars(in_one_order)):
         return {}
     lines = await _lines(session, principal, firm_id, now_ms)
     return {key: lines[key] for key in keys if key in lines}
 
 
 def require_left(before: Mapping[BudgetKey, BudgetLine], after: Mapping[BudgetKey, BudgetLine]) -> None:
-    """Raises Conflict where more is held of a budget than before, and more than there was left."""
+    """Raises Conflict where more is held of a budget than before, and more than there was left.
+
+    A budget that was set in between is none of `before`: it counts from the next change on.
+    """
     for key, line in after.items():
+        if key not in before:
+            continue
         more = line.money.held_nano - before[key].money.held_nano
         if more > 0 and line.money.left_nano < 0:
             left = cny(before[key].money.left_nano)

@@ -8,7 +8,12 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select, update
 
+from scheduler.domain.budgets import BudgetKey
+from scheduler.domain.errors import Conflict
+from scheduler.domain.ids import FirmId
 from scheduler.domain.time import to_rfc3339
+from scheduler.planner.snapshot import Money
+from scheduler.services.budgets import BudgetLine, require_left
 from scheduler.storage.tables import (
     AllocationDeviceRow,
     AllocationRow,
@@ -243,6 +248,14 @@ async def test_a_firms_administrator_sets_what_a_project_may_spend_and_sees_what
         assert (await lin.get(path)).json()["spec"]["time_limit_seconds"] == 7200
         assert (await lin.patch(path, json={"time_limit_seconds": 3600})).status_code == 200
     assert (await lin.get(BUDGET)).json()["held_cny"] == "0.00"  # an hour has passed
+
+
+def test_a_budget_that_is_set_while_a_job_is_changed_counts_from_the_next_change_on() -> None:
+    key = BudgetKey(FirmId("lanjing-id"), "vision")
+    free, full = (BudgetLine("lanjing", "vision", Money(10, 0, held), 0) for held in (10, 20))
+    require_left({}, {key: full})
+    with pytest.raises(Conflict, match=r"has 0\.00 CNY left"):
+        require_left({key: free}, {key: full})
 
 
 async def test_who_changes_a_budget_says_which_he_had_read(installation: ApiInstallation) -> None:
