@@ -23,15 +23,15 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     try:
         wait_until(lambda: read_json(running.data / "run" / "up.json"), "up announces itself", STARTED_S)
         yield running
+        workers = [running.process_of(worker) for worker in WORKERS]
     finally:
-        if running.process.poll() is None:
-            running.end()
+        running.end()
+    assert not any(alive(pid) for pid in (*workers, running.process.pid))
 
 
 def metrics_of(up: Up, process: str, name: str) -> list[str]:
     """The lines of one metric of a process."""
-    said = read_json(up.data / "run" / f"{process}.json")
-    assert said is not None
+    said = wait_until(lambda: read_json(up.data / "run" / f"{process}.json"), f"{process} announces itself")
     return [line for line in httpx.get(said["metrics"]).text.splitlines() if line.startswith(f"{name}{{")]
 
 
@@ -71,8 +71,6 @@ def test_two_workers_share_one_port_and_a_killed_one_is_started_again(up: Up) ->
     # Not one request fails meanwhile: connections to the killed one wait in a queue that outlives it.
     ask_until(up, back, "the new one has answered")
     assert up.process_of("api-2") == stays
-    up.end()
-    assert not any(alive(pid) for pid in (stays, up.process.pid))
 
 
 def test_workers_without_a_number_are_refused(tmp_path: Path) -> None:
