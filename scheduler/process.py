@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import ipaddress
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from scheduler import logs, metrics
+from scheduler.domain.issuers import is_loopback
 from scheduler.settings import Settings, SettingsError
 
 Announce = Callable[[dict[str, str]], None]
@@ -129,7 +129,7 @@ def exporter_of(settings: Settings) -> AbstractContextManager[metrics.Exporter |
         return nullcontext()
     host = settings.metrics_host or settings.host
     token = _metrics_token(settings.metrics_token_file)
-    if token is None and not _is_loopback(host):
+    if token is None and not is_loopback(host):
         raise SettingsError(
             f"the metrics on {host} are open to others than this host: SUANLI_METRICS_TOKEN_FILE is needed, "
             "or SUANLI_METRICS_HOST=127.0.0.1"
@@ -151,13 +151,6 @@ def _metrics_token(path: Path | None) -> str | None:
             f"SUANLI_METRICS_TOKEN_FILE {path} wants one word of {_LEAST_TOKEN_CHARACTERS} or more characters"
         )
     return token
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _stop_on_signals(stop: asyncio.Event, timeout_s: float) -> None:
