@@ -31,7 +31,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 def metrics_of(up: Up, process: str, name: str) -> list[str]:
     """The lines of one metric of a process."""
-    said = wait_until(lambda: read_json(up.data / "run" / f"{process}.json"), f"{process} announces itself")
+    up.process_of(process)  # it announces itself, maybe after `up` does
+    said = read_json(up.data / "run" / f"{process}.json")
+    assert said is not None
     return [line for line in httpx.get(said["metrics"]).text.splitlines() if line.startswith(f"{name}{{")]
 
 
