@@ -233,10 +233,6 @@ ZH_HELP = {
     ),
     "Your firm's key; absent: firm-key.pem beside your profiles.": "企业密钥;缺省为配置旁的 firm-key.pem。",
     "Ask for a passphrase and encrypt the key's file with it.": "询问口令,并用它加密密钥文件。",
-    "Passphrase": "口令",
-    "your firm's key needs its passphrase: type it, or give it on standard input": (
-        "企业密钥需要口令:请输入,或经标准输入给出"
-    ),
     "List the keys that sign for your firm; auditors and operators: for every firm.": (
         "列出代表企业签署的密钥;审计员和运营者:所有企业的。"
     ),

@@ -107,4 +107,7 @@ ZH_REFUSALS = {
     ),
     "nobody entered the code in time: run suanli login again": "没有人及时输入代码:请再次运行 suanli login",
     "your sign-in at {issuer} has ended: run suanli login again": "在 {issuer} 的登录已失效:请再次运行 suanli login",
+    "your firm's key needs its passphrase: type it, or give it on standard input": (
+        "企业密钥需要口令:请输入,或经标准输入给出"
+    ),
 }
