@@ -23,6 +23,9 @@ from scheduler.storage.engine import DatabaseAway, connect_arguments, conninfo, 
 # Planning one of these statements costs PostgreSQL two to three times what running it does, and whatever its values
 # are the plan is the same: the rows by an index, also where a table was empty when somebody last counted.
 _PLANS = " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
+# At a time; more would take those of other processes, and answer nothing sooner.
+MOST_CONNECTIONS = 8
+WAIT_S = 10.0  # for one of them, as for one of a pool
 MOST_PREPARED = 100  # a connection: callers choose among the conditions of a list of jobs
 _PARAMETER = re.compile(r"%\((\w+)\)([sb])")
 
@@ -34,6 +37,7 @@ class Direct:
         self._url = url
         self._application_name = application_name
         self._free: list[_Line] = []
+        self._turns = asyncio.Semaphore(MOST_CONNECTIONS)
 
     async def fetch(
         self, statement: str, parameters: Mapping[str, Any], *, binary: bool = False
@@ -46,6 +50,7 @@ class Direct:
         Raises DatabaseAway where PostgreSQL is at fault, after which it is unknown whether it happened; other
         errors (psycopg.Error) pass unchanged, and it did not happen.
         """
+        await self._turn()
         try:
             line = await self._line()
             try:
@@ -59,6 +64,19 @@ class Direct:
             if is_away(error):
                 raise DatabaseAway(f"the database does not answer: {first_line(error)}") from error
             raise
+        finally:
+            self._turns.release()
+
+    async def _turn(self) -> None:
+        """Wait until a connection may be used. Raises DatabaseAway."""
+        if not self._turns.locked():
+            await self._turns.acquire()  # at once
+            return
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise DatabaseAway(f"all {MOST_CONNECTIONS} connections to the database are busy") from None
 
     async def close(self) -> None:
         """Close every connection that is not in use."""

@@ -13,7 +13,7 @@ import pytest_asyncio
 from sqlalchemy import delete, func, select
 
 from scheduler.api.app import create_app
-from scheduler.storage.direct import MOST_PREPARED, Direct
+from scheduler.storage.direct import MOST_CONNECTIONS, MOST_PREPARED, Direct
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.submissions import insert_jobs
 from scheduler.storage.tables import Base, IdempotencyRow, InboxRow, JobRow, ProjectRow
@@ -198,6 +198,11 @@ async def test_single_statements_of_any_size_and_number_answer_and_one_that_is_b
     asleep = asyncio.create_task(direct.fetch("SELECT 1 FROM pg_sleep(%(s)s)", {"s": 60}))
     answers = await asyncio.gather(*(direct.fetch("SELECT %(n)s::int", {"n": n}) for n in range(5)))
     assert answers == [[(n,)] for n in range(5)]
+    connected = "SELECT count(*) FROM pg_stat_activity, pg_sleep(0.01) WHERE application_name = 'test-crowd'"
+    crowd = Direct(inhabited_urls.api, "test-crowd")
+    counts = await asyncio.gather(*(crowd.fetch(connected, {}) for _ in range(100)))
+    assert max(counts) <= [(MOST_CONNECTIONS,)]  # whoever asks much at once takes nobody else's
+    await crowd.close()
     assert database_server.kill_connections(inhabited_urls.name, "test-direct") >= 2
     with pytest.raises(DatabaseAway):
         await asyncio.wait_for(asleep, 20)
