@@ -27,6 +27,8 @@ _PLANS = " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
 MOST_CONNECTIONS = 8
 WAIT_S = 10.0  # for one of them, as for one of a pool
 MOST_PREPARED = 100  # a connection: callers choose among the conditions of a list of jobs
+# What was prepared is gone, or a migration changed what it answers: it would fail for ever on that connection.
+_PREPARED_NO_MORE = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.FeatureNotSupported)
 _PARAMETER = re.compile(r"%\((\w+)\)([sb])")
 
 
@@ -55,6 +57,9 @@ class Direct:
             line = await self._line()
             try:
                 return await line.fetch(statement, parameters, binary=binary)
+            except _PREPARED_NO_MORE:
+                await line.close()
+                raise
             finally:
                 if line.idle:
                     self._free.append(line)

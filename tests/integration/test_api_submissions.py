@@ -149,6 +149,10 @@ async def test_single_statements_survive_a_cut_and_say_when_the_database_is_away
     with pytest.raises(psycopg.errors.NotNullViolation):
         await insert_jobs(direct, [{"firm_id": None, "idempotency_key": None}], (), datetime.now(UTC))
     assert await direct.fetch("SELECT %(n)s::int", {"n": 3}) == [(3,)]
+    await direct.fetch("DEALLOCATE ALL", {})  # as what pools connections between us and PostgreSQL may do
+    with pytest.raises(psycopg.errors.InvalidSqlStatementName):
+        await direct.fetch("SELECT %(n)s::int", {"n": 3})
+    assert await direct.fetch("SELECT %(n)s::int", {"n": 4}) == [(4,)]
     # Its last words may be read before its end can be seen: who speaks unasked is asked nothing more.
     await direct.fetch("LISTEN unasked", {})
     other, pid = Direct(inhabited_urls.api, "test-direct"), await direct.fetch("SELECT pg_backend_pid()", {})
