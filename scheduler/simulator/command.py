@@ -87,7 +87,7 @@ def _read(request: Request) -> tuple[Situation, list[Draft], str]:
             described = read_cluster(request.cluster, request.cluster_name)
             base = replace(base, catalogue=described.catalogue, nodes=described.nodes)
         note = (
-            f"{history.skipped} jobs never ran: no run time is known, they are left out"
+            f"jobs that never ran, and of which no run time is known: {history.skipped} left out"
             if history.skipped
             else ""
         )
@@ -111,7 +111,7 @@ def _read(request: Request) -> tuple[Situation, list[Draft], str]:
 
 def _run(situation: Situation, drafts: Sequence[Draft], request: Request, err: Console) -> Outcome:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         bar = progress.add_task(situation.name, total=len(drafts))
 
         def tell(done: int, of: int) -> None:

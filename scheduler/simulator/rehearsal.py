@@ -17,6 +17,7 @@ from scheduler.domain.quotas import contradictions
 from scheduler.domain.suggestions import one_of
 from scheduler.machine.messages import BudgetSpent
 from scheduler.planner import PlannerConfig
+from scheduler.planner.config import POLICIES
 from scheduler.simulator.alone import against_alone
 from scheduler.simulator.budgets import VirtualBudgets
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
@@ -169,11 +170,9 @@ def changed(base: Situation, path: Path) -> Situation:
 
 def with_profile(base: Situation, profile: object, name: str) -> Situation:
     """The base under another profile. Raises Invalid for one that is not there."""
-    try:
-        PlannerConfig(profile=profile)  # type: ignore[arg-type]
-    except (ValueError, TypeError) as error:
-        raise Invalid([FieldProblem("profile", repr(profile), str(error))]) from None
-    return replace(base, name=name, profile=str(profile))
+    if not isinstance(profile, str) or profile not in POLICIES:
+        raise Invalid([FieldProblem("profile", repr(profile), f"one of {', '.join(POLICIES)}")])
+    return replace(base, name=name, profile=profile)
 
 
 def _by_name(cohorts: Iterable[Cohort]) -> dict[str, Cohort]:

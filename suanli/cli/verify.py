@@ -202,9 +202,12 @@ def run_verify(
 
 def say_unreadable(error: Exception, *, as_json: bool) -> None:
     """What cannot be read at all, and why."""
+    reason = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        reason = f"{error.filename}: {error.strerror}"
     if as_json:
-        value = {"schema": "suanli.verdict.v1", "verified": False, "unreadable": str(error)}
+        value = {"schema": "suanli.verdict.v1", "verified": False, "unreadable": reason}
         typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
     else:
-        text = escape(printable(str(error)))
+        text = escape(printable(reason))
         Console(stderr=True).print(f"[red]Cannot be read:[/red] {text}", highlight=False)

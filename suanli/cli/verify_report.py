@@ -22,13 +22,22 @@ def _text(value: object) -> str:
     return escape(printable(str(value)))
 
 
+def _hanging(lead: str, markup: str) -> Table:
+    """A sentence after its lead, whose further lines begin below its first word."""
+    grid = Table.grid()
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(lead, Text.from_markup(markup))
+    return grid
+
+
 def print_verdict(verdict: Verdict, console: Console, words: Words) -> None:
     """The verdict for people: two questions, then what it is about, what was found, what was not shown."""
     colour = "green" if verdict.verified else "red" if verdict.exit_code == 1 else "yellow"
     console.print(f"[bold {colour}]{escape(headline(verdict, words))}[/]", highlight=False)
     for name, answer in (("integrity", verdict.integrity), ("completeness", verdict.completeness)):
         said = f"[green]{words('yes')}[/]" if answer else f"[red]{words('no')}[/]"
-        console.print(f"  {words(name)}: {words(f'{name}_question')} {said}", highlight=False)
+        console.print(_hanging("  ", f"{words(name)}: {words(f'{name}_question')} {said}"))
     facts = [(printable(str(name)), printable(str(value))) for name, value in fact_rows(verdict.facts, words)]
     width = max(cell_len(name) for name, _ in facts)
     for name, value in facts:
@@ -42,7 +51,7 @@ def print_verdict(verdict: Verdict, console: Console, words: Words) -> None:
         console.print(f"[red]{words('missed')}[/red] {names}", highlight=False)
     console.print(f"\n[bold]{words('not_proved')}[/bold]")
     for limit in verdict.not_proved:
-        console.print(f"  - {_text(limit.text(words.language))}", highlight=False)
+        console.print(_hanging("  - ", _text(limit.text(words.language))))
 
 
 def _print_findings(verdict: Verdict, console: Console, words: Words) -> None:

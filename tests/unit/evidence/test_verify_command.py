@@ -59,9 +59,13 @@ def test_processes_share_the_work_and_say_the_same(desk):
 
 
 def test_without_a_policy_the_exit_code_is_3(desk):
-    result = _run(desk / "june.zip")
+    result = _run(desk / "june.zip", COLUMNS="60")
     assert result.exit_code == 3
     assert "NOT VERIFIED" in result.output
+    _, not_proved = result.output.split("Not proved\n")
+    lines = not_proved.splitlines()
+    assert any(line.startswith("    ") for line in lines), "nothing was long enough to be wrapped"
+    assert all(line.startswith(("  - ", "    ")) for line in lines if line)
 
 
 def test_a_wrong_bundle_has_exit_code_1_and_names_the_step(desk, tmp_path):
@@ -80,7 +84,9 @@ def test_a_wrong_bundle_has_exit_code_1_and_names_the_step(desk, tmp_path):
 def test_what_cannot_be_read_has_exit_code_2(desk, tmp_path):
     (tmp_path / "broken.zip").write_bytes(b"PK not a zip")
     assert _run(tmp_path / "broken.zip").exit_code == 2
-    assert _run(tmp_path / "absent.zip").exit_code == 2
+    absent = _run(tmp_path / "absent.zip")
+    assert absent.exit_code == 2
+    assert f"{tmp_path / 'absent.zip'}: No such file or directory\n" in absent.output
     assert _run(desk / "june.zip", "--policy", desk / "earlier").exit_code == 2
     assert json.loads(_run(tmp_path / "broken.zip", "--json").output)["verified"] is False
 

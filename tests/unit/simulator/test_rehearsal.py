@@ -122,7 +122,7 @@ def test_a_rehearsal_prints_the_seed_first_and_both_policies_side_by_side(
     assert out.startswith("seed 5\n")
     assert BASE in out
     assert "second-node" in out
-    assert "3 jobs never ran" in err
+    assert "no run time is known: 3 left out\n" in err
     document = figures_of(request)
     assert document["seed"] == 5
     before, after = document["situations"]
@@ -324,6 +324,8 @@ def test_a_change_for_a_firm_or_a_pool_that_is_not_there_is_refused(
         path.write_text(text)
         with pytest.raises(Invalid):
             run(Request(history_file, changes=(path,)))
+    with pytest.raises(Invalid, match="profile: got 'fastest', want one of balanced, "):
+        run(Request(history_file, profiles=("fastest",)))
 
 
 def test_a_cluster_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
