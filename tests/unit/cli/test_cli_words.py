@@ -77,6 +77,20 @@ def test_every_sentence_of_the_verbs_has_its_chinese(monkeypatch: pytest.MonkeyP
     assert [place for place in found if said(place[1]) == place[1]] == []
 
 
+def test_every_refusal_of_a_job_or_a_configuration_has_its_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUANLI_LANG", "zh_CN.UTF-8")
+    wanted = {
+        sentence
+        for path, tree in trees("scheduler/domain")
+        if path.stem.endswith("_reading")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".problem", "FieldProblem"))
+        for sentence in sentences(node.args[-1])
+    }
+    assert len(wanted) > 30
+    assert [want for want in sorted(wanted) if said(want) == want] == []
+
+
 def test_no_chinese_is_left_of_a_sentence_that_is_gone() -> None:
     literals = "\n".join(
         node.value
