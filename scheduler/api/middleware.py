@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import os
 import re
 import time
@@ -27,7 +26,6 @@ LARGE_BODIES = {"/v1/uploads/objects": 9 << 20, "/v1/jobs/batch": 32 << 20}
 _REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
 _OURS = frozenset({_REQUEST_ID, b"x-content-type-options"})
 _STREAMS = (b"text/event-stream", b"application/x-ndjson")
-_PROCESS, _COUNT = os.urandom(8).hex(), itertools.count(1)  # what ids of ours are made of: a name, no secret
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 REQUESTS = Counter("suanli_api_requests_total", "Requests answered.", ["method", "route", "status"])
@@ -93,7 +91,7 @@ def _request_id(headers: Mapping[bytes, bytes]) -> str:
     given = headers.get(_REQUEST_ID)
     if given is not None and _GIVEN_ID.fullmatch(given):
         return given.decode("ascii")
-    return f"{_PROCESS}{next(_COUNT):08x}"
+    return os.urandom(12).hex()
 
 
 def _unnamable(scope: Scope) -> bool:

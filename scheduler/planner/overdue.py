@@ -3,8 +3,8 @@
 Owners come before those who would borrow (ordering.py) and take back what they lent (preemption.py). Were owners
 never idle, a borrower would wait for ever, or be stopped as soon as he has started. So the first who has had nothing
 for PATIENT x the time after which age raises a class comes before everybody, and keeps what he gets for that time
-once, or to his end where he does not resume; then he has to wait as long again. It is one at a time, so that owners
-lose little of what is theirs.
+once, or to his end where he does not resume but has a time limit; then he has to wait as long again. It is one at a
+time, so that owners lose little of what is theirs.
 """
 
 from functools import cached_property
@@ -57,7 +57,9 @@ class Overdue:
         return self._due_ms(shape, job) <= self._now_ms
 
     def _due_ms(self, shape: Shape, job: WaitingJob | RunningJob) -> float:
-        turns_had = job.served_ms // self._once_ms if shape.resumable else 0
+        # Whose end nobody knows is stopped as one that resumes is: he would have what is theirs for ever.
+        turns_end = shape.resumable or shape.time_limit_ms is None
+        turns_had = job.served_ms // self._once_ms if turns_end else 0
         return job.submitted_ms + job.served_ms + PATIENT * self._once_ms * (1 + turns_had)
 
     @cached_property

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from suanli.client import Refused
+from tests.builders.agents import alive
 from tests.builders.e2e import Site, wait_until
 from tests.builders.registry import Registry, credentials, needs_containers
 from tests.e2e.test_attach import attach, nothing
@@ -70,7 +71,7 @@ def test_a_job_runs_in_an_image_and_is_reached_ended_and_gone(site: Site, regist
     yunhe.cancel(job_id)
     assert site.ended("yunhe", job_id)["state"] == "cancelled"
     assert "saved" in site.output("yunhe", job_id)[0]
-    assert not any(process.is_running() for process in inside)
+    assert not any(alive(process.pid) for process in inside)
     wait_until(lambda: registry.podman("ps", "--all", "--quiet") == "", "no container is left")
 
 

@@ -131,6 +131,7 @@ def test_who_must_borrow_starts_and_ends_though_the_owners_are_never_idle(
     for _ in range(6):
         overload.step()
     mine = a_shape(devices, {"fast": 1.0}, resumable=resumable)._replace(queue=BORROWER)
+    mine = mine._replace(time_limit_ms=None if resumable else 200 * MINUTE_MS)
     first, second = [
         overload.come(mine, minutes + more) for more in (10, 0)
     ]  # the longer one has the later turn
@@ -145,6 +146,17 @@ def test_who_must_borrow_starts_and_ends_though_the_owners_are_never_idle(
 
 
 MINE = a_shape(1, {"fast": 1.0})._replace(queue=BORROWER)
+
+
+def test_a_borrower_whose_end_nobody_knows_gives_back_when_it_has_had_its_turn() -> None:
+    overload = Overload("balanced", random.Random(0), owners_and_borrower())
+    overload.step()
+    for_ever = a_shape(4, {"fast": 1.0}, resumable=False)._replace(queue=BORROWER)
+    job_id = overload.come(for_ever, 100_000)
+    assert overload.starts_within(job_id, round(PATIENT * HOUR_MS / STEP_MS) + 12)
+    for _ in range(24):
+        overload.step()
+    assert job_id not in overload.cluster.holdings
 
 
 @pytest.mark.parametrize("stuck", [MINE._replace(devices_per_node=2, devices=2), MINE._replace(left_nano=0)])
