@@ -184,7 +184,8 @@ async def _period(session: AsyncSession, request: BundleRequest, size: int) -> t
             {"covered_to_ms": known.to_ms},
         )
     if to_ms <= from_ms:
-        raise Invalid([FieldProblem("to", str(to_ms), f"a time after {from_ms}, where the period begins")])
+        begins = f"a time after {to_rfc3339(from_ms)}, where the period begins"
+        raise Invalid([FieldProblem("to", to_rfc3339(to_ms), begins)])
     return from_ms, to_ms
 
 

@@ -49,15 +49,19 @@ def _load_key(given: Path | None) -> SigningKey:
     from suanli.evidence.keys import SigningKey
 
     path = _key_path(given)
+    passphrase = None
     try:
         if os.name == "posix" and path.stat().st_mode & 0o077:
             raise CliError(f"{path} is your firm's key and others can read it: run chmod 600 {path}")
         pem = path.read_bytes()
-        passphrase = _passphrase() if b"ENCRYPTED PRIVATE KEY" in pem else None
+        if b"ENCRYPTED PRIVATE KEY" in pem:
+            passphrase = _passphrase()
         key = serialization.load_pem_private_key(pem, passphrase)
     except FileNotFoundError:
         raise CliError(f"there is no {path}: make and register a key with 'suanli receipt key'") from None
     except (OSError, ValueError, TypeError) as error:
+        if passphrase is not None:
+            raise CliError(f"{path} does not open with this passphrase") from None
         raise CliError(f"{path} cannot be read as a private key in PEM: {type(error).__name__}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise CliError(f"{path} holds no Ed25519 key")

@@ -19,6 +19,7 @@ ZH_REFUSALS = {
     "there is no {path}: make and register a key with 'suanli receipt key'": (
         "没有 {path}:请用 suanli receipt key 创建并登记密钥"
     ),
+    "{path} does not open with this passphrase": "{path} 无法用此口令打开",
     "{path} cannot be read as a private key in PEM: {error}": "无法将 {path} 读作 PEM 私钥:{error}",
     "you belong to no firm: a firm's own administrator registers its key": (
         "您不属于任何企业:企业密钥由企业自己的管理员登记"

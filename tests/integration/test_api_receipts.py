@@ -226,7 +226,7 @@ def test_a_firm_signs_and_contests_from_the_command_line(api: ApiInThread, tmp_p
     guarded = ("receipt", "key", "--key", "guarded.pem")
     vkey = wang.run(*guarded, "--passphrase", stdin="open sesame\n").stdout
     assert "ENCRYPTED PRIVATE KEY" in (tmp_path / "guarded.pem").read_text()
-    assert "cannot be read as a private key" in wang.run(*guarded, stdin="sesame\n", code=1).stderr
+    assert "does not open with this passphrase" in wang.run(*guarded, stdin="sesame\n", code=1).stderr
     assert wang.run(*guarded, stdin="open sesame\n").stdout == vkey
     weights = tmp_path / "weights.bin"
     weights.write_bytes(b"w")
