@@ -64,9 +64,8 @@ def test_a_job_runs_in_an_image_and_is_reached_ended_and_gone(site: Site, regist
     assert output.decode().split() == [uid, "/dev/pts/0", "yes"]
     with forwarded(site, job_id, port=port) as here:
         assert httpx.get(f"http://{here}/part-0", trust_env=False).text == "corpus"
-    inside = [
-        p for p in psutil.process_iter() if p.uids().real == int(uid) and "while" in " ".join(p.cmdline())
-    ]
+    running = (p for p in psutil.process_iter() if p.uids().real == int(uid))
+    inside = [p for p in running if "while" in (said := " ".join(p.cmdline())) and str(port) in said]
     assert inside
     yunhe.cancel(job_id)
     assert site.ended("yunhe", job_id)["state"] == "cancelled"
