@@ -14,6 +14,7 @@ import pytest
 from scheduler.domain.authorise import Principal
 from scheduler.domain.errors import Conflict, Invalid, Unavailable
 from scheduler.domain.principals import Role
+from scheduler.domain.time import to_rfc3339
 from scheduler.services.bundles import BundleRequest, MadeBundle, write_bundle
 from scheduler.services.periods import close_period
 from scheduler.services.proof_packets import PacketRequest, write_packet
@@ -226,6 +227,8 @@ async def test_a_closed_period_keeps_its_statement_whatever_is_logged_later(hous
     logged = await house.world.rows("SELECT payload FROM log_entries WHERE type = 'administrative_act'")
     assert [parse_payload(payload).body for (payload,) in logged].count(encode_record(act)) == 1
     # Another period is not closed, and its bundle says so.
+    with pytest.raises(Invalid, match=f"to: got {to_rfc3339(period[0])}, want a time after "):
+        await house.bundle(from_ms=period[1], to_ms=period[0])
     files, _ = await house.bundle(from_ms=period[0], to_ms=period[1] - 1)
     assert verify(files, policy=policy(house.keys, house.witness)).facts["statements"] == {
         "firms": 1,
