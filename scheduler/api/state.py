@@ -97,8 +97,8 @@ def make_api(config: ApiConfig) -> Api:
         known=known,
         keyring=Keyring(direct, config.now_ms),
         tokens=Tokens(config.issuers, Identities(database, direct, config.ids), config.now_ms),
-        # While one batch waits for the disk, the next is on its way to it.
-        submissions=Gathered(submissions, at_once=2),
+        # While batches wait for the disk, the next ones are on their way to it.
+        submissions=Gathered(submissions, at_once=4),
         job_answers=job_answers,
         found_jobs=Gathered(job_answers.find),
         rate_limits=RateLimits(config.requests_per_s),
