@@ -90,7 +90,7 @@ async def note_attached(session: AsyncSession, principal: Principal, job_id: str
 async def _find(session: AsyncSession, job: JobRecord, task_rank: int, local_rank: int) -> TunnelTarget:
     if job.state != JobState.RUNNING.value:
         raise Conflict(
-            f"job {job.job_id} is {job.state}; it can be reached while it runs", {"state": job.state}
+            f"job {job.job_id} is in state {job.state}; it can be reached while it runs", {"state": job.state}
         )
     row = (
         await session.execute(

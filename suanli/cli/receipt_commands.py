@@ -108,6 +108,7 @@ def key(
     """Make your firm's key if there is none, register it, and print the line that an auditor wants of you."""
     from suanli.cli.errors import CliError
     from suanli.cli.output import note, print_json, say
+    from suanli.client.errors import Refused
     from suanli.evidence.keys import SEED_BYTES, SigningKey
     from suanli.evidence.receipts import proof_message
 
@@ -121,7 +122,12 @@ def key(
         if made or passphrase:
             _write_key(path, signer, _passphrase(new=True) if passphrase else None)
         proof = signer.sign(proof_message(firm_id, signer.public_key))
-        registered = client.receipts.register_key(signer.public_key, proof)
+        try:
+            registered = client.receipts.register_key(signer.public_key, proof)
+        except Refused:
+            if made:  # nobody's: the next to come makes the firm's key, with a passphrase of its own
+                path.unlink()
+            raise
     if as_json:
         print_json({**registered, "file": str(path)})
         return

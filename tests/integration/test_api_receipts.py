@@ -220,7 +220,8 @@ def test_a_firm_signs_and_contests_from_the_command_line(api: ApiInThread, tmp_p
     api.installation.clock.now_ms = 4_000_000_000_000  # the terminal signs by its own clock
     lin, wang = Shell(api, tmp_path), Shell(api, tmp_path, person="wang")
     assert "suanli receipt key" in lin.run("receipt", "sign", job_id, code=1).stderr
-    assert "firm administrator" in lin.run("receipt", "key", code=1).stderr
+    assert "firm administrator" in lin.run("receipt", "key", "--key", "no.pem", code=1).stderr
+    assert not (tmp_path / "no.pem").exists()
     vkey = wang.run("receipt", "key").stdout
     assert wang.run("receipt", "key").stdout == vkey
     guarded = ("receipt", "key", "--key", "guarded.pem")
