@@ -5,7 +5,7 @@ variants for several models. Priority classes come one after the other. Who stay
 cost of a move, who has just started stays.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -228,7 +228,7 @@ class _Floor:
                 capacity[trader.running.model] += trader.running.devices
         return np.array([float(capacity[model]) for model in self.models])
 
-    def stuck(self, going: Iterable[_Going], *, change_places: bool) -> set[JobId]:
+    def stuck(self, going: Sequence[_Going], *, change_places: bool) -> set[JobId]:
         """Gangs that have no devices together where they are to go; devices are counted on the market, not laid out.
 
         Where they may change places each takes of what all leave, the largest first. Cost: a search a gang, and the
