@@ -4,6 +4,7 @@ A change touches one row and sets the moment of its last change. Whoever keeps s
 scores of a demand) works out only what is older than that, so that the work follows what changed.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,11 +119,12 @@ class Cell:
         self.number = number
         self.stretch = np.array([[number, self.begin, self.begin + len(rows.cpu)]], dtype=np.int64)
         # How many nodes have so many devices: all of them, and the healthy ones of usable nodes.
-        self.nodes_by_devices: dict[int, int] = {}
-        self.nodes_by_healthy: dict[int, int] = {}
+        self.nodes_by_devices: Counter[int] = Counter()
+        self.nodes_by_healthy: Counter[int] = Counter()
         self.open_devices = 0
         self.free_devices = 0  # open or held
         self.parts: list[Part] = []
+        self._layouts: dict[tuple[tuple[int, int], ...], Layout] = {}
         self.held_rows: set[int] = set()
         self.held_until_ms = -1  # the latest moment from which something held is needed
         self._held_for: set[QueueKey | None] = set()
@@ -164,20 +166,21 @@ class Cell:
         for row, (view, on_node) in enumerate(nodes):
             self.parts.append(self._part(view, on_node))
             self.row_of[view.node_id] = row
-            _more(self.nodes_by_devices, len(on_node.devices), 1)
-            self._fill(row)
+        self.nodes_by_devices.update([len(on_node.devices) for _, on_node in nodes])
+        self._fill(list(range(len(nodes))))
 
-    def replace(self, view: NodeView, on_node: ModelOnNode) -> None:
-        """A node changed, and has as many devices as before. Cost: its devices."""
-        row = self.row_of[view.node_id]
-        old = self.parts[row]
-        if old.view.usable:
-            _more(self.nodes_by_healthy, old.on_node.healthy, -1)
-        self.open_devices -= old.free.bit_count()
-        self.free_devices -= (old.free | old.kept).bit_count()
-        self.held_rows.discard(row)
-        self.parts[row] = self._part(view, on_node)
-        self._fill(row)
+    def replace(self, nodes: Sequence[tuple[NodeView, ModelOnNode]]) -> None:
+        """Nodes changed, and have as many devices as before. Cost: their devices."""
+        rows = [self.row_of[view.node_id] for view, _ in nodes]
+        for row, (view, on_node) in zip(rows, nodes, strict=True):
+            old = self.parts[row]
+            if old.view.usable:
+                self.nodes_by_healthy[old.on_node.healthy] -= 1
+            self.open_devices -= old.free.bit_count()
+            self.free_devices -= (old.free | old.kept).bit_count()
+            self.held_rows.discard(row)
+            self.parts[row] = self._part(view, on_node)
+        self._fill(rows)
 
     def forget_cycle(self) -> None:
         """Rows that a cycle took from or held are as their views say. Cost: those rows."""
@@ -215,42 +218,65 @@ class Cell:
             if not device.free and not device.faulty:
                 busy |= 1 << at
                 shared |= (device.room_ppm > 0) << at
-        return Part(view, on_node, layout_of(self.rule, on_node.devices), free, degraded, free, busy, shared)
+        return Part(view, on_node, self._layout_of(on_node.devices), free, degraded, free, busy, shared)
 
-    def _fill(self, row: int) -> None:
-        part = self.parts[row]
-        view, devices = part.view, part.on_node.devices
-        self.ppm[row] = 0
-        self.ppm[row, : len(devices)] = [device.room_ppm for device in devices]
-        self.device_bytes[row, : len(devices)] = [_bytes(device) for device in devices]
-        self.firm[row, : len(devices)] = [_owner(device) for device in devices]
-        self.cpu[row] = np.inf if view.left_cpu_milli is None else view.left_cpu_milli
-        self.memory[row] = np.inf if view.left_memory_bytes is None else view.left_memory_bytes
-        if view.usable:
-            _more(self.nodes_by_healthy, part.on_node.healthy, 1)
-        else:
-            self.cpu[row] = _OUT_OF_SERVICE
-        names = [
-            known.setdefault(name, len(known)) for known, name in zip(self._names, view.domains, strict=True)
-        ]
-        if self.domain[row].tolist() != names:
-            self.domain[row] = names
-            self._levels = None
-        self.position[row] = view.position
-        self.abilities.note(row, view.features)
-        if view.one_firm:
-            self.one_firm[row] = view.firm_id
-        elif row in self.one_firm:
-            del self.one_firm[row]
-        self.penalty[row] = 1.0 if view.suspect else 0.0
-        self.ends[row] = _NEVER
-        self.ends[row, : len(devices)] = [_end(device) for device in devices]
-        self.open_devices += part.free.bit_count()
-        self.free_devices += part.free.bit_count()
-        self._note_devices(row)
-        self._tick(row)
+    def _layout_of(self, devices: tuple[DeviceView, ...]) -> Layout:
+        frame = tuple([(device.number, device.group) for device in devices])
+        layout = self._layouts.get(frame)
+        if layout is None:
+            layout = self._layouts[frame] = layout_of(self.rule, frame)
+        return layout
+
+    def _fill(self, rows: list[int]) -> None:
+        """Takes over what the views of these rows say. Cost: their devices."""
+        parts = [self.parts[row] for row in rows]
+        views = [part.view for part in parts]
+        for row, view in zip(rows, views, strict=True):
+            self.abilities.note(row, view.features)
+            if view.one_firm:
+                self.one_firm[row] = view.firm_id
+            elif row in self.one_firm:
+                del self.one_firm[row]
+        self.nodes_by_healthy.update([part.on_node.healthy for part in parts if part.view.usable])
+        self._fill_devices(rows, parts)
+        self.cpu[rows] = [_left(view.left_cpu_milli) if view.usable else _OUT_OF_SERVICE for view in views]
+        self.memory[rows] = [_left(view.left_memory_bytes) for view in views]
+        self.penalty[rows] = [float(view.suspect) for view in views]
+        self.position[rows] = [view.position for view in views]
+        self._hang_in(rows, views)
+        self._tick(rows)
         for kept, now in zip(self._at_rest, self._now, strict=True):
-            kept[row] = now[row]
+            kept[rows] = now[rows]
+
+    def _fill_devices(self, rows: list[int], parts: Sequence[Part]) -> None:
+        width = self.ppm.shape[1]
+        numbers: list[tuple[int, float, int, float]] = []
+        for part in parts:
+            devices = part.on_node.devices
+            numbers += map(_in_numbers, devices)
+            if len(devices) < width:
+                numbers += [_NO_DEVICE] * (width - len(devices))
+        if numbers:
+            columns = zip((self.ppm, self.device_bytes, self.firm, self.ends), zip(*numbers, strict=True), strict=True)
+            for column, values in columns:
+                column[rows] = np.array(values).reshape(len(rows), width)
+        whole = [part.free.bit_count() for part in parts]
+        self.whole[rows] = self._whole_or_held[rows] = whole
+        self.open_devices += sum(whole)
+        self.free_devices += sum(whole)
+        self.state[rows] = [self.states.number(part.layout, part.free, part.degraded) for part in parts]
+
+    def _hang_in(self, rows: list[int], views: Sequence[NodeView]) -> None:
+        """Notes the domains of the network in which nodes hang."""
+        places: dict[tuple[str | None, ...], list[int]] = {}
+        for view in views:
+            if view.domains not in places:
+                named = zip(self._names, view.domains, strict=True)
+                places[view.domains] = [known.setdefault(name, len(known)) for known, name in named]
+        numbers = [places[view.domains] for view in views]
+        if not np.array_equal(self.domain[rows], numbers):
+            self.domain[rows] = numbers
+            self._levels = None
 
     def take(self, row: int, mask: int, demand: Demand) -> None:
         """Gives devices to a task: from what is open, else from what is held. Cost: the row's devices."""
@@ -431,19 +457,19 @@ def _broken(device: DeviceView) -> DeviceView:
     return device._replace(free=False, faulty=True, left_ppm=None)
 
 
-def _bytes(device: DeviceView) -> float:
-    return float(device.room_bytes) if device.memory_bytes else np.inf
+def _left(amount: int | None) -> float:
+    return np.inf if amount is None else amount
 
 
-def _owner(device: DeviceView) -> int:
-    return EVERYBODY if device.firm_id is None else firm_number(device.firm_id)
+def _in_numbers(device: DeviceView) -> tuple[int, float, int, float]:
+    """Its room, that of its memory, who alone may have parts of it, and when it is free."""
+    ends_by_ms = _NEVER if device.ends_by_ms is None or device.faulty else float(device.ends_by_ms)
+    return (
+        device.room_ppm,
+        float(device.room_bytes) if device.memory_bytes else np.inf,
+        EVERYBODY if device.firm_id is None else firm_number(device.firm_id),
+        0.0 if device.free else ends_by_ms,
+    )
 
 
-def _end(device: DeviceView) -> float:
-    if device.free:
-        return 0.0
-    return _NEVER if device.ends_by_ms is None or device.faulty else float(device.ends_by_ms)
-
-
-def _more(histogram: dict[int, int], key: int, by: int) -> None:
-    histogram[key] = histogram.get(key, 0) + by
+_NO_DEVICE = (0, 0.0, EVERYBODY, _NEVER)

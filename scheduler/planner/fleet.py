@@ -1,6 +1,8 @@
 """All free capacity: the cells of an installation, kept up to date from snapshot to snapshot."""
 
 from collections.abc import Sequence
+from itertools import compress
+from operator import is_not
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.ids import FirmId
@@ -9,7 +11,7 @@ from scheduler.planner.demand import USUAL_MIX, Demand, Mix
 from scheduler.planner.layouts import States
 from scheduler.planner.rows import Clock, Floats, Ints, Rows
 from scheduler.planner.scores import Scores, Weighing
-from scheduler.planner.snapshot import NodeView
+from scheduler.planner.snapshot import ModelOnNode, NodeView
 
 
 class Fleet:
@@ -37,15 +39,17 @@ class Fleet:
             return
         for cell in self._cells.values():
             cell.forget_cycle()
-        for at, view in enumerate(nodes):
-            old = self._views[at]
-            if view is not old:
-                if not _same_frame(view, old):
-                    self._rebuild(nodes)
-                    return
-                self._views[at] = view
-                for model, on_node in view.by_model.items():
-                    self._cells[view.pool, model].replace(view, on_node)
+        changed: dict[tuple[str, str], list[tuple[NodeView, ModelOnNode]]] = {}
+        for at in compress(range(len(nodes)), map(is_not, nodes, self._views)):
+            view = nodes[at]
+            if not _same_frame(view, self._views[at]):
+                self._rebuild(nodes)
+                return
+            self._views[at] = view
+            for model, on_node in view.by_model.items():
+                changed.setdefault((view.pool, model), []).append((view, on_node))
+        for place, views in changed.items():
+            self._cells[place].replace(views)
 
     def weigh(self, mix: Mix) -> None:
         """Sets the typical demands; scores are worked out anew where they changed."""

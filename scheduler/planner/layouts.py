@@ -54,11 +54,6 @@ class Layout:
         return mask, fault + CROSSES_GROUPS * (self.groups(mask) > 1)
 
 
-def layout_of(rule: ShapeRule, devices: tuple[DeviceView, ...]) -> Layout:
-    """The layout of a node's devices of one model, by index."""
-    return _interned(rule, tuple([(device.number, device.group) for device in devices]))
-
-
 def bits(mask: int) -> list[int]:
     """Positions of the set bits, ascending."""
     return [at for at in range(mask.bit_length()) if mask >> at & 1]
@@ -134,7 +129,8 @@ def _grown(old: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float
 
 
 @lru_cache(maxsize=1 << 14)
-def _interned(rule: ShapeRule, devices: tuple[tuple[int, int], ...]) -> Layout:
+def layout_of(rule: ShapeRule, devices: tuple[tuple[int, int], ...]) -> Layout:
+    """The layout of a node's devices of one model: (number, fast-link group) of each, by index."""
     return Layout(rule, devices)
 
 
