@@ -22,7 +22,7 @@ class Budgets:
 
     def binds(self, shape: Shape) -> bool:
         """Whether anything limits what the job may cost."""
-        return shape.left_nano is not None or any(True for _ in self._keys(shape))
+        return shape.left_nano is not None or (bool(self._budgets) and any(True for _ in self._keys(shape)))
 
     def hold_nano(self, shape: Shape, model: str) -> int:
         """What the job may cost at most; an hour's worth where it has no time limit."""
@@ -35,6 +35,8 @@ class Budgets:
 
     def refusal(self, shape: Shape, model: str) -> WhyNot | None:
         """Why the job cannot be paid for on a model, or None."""
+        if shape.left_nano is None and not self._budgets:
+            return None
         sentence = self._refusal_of_its_own(shape, model)
         key = self._short(shape, model)
         if sentence is None and key is not None:

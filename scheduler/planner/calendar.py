@@ -46,9 +46,17 @@ def drained(snapshot: Snapshot, now_ms: int) -> Iterator[Stop]:
 
 
 def ends_in_time(
-    shape: Shape, job: WaitingJob, model: str, estimates: Estimates, now_ms: int, config: PlannerConfig
+    shape: Shape,
+    job: WaitingJob,
+    model: str | None,
+    estimates: Estimates,
+    now_ms: int,
+    config: PlannerConfig,
 ) -> int | None:
-    """When a job that starts now has ended: by its time limit, else as good as surely; None: nobody knows."""
+    """When a job that starts now has ended: by its time limit, else as good as surely; None: nobody knows.
+
+    On its fastest model where none is named.
+    """
     if shape.time_limit_ms is not None:
         return now_ms + shape.time_limit_ms + config.stop_margin_ms
     late_ms = estimates.late_ms(shape, job, model)

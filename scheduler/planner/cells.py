@@ -18,8 +18,8 @@ from scheduler.domain.queues import QueueKey
 from scheduler.planner.abilities import Abilities
 from scheduler.planner.demand import Demand
 from scheduler.planner.layouts import Layout, States, bits, layout_of
-from scheduler.planner.network import nested_levels
-from scheduler.planner.rows import EVERYBODY, Clock, Rows, firm_number
+from scheduler.planner.network import nested_levels, places_along_wires
+from scheduler.planner.rows import EVERYBODY, Clock, Ints, Rows, firm_number
 from scheduler.planner.snapshot import LEVELS, DeviceView, ModelOnNode, NodeView
 
 _NEVER = np.inf
@@ -77,7 +77,7 @@ class Part:
         if mask and not mask & (mask - 1):
             return mask.bit_length() - 1
         devices = len(self.layout.devices)
-        return slice(devices) if mask == (1 << devices) - 1 else bits(mask)
+        return slice(devices) if mask == (1 << devices) - 1 else list(bits(mask))
 
     def usable_until(self, ends_ms: int | None, queue: QueueKey | None) -> int:
         """Mask of open devices, and held ones that are the queue's or are given back in time by `ends_ms`."""
@@ -138,7 +138,7 @@ class Cell:
         self.states = states
         self._clock = clock
         # What others work out of the rows and keep up to date.
-        self._rooms: dict[int, int] = {}  # number of open devices -> nodes with so many
+        self._rooms: list[int] | None = None  # nodes by number of open devices; None: to be counted
         self.derived: dict[tuple[object, ...], Any] = {}
         self._names: tuple[dict[str | None, int], ...] = ({None: -1}, {None: -1}, {None: -1})
         size, devices = rows.ppm.shape
@@ -146,6 +146,7 @@ class Cell:
         self.cpu, self.memory = rows.cpu, rows.memory
         self.penalty, self.state, self.changed = rows.penalty, rows.state, rows.changed
         self._levels: tuple[int, ...] | None = None
+        self._along_wires: Ints | None = None
         self.domain = np.full((size, len(LEVELS)), -1, dtype=np.int64)
         self.position = np.zeros(size, dtype=np.int64)
         self.whole = np.zeros(size, dtype=np.int64)  # number of wholly free devices
@@ -202,6 +203,7 @@ class Cell:
             if row in self.one_firm:
                 self.one_firm[row] = part.view.firm_id
         self._whole_or_held[rows] = self.whole[rows]
+        self._rooms = None
         self._tick(rows)
         self.touched.clear()
         self.held_rows.clear()
@@ -242,7 +244,6 @@ class Cell:
         self.cpu[rows] = [_left(view.left_cpu_milli) if view.usable else _OUT_OF_SERVICE for view in views]
         self.memory[rows] = [_left(view.left_memory_bytes) for view in views]
         self.penalty[rows] = [float(view.suspect) for view in views]
-        self.position[rows] = [view.position for view in views]
         self._hang_in(rows, views)
         self._tick(rows)
         for kept, now in zip(self._at_rest, self._now, strict=True):
@@ -257,26 +258,29 @@ class Cell:
             if len(devices) < width:
                 numbers += [_NO_DEVICE] * (width - len(devices))
         if numbers:
-            columns = zip((self.ppm, self.device_bytes, self.firm, self.ends), zip(*numbers, strict=True), strict=True)
-            for column, values in columns:
+            columns = (self.ppm, self.device_bytes, self.firm, self.ends)
+            for column, values in zip(columns, zip(*numbers, strict=True), strict=True):
                 column[rows] = np.array(values).reshape(len(rows), width)
         whole = [part.free.bit_count() for part in parts]
         self.whole[rows] = self._whole_or_held[rows] = whole
+        self._rooms = None
         self.open_devices += sum(whole)
         self.free_devices += sum(whole)
         self.state[rows] = [self.states.number(part.layout, part.free, part.degraded) for part in parts]
 
     def _hang_in(self, rows: list[int], views: Sequence[NodeView]) -> None:
-        """Notes the domains of the network in which nodes hang."""
+        """Notes where in the network the nodes hang."""
         places: dict[tuple[str | None, ...], list[int]] = {}
         for view in views:
             if view.domains not in places:
                 named = zip(self._names, view.domains, strict=True)
                 places[view.domains] = [known.setdefault(name, len(known)) for known, name in named]
         numbers = [places[view.domains] for view in views]
-        if not np.array_equal(self.domain[rows], numbers):
-            self.domain[rows] = numbers
-            self._levels = None
+        positions = [view.position for view in views]
+        as_before = np.array_equal(self.domain[rows], numbers)
+        if not as_before or not np.array_equal(self.position[rows], positions):
+            self.domain[rows], self.position[rows] = numbers, positions
+            self._levels = self._along_wires = None
 
     def take(self, row: int, mask: int, demand: Demand) -> None:
         """Gives devices to a task: from what is open, else from what is held. Cost: the row's devices."""
@@ -391,13 +395,16 @@ class Cell:
 
     def _note_devices(self, row: int) -> None:
         part = self.parts[row]
-        self.whole[row] = part.free.bit_count()
-        self._whole_or_held[row] = (part.free | part.kept).bit_count() if part.held else self.whole[row]
+        free = part.free.bit_count()
+        if self._rooms is not None:
+            self._rooms[self.whole[row]] -= 1
+            self._rooms[free] += 1
+        self.whole[row] = free
+        self._whole_or_held[row] = (part.free | part.kept).bit_count() if part.held else free
         self.state[row] = self.states.number(part.layout, part.free, part.degraded)
 
     def _tick(self, rows: int | list[int]) -> None:
         """The rows are not what they were."""
-        self._rooms.clear()
         self._clock.now += 1
         self.changed_at = self.changed[rows] = self._clock.now
         self._tick_ends(rows)
@@ -413,6 +420,13 @@ class Cell:
         if self._levels is None:
             self._levels = nested_levels(self.domain)
         return self._levels
+
+    @property
+    def along_wires(self) -> Ints:
+        """Where each row stands in the order of the wires. Cost: O(nodes), once."""
+        if self._along_wires is None:
+            self._along_wires = places_along_wires(self.domain, self.position)
+        return self._along_wires
 
     # --- what reasons and reservations ask ---------------------------------------------------------------
 
@@ -432,10 +446,9 @@ class Cell:
 
     def with_room(self, least: int) -> int:
         """How many nodes have at least so many open devices."""
-        rooms = self._rooms.get(least)
-        if rooms is None:
-            rooms = self._rooms[least] = int(np.count_nonzero(self.whole >= least))
-        return rooms
+        if self._rooms is None:
+            self._rooms = np.bincount(self.whole, minlength=self.ppm.shape[1] + 1).tolist()
+        return sum(self._rooms[least:])
 
     def with_room_counting_held(self, least: int) -> int:
         """The same, as if nothing were held for anybody."""

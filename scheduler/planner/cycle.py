@@ -103,7 +103,8 @@ class _Cycle:
         self._blocked: dict[int, Blocked] = {}  # by class number
         self._changes: dict[tuple[object, ...], str | None] = {}
         self._refusals: dict[int, _Refusal] = {}  # by likeness
-        self._options: dict[int, list[list[Candidate]]] = {}  # by class number
+        # By class number, and the model that the market wants.
+        self._options: dict[tuple[int, str | None], list[list[Candidate]]] = {}
 
     def run(self) -> tuple[Plan, Report]:
         """Plans until nothing more starts or the bound on work is reached."""
@@ -135,13 +136,7 @@ class _Cycle:
             self._wait(cursor, job, queue, known)
             return
         refused = Refused()
-        options = self._options.get(cursor.number)
-        if options is None:
-            options = candidates(shape, queue, self._snapshot, self._estimates)
-            self._options[cursor.number] = options
-        target = self._market.target.get(job.job_id)
-        if target is not None:
-            options = sorted(options, key=lambda group: all(one.model != target for one in group))
+        options = self._options_of(cursor, queue, self._market.target.get(job.job_id))
         for size in self._sizes(shape, options):
             for group in options:
                 model = self._start(size, job, queue, group, refused, borrows=cursor.borrows)
@@ -157,15 +152,27 @@ class _Cycle:
             self._refusals[self._likeness.number(shape, queue)] = refusal
         self._wait(cursor, job, queue, refusal)
 
+    def _options_of(self, cursor: ClassCursor, queue: Queue, target: str | None) -> list[list[Candidate]]:
+        """Where the jobs of a class may start, in the order in which it is tried: the market's model first."""
+        key = (cursor.number, target)
+        options = self._options.get(key)
+        if options is None:
+            if target is None:
+                options = candidates(cursor.shape, queue, self._snapshot, self._estimates)
+            else:
+                groups = self._options_of(cursor, queue, None)
+                options = sorted(groups, key=lambda group: all(one.model != target for one in group))
+            self._options[key] = options
+        return options
+
     def _ends(self, shape: Shape, job: WaitingJob) -> float:
-        """When a start now has ended at the latest on any model; inf where nobody knows."""
-        if shape.time_limit_ms is not None and shape.models:
-            return self._now_ms + shape.time_limit_ms + self._config.stop_margin_ms
-        ends = [
-            ends_in_time(shape, job, model, self._estimates, self._now_ms, self._config)
-            for model in shape.models
-        ]
-        return min((inf if end is None else float(end) for end in ends), default=inf)
+        """When a start now has ended at the latest on its fastest model; inf where nobody knows, or it has none."""
+        if not shape.models:
+            return inf
+        if shape.time_limit_ms is None and not any(self._estimates.speeds(shape).values()):
+            return inf
+        ends_ms = ends_in_time(shape, job, None, self._estimates, self._now_ms, self._config)
+        return inf if ends_ms is None else ends_ms
 
     def _wait(self, cursor: ClassCursor, job: WaitingJob, queue: Queue, met: "_Refusal") -> None:
         """The head of a class, and with it the class, does not start in this cycle."""

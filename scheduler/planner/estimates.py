@@ -1,6 +1,8 @@
 """How long a job will still run, on which model: from its steps, from what its kind has taught, or not at all."""
 
+from collections.abc import Sequence
 from functools import cached_property
+from itertools import chain
 from operator import attrgetter
 
 from scheduler.catalogue import Catalogue
@@ -27,6 +29,8 @@ class Memory:
     def __init__(self) -> None:
         self.likeness = Likeness()
         self.speeds: dict[tuple[object, ...], dict[str, float]] = {}
+        # The same by the shape's identity, which is quicker than its fields.
+        self.speeds_of: dict[int, tuple[Shape, dict[str, float]]] = {}
         self.predictions: dict[tuple[str, int | None], Prediction | None] = {}
         self.lefts: dict[tuple[str, int | None, int], float | None] = {}  # by what was served too
         self._experience: Experience | None = None
@@ -38,10 +42,9 @@ class Memory:
             self.lefts = {}
         if len(self.lefts) > self._MOST:
             self.lefts = {}
-        if experience is not self._experience and _rates(experience) is not _rates(self._experience):
-            self.speeds = {}
-        if len(self.speeds) > self._MOST:
-            self.speeds = {}
+        learned = experience is not self._experience and _rates(experience) is not _rates(self._experience)
+        if learned or len(self.speeds) > self._MOST or len(self.speeds_of) > self._MOST:
+            self.speeds, self.speeds_of = {}, {}
         self._experience = experience
 
 
@@ -61,8 +64,10 @@ class Estimates:
         self._predictions = memory.predictions
         self._lefts = memory.lefts
         self._speeds = memory.speeds
+        self._speeds_of = memory.speeds_of
         self._horizon_ms: float | None = None
         self._typical: dict[str, float] = {}  # speed on a model, mean over the jobs that may use it
+        self._dear: dict[str, float] = {}  # what others would lose on it
         self._learn_typical(snapshot)
 
     @property
@@ -91,33 +96,35 @@ class Estimates:
         Rates that were declared or measured count; a model without one is put beside the others by the
         catalogue's figure, and where there is none either it counts as the slowest that is known.
         """
+        known = self._speeds_of.get(id(shape))
+        if known is not None and known[0] is shape:
+            return known[1]
         key = _SPEED(shape)
         speeds = self._speeds.get(key)
         if speeds is None:
             speeds = self._speeds[key] = relative_speeds(shape, self._catalogue, self._experience)
+        self._speeds_of[id(shape)] = shape, speeds
         return speeds
 
     def _learn_typical(self, snapshot: Snapshot) -> None:
         """Cost: O(classes + running jobs)."""
+        # Who is equally fast has one and the same answer: devices of all those, by its identity.
+        asked: dict[int, int] = {}
+        answers: dict[int, dict[str, float]] = {}
+        waiting = ((item.shape, len(item.jobs)) for item in snapshot.classes)
+        for shape, jobs in chain(waiting, ((running.shape, 1) for running in snapshot.running)):
+            speeds = self.speeds(shape)
+            at = id(speeds)
+            asked[at] = asked.get(at, 0) + jobs * shape.devices
+            answers[at] = speeds
         sums: dict[str, float] = {}
         weights: dict[str, float] = {}
-        # Devices of all that are equally fast, and one of them.
-        asked: dict[tuple[object, ...], int] = {}
-        shapes: dict[tuple[object, ...], Shape] = {}
-        for item in snapshot.classes:
-            key = _SPEED(item.shape)
-            shapes[key] = item.shape
-            asked[key] = asked.get(key, 0) + len(item.jobs) * item.shape.devices
-        for running in snapshot.running:
-            key = _SPEED(running.shape)
-            shapes[key] = running.shape
-            asked[key] = asked.get(key, 0) + running.shape.devices
-        for alike, weight in asked.items():
-            speeds = self.speeds(shapes[alike]) if len(shapes[alike].models) > 1 else {}
-            for model, speed in speeds.items():
+        for at, weight in asked.items():
+            for model, speed in answers[at].items() if len(answers[at]) > 1 else ():
                 sums[model] = sums.get(model, 0.0) + weight * speed
                 weights[model] = weights.get(model, 0.0) + weight
         self._typical = {model: sums[model] / weights[model] for model in sums if weights[model]}
+        self._dear = {model: typical**_FOR_OTHERS for model, typical in self._typical.items()}
 
     def cost(self, shape: Shape, model: str) -> float:
         """How dear a start on a model is: its run time, and what others would lose who are faster there.
@@ -126,7 +133,7 @@ class Estimates:
         worth more to those whom nothing else serves as well.
         """
         speed = self.speeds(shape)[model]
-        return self._typical.get(model, 1.0) ** _FOR_OTHERS / speed if speed > 0 else float("inf")
+        return self._dear.get(model, 1.0) / speed if speed > 0 else float("inf")
 
     def left_ms(self, shape: Shape, job: WaitingJob | RunningJob, model: str | None = None) -> float | None:
         """Expected rest of its run on a model, on its fastest one where none is named; None: nobody knows."""
@@ -135,11 +142,19 @@ class Estimates:
             return None
         if job.steps_left is not None and shape.rates:
             fastest = max([rate for _, rate in shape.rates])
-            left = 1000.0 * job.steps_left / (fastest * speed) if fastest > 0 else None
-        else:
-            left = self._expected_ms(shape, job.served_ms)
-            left = None if left is None else left / speed
-        return None if left is None else min(left, _LONGEST_MS)
+            return min(1000.0 * job.steps_left / (fastest * speed), _LONGEST_MS) if fastest > 0 else None
+        left = self._expected_ms(shape, job.served_ms)
+        return None if left is None else min(left / speed, _LONGEST_MS)
+
+    def lefts_ms(self, shape: Shape, jobs: Sequence[WaitingJob]) -> list[float | None]:
+        """The same of many jobs of one shape on its fastest model."""
+        fastest = max([rate for _, rate in shape.rates], default=0.0)
+        return [
+            min(1000.0 * job.steps_left / fastest, _LONGEST_MS)
+            if fastest > 0 and job.steps_left is not None
+            else self.left_ms(shape, job)
+            for job in jobs
+        ]
 
     def _expected_ms(self, shape: Shape, served_ms: int) -> float | None:
         """What experience expects of the rest at the reference speed. Asked several times a cycle of each job."""
@@ -152,13 +167,13 @@ class Estimates:
             left = self._lefts[key] = None if prediction is None else prediction.left_ms(served_ms)
             return left
 
-    def late_ms(self, shape: Shape, job: WaitingJob | RunningJob, model: str) -> float | None:
-        """The rest of its run that it will hardly exceed; None: nobody knows."""
+    def late_ms(self, shape: Shape, job: WaitingJob | RunningJob, model: str | None = None) -> float | None:
+        """The rest of its run that it will hardly exceed; None: nobody knows. See `left_ms`."""
         left = self.left_ms(shape, job, model)
         prediction = self._prediction(shape)
         if left is None or prediction is None or (job.steps_left is not None and shape.rates):
             return left
-        speed = self.speeds(shape)[model]
+        speed = 1.0 if model is None else self.speeds(shape)[model]
         return min(max(left, (prediction.quantile_ms(_SURE) - job.served_ms) / speed), _LONGEST_MS)
 
     def horizon_ms(self) -> float:
@@ -176,7 +191,8 @@ class Estimates:
         for item in snapshot.classes:
             jobs = item.jobs[:1] if item.alike else item.jobs
             times = len(item.jobs) if item.alike else 1
-            work += times * sum((self.left_ms(item.shape, job) or 0.0) * item.shape.devices for job in jobs)
+            devices = item.shape.devices
+            work += times * sum([(left or 0.0) * devices for left in self.lefts_ms(item.shape, jobs)])
         for running in snapshot.running:
             work += (self.left_ms(running.shape, running) or 0.0) * running.devices
         speed = sum(
@@ -206,11 +222,13 @@ def relative_speeds(shape: Shape, catalogue: Catalogue, experience: Experience |
     rates = dict(shape.rates)
     if experience is not None and not rates:
         rates = experience.rates_of(shape.kind, shape.models)
-    figures = {model: float(catalogue.fp16_gflops(model)) for model in shape.models}
-    # Steps per GFLOP of the models of which both are known.
-    ratios = [rates[m] / figures[m] for m in shape.models if rates.get(m) and figures[m]]
-    per_gflop = sum(ratios) / len(ratios) if ratios else 1.0
-    raw = {m: rates[m] if m in rates else figures[m] * per_gflop for m in shape.models}
+    raw = {m: rates[m] for m in shape.models if m in rates}
+    if len(raw) < len(shape.models):
+        figures = {model: float(catalogue.fp16_gflops(model)) for model in shape.models}
+        # Steps per GFLOP of the models of which both are known.
+        ratios = [rate / figures[m] for m, rate in raw.items() if rate and figures[m]]
+        per_gflop = sum(ratios) / len(ratios) if ratios else 1.0
+        raw = {m: rates[m] if m in rates else figures[m] * per_gflop for m in shape.models}
     known = [value for value in raw.values() if value > 0]
     fastest, slowest = max(known, default=1.0), min(known, default=1.0)
     speeds = {

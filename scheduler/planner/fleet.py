@@ -9,7 +9,7 @@ from scheduler.domain.ids import FirmId
 from scheduler.planner.cells import Cell
 from scheduler.planner.demand import USUAL_MIX, Demand, Mix
 from scheduler.planner.layouts import States
-from scheduler.planner.rows import Clock, Floats, Ints, Rows
+from scheduler.planner.rows import Clock, Ints, Rows
 from scheduler.planner.scores import Scores, Weighing
 from scheduler.planner.snapshot import ModelOnNode, NodeView
 
@@ -70,30 +70,8 @@ class Fleet:
         """Models of a pool, by name."""
         return self._models.get(pool, [])
 
-    def scores(self, cell: Cell, demand: Demand) -> Floats:
-        """What a demand costs on each row of a cell, as of now."""
-        scores = self._scores_of(demand)
-        if scores.older_than(cell.number, cell.changed_at):
-            scores.lightest(cell.stretch)
-        return scores.score[cell.begin : cell.begin + len(cell.parts)]
-
-    def lightest(self, stretches: Ints, demand: Demand) -> tuple[Cell, int, float] | None:
-        """The cell and row where least is lost, and the loss; None where the demand fits nowhere.
-
-        `stretches` are those of cells, one below the other.
-        """
-        scores = self._scores_of(demand)
-        row = scores.lightest(stretches)
-        if row < 0:
-            return None
-        cell = next(cell for cell in self._cells.values() if cell.begin <= row < cell.begin + len(cell.parts))
-        return cell, row - cell.begin, float(scores.score[row])
-
-    def mask(self, cell: Cell, row: int, demand: Demand) -> int:
-        """The devices that the demand would take on a row where it fits."""
-        return self._scores[demand].mask(cell.begin + row)
-
-    def _scores_of(self, demand: Demand) -> Scores:
+    def scores(self, demand: Demand) -> Scores:
+        """What a demand costs on each row."""
         scores = self._scores.get(demand)
         if scores is None:
             if self._weighing is None:
@@ -101,6 +79,18 @@ class Fleet:
             scores = Scores(demand, self._weighing, self._rows, len(self._cells), self._states, self.clock)
             self._scores[demand] = scores
         return scores
+
+    def lightest(self, stretches: Ints, demand: Demand) -> tuple[Cell, int, float] | None:
+        """The cell and row where least is lost, and the loss; None where the demand fits nowhere.
+
+        `stretches` are those of cells, one below the other.
+        """
+        scores = self.scores(demand)
+        row = scores.lightest(stretches)
+        if row < 0:
+            return None
+        cell = next(cell for cell in self._cells.values() if cell.begin <= row < cell.begin + len(cell.parts))
+        return cell, row - cell.begin, float(scores.score[row])
 
     def _devices(self) -> dict[str, int]:
         devices: dict[str, int] = {}

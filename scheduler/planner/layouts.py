@@ -54,9 +54,10 @@ class Layout:
         return mask, fault + CROSSES_GROUPS * (self.groups(mask) > 1)
 
 
-def bits(mask: int) -> list[int]:
+@lru_cache(maxsize=1 << 14)
+def bits(mask: int) -> tuple[int, ...]:
     """Positions of the set bits, ascending."""
-    return [at for at in range(mask.bit_length()) if mask >> at & 1]
+    return tuple([at for at in range(mask.bit_length()) if mask >> at & 1])
 
 
 class States:
@@ -68,6 +69,7 @@ class States:
     def __init__(self) -> None:
         self._numbers: dict[tuple[Layout, int, int], int] = {}
         self._keys: list[tuple[Layout, int, int]] = []
+        self._masks: list[list[int]] = []  # of each state the best set by column
         self.counts: list[int] = [1]
         self._columns: dict[int, int] = {1: 0}
         self.copies = np.zeros((0, 1))  # tasks that fit one after the other
@@ -82,6 +84,7 @@ class States:
         if known is None:
             known = self._numbers[key] = len(self._keys)
             self._keys.append(key)
+            self._masks.append([])
             if known >= len(self.whole):
                 self._widen(max(64, 2 * len(self.whole)))
             self._fill(known, range(len(self.counts)))
@@ -99,10 +102,9 @@ class States:
                 self._fill(number, range(len(self.counts)))
         return [self._columns[count] for count in counts]
 
-    def chosen(self, number: int, count: int) -> int:
-        """The set that a task with so many devices would take."""
-        layout, free, degraded = self._keys[number]
-        return layout.healthiest(free, degraded, count)[0]
+    def chosen(self, number: int, column: int) -> int:
+        """The set that a task with a column's number of devices would take."""
+        return self._masks[number][column]
 
     def _widen(self, states: int) -> None:
         columns = len(self.counts)
@@ -114,9 +116,11 @@ class States:
     def _fill(self, number: int, columns: Iterable[int]) -> None:
         layout, free, degraded = self._keys[number]
         self.whole[number] = free.bit_count()
+        self._masks[number] = []
         for column in columns:
             count = self.counts[column]
             mask, self.cost[number, column] = layout.healthiest(free, degraded, count)
+            self._masks[number].append(mask)
             self.copies[number, column] = layout.holds(free, count)
             for other, theirs in enumerate(self.counts):
                 self.left[number, column, other] = layout.holds(free & ~mask, theirs)

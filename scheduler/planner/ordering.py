@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from scheduler.catalogue import Catalogue
 from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey
@@ -147,6 +146,7 @@ class Ordering:
         self._overdue = overdue
         self._queues = snapshot.queues
         self._catalogue = snapshot.catalogue
+        self._ahead_of_one: dict[str, int] = {}  # usage of one device of a model, charged ahead
         self.cursors = [
             ClassCursor(number, item.shape, overdue.foremost(item, turns.in_order(item)))
             for number, item in enumerate(snapshot.classes)
@@ -175,7 +175,9 @@ class Ordering:
                 for cohort in _above(queue, snapshot.cohorts)
             ]
             path = (*reversed(above), _Share(1 if queue is None else queue.weight))
-            usage = snapshot.usage.get(key, 0) + self._ahead(snapshot.held.get(key, {}), self._catalogue)
+            usage = snapshot.usage.get(key, 0) + sum(
+                devices * self._ahead(model) for model, devices in snapshot.held.get(key, {}).items()
+            )
             for share in path:
                 share.usage += usage
             if key in waiting:
@@ -237,7 +239,7 @@ class Ordering:
     def again(self, cursor: ClassCursor, model: str, devices: int) -> None:
         """The head was placed on a model: charge its queue, and go on with the class."""
         line = self._lines[cursor.shape.queue]
-        usage = self._ahead({model: devices}, self._catalogue)
+        usage = devices * self._ahead(model)
         for share in line.path:
             share.usage += usage
         self._charged += 1
@@ -300,13 +302,13 @@ class Ordering:
             line.use_of = self._charged
         return line.use
 
-    def _ahead(self, devices: Mapping[str, int], catalogue: Catalogue) -> int:
-        config = self._config
-        gflops = sum(
-            count * (catalogue.fp16_gflops(model) or config.unknown_fp16_gflops)
-            for model, count in devices.items()
-        )
-        return gflops * config.charge_ahead_ms
+    def _ahead(self, model: str) -> int:
+        """What a device is charged for as soon as it is given away."""
+        ahead = self._ahead_of_one.get(model)
+        if ahead is None:
+            gflops = self._catalogue.fp16_gflops(model) or self._config.unknown_fp16_gflops
+            ahead = self._ahead_of_one[model] = gflops * self._config.charge_ahead_ms
+        return ahead
 
 
 _FINE = 10  # bits behind the point of usage / weight

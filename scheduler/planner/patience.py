@@ -25,10 +25,12 @@ class Patience:
 
     def reason(self, shape: Shape, job: WaitingJob, model: str) -> WhyNot | None:
         """Why the job should not start on the model now, or None. Who waits takes what he waits for."""
+        if shape.resumable:
+            return None
         speeds = self._estimates.speeds(shape)
         speed = speeds.get(model, 0.0)
         queue = self._snapshot.queues.get(shape.queue)
-        if shape.resumable or not 0.0 < speed < 1.0 or queue is None:
+        if not 0.0 < speed < 1.0 or queue is None:
             return None
         left_ms = self._estimates.left_ms(shape, job)
         if left_ms is None or self._now_ms - job.submitted_ms >= left_ms / speed - left_ms:

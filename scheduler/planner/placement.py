@@ -43,7 +43,7 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
         return _find_groups(shape, fleet, cell)
     demand = demand_of(shape)
     found = None
-    if not demand.whole or cell.with_room(demand.devices) >= shape.tasks - (1 if _rest(shape) else 0):
+    if not demand.whole or cell.with_room(demand.devices) >= _whole_tasks(shape):
         found = _find_open(shape, fleet, cell, demand)
     if found is None and demand.whole and cell.held_rows:
         early = _among_held(shape, cell, demand, ends_ms)
@@ -53,23 +53,28 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
 
 def _find_open(shape: Shape, fleet: Fleet, cell: Cell, demand: Demand) -> Found | None:
     """With what is kept for nobody."""
-    score = fleet.scores(cell, demand)
-    closed = [] if shape.tasks == 1 and anywhere(shape, cell) else closed_rows(shape, cell)
+    scores = fleet.scores(demand)
+    alone = shape.tasks == 1
+    if alone and anywhere(shape, cell):
+        row, loss = scores.least(cell)
+        return None if row < 0 else Found([Seat(row, scores.mask(cell, row), demand)], loss)
+    score = scores.of(cell)
+    closed = closed_rows(shape, cell)
     if closed:
         score = score.copy()
         score[closed] = NO_FIT
     if in_one_group(shape):
         seat = _in_one_group(cell, score, demand)
         return None if seat is None else Found([seat], float(score[seat.row]))
-    if shape.tasks == 1:
+    if alone:
         row = int(score.argmin()) if len(score) else -1
         if row < 0 or score[row] >= NO_FIT:
             return None
-        return Found([Seat(row, fleet.mask(cell, row, demand), demand)], float(score[row]))
+        return Found([Seat(row, scores.mask(cell, row), demand)], float(score[row]))
     rows = _rows_for(shape, cell, score)
     if rows is None:
         return None
-    seats = [Seat(row, fleet.mask(cell, row, demand), demand) for row in rows]
+    seats = [Seat(row, scores.mask(cell, row), demand) for row in rows]
     whole = _with_rest(shape, fleet, cell, seats)
     return None if whole is None else Found(whole, float(score[rows].sum()))
 
@@ -82,7 +87,7 @@ def _find_groups(shape: Shape, fleet: Fleet, cell: Cell) -> Found | None:
     closed = closed_rows(shape, cell)
     scores: dict[int, Floats] = {}
     for _, devices in shape.groups:
-        score = fleet.scores(cell, demand_of(shape, devices)).copy()
+        score = fleet.scores(demand_of(shape, devices)).of(cell).copy()
         score[closed] = NO_FIT
         scores[devices] = score
     required = required_level(shape)
@@ -120,7 +125,8 @@ def _seat_groups(
     seats = []
     for number, (_, devices) in enumerate(shape.groups):
         demand = demand_of(shape, devices)
-        seats += [Seat(row, fleet.mask(cell, row, demand), demand) for row in chosen[number]]
+        masks = fleet.scores(demand)
+        seats += [Seat(row, masks.mask(cell, row), demand) for row in chosen[number]]
     return Found(seats, loss)
 
 
@@ -138,7 +144,7 @@ def _in_one_group(cell: Cell, score: Floats, demand: Demand) -> Seat | None:
 
 def _rows_for(shape: Shape, cell: Cell, score: Floats) -> list[int] | None:
     """Rows for all tasks of a gang in rank order; for an uneven gang for all but the last."""
-    tasks = shape.tasks - (1 if _rest(shape) else 0)
+    tasks = _whole_tasks(shape)
     fits = np.flatnonzero(score < NO_FIT)
     if len(fits) < tasks:
         return None
@@ -208,8 +214,13 @@ def _over_few(
 
 def _in_wire_order(cell: Cell, rows: Rows) -> list[int]:
     """Ranks follow the domains from the widest to the narrowest, then the position, then the order of enrolment."""
-    keys = (rows, cell.position[rows], *(cell.domain[rows, level] for level in _NARROW_FIRST))
-    return [int(row) for row in rows[np.lexsort(keys)]]
+    wired: list[int] = rows[np.argsort(cell.along_wires[rows])].tolist()
+    return wired
+
+
+def _whole_tasks(shape: Shape) -> int:
+    """Tasks with as many devices as fit on a node: of an uneven gang all but the last."""
+    return max(1, shape.devices // shape.devices_per_node) if shape.devices else 1
 
 
 def _rest(shape: Shape) -> int:
@@ -222,10 +233,11 @@ def _with_rest(shape: Shape, fleet: Fleet, cell: Cell, seats: list[Seat]) -> lis
     if not rest:
         return seats
     demand = demand_of(shape, rest)
-    score = fleet.scores(cell, demand).copy()
+    scores = fleet.scores(demand)
+    score = scores.of(cell).copy()
     score[[seat.row for seat in seats]] = NO_FIT
     row = int(score.argmin())
-    return [*seats, Seat(row, fleet.mask(cell, row, demand), demand)] if score[row] < NO_FIT else None
+    return [*seats, Seat(row, scores.mask(cell, row), demand)] if score[row] < NO_FIT else None
 
 
 def _among_held(shape: Shape, cell: Cell, demand: Demand, ends_ms: int | None) -> list[Seat] | None:

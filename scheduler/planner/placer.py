@@ -73,7 +73,7 @@ class Placer:
             if found is None:
                 return None
             cell, row, _ = found
-            seat = Seat(row, self._fleet.mask(cell, row, order.demand), order.demand)
+            seat = Seat(row, self._fleet.scores(order.demand).mask(cell, row), order.demand)
             return self._give(order, job_id, [seat], cell)
         best: tuple[Found, Cell] | None = None
         for _, cell in group.cells:

@@ -84,12 +84,14 @@ class NodesWithRoom(NamedTuple):
 
 def with_room(shape: Shape, cell: Cell, count: int) -> NodesWithRoom:
     """How many nodes have room for a task of `count` devices, and why not all of them do."""
+    needs, level = shape.needs_on(cell.model), required_level(shape)
+    if not needs and not cell.one_firm and level is None:
+        nodes = cell.with_room(count)
+        return NodesWithRoom(nodes, nodes, nodes, nodes)
     fits = np.flatnonzero(cell.whole >= count)
-    needs = shape.needs_on(cell.model)
     able = np.setdiff1d(fits, cell.abilities.lacking(needs)) if needs else fits
     closed = cell.closed_to(shape.queue.firm_id) if cell.one_firm else []
     ours = np.setdiff1d(able, closed) if closed else able
-    level = required_level(shape)
     together = len(ours)
     if level is not None:
         names = cell.domain[ours, level]

@@ -14,6 +14,7 @@ import numpy as np
 
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.planner import kernels
+from scheduler.planner.cells import Cell
 from scheduler.planner.demand import Demand, Mix
 from scheduler.planner.kernels import GRAIN, GRID, Asked, Losses, Tables, Typical, Weighed
 from scheduler.planner.layouts import NO_FIT, States
@@ -88,7 +89,6 @@ class Scores:
     def __init__(
         self, demand: Demand, weighing: Weighing, rows: Rows, cells: int, states: States, clock: Clock
     ) -> None:
-        self._demand = demand
         self._weighing = weighing
         self._rows = rows
         self._states = states
@@ -109,6 +109,21 @@ class Scores:
         )
         self.score = self._losses.score
 
+    def of(self, cell: Cell) -> Floats:
+        """What the demand costs on each row of a cell, as of now."""
+        if self._losses.seen[cell.number] < cell.changed_at:
+            self.lightest(cell.stretch)
+        return self.score[cell.begin : cell.begin + len(cell.parts)]
+
+    def least(self, cell: Cell) -> tuple[int, float]:
+        """The row of a cell where least is lost, and the loss; -1 where the demand fits nowhere."""
+        if self._losses.seen[cell.number] < cell.changed_at:
+            row = self.lightest(cell.stretch)
+        else:
+            row = cell.begin + int(self.score[cell.begin : cell.begin + len(cell.parts)].argmin())
+        loss = float(self.score[row])
+        return (row - cell.begin, loss) if row >= 0 and loss < NO_FIT else (-1, loss)
+
     def lightest(self, stretches: Ints) -> int:
         """The row in some cells where least is lost, -1 where the demand fits nowhere.
 
@@ -118,20 +133,17 @@ class Scores:
             stretches, self._clock.now, self._asked, self._rows, self._weighing.weighed(), self._losses
         )
 
-    def older_than(self, cell: int, changed_at: int) -> bool:
-        """Whether a row of the cell changed since its losses were worked out."""
-        return bool(self._losses.seen[cell] < changed_at)
-
-    def mask(self, row: int) -> int:
-        """The devices that the demand would take on a row where it fits."""
-        demand = self._demand
-        if not demand.devices:
+    def mask(self, cell: Cell, row: int) -> int:
+        """The devices that the demand would take on a row of a cell where it fits."""
+        asked = self._asked
+        if not asked.devices:
             return 0
-        if demand.ppm < WHOLE_PPM:
+        row += cell.begin
+        if asked.ppm < WHOLE_PPM:
             at = int(self._losses.device[row])
             if at >= 0:
                 return 1 << at
-        return self._states.chosen(int(self._rows.state[row]), demand.devices)
+        return self._states.chosen(int(self._rows.state[row]), asked.column)
 
 
 @cache

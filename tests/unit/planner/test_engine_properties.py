@@ -165,6 +165,10 @@ def test_a_planner_that_kept_its_arrays_plans_like_a_new_one(
             views[at] = replace(views[at], usable=False)
         snapshot = a_snapshot(views, case["jobs"])
         assert planner.plan(snapshot, NOW_MS) == plan(snapshot, NOW_MS, PlannerConfig())
+        for cell in planner.fleet.cells():
+            open_devices = [part.free.bit_count() for part in cell.parts]
+            counted = [sum(devices >= least for devices in open_devices) for least in range(10)]
+            assert [cell.with_room(least) for least in range(10)] == counted
 
 
 def test_nothing_is_kept_for_a_job_without_devices_that_waits_long() -> None:

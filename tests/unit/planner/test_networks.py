@@ -6,7 +6,7 @@ from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.planner import PlannerConfig, Shape
-from scheduler.planner.network import nested_levels
+from scheduler.planner.network import nested_levels, places_along_wires
 from scheduler.planner.placer import Placer
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of
@@ -49,3 +49,13 @@ def test_one_wrongly_named_switch_does_not_make_a_level_useless() -> None:
     assert nested_levels(numbers) == (2, 1, 0)
     numbers[::LEAF, 1] = 2
     assert nested_levels(numbers) == (2, 0)
+    numbers[:, 2] = -1
+    assert nested_levels(numbers) == (1, 0)
+    numbers[:, 1] = -1
+    assert nested_levels(numbers) == (0,)
+
+
+def test_nodes_stand_along_the_wires_domain_by_domain_then_by_position_then_as_enrolled() -> None:
+    domains = np.array([(1, -1, 4), (1, -1, 3), (0, -1, 5), (1, -1, 4), (1, -1, 4)], dtype=np.int64)
+    positions = np.array([2, 7, 9, 1, 1], dtype=np.int64)
+    assert places_along_wires(domains, positions).tolist() == [4, 1, 0, 2, 3]
