@@ -9,9 +9,10 @@ from math import inf
 
 import numpy as np
 
-from scheduler.planner.cells import Cell, Part
+from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.layouts import bits
+from scheduler.planner.parts import Part
 from scheduler.planner.reach import Inside, closed_rows, domains, open_rows
 from scheduler.planner.rows import Bools
 from scheduler.planner.snapshot import Shape

@@ -6,96 +6,24 @@ scores of a demand) works out only what is older than that, so that the work fol
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from scheduler.catalogue import ShapeRule
 from scheduler.domain.devices import WHOLE_PPM
-from scheduler.domain.ids import DeviceId, FirmId, NodeId
+from scheduler.domain.ids import FirmId, NodeId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.abilities import Abilities
 from scheduler.planner.demand import Demand
 from scheduler.planner.layouts import Layout, States, bits, layout_of
 from scheduler.planner.network import nested_levels, places_along_wires
+from scheduler.planner.parts import NEVER, NO_DEVICE, Held, Part, in_numbers, part_of
 from scheduler.planner.rows import EVERYBODY, Clock, Ints, Rows, firm_number
-from scheduler.planner.snapshot import LEVELS, DeviceView, ModelOnNode, NodeView
+from scheduler.planner.snapshot import LEVELS, ModelOnNode, NodeView
 
-_NEVER = np.inf
 _OUT_OF_SERVICE = -1.0
 _MOST_DERIVED = 512
-
-
-@dataclass(slots=True)
-class Held:
-    """Devices of a row kept for a job that is before others. `from_ms` None: nobody knows from when."""
-
-    from_ms: int | None
-    mask: int
-    queue: QueueKey | None = None  # who may use them nevertheless
-
-
-@dataclass(slots=True, eq=False)
-class Part:
-    """One node's devices of one model; all of them are faulty while the node is out of service."""
-
-    view: NodeView
-    on_node: ModelOnNode
-    layout: Layout
-    free: int  # mask of wholly free devices that are open to everybody
-    degraded: int  # mask
-    at_rest: int  # mask of what is free before a cycle takes any
-    busy: int  # mask of healthy devices that are not
-    shared: int  # mask of those of them of which parts are open
-    held: list[Held] = field(default_factory=list)
-    reserved: int = 0  # mask of what reservations of this cycle will use, free now or not
-    _healthy: dict[DeviceId, int] | None = None  # looked up for every job that runs there
-
-    @property
-    def node_id(self) -> NodeId:
-        """Whose devices these are."""
-        return self.view.node_id
-
-    @property
-    def kept(self) -> int:
-        """Mask of free devices that are kept for somebody."""
-        mask = 0
-        for held in self.held:
-            mask |= held.mask
-        return mask
-
-    def mask_of(self, device_ids: Iterable[DeviceId]) -> int:
-        """Healthy devices as a set."""
-        if self._healthy is None:
-            named = enumerate(self.on_node.devices)
-            self._healthy = {d.device_id: 1 << at for at, d in named if not d.faulty}
-        return sum([self._healthy.get(device_id, 0) for device_id in device_ids])
-
-    def columns(self, mask: int) -> int | slice | list[int]:
-        """Where a set is in arrays of devices; said so that numpy is quick about one of them, and about all."""
-        if mask and not mask & (mask - 1):
-            return mask.bit_length() - 1
-        devices = len(self.layout.devices)
-        return slice(devices) if mask == (1 << devices) - 1 else list(bits(mask))
-
-    def usable_until(self, ends_ms: int | None, queue: QueueKey | None) -> int:
-        """Mask of open devices, and held ones that are the queue's or are given back in time by `ends_ms`."""
-        mask = self.free
-        for held in self.held:
-            in_time = ends_ms is not None and held.from_ms is not None and ends_ms <= held.from_ms
-            if in_time or (queue is not None and held.queue == queue):
-                mask |= held.mask
-        return mask
-
-    def ids(self, mask: int) -> tuple[DeviceId, ...]:
-        """Device ids of a set, by index."""
-        devices = self.on_node.devices
-        return tuple([devices[at].device_id for at in bits(mask)])
-
-    def numbers(self, mask: int) -> tuple[int, ...]:
-        """Indexes on the node of a set."""
-        return tuple([self.layout.devices[at][0] for at in bits(mask)])
 
 
 class Cell:
@@ -153,7 +81,7 @@ class Cell:
         self._whole_or_held = np.zeros(size, dtype=np.int64)  # the same, as if nothing were held
         # When each device is free, ms: 0 now, inf nobody knows, or it is kept for somebody; and when that changed
         # last, by a clock of its own: what is kept of busy devices leaves the rest as it is.
-        self.ends = np.full((size, devices), _NEVER)
+        self.ends = np.full((size, devices), NEVER)
         self.ends_changed = np.zeros(size, dtype=np.int64)
         self.ends_clock = 0
         # Rows as their views have them, to go back to after a cycle.
@@ -211,23 +139,11 @@ class Cell:
         self._held_for.clear()
 
     def _part(self, view: NodeView, on_node: ModelOnNode) -> Part:
-        if not view.usable:
-            on_node = on_node._replace(devices=tuple([_broken(device) for device in on_node.devices]))
-        free = degraded = busy = shared = 0
-        for at, device in enumerate(on_node.devices):
-            free |= device.free << at
-            degraded |= device.degraded << at
-            if not device.free and not device.faulty:
-                busy |= 1 << at
-                shared |= (device.room_ppm > 0) << at
-        return Part(view, on_node, self._layout_of(on_node.devices), free, degraded, free, busy, shared)
-
-    def _layout_of(self, devices: tuple[DeviceView, ...]) -> Layout:
-        frame = tuple([(device.number, device.group) for device in devices])
+        frame = tuple([(device.number, device.group) for device in on_node.devices])
         layout = self._layouts.get(frame)
         if layout is None:
             layout = self._layouts[frame] = layout_of(self.rule, frame)
-        return layout
+        return part_of(view, on_node, layout)
 
     def _fill(self, rows: list[int]) -> None:
         """Takes over what the views of these rows say. Cost: their devices."""
@@ -254,9 +170,9 @@ class Cell:
         numbers: list[tuple[int, float, int, float]] = []
         for part in parts:
             devices = part.on_node.devices
-            numbers += map(_in_numbers, devices)
+            numbers += map(in_numbers, devices)
             if len(devices) < width:
-                numbers += [_NO_DEVICE] * (width - len(devices))
+                numbers += [NO_DEVICE] * (width - len(devices))
         if numbers:
             columns = (self.ppm, self.device_bytes, self.firm, self.ends)
             for column, values in zip(columns, zip(*numbers, strict=True), strict=True):
@@ -300,7 +216,7 @@ class Cell:
                     part.free &= ~mask
                     self.open_devices -= 1
                     self.free_devices -= 1
-                    self.ends[row, at] = _NEVER
+                    self.ends[row, at] = NEVER
         self._host(row, -demand.cpu_milli, -demand.memory_bytes)
         self._touch(row)
 
@@ -330,7 +246,7 @@ class Cell:
             rows.append(row)
             part = self.parts[row]
             part.reserved |= mask
-            self.ends[row, part.columns(mask)] = _NEVER
+            self.ends[row, part.columns(mask)] = NEVER
             kept = part.free & mask
             if kept:
                 part.held.append(Held(from_ms, kept, queue))
@@ -364,7 +280,7 @@ class Cell:
         self.free_devices -= mask.bit_count()
         columns = part.columns(mask)
         self.ppm[row, columns] = 0
-        self.ends[row, columns] = _NEVER
+        self.ends[row, columns] = NEVER
 
     def closed_to(self, firm_id: FirmId) -> list[int]:
         """Rows of nodes that serve another firm alone."""
@@ -466,23 +382,5 @@ def nodes_with(histogram: Mapping[int, int], least: int) -> int:
     return sum(nodes for devices, nodes in histogram.items() if devices >= least)
 
 
-def _broken(device: DeviceView) -> DeviceView:
-    return device._replace(free=False, faulty=True, left_ppm=None)
-
-
 def _left(amount: int | None) -> float:
     return np.inf if amount is None else amount
-
-
-def _in_numbers(device: DeviceView) -> tuple[int, float, int, float]:
-    """Its room, that of its memory, who alone may have parts of it, and when it is free."""
-    ends_by_ms = _NEVER if device.ends_by_ms is None or device.faulty else float(device.ends_by_ms)
-    return (
-        device.room_ppm,
-        float(device.room_bytes) if device.memory_bytes else np.inf,
-        EVERYBODY if device.firm_id is None else firm_number(device.firm_id),
-        0.0 if device.free else ends_by_ms,
-    )
-
-
-_NO_DEVICE = (0, 0.0, EVERYBODY, _NEVER)

@@ -5,9 +5,10 @@ from math import inf
 import numpy as np
 
 from scheduler.domain.queues import QueueKey
-from scheduler.planner.cells import Cell, Part
+from scheduler.planner.cells import Cell
 from scheduler.planner.demand import Demand
 from scheduler.planner.layouts import NO_FIT, Layout
+from scheduler.planner.parts import Part
 from scheduler.planner.reach import closed_rows, domains, in_one_group, open_rows
 from scheduler.planner.rows import Floats
 from scheduler.planner.snapshot import Shape
