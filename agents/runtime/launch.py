@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from agents.core.readings import WHOLE_PPM
 from agents.runtime.spec import TaskSpec
+from agents.runtime.task_files import USER_NAME
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -46,7 +47,14 @@ def process_environment(
     simulated: bool,
 ) -> dict[str, str]:
     """Everything a process sees: ours over the job's, and nothing of the agent's own environment."""
-    defaults = {"PATH": DEFAULT_PATH, "LANG": "C.UTF-8", "HOME": places.home, "TMPDIR": places.temporary}
+    defaults = {
+        "PATH": DEFAULT_PATH,
+        "LANG": "C.UTF-8",
+        "HOME": places.home,
+        "TMPDIR": places.temporary,
+        "USER": USER_NAME,
+        "LOGNAME": USER_NAME,
+    }
     first_process = spec.rank * spec.processes if spec.first_process < 0 else spec.first_process
     ours = {
         "MASTER_ADDR": rendezvous.address,

@@ -16,6 +16,7 @@ CGROUP = "/suanli"
 OOM_SCORE = 500  # as spawn gives plain processes
 MASKED = ("/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug")
 READ_ONLY = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus")
+OF_IMAGE = ("PATH", "LANG", "USER", "LOGNAME")  # variables of which the image knows better than we
 TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - where programs in images expect room
 
 
@@ -134,12 +135,11 @@ def container_environment(
     asked: Mapping[str, str],
     secrets: Collection[str] = (),
 ) -> dict[str, str]:
-    """The launch environment over the image's own; PATH and LANG are the image's, unless the job says otherwise.
+    """The launch environment over the image's own; of some the image knows better, unless the job says otherwise.
 
     `secrets` are the names that the shim gives values: the image has no say in them, nor in our own names.
     """
     image = {n: value for n, value in image.items() if n not in secrets and not n.startswith("SUANLI_")}
-    kept = {name: value for name, value in launch.items() if name not in ("PATH", "LANG") or name in asked}
-    defaults = {name: value for name, value in launch.items() if name in ("PATH", "LANG")}
-    # Many programs ask for the user's name, which no image knows.
-    return {"USER": "suanli", "LOGNAME": "suanli", **defaults, **image, **kept}
+    kept = {name: value for name, value in launch.items() if name not in OF_IMAGE or name in asked}
+    defaults = {name: value for name, value in launch.items() if name in OF_IMAGE}
+    return {**defaults, **image, **kept}

@@ -9,6 +9,7 @@ Standard library only (the shim's too). Needs root with CAP_SYS_ADMIN, and Linux
 - volumes lie below /volumes, /mnt and /data, where the job asked for them.
 - /run/secrets holds the files of the task's own secrets, in memory.
 - /dev/shm and System V memory are the task's own, and gone when its last process is.
+- the task's user has a name: programs ask for it, and fail where the host's list of accounts does not know it.
 
 Everything else stays as the host has it, and mounts that the host makes later arrive (slave propagation).
 """
@@ -122,6 +123,20 @@ def show(folder: int, place: str, *, read_only: bool) -> None:
 def cover(folder: str) -> None:
     """Lay empty memory over a folder of the view, which root alone can enter. Raises OSError."""
     _mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700")
+
+
+def name_user(name: str, uid: int, gid: int, home: str) -> None:
+    """Put the user first in the view's lists of accounts and groups, in the format of passwd(5). Raises OSError."""
+    lines = {"/etc/passwd": f"{name}:x:{uid}:{gid}::{home}:/bin/sh", "/etc/group": f"{name}:x:{gid}:"}
+    for path, line in lines.items():
+        with open(path, "rb") as file:
+            known = file.read()
+        # Of a file in memory that no folder names any more, the mount is what is left.
+        own = os.path.join(SHARED_MEMORY, os.path.basename(path))
+        with open(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb") as copy:
+            copy.write(f"{line}\n".encode() + known)
+        _mount(own, path, None, MS_BIND)
+        os.unlink(own)
 
 
 def place_secrets(files: Mapping[str, bytes], owner: int | None) -> None:

@@ -123,6 +123,7 @@ class Shim:
         closed_nodes = self.launch["closed_nodes"]
         if closed_nodes is not None:
             private_view.enter(closed_nodes)
+            self._name_user()
         if self.launch.get("volumes"):
             if closed_nodes is None:
                 raise PermissionError(errno.EPERM, "a volume wants a view of the task's own")
@@ -133,6 +134,13 @@ class Shim:
             if closed_nodes is None:
                 raise PermissionError(errno.EPERM, "an image wants a view of the task's own")
             shim_container.open_bundles(self.folder, self.launch, self.container)
+
+    def _name_user(self) -> None:
+        """An image has its own list of accounts, and what runs as the agent's user has a name."""
+        uid, gid = self.launch["uid"], self.launch["gid"]
+        if self.container is None and uid is not None and gid is not None:
+            home = self.launch["processes"][0]["environment"]["HOME"]
+            private_view.name_user(task_files.USER_NAME, uid, gid, home)
 
     def _take_secrets(self) -> None:
         """From standard input into the processes' environment and view; nothing of them is ever on a disk."""

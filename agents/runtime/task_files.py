@@ -35,6 +35,8 @@ BUNDLE = "bundle"
 WRITTEN = "written.json"
 COLLECTED = "collected"
 
+USER_NAME = "suanli"  # of the user that a task runs as, whatever its number
+
 
 class ProcessLaunch(TypedDict):
     """One local process to start."""

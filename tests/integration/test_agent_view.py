@@ -127,6 +127,25 @@ async def test_a_task_sees_no_process_and_no_shared_memory_of_others(host: Host)
     assert not Path("/dev/shm/mine").exists()  # noqa: S108
 
 
+async def test_a_task_has_a_name_that_every_program_finds(host: Host) -> None:
+    before = Path("/etc/passwd").read_bytes()
+    code = """if True:
+        import getpass, grp, json, os, pwd, subprocess
+        me = pwd.getpwuid(os.getuid())
+        print(json.dumps([
+            getpass.getuser(), me.pw_name, me.pw_dir == os.environ["HOME"], me.pw_gid == os.getgid(),
+            grp.getgrgid(os.getgid()).gr_name, subprocess.check_output("whoami", text=True).strip(),
+            pwd.getpwnam("root").pw_uid, os.listdir("/dev/shm"), os.access("/etc/passwd", os.W_OK),
+        ]))
+    """
+    folder, exit_code = await host.run((0,), "/usr/bin/python3", "-c", code)
+    output = folder / task_files.OUTPUT
+    assert exit_code == 0, (output / "0.stderr").read_text()
+    said = json.loads((output / "0.stdout").read_text())
+    assert said == ["suanli", "suanli", True, True, "suanli", "suanli", 0, [], False]
+    assert Path("/etc/passwd").read_bytes() == before
+
+
 async def test_a_task_inherits_no_descriptor_but_its_own_output(host: Host) -> None:
     said = await look(host)
     assert said["descriptors"] == [0, 1, 2, 3]  # the last is that of the folder being listed
