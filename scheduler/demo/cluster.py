@@ -23,11 +23,11 @@ WITNESS = "demo.witness"
 
 @dataclass(frozen=True)
 class Host:
-    """One demo agent: its node's name, the pool it joins, and the devices it simulates."""
+    """One demo agent: its node's name, the pool it joins, and the devices it simulates; none: it has real ones."""
 
     name: str
     pool: str
-    simulate: str
+    simulate: str = ""
     place: str = ""  # where it hangs in the network, as the agent is told
 
 
@@ -128,7 +128,8 @@ class Cluster:
                 *(sys.executable, "-m", "agents", "run", "--state", str(self.folder / host.name)),
                 *("--node-name", host.name, "--gateway", up["fleet"], "--enrolment", up["enrolment"]),
                 *("--ca", up["ca"], "--join-token-file", str(self.folder / f"{host.name}.join-token")),
-                *("--driver", "simulated", "--simulate", host.simulate, "--sample-ms", "250"),
+                *(("--driver", "simulated", "--simulate", host.simulate) if host.simulate else ()),
+                *("--sample-ms", "250"),
                 *("--rendezvous-address", "127.0.0.1", "--metrics", metrics),
                 *("--checkpoint-root", str(self.folder / "model-checkpoints"), "--stop-tasks-on-exit"),
                 *(("--place", host.place) if host.place else ()),

@@ -1,6 +1,12 @@
 """What vendors' tools once printed on real hosts, as if they were asked again."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
 
 from agents.devices.driver import DriverError
 from tests.shared_data import shared_path
@@ -44,3 +50,31 @@ class NpuSmi:
         if answer is None:
             raise DriverError(f"npu-smi {question} failed")
         return answer
+
+
+class RecordedNvml:
+    """Answers as NVML did on a host with one H200, `idle` or `busy` with a job that fills memory; refuses as it did."""
+
+    def __init__(self, state: str) -> None:
+        recorded = json.loads(Path(__file__).with_name("nvml_h200.json").read_text("utf-8"))
+        self._answers: dict[str, Any] = recorded["idle"] | recorded[state]
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("nvml"):
+            return getattr(pynvml, name)  # its constants and its error
+
+        def answer(*arguments: Any) -> Any:
+            asked = [a for a in arguments if a is not None]  # without the handle, which is None here
+            said = self._answers[name + (json.dumps(asked) if asked else "")]
+            if "error" in said:
+                raise pynvml.NVMLError(said["error"])
+            return _struct(said["answer"])
+
+        return answer
+
+
+def _struct(value: Any) -> Any:
+    """Objects with fields, where NVML gives structures."""
+    if isinstance(value, dict):
+        return SimpleNamespace(**{name: _struct(field) for name, field in value.items()})
+    return [_struct(item) for item in value] if isinstance(value, list) else value

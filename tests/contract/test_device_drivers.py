@@ -17,7 +17,7 @@ from agents.devices.mthreads import MthreadsDriver
 from agents.devices.nvidia import NvidiaDriver, model_key
 from agents.devices.simulated import SimulatedDriver, Simulation, known_models, parse_simulation
 from suanli.evidence.identities import DeviceIdentity
-from tests.builders.vendor_tools import NpuSmi, mthreads_gmi
+from tests.builders.vendor_tools import NpuSmi, RecordedNvml, mthreads_gmi
 from tests.shared_data import shared_path
 
 
@@ -101,6 +101,7 @@ DRIVERS: dict[str, Callable[[], Driver]] = {
     "mthreads, as recorded": lambda: MthreadsDriver(lambda _: mthreads_gmi()),
     "simulated": lambda: SimulatedDriver(Simulation("ascend-910b3", 8), "node-a"),
     "nvidia, by the book": lambda: NvidiaDriver(Nvml()),
+    "nvidia, as recorded": lambda: NvidiaDriver(RecordedNvml("busy")),
     "nvidia, on this host": real_nvml,
 }
 
@@ -207,6 +208,20 @@ def test_nvml_is_read_in_our_units() -> None:
         "GPU-1",
         "00000000:1B:00.0",
     )
+
+
+def test_a_real_h200_is_read_as_it_answered_idle_and_at_work() -> None:
+    driver = NvidiaDriver(RecordedNvml("idle"))
+    (device,), (idle,) = driver.inventory(), driver.sample()
+    assert (device.model, device.memory_bytes) == ("nvidia-h200-sxm-141gb", 150_754_820_096)
+    assert (device.bus_address, device.firmware) == ("00000000:00:06.0", "96.00.A5.00.1A")
+    assert (idle.utilisation_ppm, idle.processes, idle.health) == (0, 0, Health.OK)
+    assert (idle.power_mw, idle.energy_mj, idle.temperature_mc) == (83_355, 3_044_626, 35_000)
+    # A card without links says so of them in three ways.
+    assert (idle.links_up, idle.link_in_bytes, idle.link_out_bytes) == (None, None, None)
+    (busy,) = NvidiaDriver(RecordedNvml("busy")).sample()
+    assert (busy.utilisation_ppm, busy.processes, busy.memory_bytes) == (1_000_000, 1, 9_787_277_312)
+    assert (busy.power_mw, busy.energy_mj, busy.temperature_mc) == (607_376, 5_951_584, 49_000)
 
 
 def test_nvidia_devices_are_named_by_uuid_for_indices_shift_where_nodes_are_closed() -> None:
