@@ -3,17 +3,24 @@
 import asyncio
 import hmac
 import platform
+import socket
+import sys
+import threading
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+from socketserver import ThreadingMixIn
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import Gauge, start_http_server
+from prometheus_client import Gauge, make_wsgi_app
 
 from suanli.evidence.keys import SIGNATURES_BY
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+REQUEST_PATIENCE_S = 5.0  # for a request to be said, and to be heard
 
 BUILD_INFO = Gauge(
     "suanli_build_info",
@@ -41,9 +48,10 @@ class Exporter:
 
     def __init__(self, host: str, port: int, token: str | None = None) -> None:
         """Listen. Port 0 takes any free one. Raises OSError."""
-        self._server, self._thread = start_http_server(port, addr=host)
-        # Nothing is counted yet when the first request could come before this.
-        self._server.set_app(_guarded(self._server.get_app(), token))
+        self._server = _Server(host, port)
+        self._server.set_app(_guarded(make_wsgi_app(), token))
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._server.server_port}/metrics"
 
@@ -58,10 +66,35 @@ class Exporter:
         self._thread.join()
 
 
-def _guarded(metrics: "WSGIApplication | None", token: str | None) -> "WSGIApplication":
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each request, none of which keeps the process from ending."""
+
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int) -> None:
+        """Listen at an address of either family. Raises OSError."""
+        self.address_family, *_, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        super().__init__((str(address[0]), port), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Of those who went away, or said nothing, nobody needs to be told."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = REQUEST_PATIENCE_S
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Requests are not logged."""
+
+
+def _guarded(metrics: "WSGIApplication", token: str | None) -> "WSGIApplication":
     def answer(environment: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
         path = environment["PATH_INFO"]
-        if path == "/metrics" and metrics is not None:
+        if path == "/metrics":
             if token is None or _bears(environment.get("HTTP_AUTHORIZATION", ""), token):
                 return metrics(environment, start)
             status, said = "401 Unauthorized", b"bear the metrics token\n"
