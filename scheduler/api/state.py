@@ -31,6 +31,7 @@ from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database
 from scheduler.storage.gathered import Gathered
 from scheduler.storage.job_logs import JobLogs
+from scheduler.storage.pokes import Channel, Poker
 from scheduler.tunnels.dial import TunnelDialer
 
 
@@ -51,6 +52,7 @@ class Api:
     known: Known
     keyring: Keyring
     tokens: Tokens
+    controller: Poker
     submissions: Gathered[Submission, Submitted]
     job_answers: JobAnswers
     found_jobs: Gathered[str, Found | None]
@@ -74,7 +76,8 @@ def make_api(config: ApiConfig) -> Api:
     direct = Direct(config.database_url, "suanli-api-direct")
     pulse = Pulse()
     job_answers = JobAnswers(direct, job_json)
-    submitter = Submitter(database, direct, catalogue, known, config.ids)
+    controller = Poker(direct, Channel.INBOX)
+    submitter = Submitter(database, direct, catalogue, known, config.ids, controller)
 
     async def submissions(batch: Sequence[Submission]) -> Sequence[Submitted | Exception]:
         return await submitter.submit(batch, job_json, config.now_ms())
@@ -97,6 +100,7 @@ def make_api(config: ApiConfig) -> Api:
         known=known,
         keyring=Keyring(direct, config.now_ms),
         tokens=Tokens(config.issuers, Identities(database, direct, config.ids), config.now_ms),
+        controller=controller,
         # While batches wait for the disk, the next ones are on their way to it.
         submissions=Gathered(submissions, at_once=4),
         job_answers=job_answers,

@@ -22,6 +22,7 @@ from scheduler.services.possible import Known, in_own_project, require_possible
 from scheduler.services.principals import unknown_key
 from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database
+from scheduler.storage.pokes import Poker
 from scheduler.storage.submissions import insert_jobs
 from scheduler.storage.tables import IdempotencyRow
 
@@ -61,18 +62,25 @@ class Submitter:
     """What submissions need beside the database."""
 
     def __init__(
-        self, database: Database, direct: Direct, catalogue: Catalogue, known: Known, ids: Ids
+        self,
+        database: Database,
+        direct: Direct,
+        catalogue: Catalogue,
+        known: Known,
+        ids: Ids,
+        controller: Poker,
     ) -> None:
         self._database = database
         self._direct = direct
         self._catalogue = catalogue
         self._known = known
         self._ids = ids
+        self._controller = controller
 
     async def submit(
         self, submissions: Sequence[Submission], answer_of: AnswerOf, now_ms: int
     ) -> list[Submitted | Exception]:
-        """Insert the jobs and tell the controller; durable when this returns.
+        """Insert the jobs and poke the controller; durable when this returns.
 
         Refusals are given back in place: Unauthenticated, Forbidden, Invalid (unknown project, queue or model),
         Impossible (it could never start here), IdempotencyConflict. Cost: one round trip, however many there are.
@@ -107,6 +115,8 @@ class Submitter:
         made, refused = await insert_jobs(self._direct, list(rows.values()), keys, to_datetime(now_ms))
         if refused:
             return await self._without(refused, submissions, answer_of, now_ms)
+        if made:
+            self._controller.poke()
         for number, row in rows.items():
             if row["job_id"] in made:
                 results[number] = Submitted(row["job_id"], answers[number])

@@ -17,9 +17,19 @@ from psycopg import sql
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.storage.engine import CONNECT_TIMEOUT_S, conninfo
+from scheduler.storage.direct import Direct
+from scheduler.storage.engine import CONNECT_TIMEOUT_S, DatabaseAway, conninfo
 
 RECONNECT_MAX_S = 5.0
+POKE_REST_S = (
+    0.02  # between two pokes of a `Poker`: the first is heard at once, and under load a few tell of all
+)
+
+# A poke need not be durable, so it does not wait for the disk while it holds that lock.
+_POKE = """
+SELECT set_config('synchronous_commit', 'off', true), pg_notify(channel, '')
+FROM (SELECT CAST(%(channel)s AS text) AS channel)
+"""
 
 _log = structlog.get_logger(__name__)
 
@@ -42,6 +52,41 @@ async def poke(session: AsyncSession, channel: Channel, payload: str = "") -> No
     await session.execute(
         text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload}
     )
+
+
+class Poker:
+    """Pokes a channel beside the transactions of which it tells, once for all that ended meanwhile.
+
+    A transaction that notifies holds a lock of the whole server's until its commit is on the disk: of many at once each
+    would wait for a write of its own, where others share one.
+    """
+
+    def __init__(self, database: Direct, channel: Channel) -> None:
+        self._database = database
+        self._channel = channel
+        self._asked = False
+        self._task: asyncio.Task[None] | None = None
+
+    def poke(self) -> None:
+        """Poke now, or as soon as the last one is long enough ago. To be called after the commit."""
+        self._asked = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """End what is under way. A poke may be lost by it, as any may."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while self._asked:
+            self._asked = False
+            try:
+                await self._database.fetch(_POKE, {"channel": self._channel.value})
+            except (DatabaseAway, psycopg.Error) as error:
+                _log.warning("cannot_poke", channel=self._channel.value, reason=str(error).strip())
+            await asyncio.sleep(POKE_REST_S)
 
 
 class Listener:

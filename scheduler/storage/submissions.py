@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 
 from scheduler.storage.direct import Direct
-from scheduler.storage.pokes import Channel
 
 # Keys of the API that are no longer good: beside them nothing is inserted.
 _GIVEN = """
@@ -43,7 +42,7 @@ _TOLD = """
     INSERT INTO inbox (kind, body)
     SELECT 'JobSubmitted', jsonb_build_object('firm_id', firm_id, 'job_id', job_id) FROM made
 )
-SELECT array_agg(job_id), (SELECT array_agg(sha256) FROM refused), pg_notify(%(channel)s, '') FROM made
+SELECT array_agg(job_id), (SELECT array_agg(sha256) FROM refused) FROM made
 """
 # A statement that could insert idempotency keys costs PostgreSQL a tenth more also where there are none.
 _INSERT = _GIVEN + _MADE + _TOLD
@@ -53,7 +52,7 @@ _INSERT_ONCE = _GIVEN + _KEPT + _MADE + _IF_KEPT + _TOLD
 async def insert_jobs(
     database: Direct, rows: Sequence[Mapping[str, Any]], keys: Collection[bytes], now: datetime
 ) -> tuple[frozenset[str], frozenset[bytes]]:
-    """Insert jobs in one statement and poke the controller; returns the ids of those that are new.
+    """Insert jobs in one statement; returns the ids of those that are new. Pokes nobody: see `Poker`.
 
     `keys`: SHA-256 of API keys that are to be good at `now`; those that are not are returned too, and then nothing
     was inserted. A row whose (submitted_by, idempotency_key) is known, or came before in the same call, is not
@@ -66,7 +65,6 @@ async def insert_jobs(
         "rows": orjson.dumps(rows).decode(),
         "keys": list(keys),
         "now": now,
-        "channel": Channel.INBOX.value,
     }
-    ((made, refused, _),) = await database.fetch(statement, parameters)
+    ((made, refused),) = await database.fetch(statement, parameters)
     return frozenset(made or ()), frozenset(refused or ())

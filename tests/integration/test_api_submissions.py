@@ -15,6 +15,7 @@ from sqlalchemy import delete, func, select
 from scheduler.api.app import create_app
 from scheduler.storage.direct import MOST_CONNECTIONS, MOST_PREPARED, Direct
 from scheduler.storage.engine import Database, DatabaseAway
+from scheduler.storage.pokes import Channel, Listener, poke
 from scheduler.storage.submissions import insert_jobs
 from scheduler.storage.tables import Base, IdempotencyRow, InboxRow, JobRow, ProjectRow
 from tests.builders.api import ApiInstallation, InhabitedUrls, job_spec, running_api
@@ -52,6 +53,21 @@ async def test_jobs_that_come_together_are_each_answered_and_each_told_to_the_co
     assert await count(installation, InboxRow) - before == 28
     for job in accepted[:3]:
         assert (await lin.get(f"/v1/jobs/{job['job_id']}")).json() == job
+
+
+async def test_the_transaction_of_a_submission_pokes_nobody_itself(
+    inhabited_urls: InhabitedUrls, open_database: Callable[[str], Database]
+) -> None:
+    # Whoever notifies holds a lock until its commit is on the disk: submissions would be written one by one.
+    direct, heard = Direct(inhabited_urls.api, "test-direct"), set()
+    async with Listener(inhabited_urls.controller, [Channel.INBOX]) as listener:
+        await insert_jobs(direct, (), {b"no key of anybody's"}, datetime.now(UTC))
+        async with open_database(inhabited_urls.api).transaction() as session:
+            await poke(session, Channel.INBOX, "later")
+        while (Channel.INBOX, "later") not in heard:
+            heard |= await listener.wait(5)
+    assert heard == {(Channel.INBOX, "later")}
+    await direct.close()
 
 
 async def test_the_same_key_sent_many_times_at_once_submits_one_job(installation: ApiInstallation) -> None:

@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable
 
 import pytest
+from structlog.testing import capture_logs
 
+from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database
-from scheduler.storage.pokes import Channel, Listener, poke
+from scheduler.storage.pokes import Channel, Listener, Poker, poke
 from tests.builders.database import DatabaseServer, DatabaseUrls
 
 OpenDatabase = Callable[[str], Database]
@@ -89,3 +91,28 @@ async def test_a_wait_that_was_cancelled_loses_no_poke(
         async with open_database(database_urls.api).transaction() as session:
             await poke(session, Channel.INBOX)
         assert await listener.wait(5) == {(Channel.INBOX, "")}
+
+
+async def test_a_poke_beside_transactions_is_heard_and_so_is_one_that_was_asked_for_while_it_rested(
+    database_urls: DatabaseUrls,
+) -> None:
+    direct = Direct(database_urls.api, "test-poker")
+    poker = Poker(direct, Channel.INBOX)
+    async with Listener(database_urls.controller, [Channel.INBOX]) as listener:
+        for _ in range(3):
+            poker.poke()
+            assert await listener.wait(5) == {(Channel.INBOX, "")}
+    await poker.close()
+    await direct.close()
+
+
+async def test_a_poke_that_finds_no_database_is_told_in_the_log_and_to_nobody_else() -> None:
+    direct = Direct("postgresql://suanli_api:x@/suanli?host=/nonexistent", "test-poker")
+    poker = Poker(direct, Channel.INBOX)
+    with capture_logs() as logs:
+        poker.poke()
+        async with asyncio.timeout(10):
+            while not logs:
+                await asyncio.sleep(0.005)
+    assert [line["event"] for line in logs] == ["cannot_poke"]
+    await poker.close()
