@@ -49,6 +49,9 @@ _SETTINGS: Final = {
     "max_wal_size": "256MB",
     "min_wal_size": "64MB",
     "wal_compression": "on",
+    # Where three others are about to commit a commit waits a millisecond for them: one write to the disk is for all.
+    "commit_delay": "1000",
+    "commit_siblings": "3",
     "max_wal_senders": "2",  # for pg_basebackup
     "max_replication_slots": "0",
     "max_logical_replication_workers": "0",
