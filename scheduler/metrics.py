@@ -46,9 +46,11 @@ def describe_build(process: str, loop: asyncio.AbstractEventLoop) -> None:
 class Exporter:
     """A thread that serves /metrics, with a token to those who bear it (RFC 6750), and /healthz to anybody."""
 
-    def __init__(self, host: str, port: int, token: str | None = None) -> None:
+    def __init__(
+        self, host: str, port: int, token: str | None = None, patience_s: float = REQUEST_PATIENCE_S
+    ) -> None:
         """Listen. Port 0 takes any free one. Raises OSError."""
-        self._server = _Server(host, port)
+        self._server = _Server(host, port, patience_s)
         self._server.set_app(_guarded(make_wsgi_app(), token))
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
@@ -71,12 +73,19 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, patience_s: float) -> None:
         """Listen at an address of either family. Raises OSError."""
+        self._patience_s = patience_s
         self.address_family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         super().__init__((str(address[0]), port), _Handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The next one's connection, which may not keep us waiting."""
+        connection, address = super().get_request()
+        connection.settimeout(self._patience_s)
+        return connection, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Of those who went away, or said nothing, nobody needs to be told."""
@@ -85,8 +94,6 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = REQUEST_PATIENCE_S
-
     def log_message(self, format: str, *args: object) -> None:
         """Requests are not logged."""
 

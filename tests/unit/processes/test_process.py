@@ -116,9 +116,8 @@ def test_an_exporter_with_a_token_answers_those_who_bear_it_and_says_to_all_that
         assert httpx.get(f"{base}/").status_code == 404
 
 
-def test_an_exporter_lets_go_of_those_who_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scheduler.metrics._Handler.timeout", 0.2)
-    with Exporter("127.0.0.1", 0) as exporter:
+def test_an_exporter_lets_go_of_those_who_say_nothing() -> None:
+    with Exporter("127.0.0.1", 0, patience_s=0.2) as exporter:
         port = httpx.URL(exporter.url).port
         with socket.create_connection(("127.0.0.1", port or 0), timeout=10) as silent:
             silent.sendall(b"GET /metrics HTTP/1.1\r\n")
