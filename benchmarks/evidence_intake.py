@@ -21,23 +21,23 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import psutil
-from sqlalchemy import insert, text
+import psycopg
+from sqlalchemy import text
 
+from benchmarks.evidence_nodes import DEVICES, WINDOW_MS, Node, node, register
 from benchmarks.harness import Row, quantile
 from scheduler.ledger.publisher import Publisher
 from scheduler.ledger.sequencer import Identity, Sequencer
 from scheduler.ledger.tree import GrowingTree
 from scheduler.process import runner_of
 from scheduler.rpc.usage import STATEMENT_WINDOWS
-from scheduler.services.evidence import NodeKey
 from scheduler.services.windows import Intake, Sent, logged_windows, store_windows
-from scheduler.storage import migrate, roles, tables
+from scheduler.storage import migrate, roles
 from scheduler.storage.direct import Direct
 from scheduler.storage.embedded import ALL_ROLES, EmbeddedPostgres
-from scheduler.storage.engine import Database
+from scheduler.storage.engine import Database, conninfo
 from scheduler.storage.payload_archive import PayloadArchive
 from scheduler.storage.tile_store import TileStore
-from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.keys import SigningKey, verify_signature
 from suanli.evidence.merkle import inclusion_proof, leaf_hash, node_hash, verify_inclusion
 from suanli.evidence.tiles import (
@@ -49,112 +49,21 @@ from suanli.evidence.tiles import (
     hash_tiles,
     tile_path,
 )
-from suanli.evidence.window_writing import build_window
 from suanli.evidence.windows import (
-    NO_PREVIOUS,
-    WHOLE_PPM,
-    ClockReading,
-    Segment,
     SignedWindow,
-    WindowHeader,
-    header_hash,
-    signature_hash,
     window_message,
 )
 
-DEVICES = 8
 ROUND_WINDOWS = 1_024  # what the ledger takes at once
 GOAL_WINDOWS_PER_S = 2_000.0
 GOAL_PROOF_MS = 5.0
-WINDOW_MS = 300_000
 WINDOWS_A_DAY = 86_400_000 // WINDOW_MS
-SAMPLES = 300
 CHECKS = 2_000
 T0 = 1_800_000_000_000
 LOG_SIZES = (100_000, 1_000_000, 10_000_000)
 ADDED = 1_000
 APPEND_RUNS = 5
 PROOFS = 200
-
-
-@dataclass(slots=True)
-class _Node:
-    """A node that signs windows of idle devices."""
-
-    key: NodeKey
-    signer: SigningKey
-    seq: int = 0
-    previous: str = NO_PREVIOUS
-    previous_signature: str | None = None
-
-    def cut(self) -> SignedWindow:
-        """The next window."""
-        self.seq += 1
-        start_ms = T0 + (self.seq - 1) * WINDOW_MS
-        header = WindowHeader(
-            node_id=self.key.node_id,
-            key_id=self.key.key_id,
-            seq=self.seq,
-            prev_hash=self.previous,
-            boot_id="0c5ffb36-3d06-4e9c-8a3b-0f7c8c3f5d4e",
-            agent_version="0.1.0",
-            driver="simulated",
-            simulated=True,
-            isolation="uid",
-            start_ms=start_ms,
-            end_ms=start_ms + WINDOW_MS,
-            boot_start_ns=self.seq * WINDOW_MS * 1_000_000,
-            boot_end_ns=(self.seq + 1) * WINDOW_MS * 1_000_000,
-            clock=ClockReading("kernel", "synchronised", 0),
-            log_checkpoint=None,
-            window_ms=WINDOW_MS,
-            closed_by="grid",
-            prev_signature_hash=self.previous_signature,
-        )
-        segments = [
-            Segment(
-                node_id=self.key.node_id,
-                seq=self.seq,
-                n=n,
-                device=device,
-                start_ms=start_ms,
-                end_ms=start_ms + WINDOW_MS,
-                observed="free",
-                allocation_id=None,
-                share_ppm=WHOLE_PPM,
-                samples_expected=SAMPLES,
-                samples_taken=SAMPLES,
-                live_ms=0,
-                busy_ms=0,
-                utilisation_mean_ppm=12_345,
-                utilisation_max_ppm=98_765,
-                memory_mean_bytes=1 << 30,
-                memory_max_bytes=2 << 30,
-                processes_max=0,
-                cpu_time_ms=None,
-                energy_mj=27_000_000,
-                energy_method="integrated",
-                measured_by="agent",
-                samples_root=secrets.token_hex(32),
-            )
-            for n, device in enumerate(self.key.devices.values())
-        ]
-        salts = [os.urandom(32) for _ in segments]
-        window = build_window(header, segments, salts, self.signer.sign)
-        self.previous, self.previous_signature = header_hash(window.header), signature_hash(window.signature)
-        return window
-
-
-def _node(number: int) -> _Node:
-    signer = SigningKey(os.urandom(32))
-    devices = {
-        f"node-{number}-device-{n}": DeviceIdentity(
-            f"node-{number}-device-{n}", "ascend", "ascend-910b3", n, f"SN{number:06d}{n}", None,
-            f"0000:{n:02x}:00.0", "simulated", "25.0.rc1", True,
-        )
-        for n in range(DEVICES)
-    }  # fmt: skip
-    return _Node(NodeKey(f"node-{number}", signer.key_id, signer.public_key, T0, devices), signer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +91,12 @@ async def _intake(folder: Path, windows: int, batch: int) -> list[Row]:
     passwords = {role: secrets.token_urlsafe(18) for role in ALL_ROLES}
     with EmbeddedPostgres(folder / "pg", passwords) as server:
         migrate.upgrade(server.url(roles.OWNER))
-        nodes = [_node(number) for number in range(max(ROUND_WINDOWS // batch, 1))]
-        await _register(server.url(roles.OWNER), nodes)
+        nodes = [node(T0) for _ in range(max(ROUND_WINDOWS // batch, 1))]
+        with psycopg.connect(conninfo(server.url(roles.OWNER))) as connection:
+            connection.execute("INSERT INTO pools (name) VALUES ('p')")
+            register(connection, nodes, "p")
         rounds = max(windows // (len(nodes) * batch), 1)
-        signed = [[node.cut() for _ in range(rounds * batch)] for node in nodes]
+        signed = [[each.cut() for _ in range(rounds * batch)] for each in nodes]
         per_check_s = _bare_check_s(nodes[0], signed[0][0])
         spent = await _take_in(server, folder, nodes, signed, batch)
         per_check_s = min(per_check_s, _bare_check_s(nodes[0], signed[0][0]))
@@ -214,29 +125,10 @@ async def _intake(folder: Path, windows: int, batch: int) -> list[Row]:
     return rows
 
 
-async def _register(url: str, nodes: Sequence[_Node]) -> None:
-    database = Database(url, "benchmark")
-    async with database.transaction() as session:
-        await session.execute(text("INSERT INTO pools (name) VALUES ('p')"))
-        for node in nodes:
-            key = node.key
-            await session.execute(
-                insert(tables.NodeRow).values(
-                    node_id=key.node_id, name=key.node_id, pool="p", metering_from_ms=T0
-                )
-            )
-            await session.execute(
-                insert(tables.AgentKeyRow).values(
-                    key_id=key.key_id, node_id=key.node_id, public_key=key.public_key, certificate_pem=b""
-                )
-            )
-    await database.dispose()
-
-
 async def _take_in(
     server: EmbeddedPostgres,
     folder: Path,
-    nodes: Sequence[_Node],
+    nodes: Sequence[Node],
     signed: Sequence[Sequence[SignedWindow]],
     batch: int,
 ) -> _Spent:
@@ -249,7 +141,7 @@ async def _take_in(
     publisher = Publisher(store, archive, identity.origin, log_key)
     await publisher.recover(ledger, _nobody_else_leads)
     sequencer = Sequencer(identity, 0)
-    keys = {node.key.key_id: node.key.node_id for node in nodes}
+    keys = {each.key.key_id: each.key.node_id for each in nodes}
     gc.freeze()  # the nodes' windows lie in this process only because it plays the nodes too
     process = psutil.Process(server.process.pid)
     began_s, python_s, database_s = time.perf_counter(), time.process_time(), _cpu_s(process)
@@ -299,7 +191,7 @@ def _cpu_s(process: psutil.Process) -> float:
     return sum(t.user + t.system for t in times)
 
 
-def _bare_check_s(node: _Node, window: SignedWindow) -> float:
+def _bare_check_s(node: Node, window: SignedWindow) -> float:
     """Seconds of one signature check, the best of a few runs."""
     message = window_message(window.header)
     return min(

@@ -90,6 +90,11 @@ class Installation:
         host, _, port = self.url.removeprefix("http://").rpartition(":")
         return host, int(port)
 
+    @property
+    def fleet_address(self) -> str:
+        """Host and port at which a gateway takes agents' streams."""
+        return str(json.loads((self.folder / "run" / "up.json").read_text())["fleet"])
+
     def database(self, role: str = roles.OWNER) -> psycopg.Connection:
         """A connection to the database."""
         passwords = role_passwords(load(data=self.folder))
