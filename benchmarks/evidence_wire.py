@@ -114,6 +114,7 @@ class _Sender:
 
     async def run(self, channel: grpc.aio.Channel) -> None:
         """Send whatever may be sent until cancelled. Raises RuntimeError for a refusal."""
+        upload: grpc.aio.StreamStreamMultiCallable[bytes, usage_pb2.UploadResponse]
         upload = channel.stream_stream(_UPLOAD, response_deserializer=usage_pb2.UploadResponse.FromString)
         async for answer in upload(self._windows()):
             kind = answer.WhichOneof("message")
@@ -167,7 +168,7 @@ async def _send(house: Installation, senders: Sequence[_Sender], rounds: int) ->
 
 async def _all(senders: Sequence[_Sender], streams: Sequence[asyncio.Task[None]], most: int) -> None:
     """Until every node's windows are acknowledged. Raises what a stream that ended raised, or TimeoutError."""
-    delivered = asyncio.gather(*(sender.deliver(most) for sender in senders))
+    delivered = asyncio.create_task(_deliver(senders, most))
     async with asyncio.timeout(STALL_S):
         await asyncio.wait([delivered, *streams], return_when=asyncio.FIRST_COMPLETED)
     for stream in streams:
@@ -175,6 +176,10 @@ async def _all(senders: Sequence[_Sender], streams: Sequence[asyncio.Task[None]]
             delivered.cancel()
             stream.result()
     await delivered
+
+
+async def _deliver(senders: Sequence[_Sender], most: int) -> None:
+    await asyncio.gather(*(sender.deliver(most) for sender in senders))
 
 
 def _channel(address: str, authority: CertificateAuthority, node_id: str) -> grpc.aio.Channel:

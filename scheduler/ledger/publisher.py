@@ -21,7 +21,8 @@ from scheduler.ledger.tree import GrowingTree
 from scheduler.storage.engine import Database
 from scheduler.storage.leadership import LeadershipLost
 from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
-from scheduler.storage.tables import LogCheckpointRow, LogEntryRow, WindowSegmentRow
+from scheduler.storage.segments import Opened, opened_segments
+from scheduler.storage.tables import LogCheckpointRow, LogEntryRow
 from scheduler.storage.tile_store import TileMissing, TileStore
 from suanli.evidence.bundle import PayloadLine
 from suanli.evidence.cosignature import Cosigner, cosign
@@ -31,7 +32,6 @@ from suanli.evidence.log_checkpoint import LogCheckpoint, open_log_checkpoint, s
 from suanli.evidence.merkle import CompactRange, consistency_proof, leaf_hash, verify_consistency
 from suanli.evidence.signed_note import with_signatures
 from suanli.evidence.tiles import WIDTH, TileReader, parse_hash_tile
-from suanli.evidence.windows import SaltedSegment
 
 REBUILD_ENTRIES = 2048
 # How much of the log's end is compared with the tiles before anything is added to it.
@@ -285,21 +285,17 @@ async def _leaves(session: AsyncSession, first: int, stop: int) -> list[bytes]:
 
 async def archived_lines(session: AsyncSession, first: int, stop: int) -> list[bytes]:
     """Lines of the payload archive for entries [first, stop), from the database."""
-    entry, segment = LogEntryRow, WindowSegmentRow
-    segments: dict[int, list[tuple[SaltedSegment, str | None]]] = {}
-    for index, salt, body, firm_id in await session.execute(
-        select(segment.log_index, segment.salt, segment.body, segment.firm_id)
-        .where(segment.log_index >= first, segment.log_index < stop)
-        .order_by(segment.log_index, segment.n)
-    ):
-        segments.setdefault(index, []).append((SaltedSegment(salt, body), firm_id))
-    lines: list[bytes] = []
-    for index, salt, payload, fact, firm_id in await session.execute(
-        select(entry.log_index, entry.salt, entry.payload, entry.fact, entry.firm_id)
+    entry = LogEntryRow
+    found = await session.execute(
+        select(entry.log_index, entry.salt, entry.payload, entry.segments, entry.fact, entry.firm_id)
         .where(entry.log_index >= first, entry.log_index < stop)
         .order_by(entry.log_index)
-    ):
-        mine = segments.get(index, [])
-        line = PayloadLine(index, salt, payload, tuple(salted for salted, _ in mine))
-        lines.append(ArchivedEntry(line, fact, firm_id, tuple(firm for _, firm in mine)).encode())
+    )
+    rows = found.all()
+    opened = await opened_segments(session, {row.log_index: row.segments for row in rows})
+    lines: list[bytes] = []
+    for index, salt, payload, _, fact, firm_id in rows:
+        window = opened.get(index, Opened((), ()))
+        line = PayloadLine(index, salt, payload, tuple(window.segments))
+        lines.append(ArchivedEntry(line, fact, firm_id, tuple(window.firms)).encode())
     return lines

@@ -27,6 +27,7 @@ from scheduler.ledger.charging import Charge, Place, charges_of, correction_of
 from scheduler.ledger.metrics import CHARGES, MISSING_ROWS, UNPRICED_MS, UNRATED
 from scheduler.storage.engine import Database
 from scheduler.storage.leadership import Leadership
+from scheduler.storage.segments import opened_segments
 from scheduler.storage.tables import (
     ChargeRow,
     DeviceRow,
@@ -283,11 +284,16 @@ async def _terms(session: AsyncSession, size: int) -> _TermsOf:
     return _TermsOf(collector, size)
 
 
-def _unrated_query() -> Select[WindowSegmentRow]:
+def _unrated_query() -> Select[WindowSegmentRow, bytes | None]:
     """Segments with an allocation and without a charge, in log order."""
     row = WindowSegmentRow
     rated = select(ChargeRow.charge_id).where(ChargeRow.log_index == row.log_index, ChargeRow.n == row.n)
-    return select(row).where(row.allocation_id.is_not(None), ~rated.exists()).order_by(row.log_index, row.n)
+    return (
+        select(row, LogEntryRow.segments)
+        .join(LogEntryRow, LogEntryRow.log_index == row.log_index)
+        .where(row.allocation_id.is_not(None), ~rated.exists())
+        .order_by(row.log_index, row.n)
+    )
 
 
 async def _unrated(session: AsyncSession, after: tuple[int, int], size: int) -> list[_Found]:
@@ -305,10 +311,17 @@ async def _unrated_at(session: AsyncSession, places: Sequence[tuple[int, int]]) 
     return await _found(session, _unrated_query().where(tuple_(row.log_index, row.n).in_(places)))
 
 
-async def _found(session: AsyncSession, query: Select[WindowSegmentRow]) -> list[_Found]:
+async def _found(session: AsyncSession, query: Select[WindowSegmentRow, bytes | None]) -> list[_Found]:
+    rows = (await session.execute(query)).all()
+    opened = await opened_segments(session, {row.log_index: packed for row, packed in rows})
     return [
-        _Found(Place(r.log_index, r.n), r.firm_id, r.allocation_id or "", parse_segment(r.body))
-        for r in await session.scalars(query)
+        _Found(
+            Place(row.log_index, row.n),
+            row.firm_id,
+            row.allocation_id or "",
+            parse_segment(opened[row.log_index].segments[row.n].body),
+        )
+        for row, _ in rows
     ]
 
 

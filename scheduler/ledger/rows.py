@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scheduler.storage.payload_archive import ArchivedEntry
+from scheduler.storage.segments import pack_segments
 from suanli.evidence.entries import USAGE_WINDOW, Entry, parse_payload
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.records import parse_record
@@ -31,21 +32,23 @@ def record_span(record: object) -> Span:
 
 
 ENTRY_COLUMNS = (
-    "log_index", "type", "producer_key_id", "leaf", "salt", "payload", "fact", "firm_id", "firm_seq", "node_id",
-    "seq", "start_ms", "end_ms",
+    "log_index", "type", "producer_key_id", "leaf", "salt", "payload", "segments", "fact", "firm_id", "firm_seq",
+    "node_id", "seq", "start_ms", "end_ms",
 )  # fmt: skip
-SEGMENT_COLUMNS = ("log_index", "n", "firm_id", "allocation_id", "device_id", "salt", "body")
+SEGMENT_COLUMNS = ("log_index", "n", "firm_id", "allocation_id", "device_id")
 
 Values = tuple[object, ...]
 """A row, in the order of its columns."""
 
 
-def entry_row(leaf: bytes, entry: Entry, archived: ArchivedEntry, span: Span) -> Values:
-    """The row of `log_entries`, by ENTRY_COLUMNS."""
+def entry_row(
+    leaf: bytes, entry: Entry, archived: ArchivedEntry, span: Span, packed: bytes | None = None
+) -> Values:
+    """The row of `log_entries`, by ENTRY_COLUMNS; `packed` are a window's segments."""
     line = archived.line
     return (
-        line.index, entry.type, entry.producer_key_id, leaf, line.salt, line.payload, archived.fact,
-        archived.firm_id, entry.firm_seq, span.node_id, span.seq, span.start_ms, span.end_ms,
+        line.index, entry.type, entry.producer_key_id, leaf, line.salt, line.payload, packed,
+        archived.fact, archived.firm_id, entry.firm_seq, span.node_id, span.seq, span.start_ms, span.end_ms,
     )  # fmt: skip
 
 
@@ -62,11 +65,11 @@ def segment_rows(archived: ArchivedEntry, places: Sequence[Place]) -> list[Value
     """The rows of `window_segments`, by SEGMENT_COLUMNS; `places` are what the archived segments say."""
     index = archived.line.index
     return [
-        (index, n, firm_id, allocation_id, device_id, salted.salt, salted.body)
-        for n, (salted, (allocation_id, device_id), firm_id) in enumerate(
-            zip(archived.line.segments, places, archived.segment_firms, strict=True)
+        (index, n, firm_id, allocation_id, device_id)
+        for n, ((allocation_id, device_id), firm_id) in enumerate(
+            zip(places, archived.segment_firms, strict=True)
         )
-        if salted is not None
+        if allocation_id is not None
     ]
 
 
@@ -77,8 +80,9 @@ def read_back(leaf: bytes, entry: Entry, archived: ArchivedEntry) -> tuple[Value
     body = parse_payload(archived.line.payload).body
     if entry.type != USAGE_WINDOW:
         return entry_row(leaf, entry, archived, record_span(parse_record(entry.type, body))), []
-    segments = [parse_segment(s.body) for s in archived.line.segments if s is not None]
-    if len(segments) != len(archived.line.segments) or len(segments) != len(archived.segment_firms):
-        raise EvidenceError("archive.segments", f"{len(segments)} segments", "every segment and its firm")
-    row = entry_row(leaf, entry, archived, window_span(parse_header(body)))
-    return row, segment_rows(archived, [place_of(segment) for segment in segments])
+    salted = [s for s in archived.line.segments if s is not None]
+    if len(salted) != len(archived.line.segments) or len(salted) != len(archived.segment_firms):
+        raise EvidenceError("archive.segments", f"{len(salted)} segments", "every segment and its firm")
+    places = [place_of(parse_segment(s.body)) for s in salted]
+    row = entry_row(leaf, entry, archived, window_span(parse_header(body)), pack_segments(salted))
+    return row, segment_rows(archived, places)

@@ -30,6 +30,7 @@ from scheduler.ledger.rows import (
 )
 from scheduler.storage.bulk import copy_in, table_of
 from scheduler.storage.payload_archive import ArchivedEntry
+from scheduler.storage.segments import unpack_segments
 from scheduler.storage.tables import (
     AllocationDeviceRow,
     EvidenceIntakeRow,
@@ -41,7 +42,6 @@ from scheduler.storage.tables import (
 from scheduler.storage.windows import (
     WaitingWindow,
     forget_windows,
-    unpack_segments,
     waiting_windows,
     window_fact,
 )
@@ -73,7 +73,7 @@ from suanli.evidence.windows import (
 
 FACTS_PER_BATCH = 500
 WINDOWS_PER_BATCH = 4 * WIDTH
-BATCH_BYTES = 32 << 20  # of segments: four thousand of them may stand in a window
+BATCH_BYTES = 32 << 20  # of unpacked segments: four thousand of them may stand in a window
 
 _log = structlog.get_logger(__name__)
 
@@ -126,13 +126,20 @@ class _Draft:
         line = PayloadLine(self.next_index, sealed.salt, sealed.payload, opened.window.segments)
         fact = window_fact(opened.key_id, opened.header.seq)
         archived = ArchivedEntry(line, fact, None, firms)
-        self._add(sealed, read_entry(sealed.entry), archived, window_span(opened.header))
+        self._add(sealed, read_entry(sealed.entry), archived, window_span(opened.header), opened.packed)
         self.segments.extend(segment_rows(archived, opened.places))
 
-    def _add(self, sealed: SealedEntry, entry: Entry, archived: ArchivedEntry, span: Span) -> None:
+    def _add(
+        self,
+        sealed: SealedEntry,
+        entry: Entry,
+        archived: ArchivedEntry,
+        span: Span,
+        packed: bytes | None = None,
+    ) -> None:
         self.leaves.append(sealed.entry)
         self.types.append(entry.type)
-        self.entries.append(entry_row(sealed.entry, entry, archived, span))
+        self.entries.append(entry_row(sealed.entry, entry, archived, span, packed))
         self.archived.append(archived.encode())
         self.next_index += 1
 
@@ -167,7 +174,7 @@ class Sequencer:
             await self._add_windows(session, draft, windows)
         await copy_in(session, table_of(LogEntryRow), ENTRY_COLUMNS, draft.entries)
         await copy_in(session, table_of(WindowSegmentRow), SEGMENT_COLUMNS, draft.segments)
-        full = crowded or len(windows) == most or sum(len(w.segments) for w in windows) >= BATCH_BYTES
+        full = crowded or len(windows) == most or sum(w.segments_bytes for w in windows) >= BATCH_BYTES
         return Batch(self.size, tuple(draft.leaves), tuple(draft.archived), tuple(draft.types), full)
 
     async def _check_size(self, session: AsyncSession) -> None:
@@ -318,6 +325,7 @@ class _Opened:
     key_id: str
     header: WindowHeader
     window: SignedWindow
+    packed: bytes
     places: tuple[Place, ...]
 
 
@@ -329,7 +337,7 @@ def _opened(waiting: WaitingWindow) -> _Opened:
     if len(segments) != len(header.segments):
         raise EvidenceError("segments", f"{len(segments)} segments", f"{len(header.segments)} segments")
     window = SignedWindow(waiting.header, waiting.signature, segments)
-    return _Opened(waiting.key_id, header, window, tuple(map(_place, segments)))
+    return _Opened(waiting.key_id, header, window, waiting.segments, tuple(map(_place, segments)))
 
 
 # How a segment begins as agents write it: sorted keys, nothing escaped.

@@ -200,39 +200,37 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
 
 
 class _Queue:
-    """Windows between reader and writer of one stream, bounded by their number and their bytes."""
+    """Windows between the one reader and the one writer of a stream, bounded by their number and their bytes."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._items: deque[tuple[SignedWindow | None, int]] = deque()
         self._bytes = 0
-        self._changed = asyncio.Condition()
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
 
     async def put(self, window: SignedWindow | None, size: int) -> None:
         """Add one, or None for the end; waits while the queue is full. A single one of any size fits in."""
-        async with self._changed:
-            await self._changed.wait_for(
-                lambda: (
-                    not self._items
-                    or (len(self._items) < QUEUED_WINDOWS and self._bytes + size <= self._most_bytes)
-                )
-            )
-            self._items.append((window, size))
-            self._bytes += size
-            self._changed.notify_all()
+        while self._items and (len(self._items) >= QUEUED_WINDOWS or self._bytes + size > self._most_bytes):
+            self._emptied.clear()
+            await self._emptied.wait()
+        self._items.append((window, size))
+        self._bytes += size
+        self._filled.set()
 
     async def get(self, most: int) -> tuple[list[SignedWindow], bool]:
         """Up to `most` windows, at least one unless the end came, and whether it did."""
+        while not self._items:
+            self._filled.clear()
+            await self._filled.wait()
         windows: list[SignedWindow] = []
-        async with self._changed:
-            await self._changed.wait_for(lambda: bool(self._items))
-            while self._items and len(windows) < most:
-                window, size = self._items.popleft()
-                self._bytes -= size
-                if window is None:
-                    return windows, True
-                windows.append(window)
-            self._changed.notify_all()
+        while self._items and len(windows) < most:
+            window, size = self._items.popleft()
+            self._bytes -= size
+            if window is None:
+                return windows, True
+            windows.append(window)
+        self._emptied.set()
         return windows, False
 
 

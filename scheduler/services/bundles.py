@@ -18,8 +18,9 @@ from scheduler.domain.errors import FieldProblem, Invalid, Unavailable
 from scheduler.domain.time import to_rfc3339
 from scheduler.services.evidence import with_cosignatures
 from scheduler.services.usage import Covered, covered
+from scheduler.storage.segments import Opened, opened_segments
 from scheduler.storage.stamp_store import StampStore
-from scheduler.storage.tables import CosignatureRow, LogCheckpointRow, LogEntryRow, WindowSegmentRow
+from scheduler.storage.tables import CosignatureRow, LogCheckpointRow, LogEntryRow
 from scheduler.storage.tile_store import TileMissing, TileStore
 from suanli.evidence.bundle import (
     CHECKPOINT,
@@ -223,9 +224,9 @@ async def collect_page(
 ) -> bytes:
     """Entries first to stop for a reader; the collector is fed with them, the lines that open them are returned."""
     entries = await _entries(session, first, stop)
-    segments = await _segments(session, first, stop)
+    opened = await opened_segments(session, {entry.log_index: entry.segments for entry in entries})
     # In a thread: parsing a page takes longer than other requests should wait.
-    return await asyncio.to_thread(_page, entries, segments, scope, collector)
+    return await asyncio.to_thread(_page, entries, opened, scope, collector)
 
 
 async def _write_payloads(
@@ -263,29 +264,16 @@ async def _entries(session: AsyncSession, first: int, stop: int) -> Sequence[Log
     return entries
 
 
-async def _segments(session: AsyncSession, first: int, stop: int) -> dict[int, list[WindowSegmentRow]]:
-    rows = await session.scalars(
-        select(WindowSegmentRow)
-        .where(WindowSegmentRow.log_index >= first, WindowSegmentRow.log_index < stop)
-        .order_by(WindowSegmentRow.log_index, WindowSegmentRow.n)
-    )
-    found: dict[int, list[WindowSegmentRow]] = {}
-    for row in rows:
-        found.setdefault(row.log_index, []).append(row)
-    session.expunge_all()
-    return found
-
-
 def _page(
     entries: Sequence[LogEntryRow],
-    segments: Mapping[int, Sequence[WindowSegmentRow]],
+    opened: Mapping[int, Opened],
     scope: Scope,
     collector: RatingCollector,
 ) -> bytes:
     """Lines of a page; the collector is fed with exactly what the reader is given."""
     lines = []
     for entry in entries:
-        line = open_line(entry, segments.get(entry.log_index, ()), scope)
+        line = open_line(entry, opened.get(entry.log_index), scope)
         lines.append(encode_payload_line(line))
         if line.payload is None:
             continue
@@ -296,13 +284,15 @@ def _page(
     return b"".join(lines)
 
 
-def open_line(entry: LogEntryRow, segments: Sequence[WindowSegmentRow], scope: Scope) -> PayloadLine:
+def open_line(entry: LogEntryRow, opened: Opened | None, scope: Scope) -> PayloadLine:
     """What opens an entry to a reader, and no more than concerns a firm where the reader is one."""
     firm_id = scope.firm_id
     if firm_id is not None and entry.firm_id not in (None, firm_id):
         return PayloadLine(entry.log_index, None, None)
-    shown = tuple(
-        SaltedSegment(row.salt, row.body) if firm_id is None or row.firm_id == firm_id else None
-        for row in segments
-    )
+    shown: tuple[SaltedSegment | None, ...] = ()
+    if opened is not None:
+        shown = tuple(
+            one if firm_id is None or owner == firm_id else None
+            for one, owner in zip(opened.segments, opened.firms, strict=True)
+        )
     return PayloadLine(entry.log_index, entry.salt, entry.payload, shown)

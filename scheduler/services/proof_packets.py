@@ -19,7 +19,8 @@ from scheduler.domain.time import to_rfc3339
 from scheduler.services.bundles import open_line
 from scheduler.services.evidence import with_cosignatures
 from scheduler.services.usage import covered, published_size
-from scheduler.storage.tables import CosignatureRow, LogCheckpointRow, LogEntryRow, WindowSegmentRow
+from scheduler.storage.segments import opened_segments
+from scheduler.storage.tables import CosignatureRow, LogCheckpointRow, LogEntryRow
 from scheduler.storage.tile_store import TileMissing, TileStore
 from suanli.evidence.bundle import PAYLOADS, PayloadLine, Scope, encode_payload_line
 from suanli.evidence.entries import FIRM_KEY, KEY_EVENT
@@ -144,13 +145,8 @@ async def _lines(session: AsyncSession, request: PacketRequest, size: int) -> li
         )
     )
     entries = {entry.log_index: entry for entry in (*drawn, *known)}
-    segment = WindowSegmentRow
-    segments: dict[int, list[WindowSegmentRow]] = {}
-    for found in await session.scalars(
-        select(segment).where(segment.log_index.in_(entries)).order_by(segment.log_index, segment.n)
-    ):
-        segments.setdefault(found.log_index, []).append(found)
-    return [open_line(entries[index], segments.get(index, ()), request.scope) for index in sorted(entries)]
+    opened = await opened_segments(session, {index: entry.segments for index, entry in entries.items()})
+    return [open_line(entries[index], opened.get(index), request.scope) for index in sorted(entries)]
 
 
 def _write(store: TileStore, note: bytes, lines: Sequence[PayloadLine], target: BinaryIO) -> None:

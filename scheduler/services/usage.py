@@ -12,6 +12,7 @@ from itertools import groupby
 from sqlalchemy import and_, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.storage.segments import opened_segments
 from scheduler.storage.tables import (
     AllocationDeviceRow,
     AllocationRow,
@@ -19,7 +20,6 @@ from scheduler.storage.tables import (
     DeviceRow,
     LogCheckpointRow,
     LogEntryRow,
-    WindowSegmentRow,
 )
 from suanli.evidence.entries import (
     DEVICE_EVENT,
@@ -37,7 +37,7 @@ from suanli.rating.inputs import ObservedUse, Price, Program, RatingInputs
 from suanli.rating.programs import Subsidy, evaluate_programs
 from suanli.rating.usage import Quantities, Usage, UsageKey, collect_usage
 
-SEGMENTS_PER_PAGE = 5000
+WINDOWS_PER_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,16 +237,19 @@ async def balance(session: AsyncSession, *, from_ms: int, to_ms: int) -> Balance
 
 
 async def _observed(session: AsyncSession, from_ms: int, to_ms: int, size: int) -> list[ObservedUse]:
-    row, entry = WindowSegmentRow, LogEntryRow
+    entry = LogEntryRow
     rows = await session.stream(
-        select(row.body)
-        .join(entry, entry.log_index == row.log_index)
+        select(entry.log_index, entry.segments)
         .where(
             entry.type == USAGE_WINDOW, entry.end_ms > from_ms, entry.start_ms < to_ms, entry.log_index < size
         )
-        .execution_options(yield_per=SEGMENTS_PER_PAGE)
+        .execution_options(yield_per=WINDOWS_PER_PAGE)
     )
-    return [_observed_use(body) async for (body,) in rows]
+    uses: list[ObservedUse] = []
+    async for page in rows.partitions():
+        opened = await opened_segments(session, {row.log_index: row.segments for row in page})
+        uses += [_observed_use(one.body) for window in opened.values() for one in window.segments]
+    return uses
 
 
 def _observed_use(body: bytes) -> ObservedUse:

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.errors import Unavailable
 from scheduler.services.evidence import NodeKey, newest_checkpoint
 from scheduler.storage.direct import Direct
-from scheduler.storage.windows import Advance, Head, advance, heads, pack_segments, stored_headers
+from scheduler.storage.segments import join_segments, pack
+from scheduler.storage.windows import Advance, Head, advance, heads, stored_headers
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.window_checks import ReadWindow, read_window
 from suanli.evidence.windows import (
@@ -62,13 +63,17 @@ class Intake:
     refused: tuple[Refusal, ...]
 
 
+_Row = tuple[int, bytes, bytes, bytes, int]
+"""A window as `Advance` takes it."""
+
+
 @dataclass(slots=True)
 class _Good:
     """A window in which nothing is wrong but perhaps its place in the chain, and its row, made while it is at hand."""
 
     header: WindowHeader
     sha256: str
-    row: tuple[int, bytes, bytes, bytes]
+    row: _Row
 
 
 @dataclass(slots=True)
@@ -78,7 +83,7 @@ class _Draft:
     sent: Sent
     checked: Sequence[_Good | Refusal]
     head: Head | None = None
-    rows: list[tuple[int, bytes, bytes, bytes]] = field(default_factory=list)
+    rows: list[_Row] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     tries: int = 0
     answer: Intake | Exception | None = None
@@ -197,7 +202,8 @@ def _check(key: NodeKey, window: SignedWindow, now_ms: int) -> _Good | Refusal:
     refusal = _check_devices(key, header, read.segments)
     if refusal is not None:
         return refusal
-    row = header.seq, window.header, window.signature, pack_segments(window.segments)
+    joined = join_segments(window.segments)
+    row = header.seq, window.header, window.signature, pack(joined), len(joined)
     return _Good(header, header_hash(window.header), row)
 
 

@@ -1,15 +1,21 @@
-"""What must hold in the database at every moment, as queries that find where it does not.
+"""What must hold in the database at every moment, and what finds where it does not.
 
-Each rule is a sentence and a query whose rows are the exceptions. All run in one snapshot, so that a cluster
-that works while it is checked is seen at one moment.
+Each rule is a sentence and a query whose rows are the exceptions, or a function that looks for them in packed segments.
+All run in one snapshot, so that a cluster that works while it is checked is seen at one moment.
 """
 
-from collections.abc import AsyncIterator
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.storage.segments import opened_segments
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.windows import WHOLE_PPM
 
 # Exceptions shown of one rule; the rest are counted.
 SHOWN: Final = 20
@@ -17,10 +23,10 @@ SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What holds, and the query for exceptions: one text column."""
+    """What holds, and how exceptions are found: a query of one text column, or what reads segments itself."""
 
     sentence: str
-    exceptions: str
+    exceptions: str | Callable[[AsyncSession], Awaitable[list[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,90 @@ class Finding:
     sentence: str
     exceptions: tuple[str, ...]
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a segment says."""
+
+    device_id: str
+    observed: str
+    ppm_ms: int
+
+
+_WINDOWS: Final = (
+    "SELECT log_index, node_id, start_ms, end_ms, segments FROM log_entries WHERE type = 'usage_window'"
+)
+
+
+async def _pages(session: AsyncSession, query: str) -> AsyncIterator[tuple[Row[Any], list[_Told]]]:
+    """Rows of a query that names log_index and segments, with what these say; a few at a time in memory."""
+    stream = await session.stream(text(query).execution_options(yield_per=1000))
+    async for page in stream.partitions():
+        told = await _told(session, {row.log_index: row.segments for row in page})
+        for row in page:
+            yield row, told.get(row.log_index, [])
+
+
+async def _told(session: AsyncSession, packed: dict[int, bytes | None]) -> dict[int, list[_Told]]:
+    """What the segments of some windows say. One that cannot be read says nothing: its devices are missing."""
+    try:
+        opened = await opened_segments(session, packed)
+        return {index: [_read(one.body) for one in window.segments] for index, window in opened.items()}
+    except (EvidenceError, ValueError, KeyError, TypeError):
+        if len(packed) == 1:
+            return {}
+        return {i: told for one in packed.items() for i, told in (await _told(session, dict([one]))).items()}
+
+
+def _read(body: bytes) -> _Told:
+    value = json.loads(body)
+    ppm_ms = (value["end_ms"] - value["start_ms"]) * value["share_ppm"]
+    return _Told(value["device"]["device_id"], value["observed"], ppm_ms)
+
+
+async def _told_wrongly(session: AsyncSession) -> list[str]:
+    found: list[str] = []
+    async for window, segments in _pages(session, _WINDOWS):
+        whole = (window.end_ms - window.start_ms) * WHOLE_PPM
+        told: Counter[str] = Counter()
+        for one in segments:
+            told[one.device_id] += one.ppm_ms
+        found += [
+            f"entry {window.log_index} device {device_id}: {ppm_ms} of {whole} ppm ms"
+            for device_id, ppm_ms in told.items()
+            if ppm_ms != whole
+        ]
+    return found
+
+
+async def _untold(session: AsyncSession) -> list[str]:
+    counted = await session.execute(text("SELECT node_id, count(*) FROM devices GROUP BY 1"))
+    devices = {str(node_id): int(count) for node_id, count in counted}
+    found: list[str] = []
+    async for window, segments in _pages(session, _WINDOWS):
+        told, wanted = len({one.device_id for one in segments}), devices.get(window.node_id)
+        if wanted is not None and told != wanted and window.end_ms > window.start_ms:
+            found.append(f"entry {window.log_index}: {told} of {wanted} devices")
+    return found
+
+
+_CHARGED: Final = """
+SELECT log_index, segments, c.charge_id, c.n, c.billable_ms, abs(c.billable_ms) > c.to_ms - c.from_ms
+    OR c.corrects IS NULL AND (c.worked_ms > c.live_ms OR c.live_ms > c.billable_ms) AS too_much
+FROM charges c JOIN log_entries USING (log_index)
+"""
+
+
+async def _billed_unobserved(session: AsyncSession) -> list[str]:
+    found: list[str] = []
+    async for charge, segments in _pages(session, _CHARGED):
+        observed = segments[charge.n].observed if charge.n < len(segments) else "nothing"
+        if charge.too_much or (charge.billable_ms and observed != "in_use"):
+            found.append(
+                f"{charge.charge_id}: {charge.billable_ms} ms billed of a segment observed {observed}"
+            )
+    return found
 
 
 RULES: Final = (
@@ -202,30 +292,11 @@ RULES: Final = (
     ),
     Rule(
         "in every window each device's time is told exactly once",
-        """
-        SELECT 'entry ' || w.log_index || ' device ' || s.device_id || ': ' || s.told_ppm_ms || ' of '
-            || (w.end_ms - w.start_ms) * 1000000 || ' ppm ms'
-        FROM log_entries w JOIN (
-            SELECT log_index, device_id,
-                sum(((body ->> 'end_ms')::bigint - (body ->> 'start_ms')::bigint)
-                    * (body ->> 'share_ppm')::bigint) AS told_ppm_ms
-            FROM (SELECT log_index, device_id, convert_from(body, 'UTF8')::jsonb AS body
-                FROM window_segments) b
-            GROUP BY 1, 2) s USING (log_index)
-        WHERE w.type = 'usage_window' AND s.told_ppm_ms <> (w.end_ms - w.start_ms) * 1000000
-        """,
+        _told_wrongly,
     ),
     Rule(
         "every window tells of every device of its node",
-        """
-        SELECT 'entry ' || w.log_index || ': ' || count(DISTINCT s.device_id)
-            || ' of ' || n.devices || ' devices'
-        FROM log_entries w
-        JOIN (SELECT node_id, count(*) AS devices FROM devices GROUP BY 1) n USING (node_id)
-        LEFT JOIN window_segments s USING (log_index)
-        WHERE w.type = 'usage_window' AND w.end_ms > w.start_ms
-        GROUP BY w.log_index, n.devices HAVING count(DISTINCT s.device_id) <> n.devices
-        """,
+        _untold,
     ),
     Rule(
         "a charge lies within its logged, signed window",
@@ -237,14 +308,7 @@ RULES: Final = (
     ),
     Rule(
         "only what was observed in use is billed: never unknown time, and not more than the stretch",
-        """
-        SELECT c.charge_id || ': ' || c.billable_ms || ' ms billed of a segment observed '
-            || (convert_from(s.body, 'UTF8')::jsonb ->> 'observed')
-        FROM charges c JOIN window_segments s USING (log_index, n)
-        WHERE abs(c.billable_ms) > c.to_ms - c.from_ms
-            OR c.corrects IS NULL AND (c.worked_ms > c.live_ms OR c.live_ms > c.billable_ms)
-            OR c.billable_ms <> 0 AND convert_from(s.body, 'UTF8')::jsonb ->> 'observed' <> 'in_use'
-        """,
+        _billed_unobserved,
     ),
     Rule(
         "no time of a device is billed twice to an allocation",
@@ -301,7 +365,10 @@ async def find_exceptions(session: AsyncSession) -> AsyncIterator[Finding]:
     """Check every rule in the session's snapshot, one after the other."""
     await session.execute(text("SET LOCAL statement_timeout = 0"))
     for rule in RULES:
-        rows = (await session.execute(text(rule.exceptions))).scalars().all()
+        if isinstance(rule.exceptions, str):
+            rows = (await session.execute(text(rule.exceptions))).scalars().all()
+        else:
+            rows = await rule.exceptions(session)
         yield Finding(rule.sentence, tuple(str(row) for row in rows[:SHOWN]), len(rows))
 
 

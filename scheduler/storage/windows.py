@@ -1,6 +1,5 @@
 """Usage windows on their way into the log: many nodes' in one statement, each with the head of its chain."""
 
-import struct
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -9,11 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.storage.bulk import driver_cursor
 from scheduler.storage.direct import Direct
 from scheduler.storage.pokes import Channel
+from scheduler.storage.segments import pack
 from suanli.evidence.entries import parse_payload
-from suanli.evidence.errors import EvidenceError
-from suanli.evidence.windows import SALT_BYTES, SaltedSegment
-
-_LENGTH = struct.Struct(">I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,36 +23,14 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """The windows that move a key's chain from one head to the next: (seq, header, signature, packed segments)."""
+    """The windows that move a key's chain from one head to the next: (seq, header, signature, packed
+    segments, bytes of these unpacked)."""
 
     key_id: str
     node_id: str
     before: Head
     after: Head
-    windows: Sequence[tuple[int, bytes, bytes, bytes]]
-
-
-def pack_segments(segments: Sequence[SaltedSegment]) -> bytes:
-    """Salts and exact bodies in one piece: salt, length of the body (4 bytes, big-endian), body, and so on."""
-    parts: list[bytes] = []
-    for one in segments:
-        parts += (one.salt, _LENGTH.pack(len(one.body)), one.body)
-    return b"".join(parts)
-
-
-def unpack_segments(data: bytes) -> tuple[SaltedSegment, ...]:
-    """What `pack_segments` packed. Raises EvidenceError."""
-    segments: list[SaltedSegment] = []
-    at, size = 0, len(data)
-    while at < size:
-        length_at = at + SALT_BYTES
-        begin = length_at + _LENGTH.size
-        end = begin + int.from_bytes(data[length_at:begin], "big") if begin <= size else size + 1
-        if end > size:
-            raise EvidenceError("segments", f"{size} bytes", "whole segments")
-        segments.append(SaltedSegment(data[at:length_at], data[begin:end]))
-        at = end
-    return tuple(segments)
+    windows: Sequence[tuple[int, bytes, bytes, bytes, int]]
 
 
 _HEADS = """
@@ -110,10 +84,10 @@ WITH heads AS (
         AND k.stored_seq = heads.seq AND k.stored_header_sha256 = heads.header_sha256
     RETURNING k.key_id, k.node_id
 ), kept AS (
-    INSERT INTO usage_intake (key_id, seq, node_id, header, signature, segments)
-    SELECT key_id, w.seq, node_id, w.header, w.signature, w.segments
+    INSERT INTO usage_intake (key_id, seq, node_id, header, signature, segments, segments_bytes)
+    SELECT key_id, w.seq, node_id, w.header, w.signature, w.segments, w.segments_bytes
     FROM unnest(%(of)b::text[], %(seqs)b::bigint[], %(headers)b::bytea[], %(signatures)b::bytea[],
-        %(segments)b::bytea[]) AS w(key_id, seq, header, signature, segments)
+        %(segments)b::bytea[], %(sizes)b::bigint[]) AS w(key_id, seq, header, signature, segments, segments_bytes)
     JOIN moved USING (key_id)
 )
 SELECT array_agg(key_id), pg_notify(%(channel)s, '') FROM moved HAVING count(*) > 0
@@ -143,6 +117,7 @@ async def advance(database: Direct, moves: Sequence[Advance]) -> frozenset[str]:
             "headers": [window[2] for window in windows],
             "signatures": [window[3] for window in windows],
             "segments": [window[4] for window in windows],
+            "sizes": [window[5] for window in windows],
             "channel": Channel.EVIDENCE.value,
         },
     )
@@ -157,9 +132,10 @@ def window_fact(key_id: str, seq: int) -> str:
 # Round robin over the keys, each key in its own order: no node waits for another's backlog. They come as one row:
 # of many rows of a few KiB each, the driver is woken for every 8 KiB.
 _WAITING = """
-SELECT array_agg(key_id), array_agg(seq), array_agg(header), array_agg(signature), array_agg(segments)
+SELECT array_agg(key_id), array_agg(seq), array_agg(header), array_agg(signature), array_agg(segments),
+    array_agg(size), array_agg(segments_bytes IS NOT NULL)
 FROM (
-    SELECT waiting.*, sum(octet_length(segments)) OVER (ORDER BY place, key_id) - octet_length(segments) AS before
+    SELECT waiting.*, size, sum(size) OVER (ORDER BY place, key_id) - size AS before
     FROM usage_intake AS waiting JOIN (
         SELECT key_id, seq, place FROM (
             SELECT key_id, seq, row_number() OVER (PARTITION BY key_id ORDER BY seq) AS place
@@ -167,7 +143,7 @@ FROM (
             WHERE key_id <> ALL(%(stuck)s)
         ) AS numbered
         ORDER BY place, key_id LIMIT %(most)s
-    ) AS chosen USING (key_id, seq)
+    ) AS chosen USING (key_id, seq), LATERAL (SELECT coalesce(segments_bytes, octet_length(segments))) AS s(size)
 ) AS sized
 WHERE before < %(most_bytes)s
 HAVING count(*) > 0
@@ -176,20 +152,27 @@ HAVING count(*) > 0
 
 @dataclass(slots=True)
 class WaitingWindow:
-    """A window of the intake; `segments` as `pack_segments` packed them."""
+    """A window of the intake; `segments` as `pack_segments` packed them, `segments_bytes` before that."""
 
     key_id: str
     seq: int
     header: bytes
     signature: bytes
     segments: bytes
+    segments_bytes: int
+    packed: bool = True
+
+    def __post_init__(self) -> None:
+        """A gateway of before hands over what was only joined."""
+        if not self.packed:
+            self.segments, self.packed = pack(self.segments), True
 
 
 async def waiting_windows(
     session: AsyncSession, most: int, most_bytes: int, refused: Collection[tuple[str, int]]
 ) -> list[WaitingWindow]:
     """Up to `most` windows that wait, a share of each key's, by key and number; no more of them once their
-    segments come to `most_bytes`.
+    unpacked segments come to `most_bytes`.
 
     Of a key of which a window was refused nothing is taken: its chain cannot go on without that window.
     """

@@ -10,7 +10,8 @@ import grpc
 import pytest
 
 from protos.suanli.fleet.v1 import usage_pb2
-from scheduler.storage.windows import unpack_segments, waiting_windows
+from scheduler.storage.segments import join_segments, unpack_segments
+from scheduler.storage.windows import waiting_windows
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.windows import NO_PREVIOUS, SaltedSegment, SignedWindow
 from tests.builders.database import DatabaseUrls
@@ -77,12 +78,25 @@ async def test_a_day_of_windows_comes_in_few_transactions_and_is_taken_up_to_a_n
         async with world.owner.read() as session:
             return [one.seq for one in await waiting_windows(session, most, most_bytes, refused)]
 
-    [(size,)] = await world.rows("SELECT octet_length(segments) FROM usage_intake WHERE seq = 1")
+    [(size,)] = await world.rows("SELECT segments_bytes FROM usage_intake WHERE seq = 1")
     assert await taken(3, 1 << 30) == [1, 2, 3]
     assert await taken(3, size + 1) == [1, 2]  # the second is the one that fills it
     assert await taken(3, 1) == [1]  # one at least, however large
     [(key_id,)] = await world.rows("SELECT DISTINCT key_id FROM usage_intake")
     assert await taken(3, 1 << 30, [(key_id, 2)]) == []
+
+
+async def test_a_window_that_a_gateway_of_before_stored_comes_out_as_all_others(
+    world: World, agent: Agent, stream: UsageStream
+) -> None:
+    window = agent.cut()
+    await stream.send([window])
+    await stream.until_stored(1)
+    joined = join_segments(window.segments)
+    await world.execute("UPDATE usage_intake SET segments = :joined, segments_bytes = NULL", joined=joined)
+    async with world.owner.read() as session:
+        [one] = await waiting_windows(session, 1, 1 << 30, [])
+    assert (unpack_segments(one.segments), one.segments_bytes) == (window.segments, len(joined))
 
 
 async def test_the_same_window_twice_is_one_window(world: World, agent: Agent, stream: UsageStream) -> None:

@@ -10,13 +10,21 @@ from psycopg import sql
 
 from scheduler.storage.engine import Database, conninfo
 from scheduler.storage.invariants import RULES, SHOWN, Finding, find_exceptions
+from scheduler.storage.segments import pack_segments, unpack_segments
+from suanli.evidence.windows import SaltedSegment
 from tests.builders.database import DatabaseServer, DatabaseUrls, as_superuser
 
 OpenDatabase = Callable[[str], Database]
 Row = tuple[str, dict[str, Any]]
 
 SPEC = {"gang": {"devices": 2, "devices_per_node": 1}}
-IN_USE = {"observed": "in_use", "start_ms": 0, "end_ms": 1000, "share_ppm": 1_000_000}
+IN_USE = {
+    "device": {"device_id": "d-n1"},
+    "observed": "in_use",
+    "start_ms": 0,
+    "end_ms": 1000,
+    "share_ppm": 1_000_000,
+}
 
 
 def firm() -> list[Row]:
@@ -127,19 +135,30 @@ def entry(index: int, kind: str = "usage_window", **more: Any) -> Row:
     return "log_entries", plain | more
 
 
-def window(index: int, seq: int, start_ms: int, end_ms: int) -> Row:
-    return entry(index, seq=seq, start_ms=start_ms, end_ms=end_ms, node_id="n1")
+def window(index: int, seq: int, start_ms: int, end_ms: int, *told: dict[str, Any]) -> Row:
+    packed = pack_segments([SaltedSegment(b"\0" * 32, json.dumps(one).encode()) for one in told])
+    return entry(index, seq=seq, start_ms=start_ms, end_ms=end_ms, node_id="n1", segments=packed)
 
 
-def segment(index: int, body: dict[str, Any], n: int = 0) -> Row:
-    content = {
-        "log_index": index,
-        "n": n,
-        "device_id": "d-n1",
-        "salt": b"",
-        "body": json.dumps(body).encode(),
-    }
-    return "window_segments", content
+def without_pieces(rows: list[Row]) -> list[Row]:
+    """As a ledger of before logged it: segments in rows of their own."""
+    pieces: list[Row] = []
+    for table, row in rows:
+        if table == "log_entries" and row.get("segments"):
+            pieces += [
+                (
+                    "window_segments",
+                    {
+                        "log_index": row["log_index"],
+                        "n": n,
+                        "device_id": "d-n1",
+                        "salt": s.salt,
+                        "body": s.body,
+                    },
+                )
+                for n, s in enumerate(unpack_segments(row["segments"]))
+            ]
+    return [(table, {k: v for k, v in row.items() if k != "segments"}) for table, row in rows] + pieces
 
 
 def key(stored: int) -> Row:
@@ -149,9 +168,9 @@ def key(stored: int) -> Row:
     )
 
 
-def metered() -> list[Row]:
+def metered(told: dict[str, Any] = IN_USE) -> list[Row]:
     """One window of one second, whole in use."""
-    return [*firm(), *nodes(), key(1), window(0, 1, 0, 1000), segment(0, IN_USE)]
+    return [*firm(), *nodes(), key(1), window(0, 1, 0, 1000, told)]
 
 
 def charge(name: str = "c", **more: Any) -> Row:
@@ -212,16 +231,14 @@ BROKEN: dict[str, list[Row]] = {
     ],
     "every window that a gateway acknowledged": changed(metered(), "agent_keys", stored_seq=2),
     "the windows of a key follow each other": [
-        *changed(metered(), "agent_keys", stored_seq=2), window(1, 2, 1001, 2000),
-        segment(1, {"observed": "free", "start_ms": 1001, "end_ms": 2000}),
+        *changed(metered(), "agent_keys", stored_seq=2),
+        window(1, 2, 1001, 2000, IN_USE | {"observed": "free", "start_ms": 1001, "end_ms": 2000}),
     ],
-    "in every window each device's time": changed(
-        metered(), "window_segments", body=json.dumps(IN_USE | {"end_ms": 999}).encode()
-    ),
-    "every window tells of every device": without(metered(), "window_segments"),
+    "in every window each device's time": metered(IN_USE | {"end_ms": 999}),
+    "every window tells of every device": changed(metered(), "log_entries", segments=b""),
     "a charge lies within": [*metered(), charge(to_ms=1001)],
     "only what was observed in use is billed": [
-        *changed(metered(), "window_segments", body=json.dumps(IN_USE | {"observed": "unknown"}).encode()), charge(),
+        *metered(IN_USE | {"observed": "unknown"}), charge(),
     ],
     "no time of a device is billed twice": [
         *metered(), charge("c1", to_ms=600, billable_ms=600, live_ms=0, worked_ms=0, share_ppm=400_000),
@@ -262,6 +279,7 @@ SOUND: dict[str, list[Row]] = {
         ("inbox", {"kind": "NodeEnrolled", "body": {"node_id": "n2"}}),
     ],
     "metered, charged and corrected": [*metered(), charge(), charge("k", **CORRECTION)],
+    "metered and charged by a ledger of before": [*without_pieces(metered()), charge()],
     "a window that waits for the log": [
         *changed(metered(), "agent_keys", stored_seq=2),
         ("usage_intake", {"key_id": "k", "seq": 2, "node_id": "n1", "header": b"", "signature": b"", "segments": b""}),

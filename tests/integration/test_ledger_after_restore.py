@@ -76,11 +76,10 @@ async def facts(world: World, *names: str) -> None:
 async def entries(world: World) -> list[tuple[object, ...]]:
     """Every entry and segment, whole."""
     return await world.rows(
-        "SELECT log_index, type, producer_key_id, firm_id, firm_seq, leaf, salt, payload, fact, node_id, seq,"
-        " start_ms, end_ms FROM log_entries ORDER BY log_index"
+        "SELECT log_index, type, producer_key_id, firm_id, firm_seq, leaf, salt, payload, segments, fact, node_id,"
+        " seq, start_ms, end_ms FROM log_entries ORDER BY log_index"
     ) + await world.rows(
-        "SELECT log_index, n, firm_id, allocation_id, device_id, salt, body FROM window_segments"
-        " ORDER BY log_index, n"
+        "SELECT log_index, n, firm_id, allocation_id, device_id FROM window_segments ORDER BY log_index, n"
     )
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import zipfile
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -20,6 +21,7 @@ from scheduler.services.periods import close_period
 from scheduler.services.proof_packets import PacketRequest, write_packet
 from scheduler.services.receipts import add_firm_key, add_receipt, list_receipts
 from scheduler.services.usage import Wanted, balance, usage_report
+from scheduler.storage.segments import pack_segments, unpack_segments
 from scheduler.storage.stamp_store import StampStore
 from scheduler.storage.tile_store import TileStore
 from suanli.cli.time_stamps import stamp_check
@@ -35,7 +37,7 @@ from suanli.evidence.sampling import draw_entries
 from suanli.evidence.steps.case import VerifySettings
 from suanli.evidence.steps.packet import EntriesWanted, inspect_packet
 from suanli.evidence.verify import verify
-from suanli.evidence.windows import SeenCheckpoint
+from suanli.evidence.windows import SaltedSegment, SeenCheckpoint
 from tests.builders.authority import make_authority
 from tests.builders.database import DatabaseUrls
 from tests.builders.evidence import seed
@@ -280,10 +282,13 @@ async def test_a_firms_bundle_verifies_and_shows_nothing_of_another_firm(house: 
     assert (verdict.integrity, verdict.completeness) == (True, True), verdict.findings
     assert b"firm-b" not in files["statement.json"]
     shown = files["payloads.jsonl"]
-    secret = await world.rows("SELECT encode(body, 'base64') FROM window_segments WHERE firm_id = 'firm-b'")
+    secret = await world.rows(
+        "SELECT segments, n FROM window_segments JOIN log_entries USING (log_index)"
+        " WHERE window_segments.firm_id = 'firm-b'"
+    )
     assert secret
-    for (body,) in secret:
-        assert body.replace("\n", "").encode() not in shown
+    for packed, n in secret:
+        assert b64encode(unpack_segments(packed)[n].body) not in shown
 
 
 async def test_a_receipt_of_a_firm_is_in_its_bundle_and_in_the_auditors_as_the_firm_signed_it(
@@ -426,14 +431,44 @@ async def test_a_seed_or_an_index_that_cannot_be_is_refused_by_name(house: House
     assert await house.packet(PacketRequest(AUDITOR, newest, [0], end_ms))
 
 
+async def test_windows_that_a_ledger_of_before_logged_are_in_bundles_as_all_others(house: House) -> None:
+    await _logged(house)
+    await house.until_cosigned()
+    before = {scope.firm_id: (await house.bundle(scope))[0] for scope in (AUDITOR, firm_scope(FIRM))}
+    for index, packed in await house.world.rows(
+        "SELECT log_index, segments FROM log_entries WHERE segments IS NOT NULL"
+    ):
+        for n, one in enumerate(unpack_segments(packed)):
+            device_id = json.loads(one.body)["device"]["device_id"]
+            await house.world.execute(
+                "INSERT INTO window_segments (log_index, n, device_id, salt, body)"
+                " VALUES (:index, :n, :device_id, :salt, :body)"
+                " ON CONFLICT (log_index, n) DO UPDATE SET salt = EXCLUDED.salt, body = EXCLUDED.body",
+                index=index, n=n, device_id=device_id, salt=one.salt, body=one.body,
+            )  # fmt: skip
+    await house.world.execute("UPDATE log_entries SET segments = NULL")
+    for scope in (AUDITOR, firm_scope(FIRM)):
+        files, _ = await house.bundle(scope)
+        assert files["payloads.jsonl"] == before[scope.firm_id]["payloads.jsonl"]
+        verdict = verify(files, policy=policy(house.keys, house.witness))
+        assert (verdict.integrity, verdict.completeness) == (True, True), verdict.findings
+
+
 async def test_rows_that_were_changed_after_publication_do_not_verify(house: House) -> None:
     await _logged(house)
     await house.until_cosigned()
-    await house.world.execute(
-        "UPDATE window_segments SET body ="
-        " convert_to(replace(convert_from(body, 'UTF8'), '\"observed\":\"in_use\"', '\"observed\":\"faulty\"'), 'UTF8')"
-        " WHERE allocation_id IS NOT NULL"
-    )
+    for index, packed in await house.world.rows(
+        "SELECT DISTINCT log_index, segments FROM window_segments JOIN log_entries USING (log_index)"
+    ):
+        forged = [
+            SaltedSegment(s.salt, s.body.replace(b'"observed":"in_use"', b'"observed":"faulty"'))
+            for s in unpack_segments(packed)
+        ]
+        await house.world.execute(
+            "UPDATE log_entries SET segments = :forged WHERE log_index = :index",
+            forged=pack_segments(forged),
+            index=index,
+        )
     files, _ = await house.bundle()
     verdict = verify(files, policy=policy(house.keys, house.witness))
     assert not verdict.integrity

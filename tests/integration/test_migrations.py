@@ -15,8 +15,8 @@ from sqlalchemy import Engine, NullPool, create_engine, inspect
 
 from scheduler.storage import migrate, roles
 from scheduler.storage.engine import Database, conninfo, driver_url
+from scheduler.storage.segments import join_segments, pack_segments
 from scheduler.storage.tables import Base
-from scheduler.storage.windows import unpack_segments
 from suanli.evidence.windows import SaltedSegment
 from tests.builders.database import DatabaseServer, DatabaseUrls
 
@@ -182,6 +182,48 @@ def test_windows_that_wait_are_the_same_bytes_before_and_after(
         alembic_runner.migrate_up_to("0013")
         packed = connection.execute("SELECT segments FROM usage_intake").fetchone()
         assert packed is not None
-        assert unpack_segments(packed[0]) == segments
+        assert packed[0] == join_segments(segments)
         alembic_runner.migrate_down_to("0012")
         assert connection.execute("SELECT segments FROM usage_intake").fetchone() == (told,)
+
+
+def test_what_windows_say_is_taken_apart_again_on_the_way_back(
+    alembic_runner: MigrationContext, empty: DatabaseUrls
+) -> None:
+    segments = tuple(
+        SaltedSegment(bytes([n]) * 32, json.dumps({"device": {"device_id": f"d{n}"}, "n": n}).encode())
+        for n in range(3)
+    )
+    alembic_runner.migrate_up_to("0028")
+    with psycopg.connect(conninfo(empty.owner), autocommit=True) as connection:
+        connection.execute("INSERT INTO pools (name) VALUES ('p')")
+        connection.execute(
+            "INSERT INTO nodes (node_id, name, pool, metering_from_ms) VALUES ('n', 'n', 'p', 0)"
+        )
+        connection.execute(
+            "INSERT INTO agent_keys (key_id, node_id, public_key, certificate_pem) VALUES ('k', 'n', '', '')"
+        )
+        connection.execute(
+            "INSERT INTO usage_intake (key_id, seq, node_id, header, signature, segments, segments_bytes)"
+            " VALUES ('k', 2, 'n', 'h', 's', %s, 1)",
+            [pack_segments(segments)],
+        )
+        connection.execute(
+            "INSERT INTO log_entries (log_index, type, producer_key_id, leaf, salt, payload, segments, fact)"
+            " VALUES (0, 'usage_window', 'k', '', '', '', %s, 'window/k/1')",
+            [pack_segments(segments)],
+        )
+        connection.execute(
+            "INSERT INTO window_segments (log_index, n, firm_id, allocation_id, device_id)"
+            " VALUES (0, 1, 'f', 'a', 'd1')"
+        )
+        alembic_runner.migrate_down_to("0027")
+        assert connection.execute("SELECT segments FROM usage_intake").fetchone() == (
+            join_segments(segments),
+        )
+        assert connection.execute(
+            "SELECT n, firm_id, allocation_id, device_id, salt, body FROM window_segments ORDER BY n"
+        ).fetchall() == [
+            (n, *(("f", "a") if n == 1 else (None, None)), f"d{n}", one.salt, one.body)
+            for n, one in enumerate(segments)
+        ]

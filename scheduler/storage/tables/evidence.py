@@ -17,7 +17,10 @@ class UsageIntakeRow(Base):
     node_id: Mapped[str]
     header: Mapped[bytes]
     signature: Mapped[bytes]
-    segments: Mapped[bytes]  # storage/windows.py: salts and exact bytes, in the header's order
+    segments: Mapped[bytes]  # storage/segments.py: salts and exact bytes, in the header's order
+    segments_bytes: Mapped[
+        int | None
+    ]  # of these, unpacked; None: from a gateway of before, which did not pack them
     received_at: Mapped[datetime] = created()
 
 
@@ -83,6 +86,9 @@ class LogEntryRow(Base):
     leaf: Mapped[bytes]
     salt: Mapped[bytes]
     payload: Mapped[bytes]
+    segments: Mapped[
+        bytes | None
+    ]  # of a window, as in usage_intake; opened only as far as they are the reader's own
     fact: Mapped[str] = mapped_column(unique=True)  # of the intake; "window/<key_id>/<seq>" for windows
     node_id: Mapped[str | None]
     seq: Mapped[int | None]
@@ -98,7 +104,7 @@ class LogEntryRow(Base):
 
 
 class WindowSegmentRow(Base):
-    """A segment of a logged window, opened only for its own firm and the auditor."""
+    """Whose a segment of a logged window is that names an allocation; all others are nobody's."""
 
     __tablename__ = "window_segments"
     # No foreign key: it would be looked up for each of thousands a second, and one statement writes both.
@@ -107,8 +113,9 @@ class WindowSegmentRow(Base):
     firm_id: Mapped[str | None]
     allocation_id: Mapped[str | None]
     device_id: Mapped[str]
-    salt: Mapped[bytes]
-    body: Mapped[bytes]
+    # Only of windows that were logged before `log_entries.segments` was there; these have rows of every segment.
+    salt: Mapped[bytes | None]
+    body: Mapped[bytes | None]
 
 
 class LogCheckpointRow(Base):

@@ -1,0 +1,113 @@
+"""The segments of a window as the database keeps them: salts and exact bodies, compressed in one piece.
+
+Most of a segment is the same in the next one: compressed together at once, eight take a fifth of their bytes, and every
+copy after that (wire, write-ahead log, table, again for the evidence log) is a fifth as long. Too little for
+PostgreSQL's own compression to take another look: its columns keep them as they are.
+"""
+
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import zstandard
+from sqlalchemy import BigInteger, any_, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.storage.tables import WindowSegmentRow
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.windows import SALT_BYTES, SEGMENT_LIMIT_BYTES, SEGMENTS_PER_WINDOW, SaltedSegment
+
+_LENGTH = struct.Struct(">I")
+_LIMIT_BYTES = SEGMENTS_PER_WINDOW * (SALT_BYTES + _LENGTH.size + SEGMENT_LIMIT_BYTES)
+
+
+class _Codec(threading.local):
+    """Zstandard's contexts, which one thread at a time may use."""
+
+    def __init__(self) -> None:
+        self.pack = zstandard.ZstdCompressor(level=-1).compress
+        self.unpack = zstandard.ZstdDecompressor().decompress
+
+
+_codec = _Codec()
+
+
+def pack_segments(segments: Sequence[SaltedSegment]) -> bytes:
+    """A Zstandard frame of `join_segments`."""
+    return pack(join_segments(segments))
+
+
+def pack(joined: bytes) -> bytes:
+    """A Zstandard frame of what was joined."""
+    return _codec.pack(joined)
+
+
+def join_segments(segments: Sequence[SaltedSegment]) -> bytes:
+    """Salt, length of the body (4 bytes, big-endian), body, and so on."""
+    parts: list[bytes] = []
+    for one in segments:
+        parts += (one.salt, _LENGTH.pack(len(one.body)), one.body)
+    return b"".join(parts)
+
+
+def unpack_segments(packed: bytes) -> tuple[SaltedSegment, ...]:
+    """What `pack_segments` packed. Raises EvidenceError."""
+    try:
+        size = zstandard.frame_content_size(packed)
+        if size > _LIMIT_BYTES:
+            raise EvidenceError("segments", f"{size} bytes", f"at most {_LIMIT_BYTES} bytes")
+        data = _codec.unpack(packed, max_output_size=_LIMIT_BYTES)
+    except zstandard.ZstdError as error:
+        raise EvidenceError("segments", str(error), "a Zstandard frame") from None
+    segments: list[SaltedSegment] = []
+    at, size = 0, len(data)
+    while at < size:
+        length_at = at + SALT_BYTES
+        begin = length_at + _LENGTH.size
+        end = begin + int.from_bytes(data[length_at:begin], "big") if begin <= size else size + 1
+        if end > size:
+            raise EvidenceError("segments", f"{size} bytes", "whole segments")
+        segments.append(SaltedSegment(data[at:length_at], data[begin:end]))
+        at = end
+    return tuple(segments)
+
+
+@dataclass(slots=True)
+class Opened:
+    """The segments of a logged window, and whose each of them is."""
+
+    segments: Sequence[SaltedSegment]
+    firms: Sequence[str | None]
+
+
+async def opened_segments(session: AsyncSession, packed: Mapping[int, bytes | None]) -> dict[int, Opened]:
+    """The segments of log entries, of which the column `segments` is given by log index; entries without are left out.
+
+    Windows that were logged before there was that column have theirs in rows of their own. Raises EvidenceError.
+    """
+    row = WindowSegmentRow
+    found = await session.execute(
+        select(row.log_index, row.n, row.firm_id, row.salt, row.body)
+        .where(row.log_index == any_(literal(list(packed), ARRAY(BigInteger))))
+        .order_by(row.log_index, row.n)
+    )
+    rows: dict[int, list[tuple[int, str | None, SaltedSegment | None]]] = {}
+    for index, n, firm_id, salt, body in found:
+        old = None if salt is None or body is None else SaltedSegment(salt, body)
+        rows.setdefault(index, []).append((n, firm_id, old))
+    opened: dict[int, Opened] = {}
+    for index, column in packed.items():
+        mine = rows.get(index, [])
+        if column is not None:
+            segments = unpack_segments(column)
+            firms: list[str | None] = [None] * len(segments)
+            for n, firm_id, _ in mine:
+                firms[n] = firm_id
+            opened[index] = Opened(segments, firms)
+        elif mine:
+            opened[index] = Opened(
+                [old for *_, old in mine if old is not None], [firm for _, firm, _ in mine]
+            )
+    return opened
