@@ -40,15 +40,19 @@ def assign(values: Floats, devices: Floats, capacity: Floats) -> NDArray[np.int6
     # A second choice that is dearer than nothing is left to those who want it before all.
     open_to = (values > 0) & ((surplus >= -_TINY) | (surplus >= best[:, None] - _TINY))
     allowed, asked, left = open_to.tolist(), devices.tolist(), capacity.tolist()
+    least = min(asked)
     for job in np.lexsort((-best, tied, best <= _TINY)).tolist():
         for model in choices[job]:
             if allowed[job][model] and asked[job] <= left[model]:
                 chosen[job] = model
                 left[model] -= asked[job]
                 break
+        else:
+            if max(left) < least:
+                break
     free = np.array(left)
     chosen = _fill(values, devices, free, chosen)
-    for size in np.unique(devices).tolist():
+    for size in sorted(set(asked)):
         alike = np.flatnonzero(devices == size)
         chosen[alike] = _change_places(values[alike], chosen[alike], free, size)
     return _fill(values, devices, free, chosen)
@@ -56,32 +60,33 @@ def assign(values: Floats, devices: Floats, capacity: Floats) -> NDArray[np.int6
 
 def _prices(per_device: Floats, devices: Floats, capacity: Floats) -> Floats:
     values = np.ascontiguousarray(per_device.T)  # (models, jobs)
-    runs_on = values > 0
-    prices = np.zeros(len(values))
+    surplus = values.copy()
+    prices = [0.0] * len(values)
     for _ in range(_ROUNDS):
         before = prices.copy()
-        for model in range(len(values)):
-            surplus = values - prices[:, None]
+        for model, room in enumerate(capacity.tolist()):
             surplus[model] = 0.0  # nothing at all is the least that another model is worth
             # Up to this price the job wants the model; who wants it for nothing sets no price.
-            most = values[model] - surplus.max(axis=0)
-            wants = np.flatnonzero((most > 0) & runs_on[model])
+            most = values[model] - np.maximum.reduce(surplus)
+            wants = most > 0
             prices[model] = 0.0
-            if devices[wants].sum() > capacity[model]:
-                order = wants[np.argsort(-most[wants], kind="stable")]
-                beyond = int(np.argmax(np.cumsum(devices[order]) > capacity[model]))
-                prices[model] = most[order[beyond]]
-        if np.array_equal(before, prices):
+            if devices.dot(wants) > room:
+                those = wants.nonzero()[0]
+                order = those[(-most[those]).argsort(kind="stable")]
+                beyond = devices[order].cumsum().searchsorted(room, side="right")
+                prices[model] = float(most[order[beyond]])
+            surplus[model] = values[model] - prices[model]
+        if before == prices:
             break
-    return prices
+    return np.array(prices)
 
 
 def _fill(values: Floats, devices: Floats, left: Floats, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     """What is still free goes to whom it is worth most; `left` says what is."""
-    per_device = values / devices[:, None]
     for model in range(values.shape[1]):
-        waiting = np.flatnonzero((chosen < 0) & (values[:, model] > 0))
-        for job in waiting[np.argsort(-per_device[waiting, model], kind="stable")].tolist():
+        waiting = np.flatnonzero((chosen < 0) & (values[:, model] > 0) & (devices <= left[model]))
+        per_device = values[waiting, model] / devices[waiting]
+        for job in waiting[np.argsort(-per_device, kind="stable")].tolist():
             if devices[job] <= left[model]:
                 chosen[job] = model
                 left[model] -= devices[job]
@@ -99,19 +104,21 @@ def _change_places(values: Floats, chosen: NDArray[np.int64], left: Floats, size
     worth = np.hstack([np.where(values > 0, values, -np.inf), np.zeros((len(values), 1))])
     at = np.where(chosen < 0, nowhere, chosen)
     least = _GAIN * float(values.max(initial=0.0))
+    diagonal = np.diag_indices(models + 2)
     for _ in range(_RINGS):
         loss = np.full((models + 2, models + 2), np.inf)
         who = np.zeros((models + 1, models + 1), dtype=np.int64)
-        for place in np.unique(at).tolist():
-            there = np.flatnonzero(at == place)
+        for place in range(free):
+            there = (at == place).nonzero()[0]
+            if not len(there):
+                continue
             change = worth[there, place][:, None] - worth[there]
-            first = change.argmin(axis=0)
-            who[place] = there[first]
-            loss[place, : models + 1] = change[first, np.arange(models + 1)]
-        loss[free, : models + 1] = 0.0
+            who[place] = there[change.argmin(axis=0)]
+            loss[place, :free] = np.minimum.reduce(change)
+        loss[free, :free] = 0.0
         loss[:models, free] = np.where(left >= size, 0.0, np.inf)
         loss[nowhere, free] = 0.0
-        np.fill_diagonal(loss, 0.0)
+        loss[diagonal] = 0.0
         ring = _ring(loss, least)
         if not ring:
             break
@@ -134,7 +141,7 @@ def _ring(loss: Floats, least: float) -> list[int]:
     for _ in range(places):
         through = cost[:, None] + loss
         first = through.argmin(axis=0)
-        best = through[first, np.arange(places)]
+        best = np.minimum.reduce(through)
         better = best < cost - least
         if not better.any():
             return []

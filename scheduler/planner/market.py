@@ -121,8 +121,8 @@ def _traders(snapshot: Snapshot, estimates: Estimates, budgets: Budgets) -> dict
         shape = _paid(item.shape, budgets)
         if not _takes_part(shape):
             continue
-        for job in item.jobs[:_MOST_OF_A_CLASS]:
-            left_ms = estimates.left_ms(shape, job)
+        jobs = item.jobs[:_MOST_OF_A_CLASS]
+        for job, left_ms in zip(jobs, estimates.lefts_ms(shape, jobs), strict=True):
             if left_ms is not None:
                 found.setdefault(shape.queue, []).append(_Trader(shape, job, None, left_ms))
     for running in snapshot.running:
@@ -175,6 +175,7 @@ class _Floor:
         self.models = sorted({model for trader in traders for model in trader.shape.models})
         self.devices = np.array([float(trader.devices) for trader in traders])
         self.capacity = self._capacity(fleet, promised)
+        self._most: dict[str, float] = dict(zip(self.models, self.capacity.tolist(), strict=True))
         self._highest = max(trader.shape.priority.rank for trader in traders)
         self._overdue = self._first_overdue(PATIENT * config.ageing_ms, config.policy.patience_of_large)
         self.ranks = [turns.rank(trader.shape, trader.job) for trader in traders]
@@ -275,10 +276,7 @@ class _Floor:
 
     def holds(self, shape: Shape) -> bool:
         """Whether there are enough devices of one of its models for the job."""
-        return any(
-            model in shape.models and shape.devices <= count
-            for model, count in zip(self.models, self.capacity.tolist(), strict=True)
-        )
+        return any(shape.devices <= self._most.get(model, 0) for model in shape.models)
 
 
 def _choose(floor: _Floor, values: Floats, now_ms: int, config: PlannerConfig) -> list[str | None]:
@@ -411,16 +409,16 @@ def _values(floor: _Floor, estimates: Estimates, now_ms: int, config: PlannerCon
 def _speeds(floor: _Floor, estimates: Estimates) -> tuple[Floats, Floats]:
     """Speed of each job on each model, and on a fair share of all. Worked out once for jobs that are alike."""
     fair = dict(zip(floor.models, (floor.capacity / len(floor.traders)).tolist(), strict=True))
-    kinds: dict[tuple[object, ...], int] = {}
+    kinds: dict[tuple[int, int], int] = {}
     rows: list[list[float]] = []
     fair_speeds: list[float] = []
     kind_of: list[int] = []
     for trader in floor.traders:
         shape = trader.shape
-        asked = (shape.models, shape.rates, shape.kind, shape.devices)
+        speeds = estimates.speeds(shape)  # one and the same answer to all that are equally fast
+        asked = (id(speeds), shape.devices)
         if asked not in kinds:
             kinds[asked] = len(rows)
-            speeds = estimates.speeds(shape)
             rows.append([speeds.get(model, 0.0) for model in floor.models])
             fair_speeds.append(_fair_speed(speeds, shape.devices, fair))
         kind_of.append(kinds[asked])
