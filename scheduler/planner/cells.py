@@ -242,11 +242,16 @@ class Cell:
         """Keeps (row, devices) for a later start: free ones are no longer open, the others are remembered."""
         opened: list[int] = []  # rows of which less is open than before
         rows: list[int] = []
+        full: list[int] = []  # rows of which all devices are kept
         for row, mask in seats:
             rows.append(row)
             part = self.parts[row]
             part.reserved |= mask
-            self.ends[row, part.columns(mask)] = NEVER
+            columns = part.columns(mask)
+            if isinstance(columns, slice):
+                full.append(row)
+            else:
+                self.ends[row, columns] = NEVER
             kept = part.free & mask
             if kept:
                 part.held.append(Held(from_ms, kept, queue))
@@ -254,10 +259,12 @@ class Cell:
                 self._shut(part, row, kept)
                 self.free_devices += kept.bit_count()
             open_parts = mask & ~kept & (~part.busy | part.shared)
-            self.ppm[row, part.columns(open_parts)] = 0
+            if open_parts:
+                self.ppm[row, part.columns(open_parts)] = 0
             if kept or open_parts:
                 self._note_devices(row)
                 opened.append(row)
+        self.ends[full] = NEVER
         self.touched.update(rows)
         if opened:
             self.held_until_ms = max(self.held_until_ms, -1 if from_ms is None else from_ms)

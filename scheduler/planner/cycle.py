@@ -355,7 +355,7 @@ class _Cycle:
             if blocked is None:
                 sentence = "the last cycle reached its bound on work before this job"
                 blocked = Blocked((WhyNot(Reason.NOT_PLANNED_YET, sentence),))
-            if blocked.reasons and all(why.reason is Reason.BUDGET_EXHAUSTED for why in blocked.reasons):
+            if self._budgets.binds(cursor.shape) and _by_money_alone(blocked.reasons):
                 unpaid.update(job.job_id for job in left)
             starts_by_ms = blocked.starts_by_ms
             change = blocked.change if starts_by_ms is None else when_it_starts(starts_by_ms)
@@ -395,6 +395,10 @@ class _Refusal(NamedTuple):
         if not shape.benched:
             return self.blocked
         return Blocked((*self.blocked.reasons, *benched(shape)), self.blocked.change)
+
+
+def _by_money_alone(reasons: Sequence[WhyNot]) -> bool:
+    return bool(reasons) and all(why.reason is Reason.BUDGET_EXHAUSTED for why in reasons)
 
 
 def _no_queue(shape: Shape, queue: Queue | None) -> WhyNot:

@@ -62,7 +62,7 @@ def mix_of(snapshot: Snapshot) -> Mix:
     """The typical demands of what waits and runs. Cost: O(classes + running jobs)."""
     shapes = [item.shape for item in snapshot.classes]
     shapes += [running.shape for running in snapshot.running]
-    if not any(map(_in_parts, {_PARTS(shape): shape for shape in shapes}.values())):
+    if not any(map(_in_parts, shapes)):
         return USUAL_MIX  # whole devices alone: their sizes are known beforehand, and plans stay comparable
     counts: dict[tuple[Demand, frozenset[str]], float] = {}
     for shape, jobs in _alike(snapshot):
@@ -98,16 +98,13 @@ _ASKED = attrgetter(
     "share_memory_bytes",
     "models",
 )
-_PARTS = attrgetter("share_ppm", "devices", "cpu_milli", "memory_bytes", "share_memory_bytes")
 
 
 def _in_parts(shape: Shape) -> bool:
     """Whether it asks for more, or for less, than whole devices."""
-    return (
-        not shape.whole
-        or not shape.devices
-        or bool(shape.cpu_milli or shape.memory_bytes or shape.share_memory_bytes)
-    )
+    if shape.share_ppm < WHOLE_PPM or not shape.devices:
+        return True
+    return bool(shape.cpu_milli or shape.memory_bytes or shape.share_memory_bytes)
 
 
 def mix_from(counts: Mapping[tuple[Demand, frozenset[str]], float]) -> Mix:

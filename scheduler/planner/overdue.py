@@ -47,6 +47,8 @@ class Overdue:
 
     def foremost(self, item: JobClass, jobs: tuple[WaitingJob, ...]) -> tuple[WaitingJob, ...]:
         """The jobs of a class in their order, but that one first. Cost: O(its jobs that are old)."""
+        if not jobs or not self._old(item.jobs[0]):
+            return jobs
         first = next((job for job in takewhile(self._old, item.jobs) if self.has(item.shape, job)), None)
         return jobs if first is None else (first, *(job for job in jobs if job != first))
 

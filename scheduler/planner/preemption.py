@@ -6,14 +6,13 @@ waiting jobs are served, so that what was stopped cannot stop who stopped it: pr
 that are stopping already count as coming, so that a second cycle on unchanged input stops nobody more.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
-from functools import cached_property
+from dataclasses import dataclass
 from math import inf
-from operator import attrgetter
 from typing import NamedTuple
 
 from scheduler.domain.ids import JobId
+from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
@@ -47,7 +46,6 @@ class Way(NamedTuple):
     seats: tuple[tuple[int, int], ...]  # (row, mask)
 
 
-_PLACE = attrgetter("pool", "model", "shape.queue")
 _ORDER = (StopCause.RECLAIM, StopCause.SHORTER, StopCause.PRIORITY)
 
 
@@ -73,7 +71,6 @@ class Preemption:
         self._estimates = estimates
         self._now_ms = now_ms
         self._config = config
-        self._by_cell: dict[tuple[str, str], list[RunningJob]] = {}
         self._stopping: dict[tuple[str, str], list[RunningJob]] = {}
         self._held_by: dict[tuple[str, str, QueueKey], _HeldBy] = {}
         self._queues_in: dict[tuple[str, str], list[QueueKey]] = {}
@@ -89,16 +86,25 @@ class Preemption:
 
     def _index(self, everybody: Sequence[RunningJob]) -> None:
         """Who runs in which cell for which queue. Cost: O(running jobs)."""
-        held: defaultdict[tuple[str, str, QueueKey], list[RunningJob]] = defaultdict(list)
-        for key, running in zip(map(_PLACE, everybody), everybody, strict=True):
-            held[key].append(running)
-        for (pool, model, queue), jobs in held.items():
-            self._held_by[pool, model, queue] = _HeldBy(jobs)
-            self._queues_in.setdefault((pool, model), []).append(queue)
-            self._by_cell.setdefault((pool, model), []).extend(jobs)
         for running in everybody:
+            shape, place = running.shape, (running.pool, running.model)
+            key = (*place, shape.queue)
+            held_by = self._held_by.get(key)
+            if held_by is None:
+                held_by = self._held_by[key] = _HeldBy([], shape.priority, shape.priority.rank)
+                self._queues_in.setdefault(place, []).append(shape.queue)
+            held_by.running.append(running)
+            if shape.resumable:
+                held_by.resumable = True
+            if shape.priority is not held_by.priority:
+                held_by.lowest = min(held_by.lowest, shape.priority.rank)
             if running.stopping:
-                self._stopping.setdefault((running.pool, running.model), []).append(running)
+                self._stopping.setdefault(place, []).append(running)
+
+    def _running_in(self, place: tuple[str, str]) -> Iterator[RunningJob]:
+        """Who runs in a cell, queue by queue."""
+        for queue in self._queues_in.get(place, ()):
+            yield from self._held_by[*place, queue].running
 
     def expect_ends(self, cell: Cell) -> None:
         """Tells a cell when its running jobs without a time limit will have ended, once somebody asks.
@@ -110,7 +116,7 @@ class Preemption:
             return
         self._told.add(place)
         ends: list[tuple[int, int, float]] = []
-        for running in self._by_cell.get(place, ()):
+        for running in self._running_in(place):
             if running.shape.whole:  # the end of one part does not free the device
                 late_ms = self._estimates.late_ms(running.shape, running, cell.model)
                 if late_ms is not None:
@@ -152,7 +158,7 @@ class Preemption:
         if shape.tasks > 1:
             return None
         closed = frozenset(closed_rows(shape, cell))
-        for running in self._by_cell.get((cell.pool, cell.model), ()):
+        for running in self._running_in((cell.pool, cell.model)):
             seat = _seat_on(cell, running, demand, closed) if running.stopping else None
             if seat is not None:
                 return Way((), (seat,))
@@ -317,24 +323,14 @@ class Preemption:
         return needed
 
 
+@dataclass(slots=True)
 class _HeldBy:
     """Running jobs of one queue in a cell."""
 
-    def __init__(self, running: list[RunningJob]) -> None:
-        self.running = running
-
-    @cached_property
-    def lowest(self) -> int:
-        """The lowest of their priority classes."""
-        first = self.running[0].shape.priority
-        if all(running.shape.priority is first for running in self.running):
-            return first.rank  # as a rule, and many times as fast
-        return min(running.shape.priority.rank for running in self.running)
-
-    @cached_property
-    def resumable(self) -> bool:
-        """Whether any of them resumes."""
-        return any(running.shape.resumable for running in self.running)
+    running: list[RunningJob]
+    priority: Priority  # of the first
+    lowest: int  # of their priority classes
+    resumable: bool = False  # whether any of them resumes
 
 
 def _seat_on(
