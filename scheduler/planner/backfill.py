@@ -14,7 +14,7 @@ from scheduler.planner.config import PlannerConfig
 from scheduler.planner.layouts import bits
 from scheduler.planner.parts import Part
 from scheduler.planner.reach import Inside, closed_rows, domains, open_rows
-from scheduler.planner.rows import Bools
+from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.snapshot import Shape
 
 
@@ -87,18 +87,12 @@ class _Openings:
         """The rows on which a gang could start first, ties in their order; None where too few ever have room."""
         while True:
             starts = self._starts_ms if rows is None else np.where(rows, self._starts_ms, inf)
-            if tasks == 1:
-                chosen = [int(starts.argmin())]
-                last = starts[chosen[0]]
-            else:
-                last = np.partition(starts, tasks - 1)[tasks - 1]
-                chosen = np.flatnonzero(starts < last).tolist()
-                chosen += np.flatnonzero(starts == last)[: tasks - len(chosen)].tolist()
+            chosen, last = _first(starts, tasks)
             if last == inf:
                 return None
-            unknown = [row for row in chosen if not self._looked_at[row]]
+            unknown = chosen[~self._looked_at[chosen]].tolist()
             if not unknown:
-                return Opening(int(last), tuple([(row, self._masks[row]) for row in chosen]))
+                return Opening(int(last), tuple([(row, self._masks[row]) for row in chosen.tolist()]))
             for row in unknown:
                 self._look_at(row)
 
@@ -114,6 +108,18 @@ class _Openings:
         self._ends_ms[row] = ends_ms
         self._starts_ms[row] = max(ends_ms, self._now_ms) + self._margin_ms if ends_ms else self._now_ms
         self._looked_at[row] = True
+
+
+def _first(starts: Floats, tasks: int) -> tuple[Ints, float]:
+    """The rows with the earliest starts, ties in their order, and the last of these starts."""
+    soonest = starts.min()
+    alike = (starts == soonest).nonzero()[0]
+    if len(alike) >= tasks:  # as a rule, and much cheaper
+        return alike[:tasks], float(soonest)
+    last = np.partition(starts, tasks - 1)[tasks - 1]
+    sooner = (starts < last).nonzero()[0]
+    alike = (starts == last).nonzero()[0]
+    return np.concatenate([sooner, alike[: tasks - len(sooner)]]), float(last)
 
 
 def _look_for_room(part: Part, ends: list[float], count: int) -> tuple[float, int]:
