@@ -126,14 +126,16 @@ class Estimates:
         self._typical = {model: sums[model] / weights[model] for model in sums if weights[model]}
         self._dear = {model: typical**_FOR_OTHERS for model, typical in self._typical.items()}
 
-    def cost(self, shape: Shape, model: str) -> float:
-        """How dear a start on a model is: its run time, and what others would lose who are faster there.
+    def costs(self, shape: Shape) -> dict[str, float]:
+        """How dear a start on each model is on which it can run: its run time, and what others would lose there.
 
         Run time x the typical speed on the model to a power below 1: a device that is fast for everybody is
         worth more to those whom nothing else serves as well.
         """
-        speed = self.speeds(shape)[model]
-        return self._dear.get(model, 1.0) / speed if speed > 0 else float("inf")
+        dear = self._dear
+        return {
+            model: dear.get(model, 1.0) / speed for model, speed in self.speeds(shape).items() if speed > 0
+        }
 
     def left_ms(self, shape: Shape, job: WaitingJob | RunningJob, model: str | None = None) -> float | None:
         """Expected rest of its run on a model, on its fastest one where none is named; None: nobody knows."""

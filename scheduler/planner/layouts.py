@@ -43,6 +43,10 @@ class Layout:
         """How many fast-link groups a set touches."""
         return _groups(self, chosen)
 
+    def numbers(self, chosen: int) -> tuple[int, ...]:
+        """Indexes on the node of a set."""
+        return _numbers(self, chosen)
+
     def healthiest(self, free: int, degraded: int, count: int) -> tuple[int, float]:
         """A legal set, without degraded devices where that is possible, and what it costs by itself."""
         fault = 0.0
@@ -156,6 +160,11 @@ def _holds(layout: Layout, free: int, count: int) -> int:
         free &= ~chosen
         fitted += 1
     return fitted
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _numbers(layout: Layout, chosen: int) -> tuple[int, ...]:
+    return tuple([layout.devices[at][0] for at in bits(chosen)])
 
 
 @lru_cache(maxsize=_REMEMBERED)

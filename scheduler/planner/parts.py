@@ -80,10 +80,6 @@ class Part:
         devices = self.on_node.devices
         return tuple([devices[at].device_id for at in bits(mask)])
 
-    def numbers(self, mask: int) -> tuple[int, ...]:
-        """Indexes on the node of a set."""
-        return tuple([self.layout.devices[at][0] for at in bits(mask)])
-
 
 def part_of(view: NodeView, on_node: ModelOnNode, layout: Layout) -> Part:
     """The devices of a model on a node as its view says. Cost: the devices."""

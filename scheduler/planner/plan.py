@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId, JobId, NodeId
@@ -20,8 +20,7 @@ class StopCause(StrEnum):
     MAINTENANCE = "maintenance"
 
 
-@dataclass(frozen=True, slots=True)
-class TaskPlacement:
+class TaskPlacement(NamedTuple):
     """One task of a gang on one node."""
 
     rank: int

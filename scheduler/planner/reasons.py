@@ -32,7 +32,7 @@ def why_no_room(
         return WhyNot(
             Reason.NO_SUCH_DEVICES, f"pool {pool} has no {model}", pool, model, shape.devices, 0
         )  # fmt: skip
-    for _, size in sizes_of(shape):
+    for _, size in sizes_of(shape) if rule.counts is not None else ():
         if not rule.allows_count(size):
             return shape_not_allowed(model, size, sorted(rule.counts or ()))
     if not shape.whole:
@@ -49,7 +49,7 @@ def why_no_room(
     elif (booked := _booked(shape, cell, count, holes)) is not None:
         reason, available = Reason.MAINTENANCE, opened
         sentence = f"{asks}; {free} are free in pool {pool}, {free - opened} of them {booked}"
-    elif cell.with_room_counting_held(count) >= tasks > cell.with_room(count):
+    elif cell.held_rows and cell.with_room_counting_held(count) >= tasks > cell.with_room(count):
         reason, available = Reason.DEVICES_RESERVED, opened
         sentence = f"{asks}; {free} are free in pool {pool}, {free - opened} of them kept for earlier jobs"
     elif (told := _closed_or_apart(shape, cell, count, asks, pool)) is not None:
@@ -165,8 +165,8 @@ def account(
             {
                 "node": part.view.name,
                 "rank": rank,
-                "devices": list(part.numbers(seat.mask)),
-                "free_before": (part.free | part.kept).bit_count(),
+                "devices": list(part.layout.numbers(seat.mask)),
+                "free_before": (part.free | part.kept if part.held else part.free).bit_count(),
                 "fast_link_groups": part.layout.groups(seat.mask),
             }
             for rank, (seat, part) in enumerate((seat, cell.parts[seat.row]) for seat in seats)

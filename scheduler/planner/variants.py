@@ -29,9 +29,8 @@ def candidates(shape: Shape, queue: Queue, snapshot: Snapshot, estimates: Estima
     of equally fast models the cheaper. Models of one pool that are equal in both are one group. Pools come in
     the queue's order; ties keep the spec's order.
     """
-    speeds = estimates.speeds(shape)
     prices = snapshot.prices
-    cost = {model: estimates.cost(shape, model) for model in shape.models if speeds[model] > 0}
+    cost = estimates.costs(shape)
     models = sorted(cost, key=lambda model: (cost[model], prices.get(model, 0)))
     groups: list[list[str]] = []
     for model in models:
