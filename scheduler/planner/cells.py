@@ -377,15 +377,22 @@ class Cell:
         """The same, as if nothing were held for anybody."""
         return int(np.count_nonzero(self._whole_or_held >= least))
 
+    def nodes_with(self, least: int) -> int:
+        """How many nodes have at least so many devices."""
+        return _at_least(self.nodes_by_devices, least)
+
+    def healthy_nodes_with(self, least: int) -> int:
+        """How many nodes have at least so many devices that are healthy."""
+        return _at_least(self.nodes_by_healthy, least)
+
     def avoided(self, nodes: frozenset[NodeId], count: int, tasks: int) -> frozenset[NodeId]:
         """The nodes that a gang should avoid; none when it could otherwise never start."""
-        if nodes and nodes_with(self.nodes_by_healthy, count) - len(nodes) < tasks:
+        if nodes and self.healthy_nodes_with(count) - len(nodes) < tasks:
             return frozenset()
         return nodes
 
 
-def nodes_with(histogram: Mapping[int, int], least: int) -> int:
-    """Nodes with at least so many devices."""
+def _at_least(histogram: Mapping[int, int], least: int) -> int:
     return sum(nodes for devices, nodes in histogram.items() if devices >= least)
 
 

@@ -9,14 +9,16 @@ time, so that owners lose little of what is theirs.
 
 from functools import cached_property
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from scheduler.domain.ids import JobId
 from scheduler.planner.budgets import Budgets
-from scheduler.planner.cells import nodes_with
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.fleet import Fleet
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import JobClass, RunningJob, Shape, Snapshot, WaitingJob
+
+if TYPE_CHECKING:  # it loads numpy, and this is loaded by all who hold a report
+    from scheduler.planner.fleet import Fleet
 
 # Without devices for so many times the time after which age raises a class: too long.
 PATIENT = 7.0
@@ -28,7 +30,7 @@ class Overdue:
     def __init__(
         self,
         snapshot: Snapshot,
-        fleet: Fleet,
+        fleet: "Fleet",
         sharing: Sharing,
         budgets: Budgets,
         now_ms: int,
@@ -96,9 +98,7 @@ class Overdue:
             if not self._sharing.may_ever(shape, model) or self._budgets.refusal(shape, model) is not None:
                 continue
             cells = [self._fleet.get(pool, model) for pool in pools]
-            if any(
-                cell is not None and nodes_with(cell.nodes_by_healthy, count) >= shape.tasks for cell in cells
-            ):
+            if any(cell is not None and cell.healthy_nodes_with(count) >= shape.tasks for cell in cells):
                 return True
         return False
 

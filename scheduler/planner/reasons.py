@@ -9,7 +9,7 @@ from scheduler.catalogue import Catalogue, ShapeRule
 from scheduler.domain.features import Feature
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
-from scheduler.planner.cells import Cell, nodes_with
+from scheduler.planner.cells import Cell
 from scheduler.planner.feasibility import gang_too_large, plural, shape_not_allowed
 from scheduler.planner.fitting import sizes_of
 from scheduler.planner.placement import Seat
@@ -37,10 +37,10 @@ def why_no_room(
             return shape_not_allowed(model, size, sorted(rule.counts or ()))
     if not shape.whole:
         return _no_part(shape, candidate, cell)
-    nodes = nodes_with(cell.nodes_by_devices, count)
+    nodes = cell.nodes_with(count)
     if nodes < tasks:
         return gang_too_large(model, shape.devices, count, nodes, pool)
-    healthy = nodes_with(cell.nodes_by_healthy, count)
+    healthy = cell.healthy_nodes_with(count)
     asks = f"asks for {tasks} x {count} {model}" if tasks > 1 else f"asks for {count} {model}"
     free, opened = cell.free_devices, cell.open_devices
     if healthy < tasks:

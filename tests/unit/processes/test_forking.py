@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from scheduler.up.forking import ROOMS
+
 # In a process of its own: there must be one thread.
 _STORY = """
 import json, os, signal, sys
@@ -67,3 +71,10 @@ def test_what_copies_share_starts_no_threads_and_loads_nothing_that_does_not_bea
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split(maxsplit=1) == ["1", "[]\n"]
+
+
+@pytest.mark.parametrize("room", sorted(set(ROOMS) - {"controller"}))
+def test_who_does_not_plan_loads_no_numpy(room: str) -> None:
+    code = f"import sys, {ROOMS[room]}; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
