@@ -11,6 +11,7 @@ import structlog  # noqa: E402, F401
 del sys.modules["rich"]
 from scheduler.app import main  # noqa: E402
 
+gc.freeze()  # or it would walk all of it now, in one go
 gc.enable()
 
 if __name__ == "__main__":
