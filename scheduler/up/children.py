@@ -156,8 +156,8 @@ class Children:
         self._say = say
 
     def start(self, copy: Program | None = None, gate: Gate | None = None) -> None:
-        """Start all, with `copy` as copies of us that run it once the gate is open."""
-        for child in self._children:
+        """Start all, who is first before the others, with `copy` as copies of us that run it once the gate is open."""
+        for child in sorted(self._children, key=lambda child: not child.first):
             child.start(copy, gate)
 
     def ready(

@@ -116,13 +116,15 @@ class Installation:
         else:
             copies()
             owner_url = settings.database_url.get_secret_value()
-        self._migrate(owner_url, external=server is None)
+        migrated = self._migrate(owner_url, external=server is None)
         gate.open(first=True)
         children.ready(first=True)
         gate.open(first=False)
         announced = children.ready()
         self._keep_ports(own, announced)
         self._announce(announced)
+        if server is not None and migrated:
+            server.begin_checkpoint()
         return server, children
 
     def _prepare(self) -> None:
@@ -139,10 +141,10 @@ class Installation:
             _require_free(settings.host, port)
         secret_files.prepare(settings, self._certified_names())
 
-    def _migrate(self, owner_url: str, *, external: bool) -> None:
-        """In a process of its own: Alembic's memory goes with it. The usual start finds nothing to migrate."""
+    def _migrate(self, owner_url: str, *, external: bool) -> bool:
+        """In a process of its own: Alembic's memory goes with it. The usual start finds nothing to migrate: False."""
         if not external and already_current(owner_url):
-            return
+            return False
         # The embedded server has the passwords already.
         arguments = ["migrate", *(["--set-passwords"] if external else [])]
         environment = self._environment(SUANLI_DATABASE_URL=owner_url)
@@ -156,6 +158,7 @@ class Installation:
             lines = [line for line in said.splitlines() if line.startswith("scheduler: ")]
             reason = lines[-1].removeprefix("scheduler: ") if lines else said.strip()[-500:]
             raise UpFailed(f"the database could not be migrated: {reason}")
+        return True
 
     def _child(self, name: str, role: str) -> Child:
         settings = self._settings

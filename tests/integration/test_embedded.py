@@ -245,6 +245,37 @@ def test_it_dies_with_a_parent_that_was_killed_and_the_next_start_works(
     _wait(lambda: not Path(f"/proc/{postmaster}").exists())
 
 
+def test_a_checkpoint_that_was_begun_leaves_recovery_nothing_of_what_came_before(
+    server: EmbeddedPostgres,
+) -> None:
+    server.start()
+    with psycopg.connect(server.url(SUPERUSER), autocommit=True) as superuser:
+        superuser.execute("CREATE TABLE before AS SELECT 1 AS n")
+        written = superuser.execute("SELECT pg_current_wal_lsn()").fetchone()
+        assert written is not None
+
+        def recovery_begins_later() -> bool:
+            query = "SELECT redo_lsn >= %s::pg_lsn FROM pg_control_checkpoint()"
+            return superuser.execute(query, written).fetchone() == (True,)
+
+        assert not recovery_begins_later()
+        server.begin_checkpoint()
+        _wait(recovery_begins_later)
+
+
+def test_other_work_is_done_once_while_the_folder_is_made_or_else_while_it_starts(
+    server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    there: list[bool] = []
+    server.start(lambda: there.append(server.folder.exists()))
+    new = EmbeddedPostgres(tmp_path / "new", throwaway_passwords(), durable=False)
+    try:
+        new.start(lambda: there.append(new.folder.exists()))
+    finally:
+        new.stop()
+    assert there == [True, False]
+
+
 def test_a_long_path_has_its_socket_in_a_closed_folder_elsewhere(
     installed: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
