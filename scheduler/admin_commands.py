@@ -49,7 +49,8 @@ def admin_operator_key(
 @admin.command("history")
 def admin_history(
     output: Annotated[
-        Path, typer.Option(help="Where to write it (.json or .json.gz), for `suanli simulate`.")
+        Path,
+        typer.Option("--output", "-o", help="Where to write it (.json or .json.gz), for `suanli simulate`."),
     ],
     data: Data = None,
     from_: Annotated[
@@ -57,6 +58,7 @@ def admin_history(
         typer.Option("--from", help="First moment: a date in Asia/Shanghai, or RFC 3339. None: last month."),
     ] = None,
     to: Annotated[str | None, typer.Option(help="Moment after the last one, likewise.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Export a period's jobs, nodes, queues, prices and programs for a rehearsal: sizes and times, no commands."""
@@ -67,7 +69,12 @@ def admin_history(
         from_ms, to_ms = history_period(from_, to)
     except ValueError as error:
         raise typer.Exit(fail(str(error))) from error
-    written = done(settings, write_history(settings, from_ms, to_ms, output))
+    if output.exists() and not force:
+        raise typer.Exit(fail(f"{output} exists: give another --output, or --force"))
+    try:
+        written = done(settings, write_history(settings, from_ms, to_ms, output))
+    except OSError as error:
+        raise typer.Exit(fail(f"{output} cannot be written: {error.strerror or error}")) from error
     if as_json:
         print_json({"jobs": written, "from_ms": from_ms, "to_ms": to_ms, "output": str(output)})
     else:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from scheduler.admin_commands import admin
-from scheduler.process import FAILED, fail, run, sentence_of
+from scheduler.process import FAILED, PROGRAM, fail, run, sentence_of
 from scheduler.settings import Settings, SettingsError, Witness
 from scheduler.terminal import AsJson, Data, done, note, say, settings_of
 
@@ -28,8 +28,8 @@ app.add_typer(admin, name="admin", rich_help_panel=None)
 
 
 def main() -> None:
-    """Run the command line; `suanli up|demo|admin` says under which name it was called."""
-    app(prog_name=os.environ.pop("SUANLI_PROGRAM", None))
+    """Run the command line; `suanli up|demo|simulate|admin` says under which name it was called."""
+    app(prog_name=os.environ.get(PROGRAM))
 
 
 def _serve(process: str, settings: Settings, name: str | None = None) -> NoReturn:

@@ -24,6 +24,7 @@ Serve = Callable[[asyncio.Event, Announce], Coroutine[Any, Any, None]]
 # A process that was asked to stop is gone after this, whatever hangs in it.
 STOP_TIMEOUT_S: Final = 20.0
 FAILED: Final = 1
+PROGRAM: Final = "SUANLI_PROGRAM"  # names the variable with what was typed, where that was another program
 _LEAST_TOKEN_CHARACTERS: Final = 16  # as agents ask of theirs
 
 
@@ -226,5 +227,5 @@ def _expected(error: BaseException) -> bool:
 
 def fail(sentence: str) -> int:
     """Tell the person at the terminal and return the exit status."""
-    sys.stderr.write(f"scheduler: {sentence}\n")
+    sys.stderr.write(f"{os.environ.get(PROGRAM, 'scheduler')}: {sentence}\n")
     return FAILED

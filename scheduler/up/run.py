@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psycopg
 
 from scheduler import secret_files
-from scheduler.process import announcement_path, sentence_of, write_announcement
+from scheduler.process import PROGRAM, announcement_path, sentence_of, write_announcement
 from scheduler.settings import Settings
 from scheduler.storage import roles
 from scheduler.storage.embedded import EmbeddedPostgres
@@ -36,7 +36,7 @@ from scheduler.up.workers import usual_workers
 from scheduler.wiring import PROCESSES
 
 # Names that reach no child except as we set them: they would hold our database or another's name.
-_OWN: Final = ("SUANLI_DATABASE_URL", "SUANLI_NAME", "SUANLI_METRICS_PORT")
+_OWN: Final = ("SUANLI_DATABASE_URL", "SUANLI_NAME", "SUANLI_METRICS_PORT", PROGRAM)
 
 
 class UpFailed(Exception):

@@ -316,6 +316,22 @@ def test_a_join_token_needs_a_pool_that_exists(shared: Up) -> None:
     assert refused.stderr == "scheduler: there is no pool named nowhere\n"
 
 
+def test_a_history_is_written_once_and_over_a_file_only_where_that_is_asked(
+    shared: Up, tmp_path: Path
+) -> None:
+    file = tmp_path / "history.json"
+    written = scheduler(shared.data, "admin", "history", "-o", str(file))
+    assert written.returncode == 0, written.stderr
+    file.write_text("kept")
+    refused = scheduler(shared.data, "admin", "history", "-o", str(file))
+    assert refused.stderr == f"scheduler: {file} exists: give another --output, or --force\n"
+    assert file.read_text() == "kept"
+    assert scheduler(shared.data, "admin", "history", "-o", str(file), "--force").returncode == 0
+    assert json.loads(file.read_text())["jobs"] == []
+    nowhere = scheduler(shared.data, "admin", "history", "-o", str(tmp_path / "no" / "history.json"))
+    assert "cannot be written: No such file or directory" in nowhere.stderr
+
+
 def test_check_finds_nothing_broken_in_a_new_installation(shared: Up) -> None:
     checked = scheduler(shared.data, "check")
     assert checked.returncode == 0, checked.stdout + checked.stderr

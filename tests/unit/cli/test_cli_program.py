@@ -92,6 +92,7 @@ def test_the_control_plane_is_run_by_the_other_program() -> None:
     assert "join-token" in done.stdout
     assert "Usage: suanli admin" in done.stdout
     assert run("up", "--nonsense").returncode == 2
+    assert run("simulate", "nowhere.csv").stderr.startswith("suanli: jobs: got ")
 
 
 def test_without_the_control_plane_up_says_what_to_install() -> None:
