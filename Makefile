@@ -29,6 +29,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml suanli/pyproject.toml
 	  $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"} -r requirements.lock 2>/dev/null || $(PIP) -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation -e ./suanli -e .
 	@touch $@
+	@echo "Ready. Next: make demo (the main job, with its bill and proof), make test, or $(BIN)/suanli --help"
 
 demo: setup ## Run the main job: two firms, three nodes, a bill, and its proof
 	@$(BIN)/suanli demo $(DEMO)

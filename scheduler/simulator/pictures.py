@@ -15,7 +15,9 @@ HOUR_MS = 3_600_000
 MOST_BARS = 3_000
 MOST_ROWS = 400
 MOST_NAMES = 40
-_TIME = "hours since the first arrival"
+# The largest unit of which a run lasts several is its axes'.
+_UNITS = ((HOUR_MS, "hours"), (60_000, "minutes"), (1_000, "seconds"))
+_UNITS_AT_LEAST = 3
 _BESIDE: Mapping[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.005, 1), "frameon": False}
 
 
@@ -35,11 +37,18 @@ def draw(outcome: Outcome, folder: Path) -> list[Path]:
     return [_gantt(outcome, folder / f"{name}-gantt.png"), _curves(outcome, folder / f"{name}-curves.png")]
 
 
+def unit_of(curve: Sequence[tuple[int, float, int, int]]) -> tuple[int, str]:
+    """Milliseconds of the unit in which a run's time is drawn, and its name."""
+    lasts_ms = curve[-1][0] if curve else 0
+    return next((one for one in _UNITS if lasts_ms >= _UNITS_AT_LEAST * one[0]), _UNITS[-1])
+
+
 def _gantt(outcome: Outcome, path: Path) -> Path:
     """Nodes downwards, time to the right, a colour for each firm, a bar for each device."""
     from matplotlib import patches, pyplot
 
     world = outcome.world
+    unit_ms, unit = unit_of(world.measured.curve)
     views = list(world.cluster.views)[:MOST_ROWS]
     row = {view.node_id: number for number, view in enumerate(views)}
     firms = sorted(outcome.summary.firms)
@@ -47,14 +56,14 @@ def _gantt(outcome: Outcome, path: Path) -> Path:
     figure, axes = pyplot.subplots(figsize=(14, min(3 + 0.16 * len(views), 40)))
     for stretch in world.stretches[:MOST_BARS]:
         firm = world.records[stretch.job_id].work.shape.queue.firm_id
-        span = (stretch.from_ms / HOUR_MS, (stretch.until_ms - stretch.from_ms) / HOUR_MS)
+        span = (stretch.from_ms / unit_ms, (stretch.until_ms - stretch.from_ms) / unit_ms)
         for node_id, devices in stretch.tasks:
             if node_id in row:
                 height = 0.9 / max(1, len(views[row[node_id]].devices))
                 for number in devices:
                     bar = (row[node_id] + number * height, height)
                     axes.broken_barh([span], bar, color=colours[firm], linewidth=0.3, edgecolor="white")
-    axes.set_xlabel(_TIME)
+    axes.set_xlabel(f"{unit} since the first arrival")
     axes.set_ylabel("node, a line for each of its devices")
     named = range(0, len(views), 1 + len(views) // MOST_NAMES)
     axes.set_yticks([number + 0.45 for number in named], [views[number].name for number in named])
@@ -70,19 +79,19 @@ def _curves(outcome: Outcome, path: Path) -> Path:
     from matplotlib import pyplot, ticker
 
     curve = outcome.world.measured.curve
-    hours = [at_ms / HOUR_MS for at_ms, *_ in curve]
+    unit_ms, unit = unit_of(curve)
+    moments = [at_ms / unit_ms for at_ms, *_ in curve]
     figure, (upper, lower) = pyplot.subplots(2, 1, figsize=(14, 7), sharex=True)
     devices = sum(len(view.devices) for view in outcome.world.cluster.views)
-    upper.fill_between(hours, [held for _, held, _, _ in curve], step="post", alpha=0.6, label="held")
+    upper.fill_between(moments, [held for _, held, _, _ in curve], step="post", alpha=0.6, label="held")
     upper.axhline(devices, color="black", linestyle="--", linewidth=1, label=f"all {devices}")
     upper.set_ylabel("devices")
     upper.set_title(f"{outcome.situation.name}: devices that jobs hold, and jobs that wait and run")
-    lower.step(hours, [waiting for _, _, waiting, _ in curve], where="post", color="tab:red", label="waiting")
-    lower.step(
-        hours, [running for _, _, _, running in curve], where="post", color="tab:blue", label="running"
-    )
+    waiting, running = [found[2] for found in curve], [found[3] for found in curve]
+    lower.step(moments, waiting, where="post", color="tab:red", label="waiting")
+    lower.step(moments, running, where="post", color="tab:blue", label="running")
     lower.set_ylabel("jobs")
-    lower.set_xlabel(_TIME)
+    lower.set_xlabel(f"{unit} since the first arrival")
     for axes in (upper, lower):
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))

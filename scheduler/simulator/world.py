@@ -164,6 +164,7 @@ class World:
             if changed and self.unfinished:
                 self.settle()
                 self._plan_tick()
+        self._note_curve()
 
     def _stuck_without_events(self) -> None:
         if not self._events:
@@ -201,6 +202,9 @@ class World:
                 break
         else:
             raise NoRest(f"at {self.now_ms} ms: {_MOST_PASSES} plans, and still no rest")
+        self._note_curve()
+
+    def _note_curve(self) -> None:
         if self.options.keep_curve:
             waiting = len(self.cluster.waiting)
             self.measured.curve.append((self.now_ms, self._held, waiting, len(self.running)))

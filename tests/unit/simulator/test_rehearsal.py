@@ -20,6 +20,7 @@ from scheduler.simulator.budgets import VirtualBudgets
 from scheduler.simulator.clusters import cluster_from, read_cluster
 from scheduler.simulator.command import BASE, Request, simulate
 from scheduler.simulator.history import budgets_at, history_from_json, read_history
+from scheduler.simulator.pictures import unit_of
 from scheduler.simulator.rehearsal import Situation, rehearse, verdicts
 from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.workload import drafts_of_history
@@ -254,6 +255,18 @@ def test_what_was_spent_before_an_export_is_gone_until_the_budgets_next_period()
         for at_ms, left in ((1_000, 30), (40 * 24 * HOUR_MS, later)):
             virtual = VirtualBudgets(budgets_at(history, at_ms), history.prices_nano_cny, at_ms)
             assert [money.left_nano for money in virtual.money((), (), 0).values()] == [left * 10**9]
+
+
+def test_curves_go_to_the_end_of_the_last_job_in_a_unit_that_suits_them(history_file: Path) -> None:
+    history = read_history(history_file)
+    catalogue = cluster_from({"nodes": [{"model": "ascend-910b3", "devices": 8}]}).catalogue
+    situation = Situation(BASE, catalogue, history.nodes, history.queues)
+    world = rehearse(situation, drafts_of_history(history, catalogue, 2), 0).world
+    curve = world.measured.curve
+    assert curve[-1] == (max(stretch.until_ms for stretch in world.stretches), 0, 0, 0)
+    assert unit_of(curve) == (60_000, "minutes")
+    assert unit_of([(0, 0.0, 0, 0), (90_000, 0.0, 0, 0)]) == (1_000, "seconds")
+    assert unit_of([(0, 0.0, 0, 0), (5 * HOUR_MS, 0.0, 0, 0)]) == (HOUR_MS, "hours")
 
 
 @pytest.mark.parametrize("table", ["queue/pai.csv.gz", "firms/jobs.csv", "stepped/physical_max_min.csv"])
