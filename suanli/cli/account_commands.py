@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from suanli.cli.errors import CliError
-from suanli.cli.session import AsJson, ProfileName, open_client
+from suanli.cli.session import AsJson, ProfileName, ask_hidden, open_client
 
 if TYPE_CHECKING:
     from suanli.client.sign_in import Invitation, SignIn
@@ -154,7 +154,7 @@ def _ask_key(key_file: Path | None) -> str:
         except (OSError, UnicodeDecodeError) as error:
             raise CliError(f"--key-file: {key_file} cannot be read ({error})") from None
     if sys.stdin.isatty():
-        return str(typer.prompt("API key", hide_input=True))
+        return ask_hidden("API key")
     return sys.stdin.readline()
 
 

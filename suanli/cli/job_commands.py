@@ -151,7 +151,7 @@ def jobs(  # noqa: PLR0913, PLR0917 - each is an option
             )
 
         if watch:
-            watch_jobs(client, read, lambda found: make_table(*_job_table(found)))
+            watch_jobs(client, read, lambda found: make_table(*_job_table(found)), as_json=as_json)
             return
         found = read(limit + 1)  # one more, to know whether there is one
     shown = found[:limit]
@@ -274,11 +274,21 @@ _BASES = {
 
 
 def _cost_fields(cost: JobCost) -> list[tuple[str, object]]:
+    from suanli.cli.usage_tables import about, fen_of
+
     to_end = cost["to_end_cny"]
     return [
-        ("Cost", f"{cost['held_cny']} CNY at most, {cost['charged_cny']} charged so far"),
-        ("To its end", f"{to_end} CNY more, {_BASES[cost['basis']]}" if to_end and cost["basis"] else None),
-        ("Budget", f"{cost['budget_cny']} CNY" if cost["budget_cny"] else None),
+        (
+            "Cost",
+            f"{fen_of(cost['held_cny'], up=True)} CNY at most, {about(cost['charged_cny'])} charged so far",
+        ),
+        (
+            "To its end",
+            f"{fen_of(to_end, up=True)} CNY more, {_BASES[cost['basis']]}"
+            if to_end and cost["basis"]
+            else None,
+        ),
+        ("Budget", f"{fen_of(cost['budget_cny'])} CNY" if cost["budget_cny"] else None),
     ]
 
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from suanli.cli.errors import MISUSED, CliError
 
 _UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+_HOUR_MS = 3_600_000
+_LEAST_HOURS = 0.000001
 _AGO = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
 
 
@@ -94,3 +96,16 @@ def duration(seconds: float) -> str:
     if whole < 48 * 3600:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def hours(milliseconds: int | None) -> str:
+    """`1.250` device-hours; `0.000278` where there is little, and never nothing for something.
+
+    Points of a column stand below each other.
+    """
+    if milliseconds is None:
+        return ""
+    value = milliseconds / _HOUR_MS
+    if value >= 0.1 or value == 0:
+        return f"{value:,.3f}   "
+    return f"{value:.6f}" if value >= _LEAST_HOURS else f"<{_LEAST_HOURS:.6f}"

@@ -74,6 +74,7 @@ async def _forward(
 ) -> None:
 
     from suanli.cli.output import note, say
+    from suanli.cli.refusals import naming_options
     from suanli.client.errors import Refused
     from suanli.client.tunnels import Forwarder
 
@@ -82,7 +83,8 @@ async def _forward(
         for local, remote in pairs:
             forwarder = Forwarder(server, bearer, job_id, remote, rank, lambda text: note(f"suanli: {text}"))
             try:
-                await forwarder.check()
+                with naming_options({"query port": "PORT"}, as_json=False):
+                    await forwarder.check()
             except Refused as error:
                 if error.problem.facts.get("reason") != "no_listener":
                     raise

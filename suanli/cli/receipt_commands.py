@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client, short_id
+from suanli.cli.session import AsJson, JobName, ProfileName, ask_hidden, find_job, open_client, short_id
 
 if TYPE_CHECKING:
     from suanli.client.client import Client
@@ -72,10 +72,8 @@ def _passphrase(*, new: bool = False) -> bytes:
     """Asked at the terminal, a new one twice; without a terminal a line of standard input. Never an argument."""
     from suanli.cli.errors import CliError
 
-    if sys.stdin.isatty():
-        found = str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True))
-    else:
-        found = sys.stdin.readline().rstrip("\r\n")
+    at_terminal = sys.stdin.isatty()
+    found = ask_hidden("Passphrase", new=new) if at_terminal else sys.stdin.readline().rstrip("\r\n")
     if not found:
         raise CliError("your firm's key needs its passphrase: type it, or give it on standard input")
     return found.encode()

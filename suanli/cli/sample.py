@@ -96,7 +96,7 @@ def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
             typer.echo(str(error), err=True)
             raise typer.Exit(error.exit_code) from error
         except (EvidenceError, OSError) as error:
-            say_unreadable(error, as_json=as_json)
+            say_unreadable(error, Words(language_of(None)), as_json=as_json)
             raise typer.Exit(UNREADABLE) from error
         raise typer.Exit(code)
     if sample_after is None or bundle is None:
@@ -137,7 +137,7 @@ def _write_request(
             segments, devices = verdict.drawn.segments(), verdict.drawn.devices()
             file.write_bytes(encode_request(verdict.drawn.seed, segments, devices))
     except (EvidenceError, OSError) as error:
-        say_unreadable(error, as_json=False)
+        say_unreadable(error, Words(language_of(None)), as_json=False)
         raise typer.Exit(UNREADABLE) from error
     if verdict.drawn is None or verdict.exit_code == 1:
         print_verdict(verdict, Console(soft_wrap=False), Words(language_of(None)))

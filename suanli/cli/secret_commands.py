@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from suanli.cli.errors import CliError
-from suanli.cli.session import AsJson, ProfileName, open_client
+from suanli.cli.session import AsJson, ProfileName, ask_hidden, open_client
 
 secret = typer.Typer(
     help="Secrets that jobs name: set, list, delete.", no_args_is_help=True, rich_markup_mode=None
@@ -52,7 +52,7 @@ def _value(file: Path | None) -> bytes:
         except OSError as error:
             raise CliError(f"--file: {file}: {error.strerror}") from None
     if sys.stdin.isatty():
-        return str(typer.prompt("Value", hide_input=True)).encode()
+        return ask_hidden("Value").encode()
     value = sys.stdin.buffer.read()
     return value[:-1] if value.endswith(b"\n") else value
 

@@ -108,3 +108,11 @@ def label_of(name: str, array_index: int | None) -> str:
 def short_id(job_id: str) -> str:
     """The end of an id: its last part is random, its beginning is the time."""
     return job_id[-SHORT_ID:]
+
+
+def ask_hidden(what: str, *, new: bool = False) -> str:
+    """What is typed at the terminal and not shown; a new one twice. Asked beside the result, on standard error."""
+    from suanli.cli.words import word
+
+    again = word("Repeat for confirmation") if new else False
+    return str(typer.prompt(word(what), hide_input=True, confirmation_prompt=again, err=True))

@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from suanli.cli.moments import local, zone_name
+from suanli.cli.moments import hours, local, zone_name
 from suanli.cli.output import print_fields, print_table, say
 from suanli.cli.session import label_of, short_id
 from suanli.cli.words import word
 
-HOUR_MS = 3_600_000
 BUCKETS = ("allocated", "idle", "reserved", "maintenance", "faulty", "unknown")
-
-
-def hours(milliseconds: int | None) -> str:
-    """`1.250` device-hours; `0.000278` where there is little. Points of a column stand below each other."""
-    if milliseconds is None:
-        return ""
-    value = milliseconds / HOUR_MS
-    return f"{value:,.3f}   " if value >= 0.1 or value == 0 else f"{value:.6f}"
 
 
 def cny(fen: int) -> str:
@@ -34,6 +25,12 @@ def fen_of(amount_cny: str, *, up: bool = False) -> str:
     from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
     return f"{Decimal(amount_cny).quantize(Decimal('0.01'), ROUND_CEILING if up else ROUND_FLOOR):,}"
+
+
+def about(amount_cny: str) -> str:
+    """The same to the fen below, and `<0.01` of what is less than one but not nothing."""
+    text = fen_of(amount_cny)
+    return "<0.01" if text == "0.00" and amount_cny.strip("-0.") else text
 
 
 def print_budgets(budgets: Sequence[Mapping[str, Any]], *, empty: str = "") -> None:

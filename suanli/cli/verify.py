@@ -154,7 +154,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
             folder = WitnessFolder(sign_with)
             result.write_bytes(sign_result(verdict, tool, text, folder.name(), folder.key()))
     except (EvidenceError, OSError) as error:
-        say_unreadable(error, as_json=as_json)
+        say_unreadable(error, words, as_json=as_json)
         raise typer.Exit(UNREADABLE) from error
     if as_json:
         typer.echo(text)
@@ -200,7 +200,7 @@ def run_verify(
         )
 
 
-def say_unreadable(error: Exception, *, as_json: bool) -> None:
+def say_unreadable(error: Exception, words: Words, *, as_json: bool) -> None:
     """What cannot be read at all, and why."""
     reason = str(error)
     if isinstance(error, OSError) and error.filename is not None:
@@ -210,4 +210,4 @@ def say_unreadable(error: Exception, *, as_json: bool) -> None:
         typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
     else:
         text = escape(printable(reason))
-        Console(stderr=True).print(f"[red]Cannot be read:[/red] {text}", highlight=False)
+        Console(stderr=True).print(f"[red]{words('unreadable')}[/red] {text}", highlight=False)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from suanli.cli.moments import hours
 from suanli.cli.verify_text import Words
 from suanli.evidence.findings import Verdict
 
@@ -59,12 +60,12 @@ def _usage_rows(facts: Mapping[str, Any], words: Words) -> Iterator[tuple[str, s
     yield words("windows"), words("checked", count=windows["checked"])
     yield words("isolation"), ", ".join(kinds) or words("nothing_seen")
     for name in ("device_time", "held_time"):
-        hours = [
-            f"{words(bucket)} {time_ms / 3_600_000:.3f} h"
+        shown = [
+            f"{words(bucket)} {hours(time_ms).strip()} h"
             for bucket, time_ms in facts.get(f"{name}_ms", {}).items()
         ]
-        if hours:
-            yield words(name), ", ".join(hours)
+        if shown:
+            yield words(name), ", ".join(shown)
     if charges := facts.get("charges_recomputed"):
         total, net = _cny(charges["total_fen"]), _cny(charges["net_fen"])
         numbers = {"lines": charges["lines"], "firms": charges["firms"]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
@@ -10,7 +12,7 @@ from rich.text import Text
 
 from suanli.cli.verify_facts import SIMULATED, fact_rows, headline
 from suanli.cli.verify_text import Words
-from suanli.evidence.findings import Verdict
+from suanli.evidence.findings import Finding, Verdict
 from suanli.evidence.strict_json import printable
 
 _SHOWN = 50
@@ -28,6 +30,26 @@ def _hanging(lead: str, markup: str) -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     grid.add_row(lead, Text.from_markup(markup))
+    return grid
+
+
+def _parts(finding: Finding, words: Words) -> Iterator[tuple[str, str]]:
+    """What a finding is about, with the names of its parts."""
+    yield words("where"), finding.entity
+    if finding.index is not None:
+        yield words("index"), str(finding.index)
+    yield words("expected"), finding.expected
+    yield words("found"), finding.found
+
+
+def _named(parts: Iterable[tuple[str, str]]) -> Table:
+    """Names and what they name below each other: a narrow terminal has room for that."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=2)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in parts:
+        grid.add_row("", name, _text(value))
     return grid
 
 
@@ -58,20 +80,13 @@ def _print_findings(verdict: Verdict, console: Console, words: Words) -> None:
     if not verdict.findings:
         console.print(f"[green]{words('no_findings')}[/green]")
         return
-    table = Table(title=words("findings"), title_justify="left")
-    for column in ("step", "severity", "code", "where", "index", "expected", "found"):
-        table.add_column(words(column), overflow="fold")
+    console.print(f"\n[bold]{words('findings')}[/bold]")
     for finding in verdict.findings[:_SHOWN]:
-        table.add_row(
-            words.step(finding.step),
-            f"[{_COLOURS[finding.severity]}]{words(finding.severity)}[/]",
-            finding.code,
-            _text(finding.entity),
-            "" if finding.index is None else str(finding.index),
-            _text(finding.expected),
-            _text(finding.found),
+        severity = f"[{_COLOURS[finding.severity]}]{words(finding.severity)}[/]"
+        console.print(
+            _hanging("  - ", f"{severity}  [bold]{finding.code}[/bold]  ({words.step(finding.step)})")
         )
-    console.print(table, highlight=False)
+        console.print(_named(_parts(finding, words)), highlight=False)
     hidden = len(verdict.findings) - _SHOWN + verdict.left_out
     if hidden > 0:
         console.print(words("more", count=hidden), highlight=False)

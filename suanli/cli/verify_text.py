@@ -25,6 +25,7 @@ TEXT: dict[str, tuple[str, str]] = {
         "is everything here that must be, for every device, all the time?",
         "每台设备、每一刻应有的一切是否都在此处？",
     ),
+    "unreadable": ("Cannot be read:", "无法读取："),
     "yes": ("yes", "是"),
     "no": ("NO", "否"),
     "period": ("Period", "期间"),

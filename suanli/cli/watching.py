@@ -13,6 +13,8 @@ from suanli.cli.harmless import harmless
 from suanli.cli.output import note
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from suanli.client.client import Client
     from suanli.client.types import Job
 
@@ -22,14 +24,22 @@ LOOK_S = 5.0
 GATHER_S = 0.2
 
 
-def watch_jobs(client: Client, read: Callable[[], list[Job]], table: Callable[[list[Job]], object]) -> None:
-    """Draw until Ctrl-C. Where standard output is no terminal, a line of JSON for each job that changed."""
+def watch_jobs(
+    client: Client, read: Callable[[], list[Job]], table: Callable[[list[Job]], Table], *, as_json: bool
+) -> None:
+    """Draw until Ctrl-C. For programs a line of JSON for each job that changed, and where standard output is no
+    terminal its line of the table.
+    """
     happened = threading.Event()
     failed: list[Exception] = []
     threading.Thread(target=_listen, args=(client, happened, failed), daemon=True).start()
-    draw = _draw_on_terminal if sys.stdout.isatty() else _draw_as_lines
     try:
-        draw(read, table, happened, failed)
+        if as_json:
+            _tell_changes(read, _write_json, happened, failed)
+        elif sys.stdout.isatty():
+            _draw_on_terminal(read, table, happened, failed)
+        else:
+            _tell_changes(read, _Lines(table), happened, failed)
     except KeyboardInterrupt:
         note("")
 
@@ -55,7 +65,7 @@ def _wait(happened: threading.Event, failed: list[Exception]) -> None:
 
 def _draw_on_terminal(
     read: Callable[[], list[Job]],
-    table: Callable[[list[Job]], object],
+    table: Callable[[list[Job]], Table],
     happened: threading.Event,
     failed: list[Exception],
 ) -> None:
@@ -63,26 +73,48 @@ def _draw_on_terminal(
 
     from suanli.cli.output import console
 
-    with Live(table(read()), console=console(), auto_refresh=False) as live:  # type: ignore[arg-type]
+    with Live(table(read()), console=console(), auto_refresh=False) as live:
         while True:
             _wait(happened, failed)
-            live.update(table(read()), refresh=True)  # type: ignore[arg-type]
+            live.update(table(read()), refresh=True)
 
 
-def _draw_as_lines(
+def _tell_changes(
     read: Callable[[], list[Job]],
-    _table: Callable[[list[Job]], object],
+    tell: Callable[[list[Job]], None],
     happened: threading.Event,
     failed: list[Exception],
 ) -> None:
-    known: dict[str, str] = {}
+    """Tell the jobs that changed, the newest last."""
+    known: dict[str, Job] = {}
     while True:
-        for job in reversed(read()):
-            line = json.dumps(job, ensure_ascii=False, sort_keys=True)
-            if known.get(job["job_id"]) != line:
-                known[job["job_id"]] = line
-                write_text(line + "\n")
+        changed = [job for job in reversed(read()) if known.get(job["job_id"]) != job]
+        known |= {job["job_id"]: job for job in changed}
+        if changed:
+            tell(changed)
         _wait(happened, failed)
+
+
+def _write_json(jobs: list[Job]) -> None:
+    for job in jobs:
+        write_text(json.dumps(job, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+class _Lines:
+    """Rows of a table that goes on: its headings stand above the first alone."""
+
+    def __init__(self, table: Callable[[list[Job]], Table]) -> None:
+        self._table = table
+        self._headed = False
+
+    def __call__(self, jobs: list[Job]) -> None:
+        from suanli.cli.output import console
+
+        table = self._table(jobs)
+        table.show_header = not self._headed
+        self._headed = True
+        console().print(table)
+        sys.stdout.flush()
 
 
 def follow_life(client: Client, job: Job, progress: Callable[[Job], str], *, quiet: bool) -> Job:

@@ -341,4 +341,8 @@ ZH = {
         "输出不完整:某个节点在发完之前失联"
     ),
     "the events cannot be followed: {error}": "无法跟踪事件:{error}",
+    "API key": "API 密钥",
+    "Value": "值",
+    "Passphrase": "口令",
+    "Repeat for confirmation": "请再输入一次",
 }

@@ -111,4 +111,68 @@ ZH_REFUSALS = {
     "your firm's key needs its passphrase: type it, or give it on standard input": (
         "企业密钥需要口令:请输入,或经标准输入给出"
     ),
+    "{issuer} offers no sign-in by browser with PKCE (RFC 7636): leave out --browser": (
+        "{issuer} 不提供带 PKCE(RFC 7636)的浏览器登录:请去掉 --browser"
+    ),
+    "{issuer} answered another sign-in than this one": "{issuer} 答复的是另一次登录",
+    "{issuer} offers no device sign-in (RFC 8628): ask the operator for an API key instead": (
+        "{issuer} 不提供设备登录(RFC 8628):请改向运营方索取 API 密钥"
+    ),
+    "{issuer} refused to begin: {why}": "{issuer} 拒绝开始登录:{why}",
+    "your sign-in at {issuer} has ended ({why}): run suanli login again": (
+        "您在 {issuer} 的登录已结束({why}):请再次运行 suanli login"
+    ),
+    "{issuer} gave no ID token: the scope openid is missing, or it is no OpenID issuer": (
+        "{issuer} 没有给出 ID 令牌:缺少 openid 范围,或它不是 OpenID 签发者"
+    ),
+    "{issuer} does not answer as the issuer that the server named": (
+        "{issuer} 的答复与服务器指定的签发者不符"
+    ),
+    "{url} is not HTTPS: nobody signs in there": "{url} 不是 HTTPS:不能在那里登录",
+    "{url} did not answer as an OpenID Connect issuer does": ("{url} 的答复不像 OpenID Connect 签发者"),
+    "{url} answered with HTTP status {status}, but not with JSON": (
+        "{url} 以 HTTP 状态 {status} 答复,但不是 JSON"
+    ),
+    "{path} is no regular file; leave it out in {ignore}": ("{path} 不是普通文件;请在 {ignore} 中排除"),
+    "{path} is a link to {what}; leave it out in {ignore}, or send it by itself": (
+        "{path} 是指向 {what} 的链接;请在 {ignore} 中排除,或单独上传"
+    ),
+    "{ignore} is not UTF-8: byte {number} cannot be read": ("{ignore} 不是 UTF-8:无法读取第 {number} 个字节"),
+    "{path} became shorter while it was read; try again": "{path} 在读取时变短了;请重试",
+    "{path} changed while it was sent; try again": "{path} 在上传时被更改;请重试",
+    "{path} came with other bytes than its hash says; try again": ("{path} 的内容与其哈希不符;请重试"),
+    "{server} sent {sent} of {expected} bytes": ("{server} 只发送了 {expected} 字节中的 {sent} 字节"),
+    "the server names a file that nobody should write: {why}": ("服务器给出了不应写入的文件:{why}"),
+    "{number} files are too many for one folder: the list of them has {bytes} bytes, and {most} are "
+    "allowed; leave some out, or pack them into one file": (
+        "{number} 个文件对一个文件夹来说太多:其列表有 {bytes} 字节,最多 {most};请排除一些,或打包成一个文件"
+    ),
+    "{number} files; {most} are allowed": "{number} 个文件;最多 {most} 个",
+    "{number} bytes; {most} are allowed": "{number} 字节;最多 {most}",
+    "a name of {number} bytes; {most} are allowed": "名称有 {number} 字节;最多 {most}",
+    "the name {name} holds a control character or a backslash": ("名称 {name} 含控制字符或反斜杠"),
+    "the algorithm {name} of the package {package} cannot be used: {error}": (
+        "无法使用软件包 {package} 的算法 {name}:{error}"
+    ),
+    "the events cannot be followed: {error}": "无法跟踪事件:{error}",
+    "the output is incomplete: a node was lost before it had sent all of it": (
+        "输出不完整:有节点在发送完之前丢失"
+    ),
+    "the session is over: {why}": "会话已结束:{why}",
+    "the job cannot be watched any more: {error}": "无法继续查看作业:{error}",
+    "the job has {state}": "作业已结束:{state}",
+    "--file: {file}: No such file or directory": "--file:没有文件或目录 {file}",
+    "--file: {file}: Permission denied": "--file:没有读取 {file} 的权限",
+    "--file: {file}: Is a directory": "--file:{file} 是目录",
+    "a port that the job declares ({listed})": "作业声明的端口({listed})",
+    "none: add ports: [...] to the job": "无:请在作业中加入 ports: [...]",
+    "the server's URL holds a user name or password; the API key is given apart": (
+        "服务器的 URL 含用户名或密码;API 密钥须另外给出"
+    ),
+    "a profile's name is 1 to 64 letters, digits, - or _, not {name}": (
+        "配置名称为 1 至 64 个字母、数字、- 或 _,而不是 {name}"
+    ),
+    "the server's URL holds characters that no URL has": "服务器的 URL 含有 URL 中不允许的字符",
+    "there is no profile {name}": "没有配置 {name}",
+    "SUANLI_API_KEY_FILE: {file} cannot be read ({error})": "SUANLI_API_KEY_FILE:无法读取 {file}({error})",
 }

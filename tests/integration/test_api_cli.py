@@ -449,9 +449,21 @@ def test_what_is_wrong_is_named_as_it_was_typed_and_for_programs_as_the_wire_nam
     assert wire["error"]["errors"][0]["field"] == "time_limit_seconds"
 
 
-def test_jobs_are_watched_as_lines_of_json_where_there_is_no_terminal(shell: Shell) -> None:
+def test_jobs_are_watched_line_by_line_where_there_is_no_terminal(shell: Shell) -> None:
     job_id = shell.submit()
     with ending(shell.start("jobs", "--watch")) as watching:
+        assert next_line(watching.stdout).split()[:3] == ["JOB", "NAME", "STATE"]
+        assert next_line(watching.stdout).split()[1:3] == ["tune", "queued"]
+        give_state(shell, job_id, state="running", attempt=1)
+        shell.api.call(shell.api.installation.add_event(1, "JobStarted", job_id))
+        assert next_line(watching.stdout).split()[1:3] == ["tune", "running"]
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 0
+
+
+def test_programs_watch_jobs_as_lines_of_json(shell: Shell) -> None:
+    job_id = shell.submit()
+    with ending(shell.start("jobs", "--watch", "--json")) as watching:
         first = json.loads(next_line(watching.stdout))
         assert (first["job_id"], first["state"]) == (job_id, "queued")
         give_state(shell, job_id, state="running", attempt=1)

@@ -15,10 +15,10 @@ from rich.console import Console
 from suanli.cli.errors import CliError
 from suanli.cli.harmless import harmless, one_line
 from suanli.cli.log_lines import LogLines
-from suanli.cli.moments import ago, duration, moment_or_ago, to_rfc3339
+from suanli.cli.moments import ago, duration, hours, moment_or_ago, to_rfc3339
 from suanli.cli.output import make_table
 from suanli.cli.refusals import of_file, sentence
-from suanli.cli.usage_tables import _sums, cny, fen_of, hours, print_usage
+from suanli.cli.usage_tables import _sums, about, cny, fen_of, print_usage
 from suanli.cli.yaml_files import YamlFile
 from suanli.client.errors import FieldError, Refused, refused
 from suanli.client.types import LogRecord
@@ -139,6 +139,12 @@ def test_usage_ends_with_the_budgets_that_are_set(
 
 def test_hours_and_durations_are_short() -> None:
     assert (hours(None), hours(0), hours(3_600_000), hours(1_000)) == ("", "0.000   ", "1.000   ", "0.000278")
+    assert (hours(1), about("0.003"), about("0.000000000"), about("-0.5")) == (
+        "<0.000001",
+        "<0.01",
+        "0.00",
+        "-0.50",
+    )
     assert [duration(s) for s in (5, 65, 7_500, 200_000)] == ["5 s", "1 min", "2 h 5 min", "2 d 7 h"]
     assert ago("2026-01-01T00:00:00Z", datetime(2026, 1, 1, 0, 3, tzinfo=UTC)) == "3 min"
 

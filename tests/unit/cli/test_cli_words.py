@@ -24,6 +24,7 @@ PLACE = re.compile(r"\{\w+\}")
 ROOMS = (
     "suanli/cli",
     "suanli/client",
+    "suanli/content",
     "scheduler/services",
     "scheduler/domain",
     "scheduler/planner",
@@ -31,7 +32,17 @@ ROOMS = (
 )
 # What auditors and operators run has its own languages, or none.
 APART = re.compile(r"verify.*|sample.*|witness|proof|algorithms|start|time_stamps|words.*")
-SPOKEN = {"CliError", "say", "note", "word", "NoProfile", "print_table"}
+SPOKEN = {
+    "CliError",
+    "say",
+    "note",
+    "word",
+    "NoProfile",
+    "print_table",
+    "ask_hidden",
+    "SignInFailed",
+    "FolderError",
+}
 
 
 def trees(*rooms: str) -> Iterator[tuple[Path, ast.Module]]:
@@ -55,7 +66,7 @@ def sentences(node: ast.expr | None) -> Iterator[str]:
 
 
 def spoken() -> Iterator[tuple[str, str]]:
-    for path, tree in trees("suanli/cli"):
+    for path, tree in trees("suanli/cli", "suanli/client"):
         if APART.fullmatch(path.stem):
             continue
         for node in ast.walk(tree):
@@ -74,6 +85,7 @@ def test_every_sentence_of_the_verbs_has_its_chinese(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SUANLI_LANG", "zh_CN.UTF-8")
     found = list(spoken())
     assert len(found) > 100
+    assert (word("API key"), word("Value"), word("Passphrase")) == ("API 密钥", "值", "口令")
     assert [place for place in found if said(place[1]) == place[1]] == []
 
 

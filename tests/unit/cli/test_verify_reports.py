@@ -4,14 +4,17 @@ import hashlib
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
+from io import StringIO
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from suanli.cli.sample import sample_command
 from suanli.cli.verify import verify_command
 from suanli.cli.verify_html import html_report
+from suanli.cli.verify_report import print_verdict
 from suanli.cli.verify_text import TEXT, Words
 from suanli.evidence.bundle import firm_scope
 from suanli.evidence.findings import STEPS
@@ -105,6 +108,22 @@ def test_a_step_that_ended_the_verification_is_not_said_to_be_unreached(desk):
     result = _run(verify_command, desk / "no-entries.zip", "--policy", desk / "policy")
     assert result.exit_code == 1
     assert "Steps not run to their end: 1 manifest" in result.output
+
+
+def test_findings_are_read_on_a_narrow_terminal():
+    verdict = verify(OPERATOR.bundle(change_statement=lambda value: value["firms"].pop()))
+    finding = replace(verdict.findings[0], entity="node-" + "a" * 30, expected="e" * 60, found="another")
+    printed = StringIO()
+    print_verdict(replace(verdict, findings=(finding,)), Console(file=printed, width=60), Words("en"))
+    lines = printed.getvalue().splitlines()
+    at = lines.index(f"  - {finding.severity}  {finding.code}  ({Words('en').step(finding.step)})")
+    assert [line.split() for line in lines[at + 1 : at + 5]] == [
+        ["Where", "node-" + "a" * 30],
+        ["Expected", "e" * 46],
+        ["e" * 14],
+        ["Found", "another"],
+    ]
+    assert max(map(len, lines[at : at + 5])) <= 60
 
 
 def test_the_report_speaks_chinese(desk):
