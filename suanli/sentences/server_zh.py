@@ -338,4 +338,7 @@ ZH_SERVER = {
         "在变体 {variants} 中得到 {model}(标称每设备 {tflops} TFLOPS FP16)。"
     ),
     "{model} was preferred and could not be had: {why}.": "优先 {model},但无法得到:{why}。",
+    "the period from {begin} to {end} is closed, and this one overlaps it": (
+        "{begin} 至 {end} 这一期已关闭,与本期重叠"
+    ),
 }
