@@ -27,7 +27,9 @@ _AMOUNTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as windows and their segments are not: one is made for nearly every segment of a device that tells much.
+# Nobody changes it all the same: it may be hashed, and be a default.
+@dataclass(slots=True, unsafe_hash=True)
 class Hardware:
     """Readings of one stretch: health at its worst, fast links at their fewest, and what the counters rose by.
 
@@ -64,7 +66,6 @@ def read_hardware(fields: Fields) -> Hardware:
 
 
 _PLAIN = plain.record({"health": plain.choice(HEALTHS)} | dict.fromkeys(_AMOUNTS, plain.OPTIONAL_INTEGER))
-_PLAIN_NAMES = sorted(Hardware.__slots__)
 
 
 # Most devices of an installation tell little, so that few texts stand in most segments.
@@ -73,7 +74,17 @@ def hardware_of(text: str) -> Hardware:
     """`read_hardware` of the text of an object, read once for all places where it stands. Raises EvidenceError."""
     found = _PLAIN.fullmatch(text)
     if found is not None:
-        told = dict(zip(_PLAIN_NAMES, found.groups(), strict=True))
-        amounts = [None if told[name] is None else int(told[name]) for name in _AMOUNTS]
-        return Hardware(told["health"], *amounts)
+        resets, corrected, uncorrected, health, came, went, links, power, hottest, mean = found.groups()
+        return Hardware(
+            health,
+            power if power is None else int(power),
+            mean if mean is None else int(mean),
+            hottest if hottest is None else int(hottest),
+            links if links is None else int(links),
+            came if came is None else int(came),
+            went if went is None else int(went),
+            corrected if corrected is None else int(corrected),
+            uncorrected if uncorrected is None else int(uncorrected),
+            resets if resets is None else int(resets),
+        )
     return read_hardware(parse_object(text.encode(), "segment.hardware"))
