@@ -27,9 +27,9 @@ def upgrade() -> None:
     # Packed already, or short: PostgreSQL's own compression would cost more than it spares.
     for column in ("payload", "segments"):
         op.execute(f"ALTER TABLE log_entries ALTER COLUMN {column} SET STORAGE EXTERNAL")
-    # What fits into a page stays in its row: a piece beside it would be a row and an index entry more.
+    # Two rows a page: where both fit, a piece beside the row would be a row and an index entry more.
     for table in _TABLES:
-        op.execute(f"ALTER TABLE {table} SET (toast_tuple_target = 8160)")
+        op.execute(f"ALTER TABLE {table} SET (toast_tuple_target = 4080)")
 
 
 def downgrade() -> None:

@@ -27,7 +27,7 @@ class _Codec(threading.local):
     """Zstandard's contexts, which one thread at a time may use."""
 
     def __init__(self) -> None:
-        self.pack = zstandard.ZstdCompressor(level=-1).compress
+        self.pack = zstandard.ZstdCompressor(level=1).compress
         self.unpack = zstandard.ZstdDecompressor().decompress
 
 
