@@ -12,6 +12,7 @@ from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import JobId
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.experience import Starts
+from scheduler.planner.garbage import uncollected
 from scheduler.planner.ordering import Turns
 from scheduler.planner.room import UNKNOWN_RUN_MS, Room
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
@@ -67,6 +68,10 @@ class Forecast:
     @cached_property
     def _waits(self) -> dict[JobId, tuple[float, int]]:
         """Expected wait of every job from now, ms, and its devices."""
+        with uncollected():
+            return self._played_forward()
+
+    def _played_forward(self) -> dict[JobId, tuple[float, int]]:
         room = Room(self._snapshot, self._estimates)
         waits: dict[JobId, tuple[float, int]] = {}
         later = 0.0
@@ -115,11 +120,11 @@ class Forecast:
             asked = shape.devices * min(shape.share_ppm, WHOLE_PPM) / WHOLE_PPM
             work = self._left_ms(shape, item.jobs[0]) * asked
             one = _Class(shape, item.alike, asked, work, self._run_ms(shape, item.jobs[0]))
-            places = [(*place, one) for place in self._turns.places(item)]
-            if out:
+            places = self._turns.places(item, one)
+            later = [place for place in places if place[2].job_id not in out] if out else places
+            if len(later) < len(places):
                 first += [place for place in places if place[2].job_id in self._placed]
-                places = [place for place in places if place[2].job_id not in out]
-            rest += places
+            rest += later
         return sorted(first) + sorted(rest)
 
 

@@ -17,6 +17,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import TypeVar
 
 from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import Priority
@@ -27,6 +28,7 @@ from scheduler.planner.overdue import Overdue
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import JobClass, RunningJob, Shape, Snapshot, WaitingJob
 
+_Also = TypeVar("_Also")
 _HIGHEST = Priority.HIGH.rank
 _SUBMITTED = attrgetter("submitted_ms")
 _LOOK_AT_ALL = 8  # a turn is worth so many looks at a class
@@ -66,16 +68,16 @@ class Turns:
         left = self._estimates.left_ms(shape, job, model)
         return turn + self._stretch * (self._config.unknown_run_ms if left is None else left)
 
-    def places(self, item: JobClass) -> list[tuple[int, float, WaitingJob]]:
-        """(-rank, turn, job) of every job of a class: whose is less comes first. Little where they are alike."""
+    def places(self, item: JobClass, also: _Also) -> list[tuple[int, float, WaitingJob, _Also]]:
+        """(-rank, turn, job, also) of every job of a class: whose is less comes first. Little where they are alike."""
         shape, jobs, young = item.shape, item.jobs, len(item.jobs)
         if item.alike and not self.chosen and not self.passed_over:
             young = bisect_right(jobs, self._now_ms - self._ageing_ms, key=_SUBMITTED)
-        places = [(-self.rank(shape, job), self.turn(shape, job), job) for job in jobs[:young]]
+        places = [(-self.rank(shape, job), self.turn(shape, job), job, also) for job in jobs[:young]]
         if young < len(jobs):  # nothing but the age tells these apart
             rank = -shape.priority.rank
             stretched = self.turn(shape, jobs[young]) - jobs[young].submitted_ms
-            places += [(rank, job.submitted_ms + stretched, job) for job in jobs[young:]]
+            places += [(rank, job.submitted_ms + stretched, job, also) for job in jobs[young:]]
         return places
 
     def of_running(self, running: RunningJob) -> float:

@@ -1,6 +1,6 @@
 """How many devices of each model in each pool come free when, counted, as the running jobs are predicted to end."""
 
-import heapq
+from bisect import insort
 from collections.abc import Iterable, Mapping
 from itertools import product
 from math import inf
@@ -10,13 +10,14 @@ from scheduler.planner.estimates import Estimates
 from scheduler.planner.snapshot import Snapshot
 
 UNKNOWN_RUN_MS = 3_600_000.0  # run time of a job of which nobody knows anything
+_NOTHING = 1e-9  # of a device
 
 
 class Room:
     """How many devices of each model in each pool come free when, from now."""
 
     def __init__(self, snapshot: Snapshot, estimates: Estimates) -> None:
-        # (pool, model) -> heap of (ms from now, devices)
+        # (pool, model) -> (ms from now, devices), the soonest first
         self._ends: dict[tuple[str, str], list[tuple[float, float]]] = {}
         self.devices = 0.0
         for view in snapshot.nodes:
@@ -32,7 +33,7 @@ class Room:
             end = (UNKNOWN_RUN_MS if left_ms is None else left_ms, devices)
             self._ends.setdefault((running.pool, running.model), []).append(end)
         for ends in self._ends.values():
-            heapq.heapify(ends)
+            ends.sort()
 
     def earliest(
         self, pools: Iterable[str], run_ms: Mapping[str, float], asked: float, before_ms: float = inf
@@ -47,27 +48,23 @@ class Room:
         if best is None or best[0] >= before_ms:
             return None
         end_ms, start_ms, where = best
-        ends, need = self._ends[where], asked
-        while need > 1e-9:
-            at_ms, devices = heapq.heappop(ends)
+        ends, need, gone = self._ends[where], asked, 0
+        while need > _NOTHING:
+            at_ms, devices = ends[gone]
             if devices > need:
-                heapq.heappush(ends, (at_ms, devices - need))
+                ends[gone] = (at_ms, devices - need)
+                break
             need -= devices
-        heapq.heappush(ends, (end_ms, asked))
+            gone += 1
+        del ends[:gone]
+        insort(ends, (end_ms, asked))
         return start_ms
 
     def _start(self, where: tuple[str, str], asked: float) -> float | None:
         """When so many are free together; changes nothing."""
-        ends = self._ends.get(where, [])
-        if not ends:
-            return None
-        if ends[0][1] >= asked:
-            return ends[0][0]
-        taken: list[tuple[float, float]] = []
         free = 0.0
-        while ends and free < asked - 1e-9:
-            taken.append(heapq.heappop(ends))
-            free += taken[-1][1]
-        for end in taken:
-            heapq.heappush(ends, end)
-        return taken[-1][0] if free >= asked - 1e-9 else None
+        for at_ms, devices in self._ends.get(where, ()):
+            free += devices
+            if free >= asked - _NOTHING:
+                return at_ms
+        return None

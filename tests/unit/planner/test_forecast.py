@@ -84,6 +84,8 @@ def test_places_of_jobs_that_are_alike_are_those_of_each_by_itself() -> None:
     snapshot = take_snapshot(controller.state, controller.now_ms)
     turns = Turns(controller.now_ms, config, Estimates(snapshot, Memory()))
     for item in snapshot.classes:
-        one_by_one = [(-turns.rank(item.shape, job), turns.turn(item.shape, job), job) for job in item.jobs]
-        assert turns.places(item) == one_by_one
+        one_by_one = [
+            (-turns.rank(item.shape, job), turns.turn(item.shape, job), job, "x") for job in item.jobs
+        ]
+        assert turns.places(item, "x") == one_by_one
     assert sum(len(item.jobs) for item in snapshot.classes) == 10
