@@ -17,6 +17,8 @@ from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 from scheduler.planner.variants import Candidate
 
+MAKES_ROOM = "starts when work that makes room for it has stopped"
+
 
 @dataclass(slots=True)
 class Refused:
@@ -113,7 +115,7 @@ class Claims:
                     best = (key, cell, way)
         if best is None:
             return None
-        blocked.change = "starts when work that makes room for it has stopped"
+        blocked.change = MAKES_ROOM
         return self._stop(shape, job, best[1], best[2])
 
     def _stop(self, shape: Shape, job: WaitingJob, cell: Cell, way: Way) -> list[Stop]:

@@ -14,7 +14,7 @@ from scheduler.domain.time import to_rfc3339
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.calendar import close_booked_nodes, drained, ends_in_time, near
 from scheduler.planner.cells import Cell
-from scheduler.planner.claims import Blocked, Claims, Refused
+from scheduler.planner.claims import MAKES_ROOM, Blocked, Claims, Refused
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.counterfactuals import by_reasons, counterfactual
 from scheduler.planner.demand import Mix, demand_of, mix_of
@@ -23,6 +23,7 @@ from scheduler.planner.feasibility import unknown_model
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.forecast import Forecast
 from scheduler.planner.garbage import uncollected
+from scheduler.planner.gathering import Gatherer
 from scheduler.planner.market import hold_market, with_market
 from scheduler.planner.moves import Moves
 from scheduler.planner.ordering import ClassCursor, Ordering, Turns
@@ -80,12 +81,32 @@ class _Cycle:
         self._holes = near(snapshot.calendar, now_ms, config)
         self._sharing = Sharing(snapshot, config)
         self._budgets = Budgets(snapshot)
-        self._market = hold_market(
-            snapshot, fleet, self._estimates, self._turns, self._budgets, now_ms, config
-        )
-        self._stops: list[Stop] = with_market(drained(snapshot, now_ms), self._market)
         overdue = Overdue(snapshot, fleet, self._sharing, self._budgets, now_ms, config)
-        self._ordering = Ordering(snapshot, config, self._turns, self._sharing, overdue)
+        self._gathering = Gatherer(
+            snapshot,
+            fleet,
+            self._sharing,
+            self._estimates,
+            self._turns,
+            self._budgets,
+            overdue,
+            now_ms,
+            config,
+        ).gather()
+        self._market = hold_market(
+            snapshot, fleet, self._estimates, self._turns, self._budgets, now_ms, config, self._gathering.busy
+        )
+        self._market.taking_part |= self._gathering.busy
+        self._market.stops += self._gathering.stops.values()
+        self._stops: list[Stop] = with_market(drained(snapshot, now_ms), self._market)
+        self._ordering = Ordering(
+            snapshot,
+            config,
+            self._turns,
+            self._sharing,
+            overdue,
+            {ready.trader.job.job_id for ready in self._gathering.ready},
+        )
         self._preemption = Preemption(
             snapshot, fleet, self._sharing, self._turns, overdue, self._estimates, now_ms, config
         )
@@ -109,6 +130,7 @@ class _Cycle:
     def run(self) -> tuple[Plan, Report]:
         """Plans until nothing more starts or the bound on work is reached."""
         unfinished = False
+        self._start_gathered()
         close_booked_nodes(self._holes, self._fleet)
         while (cursor := self._ordering.pop()) is not None:
             if len(self._placements) >= self._config.max_placements:
@@ -118,6 +140,10 @@ class _Cycle:
         if not unfinished:
             self._move()
         return Plan(tuple(self._placements), tuple(self._stops)), self._report(unfinished)
+
+    def _start_gathered(self) -> None:
+        for trader, cell, seats in self._gathering.ready:
+            self._place(trader.shape, trader.job, Candidate(cell.model, cell.pool), cell, seats, ())
 
     # --- one job ------------------------------------------------------------------------------------------
 
@@ -181,7 +207,10 @@ class _Cycle:
             self._ordering.settle(cursor, self._settled)
         else:
             blocked = replace(blocked)
-            self._stops.extend(self._claims.claim(cursor.shape, job, queue, met.refused, blocked))
+            if job.job_id in self._gathering.kept_for:
+                blocked.change = MAKES_ROOM
+            else:
+                self._stops.extend(self._claims.claim(cursor.shape, job, queue, met.refused, blocked))
         self._blocked[cursor.number] = blocked
         self._ordering.leave(cursor)
 

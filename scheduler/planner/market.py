@@ -5,7 +5,7 @@ variants for several models. Priority classes come one after the other. Who stay
 cost of a move, who has just started stays.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ _ASKED_AGAIN = 3  # gangs, whether they fit once others have left
 Floats = NDArray[np.float64]
 
 
-class _Trader(NamedTuple):
+class Trader(NamedTuple):
     shape: Shape
     job: WaitingJob
     running: RunningJob | None
@@ -57,7 +57,7 @@ class _Trader(NamedTuple):
 class _Going(NamedTuple):
     """Who leaves its devices, and for which model."""
 
-    trader: _Trader
+    trader: Trader
     running: RunningJob
     to: str | None
 
@@ -92,18 +92,19 @@ def hold_market(
     budgets: Budgets,
     now_ms: int,
     config: PlannerConfig,
+    elsewhere: Set[JobId] = frozenset(),
 ) -> Market:
-    """Cost: O(jobs that take part x models x log jobs) a queue."""
+    """Without those of whom is decided `elsewhere`. Cost: O(jobs that take part x models x log jobs) a queue."""
     market = Market()
     if config.policy.move_for_gain is None or not estimates.predicts:
         return market
-    for key, traders in sorted(_traders(snapshot, estimates, budgets).items()):
+    for key, traders in sorted(traders_of(snapshot, estimates, budgets, elsewhere).items()):
         queue = snapshot.queues.get(key)
         if queue is not None:
-            floor = _Floor(traders, queue, fleet, turns, market.promised, now_ms, config)
-            values = _values(floor, estimates, now_ms, config)
+            floor = Floor(traders, queue, fleet, turns, market.promised, now_ms, config)
+            values = worth_of(floor, estimates, now_ms, config)
             _settle(market, floor, _choose(floor, values, now_ms, config), now_ms, config)
-            _pass_over(market, floor, snapshot, turns)
+            _pass_over(market, floor, snapshot, turns, elsewhere)
     turns.chosen, turns.passed_over = market.target.keys(), market.passed_over
     return market
 
@@ -115,22 +116,32 @@ def with_market(first: Iterable[Stop], market: Market) -> list[Stop]:
     return stops + [stop for stop in market.stops if stop.job_id not in gone]
 
 
-def _traders(snapshot: Snapshot, estimates: Estimates, budgets: Budgets) -> dict[QueueKey, list[_Trader]]:
-    found: dict[QueueKey, list[_Trader]] = {}
+def traders_of(
+    snapshot: Snapshot,
+    estimates: Estimates,
+    budgets: Budgets,
+    elsewhere: Set[JobId] = frozenset(),
+    *,
+    all_who_wait: bool = False,
+) -> dict[QueueKey, list[Trader]]:
+    """Who takes part, by queue. `all_who_wait`: those too who could not leave again once they run."""
+    found: dict[QueueKey, list[Trader]] = {}
     for item in snapshot.classes:
         shape = _paid(item.shape, budgets)
-        if not _takes_part(shape):
+        if not (_takes_part(shape) or (all_who_wait and shape.whole and shape.devices > 0 and shape.models)):
             continue
         jobs = item.jobs[:_MOST_OF_A_CLASS]
+        if elsewhere:
+            jobs = tuple(job for job in jobs if job.job_id not in elsewhere)
         for job, left_ms in zip(jobs, estimates.lefts_ms(shape, jobs), strict=True):
             if left_ms is not None:
-                found.setdefault(shape.queue, []).append(_Trader(shape, job, None, left_ms))
+                found.setdefault(shape.queue, []).append(Trader(shape, job, None, left_ms))
     for running in snapshot.running:
         shape = _paid(running.shape, budgets)
         if _takes_part(shape) and not running.stopping and running.model in shape.models:
             left_ms = estimates.left_ms(shape, running.waiting)
-            if left_ms is not None:
-                trader = _Trader(shape, running.waiting, running, left_ms)
+            if left_ms is not None and running.job_id not in elsewhere:
+                trader = Trader(shape, running.waiting, running, left_ms)
                 found.setdefault(running.shape.queue, []).append(trader)
     for traders in found.values():
         traders.sort(key=lambda trader: (trader.job.submitted_ms, trader.shape.devices, trader.left_ms))
@@ -150,7 +161,7 @@ def _takes_part(shape: Shape) -> bool:
     return shape.resumable and len(shape.models) > 1 and shape.whole and shape.devices > 0
 
 
-class _Floor:
+class Floor:
     """What is traded in one queue, and among whom.
 
     Who is of a lower class gets what the higher ones leave. Age raises nobody above those who are here, but for
@@ -160,7 +171,7 @@ class _Floor:
 
     def __init__(
         self,
-        traders: list[_Trader],
+        traders: list[Trader],
         queue: Queue,
         fleet: Fleet,
         turns: Turns,
@@ -189,7 +200,7 @@ class _Floor:
         The first is whose patience ended first: nobody who comes later than that is ever before it.
         """
         share = _FOR_OVERDUE * float(self.capacity.sum())
-        late: list[tuple[float, _Trader]] = []
+        late: list[tuple[float, Trader]] = []
         for trader in self.traders:
             if trader.job.submitted_ms + patience_ms >= self._now_ms or not self.holds(trader.shape):
                 continue
@@ -279,15 +290,25 @@ class _Floor:
         return any(shape.devices <= self._most.get(model, 0) for model in shape.models)
 
 
-def _choose(floor: _Floor, values: Floats, now_ms: int, config: PlannerConfig) -> list[str | None]:
+def _choose(floor: Floor, values: Floats, now_ms: int, config: PlannerConfig) -> list[str | None]:
     """The model of each trader: first those who have to stay, then class by class."""
+    stays = [
+        None
+        if trader.running is None or not must_stay(trader.running, now_ms, config)
+        else trader.running.model
+        for trader in floor.traders
+    ]
+    return best_of_all(floor, values, stays)
+
+
+def best_of_all(floor: Floor, values: Floats, stays: Sequence[str | None] = ()) -> list[str | None]:
+    """The model of each trader, class by class, but for those who stay where they are."""
     left = floor.capacity.copy()
     chosen = np.full(len(floor.traders), -1, dtype=np.int64)
     bound = np.zeros(len(floor.traders), dtype=bool)
-    for at, trader in enumerate(floor.traders):
-        running = trader.running
-        if running is not None and must_stay(running, now_ms, config):
-            chosen[at], bound[at] = floor.models.index(running.model), True
+    for at, model in enumerate(stays):
+        if model is not None:
+            chosen[at], bound[at] = floor.models.index(model), True
             left[chosen[at]] -= floor.devices[at]
     classes = np.array(floor.classes)
     for rank in sorted(set(floor.classes), reverse=True):
@@ -299,7 +320,7 @@ def _choose(floor: _Floor, values: Floats, now_ms: int, config: PlannerConfig) -
 
 
 def _settle(
-    market: Market, floor: _Floor, chosen: list[str | None], now_ms: int, config: PlannerConfig
+    market: Market, floor: Floor, chosen: list[str | None], now_ms: int, config: PlannerConfig
 ) -> None:
     """Who starts, and who stops for it."""
     wanted: dict[str, int] = {}  # model -> the highest class that wants more of it
@@ -325,7 +346,7 @@ def _settle(
         market.promised[running.model] = max(0, left)
 
 
-def _who_can_go(floor: _Floor, going: list[_Going]) -> list[_Going]:
+def _who_can_go(floor: Floor, going: list[_Going]) -> list[_Going]:
     """Without gangs for which so many devices are or come free, but not together. Gangs may change places.
 
     Who stays leaves others without its devices, so that it is asked again, a few times; after that nobody counts on
@@ -339,7 +360,7 @@ def _who_can_go(floor: _Floor, going: list[_Going]) -> list[_Going]:
     return going
 
 
-def _pass_over(market: Market, floor: _Floor, snapshot: Snapshot, turns: Turns) -> None:
+def _pass_over(market: Market, floor: Floor, snapshot: Snapshot, turns: Turns, elsewhere: Set[JobId]) -> None:
     """Who takes part and was not chosen comes after those of its class who were.
 
     Where there are too few devices for it anyhow it keeps its place, so that devices are kept for it in time.
@@ -352,7 +373,7 @@ def _pass_over(market: Market, floor: _Floor, snapshot: Snapshot, turns: Turns) 
         shape = item.shape
         if shape.queue == floor.queue.key and _takes_part(shape) and floor.holds(shape):
             for job in item.jobs:
-                if job.job_id not in market.target:
+                if job.job_id not in market.target and job.job_id not in elsewhere:
                     own = turns.rank(shape, job)
                     after = lowest.get(floor.class_of(job, own))
                     if after is not None:
@@ -378,8 +399,10 @@ def _fair_speed(speeds: Mapping[str, float], devices: int, capacity: Mapping[str
     return max(speed, _SLOWEST)
 
 
-def _values(floor: _Floor, estimates: Estimates, now_ms: int, config: PlannerConfig) -> Floats:
-    """What it is worth to run each job on each model now: (jobs, models)."""
+def worth_of(
+    floor: Floor, estimates: Estimates, now_ms: int, config: PlannerConfig, *, saved: bool = False
+) -> Floats:
+    """What it is worth to run each job on each model now: (jobs, models). `saved`: as if all had just saved."""
     policy = config.policy
     speeds, fair_speed = _speeds(floor, estimates)
     known = [(trader.left_ms, trader.job.submitted_ms, trader.job.served_ms) for trader in floor.traders]
@@ -396,7 +419,7 @@ def _values(floor: _Floor, estimates: Estimates, now_ms: int, config: PlannerCon
     for at, trader in enumerate(floor.traders):
         running = trader.running
         if running is not None:
-            cost_ms = trader.shape.restart_ms + lost_work_ms(running, now_ms)
+            cost_ms = trader.shape.restart_ms + (0 if saved else lost_work_ms(running, now_ms))
             gain = (
                 (policy.move_for_gain or 0.0)
                 * cost_ms
@@ -406,7 +429,7 @@ def _values(floor: _Floor, estimates: Estimates, now_ms: int, config: PlannerCon
     return values
 
 
-def _speeds(floor: _Floor, estimates: Estimates) -> tuple[Floats, Floats]:
+def _speeds(floor: Floor, estimates: Estimates) -> tuple[Floats, Floats]:
     """Speed of each job on each model, and on a fair share of all. Worked out once for jobs that are alike."""
     fair = dict(zip(floor.models, (floor.capacity / len(floor.traders)).tolist(), strict=True))
     kinds: dict[tuple[int, int], int] = {}

@@ -140,8 +140,15 @@ class Ordering:
     """
 
     def __init__(
-        self, snapshot: Snapshot, config: PlannerConfig, turns: Turns, sharing: Sharing, overdue: Overdue
+        self,
+        snapshot: Snapshot,
+        config: PlannerConfig,
+        turns: Turns,
+        sharing: Sharing,
+        overdue: Overdue,
+        started: Set[JobId] = frozenset(),
     ) -> None:
+        """`started`: they have had their turn."""
         self._config = config
         self._turns = turns
         self._sharing = sharing
@@ -150,7 +157,7 @@ class Ordering:
         self._catalogue = snapshot.catalogue
         self._ahead_of_one: dict[str, int] = {}  # usage of one device of a model, charged ahead
         self.cursors = [
-            ClassCursor(number, item.shape, overdue.foremost(item, turns.in_order(item)))
+            ClassCursor(number, item.shape, _without(started, overdue.foremost(item, turns.in_order(item))))
             for number, item in enumerate(snapshot.classes)
         ]
         self._lines: dict[QueueKey, _QueueLine] = {}
@@ -311,6 +318,10 @@ class Ordering:
             gflops = self._catalogue.fp16_gflops(model) or self._config.unknown_fp16_gflops
             ahead = self._ahead_of_one[model] = gflops * self._config.charge_ahead_ms
         return ahead
+
+
+def _without(started: Set[JobId], jobs: tuple[WaitingJob, ...]) -> tuple[WaitingJob, ...]:
+    return tuple(job for job in jobs if job.job_id not in started) if started else jobs
 
 
 _FINE = 10  # bits behind the point of usage / weight

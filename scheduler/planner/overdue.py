@@ -12,6 +12,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from scheduler.domain.ids import JobId
+from scheduler.domain.queues import QueueKey
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.sharing import Sharing
@@ -47,6 +48,11 @@ class Overdue:
         """Whether it is a borrower whose turn it is before all, or who has had it and keeps what he has."""
         return self._late(shape, job) and job.job_id in self._first
 
+    def anybody_waits(self, key: QueueKey) -> bool:
+        """Whether somebody of the queue's tree waits for his turn before all."""
+        first = self._firsts.get(self._sharing.root(key) or "")
+        return first is not None and first[0]
+
     def foremost(self, item: JobClass, jobs: tuple[WaitingJob, ...]) -> tuple[WaitingJob, ...]:
         """The jobs of a class in their order, but that one first. Cost: O(its jobs that are old)."""
         if not jobs or not self._old(item.jobs[0]):
@@ -68,7 +74,11 @@ class Overdue:
 
     @cached_property
     def _first(self) -> frozenset[JobId]:
-        """Of each tree the first of those who run, else of those who wait."""
+        return frozenset(job_id for *_, job_id in self._firsts.values())
+
+    @cached_property
+    def _firsts(self) -> dict[str, tuple[bool, float, int, JobId]]:
+        """Of each tree the first of those who run, else of those who wait: (it waits, due, submitted, job)."""
         found: dict[str, tuple[bool, float, int, JobId]] = {}
 
         def consider(shape: Shape, job: WaitingJob | RunningJob) -> None:
@@ -87,7 +97,7 @@ class Overdue:
             if late and self._sharing.must_borrow(shape) and self._possible(shape):
                 for job in late:
                     consider(shape, job)
-        return frozenset(job_id for *_, job_id in found.values())
+        return found
 
     def _possible(self, shape: Shape) -> bool:
         """Whether quotas, the nodes in service and its budgets can hold it: else nobody would have the turn."""

@@ -22,7 +22,7 @@ from scheduler.planner.fitting import Fitting, sizes_of
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.layouts import bits
 from scheduler.planner.ordering import Turns
-from scheduler.planner.overdue import Overdue
+from scheduler.planner.overdue import PATIENT, Overdue
 from scheduler.planner.plan import StopCause
 from scheduler.planner.reach import Inside, closed_rows, domains
 from scheduler.planner.rows import firm_number
@@ -271,10 +271,11 @@ class Preemption:
     def _may_cost(self, shape: Shape, job: WaitingJob) -> float:
         """How much work, in device-ms, a job may throw away to get back lent quota: the more, the longer it waits.
 
-        Nearly nothing at first, so that victims come to a model checkpoint or end; after a day whatever it takes.
+        Nearly nothing at first, so that victims come to a model checkpoint or end; whatever it takes after as long as a
+        borrower has to wait for his turn, so that nobody keeps for ever what was only lent to him.
         """
         waited_ms = max(0, self._now_ms - job.submitted_ms)
-        if waited_ms >= self._config.ageing_ms:
+        if waited_ms >= PATIENT * self._config.ageing_ms:
             return inf
         return shape.devices * (self._config.fresh_ms + self._config.lost_for_wait * waited_ms)
 

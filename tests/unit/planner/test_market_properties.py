@@ -145,6 +145,32 @@ def test_who_must_borrow_starts_and_ends_though_the_owners_are_never_idle(
     assert overload.starts_within(second, 24)
 
 
+def nodes_of_four() -> VirtualCluster:
+    """Two fast and two slow nodes with four devices each."""
+    specs = [NodeSpec(f"n{number}", MODELS[number // 2], 4) for number in range(4)]
+    return VirtualCluster(catalogue_of(dict.fromkeys(MODELS, 0)), specs, [Queue(QUEUE, ("pool",))])
+
+
+@pytest.mark.parametrize("profile", sorted(POLICIES))
+@pytest.mark.parametrize(("seed", "devices", "minutes"), [(0, 4, 600), (1, 8, 60), (2, 1, 600)])
+def test_whom_nothing_is_gathered_for_starts_however_many_gangs_come_that_it_is(
+    profile: str, seed: int, devices: int, minutes: int
+) -> None:
+    overload = Overload(profile, random.Random(seed), nodes_of_four())
+    gang = a_shape(4, FAST)._replace(devices_per_node=4)
+    mine = a_shape(devices, {"fast": 1.0}, resumable=False)._replace(devices_per_node=min(devices, 4))
+    for _ in range(6):
+        overload.come(gang, 30)
+        overload.step()
+    job_id = overload.come(mine, minutes)
+    for _ in range(60):
+        overload.come(gang, 30)
+        overload.step()
+        if job_id in overload.cluster.holdings:
+            return
+    pytest.fail("it has waited for ten hours")
+
+
 MINE = a_shape(1, {"fast": 1.0})._replace(queue=BORROWER)
 
 

@@ -16,6 +16,7 @@ from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.planner import Plan, PlannerConfig, Stop, StopCause
 from scheduler.planner.cycle import plan
+from scheduler.planner.overdue import PATIENT
 from scheduler.planner.plan_checks import check_plan
 from tests.builders.cluster import POOL, Controller, a_node
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
@@ -278,7 +279,9 @@ def test_who_cannot_resume_gives_back_what_he_borrowed_only_after_a_long_wait() 
     controller.plan()
     assert not stopping(controller, "old")
     assert not stopping(controller, "young")
-    controller.wait(PlannerConfig().ageing_ms)  # nobody keeps for ever what was only lent to him
+    controller.wait(
+        round(PATIENT) * PlannerConfig().ageing_ms
+    )  # nobody keeps for ever what was only lent to him
     controller.plan()
     assert stopping(controller, "young")
     resumes = sharing_firms()
