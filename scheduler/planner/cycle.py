@@ -143,7 +143,7 @@ class _Cycle:
 
     def _start_gathered(self) -> None:
         for trader, cell, seats in self._gathering.ready:
-            self._place(trader.shape, trader.job, Candidate(cell.model, cell.pool), cell, seats, ())
+            self._seat(trader.shape, trader.job, Candidate(cell.model, cell.pool), cell, seats, ())
 
     # --- one job ------------------------------------------------------------------------------------------
 
@@ -269,7 +269,9 @@ class _Cycle:
         if best is None:
             return None
         found, candidate, cell = best
-        self._place(shape, job, candidate, cell, found.seats, refused.reasons)
+        self._sharing.take_for(shape, candidate.model)
+        self._budgets.take(shape, candidate.model)
+        self._seat(shape, job, candidate, cell, found.seats, refused.reasons)
         return candidate.model
 
     def _forbidden(self, shape: Shape, queue: Queue, candidate: Candidate, refused: Refused) -> WhyNot | None:
@@ -288,7 +290,7 @@ class _Cycle:
         asked = self._sharing.devices_of(shape, model)
         return self._sharing.borrows(queue, model, asked) and self._ordering.wanted_back(queue.key, model)
 
-    def _place(
+    def _seat(
         self,
         shape: Shape,
         job: WaitingJob,
@@ -303,8 +305,6 @@ class _Cycle:
             part = cell.parts[seat.row]
             self._fleet.take(cell, seat.row, seat.mask, seat.demand, shape.queue.firm_id)
             tasks.append(TaskPlacement(rank, part.node_id, part.ids(seat.mask), shape.share_ppm))
-        self._sharing.take_for(shape, candidate.model)
-        self._budgets.take(shape, candidate.model)
         self._placements.append(
             JobPlacement(job.job_id, candidate.model, candidate.pool, tuple(tasks), why_here)
         )

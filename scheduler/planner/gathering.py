@@ -44,7 +44,7 @@ _FOR_LEAVING = 0.5  # a device of one who should leave anyhow costs so much of o
 
 
 class Ready(NamedTuple):
-    """A gang whose devices are together."""
+    """A gang whose devices are together; its quota and its money are taken already."""
 
     trader: Trader
     cell: Cell
@@ -187,6 +187,9 @@ class Gatherer:
         if trader.running is None:
             if self.sharing.refusal(wish.queue, cell.model, trader.devices) is not None:
                 return False
+            # At once: the next gang may be of the same queue, in another pool, or be paid by the same budget.
+            self.sharing.take_for(trader.shape, cell.model)
+            self.budgets.take(trader.shape, cell.model)
             self._found.ready.append(Ready(trader, cell, seats))
         elif self._may_stop(trader.running):
             self._stop(trader.running, StopCause.MOVE, f"gains more on {cell.model}")

@@ -48,7 +48,7 @@ def put(cluster: VirtualCluster, name: str, shape: Shape, node: int, at: int, ho
     ids = tuple(device.device_id for device in view.devices[at : at + shape.devices])
     cluster.submit(shape, WaitingJob(NOW_MS - HOUR_MS, job_id, hours * 3600.0))
     tasks = (TaskPlacement(0, view.node_id, ids),)
-    cluster.start(JobPlacement(job_id, "fast", "pool", tasks), NOW_MS - HOUR_MS)
+    cluster.start(JobPlacement(job_id, "fast", view.pool, tasks), NOW_MS - HOUR_MS)
     cluster.progress(job_id, steps_left=hours * 3600.0, served_ms=HOUR_MS, saved_ms=NOW_MS)
 
 
@@ -115,6 +115,20 @@ def test_a_second_plan_on_unchanged_input_gathers_the_same() -> None:
     kept = Planner(cluster.catalogue, PlannerConfig())
     first, again = kept.plan(snapshot, NOW_MS)[0], kept.plan(snapshot, NOW_MS)[0]
     assert first == again == plan(snapshot, NOW_MS, PlannerConfig())[0]
+
+
+def test_two_gangs_that_start_at_once_have_no_more_than_their_queues_quota() -> None:
+    specs = [NodeSpec(f"{pool}-{n}", "fast", 4, pool=pool) for pool in ("a", "b") for n in range(2)]
+    queue = Queue(MINE, ("a", "b"), {"fast": 12}, 1, None)
+    cluster = VirtualCluster(catalogue_of(dict.fromkeys(MODELS, 0)), specs, [queue])
+    for number, node in enumerate((0, 2)):
+        put(cluster, f"long-{number}", a_shape(4), node, 0, hours=500)
+    for number in range(3):
+        cluster.submit(a_shape(4), WaitingJob(NOW_MS - number, JobId(f"gang-{number}"), 600.0))
+    snapshot = cluster.snapshot()
+    decided, _ = plan(snapshot, NOW_MS, PlannerConfig())
+    assert check_plan(snapshot, decided) == []
+    assert len(decided.placements) == 1
 
 
 def wait_of_the_gang(works: list[Work], cluster: VirtualCluster) -> float:
