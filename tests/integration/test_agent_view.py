@@ -128,7 +128,7 @@ async def test_a_task_sees_no_process_and_no_shared_memory_of_others(host: Host)
 
 
 async def test_a_task_has_a_name_that_every_program_finds(host: Host) -> None:
-    before = Path("/etc/passwd").read_bytes()
+    before, umask = Path("/etc/passwd").read_bytes(), os.umask(0o077)  # as deploy/systemd gives agents
     code = """if True:
         import getpass, grp, json, os, pwd, subprocess
         me = pwd.getpwuid(os.getuid())
@@ -138,7 +138,10 @@ async def test_a_task_has_a_name_that_every_program_finds(host: Host) -> None:
             pwd.getpwnam("root").pw_uid, os.listdir("/dev/shm"), os.access("/etc/passwd", os.W_OK),
         ]))
     """
-    folder, exit_code = await host.run((0,), "/usr/bin/python3", "-c", code)
+    try:
+        folder, exit_code = await host.run((0,), "/usr/bin/python3", "-c", code)
+    finally:
+        os.umask(umask)
     output = folder / task_files.OUTPUT
     assert exit_code == 0, (output / "0.stderr").read_text()
     said = json.loads((output / "0.stdout").read_text())
