@@ -284,16 +284,11 @@ async def _terms(session: AsyncSession, size: int) -> _TermsOf:
     return _TermsOf(collector, size)
 
 
-def _unrated_query() -> Select[WindowSegmentRow, bytes | None]:
+def _unrated_query() -> Select[WindowSegmentRow]:
     """Segments with an allocation and without a charge, in log order."""
     row = WindowSegmentRow
     rated = select(ChargeRow.charge_id).where(ChargeRow.log_index == row.log_index, ChargeRow.n == row.n)
-    return (
-        select(row, LogEntryRow.segments)
-        .join(LogEntryRow, LogEntryRow.log_index == row.log_index)
-        .where(row.allocation_id.is_not(None), ~rated.exists())
-        .order_by(row.log_index, row.n)
-    )
+    return select(row).where(row.allocation_id.is_not(None), ~rated.exists()).order_by(row.log_index, row.n)
 
 
 async def _unrated(session: AsyncSession, after: tuple[int, int], size: int) -> list[_Found]:
@@ -311,9 +306,14 @@ async def _unrated_at(session: AsyncSession, places: Sequence[tuple[int, int]]) 
     return await _found(session, _unrated_query().where(tuple_(row.log_index, row.n).in_(places)))
 
 
-async def _found(session: AsyncSession, query: Select[WindowSegmentRow, bytes | None]) -> list[_Found]:
-    rows = (await session.execute(query)).all()
-    opened = await opened_segments(session, {row.log_index: packed for row, packed in rows})
+async def _found(session: AsyncSession, query: Select[WindowSegmentRow]) -> list[_Found]:
+    rows = (await session.scalars(query)).all()
+    # Each window once: thousands of the segments may be of one.
+    entry, windows = LogEntryRow, {row.log_index for row in rows}
+    packed = await session.execute(
+        select(entry.log_index, entry.segments).where(entry.log_index.in_(windows))
+    )
+    opened = await opened_segments(session, {window.log_index: window.segments for window in packed})
     return [
         _Found(
             Place(row.log_index, row.n),
@@ -321,7 +321,7 @@ async def _found(session: AsyncSession, query: Select[WindowSegmentRow, bytes | 
             row.allocation_id or "",
             parse_segment(opened[row.log_index].segments[row.n].body),
         )
-        for row, _ in rows
+        for row in rows
     ]
 
 
