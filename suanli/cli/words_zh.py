@@ -302,7 +302,6 @@ ZH = {
         "已写入 {output}({bytes} 字节)。校验:suanli verify {file} --policy POLICY"
     ),
     "http://{here} is port {port} of the job": "http://{here} 即作业的端口 {port}",
-    "the job has {state}": "作业已{state}",
     "Registered. Give this line to your auditor yourself (suanli verify --firm-keys):": (
         "已登记。请自行把这一行交给审计员(suanli verify --firm-keys):"
     ),
@@ -337,10 +336,6 @@ ZH = {
     "Come back with: suanli logs -f {job}    Stop it with: suanli cancel {name}": (
         "再次查看:suanli logs -f {job}    停止:suanli cancel {name}"
     ),
-    "the output is incomplete: a node was lost before it had sent all of it": (
-        "输出不完整:某个节点在发完之前失联"
-    ),
-    "the events cannot be followed: {error}": "无法跟踪事件:{error}",
     "API key": "API 密钥",
     "Value": "值",
     "Passphrase": "口令",

@@ -164,8 +164,6 @@ ZH_REFUSALS = {
     "--file: {file}: No such file or directory": "--file:没有文件或目录 {file}",
     "--file: {file}: Permission denied": "--file:没有读取 {file} 的权限",
     "--file: {file}: Is a directory": "--file:{file} 是目录",
-    "a port that the job declares ({listed})": "作业声明的端口({listed})",
-    "none: add ports: [...] to the job": "无:请在作业中加入 ports: [...]",
     "the server's URL holds a user name or password; the API key is given apart": (
         "服务器的 URL 含用户名或密码;API 密钥须另外给出"
     ),

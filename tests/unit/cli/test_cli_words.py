@@ -103,6 +103,11 @@ def test_every_refusal_of_a_job_or_a_configuration_has_its_chinese(monkeypatch: 
     assert [want for want in sorted(wanted) if said(want) == want] == []
 
 
+def test_a_sentence_has_one_chinese() -> None:
+    parts = (ZH, ZH_REFUSALS, ZH_SERVER)
+    assert sum(map(len, parts)) == len({sentence for part in parts for sentence in part})
+
+
 def test_no_chinese_is_left_of_a_sentence_that_is_gone() -> None:
     literals = "\n".join(
         node.value
