@@ -131,12 +131,13 @@ def name_user(name: str, uid: int, gid: int, home: str) -> None:
         home = "/"
     lines = {"/etc/passwd": f"{name}:x:{uid}:{gid}::{home}:/bin/sh", "/etc/group": f"{name}:x:{gid}:"}
     for path, line in lines.items():
+        if not os.path.exists(path):
+            continue  # a host that knows no accounts by files
         with open(path, "rb") as file:
             known = file.read()
         # Of a file in memory that no folder names any more, the mount is what is left.
         own = os.path.join(SHARED_MEMORY, os.path.basename(path))
         with open(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb") as copy:
-            os.fchmod(copy.fileno(), 0o644)  # everybody's to read, whatever our own umask is
             copy.write(f"{line}\n".encode() + known)
         _mount(own, path, None, MS_BIND)
         os.unlink(own)

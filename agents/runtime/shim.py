@@ -84,11 +84,16 @@ class Shim:
 
         A task that was promised a view of its own does not run without it.
         """
+        umask = os.umask(
+            0o022
+        )  # what lies in the view, its user passes through: whatever the agent's own umask is
         try:
             self._enter_view()
         except OSError as error:
             self._failed(0, spawn.NOT_EXECUTABLE, f"cannot be kept apart from others: {error.strerror}")
             return
+        finally:
+            os.umask(umask)
         for process in self.launch["processes"]:
             try:
                 pid = self._spawn(process)

@@ -66,19 +66,22 @@ def _unpack_logged() -> None:
         ),
         {"after": after, "most": _WINDOWS},
     ).all():
+        pieces = [
+            {"log_index": log_index, "n": n, "salt": salt, "body": body}
+            for log_index, packed in rows
+            for n, (salt, body) in enumerate(_split(unpack(packed)))
+        ]
+        after = rows[-1].log_index
+        if not pieces:
+            continue
         connection.execute(
             sa.text(
                 "INSERT INTO window_segments (log_index, n, device_id, salt, body)"
                 " VALUES (:log_index, :n, convert_from(:body, 'UTF8')::jsonb #>> '{device,device_id}', :salt, :body)"
                 " ON CONFLICT (log_index, n) DO UPDATE SET salt = EXCLUDED.salt, body = EXCLUDED.body"
             ),
-            [
-                {"log_index": log_index, "n": n, "salt": salt, "body": body}
-                for log_index, packed in rows
-                for n, (salt, body) in enumerate(_split(unpack(packed)))
-            ],
+            pieces,
         )
-        after = rows[-1].log_index
 
 
 def _split(joined: bytes) -> list[tuple[bytes, bytes]]:

@@ -13,6 +13,7 @@ from agents.runtime import process, task_files
 from agents.runtime.isolation import Isolation, UidRange, why_no_private_view
 from agents.runtime.launch import Rendezvous
 from agents.runtime.prepare import Preparer
+from agents.runtime.spec import TaskSecret
 from agents.spool import Spool
 from tests.builders.agents import reachable_folder, spec
 
@@ -77,9 +78,11 @@ class Host:
         """Those of the devices not given."""
         return [node for index, node in enumerate(self.nodes) if index not in given]
 
-    async def run(self, devices: tuple[int, ...], *command: str) -> tuple[Path, int | None]:
+    async def run(
+        self, devices: tuple[int, ...], *command: str, secrets: tuple[TaskSecret, ...] = ()
+    ) -> tuple[Path, int | None]:
         """A task to its end: its folder and exit code."""
-        wanted = spec(devices=devices, command=command, processes=1, rank=0, gang_size=1)
+        wanted = spec(devices=devices, command=command, processes=1, rank=0, gang_size=1, secrets=secrets)
         preparation = self.preparer.prepare(wanted)
         file = process.launch_file(preparation, Rendezvous("127.0.0.1", 1), {}, False, 1_000)
         shim, _ = await process.launch(preparation, file)
@@ -147,6 +150,17 @@ async def test_a_task_has_a_name_that_every_program_finds(host: Host) -> None:
     said = json.loads((output / "0.stdout").read_text())
     assert said == ["suanli", "suanli", True, True, "suanli", "suanli", 0, [], False]
     assert Path("/etc/passwd").read_bytes() == before
+
+
+async def test_a_task_reads_a_secret_in_a_folder_whatever_the_umask_of_its_agent(host: Host) -> None:
+    secret = TaskSecret(name="token", environment="", file="/run/secrets/team/token", value=b"sesame")
+    umask = os.umask(0o077)
+    try:
+        folder, exit_code = await host.run((0,), "/bin/cat", secret.file, secrets=(secret,))
+    finally:
+        os.umask(umask)
+    assert exit_code == 0, (folder / task_files.OUTPUT / "0.stderr").read_text()
+    assert (folder / task_files.OUTPUT / "0.stdout").read_text() == "sesame"
 
 
 async def test_a_task_inherits_no_descriptor_but_its_own_output(host: Host) -> None:
