@@ -215,7 +215,10 @@ class Preemption:
             cause = self._cause(shape, job, cell, running, borrows=borrows)
             if cause is not None:
                 lost_ms = lost_work_ms(running, self._now_ms)
-                if cause is StopCause.RECLAIM and lost_ms * running.devices > self._may_cost(shape, job):
+                if cause is StopCause.RECLAIM and (
+                    lost_ms * running.devices > self._may_cost(shape, job)
+                    or self._ends_before_long(running, lost_ms, job)
+                ):
                     continue
                 key = (
                     _ORDER.index(cause),
@@ -226,6 +229,16 @@ class Preemption:
                 found.append((key, Victim(running, cause, lost_ms, masks_of(cell, running))))
         found.sort(key=lambda item: item[0])
         return [victim for _, victim in found]
+
+    def _ends_before_long(self, running: RunningJob, lost_ms: int, job: WaitingJob) -> bool:
+        """Whether it is expected to give back what it borrowed sooner than it could do again what it would lose.
+
+        Believed for as long as a borrower is left alone at most, then for nothing: it may have said so itself.
+        """
+        if self._now_ms - job.submitted_ms >= 2 * PATIENT * self._config.ageing_ms:
+            return False
+        left_ms = self._estimates.left_of(running)
+        return left_ms is not None and left_ms < lost_ms - self._config.fresh_ms
 
     def _behind(self, shape: Shape, cell: Cell, *, borrows: bool) -> Iterator[RunningJob]:
         """Running jobs of queues among which the shape may have victims."""

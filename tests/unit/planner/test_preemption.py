@@ -293,6 +293,28 @@ def test_who_cannot_resume_gives_back_what_he_borrowed_only_after_a_long_wait() 
     assert stopping(resumes, "young")
 
 
+def test_who_gives_back_sooner_than_he_could_do_it_again_is_waited_for_and_not_for_ever() -> None:
+    def after(expected_s: int, *, days: int) -> Controller:
+        controller = sharing_firms()
+        for name in ("old", "young"):
+            spec = replace(a_spec(name, devices=8, estimate_seconds=expected_s), model_checkpoint=None)
+            job = controller.submit(name, spec)
+            controller.plan()
+            controller.run(job)
+        controller.wait(days * 86_400_000)
+        controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+        controller.wait(days * 86_400_000)
+        controller.plan()
+        return controller
+
+    long, patient = 40 * 86_400, round(PATIENT) + 1
+    assert stopping(after(long, days=patient), "young")  # most of its run is still to come
+    nearly = after(2 * patient * 86_400 + 3_600, days=patient)
+    assert not stopping(nearly, "young")
+    assert not stopping(nearly, "old")
+    assert stopping(after(4 * patient * 86_400 + 3_600, days=2 * patient), "young")
+
+
 def test_who_cannot_move_waits_for_a_faster_model_that_is_free_soon_and_not_for_ever() -> None:
     def waits_for(left_of_holder_s: int, *elsewhere: Node) -> Controller:
         nodes = [a_node("fast", model=MODEL), a_node("slow", model=OTHER_MODEL), *elsewhere]
