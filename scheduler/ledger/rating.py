@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import groupby
+from operator import attrgetter
 
 import structlog
 from sqlalchemy import Select, func, select, tuple_
@@ -314,15 +316,16 @@ async def _found(session: AsyncSession, query: Select[WindowSegmentRow]) -> list
         select(entry.log_index, entry.segments).where(entry.log_index.in_(windows))
     )
     opened = await opened_segments(session, {window.log_index: window.segments for window in packed})
-    return [
-        _Found(
-            Place(row.log_index, row.n),
-            row.firm_id,
-            row.allocation_id or "",
-            parse_segment(opened[row.log_index].segments[row.n].body),
-        )
-        for row in rows
-    ]
+    found: list[_Found] = []
+    for index, group in groupby(rows, key=attrgetter("log_index")):
+        segments = opened[index].segments
+        found += [
+            _Found(
+                Place(index, row.n), row.firm_id, row.allocation_id or "", parse_segment(segments[row.n].body)
+            )
+            for row in group
+        ]
+    return found
 
 
 async def _authorisations(

@@ -54,7 +54,7 @@ _WINDOWS: Final = (
 
 async def _pages(session: AsyncSession, query: str) -> AsyncIterator[tuple[Row[Any], list[_Told]]]:
     """Rows of a query that names log_index and segments, with what these say; a few at a time in memory."""
-    stream = await session.stream(text(query).execution_options(yield_per=1000))
+    stream = await session.stream(text(query).execution_options(yield_per=100))
     async for page in stream.partitions():
         told = await _told(session, {row.log_index: row.segments for row in page})
         for row in page:

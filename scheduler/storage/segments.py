@@ -7,7 +7,7 @@ PostgreSQL's own compression to take another look: its columns keep them as they
 
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import zstandard
@@ -56,9 +56,9 @@ def unpack_segments(packed: bytes) -> tuple[SaltedSegment, ...]:
     """What `pack_segments` packed. Raises EvidenceError."""
     try:
         size = zstandard.frame_content_size(packed)
-        if size > _LIMIT_BYTES:
+        if not 0 <= size <= _LIMIT_BYTES:
             raise EvidenceError("segments", f"{size} bytes", f"at most {_LIMIT_BYTES} bytes")
-        data = _codec.unpack(packed, max_output_size=_LIMIT_BYTES)
+        data = _codec.unpack(packed, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise EvidenceError("segments", str(error), "a Zstandard frame") from None
     segments: list[SaltedSegment] = []
@@ -67,8 +67,9 @@ def unpack_segments(packed: bytes) -> tuple[SaltedSegment, ...]:
         length_at = at + SALT_BYTES
         begin = length_at + _LENGTH.size
         end = begin + int.from_bytes(data[length_at:begin], "big") if begin <= size else size + 1
-        if end > size:
-            raise EvidenceError("segments", f"{size} bytes", "whole segments")
+        if end > size or len(segments) == SEGMENTS_PER_WINDOW:
+            wanted = f"at most {SEGMENTS_PER_WINDOW} whole segments"
+            raise EvidenceError("segments", f"{size} bytes", wanted)
         segments.append(SaltedSegment(data[at:length_at], data[begin:end]))
         at = end
     return tuple(segments)
@@ -82,10 +83,43 @@ class Opened:
     firms: Sequence[str | None]
 
 
-async def opened_segments(session: AsyncSession, packed: Mapping[int, bytes | None]) -> dict[int, Opened]:
+_Row = tuple[int, str | None, SaltedSegment | None]
+
+
+class Windows(Mapping[int, Opened]):
+    """Logged windows by their log index, each unpacked anew whenever it is asked for. Raises EvidenceError then.
+
+    A page of them unpacked at once may be more than there is memory: a node may fill its windows with what is
+    a hundredth of its size packed.
+    """
+
+    def __init__(self, packed: Mapping[int, bytes | None], rows: Mapping[int, Sequence[_Row]]) -> None:
+        self._packed = packed
+        self._rows = rows
+
+    def __getitem__(self, index: int) -> Opened:
+        column, mine = self._packed[index], self._rows.get(index, ())
+        if column is None:
+            if not mine:
+                raise KeyError(index)
+            return Opened([old for *_, old in mine if old is not None], [firm for _, firm, _ in mine])
+        segments = unpack_segments(column)
+        firms: list[str | None] = [None] * len(segments)
+        for n, firm_id, _ in mine:
+            firms[n] = firm_id
+        return Opened(segments, firms)
+
+    def __iter__(self) -> Iterator[int]:
+        return (index for index, column in self._packed.items() if column is not None or index in self._rows)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+async def opened_segments(session: AsyncSession, packed: Mapping[int, bytes | None]) -> Windows:
     """The segments of log entries, of which the column `segments` is given by log index; entries without are left out.
 
-    Windows that were logged before there was that column have theirs in rows of their own. Raises EvidenceError.
+    Windows that were logged before there was that column have theirs in rows of their own.
     """
     row = WindowSegmentRow
     found = await session.execute(
@@ -93,21 +127,8 @@ async def opened_segments(session: AsyncSession, packed: Mapping[int, bytes | No
         .where(row.log_index == any_(literal(list(packed), ARRAY(BigInteger))))
         .order_by(row.log_index, row.n)
     )
-    rows: dict[int, list[tuple[int, str | None, SaltedSegment | None]]] = {}
+    rows: dict[int, list[_Row]] = {}
     for index, n, firm_id, salt, body in found:
         old = None if salt is None or body is None else SaltedSegment(salt, body)
         rows.setdefault(index, []).append((n, firm_id, old))
-    opened: dict[int, Opened] = {}
-    for index, column in packed.items():
-        mine = rows.get(index, [])
-        if column is not None:
-            segments = unpack_segments(column)
-            firms: list[str | None] = [None] * len(segments)
-            for n, firm_id, _ in mine:
-                firms[n] = firm_id
-            opened[index] = Opened(segments, firms)
-        elif mine:
-            opened[index] = Opened(
-                [old for *_, old in mine if old is not None], [firm for _, firm, _ in mine]
-            )
-    return opened
+    return Windows(packed, rows)

@@ -1,0 +1,53 @@
+"""Segments in one compressed piece: what is taken for one, and how much memory a page of them may take."""
+
+import tracemalloc
+from collections.abc import Iterable
+from typing import Any, cast
+
+import pytest
+import zstandard
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from scheduler.storage.segments import join_segments, opened_segments, pack_segments, unpack_segments
+from suanli.evidence.errors import EvidenceError
+from suanli.evidence.windows import SEGMENTS_PER_WINDOW, SaltedSegment
+
+ONE = SaltedSegment(b"s" * 32, b"{}")
+LARGE = tuple(SaltedSegment(b"s" * 32, b"x" * 16_000) for _ in range(250))
+
+
+class NoRows:
+    """A database in which no segment names an allocation."""
+
+    async def execute(self, _query: object) -> Iterable[Any]:
+        return []
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        pack_segments([ONE]) + b"more",
+        pack_segments([ONE]) + pack_segments([ONE]),
+        pack_segments([ONE] * (SEGMENTS_PER_WINDOW + 1)),
+        zstandard.ZstdCompressor(write_content_size=False).compress(join_segments([ONE])),
+        b"",
+    ],
+    ids=["more behind it", "two frames", "too many", "no size", "nothing"],
+)
+def test_anything_but_one_frame_of_a_window_is_refused(packed: bytes) -> None:
+    with pytest.raises(EvidenceError):
+        unpack_segments(packed)
+
+
+async def test_the_windows_of_a_page_are_unpacked_one_after_the_other() -> None:
+    packed = pack_segments(LARGE)
+    page: dict[int, bytes | None] = dict.fromkeys(range(40), packed)
+    tracemalloc.start()
+    try:
+        opened = await opened_segments(cast(AsyncSession, NoRows()), page)
+        bodies = sum(len(one.body) for window in opened.values() for one in window.segments)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert bodies == 40 * 250 * 16_000
+    assert peak < 5 * 250 * 16_000
