@@ -1,6 +1,7 @@
 """The exporter: what a process counts, for Prometheus to fetch. Each room defines its own metrics."""
 
 import asyncio
+import contextlib
 import hmac
 import platform
 import socket
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 REQUEST_PATIENCE_S = 5.0  # for a request to be said, and to be heard
+MOST_REQUESTS = 32  # at a time; the oldest makes room for one more
 
 BUILD_INFO = Gauge(
     "suanli_build_info",
@@ -76,6 +78,8 @@ class _Server(ThreadingMixIn, WSGIServer):
     def __init__(self, host: str, port: int, patience_s: float) -> None:
         """Listen at an address of either family. Raises OSError."""
         self._patience_s = patience_s
+        self._under_way: dict[Any, None] = {}
+        self._lock = threading.Lock()
         self.address_family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -86,6 +90,23 @@ class _Server(ThreadingMixIn, WSGIServer):
         connection, address = super().get_request()
         connection.settimeout(self._patience_s)
         return connection, address
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take it in, for which the oldest may have to go: nobody uses up the process's threads and descriptors."""
+        with self._lock:
+            self._under_way[request] = None
+            if len(self._under_way) > MOST_REQUESTS:
+                oldest = next(iter(self._under_way))
+                del self._under_way[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """It is over."""
+        with self._lock:
+            self._under_way.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Of those who went away, or said nothing, nobody needs to be told."""

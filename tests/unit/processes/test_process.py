@@ -1,6 +1,7 @@
 """A process: announces itself, stops when asked, and says in one sentence why it failed."""
 
 import asyncio
+import contextlib
 import json
 import os
 import platform
@@ -14,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from scheduler.metrics import Exporter, describe_build, product_version
+from scheduler.metrics import MOST_REQUESTS, Exporter, describe_build, product_version
 from scheduler.process import exporter_of, sentence_of
 from scheduler.settings import SettingsError, load
 from scheduler.up.children import Child, ChildFailed, keep_small
@@ -122,6 +123,17 @@ def test_an_exporter_lets_go_of_those_who_say_nothing() -> None:
         with socket.create_connection(("127.0.0.1", port or 0), timeout=10) as silent:
             silent.sendall(b"GET /metrics HTTP/1.1\r\n")
             assert silent.recv(1) == b""
+        assert httpx.get(exporter.url).status_code == 200
+
+
+def test_an_exporter_serves_whoever_comes_however_many_others_keep_their_connections() -> None:
+    with Exporter("127.0.0.1", 0, patience_s=60) as exporter, contextlib.ExitStack() as kept:
+        port = httpx.URL(exporter.url).port or 0
+        slow = [
+            kept.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            for _ in range(MOST_REQUESTS + 5)
+        ]
+        assert [one.recv(1) for one in slow[:5]] == [b""] * 5
         assert httpx.get(exporter.url).status_code == 200
 
 
