@@ -46,7 +46,10 @@ def _in_words(error: Refused) -> str:
     from suanli.cli.words import said
 
     title = error.problem.title
-    return str(error) if title.isascii() else f"{title}:{said(str(error))}"
+    if title.isascii():
+        return str(error)
+    detail = said(str(error))
+    return detail if detail.startswith(title) else f"{title}:{detail}"
 
 
 def _document(error: ClientError | CliError) -> dict[str, object]:

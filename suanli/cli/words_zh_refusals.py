@@ -102,6 +102,9 @@ ZH_REFUSALS = {
         "服务器应为 https://suanli.example 这样的 URL,而不是 {server}"
     ),
     "there is no profile {name} (there are: {names})": "没有配置 {name}(现有:{names})",
+    "cannot reach {server}: {why}. Is it running there, and is the address right (suanli profile)?": (
+        "无法连接 {server}:{why}。服务器在运行吗?地址对吗(suanli profile)?"
+    ),
     "cannot reach {server}: {why}": "无法连接 {server}:{why}",
     "{server} answered with HTTP status {status}, but not as a Suanli API does; is the address right?": (
         "{server} 返回 HTTP 状态 {status},但不像 Suanli API;地址对吗?"

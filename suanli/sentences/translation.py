@@ -1,7 +1,7 @@
 """A table of sentences in two languages, and how finished sentences are recognised by it.
 
 A key may have {places}: a sentence is recognised by the text around them, whoever made it, and what stands in a place
-is translated in turn. What no key recognises stays as it is.
+is translated in turn; only what is typed stays in a place called `field`. What no key recognises stays as it is.
 """
 
 import re
@@ -25,17 +25,20 @@ class Translation:
         """The translation of a key itself; the key where there is none."""
         return self._table.get(key, key)
 
-    def of(self, text: str, deep: int = _MOST_DEEP) -> str:
-        """A finished sentence in the other language."""
+    def of(self, text: str, deep: int = _MOST_DEEP, *, typed: bool = False) -> str:
+        """A finished sentence in the other language; where it ends in what is `typed`, no word alone is translated."""
         bare = text.strip().removeprefix("- ")
         if not bare or not any("a" <= c.lower() <= "z" for c in bare):
             return text
-        found = self._table.get(bare)
+        found = None if typed and " " not in bare else self._table.get(bare)
         if found is None and deep:
             for pattern, other in self._patterns:
                 match = pattern.fullmatch(bare)
                 if match is not None:
-                    inner = {name: self.of(value, deep - 1) for name, value in match.groupdict().items()}
+                    inner = {
+                        name: self.of(value, deep - 1, typed=typed or name == "field")
+                        for name, value in match.groupdict().items()
+                    }
                     found = _PLACE.sub(lambda place: inner[place[1]], other)  # noqa: B023 - called at once
                     break
         return text if found is None else text.replace(bare, found, 1)

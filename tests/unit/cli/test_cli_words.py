@@ -184,3 +184,26 @@ def test_a_sentence_is_said_in_the_language_of_the_reader(monkeypatch: pytest.Mo
     assert word("never translated") == "never translated"
     monkeypatch.setenv("SUANLI_LANG", "en")
     assert word("Submitted {jobs} jobs.", jobs=3) == "Submitted 3 jobs."
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        (
+            "suanli: job.yaml, line 4: time_limit: there is no such field; did you mean time_limit_seconds?",
+            "suanli: job.yaml 第 4 行:time_limit:没有该字段;是否想写 time_limit_seconds?",
+        ),
+        ("deadline: got 3, want an absolute path without ..", "deadline:收到 3,应为 不含 .. 的绝对路径"),
+        (
+            "the job could never start: asks for 1 node with 100 mlu370-x8; the largest pool of the queue has 0 such; "
+            "the nearest possible gang is 8 mlu370-x8 as 1 x 8",
+            "该作业永远无法启动:需要 1 个节点,各 100 mlu370-x8;该队列最大的资源池有 0 个;"
+            "最接近且可行的规模是 8 mlu370-x8,即 1 x 8",
+        ),
+    ],
+)
+def test_what_was_typed_keeps_its_name_where_the_rest_is_translated(
+    monkeypatch: pytest.MonkeyPatch, english: str, chinese: str
+) -> None:
+    monkeypatch.setenv("SUANLI_LANG", "zh")
+    assert said(english) == chinese
