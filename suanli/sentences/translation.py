@@ -13,6 +13,8 @@ _PLACE = re.compile(r"\{(\w+)\}")
 _LEAST_CHARACTERS = 7
 # A sentence within a sentence within a sentence; nobody nests deeper.
 _MOST_DEEP = 3
+# Of a longer one only the whole is looked up: its text is anybody's, and the time to recognise it grows by the square.
+_MOST_CHARACTERS = 1_000
 
 
 class Translation:
@@ -31,7 +33,7 @@ class Translation:
         if not bare or not any("a" <= c.lower() <= "z" for c in bare):
             return text
         found = None if typed and " " not in bare else self._table.get(bare)
-        if found is None and deep:
+        if found is None and deep and len(bare) <= _MOST_CHARACTERS:
             for pattern, other in self._patterns:
                 match = pattern.fullmatch(bare)
                 if match is not None:
