@@ -76,7 +76,9 @@ def _line() -> socket.socket:
             [sys.executable, "-c", _SERVER, str(theirs.fileno()), str(_MOST_BYTES)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env={name: value for name, value in os.environ.items() if not name.startswith("SUANLI_")},
+            # Neither folder nor variables of the test that happens to be first: with its folder its processes end.
+            cwd="/",
+            env={n: v for n, v in os.environ.items() if n == "PATH" or n.startswith("PYTHON")},
         )
 
     def end() -> None:
