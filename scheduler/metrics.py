@@ -21,7 +21,9 @@ from suanli.evidence.keys import SIGNATURES_BY
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-REQUEST_PATIENCE_S = 5.0  # for a request to be said, and to be heard
+REQUEST_PATIENCE_S = (
+    5.0  # for each read and each write; who is slower than that all the time makes room, see below
+)
 MOST_REQUESTS = 32  # at a time; the oldest makes room for one more
 
 BUILD_INFO = Gauge(

@@ -73,7 +73,8 @@ def show_balance(console: Console, auditor: Client, to: str) -> None:
         highlight=False,
     )
     console.print(
-        "requested: devices x time limit; held: given to the job; worked: a process was busy", style="dim"
+        "requested: devices x time limit; held: given to the job; live: a process of it ran; worked: it was busy",
+        style="dim",
     )
 
 

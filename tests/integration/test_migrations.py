@@ -167,13 +167,7 @@ def test_windows_that_wait_are_the_same_bytes_before_and_after(
     told = [{"salt": s.salt.hex(), "body": base64.b64encode(s.body).decode("ascii")} for s in segments]
     alembic_runner.migrate_up_to("0012")
     with psycopg.connect(conninfo(empty.owner), autocommit=True) as connection:
-        connection.execute("INSERT INTO pools (name) VALUES ('p')")
-        connection.execute(
-            "INSERT INTO nodes (node_id, name, pool, metering_from_ms) VALUES ('n', 'n', 'p', 0)"
-        )
-        connection.execute(
-            "INSERT INTO agent_keys (key_id, node_id, public_key, certificate_pem) VALUES ('k', 'n', '', '')"
-        )
+        _enrol(connection)
         connection.execute(
             "INSERT INTO usage_intake (key_id, seq, node_id, header, signature, segments)"
             " VALUES ('k', 1, 'n', 'h', 's', %s)",
@@ -196,13 +190,7 @@ def test_what_windows_say_is_taken_apart_again_on_the_way_back(
     )
     alembic_runner.migrate_up_to("0028")
     with psycopg.connect(conninfo(empty.owner), autocommit=True) as connection:
-        connection.execute("INSERT INTO pools (name) VALUES ('p')")
-        connection.execute(
-            "INSERT INTO nodes (node_id, name, pool, metering_from_ms) VALUES ('n', 'n', 'p', 0)"
-        )
-        connection.execute(
-            "INSERT INTO agent_keys (key_id, node_id, public_key, certificate_pem) VALUES ('k', 'n', '', '')"
-        )
+        _enrol(connection)
         connection.execute(
             "INSERT INTO usage_intake (key_id, seq, node_id, header, signature, segments, segments_bytes)"
             " VALUES ('k', 2, 'n', 'h', 's', %s, 1)",
@@ -227,3 +215,12 @@ def test_what_windows_say_is_taken_apart_again_on_the_way_back(
             (n, *(("f", "a") if n == 1 else (None, None)), f"d{n}", one.salt, one.body)
             for n, one in enumerate(segments)
         ]
+
+
+def _enrol(connection: psycopg.Connection) -> None:
+    """Node `n` with the key `k`."""
+    connection.execute("INSERT INTO pools (name) VALUES ('p')")
+    connection.execute("INSERT INTO nodes (node_id, name, pool, metering_from_ms) VALUES ('n', 'n', 'p', 0)")
+    connection.execute(
+        "INSERT INTO agent_keys (key_id, node_id, public_key, certificate_pem) VALUES ('k', 'n', '', '')"
+    )
