@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from benchmarks.planner.__main__ import app
 from benchmarks.planner.cases import CASES
-from benchmarks.planner.product import scene
+from benchmarks.planner.product import JOBS, scene
 from benchmarks.planner.settings import Settings
-from tests.builders.traces import small_traces
+from tests.builders.traces import small_traces, write_table
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,17 @@ def test_a_long_case_tells_what_it_knows_before_its_last_run_is_done(traces: Pat
     assert "EASY" not in shown.getvalue()
     firm = next(row for row in rows if row.metric.startswith("firm ")).metric.split()[1].rstrip(":")
     assert set(re.findall(r"B19 (\S+) alone", shown.getvalue())) == {firm}
+
+
+def test_the_decisive_case_is_drawn_again_from_the_jobs_that_follow(tmp_path: Path) -> None:
+    settings = Settings(small_traces(tmp_path), part=0.01)
+    kinds = [("quick", "slow")[n % 3 == 0] for n in range(JOBS + 7)]
+    header = "job_id,job_type,scale_factor,total_steps,arrival_s,priority_weight,slo"
+    jobs = [f"{n},{kind},1,{n + 1},{n},1.0,-1.0" for n, kind in enumerate(kinds)]
+    write_table(tmp_path, "stepped/generated/cont_multi_r2.6_s9.csv.gz", header, jobs)
+    drawn, again = ([work.shape.kind for work in scene(settings, draw).works] for draw in (0, 1))
+    assert drawn == [f"{kind}/1" for kind in kinds[:50]]
+    assert again == [f"{kind}/1" for kind in kinds[JOBS:]]
 
 
 def test_a_job_that_its_firms_own_nodes_never_hold_is_not_compared_with_its_time_alone(traces: Path) -> None:
