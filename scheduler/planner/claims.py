@@ -109,8 +109,7 @@ class Claims:
                 continue
             way = self._preemption.find(shape, job, cell, borrows=borrows)
             if way is not None:
-                lost = sum(victim.lost_ms * victim.running.devices for victim in way.victims)
-                key = (lost, number)
+                key = (way.lost, number)
                 if best is None or key < best[0]:
                     best = (key, cell, way)
         if best is None:
@@ -121,12 +120,11 @@ class Claims:
     def _stop(self, shape: Shape, job: WaitingJob, cell: Cell, way: Way) -> list[Stop]:
         """What the victims give back is the job's, in the cell and in the quotas."""
         cell.hold(way.seats, None)
-        self._preemption.stopped(victim.running.job_id for victim in way.victims)
-        stops = []
-        for victim in way.victims:
-            running = victim.running
-            sentence = makes_room(victim, shape)
-            stops.append(Stop(running.job_id, victim.cause, job.job_id, sentence, victim.lost_ms))
+        self._preemption.stopped(victim.running.job_id for victim in (*way.victims, *way.later))
+        stops = [
+            Stop(v.running.job_id, v.cause, job.job_id, makes_room(v, shape), v.lost_ms) for v in way.victims
+        ]
+        for running, *_ in (*way.victims, *way.later):
             self._sharing.take_for(running.shape, running.model, devices=running.devices, back=True)
         self._sharing.take_for(shape, cell.model)
         return stops

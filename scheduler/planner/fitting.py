@@ -41,6 +41,10 @@ class Fitting:
             self._set(row, base | mask & ~self._cell.parts[row].reserved)
         return sum(map(len, self._rows.values())) > before
 
+    def uses(self, masks: Iterable[tuple[int, int]]) -> bool:
+        """Whether a victim is on a row on which a task would fit."""
+        return any(row in rows for row, _ in masks for rows in self._rows.values())
+
     def remove(self, masks: Iterable[tuple[int, int]]) -> None:
         """A victim keeps them after all."""
         for row, mask in masks:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import QueueKey
+from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import Demand, demand_of
@@ -44,8 +45,16 @@ class Way(NamedTuple):
 
     victims: tuple[Victim, ...]
     seats: tuple[tuple[int, int], ...]  # (row, mask)
+    later: tuple[Victim, ...] = ()  # who stop as soon as they have saved
+
+    @property
+    def lost(self) -> int:
+        """Device-ms that would be thrown away if all of them stopped now."""
+        return sum(victim.lost_ms * victim.running.devices for victim in (*self.victims, *self.later))
 
 
+# Who has not saved for so long is not waited for: he might not for days.
+SAVES_MS = 60 * MINUTE_MS
 _ORDER = (StopCause.RECLAIM, StopCause.SHORTER, StopCause.PRIORITY)
 
 
@@ -149,7 +158,7 @@ class Preemption:
             for inside in domains(shape, cell)
             if (way := self._way_inside(shape, job, cell, inside, borrows=borrows)) is not None
         ]
-        return min(ways, key=_lost_by, default=None)
+        return min(ways, key=lambda way: way.lost, default=None)
 
     def _way_for_part(
         self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, *, borrows: bool
@@ -165,7 +174,7 @@ class Preemption:
         for victim in self._candidates(shape, job, cell, borrows=borrows, parts=True):
             seat = _seat_on(cell, victim.running, demand, closed)
             if seat is not None:
-                return Way((victim,), (seat,)) if len(self._stopped) < self._config.max_stops else None
+                return self._when_they_saved(job, [victim], (seat,))
         return None
 
     def _way_inside(
@@ -175,23 +184,22 @@ class Preemption:
         chosen: list[Victim] = []
         if not fitting.enough:
             for victim in self._candidates(shape, job, cell, borrows=borrows):
-                if len(self._stopped) + len(chosen) >= self._config.max_stops:
-                    return None
-                if not fitting.add(victim.masks) and shape.tasks == 1:
-                    continue
+                fitting.add(victim.masks)
                 chosen.append(victim)
                 if fitting.enough:
                     break
             else:
                 return None
+            if shape.tasks == 1:  # one node is enough: who is elsewhere is of no use
+                chosen = [victim for victim in chosen if fitting.uses(victim.masks)]
             chosen = self._spared(chosen, fitting)
             if self._too_dear(shape, job, chosen):
                 return None
         seats = fitting.seats()
-        return None if seats is None else Way(tuple(chosen), seats)
+        return None if seats is None else self._when_they_saved(job, chosen, seats)
 
     def stopped(self, job_ids: Iterable[JobId]) -> None:
-        """They were told to stop in this cycle."""
+        """They were told to stop in this cycle, or are to stop for somebody as soon as they have saved."""
         self._stopped.update(job_ids)
 
     def _open_and_coming(self, cell: Cell) -> dict[int, int]:
@@ -216,7 +224,7 @@ class Preemption:
             if cause is not None:
                 lost_ms = lost_work_ms(running, self._now_ms)
                 if cause is StopCause.RECLAIM and (
-                    lost_ms * running.devices > self._may_cost(shape, job)
+                    self._loses(running, lost_ms, job) * running.devices > self._may_cost(shape, job)
                     or self._ends_before_long(running, lost_ms, job)
                 ):
                     continue
@@ -294,8 +302,34 @@ class Preemption:
 
     def _too_dear(self, shape: Shape, job: WaitingJob, victims: Iterable[Victim]) -> bool:
         """Whether those who would give back what they borrowed lose more together than the job may cost."""
-        lost = sum(v.lost_ms * v.running.devices for v in victims if v.cause is StopCause.RECLAIM)
+        lost = sum(
+            self._loses(v.running, v.lost_ms, job) * v.running.devices
+            for v in victims
+            if v.cause is StopCause.RECLAIM
+        )
         return lost > self._may_cost(shape, job)
+
+    def _loses(self, running: RunningJob, lost_ms: int, job: WaitingJob) -> int:
+        """Run time that a borrower loses: who saves once in a while stops when he has saved."""
+        return min(lost_ms, self._config.fresh_ms) if self._saves_first(running, lost_ms, job) else lost_ms
+
+    def _saves_first(self, running: RunningJob, lost_ms: int, job: WaitingJob) -> bool:
+        """Whether it is worth waiting until a borrower has saved; not for longer than a borrower waits at most."""
+        waits = self._now_ms - job.submitted_ms < PATIENT * self._config.ageing_ms
+        return waits and running.shape.resumable and self._config.fresh_ms < lost_ms <= SAVES_MS
+
+    def _when_they_saved(
+        self, job: WaitingJob, victims: Sequence[Victim], seats: tuple[tuple[int, int], ...]
+    ) -> Way | None:
+        """Each borrower stops when it has saved, at moments of their own: what comes free first is kept meanwhile."""
+        if len(self._stopped) + len(victims) > self._config.max_stops:
+            return None
+        later = [
+            v
+            for v in victims
+            if v.cause is StopCause.RECLAIM and self._saves_first(v.running, v.lost_ms, job)
+        ]
+        return Way(tuple(v for v in victims if v not in later), seats, tuple(later))
 
     def _cause(
         self, shape: Shape, job: WaitingJob, cell: Cell, running: RunningJob, *, borrows: bool
@@ -359,10 +393,6 @@ def _seat_on(
             if ours and int(cell.ppm[row, at]) + running.shape.share_ppm >= demand.ppm:
                 return row, 1 << at
     return None
-
-
-def _lost_by(way: Way) -> int:
-    return sum(victim.lost_ms * victim.running.devices for victim in way.victims)
 
 
 def lost_work_ms(running: RunningJob, now_ms: int) -> int:

@@ -293,6 +293,33 @@ def test_who_cannot_resume_gives_back_what_he_borrowed_only_after_a_long_wait() 
     assert stopping(resumes, "young")
 
 
+def test_who_saves_gives_back_when_he_has_saved_each_at_his_own_moment() -> None:
+    controller = sharing_firms()
+    start(controller, "own", 8)
+    for name in ("one", "other"):
+        start(controller, name, 4)
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+
+    def stops(*minutes_after_saving: int) -> list[str]:
+        now_ms = controller.now_ms
+        saved = dict(zip(("one", "other"), minutes_after_saving, strict=True))
+        snapshot = take_snapshot(controller.state, now_ms)
+        running = [
+            replace(job, saved_ms=now_ms - saved[job.job_id] * 60_000 if job.job_id in saved else 0)
+            for job in snapshot.running
+        ]
+        decided, _ = plan(replace(snapshot, running=tuple(running)), now_ms, PlannerConfig())
+        return sorted(stop.job_id for stop in decided.stops)
+
+    controller.wait(10 * 3_600_000)
+    assert stops(2, 2) == ["one", "other"]
+    assert stops(2, 20) == ["one"]
+    assert stops(20, 20) == []
+    assert stops(70, 20) == ["one"]  # who knows when it saves
+    controller.wait(round(PATIENT) * PlannerConfig().ageing_ms)
+    assert stops(20, 20) == ["one", "other"]
+
+
 def test_who_gives_back_sooner_than_he_could_do_it_again_is_waited_for_and_not_for_ever() -> None:
     def after(expected_s: int, *, days: int) -> Controller:
         controller = sharing_firms()
