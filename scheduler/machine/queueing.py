@@ -19,7 +19,7 @@ from scheduler.machine.arrays import ArrayMembers
 from scheduler.machine.messages import PriceFrom
 from scheduler.machine.money import left_nano, promised_nano
 from scheduler.machine.references import Progress
-from scheduler.machine.served import served_ms
+from scheduler.machine.served import held_ms, served_ms
 from scheduler.machine.state import ClusterState, JobRecord
 from scheduler.planner.snapshot import Shape, Topology, WaitingJob, limit_class_ms
 
@@ -192,7 +192,8 @@ def as_it_waits(state: ClusterState, job: JobRecord, shape: Shape) -> WaitingJob
     By the catalogue's speeds, not by what was learned since, so that a leader that has just loaded agrees.
     """
     served = served_ms(state.catalogue, None, shape, job, 0) if shape.resumable else 0.0
-    return WaitingJob(job.submitted_ms, job.job_id, None, round(served), len(job.attempts))
+    held = held_ms(job)
+    return WaitingJob(job.submitted_ms, job.job_id, None, round(served), len(job.attempts), held)
 
 
 def _take_out(state: ClusterState, job: JobRecord) -> None:

@@ -1,4 +1,4 @@
-"""How long a job has run, as if all of it had been on its fastest model."""
+"""How long a job has run: as if all of it had been on its fastest model, and by the clock."""
 
 from scheduler.catalogue import Catalogue
 from scheduler.machine.state import JobRecord
@@ -18,3 +18,12 @@ def served_ms(
             until_ms = now_ms if attempt.ended_ms is None else attempt.ended_ms
             total += max(0, until_ms - attempt.started_ms) * speeds.get(attempt.device_model, 1.0)
     return total
+
+
+def held_ms(job: JobRecord) -> int:
+    """In attempts that have ended, whatever came of them. Cost: the job's attempts."""
+    return sum(
+        max(0, attempt.ended_ms - attempt.started_ms)
+        for attempt in job.attempts
+        if attempt.started_ms is not None and attempt.ended_ms is not None
+    )

@@ -10,7 +10,7 @@ from scheduler.domain.nodes import Isolation, NodeState
 from scheduler.machine.configuration import calendar_at, prices_at
 from scheduler.machine.money import reserved_nano
 from scheduler.machine.queueing import shape_of
-from scheduler.machine.served import served_ms
+from scheduler.machine.served import held_ms, served_ms
 from scheduler.machine.spending import hold, money_of
 from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord, NodeRecord
 from scheduler.planner.snapshot import (
@@ -119,6 +119,7 @@ def _running_view(state: ClusterState, job: JobRecord, now_ms: int) -> RunningJo
         served_ms=round(served_ms(state.catalogue, state.learning.experience(), job.placed, job, now_ms)),
         saved_ms=attempt.saved_ms,
         starts=len(job.attempts),
+        held_ms=held_ms(job),
         stopping=attempt.state is AttemptState.STOPPING,
     )
 

@@ -69,8 +69,10 @@ class Overdue:
     def _due_ms(self, shape: Shape, job: WaitingJob | RunningJob) -> float:
         # Whose end nobody knows is stopped as one that resumes is: he would have what is theirs for ever.
         turns_end = shape.resumable or shape.time_limit_ms is None
-        turns_had = job.served_ms // self._once_ms if turns_end else 0
-        return job.submitted_ms + job.served_ms + PATIENT * self._once_ms * (1 + turns_had)
+        # By the clock: what is said of its speeds does not make its time with devices shorter.
+        had_ms = job.held_ms + (self._now_ms - job.started_ms if isinstance(job, RunningJob) else 0)
+        turns_had = had_ms // self._once_ms if turns_end else 0
+        return job.submitted_ms + had_ms + PATIENT * self._once_ms * (1 + turns_had)
 
     @cached_property
     def _first(self) -> frozenset[JobId]:

@@ -200,6 +200,7 @@ class WaitingJob(NamedTuple):
     steps_left: float | None = None  # known from step reports or from the spec; None: estimated
     served_ms: int = 0  # run time of earlier attempts that counts as progress
     starts: int = 0  # how often it has been started
+    held_ms: int = 0  # time with devices in earlier attempts, by the clock
 
 
 @dataclass(frozen=True)
@@ -238,6 +239,7 @@ class RunningJob:
     steps_left: float | None = None
     served_ms: int = 0  # over all attempts, this one included
     starts: int = 1
+    held_ms: int = 0  # as of a waiting job: without this attempt
     saved_ms: int | None = None  # when its newest model checkpoint was complete
     stopping: bool = False
 
@@ -250,7 +252,9 @@ class RunningJob:
     @property
     def waiting(self) -> WaitingJob:
         """The job as it would wait."""
-        return WaitingJob(self.submitted_ms, self.job_id, self.steps_left, self.served_ms, self.starts)
+        return WaitingJob(
+            self.submitted_ms, self.job_id, self.steps_left, self.served_ms, self.starts, self.held_ms
+        )
 
 
 @dataclass(frozen=True, slots=True)

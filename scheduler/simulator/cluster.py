@@ -169,6 +169,7 @@ class VirtualCluster:
             steps_left=job.steps_left,
             served_ms=job.served_ms,
             starts=job.starts + 1,
+            held_ms=job.held_ms,
         )
         self.holdings[job.job_id] = Holding(running, placement, ends_by_ms)
         models = self._held.setdefault(shape.queue, {})

@@ -40,6 +40,7 @@ class JobRecord:
     lost_device_ms: int = 0
     overhead_device_ms: int = 0  # held without progress after a start that was not the first
     held_device_ms: dict[str, int] = field(default_factory=dict)  # by model
+    held_ms: int = 0  # in attempts that have ended
     announced: "Announced | None" = None
     # Of the present attempt.
     model: str = ""

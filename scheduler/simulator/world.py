@@ -260,6 +260,7 @@ class World:
                 record.steps_left if work.steps_known else None,
                 record.served_ms(self.now_ms),
                 record.starts,
+                record.held_ms,
             ),
         )
 
@@ -320,6 +321,7 @@ class World:
         held_ms = self.now_ms - record.started_ms
         held = record.held_device_ms
         held[record.model] = held.get(record.model, 0) + round(held_ms * record.devices)
+        record.held_ms += held_ms
         record.overhead_device_ms += round(min(held_ms, record.pause_ms) * record.devices)
         if self._usage is not None:
             self._usage.stop(record.work.shape.queue, self._gflops(record), self.now_ms)

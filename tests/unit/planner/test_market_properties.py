@@ -58,6 +58,7 @@ class Overload:
         self._rng = rng
         self._now_ms = NOW_MS
         self._numbers = 0
+        self.say_that_they_did_nothing: set[JobId] = set()
 
     def come(self, shape: Shape, minutes: float) -> JobId:
         """A job is submitted now."""
@@ -73,7 +74,8 @@ class Overload:
         decided, _ = self._planner.plan(self.cluster.snapshot(), self._now_ms)
         for stop in decided.stops:
             running = self.cluster.free(stop.job_id)
-            self.cluster.submit(running.shape, running.waiting)
+            held_ms = running.held_ms + self._now_ms - running.started_ms
+            self.cluster.submit(running.shape, running.waiting._replace(held_ms=held_ms))
         for placement in decided.placements:
             self.cluster.start(placement, self._now_ms)
         self._now_ms += STEP_MS
@@ -84,7 +86,7 @@ class Overload:
             if left <= 0:
                 self.cluster.free(job_id)
             else:
-                served_ms = running.served_ms + STEP_MS
+                served_ms = running.served_ms + STEP_MS * (job_id not in self.say_that_they_did_nothing)
                 self.cluster.progress(job_id, steps_left=left, served_ms=served_ms, saved_ms=self._now_ms)
 
     def starts_within(self, job_id: JobId, steps: int) -> bool:
@@ -183,6 +185,18 @@ def test_a_borrower_whose_end_nobody_knows_gives_back_when_it_has_had_its_turn()
     for _ in range(24):
         overload.step()
     assert job_id not in overload.cluster.holdings
+
+
+def test_a_borrower_that_claims_to_be_slow_has_its_turn_no_longer_and_no_sooner_again() -> None:
+    overload = Overload("balanced", random.Random(0), owners_and_borrower())
+    overload.step()
+    job_id = overload.come(MINE, 100_000)
+    overload.say_that_they_did_nothing.add(job_id)
+    assert overload.starts_within(job_id, round(PATIENT * HOUR_MS / STEP_MS) + 12)
+    for _ in range(24):
+        overload.step()
+    assert job_id not in overload.cluster.holdings
+    assert not overload.starts_within(job_id, 18)
 
 
 @pytest.mark.parametrize("stuck", [MINE._replace(devices_per_node=2, devices=2), MINE._replace(left_nano=0)])
