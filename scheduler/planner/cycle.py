@@ -144,6 +144,7 @@ class _Cycle:
     def _start_gathered(self) -> None:
         for trader, cell, seats in self._gathering.ready:
             self._seat(trader.shape, trader.job, Candidate(cell.model, cell.pool), cell, seats, ())
+            self._ordering.charge(trader.shape.queue, cell.model, trader.devices)
 
     # --- one job ------------------------------------------------------------------------------------------
 

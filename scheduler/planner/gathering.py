@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-
 from scheduler.domain.ids import JobId, NodeId
 from scheduler.domain.queues import COMPUTE, Queue
 from scheduler.domain.time import MINUTE_MS
@@ -30,16 +28,16 @@ from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.placement import Seat, find_seats
 from scheduler.planner.plan import Stop, StopCause
-from scheduler.planner.preemption import lost_work_ms, masks_of
+from scheduler.planner.preemption import SAVES_MS, lost_work_ms, masks_of
 from scheduler.planner.reach import closed_rows, domains
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
 
 # Who is expected to end within this time is waited for.
 _SOON_MS = 20 * MINUTE_MS
-# Who has not saved for so long is not: he might not for days.
-_SAVES_MS = 60 * MINUTE_MS
 _NO_LIMIT = 1 << 62
+# Who is asked to go on elsewhere for another firm has run so many times what that costs him since he last started.
+_FOR_OTHERS = 50
 _FOR_LEAVING = 0.5  # a device of one who should leave anyhow costs so much of one of another
 
 
@@ -128,16 +126,22 @@ class Gatherer:
             if queue is None or self.overdue.anybody_waits(key):
                 continue
             if queue.cohort is not None or waiting <= {key}:
-                floor = Floor(traders[key], queue, self.fleet, self.turns, {}, self.now_ms, self.config)
-                floor.capacity = np.minimum(floor.capacity, [self._own_left(floor, m) for m in floor.models])
+                own = self._own_left(queue, traders[key])
+                floor = Floor(traders[key], queue, self.fleet, self.turns, {}, self.now_ms, self.config, own)
                 worth = worth_of(floor, self.estimates, self.now_ms, self.config, saved=True)
                 yield from _wishes_of(floor, worth)
 
-    def _own_left(self, floor: Floor, model: str) -> int:
-        """What nobody takes back from those of the queue who take part."""
-        running = [trader.running for trader in floor.traders if trader.running is not None]
-        theirs = sum(one.devices for one in running if one.model == model)
-        return max(0, _own(floor.queue, model) - self.sharing.held(floor.queue.key, model) + theirs)
+    def _own_left(self, queue: Queue, traders: list[Trader]) -> dict[str, int]:
+        """What nobody takes back from those of the queue who take part, by model."""
+        left = {
+            model: _own(queue, model) - self.sharing.held(queue.key, model)
+            for trader in traders
+            for model in trader.shape.models
+        }
+        for trader in traders:
+            if trader.running is not None:
+                left[trader.running.model] += trader.running.devices
+        return {model: max(0, devices) for model, devices in left.items()}
 
     def _may_have(self, shape: Shape, model: str) -> bool:
         """Whether its budgets pay for it; who cannot move later takes no slow model (patience.py)."""
@@ -300,7 +304,7 @@ class Gatherer:
         options = []
         for running, mask in there:
             leaves = running.job_id in leaving
-            if leaves or self._soon(running) or self._would_go(running):
+            if leaves or self._soon(running) or self._would_go(running, shape):
                 weight = _FOR_LEAVING if leaves else 1.0
                 host = (running.shape.cpu_milli, running.shape.memory_bytes)
                 options.append((weight * mask.bit_count(), running.submitted_ms, running.job_id, mask, host))
@@ -311,10 +315,14 @@ class Gatherer:
                 return cost, chosen
         return None
 
-    def _would_go(self, running: RunningJob) -> bool:
+    def _would_go(self, running: RunningJob, gang: Shape) -> bool:
         """Whether it may be asked to go on on another node of its model."""
         shape = running.shape
-        saves = lost_work_ms(running, self.now_ms) <= _SAVES_MS
+        if shape.queue.firm_id != gang.queue.firm_id:
+            cost_ms = shape.restart_ms + self.config.fresh_ms
+            if self.now_ms - running.started_ms < _FOR_OTHERS * cost_ms:
+                return False
+        saves = lost_work_ms(running, self.now_ms) <= SAVES_MS
         return shape.resumable and shape.whole and len(running.tasks) == 1 and saves
 
 

@@ -178,14 +178,16 @@ class Floor:
         promised: Mapping[str, int],
         now_ms: int,
         config: PlannerConfig,
+        at_most: Mapping[str, int] | None = None,
     ) -> None:
+        """`promised` by model to others; of each no more than `at_most` is traded."""
         self._fleet = fleet
         self._now_ms = now_ms
         self.queue = queue
         self.traders = traders
         self.models = sorted({model for trader in traders for model in trader.shape.models})
         self.devices = np.array([float(trader.devices) for trader in traders])
-        self.capacity = self._capacity(fleet, promised)
+        self.capacity = self._capacity(fleet, promised, at_most or {})
         self._most: dict[str, float] = dict(zip(self.models, self.capacity.tolist(), strict=True))
         self._highest = max(trader.shape.priority.rank for trader in traders)
         self._overdue = self._first_overdue(PATIENT * config.ageing_ms, config.policy.patience_of_large)
@@ -226,7 +228,7 @@ class Floor:
             return self._highest + 1
         return min(rank, self._highest)
 
-    def _capacity(self, fleet: Fleet, promised: Mapping[str, int]) -> Floats:
+    def _capacity(self, fleet: Fleet, promised: Mapping[str, int], at_most: Mapping[str, int]) -> Floats:
         """What is free for the queue, less what others were promised, and what those who take part hold."""
         capacity = dict.fromkeys(self.models, 0)
         for pool in self.queue.pools:
@@ -238,7 +240,7 @@ class Floor:
         for trader in self.traders:
             if trader.running is not None:
                 capacity[trader.running.model] += trader.running.devices
-        return np.array([float(capacity[model]) for model in self.models])
+        return np.array([float(min(count, at_most.get(model, count))) for model, count in capacity.items()])
 
     def stuck(self, going: Sequence[_Going], *, change_places: bool) -> set[JobId]:
         """Gangs that have no devices together where they are to go; devices are counted on the market, not laid out.

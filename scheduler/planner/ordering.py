@@ -247,12 +247,15 @@ class Ordering:
 
     def again(self, cursor: ClassCursor, model: str, devices: int) -> None:
         """The head was placed on a model: charge its queue, and go on with the class."""
-        line = self._lines[cursor.shape.queue]
+        self.charge(cursor.shape.queue, model, devices)
+        self.skip(cursor)
+
+    def charge(self, key: QueueKey, model: str, devices: int) -> None:
+        """A queue in which somebody waited was given so many devices."""
         usage = devices * self._ahead(model)
-        for share in line.path:
+        for share in self._lines[key].path:
             share.usage += usage
         self._charged += 1
-        self.skip(cursor)
 
     def skip(self, cursor: ClassCursor) -> None:
         """The head is judged; the class goes on with the next."""

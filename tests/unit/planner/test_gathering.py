@@ -21,6 +21,7 @@ MINE, THEIRS = (QueueKey(FirmId(firm), "default") for firm in ("mine", "theirs")
 MODELS = ("fast", "slow")
 RATES = {"fast": 1.0, "slow": 0.2}
 NOW_MS = 100 * HOUR_MS
+RAN_MS = 4 * HOUR_MS
 
 
 def a_cluster(**nominal: int) -> VirtualCluster:
@@ -41,15 +42,17 @@ def a_shape(devices: int, queue: QueueKey = MINE, *, resumable: bool = True) -> 
     )
 
 
-def put(cluster: VirtualCluster, name: str, shape: Shape, node: int, at: int, hours: float) -> None:
-    """A job has run on the devices of a fast node from `at` for an hour, and has just saved."""
+def put(
+    cluster: VirtualCluster, name: str, shape: Shape, node: int, at: int, hours: float, ran_ms: int = RAN_MS
+) -> None:
+    """A job has run on the devices of a fast node from `at` for some hours, and has just saved."""
     job_id = JobId(name)
     view = cluster.views[node]
     ids = tuple(device.device_id for device in view.devices[at : at + shape.devices])
-    cluster.submit(shape, WaitingJob(NOW_MS - HOUR_MS, job_id, hours * 3600.0))
+    cluster.submit(shape, WaitingJob(NOW_MS - ran_ms, job_id, hours * 3600.0))
     tasks = (TaskPlacement(0, view.node_id, ids),)
-    cluster.start(JobPlacement(job_id, "fast", view.pool, tasks), NOW_MS - HOUR_MS)
-    cluster.progress(job_id, steps_left=hours * 3600.0, served_ms=HOUR_MS, saved_ms=NOW_MS)
+    cluster.start(JobPlacement(job_id, "fast", view.pool, tasks), NOW_MS - ran_ms)
+    cluster.progress(job_id, steps_left=hours * 3600.0, served_ms=ran_ms, saved_ms=NOW_MS)
 
 
 def carried_out(cluster: VirtualCluster, decided: Plan) -> None:
@@ -86,6 +89,16 @@ def test_nobody_is_asked_to_go_who_could_not_go_on(resumable: bool) -> None:
     cluster.submit(a_shape(4), WaitingJob(NOW_MS, JobId("gang"), 600.0))
     decided, _ = plan(cluster.snapshot(), NOW_MS, PlannerConfig())
     assert len(decided.stops) == (1 if resumable else 0)
+
+
+@pytest.mark.parametrize("firm", [MINE, THEIRS])
+def test_who_has_just_started_is_asked_to_go_by_his_own_firm_alone(firm: QueueKey) -> None:
+    cluster = a_cluster(mine=8, theirs=8)
+    for number, name in enumerate(("first", "second")):
+        put(cluster, name, a_shape(1, firm), number, 0, hours=50, ran_ms=HOUR_MS)
+    cluster.submit(a_shape(4), WaitingJob(NOW_MS, JobId("gang"), 600.0))
+    decided, _ = plan(cluster.snapshot(), NOW_MS, PlannerConfig())
+    assert len(decided.stops) == (1 if firm == MINE else 0)
 
 
 def test_nobody_is_asked_to_go_to_a_node_that_is_soon_out_of_service() -> None:
