@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from scheduler.domain.ids import NodeId
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
@@ -16,6 +17,19 @@ def near(calendar: Iterable[Hole], now_ms: int, config: PlannerConfig) -> list[H
     ahead_ms = now_ms + config.calendar_ahead_ms
     holes = [hole for hole in calendar if hole.until_ms > now_ms and hole.from_ms <= ahead_ms]
     return sorted(holes, key=lambda hole: (hole.from_ms, hole.until_ms, sorted(hole.nodes)))
+
+
+def wanted_before(
+    calendar: Iterable[Hole], shape: Shape, now_ms: int, ends_ms: int | None
+) -> frozenset[NodeId]:
+    """Nodes that are somebody else's, or nobody's, before a job that starts now and does not resume has ended.
+
+    Of holes that bind nobody yet: such a job keeps off those nodes where it can, as there it would begin anew.
+    """
+    if shape.resumable or ends_ms is None:
+        return frozenset()
+    holes = [hole for hole in calendar if now_ms < hole.from_ms < ends_ms and hole.queue != shape.queue]
+    return frozenset[NodeId]().union(*(hole.nodes for hole in holes))
 
 
 def close_booked_nodes(holes: Iterable[Hole], fleet: Fleet) -> None:

@@ -12,7 +12,7 @@ from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.budgets import Budgets
-from scheduler.planner.calendar import close_booked_nodes, drained, ends_in_time, near
+from scheduler.planner.calendar import close_booked_nodes, drained, ends_in_time, near, wanted_before
 from scheduler.planner.cells import Cell
 from scheduler.planner.claims import MAKES_ROOM, Blocked, Claims, Refused
 from scheduler.planner.config import PlannerConfig
@@ -253,12 +253,7 @@ class _Cycle:
                 continue
             found = None
             if reason is None:
-                ends_ms = None
-                if cell is not None and cell.held_rows:  # else nobody could lend it anything
-                    ends_ms = ends_in_time(
-                        shape, job, candidate.model, self._estimates, self._now_ms, self._config
-                    )
-                found = None if cell is None else find_seats(shape, self._fleet, cell, ends_ms)
+                found = None if cell is None else self._find(shape, job, cell)
                 if cell is None or found is None:
                     refused.by_devices.append(candidate)
                     rule = self._snapshot.catalogue.shape(candidate.model)
@@ -274,6 +269,18 @@ class _Cycle:
         self._budgets.take(shape, candidate.model)
         self._seat(shape, job, candidate, cell, found.seats, refused.reasons)
         return candidate.model
+
+    def _find(self, shape: Shape, job: WaitingJob, cell: Cell) -> Found | None:
+        """Seats that are free until the job has ended; on nodes that are wanted before only where it has no others."""
+        ends_ms = None
+        if cell.held_rows or self._snapshot.calendar:  # else nobody could lend it anything
+            ends_ms = ends_in_time(shape, job, cell.model, self._estimates, self._now_ms, self._config)
+        wanted = wanted_before(self._snapshot.calendar, shape, self._now_ms, ends_ms)
+        found = None
+        if wanted:
+            apart = shape._replace(avoid_nodes=shape.avoid_nodes | wanted)
+            found = find_seats(apart, self._fleet, cell, ends_ms)
+        return found or find_seats(shape, self._fleet, cell, ends_ms)
 
     def _forbidden(self, shape: Shape, queue: Queue, candidate: Candidate, refused: Refused) -> WhyNot | None:
         """Why the job may not start on a model, whatever is free; or None."""

@@ -1,5 +1,7 @@
 """Maintenance windows and advance reservations: what may start before them, and what has to leave."""
 
+from dataclasses import replace
+
 from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Queue, QueueKey
@@ -13,16 +15,22 @@ from tests.builders.jobs import a_spec
 HOUR_MS = 3_600_000
 
 
-def booked(nodes: int = 2, firm: str | None = None) -> Controller:
-    """Nodes n0, n1 …; the first is booked in two hours for an hour."""
+def booked(nodes: int = 2, firm: str | None = None, hours: int = 2) -> Controller:
+    """Nodes n0, n1 …; the first is booked in some hours for an hour."""
     controller = Controller([a_node(f"n{n}") for n in range(nodes)])
     keys = [QueueKey(FirmId(name), "default") for name in (FIRM, "firm-b")]
-    begin_ms = controller.now_ms + 2 * HOUR_MS
+    begin_ms = controller.now_ms + hours * HOUR_MS
     whose = None if firm is None else QueueKey(FirmId(firm), "default")
     hole = Hole(begin_ms, begin_ms + HOUR_MS, frozenset({NodeId("n0")}), whose, "a new power supply")
     queues = tuple(Queue(key, (POOL,)) for key in keys)
     controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (), (hole,)))
     return controller
+
+
+def placed_on(controller: Controller, name: str) -> str:
+    attempt = controller.state.jobs[JobId(name)].attempt
+    assert attempt is not None
+    return attempt.allocations[0].node_id
 
 
 def test_only_work_that_ends_before_maintenance_starts_on_its_nodes() -> None:
@@ -41,6 +49,19 @@ def test_a_job_that_waits_for_a_booked_node_is_told_so() -> None:
     assert report.reasons[0].reason is Reason.MAINTENANCE
     assert "8 are free" in report.reasons[0].sentence
     assert "a new power supply" in report.reasons[0].sentence
+
+
+def test_who_begins_anew_keeps_off_a_node_that_is_booked_long_before_he_has_ended_where_he_can() -> None:
+    controller = booked(nodes=2, hours=48)
+    for name in ("one", "other"):
+        spec = replace(a_spec(name, devices=8, time_limit_s=72 * 3600), model_checkpoint=None)
+        controller.submit(name, spec)
+    assert controller.plan() == ["one", "other"]
+    assert [placed_on(controller, name) for name in ("one", "other")] == ["n1", "n0"]
+    saves = booked(nodes=2, hours=48)
+    saves.submit("one", a_spec("one", devices=8, time_limit_s=72 * 3600))
+    saves.plan()
+    assert placed_on(saves, "one") == "n0"
 
 
 def test_what_still_runs_is_drained_before_maintenance_and_goes_on_elsewhere() -> None:
