@@ -81,9 +81,10 @@ class PlannerConfig:
     stop_margin_ms: int = 60 * SECOND_MS
     # Usage of a model whose speed nobody published, GFLOPS.
     unknown_fp16_gflops: int = 100_000
-    # A job that takes back lent quota throws away at most this part of its own wait, both in device-time: so what
-    # is lost stays small beside what is waited, and whoever runs long without a model checkpoint may finish.
-    lost_for_wait: float = 0.2
+    # A job that takes back lent quota throws away at most this part of its own wait, by the hour of whoever it stops
+    # and in device-time of all: so what is lost stays small beside what is waited, and whoever runs long without a
+    # model checkpoint may finish.
+    lost_for_wait: float = 0.1
     # What a job counts for in the order of which nobody knows anything, not even a time limit.
     unknown_run_ms: int = HOUR_MS
     # Nobody is stopped for another before he has run for so long.

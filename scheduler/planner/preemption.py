@@ -224,7 +224,8 @@ class Preemption:
             if cause is not None:
                 lost_ms = lost_work_ms(running, self._now_ms)
                 if cause is StopCause.RECLAIM and (
-                    self._loses(running, lost_ms, job) * running.devices > self._may_cost(shape, job)
+                    self._loses(running, lost_ms, job) * max(1.0, running.devices / shape.devices)
+                    > self._may_cost(job)
                     or self._ends_before_long(running, lost_ms, job)
                 ):
                     continue
@@ -289,8 +290,9 @@ class Preemption:
             self._roots[key] = self._sharing.root(key)
         return self._roots[key]
 
-    def _may_cost(self, shape: Shape, job: WaitingJob) -> float:
-        """How much work, in device-ms, a job may throw away to get back lent quota: the more, the longer it waits.
+    def _may_cost(self, job: WaitingJob) -> float:
+        """How much work, in ms for each of its devices, a job may throw away to get back lent quota, and of no other
+        job more: the longer it waits, the more.
 
         Nearly nothing at first, so that victims come to a model checkpoint or end; whatever it takes after as long as a
         borrower has to wait for his turn, so that nobody keeps for ever what was only lent to him.
@@ -298,7 +300,7 @@ class Preemption:
         waited_ms = max(0, self._now_ms - job.submitted_ms)
         if waited_ms >= PATIENT * self._config.ageing_ms:
             return inf
-        return shape.devices * (self._config.fresh_ms + self._config.lost_for_wait * waited_ms)
+        return self._config.fresh_ms + self._config.lost_for_wait * waited_ms
 
     def _too_dear(self, shape: Shape, job: WaitingJob, victims: Iterable[Victim]) -> bool:
         """Whether those who would give back what they borrowed lose more together than the job may cost."""
@@ -307,7 +309,7 @@ class Preemption:
             for v in victims
             if v.cause is StopCause.RECLAIM
         )
-        return lost > self._may_cost(shape, job)
+        return lost > shape.devices * self._may_cost(job)
 
     def _loses(self, running: RunningJob, lost_ms: int, job: WaitingJob) -> int:
         """Run time that a borrower loses: who saves once in a while stops when he has saved."""

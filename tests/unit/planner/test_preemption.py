@@ -311,7 +311,7 @@ def test_who_saves_gives_back_when_he_has_saved_each_at_his_own_moment() -> None
         decided, _ = plan(replace(snapshot, running=tuple(running)), now_ms, PlannerConfig())
         return sorted(stop.job_id for stop in decided.stops)
 
-    controller.wait(10 * 3_600_000)
+    controller.wait(20 * 3_600_000)
     assert stops(2, 2) == ["one", "other"]
     assert stops(2, 20) == ["one"]
     assert stops(20, 20) == []
