@@ -188,7 +188,10 @@ class _Cycle:
                 options = candidates(cursor.shape, queue, self._snapshot, self._estimates)
             else:
                 groups = self._options_of(cursor, queue, None)
-                options = sorted(groups, key=lambda group: all(one.model != target for one in group))
+                # By itself: what is nearly as good for the job may be what the market gave to another.
+                chosen = [[one] for group in groups for one in group if one.model == target]
+                others = [[one for one in group if one.model != target] for group in groups]
+                options = [*chosen, *filter(None, others)]
             self._options[key] = options
         return options
 

@@ -57,6 +57,14 @@ def test_who_gains_most_from_the_fast_model_has_it_though_others_have_waited_for
     assert {models[f"job-{number}"] for number in range(4, 8)} == {"fast"}
 
 
+def test_who_would_be_nearly_as_fast_elsewhere_starts_where_the_market_wants_him_all_the_same() -> None:
+    nearly = [(1, 36_000.0, {"fast": 1.0, "slow": 0.985}, 8 * DAY_MS) for _ in range(4)]
+    less = [(1, 36_000.0, {"fast": 1.0, "slow": 0.96}, 10 * DAY_MS - 60_000) for _ in range(4)]
+    models = models_of(decided(nearly + less))
+    assert {models[f"job-{number}"] for number in range(4)} == {"slow"}
+    assert {models[f"job-{number}"] for number in range(4, 8)} == {"fast"}
+
+
 def test_a_job_that_waits_on_and_on_comes_before_any_number_of_short_ones() -> None:
     short = [(1, 600.0, {"fast": 1.0, "slow": 1.0}, 10 * DAY_MS - 1_000) for _ in range(50)]
     for profile in ("balanced", "throughput"):
