@@ -55,9 +55,10 @@ POLICIES: Mapping[str, Policy] = {
         behind=0.0,
         patience_of_large=4.0,
     ),
-    # The most work done with what there is: nobody stops for an earlier turn, long work never comes last.
+    # The most work done with what there is: nobody stops for an earlier turn, or moves for little, long work never
+    # comes last.
     "packing": Policy(
-        6.0, stop_for_turn=None, move_for_gain=3.0, short_first=0.0, long_first=300.0, behind=0.0
+        6.0, stop_for_turn=None, move_for_gain=8.0, short_first=0.0, long_first=300.0, behind=0.0
     ),
 }
 
