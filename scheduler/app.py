@@ -15,6 +15,7 @@ from scheduler.admin_commands import admin
 from scheduler.process import FAILED, PROGRAM, fail, run, sentence_of
 from scheduler.settings import Settings, SettingsError, Witness
 from scheduler.terminal import AsJson, Data, done, note, say, settings_of
+from suanli.cli.program import run as run_program
 
 app = typer.Typer(
     name="scheduler",
@@ -29,7 +30,7 @@ app.add_typer(admin, name="admin", rich_help_panel=None)
 
 def main() -> None:
     """Run the command line; `suanli up|demo|simulate|admin` says under which name it was called."""
-    app(prog_name=os.environ.get(PROGRAM))
+    run_program(app, name=os.environ.get(PROGRAM))
 
 
 def _serve(process: str, settings: Settings, name: str | None = None) -> NoReturn:
@@ -277,6 +278,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     from scheduler.simulator.command import Request
     from scheduler.simulator.command import simulate as run_simulation
     from scheduler.simulator.traces.tables import BadTrace
+    from suanli.cli.output import colours
 
     request = Request(
         jobs,
@@ -291,7 +293,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         alone,
     )
     try:
-        run_simulation(request, Console(), Console(stderr=True))
+        styles = colours()
+        run_simulation(request, Console(color_system=styles), Console(stderr=True, color_system=styles))
     except (BadTrace, DomainError, NotPossible) as error:
         raise typer.Exit(fail(sentence_of(error))) from error
 

@@ -12,6 +12,7 @@ import typer
 
 from scheduler.process import announcement_path, fail, sentence_of
 from scheduler.settings import Settings, SettingsError, load
+from suanli.cli.words import said
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (SUANLI_DATA).", show_default=False)]
 UP_START_S = 60.0
@@ -30,13 +31,13 @@ def settings_of(**given: Any) -> Settings:
 
 def say(sentence: str) -> None:
     """A sentence on standard output."""
-    sys.stdout.write(f"suanli: {sentence}\n")
+    sys.stdout.write(f"suanli: {said(sentence)}\n")
     sys.stdout.flush()
 
 
 def note(sentence: str) -> None:
     """A sentence beside the result, on standard error."""
-    sys.stderr.write(f"suanli: {sentence}\n")
+    sys.stderr.write(f"suanli: {said(sentence)}\n")
     sys.stderr.flush()
 
 

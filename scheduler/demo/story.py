@@ -30,6 +30,7 @@ from scheduler.demo.torch_env import (
     for_the_examples,
     open_to_all,
 )
+from suanli.cli.output import colours
 from suanli.client import Client, ClientError, Refused
 
 FRAME_S = 0.25
@@ -49,7 +50,7 @@ def run(*, keep: bool, window_ms: int, record: Path | None = None, as_json: bool
 
     0: every job succeeded and the proof holds. 1: something failed, and it was said what. 130: interrupted.
     """
-    console = Console(highlight=False, stderr=as_json)
+    console = Console(highlight=False, stderr=as_json, color_system=colours())
     if not console.is_terminal:
         # Nobody's window is 80 columns wide where lines go to a file.
         console.width = PLAIN_WIDTH

@@ -17,6 +17,7 @@ from scheduler.simulator.history import budgets_at, is_history, read_history
 from scheduler.simulator.pictures import NoPictures, draw, page
 from scheduler.simulator.rehearsal import Outcome, Situation, changed, rehearse, verdicts, with_profile
 from scheduler.simulator.workload import Draft, begin_of, drafts_of_history, drafts_of_table, queues_for
+from suanli.cli.words import said
 
 BASE = "as-it-is"
 TableOfText = tuple[str, list[str], list[list[str]]]
@@ -40,7 +41,7 @@ class Request:
 
 def simulate(request: Request, out: Console, err: Console) -> None:
     """Raises Invalid and BadTrace for what cannot be read, before anything runs."""
-    (err if request.as_json else out).print(f"seed {request.seed}", highlight=False)
+    (err if request.as_json else out).print(said(f"seed {request.seed}"), highlight=False)
     base, drafts, note = _read(request)
     situations = [base]
     situations += [changed(base, path) for path in request.changes]
@@ -51,13 +52,14 @@ def simulate(request: Request, out: Console, err: Console) -> None:
     if len(set(names)) != len(names):
         raise Invalid([FieldProblem("--change", ", ".join(names), "files with different names")])
     if note:
-        err.print(note, highlight=False)
+        err.print(said(note), highlight=False)
     outcomes = [_run(situation, drafts, request, err) for situation in situations]
     tables = tables_of(outcomes)
     if request.as_json:
         out.file.write(json.dumps(document(request, outcomes), ensure_ascii=False) + "\n")
     else:
         for table in tables:
+            out.print(table[0], style="italic", highlight=False)
             out.print(_shown(table))
     if request.output is not None:
         _write(outcomes, tables, request.output, err)
@@ -112,7 +114,7 @@ def _read(request: Request) -> tuple[Situation, list[Draft], str]:
 def _run(situation: Situation, drafts: Sequence[Draft], request: Request, err: Console) -> Outcome:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        bar = progress.add_task(situation.name, total=len(drafts))
+        bar = progress.add_task(said(situation.name), total=len(drafts))
 
         def tell(done: int, of: int) -> None:
             progress.update(bar, completed=done, total=of)
@@ -121,9 +123,9 @@ def _run(situation: Situation, drafts: Sequence[Draft], request: Request, err: C
 
 
 def tables_of(outcomes: Sequence[Outcome]) -> list[TableOfText]:
-    """What a person reads: the whole, each firm, and who wins and loses."""
-    names = [outcome.situation.name for outcome in outcomes]
-    whole = [[label, *[show(outcome) for outcome in outcomes]] for label, show in _LINES]
+    """What a person reads, in the reader's language: the whole, each firm, and who wins and loses."""
+    names = [said(outcome.situation.name) for outcome in outcomes]
+    whole = [[said(label), *[said(show(outcome)) for outcome in outcomes]] for label, show in _LINES]
     firms = [
         [
             firm,
@@ -138,20 +140,29 @@ def tables_of(outcomes: Sequence[Outcome]) -> list[TableOfText]:
         for firm in sorted({firm for outcome in outcomes for firm in outcome.summary.firms})
     ]  # fmt: skip
     tables: list[TableOfText] = [
-        ("All jobs", ["", *names], whole),
-        ("Firms: average wait / completion time / net cost in CNY", ["firm", *names], firms),
+        (said("All jobs"), ["", *names], whole),
+        (said("Firms: average wait / completion time / net cost in CNY"), [said("firm"), *names], firms),
     ]
     if any(outcome.against_alone for outcome in outcomes):
         owners = sorted({firm for outcome in outcomes for firm in outcome.against_alone or ()})
         alone = [[firm, *[_ratio((o.against_alone or {}).get(firm)) for o in outcomes]] for firm in owners]
-        tables.append(("Firms: completion time against alone on their quota", ["firm", *names], alone))
+        tables.append(
+            (said("Firms: completion time against alone on their quota"), [said("firm"), *names], alone)
+        )
     if len(outcomes) > 1:
         rows = [
-            [v.firm, v.situation, f"{100 * v.jct_change:+.1f} %", f"{v.cost_change_cny:+,.2f}", v.verdict]
+            [
+                v.firm,
+                said(v.situation),
+                f"{100 * v.jct_change:+.1f} %",
+                f"{v.cost_change_cny:+,.2f}",
+                said(v.verdict),
+            ]
             for v in verdicts(outcomes)
         ]
-        title = f"Who wins and who loses against {names[0]}"
-        tables.append((title, ["firm", "under", "completion time", "net cost, CNY", ""], rows))
+        title = said(f"Who wins and who loses against {names[0]}")
+        header = [said(name) for name in ("firm", "under", "completion time", "net cost, CNY", "")]
+        tables.append((title, header, rows))
     return tables
 
 
@@ -181,15 +192,18 @@ def _write(outcomes: Sequence[Outcome], tables: Sequence[TableOfText], folder: P
         for outcome in outcomes:
             images += draw(outcome, folder)
     except NoPictures as error:
-        err.print(str(error), highlight=False)
+        err.print(said(str(error)), highlight=False)
     report = folder / "report.html"
     report.write_text(page(tables, images), encoding="utf-8")
-    err.print(f"wrote {report}" + (f" and {len(images)} pictures" if images else ""), highlight=False)
+    wrote = f"wrote {report}" + (f" and {len(images)} pictures" if images else "")
+    err.print(said(wrote), highlight=False)
 
 
 def _shown(table: TableOfText) -> Table:
-    title, header, rows = table
-    shown = Table(*header, title=title, title_justify="left")
+    _, header, rows = table
+    shown = Table(*header)
+    for column in shown.columns:
+        column.overflow = "fold"
     for column in shown.columns[1:]:
         column.justify = "right"
     for row in rows:
@@ -214,7 +228,7 @@ def _worst_alone(outcome: Outcome) -> str:
 
 
 def _stops(outcome: Outcome) -> str:
-    return ", ".join(f"{cause} {n}" for cause, n in sorted(outcome.summary.stops.items())) or "none"
+    return ", ".join(f"{said(cause)} {n}" for cause, n in sorted(outcome.summary.stops.items())) or "none"
 
 
 def _fairness(outcome: Outcome) -> str:

@@ -2,19 +2,32 @@
 
 import base64
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scheduler.simulator.rehearsal import Outcome
+from suanli.cli.words import is_chinese, said
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HOUR_MS = 3_600_000
+Label = Callable[[str], str]
 MOST_BARS = 3_000
 MOST_ROWS = 400
 MOST_NAMES = 40
+# Any of these can write Chinese; without one, pictures are in English.
+_CHINESE_FONTS = (
+    *(
+        "Noto Sans CJK SC",
+        "Source Han Sans SC",
+        "Source Han Sans CN",
+        "WenQuanYi Micro Hei",
+        "WenQuanYi Zen Hei",
+    ),
+    *("Microsoft YaHei", "SimHei", "PingFang SC", "Heiti SC", "Noto Sans CJK JP", "Arial Unicode MS"),
+)
 # The largest unit of which a run lasts several is its axes'.
 _UNITS = ((HOUR_MS, "hours"), (60_000, "minutes"), (1_000, "seconds"))
 _UNITS_AT_LEAST = 3
@@ -34,7 +47,19 @@ def draw(outcome: Outcome, folder: Path) -> list[Path]:
     mpl.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
     name = outcome.situation.name
-    return [_gantt(outcome, folder / f"{name}-gantt.png"), _curves(outcome, folder / f"{name}-curves.png")]
+    fonts = [font for font in _CHINESE_FONTS if font in _installed_fonts()] if is_chinese() else []
+    label = said if fonts else str
+    with mpl.rc_context({"font.sans-serif": [*fonts[:1], *mpl.rcParams["font.sans-serif"]]}):
+        return [
+            _gantt(outcome, label, folder / f"{name}-gantt.png"),
+            _curves(outcome, label, folder / f"{name}-curves.png"),
+        ]
+
+
+def _installed_fonts() -> set[str]:
+    from matplotlib import font_manager
+
+    return set(font_manager.get_font_names())
 
 
 def unit_of(curve: Sequence[tuple[int, float, int, int]]) -> tuple[int, str]:
@@ -43,7 +68,7 @@ def unit_of(curve: Sequence[tuple[int, float, int, int]]) -> tuple[int, str]:
     return next((one for one in _UNITS if lasts_ms >= _UNITS_AT_LEAST * one[0]), _UNITS[-1])
 
 
-def _gantt(outcome: Outcome, path: Path) -> Path:
+def _gantt(outcome: Outcome, label: Label, path: Path) -> Path:
     """Nodes downwards, time to the right, a colour for each firm, a bar for each device."""
     from matplotlib import patches, pyplot
 
@@ -63,18 +88,18 @@ def _gantt(outcome: Outcome, path: Path) -> Path:
                 for number in devices:
                     bar = (row[node_id] + number * height, height)
                     axes.broken_barh([span], bar, color=colours[firm], linewidth=0.3, edgecolor="white")
-    axes.set_xlabel(f"{unit} since the first arrival")
-    axes.set_ylabel("node, a line for each of its devices")
+    axes.set_xlabel(label(f"{label(unit)} since the first arrival"))
+    axes.set_ylabel(label("node, a line for each of its devices"))
     named = range(0, len(views), 1 + len(views) // MOST_NAMES)
     axes.set_yticks([number + 0.45 for number in named], [views[number].name for number in named])
     axes.set_ylim(len(views), -0.1)
-    axes.set_title(f"{outcome.situation.name}: which firm holds what")
+    axes.set_title(label(f"{label(outcome.situation.name)}: which firm holds what"))
     handles = [patches.Patch(color=colours[firm], label=firm) for firm in firms[:MOST_NAMES]]
-    axes.legend(handles=handles, title="firm", **_BESIDE)
+    axes.legend(handles=handles, title=label("firm"), **_BESIDE)
     return _save(figure, path)
 
 
-def _curves(outcome: Outcome, path: Path) -> Path:
+def _curves(outcome: Outcome, label: Label, path: Path) -> Path:
     """Devices held of all there are, and jobs that wait and run, over time."""
     from matplotlib import pyplot, ticker
 
@@ -83,15 +108,18 @@ def _curves(outcome: Outcome, path: Path) -> Path:
     moments = [at_ms / unit_ms for at_ms, *_ in curve]
     figure, (upper, lower) = pyplot.subplots(2, 1, figsize=(14, 7), sharex=True)
     devices = sum(len(view.devices) for view in outcome.world.cluster.views)
-    upper.fill_between(moments, [held for _, held, _, _ in curve], step="post", alpha=0.6, label="held")
-    upper.axhline(devices, color="black", linestyle="--", linewidth=1, label=f"all {devices}")
-    upper.set_ylabel("devices")
-    upper.set_title(f"{outcome.situation.name}: devices that jobs hold, and jobs that wait and run")
+    upper.fill_between(
+        moments, [held for _, held, _, _ in curve], step="post", alpha=0.6, label=label("held")
+    )
+    upper.axhline(devices, color="black", linestyle="--", linewidth=1, label=label(f"all {devices}"))
+    upper.set_ylabel(label("devices"))
+    name = label(outcome.situation.name)
+    upper.set_title(label(f"{name}: devices that jobs hold, and jobs that wait and run"))
     waiting, running = [found[2] for found in curve], [found[3] for found in curve]
-    lower.step(moments, waiting, where="post", color="tab:red", label="waiting")
-    lower.step(moments, running, where="post", color="tab:blue", label="running")
-    lower.set_ylabel("jobs")
-    lower.set_xlabel(f"{unit} since the first arrival")
+    lower.step(moments, waiting, where="post", color="tab:red", label=label("waiting"))
+    lower.step(moments, running, where="post", color="tab:blue", label=label("running"))
+    lower.set_ylabel(label("jobs"))
+    lower.set_xlabel(label(f"{label(unit)} since the first arrival"))
     for axes in (upper, lower):
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
@@ -111,7 +139,8 @@ def _save(figure: "Figure", path: Path) -> Path:
 def page(tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]], images: Sequence[Path]) -> str:
     """One HTML page that needs nothing else: tables of (title, header, rows), then the pictures."""
     parts = [
-        "<!doctype html><meta charset='utf-8'><title>suanli simulate</title>",
+        f"<!doctype html><html lang='{'zh' if is_chinese() else 'en'}'><meta charset='utf-8'>"
+        "<title>suanli simulate</title>",
         "<style>body{font:14px sans-serif;margin:2em}table{border-collapse:collapse}"
         "td,th{border:1px solid #ccc;padding:4px 8px;text-align:right}td:first-child{text-align:left}"
         "img{max-width:100%}</style>",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from suanli.cli.errors import CliError
+from suanli.cli.output import colours
 from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def progress_bar() -> Iterator[Progress]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True, color_system=colours()), transient=True) as bar:
         tasks: dict[str, Any] = {}
 
         def show(what: str, done: int, total: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from importlib import import_module
 
 import typer
 
@@ -29,6 +29,7 @@ from suanli.cli import fleet_commands as fleet
 from suanli.cli.apply_command import apply
 from suanli.cli.control_plane import PASS_ON, admin, demo, simulate, up
 from suanli.cli.output import AS_YAML
+from suanli.cli.program import run
 
 app = typer.Typer(
     name="suanli",
@@ -40,36 +41,13 @@ app = typer.Typer(
 )
 
 
-def _verify(context: typer.Context) -> None:
-    """Verify a bundle offline, under your own policy."""
-    from suanli.cli.verify import verify_command
+def _later(verb: str, told: str) -> None:
+    """A verb that is a program of its own, `suanli.cli.VERB`; it is loaded when somebody types it."""
 
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    alone.command()(verify_command)
-    alone(args=context.args, prog_name="suanli verify")
+    def begin(context: typer.Context) -> None:
+        run(import_module(f"suanli.cli.{verb}").app, context.args, f"suanli {verb}")
 
-
-def _sample(context: typer.Context) -> None:
-    """Draw a random sample for inspection: of a bundle, or with --server of the whole log."""
-    from suanli.cli.sample import sample_command
-
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    alone.command()(sample_command)
-    alone(args=context.args, prog_name="suanli sample")
-
-
-def _witness(context: typer.Context) -> None:
-    """Watch a log: cosign what only grows."""
-    from suanli.cli.witness import app as witness
-
-    witness(args=context.args, prog_name="suanli witness")
-
-
-def _proof(context: typer.Context) -> None:
-    """Prove that an entry is in the evidence log, and check such a proof."""
-    from suanli.cli.proof import app as proof
-
-    proof(args=context.args, prog_name="suanli proof")
+    app.command(verb, context_settings=PASS_ON, help=told)(begin)
 
 
 app.command()(job_commands.submit)
@@ -91,10 +69,10 @@ app.command()(log_commands.events)
 app.command()(money_commands.usage)
 app.command()(money_commands.close)
 app.command()(money_commands.bundle)
-app.command("verify", context_settings=PASS_ON)(_verify)
-app.command("sample", context_settings=PASS_ON)(_sample)
-app.command("witness", context_settings=PASS_ON)(_witness)
-app.command("proof", context_settings=PASS_ON)(_proof)
+_later("verify", "Verify a bundle offline, under your own policy.")
+_later("sample", "Draw a random sample for inspection: of a bundle, or with --server of the whole log.")
+_later("witness", "Watch a log: cosign what only grows.")
+_later("proof", "Prove that an entry is in the evidence log, and check such a proof.")
 app.command()(fleet.nodes)
 app.command()(offer_commands.models)
 app.command()(offer_commands.pools)
@@ -142,24 +120,6 @@ def _choose_output(arguments: list[str]) -> None:
             return
 
 
-def _in_words(command: Any) -> Any:
-    """The program with its help in the reader's language."""
-    from suanli.cli.words import is_chinese
-
-    if is_chinese():
-        from suanli.cli.words_zh_help import ZH_HELP
-
-        waiting = [command]
-        while waiting:
-            one = waiting.pop()
-            waiting.extend(getattr(one, "commands", {}).values())
-            for part in (one, *getattr(one, "params", ())):
-                if getattr(part, "help", None):
-                    paragraphs = part.help.split("\n\n")
-                    part.help = "\n\n".join(ZH_HELP.get(text, text) for text in paragraphs)
-    return command
-
-
 def main() -> None:
     """Run the command line. Exit code 1: it failed, 2: it was typed wrongly."""
     from suanli.cli.errors import CliError
@@ -171,7 +131,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     _choose_output(sys.argv)
     try:
-        _in_words(typer.main.get_command(app))()
+        run(app)
     except (ClientError, CliError) as error:
         from suanli.cli.refusals import report
 

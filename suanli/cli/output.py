@@ -7,7 +7,8 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from textwrap import TextWrapper
+from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import east_asian_width
 
 from suanli.cli.harmless import harmless, one_line
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 # What is not a terminal has no width: tables are not cut there.
 PIPE_WIDTH = 400
+# What stays together in a line: blanks, a wide character (doubled by a NUL) with the sign that ends a sentence, a word.
+_WIDE = r"[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]"
+_PIECE = re.compile(rf"\s+|{_WIDE}\0[,.;:!?)\]]*|[^\s\0]+?(?={_WIDE}\0|\s|$)")
+_LEAST_WIDTH = 10
 
 
 _ID = re.compile(r"[0-9a-f]{12}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -46,12 +51,17 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+def colours() -> Literal["auto"] | None:
+    """What Rich is told of colours: with NO_COLOR there are none, nor bold letters, which Rich would leave."""
+    return None if os.environ.get("NO_COLOR") else "auto"
+
+
 def console() -> Console:
-    """Rich, late: it takes longer to load than to print. NO_COLOR is respected by Rich itself."""
+    """Rich, late: it takes longer to load than to print."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return Console(width=width, color_system=colours(), highlight=False, markup=False, emoji=False)
 
 
 def print_table(
@@ -150,14 +160,33 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
         for name, value in fields
         if value not in (None, "")
     ]
-    width = max((_cells(name) for name, _ in shown), default=0)
+    width = max((cells(name) for name, _ in shown), default=0)
     for name, value in shown:
         first, *rest = harmless(value).split("\n")
-        sys.stdout.write(f"{harmless(name)}{' ' * (width - _cells(name))}  {first}\n")
+        sys.stdout.write(f"{harmless(name)}{' ' * (width - cells(name))}  {first}\n")
         for line in rest:
             sys.stdout.write(" " * (width + 2) + line + "\n")
 
 
-def _cells(text: str) -> int:
+def cells(text: str) -> int:
     """How many places of a terminal a text takes."""
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def wrapped(text: str, width: int, first: str = "", rest: str = "", *, cut: bool = True) -> str:
+    """Lines of at most `width` places of a terminal, between words and beside wide characters; a word without room in a
+    line is `cut`, or stays whole.
+    """
+    doubled = [re.sub(f"({_WIDE})", "\\1\0", part) for part in (text, first, rest)]
+    lines = _ByPlaces(
+        max(width, _LEAST_WIDTH),
+        initial_indent=doubled[1],
+        subsequent_indent=doubled[2],
+        break_long_words=cut,
+    )
+    return lines.fill(doubled[0]).replace("\0", "")
+
+
+class _ByPlaces(TextWrapper):
+    def _split(self, text: str) -> list[str]:
+        return _PIECE.findall(text)

@@ -27,6 +27,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 app = typer.Typer(
     help="Proofs that an entry is in the evidence log (C2SP tlog-proof files), made and checked.",
     no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from suanli.cli.errors import CliError
+from suanli.cli.output import colours
 from suanli.cli.session import ProfileName, open_client
 from suanli.cli.verify import (
     UNREADABLE,
@@ -140,7 +141,11 @@ def _write_request(
         say_unreadable(error, Words(language_of(None)), as_json=False)
         raise typer.Exit(UNREADABLE) from error
     if verdict.drawn is None or verdict.exit_code == 1:
-        print_verdict(verdict, Console(soft_wrap=False), Words(language_of(None)))
+        print_verdict(verdict, Console(soft_wrap=False, color_system=colours()), Words(language_of(None)))
         raise typer.Exit(1)
     typer.echo(f"Wrote {file}: {len(segments)} segments, {len(devices)} devices to visit")
     return verdict.exit_code
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.command()(sample_command)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from suanli.cli.algorithms import load_algorithms
+from suanli.cli.output import colours
 from suanli.cli.time_stamps import stamp_check
 from suanli.cli.verify_html import html_report
 from suanli.cli.verify_report import print_verdict
@@ -159,7 +160,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     if as_json:
         typer.echo(text)
     else:
-        print_verdict(verdict, Console(soft_wrap=False), words)
+        print_verdict(verdict, Console(soft_wrap=False, color_system=colours()), words)
     raise typer.Exit(verdict.exit_code)
 
 
@@ -185,7 +186,7 @@ def run_verify(
             if packet is not None:
                 returned = stack.enter_context(open_bundle(packet))
             wanted = SampleWanted(after.read_bytes(), size, returned)
-        work = stack.enter_context(shown(Console(stderr=True)))
+        work = stack.enter_context(shown(Console(stderr=True, color_system=colours())))
         entries_bytes = sum(n for path, n in files.sizes().items() if path.startswith(ENTRY_TILES))
         return verify(
             files,
@@ -210,4 +211,10 @@ def say_unreadable(error: Exception, words: Words, *, as_json: bool) -> None:
         typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
     else:
         text = escape(printable(reason))
-        Console(stderr=True).print(f"[red]{words('unreadable')}[/red] {text}", highlight=False)
+        Console(stderr=True, color_system=colours()).print(
+            f"[red]{words('unreadable')}[/red] {text}", highlight=False
+        )
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.command()(verify_command)

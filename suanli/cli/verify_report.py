@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 
 from rich.cells import cell_len
@@ -10,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from suanli.cli.output import PIPE_WIDTH, wrapped
 from suanli.cli.verify_facts import SIMULATED, fact_rows, headline
 from suanli.cli.verify_text import Words
 from suanli.evidence.findings import Finding, Verdict
@@ -62,11 +64,13 @@ def print_verdict(verdict: Verdict, console: Console, words: Words) -> None:
         console.print(_hanging("  ", f"{words(name)}: {words(f'{name}_question')} {said}"))
     facts = [(printable(str(name)), printable(str(value))) for name, value in fact_rows(verdict.facts, words)]
     width = max(cell_len(name) for name, _ in facts)
+    place = console.width if console.is_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
     for name, value in facts:
         style = "bold red" if name == SIMULATED else ""
-        # No table: the terminal breaks a long line where it likes, and a hash can still be copied in one piece.
-        line = Text(f"  {name}{' ' * (width - cell_len(name))}    {value}", style=style)
-        console.print(line, highlight=False, soft_wrap=True)
+        first = f"  {name}{' ' * (width - cell_len(name))}    "
+        # A hash without room in a line stays whole, so that it can be copied.
+        lines = wrapped(value, place, first, " " * cell_len(first), cut=False)
+        console.print(Text(lines, style=style), highlight=False, soft_wrap=True)
     _print_findings(verdict, console, words)
     if verdict.steps_missed:
         names = ", ".join(words.step(step) for step in verdict.steps_missed)

@@ -42,7 +42,7 @@ TEXT: dict[str, tuple[str, str]] = {
     "cosigned": ("Cosigned", "联署"),
     "cosigned_at": ("{name} at {time}", "{name}，{time}"),
     "extends": ("Extends", "延续"),
-    "extends_yours": ("your log checkpoint of {size} entries", "您保存的检查点（{size} 个条目）"),
+    "extends_yours": ("your log checkpoint of {size} entries", "您保存的日志检查点（{size} 个条目）"),
     "register": ("Register", "设备登记册"),
     "register_value": (
         "{devices} devices on {nodes} nodes, sha256 {sha256}; completeness is relative to it",
@@ -120,7 +120,7 @@ TEXT: dict[str, tuple[str, str]] = {
     "step_12": ("attribution", "归属"),
     "step_13": ("bounds and plausibility", "界限与合理性"),
     "step_14": ("rating", "计价"),
-    "step_15": ("statement sums", "账单合计"),
+    "step_15": ("statement sums", "结算单合计"),
     "step_18": ("sampling", "抽样"),
 }
 

@@ -20,6 +20,9 @@ from suanli.witness.server import make_witness
 app = typer.Typer(
     help="Run a witness: it cosigns log checkpoints of a ledger, and never two histories of one log.",
     no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 FolderOption = Annotated[
     Path, typer.Option("--folder", help="Folder of the witness: key, known logs, newest heads.")

@@ -45,6 +45,8 @@ def said(text: str) -> str:
 @cache
 def _translation() -> Translation:
     from suanli.cli.words_zh import ZH
+    from suanli.cli.words_zh_apart import ZH_APART
     from suanli.cli.words_zh_refusals import ZH_REFUSALS
+    from suanli.cli.words_zh_typer import ZH_TYPER
 
-    return Translation({**ZH, **ZH_REFUSALS, **ZH_SERVER})
+    return Translation({**ZH, **ZH_APART, **ZH_REFUSALS, **ZH_TYPER, **ZH_SERVER})

@@ -299,11 +299,11 @@ ZH = {
     "{files} files, {size}, in {folder}": "{files} 个文件,{size},位于 {folder}",
     "{files} files in {folder}, {bytes} bytes of them new": "{folder} 中 {files} 个文件,新增 {bytes} 字节",
     "Wrote {output} ({bytes} bytes). Check it with: suanli verify {file} --policy POLICY": (
-        "已写入 {output}({bytes} 字节)。校验:suanli verify {file} --policy POLICY"
+        "已写入 {output}({bytes} 字节)。核验:suanli verify {file} --policy POLICY"
     ),
     "http://{here} is port {port} of the job": "http://{here} 即作业的端口 {port}",
     "Registered. Give this line to your auditor yourself (suanli verify --firm-keys):": (
-        "已登记。请自行把这一行交给审计员(suanli verify --firm-keys):"
+        "已登记。请自行把这一行交给审计方(suanli verify --firm-keys):"
     ),
     "The key is in {path}. Keep a copy: whoever has it signs for your firm.": (
         "密钥在 {path}。请备份:持有它的人即可代表企业签署。"

@@ -2,7 +2,7 @@
 
 ZH_HELP = {
     "Jobs on pools of accelerators from many vendors, with usage that can be verified.": (
-        "在多厂商加速器资源池上运行作业,用量可验证。"
+        "在多厂商加速器资源池上运行作业,用量可核验。"
     ),
     "Install completion for the current shell.": "为当前 shell 安装命令补全。",
     "Show completion for the current shell, to copy it or customize the installation.": (
@@ -95,7 +95,7 @@ ZH_HELP = {
     "In the allocation of this process rank.": "在此进程序号所在的分配中。",
     # Periods
     "Close a period for good: its statements become entries of the evidence log. Operators.": (
-        "永久关闭一个结算期:其结算单成为证据日志的条目。仅限运维人员。"
+        "永久关闭一个结算期:其结算单成为证据日志的条目。仅限运营方。"
     ),
     "Beginning: a date or a time.": "起点:日期或时间。",
     "End: a date or a time, when all windows up to it are logged.": "终点:日期或时间,此前的窗口须已全部入日志。",
@@ -127,18 +127,18 @@ ZH_HELP = {
     "Show usage and what it costs, by job and device model.": "按作业和设备型号显示用量与费用。",
     "Beginning: a date or a time; absent: of this month.": "起点:日期或时间;缺省为本月初。",
     "End: a date or a time; absent: now.": "终点:日期或时间;缺省为现在。",
-    "Where every device's time went; operators and auditors.": "每个设备的时间去向;限运营者和审计员。",
+    "Where every device's time went; operators and auditors.": "每个设备的时间去向;限运营方和审计方。",
     "Download the evidence of a period: what suanli verify checks.": (
-        "下载一个时段的证据,供 suanli verify 校验。"
+        "下载一个时段的证据,供 suanli verify 核验。"
     ),
     "File to write (ZIP).": "写入的文件(ZIP)。",
     "Replace a file that is there.": "替换已有的文件。",
-    "Verify a bundle offline, under your own policy.": "按您自己的策略离线校验证据包。",
+    "Verify a bundle offline, under your own policy.": "依照您自己的信任策略离线核验证据包。",
     "Draw a random sample for inspection: of a bundle, or with --server of the whole log.": (
         "抽取随机样本供检查:从证据包,或用 --server 从整个日志。"
     ),
     "Watch a log: cosign what only grows.": "见证日志:只对持续增长的日志联署。",
-    "Prove that an entry is in the evidence log, and check such a proof.": "证明某条目在证据日志中,并校验此类证明。",
+    "Prove that an entry is in the evidence log, and check such a proof.": "证明某条目在证据日志中,并核验此类证明。",
     # What there is
     "Show nodes with their devices, and what is free.": "显示节点及其设备,以及空闲情况。",
     "List device models: what is in the pools, with prices; --all for the whole catalogue.": (
@@ -159,7 +159,7 @@ ZH_HELP = {
     "Show maintenance windows and advance reservations (suanli apply -f enters them).": (
         "显示维护窗口和预约(用 suanli apply -f 录入)。"
     ),
-    "End this entry now; operators.": "立即结束此条目;限运营者。",
+    "End this entry now; operators.": "立即结束此条目;限运营方。",
     # For operators
     "Place no new tasks on a node.": "不再向节点放置新任务。",
     "The node's name or id.": "节点的名称或标识。",
@@ -178,9 +178,9 @@ ZH_HELP = {
         "在模拟设备上运行主要作业:两家企业、一张账单及其证明。"
     ),
     "Rehearse a policy: last month's jobs, or a trace, under other quotas, prices or profiles.": (
-        "预演策略:用上月的作业或轨迹,换用其他配额、价格或策略。"
+        "预演策略:用上月的作业或轨迹,换用其他配额、价格或调度方案。"
     ),
-    "At the machine itself: the first operator, join tokens.": "在服务器本机上:第一个运营者、加入令牌。",
+    "At the machine itself: the first operator, join tokens.": "在服务器本机上:第一个运营方主体、加入令牌。",
     "Show the version of this program.": "显示本程序的版本。",
     # Who you are
     "Sign in, or store an API key; either is tried first and kept for you alone.": (
@@ -229,12 +229,12 @@ ZH_HELP = {
         "回执:认可作业的用量,或提出异议。回执成为证据日志的条目。"
     ),
     "Make your firm's key if there is none, register it, and print the line that an auditor wants of you.": (
-        "没有企业密钥时创建它,登记,并打印审计员需要的那一行。"
+        "没有企业密钥时创建它,登记,并打印审计方需要的那一行。"
     ),
     "Your firm's key; absent: firm-key.pem beside your profiles.": "企业密钥;缺省为配置旁的 firm-key.pem。",
     "Ask for a passphrase and encrypt the key's file with it.": "询问口令,并用它加密密钥文件。",
     "List the keys that sign for your firm; auditors and operators: for every firm.": (
-        "列出代表企业签署的密钥;审计员和运营者:所有企业的。"
+        "列出代表企业签署的密钥;审计方和运营方:所有企业的。"
     ),
     "End a key of your firm at once. Receipts that it signed before stand.": (
         "立即吊销企业密钥。它先前签署的回执仍有效。"
@@ -275,7 +275,7 @@ ZH_HELP = {
     "Of this project; absent: of the firm with all of its projects.": (
         "属于此项目;缺省属于企业及其所有项目。"
     ),
-    "For operators: whose; absent: your own.": "供运营者:哪家企业;缺省为自己的企业。",
+    "For operators: whose; absent: your own.": "供运营方:哪家企业;缺省为自己的企业。",
     # Secrets
     "Secrets that jobs name: set, list, delete.": "作业引用的密钥:设置、列出、删除。",
     "Make a secret or replace its value. It is encrypted, and never shown again.": (

@@ -6,6 +6,8 @@ A sentence that changed on the server is shown in English until its key here fol
 ZH_SERVER = {
     # Fields
     "{field}: got {got}, want {want}": "{field}:收到 {got},应为 {want}",
+    "{field}: got nothing, want {want}": "{field}:收到空值,应为 {want}",
+    "{field}: got nothing, want {want} (and {more} more)": "{field}:收到空值,应为 {want}(另有 {more} 处)",
     "{field}: got {got}, want {want} (and {more} more)": "{field}:收到 {got},应为 {want}(另有 {more} 处)",
     "{field}: there is no such field; did you mean {near}?": "{field}:没有该字段;是否想写 {near}?",
     "{field}: there is no such field, want {want}": "{field}:没有该字段,应为 {want}",
@@ -103,12 +105,12 @@ ZH_SERVER = {
     "this API key is unknown, revoked or expired": "该 API 密钥未知、已吊销或已过期",
     "the token has expired: sign in again (suanli login)": "令牌已过期:请重新登录(suanli login)",
     "this API key is for {scope}; {action} needs one for {needed}": (
-        "该 API 密钥的范围是 {scope};{action} 需要范围为 {needed} 的密钥"
+        "该 API 密钥的范围是 {scope};“{action}”需要范围为 {needed} 的密钥"
     ),
     "{name} is {role}; {action} is for: {roles}; you may set the budgets of the firm's projects": (
-        "{name} 的角色是 {role};{action} 只允许:{roles};您可以设定本企业各项目的预算"
+        "{name} 的角色是{role};“{action}”只允许:{roles};您可以设定本企业各项目的预算"
     ),
-    "{name} is {role}; {action} is for: {roles}": "{name} 的角色是 {role};{action} 只允许:{roles}",
+    "{name} is {role}; {action} is for: {roles}": "{name} 的角色是{role};“{action}”只允许:{roles}",
     "{name} belongs to no firm and cannot act for one": "{name} 不属于任何企业,不能代表企业操作",
     "{name} may act in the projects {projects}, not in {project}": (
         "{name} 可在项目 {projects} 中操作,不能在 {project} 中操作"
@@ -117,20 +119,53 @@ ZH_SERVER = {
         "{name} 可在项目 {projects} 中操作,不能代表整个企业操作"
     ),
     "job {job} is another firm's: an operator may hold or cancel it": (
-        "作业 {job} 属于另一家企业:运营者只能挂起或取消它"
+        "作业 {job} 属于另一家企业:运营方只能挂起或取消它"
     ),
     "a firm administrator creates principals of the own firm only": "企业管理员只能创建本企业的主体",
     "nobody can disable themselves: the installation might lose its last operator": (
-        "不能停用自己:系统可能失去最后一名运营者"
+        "不能停用自己:系统可能失去最后一个运营方主体"
     ),
     "a researcher": "研究人员",
     "a firm administrator": "企业管理员",
-    "an operator": "运营者",
-    "an auditor": "审计员",
+    "an operator": "运营方",
+    "an auditor": "审计方",
     "researcher": "研究人员",
     "firm administrator": "企业管理员",
-    "operator": "运营者",
-    "auditor": "审计员",
+    "operator": "运营方",
+    "auditor": "审计方",
+    "submit job": "提交作业",
+    "read jobs": "查看作业",
+    "read job logs": "查看作业输出",
+    "cancel job": "取消作业",
+    "change job": "更改作业",
+    "forward port": "转发端口",
+    "attach": "打开终端",
+    "upload": "上传",
+    "read results": "取回结果",
+    "read secrets": "查看密钥名称",
+    "manage secrets": "管理密钥",
+    "read notifications": "查看通知",
+    "read events": "查看事件",
+    "read nodes": "查看节点",
+    "cordon node": "封锁节点",
+    "read catalogue": "查看目录",
+    "read usage": "查看用量",
+    "read balance": "查看设备时间去向",
+    "download bundle": "下载证据包",
+    "request proofs": "索取证明",
+    "request samples": "索取原始采样",
+    "close period": "关闭结算期",
+    "configure": "配置",
+    "set budget": "设定预算",
+    "set firm budget": "设定企业预算",
+    "create join token": "创建加入令牌",
+    "manage principals": "管理主体",
+    "manage own keys": "管理自己的密钥",
+    "read metrics": "查看指标",
+    "manage firm keys": "管理企业密钥",
+    "sign receipt": "签署回执",
+    "read receipts": "查看回执",
+    "who am i": "查看自己的身份",
     # What is not there, or not now
     "there is no job {job}": "没有作业 {job}",
     "there is no array {array}": "没有数组 {array}",
@@ -163,7 +198,7 @@ ZH_SERVER = {
     ),
     "the budget of {name} has {left} CNY left, and with such a time limit the job may cost {more} CNY more: "
     "choose a shorter one, or have the budget raised": (
-        "{name} 的预算还剩 {left} 元,按该时间上限作业可能再花费 {more} 元:请缩短时间上限,或请人提高预算"
+        "{name} 的预算还剩 {left} 元,按该时限作业可能再花费 {more} 元:请缩短时限,或请人提高预算"
     ),
     "task {rank} of job {job} has ended": "作业 {job} 的任务 {rank} 已结束",
     "the node of task {rank} is not connected just now, or its gateway takes no tunnels; the job goes on": (
@@ -244,7 +279,7 @@ ZH_SERVER = {
         "该队列的资源池({names})中所有 {model} 节点的代理程序版本过旧,不支持{what}"
     ),
     "an object store: pool {pool} has none yet (an operator declares them: pools[].object_stores)": (
-        "对象存储:资源池 {pool} 还没有(由运维人员声明:pools[].object_stores)"
+        "对象存储:资源池 {pool} 还没有(由运营方声明:pools[].object_stores)"
     ),
     "object stores": "对象存储",
     "output patterns": "输出路径的通配符",

@@ -1,7 +1,8 @@
 """A table of sentences in two languages, and how finished sentences are recognised by it.
 
 A key may have {places}: a sentence is recognised by the text around them, whoever made it, and what stands in a place
-is translated in turn; only what is typed stays in a place called `field`. What no key recognises stays as it is.
+is translated in turn. One word alone may be a name or was typed, and stays, but in the places that hold words of ours.
+What no key recognises stays as it is.
 """
 
 import re
@@ -11,6 +12,9 @@ from functools import cached_property
 _PLACE = re.compile(r"\{(\w+)\}")
 # A key with less text of its own than this would take other people's words for ours.
 _LEAST_CHARACTERS = 7
+_HOLD_OUR_WORDS = frozenset(
+    {"action", "kind", "period", "priority", "role", "roles", "state", "want", "what", "why"}
+)
 # A sentence within a sentence within a sentence; nobody nests deeper.
 _MOST_DEEP = 3
 # Of a longer one only the whole is looked up: its text is anybody's, and the time to recognise it grows by the square.
@@ -27,23 +31,29 @@ class Translation:
         """The translation of a key itself; the key where there is none."""
         return self._table.get(key, key)
 
-    def of(self, text: str, deep: int = _MOST_DEEP, *, typed: bool = False) -> str:
-        """A finished sentence in the other language; where it ends in what is `typed`, no word alone is translated."""
+    def of(self, text: str, deep: int = _MOST_DEEP, *, name: bool = False) -> str:
+        """A finished sentence in the other language; one word alone stays where it may be a `name`."""
         bare = text.strip().removeprefix("- ")
         if not bare or not any("a" <= c.lower() <= "z" for c in bare):
             return text
-        found = None if typed and " " not in bare else self._table.get(bare)
+        found = None if name and " " not in bare else self._table.get(bare)
         if found is None and deep and len(bare) <= _MOST_CHARACTERS:
             for pattern, other in self._patterns:
                 match = pattern.fullmatch(bare)
                 if match is not None:
                     inner = {
-                        name: self.of(value, deep - 1, typed=typed or name == "field")
-                        for name, value in match.groupdict().items()
+                        place: self._inside(place, value, deep - 1)
+                        for place, value in match.groupdict().items()
                     }
                     found = _PLACE.sub(lambda place: inner[place[1]], other)  # noqa: B023 - called at once
                     break
         return text if found is None else text.replace(bare, found, 1)
+
+    def _inside(self, place: str, text: str, deep: int) -> str:
+        """What stands in a place; of several roles each by itself."""
+        if place == "roles":
+            return "、".join(self.of(role, deep) for role in text.split(", "))
+        return self.of(text, deep, name=place not in _HOLD_OUR_WORDS)
 
     @cached_property
     def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
