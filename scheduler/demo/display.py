@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scheduler.demo.scene import JobView, NodeView, Scene
+from suanli.cli.words import said
 
 FIRM_STYLES = ("bright_cyan", "bright_magenta", "bright_yellow", "bright_green")
 STATE_STYLES = {
@@ -53,12 +54,13 @@ class Display:
             self._live.update(picture(scene))
             return
         for job in scene.jobs:
-            self._say_once(f"{job.firm}/{job.name}: {job.state} {_plain_where(job)}")
+            self._say_once(f"{job.firm}/{job.name}: {said(job.state)} {_plain_where(job)}")
             tenth = 10 * job.step // job.of if job.of else 0
             if tenth > self._steps.get(job.job_id, 0):
                 self._steps[job.job_id] = tenth
                 loss = "" if job.loss is None else f", loss {job.loss:.3f}"
-                self._say_once(f"{job.firm}/{job.name}: step {job.step} of {job.of}{loss}")
+                step = said(f"step {job.step} of {job.of}")
+                self._say_once(f"{job.firm}/{job.name}: {step}{loss}")
 
     def _say_once(self, line: str) -> None:
         if line not in self._said:
@@ -73,13 +75,19 @@ def picture(scene: Scene) -> RenderableType:
     witness = "cosigned by the witness" if scene.cosigned else "waiting for the witness"
     return Group(
         Panel(
-            _queue(scene.jobs, styles), title="Queue and placement", title_align="left", border_style="dim"
+            _queue(scene.jobs, styles),
+            title=said("Queue and placement"),
+            title_align="left",
+            border_style="dim",
         ),
-        Panel(_progress(scene, styles), title="Training", title_align="left", border_style="dim"),
+        Panel(_progress(scene, styles), title=said("Training"), title_align="left", border_style="dim"),
         Panel(
-            _devices(scene.nodes, styles), title="Devices (simulated)", title_align="left", border_style="dim"
+            _devices(scene.nodes, styles),
+            title=said("Devices (simulated)"),
+            title_align="left",
+            border_style="dim",
         ),
-        Text(f" Evidence log: {scene.log_size} entries, newest log checkpoint {witness}", style="dim"),
+        Text(said(f" Evidence log: {scene.log_size} entries, newest log checkpoint {witness}"), style="dim"),
     )
 
 
@@ -93,15 +101,15 @@ def _queue(jobs: list[JobView], styles: dict[str, str]) -> Table:
         "where": {"overflow": "fold"},
         "why": {"overflow": "fold", "ratio": 1},
     }.items():
-        table.add_column(column, header_style="dim", **options)  # type: ignore[arg-type]
+        table.add_column(said(column), header_style="dim", **options)  # type: ignore[arg-type]
     for job in jobs:
         table.add_row(
             Text(job.firm, styles[job.firm]),
             Text(job.name),
-            Text(job.state, STATE_STYLES.get(job.state, "")),
+            Text(said(job.state), STATE_STYLES.get(job.state, "")),
             str(job.devices),
             Text(job.where),
-            Text(job.why, "dim"),
+            Text(said(job.why), "dim"),
         )
     return table
 
@@ -114,12 +122,12 @@ def _progress(scene: Scene, styles: dict[str, str]) -> Table:
     table.add_column(no_wrap=True)
     for job in scene.jobs:
         losses = scene.losses.get(job.job_id, [])
-        said = f"loss {job.loss:.3f}" if job.loss is not None else ""
+        loss = f"loss {job.loss:.3f}" if job.loss is not None else ""
         table.add_row(
             Text(job.name, styles[job.firm]),
             ProgressBar(total=job.of or 1, completed=job.step, pulse=False),
             f"{job.step}/{job.of}" if job.of else "-",
-            Text(f"{said:<12} {sparkline(losses, 24)}", "dim"),
+            Text(f"{loss:<12} {sparkline(losses, 24)}", "dim"),
         )
     return table
 
@@ -132,7 +140,7 @@ def _devices(nodes: list[NodeView], styles: dict[str, str]) -> Table:
             style = styles.get(device.firm or "", "dim")
             level = SPARKS[min(7, int((device.busy or 0.0) * 8))] if device.firm else "·"
             cells.append(f"{device.index}{level} ", style)
-        state = Text(node.state, "green" if node.state == "connected" else "bold red")
+        state = Text(said(node.state), "green" if node.state == "connected" else "bold red")
         table.add_row(Text(node.name), Text(node.pool, "dim"), Text(node.model, "dim"), state, cells)
     return table
 
@@ -149,6 +157,6 @@ def sparkline(values: list[float], width: int) -> str:
 
 def _plain_where(job: JobView) -> str:
     if job.state == "queued":
-        return f"({job.why})" if job.why else ""
-    why = f": {job.why}" if job.why and job.state == "allocated" else ""
-    return f"on {job.where}{why}" if job.where != "-" else ""
+        return f"({said(job.why)})" if job.why else ""
+    why = f": {said(job.why)}" if job.why and job.state == "allocated" else ""
+    return said(f"on {job.where}") + why if job.where != "-" else ""

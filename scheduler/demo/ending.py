@@ -12,6 +12,7 @@ from rich.table import Table
 
 from scheduler.demo.cluster import Cluster
 from scheduler.demo.people import People
+from suanli.cli.words import is_chinese, said
 from suanli.client import Client
 
 BUCKETS = ("allocated", "idle", "reserved", "maintenance", "faulty", "unknown")
@@ -41,12 +42,12 @@ def show_usage(console: Console, people: People) -> None:
 
 def _usage_table(firm: str, usage: Mapping[str, Any]) -> Table:
     table = Table(
-        title=f"{firm} ({usage['name']}), simulated devices", title_justify="left", title_style="bold"
+        title=said(f"{firm} ({usage['name']}), simulated devices"), title_justify="left", title_style="bold"
     )
-    table.add_column("job")
-    table.add_column("device model")
+    table.add_column(said("job"))
+    table.add_column(said("device model"))
     for column in ("requested", "held", "live", "worked", "CNY"):
-        table.add_column(column, justify="right")
+        table.add_column(said(column), justify="right")
     for line in usage["lines"]:
         table.add_row(
             line.get("job_name") or line["job_id"],
@@ -55,11 +56,11 @@ def _usage_table(firm: str, usage: Mapping[str, Any]) -> Table:
             yuan(line["amount_fen"]),
         )
     table.add_section()
-    table.add_row("total", *[""] * 5, yuan(usage["total_fen"]))
+    table.add_row(said("total"), *[""] * 5, yuan(usage["total_fen"]))
     for subsidy in usage["subsidies"]:
         program = f"{subsidy['program_id']} v{subsidy['version']}"
         table.add_row(program, *[""] * 5, yuan(-subsidy["amount_fen"]), style="green")
-    table.add_row("to pay", *[""] * 5, yuan(usage["net_fen"]), style="bold")
+    table.add_row(said("to pay"), *[""] * 5, yuan(usage["net_fen"]), style="bold")
     return table
 
 
@@ -67,13 +68,15 @@ def show_balance(console: Console, auditor: Client, to: str) -> None:
     """One line: where all the device time until `to` (RFC 3339) went."""
     devices = auditor.balance(to=to)["devices"]
     sums = {bucket: sum(device[f"{bucket}_ms"] for device in devices) for bucket in ("enrolled", *BUCKETS)}
-    parts = ", ".join(f"{bucket} {_device_time(sums[bucket])}" for bucket in BUCKETS if sums[bucket])
+    parts = ", ".join(f"{said(bucket)} {_device_time(sums[bucket])}" for bucket in BUCKETS if sums[bucket])
     console.print(
-        f"All device time, {len(devices)} devices: {_device_time(sums['enrolled'])} = {parts}",
+        said(f"All device time, {len(devices)} devices: {_device_time(sums['enrolled'])} = {parts}"),
         highlight=False,
     )
     console.print(
-        "requested: devices x time limit; held: given to the job; live: a process of it ran; worked: it was busy",
+        said(
+            "requested: devices x time limit; held: given to the job; live: a process of it ran; worked: it was busy"
+        ),
         style="dim",
     )
 
@@ -82,7 +85,8 @@ def show_log_checkpoint(console: Console, server: str) -> None:
     """The newest log checkpoint with the log's signature and the witness's cosignature."""
     note = httpx.get(f"{server}/log/checkpoint", timeout=5).text
     console.print(
-        "The newest log checkpoint (origin, size, root; signed by the log, cosigned by the witness):\n"
+        said("The newest log checkpoint (origin, size, root; signed by the log, cosigned by the witness):")
+        + "\n"
     )
     for line in note.splitlines():
         console.print("  " + line, markup=False, highlight=False, soft_wrap=True)
@@ -102,7 +106,8 @@ def verify(console: Console, bundle: Path, policy: Path) -> bool:
     """Run `suanli verify` as the auditor does: another process, no server, no database; show what it says."""
     console.print("$ suanli verify bundle.zip --policy policy", style="bold", highlight=False)
     command = [sys.executable, "-m", "suanli.cli", "verify", str(bundle), "--policy", str(policy)]
-    environment = {"COLUMNS": str(console.width), "PATH": "/usr/bin:/bin"}
+    language = "zh" if is_chinese() else "en"
+    environment = {"COLUMNS": str(console.width), "PATH": "/usr/bin:/bin", "SUANLI_LANG": language}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     console.print(done.stdout + done.stderr, markup=False, highlight=True, soft_wrap=True)
     return done.returncode == 0
@@ -116,7 +121,7 @@ def show_next(console: Console) -> None:
         "README.md                 how to run Suanli for real, and submit a job of your own",
         "examples/finetune         the job that you just saw",
     ):
-        console.print(f"  {line}", markup=False, highlight=False)
+        console.print(f"  {said(line)}", markup=False, highlight=False)
 
 
 def show_addresses(console: Console, cluster: Cluster) -> None:
@@ -124,12 +129,12 @@ def show_addresses(console: Console, cluster: Cluster) -> None:
     console.print(f"  API       {cluster.api}", highlight=False)
     for name, url in cluster.agent_metrics.items():
         console.print(f"  {name:<9} {url}", highlight=False)
-    console.print("\nAs the operator:", highlight=False)
+    console.print("\n" + said("As the operator:"), highlight=False)
     console.print(
         f"  export SUANLI_SERVER={cluster.api} SUANLI_API_KEY_FILE={cluster.folder / 'operator.key'}"
     )
     console.print("  .venv/bin/suanli nodes; .venv/bin/suanli jobs; .venv/bin/suanli usage", highlight=False)
-    console.print("\nCtrl-C stops everything.", highlight=False)
+    console.print("\n" + said("Ctrl-C stops everything."), highlight=False)
 
 
 def yuan(fen: int) -> str:

@@ -31,6 +31,7 @@ from scheduler.demo.torch_env import (
     open_to_all,
 )
 from suanli.cli.output import colours
+from suanli.cli.words import said
 from suanli.client import Client, ClientError, Refused
 
 FRAME_S = 0.25
@@ -64,7 +65,7 @@ def run(*, keep: bool, window_ms: int, record: Path | None = None, as_json: bool
                 story.keep()
             return status
     except KeyboardInterrupt:
-        console.print("\nInterrupted; stopping everything that was started ...")
+        console.print(said("\nInterrupted; stopping everything that was started ..."))
         return 130
     except (
         DemoFailedError,
@@ -74,7 +75,7 @@ def run(*, keep: bool, window_ms: int, record: Path | None = None, as_json: bool
         ClientError,
         OSError,
     ) as error:
-        console.print(f"The demo failed: {error}", style="bold red", markup=False, soft_wrap=True)
+        console.print(said(f"The demo failed: {error}"), style="bold red", markup=False, soft_wrap=True)
         return 1
     finally:
         story.close()
@@ -107,11 +108,11 @@ class _Story:
         self.results: dict[str, Any] = {}
 
     def _say(self, sentence: str) -> None:
-        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(said(sentence), markup=False, highlight=False, soft_wrap=True)
 
     def _chapter(self, title: str) -> None:
         self._console.print()
-        self._console.rule(f"[bold]{title}", align="left")
+        self._console.rule(f"[bold]{said(title)}", align="left")
 
     def tell(self) -> int:
         """Every chapter; returns 0 only if all jobs succeeded and the verdict is good."""

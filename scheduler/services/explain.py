@@ -167,7 +167,7 @@ def _sentence(job: JobRecord, report: ReportRow | None, blocked: Sequence[tuple[
     why = ", ".join(
         part
         for part in (
-            job.reason,
+            None if job.reason == state.value else job.reason,
             None if job.exit_code is None else f"exit code {job.exit_code}",
             job.detail,
         )

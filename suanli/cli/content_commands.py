@@ -13,6 +13,7 @@ import typer
 from suanli.cli.errors import CliError
 from suanli.cli.output import colours
 from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client
+from suanli.cli.words import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ def progress_bar() -> Iterator[Progress]:
 
         def show(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
+                tasks[what] = bar.add_task(said(what), total=total)
             bar.update(tasks[what], completed=done, total=total)
 
         yield show

@@ -12,3 +12,10 @@ class CliError(Exception):
     def __init__(self, sentence: str, exit_code: int = FAILED) -> None:
         super().__init__(sentence)
         self.exit_code = exit_code
+
+
+def reason_of(error: Exception) -> str:
+    """The sentence of an error; of the system's, the file and what is wrong with it."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

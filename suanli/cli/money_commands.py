@@ -50,7 +50,7 @@ def close(
     as_json: AsJson = False,
 ) -> None:
     """Close a period for good: its statements become entries of the evidence log. Operators."""
-    from suanli.cli.moments import to_rfc3339
+    from suanli.cli.moments import local, to_rfc3339, zone_name
     from suanli.cli.output import print_json, say
     from suanli.cli.usage_tables import cny
 
@@ -60,7 +60,8 @@ def close(
     if as_json:
         print_json(closed)
         return
-    say(f"Closed {closed['from']} to {closed['to']} at log size {closed['log_size']}")
+    begin, end = local(closed["from"]), local(closed["to"])
+    say(f"Closed {begin} to {end}, {zone_name()}, at log size {closed['log_size']}")
     for statement in closed["statements"]:
         say(f"{statement['firm']}: {cny(statement['net_fen'])} CNY, statement {statement['sha256'][:16]}...")
     say(

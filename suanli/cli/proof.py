@@ -9,11 +9,10 @@ from typing import Annotated
 
 import httpx
 import typer
-from rich.console import Console
 
 from suanli.cli.algorithms import load_algorithms
-from suanli.cli.errors import CliError
-from suanli.cli.output import print_json
+from suanli.cli.errors import CliError, reason_of
+from suanli.cli.output import note, print_json, say
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.policy import parse_policy
 from suanli.evidence.proof_file import ProofFile, check_proof, make_proof, parse_proof_file
@@ -34,7 +33,7 @@ app = typer.Typer(
 
 
 def _end(sentence: str, code: int) -> typer.Exit:
-    Console(stderr=True).print(sentence, highlight=False, soft_wrap=True, markup=False)
+    note(sentence)
     return typer.Exit(code)
 
 
@@ -53,7 +52,7 @@ def make(
     try:
         proof = _made(index, log)
     except (EvidenceError, OSError, httpx.HTTPError) as error:
-        raise _end(f"No proof: {error}", UNREADABLE) from error
+        raise _end(f"No proof: {reason_of(error)}", UNREADABLE) from error
     path = output or Path(f"{index}.tlog-proof")
     try:
         path.write_bytes(proof.encode())
@@ -121,7 +120,7 @@ def check(
         proof, trusted = parse_proof_file(file.read_bytes()), parse_policy(policy.read_bytes())
         given = None if entry is None else entry.read_bytes()
     except (CliError, EvidenceError, OSError) as error:
-        raise _end(f"Not read: {error}", UNREADABLE) from error
+        raise _end(f"Not read: {reason_of(error)}", UNREADABLE) from error
     try:
         proved = check_proof(proof, trusted, given)
     except EvidenceError as error:
@@ -138,7 +137,7 @@ def check(
             }
         )
         return
-    typer.echo(f"PROVED: entry {proof.index} of {printable(proved.head.origin)}, {proved.head.size} entries")
+    say(f"PROVED: entry {proof.index} of {printable(proved.head.origin)}, {proved.head.size} entries")
     for name, time_s in sorted(proved.witnessed_s.items()):
-        typer.echo(f"  seen by {printable(name)} at {datetime.fromtimestamp(time_s, UTC):%Y-%m-%dT%H:%M:%SZ}")
+        say(f"  seen by {printable(name)} at {datetime.fromtimestamp(time_s, UTC):%Y-%m-%dT%H:%M:%SZ}")
     typer.echo(f"  {printable(proved.entry.decode('utf-8', 'replace'))}")

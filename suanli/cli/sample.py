@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from suanli.cli.errors import CliError
-from suanli.cli.output import colours
+from suanli.cli.output import colours, say
 from suanli.cli.session import ProfileName, open_client
 from suanli.cli.verify import (
     UNREADABLE,
@@ -24,7 +23,6 @@ from suanli.cli.verify import (
 )
 from suanli.cli.verify_report import print_verdict
 from suanli.cli.verify_text import Words, language_of
-from suanli.client.errors import ClientError
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.sampling import encode_request
 from suanli.evidence.steps.case import VerifySettings
@@ -93,9 +91,6 @@ def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
         )
         try:
             code = inspect_server(wanted, profile, as_json=as_json)
-        except CliError as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(error.exit_code) from error
         except (EvidenceError, OSError) as error:
             say_unreadable(error, Words(language_of(None)), as_json=as_json)
             raise typer.Exit(UNREADABLE) from error
@@ -111,15 +106,11 @@ def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
 
 
 def _fetch(request: Path, profile: str | None) -> None:
-    """The raw samples of a request, from the nodes through the server. Raises typer.Exit."""
+    """The raw samples of a request, from the nodes through the server. Raises ClientError, CliError."""
     packet = request.with_suffix(".zip")
-    try:
-        with open_client(profile) as client:
-            size = client.sample_packet(packet, request.read_bytes())
-    except (ClientError, CliError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
-    typer.echo(f"Wrote {packet}, {size} bytes: suanli verify --sample-after ... --sample {packet} checks it")
+    with open_client(profile) as client:
+        size = client.sample_packet(packet, request.read_bytes())
+    say(f"Wrote {packet}, {size} bytes: suanli verify --sample-after ... --sample {packet} checks it")
 
 
 def _write_request(
@@ -143,7 +134,7 @@ def _write_request(
     if verdict.drawn is None or verdict.exit_code == 1:
         print_verdict(verdict, Console(soft_wrap=False, color_system=colours()), Words(language_of(None)))
         raise typer.Exit(1)
-    typer.echo(f"Wrote {file}: {len(segments)} segments, {len(devices)} devices to visit")
+    say(f"Wrote {file}: {len(segments)} segments, {len(devices)} devices to visit")
     return verdict.exit_code
 
 

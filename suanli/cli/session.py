@@ -112,7 +112,14 @@ def short_id(job_id: str) -> str:
 
 def ask_hidden(what: str, *, new: bool = False) -> str:
     """What is typed at the terminal and not shown; a new one twice. Asked beside the result, on standard error."""
+    from suanli.cli.output import note
     from suanli.cli.words import word
 
-    again = word("Repeat for confirmation") if new else False
-    return str(typer.prompt(word(what), hide_input=True, confirmation_prompt=again, err=True))
+    def ask(text: str) -> str:
+        return str(typer.prompt(word(text), hide_input=True, err=True))
+
+    while True:
+        typed = ask(what)
+        if not new or ask("Repeat for confirmation") == typed:
+            return typed
+        note("suanli: the two are not the same: type both again")

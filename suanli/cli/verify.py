@@ -14,12 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from suanli.cli.algorithms import load_algorithms
+from suanli.cli.errors import reason_of
 from suanli.cli.output import colours
 from suanli.cli.time_stamps import stamp_check
 from suanli.cli.verify_html import html_report
 from suanli.cli.verify_report import print_verdict
 from suanli.cli.verify_text import Words, language_of
 from suanli.cli.verify_work import processes_for, shown
+from suanli.cli.words import said
 from suanli.evidence.bundle import ENTRY_TILES
 from suanli.evidence.bundle_files import BundleFiles
 from suanli.evidence.bundle_io import open_bundle
@@ -203,14 +205,12 @@ def run_verify(
 
 def say_unreadable(error: Exception, words: Words, *, as_json: bool) -> None:
     """What cannot be read at all, and why."""
-    reason = str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        reason = f"{error.filename}: {error.strerror}"
+    reason = reason_of(error)
     if as_json:
         value = {"schema": "suanli.verdict.v1", "verified": False, "unreadable": reason}
         typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
     else:
-        text = escape(printable(reason))
+        text = escape(said(printable(reason), chinese=words.language == "zh"))
         Console(stderr=True, color_system=colours()).print(
             f"[red]{words('unreadable')}[/red] {text}", highlight=False
         )

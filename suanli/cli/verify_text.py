@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-from suanli.cli.words import is_chinese
+from suanli.cli.words import is_chinese, one_of_many
 from suanli.evidence.limits import LANGUAGES
 
 TEXT: dict[str, tuple[str, str]] = {
@@ -125,9 +123,6 @@ TEXT: dict[str, tuple[str, str]] = {
 }
 
 
-_ONE_OF_MANY = re.compile(r"(?<![\d.,])1 (device|node|window|entr|line|firm|allocation)(s|ies)\b")
-
-
 class Words:
     """The words of one language."""
 
@@ -138,16 +133,11 @@ class Words:
     def __call__(self, name: str, /, **values: object) -> str:
         """A text by its name, with what it asks for filled in."""
         text = TEXT[name][self._place]
-        return _ONE_OF_MANY.sub(_one, text.format(**values)) if values else text
+        return one_of_many(text.format(**values)) if values else text
 
     def step(self, number: int) -> str:
         """Number and name of a step."""
         return f"{number} {self(f'step_{number}')}"
-
-
-def _one(found: re.Match[str]) -> str:
-    """`1 node`, `1 entry`."""
-    return f"1 {found[1]}{'y' if found[2] == 'ies' else ''}"
 
 
 def language_of(asked: str | None) -> str:

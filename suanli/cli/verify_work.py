@@ -12,6 +12,7 @@ from multiprocessing.sharedctypes import Synchronized
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from suanli.cli.words import said
 from suanli.evidence.steps.case import PartJob
 from suanli.evidence.steps.windows import PartResult, check_part
 
@@ -64,7 +65,7 @@ class Shown:
         if what != self._what or self._task is None:
             if self._task is not None:
                 self._bars.remove_task(self._task)
-            self._what, self._task = what, self._bars.add_task(_WHAT.get(what, what), total=total)
+            self._what, self._task = what, self._bars.add_task(said(_WHAT.get(what, what)), total=total)
         self._bars.update(self._task, completed=done, total=total)
 
     def run(self, jobs: Sequence[PartJob]) -> Iterable[PartResult]:

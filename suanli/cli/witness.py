@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from suanli.cli.algorithms import load_algorithms
-from suanli.cli.errors import CliError
-from suanli.cli.output import print_json
+from suanli.cli.errors import CliError, reason_of
+from suanli.cli.output import note, print_json, say
 from suanli.evidence.errors import EvidenceError
 from suanli.witness.folder import ED25519, WitnessFolder
 from suanli.witness.server import make_witness
@@ -33,7 +32,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 
 def _fail(error: Exception) -> typer.Exit:
-    Console(stderr=True).print(f"[red]Refused:[/red] {error}", highlight=False, soft_wrap=True)
+    note(f"Refused: {reason_of(error)}")
     return typer.Exit(2)
 
 
@@ -99,8 +98,8 @@ def serve(
             print_json({"name": server.service.name, "url": server.url})
             sys.stdout.flush()
         else:
-            typer.echo(f"witness {server.service.name} on {server.url}")
+            say(f"witness {server.service.name} on {server.url}")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            typer.echo("stopped", err=True)
+            note("stopped")

@@ -7,6 +7,7 @@ programs (`--json`) is not translated.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cache
 
@@ -14,6 +15,9 @@ from suanli.sentences import ZH_SERVER, Translation
 
 _VARIABLES = ("SUANLI_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 PROGRAM = "suanli: "
+_ONE_OF_MANY = re.compile(
+    r"(?<![\d.,-])1 (allocation|device|entr|file|firm|job|line|node|picture|secret|segment|window)(s|ies)\b"
+)
 # Longer texts are no sentences of ours.
 _MOST_CHARACTERS = 2_000
 
@@ -31,15 +35,22 @@ def is_chinese(environment: Mapping[str, str] | None = None) -> bool:
 def word(english: str, **values: object) -> str:
     """The sentence in the reader's language, its {places} filled in."""
     text = _translation().exactly(english) if is_chinese() else english
-    return text.format(**values) if values else text
+    return one_of_many(text.format(**values)) if values else text
 
 
-def said(text: str) -> str:
-    """A finished sentence, or several in lines, in the reader's language."""
-    if not is_chinese() or len(text) > _MOST_CHARACTERS:
+def said(text: str, *, chinese: bool | None = None) -> str:
+    """A finished sentence, or several in lines, in the reader's language, or the one that was asked for."""
+    if len(text) > _MOST_CHARACTERS:
         return text
+    if not (is_chinese() if chinese is None else chinese):
+        return one_of_many(text)
     lines = text.removeprefix(PROGRAM).split("\n")
     return (PROGRAM if text.startswith(PROGRAM) else "") + "\n".join(map(_translation().of, lines))
+
+
+def one_of_many(text: str) -> str:
+    """An English sentence that counts, with `1 node` and `1 entry` where there is one."""
+    return _ONE_OF_MANY.sub(lambda found: f"1 {found[1]}{'y' if found[2] == 'ies' else ''}", text)
 
 
 @cache

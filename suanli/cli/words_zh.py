@@ -20,7 +20,7 @@ ZH = {
     "Waiting for you (at most {minutes} minutes; Ctrl-C ends it) ...": (
         "正在等待登录(最多 {minutes} 分钟;Ctrl-C 结束)……"
     ),
-    "Closed {begin} to {end} at log size {size}": "已在日志大小 {size} 处关闭 {begin} 至 {end}",
+    "Closed {begin} to {end}, {zone}, at log size {size}": "已在日志大小 {size} 处关闭 {begin} 至 {end}({zone})",
     "{firm}: {amount} CNY, statement {digest}...": "{firm}:{amount} 元,结算单 {digest}……",
     "What is logged of it later is a correction. suanli bundle of just this period shows these statements": (
         "此后记入日志的属于该期的内容均为更正。仅含该期的 suanli bundle 会给出这些结算单"
@@ -296,6 +296,8 @@ ZH = {
     "Sent {folder}: {files} files, {size}, of which {fresh} were new": (
         "已发送 {folder}:{files} 个文件,{size},其中新内容 {fresh}"
     ),
+    "reading": "读取",
+    "sending": "发送",
     "{files} files, {size}, in {folder}": "{files} 个文件,{size},位于 {folder}",
     "{files} files in {folder}, {bytes} bytes of them new": "{folder} 中 {files} 个文件,新增 {bytes} 字节",
     "Wrote {output} ({bytes} bytes). Check it with: suanli verify {file} --policy POLICY": (

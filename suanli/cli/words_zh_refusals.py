@@ -175,5 +175,6 @@ ZH_REFUSALS = {
     ),
     "the server's URL holds characters that no URL has": "服务器的 URL 含有 URL 中不允许的字符",
     "there is no profile {name}": "没有配置 {name}",
+    "the two are not the same: type both again": "两次输入不一致:请重新输入两次",
     "SUANLI_API_KEY_FILE: {file} cannot be read ({error})": "SUANLI_API_KEY_FILE:无法读取 {file}({error})",
 }

@@ -245,7 +245,9 @@ def _check_directory(stream: BinaryIO, limits: ReadLimits) -> None:
 
 
 def _not_a_zip(error: Exception) -> EvidenceError:
-    return EvidenceError("bundle", str(error) or type(error).__name__, "a readable ZIP file")
+    said = str(error) or type(error).__name__
+    got = "something that is no ZIP file" if said == "File is not a zip file" else said
+    return EvidenceError("bundle", got, "a readable ZIP file")
 
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

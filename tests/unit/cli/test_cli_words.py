@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.domain.authorise import Action
+from suanli.cli.output import console, make_table
 from suanli.cli.words import is_chinese, said, word
 from suanli.cli.words_zh import ZH
 from suanli.cli.words_zh_apart import ZH_APART
@@ -25,14 +26,15 @@ ROOMS = (
     "suanli/cli",
     "suanli/client",
     "suanli/content",
+    "suanli/evidence/bundle_io.py",
     "scheduler/services",
     "scheduler/domain",
     "scheduler/planner",
     "scheduler/api",
     *(CONTROL_PLANE := ("scheduler/simulator", "scheduler/up", "scheduler/demo", *COMMANDS)),
 )
-# What auditors and operators run has its own languages, or none.
-APART = re.compile(r"verify.*|sample.*|witness|proof|algorithms|start|time_stamps|words.*")
+# The report of a verdict has its own table of both languages.
+APART = re.compile(r"verify_text|words.*")
 SPOKEN = {
     "CliError",
     "say",
@@ -43,6 +45,14 @@ SPOKEN = {
     "ask_hidden",
     "SignInFailed",
     "FolderError",
+    "typer.BadParameter",
+    "_end",
+    "fail",
+    "UpFailed",
+    "self._say",
+    "BadTrace",
+    "NoPictures",
+    "said",
 }
 
 
@@ -67,7 +77,7 @@ def sentences(node: ast.expr | None) -> Iterator[str]:
 
 
 def spoken() -> Iterator[tuple[str, str]]:
-    for path, tree in trees("suanli/cli", "suanli/client"):
+    for path, tree in trees("suanli/cli", "suanli/client", *CONTROL_PLANE):
         if APART.fullmatch(path.stem):
             continue
         for node in ast.walk(tree):
@@ -177,6 +187,57 @@ def test_a_sentence_is_said_in_the_language_of_the_reader(monkeypatch: pytest.Mo
     assert word("never translated") == "never translated"
     monkeypatch.setenv("SUANLI_LANG", "en")
     assert word("Submitted {jobs} jobs.", jobs=3) == "Submitted 3 jobs."
+
+
+@pytest.mark.parametrize(
+    ("many", "one"),
+    [
+        ("1 x 1 devices", "1 x 1 device"),
+        ("Sent .: 1 files, 3 B, of which 3 B were new", "Sent .: 1 file, 3 B, of which 3 B were new"),
+        ("1 entries drawn of 11 entries", "1 entry drawn of 11 entries"),
+        ("0.1 jobs and 1,001 nodes", "0.1 jobs and 1,001 nodes"),
+    ],
+)
+def test_one_is_not_many(monkeypatch: pytest.MonkeyPatch, many: str, one: str) -> None:
+    monkeypatch.setenv("SUANLI_LANG", "en")
+    assert said(many) == one
+
+
+# One word of Chinese for one of English: the others mean the same, and would be taken for something else.
+SAY_NOT = {
+    "研究者": "研究人员",
+    "运营者": "运营方",
+    "运维人员": "运营方",
+    "审计员": "审计方",
+    "校验": "核验",
+    "控制面": "控制平面",
+    "使用量": "用量",
+    "时间上限": "时限",
+    "账单合计": "结算单合计",
+    "(?<!日志)(?<!模型)检查点": "日志检查点 or 模型检查点",
+}
+
+
+@pytest.mark.parametrize("wrong", SAY_NOT)
+def test_one_word_has_one_meaning_in_chinese_too(wrong: str) -> None:
+    files = [
+        *(ROOT / "suanli").rglob("*_zh*.py"),
+        ROOT / "suanli/cli/verify_text.py",
+        ROOT / "README.zh-CN.md",
+    ]
+    assert len(files) > 8
+    for file in files:
+        found = re.search(f".*{wrong}.*", file.read_text(encoding="utf-8"))
+        assert found is None, (file.name, found and found[0], f"say {SAY_NOT[wrong]}")
+
+
+def test_without_colours_there_are_no_bold_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    with console().capture() as shown:
+        console().print("plain", style="bold red")
+        console().print(make_table(["STATE"], [["running"]]))
+    assert "\x1b" not in shown.get()
 
 
 def test_no_time_is_lost_on_a_sentence_that_is_longer_than_any_of_ours(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from suanli.cli.output import cells
 from suanli.cli.sample import sample_command
 from suanli.cli.verify import verify_command
 from suanli.cli.verify_html import html_report
@@ -124,6 +126,33 @@ def test_findings_are_read_on_a_narrow_terminal():
         ["Found", "another"],
     ]
     assert max(map(len, lines[at : at + 5])) <= 60
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_facts_are_read_on_a_narrow_terminal_and_hashes_stay_whole(monkeypatch, language):
+    monkeypatch.setenv("COLUMNS", "60")
+    printed = StringIO()
+    print_verdict(verify(OPERATOR.bundle()), Console(file=printed, width=60), Words(language))
+    facts = printed.getvalue().partition(Words(language)("period"))[2].partition("\n\n")[0]
+    hashes = re.findall("[0-9a-f]{64}", facts)
+    assert len(hashes) >= 2
+    assert [
+        line for line in facts.split("\n") if cells(line) > 60 and not any(h in line for h in hashes)
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "Cannot be read: bundle: got something that is no ZIP file, want a readable ZIP file"),
+        ("zh", "无法读取： bundle:收到 不是 ZIP 文件的内容,应为 可读的 ZIP 文件"),
+    ],
+)
+def test_a_file_that_is_no_zip_is_said_to_be_none(tmp_path, language, told):
+    (tmp_path / "bundle.zip").write_text("hello")
+    result = _run(verify_command, tmp_path / "bundle.zip", "--language", language)
+    assert result.exit_code == 2
+    assert told in result.output
 
 
 def test_the_report_speaks_chinese(desk):
