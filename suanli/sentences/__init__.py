@@ -1,6 +1,9 @@
 """Finished sentences said in another language: those of the command line, and those of the server."""
 
-from suanli.sentences.server_zh import ZH_SERVER
+from suanli.sentences.server_zh import ZH_SENTENCES
 from suanli.sentences.translation import Translation, pattern_of, recognisable
+from suanli.sentences.wants_zh import ZH_WANTS
+
+ZH_SERVER = {**ZH_SENTENCES, **ZH_WANTS}
 
 __all__ = ["ZH_SERVER", "Translation", "pattern_of", "recognisable"]

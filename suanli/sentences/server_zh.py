@@ -3,7 +3,7 @@
 A sentence that changed on the server is shown in English until its key here follows.
 """
 
-ZH_SERVER = {
+ZH_SENTENCES = {
     # Fields
     "{field}: got {got}, want {want}": "{field}:收到 {got},应为 {want}",
     "{field}: got nothing, want {want}": "{field}:收到空值,应为 {want}",

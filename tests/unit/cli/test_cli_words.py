@@ -100,17 +100,27 @@ def test_every_sentence_of_the_verbs_has_its_chinese(monkeypatch: pytest.MonkeyP
     assert [place for place in found if said(place[1]) == place[1]] == []
 
 
+def wants(node: ast.AST) -> Iterator[ast.expr]:
+    """What a field should have held, where that is said."""
+    if isinstance(node, ast.Call):
+        yield from (keyword.value for keyword in node.keywords if keyword.arg == "want")
+        if ast.unparse(node.func).endswith((".problem", "FieldProblem")):
+            yield node.args[-1]
+    elif isinstance(node, ast.Assign) and "want" in ast.unparse(node.targets[0]).lower():
+        yield node.value
+
+
 def test_every_refusal_of_a_job_or_a_configuration_has_its_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUANLI_LANG", "zh_CN.UTF-8")
     wanted = {
         sentence
-        for path, tree in trees("scheduler/domain")
-        if path.stem.endswith("_reading")
+        for _, tree in trees("scheduler/domain", "scheduler/simulator")
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".problem", "FieldProblem"))
-        for sentence in sentences(node.args[-1])
+        for expression in wants(node)
+        for sentence in sentences(expression)
+        if re.search("[a-z]{2,}", sentence)
     }
-    assert len(wanted) > 30
+    assert len(wanted) > 100
     assert [want for want in sorted(wanted) if said(want) == want] == []
 
 
