@@ -280,21 +280,13 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     from scheduler.simulator.traces.tables import BadTrace
     from suanli.cli.output import colours
 
+    changes, profiles = tuple(change or ()), tuple(profile or ())
     request = Request(
-        jobs,
-        cluster,
-        cluster_name,
-        tuple(change or ()),
-        tuple(profile or ()),
-        seed,
-        first,
-        output,
-        as_json,
-        alone,
-    )
+        jobs, cluster, cluster_name, changes, profiles, seed, first, output, as_json, alone
+    )  # fmt: skip
+    out, err = (Console(color_system=colours(), stderr=stderr) for stderr in (False, True))
     try:
-        styles = colours()
-        run_simulation(request, Console(color_system=styles), Console(stderr=True, color_system=styles))
+        run_simulation(request, out, err)
     except (BadTrace, DomainError, NotPossible) as error:
         raise typer.Exit(fail(sentence_of(error))) from error
 
