@@ -21,7 +21,7 @@ from scheduler.ledger.tree import GrowingTree
 from scheduler.storage.engine import Database
 from scheduler.storage.leadership import LeadershipLost
 from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
-from scheduler.storage.segments import Opened, opened_segments
+from scheduler.storage.segments import Opened, opened_segments, pack_segments
 from scheduler.storage.tables import LogCheckpointRow, LogEntryRow
 from scheduler.storage.tile_store import TileMissing, TileStore
 from suanli.evidence.bundle import PayloadLine
@@ -294,8 +294,9 @@ async def archived_lines(session: AsyncSession, first: int, stop: int) -> list[b
     rows = found.all()
     opened = await opened_segments(session, {row.log_index: row.segments for row in rows})
     lines: list[bytes] = []
-    for index, salt, payload, _, fact, firm_id in rows:
+    for index, salt, payload, column, fact, firm_id in rows:
         window = opened.get(index, Opened((), ()))
         line = PayloadLine(index, salt, payload, tuple(window.segments))
-        lines.append(ArchivedEntry(line, fact, firm_id, tuple(window.firms)).encode())
+        packed = pack_segments(window.segments) if column is None and window.segments else column
+        lines.append(ArchivedEntry(line, fact, firm_id, tuple(window.firms), packed).encode())
     return lines

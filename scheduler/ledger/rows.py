@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scheduler.storage.payload_archive import ArchivedEntry
-from scheduler.storage.segments import pack_segments
 from suanli.evidence.entries import USAGE_WINDOW, Entry, parse_payload
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.records import parse_record
@@ -41,13 +40,11 @@ Values = tuple[object, ...]
 """A row, in the order of its columns."""
 
 
-def entry_row(
-    leaf: bytes, entry: Entry, archived: ArchivedEntry, span: Span, packed: bytes | None = None
-) -> Values:
-    """The row of `log_entries`, by ENTRY_COLUMNS; `packed` are a window's segments."""
+def entry_row(leaf: bytes, entry: Entry, archived: ArchivedEntry, span: Span) -> Values:
+    """The row of `log_entries`, by ENTRY_COLUMNS."""
     line = archived.line
     return (
-        line.index, entry.type, entry.producer_key_id, leaf, line.salt, line.payload, packed,
+        line.index, entry.type, entry.producer_key_id, leaf, line.salt, line.payload, archived.packed,
         archived.fact, archived.firm_id, entry.firm_seq, span.node_id, span.seq, span.start_ms, span.end_ms,
     )  # fmt: skip
 
@@ -84,5 +81,5 @@ def read_back(leaf: bytes, entry: Entry, archived: ArchivedEntry) -> tuple[Value
     if len(salted) != len(archived.line.segments) or len(salted) != len(archived.segment_firms):
         raise EvidenceError("archive.segments", f"{len(salted)} segments", "every segment and its firm")
     places = [place_of(parse_segment(s.body)) for s in salted]
-    row = entry_row(leaf, entry, archived, window_span(parse_header(body)), pack_segments(salted))
+    row = entry_row(leaf, entry, archived, window_span(parse_header(body)))
     return row, segment_rows(archived, places)

@@ -125,21 +125,14 @@ class _Draft:
         """Give the next index to a window with its segments; `firms` says whose each of these is."""
         line = PayloadLine(self.next_index, sealed.salt, sealed.payload, opened.window.segments)
         fact = window_fact(opened.key_id, opened.header.seq)
-        archived = ArchivedEntry(line, fact, None, firms)
-        self._add(sealed, read_entry(sealed.entry), archived, window_span(opened.header), opened.packed)
+        archived = ArchivedEntry(line, fact, None, firms, opened.packed)
+        self._add(sealed, read_entry(sealed.entry), archived, window_span(opened.header))
         self.segments.extend(segment_rows(archived, opened.places))
 
-    def _add(
-        self,
-        sealed: SealedEntry,
-        entry: Entry,
-        archived: ArchivedEntry,
-        span: Span,
-        packed: bytes | None = None,
-    ) -> None:
+    def _add(self, sealed: SealedEntry, entry: Entry, archived: ArchivedEntry, span: Span) -> None:
         self.leaves.append(sealed.entry)
         self.types.append(entry.type)
-        self.entries.append(entry_row(sealed.entry, entry, archived, span, packed))
+        self.entries.append(entry_row(sealed.entry, entry, archived, span))
         self.archived.append(archived.encode())
         self.next_index += 1
 

@@ -125,7 +125,8 @@ class Gateway:
         self.database = Database(config.database_url, f"gateway-{config.gateway_id}", pool_size=8)
         self.connections = Connections(self.database, config.gateway_id)
         self.direct = Direct(config.database_url, f"gateway-{config.gateway_id}-windows")
-        self.uploads = Uploads(self.database)
+        self.uploads = Uploads(self.direct)
+        self.usage = UsageServicer(self.database, self.direct, self.uploads, config.usage_limits)
         self.tunnels = TunnelDoor(self.connections)
         self._authority = CertificateAuthority.load(
             config.ca_certificate, config.ca_key, config.certificate_lifetime
@@ -153,7 +154,7 @@ class Gateway:
             (control_pb2_grpc.add_ControlServiceServicer_to_server, control, self._fleet),
             (
                 usage_pb2_grpc.add_UsageServiceServicer_to_server,
-                UsageServicer(self.database, self.direct, self.uploads, config.usage_limits),
+                self.usage,
                 self._fleet,
             ),
             (logs_pb2_grpc.add_LogServiceServicer_to_server, logs, self._fleet),
@@ -280,6 +281,7 @@ class Gateway:
         except DatabaseAway as error:
             # The controller notices by the heartbeats that stop.
             _log.warning("gateway_left_unsaid", reason=str(error))
+        await self.usage.close()
         await self.direct.close()
         await self.database.dispose()
 

@@ -2,7 +2,8 @@
 
 Two halves on one stream: the reader stores windows in batches, so that an agent which comes back with a day
 of windows costs few commits; the acknowledger looks, when the ledger pokes and on a period, how far the
-agent's chain is in the published log.
+agent's chain is in the published log. Of all streams together one batch is checked while others are on their way
+to the disk.
 """
 
 import asyncio
@@ -25,10 +26,11 @@ from scheduler.rpc.metrics import (
 )
 from scheduler.rpc.statuses import Context, printable, refusals
 from scheduler.services.evidence import NodeKey
-from scheduler.services.windows import Intake, Logged, Sent, logged_windows, store_windows
+from scheduler.services.windows import Checked, Intake, Sent, check_windows, logged_windows, store_windows
 from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.gathered import Gathered
+from scheduler.storage.pokes import Channel, Poker
 from suanli.evidence.windows import SaltedSegment, SignedWindow
 
 BATCH_WINDOWS = 32
@@ -36,6 +38,10 @@ QUEUED_WINDOWS = 64
 # Of all streams together, what came while the last statement ran goes into the next. Twice as many would be dearer a
 # window: the first ones' bytes are in no cache any more when the statement is put together.
 STATEMENT_WINDOWS = 512
+# Statements under way at a time: while one waits for the disk, the next is made.
+STATEMENTS = 2
+# Between two looks at how far the log is: the first comes at once, and under load one tells many.
+LOOK_REST_S = 0.02
 
 _log = structlog.get_logger(__name__)
 _Requests = AsyncIterator[usage_pb2.UploadRequest]
@@ -71,7 +77,7 @@ class UsageStream:
 class Uploads:
     """All usage streams of this gateway, and the one query that acknowledges for all of them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Direct) -> None:
         self._database = database
         self._open: set[UsageStream] = set()
         self.poked = asyncio.Event()
@@ -92,8 +98,7 @@ class Uploads:
         if not waiting:
             return
         keys = {upload.key.key_id: upload.key.node_id for upload in waiting}
-        async with self._database.read() as session:
-            logged: Logged = await logged_windows(session, keys)
+        logged = await logged_windows(self._database, keys)
         for upload in waiting:
             upload.asked = True
             upload.tell(logged.seqs.get(upload.key.key_id, 0), logged.log_checkpoint)
@@ -106,6 +111,7 @@ class Uploads:
                 await self.look()
             except DatabaseAway as error:
                 _log.warning("acknowledgements_wait", reason=str(error))
+            await wait_any([stop], LOOK_REST_S)
             await wait_any([self.poked, stop], period_s)
 
 
@@ -117,8 +123,15 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
         self._allowances = Allowances(limits)
         self._direct = direct
         self._uploads = uploads
-        self._store_windows: Gathered[Sent, Intake] = Gathered(
-            self._keep, most=STATEMENT_WINDOWS, size=lambda sent: len(sent.windows)
+        self._ledger = Poker(direct, Channel.EVIDENCE)
+        self._checked: Gathered[Sent, Checked] = Gathered(
+            self._check, most=STATEMENT_WINDOWS, size=lambda sent: len(sent.windows)
+        )
+        self._stored: Gathered[Checked, Intake] = Gathered(
+            self._keep,
+            most=STATEMENT_WINDOWS,
+            at_once=STATEMENTS,
+            size=lambda checked: len(checked.sent.windows),
         )
 
     async def Upload(self, requests: _Requests, context: Context) -> None:
@@ -162,15 +175,24 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
         while True:
             batch, ended = await queue.get(BATCH_WINDOWS)
             if batch:
-                intake = await self._store_windows(Sent(upload.key, batch))
+                intake = await self._stored(await self._checked(Sent(upload.key, batch)))
                 await self._answer(upload, intake, context)
                 self._allowances.refused(upload.key.node_id, len(intake.refused))
             if ended:
                 return
 
-    async def _keep(self, batch: Sequence[Sent]) -> list[Intake | Exception]:
+    async def _check(self, batch: Sequence[Sent]) -> Sequence[Checked]:
+        return await asyncio.to_thread(check_windows, batch, now_ms())
+
+    async def _keep(self, batch: Sequence[Checked]) -> list[Intake | Exception]:
         with WINDOW_STORE_SECONDS.time():
-            return await store_windows(self._direct, batch, now_ms())
+            intakes = await store_windows(self._direct, batch)
+        self._ledger.poke()
+        return intakes
+
+    async def close(self) -> None:
+        """End what is under way beside the streams."""
+        await self._ledger.close()
 
     async def _answer(self, upload: UsageStream, intake: Intake, context: Context) -> None:
         WINDOWS_STORED.inc(intake.stored)

@@ -2,18 +2,14 @@
 
 Per key the sequence numbers are stored without a gap, each window's header naming the hash of the one before.
 A number that came before with the same bytes is fine; with other bytes it is a fork of the chain, which only a
-stolen or misused key can make. What many nodes sent is checked together in a thread and stored in one statement.
+stolen or misused key can make. What many nodes sent is checked together and stored in one statement.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from scheduler.domain.errors import Unavailable
-from scheduler.services.evidence import NodeKey, newest_checkpoint
+from scheduler.services.evidence import NodeKey
 from scheduler.storage.direct import Direct
 from scheduler.storage.segments import join_segments, pack
 from scheduler.storage.windows import Advance, Head, advance, heads, stored_headers
@@ -101,15 +97,27 @@ class _Draft:
         return {(self.key_id, seq) for seq in seqs}
 
 
-async def store_windows(database: Direct, batch: Sequence[Sent], now_ms: int) -> list[Intake | Exception]:
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Windows of one node, and what could be said of each without its chain."""
+
+    sent: Sent
+    verdicts: Sequence[_Good | Refusal]
+
+
+def check_windows(batch: Sequence[Sent], now_ms: int) -> list[Checked]:
+    """Everything about windows that needs no database: some 0.1 ms each, to be spent beside the event loop."""
+    return [Checked(sent, [_check(sent.key, window, now_ms) for window in sent.windows]) for sent in batch]
+
+
+async def store_windows(database: Direct, batch: Sequence[Checked]) -> list[Intake | Exception]:
     """Store those windows that continue their chains; the others are refused one by one. One answer for each.
 
     A key revoked meanwhile stores nothing. An answer is Unavailable where other streams of the same key moved
     its chain again and again. Cost: two round trips for all, one more where windows came before.
     Raises DatabaseAway, or psycopg.Error where PostgreSQL refuses the whole; then nothing was stored.
     """
-    verdicts = await asyncio.to_thread(_check_all, batch, now_ms)
-    drafts = [_Draft(sent, checked) for sent, checked in zip(batch, verdicts, strict=True)]
+    drafts = [_Draft(checked.sent, checked.verdicts) for checked in batch]
     while waiting := [draft for draft in drafts if draft.answer is None]:
         # Of several batches of one key the first alone: the next goes on from where it ends.
         await _store(database, list({draft.key_id: draft for draft in reversed(waiting)}.values()))
@@ -182,10 +190,6 @@ def _seq(window: SignedWindow) -> int:
         return 0
 
 
-def _check_all(batch: Sequence[Sent], now_ms: int) -> list[list[_Good | Refusal]]:
-    return [[_check(sent.key, window, now_ms) for window in sent.windows] for sent in batch]
-
-
 def _check(key: NodeKey, window: SignedWindow, now_ms: int) -> _Good | Refusal:
     """What can be said of a window without its chain: signature, commitments, tiling, bounds, its devices."""
     read = read_window(window, key.public_key)
@@ -247,18 +251,20 @@ def _fork(seq: int) -> Refusal:
     return Refusal(seq, "seq", f"window {seq} is stored with other bytes: two chains of one key", fork=True)
 
 
-_LOGGED = text(
-    """
-    SELECT asked.key_id, newest.seq
-    FROM unnest(CAST(:nodes AS text[]), CAST(:keys AS text[])) AS asked (node_id, key_id)
-    CROSS JOIN LATERAL (
-        SELECT seq FROM log_entries
-        WHERE node_id = asked.node_id AND end_ms IS NOT NULL AND producer_key_id = asked.key_id
-          AND log_index < :size
-        ORDER BY end_ms DESC LIMIT 1
-    ) AS newest
-    """
-)
+# The newest window of a node is found at the end of its part of an index. `+ 0`, so that nobody thinks of all that lies
+# below the checkpoint's size in another index instead, which is the whole log.
+_LOGGED = """
+WITH checkpoint AS MATERIALIZED (SELECT size, note FROM log_checkpoints ORDER BY size DESC LIMIT 1)
+SELECT note, array_agg(asked.key_id), array_agg(newest.seq)
+FROM checkpoint, unnest(%(nodes)b::text[], %(keys)b::text[]) AS asked (node_id, key_id)
+CROSS JOIN LATERAL (
+    SELECT seq FROM log_entries
+    WHERE node_id = asked.node_id AND end_ms IS NOT NULL AND producer_key_id = asked.key_id
+      AND log_index + 0 < checkpoint.size
+    ORDER BY end_ms DESC LIMIT 1
+) AS newest
+GROUP BY note
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,13 +275,12 @@ class Logged:
     log_checkpoint: bytes
 
 
-async def logged_windows(session: AsyncSession, keys: Mapping[str, str]) -> Logged:
-    """How far the windows of `keys` (key_id -> node_id) are under the newest signed log checkpoint."""
-    newest = await newest_checkpoint(session)
-    if newest is None:
-        return Logged({}, b"")
-    size, note = newest
-    found = await session.execute(
-        _LOGGED, {"nodes": list(keys.values()), "keys": list(keys.keys()), "size": size}
-    )
-    return Logged(dict(found.all()), note)
+async def logged_windows(database: Direct, keys: Mapping[str, str]) -> Logged:
+    """How far the windows of `keys` (key_id -> node_id) are under the newest signed log checkpoint; one round trip.
+
+    Raises DatabaseAway.
+    """
+    parameters = {"nodes": list(keys.values()), "keys": list(keys)}
+    for note, key_ids, seqs in await database.fetch(_LOGGED, parameters, binary=True):
+        return Logged(dict(zip(key_ids, seqs, strict=True)), note)
+    return Logged({}, b"")

@@ -58,7 +58,8 @@ class Gathered(Generic[AskT, AnswerT]):
             while self._waiting:
                 await self._settled()
                 taken = self._next()
-                await self._answer(taken)
+                if taken:  # another piece of work may have begun on them meanwhile
+                    await self._answer(taken)
         finally:
             # In the same step as the last look at what waits: nobody comes in between and finds us running.
             self._running -= 1

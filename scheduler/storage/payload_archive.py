@@ -2,8 +2,9 @@
 
 One JSON object a line, 256 lines a file like the entry bundles: `000.jsonl`, `x001/234.jsonl`. The file that is
 not full yet is kept in parts, `000.p/<first>-<last>.jsonl` with places inside the file, so that adding an entry
-does not write its neighbours again. A line has what a bundle's line has (index, salt, payload, segments), and
-beside it what the database knew of the entry. Nothing of this is believed: it is read back only against the
+does not write its neighbours again. A line has what a bundle's line has (index, salt, payload), a window's segments
+packed as the database keeps them (`storage/segments.py`: a third of their bytes; lines of before have them one by
+one), and beside it what the database knew of the entry. Nothing of this is believed: it is read back only against the
 commitments in the tiles.
 """
 
@@ -11,14 +12,16 @@ import json
 from binascii import hexlify
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from scheduler.storage.objects import Place, open_objects
+from scheduler.storage.segments import pack_segments, unpack_segments
 from suanli.evidence.bundle import PayloadLine, parse_payload_line
 from suanli.evidence.errors import EvidenceError
+from suanli.evidence.quick_base64 import decode as decode_base64
 from suanli.evidence.quick_base64 import encode as encode_base64
 from suanli.evidence.strict_json import encode
 from suanli.evidence.tiles import WIDTH, entries_path
@@ -34,6 +37,8 @@ class ArchivedEntry:
     fact: str
     firm_id: str | None
     segment_firms: tuple[str | None, ...] = ()
+    packed: bytes | None = None
+    """The segments of `line` as `pack_segments` packs them; None where it has none."""
 
     def encode(self) -> bytes:
         """Its line with the newline."""
@@ -52,16 +57,8 @@ class ArchivedEntry:
                 b"null" if payload is None else b'"%b"' % encode_base64(payload),
                 b',"salt":',
                 b"null" if salt is None else b'"%b"' % hexlify(salt),
-                b',"segments":[',
-                b",".join(
-                    [
-                        b"null"
-                        if item is None
-                        else b'{"body":"%b","salt":"%b"}' % (encode_base64(item.body), hexlify(item.salt))
-                        for item in self.line.segments
-                    ]
-                ),
-                b"]}\n",
+                b"" if self.packed is None else b',"packed":"%b"' % encode_base64(self.packed),
+                b',"segments":[]}\n',
             )
         )
 
@@ -72,9 +69,16 @@ def parse_archived(data: bytes) -> ArchivedEntry:
         value: dict[str, Any] = json.loads(data)
         fact, firm_id = value.pop("fact"), value.pop("firm_id")
         firms = tuple(value.pop("segment_firms", ()))
+        text: str | None = value.pop("packed", None)
+        packed = None if text is None else decode_base64(text.encode())
     except (ValueError, KeyError, AttributeError) as error:
         raise EvidenceError("archive", f"{type(error).__name__}: {error}", "a line of the archive") from None
-    return ArchivedEntry(parse_payload_line(encode(value)), fact, firm_id, firms)
+    line = parse_payload_line(encode(value))
+    if packed is not None:
+        line = replace(line, segments=unpack_segments(packed))
+    elif line.segments:
+        packed = pack_segments([s for s in line.segments if s is not None])
+    return ArchivedEntry(line, fact, firm_id, firms, packed)
 
 
 def _path(number: int) -> str:

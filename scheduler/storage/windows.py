@@ -7,7 +7,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.storage.bulk import driver_cursor
 from scheduler.storage.direct import Direct
-from scheduler.storage.pokes import Channel
 from scheduler.storage.segments import pack
 from suanli.evidence.entries import parse_payload
 
@@ -90,12 +89,12 @@ WITH heads AS (
         %(segments)b::bytea[], %(sizes)b::bigint[]) AS w(key_id, seq, header, signature, segments, segments_bytes)
     JOIN moved USING (key_id)
 )
-SELECT array_agg(key_id), pg_notify(%(channel)s, '') FROM moved HAVING count(*) > 0
+SELECT array_agg(key_id) FROM moved HAVING count(*) > 0
 """
 
 
 async def advance(database: Direct, moves: Sequence[Advance]) -> frozenset[str]:
-    """Store windows and move their chains, all in one durable statement, and poke the ledger.
+    """Store windows and move their chains, all in one durable statement. The ledger is to be poked after it.
 
     Returns the keys whose chains were moved: those of the others are no longer where they were seen, or the
     keys were revoked, and nothing of theirs was stored.
@@ -118,7 +117,6 @@ async def advance(database: Direct, moves: Sequence[Advance]) -> frozenset[str]:
             "signatures": [window[3] for window in windows],
             "segments": [window[4] for window in windows],
             "sizes": [window[5] for window in windows],
-            "channel": Channel.EVIDENCE.value,
         },
     )
     return frozenset(rows[0][0]) if rows else frozenset()

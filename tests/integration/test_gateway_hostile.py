@@ -17,7 +17,7 @@ from protos.suanli.fleet.v1.control_pb2_grpc import ControlServiceStub
 from scheduler.rpc.allowances import StreamLimits
 from scheduler.rpc.control import CONNECTION_MESSAGES
 from scheduler.services.evidence import node_key
-from scheduler.services.windows import Intake, Sent, store_windows
+from scheduler.services.windows import Intake, Sent, check_windows, store_windows
 from scheduler.storage.direct import Direct
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.strict_json import encode
@@ -357,7 +357,10 @@ async def test_one_chain_over_two_streams_at_once_is_stored_exactly_once(
     doors = [Direct(database_urls.gateway, f"door-{n}") for n in range(4)]
     try:
         answers = await asyncio.gather(
-            *(store_windows(door, [Sent(key, windows), Sent(key, windows[4:])], now_ms()) for door in doors)
+            *(
+                store_windows(door, check_windows([Sent(key, windows), Sent(key, windows[4:])], now_ms()))
+                for door in doors
+            )
         )
     finally:
         for door in doors:

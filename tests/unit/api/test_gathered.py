@@ -46,6 +46,14 @@ async def test_a_piece_is_bounded_by_the_size_of_what_is_asked_and_one_too_large
     assert work.batches == [[2, 3], [1], [8], [4]]
 
 
+async def test_no_work_begins_on_nothing_where_another_piece_took_what_came() -> None:
+    work = Work()
+    work.gate.set()
+    gathered = Gathered(work, at_once=2)
+    assert await asyncio.gather(*map(gathered, range(6))) == [0, 2, 4, 6, 8, 10]
+    assert [] not in work.batches
+
+
 async def test_calls_one_after_the_other_are_all_answered() -> None:
     work = Work()
     work.gate.set()
