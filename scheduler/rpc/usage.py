@@ -162,7 +162,7 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
         """Put windows into the queue and None at the end; a full queue holds the agent back."""
         node_id = upload.key.node_id
         async for request in requests:
-            segments = tuple(SaltedSegment(segment.salt, segment.body) for segment in request.segments)
+            segments = tuple([SaltedSegment(segment.salt, segment.body) for segment in request.segments])
             size = request.ByteSize()
             await queue.put(SignedWindow(request.header, request.signature, segments), size)
             wait_s = self._allowances.pace_s(node_id, size)

@@ -7,11 +7,12 @@ Temperatures are thousandths of a degree Celsius.
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from suanli.evidence import plain
-from suanli.evidence.strict_json import Fields, parse_object
+from suanli.evidence.strict_json import Fields
 
 HEALTHS = frozenset({"ok", "degraded", "faulty", "unknown"})
 _AMOUNTS = (
@@ -65,26 +66,24 @@ def read_hardware(fields: Fields) -> Hardware:
     return hardware
 
 
-_PLAIN = plain.record({"health": plain.choice(HEALTHS)} | dict.fromkeys(_AMOUNTS, plain.OPTIONAL_INTEGER))
+PLAIN = plain.record(
+    {"health": plain.choice(HEALTHS)} | dict.fromkeys(_AMOUNTS, plain.OPTIONAL_INTEGER)
+).pattern
+"""The object as we write it, within the pattern of a segment; its ten groups are for `hardware_of`."""
 
 
-# Most devices of an installation tell little, so that few texts stand in most segments.
-@functools.lru_cache(maxsize=4096)
-def hardware_of(text: str) -> Hardware:
-    """`read_hardware` of the text of an object, read once for all places where it stands. Raises EvidenceError."""
-    found = _PLAIN.fullmatch(text)
-    if found is not None:
-        resets, corrected, uncorrected, health, came, went, links, power, hottest, mean = found.groups()
-        return Hardware(
-            health,
-            power if power is None else int(power),
-            mean if mean is None else int(mean),
-            hottest if hottest is None else int(hottest),
-            links if links is None else int(links),
-            came if came is None else int(came),
-            went if went is None else int(went),
-            corrected if corrected is None else int(corrected),
-            uncorrected if uncorrected is None else int(uncorrected),
-            resets if resets is None else int(resets),
-        )
-    return read_hardware(parse_object(text.encode(), "segment.hardware"))
+def hardware_of(told: Sequence[Any]) -> Hardware:
+    """The readings that the groups of `PLAIN` tell, in their order; a group is None where nothing was told."""
+    resets, corrected, uncorrected, health, came, went, links, power, hottest, mean = told
+    return Hardware(
+        health,
+        power if power is None else int(power),
+        mean if mean is None else int(mean),
+        hottest if hottest is None else int(hottest),
+        links if links is None else int(links),
+        came if came is None else int(came),
+        went if went is None else int(went),
+        corrected if corrected is None else int(corrected),
+        uncorrected if uncorrected is None else int(uncorrected),
+        resets if resets is None else int(resets),
+    )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from suanli.evidence import plain
 from suanli.evidence.errors import EvidenceError
+from suanli.evidence.hardware import PLAIN as PLAIN_HARDWARE
 from suanli.evidence.hardware import UNKNOWN_HARDWARE, Hardware, hardware_of, read_hardware
 from suanli.evidence.identities import DeviceIdentity, read_device
 from suanli.evidence.keys import KEY_ID_BYTES
@@ -333,7 +334,7 @@ _PLAIN_SEGMENT = plain.record(
         "end_ms": plain.INTEGER,
         "energy_method": plain.choice(ENERGY_METHODS),
         "energy_mj": plain.OPTIONAL_INTEGER,
-        "hardware": plain.OBJECT,
+        "hardware": PLAIN_HARDWARE,
         "live_ms": plain.INTEGER,
         "measured_by": plain.choice(MEASURED_BY),
         "memory_max_bytes": plain.OPTIONAL_INTEGER,
@@ -363,7 +364,7 @@ def _plain_segment(data: bytes) -> Segment | None:
         found = _PLAIN_SEGMENT.fullmatch(data.decode("ascii"))
         if found is None:
             return None
-        (allocation, busy, cpu, device, end, method, energy, hardware, live, measured_by, most, mean, n, node,
+        (allocation, busy, cpu, device, end, method, energy, *hardware, live, measured_by, most, mean, n, node,
          observed, processes, expected, root, taken, seq, share, start, peak, load) = found.groups()  # fmt: skip
         segment = Segment(
             node,
