@@ -10,7 +10,7 @@ from benchmarks.harness import Row
 from benchmarks.planner.clusters import cluster_file, fresh
 from benchmarks.planner.estimates import Declared
 from benchmarks.planner.peers import rounds
-from benchmarks.planner.settings import Settings, config, profiles
+from benchmarks.planner.settings import BALANCED, Settings, config, profiles
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
@@ -22,7 +22,7 @@ from scheduler.simulator.summary import Summary, summarise
 from scheduler.simulator.traces.kinds import Kind, find_tables
 from scheduler.simulator.traces.profiles import Profile, TunedJob, read_tuned_jobs
 
-PROFILE = "throughput"
+PROFILE = BALANCED
 EPOCHS = {"bert": 2, "cifar10": 100, "imagenet": 90, "deepspeech2": 80, "yolov3": 50}
 RESTART_S = {"bert": 120, "cifar10": 50, "imagenet": 250, "deepspeech2": 25, "yolov3": 80}
 # Gavel in Sia's simulator, average JCT in seconds, where it was measured: (trace, workload) -> figure.

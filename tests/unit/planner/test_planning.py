@@ -168,6 +168,24 @@ def test_a_low_priority_that_has_waited_for_a_day_counts_as_a_higher_one() -> No
     assert controller.plan() == ["low"]
 
 
+@pytest.mark.parametrize(("hours", "first"), [(3, "short"), (26, "long")])
+def test_short_work_comes_first_but_not_before_those_who_have_waited_a_day(hours: int, first: str) -> None:
+    controller = Controller([a_node("n1", devices=1)])
+    learned = controller.submit("learned", a_spec(devices=1))
+    controller.plan()
+    controller.run(learned)
+    controller.end(controller.tasks(learned)[0])
+    holder = controller.submit("holder", a_spec(devices=1))
+    assert controller.plan() == ["holder"]
+    controller.run(holder)
+    controller.submit("long", a_spec(devices=1, time_limit_s=7 * 24 * 3_600))
+    controller.wait(3_600_000)
+    controller.submit("short", a_spec(devices=1, time_limit_s=600))
+    controller.wait(hours * 3_600_000)
+    controller.end(controller.tasks(holder)[0])
+    assert controller.plan() == [first]
+
+
 # --- quota ---------------------------------------------------------------------------------------------
 
 
