@@ -1,7 +1,7 @@
 """A log entry as the database keeps it. PURE: the same rows whether it was just sequenced or read back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scheduler.storage.payload_archive import ArchivedEntry
 from suanli.evidence.entries import USAGE_WINDOW, Entry, parse_payload
@@ -76,7 +76,8 @@ def read_back(leaf: bytes, entry: Entry, archived: ArchivedEntry) -> tuple[Value
         raise EvidenceError("archive", "no payload", "the payload of every entry")
     body = parse_payload(archived.line.payload).body
     if entry.type != USAGE_WINDOW:
-        return entry_row(leaf, entry, archived, record_span(parse_record(entry.type, body))), []
+        fact = replace(archived, packed=None)  # a fact has no segments, whatever its line says
+        return entry_row(leaf, entry, fact, record_span(parse_record(entry.type, body))), []
     salted = [s for s in archived.line.segments if s is not None]
     if len(salted) != len(archived.line.segments) or len(salted) != len(archived.segment_firms):
         raise EvidenceError("archive.segments", f"{len(salted)} segments", "every segment and its firm")

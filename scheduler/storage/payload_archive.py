@@ -71,9 +71,10 @@ def parse_archived(data: bytes) -> ArchivedEntry:
         firms = tuple(value.pop("segment_firms", ()))
         text: str | None = value.pop("packed", None)
         packed = None if text is None else decode_base64(text.encode())
-    except (ValueError, KeyError, AttributeError) as error:
+        rest = encode(value)
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise EvidenceError("archive", f"{type(error).__name__}: {error}", "a line of the archive") from None
-    line = parse_payload_line(encode(value))
+    line = parse_payload_line(rest)
     if packed is not None:
         line = replace(line, segments=unpack_segments(packed))
     elif line.segments:

@@ -18,10 +18,11 @@ INTEGER: Final = "(0|[1-9][0-9]{0,17})"
 OPTIONAL_INTEGER: Final = "(?:null|(0|[1-9][0-9]{0,17}))"
 """The group of what is null is None, here and below. Both kinds stay below 64 bits."""
 BOOLEAN: Final = "(true|false)"
-OBJECT: Final = r"(\{[^}]*\})"
+OBJECT: Final = r"(\{[^}]{0,1024}\})"
 """An object up to its first closing brace, as text: to be read strictly, once for all places where it stands, by a
-reader that refuses objects within it. (To look for one character alone is what the engine does fastest.)"""
-OPTIONAL_OBJECT: Final = r"(?:null|(\{[^}]*\}))"
+reader that refuses objects within it. (To look for one character alone is what the engine does fastest.) Bounded, as
+the texts are kept: what is longer than honest ones is read in full each time."""
+OPTIONAL_OBJECT: Final = r"(?:null|(\{[^}]{0,1024}\}))"
 _ZERO: Final = ord("0")
 _LAST_BEFORE_PADDING: Final = (b"", b"AEIMQUYcgkosw048", b"AQgw")
 

@@ -70,9 +70,16 @@ def recognisable(key: str) -> bool:
 
 
 def pattern_of(key: str) -> re.Pattern[str]:
-    """What recognises the sentences of a key; a place called `number` takes figures alone."""
-    text = ""
-    for at, part in enumerate(_PLACE.split(key)):
-        anything = r"[\d.,]+" if part == "number" else ".+?"
-        text += f"(?P<{part}>{anything})" if at % 2 else re.escape(part)
+    """What recognises the sentences of a key; a place called `number` takes figures alone.
+
+    A place ends where the text behind it first stands, for good: to try all other ends too takes minutes on what
+    somebody typed to that end.
+    """
+    before, *parts = _PLACE.split(key)
+    text = re.escape(before)
+    for place, behind in zip(parts[::2], parts[1::2], strict=True):
+        anything = r"[\d.,]+" if place == "number" else ".+?"
+        end = f"(?P<{place}>{anything}){re.escape(behind)}"
+        last = place == parts[-2]
+        text += end if last or not behind else f"(?>{end})"
     return re.compile(text)

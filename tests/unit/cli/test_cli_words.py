@@ -288,3 +288,12 @@ def test_what_was_typed_keeps_its_name_where_the_rest_is_translated(
 ) -> None:
     monkeypatch.setenv("SUANLI_LANG", "zh")
     assert said(english) == chinese
+
+
+def test_no_typed_text_is_long_to_recognise() -> None:
+    """It repeats what stands between the places of a key, which took minutes where each place tried every end."""
+    for key in filter(recognisable, {**ZH, **ZH_REFUSALS, **ZH_TYPER, **ZH_SERVER}):
+        before, *between = PLACE.split(key)
+        if any(text.strip() for text in between[:-1]):
+            typed = (before + "1" + "".join("1" + text for text in between[:-1]) * 200)[:999] + "\n"
+            assert pattern_of(key).fullmatch(typed) is None
