@@ -1,8 +1,10 @@
 """Maintenance windows and advance reservations: nodes that are, or soon will be, not for everybody."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 from scheduler.domain.ids import NodeId
+from scheduler.domain.queues import QueueKey
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
@@ -19,17 +21,30 @@ def near(calendar: Iterable[Hole], now_ms: int, config: PlannerConfig) -> list[H
     return sorted(holes, key=lambda hole: (hole.from_ms, hole.until_ms, sorted(hole.nodes)))
 
 
-def wanted_before(
-    calendar: Iterable[Hole], shape: Shape, now_ms: int, ends_ms: int | None
-) -> frozenset[NodeId]:
-    """Nodes that are somebody else's, or nobody's, before a job that starts now and does not resume has ended.
+class Later:
+    """Holes that bind nobody yet. Who does not resume keeps off their nodes where he can: he would begin anew."""
 
-    Of holes that bind nobody yet: such a job keeps off those nodes where it can, as there it would begin anew.
-    """
-    if shape.resumable or ends_ms is None:
-        return frozenset()
-    holes = [hole for hole in calendar if now_ms < hole.from_ms < ends_ms and hole.queue != shape.queue]
-    return frozenset[NodeId]().union(*(hole.nodes for hole in holes))
+    def __init__(self, calendar: Iterable[Hole], now_ms: int, config: PlannerConfig) -> None:
+        ahead_ms = now_ms + config.calendar_ahead_ms
+        self._holes = sorted((h for h in calendar if h.from_ms > ahead_ms), key=lambda h: h.from_ms)
+        self._known: dict[tuple[QueueKey, int], frozenset[NodeId]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._holes)
+
+    def wanted_before(self, shape: Shape, ends_ms: int | None) -> frozenset[NodeId]:
+        """Nodes that are somebody else's, or nobody's, before a job that starts now and does not resume has ended.
+
+        Cost: the nodes of the holes, once for each queue and number of holes.
+        """
+        if shape.resumable or ends_ms is None:
+            return frozenset()
+        number = bisect_left(self._holes, ends_ms, key=lambda hole: hole.from_ms)
+        wanted = self._known.get((shape.queue, number))
+        if wanted is None:
+            others = [hole.nodes for hole in self._holes[:number] if hole.queue != shape.queue]
+            wanted = self._known[shape.queue, number] = frozenset[NodeId]().union(*others)
+        return wanted
 
 
 def close_booked_nodes(holes: Iterable[Hole], fleet: Fleet) -> None:

@@ -11,8 +11,8 @@ from scheduler.planner.demand import demand_of
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.likeness import Likeness
 from scheduler.planner.overdue import Overdue
-from scheduler.planner.plan import Stop
-from scheduler.planner.preemption import Preemption, Way, makes_room
+from scheduler.planner.plan import Stop, StopCause
+from scheduler.planner.preemption import Preemption, Victim, Way
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 from scheduler.planner.variants import Candidate
@@ -118,14 +118,20 @@ class Claims:
         return self._stop(shape, job, best[1], best[2])
 
     def _stop(self, shape: Shape, job: WaitingJob, cell: Cell, way: Way) -> list[Stop]:
-        """What the victims give back is the job's, in the cell and in the quotas."""
+        """What the victims give back is the job's, in the cell and in the quotas.
+
+        What is left of theirs is nobody's until they have stopped: until then they hold it.
+        """
         cell.hold(way.seats, None)
-        self._preemption.stopped(victim.running.job_id for victim in (*way.victims, *way.later))
+        self._preemption.claimed(way)
         stops = [
-            Stop(v.running.job_id, v.cause, job.job_id, makes_room(v, shape), v.lost_ms) for v in way.victims
+            Stop(v.running.job_id, v.cause, job.job_id, _makes_room(v, shape), v.lost_ms) for v in way.victims
         ]
+        left = self._sharing.devices_of(shape, cell.model)
         for running, *_ in (*way.victims, *way.later):
-            self._sharing.take_for(running.shape, running.model, devices=running.devices, back=True)
+            passed = min(left, running.devices)
+            self._sharing.pass_on(running.shape, running.model, passed, running.devices - passed)
+            left -= passed
         self._sharing.take_for(shape, cell.model)
         return stops
 
@@ -222,3 +228,14 @@ class Claims:
 
 
 _NONE: frozenset[Candidate] = frozenset()
+
+
+def _makes_room(victim: Victim, shape: Shape) -> str:
+    """For the eyes of the victim's firm: it says nothing of other firms."""
+    if victim.cause is StopCause.RECLAIM:
+        return "makes room for a queue that takes back quota which it had lent"
+    for_whom = {
+        StopCause.PRIORITY: f"of priority {shape.priority.value}",
+        StopCause.SHORTER: "that is done much sooner",
+    }
+    return f"makes room for a job of queue {shape.queue.name} {for_whom.get(victim.cause, '')}".rstrip()

@@ -12,7 +12,7 @@ from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.budgets import Budgets
-from scheduler.planner.calendar import close_booked_nodes, drained, ends_in_time, near, wanted_before
+from scheduler.planner.calendar import Later, close_booked_nodes, drained, ends_in_time, near
 from scheduler.planner.cells import Cell
 from scheduler.planner.claims import MAKES_ROOM, Blocked, Claims, Refused
 from scheduler.planner.config import PlannerConfig
@@ -79,6 +79,7 @@ class _Cycle:
         self._estimates = Estimates(snapshot, memory)
         self._turns = Turns(now_ms, config, self._estimates)
         self._holes = near(snapshot.calendar, now_ms, config)
+        self._later = Later(snapshot.calendar, now_ms, config)
         self._sharing = Sharing(snapshot, config)
         self._budgets = Budgets(snapshot)
         overdue = Overdue(snapshot, fleet, self._sharing, self._budgets, now_ms, config)
@@ -276,13 +277,14 @@ class _Cycle:
     def _find(self, shape: Shape, job: WaitingJob, cell: Cell) -> Found | None:
         """Seats that are free until the job has ended; on nodes that are wanted before only where it has no others."""
         ends_ms = None
-        if cell.held_rows or self._snapshot.calendar:  # else nobody could lend it anything
+        if cell.held_rows or self._later:  # else nobody could lend it anything
             ends_ms = ends_in_time(shape, job, cell.model, self._estimates, self._now_ms, self._config)
-        wanted = wanted_before(self._snapshot.calendar, shape, self._now_ms, ends_ms)
+        wanted = self._later.wanted_before(shape, ends_ms)
         found = None
         if wanted:
             apart = shape._replace(avoid_nodes=shape.avoid_nodes | wanted)
-            found = find_seats(apart, self._fleet, cell, ends_ms)
+            if apart.avoid_nodes == cell.avoided(apart.avoid_nodes, shape.devices_per_node, shape.tasks):
+                found = find_seats(apart, self._fleet, cell, ends_ms)
         return found or find_seats(shape, self._fleet, cell, ends_ms)
 
     def _forbidden(self, shape: Shape, queue: Queue, candidate: Candidate, refused: Refused) -> WhyNot | None:

@@ -33,13 +33,11 @@ class Fitting:
                 return False
         return True
 
-    def add(self, masks: Iterable[tuple[int, int]]) -> bool:
-        """A victim gives its devices; whether a task fits on a row where it did not."""
-        before = sum(map(len, self._rows.values()))
+    def add(self, masks: Iterable[tuple[int, int]]) -> None:
+        """A victim gives its devices."""
         for row, mask in masks:
             base = self._masks.get(row, self._cell.parts[row].free)
             self._set(row, base | mask & ~self._cell.parts[row].reserved)
-        return sum(map(len, self._rows.values())) > before
 
     def uses(self, masks: Iterable[tuple[int, int]]) -> bool:
         """Whether a victim is on a row on which a task would fit."""

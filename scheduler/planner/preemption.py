@@ -89,9 +89,11 @@ class Preemption:
         self.traded: Set[JobId] = frozenset()
         self.served: Set[JobId] = frozenset()
         self._stopped: set[JobId] = set()
+        self._later: set[JobId] = set()  # of those: who were not told to stop yet
         self._told: set[tuple[str, str]] = set()  # cells that know when their jobs are expected to end
         self._possible: dict[tuple[object, ...], bool] = {}
         self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
+        self._too_large = False  # whether anybody was left alone as he would lose much for so few devices
 
     def _index(self, everybody: Sequence[RunningJob]) -> None:
         """Who runs in which cell for which queue. Cost: O(running jobs)."""
@@ -141,11 +143,16 @@ class Preemption:
         sizes = sizes_of(shape)
         alike = sizes if len(sizes) > 1 else demand  # of gangs of one size fewer tasks may do
         key = (shape.queue, turn, borrows, served, cell.pool, cell.model, alike, shape.topology)
-        if self._in_vain.get(key, shape.tasks + 1) <= shape.tasks:
+        of_size = (*key, shape.devices)
+        if (
+            min(self._in_vain.get(key, shape.tasks + 1), self._in_vain.get(of_size, shape.tasks + 1))
+            <= shape.tasks
+        ):
             return None  # somebody before it in the order, who asked for no more, found nobody to stop
+        self._too_large = False
         way = self._way(shape, job, cell, demand, borrows=borrows)
-        if way is None:
-            self._in_vain[key] = shape.tasks
+        if way is None:  # a larger gang may cost more
+            self._in_vain[of_size if self._too_large else key] = shape.tasks
         return way
 
     def _way(self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, *, borrows: bool) -> Way | None:
@@ -194,13 +201,19 @@ class Preemption:
                 chosen = [victim for victim in chosen if fitting.uses(victim.masks)]
             chosen = self._spared(chosen, fitting)
             if self._too_dear(shape, job, chosen):
+                self._too_large = True
                 return None
         seats = fitting.seats()
         return None if seats is None else self._when_they_saved(job, chosen, seats)
 
     def stopped(self, job_ids: Iterable[JobId]) -> None:
-        """They were told to stop in this cycle, or are to stop for somebody as soon as they have saved."""
+        """They were told to stop in this cycle."""
         self._stopped.update(job_ids)
+
+    def claimed(self, way: Way) -> None:
+        """Its victims are told to stop in this cycle, or are to stop as soon as they have saved: for nobody else."""
+        self._later.update(victim.running.job_id for victim in way.later)
+        self._stopped.update(victim.running.job_id for victim in (*way.victims, *way.later))
 
     def _open_and_coming(self, cell: Cell) -> dict[int, int]:
         """Masks of devices of stopping jobs by row, where nobody has a claim on them yet."""
@@ -228,6 +241,7 @@ class Preemption:
                     > self._may_cost(job)
                     or self._ends_before_long(running, lost_ms, job)
                 ):
+                    self._too_large = True
                     continue
                 key = (
                     _ORDER.index(cause),
@@ -316,21 +330,26 @@ class Preemption:
         return min(lost_ms, self._config.fresh_ms) if self._saves_first(running, lost_ms, job) else lost_ms
 
     def _saves_first(self, running: RunningJob, lost_ms: int, job: WaitingJob) -> bool:
-        """Whether it is worth waiting until a borrower has saved; not for longer than a borrower waits at most."""
-        waits = self._now_ms - job.submitted_ms < PATIENT * self._config.ageing_ms
+        """Whether it is worth waiting until a borrower has saved: when it did is its own word, believed for a day."""
+        waits = self._now_ms - job.submitted_ms < self._config.ageing_ms
         return waits and running.shape.resumable and self._config.fresh_ms < lost_ms <= SAVES_MS
 
     def _when_they_saved(
         self, job: WaitingJob, victims: Sequence[Victim], seats: tuple[tuple[int, int], ...]
     ) -> Way | None:
-        """Each borrower stops when it has saved, at moments of their own: what comes free first is kept meanwhile."""
-        if len(self._stopped) + len(victims) > self._config.max_stops:
+        """Each borrower stops when it has saved, at moments of their own: what comes free first is kept meanwhile.
+
+        Who borrowed nothing does not stop before the last of them.
+        """
+        if len(self._stopped) - len(self._later) + len(victims) > self._config.max_stops:
             return None
         later = [
             v
             for v in victims
             if v.cause is StopCause.RECLAIM and self._saves_first(v.running, v.lost_ms, job)
         ]
+        if later:
+            later += [v for v in victims if v.cause is not StopCause.RECLAIM]
         return Way(tuple(v for v in victims if v not in later), seats, tuple(later))
 
     def _cause(
@@ -425,14 +444,3 @@ def masks_of(cell: Cell, running: RunningJob) -> tuple[tuple[int, int], ...]:
         if row is not None:
             masks.append((row, cell.parts[row].mask_of(device_ids)))
     return tuple(masks)
-
-
-def makes_room(victim: Victim, shape: Shape) -> str:
-    """For the eyes of the victim's firm: it says nothing of other firms."""
-    if victim.cause is StopCause.RECLAIM:
-        return "makes room for a queue that takes back quota which it had lent"
-    for_whom = {
-        StopCause.PRIORITY: f"of priority {shape.priority.value}",
-        StopCause.SHORTER: "that is done much sooner",
-    }
-    return f"makes room for a job of queue {shape.queue.name} {for_whom.get(victim.cause, '')}".rstrip()

@@ -40,6 +40,9 @@ class Sharing:
         self._quota: dict[tuple[str, str], int] = {}
         self._limits: dict[tuple[str, str], bool] = {}
         self._parts: dict[tuple[QueueKey, str], int] = {}  # of devices, in ppm
+        self._leaving: dict[
+            tuple[QueueKey, str], int
+        ] = {}  # held by jobs that are to stop, and given to nobody
         # Answers since anything was given or kept: many jobs ask the same.
         self._refused: dict[tuple[QueueKey, str, int], WhyNot | None] = {}
         self._borrowed: dict[tuple[QueueKey, str, int], bool] = {}
@@ -114,6 +117,19 @@ class Sharing:
         after = self._parts[key] = before + count * shape.share_ppm * (-1 if back else 1)
         self.take(shape.queue, model, _up(after) - _up(before))
 
+    def pass_on(self, shape: Shape, model: str, passed: int, left: int) -> None:
+        """Counts that a job of the shape is to stop: so many of its devices go to whom it stops for.
+
+        What is left over is no longer borrowed by its queue, but comes free for others only when it has stopped.
+        """
+        if not shape.whole:
+            if passed:
+                self.take_for(shape, model, devices=passed + left, back=True)
+            return
+        self.take(shape.queue, model, -passed)
+        for key, amount in self.amounts(model, left):
+            self._leaving[shape.queue, key] = self._leaving.get((shape.queue, key), 0) + amount
+
     def borrows(self, queue: Queue, model: str, devices: int) -> bool:
         """Whether the queue would hold more than its own nominal quota."""
         if queue.cohort is None:
@@ -153,7 +169,8 @@ class Sharing:
         over = 0
         for key, of_one in self.amounts(model, 1):
             if self._limited(queue, key):
-                excess = self.held(queue.key, key) - queue.nominal.get(key, 0)
+                leaving = self._leaving.get((queue.key, key), 0)
+                excess = self.held(queue.key, key) - leaving - queue.nominal.get(key, 0)
                 over = max(over, -(-excess // of_one) if of_one else 0)
         return min(over, self.held(queue.key, model))
 

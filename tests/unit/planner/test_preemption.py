@@ -316,8 +316,68 @@ def test_who_saves_gives_back_when_he_has_saved_each_at_his_own_moment() -> None
     assert stops(2, 20) == ["one"]
     assert stops(20, 20) == []
     assert stops(70, 20) == ["one"]  # who knows when it saves
-    controller.wait(round(PATIENT) * PlannerConfig().ageing_ms)
-    assert stops(20, 20) == ["one", "other"]
+    controller.wait(PlannerConfig().ageing_ms)
+    assert stops(20, 20) == ["one", "other"]  # when they save they say themselves: it is believed for a day
+
+
+def saved_minutes_ago(controller: Controller, **minutes: int) -> Plan:
+    """What is decided where jobs have saved so long ago."""
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    running = tuple(
+        replace(job, saved_ms=controller.now_ms - minutes.get(job.job_id, 2) * 60_000)
+        for job in snapshot.running
+    )
+    snapshot = replace(snapshot, running=running)
+    decided, _ = plan(snapshot, controller.now_ms, PlannerConfig())
+    assert check_plan(snapshot, decided) == []
+    return decided
+
+
+def with_quota(nominal: dict[str, int]) -> Controller:
+    controller = Controller([a_node("n1"), a_node("n2")])
+    queues = tuple(
+        Queue(QueueKey(FirmId(firm), "default"), (POOL,), {MODEL: devices}, 1, "all")
+        for firm, devices in nominal.items()
+    )
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (Cohort("all"),)))
+    return controller
+
+
+@pytest.mark.parametrize("minutes", [2, 20])
+def test_what_is_over_of_a_victims_quota_is_nobodys_before_it_has_stopped(minutes: int) -> None:
+    controller = with_quota({"firm-a": 1, "firm-b": 10})
+    start(controller, "big", 8)
+    start(controller, "own", 3, firm="firm-b")
+    controller.submit("mine", a_spec("mine", devices=6), firm="firm-b")
+    controller.wait(20 * 3_600_000)
+    controller.submit("next", a_spec("next", devices=1), firm="firm-b")
+    decided = saved_minutes_ago(controller, big=minutes)
+    assert decided.placements == ()
+
+
+def test_for_a_large_gang_a_borrower_stops_although_a_smaller_job_could_not_have_stopped_him() -> None:
+    controller = with_quota({"firm-a": 0, "firm-b": 16})
+    start(controller, "big", 16, per_node=8)
+    controller.submit("small", a_spec("small", devices=8), firm="firm-b")
+    controller.submit("large", a_spec("large", devices=16, per_node=8), firm="firm-b")
+    controller.wait(20 * 3_600_000)
+    decided = saved_minutes_ago(controller, big=90)
+    assert [(stop.job_id, stop.for_job) for stop in decided.stops] == [("big", "large")]
+
+
+@pytest.mark.parametrize(("minutes", "stopped"), [(2, ["borrower", "low"]), (20, [])])
+def test_who_borrowed_nothing_does_not_stop_before_the_borrower_has_saved(
+    minutes: int, stopped: list[str]
+) -> None:
+    controller = with_quota({"firm-a": 0, "firm-b": 24})
+    start(controller, "borrower", 8)
+    start(controller, "low", 8, firm="firm-b", priority="low")
+    controller.wait(5 * 3_600_000)
+    mine = a_spec("mine", devices=16, per_node=8, priority="high")
+    controller.submit("mine", mine, firm="firm-b")
+    controller.wait(15 * 3_600_000)
+    decided = saved_minutes_ago(controller, borrower=minutes)
+    assert sorted(stop.job_id for stop in decided.stops) == stopped
 
 
 def test_who_gives_back_sooner_than_he_could_do_it_again_is_waited_for_and_not_for_ever() -> None:
