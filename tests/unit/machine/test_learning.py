@@ -61,6 +61,7 @@ def test_a_job_that_resumes_keeps_what_it_has_run_and_one_that_does_not_begins_a
         assert job.state is JobState.QUEUED
         waiting = take_snapshot(controller.state, controller.now_ms).classes[0].jobs[0]
         assert (waiting.served_ms, waiting.starts) == (kept_ms, 1)
+        assert waiting.held_ms == 2 * HOUR_MS  # by the clock, whatever is left of it
         assert violations(controller.state) == []
 
 
