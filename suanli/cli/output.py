@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 # What is not a terminal has no width: tables are not cut there.
 PIPE_WIDTH = 400
-# What stays together in a line: blanks, a wide character (doubled by a NUL) with the sign that ends a sentence, a word.
-_WIDE = r"[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]"
-_PIECE = re.compile(rf"\s+|{_WIDE}\0[,.;:!?)\]]*|[^\s\0]+?(?={_WIDE}\0|\s|$)")
+# What stays together in a line: a wide character (doubled by a NUL) with the sign that ends a sentence, blanks, a word.
+_PIECE = re.compile(r"[^\0]\0[,.;:!?)\]]*|(?:\s(?!\0))+|(?:[^\s\0](?!\0))+")
 _LEAST_WIDTH = 10
 
 
@@ -170,21 +169,27 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
 
 def cells(text: str) -> int:
     """How many places of a terminal a text takes."""
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+    return len(_by_places(text))
+
+
+def _by_places(text: str) -> str:
+    """The text with a NUL behind each wide character: as long as the places that it takes."""
+    if text.isascii():
+        return text
+    return "".join(c + "\0" if east_asian_width(c) in "WF" else c for c in text)
 
 
 def wrapped(text: str, width: int, first: str = "", rest: str = "", *, cut: bool = True) -> str:
     """Lines of at most `width` places of a terminal, between words and beside wide characters; a word without room in a
     line is `cut`, or stays whole.
     """
-    doubled = [re.sub(f"({_WIDE})", "\\1\0", part) for part in (text, first, rest)]
     lines = _ByPlaces(
         max(width, _LEAST_WIDTH),
-        initial_indent=doubled[1],
-        subsequent_indent=doubled[2],
+        initial_indent=_by_places(first),
+        subsequent_indent=_by_places(rest),
         break_long_words=cut,
     )
-    return lines.fill(doubled[0]).replace("\0", "")
+    return lines.fill(_by_places(text)).replace("\0", "")
 
 
 class _ByPlaces(TextWrapper):

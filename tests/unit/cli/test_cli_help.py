@@ -152,3 +152,9 @@ def test_a_line_is_cut_between_words_and_beside_wide_characters() -> None:
         "  FOLDER 中的",
         "  文件。",
     ]
+    assert wrapped("\U00020bb7" * 12, 10).split("\n") == [
+        "\U00020bb7" * 5,
+        "\U00020bb7" * 5,
+        "\U00020bb7" * 2,
+    ]
+    assert all(cells(line) <= 10 for line in wrapped("ab 🚀🚀🚀🚀🚀 cd\u3000\u3000ef", 10).split("\n"))
