@@ -14,12 +14,11 @@ from scheduler.catalogue import load_catalogue
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.simulator.clusters import read_cluster
 from scheduler.simulator.history import budgets_at, is_history, read_history
-from scheduler.simulator.pictures import NoPictures, draw, page
-from scheduler.simulator.rehearsal import Outcome, Situation, changed, rehearse, verdicts, with_profile
+from scheduler.simulator.pictures import NoPictures, draw, page, shown_name
+from scheduler.simulator.rehearsal import BASE, Outcome, Situation, changed, rehearse, verdicts, with_profile
 from scheduler.simulator.workload import Draft, begin_of, drafts_of_history, drafts_of_table, queues_for
 from suanli.cli.words import said
 
-BASE = "as-it-is"
 TableOfText = tuple[str, list[str], list[list[str]]]
 
 
@@ -114,7 +113,7 @@ def _read(request: Request) -> tuple[Situation, list[Draft], str]:
 def _run(situation: Situation, drafts: Sequence[Draft], request: Request, err: Console) -> Outcome:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        bar = progress.add_task(said(situation.name), total=len(drafts))
+        bar = progress.add_task(shown_name(situation.name), total=len(drafts))
 
         def tell(done: int, of: int) -> None:
             progress.update(bar, completed=done, total=of)
@@ -124,7 +123,7 @@ def _run(situation: Situation, drafts: Sequence[Draft], request: Request, err: C
 
 def tables_of(outcomes: Sequence[Outcome]) -> list[TableOfText]:
     """What a person reads, in the reader's language: the whole, each firm, and who wins and loses."""
-    names = [said(outcome.situation.name) for outcome in outcomes]
+    names = [shown_name(outcome.situation.name) for outcome in outcomes]
     whole = [[said(label), *[said(show(outcome)) for outcome in outcomes]] for label, show in _LINES]
     firms = [
         [
@@ -153,7 +152,7 @@ def tables_of(outcomes: Sequence[Outcome]) -> list[TableOfText]:
         rows = [
             [
                 v.firm,
-                said(v.situation),
+                shown_name(v.situation),
                 f"{100 * v.jct_change:+.1f} %",
                 f"{v.cost_change_cny:+,.2f}",
                 said(v.verdict),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scheduler.simulator.rehearsal import Outcome
+from scheduler.simulator.rehearsal import BASE, Outcome
 from suanli.cli.words import is_chinese, said
 
 if TYPE_CHECKING:
@@ -36,6 +36,11 @@ _BESIDE: Mapping[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.005, 1),
 
 class NoPictures(RuntimeError):
     """matplotlib is not installed."""
+
+
+def shown_name(name: str, label: Label = said) -> str:
+    """A situation's name for its reader: the base's is a word of ours, the others' are as they were typed."""
+    return label(name) if name == BASE else name
 
 
 def draw(outcome: Outcome, folder: Path) -> list[Path]:
@@ -93,7 +98,8 @@ def _gantt(outcome: Outcome, label: Label, path: Path) -> Path:
     named = range(0, len(views), 1 + len(views) // MOST_NAMES)
     axes.set_yticks([number + 0.45 for number in named], [views[number].name for number in named])
     axes.set_ylim(len(views), -0.1)
-    axes.set_title(label(f"{label(outcome.situation.name)}: which firm holds what"))
+    title = label("{name}: which firm holds what")
+    axes.set_title(title.format(name=shown_name(outcome.situation.name, label)))
     handles = [patches.Patch(color=colours[firm], label=firm) for firm in firms[:MOST_NAMES]]
     axes.legend(handles=handles, title=label("firm"), **_BESIDE)
     return _save(figure, path)
@@ -113,8 +119,8 @@ def _curves(outcome: Outcome, label: Label, path: Path) -> Path:
     )
     upper.axhline(devices, color="black", linestyle="--", linewidth=1, label=label(f"all {devices}"))
     upper.set_ylabel(label("devices"))
-    name = label(outcome.situation.name)
-    upper.set_title(label(f"{name}: devices that jobs hold, and jobs that wait and run"))
+    title = label("{name}: devices that jobs hold, and jobs that wait and run")
+    upper.set_title(title.format(name=shown_name(outcome.situation.name, label)))
     waiting, running = [found[2] for found in curve], [found[3] for found in curve]
     lower.step(moments, waiting, where="post", color="tab:red", label=label("waiting"))
     lower.step(moments, running, where="post", color="tab:blue", label=label("running"))

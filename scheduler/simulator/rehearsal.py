@@ -27,6 +27,7 @@ from scheduler.simulator.summary import HOUR_MS, Summary, summarise
 from scheduler.simulator.workload import Draft, works_of
 from scheduler.simulator.world import Options, World
 
+BASE = "as-it-is"  # the first situation's name; others are named after a file, or after a profile that ships
 NOTICED = 0.02  # a firm wins or loses where its completion time or net cost changes by more
 
 

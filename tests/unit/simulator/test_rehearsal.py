@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
@@ -19,10 +20,10 @@ from scheduler.machine.messages import BudgetSpent
 from scheduler.services.history import history_text
 from scheduler.simulator.budgets import VirtualBudgets
 from scheduler.simulator.clusters import cluster_from, read_cluster
-from scheduler.simulator.command import BASE, Request, simulate
+from scheduler.simulator.command import Request, simulate
 from scheduler.simulator.history import budgets_at, history_from_json, read_history
 from scheduler.simulator.pictures import unit_of
-from scheduler.simulator.rehearsal import Situation, rehearse, verdicts
+from scheduler.simulator.rehearsal import BASE, Situation, rehearse, verdicts
 from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.workload import drafts_of_history
 from suanli.cli.words import one_of_many, said
@@ -300,8 +301,35 @@ def test_a_rehearsal_is_told_in_chinese_to_who_reads_it(
     for told in (out, err, page.partition("</style>")[2]):
         # Names of firms, files and profiles, and units stay.
         assert not re.search(r"[a-z]{2,} [a-z]{2,}", told), told
+    assert "现行" in out
     refused = "t.csv, line 2, column arrival_s: 'x', wanted a number"
     assert said(refused) == "t.csv 第 2 行,列 arrival_s:'x',应为 数字"
+
+
+@pytest.mark.parametrize("name", ["running", "none", "All jobs"])
+def test_a_change_file_keeps_its_name_in_chinese(
+    history_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("SUANLI_LANG", "zh")
+    monkeypatch.setattr("scheduler.simulator.pictures._installed_fonts", lambda: {"SimHei"})
+    titles: list[str] = []
+
+    def not_drawn(figure: Figure, path: Path) -> Path:
+        titles.append(figure.axes[0].get_title())
+        path.touch()
+        return path
+
+    monkeypatch.setattr("scheduler.simulator.pictures._save", not_drawn)
+    change = tmp_path / f"{name}.yaml"
+    change.write_text("profile: packing", encoding="utf-8")
+    out, _ = run(Request(history_file, changes=(change,), first=2, output=tmp_path / "out"))
+    assert out.count(name) == 4  # at the head of two tables, and in the verdict on each firm
+    assert titles == [
+        "现行:各企业占用的设备",
+        "现行:作业占用的设备,以及等待和运行的作业",
+        f"{name}:各企业占用的设备",
+        f"{name}:作业占用的设备,以及等待和运行的作业",
+    ]
 
 
 @pytest.mark.parametrize(
