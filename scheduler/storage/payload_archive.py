@@ -41,7 +41,9 @@ class ArchivedEntry:
     """The segments of `line` as `pack_segments` packs them; None where it has none."""
 
     def encode(self) -> bytes:
-        """Its line with the newline."""
+        """Its line with the newline. Raises ValueError where its segments were not packed: they would be lost."""
+        if self.packed is None and self.line.segments:
+            raise ValueError(f"entry {self.line.index} has segments that were not packed")
         known: dict[str, object] = {
             "fact": self.fact,
             "firm_id": self.firm_id,

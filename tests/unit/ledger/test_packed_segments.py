@@ -49,6 +49,12 @@ def test_a_window_is_archived_as_it_is_packed_and_reads_back_whole() -> None:
     assert parse_archived(entry.encode().rstrip(b"\n")) == entry
 
 
+def test_a_window_whose_segments_would_be_left_out_is_not_archived() -> None:
+    line = PayloadLine(7, b"s" * 32, b"payload", (ONE,))
+    with pytest.raises(ValueError, match="entry 7"):
+        ArchivedEntry(line, "window/k/1", None, (None,)).encode()
+
+
 def test_an_archived_line_of_before_has_its_segments_one_by_one_and_is_read_the_same() -> None:
     segments = (ONE, SaltedSegment(b"t" * 32, b'{"busy_ms":0}'))
     line = PayloadLine(7, b"s" * 32, b"payload", segments)
