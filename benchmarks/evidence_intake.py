@@ -150,7 +150,7 @@ async def _take_in(
         sent = [Sent(n.key, w[first : first + batch]) for n, w in zip(nodes, signed, strict=True)]
         for some in range(0, len(sent), STATEMENT_WINDOWS // batch):
             checked = check_windows(sent[some : some + STATEMENT_WINDOWS // batch], now_ms)
-            for intake in await store_windows(direct, checked):
+            for intake in await store_windows(direct, checked, lambda: None):
                 assert isinstance(intake, Intake), intake
                 assert not intake.refused, intake.refused[0]
         ledger_began_s, full = time.process_time(), True

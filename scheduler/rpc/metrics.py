@@ -22,7 +22,7 @@ WINDOW_FORKS = Counter(
     "suanli_gateway_window_forks_total", "Windows that came again with other bytes: two chains of one key."
 )
 WINDOW_STORE_SECONDS = Histogram(
-    "suanli_gateway_window_store_seconds", "Time to check and store a batch of windows."
+    "suanli_gateway_window_store_seconds", "Time to store windows that were checked, of many nodes together."
 )
 LOG_BYTES = Counter("suanli_gateway_job_log_bytes_total", "Bytes of job output appended.")
 REFUSED_CALLS = Counter("suanli_gateway_refused_calls_total", "Calls and streams refused.", ["status"])

@@ -186,12 +186,12 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
 
     async def _keep(self, batch: Sequence[Checked]) -> list[Intake | Exception]:
         with WINDOW_STORE_SECONDS.time():
-            intakes = await store_windows(self._direct, batch)
-        self._ledger.poke()
-        return intakes
+            return await store_windows(self._direct, batch, self._ledger.poke)
 
     async def close(self) -> None:
-        """End what is under way beside the streams."""
+        """End what is under way beside the streams. What is lost by it the agents send again."""
+        await self._checked.close()
+        await self._stored.close()
         await self._ledger.close()
 
     async def _answer(self, upload: UsageStream, intake: Intake, context: Context) -> None:

@@ -5,7 +5,7 @@ A number that came before with the same bytes is fine; with other bytes it is a 
 stolen or misused key can make. What many nodes sent is checked together and stored in one statement.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from scheduler.domain.errors import Unavailable
@@ -110,22 +110,26 @@ def check_windows(batch: Sequence[Sent], now_ms: int) -> list[Checked]:
     return [Checked(sent, [_check(sent.key, window, now_ms) for window in sent.windows]) for sent in batch]
 
 
-async def store_windows(database: Direct, batch: Sequence[Checked]) -> list[Intake | Exception]:
+async def store_windows(
+    database: Direct, batch: Sequence[Checked], moved: Callable[[], None]
+) -> list[Intake | Exception]:
     """Store those windows that continue their chains; the others are refused one by one. One answer for each.
 
     A key revoked meanwhile stores nothing. An answer is Unavailable where other streams of the same key moved
-    its chain again and again. Cost: two round trips for all, one more where windows came before.
-    Raises DatabaseAway, or psycopg.Error where PostgreSQL refuses the whole; then nothing was stored.
+    its chain again and again. `moved` is called whenever some were stored, before anything else may fail.
+    Cost: two round trips for all, one more where windows came before; again for each further batch of one key.
+    Raises DatabaseAway, or psycopg.Error where PostgreSQL refuses a statement: what was stored before it stays.
     """
     drafts = [_Draft(checked.sent, checked.verdicts) for checked in batch]
     while waiting := [draft for draft in drafts if draft.answer is None]:
         # Of several batches of one key the first alone: the next goes on from where it ends.
-        await _store(database, list({draft.key_id: draft for draft in reversed(waiting)}.values()))
+        if await _store(database, list({draft.key_id: draft for draft in reversed(waiting)}.values())):
+            moved()
     return [draft.answer for draft in drafts if draft.answer is not None]
 
 
-async def _store(database: Direct, drafts: Sequence[_Draft]) -> None:
-    """One try for one batch of each key."""
+async def _store(database: Direct, drafts: Sequence[_Draft]) -> bool:
+    """One try for one batch of each key; says whether any chain moved."""
     known = await heads(database, [draft.key_id for draft in drafts])
     wanted = {place for d in drafts if d.key_id in known for place in d.repeated(known[d.key_id])}
     kept = await stored_headers(database, sorted(wanted)) if wanted else {}
@@ -150,6 +154,7 @@ async def _store(database: Direct, drafts: Sequence[_Draft]) -> None:
             draft.answer = Intake(after.seq, len(draft.rows), tuple(draft.refused))
         elif draft.answer is None and draft.tries == TRIES:
             draft.answer = Unavailable("another stream of this key stores its windows at the same time")
+    return bool(moved)
 
 
 def _continued(draft: _Draft, head: Head, kept: Mapping[tuple[str, int], bytes]) -> Head:

@@ -52,6 +52,16 @@ class Gathered(Generic[AskT, AnswerT]):
             task.add_done_callback(self._tasks.discard)
         return future
 
+    async def close(self) -> None:
+        """Cancel what is under way (it may have happened or not) and all who wait. To be asked no more."""
+        tasks = list(self._tasks)
+        for _, future in self._waiting:
+            future.cancel()
+        self._waiting.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _run(self) -> None:
         taken: list[tuple[AskT, asyncio.Future[AnswerT]]] = []
         try:

@@ -19,6 +19,7 @@ from scheduler.rpc.control import CONNECTION_MESSAGES
 from scheduler.services.evidence import node_key
 from scheduler.services.windows import Intake, Sent, check_windows, store_windows
 from scheduler.storage.direct import Direct
+from scheduler.storage.engine import DatabaseAway
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.strict_json import encode
 from suanli.evidence.windows import SaltedSegment, SignedWindow, segment_commitment, window_message
@@ -358,7 +359,9 @@ async def test_one_chain_over_two_streams_at_once_is_stored_exactly_once(
     try:
         answers = await asyncio.gather(
             *(
-                store_windows(door, check_windows([Sent(key, windows), Sent(key, windows[4:])], now_ms()))
+                store_windows(
+                    door, check_windows([Sent(key, windows), Sent(key, windows[4:])], now_ms()), lambda: None
+                )
                 for door in doors
             )
         )
@@ -369,6 +372,43 @@ async def test_one_chain_over_two_streams_at_once_is_stored_exactly_once(
     assert all(isinstance(a, Intake) and (a.stored_seq, a.refused) == (8, ()) for a in found)
     assert sum(a.stored for a in found if isinstance(a, Intake)) == 8
     assert await stored(world, agent) == list(range(1, 9))
+
+
+async def test_the_ledger_is_told_of_what_was_stored_also_where_the_rest_fails_and_of_nothing_else(
+    world: World, gateway: RunningGateway, database_urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = await enrolled(world, gateway)
+    async with world.api.read() as session:
+        key = await node_key(session, agent.node_id)
+    assert key is not None
+    bad, windows, told = forged(agent), [agent.cut() for _ in range(4)], list[str]()
+    direct = Direct(database_urls.gateway, "door")
+    fetch, statements = direct.fetch, list[str]()
+
+    async def away_at_the_third(statement: str, *args: Any, **kwargs: Any) -> Any:
+        statements.append(statement)
+        if len(statements) == 3:
+            raise DatabaseAway("gone")
+        return await fetch(statement, *args, **kwargs)
+
+    async def store(*batches: list[SignedWindow]) -> None:
+        checked = check_windows([Sent(key, batch) for batch in batches], now_ms())
+        await store_windows(direct, checked, lambda: told.append("moved"))
+
+    await store([bad])
+    assert told == []
+    with monkeypatch.context() as patched:
+        patched.setattr(direct, "fetch", away_at_the_third)
+        with pytest.raises(DatabaseAway):
+            await store(windows[:2], windows[2:])
+    assert await stored(world, agent) == [1, 2]
+    assert told == ["moved"]
+    await store(windows[:2])
+    assert told == ["moved"]
+    await world.execute("UPDATE agent_keys SET revoked_at = now()")
+    await store(windows[2:])
+    assert told == ["moved"]
+    await direct.close()
 
 
 @pytest.mark.parametrize(("column", "value"), [("segments", b"\0"), ("segments", b""), ("header", b"\0")])

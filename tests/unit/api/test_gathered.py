@@ -112,3 +112,17 @@ async def test_no_more_pieces_run_at_once_than_allowed() -> None:
     assert work.batches == [[0], [1]]
     work.gate.set()
     assert await asyncio.gather(*waiting) == [0, 2, 4, 6]
+
+
+async def test_what_is_closed_ends_what_is_under_way_and_keeps_nobody_waiting() -> None:
+    work = Work()
+    gathered = Gathered(work, most=1)
+    under_way, waiting = gathered(1), gathered(2)
+    while not work.batches:
+        await asyncio.sleep(0)
+    await gathered.close()
+    assert under_way.cancelled()
+    assert waiting.cancelled()
+    work.gate.set()
+    await asyncio.sleep(0)
+    assert work.batches == [[1]]
