@@ -32,8 +32,8 @@ from scheduler.planner.snapshot import JobClass, RunningJob, Shape, Snapshot, Wa
 _Also = TypeVar("_Also")
 _HIGHEST = Priority.HIGH.rank
 _SUBMITTED = attrgetter("submitted_ms")
-# Turns are by age alone after so many times the wait that raises by a class. After one, B14's average would be longer by
-# a fifth where run times are estimated; where they are known somebody would wait for four days without it.
+# Turns are by age alone after so many times the wait that raises by a class. After one, B14's average would be a fifth
+# longer where run times are estimated; where they are known somebody would wait for four days without it.
 _BY_AGE = 2
 _LOOK_AT_ALL = 8  # a turn is worth so many looks at a class
 
