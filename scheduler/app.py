@@ -178,6 +178,8 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     gc.disable()  # until all is loaded that its processes share
     from scheduler.up.run import Installation, UpFailed
 
+    if window_ms is not None:
+        _check_window(window_ms)
     ports = {}
     if port is not None:
         ports = {"api_port": port, "fleet_port": port and port + 1, "enrolment_port": port and port + 2}
@@ -218,10 +220,7 @@ def demo(
     """Run the main job: two firms, three simulated nodes, a bill, and its proof."""
     from scheduler.demo.story import run as run_demo
 
-    if window_ms < 1 or 300_000 % window_ms:
-        raise typer.Exit(
-            fail(f"--window-ms must divide 300000 (5 minutes in milliseconds); {window_ms} does not")
-        )
+    _check_window(window_ms)
     raise typer.Exit(run_demo(keep=keep, window_ms=window_ms, record=record, as_json=as_json))
 
 
@@ -289,6 +288,13 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         run_simulation(request, out, err)
     except (BadTrace, DomainError, NotPossible) as error:
         raise typer.Exit(fail(sentence_of(error))) from error
+
+
+def _check_window(window_ms: int) -> None:
+    if window_ms < 1 or 300_000 % window_ms:
+        raise typer.Exit(
+            fail(f"--window-ms must divide 300000 (5 minutes in milliseconds); {window_ms} does not")
+        )
 
 
 def _witnesses(urls: list[str], key_files: list[str]) -> tuple[Witness, ...] | None:

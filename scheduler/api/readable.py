@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from scheduler.domain.errors import UNKNOWN_FIELD, FieldProblem
+from scheduler.domain.job_limits import NAME_PATTERN, NAME_WANTED
 
 SHOWN_CHARACTERS = 80
 # Where a value came from is not part of its name in the body; of the others it is worth telling.
@@ -90,7 +91,9 @@ def _want(kind: str, context: Mapping[str, Any], message: str) -> str:
         case "less_than_equal":
             want = f"at most {context.get('le')}"
         case "string_pattern_mismatch":
-            want = f"text that matches {context.get('pattern')}"
+            pattern = str(context.get("pattern"))
+            bare = pattern.removeprefix("^").removesuffix("$")
+            want = NAME_WANTED if bare == NAME_PATTERN else f"text that matches {pattern}"
         case "string_too_long" | "too_long":
             want = f"at most {context.get('max_length')} {_counted(kind)}"
         case "string_too_short" | "too_short":

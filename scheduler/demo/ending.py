@@ -46,8 +46,10 @@ def _usage_table(firm: str, usage: Mapping[str, Any]) -> Table:
     )
     table.add_column(said("job"))
     table.add_column(said("device model"))
-    for column in ("requested", "held", "live", "worked", "CNY"):
-        table.add_column(said(column), justify="right")
+    # "held" by itself is also the state of a job, which is another word in Chinese.
+    held = said("HELD").lower()
+    for column in (said("requested"), held, said("live"), said("worked"), said("CNY")):
+        table.add_column(column, justify="right")
     for line in usage["lines"]:
         table.add_row(
             line.get("job_name") or line["job_id"],

@@ -1,6 +1,8 @@
 """`suanli simulate`: reads, runs every situation, prints them side by side, writes pictures and JSON."""
 
+import errno
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from scheduler.simulator.clusters import read_cluster
 from scheduler.simulator.history import budgets_at, is_history, read_history
 from scheduler.simulator.pictures import NoPictures, draw, page, shown_name
 from scheduler.simulator.rehearsal import BASE, Outcome, Situation, changed, rehearse, verdicts, with_profile
+from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.workload import Draft, begin_of, drafts_of_history, drafts_of_table, queues_for
 from suanli.cli.words import said
 
@@ -40,7 +43,8 @@ class Request:
 
 def simulate(request: Request, out: Console, err: Console) -> None:
     """Raises Invalid and BadTrace for what cannot be read, before anything runs."""
-    (err if request.as_json else out).print(said(f"seed {request.seed}"), highlight=False)
+    if request.output is not None and request.output.exists() and not request.output.is_dir():
+        raise BadTrace(f"--output: {request.output} is a file, want a folder")
     base, drafts, note = _read(request)
     situations = [base]
     situations += [changed(base, path) for path in request.changes]
@@ -50,6 +54,7 @@ def simulate(request: Request, out: Console, err: Console) -> None:
     names = [situation.name for situation in situations]
     if len(set(names)) != len(names):
         raise Invalid([FieldProblem("--change", ", ".join(names), "files with different names")])
+    (err if request.as_json else out).print(said(f"seed {request.seed}"), highlight=False)
     if note:
         err.print(said(note), highlight=False)
     outcomes = [_run(situation, drafts, request, err) for situation in situations]
@@ -65,6 +70,8 @@ def simulate(request: Request, out: Console, err: Console) -> None:
 
 
 def _read(request: Request) -> tuple[Situation, list[Draft], str]:
+    if not request.jobs.exists():
+        raise BadTrace(f"{request.jobs}: {os.strerror(errno.ENOENT)}")
     if not request.jobs.is_file():
         raise Invalid(
             [FieldProblem("jobs", str(request.jobs), "a file: of `admin history`, or a table of jobs")]

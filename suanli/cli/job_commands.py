@@ -262,7 +262,7 @@ def _print_job(client: Client, job: Job, *, as_json: bool, history: bool = False
         from suanli.cli.moments import local
 
         say("")
-        happened = [[local(event["at"]), event["kind"], _said(event["data"])] for event in events]
+        happened = [[local(event["at"]), event["kind"], _happened(event["kind"], event["data"])] for event in events]
         print_table(["TIME", "EVENT", "DETAIL"], happened)
 
 
@@ -299,6 +299,17 @@ def _told(one: Notification) -> list[object]:
     if one["next_attempt_at"] and one["attempts"]:
         state += f" until {local(one['next_attempt_at'])}"
     return [one["id"], one["moment"], state, one["attempts"], one["problem"] or ""]
+
+
+def _happened(kind: str, data: dict[str, Any]) -> str:
+    """What an event says; a step report as `step 14 of 120, loss 3.226`."""
+    from suanli.cli.output import said
+
+    if data.get("step") is None or "loss_micros" not in data:
+        return _said(data)
+    of, loss = data.get("of"), data["loss_micros"]
+    step = f"step {data['step']} of {of}" if of else f"step {data['step']}"
+    return said(step if loss is None else f"{step}, loss {loss / 1e6:.4g}")
 
 
 def _said(data: dict[str, Any]) -> str:

@@ -112,8 +112,12 @@ def version(
 
 def _choose_output(arguments: list[str]) -> None:
     """`-o json` and `-o yaml` (also --output) mean --json for every verb, YAML on request."""
+    from suanli.cli.errors import MISUSED, CliError
+
     for at, argument in enumerate(arguments[1:-1], start=1):
         if argument in ("-o", "--output") and arguments[at + 1] in ("json", "yaml"):
+            if at == 1 or (at == 2 and arguments[1] in {group.name for group in app.registered_groups}):
+                raise CliError(f"{argument} {arguments[at + 1]} goes after the command", MISUSED)
             if arguments[at + 1] == "yaml":
                 os.environ[AS_YAML] = "1"
             arguments[at : at + 2] = ["--json"]
@@ -129,8 +133,8 @@ def main() -> None:
         # A terminal that lacks a character must not end the program.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    _choose_output(sys.argv)
     try:
+        _choose_output(sys.argv)
         run(app)
     except (ClientError, CliError) as error:
         from suanli.cli.refusals import report

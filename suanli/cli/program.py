@@ -37,6 +37,10 @@ def run(program: typer.Typer, arguments: Sequence[str] | None = None, name: str 
 
 def shown(error: Any) -> str:
     """What Typer says of a command that was typed wrongly, in the reader's language."""
+    option, typed = getattr(error, "option_name", ""), sys.argv
+    if option in {"-o", "--output"} and option in typed[1:-1]:  # known to every verb, with these two values
+        got = typed[typed.index(option) + 1]
+        error.message, error.possibilities = f"{option}: got {got!r}, want json or yaml", None
     text = io.StringIO()
     error.show(text)
     return "\n".join(map(said, text.getvalue().split("\n")))

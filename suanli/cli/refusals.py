@@ -69,10 +69,12 @@ def _document(error: ClientError | CliError) -> dict[str, object]:
 
 
 def sentence(error: FieldError, where: str = "") -> str:
-    """One wrong field; what the wire calls a parameter of the query was typed as an option."""
+    """One wrong field; what the wire calls a parameter of the query or the path was typed as an option or argument."""
     field = error.field
     if field.startswith("query "):
         field = "--" + field.removeprefix("query ").replace("_", "-")
+    elif field.startswith("path "):
+        field = field.removeprefix("path ").upper()
     if error.got == "an unknown field":
         name = error.field.rsplit(".", 1)[-1]
         match = _ONE_OF.search(error.want)

@@ -37,6 +37,10 @@ def set_secret(
     from suanli.cli.words import word
 
     value = _value(file)
+    if not value:
+        raise CliError(
+            "the secret is empty: its value is read from standard input, or from the file of --file"
+        )
     with open_client(profile) as client:
         made = client.set_secret(name, value, project=project)
     if as_json:

@@ -48,6 +48,7 @@ ZH_APART = {
     "witness {name} on {url}": "见证者 {name},位于 {url}",
     # Rehearsals
     "seed {number}": "种子 {number}",
+    "--output: {path} is a file, want a folder": "--output:{path} 是文件,应为文件夹",
     "as-it-is": "现行",
     "All jobs": "全部作业",
     "Firms: average wait / completion time / net cost in CNY": "企业:平均等待 / 完成时间 / 净费用(元)",

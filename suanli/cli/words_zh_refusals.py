@@ -3,6 +3,11 @@
 ZH_REFUSALS = {
     "there is no queue {queue} (there are: {names})": "没有队列 {queue}(现有:{names})",
     "none yet": "尚无",
+    "the secret is empty: its value is read from standard input, or from the file of --file": (
+        "密钥为空:其值从标准输入读取,或从 --file 的文件读取"
+    ),
+    "{option} {kind} goes after the command": "{option} {kind} 应写在命令之后",
+    "json or yaml": "json 或 yaml",
     "{server} does not trust {issuer} (it trusts: {known})": "{server} 不信任 {issuer}(它信任:{known})",
     "API keys alone": "仅 API 密钥",
     "{server} trusts several issuers: choose with --issuer, one of {known}": (

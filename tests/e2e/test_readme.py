@@ -88,6 +88,7 @@ class Reader:
 
     def start(self, command: str) -> subprocess.Popen[bytes]:
         """Start it in the background."""
+        command = re.sub(r" > \w+\.log 2>&1 &$", " &", command)  # here they are kept for `said`
         with (self.folder / f"background-{len(self.background)}.txt").open("wb") as said:
             process = subprocess.Popen(
                 ["bash", "-c", f"exec {self.own(command).removesuffix('&')}"],

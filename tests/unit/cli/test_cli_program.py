@@ -92,7 +92,7 @@ def test_the_control_plane_is_run_by_the_other_program() -> None:
     assert "join-token" in done.stdout
     assert "Usage: suanli admin" in done.stdout
     assert run("up", "--nonsense").returncode == 2
-    assert run("simulate", "nowhere.csv").stderr.startswith("suanli: jobs: got ")
+    assert run("simulate", "nowhere.csv").stderr.startswith("suanli: nowhere.csv: ")
 
 
 def test_without_the_control_plane_up_says_what_to_install() -> None:
@@ -156,3 +156,26 @@ def test_removing_the_current_profile_leaves_another_in_use(tmp_path: Path) -> N
         store(path, Profile(name, f"https://{name}.example", KEY))
     remove(path, "b")
     assert load(path).current == "a"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("-o yaml jobs", "suanli: -o yaml goes after the command"),
+        ("keys -o json list", "suanli: -o json goes after the command"),
+        ("jobs -o xml", "Error: -o: got 'xml', want json or yaml"),
+        (
+            "up --window-ms 7",
+            "suanli: --window-ms must divide 300000 (5 minutes in milliseconds); 7 does not",
+        ),
+    ],
+)
+def test_what_was_typed_wrongly_is_named_as_it_was_typed(typed: str, said: str) -> None:
+    done = run(*typed.split())
+    assert done.returncode in (1, 2)
+    assert said in done.stderr.split("\n")
+
+
+def test_an_empty_secret_is_said_to_be_one() -> None:
+    done = run("secret", "set", "foo", "--file", "/dev/null")
+    assert "suanli: the secret is empty: its value is read from standard input" in done.stderr

@@ -53,3 +53,20 @@ def test_a_file_that_is_not_there_is_said_to_be_the_matter(tmp_path: Path) -> No
     assert done.returncode == 1
     assert "nofile.gz" in done.stderr
     assert "--cluster" not in done.stderr
+    assert done.stdout == ""
+    assert done.stderr == "suanli: nofile.gz: No such file or directory\n"
+
+
+def test_a_file_where_the_report_would_go_is_said_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    suanli = Path(sys.executable).parent / "suanli"
+    done = subprocess.run(
+        [suanli, "simulate", "nofile.gz", "--output", "taken"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "suanli: --output: taken is a file, want a folder\n"
