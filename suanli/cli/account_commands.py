@@ -209,6 +209,7 @@ def list_keys(profile: ProfileName = None, as_json: AsJson = False) -> None:
     """List keys that you may revoke, without their texts."""
     from suanli.cli.moments import local, zone_name
     from suanli.cli.output import print_json, print_table
+    from suanli.cli.words import said
 
     with open_client(profile) as client:
         found = client.api_keys()
@@ -219,7 +220,7 @@ def list_keys(profile: ProfileName = None, as_json: AsJson = False) -> None:
         [
             key["api_key_id"],
             key["principal"],
-            "everything (administration)" if key["scope"] == "administration" else key["scope"],
+            said("everything (administration)") if key["scope"] == "administration" else key["scope"],
             local(key["created_at"]),
             local(key["expires_at"]),
             local(key["revoked_at"]),
@@ -267,6 +268,7 @@ def revoke_key(key: str, profile: ProfileName = None, as_json: AsJson = False) -
 def list_users(profile: ProfileName = None, as_json: AsJson = False) -> None:
     """List principals that you manage."""
     from suanli.cli.output import print_json, print_table
+    from suanli.cli.words import said
 
     with open_client(profile) as client:
         found = client.principals()
@@ -276,7 +278,7 @@ def list_users(profile: ProfileName = None, as_json: AsJson = False) -> None:
     print_table(
         ["NAME", "ROLE", "FIRM", "KIND", "SIGNS IN AT", "DISABLED"],
         [
-            [p["name"], p["role"], p["firm"], p["kind"], p["issuer"], "yes" if p["disabled"] else ""]
+            [p["name"], p["role"], p["firm"], said(p["kind"]), p["issuer"], "yes" if p["disabled"] else ""]
             for p in found
         ],
     )

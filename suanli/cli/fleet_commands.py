@@ -53,7 +53,9 @@ def _node_row(node: Node) -> list[object]:
 
 
 def _model(device: Device) -> str:
-    return device["model"] + (" (simulated)" if device["simulated"] else "")
+    from suanli.cli.words import said
+
+    return said(f"{device['model']} (simulated)") if device["simulated"] else device["model"]
 
 
 def _held(devices: list[Device]) -> str:

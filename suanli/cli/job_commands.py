@@ -189,24 +189,29 @@ def _job_table(found: list[Job]) -> tuple[list[str], list[list[object]]]:
 def devices(job: Job) -> str:
     """`8 ascend-910b3`; before the start the models that it may get."""
     models = [job["device_model"]] if job["device_model"] else [v["model"] for v in job["spec"]["variants"]]
-    return f"{job['devices']} {' | '.join(models)}" + (" (simulated)" if job.get("simulated") else "")
+    from suanli.cli.words import said
+
+    shown = f"{job['devices']} {' | '.join(models)}"
+    return said(f"{shown} (simulated)") if job.get("simulated") else shown
 
 
 def progress(job: Job) -> str:
     """`120/1000 12% loss 1.234` of the job's own step report; the reason where it did not end well."""
+    from suanli.cli.words import said
+
     report = job["step_report"]
     parts: list[str] = []
     if report and report.get("step") is not None:
         step, of = report["step"], report.get("of")
-        parts.append(f"{step}/{of} {100 * (step or 0) // of}%" if of else f"step {step}")
+        parts.append(f"{step}/{of} {100 * (step or 0) // of}%" if of else said(f"step {step}"))
         loss = report.get("loss")
         if loss is not None:
-            parts.append(f"loss {loss:.4g}")
+            parts.append(said(f"loss {loss:.4g}"))
     if job["state"] == "failed":
         code = job["exit_code"]
-        parts.append(" ".join(p for p in (job["reason"], "" if code is None else f"exit {code}") if p))
+        parts.append(" ".join(said(p) for p in (job["reason"], "" if code is None else f"exit {code}") if p))
     elif job["cancel_requested"] and job["state"] not in ("cancelled", "succeeded"):
-        parts.append("cancel requested")
+        parts.append(said("cancel requested"))
     return " ".join(parts)
 
 
@@ -262,7 +267,7 @@ def _print_job(client: Client, job: Job, *, as_json: bool, history: bool = False
         from suanli.cli.moments import local
 
         say("")
-        happened = [[local(event["at"]), event["kind"], _happened(event["kind"], event["data"])] for event in events]
+        happened = [[local(event["at"]), event["kind"], _happened(event["data"])] for event in events]
         print_table(["TIME", "EVENT", "DETAIL"], happened)
 
 
@@ -301,15 +306,16 @@ def _told(one: Notification) -> list[object]:
     return [one["id"], one["moment"], state, one["attempts"], one["problem"] or ""]
 
 
-def _happened(kind: str, data: dict[str, Any]) -> str:
+def _happened(data: dict[str, Any]) -> str:
     """What an event says; a step report as `step 14 of 120, loss 3.226`."""
-    from suanli.cli.output import said
+    from suanli.cli.words import said
 
     if data.get("step") is None or "loss_micros" not in data:
         return _said(data)
     of, loss = data.get("of"), data["loss_micros"]
     step = f"step {data['step']} of {of}" if of else f"step {data['step']}"
-    return said(step if loss is None else f"{step}, loss {loss / 1e6:.4g}")
+    parts = [step, "" if loss is None else f"loss {loss / 1e6:.4g}", data.get("model_checkpoint") or ""]
+    return ", ".join(said(part) for part in parts if part)
 
 
 def _said(data: dict[str, Any]) -> str:

@@ -55,7 +55,9 @@ def counted(devices: int, simulated: int) -> str:
     """`16`, or `16 (simulated)`: what has no hardware behind it says so."""
     if not simulated:
         return str(devices or "")
-    return f"{devices} (simulated)" if simulated == devices else f"{devices} ({simulated} simulated)"
+    from suanli.cli.words import said
+
+    return said(f"{devices} (simulated)" if simulated == devices else f"{devices} ({simulated} simulated)")
 
 
 def pools(profile: ProfileName = None, as_json: AsJson = False) -> None:

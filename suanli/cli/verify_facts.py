@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from suanli.cli.moments import hours
-from suanli.cli.verify_text import Words
+from suanli.cli.verify_text import TEXT, Words
 from suanli.evidence.findings import Verdict
 
-SIMULATED = "SIMULATED"
+SIMULATED = frozenset(TEXT["simulated_label"])  # in either language
 
 
 def headline(verdict: Verdict, words: Words) -> str:
@@ -28,7 +28,7 @@ def shown_time(time_ms: object) -> str:
 
 
 def fact_rows(facts: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
-    """Name and value of each fact. The row named SIMULATED should be loud."""
+    """Name and value of each fact. A row named as one of SIMULATED should be loud."""
     start_ms, end_ms = facts["period_ms"]
     yield words("period"), f"{shown_time(start_ms)} {words('to')} {shown_time(end_ms)}"
     firm_id = facts["scope"].get("firm_id")
@@ -48,7 +48,10 @@ def fact_rows(facts: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str
     if register := facts.get("register"):
         yield words("register"), words("register_value", **register)
         if simulated := register["simulated_devices"]:
-            yield SIMULATED, words("simulated", simulated=simulated, devices=register["devices"])
+            yield (
+                words("simulated_label"),
+                words("simulated", simulated=simulated, devices=register["devices"]),
+            )
     if listed := facts.get("device_list"):
         yield words("device_list"), words("device_list_value", **listed)
     yield from _usage_rows(facts, words)

@@ -80,7 +80,7 @@ def _answer(words: Words, name: str, answer: bool) -> str:
 
 
 def _fact(name: str, value: str) -> str:
-    loud = ' class="loud"' if name == SIMULATED else ""
+    loud = ' class="loud"' if name in SIMULATED else ""
     return f"<tr{loud}><th>{_text(name)}</th><td>{_text(value)}</td></tr>"
 
 

@@ -66,7 +66,7 @@ def print_verdict(verdict: Verdict, console: Console, words: Words) -> None:
     width = max(cell_len(name) for name, _ in facts)
     place = console.width if console.is_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
     for name, value in facts:
-        style = "bold red" if name == SIMULATED else ""
+        style = "bold red" if name in SIMULATED else ""
         first = f"  {name}{' ' * (width - cell_len(name))}    "
         # A hash without room in a line stays whole, so that it can be copied.
         lines = wrapped(value, place, first, " " * cell_len(first), cut=False)

@@ -55,6 +55,7 @@ TEXT: dict[str, tuple[str, str]] = {
         "{simulated} of {devices} devices are SIMULATED: no real hardware behind them",
         "{devices} 台设备中有 {simulated} 台是模拟的（SIMULATED）：背后没有真实硬件",
     ),
+    "simulated_label": ("SIMULATED", "模拟设备"),
     "windows": ("Windows", "窗口"),
     "checked": ("{count} checked", "已检查 {count} 个"),
     "isolation": ("Isolation", "隔离"),

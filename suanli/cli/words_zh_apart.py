@@ -184,7 +184,7 @@ ZH_APART = {
     "BROKEN: {what}": "被破坏:{what}",
     "{rules} rules checked, {number} broken": "已检查 {rules} 条规则,{number} 条被破坏",
     # At the machine itself
-    "there is an operator already; operators make further keys": "已有运营方主体;更多密钥由运营方创建",
+    "there is an operator already; operators make further keys": "已有运营方用户;更多密钥由运营方创建",
     "--from and --to: give both, or neither for the last month": "--from 和 --to:请都给出,或都不给(即上月)",
     "{option}: {text} is no date like 2026-11-01, and no moment like 2026-11-01T00:00:00+08:00": (
         "{option}:{text} 既不是 2026-11-01 这样的日期,也不是 2026-11-01T00:00:00+08:00 这样的时刻"
@@ -230,7 +230,7 @@ ZH_APART = {
         "正在启动 PostgreSQL、api、gateway、controller、ledger,以及一个有自己密钥的见证者……"
     ),
     "Two firms, two pools, prices and a sample subsidy program are configured (examples/demo/site.yaml).": (
-        "已配置两家企业、两个资源池、价格和一个示例补贴项目(examples/demo/site.yaml)。"
+        "已配置两家企业、两个资源池、价格和一个示例补贴方案(examples/demo/site.yaml)。"
     ),
     "{node} pool {pool} {number} x {model} (simulated)": "{node} 资源池 {pool} {number} x {model}(模拟)",
     "{firm} submitted {name} ({number} devices): {job}": "{firm} 提交了 {name}({number} 台设备):{job}",

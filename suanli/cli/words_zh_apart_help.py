@@ -168,7 +168,7 @@ ZH_APART_HELP = {
     "Which cluster, in a file of several.": "文件中有多个集群时,用哪一个。",
     "A proposed change: quotas, weights, prices, programs as for `suanli apply`; also `profile`, `moves` and `cluster` "
     "(more nodes). Again for more: each is run beside the policy as it is.": (
-        "提议的更改:配额、权重、价格、补贴项目,写法同 `suanli apply`;还可有 `profile`、`moves` 和 `cluster`"
+        "提议的更改:配额、权重、价格、补贴方案,写法同 `suanli apply`;还可有 `profile`、`moves` 和 `cluster`"
         "(更多节点)。可重复:每个都与现行策略并排运行。"
     ),
     "Also under this profile. Again for more.": "也在此调度方案之下运行。可重复。",
@@ -179,12 +179,12 @@ ZH_APART_HELP = {
         "再让每家企业单独用其额定配额运行:有谁因共用而变差吗?"
     ),
     # At the machine itself
-    "Create the first operator and print its API key, once.": "创建第一个运营方主体,并打印其 API 密钥,只显示一次。",
-    "Name of the operator.": "运营方主体的名称。",
+    "Create the first operator and print its API key, once.": "创建第一个运营方用户,并打印其 API 密钥,只显示一次。",
+    "Name of the operator.": "运营方用户的名称。",
     "Write the key here (0600) and print nothing.": "把密钥写到此处(0600),不打印。",
-    "Make another key for a principal whose key was lost.": "为丢失密钥的主体另创建一个密钥。",
+    "Make another key for a principal whose key was lost.": "为丢失密钥的用户另创建一个密钥。",
     "Export a period's jobs, nodes, queues, prices and programs for a rehearsal: sizes and times, no commands.": (
-        "导出一个时段的作业、节点、队列、价格和补贴项目供预演:只含规模和时间,不含命令。"
+        "导出一个时段的作业、节点、队列、价格和补贴方案供预演:只含规模和时间,不含命令。"
     ),
     "Where to write it (.json or .json.gz), for `suanli simulate`.": (
         "写到哪里(.json 或 .json.gz),供 `suanli simulate` 使用。"

@@ -169,7 +169,7 @@ ZH_HELP = {
     "How many hosts may join with it.": "可供多少台主机使用。",
     "Hours until it expires.": "多少小时后到期。",
     "Apply a configuration file: firms, pools, prices, programs, users.": (
-        "应用配置文件:企业、资源池、价格、补贴项目、用户。"
+        "应用配置文件:企业、资源池、价格、补贴方案、用户。"
     ),
     "Configuration file (YAML); - reads standard input.": "配置文件(YAML);- 表示读标准输入。",
     "Say what would change, and change nothing.": "只说明将更改什么,不做更改。",
@@ -180,7 +180,7 @@ ZH_HELP = {
     "Rehearse a policy: last month's jobs, or a trace, under other quotas, prices or profiles.": (
         "预演策略:用上月的作业或轨迹,换用其他配额、价格或调度方案。"
     ),
-    "At the machine itself: the first operator, join tokens.": "在服务器本机上:第一个运营方主体、加入令牌。",
+    "At the machine itself: the first operator, join tokens.": "在服务器本机上:第一个运营方用户、加入令牌。",
     "Show the version of this program.": "显示本程序的版本。",
     # Who you are
     "Sign in, or store an API key; either is tried first and kept for you alone.": (
@@ -214,16 +214,16 @@ ZH_HELP = {
         "用途:read、jobs(含 read),或 administration(全部)。"
     ),
     "End a key at once.": "立即吊销密钥。",
-    "Principals: list, create, disable.": "主体:列出、创建、停用。",
-    "List principals that you manage.": "列出您管理的主体。",
+    "Principals: list, create, disable.": "用户:列出、创建、停用。",
+    "List principals that you manage.": "列出您管理的用户。",
     "Make a principal. Give it a key with: suanli keys create NAME.": (
-        "创建主体。给它密钥:suanli keys create NAME。"
+        "创建用户。给它密钥:suanli keys create NAME。"
     ),
     "Name, for instance li.wei.": "名称,例如 li.wei。",
     "researcher, firm_administrator, operator or auditor.": "researcher、firm_administrator、operator 或 auditor。",
     "Firm of a researcher or firm administrator.": "研究人员或企业管理员所属的企业。",
     "A program, not a person.": "程序,而不是人。",
-    "End every key of a principal at once and for good.": "立即且永久停用主体的全部密钥。",
+    "End every key of a principal at once and for good.": "立即且永久停用用户的全部密钥。",
     # Receipts
     "Receipts: agree with the use of your jobs, or contest it. They become entries of the evidence log.": (
         "回执:认可作业的用量,或提出异议。回执成为证据日志的条目。"

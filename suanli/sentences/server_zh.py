@@ -121,9 +121,9 @@ ZH_SENTENCES = {
     "job {job} is another firm's: an operator may hold or cancel it": (
         "作业 {job} 属于另一家企业:运营方只能挂起或取消它"
     ),
-    "a firm administrator creates principals of the own firm only": "企业管理员只能创建本企业的主体",
+    "a firm administrator creates principals of the own firm only": "企业管理员只能创建本企业的用户",
     "nobody can disable themselves: the installation might lose its last operator": (
-        "不能停用自己:系统可能失去最后一个运营方主体"
+        "不能停用自己:系统可能失去最后一个运营方用户"
     ),
     "a researcher": "研究人员",
     "a firm administrator": "企业管理员",
@@ -159,7 +159,7 @@ ZH_SENTENCES = {
     "set budget": "设定预算",
     "set firm budget": "设定企业预算",
     "create join token": "创建加入令牌",
-    "manage principals": "管理主体",
+    "manage principals": "管理用户",
     "manage own keys": "管理自己的密钥",
     "read metrics": "查看指标",
     "manage firm keys": "管理企业密钥",
@@ -173,9 +173,9 @@ ZH_SENTENCES = {
     "there is no pool named {pool}": "没有名为 {pool} 的资源池",
     "there is no price {price}": "没有价格 {price}",
     "there is no secret {name}": "没有密钥 {name}",
-    "there is no principal named {name}": "没有名为 {name} 的主体",
+    "there is no principal named {name}": "没有名为 {name} 的用户",
     "there is no API key {key}": "没有 API 密钥 {key}",
-    "there already is a principal named {name}": "已有名为 {name} 的主体",
+    "there already is a principal named {name}": "已有名为 {name} 的用户",
     "there is no firm {firm}": "没有企业 {firm}",
     "there is no key {name}": "没有密钥对 {name}",
     "job {job} has no results of attempt {attempt}, rank {rank}": (
@@ -247,6 +247,13 @@ ZH_SENTENCES = {
     "{job} has succeeded": "{job} 成功",
     "{job} has ended": "{job} 结束",
     "held": "已挂起",
+    "queued": "排队",
+    "allocated": "已分配",
+    "running": "运行中",
+    "stopping": "停止中",
+    "succeeded": "成功",
+    "failed": "失败",
+    "cancelled": "已取消",
     "waits for other jobs": "等待其他作业",
     "waits for its array's turn": "等待本数组轮到它",
     "not planned yet": "尚未调度",

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from suanli.cli.errors import CliError
 from suanli.cli.harmless import harmless, one_line
+from suanli.cli.job_commands import _happened
 from suanli.cli.log_lines import LogLines
 from suanli.cli.moments import ago, duration, hours, moment_or_ago, to_rfc3339
 from suanli.cli.output import make_table
@@ -22,6 +23,7 @@ from suanli.cli.usage_tables import _sums, about, cny, fen_of, print_usage
 from suanli.cli.yaml_files import YamlFile
 from suanli.client.errors import FieldError, Refused, refused
 from suanli.client.types import LogRecord
+from suanli.sentences import ZH_SERVER, Translation
 
 
 @given(st.text())
@@ -244,3 +246,21 @@ def test_an_interrupt_while_parts_are_loaded_shows_no_traceback(tmp_path: Path) 
 def test_a_parameter_of_the_query_is_named_as_it_was_typed() -> None:
     wrong = FieldError("query sort", "'size'", "one of: name, -name")
     assert sentence(wrong) == "--sort: got 'size', want one of: name, -name"
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", "step 14 of 120, loss 3.226"), ("zh", "第 14 步,共 120 步, 损失 3.226")],
+)
+def test_a_step_report_among_the_events_is_told_as_one(
+    monkeypatch: pytest.MonkeyPatch, language: str, told: str
+) -> None:
+    monkeypatch.setenv("SUANLI_LANG", language)
+    report = {"step": 14, "of": 120, "loss_micros": 3_225_700, "tokens": 0, "at_ms": 1_795_000_000_000}
+    assert _happened({**report, "model_checkpoint": None}) == told
+    assert _happened({"attempt": 1}) == "attempt 1"
+
+
+def test_states_of_jobs_are_said_in_chinese_in_refusals_too() -> None:
+    zh = Translation(ZH_SERVER)
+    assert zh.of("job 7 has ended already: succeeded") == "作业 7 早已结束:成功"

@@ -28,6 +28,7 @@ ROOMS = (
     "suanli/content",
     "suanli/evidence/bundle_io.py",
     "scheduler/services",
+    "agents/runtime/shim.py",
     "scheduler/domain",
     "scheduler/planner",
     "scheduler/api",
@@ -225,6 +226,8 @@ SAY_NOT = {
     "控制面": "控制平面",
     "使用量": "用量",
     "时间上限": "时限",
+    "补贴项目": "补贴方案",
+    "主体": "用户",
     "账单合计": "结算单合计",
     "(?<!日志)(?<!模型)检查点": "日志检查点 or 模型检查点",
 }
