@@ -82,7 +82,7 @@ def _act(
     verb: str, typed: list[str], profile: str | None, as_json: bool, one: str, array: str | None
 ) -> None:
     from suanli.cli.output import print_json, say
-    from suanli.cli.words import word
+    from suanli.cli.words import said, word
 
     done: list[Any] = []
     with open_client(profile) as client:
@@ -99,7 +99,8 @@ def _act(
             if not as_json:
                 goes_on = verb == "hold" and found["state"] in ("allocated", "running", "stopping")
                 sentence = _HELD_ONCE if goes_on else one
-                say(word(sentence, name=found["name"], job_id=found["job_id"], state=found["state"]))
+                state = said(found["state"])
+                say(word(sentence, name=found["name"], job_id=found["job_id"], state=state))
     if as_json:
         print_json(done)
 

@@ -215,7 +215,7 @@ ZH_SENTENCES = {
     ),
     "the installation cannot keep uploads now: {why}": "系统目前无法保存上传内容:{why}",
     "secrets cannot be kept now: {why}": "目前无法保存密钥:{why}",
-    "job {job} has ended already: {state}": "作业 {job} 早已结束:{state}",
+    "job {job} has ended already: {state}": "作业 {job} 已经结束:{state}",
     "job {job} is {state}: it waits already": "作业 {job} 的状态是{state}:它本来就在排队",
     "job {job} is in state {state}; it can be reached while it runs": "作业 {job} 的状态是{state};只有运行时才能连接",
     "more than {number} requests a second (and {burst} at once): come back in {wait} s": (

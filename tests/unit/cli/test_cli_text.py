@@ -263,4 +263,4 @@ def test_a_step_report_among_the_events_is_told_as_one(
 
 def test_states_of_jobs_are_said_in_chinese_in_refusals_too() -> None:
     zh = Translation(ZH_SERVER)
-    assert zh.of("job 7 has ended already: succeeded") == "作业 7 早已结束:成功"
+    assert zh.of("job 7 has ended already: succeeded") == "作业 7 已经结束:成功"
