@@ -233,4 +233,4 @@ async def test_what_is_wrong_is_said_in_chinese_and_programs_read_what_they_alwa
         "/v1/nodes/node-1/cordon", json={"cordoned": True}, headers={"Accept-Language": "zh"}
     )
     assert (act.status_code, act.json()["title"]) == (403, "没有权限")
-    assert act.json()["detail"].startswith("lin 的角色是 研究人员;")
+    assert act.json()["detail"].startswith("lin 的角色是研究人员;")
