@@ -283,7 +283,7 @@ class _Cycle:
         found = None
         if wanted:
             apart = shape._replace(avoid_nodes=shape.avoid_nodes | wanted)
-            if apart.avoid_nodes == cell.avoided(apart.avoid_nodes, shape.devices_per_node, shape.tasks):
+            if apart.avoid_nodes == cell.avoided(apart.avoid_nodes, demand_of(shape).devices, shape.tasks):
                 found = find_seats(apart, self._fleet, cell, ends_ms)
         return found or find_seats(shape, self._fleet, cell, ends_ms)
 

@@ -93,7 +93,7 @@ class Preemption:
         self._told: set[tuple[str, str]] = set()  # cells that know when their jobs are expected to end
         self._possible: dict[tuple[object, ...], bool] = {}
         self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
-        self._too_large = False  # whether anybody was left alone as he would lose much for so few devices
+        self._too_dear_for = False  # whether anybody was left alone as he would lose much for so few devices
 
     def _index(self, everybody: Sequence[RunningJob]) -> None:
         """Who runs in which cell for which queue. Cost: O(running jobs)."""
@@ -144,15 +144,12 @@ class Preemption:
         alike = sizes if len(sizes) > 1 else demand  # of gangs of one size fewer tasks may do
         key = (shape.queue, turn, borrows, served, cell.pool, cell.model, alike, shape.topology)
         of_size = (*key, shape.devices)
-        if (
-            min(self._in_vain.get(key, shape.tasks + 1), self._in_vain.get(of_size, shape.tasks + 1))
-            <= shape.tasks
-        ):
+        if any(self._in_vain.get(known, shape.tasks + 1) <= shape.tasks for known in (key, of_size)):
             return None  # somebody before it in the order, who asked for no more, found nobody to stop
-        self._too_large = False
+        self._too_dear_for = False
         way = self._way(shape, job, cell, demand, borrows=borrows)
         if way is None:  # a larger gang may cost more
-            self._in_vain[of_size if self._too_large else key] = shape.tasks
+            self._in_vain[of_size if self._too_dear_for else key] = shape.tasks
         return way
 
     def _way(self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, *, borrows: bool) -> Way | None:
@@ -201,7 +198,7 @@ class Preemption:
                 chosen = [victim for victim in chosen if fitting.uses(victim.masks)]
             chosen = self._spared(chosen, fitting)
             if self._too_dear(shape, job, chosen):
-                self._too_large = True
+                self._too_dear_for = True
                 return None
         seats = fitting.seats()
         return None if seats is None else self._when_they_saved(job, chosen, seats)
@@ -241,7 +238,7 @@ class Preemption:
                     > self._may_cost(job)
                     or self._ends_before_long(running, lost_ms, job)
                 ):
-                    self._too_large = True
+                    self._too_dear_for = True
                     continue
                 key = (
                     _ORDER.index(cause),

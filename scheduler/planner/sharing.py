@@ -40,9 +40,8 @@ class Sharing:
         self._quota: dict[tuple[str, str], int] = {}
         self._limits: dict[tuple[str, str], bool] = {}
         self._parts: dict[tuple[QueueKey, str], int] = {}  # of devices, in ppm
-        self._leaving: dict[
-            tuple[QueueKey, str], int
-        ] = {}  # held by jobs that are to stop, and given to nobody
+        # Held by jobs that are to stop, and given to nobody.
+        self._leaving: dict[tuple[QueueKey, str], int] = {}
         # Answers since anything was given or kept: many jobs ask the same.
         self._refused: dict[tuple[QueueKey, str, int], WhyNot | None] = {}
         self._borrowed: dict[tuple[QueueKey, str, int], bool] = {}

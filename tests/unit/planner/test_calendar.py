@@ -6,8 +6,10 @@ from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Reason
+from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
-from scheduler.planner import Hole
+from scheduler.planner import Hole, PlannerConfig
+from scheduler.planner.cycle import plan
 from scheduler.planner.snapshot import DRAIN_MS
 from tests.builders.cluster import FIRM, POOL, Controller, a_node
 from tests.builders.jobs import a_spec
@@ -62,6 +64,20 @@ def test_who_begins_anew_keeps_off_a_node_that_is_booked_long_before_he_has_ende
     saves.submit("one", a_spec("one", devices=8, time_limit_s=72 * 3600))
     saves.plan()
     assert placed_on(saves, "one") == "n0"
+
+
+def test_a_node_that_is_booked_later_is_taken_rather_than_one_on_which_an_attempt_failed() -> None:
+    controller = booked(nodes=2, hours=48)
+    controller.submit("one", replace(a_spec("one", devices=8, time_limit_s=72 * 3600), model_checkpoint=None))
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    for failed, other in (("n0", "n1"), ("n1", "n0")):
+        hole = replace(snapshot.calendar[0], nodes=frozenset({NodeId(other)}))
+        shape = snapshot.classes[0].shape._replace(avoid_nodes=frozenset({NodeId(failed)}))
+        classes = (replace(snapshot.classes[0], shape=shape),)
+        decided, _ = plan(
+            replace(snapshot, classes=classes, calendar=(hole,)), controller.now_ms, PlannerConfig()
+        )
+        assert [task.node_id for placed in decided.placements for task in placed.tasks] == [other]
 
 
 def test_what_still_runs_is_drained_before_maintenance_and_goes_on_elsewhere() -> None:
