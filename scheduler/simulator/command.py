@@ -16,7 +16,7 @@ from scheduler.catalogue import load_catalogue
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.simulator.clusters import read_cluster
 from scheduler.simulator.history import budgets_at, is_history, read_history
-from scheduler.simulator.pictures import NoPictures, draw, page, shown_name
+from scheduler.simulator.pictures import NoPictures, Picture, draw, page, shown_name
 from scheduler.simulator.rehearsal import BASE, Outcome, Situation, changed, rehearse, verdicts, with_profile
 from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.workload import Draft, begin_of, drafts_of_history, drafts_of_table, queues_for
@@ -192,16 +192,16 @@ def document(request: Request, outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _write(outcomes: Sequence[Outcome], tables: Sequence[TableOfText], folder: Path, err: Console) -> None:
-    images: list[Path] = []
+    pictures: list[Picture] = []
     folder.mkdir(parents=True, exist_ok=True)
     try:
         for outcome in outcomes:
-            images += draw(outcome, folder)
+            pictures += draw(outcome, folder)
     except NoPictures as error:
         err.print(said(str(error)), highlight=False)
     report = folder / "report.html"
-    report.write_text(page(tables, images), encoding="utf-8")
-    wrote = f"wrote {report}" + (f" and {len(images)} pictures" if images else "")
+    report.write_text(page(tables, pictures), encoding="utf-8")
+    wrote = f"wrote {report}" + (f" and {len(pictures)} pictures" if pictures else "")
     err.print(said(wrote), highlight=False)
 
 

@@ -4,7 +4,7 @@ import base64
 import html
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scheduler.simulator.rehearsal import BASE, Outcome
 from suanli.cli.words import is_chinese, said
@@ -38,12 +38,23 @@ class NoPictures(RuntimeError):
     """matplotlib is not installed."""
 
 
+_GANTT = "{name}: which firm holds what"
+_CURVES = "{name}: devices that jobs hold, and jobs that wait and run"
+
+
 def shown_name(name: str, label: Label = said) -> str:
     """A situation's name for its reader: the base's is a word of ours, the others' are as they were typed."""
     return label(name) if name == BASE else name
 
 
-def draw(outcome: Outcome, folder: Path) -> list[Path]:
+class Picture(NamedTuple):
+    """A file, and what it shows in the reader's language, whatever language it could be drawn in."""
+
+    title: str
+    path: Path
+
+
+def draw(outcome: Outcome, folder: Path) -> list[Picture]:
     """Writes gantt and curves as PNG. Raises NoPictures."""
     try:
         import matplotlib as mpl
@@ -52,12 +63,13 @@ def draw(outcome: Outcome, folder: Path) -> list[Path]:
     mpl.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
     name = outcome.situation.name
+    shown = shown_name(name)
     fonts = [font for font in _CHINESE_FONTS if font in _installed_fonts()] if is_chinese() else []
     label = said if fonts else str
     with mpl.rc_context({"font.sans-serif": [*fonts[:1], *mpl.rcParams["font.sans-serif"]]}):
         return [
-            _gantt(outcome, label, folder / f"{name}-gantt.png"),
-            _curves(outcome, label, folder / f"{name}-curves.png"),
+            Picture(said(_GANTT).format(name=shown), _gantt(outcome, label, folder / f"{name}-gantt.png")),
+            Picture(said(_CURVES).format(name=shown), _curves(outcome, label, folder / f"{name}-curves.png")),
         ]
 
 
@@ -98,7 +110,7 @@ def _gantt(outcome: Outcome, label: Label, path: Path) -> Path:
     named = range(0, len(views), 1 + len(views) // MOST_NAMES)
     axes.set_yticks([number + 0.45 for number in named], [views[number].name for number in named])
     axes.set_ylim(len(views), -0.1)
-    title = label("{name}: which firm holds what")
+    title = label(_GANTT)
     axes.set_title(title.format(name=shown_name(outcome.situation.name, label)))
     handles = [patches.Patch(color=colours[firm], label=firm) for firm in firms[:MOST_NAMES]]
     axes.legend(handles=handles, title=label("firm"), **_BESIDE)
@@ -119,7 +131,7 @@ def _curves(outcome: Outcome, label: Label, path: Path) -> Path:
     )
     upper.axhline(devices, color="black", linestyle="--", linewidth=1, label=label(f"all {devices}"))
     upper.set_ylabel(label("devices"))
-    title = label("{name}: devices that jobs hold, and jobs that wait and run")
+    title = label(_CURVES)
     upper.set_title(title.format(name=shown_name(outcome.situation.name, label)))
     waiting, running = [found[2] for found in curve], [found[3] for found in curve]
     lower.step(moments, waiting, where="post", color="tab:red", label=label("waiting"))
@@ -142,12 +154,15 @@ def _save(figure: "Figure", path: Path) -> Path:
     return path
 
 
-def page(tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]], images: Sequence[Path]) -> str:
+def page(
+    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]], pictures: Sequence[Picture]
+) -> str:
     """One HTML page that needs nothing else: tables of (title, header, rows), then the pictures."""
     parts = [
         f"<!doctype html><html lang='{'zh' if is_chinese() else 'en'}'><meta charset='utf-8'>"
         "<title>suanli simulate</title>",
-        "<style>body{font:14px sans-serif;margin:2em}table{border-collapse:collapse}"
+        "<style>body{font:14px system-ui,'Noto Sans CJK SC','Microsoft YaHei',sans-serif;margin:2em}"
+        "table{border-collapse:collapse}"
         "td,th{border:1px solid #ccc;padding:4px 8px;text-align:right}td:first-child{text-align:left}"
         "img{max-width:100%}</style>",
     ]
@@ -158,8 +173,8 @@ def page(tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]], i
         for row in rows:
             parts.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>")
         parts.append("</table>")
-    for image in images:
-        data = base64.b64encode(image.read_bytes()).decode()
-        name = html.escape(image.stem)
+    for picture in pictures:
+        data = base64.b64encode(picture.path.read_bytes()).decode()
+        name = html.escape(picture.title)
         parts.append(f"<h2>{name}</h2><img alt='{name}' src='data:image/png;base64,{data}'>")
     return "\n".join(parts)

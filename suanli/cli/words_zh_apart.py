@@ -102,6 +102,12 @@ ZH_APART = {
     "{name}: devices that jobs hold, and jobs that wait and run": "{name}:作业占用的设备,以及等待和运行的作业",
     "all {number}": "全部 {number}",
     "devices": "设备",
+    "shorter": "为更短的作业让路",
+    "priority": "为更高优先级让路",
+    "reclaim": "归还借用的配额",
+    "move": "迁移",
+    "grow": "扩容",
+    "node_failed": "节点故障",
     # What a rehearsal cannot read
     "{file}: no firms": "{file}:没有企业",
     "{file}: no pods": "{file}:没有 pod",
