@@ -258,7 +258,10 @@ class ControlLink:
                     heartbeat=control_pb2.Heartbeat(now_ms=time.time_ns() // 1_000_000)
                 )
             try:
-                await asyncio.wait_for(self._changed.wait(), self._heartbeat_s)
+                async with asyncio.timeout(
+                    self._heartbeat_s
+                ):  # `wait_for` may lose a cancellation before 3.12
+                    await self._changed.wait()
             except TimeoutError:
                 continue
 

@@ -130,7 +130,10 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         forwarded: dict[str, object] | None = None
         while True:
             try:
-                message = await asyncio.wait_for(anext(requests), silence_s)
+                async with asyncio.timeout(
+                    silence_s
+                ):  # `wait_for` may lose a cancellation before Python 3.12
+                    message = await anext(requests)
             except StopAsyncIteration:
                 return _AGENT_LEFT
             except TimeoutError:
@@ -197,7 +200,8 @@ _WHYS = frozenset({_AGENT_LEFT, _SILENT, _REPLACED, "the connection broke", "the
 async def _hello(requests: _Requests, node_id: str) -> tuple[control_pb2.Hello, int]:
     """The first message and the protocol version both sides speak. Raises Invalid, Forbidden, StreamEnded."""
     try:
-        first = await asyncio.wait_for(anext(requests), HELLO_TIMEOUT_S)
+        async with asyncio.timeout(HELLO_TIMEOUT_S):
+            first = await anext(requests)
     except (StopAsyncIteration, TimeoutError):
         raise Invalid([FieldProblem("message", "nothing", "a hello first")]) from None
     if first.WhichOneof("message") != "hello":

@@ -197,7 +197,8 @@ class TunnelServicer(tunnel_pb2_grpc.TunnelServiceServicer):
         async with refusals(context, "Carry"):
             node_id = certificate_name(context)
             try:
-                first = await asyncio.wait_for(anext(requests), OPENED_TIMEOUT_S)
+                async with asyncio.timeout(OPENED_TIMEOUT_S):
+                    first = await anext(requests)
             except (StopAsyncIteration, TimeoutError):
                 raise StreamEnded(grpc.StatusCode.INVALID_ARGUMENT, "a tunnel_id comes first") from None
             tunnel = self._door.open.get(first.tunnel_id)

@@ -115,7 +115,8 @@ class Leadership:
         try:
             while connection is not None:
                 await asyncio.sleep(PROOF_PERIOD_S)
-                await asyncio.wait_for(connection.execute("SELECT 1"), CONNECT_TIMEOUT_S)
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await connection.execute("SELECT 1")
         except (psycopg.Error, TimeoutError) as error:
             _log.warning("leadership_lost", role=self._role, reason=str(error).strip())
             self.lost.set()

@@ -125,6 +125,20 @@ def test_no_test_replaces_a_part_of_ours() -> None:
     assert replaced == []
 
 
+def test_nothing_that_may_be_cancelled_waits_so_that_its_cancellation_is_lost() -> None:
+    """`asyncio.wait_for` of Python 3.11 loses one that comes in the same step as the answer, and goes on for ever."""
+    waits = [
+        f"{path}:{node.lineno}"
+        for path in production_files()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "asyncio.wait_for"
+        # What waits for its own end has ended when that is lost.
+        and ast.unparse(node.args[0]).split(".")[-2:] not in (["stop", "wait()"], ["ended", "wait()"])
+    ]
+    assert waits == []
+
+
 def test_no_path_of_somebodys_machine_is_committed() -> None:
     assert lines_holding(MACHINE_PATHS, texts()) == []
 
