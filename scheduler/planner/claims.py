@@ -3,16 +3,17 @@
 from dataclasses import dataclass, field
 
 from scheduler.domain.queues import Queue, QueueKey
-from scheduler.domain.reasons import WhyNot
+from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.backfill import Opening, earliest_opening, nodes_to_hold
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import demand_of
 from scheduler.planner.fleet import Fleet
+from scheduler.planner.giving_back import Victim
 from scheduler.planner.likeness import Likeness
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.plan import Stop, StopCause
-from scheduler.planner.preemption import Preemption, Victim, Way
+from scheduler.planner.preemption import Preemption, Way
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 from scheduler.planner.variants import Candidate
@@ -105,9 +106,11 @@ class Claims:
                 continue
             asked = self._sharing.devices_of(shape, candidate.model)
             borrows = self._sharing.borrows(queue, candidate.model, asked)
-            if candidate in refused.by_quota and (queue.cohort is None or borrows):
-                continue
-            way = self._preemption.find(shape, job, cell, borrows=borrows)
+            short = self._sharing.refusal(queue, candidate.model, asked)
+            if short is not None and short.reason is not Reason.QUOTA_REACHED:
+                continue  # it never suffices, or is kept for a job that waits longer
+            lacks = 0 if short is None else asked
+            way = self._preemption.find(shape, job, cell, borrows=borrows, lacks=lacks)
             if way is not None:
                 key = (way.lost, number)
                 if best is None or key < best[0]:
@@ -129,7 +132,8 @@ class Claims:
         ]
         left = self._sharing.devices_of(shape, cell.model)
         for running, *_ in (*way.victims, *way.later):
-            passed = min(left, running.devices)
+            counts = running.model == cell.model and (running.shape.whole or not shape.whole)
+            passed = min(left, running.devices) if counts else 0
             self._sharing.pass_on(running.shape, running.model, passed, running.devices - passed)
             left -= passed
         self._sharing.take_for(shape, cell.model)

@@ -5,8 +5,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from scheduler.planner.cells import Cell
+from scheduler.planner.demand import Demand
+from scheduler.planner.layouts import bits
 from scheduler.planner.reach import Inside, closed_rows
-from scheduler.planner.snapshot import Shape
+from scheduler.planner.rows import firm_number
+from scheduler.planner.snapshot import RunningJob, Shape
 
 
 class Fitting:
@@ -85,3 +88,21 @@ def _all_and_rest(shape: Shape) -> tuple[tuple[int, int], ...]:
     count = min(shape.devices, shape.devices_per_node)
     rest = shape.devices % shape.devices_per_node if shape.tasks > 1 else 0
     return (shape.tasks - bool(rest), count), (bool(rest), rest)
+
+
+def seat_on(
+    cell: Cell,
+    running: RunningJob,
+    masks: Iterable[tuple[int, int]],
+    demand: Demand,
+    closed: frozenset[int],
+) -> tuple[int, int] | None:
+    """A device on which a part fits once the running job, which has the masks, is gone; (row, mask)."""
+    for row, mask in masks:
+        part = cell.parts[row]
+        for at in bits(mask & ~part.reserved) if row not in closed else ():
+            firm = cell.firm[row, at]
+            ours = running.shape.whole or firm < 0 or firm == firm_number(demand.firm)
+            if ours and int(cell.ppm[row, at]) + running.shape.share_ppm >= demand.ppm:
+                return row, 1 << at
+    return None

@@ -91,7 +91,7 @@ class Overdue:
                 found[root] = min(place, found.get(root, place))
 
         for running in self._snapshot.running:
-            if self._late(running.shape, running) and self._has_borrowed(running):
+            if self._late(running.shape, running) and self._sharing.has_borrowed(running):
                 consider(running.shape, running)
         for item in self._snapshot.classes:
             shape = item.shape
@@ -113,7 +113,3 @@ class Overdue:
             if any(cell is not None and cell.healthy_nodes_with(count) >= shape.tasks for cell in cells):
                 return True
         return False
-
-    def _has_borrowed(self, running: RunningJob) -> bool:
-        queue = self._snapshot.queues.get(running.shape.queue)
-        return queue is not None and self._sharing.over_nominal(queue, running.model) > 0

@@ -8,6 +8,7 @@ that are stopping already count as coming, so that a second cycle on unchanged i
 
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain
 from math import inf
 from typing import NamedTuple
 
@@ -19,25 +20,16 @@ from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import Demand, demand_of
 from scheduler.planner.estimates import Estimates
-from scheduler.planner.fitting import Fitting, sizes_of
+from scheduler.planner.fitting import Fitting, seat_on, sizes_of
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.layouts import bits
+from scheduler.planner.giving_back import Returned, Victim, until_enough
 from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import PATIENT, Overdue
+from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import StopCause
 from scheduler.planner.reach import Inside, closed_rows, domains
-from scheduler.planner.rows import firm_number
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
-
-
-class Victim(NamedTuple):
-    """A running job that may be stopped for another."""
-
-    running: RunningJob
-    cause: StopCause
-    lost_ms: int  # run time since its newest model checkpoint
-    masks: tuple[tuple[int, int], ...]  # (row, devices) that it gives back
 
 
 class Way(NamedTuple):
@@ -134,69 +126,89 @@ class Preemption:
                     ends += [(row, mask, self._now_ms + late_ms) for row, mask in masks_of(cell, running)]
         cell.expect_ends(ends)
 
-    def find(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool) -> Way | None:
-        """The cheapest way found, or None. Changes nothing; `stopped` tells of what was decided."""
-        if not self._could_stop_any(shape, cell, borrows=borrows):
+    def find(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, lacks: int = 0) -> Way | None:
+        """The cheapest way found, or None. Changes nothing; `stopped` tells of what was decided.
+
+        `lacks`: so many devices of the cell's model its queue's quota does not have.
+        """
+        if not lacks and not self._could_stop_any(shape, cell, borrows=borrows):
             return None
         demand = demand_of(shape)
         turn, served = self._turns.rank(shape, job), job.job_id in self.served
         sizes = sizes_of(shape)
         alike = sizes if len(sizes) > 1 else demand  # of gangs of one size fewer tasks may do
-        key = (shape.queue, turn, borrows, served, cell.pool, cell.model, alike, shape.topology)
+        key = (shape.queue, turn, borrows, served, cell.pool, cell.model, alike, shape.topology, bool(lacks))
         of_size = (*key, shape.devices)
         if any(self._in_vain.get(known, shape.tasks + 1) <= shape.tasks for known in (key, of_size)):
             return None  # somebody before it in the order, who asked for no more, found nobody to stop
         self._too_dear_for = False
-        way = self._way(shape, job, cell, demand, borrows=borrows)
+        way = self._way(shape, job, cell, demand, borrows=borrows, lacks=lacks)
         if way is None:  # a larger gang may cost more
             self._in_vain[of_size if self._too_dear_for else key] = shape.tasks
         return way
 
-    def _way(self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, *, borrows: bool) -> Way | None:
+    def _way(
+        self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, *, borrows: bool, lacks: int
+    ) -> Way | None:
+        ways: list[Way | None] = []
+        for inside in domains(shape, cell) if shape.whole and demand.devices else ():
+            with self._returned(shape, cell, lacks) as quota:
+                ways.append(self._way_inside(shape, job, cell, inside, quota, borrows=borrows))
         if not shape.whole:
-            return self._way_for_part(shape, job, cell, demand, borrows=borrows)
-        if not demand.devices:
-            return None
-        ways = [
-            way
-            for inside in domains(shape, cell)
-            if (way := self._way_inside(shape, job, cell, inside, borrows=borrows)) is not None
-        ]
-        return min(ways, key=lambda way: way.lost, default=None)
+            with self._returned(shape, cell, lacks) as quota:
+                ways.append(self._way_for_part(shape, job, cell, demand, quota, borrows=borrows))
+        return min(filter(None, ways), key=lambda way: way.lost, default=None)
+
+    def _returned(self, shape: Shape, cell: Cell, lacks: int) -> Returned:
+        """Its quota, once those of its tree who stop already have given back what they hold."""
+        quota = Returned(self._sharing, self._snapshot.queues[shape.queue], cell.model, lacks)
+        root = self._root_of(shape.queue)
+        for running in chain.from_iterable(self._stopping.values()) if lacks else ():
+            if running.shape.queue == shape.queue or (root and root == self._root_of(running.shape.queue)):
+                quota.add(running)
+        return quota
 
     def _way_for_part(
-        self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, *, borrows: bool
+        self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, quota: Returned, *, borrows: bool
     ) -> Way | None:
-        """One job stops, so that a part of a device comes free; for gangs of parts nobody is stopped."""
+        """One job stops, so that a part of a device comes free; more only for the quota. Gangs of parts stop nobody."""
         if shape.tasks > 1:
             return None
         closed = frozenset(closed_rows(shape, cell))
-        for running in self._running_in((cell.pool, cell.model)):
-            seat = _seat_on(cell, running, demand, closed) if running.stopping else None
-            if seat is not None:
-                return Way((), (seat,))
-        for victim in self._candidates(shape, job, cell, borrows=borrows, parts=True):
-            seat = _seat_on(cell, victim.running, demand, closed)
-            if seat is not None:
-                return self._when_they_saved(job, [victim], (seat,))
-        return None
+        seat = None
+        for running in self._stopping.get((cell.pool, cell.model), ()):
+            seat = seat or seat_on(cell, running, masks_of(cell, running), demand, closed)
+        lacks = not quota.enough
+        if seat is not None and not lacks:
+            return Way((), (seat,))
+        if seat is None and lacks and (found := find_seats(shape, self._fleet, cell, None)) is not None:
+            seat = found.seats[0].row, found.seats[0].mask
+        chosen: list[Victim] = []
+        for victim in self._candidates(shape, job, cell, borrows=borrows, parts=True, lacks=lacks):
+            if seat is not None and quota.enough:
+                break
+            its = None if seat else seat_on(cell, victim.running, victim.masks, demand, closed)
+            if its is not None or quota.helps(victim):
+                seat = seat or its
+                quota.add(victim.running)
+                chosen.append(victim)
+        if seat is None or not quota.enough:
+            return None
+        return self._when_they_saved(job, chosen, (seat,))
 
     def _way_inside(
-        self, shape: Shape, job: WaitingJob, cell: Cell, inside: Inside, *, borrows: bool
+        self, shape: Shape, job: WaitingJob, cell: Cell, inside: Inside, quota: Returned, *, borrows: bool
     ) -> Way | None:
         fitting = Fitting(cell, shape, self._open_and_coming(cell), inside)
         chosen: list[Victim] = []
-        if not fitting.enough:
-            for victim in self._candidates(shape, job, cell, borrows=borrows):
-                fitting.add(victim.masks)
-                chosen.append(victim)
-                if fitting.enough:
-                    break
-            else:
+        if not (fitting.enough and quota.enough):
+            candidates = self._candidates(
+                shape, job, cell, borrows=borrows, parts=False, lacks=not quota.enough
+            )
+            found = until_enough(candidates, fitting, quota, alone=shape.tasks == 1)
+            if found is None:
                 return None
-            if shape.tasks == 1:  # one node is enough: who is elsewhere is of no use
-                chosen = [victim for victim in chosen if fitting.uses(victim.masks)]
-            chosen = self._spared(chosen, fitting)
+            chosen = found
             if self._too_dear(shape, job, chosen):
                 self._too_dear_for = True
                 return None
@@ -221,34 +233,48 @@ class Preemption:
         return coming
 
     def _candidates(
-        self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, parts: bool = False
+        self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, parts: bool, lacks: bool
     ) -> list[Victim]:
-        """Who may be stopped for the job: the least lost work first, the youngest of equals."""
+        """Who may be stopped for the job: the least lost work first, the youngest of equals.
+
+        `lacks`: it lacks quota, of which those elsewhere and who has parts of devices give back as well.
+        """
         found: list[tuple[tuple[int, int, float, int], Victim]] = []
-        for running in self._behind(shape, cell, borrows=borrows):
-            if running.stopping or running.job_id in self._stopped or not (parts or running.shape.whole):
-                continue
-            if self._now_ms - running.started_ms < self._config.min_run_ms:
-                continue
-            cause = self._cause(shape, job, cell, running, borrows=borrows)
-            if cause is not None:
+        for place in self._places(shape, cell) if lacks else [cell]:
+            for running in self._behind(shape, place, borrows=borrows):
+                if running.stopping or running.job_id in self._stopped:
+                    continue
+                gives = place is cell and (parts or running.shape.whole)
+                if not (gives or lacks) or self._now_ms - running.started_ms < self._config.min_run_ms:
+                    continue
+                cause = self._cause(shape, job, place, running, borrows=borrows)
+                if cause is None or (cause is StopCause.SHORTER and not gives):
+                    continue
                 lost_ms = lost_work_ms(running, self._now_ms)
-                if cause is StopCause.RECLAIM and (
-                    self._loses(running, lost_ms, job) * max(1.0, running.devices / shape.devices)
-                    > self._may_cost(job)
-                    or self._ends_before_long(running, lost_ms, job)
-                ):
+                if cause is StopCause.RECLAIM and self._keeps_what_it_borrowed(shape, job, running, lost_ms):
                     self._too_dear_for = True
                     continue
-                key = (
-                    _ORDER.index(cause),
-                    lost_ms * running.devices,
-                    -running.started_ms,
-                    running.submitted_ms,
-                )
-                found.append((key, Victim(running, cause, lost_ms, masks_of(cell, running))))
+                lost = lost_ms * running.devices
+                key = (_ORDER.index(cause), lost, -running.started_ms, running.submitted_ms)
+                masks = masks_of(place, running) if gives else ()
+                found.append((key, Victim(running, cause, lost_ms, masks)))
         found.sort(key=lambda item: item[0])
         return [victim for _, victim in found]
+
+    def _places(self, shape: Shape, cell: Cell) -> Iterator[Cell]:
+        """Where devices count for the quota that the shape needs in a cell."""
+        compute = self._sharing.by_compute(shape.queue)
+        for pool, model in self._queues_in:
+            other = self._fleet.get(pool, model) if compute or model == cell.model else None
+            if other is not None:
+                yield other
+
+    def _keeps_what_it_borrowed(
+        self, shape: Shape, job: WaitingJob, running: RunningJob, lost_ms: int
+    ) -> bool:
+        """Whether a borrower loses more than the job may cost, for how few devices the job needs of it."""
+        loses = self._loses(running, lost_ms, job) * max(1.0, running.devices / shape.devices)
+        return loses > self._may_cost(job) or self._ends_before_long(running, lost_ms, job)
 
     def _ends_before_long(self, running: RunningJob, lost_ms: int, job: WaitingJob) -> bool:
         """Whether it is expected to give back what it borrowed sooner than it could do again what it would lose.
@@ -354,10 +380,9 @@ class Preemption:
     ) -> StopCause | None:
         theirs = running.shape
         if theirs.queue != shape.queue:
-            queue = self._snapshot.queues.get(theirs.queue)
-            if borrows or queue is None or not self._related(shape.queue, theirs.queue):
+            if borrows or not self._related(shape.queue, theirs.queue):
                 return None
-            borrowed = self._sharing.over_nominal(queue, cell.model) > 0
+            borrowed = self._sharing.has_borrowed(running)
             return StopCause.RECLAIM if borrowed and not self._overdue.has(theirs, running) else None
         if job.job_id in self.served and running.job_id in self.traded:
             return None
@@ -377,17 +402,6 @@ class Preemption:
         later = self._turns.of_running(running) - self._turns.turn(shape, job, cell.model)
         return StopCause.SHORTER if later > 0 and left > mine + cost else None
 
-    def _spared(self, chosen: list[Victim], fitting: "Fitting") -> list[Victim]:
-        """Without those that are not needed after all, the dearest first."""
-        needed = list(chosen)
-        for victim in reversed(chosen[:-1]):
-            fitting.remove(victim.masks)
-            if fitting.enough:
-                needed.remove(victim)
-            else:
-                fitting.add(victim.masks)
-        return needed
-
 
 @dataclass(slots=True)
 class _HeldBy:
@@ -397,20 +411,6 @@ class _HeldBy:
     priority: Priority  # of the first
     lowest: int  # of their priority classes
     resumable: bool = False  # whether any of them resumes
-
-
-def _seat_on(
-    cell: Cell, running: RunningJob, demand: Demand, closed: frozenset[int]
-) -> tuple[int, int] | None:
-    """A device on which a part fits once the running job is gone; (row, mask)."""
-    for row, mask in masks_of(cell, running):
-        part = cell.parts[row]
-        for at in bits(mask & ~part.reserved) if row not in closed else ():
-            firm = cell.firm[row, at]
-            ours = running.shape.whole or firm < 0 or firm == firm_number(demand.firm)
-            if ours and int(cell.ppm[row, at]) + running.shape.share_ppm >= demand.ppm:
-                return row, 1 << at
-    return None
 
 
 def lost_work_ms(running: RunningJob, now_ms: int) -> int:

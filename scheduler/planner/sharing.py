@@ -13,7 +13,7 @@ from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.quotas import parent_of
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.snapshot import Shape, Snapshot
+from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
 
 _NO_LIMIT = 1 << 62
 
@@ -69,6 +69,15 @@ class Sharing:
         if question not in self._refused:
             self._refused[question] = self._refusal(queue, model, devices)
         return self._refused[question]
+
+    def lets(self, queue: Queue, model: str, devices: int) -> bool:
+        """Whether the quota has so many devices left, kept for somebody or not."""
+        return all(asked <= self._available(queue, key) for key, asked in self.amounts(model, devices))
+
+    def by_compute(self, key: QueueKey) -> bool:
+        """Whether devices of all models count together for a queue."""
+        queue = self._queues.get(key)
+        return queue is not None and self._limited(queue, COMPUTE)
 
     def _refusal(self, queue: Queue, model: str, devices: int) -> WhyNot | None:
         for key, asked in self.amounts(model, devices):
@@ -172,6 +181,11 @@ class Sharing:
                 excess = self.held(queue.key, key) - leaving - queue.nominal.get(key, 0)
                 over = max(over, -(-excess // of_one) if of_one else 0)
         return min(over, self.held(queue.key, model))
+
+    def has_borrowed(self, running: RunningJob) -> bool:
+        """Whether the queue of a running job holds more of its devices than is its own."""
+        queue = self._queues.get(running.shape.queue)
+        return queue is not None and self.over_nominal(queue, running.model) > 0
 
     def root(self, key: QueueKey) -> str | None:
         """The top of the tree in which a queue is; None: it is in none."""

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from scheduler.catalogue import load_catalogue
 from scheduler.domain.devices import Health
 from scheduler.domain.gangs import Gang, Share, TaskGroup
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState, ModelCheckpointSpec, Variant
 from scheduler.domain.nodes import Node
 from scheduler.domain.pools import Pool
-from scheduler.domain.queues import Cohort, Queue, QueueKey
+from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
@@ -18,7 +19,7 @@ from scheduler.planner import Plan, PlannerConfig, Stop, StopCause
 from scheduler.planner.cycle import plan
 from scheduler.planner.overdue import PATIENT
 from scheduler.planner.plan_checks import check_plan
-from tests.builders.cluster import POOL, Controller, a_node
+from tests.builders.cluster import POOL, Controller, a_node, a_queue
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 
 FIRMS = ("firm-a", "firm-b")
@@ -440,3 +441,115 @@ def end_stopped(controller: Controller, job_id: str) -> None:
     """The job has done what it was told."""
     for allocation in controller.tasks(controller.state.jobs[JobId(job_id)]):
         controller.end(allocation, None, EndReason.STOPPED)
+
+
+def in_two_pools(nominal: dict[str, dict[str, int]], models: tuple[str, str] = (MODEL, MODEL)) -> Controller:
+    """A node in each of two pools, and in each pool the queue of one firm of a cohort."""
+    names = {"n1": POOL, "n2": "pool-b"}
+    nodes = [a_node(n, pool=pool, model=models[pool != POOL]) for n, pool in names.items()]
+    controller = Controller(nodes)
+    queues = tuple(
+        Queue(QueueKey(FirmId(firm), "default"), (pool,), quota, 1, "all")
+        for (firm, quota), pool in zip(nominal.items(), names.values(), strict=True)
+    )
+    pools = {name: Pool(name) for name in (POOL, "pool-b")}
+    controller.tell(ConfigurationChanged(pools, queues, (Cohort("all"),)))
+    return controller
+
+
+def test_an_owner_short_of_quota_alone_gets_it_back_and_no_more_stops_than_that_needs() -> None:
+    controller = sharing_firms(nodes=3)  # 16 devices of quota, 24 devices
+    for name in ("one", "other", "third", "fourth"):
+        start(controller, name, 4)
+        controller.now_ms += 60_000
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", devices=4), firm="firm-b")
+    for _ in range(3):  # who stops already counts
+        assert controller.plan() == []
+        stopped = [name for name in ("one", "other", "third", "fourth") if stopping(controller, name)]
+        assert stopped == ["fourth"]
+        controller.wait(1_000)
+    end_stopped(controller, "fourth")
+    assert controller.plan() == ["mine"]
+
+
+def test_two_owners_short_of_quota_do_not_count_on_the_same_job() -> None:
+    controller = with_quota({"firm-a": 0, "firm-b": 4, "firm-c": 4})
+    for name in ("one", "other"):
+        start(controller, name, 4)
+    controller.wait(3_600_000)
+    for firm in ("firm-b", "firm-c"):
+        controller.submit(f"of {firm}", a_spec(f"of {firm}", devices=4), firm=firm)
+    for _ in range(2):
+        controller.plan()
+        controller.wait(1_000)
+    assert stopping(controller, "one")
+    assert stopping(controller, "other")
+
+
+def test_quota_comes_back_from_devices_that_the_owner_does_not_need() -> None:
+    controller = in_two_pools({"firm-a": {MODEL: 0}, "firm-b": {MODEL: 8}})
+    start(controller, "borrower", 8)
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+    controller.plan()
+    assert stopping(controller, "borrower")
+    end_stopped(controller, "borrower")
+    assert controller.plan() == ["mine"]
+
+
+def test_quota_in_compute_comes_back_from_devices_of_another_model() -> None:
+    fast = load_catalogue().fp16_gflops(MODEL)
+    quota = {COMPUTE: 8 * fast}
+    controller = in_two_pools({"firm-a": {COMPUTE: 0}, "firm-b": quota}, (OTHER_MODEL, MODEL))
+    start(controller, "borrower", 8, models=[OTHER_MODEL])
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", devices=8, models=[MODEL]), firm="firm-b")
+    controller.plan()
+    assert stopping(controller, "borrower")
+    end_stopped(controller, "borrower")
+    assert controller.plan() == ["mine"]
+
+
+def test_an_owner_of_parts_short_of_quota_alone_gets_it_back() -> None:
+    controller = with_quota({"firm-a": 0, "firm-b": 1})
+    half = Share(500_000, None)
+    start(controller, "borrower", 1, share=half)
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", share=half), firm="firm-b")
+    controller.plan()
+    assert stopping(controller, "borrower")
+    end_stopped(controller, "borrower")
+    assert controller.plan() == ["mine"]
+
+
+def test_who_has_a_part_of_a_device_gives_back_the_quota_of_a_whole_one() -> None:
+    controller = with_quota({"firm-a": 0, "firm-b": 8})
+    start(controller, "borrower", 1, share=Share(500_000, None))
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+    controller.plan()
+    assert stopping(controller, "borrower")
+    end_stopped(controller, "borrower")
+    assert controller.plan() == ["mine"]
+
+
+def test_a_high_priority_stops_the_lower_one_where_the_quota_is_what_it_lacks() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")])
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, (a_queue(nominal={MODEL: 8}),)))
+    start(controller, "low", 8, priority="low")
+    controller.wait(3_600_000)
+    controller.submit("urgent", a_spec("urgent", devices=8, priority="high"))
+    controller.plan()
+    assert stopping(controller, "low")
+    end_stopped(controller, "low")
+    assert controller.plan() == ["urgent"]
+
+
+def test_nobody_stops_for_a_job_that_its_whole_quota_would_not_hold() -> None:
+    controller = sharing_firms(nodes=3)
+    start(controller, "borrower", 16, per_node=8)
+    controller.wait(3_600_000)
+    controller.submit("large", a_spec("large", devices=24, per_node=8), firm="firm-b")
+    controller.plan()
+    assert not stopping(controller, "borrower")

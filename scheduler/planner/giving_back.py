@@ -1,0 +1,106 @@
+"""Who gives back what a blocked job needs: devices where it would fit, and what its queue's quota lacks."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from scheduler.domain.queues import Queue
+from scheduler.planner.fitting import Fitting
+from scheduler.planner.plan import StopCause
+from scheduler.planner.sharing import Sharing
+from scheduler.planner.snapshot import RunningJob
+
+
+class Victim(NamedTuple):
+    """A running job that may be stopped for another."""
+
+    running: RunningJob
+    cause: StopCause
+    lost_ms: int  # run time since its newest model checkpoint
+    masks: tuple[
+        tuple[int, int], ...
+    ]  # (row, devices) that it gives back; none where its devices are of no use
+
+
+class Returned:
+    """The quotas as they are once those who stop already, and victims, have given back what they hold.
+
+    Only inside `with`: behind it they are again what they were. Cost of each step: the depth of the tree.
+    """
+
+    def __init__(self, sharing: Sharing, queue: Queue, model: str, lacks: int) -> None:
+        """`lacks`: so many devices are asked for that the quota does not have; 0: it has what is needed."""
+        self._sharing = sharing
+        self._queue = queue
+        self._model = model
+        self._asked = lacks
+        self._returned: list[RunningJob] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        for running in self._returned:
+            self._sharing.take_for(running.shape, running.model, devices=running.devices)
+
+    @property
+    def enough(self) -> bool:
+        """Whether the job's quota suffices."""
+        return not self._asked or self._sharing.lets(self._queue, self._model, self._asked)
+
+    def helps(self, victim: Victim) -> bool:
+        """Whether the quota needs what a victim would give back: of borrowers no more than they borrowed."""
+        if self.enough:
+            return False
+        return victim.cause is not StopCause.RECLAIM or self._sharing.has_borrowed(victim.running)
+
+    def add(self, running: RunningJob) -> None:
+        """It gives back what it holds."""
+        if self._asked:
+            self._sharing.take_for(running.shape, running.model, devices=running.devices, back=True)
+            self._returned.append(running)
+
+    def remove(self, running: RunningJob) -> None:
+        """It keeps that after all."""
+        if self._asked:
+            self._sharing.take_for(running.shape, running.model, devices=running.devices)
+            self._returned.remove(running)
+
+
+def until_enough(
+    candidates: Sequence[Victim], fitting: Fitting, quota: Returned, *, alone: bool
+) -> list[Victim] | None:
+    """As few of the candidates as give back enough, those before others; None: all of them would not.
+
+    `alone`: one node is enough, so that who is on others is of no use.
+    """
+    chosen: list[Victim] = []
+    by_quota = not quota.enough
+    for victim in candidates:
+        if fitting.enough and quota.enough:
+            break
+        if (victim.masks and not fitting.enough) or quota.helps(victim):
+            fitting.add(victim.masks)
+            quota.add(victim.running)
+            chosen.append(victim)
+    if not (fitting.enough and quota.enough):
+        return None
+    if alone and not by_quota:
+        chosen = [victim for victim in chosen if fitting.uses(victim.masks)]
+    return _spared(chosen, fitting, quota)
+
+
+def _spared(chosen: list[Victim], fitting: Fitting, quota: Returned) -> list[Victim]:
+    """Without those that are not needed after all, the dearest first."""
+    needed = list(chosen)
+    for victim in reversed(chosen[:-1]):
+        fitting.remove(victim.masks)
+        quota.remove(victim.running)
+        if fitting.enough and quota.enough:
+            needed.remove(victim)
+        else:
+            fitting.add(victim.masks)
+            quota.add(victim.running)
+    return needed
