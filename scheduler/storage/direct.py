@@ -27,7 +27,7 @@ _PLANS = " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
 MOST_CONNECTIONS = 8
 WAIT_S = 10.0  # for one of them, as for one of a pool
 MOST_PREPARED = 100  # a connection: callers choose among the conditions of a list of jobs
-# What was prepared is gone, or a migration changed what it answers: it would fail for ever on that connection.
+# What was prepared is gone, or a migration changed what it answers. Nothing has happened.
 _PREPARED_NO_MORE = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.FeatureNotSupported)
 _PARAMETER = re.compile(r"%\((\w+)\)([sb])")
 
@@ -57,9 +57,6 @@ class Direct:
             line = await self._line()
             try:
                 return await line.fetch(statement, parameters, binary=binary)
-            except _PREPARED_NO_MORE:
-                await line.close()
-                raise
             finally:
                 if line.idle:
                     self._free.append(line)
@@ -138,6 +135,15 @@ class _Line:
 
     async def fetch(self, statement: str, parameters: Mapping[str, Any], *, binary: bool) -> list[TupleRow]:
         """Rows of a statement. Raises psycopg.Error."""
+        try:
+            return await self._ask(statement, parameters, binary=binary)
+        except _PREPARED_NO_MORE:
+            self._prepared.clear()
+            self._libpq.send_query(b"DEALLOCATE ALL")
+            await self._answered()
+            return await self._ask(statement, parameters, binary=binary)
+
+    async def _ask(self, statement: str, parameters: Mapping[str, Any], *, binary: bool) -> list[TupleRow]:
         text, names, formats = _for_libpq(statement)
         values = self._adapters.dump_sequence([parameters[name] for name in names], formats)
         types, sent_as = self._adapters.types or (), self._adapters.formats or []

@@ -17,6 +17,8 @@ CONNECT_TIMEOUT_S = 5
 # A transaction forgotten open holds row locks and keeps dead rows alive; a healthy one lasts milliseconds.
 IDLE_IN_TRANSACTION_MS = 60_000
 STATEMENT_TIMEOUT_MS = 60_000
+# A statement whose client has gone away runs on for so long at most; PostgreSQL itself would not notice until it answers.
+CLIENT_GONE_MS = 2_000
 # After this much silence of an acknowledged peer a half-open TCP connection counts as dead.
 TCP_USER_TIMEOUT_MS = 15_000
 
@@ -124,6 +126,7 @@ def connect_arguments(application_name: str, options: str = "") -> dict[str, Any
         "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
         "options": (
             f"-c TimeZone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS}"
+            f" -c client_connection_check_interval={CLIENT_GONE_MS}"
             f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}{options}"
         ),
     }

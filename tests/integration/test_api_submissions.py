@@ -10,9 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 import pytest_asyncio
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 
 from scheduler.api.app import create_app
+from scheduler.rpc.usage import Uploads, UsageStream
+from scheduler.services.evidence import NodeKey
 from scheduler.storage.direct import MOST_CONNECTIONS, MOST_PREPARED, Direct
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.pokes import Channel, Listener, poke
@@ -166,8 +168,6 @@ async def test_single_statements_survive_a_cut_and_say_when_the_database_is_away
         await insert_jobs(direct, [{"firm_id": None, "idempotency_key": None}], (), datetime.now(UTC))
     assert await direct.fetch("SELECT %(n)s::int", {"n": 3}) == [(3,)]
     await direct.fetch("DEALLOCATE ALL", {})  # as what pools connections between us and PostgreSQL may do
-    with pytest.raises(psycopg.errors.InvalidSqlStatementName):
-        await direct.fetch("SELECT %(n)s::int", {"n": 3})
     assert await direct.fetch("SELECT %(n)s::int", {"n": 4}) == [(4,)]
     # Its last words may be read before its end can be seen: who speaks unasked is asked nothing more.
     await direct.fetch("LISTEN unasked", {})
@@ -181,6 +181,48 @@ async def test_single_statements_survive_a_cut_and_say_when_the_database_is_away
     away = Direct(f"postgresql://suanli_api@/nothing?host={tmp_path}", "test-direct")
     with pytest.raises(DatabaseAway):
         await away.fetch("SELECT 1", {})
+
+
+async def test_a_migration_under_single_statements_is_answered_by_what_they_say_now(
+    inhabited_urls: InhabitedUrls, open_database: Callable[[str], Database]
+) -> None:
+    direct, owner = Direct(inhabited_urls.gateway, "test-direct"), open_database(inhabited_urls.owner)
+    uploads = Uploads(direct)
+    uploads.open(UsageStream(NodeKey("node-a", "key-a", b"k" * 32, 0, {})))
+    whole = "SELECT * FROM log_checkpoints WHERE size = %(size)s"
+    insert = text("INSERT INTO log_checkpoints (size, root, note, made_ms) VALUES (1, 'r', 'n', 0)")
+    async with owner.transaction() as session:
+        await session.execute(insert)
+    before = await direct.fetch(whole, {"size": 1})
+    await uploads.look()
+    for change in ("ADD COLUMN later integer", "ALTER COLUMN note TYPE text USING encode(note, 'escape')"):
+        async with owner.transaction() as session:
+            await session.execute(text(f"ALTER TABLE log_checkpoints {change}"))
+        uploads.open(UsageStream(NodeKey("node-b", "key-b", b"k" * 32, 0, {})))
+        await uploads.look()  # a gateway whose look fails ends
+    (row,) = await direct.fetch(whole, {"size": 1})
+    assert row == (*before[0][:2], "n", *before[0][3:], None)
+    with pytest.raises(psycopg.errors.FeatureNotSupported):  # which is no migration's doing
+        await direct.fetch("SELECT count(*) FROM log_checkpoints FOR UPDATE", {})
+    assert await direct.fetch(whole, {"size": 1}) == [row]
+    await direct.close()
+
+
+async def test_who_goes_away_in_the_middle_of_a_statement_leaves_nothing_running_for_long(
+    database_server: DatabaseServer, inhabited_urls: InhabitedUrls
+) -> None:
+    direct, other = (Direct(inhabited_urls.api, name) for name in ("test-direct", "test-other"))
+    asleep = asyncio.create_task(direct.fetch("SELECT 1 FROM pg_sleep(60)", {}))
+    running = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test-direct' AND state = 'active'"
+    async with asyncio.timeout(20):
+        while await other.fetch(running, {}) != [(1,)]:
+            await asyncio.sleep(0.01)
+    asleep.cancel()
+    async with asyncio.timeout(20):  # by itself it would end after a minute
+        while await other.fetch(running, {}) != [(0,)]:
+            await asyncio.sleep(0.01)
+    await direct.close()
+    await other.close()
 
 
 async def test_a_connection_that_was_cut_leaves_the_descriptor_of_whoever_has_it_now_alone(
