@@ -105,9 +105,7 @@ def create_app(config: ApiConfig) -> FastAPI:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await api.controller.close()
-            await api.direct.close()
-            await api.database.dispose()
+            await api.close()
 
     # No pages of FastAPI's own: they would be open and load scripts from elsewhere.
     app = _Gated(

@@ -66,6 +66,12 @@ class Api:
         """The moment, in ms UTC."""
         return self.config.now_ms()
 
+    async def close(self) -> None:
+        """End what is under way, of which each may have happened or not, and then the connections."""
+        for work in (self.keyring, self.found_jobs, self.submissions, self.controller, self.direct):
+            await work.close()
+        await self.database.dispose()
+
 
 def make_api(config: ApiConfig) -> Api:
     """The shared state of a new application. Connects to nothing yet."""

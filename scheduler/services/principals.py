@@ -98,6 +98,10 @@ class Keyring:
         """The principal of a key that is good now. Raises Unauthenticated."""
         return await self._asked(secret)
 
+    async def close(self) -> None:
+        """End what is under way."""
+        await self._asked.close()
+
     def remembered(self, sha256: bytes) -> Principal | None:
         """Whose key this digest is, if it was good when it was last asked for."""
         return self._remembered.get(sha256)

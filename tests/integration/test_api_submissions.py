@@ -57,6 +57,32 @@ async def test_jobs_that_come_together_are_each_answered_and_each_told_to_the_co
         assert (await lin.get(f"/v1/jobs/{job['job_id']}")).json() == job
 
 
+@pytest.mark.parametrize(("table", "waiting"), [("jobs", 2), ("api_keys", 1)])
+async def test_an_api_that_ends_leaves_nothing_under_way_on_its_connections(
+    inhabited_urls: InhabitedUrls, tmp_path: Path, table: str, waiting: int
+) -> None:
+    owner = Database(inhabited_urls.owner, "test-lock", 1)
+    other = Direct(inhabited_urls.api, "test-other")
+    ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'suanli-api-direct'"
+    async with owner.transaction() as session:
+        async with running_api(inhabited_urls, tmp_path) as running:
+            lin = running.as_("lin")
+            assert (await lin.get("/v1/jobs")).status_code == 200
+            await session.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+            calls = (lin.post("/v1/jobs", json=job_spec()), lin.get("/v1/jobs/01a3185c-5000-7ab1-a290-3241abdd2792"))
+            asked = [asyncio.create_task(call) for call in calls]
+            async with asyncio.timeout(20):
+                while await other.fetch(f"{ours} AND wait_event_type = 'Lock'", {}) != [(waiting,)]:
+                    await asyncio.sleep(0.01)
+            for call in asked:
+                call.cancel()
+        async with asyncio.timeout(20):
+            while await other.fetch(ours, {}) != [(0,)]:
+                await asyncio.sleep(0.01)
+    await other.close()
+    await owner.dispose()
+
+
 async def test_the_transaction_of_a_submission_pokes_nobody_itself(
     inhabited_urls: InhabitedUrls, open_database: Callable[[str], Database]
 ) -> None:
