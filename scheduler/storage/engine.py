@@ -17,7 +17,7 @@ CONNECT_TIMEOUT_S = 5
 # A transaction forgotten open holds row locks and keeps dead rows alive; a healthy one lasts milliseconds.
 IDLE_IN_TRANSACTION_MS = 60_000
 STATEMENT_TIMEOUT_MS = 60_000
-# A statement whose client has gone away runs on for so long at most; PostgreSQL itself would not notice until it answers.
+# A statement whose client has gone away runs on for so long at most; by itself PostgreSQL notices when it answers.
 CLIENT_GONE_MS = 2_000
 # After this much silence of an acknowledged peer a half-open TCP connection counts as dead.
 TCP_USER_TIMEOUT_MS = 15_000

@@ -69,7 +69,10 @@ async def test_an_api_that_ends_leaves_nothing_under_way_on_its_connections(
             lin = running.as_("lin")
             assert (await lin.get("/v1/jobs")).status_code == 200
             await session.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
-            calls = (lin.post("/v1/jobs", json=job_spec()), lin.get("/v1/jobs/01a3185c-5000-7ab1-a290-3241abdd2792"))
+            calls = (
+                lin.post("/v1/jobs", json=job_spec()),
+                lin.get("/v1/jobs/01a3185c-5000-7ab1-a290-3241abdd2792"),
+            )
             asked = [asyncio.create_task(call) for call in calls]
             async with asyncio.timeout(20):
                 while await other.fetch(f"{ours} AND wait_event_type = 'Lock'", {}) != [(waiting,)]:
@@ -239,7 +242,9 @@ async def test_who_goes_away_in_the_middle_of_a_statement_leaves_nothing_running
 ) -> None:
     direct, other = (Direct(inhabited_urls.api, name) for name in ("test-direct", "test-other"))
     asleep = asyncio.create_task(direct.fetch("SELECT 1 FROM pg_sleep(60)", {}))
-    running = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test-direct' AND state = 'active'"
+    running = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test-direct' AND state = 'active'"
+    )
     async with asyncio.timeout(20):
         while await other.fetch(running, {}) != [(1,)]:
             await asyncio.sleep(0.01)
