@@ -135,6 +135,8 @@ def _judged(drawn: Scene, settings: Settings, which: str) -> Iterator[Row]:
     yield Row("B19", name, "utilisation", 100 * ours.utilisation, "%", "higher", said)
     said = f"fair share + EASY here {100 * peer.lost_share:.2f} %"
     yield Row("B19", name, "lost work", 100 * ours.lost_share, "%", "lower", said, GOAL_LOST)
+    for cause, share in ours.lost_to.items():
+        yield Row("B19", name, f"lost work, {cause}", 100 * share, "%", "lower")
     ratios: dict[str, tuple[float, float]] = {}  # ours and the peer's JCT / alone
     for firm in firms:
         works = drawn.alone(firm)

@@ -28,10 +28,11 @@ def _uniform(reader: Reader, spare: int) -> Gang:
         reader.problem(reader.at("devices_per_node"), per_node, f"a divisor of devices ({devices})")
         per_node = devices
     processes = reader.integer("processes_per_node", per_node, low=1, high=MOST_PROCESSES_PER_NODE)
-    return Gang(devices, per_node, processes, _elastic(reader, devices, per_node), (), spare)
+    return Gang(devices, per_node, processes, read_elastic(reader, devices, per_node), (), spare)
 
 
-def _elastic(reader: Reader, devices: int, per_node: int) -> Elastic | None:
+def read_elastic(reader: Reader, devices: int, per_node: int) -> Elastic | None:
+    """The range of an elastic gang of so many devices; None where it has none."""
     if not reader.has("elastic"):
         reader.raw("elastic")
         return None

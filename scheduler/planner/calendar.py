@@ -1,14 +1,18 @@
 """Maintenance windows and advance reservations: nodes that are, or soon will be, not for everybody."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from scheduler.domain.ids import NodeId
 from scheduler.domain.queues import QueueKey
+from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
+from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
+from scheduler.planner.demand import demand_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
+from scheduler.planner.placement import Found, find_seats
 from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.preemption import lost_work_ms
 from scheduler.planner.snapshot import DRAIN_MS, Hole, Shape, Snapshot, WaitingJob
@@ -24,20 +28,42 @@ def near(calendar: Iterable[Hole], now_ms: int, config: PlannerConfig) -> list[H
 class Later:
     """Holes that bind nobody yet. Who does not resume keeps off their nodes where he can: he would begin anew."""
 
-    def __init__(self, calendar: Iterable[Hole], now_ms: int, config: PlannerConfig) -> None:
+    def __init__(
+        self, calendar: Iterable[Hole], fleet: Fleet, estimates: Estimates, now_ms: int, config: PlannerConfig
+    ) -> None:
         ahead_ms = now_ms + config.calendar_ahead_ms
         self._holes = sorted((h for h in calendar if h.from_ms > ahead_ms), key=lambda h: h.from_ms)
+        self._fleet = fleet
+        self._estimates = estimates
+        self._now_ms = now_ms
+        self._config = config
         self._known: dict[tuple[QueueKey, int], frozenset[NodeId]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._holes)
+    def find(self, shape: Shape, job: WaitingJob, cell: Cell) -> Found | WhyNot | None:
+        """Seats that are free until the job has ended, on nodes that are wanted before only where it has no others.
 
-    def wanted_before(self, shape: Shape, ends_ms: int | None) -> frozenset[NodeId]:
+        Where it is expected to be still at work then, and would begin anew, it waits: no longer than it would lose.
+        """
+        ends_ms = None
+        if cell.held_rows or self._holes:  # else nobody could lend it anything
+            ends_ms = ends_in_time(shape, job, cell.model, self._estimates, self._now_ms, self._config)
+        wanted = self._wanted_before(shape, ends_ms)
+        if wanted:
+            apart = shape._replace(avoid_nodes=shape.avoid_nodes | wanted)
+            if apart.avoid_nodes == cell.avoided(apart.avoid_nodes, demand_of(shape).devices, shape.tasks):
+                found = find_seats(apart, self._fleet, cell, ends_ms)
+                if found is not None:
+                    return found
+        found = find_seats(shape, self._fleet, cell, ends_ms)
+        nodes = {cell.parts[seat.row].node_id for seat in found.seats} & wanted if found else set()
+        return self._in_vain(shape, job, cell, nodes) or found if nodes else found
+
+    def _wanted_before(self, shape: Shape, ends_ms: int | None) -> frozenset[NodeId]:
         """Nodes that are somebody else's, or nobody's, before a job that starts now and does not resume has ended.
 
         Cost: the nodes of the holes, once for each queue and number of holes.
         """
-        if shape.resumable or ends_ms is None:
+        if shape.resumable or ends_ms is None or not self._holes:
             return frozenset()
         number = bisect_left(self._holes, ends_ms, key=lambda hole: hole.from_ms)
         wanted = self._known.get((shape.queue, number))
@@ -45,6 +71,18 @@ class Later:
             others = [hole.nodes for hole in self._holes[:number] if hole.queue != shape.queue]
             wanted = self._known[shape.queue, number] = frozenset[NodeId]().union(*others)
         return wanted
+
+    def _in_vain(self, shape: Shape, job: WaitingJob, cell: Cell, nodes: Collection[NodeId]) -> WhyNot | None:
+        """Why a start on the nodes is likely to be thrown away; None: it is not, or the job has waited as long."""
+        hole = next(h for h in self._holes if h.queue != shape.queue and not h.nodes.isdisjoint(nodes))
+        left_ms = self._estimates.left_ms(shape, job, cell.model)
+        would_lose_ms = hole.from_ms - self._now_ms
+        if left_ms is None or left_ms <= would_lose_ms or self._now_ms - job.submitted_ms >= would_lose_ms:
+            return None
+        sentence = (
+            f"would begin anew, as its nodes are wanted from {to_rfc3339(hole.from_ms)} on: waits for others"
+        )
+        return WhyNot(Reason.MAINTENANCE, sentence, cell.pool, cell.model, shape.devices, 0)
 
 
 def close_booked_nodes(holes: Iterable[Hole], fleet: Fleet) -> None:

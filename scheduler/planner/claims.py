@@ -30,6 +30,7 @@ class Refused:
     by_quota: list[Candidate] = field(default_factory=list)
     would_wait: set[Candidate] = field(default_factory=set)  # for a faster model, whatever the quota says
     wanted_back: bool = False  # it would have borrowed what others may take back
+    begins_anew: bool = False  # its work would be thrown away where others, who resume, may start
 
     def add(self, reason: WhyNot) -> None:
         """Each reason once."""

@@ -29,7 +29,7 @@ from scheduler.planner.moves import Moves
 from scheduler.planner.ordering import ClassCursor, Ordering, Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.patience import Patience
-from scheduler.planner.placement import Found, Seat, find_seats
+from scheduler.planner.placement import Found, Seat
 from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
 from scheduler.planner.preemption import Preemption
 from scheduler.planner.reasons import account, benched, when_it_starts, why_no_room
@@ -79,7 +79,7 @@ class _Cycle:
         self._estimates = Estimates(snapshot, memory)
         self._turns = Turns(now_ms, config, self._estimates)
         self._holes = near(snapshot.calendar, now_ms, config)
-        self._later = Later(snapshot.calendar, now_ms, config)
+        self._later = Later(snapshot.calendar, fleet, self._estimates, now_ms, config)
         self._sharing = Sharing(snapshot, config)
         self._budgets = Budgets(snapshot)
         overdue = Overdue(snapshot, fleet, self._sharing, self._budgets, now_ms, config)
@@ -176,7 +176,7 @@ class _Cycle:
             return
         change = self._what_would_help(shape, queue, refused, paid=paid)
         refusal = _Refusal(self._ends(shape, job), refused, Blocked(tuple(refused.reasons), change))
-        if not refused.by_quota and not paid:
+        if not (refused.by_quota or refused.begins_anew or paid):
             self._refusals[self._likeness.number(shape, queue)] = refusal
         self._wait(cursor, job, queue, refusal)
 
@@ -257,8 +257,10 @@ class _Cycle:
                 continue
             found = None
             if reason is None:
-                found = None if cell is None else self._find(shape, job, cell)
-                if cell is None or found is None:
+                met = None if cell is None else self._later.find(shape, job, cell)
+                found, reason = (None, met) if isinstance(met, WhyNot) else (met, None)
+                refused.begins_anew |= reason is not None
+                if cell is None or met is None:
                     refused.by_devices.append(candidate)
                     rule = self._snapshot.catalogue.shape(candidate.model)
                     reason = why_no_room(shape, candidate, cell, rule, self._holes)
@@ -273,19 +275,6 @@ class _Cycle:
         self._budgets.take(shape, candidate.model)
         self._seat(shape, job, candidate, cell, found.seats, refused.reasons)
         return candidate.model
-
-    def _find(self, shape: Shape, job: WaitingJob, cell: Cell) -> Found | None:
-        """Seats that are free until the job has ended; on nodes that are wanted before only where it has no others."""
-        ends_ms = None
-        if cell.held_rows or self._later:  # else nobody could lend it anything
-            ends_ms = ends_in_time(shape, job, cell.model, self._estimates, self._now_ms, self._config)
-        wanted = self._later.wanted_before(shape, ends_ms)
-        found = None
-        if wanted:
-            apart = shape._replace(avoid_nodes=shape.avoid_nodes | wanted)
-            if apart.avoid_nodes == cell.avoided(apart.avoid_nodes, demand_of(shape).devices, shape.tasks):
-                found = find_seats(apart, self._fleet, cell, ends_ms)
-        return found or find_seats(shape, self._fleet, cell, ends_ms)
 
     def _forbidden(self, shape: Shape, queue: Queue, candidate: Candidate, refused: Refused) -> WhyNot | None:
         """Why the job may not start on a model, whatever is free; or None."""

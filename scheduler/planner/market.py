@@ -23,7 +23,7 @@ from scheduler.planner.demand import Demand, demand_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.ordering import Turns
-from scheduler.planner.overdue import PATIENT
+from scheduler.planner.overdue import PATIENT, time_with_devices_ms
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.preemption import lost_work_ms, masks_of, must_stay
@@ -206,11 +206,9 @@ class Floor:
         for trader in self.traders:
             if trader.job.submitted_ms + patience_ms >= self._now_ms or not self.holds(trader.shape):
                 continue
-            ran_ms = trader.job.served_ms
-            if trader.running is not None:
-                ran_ms = max(ran_ms, self._now_ms - trader.running.started_ms)
             longer = min(max(1.0, trader.devices / share), most)
-            due_ms = trader.job.submitted_ms + ran_ms + longer * patience_ms
+            had_ms = time_with_devices_ms(trader.running or trader.job, self._now_ms)
+            due_ms = trader.job.submitted_ms + had_ms + longer * patience_ms
             if due_ms < self._now_ms:
                 late.append((due_ms, trader))
         late.sort(key=lambda item: item[0])

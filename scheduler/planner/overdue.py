@@ -25,6 +25,11 @@ if TYPE_CHECKING:  # it loads numpy, and this is loaded by all who hold a report
 PATIENT = 7.0
 
 
+def time_with_devices_ms(job: WaitingJob | RunningJob, now_ms: int) -> int:
+    """In all attempts, by the clock: what is said of its speeds does not make it shorter."""
+    return job.held_ms + (now_ms - job.started_ms if isinstance(job, RunningJob) else 0)
+
+
 class Overdue:
     """Those of one cycle. Cost: nothing as long as nobody is late, then once O(old waiting and running jobs)."""
 
@@ -69,8 +74,7 @@ class Overdue:
     def _due_ms(self, shape: Shape, job: WaitingJob | RunningJob) -> float:
         # Whose end nobody knows is stopped as one that resumes is: he would have what is theirs for ever.
         turns_end = shape.resumable or shape.time_limit_ms is None
-        # By the clock: what is said of its speeds does not make its time with devices shorter.
-        had_ms = job.held_ms + (self._now_ms - job.started_ms if isinstance(job, RunningJob) else 0)
+        had_ms = time_with_devices_ms(job, self._now_ms)
         turns_had = had_ms // self._once_ms if turns_end else 0
         return job.submitted_ms + had_ms + PATIENT * self._once_ms * (1 + turns_had)
 

@@ -156,11 +156,15 @@ def account(
     shape: Shape, cell: Cell, seats: Sequence[Seat], refusals: Sequence[WhyNot], catalogue: Catalogue
 ) -> Mapping[str, Any]:
     """Why a job is placed where it is, stored with the attempt. Asked before its devices are taken."""
+    count = min(shape.devices, shape.devices_per_node)
+    parts = [cell.parts[seat.row] for seat in seats]
+    # Where devices were kept for it: they count as room for it, though they are open to nobody.
+    kept = sum(part.free.bit_count() < count <= (part.free | part.kept).bit_count() for part in parts)
     return {
         "pool": cell.pool,
         "device_model": cell.model,
         "free_devices": cell.free_devices,
-        "nodes_with_room": cell.with_room(shape.devices_per_node),
+        "nodes_with_room": cell.with_room(count) + kept,
         "nodes": [
             {
                 "node": part.view.name,
@@ -169,7 +173,7 @@ def account(
                 "free_before": (part.free | part.kept if part.held else part.free).bit_count(),
                 "fast_link_groups": part.layout.groups(seat.mask),
             }
-            for rank, (seat, part) in enumerate((seat, cell.parts[seat.row]) for seat in seats)
+            for rank, (seat, part) in enumerate(zip(seats, parts, strict=True))
         ],
         "model_choice": {
             "fp16_gflops": catalogue.fp16_gflops(cell.model) or None,

@@ -97,6 +97,7 @@ async def _jobs(
                 "submitted_ms": job.submitted_ms,
                 "devices": spec["gang"]["devices"],
                 "devices_per_node": spec["gang"]["devices_per_node"],
+                "elastic": spec["gang"].get("elastic"),  # least and most devices, or null
                 "models": [variant["model"] for variant in spec["variants"]],
                 "priority": spec["priority"],
                 "time_limit_ms": None if limit_s is None else 1000 * limit_s,

@@ -237,6 +237,12 @@ def _stops(outcome: Outcome) -> str:
     return ", ".join(f"{said(cause)} {n}" for cause, n in sorted(outcome.summary.stops.items())) or "none"
 
 
+def _lost(outcome: Outcome) -> str:
+    by_cause = sorted(outcome.summary.lost_to.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{said(cause)} {100 * share:.2f} %" for cause, share in by_cause if round(share, 4)]
+    return f"{100 * outcome.summary.lost_share:.2f} %" + (f" ({', '.join(parts)})" if parts else "")
+
+
 def _fairness(outcome: Outcome) -> str:
     slowdowns = [firm.slowdown for firm in outcome.summary.firms.values() if firm.jobs]
     return f"{max(slowdowns):.2f} / {min(slowdowns):.2f}"
@@ -255,7 +261,7 @@ _LINES = (
     ("fairness: worst / best firm's slowdown", _fairness),
     ("worst firm against alone (--alone)", _worst_alone),
     ("stops", _stops),
-    ("work done twice", lambda o: f"{100 * o.summary.lost_share:.2f} %"),
+    ("work done twice", _lost),
     ("time lost to restarts", lambda o: f"{100 * o.summary.overhead_share:.2f} %"),
     ("domestic share of compute", lambda o: f"{100 * o.summary.domestic_share:.1f} %"),
     ("cost, CNY", lambda o: f"{o.summary.cost_cny:,.2f}"),

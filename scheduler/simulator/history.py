@@ -7,7 +7,7 @@ A job has the size it asked for, the models it may use, and how long its attempt
 import gzip
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, Projec
 from scheduler.domain.configuration_reading import CohortEntry, cohort_of, quota_of
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.domain.gang_reading import read_elastic
 from scheduler.domain.ids import FirmId
 from scheduler.domain.jobs import DEFAULT_PROJECT
 from scheduler.domain.queues import Cohort, Queue, QueueKey
@@ -27,6 +28,7 @@ from scheduler.simulator.cluster import NodeSpec
 
 MOST_BYTES = 1 << 30
 _FAR_MS = 1 << 47
+_MOST_DEVICES = 100_000  # of a job
 _MOST_NANO_CNY = 10**18  # nine digits of yuan, as many as `suanli apply` takes
 
 
@@ -40,6 +42,7 @@ class PastJob:
     submitted_ms: int
     devices: int
     devices_per_node: int
+    sizes: Sequence[int]  # other numbers of devices at which an elastic job may run, rising
     models: tuple[str, ...]
     priority: str
     time_limit_ms: int | None
@@ -203,13 +206,17 @@ def _job(reader: Reader) -> PastJob:
     models = tuple(str(model) for model in reader.items("models"))
     if not models:
         reader.problem(reader.at("models"), "none", "at least one device model")
+    devices = reader.integer("devices", low=1, high=_MOST_DEVICES)
+    per_node = reader.integer("devices_per_node", low=1, high=_MOST_DEVICES)
+    elastic = read_elastic(reader, devices, per_node)
     return PastJob(
         firm=reader.text("firm"),
         queue=reader.text("queue"),
         project=reader.text("project", DEFAULT_PROJECT),
         submitted_ms=reader.integer("submitted_ms", low=0, high=_FAR_MS),
-        devices=reader.integer("devices", low=1, high=100_000),
-        devices_per_node=reader.integer("devices_per_node", low=1, high=100_000),
+        devices=devices,
+        devices_per_node=per_node,
+        sizes=range(elastic.min_devices, elastic.max_devices + 1, per_node) if elastic else (),
         models=models,
         priority=reader.choice("priority", ("low", "normal", "high"), "normal"),
         time_limit_ms=reader.optional_integer("time_limit_ms", low=1, high=_FAR_MS),

@@ -37,7 +37,7 @@ class JobRecord:
     starts: int = 0
     stops: int = 0
     lost_steps: float = 0.0
-    lost_device_ms: int = 0
+    lost_to: dict[str, int] = field(default_factory=dict)  # device-ms, by the cause of the stop
     overhead_device_ms: int = 0  # held without progress after a start that was not the first
     held_device_ms: dict[str, int] = field(default_factory=dict)  # by model
     held_ms: int = 0  # in attempts that have ended
@@ -60,6 +60,11 @@ class JobRecord:
     def wait_ms(self) -> int | None:
         """From arrival to the first start."""
         return None if self.first_start_ms is None else self.first_start_ms - self.work.arrival_ms
+
+    @property
+    def lost_device_ms(self) -> int:
+        """Held for work that has to be done again."""
+        return sum(self.lost_to.values())
 
     def left(self, now_ms: float) -> float:
         """Steps left at a moment."""

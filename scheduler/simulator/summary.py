@@ -47,6 +47,7 @@ class Summary:
     fragmentation: float  # share of the idle device-time, while jobs waited, on nodes partly in use
     stops: Mapping[str, int]  # by cause
     lost_share: float  # of the held device-time: work done twice
+    lost_to: Mapping[str, float]  # the same by the cause of the stops
     overhead_share: float  # of the held device-time: starts after the first
     domestic_share: float  # of the held compute
     cost_cny: float
@@ -64,7 +65,9 @@ def summarise(world: World, prices_nano_cny: Mapping[str, int] | None = None) ->
     wanted = [world.records[job_id] for job_id in world.records if job_id in world.wanted]
     done = [record for record in wanted if record.finish_ms is not None]
     held = sum(sum(record.held_device_ms.values()) for record in wanted) or 1
-    lost = sum(record.lost_device_ms for record in wanted)
+    lost = [record.lost_to for record in wanted]
+    causes = sorted({cause for of_one in lost for cause in of_one})
+    lost_to = {cause: sum(of_one.get(cause, 0) for of_one in lost) / held for cause in causes}
     overhead = sum(record.overhead_device_ms for record in wanted)
     measured = world.measured
     decisions_ms = np.array(measured.decision_s or [0.0]) * 1000
@@ -84,7 +87,8 @@ def summarise(world: World, prices_nano_cny: Mapping[str, int] | None = None) ->
         if measured.idle_while_waiting
         else 0.0,
         stops=dict(measured.stops),
-        lost_share=lost / held,
+        lost_share=sum(lost_to.values()),
+        lost_to=lost_to,
         overhead_share=overhead / held,
         domestic_share=_domestic_share(world, wanted),
         cost_cny=sum(_cost_cny(record, prices) for record in wanted),

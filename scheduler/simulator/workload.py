@@ -42,6 +42,7 @@ class Draft:
     priority: Priority = Priority.NORMAL
     kind: str = ""
     project: str = DEFAULT_PROJECT  # whose budget pays
+    sizes: Sequence[int] = ()  # other numbers of devices at which an elastic job may run, rising
 
 
 def drafts_of_table(path: Path, cluster: ClusterFile, first: int | None) -> list[Draft]:
@@ -76,7 +77,8 @@ def works_of(drafts: Sequence[Draft], models: Mapping[str, int], seed: int) -> t
     factors = np.random.default_rng(seed).lognormal(0.0, LIMIT_SPREAD, len(drafts))
     works: list[Work] = []
     for number, draft in enumerate(drafts):
-        rates = {m: rate for m, rate in draft.rates.items() if rate > 0 and models.get(m, 0) >= draft.devices}
+        least = min([draft.devices, *draft.sizes[:1]])
+        rates = {m: rate for m, rate in draft.rates.items() if rate > 0 and models.get(m, 0) >= least}
         if rates:
             works.append(_work(number, draft, rates, float(factors[number])))
     return works, len(drafts) - len(works)
@@ -97,6 +99,7 @@ def _work(number: int, draft: Draft, rates: Mapping[str, float], factor: float) 
         rates=tuple(sorted(rates.items())),
         kind=draft.kind,
         project=draft.project,
+        sizes=draft.sizes,
     )
     return Work(
         JobId(f"job-{number}"),
@@ -191,4 +194,5 @@ def _of_past(job: PastJob, catalogue: Catalogue, begin_ms: int) -> Draft:
         priority=Priority(job.priority),
         kind=job.kind,
         project=job.project,
+        sizes=job.sizes,
     )

@@ -307,7 +307,8 @@ class World:
         saved = max(left, saved)
         record.stops += 1
         record.lost_steps += saved - left
-        record.lost_device_ms += round((saved - left) / record.rate * record.devices)
+        lost = round((saved - left) / record.rate * record.devices)
+        record.lost_to[cause] = record.lost_to.get(cause, 0) + lost
         promised = 0
         if self._budgets is not None and cause in _FOR_OTHERS:
             promised = self._budgets.promised_nano(self.cluster.holdings[job_id].running)

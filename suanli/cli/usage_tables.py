@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suanli.cli.moments import hours, local, zone_name
 from suanli.cli.output import print_fields, print_table, say
 from suanli.cli.session import label_of, short_id
 from suanli.cli.words import word
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 BUCKETS = ("allocated", "idle", "reserved", "maintenance", "faulty", "unknown")
 
@@ -22,9 +25,13 @@ def cny(fen: int) -> str:
 
 def fen_of(amount_cny: str, *, up: bool = False) -> str:
     """`1,234.56` of exact decimal text in CNY, to the fen below it, or above it."""
+    return f"{_to_fen(amount_cny, up=up):,}"
+
+
+def _to_fen(amount_cny: str, *, up: bool = False) -> Decimal:
     from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-    return f"{Decimal(amount_cny).quantize(Decimal('0.01'), ROUND_CEILING if up else ROUND_FLOOR):,}"
+    return Decimal(amount_cny).quantize(Decimal("0.01"), ROUND_CEILING if up else ROUND_FLOOR)
 
 
 def about(amount_cny: str) -> str:
@@ -49,13 +56,16 @@ def print_budgets(budgets: Sequence[Mapping[str, Any]], *, empty: str = "") -> N
 
 
 def _budget_row(budget: Mapping[str, Any]) -> list[object]:
+    """What is held is shown as what spent and left leave over, so that the three are the budget to the fen."""
+    amount, left = _to_fen(budget["amount_cny"]), _to_fen(budget["left_cny"])
+    spent = _to_fen(budget["spent_cny"], up=True)
     return [
         owner_of(budget),
         word(budget["period"]),
-        fen_of(budget["amount_cny"]),
-        fen_of(budget["spent_cny"], up=True),
-        fen_of(budget["held_cny"], up=True),
-        fen_of(budget["left_cny"]),
+        f"{amount:,}",
+        f"{spent:,}",
+        f"{max(amount - spent - left, _to_fen('0')):,}",
+        f"{left:,}",
         local(budget["ends"]) if budget["ends"] else "",
     ]
 

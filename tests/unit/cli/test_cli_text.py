@@ -19,7 +19,7 @@ from suanli.cli.log_lines import LogLines
 from suanli.cli.moments import ago, duration, hours, moment_or_ago, to_rfc3339
 from suanli.cli.output import make_table
 from suanli.cli.refusals import of_file, sentence
-from suanli.cli.usage_tables import _sums, about, cny, fen_of, print_usage
+from suanli.cli.usage_tables import _budget_row, _sums, about, cny, fen_of, print_usage
 from suanli.cli.yaml_files import YamlFile
 from suanli.client.errors import FieldError, Refused, refused
 from suanli.client.types import LogRecord
@@ -105,6 +105,14 @@ def test_what_is_left_is_shown_to_the_fen_below_and_what_is_spent_to_the_fen_abo
     exact: str, below: str, above: str
 ) -> None:
     assert (fen_of(exact), fen_of(exact, up=True)) == (below, above)
+
+
+def test_what_is_spent_held_and_left_of_a_budget_is_the_budget_to_the_fen() -> None:
+    thirds = {"amount_cny": "100.00", "spent_cny": "33.333", "held_cny": "33.333", "left_cny": "33.334"}
+    nothing_held = {"amount_cny": "100.00", "spent_cny": "33.333", "held_cny": "0", "left_cny": "66.667"}
+    budget = {"firm": "yunhe", "project": "", "period": "total", "ends": None}
+    assert _budget_row({**budget, **thirds})[2:6] == ["100.00", "33.34", "33.33", "33.33"]
+    assert _budget_row({**budget, **nothing_held})[2:6] == ["100.00", "33.34", "0.00", "66.66"]
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,13 @@ def test_a_job_that_waits_for_a_booked_node_is_told_so() -> None:
 
 
 def test_who_begins_anew_keeps_off_a_node_that_is_booked_long_before_he_has_ended_where_he_can() -> None:
-    controller = booked(nodes=2, hours=48)
+    controller = booked(nodes=2, hours=60)
     for name in ("one", "other"):
         spec = replace(a_spec(name, devices=8, time_limit_s=72 * 3600), model_checkpoint=None)
         controller.submit(name, spec)
-    assert controller.plan() == ["one", "other"]
+    assert controller.plan() == ["one"]
+    controller.wait(30 * HOUR_MS)
+    assert controller.plan() == ["other"]
     assert [placed_on(controller, name) for name in ("one", "other")] == ["n1", "n0"]
     saves = booked(nodes=2, hours=48)
     saves.submit("one", a_spec("one", devices=8, time_limit_s=72 * 3600))
@@ -67,8 +69,9 @@ def test_who_begins_anew_keeps_off_a_node_that_is_booked_long_before_he_has_ende
 
 
 def test_a_node_that_is_booked_later_is_taken_rather_than_one_on_which_an_attempt_failed() -> None:
-    controller = booked(nodes=2, hours=48)
+    controller = booked(nodes=2, hours=60)
     controller.submit("one", replace(a_spec("one", devices=8, time_limit_s=72 * 3600), model_checkpoint=None))
+    controller.wait(30 * HOUR_MS)
     snapshot = take_snapshot(controller.state, controller.now_ms)
     for failed, other in (("n0", "n1"), ("n1", "n0")):
         hole = replace(snapshot.calendar[0], nodes=frozenset({NodeId(other)}))
@@ -107,3 +110,35 @@ def test_the_owner_of_a_reservation_starts_in_it_and_nobody_else() -> None:
     assert controller.plan() == ["owner"]
     controller.wait(HOUR_MS)
     assert controller.plan() == []
+
+
+def test_who_would_begin_anew_waits_for_other_nodes_and_no_longer_than_he_would_lose() -> None:
+    controller = booked(nodes=1, hours=48)
+    spec = a_spec("anew", devices=8, estimate_seconds=72 * 3600)
+    controller.submit("anew", replace(spec, model_checkpoint=None))
+    controller.state.learning.finished("", 72.0 * HOUR_MS, None)
+    assert controller.plan() == []
+    report = controller.report.of(JobId("anew"))
+    assert report is not None
+    assert [why.reason for why in report.reasons] == [Reason.MAINTENANCE]
+    assert "would begin anew" in report.reasons[0].sentence
+    controller.submit("resumes", spec)  # as large and as long
+    assert controller.plan() == ["resumes"]
+
+
+def test_who_has_waited_as_long_as_he_would_lose_starts_before_maintenance() -> None:
+    controller = booked(nodes=1, hours=50)
+    spec = replace(a_spec("anew", devices=8, estimate_seconds=72 * 3600), model_checkpoint=None)
+    controller.submit("anew", spec)
+    controller.state.learning.finished("", 72.0 * HOUR_MS, None)
+    assert controller.plan() == []
+    controller.wait(25 * HOUR_MS)
+    assert controller.plan() == ["anew"]
+
+
+def test_who_is_expected_to_end_before_maintenance_starts_whatever_its_limit_is() -> None:
+    controller = booked(nodes=1, hours=48)
+    spec = a_spec("anew", devices=8, estimate_seconds=3600, time_limit_s=72 * 3600)
+    controller.submit("anew", replace(spec, model_checkpoint=None))
+    controller.state.learning.finished("", 1.0 * HOUR_MS, HOUR_MS)
+    assert controller.plan() == ["anew"]

@@ -78,6 +78,9 @@ def test_who_merely_is_on_the_node_goes_on_on_another_one() -> None:
     decided, _ = plan(after, NOW_MS, PlannerConfig())
     places = {placement.job_id: placement.tasks[0].node_id for placement in decided.placements}
     assert places == {"gang": after.nodes[0].node_id, "first": after.nodes[1].node_id}
+    # What was kept for the gang had room for it, and both nodes have for who goes on.
+    rooms = {placement.job_id: placement.why_here["nodes_with_room"] for placement in decided.placements}
+    assert rooms == {"gang": 1, "first": 1}
     assert check_plan(after, decided) == []
 
 

@@ -210,6 +210,19 @@ def test_a_borrower_that_no_node_can_hold_or_nobody_pays_for_leaves_the_turn_to_
     assert overload.starts_within(job_id, round(PATIENT * HOUR_MS / STEP_MS) + 12)
 
 
+def test_who_had_devices_and_says_that_they_did_nothing_has_not_had_nothing_for_too_long() -> None:
+    specs = [NodeSpec(model, model, 1) for model in MODELS]
+    cluster = VirtualCluster(catalogue_of(dict.fromkeys(MODELS, 0)), specs, [Queue(QUEUE, ("pool",))])
+    shape = a_shape(1, {"fast": 1.0, "slow": 0.01})
+    had = WaitingJob(NOW_MS - 8 * HOUR_MS, JobId("had devices"), 36_000.0, held_ms=5 * HOUR_MS)
+    had_none = WaitingJob(NOW_MS - 15 * HOUR_MS // 2, JobId("had none"), 360_000.0)
+    for job in (had, had_none):
+        cluster.submit(shape, job)
+    decided, _ = plan(cluster.snapshot(), NOW_MS, PlannerConfig(ageing_ms=HOUR_MS))
+    on = {placement.device_model: placement.job_id for placement in decided.placements}
+    assert on["fast"] == "had none"
+
+
 JOB = st.tuples(
     st.sampled_from(list(Priority)), st.integers(1, 600), st.floats(0.05, 1.0), st.integers(0, 600)
 )

@@ -248,6 +248,19 @@ def test_each_firm_is_compared_with_itself_alone_on_its_quota(history_file: Path
     assert found == {"a": 1.0, "b": pytest.approx(1.0, abs=0.01)}
 
 
+def test_an_elastic_job_of_which_the_least_fits_is_rehearsed_at_that_size() -> None:
+    past = a_history(jobs=2)
+    for job in past["jobs"]:
+        job["devices"] = 32
+    past["jobs"][0]["elastic"] = {"min_devices": 8, "max_devices": 64}
+    history = history_from_json(json.loads(history_text(past)))
+    catalogue = cluster_from({"nodes": [{"model": "ascend-910b3", "devices": 8}]}).catalogue
+    situation = Situation(BASE, catalogue, history.nodes, history.queues)
+    found = rehearse(situation, drafts_of_history(history, catalogue, None), 0)
+    assert (found.summary.jobs, found.left_out) == (1, 1)
+    assert found.summary.jct.mean_s == pytest.approx(4 * 3_600, abs=1)  # with a quarter of the devices
+
+
 def test_what_was_spent_before_an_export_is_gone_until_the_budgets_next_period() -> None:
     def budget(period: str) -> dict[str, Any]:
         of_b = {"firm": "b", "project": None, "period": period}

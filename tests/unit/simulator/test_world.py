@@ -45,11 +45,12 @@ def test_a_node_that_fails_costs_the_work_since_the_newest_model_checkpoint() ->
     world = a_run(works, a_cluster(nodes=1), outages=[outage])
     record = world.records[JobId("a")]
     assert record.lost_steps == pytest.approx(30)
-    assert record.lost_device_ms == 30_000
+    assert record.lost_to == {"node_failed": 30_000}
     assert record.starts == 2
     assert finish_s(world, "a") == 80 + 5 + 60
     assert world.measured.stops == {"node_failed": 1}
     assert record.overhead_device_ms == 5_000
+    assert summarise(world).lost_to == {"node_failed": pytest.approx(30 / (70 + 65))}
 
 
 def test_a_job_without_model_checkpoints_begins_anew() -> None:
