@@ -23,6 +23,8 @@ class Policy:
     short_first: float = 0.5
     # A job with many devices is worth more than one with few by this power of their number.
     for_gangs: float = 0.5
+    # A job is worth what its work costs on the model where it is cheapest, to this power, if all is to be done soon.
+    by_cost: float = 0.0
     # What is long compared with all there is to do weighs more by this factor: it must not be the last to end.
     long_first: float = 0.0
     # Who would end later than alone on a fair share of every model weighs more, by this power of how much later.
@@ -58,7 +60,14 @@ POLICIES: Mapping[str, Policy] = {
     # The most work done with what there is: nobody stops for an earlier turn, or moves for little, long work never
     # comes last.
     "packing": Policy(
-        6.0, stop_for_turn=None, move_for_gain=8.0, short_first=0.0, long_first=300.0, behind=0.0
+        6.0,
+        stop_for_turn=None,
+        move_for_gain=8.0,
+        short_first=0.0,
+        for_gangs=0.0,
+        by_cost=1.0,
+        long_first=10.0,
+        behind=0.0,
     ),
 }
 

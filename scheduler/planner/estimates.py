@@ -1,6 +1,6 @@
 """How long a job will still run, on which model: from its steps, from what its kind has taught, or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
@@ -237,3 +237,14 @@ def relative_speeds(shape: Shape, catalogue: Catalogue, experience: Experience |
         model: (value or (0.0 if model in rates else slowest)) / fastest for model, value in raw.items()
     }
     return {model: max(speed, _LEAST_SPEED) if speed else 0.0 for model, speed in speeds.items()}
+
+
+def fair_speed(speeds: Mapping[str, float], devices: int, capacity: Mapping[str, float]) -> float:
+    """Speed on a fair share of every model, the fastest first. `capacity` is one job's share, in devices."""
+    left = 1.0
+    speed = 0.0
+    for model in sorted(speeds, key=lambda model: -speeds[model]):
+        share = min(left, capacity[model] / devices)
+        speed += share * speeds[model]
+        left -= share
+    return max(speed, _LEAST_SPEED)

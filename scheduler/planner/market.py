@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.time import MINUTE_MS
-from scheduler.planner.assignment import assign
+from scheduler.planner.assignment import assign, least_costs
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import Demand, demand_of
-from scheduler.planner.estimates import Estimates
+from scheduler.planner.estimates import Estimates, fair_speed
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import PATIENT, time_with_devices_ms
@@ -31,7 +31,6 @@ from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 
 # Of each waiting class so many jobs take part: more could not start in one cycle.
 _MOST_OF_A_CLASS = 64
-_SLOWEST = 1e-6  # of a fair share
 # What the market gives is asked for again in about this time: within it a move must pay, however long the rest.
 _LASTS_MS = 10.0 * MINUTE_MS
 # Where the profile says so a job that needs more than its share of the devices has longer patience (overdue.PATIENT),
@@ -388,23 +387,12 @@ def _stop(running: RunningJob, model: str | None, now_ms: int) -> Stop:
     return Stop(running.job_id, StopCause.MOVE, None, f"gains more on {model}", lost_ms)
 
 
-def _fair_speed(speeds: Mapping[str, float], devices: int, capacity: Mapping[str, float]) -> float:
-    """Speed on a fair share of every model, the fastest first. `capacity` is one job's share, in devices."""
-    left = 1.0
-    speed = 0.0
-    for model in sorted(speeds, key=lambda model: -speeds[model]):
-        share = min(left, capacity[model] / devices)
-        speed += share * speeds[model]
-        left -= share
-    return max(speed, _SLOWEST)
-
-
 def worth_of(
     floor: Floor, estimates: Estimates, now_ms: int, config: PlannerConfig, *, saved: bool = False
 ) -> Floats:
     """What it is worth to run each job on each model now: (jobs, models). `saved`: as if all had just saved."""
     policy = config.policy
-    speeds, fair_speed = _speeds(floor, estimates)
+    speeds, fair_speeds = _speeds(floor, estimates)
     known = [(trader.left_ms, trader.job.submitted_ms, trader.job.served_ms) for trader in floor.traders]
     left_ms, submitted_ms, served_ms = np.array(known, dtype=np.float64).T
     left_ms = np.maximum(left_ms, 1000.0)
@@ -412,9 +400,12 @@ def worth_of(
     # Work that is done soon first; who would end later than alone on a fair share is worth more, the more the
     # longer he waits, and what is long compared with all there is to do must not be the last to end.
     weight = left_ms**-policy.short_first
-    weight *= ((waited_ms + left_ms) * fair_speed / (served_ms + left_ms)) ** policy.behind
+    weight *= ((waited_ms + left_ms) * fair_speeds / (served_ms + left_ms)) ** policy.behind
     weight *= 1.0 + policy.long_first * (left_ms / max(estimates.horizon_ms(), 1.0)) ** 2
-    weight *= np.array([float(trader.shape.devices) for trader in floor.traders]) ** policy.for_gangs
+    asked = np.array([float(trader.shape.devices) for trader in floor.traders])
+    weight *= asked**policy.for_gangs
+    if policy.by_cost:  # else nobody asks what it costs
+        weight *= (asked * least_costs(speeds, asked * left_ms, floor.capacity)) ** policy.by_cost
     values: Floats = weight[:, None] * speeds
     for at, trader in enumerate(floor.traders):
         running = trader.running
@@ -443,6 +434,6 @@ def _speeds(floor: Floor, estimates: Estimates) -> tuple[Floats, Floats]:
         if asked not in kinds:
             kinds[asked] = len(rows)
             rows.append([speeds.get(model, 0.0) for model in floor.models])
-            fair_speeds.append(_fair_speed(speeds, shape.devices, fair))
+            fair_speeds.append(fair_speed(speeds, shape.devices, fair))
         kind_of.append(kinds[asked])
     return np.array(rows)[kind_of], np.array(fair_speeds)[kind_of]

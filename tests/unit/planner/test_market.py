@@ -10,7 +10,7 @@ from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.planner import Plan, PlannerConfig, Shape, WaitingJob
-from scheduler.planner.assignment import assign
+from scheduler.planner.assignment import assign, least_costs
 from scheduler.planner.cycle import plan
 from scheduler.planner.plan import StopCause
 from scheduler.planner.plan_checks import check_plan
@@ -70,6 +70,30 @@ def test_a_job_that_waits_on_and_on_comes_before_any_number_of_short_ones() -> N
     for profile in ("balanced", "throughput"):
         models = models_of(decided([*short, (4, 7_200.0, {"fast": 1.0, "slow": 0.5}, 0)], profile))
         assert models["job-50"] == "fast"
+
+
+def test_to_end_all_soonest_a_gang_has_the_fast_model_if_the_slow_one_serves_it_worse_than_others() -> None:
+    gang = (4, 36_000.0, {"fast": 1.0, "slow": 0.2}, 10 * DAY_MS - 1_000)
+    single = [(1, 36_000.0, {"fast": 1.0, "slow": 0.5}, 10 * DAY_MS - 1_000) for _ in range(4)]
+    models = models_of(decided([gang, *single], "packing"))
+    assert models["job-0"] == "fast"
+    assert {models[f"job-{number}"] for number in range(1, 5)} == {"slow"}
+
+
+def test_work_costs_what_it_would_where_all_models_are_through_at_once() -> None:
+    # Equal work on ten devices each: the first kind is served by both models, so that they are through at once when
+    # a device of the slow one costs half as much: 4/3 and 2/3, on average 1.
+    costs = least_costs(np.array([[1.0, 0.5], [1.0, 0.25]]), np.array([100.0, 100.0]), np.array([10.0, 10.0]))
+    assert np.allclose(costs, 4 / 3, rtol=0.01)
+
+
+def test_work_that_nothing_can_do_costs_more_than_any_and_changes_no_other() -> None:
+    costs = least_costs(
+        np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), np.array([10.0, 5.0, 7.0]), np.array([4.0, 0.0])
+    )
+    assert np.isclose(costs[0], 1.0)
+    assert np.isfinite(costs).all()
+    assert costs[1] == costs[2] > 1e6
 
 
 def test_the_assignment_is_worth_nearly_as_much_as_the_best_one() -> None:
