@@ -363,8 +363,12 @@ class Cell:
             self._tick_ends(rows)
 
     def roomiest(self) -> Iterable[int]:
-        """Rows, the one with the most open devices first, ties in the order of the nodes."""
-        rows: list[int] = np.argsort(-self.whole, kind="stable").tolist()
+        """Rows, the one with the most open devices first, then with the most of parts and of the host; suspects last.
+
+        What is left of equals are alike, so that it does not matter how the nodes are named.
+        """
+        room = (-self.memory, -self.cpu, -self.ppm.sum(axis=1), self.penalty, -self.whole)
+        rows: list[int] = np.lexsort(room).tolist()
         return rows
 
     def with_room(self, least: int) -> int:
