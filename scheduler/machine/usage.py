@@ -25,6 +25,9 @@ class UsageLedger:
         self._buckets: dict[QueueKey, dict[int, int]] = {}
         self._speed: dict[QueueKey, int] = {}  # GFLOPS held now
         self._until_ms = from_ms
+        # By queue what older buckets than the newest count for, in millionths, and of which hour that is.
+        self._aged: dict[QueueKey, int] = {}
+        self._aged_at = -1
 
     def advance(self, now_ms: int) -> None:
         """Counts what is held up to now. Cost: O(queues that hold something)."""
@@ -58,16 +61,21 @@ class UsageLedger:
             self._speed[key] = self._speed.get(key, 0) + gflops
 
     def decayed(self, now_ms: int) -> Mapping[QueueKey, int]:
-        """Usage of each queue, older use counting less. Cost: O(queues x hours of a week)."""
+        """Usage of each queue, older use counting less. Cost: O(queues), x hours of a week once an hour."""
         self.advance(now_ms)
         newest = now_ms // BUCKET_MS
+        if newest != self._aged_at:
+            self._aged, self._aged_at = {}, newest
         usage = {}
         for key, buckets in self._buckets.items():
-            total = sum(
-                amount * _WEIGHTS_PPM[min(max(newest - bucket, 0), HORIZON_BUCKETS)]
-                for bucket, amount in buckets.items()
-            )
-            usage[key] = total // 1_000_000
+            aged = self._aged.get(key)
+            if aged is None:
+                aged = self._aged[key] = sum(
+                    amount * _WEIGHTS_PPM[min(max(newest - bucket, 0), HORIZON_BUCKETS)]
+                    for bucket, amount in buckets.items()
+                    if bucket != newest
+                )
+            usage[key] = (aged + buckets.get(newest, 0) * _WEIGHTS_PPM[0]) // 1_000_000
         return usage
 
     def content(self) -> object:
@@ -80,9 +88,12 @@ class UsageLedger:
             bucket = start_ms // BUCKET_MS
             stop_ms = min(end_ms, (bucket + 1) * BUCKET_MS)
             buckets[bucket] = buckets.get(bucket, 0) + gflops * (stop_ms - start_ms)
+            if bucket != self._aged_at:
+                self._aged.pop(key, None)
             start_ms = stop_ms
 
     def _forget(self, oldest: int) -> None:
+        self._aged = {}
         for buckets in self._buckets.values():
             for bucket in [bucket for bucket in buckets if bucket < oldest]:
                 del buckets[bucket]

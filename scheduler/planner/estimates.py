@@ -66,9 +66,6 @@ class Estimates:
         self._speeds = memory.speeds
         self._speeds_of = memory.speeds_of
         self._horizon_ms: float | None = None
-        self._typical: dict[str, float] = {}  # speed on a model, mean over the jobs that may use it
-        self._dear: dict[str, float] = {}  # what others would lose on it
-        self._learn_typical(snapshot)
 
     @property
     def known(self) -> bool:
@@ -106,8 +103,10 @@ class Estimates:
         self._speeds_of[id(shape)] = shape, speeds
         return speeds
 
-    def _learn_typical(self, snapshot: Snapshot) -> None:
-        """Cost: O(classes + running jobs)."""
+    @cached_property
+    def _typical(self) -> dict[str, float]:
+        """Speed on a model, mean over the jobs that may use it. Cost: O(classes + running jobs), once."""
+        snapshot = self._snapshot
         # Who is equally fast has one and the same answer: devices of all those, by its identity.
         asked: dict[int, int] = {}
         answers: dict[int, dict[str, float]] = {}
@@ -123,8 +122,12 @@ class Estimates:
             for model, speed in answers[at].items() if len(answers[at]) > 1 else ():
                 sums[model] = sums.get(model, 0.0) + weight * speed
                 weights[model] = weights.get(model, 0.0) + weight
-        self._typical = {model: sums[model] / weights[model] for model in sums if weights[model]}
-        self._dear = {model: typical**_FOR_OTHERS for model, typical in self._typical.items()}
+        return {model: sums[model] / weights[model] for model in sums if weights[model]}
+
+    @cached_property
+    def _dear(self) -> dict[str, float]:
+        """What others would lose on a model."""
+        return {model: typical**_FOR_OTHERS for model, typical in self._typical.items()}
 
     def costs(self, shape: Shape) -> dict[str, float]:
         """How dear a start on each model is on which it can run: its run time, and what others would lose there.

@@ -328,9 +328,10 @@ class Gatherer:
 
 def _wants_together(shape: Shape) -> bool:
     """Whether it is traded, and needs several devices of one node, on each of its nodes as many."""
-    several = shape.whole and shape.devices_per_node > 1 and shape.devices > 1 and len(shape.models) > 1
-    even = not shape.groups and not shape.sizes and shape.devices == shape.tasks * shape.devices_of(0)
-    return several and even
+    # Most are told apart by the first of these, and all who run are asked.
+    if len(shape.models) < 2 or shape.devices < 2 or shape.devices_per_node < 2 or not shape.whole:
+        return False
+    return not shape.groups and not shape.sizes and shape.devices == shape.tasks * shape.devices_of(0)
 
 
 def _would_move(running: RunningJob, estimates: Estimates) -> bool:

@@ -135,7 +135,7 @@ def traders_of(
         for job, left_ms in zip(jobs, estimates.lefts_ms(shape, jobs), strict=True):
             if left_ms is not None:
                 found.setdefault(shape.queue, []).append(Trader(shape, job, None, left_ms))
-    for running in snapshot.running:
+    for running in (running for running in snapshot.running if _takes_part(running.shape)):
         shape = _paid(running.shape, budgets)
         if _takes_part(shape) and not running.stopping and running.model in shape.models:
             left_ms = estimates.left_ms(shape, running.waiting)
@@ -149,7 +149,7 @@ def traders_of(
 
 def _paid(shape: Shape, budgets: Budgets) -> Shape:
     """With the models alone on which its budgets could pay for a start: one that runs pays anew when it moves."""
-    if not _takes_part(shape) or not budgets.binds(shape):
+    if not budgets.binds(shape) or not _takes_part(shape):
         return shape
     return shape._replace(
         models=tuple(model for model in shape.models if budgets.refusal(shape, model) is None)

@@ -53,7 +53,7 @@ class Moves:
         """
         if self.config.policy.move_for_gain is None or not self.config.moves:
             return []
-        resuming = [running for running in self.snapshot.running if running.shape.resumable]
+        resuming = [r for r in self.snapshot.running if len(r.shape.models) > 1 and r.shape.resumable]
         gains = [gain for running in resuming for gain in self._gains(running, stopped)]
         gains.sort(key=lambda gain: (-gain.sooner_ms * gain.running.devices, gain.running.submitted_ms))
         moves: dict[JobId, Stop] = {}
@@ -126,7 +126,7 @@ class Moves:
     def _gains(self, running: RunningJob, stopped: frozenset[JobId]) -> Iterator[Gain]:
         shape = running.shape
         queue = self.snapshot.queues.get(shape.queue)
-        if running.stopping or len(shape.models) < 2 or running.job_id in stopped:
+        if running.stopping or running.job_id in stopped:
             return
         left_here = self.estimates.left_of(running)
         if must_stay(running, self.now_ms, self.config) or left_here is None or queue is None:

@@ -8,6 +8,7 @@ that are stopping already count as coming, so that a second cycle on unchanged i
 
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from math import inf
 from typing import NamedTuple
@@ -72,10 +73,6 @@ class Preemption:
         self._estimates = estimates
         self._now_ms = now_ms
         self._config = config
-        self._stopping: dict[tuple[str, str], list[RunningJob]] = {}
-        self._held_by: dict[tuple[str, str, QueueKey], _HeldBy] = {}
-        self._queues_in: dict[tuple[str, str], list[QueueKey]] = {}
-        self._index(snapshot.running)
         self._roots: dict[QueueKey, str | None] = {}
         # The market has decided who of these stops for whose turn, and for whom enough has stopped.
         self.traded: Set[JobId] = frozenset()
@@ -87,27 +84,30 @@ class Preemption:
         self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
         self._too_dear_for = False  # whether anybody was left alone as he would lose much for so few devices
 
-    def _index(self, everybody: Sequence[RunningJob]) -> None:
-        """Who runs in which cell for which queue. Cost: O(running jobs)."""
-        for running in everybody:
-            shape, place = running.shape, (running.pool, running.model)
-            key = (*place, shape.queue)
-            held_by = self._held_by.get(key)
+    @cached_property
+    def _held_by(self) -> dict[tuple[str, str], dict[QueueKey, "_HeldBy"]]:
+        """Who runs in which cell for which queue. Cost: O(running jobs), once somebody is refused."""
+        found: dict[tuple[str, str], dict[QueueKey, _HeldBy]] = {}
+        for running in self._snapshot.running:
+            shape = running.shape
+            queues = found.setdefault((running.pool, running.model), {})
+            held_by = queues.get(shape.queue)
             if held_by is None:
-                held_by = self._held_by[key] = _HeldBy([], shape.priority, shape.priority.rank)
-                self._queues_in.setdefault(place, []).append(shape.queue)
+                held_by = queues[shape.queue] = _HeldBy([], shape.priority, shape.priority.rank)
             held_by.running.append(running)
             if shape.resumable:
                 held_by.resumable = True
             if shape.priority is not held_by.priority:
                 held_by.lowest = min(held_by.lowest, shape.priority.rank)
-            if running.stopping:
-                self._stopping.setdefault(place, []).append(running)
+        return found
 
-    def _running_in(self, place: tuple[str, str]) -> Iterator[RunningJob]:
-        """Who runs in a cell, queue by queue."""
-        for queue in self._queues_in.get(place, ()):
-            yield from self._held_by[*place, queue].running
+    @cached_property
+    def _stopping(self) -> dict[tuple[str, str], list[RunningJob]]:
+        found: dict[tuple[str, str], list[RunningJob]] = {}
+        for running in self._snapshot.running:
+            if running.stopping:
+                found.setdefault((running.pool, running.model), []).append(running)
+        return found
 
     def expect_ends(self, cell: Cell) -> None:
         """Tells a cell when its running jobs without a time limit will have ended, once somebody asks.
@@ -119,7 +119,8 @@ class Preemption:
             return
         self._told.add(place)
         ends: list[tuple[int, int, float]] = []
-        for running in self._running_in(place):
+        everybody = chain.from_iterable(held_by.running for held_by in self._held_by.get(place, {}).values())
+        for running in everybody:
             if running.shape.whole:  # the end of one part does not free the device
                 late_ms = self._estimates.late_ms(running.shape, running, cell.model)
                 if late_ms is not None:
@@ -264,7 +265,7 @@ class Preemption:
     def _places(self, shape: Shape, cell: Cell) -> Iterator[Cell]:
         """Where devices count for the quota that the shape needs in a cell."""
         compute = self._sharing.by_compute(shape.queue)
-        for pool, model in self._queues_in:
+        for pool, model in self._held_by:
             other = self._fleet.get(pool, model) if compute or model == cell.model else None
             if other is not None:
                 yield other
@@ -290,8 +291,7 @@ class Preemption:
         """Running jobs of queues among which the shape may have victims."""
         by_turn = self._config.policy.stop_for_turn is not None and not self.traded
         root = None if borrows else self._root_of(shape.queue)
-        for key in self._queues_in.get((cell.pool, cell.model), ()):
-            held_by = self._held_by[cell.pool, cell.model, key]
+        for key, held_by in self._held_by.get((cell.pool, cell.model), {}).items():
             if key == shape.queue:
                 if held_by.lowest < shape.priority.rank or (by_turn and held_by.resumable):
                     yield from held_by.running
@@ -313,7 +313,7 @@ class Preemption:
         key = (shape.queue, shape.priority)
         helps = self._possible.get(key)
         if helps is None:
-            cells = [cell for place in self._queues_in if (cell := self._fleet.get(*place)) is not None]
+            cells = [cell for place in self._held_by if (cell := self._fleet.get(*place)) is not None]
             helps = any(self._could_stop_any(shape, cell, borrows=False) for cell in cells)
             self._possible[key] = helps
         return helps

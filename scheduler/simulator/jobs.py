@@ -19,11 +19,11 @@ class Work:
     steps_known: bool = False  # the planner is told how many are left
     checkpoint_ms: int | None = 0  # between two model checkpoints; 0: nothing is lost; None: it has none
     declared_ms: int | None = None  # what its owner said of its run time
+    # Steps per second on the model that suits it best: the speed at which run times are compared.
+    fastest: float = field(init=False, repr=False, compare=False)
 
-    @property
-    def fastest(self) -> float:
-        """Steps per second on the model that suits it best: the speed at which run times are compared."""
-        return max(self.rates.values())
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fastest", max(self.rates.values(), default=0.0))
 
 
 @dataclass(slots=True)
@@ -70,11 +70,14 @@ class JobRecord:
         """Steps left at a moment."""
         if not self.rate:
             return self.steps_left
-        return max(0.0, self.steps_at_start - max(0.0, now_ms - self.work_from_ms) * self.rate)
+        worked_ms = now_ms - self.work_from_ms
+        if worked_ms <= 0:
+            return max(0.0, self.steps_at_start)
+        return max(0.0, self.steps_at_start - worked_ms * self.rate)
 
-    def served_ms(self, now_ms: int) -> int:
-        """Run time that counts as progress, as if all of it had been at the fastest rate."""
-        return round((self.work.steps - self.left(now_ms)) / self.work.fastest * 1000)
+    def served_ms(self, left: float) -> int:
+        """Run time that counts as progress when so many steps are left, as if all had been at the fastest rate."""
+        return round((self.work.steps - left) / self.work.fastest * 1000)
 
     def saved_steps(self, now_ms: int) -> float:
         """Steps left according to the newest model checkpoint."""

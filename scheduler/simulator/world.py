@@ -140,6 +140,9 @@ class World:
         self._fragments = 0.0  # free devices on nodes that are partly in use
         self._usage = UsageLedger(0) if len(cluster.queues) > 1 else None
         self._silent: set[JobId] = set()  # waiting jobs to which no interval was announced yet
+        # Of which moment the planner is told how far running jobs are, and who has started since.
+        self._told_ms = -1
+        self._untold: set[JobId] = set()
         self._tick_due_ms: int | None = None
         self._events: list[tuple[int, _Event, int, object]] = []
         self._numbered = 0
@@ -258,7 +261,7 @@ class World:
                 work.arrival_ms,
                 work.job_id,
                 record.steps_left if work.steps_known else None,
-                record.served_ms(self.now_ms),
+                record.served_ms(record.left(self.now_ms)),
                 record.starts,
                 record.held_ms,
             ),
@@ -289,6 +292,7 @@ class World:
         record.rate = rate / 1000 * (running.devices / shape.devices if shape.devices else 1.0)
         record.steps_at_start = record.steps_left
         self.running[placement.job_id] = record
+        self._untold.add(placement.job_id)
         self._count(record, 1.0)
         if self._usage is not None:
             self._usage.start(shape.queue, self._gflops(record), self.now_ms)
@@ -342,18 +346,16 @@ class World:
         if self._budgets is not None:
             self._budgets.change(running, -1, self.now_ms)
         del self.running[job_id]
+        self._untold.discard(job_id)
         record.rate = 0.0
 
     # What is known and counted.
 
     def _snapshot(self) -> Snapshot:
-        for job_id, record in self.running.items():
-            self.cluster.progress(
-                job_id,
-                steps_left=record.left(self.now_ms) if record.work.steps_known else None,
-                served_ms=record.served_ms(self.now_ms),
-                saved_ms=self._saved_ms(record),
-            )
+        for job_id in self.running if self._told_ms != self.now_ms else self._untold:
+            self._tell(self.running[job_id])
+        self._told_ms = self.now_ms
+        self._untold.clear()
         if self._usage is not None:
             self.cluster.usage = self._usage.decayed(self.now_ms)
         self.cluster.experience = self._learning.experience()
@@ -363,10 +365,19 @@ class World:
             self.cluster.money = self._budgets.money(holdings, shapes, self.now_ms)
         return self.cluster.snapshot()
 
-    def _saved_ms(self, record: JobRecord) -> int | None:
-        """What the job says: before its first model checkpoint, that a stop would throw everything away."""
+    def _tell(self, record: JobRecord) -> None:
+        """What a running job says: before its first model checkpoint, that a stop would throw everything away."""
+        work = record.work
+        left = record.left(self.now_ms)
         saved_ms = record.saved_at_ms(self.now_ms)
-        return record.started_ms if saved_ms is None and record.work.checkpoint_ms else saved_ms
+        if saved_ms is None and work.checkpoint_ms:
+            saved_ms = record.started_ms
+        self.cluster.progress(
+            work.job_id,
+            steps_left=left if work.steps_known else None,
+            served_ms=record.served_ms(left),
+            saved_ms=saved_ms,
+        )
 
     def _listen(self, report: Report) -> None:
         """Keeps the first interval that each job is told."""

@@ -22,11 +22,11 @@ START_MS = 1_700_000_000_000
     ),
     st.integers(0, 30 * BUCKET_MS),
 )
-def test_a_ledger_that_is_loaded_equals_the_one_that_lived_through_it(
+def test_a_ledger_that_is_loaded_or_was_asked_often_equals_the_one_that_lived_through_it(
     stretches: list[tuple[int, int, int]], now_after_ms: int
 ) -> None:
     now_ms = START_MS + now_after_ms
-    lived, loaded = UsageLedger(START_MS), UsageLedger(now_ms)
+    lived, asked, loaded = UsageLedger(START_MS), UsageLedger(START_MS), UsageLedger(now_ms)
     moments = []
     for start, length, gflops in stretches:
         moments += [(START_MS + start, 1, gflops), (START_MS + start + length, -1, gflops)]
@@ -35,7 +35,10 @@ def test_a_ledger_that_is_loaded_equals_the_one_that_lived_through_it(
             loaded.remember(KEY, gflops, START_MS + start, end_ms if end_ms <= now_ms else None)
     for at_ms, sign, gflops in sorted(moments):
         if at_ms <= now_ms:
-            (lived.start if sign > 0 else lived.stop)(KEY, gflops, at_ms)
+            for ledger in (lived, asked):
+                (ledger.start if sign > 0 else ledger.stop)(KEY, gflops, at_ms)
+            asked.decayed(at_ms)
+    assert asked.decayed(now_ms) == lived.decayed(now_ms)
     assert lived.decayed(now_ms).get(KEY, 0) == loaded.decayed(now_ms).get(KEY, 0)
     later_ms = now_ms + 3 * BUCKET_MS
     assert lived.decayed(later_ms).get(KEY, 0) == loaded.decayed(later_ms).get(KEY, 0)

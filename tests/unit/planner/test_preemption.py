@@ -306,7 +306,7 @@ def test_who_saves_gives_back_when_he_has_saved_each_at_his_own_moment() -> None
         saved = dict(zip(("one", "other"), minutes_after_saving, strict=True))
         snapshot = take_snapshot(controller.state, now_ms)
         running = [
-            replace(job, saved_ms=now_ms - saved[job.job_id] * 60_000 if job.job_id in saved else 0)
+            job._replace(saved_ms=now_ms - saved[job.job_id] * 60_000 if job.job_id in saved else 0)
             for job in snapshot.running
         ]
         decided, _ = plan(replace(snapshot, running=tuple(running)), now_ms, PlannerConfig())
@@ -325,7 +325,7 @@ def saved_minutes_ago(controller: Controller, **minutes: int) -> Plan:
     """What is decided where jobs have saved so long ago."""
     snapshot = take_snapshot(controller.state, controller.now_ms)
     running = tuple(
-        replace(job, saved_ms=controller.now_ms - minutes.get(job.job_id, 2) * 60_000)
+        job._replace(saved_ms=controller.now_ms - minutes.get(job.job_id, 2) * 60_000)
         for job in snapshot.running
     )
     snapshot = replace(snapshot, running=running)
