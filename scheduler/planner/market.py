@@ -104,7 +104,7 @@ def hold_market(
             values = worth_of(floor, estimates, now_ms, config)
             _settle(market, floor, _choose(floor, values, now_ms, config), now_ms, config)
             _pass_over(market, floor, snapshot, turns, elsewhere)
-    turns.chosen, turns.passed_over = market.target.keys(), market.passed_over
+    turns.market_chose(market.target.keys(), market.passed_over)
     return market
 
 

@@ -18,7 +18,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import Priority
@@ -51,6 +51,7 @@ class Turns:
         # that it passed over come after them, and after whoever else has their rank.
         self.chosen: Set[JobId] = frozenset()
         self.passed_over: Mapping[JobId, int] = {}
+        self._running: dict[JobId, Standing] = {}
 
     def rank(self, shape: Shape, job: WaitingJob | RunningJob) -> int:
         """Priority class, raised by age."""
@@ -84,16 +85,37 @@ class Turns:
             places += [(rank, job.submitted_ms + stretched, job, also) for job in jobs[young:]]
         return places
 
-    def of_running(self, running: RunningJob) -> float:
-        """The turn of a running job, as if it waited on the model that it has."""
-        return self.turn(running.shape, running, running.model)
+    def standing(self, shape: Shape, job: WaitingJob | RunningJob, model: str) -> "Standing":
+        """Where a job stands, on a model."""
+        left_ms = self._estimates.left_ms(shape, job, model)
+        return Standing(self.rank(shape, job), self.turn(shape, job, model), left_ms)
+
+    def of_running(self, running: RunningJob) -> "Standing":
+        """Where a running job stands, as if it waited on the model that it has: asked by many who wait."""
+        known = self._running.get(running.job_id)
+        if known is None:
+            known = self._running[running.job_id] = self.standing(running.shape, running, running.model)
+        return known
+
+    def market_chose(self, chosen: Set[JobId], passed_over: Mapping[JobId, int]) -> None:
+        """Who was chosen and who was passed over by the market, each of these with the lowest rank of those."""
+        self.chosen, self.passed_over = chosen, passed_over
+        self._running.clear()
 
     def in_order(self, item: JobClass) -> tuple[WaitingJob, ...]:
         """The jobs of a class by turn; jobs of which only the age differs are in order already."""
         traded = item.shape.resumable and bool(self.chosen)
-        if not traded and (not self._stretch or item.alike):
+        if len(item.jobs) < 2 or (not traded and (not self._stretch or item.alike)):
             return item.jobs
         return tuple(sorted(item.jobs, key=lambda job: (self.turn(item.shape, job), job)))
+
+
+class Standing(NamedTuple):
+    """Rank and turn of a job, and the rest of its run."""
+
+    rank: int
+    turn: float  # ms
+    left_ms: float | None  # None: nobody knows
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from scheduler.planner.estimates import Estimates
 from scheduler.planner.fitting import Fitting, seat_on, sizes_of
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.giving_back import Returned, Victim, until_enough
-from scheduler.planner.ordering import Turns
+from scheduler.planner.ordering import Standing, Turns
 from scheduler.planner.overdue import PATIENT, Overdue
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import StopCause
@@ -242,13 +242,14 @@ class Preemption:
         """
         found: list[tuple[tuple[int, int, float, int], Victim]] = []
         for place in self._places(shape, cell) if lacks else [cell]:
+            mine = self._turns.standing(shape, job, place.model)
             for running in self._behind(shape, place, borrows=borrows):
                 if running.stopping or running.job_id in self._stopped:
                     continue
                 gives = place is cell and (parts or running.shape.whole)
                 if not (gives or lacks) or self._now_ms - running.started_ms < self._config.min_run_ms:
                     continue
-                cause = self._cause(shape, job, place, running, borrows=borrows)
+                cause = self._cause(shape, job, mine, running, borrows=borrows)
                 if cause is None or (cause is StopCause.SHORTER and not gives):
                     continue
                 lost_ms = lost_work_ms(running, self._now_ms)
@@ -284,7 +285,7 @@ class Preemption:
         """
         if self._now_ms - job.submitted_ms >= 2 * PATIENT * self._config.ageing_ms:
             return False
-        left_ms = self._estimates.left_of(running)
+        left_ms = self._turns.of_running(running).left_ms
         return left_ms is not None and left_ms < lost_ms - self._config.fresh_ms
 
     def _behind(self, shape: Shape, cell: Cell, *, borrows: bool) -> Iterator[RunningJob]:
@@ -376,7 +377,7 @@ class Preemption:
         return Way(tuple(v for v in victims if v not in later), seats, tuple(later))
 
     def _cause(
-        self, shape: Shape, job: WaitingJob, cell: Cell, running: RunningJob, *, borrows: bool
+        self, shape: Shape, job: WaitingJob, mine: Standing, running: RunningJob, *, borrows: bool
     ) -> StopCause | None:
         theirs = running.shape
         if theirs.queue != shape.queue:
@@ -386,21 +387,17 @@ class Preemption:
             return StopCause.RECLAIM if borrowed and not self._overdue.has(theirs, running) else None
         if job.job_id in self.served and running.job_id in self.traded:
             return None
-        ours = self._turns.rank(shape, job)
-        if theirs.priority.rank < shape.priority.rank and self._turns.rank(theirs, running) < ours:
+        its = self._turns.of_running(running)
+        if theirs.priority.rank < shape.priority.rank and its.rank < mine.rank:
             return StopCause.PRIORITY
         factor = self._config.policy.stop_for_turn
-        if factor is None or self.traded or not theirs.resumable or self._turns.rank(theirs, running) > ours:
+        if factor is None or self.traded or not theirs.resumable or its.rank > mine.rank:
             return None
-        left = self._estimates.left_of(running)
-        mine = self._estimates.left_ms(shape, job, cell.model)
-        if left is None or mine is None:
+        if its.left_ms is None or mine.left_ms is None or its.turn <= mine.turn:
             return None
-        cost = factor * (
-            theirs.restart_ms + lost_work_ms(running, self._now_ms) + self._config.stop_margin_ms
-        )
-        later = self._turns.of_running(running) - self._turns.turn(shape, job, cell.model)
-        return StopCause.SHORTER if later > 0 and left > mine + cost else None
+        lost_ms = lost_work_ms(running, self._now_ms)
+        cost_ms = factor * (theirs.restart_ms + lost_ms + self._config.stop_margin_ms)
+        return StopCause.SHORTER if its.left_ms > mine.left_ms + cost_ms else None
 
 
 @dataclass(slots=True)

@@ -29,6 +29,9 @@ def candidates(shape: Shape, queue: Queue, snapshot: Snapshot, estimates: Estima
     of equally fast models the cheaper. Models of one pool that are equal in both are one group. Pools come in
     the queue's order; ties keep the spec's order.
     """
+    if len(shape.models) == 1:
+        able = [model for model, speed in estimates.speeds(shape).items() if speed > 0]
+        return [[Candidate(model, pool)] for model in able for pool in queue.pools]
     prices = snapshot.prices
     cost = estimates.costs(shape)
     models = sorted(cost, key=lambda model: (cost[model], prices.get(model, 0)))
