@@ -227,7 +227,7 @@ def _expected(error: BaseException) -> bool:
 
 def fail(sentence: str) -> int:
     """Tell the person at the terminal and return the exit status."""
-    from suanli.cli.words import said
+    from suanli.sentences.words import said
 
     sys.stderr.write(f"{os.environ.get(PROGRAM, 'scheduler')}: {said(sentence)}\n")
     return FAILED

@@ -12,7 +12,7 @@ import typer
 
 from scheduler.process import announcement_path, fail, sentence_of
 from scheduler.settings import Settings, SettingsError, load
-from suanli.cli.words import said
+from suanli.sentences.words import said
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (SUANLI_DATA).", show_default=False)]
 UP_START_S = 60.0

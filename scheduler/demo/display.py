@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scheduler.demo.scene import JobView, NodeView, Scene
-from suanli.cli.words import said
+from suanli.sentences.words import said
 
 FIRM_STYLES = ("bright_cyan", "bright_magenta", "bright_yellow", "bright_green")
 STATE_STYLES = {

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from scheduler.demo.cluster import Cluster
 from scheduler.demo.people import People
-from suanli.cli.words import is_chinese, said
 from suanli.client import Client
+from suanli.sentences.words import is_chinese, said
 
 BUCKETS = ("allocated", "idle", "reserved", "maintenance", "faulty", "unknown")
 

@@ -31,8 +31,8 @@ from scheduler.demo.torch_env import (
     open_to_all,
 )
 from suanli.cli.output import colours
-from suanli.cli.words import said
 from suanli.client import Client, ClientError, Refused
+from suanli.sentences.words import said
 
 FRAME_S = 0.25
 PLAIN_WIDTH = 120

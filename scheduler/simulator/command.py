@@ -20,7 +20,7 @@ from scheduler.simulator.pictures import NoPictures, Picture, draw, page, shown_
 from scheduler.simulator.rehearsal import BASE, Outcome, Situation, changed, rehearse, verdicts, with_profile
 from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.workload import Draft, begin_of, drafts_of_history, drafts_of_table, queues_for
-from suanli.cli.words import said
+from suanli.sentences.words import said
 
 TableOfText = tuple[str, list[str], list[list[str]]]
 

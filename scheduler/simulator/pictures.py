@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scheduler.simulator.rehearsal import BASE, Outcome
-from suanli.cli.words import is_chinese, said
+from suanli.sentences.words import is_chinese, said
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

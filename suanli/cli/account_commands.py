@@ -68,9 +68,9 @@ def login(
     Where the server trusts an OpenID Connect issuer, you are given an address and a code for a browser on any device.
     """
     from suanli.cli.output import print_json, say
-    from suanli.cli.words import word
     from suanli.client.client import Client
     from suanli.client.profiles import Profile, check_key, check_server, profiles_path, store
+    from suanli.sentences.words import word
 
     url = check_server(server)
     person = browser or issuer is not None or sys.stdin.isatty()
@@ -124,7 +124,7 @@ def _open(address: str) -> None:
     import webbrowser
 
     from suanli.cli.output import note
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     note(word("Sign in with your browser; if none opens, open {address}", address=address))
     webbrowser.open(address)
@@ -132,7 +132,7 @@ def _open(address: str) -> None:
 
 def _invite(invitation: Invitation) -> None:
     from suanli.cli.output import note
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     note(
         word(
@@ -209,7 +209,7 @@ def list_keys(profile: ProfileName = None, as_json: AsJson = False) -> None:
     """List keys that you may revoke, without their texts."""
     from suanli.cli.moments import local, zone_name
     from suanli.cli.output import print_json, print_table
-    from suanli.cli.words import said
+    from suanli.sentences.words import said
 
     with open_client(profile) as client:
         found = client.api_keys()
@@ -268,7 +268,7 @@ def revoke_key(key: str, profile: ProfileName = None, as_json: AsJson = False) -
 def list_users(profile: ProfileName = None, as_json: AsJson = False) -> None:
     """List principals that you manage."""
     from suanli.cli.output import print_json, print_table
-    from suanli.cli.words import said
+    from suanli.sentences.words import said
 
     with open_client(profile) as client:
         found = client.principals()

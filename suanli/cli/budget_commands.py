@@ -53,7 +53,7 @@ def set_budget(
     from suanli.cli.output import print_json, say
     from suanli.cli.refusals import naming_options
     from suanli.cli.usage_tables import fen_of, owner_of
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     typed = {"amount_cny": "AMOUNT", "period": "--per"}
     with open_client(profile) as client, naming_options(typed, as_json=as_json):
@@ -74,7 +74,7 @@ def remove_budget(
 ) -> None:
     """Let a project spend any amount."""
     from suanli.cli.output import print_json, say
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     with open_client(profile) as client:
         owner = _firm(client, firm)

@@ -82,7 +82,7 @@ def _act(
     verb: str, typed: list[str], profile: str | None, as_json: bool, one: str, array: str | None
 ) -> None:
     from suanli.cli.output import print_json, say
-    from suanli.cli.words import said, word
+    from suanli.sentences.words import said, word
 
     done: list[Any] = []
     with open_client(profile) as client:
@@ -136,7 +136,7 @@ def set_(
     from suanli.cli.moments import to_rfc3339
     from suanli.cli.output import print_json, say
     from suanli.cli.refusals import naming_options
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     given = {
         "priority": priority,

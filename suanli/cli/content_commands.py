@@ -13,7 +13,7 @@ import typer
 from suanli.cli.errors import CliError
 from suanli.cli.output import colours
 from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client
-from suanli.cli.words import said
+from suanli.sentences.words import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable

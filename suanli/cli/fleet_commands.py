@@ -53,7 +53,7 @@ def _node_row(node: Node) -> list[object]:
 
 
 def _model(device: Device) -> str:
-    from suanli.cli.words import said
+    from suanli.sentences.words import said
 
     return said(f"{device['model']} (simulated)") if device["simulated"] else device["model"]
 

@@ -47,8 +47,8 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     from suanli.cli.job_files import read_job_file
     from suanli.cli.output import note, print_json, say
     from suanli.cli.refusals import of_file
-    from suanli.cli.words import word
     from suanli.client.errors import Refused
+    from suanli.sentences.words import word
 
     read = read_job_file(file)
     if "jobs" in read.content:
@@ -83,8 +83,8 @@ def _submit_many(read: YamlFile, given: dict[str, str | None], profile: str | No
     from suanli.cli.errors import CliError
     from suanli.cli.output import print_json, say
     from suanli.cli.refusals import of_file
-    from suanli.cli.words import word
     from suanli.client.errors import Refused
+    from suanli.sentences.words import word
 
     items = read.content["jobs"]
     unknown = sorted(read.content.keys() - {"jobs", "atomic"})
@@ -134,7 +134,7 @@ def jobs(  # noqa: PLR0913, PLR0917 - each is an option
     """List jobs, newest first."""
     from suanli.cli.output import make_table, note, print_json, print_table
     from suanli.cli.watching import watch_jobs
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     with open_client(profile) as client:
 
@@ -189,7 +189,7 @@ def _job_table(found: list[Job]) -> tuple[list[str], list[list[object]]]:
 def devices(job: Job) -> str:
     """`8 ascend-910b3`; before the start the models that it may get."""
     models = [job["device_model"]] if job["device_model"] else [v["model"] for v in job["spec"]["variants"]]
-    from suanli.cli.words import said
+    from suanli.sentences.words import said
 
     shown = f"{job['devices']} {' | '.join(models)}"
     return said(f"{shown} (simulated)") if job.get("simulated") else shown
@@ -197,7 +197,7 @@ def devices(job: Job) -> str:
 
 def progress(job: Job) -> str:
     """`120/1000 12% loss 1.234` of the job's own step report; the reason where it did not end well."""
-    from suanli.cli.words import said
+    from suanli.sentences.words import said
 
     report = job["step_report"]
     parts: list[str] = []
@@ -308,7 +308,7 @@ def _told(one: Notification) -> list[object]:
 
 def _happened(data: dict[str, Any]) -> str:
     """What an event says; a step report as `step 14 of 120, loss 3.226`."""
-    from suanli.cli.words import said
+    from suanli.sentences.words import said
 
     if data.get("step") is None or "loss_micros" not in data:
         return _said(data)
@@ -328,7 +328,7 @@ def _said(data: dict[str, Any]) -> str:
 
 def _fields(job: Job) -> list[tuple[str, object]]:
     from suanli.cli.moments import local, zone_name
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     report: dict[str, Any] = dict(job["step_report"] or {})
     gang = job["spec"]["gang"]

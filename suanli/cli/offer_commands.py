@@ -55,7 +55,7 @@ def counted(devices: int, simulated: int) -> str:
     """`16`, or `16 (simulated)`: what has no hardware behind it says so."""
     if not simulated:
         return str(devices or "")
-    from suanli.cli.words import said
+    from suanli.sentences.words import said
 
     return said(f"{devices} (simulated)" if simulated == devices else f"{devices} ({simulated} simulated)")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import east_asian_width
 
 from suanli.cli.harmless import harmless, one_line
-from suanli.cli.words import said
+from suanli.sentences.words import said
 
 if TYPE_CHECKING:
     from rich.console import Console

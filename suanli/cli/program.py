@@ -16,7 +16,7 @@ import typer
 
 from suanli.cli.errors import FAILED
 from suanli.cli.output import cells, wrapped
-from suanli.cli.words import is_chinese, said
+from suanli.sentences.words import is_chinese, said
 
 
 def run(program: typer.Typer, arguments: Sequence[str] | None = None, name: str | None = None) -> NoReturn:
@@ -48,8 +48,8 @@ def shown(error: Any) -> str:
 
 def learn(command: Any) -> None:
     """Give a program and its commands their Chinese."""
-    from suanli.cli.words_zh_apart_help import ZH_APART_HELP
-    from suanli.cli.words_zh_help import ZH_HELP
+    from suanli.sentences.words_zh_apart_help import ZH_APART_HELP
+    from suanli.sentences.words_zh_help import ZH_HELP
 
     chinese = {**ZH_HELP, **ZH_APART_HELP}
     for one in _with_commands(command):

@@ -43,7 +43,7 @@ def report(error: ClientError | CliError, *, as_json: bool) -> int:
 
 def _in_words(error: Refused) -> str:
     """The detail; in Chinese behind the title that the server gave, since not every detail is translated."""
-    from suanli.cli.words import said
+    from suanli.sentences.words import said
 
     title = error.problem.title
     if title.isascii():

@@ -34,7 +34,7 @@ def set_secret(
 ) -> None:
     """Make a secret or replace its value. It is encrypted, and never shown again."""
     from suanli.cli.output import print_json, say
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     value = _value(file)
     if not value:
@@ -66,7 +66,7 @@ def list_secrets(profile: ProfileName = None, as_json: AsJson = False) -> None:
     """List the firm's secrets, without their values."""
     from suanli.cli.moments import local, zone_name
     from suanli.cli.output import print_json, print_table
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     with open_client(profile) as client:
         found = client.secrets()
@@ -92,7 +92,7 @@ def delete_secret(
 ) -> None:
     """Forget a secret; jobs that name it do not start any more."""
     from suanli.cli.output import print_json, say
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     with open_client(profile) as client:
         client.delete_secret(name, project=project)

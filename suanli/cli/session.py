@@ -31,10 +31,10 @@ _LOOKED_AT = 500
 def open_client(profile: str | None = None) -> Client:
     """A client for the server and key that are set. Warns where the key would travel in the clear."""
     from suanli.cli.output import note
-    from suanli.cli.words import is_chinese
     from suanli.client.client import Client
     from suanli.client.profiles import resolve
     from suanli.client.transport import is_loopback
+    from suanli.sentences.words import is_chinese
 
     chosen = resolve(os.environ, profile)
     if chosen.server.startswith("http://") and not is_loopback(chosen.server):
@@ -88,7 +88,7 @@ def _of_array(client: Client, name: str, index: int) -> Job:
 def say_which(job: Job, typed: str) -> None:
     """Of an array's name or id one job answers: say which, beside the answer."""
     from suanli.cli.output import note
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     if job["array_id"] is None or _MEMBER.fullmatch(typed) or job["name"] != typed != job["array_id"]:
         return
@@ -113,7 +113,7 @@ def short_id(job_id: str) -> str:
 def ask_hidden(what: str, *, new: bool = False) -> str:
     """What is typed at the terminal and not shown; a new one twice. Asked beside the result, on standard error."""
     from suanli.cli.output import note
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     def ask(text: str) -> str:
         return str(typer.prompt(word(text), hide_input=True, err=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from suanli.cli.moments import hours, local, zone_name
 from suanli.cli.output import print_fields, print_table, say
 from suanli.cli.session import label_of, short_id
-from suanli.cli.words import word
+from suanli.sentences.words import word
 
 if TYPE_CHECKING:
     from decimal import Decimal

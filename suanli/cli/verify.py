@@ -21,7 +21,6 @@ from suanli.cli.verify_html import html_report
 from suanli.cli.verify_report import print_verdict
 from suanli.cli.verify_text import Words, language_of
 from suanli.cli.verify_work import processes_for, shown
-from suanli.cli.words import said
 from suanli.evidence.bundle import ENTRY_TILES
 from suanli.evidence.bundle_files import BundleFiles
 from suanli.evidence.bundle_io import open_bundle
@@ -37,6 +36,7 @@ from suanli.evidence.steps.samples import SampleWanted
 from suanli.evidence.strict_json import printable
 from suanli.evidence.verify import verify
 from suanli.rating.attribution import CLOCK_TOLERANCE_MS
+from suanli.sentences.words import said
 
 UNREADABLE = 2
 """Exit code when bundle or policy cannot be read at all."""

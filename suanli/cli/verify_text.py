@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from suanli.cli.words import is_chinese, one_of_many
 from suanli.evidence.limits import LANGUAGES
+from suanli.sentences.words import is_chinese, one_of_many
 
 TEXT: dict[str, tuple[str, str]] = {
     "title": ("Verification of usage evidence", "用量证据核验报告"),

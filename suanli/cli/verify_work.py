@@ -12,9 +12,9 @@ from multiprocessing.sharedctypes import Synchronized
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from suanli.cli.words import said
 from suanli.evidence.steps.case import PartJob
 from suanli.evidence.steps.windows import PartResult, check_part
+from suanli.sentences.words import said
 
 ENTRIES_PER_PROCESS = 20_000
 """Below this, starting a process costs more than it saves."""

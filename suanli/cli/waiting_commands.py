@@ -53,8 +53,8 @@ def validate(
     from suanli.cli.moments import local, with_local_times
     from suanli.cli.output import print_json, print_table, say
     from suanli.cli.refusals import of_file
-    from suanli.cli.words import word
     from suanli.client.errors import Refused
+    from suanli.sentences.words import word
 
     read = read_job_file(file)
     with open_client(profile) as client:
@@ -91,7 +91,7 @@ def validate(
 def _say_change(counterfactual: str | None) -> None:
     """What would let the job run; that it waits for time alone is said by `_say_start`."""
     from suanli.cli.output import say
-    from suanli.cli.words import said, word
+    from suanli.sentences.words import said, word
 
     if counterfactual and counterfactual.startswith("now, "):
         say(f"It would run {counterfactual}")
@@ -102,7 +102,7 @@ def _say_change(counterfactual: str | None) -> None:
 def _say_start(starts: Starts | None) -> None:
     from suanli.cli.moments import local
     from suanli.cli.output import say
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     if starts:
         said = "It starts between {earliest} and {latest} (80 %), most likely about {expected}."
@@ -119,7 +119,7 @@ def queue(
     from suanli.cli.errors import CliError
     from suanli.cli.moments import ago, with_local_times
     from suanli.cli.output import print_json, print_table
-    from suanli.cli.words import word
+    from suanli.sentences.words import word
 
     with open_client(profile) as client:
         waiting = client.waiting(name, limit=limit)

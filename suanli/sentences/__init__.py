@@ -1,4 +1,4 @@
-"""Finished sentences said in another language: those of the command line, and those of the server."""
+"""What people are told, in two languages: by the programs (`words.py`), and by the server."""
 
 from suanli.sentences.server_zh import ZH_SENTENCES
 from suanli.sentences.translation import Translation, pattern_of, recognisable

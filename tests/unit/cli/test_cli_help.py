@@ -14,9 +14,9 @@ from typer.main import get_command
 
 from suanli.cli.output import cells, wrapped
 from suanli.cli.program import learn, run
-from suanli.cli.words import said
-from suanli.cli.words_zh_apart_help import ZH_APART_HELP
-from suanli.cli.words_zh_help import ZH_HELP
+from suanli.sentences.words import said
+from suanli.sentences.words_zh_apart_help import ZH_APART_HELP
+from suanli.sentences.words_zh_help import ZH_HELP
 
 PROGRAMS = (
     "suanli.cli.main",

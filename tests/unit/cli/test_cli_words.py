@@ -12,12 +12,12 @@ import pytest
 
 from scheduler.domain.authorise import Action
 from suanli.cli.output import console, make_table
-from suanli.cli.words import is_chinese, said, word
-from suanli.cli.words_zh import ZH
-from suanli.cli.words_zh_apart import ZH_APART
-from suanli.cli.words_zh_refusals import ZH_REFUSALS
-from suanli.cli.words_zh_typer import ZH_TYPER
 from suanli.sentences import ZH_SERVER, pattern_of, recognisable
+from suanli.sentences.words import is_chinese, said, word
+from suanli.sentences.words_zh import ZH
+from suanli.sentences.words_zh_apart import ZH_APART
+from suanli.sentences.words_zh_refusals import ZH_REFUSALS
+from suanli.sentences.words_zh_typer import ZH_TYPER
 
 ROOT = Path(__file__).parents[3]
 PLACE = re.compile(r"\{\w+\}")

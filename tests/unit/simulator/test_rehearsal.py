@@ -26,7 +26,7 @@ from scheduler.simulator.pictures import unit_of
 from scheduler.simulator.rehearsal import BASE, Situation, rehearse, verdicts
 from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.workload import drafts_of_history
-from suanli.cli.words import one_of_many, said
+from suanli.sentences.words import one_of_many, said
 from tests.builders.traces import small_traces
 
 HOUR_MS = 3_600_000

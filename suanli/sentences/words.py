@@ -1,4 +1,4 @@
-"""What the command line says to people, in English or Chinese by the locale.
+"""What programs say to people, in English or Chinese by the locale.
 
 English stands in the code and is the key (`suanli.sentences`); what has no translation is said in English. Output for
 programs (`--json`) is not translated.
@@ -55,9 +55,9 @@ def one_of_many(text: str) -> str:
 
 @cache
 def _translation() -> Translation:
-    from suanli.cli.words_zh import ZH
-    from suanli.cli.words_zh_apart import ZH_APART
-    from suanli.cli.words_zh_refusals import ZH_REFUSALS
-    from suanli.cli.words_zh_typer import ZH_TYPER
+    from suanli.sentences.words_zh import ZH
+    from suanli.sentences.words_zh_apart import ZH_APART
+    from suanli.sentences.words_zh_refusals import ZH_REFUSALS
+    from suanli.sentences.words_zh_typer import ZH_TYPER
 
     return Translation({**ZH, **ZH_APART, **ZH_REFUSALS, **ZH_TYPER, **ZH_SERVER})
