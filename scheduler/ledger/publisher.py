@@ -24,7 +24,6 @@ from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
 from scheduler.storage.segments import Opened, opened_segments, pack_segments
 from scheduler.storage.tables import LogCheckpointRow, LogEntryRow
 from scheduler.storage.tile_store import TileMissing, TileStore
-from suanli.evidence.bundle import PayloadLine
 from suanli.evidence.cosignature import Cosigner, cosign
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import NOTE_ED25519, Signer, VerifierKey, verifier_key
@@ -296,7 +295,6 @@ async def archived_lines(session: AsyncSession, first: int, stop: int) -> list[b
     lines: list[bytes] = []
     for index, salt, payload, column, fact, firm_id in rows:
         window = opened.get(index, Opened((), ()))
-        line = PayloadLine(index, salt, payload, tuple(window.segments))
         packed = pack_segments(window.segments) if column is None and window.segments else column
-        lines.append(ArchivedEntry(line, fact, firm_id, tuple(window.firms), packed).encode())
+        lines.append(ArchivedEntry(index, salt, payload, fact, firm_id, tuple(window.firms), packed).encode())
     return lines

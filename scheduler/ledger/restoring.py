@@ -22,7 +22,6 @@ from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
 from scheduler.storage.tables import AgentKeyRow, LeaderRow, LogEntryRow, WindowSegmentRow
 from scheduler.storage.tile_store import TileMissing, TileStore
 from scheduler.storage.windows import forget_windows
-from suanli.evidence.bundle import PayloadLine
 from suanli.evidence.entries import (
     ALLOCATION_EVENT,
     USAGE_WINDOW,
@@ -99,7 +98,7 @@ def _opened(index: int, leaf: bytes, archived: ArchivedEntry | None) -> _Opened:
         raise Halted(f"the database lost entry {index}, and the archive does not have its payload")
     try:
         entry = parse_entry(leaf)
-        _check(entry, archived.line)
+        _check(entry, archived)
     except EvidenceError as error:
         raise Halted(
             f"the database lost entry {index}, and the archive holds something else: {error}"
@@ -107,17 +106,17 @@ def _opened(index: int, leaf: bytes, archived: ArchivedEntry | None) -> _Opened:
     return entry, archived
 
 
-def _check(entry: Entry, line: PayloadLine) -> None:
+def _check(entry: Entry, archived: ArchivedEntry) -> None:
     """That a line opens an entry: payload and segments are those committed to. Raises EvidenceError."""
-    where = f"archive line {line.index}"
-    if line.salt is None or line.payload is None:
+    where = f"archive line {archived.index}"
+    if archived.salt is None or archived.payload is None:
         raise EvidenceError(where, "no payload", "the payload that was committed to")
-    if payload_commitment(line.salt, line.payload) != entry.payload_commitment:
+    if payload_commitment(archived.salt, archived.payload) != entry.payload_commitment:
         raise EvidenceError(where, "another payload", "the payload that was committed to")
-    committed = tuple(segment_commitment(s.salt, s.body) for s in line.segments if s is not None)
+    committed = tuple(segment_commitment(s.salt, s.body) for s in archived.segments())
     wanted: tuple[str, ...] = ()
     if entry.type == USAGE_WINDOW:
-        wanted = parse_header(parse_payload(line.payload).body).segments
+        wanted = parse_header(parse_payload(archived.payload).body).segments
     if committed != wanted:
         raise EvidenceError(where, "other segments", "the segments that were committed to")
 
@@ -137,9 +136,9 @@ async def _advance_chains(session: AsyncSession, entries: Sequence[_Opened]) -> 
     newest: dict[str, tuple[int, str, int]] = {}
     restored: list[tuple[str, int]] = []
     for entry, archived in entries:
-        if not archived.line.segments or archived.line.payload is None:
+        if entry.type != USAGE_WINDOW or archived.payload is None:
             continue
-        body = parse_payload(archived.line.payload).body
+        body = parse_payload(archived.payload).body
         header = parse_header(body)
         restored.append((entry.producer_key_id, header.seq))
         if header.seq > newest.get(entry.producer_key_id, (0, "", 0))[0]:
@@ -157,9 +156,9 @@ async def _advance_chains(session: AsyncSession, entries: Sequence[_Opened]) -> 
 
 def _event_seq(entry: Entry, archived: ArchivedEntry) -> int:
     """The number of the controller's event that an entry tells of; 0 for others."""
-    if entry.type != ALLOCATION_EVENT or archived.line.payload is None:
+    if entry.type != ALLOCATION_EVENT or archived.payload is None:
         return 0
-    record = parse_record(entry.type, parse_payload(archived.line.payload).body)
+    record = parse_record(entry.type, parse_payload(archived.payload).body)
     return record.event_seq if isinstance(record, AllocationEvent) else 0
 
 

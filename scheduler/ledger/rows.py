@@ -42,9 +42,8 @@ Values = tuple[object, ...]
 
 def entry_row(leaf: bytes, entry: Entry, archived: ArchivedEntry, span: Span) -> Values:
     """The row of `log_entries`, by ENTRY_COLUMNS."""
-    line = archived.line
     return (
-        line.index, entry.type, entry.producer_key_id, leaf, line.salt, line.payload, archived.packed,
+        archived.index, entry.type, entry.producer_key_id, leaf, archived.salt, archived.payload, archived.packed,
         archived.fact, archived.firm_id, entry.firm_seq, span.node_id, span.seq, span.start_ms, span.end_ms,
     )  # fmt: skip
 
@@ -60,7 +59,7 @@ def place_of(segment: Segment) -> Place:
 
 def segment_rows(archived: ArchivedEntry, places: Sequence[Place]) -> list[Values]:
     """The rows of `window_segments`, by SEGMENT_COLUMNS; `places` are what the archived segments say."""
-    index = archived.line.index
+    index = archived.index
     return [
         (index, n, firm_id, allocation_id, device_id)
         for n, ((allocation_id, device_id), firm_id) in enumerate(
@@ -72,15 +71,15 @@ def segment_rows(archived: ArchivedEntry, places: Sequence[Place]) -> list[Value
 
 def read_back(leaf: bytes, entry: Entry, archived: ArchivedEntry) -> tuple[Values, list[Values]]:
     """Both kinds of rows of an archived entry. Raises EvidenceError for what does not read as it should."""
-    if archived.line.payload is None:
+    if archived.payload is None:
         raise EvidenceError("archive", "no payload", "the payload of every entry")
-    body = parse_payload(archived.line.payload).body
+    body = parse_payload(archived.payload).body
     if entry.type != USAGE_WINDOW:
         fact = replace(archived, packed=None)  # a fact has no segments, whatever its line says
         return entry_row(leaf, entry, fact, record_span(parse_record(entry.type, body))), []
-    salted = [s for s in archived.line.segments if s is not None]
-    if len(salted) != len(archived.line.segments) or len(salted) != len(archived.segment_firms):
-        raise EvidenceError("archive.segments", f"{len(salted)} segments", "every segment and its firm")
+    salted = archived.segments()
+    if len(salted) != len(archived.segment_firms):
+        raise EvidenceError("archive.segments", f"{len(salted)} segments", "a firm or none for each of them")
     places = [place_of(parse_segment(s.body)) for s in salted]
     row = entry_row(leaf, entry, archived, window_span(parse_header(body)))
     return row, segment_rows(archived, places)

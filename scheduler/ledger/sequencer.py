@@ -45,7 +45,6 @@ from scheduler.storage.windows import (
     waiting_windows,
     window_fact,
 )
-from suanli.evidence.bundle import PayloadLine
 from suanli.evidence.entries import (
     FIRM_SCOPED,
     JOB_RECEIPT,
@@ -118,14 +117,15 @@ class _Draft:
 
     def add(self, sealed: SealedEntry, entry: Entry, fact: str, span: Span, firm_id: str | None) -> None:
         """Give the next index to a fact."""
-        line = PayloadLine(self.next_index, sealed.salt, sealed.payload)
-        self._add(sealed, entry, ArchivedEntry(line, fact, firm_id), span)
+        archived = ArchivedEntry(self.next_index, sealed.salt, sealed.payload, fact, firm_id)
+        self._add(sealed, entry, archived, span)
 
     def add_window(self, sealed: SealedEntry, opened: "_Opened", firms: tuple[str | None, ...]) -> None:
         """Give the next index to a window with its segments; `firms` says whose each of these is."""
-        line = PayloadLine(self.next_index, sealed.salt, sealed.payload, opened.window.segments)
         fact = window_fact(opened.key_id, opened.header.seq)
-        archived = ArchivedEntry(line, fact, None, firms, opened.packed)
+        archived = ArchivedEntry(
+            self.next_index, sealed.salt, sealed.payload, fact, None, firms, opened.packed
+        )
         self._add(sealed, read_entry(sealed.entry), archived, window_span(opened.header))
         self.segments.extend(segment_rows(archived, opened.places))
 

@@ -42,10 +42,11 @@ from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.job_logs import DEFAULT_ATTEMPT_LIMIT_BYTES, DEFAULT_LIMIT_BYTES, JobLogs
 from scheduler.storage.pokes import Channel, Listener
+from scheduler.storage.segments import UNPACKED_LIMIT_BYTES
 from scheduler.storage.tables import GatewayRow
 
 # A window of a large node with many short tasks; the largest message that anybody sends.
-MOST_MESSAGE_BYTES = 8 << 20
+MOST_MESSAGE_BYTES = UNPACKED_LIMIT_BYTES  # a window comes in one
 MOST_ENROLMENT_BYTES = 1 << 20
 STOP_GRACE_S = 2.0
 # A gateway that was killed left its row, and the next one has another name.

@@ -12,45 +12,55 @@ import json
 from binascii import hexlify
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import structlog
 
 from scheduler.storage.objects import Place, open_objects
 from scheduler.storage.segments import pack_segments, unpack_segments
-from suanli.evidence.bundle import PayloadLine, parse_payload_line
+from suanli.evidence.bundle import parse_payload_line
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.quick_base64 import decode as decode_base64
 from suanli.evidence.quick_base64 import encode as encode_base64
 from suanli.evidence.strict_json import encode
 from suanli.evidence.tiles import WIDTH, entries_path
+from suanli.evidence.windows import SaltedSegment
 
 _SUFFIX = ".jsonl"
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class ArchivedEntry:
-    """What opens one entry, the name of its fact, and whose entry and segments these are."""
+    """What opens one entry, the name of its fact, and whose entry and segments these are.
 
-    line: PayloadLine
+    Segments stay packed: those of a file together may be more than there is memory.
+    """
+
+    index: int
+    salt: bytes | None
+    payload: bytes | None
     fact: str
     firm_id: str | None
     segment_firms: tuple[str | None, ...] = ()
     packed: bytes | None = None
-    """The segments of `line` as `pack_segments` packs them; None where it has none."""
+    """As `pack_segments` packs them; None where there are none."""
+
+    def segments(self) -> tuple[SaltedSegment, ...]:
+        """Its segments, unpacked anew. Raises EvidenceError."""
+        return () if self.packed is None else unpack_segments(self.packed)
 
     def encode(self) -> bytes:
-        """Its line with the newline. Raises ValueError where its segments were not packed: they would be lost."""
-        if self.packed is None and self.line.segments:
-            raise ValueError(f"entry {self.line.index} has segments that were not packed")
+        """Its line with the newline."""
         known: dict[str, object] = {
             "fact": self.fact,
             "firm_id": self.firm_id,
             "segment_firms": self.segment_firms,
-            "index": self.line.index,
+            "index": self.index,
         }
-        payload, salt = self.line.payload, self.line.salt
+        payload, salt = self.payload, self.salt
         # Hex and base64 need no escaping: put together as they are, at a third of the cost of an encoder.
         return b"".join(
             (
@@ -66,7 +76,7 @@ class ArchivedEntry:
 
 
 def parse_archived(data: bytes) -> ArchivedEntry:
-    """A line without its newline. Raises EvidenceError."""
+    """A line without its newline; what is packed in it is unpacked when it is asked for. Raises EvidenceError."""
     try:
         value: dict[str, Any] = json.loads(data)
         fact, firm_id = value.pop("fact"), value.pop("firm_id")
@@ -77,11 +87,12 @@ def parse_archived(data: bytes) -> ArchivedEntry:
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise EvidenceError("archive", f"{type(error).__name__}: {error}", "a line of the archive") from None
     line = parse_payload_line(rest)
-    if packed is not None:
-        line = replace(line, segments=unpack_segments(packed))
-    elif line.segments:
-        packed = pack_segments([s for s in line.segments if s is not None])
-    return ArchivedEntry(line, fact, firm_id, firms, packed)
+    if packed is None and line.segments:
+        shown = [segment for segment in line.segments if segment is not None]
+        if len(shown) < len(line.segments):
+            raise EvidenceError("archive.segments", "a withheld one", "every segment: the archive opens all")
+        packed = pack_segments(shown)
+    return ArchivedEntry(line.index, line.salt, line.payload, fact, firm_id, firms, packed)
 
 
 def _path(number: int) -> str:
@@ -164,7 +175,10 @@ class PayloadArchive:
         return {first: data for first, data in found.items() if data is not None}
 
     def read(self, number: int) -> dict[int, ArchivedEntry]:
-        """Entries of the `number`th file by index, as far as they can be read: damaged lines are left out."""
+        """Entries of the `number`th file by index, as far as they can be read: damaged lines are left out.
+
+        Their segments are packed and may be damaged still.
+        """
         whole = self._objects.read(_path(number))
         pieces = [whole] if whole is not None else list(self._parts(number).values())
         entries: dict[int, ArchivedEntry] = {}
@@ -172,7 +186,10 @@ class PayloadArchive:
             for line in piece.split(b"\n"):
                 try:
                     entry = parse_archived(line)
-                except EvidenceError:
+                except EvidenceError as error:
+                    if line:
+                        _log.warning("archive_line_left_out", file=number, reason=str(error))
                     continue
-                entries[entry.line.index] = entry
+                if entry.index // WIDTH == number:
+                    entries[entry.index] = entry
         return entries

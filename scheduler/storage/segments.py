@@ -17,10 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.storage.tables import WindowSegmentRow
 from suanli.evidence.errors import EvidenceError
-from suanli.evidence.windows import SALT_BYTES, SEGMENT_LIMIT_BYTES, SEGMENTS_PER_WINDOW, SaltedSegment
+from suanli.evidence.windows import SALT_BYTES, SEGMENTS_PER_WINDOW, SaltedSegment
 
+# Of one window: an agent sends it in one message, of no more. Packed it may be a thousandth of that.
+UNPACKED_LIMIT_BYTES = 8 << 20
 _LENGTH = struct.Struct(">I")
-_LIMIT_BYTES = SEGMENTS_PER_WINDOW * (SALT_BYTES + _LENGTH.size + SEGMENT_LIMIT_BYTES)
 
 
 class _Codec(threading.local):
@@ -56,8 +57,8 @@ def unpack_segments(packed: bytes) -> tuple[SaltedSegment, ...]:
     """What `pack_segments` packed. Raises EvidenceError."""
     try:
         size = zstandard.frame_content_size(packed)
-        if not 0 <= size <= _LIMIT_BYTES:
-            raise EvidenceError("segments", f"{size} bytes", f"at most {_LIMIT_BYTES} bytes")
+        if not 0 <= size <= UNPACKED_LIMIT_BYTES:
+            raise EvidenceError("segments", f"{size} bytes", f"at most {UNPACKED_LIMIT_BYTES} bytes")
         data = _codec.unpack(packed, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise EvidenceError("segments", str(error), "a Zstandard frame") from None

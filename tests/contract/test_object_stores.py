@@ -14,7 +14,6 @@ from scheduler.storage.objects import Objects, StoreAway, open_objects
 from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
 from scheduler.storage.tile_store import TileStore
 from suanli.evidence import merkle
-from suanli.evidence.bundle import PayloadLine
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.log_checkpoint import LogCheckpoint, parse_log_checkpoint, sign_log_checkpoint
 from suanli.evidence.signed_note import parse_note
@@ -114,8 +113,7 @@ def test_partial_tiles_go_when_the_full_one_is_there(place: Path | str, objects:
 
 
 def _archived(index: int) -> ArchivedEntry:
-    line = PayloadLine(index, bytes([index % 256]) * 32, f"payload {index}".encode())
-    return ArchivedEntry(line, f"fact/{index}", None)
+    return ArchivedEntry(index, bytes([index % 256]) * 32, f"payload {index}".encode(), f"fact/{index}", None)
 
 
 def test_an_archive_is_read_as_it_was_added_to_in_whatever_pieces(

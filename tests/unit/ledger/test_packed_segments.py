@@ -3,20 +3,33 @@
 import json
 import tracemalloc
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import zstandard
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.storage.payload_archive import ArchivedEntry, parse_archived
-from scheduler.storage.segments import join_segments, opened_segments, pack_segments, unpack_segments
+from protos.suanli.fleet.v1 import usage_pb2
+from scheduler.rpc.server import MOST_MESSAGE_BYTES
+from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive, parse_archived
+from scheduler.storage.segments import (
+    UNPACKED_LIMIT_BYTES,
+    join_segments,
+    opened_segments,
+    pack_segments,
+    unpack_segments,
+)
 from suanli.evidence.bundle import PayloadLine, encode_payload_line
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.windows import SEGMENTS_PER_WINDOW, SaltedSegment
 
 ONE = SaltedSegment(b"s" * 32, b"{}")
 LARGE = tuple(SaltedSegment(b"s" * 32, b"x" * 16_000) for _ in range(250))
+
+
+def archived(index: int, packed: bytes | None) -> ArchivedEntry:
+    return ArchivedEntry(index, b"s" * 32, b"payload", "window/k/1", None, ("firm", None), packed)
 
 
 class NoRows:
@@ -44,15 +57,10 @@ def test_anything_but_one_frame_of_a_window_is_refused(packed: bytes) -> None:
 
 def test_a_window_is_archived_as_it_is_packed_and_reads_back_whole() -> None:
     segments = (ONE, SaltedSegment(b"t" * 32, b'{"busy_ms":0}'))
-    line = PayloadLine(7, b"s" * 32, b"payload", segments)
-    entry = ArchivedEntry(line, "window/k/1", None, ("firm", None), pack_segments(segments))
+    entry = archived(7, pack_segments(segments))
     assert parse_archived(entry.encode().rstrip(b"\n")) == entry
-
-
-def test_a_window_whose_segments_would_be_left_out_is_not_archived() -> None:
-    line = PayloadLine(7, b"s" * 32, b"payload", (ONE,))
-    with pytest.raises(ValueError, match="entry 7"):
-        ArchivedEntry(line, "window/k/1", None, (None,)).encode()
+    assert entry.segments() == segments
+    assert archived(7, None).segments() == ()
 
 
 def test_an_archived_line_of_before_has_its_segments_one_by_one_and_is_read_the_same() -> None:
@@ -60,15 +68,70 @@ def test_an_archived_line_of_before_has_its_segments_one_by_one_and_is_read_the_
     line = PayloadLine(7, b"s" * 32, b"payload", segments)
     known = {"fact": "window/k/1", "firm_id": None, "segment_firms": ["firm", None]}
     before = json.dumps(known | json.loads(encode_payload_line(line))).encode()
-    now = ArchivedEntry(line, "window/k/1", None, ("firm", None), pack_segments(segments))
-    assert parse_archived(before) == now
+    assert parse_archived(before) == archived(7, pack_segments(segments))
+
+
+def test_an_archived_line_that_withholds_a_segment_is_refused_and_not_read_without_it() -> None:
+    line = PayloadLine(7, b"s" * 32, b"payload", (ONE, None))
+    known = {"fact": "window/k/1", "firm_id": None, "segment_firms": ["firm", None]}
+    with pytest.raises(EvidenceError, match="withheld"):
+        parse_archived(json.dumps(known | json.loads(encode_payload_line(line))).encode())
+
+
+def test_an_archive_that_unpacks_to_more_than_memory_is_read_one_window_at_a_time(tmp_path: Path) -> None:
+    archive, packed = PayloadArchive(tmp_path), pack_segments(LARGE)
+    archive.create()
+    archive.replace(0, [archived(n, packed).encode() for n in range(40)])
+    tracemalloc.start()
+    try:
+        entries = archive.read(0)
+        bodies = sum(len(one.body) for n in range(40) for one in entries[n].segments())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert bodies == 40 * 250 * 16_000
+    assert peak < 5 * 250 * 16_000
+
+
+def test_a_line_of_the_archive_that_unpacks_to_more_than_any_window_is_refused_by_name(
+    tmp_path: Path,
+) -> None:
+    archive = PayloadArchive(tmp_path)
+    archive.create()
+    most = [SaltedSegment(b"s" * 32, bytes(16 * 1024))] * SEGMENTS_PER_WINDOW
+    archive.replace(
+        0, [archived(0, pack_segments(most)).encode(), archived(1, pack_segments([ONE])).encode()]
+    )
+    entries = archive.read(0)
+    with pytest.raises(EvidenceError, match=f"want at most {UNPACKED_LIMIT_BYTES} bytes"):
+        entries[0].segments()
+    assert entries[1].segments() == (ONE,)
+
+
+def test_a_file_of_the_archive_has_no_lines_but_its_own(tmp_path: Path) -> None:
+    archive = PayloadArchive(tmp_path)
+    archive.create()
+    archive.replace(1, [archived(n, None).encode() for n in (255, 256, 511, 512)])
+    assert sorted(archive.read(1)) == [256, 511]
+
+
+def test_every_window_that_an_agent_can_send_in_one_message_is_read_back_from_the_archive() -> None:
+    one = usage_pb2.SaltedSegment(salt=b"s" * 32, body=b"x" * 16_000)
+    room = MOST_MESSAGE_BYTES - usage_pb2.UploadRequest(segments=[one]).ByteSize() * 500
+    segments = [SaltedSegment(one.salt, one.body)] * 500 + [SaltedSegment(one.salt, b"x" * (room - 48))]
+    sent = usage_pb2.UploadRequest(
+        segments=[usage_pb2.SaltedSegment(salt=s.salt, body=s.body) for s in segments]
+    )
+    assert MOST_MESSAGE_BYTES - 16 < sent.ByteSize() <= MOST_MESSAGE_BYTES
+    assert unpack_segments(pack_segments(segments)) == tuple(segments)
 
 
 @pytest.mark.parametrize("packed", [1, "", "no base64", "AAAA"])
 def test_an_archived_line_whose_segments_are_no_frame_is_refused(packed: object) -> None:
     known: dict[str, object] = {"fact": "window/k/1", "firm_id": None, "segments": [], "packed": packed}
+    line = json.dumps(known | {"index": 7, "salt": "00" * 32, "payload": "AAAA"}).encode()
     with pytest.raises(EvidenceError):
-        parse_archived(json.dumps(known | {"index": 7, "salt": "00" * 32, "payload": "AAAA"}).encode())
+        parse_archived(line).segments()
 
 
 async def test_the_windows_of_a_page_are_unpacked_one_after_the_other() -> None:
