@@ -13,7 +13,7 @@ from rich.table import Table
 from scheduler.demo.cluster import Cluster
 from scheduler.demo.people import People
 from suanli.client import Client
-from suanli.sentences.words import is_chinese, said
+from suanli.sentences.words import is_chinese, listed, said
 
 BUCKETS = ("allocated", "idle", "reserved", "maintenance", "faulty", "unknown")
 
@@ -70,7 +70,7 @@ def show_balance(console: Console, auditor: Client, to: str) -> None:
     """One line: where all the device time until `to` (RFC 3339) went."""
     devices = auditor.balance(to=to)["devices"]
     sums = {bucket: sum(device[f"{bucket}_ms"] for device in devices) for bucket in ("enrolled", *BUCKETS)}
-    parts = ", ".join(f"{said(bucket)} {_device_time(sums[bucket])}" for bucket in BUCKETS if sums[bucket])
+    parts = listed(f"{said(bucket)} {_device_time(sums[bucket])}" for bucket in BUCKETS if sums[bucket])
     console.print(
         said(f"All device time, {len(devices)} devices: {_device_time(sums['enrolled'])} = {parts}"),
         highlight=False,
@@ -126,7 +126,7 @@ def show_next(console: Console) -> None:
         console.print(f"  {said(line)}", markup=False, highlight=False)
 
 
-def show_addresses(console: Console, cluster: Cluster) -> None:
+def show_addresses(console: Console, cluster: Cluster, bundle: Path) -> None:
     """How to reach what keeps running."""
     console.print(f"  API       {cluster.api}", highlight=False)
     for name, url in cluster.agent_metrics.items():
@@ -136,6 +136,10 @@ def show_addresses(console: Console, cluster: Cluster) -> None:
         f"  export SUANLI_SERVER={cluster.api} SUANLI_API_KEY_FILE={cluster.folder / 'operator.key'}"
     )
     console.print("  .venv/bin/suanli nodes; .venv/bin/suanli jobs; .venv/bin/suanli usage", highlight=False)
+    console.print("\n" + said("As the auditor:"), highlight=False)
+    console.print(
+        f"  .venv/bin/suanli verify {bundle} --policy {cluster.policy}", highlight=False, soft_wrap=True
+    )
     console.print("\n" + said("Ctrl-C stops everything."), highlight=False)
 
 

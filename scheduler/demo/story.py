@@ -40,6 +40,7 @@ PLAIN_WIDTH = 120
 DRAWN_UNTIL = 0.6
 STANDSTILL_TIMEOUT_S = 120.0  # a slow host may take its time, as long as something moves
 PROOF_TIMEOUT_S = 60.0
+BUNDLE = "bundle.zip"
 
 
 class DemoFailedError(Exception):
@@ -133,7 +134,7 @@ class _Story:
             self._say(f"{job.firm}/{job.name} {job.state}: {job.why}")
             self._say(ending.last_log_lines(people.researchers[job.firm], job.job_id))
         self._chapter("4. What each firm used, and what it costs")
-        bundle = self._folder / "bundle.zip"
+        bundle = self._folder / BUNDLE
         ended = self._fetch_bundle(people.auditor, bundle)
         ending.show_usage(self._console, people)
         ending.show_balance(self._console, people.auditor, ended)
@@ -175,7 +176,7 @@ class _Story:
     def keep(self) -> None:
         """Leave everything running until Ctrl-C, and say how to reach it."""
         self._chapter("Still running (--keep)")
-        ending.show_addresses(self._console, self._cluster)
+        ending.show_addresses(self._console, self._cluster, self._folder / BUNDLE)
         while True:
             self._cluster.processes.check()
             time.sleep(0.5)

@@ -20,7 +20,7 @@ from scheduler.simulator.pictures import NoPictures, Picture, draw, page, shown_
 from scheduler.simulator.rehearsal import BASE, Outcome, Situation, changed, rehearse, verdicts, with_profile
 from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.workload import Draft, begin_of, drafts_of_history, drafts_of_table, queues_for
-from suanli.sentences.words import said
+from suanli.sentences.words import listed, said
 
 TableOfText = tuple[str, list[str], list[list[str]]]
 
@@ -234,7 +234,7 @@ def _worst_alone(outcome: Outcome) -> str:
 
 
 def _stops(outcome: Outcome) -> str:
-    return ", ".join(f"{said(cause)} {n}" for cause, n in sorted(outcome.summary.stops.items())) or "none"
+    return listed(f"{said(cause)} {n}" for cause, n in sorted(outcome.summary.stops.items())) or "none"
 
 
 def _lost(outcome: Outcome) -> str:

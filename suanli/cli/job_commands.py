@@ -235,7 +235,7 @@ def show(
             return
         if not as_json:
             _print_job(client, found, as_json=False)
-        ended = follow_life(client, found, progress, quiet=as_json)
+        ended = follow_life(client, found, (happened, progress), quiet=as_json)
         _print_job(client, ended, as_json=as_json, history=history)
     raise typer.Exit(0 if ended["state"] == "succeeded" else 1)
 
@@ -267,8 +267,8 @@ def _print_job(client: Client, job: Job, *, as_json: bool, history: bool = False
         from suanli.cli.moments import local
 
         say("")
-        happened = [[local(event["at"]), event["kind"], _happened(event["data"])] for event in events]
-        print_table(["TIME", "EVENT", "DETAIL"], happened)
+        rows = [[local(event["at"]), event["kind"], happened(event["data"])] for event in events]
+        print_table(["TIME", "EVENT", "DETAIL"], rows)
 
 
 _BASES = {
@@ -306,16 +306,16 @@ def _told(one: Notification) -> list[object]:
     return [one["id"], one["moment"], state, one["attempts"], one["problem"] or ""]
 
 
-def _happened(data: dict[str, Any]) -> str:
+def happened(data: dict[str, Any]) -> str:
     """What an event says; a step report as `step 14 of 120, loss 3.226`."""
-    from suanli.sentences.words import said
+    from suanli.sentences.words import listed
 
     if data.get("step") is None or "loss_micros" not in data:
         return _said(data)
     of, loss = data.get("of"), data["loss_micros"]
     step = f"step {data['step']} of {of}" if of else f"step {data['step']}"
     parts = [step, "" if loss is None else f"loss {loss / 1e6:.4g}", data.get("model_checkpoint") or ""]
-    return ", ".join(said(part) for part in parts if part)
+    return listed(part for part in parts if part)
 
 
 def _said(data: dict[str, Any]) -> str:

@@ -114,6 +114,10 @@ def _choose_output(arguments: list[str]) -> None:
     """`-o json` and `-o yaml` (also --output) mean --json for every verb, YAML on request."""
     from suanli.cli.errors import MISUSED, CliError
 
+    for at, argument in enumerate(arguments[1:], start=1):
+        if argument in ("--output=json", "--output=yaml"):
+            arguments[at : at + 1] = argument.split("=")
+            break
     for at, argument in enumerate(arguments[1:-1], start=1):
         if argument in ("-o", "--output") and arguments[at + 1] in ("json", "yaml"):
             if at == 1 or (at == 2 and arguments[1] in {group.name for group in app.registered_groups}):

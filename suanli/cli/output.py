@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 # What is not a terminal has no width: tables are not cut there.
 PIPE_WIDTH = 400
-# What stays together in a line: a wide character (doubled by a NUL) with the sign that ends a sentence, blanks, a word.
-_PIECE = re.compile(r"[^\0]\0[,.;:!?)\]]*|(?:\s(?!\0))+|(?:[^\s\0](?!\0))+")
+# What stays together in a line: blanks, or a wide character (doubled by a NUL) or a word with the brackets that open
+# before it and the signs that end behind it.
+_PIECE = re.compile(
+    r"(?:\s(?!\0))+|(?:[（《「]\0)*(?:[^\0]\0|(?:[^\s\0](?!\0))+)(?:[，。、；：！？）》」]\0|[,.;:!?)\]”])*"
+)
 _LEAST_WIDTH = 10
 
 

@@ -7,6 +7,7 @@ width of Chinese characters; what it says of an error is translated when it is s
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -24,6 +25,9 @@ def run(program: typer.Typer, arguments: Sequence[str] | None = None, name: str 
     command = typer.main.get_command(program)
     if is_chinese():
         learn(command)
+    for one in _with_commands(command):
+        # Typer cuts what it makes of a long help, however wide the terminal, and in Chinese finds no blank to cut at.
+        one.short_help = _first_sentence(one.help or "")
     try:
         status = command.main(arguments, prog_name=name, standalone_mode=False)
     except typer.TyperException as error:
@@ -37,8 +41,9 @@ def run(program: typer.Typer, arguments: Sequence[str] | None = None, name: str 
 
 def shown(error: Any) -> str:
     """What Typer says of a command that was typed wrongly, in the reader's language."""
-    option, typed = getattr(error, "option_name", ""), sys.argv
-    if option in {"-o", "--output"} and option in typed[1:-1]:  # known to every verb, with these two values
+    option = getattr(error, "option_name", "")
+    typed = [part for argument in sys.argv[1:] for part in argument.split("=", 1)]
+    if option in {"-o", "--output"} and option in typed[:-1]:  # known to every verb, with these two values
         got = typed[typed.index(option) + 1]
         error.message, error.possibilities = f"{option}: got {got!r}, want json or yaml", None
     text = io.StringIO()
@@ -60,8 +65,10 @@ def learn(command: Any) -> None:
                 part.help = "\n\n".join(chinese.get(text, text) for text in paragraphs)
             if part.name in {"install_completion", "show_completion"}:
                 part.callback = _translated(part.callback)
-        # Typer cuts what it makes of a long help at a blank, and Chinese has none.
-        one.short_help = (one.help or "").split("\n")[0].split("。")[0]
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"。|\.(?=\s|$)", " ".join(text.split("\n\n", maxsplit=1)[0].split()), maxsplit=1)[0]
 
 
 def _with_commands(command: Any) -> Iterator[Any]:
@@ -89,7 +96,7 @@ class _Formatter(typer.Context.formatter_class):  # type: ignore[misc, valid-typ
     """Help in Chinese."""
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
-        begin = f"{said(prefix or 'Usage:')} {prog} "
+        begin = f"{said(prefix or 'Usage:')}{prog} "
         for typed in ("[OPTIONS]", "COMMAND [ARGS]..."):
             args = args.replace(typed, said(typed))
         self.write(wrapped(args, self.width, begin, " " * cells(begin)) + "\n")

@@ -116,7 +116,7 @@ async def _ended(client: Any, job_id: str) -> str:
 
     def wait() -> None:
         try:
-            said = f"the job has {client.wait(job_id)['state']}"
+            said = f"the job has ended: {client.wait(job_id)['state']}"
         except (ClientError, RuntimeError) as error:
             said = f"the job cannot be watched any more: {error}"
         with suppress(RuntimeError):  # the loop has ended meanwhile

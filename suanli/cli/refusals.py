@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from suanli.cli.errors import FAILED, CliError
+from suanli.cli.moments import with_local_times
 from suanli.cli.output import note
 from suanli.client.errors import ClientError, FieldError, KeyRefused, Refused
 
@@ -29,19 +30,22 @@ def report(error: ClientError | CliError, *, as_json: bool) -> int:
     if as_json:
         sys.stderr.write(json.dumps(_document(error), ensure_ascii=False) + "\n")
         return code
-    if isinstance(error, KeyRefused):
-        note(f"suanli: the server refused the API key: {error} (suanli login SERVER stores another one)")
-    elif isinstance(error, Refused) and error.problem.errors:
-        note("suanli: " + "\n        ".join(sentence(item) for item in error.problem.errors))
-    elif isinstance(error, Refused):
-        request = f" [request {error.problem.request_id}]" if error.status >= 500 else ""
-        note(f"suanli: {_in_words(error)}{request}")
-    else:
-        note(f"suanli: {error}")
+    note(f"suanli: {with_local_times(_in_words(error))}")
     return code
 
 
-def _in_words(error: Refused) -> str:
+def _in_words(error: ClientError | CliError) -> str:
+    if isinstance(error, KeyRefused):
+        return f"the server refused the API key: {error} (suanli login SERVER stores another one)"
+    if not isinstance(error, Refused):
+        return str(error)
+    if error.problem.errors:
+        return "\n        ".join(sentence(item) for item in error.problem.errors)
+    request = f" [request {error.problem.request_id}]" if error.status >= 500 else ""
+    return f"{_titled(error)}{request}"
+
+
+def _titled(error: Refused) -> str:
     """The detail; in Chinese behind the title that the server gave, since not every detail is translated."""
     from suanli.sentences.words import said
 
@@ -49,7 +53,7 @@ def _in_words(error: Refused) -> str:
     if title.isascii():
         return str(error)
     detail = said(str(error))
-    return detail if detail.startswith(title) else f"{title}:{detail}"
+    return detail if detail.startswith(title) else f"{title}：{detail}"
 
 
 def _document(error: ClientError | CliError) -> dict[str, object]:

@@ -6,10 +6,10 @@ import json
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from suanli.cli.following import write_text
-from suanli.cli.harmless import harmless
+from suanli.cli.harmless import harmless, one_line
 from suanli.cli.output import note
 
 if TYPE_CHECKING:
@@ -117,16 +117,25 @@ class _Lines:
         sys.stdout.flush()
 
 
-def follow_life(client: Client, job: Job, progress: Callable[[Job], str], *, quiet: bool) -> Job:
-    """A line for whatever happens to the job, until it has ended (none where `quiet`); it as it is then."""
+def follow_life(
+    client: Client,
+    job: Job,
+    words: tuple[Callable[[dict[str, Any]], str], Callable[[Job], str]],
+    *,
+    quiet: bool,
+) -> Job:
+    """A line for whatever happens to the job, until it has ended (none where `quiet`); it as it is then.
+
+    `words` say what an event tells, and how far the job is.
+    """
     from suanli.cli.moments import local
 
+    told, progress = words
     shown = progress(job)
     for event in client.events(job_id=job["job_id"]):
         if quiet:
             continue
-        data = json.dumps(event["data"], ensure_ascii=False) if event["data"] else ""
-        write_text(harmless(f"{local(event['at'])}  {event['kind']} {data}".rstrip()) + "\n")
+        write_text(one_line(f"{local(event['at'])}  {event['kind']}  {told(event['data'])}".rstrip()) + "\n")
         now = client.job(job["job_id"])
         if progress(now) != shown:
             shown = progress(now)

@@ -5,13 +5,13 @@ A sentence that changed on the server is shown in English until its key here fol
 
 ZH_SENTENCES = {
     # Fields
-    "{field}: got {got}, want {want}": "{field}:收到 {got},应为 {want}",
-    "{field}: got nothing, want {want}": "{field}:收到空值,应为 {want}",
-    "{field}: got nothing, want {want} (and {more} more)": "{field}:收到空值,应为 {want}(另有 {more} 处)",
-    "{field}: got {got}, want {want} (and {more} more)": "{field}:收到 {got},应为 {want}(另有 {more} 处)",
-    "{field}: there is no such field; did you mean {near}?": "{field}:没有该字段;是否想写 {near}?",
-    "{field}: there is no such field, want {want}": "{field}:没有该字段,应为 {want}",
-    "a value: the field is required": "一个值:该字段必填",
+    "{field}: got {got}, want {want}": "{field}：收到 {got}，应为 {want}",
+    "{field}: got nothing, want {want}": "{field}：收到空值，应为 {want}",
+    "{field}: got nothing, want {want} (and {more} more)": "{field}：收到空值，应为 {want}（另有 {more} 处）",
+    "{field}: got {got}, want {want} (and {more} more)": "{field}：收到 {got}，应为 {want}（另有 {more} 处）",
+    "{field}: there is no such field; did you mean {near}?": "{field}：没有该字段；是否想写 {near}？",
+    "{field}: there is no such field, want {want}": "{field}：没有该字段，应为 {want}",
+    "a value: the field is required": "一个值：该字段必填",
     "text": "文本",
     "nothing": "空值",
     "an unknown field": "未知字段",
@@ -22,8 +22,8 @@ ZH_SENTENCES = {
     "an object": "对象",
     "an object with text keys": "键为文本的对象",
     "a number": "数字",
-    "one of: {names}": "以下之一:{names}",
-    "one of {names}": "以下之一:{names}",
+    "one of: {names}": "以下之一：{names}",
+    "one of {names}": "以下之一：{names}",
     "at least {number}": "不小于 {number}",
     "at most {number}": "不大于 {number}",
     "at most {number} items": "最多 {number} 项",
@@ -36,26 +36,26 @@ ZH_SENTENCES = {
     "a time after the beginning of the period": "晚于时段开始的时间",
     "next_cursor of the page before": "上一页的 next_cursor",
     "a model that no other variant has": "其他变体未使用的型号",
-    "a job's id, or a name of this batch": "作业标识,或本批次中的名称",
+    "a job's id, or a name of this batch": "作业标识，或本批次中的名称",
     "at least one condition": "至少一个条件",
-    "1 to 100 of a-z 0-9 - . _, no sign at the ends": "1 到 100 个 a-z 0-9 - . _,首尾不能是符号",
-    "a divisor of devices ({number})": "devices({number})的约数",
+    "1 to 100 of a-z 0-9 - . _, no sign at the ends": "1 到 100 个 a-z 0-9 - . _，首尾不能是符号",
+    "a divisor of devices ({number})": "devices（{number}）的约数",
     "key of a device model": "设备型号的键",
-    "a port that the job declares ({listed})": "作业声明的端口({listed})",
-    "none: add ports: [...] to the job": "没有:请在作业中加 ports: [...]",
+    "a port that the job declares ({listed})": "作业声明的端口（{listed}）",
+    "none: add ports: [...] to the job": "没有：请在作业中加 ports: [...]",
     "one of the two forms": "两种写法之一",
     # What a job, a batch or a configuration should have said
     "a device model of the catalogue": "目录中的设备型号",
-    "{what} (suanli models lists them)": "{what}(suanli models 列出它们)",
-    "{what}, perhaps {near}": "{what},例如 {near}",
-    "{what}, perhaps {near} or {other}": "{what},例如 {near} 或 {other}",
-    "{what}, perhaps {near} or {other} or {third}": "{what},例如 {near}、{other} 或 {third}",
-    "seconds, or text like 1h30m": "秒数,或 1h30m 这样的文本",
-    "seconds, or text like 1h30m ({low} to {high})": "秒数,或 1h30m 这样的文本({low} 到 {high})",
-    "bytes, or text like 16GiB ({low} to {high})": "字节数,或 16GiB 这样的文本({low} 到 {high})",
+    "{what} (suanli models lists them)": "{what}（suanli models 列出它们）",
+    "{what}, perhaps {near}": "{what}，例如 {near}",
+    "{what}, perhaps {near} or {other}": "{what}，例如 {near} 或 {other}",
+    "{what}, perhaps {near} or {other} or {third}": "{what}，例如 {near}、{other} 或 {third}",
+    "seconds, or text like 1h30m": "秒数，或 1h30m 这样的文本",
+    "seconds, or text like 1h30m ({low} to {high})": "秒数，或 1h30m 这样的文本（{low} 到 {high}）",
+    "bytes, or text like 16GiB ({low} to {high})": "字节数，或 16GiB 这样的文本（{low} 到 {high}）",
     "name of a volume of the pool": "资源池中一个卷的名称",
     "an absolute path without ..": "不含 .. 的绝对路径",
-    "text for a shell, or a list of program and arguments": "交给 shell 的文本,或由程序和参数组成的列表",
+    "text for a shell, or a list of program and arguments": "交给 shell 的文本，或由程序和参数组成的列表",
     "a list of program and arguments": "由程序和参数组成的列表",
     "text without NUL characters": "不含 NUL 字符的文本",
     "one line of text": "一行文本",
@@ -65,65 +65,65 @@ ZH_SENTENCES = {
     "at most {number} devices": "最多 {number} 台设备",
     'at most "1"': '不大于 "1"',
     "no spare nodes beside groups": "与 groups 并用时不能有备用节点",
-    "a multiple of devices_per_node ({number})": "devices_per_node({number})的倍数",
+    "a multiple of devices_per_node ({number})": "devices_per_node（{number}）的倍数",
     "a name for each group": "每组各有一个名称",
     "nothing beside groups, or {number}": "与 groups 并用时为空值或 {number}",
     "an image beside it": "同时有镜像",
     "1 to {number} variants": "1 到 {number} 个变体",
     "a list of 1 to {number} jobs": "含 1 到 {number} 个作业的列表",
-    "a time with its zone, such as 2026-12-01T08:00:00+08:00": "带时区的时间,例如 2026-12-01T08:00:00+08:00",
-    'a time with its zone, like "2026-01-01T00:00:00+08:00"': '带时区的时间,例如 "2026-01-01T00:00:00+08:00"',
+    "a time with its zone, such as 2026-12-01T08:00:00+08:00": "带时区的时间，例如 2026-12-01T08:00:00+08:00",
+    'a time with its zone, like "2026-01-01T00:00:00+08:00"': '带时区的时间，例如 "2026-01-01T00:00:00+08:00"',
     "an https URL with a host, without a user or a fragment": "有主机名、不含用户和片段的 https URL",
     "a list of exit codes": "退出码的列表",
     "an exit code from 1 to 255": "1 到 255 的退出码",
-    "a path inside the task's folder, without ..": "任务文件夹内的路径,不含 ..",
+    "a path inside the task's folder, without ..": "任务文件夹内的路径，不含 ..",
     "a name that does not begin with SUANLI_": "不以 SUANLI_ 开头的名称",
     "a name that nothing else of the job has": "该作业中其他各项未使用的名称",
-    "nothing: it goes with object alone": "空值:它只与 object 并用",
+    "nothing: it goes with object alone": "空值：它只与 object 并用",
     "no job that waits for itself": "不等待自身的作业",
-    "an object: device model -> number of devices": "对象:设备型号 -> 设备数",
-    "names of nodes, or a pool, and not both": "节点名称或资源池,二者只能有一",
+    "an object: device model -> number of devices": "对象：设备型号 -> 设备数",
+    "names of nodes, or a pool, and not both": "节点名称或资源池，二者只能有一",
     "a time after from": "晚于 from 的时间",
-    "a time after {moment}, where the period begins": "晚于时段开始({moment})的时间",
+    "a time after {moment}, where the period begins": "晚于时段开始（{moment}）的时间",
     "a time on the {number}-minute grid of UTC, so that no window splits": (
-        "UTC 的整 {number} 分钟时刻,以免拆开窗口"
+        "UTC 的整 {number} 分钟时刻，以免拆开窗口"
     ),
     "names of the firms that may use it": "可以使用它的企业的名称",
     "each one once": "每项一次",
     "an upload of your firm: suanli submit --upload FOLDER sends it": (
-        "本企业的上传内容:用 suanli submit --upload FOLDER 发送"
+        "本企业的上传内容：用 suanli submit --upload FOLDER 发送"
     ),
     # Why
     "Node {name} has been silent since {moment}: what its task does is not known"
     " until its agent is back, or the pool's patience is over.": (
-        "节点 {name} 自 {moment} 起失联:在其代理恢复或资源池的等待时限到期之前,无法得知其任务的状态。"
+        "节点 {name} 自 {moment} 起失联：在其代理恢复或资源池的等待时限到期之前，无法得知其任务的状态。"
     ),
     # Who may
     "no API key was sent: send the header Authorization: Bearer sk_...": (
-        "没有发送 API 密钥:请发送 Authorization: Bearer sk_..."
+        "没有发送 API 密钥：请发送 Authorization: Bearer sk_..."
     ),
     "this API key is unknown, revoked or expired": "该 API 密钥未知、已吊销或已过期",
-    "the token has expired: sign in again (suanli login)": "令牌已过期:请重新登录(suanli login)",
+    "the token has expired: sign in again (suanli login)": "令牌已过期：请重新登录（suanli login）",
     "this API key is for {scope}; {action} needs one for {needed}": (
-        "该 API 密钥的范围是 {scope};“{action}”需要范围为 {needed} 的密钥"
+        "该 API 密钥的范围是 {scope}；“{action}”需要范围为 {needed} 的密钥"
     ),
     "{name} is {role}; {action} is for: {roles}; you may set the budgets of the firm's projects": (
-        "{name} 的角色是{role};“{action}”只允许:{roles};您可以设定本企业各项目的预算"
+        "{name} 的角色是{role}；“{action}”只允许：{roles}；您可以设定本企业各项目的预算"
     ),
-    "{name} is {role}; {action} is for: {roles}": "{name} 的角色是{role};“{action}”只允许:{roles}",
-    "{name} belongs to no firm and cannot act for one": "{name} 不属于任何企业,不能代表企业操作",
+    "{name} is {role}; {action} is for: {roles}": "{name} 的角色是{role}；“{action}”只允许：{roles}",
+    "{name} belongs to no firm and cannot act for one": "{name} 不属于任何企业，不能代表企业操作",
     "{name} may act in the projects {projects}, not in {project}": (
-        "{name} 可在项目 {projects} 中操作,不能在 {project} 中操作"
+        "{name} 可在项目 {projects} 中操作，不能在 {project} 中操作"
     ),
     "{name} may act in the projects {projects}, not for the whole firm": (
-        "{name} 可在项目 {projects} 中操作,不能代表整个企业操作"
+        "{name} 可在项目 {projects} 中操作，不能代表整个企业操作"
     ),
     "job {job} is another firm's: an operator may hold or cancel it": (
-        "作业 {job} 属于另一家企业:运营方只能挂起或取消它"
+        "作业 {job} 属于另一家企业：运营方只能挂起或取消它"
     ),
     "a firm administrator creates principals of the own firm only": "企业管理员只能创建本企业的用户",
     "nobody can disable themselves: the installation might lose its last operator": (
-        "不能停用自己:系统可能失去最后一个运营方用户"
+        "不能停用自己：系统可能失去最后一个运营方用户"
     ),
     "a researcher": "研究人员",
     "a firm administrator": "企业管理员",
@@ -183,66 +183,66 @@ ZH_SENTENCES = {
     ),
     "the results hold no file {path}": "结果中没有文件 {path}",
     "nothing of attempt {attempt}, rank {rank} is kept: {why}": (
-        "第 {attempt} 次尝试、rank {rank} 没有保留任何内容:{why}"
+        "第 {attempt} 次尝试、rank {rank} 没有保留任何内容：{why}"
     ),
     "the secret {name} is there no more: suanli secret set {again}": (
-        "密钥 {name} 已不存在:请用 suanli secret set {again} 设置"
+        "密钥 {name} 已不存在：请用 suanli secret set {again} 设置"
     ),
     # Contradicts what is there, or is too much
     "it was changed since: its ETag is {tag}, not {given}; read it and try again": (
-        "读取之后已被修改:其 ETag 是 {tag},不是 {given};请重新读取后再试"
+        "读取之后已被修改：其 ETag 是 {tag}，不是 {given}；请重新读取后再试"
     ),
-    "there is none yet, and so it has no ETag: leave If-Match out": "尚不存在,因此没有 ETag:请去掉 If-Match",
+    "there is none yet, and so it has no ETag: leave If-Match out": "尚不存在，因此没有 ETag：请去掉 If-Match",
     "job {job} was revised by somebody else just now: look at it and try again": (
-        "作业 {job} 刚被他人修改:请查看后再试"
+        "作业 {job} 刚被他人修改：请查看后再试"
     ),
     "the budget of {name} has {left} CNY left, and with such a time limit the job may cost {more} CNY more: "
     "choose a shorter one, or have the budget raised": (
-        "{name} 的预算还剩 {left} 元,按该时限作业可能再花费 {more} 元:请缩短时限,或请人提高预算"
+        "{name} 的预算还剩 {left} 元，按该时限作业可能再花费 {more} 元：请缩短时限，或请人提高预算"
     ),
     "task {rank} of job {job} has ended": "作业 {job} 的任务 {rank} 已结束",
     "the node of task {rank} is not connected just now, or its gateway takes no tunnels; the job goes on": (
-        "任务 {rank} 所在节点暂未连接,或其网关不接受隧道;作业继续运行"
+        "任务 {rank} 所在节点暂未连接，或其网关不接受隧道；作业继续运行"
     ),
-    "a batch makes at most {number} jobs, arrays unfolded": "一个批次最多产生 {number} 个作业(数组展开后)",
+    "a batch makes at most {number} jobs, arrays unfolded": "一个批次最多产生 {number} 个作业（数组展开后）",
     "a firm has at most {number} secrets": "一家企业最多 {number} 个密钥",
     "the firm keeps {there} bytes of uploads and results here, and may keep {most}: {more} more do not fit. {what}": (
-        "企业在此保存了 {there} 字节的上传内容和结果,上限为 {most}:再加 {more} 放不下。{what}"
+        "企业在此保存了 {there} 字节的上传内容和结果，上限为 {most}：再加 {more} 放不下。{what}"
     ),
     "the firm keeps {there} objects of uploads and results here, and may keep {most}: {more} more do not fit; "
     "pack many small files into one. {what}": (
-        "企业在此保存了 {there} 个上传和结果对象,上限为 {most}:再加 {more} 个放不下;请把大量小文件打包。{what}"
+        "企业在此保存了 {there} 个上传和结果对象，上限为 {most}：再加 {more} 个放不下；请把大量小文件打包。{what}"
     ),
-    "the installation cannot keep uploads now: {why}": "系统目前无法保存上传内容:{why}",
-    "secrets cannot be kept now: {why}": "目前无法保存密钥:{why}",
-    "job {job} has ended already: {state}": "作业 {job} 已经结束:{state}",
-    "job {job} is {state}: it waits already": "作业 {job} 的状态是{state}:它本来就在排队",
-    "job {job} is in state {state}; it can be reached while it runs": "作业 {job} 的状态是{state};只有运行时才能连接",
+    "the installation cannot keep uploads now: {why}": "系统目前无法保存上传内容：{why}",
+    "secrets cannot be kept now: {why}": "目前无法保存密钥：{why}",
+    "job {job} has ended already: {state}": "作业 {job} 已经结束：{state}",
+    "job {job} is {state}: it waits already": "作业 {job} 的状态是{state}：它本来就在排队",
+    "job {job} is in state {state}; it can be reached while it runs": "作业 {job} 的状态是{state}；只有运行时才能连接",
     "more than {number} requests a second (and {burst} at once): come back in {wait} s": (
-        "每秒超过 {number} 个请求(一次最多 {burst} 个):请 {wait} 秒后再试"
+        "每秒超过 {number} 个请求（一次最多 {burst} 个）：请 {wait} 秒后再试"
     ),
     "the evidence log holds nothing yet": "证据日志还是空的",
     "The database does not answer; the same request may succeed in a moment.": (
-        "数据库没有响应;同一请求稍后可能成功。"
+        "数据库没有响应；同一请求稍后可能成功。"
     ),
     "The request failed because of an error of ours; the log has it under this request_id.": (
-        "由于服务器自身的错误,请求失败;服务器日志中可按此 request_id 查找。"
+        "由于服务器自身的错误，请求失败；服务器日志中可按此 request_id 查找。"
     ),
     # Why a job waits, or could never start
-    "the nearest possible gang is {gang} as {shape}": "最接近且可行的规模是 {gang},即 {shape}",
-    "the queue's pools have: {models}": "该队列的资源池有:{models}",
-    "the job could never start: {why}; {advice}": "该作业永远无法启动:{why};{advice}",
-    "the job could never start: {why}; {more}; {advice}": "该作业永远无法启动:{why};{more};{advice}",
-    "asks for {nodes} with {wanted}": "需要 {nodes},各 {wanted}",
+    "the nearest possible gang is {gang} as {shape}": "最接近且可行的规模是 {gang}，即 {shape}",
+    "the queue's pools have: {models}": "该队列的资源池有：{models}",
+    "the job could never start: {why}; {advice}": "该作业永远无法启动：{why}；{advice}",
+    "the job could never start: {why}; {more}; {advice}": "该作业永远无法启动：{why}；{more}；{advice}",
+    "asks for {nodes} with {wanted}": "需要 {nodes}，各 {wanted}",
     "{where} has {number} such": "{where}有 {number} 个",
-    "The job waits at position {place} of queue {queue}: {why}": "作业在队列 {queue} 中排第 {place} 位:{why}",
+    "The job waits at position {place} of queue {queue}: {why}": "作业在队列 {queue} 中排第 {place} 位：{why}",
     "The job waits at position {place} of queue {queue}.": "作业在队列 {queue} 中排第 {place} 位。",
-    "The job waits: the planner has not looked at it yet.": "作业在等待:调度器尚未处理它。",
-    "The job waits: {why}.": "作业在等待:{why}。",
+    "The job waits: the planner has not looked at it yet.": "作业在等待：调度器尚未处理它。",
+    "The job waits: {why}.": "作业在等待：{why}。",
     "the planner has not looked at the job yet": "调度器尚未处理该作业",
-    "it is held until somebody releases it": "已挂起,等待放行",
+    "it is held until somebody releases it": "已挂起，等待放行",
     "it is released": "放行它",
-    "it waits until {what}; that is {state} now": "等待 {what};它现在{state}",
+    "it waits until {what}; that is {state} now": "等待 {what}；它现在{state}",
     "{job} has started": "{job} 启动",
     "{job} has succeeded": "{job} 成功",
     "{job} has ended": "{job} 结束",
@@ -257,97 +257,97 @@ ZH_SENTENCES = {
     "waits for other jobs": "等待其他作业",
     "waits for its array's turn": "等待本数组轮到它",
     "not planned yet": "尚未调度",
-    "asks for {wanted}; {free} are free in pool {pool}": "需要 {wanted};资源池 {pool} 中空闲 {free}",
+    "asks for {wanted}; {free} are free in pool {pool}": "需要 {wanted}；资源池 {pool} 中空闲 {free}",
     "asks for {wanted}; {free} are free in pool {pool}, {kept} of them kept for earlier jobs": (
-        "需要 {wanted};资源池 {pool} 中空闲 {free},其中 {kept} 为更早的作业保留"
+        "需要 {wanted}；资源池 {pool} 中空闲 {free}，其中 {kept} 为更早的作业保留"
     ),
     "asks for {wanted}; {free} are free in pool {pool}, only {nodes} with room for {count}": (
-        "需要 {wanted};资源池 {pool} 中空闲 {free},只有 {nodes}能容纳 {count}"
+        "需要 {wanted}；资源池 {pool} 中空闲 {free}，只有 {nodes}能容纳 {count}"
     ),
     "asks for {wanted}; {free} are free in pool {pool}, but not in sets that the job may take": (
-        "需要 {wanted};资源池 {pool} 中空闲 {free},但不构成该作业可用的组合"
+        "需要 {wanted}；资源池 {pool} 中空闲 {free}，但不构成该作业可用的组合"
     ),
     "asks for {wanted}; only {nodes} of pool {pool} with {count} or more in service": (
-        "需要 {wanted};资源池 {pool} 中只有 {nodes}有 {count} 个以上可用设备"
+        "需要 {wanted}；资源池 {pool} 中只有 {nodes}有 {count} 个以上可用设备"
     ),
     "asks for {wanted}; {nodes} of pool {pool} with room serve another firm alone": (
-        "需要 {wanted};资源池 {pool} 中 {nodes}有空位,但只为另一家企业服务"
+        "需要 {wanted}；资源池 {pool} 中 {nodes}有空位，但只为另一家企业服务"
     ),
     "asks for {wanted}; {nodes} of pool {pool} with room run no container images": (
-        "需要 {wanted};资源池 {pool} 中 {nodes}有空位,但不能运行容器镜像"
+        "需要 {wanted}；资源池 {pool} 中 {nodes}有空位，但不能运行容器镜像"
     ),
     "asks for {wanted}; the agents of {nodes} of pool {pool} with room are older than {what}": (
-        "需要 {wanted};资源池 {pool} 中 {nodes}有空位,但其代理程序版本过旧,不支持{what}"
+        "需要 {wanted}；资源池 {pool} 中 {nodes}有空位，但其代理程序版本过旧，不支持{what}"
     ),
     "no node of the queue's pools ({names}) with {model} runs container images": (
-        "该队列的资源池({names})中没有能运行容器镜像的 {model} 节点"
+        "该队列的资源池（{names}）中没有能运行容器镜像的 {model} 节点"
     ),
     "the agents of all nodes with {model} in the queue's pools ({names}) are older than {what}": (
-        "该队列的资源池({names})中所有 {model} 节点的代理程序版本过旧,不支持{what}"
+        "该队列的资源池（{names}）中所有 {model} 节点的代理程序版本过旧，不支持{what}"
     ),
     "an object store: pool {pool} has none yet (an operator declares them: pools[].object_stores)": (
-        "对象存储:资源池 {pool} 还没有(由运营方声明:pools[].object_stores)"
+        "对象存储：资源池 {pool} 还没有（由运营方声明：pools[].object_stores）"
     ),
     "object stores": "对象存储",
     "output patterns": "输出路径的通配符",
-    "asks for {wanted}; the queue's whole quota is {quota}": "需要 {wanted};队列的全部配额是 {quota}",
-    "asks for {nodes} with {wanted}; {where} has {number} such": "需要 {nodes},各 {wanted};{where}有 {number} 个",
+    "asks for {wanted}; the queue's whole quota is {quota}": "需要 {wanted}；队列的全部配额是 {quota}",
+    "asks for {nodes} with {wanted}; {where} has {number} such": "需要 {nodes}，各 {wanted}；{where}有 {number} 个",
     "the largest pool of the queue": "该队列最大的资源池",
     "{number} node": "{number} 个节点",
     "{number} nodes": "{number} 个节点",
     "pool {pool} has no {model}": "资源池 {pool} 中没有 {model}",
-    "no pool of the queue ({names}) has {model}": "该队列的资源池({names})中没有 {model}",
+    "no pool of the queue ({names}) has {model}": "该队列的资源池（{names}）中没有 {model}",
     "the catalogue knows no device model {model}": "目录中没有设备型号 {model}",
     "the queue {queue} may use no pool": "队列 {queue} 不能使用任何资源池",
     "the firm has no queue {queue}": "企业没有队列 {queue}",
     "{count} {model} on one node are not allowed; allowed are {allowed}": (
-        "一个节点上不允许 {count} 个 {model};允许 {allowed}"
+        "一个节点上不允许 {count} 个 {model}；允许 {allowed}"
     ),
     "now, with {count} devices instead of {asked}: pool {pool}, {model}": (
-        "以 {count} 个设备代替 {asked} 个:资源池 {pool},{model}"
+        "以 {count} 个设备代替 {asked} 个：资源池 {pool}，{model}"
     ),
     "asks for {wanted}; at most {most} ppm of one device are free in pool {pool}": (
-        "需要 {wanted};资源池 {pool} 中单个设备最多空闲 {most} ppm"
+        "需要 {wanted}；资源池 {pool} 中单个设备最多空闲 {most} ppm"
     ),
     "asks for {wanted}; what is free in pool {pool} is on devices or nodes that another firm has for itself": (
-        "需要 {wanted};资源池 {pool} 中空闲的部分在另一家企业独占的设备或节点上"
+        "需要 {wanted}；资源池 {pool} 中空闲的部分在另一家企业独占的设备或节点上"
     ),
     "asks for {wanted} in one {level}; {nodes} of pool {pool} have room, at most {most} in one": (
-        "需要同一 {level} 内的 {wanted};资源池 {pool} 中 {nodes}有空位,同一处最多 {most} 个"
+        "需要同一 {level} 内的 {wanted}；资源池 {pool} 中 {nodes}有空位，同一处最多 {most} 个"
     ),
-    "asks for {wanted}; the queue holds {held} of its {quota}": "需要 {wanted};队列已占用其 {quota} 中的 {held}",
+    "asks for {wanted}; the queue holds {held} of its {quota}": "需要 {wanted}；队列已占用其 {quota} 中的 {held}",
     "asks for {wanted}; the queue holds {held} of its {quota}, and {left} are left in its cohort {cohort}": (
-        "需要 {wanted};队列已占用其 {quota} 中的 {held},其队列组 {cohort} 还剩 {left}"
+        "需要 {wanted}；队列已占用其 {quota} 中的 {held}，其队列组 {cohort} 还剩 {left}"
     ),
     "{left} {model} are left of the queue's quota; they are kept for a job that waits longer": (
-        "队列配额还剩 {left} 个 {model};为等待更久的作业保留"
+        "队列配额还剩 {left} 个 {model}；为等待更久的作业保留"
     ),
     "may cost {cost} CNY on {model}; project {project} has {left} left": (
-        "在 {model} 上可能花费 {cost} 元;项目 {project} 还剩 {left} 元"
+        "在 {model} 上可能花费 {cost} 元；项目 {project} 还剩 {left} 元"
     ),
     "may cost {cost} CNY on {model} within its time limit; its budget has {left} left": (
-        "在时限内于 {model} 上可能花费 {cost} 元;其预算还剩 {left} 元"
+        "在时限内于 {model} 上可能花费 {cost} 元；其预算还剩 {left} 元"
     ),
     "its budget is used up": "其预算已用完",
     "the last cycle reached its bound on work before this job": "上一轮调度在轮到该作业之前达到了工作量上限",
-    "its last attempt failed; the next one is due at {moment}": "上次尝试失败;下一次定于 {moment}",
-    "now, if it need not be inside one {level}: {where}": "若不要求在同一 {level} 内:{where}",
-    "now, with a time limit of at most {minutes} min: {where}": "时限不超过 {minutes} 分钟:{where}",
+    "its last attempt failed; the next one is due at {moment}": "上次尝试失败；下一次定于 {moment}",
+    "now, if it need not be inside one {level}: {where}": "若不要求在同一 {level} 内：{where}",
+    "now, with a time limit of at most {minutes} min: {where}": "时限不超过 {minutes} 分钟：{where}",
     "now, if the queue had {more} more of its quota left": "队列配额再多剩 {more}",
     "now on {model}, with a shorter time limit or more money: its devices are free": (
-        "缩短时限或增加预算,即可用 {model}:其设备空闲"
+        "缩短时限或增加预算，即可用 {model}：其设备空闲"
     ),
     "now on {model}, if it could go on from a model checkpoint and move later (resumable)": (
-        "若能从模型检查点继续、之后迁移(可恢复),即可用 {model}"
+        "若能从模型检查点继续、之后迁移（可恢复），即可用 {model}"
     ),
-    "pool {pool}, {model}": "资源池 {pool},{model}",
+    "pool {pool}, {model}": "资源池 {pool}，{model}",
     "now, with a variant for {model}: {free} are free in pool {pool}": (
-        "加上 {model} 的变体:资源池 {pool} 中空闲 {free}"
+        "加上 {model} 的变体：资源池 {pool} 中空闲 {free}"
     ),
     # Money
     "may cost {cost} CNY on {model} {span}; {whose} has {left} left of {amount} CNY {period},"
     " {gone} are spent or held": (
-        "在 {model} 上{span}可能花费 {cost} 元;{whose}{period}的预算 {amount} 元还剩 {left} 元,"
+        "在 {model} 上{span}可能花费 {cost} 元；{whose}{period}的预算 {amount} 元还剩 {left} 元，"
         "已花费或占用 {gone} 元"
     ),
     "within its time limit": "其时限内最多",
@@ -358,47 +358,47 @@ ZH_SENTENCES = {
     "a year": "每年",
     "in all": "总共",
     "now on {model}, with a time limit of at most {minutes} min or with {missing} CNY more for {whose}": (
-        "现在即可在 {model} 上运行,若时限不超过 {minutes} 分钟,或{whose}增加 {missing} 元"
+        "现在即可在 {model} 上运行，若时限不超过 {minutes} 分钟，或{whose}增加 {missing} 元"
     ),
-    "now on {model}, with {missing} CNY more for {whose}": "现在即可在 {model} 上运行,若{whose}增加 {missing} 元",
+    "now on {model}, with {missing} CNY more for {whose}": "现在即可在 {model} 上运行，若{whose}增加 {missing} 元",
     "now on {model}, with {missing} CNY more for {whose}; its next budget begins at {time}": (
-        "现在即可在 {model} 上运行,若{whose}增加 {missing} 元;下一个预算周期始于 {time}"
+        "现在即可在 {model} 上运行，若{whose}增加 {missing} 元；下一个预算周期始于 {time}"
     ),
     "now on {model}, with a time limit of at most {minutes} min or with {missing} CNY more for {whose}; its next budget"
     " begins at {time}": (
-        "现在即可在 {model} 上运行,若时限不超过 {minutes} 分钟,或{whose}增加 {missing} 元;下一个预算周期始于 {time}"
+        "现在即可在 {model} 上运行，若时限不超过 {minutes} 分钟，或{whose}增加 {missing} 元；下一个预算周期始于 {time}"
     ),
     "of its array {active} go on or are next, and at most {most} may at a time (this is number {index})": (
-        "本数组有 {active} 个作业在进行或即将开始,同时最多 {most} 个(这是第 {index} 个)"
+        "本数组有 {active} 个作业在进行或即将开始，同时最多 {most} 个（这是第 {index} 个）"
     ),
     "ends sooner on a faster model than {model}, free in about {minutes} min, and cannot move later": (
-        "在比 {model} 更快的型号上结束更早,该型号约 {minutes} 分钟后空闲,且之后不能迁移"
+        "在比 {model} 更快的型号上结束更早，该型号约 {minutes} 分钟后空闲，且之后不能迁移"
     ),
     "would begin anew, as its nodes are wanted from {moment} on: waits for others": (
         "其节点自 {moment} 起另有安排,届时只能从头开始:等待其他节点"
     ),
     # Where a job is, and how it ended
     "Attempt {attempt} has its {model} devices; its tasks are being prepared.": (
-        "第 {attempt} 次尝试已得到 {model} 设备;正在准备任务。"
+        "第 {attempt} 次尝试已得到 {model} 设备；正在准备任务。"
     ),
     "Attempt {attempt} runs on {model}.": "第 {attempt} 次尝试正在 {model} 上运行。",
     "Attempt {attempt} is being stopped.": "第 {attempt} 次尝试正在停止。",
-    "The job {state} ({why}, exit code {number}).": "作业{state}({why},退出码 {number})。",
-    "The job {state} ({why}, exit code {number}, {detail}).": "作业{state}({why},退出码 {number},{detail})。",
-    "The job {state} ({why}).": "作业{state}({why})。",
+    "The job {state} ({why}, exit code {number}).": "作业{state}（{why}，退出码 {number}）。",
+    "The job {state} ({why}, exit code {number}, {detail}).": "作业{state}（{why}，退出码 {number}，{detail}）。",
+    "The job {state} ({why}).": "作业{state}（{why}）。",
     "The job {state}.": "作业{state}。",
     "was cancelled": "已取消",
     "It was placed {where}on {nodes}.": "放置在{where}{nodes}。",
     "in pool {pool}": "资源池 {pool} 的",
     "Then {free} {model} were free there, and {nodes} had room for a task.": (
-        "当时那里有 {free} 个 {model} 空闲,{nodes}能容纳一个任务。"
+        "当时那里有 {free} 个 {model} 空闲，{nodes}能容纳一个任务。"
     ),
     "Of its variants {variants} it got {model}.": "在变体 {variants} 中得到 {model}。",
     "Of its variants {variants} it got {model} (nominal {tflops} TFLOPS FP16 a device).": (
-        "在变体 {variants} 中得到 {model}(标称每设备 {tflops} TFLOPS FP16)。"
+        "在变体 {variants} 中得到 {model}（标称每设备 {tflops} TFLOPS FP16）。"
     ),
-    "{model} was preferred and could not be had: {why}.": "优先 {model},但无法得到:{why}。",
+    "{model} was preferred and could not be had: {why}.": "优先 {model}，但无法得到：{why}。",
     "the period from {begin} to {end} is closed, and this one overlaps it": (
-        "{begin} 至 {end} 这一期已关闭,与本期重叠"
+        "{begin} 至 {end} 这一期已关闭，与本期重叠"
     ),
 }

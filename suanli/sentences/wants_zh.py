@@ -2,18 +2,18 @@
 
 ZH_WANTS = {
     "a name that one job of the batch has ({number} have it), or an id": (
-        "本批次中只有一个作业使用的名称(现有 {number} 个),或标识"
+        "本批次中只有一个作业使用的名称（现有 {number} 个），或标识"
     ),
     "the id of a job or array of this firm, or the name of a job of this batch": (
-        "本企业某个作业或数组的标识,或本批次中作业的名称"
+        "本企业某个作业或数组的标识，或本批次中作业的名称"
     ),
     "name of a firm": "企业的名称",
     "name of a project": "项目的名称",
     "the name of a firm": "企业的名称",
-    "nothing: {role}s belong to no firm": "空值:{role}不属于任何企业",
-    "nothing: {role}s are not kept to projects": "空值:{role}不限于某些项目",
-    "name of a node: 1 to 253 of A-Z a-z 0-9 . _ -": "节点的名称:1 到 253 个 A-Z a-z 0-9 . _ -",
-    "name of a {kind}: {want}": "{kind}的名称:{want}",
+    "nothing: {role}s belong to no firm": "空值：{role}不属于任何企业",
+    "nothing: {role}s are not kept to projects": "空值：{role}不限于某些项目",
+    "name of a node: 1 to 253 of A-Z a-z 0-9 . _ -": "节点的名称：1 到 253 个 A-Z a-z 0-9 . _ -",
+    "name of a {kind}: {want}": "{kind}的名称：{want}",
     "1 to 256 characters on one line": "一行之内的 1 到 256 个字符",
     "at most 256 characters on one line": "一行之内最多 256 个字符",
     "name of a cohort": "队列组的名称",
@@ -21,69 +21,69 @@ ZH_WANTS = {
     "which text the rule is in": "规则所在的文件",
     "name of a secret of the project that holds the store's keys": "本项目中存有存储密钥的密钥名称",
     "nothing: an operator gives folders of the hosts names (suanli pools lists them), and a job a name": (
-        "空值:主机上的文件夹由运营方命名(suanli pools 列出它们),作业只写名称"
+        "空值：主机上的文件夹由运营方命名（suanli pools 列出它们），作业只写名称"
     ),
-    "a path below {folder}, such as {example}": "{folder} 之下的路径,例如 {example}",
+    "a path below {folder}, such as {example}": "{folder} 之下的路径，例如 {example}",
     "name of an object store of the pool": "资源池中对象存储的名称",
     "https://host or https://host:port of an S3-compatible store (http without TLS), and no path": (
-        "兼容 S3 的存储的 https://host 或 https://host:port(无 TLS 则为 http),不含路径"
+        "兼容 S3 的存储的 https://host 或 https://host:port（无 TLS 则为 http），不含路径"
     ),
     "a digest: suanli submit uploads a local folder and puts its digest here": (
-        "摘要:suanli submit 上传本地文件夹,并把其摘要写在此处"
+        "摘要：suanli submit 上传本地文件夹，并把其摘要写在此处"
     ),
-    "a path that is not that of another volume, nor above or below it": "不与其他卷的路径相同,也不在其上或其下的路径",
-    "no braces but those of {names}; {place} in an array alone": "除 {names} 外不得有花括号;{place} 只用于数组",
+    "a path that is not that of another volume, nor above or below it": "不与其他卷的路径相同，也不在其上或其下的路径",
+    "no braces but those of {names}; {place} in an array alone": "除 {names} 外不得有花括号；{place} 只用于数组",
     "name of a secret of the project": "本项目中密钥的名称",
     "name of a variable": "变量的名称",
     "{name} or {other} in it, or the jobs of the array overwrite each other's outputs": (
-        "其中须有 {name} 或 {other},否则数组的作业会互相覆盖输出"
+        "其中须有 {name} 或 {other}，否则数组的作业会互相覆盖输出"
     ),
     "such as cn-north-4": "例如 cn-north-4",
-    "sha256: and 64 hex digits": "sha256: 加 64 个十六进制数字",
-    "the issuer's URL, as its tokens say it in `iss`": "签发者的 URL,与其令牌的 `iss` 一致",
+    "sha256: and 64 hex digits": "sha256：加 64 个十六进制数字",
+    "the issuer's URL, as its tokens say it in `iss`": "签发者的 URL，与其令牌的 `iss` 一致",
     "at least one issuer": "至少一个签发者",
-    "an https URL (http on loopback only)": "https URL(http 仅限回环地址)",
-    "for whom its tokens are: text, or a list": "其令牌的受众:文本或列表",
-    "at least one rule: nobody is let in without": "至少一条规则:没有规则则无人可登录",
+    "an https URL (http on loopback only)": "https URL（http 仅限回环地址）",
+    "for whom its tokens are: text, or a list": "其令牌的受众：文本或列表",
+    "at least one rule: nobody is let in without": "至少一条规则：没有规则则无人可登录",
     "an object: claim -> the value that it must have, or hold in its list": (
-        "对象:声明(claim)-> 它必须等于、或其列表中必须含有的值"
+        "对象：声明（claim）-> 它必须等于、或其列表中必须含有的值"
     ),
-    "name of a claim": "声明(claim)的名称",
-    "the name of a claim": "声明(claim)的名称",
+    "name of a claim": "声明（claim）的名称",
+    "the name of a claim": "声明（claim）的名称",
     "id of a public client": "公共客户端的标识",
     "path of a file with certificates": "证书文件的路径",
-    "text, or a list of texts": "文本,或文本的列表",
+    "text, or a list of texts": "文本，或文本的列表",
     "text, a whole number, true or false": "文本、整数、true 或 false",
     "s3://bucket/key or s3://bucket/prefix, the bucket of 3 to 63 of a-z 0-9 . -": (
-        "s3://bucket/key 或 s3://bucket/prefix,bucket 为 3 到 63 个 a-z 0-9 . -"
+        "s3://bucket/key 或 s3://bucket/prefix，bucket 为 3 到 63 个 a-z 0-9 . -"
     ),
-    "{number}: each task of the gang has a part of one device": "{number}:任务组中每个任务占一台设备的一部分",
+    "{number}: each task of the gang has a part of one device": "{number}：任务组中每个任务占一台设备的一部分",
     "name of a container image": "容器镜像的名称",
     "name of a secret": "密钥的名称",
-    "text to be found in a line; * stands for anything": "要在一行中找到的文本;* 代表任意内容",
-    "1 to {number} characters, not * alone": "1 到 {number} 个字符,不能只有 *",
+    "text to be found in a line; * stands for anything": "要在一行中找到的文本；* 代表任意内容",
+    "1 to {number} characters, not * alone": "1 到 {number} 个字符，不能只有 *",
     "an https URL": "https URL",
     "leaf, supernode or zone: each of the gang's {number} tasks has a node of its own": (
-        "leaf、supernode 或 zone:任务组的 {number} 个任务各在一个节点上"
+        "leaf、supernode 或 zone：任务组的 {number} 个任务各在一个节点上"
     ),
     "at most {number} printable characters": "最多 {number} 个可打印字符",
     "name of a queue": "队列的名称",
     "key of a vendor": "厂商的键",
-    "1 to 100 of a-z 0-9 - . _ @, no sign at the ends": "1 到 100 个 a-z 0-9 - . _ @,首尾不能是符号",
+    "1 to 100 of a-z 0-9 - . _ @, no sign at the ends": "1 到 100 个 a-z 0-9 - . _ @，首尾不能是符号",
     "a nominal quota of {model} beside it: nothing can be lent of what is not there": (
-        "旁边须有 {model} 的额定配额:没有的无法借出"
+        "旁边须有 {model} 的额定配额：没有的无法借出"
     ),
     "a nominal quota of {model} somewhere in its tree: without one {same} has no limit": (
-        "其配额树中某处须有 {model} 的额定配额:没有则 {same} 不受限制"
+        "其配额树中某处须有 {model} 的额定配额：没有则 {same} 不受限制"
     ),
     "nothing, or a {kind}: where there is no {same}, nobody borrows and nobody lends": (
-        "空值,或 {kind}:没有 {same} 就不能借入,也不能借出"
+        "空值，或 {kind}：没有 {same} 就不能借入，也不能借出"
     ),
-    "at most {number}: the others of its tree have no more to lend": "最多 {number}:其配额树中的其他成员没有更多可借出",
-    "{want}, with at most {number} decimal places": "{want},最多 {number} 位小数",
-    "a decimal number like 12.50": "小数,例如 12.50",
-    'a decimal number in quotes, like "12.50"': '带引号的小数,例如 "12.50"',
-    "{want} ({low} to {high})": "{want}({low} 到 {high})",
+    "at most {number}: the others of its tree have no more to lend": "最多 {number}：其配额树中的其他成员再无可借出",
+    "{want}, with at most {number} decimal places": "{want}，最多 {number} 位小数",
+    "a decimal number like 12.50": "小数，例如 12.50",
+    'a decimal number in quotes, like "12.50"': '带引号的小数，例如 "12.50"',
+    "{want} ({low} to {high})": "{want}（{low} 到 {high}）",
     "at most {number} entries": "最多 {number} 项",
     "names that match {pattern}": "匹配 {pattern} 的名称",
     "No such file or directory": "没有这个文件或目录",

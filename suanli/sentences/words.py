@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 from suanli.sentences import ZH_SERVER, Translation
@@ -46,6 +46,11 @@ def said(text: str, *, chinese: bool | None = None) -> str:
         return one_of_many(text)
     lines = text.removeprefix(PROGRAM).split("\n")
     return (PROGRAM if text.startswith(PROGRAM) else "") + "\n".join(map(_translation().of, lines))
+
+
+def listed(parts: Iterable[str]) -> str:
+    """Several in a row, each in the reader's language."""
+    return ("，" if is_chinese() else ", ").join(map(said, parts))
 
 
 def one_of_many(text: str) -> str:

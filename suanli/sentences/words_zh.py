@@ -1,60 +1,64 @@
 """Chinese for `words`: the English of the code is the key."""
 
 ZH = {
-    "Submitted {name}: {job_id}": "已提交 {name}:{job_id}",
-    "Submitted array {name} of {jobs} jobs: {array_id}": "已提交数组 {name}(共 {jobs} 个作业):{array_id}",
+    "Submitted {name}: {job_id}": "已提交 {name}：{job_id}",
+    "Submitted array {name} of {jobs} jobs: {array_id}": "已提交数组 {name}（共 {jobs} 个作业）：{array_id}",
     "Submitted {jobs} jobs.": "已提交 {jobs} 个作业。",
-    "Follow it with: suanli logs -f {name}": "查看输出:suanli logs -f {name}",
+    "Follow it with: suanli logs -f {name}": "查看输出：suanli logs -f {name}",
     "Open {address} in a browser and enter the code {code}": "请用浏览器打开 {address} 并输入代码 {code}",
-    "Sign in with your browser; if none opens, open {address}": "请用浏览器登录;若没有打开,请访问 {address}",
+    "Sign in with your browser; if none opens, open {address}": "请用浏览器登录；若没有打开，请访问 {address}",
     "{server} trusts no issuer: leave out --browser and store an API key": (
-        "{server} 不信任任何签发者:请去掉 --browser 并保存 API 密钥"
+        "{server} 不信任任何签发者：请去掉 --browser 并保存 API 密钥"
     ),
-    "nobody signed in in time: run suanli login again": "没有人及时登录:请再次运行 suanli login",
+    "nobody signed in in time: run suanli login again": "没有人及时登录：请再次运行 suanli login",
     "the address was opened twice, the second time not by the browser of the first: "
     "where that was not you, somebody else on this machine tried to take part; run suanli login again": (
-        "该地址被打开了两次,第二次不是第一次的浏览器:若不是您本人,则本机上有其他人试图介入;请再次运行 suanli login"
+        "该地址被打开了两次，第二次不是第一次的浏览器：若不是您本人，则本机上有其他人试图介入；请再次运行 suanli login"
     ),
-    "{issuer} did not let you in: {why}": "{issuer} 不允许登录:{why}",
+    "{issuer} did not let you in: {why}": "{issuer} 不允许登录：{why}",
     "or open {address}": "或打开 {address}",
     "Waiting for you (at most {minutes} minutes; Ctrl-C ends it) ...": (
-        "正在等待登录(最多 {minutes} 分钟;Ctrl-C 结束)……"
+        "正在等待登录（最多 {minutes} 分钟；Ctrl-C 结束）……"
     ),
-    "Closed {begin} to {end}, {zone}, at log size {size}": "已在日志大小 {size} 处关闭 {begin} 至 {end}({zone})",
-    "{firm}: {amount} CNY, statement {digest}...": "{firm}:{amount} 元,结算单 {digest}……",
+    "Closed {begin} to {end}, {zone}, at log size {size}": "已在日志大小 {size} 处关闭 {begin} 至 {end}（{zone}）",
+    "{firm}: {amount} CNY, statement {digest}...": "{firm}：{amount} 元，结算单 {digest}……",
     "What is logged of it later is a correction. suanli bundle of just this period shows these statements": (
         "此后记入日志的属于该期的内容均为更正。仅含该期的 suanli bundle 会给出这些结算单"
     ),
     "No jobs.": "没有作业。",
     "Nothing waits.": "没有排队的作业。",
-    "Asked for {name} ({job_id}) to be stopped; it is {state} now.": "已请求停止 {name}({job_id});当前状态:{state}。",
+    "Asked for {name} ({job_id}) to be stopped; it is {state} now.": (
+        "已请求停止 {name}（{job_id}）；当前状态：{state}。"
+    ),
     "Asked for the {jobs} jobs of array {array_id} to be stopped.": "已请求停止数组 {array_id} 的 {jobs} 个作业。",
     "{name} ({job_id}) is held: it does not start before suanli release.": (
-        "{name}({job_id})已挂起:执行 suanli release 之前不会启动。"
+        "{name}（{job_id}）已挂起：执行 suanli release 之前不会启动。"
     ),
-    "{name} ({job_id}) is released.": "{name}({job_id})已放行。",
-    "{name} ({job_id}) is stopped and queued again.": "{name}({job_id})将停止并重新排队。",
+    "{name} ({job_id}) is released.": "{name}（{job_id}）已放行。",
+    "{name} ({job_id}) is stopped and queued again.": "{name}（{job_id}）将停止并重新排队。",
     "The {jobs} jobs of array {array_id} are held.": "数组 {array_id} 的 {jobs} 个作业已挂起。",
     "The {jobs} jobs of array {array_id} are released.": "数组 {array_id} 的 {jobs} 个作业已放行。",
-    "{name} ({job_id}) has revision {revision} now.": "{name}({job_id})当前为第 {revision} 版。",
-    "It would run {change}": "即可运行:{change}",
-    "It would run if: {change}": "满足以下条件即可运行:{change}",
+    "{name} ({job_id}) has revision {revision} now.": "{name}（{job_id}）当前为第 {revision} 版。",
+    "It would run {change}": "即可运行：{change}",
+    "It would run if: {change}": "满足以下条件即可运行：{change}",
     "{file} is a valid job.": "{file} 是有效的作业。",
     "It would start now on {model} in pool {pool}.": "现在即可在资源池 {pool} 的 {model} 上启动。",
     "It starts between {earliest} and {latest} (80 %), most likely about {expected}.": (
-        "预计在 {earliest} 至 {latest} 之间启动(80 %),最可能约 {expected}。"
+        "预计在 {earliest} 至 {latest} 之间启动（80 %），最可能约 {expected}。"
     ),
-    "It would wait at place {place} of its queue:": "将在队列中排第 {place} 位:",
+    "It would wait at place {place} of its queue:": "将在队列中排第 {place} 位：",
     "It starts by {moment} at the latest.": "最迟于 {moment} 启动。",
-    "Secret {name} is set ({bytes} bytes).": "密钥 {name} 已设置({bytes} 字节)。",
+    "Secret {name} is set ({bytes} bytes).": "密钥 {name} 已设置（{bytes} 字节）。",
     "Secret {name} is deleted.": "密钥 {name} 已删除。",
-    "No budgets: every project may spend any amount.": "没有预算:各项目可花费任意金额。",
+    "No budgets: every project may spend any amount.": "没有预算：各项目可花费任意金额。",
     "Spent: the most that can be charged so far. Held: what running jobs, and those that were stopped for others, "
-    "may still cost.": "已用:至今最多可计费的金额。占用:运行中的作业,以及为其他作业让出设备的作业,还可能花费的金额。",
+    "may still cost.": (
+        "已用：至今最多可计费的金额。占用：运行中的作业，以及为其他作业让出设备的作业，还可能花费的金额。"
+    ),
     "{name} has {left} CNY left of {amount}.": "{name} 的 {amount} 元中还剩 {left} 元。",
     "{name} may spend any amount.": "{name} 可花费任意金额。",
-    "say whose budget: --firm NAME": "请说明是谁的预算:--firm 企业",
-    "No secrets: suanli secret set NAME": "没有密钥:suanli secret set NAME",
+    "say whose budget: --firm NAME": "请说明是谁的预算：--firm 企业",
+    "No secrets: suanli secret set NAME": "没有密钥：suanli secret set NAME",
     "MODEL": "型号",
     "CNY/DEVICE-HOUR": "元/卡时",
     "CNY/HOUR": "元/小时",
@@ -103,7 +107,7 @@ ZH = {
     "month": "月",
     "year": "年",
     "total": "总额",
-    "UNTIL, {zone}": "结束于,{zone}",
+    "UNTIL, {zone}": "结束于，{zone}",
     "NOMINAL": "额定",
     "AVAILABLE": "可用",
     "BORROWS AT MOST": "最多借入",
@@ -120,7 +124,7 @@ ZH = {
     "PRICE ID": "价格标识",
     "PROGRAM": "补贴方案",
     "VERSION": "版本",
-    "AT MOST CNY": "上限(元)",
+    "AT MOST CNY": "上限（元）",
     "TITLE": "标题",
     "KIND": "种类",
     "DIFFERENCE": "变更",
@@ -131,7 +135,7 @@ ZH = {
     "PRINCIPAL": "用户",
     "SCOPE": "范围",
     "CREATED": "创建于",
-    "CREATED, {zone}": "创建于,{zone}",
+    "CREATED, {zone}": "创建于，{zone}",
     "EXPIRES": "到期",
     "REVOKED": "吊销于",
     "ROLE": "角色",
@@ -140,7 +144,7 @@ ZH = {
     "PROJECT": "项目",
     "BYTES": "字节",
     "SET BY": "设置者",
-    "SET AT, {zone}": "设置于,{zone}",
+    "SET AT, {zone}": "设置于，{zone}",
     "PATH": "路径",
     "SIZE": "大小",
     "RECEIPT": "回执",
@@ -170,7 +174,7 @@ ZH = {
     "Reason": "原因",
     "Detail": "说明",
     "Exit code": "退出码",
-    "Firm, project": "企业,项目",
+    "Firm, project": "企业，项目",
     "Queue": "队列",
     "Gang": "任务组",
     "Device model": "设备型号",
@@ -194,11 +198,11 @@ ZH = {
     "Net": "净额",
     "all": "全部",
     # States and other words of ours in tables and labels
-    "{state} (cancel requested)": "{state}(已请求取消)",
+    "{state} (cancel requested)": "{state}（已请求取消）",
     "connected": "已连接",
     "silent": "无响应",
     "lost": "失联",
-    "{state}, cordoned": "{state},已封锁",
+    "{state}, cordoned": "{state}，已封锁",
     "preempted": "被抢占",
     "requeued": "重新排队",
     "pending": "等待",
@@ -227,16 +231,16 @@ ZH = {
     "budget_exhausted": "预算用尽",
     "dependency_failed": "所依赖的作业未成功",
     "exit code {number}": "退出码 {number}",
-    "{what} (simulated)": "{what}(模拟)",
-    "{number} ({some} simulated)": "{number}(其中 {some} 为模拟)",
+    "{what} (simulated)": "{what}（模拟）",
+    "{number} ({some} simulated)": "{number}（其中 {some} 为模拟）",
     "exit {number}": "退出码 {number}",
     "step {number}": "第 {number} 步",
     "loss {number}": "损失 {number}",
     "cancel requested": "已请求取消",
     "process {number} ended with exit code {code}": "进程 {number} 以退出码 {code} 结束",
-    "process {number} was killed because the host's memory ran out": "主机内存不足,进程 {number} 被终止",
+    "process {number} was killed because the host's memory ran out": "主机内存不足，进程 {number} 被终止",
     "process {number} was ended by signal {name}": "进程 {number} 被信号 {name} 终止",
-    "everything (administration)": "全部(administration)",
+    "everything (administration)": "全部（administration）",
     "firm_administrator": "企业管理员",
     "user": "人员",
     "service": "程序",
@@ -248,92 +252,92 @@ ZH = {
     "changed": "已更改",
     "maintenance": "维护",
     "{number} CNY": "{number} 元",
-    "{held} CNY at most, {charged} charged so far": "最多 {held} 元,已计费 {charged} 元",
-    "{amount} CNY more, {basis}": "还需 {amount} 元,{basis}",
+    "{held} CNY at most, {charged} charged so far": "最多 {held} 元，已计费 {charged} 元",
+    "{amount} CNY more, {basis}": "还需 {amount} 元，{basis}",
     "by its progress": "按进度",
     "by its estimate": "按预计",
     "at most, by its time limit": "按时限的上限",
-    "{queue}, priority {priority}": "{queue},优先级 {priority}",
+    "{queue}, priority {priority}": "{queue}，优先级 {priority}",
     "{tasks} x {devices} devices": "{tasks} x {devices} 个设备",
     "{moment} by {who}": "{moment},{who}",
     "{rate} of billed use": "计费用量的 {rate}",
     "{rate} of live use": "存活用量的 {rate}",
     "{rate} of worked use": "工作用量的 {rate}",
     # Nothing to show
-    "No devices yet (--all shows the catalogue).": "还没有设备(--all 显示目录)。",
+    "No devices yet (--all shows the catalogue).": "还没有设备（--all 显示目录）。",
     "No pools that your queues use.": "您的队列没有可用的资源池。",
-    "No prices: use costs nothing.": "没有价格:使用不收费。",
+    "No prices: use costs nothing.": "没有价格：使用不收费。",
     "No nodes run tasks of yours.": "没有节点在运行您的任务。",
-    "No nodes yet: suanli join-token POOL lets a host join.": "还没有节点:用 suanli join-token POOL 让主机加入。",
-    "There are more than these {number} jobs: --limit shows more.": "作业不止这 {number} 个:用 --limit 显示更多。",
+    "No nodes yet: suanli join-token POOL lets a host join.": "还没有节点：用 suanli join-token POOL 让主机加入。",
+    "There are more than these {number} jobs: --limit shows more.": "作业不止这 {number} 个：用 --limit 显示更多。",
     "No job of array {array_id} was changed: they have ended, or it was asked for before.": (
-        "数组 {array_id} 没有作业被改动:它们已结束,或此前已请求过。"
+        "数组 {array_id} 没有作业被改动：它们已结束，或此前已请求过。"
     ),
     "{name} ({job_id}) is held: its attempt goes on, and no other starts before suanli release.": (
-        "{name}({job_id})已挂起:当前尝试继续运行,在 suanli release 之前不再启动新的尝试。"
+        "{name}（{job_id}）已挂起：当前尝试继续运行，在 suanli release 之前不再启动新的尝试。"
     ),
     "{name} is an array of {jobs} jobs; this is {label} of it (all: suanli jobs --array {array_id}).": (
-        "{name} 是含 {jobs} 个作业的数组;此处是其中的 {label}(全部:suanli jobs --array {array_id})。"
+        "{name} 是含 {jobs} 个作业的数组；此处是其中的 {label}（全部：suanli jobs --array {array_id}）。"
     ),
     "No queues.": "没有队列。",
-    "No quotas: every queue may hold what is free.": "没有配额:各队列可占用全部空闲设备。",
+    "No quotas: every queue may hold what is free.": "没有配额：各队列可占用全部空闲设备。",
     "Nothing is planned.": "没有安排。",
     "No usage.": "没有用量。",
     "No devices.": "没有设备。",
     "No receipts.": "没有回执。",
-    "No keys: suanli receipt key": "没有密钥:suanli receipt key",
-    "No profiles yet: suanli login SERVER": "还没有配置:suanli login SERVER",
+    "No keys: suanli receipt key": "没有密钥：suanli receipt key",
+    "No profiles yet: suanli login SERVER": "还没有配置：suanli login SERVER",
     # What was done
-    "You are {who}. Stored as profile {name} in {path}.": "您是 {who}。已存为配置 {name}({path})。",
-    "{name}, {role} of {firm}": "{name},{firm} 的{role}",
+    "You are {who}. Stored as profile {name} in {path}.": "您是 {who}。已存为配置 {name}（{path}）。",
+    "{name}, {role} of {firm}": "{name}，{firm} 的{role}",
     "{name}, {role}": "{name},{role}",
     "Profile {name} is used from now on.": "从现在起使用配置 {name}。",
     "Profile {name} is forgotten.": "配置 {name} 已删除。",
-    "Key {key} of {who}; it is shown this once:": "{who} 的密钥 {key};只显示这一次:",
+    "Key {key} of {who}; it is shown this once:": "{who} 的密钥 {key}；只显示这一次：",
     "Key {key} is revoked.": "密钥 {key} 已吊销。",
     "Made {role} {name}.": "已创建{role} {name}。",
     "{name} is disabled.": "{name} 已停用。",
-    "{number} would change, {unchanged} as they were.": "{number} 项将更改,{unchanged} 项不变。",
-    "{number} changed, {unchanged} as they were.": "{number} 项已更改,{unchanged} 项不变。",
+    "{number} would change, {unchanged} as they were.": "{number} 项将更改，{unchanged} 项不变。",
+    "{number} changed, {unchanged} as they were.": "{number} 项已更改，{unchanged} 项不变。",
     "{node} takes new tasks again.": "{node} 重新接受新任务。",
-    "{node} takes no new tasks; what runs goes on.": "{node} 不再接受新任务;已在运行的继续。",
+    "{node} takes no new tasks; what runs goes on.": "{node} 不再接受新任务；已在运行的继续。",
     "{name} is over.": "{name} 已结束。",
     "Sent {folder}: {files} files, {size}, of which {fresh} were new": (
-        "已发送 {folder}:{files} 个文件,{size},其中新内容 {fresh}"
+        "已发送 {folder}：{files} 个文件，{size}，其中新内容 {fresh}"
     ),
     "reading": "读取",
     "sending": "发送",
-    "{files} files, {size}, in {folder}": "{files} 个文件,{size},位于 {folder}",
-    "{files} files in {folder}, {bytes} bytes of them new": "{folder} 中 {files} 个文件,新增 {bytes} 字节",
+    "{files} files, {size}, in {folder}": "{files} 个文件，{size}，位于 {folder}",
+    "{files} files in {folder}, {bytes} bytes of them new": "{folder} 中 {files} 个文件，新增 {bytes} 字节",
     "Wrote {output} ({bytes} bytes). Check it with: suanli verify {file} --policy POLICY": (
-        "已写入 {output}({bytes} 字节)。核验:suanli verify {file} --policy POLICY"
+        "已写入 {output}（{bytes} 字节）。核验：suanli verify {file} --policy POLICY"
     ),
     "http://{here} is port {port} of the job": "http://{here} 即作业的端口 {port}",
     "Registered. Give this line to your auditor yourself (suanli verify --firm-keys):": (
-        "已登记。请自行把这一行交给审计方(suanli verify --firm-keys):"
+        "已登记。请自行把这一行交给审计方（suanli verify --firm-keys）："
     ),
     "The key is in {path}. Keep a copy: whoever has it signs for your firm.": (
-        "密钥在 {path}。请备份:持有它的人即可代表企业签署。"
+        "密钥在 {path}。请备份：持有它的人即可代表企业签署。"
     ),
-    "Nothing to sign: no allocation of it has ended without a receipt.": "没有可签署的:已结束的分配都有回执。",
-    "{from} to {to}, {zone}; evidence log of {size} entries": "{from} 至 {to},{zone};证据日志共 {size} 条",
+    "Nothing to sign: no allocation of it has ended without a receipt.": "没有可签署的：已结束的分配都有回执。",
+    "{from} to {to}, {zone}; evidence log of {size} entries": "{from} 至 {to}，{zone}；证据日志共 {size} 条",
     "Usage without a price in force costs nothing.": "没有生效价格的用量不收费。",
     "Device-hours. Held: given to the job; billed: in use; live: with a process; worked: busy.": (
-        "时间单位为卡时。占用:分配给作业;计费:在用;存活:有该作业的进程;工作:忙。"
+        "时间单位为卡时。占用：分配给作业；计费：在用；存活：有该作业的进程；工作：忙。"
     ),
     "Device-hours. Every device-second is in exactly one bucket; unknown is never billed.": (
-        "单位为卡时。每一卡秒只属于一类;未知从不计费。"
+        "单位为卡时。每一卡秒只属于一类；未知从不计费。"
     ),
     "{verb} needs the control plane, and only the client is installed here: {advice}": (
-        "{verb} 需要控制平面,而这里只安装了客户端:{advice}"
+        "{verb} 需要控制平面，而这里只安装了客户端：{advice}"
     ),
     "install suanli-scheduler[embedded], or run it where the control plane is": (
-        "请安装 suanli-scheduler[embedded],或在控制平面所在的机器上运行"
+        "请安装 suanli-scheduler[embedded]，或在控制平面所在的机器上运行"
     ),
     # Following
     "-- {name} has its devices": "-- {name} 已得到设备",
     "-- {name} runs": "-- {name} 开始运行",
-    "-- {name} is asked to make room, and goes on later": "-- {name} 需让出设备,稍后继续",
+    "-- {name} is asked to make room, and goes on later": "-- {name} 需让出设备，稍后继续",
     "-- {name} is tried again": "-- {name} 重新尝试",
     "-- {name} succeeded": "-- {name} 成功",
     "-- {name} failed": "-- {name} 失败",
@@ -341,7 +345,7 @@ ZH = {
     "-- {name} is asked to stop": "-- {name} 已请求停止",
     "The job goes on.": "作业继续运行。",
     "Come back with: suanli logs -f {job}    Stop it with: suanli cancel {name}": (
-        "再次查看:suanli logs -f {job}    停止:suanli cancel {name}"
+        "再次查看：suanli logs -f {job}    停止：suanli cancel {name}"
     ),
     "API key": "API 密钥",
     "Value": "值",

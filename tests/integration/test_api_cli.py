@@ -388,7 +388,7 @@ def test_pools_and_prices_are_listed_as_the_firm_sees_them(shell: Shell) -> None
     assert "there is no queue nope (there are: default)" in shell.run("queue", "nope", code=1).stderr
     shell.extra = {"LANG": "zh_CN.UTF-8"}
     assert "元/小时" in shell.run("prices").stdout
-    assert shell.run("secret", "delete", "nix", code=1).stderr == "suanli: 未找到:没有密钥 nix\n"
+    assert shell.run("secret", "delete", "nix", code=1).stderr == "suanli: 未找到：没有密钥 nix\n"
 
 
 def test_keys_users_and_join_tokens_are_made_and_ended(shell: Shell) -> None:

@@ -220,7 +220,7 @@ async def test_what_is_wrong_is_said_in_chinese_and_programs_read_what_they_alwa
     lin, wrong = installation.as_("lin"), job_spec(gang={"devices": -1})
     english = (await lin.post("/v1/jobs", json=wrong)).json()
     chinese = (await lin.post("/v1/jobs", json=wrong, headers={"Accept-Language": "zh"})).json()
-    assert chinese["detail"].startswith("gang.devices:收到 -1,应为 1 到 ")
+    assert chinese["detail"].startswith("gang.devices：收到 -1，应为 1 到 ")
     ((said,), (meant,)) = chinese["errors"], english["errors"]
     assert (said["field"], said["got"], chinese["code"]) == (meant["field"], meant["got"], "invalid")
     assert said["want"].startswith("1 到 ")
@@ -233,4 +233,4 @@ async def test_what_is_wrong_is_said_in_chinese_and_programs_read_what_they_alwa
         "/v1/nodes/node-1/cordon", json={"cordoned": True}, headers={"Accept-Language": "zh"}
     )
     assert (act.status_code, act.json()["title"]) == (403, "没有权限")
-    assert act.json()["detail"].startswith("lin 的角色是研究人员;")
+    assert act.json()["detail"].startswith("lin 的角色是研究人员；")

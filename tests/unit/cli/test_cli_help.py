@@ -2,6 +2,7 @@
 is, and of all that Typer says by itself."""
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from importlib import import_module
@@ -17,6 +18,7 @@ from suanli.cli.program import learn, run
 from suanli.sentences.words import said
 from suanli.sentences.words_zh_apart_help import ZH_APART_HELP
 from suanli.sentences.words_zh_help import ZH_HELP
+from tests.builders.cli import run_suanli
 
 PROGRAMS = (
     "suanli.cli.main",
@@ -123,16 +125,16 @@ def test_all_that_typer_says_by_itself_has_its_chinese(in_chinese: pytest.Monkey
 @pytest.mark.parametrize(
     ("typed", "chinese"),
     [
-        ("show", "错误:缺少参数 'JOB'。"),
-        ("jbs", "错误:没有命令 'jbs'。是否想用 'jobs'?"),
-        ("keys", "用法: suanli keys [选项] 命令 [参数]..."),
-        ("jobs --watcj", "错误:没有选项 --watcj(是否想用 --watch?)"),
-        ("jobs --limit", "错误:选项 '--limit' 需要一个值。"),
-        ("jobs --limit many", "错误:'--limit' / '-n' 的值无效:应为整数"),
-        ("jobs --limit 0", "错误:'--limit' / '-n' 的值无效:应不小于 1"),
-        ("jobs --limit 10001", "错误:'--limit' / '-n' 的值无效:应不大于 10000"),
-        ("jobs --watch=1", "错误:选项 '--watch' 不带值。"),
-        ("show a b", "错误:多余的参数(b)"),
+        ("show", "错误：缺少参数 'JOB'。"),
+        ("jbs", "错误：没有命令 'jbs'。是否想用 'jobs'？"),
+        ("keys", "用法：suanli keys [选项] 命令 [参数]..."),
+        ("jobs --watcj", "错误：没有选项 --watcj（是否想用 --watch？）"),
+        ("jobs --limit", "错误：选项 '--limit' 需要一个值。"),
+        ("jobs --limit many", "错误：'--limit' / '-n' 的值无效：应为整数"),
+        ("jobs --limit 0", "错误：'--limit' / '-n' 的值无效：应不小于 1"),
+        ("jobs --limit 10001", "错误：'--limit' / '-n' 的值无效：应不大于 10000"),
+        ("jobs --watch=1", "错误：选项 '--watch' 不带值。"),
+        ("show a b", "错误：多余的参数（b）"),
     ],
 )
 def test_what_was_typed_wrongly_is_said_in_chinese(
@@ -144,6 +146,24 @@ def test_what_was_typed_wrongly_is_said_in_chinese(
     shown = capsys.readouterr().err
     assert chinese in shown.split("\n")
     assert not ENGLISH.search(shown)
+
+
+@pytest.mark.parametrize("width", [30, 45, 60])
+def test_no_line_begins_with_the_sign_that_ends_a_sentence_nor_ends_with_a_bracket_that_opens(
+    width: int,
+) -> None:
+    for text in {**ZH_HELP, **ZH_APART_HELP}.values():
+        for line in wrapped(text, width).split("\n"):
+            assert line[0] not in "，。、；：！？）》」”", line
+            assert line[-1] not in "（《「", line
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("receipt", "--help"), ("simulate", "--help")])
+def test_no_help_of_a_command_is_cut(arguments: tuple[str, ...]) -> None:
+    for width in ("60", "100"):
+        shown = run_suanli(*arguments, environment={"PATH": os.environ["PATH"], "COLUMNS": width}).stdout
+        assert "Usage" in shown
+        assert not re.search(r"\.\.\.$", shown.split("Commands:")[-1], re.MULTILINE), shown
 
 
 def test_a_line_is_cut_between_words_and_beside_wide_characters() -> None:

@@ -164,6 +164,7 @@ def test_removing_the_current_profile_leaves_another_in_use(tmp_path: Path) -> N
         ("-o yaml jobs", "suanli: -o yaml goes after the command"),
         ("keys -o json list", "suanli: -o json goes after the command"),
         ("jobs -o xml", "Error: -o: got 'xml', want json or yaml"),
+        ("jobs --output=xml", "Error: --output: got 'xml', want json or yaml"),
         (
             "up --window-ms 7",
             "suanli: --window-ms must divide 300000 (5 minutes in milliseconds); 7 does not",
@@ -174,6 +175,10 @@ def test_what_was_typed_wrongly_is_named_as_it_was_typed(typed: str, said: str) 
     done = run(*typed.split())
     assert done.returncode in (1, 2)
     assert said in done.stderr.split("\n")
+
+
+def test_a_form_of_output_may_be_written_with_an_equals_sign() -> None:
+    assert json.loads(run("version", "--output=json").stdout).keys() == {"suanli"}
 
 
 def test_an_empty_secret_is_said_to_be_one() -> None:

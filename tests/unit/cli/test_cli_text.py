@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -14,15 +16,19 @@ from rich.console import Console
 
 from suanli.cli.errors import CliError
 from suanli.cli.harmless import harmless, one_line
-from suanli.cli.job_commands import _happened
+from suanli.cli.job_commands import happened
 from suanli.cli.log_lines import LogLines
 from suanli.cli.moments import ago, duration, hours, moment_or_ago, to_rfc3339
 from suanli.cli.output import make_table
-from suanli.cli.refusals import of_file, sentence
+from suanli.cli.refusals import of_file, report, sentence
 from suanli.cli.usage_tables import _budget_row, _sums, about, cny, fen_of, print_usage
+from suanli.cli.watching import follow_life
 from suanli.cli.yaml_files import YamlFile
-from suanli.client.errors import FieldError, Refused, refused
-from suanli.client.types import LogRecord
+from suanli.client.client import Client
+from suanli.client.content import send_folder
+from suanli.client.errors import FieldError, Problem, Refused, refused
+from suanli.client.transport import Transport
+from suanli.client.types import Job, LogRecord
 from suanli.sentences import ZH_SERVER, Translation
 
 
@@ -258,17 +264,72 @@ def test_a_parameter_of_the_query_is_named_as_it_was_typed() -> None:
 
 @pytest.mark.parametrize(
     ("language", "told"),
-    [("en", "step 14 of 120, loss 3.226"), ("zh", "第 14 步,共 120 步, 损失 3.226")],
+    [("en", "step 14 of 120, loss 3.226"), ("zh", "第 14 步，共 120 步，损失 3.226")],
 )
 def test_a_step_report_among_the_events_is_told_as_one(
     monkeypatch: pytest.MonkeyPatch, language: str, told: str
 ) -> None:
     monkeypatch.setenv("SUANLI_LANG", language)
     report = {"step": 14, "of": 120, "loss_micros": 3_225_700, "tokens": 0, "at_ms": 1_795_000_000_000}
-    assert _happened({**report, "model_checkpoint": None}) == told
-    assert _happened({"attempt": 1}) == "attempt 1"
+    assert happened({**report, "model_checkpoint": None}) == told
+    assert happened({"attempt": 1}) == "attempt 1"
 
 
 def test_states_of_jobs_are_said_in_chinese_in_refusals_too() -> None:
     zh = Translation(ZH_SERVER)
-    assert zh.of("job 7 has ended already: succeeded") == "作业 7 已经结束:成功"
+    assert zh.of("job 7 has ended already: succeeded") == "作业 7 已经结束：成功"
+
+
+def test_what_happens_to_a_job_is_followed_in_the_words_in_which_its_history_is_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = {
+        "step": 14,
+        "of": 120,
+        "loss_micros": 3_225_700,
+        "tokens": 0,
+        "at_ms": 0,
+        "model_checkpoint": None,
+    }
+    events = [
+        {"at": "2026-11-27T00:00:00Z", "kind": "JobStarted", "data": {"attempt": 1}},
+        {"at": "2026-11-27T00:00:01Z", "kind": "StepReported", "data": report},
+    ]
+    client = SimpleNamespace(events=lambda job_id: iter(events), job=lambda job_id: {"job_id": job_id})
+    follow_life(cast(Client, client), cast(Job, {"job_id": "j"}), (happened, lambda job: ""), quiet=False)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("  JobStarted  attempt 1")
+    assert second.endswith("  StepReported  step 14 of 120, loss 3.226")
+
+
+def test_times_of_a_refusal_are_on_the_clock_of_this_machine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    problem = Problem(409, "conflict", "Conflict", "the period ends at 2026-11-01T16:00:00Z: ask again later")
+    try:
+        assert report(Refused(problem), as_json=False) == 1
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert capsys.readouterr().err == "suanli: the period ends at 2026-11-02 00:00:00: ask again later\n"
+
+
+def test_a_file_that_grows_is_sent_as_it_was_when_the_folder_was_listed(tmp_path: Path) -> None:
+    growing = tmp_path / "up.log"
+    growing.write_bytes(b"one\n")
+    sent: list[bytes] = []
+
+    def request(method: str, path: str, **what: Any) -> Any:
+        with growing.open("ab") as log:  # as the server's own log does
+            log.write(b"more\n")
+        if path.endswith("missing"):
+            return {"missing": what["body"]["objects"]}
+        sent.append(what.get("content", b""))
+        return {}
+
+    transport = cast(Transport, SimpleNamespace(request=request))
+    assert send_folder(transport, tmp_path, lambda *_: None).bytes == 4
+    assert b"one\n" in sent[0]
+    assert b"more" not in sent[0]

@@ -161,10 +161,10 @@ def test_a_sentence_is_recognised_with_what_it_holds(monkeypatch: pytest.MonkeyP
     english = "suanli: job.yaml, line 3: gang.devices: got -1, want a whole number from 1 to 100"
     assert said(english) == english
     monkeypatch.setenv("SUANLI_LANG", "zh")
-    assert said(english) == "suanli: job.yaml 第 3 行:gang.devices:收到 -1,应为 1 到 100 的整数"
+    assert said(english) == "suanli: job.yaml 第 3 行：gang.devices：收到 -1，应为 1 到 100 的整数"
     assert said("\nThe job goes on.") == "\n作业继续运行。"
     assert said("suanli: --rank: got 9, want one of the job's 4 processes, counted from 0").startswith(
-        "suanli: --rank:收到 9,应为该作业 4 个进程之一"
+        "suanli: --rank：收到 9，应为该作业 4 个进程之一"
     )
     assert word("no limit") == "不限"
 
@@ -270,21 +270,21 @@ def test_no_time_is_lost_on_a_sentence_that_is_longer_than_any_of_ours(
     [
         (
             "suanli: job.yaml, line 4: time_limit: there is no such field; did you mean time_limit_seconds?",
-            "suanli: job.yaml 第 4 行:time_limit:没有该字段;是否想写 time_limit_seconds?",
+            "suanli: job.yaml 第 4 行：time_limit：没有该字段；是否想写 time_limit_seconds？",
         ),
-        ("deadline: got 3, want an absolute path without ..", "deadline:收到 3,应为 不含 .. 的绝对路径"),
-        ("there is no job running (suanli jobs lists them)", "没有作业 running(suanli jobs 列出作业)"),
-        ("queue: got normal, want a list", "queue:收到 normal,应为 列表"),
-        ("name: got nothing, want text", "name:收到空值,应为 文本"),
+        ("deadline: got 3, want an absolute path without ..", "deadline：收到 3，应为 不含 .. 的绝对路径"),
+        ("there is no job running (suanli jobs lists them)", "没有作业 running（suanli jobs 列出作业）"),
+        ("queue: got normal, want a list", "queue：收到 normal，应为 列表"),
+        ("name: got nothing, want text", "name：收到空值，应为 文本"),
         (
             "lin is a researcher; set firm budget is for: firm administrator, operator",
-            "lin 的角色是研究人员;“设定企业预算”只允许:企业管理员、运营方",
+            "lin 的角色是研究人员；“设定企业预算”只允许：企业管理员、运营方",
         ),
         (
             "the job could never start: asks for 1 node with 100 mlu370-x8; the largest pool of the queue has 0 such; "
             "the nearest possible gang is 8 mlu370-x8 as 1 x 8",
-            "该作业永远无法启动:需要 1 个节点,各 100 mlu370-x8;该队列最大的资源池有 0 个;"
-            "最接近且可行的规模是 8 mlu370-x8,即 1 x 8",
+            "该作业永远无法启动：需要 1 个节点，各 100 mlu370-x8；该队列最大的资源池有 0 个；"
+            "最接近且可行的规模是 8 mlu370-x8，即 1 x 8",
         ),
     ],
 )

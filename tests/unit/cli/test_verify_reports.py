@@ -145,7 +145,7 @@ def test_facts_are_read_on_a_narrow_terminal_and_hashes_stay_whole(monkeypatch, 
     ("language", "told"),
     [
         ("en", "Cannot be read: bundle: got something that is no ZIP file, want a readable ZIP file"),
-        ("zh", "无法读取： bundle:收到 不是 ZIP 文件的内容,应为 可读的 ZIP 文件"),
+        ("zh", "无法读取： bundle：收到 不是 ZIP 文件的内容，应为 可读的 ZIP 文件"),
     ],
 )
 def test_a_file_that_is_no_zip_is_said_to_be_none(tmp_path, language, told):

@@ -315,10 +315,10 @@ def test_a_rehearsal_is_told_in_chinese_to_who_reads_it(
         # Names of firms, files and profiles, and units stay.
         assert not re.search(r"[a-z]{2,} [a-z]{2,}", told), told
     assert "现行" in out
-    assert "<h2>现行:各企业占用的设备</h2>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<h2>现行：各企业占用的设备</h2>" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert all(said(cause) != cause for cause in [*StopCause, "node_failed"])
     refused = "t.csv, line 2, column arrival_s: 'x', wanted a number"
-    assert said(refused) == "t.csv 第 2 行,列 arrival_s:'x',应为 数字"
+    assert said(refused) == "t.csv 第 2 行，列 arrival_s：'x'，应为 数字"
 
 
 @pytest.mark.parametrize("name", ["running", "none", "All jobs"])
