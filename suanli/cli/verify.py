@@ -212,7 +212,7 @@ def say_unreadable(error: Exception, words: Words, *, as_json: bool) -> None:
     else:
         text = escape(said(printable(reason), chinese=words.language == "zh"))
         Console(stderr=True, color_system=colours()).print(
-            f"[red]{words('unreadable')}[/red] {text}", highlight=False
+            f"[red]{words('unreadable')}[/red]{text}", highlight=False
         )
 
 

@@ -61,14 +61,14 @@ def _usage_rows(facts: Mapping[str, Any], words: Words) -> Iterator[tuple[str, s
     windows = facts["windows"]
     kinds = [words("isolation_in", kind=kind, count=n) for kind, n in windows["isolation"].items()]
     yield words("windows"), words("checked", count=windows["checked"])
-    yield words("isolation"), ", ".join(kinds) or words("nothing_seen")
+    yield words("isolation"), words.listed(kinds) or words("nothing_seen")
     for name in ("device_time", "held_time"):
         shown = [
             f"{words(bucket)} {hours(time_ms).strip()} h"
             for bucket, time_ms in facts.get(f"{name}_ms", {}).items()
         ]
         if shown:
-            yield words(name), ", ".join(shown)
+            yield words(name), words.listed(shown)
     if charges := facts.get("charges_recomputed"):
         total, net = _cny(charges["total_fen"]), _cny(charges["net_fen"])
         numbers = {"lines": charges["lines"], "firms": charges["firms"]}

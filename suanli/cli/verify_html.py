@@ -60,7 +60,7 @@ def html_report(verdict: Verdict, words: Words, tool: str) -> str:
         "</ul>",
     ]
     if verdict.steps_missed:
-        names = ", ".join(words.step(step) for step in verdict.steps_missed)
+        names = words.listed(words.step(step) for step in verdict.steps_missed)
         body.append(f'<p class="bad">{words("missed")} {escape(names)}</p>')
     return (
         f'<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8">\n'

@@ -61,7 +61,8 @@ def print_verdict(verdict: Verdict, console: Console, words: Words) -> None:
     console.print(f"[bold {colour}]{escape(headline(verdict, words))}[/]", highlight=False)
     for name, answer in (("integrity", verdict.integrity), ("completeness", verdict.completeness)):
         said = f"[green]{words('yes')}[/]" if answer else f"[red]{words('no')}[/]"
-        console.print(_hanging("  ", f"{words(name)}: {words(f'{name}_question')} {said}"))
+        question = words("question", what=words(name), question=words(f"{name}_question"))
+        console.print(_hanging("  ", f"{question}{said}"))
     facts = [(printable(str(name)), printable(str(value))) for name, value in fact_rows(verdict.facts, words)]
     width = max(cell_len(name) for name, _ in facts)
     place = console.width if console.is_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
@@ -73,7 +74,7 @@ def print_verdict(verdict: Verdict, console: Console, words: Words) -> None:
         console.print(Text(lines, style=style), highlight=False, soft_wrap=True)
     _print_findings(verdict, console, words)
     if verdict.steps_missed:
-        names = ", ".join(words.step(step) for step in verdict.steps_missed)
+        names = words.listed(words.step(step) for step in verdict.steps_missed)
         console.print(f"[red]{words('missed')}[/red] {names}", highlight=False)
     console.print(f"\n[bold]{words('not_proved')}[/bold]")
     for limit in verdict.not_proved:

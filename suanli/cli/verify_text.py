@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from suanli.evidence.limits import LANGUAGES
 from suanli.sentences.words import is_chinese, one_of_many
 
@@ -23,7 +25,8 @@ TEXT: dict[str, tuple[str, str]] = {
         "is everything here that must be, for every device, all the time?",
         "每台设备、每一刻应有的一切是否都在此处？",
     ),
-    "unreadable": ("Cannot be read:", "无法读取："),
+    "unreadable": ("Cannot be read: ", "无法读取："),
+    "question": ("{what}: {question} ", "{what}：{question}"),
     "yes": ("yes", "是"),
     "no": ("NO", "否"),
     "period": ("Period", "期间"),
@@ -135,6 +138,10 @@ class Words:
         """A text by its name, with what it asks for filled in."""
         text = TEXT[name][self._place]
         return one_of_many(text.format(**values)) if values else text
+
+    def listed(self, parts: Iterable[str]) -> str:
+        """Several in a row."""
+        return ("，" if self.language == "zh" else ", ").join(parts)
 
     def step(self, number: int) -> str:
         """Number and name of a step."""

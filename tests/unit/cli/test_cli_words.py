@@ -27,6 +27,7 @@ ROOMS = (
     "suanli/client",
     "suanli/content",
     "suanli/evidence/bundle_io.py",
+    "suanli/evidence/policy.py",
     "scheduler/services",
     "agents/runtime/shim.py",
     "scheduler/domain",
