@@ -9,6 +9,7 @@ commitments in the tiles.
 """
 
 import json
+import re
 from binascii import hexlify
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -29,6 +30,8 @@ from suanli.evidence.tiles import WIDTH, entries_path
 from suanli.evidence.windows import SaltedSegment
 
 _SUFFIX = ".jsonl"
+# Names and ids: without control characters and halves of characters, which the database cannot hold.
+_TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{0,256}")
 _log = structlog.get_logger(__name__)
 
 
@@ -79,8 +82,8 @@ def parse_archived(data: bytes) -> ArchivedEntry:
     """A line without its newline; what is packed in it is unpacked when it is asked for. Raises EvidenceError."""
     try:
         value: dict[str, Any] = json.loads(data)
-        fact, firm_id = value.pop("fact"), value.pop("firm_id")
-        firms = tuple(value.pop("segment_firms", ()))
+        fact, firm_id = _text("fact", value.pop("fact")), _text_or_none("firm_id", value.pop("firm_id"))
+        firms = _texts_or_none("segment_firms", value.pop("segment_firms", []))
         text: str | None = value.pop("packed", None)
         packed = None if text is None else decode_base64(text.encode())
         rest = encode(value)
@@ -93,6 +96,22 @@ def parse_archived(data: bytes) -> ArchivedEntry:
             raise EvidenceError("archive.segments", "a withheld one", "every segment: the archive opens all")
         packed = pack_segments(shown)
     return ArchivedEntry(line.index, line.salt, line.payload, fact, firm_id, firms, packed)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or _TEXT.fullmatch(value) is None:
+        raise EvidenceError(f"archive.{name}", f"{value!r:.60}", "at most 256 characters, none for control")
+    return value
+
+
+def _text_or_none(name: str, value: object) -> str | None:
+    return None if value is None else _text(name, value)
+
+
+def _texts_or_none(name: str, value: object) -> tuple[str | None, ...]:
+    if not isinstance(value, list):
+        raise EvidenceError(f"archive.{name}", type(value).__name__, "a list")
+    return tuple([_text_or_none(name, one) for one in value])
 
 
 def _path(number: int) -> str:

@@ -146,3 +146,25 @@ async def test_the_windows_of_a_page_are_unpacked_one_after_the_other() -> None:
         tracemalloc.stop()
     assert bodies == 40 * 250 * 16_000
     assert peak < 5 * 250 * 16_000
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"fact": 5},
+        {"fact": None},
+        {"fact": "a\0b"},
+        {"fact": "\ud800"},
+        {"fact": "x" * 257},
+        {"firm_id": ["x"]},
+        {"firm_id": "a\nb"},
+        {"segment_firms": "ab"},
+        {"segment_firms": None},
+        {"segment_firms": ["firm", 1]},
+    ],
+    ids=str,
+)
+def test_an_archived_line_whose_names_the_database_could_not_hold_is_refused(wrong: dict[str, Any]) -> None:
+    line = json.loads(archived(7, pack_segments([ONE])).encode()) | wrong
+    with pytest.raises(EvidenceError, match=f"archive.{next(iter(wrong))}"):
+        parse_archived(json.dumps(line).encode())
