@@ -2,28 +2,33 @@
 
 After a restore to an earlier point, or a failover to a replica that lagged, the database holds the beginning of
 what was published. Every missing entry is taken from the published bundle and opened with the archive, against
-the commitments that were signed; where one cannot be opened, the ledger halts rather than go on beside it.
+the commitments that were signed; where one cannot be opened, the ledger halts rather than go on beside it. What
+the archive says beside that, the name of a fact and whose it is, must follow from what was opened.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import psycopg
 import structlog
-from sqlalchemy import func, update
+from sqlalchemy import func, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.ledger.fact_names import allocation_fact, has_new_id, is_name_of
 from scheduler.ledger.halt import Halted
 from scheduler.ledger.metrics import RESTORED
-from scheduler.ledger.rows import ENTRY_COLUMNS, SEGMENT_COLUMNS, read_back
+from scheduler.ledger.rows import ENTRY_COLUMNS, SEGMENT_COLUMNS, Values, read_back
 from scheduler.storage.bulk import copy_in, table_of
 from scheduler.storage.engine import Database
 from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
 from scheduler.storage.tables import AgentKeyRow, LeaderRow, LogEntryRow, WindowSegmentRow
 from scheduler.storage.tile_store import TileMissing, TileStore
-from scheduler.storage.windows import forget_windows
+from scheduler.storage.windows import forget_windows, window_fact
 from suanli.evidence.entries import (
     ALLOCATION_EVENT,
+    FIRM_SCOPED,
     USAGE_WINDOW,
     Entry,
     parse_entry,
@@ -113,12 +118,24 @@ def _check(entry: Entry, archived: ArchivedEntry) -> None:
         raise EvidenceError(where, "no payload", "the payload that was committed to")
     if payload_commitment(archived.salt, archived.payload) != entry.payload_commitment:
         raise EvidenceError(where, "another payload", "the payload that was committed to")
+    body = parse_payload(archived.payload).body
     committed = tuple(segment_commitment(s.salt, s.body) for s in archived.segments())
     wanted: tuple[str, ...] = ()
+    firm_id: str | None = None
     if entry.type == USAGE_WINDOW:
-        wanted = parse_header(parse_payload(archived.payload).body).segments
+        header = parse_header(body)
+        wanted = header.segments
+        named = archived.fact == window_fact(entry.producer_key_id, header.seq)
+    else:
+        record = parse_record(entry.type, body)
+        named = is_name_of(archived.fact, record, body)
+        firm_id = getattr(record, "firm_id", None) if entry.type in FIRM_SCOPED else None
     if committed != wanted:
         raise EvidenceError(where, "other segments", "the segments that were committed to")
+    if not named:
+        raise EvidenceError(f"{where}: fact", archived.fact, "the name of what was committed to")
+    if archived.firm_id != firm_id:
+        raise EvidenceError(f"{where}: firm_id", archived.firm_id, f"{firm_id}, as was committed to")
 
 
 async def _insert(session: AsyncSession, leaves: Sequence[bytes], entries: Sequence[_Opened]) -> None:
@@ -126,9 +143,61 @@ async def _insert(session: AsyncSession, leaves: Sequence[bytes], entries: Seque
         rows = [read_back(leaf, *opened) for leaf, opened in zip(leaves, entries, strict=True)]
     except EvidenceError as error:
         raise Halted(f"an archived entry cannot be read: {error}") from error
-    await copy_in(session, table_of(LogEntryRow), ENTRY_COLUMNS, [row for row, _ in rows])
-    segments = [segment for _, of_one in rows for segment in of_one]
-    await copy_in(session, table_of(WindowSegmentRow), SEGMENT_COLUMNS, segments)
+    try:
+        await copy_in(session, table_of(LogEntryRow), ENTRY_COLUMNS, [row for row, _ in rows])
+        segments = await _owned(session, [segment for _, of_one in rows for segment in of_one])
+        await copy_in(session, table_of(WindowSegmentRow), SEGMENT_COLUMNS, segments)
+    except DBAPIError as error:
+        # Starting again would not help: the archive says the same the next time.
+        if isinstance(error.orig, psycopg.DataError | psycopg.IntegrityError):
+            raise Halted(f"the database does not take what the archive holds: {error.orig}") from error
+        raise
+    await _check_waiting(session, entries)
+
+
+_GRANTS = text("SELECT payload FROM log_entries WHERE type = :type AND fact = ANY(CAST(:facts AS text[]))")
+
+
+async def _owned(session: AsyncSession, segments: Sequence[Values]) -> list[Values]:
+    """Rows of `window_segments` with the firms that the log's grants name: these come before the windows.
+
+    A segment that was nobody's, because the database of then had forgotten the allocation, is its firm's now.
+    """
+    names = sorted({allocation_fact(str(row[3]), "granted") for row in segments})
+    if not names:
+        return []
+    firms: dict[tuple[object, object], str] = {}
+    for payload in await session.scalars(_GRANTS, {"type": ALLOCATION_EVENT, "facts": names}):
+        record = parse_record(ALLOCATION_EVENT, parse_payload(payload).body)
+        if isinstance(record, AllocationEvent):
+            firms |= {(record.allocation_id, share.device_id): record.firm_id for share in record.devices}
+    owned: list[Values] = []
+    for index, n, firm_id, allocation_id, device_id in segments:
+        owner = firms.get((allocation_id, device_id))
+        if firm_id not in (None, owner):
+            raise Halted(
+                f"archive line {index}: segment_firms[{n}]: got {firm_id}, want {owner}, as the log granted"
+                f" allocation {allocation_id}"
+            )
+        owned.append((index, n, owner, allocation_id, device_id))
+    return owned
+
+
+_WAITING = text("SELECT fact, body FROM evidence_intake WHERE fact = ANY(CAST(:facts AS text[]))")
+
+
+async def _check_waiting(session: AsyncSession, entries: Sequence[_Opened]) -> None:
+    """What waits under the name of a logged fact is dropped: where the name follows from no record, it must be
+    the same fact. Those that are yet to come have ids that nobody can know."""
+    bodies: dict[str, bytes] = {}
+    for entry, archived in entries:
+        if entry.type != USAGE_WINDOW and archived.payload is not None:
+            body = parse_payload(archived.payload).body
+            if has_new_id(parse_record(entry.type, body)):
+                bodies[archived.fact] = body
+    for fact, body in await session.execute(_WAITING, {"facts": list(bodies)}):
+        if body != bodies[fact]:
+            raise Halted(f"the archive gives an entry the name of another fact, which still waits: {fact}")
 
 
 async def _advance_chains(session: AsyncSession, entries: Sequence[_Opened]) -> None:
