@@ -110,7 +110,8 @@ class Claims:
             short = self._sharing.refusal(queue, candidate.model, asked)
             if short is not None and short.reason is not Reason.QUOTA_REACHED:
                 continue  # it never suffices, or is kept for a job that waits longer
-            lacks = 0 if short is None else asked
+            # For whom it is kept comes first once it is back: where it were too little, nobody would have it.
+            lacks = 0 if short is None else max(asked, self._sharing.kept_for(queue.key, candidate.model))
             way = self._preemption.find(shape, job, cell, borrows=borrows, lacks=lacks)
             if way is not None:
                 key = (way.lost, number)
@@ -131,13 +132,13 @@ class Claims:
         stops = [
             Stop(v.running.job_id, v.cause, job.job_id, _makes_room(v, shape), v.lost_ms) for v in way.victims
         ]
-        left = self._sharing.devices_of(shape, cell.model)
+        asked = left = self._sharing.devices_of(shape, cell.model)
         for running, *_ in (*way.victims, *way.later):
             counts = running.model == cell.model and (running.shape.whole or not shape.whole)
             passed = min(left, running.devices) if counts else 0
             self._sharing.pass_on(running.shape, running.model, passed, running.devices - passed)
             left -= passed
-        self._sharing.take_for(shape, cell.model)
+        self._sharing.take(shape.queue, cell.model, asked)
         return stops
 
     # --- devices are kept ---------------------------------------------------------------------------------
@@ -150,7 +151,8 @@ class Claims:
             return
         if not refused.by_devices:
             if waited_long and refused.by_quota:
-                self._sharing.keep(shape.queue, refused.by_quota[0].model)
+                model = refused.by_quota[0].model
+                self._sharing.keep(shape.queue, model, self._sharing.devices_of(shape, model))
             return
         if not self._may_reserve(shape):
             return

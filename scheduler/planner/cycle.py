@@ -95,7 +95,14 @@ class _Cycle:
             config,
         ).gather()
         self._market = hold_market(
-            snapshot, fleet, self._estimates, self._turns, self._budgets, now_ms, config, self._gathering.busy
+            snapshot,
+            fleet,
+            self._turns,
+            self._sharing,
+            self._budgets,
+            now_ms,
+            config,
+            self._gathering.busy,
         )
         self._market.taking_part |= self._gathering.busy
         self._market.stops += self._gathering.stops.values()

@@ -27,6 +27,7 @@ from scheduler.planner.overdue import PATIENT, time_with_devices_ms
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.preemption import lost_work_ms, masks_of, must_stay
+from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 
 # Of each waiting class so many jobs take part: more could not start in one cycle.
@@ -86,8 +87,8 @@ class Market:
 def hold_market(
     snapshot: Snapshot,
     fleet: Fleet,
-    estimates: Estimates,
     turns: Turns,
+    sharing: Sharing,
     budgets: Budgets,
     now_ms: int,
     config: PlannerConfig,
@@ -95,12 +96,16 @@ def hold_market(
 ) -> Market:
     """Without those of whom is decided `elsewhere`. Cost: O(jobs that take part x models x log jobs) a queue."""
     market = Market()
+    estimates = turns.estimates
     if config.policy.move_for_gain is None or not estimates.predicts:
         return market
     for key, traders in sorted(traders_of(snapshot, estimates, budgets, elsewhere).items()):
         queue = snapshot.queues.get(key)
         if queue is not None:
-            floor = Floor(traders, queue, fleet, turns, market.promised, now_ms, config)
+            models = {model for trader in traders for model in trader.shape.models}
+            held = [trader.running for trader in traders if trader.running is not None]
+            at_most = sharing.within(queue, models, held)  # who went where it refuses him would come back
+            floor = Floor(traders, queue, fleet, turns, market.promised, now_ms, config, at_most)
             values = worth_of(floor, estimates, now_ms, config)
             _settle(market, floor, _choose(floor, values, now_ms, config), now_ms, config)
             _pass_over(market, floor, snapshot, turns, elsewhere)

@@ -45,7 +45,7 @@ class Turns:
         self._now_ms = now_ms
         self._config = config
         self._ageing_ms = config.ageing_ms
-        self._estimates = estimates
+        self.estimates = estimates
         self._stretch = config.policy.stretch if estimates.known else 0.0
         # Jobs that the market wants to start have the turn of their submission, whatever their length; those
         # that it passed over come after them, and after whoever else has their rank.
@@ -70,7 +70,7 @@ class Turns:
             turn += self._now_ms + 1  # later than whoever was submitted by now
         if not self._stretch or self._now_ms - job.submitted_ms >= _BY_AGE * self._ageing_ms:
             return turn
-        left = self._estimates.left_ms(shape, job, model)
+        left = self.estimates.left_ms(shape, job, model)
         return turn + self._stretch * (self._config.unknown_run_ms if left is None else left)
 
     def places(self, item: JobClass, also: _Also) -> list[tuple[int, float, WaitingJob, _Also]]:
@@ -87,7 +87,7 @@ class Turns:
 
     def standing(self, shape: Shape, job: WaitingJob | RunningJob, model: str) -> "Standing":
         """Where a job stands, on a model."""
-        left_ms = self._estimates.left_ms(shape, job, model)
+        left_ms = self.estimates.left_ms(shape, job, model)
         return Standing(self.rank(shape, job), self.turn(shape, job, model), left_ms)
 
     def of_running(self, running: RunningJob) -> "Standing":

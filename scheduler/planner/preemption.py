@@ -241,7 +241,7 @@ class Preemption:
         `lacks`: it lacks quota, of which those elsewhere and who has parts of devices give back as well.
         """
         found: list[tuple[tuple[int, int, float, int], Victim]] = []
-        for place in self._places(shape, cell) if lacks else [cell]:
+        for place in self._places(cell) if lacks else [cell]:
             mine = self._turns.standing(shape, job, place.model)
             for running in self._behind(shape, place, borrows=borrows):
                 if running.stopping or running.job_id in self._stopped:
@@ -263,11 +263,14 @@ class Preemption:
         found.sort(key=lambda item: item[0])
         return [victim for _, victim in found]
 
-    def _places(self, shape: Shape, cell: Cell) -> Iterator[Cell]:
-        """Where devices count for the quota that the shape needs in a cell."""
-        compute = self._sharing.by_compute(shape.queue)
+    def _places(self, cell: Cell) -> Iterator[Cell]:
+        """Where devices count for the quota of a cell's model.
+
+        Compute that other models hold comes back only as their jobs end: borrowers of those would start again
+        before their owner, who waits for none of their devices (`Ordering.wanted_back`).
+        """
         for pool, model in self._held_by:
-            other = self._fleet.get(pool, model) if compute or model == cell.model else None
+            other = self._fleet.get(pool, model) if model == cell.model else None
             if other is not None:
                 yield other
 

@@ -5,6 +5,7 @@ keeps what it does not lend; the rest of its nominal quota is in its parent's ha
 may borrow what nobody uses. What was lent comes back by reclaim (preemption.py).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from scheduler.catalogue import Catalogue
@@ -28,7 +29,7 @@ class Sharing:
         self._cohorts = snapshot.cohorts
         self._gflops: dict[str, int] = {}
         self._held: dict[QueueKey, dict[str, int]] = {}
-        self._kept: set[tuple[QueueKey, str]] = set()
+        self._kept: dict[tuple[QueueKey, str], int] = {}  # devices asked for by him for whom it is kept
         self._children: dict[str, list[Queue | Cohort]] = {}
         for queue in snapshot.queues.values():
             if queue.cohort is not None:
@@ -74,10 +75,22 @@ class Sharing:
         """Whether the quota has so many devices left, kept for somebody or not."""
         return all(asked <= self._available(queue, key) for key, asked in self.amounts(model, devices))
 
-    def by_compute(self, key: QueueKey) -> bool:
-        """Whether devices of all models count together for a queue."""
-        queue = self._queues.get(key)
-        return queue is not None and self._limited(queue, COMPUTE)
+    def within(self, queue: Queue, models: Iterable[str], held: Iterable[RunningJob]) -> dict[str, int]:
+        """The most devices of each model that the quota would let the queue have, had those given theirs back."""
+        if queue.cohort is None and not queue.nominal:
+            return {}
+        by_model = Counter[str]()
+        for running in held:
+            by_model[running.model] += running.devices
+        back = Counter[str]()
+        for model, devices in by_model.items():
+            back.update(dict(self.amounts(model, devices)))
+        found = {}
+        for model in models:
+            amounts = self.amounts(model, 1)
+            most = min((self._available(queue, key) + back[key]) // one for key, one in amounts if one)
+            found[model] = max(most, by_model[model])
+        return found
 
     def _refusal(self, queue: Queue, model: str, devices: int) -> WhyNot | None:
         for key, asked in self.amounts(model, devices):
@@ -237,11 +250,15 @@ class Sharing:
         found = self._available(member, key)
         return None if found >= _NO_LIMIT else found
 
-    def keep(self, queue: QueueKey, model: str) -> None:
-        """Lets nobody else of the queue use what is left of the quota in this cycle."""
+    def keep(self, queue: QueueKey, model: str, devices: int) -> None:
+        """Lets nobody else of the queue use what is left of the quota in this cycle: one who asks for so many waits."""
         if (queue, model) not in self._kept:
-            self._kept.add((queue, model))
+            self._kept[queue, model] = devices
             self._refused.clear()
+
+    def kept_for(self, queue: QueueKey, model: str) -> int:
+        """How many devices he asks for to whom the queue's quota is kept in this cycle; 0: it is not kept."""
+        return self._kept.get((queue, model), 0)
 
     # --- the tree -----------------------------------------------------------------------------------------
 

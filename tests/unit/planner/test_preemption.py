@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from scheduler.catalogue import load_catalogue
 from scheduler.domain.devices import Health
 from scheduler.domain.gangs import Gang, Share, TaskGroup
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState, ModelCheckpointSpec, Variant
 from scheduler.domain.nodes import Node
 from scheduler.domain.pools import Pool
-from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
+from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
@@ -498,19 +497,6 @@ def test_quota_comes_back_from_devices_that_the_owner_does_not_need() -> None:
     assert controller.plan() == ["mine"]
 
 
-def test_quota_in_compute_comes_back_from_devices_of_another_model() -> None:
-    fast = load_catalogue().fp16_gflops(MODEL)
-    quota = {COMPUTE: 8 * fast}
-    controller = in_two_pools({"firm-a": {COMPUTE: 0}, "firm-b": quota}, (OTHER_MODEL, MODEL))
-    start(controller, "borrower", 8, models=[OTHER_MODEL])
-    controller.wait(3_600_000)
-    controller.submit("mine", a_spec("mine", devices=8, models=[MODEL]), firm="firm-b")
-    controller.plan()
-    assert stopping(controller, "borrower")
-    end_stopped(controller, "borrower")
-    assert controller.plan() == ["mine"]
-
-
 def test_an_owner_of_parts_short_of_quota_alone_gets_it_back() -> None:
     controller = with_quota({"firm-a": 0, "firm-b": 1})
     half = Share(500_000, None)
@@ -553,3 +539,18 @@ def test_nobody_stops_for_a_job_that_its_whole_quota_would_not_hold() -> None:
     controller.submit("large", a_spec("large", devices=24, per_node=8), firm="firm-b")
     controller.plan()
     assert not stopping(controller, "borrower")
+
+
+@pytest.mark.parametrize("borrower", [{"share": Share(250_000, None)}, {}])
+def test_a_second_part_waits_until_the_quota_that_comes_back_for_the_first_is_there(
+    borrower: dict[str, Share],
+) -> None:
+    controller = with_quota({"firm-a": 1, "firm-c": 0})
+    start(controller, "borrower", 1, firm="firm-c", **borrower)
+    controller.wait(3_600_000)
+    part = Share(250_000, None)
+    controller.submit("first", a_spec("first", share=part, estimate_seconds=600), firm="firm-a")
+    second = replace(a_spec("second", share=part), model_checkpoint=None)
+    controller.submit("second", second, firm="firm-a")
+    assert controller.plan() == []  # a plan that holds more than the quota would be refused whole
+    assert stopping(controller, "borrower")

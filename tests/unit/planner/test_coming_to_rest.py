@@ -1,0 +1,95 @@
+"""Queues of all kinds of quotas: nobody stops for ever for somebody who does not start."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from scheduler.catalogue import load_catalogue
+from scheduler.domain.gangs import Share
+from scheduler.domain.ids import FirmId
+from scheduler.domain.jobs import JobState
+from scheduler.domain.pools import Pool
+from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
+from scheduler.domain.reasons import EndReason
+from scheduler.machine.messages import ConfigurationChanged
+from scheduler.planner import PlannerConfig
+from scheduler.planner.config import POLICIES
+from tests.builders.cluster import Controller, a_node
+from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
+
+FIRMS = ("firm-a", "firm-b", "firm-c")
+POOLS = ("pool-a", "pool-b")
+HOUR_MS = 3_600_000
+
+
+def a_cluster(draw: random.Random) -> Controller:
+    """Two to four nodes of two models, three firms with quotas of devices, of compute, or none."""
+    pools = POOLS[: draw.randint(1, 2)]
+    nodes = [
+        a_node(
+            f"n{number}",
+            devices=draw.choice([2, 4]),
+            model=draw.choice([MODEL, OTHER_MODEL]),
+            pool=draw.choice(pools),
+        )
+        for number in range(draw.randint(2, 4))
+    ]
+    controller = Controller(nodes, config=PlannerConfig(profile=draw.choice(list(POLICIES))))
+    fast = load_catalogue().fp16_gflops(MODEL)
+    queues = []
+    for firm in FIRMS:
+        key = QueueKey(FirmId(firm), "default")
+        limits = ((MODEL, 0.7, 6, 1), (OTHER_MODEL, 0.5, 6, 1), (COMPUTE, 0.4, 8, fast))
+        nominal = {what: draw.randint(0, most) * unit for what, p, most, unit in limits if draw.random() < p}
+        own_pools = tuple(draw.sample(pools, draw.randint(1, len(pools))))
+        queues.append(Queue(key, own_pools, nominal, 1, "all" if draw.random() < 0.9 else None))
+    controller.tell(
+        ConfigurationChanged({pool: Pool(pool) for pool in pools}, tuple(queues), (Cohort("all"),))
+    )
+    return controller
+
+
+def submit_one(controller: Controller, draw: random.Random, name: str) -> None:
+    """Whole devices or a part of one, of one model or either, resuming or not."""
+    part = Share(draw.choice([250_000, 500_000]), None) if draw.random() < 0.3 else None
+    spec = a_spec(
+        name,
+        devices=1 if part else draw.randint(1, 4),
+        share=part,
+        priority=draw.choice(["low", "normal", "normal", "high"]),
+        models=draw.choice([[MODEL], [OTHER_MODEL], [MODEL, OTHER_MODEL]]),
+        estimate_seconds=draw.choice([None, 600, 7_200, 86_400]),
+    )
+    if draw.random() < 0.4:
+        spec = replace(spec, model_checkpoint=None)
+    controller.submit(name, spec, firm=draw.choice(FIRMS))
+
+
+def go_on(controller: Controller) -> bool:
+    """One cycle, whose plan is checked, and all that it told done; whether it told anything."""
+    placed = controller.plan()
+    jobs = controller.state.jobs.values()
+    stopped = [job for job in jobs if job.state is JobState.STOPPING]
+    for job in [job for job in jobs if job.state is JobState.ALLOCATED]:
+        controller.run(job)
+    for job in stopped:
+        for allocation in controller.tasks(job):
+            controller.end(allocation, None, EndReason.STOPPED)
+    return bool(placed or stopped)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_a_cluster_to_which_nobody_submits_any_more_comes_to_rest(seed: int) -> None:
+    draw = random.Random(seed)
+    controller = a_cluster(draw)
+    for number in range(16):
+        submit_one(controller, draw, f"job-{number}")
+        if draw.random() < 0.5:
+            go_on(controller)
+            controller.wait(draw.choice([1_000, HOUR_MS, 30 * HOUR_MS]))
+    for _ in range(60):
+        if not go_on(controller):
+            return
+        controller.wait(HOUR_MS // 2)
+    pytest.fail("somebody is still stopped, or started, after 60 cycles in which nobody came")
