@@ -26,6 +26,11 @@ ENTRY_TILES = "tile/entries/"
 MANIFEST_LIMIT_BYTES = 256 << 20
 FILES_LIMIT = 1_000_000
 LINE_LIMIT_BYTES = 64 << 20
+# What the schema can hold at most, as `strict_json` counts: an object and two values for each file or segment.
+_VALUES_OF_ONE = 3
+_LEAST_FILE_BYTES = len('"a":{"sha256":"","size":0}') + 64
+_OTHER_VALUES = 1024  # the rest of a manifest, and the commas and brackets in the name of its log
+_LINE_VALUES = _VALUES_OF_ONE * SEGMENTS_PER_WINDOW + 16
 PATH_LIMIT = 200
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
@@ -119,7 +124,8 @@ def encode_manifest(claims: Mapping[str, FileClaim], head: BundleHead) -> bytes:
 
 def parse_manifest(data: bytes) -> Manifest:
     """The manifest in `data`, read strictly. Raises EvidenceError."""
-    fields = parse_object(data, "manifest", MANIFEST_LIMIT_BYTES)
+    files = min(FILES_LIMIT, len(data) // _LEAST_FILE_BYTES)
+    fields = parse_object(data, "manifest", MANIFEST_LIMIT_BYTES, _VALUES_OF_ONE * files + _OTHER_VALUES)
     fields.schema(BUNDLE_SCHEMA)
     manifest = Manifest(
         log_origin=fields.text("log_origin", 256),
@@ -210,7 +216,7 @@ def parse_payload_line(data: bytes) -> PayloadLine:
 
 
 def _strict_line(data: bytes) -> PayloadLine:
-    fields = parse_object(data, "payloads", LINE_LIMIT_BYTES)
+    fields = parse_object(data, "payloads", LINE_LIMIT_BYTES, _LINE_VALUES)
     index = fields.integer("index")
     salt = fields.optional_hex("salt", SALT_BYTES)
     payload = fields.optional_base64("payload", LINE_LIMIT_BYTES)

@@ -31,10 +31,15 @@ def encode(value: object) -> bytes:
     return _ENCODER.encode(value).encode("utf-8")
 
 
-def parse(data: bytes, what: str, limit_bytes: int = 1 << 20) -> object:
-    """The JSON value in `data`. Raises EvidenceError naming `what`."""
+def parse(data: bytes, what: str, limit_bytes: int = 1 << 20, limit_values: int | None = None) -> object:
+    """The JSON value in `data`. Raises EvidenceError naming `what`.
+
+    A decoded value takes many times its bytes: where `limit_bytes` is large, `limit_values` bounds what is made.
+    """
     if len(data) > limit_bytes:
         raise EvidenceError(what, f"{len(data)} bytes", f"at most {limit_bytes} bytes")
+    if limit_values is not None and (values := _most_values(data)) > limit_values:
+        raise EvidenceError(what, f"{values} values", f"at most {limit_values} values")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -50,9 +55,16 @@ def parse(data: bytes, what: str, limit_bytes: int = 1 << 20) -> object:
     return value
 
 
-def parse_object(data: bytes, what: str, limit_bytes: int = 1 << 20) -> Fields:
-    """The JSON object in `data`, ready to be read field by field. Raises EvidenceError."""
-    return Fields(parse(data, what, limit_bytes), what)
+def _most_values(data: bytes) -> int:
+    """How many values `data` can hold: each but the first follows one of these, which text may hold as well."""
+    return 1 + data.count(b"[") + data.count(b"{") + data.count(b",")
+
+
+def parse_object(
+    data: bytes, what: str, limit_bytes: int = 1 << 20, limit_values: int | None = None
+) -> Fields:
+    """The JSON object in `data`, ready to be read field by field. Raises EvidenceError as `parse` does."""
+    return Fields(parse(data, what, limit_bytes, limit_values), what)
 
 
 def _refuse_float(text: str) -> NoReturn:

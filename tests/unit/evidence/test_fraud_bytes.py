@@ -1,17 +1,33 @@
 """Files changed on the way: every byte that matters is missed by the step that stands for it (A1)."""
 
+import itertools
 import json
 import random
+import string
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from suanli.evidence.bundle import CHECKPOINT, MANIFEST, PAYLOADS, STATEMENT, BundleHead, parse_manifest
+from suanli.evidence.bundle import (
+    CHECKPOINT,
+    MANIFEST,
+    PAYLOADS,
+    STATEMENT,
+    BundleHead,
+    FileClaim,
+    PayloadLine,
+    encode_manifest,
+    encode_payload_line,
+    parse_manifest,
+    parse_payload_line,
+)
 from suanli.evidence.entries import USAGE_WINDOW, Entry
+from suanli.evidence.errors import EvidenceError
 from suanli.evidence.policy import Policy
 from suanli.evidence.steps.windows import _handfuls
 from suanli.evidence.verify import verify
+from suanli.evidence.windows import SEGMENTS_PER_WINDOW, SaltedSegment
 from tests.builders.bundles import build_manifest
 from tests.builders.evidence import GRID, T0, WITNESS, Operator, honest_operator, small_operator
 
@@ -42,6 +58,34 @@ def test_a_flipped_bit_in_any_file_is_found_by_the_manifest(path):
         assert not verdict.verified
         if path != MANIFEST:
             assert [finding.code for finding in verdict.findings] == ["manifest.hash"]
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"9", b'{"a":"b"}'])
+def test_a_manifest_of_more_values_than_its_files_have_is_refused_before_they_are_made(value):
+    data = b'{"schema":[' + b",".join([value] * 100_000) + b"]}"
+    verdict = verify({**FILES, MANIFEST: data}, policy=POLICY)
+    (finding,) = [finding for finding in verdict.findings if finding.code == "manifest.format"]
+    assert finding.entity == "manifest"
+    assert "values" in finding.found
+
+
+def test_a_line_of_more_values_than_a_window_has_segments_is_refused_before_they_are_made():
+    line = b'{"index":0,"segments":[' + b",".join([b"[]"] * 100_000) + b"]}"
+    with pytest.raises(EvidenceError, match="values"):
+        parse_payload_line(line)
+
+
+def test_a_manifest_of_the_shortest_entries_and_the_oddest_name_is_read():
+    names = ("".join(letters) for letters in itertools.product(string.ascii_letters, repeat=3))
+    claims = {path: FileClaim("0" * 64, 0) for path in itertools.islice(names, 50_000)}
+    head = BundleHead("[{," * 85, 0, 1, 0)
+    assert len(parse_manifest(encode_manifest(claims, head)).files) == 50_000
+
+
+def test_a_line_of_the_most_segments_is_read_however_it_is_written():
+    line = PayloadLine(0, b"s" * 32, b"p", (SaltedSegment(b"s" * 32, b"b"),) * SEGMENTS_PER_WINDOW)
+    written = encode_payload_line(line).rstrip(b"\n")
+    assert parse_payload_line(written) == parse_payload_line(written.replace(b",", b", ")) == line
 
 
 def test_every_flipped_byte_of_the_checkpoint_is_found_behind_a_fitting_manifest():
