@@ -61,11 +61,6 @@ class JobRecord:
         """From arrival to the first start."""
         return None if self.first_start_ms is None else self.first_start_ms - self.work.arrival_ms
 
-    @property
-    def lost_device_ms(self) -> int:
-        """Held for work that has to be done again."""
-        return sum(self.lost_to.values())
-
     def left(self, now_ms: float) -> float:
         """Steps left at a moment."""
         if not self.rate:

@@ -486,9 +486,19 @@ def test_two_owners_short_of_quota_do_not_count_on_the_same_job() -> None:
     assert stopping(controller, "other")
 
 
-def test_quota_comes_back_from_devices_that_the_owner_does_not_need() -> None:
-    controller = in_two_pools({"firm-a": {MODEL: 0}, "firm-b": {MODEL: 8}})
-    start(controller, "borrower", 8)
+@pytest.mark.parametrize(
+    ("controller", "devices", "share"),
+    [
+        pytest.param(in_two_pools({"firm-a": {MODEL: 0}, "firm-b": {MODEL: 8}}), 8, None, id="another pool"),
+        pytest.param(
+            with_quota({"firm-a": 0, "firm-b": 8}), 1, Share(500_000, None), id="a part of a device"
+        ),
+    ],
+)
+def test_quota_comes_back_from_devices_that_the_owner_does_not_need(
+    controller: Controller, devices: int, share: Share | None
+) -> None:
+    start(controller, "borrower", devices, share=share)
     controller.wait(3_600_000)
     controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
     controller.plan()
@@ -503,17 +513,6 @@ def test_an_owner_of_parts_short_of_quota_alone_gets_it_back() -> None:
     start(controller, "borrower", 1, share=half)
     controller.wait(3_600_000)
     controller.submit("mine", a_spec("mine", share=half), firm="firm-b")
-    controller.plan()
-    assert stopping(controller, "borrower")
-    end_stopped(controller, "borrower")
-    assert controller.plan() == ["mine"]
-
-
-def test_who_has_a_part_of_a_device_gives_back_the_quota_of_a_whole_one() -> None:
-    controller = with_quota({"firm-a": 0, "firm-b": 8})
-    start(controller, "borrower", 1, share=Share(500_000, None))
-    controller.wait(3_600_000)
-    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
     controller.plan()
     assert stopping(controller, "borrower")
     end_stopped(controller, "borrower")
