@@ -65,6 +65,19 @@ class Gang:
         least, most = self.elastic.min_devices, self.elastic.max_devices
         return range(least // self.devices_per_node, most // self.devices_per_node + 1)
 
+    @property
+    def held_devices(self) -> int:
+        """How many devices it holds at its own size, with its spare nodes."""
+        return self.devices + self.spare_nodes * self.devices_per_node
+
+    @property
+    def held_sizes(self) -> range:
+        """Numbers of devices that an elastic gang may hold, with its spare nodes; empty for another."""
+        if self.elastic is None:
+            return range(0)
+        per_node, spare = self.devices_per_node, self.spare_nodes
+        return range((self.sizes[0] + spare) * per_node, (self.sizes[-1] + spare) * per_node + 1, per_node)
+
     def group_of(self, rank: int) -> tuple[TaskGroup, int] | None:
         """The group of a task and its rank within it; None where all tasks are alike."""
         for group in self.groups:

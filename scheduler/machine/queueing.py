@@ -4,12 +4,12 @@ A queued job is in exactly one place: waiting (the planner sees it), resting (be
 Which one follows from what is stored, so that a leader that has just loaded agrees with the one before.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from scheduler.domain.allocations import AttemptState
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.features import needs_of
-from scheduler.domain.gangs import Gang, Share
+from scheduler.domain.gangs import Share
 from scheduler.domain.gangs import Topology as Asked
 from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import JobState
@@ -235,16 +235,6 @@ _NOT_PREPARED = frozenset({Ending.PREPARE_FAILED, Ending.IMAGE_FAILED})
 _MOST_SHAPES = 1024
 
 
-def _sizes_of(gang: Gang) -> Sequence[int]:
-    """Numbers of devices at which an elastic gang may run, with its spare nodes; a range, however many."""
-    if gang.elastic is None:
-        return ()
-    per_node, tasks = gang.devices_per_node, gang.sizes
-    return range(
-        (tasks[0] + gang.spare_nodes) * per_node, (tasks[-1] + gang.spare_nodes) * per_node + 1, per_node
-    )
-
-
 def shape_of(state: ClusterState, job: JobRecord) -> Shape:
     """What decides where a job may start: its spec, and what its earlier attempts taught.
 
@@ -275,7 +265,7 @@ def made_shape(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
     return Shape(
         queue=job.queue,
         priority=job.spec.priority,
-        devices=gang.devices + gang.spare_nodes * gang.devices_per_node,
+        devices=gang.held_devices,
         devices_per_node=job.spec.gang.devices_per_node,
         models=left,
         needs=tuple(
@@ -304,7 +294,7 @@ def made_shape(job: JobRecord, prices: tuple[PriceFrom, ...] = ()) -> Shape:
         # Of a job that waits: nothing of it runs, so this stands still.
         left_nano=left_nano(prices, job, 0) if job.state is JobState.QUEUED else None,
         promised_nano=promised_nano(prices, job),
-        sizes=_sizes_of(gang),
+        sizes=gang.held_sizes,
         spares=gang.spare_nodes,
         groups=tuple((group.tasks, group.devices_per_task) for group in gang.groups),
         share_ppm=_share_ppm(job.spec.share),

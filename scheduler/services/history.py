@@ -16,6 +16,8 @@ from scheduler.domain.configuration_reading import shown_quota
 from scheduler.machine.spending import to_nano
 from scheduler.storage.budgets import load_budgets
 from scheduler.storage.tables import (
+    AllocationDeviceRow,
+    AllocationRow,
     AttemptRow,
     CohortRow,
     DeviceRow,
@@ -61,16 +63,39 @@ async def installation_history(session: AsyncSession, from_ms: int, to_ms: int) 
 async def _jobs(
     session: AsyncSession, from_ms: int, to_ms: int, firms: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], int]:
-    ran = func.sum(AttemptRow.ended_ms - AttemptRow.started_ms)
+    ran_ms = AttemptRow.ended_ms - AttemptRow.started_ms
+    devices = (
+        select(func.count())
+        .select_from(AllocationRow)
+        .join(
+            AllocationDeviceRow,
+            (AllocationDeviceRow.firm_id == AllocationRow.firm_id)
+            & (AllocationDeviceRow.allocation_id == AllocationRow.allocation_id),
+        )
+        .where(
+            AllocationRow.firm_id == AttemptRow.firm_id,
+            AllocationRow.job_id == AttemptRow.job_id,
+            AllocationRow.attempt == AttemptRow.attempt,
+        )
+        .scalar_subquery()
+    )
     last = func.max(AttemptRow.attempt)
     totals = (
-        select(AttemptRow.firm_id, AttemptRow.job_id, ran.label("run_ms"), last.label("last"))
+        select(
+            AttemptRow.firm_id,
+            AttemptRow.job_id,
+            func.sum(ran_ms).label("run_ms"),
+            func.sum(ran_ms * devices).label("held_device_ms"),
+            last.label("last"),
+        )
+        .join(JobRow, (JobRow.firm_id == AttemptRow.firm_id) & (JobRow.job_id == AttemptRow.job_id))
+        .where(JobRow.submitted_ms >= from_ms, JobRow.submitted_ms < to_ms)
         .where(AttemptRow.started_ms.is_not(None), AttemptRow.ended_ms.is_not(None))
         .group_by(AttemptRow.firm_id, AttemptRow.job_id)
         .subquery()
     )
     rows = await session.execute(
-        select(JobRow, totals.c.run_ms, AttemptRow.device_model)
+        select(JobRow, totals.c.run_ms, totals.c.held_device_ms, AttemptRow.device_model)
         .outerjoin(totals, (totals.c.firm_id == JobRow.firm_id) & (totals.c.job_id == JobRow.job_id))
         .outerjoin(
             AttemptRow,
@@ -83,7 +108,7 @@ async def _jobs(
     )
     jobs: list[dict[str, Any]] = []
     never = 0
-    for job, run_ms, model in rows:
+    for job, run_ms, held_device_ms, model in rows:
         if run_ms is None or model is None:
             never += 1
             continue
@@ -97,6 +122,7 @@ async def _jobs(
                 "submitted_ms": job.submitted_ms,
                 "devices": spec["gang"]["devices"],
                 "devices_per_node": spec["gang"]["devices_per_node"],
+                "spare_nodes": spec["gang"].get("spare_nodes", 0),
                 "elastic": spec["gang"].get("elastic"),  # least and most devices, or null
                 "models": [variant["model"] for variant in spec["variants"]],
                 "priority": spec["priority"],
@@ -105,6 +131,7 @@ async def _jobs(
                 "kind": f"{spec['kind']}/{firms[job.firm_id]}/{job.project}",
                 "model": model,
                 "run_ms": max(int(run_ms), 1),
+                "held_device_ms": int(held_device_ms) or None,  # parts of devices count as devices
             }
         )
     return jobs, never

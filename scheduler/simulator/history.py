@@ -16,7 +16,9 @@ from scheduler.domain.configuration_reading import CohortEntry, cohort_of, quota
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.gang_reading import read_elastic
+from scheduler.domain.gangs import Gang
 from scheduler.domain.ids import FirmId
+from scheduler.domain.job_limits import MOST_DEVICES, MOST_SPARE_NODES
 from scheduler.domain.jobs import DEFAULT_PROJECT
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.quotas import contradictions
@@ -28,13 +30,16 @@ from scheduler.simulator.cluster import NodeSpec
 
 MOST_BYTES = 1 << 30
 _FAR_MS = 1 << 47
-_MOST_DEVICES = 100_000  # of a job
 _MOST_NANO_CNY = 10**18  # nine digits of yuan, as many as `suanli apply` takes
 
 
 @dataclass(frozen=True, slots=True)
 class PastJob:
-    """A job as it was. `run_ms`: how long it ran in all on `model`, its last device model."""
+    """A job as it was. `run_ms`: how long it ran in all on `model`, its last device model.
+
+    `devices` and `sizes` are with its spare nodes. `held_device_ms`: devices x time of its attempts, None where the
+    export is older than that figure.
+    """
 
     firm: str
     queue: str
@@ -50,6 +55,12 @@ class PastJob:
     kind: str
     model: str
     run_ms: int
+    held_device_ms: int | None
+
+    @property
+    def run_ms_at_devices(self) -> float:
+        """How long the same work takes on `devices`; an elastic job may have run at other sizes."""
+        return self.run_ms if self.held_device_ms is None else self.held_device_ms / self.devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,17 +217,18 @@ def _job(reader: Reader) -> PastJob:
     models = tuple(str(model) for model in reader.items("models"))
     if not models:
         reader.problem(reader.at("models"), "none", "at least one device model")
-    devices = reader.integer("devices", low=1, high=_MOST_DEVICES)
-    per_node = reader.integer("devices_per_node", low=1, high=_MOST_DEVICES)
-    elastic = read_elastic(reader, devices, per_node)
+    devices = reader.integer("devices", low=1, high=MOST_DEVICES)
+    per_node = reader.integer("devices_per_node", low=1, high=MOST_DEVICES)
+    spare = reader.integer("spare_nodes", 0, low=0, high=MOST_SPARE_NODES)
+    gang = Gang(devices, per_node, elastic=read_elastic(reader, devices, per_node), spare_nodes=spare)
     return PastJob(
         firm=reader.text("firm"),
         queue=reader.text("queue"),
         project=reader.text("project", DEFAULT_PROJECT),
         submitted_ms=reader.integer("submitted_ms", low=0, high=_FAR_MS),
-        devices=devices,
+        devices=gang.held_devices,
         devices_per_node=per_node,
-        sizes=range(elastic.min_devices, elastic.max_devices + 1, per_node) if elastic else (),
+        sizes=gang.held_sizes,
         models=models,
         priority=reader.choice("priority", ("low", "normal", "high"), "normal"),
         time_limit_ms=reader.optional_integer("time_limit_ms", low=1, high=_FAR_MS),
@@ -224,4 +236,5 @@ def _job(reader: Reader) -> PastJob:
         kind=reader.text("kind", ""),
         model=reader.text("model"),
         run_ms=reader.integer("run_ms", low=1, high=_FAR_MS),
+        held_device_ms=reader.optional_integer("held_device_ms", low=1, high=_FAR_MS * MOST_DEVICES),
     )

@@ -188,7 +188,7 @@ def _of_past(job: PastJob, catalogue: Catalogue, begin_ms: int) -> Draft:
         devices=job.devices,
         per_node=job.devices_per_node,
         rates=rates,
-        steps=job.run_ms / 1000,
+        steps=job.run_ms_at_devices / 1000,
         limit_ms=job.time_limit_ms,
         resumable=job.resumable,
         priority=Priority(job.priority),

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod
 from scheduler.domain.ids import FirmId
@@ -28,6 +29,20 @@ def attempt(
         "state": "ended", "outcome": "succeeded", "why_here": {}, "allocated_ms": NOW_MS,
         "started_ms": from_ms, "ended_ms": to_ms,
     }  # fmt: skip
+
+
+async def hold(session: AsyncSession, job_id: str, number: int, *, devices: int) -> None:
+    """An attempt had the first so many devices of the only node, in one task."""
+    found = (await session.execute(select(tables.DeviceRow).limit(devices))).scalars().all()
+    allocation = {"firm_id": FIRM, "allocation_id": f"{job_id}-{number}", "live": False}
+    await session.execute(
+        insert(tables.AllocationRow).values(
+            **allocation, job_id=job_id, attempt=number, rank=0, node_id=found[0].node_id, goal="run",
+            granted_ms=NOW_MS,
+        )
+    )  # fmt: skip
+    rows = [{**allocation, "device_id": row.device_id, "share_ppm": 1_000_000} for row in found]
+    await session.execute(insert(tables.AllocationDeviceRow), rows)
 
 
 @pytest.fixture
@@ -62,6 +77,8 @@ async def test_the_history_of_a_period_has_run_times_and_no_commands(
         )
         budget = {"firm_id": FIRM, "project": WHOLE_FIRM, "amount_nano_cny": 10**18, "period": "year"}
         await session.execute(insert(tables.BudgetRow).values(budget))
+        await hold(session, "ran", 1, devices=2)
+        await hold(session, "ran", 2, devices=8)
     async with api_database.transaction() as session:
         found = await installation_history(session, NOW_MS, NOW_MS + 1)
         empty = await installation_history(session, NOW_MS + 1, NOW_MS + 2)
@@ -73,6 +90,8 @@ async def test_the_history_of_a_period_has_run_times_and_no_commands(
     assert quick.run_ms == 1  # it began and ended within a millisecond, and did run
     assert (job.firm, job.devices, job.devices_per_node) == (FIRM, 16, 8)
     assert (job.run_ms, job.model, job.time_limit_ms) == (3 * HOUR_MS, "ascend-910b3", 7_200_000)
+    assert job.held_device_ms == (2 + 2 * 8) * HOUR_MS
+    assert quick.held_device_ms is None
     assert history.skipped == 1
     assert [(node.name, node.model, node.devices, node.pool) for node in history.nodes] == [
         ("n1", "ascend-910b3", 8, "pool-a")

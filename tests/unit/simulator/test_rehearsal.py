@@ -141,6 +141,32 @@ def test_a_rehearsal_prints_the_seed_first_and_both_policies_side_by_side(
 
 
 @pytest.mark.parametrize(
+    ("held", "hours"),
+    [({"held_device_ms": 64 * HOUR_MS}, 1.0), ({}, 0.125)],
+    ids=["as exported", "an older export"],
+)
+def test_the_work_of_an_elastic_job_is_what_its_devices_did_and_not_its_run_time_alone(
+    held: dict[str, int], hours: float
+) -> None:
+    past = a_history(jobs=1)
+    past["nodes"] = [dict(past["nodes"][0], name=f"n{n}") for n in range(8)]
+    past["jobs"][0] |= {"elastic": {"min_devices": 8, "max_devices": 64}, **held}
+    history = history_from_json(json.loads(history_text(past)))
+    catalogue = cluster_from({"nodes": [{"model": "ascend-910b3", "devices": 8}]}).catalogue
+    situation = Situation(BASE, catalogue, history.nodes, history.queues)
+    found = rehearse(situation, drafts_of_history(history, catalogue, None), 0)
+    assert found.summary.jct.mean_s / 3600 == pytest.approx(hours, rel=0.01)
+
+
+def test_a_job_of_the_past_takes_its_spare_nodes_besides() -> None:
+    past = a_history(jobs=1)
+    past["jobs"][0] |= {"spare_nodes": 1, "elastic": {"min_devices": 8, "max_devices": 16}}
+    (job,) = history_from_json(json.loads(history_text(past))).jobs
+    assert job.devices == 16
+    assert list(job.sizes) == [16, 24]
+
+
+@pytest.mark.parametrize(
     ("budget", "done", "makespan_h"),
     [
         # A time limit of two hours costs 160 CNY, and the hour that each job takes 80.
