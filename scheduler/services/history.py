@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Subquery, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.budgets import WHOLE_FIRM
@@ -60,9 +60,8 @@ async def installation_history(session: AsyncSession, from_ms: int, to_ms: int) 
     }
 
 
-async def _jobs(
-    session: AsyncSession, from_ms: int, to_ms: int, firms: Mapping[str, str]
-) -> tuple[list[dict[str, Any]], int]:
+def _totals(from_ms: int, to_ms: int) -> Subquery:
+    """Of each job of the period how long its attempts ran, and on how many devices; its last attempt."""
     ran_ms = AttemptRow.ended_ms - AttemptRow.started_ms
     devices = (
         select(func.count())
@@ -80,7 +79,7 @@ async def _jobs(
         .scalar_subquery()
     )
     last = func.max(AttemptRow.attempt)
-    totals = (
+    return (
         select(
             AttemptRow.firm_id,
             AttemptRow.job_id,
@@ -94,6 +93,12 @@ async def _jobs(
         .group_by(AttemptRow.firm_id, AttemptRow.job_id)
         .subquery()
     )
+
+
+async def _jobs(
+    session: AsyncSession, from_ms: int, to_ms: int, firms: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], int]:
+    totals = _totals(from_ms, to_ms)
     rows = await session.execute(
         select(JobRow, totals.c.run_ms, totals.c.held_device_ms, AttemptRow.device_model)
         .outerjoin(totals, (totals.c.firm_id == JobRow.firm_id) & (totals.c.job_id == JobRow.job_id))

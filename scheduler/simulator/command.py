@@ -46,6 +46,8 @@ def simulate(request: Request, out: Console, err: Console) -> None:
     if request.output is not None and request.output.exists() and not request.output.is_dir():
         raise BadTrace(f"--output: {request.output} is a file, want a folder")
     base, drafts, note = _read(request)
+    if request.output is not None:
+        _make(request.output)
     situations = [base]
     situations += [changed(base, path) for path in request.changes]
     situations += [
@@ -191,9 +193,16 @@ def document(request: Request, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
+def _make(folder: Path) -> None:
+    """Before anything runs: a rehearsal takes long."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise BadTrace(f"--output: {folder} cannot be made, want a folder that can be") from None
+
+
 def _write(outcomes: Sequence[Outcome], tables: Sequence[TableOfText], folder: Path, err: Console) -> None:
     pictures: list[Picture] = []
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         for outcome in outcomes:
             pictures += draw(outcome, folder)
@@ -257,7 +266,7 @@ _LINES = (
     ("completion, average / p99", lambda o: f"{_time(o.summary.jct.mean_s)} / {_time(o.summary.jct.p99_s)}"),
     ("makespan", lambda o: _time(o.summary.makespan_s)),
     ("devices in use", lambda o: f"{100 * o.summary.utilisation:.1f} %"),
-    ("idle while waiting, on broken nodes", lambda o: f"{100 * o.summary.fragmentation:.1f} %"),
+    ("idle while jobs wait, on nodes partly in use", lambda o: f"{100 * o.summary.fragmentation:.1f} %"),
     ("fairness: worst / best firm's slowdown", _fairness),
     ("worst firm against alone (--alone)", _worst_alone),
     ("stops", _stops),

@@ -49,6 +49,7 @@ ZH_APART = {
     # Rehearsals
     "seed {number}": "种子 {number}",
     "--output: {path} is a file, want a folder": "--output：{path} 是文件，应为文件夹",
+    "--output: {path} cannot be made, want a folder that can be": "--output：无法创建 {path}，应为可以创建的文件夹",
     "as-it-is": "现行",
     "All jobs": "全部作业",
     "Firms: average wait / completion time / net cost in CNY": "企业：平均等待 / 完成时间 / 净费用（元）",
@@ -73,7 +74,7 @@ ZH_APART = {
     "completion, average / p99": "完成时间，平均 / p99",
     "makespan": "全部完成用时",
     "devices in use": "设备利用率",
-    "idle while waiting, on broken nodes": "有作业等待时，空闲设备中零散的占比",
+    "idle while jobs wait, on nodes partly in use": "有作业等待时，空闲设备中零散的占比",
     "fairness: worst / best firm's slowdown": "公平性：最差 / 最好企业的减速比",
     "worst firm against alone (--alone)": "与单独相比最差的企业（--alone）",
     "stops": "停止次数",

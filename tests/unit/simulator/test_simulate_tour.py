@@ -70,3 +70,27 @@ def test_a_file_where_the_report_would_go_is_said_before_anything_runs(tmp_path:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "suanli: --output: taken is a file, want a folder\n"
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    files = Path(__file__).parents[3] / "examples" / "rehearsal"
+    suanli = Path(sys.executable).parent / "suanli"
+    done = subprocess.run(
+        [
+            suanli,
+            "simulate",
+            files / "jobs.csv",
+            "--cluster",
+            files / "cluster.yaml",
+            "--output",
+            "taken/below",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "suanli: --output: taken/below cannot be made, want a folder that can be\n"
