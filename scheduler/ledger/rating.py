@@ -28,6 +28,7 @@ from scheduler.ledger.attribution import Attribution, count_overrun, count_use
 from scheduler.ledger.charging import Charge, Place, charges_of, correction_of
 from scheduler.ledger.metrics import CHARGES, MISSING_ROWS, UNPRICED_MS, UNRATED
 from scheduler.storage.engine import Database
+from scheduler.storage.fact_names import allocation_fact
 from scheduler.storage.leadership import Leadership
 from scheduler.storage.segments import opened_segments
 from scheduler.storage.tables import (
@@ -332,7 +333,7 @@ async def _authorisations(
     session: AsyncSession, allocation_ids: Iterable[str], size: int
 ) -> dict[str, Authorisation]:
     """What the published log says of allocations: granted, and ended where it says so."""
-    facts = [f"allocation/{a}/{event}" for a in allocation_ids for event in ("granted", "ended")]
+    facts = [allocation_fact(a, event) for a in allocation_ids for event in ("granted", "ended")]
     found = await session.execute(
         select(LogEntryRow.log_index, LogEntryRow.payload)
         .where(LogEntryRow.fact.in_(facts), LogEntryRow.log_index < size)

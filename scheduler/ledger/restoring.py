@@ -16,12 +16,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from scheduler.ledger.fact_names import allocation_fact, has_new_id, is_name_of
 from scheduler.ledger.halt import Halted
 from scheduler.ledger.metrics import RESTORED
 from scheduler.ledger.rows import ENTRY_COLUMNS, SEGMENT_COLUMNS, Values, read_back
 from scheduler.storage.bulk import copy_in, table_of
 from scheduler.storage.engine import Database
+from scheduler.storage.fact_names import allocation_fact, has_new_id, is_name_of
 from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive
 from scheduler.storage.tables import AgentKeyRow, LeaderRow, LogEntryRow, WindowSegmentRow
 from scheduler.storage.tile_store import TileMissing, TileStore

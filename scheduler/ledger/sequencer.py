@@ -29,6 +29,7 @@ from scheduler.ledger.rows import (
     window_span,
 )
 from scheduler.storage.bulk import copy_in, table_of
+from scheduler.storage.fact_names import fact_of
 from scheduler.storage.payload_archive import ArchivedEntry
 from scheduler.storage.segments import unpack_segments
 from scheduler.storage.tables import (
@@ -193,7 +194,7 @@ class Sequencer:
             controller_key=identity.controller_key.hex(),
             at_ms=now_ms,
         )
-        self._add_fact(draft, entry_type(keys), encode_record(keys), "operator_keys", record_span(keys))
+        self._add_fact(draft, entry_type(keys), encode_record(keys), fact_of(keys), record_span(keys))
 
     async def _add_facts(
         self, session: AsyncSession, draft: _Draft, facts: Sequence[EvidenceIntakeRow]

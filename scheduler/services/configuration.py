@@ -37,6 +37,7 @@ from scheduler.services.calendar import apply_calendar
 from scheduler.services.node_places import write_places
 from scheduler.services.quotas import apply_cohorts, check_quotas, cohort_is_there, quota_columns
 from scheduler.storage import inbox
+from scheduler.storage.fact_names import fact_of, retitled_fact
 from scheduler.storage.pokes import Channel, poke
 from scheduler.storage.tables import (
     FirmRow,
@@ -168,15 +169,14 @@ async def _free_uid(run: Application, where: str) -> int | None:
 
 
 async def _write_firm(run: Application, firm: FirmEntry, firm_id: str, uid: int, *, exists: bool) -> None:
-    fact = f"firm/{firm_id}"
+    record = Firm(firm_id, firm.title, run.now_ms)
     if exists:
         await run.session.execute(update(FirmRow).where(FirmRow.firm_id == firm_id).values(title=firm.title))
-        fact += f"/{run.now_ms}"  # a new title is a new fact beside the first one
     else:
         values = {"firm_id": firm_id, "name": firm.name, "title": firm.title, "uid": uid}
         await run.session.execute(insert(FirmRow).values(**values))
     # The name under which the firm is billed is its title; the newest entry counts.
-    await run.log(Firm(firm_id, firm.title, run.now_ms), fact, firm_id)
+    await run.log(record, retitled_fact(record) if exists else fact_of(record), firm_id)
 
 
 async def _apply_projects(run: Application, firm: FirmEntry, firm_id: str) -> None:
@@ -271,7 +271,7 @@ async def _write_price(run: Application, name: str, price: PriceEntry) -> None:
         effective_from_ms=price.effective_from_ms,
         effective_to_ms=None,
     )
-    await run.log(record, f"price/{name}")
+    await run.log(record, fact_of(record))
 
 
 async def _apply_programs(run: Application, programs: Iterable[ProgramEntry]) -> None:
@@ -301,7 +301,7 @@ async def _apply_programs(run: Application, programs: Iterable[ProgramEntry]) ->
                 effective_from_ms=program.effective_from_ms,
             )
         )
-        await run.log(record, f"program/{name}")
+        await run.log(record, fact_of(record))
 
 
 def _program_record(run: Application, program: ProgramEntry) -> ProgramVersion:

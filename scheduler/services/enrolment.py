@@ -19,6 +19,7 @@ from scheduler.domain.ids import Ids
 from scheduler.domain.time import to_datetime
 from scheduler.services.join_tokens import token_sha256
 from scheduler.storage import inbox
+from scheduler.storage.fact_names import fact_of
 from scheduler.storage.pokes import Channel, poke
 from scheduler.storage.tables import (
     AgentKeyRow,
@@ -30,7 +31,7 @@ from scheduler.storage.tables import (
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.keys import PUBLIC_KEY_BYTES, key_id, verify_signature
-from suanli.evidence.records import DeviceEvent, KeyEvent, Record, encode_record, entry_type
+from suanli.evidence.records import DeviceEvent, KeyEvent, encode_record, entry_type
 
 ENROL_LABEL = b"suanli/enrol/v1\n"
 CLOCK_TOLERANCE_MS = 60_000
@@ -318,26 +319,25 @@ def device_of(row: DeviceRow) -> NewDevice:
     return NewDevice(identity, row.memory_bytes, row.fast_link_group)
 
 
-_Fact = tuple[str, Record]
 """The unique name of a fact, and what it says."""
 
 
-def _key_added(application: Application, token: JoinTokenRow, node_id: str, now_ms: int) -> _Fact:
-    own_key_id = key_id(application.public_key)
-    event = KeyEvent(
+def _key_added(application: Application, token: JoinTokenRow, node_id: str, now_ms: int) -> KeyEvent:
+    return KeyEvent(
         event="added",
-        key_id=own_key_id,
+        key_id=key_id(application.public_key),
         public_key=application.public_key.hex(),
         node_id=node_id,
         at_ms=now_ms,
         enrolled_by=(token.created_by,),
         protected_by="file",
     )
-    return f"key/{own_key_id}/added", event
 
 
-def _device_enrolled(application: Application, token: JoinTokenRow, node_id: str, device: NewDevice) -> _Fact:
-    event = DeviceEvent(
+def _device_enrolled(
+    application: Application, token: JoinTokenRow, node_id: str, device: NewDevice
+) -> DeviceEvent:
+    return DeviceEvent(
         event="enrolled",
         device=device.identity,
         node_id=node_id,
@@ -345,14 +345,13 @@ def _device_enrolled(application: Application, token: JoinTokenRow, node_id: str
         pool=token.pool,
         at_ms=application.metering_from_ms,
     )
-    return f"device/{device.identity.device_id}/enrolled", event
 
 
-async def _leave_facts(session: AsyncSession, facts: Sequence[_Fact]) -> None:
+async def _leave_facts(session: AsyncSession, records: Sequence[KeyEvent | DeviceEvent]) -> None:
     """Leave facts for the log, unsigned: the ledger speaks for the operator."""
     rows = [
-        {"type": entry_type(record), "firm_id": None, "body": encode_record(record), "fact": fact}
-        for fact, record in facts
+        {"type": entry_type(record), "firm_id": None, "body": encode_record(record), "fact": fact_of(record)}
+        for record in records
     ]
     if rows:
         await session.execute(insert(EvidenceIntakeRow).inline(), rows)
@@ -371,20 +370,17 @@ async def revoke_key(session: AsyncSession, node_id: str, now_ms: int) -> int:
         .returning(AgentKeyRow.key_id, AgentKeyRow.public_key)
     )
     keys = revoked.all()
-    facts: list[_Fact] = [
-        (
-            f"key/{revoked_id}/revoked",
-            KeyEvent(
-                event="revoked",
-                key_id=revoked_id,
-                public_key=public_key.hex(),
-                node_id=node_id,
-                at_ms=now_ms,
-                enrolled_by=(),
-                protected_by="file",
-            ),
+    events = [
+        KeyEvent(
+            event="revoked",
+            key_id=revoked_id,
+            public_key=public_key.hex(),
+            node_id=node_id,
+            at_ms=now_ms,
+            enrolled_by=(),
+            protected_by="file",
         )
         for revoked_id, public_key in keys
     ]
-    await _leave_facts(session, facts)
+    await _leave_facts(session, events)
     return len(keys)

@@ -18,6 +18,7 @@ from scheduler.domain.time import to_rfc3339
 from scheduler.services.administration import note_act
 from scheduler.services.bundles import ENTRIES_PER_PAGE, collect_page
 from scheduler.services.usage import covered, published_size
+from scheduler.storage.fact_names import fact_of
 from scheduler.storage.tables import EvidenceIntakeRow, LogEntryRow
 from suanli.evidence.bundle import AUDITOR
 from suanli.evidence.entries import STATEMENT, parse_payload
@@ -92,7 +93,7 @@ async def close_period(
             "type": STATEMENT,
             "firm_id": s.firm_id,
             "body": encode_record(s),
-            "fact": _fact(s.firm_id, from_ms, to_ms),
+            "fact": fact_of(s),
         }
         for s in statements
     ]
@@ -100,10 +101,6 @@ async def close_period(
     subject = f"{from_ms}/{to_ms}"
     await note_act(session, actor, PERIOD_CLOSED, subject, now_ms, f"{PERIOD_CLOSED}/{subject}")
     return ClosedPeriod(from_ms, to_ms, size, tuple(statements))
-
-
-def _fact(firm_id: str, from_ms: int, to_ms: int) -> str:
-    return f"statement/{firm_id}/{from_ms}/{to_ms}"
 
 
 async def _closed(session: AsyncSession) -> list[Statement]:

@@ -17,6 +17,7 @@ from scheduler.domain.authorise import Action, Principal, authorise, require_fir
 from scheduler.domain.errors import Conflict, FieldProblem, Forbidden, Invalid, NotFound
 from scheduler.domain.time import from_datetime, to_datetime
 from scheduler.services.jobs import read_job
+from scheduler.storage.fact_names import fact_of, receipt_fact
 from scheduler.storage.pokes import Channel, poke
 from scheduler.storage.tables import (
     AllocationDeviceRow,
@@ -128,10 +129,9 @@ async def _log_key_event(session: AsyncSession, event: FirmKey) -> None:
         body = encode_record(event)
     except EvidenceError as error:
         raise Invalid([FieldProblem(error.field.removeprefix("firm_key."), error.got, error.want)]) from None
-    fact = f"firm_key/{event.key_id}/{event.event}"
     await session.execute(
         insert(EvidenceIntakeRow)
-        .values(type=entry_type(event), firm_id=event.firm_id, body=body, fact=fact)
+        .values(type=entry_type(event), firm_id=event.firm_id, body=body, fact=fact_of(event))
         .inline()
     )
     await poke(session, Channel.EVIDENCE)
@@ -219,7 +219,7 @@ async def add_receipt(
                 body=body,
                 signature=signature,
                 producer_key_id=name,
-                fact=f"receipt/{receipt_id}",
+                fact=receipt_fact(body),
             )
             .inline()
         )

@@ -12,6 +12,7 @@ from itertools import groupby
 from sqlalchemy import and_, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scheduler.storage.fact_names import allocation_fact
 from scheduler.storage.segments import opened_segments
 from scheduler.storage.tables import (
     AllocationDeviceRow,
@@ -150,7 +151,7 @@ async def _add_records(
 ) -> None:
     """Feed the logged records that rating needs, in log order: terms, devices, and these allocations."""
     row = LogEntryRow
-    facts = [f"allocation/{a}/{event}" for a in allocations for event in ("granted", "ended")]
+    facts = [allocation_fact(a, event) for a in allocations for event in ("granted", "ended")]
     wanted = row.type.in_([DEVICE_EVENT, PRICE_VERSION, PROGRAM_VERSION, FIRM]) | row.fact.in_(facts)
     found = await session.execute(
         select(row.log_index, row.type, row.payload)

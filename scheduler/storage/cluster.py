@@ -37,6 +37,7 @@ from scheduler.storage.cluster_rows import (
     price_from,
     queue_noun,
 )
+from scheduler.storage.fact_names import fact_of
 from scheduler.storage.pokes import Channel
 from suanli.evidence.entries import ALLOCATION_EVENT, signing_message
 from suanli.evidence.keys import Signer
@@ -263,7 +264,7 @@ async def _write_evidence(session: AsyncSession, facts: Iterable[AllocationEvent
                 "type": ALLOCATION_EVENT,
                 "firm_id": fact.firm_id,
                 "producer_key_id": signer.key_id,
-                "fact": f"allocation/{fact.allocation_id}/{fact.event}",
+                "fact": fact_of(fact),
                 "body": base64.b64encode(body).decode(),
                 "signature": base64.b64encode(signature).decode(),
             }

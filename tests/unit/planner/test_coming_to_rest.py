@@ -79,6 +79,12 @@ def go_on(controller: Controller) -> bool:
     return bool(placed or stopped)
 
 
+def goes_on_later(controller: Controller) -> bool:
+    """One cycle half an hour on."""
+    controller.wait(HOUR_MS // 2)
+    return go_on(controller)
+
+
 @pytest.mark.parametrize("seed", range(24))
 def test_a_cluster_to_which_nobody_submits_any_more_comes_to_rest(seed: int) -> None:
     draw = random.Random(seed)
@@ -88,8 +94,5 @@ def test_a_cluster_to_which_nobody_submits_any_more_comes_to_rest(seed: int) -> 
         if draw.random() < 0.5:
             go_on(controller)
             controller.wait(draw.choice([1_000, HOUR_MS, 30 * HOUR_MS]))
-    for _ in range(60):
-        if not go_on(controller):
-            return
-        controller.wait(HOUR_MS // 2)
-    pytest.fail("somebody is still stopped, or started, after 60 cycles in which nobody came")
+    # Somebody may be told something in cycle after cycle, but not for ever.
+    assert any(not goes_on_later(controller) for _ in range(60))

@@ -57,35 +57,25 @@ def test_a_file_that_is_not_there_is_said_to_be_the_matter(tmp_path: Path) -> No
     assert done.stderr == "suanli: nofile.gz: No such file or directory\n"
 
 
-def test_a_file_where_the_report_would_go_is_said_before_anything_runs(tmp_path: Path) -> None:
-    (tmp_path / "taken").touch()
-    suanli = Path(sys.executable).parent / "suanli"
-    done = subprocess.run(
-        [suanli, "simulate", "nofile.gz", "--output", "taken"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "suanli: --output: taken is a file, want a folder\n"
-
-
-def test_a_folder_that_cannot_be_made_is_said_before_anything_runs(tmp_path: Path) -> None:
-    (tmp_path / "taken").touch()
-    files = Path(__file__).parents[3] / "examples" / "rehearsal"
-    suanli = Path(sys.executable).parent / "suanli"
-    done = subprocess.run(
-        [
-            suanli,
-            "simulate",
-            files / "jobs.csv",
-            "--cluster",
-            files / "cluster.yaml",
-            "--output",
+@pytest.mark.parametrize(
+    ("jobs", "folder", "said"),
+    [
+        ("nofile.gz", "taken", "taken is a file, want a folder"),
+        (
+            "examples/rehearsal/jobs.csv",
             "taken/below",
-        ],
+            "taken/below cannot be made, want a folder that can be",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_had_is_said_before_anything_runs(
+    tmp_path: Path, jobs: str, folder: str, said: str
+) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "taken").touch()
+    suanli = Path(sys.executable).parent / "suanli"
+    done = subprocess.run(
+        [suanli, "simulate", jobs, "--cluster", "examples/rehearsal/cluster.yaml", "--output", folder],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -93,4 +83,4 @@ def test_a_folder_that_cannot_be_made_is_said_before_anything_runs(tmp_path: Pat
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "suanli: --output: taken/below cannot be made, want a folder that can be\n"
+    assert done.stderr == f"suanli: --output: {said}\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler.ledger.fact_names import has_new_id, is_name_of
+from scheduler.storage.fact_names import has_new_id, is_name_of
 from suanli.evidence.records import AdministrativeAct, Firm, PriceVersion, Record
 
 FIRM = Firm("firm-1", "One", 7)
