@@ -4,6 +4,7 @@ Where time limits say when devices come free, the start is known, and shorter wo
 then. Where they do not, a job that has waited long enough holds the nodes that are closest to having room.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 
@@ -13,7 +14,7 @@ from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.layouts import bits
 from scheduler.planner.parts import Part
-from scheduler.planner.reach import Inside, closed_rows, domains, open_rows
+from scheduler.planner.reach import closed_rows, domains, open_rows
 from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.snapshot import Shape
 
@@ -146,26 +147,27 @@ def nodes_to_hold(shape: Shape, cell: Cell) -> list[tuple[int, int]]:
     """(row, mask): the nodes with the most room for the gang, with all their healthy devices of the model.
 
     Held nodes only gain free devices, so the choice of the next cycle is no worse: the job comes closer to
-    its start with every task that ends there. Cost: the nodes looked at, the roomiest first.
+    its start with every task that ends there. Cost: the cell's nodes, sorted once, the roomiest first.
     """
     closed = frozenset(closed_rows(shape, cell))
+    rows = cell.roomiest()
+    rank = {row: at for at, row in enumerate(rows)}
     best: list[tuple[int, int]] = []
     for inside in domains(shape, cell):
-        chosen = _roomiest_of(shape, cell, closed, inside)
+        among = rows if inside is None else sorted(inside, key=rank.__getitem__)
+        chosen = _first_with_room(shape, cell, [row for row in among if row not in closed])
         room = sum(cell.parts[row].free.bit_count() for row, _ in chosen)
         if (len(chosen), room) > (len(best), sum(cell.parts[row].free.bit_count() for row, _ in best)):
             best = chosen
     return best
 
 
-def _roomiest_of(shape: Shape, cell: Cell, closed: frozenset[int], inside: Inside) -> list[tuple[int, int]]:
+def _first_with_room(shape: Shape, cell: Cell, rows: Iterable[int]) -> list[tuple[int, int]]:
     count = min(shape.devices, shape.devices_per_node)
     chosen: list[tuple[int, int]] = []
-    for row in cell.roomiest():
+    for row in rows:
         if len(chosen) == shape.tasks:
             break
-        if row in closed or (inside is not None and row not in inside):
-            continue
         part = cell.parts[row]
         healthy = (part.at_rest | part.busy) & ~part.reserved
         if part.layout.choose(healthy, count):

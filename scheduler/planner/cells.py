@@ -362,10 +362,10 @@ class Cell:
             self.touched.update(rows)
             self._tick_ends(rows)
 
-    def roomiest(self) -> Iterable[int]:
-        """Rows, the one with the most open devices first, then with the most of parts and of the host; suspects last.
+    def roomiest(self) -> Sequence[int]:
+        """Rows: most open devices first; of equals those not suspected, with most of parts, then of the host.
 
-        What is left of equals are alike, so that it does not matter how the nodes are named.
+        What nodes are called decides between none but those with all of that in common.
         """
         room = (-self.memory, -self.cpu, -self.ppm.sum(axis=1), self.penalty, -self.whole)
         rows: list[int] = np.lexsort(room).tolist()
