@@ -16,6 +16,7 @@ from agents.core.recovery import Lane, Piece, Vouched, pieces_of_task, replay
 from agents.devices.driver import Driver, DriverError
 from agents.link import NowAndThen
 from agents.refusals import SpoolFull, StateUnusable
+from agents.runtime import proc_tree
 from agents.runtime.account import AccountLine
 from agents.runtime.use import UseReader
 from agents.samples import SampleFiles
@@ -84,7 +85,9 @@ class Metering:
         self._files = samples
         self._new_window = new_window
         self._driver_patience_s = driver_patience_s
-        self._maker = IntervalMaker(tuple(sealer.devices), sealer.simulated)
+        self._maker = IntervalMaker(
+            tuple(sealer.devices), sealer.simulated, knows_processes=proc_tree.is_host()
+        )
         self._holdings: list[Holding] = []
         self._samples: dict[int, DeviceSample] = {}
         self._pending: list[_Pending] = []

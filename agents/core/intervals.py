@@ -60,11 +60,13 @@ class IntervalMaker:
     """How intervals of this node are made.
 
     `simulated`: there is no device to ask, so busy time is the CPU time of the bound processes and memory
-    their resident memory, split evenly where one process is bound to several devices.
+    their resident memory, split evenly where one process is bound to several devices. `knows_processes`: the numbers
+    by which a device tells processes are those by which this agent knows them.
     """
 
     device_indices: tuple[int, ...]
     simulated: bool
+    knows_processes: bool = False
 
     def make(
         self, before: Moment, after: Moment, holdings: Sequence[Holding], measured_by: str = "agent"
@@ -97,7 +99,7 @@ class IntervalMaker:
             observed="faulty" if sample.health is Health.FAULTY else "free",
             utilisation_ppm=sample.utilisation_ppm,
             memory_bytes=sample.memory_bytes,
-            processes=sample.processes or 0,
+            processes=len(sample.processes or ()),
             energy_mj=energy_mj,
             energy_method=method,
             hardware=told_between(before.samples.get(index), sample),
@@ -124,10 +126,10 @@ class IntervalMaker:
             busy_ms = min(cpu_ms, lived_ms)
             utilisation_ppm: int | None = busy_ms * PPM // lived_ms if lived_ms else 0
         else:
-            memory_bytes = sample.memory_bytes if sample else None
-            utilisation_ppm = sample.utilisation_ppm if sample else None
+            pids = frozenset().union(*(use.ranks[r].pids for r in ranks if r in use.ranks))
+            memory_bytes, utilisation_ppm, on_device = self._told(sample, holding.share_ppm, pids)
             busy_ms = min((utilisation_ppm or 0) * length_ms // PPM, lived_ms)
-            processes = max(processes, (sample.processes or 0) if sample else 0)
+            processes = max(processes, on_device)
         interval = Interval(
             observed="in_use",
             allocation_id=holding.allocation_id,
@@ -142,13 +144,33 @@ class IntervalMaker:
             energy_method=method,
             hardware=told_between(before.samples.get(index), sample),
         )
-        return _part(interval, holding.share_ppm, memory_bytes if self.simulated else None)
+        return _part(interval, holding.share_ppm, memory_bytes)
+
+    def _told(
+        self, sample: DeviceSample | None, share_ppm: int, pids: frozenset[int]
+    ) -> tuple[int | None, int | None, int]:
+        """Memory, utilisation and processes that a device tells of an allocation whose processes are `pids`.
+
+        Of a part, memory is that of its own processes. No device tells reliably how busy each process keeps it
+        (NVML counts clients of the Multi-Process Service as their server): a part is as busy as the whole, unless
+        none of its processes is there, and then it is not.
+        """
+        if sample is None:
+            return None, None, 0
+        if share_ppm == WHOLE_PPM:
+            return sample.memory_bytes, sample.utilisation_ppm, len(sample.processes or ())
+        if sample.processes is None or not self.knows_processes:
+            return None, sample.utilisation_ppm, 0
+        own = [held for pid, held in sample.processes.items() if pid in pids]
+        known = [held for held in own if held is not None]
+        memory_bytes = sum(known) if len(known) == len(own) else None
+        return memory_bytes, sample.utilisation_ppm if own else 0, len(own)
 
 
 def _part(interval: Interval, share_ppm: int, memory_bytes: int | None = None) -> Interval:
-    """An interval of a part of a device. What is read of the whole says nothing of how its memory is divided;
-    its energy is divided by shares, and how busy it was is told of the allocations alone. Its power and what went
-    over its links would tell of the neighbours.
+    """An interval of a part of a device. Its energy is divided by shares; nobody can tell how its memory is divided
+    that no process has, and how busy it was is told of the allocations alone. Its power and what went over its links
+    would tell of the neighbours.
     """
     if share_ppm == WHOLE_PPM:
         return interval

@@ -23,7 +23,8 @@ class Health(StrEnum):
 @dataclass(frozen=True)
 class DeviceSample:
     """One reading of one device. Energy, link traffic and errors of its memory are counters since the driver was
-    loaded, not rates; `temperature_mc` is in thousandths of a degree Celsius. What it does not tell is None.
+    loaded, not rates; `temperature_mc` is in thousandths of a degree Celsius; `processes` are bytes of its memory by
+    the process of the host that has them. What it does not tell is None.
     """
 
     index: int
@@ -32,7 +33,7 @@ class DeviceSample:
     memory_bytes: int | None = None
     power_mw: int | None = None
     energy_mj: int | None = None
-    processes: int | None = None
+    processes: Mapping[int, int | None] | None = None
     temperature_mc: int | None = None
     links_up: int | None = None
     link_in_bytes: int | None = None
@@ -43,13 +44,16 @@ class DeviceSample:
 
 @dataclass(frozen=True)
 class RankUse:
-    """One local rank of a task with all that it started. `cpu_ms` is cumulative since the task's start."""
+    """One local rank of a task with all that it started. `cpu_ms` is cumulative since the task's start; `pids` are
+    of what lives, and empty where a shim's account is all that is known.
+    """
 
     live: bool
     cpu_ms: int
     memory_bytes: int
     processes: int
     ended_ms: int | None = None
+    pids: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

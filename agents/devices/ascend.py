@@ -42,11 +42,11 @@ class Seen:
 
 @dataclass
 class Table:
-    """`npu-smi info`: chips in the tool's order; processes by chip, None where the table does not list any."""
+    """`npu-smi info`: chips in the tool's order; bytes by process of each chip, None where it lists no processes."""
 
     version: str | None = None
     chips: dict[Chip, Seen] = field(default_factory=dict)
-    processes: dict[Chip, int] | None = None
+    processes: dict[Chip, dict[int, int | None]] | None = None
 
 
 _VERSION = re.compile(r"\bVersion: (\S+)")
@@ -68,7 +68,11 @@ def parse_table(text: str) -> Table:
             continue
         elif table.processes is not None:
             npu, chip = (int(number) for number in cells[0].split()[:2])
-            table.processes[npu, chip] = table.processes.get((npu, chip), 0) + 1
+            if cells[1].isdecimal():
+                known = len(cells) > 3 and cells[3].isdecimal()
+                table.processes.setdefault((npu, chip), {})[int(cells[1])] = (
+                    int(cells[3]) * MIB if known else None
+                )
         elif upper is None:
             upper = cells
         else:
@@ -265,7 +269,7 @@ class AscendDriver(Driver):
             utilisation_ppm=seen.utilisation_ppm,
             memory_bytes=seen.used_bytes,
             power_mw=seen.power_mw,  # of a package of two dies the first tells all of it
-            processes=None if table.processes is None else table.processes.get(known.chip, 0),
+            processes=None if table.processes is None else table.processes.get(known.chip, {}),
             temperature_mc=seen.temperature_mc,
             links_up=links,
             ecc_corrected=corrected,

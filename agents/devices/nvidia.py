@@ -102,7 +102,7 @@ class NvidiaDriver(Driver):
             memory_bytes=int(used),
             power_mw=self._ask(nvml.nvmlDeviceGetPowerUsage, handle),
             energy_mj=self._ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle),
-            processes=None if running is None else len(running),
+            processes=None if running is None else {each.pid: each.usedGpuMemory for each in running},
             temperature_mc=None if degrees is None or degrees < 0 else degrees * 1000,
             links_up=self._links_up(handle),
             link_in_bytes=received,

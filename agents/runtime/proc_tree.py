@@ -10,6 +10,17 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
+_HOST_PIDS = "pid:[4026531836]"  # PROC_PID_INIT_INO of the kernel's include/linux/proc_ns.h
+
+
+def is_host() -> bool:
+    """Whether processes have the numbers here that the host's drivers know them by: no PID namespace is between."""
+    try:
+        return os.readlink("/proc/self/ns/pid") == _HOST_PIDS
+    except OSError:
+        return False
+
+
 class ProcessStat:
     """The fields of /proc/PID/stat (proc_pid_stat(5)) that trees and accounts are made of."""
 

@@ -52,6 +52,7 @@ class UseReader:
                 memory_bytes=sum(s.resident_bytes for s in alive),
                 processes=len(alive),
                 ended_ms=process["ended_ms"],
+                pids=frozenset(s.pid for s in alive),
             )
         return TaskUse(self.state["started_ms"], ranks)
 

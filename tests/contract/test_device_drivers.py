@@ -54,7 +54,7 @@ class Nvml:
             "nvmlDeviceGetPciInfo": SimpleNamespace(busId=b"00000000:1B:00.0"),
             "nvmlDeviceGetSerial": "1650924012345",
             "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=42, memory=3),
-            "nvmlDeviceGetComputeRunningProcesses": [SimpleNamespace(pid=1)],
+            "nvmlDeviceGetComputeRunningProcesses": [SimpleNamespace(pid=1, usedGpuMemory=4_000)],
             "nvmlDeviceGetPowerUsage": 123_456,
             "nvmlDeviceGetTotalEnergyConsumption": 987_654_321,
             "nvmlDeviceGetTotalEccErrors": 0,
@@ -134,9 +134,12 @@ def test_every_device_is_read_within_bounds(driver: Driver) -> None:
     for sample in samples:
         assert sample.health in set(Health)
         assert 0 <= (sample.utilisation_ppm or 0) <= 1_000_000
-        amounts = vars(sample).keys() - {"index", "health"}
+        amounts = vars(sample).keys() - {"index", "health", "processes"}
         for amount in (getattr(sample, name) for name in amounts):
             assert amount is None or amount >= 0
+        for pid, held in (sample.processes or {}).items():
+            assert pid > 0
+            assert held is None or held >= 0
 
 
 def test_visibility_names_the_devices_asked_for(driver: Driver) -> None:
@@ -197,7 +200,7 @@ def test_a_wrong_simulation_is_refused(text: str) -> None:
 def test_nvml_is_read_in_our_units() -> None:
     sample = NvidiaDriver(Nvml()).sample()[0]
     assert (sample.utilisation_ppm, sample.power_mw, sample.energy_mj) == (420_000, 123_456, 987_654_321)
-    assert (sample.memory_bytes, sample.processes, sample.health) == (5_000, 1, Health.OK)
+    assert (sample.memory_bytes, sample.processes, sample.health) == (5_000, {1: 4_000}, Health.OK)
     assert (sample.temperature_mc, sample.links_up) == (46_000, 18)
     assert (sample.link_out_bytes, sample.link_in_bytes) == (7 * 1024, 9 * 1024)
     assert (sample.ecc_corrected, sample.ecc_uncorrected) == (0, 0)
@@ -215,12 +218,13 @@ def test_a_real_h200_is_read_as_it_answered_idle_and_at_work() -> None:
     (device,), (idle,) = driver.inventory(), driver.sample()
     assert (device.model, device.memory_bytes) == ("nvidia-h200-sxm-141gb", 150_754_820_096)
     assert (device.bus_address, device.firmware) == ("00000000:00:06.0", "96.00.A5.00.1A")
-    assert (idle.utilisation_ppm, idle.processes, idle.health) == (0, 0, Health.OK)
+    assert (idle.utilisation_ppm, idle.processes, idle.health) == (0, {}, Health.OK)
     assert (idle.power_mw, idle.energy_mj, idle.temperature_mc) == (83_355, 3_044_626, 35_000)
     # A card without links says so of them in three ways.
     assert (idle.links_up, idle.link_in_bytes, idle.link_out_bytes) == (None, None, None)
     (busy,) = NvidiaDriver(RecordedNvml("busy")).sample()
-    assert (busy.utilisation_ppm, busy.processes, busy.memory_bytes) == (1_000_000, 1, 9_787_277_312)
+    assert (busy.utilisation_ppm, busy.memory_bytes) == (1_000_000, 9_787_277_312)
+    assert busy.processes == {611: 9_133_096_960}
     assert (busy.power_mw, busy.energy_mj, busy.temperature_mc) == (607_376, 5_951_584, 49_000)
 
 

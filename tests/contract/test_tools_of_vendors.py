@@ -64,7 +64,10 @@ def test_two_dies_of_a_package_are_two_devices_and_one_tells_the_power() -> None
     assert len(table.chips) == 16
     assert (table.version, table.processes) == (
         "25.3.rc1",
-        dict.fromkeys([(0, 0), (0, 1), (1, 0), (1, 1)], 1),
+        {
+            chip: {pid: 43_266 << 20}
+            for chip, pid in {(0, 0): 2173027, (0, 1): 2173030, (1, 0): 2173031, (1, 1): 2173032}.items()
+        },
     )
     assert [table.chips[0, die].power_mw for die in (0, 1)] == [166_900, None]
     places = {place: n for n, place in enumerate(sorted(table.chips))}

@@ -137,6 +137,9 @@ def test_the_multi_process_service_keeps_parts_of_a_real_device_to_their_size(si
         half, quarter = (json.loads(site.lines("yunhe", job_id, [0])[0]) for job_id in parts)
         assert half["uuid"] == quarter["uuid"]
         assert quarter["processors"] < half["processors"]
+        busy_until_s = time.monotonic() + BUSY_S  # what is measured is time
+        while time.monotonic() < busy_until_s:
+            time.sleep(0.1)
         gate.touch()
         assert {site.ended("yunhe", job_id)["state"] for job_id in parts} == {"succeeded"}
         # A quarter of the memory is the part's, and no byte more.
@@ -146,4 +149,13 @@ def test_the_multi_process_service_keeps_parts_of_a_real_device_to_their_size(si
         assert "cuMemAlloc_v2: CUDA error 2" in site.output("yunhe", greedy)[0]
     finally:
         subprocess.run([daemon], input="quit\n", text=True, check=True)
-    site.verified()
+    shared = [
+        s for s in site.verified().segments if s["allocation_id"] and s["share_ppm"] in (500_000, 250_000)
+    ]
+    # Each part's window tells the memory of its own processes: two GiB and what CUDA takes, not the neighbour's.
+    held = {
+        p: max(s["memory_max_bytes"] or 0 for s in shared if s["share_ppm"] == p) for p in (500_000, 250_000)
+    }
+    assert all(2 * GIB < memory < 4 * GIB for memory in held.values()), held
+    assert max(s["processes_max"] for s in shared) == 1
+    assert {s["energy_method"] for s in shared} == {"counter"}

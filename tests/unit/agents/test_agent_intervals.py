@@ -89,7 +89,9 @@ def test_a_device_without_a_task_is_free_or_faulty(health: Health, observed: str
 
 def test_a_real_device_is_as_busy_as_it_says_and_no_longer_than_its_processes_live() -> None:
     before = Moment(0, samples(DeviceSample(0, energy_mj=100)), {})
-    reading = DeviceSample(0, utilisation_ppm=800_000, memory_bytes=7, power_mw=1, energy_mj=350, processes=2)
+    reading = DeviceSample(
+        0, utilisation_ppm=800_000, memory_bytes=7, power_mw=1, energy_mj=350, processes={8: 5, 9: 1}
+    )
     after = Moment(1_000, samples(reading), use(500, r0=RankUse(True, 44, 0, 1)))
     made = whole(REAL.make(before, after, [Holding("a", (0,), 1)]))
     assert (made[0].live_ms, made[0].busy_ms, made[0].cpu_ms) == (500, 500, 44)
@@ -129,6 +131,42 @@ def test_each_of_two_tasks_on_a_device_has_its_part_and_the_rest_is_free() -> No
     assert {part.memory_bytes for part in (first, second, rest)} == {None}  # nobody can tell whose it is
     simulated = SIMULATED.make(before, after, holdings)[0]
     assert [part.memory_bytes for part in simulated] == [40, 0, None]
+
+
+def shared_by(knows_processes: bool, processes: dict[int, int | None] | None) -> list[Interval]:
+    """Two allocations with a half of a busy device each: `a` has processes 10 and 11, `b` has process 20."""
+    maker = IntervalMaker((0,), simulated=False, knows_processes=knows_processes)
+    reading = DeviceSample(0, utilisation_ppm=800_000, memory_bytes=100, processes=processes)
+    ranks = {name: RankUse(True, 0, 9, len(pids), pids=pids) for name, pids in PIDS.items()}
+    after = Moment(1_000, samples(reading), {name: TaskUse(0, {0: rank}) for name, rank in ranks.items()})
+    return list(maker.make(Moment(0, {}, {}), after, [Holding(name, (0,), 1, 500_000) for name in PIDS])[0])
+
+
+PIDS = {"a": frozenset({10, 11}), "b": frozenset({20})}
+
+
+def test_a_part_has_the_memory_of_its_own_processes() -> None:
+    first, second = shared_by(True, {10: 30, 11: 4, 20: 50, 99: 16})
+    assert [(part.memory_bytes, part.processes) for part in (first, second)] == [(34, 2), (50, 1)]
+    assert [part.busy_ms for part in (first, second)] == [800, 800]
+
+
+def test_a_part_of_which_no_process_is_on_the_busy_device_was_not_busy() -> None:
+    first, second = shared_by(True, {20: 50})
+    assert (first.memory_bytes, first.utilisation_ppm, first.busy_ms) == (0, 0, 0)
+    assert (second.memory_bytes, second.utilisation_ppm, second.busy_ms) == (50, 800_000, 800)
+
+
+@pytest.mark.parametrize(
+    ("knows_processes", "processes"),
+    [(True, None), (False, {10: 30, 20: 50}), (True, {10: None, 11: 4, 20: None})],
+)
+def test_what_nobody_can_tell_of_a_parts_memory_is_unknown_and_not_zero(
+    knows_processes: bool, processes: dict[int, int | None] | None
+) -> None:
+    parts = shared_by(knows_processes, processes)
+    assert {part.memory_bytes for part in parts} == {None}
+    assert [part.busy_ms for part in parts] == [800, 800]
 
 
 def test_counters_of_the_hardware_are_of_the_stretch_and_a_set_back_is_counted() -> None:
