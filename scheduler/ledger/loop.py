@@ -25,7 +25,7 @@ from scheduler.ledger.publisher import Publisher
 from scheduler.ledger.rating import Rater, Seat
 from scheduler.ledger.sequencer import Identity, Sequencer, intake_age_s
 from scheduler.ledger.stamping import Stamping
-from scheduler.ledger.witnessing import Witnessing, wait_either, witness_clients
+from scheduler.ledger.witnessing import Witnessing, witness_clients
 from scheduler.signing_keys import read_signing_key
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.leadership import Leadership, LeadershipLost
@@ -41,7 +41,7 @@ ROLE = "ledger"
 RETRY_S = 0.5
 STANDBY_AFTER_S = 1.0
 SCRUB_PERIOD_S = 1.0
-LAG_PERIOD_S = 1.0
+LAG_PERIOD_S = 5.0
 FINISH_S = 3.0
 
 Announce = Callable[[dict[str, str]], None]
@@ -198,7 +198,6 @@ class _Logbook:
         self._witnessing = witnessing
         self._sequencer = Sequencer(ledger.identity, publisher.tree.size)
         self._rater = Rater(seat, ledger.config.settle_ms)
-        self._published = asyncio.Event()
         # The tiles are the publisher's: the scrubber may not read them while they are written.
         self._publishing = asyncio.Lock()
 
@@ -252,14 +251,12 @@ class _Logbook:
         async with seat.database.transaction() as session:
             await poke(session, Channel.LOGGED)
         self._witnessing.published.set()
-        self._published.set()
 
     async def rate(self, ended: asyncio.Event) -> None:
-        """Rate on a period and soon after publishing, until `ended`."""
+        """Rate on a period, until `ended`: under load a look costs as much whether it finds little or much."""
         while not ended.is_set():
-            self._published.clear()
             await self._rater.rate()
-            await wait_either(self._published, ended, self._config.rating_period_ms / 1000)
+            await _until(ended, self._config.rating_period_ms / 1000)
 
     async def scrub(self, ended: asyncio.Event) -> None:
         """Compare the log in the database with the published tiles, 256 entries at a time, for ever."""
@@ -271,8 +268,13 @@ class _Logbook:
                 async with self._publishing, self._seat.database.read() as session:
                     await self._publisher.compare(session, number, published.size)
                 number += 1
-            with suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), SCRUB_PERIOD_S)
+            await _until(ended, SCRUB_PERIOD_S)
+
+
+async def _until(ended: asyncio.Event, most_s: float) -> None:
+    """Wait so long at most, and no longer than until `ended`."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(ended.wait(), most_s)
 
 
 async def _until_one_ends(loops: Sequence[Coroutine[Any, Any, object]], ended: asyncio.Event) -> None:

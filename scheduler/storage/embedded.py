@@ -57,6 +57,8 @@ _SETTINGS: Final = {
     "max_logical_replication_workers": "0",
     "max_worker_processes": "2",
     "max_parallel_workers": "2",
+    # To start two processes for a statement costs more than any of ours.
+    "max_parallel_workers_per_gather": "0",
     "recovery_init_sync_method": "syncfs",  # after a kill one call, not one a file
     "autovacuum_max_workers": "1",
     # A plan that was made for a table of ten rows goes through all of ten thousand until somebody counts again.

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from protos.suanli.fleet.v1 import usage_pb2
+from scheduler.ledger.sequencer import intake_age_s
 from scheduler.storage.segments import join_segments, unpack_segments
 from scheduler.storage.windows import waiting_windows
 from suanli.evidence.keys import SigningKey
@@ -84,6 +85,40 @@ async def test_a_day_of_windows_comes_in_few_transactions_and_is_taken_up_to_a_n
     assert await taken(3, 1) == [1]  # one at least, however large
     [(key_id,)] = await world.rows("SELECT DISTINCT key_id FROM usage_intake")
     assert await taken(3, 1 << 30, [(key_id, 2)]) == []
+
+
+async def test_what_waits_is_as_old_as_the_oldest_window_or_fact_of_any_node(
+    world: World, gateway: RunningGateway
+) -> None:
+    async def age_s() -> float:
+        async with world.owner.read() as session:
+            return await intake_age_s(session)
+
+    await world.execute("DELETE FROM evidence_intake")
+    assert await age_s() == 0
+    keys: list[str] = []
+    for name in ("node-a", "node-b", "node-c"):
+        agent = Agent(name)
+        await agent.enrol(gateway, await world.join_token())
+        async with agent.stubs(gateway) as stubs:
+            stream = UsageStream(stubs)
+            await stream.send([agent.cut(), agent.cut()])
+            await stream.until_stored(2)
+            await stream.close()
+        keys.append(agent.key.key_id)
+    await world.execute("DELETE FROM evidence_intake")
+    assert 0 < await age_s() < 60
+    for n, key_id in enumerate(sorted(keys), 1):
+        await world.execute(
+            "UPDATE usage_intake SET received_at = now() - :hours * interval '1 hour' WHERE key_id = :key AND seq = 1",
+            hours=n,
+            key=key_id,
+        )
+        assert n * 3_600 <= await age_s() < n * 3_600 + 60
+    await world.execute(
+        "INSERT INTO evidence_intake (type, body, fact, created_at) VALUES ('firm', '', 'f', now() - interval '1 day')"
+    )
+    assert 86_400 <= await age_s() < 86_460
 
 
 async def test_a_window_that_a_gateway_of_before_stored_comes_out_as_all_others(
