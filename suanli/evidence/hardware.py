@@ -7,8 +7,9 @@ Temperatures are thousandths of a degree Celsius.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from suanli.evidence import plain
@@ -66,24 +67,13 @@ def read_hardware(fields: Fields) -> Hardware:
     return hardware
 
 
-PLAIN = plain.record(
-    {"health": plain.choice(HEALTHS)} | dict.fromkeys(_AMOUNTS, plain.OPTIONAL_INTEGER)
-).pattern
-"""The object as we write it, within the pattern of a segment; its ten groups are for `hardware_of`."""
+PLAIN = {"health": plain.choice(*HEALTHS)} | dict.fromkeys(_AMOUNTS, plain.optional(plain.INTEGER))
+"""The object within the plain form of a segment."""
 
 
-def hardware_of(told: Sequence[Any]) -> Hardware:
-    """The readings that the groups of `PLAIN` tell, in their order; a group is None where nothing was told."""
-    resets, corrected, uncorrected, health, came, went, links, power, hottest, mean = told
-    return Hardware(
-        health,
-        power if power is None else int(power),
-        mean if mean is None else int(mean),
-        hottest if hottest is None else int(hottest),
-        links if links is None else int(links),
-        came if came is None else int(came),
-        went if went is None else int(went),
-        corrected if corrected is None else int(corrected),
-        uncorrected if uncorrected is None else int(uncorrected),
-        resets if resets is None else int(resets),
-    )
+_in_order: Callable[[Any], tuple[Any, ...]] = attrgetter(*Hardware.__slots__)
+
+
+def hardware_of(told: Any) -> Hardware:
+    """The readings that are attributes of `told`."""
+    return Hardware(*_in_order(told))

@@ -20,6 +20,7 @@ from suanli.evidence.windows import (
     crosses_grid,
     parse_header,
     parse_segment,
+    parse_segments,
     segment_commitment,
     window_message,
 )
@@ -64,20 +65,35 @@ def read_window(window: SignedWindow, public_key: bytes) -> ReadWindow | list[Wi
     if len(window.segments) != len(header.segments):
         got, want = f"{len(window.segments)} segments", f"{len(header.segments)} segments"
         return [*problems, WindowProblem("commitment", "segments", got, want)]
-    segments: list[Segment] = []
-    for n, salted in enumerate(window.segments):
-        try:
-            if segment_commitment(salted.salt, salted.body) != header.segments[n]:
-                problems.append(
-                    WindowProblem("commitment", f"segments[{n}]", "another hash", header.segments[n])
-                )
-                continue
-            segments.append(parse_segment(salted.body))
-        except EvidenceError as error:
-            problems.append(_format_problem(error, f"segments[{n}]."))
+    segments = _segments_of(window, header)
+    if segments is None:
+        segments = []
+        for n, salted in enumerate(window.segments):
+            try:
+                if segment_commitment(salted.salt, salted.body) != header.segments[n]:
+                    problems.append(
+                        WindowProblem("commitment", f"segments[{n}]", "another hash", header.segments[n])
+                    )
+                    continue
+                segments.append(parse_segment(salted.body))
+            except EvidenceError as error:
+                problems.append(_format_problem(error, f"segments[{n}]."))
     if not problems:
         problems = check_segments(header, segments)
     return problems or ReadWindow(header, tuple(segments))
+
+
+def _segments_of(window: SignedWindow, header: WindowHeader) -> list[Segment] | None:
+    """The segments, all at once; None where something is wrong with one of them."""
+    try:
+        committed = [segment_commitment(salted.salt, salted.body) for salted in window.segments]
+        return (
+            parse_segments([salted.body for salted in window.segments])
+            if tuple(committed) == header.segments
+            else None
+        )
+    except EvidenceError:
+        return None
 
 
 def _format_problem(error: EvidenceError, prefix: str = "") -> WindowProblem:

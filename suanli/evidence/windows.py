@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
 from suanli.evidence import plain
 from suanli.evidence.errors import EvidenceError
@@ -166,28 +169,28 @@ def window_message(header: bytes) -> bytes:
     return WINDOW_LABEL + header
 
 
-_PLAIN_HEADER = plain.record(
+_read_plain_headers = plain.records(
     {
         "agent_version": plain.text(64),
         "boot_end_ns": plain.INTEGER,
         "boot_id": plain.text(64),
         "boot_start_ns": plain.INTEGER,
         "clock": plain.OBJECT,
-        "closed_by": plain.choice(CLOSED_BY),
+        "closed_by": plain.choice(*CLOSED_BY),
         "driver": plain.text(64),
-        "end_ms": plain.INTEGER,
-        "isolation": plain.choice(ISOLATIONS),
+        "end_ms": plain.integer_from(0, _PERIOD_LIMIT_MS),
+        "isolation": plain.choice(*ISOLATIONS),
         "key_id": plain.hexadecimal(KEY_ID_BYTES),
-        "log_checkpoint": plain.OPTIONAL_OBJECT,
+        "log_checkpoint": plain.OBJECT,
         "node_id": plain.text(64),
         "prev_hash": plain.hexadecimal(32),
-        "prev_signature_hash": plain.optional_hexadecimal(32),
-        "schema": plain.constant(f"{HEADER_SCHEMA}.v{VERSION}"),
-        "segments": plain.hexadecimals(32, SEGMENTS_PER_WINDOW),
-        "seq": plain.INTEGER,
+        "prev_signature_hash": plain.optional(plain.hexadecimal(32)),
+        "schema": plain.choice(f"{HEADER_SCHEMA}.v{VERSION}"),
+        "segments": plain.several(plain.hexadecimal(32), SEGMENTS_PER_WINDOW),
+        "seq": plain.integer_from(1),
         "simulated": plain.BOOLEAN,
-        "start_ms": plain.INTEGER,
-        "window_ms": plain.INTEGER,
+        "start_ms": plain.integer_from(0, _PERIOD_LIMIT_MS),
+        "window_ms": plain.integer_from(1, GRID_MS),
     }
 )
 
@@ -196,53 +199,51 @@ def _plain_header(data: bytes) -> WindowHeader | None:
     """A header as `encode_header` writes it; None for anything that the strict reader should judge."""
     if len(data) > HEADER_LIMIT_BYTES:
         return None
-    try:
-        found = _PLAIN_HEADER.fullmatch(data.decode("ascii"))
-        if found is None:
-            return None
-        (agent_version, boot_end, boot_id, boot_start, clock, closed_by, driver, end, isolation, key_id,
-         seen, node_id, prev_hash, prev_sign, segments, seq, simulated, start, window) = found.groups()  # fmt: skip
-        header = WindowHeader(
-            node_id,
-            key_id,
-            int(seq),
-            prev_hash,
-            boot_id,
-            agent_version,
-            driver,
-            simulated == "true",
-            isolation,
-            int(start),
-            int(end),
-            int(boot_start),
-            int(boot_end),
-            _clock_of(clock),
-            None if seen is None else _seen_of(seen),
-            int(window),
-            closed_by,
-            tuple(segments[1:-1].split('","')) if segments else (),
-            prev_sign,
-        )
-    except (UnicodeDecodeError, EvidenceError):
+    found = _read_plain_headers([data])
+    if found is None:
         return None
-    good = header.seq and header.end_ms <= _PERIOD_LIMIT_MS and 0 < header.window_ms <= GRID_MS
-    return header if good else None
+    told = found[0]
+    try:
+        clock, seen = _clock_of(told.clock), _seen_of(told.log_checkpoint)
+    except EvidenceError:
+        return None
+    return WindowHeader(
+        told.node_id,
+        told.key_id,
+        told.seq,
+        told.prev_hash,
+        told.boot_id,
+        told.agent_version,
+        told.driver,
+        told.simulated,
+        told.isolation,
+        told.start_ms,
+        told.end_ms,
+        told.boot_start_ns,
+        told.boot_end_ns,
+        clock,
+        seen,
+        told.window_ms,
+        told.closed_by,
+        told.segments,
+        told.prev_signature_hash,
+    )
 
 
 # The same text stands in thousands of windows: read strictly once.
 @functools.lru_cache(maxsize=4096)
-def _clock_of(text: str) -> ClockReading:
-    return _read_clock(parse_object(text.encode(), "clock"))
+def _clock_of(data: bytes) -> ClockReading:
+    return _read_clock(parse_object(data, "clock"))
 
 
 @functools.lru_cache(maxsize=4096)
-def _seen_of(text: str) -> SeenCheckpoint | None:
-    return _read_seen(parse_object(text.encode(), "log_checkpoint"))
+def _seen_of(data: bytes) -> SeenCheckpoint | None:
+    return None if data == b"null" else _read_seen(parse_object(data, "log_checkpoint"))
 
 
 @functools.lru_cache(maxsize=65_536)
-def _device_of(text: str) -> DeviceIdentity:
-    return read_device(parse_object(text.encode(), "device"))
+def _device_of(data: bytes) -> DeviceIdentity:
+    return read_device(parse_object(data, "device"))
 
 
 def parse_header(data: bytes) -> WindowHeader:
@@ -325,89 +326,68 @@ def _read_seen(fields: Fields | None) -> SeenCheckpoint | None:
     return seen
 
 
-_PLAIN_SEGMENT = plain.record(
+_read_plain_segments = plain.records(
     {
-        "allocation_id": plain.optional_text(64),
+        "allocation_id": plain.optional(plain.text(64)),
         "busy_ms": plain.INTEGER,
-        "cpu_time_ms": plain.OPTIONAL_INTEGER,
+        "cpu_time_ms": plain.optional(plain.INTEGER),
         "device": plain.OBJECT,
-        "end_ms": plain.INTEGER,
-        "energy_method": plain.choice(ENERGY_METHODS),
-        "energy_mj": plain.OPTIONAL_INTEGER,
-        "hardware": PLAIN_HARDWARE,
+        "end_ms": plain.integer_from(0, _PERIOD_LIMIT_MS),
+        "energy_method": plain.choice(*ENERGY_METHODS),
+        "energy_mj": plain.optional(plain.INTEGER),
+        "hardware": plain.within(PLAIN_HARDWARE),
         "live_ms": plain.INTEGER,
-        "measured_by": plain.choice(MEASURED_BY),
-        "memory_max_bytes": plain.OPTIONAL_INTEGER,
-        "memory_mean_bytes": plain.OPTIONAL_INTEGER,
-        "n": plain.INTEGER,
+        "measured_by": plain.choice(*MEASURED_BY),
+        "memory_max_bytes": plain.optional(plain.INTEGER),
+        "memory_mean_bytes": plain.optional(plain.INTEGER),
+        "n": plain.integer_from(0, SEGMENTS_PER_WINDOW),
         "node_id": plain.text(64),
-        "observed": plain.choice(OBSERVED),
+        "observed": plain.choice(*OBSERVED),
         "processes_max": plain.INTEGER,
         "samples_expected": plain.INTEGER,
-        "samples_root": plain.optional_hexadecimal(32),
+        "samples_root": plain.optional(plain.hexadecimal(32)),
         "samples_taken": plain.INTEGER,
-        "schema": plain.constant(f"{SEGMENT_SCHEMA}.v{VERSION}"),
-        "seq": plain.INTEGER,
-        "share_ppm": plain.INTEGER,
-        "start_ms": plain.INTEGER,
-        "utilisation_max_ppm": plain.OPTIONAL_INTEGER,
-        "utilisation_mean_ppm": plain.OPTIONAL_INTEGER,
+        "schema": plain.choice(f"{SEGMENT_SCHEMA}.v{VERSION}"),
+        "seq": plain.integer_from(1),
+        "share_ppm": plain.integer_from(0, WHOLE_PPM),
+        "start_ms": plain.integer_from(0, _PERIOD_LIMIT_MS),
+        "utilisation_max_ppm": plain.optional(plain.integer_from(0, WHOLE_PPM)),
+        "utilisation_mean_ppm": plain.optional(plain.integer_from(0, WHOLE_PPM)),
     }
 )
 
 
-def _plain_segment(data: bytes) -> Segment | None:
-    """A segment as `encode_segment` writes it; None for anything that the strict reader should judge."""
-    if len(data) > SEGMENT_LIMIT_BYTES:
+# What is told of a segment in the order of its fields, of which `hardware` and `version` are the last.
+_in_order: Callable[[Any], tuple[Any, ...]] = attrgetter(*Segment.__slots__[:-2])
+
+
+def _plain_segments(bodies: Sequence[bytes]) -> list[Segment] | None:
+    """Segments as `encode_segment` writes them; None where there is one that the strict reader should judge."""
+    if any(len(body) > SEGMENT_LIMIT_BYTES for body in bodies):
         return None
+    found = _read_plain_segments(bodies)
+    if found is None:
+        return None
+    segments: list[Segment] = []
     try:
-        found = _PLAIN_SEGMENT.fullmatch(data.decode("ascii"))
-        if found is None:
-            return None
-        (allocation, busy, cpu, device, end, method, energy, *hardware, live, measured_by, most, mean, n, node,
-         observed, processes, expected, root, taken, seq, share, start, peak, load) = found.groups()  # fmt: skip
-        segment = Segment(
-            node,
-            int(seq),
-            int(n),
-            _device_of(device),
-            int(start),
-            int(end),
-            observed,
-            allocation,
-            int(share),
-            int(expected),
-            int(taken),
-            int(live),
-            int(busy),
-            load if load is None else int(load),
-            peak if peak is None else int(peak),
-            mean if mean is None else int(mean),
-            most if most is None else int(most),
-            int(processes),
-            cpu if cpu is None else int(cpu),
-            energy if energy is None else int(energy),
-            method,
-            measured_by,
-            root,
-            hardware_of(hardware),
-        )
-    except (UnicodeDecodeError, EvidenceError):
+        for told in found:
+            if told.end_ms <= told.start_ms:
+                return None
+            told.device = _device_of(told.device)
+            segments.append(Segment(*(*_in_order(told), hardware_of(told.hardware))))
+    except EvidenceError:
         return None
-    good = (
-        segment.seq
-        and segment.n <= SEGMENTS_PER_WINDOW
-        and segment.start_ms < segment.end_ms <= _PERIOD_LIMIT_MS
-        and segment.share_ppm <= WHOLE_PPM
-        and (segment.utilisation_mean_ppm or 0) <= WHOLE_PPM
-        and (segment.utilisation_max_ppm or 0) <= WHOLE_PPM
-    )
-    return segment if good else None
+    return segments
+
+
+def parse_segments(bodies: Sequence[bytes]) -> list[Segment]:
+    """The segments in `bodies`, read strictly. Raises EvidenceError naming the field of the first that is wrong."""
+    return _plain_segments(bodies) or [_strict_segment(body) for body in bodies]
 
 
 def parse_segment(data: bytes) -> Segment:
     """The segment in `data`, read strictly. Raises EvidenceError naming the field."""
-    return _plain_segment(data) or _strict_segment(data)
+    return parse_segments([data])[0]
 
 
 def _strict_segment(data: bytes) -> Segment:

@@ -2,10 +2,11 @@
 
 import json
 import random
+import sys
 
 import pytest
 
-from suanli.evidence import bundle, entries, windows
+from suanli.evidence import bundle, entries, plain, windows
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.plain import base64_bytes
 from suanli.evidence.strict_json import decode_base64, encode_base64
@@ -18,7 +19,7 @@ LINES = OPERATOR.bundle()[bundle.PAYLOADS].split(b"\n")[:-1]
 READERS = {
     "header": (windows._plain_header, windows._strict_header, [w.header for w in WINDOWS]),
     "segment": (
-        windows._plain_segment,
+        lambda data: (windows._plain_segments([data]) or [None])[0],
         windows._strict_segment,
         [s.body for w in WINDOWS for s in w.segments],
     ),
@@ -70,6 +71,14 @@ def test_the_short_way_never_takes_what_the_strict_reader_refuses_or_reads_other
     assert taken > 50
 
 
+def test_who_does_without_msgspec_has_all_read_by_the_strict_reader(monkeypatch):
+    fields = {"n": plain.INTEGER}
+    [told] = plain.records(fields)([b'{"n":1}'])
+    assert told.n == 1
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    assert plain.records(fields)([b'{"n":1}']) is None
+
+
 def test_a_nested_object_is_read_whole_and_strictly():
     data = WINDOWS[0].segments[0].body
     value = json.loads(data)
@@ -79,7 +88,7 @@ def test_a_nested_object_is_read_whole_and_strictly():
             json.dumps(device, sort_keys=True, separators=(",", ":")).encode(),
         )
         assert changed != data
-        assert windows._plain_segment(changed) is None
+        assert windows._plain_segments([changed]) is None
         with pytest.raises(EvidenceError, match="device"):
             windows.parse_segment(changed)
 

@@ -13,7 +13,7 @@ from suanli.evidence.keys import SigningKey
 from suanli.evidence.strict_json import encode
 from suanli.evidence.window_checks import check_window
 from suanli.evidence.window_writing import build_window, encode_header, encode_segment
-from suanli.evidence.windows import SaltedSegment, SignedWindow, parse_header, parse_segment
+from suanli.evidence.windows import SaltedSegment, SignedWindow, parse_header, parse_segment, parse_segments
 from tests.builders.evidence import GRID, T0, device, header, seed, segment
 
 KEY = SigningKey(seed("node-a"))
@@ -232,11 +232,27 @@ def _changed(data: bytes, place: int, new: bytes) -> bytes:
     return data[:place] + new + data[place + len(new) :]
 
 
+def _plain_segment(data: bytes):
+    found = windows._plain_segments([data])
+    return None if found is None else found[0]
+
+
 def test_what_we_write_is_read_by_the_quick_reader():
     window = _whole()
     assert windows._plain_header(window.header) == windows._strict_header(window.header)
-    for salted in window.segments:
-        assert windows._plain_segment(salted.body) == windows._strict_segment(salted.body)
+    bodies = [salted.body for salted in window.segments]
+    assert windows._plain_segments(bodies) == [windows._strict_segment(body) for body in bodies]
+
+
+def test_segments_that_are_whole_only_side_by_side_are_not_read_together():
+    window = _window(segment(device("d-1"), T0, T0 + GRID), segment(device("d-2"), T0, T0 + GRID))
+    first, second = (salted.body for salted in window.segments)
+    place = first.index(b',"') + 1
+    torn = [first[: place - 1], first[place:] + b"," + second]
+    assert windows._plain_segments([first, second]) is not None
+    assert windows._plain_segments(torn) is None
+    with pytest.raises(EvidenceError):
+        parse_segments(torn)
 
 
 @given(
@@ -247,7 +263,7 @@ def test_the_quick_reader_reads_what_the_strict_one_reads_and_nothing_else(place
     window = _whole()
     for quick, strict, data in (
         (windows._plain_header, windows._strict_header, window.header),
-        (windows._plain_segment, windows._strict_segment, window.segments[0].body),
+        (_plain_segment, windows._strict_segment, window.segments[0].body),
     ):
         changed = _changed(data, place, new)
         found = quick(changed)
