@@ -213,7 +213,9 @@ class LargeBundle:
             signature_hash(window.signature),
         )
         salt = _seed(f"salt {self._tree.size}")
-        self._append(entries.seal_window(window, node.key.key_id, salt=salt), window.segments)
+        self._append(
+            entries.seal_window(window.header, window.signature, node.key.key_id, salt=salt), window.segments
+        )
         return segments
 
     def _append(self, sealed: entries.SealedEntry, segments: tuple[SaltedSegment, ...]) -> None:

@@ -31,7 +31,7 @@ from scheduler.ledger.rows import (
 from scheduler.storage.bulk import copy_in, table_of
 from scheduler.storage.fact_names import fact_of
 from scheduler.storage.payload_archive import ArchivedEntry
-from scheduler.storage.segments import unpack_segments
+from scheduler.storage.segments import unpack
 from scheduler.storage.tables import (
     AllocationDeviceRow,
     EvidenceIntakeRow,
@@ -64,8 +64,6 @@ from suanli.evidence.records import OperatorKeys, Record, encode_record, entry_t
 from suanli.evidence.tiles import WIDTH
 from suanli.evidence.windows import (
     SALT_BYTES,
-    SaltedSegment,
-    SignedWindow,
     WindowHeader,
     parse_header,
 )
@@ -122,9 +120,10 @@ class _Draft:
 
     def add_window(self, sealed: SealedEntry, opened: "_Opened", firms: tuple[str | None, ...]) -> None:
         """Give the next index to a window with its segments; `firms` says whose each of these is."""
-        fact = window_fact(opened.key_id, opened.header.seq)
+        waiting = opened.waiting
+        fact = window_fact(waiting.key_id, waiting.seq)
         archived = ArchivedEntry(
-            self.next_index, sealed.salt, sealed.payload, fact, None, firms, opened.packed
+            self.next_index, sealed.salt, sealed.payload, fact, None, firms, waiting.segments
         )
         self._add(sealed, read_entry(sealed.entry), archived, window_span(opened.header))
         self.segments.extend(segment_rows(archived, opened.places))
@@ -275,19 +274,19 @@ class Sequencer:
         self, session: AsyncSession, draft: _Draft, windows: Sequence[WaitingWindow]
     ) -> None:
         opened: list[_Opened] = []
-        for waiting in windows:
+        for window in windows:
             # After a window that cannot be logged its chain stands still: a gap would be there for ever.
-            if any(key_id == waiting.key_id for key_id, _ in self.refused_windows):
+            if any(key_id == window.key_id for key_id, _ in self.refused_windows):
                 continue
-            window = self._open(waiting)
-            if window is not None:
-                opened.append(window)
+            taken_apart = self._open(window)
+            if taken_apart is not None:
+                opened.append(taken_apart)
         if not opened:
             return
         named = {
             (allocation, device)
-            for window in opened
-            for allocation, device in window.places
+            for one in opened
+            for allocation, device in one.places
             if allocation is not None
         }
         firms = await _firms(session, {allocation_id for allocation_id, _ in named})
@@ -296,10 +295,11 @@ class Sequencer:
             _log.warning("segment_of_no_allocation", allocation_id=allocation_id, device_id=device_id)
             FOREIGN_SEGMENTS.inc()
         for one in opened:
-            sealed = seal_window(one.window, one.key_id, salt=self._identity.random(SALT_BYTES))
+            waiting, salt = one.waiting, self._identity.random(SALT_BYTES)
+            sealed = seal_window(waiting.header, waiting.signature, waiting.key_id, salt=salt)
             of_firms = tuple([firms.get((allocation or "", device)) for allocation, device in one.places])
             draft.add_window(sealed, one, of_firms)
-        await forget_windows(session, [(one.key_id, one.header.seq) for one in opened])
+        await forget_windows(session, [(one.waiting.key_id, one.waiting.seq) for one in opened])
 
     def _open(self, waiting: WaitingWindow) -> "_Opened | None":
         """A window taken apart. One that cannot be is left where it is: it must not hold the others up."""
@@ -315,22 +315,20 @@ class Sequencer:
 class _Opened:
     """A waiting window and what it says."""
 
-    key_id: str
+    waiting: WaitingWindow
     header: WindowHeader
-    window: SignedWindow
-    packed: bytes
     places: tuple[Place, ...]
 
 
 def _opened(waiting: WaitingWindow) -> _Opened:
-    segments = unpack_segments(waiting.segments)
+    data, bodies = unpack(waiting.segments)
     header = parse_header(waiting.header)
     if header.seq != waiting.seq or header.key_id != waiting.key_id:
         raise EvidenceError("seq", header.seq, f"{waiting.seq} of key {waiting.key_id}")
-    if len(segments) != len(header.segments):
-        raise EvidenceError("segments", f"{len(segments)} segments", f"{len(header.segments)} segments")
-    window = SignedWindow(waiting.header, waiting.signature, segments)
-    return _Opened(waiting.key_id, header, window, waiting.segments, tuple(map(_place, segments)))
+    if len(bodies) != len(header.segments):
+        raise EvidenceError("segments", f"{len(bodies)} segments", f"{len(header.segments)} segments")
+    places = tuple([_place(data, begin, end) for begin, end in bodies])
+    return _Opened(waiting, header, places)
 
 
 # How a segment begins as agents write it: sorted keys, nothing escaped.
@@ -340,14 +338,14 @@ _BEGINNING = re.compile(
 )
 
 
-def _place(segment: SaltedSegment) -> Place:
+def _place(data: bytes, begin: int, end: int) -> Place:
     """Of a segment that the gateway has read strictly: its beginning is enough, or else plain JSON."""
-    found = _BEGINNING.match(segment.body)
+    found = _BEGINNING.match(data, begin, end)
     if found is not None:
         allocation, device = found.groups()
         return None if allocation is None else allocation.decode("ascii"), device.decode("ascii")
     try:
-        value = orjson.loads(segment.body)
+        value = orjson.loads(data[begin:end])
         return value["allocation_id"], value["device"]["device_id"]
     except (ValueError, KeyError, TypeError) as error:
         raise EvidenceError("segments", f"{type(error).__name__}: {error}", "a segment") from None

@@ -177,6 +177,8 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
             if batch:
                 intake = await self._stored(await self._checked(Sent(upload.key, batch)))
                 await self._answer(upload, intake, context)
+                if intake.stored + len(intake.refused) < len(batch):
+                    self._uploads.poked.set()  # one that came again may be in the log: no poke will tell of it
                 self._allowances.refused(upload.key.node_id, len(intake.refused))
             if ended:
                 return
@@ -217,8 +219,6 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
             upload.stored_seq = intake.stored_seq
             stored = usage_pb2.Stored(seq=intake.stored_seq)
             await upload.write(context, usage_pb2.UploadResponse(stored=stored))
-            # A repeated window may be in the log already: then there will be no poke about it.
-            self._uploads.poked.set()
 
 
 class _Queue:

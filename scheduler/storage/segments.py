@@ -55,6 +55,13 @@ def join_segments(segments: Sequence[SaltedSegment]) -> bytes:
 
 def unpack_segments(packed: bytes) -> tuple[SaltedSegment, ...]:
     """What `pack_segments` packed. Raises EvidenceError."""
+    data, bodies = unpack(packed)
+    head = SALT_BYTES + _LENGTH.size
+    return tuple([SaltedSegment(data[at - head : at - _LENGTH.size], data[at:end]) for at, end in bodies])
+
+
+def unpack(packed: bytes) -> tuple[bytes, list[tuple[int, int]]]:
+    """What was joined, and where each body in it begins and ends. Raises EvidenceError."""
     try:
         size = zstandard.frame_content_size(packed)
         if not 0 <= size <= UNPACKED_LIMIT_BYTES:
@@ -62,18 +69,18 @@ def unpack_segments(packed: bytes) -> tuple[SaltedSegment, ...]:
         data = _codec.unpack(packed, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise EvidenceError("segments", str(error), "a Zstandard frame") from None
-    segments: list[SaltedSegment] = []
+    bodies: list[tuple[int, int]] = []
     at, size = 0, len(data)
     while at < size:
         length_at = at + SALT_BYTES
         begin = length_at + _LENGTH.size
         end = begin + int.from_bytes(data[length_at:begin], "big") if begin <= size else size + 1
-        if end > size or len(segments) == SEGMENTS_PER_WINDOW:
+        if end > size or len(bodies) == SEGMENTS_PER_WINDOW:
             wanted = f"at most {SEGMENTS_PER_WINDOW} whole segments"
             raise EvidenceError("segments", f"{size} bytes", wanted)
-        segments.append(SaltedSegment(data[at:length_at], data[begin:end]))
+        bodies.append((begin, end))
         at = end
-    return tuple(segments)
+    return data, bodies
 
 
 @dataclass(slots=True)

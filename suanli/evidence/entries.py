@@ -16,7 +16,7 @@ from suanli.evidence import plain, quick_base64
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import KEY_ID_BYTES, SIGNATURE_BYTES, Signer
 from suanli.evidence.strict_json import Fields, encode, parse_object
-from suanli.evidence.windows import SALT_BYTES, WINDOW_LABEL, SignedWindow
+from suanli.evidence.windows import SALT_BYTES, WINDOW_LABEL
 
 ENTRY_SCHEMA = "suanli.entry.v1"
 PAYLOAD_LABEL = b"suanli/payload/v1\n"
@@ -210,9 +210,9 @@ def seal(
     return _commit(entry_type, payload, firm_seq, signer.key_id, salt)
 
 
-def seal_window(window: SignedWindow, producer_key_id: str, *, salt: bytes) -> SealedEntry:
+def seal_window(header: bytes, signature: bytes, producer_key_id: str, *, salt: bytes) -> SealedEntry:
     """Makes the entry of a window that its node's key has signed. Its segments travel beside the payload."""
-    payload = build_payload(window.header, window.signature)
+    payload = build_payload(header, signature)
     return _commit(USAGE_WINDOW, payload, None, producer_key_id, salt)
 
 

@@ -80,8 +80,8 @@ Bounded, as these are kept: what is longer than honest ones is read in full each
 def records(fields: Mapping[str, Kind]) -> Callable[[Sequence[bytes]], list[Any] | None]:
     """A reader of objects with exactly these fields, which gives one with an attribute for each; None for other bytes.
 
-    All are read at once. Each is written again and must be the same bytes: so it began and ended where it should, there
-    was no key twice, and no value had another look.
+    All are read at once, each as one line, and written again. That must be the same bytes, line for line: so each began
+    and ended where it should, there was no key twice, and no value had another look.
     """
     try:
         # By name: whoever does without it need not even know it.
@@ -89,19 +89,19 @@ def records(fields: Mapping[str, Kind]) -> Callable[[Sequence[bytes]], list[Any]
     except ImportError:
         return lambda _: None
     wrong = (msgspec.DecodeError, RecursionError, ValueError)
-    decode = msgspec.json.Decoder(list[_form(msgspec, fields)]).decode  # type: ignore[misc]
-    encode = msgspec.json.Encoder().encode
+    decode_lines = msgspec.json.Decoder(_form(msgspec, fields)).decode_lines
+    encode_lines = msgspec.json.Encoder().encode_lines
     objects = [name for name, kind in fields.items() if kind.type is None]
     digits = [name for name, kind in fields.items() if kind.digits]
 
     def read(many: Sequence[bytes]) -> list[Any] | None:
-        data = b"[" + b",".join(many) + b"]"
+        data = b"\n".join(many) + b"\n"
         # The strict reader refuses control characters: escaped ones, and the one that JSON lets stand.
-        if b"\\" in data or b"\x7f" in data:
+        if b"\\" in data or b"\x7f" in data or data.count(b"\n") != len(many):
             return None
         try:
-            found: list[Any] = decode(data)
-            if [encode(one) for one in found] != many:
+            found: list[Any] = decode_lines(data)
+            if encode_lines(found) != data:
                 return None
             text = "".join(["".join(getattr(one, name) or ()) for name in digits for one in found])
             if bytes.fromhex(text).hex() != text:

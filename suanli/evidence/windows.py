@@ -363,7 +363,7 @@ _in_order: Callable[[Any], tuple[Any, ...]] = attrgetter(*Segment.__slots__[:-2]
 
 def _plain_segments(bodies: Sequence[bytes]) -> list[Segment] | None:
     """Segments as `encode_segment` writes them; None where there is one that the strict reader should judge."""
-    if any(len(body) > SEGMENT_LIMIT_BYTES for body in bodies):
+    if max(map(len, bodies), default=0) > SEGMENT_LIMIT_BYTES:
         return None
     found = _read_plain_segments(bodies)
     if found is None:

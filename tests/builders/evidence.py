@@ -290,7 +290,9 @@ class Operator:
 
     def take(self, node: Node, window: SignedWindow) -> int:
         """Logs a window."""
-        sealed = entries.seal_window(window, node.key.key_id, salt=seed(f"salt {len(self.log)}"))
+        sealed = entries.seal_window(
+            window.header, window.signature, node.key.key_id, salt=seed(f"salt {len(self.log)}")
+        )
         self.log.append(Logged(sealed, window=window, node_name=node.name))
         return len(self.log) - 1
 
