@@ -4,8 +4,8 @@ A reason is data for programs; the sentence beside it is for people. Adding a me
 interface; renaming one is a break.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Reason(StrEnum):
@@ -101,8 +101,7 @@ class Ending(StrEnum):
     DEPENDENCY_FAILED = "dependency_failed"  # a job whose success it was to follow did not succeed
 
 
-@dataclass(frozen=True, slots=True)
-class WhyNot:
+class WhyNot(NamedTuple):
     """One reason with its numbers: for a pool and a device model where they matter."""
 
     reason: Reason

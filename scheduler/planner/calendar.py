@@ -55,7 +55,9 @@ class Later:
                 if found is not None:
                     return found
         found = find_seats(shape, self._fleet, cell, ends_ms)
-        nodes = {cell.parts[seat.row].node_id for seat in found.seats} & wanted if found else set()
+        if found is None or not wanted:
+            return found
+        nodes = {cell.parts[seat.row].node_id for seat in found.seats} & wanted
         return self._in_vain(shape, job, cell, nodes) or found if nodes else found
 
     def _wanted_before(self, shape: Shape, ends_ms: int | None) -> frozenset[NodeId]:

@@ -217,7 +217,8 @@ class Cell:
                     self.open_devices -= 1
                     self.free_devices -= 1
                     self.ends[row, at] = NEVER
-        self._host(row, -demand.cpu_milli, -demand.memory_bytes)
+        if demand.cpu_milli or demand.memory_bytes:
+            self._host(row, -demand.cpu_milli, -demand.memory_bytes)
         self._touch(row)
 
     def give_back(self, row: int, mask: int, demand: Demand) -> None:

@@ -11,6 +11,7 @@ from scheduler.domain.ids import JobId
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
+from scheduler.planner.account import account_of
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.calendar import Later, close_booked_nodes, drained, ends_in_time, near
 from scheduler.planner.cells import Cell
@@ -32,7 +33,7 @@ from scheduler.planner.patience import Patience
 from scheduler.planner.placement import Found, Seat
 from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
 from scheduler.planner.preemption import Preemption
-from scheduler.planner.reasons import account, benched, when_it_starts, why_no_room
+from scheduler.planner.reasons import benched, when_it_starts, why_no_room
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
@@ -308,14 +309,14 @@ class _Cycle:
         seats: list[Seat],
         refusals: Sequence[WhyNot],
     ) -> None:
-        why_here = account(shape, cell, seats, refusals, self._snapshot.catalogue)
+        account = account_of(shape, cell, seats, refusals, self._snapshot.catalogue)
         tasks = []
-        for rank, seat in enumerate(seats):
-            part = cell.parts[seat.row]
-            self._fleet.take(cell, seat.row, seat.mask, seat.demand, shape.queue.firm_id)
-            tasks.append(TaskPlacement(rank, part.node_id, part.ids(seat.mask), shape.share_ppm))
+        for rank, (row, mask, demand) in enumerate(seats):
+            part = cell.parts[row]
+            self._fleet.take(cell, row, mask, demand, shape.queue.firm_id)
+            tasks.append(TaskPlacement(rank, part.view.node_id, part.ids(mask), shape.share_ppm))
         self._placements.append(
-            JobPlacement(job.job_id, candidate.model, candidate.pool, tuple(tasks), why_here)
+            JobPlacement(job.job_id, candidate.model, candidate.pool, tuple(tasks), account)
         )
 
     def _what_would_help(self, shape: Shape, queue: Queue, refused: Refused, *, paid: bool) -> str | None:

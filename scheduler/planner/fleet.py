@@ -7,11 +7,14 @@ from operator import is_not
 from scheduler.catalogue import Catalogue
 from scheduler.domain.ids import FirmId
 from scheduler.planner.cells import Cell
-from scheduler.planner.demand import USUAL_MIX, Demand, Mix
+from scheduler.planner.demand import USUAL_MIX, Demand, Mix, demand_of
 from scheduler.planner.layouts import States
 from scheduler.planner.rows import Clock, Ints, Rows
 from scheduler.planner.scores import Scores, Weighing
-from scheduler.planner.snapshot import ModelOnNode, NodeView
+from scheduler.planner.snapshot import ModelOnNode, NodeView, Shape
+
+
+_MOST_SHAPES = 100_000  # that are remembered; then it begins anew
 
 
 class Fleet:
@@ -25,6 +28,8 @@ class Fleet:
         self._mix: Mix = USUAL_MIX
         self._weighing: Weighing | None = None
         self._scores: dict[Demand, Scores] = {}
+        # By the shape's identity, which is quicker than its fields.
+        self._asked: dict[int, tuple[Shape, Demand, Scores]] = {}
         self._states = States()
         self._rows = Rows.empty(0, 0)
         self.clock = Clock()
@@ -55,8 +60,12 @@ class Fleet:
         """Sets the typical demands; scores are worked out anew where they changed."""
         if mix != self._mix:
             self._mix = mix
-            self._weighing = None
-            self._scores = {}
+            self._weigh_anew()
+
+    def _weigh_anew(self) -> None:
+        self._weighing = None
+        self._scores = {}
+        self._asked = {}
 
     def cells(self) -> list[Cell]:
         """All cells."""
@@ -79,6 +88,16 @@ class Fleet:
             scores = Scores(demand, self._weighing, self._rows, len(self._cells), self._states, self.clock)
             self._scores[demand] = scores
         return scores
+
+    def asked(self, shape: Shape) -> tuple[Shape, Demand, Scores]:
+        """What a task of the shape asks for, and what that costs on each row."""
+        known = self._asked.get(id(shape))
+        if known is None or known[0] is not shape:
+            if len(self._asked) > _MOST_SHAPES:
+                self._asked = {}
+            demand = demand_of(shape)
+            known = self._asked[id(shape)] = shape, demand, self.scores(demand)
+        return known
 
     def lightest(self, stretches: Ints, demand: Demand) -> tuple[Cell, int, float] | None:
         """The cell and row where least is lost, and the loss; None where the demand fits nowhere.
@@ -137,8 +156,7 @@ class Fleet:
         self._rows = Rows.empty(sum(len(views) for views in members.values()), width)
         self._cells = {}
         self._models = {}
-        self._weighing = None
-        self._scores = {}
+        self._weigh_anew()
         numbers = {model: number for number, model in enumerate(dict.fromkeys(model for _, model in members))}
         begin = 0
         for (pool, model), views in members.items():

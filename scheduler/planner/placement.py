@@ -12,6 +12,7 @@ from scheduler.planner.layouts import NO_FIT
 from scheduler.planner.lending import latest_end_ms, lent_seats, set_in_one_group
 from scheduler.planner.reach import anywhere, closed_rows, in_one_group, required_level
 from scheduler.planner.rows import Floats
+from scheduler.planner.scores import Scores
 from scheduler.planner.snapshot import LEVELS, Shape
 
 Rows = NDArray[np.intp]
@@ -41,19 +42,18 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
     """
     if shape.groups:
         return _find_groups(shape, fleet, cell)
-    demand = demand_of(shape)
+    _, demand, scores = fleet.asked(shape)
     found = None
     if not demand.whole or cell.with_room(demand.devices) >= _whole_tasks(shape):
-        found = _find_open(shape, fleet, cell, demand)
-    if found is None and demand.whole and cell.held_rows:
+        found = _find_open(shape, fleet, cell, demand, scores)
+    if found is None and cell.held_rows and demand.whole:
         early = _among_held(shape, cell, demand, ends_ms)
         return None if early is None else Found(early, 0.0)
     return found
 
 
-def _find_open(shape: Shape, fleet: Fleet, cell: Cell, demand: Demand) -> Found | None:
+def _find_open(shape: Shape, fleet: Fleet, cell: Cell, demand: Demand, scores: Scores) -> Found | None:
     """With what is kept for nobody."""
-    scores = fleet.scores(demand)
     alone = shape.tasks == 1
     if alone and anywhere(shape, cell):
         row, loss = scores.least(cell)

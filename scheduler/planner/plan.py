@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId, JobId, NodeId
+from scheduler.planner.account import Account
 
 
 class StopCause(StrEnum):
@@ -37,7 +38,12 @@ class JobPlacement:
     device_model: str
     pool: str
     tasks: tuple[TaskPlacement, ...]  # by rank
-    why_here: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    account: Account | None = field(default=None, compare=False)
+
+    @property
+    def why_here(self) -> Mapping[str, Any]:
+        """Why the planner chose this place, as stored with the attempt; nothing where it was not asked."""
+        return {} if self.account is None else self.account.to_json()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,16 @@
 """Puts into numbers and words why a job does not start, and what would let it start."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from scheduler.catalogue import Catalogue, ShapeRule
+from scheduler.catalogue import ShapeRule
 from scheduler.domain.features import Feature
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.cells import Cell
 from scheduler.planner.feasibility import gang_too_large, plural, shape_not_allowed
 from scheduler.planner.fitting import sizes_of
-from scheduler.planner.placement import Seat
 from scheduler.planner.reach import with_room
 from scheduler.planner.rows import Ints
 from scheduler.planner.snapshot import Hole, Shape
@@ -150,34 +148,3 @@ def benched(shape: Shape) -> Iterable[WhyNot]:
 def when_it_starts(starts_by_ms: int) -> str:
     """What time alone will do."""
     return f"starts by {to_rfc3339(starts_by_ms)}, when work before it reaches its time limits"
-
-
-def account(
-    shape: Shape, cell: Cell, seats: Sequence[Seat], refusals: Sequence[WhyNot], catalogue: Catalogue
-) -> Mapping[str, Any]:
-    """Why a job is placed where it is, stored with the attempt. Asked before its devices are taken."""
-    count = min(shape.devices, shape.devices_per_node)
-    parts = [cell.parts[seat.row] for seat in seats]
-    # Where devices were kept for it: they count as room for it, though they are open to nobody.
-    kept = sum(part.free.bit_count() < count <= (part.free | part.kept).bit_count() for part in parts)
-    return {
-        "pool": cell.pool,
-        "device_model": cell.model,
-        "free_devices": cell.free_devices,
-        "nodes_with_room": cell.with_room(count) + kept,
-        "nodes": [
-            {
-                "node": part.view.name,
-                "rank": rank,
-                "devices": list(part.layout.numbers(seat.mask)),
-                "free_before": (part.free | part.kept if part.held else part.free).bit_count(),
-                "fast_link_groups": part.layout.groups(seat.mask),
-            }
-            for rank, (seat, part) in enumerate(zip(seats, parts, strict=True))
-        ],
-        "model_choice": {
-            "fp16_gflops": catalogue.fp16_gflops(cell.model) or None,
-            "variants": list(shape.models),
-            "preferred_but_not_possible": [refusal.to_json() for refusal in refusals],
-        },
-    }
