@@ -12,7 +12,7 @@ from scheduler.planner.snapshot import NodeView, Shape
 
 
 class Account(NamedTuple):
-    """What was known of the devices of one model in one pool, and of those that a gang took. Stored with the attempt."""
+    """What was known of the devices of a model in a pool, and of those that a gang took. Stored with the attempt."""
 
     pool: str
     model: str

@@ -321,7 +321,7 @@ class Cell:
         part = self.parts[row]
         free = part.free.bit_count()
         if self._rooms is not None:
-            self._rooms[self.whole[row]] -= 1
+            self._rooms[self.whole.item(row)] -= 1
             self._rooms[free] += 1
         self.whole[row] = free
         self._whole_or_held[row] = (part.free | part.kept).bit_count() if part.held else free

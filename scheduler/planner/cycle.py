@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from math import inf
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ from scheduler.planner.reasons import benched, when_it_starts, why_no_room
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
-from scheduler.planner.variants import Candidate, candidates, sizes_to_try
+from scheduler.planner.variants import Candidate, Options, sizes_to_try
 
 
 def plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan, Report]:
@@ -133,8 +134,7 @@ class _Cycle:
         self._blocked: dict[int, Blocked] = {}  # by class number
         self._changes: dict[tuple[object, ...], str | None] = {}
         self._refusals: dict[int, _Refusal] = {}  # by likeness
-        # By class number, and the model that the market wants.
-        self._options: dict[tuple[int, str | None], list[list[Candidate]]] = {}
+        self._options = Options(snapshot, self._estimates)
 
     def run(self) -> tuple[Plan, Report]:
         """Plans until nothing more starts or the bound on work is reached."""
@@ -172,9 +172,9 @@ class _Cycle:
             self._wait(cursor, job, queue, known)
             return
         refused = Refused()
-        options = self._options_of(cursor, queue, self._market.target.get(job.job_id))
-        for size in self._sizes(shape, options):
-            for group in options:
+        target = self._market.target.get(job.job_id)
+        for size in self._sizes(shape, queue):
+            for group in self._options.of(shape, queue, target):
                 model = self._start(size, job, queue, group, refused, borrows=cursor.borrows)
                 if model is not None:
                     self._ordering.again(cursor, model, size.devices)
@@ -187,22 +187,6 @@ class _Cycle:
         if not (refused.by_quota or refused.begins_anew or paid):
             self._refusals[self._likeness.number(shape, queue)] = refusal
         self._wait(cursor, job, queue, refusal)
-
-    def _options_of(self, cursor: ClassCursor, queue: Queue, target: str | None) -> list[list[Candidate]]:
-        """Where the jobs of a class may start, in the order in which it is tried: the market's model first."""
-        key = (cursor.number, target)
-        options = self._options.get(key)
-        if options is None:
-            if target is None:
-                options = candidates(cursor.shape, queue, self._snapshot, self._estimates)
-            else:
-                groups = self._options_of(cursor, queue, None)
-                # By itself: what is nearly as good for the job may be what the market gave to another.
-                chosen = [[one] for group in groups for one in group if one.model == target]
-                others = [[one for one in group if one.model != target] for group in groups]
-                options = [*chosen, *filter(None, others)]
-            self._options[key] = options
-        return options
 
     def _ends(self, shape: Shape, job: WaitingJob) -> float:
         """When a start now has ended at the latest on its fastest model; inf where nobody knows, or it has none."""
@@ -362,7 +346,7 @@ class _Cycle:
             settled = self._market.taking_part.union(stop.job_id for stop in self._stops)
             self._stops.extend(moves.growing(frozenset(settled)))
 
-    def _sizes(self, shape: Shape, options: Sequence[Sequence[Candidate]]) -> list[Shape]:
+    def _sizes(self, shape: Shape, queue: Queue) -> list[Shape]:
         """The shape, then, for an elastic job, the same with fewer devices, the most first.
 
         Where nobody else waits it takes more than it asked for, if there is more.
@@ -372,7 +356,8 @@ class _Cycle:
         asked = shape.devices
         room: float = inf
         if shape.share_ppm == WHOLE_PPM:
-            cells = [self._fleet.get(one.pool, one.model) for group in options for one in group]
+            options = chain.from_iterable(self._options.of(shape, queue, None))
+            cells = [self._fleet.get(one.pool, one.model) for one in options]
             nodes = [
                 cell.with_room_counting_held(shape.devices_per_node) for cell in cells if cell is not None
             ]

@@ -13,7 +13,6 @@ from scheduler.planner.rows import Clock, Ints, Rows
 from scheduler.planner.scores import Scores, Weighing
 from scheduler.planner.snapshot import ModelOnNode, NodeView, Shape
 
-
 _MOST_SHAPES = 100_000  # that are remembered; then it begins anew
 
 

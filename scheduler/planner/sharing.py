@@ -210,10 +210,11 @@ class Sharing:
 
     def take(self, queue_key: QueueKey, model: str, devices: int) -> None:
         """Counts a placement; a negative number takes it back."""
-        self._refused.clear()
-        self._borrowed.clear()
         held = self._held.setdefault(queue_key, {})
         queue = self._queues.get(queue_key)
+        if queue is not None and (queue.nominal or queue.cohort is not None):
+            self._refused.clear()  # else nobody's answers depend on it
+            self._borrowed.clear()
         for key, amount in self.amounts(model, devices):
             before = held.get(key, 0)
             held[key] = before + amount

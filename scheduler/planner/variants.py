@@ -1,7 +1,7 @@
 """In which order the variants of a job are tried, by predicted finish, then price; and which sizes of elastic ones."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from scheduler.domain.queues import Queue
@@ -47,6 +47,32 @@ def candidates(shape: Shape, queue: Queue, snapshot: Snapshot, estimates: Estima
         else:
             groups.append([model])
     return [[Candidate(model, pool) for model in group] for group in groups for pool in queue.pools]
+
+
+class Options:
+    """Where jobs may start, in the order in which it is tried: those that are equally fast share a cycle's answers."""
+
+    def __init__(self, snapshot: Snapshot, estimates: Estimates) -> None:
+        self._snapshot = snapshot
+        self._estimates = estimates
+        self._known: dict[tuple[int, tuple[str, ...]], list[list[Candidate]]] = {}  # by identity of the speeds
+
+    def of(self, shape: Shape, queue: Queue, target: str | None) -> Iterator[list[Candidate]]:
+        """See `candidates`; the market's model comes first, and by itself.
+
+        What is nearly as good for the job may be what the market gave to another.
+        """
+        if target is not None:
+            for pool in queue.pools:
+                yield [Candidate(target, pool)]
+        key = (id(self._estimates.speeds(shape)), queue.pools)
+        groups = self._known.get(key)
+        if groups is None:
+            groups = self._known[key] = candidates(shape, queue, self._snapshot, self._estimates)
+        for group in groups:
+            others = [one for one in group if one.model != target]
+            if others:
+                yield others
 
 
 def sizes_to_try(sizes: Sequence[int], most: float) -> list[int]:
