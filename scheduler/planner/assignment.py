@@ -105,7 +105,7 @@ def _prices(per_device: Floats, devices: Floats, capacity: Floats) -> Floats:
             prices[model] = 0.0
             if devices.dot(wants) > room:
                 those = wants.nonzero()[0]
-                order = those[(-most[those]).argsort(kind="stable")]
+                order = those[(-most[those]).argsort()]  # of equals any is first: the price is the same
                 beyond = devices[order].cumsum().searchsorted(room, side="right")
                 prices[model] = float(most[order[beyond]])
             surplus[model] = values[model] - prices[model]
@@ -116,7 +116,10 @@ def _prices(per_device: Floats, devices: Floats, capacity: Floats) -> Floats:
 
 def _fill(values: Floats, devices: Floats, left: Floats, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     """What is still free goes to whom it is worth most; `left` says what is."""
+    least = devices.min(initial=np.inf)
     for model in range(values.shape[1]):
+        if left[model] < least:
+            continue
         waiting = np.flatnonzero((chosen < 0) & (values[:, model] > 0) & (devices <= left[model]))
         per_device = values[waiting, model] / devices[waiting]
         for job in waiting[np.argsort(-per_device, kind="stable")].tolist():
@@ -134,25 +137,22 @@ def _change_places(values: Floats, chosen: NDArray[np.int64], left: Floats, size
     """
     models = values.shape[1]
     nowhere, free = models, models + 1
-    worth = np.hstack([np.where(values > 0, values, -np.inf), np.zeros((len(values), 1))])
+    worth = np.zeros((len(values), free))
+    worth[:, :models] = np.where(values > 0, values, -np.inf)
     at = np.where(chosen < 0, nowhere, chosen)
     least = _GAIN * float(values.max(initial=0.0))
-    diagonal = np.diag_indices(models + 2)
+    diagonal = np.diag_indices(free + 1)
     for _ in range(_RINGS):
-        loss = np.full((models + 2, models + 2), np.inf)
-        who = np.zeros((models + 1, models + 1), dtype=np.int64)
-        for place in range(free):
-            there = (at == place).nonzero()[0]
-            if not len(there):
-                continue
-            change = worth[there, place][:, None] - worth[there]
-            who[place] = there[change.argmin(axis=0)]
-            loss[place, :free] = np.minimum.reduce(change)
+        jobs, counts = at.argsort(kind="stable"), np.bincount(at, minlength=free)  # by place
+        first, there = counts.cumsum() - counts, counts.nonzero()[0]
+        change = worth[jobs, at[jobs]][:, None] - worth[jobs]  # what each would lose elsewhere
+        loss = np.full((free + 1, free + 1), np.inf)
+        loss[there, :free] = np.minimum.reduceat(change, first[there], axis=0)
         loss[free, :free] = 0.0
         loss[:models, free] = np.where(left >= size, 0.0, np.inf)
         loss[nowhere, free] = 0.0
         loss[diagonal] = 0.0
-        ring = _ring(loss, least)
+        ring = _ring(loss.tolist(), least)
         if not ring:
             break
         for place, to in zip(ring, [*ring[1:], ring[0]], strict=True):
@@ -161,29 +161,30 @@ def _change_places(values: Floats, chosen: NDArray[np.int64], left: Floats, size
             elif to == free and place < models:
                 left[place] -= size
             elif free not in (place, to):
-                at[who[place, to]] = to
+                those = slice(first[place], first[place] + counts[place])
+                at[jobs[those][change[those, to].argmin()]] = to
     return np.where(at == nowhere, -1, at)
 
 
-def _ring(loss: Floats, least: float) -> list[int]:
+def _ring(loss: list[list[float]], least: float) -> list[int]:
     """Places in a ring along which more than `least` is gained, or nothing (Bellman and Ford)."""
-    places = len(loss)
-    cost = np.zeros(places)
-    before = np.full(places, -1)
+    places = range(len(loss))
+    cost = [0.0] * len(loss)
+    before = [-1] * len(loss)
     last = -1
-    for _ in range(places):
-        through = cost[:, None] + loss
-        first = through.argmin(axis=0)
-        best = np.minimum.reduce(through)
-        better = best < cost - least
-        if not better.any():
+    for _ in places:
+        last, known = -1, cost.copy()
+        for to in places:
+            through = [known[place] + loss[place][to] for place in places]
+            best = min(through)
+            if best < known[to] - least:
+                cost[to], before[to] = best, through.index(best)
+                last = to if last < 0 else last
+        if last < 0:
             return []
-        before[better] = first[better]
-        cost[better] = best[better]
-        last = int(np.flatnonzero(better)[0])
-    for _ in range(places):
-        last = int(before[last])
+    for _ in places:
+        last = before[last]
     ring = [last]
-    while (place := int(before[ring[-1]])) != last:
+    while (place := before[ring[-1]]) != last:
         ring.append(place)
     return ring[::-1]
