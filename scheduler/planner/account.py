@@ -18,7 +18,9 @@ class Account(NamedTuple):
     model: str
     free_devices: int
     nodes_with_room: int
-    nodes: tuple[tuple[NodeView, Layout, int, int], ...]  # by rank: its devices, what it took, free before (masks)
+    nodes: tuple[
+        tuple[NodeView, Layout, int, int], ...
+    ]  # by rank: its devices, what it took, free before (masks)
     shape: Shape
     refusals: tuple[WhyNot, ...]  # what kept it from models that it would rather have
     catalogue: Catalogue

@@ -1,9 +1,10 @@
 """How long a job will still run, on which model: from its steps, from what its kind has taught, or not at all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
+from typing import TypeVar
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.job_limits import MOST_TIME_LIMIT_SECONDS
@@ -11,6 +12,7 @@ from scheduler.planner.experience import Experience, Prediction
 from scheduler.planner.likeness import Likeness
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 
+_Answer = TypeVar("_Answer")
 # How much a job minds that others would be faster on a device model: 0 is not at all.
 _FOR_OTHERS = 0.5
 _SPEED = attrgetter("models", "rates", "kind")  # what of a shape decides how fast it is on which model
@@ -102,6 +104,24 @@ class Estimates:
             speeds = self._speeds[key] = relative_speeds(shape, self._catalogue, self._experience)
         self._speeds_of[id(shape)] = shape, speeds
         return speeds
+
+    def of_each(
+        self, shapes: Iterable[Shape], answer: Callable[[Mapping[str, float], int], _Answer]
+    ) -> list[_Answer]:
+        """For each shape what follows from its speeds and devices, worked out once for those that are alike."""
+        of_shape: dict[int, _Answer] = {}  # by identity
+        of_kind: dict[tuple[int, int], _Answer] = {}
+        found = []
+        for shape in shapes:
+            at = id(shape)
+            if at not in of_shape:
+                speeds = self.speeds(shape)  # one and the same to all that are equally fast
+                kind = (id(speeds), shape.devices)
+                if kind not in of_kind:
+                    of_kind[kind] = answer(speeds, shape.devices)
+                of_shape[at] = of_kind[kind]
+            found.append(of_shape[at])
+        return found
 
     @cached_property
     def _typical(self) -> dict[str, float]:

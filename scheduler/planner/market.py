@@ -397,7 +397,10 @@ def worth_of(
 ) -> Floats:
     """What it is worth to run each job on each model now: (jobs, models). `saved`: as if all had just saved."""
     policy = config.policy
-    speeds, fair_speeds = _speeds(floor, estimates)
+    shapes = [trader.shape for trader in floor.traders]
+    speeds = np.array(
+        estimates.of_each(shapes, lambda speeds, _: [speeds.get(model, 0.0) for model in floor.models])
+    )
     known = [(trader.left_ms, trader.job.submitted_ms, trader.job.served_ms) for trader in floor.traders]
     left_ms, submitted_ms, served_ms = np.array(known, dtype=np.float64).T
     left_ms = np.maximum(left_ms, 1000.0)
@@ -405,11 +408,17 @@ def worth_of(
     # Work that is done soon first; who would end later than alone on a fair share is worth more, the more the
     # longer he waits, and what is long compared with all there is to do must not be the last to end.
     weight = left_ms**-policy.short_first
-    weight *= ((waited_ms + left_ms) * fair_speeds / (served_ms + left_ms)) ** policy.behind
-    weight *= 1.0 + policy.long_first * (left_ms / max(estimates.horizon_ms(), 1.0)) ** 2
+    if policy.behind:
+        fair = dict(zip(floor.models, (floor.capacity / len(shapes)).tolist(), strict=True))
+        fair_speeds = np.array(
+            estimates.of_each(shapes, lambda speeds, devices: fair_speed(speeds, devices, fair))
+        )
+        weight *= ((waited_ms + left_ms) * fair_speeds / (served_ms + left_ms)) ** policy.behind
+    if policy.long_first:
+        weight *= 1.0 + policy.long_first * (left_ms / max(estimates.horizon_ms(), 1.0)) ** 2
     asked = np.array([float(trader.shape.devices) for trader in floor.traders])
     weight *= asked**policy.for_gangs
-    if policy.by_cost:  # else nobody asks what it costs
+    if policy.by_cost:
         weight *= (asked * least_costs(speeds, asked * left_ms, floor.capacity)) ** policy.by_cost
     values: Floats = weight[:, None] * speeds
     for at, trader in enumerate(floor.traders):
@@ -423,22 +432,3 @@ def worth_of(
             )
             values[at, floor.models.index(running.model)] *= 1.05 + gain
     return values
-
-
-def _speeds(floor: Floor, estimates: Estimates) -> tuple[Floats, Floats]:
-    """Speed of each job on each model, and on a fair share of all. Worked out once for jobs that are alike."""
-    fair = dict(zip(floor.models, (floor.capacity / len(floor.traders)).tolist(), strict=True))
-    kinds: dict[tuple[int, int], int] = {}
-    rows: list[list[float]] = []
-    fair_speeds: list[float] = []
-    kind_of: list[int] = []
-    for trader in floor.traders:
-        shape = trader.shape
-        speeds = estimates.speeds(shape)  # one and the same answer to all that are equally fast
-        asked = (id(speeds), shape.devices)
-        if asked not in kinds:
-            kinds[asked] = len(rows)
-            rows.append([speeds.get(model, 0.0) for model in floor.models])
-            fair_speeds.append(fair_speed(speeds, shape.devices, fair))
-        kind_of.append(kinds[asked])
-    return np.array(rows)[kind_of], np.array(fair_speeds)[kind_of]

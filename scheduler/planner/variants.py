@@ -55,7 +55,9 @@ class Options:
     def __init__(self, snapshot: Snapshot, estimates: Estimates) -> None:
         self._snapshot = snapshot
         self._estimates = estimates
-        self._known: dict[tuple[int, tuple[str, ...]], list[list[Candidate]]] = {}  # by identity of the speeds
+        self._known: dict[
+            tuple[int, tuple[str, ...]], list[list[Candidate]]
+        ] = {}  # by identity of the speeds
 
     def of(self, shape: Shape, queue: Queue, target: str | None) -> Iterator[list[Candidate]]:
         """See `candidates`; the market's model comes first, and by itself.
