@@ -55,9 +55,9 @@ def account_of(
 ) -> Account:
     """The account of a placement whose devices are not taken yet."""
     count = min(shape.devices, shape.devices_per_node)
-    kept, nodes = 0, []
+    kept, nodes, parts = 0, [], cell.parts
     for row, mask, _ in seats:
-        part = cell.parts[row]
+        part = parts[row]
         free = part.free
         if part.held:  # kept for it: they count as room for it, though they are open to nobody
             free |= part.kept

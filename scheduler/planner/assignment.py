@@ -140,18 +140,17 @@ def _change_places(values: Floats, chosen: NDArray[np.int64], left: Floats, size
     worth = np.zeros((len(values), free))
     worth[:, :models] = np.where(values > 0, values, -np.inf)
     at = np.where(chosen < 0, nowhere, chosen)
+    none = np.full((free + 1, free + 1), np.inf)
+    none[free] = none[nowhere, free] = 0.0
     least = _GAIN * float(values.max(initial=0.0))
-    diagonal = np.diag_indices(free + 1)
     for _ in range(_RINGS):
         jobs, counts = at.argsort(kind="stable"), np.bincount(at, minlength=free)  # by place
         first, there = counts.cumsum() - counts, counts.nonzero()[0]
         change = worth[jobs, at[jobs]][:, None] - worth[jobs]  # what each would lose elsewhere
-        loss = np.full((free + 1, free + 1), np.inf)
+        loss = none.copy()
         loss[there, :free] = np.minimum.reduceat(change, first[there], axis=0)
-        loss[free, :free] = 0.0
         loss[:models, free] = np.where(left >= size, 0.0, np.inf)
-        loss[nowhere, free] = 0.0
-        loss[diagonal] = 0.0
+        loss.flat[:: free + 2] = 0.0
         ring = _ring(loss.tolist(), least)
         if not ring:
             break

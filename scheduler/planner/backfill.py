@@ -39,11 +39,11 @@ def earliest_opening(shape: Shape, cell: Cell, now_ms: int, config: PlannerConfi
     openings = cell.derived.get(key)
     if openings is None:
         openings = cell.derived[key] = _Openings(cell, count)
-    openings.follow(now_ms, config)
+    openings.follow(cell, now_ms, config)
     closed = closed_rows(shape, cell)
     best: Opening | None = None
     for inside in domains(shape, cell):
-        opening = openings.soonest(shape.tasks, open_rows(cell, closed, inside))
+        opening = openings.soonest(cell, shape.tasks, open_rows(cell, closed, inside))
         if opening is not None and (best is None or opening.from_ms < best.from_ms):
             best = opening
     return best
@@ -57,7 +57,6 @@ class _Openings:
     """
 
     def __init__(self, cell: Cell, count: int) -> None:
-        self._cell = cell
         self._count = count
         self._ends_ms = np.full(len(cell.parts), inf)  # 0: now; inf: nobody knows
         self._starts_ms = np.full(len(cell.parts), inf)  # the same as a start, as of now
@@ -67,9 +66,9 @@ class _Openings:
         self._at_rest: dict[int, tuple[Part, float, int]] = {}
         self._seen = -1
 
-    def follow(self, now_ms: int, config: PlannerConfig) -> None:
+    def follow(self, cell: Cell, now_ms: int, config: PlannerConfig) -> None:
         """Takes over what changed. Cost: one comparison a row, the devices of those that changed."""
-        cell, ends_ms = self._cell, self._ends_ms
+        ends_ms = self._ends_ms
         rows = None
         if self._seen < cell.ends_clock:
             rows = np.flatnonzero(cell.ends_changed > self._seen)
@@ -84,7 +83,7 @@ class _Openings:
             later = np.maximum(ends_ms[rows], now_ms) + config.stop_margin_ms
             self._starts_ms[rows] = np.where(ends_ms[rows] > 0, later, now_ms)
 
-    def soonest(self, tasks: int, rows: Bools | None) -> Opening | None:
+    def soonest(self, cell: Cell, tasks: int, rows: Bools | None) -> Opening | None:
         """The rows on which a gang could start first, ties in their order; None where too few ever have room."""
         while True:
             starts = self._starts_ms if rows is None else np.where(rows, self._starts_ms, inf)
@@ -95,14 +94,14 @@ class _Openings:
             if not unknown:
                 return Opening(int(last), tuple([(row, self._masks[row]) for row in chosen.tolist()]))
             for row in unknown:
-                self._look_at(row)
+                self._look_at(cell, row)
 
-    def _look_at(self, row: int) -> None:
-        part = self._cell.parts[row]
-        at_rest = row not in self._cell.touched
+    def _look_at(self, cell: Cell, row: int) -> None:
+        part = cell.parts[row]
+        at_rest = row not in cell.touched
         known = self._at_rest.get(row) if at_rest else None
         if known is None or known[0] is not part:
-            known = (part, *_look_for_room(part, self._cell.ends[row].tolist(), self._count))
+            known = (part, *_look_for_room(part, cell.ends[row].tolist(), self._count))
             if at_rest:
                 self._at_rest[row] = known
         _, ends_ms, self._masks[row] = known

@@ -96,7 +96,7 @@ class Cell:
             self.parts.append(self._part(view, on_node))
             self.row_of[view.node_id] = row
         self.nodes_by_devices.update([len(on_node.devices) for _, on_node in nodes])
-        self._fill(list(range(len(nodes))))
+        self._fill(list(range(len(nodes))), slice(None))
 
     def replace(self, nodes: Sequence[tuple[NodeView, ModelOnNode]]) -> None:
         """Nodes changed, and have as many devices as before. Cost: their devices."""
@@ -109,7 +109,7 @@ class Cell:
             self.free_devices -= (old.free | old.kept).bit_count()
             self.held_rows.discard(row)
             self.parts[row] = self._part(view, on_node)
-        self._fill(rows)
+        self._fill(rows, rows)
 
     def forget_cycle(self) -> None:
         """Rows that a cycle took from or held are as their views say. Cost: those rows."""
@@ -145,8 +145,8 @@ class Cell:
             layout = self._layouts[frame] = layout_of(self.rule, frame)
         return part_of(view, on_node, layout)
 
-    def _fill(self, rows: list[int]) -> None:
-        """Takes over what the views of these rows say. Cost: their devices."""
+    def _fill(self, rows: list[int], at: list[int] | slice) -> None:
+        """Takes over what the views of these rows say; `at` are the same for numpy. Cost: their devices."""
         parts = [self.parts[row] for row in rows]
         views = [part.view for part in parts]
         for row, view in zip(rows, views, strict=True):
@@ -156,16 +156,16 @@ class Cell:
             elif row in self.one_firm:
                 del self.one_firm[row]
         self.nodes_by_healthy.update([part.on_node.healthy for part in parts if part.view.usable])
-        self._fill_devices(rows, parts)
-        self.cpu[rows] = [_left(view.left_cpu_milli) if view.usable else _OUT_OF_SERVICE for view in views]
-        self.memory[rows] = [_left(view.left_memory_bytes) for view in views]
-        self.penalty[rows] = [float(view.suspect) for view in views]
-        self._hang_in(rows, views)
-        self._tick(rows)
+        self._fill_devices(at, parts)
+        self.cpu[at] = [_left(view.left_cpu_milli) if view.usable else _OUT_OF_SERVICE for view in views]
+        self.memory[at] = [_left(view.left_memory_bytes) for view in views]
+        self.penalty[at] = [float(view.suspect) for view in views]
+        self._hang_in(at, views)
+        self._tick(at)
         for kept, now in zip(self._at_rest, self._now, strict=True):
-            kept[rows] = now[rows]
+            kept[at] = now[at]
 
-    def _fill_devices(self, rows: list[int], parts: Sequence[Part]) -> None:
+    def _fill_devices(self, at: list[int] | slice, parts: Sequence[Part]) -> None:
         width = self.ppm.shape[1]
         numbers: list[tuple[int, float, int, float]] = []
         for part in parts:
@@ -176,15 +176,15 @@ class Cell:
         if numbers:
             columns = (self.ppm, self.device_bytes, self.firm, self.ends)
             for column, values in zip(columns, zip(*numbers, strict=True), strict=True):
-                column[rows] = np.array(values).reshape(len(rows), width)
+                column[at] = np.array(values).reshape(len(parts), width)
         whole = [part.free.bit_count() for part in parts]
-        self.whole[rows] = self._whole_or_held[rows] = whole
+        self.whole[at] = self._whole_or_held[at] = whole
         self._rooms = None
         self.open_devices += sum(whole)
         self.free_devices += sum(whole)
-        self.state[rows] = [self.states.number(part.layout, part.free, part.degraded) for part in parts]
+        self.state[at] = [self.states.number(part.layout, part.free, part.degraded) for part in parts]
 
-    def _hang_in(self, rows: list[int], views: Sequence[NodeView]) -> None:
+    def _hang_in(self, at: list[int] | slice, views: Sequence[NodeView]) -> None:
         """Notes where in the network the nodes hang."""
         places: dict[tuple[str | None, ...], list[int]] = {}
         for view in views:
@@ -193,9 +193,8 @@ class Cell:
                 places[view.domains] = [known.setdefault(name, len(known)) for known, name in named]
         numbers = [places[view.domains] for view in views]
         positions = [view.position for view in views]
-        as_before = np.array_equal(self.domain[rows], numbers)
-        if not as_before or not np.array_equal(self.position[rows], positions):
-            self.domain[rows], self.position[rows] = numbers, positions
+        if self.domain[at].tolist() != numbers or self.position[at].tolist() != positions:
+            self.domain[at], self.position[at] = numbers, positions
             self._levels = self._along_wires = None
 
     def take(self, row: int, mask: int, demand: Demand) -> None:
@@ -327,13 +326,13 @@ class Cell:
         self._whole_or_held[row] = (part.free | part.kept).bit_count() if part.held else free
         self.state[row] = self.states.number(part.layout, part.free, part.degraded)
 
-    def _tick(self, rows: int | list[int]) -> None:
+    def _tick(self, rows: int | list[int] | slice) -> None:
         """The rows are not what they were."""
         self._clock.now += 1
         self.changed_at = self.changed[rows] = self._clock.now
         self._tick_ends(rows)
 
-    def _tick_ends(self, rows: int | list[int]) -> None:
+    def _tick_ends(self, rows: int | list[int] | slice) -> None:
         """Nor is when their devices come free."""
         self.ends_clock += 1
         self.ends_changed[rows] = self.ends_clock

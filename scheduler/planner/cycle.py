@@ -48,7 +48,8 @@ def plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan, 
     pass over the scores of a cell, for each shape that is blocked once O(nodes) of its cells for the
     reservation. Jobs that wait behind a blocked one of their shape cost nothing.
     """
-    return Planner(snapshot.catalogue, config).plan(snapshot, now_ms)
+    with uncollected():  # until its arrays are gone too
+        return Planner(snapshot.catalogue, config).plan(snapshot, now_ms)
 
 
 class Planner:

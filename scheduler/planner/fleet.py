@@ -28,7 +28,7 @@ class Fleet:
         self._weighing: Weighing | None = None
         self._scores: dict[Demand, Scores] = {}
         # By the shape's identity, which is quicker than its fields.
-        self._asked: dict[int, tuple[Shape, Demand, Scores]] = {}
+        self._asked: dict[int, tuple[Shape, Demand, Scores, bool]] = {}
         self._states = States()
         self._rows = Rows.empty(0, 0)
         self.clock = Clock()
@@ -88,14 +88,14 @@ class Fleet:
             self._scores[demand] = scores
         return scores
 
-    def asked(self, shape: Shape) -> tuple[Shape, Demand, Scores]:
-        """What a task of the shape asks for, and what that costs on each row."""
+    def asked(self, shape: Shape) -> tuple[Shape, Demand, Scores, bool]:
+        """Of a shape what a task asks for, what that costs on each row, and whether the job is that task alone."""
         known = self._asked.get(id(shape))
         if known is None or known[0] is not shape:
             if len(self._asked) > _MOST_SHAPES:
                 self._asked = {}
             demand = demand_of(shape)
-            known = self._asked[id(shape)] = shape, demand, self.scores(demand)
+            known = self._asked[id(shape)] = shape, demand, self.scores(demand), shape.tasks == 1
         return known
 
     def lightest(self, stretches: Ints, demand: Demand) -> tuple[Cell, int, float] | None:

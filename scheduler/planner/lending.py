@@ -71,7 +71,7 @@ def _latest_on_rows(shape: Shape, cell: Cell, demand: Demand) -> Floats:
     lent = cell.derived.get(key)
     if lent is None:
         lent = cell.derived[key] = _Lent(cell, demand, queue, together=in_one_group(shape))
-    latest_ms: Floats = lent.follow()
+    latest_ms: Floats = lent.follow(cell)
     return latest_ms
 
 
@@ -79,7 +79,6 @@ class _Lent:
     """By when a task must have ended on each row to have its devices; inf: at any time, below 0: never."""
 
     def __init__(self, cell: Cell, demand: Demand, queue: QueueKey | None, *, together: bool) -> None:
-        self._cell = cell
         self._demand = demand
         self._queue = queue
         self._together = together
@@ -87,9 +86,9 @@ class _Lent:
         self._column = cell.states.columns([demand.devices])[0]
         self._seen = -1
 
-    def follow(self) -> Floats:
+    def follow(self, cell: Cell) -> Floats:
         """Takes over what changed. Cost: one comparison a row, and what is held on those that changed."""
-        cell, demand = self._cell, self._demand
+        demand = self._demand
         if self._seen < cell.changed_at:
             rows = np.flatnonzero(cell.changed > self._seen)
             self._latest_ms[rows] = _NEVER

@@ -265,9 +265,9 @@ class Ordering:
             ):  # others of its cohort were given something since: its place is later
                 self._push_line(line)
                 continue
-            _, borrows, *_, number = heapq.heappop(line.heads)
-            cursor = self.cursors[number]
-            cursor.borrows = borrows
+            head = heapq.heappop(line.heads)
+            cursor = self.cursors[head[-1]]
+            cursor.borrows = head[1]
             return cursor
         return None
 

@@ -42,19 +42,21 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
     """
     if shape.groups:
         return _find_groups(shape, fleet, cell)
-    _, demand, scores = fleet.asked(shape)
+    _, demand, scores, alone = fleet.asked(shape)
     found = None
-    if not demand.whole or cell.with_room(demand.devices) >= _whole_tasks(shape):
-        found = _find_open(shape, fleet, cell, demand, scores)
-    if found is None and cell.held_rows and demand.whole:
+    whole = demand.whole
+    if not whole or cell.with_room(demand.devices) >= (1 if alone else _whole_tasks(shape)):
+        found = _find_open(shape, fleet, cell, demand, scores, alone=alone)
+    if found is None and whole and cell.held_rows:
         early = _among_held(shape, cell, demand, ends_ms)
         return None if early is None else Found(early, 0.0)
     return found
 
 
-def _find_open(shape: Shape, fleet: Fleet, cell: Cell, demand: Demand, scores: Scores) -> Found | None:
+def _find_open(
+    shape: Shape, fleet: Fleet, cell: Cell, demand: Demand, scores: Scores, *, alone: bool
+) -> Found | None:
     """With what is kept for nobody."""
-    alone = shape.tasks == 1
     if alone and anywhere(shape, cell):
         row, loss = scores.least(cell)
         return None if row < 0 else Found([Seat(row, scores.mask(cell, row), demand)], loss)

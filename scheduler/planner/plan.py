@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import DeviceId, JobId, NodeId
-from scheduler.planner.account import Account
+
+if TYPE_CHECKING:  # who carries plans out needs no arrays
+    from scheduler.planner.account import Account
 
 
 class StopCause(StrEnum):
@@ -30,15 +32,14 @@ class TaskPlacement(NamedTuple):
     share_ppm: int = WHOLE_PPM  # of each device
 
 
-@dataclass(frozen=True, slots=True)
-class JobPlacement:
+class JobPlacement(NamedTuple):
     """A gang, placed whole."""
 
     job_id: JobId
     device_model: str
     pool: str
     tasks: tuple[TaskPlacement, ...]  # by rank
-    account: Account | None = field(default=None, compare=False)
+    account: "Account | None" = None
 
     @property
     def why_here(self) -> Mapping[str, Any]:

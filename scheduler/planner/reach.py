@@ -38,9 +38,9 @@ def required_level(shape: Shape) -> int | None:
 
 def anywhere(shape: Shape, cell: Cell) -> bool:
     """Whether a task may go to any node of the cell where its devices are."""
-    needs = shape.needs_on(cell.model)
-    apart = cell.one_firm or (needs and not cell.abilities.everywhere(needs))
-    return not apart and not shape.avoid_nodes and not in_one_group(shape)
+    if cell.one_firm or shape.avoid_nodes or in_one_group(shape):
+        return False
+    return not shape.needs or cell.abilities.everywhere(shape.needs_on(cell.model))
 
 
 def in_one_group(shape: Shape) -> bool:

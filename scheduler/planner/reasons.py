@@ -114,13 +114,14 @@ def _closed_or_apart(
 ) -> tuple[Reason, int, str] | None:
     """Where room is not what is missing: other firms have the nodes for themselves, or they are far apart."""
     room, able, ours, together = with_room(shape, cell, count)
-    if room >= shape.tasks > able:
+    tasks = shape.tasks
+    if room >= tasks > able:
         reason, sentence = _unable(shape, cell, np.flatnonzero(cell.whole >= count), pool)
         return reason, able * count, f"{asks}; {sentence}"
-    if able >= shape.tasks > ours:
+    if able >= tasks > ours:
         sentence = f"{asks}; {plural(able - ours, 'node')} of pool {pool} with room serve another firm alone"
         return Reason.ONE_FIRM_NODES, ours * count, sentence
-    if ours >= shape.tasks > together and shape.topology is not None:
+    if ours >= tasks > together and shape.topology is not None:
         level = shape.topology.level
         sentence = f"{asks} in one {level}; {plural(ours, 'node')} of pool {pool} have room, at most {together} in one"
         return Reason.DEVICES_APART, together * count, sentence

@@ -215,11 +215,12 @@ class Sharing:
         if queue is not None and (queue.nominal or queue.cohort is not None):
             self._refused.clear()  # else nobody's answers depend on it
             self._borrowed.clear()
+        lends = queue if queue is not None and queue.cohort is not None else None
         for key, amount in self.amounts(model, devices):
             before = held.get(key, 0)
             held[key] = before + amount
-            if queue is not None and queue.cohort is not None:
-                self._pass_on(queue, key, before, held[key])
+            if lends is not None:
+                self._pass_on(lends, key, before, before + amount)
 
     # What operators are shown.
 

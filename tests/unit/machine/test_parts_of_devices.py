@@ -103,7 +103,7 @@ def test_a_plan_that_puts_two_firms_on_one_device_is_refused() -> None:
     full = replace(snapshot, nodes=(replace(view, devices=(shared._replace(left_ppm=1, firm_id=None),)),))
     assert [v.what for v in check_plan(full, good)] == ["device n1/0 is given twice"]
     [placed] = good.placements
-    whole = replace(placed, tasks=(placed.tasks[0]._replace(share_ppm=1_000_000),))
+    whole = placed._replace(tasks=(placed.tasks[0]._replace(share_ppm=1_000_000),))
     assert "a task wants 250000 ppm of each device" in [v.what for v in check_plan(snapshot, Plan((whole,)))]
 
 

@@ -140,7 +140,7 @@ def test_a_plan_with_a_gang_apart_is_refused() -> None:
     [placed] = good.placements
     ids = tuple(device.device_id for device in snapshot.nodes[2].devices)
     moved = placed.tasks[1]._replace(node_id=NodeId("n3"), device_ids=ids)
-    bad = Plan((replace(placed, tasks=(placed.tasks[0], moved)),))
+    bad = Plan((placed._replace(tasks=(placed.tasks[0], moved)),))
     assert [violation.what for violation in check_plan(snapshot, bad)] == ["the gang is not inside one leaf"]
 
 
