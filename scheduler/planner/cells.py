@@ -75,6 +75,7 @@ class Cell:
         self.penalty, self.state, self.changed = rows.penalty, rows.state, rows.changed
         self._levels: tuple[int, ...] | None = None
         self._along_wires: Ints | None = None
+        self._largest: dict[int, int] = {}
         self.domain = np.full((size, len(LEVELS)), -1, dtype=np.int64)
         self.position = np.zeros(size, dtype=np.int64)
         self.whole = np.zeros(size, dtype=np.int64)  # number of wholly free devices
@@ -196,6 +197,7 @@ class Cell:
         if self.domain[at].tolist() != numbers or self.position[at].tolist() != positions:
             self.domain[at], self.position[at] = numbers, positions
             self._levels = self._along_wires = None
+            self._largest.clear()
 
     def take(self, row: int, mask: int, demand: Demand) -> None:
         """Gives devices to a task: from what is open, else from what is held. Cost: the row's devices."""
@@ -343,6 +345,13 @@ class Cell:
         if self._levels is None:
             self._levels = nested_levels(self.domain)
         return self._levels
+
+    def largest(self, level: int) -> int:
+        """How many nodes hang on the domain of a level that has most. Cost: O(nodes), once."""
+        if level not in self._largest:
+            names = self.domain[:, level]
+            self._largest[level] = int(np.bincount(names[names >= 0], minlength=1).max())
+        return self._largest[level]
 
     @property
     def along_wires(self) -> Ints:

@@ -14,6 +14,7 @@ from scheduler.planner.reach import anywhere, closed_rows, in_one_group, require
 from scheduler.planner.rows import Floats
 from scheduler.planner.scores import Scores
 from scheduler.planner.snapshot import LEVELS, Shape
+from scheduler.planner.spreading import spread, tightest
 
 Rows = NDArray[np.intp]
 _NARROW_FIRST = tuple(range(len(LEVELS)))[::-1]
@@ -156,7 +157,7 @@ def _rows_for(shape: Shape, cell: Cell, score: Floats) -> list[int] | None:
             continue
         names = cell.domain[fits, level]
         if names.max(initial=-1) >= 0:
-            inside = _tightest_domain(fits, names, score, tasks)
+            inside = _tightest_domain(cell, fits, names, score, tasks, level)
             if inside is not None:
                 return _in_wire_order(cell, _cheapest_inside(cell, inside, score, tasks, level))
         if level == required:
@@ -164,14 +165,15 @@ def _rows_for(shape: Shape, cell: Cell, score: Floats) -> list[int] | None:
     return _in_wire_order(cell, _cheapest_inside(cell, fits, score, tasks, -1))
 
 
-def _tightest_domain(fits: Rows, names: NDArray[np.int64], score: Floats, tasks: int) -> Rows | None:
-    """The rows of the domain with the fewest that still hold the gang, ties by what it costs there."""
-    known = names >= 0
-    counts = np.bincount(names[known])
+def _tightest_domain(
+    cell: Cell, fits: Rows, names: NDArray[np.int64], score: Floats, tasks: int, level: int
+) -> Rows | None:
+    """The rows of a domain that holds the gang and where it costs others the least room, ties by the score there."""
+    counts = np.bincount(names[names >= 0])
     enough = np.flatnonzero(counts >= tasks)
     if not len(enough):
         return None
-    least = enough[counts[enough] == counts[enough].min()]
+    least = enough[tightest(counts[enough], tasks, cell.largest(level))]
     best = min(least.tolist(), key=lambda name: float(np.sort(score[fits[names == name]])[:tasks].sum()))
     inside: Rows = fits[names == best]
     return inside
@@ -186,31 +188,28 @@ def _cheapest_inside(cell: Cell, rows: Rows, score: Floats, tasks: int, level: i
                 return _over_few(cell, rows, names, score, tasks, narrower)
     if len(rows) == tasks:
         return rows
-    return rows[np.argsort(score[rows], kind="stable")[:tasks]]
+    # Of equal ones neighbours on the wires: below one spine, where those of a leaf hang on several.
+    return rows[np.lexsort((cell.along_wires[rows], score[rows]))[:tasks]]
 
 
 def _over_few(
     cell: Cell, rows: Rows, names: NDArray[np.int64], score: Floats, tasks: int, level: int
 ) -> Rows:
-    """Whole domains, the largest first; the last is the tightest that holds what is left."""
-    chosen: list[Rows] = []
-    left = tasks
-    open_ = np.ones(len(rows), dtype=bool)
-    while left:
-        inside = _tightest_domain(rows[open_], names[open_], score, left)
-        if inside is not None:
-            chosen.append(_cheapest_inside(cell, inside, score, left, level))
-            break
-        still = names[open_]
-        counts = np.bincount(still[still >= 0]) if (still >= 0).any() else np.zeros(0, dtype=np.int64)
-        if not len(counts) or counts.max() == 0:
-            nameless = rows[open_]
-            chosen.append(nameless[np.argsort(score[nameless], kind="stable")[:left]])
-            break
-        mine = open_ & (names == int(counts.argmax()))
-        chosen.append(rows[mine])
-        left -= int(mine.sum())
-        open_ &= ~mine
+    """Over as few domains of a level as possible; nodes of which it is not known come last."""
+    inside = _tightest_domain(cell, rows, names, score, tasks, level)
+    if inside is not None:
+        return _cheapest_inside(cell, inside, score, tasks, level)
+    known = names >= 0
+    free = np.bincount(names[known])
+    nameless = rows[~known]
+    left = max(0, tasks - int(free.sum()))
+    chosen = [nameless[np.argsort(score[nameless], kind="stable")[:left]]]
+    mean_score = np.bincount(names[known], score[rows[known]]) / np.maximum(free, 1)
+    cheapest_first = np.argsort(mean_score, kind="stable")
+    taken = spread(free[cheapest_first], tasks - left, cell.largest(level))
+    for name, count in zip(cheapest_first.tolist(), taken.tolist(), strict=True):
+        if count:
+            chosen.append(_cheapest_inside(cell, rows[names == name], score, count, level))
     return np.concatenate(chosen)
 
 
