@@ -14,6 +14,7 @@ from protos.suanli.fleet.v1 import usage_pb2, usage_pb2_grpc
 
 BATCH = 16
 IN_FLIGHT = 64
+TAKES_PACKED = ("takes", "packed")  # in the initial metadata of a gateway's stream
 
 # How the gateway says that a window came before the one that it waits for.
 _WANTED = re.compile(r"got [0-9]+, want ([0-9]+)")
@@ -28,6 +29,7 @@ class _Stream:
         self.more.set()
         self.sent = 0  # whatever was not acknowledged is sent again: it has one effect
         self.in_flight: set[int] = set()  # sent, and not a word about it yet
+        self.packed = False  # whether the gateway said that it takes segments so: those of before do not
         self.ended = False
 
     def end(self) -> None:
@@ -58,6 +60,7 @@ class UsageUpload:
         stream = self._stream = _Stream()
         stub = usage_pb2_grpc.UsageServiceStub(channel)  # type: ignore[no-untyped-call]
         call = stub.Upload(self.requests(stream))
+        learning = asyncio.create_task(_learn(call, stream))
         try:
             async for answer in call:
                 self._answered(answer)
@@ -65,6 +68,8 @@ class UsageUpload:
             stream.end()
             self._stream = _Stream()
             call.cancel()
+            learning.cancel()
+            await asyncio.gather(learning, return_exceptions=True)
 
     async def requests(self, stream: _Stream) -> AsyncIterator[usage_pb2.UploadRequest]:
         """The windows in order, for as long as this stream lives."""
@@ -77,7 +82,7 @@ class UsageUpload:
                         return
                     stream.sent = stored.seq
                     stream.in_flight.add(stored.seq)
-                    yield wire.upload(stored.window)
+                    yield wire.upload(stored.window, packed=stream.packed)
 
     def _batch(self, stream: _Stream) -> list[StoredWindow]:
         free = IN_FLIGHT - len(stream.in_flight)
@@ -115,3 +120,11 @@ class UsageUpload:
 
     def _landed(self, seq: int) -> None:
         self._stream.in_flight = {waiting for waiting in self._stream.in_flight if waiting > seq}
+
+
+async def _learn(
+    call: grpc.aio.StreamStreamCall[usage_pb2.UploadRequest, usage_pb2.UploadResponse], stream: _Stream
+) -> None:
+    """Hear what the gateway takes; one of before says nothing before its first answer."""
+    metadata = await call.initial_metadata()
+    stream.packed = TAKES_PACKED in tuple(metadata)

@@ -1,5 +1,7 @@
 """Between the agent's own nouns and protobuf: the only place besides the streams that knows the wire."""
 
+import zstandard
+
 from agents.core import separation
 from agents.core.fence import Fence
 from agents.core.messages import DesiredArrived
@@ -214,10 +216,12 @@ def _store_folder(item: control_pb2.StoreFolder) -> StoreFolder:
     )
 
 
-def upload(window: SignedWindow) -> usage_pb2.UploadRequest:
-    """A signed window, its bytes untouched."""
+def upload(window: SignedWindow, *, packed: bool) -> usage_pb2.UploadRequest:
+    """A signed window, its bytes untouched; `packed` where the gateway takes its segments so: a fifth of the bytes."""
+    if not packed:
+        segments = [usage_pb2.SaltedSegment(salt=s.salt, body=s.body) for s in window.segments]
+        return usage_pb2.UploadRequest(header=window.header, signature=window.signature, segments=segments)
+    joined = b"".join([s.salt + len(s.body).to_bytes(4, "big") + s.body for s in window.segments])
     return usage_pb2.UploadRequest(
-        header=window.header,
-        signature=window.signature,
-        segments=[usage_pb2.SaltedSegment(salt=s.salt, body=s.body) for s in window.segments],
+        header=window.header, signature=window.signature, packed=zstandard.compress(joined, level=1)
     )

@@ -31,7 +31,14 @@ from scheduler.ledger.sequencer import Identity, Sequencer
 from scheduler.ledger.tree import GrowingTree
 from scheduler.process import runner_of
 from scheduler.rpc.usage import STATEMENT_WINDOWS
-from scheduler.services.windows import Intake, Sent, check_windows, logged_windows, store_windows
+from scheduler.services.windows import (
+    Intake,
+    Sent,
+    SentWindow,
+    check_windows,
+    logged_windows,
+    store_windows,
+)
 from scheduler.storage import migrate, roles
 from scheduler.storage.direct import Direct
 from scheduler.storage.embedded import ALL_ROLES, EmbeddedPostgres
@@ -98,7 +105,8 @@ async def _intake(folder: Path, windows: int, batch: int) -> list[Row]:
         rounds = max(windows // (len(nodes) * batch), 1)
         signed = [[each.cut() for _ in range(rounds * batch)] for each in nodes]
         per_check_s = _bare_check_s(nodes[0], signed[0][0])
-        spent = await _take_in(server, folder, nodes, signed, batch)
+        sent = [[SentWindow.of(window) for window in each] for each in signed]
+        spent = await _take_in(server, folder, nodes, sent, batch)
         per_check_s = min(per_check_s, _bare_check_s(nodes[0], signed[0][0]))
         count = len(nodes) * rounds * batch
         sizes = await _sizes(server.url(roles.OWNER), folder)
@@ -128,7 +136,7 @@ async def _take_in(
     server: EmbeddedPostgres,
     folder: Path,
     nodes: Sequence[Node],
-    signed: Sequence[Sequence[SignedWindow]],
+    windows: Sequence[Sequence[SentWindow]],
     batch: int,
 ) -> _Spent:
     """Everything in, round by round, until the last window may be acknowledged."""
@@ -145,9 +153,9 @@ async def _take_in(
     process = psutil.Process(server.process.pid)
     began_s, python_s, database_s = time.perf_counter(), time.process_time(), _cpu_s(process)
     ledger_s = 0.0
-    for first in range(0, len(signed[0]), batch):
-        now_ms = T0 + len(signed[0]) * WINDOW_MS
-        sent = [Sent(n.key, w[first : first + batch]) for n, w in zip(nodes, signed, strict=True)]
+    for first in range(0, len(windows[0]), batch):
+        now_ms = T0 + len(windows[0]) * WINDOW_MS
+        sent = [Sent(n.key, w[first : first + batch]) for n, w in zip(nodes, windows, strict=True)]
         for some in range(0, len(sent), STATEMENT_WINDOWS // batch):
             checked = check_windows(sent[some : some + STATEMENT_WINDOWS // batch], now_ms)
             for intake in await store_windows(direct, checked, lambda: None):

@@ -27,6 +27,7 @@ from benchmarks.installation import POOL, Installation, installation
 from protos.suanli.fleet.v1 import usage_pb2
 from scheduler.rpc.certificates import CertificateAuthority
 from scheduler.settings import load
+from scheduler.storage.segments import pack_segments
 
 GOAL_WINDOWS_PER_S = 2_000.0
 IN_FLIGHT = 64  # as agents/usage_upload.py
@@ -106,9 +107,8 @@ class _Sender:
         """Cut so many windows and lay them out for the wire."""
         for _ in range(windows):
             window = self.node.cut()
-            segments = [usage_pb2.SaltedSegment(salt=s.salt, body=s.body) for s in window.segments]
             request = usage_pb2.UploadRequest(
-                header=window.header, signature=window.signature, segments=segments
+                header=window.header, signature=window.signature, packed=pack_segments(window.segments)
             )
             self.requests.append(request.SerializeToString())
 

@@ -26,11 +26,21 @@ from scheduler.rpc.metrics import (
 )
 from scheduler.rpc.statuses import Context, printable, refusals
 from scheduler.services.evidence import NodeKey
-from scheduler.services.windows import Checked, Intake, Sent, check_windows, logged_windows, store_windows
+from scheduler.services.windows import (
+    Checked,
+    Intake,
+    Sent,
+    SentWindow,
+    check_windows,
+    logged_windows,
+    store_windows,
+)
 from scheduler.storage.direct import Direct
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.gathered import Gathered
 from scheduler.storage.pokes import Channel, Poker
+from scheduler.storage.segments import unpacked_bytes
+from suanli.evidence.errors import EvidenceError
 from suanli.evidence.windows import SaltedSegment, SignedWindow
 
 BATCH_WINDOWS = 32
@@ -42,6 +52,9 @@ STATEMENT_WINDOWS = 512
 STATEMENTS = 2
 # Between two looks at how far the log is: the first comes at once, and under load one tells many.
 LOOK_REST_S = 0.02
+
+# Initial metadata of a stream: what an agent may send that gateways of before do not know.
+TAKES = (("takes", "packed"),)
 
 _log = structlog.get_logger(__name__)
 _Requests = AsyncIterator[usage_pb2.UploadRequest]
@@ -140,6 +153,7 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
             await self._serve(UsageStream(key), requests, context)
 
     async def _serve(self, upload: UsageStream, requests: _Requests, context: Context) -> None:
+        await context.send_initial_metadata(TAKES)
         queue = _Queue(self._allowances.limits.queued_bytes)
         self._uploads.open(upload)
         reading = asyncio.create_task(self._read(upload, requests, queue))
@@ -162,9 +176,9 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
         """Put windows into the queue and None at the end; a full queue holds the agent back."""
         node_id = upload.key.node_id
         async for request in requests:
-            segments = tuple([SaltedSegment(segment.salt, segment.body) for segment in request.segments])
-            size = request.ByteSize()
-            await queue.put(SignedWindow(request.header, request.signature, segments), size)
+            window = _sent(request)
+            size = len(window.header) + _unpacked(window.packed)
+            await queue.put(window, size)
             wait_s = self._allowances.pace_s(node_id, size)
             if wait_s:
                 WINDOWS_PACED.inc()
@@ -221,17 +235,33 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
             await upload.write(context, usage_pb2.UploadResponse(stored=stored))
 
 
+def _sent(request: usage_pb2.UploadRequest) -> SentWindow:
+    """The window of a request. Those of agents of before come unpacked."""
+    if request.packed:
+        return SentWindow(request.header, request.signature, request.packed)
+    segments = tuple([SaltedSegment(segment.salt, segment.body) for segment in request.segments])
+    return SentWindow.of(SignedWindow(request.header, request.signature, segments))
+
+
+def _unpacked(packed: bytes) -> int:
+    """What a node is charged for segments: their bytes unpacked, or as they are where nobody can unpack them."""
+    try:
+        return max(unpacked_bytes(packed), len(packed))
+    except EvidenceError:
+        return len(packed)
+
+
 class _Queue:
     """Windows between the one reader and the one writer of a stream, bounded by their number and their bytes."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._items: deque[tuple[SignedWindow | None, int]] = deque()
+        self._items: deque[tuple[SentWindow | None, int]] = deque()
         self._bytes = 0
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
-    async def put(self, window: SignedWindow | None, size: int) -> None:
+    async def put(self, window: SentWindow | None, size: int) -> None:
         """Add one, or None for the end; waits while the queue is full. A single one of any size fits in."""
         while self._items and (len(self._items) >= QUEUED_WINDOWS or self._bytes + size > self._most_bytes):
             self._emptied.clear()
@@ -240,12 +270,12 @@ class _Queue:
         self._bytes += size
         self._filled.set()
 
-    async def get(self, most: int) -> tuple[list[SignedWindow], bool]:
+    async def get(self, most: int) -> tuple[list[SentWindow], bool]:
         """Up to `most` windows, at least one unless the end came, and whether it did."""
         while not self._items:
             self._filled.clear()
             await self._filled.wait()
-        windows: list[SignedWindow] = []
+        windows: list[SentWindow] = []
         while self._items and len(windows) < most:
             window, size = self._items.popleft()
             self._bytes -= size

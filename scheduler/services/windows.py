@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from scheduler.domain.errors import Unavailable
 from scheduler.services.evidence import NodeKey
 from scheduler.storage.direct import Direct
-from scheduler.storage.segments import join_segments, pack
+from scheduler.storage.segments import pack_segments, unpack_segments, unpacked_bytes
 from scheduler.storage.windows import Advance, Head, advance, heads, stored_headers
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.window_checks import ReadWindow, read_window
@@ -32,12 +32,26 @@ FUTURE_TOLERANCE_MS = 300_000
 TRIES = 3
 
 
+@dataclass(slots=True)
+class SentWindow:
+    """Exact bytes of a window; `packed` are its segments, as `storage/segments.py` packs them."""
+
+    header: bytes
+    signature: bytes
+    packed: bytes
+
+    @classmethod
+    def of(cls, window: SignedWindow) -> "SentWindow":
+        """A window that came unpacked."""
+        return cls(window.header, window.signature, pack_segments(window.segments))
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """Windows of one node, as they came and in their order."""
 
     key: NodeKey
-    windows: Sequence[SignedWindow]
+    windows: Sequence[SentWindow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +201,7 @@ def _continued(draft: _Draft, head: Head, kept: Mapping[tuple[str, int], bytes])
     return chain
 
 
-def _seq(window: SignedWindow) -> int:
+def _seq(window: SentWindow) -> int:
     """The number a window claims, as far as it can be read."""
     try:
         return parse_header(window.header).seq
@@ -195,9 +209,13 @@ def _seq(window: SignedWindow) -> int:
         return 0
 
 
-def _check(key: NodeKey, window: SignedWindow, now_ms: int) -> _Good | Refusal:
+def _check(key: NodeKey, window: SentWindow, now_ms: int) -> _Good | Refusal:
     """What can be said of a window without its chain: signature, commitments, tiling, bounds, its devices."""
-    read = read_window(window, key.public_key)
+    try:
+        segments = unpack_segments(window.packed)
+    except EvidenceError as error:
+        return Refusal(_seq(window), error.field, f"got {error.got}, want {error.want}")
+    read = read_window(SignedWindow(window.header, window.signature, segments), key.public_key)
     if not isinstance(read, ReadWindow):
         first = read[0]
         more = f" (and {len(read) - 1} more problems)" if len(read) > 1 else ""
@@ -211,8 +229,7 @@ def _check(key: NodeKey, window: SignedWindow, now_ms: int) -> _Good | Refusal:
     refusal = _check_devices(key, header, read.segments)
     if refusal is not None:
         return refusal
-    joined = join_segments(window.segments)
-    row = header.seq, window.header, window.signature, pack(joined), len(joined)
+    row = header.seq, window.header, window.signature, window.packed, unpacked_bytes(window.packed)
     return _Good(header, header_hash(window.header), row)
 
 

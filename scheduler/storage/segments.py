@@ -33,6 +33,7 @@ class _Codec(threading.local):
 
 
 _codec = _Codec()
+_NOTHING = _codec.pack(b"")
 
 
 def pack_segments(segments: Sequence[SaltedSegment]) -> bytes:
@@ -60,12 +61,22 @@ def unpack_segments(packed: bytes) -> tuple[SaltedSegment, ...]:
     return tuple([SaltedSegment(data[at - head : at - _LENGTH.size], data[at:end]) for at, end in bodies])
 
 
-def unpack(packed: bytes) -> tuple[bytes, list[tuple[int, int]]]:
-    """What was joined, and where each body in it begins and ends. Raises EvidenceError."""
+def unpacked_bytes(packed: bytes) -> int:
+    """How long a frame says that it is unpacked; `unpack` takes no other. Raises EvidenceError."""
     try:
         size = zstandard.frame_content_size(packed)
-        if not 0 <= size <= UNPACKED_LIMIT_BYTES:
-            raise EvidenceError("segments", f"{size} bytes", f"at most {UNPACKED_LIMIT_BYTES} bytes")
+    except zstandard.ZstdError as error:
+        raise EvidenceError("segments", str(error), "a Zstandard frame") from None
+    if not 0 <= size <= UNPACKED_LIMIT_BYTES:
+        raise EvidenceError("segments", f"{size} bytes", f"at most {UNPACKED_LIMIT_BYTES} bytes")
+    return size
+
+
+def unpack(packed: bytes) -> tuple[bytes, list[tuple[int, int]]]:
+    """What was joined, and where each body in it begins and ends. Raises EvidenceError."""
+    if not unpacked_bytes(packed) and packed != _NOTHING:  # there zstandard looks at nothing else
+        raise EvidenceError("segments", f"{len(packed)} bytes", f"the {len(_NOTHING)} of a frame of nothing")
+    try:
         data = _codec.unpack(packed, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise EvidenceError("segments", str(error), "a Zstandard frame") from None

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from agents import wire
 from protos.suanli.fleet.v1 import (
     control_pb2,
     control_pb2_grpc,
@@ -390,6 +391,13 @@ class UsageStream:
         """Sends windows in order."""
         for window in windows:
             await self.call.write(upload(window))
+
+    async def send_packed(self, window: SignedWindow, packed: bytes | None = None) -> None:
+        """Sends a window as newer agents do, or with something else where its packed segments should be."""
+        request = wire.upload(window, packed=True)
+        if packed is not None:
+            request.packed = packed
+        await self.call.write(request)
 
     async def until_stored(self, seq: int) -> None:
         """Waits until the gateway says so."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+import zstandard
 from sqlalchemy import text
 
 from protos.suanli.fleet.v1 import content_pb2, control_pb2
@@ -17,9 +19,10 @@ from protos.suanli.fleet.v1.control_pb2_grpc import ControlServiceStub
 from scheduler.rpc.allowances import StreamLimits
 from scheduler.rpc.control import CONNECTION_MESSAGES
 from scheduler.services.evidence import node_key
-from scheduler.services.windows import Intake, Sent, check_windows, store_windows
+from scheduler.services.windows import Intake, Sent, SentWindow, check_windows, store_windows
 from scheduler.storage.direct import Direct
 from scheduler.storage.engine import DatabaseAway
+from scheduler.storage.segments import UNPACKED_LIMIT_BYTES, pack_segments
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.strict_json import encode
 from suanli.evidence.windows import SaltedSegment, SignedWindow, segment_commitment, window_message
@@ -347,6 +350,50 @@ async def test_a_message_beyond_every_bound_ends_the_stream_alone(
         await again.close()
 
 
+FRAMES = [
+    (b"no frame", "error when determining content size"),
+    (zstandard.compress(bytes(UNPACKED_LIMIT_BYTES + 1)), f"{UNPACKED_LIMIT_BYTES + 1} bytes"),
+    (zstandard.ZstdCompressor(write_content_size=False).compress(b"x" * 100), "-1 bytes"),
+    (zstandard.compress(b"x" * 100), "100 bytes"),
+    (pack_segments([]) + b"more", "13 bytes"),
+]
+
+
+@pytest.mark.parametrize(
+    ("packed", "got"), FRAMES, ids=["none", "a bomb", "no size", "no segments in it", "more behind it"]
+)
+async def test_what_does_not_unpack_to_segments_is_refused_by_name(
+    world: World, gateway: RunningGateway, packed: bytes, got: str
+) -> None:
+    agent = await enrolled(world, gateway)
+    async with agent.stubs(gateway) as stubs:
+        stream = UsageStream(stubs)
+        window = replace(agent, devices=list(agent.devices)).cut()
+        await stream.send_packed(window, packed)
+        await stream.until_refused()
+        assert (stream.refused[0].seq, stream.refused[0].field) == (1, "segments")
+        assert got in stream.refused[0].detail
+        await stream.send([agent.cut()])
+        await stream.until_stored(1)
+        await stream.close()
+
+
+async def test_a_node_is_charged_for_what_its_segments_are_unpacked(
+    world: World, database_urls: DatabaseUrls, tmp_path: Path
+) -> None:
+    limits = StreamLimits(bytes_per_s=1 << 20, bytes_burst=1 << 20)
+    async with running_gateway(database_urls.gateway, tmp_path, usage_limits=limits) as slow:
+        agent = await enrolled(world, slow)
+        async with agent.stubs(slow) as stubs:
+            stream = UsageStream(stubs)
+            began_s, bomb = time.monotonic(), zstandard.compress(bytes(1 << 20))
+            for _ in range(4):
+                await stream.send_packed(replace(agent, devices=list(agent.devices)).cut(), bomb)
+            await stream.until_refused(4)
+            assert time.monotonic() - began_s > 1.5
+            await stream.close()
+
+
 async def test_one_chain_over_two_streams_at_once_is_stored_exactly_once(
     world: World, gateway: RunningGateway, database_urls: DatabaseUrls
 ) -> None:
@@ -354,7 +401,7 @@ async def test_one_chain_over_two_streams_at_once_is_stored_exactly_once(
     async with world.api.read() as session:
         key = await node_key(session, agent.node_id)
     assert key is not None
-    windows = [agent.cut() for _ in range(8)]
+    windows = [SentWindow.of(agent.cut()) for _ in range(8)]
     doors = [Direct(database_urls.gateway, f"door-{n}") for n in range(4)]
     try:
         answers = await asyncio.gather(
@@ -381,7 +428,8 @@ async def test_the_ledger_is_told_of_what_was_stored_also_where_the_rest_fails_a
     async with world.api.read() as session:
         key = await node_key(session, agent.node_id)
     assert key is not None
-    bad, windows, told = forged(agent), [agent.cut() for _ in range(4)], list[str]()
+    bad, told = SentWindow.of(forged(agent)), list[str]()
+    windows = [SentWindow.of(agent.cut()) for _ in range(4)]
     direct = Direct(database_urls.gateway, "door")
     fetch, statements = direct.fetch, list[str]()
 
@@ -391,7 +439,7 @@ async def test_the_ledger_is_told_of_what_was_stored_also_where_the_rest_fails_a
             raise DatabaseAway("gone")
         return await fetch(statement, *args, **kwargs)
 
-    async def store(*batches: list[SignedWindow]) -> None:
+    async def store(*batches: list[SentWindow]) -> None:
         checked = check_windows([Sent(key, batch) for batch in batches], now_ms())
         await store_windows(direct, checked, lambda: told.append("moved"))
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from agents import wire
+from agents.usage_upload import TAKES_PACKED
 from protos.suanli.fleet.v1 import usage_pb2
 from scheduler.ledger.sequencer import intake_age_s
 from scheduler.storage.segments import join_segments, unpack_segments
@@ -64,6 +66,20 @@ async def test_windows_are_stored_as_exact_bytes(world: World, agent: Agent, str
     assert unpack_segments(segments) == window.segments
     [(seq, hashed)] = await world.rows("SELECT stored_seq, stored_header_sha256 FROM agent_keys")
     assert (seq, hashed) == (1, agent.prev_hash)
+
+
+async def test_packed_segments_are_stored_as_they_came_by_a_gateway_that_says_that_it_takes_them(
+    world: World, agent: Agent, stream: UsageStream
+) -> None:
+    assert TAKES_PACKED in tuple(await stream.call.initial_metadata())
+    packed, unpacked = agent.cut(), agent.cut()
+    await stream.send_packed(packed)
+    await stream.send([unpacked])
+    await stream.until_stored(2)
+    found = await world.rows("SELECT segments, segments_bytes FROM usage_intake ORDER BY seq")
+    assert found[0][0] == wire.upload(packed, packed=True).packed
+    assert [unpack_segments(segments) for segments, _ in found] == [packed.segments, unpacked.segments]
+    assert [size for _, size in found] == [len(join_segments(w.segments)) for w in (packed, unpacked)]
 
 
 async def test_a_day_of_windows_comes_in_few_transactions_and_is_taken_up_to_a_number_and_a_size(

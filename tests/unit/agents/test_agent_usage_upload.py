@@ -2,10 +2,12 @@
 
 import pytest
 
+from agents import wire
 from agents.spool import StoredWindow
 from agents.usage_upload import UsageUpload, _Stream
 from protos.suanli.fleet.v1 import usage_pb2
-from suanli.evidence.windows import SignedWindow
+from scheduler.storage.segments import unpack_segments
+from suanli.evidence.windows import SaltedSegment, SignedWindow
 
 
 class Windows:
@@ -39,6 +41,27 @@ async def test_a_dead_stream_takes_no_window_from_the_next() -> None:
         await anext(asked)
     sent = upload.requests(alive)
     assert [(await anext(sent)).header for _ in range(3)] == [b"1", b"2", b"3"]
+
+
+async def test_segments_go_packed_only_once_the_gateway_has_said_that_it_takes_them() -> None:
+    segments = (SaltedSegment(b"s" * 32, b"{}"), SaltedSegment(b"t" * 32, b'{"n":1}'))
+    upload, spool = uploading(2)
+    spool.kept = [
+        StoredWindow(kept.seq, SignedWindow(kept.window.header, kept.window.signature, segments))
+        for kept in spool.kept
+    ]
+    stream = _Stream()
+    sent = upload.requests(stream)
+    first = await anext(sent)
+    assert [(s.salt, s.body) for s in first.segments] == [(s.salt, s.body) for s in segments]
+    assert first.packed == b""
+    stream.packed = True
+    second = await anext(sent)
+    assert (unpack_segments(second.packed), list(second.segments)) == (segments, [])
+
+
+def test_a_window_of_no_device_is_packed_as_the_gateway_takes_it() -> None:
+    assert unpack_segments(wire.upload(SignedWindow(b"1", bytes(64), ()), packed=True).packed) == ()
 
 
 @pytest.mark.parametrize(

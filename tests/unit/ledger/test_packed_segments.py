@@ -43,12 +43,13 @@ class NoRows:
     "packed",
     [
         pack_segments([ONE]) + b"more",
+        pack_segments([]) + b"more",
         pack_segments([ONE]) + pack_segments([ONE]),
         pack_segments([ONE] * (SEGMENTS_PER_WINDOW + 1)),
         zstandard.ZstdCompressor(write_content_size=False).compress(join_segments([ONE])),
         b"",
     ],
-    ids=["more behind it", "two frames", "too many", "no size", "nothing"],
+    ids=["more behind it", "more behind nothing", "two frames", "too many", "no size", "nothing"],
 )
 def test_anything_but_one_frame_of_a_window_is_refused(packed: bytes) -> None:
     with pytest.raises(EvidenceError):

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsuanli/fleet/v1/usage.proto\x12\x0fsuanli.fleet.v1\"d\n\rUploadRequest\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x30\n\x08segments\x18\x03 \x03(\x0b\x32\x1e.suanli.fleet.v1.SaltedSegment\"+\n\rSaltedSegment\x12\x0c\n\x04salt\x18\x01 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\"\xaa\x01\n\x0eUploadResponse\x12\x35\n\x0c\x61\x63knowledged\x18\x01 \x01(\x0b\x32\x1d.suanli.fleet.v1.AcknowledgedH\x00\x12+\n\x07refused\x18\x02 \x01(\x0b\x32\x18.suanli.fleet.v1.RefusedH\x00\x12)\n\x06stored\x18\x03 \x01(\x0b\x32\x17.suanli.fleet.v1.StoredH\x00\x42\t\n\x07message\"3\n\x0c\x41\x63knowledged\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x16\n\x0elog_checkpoint\x18\x02 \x01(\x0c\"5\n\x07Refused\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x15\n\x06Stored\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x32]\n\x0cUsageService\x12M\n\x06Upload\x12\x1e.suanli.fleet.v1.UploadRequest\x1a\x1f.suanli.fleet.v1.UploadResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsuanli/fleet/v1/usage.proto\x12\x0fsuanli.fleet.v1\"t\n\rUploadRequest\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x30\n\x08segments\x18\x03 \x03(\x0b\x32\x1e.suanli.fleet.v1.SaltedSegment\x12\x0e\n\x06packed\x18\x04 \x01(\x0c\"+\n\rSaltedSegment\x12\x0c\n\x04salt\x18\x01 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\"\xaa\x01\n\x0eUploadResponse\x12\x35\n\x0c\x61\x63knowledged\x18\x01 \x01(\x0b\x32\x1d.suanli.fleet.v1.AcknowledgedH\x00\x12+\n\x07refused\x18\x02 \x01(\x0b\x32\x18.suanli.fleet.v1.RefusedH\x00\x12)\n\x06stored\x18\x03 \x01(\x0b\x32\x17.suanli.fleet.v1.StoredH\x00\x42\t\n\x07message\"3\n\x0c\x41\x63knowledged\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x16\n\x0elog_checkpoint\x18\x02 \x01(\x0c\"5\n\x07Refused\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x15\n\x06Stored\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x32]\n\x0cUsageService\x12M\n\x06Upload\x12\x1e.suanli.fleet.v1.UploadRequest\x1a\x1f.suanli.fleet.v1.UploadResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,17 +32,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'suanli.fleet.v1.usage_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_UPLOADREQUEST']._serialized_start=48
-  _globals['_UPLOADREQUEST']._serialized_end=148
-  _globals['_SALTEDSEGMENT']._serialized_start=150
-  _globals['_SALTEDSEGMENT']._serialized_end=193
-  _globals['_UPLOADRESPONSE']._serialized_start=196
-  _globals['_UPLOADRESPONSE']._serialized_end=366
-  _globals['_ACKNOWLEDGED']._serialized_start=368
-  _globals['_ACKNOWLEDGED']._serialized_end=419
-  _globals['_REFUSED']._serialized_start=421
-  _globals['_REFUSED']._serialized_end=474
-  _globals['_STORED']._serialized_start=476
-  _globals['_STORED']._serialized_end=497
-  _globals['_USAGESERVICE']._serialized_start=499
-  _globals['_USAGESERVICE']._serialized_end=592
+  _globals['_UPLOADREQUEST']._serialized_end=164
+  _globals['_SALTEDSEGMENT']._serialized_start=166
+  _globals['_SALTEDSEGMENT']._serialized_end=209
+  _globals['_UPLOADRESPONSE']._serialized_start=212
+  _globals['_UPLOADRESPONSE']._serialized_end=382
+  _globals['_ACKNOWLEDGED']._serialized_start=384
+  _globals['_ACKNOWLEDGED']._serialized_end=435
+  _globals['_REFUSED']._serialized_start=437
+  _globals['_REFUSED']._serialized_end=490
+  _globals['_STORED']._serialized_start=492
+  _globals['_STORED']._serialized_end=513
+  _globals['_USAGESERVICE']._serialized_start=515
+  _globals['_USAGESERVICE']._serialized_end=608
 # @@protoc_insertion_point(module_scope)

@@ -7,14 +7,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class UploadRequest(_message.Message):
-    __slots__ = ("header", "signature", "segments")
+    __slots__ = ("header", "signature", "segments", "packed")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    PACKED_FIELD_NUMBER: _ClassVar[int]
     header: bytes
     signature: bytes
     segments: _containers.RepeatedCompositeFieldContainer[SaltedSegment]
-    def __init__(self, header: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., segments: _Optional[_Iterable[_Union[SaltedSegment, _Mapping]]] = ...) -> None: ...
+    packed: bytes
+    def __init__(self, header: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., segments: _Optional[_Iterable[_Union[SaltedSegment, _Mapping]]] = ..., packed: _Optional[bytes] = ...) -> None: ...
 
 class SaltedSegment(_message.Message):
     __slots__ = ("salt", "body")
