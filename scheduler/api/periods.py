@@ -34,8 +34,8 @@ def period_ms(from_: str | None, to: str | None, now_ms: int) -> tuple[int, int]
     from_ms, to_ms = moment_ms(from_, "from"), moment_ms(to, "to")
     end_ms = now_ms if to_ms is None else to_ms
     begin_ms = month_begin_ms(min(end_ms, now_ms)) if from_ms is None else from_ms
+    if end_ms <= begin_ms and to is None:
+        raise Invalid([FieldProblem("query from", str(from_), "a time before now")])
     if end_ms <= begin_ms:
-        raise Invalid(
-            [FieldProblem("query to", str(to or "now"), "a time after the beginning of the period")]
-        )
+        raise Invalid([FieldProblem("query to", str(to), "a time after the beginning of the period")])
     return begin_ms, end_ms

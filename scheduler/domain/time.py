@@ -1,6 +1,8 @@
 """Times are integer milliseconds of UTC since 1970; RFC 3339 text with `Z` only at the edges."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
+
+from suanli.rating.billing_zone import BILLING_ZONE
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -8,9 +10,6 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 # Windows are cut here, and prices, programs, days and months begin here: no window ever needs splitting.
 GRID_MS = 5 * MINUTE_MS
-
-# Bills and budgets run by the month of China, which has one zone and no summer time (Asia/Shanghai).
-BILLING_ZONE = timezone(timedelta(hours=8), "Asia/Shanghai")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

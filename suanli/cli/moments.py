@@ -1,11 +1,15 @@
-"""Times at the edge: the server speaks RFC 3339 in UTC, people read the clock of this machine."""
+"""Times at the edge: the server speaks RFC 3339 in UTC, people read the clock of this machine, and of periods of bills
+the clock of the bills."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from suanli.cli.errors import MISUSED, CliError
+from suanli.rating.billing_zone import BILLING_ZONE
+
+BILLING_CLOCK = "Asia/Shanghai (UTC+08:00)"
 
 _UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 _HOUR_MS = 3_600_000
@@ -15,10 +19,17 @@ _AGO = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?
 
 def local(moment: str | None) -> str:
     """`2026-01-01 08:00:00` on this machine's clock; empty for a time that has not come."""
-    if moment is None:
-        return ""
+    return "" if moment is None else _on_clock(moment, None)
+
+
+def billing_time(moment: str) -> str:
+    """The same on the clock of the bills."""
+    return _on_clock(moment, BILLING_ZONE)
+
+
+def _on_clock(moment: str, zone: tzinfo | None) -> str:
     try:
-        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromisoformat(moment).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):
         return moment
 
@@ -26,6 +37,11 @@ def local(moment: str | None) -> str:
 def with_local_times(sentence: str) -> str:
     """A sentence of the server, its times on this machine's clock."""
     return _UTC_TIME.sub(lambda match: local(match[0]), sentence)
+
+
+def with_billing_times(sentence: str) -> str:
+    """The same on the clock of the bills, which each time says."""
+    return _UTC_TIME.sub(lambda match: f"{billing_time(match[0])}+08:00", sentence)
 
 
 def local_exact(moment: str | None) -> str:
@@ -51,11 +67,20 @@ def zone_name(now: datetime | None = None) -> str:
 
 def to_rfc3339(text: str | None, option: str) -> str | None:
     """What was typed (a date, a time on this machine's clock, or RFC 3339) with its zone."""
-    if text is None:
-        return None
+    return None if text is None else _with_zone(text, option, None)
+
+
+def billing_moment(text: str, option: str) -> str:
+    """The same where a period of bills is named: without a zone it is on the clock of the bills, as months are."""
+    return _with_zone(text, option, BILLING_ZONE)
+
+
+def _with_zone(text: str, option: str, zone: tzinfo | None) -> str:
     try:
         moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.astimezone()).isoformat()
+        if moment.tzinfo is None:
+            moment = moment.astimezone() if zone is None else moment.replace(tzinfo=zone)
+        return moment.isoformat()
     except (ValueError, OverflowError, OSError):
         want = "a date like 2026-01-31, or a time like 2026-01-31T08:00+08:00"
         raise CliError(f"{option}: got {text!r}, want {want}", MISUSED) from None

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from suanli.cli.errors import FAILED, CliError
-from suanli.cli.moments import with_local_times
+from suanli.cli.moments import with_billing_times, with_local_times
 from suanli.cli.output import note
 from suanli.client.errors import ClientError, FieldError, KeyRefused, Refused
 
@@ -107,6 +107,21 @@ def naming_options(options: Mapping[str, str], *, as_json: bool) -> Iterator[Non
             raise
         fields = [replace(item, field=options.get(item.field, item.field)) for item in error.problem.errors]
         raise CliError("\n        ".join(map(sentence, fields))) from error
+
+
+@contextmanager
+def of_period(*, as_json: bool) -> Iterator[None]:
+    """A refusal of a period of bills in the block names the options and says its times on the clock of the bills;
+    programs are told fields and UTC.
+    """
+    try:
+        with naming_options({"from": "--from", "to": "--to"}, as_json=as_json):
+            yield
+    except (Refused, CliError) as error:
+        if as_json or isinstance(error, KeyRefused):
+            raise
+        code = error.exit_code if isinstance(error, CliError) else FAILED
+        raise CliError(with_billing_times(_in_words(error)), code) from error
 
 
 def of_file(error: Refused, file: YamlFile) -> CliError | Refused:

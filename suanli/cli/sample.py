@@ -61,7 +61,11 @@ def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     entries: Annotated[int, typer.Option(min=1, max=1000, help="With --server: how many to draw.")] = 100,
     to: Annotated[
         str | None,
-        typer.Option("--to", help="With --server: end of the inspected period, which must have closed."),
+        typer.Option(
+            "--to",
+            help="With --server: end of the inspected period, which must have closed: a date or a time, in"
+            " Asia/Shanghai where it names no zone.",
+        ),
     ] = None,
     since: Since = None,
     samples: Samples = None,

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from suanli.cli.algorithms import load_algorithms
 from suanli.cli.errors import CliError
-from suanli.cli.moments import to_rfc3339
+from suanli.cli.moments import billing_moment
 from suanli.cli.output import print_json, say
+from suanli.cli.refusals import of_period
 from suanli.cli.session import open_client
-from suanli.client.errors import ClientError
 from suanli.evidence.bundle_io import open_bundle
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.log_checkpoint import LogCheckpoint, open_log_checkpoint, parse_log_checkpoint
@@ -46,35 +46,32 @@ class Wanted:
 def inspect_server(wanted: Wanted, profile: str | None, *, as_json: bool) -> int:
     """Draw, fetch and check; says what was found and returns the exit code.
 
-    Raises CliError, and EvidenceError or OSError for files that cannot be read.
+    Raises ClientError, CliError, and EvidenceError or OSError for files that cannot be read.
     """
     load_algorithms()
     policy = parse_policy(wanted.policy.read_bytes())
-    end = to_rfc3339(wanted.to, "--to")
-    try:
-        with open_client(profile) as client:
-            note = _seed(client, policy) if wanted.after is None else wanted.after.read_bytes()
-            head = _trusted(policy, note)
-            first = 0 if wanted.since is None else _trusted(policy, wanted.since.read_bytes()).size
-            if first >= head.size:
-                raise CliError(f"--since has {first} entries and the seed {head.size}: nothing lies between")
-            seed = sample_seed(head)
-            indexes = draw_entries(seed, first, head.size, wanted.entries)
-            for_auditor = client.whoami()["firm"] is None
-            client.proof_packet(wanted.output, note, indexes, to=end)
-            kept = wanted.output.with_suffix(".checkpoint")
-            kept.write_bytes(note)
-            entries = EntriesWanted(note, frozenset(indexes), for_auditor)
-            found = _inspect(wanted.output, policy, entries, wanted.samples)
-            raw = wanted.samples
-            if found.segments and raw is None and for_auditor:
-                request = encode_request(seed, list(found.segments), [])
-                wanted.output.with_suffix(".request.json").write_bytes(request)
-                raw = wanted.output.with_suffix(".samples.zip")
-                client.sample_packet(raw, request)
-                found = _inspect(wanted.output, policy, entries, raw)
-    except ClientError as error:
-        raise CliError(str(error)) from error
+    end = None if wanted.to is None else billing_moment(wanted.to, "--to")
+    with open_client(profile) as client, of_period(as_json=as_json):
+        note = _seed(client, policy) if wanted.after is None else wanted.after.read_bytes()
+        head = _trusted(policy, note)
+        first = 0 if wanted.since is None else _trusted(policy, wanted.since.read_bytes()).size
+        if first >= head.size:
+            raise CliError(f"--since has {first} entries and the seed {head.size}: nothing lies between")
+        seed = sample_seed(head)
+        indexes = draw_entries(seed, first, head.size, wanted.entries)
+        for_auditor = client.whoami()["firm"] is None
+        client.proof_packet(wanted.output, note, indexes, to=end)
+        kept = wanted.output.with_suffix(".checkpoint")
+        kept.write_bytes(note)
+        entries = EntriesWanted(note, frozenset(indexes), for_auditor)
+        found = _inspect(wanted.output, policy, entries, wanted.samples)
+        raw = wanted.samples
+        if found.segments and raw is None and for_auditor:
+            request = encode_request(seed, list(found.segments), [])
+            wanted.output.with_suffix(".request.json").write_bytes(request)
+            raw = wanted.output.with_suffix(".samples.zip")
+            client.sample_packet(raw, request)
+            found = _inspect(wanted.output, policy, entries, raw)
     if as_json:
         print_json(_as_json(found, head, seed, indexes))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from suanli.cli.moments import hours, local, zone_name
+from suanli.cli.moments import BILLING_CLOCK, billing_time, hours, local, zone_name
 from suanli.cli.output import print_fields, print_table, say
 from suanli.cli.session import label_of, short_id
 from suanli.sentences.words import word
@@ -76,7 +76,7 @@ def owner_of(budget: Mapping[str, Any]) -> str:
 
 
 def _period(answer: Mapping[str, Any]) -> str:
-    period = f"{local(answer['from'])} to {local(answer['to'])}, {zone_name()}"
+    period = f"{billing_time(answer['from'])} to {billing_time(answer['to'])}, {BILLING_CLOCK}"
     return f"{period}; evidence log of {answer['log_size']} entries"
 
 

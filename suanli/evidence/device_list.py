@@ -13,17 +13,17 @@ import csv
 import hashlib
 import io
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.strict_json import printable
+from suanli.rating.billing_zone import BILLING_ZONE
 from suanli.rating.intervals import Stretch
 
 LIST_LIMIT_BYTES = 64 << 20
 NAMES = ("device_id", "serial", "uuid")
 _FOREVER_MS = 2**62
-_SHANGHAI = timezone(timedelta(hours=8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _moment_ms(where: str, column: str, text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None and len(text) <= len("2026-01-31"):
-            moment = moment.replace(tzinfo=_SHANGHAI)
+            moment = moment.replace(tzinfo=BILLING_ZONE)
         time_ms = int(moment.timestamp() * 1000) if moment.tzinfo is not None else None
     except (ValueError, OverflowError):
         time_ms = None

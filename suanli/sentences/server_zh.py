@@ -34,6 +34,7 @@ ZH_SENTENCES = {
     "no such field": "没有该字段",
     "a time that has not passed": "尚未过去的时间",
     "a time after the beginning of the period": "晚于时段开始的时间",
+    "a time before now": "早于现在的时间",
     "next_cursor of the page before": "上一页的 next_cursor",
     "a model that no other variant has": "其他变体未使用的型号",
     "a job's id, or a name of this batch": "作业标识，或本批次中的名称",

@@ -67,8 +67,9 @@ ZH_APART_HELP = {
         "从服务器的整个日志中抽取，取回抽中的条目及其证明，并核验。"
     ),
     "With --server: how many to draw.": "用 --server 时：抽取多少。",
-    "With --server: end of the inspected period, which must have closed.": (
-        "用 --server 时：受检时段的结束时间，该结算期必须已关闭。"
+    "With --server: end of the inspected period, which must have closed: a date or a time, in Asia/Shanghai where it"
+    " names no zone.": (
+        "用 --server 时：受检时段的结束时间（日期或时间，未写时区则按北京时间），该结算期必须已关闭。"
     ),
     "With --server and --sample-after: raw samples that came back from the nodes.": (
         "用 --server 和 --sample-after 时：从节点取回的原始采样。"

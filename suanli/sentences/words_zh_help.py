@@ -97,8 +97,8 @@ ZH_HELP = {
     "Close a period for good: its statements become entries of the evidence log. Operators.": (
         "永久关闭一个结算期：其结算单成为证据日志的条目。仅限运营方。"
     ),
-    "Beginning: a date or a time.": "起点：日期或时间。",
-    "End: a date or a time, when all windows up to it are logged.": "终点：日期或时间，此前的窗口须已全部入日志。",
+    "Beginning: a date or a time, in Asia/Shanghai where it names no zone.": "起点：日期或时间，未写时区则按北京时间。",
+    "End, written alike, when all windows up to it are logged.": "终点，写法相同，此前的窗口须已全部入日志。",
     # Changes
     "Ask for jobs to be stopped.": "请求停止作业。",
     "Ids, ends of ids, names; arrays' ids or names for all of their jobs, sweep[3] for one.": (
@@ -125,8 +125,16 @@ ZH_HELP = {
     ),
     # Usage and its proof
     "Show usage and what it costs, by job and device model.": "按作业和设备型号显示用量与费用。",
-    "Beginning: a date or a time; absent: of this month.": "起点：日期或时间；缺省为本月初。",
-    "End: a date or a time; absent: now.": "终点：日期或时间；缺省为现在。",
+    "Beginning: a date or a time, in Asia/Shanghai where it names no zone; absent: of this month.": (
+        "起点：日期或时间，未写时区则按北京时间；缺省为本月初。"
+    ),
+    "End: a date or a time, in Asia/Shanghai where it names no zone; absent: now.": (
+        "终点：日期或时间，未写时区则按北京时间；缺省为现在。"
+    ),
+    "Beginning: a date or a time, in Asia/Shanghai where it names no zone; absent: of the log.": (
+        "起点：日期或时间，未写时区则按北京时间；缺省为日志的起点。"
+    ),
+    "End, written alike; absent: as far as all windows are logged.": "终点，写法相同；缺省为窗口已全部入日志之处。",
     "Where every device's time went; operators and auditors.": "每个设备的时间去向；限运营方和审计方。",
     "Download the evidence of a period: what suanli verify checks.": (
         "下载一个时段的证据，供 suanli verify 核验。"

@@ -18,9 +18,17 @@ from suanli.cli.errors import CliError
 from suanli.cli.harmless import harmless, one_line
 from suanli.cli.job_commands import happened
 from suanli.cli.log_lines import LogLines
-from suanli.cli.moments import ago, duration, hours, moment_or_ago, to_rfc3339
+from suanli.cli.moments import (
+    ago,
+    billing_moment,
+    billing_time,
+    duration,
+    hours,
+    moment_or_ago,
+    to_rfc3339,
+)
 from suanli.cli.output import make_table
-from suanli.cli.refusals import of_file, report, sentence
+from suanli.cli.refusals import of_file, of_period, report, sentence
 from suanli.cli.usage_tables import _budget_row, _sums, about, cny, fen_of, print_usage
 from suanli.cli.watching import follow_life
 from suanli.cli.yaml_files import YamlFile
@@ -192,6 +200,39 @@ def test_a_typed_time_gets_this_machines_zone_and_nonsense_is_refused() -> None:
     with pytest.raises(CliError, match="--to: got 'tomorrow'") as caught:
         to_rfc3339("tomorrow", "--to")
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Shanghai"])
+def test_a_period_of_bills_is_read_and_said_on_the_clock_of_the_bills_whatever_this_machines_is(
+    zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert billing_moment("2026-11-01", "--from") == "2026-11-01T00:00:00+08:00"
+        assert billing_moment("2026-11-01T08:00", "--from") == "2026-11-01T08:00:00+08:00"
+        assert billing_moment("2026-11-01T08:00Z", "--from") == "2026-11-01T08:00:00+00:00"
+        assert billing_time("2026-10-31T16:00:00.000Z") == "2026-11-01 00:00:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_refusal_of_a_period_says_its_times_on_the_clock_of_the_bills() -> None:
+    answer = {
+        "status": 422,
+        "code": "invalid",
+        "title": "Invalid",
+        "errors": [
+            {"field": "to", "got": "2026-10-31T16:00:00.000Z", "want": "a time before 2026-10-01T16:00:00Z"}
+        ],
+    }
+    with pytest.raises(CliError) as caught, of_period(as_json=False):
+        raise refused(422, answer, None)
+    said = "--to: got 2026-11-01 00:00:00+08:00, want a time before 2026-10-02 00:00:00+08:00"
+    assert str(caught.value) == said
+    with pytest.raises(Refused), of_period(as_json=True):
+        raise refused(422, answer, None)
 
 
 def test_an_unknown_field_is_answered_with_the_nearest_known_one() -> None:
