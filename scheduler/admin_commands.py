@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scheduler.process import fail, sentence_of
+from scheduler.process import MISUSED, fail, sentence_of
 from scheduler.terminal import AsJson, Data, done, print_json, say, settings_of, wait_for_up
 
 admin = typer.Typer(help="At the machine itself: the first operator, join tokens.", no_args_is_help=True)
@@ -68,13 +68,13 @@ def admin_history(
     try:
         from_ms, to_ms = history_period(from_, to)
     except ValueError as error:
-        raise typer.Exit(fail(str(error))) from error
+        raise typer.Exit(fail(str(error), MISUSED)) from error
     if output.exists() and not force:
-        raise typer.Exit(fail(f"{output} exists: give another --output, or --force"))
+        raise typer.Exit(fail(f"{output} exists: give another --output, or --force", MISUSED))
     try:
         written = done(settings, write_history(settings, from_ms, to_ms, output))
     except OSError as error:
-        raise typer.Exit(fail(f"{output} cannot be written: {error.strerror or error}")) from error
+        raise typer.Exit(fail(f"{output} cannot be written: {error.strerror or error}", MISUSED)) from error
     if as_json:
         print_json({"jobs": written, "from_ms": from_ms, "to_ms": to_ms, "output": str(output)})
     else:
@@ -136,10 +136,10 @@ def admin_log_vkey(data: Data = None, as_json: AsJson = False) -> None:
         key = verifier_key(log_origin(settings), NOTE_ED25519, public_key)
     except FileNotFoundError as error:
         raise typer.Exit(
-            fail(f"{path} is not there: 'suanli up' makes it, or name its data folder with --data")
+            fail(f"{path} is not there: 'suanli up' makes it, or name its data folder with --data", MISUSED)
         ) from error
     except (OSError, ValueError) as error:
-        raise typer.Exit(fail(sentence_of(error))) from error
+        raise typer.Exit(fail(sentence_of(error), MISUSED)) from error
     print_json({"origin": key.name, "vkey": str(key)}) if as_json else sys.stdout.write(f"{key}\n")
 
 
@@ -152,7 +152,7 @@ def _hand_over(made: dict[str, Any], secret: str, file: Path | None, as_json: bo
             write_secret(file, (made[secret] + "\n").encode())
         except OSError as error:
             raise typer.Exit(
-                fail(f"{sentence_of(error)}; make another with 'suanli admin operator-key'")
+                fail(f"{sentence_of(error)}; make another with 'suanli admin operator-key'", MISUSED)
             ) from error
         made = {name: value for name, value in made.items() if name != secret} | {f"{secret}_file": str(file)}
     if as_json:

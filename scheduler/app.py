@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from scheduler.admin_commands import admin
-from scheduler.process import FAILED, PROGRAM, fail, run, sentence_of
+from scheduler.process import FAILED, MISUSED, PROGRAM, fail, run, sentence_of
 from scheduler.settings import Settings, SettingsError, Witness
 from scheduler.terminal import AsJson, Data, done, note, say, settings_of
 from suanli.cli.program import run as run_program
@@ -39,7 +39,7 @@ def _serve(process: str, settings: Settings, name: str | None = None) -> NoRetur
     try:
         url = role_url(settings, PROCESSES[process])
     except SettingsError as error:
-        raise typer.Exit(fail(str(error))) from error
+        raise typer.Exit(fail(str(error), MISUSED)) from error
 
     async def serve(stop: asyncio.Event, announce: Any) -> None:
         # Loading a room makes objects that stay: looking for garbage among them only makes the start longer.
@@ -286,14 +286,16 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     out, err = (Console(color_system=colours(), stderr=stderr) for stderr in (False, True))
     try:
         run_simulation(request, out, err)
-    except (BadTrace, DomainError, NotPossible) as error:
+    except (BadTrace, DomainError) as error:
+        raise typer.Exit(fail(sentence_of(error), MISUSED)) from error
+    except NotPossible as error:
         raise typer.Exit(fail(sentence_of(error))) from error
 
 
 def _check_window(window_ms: int) -> None:
     if window_ms < 1 or 300_000 % window_ms:
         raise typer.Exit(
-            fail(f"--window-ms must divide 300000 (5 minutes in milliseconds); {window_ms} does not")
+            fail(f"--window-ms must divide 300000 (5 minutes in milliseconds); {window_ms} does not", MISUSED)
         )
 
 
@@ -303,7 +305,7 @@ def _witnesses(urls: list[str], key_files: list[str]) -> tuple[Witness, ...] | N
     named = dict(_pair(text, "--witness") for text in urls)
     if keys.keys() != named.keys():
         raise typer.Exit(
-            fail("each --witness NAME=URL needs a --witness-key NAME=FILE, and the other way round")
+            fail("each --witness NAME=URL needs a --witness-key NAME=FILE, and the other way round", MISUSED)
         )
     try:
         made = tuple(
@@ -311,14 +313,14 @@ def _witnesses(urls: list[str], key_files: list[str]) -> tuple[Witness, ...] | N
             for name, url in named.items()
         )
     except (OSError, ValueError) as error:
-        raise typer.Exit(fail(f"--witness: {sentence_of(error)}")) from error
+        raise typer.Exit(fail(f"--witness: {sentence_of(error)}", MISUSED)) from error
     return made or None
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not (name and sign and value):
-        raise typer.Exit(fail(f"{option} wants NAME=VALUE, not {text!r}"))
+        raise typer.Exit(fail(f"{option} wants NAME=VALUE, not {text!r}", MISUSED))
     return name, value
 
 

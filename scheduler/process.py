@@ -24,6 +24,8 @@ Serve = Callable[[asyncio.Event, Announce], Coroutine[Any, Any, None]]
 # A process that was asked to stop is gone after this, whatever hangs in it.
 STOP_TIMEOUT_S: Final = 20.0
 FAILED: Final = 1
+# It was typed wrongly, or a file or a setting that it names cannot be used.
+MISUSED: Final = 2
 PROGRAM: Final = "SUANLI_PROGRAM"  # names the variable with what was typed, where that was another program
 _LEAST_TOKEN_CHARACTERS: Final = 16  # as agents ask of theirs
 
@@ -94,7 +96,7 @@ def run(
         sentence = sentence_of(error)
         _log.error("process_failed", reason=sentence, exc_info=not _expected(error))
         _announce_failure(settings, name or process, sentence)
-        return FAILED
+        return MISUSED if isinstance(error, SettingsError) else FAILED
     path.unlink(missing_ok=True)
     return 0
 
@@ -225,9 +227,9 @@ def _expected(error: BaseException) -> bool:
     return isinstance(error, (OSError, SettingsError, SchemaTooOld))
 
 
-def fail(sentence: str) -> int:
+def fail(sentence: str, code: int = FAILED) -> int:
     """Tell the person at the terminal and return the exit status."""
     from suanli.sentences.words import said
 
     sys.stderr.write(f"{os.environ.get(PROGRAM, 'scheduler')}: {said(sentence)}\n")
-    return FAILED
+    return code

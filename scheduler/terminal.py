@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from scheduler.process import announcement_path, fail, sentence_of
+from scheduler.process import MISUSED, announcement_path, fail, sentence_of
 from scheduler.settings import Settings, SettingsError, load
 from suanli.sentences.words import said
 
@@ -26,7 +26,7 @@ def settings_of(**given: Any) -> Settings:
     try:
         return load(**given)
     except SettingsError as error:
-        raise typer.Exit(fail(str(error))) from error
+        raise typer.Exit(fail(str(error), MISUSED)) from error
 
 
 def say(sentence: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suanli.cli.errors import CliError
+from suanli.cli.errors import MISUSED, CliError
 from suanli.cli.session import AsJson, ProfileName, ask_hidden, open_client
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _ask_key(key_file: Path | None) -> str:
         try:
             return key_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise CliError(f"--key-file: {key_file} cannot be read ({error})") from None
+            raise CliError(f"--key-file: {key_file} cannot be read ({error})", MISUSED) from None
     if sys.stdin.isatty():
         return ask_hidden("API key")
     return sys.stdin.readline()

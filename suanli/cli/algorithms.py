@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from suanli.cli.errors import CliError
+from suanli.cli.errors import MISUSED, CliError
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import register_algorithm
 
@@ -19,5 +19,5 @@ def load_algorithms() -> None:
         except (ImportError, AttributeError, EvidenceError) as error:
             package = "?" if point.dist is None else point.dist.name
             raise CliError(
-                f"the algorithm {point.name} of the package {package} cannot be used: {error}"
+                f"the algorithm {point.name} of the package {package} cannot be used: {error}", MISUSED
             ) from None

@@ -90,9 +90,9 @@ def _period(client: Client, firm: str, project: str | None) -> str:
 
 
 def _firm(client: Client, firm: str | None) -> str:
-    from suanli.cli.errors import CliError
+    from suanli.cli.errors import MISUSED, CliError
 
     owner = firm or client.whoami()["firm"]
     if owner is None:
-        raise CliError("say whose budget: --firm NAME")
+        raise CliError("say whose budget: --firm NAME", MISUSED)
     return owner

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suanli.cli.errors import CliError
+from suanli.cli.errors import MISUSED, CliError
 from suanli.cli.output import colours
 from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client
 from suanli.sentences.words import said
@@ -68,7 +68,7 @@ def _send(client: Client, folder: Path) -> str:
         try:
             sent = client.send_folder(folder, show)
         except OSError as error:
-            raise CliError(f"{error.filename or folder}: {error.strerror}") from error
+            raise CliError(f"{error.filename or folder}: {error.strerror}", MISUSED) from error
     note(f"Sent {folder}: {sent.files} files, {size(sent.bytes)}, of which {size(sent.sent_bytes)} were new")
     return sent.digest
 
@@ -157,7 +157,7 @@ def _fetch_all(
         try:
             fetched(job_id, file["attempt"], file["rank"], file, target, more)
         except OSError as error:
-            raise CliError(f"{error.filename or target}: {error.strerror}") from error
+            raise CliError(f"{error.filename or target}: {error.strerror}", MISUSED) from error
 
 
 def _why_nothing(job: Job, attempt: int) -> str:

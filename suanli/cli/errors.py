@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 FAILED = 1
+"""It failed: the server refused or was not reached, or what was checked is wrong."""
 MISUSED = 2
+"""It was typed wrongly, or a file or a setting that it names cannot be used, whoever noticed: this program or the
+server.
+"""
 
 
 class CliError(Exception):

@@ -80,7 +80,7 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
 def _submit_many(read: YamlFile, given: dict[str, str | None], profile: str | None, as_json: bool) -> None:
     """A file with `jobs:`; what is typed goes for every job of it."""
-    from suanli.cli.errors import CliError
+    from suanli.cli.errors import MISUSED, CliError
     from suanli.cli.output import print_json, say
     from suanli.cli.refusals import of_file
     from suanli.client.errors import Refused
@@ -90,7 +90,7 @@ def _submit_many(read: YamlFile, given: dict[str, str | None], profile: str | No
     unknown = sorted(read.content.keys() - {"jobs", "atomic"})
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items) or unknown:
         raise CliError(
-            f"{read.name}: want `jobs:` with a list of jobs, and perhaps `atomic: false` beside it"
+            f"{read.name}: want `jobs:` with a list of jobs, and perhaps `atomic: false` beside it", MISUSED
         )
     typed = {key: value for key, value in given.items() if value is not None}
     with open_client(profile) as client:

@@ -60,10 +60,13 @@ def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         found = find_job(client, job)
         processes = processes_of(found)
         if rank is not None and rank >= processes:
-            raise CliError(f"--rank: got {rank}, want one of the job's {processes} processes, counted from 0")
+            raise CliError(
+                f"--rank: got {rank}, want one of the job's {processes} processes, counted from 0", MISUSED
+            )
         if attempt is not None and attempt > max(found["attempt"], 1):
             raise CliError(
-                f"--attempt: got {attempt}, the newest attempt of {found['name']} is {found['attempt']}"
+                f"--attempt: got {attempt}, the newest attempt of {found['name']} is {found['attempt']}",
+                MISUSED,
             )
         if download is not None:
             _download(client, found, download, attempt or max(found["attempt"], 1), rank, stream)
@@ -78,7 +81,7 @@ def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 def _download(
     client: Client, job: Job, folder: Path, attempt: int, rank: int | None, stream: str | None
 ) -> None:
-    from suanli.cli.errors import CliError
+    from suanli.cli.errors import MISUSED, CliError
     from suanli.cli.following import processes_of
     from suanli.cli.output import say
 
@@ -92,7 +95,7 @@ def _download(
                 size += client.download_log(job["job_id"], attempt, one, name, target)
                 files += 1
     except OSError as error:
-        raise CliError(f"{error.filename or folder}: {error.strerror}") from error
+        raise CliError(f"{error.filename or folder}: {error.strerror}", MISUSED) from error
     say(f"{files} files in {folder}, {size} bytes of them new")
 
 

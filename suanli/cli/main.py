@@ -33,7 +33,9 @@ from suanli.cli.program import run
 
 app = typer.Typer(
     name="suanli",
-    help="Jobs on pools of accelerators from many vendors, with usage that can be verified.",
+    help="Jobs on pools of accelerators from many vendors, with usage that can be verified.\n\n"
+    "Exit code 0: done. 1: it failed, was refused, or was checked and found wrong. 2: it was typed wrongly, or a file"
+    " or a setting that it names cannot be used. 130: interrupted.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -129,7 +131,7 @@ def _choose_output(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit code 1: it failed, 2: it was typed wrongly."""
+    """Run the command line; the exit codes are those of its help."""
     from suanli.cli.errors import CliError
     from suanli.client.errors import ClientError
 

@@ -110,18 +110,18 @@ def bundle(
     as_json: AsJson = False,
 ) -> None:
     """Download the evidence of a period: what suanli verify checks."""
-    from suanli.cli.errors import CliError
+    from suanli.cli.errors import MISUSED, CliError
     from suanli.cli.output import print_json, say
     from suanli.cli.refusals import of_period
 
     begin, end = _period(from_, to)
     if output.exists() and not force:
-        raise CliError(f"{output} exists: give another --output, or --force")
+        raise CliError(f"{output} exists: give another --output, or --force", MISUSED)
     try:
         with open_client(profile) as client, of_period(as_json=as_json):
             size_bytes = client.bundle(output, from_=begin, to=end)
     except OSError as error:
-        raise CliError(f"{output} cannot be written: {error.strerror or error}") from None
+        raise CliError(f"{output} cannot be written: {error.strerror or error}", MISUSED) from None
     if as_json:
         print_json({"file": str(output), "bytes": size_bytes})
     else:

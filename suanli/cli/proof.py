@@ -51,8 +51,10 @@ def make(
     """Fetch what is needed of the log and write the proof file."""
     try:
         proof = _made(index, log)
-    except (EvidenceError, OSError, httpx.HTTPError) as error:
+    except (EvidenceError, OSError) as error:
         raise _end(f"No proof: {reason_of(error)}", UNREADABLE) from error
+    except httpx.HTTPError as error:
+        raise _end(f"No proof: {reason_of(error)}", FAILED) from error
     path = output or Path(f"{index}.tlog-proof")
     try:
         path.write_bytes(proof.encode())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suanli.cli.errors import CliError
+from suanli.cli.errors import MISUSED, CliError
 from suanli.cli.session import JobName, ProfileName, chosen_server, find_job, open_client
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _pair(text: str) -> tuple[int, int]:
     match = _PORTS.fullmatch(text)
     numbers = [int(part) for part in match.groups() if part] if match else []
     if not numbers or max(numbers) > 65_535 or numbers[-1] == 0:
-        raise CliError(f"{text!r} is no port: type PORT or LOCAL:PORT, each at most 65535")
+        raise CliError(f"{text!r} is no port: type PORT or LOCAL:PORT, each at most 65535", MISUSED)
     return numbers[0], numbers[-1]
 
 

@@ -45,37 +45,41 @@ def _load_key(given: Path | None) -> SigningKey:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from suanli.cli.errors import CliError
+    from suanli.cli.errors import MISUSED, CliError
     from suanli.evidence.keys import SigningKey
 
     path = _key_path(given)
     passphrase = None
     try:
         if os.name == "posix" and path.stat().st_mode & 0o077:
-            raise CliError(f"{path} is your firm's key and others can read it: run chmod 600 {path}")
+            raise CliError(f"{path} is your firm's key and others can read it: run chmod 600 {path}", MISUSED)
         pem = path.read_bytes()
         if b"ENCRYPTED PRIVATE KEY" in pem:
             passphrase = _passphrase()
         key = serialization.load_pem_private_key(pem, passphrase)
     except FileNotFoundError:
-        raise CliError(f"there is no {path}: make and register a key with 'suanli receipt key'") from None
+        raise CliError(
+            f"there is no {path}: make and register a key with 'suanli receipt key'", MISUSED
+        ) from None
     except (OSError, ValueError, TypeError) as error:
         if passphrase is not None:
-            raise CliError(f"{path} does not open with this passphrase") from None
-        raise CliError(f"{path} cannot be read as a private key in PEM: {type(error).__name__}") from None
+            raise CliError(f"{path} does not open with this passphrase", MISUSED) from None
+        raise CliError(
+            f"{path} cannot be read as a private key in PEM: {type(error).__name__}", MISUSED
+        ) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise CliError(f"{path} holds no Ed25519 key")
+        raise CliError(f"{path} holds no Ed25519 key", MISUSED)
     return SigningKey(key.private_bytes_raw())
 
 
 def _passphrase(*, new: bool = False) -> bytes:
     """Asked at the terminal, a new one twice; without a terminal a line of standard input. Never an argument."""
-    from suanli.cli.errors import CliError
+    from suanli.cli.errors import MISUSED, CliError
 
     at_terminal = sys.stdin.isatty()
     found = ask_hidden("Passphrase", new=new) if at_terminal else sys.stdin.readline().rstrip("\r\n")
     if not found:
-        raise CliError("your firm's key needs its passphrase: type it, or give it on standard input")
+        raise CliError("your firm's key needs its passphrase: type it, or give it on standard input", MISUSED)
     return found.encode()
 
 
@@ -321,7 +325,7 @@ def _print(receipts: list[Receipt]) -> None:
 
 
 def _sha256(path: Path) -> str:
-    from suanli.cli.errors import CliError
+    from suanli.cli.errors import MISUSED, CliError
 
     digest = hashlib.sha256()
     try:
@@ -329,5 +333,5 @@ def _sha256(path: Path) -> str:
             while part := file.read(_READ):
                 digest.update(part)
     except OSError as error:
-        raise CliError(f"{path} cannot be read: {error.strerror}") from None
+        raise CliError(f"{path} cannot be read: {error.strerror}", MISUSED) from None
     return digest.hexdigest()

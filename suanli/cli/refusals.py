@@ -11,10 +11,10 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from suanli.cli.errors import FAILED, CliError
+from suanli.cli.errors import FAILED, MISUSED, CliError
 from suanli.cli.moments import with_billing_times, with_local_times
 from suanli.cli.output import note
-from suanli.client.errors import ClientError, FieldError, KeyRefused, Refused
+from suanli.client.errors import ClientError, FieldError, KeyRefused, Refused, Unusable
 
 if TYPE_CHECKING:
     from suanli.cli.yaml_files import YamlFile
@@ -26,12 +26,20 @@ _ONE_OF = re.compile(r"(?:^|\()one of: (?P<names>[^()]*)")
 
 def report(error: ClientError | CliError, *, as_json: bool) -> int:
     """Print an error; returns the exit code."""
-    code = error.exit_code if isinstance(error, CliError) else FAILED
+    code = _exit_code(error)
     if as_json:
         sys.stderr.write(json.dumps(_document(error), ensure_ascii=False) + "\n")
         return code
     note(f"suanli: {with_local_times(_in_words(error))}")
     return code
+
+
+def _exit_code(error: ClientError | CliError) -> int:
+    """Fields that the server refuses were typed wrongly, as are those that are refused here."""
+    if isinstance(error, CliError):
+        return error.exit_code
+    misused = isinstance(error, Unusable) or (isinstance(error, Refused) and bool(error.problem.errors))
+    return MISUSED if misused else FAILED
 
 
 def _in_words(error: ClientError | CliError) -> str:
@@ -106,7 +114,7 @@ def naming_options(options: Mapping[str, str], *, as_json: bool) -> Iterator[Non
         if as_json or not error.problem.errors:
             raise
         fields = [replace(item, field=options.get(item.field, item.field)) for item in error.problem.errors]
-        raise CliError("\n        ".join(map(sentence, fields))) from error
+        raise CliError("\n        ".join(map(sentence, fields)), MISUSED) from error
 
 
 @contextmanager
@@ -120,8 +128,7 @@ def of_period(*, as_json: bool) -> Iterator[None]:
     except (Refused, CliError) as error:
         if as_json or isinstance(error, KeyRefused):
             raise
-        code = error.exit_code if isinstance(error, CliError) else FAILED
-        raise CliError(with_billing_times(_in_words(error)), code) from error
+        raise CliError(with_billing_times(_in_words(error)), _exit_code(error)) from error
 
 
 def of_file(error: Refused, file: YamlFile) -> CliError | Refused:
@@ -132,4 +139,4 @@ def of_file(error: Refused, file: YamlFile) -> CliError | Refused:
     for item in error.problem.errors:
         line = file.line_of(item.field) or (file.line_of(item.field.removeprefix("variants[0].")))
         sentences.append(sentence(item, f"{file.name}, line {line}: " if line else f"{file.name}: "))
-    return CliError("\n        ".join(sentences))
+    return CliError("\n        ".join(sentences), MISUSED)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suanli.cli.algorithms import load_algorithms
-from suanli.cli.errors import CliError
+from suanli.cli.errors import MISUSED, CliError
 from suanli.cli.moments import billing_moment
 from suanli.cli.output import print_json, say
 from suanli.cli.refusals import of_period
 from suanli.cli.session import open_client
+from suanli.cli.verify import checkpoint_file
 from suanli.evidence.bundle_io import open_bundle
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.log_checkpoint import LogCheckpoint, open_log_checkpoint, parse_log_checkpoint
@@ -52,11 +53,15 @@ def inspect_server(wanted: Wanted, profile: str | None, *, as_json: bool) -> int
     policy = parse_policy(wanted.policy.read_bytes())
     end = None if wanted.to is None else billing_moment(wanted.to, "--to")
     with open_client(profile) as client, of_period(as_json=as_json):
-        note = _seed(client, policy) if wanted.after is None else wanted.after.read_bytes()
+        note = (
+            _seed(client, policy) if wanted.after is None else checkpoint_file(wanted.after, "--sample-after")
+        )
         head = _trusted(policy, note)
-        first = 0 if wanted.since is None else _trusted(policy, wanted.since.read_bytes()).size
+        first = 0 if wanted.since is None else _trusted(policy, checkpoint_file(wanted.since, "--since")).size
         if first >= head.size:
-            raise CliError(f"--since has {first} entries and the seed {head.size}: nothing lies between")
+            raise CliError(
+                f"--since has {first} entries and the seed {head.size}: nothing lies between", MISUSED
+            )
         seed = sample_seed(head)
         indexes = draw_entries(seed, first, head.size, wanted.entries)
         for_auditor = client.whoami()["firm"] is None

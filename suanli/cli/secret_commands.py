@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from suanli.cli.errors import CliError
+from suanli.cli.errors import MISUSED, CliError
 from suanli.cli.session import AsJson, ProfileName, ask_hidden, open_client
 
 secret = typer.Typer(
@@ -39,7 +39,7 @@ def set_secret(
     value = _value(file)
     if not value:
         raise CliError(
-            "the secret is empty: its value is read from standard input, or from the file of --file"
+            "the secret is empty: its value is read from standard input, or from the file of --file", MISUSED
         )
     with open_client(profile) as client:
         made = client.set_secret(name, value, project=project)
@@ -54,7 +54,7 @@ def _value(file: Path | None) -> bytes:
         try:
             return file.read_bytes()
         except OSError as error:
-            raise CliError(f"--file: {file}: {error.strerror}") from None
+            raise CliError(f"--file: {file}: {error.strerror}", MISUSED) from None
     if sys.stdin.isatty():
         return ask_hidden("Value").encode()
     value = sys.stdin.buffer.read()

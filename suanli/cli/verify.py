@@ -29,8 +29,10 @@ from suanli.evidence.errors import EvidenceError
 from suanli.evidence.findings import Verdict
 from suanli.evidence.keys import SIGNATURES_BY
 from suanli.evidence.limits import LANGUAGES
+from suanli.evidence.log_checkpoint import parse_log_checkpoint
 from suanli.evidence.policy import parse_firm_keys, parse_policy
 from suanli.evidence.result import sign_result
+from suanli.evidence.signed_note import parse_note
 from suanli.evidence.steps.case import VerifySettings
 from suanli.evidence.steps.samples import SampleWanted
 from suanli.evidence.strict_json import printable
@@ -39,7 +41,7 @@ from suanli.rating.attribution import CLOCK_TOLERANCE_MS
 from suanli.sentences.words import said
 
 UNREADABLE = 2
-"""Exit code when bundle or policy cannot be read at all."""
+"""Exit code when the bundle or a file that an option names cannot be used at all."""
 
 BundlePath = Annotated[Path, typer.Argument(help="Bundle: a ZIP file or a folder.")]
 PolicyFile = Annotated[
@@ -128,8 +130,9 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
 ) -> None:
     """Verify a bundle offline.
 
-    Exit code 0: both questions answered with yes under your policy. 1: something is wrong. 2: bundle or
-    policy cannot be read. 3: nothing wrong was found, but without a policy nothing is verified.
+    Exit code 0: both questions answered with yes under your policy. 1: something is wrong. 2: it was typed wrongly, or
+    the bundle or a file that an option names cannot be used. 3: nothing wrong was found, but without a policy nothing
+    is verified.
     """
     if sample is not None and sample_after is None:
         raise typer.BadParameter("the seed of the sample: give --sample-after", param_hint="--sample")
@@ -178,7 +181,7 @@ def run_verify(
     """The verdict on a bundle; `sample` is seed, size and packet. Raises EvidenceError, OSError."""
     load_algorithms()
     trusted = None if policy is None else parse_policy(policy.read_bytes())
-    earlier = None if since is None else since.read_bytes()
+    earlier = None if since is None else checkpoint_file(since, "--since")
     after, size, packet = sample
     with ExitStack() as stack:
         files: BundleFiles = stack.enter_context(open_bundle(bundle))
@@ -187,7 +190,7 @@ def run_verify(
             returned: BundleFiles | None = None
             if packet is not None:
                 returned = stack.enter_context(open_bundle(packet))
-            wanted = SampleWanted(after.read_bytes(), size, returned)
+            wanted = SampleWanted(checkpoint_file(after, "--sample-after"), size, returned)
         work = stack.enter_context(shown(Console(stderr=True, color_system=colours())))
         entries_bytes = sum(n for path, n in files.sizes().items() if path.startswith(ENTRY_TILES))
         return verify(
@@ -201,6 +204,17 @@ def run_verify(
             sample=wanted,
             check_stamp=None if authorities is None else stamp_check(authorities.read_bytes()),
         )
+
+
+def checkpoint_file(path: Path, option: str) -> bytes:
+    """A signed log checkpoint that the reader names; who signed it is for later. Raises EvidenceError, OSError."""
+    data = path.read_bytes()
+    try:
+        parse_log_checkpoint(parse_note(data).text)
+    except EvidenceError as error:
+        want = "a signed log checkpoint, such as the file checkpoint of a bundle"
+        raise EvidenceError(option, f"{path} ({error})", want) from None
+    return data
 
 
 def say_unreadable(error: Exception, words: Words, *, as_json: bool) -> None:

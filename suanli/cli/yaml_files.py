@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from suanli.cli.errors import CliError
+from suanli.cli.errors import MISUSED, CliError
 from suanli.cli.harmless import one_line
 
 LIMIT_BYTES = 1 << 20
@@ -48,7 +48,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise CliError(f"line {mark.line + 1}: aliases (*name) are not allowed; write the value out")
+            raise CliError(
+                f"line {mark.line + 1}: aliases (*name) are not allowed; write the value out", MISUSED
+            )
         return super().compose_node(parent, index)
 
 
@@ -74,20 +76,20 @@ def read_yaml(file: str) -> YamlFile:
         _note_lines(node, "", lines)
         content = _Loader("").construct_document(node)
     except CliError as error:
-        raise CliError(f"{name}, {error}") from None
+        raise CliError(f"{name}, {error}", MISUSED) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise CliError(f"{name}, line {line}: not UTF-8 text") from None
+        raise CliError(f"{name}, line {line}: not UTF-8 text", MISUSED) from None
     except yaml.MarkedYAMLError as error:
-        raise CliError(f"{name}, {_sentence(error)}") from None
+        raise CliError(f"{name}, {_sentence(error)}", MISUSED) from None
     except yaml.YAMLError as error:
-        raise CliError(f"{name}: not YAML: {one_line(str(error))}") from None
+        raise CliError(f"{name}: not YAML: {one_line(str(error))}", MISUSED) from None
     except RecursionError:
-        raise CliError(f"{name}: nested too deeply") from None
+        raise CliError(f"{name}: nested too deeply", MISUSED) from None
     except OSError as error:
-        raise CliError(f"{name}: {error.strerror or error}") from None
+        raise CliError(f"{name}: {error.strerror or error}", MISUSED) from None
     if not isinstance(content, dict):
-        raise CliError(f"{name}: holds {_kind(content)}, want keys and values like `name: my-job`")
+        raise CliError(f"{name}: holds {_kind(content)}, want keys and values like `name: my-job`", MISUSED)
     return YamlFile(name, content, lines)
 
 
@@ -98,7 +100,7 @@ def _read(file: str) -> bytes:
         with Path(file).open("rb") as opened:
             data = opened.read(LIMIT_BYTES + 1)
     if len(data) > LIMIT_BYTES:
-        raise CliError(f"larger than {LIMIT_BYTES} bytes, the most that the server takes")
+        raise CliError(f"larger than {LIMIT_BYTES} bytes, the most that the server takes", MISUSED)
     return data
 
 
@@ -109,7 +111,7 @@ def _compose(text: str) -> Node:
     finally:
         loader.dispose()
     if node is None:
-        raise CliError("line 1: the file is empty")
+        raise CliError("line 1: the file is empty", MISUSED)
     return node
 
 
@@ -118,13 +120,13 @@ def _note_lines(node: Node, path: str, lines: dict[str, int]) -> None:
     if isinstance(node, MappingNode):
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
-                raise CliError(f"line {key.start_mark.line + 1}: a key must be one word")
+                raise CliError(f"line {key.start_mark.line + 1}: a key must be one word", MISUSED)
             # `true: 1` and `1: 1` are keys of people who meant text.
             key.tag = "tag:yaml.org,2002:str"
             name = f"{path}.{key.value}" if path else str(key.value)
             if name in lines:
                 said = f"{one_line(str(key.value))} is already on line {lines[name]}"
-                raise CliError(f"line {key.start_mark.line + 1}: {said}")
+                raise CliError(f"line {key.start_mark.line + 1}: {said}", MISUSED)
             lines[name] = key.start_mark.line + 1
             _note_lines(value, name, lines)
     elif isinstance(node, SequenceNode):

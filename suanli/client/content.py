@@ -12,7 +12,7 @@ from pathlib import Path, PurePath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
 
-from suanli.client.errors import ClientError, Unreachable
+from suanli.client.errors import Unreachable, Unusable
 from suanli.content.manifest import (
     OBJECT_BYTES,
     ContentError,
@@ -55,7 +55,7 @@ _PathT = TypeVar("_PathT", bound=PurePath)
 Progress = Callable[[str, int, int], None]
 
 
-class FolderError(ClientError):
+class FolderError(Unusable):
     """The folder cannot be sent; the sentence names the file."""
 
 

@@ -11,7 +11,11 @@ class ClientError(Exception):
     """Root of the tree."""
 
 
-class NoProfile(ClientError):
+class Unusable(ClientError):
+    """What was named here (a profile, a key, a folder) cannot be used: the server was not asked."""
+
+
+class NoProfile(Unusable):
     """Nobody said which server and which key."""
 
 

@@ -45,6 +45,9 @@ ZH_APART = {
     "PROVED: entry {index} of {origin}, {size} entries": "已证明：{origin} 的条目 {index}，共 {size} 个条目",
     "seen by {name} at {moment}": "{name} 于 {moment} 见证",
     "Refused: {why}": "已拒绝：{why}",
+    "a signed log checkpoint, such as the file checkpoint of a bundle": (
+        "已签名的日志检查点，例如证据包中的 checkpoint 文件"
+    ),
     "witness {name} on {url}": "见证者 {name}，位于 {url}",
     # Rehearsals
     "seed {number}": "种子 {number}",

@@ -3,10 +3,11 @@
 ZH_APART_HELP = {
     # Bundles
     "Verify a bundle offline.": "离线核验证据包。",
-    "Exit code 0: both questions answered with yes under your policy. 1: something is wrong. "
-    "2: bundle or policy cannot be read. 3: nothing wrong was found, but without a policy nothing is verified.": (
-        "退出码 0：依照您的信任策略，两个问题的答案均为是。1：发现问题。2：无法读取证据包或信任策略。"
-        "3：没有发现问题，但未提供信任策略，因此什么也没有得到核验。"
+    "Exit code 0: both questions answered with yes under your policy. 1: something is wrong. 2: it was typed wrongly, "
+    "or the bundle or a file that an option names cannot be used. 3: nothing wrong was found, but without a policy "
+    "nothing is verified.": (
+        "退出码 0：依照您的信任策略，两个问题的答案均为是。1：发现问题。2：输入有误，或证据包、选项所指的文件无法使用。"
+        "3：未发现问题，但没有信任策略则一概未经核验。"
     ),
     "Bundle: a ZIP file or a folder.": "证据包：ZIP 文件或文件夹。",
     "Your own policy file (C2SP tlog-policy). Without it nothing is verified.": (

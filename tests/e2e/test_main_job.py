@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import pytest
 
 from agents.runtime.isolation import why_no_private_view
-from suanli.cli.moments import local
 from suanli.client import Client, Refused
 from suanli.evidence.sampling import encode_missing
 from tests.builders.e2e import PYTHON, Site, api_key, key_of, suanli, wait_until

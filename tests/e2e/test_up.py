@@ -305,7 +305,7 @@ def test_the_key_of_the_log_is_printed_for_whoever_shall_check_it(shared: Up, tm
     for_programs = json.loads(scheduler(shared.data, "admin", "log-vkey", "--json").stdout)
     assert for_programs["vkey"] == announced["vkey"]
     nowhere = scheduler(tmp_path / "typed-wrongly", "admin", "log-vkey")
-    assert nowhere.returncode == 1
+    assert nowhere.returncode == 2
     assert "name its data folder with --data" in nowhere.stderr
     assert not (tmp_path / "typed-wrongly").exists()
 
@@ -422,7 +422,7 @@ def test_settings_that_are_wrong_are_named(tmp_path: Path) -> None:
     wrong = scheduler(
         tmp_path, "up", SUANLI_WINDOW_MS="7000", SUANLI_API_PORT="80000", SUANLI_WITNESSES='[{"name":"w"}]'
     )
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "SUANLI_WINDOW_MS: must divide 300000" in wrong.stderr
     assert "SUANLI_API_PORT: " in wrong.stderr
     assert "SUANLI_WITNESSES at 0.url: " in wrong.stderr
@@ -430,7 +430,7 @@ def test_settings_that_are_wrong_are_named(tmp_path: Path) -> None:
 
 def test_a_witness_without_its_key_is_refused(tmp_path: Path) -> None:
     wrong = scheduler(tmp_path, "up", "--witness", "city=https://witness.example")
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "needs a --witness-key" in wrong.stderr
 
 
@@ -460,5 +460,5 @@ def test_a_database_of_ones_own_serves_and_refuses_a_second_installation_before_
 
 def test_a_process_alone_says_what_it_lacks(tmp_path: Path) -> None:
     alone = scheduler(tmp_path, "controller")
-    assert alone.returncode == 1
+    assert alone.returncode == 2
     assert "SUANLI_DATABASE_URL is not set" in alone.stderr

@@ -159,7 +159,7 @@ def test_a_wrong_job_file_is_one_sentence_with_its_line(
     shell: Shell, content: str | bytes, says: str
 ) -> None:
     name = shell.file("job.yaml", content)
-    done = shell.run("submit", name, code=1)
+    done = shell.run("submit", name, code=2)
     assert done.stderr.startswith("suanli: job.yaml"), done.stderr
     assert says in done.stderr or says == "standard input"
     assert done.stdout == ""
@@ -174,7 +174,7 @@ def test_words_that_yaml_would_turn_into_something_else_stay_as_written(shell: S
 
 
 def test_a_missing_file_a_wrong_option_and_a_missing_verb_are_said(shell: Shell) -> None:
-    assert "nothing.yaml: No such file" in shell.run("submit", "nothing.yaml", code=1).stderr
+    assert "nothing.yaml: No such file" in shell.run("submit", "nothing.yaml", code=2).stderr
     assert "No such option" in shell.run("jobs", "--nope", code=2).stderr
     assert "No such command" in shell.run("sumbit", code=2).stderr
     assert "got 'jan'" in shell.run("usage", "--from", "jan", code=2).stderr
@@ -188,16 +188,16 @@ def test_a_server_that_is_not_there_a_wrong_key_and_no_profile_are_said(shell: S
     assert "refused the API key" in refused
     assert "a" * 43 not in refused
     shell.extra = {"SUANLI_API_KEY": "hello"}
-    assert "does not look like one" in shell.run("jobs", code=1).stderr
+    assert "does not look like one" in shell.run("jobs", code=2).stderr
     shell.person, shell.extra = None, {}
-    assert "no server is known: run 'suanli login SERVER'" in shell.run("jobs", code=1).stderr
+    assert "no server is known: run 'suanli login SERVER'" in shell.run("jobs", code=2).stderr
 
 
 def test_with_json_errors_are_json_too(shell: Shell) -> None:
     error = json.loads(shell.run("show", "nothing-like-it", "--json", code=1).stderr)
     assert "there is no job" in error["error"]["detail"]
     spec = json.dumps({"name": "x", "model": MODEL, "command": "x", "gang": {"devices": 0}})
-    refused = json.loads(shell.run("submit", "-", "--json", stdin=spec, code=1).stderr)
+    refused = json.loads(shell.run("submit", "-", "--json", stdin=spec, code=2).stderr)
     assert "gang.devices: got 0" in refused["error"]["detail"]
     gone = json.loads(shell.run("keys", "revoke", "nothing", "--json", code=1).stderr)
     assert (gone["error"]["status"], gone["error"]["code"]) == (404, "not_found")
@@ -223,16 +223,16 @@ def test_login_stores_a_profile_that_only_its_owner_can_read(shell: Shell) -> No
     assert shell.json("whoami")["name"] == "wang"
     assert [p["name"] for p in shell.json("profile", "list")] == ["ops", "site"]
     shell.run("profile", "remove", "site")
-    assert "there is no profile 'site'" in shell.run("whoami", "--profile", "site", code=1).stderr
+    assert "there is no profile 'site'" in shell.run("whoami", "--profile", "site", code=2).stderr
     path.chmod(0o644)
-    assert "chmod 600" in shell.run("whoami", code=1).stderr
+    assert "chmod 600" in shell.run("whoami", code=2).stderr
 
 
 def test_login_refuses_a_key_that_does_not_work_and_stores_nothing(shell: Shell) -> None:
     shell.person = None
     wrong = shell.run("login", shell.api.url, stdin="sk_" + "b" * 43, code=1)
     assert "refused the API key" in wrong.stderr
-    assert "must be an URL" in shell.run("login", "localhost:8000", stdin="x", code=1).stderr
+    assert "must be an URL" in shell.run("login", "localhost:8000", stdin="x", code=2).stderr
     assert not (shell.folder / "home/.config/suanli/profiles.toml").exists()
 
 
@@ -325,7 +325,7 @@ def test_operators_apply_a_file_and_see_the_difference(shell: Shell) -> None:
     wrong = shell.file(
         "wrong.yaml", "prices:\n  - model: ascend-910b3\n    price_cny_per_device_hour: 12.5\n"
     )
-    said = shell.run("apply", "-f", wrong, code=1).stderr
+    said = shell.run("apply", "-f", wrong, code=2).stderr
     assert "wrong.yaml, line 3: prices[0].price_cny_per_device_hour: got 12.5" in said
     shell.person = "lin"
     assert "apply" not in shell.run("apply", "-f", file, code=1).stdout
@@ -416,7 +416,7 @@ def test_usage_and_bundle_of_an_empty_log_say_so(shell: Shell) -> None:
     assert not list(shell.folder.glob("*.zip*"))
     kept = shell.folder / "kept.zip"
     kept.write_bytes(b"evidence")
-    assert "kept.zip exists" in shell.run("bundle", "-o", str(kept), code=1).stderr
+    assert "kept.zip exists" in shell.run("bundle", "-o", str(kept), code=2).stderr
     assert "holds nothing yet" in shell.run("bundle", "--force", "-o", str(kept), code=1).stderr
     assert kept.read_bytes() == b"evidence"
 
@@ -435,7 +435,7 @@ def test_another_amount_leaves_the_period_of_a_budget_as_it_is(shell: Shell) -> 
 
 def test_what_is_wrong_is_named_as_it_was_typed_and_for_programs_as_the_wire_names_it(shell: Shell) -> None:
     wang = Shell(shell.api, shell.folder, person="wang")
-    refused = wang.run("budget", "set", "12,5", "--project", "vision", code=1).stderr
+    refused = wang.run("budget", "set", "12,5", "--project", "vision", code=2).stderr
     assert refused.startswith("suanli: AMOUNT: got '12,5', want a decimal number")
     own = wang.run("budget", "set", "12.50", code=1).stderr
     assert own.endswith("set firm budget is for: operator; you may set the budgets of the firm's projects\n")
@@ -444,8 +444,8 @@ def test_what_is_wrong_is_named_as_it_was_typed_and_for_programs_as_the_wire_nam
         (("--time-limit", "long"), "suanli: --time-limit: got 'long', want "),
         (("--budget", "-1", "--priority", "top"), "suanli: --priority: got 'top', want "),
     ):
-        assert shell.run("set", job_id, *options, code=1).stderr.startswith(said)
-    wire = json.loads(shell.run("set", job_id, "--time-limit", "long", "--json", code=1).stderr)
+        assert shell.run("set", job_id, *options, code=2).stderr.startswith(said)
+    wire = json.loads(shell.run("set", job_id, "--time-limit", "long", "--json", code=2).stderr)
     assert wire["error"]["errors"][0]["field"] == "time_limit_seconds"
 
 
@@ -501,9 +501,9 @@ def test_output_begins_with_its_last_lines_and_is_saved_as_it_was_written(shell:
     assert "one\n" in shell.run("logs", "tune", "--since", "2026-11-26T03:00").stdout
     assert (
         "--rank: got 1, want one of the job's 1 process"
-        in shell.run("logs", "tune", "--rank", "1", code=1).stderr
+        in shell.run("logs", "tune", "--rank", "1", code=2).stderr
     )
-    assert "--attempt: got 2, the newest" in shell.run("logs", "tune", "--attempt", "2", code=1).stderr
+    assert "--attempt: got 2, the newest" in shell.run("logs", "tune", "--attempt", "2", code=2).stderr
     refused = shell.run("logs", "tune", "--since", "soon", code=2)
     assert "--since: got 'soon', want how long ago, like 10m or 2h" in refused.stderr
     assert " 19 bytes of them new" in shell.run("logs", "tune", "--download", "saved").stdout

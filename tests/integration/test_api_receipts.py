@@ -219,7 +219,7 @@ def test_a_firm_signs_and_contests_from_the_command_line(api: ApiInThread, tmp_p
     job_id, _ = api.call(ended_allocation(api.installation))
     api.installation.clock.now_ms = 4_000_000_000_000  # the terminal signs by its own clock
     lin, wang = Shell(api, tmp_path), Shell(api, tmp_path, person="wang")
-    assert "suanli receipt key" in lin.run("receipt", "sign", job_id, code=1).stderr
+    assert "suanli receipt key" in lin.run("receipt", "sign", job_id, code=2).stderr
     assert "firm administrator" in lin.run("receipt", "key", "--key", "no.pem", code=1).stderr
     assert not (tmp_path / "no.pem").exists()
     vkey = wang.run("receipt", "key").stdout
@@ -227,7 +227,7 @@ def test_a_firm_signs_and_contests_from_the_command_line(api: ApiInThread, tmp_p
     guarded = ("receipt", "key", "--key", "guarded.pem")
     vkey = wang.run(*guarded, "--passphrase", stdin="open sesame\n").stdout
     assert "ENCRYPTED PRIVATE KEY" in (tmp_path / "guarded.pem").read_text()
-    assert "does not open with this passphrase" in wang.run(*guarded, stdin="sesame\n", code=1).stderr
+    assert "does not open with this passphrase" in wang.run(*guarded, stdin="sesame\n", code=2).stderr
     assert wang.run(*guarded, stdin="open sesame\n").stdout == vkey
     weights = tmp_path / "weights.bin"
     weights.write_bytes(b"w")

@@ -91,6 +91,15 @@ def test_what_cannot_be_read_has_exit_code_2(desk, tmp_path):
     assert json.loads(_run(tmp_path / "broken.zip", "--json").output)["verified"] is False
 
 
+def test_a_file_that_is_no_log_checkpoint_is_refused_by_the_option_that_names_it(desk, tmp_path):
+    (tmp_path / "notes").write_text("my notes\n")
+    for option in ("--since", "--sample-after"):
+        refused = _run(desk / "june.zip", "--policy", desk / "policy", option, tmp_path / "notes")
+        assert refused.exit_code == 2, refused.output
+        assert f"{option}: got " in refused.output
+        assert "a signed log checkpoint" in " ".join(refused.output.split())
+
+
 def test_control_characters_of_a_hostile_bundle_do_not_reach_the_terminal(desk, tmp_path):
     files = OPERATOR.bundle()
     files[STATEMENT] = b'{"schema":"\x1b[31m[bold]\xc2\x9b31m"}'

@@ -50,7 +50,7 @@ def test_a_file_that_is_not_there_is_said_to_be_the_matter(tmp_path: Path) -> No
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "nofile.gz" in done.stderr
     assert "--cluster" not in done.stderr
     assert done.stdout == ""
@@ -82,5 +82,5 @@ def test_a_folder_that_cannot_be_had_is_said_before_anything_runs(
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"suanli: --output: {said}\n"
