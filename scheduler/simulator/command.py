@@ -1,10 +1,12 @@
 """`suanli simulate`: reads, runs every situation, prints them side by side, writes pictures and JSON."""
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,7 @@ def simulate(request: Request, out: Console, err: Console) -> None:
             out.print(table[0], style="italic", highlight=False)
             out.print(_shown(table))
     if request.output is not None:
-        _write(outcomes, tables, request.output, err)
+        _write(outcomes, [_inputs(request), *tables], request.output, err)
 
 
 def _read(request: Request) -> tuple[Situation, list[Draft], str]:
@@ -174,10 +176,48 @@ def tables_of(outcomes: Sequence[Outcome]) -> list[TableOfText]:
     return tables
 
 
+def _inputs(request: Request) -> TableOfText:
+    """What a page must name for anybody to run the same again."""
+    told = _of(request)
+    files = [("jobs", told["jobs"]), ("cluster (--cluster)", told["cluster"])]
+    files += [("change (--change)", change) for change in told["changes"]]
+    given = [(said(name), f"{file['file']}, sha256 {file['sha256']}") for name, file in files if file]
+    given.append((said("seed"), str(request.seed)))
+    options = (
+        ("cluster's name (--cluster-name)", request.cluster_name),
+        ("profiles (--profile)", listed(request.profiles)),
+        ("first jobs alone (--first)", request.first),
+        ("each firm alone too (--alone)", "yes" if request.alone else ""),
+    )
+    given += [(said(name), said(str(value))) for name, value in options if value]
+    given.append((said("version"), f"suanli {told['version']}"))
+    return said("What was rehearsed"), ["", ""], [list(row) for row in given]
+
+
+def _of(request: Request) -> dict[str, Any]:
+    """The files by their bytes, and what was chosen; nothing else decides what comes out."""
+    return {
+        "jobs": _file(request.jobs),
+        "cluster": None if request.cluster is None else _file(request.cluster),
+        "cluster_name": request.cluster_name,
+        "changes": [_file(path) for path in request.changes],
+        "profiles": list(request.profiles),
+        "first": request.first,
+        "alone": request.alone,
+        "version": version("suanli-scheduler"),
+    }
+
+
+def _file(path: Path) -> dict[str, str]:
+    with path.open("rb") as file:
+        return {"file": str(path), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
 def document(request: Request, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The same for programs."""
     return {
         "seed": request.seed,
+        "of": _of(request),
         "situations": [
             {
                 "name": outcome.situation.name,

@@ -153,7 +153,18 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
         verdict = run_verify(bundle, policy, since, settings, processes, drawn, time_stamp_authority)
         text = json.dumps({"tool": tool, **verdict.as_json()}, ensure_ascii=False, indent=2)
         if html is not None:
-            html.write_text(html_report(verdict, words, tool), "utf-8", newline="\n")
+            given = {
+                "": bundle,
+                "--policy": policy,
+                "--since": since,
+                "--firm-keys": firm_keys,
+                "--register": register,
+                "--time-stamp-authority": time_stamp_authority,
+                "--sample-after": sample_after,
+                "--sample": sample,
+            }
+            files = words.listed(f"{option} {path}".strip() for option, path in given.items() if path)
+            html.write_text(html_report(verdict, words, tool, files), "utf-8", newline="\n")
         if result is not None and sign_with is not None:
             from suanli.witness.folder import WitnessFolder
 

@@ -34,8 +34,8 @@ def _text(value: object) -> str:
     return escape(printable(str(value)))
 
 
-def html_report(verdict: Verdict, words: Words, tool: str) -> str:
-    """The page. `tool` names the verifier and its version."""
+def html_report(verdict: Verdict, words: Words, tool: str, files: str) -> str:
+    """The page. `tool` names the verifier and its version, `files` what the reader gave it."""
     good = verdict.verified
     colour = "good" if good else "bad" if verdict.exit_code == 1 else "ask"
     language = "zh-CN" if words.language == "zh" else "en"
@@ -50,6 +50,7 @@ def html_report(verdict: Verdict, words: Words, tool: str) -> str:
         "</div>",
         '<table class="facts">',
         *(_fact(name, value) for name, value in fact_rows(verdict.facts, words)),
+        _fact(words("files"), files),
         _fact(words("tool"), tool),
         "</table>",
         f"<h2>{words('findings')}</h2>",

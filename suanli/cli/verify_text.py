@@ -103,6 +103,7 @@ TEXT: dict[str, tuple[str, str]] = {
     "found": ("Found", "实为"),
     "missed": ("Steps not run to their end:", "未执行完的步骤："),
     "not_proved": ("Not proved", "未能证明"),
+    "files": ("Files read", "所读文件"),
     "tool": ("Verifier", "核验器"),
     "error": ("error", "错误"),
     "consequence": ("consequence", "后果"),

@@ -79,7 +79,9 @@ def test_nothing_that_a_bundle_says_becomes_part_of_the_page(language):
         "cosigned_s": {HOSTILE: 1},
     }
     facts["scope"] = {"kind": "firm", "firm_id": HOSTILE}
-    page = html_report(replace(verdict, findings=(finding,), facts=facts), Words(language), "suanli test")
+    page = html_report(
+        replace(verdict, findings=(finding,), facts=facts), Words(language), "suanli test", HOSTILE
+    )
     read = _read(page)
     assert read.tags <= {
         *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "div", "b", "span"),
@@ -102,6 +104,7 @@ def test_the_page_answers_both_questions_and_names_the_cause(desk):
     assert "completeness is relative to it" in read.text
     assert hashlib.sha256((desk / "policy").read_bytes()).hexdigest() in read.text
     assert "by the clock of this machine" in read.text
+    assert f"{desk / 'wrong.zip'}, --policy {desk / 'policy'}" in read.text
 
 
 def test_a_step_that_ended_the_verification_is_not_said_to_be_unreached(desk):

@@ -1,6 +1,7 @@
 """Rehearsals: a history or a table, proposed changes beside the policy as it is, and what is said of them."""
 
 import gzip
+import hashlib
 import io
 import json
 import re
@@ -324,7 +325,22 @@ def test_a_table_of_jobs_of_any_kind_is_rehearsed_with_pictures(tmp_path: Path, 
     names = sorted(path.name for path in output.iterdir())
     assert names == [f"{BASE}-curves.png", f"{BASE}-gantt.png", "report.html"]
     assert (output / f"{BASE}-gantt.png").read_bytes().startswith(b"\x89PNG")
-    assert "data:image/png;base64," in (output / "report.html").read_text()
+    page = (output / "report.html").read_text()
+    assert "data:image/png;base64," in page
+    for named in (traces / table, cluster):
+        digest = hashlib.sha256(named.read_bytes()).hexdigest()
+        assert f"<td>{named}, sha256 {digest}</td>" in page
+    assert "<td>seed</td><td>0</td>" in page
+    assert "<td>first jobs alone (--first)</td><td>20</td>" in page
+
+
+def test_what_a_rehearsal_was_of_is_told_to_programs_too(history_file: Path, change_file: Path) -> None:
+    told = figures_of(Request(history_file, changes=(change_file,), first=4))["of"]
+    assert told["first"] == 4
+    assert [(one["file"], one["sha256"]) for one in (told["jobs"], *told["changes"])] == [
+        (str(path), hashlib.sha256(path.read_bytes()).hexdigest()) for path in (history_file, change_file)
+    ]
+    assert told["cluster"] is None
 
 
 def test_a_rehearsal_is_told_in_chinese_to_who_reads_it(
