@@ -107,6 +107,33 @@ ALLOWED: dict[Action, frozenset[Role]] = {
 }
 
 
+# What a refusal calls them where the name alone would be no English.
+_IN_WORDS = {
+    Action.WHO_AM_I: "see who they are",
+    Action.SUBMIT_JOB: "submit jobs",
+    Action.CANCEL_JOB: "cancel jobs",
+    Action.CHANGE_JOB: "change jobs",
+    Action.FORWARD_PORT: "forward ports",
+    Action.ATTACH: "attach to jobs",
+    Action.UPLOAD: "upload files",
+    Action.CORDON_NODE: "cordon nodes",
+    Action.READ_CATALOGUE: "read the catalogue",
+    Action.READ_BALANCE: "read the balance of device time",
+    Action.DOWNLOAD_BUNDLE: "download bundles",
+    Action.CLOSE_PERIOD: "close periods",
+    Action.CONFIGURE: "configure the installation",
+    Action.SET_BUDGET: "set budgets of projects",
+    Action.SET_FIRM_BUDGET: "set budgets of firms",
+    Action.CREATE_JOIN_TOKEN: "create join tokens",
+    Action.SIGN_RECEIPT: "sign receipts",
+}
+
+
+def in_words(action: Action) -> str:
+    """What one does, as a verb: `read the balance of device time`."""
+    return _IN_WORDS.get(action, action.replace("_", " "))
+
+
 _READING = frozenset(a for a in Action if a.startswith("read_")) | {
     Action.WHO_AM_I,
     Action.DOWNLOAD_BUNDLE,
@@ -150,14 +177,14 @@ def authorise(principal: Principal, action: Action) -> None:
         return
     if principal.role in ALLOWED[action]:
         raise Forbidden(
-            f"this API key is for {principal.scope}; {action.replace('_', ' ')} needs one for {scope_of(action)}",
+            f"this API key is for {principal.scope}; to {in_words(action)} takes one for {scope_of(action)}",
             {"action": action.value, "scope": principal.scope.value},
         )
     roles = ", ".join(sorted(_noun(role) for role in ALLOWED[action]))
     own = action is Action.SET_FIRM_BUDGET and allows(principal, Action.SET_BUDGET)
     instead = "; you may set the budgets of the firm's projects" if own else ""
     raise Forbidden(
-        f"{principal.name} is {_article(principal.role)}; {action.replace('_', ' ')} is for: {roles}{instead}",
+        f"{principal.name} is {_article(principal.role)} and may not {in_words(action)}; these may: {roles}{instead}",
         {"action": action.value, "role": principal.role.value},
     )
 

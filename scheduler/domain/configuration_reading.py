@@ -4,7 +4,7 @@ Pure. What exists already and what may change is `configuration`'s question.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scheduler.domain.budgets import BudgetPeriod
@@ -168,9 +168,14 @@ class Configuration:
     budgets: tuple[BudgetEntry, ...] = ()
 
 
-def configuration_from_json(value: object) -> Configuration:
-    """Read a configuration (YAML or JSON already parsed). Raises Invalid with every problem."""
+def configuration_from_json(value: object, beside: Iterable[str] = ()) -> Configuration:
+    """Read a configuration (YAML or JSON already parsed); what is there `beside` it is another reader's.
+
+    Raises Invalid with every problem.
+    """
     reader = Reader(value)
+    for name in beside:
+        reader.raw(name)
     configuration = Configuration(
         firms=tuple(reader.each("firms", _firm)),
         cohorts=tuple(reader.each("cohorts", cohort_of)),

@@ -102,7 +102,8 @@ async def _check_closed(session: AsyncSession, to_ms: int | None, size: int) -> 
                 FieldProblem(
                     "seed_checkpoint",
                     f"a tree of {size} entries, which has {known}",
-                    f"one published after the period closed at {to_ms} ms, so that nobody knew the seed before",
+                    f"one published after the period closed at {to_rfc3339(to_ms)},"
+                    " so that nobody knew the seed before",
                 )
             ]
         )

@@ -142,7 +142,7 @@ def tables_of(outcomes: Sequence[Outcome]) -> list[TableOfText]:
             *[
                 "-" if found is None
                 else f"{_time(found.wait.mean_s)} / {_time(found.jct.mean_s)} / "
-                f"{found.cost_cny - outcome.subsidy_cny.get(firm, 0.0):,.2f}"
+                f"{found.cost_cny - outcome.subsidy_cny.get(firm, 0.0):z,.2f}"
                 for outcome in outcomes
                 for found in [outcome.summary.firms.get(firm)]
             ],
@@ -164,8 +164,8 @@ def tables_of(outcomes: Sequence[Outcome]) -> list[TableOfText]:
             [
                 v.firm,
                 shown_name(v.situation),
-                f"{100 * v.jct_change:+.1f} %",
-                f"{v.cost_change_cny:+,.2f}",
+                f"{100 * v.jct_change:+z.1f} %",
+                f"{v.cost_change_cny:+z,.2f}",
                 said(v.verdict),
             ]
             for v in verdicts(outcomes)
@@ -273,7 +273,7 @@ def _time(seconds: float) -> str:
 
 
 def _ratio(value: float | None) -> str:
-    return "-" if value is None else f"{100 * (value - 1):+.1f} %"
+    return "-" if value is None else f"{100 * (value - 1):+z.1f} %"
 
 
 def _worst_alone(outcome: Outcome) -> str:

@@ -125,13 +125,11 @@ def changed(base: Situation, path: Path) -> Situation:
         raise Invalid([FieldProblem(str(path), str(error), "YAML")]) from None
     if not isinstance(value, dict):
         raise Invalid([FieldProblem(str(path), repr(value)[:60], "an object with text keys")])
-    proposal = dict(value)
-    profile = proposal.pop("profile", base.profile)
-    moves = proposal.pop("moves", base.moves)
+    profile, moves = value.get("profile", base.profile), value.get("moves", base.moves)
     if not isinstance(moves, bool):
         raise Invalid([FieldProblem("moves", repr(moves), "true or false")])
-    more = proposal.pop("cluster", None)
-    wanted = configuration_from_json(proposal)
+    more = value.get("cluster")
+    wanted = configuration_from_json(value, ("cluster", "moves", "profile"))
     result = replace(base, name=path.stem, moves=moves)
     if more is not None:
         added: ClusterFile = cluster_from(more, "cluster")

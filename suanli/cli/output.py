@@ -58,12 +58,18 @@ def colours() -> Literal["auto"] | None:
     return None if os.environ.get("NO_COLOR") else "auto"
 
 
+def width_of_output() -> int | None:
+    """What Rich is told of the width of standard output: nothing of a terminal's, which it asks itself."""
+    return None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
+
+
 def console() -> Console:
     """Rich, late: it takes longer to load than to print."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
-    return Console(width=width, color_system=colours(), highlight=False, markup=False, emoji=False)
+    return Console(
+        width=width_of_output(), color_system=colours(), highlight=False, markup=False, emoji=False
+    )
 
 
 def print_table(

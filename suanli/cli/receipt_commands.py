@@ -191,6 +191,7 @@ def sign(  # noqa: PLR0913, PLR0917 - each is an option that somebody types
         "tokens": tokens,
         "model_checkpoints": tuple(_sha256(path) for path in model_checkpoint or ()),
     }
+    _check("agreed", "", said)
     with open_client(profile) as client:
         found = _chosen(client, job, allocation)
         fresh = [a for a in found if allocation or a["receipt"] is None]
@@ -214,6 +215,7 @@ def contest(
         "tokens": None,
         "model_checkpoints": (),
     }
+    _check("contested", reason, said)
     with open_client(profile) as client:
         found = _chosen(client, job, allocation)
         _hand_in(client, found, "contested", reason, said, key_file, as_json=as_json, job=job)
@@ -249,6 +251,39 @@ def _chosen(client: Client, job: str, wanted: list[str] | None) -> list[Allocati
     return [a for a in found if a["allocation_id"].endswith(tuple(wanted))]
 
 
+def _check(stance: str, reason: str, said: dict[str, object]) -> None:
+    """What was typed is wrong whether or not there is something to sign. Raises CliError."""
+    _encoded(("firm", "job", "allocation"), (0, 0), stance, reason, said)
+
+
+def _encoded(
+    of: tuple[str, str, str], held: tuple[int, int], stance: str, reason: str, said: dict[str, object]
+) -> bytes:
+    """The receipt for an allocation `of` (firm, job, allocation). Raises CliError for what was typed wrongly."""
+    from suanli.cli.errors import MISUSED, CliError
+    from suanli.evidence.errors import EvidenceError
+    from suanli.evidence.receipts import JobReceipt
+    from suanli.evidence.records import encode_record
+
+    firm_id, job_id, allocation_id = of
+    receipt = JobReceipt(
+        firm_id=firm_id,
+        job_id=job_id,
+        allocation_id=allocation_id,
+        stance=stance,
+        reason=reason,
+        start_ms=held[0],
+        end_ms=held[1],
+        at_ms=time.time_ns() // 1_000_000,
+        **said,  # type: ignore[arg-type]
+    )
+    try:
+        return encode_record(receipt)
+    except EvidenceError as error:
+        option = "--" + error.field.rpartition(".")[2].replace("_", "-")
+        raise CliError(f"{option}: got {error.got}, want {error.want}", MISUSED) from None
+
+
 def _hand_in(
     client: Client,
     allocations: list[Allocation],
@@ -260,12 +295,8 @@ def _hand_in(
     as_json: bool,
     job: str,
 ) -> None:
-    from suanli.cli.errors import MISUSED, CliError
     from suanli.cli.output import print_json, say
     from suanli.evidence.entries import JOB_RECEIPT, signing_message
-    from suanli.evidence.errors import EvidenceError
-    from suanli.evidence.receipts import JobReceipt
-    from suanli.evidence.records import encode_record
 
     signer = _load_key(key_file)
     image_digest = said["image_digest"]
@@ -276,21 +307,8 @@ def _hand_in(
     for a in allocations:
         if ran and not image_digest:
             said["image_digest"] = ran.get(a["attempt"])
-        receipt = JobReceipt(
-            firm_id=a["firm_id"],
-            job_id=job_id,
-            allocation_id=a["allocation_id"],
-            stance=stance,
-            reason=reason,
-            start_ms=a["granted_ms"],
-            end_ms=a["ended_ms"] or a["granted_ms"],
-            at_ms=time.time_ns() // 1_000_000,
-            **said,  # type: ignore[arg-type]
-        )
-        try:
-            body = encode_record(receipt)
-        except EvidenceError as error:
-            raise CliError(f"{error.field}: got {error.got}, want {error.want}", MISUSED) from None
+        held = (a["granted_ms"], a["ended_ms"] or a["granted_ms"])
+        body = _encoded((a["firm_id"], job_id, a["allocation_id"]), held, stance, reason, said)
         signature = signer.sign(signing_message(JOB_RECEIPT, body))
         done.append(client.receipts.hand_in(signer.key_id, body, signature))
     if as_json:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from suanli.cli.output import colours, say
+from suanli.cli.output import colours, say, width_of_output
 from suanli.cli.session import ProfileName, open_client
 from suanli.cli.verify import (
     UNREADABLE,
@@ -136,7 +136,9 @@ def _write_request(
         say_unreadable(error, Words(language_of(None)), as_json=False)
         raise typer.Exit(UNREADABLE) from error
     if verdict.drawn is None or verdict.exit_code == 1:
-        print_verdict(verdict, Console(soft_wrap=False, color_system=colours()), Words(language_of(None)))
+        print_verdict(
+            verdict, Console(width=width_of_output(), color_system=colours()), Words(language_of(None))
+        )
         raise typer.Exit(1)
     say(f"Wrote {file}: {len(segments)} segments, {len(devices)} devices to visit")
     return verdict.exit_code

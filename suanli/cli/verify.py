@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from suanli.cli.algorithms import load_algorithms
 from suanli.cli.errors import reason_of
-from suanli.cli.output import colours
+from suanli.cli.output import colours, width_of_output
 from suanli.cli.time_stamps import stamp_check
 from suanli.cli.verify_html import html_report
 from suanli.cli.verify_report import print_verdict
@@ -176,7 +176,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     if as_json:
         typer.echo(text)
     else:
-        print_verdict(verdict, Console(soft_wrap=False, color_system=colours()), words)
+        print_verdict(verdict, Console(width=width_of_output(), color_system=colours()), words)
     raise typer.Exit(verdict.exit_code)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from suanli.cli.moments import hours
 from suanli.cli.verify_text import TEXT, Words
 from suanli.evidence.findings import Verdict
+from suanli.evidence.moments import shown_time
 
 SIMULATED = frozenset(TEXT["simulated_label"])  # in either language
 
@@ -18,13 +18,6 @@ def headline(verdict: Verdict, words: Words) -> str:
     if verdict.verified:
         return words("verified")
     return words("wrong" if verdict.exit_code == 1 else "no_policy")
-
-
-def shown_time(time_ms: object) -> str:
-    """A moment of UTC; hostile manifests may hold times that no calendar has."""
-    if not isinstance(time_ms, int) or not 0 <= time_ms < 253_402_300_800_000:
-        return f"{time_ms} ms"
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def fact_rows(facts: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.hardware import UNKNOWN_HARDWARE
 from suanli.evidence.keys import key_id, verify_signature
+from suanli.evidence.moments import shown_stretch
 from suanli.evidence.windows import (
     WHOLE_PPM,
     Segment,
@@ -134,8 +135,8 @@ def segment_problems(header: WindowHeader, segment: Segment) -> list[WindowProbl
     if s.version != header.version:
         bad("schema", f"version {s.version}", f"version {header.version}, as the header", "commitment")
     if s.start_ms < header.start_ms or s.end_ms > header.end_ms:
-        within = f"inside [{header.start_ms}, {header.end_ms})"
-        bad("start_ms", f"[{s.start_ms}, {s.end_ms})", within, "tiling")
+        within = f"inside {shown_stretch(header.start_ms, header.end_ms)}"
+        bad("start_ms", f"{shown_stretch(s.start_ms, s.end_ms)}", within, "tiling")
     if s.live_ms > s.end_ms - s.start_ms:
         bad("live_ms", s.live_ms, f"at most {s.end_ms - s.start_ms}")
     if s.busy_ms > s.live_ms:

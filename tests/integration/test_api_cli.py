@@ -438,7 +438,9 @@ def test_what_is_wrong_is_named_as_it_was_typed_and_for_programs_as_the_wire_nam
     refused = wang.run("budget", "set", "12,5", "--project", "vision", code=2).stderr
     assert refused.startswith("suanli: AMOUNT: got '12,5', want a decimal number")
     own = wang.run("budget", "set", "12.50", code=1).stderr
-    assert own.endswith("set firm budget is for: operator; you may set the budgets of the firm's projects\n")
+    assert own.endswith(
+        "may not set budgets of firms; these may: operator; you may set the budgets of the firm's projects\n"
+    )
     job_id = shell.submit()
     for options, said in (
         (("--time-limit", "long"), "suanli: --time-limit: got 'long', want "),

@@ -241,6 +241,8 @@ def test_a_firm_signs_and_contests_from_the_command_line(api: ApiInThread, tmp_p
     assert isinstance(said, JobReceipt)
     assert said.image_digest == DIGEST  # as the nodes found it, where the firm says none
     assert "Nothing to sign" in lin.run("receipt", "sign", job_id).stdout
+    unheard_of = lin.run("receipt", "sign", job_id, "--workload", "gaming", code=2).stderr
+    assert unheard_of.startswith("suanli: --workload: got gaming, want one of evaluation, "), unheard_of
     assert "workload" in lin.run("receipt", "sign", job_id, "--allocation", made["allocation_id"],
                                  "--workload", "gaming", code=2).stderr  # fmt: skip
     contested = lin.run("receipt", "contest", job_id, "--reason", "the node hung").stdout

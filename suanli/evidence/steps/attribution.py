@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from suanli.evidence.moments import shown_stretch, shown_time
 from suanli.evidence.records import AllocationEvent
 from suanli.evidence.steps.case import AllocationEvidence, Case, Known, WindowEvidence
 from suanli.evidence.steps.report import Report
@@ -50,7 +51,7 @@ def _sequence_problem(held: AllocationEvidence | None, event: AllocationEvent) -
             "the same firm, job, attempt, rank and node",
         ),
         (set(event.devices) == set(granted.devices), "the same devices"),
-        (event.at_ms >= granted.at_ms, f"a time from {granted.at_ms} ms on"),
+        (event.at_ms >= granted.at_ms, f"a time from {shown_time(granted.at_ms)} on"),
         (held.ended is None, "nothing after the end"),
         (event.event == "ended" or (event.event == "started" and not held.started), "started once, or ended"),
     )
@@ -84,7 +85,7 @@ def _check_double(case: Case) -> None:
                 given.setdefault(device_id, []).append(piece)
     for device_id, pieces in given.items():
         for double in find_overlaps(pieces):
-            found = f"{double.share_ppm} ppm from {double.start_ms} ms on"
+            found = f"{double.share_ppm} ppm from {shown_time(double.start_ms)} on"
             expected = "at most one whole device given"
             case.report.add("attribution.double", f"device {device_id}", expected, found, double.index)
 
@@ -116,9 +117,9 @@ class Attribution:
             self._find("attribution.share", window, segment, expected, found)
         tolerance_ms = self.known.settings.clock_tolerance_ms
         if _outside(allocation, (segment.start_ms, segment.end_ms), tolerance_ms).unattributed_ms:
-            end = "open" if allocation.ended is None else str(allocation.end_ms)
-            expected = f"use within [{granted_ms}, {end}) and {tolerance_ms} ms of tolerance"
-            found = f"in use in [{segment.start_ms}, {segment.end_ms})"
+            end = "open" if allocation.ended is None else shown_time(allocation.end_ms)
+            expected = f"use within [{shown_time(granted_ms)}, {end}) and {tolerance_ms} ms of tolerance"
+            found = f"in use in {shown_stretch(segment.start_ms, segment.end_ms)}"
             self._find("attribution.outside", window, segment, expected, found)
         allocation_id = allocation.granted.allocation_id
         before_ms = self.last_use_ms.get(allocation_id, 0)
@@ -161,6 +162,6 @@ def check_ends(case: Case, last_use_ms: dict[str, int]) -> None:
             found = f"{idle_ms} ms later"
             case.report.add("attribution.beyond_use", where, expected, found, allocation.index)
         if _outside(allocation, (granted_ms, last_ms), tolerance_ms).after_loss_ms:
-            expected = f"no use from {allocation.end_ms} ms on, when its node was given up as lost"
-            found = f"in use until {last_ms} ms, which is not billed"
+            expected = f"no use from {shown_time(allocation.end_ms)} on, when its node was given up as lost"
+            found = f"in use until {shown_time(last_ms)}, which is not billed"
             case.report.add("attribution.after_loss", where, expected, found, allocation.index)

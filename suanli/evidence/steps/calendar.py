@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from suanli.evidence.calendar import DeviceCalendar
+from suanli.evidence.moments import shown_stretch, shown_time
 from suanli.evidence.steps.case import AllocationEvidence, Case, Known, WindowEvidence
 from suanli.evidence.steps.report import Report
 from suanli.rating.intervals import merge, overlap
@@ -45,15 +46,21 @@ def _check_allocation(case: Case, allocation_id: str, allocation: AllocationEvid
             given = stretch[0] + settings.clock_tolerance_ms < granted_ms
             code = "attribution.in_maintenance" if given else "attribution.into_maintenance"
             where = f"device {device_id} of allocation {allocation_id}"
-            expected = f"nothing held in [{stretch[0]}, {stretch[1]}), when it was said to be out of service"
-            found = f"held in [{during[0]}, {during[1]})"
+            expected = f"nothing held in {shown_stretch(*stretch)}, when it was said to be out of service"
+            found = f"held in {shown_stretch(*during)}"
             case.report.add(code, where, expected, found, allocation.index)
             return
 
 
 def _back_dated(report: Report, node_id: str, known_ms: int, at_ms: int, index: int) -> None:
-    expected = f"stated at {known_ms} ms or later, when it was logged"
-    report.add("calendar.back_dated", f"calendar of node {node_id}", expected, f"stated at {at_ms} ms", index)
+    expected = f"stated at {shown_time(known_ms)} or later, when it was logged"
+    report.add(
+        "calendar.back_dated",
+        f"calendar of node {node_id}",
+        expected,
+        f"stated at {shown_time(at_ms)}",
+        index,
+    )
 
 
 @dataclass(slots=True)

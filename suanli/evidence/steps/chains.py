@@ -9,6 +9,7 @@ import bisect
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from suanli.evidence.moments import shown_time
 from suanli.evidence.records import FIRM_RECORDS, AllocationEvent
 from suanli.evidence.steps.case import Case, WindowEvidence
 from suanli.evidence.steps.report import Report
@@ -96,7 +97,7 @@ class Chains:
         if header.prev_hash != end.hash:
             self.report.add("chain.prev_hash", str(window), end.hash, header.prev_hash, window.index)
         elif header.start_ms != end.end_ms:
-            expected, found = f"start {end.end_ms}", f"start {header.start_ms}"
+            expected, found = f"start {shown_time(end.end_ms)}", f"start {shown_time(header.start_ms)}"
             self.report.add("chain.time", str(window), expected, found, window.index)
         else:
             return

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from suanli.evidence.identities import DeviceIdentity
+from suanli.evidence.moments import shown_stretch
 from suanli.evidence.records import DeviceEvent
 from suanli.evidence.register import Enrolment
 from suanli.evidence.steps.case import Case, Known, WindowEvidence
@@ -227,7 +228,9 @@ class Coverage:
         cover = self._covers.get((enrolment.node_id, enrolment.device.device_id), Cover())
         for hole in cover.holes(needed):
             stretch = (hole.start_ms, hole.end_ms)
-            found = f"nothing in [{hole.start_ms}, {hole.end_ms}), {hole.end_ms - hole.start_ms} ms"
+            found = (
+                f"nothing in {shown_stretch(hole.start_ms, hole.end_ms)}, {hole.end_ms - hole.start_ms} ms"
+            )
             self.report.add(
                 "coverage.hole",
                 where,

@@ -20,6 +20,7 @@ from suanli.evidence.errors import EvidenceError, shorten
 from suanli.evidence.limits import limit
 from suanli.evidence.log_checkpoint import LogCheckpoint, parse_log_checkpoint
 from suanli.evidence.merkle import HASH_BYTES, CompactRange, complete_root, fold_peaks, leaf_hash
+from suanli.evidence.moments import shown_time
 from suanli.evidence.policy import NO_QUORUM, cosigners
 from suanli.evidence.signed_note import NOTE_LIMIT_BYTES, parse_note, verify_note
 from suanli.evidence.steps.case import Case, Progress, root_at
@@ -146,7 +147,7 @@ def _check_policy(case: Case) -> None:
     now_ms = case.known.settings.now_ms
     for name, time_s in case.cosigned_s.items():
         if now_ms is not None and time_s * 1000 > now_ms + _FUTURE_MS:
-            case.report.add("checkpoint.time", name, "a time gone by", f"{time_s} s")
+            case.report.add("checkpoint.time", name, "a time gone by", shown_time(1000 * time_s))
 
 
 def check_tree(case: Case) -> None:

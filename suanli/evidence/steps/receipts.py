@@ -7,6 +7,7 @@ not fit what it speaks of is an error.
 from __future__ import annotations
 
 from suanli.evidence.limits import limit
+from suanli.evidence.moments import shown_stretch
 from suanli.evidence.receipts import JobReceipt
 from suanli.evidence.steps.case import Case, RecordEvidence
 from suanli.evidence.steps.plausibility import WorkPattern
@@ -32,8 +33,8 @@ def check_receipts(case: Case, patterns: dict[str, WorkPattern]) -> None:
             pattern.first_ms < receipt.start_ms - tolerance_ms
             or pattern.last_ms > receipt.end_ms + tolerance_ms
         ):
-            expected = f"use within [{receipt.start_ms}, {receipt.end_ms}), which the firm signed"
-            found = f"in use in [{pattern.first_ms}, {pattern.last_ms})"
+            expected = f"use within {shown_stretch(receipt.start_ms, receipt.end_ms)}, which the firm signed"
+            found = f"in use in {shown_stretch(pattern.first_ms, pattern.last_ms)}"
             case.report.add("receipt.beyond", where, expected, found, index)
     case.facts["receipts"] = counts
     _check_images(case, standing)

@@ -9,6 +9,7 @@ from suanli.evidence.bundle_files import BundleFiles, read_file
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.limits import limit
 from suanli.evidence.log_checkpoint import LogCheckpoint, parse_log_checkpoint
+from suanli.evidence.moments import shown_time
 from suanli.evidence.policy import NO_QUORUM, cosigners
 from suanli.evidence.samples import LINE_LIMIT_BYTES, LINES_LIMIT, check_samples
 from suanli.evidence.sampling import (
@@ -53,7 +54,7 @@ def plan_sample(case: Case, wanted: SampleWanted, claimed: ClaimedStatement | No
                 ", ".join(sorted(times)) or "no witness of the policy",
             )
         elif times and max(times.values()) * 1000 + 1000 < case.known.period[1]:
-            problem = "cosigned after the period", f"{max(times.values())} s"
+            problem = "cosigned after the period", shown_time(1000 * max(times.values()))
         elif case.policy.quorum == NO_QUORUM:
             case.not_proved.append(limit("sample_unseen"))
     if problem is not None:

@@ -8,6 +8,7 @@ from suanli.evidence.bundle import STATEMENT
 from suanli.evidence.bundle_files import read_file
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.limits import limit
+from suanli.evidence.moments import shown_time
 from suanli.evidence.rating_inputs import RatingCollector
 from suanli.evidence.records import PriceVersion, ProgramVersion, Record
 from suanli.evidence.statement_file import (
@@ -124,11 +125,17 @@ def _check_terms(case: Case, seen: PartResult) -> None:
         used_ms = max(known_ms, seen.ended_before.get(item.index, 0))
         rewritten = overlap((applied_from_ms, used_ms - GRID_MS), case.known.period)
         if item.index in case.known.changed_terms and rewritten is not None:
-            expected = f"logged before it changes what is in force, at {version.effective_from_ms} ms"
-            case.report.add("terms.rewritten", name, expected, f"logged after {used_ms} ms", item.index)
+            expected = (
+                f"logged before it changes what is in force, at {shown_time(version.effective_from_ms)}"
+            )
+            case.report.add(
+                "terms.rewritten", name, expected, f"logged after {shown_time(used_ms)}", item.index
+            )
         elif applied_from_ms < known_ms - case.known.settings.clock_tolerance_ms:
-            expected = f"logged before it took effect at {version.effective_from_ms} ms"
-            case.report.add("terms.retroactive", name, expected, f"logged after {known_ms} ms", item.index)
+            expected = f"logged before it took effect at {shown_time(version.effective_from_ms)}"
+            case.report.add(
+                "terms.retroactive", name, expected, f"logged after {shown_time(known_ms)}", item.index
+            )
 
 
 def _compare(case: Case, recomputed: ClaimedStatement, claimed: ClaimedStatement) -> None:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 
 from suanli.evidence.limits import limit
+from suanli.evidence.moments import shown_time
 from suanli.evidence.steps.case import Case, Known, WindowEvidence
 from suanli.evidence.steps.report import Report
 from suanli.evidence.windows import SeenCheckpoint
@@ -43,8 +44,8 @@ class Times:
             self._check_seen(window, seen)
             self._check_not_earlier(window, seen.size)
         if latest_ms is not None and header.end_ms > latest_ms:
-            expected = f"no later than {latest_ms} ms, when witnesses saw it"
-            found = f"{header.end_ms} ms"
+            expected = f"no later than {shown_time(latest_ms)}, when witnesses saw it"
+            found = f"{shown_time(header.end_ms)}"
             self._report.add("time.post_dated", str(window), expected, found, window.index)
         size = 0 if seen is None else seen.size
         before = self._seen.get(window.producer_key_id, 0)
@@ -78,8 +79,10 @@ class Times:
         unknown = all(segment is None or segment.observed == "unknown" for segment in window.segments)
         if header.closed_by == "recovery" and unknown:
             return
-        expected = f"an end after {newest_ms} ms, the newest thing it had seen"
-        self._report.add("time.back_dated", str(window), expected, f"{header.end_ms} ms", window.index)
+        expected = f"an end after {shown_time(newest_ms)}, the newest thing it had seen"
+        self._report.add(
+            "time.back_dated", str(window), expected, f"{shown_time(header.end_ms)}", window.index
+        )
 
     def _check_clock(self, window: WindowEvidence) -> None:
         header, tolerance_ms = window.header, self._known.settings.clock_tolerance_ms

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.domain.authorise import Action
+from scheduler.domain.authorise import Action, in_words
 from suanli.cli.output import console, make_table
 from suanli.sentences import ZH_SERVER, pattern_of, recognisable
 from suanli.sentences.words import is_chinese, said, word
@@ -139,9 +139,7 @@ def test_no_chinese_is_left_of_a_sentence_that_is_gone() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
-    literals = "\n".join(
-        [literals, *map(os.strerror, errno.errorcode), *(a.replace("_", " ") for a in Action)]
-    )
+    literals = "\n".join([literals, *map(os.strerror, errno.errorcode), *map(in_words, Action)])
     literals = literals.lower()
     gone = [
         key
@@ -278,7 +276,7 @@ def test_no_time_is_lost_on_a_sentence_that_is_longer_than_any_of_ours(
         ("queue: got normal, want a list", "queue：收到 normal，应为 列表"),
         ("name: got nothing, want text", "name：收到空值，应为 文本"),
         (
-            "lin is a researcher; set firm budget is for: firm administrator, operator",
+            "lin is a researcher and may not set budgets of firms; these may: firm administrator, operator",
             "lin 的角色是研究人员；“设定企业预算”只允许：企业管理员、运营方",
         ),
         (

@@ -22,8 +22,10 @@ from suanli.evidence.bundle import firm_scope
 from suanli.evidence.findings import STEPS
 from suanli.evidence.keys import NOTE_ED25519, verifier_key
 from suanli.evidence.limits import LIMITS
+from suanli.evidence.moments import shown_stretch, shown_time
 from suanli.evidence.policy import format_policy
 from suanli.evidence.signed_note import parse_note, verify_note
+from suanli.evidence.steps.case import VerifySettings
 from suanli.evidence.verify import verify
 from suanli.witness.folder import WitnessFolder
 from tests.builders.bundles import write_bundle
@@ -113,6 +115,30 @@ def test_a_step_that_ended_the_verification_is_not_said_to_be_unreached(desk):
     result = _run(verify_command, desk / "no-entries.zip", "--policy", desk / "policy")
     assert result.exit_code == 1
     assert "Steps not run to their end: 1 manifest" in result.output
+
+
+def test_a_verdict_in_a_pipe_ends_its_lines_where_their_text_ends(desk):
+    files = OPERATOR.bundle(change_statement=lambda value: value["firms"].pop())
+    write_bundle(desk / "wrong.zip", files)
+    app = typer.Typer()
+    app.command()(verify_command)
+    for language in ("en", "zh"):
+        printed = CliRunner().invoke(
+            app, [str(desk / "wrong.zip"), "--language", language], env={"COLUMNS": None}
+        )
+        lines = printed.output.splitlines()
+        assert lines == [line.rstrip() for line in lines]
+        assert max(map(len, lines)) > 100, "each sentence is one line there"
+
+
+def test_moments_in_findings_are_read_as_moments():
+    assert shown_time(1_793_462_400_000) == "2026-10-31T16:00:00Z"
+    assert shown_time(1_793_462_400_500) == "2026-10-31T16:00:00.500Z"
+    assert shown_time(10**18) == f"{10**18} ms"
+    assert shown_stretch(0, 300_000) == "[1970-01-01T00:00:00Z, 1970-01-01T00:05:00Z)"
+    verdict = verify(OPERATOR.bundle(), settings=VerifySettings(now_ms=1))
+    shown = " ".join(f"{finding.expected} {finding.found}" for finding in verdict.findings)
+    assert not re.search(r"\d{12,}", shown), shown
 
 
 def test_findings_are_read_on_a_narrow_terminal():

@@ -426,6 +426,11 @@ def test_a_change_for_a_firm_or_a_pool_that_is_not_there_is_refused(
         path.write_text(text)
         with pytest.raises(Invalid):
             run(Request(history_file, changes=(path,)))
+    (tmp_path / "change.yaml").write_text("quota: 3")
+    with pytest.raises(
+        Invalid, match=r"want one of: budgets, cluster, cohorts, firms, .* moves, .* profile, "
+    ):
+        run(Request(history_file, changes=(tmp_path / "change.yaml",)))
     with pytest.raises(Invalid, match="profile: got 'fastest', want one of balanced, "):
         run(Request(history_file, profiles=("fastest",)))
 
