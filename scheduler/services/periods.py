@@ -72,10 +72,12 @@ async def close_period(
             )
     size = await published_size(session)
     known = await covered(session, size)
-    if known is None or known.to_ms < to_ms:
-        logged = "nothing" if known is None else f"windows up to {to_rfc3339(known.to_ms)}"
+    if known is None:
+        raise Unavailable("no node is enrolled: there is no time to account for")
+    if known.to_ms < to_ms:
         raise Unavailable(
-            f"of every living node {logged} are logged, and the period ends at {to_rfc3339(to_ms)}: ask again later"
+            f"usage windows of every living node are logged up to {to_rfc3339(known.to_ms)},"
+            f" and the period ends at {to_rfc3339(to_ms)}: ask again later"
         )
     statements = await _statements(session, from_ms, to_ms, size, now_ms)
     if not statements:

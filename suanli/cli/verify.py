@@ -222,9 +222,9 @@ def checkpoint_file(path: Path, option: str) -> bytes:
     data = path.read_bytes()
     try:
         parse_log_checkpoint(parse_note(data).text)
-    except EvidenceError as error:
+    except EvidenceError:
         want = "a signed log checkpoint, such as the file checkpoint of a bundle"
-        raise EvidenceError(option, f"{path} ({error})", want) from None
+        raise EvidenceError(option, str(path), want) from None
     return data
 
 

@@ -62,7 +62,8 @@ def one_of_many(text: str) -> str:
 def _translation() -> Translation:
     from suanli.sentences.words_zh import ZH
     from suanli.sentences.words_zh_apart import ZH_APART
+    from suanli.sentences.words_zh_evidence import ZH_EVIDENCE
     from suanli.sentences.words_zh_refusals import ZH_REFUSALS
     from suanli.sentences.words_zh_typer import ZH_TYPER
 
-    return Translation({**ZH, **ZH_APART, **ZH_REFUSALS, **ZH_TYPER, **ZH_SERVER})
+    return Translation({**ZH, **ZH_APART, **ZH_EVIDENCE, **ZH_REFUSALS, **ZH_TYPER, **ZH_SERVER})

@@ -60,7 +60,7 @@ ZH = {
     "say whose budget: --firm NAME": "请说明是谁的预算：--firm 企业",
     "No secrets: suanli secret set NAME": "没有密钥：suanli secret set NAME",
     "MODEL": "型号",
-    "CNY/DEVICE-HOUR": "元/卡时",
+    "CNY/DEVICE-HOUR": "元/设备小时",
     "CNY/HOUR": "元/小时",
     "ESTIMATE": "预计",
     "AT MOST": "最多",
@@ -323,10 +323,10 @@ ZH = {
     "{from} to {to}, {zone}; evidence log of {size} entries": "{from} 至 {to}，{zone}；证据日志共 {size} 条",
     "Usage without a price in force costs nothing.": "没有生效价格的用量不收费。",
     "Device-hours. Held: given to the job; billed: in use; live: with a process; worked: busy.": (
-        "时间单位为卡时。占用：分配给作业；计费：在用；存活：有该作业的进程；工作：忙。"
+        "时间单位为设备小时。占用：分配给作业；计费：在用；存活：有该作业的进程；工作：忙。"
     ),
     "Device-hours. Every device-second is in exactly one bucket; unknown is never billed.": (
-        "单位为卡时。每一卡秒只属于一类；未知从不计费。"
+        "单位为设备小时。每一设备秒只属于一类；未知从不计费。"
     ),
     "{verb} needs the control plane, and only the client is installed here: {advice}": (
         "{verb} 需要控制平面，而这里只安装了客户端：{advice}"

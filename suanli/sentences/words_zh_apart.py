@@ -149,7 +149,7 @@ ZH_APART = {
     "name of a pool": "资源池的名称",
     "beginning of the nodes' names": "节点名称的开头",
     "1 to {number} nodes": "1 到 {number} 个节点",
-    'CNY for a device-hour as text, like "2.50"': '每卡时的元数，写成文本，例如 "2.50"',
+    'CNY for a device-hour as text, like "2.50"': '每设备小时的元数，写成文本，例如 "2.50"',
     "{file}: no jobs": "{file}：没有作业",
     "{file}: no column {name}": "{file}：没有列 {name}",
     "{file}: no column {name}; it has {names}": "{file}：没有列 {name}；现有 {names}",

@@ -161,7 +161,7 @@ ZH_HELP = {
         "列出资源池：按型号的设备总数、空闲、使用中，以及可使用的队列。"
     ),
     "List prices in force, in CNY per device-hour, with the programs that support them.": (
-        "列出生效中的价格（元/卡时），以及补贴方案。"
+        "列出生效中的价格（元/设备小时），以及补贴方案。"
     ),
     "Also versions of the past and of the future.": "也列出过去和将来的版本。",
     "List queues with their pools and quota.": "列出队列及其资源池和配额。",

@@ -16,18 +16,22 @@ from suanli.sentences import ZH_SERVER, pattern_of, recognisable
 from suanli.sentences.words import is_chinese, said, word
 from suanli.sentences.words_zh import ZH
 from suanli.sentences.words_zh_apart import ZH_APART
+from suanli.sentences.words_zh_evidence import ZH_EVIDENCE
 from suanli.sentences.words_zh_refusals import ZH_REFUSALS
 from suanli.sentences.words_zh_typer import ZH_TYPER
 
 ROOT = Path(__file__).parents[3]
 PLACE = re.compile(r"\{\w+\}")
 COMMANDS = tuple(f"scheduler/{name}.py" for name in ("app", "terminal", "admin", "admin_commands", "check"))
+_OF_EVIDENCE = tuple(
+    f"suanli/evidence/{name}.py"
+    for name in ("bundle_io", "device_list", "keys", "log_checkpoint", "policy", "receipts", "signed_note")
+)
 ROOMS = (
     "suanli/cli",
     "suanli/client",
     "suanli/content",
-    "suanli/evidence/bundle_io.py",
-    "suanli/evidence/policy.py",
+    *_OF_EVIDENCE,
     "scheduler/services",
     "agents/runtime/shim.py",
     "scheduler/domain",
@@ -126,8 +130,39 @@ def test_every_refusal_of_a_job_or_a_configuration_has_its_chinese(monkeypatch: 
     assert [want for want in sorted(wanted) if said(want) == want] == []
 
 
+_REFUSALS = {"Conflict", "Unavailable", "NotFound", "Forbidden"}
+
+
+def test_every_refusal_of_the_server_and_of_files_of_evidence_has_its_chinese(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SUANLI_LANG", "zh_CN.UTF-8")
+
+    def refusals() -> Iterator[ast.expr]:
+        for _, tree in trees("scheduler/services", "scheduler/api", "scheduler/domain", *_OF_EVIDENCE):
+            for node in ast.walk(tree):
+                if not (isinstance(node, ast.Call) and node.args):
+                    continue
+                name = ast.unparse(node.func)
+                if name in _REFUSALS:
+                    yield node.args[0]
+                elif name == "FieldProblem":
+                    yield node.args[-1]
+                elif name == "EvidenceError":
+                    yield from node.args[1:]
+
+    found = {
+        sentence
+        for expression in refusals()
+        for sentence in sentences(expression)
+        if re.search("[A-Za-z]{2,} .*[A-Za-z]{2,}", sentence) and '"type"' not in sentence
+    }
+    assert len(found) > 150
+    assert [sentence for sentence in sorted(found) if said(sentence) == sentence] == []
+
+
 def test_a_sentence_has_one_chinese() -> None:
-    parts = (ZH, ZH_APART, ZH_REFUSALS, ZH_TYPER, ZH_SERVER)
+    parts = (ZH, ZH_APART, ZH_EVIDENCE, ZH_REFUSALS, ZH_TYPER, ZH_SERVER)
     assert sum(map(len, parts)) == len({sentence for part in parts for sentence in part})
 
 
@@ -143,7 +178,7 @@ def test_no_chinese_is_left_of_a_sentence_that_is_gone() -> None:
     literals = literals.lower()
     gone = [
         key
-        for key in {**ZH, **ZH_APART, **ZH_REFUSALS, **ZH_SERVER}
+        for key in {**ZH, **ZH_APART, **ZH_EVIDENCE, **ZH_REFUSALS, **ZH_SERVER}
         for part in PLACE.split(key.replace("got nothing", "got {got}"))
         if part.strip(" .,;:()?[]-").lower() not in literals
     ]
@@ -151,7 +186,7 @@ def test_no_chinese_is_left_of_a_sentence_that_is_gone() -> None:
 
 
 def test_the_chinese_has_the_places_of_its_key() -> None:
-    for key, chinese in {**ZH, **ZH_APART, **ZH_REFUSALS, **ZH_TYPER, **ZH_SERVER}.items():
+    for key, chinese in {**ZH, **ZH_APART, **ZH_EVIDENCE, **ZH_REFUSALS, **ZH_TYPER, **ZH_SERVER}.items():
         assert set(PLACE.findall(chinese)) <= set(PLACE.findall(key)), key
         assert not recognisable(key) or pattern_of(key).fullmatch(PLACE.sub("1", key)), key
 
