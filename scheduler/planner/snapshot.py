@@ -248,6 +248,16 @@ class RunningJob(NamedTuple):
         tasks = self.tasks
         return len(tasks[0][1]) if len(tasks) == 1 else sum([len(devices) for _, devices in tasks])
 
+    def progressed(self, steps_left: float | None, served_ms: int, saved_ms: int | None) -> "RunningJob":
+        """The same job later. By position, in the order above: a third of the time of names, and a rehearsal asks it
+        of each running job at each moment.
+        """
+        job_id, shape, submitted_ms, model, pool, tasks, started_ms, _, _, starts, held_ms, _, stopping = self
+        return RunningJob(
+            job_id, shape, submitted_ms, model, pool, tasks, started_ms,
+            steps_left, served_ms, starts, held_ms, saved_ms, stopping,
+        )  # fmt: skip
+
     @property
     def waiting(self) -> WaitingJob:
         """The job as it would wait."""

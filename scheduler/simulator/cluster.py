@@ -193,24 +193,7 @@ class VirtualCluster:
     ) -> None:
         """What the planner is to know of a running job from now."""
         holding = self.holdings[job_id]
-        was = holding.running
-        holding.running = (
-            RunningJob(  # quicker than `_replace`, and asked for each running job at each moment
-                was.job_id,
-                was.shape,
-                was.submitted_ms,
-                was.model,
-                was.pool,
-                was.tasks,
-                was.started_ms,
-                steps_left,
-                served_ms,
-                was.starts,
-                was.held_ms,
-                saved_ms,
-                was.stopping,
-            )
-        )
+        holding.running = holding.running.progressed(steps_left, served_ms, saved_ms)
 
     def set_usable(self, node_id: NodeId, *, usable: bool) -> None:
         """A node fails or comes back; what runs on it is the caller's business."""

@@ -37,8 +37,8 @@ _MOST_NANO_CNY = 10**18  # nine digits of yuan, as many as `suanli apply` takes
 class PastJob:
     """A job as it was. `run_ms`: how long it ran in all on `model`, its last device model.
 
-    `devices` and `sizes` are with its spare nodes. `held_device_ms`: devices x time of its attempts, None where the
-    export is older than that figure.
+    `devices` and `sizes` are with its `spares`: tasks that only keep their nodes. `held_device_ms`: devices x time of
+    its attempts, spares with them, None where the export is older than that figure.
     """
 
     firm: str
@@ -56,11 +56,15 @@ class PastJob:
     model: str
     run_ms: int
     held_device_ms: int | None
+    spares: int = 0
 
     @property
     def run_ms_at_devices(self) -> float:
         """How long the same work takes on `devices`; an elastic job may have run at other sizes."""
-        return self.run_ms if self.held_device_ms is None else self.held_device_ms / self.devices
+        if self.held_device_ms is None:
+            return self.run_ms
+        kept = self.spares * self.devices_per_node
+        return max(self.held_device_ms - kept * self.run_ms, 1) / (self.devices - kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,4 +241,5 @@ def _job(reader: Reader) -> PastJob:
         model=reader.text("model"),
         run_ms=reader.integer("run_ms", low=1, high=_FAR_MS),
         held_device_ms=reader.optional_integer("held_device_ms", low=1, high=_FAR_MS * MOST_DEVICES),
+        spares=spare,
     )

@@ -40,11 +40,13 @@ class JobRecord:
     lost_to: dict[str, int] = field(default_factory=dict)  # device-ms, by the cause of the stop
     overhead_device_ms: int = 0  # held without progress after a start that was not the first
     held_device_ms: dict[str, int] = field(default_factory=dict)  # by model
+    paid_device_ms: dict[str, int] = field(default_factory=dict)  # of it what costs: spare nodes do not
     held_ms: int = 0  # in attempts that have ended
     announced: "Announced | None" = None
     # Of the present attempt.
     model: str = ""
     devices: float = 0.0  # held; parts of devices count as parts
+    workers: float = 0.0  # of them those that work
     started_ms: int = 0
     pause_ms: int = 0  # from its start until work begins
     work_from_ms: int = 0

@@ -237,9 +237,9 @@ def _subsidies(situation: Situation, world: World) -> dict[str, float]:
     """What the programs pay each firm: rate x eligible cost, at most the cap. Rounded once a run, not a line."""
     totals: dict[tuple[str, str], float] = {}
     for record in world.records.values():
-        for key, held_ms in record.held_device_ms.items():
+        for key, paid_ms in record.paid_device_ms.items():
             model = situation.catalogue.get(key)
-            cost = held_ms / HOUR_MS * situation.prices_nano_cny.get(key, 0) / 1e9
+            cost = paid_ms / HOUR_MS * situation.prices_nano_cny.get(key, 0) / 1e9
             for program in situation.programs:
                 if not program.domestic_only or (model is not None and model.domestic):
                     line = (record.work.shape.queue.firm_id, program.program_id)

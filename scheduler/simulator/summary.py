@@ -131,7 +131,7 @@ def _kept(record: JobRecord) -> bool:
 
 
 def _cost_cny(record: JobRecord, prices: Mapping[str, int]) -> float:
-    return sum(held * prices.get(model, 0) / HOUR_MS for model, held in record.held_device_ms.items()) / 1e9
+    return sum(paid * prices.get(model, 0) / HOUR_MS for model, paid in record.paid_device_ms.items()) / 1e9
 
 
 def _domestic_share(world: World, records: Sequence[JobRecord]) -> float:

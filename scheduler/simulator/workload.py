@@ -43,6 +43,7 @@ class Draft:
     kind: str = ""
     project: str = DEFAULT_PROJECT  # whose budget pays
     sizes: Sequence[int] = ()  # other numbers of devices at which an elastic job may run, rising
+    spares: int = 0  # tasks among those devices that only keep their nodes
 
 
 def drafts_of_table(path: Path, cluster: ClusterFile, first: int | None) -> list[Draft]:
@@ -100,6 +101,7 @@ def _work(number: int, draft: Draft, rates: Mapping[str, float], factor: float) 
         kind=draft.kind,
         project=draft.project,
         sizes=draft.sizes,
+        spares=draft.spares,
     )
     return Work(
         JobId(f"job-{number}"),
@@ -195,4 +197,5 @@ def _of_past(job: PastJob, catalogue: Catalogue, begin_ms: int) -> Draft:
         kind=job.kind,
         project=job.project,
         sizes=job.sizes,
+        spares=job.spares,
     )

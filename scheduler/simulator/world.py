@@ -286,10 +286,13 @@ class World:
         record.pause_ms = shape.restart_ms if record.starts and self.options.charge_moves else 0
         record.starts += 1
         record.model = running.model
+        kept = shape.spares * shape.devices_per_node
         record.devices = running.devices * shape.share_ppm / WHOLE_PPM
+        record.workers = (running.devices - kept) * shape.share_ppm / WHOLE_PPM
         record.started_ms = self.now_ms
         record.work_from_ms = self.now_ms + record.pause_ms
-        record.rate = rate / 1000 * (running.devices / shape.devices if shape.devices else 1.0)
+        asked = shape.devices - kept
+        record.rate = rate / 1000 * ((running.devices - kept) / asked if asked else 1.0)
         record.steps_at_start = record.steps_left
         self.running[placement.job_id] = record
         self._untold.add(placement.job_id)
@@ -324,8 +327,11 @@ class World:
         """The devices are free."""
         job_id = record.work.job_id
         held_ms = self.now_ms - record.started_ms
-        held = record.held_device_ms
-        held[record.model] = held.get(record.model, 0) + round(held_ms * record.devices)
+        for by_model, devices in (
+            (record.held_device_ms, record.devices),
+            (record.paid_device_ms, record.workers),
+        ):
+            by_model[record.model] = by_model.get(record.model, 0) + round(held_ms * devices)
         record.held_ms += held_ms
         record.overhead_device_ms += round(min(held_ms, record.pause_ms) * record.devices)
         if self._usage is not None:

@@ -167,6 +167,28 @@ def test_a_job_of_the_past_takes_its_spare_nodes_besides() -> None:
     assert list(job.sizes) == [16, 24]
 
 
+def test_a_spare_node_of_the_past_neither_works_nor_costs() -> None:
+    past = a_history(jobs=1)
+    past["nodes"] = [dict(past["nodes"][0], name=f"n{n}") for n in range(3)]
+    # Eight devices worked for two hours, eight were kept beside them.
+    past["jobs"][0] |= {"spare_nodes": 1, "run_ms": 2 * HOUR_MS, "held_device_ms": 32 * HOUR_MS}
+    past["jobs"][0] |= {"elastic": {"min_devices": 8, "max_devices": 16}}
+    history = history_from_json(json.loads(history_text(past)))
+    (job,) = history.jobs
+    assert job.run_ms_at_devices == 2 * HOUR_MS
+    catalogue = cluster_from({"nodes": [{"model": "ascend-910b3", "devices": 8}]}).catalogue
+    situation = Situation(
+        BASE, catalogue, history.nodes, history.queues, prices_nano_cny=history.prices_nano_cny
+    )
+    found = rehearse(situation, drafts_of_history(history, catalogue, None), 0)
+    (record,) = found.world.records.values()
+    assert record.work.shape.spares == 1
+    # Alone it grows to two nodes that work, and keeps the third.
+    assert found.summary.jct.mean_s == pytest.approx(3600, abs=2)
+    assert record.held_device_ms == {"ascend-910b3": pytest.approx(24 * HOUR_MS, rel=1e-3)}
+    assert found.summary.cost_cny == pytest.approx(160, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("budget", "done", "makespan_h"),
     [
