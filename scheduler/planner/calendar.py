@@ -81,10 +81,13 @@ class Later:
         would_lose_ms = hole.from_ms - self._now_ms
         if left_ms is None or left_ms <= would_lose_ms or self._now_ms - job.submitted_ms >= would_lose_ms:
             return None
+        # From then on it has waited as long as it would lose.
+        latest = to_rfc3339((hole.from_ms + job.submitted_ms) // 2)
         sentence = (
-            f"would begin anew, as its nodes are wanted from {to_rfc3339(hole.from_ms)} on: waits for others"
+            f"would begin anew, as its nodes are wanted from {to_rfc3339(hole.from_ms)} on: waits for others,"
+            f" until {latest} at the latest"
         )
-        return WhyNot(Reason.MAINTENANCE, sentence, cell.pool, cell.model, shape.devices, 0)
+        return WhyNot(Reason.MAINTENANCE, sentence, cell.pool, cell.model, shape.devices, None)
 
 
 def close_booked_nodes(holes: Iterable[Hole], fleet: Fleet) -> None:

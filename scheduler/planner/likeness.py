@@ -36,6 +36,7 @@ class Likeness:
             demand_of(shape), shape.devices, shape.devices_per_node, shape.models, shape.avoid_nodes,
             shape.topology, shape.sizes, shape.spares, shape.groups,
             queue.key if by_queue else queue.pools, self.firm_of(shape), shape.needs,
+            shape.resumable,  # who cannot go on elsewhere waits for a faster model, and keeps off booked nodes
         )  # fmt: skip
         number = self._numbers.setdefault(key, len(self._numbers))
         self._known[id(shape)] = shape, queue, number

@@ -375,8 +375,8 @@ ZH_SENTENCES = {
     "ends sooner on a faster model than {model}, free in about {minutes} min, and cannot move later": (
         "在比 {model} 更快的型号上结束更早，该型号约 {minutes} 分钟后空闲，且之后不能迁移"
     ),
-    "would begin anew, as its nodes are wanted from {moment} on: waits for others": (
-        "其节点自 {moment} 起另有安排，届时只能从头开始：等待其他节点"
+    "would begin anew, as its nodes are wanted from {moment} on: waits for others, until {latest} at the latest": (
+        "其节点自 {moment} 起另有安排，届时只能从头开始：等待其他节点，最迟到 {latest}"
     ),
     # Where a job is, and how it ended
     "Attempt {attempt} has its {model} devices; its tasks are being prepared.": (

@@ -6,6 +6,7 @@ from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Reason
+from scheduler.domain.time import to_rfc3339
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.planner import Hole, PlannerConfig
@@ -121,7 +122,10 @@ def test_who_would_begin_anew_waits_for_other_nodes_and_no_longer_than_he_would_
     report = controller.report.of(JobId("anew"))
     assert report is not None
     assert [why.reason for why in report.reasons] == [Reason.MAINTENANCE]
-    assert "would begin anew" in report.reasons[0].sentence
+    (hole,) = take_snapshot(controller.state, controller.now_ms).calendar
+    latest = to_rfc3339((hole.from_ms + controller.state.jobs[JobId("anew")].submitted_ms) // 2)
+    assert report.reasons[0].sentence.endswith(f"waits for others, until {latest} at the latest")
+    assert report.reasons[0].available is None, "nodes are free: they are not what is short"
     controller.submit("resumes", spec)  # as large and as long
     assert controller.plan() == ["resumes"]
 

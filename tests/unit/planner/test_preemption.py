@@ -425,6 +425,11 @@ def test_who_cannot_move_waits_for_a_faster_model_that_is_free_soon_and_not_for_
         Reason.DEVICES_BUSY,
         Reason.FASTER_LATER,
     ]
+    resumes = soon.state.jobs[JobId("job")].spec
+    resumes = replace(resumes, name="resumes", model_checkpoint=a_spec("resumes").model_checkpoint)
+    soon.submit("resumes", resumes)
+    assert soon.plan() == ["resumes"], "who goes on elsewhere later need not wait, though all else is alike"
+    soon.end(soon.tasks(soon.state.jobs[JobId("resumes")])[0])
     soon.wait(20 * 3_600_000)
     assert soon.plan() == ["job"]
     assert waits_for(100 * 3_600).plan() == ["job"]
