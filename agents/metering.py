@@ -91,7 +91,8 @@ class Metering:
         self._holdings: list[Holding] = []
         self._samples: dict[int, DeviceSample] = {}
         self._pending: list[_Pending] = []
-        self._saying = NowAndThen(_log)
+        # One for each trouble: devices that are read again end nothing of what the disk does.
+        self._saying, self._of_samples, self._of_spool = (NowAndThen(_log) for _ in range(3))
         self._sampling: asyncio.Future[Any] | None = None
         # A thread of its own: whatever all others wait for, devices are read.
         self._sampler = ThreadPoolExecutor(1, "sample")
@@ -273,9 +274,10 @@ class Metering:
         }
         try:
             self._files.append(at_ms, [line for each in lines.values() for line in each if line is not None])
+            self._of_samples.over()
         except OSError as error:
             # Signed over all the same: that they are not here any more is what the node then has to say.
-            self._saying.say(f"raw samples are not kept: {error}")
+            self._of_samples.say(f"raw samples are not kept: {error}")
         return lines
 
     def _raw(self, index: int, at_ms: int, interval: Interval, reading: DeviceSample | None) -> RawSample:
@@ -336,9 +338,10 @@ class Metering:
         try:
             self._spool.append([self._signer(pending) for pending in self._pending], self._journal())
         except SpoolFull as error:
-            self._saying.say(f"{error}; metering goes on in memory")
+            self._of_spool.say(f"{error}; metering goes on in memory")
             self._check_pending()
             return
+        self._of_spool.over()
         self._pending = []
         self._new_window()
 
@@ -373,4 +376,4 @@ class Metering:
         try:
             self._spool.write_journal(self._journal())
         except SpoolFull as error:
-            self._saying.say(f"{error}; metering goes on in memory")
+            self._of_spool.say(f"{error}; metering goes on in memory")

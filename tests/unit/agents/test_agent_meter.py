@@ -56,6 +56,19 @@ def test_an_interval_across_a_line_of_the_grid_is_split_in_proportion() -> None:
     )
 
 
+def test_a_window_in_which_no_reading_ended_is_measured_and_has_no_raw_samples() -> None:
+    it = meter()
+    raw = {0: (b"line",), 1: (b"line",)}
+    first, second = it.advance(
+        2_400, 2_400_000_000, {0: in_use(2_400), 1: FREE}, "uid", sampled=True, raw=raw
+    )
+    for window in (first, second):
+        (used,) = window.tallies[0]
+        assert (used.observed, used.samples_taken, used.samples_root) == ("in_use", 0, None)
+    (rest,) = it.window.tallies[0]
+    assert (rest.samples_taken, rest.samples_root is None) == (1, False)
+
+
 def test_parts_of_a_device_are_told_side_by_side_and_sum_to_the_whole() -> None:
     def parts(**held: int) -> tuple[Interval, ...]:
         mine = [Interval("in_use", name, live_ms=400, share_ppm=ppm) for name, ppm in held.items()]

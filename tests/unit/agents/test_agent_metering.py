@@ -278,8 +278,8 @@ async def test_raw_samples_bear_out_every_segment_that_was_signed_over_them(host
         assert check_samples(segment, lines) == []
         assert [p.field for p in check_samples(segment, lines[:-1])] == ["samples_root"]
         assert [p.field for p in check_samples(segment, [*lines, lines[-1]])] == ["samples_root"]
-    whole = [s for s in host.segments() if s.observed != "unknown"]
-    assert len(signed) == len(whole)
+    # On a busy host a stretch between two readings may be longer than a window, which then holds none.
+    assert all(s.samples_root for s in host.segments() if s.samples_taken)
 
 
 async def test_a_disk_that_takes_no_samples_is_said_and_windows_go_on(
@@ -287,9 +287,11 @@ async def test_a_disk_that_takes_no_samples_is_said_and_windows_go_on(
 ) -> None:
     (host.folder / "samples").write_text("no folder")
     async with host.running():
-        await until(lambda: host.spool.count() >= 2)
-    assert "raw samples are not kept" in caplog.text
-    assert all(s.samples_root for s in host.segments() if s.observed != "unknown")
+        await until(lambda: host.spool.count() >= 2 and host.metering.samples_taken >= 5)
+    assert caplog.text.count("raw samples are not kept") == 1
+    read = [s for s in host.segments() if s.samples_taken]
+    assert read
+    assert all(s.samples_root for s in read)
 
 
 async def test_the_next_life_goes_on_over_the_same_samples(host: Host) -> None:
