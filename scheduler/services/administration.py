@@ -4,6 +4,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.authorise import Principal
+from scheduler.storage.fact_names import act_fact
 from scheduler.storage.pokes import Channel, poke
 from scheduler.storage.tables import EvidenceIntakeRow
 from suanli.evidence.records import AdministrativeAct, encode_record, entry_type
@@ -12,9 +13,14 @@ MACHINE = "machine"
 
 
 async def note_act(
-    session: AsyncSession, actor: Principal | None, act: str, subject: str, now_ms: int, fact: str
+    session: AsyncSession,
+    actor: Principal | None,
+    act: str,
+    subject: str,
+    now_ms: int,
+    new_id: str | None = None,
 ) -> None:
-    """Leave what was done for the ledger, which signs it with the log key. `fact`: unique, one entry each.
+    """Leave what was done for the ledger, which signs it with the log key; `new_id`: of what can be done again.
 
     `actor` None is the administrator at the machine itself. Acts that change nothing are not noted.
     """
@@ -25,6 +31,7 @@ async def note_act(
         subject=subject,
         at_ms=now_ms,
     )
+    fact = act_fact(act, subject, new_id)
     await session.execute(
         insert(EvidenceIntakeRow)
         .values(type=entry_type(record), firm_id=None, body=encode_record(record), fact=fact)

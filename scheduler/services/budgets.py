@@ -158,8 +158,8 @@ async def _visible_firm(session: AsyncSession, principal: Principal, firm: str) 
 
 
 async def _tell(run: Application, principal: Principal, said: str) -> None:
-    fact = f"configuration/{run.ids.new(run.now_ms)}"
-    await note_act(run.session, principal, "configuration_applied", said[:128], run.now_ms, fact)
+    new_id = run.ids.new(run.now_ms)
+    await note_act(run.session, principal, "configuration_applied", said[:128], run.now_ms, new_id)
     await inbox.put(run.session, "ConfigurationChanged", {})
 
 

@@ -17,6 +17,7 @@ from scheduler.domain.time import to_rfc3339
 from scheduler.services.administration import note_act
 from scheduler.services.application import Application
 from scheduler.storage import inbox
+from scheduler.storage.fact_names import calendar_fact
 from scheduler.storage.pokes import Channel, poke
 from scheduler.storage.tables import (
     CalendarRow,
@@ -190,8 +191,8 @@ async def cut_short(session: AsyncSession, principal: Principal, name: str, now_
     until_ms = max(now_ms, row.from_ms)
     await session.execute(update(CalendarRow).where(CalendarRow.name == name).values(until_ms=until_ms))
     await _log_calendars(session, set(row.node_ids), now_ms, ids)
-    fact = f"configuration/{ids.new(now_ms)}"
-    await note_act(session, principal, "configuration_applied", f"calendar {name}"[:128], now_ms, fact)
+    subject = f"calendar {name}"[:128]
+    await note_act(session, principal, "configuration_applied", subject, now_ms, ids.new(now_ms))
     await inbox.put(session, "ConfigurationChanged", {})
 
 
@@ -216,7 +217,7 @@ async def _log_calendars(session: AsyncSession, node_ids: set[str], now_ms: int,
     for node_id, device_ids in devices.items():
         stretches = tuple(planned.get(node_id, ()))
         record = DeviceCalendar(CALENDAR, node_id, tuple(device_ids), stretches, now_ms)
-        fact = f"calendar/{node_id}/{ids.new(now_ms)}"
+        fact = calendar_fact(node_id, ids.new(now_ms))
         facts.append(
             {"type": entry_type(record), "firm_id": None, "body": encode_record(record), "fact": fact}
         )

@@ -90,8 +90,7 @@ async def apply_configuration(
     changed = sum(change.outcome != UNCHANGED for change in run.changes)
     if changed:
         subject = f"{changed} objects of {len(run.changes)}"
-        fact = f"configuration/{ids.new(now_ms)}"
-        await note_act(session, principal, "configuration_applied", subject, now_ms, fact)
+        await note_act(session, principal, "configuration_applied", subject, now_ms, ids.new(now_ms))
         await inbox.put(session, "ConfigurationChanged", {})
         await poke(session, Channel.EVIDENCE)
     if dry_run:

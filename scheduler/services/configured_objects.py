@@ -107,9 +107,8 @@ async def remove_object(
             await session.execute(_removal(target))
     except IntegrityError:
         raise Conflict(f"{target} is in use, or was: {_USERS[target.kind]} refer to it") from None
-    fact = f"configuration/{means.ids.new(means.now_ms)}"
-    subject = f"1 {target.kind} removed"
-    await note_act(session, principal, "configuration_applied", subject, means.now_ms, fact)
+    new_id, subject = means.ids.new(means.now_ms), f"1 {target.kind} removed"
+    await note_act(session, principal, "configuration_applied", subject, means.now_ms, new_id)
     await inbox.put(session, "ConfigurationChanged", {})
 
 

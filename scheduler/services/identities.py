@@ -103,8 +103,7 @@ class Identities:
                 )
                 # Nobody of this installation did it: the principal came by itself, let in by a rule.
                 subject = f"{principal.role.value} {principal.principal_id}"
-                fact = f"principal/{principal.principal_id}/created"
-                await note_act(session, principal, "principal_created", subject, now_ms, fact)
+                await note_act(session, principal, "principal_created", subject, now_ms)
         except IntegrityError:
             return
 

@@ -86,6 +86,5 @@ async def create_join_token(
     )
     await session.flush()
     subject = f"{made.token_id} for {uses} nodes"
-    fact = f"join_token/{made.token_id}/created"
-    await note_act(session, created_by, "join_token_created", subject, now_ms, fact)
+    await note_act(session, created_by, "join_token_created", subject, now_ms)
     return made

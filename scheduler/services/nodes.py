@@ -234,7 +234,7 @@ async def cordon_node(
         raise NotFound(f"there is no node {node}")
     await inbox.put(session, "CordonRequested", {"node_id": node_id, "cordoned": cordoned})
     act = "node_cordoned" if cordoned else "node_uncordoned"
-    await note_act(session, principal, act, node_id, now_ms, f"cordon/{ids.new(now_ms)}")
+    await note_act(session, principal, act, node_id, now_ms, ids.new(now_ms))
     return node_id
 
 

@@ -101,7 +101,7 @@ async def close_period(
     ]
     await session.execute(insert(EvidenceIntakeRow).inline(), rows)
     subject = f"{from_ms}/{to_ms}"
-    await note_act(session, actor, PERIOD_CLOSED, subject, now_ms, f"{PERIOD_CLOSED}/{subject}")
+    await note_act(session, actor, PERIOD_CLOSED, subject, now_ms)
     return ClosedPeriod(from_ms, to_ms, size, tuple(statements))
 
 

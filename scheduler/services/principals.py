@@ -160,8 +160,7 @@ async def create_principal(
             principal_id=principal_id, name=name, kind=kind, role=wanted.value, firm_id=firm_id
         )
     )
-    fact = f"principal/{principal_id}/created"
-    await note_act(session, actor, "principal_created", f"{wanted.value} {principal_id}", now_ms, fact)
+    await note_act(session, actor, "principal_created", f"{wanted.value} {principal_id}", now_ms)
     return PrincipalRecord(principal_id, name, kind, wanted.value, firm, now_ms, False)
 
 
@@ -227,8 +226,7 @@ async def disable_principal(session: AsyncSession, actor: Principal, name: str, 
         .returning(PrincipalRow.principal_id)
     )
     if disabled is not None:
-        fact = f"principal/{disabled}/disabled"
-        await note_act(session, actor, "principal_disabled", disabled, now_ms, fact)
+        await note_act(session, actor, "principal_disabled", disabled, now_ms)
 
 
 async def create_api_key(
@@ -279,7 +277,7 @@ async def create_api_key(
         )
     )
     subject = f"{api_key_id} of {target.principal_id}"
-    await note_act(session, actor, "api_key_created", subject, now_ms, f"api_key/{api_key_id}/created")
+    await note_act(session, actor, "api_key_created", subject, now_ms)
     return NewApiKey(api_key_id, target.name, secret, scope.value, expires_ms)
 
 
@@ -340,7 +338,7 @@ async def revoke_api_key(session: AsyncSession, actor: Principal, api_key_id: st
         .returning(ApiKeyRow.api_key_id)
     )
     if revoked is not None:
-        await note_act(session, actor, "api_key_revoked", revoked, now_ms, f"api_key/{revoked}/revoked")
+        await note_act(session, actor, "api_key_revoked", revoked, now_ms)
 
 
 async def count_operators(session: AsyncSession) -> int:

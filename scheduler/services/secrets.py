@@ -149,7 +149,7 @@ async def _note(
     session: AsyncSession, principal: Principal, act: str, secret_id: str, now_ms: int, ids: Ids
 ) -> None:
     """Neither the name, which is its firm's, nor anything of the value: everybody is given the entry."""
-    await note_act(session, principal, act, secret_id, now_ms, f"secret/{secret_id}/{ids.new(now_ms)}")
+    await note_act(session, principal, act, secret_id, now_ms, ids.new(now_ms))
 
 
 async def secrets_of_task(

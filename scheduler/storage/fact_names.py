@@ -4,7 +4,6 @@ A fact is logged once under its name, and whatever else waits under that name is
 tree commits to: one that comes from outside the database is held against the record.
 """
 
-import re
 from hashlib import sha256
 
 from suanli.evidence.calendar import DeviceCalendar
@@ -22,9 +21,6 @@ from suanli.evidence.records import (
     Record,
 )
 from suanli.evidence.statement_entry import Statement
-
-_MADE_UP = r"[^/]+"
-"""An id that was new with the fact: nothing else has it, and nobody can tell it before."""
 
 Named = (
     OperatorKeys
@@ -78,11 +74,48 @@ def receipt_fact(body: bytes) -> str:
     return f"receipt/{sha256(body).hexdigest()}"
 
 
+def act_fact(act: str, subject: str, new_id: str | None = None) -> str:
+    """The name of an administrative act. Of what can be done to a subject again it has a `new_id` too: nothing else has
+    it, and nobody can tell it before. Raises ValueError where it is missing, KeyError for an act that is none.
+    """
+    first, last = subject.partition(" ")[0], subject.rpartition(" ")[2]
+    if act in _AGAIN:
+        if not new_id:
+            raise ValueError(f"{act} needs a new id to be called by")
+        return _AGAIN[act].format(subject=subject, new_id=new_id)
+    return _ONCE[act].format(subject=subject, first=first, last=last)
+
+
+_AGAIN = {
+    "configuration_applied": "configuration/{new_id}",
+    "node_cordoned": "cordon/{new_id}",
+    "node_uncordoned": "cordon/{new_id}",
+    "secret_set": "secret/{subject}/{new_id}",
+    "secret_deleted": "secret/{subject}/{new_id}",
+}
+_ONCE = {
+    "principal_created": "principal/{last}/created",
+    "principal_disabled": "principal/{subject}/disabled",
+    "api_key_created": "api_key/{first}/created",
+    "api_key_revoked": "api_key/{subject}/revoked",
+    "join_token_created": "join_token/{first}/created",
+    PERIOD_CLOSED: PERIOD_CLOSED + "/{subject}",
+}
+
+
+def calendar_fact(node_id: str, new_id: str) -> str:
+    """The name of what is planned for a node from a moment on."""
+    return f"calendar/{node_id}/{new_id}"
+
+
 def is_name_of(fact: str, record: Record, body: bytes) -> bool:
     """Whether a record, whose exact bytes are `body`, can have been left under the name `fact`."""
+    last = fact.rpartition("/")[2]  # where a name has an id that the record does not have
     match record:
-        case AdministrativeAct() | DeviceCalendar():
-            return re.fullmatch(_pattern(record), fact) is not None
+        case AdministrativeAct():
+            return bool(last) and fact == act_fact(record.act, record.subject, last)
+        case DeviceCalendar():
+            return bool(last) and fact == calendar_fact(record.node_id, last)
         case JobReceipt():
             return fact == receipt_fact(body)
         case Firm():
@@ -93,25 +126,6 @@ def is_name_of(fact: str, record: Record, body: bytes) -> bool:
 
 def has_new_id(record: Record) -> bool:
     """Whether its name has an id that the record does not have: no two records can have such a name."""
-    return isinstance(record, AdministrativeAct | DeviceCalendar) and _MADE_UP in _pattern(record)
-
-
-def _pattern(record: AdministrativeAct | DeviceCalendar) -> str:
-    if isinstance(record, DeviceCalendar):
-        return f"calendar/{re.escape(record.node_id)}/{_MADE_UP}"
-    first, last = re.escape(record.subject.partition(" ")[0]), re.escape(record.subject.rpartition(" ")[2])
-    whole = re.escape(record.subject)
-    patterns = {
-        "configuration_applied": f"configuration/{_MADE_UP}",
-        "principal_created": f"principal/{last}/created",
-        "principal_disabled": f"principal/{whole}/disabled",
-        "api_key_created": f"api_key/{first}/created",
-        "api_key_revoked": f"api_key/{whole}/revoked",
-        "join_token_created": f"join_token/{first}/created",
-        "node_cordoned": f"cordon/{_MADE_UP}",
-        "node_uncordoned": f"cordon/{_MADE_UP}",
-        "secret_set": f"secret/{whole}/{_MADE_UP}",
-        "secret_deleted": f"secret/{whole}/{_MADE_UP}",
-        PERIOD_CLOSED: f"{PERIOD_CLOSED}/{whole}",
-    }
-    return patterns[record.act]
+    return isinstance(record, DeviceCalendar) or (
+        isinstance(record, AdministrativeAct) and record.act in _AGAIN
+    )
