@@ -70,7 +70,7 @@ async def restore(
         begin = number * WIDTH
         first, stop = max(begin, lost.first), min(begin + WIDTH, lost.stop)
         leaves = _published(store, number, stop - begin)[first - begin :]
-        opened = archive.read(number)
+        opened = archive.read(number, range(first, stop))
         entries = [_opened(first + n, leaf, opened.get(first + n)) for n, leaf in enumerate(leaves)]
         async with database.transaction() as session:
             await guard(session)
@@ -161,20 +161,26 @@ _GRANTS = text("SELECT payload FROM log_entries WHERE type = :type AND fact = AN
 async def _owned(session: AsyncSession, segments: Sequence[Values]) -> list[Values]:
     """Rows of `window_segments` with the firms that the log's grants name: these come before the windows.
 
-    A segment that was nobody's, because the database of then had forgotten the allocation, is its firm's now.
+    A segment that was nobody's, because the database of then had forgotten the allocation, is its firm's now. One of an
+    allocation that the log does not grant, because that entry was refused, is nobody's, whatever the archive says.
     """
     names = sorted({allocation_fact(str(row[3]), "granted") for row in segments})
     if not names:
         return []
     firms: dict[tuple[object, object], str] = {}
+    granted: set[object] = set()
     for payload in await session.scalars(_GRANTS, {"type": ALLOCATION_EVENT, "facts": names}):
         record = parse_record(ALLOCATION_EVENT, parse_payload(payload).body)
         if isinstance(record, AllocationEvent):
+            granted.add(record.allocation_id)
             firms |= {(record.allocation_id, share.device_id): record.firm_id for share in record.devices}
+    refused = {str(row[3]) for row in segments} - granted
+    if refused:
+        _log.warning("restored_segments_of_no_grant", allocations=len(refused), first=min(refused))
     owned: list[Values] = []
     for index, n, firm_id, allocation_id, device_id in segments:
         owner = firms.get((allocation_id, device_id))
-        if firm_id not in (None, owner):
+        if allocation_id in granted and firm_id not in (None, owner):
             raise Halted(
                 f"archive line {index}: segment_firms[{n}]: got {firm_id}, want {owner}, as the log granted"
                 f" allocation {allocation_id}"

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 _LOCK = ".lock"
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -17,6 +19,12 @@ class _Waiting:
 
     folders: dict[Path, bool] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
 
 
 class LocalObjects:
@@ -41,6 +49,14 @@ class LocalObjects:
             return (self.folder / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+
+    def pieces(self, path: str) -> Iterator[bytes] | None:
+        """The same, some bytes at a time."""
+        try:
+            file = (self.folder / path).open("rb")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        return _pieces(file)
 
     def exists(self, path: str) -> bool:
         """Whether there is a file at a path."""

@@ -5,6 +5,7 @@ appears whole or not at all; after a method that writes has returned, the bytes 
 """
 
 import functools
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +34,10 @@ class Objects(Protocol):
 
     def read(self, path: str) -> bytes | None:
         """The bytes at a path; None where there are none."""
+        ...
+
+    def pieces(self, path: str) -> Iterator[bytes] | None:
+        """The same, some bytes at a time: for what may be larger than memory."""
         ...
 
     def exists(self, path: str) -> bool:

@@ -11,7 +11,7 @@ commitments in the tiles.
 import json
 import re
 from binascii import hexlify
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,8 @@ from suanli.evidence.tiles import WIDTH, entries_path
 from suanli.evidence.windows import SaltedSegment
 
 _SUFFIX = ".jsonl"
+# No window that an agent can send has so long a line.
+_MOST_LINE_BYTES = 16 << 20
 # Names and ids: without control characters and halves of characters, which the database cannot hold.
 _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{0,256}")
 _log = structlog.get_logger(__name__)
@@ -160,8 +162,8 @@ class PayloadArchive:
 
     def _complete(self, number: int, place: int, data: bytes) -> None:
         parts = self._parts(number)
-        before = b"".join(parts[n] for n in sorted(parts) if n < place)
-        self._objects.write(_path(number), before + data)
+        before = [self._objects.read(path) or b"" for first, path in parts.items() if first < place]
+        self._objects.write(_path(number), b"".join([*before, data]))
         self._drop_parts(number)
 
     def replace(self, number: int, lines: Sequence[bytes]) -> None:
@@ -181,34 +183,61 @@ class PayloadArchive:
             if name != keep:
                 self._objects.remove(f"{_folder(number)}/{name}")
 
-    def _parts(self, number: int) -> Mapping[int, bytes]:
-        """Parts of a file by the place of their first line; of several that begin alike, the longest."""
+    def _parts(self, number: int) -> dict[int, str]:
+        """Paths of the parts of a file by the place of their first line; of several that begin alike, the longest."""
         longest: dict[int, tuple[int, str]] = {}
         for name in self._objects.names(_folder(number)):
             first, _, last = name.removesuffix(_SUFFIX).partition("-")
             if first.isdigit() and last.isdigit():
                 longest[int(first)] = max(longest.get(int(first), (-1, "")), (int(last), name))
-        found = {
-            first: self._objects.read(f"{_folder(number)}/{name}") for first, (_, name) in longest.items()
-        }
-        return {first: data for first, data in found.items() if data is not None}
+        return {first: f"{_folder(number)}/{name}" for first, (_, name) in sorted(longest.items())}
 
-    def read(self, number: int) -> dict[int, ArchivedEntry]:
-        """Entries of the `number`th file by index, as far as they can be read: damaged lines are left out.
+    def _lines(self, number: int) -> Iterator[bytes | None]:
+        """Lines of a file, or of its parts; None for one that is longer than any entry."""
+        whole = self._objects.pieces(_path(number))
+        if whole is not None:
+            yield from _lines_of(whole)
+            return
+        for path in self._parts(number).values():
+            yield from _lines_of(self._objects.pieces(path) or ())
+
+    def read(self, number: int, wanted: Container[int] | None = None) -> dict[int, ArchivedEntry]:
+        """Entries of the `number`th file by index, or of it those that are `wanted`, as far as they can be read:
+        damaged lines are left out. It holds a line at a time, whoever wrote the file, and what it answers.
 
         Their segments are packed and may be damaged still.
         """
-        whole = self._objects.read(_path(number))
-        pieces = [whole] if whole is not None else list(self._parts(number).values())
         entries: dict[int, ArchivedEntry] = {}
-        for piece in pieces:
-            for line in piece.split(b"\n"):
-                try:
-                    entry = parse_archived(line)
-                except EvidenceError as error:
-                    if line:
-                        _log.warning("archive_line_left_out", file=number, reason=str(error))
-                    continue
-                if entry.index // WIDTH == number:
-                    entries[entry.index] = entry
+        damaged, reason = 0, ""
+        for line in self._lines(number):
+            if line == b"":
+                continue
+            try:
+                entry = _parsed(line)
+            except EvidenceError as error:
+                damaged, reason = damaged + 1, reason or str(error)
+                continue
+            if entry.index // WIDTH == number and (wanted is None or entry.index in wanted):
+                entries[entry.index] = entry
+        if damaged:
+            _log.warning("archive_lines_left_out", file=number, lines=damaged, first=reason)
         return entries
+
+
+def _parsed(line: bytes | None) -> ArchivedEntry:
+    if line is None:
+        raise EvidenceError("archive", "a longer line", f"at most {_MOST_LINE_BYTES} bytes")
+    return parse_archived(line)
+
+
+def _lines_of(pieces: Iterable[bytes]) -> Iterator[bytes | None]:
+    kept: list[bytes] = []
+    length = 0
+    for piece in pieces:
+        *ended, begun = piece.split(b"\n")
+        for end in ended:
+            yield b"".join([*kept, end]) if length <= _MOST_LINE_BYTES else None
+            kept, length = [], 0
+        length += len(begun)
+        kept = [*kept, begun] if length <= _MOST_LINE_BYTES else []
+    yield b"".join(kept) if length <= _MOST_LINE_BYTES else None

@@ -68,6 +68,17 @@ class S3Objects:
         found = self._get(path)
         return None if found is None else found[0]
 
+    def pieces(self, path: str) -> Iterator[bytes] | None:
+        """The same, some bytes at a time."""
+        with self._asking(path), suppress(FileNotFoundError):
+            return self._pieces(path, obstore.get(self._store, path))
+        return None
+
+    def _pieces(self, path: str, answer: obstore.GetResult) -> Iterator[bytes]:
+        with self._asking(path):
+            for piece in answer.stream():
+                yield bytes(piece)
+
     def exists(self, path: str) -> bool:
         """Whether there is an object at a path."""
         with self._asking(path), suppress(FileNotFoundError):

@@ -99,33 +99,50 @@ async def test_an_act_that_waits_is_not_dropped_for_an_archived_one_that_was_giv
     assert await house.world.rows("SELECT fact FROM evidence_intake") == [("configuration/2",)]
 
 
+async def test_two_acts_that_the_archive_gives_one_name_halt_the_ledger_and_not_its_process_for_ever(
+    house: Installation,
+) -> None:
+    """Each could be called so; that both are, the database does not take."""
+    await house.world.fact(act("a"), "configuration/1")
+    await house.world.fact(act("b"), "configuration/2")
+    async with house.ledger():
+        await until(lambda: house.published(3))
+    change_line(house, 2, to(fact="configuration/1"))
+    await house.world.execute("DELETE FROM log_entries WHERE log_index = 2")
+    await run_until_halted(house)
+    assert await house.world.rows("SELECT max(log_index) FROM log_entries") == [(1,)]
+
+
 SEGMENTS = "SELECT log_index, n, firm_id, allocation_id, device_id FROM window_segments ORDER BY log_index, n"
 
 
-async def lose_a_window(house: Installation, folder: Path) -> int:
-    """Log a window of a firm's allocation, and let the database lose it. Returns its index."""
+async def lose_a_window(house: Installation, folder: Path, *, granted: bool = True) -> int:
+    """Log a window of a firm's allocation, and let the database lose it. Returns its index.
+
+    Not `granted`: the ledger refuses the entry that says that it was.
+    """
     world, agent = house.world, Agent()
-    async with (
-        running_gateway(house.urls.gateway, folder, make_pki(folder / "pki")) as gateway,
-        house.ledger(),
-    ):
+    async with running_gateway(house.urls.gateway, folder, make_pki(folder / "pki")) as gateway:
         await world.configure()
         await agent.enrol(gateway, await world.join_token())
         device = agent.devices[0].device_id
         granted_ms = agent.at_ms
         await world.allocate("al-1", agent.node_id, [device], granted_ms)
+        if not granted:
+            await world.execute("UPDATE evidence_intake SET signature = body WHERE fact LIKE 'allocation/%'")
         agent.stays.append(Stay(device, granted_ms, granted_ms + 60_000, "al-1"))
-        async with agent.stubs(gateway) as stubs:
+        async with house.ledger(), agent.stubs(gateway) as stubs:
             stream = UsageStream(stubs)
             await stream.send(agent.windows_until(granted_ms + 2 * agent.window_ms))
             await stream.until_acknowledged(agent.seq)
             await stream.close()
 
-        async def logged() -> bool:
-            found = await world.rows("SELECT max(log_index) + 1 FROM log_entries WHERE type = 'usage_window'")
-            return found[0][0] is not None and await house.published(found[0][0])
+            async def logged() -> bool:
+                windows = "SELECT max(log_index) + 1 FROM log_entries WHERE type = 'usage_window'"
+                ((stop,),) = await world.rows(windows)
+                return stop is not None and await house.published(stop)
 
-        await until(logged)
+            await until(logged)
     index = house.head().size - 1
     await world.execute("DELETE FROM charges")
     await world.execute("DELETE FROM window_segments WHERE log_index = :index", index=index)
@@ -160,4 +177,18 @@ async def test_a_restored_segment_is_of_the_firm_that_the_log_granted_its_device
         await until(lambda: house.published(size + 1))
     found = await house.world.rows(SEGMENTS)
     assert [row[2:4] for row in found if row[0] == index] == [(FIRM, "al-1")]
+    assert halted() == 0.0
+
+
+async def test_a_restored_segment_of_an_allocation_whose_grant_was_refused_is_shown_to_no_firm(
+    house: Installation, tmp_path: Path
+) -> None:
+    index = await lose_a_window(house, tmp_path, granted=False)
+    assert set(house.archive.read(0)[index].segment_firms) == {FIRM, None}
+    size = house.head().size
+    async with house.ledger():
+        await house.facts(1)
+        await until(lambda: house.published(size + 1))
+    found = await house.world.rows(SEGMENTS)
+    assert {row[2] for row in found if row[0] == index} == {None}
     assert halted() == 0.0

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 import zstandard
 from sqlalchemy.ext.asyncio import AsyncSession
+from structlog.testing import capture_logs
 
 from protos.suanli.fleet.v1 import usage_pb2
 from scheduler.rpc.server import MOST_MESSAGE_BYTES
@@ -107,6 +108,25 @@ def test_a_line_of_the_archive_that_unpacks_to_more_than_any_window_is_refused_b
     with pytest.raises(EvidenceError, match=f"want at most {UNPACKED_LIMIT_BYTES} bytes"):
         entries[0].segments()
     assert entries[1].segments() == (ONE,)
+
+
+def test_a_damaged_file_is_read_a_line_at_a_time_and_said_once(tmp_path: Path) -> None:
+    archive = PayloadArchive(tmp_path)
+    archive.create()
+    noise = b"x" * 1_000_000 + b"\n"
+    archive.replace(0, [archived(0, None).encode(), *[noise] * 60, b"y" * 20_000_000 + b"\n"])
+    archive.append(62, [archived(62, None).encode(), archived(63, None).encode()])
+    tracemalloc.start()
+    try:
+        with capture_logs() as said:
+            entries = archive.read(0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sorted(entries) == [0, 62, 63]
+    assert sorted(archive.read(0, range(1, 63))) == [62]
+    assert [(one["event"], one["file"], one["lines"]) for one in said] == [("archive_lines_left_out", 0, 61)]
+    assert peak < 40_000_000, "the file has eighty million bytes"
 
 
 def test_a_file_of_the_archive_has_no_lines_but_its_own(tmp_path: Path) -> None:
