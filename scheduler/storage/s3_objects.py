@@ -19,7 +19,7 @@ from obstore.store import S3Store
 from scheduler.storage.objects import StoreAway
 
 if TYPE_CHECKING:
-    from obstore import PutMode
+    from obstore import GetResult, PutMode
 
 PATIENCE = timedelta(seconds=30)
 _PROBE = "conditional-writes"
@@ -74,7 +74,7 @@ class S3Objects:
             return self._pieces(path, obstore.get(self._store, path))
         return None
 
-    def _pieces(self, path: str, answer: obstore.GetResult) -> Iterator[bytes]:
+    def _pieces(self, path: str, answer: "GetResult") -> Iterator[bytes]:
         with self._asking(path):
             for piece in answer.stream():
                 yield bytes(piece)
