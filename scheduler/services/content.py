@@ -160,9 +160,7 @@ async def register_upload(
     await lock_content(session, firm_id)
     missing = await missing_objects(session, firm_id, [digest, *manifest.objects()], now_ms)
     if missing:
-        raise Invalid(
-            [FieldProblem("digest", f"{len(missing)} objects that are not here", "objects sent before")]
-        )
+        raise Invalid([FieldProblem("digest", f"{len(missing)} objects not here", "objects sent before")])
     values = {"bytes": manifest.size, "files": len(manifest.files), "used_ms": now_ms}
     statement = insert(UploadRow).values(
         firm_id=firm_id, digest=digest, created_by=principal.principal_id, created_ms=now_ms, **values

@@ -16,7 +16,8 @@ from suanli.sentences import ZH_SERVER, Translation
 _VARIABLES = ("SUANLI_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 PROGRAM = "suanli: "
 _ONE_OF_MANY = re.compile(
-    r"(?<![\w.,/-])1 (allocation|device|entr|file|firm|job|line|node|picture|secret|segment|window)(s|ies)\b"
+    r"(?<![\w.,/-])1 (allocation|device|entr|file|firm|job|line|node|object|picture|secret|segment|task|window)"
+    r"(s|ies)\b"
 )
 # Longer texts are no sentences of ours.
 _MOST_CHARACTERS = 2_000

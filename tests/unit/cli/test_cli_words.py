@@ -240,6 +240,7 @@ def test_a_sentence_is_said_in_the_language_of_the_reader(monkeypatch: pytest.Mo
         ("1 x 1 devices", "1 x 1 device"),
         ("Sent .: 1 files, 3 B, of which 3 B were new", "Sent .: 1 file, 3 B, of which 3 B were new"),
         ("1 entries drawn of 11 entries", "1 entry drawn of 11 entries"),
+        ("1 of 1 objects, 1 tasks", "1 of 1 object, 1 task"),
         ("0.1 jobs and 1,001 nodes", "0.1 jobs and 1,001 nodes"),
         ("its ascend-910b1 devices", "its ascend-910b1 devices"),
         ("pool a1 jobs, (1 jobs), 1/1 nodes", "pool a1 jobs, (1 job), 1/1 nodes"),
