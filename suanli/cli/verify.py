@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -99,6 +100,7 @@ def _refuse_language(value: str | None) -> str | None:
 
 
 def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody types
+    context: typer.Context,
     bundle: BundlePath,
     policy: PolicyFile = None,
     since: Since = None,
@@ -149,21 +151,11 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
             device_list=None if register is None else parse_device_list(register.read_bytes()),
             every_signature=every_signature,
         )
-        drawn = (sample_after, sample_size, sample)
-        verdict = run_verify(bundle, policy, since, settings, processes, drawn, time_stamp_authority)
+        wanted = (sample_after, sample_size, sample)
+        verdict = run_verify(bundle, policy, since, settings, processes, wanted, time_stamp_authority)
         text = json.dumps({"tool": tool, **verdict.as_json()}, ensure_ascii=False, indent=2)
         if html is not None:
-            given = {
-                "": bundle,
-                "--policy": policy,
-                "--since": since,
-                "--firm-keys": firm_keys,
-                "--register": register,
-                "--time-stamp-authority": time_stamp_authority,
-                "--sample-after": sample_after,
-                "--sample": sample,
-            }
-            files = words.listed(f"{option} {path}".strip() for option, path in given.items() if path)
+            files = _files_read(context.params, words)
             html.write_text(html_report(verdict, words, tool, files), "utf-8", newline="\n")
         if result is not None and sign_with is not None:
             from suanli.witness.folder import WitnessFolder
@@ -173,11 +165,21 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     except (EvidenceError, OSError) as error:
         say_unreadable(error, words, as_json=as_json)
         raise typer.Exit(UNREADABLE) from error
-    if as_json:
-        typer.echo(text)
-    else:
-        print_verdict(verdict, Console(width=width_of_output(), color_system=colours()), words)
+    out = Console(width=width_of_output(), color_system=colours())
+    typer.echo(text) if as_json else print_verdict(verdict, out, words)
     raise typer.Exit(verdict.exit_code)
+
+
+def _files_read(typed: Mapping[str, object], words: Words) -> str:
+    """The bundle and the files that options name, but for those that are written."""
+    read = {
+        name: path
+        for name, path in typed.items()
+        if isinstance(path, Path) and name not in {"html", "result", "sign_with"}
+    }
+    bundle = read.pop("bundle", None)
+    options = (f"--{name.replace('_', '-')} {path}" for name, path in read.items())
+    return words.listed([str(bundle), *options])
 
 
 def run_verify(
