@@ -103,6 +103,14 @@ def _seed(client: Client, policy: Policy) -> bytes:
 
 
 def _trusted(policy: Policy, note: bytes) -> LogCheckpoint:
+    """The tree head of a note for which the policy vouches. Raises CliError: what came is wrong, not what was typed."""
+    try:
+        return _vouched(policy, note)
+    except EvidenceError as error:
+        raise CliError(f"the policy does not vouch for this log: {error}") from None
+
+
+def _vouched(policy: Policy, note: bytes) -> LogCheckpoint:
     origin = parse_log_checkpoint(parse_note(note).text).origin
     key = policy.log_key(origin)
     if key is None:

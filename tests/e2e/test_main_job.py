@@ -10,8 +10,10 @@ import pytest
 
 from agents.runtime.isolation import why_no_private_view
 from suanli.client import Client, Refused
+from suanli.evidence.policy import format_policy
 from suanli.evidence.sampling import encode_missing
 from tests.builders.e2e import PYTHON, Site, api_key, key_of, suanli, wait_until
+from tests.builders.evidence import honest_operator
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -182,6 +184,10 @@ def test_an_auditor_inspects_at_random_down_to_the_raw_samples_and_a_firm_its_ow
     researcher = suanli(*draw, **{**auditor, "SUANLI_API_KEY": api_key(site, "yunhe")})
     assert researcher.returncode == 1
     assert "researcher" in researcher.stderr
+    (site.folder / "another.policy").write_text(format_policy(honest_operator().policy()))
+    foreign = suanli(*draw, "--policy", str(site.folder / "another.policy"), **auditor)
+    assert foreign.returncode == 1, "it was checked and is wrong: what was typed can be read"
+    assert "want a log of the policy" in foreign.stderr
     early = suanli(*draw, "--to", "2099-01-01", **auditor)
     assert early.returncode == 1
     assert "the period is not closed" in early.stderr
