@@ -4,7 +4,7 @@ Where time limits say when devices come free, the start is known, and shorter wo
 then. Where they do not, a job that has waited long enough holds the nodes that are closest to having room.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -12,9 +12,10 @@ import numpy as np
 
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
+from scheduler.planner.demand import sizes_of
 from scheduler.planner.layouts import bits
 from scheduler.planner.parts import Part
-from scheduler.planner.reach import closed_rows, domains, open_rows
+from scheduler.planner.reach import closed_rows, domains, open_rows, without
 from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.snapshot import Shape
 
@@ -30,23 +31,39 @@ class Opening:
 def earliest_opening(shape: Shape, cell: Cell, now_ms: int, config: PlannerConfig) -> Opening | None:
     """The earliest start that time limits promise or predictions expect, or None where they say nothing.
 
-    Cost: one pass over the nodes of the cell, and the devices of those that it would take.
+    Cost: for each size of task one pass over the nodes of the cell, and the devices of those that it would take.
     """
-    count = min(shape.devices, shape.devices_per_node)
-    if not shape.whole or not 0 < count <= cell.ends.shape[1] or shape.tasks > len(cell.parts):
+    sizes = sizes_of(shape)
+    if not shape.whole or not 0 < sizes[0][1] <= cell.ends.shape[1] or shape.tasks > len(cell.parts):
         return None
-    key = ("openings", count)
-    openings = cell.derived.get(key)
-    if openings is None:
-        openings = cell.derived[key] = _Openings(cell, count)
-    openings.follow(cell, now_ms, config)
     closed = closed_rows(shape, cell)
     best: Opening | None = None
     for inside in domains(shape, cell):
-        opening = openings.soonest(cell, shape.tasks, open_rows(cell, closed, inside))
+        opening = _soonest_of_all(sizes, cell, open_rows(cell, closed, inside), now_ms, config)
         if opening is not None and (best is None or opening.from_ms < best.from_ms):
             best = opening
     return best
+
+
+def _soonest_of_all(
+    sizes: Sequence[tuple[int, int]], cell: Cell, rows: Bools | None, now_ms: int, config: PlannerConfig
+) -> Opening | None:
+    """The largest tasks choose first: where and when they fit the others do too."""
+    from_ms = now_ms
+    seats: tuple[tuple[int, int], ...] = ()
+    for tasks, devices in sizes:
+        key = ("openings", devices)
+        openings = cell.derived.get(key)
+        if openings is None:
+            openings = cell.derived[key] = _Openings(cell, devices)
+        openings.follow(cell, now_ms, config)
+        left = without([row for row, _ in seats], cell, rows) if seats else rows
+        opening = openings.soonest(cell, tasks, left)
+        if opening is None:
+            return None
+        from_ms = max(from_ms, opening.from_ms)
+        seats += opening.seats
+    return Opening(from_ms, seats)
 
 
 class _Openings:
@@ -84,10 +101,10 @@ class _Openings:
             self._starts_ms[rows] = np.where(ends_ms[rows] > 0, later, now_ms)
 
     def soonest(self, cell: Cell, tasks: int, rows: Bools | None) -> Opening | None:
-        """The rows on which a gang could start first, ties in their order; None where too few ever have room."""
+        """The rows on which a gang could start first; None where too few ever have room."""
         while True:
             starts = self._starts_ms if rows is None else np.where(rows, self._starts_ms, inf)
-            chosen, last = _first(starts, tasks)
+            chosen, last = _latest_in_time(starts, tasks)
             if last == inf:
                 return None
             unknown = chosen[~self._looked_at[chosen]].tolist()
@@ -110,16 +127,18 @@ class _Openings:
         self._looked_at[row] = True
 
 
-def _first(starts: Floats, tasks: int) -> tuple[Ints, float]:
-    """The rows with the earliest starts, ties in their order, and the last of these starts."""
+def _latest_in_time(starts: Floats, tasks: int) -> tuple[Ints, float]:
+    """Rows with which the gang starts as soon as can be, and when: of those in time the ones that come free last.
+
+    What is free before that is left to others. Ties in the order of the rows.
+    """
     soonest = starts.min()
     alike = (starts == soonest).nonzero()[0]
     if len(alike) >= tasks:  # as a rule, and much cheaper
         return alike[:tasks], float(soonest)
     last = np.partition(starts, tasks - 1)[tasks - 1]
-    sooner = (starts < last).nonzero()[0]
-    alike = (starts == last).nonzero()[0]
-    return np.concatenate([sooner, alike[: tasks - len(sooner)]]), float(last)
+    in_time = (starts <= last).nonzero()[0]
+    return in_time[np.argsort(-starts[in_time], kind="stable")[:tasks]], float(last)
 
 
 def _look_for_room(part: Part, ends: list[float], count: int) -> tuple[float, int]:

@@ -44,6 +44,21 @@ def demand_of(shape: Shape, devices: int | None = None) -> Demand:
     return Demand(count, shape.share_ppm, shape.share_memory_bytes, shape.cpu_milli, shape.memory_bytes, firm)
 
 
+def sizes_of(shape: Shape) -> tuple[tuple[int, int], ...]:
+    """(tasks, devices of each) of a gang, the largest tasks first: those of its groups, or all and the rest."""
+    sizes: dict[int, int] = {}
+    for tasks, devices in shape.groups or _all_and_rest(shape):
+        if tasks:
+            sizes[devices] = sizes.get(devices, 0) + tasks
+    return tuple((sizes[devices], devices) for devices in sorted(sizes, reverse=True))
+
+
+def _all_and_rest(shape: Shape) -> tuple[tuple[int, int], ...]:
+    count = min(shape.devices, shape.devices_per_node)
+    rest = shape.devices % shape.devices_per_node if shape.tasks > 1 else 0
+    return (shape.tasks - bool(rest), count), (bool(rest), rest)
+
+
 class Typical(NamedTuple):
     """A demand that comes with some frequency, and the models that it may use."""
 

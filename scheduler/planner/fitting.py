@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from scheduler.planner.cells import Cell
-from scheduler.planner.demand import Demand
+from scheduler.planner.demand import Demand, sizes_of
 from scheduler.planner.layouts import bits
 from scheduler.planner.reach import Inside, closed_rows
 from scheduler.planner.rows import firm_number
@@ -73,21 +73,6 @@ class Fitting:
         open_ = row not in self._avoid and (self._inside is None or row in self._inside)
         for size, rows in self._rows.items():
             (rows.add if open_ and layout.choose(mask, size) else rows.discard)(row)
-
-
-def sizes_of(shape: Shape) -> tuple[tuple[int, int], ...]:
-    """(tasks, devices of each) of a gang, the largest tasks first: those of its groups, or all and the rest."""
-    sizes: dict[int, int] = {}
-    for tasks, devices in shape.groups or _all_and_rest(shape):
-        if tasks:
-            sizes[devices] = sizes.get(devices, 0) + tasks
-    return tuple((sizes[devices], devices) for devices in sorted(sizes, reverse=True))
-
-
-def _all_and_rest(shape: Shape) -> tuple[tuple[int, int], ...]:
-    count = min(shape.devices, shape.devices_per_node)
-    rest = shape.devices % shape.devices_per_node if shape.tasks > 1 else 0
-    return (shape.tasks - bool(rest), count), (bool(rest), rest)
 
 
 def seat_on(

@@ -6,52 +6,61 @@ import numpy as np
 
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.cells import Cell
-from scheduler.planner.demand import Demand
+from scheduler.planner.demand import Demand, demand_of, sizes_of
 from scheduler.planner.layouts import NO_FIT, Layout
 from scheduler.planner.parts import Part
-from scheduler.planner.reach import closed_rows, domains, in_one_group, open_rows
+from scheduler.planner.reach import closed_rows, domains, in_one_group, open_rows, without
 from scheduler.planner.rows import Floats
 from scheduler.planner.snapshot import Shape
 
 _NEVER = -1.0
 
 
-def lent_seats(shape: Shape, cell: Cell, demand: Demand, ends_ms: int | None) -> list[tuple[int, int]] | None:
-    """(row, mask) for each task of an even gang of whole devices that has ended by `ends_ms`; None: too few rows.
+def lent_seats(shape: Shape, cell: Cell, ends_ms: int | None) -> dict[int, list[tuple[int, int]]] | None:
+    """(row, mask) of the tasks of a gang of whole devices that has ended by `ends_ms`, by devices of a task.
 
-    Cost: one pass over the rows, and what is held on those that changed.
+    None: too few rows. Where the largest tasks fit the others do too, so that they choose first. Cost: for each size of
+    task one pass over the rows, and what is held on those that changed.
     """
-    latest_ms = _latest_on_rows(shape, cell, demand)
-    in_time = latest_ms >= (inf if ends_ms is None else ends_ms)
-    if np.count_nonzero(in_time) < shape.tasks:
-        return None
-    closed = closed_rows(shape, cell)
+    sizes = [(tasks, demand_of(shape, devices)) for tasks, devices in sizes_of(shape)]
+    until = inf if ends_ms is None else ends_ms
+    in_time = [_latest_on_rows(shape, cell, demand) >= until for _, demand in sizes]
+    closed, together = closed_rows(shape, cell), in_one_group(shape)
     for inside in domains(shape, cell):
-        some = open_rows(cell, closed, inside)
-        rows = np.flatnonzero(in_time if some is None else in_time & some)[: shape.tasks].tolist()
-        if len(rows) == shape.tasks:
-            together = in_one_group(shape)
-            masks = [
-                _mask_until(cell.parts[row], demand, ends_ms, shape.queue, together=together) for row in rows
+        left = open_rows(cell, closed, inside)
+        found: dict[int, list[tuple[int, int]]] = {}
+        for (tasks, demand), fits in zip(sizes, in_time, strict=True):
+            rows = np.flatnonzero(fits if left is None else fits & left)[:tasks].tolist()
+            if len(rows) < tasks:
+                break
+            found[demand.devices] = [
+                (row, _mask_until(cell.parts[row], demand, ends_ms, shape.queue, together=together))
+                for row in rows
             ]
-            return list(zip(rows, masks, strict=True))
+            left = without(rows, cell, left) if len(sizes) > 1 else left
+        else:
+            return found
     return None
 
 
-def latest_end_ms(shape: Shape, cell: Cell, demand: Demand) -> float | None:
+def latest_end_ms(shape: Shape, cell: Cell) -> float | None:
     """By when such a gang must have ended to start now; inf: at any time; None: that does not help.
 
+    As where a task fits smaller ones do too, it is the least of what each size needs with all that are larger.
     Cost: as of `lent_seats`.
     """
-    latest_ms = _latest_on_rows(shape, cell, demand)
+    sizes = sizes_of(shape)
+    latest_ms = [_latest_on_rows(shape, cell, demand_of(shape, devices)) for _, devices in sizes]
     closed = closed_rows(shape, cell)
-    ever = latest_ms > _NEVER
     best = _NEVER
     for inside in domains(shape, cell):
         some = open_rows(cell, closed, inside)
-        those = latest_ms[ever if some is None else ever & some]
-        if len(those) >= shape.tasks:
-            best = max(best, float(np.partition(those, -shape.tasks)[-shape.tasks]))
+        tasks, until = 0, inf
+        for (more, _), latest in zip(sizes, latest_ms, strict=True):
+            tasks += more
+            those = latest if some is None else latest[some]
+            until = min(until, float(np.partition(those, -tasks)[-tasks]) if tasks <= len(those) else _NEVER)
+        best = max(best, until)
     return best if best > _NEVER else None
 
 

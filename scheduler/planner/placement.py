@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.planner.cells import Cell
-from scheduler.planner.demand import Demand, demand_of
+from scheduler.planner.demand import Demand, demand_of, sizes_of
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.layouts import NO_FIT
 from scheduler.planner.lending import latest_end_ms, lent_seats, set_in_one_group
@@ -42,14 +42,14 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
     for somebody from later on. Cost: one pass over the cell's scores, and the rows that changed.
     """
     if shape.groups:
-        return _find_groups(shape, fleet, cell)
-    _, demand, scores, alone = fleet.asked(shape)
-    found = None
-    whole = demand.whole
-    if not whole or cell.with_room(demand.devices) >= (1 if alone else _whole_tasks(shape)):
-        found = _find_open(shape, fleet, cell, demand, scores, alone=alone)
+        whole, found = shape.whole, _find_groups(shape, fleet, cell)
+    else:
+        _, demand, scores, alone = fleet.asked(shape)
+        found, whole = None, demand.whole
+        if not whole or cell.with_room(demand.devices) >= (1 if alone else _whole_tasks(shape)):
+            found = _find_open(shape, fleet, cell, demand, scores, alone=alone)
     if found is None and whole and cell.held_rows:
-        early = _among_held(shape, cell, demand, ends_ms)
+        early = _among_held(shape, cell, ends_ms)
         return None if early is None else Found(early, 0.0)
     return found
 
@@ -241,25 +241,22 @@ def _with_rest(shape: Shape, fleet: Fleet, cell: Cell, seats: list[Seat]) -> lis
     return [*seats, Seat(row, scores.mask(cell, row), demand)] if score[row] < NO_FIT else None
 
 
-def _among_held(shape: Shape, cell: Cell, demand: Demand, ends_ms: int | None) -> list[Seat] | None:
+def _among_held(shape: Shape, cell: Cell, ends_ms: int | None) -> list[Seat] | None:
     """With devices that are kept for later, where the job is done before they are needed."""
-    if _rest(shape) or not cell.lends(ends_ms, shape.queue):
-        return None
-    lent = lent_seats(shape, cell, demand, ends_ms)
+    lent = lent_seats(shape, cell, ends_ms) if cell.lends(ends_ms, shape.queue) else None
     if lent is None:
         return None
-    seats = [Seat(row, mask, demand) for row, mask in lent]
-    return [seats[n] for n in _order(cell, seats)]
+    seats: list[Seat] = []
+    for tasks, devices in shape.groups or sizes_of(shape):  # in the order of the ranks
+        those, demand = lent[devices], demand_of(shape, devices)
+        mine, lent[devices] = dict(those[:tasks]), those[tasks:]
+        wired = _in_wire_order(cell, np.array(list(mine), dtype=np.intp))
+        seats += [Seat(row, mine[row], demand) for row in wired]
+    return seats
 
 
 def latest_start_end_ms(shape: Shape, cell: Cell) -> float | None:
     """By when a job that was refused must have ended to find its seats all the same; None: that does not help."""
-    if shape.groups or _rest(shape) or not shape.whole or not shape.devices:
+    if not shape.whole or not shape.devices:
         return None
-    return latest_end_ms(shape, cell, demand_of(shape))
-
-
-def _order(cell: Cell, seats: list[Seat]) -> list[int]:
-    rows = np.array([seat.row for seat in seats], dtype=np.intp)
-    place = {row: n for n, row in enumerate(_in_wire_order(cell, rows))}
-    return sorted(range(len(seats)), key=lambda n: place[seats[n].row])
+    return latest_end_ms(shape, cell)

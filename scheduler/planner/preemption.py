@@ -19,9 +19,9 @@ from scheduler.domain.queues import QueueKey
 from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.demand import Demand, demand_of
+from scheduler.planner.demand import Demand, demand_of, sizes_of
 from scheduler.planner.estimates import Estimates
-from scheduler.planner.fitting import Fitting, seat_on, sizes_of
+from scheduler.planner.fitting import Fitting, seat_on
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.giving_back import Returned, Victim, until_enough
 from scheduler.planner.ordering import Standing, Turns

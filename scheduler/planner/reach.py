@@ -73,6 +73,13 @@ def open_rows(cell: Cell, closed: Sequence[int], inside: Inside) -> Bools | None
     return rows
 
 
+def without(rows: Sequence[int], cell: Cell, left: Bools | None) -> Bools:
+    """Which rows are left once some are taken; of all rows of the cell where `left` is None."""
+    still = np.ones(len(cell.parts), dtype=np.bool_) if left is None else left.copy()
+    still[list(rows)] = False
+    return still
+
+
 class NodesWithRoom(NamedTuple):
     """Nodes with so many open devices: each number is of those of the one before it."""
 

@@ -9,8 +9,8 @@ from scheduler.domain.features import Feature
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.cells import Cell
+from scheduler.planner.demand import sizes_of
 from scheduler.planner.feasibility import gang_too_large, plural, shape_not_allowed
-from scheduler.planner.fitting import sizes_of
 from scheduler.planner.reach import with_room
 from scheduler.planner.rows import Ints
 from scheduler.planner.snapshot import Hole, Shape
