@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from scheduler.domain.ids import JobId
 from scheduler.domain.queues import Queue
 from scheduler.planner.fitting import Fitting
 from scheduler.planner.plan import StopCause
@@ -34,7 +35,7 @@ class Returned:
         self._queue = queue
         self._model = model
         self._asked = lacks
-        self._returned: list[RunningJob] = []
+        self._returned: dict[JobId, RunningJob] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -42,7 +43,7 @@ class Returned:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        for running in self._returned:
+        for running in self._returned.values():
             self._sharing.take_for(running.shape, running.model, devices=running.devices)
 
     @property
@@ -60,13 +61,13 @@ class Returned:
         """It gives back what it holds."""
         if self._asked:
             self._sharing.take_for(running.shape, running.model, devices=running.devices, back=True)
-            self._returned.append(running)
+            self._returned[running.job_id] = running
 
     def remove(self, running: RunningJob) -> None:
         """It keeps that after all."""
         if self._asked:
             self._sharing.take_for(running.shape, running.model, devices=running.devices)
-            self._returned.remove(running)
+            del self._returned[running.job_id]
 
 
 def until_enough(
@@ -94,13 +95,13 @@ def until_enough(
 
 def _spared(chosen: list[Victim], fitting: Fitting, quota: Returned) -> list[Victim]:
     """Without those that are not needed after all, the dearest first."""
-    needed = list(chosen)
+    spared: set[JobId] = set()
     for victim in reversed(chosen[:-1]):
         fitting.remove(victim.masks)
         quota.remove(victim.running)
         if fitting.enough and quota.enough:
-            needed.remove(victim)
+            spared.add(victim.running.job_id)
         else:
             fitting.add(victim.masks)
             quota.add(victim.running)
-    return needed
+    return [victim for victim in chosen if victim.running.job_id not in spared]

@@ -79,6 +79,7 @@ class Preemption:
         self.served: Set[JobId] = frozenset()
         self._stopped: set[JobId] = set()
         self._later: set[JobId] = set()  # of those: who were not told to stop yet
+        self._any_claimed = False  # of a way on which anybody stops
         self._told: set[tuple[str, str]] = set()  # cells that know when their jobs are expected to end
         self._possible: dict[tuple[object, ...], bool] = {}
         self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
@@ -222,6 +223,7 @@ class Preemption:
 
     def claimed(self, way: Way) -> None:
         """Its victims are told to stop in this cycle, or are to stop as soon as they have saved: for nobody else."""
+        self._any_claimed = self._any_claimed or bool(way.victims or way.later)
         self._later.update(victim.running.job_id for victim in way.later)
         self._stopped.update(victim.running.job_id for victim in (*way.victims, *way.later))
 
@@ -366,18 +368,19 @@ class Preemption:
     ) -> Way | None:
         """Each borrower stops when it has saved, at moments of their own: what comes free first is kept meanwhile.
 
-        Who borrowed nothing does not stop before the last of them.
+        Who borrowed nothing does not stop before the last of them. The first way of a cycle may take any number:
+        else nobody would ever have what more jobs hold than are stopped in one.
         """
-        if len(self._stopped) - len(self._later) + len(victims) > self._config.max_stops:
+        told = len(self._stopped) - len(self._later)
+        if self._any_claimed and told + len(victims) > self._config.max_stops:
             return None
-        later = [
-            v
-            for v in victims
-            if v.cause is StopCause.RECLAIM and self._saves_first(v.running, v.lost_ms, job)
-        ]
-        if later:
-            later += [v for v in victims if v.cause is not StopCause.RECLAIM]
-        return Way(tuple(v for v in victims if v not in later), seats, tuple(later))
+        saves = [v.cause is StopCause.RECLAIM and self._saves_first(v.running, v.lost_ms, job) for v in victims]
+        waits = any(saves)
+        now: list[Victim] = []
+        later: list[Victim] = []
+        for victim, its in zip(victims, saves, strict=True):
+            (later if its or (waits and victim.cause is not StopCause.RECLAIM) else now).append(victim)
+        return Way(tuple(now), seats, tuple(later))
 
     def _cause(
         self, shape: Shape, job: WaitingJob, mine: Standing, running: RunningJob, *, borrows: bool

@@ -24,9 +24,9 @@ from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 FIRMS = ("firm-a", "firm-b")
 
 
-def sharing_firms(nominal: int = 8, nodes: int = 2) -> Controller:
+def sharing_firms(nominal: int = 8, nodes: int = 2, config: PlannerConfig | None = None) -> Controller:
     """Two firms with a node each in one cohort."""
-    controller = Controller([a_node(f"n{n}") for n in range(nodes)])
+    controller = Controller([a_node(f"n{n}") for n in range(nodes)], config=config)
     queues = tuple(
         Queue(QueueKey(FirmId(firm), "default"), (POOL,), {MODEL: nominal}, 1, "all") for firm in FIRMS
     )
@@ -68,6 +68,19 @@ def test_what_a_queue_takes_back_goes_to_it_and_not_to_a_borrower_who_has_waited
     assert stopping(controller, "young")
     end_stopped(controller, "young")
     assert controller.plan() == ["mine"]
+
+
+def test_what_was_lent_comes_back_however_many_borrowers_it_takes_but_for_one_owner_a_cycle() -> None:
+    controller = sharing_firms(config=PlannerConfig(max_stops=3))
+    names = [f"borrower {number}" for number in range(16)]
+    for name in names:
+        start(controller, name, 1)
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", devices=4), firm="firm-b")
+    controller.submit("mine too", a_spec("mine too", devices=4, per_node=2), firm="firm-b")
+    for stopped in (4, 8):  # each takes more of them than are stopped in a cycle as a rule
+        assert controller.plan() == []
+        assert sum(stopping(controller, name) for name in names) == stopped
 
 
 def test_nobody_borrows_what_its_owner_waits_for() -> None:
