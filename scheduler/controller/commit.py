@@ -18,7 +18,7 @@ from scheduler.machine.messages import LeaderStarted, Message, Tick
 from scheduler.planner import PlannerConfig, Report
 from scheduler.planner.cycle import Planner
 from scheduler.planner.moves import could_move
-from scheduler.planner.plan_checks import check_plan
+from scheduler.planner.plan_checks import legal_part
 from scheduler.storage import inbox
 from scheduler.storage.cluster import write_changes
 from scheduler.storage.cluster_messages import read_messages
@@ -173,7 +173,7 @@ class Leader:
             with metrics.PLAN_SECONDS.time():
                 snapshot = take_snapshot(self.state, now_ms)
                 proposal, report = self._planner.plan(snapshot, now_ms)
-                violations = check_plan(snapshot, proposal)
+                legal, violations = legal_part(snapshot, proposal)
         except Exception:  # noqa: BLE001 - whatever it is
             metrics.REFUSED_PLANS.inc()
             _log.exception("plan_failed")
@@ -184,13 +184,17 @@ class Leader:
             metrics.REFUSED_PLANS.inc()
             for violation in violations[:10]:
                 _log.error("plan_refused", job_id=violation.job_id, what=violation.what)
-            return 0, ()
-        apply_plan(self.state, proposal, now_ms, self.seat.ids, changes)
+            left_out = (
+                len(proposal.placements) - len(legal.placements),
+                len(proposal.stops) - len(legal.stops),
+            )
+            _log.error("plan_applied_in_part", placements_left_out=left_out[0], stops_left_out=left_out[1])
+        apply_plan(self.state, legal, now_ms, self.seat.ids, changes)
         metrics.show_starts(changes.kept_word)
         announce(self.state, report, now_ms, self.seat.ids, changes)
         self.report = report
         self._replan = report.unfinished
         self._may_gain = self._config.planner.moves and any(map(could_move, snapshot.running))
-        metrics.PLACEMENTS.inc(len(proposal.placements))
+        metrics.PLACEMENTS.inc(len(legal.placements))
         metrics.show_report(report)
-        return len(proposal.placements), self._reports.rows(report, self.state)
+        return len(legal.placements), self._reports.rows(report, self.state)

@@ -31,7 +31,7 @@ MESSAGES = Counter("suanli_controller_messages", "Messages applied.", ["kind"])
 BAD_MESSAGES = Counter("suanli_controller_bad_messages", "Inbox rows that were no messages.", ["kind"])
 PLACEMENTS = Counter("suanli_controller_placements", "Gangs placed.")
 REFUSED_PLANS = Counter(
-    "suanli_controller_refused_plans", "Plans that failed or that plan_checks refused: a defect."
+    "suanli_controller_refused_plans", "Plans that failed, or that plan_checks refused in part: a defect."
 )
 RELOADS = Counter("suanli_controller_reloads", "State thrown away and loaded again.")
 TERM = Gauge("suanli_controller_leader_term", "Term of this leader; 0 while another leads.")

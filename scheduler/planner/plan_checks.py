@@ -1,6 +1,6 @@
 """Proves a plan legal before it is applied. Written apart from the planner: it shares no decision with it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from scheduler.domain.budgets import BudgetKey, budget_keys
@@ -32,6 +32,28 @@ def check_plan(snapshot: Snapshot, plan: Plan) -> list[Violation]:
     """
     found = _Checker(snapshot, plan).check(plan) if plan.placements else []
     return [*found, *_check_stops(snapshot, plan)] if plan.stops else found
+
+
+def legal_part(snapshot: Snapshot, plan: Plan) -> tuple[Plan, list[Violation]]:
+    """The plan without what breaks a rule or counts on that, and every way in which it did.
+
+    One wrong placement must not keep everybody from starting, cycle after cycle. Cost: a check, and one more each
+    time that something had to go: what is left is proved as a whole.
+    """
+    found: list[Violation] = []
+    while violations := check_plan(snapshot, plan):
+        found += violations
+        plan = _without(plan, {violation.job_id for violation in violations})
+    return plan, found
+
+
+def _without(plan: Plan, wrong: Set[JobId]) -> Plan:
+    """Nobody stops for a job that would not have all that was to stop for it."""
+    in_vain = wrong | {stop.for_job for stop in plan.stops if stop.job_id in wrong and stop.for_job}
+    return Plan(
+        tuple(placement for placement in plan.placements if placement.job_id not in wrong),
+        tuple(stop for stop in plan.stops if stop.job_id not in wrong and stop.for_job not in in_vain),
+    )
 
 
 def _check_stops(snapshot: Snapshot, plan: Plan) -> list[Violation]:

@@ -374,7 +374,9 @@ class Preemption:
         told = len(self._stopped) - len(self._later)
         if self._any_claimed and told + len(victims) > self._config.max_stops:
             return None
-        saves = [v.cause is StopCause.RECLAIM and self._saves_first(v.running, v.lost_ms, job) for v in victims]
+        saves = [
+            v.cause is StopCause.RECLAIM and self._saves_first(v.running, v.lost_ms, job) for v in victims
+        ]
         waits = any(saves)
         now: list[Victim] = []
         later: list[Victim] = []

@@ -14,8 +14,9 @@ from scheduler.domain.reasons import EndReason, Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import CancelRequested, CordonRequested
 from scheduler.planner import JobPlacement, Plan, PlannerConfig, TaskPlacement
+from scheduler.planner.cycle import plan
 from scheduler.planner.feasibility import ever_fits
-from scheduler.planner.plan_checks import check_plan
+from scheduler.planner.plan_checks import check_plan, legal_part
 from tests.builders.cluster import Controller, a_node, a_queue, inventory_of
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 
@@ -380,6 +381,21 @@ def test_the_checks_find_every_way_to_break_a_plan() -> None:
         queues={key: replace(queue, nominal={COMPUTE: 4 * gflops}) for key, queue in snapshot.queues.items()},
     )
     assert found(*good) == ""
+
+
+def test_a_wrong_placement_keeps_nobody_else_from_starting() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")])
+    for name in ("good", "wrong", "also good"):
+        controller.submit(name, a_spec(name, devices=4))
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    decided = plan(snapshot, controller.now_ms, PlannerConfig())[0].placements
+    assert [placement.job_id for placement in decided] == ["good", "wrong", "also good"]
+    assert legal_part(snapshot, Plan(decided)) == (Plan(decided), [])
+    taken = decided[1]._replace(tasks=decided[0].tasks)  # devices of another
+    legal, violations = legal_part(snapshot, Plan((decided[0], taken, decided[2])))
+    assert legal == Plan((decided[0], decided[2]))
+    assert {violation.job_id for violation in violations} == {"wrong"}
+    assert check_plan(snapshot, legal) == []
 
 
 def test_a_cohort_has_a_share_by_its_weight_and_its_members_share_that() -> None:

@@ -17,7 +17,7 @@ from scheduler.machine.messages import ConfigurationChanged
 from scheduler.planner import Plan, PlannerConfig, Stop, StopCause
 from scheduler.planner.cycle import plan
 from scheduler.planner.overdue import PATIENT
-from scheduler.planner.plan_checks import check_plan
+from scheduler.planner.plan_checks import check_plan, legal_part
 from tests.builders.cluster import POOL, Controller, a_node, a_queue
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 
@@ -228,6 +228,23 @@ def test_the_checks_find_stops_that_nothing_allows() -> None:
     assert "cannot resume" in found(Stop(one, StopCause.MOVE, None))
     twice = Stop(one, StopCause.PRIORITY, two)
     assert "twice" in found(twice, twice)
+
+
+def test_nobody_stops_for_a_job_that_would_not_have_all_that_was_to_stop_for_it() -> None:
+    controller = sharing_firms()
+    for name in ("one", "two", "three"):
+        start(controller, name, 4)
+    for name in ("gang", "other"):
+        controller.submit(name, a_spec(name, devices=8, priority="high"))
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+
+    def stop(victim: str, favoured: str) -> Stop:
+        return Stop(JobId(victim), StopCause.PRIORITY, JobId(favoured))
+
+    stops = (stop("one", "gang"), stop("nobody", "gang"), stop("two", "other"), stop("three", "other"))
+    legal, violations = legal_part(snapshot, Plan((), stops))
+    assert legal == Plan((), stops[2:])
+    assert [violation.job_id for violation in violations] == ["nobody"]
 
 
 def moving(*, allowed: bool) -> Controller:
