@@ -18,10 +18,9 @@ from scheduler.planner.cells import Cell
 from scheduler.planner.demand import Demand, Mix
 from scheduler.planner.kernels import GRAIN, GRID, Asked, Losses, Tables, Typical, Weighed
 from scheduler.planner.layouts import NO_FIT, States
+from scheduler.planner.patterns import best_use
 from scheduler.planner.rows import Clock, Floats, Ints, Rows, firm_number
 
-# So many share demands are offered to a partly used device before what is left of it counts as lost.
-_OFFERS = 50
 _WASTE = 2.0
 # How much the copies count beside whether the demand fits at all.
 _COPIES = 0.4
@@ -148,22 +147,18 @@ class Scores:
 
 @cache
 def _expected_waste(shares: tuple[tuple[int, float], ...]) -> Floats:
-    """What of a device with so much room (in grains) will probably stay empty, in devices.
+    """What of a device with so much room (in grains) is lost, in devices, when the best use is made of it.
 
-    Share demands come at random, so many of them, and each takes its part if it still fits.
+    What fits into the room is worth what it would cost on whole devices, shared with what goes best with it.
     """
-    total = sum(weight for _, weight in shares)
-    filled = np.zeros(GRID + 1)
-    if not total:
-        return filled
-    for _ in range(_OFFERS):
-        later = np.zeros(GRID + 1)
-        for ppm, weight in shares:
-            size = min(GRID, -(-ppm // GRAIN))
-            later[size:] += weight / total * (size + filled[: GRID + 1 - size])
-            later[:size] += weight / total * filled[:size]
-        filled = later
-    waste: Floats = (np.arange(GRID + 1) - filled) / GRID
+    asked: dict[int, float] = {}
+    for ppm, weight in shares:
+        grains = min(GRID, -(-ppm // GRAIN))
+        asked[grains] = asked.get(grains, 0.0) + weight
+    asked.pop(GRID, None)
+    if not asked:
+        return np.zeros(GRID + 1)
+    waste: Floats = np.arange(GRID + 1) / GRID - best_use(tuple(sorted(asked.items())), GRID)
     return waste
 
 

@@ -14,7 +14,8 @@ rooms = st.lists(st.integers(1, LARGEST), min_size=1, max_size=12)
 
 
 def spread_over(free: list[int], tasks: int) -> list[int]:
-    return spread(np.array(free), tasks, LARGEST).tolist()
+    taken: list[int] = spread(np.array(free), tasks, LARGEST).tolist()
+    return taken
 
 
 @given(rooms, st.data())
