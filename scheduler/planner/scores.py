@@ -8,7 +8,7 @@ demand that does not fit; counting copies also sees the remainder after the last
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -145,7 +145,7 @@ class Scores:
         return self._states.chosen(int(self._rows.state[row]), asked.column)
 
 
-@cache
+@lru_cache(maxsize=64)  # how often each is asked for changes with what waits
 def _expected_waste(shares: tuple[tuple[int, float], ...]) -> Floats:
     """What of a device with so much room (in grains) is lost, in devices, when the best use is made of it.
 
