@@ -91,7 +91,6 @@ class NvidiaDriver(Driver):
         except nvml.NVMLError:
             return DeviceSample(index, health=Health.FAULTY)  # fell off the bus, or is being reset
         rates = self._ask(nvml.nvmlDeviceGetUtilizationRates, handle)
-        running = self._ask(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
         degrees = self._ask(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU)
         errors = self._errors(handle, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED)
         sent, received = self._link_bytes(handle)
@@ -102,7 +101,7 @@ class NvidiaDriver(Driver):
             memory_bytes=int(used),
             power_mw=self._ask(nvml.nvmlDeviceGetPowerUsage, handle),
             energy_mj=self._ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle),
-            processes=None if running is None else {each.pid: each.usedGpuMemory for each in running},
+            processes=self._processes(handle),
             temperature_mc=None if degrees is None or degrees < 0 else degrees * 1000,
             links_up=self._links_up(handle),
             link_in_bytes=received,
@@ -110,6 +109,15 @@ class NvidiaDriver(Driver):
             ecc_corrected=self._errors(handle, nvml.NVML_MEMORY_ERROR_TYPE_CORRECTED),
             ecc_uncorrected=errors,
         )
+
+    def _processes(self, handle: Any) -> dict[int, int | None] | None:
+        """Bytes by process. One that computes and draws is in both lists, in each with all that it holds."""
+        nvml = self._nvml
+        computing = self._ask(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        if computing is None:
+            return None
+        drawing = self._ask(nvml.nvmlDeviceGetGraphicsRunningProcesses, handle) or []
+        return {each.pid: each.usedGpuMemory for each in (*computing, *drawing)}
 
     def _health(self, handle: Any, errors: int | None) -> Health:
         """A row that could not be remapped: faulty. A reset that is due, or uncorrected errors: degraded."""

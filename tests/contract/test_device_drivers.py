@@ -55,6 +55,7 @@ class Nvml:
             "nvmlDeviceGetSerial": "1650924012345",
             "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=42, memory=3),
             "nvmlDeviceGetComputeRunningProcesses": [SimpleNamespace(pid=1, usedGpuMemory=4_000)],
+            "nvmlDeviceGetGraphicsRunningProcesses": [SimpleNamespace(pid=2, usedGpuMemory=700)],
             "nvmlDeviceGetPowerUsage": 123_456,
             "nvmlDeviceGetTotalEnergyConsumption": 987_654_321,
             "nvmlDeviceGetTotalEccErrors": 0,
@@ -200,7 +201,7 @@ def test_a_wrong_simulation_is_refused(text: str) -> None:
 def test_nvml_is_read_in_our_units() -> None:
     sample = NvidiaDriver(Nvml()).sample()[0]
     assert (sample.utilisation_ppm, sample.power_mw, sample.energy_mj) == (420_000, 123_456, 987_654_321)
-    assert (sample.memory_bytes, sample.processes, sample.health) == (5_000, {1: 4_000}, Health.OK)
+    assert (sample.memory_bytes, sample.processes, sample.health) == (5_000, {1: 4_000, 2: 700}, Health.OK)
     assert (sample.temperature_mc, sample.links_up) == (46_000, 18)
     assert (sample.link_out_bytes, sample.link_in_bytes) == (7 * 1024, 9 * 1024)
     assert (sample.ecc_corrected, sample.ecc_uncorrected) == (0, 0)
