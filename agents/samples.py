@@ -74,8 +74,10 @@ class SampleFiles:
         """Since when readings are kept here; 0 where there is none."""
         return min(self._files(), default=0) * HOUR_MS
 
-    def read(self, device_id: str, start_ms: int, end_ms: int) -> list[bytes]:
-        """The lines of a device after start_ms and up to end_ms, in order; empty where they are gone."""
+    def read(self, device_id: str, allocation_id: str, start_ms: int, end_ms: int) -> list[bytes]:
+        """The lines of a device, or of its part, under an allocation after start_ms and up to end_ms, in order; empty
+        where they are gone. Who else has a part of the device has lines of his own.
+        """
         found: list[bytes] = []
         marker = device_id.encode()
         for hour, paths in self._files().items():
@@ -86,7 +88,9 @@ class SampleFiles:
                     continue
                 with suppress(EvidenceError):  # the end of a file that a power cut tore
                     sample = parse_sample(line)
-                    if sample.device_id == device_id and start_ms < sample.at_ms <= end_ms:
+                    if (sample.device_id, sample.allocation_id) == (device_id, allocation_id) and (
+                        start_ms < sample.at_ms <= end_ms
+                    ):
                         found.append(line)
         return found
 
@@ -99,7 +103,7 @@ def write_packet(samples: Path, wanted: Iterable[RequestedSamples], output: Path
     files = SampleFiles(samples, 0, 0)
     found = missing = 0
     for segment in wanted:
-        lines = files.read(segment.device_id, segment.start_ms, segment.end_ms)
+        lines = files.read(segment.device_id, segment.allocation_id, segment.start_ms, segment.end_ms)
         if not lines:
             missing += 1
             continue

@@ -173,7 +173,9 @@ class Tunnels:
         """Raw samples as fast as the other side takes them; reading files must not hold up the agent."""
         await call.write(tunnel_pb2.CarryRequest(opened=tunnel_pb2.TunnelOpened()))
         for asked in list(wanted.stretches)[:MOST_STRETCHES]:
-            lines = await asyncio.to_thread(self._samples.read, asked.device_id, asked.start_ms, asked.end_ms)
+            lines = await asyncio.to_thread(
+                self._samples.read, asked.device_id, asked.allocation_id, asked.start_ms, asked.end_ms
+            )
             text = b"".join(line + b"\n" for line in lines)
             since_ms = await asyncio.to_thread(self._samples.kept_from_ms)
             answer = b"%d %d\n" % (len(text), since_ms) + text

@@ -95,7 +95,12 @@ async def _ask_node(
         "node_id": stretches[0].node_id,
         "allocation_id": "",
         "samples": [
-            {"device_id": asked.device_id, "start_ms": asked.start_ms, "end_ms": asked.end_ms}
+            {
+                "device_id": asked.device_id,
+                "allocation_id": asked.allocation_id,
+                "start_ms": asked.start_ms,
+                "end_ms": asked.end_ms,
+            }
             for asked in stretches
         ],
     }

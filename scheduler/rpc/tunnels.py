@@ -159,6 +159,7 @@ def order_of(tunnel_id: str, allocation_id: str, wanted: dict[str, Any]) -> tunn
             stretches = [
                 tunnel_pb2.SampleStretch(
                     device_id=str(asked["device_id"]),
+                    allocation_id=str(asked["allocation_id"]),
                     start_ms=int(asked["start_ms"]),
                     end_ms=int(asked["end_ms"]),
                 )

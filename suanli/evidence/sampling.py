@@ -143,6 +143,7 @@ class RequestedSamples:
     path: str
     node_id: str
     device_id: str
+    allocation_id: str
     start_ms: int
     end_ms: int
 
@@ -158,6 +159,7 @@ def encode_request(seed: bytes, segments: list[DrawnSegment], devices: list[tupl
                     "path": drawn.path,
                     "node_id": drawn.segment.node_id,
                     "device_id": drawn.segment.device.device_id,
+                    "allocation_id": drawn.segment.allocation_id,
                     "start_ms": drawn.segment.start_ms,
                     "end_ms": drawn.segment.end_ms,
                 }
@@ -213,6 +215,7 @@ def _read_segment(fields: Fields) -> RequestedSamples:
         path=fields.text("path", 64),
         node_id=fields.text("node_id", 64),
         device_id=fields.text("device_id", 64),
+        allocation_id=fields.text("allocation_id", 64),
         start_ms=fields.integer("start_ms"),
         end_ms=fields.integer("end_ms"),
     )

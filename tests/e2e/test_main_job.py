@@ -145,6 +145,11 @@ def test_a_firms_own_bundle_verifies_and_holds_nothing_of_others(site: Site, gan
 def test_an_auditor_inspects_at_random_down_to_the_raw_samples_and_a_firm_its_own_part(
     site: Site, gang: str
 ) -> None:
+    # Two parts of one device at once, and what is left of it: each has raw samples of its own.
+    share = {"model": "ascend-910b3", "share": {"ppm": 250_000}}
+    command = [PYTHON, "-c", "import time; time.sleep(1.5)"]
+    parts = [site.submit("yunhe", name=f"part-{n}", command=command, **share) for n in range(2)]
+    assert {site.ended("yunhe", job_id)["state"] for job_id in parts} == {"succeeded"}
     site.bundle(site.people.auditor)  # the log holds everything until now
     packet, policy = site.folder / "proofs.zip", str(site.cluster.policy)
     draw = ("sample", "--server", "--policy", policy, "--entries", "1000", "-o", str(packet), "--json")

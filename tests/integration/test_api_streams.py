@@ -484,7 +484,8 @@ async def test_raw_samples_are_asked_of_nodes_that_are_there_and_the_others_are_
 ) -> None:
     audit = installation.as_("audit")
     segment = {
-        "path": "samples/7-0.jsonl", "node_id": "nowhere", "device_id": "d", "start_ms": 0, "end_ms": 300_000,
+        "path": "samples/7-0.jsonl", "node_id": "nowhere", "device_id": "d", "allocation_id": "a",
+        "start_ms": 0, "end_ms": 300_000,
     }  # fmt: skip
     request = {"schema": "suanli.sample_request.v1", "seed": "00" * 32, "segments": [segment], "devices": []}
     answer = await audit.post("/v1/sample-packets", json=request)

@@ -60,6 +60,9 @@ class SampleStretchIn(In):
     ]
     node_id: Annotated[str, Field(min_length=1, max_length=64)]
     device_id: Annotated[str, Field(min_length=1, max_length=64)]
+    allocation_id: Annotated[
+        str, Field(min_length=1, max_length=64, description="Others may have parts of the device.")
+    ]
     start_ms: Annotated[int, Field(ge=0, lt=2**53)]
     end_ms: Annotated[int, Field(ge=0, lt=2**53, description="After start_ms, by at most five minutes.")]
 
@@ -94,7 +97,9 @@ class SamplePacketIn(In):
         if problems:
             raise Invalid(problems)
         return [
-            RequestedSamples(item.path, item.node_id, item.device_id, item.start_ms, item.end_ms)
+            RequestedSamples(
+                item.path, item.node_id, item.device_id, item.allocation_id, item.start_ms, item.end_ms
+            )
             for item in self.segments
         ]
 

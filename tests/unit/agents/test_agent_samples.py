@@ -12,9 +12,9 @@ from suanli.evidence.samples import RawSample, encode_sample
 T0 = 1_700_000_000_000 // HOUR_MS * HOUR_MS
 
 
-def line(at_ms: int, device: str = "d0") -> bytes:
+def line(at_ms: int, device: str = "d0", allocation: str | None = "a0") -> bytes:
     """One reading."""
-    return encode_sample(RawSample(device, at_ms, None, "ok", 0, 0, None, 1, 2, 3, 4, 0))
+    return encode_sample(RawSample(device, at_ms, allocation, "ok", 0, 0, None, 1, 2, 3, 4, 0))
 
 
 def test_a_stretch_across_hours_is_found_in_order(tmp_path: Path) -> None:
@@ -22,8 +22,8 @@ def test_a_stretch_across_hours_is_found_in_order(tmp_path: Path) -> None:
     times = [T0 + n * 600_000 for n in range(20)]
     for at_ms in times:
         files.append(at_ms, [line(at_ms), line(at_ms, "d1")])
-    assert files.read("d0", times[3] - 1, times[15]) == [line(at_ms) for at_ms in times[3:16]]
-    assert files.read("d2", times[0], times[-1]) == []
+    assert files.read("d0", "a0", times[3] - 1, times[15]) == [line(at_ms) for at_ms in times[3:16]]
+    assert files.read("d2", "a0", times[0], times[-1]) == []
     names = sorted(path.name.partition(".")[2] for path in (tmp_path / "samples").iterdir())
     assert names == ["jsonl", "jsonl.gz", "jsonl.gz", "jsonl.gz"]
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "samples").iterdir()} == {0o600}
@@ -33,10 +33,10 @@ def test_what_is_too_old_goes(tmp_path: Path) -> None:
     files = SampleFiles(tmp_path / "samples", 1, 1 << 30)
     files.append(T0, [line(T0)])
     files.append(T0 + 24 * HOUR_MS, [line(T0 + 24 * HOUR_MS)])
-    assert files.read("d0", T0 - 1, T0) == [line(T0)]
+    assert files.read("d0", "a0", T0 - 1, T0) == [line(T0)]
     files.append(T0 + 26 * HOUR_MS, [line(T0 + 26 * HOUR_MS)])
-    assert files.read("d0", T0 - 1, T0) == []
-    assert files.read("d0", T0 + HOUR_MS, T0 + 26 * HOUR_MS) != []
+    assert files.read("d0", "a0", T0 - 1, T0) == []
+    assert files.read("d0", "a0", T0 + HOUR_MS, T0 + 26 * HOUR_MS) != []
 
 
 def test_what_is_too_much_goes_oldest_first(tmp_path: Path) -> None:
@@ -44,10 +44,17 @@ def test_what_is_too_much_goes_oldest_first(tmp_path: Path) -> None:
     for hour in range(8):
         at_ms = T0 + hour * HOUR_MS
         files.append(at_ms, [line(at_ms)])
-    left = files.read("d0", T0 - 1, T0 + 8 * HOUR_MS)
+    left = files.read("d0", "a0", T0 - 1, T0 + 8 * HOUR_MS)
     assert left[-1] == line(T0 + 7 * HOUR_MS)
     assert 1 < len(left) < 8
     assert left == [line(T0 + hour * HOUR_MS) for hour in range(8 - len(left), 8)]
+
+
+def test_whoever_has_a_part_of_a_device_has_lines_of_his_own(tmp_path: Path) -> None:
+    files = SampleFiles(tmp_path / "samples", 90, 1 << 30)
+    for at_ms in (T0, T0 + 1):
+        files.append(at_ms, [line(at_ms), line(at_ms, allocation="a1"), line(at_ms, allocation=None)])
+    assert files.read("d0", "a1", T0 - 1, T0 + 10) == [line(at_ms, allocation="a1") for at_ms in (T0, T0 + 1)]
 
 
 def test_a_torn_end_is_not_read(tmp_path: Path) -> None:
@@ -55,7 +62,7 @@ def test_a_torn_end_is_not_read(tmp_path: Path) -> None:
     files.append(T0, [line(T0), line(T0 + 1)])
     path = next((tmp_path / "samples").iterdir())
     path.write_bytes(path.read_bytes()[:-30])
-    assert files.read("d0", T0 - 1, T0 + 10) == [line(T0)]
+    assert files.read("d0", "a0", T0 - 1, T0 + 10) == [line(T0)]
 
 
 def test_a_request_is_answered_with_what_this_host_has(
@@ -65,7 +72,7 @@ def test_a_request_is_answered_with_what_this_host_has(
     (tmp_path / "state").mkdir()
     files.append(T0 + 1, [line(T0 + 1)])
     files.append(T0 + 2, [line(T0 + 2)])
-    stretch = {"node_id": "n", "start_ms": T0, "end_ms": T0 + 1}
+    stretch = {"node_id": "n", "allocation_id": "a0", "start_ms": T0, "end_ms": T0 + 1}
     request = {
         "schema": "suanli.sample_request.v1",
         "seed": "00" * 32,

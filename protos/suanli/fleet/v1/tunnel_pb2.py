@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csuanli/fleet/v1/tunnel.proto\x12\x0fsuanli.fleet.v1\"\xaf\x01\n\nOpenTunnel\x12\x11\n\ttunnel_id\x18\x01 \x01(\t\x12\x15\n\rallocation_id\x18\x02 \x01(\t\x12\x0e\n\x04port\x18\x03 \x01(\rH\x00\x12-\n\x08terminal\x18\x04 \x01(\x0b\x32\x19.suanli.fleet.v1.TerminalH\x00\x12.\n\x07samples\x18\x05 \x01(\x0b\x32\x1b.suanli.fleet.v1.RawSamplesH\x00\x42\x08\n\x06target\"h\n\x08Terminal\x12\x12\n\nlocal_rank\x18\x01 \x01(\r\x12\x0f\n\x07\x63ommand\x18\x02 \x03(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12)\n\x04size\x18\x04 \x01(\x0b\x32\x1b.suanli.fleet.v1.WindowSize\"?\n\nRawSamples\x12\x31\n\tstretches\x18\x01 \x03(\x0b\x32\x1e.suanli.fleet.v1.SampleStretch\"D\n\rSampleStretch\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x10\n\x08start_ms\x18\x02 \x01(\x03\x12\x0e\n\x06\x65nd_ms\x18\x03 \x01(\x03\"+\n\nWindowSize\x12\x0f\n\x07\x63olumns\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\r\"\xd3\x01\n\x0c\x43\x61rryRequest\x12\x13\n\ttunnel_id\x18\x01 \x01(\tH\x00\x12/\n\x06opened\x18\x02 \x01(\x0b\x32\x1d.suanli.fleet.v1.TunnelOpenedH\x00\x12\x0e\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x12\x33\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x1f.suanli.fleet.v1.TunnelFinishedH\x00\x12-\n\x05\x65nded\x18\x05 \x01(\x0b\x32\x1c.suanli.fleet.v1.TunnelEndedH\x00\x42\t\n\x07message\"\x0e\n\x0cTunnelOpened\"\x10\n\x0eTunnelFinished\"S\n\x0bTunnelEnded\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x16\n\texit_code\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_exit_code\"\x8c\x01\n\rCarryResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\x33\n\x08\x66inished\x18\x02 \x01(\x0b\x32\x1f.suanli.fleet.v1.TunnelFinishedH\x00\x12+\n\x04size\x18\x03 \x01(\x0b\x32\x1b.suanli.fleet.v1.WindowSizeH\x00\x42\t\n\x07message2[\n\rTunnelService\x12J\n\x05\x43\x61rry\x12\x1d.suanli.fleet.v1.CarryRequest\x1a\x1e.suanli.fleet.v1.CarryResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csuanli/fleet/v1/tunnel.proto\x12\x0fsuanli.fleet.v1\"\xaf\x01\n\nOpenTunnel\x12\x11\n\ttunnel_id\x18\x01 \x01(\t\x12\x15\n\rallocation_id\x18\x02 \x01(\t\x12\x0e\n\x04port\x18\x03 \x01(\rH\x00\x12-\n\x08terminal\x18\x04 \x01(\x0b\x32\x19.suanli.fleet.v1.TerminalH\x00\x12.\n\x07samples\x18\x05 \x01(\x0b\x32\x1b.suanli.fleet.v1.RawSamplesH\x00\x42\x08\n\x06target\"h\n\x08Terminal\x12\x12\n\nlocal_rank\x18\x01 \x01(\r\x12\x0f\n\x07\x63ommand\x18\x02 \x03(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12)\n\x04size\x18\x04 \x01(\x0b\x32\x1b.suanli.fleet.v1.WindowSize\"?\n\nRawSamples\x12\x31\n\tstretches\x18\x01 \x03(\x0b\x32\x1e.suanli.fleet.v1.SampleStretch\"[\n\rSampleStretch\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x10\n\x08start_ms\x18\x02 \x01(\x03\x12\x0e\n\x06\x65nd_ms\x18\x03 \x01(\x03\x12\x15\n\rallocation_id\x18\x04 \x01(\t\"+\n\nWindowSize\x12\x0f\n\x07\x63olumns\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\r\"\xd3\x01\n\x0c\x43\x61rryRequest\x12\x13\n\ttunnel_id\x18\x01 \x01(\tH\x00\x12/\n\x06opened\x18\x02 \x01(\x0b\x32\x1d.suanli.fleet.v1.TunnelOpenedH\x00\x12\x0e\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x12\x33\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x1f.suanli.fleet.v1.TunnelFinishedH\x00\x12-\n\x05\x65nded\x18\x05 \x01(\x0b\x32\x1c.suanli.fleet.v1.TunnelEndedH\x00\x42\t\n\x07message\"\x0e\n\x0cTunnelOpened\"\x10\n\x0eTunnelFinished\"S\n\x0bTunnelEnded\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x16\n\texit_code\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_exit_code\"\x8c\x01\n\rCarryResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\x33\n\x08\x66inished\x18\x02 \x01(\x0b\x32\x1f.suanli.fleet.v1.TunnelFinishedH\x00\x12+\n\x04size\x18\x03 \x01(\x0b\x32\x1b.suanli.fleet.v1.WindowSizeH\x00\x42\t\n\x07message2[\n\rTunnelService\x12J\n\x05\x43\x61rry\x12\x1d.suanli.fleet.v1.CarryRequest\x1a\x1e.suanli.fleet.v1.CarryResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,19 +38,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RAWSAMPLES']._serialized_start=333
   _globals['_RAWSAMPLES']._serialized_end=396
   _globals['_SAMPLESTRETCH']._serialized_start=398
-  _globals['_SAMPLESTRETCH']._serialized_end=466
-  _globals['_WINDOWSIZE']._serialized_start=468
-  _globals['_WINDOWSIZE']._serialized_end=511
-  _globals['_CARRYREQUEST']._serialized_start=514
-  _globals['_CARRYREQUEST']._serialized_end=725
-  _globals['_TUNNELOPENED']._serialized_start=727
-  _globals['_TUNNELOPENED']._serialized_end=741
-  _globals['_TUNNELFINISHED']._serialized_start=743
-  _globals['_TUNNELFINISHED']._serialized_end=759
-  _globals['_TUNNELENDED']._serialized_start=761
-  _globals['_TUNNELENDED']._serialized_end=844
-  _globals['_CARRYRESPONSE']._serialized_start=847
-  _globals['_CARRYRESPONSE']._serialized_end=987
-  _globals['_TUNNELSERVICE']._serialized_start=989
-  _globals['_TUNNELSERVICE']._serialized_end=1080
+  _globals['_SAMPLESTRETCH']._serialized_end=489
+  _globals['_WINDOWSIZE']._serialized_start=491
+  _globals['_WINDOWSIZE']._serialized_end=534
+  _globals['_CARRYREQUEST']._serialized_start=537
+  _globals['_CARRYREQUEST']._serialized_end=748
+  _globals['_TUNNELOPENED']._serialized_start=750
+  _globals['_TUNNELOPENED']._serialized_end=764
+  _globals['_TUNNELFINISHED']._serialized_start=766
+  _globals['_TUNNELFINISHED']._serialized_end=782
+  _globals['_TUNNELENDED']._serialized_start=784
+  _globals['_TUNNELENDED']._serialized_end=867
+  _globals['_CARRYRESPONSE']._serialized_start=870
+  _globals['_CARRYRESPONSE']._serialized_end=1010
+  _globals['_TUNNELSERVICE']._serialized_start=1012
+  _globals['_TUNNELSERVICE']._serialized_end=1103
 # @@protoc_insertion_point(module_scope)

@@ -39,14 +39,16 @@ class RawSamples(_message.Message):
     def __init__(self, stretches: _Optional[_Iterable[_Union[SampleStretch, _Mapping]]] = ...) -> None: ...
 
 class SampleStretch(_message.Message):
-    __slots__ = ("device_id", "start_ms", "end_ms")
+    __slots__ = ("device_id", "start_ms", "end_ms", "allocation_id")
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     START_MS_FIELD_NUMBER: _ClassVar[int]
     END_MS_FIELD_NUMBER: _ClassVar[int]
+    ALLOCATION_ID_FIELD_NUMBER: _ClassVar[int]
     device_id: str
     start_ms: int
     end_ms: int
-    def __init__(self, device_id: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ...) -> None: ...
+    allocation_id: str
+    def __init__(self, device_id: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., allocation_id: _Optional[str] = ...) -> None: ...
 
 class WindowSize(_message.Message):
     __slots__ = ("columns", "rows")
