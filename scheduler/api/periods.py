@@ -30,12 +30,12 @@ def moment_ms(text: str | None, name: str, where: str = "query ") -> int | None:
 
 
 def period_ms(from_: str | None, to: str | None, now_ms: int) -> tuple[int, int]:
-    """[from, to), by default this month until now. Raises Invalid for a period that is none."""
+    """[from, to), by default this month until now, and never beyond now. Raises Invalid for a period that is none."""
     from_ms, to_ms = moment_ms(from_, "from"), moment_ms(to, "to")
-    end_ms = now_ms if to_ms is None else to_ms
-    begin_ms = month_begin_ms(min(end_ms, now_ms)) if from_ms is None else from_ms
-    if end_ms <= begin_ms and to is None:
-        raise Invalid([FieldProblem("query from", str(from_), "a time before now")])
-    if end_ms <= begin_ms:
+    end_ms = now_ms if to_ms is None else min(to_ms, now_ms)
+    begin_ms = month_begin_ms(end_ms) if from_ms is None else from_ms
+    if to_ms is not None and to_ms <= begin_ms:
         raise Invalid([FieldProblem("query to", str(to), "a time after the beginning of the period")])
+    if end_ms <= begin_ms:
+        raise Invalid([FieldProblem("query from", str(from_), "a time before now")])
     return begin_ms, end_ms

@@ -459,6 +459,9 @@ async def test_usage_and_evidence_of_an_empty_log_say_so(installation: ApiInstal
     }  # fmt: skip
     balance = (await audit.get("/v1/usage/balance?from=2027-01-15T00:00:00%2B08:00")).json()
     assert balance["total"]["enrolled_ms"] == 0
+    for path in ("usage", "usage/balance"):
+        ahead = await audit.get(f"/v1/{path}?to=2027-01-31T00:00:00Z")
+        assert ahead.json()["to"] == "2027-01-15T08:00:00.000Z", path
     bundle = await audit.get("/v1/bundle")
     assert (bundle.status_code, bundle.json()["code"]) == (503, "unavailable")
 

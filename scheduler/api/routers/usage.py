@@ -75,7 +75,10 @@ async def usage(
     to: To = None,
     job_id: Annotated[str | None, Query(max_length=64, description="Only this job.")] = None,
 ) -> UsageOut:
-    """Usage and its price by firm, job and device model. Absent times: this month (Asia/Shanghai) until now."""
+    """Usage and its price by firm, job and device model. Absent times: this month (Asia/Shanghai) until now.
+
+    A `to` that has not come is now; the answer's says where the period ends.
+    """
     from_ms, to_ms = period_ms(from_, to, api.now_ms())
     async with api.database.snapshot() as session:
         if job_id is not None:
@@ -107,11 +110,13 @@ async def usage_balance(
 ) -> BalanceOut:
     """Where every device's time went. Absent times: this month (Asia/Shanghai) as far as the log covers it.
 
-    Time that is asked for and not in the log yet counts as unknown.
+    A `to` that has not come is as if absent; the answer's says where the period ends. Time that is asked for, has
+    passed and is not in the log yet counts as unknown.
     """
-    from_ms, to_ms = period_ms(from_, to, api.now_ms())
+    now_ms = api.now_ms()
+    from_ms, to_ms = period_ms(from_, to, now_ms)
     async with api.database.snapshot() as session:
-        if to is None:
+        if to_ms == now_ms:
             known = await covered(session, await published_size(session))
             if known is not None and from_ms < known.to_ms < to_ms:
                 to_ms = known.to_ms

@@ -62,6 +62,14 @@ def test_a_period_that_begins_after_now_and_has_no_end_is_refused_for_its_beginn
         period_ms("2099-01-01T00:00:00Z", None, 1_800_000_000_000)
 
 
+def test_a_period_ends_now_where_its_end_has_not_come() -> None:
+    now_ms = from_rfc3339("2026-11-27T00:00:00Z")
+    period = period_ms("2026-11-01T00:00:00Z", "2026-11-28T00:00:00Z", now_ms)
+    assert period == (from_rfc3339("2026-11-01T00:00:00Z"), now_ms)
+    with pytest.raises(Invalid, match="query from: got 2026-11-28T00:00:00Z, want a time before now"):
+        period_ms("2026-11-28T00:00:00Z", "2026-11-30T00:00:00Z", now_ms)
+
+
 def test_a_plus_that_became_a_space_is_still_a_zone() -> None:
     assert moment_ms("2026-01-01T00:00:00 08:00", "from") == from_rfc3339("2026-01-01T00:00:00+08:00")
 
