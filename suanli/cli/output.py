@@ -26,6 +26,7 @@ _PIECE = re.compile(
     r"(?:\s(?!\0))+|(?:[（《「]\0)*(?:[^\0]\0|(?:[^\s\0](?!\0))+)(?:[，。、；：！？）》」]\0|[,.;:!?)\]”])*"
 )
 _LEAST_WIDTH = 10
+_LEAST_COLUMN = 6  # of names and sentences, which are folded
 
 
 _ID = re.compile(r"[0-9a-f]{12}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -80,7 +81,9 @@ def print_table(
     optional: Iterable[int] = (),
     empty: str = "",
 ) -> None:
-    """A table that fits the terminal. `right`: columns aligned to the right; `optional`: left out where it is empty."""
+    """A table that fits the terminal where its figures, ids and states do. `right`: columns aligned to the right;
+    `optional`: left out where it is empty.
+    """
     listed = list(rows)
     if not listed and empty:
         say(empty)
@@ -89,7 +92,10 @@ def print_table(
     kept = [place for place in range(len(columns)) if place not in without]
     shown = [[row[place] for place in kept] for row in listed]
     right = [kept.index(place) for place in right if place in kept]
-    console().print(make_table([columns[place] for place in kept], shown, right=right))
+    table = make_table([columns[place] for place in kept], shown, right=right)
+    out = console()
+    out.width = max(out.width, sum((column.min_width or 0) + 2 for column in table.columns))
+    out.print(table, crop=False)
 
 
 def make_table(
@@ -100,27 +106,31 @@ def make_table(
     from rich.text import Text
 
     listed = [[one_line("" if cell is None else str(cell)) for cell in row] for row in rows]
+    ours = {position for position, column in enumerate(columns) if column in _OUR_WORDS}
+    worded = [
+        [said(cell) if position in ours else cell for position, cell in enumerate(row)] for row in listed
+    ]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     numbers = set(right)
     for position, column in enumerate(columns):
+        # An id that is cut in two cannot be copied, nor a state or a figure read: other columns give way, and where
+        # that is not enough the table is wider than the terminal. Rich would cut figures without a sign of it.
+        whole = (
+            position in numbers
+            or column == "STATE"
+            or (bool(listed) and all(_ID.fullmatch(row[position]) for row in listed))
+        )
+        widest = max((cells(row[position]) for row in worded), default=0)
         table.add_column(
-            said(column),
+            Text(said(column), no_wrap=False),
             justify="right" if position in numbers else "left",
             overflow="fold",
-            # An id that is cut in two cannot be copied, nor a state or a figure read: other columns give way.
-            no_wrap=position in numbers
-            or column == "STATE"
-            or (bool(listed) and all(_ID.fullmatch(row[position]) for row in listed)),
+            no_wrap=whole,
+            min_width=widest if whole else min(widest, _LEAST_COLUMN),
             header_style="bold",
         )
-    ours = {position for position, column in enumerate(columns) if column in _OUR_WORDS}
-    for row in listed:
-        table.add_row(
-            *(
-                Text(said(cell) if position in ours else cell, style=_style(cell))
-                for position, cell in enumerate(row)
-            )
-        )
+    for row, words in zip(listed, worded, strict=True):
+        table.add_row(*(Text(word, style=_style(cell)) for cell, word in zip(row, words, strict=True)))
     return table
 
 

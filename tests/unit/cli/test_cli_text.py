@@ -27,7 +27,7 @@ from suanli.cli.moments import (
     moment_or_ago,
     to_rfc3339,
 )
-from suanli.cli.output import make_table
+from suanli.cli.output import make_table, print_table
 from suanli.cli.refusals import of_file, of_period, report, sentence
 from suanli.cli.usage_tables import _budget_row, _sums, about, cny, fen_of, print_usage
 from suanli.cli.watching import follow_life
@@ -38,6 +38,7 @@ from suanli.client.errors import FieldError, Problem, Refused, refused
 from suanli.client.transport import Transport
 from suanli.client.types import Job, LogRecord
 from suanli.sentences import ZH_SERVER, Translation
+from suanli.sentences.words import said
 
 
 @given(st.text())
@@ -276,6 +277,23 @@ def test_a_narrow_terminal_breaks_words_and_never_an_id() -> None:
     Console(file=shown, width=40).print(table)
     assert "6f6b4c8d2e11" in shown.getvalue()
     assert max(map(len, shown.getvalue().splitlines())) <= 40
+
+
+@pytest.mark.parametrize("columns", ["20", "40", "60"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_terminal_is_so_narrow_that_a_figure_an_id_or_a_state_is_cut(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str, language: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("SUANLI_LANG", language)
+    whole = ["6f6b4c8d2e11", "1,000.250", "12.125", "1,234.56", said("succeeded")]
+    print_table(
+        ["JOB", "NAME", "DEVICE MODEL", "HELD", "BILLED", "CNY", "STATE"],
+        [[whole[0], "fine-tune-" * 4, "ascend-910b3", *whole[1:4], "succeeded"]],
+        right=(3, 4, 5),
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert any(set(whole) <= set(line.split()) for line in lines), lines
 
 
 def test_nothing_is_never_less_than_nothing() -> None:
