@@ -76,10 +76,11 @@ def parse_device_list(data: bytes) -> DeviceList:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     devices: list[ListedDevice] = []
     try:
-        columns = [name.strip().lower() for name in next(rows, [])]
+        names = next(rows, [])
+        columns = [name.strip().lower() for name in names]
         if len(set(columns)) != len(columns) or not set(NAMES) & set(columns):
             want = "columns, each once, with one of " + ", ".join(NAMES)
-            raise EvidenceError("device list line 1", ",".join(columns), want)
+            raise EvidenceError("device list line 1", ",".join(names), want)
         for row in rows:
             if any(cell.strip() for cell in row):
                 devices.append(_device(rows.line_num, columns, row))

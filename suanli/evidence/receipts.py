@@ -103,6 +103,8 @@ def read_receipt(fields: Fields) -> JobReceipt:
     )
     if receipt.end_ms < receipt.start_ms:
         raise EvidenceError("job_receipt.end_ms", receipt.end_ms, f"at least start_ms {receipt.start_ms}")
-    if (receipt.stance == "contested") != bool(receipt.reason):
-        raise EvidenceError("job_receipt.reason", receipt.reason, "a reason exactly when it is contested")
+    if receipt.stance == "contested" and not receipt.reason:
+        raise EvidenceError("job_receipt.reason", repr(receipt.reason), "a reason")
+    if receipt.stance != "contested" and receipt.reason:
+        raise EvidenceError("job_receipt.reason", receipt.reason, "no reason, since it is not contested")
     return receipt

@@ -62,7 +62,8 @@ ZH_EVIDENCE = {
     "no match": "不匹配",
     "at least start_ms {number}": "不小于 start_ms {number}",
     "a signature of the key over firm and key": "该密钥对企业和密钥的签名",
-    "a reason exactly when it is contested": "仅在提出异议时填写原因，且必须填写",
+    "a reason": "一个原因",
+    "no reason, since it is not contested": "不填写原因，因为并未提出异议",
     # Time stamps and archives
     "no reader of time stamps": "没有读取时间戳的程序包",
     "certificates in PEM": "PEM 格式的证书",

@@ -245,6 +245,8 @@ def test_a_firm_signs_and_contests_from_the_command_line(api: ApiInThread, tmp_p
     assert unheard_of.startswith("suanli: --workload: got gaming, want one of evaluation, "), unheard_of
     assert "workload" in lin.run("receipt", "sign", job_id, "--allocation", made["allocation_id"],
                                  "--workload", "gaming", code=2).stderr  # fmt: skip
+    refused = lin.run("receipt", "contest", job_id, "--reason", "", code=2).stderr
+    assert refused == "suanli: --reason: got '', want a reason\n"
     contested = lin.run("receipt", "contest", job_id, "--reason", "the node hung").stdout
     assert "contested" in contested
     listed = lin.run("receipt", "list", job_id).stdout

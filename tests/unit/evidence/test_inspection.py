@@ -113,6 +113,11 @@ def test_a_list_that_is_none_names_its_line(text, where):
         parse_device_list(text.encode())
 
 
+def test_a_file_that_is_no_list_is_quoted_as_it_is():
+    with pytest.raises(EvidenceError, match="device list line 1: got Firm, Device Count,"):
+        parse_device_list(b"Firm, Device Count\n")
+
+
 def test_a_list_as_a_spreadsheet_writes_it_is_read():
     data = '﻿serial,remark\r\nSN-1,"two\r\nlines"\r\n,\r\n'.encode()
     assert [d.serial for d in parse_device_list(data).devices] == ["SN-1"]
