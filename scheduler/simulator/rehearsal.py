@@ -164,13 +164,14 @@ def changed(base: Situation, path: Path) -> Situation:
         ),
         profile,
         result.name,
+        "profile",
     )
 
 
-def with_profile(base: Situation, profile: object, name: str) -> Situation:
-    """The base under another profile. Raises Invalid for one that is not there."""
+def with_profile(base: Situation, profile: object, name: str, field: str = "--profile") -> Situation:
+    """The base under another profile, which `field` names. Raises Invalid for one that is not there."""
     if not isinstance(profile, str) or profile not in POLICIES:
-        raise Invalid([FieldProblem("profile", repr(profile), f"one of {', '.join(POLICIES)}")])
+        raise Invalid([FieldProblem(field, repr(profile), f"one of {', '.join(POLICIES)}")])
     return replace(base, name=name, profile=profile)
 
 

@@ -35,7 +35,7 @@ app = typer.Typer(
     name="suanli",
     help="Jobs on pools of accelerators from many vendors, with usage that can be verified.\n\n"
     "Exit code 0: done. 1: it failed, was refused, or was checked and found wrong. 2: it was typed wrongly, or a file"
-    " or a setting that it names cannot be used. 130: interrupted.",
+    " or a setting that it names cannot be used. 3: verify found nothing wrong, but had no policy. 130: interrupted.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

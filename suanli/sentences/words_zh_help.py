@@ -98,8 +98,9 @@ ZH_HELP = {
         "永久关闭一个结算期：其结算单成为证据日志的条目。仅限运营方。"
     ),
     "Exit code 0: done. 1: it failed, was refused, or was checked and found wrong. 2: it was typed wrongly, or a file "
-    "or a setting that it names cannot be used. 130: interrupted.": (
-        "退出码 0：完成。1：失败、被拒绝，或核验后发现问题。2：输入有误，或所指的文件、设置无法使用。130：被中断。"
+    "or a setting that it names cannot be used. 3: verify found nothing wrong, but had no policy. 130: interrupted.": (
+        "退出码 0：完成。1：失败、被拒绝，或核验后发现问题。2：输入有误，或所指的文件、设置无法使用。"
+        "3：verify 未发现问题，但没有信任策略。130：被中断。"
     ),
     "Beginning: a date or a time, in Asia/Shanghai where it names no zone.": "起点：日期或时间，未写时区则按北京时间。",
     "End, written alike, when all windows up to it are logged.": "终点，写法相同，此前的窗口须已全部入日志。",

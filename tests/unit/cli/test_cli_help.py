@@ -158,6 +158,11 @@ def test_no_line_begins_with_the_sign_that_ends_a_sentence_nor_ends_with_a_brack
             assert line[-1] not in "（《「", line
 
 
+def test_help_says_every_exit_code() -> None:
+    told = run_suanli("--help", environment={"PATH": os.environ["PATH"], "COLUMNS": "400"}).stdout
+    assert re.findall(r"(?<=[ .])(\d+): ", told) == ["0", "1", "2", "3", "130"]
+
+
 @pytest.mark.parametrize("arguments", [("--help",), ("receipt", "--help"), ("simulate", "--help")])
 def test_no_help_of_a_command_is_cut(arguments: tuple[str, ...]) -> None:
     for width in ("60", "100"):

@@ -232,6 +232,17 @@ def test_a_month_that_begins_brings_new_money_and_a_change_sets_a_budget(tmp_pat
         simulate(Request(path, changes=(change,)), Console(quiet=True), Console(quiet=True))
 
 
+def test_a_profile_that_is_not_there_is_named_as_it_was_given(history_file: Path, tmp_path: Path) -> None:
+    change = tmp_path / "change.yaml"
+    change.write_text("profile: foo\n")
+    for request, field in (
+        (Request(history_file, profiles=("foo",)), "--profile"),
+        (Request(history_file, changes=(change,)), "profile"),
+    ):
+        with pytest.raises(Invalid, match=f"^{field}: got 'foo', want one of "):
+            simulate(request, Console(quiet=True), Console(quiet=True))
+
+
 def test_the_example_of_a_change_is_one(tmp_path: Path) -> None:
     document = json.loads(history_text(a_history()).replace('"a"', '"yunhe"'))
     document["queues"][0]["pools"] = ["ascend", "mixed"]
