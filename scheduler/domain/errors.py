@@ -70,9 +70,16 @@ class Forbidden(DomainError):
 
 
 class NotFound(DomainError):
-    """There is no such thing, or the caller may not know that there is."""
+    """There is no such thing, or the caller may not know that there is. `wrong` is the word of the request that names
+    it, with those that the caller may mean."""
 
     code = "not_found"
+
+    def __init__(
+        self, message: str, fields: Mapping[str, object] | None = None, *, wrong: FieldProblem | None = None
+    ) -> None:
+        super().__init__(message, fields)
+        self.problems = () if wrong is None else (wrong,)
 
 
 class Conflict(DomainError):

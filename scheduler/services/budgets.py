@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.domain.authorise import Action, Principal, authorise, may_see_firm
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, budget_keys, cny
 from scheduler.domain.configuration_reading import BudgetEntry, budget_of
-from scheduler.domain.errors import Conflict, Invalid, NotFound
+from scheduler.domain.errors import Conflict, FieldProblem, Invalid, NotFound
 from scheduler.domain.ids import FirmId
 from scheduler.domain.reading import Reader
 from scheduler.domain.suggestions import one_of
@@ -61,8 +61,7 @@ async def apply_budgets(run: Application, budgets: Sequence[BudgetEntry]) -> Non
         if firm_id is None:
             run.refuse(f"budgets[{number}].firm", entry.firm, one_of(entry.firm, sorted(firms)))
             continue
-        projects = select(ProjectRow.name).where(ProjectRow.firm_id == firm_id).order_by(ProjectRow.name)
-        known = list(await run.session.scalars(projects))
+        known = await _projects(run.session, firm_id)
         if entry.project is not None and entry.project not in known:
             run.refuse(f"budgets[{number}].project", entry.project, one_of(entry.project, known))
             continue
@@ -145,16 +144,25 @@ async def _owner(session: AsyncSession, principal: Principal, firm: str, project
     """The firm's id, where the caller may know of it and set the budget."""
     authorise(principal, Action.SET_FIRM_BUDGET if project is None else Action.SET_BUDGET)
     firm_id = await _visible_firm(session, principal, firm)
-    if project is not None and await session.get(ProjectRow, (firm_id, project)) is None:
-        raise NotFound(f"the firm {firm} has no project {project}")
+    known = await _projects(session, firm_id)
+    if project is not None and project not in known:
+        wrong = FieldProblem("project", project, one_of(project, known))
+        raise NotFound(f"the firm {firm} has no project {project}", wrong=wrong)
     return firm_id
+
+
+async def _projects(session: AsyncSession, firm_id: str) -> list[str]:
+    named = select(ProjectRow.name).where(ProjectRow.firm_id == firm_id).order_by(ProjectRow.name)
+    return list(await session.scalars(named))
 
 
 async def _visible_firm(session: AsyncSession, principal: Principal, firm: str) -> str:
-    firm_id = await session.scalar(select(FirmRow.firm_id).where(FirmRow.name == firm))
-    if firm_id is None or not may_see_firm(principal, firm_id):
-        raise NotFound(f"there is no firm {firm}")
-    return firm_id
+    rows = await session.execute(_FIRMS.order_by(FirmRow.name))
+    known = {row.name: row.firm_id for row in rows if may_see_firm(principal, row.firm_id)}
+    if firm not in known:
+        wrong = FieldProblem("firm", firm, one_of(firm, list(known)))
+        raise NotFound(f"there is no firm {firm}", wrong=wrong)
+    return str(known[firm])
 
 
 async def _tell(run: Application, principal: Principal, said: str) -> None:

@@ -18,6 +18,7 @@ Project = Annotated[
     str | None,
     typer.Option("--project", help="Of this project; absent: of the firm with all of its projects."),
 ]
+_OWNER = {"firm": "--firm", "project": "--project"}
 Firm = Annotated[str | None, typer.Option("--firm", help="For operators: whose; absent: your own.")]
 
 
@@ -55,7 +56,7 @@ def set_budget(
     from suanli.cli.usage_tables import fen_of, owner_of
     from suanli.sentences.words import word
 
-    typed = {"amount_cny": "AMOUNT", "period": "--per"}
+    typed = {**_OWNER, "amount_cny": "AMOUNT", "period": "--per"}
     with open_client(profile) as client, naming_options(typed, as_json=as_json):
         owner = _firm(client, firm)
         made = client.set_budget(
@@ -74,9 +75,10 @@ def remove_budget(
 ) -> None:
     """Let a project spend any amount."""
     from suanli.cli.output import print_json, say
+    from suanli.cli.refusals import naming_options
     from suanli.sentences.words import word
 
-    with open_client(profile) as client:
+    with open_client(profile) as client, naming_options(_OWNER, as_json=as_json):
         owner = _firm(client, firm)
         client.remove_budget(owner, project=project)
     name = owner if project is None else f"{owner}/{project}"

@@ -164,7 +164,7 @@ def calendar(
     as_json: AsJson = False,
 ) -> None:
     """Show maintenance windows and advance reservations (suanli apply -f enters them)."""
-    from suanli.cli.moments import local
+    from suanli.cli.moments import BILLING_CLOCK, billing_time
     from suanli.cli.output import print_json, print_table, say
 
     with open_client(profile) as client:
@@ -177,13 +177,13 @@ def calendar(
         print_json(found)
         return
     print_table(
-        ["NAME", "FOR", "FROM", "UNTIL", "NODES", "WHY"],
+        ["NAME", "FOR", f"FROM, {BILLING_CLOCK}", "UNTIL", "NODES", "WHY"],
         [
             [
                 entry["name"],
                 "maintenance" if entry["firm"] is None else f"{entry['firm']}/{entry['queue']}",
-                local(entry["begins"]),
-                local(entry["ends"]),
+                billing_time(entry["begins"]),
+                billing_time(entry["ends"]),
                 ", ".join(entry["nodes"]),
                 entry["why"],
             ]

@@ -117,8 +117,10 @@ def prices(
     as_json: AsJson = False,
 ) -> None:
     """List prices in force, in CNY per device-hour, with the programs that support them."""
+    from suanli.cli.moments import BILLING_CLOCK
     from suanli.cli.output import print_json, print_table, say
 
+    since = f"SINCE, {BILLING_CLOCK}"
     with open_client(profile) as client:
         versions = [price for price in client.prices() if every or price["in_force"]]
         programs = [program for program in client.programs() if every or program["in_force"]]
@@ -128,7 +130,7 @@ def prices(
     if as_json:
         print_json({"prices": found, "programs": programs})
         return
-    columns = ["MODEL", "CNY/HOUR", "SINCE", "SUPPORT"]
+    columns = ["MODEL", "CNY/HOUR", since, "SUPPORT"]
     rows = [_price_row(price) for price in found]
     if every:
         columns += ["IN FORCE", "PRICE ID"]
@@ -138,20 +140,20 @@ def prices(
     if programs:
         say("")
         print_table(
-            ["PROGRAM", "VERSION", "SUPPORT", "AT MOST CNY", "SINCE", "TITLE"],
+            ["PROGRAM", "VERSION", "SUPPORT", "AT MOST CNY", since, "TITLE"],
             [_program_row(program) for program in programs],
             right=(1, 3),
         )
 
 
 def _price_row(price: dict[str, Any]) -> list[object]:
-    from suanli.cli.moments import local
+    from suanli.cli.moments import billing_time
 
     supports = (f"{_percent(p)} {p['program_id']} v{p['version']}" for p in price["programs"])
     return [
         price["device_model"],
         price["price_cny_per_device_hour"],
-        local(price["effective_from"]),
+        billing_time(price["effective_from"]),
         ", ".join(supports),
     ]
 
@@ -170,7 +172,7 @@ def _percent(program: Program | dict[str, Any]) -> str:
 
 
 def _program_row(program: Program) -> list[object]:
-    from suanli.cli.moments import local
+    from suanli.cli.moments import billing_time
     from suanli.cli.usage_tables import cny
 
     cap = program["per_firm_cap_fen"]
@@ -179,6 +181,6 @@ def _program_row(program: Program) -> list[object]:
         program["version"],
         f"{_percent(program)} {_MEASURES[program['usage_measure']]}",
         "no limit" if cap is None else cny(cap),
-        local(program["effective_from"]),
+        billing_time(program["effective_from"]),
         program["title"],
     ]

@@ -18,6 +18,7 @@ from sqlalchemy import select, update
 
 from scheduler.storage.job_logs import JobLogs, LogKey, Stream
 from scheduler.storage.tables import InboxRow, JobStateRow
+from suanli.cli.moments import billing_time
 from tests.builders.api import CONFIGURATION, MODEL, ApiInThread, InhabitedUrls
 from tests.builders.cli import run_suanli
 from tests.builders.running import ending, next_line
@@ -356,6 +357,15 @@ def test_pools_and_prices_are_listed_as_the_firm_sees_them(shell: Shell) -> None
             {**program, "version": 2, "rate": "0.125", "domestic_only": True, "per_firm_cap_cny": "2000.00"},
             {**program, "version": 3, "rate": "0.5", "effective_from": "2040-01-01T00:00:00+08:00"},
         ],
+        "reservations": [
+            {
+                "name": "demo",
+                "firm": "lanjing",
+                "pool": "haidian",
+                "from": "2027-01-16T16:00:00+08:00",
+                "until": "2027-01-16T17:00:00+08:00",
+            }
+        ],
     }
     shell.run("apply", "-f", shell.file("offer.json", json.dumps(offer)))
     shell.person = "lin"
@@ -381,7 +391,13 @@ def test_pools_and_prices_are_listed_as_the_firm_sees_them(shell: Shell) -> None
     supported = [{"program_id": "city", "version": 2, "rate_ppm": 125_000, "usage_measure": "live"}]
     assert price["programs"] == supported
     assert [program["version"] for program in offered["programs"]] == [2]
+    shell.extra = {"TZ": "America/New_York"}  # whose clock is not the one of the bills
     said = shell.run("prices").stdout
+    assert said.count("SINCE, Asia/Shanghai (UTC+08:00)") == 2
+    assert f" {billing_time(price['effective_from'])} " in said
+    planned = shell.run("calendar").stdout
+    assert re.search(r"FROM, Asia/Shanghai \(UTC\+08:00\) +UNTIL", planned)
+    assert re.search(r"2027-01-16 16:00:00 +2027-01-16 17:00:00", planned)
     assert re.search(rf"^{MODEL} +{price['price_cny_per_device_hour']} .*12.5 % city v2", said, re.M)
     assert re.search(r"^city +2 +12.5 % of live use +2,000.00 .*City vouchers", said, re.M)
     assert re.search(r"^city +3 +50 %", shell.run("prices", "--all").stdout, re.M)
@@ -437,6 +453,11 @@ def test_what_is_wrong_is_named_as_it_was_typed_and_for_programs_as_the_wire_nam
     wang = Shell(shell.api, shell.folder, person="wang")
     refused = wang.run("budget", "set", "12,5", "--project", "vision", code=2).stderr
     assert refused.startswith("suanli: AMOUNT: got '12,5', want a decimal number")
+    for act in (("set", "10"), ("remove",)):
+        typo = wang.run("budget", *act, "--project", "vison", code=2).stderr
+        assert typo == "suanli: --project: got vison, want one of: default, vision\n"
+        typo = wang.run("budget", *act, "--firm", "lanjin", "--project", "vision", code=2).stderr
+        assert typo == "suanli: --firm: got lanjin, want one of: lanjing\n"
     own = wang.run("budget", "set", "12.50", code=1).stderr
     assert own.endswith(
         "may not set budgets of firms; these may: operator; you may set the budgets of the firm's projects\n"

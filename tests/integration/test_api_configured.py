@@ -318,6 +318,8 @@ async def test_a_budget_is_refused_with_what_is_wrong(
     answer = await installation.as_(person).put(path, json=body)
     assert answer.status_code == status, answer.text
     assert said in answer.json()["detail"], answer.text
+    if status == 404:
+        assert [error["field"] for error in answer.json()["errors"]] == [said.split()[-2]], answer.text
 
 
 async def test_a_file_sets_budgets_and_names_whom_it_does_not_know(installation: ApiInstallation) -> None:
