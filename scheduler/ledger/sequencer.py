@@ -70,7 +70,7 @@ from suanli.evidence.windows import (
 
 FACTS_PER_BATCH = 500
 WINDOWS_PER_BATCH = 4 * WIDTH
-BATCH_BYTES = 32 << 20  # of unpacked segments: four thousand of them may stand in a window
+BATCH_BYTES = 32 << 20  # of headers and unpacked segments: four thousand of these may stand in a window
 
 _log = structlog.get_logger(__name__)
 
@@ -166,7 +166,7 @@ class Sequencer:
             await self._add_windows(session, draft, windows)
         await copy_in(session, table_of(LogEntryRow), ENTRY_COLUMNS, draft.entries)
         await copy_in(session, table_of(WindowSegmentRow), SEGMENT_COLUMNS, draft.segments)
-        full = crowded or len(windows) == most or sum(w.segments_bytes for w in windows) >= BATCH_BYTES
+        full = crowded or len(windows) == most or sum(w.weight for w in windows) >= BATCH_BYTES
         return Batch(self.size, tuple(draft.leaves), tuple(draft.archived), tuple(draft.types), full)
 
     async def _check_size(self, session: AsyncSession) -> None:

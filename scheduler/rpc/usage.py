@@ -41,7 +41,8 @@ from scheduler.storage.gathered import Gathered
 from scheduler.storage.pokes import Channel, Poker
 from scheduler.storage.segments import unpacked_bytes
 from suanli.evidence.errors import EvidenceError
-from suanli.evidence.windows import SaltedSegment, SignedWindow
+from suanli.evidence.keys import SIGNATURE_BYTES
+from suanli.evidence.windows import SEGMENTS_PER_WINDOW, SaltedSegment, SignedWindow
 
 BATCH_WINDOWS = 32
 QUEUED_WINDOWS = 64
@@ -176,8 +177,10 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
         """Put windows into the queue and None at the end; a full queue holds the agent back."""
         node_id = upload.key.node_id
         async for request in requests:
-            window = _sent(request)
-            size = len(window.header) + _unpacked(window.packed)
+            # What is to be packed first may be megabytes.
+            window = _sent(request) if request.packed else await asyncio.to_thread(_sent, request)
+            # All that came counts, also what nobody looks at.
+            size = max(request.ByteSize(), len(window.header) + _unpacked(window.packed))
             await queue.put(window, size)
             wait_s = self._allowances.pace_s(node_id, size)
             if wait_s:
@@ -236,19 +239,28 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
 
 
 def _sent(request: usage_pb2.UploadRequest) -> SentWindow:
-    """The window of a request. Those of agents of before come unpacked."""
-    if request.packed:
-        return SentWindow(request.header, request.signature, request.packed)
-    segments = tuple([SaltedSegment(segment.salt, segment.body) for segment in request.segments])
-    return SentWindow.of(SignedWindow(request.header, request.signature, segments))
+    """The window of a request. Agents of before send theirs unpacked, none sends both or more than go into one."""
+    header, signature, count = request.header, request.signature, len(request.segments)
+    if len(signature) != SIGNATURE_BYTES:
+        wrong = EvidenceError("signature", f"{len(signature)} bytes", f"{SIGNATURE_BYTES} bytes")
+    elif count and request.packed:
+        wrong = EvidenceError("segments", f"packed ones and {count} unpacked", "one of both")
+    elif count > SEGMENTS_PER_WINDOW:
+        wrong = EvidenceError("segments", count, f"at most {SEGMENTS_PER_WINDOW}")
+    elif count or not request.packed:
+        segments = tuple([SaltedSegment(segment.salt, segment.body) for segment in request.segments])
+        return SentWindow.of(SignedWindow(header, signature, segments))
+    else:
+        return SentWindow(header, signature, request.packed)
+    return SentWindow(header, b"", b"", wrong)
 
 
 def _unpacked(packed: bytes) -> int:
-    """What a node is charged for segments: their bytes unpacked, or as they are where nobody can unpack them."""
+    """How long segments are unpacked; 0 where nobody can unpack them."""
     try:
-        return max(unpacked_bytes(packed), len(packed))
+        return unpacked_bytes(packed)
     except EvidenceError:
-        return len(packed)
+        return 0
 
 
 class _Queue:

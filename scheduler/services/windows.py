@@ -34,11 +34,15 @@ TRIES = 3
 
 @dataclass(slots=True)
 class SentWindow:
-    """Exact bytes of a window; `packed` are its segments, as `storage/segments.py` packs them."""
+    """Exact bytes of a window; `packed` are its segments, as `storage/segments.py` packs them.
+
+    Where it came in a message that no agent sends, `wrong` says why it is refused, whatever else it holds.
+    """
 
     header: bytes
     signature: bytes
     packed: bytes
+    wrong: EvidenceError | None = None
 
     @classmethod
     def of(cls, window: SignedWindow) -> "SentWindow":
@@ -212,6 +216,8 @@ def _seq(window: SentWindow) -> int:
 def _check(key: NodeKey, window: SentWindow, now_ms: int) -> _Good | Refusal:
     """What can be said of a window without its chain: signature, commitments, tiling, bounds, its devices."""
     try:
+        if window.wrong is not None:
+            raise window.wrong
         segments = unpack_segments(window.packed)
     except EvidenceError as error:
         return Refusal(_seq(window), error.field, f"got {error.got}, want {error.want}")

@@ -74,14 +74,19 @@ def unpacked_bytes(packed: bytes) -> int:
 
 def unpack(packed: bytes) -> tuple[bytes, list[tuple[int, int]]]:
     """What was joined, and where each body in it begins and ends. Raises EvidenceError."""
-    if not unpacked_bytes(packed) and packed != _NOTHING:  # there zstandard looks at nothing else
+    size = unpacked_bytes(packed)
+    if not size and packed != _NOTHING:  # there zstandard looks at nothing else
         raise EvidenceError("segments", f"{len(packed)} bytes", f"the {len(_NOTHING)} of a frame of nothing")
+    # Zstandard itself never makes more of what cannot be compressed; a frame may hold empty blocks without end.
+    most = size + (size >> 8) + 512
+    if len(packed) > most:
+        raise EvidenceError("segments", f"{len(packed)} bytes", f"at most {most} bytes for {size} unpacked")
     try:
         data = _codec.unpack(packed, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise EvidenceError("segments", str(error), "a Zstandard frame") from None
     bodies: list[tuple[int, int]] = []
-    at, size = 0, len(data)
+    at = 0
     while at < size:
         length_at = at + SALT_BYTES
         begin = length_at + _LENGTH.size

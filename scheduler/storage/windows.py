@@ -131,9 +131,9 @@ def window_fact(key_id: str, seq: int) -> str:
 # of many rows of a few KiB each, the driver is woken for every 8 KiB.
 _WAITING = """
 SELECT array_agg(key_id), array_agg(seq), array_agg(header), array_agg(signature), array_agg(segments),
-    array_agg(size), array_agg(segments_bytes IS NOT NULL)
+    array_agg(weight), array_agg(segments_bytes IS NOT NULL)
 FROM (
-    SELECT waiting.*, size, sum(size) OVER (ORDER BY place, key_id) - size AS before
+    SELECT waiting.*, weight, sum(weight) OVER (ORDER BY place, key_id) - weight AS before
     FROM usage_intake AS waiting JOIN (
         SELECT key_id, seq, place FROM (
             SELECT key_id, seq, row_number() OVER (PARTITION BY key_id ORDER BY seq) AS place
@@ -141,7 +141,9 @@ FROM (
             WHERE key_id <> ALL(%(stuck)s)
         ) AS numbered
         ORDER BY place, key_id LIMIT %(most)s
-    ) AS chosen USING (key_id, seq), LATERAL (SELECT coalesce(segments_bytes, octet_length(segments))) AS s(size)
+    ) AS chosen USING (key_id, seq), LATERAL (
+        SELECT greatest(segments_bytes, octet_length(segments)) + octet_length(header)
+    ) AS s(weight)
 ) AS sized
 WHERE before < %(most_bytes)s
 HAVING count(*) > 0
@@ -150,14 +152,18 @@ HAVING count(*) > 0
 
 @dataclass(slots=True)
 class WaitingWindow:
-    """A window of the intake; `segments` as `pack_segments` packed them, `segments_bytes` before that."""
+    """A window of the intake; `segments` as `pack_segments` packed them.
+
+    `weight` is what it counts for in a batch: bytes of the header, and of the segments packed or unpacked, whichever
+    are more.
+    """
 
     key_id: str
     seq: int
     header: bytes
     signature: bytes
     segments: bytes
-    segments_bytes: int
+    weight: int
     packed: bool = True
 
     def __post_init__(self) -> None:
@@ -170,7 +176,7 @@ async def waiting_windows(
     session: AsyncSession, most: int, most_bytes: int, refused: Collection[tuple[str, int]]
 ) -> list[WaitingWindow]:
     """Up to `most` windows that wait, a share of each key's, by key and number; no more of them once their
-    unpacked segments come to `most_bytes`.
+    weights come to `most_bytes`.
 
     Of a key of which a window was refused nothing is taken: its chain cannot go on without that window.
     """

@@ -29,5 +29,8 @@ def shorten(value: object) -> str:
     elif isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 256:
         text = f"an integer of {value.bit_length()} bits"
     else:
-        text = repr(value)
+        try:
+            text = repr(value)
+        except RecursionError:
+            text = f"a {type(value).__name__} nested too deep"
     return text if len(text) <= _GOT_LIMIT else text[:_GOT_LIMIT] + "…"

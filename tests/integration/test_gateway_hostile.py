@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import pytest
 import zstandard
 from sqlalchemy import text
 
-from protos.suanli.fleet.v1 import content_pb2, control_pb2
+from agents import wire
+from protos.suanli.fleet.v1 import content_pb2, control_pb2, usage_pb2
 from protos.suanli.fleet.v1.content_pb2_grpc import ContentServiceStub
 from protos.suanli.fleet.v1.control_pb2_grpc import ControlServiceStub
 from scheduler.rpc.allowances import StreamLimits
@@ -356,11 +357,14 @@ FRAMES = [
     (zstandard.ZstdCompressor(write_content_size=False).compress(b"x" * 100), "-1 bytes"),
     (zstandard.compress(b"x" * 100), "100 bytes"),
     (pack_segments([]) + b"more", "13 bytes"),
+    (b"\x28\xb5\x2f\xfd\x20\x28" + b"\0\0\0" * 1_000_000 + b"\x41\x01\0" + bytes(40), "3000049 bytes"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("packed", "got"), FRAMES, ids=["none", "a bomb", "no size", "no segments in it", "more behind it"]
+    ("packed", "got"),
+    FRAMES,
+    ids=["none", "a bomb", "no size", "no segments in it", "more behind it", "blocks of nothing"],
 )
 async def test_what_does_not_unpack_to_segments_is_refused_by_name(
     world: World, gateway: RunningGateway, packed: bytes, got: str
@@ -392,6 +396,78 @@ async def test_a_node_is_charged_for_what_its_segments_are_unpacked(
             await stream.until_refused(4)
             assert time.monotonic() - began_s > 1.5
             await stream.close()
+
+
+def with_both(request: usage_pb2.UploadRequest) -> None:
+    request.segments.append(usage_pb2.SaltedSegment(body=bytes(1 << 20)))
+
+
+def with_a_long_signature(request: usage_pb2.UploadRequest) -> None:
+    request.signature = bytes(1 << 20)
+
+
+def with_what_nobody_knows(request: usage_pb2.UploadRequest) -> None:
+    request.MergeFromString(b"\x7a" + b"\x80\x80\x40" + bytes(1 << 20))  # field 15
+
+
+def with_crumbs(request: usage_pb2.UploadRequest) -> None:
+    request.ClearField("packed")
+    request.MergeFromString(b"\x1a\0" * (1 << 19))
+
+
+WEIGHTS = [
+    (with_both, "segments", "want one of both"),
+    (with_a_long_signature, "signature", "got 1048576 bytes, want 64 bytes"),
+    (with_what_nobody_knows, None, ""),
+    (with_crumbs, "segments", "got 524288, want at most 4096"),
+]
+
+
+@pytest.mark.parametrize(
+    ("weigh_down", "field", "detail"), WEIGHTS, ids=lambda one: getattr(one, "__name__", "")
+)
+async def test_a_node_is_charged_for_all_that_a_message_holds_and_what_is_no_window_is_refused_by_name(
+    world: World,
+    database_urls: DatabaseUrls,
+    tmp_path: Path,
+    weigh_down: Callable[[usage_pb2.UploadRequest], None],
+    field: str | None,
+    detail: str,
+) -> None:
+    limits = StreamLimits(bytes_per_s=1 << 20, bytes_burst=1 << 20)
+    async with running_gateway(database_urls.gateway, tmp_path, usage_limits=limits) as slow:
+        agent = await enrolled(world, slow)
+        async with agent.stubs(slow) as stubs:
+            stream = UsageStream(stubs)
+            began_s, window = time.monotonic(), agent.cut()
+            for _ in range(4):
+                request = wire.upload(window, packed=True)
+                weigh_down(request)
+                await stream.call.write(request)
+            await stream.send([window, agent.cut()])
+            await stream.until_stored(2)
+            assert time.monotonic() - began_s > 2.5
+            assert [(r.seq, r.field) for r in stream.refused] == ([(1, field)] * 4 if field else [])
+            assert all(detail in r.detail for r in stream.refused)
+            await stream.close()
+
+
+async def test_crumbs_by_the_million_hold_nobody_up(world: World, gateway: RunningGateway) -> None:
+    hostile, honest = await enrolled(world, gateway, "bad"), await enrolled(world, gateway, "good")
+    window = hostile.cut()
+    async with hostile.stubs(gateway) as stubs, honest.stubs(gateway) as good_stubs:
+        stream, good = UsageStream(stubs), UsageStream(good_stubs)
+        request = usage_pb2.UploadRequest(header=window.header, signature=window.signature)
+        request.MergeFromString(b"\x1a\0" * 4_000_000)
+        await stream.call.write(request)
+        began_s = time.process_time()
+        await good.send([honest.cut()])
+        await good.until_stored(1)
+        await stream.until_refused()
+        assert time.process_time() - began_s < 3  # of unpacking and packing alone it was seven
+        assert (stream.refused[0].seq, stream.refused[0].field) == (1, "segments")
+        await stream.close()
+        await good.close()
 
 
 async def test_one_chain_over_two_streams_at_once_is_stored_exactly_once(

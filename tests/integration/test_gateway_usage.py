@@ -95,12 +95,17 @@ async def test_a_day_of_windows_comes_in_few_transactions_and_is_taken_up_to_a_n
         async with world.owner.read() as session:
             return [one.seq for one in await waiting_windows(session, most, most_bytes, refused)]
 
-    [(size,)] = await world.rows("SELECT segments_bytes FROM usage_intake WHERE seq = 1")
+    [(size,)] = await world.rows(
+        "SELECT segments_bytes + octet_length(header) FROM usage_intake WHERE seq = 1"
+    )
     assert await taken(3, 1 << 30) == [1, 2, 3]
     assert await taken(3, size + 1) == [1, 2]  # the second is the one that fills it
     assert await taken(3, 1) == [1]  # one at least, however large
     [(key_id,)] = await world.rows("SELECT DISTINCT key_id FROM usage_intake")
     assert await taken(3, 1 << 30, [(key_id, 2)]) == []
+    # Whatever they say that they are unpacked: what is taken is read as it is.
+    await world.execute("UPDATE usage_intake SET segments = :fat", fat=bytes(size * 10))
+    assert await taken(9, size * 25) == [1, 2, 3]
 
 
 async def test_what_waits_is_as_old_as_the_oldest_window_or_fact_of_any_node(
@@ -147,7 +152,7 @@ async def test_a_window_that_a_gateway_of_before_stored_comes_out_as_all_others(
     await world.execute("UPDATE usage_intake SET segments = :joined, segments_bytes = NULL", joined=joined)
     async with world.owner.read() as session:
         [one] = await waiting_windows(session, 1, 1 << 30, [])
-    assert (unpack_segments(one.segments), one.segments_bytes) == (window.segments, len(joined))
+    assert (unpack_segments(one.segments), one.weight) == (window.segments, len(window.header) + len(joined))
 
 
 async def test_the_same_window_twice_is_one_window(world: World, agent: Agent, stream: UsageStream) -> None:

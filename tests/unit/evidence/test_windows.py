@@ -152,6 +152,13 @@ def test_bounds_are_kept(change, field):
     assert ("bounds", field) in _problems(window)
 
 
+def test_an_error_says_of_a_value_nested_too_deep_for_people_that_it_is():
+    value = []
+    for _ in range(100_000):
+        value = [value]
+    assert EvidenceError("segment.n", value, "an integer").got == "a list nested too deep"
+
+
 def test_segments_of_a_device_tile_the_window():
     half = T0 + GRID // 2
     one, two = segment(device("d-1"), T0, half), segment(device("d-1"), half, T0 + GRID)

@@ -1,6 +1,7 @@
 """Segments in one compressed piece: what is taken for one, and how much memory a page of them may take."""
 
 import json
+import os
 import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,6 +34,12 @@ def archived(index: int, packed: bytes | None) -> ArchivedEntry:
     return ArchivedEntry(index, b"s" * 32, b"payload", "window/k/1", None, ("firm", None), packed)
 
 
+def with_empty_blocks(packed: bytes, blocks: int) -> bytes:
+    """The same frame with raw blocks of nothing before its own: whatever it says, it is as long as it is."""
+    head = zstandard.frame_header_size(packed)
+    return packed[:head] + b"\0\0\0" * blocks + packed[head:]
+
+
 class NoRows:
     """A database in which no segment names an allocation."""
 
@@ -48,13 +55,22 @@ class NoRows:
         pack_segments([ONE]) + pack_segments([ONE]),
         pack_segments([ONE] * (SEGMENTS_PER_WINDOW + 1)),
         zstandard.ZstdCompressor(write_content_size=False).compress(join_segments([ONE])),
+        with_empty_blocks(pack_segments([ONE]), 1_000),
         b"",
     ],
-    ids=["more behind it", "more behind nothing", "two frames", "too many", "no size", "nothing"],
+    ids=["more behind it", "more behind nothing", "two frames", "too many", "no size", "blown up", "nothing"],
 )
 def test_anything_but_one_frame_of_a_window_is_refused(packed: bytes) -> None:
     with pytest.raises(EvidenceError):
         unpack_segments(packed)
+
+
+@pytest.mark.parametrize("level", [-100, 1, 19])
+@pytest.mark.parametrize("size", [0, 1, 200, 16_000])
+def test_a_frame_of_what_cannot_be_compressed_is_taken_at_every_level(level: int, size: int) -> None:
+    segments = tuple(SaltedSegment(os.urandom(32), os.urandom(size)) for _ in range(200))
+    packed = zstandard.ZstdCompressor(level=level, write_checksum=True).compress(join_segments(segments))
+    assert unpack_segments(packed) == segments
 
 
 def test_a_window_is_archived_as_it_is_packed_and_reads_back_whole() -> None:
