@@ -1,7 +1,9 @@
 """Decisions of the planner, one by one."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,16 @@ def numbers(controller: Controller, job_id: str) -> list[tuple[str, int]]:
         for allocation in controller.tasks(job)
         for device in allocation.device_ids
     )
+
+
+class CountedTuple(tuple[Any, ...]):
+    """A tuple that counts how often it is gone through."""
+
+    reads = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self.reads += 1
+        return super().__iter__()
 
 
 # --- gangs and packing ---------------------------------------------------------------------------------
@@ -396,6 +408,36 @@ def test_a_wrong_placement_keeps_nobody_else_from_starting() -> None:
     assert legal == Plan((decided[0], decided[2]))
     assert {violation.job_id for violation in violations} == {"wrong"}
     assert check_plan(snapshot, legal) == []
+
+
+def test_a_placement_that_is_wrong_in_itself_takes_nothing_from_those_behind_it() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")])
+    for name in ("good", "wrong", "also good"):
+        controller.submit(name, a_spec(name, devices=4))
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    good, wrong, also_good = plan(snapshot, controller.now_ms, PlannerConfig())[0].placements
+    quota = {key: replace(queue, nominal={good.device_model: 8}) for key, queue in snapshot.queues.items()}
+    without_rank = wrong._replace(tasks=tuple(task._replace(rank=7) for task in wrong.tasks))
+    on_devices_of_another = without_rank._replace(tasks=tuple(task._replace(rank=7) for task in good.tasks))
+    for limited, bad in ((snapshot, on_devices_of_another), (replace(snapshot, queues=quota), without_rank)):
+        legal, violations = legal_part(limited, Plan((bad, good, also_good)))
+        assert legal == Plan((good, also_good))
+        assert {violation.job_id for violation in violations} == {"wrong"}
+
+
+def test_a_plan_of_which_nearly_all_is_wrong_is_not_proved_once_for_each_wrong_job() -> None:
+    controller = Controller([a_node(f"n{n}") for n in range(8)])
+    for n in range(40):
+        controller.submit(f"job-{n}", a_spec(f"job-{n}", devices=1))
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    decided = plan(snapshot, controller.now_ms, PlannerConfig())[0].placements
+    assert len(decided) == 40
+    bad = [placement._replace(pool="nowhere") for placement in decided[:39]]
+    nodes = CountedTuple(snapshot.nodes)
+    legal, violations = legal_part(replace(snapshot, nodes=nodes), Plan((*bad, decided[39])))
+    assert legal == Plan((decided[39],))
+    assert {violation.job_id for violation in violations} == {placement.job_id for placement in bad}
+    assert nodes.reads <= 20
 
 
 def test_a_cohort_has_a_share_by_its_weight_and_its_members_share_that() -> None:
