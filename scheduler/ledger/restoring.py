@@ -70,8 +70,7 @@ async def restore(
         begin = number * WIDTH
         first, stop = max(begin, lost.first), min(begin + WIDTH, lost.stop)
         leaves = _published(store, number, stop - begin)[first - begin :]
-        opened = archive.read(number, range(first, stop))
-        entries = [_opened(first + n, leaf, opened.get(first + n)) for n, leaf in enumerate(leaves)]
+        entries = _opened(archive, number, first, leaves)
         async with database.transaction() as session:
             await guard(session)
             await _insert(session, leaves, entries)
@@ -97,18 +96,37 @@ def _published(store: TileStore, number: int, width: int) -> list[bytes]:
 _Opened = tuple[Entry, ArchivedEntry]
 
 
-def _opened(index: int, leaf: bytes, archived: ArchivedEntry | None) -> _Opened:
-    """An entry with its payload, which must be the one that was committed to."""
-    if archived is None:
-        raise Halted(f"the database lost entry {index}, and the archive does not have its payload")
+def _opened(archive: PayloadArchive, number: int, first: int, leaves: Sequence[bytes]) -> list[_Opened]:
+    """Entries from `first` on with their payloads, which must be those that were committed to.
+
+    Each line is checked as it is read: nothing is kept that was not signed.
+    """
     try:
-        entry = parse_entry(leaf)
-        _check(entry, archived)
+        entries = {first + n: parse_entry(leaf) for n, leaf in enumerate(leaves)}
     except EvidenceError as error:
-        raise Halted(
-            f"the database lost entry {index}, and the archive holds something else: {error}"
-        ) from error
-    return entry, archived
+        raise Halted(f"the database lost an entry, and what was published of it is none: {error}") from error
+    refused: dict[int, str] = {}
+
+    def opens(archived: ArchivedEntry) -> bool:
+        entry = entries.get(archived.index)
+        if entry is None:
+            return False
+        try:
+            _check(entry, archived)
+        except EvidenceError as error:
+            refused.setdefault(archived.index, str(error))
+            return False
+        return True
+
+    read = archive.read(number, opens)
+    for index in entries:
+        if index in refused and index not in read:
+            raise Halted(
+                f"the database lost entry {index}, and the archive holds something else: {refused[index]}"
+            )
+        if index not in read:
+            raise Halted(f"the database lost entry {index}, and the archive does not have its payload")
+    return [(entry, read[index]) for index, entry in entries.items()]
 
 
 def _check(entry: Entry, archived: ArchivedEntry) -> None:
@@ -132,6 +150,10 @@ def _check(entry: Entry, archived: ArchivedEntry) -> None:
         firm_id = getattr(record, "firm_id", None) if entry.type in FIRM_SCOPED else None
     if committed != wanted:
         raise EvidenceError(where, "other segments", "the segments that were committed to")
+    if len(archived.segment_firms) != len(wanted):
+        raise EvidenceError(
+            f"{where}: segment_firms", len(archived.segment_firms), f"{len(wanted)}, one a segment"
+        )
     if not named:
         raise EvidenceError(f"{where}: fact", archived.fact, "the name of what was committed to")
     if archived.firm_id != firm_id:

@@ -77,9 +77,6 @@ def read_back(leaf: bytes, entry: Entry, archived: ArchivedEntry) -> tuple[Value
     if entry.type != USAGE_WINDOW:
         fact = replace(archived, packed=None)  # a fact has no segments, whatever its line says
         return entry_row(leaf, entry, fact, record_span(parse_record(entry.type, body))), []
-    salted = archived.segments()
-    if len(salted) != len(archived.segment_firms):
-        raise EvidenceError("archive.segments", f"{len(salted)} segments", "a firm or none for each of them")
-    places = [place_of(parse_segment(s.body)) for s in salted]
+    places = [place_of(parse_segment(s.body)) for s in archived.segments()]
     row = entry_row(leaf, entry, archived, window_span(parse_header(body)))
     return row, segment_rows(archived, places)

@@ -8,10 +8,9 @@ one), and beside it what the database knew of the entry. Nothing of this is beli
 commitments in the tiles.
 """
 
-import json
 import re
 from binascii import hexlify
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -22,16 +21,19 @@ import structlog
 from scheduler.storage.objects import Place, open_objects
 from scheduler.storage.segments import pack_segments, unpack_segments
 from suanli.evidence.bundle import parse_payload_line
+from suanli.evidence.entries import PAYLOAD_LIMIT_BYTES
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.quick_base64 import decode as decode_base64
 from suanli.evidence.quick_base64 import encode as encode_base64
-from suanli.evidence.strict_json import encode
+from suanli.evidence.strict_json import encode, parse
 from suanli.evidence.tiles import WIDTH, entries_path
-from suanli.evidence.windows import SaltedSegment
+from suanli.evidence.windows import SEGMENTS_PER_WINDOW, SaltedSegment
 
 _SUFFIX = ".jsonl"
 # No window that an agent can send has so long a line.
 _MOST_LINE_BYTES = 16 << 20
+# As `strict_json` counts: a firm for each segment, and three values for each in lines of before; the rest is names.
+_MOST_LINE_VALUES = 4 * SEGMENTS_PER_WINDOW + 1024
 # Names and ids: without control characters and halves of characters, which the database cannot hold.
 _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{0,256}")
 _log = structlog.get_logger(__name__)
@@ -83,15 +85,20 @@ class ArchivedEntry:
 def parse_archived(data: bytes) -> ArchivedEntry:
     """A line without its newline; what is packed in it is unpacked when it is asked for. Raises EvidenceError."""
     try:
-        value: dict[str, Any] = json.loads(data)
+        value: Any = parse(data, "archive", _MOST_LINE_BYTES, _MOST_LINE_VALUES)
         fact, firm_id = _text("fact", value.pop("fact")), _text_or_none("firm_id", value.pop("firm_id"))
         firms = _texts_or_none("segment_firms", value.pop("segment_firms", []))
         text: str | None = value.pop("packed", None)
         packed = None if text is None else decode_base64(text.encode())
         rest = encode(value)
+    except EvidenceError:
+        raise
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise EvidenceError("archive", f"{type(error).__name__}: {error}", "a line of the archive") from None
     line = parse_payload_line(rest)
+    if line.payload is not None and len(line.payload) > PAYLOAD_LIMIT_BYTES:
+        wanted = f"at most {PAYLOAD_LIMIT_BYTES} bytes"
+        raise EvidenceError("archive.payload", f"{len(line.payload)} bytes", wanted)
     if packed is None and line.segments:
         shown = [segment for segment in line.segments if segment is not None]
         if len(shown) < len(line.segments):
@@ -113,6 +120,8 @@ def _text_or_none(name: str, value: object) -> str | None:
 def _texts_or_none(name: str, value: object) -> tuple[str | None, ...]:
     if not isinstance(value, list):
         raise EvidenceError(f"archive.{name}", type(value).__name__, "a list")
+    if len(value) > SEGMENTS_PER_WINDOW:
+        raise EvidenceError(f"archive.{name}", f"{len(value)} names", f"at most {SEGMENTS_PER_WINDOW}")
     return tuple([_text_or_none(name, one) for one in value])
 
 
@@ -201,11 +210,14 @@ class PayloadArchive:
         for path in self._parts(number).values():
             yield from _lines_of(self._objects.pieces(path) or ())
 
-    def read(self, number: int, wanted: Container[int] | None = None) -> dict[int, ArchivedEntry]:
-        """Entries of the `number`th file by index, or of it those that are `wanted`, as far as they can be read:
-        damaged lines are left out. It holds a line at a time, whoever wrote the file, and what it answers.
+    def read(
+        self, number: int, opens: Callable[[ArchivedEntry], bool] | None = None
+    ) -> dict[int, ArchivedEntry]:
+        """Entries of the `number`th file by index, as far as they can be read: damaged lines are left out.
 
-        Their segments are packed and may be damaged still.
+        Of several lines for one index it is the first, or the first of which `opens` says that it opens what was
+        signed: whoever can only add lines replaces none. It holds a line at a time, whoever wrote the file, and what
+        it answers. Their segments are packed and may be damaged still.
         """
         entries: dict[int, ArchivedEntry] = {}
         damaged, reason = 0, ""
@@ -217,7 +229,9 @@ class PayloadArchive:
             except EvidenceError as error:
                 damaged, reason = damaged + 1, reason or str(error)
                 continue
-            if entry.index // WIDTH == number and (wanted is None or entry.index in wanted):
+            if entry.index // WIDTH != number or entry.index in entries:
+                continue
+            if opens is None or opens(entry):
                 entries[entry.index] = entry
         if damaged:
             _log.warning("archive_lines_left_out", file=number, lines=damaged, first=reason)

@@ -307,6 +307,25 @@ async def test_an_archive_that_holds_another_payload_halts_the_ledger(
     assert house.head().size == 4
 
 
+async def test_a_line_that_was_added_behind_the_right_one_keeps_no_ledger_from_its_entries(
+    house: Installation, calm: None
+) -> None:
+    await house.facts(3)
+    async with house.ledger():
+        await until(lambda: house.published(4))
+    lines = [house.archive.read(0)[n].encode() for n in range(4)]
+    other = lines[2].replace(b'"index":2', b'"index":3')
+    more_firms = lines[3].replace(b'"segment_firms":[]', b'"segment_firms":[null]')
+    assert len({*lines, other, more_firms}) == 6
+    house.archive.replace(0, [*lines[:3], more_firms, lines[3] + more_firms + other])
+    await house.world.execute("DELETE FROM log_entries WHERE log_index = 3")
+    async with house.ledger():
+        await house.facts(1)
+        await until(lambda: house.published(5))
+        await house.check_tree()
+    assert halted() == 0.0
+
+
 async def test_a_lost_archive_is_written_again(house: Installation) -> None:
     await house.facts(3)
     async with house.ledger():

@@ -1,5 +1,6 @@
 """Segments in one compressed piece: what is taken for one, and how much memory a page of them may take."""
 
+import base64
 import json
 import os
 import tracemalloc
@@ -23,6 +24,7 @@ from scheduler.storage.segments import (
     unpack_segments,
 )
 from suanli.evidence.bundle import PayloadLine, encode_payload_line
+from suanli.evidence.entries import PAYLOAD_LIMIT_BYTES
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.windows import SEGMENTS_PER_WINDOW, SaltedSegment
 
@@ -140,9 +142,49 @@ def test_a_damaged_file_is_read_a_line_at_a_time_and_said_once(tmp_path: Path) -
     finally:
         tracemalloc.stop()
     assert sorted(entries) == [0, 62, 63]
-    assert sorted(archive.read(0, range(1, 63))) == [62]
+    assert sorted(archive.read(0, lambda entry: 0 < entry.index < 63)) == [62]
     assert [(one["event"], one["file"], one["lines"]) for one in said] == [("archive_lines_left_out", 0, 61)]
     assert peak < 40_000_000, "the file has eighty million bytes"
+
+
+def line_of(index: int, **changes: object) -> bytes:
+    return json.dumps(json.loads(archived(index, None).encode()) | changes).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"segment_firms": [None] * (SEGMENTS_PER_WINDOW + 1)},
+        {"segment_firms": [None] * 2_500_000},
+        {"payload": base64.b64encode(bytes(PAYLOAD_LIMIT_BYTES + 1)).decode()},
+        {"more": [[]] * 3_000_000},
+    ],
+    ids=["a firm too many", "millions of firms", "a payload that nothing has", "values that no line has"],
+)
+def test_a_line_that_holds_more_than_any_entry_is_damaged(tmp_path: Path, changes: dict[str, object]) -> None:
+    archive = PayloadArchive(tmp_path)
+    archive.create()
+    long = line_of(0, **changes)
+    archive.replace(0, [*[long] * 3, archived(3, None).encode()])
+    tracemalloc.start()
+    try:
+        with capture_logs() as said:
+            assert sorted(archive.read(0)) == [3]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [one["lines"] for one in said] == [3]
+    assert peak < 60_000_000, "a few copies of a line of fifteen million bytes, and none of its values"
+
+
+def test_of_the_lines_for_an_index_the_first_that_opens_it_is_taken(tmp_path: Path) -> None:
+    archive = PayloadArchive(tmp_path)
+    archive.create()
+    right, other = archived(0, None), line_of(0, fact="another")
+    archive.replace(0, [other, right.encode(), other, other])
+    assert archive.read(0, lambda entry: entry.fact == right.fact) == {0: right}
+    assert archive.read(0)[0].fact == "another"
+    assert archive.read(0, lambda _: False) == {}
 
 
 def test_a_file_of_the_archive_has_no_lines_but_its_own(tmp_path: Path) -> None:
