@@ -74,8 +74,8 @@ class SampleFiles:
         """Since when readings are kept here; 0 where there is none."""
         return min(self._files(), default=0) * HOUR_MS
 
-    def read(self, device_id: str, allocation_id: str, start_ms: int, end_ms: int) -> list[bytes]:
-        """The lines of a device, or of its part, under an allocation after start_ms and up to end_ms, in order; empty
+    def read(self, device_id: str, allocation_id: str | None, start_ms: int, end_ms: int) -> list[bytes]:
+        """The lines of a device, or of its part, under an allocation or none, after start_ms and up to end_ms; empty
         where they are gone. Who else has a part of the device has lines of his own.
         """
         found: list[bytes] = []

@@ -25,7 +25,7 @@ from scheduler.ledger.publisher import Publisher
 from scheduler.ledger.rating import Rater, Seat
 from scheduler.ledger.sequencer import Identity, Sequencer, intake_age_s
 from scheduler.ledger.stamping import Stamping
-from scheduler.ledger.witnessing import Witnessing, witness_clients
+from scheduler.ledger.witnessing import Witnessing, wait_either, witness_clients
 from scheduler.signing_keys import read_signing_key
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.leadership import Leadership, LeadershipLost
@@ -42,6 +42,9 @@ RETRY_S = 0.5
 STANDBY_AFTER_S = 1.0
 SCRUB_PERIOD_S = 1.0
 LAG_PERIOD_S = 5.0
+# So few entries are rated as soon as they are published. A look costs as much whether it finds little or much: under
+# load one a period is enough.
+FEW_ENTRIES = 64
 FINISH_S = 3.0
 
 Announce = Callable[[dict[str, str]], None]
@@ -198,6 +201,7 @@ class _Logbook:
         self._witnessing = witnessing
         self._sequencer = Sequencer(ledger.identity, publisher.tree.size)
         self._rater = Rater(seat, ledger.config.settle_ms)
+        self._published_few = asyncio.Event()
         # The tiles are the publisher's: the scrubber may not read them while they are written.
         self._publishing = asyncio.Lock()
 
@@ -234,6 +238,8 @@ class _Logbook:
             metrics.SEQUENCED.labels(type=kind).inc()
         if publisher.due:
             await self._publish()
+            if len(batch.leaves) <= FEW_ENTRIES:
+                self._published_few.set()
         return batch.full
 
     async def _publish(self) -> None:
@@ -253,10 +259,11 @@ class _Logbook:
         self._witnessing.published.set()
 
     async def rate(self, ended: asyncio.Event) -> None:
-        """Rate on a period, until `ended`: under load a look costs as much whether it finds little or much."""
+        """Rate on a period, and as soon as few entries were published, until `ended`."""
         while not ended.is_set():
+            self._published_few.clear()
             await self._rater.rate()
-            await _until(ended, self._config.rating_period_ms / 1000)
+            await wait_either(self._published_few, ended, self._config.rating_period_ms / 1000)
 
     async def scrub(self, ended: asyncio.Event) -> None:
         """Compare the log in the database with the published tiles, 256 entries at a time, for ever."""

@@ -181,7 +181,7 @@ class Site:
         return str(next(n["state"] for n in self.people.operator.nodes()["nodes"] if n["name"] == name))
 
     def bundle(self, client: Client) -> Path:
-        """Everything until now as a bundle, once it is logged, cosigned and rated."""
+        """Everything until now as a bundle, once it is logged and cosigned; it is rated a moment later."""
         end_ms = (now_ms() // WINDOW_MS + 1) * WINDOW_MS
         end = datetime.fromtimestamp(end_ms / 1000, UTC).isoformat()
         file = Path(tempfile.mkdtemp(dir=self.folder)) / "bundle.zip"

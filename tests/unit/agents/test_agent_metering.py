@@ -274,7 +274,9 @@ async def test_raw_samples_bear_out_every_segment_that_was_signed_over_them(host
     signed = [s for s in host.segments() if s.samples_root is not None]
     assert {s.allocation_id for s in signed if s.device.index == 0} == {"a", None}
     for segment in signed:
-        lines = host.samples.read(segment.device.device_id, segment.start_ms, segment.end_ms)
+        lines = host.samples.read(
+            segment.device.device_id, segment.allocation_id, segment.start_ms, segment.end_ms
+        )
         assert check_samples(segment, lines) == []
         assert [p.field for p in check_samples(segment, lines[:-1])] == ["samples_root"]
         assert [p.field for p in check_samples(segment, [*lines, lines[-1]])] == ["samples_root"]
@@ -302,5 +304,7 @@ async def test_the_next_life_goes_on_over_the_same_samples(host: Host) -> None:
         await until(lambda: host.spool.count() >= 3)
     for segment in host.segments():
         if segment.samples_root is not None:
-            lines = host.samples.read(segment.device.device_id, segment.start_ms, segment.end_ms)
+            lines = host.samples.read(
+                segment.device.device_id, segment.allocation_id, segment.start_ms, segment.end_ms
+            )
             assert check_samples(segment, lines) == []
