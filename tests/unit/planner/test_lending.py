@@ -137,7 +137,7 @@ def test_what_is_kept_is_lent_to_who_ends_in_time_and_to_nobody_later(case: dict
                 assert_one_row_a_task(shape, chain.from_iterable(seats.values()))
 
 
-def test_nothing_is_kept_idle_where_as_many_nodes_come_free_by_then() -> None:
+def test_what_is_free_already_is_kept_before_what_others_have_to_end_for() -> None:
     busy_until = {"model": "ascend-910b3", "share_left": None, "cpu": None, "leaf": None, "ends": None}
     early, late = busy_until | {"taken": 255, "ends": 20_000}, busy_until | {"taken": 255, "ends": 400_000}
     cell = a_cell({"nodes": [busy_until | {"taken": 0}, early, late, late]})
@@ -146,7 +146,7 @@ def test_nothing_is_kept_idle_where_as_many_nodes_come_free_by_then() -> None:
     )
     found = earliest_opening(shape, cell, NOW_MS, CONFIG)
     assert found is not None
-    assert [row for row, _ in found.seats] == [2, 3, 1]
+    assert [row for row, _ in found.seats] == [0, 1, 2]
     two = earliest_opening(shape._replace(devices=8), cell, NOW_MS, CONFIG)
     assert two is not None
     assert two.seats == ((0, 255),)
