@@ -19,7 +19,7 @@ from agents.runtime.spec import (
 )
 from protos.suanli.fleet.v1 import control_pb2, node_pb2, usage_pb2
 from suanli.evidence.identities import DeviceIdentity
-from suanli.evidence.windows import SignedWindow
+from suanli.evidence.windows import SignedWindow, join_segments
 
 GOALS = {
     control_pb2.TASK_GOAL_PREPARE: Goal.PREPARE,
@@ -221,7 +221,8 @@ def upload(window: SignedWindow, *, packed: bool) -> usage_pb2.UploadRequest:
     if not packed:
         segments = [usage_pb2.SaltedSegment(salt=s.salt, body=s.body) for s in window.segments]
         return usage_pb2.UploadRequest(header=window.header, signature=window.signature, segments=segments)
-    joined = b"".join([s.salt + len(s.body).to_bytes(4, "big") + s.body for s in window.segments])
     return usage_pb2.UploadRequest(
-        header=window.header, signature=window.signature, packed=zstandard.compress(joined, level=1)
+        header=window.header,
+        signature=window.signature,
+        packed=zstandard.compress(join_segments(window.segments), level=1),
     )

@@ -215,6 +215,8 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
 
     async def _answer(self, upload: UsageStream, intake: Intake, context: Context) -> None:
         WINDOWS_STORED.inc(intake.stored)
+        # Before anything is awaited: who hears meanwhile that the log grew then looks at this stream too.
+        upload.stored_seq = max(upload.stored_seq, intake.stored_seq)
         for refusal in intake.refused:
             field_name = refusal.field.partition("[")[0].partition(".")[0]
             WINDOWS_REFUSED.labels(field=field_name[:32]).inc()
@@ -233,7 +235,6 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
             )
             await upload.write(context, usage_pb2.UploadResponse(refused=refused))
         if intake.stored_seq:
-            upload.stored_seq = intake.stored_seq
             stored = usage_pb2.Stored(seq=intake.stored_seq)
             await upload.write(context, usage_pb2.UploadResponse(stored=stored))
 

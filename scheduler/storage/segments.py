@@ -5,7 +5,6 @@ copy after that (wire, write-ahead log, table, again for the evidence log) is a 
 PostgreSQL's own compression to take another look: its columns keep them as they are.
 """
 
-import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.storage.tables import WindowSegmentRow
 from suanli.evidence.errors import EvidenceError
-from suanli.evidence.windows import SALT_BYTES, SEGMENTS_PER_WINDOW, SaltedSegment
+from suanli.evidence.windows import SALT_BYTES, SEGMENTS_PER_WINDOW, SaltedSegment, join_segments
 
 # Of one window: an agent sends it in one message, of no more. Packed it may be a thousandth of that.
 UNPACKED_LIMIT_BYTES = 8 << 20
-_LENGTH = struct.Struct(">I")
+_LENGTH_BYTES = 4
 
 
 class _Codec(threading.local):
@@ -46,19 +45,11 @@ def pack(joined: bytes) -> bytes:
     return _codec.pack(joined)
 
 
-def join_segments(segments: Sequence[SaltedSegment]) -> bytes:
-    """Salt, length of the body (4 bytes, big-endian), body, and so on."""
-    parts: list[bytes] = []
-    for one in segments:
-        parts += (one.salt, _LENGTH.pack(len(one.body)), one.body)
-    return b"".join(parts)
-
-
 def unpack_segments(packed: bytes) -> tuple[SaltedSegment, ...]:
     """What `pack_segments` packed. Raises EvidenceError."""
     data, bodies = unpack(packed)
-    head = SALT_BYTES + _LENGTH.size
-    return tuple([SaltedSegment(data[at - head : at - _LENGTH.size], data[at:end]) for at, end in bodies])
+    head = SALT_BYTES + _LENGTH_BYTES
+    return tuple([SaltedSegment(data[at - head : at - _LENGTH_BYTES], data[at:end]) for at, end in bodies])
 
 
 def unpacked_bytes(packed: bytes) -> int:
@@ -89,7 +80,7 @@ def unpack(packed: bytes) -> tuple[bytes, list[tuple[int, int]]]:
     at = 0
     while at < size:
         length_at = at + SALT_BYTES
-        begin = length_at + _LENGTH.size
+        begin = length_at + _LENGTH_BYTES
         end = begin + int.from_bytes(data[length_at:begin], "big") if begin <= size else size + 1
         if end > size or len(bodies) == SEGMENTS_PER_WINDOW:
             wanted = f"at most {SEGMENTS_PER_WINDOW} whole segments"

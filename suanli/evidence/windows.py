@@ -138,6 +138,14 @@ class SaltedSegment:
     body: bytes
 
 
+def join_segments(segments: Sequence[SaltedSegment]) -> bytes:
+    """As they are packed on the wire and in the database: salt, length of the body (4 bytes, big-endian), body, ..."""
+    parts: list[bytes] = []
+    for one in segments:
+        parts += (one.salt, len(one.body).to_bytes(4, "big"), one.body)
+    return b"".join(parts)
+
+
 @dataclass(slots=True)
 class SignedWindow:
     """Exact bytes of a window as signed, stored and shipped."""

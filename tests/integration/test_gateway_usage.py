@@ -13,10 +13,10 @@ from agents import wire
 from agents.usage_upload import TAKES_PACKED
 from protos.suanli.fleet.v1 import usage_pb2
 from scheduler.ledger.sequencer import intake_age_s
-from scheduler.storage.segments import join_segments, unpack_segments
+from scheduler.storage.segments import unpack_segments
 from scheduler.storage.windows import waiting_windows
 from suanli.evidence.keys import SigningKey
-from suanli.evidence.windows import NO_PREVIOUS, SaltedSegment, SignedWindow
+from suanli.evidence.windows import NO_PREVIOUS, SaltedSegment, SignedWindow, join_segments
 from tests.builders.database import DatabaseUrls
 from tests.builders.gateway import Agent, RunningGateway, UsageStream, now_ms, running_gateway
 from tests.builders.ledger import World, make_keys

@@ -15,9 +15,9 @@ from sqlalchemy import Engine, NullPool, create_engine, inspect
 
 from scheduler.storage import migrate, roles
 from scheduler.storage.engine import Database, conninfo, driver_url
-from scheduler.storage.segments import join_segments, pack_segments
+from scheduler.storage.segments import pack_segments
 from scheduler.storage.tables import Base
-from suanli.evidence.windows import SaltedSegment
+from suanli.evidence.windows import SaltedSegment, join_segments
 from tests.builders.database import DatabaseServer, DatabaseUrls
 
 

@@ -18,7 +18,6 @@ from scheduler.rpc.server import MOST_MESSAGE_BYTES
 from scheduler.storage.payload_archive import ArchivedEntry, PayloadArchive, parse_archived
 from scheduler.storage.segments import (
     UNPACKED_LIMIT_BYTES,
-    join_segments,
     opened_segments,
     pack_segments,
     unpack_segments,
@@ -26,7 +25,7 @@ from scheduler.storage.segments import (
 from suanli.evidence.bundle import PayloadLine, encode_payload_line
 from suanli.evidence.entries import PAYLOAD_LIMIT_BYTES
 from suanli.evidence.errors import EvidenceError
-from suanli.evidence.windows import SEGMENTS_PER_WINDOW, SaltedSegment
+from suanli.evidence.windows import SEGMENTS_PER_WINDOW, SaltedSegment, join_segments
 
 ONE = SaltedSegment(b"s" * 32, b"{}")
 LARGE = tuple(SaltedSegment(b"s" * 32, b"x" * 16_000) for _ in range(250))
