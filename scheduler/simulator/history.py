@@ -9,6 +9,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
 
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
@@ -104,14 +105,20 @@ def budgets_at(history: History, at_ms: int) -> tuple[BudgetSpent, ...]:
 
 
 def is_history(path: Path) -> bool:
-    """By its name: everything else is a table."""
-    return path.name.endswith((".json", ".json.gz"))
+    """By its name, or because it begins with a brace, as no table does: `admin history` writes under any name."""
+    if path.name.endswith((".json", ".json.gz")):
+        return True
+    try:
+        with _open(path) as stream:
+            return stream.read(1) == b"{"
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def read_history(path: Path) -> History:
     """Reads an export. Raises Invalid with every problem."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        with _open(path) as stream:
             content = stream.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise Invalid([FieldProblem(str(path), f"more than {MOST_BYTES} bytes", "a shorter period")])
@@ -125,6 +132,10 @@ def read_history(path: Path) -> History:
             [FieldProblem(str(path), str(error), "JSON as `suanli admin history` writes it")]
         ) from None
     return history_from_json(value)
+
+
+def _open(path: Path) -> BufferedIOBase:
+    return gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")
 
 
 def history_from_json(value: object) -> History:

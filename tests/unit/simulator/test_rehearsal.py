@@ -85,6 +85,14 @@ def history_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("name", ["h.gz", "h", "october.json", "october.csv"])
+def test_an_export_is_read_under_whatever_name_it_was_written(name: str, tmp_path: Path) -> None:
+    content = history_text(a_history()).encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert figures_of(Request(path))["situations"][0]["summary"]["jobs"] == len(a_history()["jobs"])
+
+
 @pytest.fixture
 def change_file(tmp_path: Path) -> Path:
     """A second node, a higher price, no cap."""
