@@ -8,7 +8,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.authorise import Action, Principal, authorise
-from scheduler.domain.devices import Health
+from scheduler.domain.devices import WHOLE_PPM, Health
 from scheduler.domain.errors import NotFound
 from scheduler.domain.ids import Ids
 from scheduler.domain.nodes import NodeState, Place
@@ -88,7 +88,9 @@ class NodeRecord:
 class FreeCount:
     """How many devices of a model a pool has, how many are free for new work, and how many hold some.
 
-    The others cannot be used: they are faulty, or their node is away or takes no new tasks.
+    The others cannot be used: they are faulty, or their node is away or takes no new tasks. Devices of which parts are
+    held are `in_use`; what is held is `in_use_ppm`, and what may be had of their rest `free_parts_ppm`, both in
+    millionths of a device, summed.
     """
 
     pool: str
@@ -97,6 +99,8 @@ class FreeCount:
     free: int
     in_use: int
     simulated: int  # of the devices
+    in_use_ppm: int
+    free_parts_ppm: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,16 +202,23 @@ def _free(nodes: Sequence[NodeRecord]) -> list[FreeCount]:
     free: Counter[tuple[str, str]] = Counter()
     in_use: Counter[tuple[str, str]] = Counter()
     simulated: Counter[tuple[str, str]] = Counter()
+    in_use_ppm: Counter[tuple[str, str]] = Counter()
+    free_parts_ppm: Counter[tuple[str, str]] = Counter()
     for node in nodes:
         for device in node.devices:
             key = (node.pool, device.model)
             devices[key] += 1
             simulated[key] += device.simulated
+            usable = node.usable and device.health != Health.FAULTY
             if device.occupants:
+                held = sum(one.share_ppm for one in device.occupants)
                 in_use[key] += 1
-            elif node.usable and device.health != Health.FAULTY:
+                in_use_ppm[key] += held
+                free_parts_ppm[key] += WHOLE_PPM - held if usable else 0
+            elif usable:
                 free[key] += 1
-    return [FreeCount(*key, devices[key], free[key], in_use[key], simulated[key]) for key in sorted(devices)]
+    counted = (devices, free, in_use, simulated, in_use_ppm, free_parts_ppm)
+    return [FreeCount(*key, *(count[key] for count in counted)) for key in sorted(devices)]
 
 
 def _own_part(node: NodeRecord, firm_id: str) -> NodeRecord:

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.authorise import Action, Principal, authorise
+from scheduler.domain.devices import WHOLE_PPM
 
 # A job that the controller has not taken over yet has no state, and its message waits in the inbox.
 _WAITING = text(
@@ -36,6 +37,7 @@ class WaitingJob(NamedTuple):
     submitted_ms: int
     priority: str
     devices: int
+    share_ppm: int  # of each device
     models: tuple[str, ...]
     why: str
     counterfactual: str | None
@@ -61,6 +63,7 @@ def _waiting(row: Any) -> WaitingJob:
         submitted_ms=row.submitted_ms,
         priority=row.spec["priority"],
         devices=row.spec["gang"]["devices"],
+        share_ppm=(row.spec.get("share") or {}).get("ppm") or WHOLE_PPM,
         models=tuple(variant["model"] for variant in row.spec["variants"]),
         why=_why(row),
         counterfactual=row.counterfactual,

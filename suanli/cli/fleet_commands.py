@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def nodes(profile: ProfileName = None, as_json: AsJson = False) -> None:
     """Show nodes with their devices, and what is free."""
+    from suanli.cli.offer_commands import free_of
     from suanli.cli.output import print_json, print_table, say
 
     with open_client(profile) as client:
@@ -34,7 +35,7 @@ def nodes(profile: ProfileName = None, as_json: AsJson = False) -> None:
         say("")
         print_table(
             ["POOL", "DEVICE MODEL", "DEVICES", "FREE"],
-            [[f["pool"], f["device_model"], f["devices"], f["free"]] for f in answer["free"]],
+            [[f["pool"], f["device_model"], f["devices"], free_of(f)] for f in answer["free"]],
             right=(2, 3),
         )
 
@@ -59,10 +60,13 @@ def _model(device: Device) -> str:
 
 
 def _held(devices: list[Device]) -> str:
-    held = Counter(
-        label_of(task["job_name"], task["array_index"]) for device in devices for task in device["shared_by"]
-    )
-    return ", ".join(f"{count} {name}" for name, count in sorted(held.items()))
+    from suanli.cli.device_counts import amount
+
+    held_ppm: Counter[str] = Counter()
+    for device in devices:
+        for task in device["shared_by"]:
+            held_ppm[label_of(task["job_name"], task["array_index"])] += task["share_ppm"]
+    return ", ".join(f"{amount(ppm)} {name}" for name, ppm in sorted(held_ppm.items()))
 
 
 def cordon(

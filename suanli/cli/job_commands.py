@@ -10,6 +10,7 @@ from suanli.cli.session import (
     AsJson,
     JobName,
     ProfileName,
+    check_queue,
     find_job,
     label_of,
     open_client,
@@ -139,7 +140,7 @@ def jobs(  # noqa: PLR0913, PLR0917 - each is an option
     with open_client(profile) as client:
 
         def read(most: int = limit) -> list[Job]:
-            return client.jobs(
+            found = client.jobs(
                 state=state,
                 limit=most,
                 project=project,
@@ -149,6 +150,9 @@ def jobs(  # noqa: PLR0913, PLR0917 - each is an option
                 array=array,
                 sort=sort,
             )
+            if queue is not None and not found:
+                check_queue(client, queue)  # one that has had jobs cannot be removed
+            return found
 
         if watch:
             watch_jobs(client, read, lambda found: make_table(*_job_table(found)), as_json=as_json)
@@ -187,11 +191,17 @@ def _job_table(found: list[Job]) -> tuple[list[str], list[list[object]]]:
 
 
 def devices(job: Job) -> str:
-    """`8 ascend-910b3`; before the start the models that it may get."""
-    models = [job["device_model"]] if job["device_model"] else [v["model"] for v in job["spec"]["variants"]]
+    """`8 ascend-910b3`, `0.25 ascend-910b3`; before the start the models that it may get."""
+    from suanli.cli.device_counts import asked, share_ppm
+
+    return f"{asked(job['devices'], share_ppm(job['spec']))} {_models(job)}"
+
+
+def _models(job: Job) -> str:
     from suanli.sentences.words import said
 
-    shown = f"{job['devices']} {' | '.join(models)}"
+    models = [job["device_model"]] if job["device_model"] else [v["model"] for v in job["spec"]["variants"]]
+    shown = " | ".join(models)
     return said(f"{shown} (simulated)") if job.get("simulated") else shown
 
 
@@ -241,6 +251,7 @@ def show(
 
 
 def _print_job(client: Client, job: Job, *, as_json: bool, history: bool = False) -> None:
+    from suanli.cli.device_counts import share_ppm
     from suanli.cli.output import print_fields, print_json, print_table, say
 
     attempts = client.attempts(job["job_id"])
@@ -256,7 +267,8 @@ def _print_job(client: Client, job: Job, *, as_json: bool, history: bool = False
     print_fields([*_fields(job), *_cost_fields(cost)])
     if job["state"] == "queued":
         say(f"\n{client.explain(job['job_id'])['sentence']}")
-    rows = [row for attempt in attempts for row in _task_rows(attempt)]
+    part = share_ppm(job["spec"])
+    rows = [row for attempt in attempts for row in _task_rows(attempt, part)]
     if rows:
         say("")
         print_table(["ATTEMPT", "STATE", "TASK", "NODE", "DEVICES", "PHASE", "EXIT", "DETAIL"], rows)
@@ -327,12 +339,14 @@ def _said(data: dict[str, Any]) -> str:
 
 
 def _fields(job: Job) -> list[tuple[str, object]]:
+    from suanli.cli.device_counts import asked, share_ppm
     from suanli.cli.moments import local, zone_name
     from suanli.sentences.words import word
 
     report: dict[str, Any] = dict(job["step_report"] or {})
     gang = job["spec"]["gang"]
     tasks = gang["devices"] // gang["devices_per_node"]
+    per_node = asked(gang["devices_per_node"], share_ppm(job["spec"]))
     return [
         ("Job", job["job_id"]),
         ("Name", job["name"]),
@@ -342,8 +356,8 @@ def _fields(job: Job) -> list[tuple[str, object]]:
         ("Exit code", job["exit_code"]),
         ("Firm, project", f"{job['firm']}, {job['project']}"),
         ("Queue", f"{job['queue']}, priority {job['spec']['priority']}"),
-        ("Gang", f"{tasks} x {gang['devices_per_node']} devices"),
-        ("Device model", devices(job).partition(" ")[2]),
+        ("Gang", f"{tasks} x {per_node} devices"),
+        ("Device model", _models(job)),
         ("Attempt", job["attempt"] or None),
         ("Progress", progress(job) if report else None),
         ("Tokens", report.get("tokens")),
@@ -358,7 +372,10 @@ def _fields(job: Job) -> list[tuple[str, object]]:
     ]
 
 
-def _task_rows(attempt: Attempt) -> list[list[object]]:
+def _task_rows(attempt: Attempt, share_ppm: int) -> list[list[object]]:
+    from suanli.cli.device_counts import WHOLE_PPM, amount
+
+    part = "" if share_ppm == WHOLE_PPM else f" ({amount(share_ppm)})"
     state = attempt["outcome"] or attempt["state"]
     return [
         [
@@ -366,7 +383,7 @@ def _task_rows(attempt: Attempt) -> list[list[object]]:
             state,
             task["rank"],
             task["node"],
-            f"{attempt['device_model']} {','.join(map(str, task['devices']))}",
+            f"{attempt['device_model']} {','.join(map(str, task['devices']))}{part}",
             "reserved" if task["goal"] == "reserve" else task["phase"],
             "" if task["exit_code"] is None else task["exit_code"],
             task["detail"] or task["end_reason"] or "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -91,7 +92,26 @@ def _with_use(pool: Pool, free: list[Free], queues: list[Queue]) -> dict[str, An
     return {**pool, "devices": devices, "queues": using}
 
 
+def free_of(counts: Mapping[str, Any]) -> str:
+    """`7`, or `7 + 0.75 in parts`: a gang of whole devices has no use for what is left of shared ones."""
+    from suanli.cli.device_counts import amount
+    from suanli.sentences.words import said
+
+    parts = counts["free_parts_ppm"]
+    return said(f"{counts['free']} + {amount(parts)} in parts") if parts else str(counts["free"])
+
+
+def _not_usable_ppm(counts: Mapping[str, Any]) -> int:
+    from suanli.cli.device_counts import WHOLE_PPM
+
+    return int(
+        (counts["devices"] - counts["free"]) * WHOLE_PPM - counts["in_use_ppm"] - counts["free_parts_ppm"]
+    )
+
+
 def _pool_rows(pool: dict[str, Any]) -> list[list[object]]:
+    from suanli.cli.device_counts import amount
+
     volumes = [volume["name"] + (" (read only)" if volume["read_only"] else "") for volume in pool["volumes"]]
     said = [", ".join(pool["queues"]), ", ".join(volumes)]
     rows = [
@@ -99,9 +119,9 @@ def _pool_rows(pool: dict[str, Any]) -> list[list[object]]:
             pool["name"],
             one["device_model"],
             counted(one["devices"], one["simulated"]),
-            one["free"],
-            one["in_use"],
-            one["devices"] - one["free"] - one["in_use"] or "",
+            free_of(one),
+            amount(one["in_use_ppm"]),
+            amount(_not_usable_ppm(one)) if _not_usable_ppm(one) else "",
             *said,
         ]
         for one in pool["devices"]

@@ -10,6 +10,7 @@ from suanli.cli.session import (
     AsJson,
     JobName,
     ProfileName,
+    check_queue,
     find_job,
     label_of,
     open_client,
@@ -116,7 +117,7 @@ def queue(
     as_json: AsJson = False,
 ) -> None:
     """Show who waits in a queue, in which order and why."""
-    from suanli.cli.errors import CliError
+    from suanli.cli.device_counts import asked
     from suanli.cli.moments import ago, with_local_times
     from suanli.cli.output import print_json, print_table
     from suanli.sentences.words import word
@@ -124,9 +125,7 @@ def queue(
     with open_client(profile) as client:
         waiting = client.waiting(name, limit=limit)
         if not waiting:
-            known = sorted({queue["name"] for queue in client.queues()})
-            if name not in known:
-                raise CliError(f"there is no queue {name} (there are: {', '.join(known)})")
+            check_queue(client, name)
     if as_json:
         print_json(waiting)
         return
@@ -137,7 +136,7 @@ def queue(
             label_of(one["name"], one["array_index"]),
             one["submitted_by"],
             one["priority"],
-            f"{one['devices']} {' | '.join(one['models'])}",
+            f"{asked(one['devices'], one['share_ppm'])} {' | '.join(one['models'])}",
             ago(one["submitted_at"]),
             with_local_times(one["why"]),
         ]

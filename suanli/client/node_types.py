@@ -64,6 +64,8 @@ class Free(TypedDict):
     free: int
     in_use: int
     simulated: int
+    in_use_ppm: int
+    free_parts_ppm: int
 
 
 class Nodes(TypedDict):

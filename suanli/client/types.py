@@ -128,6 +128,7 @@ class Waiting(TypedDict):
     submitted_by: str
     priority: str
     devices: int
+    share_ppm: int  # of each device
     models: list[str]
     submitted_at: str
     why: str

@@ -232,6 +232,7 @@ ZH = {
     "dependency_failed": "所依赖的作业未成功",
     "exit code {number}": "退出码 {number}",
     "{what} (simulated)": "{what}（模拟）",
+    "{whole} + {parts} in parts": "{whole} + 零散 {parts}",
     "{number} ({some} simulated)": "{number}（其中 {some} 为模拟）",
     "exit {number}": "退出码 {number}",
     "step {number}": "第 {number} 步",

@@ -161,7 +161,7 @@ async def test_people_see_of_the_nodes_what_is_theirs_and_what_is_free(installat
     everything = (await installation.as_("ops").get("/v1/nodes")).json()
     assert {n["name"]: len(n["devices"]) for n in everything["nodes"]} == {"node-1": 8, "node-2": 8}
     free = {"pool": "haidian", "device_model": "ascend-910b3", "devices": 16, "free": 13, "in_use": 3}
-    free["simulated"] = 16
+    free |= {"simulated": 16, "in_use_ppm": 3_000_000, "free_parts_ppm": 0}
     assert everything["free"] == [free]
     assert (await installation.as_("zhao").get("/v1/nodes")).json() == {"nodes": [], "free": [free]}
 

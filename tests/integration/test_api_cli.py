@@ -65,7 +65,7 @@ class Shell:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return name
 
-    def submit(self, **lines: str) -> str:
+    def submit(self, **lines: Any) -> str:
         spec = {"name": "tune", "model": MODEL, "command": "python train.py", **lines}
         return str(self.json("submit", "-", stdin=json.dumps(spec))["job_id"])
 
@@ -81,10 +81,10 @@ def give_state(shell: Shell, job_id: str, **values: Any) -> None:
     shell.api.call(shell.api.installation.set_state(job_id, **values))
 
 
-def place(shell: Shell, job_id: str, devices: int = 1) -> None:
+def place(shell: Shell, job_id: str, devices: int = 1, share_ppm: int = 1_000_000) -> None:
     installation = shell.api.installation
     node_id, ids = shell.api.call(installation.add_node(f"node-{job_id[-6:]}"))
-    shell.api.call(installation.add_attempt(job_id, node_id, ids[:devices]))
+    shell.api.call(installation.add_attempt(job_id, node_id, ids[:devices], share_ppm=share_ppm))
 
 
 def write_output(shell: Shell, job_id: str, data: bytes, local: int = 0, stream: Stream = "stdout") -> None:
@@ -345,6 +345,29 @@ def test_what_there_is_fits_a_narrow_terminal(shell: Shell) -> None:
     assert shell.json("nodes")["nodes"][0]["devices"][0]["simulated"] is True
 
 
+def test_parts_of_devices_are_shown_as_parts(shell: Shell) -> None:
+    job_id = shell.submit(name="quarter", share={"ppm": 250_000})
+    give_state(shell, job_id, state="running", attempt=1, device_model=MODEL)
+    place(shell, job_id, share_ppm=250_000)
+    gang = {"devices": 2, "devices_per_node": 1}  # on the node that came with the first job, and the other
+    waiting = shell.submit(name="pair", share={"ppm": 125_000}, gang=gang)
+    listed = {line.split()[1]: line for line in shell.run("jobs").stdout.splitlines()[1:]}
+    assert f" 0.25 {MODEL} " in listed["quarter"]
+    assert f" 2 x 0.125 {MODEL} " in listed["pair"]
+    assert f" 2 x 0.125 {MODEL} " in shell.run("queue").stdout
+    shown = shell.run("show", job_id).stdout
+    assert re.search(r"^Gang +1 x 0\.25 devices$", shown, re.M)
+    assert re.search(rf" {MODEL} 0 \(0\.25\) ", shown)
+    assert re.search(r"^Gang +2 x 0\.125 devices$", shell.run("show", waiting).stdout, re.M)
+
+    counts = shell.json("pools")[0]["devices"][0]
+    assert (counts["in_use"], counts["in_use_ppm"], counts["free_parts_ppm"]) == (1, 250_000, 750_000)
+    free = f"{counts['devices'] - 1} \\+ 0\\.75 in parts"
+    assert re.search(rf"\(simulated\) +{free} +0\.25 +lanjing/default", shell.run("pools").stdout)
+    assert re.search(rf"{free}$", shell.run("nodes").stdout, re.M)
+    assert re.search(r" 0\.25 quarter ", shell.run("nodes").stdout)
+
+
 def test_pools_and_prices_are_listed_as_the_firm_sees_them(shell: Shell) -> None:
     shell.person = "ops"
     program = {
@@ -405,6 +428,14 @@ def test_pools_and_prices_are_listed_as_the_firm_sees_them(shell: Shell) -> None
     shell.extra = {"LANG": "zh_CN.UTF-8"}
     assert "元/小时" in shell.run("prices").stdout
     assert shell.run("secret", "delete", "nix", code=1).stderr == "suanli: 未找到：没有密钥 nix\n"
+
+
+@pytest.mark.parametrize("watch", [[], ["--watch"]])
+def test_jobs_of_a_queue_that_is_not_there_are_no_empty_list(shell: Shell, watch: list[str]) -> None:
+    shell.submit()
+    done = shell.run("jobs", "--queue", "nope", *watch, code=1)
+    assert (done.stdout, done.stderr) == ("", "suanli: there is no queue nope (there are: default)\n")
+    assert shell.run("jobs", "--queue", "default", "--state", "ended").stdout == "No jobs.\n"
 
 
 def test_keys_users_and_join_tokens_are_made_and_ended(shell: Shell) -> None:

@@ -65,7 +65,11 @@ class NodeOut(Out):
 
 
 class FreeOut(Out):
-    """Devices of one model in one pool. What is neither free nor in use is faulty, away, or on a cordoned node."""
+    """Devices of one model in one pool. What is neither free nor in use is faulty, away, or on a cordoned node.
+
+    A device is `in_use` where any part of it is held: `in_use_ppm` is what is held of all of them, `free_parts_ppm`
+    what may still be had of them, in millionths of a device.
+    """
 
     pool: str
     device_model: str
@@ -73,6 +77,8 @@ class FreeOut(Out):
     free: int
     in_use: int
     simulated: int  # of the devices: no hardware is behind them
+    in_use_ppm: int
+    free_parts_ppm: int
 
 
 class NodesOut(Out):
@@ -137,6 +143,8 @@ def nodes_out(inventory: Inventory) -> NodesOut:
                 free=c.free,
                 in_use=c.in_use,
                 simulated=c.simulated,
+                in_use_ppm=c.in_use_ppm,
+                free_parts_ppm=c.free_parts_ppm,
             )
             for c in inventory.free
         ],

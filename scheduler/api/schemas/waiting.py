@@ -21,6 +21,7 @@ class WaitingOut(Out):
     submitted_at: str
     priority: str
     devices: int
+    share_ppm: Annotated[int, Field(description="Of each device, in millionths; 1,000,000: whole devices.")]
     models: list[str]
     why: str
     counterfactual: str | None
@@ -48,6 +49,7 @@ def queue_out(queue: str, waiting: list[WaitingJob]) -> QueueOut:
                 submitted_at=utc(one.submitted_ms),
                 priority=one.priority,
                 devices=one.devices,
+                share_ppm=one.share_ppm,
                 models=list(one.models),
                 why=one.why,
                 counterfactual=one.counterfactual,
