@@ -18,6 +18,7 @@ from scheduler.domain.configuration_reading import configuration_from_json, show
 from scheduler.domain.errors import Conflict, FieldProblem, Invalid, NotFound
 from scheduler.domain.firms import UidRange
 from scheduler.domain.ids import Ids
+from scheduler.domain.suggestions import one_of
 from scheduler.services.administration import note_act
 from scheduler.services.application import CREATED, Document, Judge, lock_configuration
 from scheduler.services.configuration import apply_configuration, pool_document
@@ -169,9 +170,11 @@ async def _file(
         if target.kind == "firm" and not is_new:
             value = {"queues": [], **value}  # those that it has; a new firm gets one
         return {f"{target.kind}s": [value]}, f"{target.kind}s[0]"
-    firm = await _document(session, Target("firm", target.firm or ""), None)
+    named = target.firm or ""
+    firm = await _document(session, Target("firm", named), None)
     if firm is None:
-        raise NotFound(f"there is no firm {target.firm}")
+        known = list(await session.scalars(select(FirmRow.name).order_by(FirmRow.name)))
+        raise NotFound(f"there is no firm {named}", wrong=FieldProblem("firm", named, one_of(named, known)))
     around = {"name": target.firm, "title": firm["title"], "projects": [], "queues": [value]}
     return {"firms": [around]}, "firms[0].queues[0]"
 

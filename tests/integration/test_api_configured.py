@@ -132,6 +132,7 @@ async def test_prices_and_programs_are_published_once(installation: ApiInstallat
         ("PUT", QUEUE, {"wieght": 1}, 422, "wieght"),
         ("PUT", QUEUE, {"name": "day"}, 422, "name"),
         ("PUT", QUEUE, [], 422, "(root)"),
+        ("PUT", "/v1/firms/lanjin/queues/night", {}, 404, "firm"),
         ("PUT", "/v1/firms/Lan%20Jing", {}, 422, "name"),
         ("PUT", "/v1/pools/x", {"patience_seconds": "1h"}, 422, "patience_seconds"),
         ("PATCH", "/v1/pools/haidian", {"patience_seconds": {"a": {"b": 1}}}, 422, "patience_seconds"),
