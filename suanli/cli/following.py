@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from queue import Queue
+from typing import TYPE_CHECKING, TypeVar
 
 from suanli.cli.log_lines import LogLines
 from suanli.cli.output import note
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     from suanli.client.client import Client
     from suanli.client.types import Job, LogRecord
 
+T = TypeVar("T")
 SUCCEEDED = 0
 NOT_SUCCEEDED = 1
 INTERRUPTED = 130
+_MOST_AHEAD = 64  # records that were read and not printed yet
 _TOLD = {
     "JobAllocated": "has its devices",
     "JobStarted": "runs",
@@ -47,13 +50,34 @@ def processes_of(job: Job) -> int:
     return int(gang["devices"] // gang["devices_per_node"] * gang["processes_per_node"])
 
 
+def apart(items: Iterable[T]) -> Iterator[T]:
+    """The items, read by a thread of their own, so that Ctrl-C leaves the wait for them and not the HTTP library: where
+    that has just taken a lock, it keeps it, and closing the client waits for it for ever.
+    """
+    came: Queue[list[T] | BaseException | None] = Queue(_MOST_AHEAD)
+
+    def read() -> None:
+        try:
+            for item in items:
+                came.put([item])
+        except BaseException as error:  # noqa: BLE001 - it is raised where the items are used
+            came.put(error)
+        came.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while (one := came.get()) is not None:
+        if isinstance(one, BaseException):
+            raise one
+        yield from one
+
+
 def print_records(
     records: Iterable[LogRecord], *, prefix: bool, raw: bool, as_json: bool, times: bool = False
 ) -> None:
     """Output as lines for people, or the records themselves for programs."""
     lines = LogLines(write_text, prefix=prefix, raw=raw, times=times)
     try:
-        for record in records:
+        for record in apart(records):
             if as_json:
                 write_text(json.dumps(record, ensure_ascii=False) + "\n")
             elif "text" in record:

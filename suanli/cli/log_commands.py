@@ -109,6 +109,7 @@ def events(
     """Print what happened, oldest first."""
     import json
 
+    from suanli.cli.following import apart
     from suanli.cli.moments import local
     from suanli.cli.output import say
     from suanli.client.types import Event
@@ -122,5 +123,5 @@ def events(
 
     with open_client(profile) as client:
         job_id = None if job is None else find_job(client, job)["job_id"]
-        for event in client.events(job_id=job_id, after=after, follow=follow):
+        for event in apart(client.events(job_id=job_id, after=after, follow=follow)):
             say(line(event))

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from suanli.cli.following import write_text
+from suanli.cli.following import apart, write_text
 from suanli.cli.harmless import harmless, one_line
 from suanli.cli.output import note
 
@@ -132,7 +132,7 @@ def follow_life(
 
     told, progress = words
     shown = progress(job)
-    for event in client.events(job_id=job["job_id"]):
+    for event in apart(client.events(job_id=job["job_id"])):
         if quiet:
             continue
         write_text(one_line(f"{local(event['at'])}  {event['kind']}  {told(event['data'])}".rstrip()) + "\n")

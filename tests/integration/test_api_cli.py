@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from scheduler.storage.tables import InboxRow, JobStateRow
 from suanli.cli.moments import billing_time
 from tests.builders.api import CONFIGURATION, MODEL, ApiInThread, InhabitedUrls
 from tests.builders.cli import run_suanli
-from tests.builders.running import ending, next_line
+from tests.builders.running import END_S, ending, next_line
 
 JOB = f"""\
 name: tune
@@ -264,31 +263,30 @@ def test_what_a_job_prints_cannot_act_on_the_terminal(shell: Shell) -> None:
 def test_following_shows_output_as_it_comes_and_ends_with_the_jobs_own_verdict(shell: Shell) -> None:
     for state, code in (("succeeded", 0), ("failed", 1)):
         name = f"job-{state}"
-        following = shell.start("submit", shell.file("job.yaml", JOB), "--follow", "--name", name)
-        deadline = time.monotonic() + 20
-        while not (found := shell.json("jobs", "--state", "queued")) and time.monotonic() < deadline:
-            assert following.poll() is None
-        job_id = found[0]["job_id"]
-        give_state(shell, job_id)
-        place(shell, job_id, 2)
-        write_output(shell, job_id, b"step 1\n")
-        assert next_line(following.stdout) == "[0] step 1\n"
-        complete_output(shell, job_id, 2)
-        end_job(shell, job_id, state)
-        _, errors = following.communicate(timeout=30)
-        assert following.returncode == code
-        assert f"The job {state}" in errors
-        assert "The job waits: the planner has not looked at it yet." in errors
+        typed = ("submit", shell.file("job.yaml", JOB), "--follow", "--name", name)
+        with ending(shell.start(*typed)) as following:
+            job_id = next_line(following.stderr).removeprefix(f"Submitted {name}: ").strip()
+            # What it says of a job that waits, it must have asked before the job waits no more.
+            assert next_line(following.stderr) == "The job waits: the planner has not looked at it yet.\n"
+            give_state(shell, job_id)
+            place(shell, job_id, 2)
+            write_output(shell, job_id, b"step 1\n")
+            assert next_line(following.stdout) == "[0] step 1\n"
+            complete_output(shell, job_id, 2)
+            end_job(shell, job_id, state)
+            _, errors = following.communicate(timeout=END_S)
+            assert following.returncode == code
+            assert f"The job {state}" in errors
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_leaving_a_followed_job_leaves_the_job_alone(shell: Shell) -> None:
-    following = shell.start("submit", shell.file("job.yaml", JOB), "--follow")
-    assert next_line(following.stderr).startswith("Submitted tune")
-    next_line(following.stderr)
-    following.send_signal(signal.SIGINT)
-    _, errors = following.communicate(timeout=20)
-    assert following.returncode == 130
+    with ending(shell.start("submit", shell.file("job.yaml", JOB), "--follow")) as following:
+        assert next_line(following.stderr).startswith("Submitted tune")
+        next_line(following.stderr)
+        following.send_signal(signal.SIGINT)
+        _, errors = following.communicate(timeout=END_S)
+        assert following.returncode == 130
     assert "The job goes on." in errors
     assert "Traceback" not in errors
     assert shell.json("jobs")[0]["cancel_requested"] is False
