@@ -60,6 +60,10 @@ class Later:
         nodes = {cell.parts[seat.row].node_id for seat in found.seats} & wanted
         return self._in_vain(shape, job, cell, nodes) or found if nodes else found
 
+    def lends(self) -> bool:
+        """Whether who ends sooner may be given what others may not: anything is kept for a moment to come."""
+        return bool(self._holes) or any(cell.held_rows for cell in self._fleet.cells())
+
     def _wanted_before(self, shape: Shape, ends_ms: int | None) -> frozenset[NodeId]:
         """Nodes that are somebody else's, or nobody's, before a job that starts now and does not resume has ended.
 

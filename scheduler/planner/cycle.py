@@ -169,7 +169,7 @@ class _Cycle:
         known = None
         if self._refusals and not paid:
             known = self._refusals.get(self._likeness.number(shape, queue))
-        if known is not None and known.binds(self._ends(shape, job)):
+        if known is not None and self._binds(known, shape, job):
             self._wait(cursor, job, queue, known)
             return
         refused = Refused()
@@ -184,10 +184,19 @@ class _Cycle:
             self._ordering.later(cursor)
             return
         change = self._what_would_help(shape, queue, refused, paid=paid)
-        refusal = _Refusal(self._ends(shape, job), refused, Blocked(tuple(refused.reasons), change))
+        ends = self._ends(shape, job) if self._by_its_end(refused) else None
+        refusal = _Refusal(ends, refused, Blocked(tuple(refused.reasons), change))
         if not (refused.by_quota or refused.begins_anew or paid):
             self._refusals[self._likeness.number(shape, queue)] = refusal
         self._wait(cursor, job, queue, refusal)
+
+    def _by_its_end(self, refused: Refused) -> bool:
+        """Whether one that ends sooner may start where this one may not: on what is kept, or as it does not wait."""
+        return self._later.lends() or any(why.reason is Reason.FASTER_LATER for why in refused.reasons)
+
+    def _binds(self, known: "_Refusal", shape: Shape, job: WaitingJob) -> bool:
+        """Whether a job meets what another one met that asked for the same devices."""
+        return known.ends is None or self._ends(shape, job) >= known.ends
 
     def _ends(self, shape: Shape, job: WaitingJob) -> float:
         """When a start now has ended at the latest on its fastest model; inf where nobody knows, or it has none."""
@@ -216,7 +225,7 @@ class _Cycle:
         """Whether a class need not have its turn: what it would meet is known, and nothing would be done for it."""
         shape, job, queue = cursor.shape, cursor.head, self._snapshot.queues.get(cursor.shape.queue)
         met = None if queue is None else self._refusals.get(self._likeness.number(shape, queue))
-        if met is None or job is None or not met.binds(self._ends(shape, job)):
+        if met is None or job is None or not self._binds(met, shape, job):
             return False
         if not self._claims.spent(shape, met.refused):
             return False
@@ -407,13 +416,9 @@ class _Cycle:
 class _Refusal(NamedTuple):
     """What a job met; who asks for the same devices and ends no earlier meets it too: capacity only shrinks."""
 
-    ends: float  # when the job would have ended
+    ends: float | None  # when the job would have ended; None: that did not matter
     refused: Refused
     blocked: Blocked
-
-    def binds(self, ends: float) -> bool:
-        """Whether a job that would end then is refused as well."""
-        return ends >= self.ends
 
     def blocked_of(self, shape: Shape) -> Blocked:
         """Why such a class waits."""
