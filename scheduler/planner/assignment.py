@@ -99,15 +99,16 @@ def _prices(per_device: Floats, devices: Floats, capacity: Floats) -> Floats:
         before = prices.copy()
         for model, room in enumerate(capacity.tolist()):
             surplus[model] = 0.0  # nothing at all is the least that another model is worth
-            # Up to this price the job wants the model; who wants it for nothing sets no price.
-            most = values[model] - np.maximum.reduce(surplus)
-            wants = most > 0
+            # Above the price of which this is the negative the job does not want the model; who wants it for nothing
+            # sets no price.
+            most = np.maximum.reduce(surplus) - values[model]
+            wants = most < 0
             prices[model] = 0.0
             if devices.dot(wants) > room:
                 those = wants.nonzero()[0]
-                order = those[(-most[those]).argsort()]  # of equals any is first: the price is the same
+                order = those[most[those].argsort()]  # of equals any is first: the price is the same
                 beyond = devices[order].cumsum().searchsorted(room, side="right")
-                prices[model] = float(most[order[beyond]])
+                prices[model] = -float(most[order[beyond]])
             surplus[model] = values[model] - prices[model]
         if before == prices:
             break

@@ -44,9 +44,9 @@ class Later:
 
         Where it is expected to be still at work then, and would begin anew, it waits: no longer than it would lose.
         """
-        ends_ms = None
-        if cell.held_rows or self._holes:  # else nobody could lend it anything
-            ends_ms = ends_in_time(shape, job, cell.model, self._estimates, self._now_ms, self._config)
+        if not cell.held_rows and not self._holes:  # nobody could lend it anything, and nothing is wanted
+            return find_seats(shape, self._fleet, cell, None)
+        ends_ms = ends_in_time(shape, job, cell.model, self._estimates, self._now_ms, self._config)
         wanted = self._wanted_before(shape, ends_ms)
         if wanted:
             apart = shape._replace(avoid_nodes=shape.avoid_nodes | wanted)

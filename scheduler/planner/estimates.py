@@ -248,6 +248,10 @@ def relative_speeds(shape: Shape, catalogue: Catalogue, experience: Experience |
     if experience is not None and not rates:
         rates = experience.rates_of(shape.kind, shape.models)
     raw = {m: rates[m] for m in shape.models if m in rates}
+    known = [rate for rate in raw.values() if rate > 0]
+    if len(known) == len(shape.models):  # as a rule
+        fastest = max(known)
+        return {model: max(rate / fastest, _LEAST_SPEED) for model, rate in raw.items()}
     if len(raw) < len(shape.models):
         figures = {model: float(catalogue.fp16_gflops(model)) for model in shape.models}
         # Steps per GFLOP of the models of which both are known.

@@ -28,7 +28,7 @@ class Fleet:
         self._weighing: Weighing | None = None
         self._scores: dict[Demand, Scores] = {}
         # By the shape's identity, which is quicker than its fields.
-        self._asked: dict[int, tuple[Shape, Demand, Scores, bool]] = {}
+        self._asked: dict[int, tuple[Shape, Demand, Scores, int, bool]] = {}
         self._states = States()
         self._rows = Rows.empty(0, 0)
         self.clock = Clock()
@@ -88,14 +88,18 @@ class Fleet:
             self._scores[demand] = scores
         return scores
 
-    def asked(self, shape: Shape) -> tuple[Shape, Demand, Scores, bool]:
-        """Of a shape what a task asks for, what that costs on each row, and whether the job is that task alone."""
+    def asked(self, shape: Shape) -> tuple[Shape, Demand, Scores, int, bool]:
+        """Of a shape what a task asks for, what that costs on each row, how many nodes need so many open devices (0:
+        parts are asked for), and whether the job is one task that any node may have that serves no firm alone.
+        """
         known = self._asked.get(id(shape))
         if known is None or known[0] is not shape:
             if len(self._asked) > _MOST_SHAPES:
                 self._asked = {}
             demand = demand_of(shape)
-            known = self._asked[id(shape)] = shape, demand, self.scores(demand), shape.tasks == 1
+            nodes = max(1, shape.devices // shape.devices_per_node) if demand.whole else 0
+            anywhere = shape.tasks == 1 and not (shape.avoid_nodes or shape.needs or shape.topology)
+            known = self._asked[id(shape)] = shape, demand, self.scores(demand), nodes, anywhere
         return known
 
     def lightest(self, stretches: Ints, demand: Demand) -> tuple[Cell, int, float] | None:

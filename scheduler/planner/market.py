@@ -137,9 +137,10 @@ def traders_of(
         jobs = item.jobs[:_MOST_OF_A_CLASS]
         if elsewhere:
             jobs = tuple(job for job in jobs if job.job_id not in elsewhere)
-        for job, left_ms in zip(jobs, estimates.lefts_ms(shape, jobs), strict=True):
-            if left_ms is not None:
-                found.setdefault(shape.queue, []).append(Trader(shape, job, None, left_ms))
+        lefts_ms = zip(jobs, estimates.lefts_ms(shape, jobs), strict=True)
+        traders = [Trader(shape, job, None, left_ms) for job, left_ms in lefts_ms if left_ms is not None]
+        if traders:
+            found.setdefault(shape.queue, []).extend(traders)
     for running in (running for running in snapshot.running if _takes_part(running.shape)):
         shape = _paid(running.shape, budgets)
         if _takes_part(shape) and not running.stopping and running.model in shape.models:

@@ -125,6 +125,7 @@ class ClassCursor:
     number: int  # in the snapshot
     shape: Shape
     jobs: tuple[WaitingJob, ...]  # by turn
+    line: "_QueueLine"
     next: int = 0
     borrows: bool = False  # its head has its turn among those who borrow
 
@@ -182,18 +183,18 @@ class Ordering:
         self._queues = snapshot.queues
         self._catalogue = snapshot.catalogue
         self._ahead_of_one: dict[str, int] = {}  # usage of one device of a model, charged ahead
-        self.cursors = [
-            ClassCursor(number, item.shape, _without(started, overdue.foremost(item, turns.in_order(item))))
-            for number, item in enumerate(snapshot.classes)
-        ]
         self._lines: dict[QueueKey, _QueueLine] = {}
         self._charged = 0  # how often anything was
         self._lay_out(snapshot)
+        self.cursors: list[ClassCursor] = []
+        for number, item in enumerate(snapshot.classes):
+            jobs = _without(started, overdue.foremost(item, turns.in_order(item)))
+            self.cursors.append(ClassCursor(number, item.shape, jobs, self._lines[item.shape.queue]))
         self._relate()
         for cursor in self.cursors:
             head = cursor.head
             if head is not None:
-                self._lines[cursor.shape.queue].heads.append(self._entry(cursor, head))
+                cursor.line.heads.append(self._entry(cursor, head))
         self._heap: list[tuple[int, bool, tuple[int, ...], float, WaitingJob, QueueKey]] = []
         for line in self._lines.values():
             heapq.heapify(line.heads)
@@ -202,7 +203,7 @@ class Ordering:
     def _lay_out(self, snapshot: Snapshot) -> None:
         """The tree of weights with what is used in it. Cost: O(queues x depth)."""
         cohorts: dict[str, _Share] = {}
-        waiting = {cursor.shape.queue for cursor in self.cursors}
+        waiting = {item.shape.queue for item in snapshot.classes}
         for key in sorted({*snapshot.queues, *waiting}):
             queue = snapshot.queues.get(key)
             above = [
@@ -226,7 +227,7 @@ class Ordering:
             if root is not None:
                 trees.setdefault(root, []).append(line)
         for cursor in self.cursors if trees else ():
-            line, shape = self._lines[cursor.shape.queue], cursor.shape
+            line, shape = cursor.line, cursor.shape
             line.lowest = min(line.lowest, shape.priority.rank)
             for model in shape.models:
                 devices = self._sharing.devices_of(shape, model)
@@ -274,7 +275,11 @@ class Ordering:
     def again(self, cursor: ClassCursor, model: str, devices: int) -> None:
         """The head was placed on a model: charge its queue, and go on with the class."""
         self.charge(cursor.shape.queue, model, devices)
-        self.skip(cursor)
+        cursor.next += 1
+        head = cursor.head
+        if head is not None:
+            heapq.heappush(cursor.line.heads, self._entry(cursor, head))
+        self._push_line(cursor.line)
 
     def charge(self, key: QueueKey, model: str, devices: int) -> None:
         """A queue in which somebody waited was given so many devices."""
@@ -283,40 +288,28 @@ class Ordering:
             share.usage += usage
         self._charged += 1
 
-    def skip(self, cursor: ClassCursor) -> None:
-        """The head is judged; the class goes on with the next."""
-        line = self._lines[cursor.shape.queue]
-        cursor.next += 1
-        self._push_class(line, cursor)
-        self._push_line(line)
-
     def later(self, cursor: ClassCursor) -> None:
         """The head would borrow what others may take back: it has another turn among those who borrow."""
-        line, head = self._lines[cursor.shape.queue], cursor.head
+        head = cursor.head
         if head is not None:
-            heapq.heappush(line.heads, self._entry(cursor, head, borrows=True))
-        self._push_line(line)
+            heapq.heappush(cursor.line.heads, self._entry(cursor, head, borrows=True))
+        self._push_line(cursor.line)
 
     def leave(self, cursor: ClassCursor) -> None:
         """The head is blocked, and with it the rest of its class: capacity only shrinks within a cycle."""
-        self._push_line(self._lines[cursor.shape.queue])
+        self._push_line(cursor.line)
 
     def settle(self, cursor: ClassCursor, settled: Callable[[ClassCursor], bool]) -> None:
         """The head had its turn in vain: of its queue, classes for which nothing more can be done need none.
 
         Looks at all of them once in a while, so that it costs no more than a few of their turns.
         """
-        line = self._lines[cursor.shape.queue]
+        line = cursor.line
         line.in_vain += 1
         if line.in_vain * _LOOK_AT_ALL > len(line.heads):
             line.in_vain = 0
             line.heads = [head for head in line.heads if not settled(self.cursors[head[-1]])]
             heapq.heapify(line.heads)
-
-    def _push_class(self, line: _QueueLine, cursor: ClassCursor) -> None:
-        head = cursor.head
-        if head is not None:
-            heapq.heappush(line.heads, self._entry(cursor, head))
 
     def _entry(self, cursor: ClassCursor, head: WaitingJob, *, borrows: bool = False) -> Head:
         shape, turns = cursor.shape, self._turns
@@ -325,7 +318,7 @@ class Ordering:
         if borrows and self._overdue.has(shape, head):
             rank = _HIGHEST + 1
         elif borrows:
-            rank = min(rank, self._lines[shape.queue].lowest_of_others)
+            rank = min(rank, cursor.line.lowest_of_others)
         return -rank, borrows, turns.turn(shape, head), head, cursor.number
 
     def _push_line(self, line: _QueueLine) -> None:

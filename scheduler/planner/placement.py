@@ -10,7 +10,7 @@ from scheduler.planner.demand import Demand, demand_of, sizes_of
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.layouts import NO_FIT
 from scheduler.planner.lending import latest_end_ms, lent_seats, set_in_one_group
-from scheduler.planner.reach import anywhere, closed_rows, in_one_group, required_level
+from scheduler.planner.reach import closed_rows, in_one_group, required_level
 from scheduler.planner.rows import Floats
 from scheduler.planner.scores import Scores
 from scheduler.planner.snapshot import LEVELS, Shape
@@ -44,23 +44,27 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
     if shape.groups:
         whole, found = shape.whole, _find_groups(shape, fleet, cell)
     else:
-        _, demand, scores, alone = fleet.asked(shape)
-        found, whole = None, demand.whole
-        if not whole or cell.with_room(demand.devices) >= (1 if alone else _whole_tasks(shape)):
-            found = _find_open(shape, fleet, cell, demand, scores, alone=alone)
+        _, demand, scores, nodes, anywhere = fleet.asked(shape)
+        whole, found = nodes > 0, None
+        if not nodes or cell.with_room(demand.devices) >= nodes:
+            if anywhere and not cell.one_firm:
+                found = _find_anywhere(cell, demand, scores)
+            else:
+                found = _find_open(shape, fleet, cell, demand, scores)
     if found is None and whole and cell.held_rows:
         early = _among_held(shape, cell, ends_ms)
         return None if early is None else Found(early, 0.0)
     return found
 
 
-def _find_open(
-    shape: Shape, fleet: Fleet, cell: Cell, demand: Demand, scores: Scores, *, alone: bool
-) -> Found | None:
-    """With what is kept for nobody."""
-    if alone and anywhere(shape, cell):
-        row, loss = scores.least(cell)
-        return None if row < 0 else Found([Seat(row, scores.mask(cell, row), demand)], loss)
+def _find_anywhere(cell: Cell, demand: Demand, scores: Scores) -> Found | None:
+    """For one task, with what is kept for nobody."""
+    row, loss = scores.least(cell)
+    return None if row < 0 else Found([Seat(row, scores.mask(cell, row), demand)], loss)
+
+
+def _find_open(shape: Shape, fleet: Fleet, cell: Cell, demand: Demand, scores: Scores) -> Found | None:
+    """With what is kept for nobody, on nodes that the job may use."""
     score = scores.of(cell)
     closed = closed_rows(shape, cell)
     if closed:
@@ -69,7 +73,7 @@ def _find_open(
     if in_one_group(shape):
         seat = _in_one_group(cell, score, demand)
         return None if seat is None else Found([seat], float(score[seat.row]))
-    if alone:
+    if shape.tasks == 1:
         row = int(score.argmin()) if len(score) else -1
         if row < 0 or score[row] >= NO_FIT:
             return None

@@ -210,12 +210,13 @@ class Sharing:
 
     def take(self, queue_key: QueueKey, model: str, devices: int) -> None:
         """Counts a placement; a negative number takes it back."""
-        held = self._held.setdefault(queue_key, {})
         queue = self._queues.get(queue_key)
-        if queue is not None and (queue.nominal or queue.cohort is not None):
-            self._refused.clear()  # else nobody's answers depend on it
-            self._borrowed.clear()
-        lends = queue if queue is not None and queue.cohort is not None else None
+        if queue is None or (queue.cohort is None and not queue.nominal):
+            return  # nobody's answers depend on it
+        self._refused.clear()
+        self._borrowed.clear()
+        held = self._held.setdefault(queue_key, {})
+        lends = queue if queue.cohort is not None else None
         for key, amount in self.amounts(model, devices):
             before = held.get(key, 0)
             held[key] = before + amount
