@@ -111,12 +111,11 @@ def bundle(
 ) -> None:
     """Download the evidence of a period: what suanli verify checks."""
     from suanli.cli.errors import MISUSED, CliError
-    from suanli.cli.output import print_json, say
+    from suanli.cli.output import print_json, refuse_existing, say
     from suanli.cli.refusals import of_period
 
     begin, end = _period(from_, to)
-    if output.exists() and not force:
-        raise CliError(f"{output} exists: give another --output, or --force", MISUSED)
+    refuse_existing(output, force=force)
     try:
         with open_client(profile) as client, of_period(as_json=as_json):
             size_bytes = client.bundle(output, from_=begin, to=end)

@@ -7,10 +7,12 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from textwrap import TextWrapper
 from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import east_asian_width
 
+from suanli.cli.errors import MISUSED, CliError
 from suanli.cli.harmless import harmless, one_line
 from suanli.sentences.words import said
 
@@ -41,6 +43,13 @@ def print_json(value: Any) -> None:
         sys.stdout.write(yaml.safe_dump(value, allow_unicode=True, sort_keys=False))
         return
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def refuse_existing(*paths: Path, force: bool) -> None:
+    """Before anything is done that would replace a file. Raises CliError."""
+    there = next((path for path in paths if path.exists()), None)
+    if there is not None and not force:
+        raise CliError(f"{there} exists: give another --output, or --force", MISUSED)
 
 
 def say(text: str) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from suanli.cli.algorithms import load_algorithms
 from suanli.cli.errors import CliError, reason_of
-from suanli.cli.output import note, print_json, say
+from suanli.cli.output import note, print_json, refuse_existing, say
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.policy import parse_policy
 from suanli.evidence.proof_file import ProofFile, check_proof, make_proof, parse_proof_file
@@ -46,16 +46,18 @@ def make(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write; absent: INDEX.tlog-proof.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fetch what is needed of the log and write the proof file."""
+    path = output or Path(f"{index}.tlog-proof")
+    refuse_existing(path, force=force)
     try:
         proof = _made(index, log)
     except (EvidenceError, OSError) as error:
         raise _end(f"No proof: {reason_of(error)}", UNREADABLE) from error
     except httpx.HTTPError as error:
         raise _end(f"No proof: {reason_of(error)}", FAILED) from error
-    path = output or Path(f"{index}.tlog-proof")
     try:
         path.write_bytes(proof.encode())
     except OSError as error:

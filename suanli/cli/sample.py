@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from suanli.cli.output import colours, say, width_of_output
+from suanli.cli.output import colours, refuse_existing, say, width_of_output
 from suanli.cli.session import ProfileName, open_client
 from suanli.cli.verify import (
     UNREADABLE,
@@ -70,6 +70,7 @@ def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     since: Since = None,
     samples: Samples = None,
     fetch: Fetch = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
     profile: ProfileName = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --server: print JSON for programs.")] = False,
 ) -> None:
@@ -86,13 +87,13 @@ def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     if server == (bundle is not None):
         raise typer.BadParameter("give a bundle, or --server", param_hint="BUNDLE")
     if server:
-        from suanli.cli.sample_server import Wanted, inspect_server
+        from suanli.cli.sample_server import Wanted, beside, inspect_server
 
         if policy is None:
             raise typer.BadParameter("whom do you trust? Give your own policy file", param_hint="--policy")
-        wanted = Wanted(
-            policy, sample_after, since, entries, to, samples, output or Path("suanli-proofs.zip")
-        )
+        packet = output or Path("suanli-proofs.zip")
+        wanted = Wanted(policy, sample_after, since, entries, to, samples, packet)
+        refuse_existing(packet, *beside(packet), force=force)
         try:
             code = inspect_server(wanted, profile, as_json=as_json)
         except (EvidenceError, OSError) as error:
@@ -103,6 +104,7 @@ def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
         raise typer.BadParameter("the seed must come from a log checkpoint", param_hint="--sample-after")
     given = (sample_after, sample_size, None)
     file = output or Path("sample-request.json")
+    refuse_existing(file, *([file.with_suffix(".zip")] if fetch else []), force=force)
     code = _write_request(bundle, policy, since, processes, given, file)
     if fetch:
         _fetch(file, profile)

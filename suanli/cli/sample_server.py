@@ -44,6 +44,15 @@ class Wanted:
     output: Path
 
 
+def beside(packet: Path) -> tuple[Path, Path, Path]:
+    """What is written beside a packet: its seed, the request for raw samples, and these."""
+    return (
+        packet.with_suffix(".checkpoint"),
+        packet.with_suffix(".request.json"),
+        packet.with_suffix(".samples.zip"),
+    )
+
+
 def inspect_server(wanted: Wanted, profile: str | None, *, as_json: bool) -> int:
     """Draw, fetch and check; says what was found and returns the exit code.
 
@@ -53,11 +62,15 @@ def inspect_server(wanted: Wanted, profile: str | None, *, as_json: bool) -> int
     policy = parse_policy(wanted.policy.read_bytes())
     end = None if wanted.to is None else billing_moment(wanted.to, "--to")
     with open_client(profile) as client, of_period(as_json=as_json):
-        note = (
-            _seed(client, policy) if wanted.after is None else checkpoint_file(wanted.after, "--sample-after")
-        )
-        head = _trusted(policy, note)
-        first = 0 if wanted.since is None else _trusted(policy, checkpoint_file(wanted.since, "--since")).size
+        if wanted.after is None:
+            note = _seed(client, policy)
+            head = _trusted(policy, note)
+        else:
+            note = checkpoint_file(wanted.after, "--sample-after")
+            head = _trusted(policy, note, "--sample-after")
+        first = 0
+        if wanted.since is not None:
+            first = _trusted(policy, checkpoint_file(wanted.since, "--since"), "--since").size
         if first >= head.size:
             raise CliError(
                 f"--since has {first} entries and the seed {head.size}: nothing lies between", MISUSED
@@ -66,15 +79,15 @@ def inspect_server(wanted: Wanted, profile: str | None, *, as_json: bool) -> int
         indexes = draw_entries(seed, first, head.size, wanted.entries)
         for_auditor = client.whoami()["firm"] is None
         client.proof_packet(wanted.output, note, indexes, to=end)
-        kept = wanted.output.with_suffix(".checkpoint")
+        kept, request_file, samples_file = beside(wanted.output)
         kept.write_bytes(note)
         entries = EntriesWanted(note, frozenset(indexes), for_auditor)
         found = _inspect(wanted.output, policy, entries, wanted.samples)
         raw = wanted.samples
         if found.segments and raw is None and for_auditor:
             request = encode_request(seed, list(found.segments), [])
-            wanted.output.with_suffix(".request.json").write_bytes(request)
-            raw = wanted.output.with_suffix(".samples.zip")
+            request_file.write_bytes(request)
+            raw = samples_file
             client.sample_packet(raw, request)
             found = _inspect(wanted.output, policy, entries, raw)
     if as_json:
@@ -102,11 +115,15 @@ def _seed(client: Client, policy: Policy) -> bytes:
         time.sleep(_ASK_AGAIN_S)
 
 
-def _trusted(policy: Policy, note: bytes) -> LogCheckpoint:
-    """The tree head of a note for which the policy vouches. Raises CliError: what came is wrong, not what was typed."""
+def _trusted(policy: Policy, note: bytes, option: str | None = None) -> LogCheckpoint:
+    """The tree head of a note for which the policy vouches, which an `option` named or the server sent. Raises
+    CliError.
+    """
     try:
         return _vouched(policy, note)
     except EvidenceError as error:
+        if option is not None:
+            raise CliError(f"{option}: the policy does not vouch for this log: {error}", MISUSED) from None
         raise CliError(f"the policy does not vouch for this log: {error}") from None
 
 

@@ -64,7 +64,6 @@ CODES: dict[str, tuple[int, str]] = {
     "checkpoint.quorum": (2, BOTH),
     "checkpoint.stamp": (2, INTEGRITY),
     "checkpoint.time": (2, INTEGRITY),
-    "history.since": (3, BOTH),
     "history.rolled_back": (3, BOTH),
     "history.forked": (3, BOTH),
     "tree.size": (4, BOTH),

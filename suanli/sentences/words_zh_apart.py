@@ -19,6 +19,7 @@ ZH_APART = {
         "已写入 {file}：{segments} 段，需查看 {devices} 台设备"
     ),
     "the policy does not vouch for this log: {error}": "信任策略不为该日志作保：{error}",
+    "{option}: the policy does not vouch for this log: {error}": "{option}：信任策略不为该日志作保：{error}",
     "--since has {first} entries and the seed {size}: nothing lies between": (
         "--since 有 {first} 个条目，种子有 {size} 个：两者之间没有条目"
     ),

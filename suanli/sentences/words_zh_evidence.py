@@ -2,6 +2,7 @@
 
 ZH_EVIDENCE = {
     # Where
+    "a log checkpoint that {origin} signed": "{origin} 签名的日志检查点",
     "policy line {number}: {field}: got {got}, want {want}": "信任策略第 {number} 行 {field}：收到 {got}，应为 {want}",
     "firm keys line {number}: got {got}, want {want}": "企业密钥文件第 {number} 行：收到 {got}，应为 {want}",
     "firm keys line {number}: {field}: got {got}, want {want}": (

@@ -154,7 +154,9 @@ def test_an_auditor_inspects_at_random_down_to_the_raw_samples_and_a_firm_its_ow
     assert {site.ended("yunhe", job_id)["state"] for job_id in parts} == {"succeeded"}
     site.bundle(site.people.auditor)  # the log holds everything until now
     packet, policy = site.folder / "proofs.zip", str(site.cluster.policy)
-    draw = ("sample", "--server", "--policy", policy, "--entries", "1000", "-o", str(packet), "--json")
+    draw = (
+        "sample", "--server", "--policy", policy, "--entries", "1000", "--force", "-o", str(packet), "--json",
+    )  # fmt: skip
     auditor = {"SUANLI_SERVER": site.people.auditor.server, "SUANLI_API_KEY": key_of(site.people.auditor)}
     done = suanli(*draw, **auditor)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -195,6 +197,9 @@ def test_an_auditor_inspects_at_random_down_to_the_raw_samples_and_a_firm_its_ow
     foreign = suanli(*draw, "--policy", str(site.folder / "another.policy"), **auditor)
     assert foreign.returncode == 1, "it was checked and is wrong: what was typed can be read"
     assert "want a log of the policy" in foreign.stderr
+    typed = suanli(*draw, "--policy", str(site.folder / "another.policy"), "--sample-after", seed, **auditor)
+    assert typed.returncode == 2
+    assert "--sample-after: the policy does not vouch for this log" in typed.stderr
     early = suanli(*draw, "--to", "2099-01-01", **auditor)
     assert early.returncode == 1
     assert "the period is not closed" in early.stderr

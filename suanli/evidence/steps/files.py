@@ -277,13 +277,11 @@ def _first_difference(found: bytes, want: bytes) -> int:
 
 
 def check_history(case: Case) -> None:
-    """Step 3: this tree extends the one that the reader kept from before."""
+    """Step 3: this tree extends the one that the reader kept from before. Raises EvidenceError: that is of no use."""
     if case.since is None:
         case.not_proved.append(limit("no_since"))
         return
     earlier = _read_since(case, case.since)
-    if earlier is None:
-        return
     if earlier.size > case.known.head.size:
         case.report.add(
             "history.rolled_back",
@@ -298,17 +296,18 @@ def check_history(case: Case) -> None:
         case.facts["extends"] = {"size": earlier.size, "root": earlier.root.hex()}
 
 
-def _read_since(case: Case, since: bytes) -> LogCheckpoint | None:
+def _read_since(case: Case, since: bytes) -> LogCheckpoint:
+    """Raises EvidenceError for what the reader took for a checkpoint of this log: it says nothing of the bundle."""
+    origin = case.known.head.origin
+    want = f"a log checkpoint that {origin} signed"
     try:
         note = parse_note(since)
         earlier = parse_log_checkpoint(note.text)
-        log_key = None if case.policy is None else case.policy.log_key(case.known.head.origin)
-        if log_key is not None:
+        log_key = None if case.policy is None else case.policy.log_key(origin)
+        if log_key is not None and earlier.origin == origin:
             verify_note(note, [log_key])
     except EvidenceError as error:
-        case.report.add("history.since", error.field, error.want, error.got)
-        return None
-    if earlier.origin != case.known.head.origin:
-        case.report.add("history.since", "origin", case.known.head.origin, earlier.origin)
-        return None
+        raise EvidenceError("--since", error.got, want) from None
+    if earlier.origin != origin:
+        raise EvidenceError("--since", earlier.origin, want)
     return earlier

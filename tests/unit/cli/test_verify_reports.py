@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from suanli.cli.errors import CliError
 from suanli.cli.output import cells
 from suanli.cli.sample import sample_command
 from suanli.cli.verify import verify_command
@@ -255,6 +256,14 @@ def test_a_sample_is_drawn_and_asked_for(desk):
     drawn = _run(sample_command, *common, "-o", out)
     assert drawn.exit_code == 0, drawn.output
     assert len(json.loads(out.read_text())["segments"]) == 6
+    (desk / "request.zip").write_bytes(b"what an earlier request brought")
+    for there in (["--output", out], ["--output", desk / "other.json", "--fetch"]):
+        (desk / "other.zip").touch()
+        kept = _run(sample_command, *common, *there)
+        assert isinstance(kept.exception, CliError)
+        assert kept.exception.exit_code == 2
+        assert "exists: give another --output, or --force" in str(kept.exception)
+    assert _run(sample_command, *common, "-o", out, "--force").exit_code == 0
     packet = desk / "packet"
     packet.mkdir()
     checked = _run(verify_command, *common, "--sample", packet, "--json")

@@ -10,6 +10,7 @@ import pytest
 
 from suanli.evidence import entries
 from suanli.evidence.bundle import CHECKPOINT, MANIFEST, PAYLOADS, BundleHead, parse_manifest
+from suanli.evidence.errors import EvidenceError
 from suanli.evidence.keys import SigningKey
 from suanli.evidence.log_checkpoint import LogCheckpoint, sign_log_checkpoint
 from suanli.evidence.records import DeviceEvent, Firm, KeyEvent, OperatorKeys
@@ -282,8 +283,11 @@ def test_a_bundle_made_for_another_reader_is_named():
 @pytest.mark.parametrize(
     "since", [b"no note", FILES[CHECKPOINT].replace(b"ledger.example/test", b"x.example/y")]
 )
-def test_an_earlier_checkpoint_that_cannot_be_compared_is_named(since):
-    assert codes(verify(FILES, policy=POLICY, since=since), "error") == {"history.since"}
+def test_an_earlier_checkpoint_that_cannot_be_compared_is_the_readers_mistake_and_no_finding(since):
+    with pytest.raises(
+        EvidenceError, match=r"^--since: got .*, want a log checkpoint that ledger\.example/test signed$"
+    ):
+        verify(FILES, policy=POLICY, since=since)
 
 
 def test_a_statement_that_closes_beyond_the_log_is_named():

@@ -10,6 +10,7 @@ from suanli.cli.proof import app
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.policy import format_policy, parse_policy
 from suanli.evidence.proof_file import ProofFile, check_proof, make_proof, parse_proof_file
+from tests.builders.cli import run_suanli
 from tests.builders.evidence import Operator, honest_operator
 
 
@@ -110,6 +111,12 @@ def test_the_command_makes_a_proof_from_a_folder_and_checks_it(operator: Operato
     checked = run.invoke(app, ["check", str(file), "--policy", str(policy)])
     assert checked.exit_code == 0, checked.output
     assert checked.output.startswith("PROVED: entry 1 of ")
+    again = ["proof", "make", "1", "--log", str(tmp_path), "-o", str(file)]
+    kept = run_suanli(*again, environment={"LANG": "C"})
+    assert kept.returncode == 2
+    assert kept.stderr == f"suanli: {file} exists: give another --output, or --force\n"
+    file.write_bytes(b"")
+    assert run_suanli(*again, "--force", environment={"LANG": "C"}).returncode == 0
     file.write_bytes(file.read_bytes().replace(b"index 1", b"index 2"))
     refused = run.invoke(app, ["check", str(file), "--policy", str(policy)])
     assert refused.exit_code == 1

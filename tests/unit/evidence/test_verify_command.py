@@ -100,6 +100,16 @@ def test_a_file_that_is_no_log_checkpoint_is_refused_by_the_option_that_names_it
         assert "a signed log checkpoint" in " ".join(refused.output.split())
 
 
+def test_a_log_checkpoint_of_another_log_is_refused_by_the_option_that_names_it(desk, tmp_path):
+    other = (desk / "earlier").read_bytes().replace(b"ledger.example/test", b"other.example/log")
+    (tmp_path / "other").write_bytes(other)
+    refused = _run(desk / "june.zip", "--policy", desk / "policy", "--since", tmp_path / "other")
+    assert refused.exit_code == 2, refused.output
+    assert "--since: got other.example/log, want a log checkpoint that ledger" in " ".join(
+        refused.output.split()
+    )
+
+
 def test_control_characters_of_a_hostile_bundle_do_not_reach_the_terminal(desk, tmp_path):
     files = OPERATOR.bundle()
     files[STATEMENT] = b'{"schema":"\x1b[31m[bold]\xc2\x9b31m"}'
