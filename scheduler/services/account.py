@@ -17,12 +17,12 @@ def _where(why_here: Mapping[str, Any]) -> str:
         return str(why_here.get("sentence") or "")
     shown = ", ".join(f"{node.get('node')} ({_devices(node.get('devices'))})" for node in nodes[:8])
     more = f" and {len(nodes) - 8} more" if len(nodes) > 8 else ""
-    pool = f"in pool {why_here['pool']} " if why_here.get("pool") else ""
-    return f"It was placed {pool}on {shown}{more}."
+    pool = why_here.get("pool")
+    return f"It was placed in pool {pool} on {shown}{more}." if pool else f"It was placed on {shown}{more}."
 
 
 def _devices(numbers: object) -> str:
-    """`devices 0-3 and 6`: runs of numbers."""
+    """`devices 0-3,6`: runs of numbers."""
     if not isinstance(numbers, list) or not numbers:
         return "no devices"
     runs: list[list[int]] = []
@@ -31,8 +31,7 @@ def _devices(numbers: object) -> str:
             runs[-1].append(number)
         else:
             runs.append([number])
-    parts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
-    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    listed = ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
     return f"device {listed}" if len(numbers) == 1 else f"devices {listed}"
 
 

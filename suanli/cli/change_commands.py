@@ -150,8 +150,7 @@ def set_(
     if budget is not None:
         changes["budget"] = None if budget == "none" else {"amount_cny": budget}
     if not changes:
-        wanted = "--priority, --time-limit, --estimate, --deadline or --budget"
-        raise CliError(f"nothing to change: give {wanted}", MISUSED)
+        raise CliError(f"nothing to change: give one of {', '.join(_OPTIONS.values())}", MISUSED)
     with open_client(profile) as client, naming_options(_OPTIONS, as_json=as_json):
         changed = client.change(find_job(client, job)["job_id"], **changes)
     if as_json:

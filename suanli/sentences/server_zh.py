@@ -389,7 +389,15 @@ ZH_SENTENCES = {
     "The job {state} ({why}).": "作业{state}（{why}）。",
     "The job {state}.": "作业{state}。",
     "was cancelled": "已取消",
-    "It was placed {where}on {nodes}.": "放置在{where}{nodes}。",
+    "It was placed on {placed}.": "放置在 {placed}。",
+    "It was placed on {placed} and {more} more.": "放置在 {placed}及另外 {more} 个节点。",
+    "It was placed in pool {pool} on {placed}.": "放置在资源池 {pool} 的 {placed}。",
+    "It was placed in pool {pool} on {placed} and {more} more.": (
+        "放置在资源池 {pool} 的 {placed}及另外 {more} 个节点。"
+    ),
+    "{node} (device {numbers})": "{node}（设备 {numbers}）",
+    "{node} (devices {numbers})": "{node}（设备 {numbers}）",
+    "{node} (no devices)": "{node}（无设备）",
     "in pool {pool}": "资源池 {pool} 的",
     "Then {free} {model} were free there, and {nodes} had room for a task.": (
         "当时那里有 {free} 个 {model} 空闲，{nodes}能容纳一个任务。"

@@ -50,8 +50,8 @@ class Translation:
         return text if found is None else text.replace(bare, found, 1)
 
     def _inside(self, place: str, text: str, deep: int) -> str:
-        """What stands in a place; of several roles each by itself."""
-        if place == "roles":
+        """What stands in a place; of several roles, or nodes with their devices, each by itself."""
+        if place in {"placed", "roles"}:
             return "、".join(self.of(role, deep) for role in text.split(", "))
         return self.of(text, deep, name=place not in _HOLD_OUR_WORDS)
 

@@ -42,7 +42,7 @@ ZH_REFUSALS = {
     "there is no array {array} (suanli jobs lists jobs)": "没有数组 {array}（suanli jobs 列出作业）",
     "array {array} has no job [{index}]: they are counted from 0": "数组 {array} 没有作业 [{index}]：从 0 开始计数",
     "{number} jobs end in {typed}: type more of the id": "{number} 个作业以 {typed} 结尾：请多输入几位标识",
-    "nothing to change: give {options}": "没有要更改的：请给出 {options}",
+    "nothing to change: give one of {options}": "没有要更改的：请给出 {options} 之一",
     "{name} has no results of attempt {attempt} yet: it is {state}": "{name} 第 {attempt} 次尝试还没有结果：{state}",
     "{name} left no files in attempt {attempt}, or they are kept no longer": (
         "{name} 第 {attempt} 次尝试没有留下文件，或已不再保留"

@@ -1,4 +1,6 @@
-"""Chinese for what Typer says by itself, and Pydantic through it: of help, and of what was typed wrongly."""
+"""Chinese for what Typer says by itself, and Pydantic through it: of help, and of what was typed wrongly; and for what
+PyYAML says of a file that is written wrongly.
+"""
 
 ZH_TYPER = {
     "Usage:": "用法：",
@@ -45,4 +47,29 @@ ZH_TYPER = {
     "Completion instruction {name} not supported.": "不支持补全指令 {name}。",
     "{name} completion installed in {path}": "{name} 的补全脚本已装入 {path}",
     "Completion will take effect once you restart the terminal": "重新打开终端后补全生效",
+    "found character {sign} that cannot start any token": "没有任何成分能以字符 {sign} 开头",
+    "found character {sign} that cannot start any token; indent with spaces, not with tabs": (
+        "没有任何成分能以字符 {sign} 开头；请用空格而不是制表符缩进"
+    ),
+    "mapping values are not allowed here": "这里不能有键的值",
+    'mapping values are not allowed here; a value that holds ": " must stand in quotes': (
+        "这里不能有键的值；含有 “: ” 的值要加引号"
+    ),
+    "mapping keys are not allowed here": "这里不能有键",
+    "sequence entries are not allowed here": "这里不能有列表项",
+    "could not find expected ':'": "缺少 “:”",
+    "expected <block end>, but found {sign}": "这一段应在此结束，却出现 {sign}（多半是缩进不一致）",
+    "expected ',' or ']', but got {sign}": "应为 “,” 或 “]”，却出现 {sign}",
+    "expected ',' or '}', but got {sign}": "应为 “,” 或 “}”，却出现 {sign}",
+    "expected the node content, but found {sign}": "应为内容，却出现 {sign}",
+    "expected '<document start>', but found {sign}": "文档应在此开始，却出现 {sign}",
+    "expected alphabetic or numeric character, but found {sign}": "应为字母或数字，却出现 {sign}",
+    "expected chomping or indentation indicators, but found {sign}": "应为缩进标记，却出现 {sign}",
+    "expected a comment or a line break, but found {sign}": "应为注释或换行，却出现 {sign}",
+    "found unexpected end of stream": "文件在此意外结束",
+    "found unexpected document separator": "此处出现意外的文档分隔线",
+    "found unknown escape character {sign}": "未知的转义字符 {sign}",
+    "found undefined tag handle {sign}": "未定义的标签 {sign}",
+    "could not determine a constructor for the tag {sign}": "未知的标签 {sign}",
+    "but found another document": "文件中有不止一个文档",
 }

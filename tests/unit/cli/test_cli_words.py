@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from scheduler.domain.authorise import Action, in_words
+from scheduler.services.account import account_of
+from suanli.cli.errors import CliError
 from suanli.cli.output import console, make_table
+from suanli.cli.yaml_files import read_yaml
 from suanli.sentences import ZH_SERVER, pattern_of, recognisable
 from suanli.sentences.words import is_chinese, said, word
 from suanli.sentences.words_zh import ZH
@@ -210,6 +213,48 @@ def test_a_sentence_is_recognised_with_what_it_holds(monkeypatch: pytest.MonkeyP
 def test_other_peoples_words_stay_as_they_are(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("SUANLI_LANG", "zh")
     assert said(text) == text
+
+
+@pytest.mark.parametrize(
+    ("written", "chinese"),
+    [
+        ("a: b: c", "这里不能有键的值；含有 “: ” 的值要加引号"),
+        ("a:\n\tb: 1", "没有任何成分能以字符 '\\t' 开头；请用空格而不是制表符缩进"),
+        ("a: 1\n  b: 2", "这里不能有键的值；含有 “: ” 的值要加引号"),
+        ("a: @b", "没有任何成分能以字符 '@' 开头"),
+        ("a: [1, 2", "应为 “,” 或 “]”，却出现 '<stream end>'"),
+        ("a: {b: 1", "应为 “,” 或 “}”，却出现 '<stream end>'"),
+        ("- a\nb: 1", "这一段应在此结束，却出现 '?'（多半是缩进不一致）"),
+        ("a: 1\nb", "缺少 “:”"),
+        ('a: "b', "文件在此意外结束"),
+        ('a: "\\y"', "未知的转义字符 'y'"),
+        ("a: - b", "这里不能有列表项"),
+        ("a: !t b", "未知的标签 '!t'"),
+        ("a: !!x!t b", "未知的标签 'tag:yaml.org,2002:x!t'"),
+        ("a: 1\n---\nb: 1", "文件中有不止一个文档"),
+    ],
+)
+def test_what_is_no_yaml_is_said_in_chinese_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: str, chinese: str
+) -> None:
+    (tmp_path / "job.yaml").write_text(written)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CliError) as refused:
+        read_yaml("job.yaml")
+    assert re.fullmatch(
+        rf"job.yaml 第 \d 行：不是 YAML：{re.escape(chinese)}", said(str(refused.value), chinese=True)
+    )
+
+
+def test_where_a_job_was_placed_is_said_in_chinese_whole() -> None:
+    on = [
+        {"node": "node-1", "devices": [0, 1, 2, 3, 6]},
+        *({"node": f"n{n}", "devices": [0]} for n in range(9)),
+    ]
+    (short,) = account_of({"nodes": on[:2], "pool": "haidian"})
+    assert said(short, chinese=True) == "放置在资源池 haidian 的 node-1（设备 0-3,6）、n0（设备 0）。"
+    (long,) = account_of({"nodes": on})
+    assert said(long, chinese=True).endswith("n5（设备 0）、n6（设备 0）及另外 2 个节点。")
 
 
 @pytest.mark.parametrize(
