@@ -184,6 +184,9 @@ async def _period(session: AsyncSession, request: BundleRequest, size: int) -> t
             f" which is before {to_rfc3339(to_ms)}: ask again later",
             {"covered_to_ms": known.to_ms},
         )
+    if to_ms <= from_ms and request.to_ms is None:
+        logged = f"a time before {to_rfc3339(to_ms)}, up to which all windows are logged"
+        raise Invalid([FieldProblem("from", to_rfc3339(from_ms), logged)])
     if to_ms <= from_ms:
         begins = f"a time after {to_rfc3339(from_ms)}, where the period begins"
         raise Invalid([FieldProblem("to", to_rfc3339(to_ms), begins)])

@@ -103,8 +103,13 @@ def print_table(
     right = [kept.index(place) for place in right if place in kept]
     table = make_table([columns[place] for place in kept], shown, right=right)
     out = console()
-    out.width = max(out.width, sum((column.min_width or 0) + 2 for column in table.columns))
+    out.width = max(out.width, least_width(table))
     out.print(table, crop=False)
+
+
+def least_width(table: Table) -> int:
+    """How many places of a terminal it takes at least."""
+    return sum((column.min_width or 0) + 2 for column in table.columns)
 
 
 def make_table(

@@ -13,6 +13,7 @@ from suanli.cli.harmless import harmless, one_line
 from suanli.cli.output import note
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
 
     from suanli.client.client import Client
@@ -73,10 +74,30 @@ def _draw_on_terminal(
 
     from suanli.cli.output import console
 
-    with Live(table(read()), console=console(), auto_refresh=False) as live:
+    with Live(Cut(table(read())), console=console(), auto_refresh=False) as live:
         while True:
             _wait(happened, failed)
-            live.update(table(read()), refresh=True)
+            live.update(Cut(table(read())), refresh=True)
+
+
+class Cut:
+    """A table that is drawn anew, whose lines must not be wider than the terminal: one that is cut off shows it."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Its lines, an ellipsis at the edge of those that go on."""
+        from rich.segment import Segment
+
+        from suanli.cli.output import cells, least_width
+
+        width = options.max_width
+        whole = options.update_width(max(width, least_width(self._table)))
+        for line in console.render_lines(self._table, whole, pad=False):
+            goes_on = cells("".join(segment.text for segment in line).rstrip()) > width
+            yield from Segment.adjust_line_length(line, width - 1 if goes_on else width)
+            yield Segment("…\n" if goes_on else "\n")
 
 
 def _tell_changes(

@@ -86,6 +86,7 @@ ZH_SENTENCES = {
     "names of nodes, or a pool, and not both": "节点名称或资源池，二者只能有一",
     "a time after from": "晚于 from 的时间",
     "a time after {moment}, where the period begins": "晚于时段开始（{moment}）的时间",
+    "a time before {moment}, up to which all windows are logged": "早于 {moment}（窗口全部入日志之处）的时间",
     "a time on the {number}-minute grid of UTC, so that no window splits": (
         "UTC 的整 {number} 分钟时刻，以免拆开窗口"
     ),
@@ -398,7 +399,6 @@ ZH_SENTENCES = {
     "{node} (device {numbers})": "{node}（设备 {numbers}）",
     "{node} (devices {numbers})": "{node}（设备 {numbers}）",
     "{node} (no devices)": "{node}（无设备）",
-    "in pool {pool}": "资源池 {pool} 的",
     "Then {free} {model} were free there, and {nodes} had room for a task.": (
         "当时那里有 {free} 个 {model} 空闲，{nodes}能容纳一个任务。"
     ),

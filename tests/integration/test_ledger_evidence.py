@@ -387,6 +387,8 @@ async def test_a_time_that_is_not_logged_yet_is_not_bundled(house: House) -> Non
     await house.until_cosigned()
     with pytest.raises(Unavailable, match="ask again later"):
         await house.bundle(to_ms=now_ms() + 3_600_000)
+    with pytest.raises(Invalid, match=r"^from: got .*, want a time before "):
+        await house.bundle(from_ms=now_ms() + 3_600_000)
 
 
 async def test_entries_drawn_of_the_whole_log_are_proved_to_the_auditor_and_to_a_firm(house: House) -> None:

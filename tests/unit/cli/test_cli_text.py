@@ -27,10 +27,10 @@ from suanli.cli.moments import (
     moment_or_ago,
     to_rfc3339,
 )
-from suanli.cli.output import make_table, print_table
+from suanli.cli.output import cells, least_width, make_table, print_table
 from suanli.cli.refusals import of_file, of_period, report, sentence
 from suanli.cli.usage_tables import _budget_row, _sums, about, cny, fen_of, print_usage
-from suanli.cli.watching import follow_life
+from suanli.cli.watching import Cut, follow_life
 from suanli.cli.yaml_files import YamlFile
 from suanli.client.client import Client
 from suanli.client.content import send_folder
@@ -294,6 +294,29 @@ def test_no_terminal_is_so_narrow_that_a_figure_an_id_or_a_state_is_cut(
     )
     lines = capsys.readouterr().out.splitlines()
     assert any(set(whole) <= set(line.split()) for line in lines), lines
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_is_watched_shows_by_an_ellipsis_where_the_terminal_cuts_it_off(
+    monkeypatch: pytest.MonkeyPatch, columns: int, language: str
+) -> None:
+    monkeypatch.setenv("SUANLI_LANG", language)
+    rows = [
+        ["6f6b4c8d2e11", "fine-tune-" * 4, "8 ascend-910b3", "succeeded"],
+        ["6f6b4c8d2e12", "a", "1", "queued"],
+    ]
+    table = make_table(["JOB", "NAME", "DEVICES", "STATE"], rows)
+    whole, shown = StringIO(), StringIO()
+    width = max(columns, least_width(table))
+    Console(file=whole, width=width).print(table)
+    Console(file=shown, width=columns).print(Cut(table))
+    lines = list(zip(whole.getvalue().splitlines(), shown.getvalue().splitlines(), strict=True))
+    assert any(line.endswith("…") for _, line in lines) == (width > columns)
+    for everything, line in lines:
+        assert cells(line) <= columns
+        assert line.endswith("…") == (cells(everything.rstrip()) > columns)
+        assert everything.startswith(line.removesuffix("…").rstrip())
 
 
 def test_nothing_is_never_less_than_nothing() -> None:
