@@ -22,6 +22,7 @@ class Reason(StrEnum):
     MAINTENANCE = "maintenance"  # devices are free, but their nodes are soon or now out of service or booked
     BUDGET_EXHAUSTED = "budget_exhausted"  # the project cannot pay for the time limit
     FASTER_LATER = "faster_later"  # free devices would take so much longer that others are worth a wait
+    CLOSER_LATER = "closer_later"  # there is room, spread over more of the network than is worth a wait
     RETRY_LATER = "retry_later"  # between two attempts
     VARIANT_BENCHED = "variant_benched"  # an earlier attempt could not be prepared with this variant
     HELD = "held"  # by somebody, until it is released

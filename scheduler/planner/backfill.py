@@ -52,11 +52,7 @@ def _soonest_of_all(
     from_ms = now_ms
     seats: tuple[tuple[int, int], ...] = ()
     for tasks, devices in sizes:
-        key = ("openings", devices)
-        openings = cell.derived.get(key)
-        if openings is None:
-            openings = cell.derived[key] = _Openings(cell, devices)
-        openings.follow(cell, now_ms, config)
+        openings = _openings(cell, devices, now_ms, config)
         left = without([row for row, _ in seats], cell, rows) if seats else rows
         opening = openings.soonest(cell, tasks, left)
         if opening is None:
@@ -64,6 +60,23 @@ def _soonest_of_all(
         from_ms = max(from_ms, opening.from_ms)
         seats += opening.seats
     return Opening(from_ms, seats)
+
+
+def opens_ms(shape: Shape, cell: Cell, until_ms: int, now_ms: int, config: PlannerConfig) -> Floats:
+    """When each row has room for a task of the gang, for the largest where they differ; later than `until_ms`: a bound.
+
+    Cost: as of `earliest_opening`, and the devices of rows that have room by then.
+    """
+    return _openings(cell, sizes_of(shape)[0][1], now_ms, config).by(cell, until_ms)
+
+
+def _openings(cell: Cell, devices: int, now_ms: int, config: PlannerConfig) -> "_Openings":
+    key = ("openings", devices)
+    openings: _Openings | None = cell.derived.get(key)
+    if openings is None:
+        openings = cell.derived[key] = _Openings(cell, devices)
+    openings.follow(cell, now_ms, config)
+    return openings
 
 
 class _Openings:
@@ -112,6 +125,12 @@ class _Openings:
                 return Opening(int(last), tuple([(row, self._masks[row]) for row in chosen.tolist()]))
             for row in unknown:
                 self._look_at(cell, row)
+
+    def by(self, cell: Cell, until_ms: int) -> Floats:
+        """When each row has room, looked at where that may be by a moment."""
+        for row in np.flatnonzero((self._starts_ms <= until_ms) & ~self._looked_at).tolist():
+            self._look_at(cell, row)
+        return self._starts_ms.copy()
 
     def _look_at(self, cell: Cell, row: int) -> None:
         part = cell.parts[row]

@@ -6,6 +6,7 @@ from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.backfill import Opening, earliest_opening, nodes_to_hold
 from scheduler.planner.cells import Cell
+from scheduler.planner.closeness import Closer
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import demand_of
 from scheduler.planner.fleet import Fleet
@@ -30,6 +31,7 @@ class Refused:
     by_quota: list[Candidate] = field(default_factory=list)
     would_wait: set[Candidate] = field(default_factory=set)  # for a faster model, whatever the quota says
     wanted_back: bool = False  # it would have borrowed what others may take back
+    closer: Closer | None = None  # it could start, and waits for a place that is closer together
     begins_anew: bool = False  # its work would be thrown away where others, who resume, may start
 
     def add(self, reason: WhyNot) -> None:
@@ -86,11 +88,15 @@ class Claims:
 
     def spent(self, shape: Shape, refused: Refused) -> bool:
         """Whether nothing more is done in this cycle for jobs of such shapes that met this."""
-        if not refused.by_devices or (self._running and self._preemption.could_help(shape)):
+        if not refused.by_devices or self.may_stop(shape):
             return False
         if not self._may_reserve(shape):
             return True
         return self._reserved.get(shape.queue, _NONE).issuperset(refused.by_devices)
+
+    def may_stop(self, shape: Shape) -> bool:
+        """Whether there is work that would stop for such a shape."""
+        return self._running and self._preemption.could_help(shape)
 
     # --- work behind it stops -----------------------------------------------------------------------------
 
@@ -98,7 +104,7 @@ class Claims:
         self, shape: Shape, job: WaitingJob, queue: Queue, refused: Refused, blocked: Blocked
     ) -> list[Stop] | None:
         """Stops work that is behind the job in the order, as little as possible; None: that would not help."""
-        if not self._running or not self._preemption.could_help(shape):
+        if not self.may_stop(shape):
             return None
         best: tuple[tuple[int, int], Cell, Way] | None = None
         for number, candidate in enumerate([*refused.by_devices, *refused.by_quota]):

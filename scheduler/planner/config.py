@@ -34,6 +34,10 @@ class Policy:
     # An elastic job that resumes goes on with more devices, where nobody waits for them and it gains more than so
     # many times the cost. None: never.
     grow_for_gain: float | None = 2.0
+    # A gang that prefers one domain of the network waits for a place over fewer, if one is expected to come free in
+    # time: for this part of its predicted run time, and for so long at most. 0: never.
+    closer_for_run: float = 0.0
+    closer_for_ms: int = HOUR_MS
 
 
 POLICIES: Mapping[str, Policy] = {
@@ -46,6 +50,8 @@ POLICIES: Mapping[str, Policy] = {
         for_gangs=0.25,
         long_first=100.0,
         behind=4.0,
+        closer_for_run=0.1,
+        closer_for_ms=15 * MINUTE_MS,
     ),
     # The most work of many jobs at any moment, each measured by its own best speed; among equals short rests first.
     "throughput": Policy(
@@ -68,6 +74,7 @@ POLICIES: Mapping[str, Policy] = {
         by_cost=1.0,
         long_first=10.0,
         behind=0.0,
+        closer_for_run=0.5,
     ),
 }
 

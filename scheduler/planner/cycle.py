@@ -17,6 +17,7 @@ from scheduler.planner.budgets import Budgets
 from scheduler.planner.calendar import Later, close_booked_nodes, drained, ends_in_time, near
 from scheduler.planner.cells import Cell
 from scheduler.planner.claims import MAKES_ROOM, Blocked, Claims, Refused
+from scheduler.planner.closeness import Closeness, Closer
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.counterfactuals import by_reasons, counterfactual
 from scheduler.planner.demand import Mix, demand_of, mix_of
@@ -130,6 +131,8 @@ class _Cycle:
             snapshot, fleet, self._sharing, self._preemption, overdue, memory.likeness, now_ms, config
         )
         self._patience = Patience(snapshot, self._sharing, self._estimates, now_ms)
+        self._closeness = Closeness(self._estimates, self._preemption.expect_ends, now_ms, config)
+        self._closer_later: dict[JobId, tuple[ClassReport, int]] = {}  # who waits for that, and until when
         self._alone = sum(len(item.jobs) for item in snapshot.classes) == 1
         self._placements: list[JobPlacement] = []
         self._blocked: dict[int, Blocked] = {}  # by class number
@@ -180,6 +183,9 @@ class _Cycle:
                 if model is not None:
                     self._ordering.again(cursor, model, size.devices)
                     return
+                if refused.closer is not None:
+                    self._wait_for_closer(cursor, job, refused.closer)
+                    return
         if refused.wanted_back:
             self._ordering.later(cursor)
             return
@@ -220,6 +226,12 @@ class _Cycle:
                 self._stops.extend(self._claims.claim(cursor.shape, job, queue, met.refused, blocked))
         self._blocked[cursor.number] = blocked
         self._ordering.leave(cursor)
+
+    def _wait_for_closer(self, cursor: ClassCursor, job: WaitingJob, closer: Closer) -> None:
+        """It could start: whoever comes after it may, also of its class, and nothing is kept for it."""
+        report = ClassReport(cursor.shape, (job,), (closer.why,), closer.change)
+        self._closer_later[job.job_id] = report, closer.from_ms
+        self._ordering.skip(cursor)
 
     def _settled(self, cursor: ClassCursor) -> bool:
         """Whether a class need not have its turn: what it would meet is known, and nothing would be done for it."""
@@ -273,6 +285,10 @@ class _Cycle:
         if best is None:
             return None
         found, candidate, cell = best
+        if job.job_id not in self._market.taking_part and not self._claims.may_stop(shape):
+            refused.closer = self._closeness.closer(shape, job, cell, found.seats)
+            if refused.closer is not None:
+                return None
         self._sharing.take_for(shape, candidate.model)
         self._budgets.take(shape, candidate.model)
         self._seat(shape, job, candidate, cell, found.seats, refused.reasons)
@@ -379,7 +395,7 @@ class _Cycle:
     # --- the account --------------------------------------------------------------------------------------
 
     def _report(self, unfinished: bool) -> Report:
-        classes: list[ClassReport] = []
+        classes = [report for report, _ in self._closer_later.values()]
         unpaid: set[JobId] = set()
         for cursor in self._ordering.cursors:
             left = cursor.jobs[cursor.next :] if cursor.next else cursor.jobs
@@ -395,7 +411,10 @@ class _Cycle:
             change = blocked.change if starts_by_ms is None else when_it_starts(starts_by_ms)
             classes.append(ClassReport(cursor.shape, left, blocked.reasons, change, starts_by_ms))
         placed = {placement.job_id: placement.device_model for placement in self._placements}
-        forecast = Forecast(self._snapshot, self._estimates, self._turns, self._now_ms, placed, unpaid)
+        not_before = {job_id: from_ms for job_id, (_, from_ms) in self._closer_later.items()}
+        forecast = Forecast(
+            self._snapshot, self._estimates, self._turns, self._now_ms, placed, unpaid, not_before
+        )
         return Report(self._now_ms, (*classes, *self._resting()), unfinished, forecast)
 
     def _resting(self) -> list[ClassReport]:

@@ -41,14 +41,17 @@ class Forecast:
         now_ms: int,
         placed: Mapping[JobId, str] | None = None,
         unpaid: Set[JobId] = frozenset(),
+        not_before: Mapping[JobId, int] | None = None,
     ) -> None:
-        """`placed`: on which model jobs start in this cycle; `unpaid`: whose budgets decide when they start."""
+        """`placed`: on which model jobs start in this cycle; `unpaid`: whose budgets decide when they start;
+        `not_before`: who waits although there is room, and until when."""
         self._snapshot = snapshot
         self._estimates = estimates
         self._turns = turns
         self._now_ms = now_ms
         self._placed = placed or {}
         self._unpaid = unpaid
+        self._not_before = not_before or {}
         self._errors = Starts() if snapshot.experience is None else snapshot.experience.starts
 
     @property
@@ -79,6 +82,7 @@ class Forecast:
         for _, _, job, item in order[:MOST_JOBS]:
             found = self._played(room, item, job)
             if found is not None:
+                found = max(found, self._not_before.get(job.job_id, self._now_ms) - self._now_ms)
                 waits[job.job_id] = found, item.shape.devices
                 later = max(later, found)
         if not room.devices:

@@ -36,6 +36,14 @@ def required_level(shape: Shape) -> int | None:
     return LEVELS.index(topology.level)
 
 
+def preferred_level(shape: Shape) -> int | None:
+    """The level of the network whose domains the gang would rather not cross; None: it does not mind."""
+    topology = shape.topology
+    if topology is None or topology.required or shape.tasks == 1 or topology.level not in LEVELS:
+        return None
+    return LEVELS.index(topology.level)
+
+
 def anywhere(shape: Shape, cell: Cell) -> bool:
     """Whether a task may go to any node of the cell where its devices are."""
     if cell.one_firm or shape.avoid_nodes or in_one_group(shape):

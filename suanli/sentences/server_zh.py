@@ -376,6 +376,14 @@ ZH_SENTENCES = {
     "ends sooner on a faster model than {model}, free in about {minutes} min, and cannot move later": (
         "在比 {model} 更快的型号上结束更早，该型号约 {minutes} 分钟后空闲，且之后不能迁移"
     ),
+    "would be spread over {number} {what} now, over {fewer} from about {moment} on: waits for that until {latest} at"
+    " the latest": "现在将分布在 {number} 个{what}上，约 {moment} 起只需 {fewer} 个：为此等待，最迟到 {latest}",
+    "now, over {number} {what}, if it did not prefer one {level}: {where}": (
+        "现在即可分布在 {number} 个{what}上，若不优先要求同一 {level}：{where}"
+    ),
+    "leaf switches": "叶交换机",
+    "supernodes": "超节点",
+    "zones": "可用区",
     "would begin anew, as its nodes are wanted from {moment} on: waits for others, until {latest} at the latest": (
         "其节点自 {moment} 起另有安排，届时只能从头开始：等待其他节点，最迟到 {latest}"
     ),

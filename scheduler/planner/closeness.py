@@ -1,0 +1,114 @@
+"""Whether a gang that prefers one domain of the network waits for a place that is closer together.
+
+It does where running work is as good as sure to leave it one in time. Nothing is kept for it meanwhile: what it passes
+over and what it waits for is everybody's, so that no device is idle for it. Bounded by its own run time and by the
+clock (`Policy`), from its submission on: then it starts wherever there is room.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from scheduler.domain.gangs import Domain
+from scheduler.domain.reasons import Reason, WhyNot
+from scheduler.domain.time import MINUTE_MS, to_rfc3339
+from scheduler.planner.backfill import opens_ms
+from scheduler.planner.cells import Cell
+from scheduler.planner.config import PlannerConfig
+from scheduler.planner.estimates import Estimates
+from scheduler.planner.placement import Seat
+from scheduler.planner.reach import closed_rows, preferred_level
+from scheduler.planner.rows import Ints
+from scheduler.planner.snapshot import Shape, WaitingJob
+
+
+class Closer(NamedTuple):
+    """What a gang waits for."""
+
+    why: WhyNot
+    change: str  # what would let it start now
+    from_ms: int  # when it is expected to start
+
+
+class Closeness:
+    """Decides for one cycle. Cost of a question: the nodes of a cell, log(moments at which some come free) times."""
+
+    def __init__(
+        self, estimates: Estimates, expect_ends: Callable[[Cell], None], now_ms: int, config: PlannerConfig
+    ) -> None:
+        """`expect_ends` tells a cell when its running jobs will have ended."""
+        self._estimates = estimates
+        self._expect_ends = expect_ends
+        self._now_ms = now_ms
+        self._config = config
+
+    def closer(self, shape: Shape, job: WaitingJob, cell: Cell, seats: Sequence[Seat]) -> Closer | None:
+        """What the gang should wait for rather than start on these seats, or None."""
+        level = preferred_level(shape)
+        if level is None or not shape.whole or not shape.devices:
+            return None
+        until_ms = self._until_ms(shape, job, cell.model)
+        if until_ms <= self._now_ms:
+            return None
+        names = cell.domain[[seat.row for seat in seats], level]
+        now = len(np.unique(names))
+        if now == 1 or names.min() < 0:
+            return None
+        self._expect_ends(cell)
+        opens = opens_ms(shape, cell, until_ms, self._now_ms, self._config)
+        opens[closed_rows(shape, cell)] = np.inf
+        names = cell.domain[:, level]
+        inside = np.flatnonzero((names >= 0) & (opens <= until_ms))
+        opens, names = opens[inside], names[inside]
+        if _fewest(names, shape.tasks) >= now:
+            return None
+        moments = np.unique(opens)
+        soon, late = 0, len(moments) - 1  # the first at which it would be closer is one of these
+        while soon < late:
+            middle = (soon + late) // 2
+            if _fewest(names[opens <= moments[middle]], shape.tasks) < now:
+                late = middle
+            else:
+                soon = middle + 1
+        from_ms = int(moments[soon])
+        fewer = _fewest(names[opens <= from_ms], shape.tasks)
+        return _told(shape, cell, (now, fewer), from_ms, until_ms)
+
+    def _until_ms(self, shape: Shape, job: WaitingJob, model: str) -> int:
+        """Until when it waits at the latest."""
+        policy = self._config.policy
+        left_ms = self._estimates.left_ms(shape, job, model) if policy.closer_for_run else None
+        if left_ms is None:
+            return 0
+        return job.submitted_ms + int(min(policy.closer_for_run * left_ms, policy.closer_for_ms))
+
+
+def _fewest(names: Ints, tasks: int) -> int:
+    """Over how few domains a gang can be, by the domains of the nodes with room; more than any number: over none."""
+    if len(names) < tasks:
+        return tasks + 1
+    roomiest_first = np.sort(np.bincount(names))[::-1]
+    return int(np.searchsorted(np.cumsum(roomiest_first), tasks)) + 1
+
+
+def _told(shape: Shape, cell: Cell, domains: tuple[int, int], from_ms: int, until_ms: int) -> Closer:
+    """`domains`: over how many now, and over how many then."""
+    level = "" if shape.topology is None else shape.topology.level
+    now, then = domains
+    what = _NAMES[level]
+    moment, latest = (to_rfc3339(-(-ms // MINUTE_MS) * MINUTE_MS) for ms in (from_ms, until_ms))
+    sentence = (
+        f"would be spread over {now} {what} now, over {then} from about {moment} on: waits for that until {latest}"
+        " at the latest"
+    )
+    why = WhyNot(Reason.CLOSER_LATER, sentence, cell.pool, cell.model, shape.devices, None)
+    change = f"now, over {now} {what}, if it did not prefer one {level}: pool {cell.pool}, {cell.model}"
+    return Closer(why, change, from_ms)
+
+
+_NAMES = {
+    Domain.LEAF.value: "leaf switches",
+    Domain.SUPERNODE.value: "supernodes",
+    Domain.ZONE.value: "zones",
+}

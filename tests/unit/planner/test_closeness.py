@@ -1,0 +1,150 @@
+"""When a gang that prefers to be together waits for a place that is closer together, and what it is told."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from scheduler.catalogue import load_catalogue
+from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
+from scheduler.domain.jobs import Priority
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.reasons import Reason
+from scheduler.planner import JobClass, PlannerConfig, Report, Shape, Snapshot, Topology, WaitingJob
+from scheduler.planner.cycle import plan
+from scheduler.planner.snapshot import DeviceView, NodeView, RunningJob
+
+MODEL, POOL = "ascend-910b3", "pool"
+QUEUE = QueueKey(FirmId("firm"), "default")
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+NOW_MS = 100 * HOUR_MS
+GANG = Shape(
+    QUEUE, Priority.NORMAL, 16, 8, (MODEL,), topology=Topology("leaf"), rates=((MODEL, 1.0),), kind="gang"
+)
+# A node is free on each of two leaf switches; beside the first of them one comes free in ten minutes.
+SOON = {"leaf-0": (0, 10), "leaf-1": (0, 600)}
+
+
+def a_node(name: str, leaf: str, busy_min: int) -> NodeView:
+    """A node, busy for so long."""
+    ends_ms = NOW_MS + busy_min * MINUTE_MS if busy_min else None
+    devices = tuple(
+        DeviceView(n, DeviceId(f"{name}/{n}"), MODEL, n // 4, free=not busy_min, ends_by_ms=ends_ms)
+        for n in range(8)
+    )
+    return NodeView(NodeId(name), name, POOL, True, devices, domains=(None, None, leaf))
+
+
+def a_snapshot(
+    leaves: Mapping[str, tuple[int, ...]],
+    *waiting: tuple[str, Shape, float],
+    waited_min: float = 0.0,
+    running: tuple[RunningJob, ...] = (),
+) -> Snapshot:
+    """Leaves with their nodes' minutes until they are free; jobs with the hours that they run."""
+    views = [
+        a_node(f"{leaf}-{n}", leaf, busy) for leaf, nodes in leaves.items() for n, busy in enumerate(nodes)
+    ]
+    classes: dict[Shape, list[WaitingJob]] = {}
+    for age, (name, shape, hours) in enumerate(reversed(waiting)):
+        submitted_ms = NOW_MS - int(waited_min * MINUTE_MS) - age
+        classes.setdefault(shape, []).append(WaitingJob(submitted_ms, JobId(name), hours * 3_600))
+    return Snapshot(
+        load_catalogue(),
+        tuple(views),
+        {QUEUE: Queue(QUEUE, (POOL,))},
+        tuple(JobClass(shape, tuple(sorted(jobs))) for shape, jobs in classes.items()),
+        running=running,
+    )
+
+
+def planned(snapshot: Snapshot, profile: str = "packing") -> tuple[dict[str, set[str]], Report]:
+    """On which nodes each job starts, and the report."""
+    decided, report = plan(snapshot, NOW_MS, PlannerConfig(profile=profile))
+    return {one.job_id: {task.node_id for task in one.tasks} for one in decided.placements}, report
+
+
+def waits(snapshot: Snapshot, profile: str = "packing") -> bool:
+    """Whether the gang waits for a closer place."""
+    started, report = planned(snapshot, profile)
+    told = report.of(JobId("gang"))
+    if told is None:
+        assert "gang" in started
+        return False
+    assert [why.reason for why in told.reasons] == [Reason.CLOSER_LATER]
+    return True
+
+
+def test_a_gang_that_prefers_a_leaf_waits_for_one_that_is_whole_soon_and_is_told_so() -> None:
+    started, report = planned(a_snapshot(SOON, ("gang", GANG, 1.0)))
+    told = report.of(JobId("gang"))
+    assert started == {}
+    assert told is not None
+    assert [why.sentence for why in told.reasons] == [
+        "would be spread over 2 leaf switches now, over 1 from about 1970-01-05T04:11:00.000Z on:"
+        " waits for that until 1970-01-05T04:30:00.000Z at the latest"
+    ]
+    assert told.counterfactual == (
+        f"now, over 2 leaf switches, if it did not prefer one leaf: pool {POOL}, {MODEL}"
+    )
+    starts = report.starts(JobId("gang"))
+    assert starts is not None
+    assert (
+        starts.expected_ms == NOW_MS + 11 * MINUTE_MS
+    )  # a minute between the end of a limit and free devices
+
+
+@pytest.mark.parametrize(
+    ("what", "snapshot"),
+    [
+        ("it does not mind", a_snapshot(SOON, ("gang", GANG._replace(topology=None), 1.0))),
+        ("it is as close already", a_snapshot({"leaf-0": (0, 0, 10)}, ("gang", GANG, 1.0))),
+        ("no leaf comes free in time", a_snapshot({"leaf-0": (0, 45), "leaf-1": (0,)}, ("gang", GANG, 1.0))),
+        ("it would wait for long beside its run", a_snapshot(SOON, ("gang", GANG, 0.25))),
+        ("it has waited as long as it may", a_snapshot(SOON, ("gang", GANG, 1.0), waited_min=25)),
+        (
+            "nobody knows how long it runs",
+            a_snapshot(SOON, ("gang", GANG._replace(rates=(), kind="new"), 1.0)),
+        ),
+        ("no leaf holds it any better", a_snapshot({"leaf-0": (0, 600), "leaf-1": (0, 10), "leaf-2": (10,)},
+                                                   ("gang", GANG._replace(devices=32), 1.0))),
+    ],
+)  # fmt: skip
+def test_a_gang_starts_where_there_is_room_when(what: str, snapshot: Snapshot) -> None:
+    started, report = planned(snapshot)
+    told = report.of(JobId("gang"))
+    assert "gang" in started or (told is not None and told.reasons[0].reason is Reason.DEVICES_BUSY)
+
+
+def test_who_comes_after_it_starts_on_what_it_passes_over() -> None:
+    small = GANG._replace(devices=8, topology=None)
+    started, report = planned(a_snapshot(SOON, ("gang", GANG, 1.0), ("small", small, 1.0)))
+    assert list(started) == ["small"]
+    assert report.of(JobId("gang")) is not None
+
+
+def test_one_of_its_class_that_does_not_wait_starts_before_it() -> None:
+    started, report = planned(a_snapshot(SOON, ("gang", GANG, 1.0), ("short", GANG, 0.25)))
+    assert list(started) == ["short"]
+    told = report.of(JobId("gang"))
+    assert told is not None
+    assert [job.job_id for job in told.jobs] == ["gang"]
+
+
+@pytest.mark.parametrize(("profile", "hours", "waiting"), [
+    ("packing", 1.0, True), ("balanced", 1.0, False), ("balanced", 10.0, True), ("throughput", 100.0, False),
+])  # fmt: skip
+def test_how_long_it_waits_is_the_profiles_choice(profile: str, hours: float, waiting: bool) -> None:
+    assert waits(a_snapshot(SOON, ("gang", GANG, hours)), profile) is waiting
+
+
+def test_who_may_stop_others_for_itself_takes_what_there_is() -> None:
+    def with_one_running(**what: Any) -> Snapshot:
+        shape = GANG._replace(devices=8, topology=None, **what)
+        view = a_node("leaf-1-1", "leaf-1", 600)
+        tasks = ((view.node_id, tuple(device.device_id for device in view.devices)),)
+        running = RunningJob(JobId("running"), shape, 0, MODEL, POOL, tasks, NOW_MS - HOUR_MS, 36_000.0)
+        return a_snapshot(SOON, ("gang", GANG, 1.0), running=(running,))
+
+    assert waits(with_one_running(resumable=True))
+    assert not waits(with_one_running(resumable=True, priority=Priority.LOW))
