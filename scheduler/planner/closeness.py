@@ -1,10 +1,11 @@
 """Whether a gang that prefers one domain of the network waits for a place that is closer together.
 
-It does where running work is as good as sure to leave it one in time. Nothing is kept for it meanwhile: what it passes
-over and what it waits for is everybody's, so that no device is idle for it. Bounded by its own run time and by the
-clock (`Policy`), from its submission on: then it starts wherever there is room.
+It does where running work is as good as sure to leave it one soon: the more domains it is spared, the longer it waits,
+in proportion to its own run. Nothing is kept for it meanwhile: what it passes over and what it waits for is
+everybody's, so that no device is idle for it. Some time after its submission (`Policy`) it starts where there is room.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.placement import Seat
 from scheduler.planner.reach import closed_rows, preferred_level
-from scheduler.planner.rows import Ints
+from scheduler.planner.rows import Floats, Ints
 from scheduler.planner.snapshot import Shape, WaitingJob
 
 
@@ -32,7 +33,7 @@ class Closer(NamedTuple):
 
 
 class Closeness:
-    """Decides for one cycle. Cost of a question: the nodes of a cell, log(moments at which some come free) times."""
+    """Decides for one cycle. Cost of a question: a cell's nodes, for each domain that it may spare log(nodes) times."""
 
     def __init__(
         self, estimates: Estimates, expect_ends: Callable[[Cell], None], now_ms: int, config: PlannerConfig
@@ -48,40 +49,35 @@ class Closeness:
         level = preferred_level(shape)
         if level is None or not shape.whole or not shape.devices:
             return None
-        until_ms = self._until_ms(shape, job, cell.model)
-        if until_ms <= self._now_ms:
-            return None
+        policy = self._config.policy
+        left_ms = self._estimates.left_ms(shape, job, cell.model) if policy.closer_for_run else None
         names = cell.domain[[seat.row for seat in seats], level]
         now = len(np.unique(names))
-        if now == 1 or names.min() < 0:
+        if left_ms is None or now == 1 or names.min() < 0:
+            return None
+        until_ms = job.submitted_ms + int(min(left_ms, policy.closer_for_ms))
+        a_domain_ms = policy.closer_for_run * left_ms / now
+        ends_ms = min(until_ms, self._now_ms + int((now - 1) * a_domain_ms))
+        if ends_ms <= self._now_ms:
             return None
         self._expect_ends(cell)
-        opens = opens_ms(shape, cell, until_ms, self._now_ms, self._config)
+        opens = opens_ms(shape, cell, ends_ms, self._now_ms, self._config)
         opens[closed_rows(shape, cell)] = np.inf
         names = cell.domain[:, level]
-        inside = np.flatnonzero((names >= 0) & (opens <= until_ms))
+        inside = np.flatnonzero((names >= 0) & (opens <= ends_ms))
         opens, names = opens[inside], names[inside]
-        if _fewest(names, shape.tasks) >= now:
-            return None
-        moments = np.unique(opens)
-        soon, late = 0, len(moments) - 1  # the first at which it would be closer is one of these
-        while soon < late:
-            middle = (soon + late) // 2
-            if _fewest(names[opens <= moments[middle]], shape.tasks) < now:
-                late = middle
-            else:
-                soon = middle + 1
-        from_ms = int(moments[soon])
-        fewer = _fewest(names[opens <= from_ms], shape.tasks)
-        return _told(shape, cell, (now, fewer), from_ms, until_ms)
+        for then in range(now - 1, _fewest(names, shape.tasks) - 1, -1):
+            from_ms = _first_over(then, opens, names, shape.tasks)
+            if from_ms - self._now_ms <= (now - then) * a_domain_ms:
+                return _told(shape, cell, (now, then), from_ms, until_ms)
+        return None
 
-    def _until_ms(self, shape: Shape, job: WaitingJob, model: str) -> int:
-        """Until when it waits at the latest."""
-        policy = self._config.policy
-        left_ms = self._estimates.left_ms(shape, job, model) if policy.closer_for_run else None
-        if left_ms is None:
-            return 0
-        return job.submitted_ms + int(min(policy.closer_for_run * left_ms, policy.closer_for_ms))
+
+def _first_over(most: int, opens: Floats, names: Ints, tasks: int) -> int:
+    """The first moment at which a gang can be over at most so many domains, where there is one."""
+    moments = np.unique(opens)
+    found = bisect_left(moments, -most, key=lambda moment: -_fewest(names[opens <= moment], tasks))
+    return int(moments[found])
 
 
 def _fewest(names: Ints, tasks: int) -> int:

@@ -34,8 +34,9 @@ class Policy:
     # An elastic job that resumes goes on with more devices, where nobody waits for them and it gains more than so
     # many times the cost. None: never.
     grow_for_gain: float | None = 2.0
-    # A gang that prefers one domain of the network waits for a place over fewer, if one is expected to come free in
-    # time: for this part of its predicted run time, and for so long at most. 0: never.
+    # A gang that prefers one domain of the network waits for a place over fewer of them that is expected to come free:
+    # for this part of its predicted run time x the part of the domains that it is spared; all in all no longer than it
+    # runs, and than so long. 0: never.
     closer_for_run: float = 0.0
     closer_for_ms: int = HOUR_MS
 
@@ -50,7 +51,7 @@ POLICIES: Mapping[str, Policy] = {
         for_gangs=0.25,
         long_first=100.0,
         behind=4.0,
-        closer_for_run=0.1,
+        closer_for_run=0.2,
         closer_for_ms=15 * MINUTE_MS,
     ),
     # The most work of many jobs at any moment, each measured by its own best speed; among equals short rests first.

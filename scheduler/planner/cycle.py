@@ -35,7 +35,7 @@ from scheduler.planner.patience import Patience
 from scheduler.planner.placement import Found, Seat
 from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
 from scheduler.planner.preemption import Preemption
-from scheduler.planner.reasons import benched, when_it_starts, why_no_room
+from scheduler.planner.reasons import benched, no_queue, when_it_starts, why_no_room
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
@@ -132,7 +132,8 @@ class _Cycle:
         )
         self._patience = Patience(snapshot, self._sharing, self._estimates, now_ms)
         self._closeness = Closeness(self._estimates, self._preemption.expect_ends, now_ms, config)
-        self._closer_later: dict[JobId, tuple[ClassReport, int]] = {}  # who waits for that, and until when
+        self._closer_later: list[ClassReport] = []
+        self._not_before: dict[JobId, int] = {}
         self._alone = sum(len(item.jobs) for item in snapshot.classes) == 1
         self._placements: list[JobPlacement] = []
         self._blocked: dict[int, Blocked] = {}  # by class number
@@ -165,7 +166,7 @@ class _Cycle:
         shape, job = cursor.shape, cursor.head
         queue = self._snapshot.queues.get(shape.queue)
         if job is None or queue is None or not queue.pools:
-            self._blocked[cursor.number] = Blocked((_no_queue(shape, queue),))
+            self._blocked[cursor.number] = Blocked((no_queue(shape, queue),))
             self._ordering.leave(cursor)
             return
         paid = self._budgets.binds(shape)  # then others tell nothing of it, and it of no others
@@ -229,8 +230,8 @@ class _Cycle:
 
     def _wait_for_closer(self, cursor: ClassCursor, job: WaitingJob, closer: Closer) -> None:
         """It could start: whoever comes after it may, also of its class, and nothing is kept for it."""
-        report = ClassReport(cursor.shape, (job,), (closer.why,), closer.change)
-        self._closer_later[job.job_id] = report, closer.from_ms
+        self._closer_later.append(ClassReport(cursor.shape, (job,), (closer.why,), closer.change))
+        self._not_before[job.job_id] = closer.from_ms
         self._ordering.skip(cursor)
 
     def _settled(self, cursor: ClassCursor) -> bool:
@@ -368,7 +369,7 @@ class _Cycle:
         )
         settled = self._market.taking_part.union(stop.job_id for stop in self._stops)
         self._stops.extend(moves.worthwhile(frozenset(settled)))
-        if not self._blocked and not self._snapshot.resting:
+        if not (self._blocked or self._closer_later or self._snapshot.resting):
             settled = self._market.taking_part.union(stop.job_id for stop in self._stops)
             self._stops.extend(moves.growing(frozenset(settled)))
 
@@ -395,7 +396,7 @@ class _Cycle:
     # --- the account --------------------------------------------------------------------------------------
 
     def _report(self, unfinished: bool) -> Report:
-        classes = [report for report, _ in self._closer_later.values()]
+        classes = [*self._closer_later]
         unpaid: set[JobId] = set()
         for cursor in self._ordering.cursors:
             left = cursor.jobs[cursor.next :] if cursor.next else cursor.jobs
@@ -411,9 +412,8 @@ class _Cycle:
             change = blocked.change if starts_by_ms is None else when_it_starts(starts_by_ms)
             classes.append(ClassReport(cursor.shape, left, blocked.reasons, change, starts_by_ms))
         placed = {placement.job_id: placement.device_model for placement in self._placements}
-        not_before = {job_id: from_ms for job_id, (_, from_ms) in self._closer_later.items()}
         forecast = Forecast(
-            self._snapshot, self._estimates, self._turns, self._now_ms, placed, unpaid, not_before
+            self._snapshot, self._estimates, self._turns, self._now_ms, placed, unpaid, self._not_before
         )
         return Report(self._now_ms, (*classes, *self._resting()), unfinished, forecast)
 
@@ -448,9 +448,3 @@ class _Refusal(NamedTuple):
 
 def _by_money_alone(reasons: Sequence[WhyNot]) -> bool:
     return bool(reasons) and all(why.reason is Reason.BUDGET_EXHAUSTED for why in reasons)
-
-
-def _no_queue(shape: Shape, queue: Queue | None) -> WhyNot:
-    if queue is None:
-        return WhyNot(Reason.UNKNOWN_QUEUE, f"the firm has no queue {shape.queue.name}")
-    return WhyNot(Reason.NO_POOL, f"the queue {shape.queue.name} may use no pool")

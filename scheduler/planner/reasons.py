@@ -6,6 +6,7 @@ import numpy as np
 
 from scheduler.catalogue import ShapeRule
 from scheduler.domain.features import Feature
+from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.cells import Cell
@@ -144,6 +145,13 @@ def benched(shape: Shape) -> Iterable[WhyNot]:
     """Variants that are out because an earlier attempt could not be prepared with them."""
     for model, sentence in shape.benched:
         yield WhyNot(Reason.VARIANT_BENCHED, sentence, device_model=model, asked=shape.devices)
+
+
+def no_queue(shape: Shape, queue: Queue | None) -> WhyNot:
+    """Why a job waits whose queue is not there, or has no pool."""
+    if queue is None:
+        return WhyNot(Reason.UNKNOWN_QUEUE, f"the firm has no queue {shape.queue.name}")
+    return WhyNot(Reason.NO_POOL, f"the queue {shape.queue.name} may use no pool")
 
 
 def when_it_starts(starts_by_ms: int) -> str:
