@@ -5,14 +5,17 @@ To accept new decisions: SUANLI_UPDATE_GOLDEN=1 pytest tests/golden/planner, the
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from scheduler.domain.gangs import Domain, Topology
 from scheduler.domain.ids import JobId, NodeId
 from scheduler.domain.jobs import JobState
+from scheduler.domain.nodes import Place
 from scheduler.domain.pools import Pool
 from scheduler.machine.messages import CordonRequested
 from scheduler.planner import PlannerConfig
@@ -42,7 +45,10 @@ def build(case: dict[str, Any]) -> Controller:
     ]  # fmt: skip
     pools = [Pool(name) for name in sorted({node.pool for node in nodes})]
     config = PlannerConfig(**case.get("config", {}))
-    controller = Controller(nodes, queues, pools=pools, config=config)
+    controller = Controller(nodes, queues, pools=pools, config=config, connected=False)
+    leaves = [leaf for group in case["nodes"] for leaf in group.get("leaves", [None] * group["count"])]
+    for node, leaf in zip(nodes, leaves, strict=True):
+        controller.connect(node.node_id, place=Place(leaf=leaf))
     for job in case.get("running", []):
         submit(controller, job)
         assert controller.plan() == [job["name"]], f"{job['name']} must be able to start"
@@ -57,12 +63,11 @@ def build(case: dict[str, Any]) -> Controller:
 
 def submit(controller: Controller, job: dict[str, Any]) -> None:
     """A job of the case."""
-    known = {"devices", "per_node", "models", "priority", "time_limit_s"}
-    controller.submit(
-        job["name"],
-        a_spec(job["name"], **{key: value for key, value in job.items() if key in known}),
-        firm=job.get("firm", "firm-a"),
-    )
+    known = {"devices", "per_node", "models", "priority", "time_limit_s", "estimate_seconds"}
+    spec = a_spec(job["name"], **{key: value for key, value in job.items() if key in known})
+    if "prefers" in job:
+        spec = replace(spec, topology=Topology(preferred=Domain(job["prefers"])))
+    controller.submit(job["name"], spec, firm=job.get("firm", "firm-a"))
 
 
 def render(controller: Controller) -> str:
