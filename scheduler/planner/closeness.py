@@ -17,7 +17,10 @@ from scheduler.domain.time import MINUTE_MS, to_rfc3339
 from scheduler.planner.backfill import opens_ms
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
+from scheduler.planner.demand import demand_of, sizes_of
 from scheduler.planner.estimates import Estimates
+from scheduler.planner.fleet import Fleet
+from scheduler.planner.layouts import NO_FIT
 from scheduler.planner.placement import Seat
 from scheduler.planner.reach import closed_rows, preferred_level
 from scheduler.planner.rows import Floats, Ints
@@ -36,9 +39,15 @@ class Closeness:
     """Decides for one cycle. Cost of a question: a cell's nodes, for each domain that it may spare log(nodes) times."""
 
     def __init__(
-        self, estimates: Estimates, expect_ends: Callable[[Cell], None], now_ms: int, config: PlannerConfig
+        self,
+        fleet: Fleet,
+        estimates: Estimates,
+        expect_ends: Callable[[Cell], None],
+        now_ms: int,
+        config: PlannerConfig,
     ) -> None:
         """`expect_ends` tells a cell when its running jobs will have ended."""
+        self._fleet = fleet
         self._estimates = estimates
         self._expect_ends = expect_ends
         self._now_ms = now_ms
@@ -47,30 +56,44 @@ class Closeness:
     def closer(self, shape: Shape, job: WaitingJob, cell: Cell, seats: Sequence[Seat]) -> Closer | None:
         """What the gang should wait for rather than start on these seats, or None."""
         level = preferred_level(shape)
-        if level is None or not shape.whole or not shape.devices:
+        if level not in cell.levels or not shape.whole or not shape.devices:
             return None
         policy = self._config.policy
         left_ms = self._estimates.left_ms(shape, job, cell.model) if policy.closer_for_run else None
-        names = cell.domain[[seat.row for seat in seats], level]
-        now = len(np.unique(names))
-        if left_ms is None or now == 1 or names.min() < 0:
+        rows = [seat.row for seat in seats]
+        now = len(np.unique(cell.domain[rows, level]))
+        if left_ms is None or now == 1:
             return None
         until_ms = job.submitted_ms + int(min(left_ms, policy.closer_for_ms))
         a_domain_ms = policy.closer_for_run * left_ms / now
         ends_ms = min(until_ms, self._now_ms + int((now - 1) * a_domain_ms))
         if ends_ms <= self._now_ms:
             return None
-        self._expect_ends(cell)
-        opens = opens_ms(shape, cell, ends_ms, self._now_ms, self._config)
-        opens[closed_rows(shape, cell)] = np.inf
-        names = cell.domain[:, level]
-        inside = np.flatnonzero((names >= 0) & (opens <= ends_ms))
-        opens, names = opens[inside], names[inside]
+        opens = self._opens_ms(shape, cell, rows, level, ends_ms)
+        inside = np.flatnonzero(opens <= ends_ms)
+        opens, names = opens[inside], cell.domain[inside, level]
         for then in range(now - 1, _fewest(names, shape.tasks) - 1, -1):
             from_ms = _first_over(then, opens, names, shape.tasks)
-            if from_ms - self._now_ms <= (now - then) * a_domain_ms:
+            if self._now_ms < from_ms <= self._now_ms + (now - then) * a_domain_ms:
                 return _told(shape, cell, (now, then), from_ms, until_ms)
         return None
+
+    def _opens_ms(self, shape: Shape, cell: Cell, rows: Sequence[int], level: int, ends_ms: int) -> Floats:
+        """When each row has room for a task, below the wider domains that hold the seats; inf: not for this gang.
+
+        The room that there is now is what placement sees; wider domains go before the one that is preferred.
+        """
+        self._expect_ends(cell)
+        opens = opens_ms(shape, cell, ends_ms, self._now_ms, self._config)
+        score = self._fleet.scores(demand_of(shape, sizes_of(shape)[0][1])).of(cell)
+        opens[(opens <= self._now_ms) & (score >= NO_FIT)] = np.inf
+        opens[closed_rows(shape, cell)] = np.inf
+        opens[cell.domain[:, level] < 0] = np.inf
+        for wider in cell.levels:
+            around = np.unique(cell.domain[rows, wider])
+            if wider < level:
+                opens[(len(around) > 1) | (cell.domain[:, wider] != around[0])] = np.inf
+        return opens
 
 
 def _first_over(most: int, opens: Floats, names: Ints, tasks: int) -> int:

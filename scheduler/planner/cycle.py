@@ -131,7 +131,7 @@ class _Cycle:
             snapshot, fleet, self._sharing, self._preemption, overdue, memory.likeness, now_ms, config
         )
         self._patience = Patience(snapshot, self._sharing, self._estimates, now_ms)
-        self._closeness = Closeness(self._estimates, self._preemption.expect_ends, now_ms, config)
+        self._closeness = Closeness(fleet, self._estimates, self._preemption.expect_ends, now_ms, config)
         self._closer_later: list[ClassReport] = []
         self._not_before: dict[JobId, int] = {}
         self._alone = sum(len(item.jobs) for item in snapshot.classes) == 1

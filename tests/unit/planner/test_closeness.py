@@ -1,6 +1,7 @@
 """When a gang that prefers to be together waits for a place that is closer together, and what it is told."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,14 +26,16 @@ GANG = Shape(
 SOON = {"leaf-0": (0, 10), "leaf-1": (0, 600)}
 
 
-def a_node(name: str, leaf: str, busy_min: int) -> NodeView:
-    """A node, busy for so long."""
+def a_node(name: str, leaf: str, busy_min: int, *, cpu_milli: int | None = None) -> NodeView:
+    """A node, busy for so long; what of a leaf's name stands before a slash is its supernode."""
     ends_ms = NOW_MS + busy_min * MINUTE_MS if busy_min else None
     devices = tuple(
         DeviceView(n, DeviceId(f"{name}/{n}"), MODEL, n // 4, free=not busy_min, ends_by_ms=ends_ms)
         for n in range(8)
     )
-    return NodeView(NodeId(name), name, POOL, True, devices, domains=(None, None, leaf))
+    supernode = leaf.partition("/")[0] if "/" in leaf else None
+    domains = (None, supernode, leaf)
+    return NodeView(NodeId(name), name, POOL, True, devices, domains=domains, left_cpu_milli=cpu_milli)
 
 
 def a_snapshot(
@@ -129,6 +132,20 @@ def test_one_of_its_class_that_does_not_wait_starts_before_it() -> None:
     told = report.of(JobId("gang"))
     assert told is not None
     assert [job.job_id for job in told.jobs] == ["gang"]
+
+
+def test_it_does_not_wait_for_fewer_leaves_of_another_supernode_than_it_would_be_given() -> None:
+    gang = GANG._replace(devices=32)
+    two = {"a/1": (0, 600), "a/2": (0, 600), "a/3": (0, 600), "a/4": (0,)}
+    assert not waits(a_snapshot({**two, "b/1": (0, 0, 10), "b/2": (10,)}, ("gang", gang, 10.0)))
+    assert waits(a_snapshot({**two, "a/4": (0, 10)}, ("gang", gang, 10.0)))
+
+
+def test_it_does_not_wait_for_nodes_that_are_free_and_cannot_take_it() -> None:
+    gang = GANG._replace(cpu_milli=4_000)
+    snapshot = a_snapshot({"leaf-0": (0,), "leaf-1": (0,)}, ("gang", gang, 1.0))
+    full = (a_node("full", "leaf-0", 0, cpu_milli=1_000), a_node("later", "leaf-2", 10))
+    assert not waits(replace(snapshot, nodes=(*snapshot.nodes, *full)))
 
 
 @pytest.mark.parametrize(("profile", "hours", "waiting"), [
