@@ -38,7 +38,7 @@ class Policy:
     # for this part of its predicted run time x the part of the domains that it is spared; all in all no longer than it
     # runs, and than so long. 0: never.
     closer_for_run: float = 0.0
-    closer_for_ms: int = HOUR_MS
+    closer_for_ms: int = 0
 
 
 POLICIES: Mapping[str, Policy] = {
@@ -51,8 +51,8 @@ POLICIES: Mapping[str, Policy] = {
         for_gangs=0.25,
         long_first=100.0,
         behind=4.0,
-        closer_for_run=0.2,
-        closer_for_ms=15 * MINUTE_MS,
+        closer_for_run=0.3,
+        closer_for_ms=30 * MINUTE_MS,
     ),
     # The most work of many jobs at any moment, each measured by its own best speed; among equals short rests first.
     "throughput": Policy(
@@ -75,7 +75,8 @@ POLICIES: Mapping[str, Policy] = {
         by_cost=1.0,
         long_first=10.0,
         behind=0.0,
-        closer_for_run=0.5,
+        closer_for_run=0.6,
+        closer_for_ms=HOUR_MS,
     ),
 }
 
