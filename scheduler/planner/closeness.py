@@ -26,6 +26,9 @@ from scheduler.planner.reach import closed_rows, preferred_level
 from scheduler.planner.rows import Floats, Ints
 from scheduler.planner.snapshot import Shape, WaitingJob
 
+# So many wait for closer places while those of their class that come after them are looked at; each costs a placement.
+MOST = 32
+
 
 class Closer(NamedTuple):
     """What a gang waits for."""

@@ -17,7 +17,7 @@ from scheduler.planner.budgets import Budgets
 from scheduler.planner.calendar import Later, close_booked_nodes, drained, ends_in_time, near
 from scheduler.planner.cells import Cell
 from scheduler.planner.claims import MAKES_ROOM, Blocked, Claims, Refused
-from scheduler.planner.closeness import Closeness, Closer
+from scheduler.planner.closeness import MOST, Closeness, Closer
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.counterfactuals import by_reasons, counterfactual
 from scheduler.planner.demand import Mix, demand_of, mix_of
@@ -229,10 +229,14 @@ class _Cycle:
         self._ordering.leave(cursor)
 
     def _wait_for_closer(self, cursor: ClassCursor, job: WaitingJob, closer: Closer) -> None:
-        """It could start: whoever comes after it may, also of its class, and nothing is kept for it."""
-        self._closer_later.append(ClassReport(cursor.shape, (job,), (closer.why,), closer.change))
+        """It could start: whoever comes after it may, and nothing is kept for it; not its class, where many wait."""
         self._not_before[job.job_id] = closer.from_ms
-        self._ordering.skip(cursor)
+        if len(self._not_before) < MOST:
+            self._closer_later.append(ClassReport(cursor.shape, (job,), (closer.why,), closer.change))
+            self._ordering.skip(cursor)
+        else:
+            self._blocked[cursor.number] = Blocked((closer.why,), closer.change)
+            self._ordering.leave(cursor)
 
     def _settled(self, cursor: ClassCursor) -> bool:
         """Whether a class need not have its turn: what it would meet is known, and nothing would be done for it."""

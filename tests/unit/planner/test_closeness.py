@@ -134,6 +134,15 @@ def test_one_of_its_class_that_does_not_wait_starts_before_it() -> None:
     assert [job.job_id for job in told.jobs] == ["gang"]
 
 
+def test_of_a_thousand_alike_a_few_are_judged_and_all_are_told() -> None:
+    many = [(f"gang-{n}", GANG, 1.0) for n in range(1_000)]
+    started, report = planned(a_snapshot(SOON, *many))
+    assert started == {}
+    assert sum(len(told.jobs) for told in report.classes) == len(many)
+    assert len(report.classes) < 50
+    assert {why.reason for told in report.classes for why in told.reasons} == {Reason.CLOSER_LATER}
+
+
 def test_it_does_not_wait_for_fewer_leaves_of_another_supernode_than_it_would_be_given() -> None:
     gang = GANG._replace(devices=32)
     two = {"a/1": (0, 600), "a/2": (0, 600), "a/3": (0, 600), "a/4": (0,)}
