@@ -35,7 +35,7 @@ from scheduler.planner.patience import Patience
 from scheduler.planner.placement import Found, Seat
 from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
 from scheduler.planner.preemption import Preemption
-from scheduler.planner.reasons import benched, no_queue, when_it_starts, why_no_room
+from scheduler.planner.reasons import benched, by_money_alone, no_queue, when_it_starts, why_no_room
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
@@ -410,7 +410,7 @@ class _Cycle:
             if blocked is None:
                 sentence = "the last cycle reached its bound on work before this job"
                 blocked = Blocked((WhyNot(Reason.NOT_PLANNED_YET, sentence),))
-            if self._budgets.binds(cursor.shape) and _by_money_alone(blocked.reasons):
+            if self._budgets.binds(cursor.shape) and by_money_alone(blocked.reasons):
                 unpaid.update(job.job_id for job in left)
             starts_by_ms = blocked.starts_by_ms
             change = blocked.change if starts_by_ms is None else when_it_starts(starts_by_ms)
@@ -448,7 +448,3 @@ class _Refusal(NamedTuple):
         if not shape.benched:
             return self.blocked
         return Blocked((*self.blocked.reasons, *benched(shape)), self.blocked.change)
-
-
-def _by_money_alone(reasons: Sequence[WhyNot]) -> bool:
-    return bool(reasons) and all(why.reason is Reason.BUDGET_EXHAUSTED for why in reasons)

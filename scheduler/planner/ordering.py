@@ -275,6 +275,10 @@ class Ordering:
     def again(self, cursor: ClassCursor, model: str, devices: int) -> None:
         """The head was placed on a model: charge its queue, and go on with the class."""
         self.charge(cursor.shape.queue, model, devices)
+        self.skip(cursor)
+
+    def skip(self, cursor: ClassCursor) -> None:
+        """The head is judged: go on with the class."""
         cursor.next += 1
         head = cursor.head
         if head is not None:

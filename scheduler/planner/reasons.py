@@ -147,6 +147,11 @@ def benched(shape: Shape) -> Iterable[WhyNot]:
         yield WhyNot(Reason.VARIANT_BENCHED, sentence, device_model=model, asked=shape.devices)
 
 
+def by_money_alone(reasons: Sequence[WhyNot]) -> bool:
+    """Whether nothing but money keeps a job."""
+    return bool(reasons) and all(why.reason is Reason.BUDGET_EXHAUSTED for why in reasons)
+
+
 def no_queue(shape: Shape, queue: Queue | None) -> WhyNot:
     """Why a job waits whose queue is not there, or has no pool."""
     if queue is None:
