@@ -83,7 +83,7 @@ class Claims:
         """Who stops for the job; where nobody does, devices are kept for it. Says in `blocked` what it can expect."""
         stops = self._make_room(shape, job, queue, refused, blocked)
         if stops is None:
-            self._protect(shape, job, refused, blocked)
+            self._protect(shape, job, queue, refused, blocked)
         return stops or []
 
     def spent(self, shape: Shape, refused: Refused) -> bool:
@@ -138,18 +138,19 @@ class Claims:
         stops = [
             Stop(v.running.job_id, v.cause, job.job_id, _makes_room(v, shape), v.lost_ms) for v in way.victims
         ]
-        asked = left = self._sharing.devices_of(shape, cell.model)
+        asked = self._sharing.devices_of(shape, cell.model)
+        wanted = dict(self._sharing.amounts(cell.model, asked))
         for running, *_ in (*way.victims, *way.later):
-            counts = running.model == cell.model and (running.shape.whole or not shape.whole)
-            passed = min(left, running.devices) if counts else 0
-            self._sharing.pass_on(running.shape, running.model, passed, running.devices - passed)
-            left -= passed
+            if running.shape.whole or not shape.whole:
+                wanted = self._sharing.pass_on(running, wanted)
         self._sharing.take(shape.queue, cell.model, asked)
         return stops
 
     # --- devices are kept ---------------------------------------------------------------------------------
 
-    def _protect(self, shape: Shape, job: WaitingJob, refused: Refused, blocked: Blocked) -> None:
+    def _protect(
+        self, shape: Shape, job: WaitingJob, queue: Queue, refused: Refused, blocked: Blocked
+    ) -> None:
         """Reserves for the blocked head of a queue what keeps those behind it from overtaking it for ever."""
         waited_long = self._now_ms - job.submitted_ms >= self._config.hold_back_after_ms
         if self._overdue.has(shape, job) and self._may_reserve(shape):
@@ -158,7 +159,7 @@ class Claims:
         if not refused.by_devices:
             if waited_long and refused.by_quota:
                 model = refused.by_quota[0].model
-                self._sharing.keep(shape.queue, model, self._sharing.devices_of(shape, model))
+                self._sharing.keep(queue, model, self._sharing.devices_of(shape, model))
             return
         if not self._may_reserve(shape):
             return

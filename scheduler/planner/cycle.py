@@ -313,7 +313,8 @@ class _Cycle:
     def _wanted_back(self, shape: Shape, queue: Queue, model: str) -> bool:
         """Whether the queue would borrow for it what somebody else of its tree waits for as his own."""
         asked = self._sharing.devices_of(shape, model)
-        return self._sharing.borrows(queue, model, asked) and self._ordering.wanted_back(queue.key, model)
+        borrowed = self._sharing.would_borrow(queue, model, asked)
+        return bool(borrowed) and self._ordering.wanted_back(queue.key, borrowed)
 
     def _seat(
         self,

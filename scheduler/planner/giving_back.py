@@ -49,13 +49,20 @@ class Returned:
     @property
     def enough(self) -> bool:
         """Whether the job's quota suffices."""
-        return not self._asked or self._sharing.lets(self._queue, self._model, self._asked)
+        return not self.lacking
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The keys of which it does not suffice: the job's device model, compute."""
+        return self._sharing.lacks(self._queue, self._model, self._asked) if self._asked else ()
 
     def helps(self, victim: Victim) -> bool:
         """Whether the quota needs what a victim would give back: of borrowers no more than they borrowed."""
-        if self.enough:
-            return False
-        return victim.cause is not StopCause.RECLAIM or self._sharing.has_borrowed(victim.running)
+        gives = {key for key, _ in self._sharing.amounts(victim.running.model, 1)}
+        short = gives.intersection(self.lacking)
+        return bool(short) and (
+            victim.cause is not StopCause.RECLAIM or self._sharing.has_borrowed(victim.running, short)
+        )
 
     def add(self, running: RunningJob) -> None:
         """It gives back what it holds."""

@@ -15,14 +15,14 @@ known of run times.
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
 from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import Priority
-from scheduler.domain.queues import Cohort, Queue, QueueKey
+from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.overdue import Overdue
@@ -239,17 +239,16 @@ class Ordering:
                     line.tree = lines
                     line.lowest_of_others = next_lowest if line.lowest == lowest else lowest
 
-    def wanted_back(self, key: QueueKey, model: str) -> bool:
-        """Whether somebody who has not had his turn would have devices of the model within his own quota.
+    def wanted_back(self, key: QueueKey, borrowed: Collection[str]) -> bool:
+        """Whether somebody who has not had his turn would have within his own quota what a queue would borrow.
 
-        Cost: O(queues of the tree).
+        `borrowed`: device models, and COMPUTE, which devices of any model use. Cost: O(queues of the tree x models).
         """
         return any(
-            other.key != key
-            and other.heads
-            and model in other.own
-            and not self._borrows(other.key, model, other.own[model])
+            (model in borrowed or COMPUTE in borrowed) and not self._borrows(other.key, model, devices)
             for other in self._lines[key].tree
+            if other.key != key and other.heads
+            for model, devices in other.own.items()
         )
 
     def _borrows(self, key: QueueKey, model: str, devices: int) -> bool:

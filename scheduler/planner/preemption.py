@@ -6,7 +6,7 @@ waiting jobs are served, so that what was stopped cannot stop who stopped it: pr
 that are stopping already count as coming, so that a second cycle on unchanged input stops nobody more.
 """
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import Priority
-from scheduler.domain.queues import QueueKey
+from scheduler.domain.queues import COMPUTE, QueueKey
 from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
@@ -180,7 +180,7 @@ class Preemption:
         seat = None
         for running in self._stopping.get((cell.pool, cell.model), ()):
             seat = seat or seat_on(cell, running, masks_of(cell, running), demand, closed)
-        lacks = not quota.enough
+        lacks = quota.lacking
         if seat is not None and not lacks:
             return Way((), (seat,))
         if seat is None and lacks and (found := find_seats(shape, self._fleet, cell, None)) is not None:
@@ -204,9 +204,7 @@ class Preemption:
         fitting = Fitting(cell, shape, self._open_and_coming(cell), inside)
         chosen: list[Victim] = []
         if not (fitting.enough and quota.enough):
-            candidates = self._candidates(
-                shape, job, cell, borrows=borrows, parts=False, lacks=not quota.enough
-            )
+            candidates = self._candidates(shape, job, cell, borrows=borrows, parts=False, lacks=quota.lacking)
             found = until_enough(candidates, fitting, quota, alone=shape.tasks == 1)
             if found is None:
                 return None
@@ -236,15 +234,15 @@ class Preemption:
         return coming
 
     def _candidates(
-        self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, parts: bool, lacks: bool
+        self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, parts: bool, lacks: Collection[str]
     ) -> list[Victim]:
         """Who may be stopped for the job: the least lost work first, the youngest of equals.
 
-        `lacks`: it lacks quota, of which those elsewhere and who has parts of devices give back as well.
+        `lacks`: the keys of which it lacks quota: those elsewhere and who has parts of devices give that back as well.
         """
         found: list[tuple[tuple[int, int, float, int], Victim]] = []
-        for place in self._places(cell) if lacks else [cell]:
-            mine = self._turns.standing(shape, job, place.model)
+        mine = self._turns.standing(shape, job, cell.model)
+        for place in self._places(cell, lacks) if lacks else [cell]:
             for running in self._behind(shape, place, borrows=borrows):
                 if running.stopping or running.job_id in self._stopped:
                     continue
@@ -265,14 +263,10 @@ class Preemption:
         found.sort(key=lambda item: item[0])
         return [victim for _, victim in found]
 
-    def _places(self, cell: Cell) -> Iterator[Cell]:
-        """Where devices count for the quota of a cell's model.
-
-        Compute that other models hold comes back only as their jobs end: borrowers of those would start again
-        before their owner, who waits for none of their devices (`Ordering.wanted_back`).
-        """
+    def _places(self, cell: Cell, lacks: Collection[str]) -> Iterator[Cell]:
+        """Where devices count for quotas that a job in a cell lacks: of compute those of every model do."""
         for pool, model in self._held_by:
-            other = self._fleet.get(pool, model) if model == cell.model else None
+            other = self._fleet.get(pool, model) if model == cell.model or COMPUTE in lacks else None
             if other is not None:
                 yield other
 

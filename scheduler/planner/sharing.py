@@ -6,7 +6,7 @@ may borrow what nobody uses. What was lent comes back by reclaim (preemption.py)
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.devices import WHOLE_PPM
@@ -29,7 +29,7 @@ class Sharing:
         self._cohorts = snapshot.cohorts
         self._gflops: dict[str, int] = {}
         self._held: dict[QueueKey, dict[str, int]] = {}
-        self._kept: dict[tuple[QueueKey, str], int] = {}  # devices asked for by him for whom it is kept
+        self._kept: dict[tuple[QueueKey, str], int] = {}  # asked for by him for whom it is kept, by key
         self._children: dict[str, list[Queue | Cohort]] = {}
         for queue in snapshot.queues.values():
             if queue.cohort is not None:
@@ -45,7 +45,7 @@ class Sharing:
         self._leaving: dict[tuple[QueueKey, str], int] = {}
         # Answers since anything was given or kept: many jobs ask the same.
         self._refused: dict[tuple[QueueKey, str, int], WhyNot | None] = {}
-        self._borrowed: dict[tuple[QueueKey, str, int], bool] = {}
+        self._borrowed: dict[tuple[QueueKey, str, int], tuple[str, ...]] = {}
         for key, models in snapshot.held.items():
             for model, devices in models.items():
                 self.take(key, model, devices)
@@ -73,7 +73,13 @@ class Sharing:
 
     def lets(self, queue: Queue, model: str, devices: int) -> bool:
         """Whether the quota has so many devices left, kept for somebody or not."""
-        return all(asked <= self._available(queue, key) for key, asked in self.amounts(model, devices))
+        return not self.lacks(queue, model, devices)
+
+    def lacks(self, queue: Queue, model: str, devices: int) -> tuple[str, ...]:
+        """Of which keys the quota has not so much left as so many devices count for."""
+        return tuple(
+            key for key, asked in self.amounts(model, devices) if asked > self._available(queue, key)
+        )
 
     def within(self, queue: Queue, models: Iterable[str], held: Iterable[RunningJob]) -> dict[str, int]:
         """The most devices of each model that the quota would let the queue have, had those given theirs back."""
@@ -96,19 +102,19 @@ class Sharing:
         for key, asked in self.amounts(model, devices):
             available = self._available(queue, key)
             if asked <= available:
-                if available < _NO_LIMIT and (queue.key, model) in self._kept:
-                    what = f"{available} {model}"
+                if available < _NO_LIMIT and (queue.key, key) in self._kept:
                     sentence = (
-                        f"{what} are left of the queue's quota; they are kept for a job that waits longer"
+                        f"{available} {_what(key)} are left of the queue's quota;"
+                        " they are kept for a job that waits longer"
                     )
-                    return WhyNot(Reason.QUOTA_RESERVED, sentence, None, model, devices, available)
+                    return WhyNot(Reason.QUOTA_RESERVED, sentence, None, model, asked, available)
                 continue
             return self._too_much(queue, key, model, asked, available)
         return None
 
     def _too_much(self, queue: Queue, key: str, model: str, asked: int, available: int) -> WhyNot:
         nominal = queue.nominal.get(key, 0)
-        what = model if key != COMPUTE else "GFLOPS of compute"
+        what = _what(key)
         most = self._most(queue, key)
         available = max(0, available)
         if asked > most:
@@ -138,35 +144,41 @@ class Sharing:
         after = self._parts[key] = before + count * shape.share_ppm * (-1 if back else 1)
         self.take(shape.queue, model, _up(after) - _up(before))
 
-    def pass_on(self, shape: Shape, model: str, passed: int, left: int) -> None:
-        """Counts that a job of the shape is to stop: so many of its devices go to whom it stops for.
+    def pass_on(self, running: RunningJob, wanted: Mapping[str, int]) -> dict[str, int]:
+        """Counts that a job is to stop: of what it holds so much goes to whom it stops for as he wants, by key.
 
         What is left over is no longer borrowed by its queue, but comes free for others only when it has stopped.
+        Returns what he still wants of others.
         """
-        if not shape.whole:
-            if passed:
-                self.take_for(shape, model, devices=passed + left, back=True)
-            return
-        self.take(shape.queue, model, -passed)
-        for key, amount in self.amounts(model, left):
-            self._leaving[shape.queue, key] = self._leaving.get((shape.queue, key), 0) + amount
+        shape, devices, still = running.shape, running.devices, dict(wanted)
+        if not shape.whole and still.get(running.model):
+            self.take_for(shape, running.model, devices=devices, back=True)
+        for key, amount in self.amounts(running.model, devices):
+            passed = min(amount, still.get(key, 0))
+            still[key] = still.get(key, 0) - passed
+            if shape.whole:
+                self._count(shape.queue, key, -passed)
+                at = (shape.queue, key)
+                self._leaving[at] = self._leaving.get(at, 0) + amount - passed
+        return still
 
     def borrows(self, queue: Queue, model: str, devices: int) -> bool:
         """Whether the queue would hold more than its own nominal quota."""
-        if queue.cohort is None:
-            return False
-        question = (queue.key, model, devices)
-        borrows = self._borrowed.get(question)
-        if borrows is None:
-            borrows = self._borrowed[question] = self._would_borrow(queue, model, devices)
-        return borrows
+        return bool(self.would_borrow(queue, model, devices))
 
-    def _would_borrow(self, queue: Queue, model: str, devices: int) -> bool:
-        return any(
-            self.held(queue.key, key) + asked > queue.nominal.get(key, 0)
-            for key, asked in self.amounts(model, devices)
-            if self._limited(queue, key)
-        )
+    def would_borrow(self, queue: Queue, model: str, devices: int) -> tuple[str, ...]:
+        """The keys of which the queue would hold more than its own nominal quota."""
+        if queue.cohort is None:
+            return ()
+        question = (queue.key, model, devices)
+        keys = self._borrowed.get(question)
+        if keys is None:
+            keys = self._borrowed[question] = tuple(
+                key
+                for key, asked in self.amounts(model, devices)
+                if self._limited(queue, key) and self.held(queue.key, key) + asked > queue.nominal.get(key, 0)
+            )
+        return keys
 
     def must_borrow(self, shape: Shape) -> bool:
         """Whether the queue would borrow for it on any of its models."""
@@ -183,22 +195,22 @@ class Sharing:
             for key, asked in self.amounts(model, shape.devices)
         )
 
-    def over_nominal(self, queue: Queue, model: str) -> int:
-        """How many devices of a model the queue holds beyond its own nominal quota of any key."""
+    def over_nominal(self, queue: Queue, model: str, of: Collection[str] | None = None) -> int:
+        """How many devices of a model the queue holds beyond its own nominal quota of any key, or of these."""
         if queue.cohort is None:
             return 0
         over = 0
         for key, of_one in self.amounts(model, 1):
-            if self._limited(queue, key):
+            if (of is None or key in of) and self._limited(queue, key):
                 leaving = self._leaving.get((queue.key, key), 0)
                 excess = self.held(queue.key, key) - leaving - queue.nominal.get(key, 0)
                 over = max(over, -(-excess // of_one) if of_one else 0)
         return min(over, self.held(queue.key, model))
 
-    def has_borrowed(self, running: RunningJob) -> bool:
-        """Whether the queue of a running job holds more of its devices than is its own."""
+    def has_borrowed(self, running: RunningJob, of: Collection[str] | None = None) -> bool:
+        """Whether the queue of a running job holds more than is its own of its devices, or of these keys of them."""
         queue = self._queues.get(running.shape.queue)
-        return queue is not None and self.over_nominal(queue, running.model) > 0
+        return queue is not None and self.over_nominal(queue, running.model, of) > 0
 
     def root(self, key: QueueKey) -> str | None:
         """The top of the tree in which a queue is; None: it is in none."""
@@ -210,18 +222,20 @@ class Sharing:
 
     def take(self, queue_key: QueueKey, model: str, devices: int) -> None:
         """Counts a placement; a negative number takes it back."""
+        for key, amount in self.amounts(model, devices):
+            self._count(queue_key, key, amount)
+
+    def _count(self, queue_key: QueueKey, key: str, amount: int) -> None:
         queue = self._queues.get(queue_key)
         if queue is None or (queue.cohort is None and not queue.nominal):
             return  # nobody's answers depend on it
         self._refused.clear()
         self._borrowed.clear()
         held = self._held.setdefault(queue_key, {})
-        lends = queue if queue.cohort is not None else None
-        for key, amount in self.amounts(model, devices):
-            before = held.get(key, 0)
-            held[key] = before + amount
-            if lends is not None:
-                self._pass_on(lends, key, before, before + amount)
+        before = held.get(key, 0)
+        held[key] = before + amount
+        if queue.cohort is not None:
+            self._pass_on(queue, key, before, before + amount)
 
     # What operators are shown.
 
@@ -253,15 +267,19 @@ class Sharing:
         found = self._available(member, key)
         return None if found >= _NO_LIMIT else found
 
-    def keep(self, queue: QueueKey, model: str, devices: int) -> None:
-        """Lets nobody else of the queue use what is left of the quota in this cycle: one who asks for so many waits."""
-        if (queue, model) not in self._kept:
-            self._kept[queue, model] = devices
-            self._refused.clear()
+    def keep(self, queue: Queue, model: str, devices: int) -> None:
+        """Lets nobody else of the queue use in this cycle what is left of the quota that lacks something for so many
+        devices: who asks for them waits.
+        """
+        asked = dict(self.amounts(model, devices))
+        for key in self.lacks(queue, model, devices):
+            if (queue.key, key) not in self._kept:
+                self._kept[queue.key, key] = asked[key]
+                self._refused.clear()
 
     def kept_for(self, queue: QueueKey, model: str) -> int:
-        """How many devices he asks for to whom the queue's quota is kept in this cycle; 0: it is not kept."""
-        return self._kept.get((queue, model), 0)
+        """How many devices count for as much as he asks for to whom the queue's quota is kept; 0: it is not kept."""
+        return max(-(-self._kept.get((queue, key), 0) // one) for key, one in self.amounts(model, 1) if one)
 
     # --- the tree -----------------------------------------------------------------------------------------
 
@@ -356,6 +374,10 @@ class Sharing:
                 yield child
             else:
                 yield from self._below(child.name)
+
+
+def _what(key: str) -> str:
+    return key if key != COMPUTE else "GFLOPS of compute"
 
 
 def _up(ppm: int) -> int:

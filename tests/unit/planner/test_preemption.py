@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from scheduler.catalogue import load_catalogue
 from scheduler.domain.devices import Health
 from scheduler.domain.gangs import Gang, Share, TaskGroup
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState, ModelCheckpointSpec, Variant
 from scheduler.domain.nodes import Node
 from scheduler.domain.pools import Pool
-from scheduler.domain.queues import Cohort, Queue, QueueKey
+from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
@@ -588,3 +589,72 @@ def test_a_second_part_waits_until_the_quota_that_comes_back_for_the_first_is_th
     controller.submit("second", second, firm="firm-a")
     assert controller.plan() == []  # a plan that holds more than the quota would be refused whole
     assert stopping(controller, "borrower")
+
+
+def compute_of(devices: int) -> int:
+    """So many devices of MODEL as compute."""
+    return devices * (load_catalogue().fp16_gflops(MODEL) or 0)
+
+
+def sharing_compute(nominal: dict[str, int], **devices: int) -> Controller:
+    """Firms in one cohort with quotas of compute, in devices of MODEL; a node of each model, with so many devices."""
+    models = {"fast": MODEL, "slow": OTHER_MODEL}
+    controller = Controller(
+        [a_node(name, devices=count, model=models[name]) for name, count in devices.items()]
+    )
+    queues = tuple(
+        Queue(QueueKey(FirmId(firm), "default"), (POOL,), {COMPUTE: compute_of(own)}, 1, "all")
+        for firm, own in nominal.items()
+    )
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (Cohort("all"),)))
+    return controller
+
+
+def test_compute_that_was_lent_comes_back_from_devices_of_another_model() -> None:
+    controller = sharing_compute({"firm-a": 0, "firm-b": 4}, fast=4, slow=26)
+    for number in range(26):  # of which 6.5 count as one of the owner's model
+        start(controller, f"borrower {number}", 1, models=[OTHER_MODEL])
+    controller.submit("next", a_spec("next", models=[OTHER_MODEL]))
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", devices=2), firm="firm-b")
+    assert controller.plan() == []
+    stopped = [f"borrower {number}" for number in range(26) if stopping(controller, f"borrower {number}")]
+    assert len(stopped) == 13  # as few as give back the compute of two devices
+    for name in stopped[:-1]:
+        end_stopped(controller, name)
+        assert controller.plan() == []  # nobody borrows what comes back
+    end_stopped(controller, stopped[-1])
+    assert controller.plan() == ["mine"]
+
+
+def test_nobody_gives_back_compute_that_he_did_not_borrow() -> None:
+    controller = sharing_compute({"firm-a": 4, "firm-b": 4, "firm-c": 0}, fast=8, slow=26)
+    for number in range(26):
+        start(controller, f"own {number}", 1, models=[OTHER_MODEL])
+    start(controller, "borrower", 4, firm="firm-c")
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", devices=4), firm="firm-b")
+    controller.plan()
+    assert [job for job in controller.state.jobs if stopping(controller, job)] == ["borrower"]
+
+
+def test_nobody_borrows_compute_that_an_owner_of_another_model_waits_for() -> None:
+    controller = sharing_compute({"firm-a": 1, "firm-b": 1}, fast=2, slow=12)
+    # The first is firm-a's own; the second, judged as if it were, would borrow once the first has started.
+    for name, limit_s in (("first", None), ("second", 3_600)):
+        spec = a_spec(name, devices=4, models=[OTHER_MODEL], priority="high", time_limit_s=limit_s)
+        controller.submit(name, spec)
+    controller.submit("mine", a_spec("mine"), firm="firm-b")
+    assert sorted(controller.plan()) == ["first", "mine"]
+
+
+def test_compute_that_is_kept_for_a_job_is_not_used_on_devices_of_another_model() -> None:
+    controller = Controller([a_node("fast", devices=4), a_node("slow", model=OTHER_MODEL)])
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, (a_queue(nominal={COMPUTE: compute_of(4)}),)))
+    start(controller, "runs", 4, models=[OTHER_MODEL])
+    controller.submit("large", a_spec("large", devices=4))
+    controller.wait(PlannerConfig().hold_back_after_ms)
+    controller.submit("small", a_spec("small", models=[OTHER_MODEL]))  # there always comes another one
+    assert controller.plan() == []
+    reasons = {item.jobs[0].job_id: item.reasons[0].reason for item in controller.report.classes}
+    assert reasons == {"large": Reason.QUOTA_REACHED, "small": Reason.QUOTA_RESERVED}
