@@ -101,7 +101,7 @@ def _find_groups(shape: Shape, fleet: Fleet, cell: Cell) -> Found | None:
     for level in _NARROW_FIRST:
         if level != required and level not in cell.levels:
             continue
-        names = cell.domain[:, level]
+        names = _domains_of(cell, np.arange(len(cell.parts)), level, required)
         inside = [names == name for name in range(int(names.max(initial=-1)) + 1)]
         for rows in sorted(inside, key=np.count_nonzero):
             found = _seat_groups(shape, fleet, cell, scores, rows)
@@ -159,7 +159,7 @@ def _rows_for(shape: Shape, cell: Cell, score: Floats) -> list[int] | None:
     for level in _NARROW_FIRST:
         if level != required and level not in cell.levels:
             continue
-        names = cell.domain[fits, level]
+        names = _domains_of(cell, fits, level, required)
         if names.max(initial=-1) >= 0:
             inside = _tightest_domain(cell, fits, names, score, tasks, level)
             if inside is not None:
@@ -167,6 +167,16 @@ def _rows_for(shape: Shape, cell: Cell, score: Floats) -> list[int] | None:
         if level == required:
             return None  # also where nobody said how the nodes hang together at this level
     return _in_wire_order(cell, _cheapest_inside(cell, fits, score, tasks, -1))
+
+
+def _domains_of(cell: Cell, rows: Rows, level: int, required: int | None) -> NDArray[np.int64]:
+    """In which domain of a level each row is, -1 where nobody said; of those inside one that is required."""
+    names: NDArray[np.int64] = cell.domain[rows, level]
+    if required is None or required == level:
+        return names
+    wider = cell.domain[rows, required]  # of some it may not be known, and a narrow one may be cut by it
+    _, inside = np.unique(wider * len(cell.parts) + names, return_inverse=True)
+    return np.where((wider < 0) | (names < 0), -1, inside)
 
 
 def _tightest_domain(

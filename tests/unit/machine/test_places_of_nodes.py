@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from scheduler.catalogue import load_catalogue
-from scheduler.domain.gangs import Domain, Topology
+from scheduler.domain.gangs import Domain, Gang, TaskGroup, Topology
 from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.jobs import JobSpec
 from scheduler.domain.nodes import Place
@@ -68,6 +70,22 @@ def test_a_gang_does_not_start_where_nobody_said_how_nodes_hang_together() -> No
     controller.submit("gang", together(Domain.LEAF))
     assert controller.plan() == []
     assert first_reason(controller, "gang")[0] is Reason.DEVICES_APART
+
+
+@pytest.mark.parametrize("groups", [(), (TaskGroup("a", 1, 8), TaskGroup("b", 1, 4))])
+def test_a_rack_of_which_nobody_said_in_which_supernode_it_is_is_in_none(
+    groups: tuple[TaskGroup, ...],
+) -> None:
+    controller = Controller([a_node(f"n{n}") for n in range(4)], connected=False)
+    for n, supernode in enumerate([None, None, "s", "s"]):
+        controller.connect(f"n{n}", place=Place(supernode=supernode, leaf="rack", position=n))
+    spec = together(Domain.SUPERNODE)
+    if groups:
+        spec = replace(spec, gang=Gang(12, 8, 8, groups=groups))
+    controller.submit("gang", spec)
+    controller.submit("blocked", spec)
+    assert controller.plan() == ["gang"]
+    assert nodes(controller, "gang") == ["n2", "n3"]
 
 
 def test_racks_of_the_same_name_in_two_zones_are_two() -> None:
