@@ -267,7 +267,9 @@ def _amounts(reader: Reader, key: str) -> dict[str, int]:
         compute = model == COMPUTE_TFLOPS
         most = MOST_TFLOPS if compute else MOST_QUOTA
         good = isinstance(amount, int) and not isinstance(amount, bool) and 0 <= amount <= most
-        if not isinstance(model, str) or not good:
+        if model == COMPUTE:
+            reader.problem(f"{where}.{model}", amount, f"{COMPUTE_TFLOPS}: compute is counted in TFLOPS")
+        elif not isinstance(model, str) or not good:
             reader.problem(f"{where}.{model}", amount, f"a whole number from 0 to {most}")
         elif compute:
             amounts[COMPUTE] = amount * GFLOPS_PER_TFLOPS

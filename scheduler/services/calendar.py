@@ -46,10 +46,16 @@ class CalendarRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class _Queue:
+    firm_id: str
+    pools: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Known:
     nodes: Mapping[str, NodeRow]  # by name
     pools: Sequence[str]
-    queues: Mapping[tuple[str, str], str]  # (firm, queue) -> firm_id
+    queues: Mapping[tuple[str, str], "_Queue"]  # (firm, queue)
     rows: Mapping[str, CalendarRow]
 
 
@@ -91,14 +97,14 @@ async def apply_calendar(run: Application, entries: Sequence[CalendarEntry]) -> 
 
 async def _known(session: AsyncSession) -> _Known:
     queues = await session.execute(
-        select(FirmRow.name, QueueRow.name, QueueRow.firm_id).join(
+        select(FirmRow.name, QueueRow.name, QueueRow.firm_id, QueueRow.pools).join(
             QueueRow, QueueRow.firm_id == FirmRow.firm_id
         )
     )
     return _Known(
         {row.name: row for row in await session.scalars(select(NodeRow))},
         sorted(await session.scalars(select(PoolRow.name))),
-        {(firm, queue): firm_id for firm, queue, firm_id in queues},
+        {(firm, queue): _Queue(firm_id, tuple(pools)) for firm, queue, firm_id, pools in queues},
         {row.name: row for row in await session.scalars(select(CalendarRow))},
     )
 
@@ -106,15 +112,27 @@ async def _known(session: AsyncSession) -> _Known:
 def _whose(run: Application, entry: CalendarEntry, known: _Known) -> str | None:
     if entry.firm is None or entry.queue is None:
         return None
-    firm_id = known.queues.get((entry.firm, entry.queue))
-    if firm_id is None:
+    queue = known.queues.get((entry.firm, entry.queue))
+    if queue is None:
         firms = sorted({firm for firm, _ in known.queues})
         if entry.firm not in firms:
             run.refuse(f"{entry.where}.firm", entry.firm, one_of(entry.firm, firms))
         else:
-            queues = sorted(queue for firm, queue in known.queues if firm == entry.firm)
+            queues = sorted(name for firm, name in known.queues if firm == entry.firm)
             run.refuse(f"{entry.where}.queue", entry.queue, one_of(entry.queue, queues))
-    return firm_id
+        return None
+    _refuse_out_of_reach(run, entry, queue, known)
+    return queue.firm_id
+
+
+def _refuse_out_of_reach(run: Application, entry: CalendarEntry, queue: _Queue, known: _Known) -> None:
+    """What a queue may not use nobody could use while it is reserved for it."""
+    want = f"in a pool of queue {entry.queue}: {', '.join(queue.pools)}"
+    if entry.pool in known.pools and entry.pool not in queue.pools:
+        run.refuse(f"{entry.where}.pool", entry.pool, want)
+    for number, name in enumerate(entry.nodes):
+        if name in known.nodes and known.nodes[name].pool not in queue.pools:
+            run.refuse(f"{entry.where}.nodes[{number}]", name, want)
 
 
 def _node_ids(run: Application, entry: CalendarEntry, known: _Known) -> set[str]:

@@ -186,6 +186,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"pools": [{"name": "a", "patience": 3}]}, "pools[0].patience"),
     ({"firms": [{"name": "x", "queues": [{"name": "q", "pools": ["nowhere"]}]}]}, "firms[0].queues[0].pools[0]"),
     ({"firms": [{"name": "x", "queues": [{"name": "q", "nominal": {"nope": 1}}]}]}, "firms[0].queues[0].nominal.nope"),
+    ({"cohorts": [{"name": "c", "nominal": {"compute": 1}}]}, "cohorts[0].nominal.compute"),
     ({"firms": [{"name": "x", "queues": [{"name": "q", "weight": 0}]}]}, "firms[0].queues[0].weight"),
     ({"prices": [{"model": MODEL, "price_cny_per_device_hour": 12.5, "effective_from": LATER}]},
      "prices[0].price_cny_per_device_hour"),
@@ -483,3 +484,20 @@ async def test_a_reservation_that_cannot_be_is_refused_by_field(
     assert answer.status_code == 422
     problems = {problem["field"]: problem["want"] for problem in answer.json()["errors"]}
     assert want in problems[field]
+
+
+@pytest.mark.parametrize(
+    ("where", "field"), [({"pool": "haidian"}, "pool"), ({"pool": None, "nodes": ["node-1"]}, "nodes[0]")]
+)
+async def test_what_a_queue_may_not_use_is_not_reserved_for_it(
+    installation: ApiInstallation, where: dict[str, object], field: str
+) -> None:
+    body = {
+        "pools": [{"name": "elsewhere"}],
+        "firms": [{"name": "new", "queues": [{"name": "default", "pools": ["elsewhere"]}]}],
+        "reservations": [booking(firm="new", **where)],
+    }
+    answer = await installation.as_("ops").post("/v1/apply", json=body)
+    assert answer.status_code == 422
+    problems = {problem["field"]: problem["want"] for problem in answer.json()["errors"]}
+    assert problems == {f"reservations[0].{field}": "in a pool of queue default: elsewhere"}
