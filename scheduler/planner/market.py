@@ -27,6 +27,8 @@ from scheduler.planner.overdue import PATIENT, time_with_devices_ms
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.preemption import lost_work_ms, masks_of, must_stay
+from scheduler.planner.reach import never_seated
+from scheduler.planner.rows import Bools
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 
@@ -290,6 +292,12 @@ class Floor:
                 return [_Held(cell, seat.row, seat.mask, seat.demand, firm_id) for seat in found.seats]
         return None
 
+    def unseated(self) -> Bools:
+        """(traders, models): waiting gangs that no nodes in service could seat on a model, whoever left them."""
+        shapes = [trader.shape if trader.running is None else None for trader in self.traders]
+        places = [[self._fleet.get(pool, model) for pool in self.queue.pools] for model in self.models]
+        return np.column_stack([never_seated(shapes, cells) for cells in places])
+
     def holds(self, shape: Shape) -> bool:
         """Whether there are enough devices of one of its models for the job."""
         return any(shape.devices <= self._most.get(model, 0) for model in shape.models)
@@ -421,7 +429,7 @@ def worth_of(
     weight *= asked**policy.for_gangs
     if policy.by_cost:
         weight *= (asked * least_costs(speeds, asked * left_ms, floor.capacity)) ** policy.by_cost
-    values: Floats = weight[:, None] * speeds
+    values: Floats = np.where(floor.unseated(), 0.0, weight[:, None] * speeds)
     for at, trader in enumerate(floor.traders):
         running = trader.running
         if running is not None:

@@ -70,6 +70,34 @@ def domains(shape: Shape, cell: Cell) -> Iterator[Inside]:
             yield frozenset(rows)
 
 
+def never_seated(shapes: Sequence[Shape | None], cells: Sequence[Cell | None]) -> Bools:
+    """Which gangs the nodes in service of none of the cells could seat, were all of them free; who is None could.
+
+    Elastic ones and those whose tasks differ count as such that could. Cost: O(shapes), and the nodes for each kind
+    that must be in one domain.
+    """
+    kinds: dict[tuple[object, ...], list[int]] = {}
+    for at, shape in enumerate(shapes):
+        if shape is not None and not (shape.sizes or shape.groups):
+            topology = shape.topology if required_level(shape) is not None else None
+            kind = shape.devices, shape.devices_per_node, topology
+            kinds.setdefault(kind, []).append(at)
+    found = np.zeros(len(shapes), dtype=np.bool_)
+    for those in kinds.values():
+        asked = shapes[those[0]]
+        found[those] = asked is not None and not any(c is not None and _could_seat(asked, c) for c in cells)
+    return found
+
+
+def _could_seat(shape: Shape, cell: Cell) -> bool:
+    count = demand_of(shape).devices
+    tasks = shape.devices // max(1, count)  # the last one of an uneven gang may be on a smaller node
+    if required_level(shape) is None:
+        return cell.healthy_nodes_with(count) >= tasks
+    healthy = [part.view.usable and part.on_node.healthy >= count for part in cell.parts]
+    return any(sum(healthy[row] for row in inside) >= tasks for inside in domains(shape, cell) if inside)
+
+
 def open_rows(cell: Cell, closed: Sequence[int], inside: Inside) -> Bools | None:
     """Which rows of a domain are not closed; None: all rows of the cell."""
     if not closed and inside is None:

@@ -6,15 +6,15 @@ import pytest
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.devices import Health
-from scheduler.domain.gangs import Gang, Share, TaskGroup
-from scheduler.domain.ids import FirmId, JobId
+from scheduler.domain.gangs import Domain, Gang, Share, TaskGroup, Topology
+from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.jobs import JobState, ModelCheckpointSpec, Variant
-from scheduler.domain.nodes import Node
+from scheduler.domain.nodes import Node, Place
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Reason
 from scheduler.machine import take_snapshot
-from scheduler.machine.messages import ConfigurationChanged
+from scheduler.machine.messages import ConfigurationChanged, CordonRequested
 from scheduler.planner import Plan, PlannerConfig, Stop, StopCause
 from scheduler.planner.cycle import plan
 from scheduler.planner.overdue import PATIENT
@@ -658,3 +658,24 @@ def test_compute_that_is_kept_for_a_job_is_not_used_on_devices_of_another_model(
     assert controller.plan() == []
     reasons = {item.jobs[0].job_id: item.reasons[0].reason for item in controller.report.classes}
     assert reasons == {"large": Reason.QUOTA_REACHED, "small": Reason.QUOTA_RESERVED}
+
+
+@pytest.mark.parametrize(("devices", "topology"), [(5, Topology()), (2, Topology(required=Domain.LEAF))])
+def test_nobody_stops_for_a_gang_that_the_nodes_in_service_cannot_seat(
+    devices: int, topology: Topology
+) -> None:
+    controller = Controller(
+        [a_node("n1", devices=4), a_node("n2", devices=4), a_node("other", model=OTHER_MODEL)]
+    )
+    for name in ("n1", "n2"):
+        controller.connect(name, place=Place(leaf=f"leaf of {name}"))
+    controller.tell(CordonRequested(NodeId("other"), True))
+    models = [MODEL, OTHER_MODEL]
+    start(controller, "runs", 4, models=models, estimate_seconds=86_400)
+    start(controller, "beside", 3, models=models, estimate_seconds=86_400)
+    controller.wait(3_600_000)
+    gang = a_spec("gang", devices=devices, per_node=1, models=models, estimate_seconds=600, priority="high")
+    controller.submit("gang", replace(gang, topology=topology))
+    assert controller.plan() == []
+    assert not stopping(controller, "runs")
+    assert not stopping(controller, "beside")
