@@ -157,9 +157,9 @@ class Claims:
             self._keep_for_borrower(shape, refused, blocked)
             return
         if not refused.by_devices:
-            if waited_long and refused.by_quota:
-                model = refused.by_quota[0].model
-                self._sharing.keep(queue, model, self._sharing.devices_of(shape, model))
+            suffices = [one.model for one in refused.by_quota if self._sharing.may_ever(shape, one.model)]
+            if waited_long and suffices:
+                self._sharing.keep(queue, suffices[0], self._sharing.devices_of(shape, suffices[0]))
             return
         if not self._may_reserve(shape):
             return

@@ -14,7 +14,7 @@ from scheduler.domain.jobs import JobSpec, JobState
 from scheduler.domain.queues import COMPUTE, Cohort
 from scheduler.domain.reasons import EndReason, Reason
 from scheduler.machine import take_snapshot
-from scheduler.machine.messages import CancelRequested, CordonRequested
+from scheduler.machine.messages import CancelRequested, ConfigurationChanged, CordonRequested
 from scheduler.planner import JobPlacement, Plan, PlannerConfig, TaskPlacement
 from scheduler.planner.cycle import plan
 from scheduler.planner.feasibility import ever_fits
@@ -210,6 +210,19 @@ def test_a_queue_never_holds_more_than_its_nominal_quota_of_a_model() -> None:
     assert controller.plan() == ["j0", "j1"]
     assert reasons(controller, "j2") == [Reason.QUOTA_REACHED]
     assert reasons(controller, "big") == [Reason.QUOTA_TOO_SMALL]
+
+
+def test_quota_is_not_kept_for_a_job_that_all_of_it_would_not_hold() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")], [a_queue(nominal={MODEL: 16})])
+    controller.submit("runs", a_spec(devices=8))
+    controller.plan()
+    controller.submit("large", a_spec(devices=16, per_node=8))
+    controller.wait(PlannerConfig().hold_back_after_ms)
+    less = (a_queue(nominal={MODEL: 12}),)
+    controller.tell(ConfigurationChanged(controller.state.pools, less))
+    controller.submit("small", a_spec(devices=4))
+    assert controller.plan() == ["small"]
+    assert reasons(controller, "large") == [Reason.QUOTA_TOO_SMALL]
 
 
 def test_quota_is_kept_for_a_job_that_has_waited_long_for_it() -> None:
