@@ -268,7 +268,7 @@ def _amounts(reader: Reader, key: str) -> dict[str, int]:
         most = MOST_TFLOPS if compute else MOST_QUOTA
         good = isinstance(amount, int) and not isinstance(amount, bool) and 0 <= amount <= most
         if model == COMPUTE:
-            reader.problem(f"{where}.{model}", amount, f"{COMPUTE_TFLOPS}: compute is counted in TFLOPS")
+            reader.problem(f"{where}.{model}", amount, f"{COMPUTE_TFLOPS}, which is counted in TFLOPS")
         elif not isinstance(model, str) or not good:
             reader.problem(f"{where}.{model}", amount, f"a whole number from 0 to {most}")
         elif compute:
