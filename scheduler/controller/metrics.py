@@ -3,6 +3,7 @@
 from collections import Counter as Count
 from collections import deque
 from collections.abc import Iterable, Mapping, Set
+from math import nan
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -45,6 +46,7 @@ COVERAGE = Gauge(
     "suanli_announced_starts_coverage_ratio",
     "Share of the newest 500 announced starts that came inside their interval; 0.8 is what was promised.",
 )
+COVERAGE.set(nan)  # until there is one
 _NEWEST_STARTS: deque[bool] = deque(maxlen=500)
 NODES = Gauge("suanli_nodes", "Nodes.", ["pool", "state"])
 _BUDGET_LABELS = ["firm", "project", "period"]

@@ -8,6 +8,7 @@ from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
+from scheduler.planner.feasibility import plural
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import find_seats, latest_start_end_ms
 from scheduler.planner.snapshot import Shape
@@ -33,14 +34,12 @@ def counterfactual(
             anywhere = shape._replace(topology=shape.topology._replace(required=False))
             if find_seats(anywhere, fleet, cell, None) is not None:
                 return f"now, if it need not be inside one {shape.topology.level}: {where}"
-        if cell is None or shape.tasks == 1:
+        smaller = None if cell is None else _smaller(shape, cell)
+        if cell is None or smaller is None or budgets.refusal(smaller, candidate.model):
             continue
-        room = min(cell.with_room(shape.devices_per_node), shape.tasks - 1)
-        smaller = shape._replace(devices=room * shape.devices_per_node)
-        if room > 0 and budgets.refusal(smaller, candidate.model):
-            continue
-        if room > 0 and find_seats(smaller, fleet, cell, None) is not None:
-            return f"now, with {smaller.devices} devices instead of {shape.devices}: {where}"
+        if find_seats(smaller, fleet, cell, None) is not None:
+            fewer = plural(smaller.devices, "device")
+            return f"now, with {fewer} instead of {shape.devices}: {where}"
     for pool in queue.pools:
         for model in fleet.models_in(pool):
             other = fleet.get(pool, model)
@@ -49,6 +48,22 @@ def counterfactual(
             if budgets.refusal(shape, model) is None and find_seats(shape, fleet, other, None) is not None:
                 return f"now, with a variant for {model}: {other.open_devices} are free in pool {pool}"
     return None
+
+
+def _smaller(shape: Shape, cell: Cell) -> Shape | None:
+    """The same on as many nodes as have room; of one node as many devices as are free by halves; None: no room.
+
+    A half is a number that each vendor allows, and jobs of that size are known already.
+    """
+    if shape.groups or not shape.whole:
+        return None
+    if shape.tasks > 1:
+        tasks = min(cell.with_room(shape.devices_per_node), shape.tasks - 1)
+        return shape._replace(devices=tasks * shape.devices_per_node) if tasks else None
+    count = shape.devices // 2
+    while count and not cell.with_room(count):
+        count //= 2
+    return shape._replace(devices=count, devices_per_node=count) if count else None
 
 
 def _quota_left(queue: Queue, model: str, shape: Shape) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scheduler.domain.reasons import Reason
 from scheduler.planner.feasibility import plural
 
 
@@ -54,8 +55,13 @@ def _model(why_here: Mapping[str, Any]) -> list[str]:
         figure = f" (nominal {speed // 1000} TFLOPS FP16 a device)" if isinstance(speed, int) else ""
         sentences.append(f"Of its variants {', '.join(variants)} it got {model}{figure}.")
     for refusal in _objects(choice.get("preferred_but_not_possible")):
-        what = refusal.get("device_model") or "another variant"
-        sentences.append(f"{what} was preferred and could not be had: {refusal.get('sentence')}.")
+        what, pool, why = refusal.get("device_model"), refusal.get("domain"), refusal.get("sentence")
+        if what != model:
+            sentences.append(f"{what or 'another variant'} was preferred and could not be had: {why}.")
+        elif pool is None or pool == why_here.get("pool"):
+            sentences.append(f"It did not start with more devices: {why}.")
+        elif refusal.get("reason") != Reason.NO_SUCH_DEVICES:
+            sentences.append(f"Pool {pool} comes before and could not have it: {why}.")
     return sentences
 
 

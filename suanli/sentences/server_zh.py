@@ -47,6 +47,8 @@ ZH_SENTENCES = {
     "one of the two forms": "两种写法之一",
     # What a job, a batch or a configuration should have said
     "a device model of the catalogue": "目录中的设备型号",
+    "{field}, which is counted in TFLOPS": "{field}（以 TFLOPS 计）",
+    "in a pool of queue {queue}: {pools}": "位于队列 {queue} 的资源池中：{pools}",
     "{what} (suanli models lists them)": "{what}（suanli models 列出它们）",
     "{what}, perhaps {near}": "{what}，例如 {near}",
     "{what}, perhaps {near} or {other}": "{what}，例如 {near} 或 {other}",
@@ -297,6 +299,8 @@ ZH_SENTENCES = {
     "the largest pool of the queue": "该队列最大的资源池",
     "{number} node": "{number} 个节点",
     "{number} nodes": "{number} 个节点",
+    "{number} device": "{number} 个设备",
+    "{number} devices": "{number} 个设备",
     "pool {pool} has no {model}": "资源池 {pool} 中没有 {model}",
     "no pool of the queue ({names}) has {model}": "该队列的资源池（{names}）中没有 {model}",
     "the catalogue knows no device model {model}": "目录中没有设备型号 {model}",
@@ -305,8 +309,8 @@ ZH_SENTENCES = {
     "{count} {model} on one node are not allowed; allowed are {allowed}": (
         "一个节点上不允许 {count} 个 {model}；允许 {allowed}"
     ),
-    "now, with {count} devices instead of {asked}: pool {pool}, {model}": (
-        "以 {count} 个设备代替 {asked} 个：资源池 {pool}，{model}"
+    "now, with {devices} instead of {asked}: pool {pool}, {model}": (
+        "以 {devices}代替 {asked} 个：资源池 {pool}，{model}"
     ),
     "asks for {wanted}; at most {most} ppm of one device are free in pool {pool}": (
         "需要 {wanted}；资源池 {pool} 中单个设备最多空闲 {most} ppm"
@@ -415,6 +419,8 @@ ZH_SENTENCES = {
         "在变体 {variants} 中得到 {model}（标称每设备 {tflops} TFLOPS FP16）。"
     ),
     "{model} was preferred and could not be had: {why}.": "优先 {model}，但无法得到：{why}。",
+    "It did not start with more devices: {why}.": "未能以更多设备启动：{why}。",
+    "Pool {pool} comes before and could not have it: {why}.": "资源池 {pool} 在前，但无法容纳：{why}。",
     "the period from {begin} to {end} is closed, and this one overlaps it": (
         "{begin} 至 {end} 这一期已关闭，与本期重叠"
     ),

@@ -65,6 +65,11 @@ CASES = [
         ),
     ),
     (
+        a_snapshot(SHAPE._replace(devices_per_node=16)),
+        (Reason.GANG_TOO_LARGE, f"now, with 8 devices instead of 16: pool {POOL}, {MODEL}"),
+        a_snapshot(SHAPE._replace(devices=8)),
+    ),
+    (
         a_snapshot(SHAPE, nominal=16, held={QUEUE: {MODEL: 3}}),
         (Reason.QUOTA_REACHED, f"now, if the queue had 3 {MODEL} more of its quota left"),
         a_snapshot(SHAPE, nominal=19, held={QUEUE: {MODEL: 3}}),
