@@ -151,13 +151,14 @@ class Sharing:
         Returns what he still wants of others.
         """
         shape, devices, still = running.shape, running.devices, dict(wanted)
+        queue = self._queues.get(shape.queue)
         if not shape.whole and still.get(running.model):
             self.take_for(shape, running.model, devices=devices, back=True)
         for key, amount in self.amounts(running.model, devices):
             passed = min(amount, still.get(key, 0))
             still[key] = still.get(key, 0) - passed
-            if shape.whole:
-                self._count(shape.queue, key, -passed)
+            if shape.whole and queue is not None:
+                self._count(queue, key, -passed)
                 at = (shape.queue, key)
                 self._leaving[at] = self._leaving.get(at, 0) + amount - passed
         return still
@@ -222,16 +223,16 @@ class Sharing:
 
     def take(self, queue_key: QueueKey, model: str, devices: int) -> None:
         """Counts a placement; a negative number takes it back."""
-        for key, amount in self.amounts(model, devices):
-            self._count(queue_key, key, amount)
-
-    def _count(self, queue_key: QueueKey, key: str, amount: int) -> None:
         queue = self._queues.get(queue_key)
         if queue is None or (queue.cohort is None and not queue.nominal):
             return  # nobody's answers depend on it
+        for key, amount in self.amounts(model, devices):
+            self._count(queue, key, amount)
+
+    def _count(self, queue: Queue, key: str, amount: int) -> None:
         self._refused.clear()
         self._borrowed.clear()
-        held = self._held.setdefault(queue_key, {})
+        held = self._held.setdefault(queue.key, {})
         before = held.get(key, 0)
         held[key] = before + amount
         if queue.cohort is not None:
