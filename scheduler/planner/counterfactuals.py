@@ -11,6 +11,7 @@ from scheduler.planner.config import PlannerConfig
 from scheduler.planner.feasibility import plural
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import find_seats, latest_start_end_ms
+from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape
 from scheduler.planner.variants import Candidate
 
@@ -21,7 +22,7 @@ _NOT_DEVICES = frozenset({Reason.QUOTA_REACHED, Reason.BUDGET_EXHAUSTED, Reason.
 
 
 def counterfactual(
-    shape: Shape, queue: Queue, fleet: Fleet, budgets: Budgets, options: Iterable[Candidate]
+    shape: Shape, queue: Queue, fleet: Fleet, sharing: Sharing, budgets: Budgets, options: Iterable[Candidate]
 ) -> str | None:
     """Another shape where devices are what is missing, or another model; None where that would not help.
 
@@ -43,7 +44,9 @@ def counterfactual(
     for pool in queue.pools:
         for model in fleet.models_in(pool):
             other = fleet.get(pool, model)
-            if model in shape.models or other is None or not _quota_left(queue, model, shape):
+            if model in shape.models or other is None:
+                continue
+            if sharing.refusal(queue, model, sharing.devices_of(shape, model)) is not None:
                 continue
             if budgets.refusal(shape, model) is None and find_seats(shape, fleet, other, None) is not None:
                 return f"now, with a variant for {model}: {other.open_devices} are free in pool {pool}"
@@ -64,11 +67,6 @@ def _smaller(shape: Shape, cell: Cell) -> Shape | None:
     while count and not cell.with_room(count):
         count //= 2
     return shape._replace(devices=count, devices_per_node=count) if count else None
-
-
-def _quota_left(queue: Queue, model: str, shape: Shape) -> bool:
-    nominal = queue.nominal.get(model)
-    return nominal is None or nominal >= shape.devices
 
 
 def by_reasons(

@@ -358,7 +358,9 @@ class _Cycle:
             tuple(options), shape if paid else None,
         )  # fmt: skip
         if asked not in self._changes:
-            self._changes[asked] = counterfactual(shape, queue, self._fleet, self._budgets, options)
+            self._changes[asked] = counterfactual(
+                shape, queue, self._fleet, self._sharing, self._budgets, options
+            )
         return self._changes[asked]
 
     def _move(self) -> None:

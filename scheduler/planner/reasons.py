@@ -69,7 +69,7 @@ def why_no_room(
 
 def _booked(shape: Shape, cell: Cell, count: int, holes: Sequence[Hole]) -> str | None:
     """Where the calendar is what keeps the job from starting: until when, and why."""
-    others = [hole for hole in holes if hole.queue != shape.queue]
+    others = [h for h in holes if h.queue != shape.queue and not h.nodes.isdisjoint(cell.row_of)]
     if not others:
         return None
     rows = {cell.row_of[node_id] for hole in others for node_id in hole.nodes if node_id in cell.row_of}
@@ -79,9 +79,12 @@ def _booked(shape: Shape, cell: Cell, count: int, holes: Sequence[Hole]) -> str 
     if not without < shape.tasks <= without + rooms:
         return None
     first = min(others, key=lambda hole: (hole.from_ms, hole.until_ms))
-    whose = "in maintenance" if first.queue is None else "reserved"
-    span = f"{whose} from {to_rfc3339(first.from_ms)} to {to_rfc3339(first.until_ms)}"
-    return f"{span} ({first.why})" if first.why and first.queue is None else span
+    begin, end = to_rfc3339(first.from_ms), to_rfc3339(first.until_ms)
+    if len({(hole.from_ms, hole.until_ms, hole.queue) for hole in others}) > 1:
+        return f"in maintenance or reserved, from {begin} on"
+    if first.queue is not None:
+        return f"reserved from {begin} to {end}"
+    return f"in maintenance from {begin} to {end}" + (f" ({first.why})" if first.why else "")
 
 
 def _no_part(shape: Shape, candidate: Candidate, cell: Cell) -> WhyNot:

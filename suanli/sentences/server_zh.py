@@ -262,6 +262,13 @@ ZH_SENTENCES = {
     "waits for its array's turn": "等待本数组轮到它",
     "not planned yet": "尚未调度",
     "asks for {wanted}; {free} are free in pool {pool}": "需要 {wanted}；资源池 {pool} 中空闲 {free}",
+    "asks for {wanted}; {free} are free in pool {pool}, {booked} of them {how}": (
+        "需要 {wanted}；资源池 {pool} 中空闲 {free}，其中 {booked} 个{how}"
+    ),
+    "in maintenance or reserved, from {begin} on": "自 {begin} 起维护或被预留",
+    "in maintenance from {begin} to {end}": "在 {begin} 至 {end} 维护",
+    "in maintenance from {begin} to {end} ({why})": "在 {begin} 至 {end} 维护（{why}）",
+    "reserved from {begin} to {end}": "在 {begin} 至 {end} 被预留",
     "asks for {wanted}; {free} are free in pool {pool}, {kept} of them kept for earlier jobs": (
         "需要 {wanted}；资源池 {pool} 中空闲 {free}，其中 {kept} 为更早的作业保留"
     ),

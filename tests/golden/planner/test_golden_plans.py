@@ -13,12 +13,16 @@ import pytest
 import yaml
 
 from scheduler.domain.gangs import Domain, Topology
-from scheduler.domain.ids import JobId, NodeId
+from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.nodes import Place
 from scheduler.domain.pools import Pool
-from scheduler.machine.messages import CordonRequested
+from scheduler.domain.queues import Cohort, QueueKey
+from scheduler.machine import take_snapshot
+from scheduler.machine.messages import ConfigurationChanged, CordonRequested
 from scheduler.planner import PlannerConfig
+from scheduler.planner.cycle import plan
+from scheduler.planner.snapshot import Hole
 from tests.builders.cluster import Controller, a_node, a_queue
 from tests.builders.jobs import a_spec
 
@@ -29,11 +33,14 @@ LINE = "-" * 100 + "\n"
 def build(case: dict[str, Any]) -> Controller:
     """The case's cluster with its running jobs, just before the cycle that is judged."""
     queues = [
-        a_queue(
-            firm=queue["firm"],
-            pools=queue.get("pools", ["pool-a"]),
-            nominal=queue.get("nominal", {}),
-            weight=queue.get("weight", 1),
+        replace(
+            a_queue(
+                firm=queue["firm"],
+                pools=queue.get("pools", ["pool-a"]),
+                nominal=queue.get("nominal", {}),
+                weight=queue.get("weight", 1),
+            ),
+            cohort=queue.get("cohort"),
         )
         for queue in case.get("queues", [{"firm": "firm-a"}])
     ]
@@ -49,16 +56,28 @@ def build(case: dict[str, Any]) -> Controller:
     leaves = [leaf for group in case["nodes"] for leaf in group.get("leaves", [None] * group["count"])]
     for node, leaf in zip(nodes, leaves, strict=True):
         controller.connect(node.node_id, place=Place(leaf=leaf))
+    cohorts = tuple(Cohort(name) for name in case.get("cohorts", []))
+    calendar = tuple(a_hole(controller.now_ms, hole) for hole in case.get("calendar", []))
+    configured = ConfigurationChanged({pool.name: pool for pool in pools}, tuple(queues), cohorts, calendar)
+    controller.tell(configured)
     for job in case.get("running", []):
         submit(controller, job)
         assert controller.plan() == [job["name"]], f"{job['name']} must be able to start"
         controller.run(controller.state.jobs[JobId(job["name"])])
+    controller.now_ms += case.get("after_ms", 0)
     for name in case.get("cordoned", []):
         controller.tell(CordonRequested(NodeId(name), True))
     for job in case["waiting"]:
         submit(controller, job)
         controller.now_ms += job.get("then_wait_ms", 1_000)
     return controller
+
+
+def a_hole(now_ms: int, hole: dict[str, Any]) -> Hole:
+    """A stretch of the calendar, so many minutes after the beginning."""
+    from_ms, until_ms = (now_ms + hole[key] * 60_000 for key in ("from_min", "until_min"))
+    queue = QueueKey(FirmId(hole["firm"]), "default") if "firm" in hole else None
+    return Hole(from_ms, until_ms, frozenset(map(NodeId, hole["nodes"])), queue, hole.get("why", ""))
 
 
 def submit(controller: Controller, job: dict[str, Any]) -> None:
@@ -73,6 +92,11 @@ def submit(controller: Controller, job: dict[str, Any]) -> None:
 def render(controller: Controller) -> str:
     """What a cycle decides, in words."""
     lines = []
+    decided, _ = plan(
+        take_snapshot(controller.state, controller.now_ms), controller.now_ms, controller.config
+    )
+    for stop in decided.stops:
+        lines.append(f"stop {stop.job_id} for {stop.for_job}: {stop.cause.value}, {stop.sentence}")
     before = {job.job_id for job in controller.state.jobs.values() if job.state is not JobState.QUEUED}
     for job_id in controller.plan():
         assert job_id not in before
