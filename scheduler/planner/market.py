@@ -7,6 +7,7 @@ cost of a move, who has just started stays.
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -104,8 +105,8 @@ def hold_market(
     for key, traders in sorted(traders_of(snapshot, estimates, budgets, elsewhere).items()):
         queue = snapshot.queues.get(key)
         if queue is not None:
-            models = {model for trader in traders for model in trader.shape.models}
             held = [trader.running for trader in traders if trader.running is not None]
+            models = _models_of(traders)
             at_most = sharing.within(queue, models, held)  # who went where it refuses him would come back
             floor = Floor(traders, queue, fleet, turns, market.promised, now_ms, config, at_most)
             values = worth_of(floor, estimates, now_ms, config)
@@ -168,6 +169,11 @@ def _takes_part(shape: Shape) -> bool:
     return shape.resumable and len(shape.models) > 1 and shape.whole and shape.devices > 0
 
 
+def _models_of(traders: Iterable[Trader]) -> list[str]:
+    """The models of all of them, by name."""
+    return sorted(set().union(*{trader.shape.models for trader in traders}))
+
+
 class Floor:
     """What is traded in one queue, and among whom.
 
@@ -187,16 +193,16 @@ class Floor:
         config: PlannerConfig,
         at_most: Mapping[str, int] | None = None,
     ) -> None:
-        """`promised` by model to others; of each no more than `at_most` is traded."""
+        """`traders` by age; `promised` by model to others; of each no more than `at_most` is traded."""
         self._fleet = fleet
         self._now_ms = now_ms
         self.queue = queue
         self.traders = traders
-        self.models = sorted({model for trader in traders for model in trader.shape.models})
+        self.models = _models_of(traders)
         self.devices = np.array([float(trader.devices) for trader in traders])
         self.capacity = self._capacity(fleet, promised, at_most or {})
         self._most: dict[str, float] = dict(zip(self.models, self.capacity.tolist(), strict=True))
-        self._highest = max(trader.shape.priority.rank for trader in traders)
+        self._highest = max(priority.rank for priority in {trader.shape.priority for trader in traders})
         self._overdue = self._first_overdue(PATIENT * config.ageing_ms, config.policy.patience_of_large)
         self.ranks = [turns.rank(trader.shape, trader.job) for trader in traders]
         self.classes = [
@@ -210,8 +216,9 @@ class Floor:
         """
         share = _FOR_OVERDUE * float(self.capacity.sum())
         late: list[tuple[float, Trader]] = []
-        for trader in self.traders:
-            if trader.job.submitted_ms + patience_ms >= self._now_ms or not self.holds(trader.shape):
+        old = takewhile(lambda trader: trader.job.submitted_ms + patience_ms < self._now_ms, self.traders)
+        for trader in old:
+            if not self.holds(trader.shape):
                 continue
             longer = min(max(1.0, trader.devices / share), most)
             had_ms = time_with_devices_ms(trader.running or trader.job, self._now_ms)
@@ -300,7 +307,7 @@ class Floor:
 
     def holds(self, shape: Shape) -> bool:
         """Whether there are enough devices of one of its models for the job."""
-        return any(shape.devices <= self._most.get(model, 0) for model in shape.models)
+        return shape.devices <= max([self._most.get(model, 0) for model in shape.models], default=0)
 
 
 def _choose(floor: Floor, values: Floats, now_ms: int, config: PlannerConfig) -> list[str | None]:
@@ -338,11 +345,13 @@ def _settle(
     """Who starts, and who stops for it."""
     wanted: dict[str, int] = {}  # model -> the highest class that wants more of it
     outcome = list(zip(floor.traders, chosen, floor.classes, strict=True))
+    market.taking_part.update([trader.job.job_id for trader in floor.traders])
     for trader, model, rank in outcome:
-        market.taking_part.add(trader.job.job_id)
-        if model is not None and trader.running is None:
+        if model is None:
+            continue
+        if trader.running is None:
             market.target[trader.job.job_id] = model
-        if model is not None and (trader.running is None or trader.running.model != model):
+        if trader.running is None or trader.running.model != model:
             wanted[model] = max(rank, wanted.get(model, rank))
             market.promised[model] = market.promised.get(model, 0) + trader.devices
     going: list[_Going] = []
@@ -410,10 +419,7 @@ def worth_of(
     speeds = np.array(
         estimates.of_each(shapes, lambda speeds, _: [speeds.get(model, 0.0) for model in floor.models])
     )
-    known = [(trader.left_ms, trader.job.submitted_ms, trader.job.served_ms) for trader in floor.traders]
-    left_ms, submitted_ms, served_ms = np.array(known, dtype=np.float64).T
-    left_ms = np.maximum(left_ms, 1000.0)
-    waited_ms = np.maximum(0.0, now_ms - submitted_ms)
+    left_ms = np.maximum(np.array([trader.left_ms for trader in floor.traders]), 1000.0)
     # Work that is done soon first; who would end later than alone on a fair share is worth more, the more the
     # longer he waits, and what is long compared with all there is to do must not be the last to end.
     weight = left_ms**-policy.short_first
@@ -422,6 +428,9 @@ def worth_of(
         fair_speeds = np.array(
             estimates.of_each(shapes, lambda speeds, devices: fair_speed(speeds, devices, fair))
         )
+        submitted_ms = np.array([float(trader.job.submitted_ms) for trader in floor.traders])
+        served_ms = np.array([float(trader.job.served_ms) for trader in floor.traders])
+        waited_ms = np.maximum(0.0, now_ms - submitted_ms)
         weight *= ((waited_ms + left_ms) * fair_speeds / (served_ms + left_ms)) ** policy.behind
     if policy.long_first:
         weight *= 1.0 + policy.long_first * (left_ms / max(estimates.horizon_ms(), 1.0)) ** 2
