@@ -21,6 +21,8 @@ class Policy:
     # On the market of several models (market.py) a job weighs 1 / (its rest to this power): 1 ends many soon,
     # 0 does the most work.
     short_first: float = 0.5
+    # Who has had many hours and has as many to go weighs less than who has had few, by this power of them.
+    little_had: float = 0.0
     # A job with many devices is worth more than one with few by this power of their number.
     for_gangs: float = 0.5
     # A job is worth what its work costs on the model where it is cheapest, to this power, if all is to be done soon.
@@ -55,11 +57,14 @@ POLICIES: Mapping[str, Policy] = {
         closer_for_ms=30 * MINUTE_MS,
     ),
     # The most work of many jobs at any moment, each measured by its own best speed; among equals short rests first.
+    # As a gang is one job, it would wait until no long job of few devices is left: who has had little comes before
+    # who has had much and goes on for long.
     "throughput": Policy(
         1_000.0,
         stop_for_turn=2.0,
         move_for_gain=2.0,
         short_first=0.1,
+        little_had=1.0,
         for_gangs=0.0,
         behind=0.0,
         patience_of_large=4.0,

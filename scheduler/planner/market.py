@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.queues import Queue, QueueKey
-from scheduler.domain.time import MINUTE_MS
+from scheduler.domain.time import HOUR_MS, MINUTE_MS
 from scheduler.planner.assignment import assign, least_costs
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.cells import Cell
@@ -40,6 +40,8 @@ _LASTS_MS = 10.0 * MINUTE_MS
 # Where the profile says so a job that needs more than its share of the devices has longer patience (overdue.PATIENT),
 # as others would lose more by it.
 _FOR_OVERDUE = 0.02
+# Where the profile says so, who has had so much and has at least as much to go weighs half of who has had nothing.
+_LITTLE_MS = 12.0 * HOUR_MS
 _ASKED_AGAIN = 3  # gangs, whether they fit once others have left
 
 Floats = NDArray[np.float64]
@@ -423,13 +425,15 @@ def worth_of(
     # Work that is done soon first; who would end later than alone on a fair share is worth more, the more the
     # longer he waits, and what is long compared with all there is to do must not be the last to end.
     weight = left_ms**-policy.short_first
+    served_ms = np.array([float(trader.job.served_ms) for trader in floor.traders])
+    if policy.little_had:
+        weight *= (1.0 + np.minimum(served_ms, left_ms) / _LITTLE_MS) ** -policy.little_had
     if policy.behind:
         fair = dict(zip(floor.models, (floor.capacity / len(shapes)).tolist(), strict=True))
         fair_speeds = np.array(
             estimates.of_each(shapes, lambda speeds, devices: fair_speed(speeds, devices, fair))
         )
         submitted_ms = np.array([float(trader.job.submitted_ms) for trader in floor.traders])
-        served_ms = np.array([float(trader.job.served_ms) for trader in floor.traders])
         waited_ms = np.maximum(0.0, now_ms - submitted_ms)
         weight *= ((waited_ms + left_ms) * fair_speeds / (served_ms + left_ms)) ** policy.behind
     if policy.long_first:

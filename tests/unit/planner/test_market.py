@@ -1,5 +1,6 @@
 """The market over device models: what it has decided is what the plan starts."""
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -26,8 +27,12 @@ def decided(
     jobs: list[tuple[int, float, dict[str, float], int]],
     profile: str = "throughput",
     now_ms: int = 10 * DAY_MS,
+    served_ms: Sequence[int] = (),
 ) -> Plan:
-    """A plan for jobs of (devices, steps, rates, submitted) on four fast and four slow devices."""
+    """A plan for jobs of (devices, steps, rates, submitted) on four fast and four slow devices.
+
+    `served_ms` of the first of them: the others have had nothing yet.
+    """
     specs = [NodeSpec(f"n{n}", MODELS[n // 4], 1) for n in range(8)]
     cluster = VirtualCluster(catalogue_of(dict.fromkeys(MODELS, 0)), specs, [Queue(QUEUE, ("pool",))])
     for number, (devices, steps, rates, submitted_ms) in enumerate(jobs):
@@ -40,7 +45,8 @@ def decided(
             resumable=True,
             rates=tuple(sorted(rates.items())),
         )
-        cluster.submit(shape, WaitingJob(submitted_ms, JobId(f"job-{number}"), steps))
+        had_ms = served_ms[number] if number < len(served_ms) else 0
+        cluster.submit(shape, WaitingJob(submitted_ms, JobId(f"job-{number}"), steps, had_ms))
     found, _ = plan(cluster.snapshot(), now_ms, PlannerConfig(profile=profile))
     return found
 
@@ -70,6 +76,21 @@ def test_a_job_that_waits_on_and_on_comes_before_any_number_of_short_ones() -> N
     for profile in ("balanced", "throughput"):
         models = models_of(decided([*short, (4, 7_200.0, {"fast": 1.0, "slow": 0.5}, 0)], profile))
         assert models["job-50"] == "fast"
+
+
+def test_a_gang_that_has_had_nothing_comes_before_single_jobs_that_have_had_much_and_go_on_for_long() -> None:
+    rates, days_ms = {"fast": 1.0, "slow": 1.0}, 2 * DAY_MS
+    singles = [(1, days_ms / 1000, rates, 5 * DAY_MS)] * 8
+    gang = (4, days_ms / 1000, rates, 10 * DAY_MS - 60_000)
+    assert "job-8" in models_of(decided([*singles, gang], served_ms=[days_ms] * 8))
+    assert "job-8" not in models_of(decided([*singles, gang]))
+
+
+def test_who_has_had_much_but_is_nearly_through_does_not_make_way_for_a_gang() -> None:
+    rates, days_ms = {"fast": 1.0, "slow": 1.0}, 2 * DAY_MS
+    singles = [(1, 3_600.0, rates, 5 * DAY_MS)] * 8
+    gang = (4, days_ms / 1000, rates, 10 * DAY_MS - 60_000)
+    assert "job-8" not in models_of(decided([*singles, gang], served_ms=[days_ms] * 8))
 
 
 def test_to_end_all_soonest_a_gang_has_the_fast_model_if_the_slow_one_serves_it_worse_than_others() -> None:
