@@ -8,6 +8,7 @@ from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
+from scheduler.planner.demand import demand_of
 from scheduler.planner.feasibility import plural
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import find_seats, latest_start_end_ms
@@ -21,7 +22,54 @@ _KEPT = frozenset({Reason.DEVICES_RESERVED, Reason.MAINTENANCE})
 _NOT_DEVICES = frozenset({Reason.QUOTA_REACHED, Reason.BUDGET_EXHAUSTED, Reason.FASTER_LATER})
 
 
-def counterfactual(
+class Counterfactuals:
+    """Of one cycle. Jobs that differ only in what does not matter to it share an answer about devices."""
+
+    def __init__(
+        self, fleet: Fleet, sharing: Sharing, budgets: Budgets, now_ms: int, config: PlannerConfig
+    ) -> None:
+        self._fleet = fleet
+        self._sharing = sharing
+        self._budgets = budgets
+        self._now_ms = now_ms
+        self._config = config
+        self._changes: dict[tuple[object, ...], str | None] = {}
+
+    def of(
+        self,
+        shape: Shape,
+        queue: Queue,
+        reasons: Sequence[WhyNot],
+        by_devices: Sequence[Candidate],
+        *,
+        paid: bool,
+    ) -> str | None:
+        """What would help: of devices, then of limits; the other way round where money may be what is short."""
+
+        def of_limits() -> str | None:
+            return _by_reasons(reasons, shape, queue, self._fleet, self._budgets, self._now_ms, self._config)
+
+        def of_devices() -> str | None:
+            return self._of_devices(shape, queue, by_devices, paid=paid)
+
+        return of_limits() or of_devices() if paid else of_devices() or of_limits()
+
+    def _of_devices(
+        self, shape: Shape, queue: Queue, options: Sequence[Candidate], *, paid: bool
+    ) -> str | None:
+        asked = (
+            shape.queue, shape.models, demand_of(shape), shape.devices, shape.devices_per_node,
+            shape.avoid_nodes, shape.topology, shape.groups, shape.needs, self._fleet.clock.now,
+            tuple(options), shape if paid else None,
+        )  # fmt: skip
+        if asked not in self._changes:
+            self._changes[asked] = _by_devices(
+                shape, queue, self._fleet, self._sharing, self._budgets, options
+            )
+        return self._changes[asked]
+
+
+def _by_devices(
     shape: Shape, queue: Queue, fleet: Fleet, sharing: Sharing, budgets: Budgets, options: Iterable[Candidate]
 ) -> str | None:
     """Another shape where devices are what is missing, or another model; None where that would not help.
@@ -69,7 +117,7 @@ def _smaller(shape: Shape, cell: Cell) -> Shape | None:
     return shape._replace(devices=count, devices_per_node=count) if count else None
 
 
-def by_reasons(
+def _by_reasons(
     reasons: Sequence[WhyNot],
     shape: Shape,
     queue: Queue,

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from math import inf
-from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.devices import WHOLE_PPM
@@ -14,13 +13,13 @@ from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.account import account_of
 from scheduler.planner.budgets import Budgets
-from scheduler.planner.calendar import Later, close_booked_nodes, drained, ends_in_time, near
+from scheduler.planner.calendar import Later, close_booked_nodes, drained, near
 from scheduler.planner.cells import Cell
 from scheduler.planner.claims import MAKES_ROOM, Blocked, Claims, Refused
 from scheduler.planner.closeness import MOST, Closeness, Closer
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.counterfactuals import by_reasons, counterfactual
-from scheduler.planner.demand import Mix, demand_of, mix_of
+from scheduler.planner.counterfactuals import Counterfactuals
+from scheduler.planner.demand import Mix, mix_of
 from scheduler.planner.estimates import Estimates, Memory
 from scheduler.planner.feasibility import unknown_model
 from scheduler.planner.fleet import Fleet
@@ -35,7 +34,8 @@ from scheduler.planner.patience import Patience
 from scheduler.planner.placement import Found, Seat
 from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
 from scheduler.planner.preemption import Preemption
-from scheduler.planner.reasons import benched, by_money_alone, no_queue, when_it_starts, why_no_room
+from scheduler.planner.reasons import by_money_alone, no_queue, when_it_starts, why_no_room
+from scheduler.planner.refusals import Refusal, Refusals
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
@@ -126,7 +126,6 @@ class _Cycle:
         self._preemption.served = self._market.target.keys()
         self._preemption.stopped(stop.job_id for stop in self._stops)
         memory.likeness.begin(self._holes, one_firm=any(cell.one_firm for cell in fleet.cells()))
-        self._likeness = memory.likeness
         self._claims = Claims(
             snapshot, fleet, self._sharing, self._preemption, overdue, memory.likeness, now_ms, config
         )
@@ -137,8 +136,8 @@ class _Cycle:
         self._alone = sum(len(item.jobs) for item in snapshot.classes) == 1
         self._placements: list[JobPlacement] = []
         self._blocked: dict[int, Blocked] = {}  # by class number
-        self._changes: dict[tuple[object, ...], str | None] = {}
-        self._refusals: dict[int, _Refusal] = {}  # by likeness
+        self._counterfactuals = Counterfactuals(fleet, self._sharing, self._budgets, now_ms, config)
+        self._refusals = Refusals(memory.likeness, self._estimates, self._later, now_ms, config)
         self._options = Options(snapshot, self._estimates)
 
     def run(self) -> tuple[Plan, Report]:
@@ -170,10 +169,8 @@ class _Cycle:
             self._ordering.leave(cursor)
             return
         paid = self._budgets.binds(shape)  # then others tell nothing of it, and it of no others
-        known = None
-        if self._refusals and not paid:
-            known = self._refusals.get(self._likeness.number(shape, queue))
-        if known is not None and self._binds(known, shape, job):
+        known = None if paid else self._refusals.known(shape, job, queue)
+        if known is not None:
             self._wait(cursor, job, queue, known)
             return
         refused = Refused()
@@ -190,31 +187,10 @@ class _Cycle:
         if refused.wanted_back:
             self._ordering.later(cursor)
             return
-        change = self._what_would_help(shape, queue, refused, paid=paid)
-        ends = self._ends(shape, job) if self._by_its_end(refused) else None
-        refusal = _Refusal(ends, refused, Blocked(tuple(refused.reasons), change))
-        if not (refused.by_quota or refused.begins_anew or paid):
-            self._refusals[self._likeness.number(shape, queue)] = refusal
-        self._wait(cursor, job, queue, refusal)
+        change = self._counterfactuals.of(shape, queue, refused.reasons, refused.by_devices, paid=paid)
+        self._wait(cursor, job, queue, self._refusals.note(shape, job, queue, refused, change, paid=paid))
 
-    def _by_its_end(self, refused: Refused) -> bool:
-        """Whether one that ends sooner may start where this one may not: on what is kept, or as it does not wait."""
-        return self._later.lends() or any(why.reason is Reason.FASTER_LATER for why in refused.reasons)
-
-    def _binds(self, known: "_Refusal", shape: Shape, job: WaitingJob) -> bool:
-        """Whether a job meets what another one met that asked for the same devices."""
-        return known.ends is None or self._ends(shape, job) >= known.ends
-
-    def _ends(self, shape: Shape, job: WaitingJob) -> float:
-        """When a start now has ended at the latest on its fastest model; inf where nobody knows, or it has none."""
-        if not shape.models:
-            return inf
-        if shape.time_limit_ms is None and not any(self._estimates.speeds(shape).values()):
-            return inf
-        ends_ms = ends_in_time(shape, job, None, self._estimates, self._now_ms, self._config)
-        return inf if ends_ms is None else ends_ms
-
-    def _wait(self, cursor: ClassCursor, job: WaitingJob, queue: Queue, met: "_Refusal") -> None:
+    def _wait(self, cursor: ClassCursor, job: WaitingJob, queue: Queue, met: Refusal) -> None:
         """The head of a class, and with it the class, does not start in this cycle."""
         blocked = met.blocked_of(cursor.shape)
         if self._claims.spent(cursor.shape, met.refused):
@@ -241,10 +217,8 @@ class _Cycle:
     def _settled(self, cursor: ClassCursor) -> bool:
         """Whether a class need not have its turn: what it would meet is known, and nothing would be done for it."""
         shape, job, queue = cursor.shape, cursor.head, self._snapshot.queues.get(cursor.shape.queue)
-        met = None if queue is None else self._refusals.get(self._likeness.number(shape, queue))
-        if met is None or job is None or not self._binds(met, shape, job):
-            return False
-        if not self._claims.spent(shape, met.refused):
+        met = None if queue is None or job is None else self._refusals.known(shape, job, queue)
+        if met is None or not self._claims.spent(shape, met.refused):
             return False
         self._blocked[cursor.number] = met.blocked_of(shape)
         return True
@@ -335,34 +309,6 @@ class _Cycle:
             JobPlacement(job.job_id, candidate.model, candidate.pool, tuple(tasks), account)
         )
 
-    def _what_would_help(self, shape: Shape, queue: Queue, refused: Refused, *, paid: bool) -> str | None:
-        """The counterfactual: of devices, then of limits; the other way round where money may be what is short."""
-
-        def of_limits() -> str | None:
-            return by_reasons(
-                refused.reasons, shape, queue, self._fleet, self._budgets, self._now_ms, self._config
-            )
-
-        def of_devices() -> str | None:
-            return self._of_devices(shape, queue, refused.by_devices, paid=paid)
-
-        return of_limits() or of_devices() if paid else of_devices() or of_limits()
-
-    def _of_devices(
-        self, shape: Shape, queue: Queue, options: Sequence[Candidate], *, paid: bool
-    ) -> str | None:
-        """Jobs that differ only in what does not matter to it share the answer."""
-        asked = (
-            shape.queue, shape.models, demand_of(shape), shape.devices, shape.devices_per_node,
-            shape.avoid_nodes, shape.topology, shape.groups, shape.needs, self._fleet.clock.now,
-            tuple(options), shape if paid else None,
-        )  # fmt: skip
-        if asked not in self._changes:
-            self._changes[asked] = counterfactual(
-                shape, queue, self._fleet, self._sharing, self._budgets, options
-            )
-        return self._changes[asked]
-
     def _move(self) -> None:
         """Running jobs that would end sooner elsewhere, on devices that nobody waits for."""
         moves = Moves(
@@ -437,17 +383,3 @@ class _Cycle:
                 )
             )
         return reports
-
-
-class _Refusal(NamedTuple):
-    """What a job met; who asks for the same devices and ends no earlier meets it too: capacity only shrinks."""
-
-    ends: float | None  # when the job would have ended; None: that did not matter
-    refused: Refused
-    blocked: Blocked
-
-    def blocked_of(self, shape: Shape) -> Blocked:
-        """Why such a class waits."""
-        if not shape.benched:
-            return self.blocked
-        return Blocked((*self.blocked.reasons, *benched(shape)), self.blocked.change)
