@@ -23,15 +23,18 @@ from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.market import Floats, Floor, Trader, best_of_all, traders_of, worth_of
+from scheduler.planner.floor import Floor, Trader, traders_of
+from scheduler.planner.market import best_of_all
 from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.placement import Seat, find_seats
 from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.preemption import SAVES_MS, lost_work_ms, masks_of
 from scheduler.planner.reach import closed_rows, domains
+from scheduler.planner.rows import Floats
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
+from scheduler.planner.worth import worth_of
 
 # Who is expected to end within this time is waited for.
 _SOON_MS = 20 * MINUTE_MS

@@ -1,0 +1,248 @@
+"""What is traded on the market in one queue, and among whom."""
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import takewhile
+from typing import NamedTuple
+
+import numpy as np
+
+from scheduler.domain.ids import FirmId, JobId
+from scheduler.domain.queues import Queue, QueueKey
+from scheduler.planner.budgets import Budgets
+from scheduler.planner.cells import Cell
+from scheduler.planner.config import PlannerConfig
+from scheduler.planner.demand import Demand, demand_of
+from scheduler.planner.estimates import Estimates
+from scheduler.planner.fleet import Fleet
+from scheduler.planner.ordering import Turns
+from scheduler.planner.overdue import PATIENT, time_with_devices_ms
+from scheduler.planner.placement import find_seats
+from scheduler.planner.preemption import masks_of
+from scheduler.planner.reach import never_seated
+from scheduler.planner.rows import Bools, Floats
+from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
+
+# Of each waiting class so many jobs take part: more could not start in one cycle.
+_MOST_OF_A_CLASS = 64
+# Where the profile says so a job that needs more than its share of the devices has longer patience (overdue.PATIENT),
+# as others would lose more by it.
+_FOR_OVERDUE = 0.02
+
+
+class Trader(NamedTuple):
+    """A job that takes part."""
+
+    shape: Shape
+    job: WaitingJob
+    running: RunningJob | None
+    left_ms: float  # on its fastest model
+
+    @property
+    def devices(self) -> int:
+        """What it holds; an elastic job may hold fewer than it asked for."""
+        return self.shape.devices if self.running is None else self.running.devices
+
+
+class Going(NamedTuple):
+    """Who leaves its devices, and for which model."""
+
+    trader: Trader
+    running: RunningJob
+    to: str | None
+
+
+class _Held(NamedTuple):
+    """Devices of one task."""
+
+    cell: Cell
+    row: int
+    mask: int
+    demand: Demand
+    firm_id: FirmId
+
+
+def traders_of(
+    snapshot: Snapshot,
+    estimates: Estimates,
+    budgets: Budgets,
+    elsewhere: Set[JobId] = frozenset(),
+    *,
+    all_who_wait: bool = False,
+) -> dict[QueueKey, list[Trader]]:
+    """Who takes part, by queue. `all_who_wait`: those too who could not leave again once they run."""
+    found: dict[QueueKey, list[Trader]] = {}
+    for item in snapshot.classes:
+        shape = _paid(item.shape, budgets)
+        if not (takes_part(shape) or (all_who_wait and shape.whole and shape.devices > 0 and shape.models)):
+            continue
+        jobs = item.jobs[:_MOST_OF_A_CLASS]
+        if elsewhere:
+            jobs = tuple(job for job in jobs if job.job_id not in elsewhere)
+        lefts_ms = zip(jobs, estimates.lefts_ms(shape, jobs), strict=True)
+        traders = [Trader(shape, job, None, left_ms) for job, left_ms in lefts_ms if left_ms is not None]
+        if traders:
+            found.setdefault(shape.queue, []).extend(traders)
+    for running in (running for running in snapshot.running if takes_part(running.shape)):
+        shape = _paid(running.shape, budgets)
+        if takes_part(shape) and not running.stopping and running.model in shape.models:
+            left_ms = estimates.left_ms(shape, running.waiting)
+            if left_ms is not None and running.job_id not in elsewhere:
+                trader = Trader(shape, running.waiting, running, left_ms)
+                found.setdefault(running.shape.queue, []).append(trader)
+    for traders in found.values():
+        traders.sort(key=lambda trader: (trader.job.submitted_ms, trader.shape.devices, trader.left_ms))
+    return found
+
+
+def _paid(shape: Shape, budgets: Budgets) -> Shape:
+    """With the models alone on which its budgets could pay for a start: one that runs pays anew when it moves."""
+    if not budgets.binds(shape) or not takes_part(shape):
+        return shape
+    return shape._replace(
+        models=tuple(model for model in shape.models if budgets.refusal(shape, model) is None)
+    )
+
+
+def takes_part(shape: Shape) -> bool:
+    return shape.resumable and len(shape.models) > 1 and shape.whole and shape.devices > 0
+
+
+def models_of(traders: Iterable[Trader]) -> list[str]:
+    """The models of all of them, by name."""
+    return sorted(set().union(*{trader.shape.models for trader in traders}))
+
+
+class Floor:
+    """What is traded in one queue, and among whom.
+
+    Who is of a lower class gets what the higher ones leave. Age raises nobody above those who are here, but for
+    the first of those who have had nothing for too long: they come before everybody, so that nobody waits for
+    ever, whatever the profile weighs.
+    """
+
+    def __init__(
+        self,
+        traders: list[Trader],
+        queue: Queue,
+        fleet: Fleet,
+        turns: Turns,
+        promised: Mapping[str, int],
+        now_ms: int,
+        config: PlannerConfig,
+        at_most: Mapping[str, int] | None = None,
+    ) -> None:
+        """`traders` by age; `promised` by model to others; of each no more than `at_most` is traded."""
+        self._fleet = fleet
+        self._now_ms = now_ms
+        self.queue = queue
+        self.traders = traders
+        self.models = models_of(traders)
+        self.devices = np.array([float(trader.devices) for trader in traders])
+        self.capacity = self._capacity(fleet, promised, at_most or {})
+        self._most: dict[str, float] = dict(zip(self.models, self.capacity.tolist(), strict=True))
+        self._highest = max(priority.rank for priority in {trader.shape.priority for trader in traders})
+        self._overdue = self._first_overdue(PATIENT * config.ageing_ms, config.policy.patience_of_large)
+        self.ranks = [turns.rank(trader.shape, trader.job) for trader in traders]
+        self.classes = [
+            self.class_of(trader.job, rank) for trader, rank in zip(traders, self.ranks, strict=True)
+        ]
+
+    def _first_overdue(self, patience_ms: float, most: float) -> set[JobId]:
+        """The first of those who have had nothing for too long: one, or as many as a small share holds.
+
+        The first is whose patience ended first: nobody who comes later than that is ever before it.
+        """
+        share = _FOR_OVERDUE * float(self.capacity.sum())
+        late: list[tuple[float, Trader]] = []
+        old = takewhile(lambda trader: trader.job.submitted_ms + patience_ms < self._now_ms, self.traders)
+        for trader in old:
+            if not self.holds(trader.shape):
+                continue
+            longer = min(max(1.0, trader.devices / share), most)
+            had_ms = time_with_devices_ms(trader.running or trader.job, self._now_ms)
+            due_ms = trader.job.submitted_ms + had_ms + longer * patience_ms
+            if due_ms < self._now_ms:
+                late.append((due_ms, trader))
+        late.sort(key=lambda item: item[0])
+        found: set[JobId] = set()
+        for _, trader in late:
+            share -= trader.devices
+            if found and share < 0:
+                break
+            found.add(trader.job.job_id)
+        return found
+
+    def class_of(self, job: WaitingJob, rank: int) -> int:
+        """Its priority class with its age, or the one above all."""
+        if job.job_id in self._overdue:
+            return self._highest + 1
+        return min(rank, self._highest)
+
+    def _capacity(self, fleet: Fleet, promised: Mapping[str, int], at_most: Mapping[str, int]) -> Floats:
+        """What is free for the queue, less what others were promised, and what those who take part hold."""
+        capacity = dict.fromkeys(self.models, 0)
+        for pool in self.queue.pools:
+            for model in self.models:
+                cell = fleet.get(pool, model)
+                capacity[model] += 0 if cell is None else cell.open_devices
+        for model in self.models:
+            capacity[model] = max(0, capacity[model] - promised.get(model, 0))
+        for trader in self.traders:
+            if trader.running is not None:
+                capacity[trader.running.model] += trader.running.devices
+        return np.array([float(min(count, at_most.get(model, count))) for model, count in capacity.items()])
+
+    def stuck(self, going: Sequence[Going], *, change_places: bool) -> set[JobId]:
+        """Gangs that have no devices together where they are to go; devices are counted on the market, not laid out.
+
+        Where they may change places each takes of what all leave, the largest first. Cost: a search a gang, and the
+        nodes of all. Nothing stays changed.
+        """
+        taken: list[_Held] = []
+        left = [held for one in going for held in self._held(one.running)] if change_places else []
+        for cell, row, mask, demand, _ in left:
+            self._fleet.give_back(cell, row, mask, demand)
+        found: set[JobId] = set()
+        for one in sorted(going, key=lambda one: -one.trader.devices):
+            if one.to is None or one.trader.devices == 1:
+                continue
+            seats = self._seats(one.trader.shape, one.to)
+            if seats is None:
+                found.add(one.trader.job.job_id)
+            elif change_places:
+                taken += seats
+                for cell, row, mask, demand, firm_id in seats:
+                    self._fleet.take(cell, row, mask, demand, firm_id)
+        for cell, row, mask, demand, _ in taken:
+            self._fleet.give_back(cell, row, mask, demand)
+        for cell, row, mask, demand, firm_id in left:
+            self._fleet.take(cell, row, mask, demand, firm_id)
+        return found
+
+    def _held(self, running: RunningJob) -> list[_Held]:
+        cell, shape = self._fleet.get(running.pool, running.model), running.shape
+        masks = () if cell is None else masks_of(cell, running)
+        return [
+            _Held(cell, row, mask, demand_of(shape, mask.bit_count()), shape.queue.firm_id)
+            for row, mask in masks
+            if mask and cell is not None
+        ]
+
+    def _seats(self, shape: Shape, model: str) -> list[_Held] | None:
+        for pool in self.queue.pools:
+            cell = self._fleet.get(pool, model)
+            found = None if cell is None else find_seats(shape, self._fleet, cell, None)
+            if cell is not None and found is not None:
+                firm_id = shape.queue.firm_id
+                return [_Held(cell, seat.row, seat.mask, seat.demand, firm_id) for seat in found.seats]
+        return None
+
+    def unseated(self) -> Bools:
+        """(traders, models): waiting gangs that no nodes in service could seat on a model, whoever left them."""
+        shapes = [trader.shape if trader.running is None else None for trader in self.traders]
+        places = [[self._fleet.get(pool, model) for pool in self.queue.pools] for model in self.models]
+        return np.column_stack([never_seated(shapes, cells) for cells in places])
+
+    def holds(self, shape: Shape) -> bool:
+        """Whether there are enough devices of one of its models for the job."""
+        return shape.devices <= max([self._most.get(model, 0) for model in shape.models], default=0)

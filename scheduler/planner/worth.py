@@ -1,0 +1,60 @@
+"""What it is worth to run a job on a device model now, beside the others that are traded with it."""
+
+import numpy as np
+
+from scheduler.domain.time import HOUR_MS, MINUTE_MS
+from scheduler.planner.assignment import least_costs
+from scheduler.planner.config import PlannerConfig
+from scheduler.planner.estimates import Estimates, fair_speed
+from scheduler.planner.floor import Floor
+from scheduler.planner.preemption import lost_work_ms
+from scheduler.planner.rows import Floats
+
+# What the market gives is asked for again in about this time: within it a move must pay, however long the rest.
+_LASTS_MS = 10.0 * MINUTE_MS
+# Where the profile says so, who has had so much and has at least as much to go weighs half of who has had nothing.
+_LITTLE_MS = 12.0 * HOUR_MS
+
+
+def worth_of(
+    floor: Floor, estimates: Estimates, now_ms: int, config: PlannerConfig, *, saved: bool = False
+) -> Floats:
+    """What it is worth to run each job on each model now: (jobs, models). `saved`: as if all had just saved."""
+    policy = config.policy
+    shapes = [trader.shape for trader in floor.traders]
+    speeds = np.array(
+        estimates.of_each(shapes, lambda speeds, _: [speeds.get(model, 0.0) for model in floor.models])
+    )
+    left_ms = np.maximum(np.array([trader.left_ms for trader in floor.traders]), 1000.0)
+    # Work that is done soon first; who would end later than alone on a fair share is worth more, the more the
+    # longer he waits, and what is long compared with all there is to do must not be the last to end.
+    weight = left_ms**-policy.short_first
+    served_ms = np.array([float(trader.job.served_ms) for trader in floor.traders])
+    if policy.little_had:
+        weight *= (1.0 + np.minimum(served_ms, left_ms) / _LITTLE_MS) ** -policy.little_had
+    if policy.behind:
+        fair = dict(zip(floor.models, (floor.capacity / len(shapes)).tolist(), strict=True))
+        fair_speeds = np.array(
+            estimates.of_each(shapes, lambda speeds, devices: fair_speed(speeds, devices, fair))
+        )
+        submitted_ms = np.array([float(trader.job.submitted_ms) for trader in floor.traders])
+        waited_ms = np.maximum(0.0, now_ms - submitted_ms)
+        weight *= ((waited_ms + left_ms) * fair_speeds / (served_ms + left_ms)) ** policy.behind
+    if policy.long_first:
+        weight *= 1.0 + policy.long_first * (left_ms / max(estimates.horizon_ms(), 1.0)) ** 2
+    asked = np.array([float(trader.shape.devices) for trader in floor.traders])
+    weight *= asked**policy.for_gangs
+    if policy.by_cost:
+        weight *= (asked * least_costs(speeds, asked * left_ms, floor.capacity)) ** policy.by_cost
+    values: Floats = np.where(floor.unseated(), 0.0, weight[:, None] * speeds)
+    for at, trader in enumerate(floor.traders):
+        running = trader.running
+        if running is not None:
+            cost_ms = trader.shape.restart_ms + (0 if saved else lost_work_ms(running, now_ms))
+            gain = (
+                (policy.move_for_gain or 0.0)
+                * cost_ms
+                / max(min(trader.left_ms, _LASTS_MS), config.min_run_ms)
+            )
+            values[at, floor.models.index(running.model)] *= 1.05 + gain
+    return values
