@@ -169,12 +169,12 @@ class _Cycle:
             self._ordering.leave(cursor)
             return
         paid = self._budgets.binds(shape)  # then others tell nothing of it, and it of no others
-        known = None if paid else self._refusals.known(shape, job, queue)
+        target = self._market.target.get(job.job_id)  # then devices are kept for it there
+        known = None if paid or target is not None else self._refusals.known(shape, job, queue)
         if known is not None:
             self._wait(cursor, job, queue, known)
             return
         refused = Refused()
-        target = self._market.target.get(job.job_id)
         for size in self._sizes(shape, queue):
             for group in self._options.of(shape, queue, target):
                 model = self._start(size, job, queue, group, refused, borrows=cursor.borrows)
