@@ -1,12 +1,11 @@
 """Running jobs that resume and would end sooner elsewhere: on a faster model that nobody waits for."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
 from scheduler.domain.ids import JobId
-from scheduler.domain.queues import Queue, QueueKey
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
@@ -46,7 +45,6 @@ class Moves:
     estimates: Estimates
     now_ms: int
     config: PlannerConfig
-    owners_wait: dict[tuple[QueueKey, str], bool] = field(default_factory=dict)  # as far as it was asked
 
     def worthwhile(self, stopped: frozenset[JobId]) -> list[Stop]:
         """Who goes elsewhere: the greatest gain first, each to devices that are kept for it in this cycle.
@@ -150,7 +148,6 @@ class Moves:
             cell is None
             or self.sharing.refusal(queue, model, self.sharing.devices_of(shape, model)) is not None
             or not self.budgets.pays(shape, model)
-            or self._wanted_back(shape, queue, model)
         ):
             return False
         found = find_seats(shape, self.fleet, cell, None)
@@ -161,21 +158,6 @@ class Moves:
         self.sharing.take_for(shape, model)
         self.budgets.take(shape, model)
         return True
-
-    def _wanted_back(self, shape: Shape, queue: Queue, model: str) -> bool:
-        """Whether it would borrow what an owner waited for: it would not have it before him, and start elsewhere."""
-        if not self.sharing.borrows(queue, model, self.sharing.devices_of(shape, model)):
-            return False
-        if (queue.key, model) not in self.owners_wait:
-            root = self.sharing.root(queue.key)
-            self.owners_wait[queue.key, model] = any(
-                model in asked.models
-                and asked.queue != queue.key
-                and self.sharing.root(asked.queue) == root
-                and not self.sharing.must_borrow(asked._replace(models=(model,)))
-                for asked in (item.shape for item in self.snapshot.classes)
-            )
-        return self.owners_wait[queue.key, model]
 
     def _stop(self, gain: Gain) -> Stop:
         running = gain.running

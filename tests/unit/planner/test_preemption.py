@@ -285,31 +285,6 @@ def test_a_job_that_resumes_goes_to_the_faster_model_when_it_is_free() -> None:
     assert job.attempt.device_model == MODEL
 
 
-@pytest.mark.parametrize(("owner_waits", "moves"), [(False, True), (True, False)])
-def test_nobody_moves_to_what_he_would_borrow_while_its_owner_waits(owner_waits: bool, moves: bool) -> None:
-    # He would not have it before the owner's turn, and start again where he is: for ever.
-    controller = Controller([a_node("slow", model=OTHER_MODEL), a_node("fast", devices=4)])
-    nominal = {"firm-a": {MODEL: 0, OTHER_MODEL: 8}, "firm-b": {MODEL: 8, OTHER_MODEL: 0}}
-    queues = tuple(
-        Queue(QueueKey(FirmId(firm), "default"), (POOL,), nominal[firm], 1, "all") for firm in FIRMS
-    )
-    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (Cohort("all"),)))
-    start(controller, "holder", 4, firm="firm-b")
-    spec = a_spec("mover", share=Share(250_000, None))
-    rates = [(OTHER_MODEL, 100), (MODEL, 1_000)]
-    variants = tuple(Variant(model, ("/bin/true",), steps_per_hour=rate) for model, rate in rates)
-    job = controller.submit("mover", replace(spec, variants=variants))
-    assert controller.plan() == ["mover"]
-    controller.run(job)
-    job.step_report = {"step": 10, "of": 10_000, "at_ms": controller.now_ms}
-    controller.wait(3_600_000)
-    controller.end(controller.tasks(controller.state.jobs[JobId("holder")])[0])
-    if owner_waits:  # for more than the node that is in service has
-        controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
-    controller.plan()
-    assert stopping(controller, "mover") == moves
-
-
 @pytest.mark.parametrize("profile", ["balanced", "throughput", "packing"])
 def test_a_second_plan_on_unchanged_input_is_the_same(profile: str) -> None:
     controller = sharing_firms()
