@@ -141,6 +141,7 @@ class Floor:
         self.capacity = self._capacity(fleet, promised, at_most or {})
         self._most: dict[str, float] = dict(zip(self.models, self.capacity.tolist(), strict=True))
         self._highest = max(priority.rank for priority in {trader.shape.priority for trader in traders})
+        self.unseated = self._unseated()
         self._overdue = self._first_overdue(PATIENT * config.ageing_ms, config.policy.patience_of_large)
         self.ranks = [turns.rank(trader.shape, trader.job) for trader in traders]
         self.classes = [
@@ -155,8 +156,9 @@ class Floor:
         share = _FOR_OVERDUE * float(self.capacity.sum())
         late: list[tuple[float, Trader]] = []
         old = takewhile(lambda trader: trader.job.submitted_ms + patience_ms < self._now_ms, self.traders)
-        for trader in old:
-            if not self.holds(trader.shape):
+        for trader, unseated in zip(old, self.unseated, strict=False):
+            able = [model in trader.shape.models for model in self.models]
+            if unseated[able].all() or not self.holds(trader.shape):
                 continue
             longer = min(max(1.0, trader.devices / share), most)
             had_ms = time_with_devices_ms(trader.running or trader.job, self._now_ms)
@@ -237,7 +239,7 @@ class Floor:
                 return [_Held(cell, seat.row, seat.mask, seat.demand, firm_id) for seat in found.seats]
         return None
 
-    def unseated(self) -> Bools:
+    def _unseated(self) -> Bools:
         """(traders, models): waiting gangs that no nodes in service could seat on a model, whoever left them."""
         shapes = [trader.shape if trader.running is None else None for trader in self.traders]
         places = [[self._fleet.get(pool, model) for pool in self.queue.pools] for model in self.models]

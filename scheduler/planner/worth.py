@@ -46,7 +46,7 @@ def worth_of(
     weight *= asked**policy.for_gangs
     if policy.by_cost:
         weight *= (asked * least_costs(speeds, asked * left_ms, floor.capacity)) ** policy.by_cost
-    values: Floats = np.where(floor.unseated(), 0.0, weight[:, None] * speeds)
+    values: Floats = np.where(floor.unseated, 0.0, weight[:, None] * speeds)
     for at, trader in enumerate(floor.traders):
         running = trader.running
         if running is not None:
