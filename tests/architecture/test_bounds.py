@@ -62,7 +62,7 @@ def run(folder: Path, conftest: str, tests: str, *arguments: str) -> subprocess.
         [sys.executable, "-m", "pytest", *plugins, *arguments, "--timeout=0.5", "-q", "-c", "/dev/null",
          "--rootdir", folder, folder / "test_waiting.py"],
         cwd=ROOT, env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=300, check=False,
     )  # fmt: skip
 
 
