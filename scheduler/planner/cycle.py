@@ -369,7 +369,14 @@ class _Cycle:
             classes.append(ClassReport(cursor.shape, left, blocked.reasons, change, starts_by_ms))
         placed = {placement.job_id: placement.device_model for placement in self._placements}
         forecast = Forecast(
-            self._snapshot, self._estimates, self._turns, self._now_ms, placed, unpaid, self._not_before
+            self._snapshot,
+            self._estimates,
+            self._turns,
+            self._now_ms,
+            self._config,
+            placed,
+            unpaid,
+            self._not_before,
         )
         return Report(self._now_ms, (*classes, *self._resting()), unfinished, forecast)
 

@@ -5,16 +5,18 @@ announced starts came out (`experience.Starts`), and the interval is drawn from 
 """
 
 from collections.abc import Iterable, Mapping, Set
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import JobId
+from scheduler.planner.calendar import ends_in_time
+from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.experience import Starts
 from scheduler.planner.garbage import uncollected
 from scheduler.planner.ordering import Turns
-from scheduler.planner.room import UNKNOWN_RUN_MS, Room
+from scheduler.planner.room import UNKNOWN_RUN_MS, Asker, Room
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 
 SURE = 0.8  # probability with which a job starts inside its interval
@@ -39,6 +41,7 @@ class Forecast:
         estimates: Estimates,
         turns: Turns,
         now_ms: int,
+        config: PlannerConfig,
         placed: Mapping[JobId, str] | None = None,
         unpaid: Set[JobId] = frozenset(),
         not_before: Mapping[JobId, int] | None = None,
@@ -49,6 +52,7 @@ class Forecast:
         self._estimates = estimates
         self._turns = turns
         self._now_ms = now_ms
+        self._config = config
         self._placed = placed or {}
         self._unpaid = unpaid
         self._not_before = not_before or {}
@@ -64,36 +68,36 @@ class Forecast:
         expected = self._waits.get(job_id)
         if expected is None:
             return None
-        wait_ms, devices = expected
+        wait_ms, devices, soonest_ms = expected
         low, high = self._errors.interval_ms(wait_ms, SURE, devices)
-        return StartInterval(*(self._now_ms + int(min(wait, _FAR_MS)) for wait in (low, wait_ms, high)))
+        waits = (min(max(wait, soonest_ms), _FAR_MS) for wait in (low, wait_ms, high))
+        return StartInterval(*(self._now_ms + int(wait) for wait in waits))
 
     @cached_property
-    def _waits(self) -> dict[JobId, tuple[float, int]]:
-        """Expected wait of every job from now, ms, and its devices."""
+    def _waits(self) -> dict[JobId, "_Wait"]:
         with uncollected():
             return self._played_forward()
 
-    def _played_forward(self) -> dict[JobId, tuple[float, int]]:
-        room = Room(self._snapshot, self._estimates)
-        waits: dict[JobId, tuple[float, int]] = {}
+    def _played_forward(self) -> dict[JobId, "_Wait"]:
+        room = Room(self._snapshot, self._estimates, self._snapshot.calendar, self._now_ms)
+        waits: dict[JobId, _Wait] = {}
         later = 0.0
         order = self._in_order()
         for _, _, job, item in order[:MOST_JOBS]:
             found = self._played(room, item, job)
             if found is not None:
-                found = max(found, self._not_before.get(job.job_id, self._now_ms) - self._now_ms)
-                waits[job.job_id] = found, item.shape.devices
-                later = max(later, found)
+                wait_ms = max(found.ms, self._not_before.get(job.job_id, self._now_ms) - self._now_ms)
+                waits[job.job_id] = found._replace(ms=wait_ms)
+                later = max(later, wait_ms)
         if not room.devices:
             return waits
         work = 0.0
         for _, _, job, item in order[MOST_JOBS:]:
-            waits[job.job_id] = later + work / room.devices, item.shape.devices
+            waits[job.job_id] = _Wait(later + work / room.devices, item.shape.devices)
             work += item.work if item.alike else self._left_ms(item.shape, job) * item.asked
         return waits
 
-    def _played(self, room: Room, item: "_Class", job: WaitingJob) -> float | None:
+    def _played(self, room: Room, item: "_Class", job: WaitingJob) -> "_Wait | None":
         """When the job starts where those before it have taken their room; it takes its own."""
         queue = self._snapshot.queues.get(item.shape.queue)
         if queue is None:
@@ -102,7 +106,18 @@ class Forecast:
         run_ms = item.run_ms
         if model is not None or not item.alike:
             run_ms = self._run_ms(item.shape, job, model)
-        return room.earliest(queue.pools, run_ms, item.asked)
+        asker = Asker(item.shape.queue, partial(self._binds_ms, item.shape, job))
+        start_ms = room.earliest(queue.pools, run_ms, item.asked, asker=asker)
+        if start_ms is None:
+            return None
+        soonest_ms = room.soonest(queue.pools, run_ms, item.asked, asker) if start_ms else 0.0
+        return _Wait(start_ms, item.shape.devices, soonest_ms)
+
+    def _binds_ms(self, shape: Shape, job: WaitingJob, model: str) -> float:
+        """How long before a hole the job may not start on its nodes: as `calendar.near` and `close_booked_nodes`."""
+        lasts_ms = ends_in_time(shape, job, model, self._estimates, 0, self._config)
+        ahead_ms = self._config.calendar_ahead_ms
+        return ahead_ms if lasts_ms is None else min(lasts_ms, ahead_ms)
 
     def _run_ms(self, shape: Shape, job: WaitingJob, model: str | None = None) -> dict[str, float]:
         """How long the job runs on this model, or on each that it can run on."""
@@ -130,6 +145,14 @@ class Forecast:
                 first += [place for place in places if place[2].job_id in self._placed]
             rest += later
         return sorted(first) + sorted(rest)
+
+
+class _Wait(NamedTuple):
+    """How long a job is expected to wait from now, ms."""
+
+    ms: float
+    devices: int
+    soonest_ms: float = 0.0  # before then the calendar does not let it start
 
 
 class _Class(NamedTuple):

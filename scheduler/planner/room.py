@@ -1,70 +1,220 @@
 """How many devices of each model in each pool come free when, counted, as the running jobs are predicted to end."""
 
 from bisect import insort
-from collections.abc import Iterable, Mapping
-from itertools import product
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from heapq import merge
+from itertools import chain, product
 from math import inf
+from typing import NamedTuple
 
 from scheduler.domain.devices import WHOLE_PPM
+from scheduler.domain.ids import NodeId
+from scheduler.domain.queues import QueueKey
 from scheduler.planner.estimates import Estimates
-from scheduler.planner.snapshot import Snapshot
+from scheduler.planner.snapshot import Hole, RunningJob, Snapshot
 
 UNKNOWN_RUN_MS = 3_600_000.0  # run time of a job of which nobody knows anything
 _NOTHING = 1e-9  # of a device
+
+_Where = tuple[str, str]  # pool, model
+_Holes = tuple[Hole, ...]  # of one node, by beginning
+_Ends = list[tuple[float, float]]  # (ms from now, devices), the soonest first
+_Line = tuple[_Ends, float]  # and until when, ms from now, the job may start on them
+
+
+class Asker(NamedTuple):
+    """Who asks for nodes of the calendar."""
+
+    queue: QueueKey
+    lasts_ms: Callable[[str], float]  # so long before a hole the job must have started on a model
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """The devices of nodes of the calendar between two holes, or in a reservation."""
+
+    opens_ms: float  # from now, as all here
+    closes_ms: float
+    only: QueueKey | None  # who may use it; None: everybody
+    then: QueueKey | None  # who need not have ended when it closes
+    devices: float = 0.0
+    ends: _Ends = field(default_factory=list)
+
+    def until_ms(self, model: str, asker: Asker) -> float:
+        """When a start is too late."""
+        if self.only is not None and self.only != asker.queue:
+            return 0.0
+        if self.closes_ms == inf or self.then == asker.queue:
+            return self.closes_ms
+        return self.closes_ms - asker.lasts_ms(model)
 
 
 class Room:
     """How many devices of each model in each pool come free when, from now."""
 
-    def __init__(self, snapshot: Snapshot, estimates: Estimates) -> None:
-        # (pool, model) -> (ms from now, devices), the soonest first
-        self._ends: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    def __init__(
+        self, snapshot: Snapshot, estimates: Estimates, calendar: Iterable[Hole] = (), now_ms: int = 0
+    ) -> None:
+        """`calendar`: what of it is to be kept. Nodes outside of it cost nothing more."""
+        self._ends: dict[_Where, _Ends] = {}
         self.devices = 0.0
+        self._all: Counter[_Where] = Counter()  # devices outside of the calendar
+        self._booked: dict[_Where, dict[_Holes, list[_Stretch]]] = {}
+        holes: dict[NodeId, _Holes] = {}
+        for hole in sorted(calendar, key=lambda hole: hole.from_ms):
+            for node_id in hole.nodes:
+                holes[node_id] = (*holes.get(node_id, ()), hole)
         for view in snapshot.nodes:
-            for model, on_node in view.by_model.items():
-                if view.usable:
-                    self.devices += on_node.healthy
-                    free = sum(device.room_ppm for device in on_node.devices) / WHOLE_PPM
-                    if free:
-                        self._ends.setdefault((view.pool, model), []).append((0.0, free))
+            booked = holes.get(view.node_id)
+            for model, on_node in view.by_model.items() if view.usable else ():
+                where = view.pool, model
+                self.devices += on_node.healthy
+                if booked is None:
+                    self._all[where] += on_node.healthy
+                else:
+                    self._book(where, booked, now_ms, on_node.healthy)
+                free = sum(device.room_ppm for device in on_node.devices) / WHOLE_PPM
+                if free:
+                    self._comes_free(where, booked, 0.0, free)
         for running in snapshot.running:
             left_ms = estimates.left_of(running)
-            devices = running.devices * running.shape.share_ppm / WHOLE_PPM
-            end = (UNKNOWN_RUN_MS if left_ms is None else left_ms, devices)
-            self._ends.setdefault((running.pool, running.model), []).append(end)
+            self._runs(running, UNKNOWN_RUN_MS if left_ms is None else left_ms, holes)
         for ends in self._ends.values():
             ends.sort()
+        for stretches in chain.from_iterable(groups.values() for groups in self._booked.values()):
+            for stretch in stretches:
+                stretch.ends.sort()
+
+    def _runs(self, running: RunningJob, left_ms: float, holes: Mapping[NodeId, _Holes]) -> None:
+        where, part = (running.pool, running.model), running.shape.share_ppm / WHOLE_PPM
+        if where not in self._booked:
+            self._comes_free(where, None, left_ms, running.devices * part)
+            return
+        for node_id, devices in running.tasks:
+            self._comes_free(where, holes.get(node_id), left_ms, len(devices) * part)
+
+    def _book(self, where: _Where, holes: _Holes, now_ms: int, devices: int) -> None:
+        groups = self._booked.setdefault(where, {})
+        if holes not in groups:
+            groups[holes] = list(_between(holes, now_ms))
+        for stretch in groups[holes]:
+            stretch.devices += devices
+            if stretch.opens_ms:  # by then whoever was there has left
+                stretch.ends = [(stretch.opens_ms, stretch.devices)]
+
+    def _comes_free(self, where: _Where, holes: _Holes | None, at_ms: float, devices: float) -> None:
+        if holes is None:
+            self._ends.setdefault(where, []).append((at_ms, devices))
+            return
+        for stretch in self._booked[where].get(holes, ()):
+            if not stretch.opens_ms:
+                stretch.ends.append((at_ms, devices))
 
     def earliest(
-        self, pools: Iterable[str], run_ms: Mapping[str, float], asked: float, before_ms: float = inf
+        self,
+        pools: Iterable[str],
+        run_ms: Mapping[str, float],
+        asked: float,
+        before_ms: float = inf,
+        asker: Asker | None = None,
     ) -> float | None:
         """Of the start with the earliest end on these models in one of these pools, if that end is before a moment;
         its devices are taken until then."""
-        best: tuple[float, float, tuple[str, str]] | None = None  # (end, start, where)
+        best: tuple[float, float, _Where] | None = None  # (end, start, where)
         for where in product(pools, run_ms):
-            start_ms = self._start(where, asked)
+            start_ms = _start(self._lines(where, asker), asked)
             if start_ms is not None and (best is None or start_ms + run_ms[where[1]] < best[0]):
                 best = (start_ms + run_ms[where[1]], start_ms, where)
         if best is None or best[0] >= before_ms:
             return None
         end_ms, start_ms, where = best
-        ends, need, gone = self._ends[where], asked, 0
-        while need > _NOTHING:
-            at_ms, devices = ends[gone]
-            if devices > need:
-                ends[gone] = (at_ms, devices - need)
-                break
-            need -= devices
-            gone += 1
-        del ends[:gone]
-        insort(ends, (end_ms, asked))
+        need = asked
+        for ends, until_ms in self._lines(where, asker):
+            if start_ms < until_ms and need > _NOTHING:
+                need -= _take(ends, start_ms, need, end_ms)
         return start_ms
 
-    def _start(self, where: tuple[str, str], asked: float) -> float | None:
-        """When so many are free together; changes nothing."""
-        free = 0.0
-        for at_ms, devices in self._ends.get(where, ()):
-            free += devices
-            if free >= asked - _NOTHING:
+    def soonest(self, pools: Iterable[str], models: Iterable[str], asked: float, asker: Asker) -> float:
+        """Before when the calendar lets it start nowhere, whoever else ends; 0: it lets it start now."""
+        if not self._booked:
+            return 0.0
+        starts = []
+        for where in product(pools, models):
+            lines: list[_Line] = [([(0.0, self._all[where])], inf)]
+            for stretch, until_ms in self._open_to(where, asker):
+                lines.append(([(stretch.opens_ms, stretch.devices)], until_ms))
+            start_ms = _start(lines, asked)
+            if start_ms is not None:
+                starts.append(start_ms)
+        return min(starts, default=0.0)
+
+    def _lines(self, where: _Where, asker: Asker | None) -> list[_Line]:
+        """What comes free for him: last what is not of the calendar, as that is good for all who come after him."""
+        always: _Line = (self._ends.get(where, []), inf)
+        if asker is None or where not in self._booked:
+            return [always]
+        return [*((stretch.ends, until_ms) for stretch, until_ms in self._open_to(where, asker)), always]
+
+    def _open_to(self, where: _Where, asker: Asker) -> Iterator[tuple[_Stretch, float]]:
+        for stretches in self._booked.get(where, {}).values():
+            for stretch in stretches:
+                until_ms = stretch.until_ms(where[1], asker)
+                if stretch.opens_ms < until_ms:
+                    yield stretch, until_ms
+
+
+def _between(holes: _Holes, now_ms: int) -> Iterator[_Stretch]:
+    """What the holes leave of the time from now on, and what of them is somebody's."""
+    opens_ms = 0.0
+    for hole in holes:
+        begins_ms, ends_ms = float(hole.from_ms - now_ms), float(hole.until_ms - now_ms)
+        if begins_ms > opens_ms:
+            yield _Stretch(opens_ms, begins_ms, None, hole.queue)
+        if hole.queue is not None:
+            yield _Stretch(max(0.0, begins_ms), ends_ms, hole.queue, hole.queue)
+        opens_ms = max(opens_ms, ends_ms)
+    yield _Stretch(opens_ms, inf, None, None)
+
+
+def _start(lines: list[_Line], asked: float) -> float | None:
+    """When so many are free together; changes nothing."""
+    if len(lines) == 1:
+        total = 0.0
+        for at_ms, devices in lines[0][0]:
+            total += devices
+            if total >= asked - _NOTHING:
                 return at_ms
         return None
+    free = [0.0] * len(lines)
+    for at_ms, devices, number in merge(*(_numbered(ends, number) for number, (ends, _) in enumerate(lines))):
+        free[number] += devices
+        usable = (free[n] for n, (_, until_ms) in enumerate(lines) if at_ms < until_ms)
+        if sum(usable) >= asked - _NOTHING:
+            return at_ms
+    return None
+
+
+def _numbered(ends: _Ends, number: int) -> Iterator[tuple[float, float, int]]:
+    for at_ms, devices in ends:
+        yield at_ms, devices, number
+
+
+def _take(ends: _Ends, until_ms: float, need: float, end_ms: float) -> float:
+    """How many of so many devices are free at a moment: they come free again at their end."""
+    taken, gone = 0.0, 0
+    for at_ms, devices in ends:
+        left = need - taken
+        if at_ms > until_ms or left <= _NOTHING:
+            break
+        if devices > left:
+            ends[gone] = (at_ms, devices - left)
+            taken = need
+            break
+        taken += devices
+        gone += 1
+    del ends[:gone]
+    if taken:
+        insort(ends, (end_ms, taken))
+    return taken

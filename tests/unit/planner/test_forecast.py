@@ -2,14 +2,20 @@
 
 import random
 
-from scheduler.domain.ids import Ids, JobId
+import pytest
+
+from scheduler.domain.ids import FirmId, Ids, JobId, NodeId
+from scheduler.domain.pools import Pool
+from scheduler.domain.queues import Queue, QueueKey
 from scheduler.machine import apply, take_snapshot
-from scheduler.planner import PlannerConfig
+from scheduler.machine.messages import ConfigurationChanged
+from scheduler.planner import Hole, PlannerConfig
 from scheduler.planner.estimates import Estimates, Memory
 from scheduler.planner.experience import Starts
 from scheduler.planner.forecast import SURE
 from scheduler.planner.ordering import Turns
-from tests.builders.cluster import Controller, a_node
+from scheduler.planner.report import StartInterval
+from tests.builders.cluster import FIRM, POOL, Controller, a_node
 from tests.builders.jobs import a_spec, a_submission
 
 HOUR_MS = 3_600_000
@@ -89,3 +95,86 @@ def test_places_of_jobs_that_are_alike_are_those_of_each_by_itself() -> None:
         ]
         assert turns.places(item, "x") == one_by_one
     assert sum(len(item.jobs) for item in snapshot.classes) == 10
+
+
+def booked(from_h: int, until_h: int, *, nodes: int = 1, of: int = 1, firm: str | None = None) -> Controller:
+    """So many nodes, the first of them booked between two hours from now, for a firm or for maintenance."""
+    controller = Controller([a_node(f"n{n}") for n in range(nodes)])
+    keys = [QueueKey(FirmId(name), "default") for name in (FIRM, "firm-b")]
+    controller.tell(
+        ConfigurationChanged(
+            {POOL: Pool(POOL)},
+            tuple(Queue(key, (POOL,)) for key in keys),
+            (),
+            (
+                Hole(
+                    controller.now_ms + from_h * HOUR_MS,
+                    controller.now_ms + until_h * HOUR_MS,
+                    frozenset(NodeId(f"n{n}") for n in range(of)),
+                    None if firm is None else QueueKey(FirmId(firm), "default"),
+                ),
+            ),
+        )
+    )
+    return controller
+
+
+def told(controller: Controller, name: str) -> StartInterval:
+    interval = controller.report.starts(JobId(name))
+    assert interval is not None
+    return interval
+
+
+@pytest.mark.parametrize("from_h", [0, 1], ids=["its nodes are drained", "its run would reach into it"])
+@pytest.mark.parametrize("nodes", [1, 3], ids=["on one node", "of a gang that needs all"])
+def test_a_job_behind_a_maintenance_window_is_told_no_start_before_its_end(from_h: int, nodes: int) -> None:
+    controller = booked(from_h, 6, nodes=nodes)
+    controller.submit("blocked", a_spec(devices=8 * nodes, per_node=8, time_limit_s=2 * 3600))
+    ends_ms = controller.state.calendar[0].until_ms
+    assert controller.plan() == []
+    interval = told(controller, "blocked")
+    assert interval.low_ms >= ends_ms
+    assert interval.expected_ms == ends_ms
+
+
+def test_who_ends_before_a_window_is_told_to_start_before_it_and_who_does_not_after_it() -> None:
+    controller = booked(5, 7)
+    first = controller.submit("first", a_spec(devices=8, time_limit_s=2 * 3600))
+    assert controller.plan() == ["first"]
+    controller.run(first)
+    controller.submit("fits", a_spec(devices=8, time_limit_s=2 * 3600))
+    controller.submit("late", a_spec(devices=8, time_limit_s=2 * 3600))
+    controller.plan()
+    (window,) = controller.state.calendar
+    assert told(controller, "fits").expected_ms < window.from_ms
+    assert told(controller, "late").expected_ms >= window.until_ms
+
+
+def test_a_window_keeps_nobody_from_nodes_that_are_not_in_it() -> None:
+    controller = booked(0, 48, nodes=2)
+    first = controller.submit("first", a_spec(devices=8, time_limit_s=3600))
+    assert controller.plan() == ["first"]
+    controller.run(first)
+    controller.submit("next", a_spec(devices=8, time_limit_s=3600))
+    controller.plan()
+    assert told(controller, "next").expected_ms < controller.now_ms + 2 * HOUR_MS
+
+
+def test_a_window_that_binds_nobody_yet_keeps_nobody() -> None:
+    controller = booked(60, 62)
+    controller.submit("first", a_spec(devices=8, time_limit_s=100 * 3600))
+    controller.submit("next", a_spec(devices=8, time_limit_s=100 * 3600))
+    assert controller.plan() == ["first"]
+    next_ms = told(controller, "next").expected_ms
+    assert next_ms >= controller.state.calendar[0].until_ms, "the first is drained"
+
+
+def test_a_reservation_is_a_window_for_everybody_but_its_owner() -> None:
+    controller = booked(0, 12, firm="firm-b")
+    (hole,) = controller.state.calendar
+    controller.submit("mine", a_spec(devices=8, time_limit_s=3600), firm="firm-b")
+    controller.submit("mine-too", a_spec(devices=8, time_limit_s=3600), firm="firm-b")
+    controller.submit("other", a_spec(devices=8, time_limit_s=3600))
+    assert controller.plan() == ["mine"]
+    assert told(controller, "mine-too").expected_ms < controller.now_ms + 2 * HOUR_MS
+    assert told(controller, "other").low_ms >= hole.until_ms
