@@ -56,6 +56,7 @@ class Forecast:
         self._placed = placed or {}
         self._unpaid = unpaid
         self._not_before = not_before or {}
+        self._soonest: dict[JobId, float] = {}  # ms from now: before then the calendar does not let it start
         self._errors = Starts() if snapshot.experience is None else snapshot.experience.starts
 
     @property
@@ -68,36 +69,38 @@ class Forecast:
         expected = self._waits.get(job_id)
         if expected is None:
             return None
-        wait_ms, devices, soonest_ms = expected
+        wait_ms, devices = expected
+        soonest_ms = self._soonest.get(job_id, 0.0)
         low, high = self._errors.interval_ms(wait_ms, SURE, devices)
         waits = (min(max(wait, soonest_ms), _FAR_MS) for wait in (low, wait_ms, high))
         return StartInterval(*(self._now_ms + int(wait) for wait in waits))
 
     @cached_property
-    def _waits(self) -> dict[JobId, "_Wait"]:
+    def _waits(self) -> dict[JobId, tuple[float, int]]:
+        """Expected wait of every job from now, ms, and its devices."""
         with uncollected():
             return self._played_forward()
 
-    def _played_forward(self) -> dict[JobId, "_Wait"]:
+    def _played_forward(self) -> dict[JobId, tuple[float, int]]:
         room = Room(self._snapshot, self._estimates, self._snapshot.calendar, self._now_ms)
-        waits: dict[JobId, _Wait] = {}
+        waits: dict[JobId, tuple[float, int]] = {}
         later = 0.0
         order = self._in_order()
         for _, _, job, item in order[:MOST_JOBS]:
             found = self._played(room, item, job)
             if found is not None:
-                wait_ms = max(found.ms, self._not_before.get(job.job_id, self._now_ms) - self._now_ms)
-                waits[job.job_id] = found._replace(ms=wait_ms)
-                later = max(later, wait_ms)
+                found = max(found, self._not_before.get(job.job_id, self._now_ms) - self._now_ms)
+                waits[job.job_id] = found, item.shape.devices
+                later = max(later, found)
         if not room.devices:
             return waits
         work = 0.0
         for _, _, job, item in order[MOST_JOBS:]:
-            waits[job.job_id] = _Wait(later + work / room.devices, item.shape.devices)
+            waits[job.job_id] = later + work / room.devices, item.shape.devices
             work += item.work if item.alike else self._left_ms(item.shape, job) * item.asked
         return waits
 
-    def _played(self, room: Room, item: "_Class", job: WaitingJob) -> "_Wait | None":
+    def _played(self, room: Room, item: "_Class", job: WaitingJob) -> float | None:
         """When the job starts where those before it have taken their room; it takes its own."""
         queue = self._snapshot.queues.get(item.shape.queue)
         if queue is None:
@@ -108,10 +111,9 @@ class Forecast:
             run_ms = self._run_ms(item.shape, job, model)
         asker = Asker(item.shape.queue, partial(self._binds_ms, item.shape, job))
         start_ms = room.earliest(queue.pools, run_ms, item.asked, asker=asker)
-        if start_ms is None:
-            return None
-        soonest_ms = room.soonest(queue.pools, run_ms, item.asked, asker) if start_ms else 0.0
-        return _Wait(start_ms, item.shape.devices, soonest_ms)
+        if start_ms and (soonest_ms := room.soonest(queue.pools, run_ms, item.asked, asker)):
+            self._soonest[job.job_id] = soonest_ms
+        return start_ms
 
     def _binds_ms(self, shape: Shape, job: WaitingJob, model: str) -> float:
         """How long before a hole the job may not start on its nodes: as `calendar.near` and `close_booked_nodes`."""
@@ -145,14 +147,6 @@ class Forecast:
                 first += [place for place in places if place[2].job_id in self._placed]
             rest += later
         return sorted(first) + sorted(rest)
-
-
-class _Wait(NamedTuple):
-    """How long a job is expected to wait from now, ms."""
-
-    ms: float
-    devices: int
-    soonest_ms: float = 0.0  # before then the calendar does not let it start
 
 
 class _Class(NamedTuple):

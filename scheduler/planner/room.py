@@ -187,12 +187,18 @@ def _start(lines: list[_Line], asked: float) -> float | None:
             if total >= asked - _NOTHING:
                 return at_ms
         return None
-    free = [0.0] * len(lines)
+    free, total, next_ms = [0.0] * len(lines), 0.0, min(until_ms for _, until_ms in lines)
     for at_ms, devices, number in merge(*(_numbered(ends, number) for number, (ends, _) in enumerate(lines))):
+        if at_ms >= next_ms:  # it is too late for some of them
+            over = [until_ms <= at_ms for _, until_ms in lines]
+            free = [-inf if gone else devices for gone, devices in zip(over, free, strict=True)]
+            total = sum(devices for devices in free if devices >= 0.0)
+            next_ms = min(until_ms for _, until_ms in lines if until_ms > at_ms)
         free[number] += devices
-        usable = (free[n] for n, (_, until_ms) in enumerate(lines) if at_ms < until_ms)
-        if sum(usable) >= asked - _NOTHING:
-            return at_ms
+        if free[number] >= 0.0:
+            total += devices
+            if total >= asked - _NOTHING:
+                return at_ms
     return None
 
 
