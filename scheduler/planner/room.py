@@ -13,7 +13,7 @@ from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import NodeId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.estimates import Estimates
-from scheduler.planner.snapshot import Hole, RunningJob, Snapshot
+from scheduler.planner.snapshot import Hole, Snapshot
 
 UNKNOWN_RUN_MS = 3_600_000.0  # run time of a job of which nobody knows anything
 _NOTHING = 1e-9  # of a device
@@ -66,34 +66,42 @@ class Room:
         for hole in sorted(calendar, key=lambda hole: hole.from_ms):
             for node_id in hole.nodes:
                 holes[node_id] = (*holes.get(node_id, ()), hole)
-        for view in snapshot.nodes:
-            booked = holes.get(view.node_id)
-            for model, on_node in view.by_model.items() if view.usable else ():
-                where = view.pool, model
-                self.devices += on_node.healthy
-                if booked is None:
-                    self._all[where] += on_node.healthy
-                else:
-                    self._book(where, booked, now_ms, on_node.healthy)
-                free = sum(device.room_ppm for device in on_node.devices) / WHOLE_PPM
-                if free:
-                    self._comes_free(where, booked, 0.0, free)
-        for running in snapshot.running:
-            left_ms = estimates.left_of(running)
-            self._runs(running, UNKNOWN_RUN_MS if left_ms is None else left_ms, holes)
+        self._count_nodes(snapshot, holes, now_ms)
+        self._count_running(snapshot, holes, estimates)
         for ends in self._ends.values():
             ends.sort()
         for stretches in chain.from_iterable(groups.values() for groups in self._booked.values()):
             for stretch in stretches:
                 stretch.ends.sort()
 
-    def _runs(self, running: RunningJob, left_ms: float, holes: Mapping[NodeId, _Holes]) -> None:
-        where, part = (running.pool, running.model), running.shape.share_ppm / WHOLE_PPM
-        if where not in self._booked:
-            self._comes_free(where, None, left_ms, running.devices * part)
-            return
-        for node_id, devices in running.tasks:
-            self._comes_free(where, holes.get(node_id), left_ms, len(devices) * part)
+    def _count_nodes(self, snapshot: Snapshot, holes: Mapping[NodeId, _Holes], now_ms: int) -> None:
+        for view in snapshot.nodes:
+            booked = holes.get(view.node_id)
+            for model, on_node in view.by_model.items() if view.usable else ():
+                where = view.pool, model
+                self.devices += on_node.healthy
+                free = sum([device.room_ppm for device in on_node.devices]) / WHOLE_PPM
+                if booked is not None:
+                    self._book(where, booked, now_ms, on_node.healthy)
+                    self._comes_free(where, booked, 0.0, free)
+                    continue
+                if free:
+                    self._ends.setdefault(where, []).append((0.0, free))
+                if holes:
+                    self._all[where] += on_node.healthy
+
+    def _count_running(
+        self, snapshot: Snapshot, holes: Mapping[NodeId, _Holes], estimates: Estimates
+    ) -> None:
+        for running in snapshot.running:
+            left_ms = estimates.left_of(running)
+            end_ms = UNKNOWN_RUN_MS if left_ms is None else left_ms
+            where, part = (running.pool, running.model), running.shape.share_ppm / WHOLE_PPM
+            if where not in self._booked:
+                self._ends.setdefault(where, []).append((end_ms, running.devices * part))
+                continue
+            for node_id, devices in running.tasks:
+                self._comes_free(where, holes.get(node_id), end_ms, len(devices) * part)
 
     def _book(self, where: _Where, holes: _Holes, now_ms: int, devices: int) -> None:
         groups = self._booked.setdefault(where, {})
@@ -109,7 +117,7 @@ class Room:
             self._ends.setdefault(where, []).append((at_ms, devices))
             return
         for stretch in self._booked[where].get(holes, ()):
-            if not stretch.opens_ms:
+            if devices and not stretch.opens_ms:
                 stretch.ends.append((at_ms, devices))
 
     def earliest(
