@@ -54,6 +54,7 @@ class JobRecord:
     held: bool
     array_id: str | None
     array_index: int | None
+    devices: int  # as many as it asks for; an elastic gang that has started: as many as it was given
     simulated: bool | None = None  # whether no hardware is behind its newest devices; None: it had none yet
 
     @property
@@ -120,7 +121,13 @@ JOBS_SQL = f"""
             JOIN allocation_devices o ON o.firm_id = a.firm_id AND o.allocation_id = a.allocation_id
             JOIN devices d ON d.device_id = o.device_id
             WHERE a.firm_id = j.firm_id AND a.job_id = j.job_id AND a.attempt = s.attempt AND d.simulated
-        ) END AS simulated
+        ) END AS simulated,
+        CASE WHEN s.attempt > 0 AND s.state <> 'queued'
+            AND jsonb_typeof(coalesce(r.spec, j.spec) #> '{{gang,elastic}}') = 'object' THEN (
+            SELECT count(*) FROM allocations a
+            JOIN allocation_devices o ON o.firm_id = a.firm_id AND o.allocation_id = a.allocation_id
+            WHERE a.firm_id = j.firm_id AND a.job_id = j.job_id AND a.attempt = s.attempt AND a.goal <> 'reserve'
+        ) END AS elastic_devices
     FROM {JOBS_AND_STATES}
     JOIN firms f ON f.firm_id = j.firm_id
     JOIN principals p ON p.principal_id = j.submitted_by
@@ -160,6 +167,7 @@ def record_of(principal: Principal, row: Sequence[Any]) -> JobRecord:
         array_id=array_id,
         array_index=array_index,
         simulated=row[24],
+        devices=row[25] or spec["gang"]["devices"],
     )
 
 

@@ -192,6 +192,7 @@ def _new_job(
         held=spec.hold,
         array_id=None,
         array_index=None,
+        devices=spec.gang.devices,
     )
 
 

@@ -345,3 +345,19 @@ async def test_what_holds_a_job_back_is_explained_in_words(installation: ApiInst
     assert why["reasons"][0]["reason"] == "array_limit"
     assert "of its array 1 go on or are next, and at most 1 may at a time" in why["sentence"]
     assert (await lin.get(f"/v1/jobs/{first[1]}/explain")).json()["position"] == 1
+
+
+async def test_an_elastic_gang_shows_what_it_was_given_while_it_does_not_wait(
+    installation: ApiInstallation,
+) -> None:
+    gang = {"devices": 16, "devices_per_node": 8, "elastic": {"min_devices": 8, "max_devices": 16}}
+    await installation.add_node("node-3")
+    node_id, devices = await installation.add_node("node-2")
+    runs, waits = [await installation.submit(gang=gang) for _ in range(2)]
+    for job_id, state in ((runs, "running"), (waits, "queued")):
+        await installation.set_state(job_id, state=state)
+    await installation.add_attempt(runs, node_id, devices)
+    client = installation.as_("lin")
+    listed = {job["job_id"]: job["devices"] for job in (await client.get("/v1/jobs")).json()["jobs"]}
+    assert listed == {runs: 8, waits: 16}
+    assert (await client.get(f"/v1/jobs/{runs}")).json()["devices"] == 8

@@ -48,7 +48,10 @@ class JobOut(Out):
     state: str
     attempt: int
     device_model: str | None
-    devices: int
+    devices: Annotated[
+        int,
+        Field(description="How many it asks for; of an elastic gang that has started, how many it was given."),
+    ]
     simulated: Annotated[
         bool | None, Field(description="Whether no hardware is behind its devices; null: it had none yet.")
     ]
@@ -80,7 +83,7 @@ def job_values(job: JobRecord) -> dict[str, Any]:
         "state": job.state,
         "attempt": job.attempt,
         "device_model": job.device_model,
-        "devices": job.spec["gang"]["devices"],
+        "devices": job.devices,
         "simulated": job.simulated,
         "reason": job.reason,
         "detail": job.detail,
