@@ -50,7 +50,9 @@ class JobOut(Out):
     device_model: str | None
     devices: Annotated[
         int,
-        Field(description="How many it asks for; of an elastic gang that has started, how many it was given."),
+        Field(
+            description="How many it asks for; of an elastic gang that has started, how many it was given."
+        ),
     ]
     simulated: Annotated[
         bool | None, Field(description="Whether no hardware is behind its devices; null: it had none yet.")
