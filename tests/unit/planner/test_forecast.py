@@ -12,9 +12,8 @@ from scheduler.machine.messages import ConfigurationChanged
 from scheduler.planner import Hole, PlannerConfig
 from scheduler.planner.estimates import Estimates, Memory
 from scheduler.planner.experience import Starts
-from scheduler.planner.forecast import SURE
+from scheduler.planner.forecast import SURE, StartInterval
 from scheduler.planner.ordering import Turns
-from scheduler.planner.report import StartInterval
 from tests.builders.cluster import FIRM, POOL, Controller, a_node
 from tests.builders.jobs import a_spec, a_submission
 
