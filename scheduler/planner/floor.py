@@ -240,10 +240,17 @@ class Floor:
         return None
 
     def _unseated(self) -> Bools:
-        """(traders, models): waiting gangs that no nodes in service could seat on a model, whoever left them."""
-        shapes = [trader.shape if trader.running is None else None for trader in self.traders]
+        """(traders, models): gangs that no nodes in service could seat on a model, whoever left them.
+
+        Whoever runs is seated where it is. Asked for the other models as those are who wait, or the two would be judged
+        by different measures: it would stop for one that waits, and start again before it.
+        """
         places = [[self._fleet.get(pool, model) for pool in self.queue.pools] for model in self.models]
-        return np.column_stack([never_seated(shapes, cells) for cells in places])
+        found = never_seated([trader.shape for trader in self.traders], places)
+        for at, trader in enumerate(self.traders):
+            if trader.running is not None:
+                found[at, self.models.index(trader.running.model)] = False
+        return found
 
     def holds(self, shape: Shape) -> bool:
         """Whether there are enough devices of one of its models for the job."""

@@ -70,22 +70,22 @@ def domains(shape: Shape, cell: Cell) -> Iterator[Inside]:
             yield frozenset(rows)
 
 
-def never_seated(shapes: Sequence[Shape | None], cells: Sequence[Cell | None]) -> Bools:
-    """Which gangs the nodes in service of none of the cells could seat, were all of them free; who is None could.
+def never_seated(shapes: Sequence[Shape], places: Sequence[Sequence[Cell | None]]) -> Bools:
+    """(shapes, places): which gangs the nodes in service of no cell of a place could seat, were all of them free.
 
     Elastic ones and those whose tasks differ count as such that could. Cost: O(shapes), and the nodes for each kind
     that must be in one domain.
     """
     kinds: dict[tuple[object, ...], list[int]] = {}
     for at, shape in enumerate(shapes):
-        if shape is not None and not (shape.sizes or shape.groups):
+        if not (shape.sizes or shape.groups):
             topology = shape.topology if required_level(shape) is not None else None
             kind = shape.devices, shape.devices_per_node, topology
             kinds.setdefault(kind, []).append(at)
-    found = np.zeros(len(shapes), dtype=np.bool_)
+    found = np.zeros((len(shapes), len(places)), dtype=np.bool_)
     for those in kinds.values():
         asked = shapes[those[0]]
-        found[those] = asked is not None and not any(c is not None and _could_seat(asked, c) for c in cells)
+        found[those] = [not any(c is not None and _could_seat(asked, c) for c in cells) for cells in places]
     return found
 
 

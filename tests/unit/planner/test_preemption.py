@@ -697,3 +697,18 @@ def test_nobody_stops_for_a_gang_that_the_nodes_in_service_cannot_seat(
     assert controller.plan() == []
     assert not stopping(controller, "runs")
     assert not stopping(controller, "beside")
+
+
+@pytest.mark.parametrize(("profile", "estimate_seconds"), [("packing", 600), ("throughput", 86_400)])
+def test_nobody_stops_for_another_because_he_would_rather_be_where_no_node_could_seat_him(
+    profile: str, estimate_seconds: int
+) -> None:
+    # Once both waited they would be judged by what there is: he would start again, and stop again, for ever.
+    config = PlannerConfig(profile=profile)
+    controller = Controller([a_node("slow", devices=4, model=OTHER_MODEL)], config=config)
+    models = [MODEL, OTHER_MODEL]
+    start(controller, "runs", 4, models=models, estimate_seconds=7_200)
+    controller.submit("less", a_spec("less", devices=3, models=models, estimate_seconds=estimate_seconds))
+    controller.wait(3_600_000)
+    assert controller.plan() == []
+    assert not stopping(controller, "runs")
