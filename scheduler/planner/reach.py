@@ -7,8 +7,8 @@ import numpy as np
 
 from scheduler.domain.gangs import Domain
 from scheduler.planner.cells import Cell
-from scheduler.planner.demand import demand_of
-from scheduler.planner.rows import Bools
+from scheduler.planner.demand import demand_of, sizes_of
+from scheduler.planner.rows import Bools, Ints
 from scheduler.planner.snapshot import LEVELS, Shape
 
 Inside = frozenset[int] | None
@@ -73,29 +73,55 @@ def domains(shape: Shape, cell: Cell) -> Iterator[Inside]:
 def never_seated(shapes: Sequence[Shape], places: Sequence[Sequence[Cell | None]]) -> Bools:
     """(shapes, places): which gangs the nodes in service of no cell of a place could seat, were all of them free.
 
-    Elastic ones and those whose tasks differ count as such that could. Cost: O(shapes), and the nodes for each kind
-    that must be in one domain.
+    An elastic one is seated where its least size is. Cost: O(shapes), and for those that must be in one domain the
+    nodes, once in Python and for each of their kinds in numpy.
     """
     kinds: dict[tuple[object, ...], list[int]] = {}
     for at, shape in enumerate(shapes):
-        if not (shape.sizes or shape.groups):
-            topology = shape.topology if required_level(shape) is not None else None
-            kind = shape.devices, shape.devices_per_node, topology
-            kinds.setdefault(kind, []).append(at)
+        topology = shape.topology if required_level(shape) is not None else None
+        kind = _least(shape), shape.devices_per_node, shape.groups, topology
+        kinds.setdefault(kind, []).append(at)
+    able = [[_InService(cell) for cell in cells if cell is not None] for cells in places]
     found = np.zeros((len(shapes), len(places)), dtype=np.bool_)
     for those in kinds.values():
         asked = shapes[those[0]]
-        found[those] = [not any(c is not None and _could_seat(asked, c) for c in cells) for cells in places]
+        found[those] = [not any(nodes.seat(asked) for nodes in cells) for cells in able]
     return found
 
 
-def _could_seat(shape: Shape, cell: Cell) -> bool:
-    count = demand_of(shape).devices
-    tasks = shape.devices // max(1, count)  # the last one of an uneven gang may be on a smaller node
-    if required_level(shape) is None:
-        return cell.healthy_nodes_with(count) >= tasks
-    healthy = [part.view.usable and part.on_node.healthy >= count for part in cell.parts]
-    return any(sum(healthy[row] for row in inside) >= tasks for inside in domains(shape, cell) if inside)
+def _least(shape: Shape) -> int:
+    """The fewest devices at which a job may run."""
+    return min(shape.devices, *shape.sizes) if shape.sizes else shape.devices
+
+
+class _InService:
+    """The nodes in service of a cell, by how many healthy devices they have."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._healthy: Ints | None = None  # by row
+
+    def seat(self, shape: Shape) -> bool:
+        """Whether they could seat a gang, at its least size, were all of them free: a node takes one task."""
+        least = shape._replace(devices=_least(shape)) if shape.sizes else shape
+        level = required_level(shape)
+        enough = np.ones(1, dtype=np.bool_)  # in which domains there are
+        asked = 0
+        for tasks, devices in sizes_of(least):
+            asked += tasks
+            enough = enough & (self._nodes_with(devices, level) >= asked)
+        return bool(enough.any())
+
+    def _nodes_with(self, least: int, level: int | None) -> Ints:
+        """How many have at least so many devices, in each domain of the level; None: anywhere."""
+        if level is None:
+            return np.array([self._cell.healthy_nodes_with(least)])
+        if self._healthy is None:
+            parts = self._cell.parts
+            self._healthy = np.array([part.on_node.healthy if part.view.usable else 0 for part in parts])
+        names = self._cell.domain[:, level]
+        counted = (self._healthy >= least) & (names >= 0)
+        return np.bincount(names[counted], minlength=int(names.max(initial=0)) + 1)
 
 
 def open_rows(cell: Cell, closed: Sequence[int], inside: Inside) -> Bools | None:

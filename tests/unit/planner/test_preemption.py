@@ -6,7 +6,7 @@ import pytest
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.devices import Health
-from scheduler.domain.gangs import Domain, Gang, Share, TaskGroup, Topology
+from scheduler.domain.gangs import Domain, Elastic, Gang, Share, TaskGroup, Topology
 from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.jobs import JobState, ModelCheckpointSpec, Variant
 from scheduler.domain.nodes import Node, Place
@@ -678,9 +678,22 @@ def test_what_an_owner_never_lent_is_not_lent_again_while_whom_he_stops_still_ru
     assert check_plan(snapshot, found) == []
 
 
-@pytest.mark.parametrize(("devices", "topology"), [(5, Topology()), (2, Topology(required=Domain.LEAF))])
+IN_A_LEAF = Topology(required=Domain.LEAF)
+
+
+@pytest.mark.parametrize(
+    ("gang", "topology"),
+    [
+        (Gang(5, 1), Topology()),
+        (Gang(2, 1), IN_A_LEAF),
+        (Gang(6, 2, 2, elastic=Elastic(6, 8)), Topology()),
+        (Gang(6, 3, 3, elastic=Elastic(6, 9)), IN_A_LEAF),
+        (Gang(8, 4, groups=(TaskGroup("a", 1, 4), TaskGroup("b", 2, 2))), Topology()),
+        (Gang(7, 4, groups=(TaskGroup("a", 1, 4), TaskGroup("b", 1, 3))), IN_A_LEAF),
+    ],
+)
 def test_nobody_stops_for_a_gang_that_the_nodes_in_service_cannot_seat(
-    devices: int, topology: Topology
+    gang: Gang, topology: Topology
 ) -> None:
     controller = Controller(
         [a_node("n1", devices=4), a_node("n2", devices=4), a_node("other", model=OTHER_MODEL)]
@@ -692,8 +705,8 @@ def test_nobody_stops_for_a_gang_that_the_nodes_in_service_cannot_seat(
     start(controller, "runs", 4, models=models, estimate_seconds=86_400)
     start(controller, "beside", 3, models=models, estimate_seconds=86_400)
     controller.wait(3_600_000)
-    gang = a_spec("gang", devices=devices, per_node=1, models=models, estimate_seconds=600, priority="high")
-    controller.submit("gang", replace(gang, topology=topology))
+    spec = a_spec("gang", devices=8, per_node=4, models=models, estimate_seconds=600, priority="high")
+    controller.submit("gang", replace(spec, gang=gang, topology=topology))
     assert controller.plan() == []
     assert not stopping(controller, "runs")
     assert not stopping(controller, "beside")
