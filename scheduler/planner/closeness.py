@@ -3,15 +3,22 @@
 It does where running work is as good as sure to leave it one soon: the more domains it is spared, the longer it waits,
 in proportion to its own run. Nothing is kept for it meanwhile: what it passes over and what it waits for is
 everybody's, so that no device is idle for it. Some time after its submission (`Policy`) it starts where there is room.
+
+In a cycle a bounded number are told to wait, an equal part of it for each firm, whatever the others submit. Of those
+of the firm that come later, who asks for the same as one of these and would have waited with it is not looked at;
+all others start where there is room.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from scheduler.domain.gangs import Domain
+from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import MINUTE_MS, to_rfc3339
 from scheduler.planner.backfill import opens_ms
@@ -21,13 +28,14 @@ from scheduler.planner.demand import demand_of, sizes_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.layouts import NO_FIT
+from scheduler.planner.likeness import Likeness
 from scheduler.planner.placement import Seat
 from scheduler.planner.reach import closed_rows, preferred_level
 from scheduler.planner.rows import Floats, Ints
-from scheduler.planner.snapshot import Shape, WaitingJob
+from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 
-# So many wait for closer places while those of their class that come after them are looked at; each costs a placement.
-MOST = 32
+# So many are told to wait in a cycle, of all firms, and one of each firm; each costs a placement that is not made.
+_MOST = 16
 
 
 class Closer(NamedTuple):
@@ -38,11 +46,21 @@ class Closer(NamedTuple):
     from_ms: int  # when it is expected to start
 
 
+class _Met(NamedTuple):
+    """What was told to a gang: who runs for no less on the model, and may wait until then, would have waited too."""
+
+    model: str
+    left_ms: float
+    from_ms: int
+
+
 class Closeness:
     """Decides for one cycle. Cost of a question: a cell's nodes, for each domain that it may spare log(nodes) times."""
 
     def __init__(
         self,
+        snapshot: Snapshot,
+        likeness: Likeness,
         fleet: Fleet,
         estimates: Estimates,
         expect_ends: Callable[[Cell], None],
@@ -50,25 +68,74 @@ class Closeness:
         config: PlannerConfig,
     ) -> None:
         """`expect_ends` tells a cell when its running jobs will have ended."""
+        self._snapshot = snapshot
+        self._likeness = likeness
         self._fleet = fleet
         self._estimates = estimates
         self._expect_ends = expect_ends
         self._now_ms = now_ms
         self._config = config
+        self._waiting: Counter[str] = Counter()  # by firm
+        self._met: dict[tuple[str, int], _Met] = {}  # by firm and likeness: the first that waited
 
-    def closer(self, shape: Shape, job: WaitingJob, cell: Cell, seats: Sequence[Seat]) -> Closer | None:
+    def unjudged(self, shape: Shape, job: WaitingJob, queue: Queue) -> WhyNot | None:
+        """Why the gang is not looked at any more: the first of those that ask for the same wait, as it would have."""
+        if not self._waiting or not self._spent(shape):
+            return None
+        met = self._met.get((shape.queue.firm_id, self._likeness.number(shape, queue)))
+        left_ms = None if met is None else self._estimates.left_ms(shape, job, met.model)
+        if met is None or left_ms is None or left_ms < met.left_ms:
+            return None
+        return _UNJUDGED if met.from_ms <= self._until_ms(job, left_ms) else None
+
+    def closer(
+        self, shape: Shape, job: WaitingJob, queue: Queue, cell: Cell, seats: Sequence[Seat]
+    ) -> Closer | None:
         """What the gang should wait for rather than start on these seats, or None."""
         level = preferred_level(shape)
-        if level not in cell.levels or not shape.whole or not shape.devices:
+        if level not in cell.levels or not shape.whole or not shape.devices or self._spent(shape):
             return None
-        policy = self._config.policy
-        left_ms = self._estimates.left_ms(shape, job, cell.model) if policy.closer_for_run else None
+        left_ms = None
+        if self._config.policy.closer_for_run:
+            left_ms = self._estimates.left_ms(shape, job, cell.model)
+        found = None if left_ms is None else self._found(shape, job, left_ms, cell, seats)
+        if left_ms is not None and found is not None:
+            firm_id = shape.queue.firm_id
+            self._waiting[firm_id] += 1
+            key = firm_id, self._likeness.number(shape, queue)
+            self._met.setdefault(key, _Met(cell.model, left_ms, found.from_ms))
+        return found
+
+    def _spent(self, shape: Shape) -> bool:
+        """Whether as many gangs of the firm wait as may."""
+        waiting = self._waiting[shape.queue.firm_id] if self._waiting else 0
+        return waiting > 0 and waiting >= _MOST // self._firms
+
+    @cached_property
+    def _firms(self) -> int:
+        """How many have gangs that may wait."""
+        return len(
+            {
+                item.shape.queue.firm_id
+                for item in self._snapshot.classes
+                if preferred_level(item.shape) is not None
+            }
+        )
+
+    def _until_ms(self, job: WaitingJob, left_ms: float) -> int:
+        """Until when the gang waits at the latest."""
+        return job.submitted_ms + int(min(left_ms, self._config.policy.closer_for_ms))
+
+    def _found(
+        self, shape: Shape, job: WaitingJob, left_ms: float, cell: Cell, seats: Sequence[Seat]
+    ) -> Closer | None:
+        level = preferred_level(shape)
         rows = [seat.row for seat in seats]
         now = len(np.unique(cell.domain[rows, level]))
-        if left_ms is None or now == 1:
+        if level is None or now == 1:
             return None
-        until_ms = job.submitted_ms + int(min(left_ms, policy.closer_for_ms))
-        a_domain_ms = policy.closer_for_run * left_ms / now
+        until_ms = self._until_ms(job, left_ms)
+        a_domain_ms = self._config.policy.closer_for_run * left_ms / now
         ends_ms = min(until_ms, self._now_ms + int((now - 1) * a_domain_ms))
         if ends_ms <= self._now_ms:
             return None
@@ -129,6 +196,11 @@ def _told(shape: Shape, cell: Cell, domains: tuple[int, int], from_ms: int, unti
     return Closer(why, change, from_ms)
 
 
+_UNJUDGED = WhyNot(
+    Reason.CLOSER_LATER,
+    "gangs of the firm that ask for the same and come before it wait for places that are closer together:"
+    " not looked at in this cycle",
+)
 _NAMES = {
     Domain.LEAF.value: "leaf switches",
     Domain.SUPERNODE.value: "supernodes",

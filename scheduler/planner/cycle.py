@@ -16,7 +16,7 @@ from scheduler.planner.budgets import Budgets
 from scheduler.planner.calendar import Later, close_booked_nodes, drained, near
 from scheduler.planner.cells import Cell
 from scheduler.planner.claims import MAKES_ROOM, Blocked, Claims, Refused
-from scheduler.planner.closeness import MOST, Closeness, Closer
+from scheduler.planner.closeness import Closeness, Closer
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.counterfactuals import Counterfactuals
 from scheduler.planner.demand import Mix, mix_of
@@ -130,7 +130,15 @@ class _Cycle:
             snapshot, fleet, self._sharing, self._preemption, overdue, memory.likeness, now_ms, config
         )
         self._patience = Patience(snapshot, self._sharing, self._estimates, now_ms)
-        self._closeness = Closeness(fleet, self._estimates, self._preemption.expect_ends, now_ms, config)
+        self._closeness = Closeness(
+            snapshot,
+            memory.likeness,
+            fleet,
+            self._estimates,
+            self._preemption.expect_ends,
+            now_ms,
+            config,
+        )
         self._closer_later: list[ClassReport] = []
         self._not_before: dict[JobId, int] = {}
         self._alone = sum(len(item.jobs) for item in snapshot.classes) == 1
@@ -174,6 +182,11 @@ class _Cycle:
         if known is not None:
             self._wait(cursor, job, queue, known)
             return
+        unjudged = None if paid else self._closeness.unjudged(shape, job, queue)
+        if unjudged is not None and self._may_wait_for_closer(shape, job):
+            self._blocked[cursor.number] = Blocked((unjudged,))
+            self._ordering.leave(cursor)
+            return
         refused = Refused()
         for size in self._sizes(shape, queue):
             for group in self._options.of(shape, queue, target):
@@ -208,14 +221,14 @@ class _Cycle:
         self._ordering.leave(cursor)
 
     def _wait_for_closer(self, cursor: ClassCursor, job: WaitingJob, closer: Closer) -> None:
-        """It could start: whoever comes after it may, and nothing is kept for it; not its class, where many wait."""
+        """It could start: whoever comes after it may, those of its class too, and nothing is kept for it."""
         self._not_before[job.job_id] = closer.from_ms
-        if len(self._not_before) < MOST:
-            self._closer_later.append(ClassReport(cursor.shape, (job,), (closer.why,), closer.change))
-            self._ordering.skip(cursor)
-        else:
-            self._blocked[cursor.number] = Blocked((closer.why,), closer.change)
-            self._ordering.leave(cursor)
+        self._closer_later.append(ClassReport(cursor.shape, (job,), (closer.why,), closer.change))
+        self._ordering.skip(cursor)
+
+    def _may_wait_for_closer(self, shape: Shape, job: WaitingJob) -> bool:
+        """Neither does the market have a part in it, nor would work stop for it."""
+        return job.job_id not in self._market.taking_part and not self._claims.may_stop(shape)
 
     def _settled(self, cursor: ClassCursor) -> bool:
         """Whether a class need not have its turn: what it would meet is known, and nothing would be done for it."""
@@ -267,8 +280,8 @@ class _Cycle:
         if best is None:
             return None
         found, candidate, cell = best
-        if job.job_id not in self._market.taking_part and not self._claims.may_stop(shape):
-            refused.closer = self._closeness.closer(shape, job, cell, found.seats)
+        if self._may_wait_for_closer(shape, job):
+            refused.closer = self._closeness.closer(shape, job, queue, cell, found.seats)
             if refused.closer is not None:
                 return None
         self._sharing.take_for(shape, candidate.model)

@@ -134,13 +134,55 @@ def test_one_of_its_class_that_does_not_wait_starts_before_it() -> None:
     assert [job.job_id for job in told.jobs] == ["gang"]
 
 
-def test_of_a_thousand_alike_a_few_are_judged_and_all_are_told() -> None:
-    many = [(f"gang-{n}", GANG, 1.0) for n in range(1_000)]
+@pytest.mark.parametrize("classes", [1, 1_000])
+def test_of_a_thousand_alike_a_few_are_judged_and_the_rest_is_told_no_more_than_is_known(
+    classes: int,
+) -> None:
+    many = [(f"gang-{n}", GANG._replace(kind=f"gang-{n % classes}"), 1.0) for n in range(1_000)]
     started, report = planned(a_snapshot(SOON, *many))
     assert started == {}
     assert sum(len(told.jobs) for told in report.classes) == len(many)
-    assert len(report.classes) < 50
     assert {why.reason for told in report.classes for why in told.reasons} == {Reason.CLOSER_LATER}
+    judged = [told for told in report.classes if "would be spread" in told.reasons[0].sentence]
+    assert [len(told.jobs) for told in judged] == [1] * 16
+    assert {
+        (told.reasons[0].sentence, told.counterfactual) for told in report.classes if told not in judged
+    } == {
+        (
+            "gangs of the firm that ask for the same and come before it wait for places that are closer together:"
+            " not looked at in this cycle",
+            None,
+        )
+    }
+
+
+def test_however_many_demands_a_firm_submits_few_of_its_gangs_wait_and_the_next_starts() -> None:
+    many = [(f"gang-{n}", GANG._replace(cpu_milli=n), 1.0) for n in range(200)]
+    started, report = planned(a_snapshot(SOON, *many))
+    told = [report.of(JobId(name)) for name, _, _ in many]
+    reasons = [one.reasons[0].reason for one in told if one is not None]
+    assert len(started) == 1
+    assert reasons.count(Reason.CLOSER_LATER) == 16
+    assert reasons.count(Reason.DEVICES_BUSY) == len(many) - 17
+
+
+def test_one_that_asks_for_the_same_and_would_not_wait_starts_after_as_many_as_may() -> None:
+    many = [(f"gang-{n}", GANG, 1.0) for n in range(40)]
+    short = GANG._replace(kind="short", priority=Priority.LOW)
+    started, _ = planned(a_snapshot(SOON, *many, ("short", short, 0.25)))
+    assert list(started) == ["short"]
+
+
+def test_a_gang_waits_whatever_another_firm_submits_before_it() -> None:
+    key = QueueKey(FirmId("other"), "default")
+    other = GANG._replace(queue=key, priority=Priority.LOW)
+    many = [(f"gang-{n}", GANG, 1.0) for n in range(100)]
+    snapshot = a_snapshot(SOON, *many, ("gang", other, 1.0))
+    snapshot = replace(snapshot, queues={**snapshot.queues, key: Queue(key, (POOL,))})
+    assert waits(snapshot)
+    told = planned(snapshot)[1].of(JobId("gang"))
+    assert told is not None
+    assert told.reasons[0].sentence.startswith("would be spread")
 
 
 def test_it_does_not_wait_for_fewer_leaves_of_another_supernode_than_it_would_be_given() -> None:
