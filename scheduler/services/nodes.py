@@ -11,7 +11,7 @@ from scheduler.domain.authorise import Action, Principal, authorise
 from scheduler.domain.devices import WHOLE_PPM, Health
 from scheduler.domain.errors import NotFound
 from scheduler.domain.ids import Ids
-from scheduler.domain.nodes import NodeState, Place
+from scheduler.domain.nodes import Isolation, NodeState, Place
 from scheduler.domain.object_stores import ObjectStore, store_from_json
 from scheduler.domain.pools import PoolVolume, volume_from_json, volumes_of_firm
 from scheduler.services.administration import note_act
@@ -75,6 +75,7 @@ class NodeRecord:
     silent_since_ms: int | None
     place: Place
     one_firm: bool  # takes tasks of one firm only
+    one_firm_id: str | None  # of which, once it has served one
     container_engine: str | None  # what it runs container images with
     devices: tuple[DeviceRecord, ...]
 
@@ -83,6 +84,18 @@ class NodeRecord:
         """Whether new tasks may be placed here."""
         return self.state == NodeState.CONNECTED and not self.cordoned
 
+    def shares(self, device: DeviceRecord, firm_id: str | None) -> bool:
+        """Whether the rest of a device may go to the firm (None: to some firm): parts of one device are several firms'
+        only where the node keeps them apart.
+        """
+        if firm_id is None:
+            return True
+        if self.one_firm and self.one_firm_id not in {None, firm_id}:
+            return False
+        return self.isolation == Isolation.NAMESPACE or all(
+            one.firm_id == firm_id for one in device.occupants
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class FreeCount:
@@ -90,7 +103,7 @@ class FreeCount:
 
     The others cannot be used: they are faulty, or their node is away or takes no new tasks. Devices of which parts are
     held are `in_use`; what is held is `in_use_ppm`, and what may be had of their rest `free_parts_ppm`, both in
-    millionths of a device, summed.
+    millionths of a device, summed. For a firm's people these two are what their firm holds and may have.
     """
 
     pool: str
@@ -119,7 +132,7 @@ async def list_nodes(session: AsyncSession, principal: Principal) -> Inventory:
     """
     authorise(principal, Action.READ_NODES)
     nodes = await _load(session)
-    free = _free(nodes)
+    free = _free(nodes, principal.firm_id)
     if principal.firm_id is None:
         return Inventory(nodes, free)
     queues = await session.scalars(select(QueueRow.pools).where(QueueRow.firm_id == principal.firm_id))
@@ -159,6 +172,7 @@ async def _load(session: AsyncSession) -> list[NodeRecord]:
                 silent_since_ms=None if state is None else state.silent_since_ms,
                 place=_place(node.name, state, places),
                 one_firm=state is not None and state.one_firm,
+                one_firm_id=None if state is None else state.one_firm_id,
                 container_engine=None if state is None else state.container_engine,
                 devices=tuple(devices.get(node.node_id, ())),
             )
@@ -197,7 +211,8 @@ async def _occupants(session: AsyncSession) -> Mapping[str, tuple[Occupant, ...]
     return found
 
 
-def _free(nodes: Sequence[NodeRecord]) -> list[FreeCount]:
+def _free(nodes: Sequence[NodeRecord], firm_id: str | None) -> list[FreeCount]:
+    """As the firm's people may know it; None: operators and auditors."""
     devices: Counter[tuple[str, str]] = Counter()
     free: Counter[tuple[str, str]] = Counter()
     in_use: Counter[tuple[str, str]] = Counter()
@@ -211,10 +226,11 @@ def _free(nodes: Sequence[NodeRecord]) -> list[FreeCount]:
             simulated[key] += device.simulated
             usable = node.usable and device.health != Health.FAULTY
             if device.occupants:
-                held = sum(one.share_ppm for one in device.occupants)
+                ours = [one for one in device.occupants if firm_id in {None, one.firm_id}]
                 in_use[key] += 1
-                in_use_ppm[key] += held
-                free_parts_ppm[key] += WHOLE_PPM - held if usable else 0
+                in_use_ppm[key] += sum(one.share_ppm for one in ours)
+                if usable and node.shares(device, firm_id):
+                    free_parts_ppm[key] += WHOLE_PPM - sum(one.share_ppm for one in device.occupants)
             elif usable:
                 free[key] += 1
     counted = (devices, free, in_use, simulated, in_use_ppm, free_parts_ppm)

@@ -101,12 +101,9 @@ def free_of(counts: Mapping[str, Any]) -> str:
     return said(f"{counts['free']} + {amount(parts)} in parts") if parts else str(counts["free"])
 
 
-def _not_usable_ppm(counts: Mapping[str, Any]) -> int:
-    from suanli.cli.device_counts import WHOLE_PPM
-
-    return int(
-        (counts["devices"] - counts["free"]) * WHOLE_PPM - counts["in_use_ppm"] - counts["free_parts_ppm"]
-    )
+def _not_usable(counts: Mapping[str, Any]) -> int:
+    """Devices that are faulty or away: those that other firms hold are in use, though a firm is not told how far."""
+    return int(counts["devices"] - counts["free"] - counts["in_use"])
 
 
 def _pool_rows(pool: dict[str, Any]) -> list[list[object]]:
@@ -121,7 +118,7 @@ def _pool_rows(pool: dict[str, Any]) -> list[list[object]]:
             counted(one["devices"], one["simulated"]),
             free_of(one),
             amount(one["in_use_ppm"]),
-            amount(_not_usable_ppm(one)) if _not_usable_ppm(one) else "",
+            _not_usable(one) or "",
             *said,
         ]
         for one in pool["devices"]

@@ -13,13 +13,14 @@ import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIWebSocketRoute
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from scheduler.api.auth import OPEN_PATHS, Allow
 from scheduler.api.middleware import BODY_LIMIT_BYTES
 from scheduler.domain.authorise import ALLOWED, Action
 from scheduler.domain.principals import Role
 from scheduler.domain.time import DAY_MS
+from scheduler.storage.tables import NodeStateRow
 from tests.builders.api import PEOPLE, ApiInstallation, InhabitedUrls, job_spec, running_api
 
 TOO_LARGE = {"name": "x" * BODY_LIMIT_BYTES}
@@ -163,7 +164,35 @@ async def test_people_see_of_the_nodes_what_is_theirs_and_what_is_free(installat
     free = {"pool": "haidian", "device_model": "ascend-910b3", "devices": 16, "free": 13, "in_use": 3}
     free |= {"simulated": 16, "in_use_ppm": 3_000_000, "free_parts_ppm": 0}
     assert everything["free"] == [free]
-    assert (await installation.as_("zhao").get("/v1/nodes")).json() == {"nodes": [], "free": [free]}
+    others = {"nodes": [], "free": [free | {"in_use_ppm": 0}]}
+    assert (await installation.as_("zhao").get("/v1/nodes")).json() == others
+
+
+@pytest.mark.parametrize(
+    ("isolation", "one_firm", "for_another_ppm"),
+    [("none", False, 0), ("uid", True, 0), ("namespace", True, 0), ("namespace", False, 870_000)],
+)
+async def test_a_firm_is_told_of_the_parts_that_it_may_have_and_of_no_neighbours_use(
+    installation: ApiInstallation, isolation: str, one_firm: bool, for_another_ppm: int
+) -> None:
+    mine = await installation.submit("lin")
+    node_id, devices = await installation.add_node("node-2", model="ascend-910b4")
+    await installation.add_attempt(mine, node_id, devices[:1], share_ppm=130_000)
+    serves = installation.firms["lanjing"] if one_firm else None
+    await installation.as_controller(
+        update(NodeStateRow)
+        .where(NodeStateRow.node_id == node_id)
+        .values(isolation=isolation, one_firm=one_firm, one_firm_id=serves)
+    )
+
+    async def parts(person: str) -> tuple[int, int, int]:
+        counts = (await installation.as_(person).get("/v1/nodes")).json()["free"]
+        (one,) = [one for one in counts if one["device_model"] == "ascend-910b4"]
+        return one["in_use"], one["in_use_ppm"], one["free_parts_ppm"]
+
+    assert await parts("ops") == (1, 130_000, 870_000)
+    assert await parts("lin") == (1, 130_000, 870_000)
+    assert await parts("zhao") == (1, 0, for_another_ppm)
 
 
 @pytest.mark.parametrize(

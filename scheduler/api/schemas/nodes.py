@@ -68,7 +68,7 @@ class FreeOut(Out):
     """Devices of one model in one pool. What is neither free nor in use is faulty, away, or on a cordoned node.
 
     A device is `in_use` where any part of it is held: `in_use_ppm` is what is held of all of them, `free_parts_ppm`
-    what may still be had of them, in millionths of a device.
+    what may still be had of them, in millionths of a device; for a firm's people, what their firm holds and may have.
     """
 
     pool: str
