@@ -7,7 +7,9 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from errno import EISDIR
 from pathlib import Path
+from stat import S_ISDIR
 from textwrap import TextWrapper
 from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import east_asian_width
@@ -46,10 +48,31 @@ def print_json(value: Any) -> None:
 
 
 def refuse_existing(*paths: Path, force: bool) -> None:
-    """Before anything is done that would replace a file. Raises CliError."""
-    there = next((path for path in paths if path.exists()), None)
-    if there is not None and not force:
-        raise CliError(f"{there} exists: give another --output, or --force", MISUSED)
+    """Before anything is done that would replace a file, or that has nowhere to go: the paths are --output and what is
+    written beside it. Raises CliError.
+    """
+    if len(set(paths)) < len(paths):
+        raise CliError(
+            f"--output {paths[0]} is the name of a file that is written beside it: give another", MISUSED
+        )
+    for path in paths:
+        try:
+            found = path.lstat()  # a link that leads nowhere is there, too
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise CliError(f"--output: {path} cannot be written: {why}", MISUSED) from None
+        if S_ISDIR(found.st_mode):
+            raise CliError(f"--output: {path} cannot be written: {os.strerror(EISDIR)}", MISUSED)
+        if not force:
+            raise CliError(f"{path} exists: give another --output, or --force", MISUSED)
+
+
+def write_file(path: Path, content: bytes, *, force: bool) -> None:
+    """Unless by `force`, no file is replaced that came after `refuse_existing`. Raises OSError."""
+    with path.open("wb" if force else "xb") as file:
+        file.write(content)
 
 
 def say(text: str) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from suanli.cli.algorithms import load_algorithms
 from suanli.cli.errors import CliError, reason_of
-from suanli.cli.output import note, print_json, refuse_existing, say
+from suanli.cli.output import note, print_json, refuse_existing, say, write_file
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.policy import parse_policy
 from suanli.evidence.proof_file import ProofFile, check_proof, make_proof, parse_proof_file
@@ -59,7 +59,7 @@ def make(
     except httpx.HTTPError as error:
         raise _end(f"No proof: {reason_of(error)}", FAILED) from error
     try:
-        path.write_bytes(proof.encode())
+        write_file(path, proof.encode(), force=force)
     except OSError as error:
         raise _end(f"{path} cannot be written: {error.strerror}", UNREADABLE) from error
     if as_json:

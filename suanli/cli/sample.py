@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from suanli.cli.output import colours, refuse_existing, say, width_of_output
+from suanli.cli.output import colours, refuse_existing, say, width_of_output, write_file
 from suanli.cli.session import ProfileName, open_client
 from suanli.cli.verify import (
     UNREADABLE,
@@ -92,7 +92,7 @@ def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
         if policy is None:
             raise typer.BadParameter("whom do you trust? Give your own policy file", param_hint="--policy")
         packet = output or Path("suanli-proofs.zip")
-        wanted = Wanted(policy, sample_after, since, entries, to, samples, packet)
+        wanted = Wanted(policy, sample_after, since, entries, to, samples, packet, force)
         refuse_existing(packet, *beside(packet), force=force)
         try:
             code = inspect_server(wanted, profile, as_json=as_json)
@@ -104,16 +104,20 @@ def sample_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
         raise typer.BadParameter("the seed must come from a log checkpoint", param_hint="--sample-after")
     given = (sample_after, sample_size, None)
     file = output or Path("sample-request.json")
-    refuse_existing(file, *([file.with_suffix(".zip")] if fetch else []), force=force)
-    code = _write_request(bundle, policy, since, processes, given, file)
+    refuse_existing(file, *([_packet_of(file)] if fetch else []), force=force)
+    code = _write_request(bundle, policy, since, processes, given, file, force=force)
     if fetch:
         _fetch(file, profile)
     raise typer.Exit(code)
 
 
+def _packet_of(request: Path) -> Path:
+    return request.parent / f"{request.stem}.zip"  # of a folder, too, for `refuse_existing` to say so
+
+
 def _fetch(request: Path, profile: str | None) -> None:
     """The raw samples of a request, from the nodes through the server. Raises ClientError, CliError."""
-    packet = request.with_suffix(".zip")
+    packet = _packet_of(request)
     with open_client(profile) as client:
         size = client.sample_packet(packet, request.read_bytes())
     say(f"Wrote {packet}, {size} bytes: suanli verify --sample-after ... --sample {packet} checks it")
@@ -126,6 +130,8 @@ def _write_request(
     processes: int | None,
     given: tuple[Path, int, Path | None],
     file: Path,
+    *,
+    force: bool,
 ) -> int:
     """Verify the bundle and write what to ask for; returns the verdict's code. Raises typer.Exit."""
     settings = VerifySettings(now_ms=time.time_ns() // 1_000_000)
@@ -133,7 +139,7 @@ def _write_request(
         verdict = run_verify(bundle, policy, since, settings, processes, given)
         if verdict.drawn is not None and verdict.exit_code != 1:
             segments, devices = verdict.drawn.segments(), verdict.drawn.devices()
-            file.write_bytes(encode_request(verdict.drawn.seed, segments, devices))
+            write_file(file, encode_request(verdict.drawn.seed, segments, devices), force=force)
     except (EvidenceError, OSError) as error:
         say_unreadable(error, Words(language_of(None)), as_json=False)
         raise typer.Exit(UNREADABLE) from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from suanli.cli.algorithms import load_algorithms
 from suanli.cli.errors import MISUSED, CliError
 from suanli.cli.moments import billing_moment
-from suanli.cli.output import print_json, say
+from suanli.cli.output import print_json, say, write_file
 from suanli.cli.refusals import of_period
 from suanli.cli.session import open_client
 from suanli.cli.verify import checkpoint_file
@@ -42,15 +42,13 @@ class Wanted:
     to: str | None
     samples: Path | None
     output: Path
+    force: bool  # replaces files that are there
 
 
 def beside(packet: Path) -> tuple[Path, Path, Path]:
     """What is written beside a packet: its seed, the request for raw samples, and these."""
-    return (
-        packet.with_suffix(".checkpoint"),
-        packet.with_suffix(".request.json"),
-        packet.with_suffix(".samples.zip"),
-    )
+    folder, name = packet.parent, packet.stem  # of a folder, too, for `refuse_existing` to say so
+    return (folder / f"{name}.checkpoint", folder / f"{name}.request.json", folder / f"{name}.samples.zip")
 
 
 def inspect_server(wanted: Wanted, profile: str | None, *, as_json: bool) -> int:
@@ -80,13 +78,13 @@ def inspect_server(wanted: Wanted, profile: str | None, *, as_json: bool) -> int
         for_auditor = client.whoami()["firm"] is None
         client.proof_packet(wanted.output, note, indexes, to=end)
         kept, request_file, samples_file = beside(wanted.output)
-        kept.write_bytes(note)
+        write_file(kept, note, force=wanted.force)
         entries = EntriesWanted(note, frozenset(indexes), for_auditor)
         found = _inspect(wanted.output, policy, entries, wanted.samples)
         raw = wanted.samples
         if found.segments and raw is None and for_auditor:
             request = encode_request(seed, list(found.segments), [])
-            request_file.write_bytes(request)
+            write_file(request_file, request, force=wanted.force)
             raw = samples_file
             client.sample_packet(raw, request)
             found = _inspect(wanted.output, policy, entries, raw)

@@ -250,6 +250,24 @@ def test_a_firm_is_told_when_a_bundle_was_made_for_somebody_else(desk):
     assert [f["code"] for f in json.loads(other.output)["findings"]] == ["manifest.scope"]
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (".", "--output: . cannot be written: Is a directory"),
+        ("a" * 300, "cannot be written: File name too long"),
+        (
+            "x.checkpoint",
+            "--output x.checkpoint is the name of a file that is written beside it: give another",
+        ),
+    ],
+)
+def test_a_packet_goes_where_nothing_beside_it_overwrites_it(desk, name, why):
+    drawn = _run(sample_command, "--server", "--policy", desk / "policy", "--output", name, "--force")
+    assert isinstance(drawn.exception, CliError), drawn.exception
+    assert drawn.exception.exit_code == 2
+    assert why in str(drawn.exception)
+
+
 def test_a_sample_is_drawn_and_asked_for(desk):
     out = desk / "request.json"
     common = (desk / "june.zip", "--policy", desk / "policy", "--sample-after", desk / "after")
@@ -264,6 +282,8 @@ def test_a_sample_is_drawn_and_asked_for(desk):
         assert kept.exception.exit_code == 2
         assert "exists: give another --output, or --force" in str(kept.exception)
     assert _run(sample_command, *common, "-o", out, "--force").exit_code == 0
+    clash = _run(sample_command, *common, "-o", desk / "other.zip", "--fetch", "--force")
+    assert "is the name of a file that is written beside it" in str(clash.exception)
     packet = desk / "packet"
     packet.mkdir()
     checked = _run(verify_command, *common, "--sample", packet, "--json")

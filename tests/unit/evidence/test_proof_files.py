@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from suanli.cli.errors import CliError
+from suanli.cli.output import write_file
 from suanli.cli.proof import app
 from suanli.evidence.errors import EvidenceError
 from suanli.evidence.policy import format_policy, parse_policy
@@ -97,6 +99,16 @@ def test_what_is_no_proof_is_refused(data: bytes) -> None:
         parse_proof_file(data)
 
 
+def test_a_file_that_came_meanwhile_is_replaced_only_by_force(tmp_path: Path) -> None:
+    file = tmp_path / "1.tlog-proof"
+    file.write_bytes(b"somebody else's")
+    with pytest.raises(FileExistsError):
+        write_file(file, b"mine", force=False)
+    assert file.read_bytes() == b"somebody else's"
+    write_file(file, b"mine", force=True)
+    assert file.read_bytes() == b"mine"
+
+
 def test_the_command_makes_a_proof_from_a_folder_and_checks_it(operator: Operator, tmp_path: Path) -> None:
     for path, data in operator.log_files().items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +127,16 @@ def test_the_command_makes_a_proof_from_a_folder_and_checks_it(operator: Operato
     kept = run_suanli(*again, environment={"LANG": "C"})
     assert kept.returncode == 2
     assert kept.stderr == f"suanli: {file} exists: give another --output, or --force\n"
+    nowhere = tmp_path / "nowhere"
+    nowhere.symlink_to(tmp_path / "away")
+    for output, why in (
+        (nowhere, "exists"),
+        (tmp_path / ("a" * 300), "cannot be written: File name too long"),
+    ):
+        refused = run.invoke(app, ["make", "1", "--log", str(tmp_path), "-o", str(output)])
+        assert isinstance(refused.exception, CliError), refused.exception
+        assert why in str(refused.exception)
+    assert not (tmp_path / "away").exists()
     file.write_bytes(b"")
     assert run_suanli(*again, "--force", environment={"LANG": "C"}).returncode == 0
     file.write_bytes(file.read_bytes().replace(b"index 1", b"index 2"))
