@@ -1,6 +1,6 @@
 """Suanli's own history: what `suanli admin history` writes, read back for a rehearsal.
 
-One JSON document, gzip where its name ends so: `format`, the period, nodes, queues, prices, programs, jobs.
+One JSON document, as it is or in gzip: `format`, the period, nodes, queues, prices, programs, jobs.
 A job has the size it asked for, the models it may use, and how long its attempts ran on which model.
 """
 
@@ -29,7 +29,8 @@ from scheduler.machine.messages import BudgetSpent
 from scheduler.services.history import FORMAT
 from scheduler.simulator.cluster import NodeSpec
 
-MOST_BYTES = 1 << 30
+MOST_BYTES = 1 << 27  # 300,000 jobs, at some 400 bytes each
+_GZIP = b"\x1f\x8b"
 _FAR_MS = 1 << 47
 _MOST_NANO_CNY = 10**18  # nine digits of yuan, as many as `suanli apply` takes
 
@@ -106,7 +107,7 @@ def budgets_at(history: History, at_ms: int) -> tuple[BudgetSpent, ...]:
 
 def is_history(path: Path) -> bool:
     """By its name, or because it begins with a brace, as no table does: `admin history` writes under any name."""
-    if path.name.endswith((".json", ".json.gz")):
+    if path.name.lower().endswith((".json", ".json.gz")):
         return True
     try:
         with _open(path) as stream:
@@ -127,7 +128,7 @@ def read_history(path: Path) -> History:
         raise Invalid(
             [FieldProblem(str(path), error.strerror or str(error), "a file that can be read")]
         ) from None
-    except (ValueError, EOFError, zlib.error) as error:
+    except (ValueError, RecursionError, EOFError, zlib.error) as error:
         raise Invalid(
             [FieldProblem(str(path), str(error), "JSON as `suanli admin history` writes it")]
         ) from None
@@ -135,7 +136,9 @@ def read_history(path: Path) -> History:
 
 
 def _open(path: Path) -> BufferedIOBase:
-    return gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")
+    with path.open("rb") as file:
+        packed = file.read(len(_GZIP)) == _GZIP
+    return gzip.GzipFile(path) if packed else path.open("rb")
 
 
 def history_from_json(value: object) -> History:

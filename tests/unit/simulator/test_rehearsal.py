@@ -22,7 +22,7 @@ from scheduler.services.history import history_text
 from scheduler.simulator.budgets import VirtualBudgets
 from scheduler.simulator.clusters import cluster_from, read_cluster
 from scheduler.simulator.command import Request, simulate
-from scheduler.simulator.history import budgets_at, history_from_json, read_history
+from scheduler.simulator.history import MOST_BYTES, budgets_at, history_from_json, read_history
 from scheduler.simulator.pictures import unit_of
 from scheduler.simulator.rehearsal import BASE, Situation, rehearse, verdicts
 from scheduler.simulator.traces.tables import BadTrace
@@ -85,11 +85,11 @@ def history_file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["h.gz", "h", "october.json", "october.csv"])
+@pytest.mark.parametrize("name", ["h.gz", "h.GZ", "h", "october.json", "october.csv"])
 def test_an_export_is_read_under_whatever_name_it_was_written(name: str, tmp_path: Path) -> None:
     content = history_text(a_history()).encode()
     path = tmp_path / name
-    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    path.write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
     assert figures_of(Request(path))["situations"][0]["summary"]["jobs"] == len(a_history()["jobs"])
 
 
@@ -449,6 +449,24 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, history_file: Pat
             run(request)
     with pytest.raises(BadTrace, match="not a table of jobs"):
         run(Request(table, cluster=cluster))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"[" * 100_000, "recursion"),
+        (gzip.compress(b" " * (MOST_BYTES + 1), 1), f"more than {MOST_BYTES} bytes"),
+    ],
+    ids=["nested", "swelling"],
+)
+def test_a_file_that_swells_or_is_nested_without_end_is_refused_by_name(
+    content: bytes, why: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "deep.json"
+    path.write_bytes(content)
+    with pytest.raises(Invalid, match=r"deep\.json") as refused:
+        run(Request(path))
+    assert why in str(refused.value)
 
 
 def test_a_change_for_a_firm_or_a_pool_that_is_not_there_is_refused(
