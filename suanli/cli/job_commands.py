@@ -19,6 +19,8 @@ from suanli.cli.session import (
 )
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from suanli.cli.yaml_files import YamlFile
     from suanli.client.client import Client
     from suanli.client.surroundings import JobCost, Notification
@@ -133,7 +135,7 @@ def jobs(  # noqa: PLR0913, PLR0917 - each is an option
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    from suanli.cli.output import make_table, note, print_json, print_table
+    from suanli.cli.output import note, print_json, print_table
     from suanli.cli.watching import watch_jobs
     from suanli.sentences.words import word
 
@@ -155,7 +157,7 @@ def jobs(  # noqa: PLR0913, PLR0917 - each is an option
             return found
 
         if watch:
-            watch_jobs(client, read, lambda found: make_table(*_job_table(found)), as_json=as_json)
+            watch_jobs(client, read, _watched_table, as_json=as_json)
             return
         found = read(limit + 1)  # one more, to know whether there is one
     shown = found[:limit]
@@ -166,6 +168,13 @@ def jobs(  # noqa: PLR0913, PLR0917 - each is an option
     print_table(columns, rows, empty=word("No jobs."))
     if len(found) > limit:
         note(word("There are more than these {number} jobs: --limit shows more.", number=limit))
+
+
+def _watched_table(found: list[Job]) -> Table:
+    from suanli.cli.output import make_table
+    from suanli.cli.watching import LONGEST_CELL
+
+    return make_table(*_job_table(found), longest=LONGEST_CELL)
 
 
 def _job_table(found: list[Job]) -> tuple[list[str], list[list[object]]]:

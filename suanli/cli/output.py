@@ -136,13 +136,17 @@ def least_width(table: Table) -> int:
 
 
 def make_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Iterable[int] = (),
+    longest: int | None = None,
 ) -> Table:
-    """The table itself."""
+    """The table itself. `longest`: cells of more characters are cut, an ellipsis at their end."""
     from rich.table import Table
     from rich.text import Text
 
-    listed = [[one_line("" if cell is None else str(cell)) for cell in row] for row in rows]
+    listed = [[one_line(_cut("" if cell is None else str(cell), longest)) for cell in row] for row in rows]
     ours = {position for position, column in enumerate(columns) if column in _OUR_WORDS}
     worded = [
         [said(cell) if position in ours else cell for position, cell in enumerate(row)] for row in listed
@@ -169,6 +173,10 @@ def make_table(
     for row, words in zip(listed, worded, strict=True):
         table.add_row(*(Text(word, style=_style(cell)) for cell, word in zip(row, words, strict=True)))
     return table
+
+
+def _cut(text: str, longest: int | None) -> str:
+    return text if longest is None or len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 # Columns and labels whose values are words of ours; all others are names and figures, which stay as they are.

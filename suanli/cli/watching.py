@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LOOK_S = 5.0
 # After an event so long is waited for others, so that a burst is one drawing.
 GATHER_S = 0.2
+# Characters of a cell: to fold what a job may say of megabytes takes longer than the next drawing is away.
+LONGEST_CELL = 500
 
 
 def watch_jobs(

@@ -30,7 +30,7 @@ from suanli.cli.moments import (
 from suanli.cli.output import cells, least_width, make_table, print_table
 from suanli.cli.refusals import of_file, of_period, report, sentence
 from suanli.cli.usage_tables import _budget_row, _sums, about, cny, fen_of, print_usage
-from suanli.cli.watching import Cut, follow_life
+from suanli.cli.watching import LONGEST_CELL, Cut, follow_life
 from suanli.cli.yaml_files import YamlFile
 from suanli.client.client import Client
 from suanli.client.content import send_folder
@@ -317,6 +317,16 @@ def test_what_is_watched_shows_by_an_ellipsis_where_the_terminal_cuts_it_off(
         assert cells(line) <= columns
         assert line.endswith("…") == (cells(everything.rstrip()) > columns)
         assert everything.startswith(line.removesuffix("…").rstrip())
+
+
+def test_what_is_watched_shows_the_beginning_of_a_cell_of_megabytes() -> None:
+    said_by_job = "\x1b[2J训" * 500_000
+    shown = StringIO()
+    table = make_table(["NAME", "PROGRESS"], [["a", said_by_job], ["b", "1/2"]], longest=LONGEST_CELL)
+    Console(file=shown, width=80).print(Cut(table))
+    assert len(shown.getvalue()) < 10 * LONGEST_CELL
+    assert "…" in shown.getvalue()
+    assert "1/2" in shown.getvalue()
 
 
 def test_nothing_is_never_less_than_nothing() -> None:
