@@ -89,4 +89,7 @@ ZH_WANTS = {
     "No such file or directory": "没有这个文件或目录",
     "Permission denied": "没有权限",
     "Is a directory": "是目录",
+    "File name too long": "文件名过长",
+    "File exists": "文件已存在",
+    "Not a directory": "不是目录",
 }
