@@ -389,8 +389,8 @@ ZH_SENTENCES = {
     ),
     "would be spread over {number} {what} now, over {fewer} from about {moment} on: waits for that until {latest} at"
     " the latest": "现在将分布在 {number} 个{what}上，约 {moment} 起只需 {fewer} 个：为此等待，最迟到 {latest}",
-    "gangs of the firm that ask for the same and come before it wait for places that are closer together: not looked at in"
-    " this cycle": "本企业中排在其前、要求相同的多节点作业正在等待更集中的位置：本轮未予考虑",
+    "gangs of the firm that ask for the same and come before it wait for places that are closer together: not looked"
+    " at in this cycle": "本企业中排在其前、要求相同的多节点作业正在等待更集中的位置：本轮未予考虑",
     "now, over {number} {what}, if it did not prefer one {level}: {where}": (
         "现在即可分布在 {number} 个{what}上，若不优先要求同一 {level}：{where}"
     ),
