@@ -45,6 +45,21 @@ def earliest_opening(shape: Shape, cell: Cell, now_ms: int, config: PlannerConfi
     return best
 
 
+def promised(opening: Opening, cell: Cell, config: PlannerConfig) -> bool:
+    """Whether the place is free by then whatever anybody predicts: each device is free, or a time limit ends its work.
+
+    Of a device with open parts nobody says so: whoever else has come to it in this cycle may stay longer.
+    """
+    by_ms = opening.from_ms - config.stop_margin_ms
+    for row, mask in opening.seats:
+        part = cell.parts[row]
+        for at in bits(mask & ~part.at_rest):
+            ends_ms = part.on_node.devices[at].ends_by_ms
+            if ends_ms is None or ends_ms > by_ms or part.shared >> at & 1:
+                return False
+    return True
+
+
 def _soonest_of_all(
     sizes: Sequence[tuple[int, int]], cell: Cell, rows: Bools | None, now_ms: int, config: PlannerConfig
 ) -> Opening | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Reason, WhyNot
-from scheduler.planner.backfill import Opening, earliest_opening, nodes_to_hold
+from scheduler.planner.backfill import Opening, earliest_opening, nodes_to_hold, promised
 from scheduler.planner.cells import Cell
 from scheduler.planner.closeness import Closer
 from scheduler.planner.config import PlannerConfig
@@ -46,7 +46,7 @@ class Blocked:
 
     reasons: tuple[WhyNot, ...]
     change: str | None = None  # what would have let it start at its turn
-    starts_by_ms: int | None = None
+    starts_by_ms: int | None = None  # its first job, as time limits alone promise
 
 
 class Claims:
@@ -171,13 +171,15 @@ class Claims:
                 return  # far off: nothing is kept idle for it before it has waited long
             best.hold(opening.seats, opening.from_ms)
             self._note(shape, best)
-            blocked.starts_by_ms = opening.from_ms
+            if promised(opening, best, self._config):
+                blocked.starts_by_ms = opening.from_ms
         elif waited_long:
             self._hold_back(shape, unreserved)
 
     def _keep_for_borrower(self, shape: Shape, refused: Refused, blocked: Blocked) -> None:
         """Devices where they come free first, whoever holds them; and of the quota where it lacks nothing else."""
         by_quota = [one for one in refused.by_quota if self._sharing.may_ever(shape, one.model)]
+        enough = [self._fleet.get(one.pool, one.model) for one in refused.by_devices]  # of the quota
         options = [*refused.by_devices, *by_quota]
         opening, best = self._soonest(shape, options)
         if opening is None or best is None:
@@ -187,7 +189,8 @@ class Claims:
         if opening.from_ms <= self._now_ms:
             self._sharing.take_for(shape, best.model)
         self._note(shape, best)
-        blocked.starts_by_ms = opening.from_ms
+        if best in enough and promised(opening, best, self._config):
+            blocked.starts_by_ms = opening.from_ms
 
     def _may_reserve(self, shape: Shape) -> bool:
         """Only whole devices are kept for anybody, and not for very many."""

@@ -34,7 +34,7 @@ from scheduler.planner.patience import Patience
 from scheduler.planner.placement import Found, Seat
 from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
 from scheduler.planner.preemption import Preemption
-from scheduler.planner.reasons import by_money_alone, no_queue, when_it_starts, why_no_room
+from scheduler.planner.reasons import by_money_alone, no_queue, why_no_room
 from scheduler.planner.refusals import Refusal, Refusals
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
@@ -377,9 +377,9 @@ class _Cycle:
                 blocked = Blocked((WhyNot(Reason.NOT_PLANNED_YET, sentence),))
             if self._budgets.binds(cursor.shape) and by_money_alone(blocked.reasons):
                 unpaid.update(job.job_id for job in left)
-            starts_by_ms = blocked.starts_by_ms
-            change = blocked.change if starts_by_ms is None else when_it_starts(starts_by_ms)
-            classes.append(ClassReport(cursor.shape, left, blocked.reasons, change, starts_by_ms))
+            classes.append(
+                ClassReport(cursor.shape, left, blocked.reasons, blocked.change, blocked.starts_by_ms)
+            )
         placed = {placement.job_id: placement.device_model for placement in self._placements}
         forecast = Forecast(
             self._snapshot,

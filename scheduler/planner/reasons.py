@@ -160,8 +160,3 @@ def no_queue(shape: Shape, queue: Queue | None) -> WhyNot:
     if queue is None:
         return WhyNot(Reason.UNKNOWN_QUEUE, f"the firm has no queue {shape.queue.name}")
     return WhyNot(Reason.NO_POOL, f"the queue {shape.queue.name} may use no pool")
-
-
-def when_it_starts(starts_by_ms: int) -> str:
-    """What time alone will do."""
-    return f"starts by {to_rfc3339(starts_by_ms)}, when work before it reaches its time limits"

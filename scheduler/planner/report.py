@@ -19,7 +19,7 @@ class ClassReport(NamedTuple):
     jobs: tuple[WaitingJob, ...]  # those that wait, oldest first
     reasons: tuple[WhyNot, ...]
     counterfactual: str | None = None
-    starts_by_ms: int | None = None  # from time limits, as things stand
+    starts_by_ms: int | None = None  # the first of them at the latest, where time limits alone say so
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class Trial:
     position: int | None  # in its queue, where it would wait
     reasons: tuple[Mapping[str, object], ...]
     counterfactual: str | None
-    starts_by_ms: int | None  # from the time limits of the work before it; None: nobody knows
+    starts_by_ms: int | None  # as the time limits of the work before it promise; None: they do not
     prices: tuple[VariantPrice, ...]
     starts: tuple[int, int, int] | None  # with 80 %: low, expected, high, ms
 
@@ -104,6 +104,7 @@ class Trials:
         proposal, report = _plan(take_snapshot(state, now_ms), now_ms, self._config)
         placed = next((one for one in proposal.placements if one.job_id == _TRIAL), None)
         waits = report.of(_TRIAL)
+        first = waits is not None and waits.jobs[0].job_id == _TRIAL
         in_queue = report.in_order(state.jobs[_TRIAL].queue)
         return Trial(
             spec=spec,
@@ -113,7 +114,7 @@ class Trials:
             position=next((at for at, job, _ in in_queue if job.job_id == _TRIAL), None),
             reasons=() if waits is None else tuple(reason.to_json() for reason in waits.reasons),
             counterfactual=None if waits is None else waits.counterfactual,
-            starts_by_ms=None if waits is None else waits.starts_by_ms,
+            starts_by_ms=waits.starts_by_ms if waits is not None and first else None,
             starts=None if waits is None else report.starts(_TRIAL),
             prices=tuple(_price(spec, variant.model, prices.get(variant.model)) for variant in spec.variants),
         )

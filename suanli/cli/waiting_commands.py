@@ -76,7 +76,9 @@ def validate(
             say(f"  - {with_local_times(reason['sentence'])}")
         _say_change(trial["counterfactual"])
         if trial["starts_by"]:
-            say(word("It starts by {moment} at the latest.", moment=local(trial["starts_by"])))
+            say(
+                word("As things stand it starts by {moment} at the latest.", moment=local(trial["starts_by"]))
+            )
         _say_start(trial["starts"])
     rows = [
         [p["model"], p["device_hour_cny"], p["gang_hour_cny"], p["estimate_cny"], p["at_most_cny"]]
@@ -90,13 +92,13 @@ def validate(
 
 
 def _say_change(counterfactual: str | None) -> None:
-    """What would let the job run; that it waits for time alone is said by `_say_start`."""
+    """What would let the job run."""
     from suanli.cli.output import say
     from suanli.sentences.words import said, word
 
     if counterfactual and counterfactual.startswith("now, "):
         say(f"It would run {counterfactual}")
-    elif counterfactual and not counterfactual.startswith("starts by "):
+    elif counterfactual:
         say(word("It would run if: {change}", change=said(counterfactual)))
 
 

@@ -47,7 +47,7 @@ ZH = {
         "预计在 {earliest} 至 {latest} 之间启动（80 %），最可能约 {expected}。"
     ),
     "It would wait at place {place} of its queue:": "将在队列中排第 {place} 位：",
-    "It starts by {moment} at the latest.": "最迟于 {moment} 启动。",
+    "As things stand it starts by {moment} at the latest.": "按目前情况，最迟于 {moment} 启动。",
     "Secret {name} is set ({bytes} bytes).": "密钥 {name} 已设置（{bytes} 字节）。",
     "Secret {name} is deleted.": "密钥 {name} 已删除。",
     "No budgets: every project may spend any amount.": "没有预算：各项目可花费任意金额。",

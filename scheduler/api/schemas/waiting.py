@@ -81,7 +81,7 @@ class TrialOut(Out):
     reasons: list[ReasonOut]
     counterfactual: str | None
     starts_by: Annotated[
-        str | None, Field(description="From the time limits of the work before it; null: nobody knows.")
+        str | None, Field(description="As the time limits of the work before it promise; null: they do not.")
     ]
     starts: StartsOut | None
     prices: list[VariantPriceOut]

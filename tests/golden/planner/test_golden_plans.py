@@ -18,6 +18,7 @@ from scheduler.domain.jobs import JobState
 from scheduler.domain.nodes import Place
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Cohort, QueueKey
+from scheduler.domain.time import to_rfc3339
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged, CordonRequested
 from scheduler.planner import PlannerConfig
@@ -117,6 +118,8 @@ def render(controller: Controller) -> str:
             lines.append(f"{queue.firm_id} {queue.name} #{position}: {job_.job_id} waits")
             for reason in item.reasons:
                 lines.append(f"  {reason.reason}: {reason.sentence} [{reason.asked}/{reason.available}]")
+            if item.starts_by_ms is not None and job_ is item.jobs[0]:
+                lines.append(f"  starts by {to_rfc3339(item.starts_by_ms)} at the latest")
             if item.counterfactual:
                 lines.append(f"  would let it start: {item.counterfactual}")
     return "\n".join(lines) + "\n"

@@ -261,8 +261,28 @@ def test_work_that_ends_before_the_reservation_fills_the_hole_and_longer_work_do
     assert report is not None
     assert report.starts_by_ms is not None
     assert report.starts_by_ms - controller.now_ms <= 2 * 3_600_000 + 2 * 60_000
-    assert report.counterfactual is not None
-    assert report.counterfactual.startswith("starts by")
+    # What would let it start now is told beside when time alone does.
+    assert report.counterfactual == "now, with 8 devices instead of 16: pool pool-a, ascend-910b3"
+
+
+@pytest.mark.parametrize("time_limit_s", [None, 8 * 3_600])
+def test_what_is_only_predicted_is_not_promised(time_limit_s: int | None) -> None:
+    controller = Controller([a_node("n1")])
+    runs = controller.submit("runs", a_spec(devices=8, time_limit_s=time_limit_s))
+    controller.plan()
+    controller.run(runs)
+    controller.submit("waits", a_spec(devices=8))
+    controller.wait(PlannerConfig().hold_back_after_ms)
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    (running,) = snapshot.running
+    # Ends within the hour at its measured rate, and may run to its time limit all the same.
+    rated = running.shape._replace(rates=((MODEL, 1.0),))
+    snapshot = replace(snapshot, running=(running._replace(shape=rated, steps_left=3_000),))
+    _, report = plan(snapshot, controller.now_ms, PlannerConfig())
+    waits = report.of(JobId("waits"))
+    assert waits is not None
+    assert waits.starts_by_ms is None
+    assert report.starts(JobId("waits")) is not None
 
 
 def test_nothing_is_kept_idle_for_a_start_that_is_far_off_and_has_not_waited_long() -> None:
