@@ -32,6 +32,11 @@ class Queue:
 COMPUTE = "compute"  # a quota's key beside the device models: nominal FP16 speed, in GFLOPS
 
 
+def told_amount(key: str, amount: int) -> str:
+    """The number of an amount of quota for people: devices, or of COMPUTE what it is in TFLOPS, as they set it."""
+    return f"{amount / 1000:.3f}".rstrip("0").rstrip(".") if key == COMPUTE else str(amount)
+
+
 @dataclass(frozen=True, slots=True)
 class Cohort:
     """Queues and cohorts that lend each other unused quota; a tree."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from scheduler.domain.queues import Queue
+from scheduler.domain.queues import COMPUTE, Queue, told_amount
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.budgets import Budgets
@@ -145,8 +145,9 @@ def _by_reasons(
             continue
         if why.reason is Reason.QUOTA_REACHED and why.asked is not None and why.available is not None:
             # A quota of compute counts GFLOPS, of which one device has more than one.
-            what = model if why.asked <= shape.devices else "GFLOPS of compute"
-            return f"now, if the queue had {why.asked - why.available} {what} more of its quota left"
+            key, what = (model, model) if why.asked <= shape.devices else (COMPUTE, "TFLOPS")
+            more = told_amount(key, why.asked - why.available)
+            return f"now, if the queue had {more} {what} more of its quota left"
         if why.reason is Reason.BUDGET_EXHAUSTED:
             return budgets.change(shape, model)
         if why.reason is Reason.FASTER_LATER:

@@ -8,7 +8,7 @@ from scheduler.catalogue import Catalogue, ShapeRule
 from scheduler.domain.features import Feature, needs_of
 from scheduler.domain.gangs import Domain, Gang
 from scheduler.domain.jobs import JobSpec, Variant
-from scheduler.domain.queues import COMPUTE, Queue
+from scheduler.domain.queues import COMPUTE, Queue, told_amount
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.snapshot import LEVELS, DeviceView
 from scheduler.planner.topology import choose_devices
@@ -103,12 +103,15 @@ def _nowhere(feature: Feature, model: str, pools: Sequence[str], asked: int) -> 
 
 def _beyond_quota(model: str, devices: int, queue: Queue, catalogue: Catalogue) -> WhyNot | None:
     nominal, compute = queue.nominal.get(model), queue.nominal.get(COMPUTE)
+    sentence = f"asks for {devices} {model}; the queue's whole quota is {nominal}"
     if compute is not None and (gflops := catalogue.fp16_gflops(model)):
         most = compute // gflops
-        nominal = most if nominal is None else min(nominal, most)
+        if nominal is None or most < nominal:
+            nominal = most
+            asked, quota = told_amount(COMPUTE, devices * gflops), told_amount(COMPUTE, compute)
+            sentence = f"asks for {asked} TFLOPS; the queue's whole quota is {quota} TFLOPS"
     if nominal is None or devices <= nominal:
         return None
-    sentence = f"asks for {devices} {model}; the queue's whole quota is {nominal}"
     return WhyNot(
         Reason.QUOTA_TOO_SMALL, sentence, device_model=model, asked=devices, available=nominal
     )  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.devices import WHOLE_PPM
-from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
+from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey, told_amount
 from scheduler.domain.quotas import parent_of
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.config import PlannerConfig
@@ -104,7 +104,7 @@ class Sharing:
             if asked <= available:
                 if available < _NO_LIMIT and (queue.key, key) in self._kept:
                     sentence = (
-                        f"{available} {_what(key)} are left of the queue's quota;"
+                        f"{told_amount(key, available)} {_what(key)} are left of the queue's quota;"
                         " they are kept for a job that waits longer"
                     )
                     return WhyNot(Reason.QUOTA_RESERVED, sentence, None, model, asked, available)
@@ -117,13 +117,15 @@ class Sharing:
         what = _what(key)
         most = self._most(queue, key)
         available = max(0, available)
+        asks = f"asks for {told_amount(key, asked)} {what}"
         if asked > most:
-            sentence = f"asks for {asked} {what}; the queue's whole quota is {most}"
+            whole = told_amount(key, most) + (f" {what}" if key == COMPUTE else "")
+            sentence = f"{asks}; the queue's whole quota is {whole}"
             return WhyNot(Reason.QUOTA_TOO_SMALL, sentence, None, model, asked, most)
-        held = self.held(queue.key, key)
-        sentence = f"asks for {asked} {what}; the queue holds {held} of its {nominal}"
+        held = told_amount(key, self.held(queue.key, key))
+        sentence = f"{asks}; the queue holds {held} of its {told_amount(key, nominal)}"
         if queue.cohort is not None:
-            sentence += f", and {available} are left in its cohort {queue.cohort}"
+            sentence += f", and {told_amount(key, available)} are left in its cohort {queue.cohort}"
         return WhyNot(Reason.QUOTA_REACHED, sentence, None, model, asked, available)
 
     def devices_of(self, shape: Shape, model: str) -> int:
@@ -378,7 +380,7 @@ class Sharing:
 
 
 def _what(key: str) -> str:
-    return key if key != COMPUTE else "GFLOPS of compute"
+    return key if key != COMPUTE else "TFLOPS"
 
 
 def _up(ppm: int) -> int:

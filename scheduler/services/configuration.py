@@ -35,7 +35,7 @@ from scheduler.services.application import UNCHANGED, Application, Change, lock_
 from scheduler.services.budgets import apply_budgets
 from scheduler.services.calendar import apply_calendar
 from scheduler.services.node_places import write_places
-from scheduler.services.quotas import apply_cohorts, check_quotas, cohort_is_there, quota_columns
+from scheduler.services.quotas import apply_cohorts, check_quotas, cohort_is_there, note_quota, quota_columns
 from scheduler.storage import inbox
 from scheduler.storage.fact_names import fact_of, retitled_fact
 from scheduler.storage.pokes import Channel, poke
@@ -202,7 +202,7 @@ async def _apply_queue(
         return
     row = await run.session.get(QueueRow, (firm_id, queue.name))
     was = None if row is None else {name: getattr(row, name) for name in now}
-    if run.note("queue", f"{firm.name}/{queue.name}", was, now):
+    if note_quota(run, "queue", f"{firm.name}/{queue.name}", was, now):
         statement = upsert(QueueRow).values(firm_id=firm_id, name=queue.name, **now)
         await run.session.execute(
             statement.on_conflict_do_update(index_elements=[QueueRow.firm_id, QueueRow.name], set_=now)

@@ -10,7 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.authorise import Action, Principal, authorise
-from scheduler.domain.configuration_reading import COMPUTE_TFLOPS, GFLOPS_PER_TFLOPS, CohortEntry, Quota
+from scheduler.domain.configuration_reading import (
+    COMPUTE_TFLOPS,
+    GFLOPS_PER_TFLOPS,
+    CohortEntry,
+    Quota,
+    shown_quota,
+)
 from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.quotas import Contradiction, contradictions, parent_of
@@ -51,6 +57,18 @@ def quota_columns(quota: Quota) -> dict[str, Any]:
     }
 
 
+def note_quota(
+    run: Application, kind: str, name: str, was: Mapping[str, Any] | None, now: Mapping[str, Any]
+) -> bool:
+    """As `Application.note`, of a queue or cohort: its amounts are told as the file has them."""
+    return run.note(kind, name, None if was is None else _as_in_file(was), _as_in_file(now))
+
+
+def _as_in_file(columns: Mapping[str, Any]) -> dict[str, Any]:
+    amounts = ("nominal", "borrowing", "lending")
+    return {name: shown_quota(value) if name in amounts else value for name, value in columns.items()}
+
+
 async def apply_cohorts(run: Application, cohorts: Sequence[CohortEntry]) -> None:
     """Writes the cohorts of the file. Whether the tree makes sense is asked when the queues hang in it."""
     known = {row.name: row for row in await run.session.scalars(select(CohortRow))}
@@ -66,7 +84,7 @@ async def apply_cohorts(run: Application, cohorts: Sequence[CohortEntry]) -> Non
         }  # fmt: skip
         row = known.get(cohort.name)
         was = None if row is None else {name: getattr(row, name) for name in now}
-        if run.note("cohort", cohort.name, was, now):
+        if note_quota(run, "cohort", cohort.name, was, now):
             parents[cohort.name] = now.pop("parent")  # written when all of them are there
             statement = upsert(CohortRow).values(name=cohort.name, **now)
             await run.session.execute(

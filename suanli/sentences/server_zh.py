@@ -333,7 +333,7 @@ ZH_SENTENCES = {
         "需要 {wanted}；队列已占用其 {quota} 中的 {held}，其队列组 {cohort} 还剩 {left}"
     ),
     "{left} {model} are left of the queue's quota; they are kept for a job that waits longer": (
-        "队列配额还剩 {left} 个 {model}；为等待更久的作业保留"
+        "队列配额还剩 {left} {model}；为等待更久的作业保留"
     ),
     "may cost {cost} CNY on {model}; project {project} has {left} left": (
         "在 {model} 上可能花费 {cost} 元；项目 {project} 还剩 {left} 元"

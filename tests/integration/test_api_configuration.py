@@ -1,5 +1,6 @@
 """Applying a configuration file over HTTP."""
 
+import copy
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -322,6 +323,17 @@ async def test_a_tree_of_cohorts_is_applied_and_shown_with_what_may_be_taken(
 
     own = (await installation.as_("lin").get("/v1/quotas")).json()["quotas"]
     assert {line["firm"] for line in own} == {"lanjing"}
+
+    more = copy.deepcopy(COHORTS)
+    more["firms"][0]["queues"][0]["nominal"]["compute_tflops"] = 9600
+    changed = next(c for c in (await apply(installation, more))["changes"] if c["outcome"] == "changed")
+    assert changed["differences"] == [
+        {
+            "field": "nominal",
+            "was": {MODEL: 16, "compute_tflops": 9000},
+            "now": {MODEL: 16, "compute_tflops": 9600},
+        }
+    ]
 
 
 async def test_parts_of_devices_are_held_as_parts(installation: ApiInstallation) -> None:

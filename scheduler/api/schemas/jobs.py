@@ -207,8 +207,10 @@ class ReasonOut(Out):
     reason: str
     domain: str | None = None
     device_model: str | None = None
-    asked: int | None = None
-    available: int | None = None
+    asked: Annotated[int | None, Field(description="Devices; GFLOPS where a quota of compute refuses.")] = (
+        None
+    )
+    available: Annotated[int | None, Field(description="As `asked`.")] = None
     sentence: str
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
-from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.queues import COMPUTE, Queue, QueueKey
 from scheduler.domain.reasons import Reason
 from scheduler.planner import JobClass, PlannerConfig, Shape, Snapshot, Topology, WaitingJob
 from scheduler.planner.cycle import plan
@@ -22,10 +22,10 @@ NOW_MS = 10 * HOUR_MS
 SHAPE = Shape(QUEUE, Priority.NORMAL, 16, 8, (MODEL,), time_limit_ms=8 * HOUR_MS)
 
 
-def a_snapshot(shape: Shape, nominal: int | None = None, **what: Any) -> Snapshot:
+def a_snapshot(shape: Shape, nominal: int | None = None, key: str = MODEL, **what: Any) -> Snapshot:
     """Two idle nodes on two leaf switches, and one job that waits."""
     specs = [NodeSpec(f"node-{n}", MODEL, 8, POOL, domains=(None, None, f"leaf-{n}")) for n in range(2)]
-    quota = {} if nominal is None else {MODEL: nominal}
+    quota = {} if nominal is None else {key: nominal}
     cluster = VirtualCluster(catalogue_of({MODEL: 1_000}), specs, [Queue(QUEUE, (POOL,), quota)])
     classes = (JobClass(shape, (WaitingJob(NOW_MS - HOUR_MS, JobId("job")),)),)
     return replace(cluster.snapshot(), classes=classes, **what)
@@ -73,6 +73,11 @@ CASES = [
         a_snapshot(SHAPE, nominal=16, held={QUEUE: {MODEL: 3}}),
         (Reason.QUOTA_REACHED, f"now, if the queue had 3 {MODEL} more of its quota left"),
         a_snapshot(SHAPE, nominal=19, held={QUEUE: {MODEL: 3}}),
+    ),
+    (
+        a_snapshot(SHAPE, nominal=16_000, key=COMPUTE, held={QUEUE: {MODEL: 3}}),
+        (Reason.QUOTA_REACHED, "now, if the queue had 3 TFLOPS more of its quota left"),
+        a_snapshot(SHAPE, nominal=19_000, key=COMPUTE, held={QUEUE: {MODEL: 3}}),
     ),
     (
         a_snapshot(SHAPE._replace(left_nano=1_000), prices={MODEL: 1_000}),

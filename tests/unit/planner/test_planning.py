@@ -373,6 +373,15 @@ def test_a_job_that_could_never_start_is_recognised_at_submission(
     assert (None if refusal is None else refusal.reason) is reason
 
 
+def test_where_a_quota_of_compute_is_too_small_the_refusal_names_it_as_it_was_set() -> None:
+    inventory = inventory_of([a_node("n1")])
+    queue = a_queue(nominal={MODEL: 8, COMPUTE: 600_000})
+    refusal = ever_fits(a_spec(devices=2), queue, inventory, load_catalogue())
+    assert refusal is not None
+    assert refusal.sentence == "asks for 626 TFLOPS; the queue's whole quota is 600 TFLOPS"
+    assert ever_fits(a_spec(devices=1), queue, inventory, load_catalogue()) is None
+
+
 def test_a_queue_without_pools_can_start_nothing() -> None:
     refusal = ever_fits(a_spec(), a_queue(pools=[]), inventory_of([a_node("n1")]), load_catalogue())
     assert refusal is not None

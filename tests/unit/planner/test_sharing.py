@@ -81,6 +81,18 @@ def test_quota_in_compute_units_counts_over_all_models() -> None:
     assert not may_start(sharing(queue, held={A: 6}), queue, 5)
 
 
+def test_a_quota_in_compute_units_is_told_in_the_unit_in_which_it_is_set() -> None:
+    gflops = load_catalogue().fp16_gflops(MODEL)
+    assert gflops == 313_000
+    queue = Queue(A, ("pool",), {COMPUTE: 2 * gflops + 500})
+    too_much = sharing(queue).refusal(queue, MODEL, 3)
+    assert too_much is not None
+    assert too_much.sentence == "asks for 939 TFLOPS; the queue's whole quota is 626.5 TFLOPS"
+    reached = sharing(queue, held={A: 2}).refusal(queue, MODEL, 1)
+    assert reached is not None
+    assert reached.sentence == "asks for 313 TFLOPS; the queue holds 626 of its 626.5"
+
+
 def test_only_what_is_held_beyond_the_nominal_quota_is_borrowed() -> None:
     a, b = a_queue(A, 8), a_queue(B, 8)
     share = sharing(a, b, held={A: 11})
