@@ -52,9 +52,7 @@ def simulate(request: Request, out: Console, err: Console) -> None:
         _make(request.output)
     situations = [base]
     situations += [changed(base, path) for path in request.changes]
-    situations += [
-        with_profile(base, name, f"profile-{name}") for name in request.profiles if name != base.profile
-    ]
+    situations += [with_profile(base, name, name) for name in request.profiles if name != base.profile]
     names = [situation.name for situation in situations]
     if len(set(names)) != len(names):
         raise Invalid([FieldProblem("--change", ", ".join(names), "files with different names")])

@@ -363,7 +363,7 @@ def _fields(job: Job) -> list[tuple[str, object]]:
         ("Reason", job["reason"]),
         ("Detail", job["detail"]),
         ("Exit code", job["exit_code"]),
-        ("Firm, project", f"{job['firm']}, {job['project']}"),
+        ("Firm, project", word("{firm}, {project}", firm=job["firm"], project=job["project"])),
         ("Queue", f"{job['queue']}, priority {job['spec']['priority']}"),
         ("Gang", f"{tasks} x {per_node} devices"),
         ("Device model", _models(job)),

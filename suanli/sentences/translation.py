@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import cached_property
 
 _PLACE = re.compile(r"\{(\w+)\}")
+_SPACED_PLACE = re.compile(r"(?P<space>(?<=[\u4e00-\u9fff]) ?|)\{(?P<name>\w+)\}")
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
 # A key with less text of its own than this would take other people's words for ours.
 _LEAST_CHARACTERS = 7
 _HOLD_OUR_WORDS = frozenset(
@@ -45,7 +47,7 @@ class Translation:
                         place: self._inside(place, value, deep - 1)
                         for place, value in match.groupdict().items()
                     }
-                    found = _PLACE.sub(lambda place: inner[place[1]], other)  # noqa: B023 - called at once
+                    found = _filled(other, match.groupdict(), inner)
                     break
         return text if found is None else text.replace(bare, found, 1)
 
@@ -61,6 +63,17 @@ class Translation:
         keys = [key for key in self._table if recognisable(key)]
         keys.sort(key=lambda key: -len(_PLACE.sub("", key)))
         return [(pattern_of(key), self._table[key]) for key in keys]
+
+
+def _filled(other: str, given: Mapping[str, str], inner: Mapping[str, str]) -> str:
+    """The places filled in, with no space between Chinese and what became Chinese."""
+
+    def fill(place: re.Match[str]) -> str:
+        text = inner[place["name"]]
+        became = text != given[place["name"]] and _CHINESE.match(text)
+        return text if became else place["space"] + text
+
+    return _SPACED_PLACE.sub(fill, other)
 
 
 def recognisable(key: str) -> bool:

@@ -204,6 +204,10 @@ def test_a_sentence_is_recognised_with_what_it_holds(monkeypatch: pytest.MonkeyP
         "suanli: --rank：收到 9，应为该作业 4 个进程之一"
     )
     assert word("no limit") == "不限"
+    assert said("priority: got 'x', want one of: low, high") == "priority：收到 'x'，应为以下之一：low, high"
+    assert said("priority: got 'x', want 7 of them") == "priority：收到 'x'，应为 7 of them"
+    assert word("AGE") == "已过"
+    assert word("{firm}, {project}", firm="lanjing", project="nlp") == "lanjing，nlp"
 
 
 @pytest.mark.parametrize(
@@ -352,10 +356,10 @@ def test_no_time_is_lost_on_a_sentence_that_is_longer_than_any_of_ours(
             "suanli: job.yaml, line 4: time_limit: there is no such field; did you mean time_limit_seconds?",
             "suanli: job.yaml 第 4 行：time_limit：没有该字段；是否想写 time_limit_seconds？",
         ),
-        ("deadline: got 3, want an absolute path without ..", "deadline：收到 3，应为 不含 .. 的绝对路径"),
+        ("deadline: got 3, want an absolute path without ..", "deadline：收到 3，应为不含 .. 的绝对路径"),
         ("there is no job running (suanli jobs lists them)", "没有作业 running（suanli jobs 列出作业）"),
-        ("queue: got normal, want a list", "queue：收到 normal，应为 列表"),
-        ("name: got nothing, want text", "name：收到空值，应为 文本"),
+        ("queue: got normal, want a list", "queue：收到 normal，应为列表"),
+        ("name: got nothing, want text", "name：收到空值，应为文本"),
         (
             "lin is a researcher and may not set budgets of firms; these may: firm administrator, operator",
             "lin 的角色是研究人员；“设定企业预算”只允许：企业管理员、运营方",

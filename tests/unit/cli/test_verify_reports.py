@@ -175,7 +175,7 @@ def test_facts_are_read_on_a_narrow_terminal_and_hashes_stay_whole(monkeypatch, 
     ("language", "told"),
     [
         ("en", "Cannot be read: bundle: got something that is no ZIP file, want a readable ZIP file"),
-        ("zh", "无法读取：bundle：收到 不是 ZIP 文件的内容，应为 可读的 ZIP 文件"),
+        ("zh", "无法读取：bundle：收到不是 ZIP 文件的内容，应为可读的 ZIP 文件"),
     ],
 )
 def test_a_file_that_is_no_zip_is_said_to_be_none(tmp_path, language, told):
@@ -187,8 +187,8 @@ def test_a_file_that_is_no_zip_is_said_to_be_none(tmp_path, language, told):
 
 def test_what_is_wrong_with_a_policy_is_said_in_chinese_too(desk):
     for line, told in (
-        ("quorum w", "policy：收到 末尾没有换行符，应为 每行以换行符结束"),
-        ("quorum none\nquorum none\n", "信任策略第 2 行：收到 第二个 quorum 行，应为 恰好一个"),
+        ("quorum w", "policy：收到末尾没有换行符，应为每行以换行符结束"),
+        ("quorum none\nquorum none\n", "信任策略第 2 行：收到第二个 quorum 行，应为恰好一个"),
     ):
         (desk / "policy").write_text(line)
         result = _run(verify_command, desk / "june.zip", "--policy", desk / "policy", "--language", "zh")

@@ -240,6 +240,13 @@ def test_a_month_that_begins_brings_new_money_and_a_change_sets_a_budget(tmp_pat
         simulate(Request(path, changes=(change,)), Console(quiet=True), Console(quiet=True))
 
 
+def test_a_profile_that_is_compared_stands_under_its_own_name(history_file: Path) -> None:
+    assert [s["name"] for s in figures_of(Request(history_file, profiles=("packing",)))["situations"]] == [
+        BASE,
+        "packing",
+    ]
+
+
 def test_a_profile_that_is_not_there_is_named_as_it_was_given(history_file: Path, tmp_path: Path) -> None:
     change = tmp_path / "change.yaml"
     change.write_text("profile: foo\n")
@@ -401,7 +408,7 @@ def test_a_rehearsal_is_told_in_chinese_to_who_reads_it(
     assert "<h2>现行：各企业占用的设备</h2>" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert all(said(cause) != cause for cause in [*StopCause, "node_failed"])
     refused = "t.csv, line 2, column arrival_s: 'x', wanted a number"
-    assert said(refused) == "t.csv 第 2 行，列 arrival_s：'x'，应为 数字"
+    assert said(refused) == "t.csv 第 2 行，列 arrival_s：'x'，应为数字"
 
 
 @pytest.mark.parametrize("name", ["running", "none", "All jobs"])
