@@ -10,7 +10,7 @@ from scheduler.domain.time import to_rfc3339
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import demand_of
-from scheduler.planner.estimates import Estimates
+from scheduler.planner.estimates import Estimates, ends_in_time
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import Found, find_seats
 from scheduler.planner.plan import Stop, StopCause
@@ -119,21 +119,3 @@ def drained(snapshot: Snapshot, now_ms: int) -> Iterator[Stop]:
             why = hole.why if hole.queue is None and hole.why else "they are reserved"
             sentence = f"its nodes are wanted from {to_rfc3339(hole.from_ms)}: {why}"
             yield Stop(running.job_id, StopCause.MAINTENANCE, None, sentence, lost_work_ms(running, now_ms))
-
-
-def ends_in_time(
-    shape: Shape,
-    job: WaitingJob,
-    model: str | None,
-    estimates: Estimates,
-    now_ms: int,
-    config: PlannerConfig,
-) -> int | None:
-    """When a job that starts now has ended: by its time limit, else as good as surely; None: nobody knows.
-
-    On its fastest model where none is named.
-    """
-    if shape.time_limit_ms is not None:
-        return now_ms + shape.time_limit_ms + config.stop_margin_ms
-    late_ms = estimates.late_ms(shape, job, model)
-    return None if late_ms is None else now_ms + int(late_ms) + config.stop_margin_ms

@@ -131,13 +131,7 @@ class _Cycle:
         )
         self._patience = Patience(snapshot, self._sharing, self._estimates, now_ms)
         self._closeness = Closeness(
-            snapshot,
-            memory.likeness,
-            fleet,
-            self._estimates,
-            self._preemption.expect_ends,
-            now_ms,
-            config,
+            snapshot, memory.likeness, fleet, self._estimates, self._preemption.expect_ends, now_ms, config
         )
         self._closer_later: list[ClassReport] = []
         self._not_before: dict[JobId, int] = {}

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.job_limits import MOST_TIME_LIMIT_SECONDS
+from scheduler.planner.config import PlannerConfig
 from scheduler.planner.experience import Experience, Prediction
 from scheduler.planner.likeness import Likeness
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
@@ -275,3 +276,21 @@ def fair_speed(speeds: Mapping[str, float], devices: int, capacity: Mapping[str,
         speed += share * speeds[model]
         left -= share
     return max(speed, _LEAST_SPEED)
+
+
+def ends_in_time(
+    shape: Shape,
+    job: WaitingJob,
+    model: str | None,
+    estimates: Estimates,
+    now_ms: int,
+    config: PlannerConfig,
+) -> int | None:
+    """When a job that starts now has ended: by its time limit, else as good as surely; None: nobody knows.
+
+    On its fastest model where none is named.
+    """
+    if shape.time_limit_ms is not None:
+        return now_ms + shape.time_limit_ms + config.stop_margin_ms
+    late_ms = estimates.late_ms(shape, job, model)
+    return None if late_ms is None else now_ms + int(late_ms) + config.stop_margin_ms

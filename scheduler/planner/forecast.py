@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import JobId
-from scheduler.planner.calendar import ends_in_time
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.estimates import Estimates
+from scheduler.planner.estimates import Estimates, ends_in_time
 from scheduler.planner.experience import Starts
 from scheduler.planner.garbage import uncollected
 from scheduler.planner.ordering import Turns

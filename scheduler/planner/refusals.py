@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason
-from scheduler.planner.calendar import Later, ends_in_time
+from scheduler.planner.calendar import Later
 from scheduler.planner.claims import Blocked, Refused
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.estimates import Estimates
+from scheduler.planner.estimates import Estimates, ends_in_time
 from scheduler.planner.likeness import Likeness
 from scheduler.planner.reasons import benched
 from scheduler.planner.snapshot import Shape, WaitingJob
