@@ -11,7 +11,8 @@ descent along the coordinates may stop short of the best prices, jobs of one siz
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from scheduler.planner.rows import Floats
+
 _ROUNDS = 12
 _RINGS = 64
 _TINY = 1e-12

@@ -104,7 +104,7 @@ def _by_devices(
 def _smaller(shape: Shape, cell: Cell) -> Shape | None:
     """The same on as many nodes as have room; of one node as many devices as are free by halves; None: no room.
 
-    A half is a number that each vendor allows, and jobs of that size are known already.
+    Halves are numbers that most vendors allow (where not, a smaller one is tried), and such jobs are known already.
     """
     if shape.groups or not shape.whole:
         return None
