@@ -9,11 +9,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.authorise import Action, Principal, authorise
+from scheduler.domain.calendar import Known, MayReserve, Planned, planned_by
 from scheduler.domain.configuration_reading import CalendarEntry
 from scheduler.domain.errors import NotFound
-from scheduler.domain.ids import Ids
-from scheduler.domain.suggestions import one_of
-from scheduler.domain.time import to_rfc3339
+from scheduler.domain.ids import FirmId, Ids, NodeId
+from scheduler.domain.queues import QueueKey
 from scheduler.services.administration import note_act
 from scheduler.services.application import Application
 from scheduler.storage import inbox
@@ -45,134 +45,55 @@ class CalendarRecord:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Queue:
-    firm_id: str
-    pools: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    nodes: Mapping[str, NodeRow]  # by name
-    pools: Sequence[str]
-    queues: Mapping[tuple[str, str], "_Queue"]  # (firm, queue)
-    rows: Mapping[str, CalendarRow]
-
-
 async def apply_calendar(run: Application, entries: Sequence[CalendarEntry]) -> None:
     """Writes the entries of the file. What has begun keeps its beginning; what is over cannot be written."""
     if not entries:
         return
-    known = await _known(run.session)
+    rows = {row.name: row for row in await run.session.scalars(select(CalendarRow))}
+    planned = {name: _planned(row) for name, row in rows.items()}
+    known = await _known(run.session, planned)
     touched: set[str] = set()
-    taken = {
-        name: (row.from_ms, row.until_ms, set(row.node_ids), row.firm_id) for name, row in known.rows.items()
-    }
     for entry in entries:
-        row = known.rows.get(entry.name)
-        whose = _whose(run, entry, known)
-        node_ids = _node_ids(run, entry, known)
-        _check_times(run, entry, row)
+        row = rows.get(entry.name)
+        wanted = planned[entry.name] = planned_by(entry, known, run.now_ms, run.refuse)
+        if run.problems:
+            continue
         now: dict[str, Any] = {
             "from_ms": entry.from_ms,
             "until_ms": entry.until_ms,
-            "node_ids": sorted(node_ids),
-            "firm_id": whose,
+            "node_ids": sorted(wanted.nodes),
+            "firm_id": None if wanted.queue is None else wanted.queue.firm_id,
             "queue": entry.queue,
             "why": entry.why,
         }
-        taken[entry.name] = (entry.from_ms, entry.until_ms, node_ids, whose)
-        _refuse_clash(run, entry, taken)
-        if run.problems:
-            continue
         was = None if row is None else {name: getattr(row, name) for name in now}
         if run.note("calendar", entry.name, was, now):
             statement = upsert(CalendarRow).values(name=entry.name, **now)
             await run.session.execute(
                 statement.on_conflict_do_update(index_elements=[CalendarRow.name], set_=now)
             )
-            touched |= node_ids | set(() if row is None else row.node_ids)
+            touched |= wanted.nodes | set(() if row is None else row.node_ids)
     await _log_calendars(run.session, touched, run.now_ms, run.ids)
 
 
-async def _known(session: AsyncSession) -> _Known:
+def _planned(row: CalendarRow) -> Planned:
+    queue = None if row.firm_id is None or row.queue is None else QueueKey(FirmId(row.firm_id), row.queue)
+    return Planned(row.from_ms, row.until_ms, frozenset(map(NodeId, row.node_ids)), queue)
+
+
+async def _known(session: AsyncSession, planned: Mapping[str, Planned]) -> Known:
     queues = await session.execute(
         select(FirmRow.name, QueueRow.name, QueueRow.firm_id, QueueRow.pools).join(
             QueueRow, QueueRow.firm_id == FirmRow.firm_id
         )
     )
-    return _Known(
-        {row.name: row for row in await session.scalars(select(NodeRow))},
+    nodes = await session.execute(select(NodeRow.name, NodeRow.node_id, NodeRow.pool))
+    return Known(
+        {name: (NodeId(node_id), pool) for name, node_id, pool in nodes},
         sorted(await session.scalars(select(PoolRow.name))),
-        {(firm, queue): _Queue(firm_id, tuple(pools)) for firm, queue, firm_id, pools in queues},
-        {row.name: row for row in await session.scalars(select(CalendarRow))},
+        {(firm, queue): MayReserve(FirmId(firm_id), tuple(pools)) for firm, queue, firm_id, pools in queues},
+        planned,
     )
-
-
-def _whose(run: Application, entry: CalendarEntry, known: _Known) -> str | None:
-    if entry.firm is None or entry.queue is None:
-        return None
-    queue = known.queues.get((entry.firm, entry.queue))
-    if queue is None:
-        firms = sorted({firm for firm, _ in known.queues})
-        if entry.firm not in firms:
-            run.refuse(f"{entry.where}.firm", entry.firm, one_of(entry.firm, firms))
-        else:
-            queues = sorted(name for firm, name in known.queues if firm == entry.firm)
-            run.refuse(f"{entry.where}.queue", entry.queue, one_of(entry.queue, queues))
-        return None
-    _refuse_out_of_reach(run, entry, queue, known)
-    return queue.firm_id
-
-
-def _refuse_out_of_reach(run: Application, entry: CalendarEntry, queue: _Queue, known: _Known) -> None:
-    """What a queue may not use nobody could use while it is reserved for it."""
-    want = f"in a pool of queue {entry.queue}: {', '.join(queue.pools)}"
-    if entry.pool in known.pools and entry.pool not in queue.pools:
-        run.refuse(f"{entry.where}.pool", entry.pool, want)
-    for number, name in enumerate(entry.nodes):
-        if name in known.nodes and known.nodes[name].pool not in queue.pools:
-            run.refuse(f"{entry.where}.nodes[{number}]", name, want)
-
-
-def _node_ids(run: Application, entry: CalendarEntry, known: _Known) -> set[str]:
-    if entry.pool is not None:
-        if entry.pool not in known.pools:
-            run.refuse(f"{entry.where}.pool", entry.pool, one_of(entry.pool, known.pools))
-        return {row.node_id for row in known.nodes.values() if row.pool == entry.pool}
-    found = set()
-    for number, name in enumerate(entry.nodes):
-        if name in known.nodes:
-            found.add(known.nodes[name].node_id)
-        else:
-            run.refuse(f"{entry.where}.nodes[{number}]", name, one_of(name, sorted(known.nodes)))
-    return found
-
-
-def _check_times(run: Application, entry: CalendarEntry, row: CalendarRow | None) -> None:
-    """A file that is applied again later says the same of what has begun: that is no mistake."""
-    if row is not None and (row.from_ms, row.until_ms) == (entry.from_ms, entry.until_ms):
-        return
-    now = to_rfc3339(run.now_ms)
-    if entry.until_ms <= run.now_ms:
-        run.refuse(f"{entry.where}.until", to_rfc3339(entry.until_ms), f"a time after now ({now})")
-    elif entry.from_ms < run.now_ms and (row is None or row.from_ms != entry.from_ms):
-        began = row is not None and row.from_ms <= run.now_ms
-        want = f"{to_rfc3339(row.from_ms)}: it has begun" if row and began else f"a time from now on ({now})"
-        run.refuse(f"{entry.where}.from", to_rfc3339(entry.from_ms), want)
-
-
-def _refuse_clash(
-    run: Application, entry: CalendarEntry, taken: Mapping[str, tuple[int, int, set[str], str | None]]
-) -> None:
-    """Two reservations of one node at one time cannot both hold."""
-    from_ms, until_ms, node_ids, whose = taken[entry.name]
-    for name, (other_from, other_until, other_nodes, others) in taken.items():
-        if name == entry.name or whose is None or others is None:
-            continue  # maintenance goes before reservations
-        if node_ids & other_nodes and from_ms < other_until and other_from < until_ms:
-            want = f"nodes or times that {name} has not reserved"
-            run.refuse(f"{entry.where}.nodes", ", ".join(entry.nodes) or entry.pool or "", want)
 
 
 async def list_calendar(session: AsyncSession, principal: Principal, now_ms: int) -> Sequence[CalendarRecord]:

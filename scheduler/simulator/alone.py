@@ -41,7 +41,7 @@ def against_alone(
     for firm, works in sorted(by_firm.items()):
         own = [queue for key, queue in queues.items() if key.firm_id == firm and queue is not None]
         alone = World(
-            VirtualCluster(catalogue, nodes, own, budgets=budgets()),
+            VirtualCluster(catalogue, nodes, own, calendar=world.cluster.calendar, budgets=budgets()),
             works,
             config,
             options,

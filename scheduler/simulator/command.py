@@ -19,7 +19,8 @@ from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.simulator.clusters import read_cluster
 from scheduler.simulator.history import budgets_at, is_history, read_history
 from scheduler.simulator.pictures import NoPictures, Picture, draw, page, shown_name
-from scheduler.simulator.rehearsal import BASE, Outcome, Situation, changed, rehearse, verdicts, with_profile
+from scheduler.simulator.rehearsal import Outcome, rehearse, verdicts
+from scheduler.simulator.situations import BASE, Situation, changed, with_profile
 from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.workload import Draft, begin_of, drafts_of_history, drafts_of_table, queues_for
 from suanli.sentences.words import listed, said

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scheduler.simulator.rehearsal import BASE, Outcome
+from scheduler.simulator.rehearsal import Outcome
+from scheduler.simulator.situations import BASE
 from suanli.sentences.words import is_chinese, said
 
 if TYPE_CHECKING:

@@ -1,51 +1,19 @@
 """Side by side: the same jobs under the policy as it is and under proposed ones; who wins, who loses."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import yaml
-
-from scheduler.catalogue import Catalogue
-from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, ProjectBudget
-from scheduler.domain.configuration_reading import BudgetEntry, configuration_from_json
 from scheduler.domain.errors import FieldProblem, Invalid
-from scheduler.domain.ids import FirmId
-from scheduler.domain.queues import Cohort, Queue, QueueKey
-from scheduler.domain.quotas import contradictions
-from scheduler.domain.suggestions import one_of
-from scheduler.machine.messages import BudgetSpent
-from scheduler.planner import PlannerConfig
-from scheduler.planner.config import POLICIES
+from scheduler.planner import Hole, PlannerConfig
 from scheduler.simulator.alone import against_alone
 from scheduler.simulator.budgets import VirtualBudgets
-from scheduler.simulator.cluster import NodeSpec, VirtualCluster
-from scheduler.simulator.clusters import ClusterFile, cluster_from
-from scheduler.simulator.history import PastProgram, cohort_noun
+from scheduler.simulator.cluster import VirtualCluster
+from scheduler.simulator.situations import Situation
 from scheduler.simulator.summary import HOUR_MS, Summary, summarise
 from scheduler.simulator.workload import Draft, works_of
 from scheduler.simulator.world import Options, World
 
-BASE = "as-it-is"  # the first situation's name; others are named after a file, or after a profile that ships
 NOTICED = 0.02  # a firm wins or loses where its completion time or net cost changes by more
-
-
-@dataclass(frozen=True)
-class Situation:
-    """An installation under one policy."""
-
-    name: str
-    catalogue: Catalogue
-    nodes: tuple[NodeSpec, ...]
-    queues: tuple[Queue, ...]
-    cohorts: tuple[Cohort, ...] = ()
-    prices_nano_cny: Mapping[str, int] = field(default_factory=dict)
-    programs: tuple[PastProgram, ...] = ()
-    profile: str = "balanced"
-    moves: bool = True
-    budgets: tuple[BudgetSpent, ...] = ()  # spent before the run begins
-    origin_ms: int = 0  # when virtual time begins, UTC
 
 
 @dataclass(frozen=True)
@@ -79,8 +47,9 @@ def rehearse(
         raise Invalid([FieldProblem("jobs", f"{len(drafts)} jobs", "at least one that the cluster can run")])
     cohorts = {cohort.name: cohort for cohort in situation.cohorts}
     cluster = VirtualCluster(
-        situation.catalogue, situation.nodes, situation.queues, cohorts=cohorts, budgets=_virtual(situation)
-    )
+        situation.catalogue, situation.nodes, situation.queues,
+        cohorts=cohorts, calendar=_virtual_calendar(situation), budgets=_virtual(situation),
+    )  # fmt: skip
     config = PlannerConfig(profile=situation.profile, moves=situation.moves)
     options = Options(tick_ms=tick_ms, keep_gantt=True, keep_curve=True)
     of = len(works) * (2 if alone else 1)
@@ -108,130 +77,13 @@ def _virtual(situation: Situation) -> VirtualBudgets | None:
     return VirtualBudgets(situation.budgets, situation.prices_nano_cny, situation.origin_ms)
 
 
-def changed(base: Situation, path: Path) -> Situation:
-    """The base with a file's changes. Raises Invalid with every problem.
-
-    The file is one that `suanli apply -f` takes (firms with queues, prices, programs, budgets); beside that it may have
-    `profile`, `moves` (whether running jobs that resume may be moved), and `cluster` with more nodes (as in a
-    cluster file).
-    """
-    try:
-        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Invalid(
-            [FieldProblem(str(path), error.strerror or str(error), "a file that can be read")]
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Invalid([FieldProblem(str(path), str(error), "YAML")]) from None
-    if not isinstance(value, dict):
-        raise Invalid([FieldProblem(str(path), repr(value)[:60], "an object with text keys")])
-    profile, moves = value.get("profile", base.profile), value.get("moves", base.moves)
-    if not isinstance(moves, bool):
-        raise Invalid([FieldProblem("moves", repr(moves), "true or false")])
-    more = value.get("cluster")
-    wanted = configuration_from_json(value, ("cluster", "moves", "profile"))
-    result = replace(base, name=path.stem, moves=moves)
-    if more is not None:
-        added: ClusterFile = cluster_from(more, "cluster")
-        models = {**added.catalogue.models, **base.catalogue.models}
-        nodes = [replace(node, name=f"{path.stem}-{node.name}") for node in added.nodes]
-        result = replace(
-            result,
-            catalogue=Catalogue({**added.catalogue.vendors, **base.catalogue.vendors}, models),
-            nodes=(*base.nodes, *nodes),
-            prices_nano_cny={**base.prices_nano_cny, **added.prices_nano_cny},
-        )
-    prices = dict(result.prices_nano_cny)
-    for price in sorted(wanted.prices, key=lambda price: price.effective_from_ms):
-        prices[price.model] = price.price_nano_cny
-    programs = {program.program_id: program for program in base.programs}
-    for new in sorted(wanted.programs, key=lambda program: program.version):
-        programs[new.program_id] = PastProgram(
-            new.program_id, new.rate_ppm, new.domestic_only, new.per_firm_cap_fen
-        )
-    return with_profile(
-        _require_quotas(
-            replace(
-                result,
-                prices_nano_cny=prices,
-                programs=tuple(programs.values()),
-                queues=_queues(result, wanted.firms),
-                budgets=_budgets(result, wanted.budgets),
-                cohorts=tuple(
-                    {**_by_name(base.cohorts), **_by_name(map(cohort_noun, wanted.cohorts))}.values()
-                ),
-            )
-        ),
-        profile,
-        result.name,
-        "profile",
+def _virtual_calendar(situation: Situation) -> tuple[Hole, ...]:
+    """Its holes in virtual time, which begins at 0."""
+    began_ms = situation.origin_ms
+    holes = situation.calendar.values()
+    return tuple(
+        replace(hole, from_ms=hole.from_ms - began_ms, until_ms=hole.until_ms - began_ms) for hole in holes
     )
-
-
-def with_profile(base: Situation, profile: object, name: str, field: str = "--profile") -> Situation:
-    """The base under another profile, which `field` names. Raises Invalid for one that is not there."""
-    if not isinstance(profile, str) or profile not in POLICIES:
-        raise Invalid([FieldProblem(field, repr(profile), f"one of {', '.join(POLICIES)}")])
-    return replace(base, name=name, profile=profile)
-
-
-def _by_name(cohorts: Iterable[Cohort]) -> dict[str, Cohort]:
-    return {cohort.name: cohort for cohort in cohorts}
-
-
-def _require_quotas(situation: Situation) -> Situation:
-    cohorts = _by_name(situation.cohorts)
-    found = contradictions(situation.queues, cohorts, situation.catalogue.models)
-    problems = [
-        FieldProblem(f"{type(wrong.member).__name__.lower()}: {wrong.field}", str(wrong.got), wrong.want)
-        for wrong in found
-    ]
-    if problems:
-        raise Invalid(problems)
-    return situation
-
-
-def _queues(base: Situation, firms: Sequence[Any]) -> tuple[Queue, ...]:
-    queues = {queue.key: queue for queue in base.queues}
-    pools = sorted(
-        {node.pool for node in base.nodes} | {pool for queue in base.queues for pool in queue.pools}
-    )
-    for firm in firms:
-        for entry in firm.queues:
-            key = QueueKey(FirmId(firm.name), entry.name)
-            if key not in queues:
-                known = ", ".join(f"{k.firm_id}/{k.name}" for k in queues)
-                raise Invalid(
-                    [FieldProblem(f"firms: {firm.name}/{entry.name}", "no jobs there", f"one of {known}")]
-                )
-            for pool in entry.pools or ():
-                if pool not in pools:
-                    where = f"firms: {firm.name}/{entry.name}.pools"
-                    raise Invalid([FieldProblem(where, pool, f"one of {', '.join(pools)}")])
-            old = queues[key]
-            queues[key] = replace(
-                old,
-                pools=old.pools if entry.pools is None else entry.pools,
-                nominal=entry.quota.nominal,
-                weight=entry.weight,
-                cohort=entry.cohort,
-                borrowing=entry.quota.borrowing,
-                lending=entry.quota.lending,
-            )
-    return tuple(queues.values())
-
-
-def _budgets(base: Situation, entries: Sequence[BudgetEntry]) -> tuple[BudgetSpent, ...]:
-    budgets = {item.budget.key: item for item in base.budgets}
-    firms = sorted({queue.key.firm_id for queue in base.queues})
-    for number, entry in enumerate(entries):
-        if entry.firm not in firms:
-            raise Invalid([FieldProblem(f"budgets[{number}].firm", entry.firm, one_of(entry.firm, firms))])
-        key = BudgetKey(FirmId(entry.firm), entry.project or WHOLE_FIRM)
-        was = budgets.get(key)
-        spent = was.spent if was is not None and was.budget.period is entry.period else 0
-        budgets[key] = BudgetSpent(ProjectBudget(key, entry.amount_nano, entry.period), spent)
-    return tuple(budgets.values())
 
 
 def _subsidies(situation: Situation, world: World) -> dict[str, float]:

@@ -24,7 +24,8 @@ from scheduler.simulator.clusters import cluster_from, read_cluster
 from scheduler.simulator.command import Request, simulate
 from scheduler.simulator.history import MOST_BYTES, budgets_at, history_from_json, read_history
 from scheduler.simulator.pictures import unit_of
-from scheduler.simulator.rehearsal import BASE, Situation, rehearse, verdicts
+from scheduler.simulator.rehearsal import rehearse, verdicts
+from scheduler.simulator.situations import BASE, Situation
 from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.workload import drafts_of_history
 from suanli.sentences.words import one_of_many, said

@@ -1,0 +1,235 @@
+"""An installation under one policy, and the same with what a change file proposes: for rehearsals and for what-if."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scheduler.catalogue import Catalogue
+from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, ProjectBudget
+from scheduler.domain.calendar import Known, MayReserve, Planned, planned_by
+from scheduler.domain.configuration_reading import (
+    BudgetEntry,
+    CalendarEntry,
+    Configuration,
+    FirmEntry,
+    configuration_from_json,
+)
+from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.domain.ids import FirmId, NodeId
+from scheduler.domain.queues import Cohort, Queue, QueueKey
+from scheduler.domain.quotas import Contradiction, contradictions
+from scheduler.domain.suggestions import one_of
+from scheduler.machine.messages import BudgetSpent
+from scheduler.planner import Hole
+from scheduler.planner.config import POLICIES
+from scheduler.simulator.cluster import NodeSpec
+from scheduler.simulator.clusters import ClusterFile, cluster_from
+from scheduler.simulator.history import PastProgram, cohort_noun
+
+BASE = "as-it-is"  # the first situation's name; others are named after a file, or after a profile that ships
+BESIDE = ("cluster", "moves", "profile")  # what a change file may have beside what `suanli apply` takes
+
+
+@dataclass(frozen=True)
+class Situation:
+    """An installation under one policy. Firms go by their names, nodes of the calendar too."""
+
+    name: str
+    catalogue: Catalogue
+    nodes: tuple[NodeSpec, ...]
+    queues: tuple[Queue, ...]
+    cohorts: tuple[Cohort, ...] = ()
+    prices_nano_cny: Mapping[str, int] = field(default_factory=dict)
+    programs: tuple[PastProgram, ...] = ()
+    profile: str = "balanced"
+    moves: bool = True
+    budgets: tuple[BudgetSpent, ...] = ()  # spent before it begins
+    calendar: Mapping[str, Hole] = field(default_factory=dict)  # by name, in UTC
+    origin_ms: int = 0  # when it begins, UTC; 0: its jobs have no dates
+
+
+def changed(base: Situation, path: Path) -> Situation:
+    """The base with a file's changes. Raises Invalid with every problem of a section.
+
+    The file is one that `suanli apply -f` takes (firms with queues, cohorts, pools, maintenance, reservations, prices,
+    programs, budgets; prices and programs count at once); beside that it may have `profile`, `moves` (whether running
+    jobs that resume may be moved), and `cluster` with more nodes (as in a cluster file).
+    """
+    value = _read(path)
+    profile, moves = value.get("profile", base.profile), value.get("moves", base.moves)
+    if not isinstance(moves, bool):
+        raise Invalid([FieldProblem("moves", repr(moves), "true or false")])
+    wanted = configuration_from_json(value, BESIDE)
+    result = replace(base, name=path.stem, moves=moves)
+    if value.get("cluster") is not None:
+        result = _with_nodes(result, cluster_from(value["cluster"], "cluster"))
+    _require_models(wanted, result.catalogue)
+    prices = dict(result.prices_nano_cny)
+    for price in sorted(wanted.prices, key=lambda price: price.effective_from_ms):
+        prices[price.model] = price.price_nano_cny
+    programs = {program.program_id: program for program in base.programs}
+    for new in sorted(wanted.programs, key=lambda program: program.version):
+        programs[new.program_id] = PastProgram(
+            new.program_id, new.rate_ppm, new.domestic_only, new.per_firm_cap_fen
+        )
+    pools = {node.pool for node in result.nodes} | {pool for queue in base.queues for pool in queue.pools}
+    pools |= {pool.name for pool in wanted.pools}
+    queues = _queues(result, wanted.firms, sorted(pools))
+    cohorts = {**_by_name(base.cohorts), **_by_name(map(cohort_noun, wanted.cohorts))}
+    _require_quotas(queues, cohorts, result.catalogue)
+    _require_used(result.nodes[len(base.nodes) :], queues)
+    result = replace(
+        result,
+        prices_nano_cny=prices,
+        programs=tuple(programs.values()),
+        queues=queues,
+        budgets=_budgets(result, wanted.budgets),
+        cohorts=tuple(cohorts.values()),
+    )
+    result = replace(result, calendar=_calendar(result, wanted.calendar, sorted(pools)))
+    return with_profile(result, profile, result.name, "profile")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Invalid(
+            [FieldProblem(str(path), error.strerror or str(error), "a file that can be read")]
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid([FieldProblem(str(path), str(error), "YAML")]) from None
+    if not isinstance(value, dict):
+        raise Invalid([FieldProblem(str(path), repr(value)[:60], "an object with text keys")])
+    return value
+
+
+def _with_nodes(base: Situation, added: ClusterFile) -> Situation:
+    nodes = tuple(replace(node, name=f"{base.name}-{node.name}") for node in added.nodes)
+    return replace(
+        base,
+        catalogue=Catalogue(
+            {**added.catalogue.vendors, **base.catalogue.vendors},
+            {**added.catalogue.models, **base.catalogue.models},
+        ),
+        nodes=(*base.nodes, *nodes),
+        prices_nano_cny={**base.prices_nano_cny, **added.prices_nano_cny},
+    )
+
+
+def with_profile(base: Situation, profile: object, name: str, field: str = "--profile") -> Situation:
+    """The base under another profile, which `field` names. Raises Invalid for one that is not there."""
+    if not isinstance(profile, str) or profile not in POLICIES:
+        raise Invalid([FieldProblem(field, repr(profile), f"one of {', '.join(POLICIES)}")])
+    return replace(base, name=name, profile=profile)
+
+
+def _by_name(cohorts: Iterable[Cohort]) -> dict[str, Cohort]:
+    return {cohort.name: cohort for cohort in cohorts}
+
+
+def _require_models(wanted: Configuration, catalogue: Catalogue) -> None:
+    problems = [
+        FieldProblem(
+            f"prices[{number}].model",
+            price.model,
+            one_of(price.model, sorted(catalogue.models), "a device model of the catalogue"),
+        )
+        for number, price in enumerate(wanted.prices)
+        if catalogue.get(price.model) is None
+    ]
+    if problems:
+        raise Invalid(problems)
+
+
+def _require_quotas(queues: Iterable[Queue], cohorts: Mapping[str, Cohort], catalogue: Catalogue) -> None:
+    found = contradictions(queues, cohorts, catalogue.models)
+    problems = [FieldProblem(f"{_told(wrong)}: {wrong.field}", str(wrong.got), wrong.want) for wrong in found]
+    if problems:
+        raise Invalid(problems)
+
+
+def _told(wrong: Contradiction) -> str:
+    member = wrong.member
+    if isinstance(member, Queue):
+        return f"queue {member.key.firm_id}/{member.key.name}"
+    return f"cohort {member.name}"
+
+
+def _require_used(added: Iterable[NodeSpec], queues: Iterable[Queue]) -> None:
+    """Nodes in a pool that no queue may use would change nothing, and nobody would see why."""
+    pools = sorted({pool for queue in queues for pool in queue.pools})
+    for node in added:
+        if node.pool not in pools:
+            want = f"a pool of a queue (of one in this file under firms, too): {', '.join(pools)}"
+            raise Invalid([FieldProblem("cluster.nodes: pool", node.pool, want)])
+
+
+def _queues(base: Situation, firms: Sequence[FirmEntry], pools: Sequence[str]) -> tuple[Queue, ...]:
+    queues = {queue.key: queue for queue in base.queues}
+    for firm in firms:
+        for entry in firm.queues:
+            key = QueueKey(FirmId(firm.name), entry.name)
+            where = f"firms: {firm.name}/{entry.name}"
+            if key not in queues:
+                known = [f"{k.firm_id}/{k.name}" for k in queues]
+                raise Invalid(
+                    [FieldProblem(where, "no such queue", one_of(f"{firm.name}/{entry.name}", known))]
+                )
+            for pool in entry.pools or ():
+                if pool not in pools:
+                    raise Invalid([FieldProblem(f"{where}.pools", pool, one_of(pool, pools))])
+            queues[key] = Queue(
+                key,
+                tuple(pools) if entry.pools is None else entry.pools,  # as `suanli apply` does
+                entry.quota.nominal,
+                entry.weight,
+                entry.cohort,
+                entry.quota.borrowing,
+                entry.quota.lending,
+            )
+    return tuple(queues.values())
+
+
+def _budgets(base: Situation, entries: Sequence[BudgetEntry]) -> tuple[BudgetSpent, ...]:
+    budgets = {item.budget.key: item for item in base.budgets}
+    firms = sorted({queue.key.firm_id for queue in base.queues})
+    for number, entry in enumerate(entries):
+        if entry.firm not in firms:
+            raise Invalid([FieldProblem(f"budgets[{number}].firm", entry.firm, one_of(entry.firm, firms))])
+        key = BudgetKey(FirmId(entry.firm), entry.project or WHOLE_FIRM)
+        was = budgets.get(key)
+        spent = was.spent if was is not None and was.budget.period is entry.period else 0
+        budgets[key] = BudgetSpent(ProjectBudget(key, entry.amount_nano, entry.period), spent)
+    return tuple(budgets.values())
+
+
+def _calendar(base: Situation, entries: Sequence[CalendarEntry], pools: Collection[str]) -> dict[str, Hole]:
+    holes = dict(base.calendar)
+    if entries and not base.origin_ms:
+        want = "nothing: jobs of a table have no dates"
+        raise Invalid([FieldProblem(entry.where, entry.name, want) for entry in entries])
+    planned = {
+        name: Planned(hole.from_ms, hole.until_ms, hole.nodes, hole.queue) for name, hole in holes.items()
+    }
+    known = Known(
+        {node.name: (NodeId(node.name), node.pool) for node in base.nodes},
+        sorted(pools),
+        {queue.key: MayReserve(queue.key.firm_id, queue.pools) for queue in base.queues},
+        planned,
+    )
+    problems: list[FieldProblem] = []
+    for entry in entries:
+        made = planned[entry.name] = planned_by(
+            entry,
+            known,
+            base.origin_ms,
+            lambda *said: problems.append(FieldProblem(said[0], str(said[1]), said[2])),
+        )
+        holes[entry.name] = Hole(made.from_ms, made.until_ms, made.nodes, made.queue, entry.why)
+    if problems:
+        raise Invalid(problems)
+    return holes
