@@ -7,15 +7,18 @@ import asyncio
 import gc
 import os
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from scheduler.admin_commands import admin
 from scheduler.process import FAILED, MISUSED, PROGRAM, fail, run, sentence_of
 from scheduler.settings import Settings, SettingsError, Witness
-from scheduler.terminal import AsJson, Data, done, note, say, settings_of
+from scheduler.terminal import AsJson, Data, done, note, say, settings_of, wait_for_up
 from suanli.cli.program import run as run_program
+
+if TYPE_CHECKING:
+    from scheduler.simulator.what_if import Answer
 
 app = typer.Typer(
     name="scheduler",
@@ -290,6 +293,59 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         raise typer.Exit(fail(sentence_of(error), MISUSED)) from error
     except NotPossible as error:
         raise typer.Exit(fail(sentence_of(error))) from error
+
+
+@admin.command("what-if")
+def what_if(
+    data: Data = None,
+    change: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A proposed change, as for `suanli simulate`. Again for more: each stands beside the present.",
+            show_default=False,
+        ),
+    ] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option(help="Also under this profile. Again for more.", show_default=False)
+    ] = None,
+    most: Annotated[
+        int, typer.Option(min=0, max=10_000, help="How many of the jobs that change most are named.")
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """What would be if: plan the present queue as it is and under proposed changes, and change nothing.
+
+    Says which waiting jobs would start now, which running ones would stop for them, when the others would be told to
+    start, and which firms win and which lose. It reads the database once, in a process of its own.
+    """
+    from rich.console import Console
+
+    from scheduler.domain.errors import DomainError
+    from scheduler.simulator.what_if import Question, ask, show
+    from scheduler.storage import roles
+    from scheduler.storage.engine import Database, DatabaseAway
+    from scheduler.wiring import planner_config, role_url
+    from suanli.cli.output import colours
+
+    settings = settings_of(data=data)
+    question = Question(tuple(change or ()), tuple(profile or ()), most, as_json)
+    wait_for_up(settings)
+    os.nice(10)  # the processes that serve go first
+
+    async def asked() -> "Answer":
+        database = Database(role_url(settings, roles.API), "what-if", pool_size=1)
+        try:
+            return await ask(database, question, planner_config(settings))
+        finally:
+            await database.dispose()
+
+    try:
+        answer = asyncio.run(asked())
+    except DomainError as error:
+        raise typer.Exit(fail(sentence_of(error), MISUSED)) from error
+    except (DatabaseAway, SettingsError) as error:
+        raise typer.Exit(fail(sentence_of(error))) from error
+    show(answer, question, Console(color_system=colours()))
 
 
 def _check_window(window_ms: int) -> None:

@@ -79,12 +79,13 @@ def _api(settings: Settings, database_url: str) -> Serve:
         webhook_key=webhook_key if webhook_key.exists() else Path(),
         webhook_networks=parse_networks(settings.webhook_networks),
         webhook_authorities=settings.webhook_authorities,
-        planner=_planner(settings),
+        planner=planner_config(settings),
     )
     return _bound(serve, config)
 
 
-def _planner(settings: Settings) -> "PlannerConfig":
+def planner_config(settings: Settings) -> "PlannerConfig":
+    """What the planner weighs in this installation."""
     from scheduler.planner import PlannerConfig
 
     return PlannerConfig(
@@ -139,7 +140,7 @@ def _controller(settings: Settings, database_url: str) -> Serve:
         database_url=database_url,
         holder=settings.name,
         key_path=settings.secret("controller.key"),
-        planner_config=_planner(settings),
+        planner_config=planner_config(settings),
         machine_code_folder=settings.data / "machine-code",
     )
     return _bound(serve, config)

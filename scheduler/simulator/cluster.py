@@ -85,7 +85,7 @@ class VirtualCluster:
         self.budgets = budgets
         self.money: Mapping[BudgetKey, Money] = {}
         self.holdings: dict[JobId, Holding] = {}
-        self._views = [_view(spec) for spec in nodes]
+        self._views = [view_of(spec) for spec in nodes]
         self._place = {view.node_id: number for number, view in enumerate(self._views)}
         self._numbers = {
             device.device_id: device.number for view in self._views for device in view.devices
@@ -268,7 +268,8 @@ def _left(left: int | None, change: int, node_id: NodeId) -> int | None:
     return left + change
 
 
-def _view(spec: NodeSpec) -> NodeView:
+def view_of(spec: NodeSpec) -> NodeView:
+    """The node with nothing on it, as the planner sees it."""
     size = spec.fast_link_group or max(spec.devices, 1)
     devices = tuple(
         DeviceView(n, DeviceId(f"{spec.name}/{n}"), spec.model, n // size, True) for n in range(spec.devices)

@@ -1,7 +1,6 @@
 """`suanli simulate`: reads, runs every situation, prints them side by side, writes pictures and JSON."""
 
 import errno
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.errors import FieldProblem, Invalid
@@ -20,12 +18,11 @@ from scheduler.simulator.clusters import read_cluster
 from scheduler.simulator.history import budgets_at, is_history, read_history
 from scheduler.simulator.pictures import NoPictures, Picture, draw, page, shown_name
 from scheduler.simulator.rehearsal import Outcome, rehearse, verdicts
-from scheduler.simulator.situations import BASE, Situation, changed, with_profile
+from scheduler.simulator.situations import BASE, Situation, changed, require_different_names, with_profile
+from scheduler.simulator.tables import TableOfText, file_of, shown, told_time
 from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.workload import Draft, begin_of, drafts_of_history, drafts_of_table, queues_for
 from suanli.sentences.words import listed, said
-
-TableOfText = tuple[str, list[str], list[list[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +51,7 @@ def simulate(request: Request, out: Console, err: Console) -> None:
     situations = [base]
     situations += [changed(base, path) for path in request.changes]
     situations += [with_profile(base, name, name) for name in request.profiles if name != base.profile]
-    names = [situation.name for situation in situations]
-    if len(set(names)) != len(names):
-        raise Invalid([FieldProblem("--change", ", ".join(names), "files with different names")])
+    require_different_names(situations)
     (err if request.as_json else out).print(said(f"seed {request.seed}"), highlight=False)
     if note:
         err.print(said(note), highlight=False)
@@ -67,7 +62,7 @@ def simulate(request: Request, out: Console, err: Console) -> None:
     else:
         for table in tables:
             out.print(table[0], style="italic", highlight=False)
-            out.print(_shown(table))
+            out.print(shown(table))
     if request.output is not None:
         _write(outcomes, [_inputs(request), *tables], request.output, err)
 
@@ -140,7 +135,7 @@ def tables_of(outcomes: Sequence[Outcome]) -> list[TableOfText]:
             firm,
             *[
                 "-" if found is None
-                else f"{_time(found.wait.mean_s)} / {_time(found.jct.mean_s)} / "
+                else f"{told_time(found.wait.mean_s)} / {told_time(found.jct.mean_s)} / "
                 f"{found.cost_cny - outcome.subsidy_cny.get(firm, 0.0):z,.2f}"
                 for outcome in outcomes
                 for found in [outcome.summary.firms.get(firm)]
@@ -196,20 +191,15 @@ def _inputs(request: Request) -> TableOfText:
 def _of(request: Request) -> dict[str, Any]:
     """The files by their bytes, and what was chosen; nothing else decides what comes out."""
     return {
-        "jobs": _file(request.jobs),
-        "cluster": None if request.cluster is None else _file(request.cluster),
+        "jobs": file_of(request.jobs),
+        "cluster": None if request.cluster is None else file_of(request.cluster),
         "cluster_name": request.cluster_name,
-        "changes": [_file(path) for path in request.changes],
+        "changes": [file_of(path) for path in request.changes],
         "profiles": list(request.profiles),
         "first": request.first,
         "alone": request.alone,
         "version": version("suanli-scheduler"),
     }
-
-
-def _file(path: Path) -> dict[str, str]:
-    with path.open("rb") as file:
-        return {"file": str(path), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def document(request: Request, outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -253,24 +243,6 @@ def _write(outcomes: Sequence[Outcome], tables: Sequence[TableOfText], folder: P
     err.print(said(wrote), highlight=False)
 
 
-def _shown(table: TableOfText) -> Table:
-    _, header, rows = table
-    shown = Table(*header)
-    for column in shown.columns:
-        column.overflow = "fold"
-    for column in shown.columns[1:]:
-        column.justify = "right"
-    for row in rows:
-        shown.add_row(*row)
-    return shown
-
-
-def _time(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{100 * (value - 1):+z.1f} %"
 
@@ -300,10 +272,10 @@ _LINES = (
     ("jobs", lambda o: f"{o.summary.jobs:,}" + (f" ({o.left_out} fit nowhere)" if o.left_out else "")),
     ("never paid for", lambda o: f"{o.summary.unfinished:,} jobs" if o.summary.unfinished else "none"),
     ("profile", lambda o: o.situation.profile),
-    ("wait, average / p99", lambda o: f"{_time(o.summary.wait.mean_s)} / {_time(o.summary.wait.p99_s)}"),
-    ("wait, longest", lambda o: _time(o.summary.wait.longest_s)),
-    ("completion, average / p99", lambda o: f"{_time(o.summary.jct.mean_s)} / {_time(o.summary.jct.p99_s)}"),
-    ("makespan", lambda o: _time(o.summary.makespan_s)),
+    ("wait, average / p99", lambda o: f"{told_time(o.summary.wait.mean_s)} / {told_time(o.summary.wait.p99_s)}"),
+    ("wait, longest", lambda o: told_time(o.summary.wait.longest_s)),
+    ("completion, average / p99", lambda o: f"{told_time(o.summary.jct.mean_s)} / {told_time(o.summary.jct.p99_s)}"),
+    ("makespan", lambda o: told_time(o.summary.makespan_s)),
     ("devices in use", lambda o: f"{100 * o.summary.utilisation:.1f} %"),
     ("idle while jobs wait, on nodes partly in use", lambda o: f"{100 * o.summary.fragmentation:.1f} %"),
     ("fairness: worst / best firm's slowdown", _fairness),

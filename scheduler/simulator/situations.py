@@ -127,6 +127,13 @@ def with_profile(base: Situation, profile: object, name: str, field: str = "--pr
     return replace(base, name=name, profile=profile)
 
 
+def require_different_names(situations: Sequence[Situation]) -> None:
+    """Raises Invalid where two columns would have one name."""
+    names = [situation.name for situation in situations]
+    if len(set(names)) != len(names):
+        raise Invalid([FieldProblem("--change", ", ".join(names), "files with different names")])
+
+
 def _by_name(cohorts: Iterable[Cohort]) -> dict[str, Cohort]:
     return {cohort.name: cohort for cohort in cohorts}
 

@@ -90,13 +90,15 @@ async def load_budgets(
     Cost: one query where there are none; else the grants of the projects that have one, in their periods.
     """
     budgets = [budget_noun(row) for row in await session.execute(_BUDGETS, {"firm_id": firm_id})]
-    spent = await _spent(session, budgets, now_ms) if budgets else {}
-    return tuple(BudgetSpent(budget, spent.get(budget.key, 0)) for budget in budgets)
+    return await spent_of(session, budgets, now_ms)
 
 
-async def _spent(
+async def spent_of(
     session: AsyncSession, budgets: Sequence[ProjectBudget], now_ms: int
-) -> Mapping[BudgetKey, int]:
+) -> tuple[BudgetSpent, ...]:
+    """What was spent of budgets, as if they had been set for their whole period. Cost: as `load_budgets`."""
+    if not budgets:
+        return ()
     asked = {
         "firms": [budget.key.firm_id for budget in budgets],
         "projects": [budget.key.project for budget in budgets],
@@ -105,7 +107,8 @@ async def _spent(
         "now_ms": now_ms,
     }
     rows = await session.execute(_SPENT, asked)
-    return {BudgetKey(FirmId(row.firm_id), row.project): int(row.spent) for row in rows}
+    spent = {BudgetKey(FirmId(row.firm_id), row.project): int(row.spent) for row in rows}
+    return tuple(BudgetSpent(budget, spent.get(budget.key, 0)) for budget in budgets)
 
 
 def budget_noun(row: Any) -> ProjectBudget:

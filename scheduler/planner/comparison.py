@@ -1,0 +1,252 @@
+"""Two plans for the same waiting jobs side by side: which jobs start, who stops for them, when the others start.
+
+Both come from the planner as it is: one of the present, one of the present with a change. What they are compared by is
+what every job is told anyway (`Report.starts`).
+"""
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from math import inf
+from typing import NamedTuple
+
+from scheduler.domain.devices import WHOLE_PPM
+from scheduler.domain.ids import FirmId, JobId
+from scheduler.domain.time import HOUR_MS
+from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause
+from scheduler.planner.report import ClassReport, Report
+from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
+
+NOTICED = 0.02  # a firm wins or loses where its waits, its devices or what a device costs it changes by more
+_GOES_ON = (StopCause.MOVE, StopCause.GROW)  # who is stopped for these starts elsewhere at once
+
+
+class Fate(StrEnum):
+    """What a cycle makes of a waiting job."""
+
+    STARTS = "starts"  # now
+    ROOM_IS_MADE = "room_is_made"  # running work stops for it, and it starts when that has ended
+    WAITS = "waits"
+
+
+class Outlook(NamedTuple):
+    """One waiting job after a cycle."""
+
+    shape: Shape
+    fate: Fate
+    wait_ms: int | None  # until it is expected to start; None: nobody knows when
+    placement: JobPlacement | None = None  # of one that starts
+    why: ClassReport | None = None  # of one that does not
+
+    @property
+    def later_ms(self) -> float:
+        """The wait as a number: for ever where nobody knows."""
+        return inf if self.wait_ms is None else self.wait_ms
+
+
+@dataclass(frozen=True, slots=True)
+class FirmOutlook:
+    """What a cycle makes of a firm. Waits are of all jobs that waited before it, those that start now at nothing."""
+
+    jobs: int  # that waited
+    starts: int
+    room_is_made: int
+    untold: int  # of which nobody knows when they start
+    stopped: int  # running jobs that make room for others
+    median_wait_ms: int | None  # None: nobody waits, or nobody knows
+    p90_wait_ms: int | None
+    devices: float  # when what stops has stopped and what starts has started
+    nano_cny_per_hour: float  # what they cost then, at the prices of the snapshot
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """A snapshot with what the planner makes of it."""
+
+    snapshot: Snapshot
+    plan: Plan
+    report: Report
+
+    @cached_property
+    def outlooks(self) -> Mapping[JobId, Outlook]:
+        """Of every job that waits. Cost: all waiting jobs, and the told starts' own."""
+        shapes = {job.job_id: item.shape for item in self.snapshot.classes for job in item.jobs}
+        found = {one.job_id: Outlook(shapes[one.job_id], Fate.STARTS, 0, one) for one in self.plan.placements}
+        for why in self.report.classes:
+            for job in why.jobs:
+                fate = Fate.ROOM_IS_MADE if job.job_id in self._makes_room else Fate.WAITS
+                told = self.report.starts(job.job_id)
+                wait_ms = None if told is None else told.expected_ms - self.report.at_ms
+                found[job.job_id] = Outlook(why.shape, fate, wait_ms, None, why)
+        return found
+
+    @cached_property
+    def _makes_room(self) -> frozenset[JobId]:
+        return frozenset(stop.for_job for stop in self.stops if stop.for_job is not None)
+
+    @property
+    def stops(self) -> list[Stop]:
+        """Running jobs that are stopped, and do not just go on elsewhere."""
+        return [stop for stop in self.plan.stops if stop.cause not in _GOES_ON]
+
+    @cached_property
+    def whole(self) -> FirmOutlook:
+        """Of all firms together."""
+        held = self._held().values()
+        devices, nano = sum(one for one, _ in held), sum(one for _, one in held)
+        return _firm(self.outlooks.values(), len(self.stops), devices, nano)
+
+    @cached_property
+    def firms(self) -> Mapping[FirmId, FirmOutlook]:
+        """Of every firm with jobs that wait or run."""
+        outlooks: dict[FirmId, list[Outlook]] = {}
+        for outlook in self.outlooks.values():
+            outlooks.setdefault(outlook.shape.queue.firm_id, []).append(outlook)
+        running = {job.job_id: job for job in self.snapshot.running}
+        stopped: dict[FirmId, int] = {}
+        for stop in self.stops:
+            firm = running[stop.job_id].shape.queue.firm_id
+            stopped[firm] = stopped.get(firm, 0) + 1
+        held = self._held()
+        return {
+            firm: _firm(outlooks.get(firm, []), stopped.get(firm, 0), *held.get(firm, (0.0, 0.0)))
+            for firm in sorted(outlooks.keys() | held.keys())
+        }
+
+    def _held(self) -> dict[FirmId, tuple[float, float]]:
+        """(devices, nano CNY per hour) by firm when the plan has been carried out."""
+        gone = {stop.job_id for stop in self.stops}
+        taken = [
+            (job.shape, job.model, job.devices)
+            for job in self.snapshot.running
+            if not job.stopping and job.job_id not in gone
+        ]
+        for outlook in self.outlooks.values():
+            if outlook.placement is not None:
+                devices = sum(len(task.device_ids) for task in outlook.placement.tasks)
+                taken.append((outlook.shape, outlook.placement.device_model, devices))
+            elif outlook.fate is Fate.ROOM_IS_MADE:
+                taken.append((outlook.shape, outlook.shape.models[0], outlook.shape.devices))
+        held: dict[FirmId, tuple[float, float]] = {}
+        for shape, model, devices in taken:
+            share = shape.share_ppm / WHOLE_PPM
+            paid = max(devices - shape.spares * shape.devices_per_node, 0) * share
+            had, cost = held.get(shape.queue.firm_id, (0.0, 0.0))
+            held[shape.queue.firm_id] = (
+                had + devices * share,
+                cost + paid * self.snapshot.prices.get(model, 0),
+            )
+        return held
+
+
+def _firm(outlooks: Iterable[Outlook], stopped: int, devices: float, nano_per_hour: float) -> FirmOutlook:
+    fates = [outlook.fate for outlook in outlooks]
+    waits = sorted(outlook.wait_ms for outlook in outlooks if outlook.wait_ms is not None)
+    return FirmOutlook(
+        jobs=len(fates),
+        starts=fates.count(Fate.STARTS),
+        room_is_made=fates.count(Fate.ROOM_IS_MADE),
+        untold=len(fates) - len(waits),
+        stopped=stopped,
+        median_wait_ms=quantile(waits, 0.5),
+        p90_wait_ms=quantile(waits, 0.9),
+        devices=devices,
+        nano_cny_per_hour=nano_per_hour,
+    )
+
+
+def quantile(rising: list[int], part: float) -> int | None:
+    """Of a sorted list, between neighbours in proportion; None of nothing."""
+    if not rising:
+        return None
+    at = part * (len(rising) - 1)
+    low = rising[int(at)]
+    return round(low + (at - int(at)) * (rising[min(int(at) + 1, len(rising) - 1)] - low))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A firm under a change against the present."""
+
+    firm: FirmId
+    wait_change_ms: (
+        float  # of its jobs that are told a start in both, on average: less than nothing is sooner
+    )
+    known_change: int  # how many more jobs are told when they start
+    devices_change: float
+    cost_change: float  # of a device-hour, on average: 0.1 is a tenth more
+    verdict: str  # wins, loses, mixed, same
+
+
+def verdicts(before: Prospect, after: Prospect) -> list[Verdict]:
+    """Every firm that waits or runs. Cost: all waiting jobs."""
+    changes: dict[FirmId, list[float]] = {}
+    for job_id, was in before.outlooks.items():
+        now = after.outlooks.get(job_id)
+        if now is not None and was.wait_ms is not None and now.wait_ms is not None:
+            changes.setdefault(was.shape.queue.firm_id, []).append(now.wait_ms - was.wait_ms)
+    nobody = _firm((), 0, 0.0, 0.0)
+    return [
+        _verdict(firm, changes.get(firm, []), before.firms.get(firm, nobody), after.firms.get(firm, nobody))
+        for firm in sorted(before.firms.keys() | after.firms.keys())
+    ]
+
+
+def _verdict(firm: FirmId, changes_ms: list[float], was: FirmOutlook, now: FirmOutlook) -> Verdict:
+    wait_ms = sum(changes_ms) / len(changes_ms) if changes_ms else 0.0
+    known = was.untold - now.untold
+    devices = now.devices - was.devices
+    cost = _cost(now) / _cost(was) - 1 if _cost(was) and _cost(now) else 0.0
+    good = (
+        -_sign(wait_ms, NOTICED * max(was.median_wait_ms or 0, HOUR_MS // 60)),
+        _sign(known, 0),
+        _sign(devices, NOTICED * was.devices),
+        _sign(now.starts + now.room_is_made - was.starts - was.room_is_made, 0),
+        -_sign(now.stopped - was.stopped, 0),
+        -_sign(cost, NOTICED),
+    )
+    signs = frozenset(good) - {0}
+    words = {frozenset(): "same", frozenset({1}): "wins", frozenset({-1}): "loses"}
+    return Verdict(firm, wait_ms, known, devices, cost, words.get(signs, "mixed"))
+
+
+def _cost(firm: FirmOutlook) -> float:
+    return firm.nano_cny_per_hour / firm.devices if firm.devices else 0.0
+
+
+def _sign(value: float, noticed: float) -> int:
+    return 0 if abs(value) <= noticed else 1 if value > 0 else -1
+
+
+class JobChange(NamedTuple):
+    """A waiting job of which the change makes something else."""
+
+    job_id: JobId
+    before: Outlook
+    after: Outlook
+
+
+def most_changed(before: Prospect, after: Prospect, most: int) -> list[JobChange]:
+    """Who starts in one of them alone (or has room made for him), then whose told start moves most."""
+
+    def rank(change: JobChange) -> tuple[bool, float, float]:
+        was, now = change.before, change.after
+        differs = was.fate is not now.fate
+        moved = 0.0 if was.later_ms == now.later_ms else abs(now.later_ms - was.later_ms)
+        return differs, moved, was.shape.devices
+
+    found = (
+        JobChange(job_id, was, now)
+        for job_id, was in before.outlooks.items()
+        if (now := after.outlooks.get(job_id)) is not None
+        and (was.fate is not now.fate or was.wait_ms != now.wait_ms)
+    )
+    return heapq.nlargest(most, found, key=rank)
+
+
+def stopped_jobs(prospect: Prospect) -> list[tuple[Stop, RunningJob]]:
+    """Who is stopped, with the job as it runs."""
+    running = {job.job_id: job for job in prospect.snapshot.running}
+    return [(stop, running[stop.job_id]) for stop in prospect.stops]
