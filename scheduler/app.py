@@ -6,6 +6,7 @@ Every import of a room is late: each process loads its own and nothing of the ot
 import asyncio
 import gc
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -14,7 +15,7 @@ import typer
 from scheduler.admin_commands import admin
 from scheduler.process import FAILED, MISUSED, PROGRAM, fail, run, sentence_of
 from scheduler.settings import Settings, SettingsError, Witness
-from scheduler.terminal import AsJson, Data, done, note, say, settings_of, wait_for_up
+from scheduler.terminal import AsJson, Data, done, note, print_json, say, settings_of, wait_for_up
 from suanli.cli.program import run as run_program
 
 if TYPE_CHECKING:
@@ -318,17 +319,15 @@ def what_if(
     Says which waiting jobs would start now, which running ones would stop for them, when the others would be told to
     start, and which firms win and which lose. It reads the database once, in a process of its own.
     """
-    from rich.console import Console
-
     from scheduler.domain.errors import DomainError
-    from scheduler.simulator.what_if import Question, ask, show
+    from scheduler.simulator.what_if import Question, ask, document, summary_of, tables_of
     from scheduler.storage import roles
     from scheduler.storage.engine import Database, DatabaseAway
     from scheduler.wiring import planner_config, role_url
-    from suanli.cli.output import colours
+    from suanli.cli.output import print_table
 
     settings = settings_of(data=data)
-    question = Question(tuple(change or ()), tuple(profile or ()), most, as_json)
+    question = Question(tuple(change or ()), tuple(profile or ()), most)
     wait_for_up(settings)
     os.nice(10)  # the processes that serve go first
 
@@ -345,7 +344,13 @@ def what_if(
         raise typer.Exit(fail(sentence_of(error), MISUSED)) from error
     except (DatabaseAway, SettingsError) as error:
         raise typer.Exit(fail(sentence_of(error))) from error
-    show(answer, question, Console(color_system=colours()))
+    if as_json:
+        print_json(document(answer, question))
+        return
+    say(summary_of(answer))
+    for table in tables_of(answer, most):
+        sys.stdout.write(f"\n{table.title}\n")
+        print_table(table.header, table.rows, right=table.right)
 
 
 def _check_window(window_ms: int) -> None:

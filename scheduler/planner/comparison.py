@@ -5,7 +5,7 @@ what every job is told anyway (`Report.starts`).
 """
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -157,13 +157,16 @@ def _firm(outlooks: Iterable[Outlook], stopped: int, devices: float, nano_per_ho
     )
 
 
-def quantile(rising: list[int], part: float) -> int | None:
+def quantile(rising: Sequence[int], part: float) -> int | None:
     """Of a sorted list, between neighbours in proportion; None of nothing."""
     if not rising:
         return None
     at = part * (len(rising) - 1)
     low = rising[int(at)]
     return round(low + (at - int(at)) * (rising[min(int(at) + 1, len(rising) - 1)] - low))
+
+
+NOBODY = _firm((), 0, 0.0, 0.0)  # a firm that neither waits nor runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +190,8 @@ def verdicts(before: Prospect, after: Prospect) -> list[Verdict]:
         now = after.outlooks.get(job_id)
         if now is not None and was.wait_ms is not None and now.wait_ms is not None:
             changes.setdefault(was.shape.queue.firm_id, []).append(now.wait_ms - was.wait_ms)
-    nobody = _firm((), 0, 0.0, 0.0)
     return [
-        _verdict(firm, changes.get(firm, []), before.firms.get(firm, nobody), after.firms.get(firm, nobody))
+        _verdict(firm, changes.get(firm, []), before.firms.get(firm, NOBODY), after.firms.get(firm, NOBODY))
         for firm in sorted(before.firms.keys() | after.firms.keys())
     ]
 

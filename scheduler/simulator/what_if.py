@@ -1,21 +1,19 @@
 """`suanli admin what-if`: the live queue as it is and under proposed changes, side by side. Nothing is changed."""
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
+from typing import Any, NamedTuple
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.ids import JobId
 from scheduler.domain.time import to_rfc3339
-from scheduler.planner import PlannerConfig
+from scheduler.planner import PlannerConfig, Shape
 from scheduler.planner.comparison import (
+    NOBODY,
     Fate,
     FirmOutlook,
     JobChange,
@@ -30,7 +28,7 @@ from scheduler.services.present import Present, read_present
 from scheduler.simulator.pictures import shown_name
 from scheduler.simulator.present import prospect_of, situations_of
 from scheduler.simulator.situations import Situation, require_different_names, with_profile
-from scheduler.simulator.tables import TableOfText, file_of, shown, told_time
+from scheduler.simulator.tables import file_of, told_time
 from scheduler.storage.engine import Database
 from suanli.sentences.words import said
 
@@ -45,7 +43,6 @@ class Question:
     changes: tuple[Path, ...] = ()
     profiles: tuple[str, ...] = ()
     most: int = 20  # jobs that are named, of those that change most under each change
-    as_json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,93 +79,89 @@ async def ask(database: Database, question: Question, config: PlannerConfig) -> 
     return Answer(present, situations, prospects, read_s - begun_s, time.monotonic() - read_s)
 
 
-def show(answer: Answer, question: Question, out: Console) -> None:
-    """For the person, or with `as_json` for a program."""
-    if question.as_json:
-        out.file.write(json.dumps(document(answer, question), ensure_ascii=False) + "\n")
-        return
-    whole = answer.prospects[0].whole
-    running = len(answer.prospects[0].snapshot.running)
-    at = to_rfc3339(answer.present.at_ms)
-    out.print(said(f"the present at {at}: {running} jobs run, {whole.jobs} jobs wait"), highlight=False)
-    for table in tables_of(answer, question.most):
-        out.print(table[0], style="italic", highlight=False)
-        out.print(shown(table))
+def summary_of(answer: Answer) -> str:
+    """What was asked of, in a line."""
+    whole, running = answer.prospects[0].whole, len(answer.prospects[0].snapshot.running)
+    return f"the present at {to_rfc3339(answer.present.at_ms)}: {running} jobs run, {whole.jobs} jobs wait"
 
 
 # --- For people -----------------------------------------------------------------------------------------------
 
 
-def tables_of(answer: Answer, most: int) -> list[TableOfText]:
-    """The whole, each firm, who wins and loses, then of each change the jobs."""
+class Shown(NamedTuple):
+    """A table in the reader's language; `right`: columns of figures."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    right: range
+
+
+def tables_of(answer: Answer, most: int) -> list[Shown]:
+    """The whole, each firm with who wins and loses, then of each change the jobs."""
     names = [shown_name(situation.name) for situation in answer.situations]
-    changes = list(zip(names[1:], answer.prospects[1:], strict=True))
-    pairs = list(zip(answer.situations, answer.prospects, strict=True))
     whole = [[said(label), *[said(tell(one.whole)) for one in answer.prospects]] for label, tell in _LINES]
     whole.insert(0, [said("profile"), *[situation.profile for situation in answer.situations]])
-    firms = sorted(
-        {firm for one in answer.prospects for firm in one.firms}, key=answer.present.firms.__getitem__
-    )
-    of_firms = [
-        [answer.present.firms[firm], *[_firm(one.firms.get(firm)) for one in answer.prospects]]
-        for firm in firms
+    header = (
+        "firm", "under", "start now", "room is made", "wait", "told start, median", "90 %", "devices",
+        "CNY an hour", "",
+    )  # fmt: skip
+    tables = [
+        Shown(said("What this moment would bring"), ["", *names], whole, range(1, len(names) + 1)),
+        Shown(
+            said(f"Firms: who wins and who loses against {names[0]}"),
+            [said(name) for name in header],
+            _of_firms(answer, names),
+            range(2, 9),
+        ),
     ]
-    tables: list[TableOfText] = [
-        (said("What this moment would bring"), ["", *names], whole),
-        (
-            said("Firms: start now + room is made / wait / told start, median and 90 % / devices"),
-            [said("firm"), *names],
-            of_firms,
-        ),
-        (
-            said(f"Who wins and who loses against {names[0]}"),
-            [said(name) for name in ("firm", "under", "told start", "devices", "price of a device-hour", "")],
-            [row for name, after in changes for row in _verdicts(answer, name, after)],
-        ),
-    ]  # fmt: skip
-    for situation, prospect in pairs:
+    for situation, prospect in zip(answer.situations, answer.prospects, strict=True):
         tables += _of_jobs(answer, situation, prospect, most)
-    return [table for table in tables if table[2]]
+    return [table for table in tables if table.rows]
 
 
-def _verdicts(answer: Answer, name: str, after: Prospect) -> list[list[str]]:
+def _of_firms(answer: Answer, names: Sequence[str]) -> list[list[str]]:
+    base, rows = answer.prospects[0], []
+    words = [{found.firm: found.verdict for found in verdicts(base, one)} for one in answer.prospects[1:]]
+    firms = {firm for one in answer.prospects for firm in one.firms}
+    for firm in sorted(firms, key=answer.present.firms.__getitem__):
+        for name, one, word in zip(names, answer.prospects, [{}, *words], strict=True):
+            row = [answer.present.firms[firm], name, *_figures(one.firms.get(firm, NOBODY))]
+            rows.append([*row, said(word[firm]) if word else ""])
+    return rows
+
+
+def _figures(firm: FirmOutlook) -> list[str]:
     return [
-        [
-            answer.present.firms[found.firm],
-            name,
-            _moved(found.wait_change_ms),
-            f"{found.devices_change:+z.4g}",
-            f"{100 * found.cost_change:+z.1f} %",
-            said(found.verdict),
-        ]
-        for found in verdicts(answer.prospects[0], after)
+        f"{firm.starts:,}",
+        f"{firm.room_is_made:,}",
+        f"{firm.jobs - firm.starts - firm.room_is_made:,}",
+        _wait(firm.median_wait_ms),
+        _wait(firm.p90_wait_ms),
+        f"{firm.devices:,.4g}",
+        f"{firm.nano_cny_per_hour / NANO:,.2f}",
     ]
 
 
-def _of_jobs(answer: Answer, situation: Situation, prospect: Prospect, most: int) -> list[TableOfText]:
+def _of_jobs(answer: Answer, situation: Situation, prospect: Prospect, most: int) -> list[Shown]:
     name, before = shown_name(situation.name), answer.prospects[0]
     stops = [
         [
-            job.job_id,
-            f"{answer.present.firms[job.shape.queue.firm_id]}/{job.shape.queue.name}",
+            _short(job.job_id),
+            _queue(answer, job.shape),
             f"{job.devices} {job.model}",
-            stop.for_job or "-",
+            "-" if stop.for_job is None else _short(stop.for_job),
             said(stop.sentence),
         ]
         for stop, job in stopped_jobs(prospect)[:most]
     ]
-    tables = [
-        (
-            said(f"Running jobs that stop: {name}"),
-            [said(head) for head in ("job", "queue", "devices", "for job", "why")],
-            stops,
-        )
-    ]
+    header = [said(head) for head in ("job", "queue", "devices", "for job", "why")]
+    tables = [Shown(said(f"Running jobs that stop: {name}"), header, stops, range(0))]
     if prospect is not before:
         rows = [
             [
-                change.job_id,
-                f"{answer.present.firms[change.after.shape.queue.firm_id]}/{change.after.shape.queue.name}",
+                _short(change.job_id),
+                _queue(answer, change.after.shape),
                 str(change.after.shape.devices),
                 _told(change.before),
                 _told(change.after),
@@ -177,27 +170,22 @@ def _of_jobs(answer: Answer, situation: Situation, prospect: Prospect, most: int
             for change in most_changed(before, prospect, most)
         ]
         header = [said("job"), said("queue"), said("devices"), shown_name(answer.situations[0].name), name]
-        tables.append(
-            (said(f"Jobs that change most: {name}"), [*header, said("why it waits, or waited")], rows)
-        )
+        header.append(said("why it waits, or waited"))
+        tables.append(Shown(said(f"Jobs that change most: {name}"), header, rows, range(2, 3)))
     return tables
 
 
-def _firm(firm: FirmOutlook | None) -> str:
-    if firm is None:
-        return "-"
-    waits = firm.jobs - firm.starts - firm.room_is_made
-    times = " ".join(map(_wait, (firm.median_wait_ms, firm.p90_wait_ms)))
-    return f"{firm.starts} + {firm.room_is_made} / {waits} / {times} / {firm.devices:.4g}"
+def _short(job_id: JobId) -> str:
+    """As `suanli jobs` shows it, and takes it."""
+    return job_id.rpartition("-")[2]
+
+
+def _queue(answer: Answer, shape: Shape) -> str:
+    return f"{answer.present.firms[shape.queue.firm_id]}/{shape.queue.name}"
 
 
 def _wait(wait_ms: int | None) -> str:
     return "-" if wait_ms is None else told_time(wait_ms / 1000)
-
-
-def _moved(change_ms: float) -> str:
-    sign = "-" if change_ms < 0 else "+"
-    return f"{sign}{told_time(abs(change_ms) / 1000)}"
 
 
 def _told(outlook: Outlook) -> str:
