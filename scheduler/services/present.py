@@ -43,13 +43,14 @@ async def read_present(session: AsyncSession, catalogue: Catalogue, now_ms: int)
     return Present(
         at_ms,
         state,
-        _configured(state, at_ms),
+        configured_of(state, at_ms),
         {FirmId(firm.firm_id): firm.name for firm in names},
         {hole.name: hole_noun(hole) for hole in planned},
     )
 
 
-def _configured(state: ClusterState, at_ms: int) -> ConfigurationChanged:
+def configured_of(state: ClusterState, at_ms: int) -> ConfigurationChanged:
+    """What a state was configured with, as it would be told again."""
     spent = state.spending.spent(state.prices, at_ms)
     return ConfigurationChanged(
         pools=state.pools,

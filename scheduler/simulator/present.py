@@ -73,11 +73,11 @@ async def situations_of(
     session: AsyncSession, present: Present, config: PlannerConfig, changes: Sequence[Path]
 ) -> list[Situation]:
     """The present, then the present with each change. Raises Invalid for a file that cannot be."""
-    base = _as_it_is(present, config)
+    base = as_it_is(present, config)
     return [base, *[await _spent(session, present, base, changed(base, path)) for path in changes]]
 
 
-def _as_it_is(present: Present, config: PlannerConfig) -> Situation:
+def as_it_is(present: Present, config: PlannerConfig) -> Situation:
     """The installation as change files speak of it: firms and nodes by name."""
     state, configured, names = present.state, present.configured, _Names.of(present)
     return Situation(

@@ -1,0 +1,266 @@
+"""What would be if: the present queue under a change, beside the present; a change of nothing changes nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.domain.errors import Invalid
+from scheduler.domain.ids import FirmId, JobId
+from scheduler.domain.pools import Pool
+from scheduler.domain.queues import Cohort, QueueKey
+from scheduler.machine.messages import ConfigurationChanged, PriceFrom
+from scheduler.planner import Hole, PlannerConfig, StopCause
+from scheduler.planner.comparison import Fate, Prospect, most_changed, quantile, stopped_jobs, verdicts
+from scheduler.services.present import Present, configured_of
+from scheduler.simulator.present import as_it_is, prospect_of, snapshot_of
+from scheduler.simulator.situations import Situation, changed
+from scheduler.simulator.what_if import Answer, Question, document, tables_of
+from tests.builders.cluster import POOL, Controller, a_node, a_queue
+from tests.builders.jobs import MODEL, a_spec
+
+CONFIG = PlannerConfig()
+NAMES = {FirmId("firm-a"): "acme", FirmId("firm-b"): "beta"}
+HOUR_MS = 3_600_000
+
+
+def a_controller(nodes: int = 2, **quota: int) -> Controller:
+    """Two firms in one cohort, of which only the first has a quota where one is named."""
+    nominal = {"firm-a": {}, "firm-b": {}, **{firm: {MODEL: devices} for firm, devices in quota.items()}}
+    queues = [replace(a_queue(firm=firm, nominal=amount), cohort="city") for firm, amount in nominal.items()]
+    made = Controller([a_node(f"n{n}") for n in range(nodes)])
+    made.tell(
+        ConfigurationChanged(
+            {POOL: Pool(POOL)}, tuple(queues), (Cohort("city"),), prices=(PriceFrom(MODEL, 0, 10**10),)
+        )
+    )
+    return made
+
+
+def present_of(controller: Controller) -> Present:
+    """As it would be read from the database."""
+    state, at_ms = controller.state, controller.now_ms
+    return Present(at_ms, state, configured_of(state, at_ms), NAMES, {})
+
+
+def what_if(controller: Controller, change: str, folder: Path) -> tuple[Prospect, Prospect]:
+    """The present, and the present with a change file."""
+    path = folder / "change.yaml"
+    path.write_text(change, encoding="utf-8")
+    present = present_of(controller)
+    base = as_it_is(present, CONFIG)
+    wanted = changed(base, path)
+    return prospect_of(present, base, base, CONFIG), prospect_of(present, base, wanted, CONFIG)
+
+
+def fill(controller: Controller, jobs: int, *, firm: str = "firm-a", limit_s: int | None = 3600) -> None:
+    """Jobs of eight devices, which are named after their firm."""
+    for job_id in [f"{firm}-{n}" for n in range(jobs)]:
+        controller.submit(job_id, a_spec(job_id, devices=8, time_limit_s=limit_s), firm=firm)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["firm-a", "firm-b"]), st.integers(1, 8)), max_size=12),
+    st.integers(0, 12),
+)
+def test_a_change_of_nothing_changes_nothing(
+    tmp_path_factory: Any, jobs: list[tuple[str, int]], running: int
+) -> None:
+    controller = a_controller(nodes=2)
+    for number, (firm, devices) in enumerate(jobs):
+        if number == running:
+            controller.plan()
+        controller.submit(f"j{number}", a_spec(devices=devices, time_limit_s=600 * (number + 1)), firm=firm)
+    before, after = what_if(controller, "{}", tmp_path_factory.getbasetemp())
+    assert before.snapshot == after.snapshot
+    assert before.plan == after.plan
+    assert most_changed(before, after, 100) == []
+    assert {found.verdict for found in verdicts(before, after)} <= {"same"}
+    assert before.firms == after.firms
+
+
+def test_a_firm_with_more_quota_starts_at_once_what_waited_for_it_and_wins(tmp_path: Path) -> None:
+    controller = a_controller(nodes=3, **{"firm-a": 8, "firm-b": 0})
+    fill(controller, 3)
+    assert controller.plan() == ["firm-a-0"]
+    quota = f"firms: [{{name: acme, queues: [{{name: default, cohort: city, nominal: {{{MODEL}: 24}}}}]}}]"
+    before, after = what_if(controller, quota, tmp_path)
+    assert before.plan.placements == ()
+    assert {one.job_id for one in after.plan.placements} == {"firm-a-1", "firm-a-2"}
+    assert [after.outlooks[job_id].later_ms <= was.later_ms for job_id, was in before.outlooks.items()] == [
+        True
+    ] * 2
+    acme = next(found for found in verdicts(before, after) if found.firm == "firm-a")
+    assert (acme.verdict, acme.devices_change) == ("wins", 16)
+    changes = most_changed(before, after, 10)
+    assert {change.job_id for change in changes} == {"firm-a-1", "firm-a-2"}
+    assert most_changed(before, after, 1) == changes[:1]
+    assert changes[0].before.why is not None
+    assert "the queue holds 8 of its 8" in changes[0].before.why.reasons[0].sentence
+
+
+@given(st.integers(8, 64), st.integers(1, 6))
+def test_with_more_quota_nobody_of_that_firm_starts_later(
+    tmp_path_factory: Any, quota: int, jobs: int
+) -> None:
+    controller = a_controller(nodes=3, **{"firm-a": 8, "firm-b": 0})
+    fill(controller, jobs)
+    controller.plan()
+    change = (
+        f"firms: [{{name: acme, queues: [{{name: default, cohort: city, nominal: {{{MODEL}: {quota}}}}}]}}]"
+    )
+    before, after = what_if(controller, change, tmp_path_factory.getbasetemp())
+    for job_id, was in before.outlooks.items():
+        assert after.outlooks[job_id].later_ms <= was.later_ms
+
+
+def test_nodes_that_are_added_start_what_waits_for_room_and_can_do_what_those_that_are_there_can(
+    tmp_path: Path,
+) -> None:
+    controller = a_controller(nodes=1)
+    controller.connect("n0", boot="boot-2", understands=("output_patterns",))
+    fill(controller, 3)
+    controller.plan()
+    before, after = what_if(
+        controller, f"cluster: {{nodes: [{{model: {MODEL}, devices: 8, pool: {POOL}}}]}}", tmp_path
+    )
+    assert [one.job_id for one in after.plan.placements] == ["firm-a-1"]
+    assert after.snapshot.nodes[-1].features == before.snapshot.nodes[0].features
+    waits = after.outlooks[JobId("firm-a-2")]
+    assert waits.later_ms < before.outlooks[JobId("firm-a-2")].later_ms
+
+
+def test_reclaimed_quota_names_who_stops_and_for_whom(tmp_path: Path) -> None:
+    controller = a_controller(nodes=2, **{"firm-a": 16, "firm-b": 0})
+    fill(controller, 2, firm="firm-a", limit_s=None)
+    assert len(controller.plan()) == 2
+    for record in controller.state.jobs.values():
+        controller.run(record)
+    controller.wait(10 * HOUR_MS)
+    fill(controller, 1, firm="firm-b")
+    controller.wait(10 * HOUR_MS)
+    swap = "".join(
+        f"- {{name: {firm}, queues: [{{name: default, cohort: city, nominal: {{{MODEL}: {devices}}}}}]}}\n"
+        for firm, devices in (("acme", 0), ("beta", 16))
+    )
+    before, after = what_if(controller, f"firms:\n{swap}", tmp_path)
+    assert before.stops == []
+    ((stop, job),) = stopped_jobs(after)
+    assert (stop.cause, stop.for_job, job.shape.queue.firm_id) == (StopCause.RECLAIM, "firm-b-0", "firm-a")
+    assert after.outlooks[JobId("firm-b-0")].fate is Fate.ROOM_IS_MADE
+    assert {found.firm: found.verdict for found in verdicts(before, after)} == {
+        "firm-a": "loses",
+        "firm-b": "wins",
+    }
+    assert (after.firms[FirmId("firm-a")].devices, after.firms[FirmId("firm-b")].devices) == (8, 8)
+
+
+def test_the_state_that_was_read_answers_for_the_present_again_after_any_change(tmp_path: Path) -> None:
+    controller = a_controller(nodes=1)
+    fill(controller, 2)
+    controller.plan()
+    present = present_of(controller)
+    base = as_it_is(present, CONFIG)
+    first = snapshot_of(present, base, base)
+    path = tmp_path / "all.yaml"
+    path.write_text(
+        f"profile: packing\nmoves: false\ncohorts: [{{name: other}}]\n"
+        f"prices: [{{model: {MODEL}, price_cny_per_device_hour: '1', effective_from: '2030-01-01T00:00:00Z'}}]\n"
+        f"firms: [{{name: acme, queues: [{{name: default, weight: 7, cohort: other}}]}}]\n"
+        "maintenance: [{name: works, pool: pool-a, from: '2030-01-01T00:00:00Z', until: '2030-01-02T00:00:00Z'}]\n"
+    )
+    wanted = changed(base, path)
+    seen = snapshot_of(present, base, wanted)
+    queue = seen.queues[QueueKey(FirmId("firm-a"), "default")]
+    assert (queue.weight, queue.cohort, queue.pools) == (7, "other", (POOL,))
+    assert seen.prices == {MODEL: 10**9}  # next year's price counts at once
+    assert seen.calendar == (Hole(1_893_456_000_000, 1_893_542_400_000, frozenset({seen.nodes[0].node_id})),)
+    assert (wanted.profile, wanted.moves) == ("packing", False)
+    assert snapshot_of(present, base, base) == first
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ("firms: [{name: acme, queues: [{name: defualt}]}]", "firms: acme/defualt: got no such queue"),
+        ("firms: [{name: nobody, queues: [{name: default}]}]", "firms: nobody/default: got no such queue"),
+        ("firms: [{name: acme, queues: [{name: default, pools: [mars]}]}]", "firms: acme/default.pools"),
+        (
+            "firms: [{name: acme, queues: [{name: default, nominal: {h9: 8}}]}]",
+            "queue acme/default: nominal.h9",
+        ),
+        (
+            f"firms: [{{name: acme, queues: [{{name: default, lending: {{{MODEL}: 8}}}}]}}]",
+            "queue acme/default: lending",
+        ),
+        ("firms: [{name: acme, queues: [{name: default, cohort: mars}]}]", "queue acme/default: cohort"),
+        ("cohorts: [{name: a, parent: b}, {name: b, parent: a}]", "cohort a: parent"),
+        (
+            "prices: [{model: h9, price_cny_per_device_hour: '1', effective_from: '2026-01-01T00:00:00Z'}]",
+            r"prices\[0\].model",
+        ),
+        ("cluster: {nodes: [{model: h9, devices: 8}]}", "model"),
+        (
+            f"cluster: {{nodes: [{{model: {MODEL}, devices: 8, pool: mars}}]}}",
+            "cluster.nodes: pool: got mars",
+        ),
+        (
+            "reservations: [{name: r, firm: acme, nodes: [n0], from: '2001-01-01T00:00:00Z', "
+            "until: '2040-01-01T00:00:00Z'}]",
+            r"reservations\[0\].from",
+        ),
+        (
+            "reservations: [{name: r, firm: acme, nodes: [n9], from: '2039-01-01T00:00:00Z', "
+            "until: '2040-01-01T00:00:00Z'}]",
+            r"reservations\[0\].nodes\[0\]: got n9",
+        ),
+        ("profile: fastest", "profile: got 'fastest'"),
+        ("quota: 3", "quota"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_by_its_field(tmp_path: Path, change: str, field: str) -> None:
+    with pytest.raises(Invalid, match=field):
+        what_if(a_controller(), change, tmp_path)
+
+
+def test_the_answer_names_firms_and_jobs_for_people_and_for_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = a_controller(nodes=3, **{"firm-a": 8, "firm-b": 0})
+    fill(controller, 3)
+    controller.plan()
+    quota = f"firms: [{{name: acme, queues: [{{name: default, cohort: city, nominal: {{{MODEL}: 24}}}}]}}]"
+    before, after = what_if(controller, quota, tmp_path)
+    present = present_of(controller)
+    base = as_it_is(present, CONFIG)
+    situations: list[Situation] = [base, replace(base, name="more")]
+    answer = Answer(present, situations, [before, after], 0.0, 0.0)
+    question = Question((tmp_path / "change.yaml",))
+    found = document(answer, question)
+    assert (found["running"], found["waiting"]) == (1, 2)
+    more = found["situations"][1]
+    assert [(start["job_id"], start["firm"], start["device_model"]) for start in more["starts"]] == [
+        ("firm-a-1", "acme", MODEL),
+        ("firm-a-2", "acme", MODEL),
+    ]
+    assert more["firms"]["acme"]["median_wait_ms"] == 0
+    assert more["most_changed"][0]["before"]["reasons"][0]["reason"]
+    assert [(v["firm"], v["situation"], v["verdict"]) for v in found["verdicts"]] == [
+        ("acme", "more", "wins")
+    ]
+    whole, firms, jobs = tables_of(answer, 20)
+    assert [row[2] for row in whole.rows[:3]] == ["balanced", "2", "2"]
+    assert firms.rows[1][:3] == ["acme", "more", "2"]
+    assert firms.rows[1][-1] == "wins"
+    assert [row[4] for row in jobs.rows] == [f"starts on {MODEL}"] * 2
+    monkeypatch.setenv("SUANLI_LANG", "zh")
+    assert tables_of(answer, 20)[1].rows[1][-1] == "受益"
+
+
+def test_a_part_of_waits_lies_between_neighbours() -> None:
+    assert quantile([], 0.5) is None
+    assert quantile([7], 0.9) == 7
+    assert (quantile([0, 10], 0.5), quantile([0, 10, 20], 0.9)) == (5, 18)
