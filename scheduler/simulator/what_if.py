@@ -100,10 +100,10 @@ class Shown(NamedTuple):
 def tables_of(answer: Answer, most: int) -> list[Shown]:
     """The whole, each firm with who wins and loses, then of each change the jobs."""
     names = [shown_name(situation.name) for situation in answer.situations]
-    whole = [[said(label), *[said(tell(one.whole)) for one in answer.prospects]] for label, tell in _LINES]
+    whole = [[said(label), *[tell(one.whole) for one in answer.prospects]] for label, tell in _LINES]
     whole.insert(0, [said("profile"), *[situation.profile for situation in answer.situations]])
     header = (
-        "firm", "under", "start now", "room is made", "wait", "told start, median", "90 %", "devices",
+        "firm", "under", "start now", "room is made", "go on waiting", "told start, median", "90 %", "devices",
         "CNY an hour", "",
     )  # fmt: skip
     tables = [
@@ -194,7 +194,8 @@ def _told(outlook: Outlook) -> str:
     if outlook.wait_ms is None:
         return said("nobody knows when")
     after = told_time(outlook.wait_ms / 1000)
-    return said(f"room is made; in {after}" if outlook.fate is Fate.ROOM_IS_MADE else f"in {after}")
+    room = outlook.fate is Fate.ROOM_IS_MADE
+    return said(f"room is made; {after} from now" if room else f"{after} from now")
 
 
 def _why(change: JobChange) -> str:

@@ -180,6 +180,19 @@ ZH_APART_HELP = {
     "Also each firm alone on its nominal quota: is anybody worse off together?": (
         "再让每家企业单独用其额定配额运行：有谁因共用而变差吗？"
     ),
+    # What would be if
+    "What would be if: plan the present queue as it is and under proposed changes, and change nothing.": (
+        "假如：把当前队列按现状和按提议的更改各调度一次，不作任何改动。"
+    ),
+    "Says which waiting jobs would start now, which running ones would stop for them, when the others would be told to "
+    "start, and which firms win and which lose. It reads the database once, in a process of its own.": (
+        "说明哪些等待的作业会立即启动，哪些运行中的作业会为其停止，其余作业会被预告何时启动，以及哪些企业受益、"
+        "哪些受损。它只读取数据库一次，并在自己的进程中运行。"
+    ),
+    "A proposed change, as for `suanli simulate`. Again for more: each stands beside the present.": (
+        "提议的更改，写法同 `suanli simulate`。可重复：每个都与现状并列。"
+    ),
+    "How many of the jobs that change most are named.": "列出变化最大的作业多少个。",
     # At the machine itself
     "Create the first operator and print its API key, once.": "创建第一个运营方用户，并打印其 API 密钥，只显示一次。",
     "Name of the operator.": "运营方用户的名称。",
