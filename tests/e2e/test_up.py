@@ -332,6 +332,30 @@ def test_a_history_is_written_once_and_over_a_file_only_where_that_is_asked(
     assert "cannot be written: No such file or directory" in nowhere.stderr
 
 
+def test_what_would_be_if_is_asked_at_the_machine_and_a_wrong_file_is_one_sentence(
+    shared: Up, tmp_path: Path
+) -> None:
+    change = tmp_path / "change.yaml"
+    change.write_text("cluster: {nodes: [{model: ascend-910b3, devices: 8, pool: nowhere}]}")
+    refused = scheduler(shared.data, "admin", "what-if", "--change", str(change))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("scheduler: cluster.nodes: pool: got nowhere, want a pool of a queue")
+    change.write_text("firms: [{name: nobody, queues: [{name: default}]}]")
+    refused = scheduler(shared.data, "admin", "what-if", "--change", str(change))
+    assert refused.stderr.startswith("scheduler: firms: nobody/default: got no such queue")
+    assert scheduler(shared.data, "admin", "what-if").returncode == 2
+    change.write_text("profile: packing\nmoves: false")
+    asked = scheduler(shared.data, "admin", "what-if", "--change", str(change), "--json")
+    assert asked.returncode == 0, asked.stderr
+    answer = json.loads(asked.stdout)
+    assert [(one["name"], one["profile"]) for one in answer["situations"]] == [
+        ("as-it-is", "balanced"),
+        ("change", "packing"),
+    ]
+    shown = scheduler(shared.data, "admin", "what-if", "--change", str(change))
+    assert "0 jobs run, 0 jobs wait" in shown.stdout
+
+
 def test_check_finds_nothing_broken_in_a_new_installation(shared: Up) -> None:
     checked = scheduler(shared.data, "check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
