@@ -6,6 +6,7 @@ By CPU time of the process, which plans in one thread: what others do on the mac
 import resource
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from rich.progress import track
@@ -14,10 +15,11 @@ from benchmarks.harness import Row
 from benchmarks.planner.settings import BALANCED, Settings, config
 from scheduler import machine_code
 from scheduler.catalogue import load_catalogue
-from scheduler.domain.ids import FirmId, JobId
+from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.planner import JobClass, Shape, Snapshot, WaitingJob
+from scheduler.planner.comparison import Prospect, most_changed, verdicts
 from scheduler.planner.cycle import Planner, plan
 from scheduler.planner.placer import Placer
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
@@ -135,8 +137,24 @@ def _cycles(settings: Settings) -> Iterator[Row]:
     yield Row(
         "cost", f"{name}, everything anew", "one cycle by CPU time", full_ms, "ms", "lower", None, FULL_MS
     )
+    yield _what_if(settings, snapshot, now_ms, name)
     used_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     yield Row("cost", name, "memory of the process", used_mib, "MiB", "lower", None, MEMORY_MIB)
+
+
+def _what_if(settings: Settings, present: Snapshot, now_ms: int, name: str) -> Row:
+    """The present, and the present with a hundredth more nodes: two plans anew, with the told start of every job."""
+    added = _cluster(settings.some(100, 10)).snapshot().nodes
+    added = tuple(replace(node, node_id=NodeId(f"new-{node.node_id}")) for node in added)
+    begun = time.process_time()
+    before, after = (
+        Prospect(snapshot, *plan(snapshot, now_ms, config(BALANCED)))
+        for snapshot in (present, replace(present, nodes=(*present.nodes, *added)))
+    )
+    verdicts(before, after)
+    most_changed(before, after, 20)
+    took_ms = 1000 * (time.process_time() - begun)
+    return Row("cost", f"{name}, 1 % more nodes", "what-if by CPU time", took_ms, "ms", "lower", None, None)
 
 
 def _fill(cluster: VirtualCluster, nodes: int, rng: np.random.Generator) -> None:
