@@ -19,7 +19,7 @@ from scheduler.terminal import AsJson, Data, done, note, print_json, say, settin
 from suanli.cli.program import run as run_program
 
 if TYPE_CHECKING:
-    from scheduler.simulator.what_if import Answer
+    from scheduler.simulator.what_if import Asked
 
 app = typer.Typer(
     name="scheduler",
@@ -320,7 +320,7 @@ def what_if(
     start, and which firms win and which lose. It reads the database once, in a process of its own.
     """
     from scheduler.domain.errors import DomainError
-    from scheduler.simulator.what_if import Question, ask, document, summary_of, tables_of
+    from scheduler.simulator.what_if import Question, answer_of, ask, document, summary_of, tables_of
     from scheduler.storage import roles
     from scheduler.storage.engine import Database, DatabaseAway
     from scheduler.wiring import planner_config, role_url
@@ -329,9 +329,8 @@ def what_if(
     settings = settings_of(data=data)
     question = Question(tuple(change or ()), tuple(profile or ()), most)
     wait_for_up(settings)
-    os.nice(10)  # the processes that serve go first
 
-    async def asked() -> "Answer":
+    async def read() -> "Asked":
         database = Database(role_url(settings, roles.API), "what-if", pool_size=1)
         try:
             return await ask(database, question, planner_config(settings))
@@ -339,11 +338,14 @@ def what_if(
             await database.dispose()
 
     try:
-        answer = asyncio.run(asked())
+        asked = asyncio.run(read())
     except DomainError as error:
         raise typer.Exit(fail(sentence_of(error), MISUSED)) from error
     except (DatabaseAway, SettingsError) as error:
         raise typer.Exit(fail(sentence_of(error))) from error
+    gc.disable()  # what was read stays until the end, and there is much of it
+    os.nice(10)  # nothing of the database is held any more: the processes that serve go first
+    answer = answer_of(asked, planner_config(settings))
     if as_json:
         print_json(document(answer, question))
         return

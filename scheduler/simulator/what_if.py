@@ -46,8 +46,17 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The present, and the situations that it is to be planned in; the present as it is first."""
+
+    present: Present
+    situations: Sequence[Situation]
+    read_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """The present and every change of it, with what the planner makes of each; the present first."""
+    """What the planner makes of each situation."""
 
     present: Present
     situations: Sequence[Situation]
@@ -56,11 +65,10 @@ class Answer:
     planned_s: float
 
 
-async def ask(database: Database, question: Question, config: PlannerConfig) -> Answer:
-    """Reads the present in one moment, in which PostgreSQL refuses to write, and plans it once for each column.
+async def ask(database: Database, question: Question, config: PlannerConfig) -> Asked:
+    """Reads the present in one moment, in which PostgreSQL refuses to write.
 
-    Raises Invalid for a change that cannot be, DatabaseAway. Cost: a start of the controller, then a cycle anew and the
-    told starts of all waiting jobs for each column.
+    Raises Invalid for a change that cannot be, DatabaseAway. Cost: as a start of the controller.
     """
     if not question.changes and not question.profiles:
         raise Invalid([FieldProblem("--change", "nothing", "a change file, or a --profile")])
@@ -71,12 +79,18 @@ async def ask(database: Database, question: Question, config: PlannerConfig) -> 
     base = situations[0]
     situations += [with_profile(base, name, name) for name in question.profiles if name != base.profile]
     require_different_names(situations)
-    read_s = time.monotonic()
+    return Asked(present, situations, time.monotonic() - begun_s)
+
+
+def answer_of(asked: Asked, config: PlannerConfig) -> Answer:
+    """Cost: for each situation a cycle anew, and the told starts of all waiting jobs."""
+    begun_s = time.monotonic()
+    present, base = asked.present, asked.situations[0]
     with uncollected():
-        prospects = [prospect_of(present, base, wanted, config) for wanted in situations]
+        prospects = [prospect_of(present, base, wanted, config) for wanted in asked.situations]
         for prospect in prospects:
             _ = prospect.outlooks
-    return Answer(present, situations, prospects, read_s - begun_s, time.monotonic() - read_s)
+    return Answer(present, asked.situations, prospects, asked.read_s, time.monotonic() - begun_s)
 
 
 def summary_of(answer: Answer) -> str:

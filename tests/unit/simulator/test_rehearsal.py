@@ -16,6 +16,7 @@ from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, Projec
 from scheduler.domain.errors import Invalid
 from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import Cohort, QueueKey
+from scheduler.domain.time import to_rfc3339
 from scheduler.machine.messages import BudgetSpent
 from scheduler.planner import StopCause
 from scheduler.services.history import history_text
@@ -500,6 +501,66 @@ def test_a_change_for_a_firm_or_a_pool_that_is_not_there_is_refused(
         run(Request(history_file, changes=(tmp_path / "change.yaml",)))
     with pytest.raises(Invalid, match="profile: got 'fastest', want one of balanced, "):
         run(Request(history_file, profiles=("fastest",)))
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        (
+            "cluster: {nodes: [{model: ascend-910b3, devices: 8, pool: mars}]}",
+            "cluster.nodes: pool: got mars",
+        ),
+        (
+            'prices: [{model: h9, price_cny_per_device_hour: "1", effective_from: "2026-12-01T00:00:00Z"}]',
+            r"prices\[0\].model: got h9",
+        ),
+        ("firms: [{name: a, queues: [{name: default, nominal: {h9: 8}}]}]", "queue a/default: nominal.h9"),
+        (
+            'reservations: [{name: r, firm: c, nodes: [n1], from: "2026-12-01T00:00:00Z",'
+            ' until: "2027-01-01T00:00:00Z"}]',
+            r"reservations\[0\].firm: got c",
+        ),
+    ],
+)
+def test_what_a_change_may_not_name_is_refused_by_its_field(
+    history_file: Path, tmp_path: Path, text: str, field: str
+) -> None:
+    path = tmp_path / "change.yaml"
+    path.write_text(text)
+    with pytest.raises(Invalid, match=field):
+        run(Request(history_file, changes=(path,)))
+
+
+def test_nobody_runs_in_a_window_of_maintenance_that_a_change_proposes(tmp_path: Path) -> None:
+    begins_ms = 1_800_000_000_000
+    past = a_history(jobs=2)
+    for job in past["jobs"]:
+        job["submitted_ms"] += begins_ms
+    path, change = tmp_path / "history.json", tmp_path / "works.yaml"
+    path.write_text(history_text({**past, "from_ms": begins_ms, "to_ms": begins_ms + 100 * HOUR_MS}))
+    from_, until = (to_rfc3339(begins_ms + hours * HOUR_MS) for hours in (1, 11))
+    change.write_text(f"maintenance: [{{name: works, pool: ascend, from: '{from_}', until: '{until}'}}]")
+    before, after = (s["summary"] for s in figures_of(Request(path, changes=(change,)))["situations"])
+    assert before["makespan_s"] == pytest.approx(2 * 3600, abs=1)
+    # Neither job's limit of two hours ends before the window begins: both run after it.
+    assert after["makespan_s"] == pytest.approx(13 * 3600, abs=60)
+    table = tmp_path / "t.csv"
+    table.write_text("job_id,arrival_s,duration_s,num_gpus\n1,0,60,8\n")
+    (tmp_path / "c.yaml").write_text(CLUSTER)
+    with pytest.raises(Invalid, match="jobs of a table have no dates"):
+        run(Request(table, cluster=tmp_path / "c.yaml", changes=(change,)))
+
+
+def test_a_queue_of_a_change_that_names_no_pools_has_all_as_apply_would_give_it(tmp_path: Path) -> None:
+    path, change = tmp_path / "history.json", tmp_path / "more.yaml"
+    path.write_text(history_text(a_history()))
+    change.write_text(
+        "firms: [{name: a, queues: [{name: default}]}]\n"
+        "cluster: {nodes: [{model: ascend-910b3, devices: 8, pool: new}]}"
+    )
+    firms = figures_of(Request(path, changes=(change,)))["situations"][1]["summary"]["firms"]
+    assert firms["a"]["jct"]["longest_s"] == pytest.approx(3 * 3600, abs=1)  # in both pools
+    assert firms["b"]["jct"]["longest_s"] == pytest.approx(4 * 3600, abs=1)  # in its own
 
 
 def test_a_cluster_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:

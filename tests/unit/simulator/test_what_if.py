@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.domain.errors import Invalid
+from scheduler.domain.gangs import Share
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Cohort, QueueKey
 from scheduler.machine.messages import ConfigurationChanged, PriceFrom
 from scheduler.planner import Hole, PlannerConfig, StopCause
 from scheduler.planner.comparison import Fate, Prospect, most_changed, quantile, stopped_jobs, verdicts
+from scheduler.planner.config import POLICIES
+from scheduler.planner.plan_checks import check_plan
 from scheduler.services.present import Present, configured_of
 from scheduler.simulator.present import as_it_is, prospect_of, snapshot_of
 from scheduler.simulator.situations import Situation, changed
@@ -56,24 +59,47 @@ def what_if(controller: Controller, change: str, folder: Path) -> tuple[Prospect
     return prospect_of(present, base, base, CONFIG), prospect_of(present, base, wanted, CONFIG)
 
 
+def quota_of(firm: str, devices: int) -> str:
+    """A firm of a change file."""
+    return f"{{name: {firm}, queues: [{{name: default, cohort: city, nominal: {{{MODEL}: {devices}}}}}]}}"
+
+
 def fill(controller: Controller, jobs: int, *, firm: str = "firm-a", limit_s: int | None = 3600) -> None:
     """Jobs of eight devices, which are named after their firm."""
     for job_id in [f"{firm}-{n}" for n in range(jobs)]:
         controller.submit(job_id, a_spec(job_id, devices=8, time_limit_s=limit_s), firm=firm)
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(["firm-a", "firm-b"]), st.integers(1, 8)), max_size=12),
-    st.integers(0, 12),
+JOBS = st.lists(
+    st.tuples(
+        st.sampled_from(["firm-a", "firm-b"]),
+        st.integers(1, 8),
+        st.integers(1, 3),
+        st.sampled_from([0, 500_000]),
+    ),
+    max_size=12,
 )
-def test_a_change_of_nothing_changes_nothing(
-    tmp_path_factory: Any, jobs: list[tuple[str, int]], running: int
-) -> None:
-    controller = a_controller(nodes=2)
-    for number, (firm, devices) in enumerate(jobs):
-        if number == running:
+
+
+def a_busy_controller(jobs: list[tuple[str, int, int, int]], planned: int, **quota: int) -> Controller:
+    """Gangs and parts of devices of two firms, some of which were there when the controller planned."""
+    controller = a_controller(nodes=2, **quota)
+    for number, (firm, devices, nodes, ppm) in enumerate(jobs):
+        if number == planned:
             controller.plan()
-        controller.submit(f"j{number}", a_spec(devices=devices, time_limit_s=600 * (number + 1)), firm=firm)
+        spec = a_spec(devices=devices * nodes, per_node=devices, time_limit_s=600 * (number + 1))
+        if ppm:
+            spec = replace(a_spec(time_limit_s=600), share=Share(ppm=ppm))
+        controller.submit(f"j{number}", spec, firm=firm)
+    return controller
+
+
+@settings(deadline=None, max_examples=40)
+@given(JOBS, st.integers(0, 12))
+def test_a_change_of_nothing_changes_nothing(
+    tmp_path_factory: Any, jobs: list[tuple[str, int, int, int]], planned: int
+) -> None:
+    controller = a_busy_controller(jobs, planned)
     before, after = what_if(controller, "{}", tmp_path_factory.getbasetemp())
     assert before.snapshot == after.snapshot
     assert before.plan == after.plan
@@ -82,11 +108,34 @@ def test_a_change_of_nothing_changes_nothing(
     assert before.firms == after.firms
 
 
+@settings(deadline=None, max_examples=40)
+@given(JOBS, st.integers(0, 12), st.integers(0, 32), st.integers(0, 32), st.sampled_from(sorted(POLICIES)))
+def test_whatever_is_changed_the_plan_is_legal_and_every_job_is_accounted_for(
+    tmp_path_factory: Any,
+    jobs: list[tuple[str, int, int, int]],
+    planned: int,
+    mine: int,
+    other: int,
+    profile: str,
+) -> None:
+    controller = a_busy_controller(jobs, planned, **{"firm-a": 8, "firm-b": 8})
+    change = (
+        f"profile: {profile}\nfirms: [{quota_of('acme', mine)}, {quota_of('beta', other)}]\n"
+        f"cluster: {{nodes: [{{model: {MODEL}, devices: 8, pool: {POOL}}}]}}"
+    )
+    before, after = what_if(controller, change, tmp_path_factory.getbasetemp())
+    assert check_plan(after.snapshot, after.plan) == []
+    assert before.outlooks.keys() == after.outlooks.keys()
+    assert after.whole.jobs == sum(firm.jobs for firm in after.firms.values())
+    assert after.whole.devices == pytest.approx(sum(firm.devices for firm in after.firms.values()))
+    assert {found.firm for found in verdicts(before, after)} == before.firms.keys() | after.firms.keys()
+
+
 def test_a_firm_with_more_quota_starts_at_once_what_waited_for_it_and_wins(tmp_path: Path) -> None:
     controller = a_controller(nodes=3, **{"firm-a": 8, "firm-b": 0})
     fill(controller, 3)
     assert controller.plan() == ["firm-a-0"]
-    quota = f"firms: [{{name: acme, queues: [{{name: default, cohort: city, nominal: {{{MODEL}: 24}}}}]}}]"
+    quota = f"firms: [{quota_of('acme', 24)}]"
     before, after = what_if(controller, quota, tmp_path)
     assert before.plan.placements == ()
     assert {one.job_id for one in after.plan.placements} == {"firm-a-1", "firm-a-2"}
@@ -102,6 +151,7 @@ def test_a_firm_with_more_quota_starts_at_once_what_waited_for_it_and_wins(tmp_p
     assert "the queue holds 8 of its 8" in changes[0].before.why.reasons[0].sentence
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(8, 64), st.integers(1, 6))
 def test_with_more_quota_nobody_of_that_firm_starts_later(
     tmp_path_factory: Any, quota: int, jobs: int
@@ -109,9 +159,7 @@ def test_with_more_quota_nobody_of_that_firm_starts_later(
     controller = a_controller(nodes=3, **{"firm-a": 8, "firm-b": 0})
     fill(controller, jobs)
     controller.plan()
-    change = (
-        f"firms: [{{name: acme, queues: [{{name: default, cohort: city, nominal: {{{MODEL}: {quota}}}}}]}}]"
-    )
+    change = f"firms: [{quota_of('acme', quota)}]"
     before, after = what_if(controller, change, tmp_path_factory.getbasetemp())
     for job_id, was in before.outlooks.items():
         assert after.outlooks[job_id].later_ms <= was.later_ms
@@ -142,11 +190,8 @@ def test_reclaimed_quota_names_who_stops_and_for_whom(tmp_path: Path) -> None:
     controller.wait(10 * HOUR_MS)
     fill(controller, 1, firm="firm-b")
     controller.wait(10 * HOUR_MS)
-    swap = "".join(
-        f"- {{name: {firm}, queues: [{{name: default, cohort: city, nominal: {{{MODEL}: {devices}}}}}]}}\n"
-        for firm, devices in (("acme", 0), ("beta", 16))
-    )
-    before, after = what_if(controller, f"firms:\n{swap}", tmp_path)
+    swap = f"firms: [{quota_of('acme', 0)}, {quota_of('beta', 16)}]"
+    before, after = what_if(controller, swap, tmp_path)
     assert before.stops == []
     ((stop, job),) = stopped_jobs(after)
     assert (stop.cause, stop.for_job, job.shape.queue.firm_id) == (StopCause.RECLAIM, "firm-b-0", "firm-a")
@@ -232,7 +277,7 @@ def test_the_answer_names_firms_and_jobs_for_people_and_for_programs(
     controller = a_controller(nodes=3, **{"firm-a": 8, "firm-b": 0})
     fill(controller, 3)
     controller.plan()
-    quota = f"firms: [{{name: acme, queues: [{{name: default, cohort: city, nominal: {{{MODEL}: 24}}}}]}}]"
+    quota = f"firms: [{quota_of('acme', 24)}]"
     before, after = what_if(controller, quota, tmp_path)
     present = present_of(controller)
     base = as_it_is(present, CONFIG)

@@ -14,7 +14,7 @@ from scheduler.controller.commit import Leader
 from scheduler.domain.errors import Invalid
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner import PlannerConfig
-from scheduler.simulator.what_if import Question, ask, document
+from scheduler.simulator.what_if import Question, answer_of, ask, document
 from scheduler.storage import tables
 from scheduler.storage.engine import Database
 from scheduler.storage.leadership import Leadership
@@ -92,7 +92,7 @@ async def asked(database: Database, folder: Path, change: str) -> dict[str, Any]
     path = folder / "change.yaml"
     path.write_text(change, encoding="utf-8")
     question = Question((path,))
-    return document(await ask(database, question, CONFIG), question)
+    return document(answer_of(await ask(database, question, CONFIG), CONFIG), question)
 
 
 def quota(firm: str, devices: int) -> str:
