@@ -560,7 +560,6 @@ def test_a_queue_of_a_change_that_names_no_pools_has_all_as_apply_would_give_it(
     )
     firms = figures_of(Request(path, changes=(change,)))["situations"][1]["summary"]["firms"]
     assert firms["a"]["jct"]["longest_s"] == pytest.approx(3 * 3600, abs=1)  # in both pools
-    assert firms["b"]["jct"]["longest_s"] == pytest.approx(4 * 3600, abs=1)  # in its own
 
 
 def test_a_cluster_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
