@@ -112,7 +112,7 @@ class Prospect:
         held = self._held()
         return {
             firm: _firm(outlooks.get(firm, []), stopped.get(firm, 0), *held.get(firm, (0.0, 0.0)))
-            for firm in sorted(outlooks.keys() | held.keys())
+            for firm in sorted(outlooks.keys() | held.keys() | stopped.keys())
         }
 
     def _held(self) -> dict[FirmId, tuple[float, float]]:

@@ -13,6 +13,7 @@ from scheduler.domain.gangs import Share
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Cohort, QueueKey
+from scheduler.domain.time import to_rfc3339
 from scheduler.machine.messages import ConfigurationChanged, PriceFrom
 from scheduler.planner import Hole, PlannerConfig, StopCause
 from scheduler.planner.comparison import Fate, Prospect, most_changed, quantile, stopped_jobs, verdicts
@@ -127,6 +128,7 @@ def test_whatever_is_changed_the_plan_is_legal_and_every_job_is_accounted_for(
     assert check_plan(after.snapshot, after.plan) == []
     assert before.outlooks.keys() == after.outlooks.keys()
     assert after.whole.jobs == sum(firm.jobs for firm in after.firms.values())
+    assert after.whole.stopped == sum(firm.stopped for firm in after.firms.values())
     assert after.whole.devices == pytest.approx(sum(firm.devices for firm in after.firms.values()))
     assert {found.firm for found in verdicts(before, after)} == before.firms.keys() | after.firms.keys()
 
@@ -201,6 +203,18 @@ def test_reclaimed_quota_names_who_stops_and_for_whom(tmp_path: Path) -> None:
         "firm-b": "wins",
     }
     assert (after.firms[FirmId("firm-a")].devices, after.firms[FirmId("firm-b")].devices) == (8, 8)
+
+
+def test_a_firm_of_which_all_that_runs_is_stopped_is_told_so(tmp_path: Path) -> None:
+    controller = a_controller(nodes=1)
+    fill(controller, 1)
+    controller.plan()
+    from_, until = (to_rfc3339(controller.now_ms + ms) for ms in (60_000, HOUR_MS))
+    window = f"maintenance: [{{name: works, pool: {POOL}, from: '{from_}', until: '{until}'}}]"
+    before, after = what_if(controller, window, tmp_path)
+    assert before.firms[FirmId("firm-a")].devices == 8
+    assert (after.firms[FirmId("firm-a")].devices, after.firms[FirmId("firm-a")].stopped) == (0, 1)
+    assert [found.verdict for found in verdicts(before, after)] == ["loses"]
 
 
 def test_the_state_that_was_read_answers_for_the_present_again_after_any_change(tmp_path: Path) -> None:
