@@ -7,6 +7,7 @@ from fastapi import Query
 
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.time import from_datetime, from_rfc3339, month_begin_ms
+from suanli.rating.no_such_time import wanted_time
 
 LAST_MS = from_datetime(datetime(9999, 1, 1, tzinfo=UTC))
 
@@ -20,12 +21,13 @@ def moment_ms(text: str | None, name: str, where: str = "query ") -> int | None:
         return None
     try:
         # "+" in a query is a space to most readers of URLs.
-        at_ms = from_rfc3339(text.replace(" ", "+"))
+        text = text.replace(" ", "+")
+        at_ms = from_rfc3339(text)
     except (ValueError, OverflowError):
         at_ms = -1
     if not 0 <= at_ms <= LAST_MS:
         want = "a time with its zone, like 2026-01-01T00:00:00+08:00 (+ written as %2B)"
-        raise Invalid([FieldProblem(f"{where}{name}", text[:40], want)])
+        raise Invalid([FieldProblem(f"{where}{name}", text[:40], wanted_time(text, want))])
     return at_ms
 
 

@@ -17,6 +17,7 @@ from scheduler.domain.principals import FIRM_ROLES, PRINCIPAL_NAME, PRINCIPAL_NA
 from scheduler.domain.queues import COMPUTE
 from scheduler.domain.reading import Reader
 from scheduler.domain.time import GRID_MS, MINUTE_MS, SECOND_MS, from_rfc3339, on_grid
+from suanli.rating.no_such_time import wanted_time
 
 NANO = 9  # decimal places of CNY in a price
 PARTS_PER_MILLION = 6  # decimal places of a rate
@@ -333,12 +334,17 @@ def _calendar_entry(reader: Reader, firm: str | None, queue: str | None) -> Cale
 
 
 def _moment(reader: Reader, key: str) -> int:
+    """A time since 1970; -1 for what is none, which the reader's problems name."""
     value = reader.raw(key)
     try:
-        return from_rfc3339(value if isinstance(value, str) else "")
+        at_ms = from_rfc3339(value if isinstance(value, str) else "")
     except (ValueError, OverflowError):
-        reader.problem(reader.at(key), value, 'a time with its zone, like "2026-01-01T00:00:00+08:00"')
+        at_ms = -1
+    if at_ms < 0:
+        want = 'a time with its zone, like "2026-01-01T00:00:00+08:00"'
+        reader.problem(reader.at(key), value, wanted_time(value, want))
         return -1
+    return at_ms
 
 
 def _node(reader: Reader) -> NodeEntry:
@@ -429,15 +435,8 @@ def _texts(reader: Reader, key: str, pattern: str) -> tuple[str, ...] | None:
 
 
 def _effective_from(reader: Reader) -> int:
-    value = reader.raw("effective_from")
-    where = reader.at("effective_from")
-    try:
-        at_ms = from_rfc3339(value if isinstance(value, str) else "")
-    except (ValueError, OverflowError):
-        reader.problem(where, value, 'a time with its zone, like "2026-01-01T00:00:00+08:00"')
-        return 0
-    if at_ms < 0 or not on_grid(at_ms):
-        reader.problem(
-            where, value, f"a time on the {GRID_MS // MINUTE_MS}-minute grid of UTC, so that no window splits"
-        )
+    at_ms = _moment(reader, "effective_from")
+    if at_ms >= 0 and not on_grid(at_ms):
+        want = f"a time on the {GRID_MS // MINUTE_MS}-minute grid of UTC, so that no window splits"
+        reader.problem(reader.at("effective_from"), reader.raw("effective_from"), want)
     return at_ms

@@ -75,6 +75,7 @@ from scheduler.domain.retries import (
     Retry,
 )
 from scheduler.domain.time import DAY_MS, from_rfc3339, to_rfc3339
+from suanli.rating.no_such_time import wanted_time
 
 
 def spec_from_json(value: object) -> JobSpec:
@@ -275,9 +276,8 @@ def _deadline(reader: Reader) -> str | None:
     except ValueError:
         at_ms = -1
     if not 0 <= at_ms < 100 * 366 * DAY_MS:
-        reader.problem(
-            reader.at("deadline"), value, "a time with its zone, such as 2026-12-01T08:00:00+08:00"
-        )
+        want = "a time with its zone, such as 2026-12-01T08:00:00+08:00"
+        reader.problem(reader.at("deadline"), value, wanted_time(value, want))
         return None
     return to_rfc3339(at_ms)
 

@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from suanli.cli.errors import MISUSED, CliError
 from suanli.rating.billing_zone import BILLING_ZONE
+from suanli.rating.no_such_time import wanted_time
 
 BILLING_CLOCK = "Asia/Shanghai (UTC+08:00)"
 
 _UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+_WANT = "a date like 2026-01-31, or a time like 2026-01-31T08:00+08:00"
 _HOUR_MS = 3_600_000
 _LEAST_HOURS = 0.000001
 _AGO = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
@@ -75,15 +77,14 @@ def billing_moment(text: str, option: str) -> str:
     return _with_zone(text, option, BILLING_ZONE)
 
 
-def _with_zone(text: str, option: str, zone: tzinfo | None) -> str:
+def _with_zone(text: str, option: str, zone: tzinfo | None, want: str = _WANT) -> str:
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             moment = moment.astimezone() if zone is None else moment.replace(tzinfo=zone)
         return moment.isoformat()
     except (ValueError, OverflowError, OSError):
-        want = "a date like 2026-01-31, or a time like 2026-01-31T08:00+08:00"
-        raise CliError(f"{option}: got {text!r}, want {want}", MISUSED) from None
+        raise CliError(f"{option}: got {text!r}, want {wanted_time(text, want)}", MISUSED) from None
 
 
 def moment_or_ago(text: str | None, option: str, now: datetime | None = None) -> str | None:
@@ -93,11 +94,8 @@ def moment_or_ago(text: str | None, option: str, now: datetime | None = None) ->
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
         span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
         return ((now or datetime.now(UTC)) - span).isoformat(timespec="milliseconds")
-    try:
-        return to_rfc3339(text, option)
-    except CliError:
-        want = "how long ago, like 10m or 2h, or a time like 2026-01-31T08:00"
-        raise CliError(f"{option}: got {text!r}, want {want}", MISUSED) from None
+    want = "how long ago, like 10m or 2h, or a time like 2026-01-31T08:00"
+    return None if text is None else _with_zone(text, option, None, want)
 
 
 def ago(moment: str | None, now: datetime | None = None) -> str:

@@ -20,6 +20,7 @@ from suanli.evidence.identities import DeviceIdentity
 from suanli.evidence.strict_json import printable
 from suanli.rating.billing_zone import BILLING_ZONE
 from suanli.rating.intervals import Stretch
+from suanli.rating.no_such_time import wanted_time
 
 LIST_LIMIT_BYTES = 64 << 20
 NAMES = ("device_id", "serial", "uuid")
@@ -134,5 +135,5 @@ def _moment_ms(where: str, column: str, text: str) -> int:
         time_ms = None
     if time_ms is None:
         want = "a date like 2026-01-31, or a time with its zone like 2026-01-31T08:00+08:00"
-        raise EvidenceError(f"{where}: {column}", printable(text), want)
+        raise EvidenceError(f"{where}: {column}", printable(text), wanted_time(text, want))
     return time_ms

@@ -482,6 +482,7 @@ async def test_what_is_planned_for_a_node_enters_the_log_and_names_no_firm(
         ),
         (booking(until="2027-01-16T16:00:00+08:00"), "reservations[0].until", "a time after from"),
         (booking(until="tomorrow"), "reservations[0].until", "with its zone"),
+        (booking(until="2027-02-29T08:00:00+08:00"), "reservations[0].until", "2027-02 has 28 days"),
         (booking(firm="nobody"), "reservations[0].firm", "one of:"),
         (booking(queue="nowhere"), "reservations[0].queue", "one of: default"),
         (booking(pool="nowhere"), "reservations[0].pool", "one of: haidian"),

@@ -39,6 +39,7 @@ from scheduler.services.explain import explain_job
 from scheduler.services.job_pages import JobFilter, JobOrder
 from scheduler.services.jobs import list_attempts, read_job
 from scheduler.services.submission import Submission
+from suanli.rating.no_such_time import wanted_time
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -190,7 +191,7 @@ def _moment(field: str, given: str | None) -> int | None:
         return from_rfc3339(given)
     except ValueError:
         want = "a time with its zone, such as 2026-01-31T08:00:00+08:00"
-        raise Invalid([FieldProblem(f"query {field}", repr(given)[:60], want)]) from None
+        raise Invalid([FieldProblem(f"query {field}", repr(given)[:60], wanted_time(given, want))]) from None
 
 
 def _states(words: list[str]) -> frozenset[str]:

@@ -34,6 +34,7 @@ ROOMS = (
     "suanli/cli",
     "suanli/client",
     "suanli/content",
+    "suanli/rating/no_such_time.py",
     *_OF_EVIDENCE,
     "scheduler/services",
     "agents/runtime/shim.py",

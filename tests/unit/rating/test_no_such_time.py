@@ -1,0 +1,38 @@
+"""A date that no calendar has is said to be one, not to lack its zone."""
+
+import pytest
+
+from suanli.rating.no_such_time import wanted_time
+from suanli.sentences.words import said
+
+OTHERWISE = "a time with its zone"
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("2026-02-30", "a day that there is: 2026-02 has 28 days"),
+        ("2028-02-30T00:00:00+08:00", "a day that there is: 2028-02 has 29 days"),
+        ("2026-04-00T08:00Z", "a day that there is: 2026-04 has 30 days"),
+        ("2026-13-01", "a month from 01 to 12"),
+        ("2026-12-31T24:30:00+08:00", "a time of day from 00:00:00 to 23:59:59"),
+        ("2026-12-31 08:60", "a time of day from 00:00:00 to 23:59:59"),
+        ("2026-12-31T08:00:00", OTHERWISE),
+        ("0000-01-01", OTHERWISE),
+        ("2026-02-300", OTHERWISE),
+        ("tomorrow", OTHERWISE),
+        ("２０２６-02-30", OTHERWISE),
+        ("", OTHERWISE),
+        (None, OTHERWISE),
+        (5, OTHERWISE),
+    ],
+)  # fmt: skip
+def test_what_has_the_form_of_a_time_and_is_none_is_told_what_is_wrong_with_it(
+    text: object, want: str
+) -> None:
+    assert wanted_time(text, OTHERWISE) == want
+
+
+def test_a_chinese_reader_is_told_so_too() -> None:
+    sentence = f"--to: got '2026-02-30', want {wanted_time('2026-02-30', OTHERWISE)}"
+    assert said(sentence, chinese=True) == "--to：收到 '2026-02-30'，应为存在的日期：2026-02 有 28 天"
