@@ -14,6 +14,7 @@ from scheduler.domain.configuration_reading import CalendarEntry
 from scheduler.domain.errors import NotFound
 from scheduler.domain.ids import FirmId, Ids, NodeId
 from scheduler.domain.queues import QueueKey
+from scheduler.domain.time import to_rfc3339
 from scheduler.services.administration import note_act
 from scheduler.services.application import Application
 from scheduler.storage import inbox
@@ -67,7 +68,8 @@ async def apply_calendar(run: Application, entries: Sequence[CalendarEntry]) -> 
             "why": entry.why,
         }
         was = None if row is None else {name: getattr(row, name) for name in now}
-        if run.note("calendar", entry.name, was, now):
+        shown = None if was is None else _as_in_file(was, known)
+        if run.note("calendar", entry.name, shown, _as_in_file(now, known)):
             statement = upsert(CalendarRow).values(name=entry.name, **now)
             await run.session.execute(
                 statement.on_conflict_do_update(index_elements=[CalendarRow.name], set_=now)
@@ -79,6 +81,19 @@ async def apply_calendar(run: Application, entries: Sequence[CalendarEntry]) -> 
 def _planned(row: CalendarRow) -> Planned:
     queue = None if row.firm_id is None or row.queue is None else QueueKey(FirmId(row.firm_id), row.queue)
     return Planned(row.from_ms, row.until_ms, frozenset(map(NodeId, row.node_ids)), queue)
+
+
+def _as_in_file(columns: Mapping[str, Any], known: Known) -> dict[str, Any]:
+    firms = {queue.firm_id: firm for (firm, _), queue in known.queues.items()}
+    nodes = {node_id: name for name, (node_id, _) in known.nodes.items()}
+    return {
+        "from": to_rfc3339(columns["from_ms"]),
+        "until": to_rfc3339(columns["until_ms"]),
+        "nodes": sorted(nodes.get(node_id, node_id) for node_id in columns["node_ids"]),
+        "firm": firms.get(columns["firm_id"]),
+        "queue": columns["queue"],
+        "why": columns["why"],
+    }
 
 
 async def _known(session: AsyncSession, planned: Mapping[str, Planned]) -> Known:

@@ -20,6 +20,8 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Apply a configuration file: firms, pools, prices, programs, users."""
+    from suanli.cli.errors import CliError
+    from suanli.cli.moments import with_billing_times
     from suanli.cli.output import print_json, print_table, say
     from suanli.cli.refusals import of_file
     from suanli.cli.yaml_files import read_yaml
@@ -30,7 +32,10 @@ def apply(
         try:
             applied = client.apply(read.content, dry_run=dry_run)
         except Refused as error:
-            raise of_file(error, read) from None
+            wrong = of_file(error, read)
+            if isinstance(wrong, CliError):  # its times as `calendar` and `prices` show them
+                raise CliError(with_billing_times(str(wrong)), wrong.exit_code) from None
+            raise wrong from None
     if as_json:
         print_json(applied)
         return
@@ -41,7 +46,9 @@ def apply(
             change["outcome"],
             change["kind"],
             change["name"],
-            "; ".join(f"{d['field']}: {d['was']} -> {d['now']}" for d in change["differences"]),
+            with_billing_times(
+                "; ".join(f"{d['field']}: {d['was']} -> {d['now']}" for d in change["differences"])
+            ),
         ]
         for change in changes
     ]

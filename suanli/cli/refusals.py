@@ -94,7 +94,7 @@ def sentence(error: FieldError, where: str = "") -> str:
         meant = _MEANT.match(error.want)
         near = (
             ([] if meant is None else [meant["name"]])
-            or get_close_matches(name, known, 1, 0.6)
+            or get_close_matches(name, known, 1, 0.7)
             or [field for field in known if len(name) >= _SHORT and field.startswith(name)]
         )
         if near:

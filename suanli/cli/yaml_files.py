@@ -121,6 +121,7 @@ def _note_lines(node: Node, path: str, lines: dict[str, int]) -> None:
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
                 raise CliError(f"line {key.start_mark.line + 1}: a key must be one word", MISUSED)
+            _refuse_half_a_character(key)
             # `true: 1` and `1: 1` are keys of people who meant text.
             key.tag = "tag:yaml.org,2002:str"
             name = f"{path}.{key.value}" if path else str(key.value)
@@ -134,6 +135,16 @@ def _note_lines(node: Node, path: str, lines: dict[str, int]) -> None:
             name = f"{path}[{number}]"
             lines[name] = item.start_mark.line + 1
             _note_lines(item, name, lines)
+    elif isinstance(node, ScalarNode):
+        _refuse_half_a_character(node)
+
+
+def _refuse_half_a_character(node: ScalarNode) -> None:
+    """`"\\ud800"` is YAML, and half of a character, which UTF-8 has no bytes for."""
+    try:
+        node.value.encode()
+    except UnicodeEncodeError:
+        raise CliError(f"line {node.start_mark.line + 1}: not UTF-8 text", MISUSED) from None
 
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:

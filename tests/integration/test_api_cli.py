@@ -147,13 +147,14 @@ def test_progress_is_shown_from_the_step_report(shell: Shell) -> None:
         (JOB + "labels: &a {x: y}\nenvironment: *a\n", "line 7: aliases"),
         (JOB + "labels: !!python/object/apply:os.system [id]\n", "not YAML"),
         (b"name: \xff\n", "line 1: not UTF-8"),
+        ('name: x\ncommand: "\\ud800"\n', "line 2: not UTF-8"),
         ("", "the file is empty"),
         ("- a\n- b\n", "holds a list, want keys"),
         ("name: x\n" + " " * (1 << 20), "larger than 1048576 bytes"),
         (JOB.replace(MODEL, "ascend-910b4x"), "line 2: variants[0].model: got ascend-910b4x"),
         ("x: " + "[" * 3000 + "\n", "standard input"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_a_wrong_job_file_is_one_sentence_with_its_line(
     shell: Shell, content: str | bytes, says: str
@@ -326,6 +327,15 @@ def test_operators_apply_a_file_and_see_the_difference(shell: Shell) -> None:
     )
     said = shell.run("apply", "-f", wrong, code=2).stderr
     assert "wrong.yaml, line 3: prices[0].price_cny_per_device_hour: got 12.5" in said
+    rack = "maintenance:\n- {name: rack, nodes: [node-1], from: '2027-02-01T08:00:00Z', until: '%s'}\n"
+    shell.run("apply", "-f", shell.file("rack.yaml", rack % "2027-02-02T08:00:00Z"))
+    later = shell.run("apply", "-f", shell.file("rack.yaml", rack % "2027-02-03T08:00:00+08:00")).stdout
+    assert "until: 2027-02-02 16:00:00+08:00 -> 2027-02-03 08:00:00+08:00" in later
+    past = shell.run("apply", "-f", shell.file("rack.yaml", rack % "2026-02-02T08:00:00+08:00"), code=2).stderr
+    assert "maintenance[0].until: got '2026-02-02T08:00:00+08:00', want a time after from" in past
+    begun = shell.file("rack.yaml", (rack % "2027-01-02T08:00:00+08:00").replace("2027-02", "2026-02"))
+    past = shell.run("apply", "-f", begun, code=2).stderr
+    assert "until: got 2027-01-02 08:00:00+08:00, want a time after now (2027-01-15 16:00:00+08:00)" in past
     shell.person = "lin"
     assert "apply" not in shell.run("apply", "-f", file, code=1).stdout
 

@@ -244,6 +244,8 @@ def test_an_unknown_field_is_answered_with_the_nearest_known_one() -> None:
     assert sentence(FieldError("comand", "an unknown field", want)).endswith("did you mean command?")
     assert sentence(FieldError("env", "an unknown field", want)).endswith("did you mean environment?")
     assert "want one of: command" in sentence(FieldError("zzz", "an unknown field", want))
+    ends = FieldError("ends", "an unknown field", "one of: from, name, nodes, until")
+    assert sentence(ends) == "ends: there is no such field, want one of: from, name, nodes, until"
 
 
 def test_a_refused_file_is_told_by_its_lines() -> None:
