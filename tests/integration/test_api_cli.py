@@ -331,7 +331,9 @@ def test_operators_apply_a_file_and_see_the_difference(shell: Shell) -> None:
     shell.run("apply", "-f", shell.file("rack.yaml", rack % "2027-02-02T08:00:00Z"))
     later = shell.run("apply", "-f", shell.file("rack.yaml", rack % "2027-02-03T08:00:00+08:00")).stdout
     assert "until: 2027-02-02 16:00:00+08:00 -> 2027-02-03 08:00:00+08:00" in later
-    past = shell.run("apply", "-f", shell.file("rack.yaml", rack % "2026-02-02T08:00:00+08:00"), code=2).stderr
+    past = shell.run(
+        "apply", "-f", shell.file("rack.yaml", rack % "2026-02-02T08:00:00+08:00"), code=2
+    ).stderr
     assert "maintenance[0].until: got '2026-02-02T08:00:00+08:00', want a time after from" in past
     begun = shell.file("rack.yaml", (rack % "2027-01-02T08:00:00+08:00").replace("2027-02", "2026-02"))
     past = shell.run("apply", "-f", begun, code=2).stderr
