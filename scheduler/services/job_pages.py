@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from scheduler.domain.authorise import Action, Principal, authorise, may_see_firm
-from scheduler.domain.errors import NotFound
+from scheduler.domain.errors import FieldProblem, Invalid, NotFound
 from scheduler.domain.jobs import JobState
+from scheduler.domain.suggestions import one_of, perhaps
 from scheduler.services.jobs import JOBS_AND_STATES, JOBS_SQL, REVISION, STATE_WRITTEN, JobRecord, record_of
 from scheduler.storage.direct import Direct
 
@@ -110,9 +111,27 @@ class JobAnswers:
         authorise(principal, Action.READ_JOBS)
         statement, values = _page_sql(principal, wanted, order, after)
         rows = await self._direct.fetch(statement, {**values, "limit": limit + 1})
+        if not rows and after is None:
+            await self._refuse_unknown(principal, wanted)
         found = list(map(Found._make, rows[:limit]))
         more = len(rows) > limit
         return JobsPage(await self._answers(principal, found), found[-1].place if more else None)
+
+    async def _refuse_unknown(self, principal: Principal, wanted: JobFilter) -> None:
+        """No jobs of what does not exist are no empty list. What has had jobs is never removed. Raises Invalid."""
+        wrong = []
+        for name, statement in _NAMES.items():
+            given = getattr(wanted, name)
+            if given is None:
+                continue
+            rows = await self._direct.fetch(statement, {"firm_id": principal.firm_id})
+            known = [row[0] for row in rows]
+            if given not in known:
+                people = name == "submitted_by"  # only those who look after them are shown them all
+                want = perhaps(given, known, "a person or token") if people else one_of(given, known)
+                wrong.append(FieldProblem(f"query {name}", given, want))
+        if wrong:
+            raise Invalid(wrong)
 
     async def _answers(self, principal: Principal, found: Sequence[Found]) -> list[bytes]:
         """Each job as JSON, newer than it was found where it has moved since."""
@@ -180,6 +199,11 @@ def _page_sql(
     return all_firms, values
 
 
+# What a caller may ask the jobs of: of its firm, or (without one) of any.
+_NAMES = {
+    name: f"SELECT DISTINCT name FROM {table} WHERE firm_id = %(firm_id)s OR %(firm_id)s::text IS NULL ORDER BY name"  # noqa: S608
+    for name, table in (("project", "projects"), ("queue", "queues"), ("submitted_by", "principals"))
+}
 _EQUAL = {
     "project": "j.project = %(project)s",
     "name": "j.name = %(name)s",

@@ -10,7 +10,7 @@ from suanli.cli.session import (
     AsJson,
     JobName,
     ProfileName,
-    check_queue,
+    find_array,
     find_job,
     label_of,
     open_client,
@@ -123,7 +123,7 @@ def jobs(  # noqa: PLR0913, PLR0917 - each is an option
         list[str] | None, typer.Option("--label", "-l", help="Only jobs with NAME=VALUE. May repeat.")
     ] = None,
     by: Annotated[str | None, typer.Option(help="Only jobs of this person or token.")] = None,
-    array: Annotated[str | None, typer.Option(help="Only jobs of this array.")] = None,
+    array: Annotated[str | None, typer.Option(help="Only jobs of this array: its id or name.")] = None,
     sort: Annotated[
         str, typer.Option(help="submitted, name; with a minus the other way round.")
     ] = "-submitted",
@@ -136,25 +136,24 @@ def jobs(  # noqa: PLR0913, PLR0917 - each is an option
 ) -> None:
     """List jobs, newest first."""
     from suanli.cli.output import note, print_json, print_table
+    from suanli.cli.refusals import naming_options
     from suanli.cli.watching import watch_jobs
     from suanli.sentences.words import word
 
-    with open_client(profile) as client:
+    with naming_options({"query submitted_by": "--by"}, as_json=as_json), open_client(profile) as client:
+        array_id = None if array is None else find_array(client, array)
 
         def read(most: int = limit) -> list[Job]:
-            found = client.jobs(
+            return client.jobs(
                 state=state,
                 limit=most,
                 project=project,
                 queue=queue,
                 label=label,
                 submitted_by=by,
-                array=array,
+                array=array_id,
                 sort=sort,
             )
-            if queue is not None and not found:
-                check_queue(client, queue)  # one that has had jobs cannot be removed
-            return found
 
         if watch:
             watch_jobs(client, read, _watched_table, as_json=as_json)

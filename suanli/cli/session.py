@@ -66,23 +66,33 @@ def find_job(client: Client, typed: str) -> Job:
             return ending[0]
         if ending:
             raise CliError(f"{len(ending)} jobs end in {typed}: type more of the id")
+    near = _near(typed, client.jobs(limit=_LOOKED_AT))
+    raise CliError(f"there is no job {typed}{near}")
+
+
+def _near(typed: str, jobs: list[Job]) -> str:
     from difflib import get_close_matches
 
-    names = [job["name"] for job in client.jobs(limit=_LOOKED_AT)]
-    near = get_close_matches(typed, list(dict.fromkeys(names)), 1, 0.6)
-    hint = f"; did you mean {near[0]}?" if near else " (suanli jobs lists them)"
-    raise CliError(f"there is no job {typed}{hint}")
+    near = get_close_matches(typed, list(dict.fromkeys(job["name"] for job in jobs)), 1, 0.6)
+    return f"; did you mean {near[0]}?" if near else " (suanli jobs lists them)"
 
 
 def _of_array(client: Client, name: str, index: int) -> Job:
     """One job of the newest array of a name."""
-    array_id = next((job["array_id"] for job in client.jobs(name=name, limit=1)), None)
-    if array_id is None:
-        raise CliError(f"there is no array {name} (suanli jobs lists jobs)")
-    for job in client.jobs(array=array_id, limit=_MOST_OF_ARRAY):
+    for job in client.jobs(array=find_array(client, name), limit=_MOST_OF_ARRAY):
         if job["array_index"] == index:
             return job
     raise CliError(f"array {name} has no job [{index}]: they are counted from 0")
+
+
+def find_array(client: Client, typed: str) -> str:
+    """The id of the array that somebody means: by its id, or by its name (the newest of it)."""
+    asked = {"array": typed} if _UUID.fullmatch(typed) else {"name": typed}
+    array_id = next((job["array_id"] for job in client.jobs(limit=1, **asked)), None)
+    if array_id is None:
+        near = _near(typed, [job for job in client.jobs(limit=_LOOKED_AT) if job["array_id"] is not None])
+        raise CliError(f"there is no array {typed}{near}")
+    return array_id
 
 
 def check_queue(client: Client, name: str) -> None:

@@ -51,6 +51,7 @@ ZH_SENTENCES = {
     "in a pool of queue {queue}: {pools}": "位于队列 {queue} 的资源池中：{pools}",
     "{what} (suanli models lists them)": "{what}（suanli models 列出它们）",
     "{what}, perhaps {near}": "{what}，例如 {near}",
+    "a person or token": "人员或令牌",
     "{what}, perhaps {near} or {other}": "{what}，例如 {near} 或 {other}",
     "{what}, perhaps {near} or {other} or {third}": "{what}，例如 {near}、{other} 或 {third}",
     "seconds, or text like 1h30m": "秒数，或 1h30m 这样的文本",

@@ -29,7 +29,7 @@ ZH_HELP = {
     "Only jobs of this queue.": "只列此队列的作业。",
     "Only jobs with NAME=VALUE. May repeat.": "只列带 NAME=VALUE 标签的作业。可重复。",
     "Only jobs of this person or token.": "只列此人或此令牌的作业。",
-    "Only jobs of this array.": "只列此数组的作业。",
+    "Only jobs of this array: its id or name.": "只列此数组的作业：数组的标识或名称。",
     "submitted, name; with a minus the other way round.": "submitted 或 name；前加减号则反向。",
     "Most jobs shown.": "最多显示多少个作业。",
     "Go on: show them anew when something has happened.": "持续：有变化时重新显示。",

@@ -441,11 +441,28 @@ def test_pools_and_prices_are_listed_as_the_firm_sees_them(shell: Shell) -> None
 
 
 @pytest.mark.parametrize("watch", [[], ["--watch"]])
-def test_jobs_of_a_queue_that_is_not_there_are_no_empty_list(shell: Shell, watch: list[str]) -> None:
+def test_jobs_of_what_is_not_there_are_no_empty_list(shell: Shell, watch: list[str]) -> None:
     shell.submit()
-    done = shell.run("jobs", "--queue", "nope", *watch, code=1)
-    assert (done.stdout, done.stderr) == ("", "suanli: there is no queue nope (there are: default)\n")
-    assert shell.run("jobs", "--queue", "default", "--state", "ended").stdout == "No jobs.\n"
+    shell.submit(name="sweep", array={"count": 2})
+    for option, name, code, said in (
+        ("--queue", "nope", 2, "--queue: got nope, want one of: default"),
+        ("--project", "visoin", 2, "--project: got visoin, want one of: default, vision"),
+        ("--by", "linn", 2, "--by: got linn, want a person or token, perhaps lin"),
+        ("--by", "zhao", 2, "--by: got zhao, want a person or token"),  # of another firm
+        ("--array", "sweeb", 1, "there is no array sweeb; did you mean sweep?"),
+        ("--array", "01a21ddd-7d66-7baa-9eca-6c1b72f3c4ed", 1, "there is no array 01a21ddd"),
+    ):
+        done = shell.run("jobs", option, name, *watch, code=code)
+        assert done.stdout == ""
+        assert done.stderr.startswith(f"suanli: {said}"), done.stderr
+        assert option == "--array" or done.stderr == f"suanli: {said}\n"
+
+
+def test_jobs_of_what_is_there_may_be_none(shell: Shell) -> None:
+    shell.submit(name="sweep", array={"count": 2})
+    for option, name in (("--queue", "default"), ("--project", "vision"), ("--by", "wang")):
+        assert shell.run("jobs", option, name, "--state", "ended").stdout == "No jobs.\n"
+    assert len(shell.json("jobs", "--array", "sweep")) == 2
 
 
 def test_keys_users_and_join_tokens_are_made_and_ended(shell: Shell) -> None:

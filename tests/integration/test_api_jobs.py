@@ -171,6 +171,9 @@ async def test_unknown_names_are_answered_with_those_that_exist(installation: Ap
     wants = {error["field"]: error["want"] for error in answer.json()["errors"]}
     assert wants["project"] == "one of: default, vision"
     assert "perhaps ascend-910b" in wants["variants[0].model"]
+    listed = await installation.as_("lin").get("/v1/jobs?project=visoin&submitted_by=nobody")
+    wants = {error["field"]: error["want"] for error in listed.json()["errors"]}
+    assert wants == {"query project": "one of: default, vision", "query submitted_by": "a person or token"}
 
 
 async def test_a_secret_in_a_wrong_environment_is_not_repeated(installation: ApiInstallation) -> None:
