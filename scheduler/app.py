@@ -267,6 +267,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
             "--alone", help="Also each firm alone on its nominal quota: is anybody worse off together?"
         ),
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a report that is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Rehearse: the same jobs under the policy as it is and under proposed ones, side by side.
@@ -285,7 +286,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
     changes, profiles = tuple(change or ()), tuple(profile or ())
     request = Request(
-        jobs, cluster, cluster_name, changes, profiles, seed, first, output, as_json, alone
+        jobs, cluster, cluster_name, changes, profiles, seed, first, output, as_json, alone, force
     )  # fmt: skip
     out, err = (Console(color_system=colours(), stderr=stderr) for stderr in (False, True))
     try:

@@ -24,6 +24,8 @@ from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.workload import Draft, begin_of, drafts_of_history, drafts_of_table, queues_for
 from suanli.sentences.words import listed, said
 
+_REPORT = "report.html"
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -39,6 +41,7 @@ class Request:
     output: Path | None = None
     as_json: bool = False
     alone: bool = False
+    force: bool = False  # a report that is there is replaced
 
 
 def simulate(request: Request, out: Console, err: Console) -> None:
@@ -47,7 +50,7 @@ def simulate(request: Request, out: Console, err: Console) -> None:
         raise BadTrace(f"--output: {request.output} is a file, want a folder")
     base, drafts, note = _read(request)
     if request.output is not None:
-        _make(request.output)
+        _make(request.output, force=request.force)
     situations = [base]
     situations += [changed(base, path) for path in request.changes]
     situations += [with_profile(base, name, name) for name in request.profiles if name != base.profile]
@@ -222,8 +225,11 @@ def document(request: Request, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, *, force: bool) -> None:
     """Before anything runs: a rehearsal takes long."""
+    report = folder / _REPORT
+    if report.exists() and not force:
+        raise BadTrace(f"{report} exists: give another --output, or --force")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -237,7 +243,7 @@ def _write(outcomes: Sequence[Outcome], tables: Sequence[TableOfText], folder: P
             pictures += draw(outcome, folder)
     except NoPictures as error:
         err.print(said(str(error)), highlight=False)
-    report = folder / "report.html"
+    report = folder / _REPORT
     report.write_text(page(tables, pictures), encoding="utf-8")
     wrote = f"wrote {report}" + (f" and {len(pictures)} pictures" if pictures else "")
     err.print(said(wrote), highlight=False)

@@ -83,7 +83,7 @@ def size(number: int) -> str:
     return f"{amount:.1f} TiB"
 
 
-def fetch(
+def fetch(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     job: JobName,
     path: Annotated[
         list[str] | None,
@@ -95,6 +95,7 @@ def fetch(
     attempt: Annotated[int | None, typer.Option(min=1, help="This attempt instead of the newest.")] = None,
     rank: Annotated[int | None, typer.Option(min=0, help="Only this task rank.")] = None,
     only_list: Annotated[bool, typer.Option("--list", help="Show what there is, and fetch nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -129,9 +130,8 @@ def fetch(
         if not listed:
             raise CliError("the results hold no such file (suanli fetch --list shows what there is)")
         folder = to or place_in(Path(), found["name"])
-        several = len({file["rank"] for file in listed}) > 1
         with progress_bar() as show:
-            _fetch_all(client, found["job_id"], listed, folder, several, show)
+            _fetch_all(client, found["job_id"], listed, folder, show, force=force)
     if as_json:
         print_json({"folder": str(folder), "files": listed})
         return
@@ -139,10 +139,11 @@ def fetch(
 
 
 def _fetch_all(
-    client: Client, job_id: str, files: list[dict[str, Any]], folder: Path, several: bool, show: Progress
+    client: Client, job_id: str, files: list[dict[str, Any]], folder: Path, show: Progress, *, force: bool
 ) -> None:
     from suanli.client.content import place_in
 
+    several = len({file["rank"] for file in files}) > 1
     total = sum(file["size"] for file in files)
     done = 0
 
@@ -155,7 +156,9 @@ def _fetch_all(
     for file in files:
         target = place_in(folder / (f"rank-{file['rank']}" if several else ""), file["path"])
         try:
-            fetched(job_id, file["attempt"], file["rank"], file, target, more)
+            fetched(job_id, file["attempt"], file["rank"], file, target, more, replace=force)
+        except FileExistsError:
+            raise CliError(f"{target} exists: give another --to, or --force", MISUSED) from None
         except OSError as error:
             raise CliError(f"{error.filename or target}: {error.strerror}", MISUSED) from error
 

@@ -47,13 +47,13 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
-def refuse_existing(*paths: Path, force: bool) -> None:
-    """Before anything is done that would replace a file, or that has nowhere to go: the paths are --output and what is
+def refuse_existing(*paths: Path, force: bool, option: str = "--output") -> None:
+    """Before anything is done that would replace a file, or that has nowhere to go. `paths`: the option's, and what is
     written beside it. Raises CliError.
     """
     if len(set(paths)) < len(paths):
         raise CliError(
-            f"--output {paths[0]} is the name of a file that is written beside it: give another", MISUSED
+            f"{option} {paths[0]} is the name of a file that is written beside it: give another", MISUSED
         )
     for path in paths:
         try:
@@ -62,11 +62,11 @@ def refuse_existing(*paths: Path, force: bool) -> None:
             continue
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            raise CliError(f"--output: {path} cannot be written: {why}", MISUSED) from None
+            raise CliError(f"{option}: {path} cannot be written: {why}", MISUSED) from None
         if S_ISDIR(found.st_mode):
-            raise CliError(f"--output: {path} cannot be written: {os.strerror(EISDIR)}", MISUSED)
+            raise CliError(f"{option}: {path} cannot be written: {os.strerror(EISDIR)}", MISUSED)
         if not force:
-            raise CliError(f"{path} exists: give another --output, or --force", MISUSED)
+            raise CliError(f"{path} exists: give another {option}, or --force", MISUSED)
 
 
 def write_file(path: Path, content: bytes, *, force: bool) -> None:

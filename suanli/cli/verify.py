@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from suanli.cli.algorithms import load_algorithms
 from suanli.cli.errors import reason_of
-from suanli.cli.output import colours, width_of_output
+from suanli.cli.output import colours, refuse_existing, width_of_output, write_file
 from suanli.cli.time_stamps import stamp_check
 from suanli.cli.verify_html import html_report
 from suanli.cli.verify_report import print_verdict
@@ -129,6 +129,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     sign_with: Annotated[
         Path | None, typer.Option(help="Folder of your witness, whose key signs the result.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Verify a bundle offline.
 
@@ -140,6 +141,9 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
         raise typer.BadParameter("the seed of the sample: give --sample-after", param_hint="--sample")
     if (result is None) != (sign_with is None):
         raise typer.BadParameter("--result and --sign-with go together", param_hint="--result")
+    for option, path in (("--html", html), ("--result", result)):
+        if path is not None:
+            refuse_existing(path, force=force, option=option)
     words = Words(language_of(language))
     tool = f"suanli {version('suanli')} ({SIGNATURES_BY})"
     try:
@@ -156,12 +160,13 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
         text = json.dumps({"tool": tool, **verdict.as_json()}, ensure_ascii=False, indent=2)
         if html is not None:
             files = _files_read(context.params, words)
-            html.write_text(html_report(verdict, words, tool, files), "utf-8", newline="\n")
+            write_file(html, html_report(verdict, words, tool, files).encode(), force=force)
         if result is not None and sign_with is not None:
             from suanli.witness.folder import WitnessFolder
 
             folder = WitnessFolder(sign_with)
-            result.write_bytes(sign_result(verdict, tool, text, folder.name(), folder.key()))
+            signed = sign_result(verdict, tool, text, folder.name(), folder.key())
+            write_file(result, signed, force=force)
     except (EvidenceError, OSError) as error:
         say_unreadable(error, words, as_json=as_json)
         raise typer.Exit(UNREADABLE) from error

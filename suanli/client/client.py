@@ -191,10 +191,14 @@ class Client(Surroundings):
         file: dict[str, Any],
         target: Path,
         progress: Callable[[int], None] = lambda _: None,
+        *,
+        replace: bool = True,
     ) -> bool:
-        """Download one of them, checked; False where it is there already."""
+        """Download one of them, checked; False where it is there already. Unless another file at the target may be
+        replaced: FileExistsError.
+        """
         path = f"/v1/jobs/{path_segment(job_id)}/results/{attempt}/{rank}"
-        return fetch_file(self._transport, path, file, target, progress)
+        return fetch_file(self._transport, path, file, target, progress, replace=replace)
 
     def explain(self, job_id: str) -> types.Explanation:
         """Why a job waits, runs where it runs, or ended."""

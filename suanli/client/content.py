@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -243,15 +244,24 @@ def _send(transport: Transport, objects: Iterable[bytes], total: int, progress: 
 
 
 def fetch_file(
-    transport: Transport, path: str, file: dict[str, Any], target: Path, progress: Callable[[int], None]
+    transport: Transport,
+    path: str,
+    file: dict[str, Any],
+    target: Path,
+    progress: Callable[[int], None],
+    *,
+    replace: bool,
 ) -> bool:
     """Download one file of a result below `path` to `target`; False where it is there already.
 
-    It goes on where it broke, and is there whole and checked, or not at all. Raises Refused, Unreachable, OSError.
+    It goes on where it broke, and is there whole and checked, or not at all. Raises Refused, Unreachable, OSError, and
+    FileExistsError where another file is there and not to be replaced.
     """
     if _is_there(target, file):
         progress(file["size"])
         return False
+    if not replace and target.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     url = f"{path}/files/{quote(file['path'])}"

@@ -146,6 +146,7 @@ ZH_HELP = {
     ),
     "File to write (ZIP).": "写入的文件（ZIP）。",
     "Replace a file that is there.": "替换已有的文件。",
+    "Replace a report that is there.": "替换已有的报告。",
     "Replace files that are there.": "替换已有的文件。",
     "Verify a bundle offline, under your own policy.": "依照您自己的信任策略离线核验证据包。",
     "Draw a random sample for inspection: of a bundle, or with --server of the whole log.": (

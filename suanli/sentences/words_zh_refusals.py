@@ -90,11 +90,11 @@ ZH_REFUSALS = {
     "{path} is a link to something that is not there": "{path} 是指向不存在之物的链接",
     "{path} cannot be read: {error}": "无法读取 {path}：{error}",
     "{path} cannot be written: {error}": "无法写入 {path}：{error}",
-    "--output: {path} cannot be written: {error}": "--output：无法写入 {path}：{error}",
-    "--output {path} is the name of a file that is written beside it: give another": (
-        "--output {path} 与同时写入的另一个文件同名：请换一个"
+    "{option}: {path} cannot be written: {error}": "{option}：无法写入 {path}：{error}",
+    "{option} {path} is the name of a file that is written beside it: give another": (
+        "{option} {path} 与同时写入的另一个文件同名：请换一个"
     ),
-    "{path} exists: give another --output, or --force": "{path} 已存在：请换一个 --output，或用 --force",
+    "{path} exists: give another {option}, or --force": "{path} 已存在：请换一个 {option}，或用 --force",
     "{path} holds API keys and others can read it: run chmod 600 {file}": (
         "{path} 存有 API 密钥且他人可读：请运行 chmod 600 {file}"
     ),

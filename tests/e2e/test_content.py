@@ -100,6 +100,13 @@ def test_a_folder_goes_along_and_results_come_back(
         "empty": b"",
         "report/loss.txt": b"1.25",
     }
+    (target / "report/loss.txt").write_bytes(b"my own")
+    refused = suanli("fetch", job_id, "-o", str(target), **environment(site))
+    assert refused.returncode == 2
+    assert f"{target / 'report/loss.txt'} exists: give another --to, or --force" in refused.stderr
+    assert (target / "report/loss.txt").read_bytes() == b"my own"
+    assert suanli("fetch", job_id, "-o", str(target), "--force", **environment(site)).returncode == 0
+    assert (target / "report/loss.txt").read_bytes() == b"1.25"
 
 
 def test_what_was_sent_before_is_not_sent_again(site: Site, folder: Path) -> None:

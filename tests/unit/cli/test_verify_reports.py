@@ -232,6 +232,12 @@ def test_the_result_is_signed_over_the_verdict_as_it_was_printed(desk):
     )
     printed = _run(verify_command, desk / "june.zip", *arguments)
     assert printed.exit_code == 0, printed.output
+    kept = (desk / "result").read_bytes()
+    for there in (arguments, ("--html", desk / "result")):
+        again = _run(verify_command, desk / "june.zip", *there)
+        option = "--html" if "--html" in there else "--result"
+        assert str(again.exception) == f"{desk / 'result'} exists: give another {option}, or --force"
+        assert (desk / "result").read_bytes() == kept
     note = parse_note((desk / "result").read_bytes())
     key = verifier_key("audit.example/w1", NOTE_ED25519, witness.key().public_key)
     assert verify_note(note, [key]) == [key]
@@ -239,6 +245,7 @@ def test_the_result_is_signed_over_the_verdict_as_it_was_printed(desk):
     assert f"bundle {json.loads(printed.output)['facts']['bundle_sha256']}\n" in note.text
     digest = hashlib.sha256(printed.output.removesuffix("\n").encode()).hexdigest()
     assert f"verdict {digest}\n" in note.text
+    assert _run(verify_command, desk / "june.zip", *arguments, "--force").exit_code == 0
     assert _run(verify_command, desk / "june.zip", "--result", desk / "result").exit_code == 2
 
 

@@ -60,11 +60,16 @@ def test_a_file_that_is_not_there_is_said_to_be_the_matter(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("jobs", "folder", "said"),
     [
-        ("nofile.gz", "taken", "taken is a file, want a folder"),
+        (
+            "examples/rehearsal/jobs.csv",
+            "kept",
+            "kept/report.html exists: give another --output, or --force",
+        ),
+        ("nofile.gz", "taken", "--output: taken is a file, want a folder"),
         (
             "examples/rehearsal/jobs.csv",
             "taken/below",
-            "taken/below cannot be made, want a folder that can be",
+            "--output: taken/below cannot be made, want a folder that can be",
         ),
     ],
 )
@@ -73,6 +78,8 @@ def test_a_folder_that_cannot_be_had_is_said_before_anything_runs(
 ) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "taken").touch()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/report.html").touch()
     suanli = Path(sys.executable).parent / "suanli"
     done = subprocess.run(
         [suanli, "simulate", jobs, "--cluster", "examples/rehearsal/cluster.yaml", "--output", folder],
@@ -83,4 +90,4 @@ def test_a_folder_that_cannot_be_had_is_said_before_anything_runs(
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"suanli: --output: {said}\n"
+    assert done.stderr == f"suanli: {said}\n"
