@@ -4,12 +4,10 @@ One JSON document, as it is or in gzip: `format`, the period, nodes, queues, pri
 A job has the size it asked for, the models it may use, and how long its attempts ran on which model.
 """
 
-import gzip
 import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BufferedIOBase
 from pathlib import Path
 
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
@@ -28,9 +26,9 @@ from scheduler.domain.time import HOUR_MS
 from scheduler.machine.messages import BudgetSpent
 from scheduler.services.history import FORMAT
 from scheduler.simulator.cluster import NodeSpec
+from scheduler.simulator.traces.tables import open_bytes
 
 MOST_BYTES = 1 << 27  # 300,000 jobs, at some 400 bytes each
-_GZIP = b"\x1f\x8b"
 _FAR_MS = 1 << 47
 _MOST_NANO_CNY = 10**18  # nine digits of yuan, as many as `suanli apply` takes
 
@@ -110,7 +108,7 @@ def is_history(path: Path) -> bool:
     if path.name.lower().endswith((".json", ".json.gz")):
         return True
     try:
-        with _open(path) as stream:
+        with open_bytes(path) as stream:
             return stream.read(1) == b"{"
     except (OSError, EOFError, zlib.error):
         return False
@@ -119,7 +117,7 @@ def is_history(path: Path) -> bool:
 def read_history(path: Path) -> History:
     """Reads an export. Raises Invalid with every problem."""
     try:
-        with _open(path) as stream:
+        with open_bytes(path) as stream:
             content = stream.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise Invalid([FieldProblem(str(path), f"more than {MOST_BYTES} bytes", "a shorter period")])
@@ -133,12 +131,6 @@ def read_history(path: Path) -> History:
             [FieldProblem(str(path), str(error), "JSON as `suanli admin history` writes it")]
         ) from None
     return history_from_json(value)
-
-
-def _open(path: Path) -> BufferedIOBase:
-    with path.open("rb") as file:
-        packed = file.read(len(_GZIP)) == _GZIP
-    return gzip.GzipFile(path) if packed else path.open("rb")
 
 
 def history_from_json(value: object) -> History:

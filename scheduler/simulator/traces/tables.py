@@ -10,6 +10,7 @@ from pathlib import Path
 
 MOST_ROWS = 5_000_000
 MOST_LINE_CHARACTERS = 1 << 20
+_GZIP = b"\x1f\x8b"
 
 
 class BadTrace(ValueError):
@@ -97,9 +98,17 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[TableRow]:
         raise BadTrace(f"{path}: {error.strerror or error}") from None
 
 
+def open_bytes(path: Path) -> gzip.GzipFile | io.BufferedReader:
+    """What is in a file, unpacked where it is gzip by its first bytes: people rename files. Raises OSError."""
+    with path.open("rb") as file:
+        packed = file.read(len(_GZIP)) == _GZIP
+    return gzip.GzipFile(path) if packed else path.open("rb")
+
+
 def _open(path: Path) -> io.TextIOWrapper:
-    stream = gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")  # closed with its reader
-    return io.TextIOWrapper(stream, encoding="utf-8", newline="")
+    return io.TextIOWrapper(
+        open_bytes(path), encoding="utf-8-sig", newline=""
+    )  # spreadsheets write a mark first
 
 
 def _bounded(lines: io.TextIOWrapper, path: Path) -> Iterator[str]:

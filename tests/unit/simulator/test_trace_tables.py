@@ -7,7 +7,7 @@ import pytest
 
 from scheduler.simulator.traces.kinds import Kind, find_tables
 from scheduler.simulator.traces.pods import Pod, TraceNode, read_fleet, read_nodes, read_pods
-from scheduler.simulator.traces.tables import BadTrace
+from scheduler.simulator.traces.tables import BadTrace, read_header
 
 PODS = """name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec
 a,12000,16384,1,1000,
@@ -36,6 +36,18 @@ def test_pods_are_read_from_a_gzipped_table(tmp_path: Path) -> None:
         Pod(1000, 512, 0, 0, ()),
     ]
     assert [pod.asked_milli for pod in pods] == [1000, 460, 0]
+
+
+def test_a_table_is_unpacked_by_what_is_in_it_whatever_its_name_is(tmp_path: Path) -> None:
+    for name, content in (
+        ("pods.csv", gzip.compress(PODS.encode())),
+        ("pods.gz", PODS.encode()),
+        ("pods", PODS.encode("utf-8-sig")),  # as spreadsheets write it
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert len(read_pods(tmp_path / name)) == 3
+    (tmp_path / "empty").touch()
+    assert read_header(tmp_path / "empty") == ()
 
 
 def test_a_list_of_pods_may_lack_the_column_of_models(tmp_path: Path) -> None:
