@@ -20,12 +20,12 @@ def nodes(profile: ProfileName = None, as_json: AsJson = False) -> None:
 
     with open_client(profile) as client:
         answer = client.nodes()
-        own = not answer["nodes"] and client.whoami()["firm"] is not None
+        own = not as_json and client.whoami()["firm"] is not None
     if as_json:
         print_json(answer)
         return
     print_table(
-        ["NODE", "POOL", "STATE", "DEVICES", "HELD", "FAULTY", "ISOLATION"],
+        ["NODE", "POOL", "STATE", "YOUR DEVICES" if own else "DEVICES", "HELD", "FAULTY", "ISOLATION"],
         [_node_row(node) for node in answer["nodes"]],
         empty="No nodes run tasks of yours."
         if own

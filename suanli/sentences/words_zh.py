@@ -69,6 +69,7 @@ ZH = {
     "NAME": "名称",
     "STATE": "状态",
     "DEVICES": "设备",
+    "YOUR DEVICES": "本企业的设备",
     "PROGRESS": "进度",
     "AGE": "已过",
     "PLACE": "位置",

@@ -376,6 +376,8 @@ def test_parts_of_devices_are_shown_as_parts(shell: Shell) -> None:
     assert re.search(rf"\(simulated\) +{free} +0\.25 +lanjing/default", shell.run("pools").stdout)
     assert re.search(rf"{free}$", shell.run("nodes").stdout, re.M)
     assert re.search(r" 0\.25 quarter ", shell.run("nodes").stdout)
+    assert "YOUR DEVICES" in shell.run("nodes").stdout
+    assert "YOUR DEVICES" not in Shell(shell.api, shell.folder, "ops").run("nodes").stdout
 
 
 def test_pools_and_prices_are_listed_as_the_firm_sees_them(shell: Shell) -> None:
