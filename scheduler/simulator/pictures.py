@@ -155,27 +155,36 @@ def _save(figure: "Figure", path: Path) -> Path:
     return path
 
 
+# On a telephone: figures stay in one line, hashes break, and pictures are moved sideways rather than made too small.
+_STYLE = (
+    "body{font:14px system-ui,'Noto Sans CJK SC','Microsoft YaHei',sans-serif;margin:2em}"
+    "@media(max-width:45em){body{margin:1em .5em}}"
+    "table{border-collapse:collapse}"
+    "td,th{border:1px solid #ccc;padding:4px 8px;text-align:right}"
+    "td:first-child,table:first-of-type td{text-align:left}table:first-of-type td+td{overflow-wrap:anywhere}"
+    "figure{margin:0;overflow-x:auto}img{max-width:100%;min-width:50em}"
+)
+
+
 def page(
     tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]], pictures: Sequence[Picture]
 ) -> str:
     """One HTML page that needs nothing else: tables of (title, header, rows), then the pictures."""
     parts = [
         f"<!doctype html><html lang='{'zh' if is_chinese() else 'en'}'><meta charset='utf-8'>"
-        "<title>suanli simulate</title>",
-        "<style>body{font:14px system-ui,'Noto Sans CJK SC','Microsoft YaHei',sans-serif;margin:2em}"
-        "table{border-collapse:collapse}"
-        "td,th{border:1px solid #ccc;padding:4px 8px;text-align:right}td:first-child{text-align:left}"
-        "img{max-width:100%}</style>",
+        "<meta name='viewport' content='width=device-width'><title>suanli simulate</title>",
+        f"<style>{_STYLE}</style>",
     ]
     for title, header, rows in tables:
-        parts.append(f"<h2>{html.escape(title)}</h2><table><tr>")
-        parts += [f"<th>{html.escape(cell)}</th>" for cell in header]
-        parts.append("</tr>")
+        parts.append(f"<h2>{html.escape(title)}</h2><table>")
+        if any(header):
+            parts.append("<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in header) + "</tr>")
         for row in rows:
             parts.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>")
         parts.append("</table>")
     for picture in pictures:
         data = base64.b64encode(picture.path.read_bytes()).decode()
         name = html.escape(picture.title)
-        parts.append(f"<h2>{name}</h2><img alt='{name}' src='data:image/png;base64,{data}'>")
+        source = f"data:image/png;base64,{data}"
+        parts.append(f"<h2>{name}</h2><figure><img alt='{name}' src='{source}'></figure>")
     return "\n".join(parts)

@@ -381,6 +381,8 @@ def test_a_table_of_jobs_of_any_kind_is_rehearsed_with_pictures(tmp_path: Path, 
         digest = hashlib.sha256(named.read_bytes()).hexdigest()
         assert f"<td>{named}, sha256 {digest}</td>" in page
     assert "<td>seed</td><td>0</td>" in page
+    assert "<th></th><th></th>" not in page.replace("\n", "")
+    assert "<meta name='viewport'" in page
     assert "<td>first jobs alone (--first)</td><td>20</td>" in page
 
 
