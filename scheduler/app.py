@@ -19,6 +19,7 @@ from scheduler.terminal import AsJson, Data, done, note, print_json, say, settin
 from suanli.cli.program import run as run_program
 
 if TYPE_CHECKING:
+    from scheduler.domain.errors import DomainError
     from scheduler.simulator.what_if import Asked
 
 app = typer.Typer(
@@ -291,7 +292,9 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     out, err = (Console(color_system=colours(), stderr=stderr) for stderr in (False, True))
     try:
         run_simulation(request, out, err)
-    except (BadTrace, DomainError) as error:
+    except DomainError as error:
+        raise _refused(error) from error
+    except BadTrace as error:
         raise typer.Exit(fail(sentence_of(error), MISUSED)) from error
     except NotPossible as error:
         raise typer.Exit(fail(sentence_of(error))) from error
@@ -321,6 +324,7 @@ def what_if(
     start, and which firms win and which lose. It reads the database once, in a process of its own.
     """
     from scheduler.domain.errors import DomainError
+    from scheduler.simulator.situations import lines_of_left
     from scheduler.simulator.what_if import Question, answer_of, ask, document, summary_of, tables_of
     from scheduler.storage import roles
     from scheduler.storage.engine import Database, DatabaseAway
@@ -341,7 +345,7 @@ def what_if(
     try:
         asked = asyncio.run(read())
     except DomainError as error:
-        raise typer.Exit(fail(sentence_of(error), MISUSED)) from error
+        raise _refused(error) from error
     except (DatabaseAway, SettingsError) as error:
         raise typer.Exit(fail(sentence_of(error))) from error
     gc.disable()  # what was read stays until the end, and there is much of it
@@ -351,9 +355,23 @@ def what_if(
         print_json(document(answer, question))
         return
     say(summary_of(answer))
+    for line in lines_of_left(answer.situations):
+        say(line)
     for table in tables_of(answer, most):
         sys.stdout.write(f"\n{table.title}\n")
         print_table(table.header, table.rows, right=table.right)
+
+
+def _refused(error: "DomainError") -> typer.Exit:
+    """Each thing that is wrong on a line of its own."""
+    from scheduler.domain.errors import Invalid
+    from suanli.cli.refusals import sentence
+    from suanli.client.errors import FieldError
+
+    if not isinstance(error, Invalid):
+        return typer.Exit(fail(sentence_of(error), MISUSED))
+    wrong = [sentence(FieldError(p.field, p.got, p.want)) for p in error.problems]
+    return typer.Exit(fail("\n        ".join(wrong), MISUSED))
 
 
 def _check_window(window_ms: int) -> None:

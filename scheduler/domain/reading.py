@@ -38,7 +38,7 @@ class Reader:
             self._value: Mapping[str, Any] = value
         else:
             self._value = {}
-            self.problem(path or "(root)", value, "an object with text keys")
+            self.problem(path.removesuffix(": ") or "(root)", value, "an object with text keys")
 
     def problem(self, field: str, got: object, want: str) -> None:
         """Notes a problem."""

@@ -12,6 +12,7 @@ import yaml
 from scheduler.catalogue import Catalogue, load_catalogue
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.reading import Reader
+from scheduler.domain.suggestions import one_of
 from scheduler.simulator.cluster import NodeSpec
 from scheduler.simulator.models import catalogue_of
 
@@ -51,8 +52,11 @@ def read_cluster(path: Path, name: str | None = None) -> ClusterFile:
         raise Invalid([FieldProblem(str(path), str(error), "YAML")]) from None
     if name is not None:
         if not isinstance(value, dict) or name not in value:
-            names = ", ".join(value) if isinstance(value, dict) else "nothing"
-            raise Invalid([FieldProblem(str(path), name, f"one of {names}")])
+            several = isinstance(value, dict) and "nodes" not in value
+            want = (
+                one_of(name, list(map(str, value))) if several else f"nothing: {path} describes one cluster"
+            )
+            raise Invalid([FieldProblem("--cluster-name", name, want)])
         value = value[name]
     return cluster_from(value, f"{path.name}: ")
 

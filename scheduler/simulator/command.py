@@ -18,7 +18,14 @@ from scheduler.simulator.clusters import read_cluster
 from scheduler.simulator.history import budgets_at, is_history, read_history
 from scheduler.simulator.pictures import NoPictures, Picture, draw, page, shown_name
 from scheduler.simulator.rehearsal import Outcome, rehearse, verdicts
-from scheduler.simulator.situations import BASE, Situation, changed, require_different_names, with_profile
+from scheduler.simulator.situations import (
+    BASE,
+    Situation,
+    changed,
+    lines_of_left,
+    require_different_names,
+    with_profile,
+)
 from scheduler.simulator.tables import TableOfText, file_of, shown, told_time
 from scheduler.simulator.traces.tables import BadTrace
 from scheduler.simulator.workload import Draft, begin_of, drafts_of_history, drafts_of_table, queues_for
@@ -56,8 +63,8 @@ def simulate(request: Request, out: Console, err: Console) -> None:
     situations += [with_profile(base, name, name) for name in request.profiles if name != base.profile]
     require_different_names(situations)
     (err if request.as_json else out).print(said(f"seed {request.seed}"), highlight=False)
-    if note:
-        err.print(said(note), highlight=False)
+    for line in ([note] if note else []) + lines_of_left(situations):
+        err.print(said(line), highlight=False)
     outcomes = [_run(situation, drafts, request, err) for situation in situations]
     tables = tables_of(outcomes)
     if request.as_json:

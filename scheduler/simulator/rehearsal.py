@@ -44,7 +44,10 @@ def rehearse(
         devices[node.model] = devices.get(node.model, 0) + node.devices
     works, left_out = works_of(drafts, devices, seed)
     if not works:
-        raise Invalid([FieldProblem("jobs", f"{len(drafts)} jobs", "at least one that the cluster can run")])
+        least = min(draft.devices for draft in drafts)
+        there = ", ".join(f"{number} {model}" for model, number in devices.items())
+        got = f"{len(drafts)} jobs, each of {least} devices or more"
+        raise Invalid([FieldProblem("jobs", got, f"at least one that the cluster can run ({there})")])
     cohorts = {cohort.name: cohort for cohort in situation.cohorts}
     cluster = VirtualCluster(
         situation.catalogue, situation.nodes, situation.queues,

@@ -30,6 +30,7 @@ from scheduler.simulator.clusters import ClusterFile, cluster_from
 from scheduler.simulator.history import PastProgram, cohort_noun
 
 BASE = "as-it-is"  # the first situation's name; others are named after a file, or after a profile that ships
+_LEFT = ("nodes", "users")  # of a file for `suanli apply`: what changes neither a rehearsal nor a what-if
 BESIDE = ("cluster", "moves", "profile")  # what a change file may have beside what `suanli apply` takes
 
 
@@ -49,21 +50,29 @@ class Situation:
     budgets: tuple[BudgetSpent, ...] = ()  # spent before it begins
     calendar: Mapping[str, Hole] = field(default_factory=dict)  # by name, in UTC
     origin_ms: int = 0  # when it begins, UTC; 0: its jobs have no dates
+    left: tuple[str, ...] = ()  # what its change file says that changes nothing here
 
 
 def changed(base: Situation, path: Path) -> Situation:
-    """The base with a file's changes. Raises Invalid with every problem of a section.
+    """The base with a file's changes. Raises Invalid with every problem of a section, by the file.
 
     The file is one that `suanli apply -f` takes (firms with queues, cohorts, pools, maintenance, reservations, prices,
     programs, budgets; prices and programs count at once); beside that it may have `profile`, `moves` (whether running
     jobs that resume may be moved), and `cluster` with more nodes (as in a cluster file).
     """
     value = _read(path)
+    try:
+        return _changed(base, value, path.stem)
+    except Invalid as error:
+        raise Invalid([replace(p, field=f"{path}: {p.field}") for p in error.problems]) from None
+
+
+def _changed(base: Situation, value: dict[str, Any], name: str) -> Situation:
     profile, moves = value.get("profile", base.profile), value.get("moves", base.moves)
     if not isinstance(moves, bool):
         raise Invalid([FieldProblem("moves", repr(moves), "true or false")])
     wanted = configuration_from_json(value, BESIDE)
-    result = replace(base, name=path.stem, moves=moves)
+    result = replace(base, name=name, moves=moves, left=tuple(key for key in _LEFT if value.get(key)))
     if value.get("cluster") is not None:
         result = _with_nodes(result, cluster_from(value["cluster"], "cluster"))
     _require_models(wanted, result.catalogue)
@@ -127,6 +136,11 @@ def with_profile(base: Situation, profile: object, name: str, field: str = "--pr
     return replace(base, name=name, profile=profile)
 
 
+def lines_of_left(situations: Iterable[Situation]) -> list[str]:
+    """What of the change files changes nothing here, a sentence each."""
+    return [f"{one.name}: changes nothing here: {', '.join(one.left)}" for one in situations if one.left]
+
+
 def require_different_names(situations: Sequence[Situation]) -> None:
     """Raises Invalid where two columns would have one name."""
     names = [situation.name for situation in situations]
@@ -154,7 +168,7 @@ def _require_models(wanted: Configuration, catalogue: Catalogue) -> None:
 
 def _require_quotas(queues: Iterable[Queue], cohorts: Mapping[str, Cohort], catalogue: Catalogue) -> None:
     found = contradictions(queues, cohorts, catalogue.models)
-    problems = [FieldProblem(f"{_told(wrong)}: {wrong.field}", str(wrong.got), wrong.want) for wrong in found]
+    problems = [FieldProblem(f"{_told(wrong)}.{wrong.field}", str(wrong.got), wrong.want) for wrong in found]
     if problems:
         raise Invalid(problems)
 
@@ -162,8 +176,8 @@ def _require_quotas(queues: Iterable[Queue], cohorts: Mapping[str, Cohort], cata
 def _told(wrong: Contradiction) -> str:
     member = wrong.member
     if isinstance(member, Queue):
-        return f"queue {member.key.firm_id}/{member.key.name}"
-    return f"cohort {member.name}"
+        return f"firms: {member.key.firm_id}/{member.key.name}"
+    return f"cohorts: {member.name}"
 
 
 def _require_used(added: Iterable[NodeSpec], queues: Iterable[Queue]) -> None:

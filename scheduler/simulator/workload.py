@@ -17,12 +17,13 @@ from scheduler.simulator.jobs import Work
 from scheduler.simulator.traces.jobs import read_jobs
 from scheduler.simulator.traces.kinds import Kind, find_tables
 from scheduler.simulator.traces.steps import read_rates, read_step_jobs
-from scheduler.simulator.traces.tables import BadTrace, read_header
+from scheduler.simulator.traces.tables import BadTrace, read_header, read_rows
 
 LIMIT_SPREAD = 0.5  # of the logarithm of declared limit / run time, where a trace declares none
 RESTART_MS = 60_000
 CHECKPOINT_MS = 30 * 60_000
 QUEUE_NAME = "default"
+_SHOWN_CHARACTERS = 200
 RATES_SOURCE = "simulation_throughputs"
 
 
@@ -54,8 +55,10 @@ def drafts_of_table(path: Path, cluster: ClusterFile, first: int | None) -> list
     elif set(Kind.JOBS_BY_ARRIVAL.value) <= header or set(Kind.JOBS_BY_SUBMISSION.value) <= header:
         drafts = _of_rigid(path, cluster)
     else:
-        known = "; ".join(", ".join(kind.value) for kind in (Kind.JOBS_BY_ARRIVAL, Kind.STEP_JOBS))
-        raise BadTrace(f"{path}: not a table of jobs: wanted the columns {known}")
+        known = ", or ".join(", ".join(kind.value) for kind in (Kind.JOBS_BY_ARRIVAL, Kind.STEP_JOBS))
+        next(read_rows(path, ()), None)  # says what is wrong with a file that is no table at all
+        has = ", ".join(read_header(path))[:_SHOWN_CHARACTERS] or "nothing"
+        raise BadTrace(f"{path}: not a table of jobs: it has {has}, wanted the columns {known}")
     return drafts[:first]
 
 

@@ -168,7 +168,10 @@ ZH_APART = {
     "a cluster file: a table of jobs names no nodes": "集群文件：作业表不含节点",
     "files with different names": "名称各不相同的文件",
     "a file that can be read": "可以读取的文件",
-    "at least one that the cluster can run": "至少一个集群能运行的作业",
+    "{number} jobs, each of {least} devices or more": "{number} 个作业，每个至少 {least} 台设备",
+    "at least one that the cluster can run ({devices})": "至少一个集群能运行的作业（{devices}）",
+    "nothing: {path} describes one cluster": "空值：{path} 只描述一个集群",
+    "{file}: changes nothing here: {names}": "{file}：在此不起作用：{names}",
     "at least one node": "至少一个节点",
     "at least one job that ran": "至少一个运行过的作业",
     "at least one device model": "至少一个设备型号",
@@ -197,7 +200,9 @@ ZH_APART = {
     "{file}: more than {number} lines": "{file}：超过 {number} 行",
     "{file}: a line of more than {number} characters": "{file}：有一行超过 {number} 个字符",
     "{file}: not a CSV table (gzip or plain): {why}": "{file}：不是 CSV 表（gzip 或纯文本）：{why}",
-    "{file}: not a table of jobs: wanted the columns {names}": "{file}：不是作业表：应有列 {names}",
+    "{file}: not a table of jobs: it has {found}, wanted the columns {names}": (
+        "{file}：不是作业表：现有 {found}，应有列 {names}"
+    ),
     "{file}: no table of rates ({names}) beside it or one folder above": (
         "{file}：旁边或上一级文件夹中没有速率表（{names}）"
     ),

@@ -37,8 +37,11 @@ class TableRow:
 
     def integer(self, column: str, *, low: int = 0, high: int = 1 << 53) -> int:
         """A whole number within bounds; `12.0` counts as whole."""
-        number = self.number(column, low=low, high=high)
-        if number != int(number):
+        try:
+            number = float(self.text(column))
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high or number != int(number):
             raise self.wrong(column, f"a whole number from {low} to {high}")
         return int(number)
 

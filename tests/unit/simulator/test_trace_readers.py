@@ -24,7 +24,7 @@ def test_jobs_are_read_with_either_column_of_arrival_and_sorted_by_it(tmp_path: 
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        ("1,5,60,0", r"line 2, column num_gpus: '0', wanted a number from 1"),
+        ("1,5,60,0", r"line 2, column num_gpus: '0', wanted a whole number from 1 to 1048576"),
         ("1,-5,60,1", r"line 2, column arrival_s: '-5'"),
         ("1,5,inf,1", r"line 2, column duration_s: 'inf'"),
         ("1,5,60", r"line 2: 3 cells, wanted 4"),

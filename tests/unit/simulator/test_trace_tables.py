@@ -80,14 +80,14 @@ def test_no_table_of_a_kind_is_an_error_that_names_the_columns(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        ("a,many,1,1,1000,", "line 2, column cpu_milli: 'many', wanted a number"),
-        ("a,1,1,1,1001,", "line 2, column gpu_milli: '1001', wanted a number from 0 to 1000"),
+        ("a,many,1,1,1000,", "line 2, column cpu_milli: 'many', wanted a whole number"),
+        ("a,1,1,1,1001,", "line 2, column gpu_milli: '1001', wanted a whole number from 0 to 1000"),
         ("a,1,1,2,500,", "line 2, column gpu_milli: '500', wanted 1000 where num_gpu is above 1"),
         ("a,1,1,1,0,", "line 2, column gpu_milli: '0', wanted 1 to 1000 where num_gpu is not 0"),
         ("a,1,1,0,5,", "line 2, column gpu_milli: '5', wanted 0 where num_gpu is 0"),
         ("a,1.5,1,1,1000,", "line 2, column cpu_milli: '1.5', wanted a whole number"),
-        ("a,nan,1,1,1000,", "column cpu_milli: 'nan', wanted a number from"),
-        ("a,-1,1,1,1000,", "column cpu_milli: '-1', wanted a number from 0"),
+        ("a,nan,1,1,1000,", "column cpu_milli: 'nan', wanted a whole number from"),
+        ("a,-1,1,1,1000,", "column cpu_milli: '-1', wanted a whole number from 0"),
         ("a,1,1", "line 2: 3 cells, wanted 6"),
     ],
 )

@@ -249,14 +249,14 @@ def test_the_state_that_was_read_answers_for_the_present_again_after_any_change(
         ("firms: [{name: acme, queues: [{name: default, pools: [mars]}]}]", "firms: acme/default.pools"),
         (
             "firms: [{name: acme, queues: [{name: default, nominal: {h9: 8}}]}]",
-            "queue acme/default: nominal.h9",
+            "firms: acme/default.nominal.h9",
         ),
         (
             f"firms: [{{name: acme, queues: [{{name: default, lending: {{{MODEL}: 8}}}}]}}]",
-            "queue acme/default: lending",
+            "firms: acme/default.lending",
         ),
-        ("firms: [{name: acme, queues: [{name: default, cohort: mars}]}]", "queue acme/default: cohort"),
-        ("cohorts: [{name: a, parent: b}, {name: b, parent: a}]", "cohort a: parent"),
+        ("firms: [{name: acme, queues: [{name: default, cohort: mars}]}]", "firms: acme/default.cohort"),
+        ("cohorts: [{name: a, parent: b}, {name: b, parent: a}]", "cohorts: a.parent"),
         (
             "prices: [{model: h9, price_cny_per_device_hour: '1', effective_from: '2026-01-01T00:00:00Z'}]",
             r"prices\[0\].model",
