@@ -268,8 +268,8 @@ def _volumes(pool: PoolRow, firm: str, spec: JobSpec) -> tuple[TaskVolume, ...]:
     for asked in spec.volumes:
         volume = there.get(asked.name)
         if volume is None or (volume.read_only and not asked.read_only):
-            want = "" if asked.read_only else " to be written to"
-            raise NotFound(f"the firm has no volume {asked.name}{want} in this node's pool any more")
+            how = "" if asked.read_only else " to be written to"
+            raise NotFound(f"the firm has no volume {asked.name}{how} in this node's pool any more")
         found.append(
             TaskVolume(
                 volume.name, volume.host_path, asked.mount_path, asked.read_only, own=not volume.shared

@@ -56,7 +56,8 @@ def drafts_of_table(path: Path, cluster: ClusterFile, first: int | None) -> list
         drafts = _of_rigid(path, cluster)
     else:
         known = ", or ".join(", ".join(kind.value) for kind in (Kind.JOBS_BY_ARRIVAL, Kind.STEP_JOBS))
-        next(read_rows(path, ()), None)  # says what is wrong with a file that is no table at all
+        if not header:
+            next(read_rows(path, ()), None)  # says what is wrong with a file that is no table at all
         has = ", ".join(read_header(path))[:_SHOWN_CHARACTERS] or "nothing"
         raise BadTrace(f"{path}: not a table of jobs: it has {has}, wanted the columns {known}")
     return drafts[:first]

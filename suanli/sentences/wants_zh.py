@@ -92,4 +92,29 @@ ZH_WANTS = {
     "File name too long": "文件名过长",
     "File exists": "文件已存在",
     "Not a directory": "不是目录",
+    # What a configuration may not say of what there is
+    "a cohort that is not below it: {circle} is a circle": "不在其下的队列组：{circle} 成环",
+    "a cohort of this file or one that exists": "此文件中的或已有的队列组",
+    "at most {number}, its nominal quota": "最多 {number}，即其额定配额",
+    "a time after now ({moment})": "晚于现在（{moment}）的时间",
+    "a time from now on ({moment})": "不早于现在（{moment}）的时间",
+    "a time from now on ({moment}): the {kind} in force does not change": (
+        "不早于现在（{moment}）的时间：生效中的{kind}不会更改"
+    ),
+    "{moment}: it has begun": "{moment}：它已开始",
+    "nodes or times that {name} has not reserved": "{name} 未预留的节点或时间",
+    "{price}, as published; a price changes by a new version with a later effective_from": (
+        "已公布的 {price}；价格须以 effective_from 更晚的新版本更改"
+    ),
+    "{rule}, as published; a program changes by a new version": "已公布的 {rule}；补贴方案须以新版本更改",
+    "more than {number}, the newest version": "大于最新版本 {number}",
+    "{role}: who somebody is never changes; make another user": "{role}：一个人的身份不会更改；请另建用户",
+    "no user id left": "没有剩余的用户号",
+    "a wider range: all of SUANLI_FIRM_UIDS {range} are given": "更大的范围：SUANLI_FIRM_UIDS {range} 已全部分配",
+    "text that UTF-8 can hold": "UTF-8 能表示的文本",
+    "at most {number}: five minutes from now": "最多 {number}：现在起五分钟",
+    # What the server is busy with
+    "the body is larger than {number} bytes": "请求体超过 {number} 字节",
+    "the database does not answer": "数据库没有应答",
+    "this process is stopping": "此进程正在停止",
 }

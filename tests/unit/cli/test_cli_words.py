@@ -143,14 +143,17 @@ def test_every_refusal_of_the_server_and_of_files_of_evidence_has_its_chinese(
     monkeypatch.setenv("SUANLI_LANG", "zh_CN.UTF-8")
 
     def refusals() -> Iterator[ast.expr]:
-        for _, tree in trees("scheduler/services", "scheduler/api", "scheduler/domain", *_OF_EVIDENCE):
+        for path, tree in trees("scheduler/services", "scheduler/api", "scheduler/domain", *_OF_EVIDENCE):
             for node in ast.walk(tree):
+                named = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "want"
+                if isinstance(node, ast.Assign) and named and path.parent.name in ("services", "domain"):
+                    yield node.value
                 if not (isinstance(node, ast.Call) and node.args):
                     continue
-                name = ast.unparse(node.func)
+                name = ast.unparse(node.func).rpartition(".")[2]
                 if name in _REFUSALS:
                     yield node.args[0]
-                elif name == "FieldProblem":
+                elif name in ("FieldProblem", "Contradiction", "refuse", "problem"):
                     yield node.args[-1]
                 elif name == "EvidenceError":
                     yield from node.args[1:]
