@@ -93,13 +93,15 @@ def validate(
 
 def _say_change(counterfactual: str | None) -> None:
     """What would let the job run."""
+    from suanli.cli.moments import with_local_times
     from suanli.cli.output import say
     from suanli.sentences.words import said, word
 
-    if counterfactual and counterfactual.startswith("now, "):
-        say(f"It would run {counterfactual}")
-    elif counterfactual:
-        say(word("It would run if: {change}", change=said(counterfactual)))
+    change = with_local_times(counterfactual or "")
+    if change.startswith("now"):
+        say(f"It would run {change}")
+    elif change:
+        say(word("It would run if: {change}", change=said(change)))
 
 
 def _say_start(starts: Starts | None) -> None:

@@ -12,6 +12,8 @@ from functools import cached_property
 _PLACE = re.compile(r"\{(\w+)\}")
 _SPACED_PLACE = re.compile(r"(?P<space>(?<=[\u4e00-\u9fff]) ?|)\{(?P<name>\w+)\}")
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
+_BEHIND_A_NAME = "\0"
+_NAME_AND_CHINESE = re.compile(r"(?<=[A-Za-z0-9])\0(?=[\u4e00-\u9fff])")
 # A key with less text of its own than this would take other people's words for ours.
 _LEAST_CHARACTERS = 7
 _HOLD_OUR_WORDS = frozenset(
@@ -66,14 +68,21 @@ class Translation:
 
 
 def _filled(other: str, given: Mapping[str, str], inner: Mapping[str, str]) -> str:
-    """The places filled in, with no space between Chinese and what became Chinese."""
+    """The places filled in, with no space between Chinese and what became Chinese (or was, where words of ours stand),
+    and one behind a name at its end.
+    """
 
     def fill(place: re.Match[str]) -> str:
-        text = inner[place["name"]]
-        became = text != given[place["name"]] and _CHINESE.match(text)
-        return text if became else place["space"] + text
+        text, name = inner[place["name"]], place["name"]
+        became = text != given[name]
+        ours = _CHINESE.match(text) and (became or name in _HOLD_OUR_WORDS)
+        return (
+            ("" if ours else place["space"])
+            + text
+            + (_BEHIND_A_NAME if became and text[-1].isascii() else "")
+        )
 
-    return _SPACED_PLACE.sub(fill, other)
+    return _NAME_AND_CHINESE.sub(" ", _SPACED_PLACE.sub(fill, other)).replace(_BEHIND_A_NAME, "")
 
 
 def recognisable(key: str) -> bool:

@@ -497,6 +497,18 @@ def test_usage_and_bundle_of_an_empty_log_say_so(shell: Shell) -> None:
     assert kept.read_bytes() == b"evidence"
 
 
+def test_what_money_is_missing_is_said_with_when_there_is_more_on_this_clock(shell: Shell) -> None:
+    Shell(shell.api, shell.folder, "wang").run("budget", "set", "0.01", "--project", "vision")
+    job = {"name": "poor", "model": MODEL, "command": "true", "project": "vision"}
+    said = shell.run("validate", "-", stdin=json.dumps(job)).stdout
+    assert re.search(
+        rf"^It would run now on {MODEL}, with \d+\.\d\d CNY more for project vision;"
+        r" its next budget begins at 2027-02-01 00:00:00$",
+        said,
+        re.M,
+    ), said
+
+
 def test_another_amount_leaves_the_period_of_a_budget_as_it_is(shell: Shell) -> None:
     wang = Shell(shell.api, shell.folder, person="wang")
 

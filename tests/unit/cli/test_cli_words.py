@@ -210,6 +210,12 @@ def test_a_sentence_is_recognised_with_what_it_holds(monkeypatch: pytest.MonkeyP
     assert word("no limit") == "不限"
     assert said("priority: got 'x', want one of: low, high") == "priority：收到 'x'，应为以下之一：low, high"
     assert said("priority: got 'x', want 7 of them") == "priority：收到 'x'，应为 7 of them"
+    assert said("--priority: got 'x', want 以下之一：low") == "--priority：收到 'x'，应为以下之一：low"
+    poor = (
+        "may cost 29.40 CNY on h100 in an hour; project research has 0.00 left of 0.01 CNY a month,"
+        " 41.71 are spent or held"
+    )
+    assert "项目 research 每月的预算 0.01 元还剩 0.00 元" in said(poor)
     assert word("AGE") == "已过"
     assert word("{firm}, {project}", firm="lanjing", project="nlp") == "lanjing，nlp"
 
