@@ -207,7 +207,4 @@ ZH_REFUSALS = {
     "any, all or a decimal number": "any、all 或十进制数",
     "a name defined on an earlier line, or none": "前面某行定义的名称，或 none",
     # The calendar
-    "{moment}: it has begun": "{moment}：它已开始",
-    "a time from now on ({moment})": "从现在（{moment}）起的时刻",
-    "nodes or times that {name} has not reserved": "{name} 未预留的节点或时段",
 }
