@@ -160,6 +160,7 @@ def _end_one(t: Transition, job: JobRecord, state: JobState, ending: Ending, det
         exit_code=job.exit_code,
         detail=detail,
     )
+    t.state.learning.withdrawn(job.job_id)
     t.state.remove_job(job)
     t.changes.replan = True  # another of its array may be admitted
 

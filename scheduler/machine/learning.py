@@ -6,7 +6,7 @@ Everything learned is stored with the change that taught it, so that a leader th
 from scheduler.domain.allocations import AttemptState
 from scheduler.machine.queueing import shape_of
 from scheduler.machine.served import served_ms
-from scheduler.machine.state import AttemptRecord, JobRecord
+from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord
 from scheduler.machine.transition import Transition
 from scheduler.planner.report import Report
 
@@ -68,10 +68,18 @@ def announce(t: Transition, report: Report) -> None:
         if told is None:
             continue
         job.announced = (t.now_ms, *told)
+        told_start(t.state, job)
         t.touch_job(job)
         left -= 1
         if not left:
             return
+
+
+def told_start(state: ClusterState, job: JobRecord) -> None:
+    """A job that was told its start waits for it: now, or again after it was loaded."""
+    if job.announced is not None and not job.attempts:
+        at_ms, _, expected_ms, _ = job.announced
+        state.learning.told(job.job_id, at_ms, expected_ms - at_ms, job.spec.gang.devices)
 
 
 def first_start(t: Transition, job: JobRecord) -> None:
@@ -79,5 +87,6 @@ def first_start(t: Transition, job: JobRecord) -> None:
     if job.announced is not None and not job.attempts:
         at_ms, low_ms, expected_ms, high_ms = job.announced
         t.changes.kept_word.append(low_ms <= t.now_ms <= high_ms)
-        told_ms, waited_ms = expected_ms - at_ms, t.now_ms - at_ms
-        t.changes.learned |= t.state.learning.started(told_ms, waited_ms, job.spec.gang.devices)
+        told_ms = [moment_ms - at_ms for moment_ms in (low_ms, expected_ms, high_ms)]
+        devices = job.spec.gang.devices
+        t.changes.learned |= t.state.learning.started(job.job_id, told_ms, t.now_ms - at_ms, devices)

@@ -40,15 +40,19 @@ class Memory:
 
     def follow(self, experience: Experience | None) -> None:
         """Forgets what is no longer true."""
-        if experience is not self._experience or len(self.predictions) > self._MOST:
+        if _runs(experience) is not _runs(self._experience) or len(self.predictions) > self._MOST:
             self.predictions = {}
             self.lefts = {}
         if len(self.lefts) > self._MOST:
             self.lefts = {}
-        learned = experience is not self._experience and _rates(experience) is not _rates(self._experience)
+        learned = _rates(experience) is not _rates(self._experience)
         if learned or len(self.speeds) > self._MOST or len(self.speeds_of) > self._MOST:
             self.speeds, self.speeds_of = {}, {}
         self._experience = experience
+
+
+def _runs(experience: Experience | None) -> object:
+    return None if experience is None else experience.by_kind
 
 
 def _rates(experience: Experience | None) -> object:

@@ -6,10 +6,14 @@ finished jobs leans on the wider kind above it: `a/b/c` on `a/b`, `a/b` on `a`, 
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from statistics import NormalDist
 from typing import NamedTuple
+
+from scheduler.domain.ids import JobId
+from scheduler.planner.told_starts import KEPT_STARTS, OfSize, Starts, Waits, size_of, waits
 
 # How many finished jobs of its own a kind needs until they count as much as the wider kind.
 _PRIOR_JOBS = 3.0
@@ -84,78 +88,6 @@ class Prediction(NamedTuple):
         return max(mean - served_ms, 0.02 * served_ms)
 
 
-# A start expected after so long is told in the same words as one expected at once.
-_SHORTEST_WAIT_MS = 60_000.0
-_BANDS_MS = (10 * 60_000.0, 60 * 60_000.0, 6 * 3_600_000.0)  # waits of these lengths err in different ways
-# So do those of many devices, which have to come free together: forecasts count devices one by one.
-_MANY, _SIZES = 8, 2
-_KEPT_STARTS = 200
-# While a band has few starts of its own, those of the other bands count beside them, and a guess: a start a good
-# deal earlier or later than expected. Both in starts, fading as own ones come.
-_OTHERS_COUNT, _GUESS_COUNT, _FADES_AFTER = 10.0, 10.0, 20.0
-_GUESS = tuple(number / 2 for number in range(-8, 5))
-
-
-@dataclass(frozen=True, slots=True)
-class Starts:
-    """The newest errors of announced starts, by band of the expected wait and size: logarithms of waited / expected.
-
-    An interval is drawn between two of their quantiles, so that it is as often right as it says, whatever the
-    forecast is worth: split conformal prediction over a sliding window.
-    """
-
-    bands: tuple[tuple[float, ...], ...] = ((),) * (_SIZES * (len(_BANDS_MS) + 1))
-
-    def plus(self, expected_ms: float, waited_ms: float, devices: int = 1) -> "Starts":
-        """With one start more, of a job with so many devices."""
-        at = _band(expected_ms, devices)
-        error = math.log((waited_ms + _SHORTEST_WAIT_MS) / (expected_ms + _SHORTEST_WAIT_MS))
-        kept = (*self.bands[at][-_KEPT_STARTS + 1 :], error)
-        return Starts((*self.bands[:at], kept, *self.bands[at + 1 :]))
-
-    def interval_ms(self, expected_ms: float, probability: float, devices: int = 1) -> tuple[float, float]:
-        """Between which waits the start lies with this probability."""
-        low, high = _errors_within(self.bands, _band(expected_ms, devices), probability)
-        scale = expected_ms + _SHORTEST_WAIT_MS
-        return (
-            max(0.0, scale * math.exp(low) - _SHORTEST_WAIT_MS),
-            max(0.0, scale * math.exp(high) - _SHORTEST_WAIT_MS),
-        )
-
-
-def _band(expected_ms: float, devices: int) -> int:
-    band = sum(expected_ms >= border for border in _BANDS_MS)
-    return band if devices < _MANY else band + len(_BANDS_MS) + 1
-
-
-@lru_cache(maxsize=64)  # asked for every job that waits, between two starts the same
-def _errors_within(bands: tuple[tuple[float, ...], ...], at: int, probability: float) -> tuple[float, float]:
-    """Between which errors that part of the starts of a band lies. Cost: kept starts x log of them."""
-    own = bands[at]
-    others = [error for number, errors in enumerate(bands) for error in errors if number != at]
-    fading = _FADES_AFTER / (_FADES_AFTER + len(own))
-    weighted = [(error, 1.0) for error in own]
-    if others:
-        weight = min(1.0, fading * _OTHERS_COUNT / len(others))
-        weighted += [(error, weight) for error in others]
-    weighted += [(error, fading * _GUESS_COUNT / len(_GUESS)) for error in _GUESS]
-    weighted.sort()
-    tail = (1.0 - probability) / 2
-    return _quantile(weighted, tail), _quantile(weighted, 1.0 - tail)
-
-
-def _quantile(ordered: Sequence[tuple[float, float]], probability: float) -> float:
-    """Of values with weights; the one that is still to come counts as one more, on either side of all."""
-    ahead = probability * (sum(weight for _, weight in ordered) + 1.0)
-    value = ordered[0][0]
-    for following, weight in ordered:
-        if ahead < weight:
-            return value + (following - value) * max(ahead, 0.0) / weight
-        ahead -= weight
-        value = following
-    return value
-
-
 @dataclass(frozen=True, slots=True)
 class Experience:
     """Durations by kind, and how run times compare with what was asked for; immutable."""
@@ -225,8 +157,8 @@ def _widening(kind: str) -> Iterator[str]:
 class Learned(NamedTuple):
     """The name of one thing that was learned."""
 
-    subject: str  # run | asked | rate | start
-    kind: str  # of jobs; of a start the band of the expected wait and size
+    subject: str  # run | asked | rate | told
+    kind: str  # of jobs; of told starts the number of the size
     model: str
 
 
@@ -238,6 +170,9 @@ class Learning:
         self._of_asked = _NOTHING if known is None else known.of_asked
         self._rates: Mapping[tuple[str, str], Durations] = {} if known is None else known.rates
         self._starts = Starts() if known is None else known.starts
+        # Who was told a start and still waits, by size, in the order of telling: memory, the machine fills it again.
+        self._waiting: tuple[dict[JobId, Waits], ...] = tuple({} for _ in self._starts.sizes)
+        self._kinds: Mapping[str, Durations] | None = None  # as in snapshots: the same until another job ends
         self._made: Experience | None = known
 
     def finished(self, kind: str, run_ms: float, asked_ms: float | None = None) -> set[Learned]:
@@ -248,7 +183,7 @@ class Learning:
         if asked_ms is not None and asked_ms > 0:
             self._of_asked = self._of_asked.plus_log(math.log(max(run_ms, 1.0) / asked_ms))
             touched.add(Learned("asked", "", ""))
-        self._made = None
+        self._kinds = self._made = None
         return touched
 
     def ran(self, kind: str, model: str, steps_per_s: float) -> set[Learned]:
@@ -259,22 +194,37 @@ class Learning:
             self._made = None
         return {Learned("rate", kind, model)} if steps_per_s > 0 else set()
 
-    def started(self, expected_ms: float, waited_ms: float, devices: int) -> set[Learned]:
-        """A job of so many devices that was told to expect a start after so long started after so long."""
-        self._starts = self._starts.plus(expected_ms, waited_ms, devices)
+    def told(self, job_id: JobId, at_ms: int, expected_ms: float, devices: int) -> None:
+        """A job of so many devices was told to expect a start after so long. In the order of `at_ms`."""
+        self._waiting[size_of(devices)][job_id] = waits(at_ms, expected_ms)
         self._made = None
-        return {Learned("start", str(_band(expected_ms, devices)), "")}
+
+    def withdrawn(self, job_id: JobId) -> None:
+        """A job has ended; if it had not started, it never will."""
+        for of_size in self._waiting:  # it may have been told with another number of devices
+            if of_size.pop(job_id, None) is not None:
+                self._made = None
+
+    def started(
+        self, job_id: JobId, told_ms: Sequence[float], waited_ms: float, devices: int
+    ) -> set[Learned]:
+        """A job of so many devices that was told (low, expected, high) waits started after so long."""
+        self.withdrawn(job_id)
+        self._starts = self._starts.plus(told_ms, waited_ms, devices)
+        self._made = None
+        return {Learned("told", str(size_of(devices)), "")}
 
     def numbers(self, what: Learned) -> list[float]:
         """One thing that was learned, to be stored."""
-        if what.subject == "start":
-            return list(self._starts.bands[int(what.kind)])
+        if what.subject == "told":
+            size = self._starts.sizes[int(what.kind)]
+            return [*size.tails, *(number for start in size.starts for number in start)]
         if what.subject == "rate":
             return list(map(float, self._rates[what.kind, what.model]))
         return list(map(float, self._of_asked if what.subject == "asked" else self._by_kind[what.kind]))
 
     def remember(self, what: Learned, numbers: Sequence[float]) -> None:
-        """One thing that was stored. What a later version stores is left alone."""
+        """One thing that was stored. What another version stores is left alone."""
         seen = Durations(int(numbers[0]), numbers[1], numbers[2]) if len(numbers) == 3 else _NOTHING
         match what.subject:
             case "run":
@@ -283,14 +233,18 @@ class Learning:
                 self._of_asked = seen
             case "rate":
                 self._rates = {**self._rates, (what.kind, what.model): seen}
-            case "start" if int(what.kind) < len(self._starts.bands):
-                bands = list(self._starts.bands)
-                bands[int(what.kind)] = tuple(numbers)
-                self._starts = Starts(tuple(bands))
-        self._made = None
+            case "told" if int(what.kind) < len(self._starts.sizes) and len(numbers) >= 2:
+                early, late, *rest = numbers
+                size = OfSize(tuple(zip(rest[::2], rest[1::2], strict=True)), (early, late))
+                self._starts = self._starts.having(int(what.kind), size)
+        self._kinds = self._made = None
 
     def experience(self) -> Experience:
         """What is known now. Cost: O(kinds) after a change, else nothing."""
         if self._made is None:
-            self._made = Experience(dict(self._by_kind), self._of_asked, self._rates, self._starts)
+            if self._kinds is None:
+                self._kinds = dict(self._by_kind)
+            newest = (islice(reversed(of_size.values()), KEPT_STARTS) for of_size in self._waiting)
+            starts = replace(self._starts, waiting=tuple(tuple(sorted(of_size)) for of_size in newest))
+            self._made = Experience(self._kinds, self._of_asked, self._rates, starts)
         return self._made

@@ -1,7 +1,7 @@
 """When each waiting job is expected to start: the present plan played forward with predicted run times.
 
 Devices of a model are counted, not laid out, and quotas are left out: what that errs by is learned from how
-announced starts came out (`experience.Starts`), and the interval is drawn from it.
+announced starts came out (`told_starts.Starts`), and the interval is drawn from it.
 """
 
 from collections.abc import Iterable, Mapping, Set
@@ -12,13 +12,12 @@ from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import JobId
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates, ends_in_time
-from scheduler.planner.experience import Starts
 from scheduler.planner.garbage import uncollected
 from scheduler.planner.ordering import Turns
 from scheduler.planner.room import UNKNOWN_RUN_MS, Asker, Room
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
+from scheduler.planner.told_starts import Starts
 
-SURE = 0.8  # probability with which a job starts inside its interval
 MOST_JOBS = 2_000  # played forward; of the others the start is extrapolated by the work before them
 _FAR_MS = 366 * 24 * 3_600_000.0
 
@@ -70,7 +69,7 @@ class Forecast:
             return None
         wait_ms, devices = expected
         soonest_ms = self._soonest.get(job_id, 0.0)
-        low, high = self._errors.interval_ms(wait_ms, SURE, devices)
+        low, high = self._errors.interval_ms(wait_ms, devices, self._now_ms)
         waits = (min(max(wait, soonest_ms), _FAR_MS) for wait in (low, wait_ms, high))
         return StartInterval(*(self._now_ms + int(wait) for wait in waits))
 

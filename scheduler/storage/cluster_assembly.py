@@ -8,7 +8,7 @@ from scheduler.domain.allocations import AttemptState, Goal
 from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import QueueKey
 from scheduler.domain.stored_specs import StoredSpec
-from scheduler.machine import queueing
+from scheduler.machine import learning, queueing
 from scheduler.machine.state import AttemptRecord, ClusterState
 from scheduler.machine.usage import BUCKET_MS, HORIZON_BUCKETS
 from scheduler.storage.cluster_rows import allocation_record, attempt_record, job_record, progress_of
@@ -49,6 +49,8 @@ def assemble(state: ClusterState, rows: ClusterRows) -> None:
     for job in state.jobs.values():
         if job.attempt is not None and job.attempt.state is not AttemptState.ENDED:
             state.active[job.job_id] = job
+    for job in sorted(state.jobs.values(), key=lambda job: job.announced or ()):
+        learning.told_start(state, job)
     queueing.load(state, {row.reference: progress_of(row) for row in rows.references})
     for row in rows.usage:
         gflops = state.gflops_of_ppm(row.device_model, row.ppm)

@@ -4,11 +4,12 @@ import math
 from dataclasses import replace
 
 from scheduler.domain.allocations import Phase
+from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import JobState, ModelCheckpointSpec
 from scheduler.domain.reasons import EndReason
 from scheduler.machine import announce, take_snapshot
 from scheduler.machine.invariants import violations
-from scheduler.machine.messages import ObservedTask, RequeueRequested
+from scheduler.machine.messages import CancelRequested, ObservedTask, RequeueRequested
 from scheduler.machine.state import JobRecord
 from scheduler.planner.experience import Learned, Learning
 from tests.builders.cluster import Controller, a_node, observed
@@ -100,13 +101,33 @@ def test_a_waiting_job_is_told_its_start_once_and_its_start_is_held_against_it()
     controller.end(controller.tasks(first)[0])
     assert controller.plan() == ["second"]
     assert controller.changes[-1].kept_word == [True]
-    assert {what.subject for what in controller.changes[-1].learned} == {"start"}
+    assert {what.subject for what in controller.changes[-1].learned} == {"told"}
+
+
+def test_who_was_told_a_start_counts_as_waiting_until_it_starts_or_ends() -> None:
+    controller = Controller([a_node("n1")])
+    first = started(controller, "first", time_limit_s=3600)
+    for name in ("second", "third"):
+        controller.submit(name, a_spec(name, devices=8, time_limit_s=3600))
+    controller.plan()
+    announce(controller.state, controller.report, controller.now_ms, controller.ids)
+
+    def waiting() -> int:
+        return sum(map(len, controller.state.learning.experience().starts.waiting))
+
+    assert waiting() == 2
+    controller.tell(CancelRequested(first.firm_id, JobId("third"), "somebody"))
+    assert waiting() == 1
+    controller.end(controller.tasks(first)[0])
+    assert controller.plan() == ["second"]
+    assert waiting() == 0
 
 
 def test_what_was_learned_is_the_same_after_it_was_stored_and_read() -> None:
     learning = Learning()
     touched = learning.finished("a/b", 1000.0, 3000.0) | learning.ran("a/b", MODEL, 2.5)
-    touched |= learning.started(60_000, 90_000, 1) | learning.started(HOUR_MS, 60_000, 64)
+    touched |= learning.started(JobId("a"), (0, 60_000, HOUR_MS), 90_000, 1)
+    touched |= learning.started(JobId("b"), (HOUR_MS // 2, HOUR_MS, 2 * HOUR_MS), 60_000, 64)
     again = Learning()
     for what in touched:
         again.remember(what, learning.numbers(what))

@@ -11,9 +11,10 @@ from scheduler.machine import apply, take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.planner import Hole, PlannerConfig
 from scheduler.planner.estimates import Estimates, Memory
-from scheduler.planner.experience import Starts
-from scheduler.planner.forecast import SURE, StartInterval
+from scheduler.planner.experience import Learning
+from scheduler.planner.forecast import StartInterval
 from scheduler.planner.ordering import Turns
+from scheduler.planner.told_starts import Starts
 from tests.builders.cluster import FIRM, POOL, Controller, a_node
 from tests.builders.jobs import a_spec, a_submission
 
@@ -29,9 +30,9 @@ def test_an_interval_holds_as_often_as_it_says_whatever_the_forecast_is_worth() 
         waited_ms = expected_ms * rng.lognormvariate(
             1.0, 0.8
         )  # a forecast that is wrong, and always too early
-        low_ms, high_ms = starts.interval_ms(expected_ms, SURE)
+        low_ms, high_ms = starts.interval_ms(expected_ms, 1, 0)
         inside += number >= 500 and low_ms <= waited_ms <= high_ms
-        starts = starts.plus(expected_ms, waited_ms)
+        starts = starts.plus((low_ms, expected_ms, high_ms), waited_ms)
     assert 0.77 < inside / 1_500 < 0.83
 
 
@@ -43,11 +44,45 @@ def test_jobs_of_many_devices_have_intervals_of_their_own() -> None:
         devices = rng.choice(list(inside))
         # What needs many devices together starts late, by the same forecast by which the rest starts early.
         waited_ms = 10_000_000.0 * rng.lognormvariate(1.0 if devices == 64 else -1.0, 0.3)
-        low_ms, high_ms = starts.interval_ms(10_000_000.0, SURE, devices)
+        low_ms, high_ms = starts.interval_ms(10_000_000.0, devices, 0)
         inside[devices] += number >= 500 and low_ms <= waited_ms <= high_ms
-        starts = starts.plus(10_000_000.0, waited_ms, devices)
+        starts = starts.plus((low_ms, 10_000_000.0, high_ms), waited_ms, devices)
         assert number < 1_000 or high_ms < 4.0 * low_ms
     assert all(0.75 < held / 750 < 0.85 for held in inside.values())
+
+
+@pytest.mark.parametrize("growth", [0.0, 2.0, 4.0])
+def test_an_interval_holds_where_waits_grow_and_long_ones_are_known_late(growth: float) -> None:
+    """Who has started is known at once, who waits long much later: the newest starts say too little of long waits."""
+    rng = random.Random(7)
+    learning = Learning()
+    waiting: list[tuple[int, int, tuple[float, float, float]]] = []  # (starts, told at, told)
+    inside = 0
+    for number in range(3_000):
+        now_ms = 200_000 * number
+        for at_ms, told_at_ms, told_ms in sorted(one for one in waiting if one[0] <= now_ms):
+            learning.started(JobId(f"job-{told_at_ms}"), told_ms, at_ms - told_at_ms, 1)
+        waiting = [one for one in waiting if one[0] > now_ms]
+        waited_ms = 10_000_000.0 * (1.0 + growth * number / 3_000) * rng.lognormvariate(0.0, 0.8)
+        low_ms, high_ms = learning.experience().starts.interval_ms(10_000_000.0, 1, now_ms)
+        inside += number >= 500 and low_ms <= waited_ms <= high_ms
+        learning.told(JobId(f"job-{now_ms}"), now_ms, 10_000_000.0, 1)
+        waiting.append((now_ms + round(waited_ms), now_ms, (low_ms, 10_000_000.0, high_ms)))
+    assert 0.75 < inside / 2_500 < 0.85
+
+
+@pytest.mark.parametrize("worth_believing", [True, False])
+def test_a_forecast_counts_as_far_as_it_is_worth_believing(worth_believing: bool) -> None:
+    rng = random.Random(7)
+    starts = Starts()
+    for _ in range(400):
+        expected_ms = 60_000.0 * rng.lognormvariate(5.0, 1.5)
+        waited_ms = (expected_ms if worth_believing else 600_000.0) * rng.lognormvariate(0.0, 0.3)
+        low_ms, high_ms = starts.interval_ms(expected_ms, 1, 0)
+        starts = starts.plus((low_ms, expected_ms, high_ms), waited_ms)
+    hour, ten_hours = starts.interval_ms(HOUR_MS, 1, 0), starts.interval_ms(10 * HOUR_MS, 1, 0)
+    assert hour[0] < (HOUR_MS if worth_believing else 600_000) < hour[1]
+    assert ten_hours[0] / hour[0] > 5 if worth_believing else ten_hours[0] / hour[0] < 2
 
 
 def test_jobs_further_back_are_expected_later() -> None:

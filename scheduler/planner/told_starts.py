@@ -1,0 +1,184 @@
+"""What announced starts teach: how long jobs of one size wait, and between which bounds the next one will.
+
+How long a job waits follows more from how many devices it needs together than from what the forecast plays forward:
+where jobs are stopped and moved for others, one device comes free within minutes whatever the queue is. So the
+waits of each size are learned, with as much of the forecast in them as has been worth believing.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+SURE = 0.8  # probability with which a job starts inside its interval
+
+# A start expected after so long is told in the same words as one expected at once.
+_SHORTEST_WAIT_MS = 60_000.0
+_SIZES = 8  # 1, 2 to 3, 4 to 7 devices ...; all above belong to the last
+KEPT_STARTS = 200  # of each size
+# With so many starts of its own a size counts as much as what is guessed: a start a good deal earlier or later than
+# expected (logarithms). As they come the newest starts of each other size fade too, of so much weight all together.
+_OWN_ENOUGH = 30.0
+_EARLIER, _LATER = -4.0, 2.0
+_NEWEST_OF_OTHERS, _OTHERS_COUNT = 20, 10.0
+# By so many starts' scatter (variance of logarithms) the forecast is believed in proportion before they say otherwise.
+_BELIEVED = 10.0
+# What an interval leaves out on either side follows how often starts came there, by this step.
+_TAIL = (1.0 - SURE) / 2
+_STEP, _LEAST_TAIL, _WIDEST_TAIL = 0.03, 0.01, 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class OfSize:
+    """The newest starts of jobs of one size, (expected, waited) as logarithms, and the parts of the errors that its
+    intervals leave out, of early starts and of late ones."""
+
+    starts: tuple[tuple[float, float], ...] = ()
+    tails: tuple[float, float] = (_TAIL, _TAIL)
+
+    def plus(self, told_ms: Sequence[float], waited_ms: float) -> "OfSize":
+        """With one start more, of a job that was told (low, expected, high) waits.
+
+        Who starts outside his interval widens the next ones on that side, who does not narrows them, so that in the
+        long run as many start inside as is said, whatever changes meanwhile: adaptive conformal inference (Gibbs
+        and Candes 2021).
+        """
+        low_ms, expected_ms, high_ms = told_ms
+        early, late = self.tails
+        return OfSize(
+            (*self.starts[-KEPT_STARTS + 1 :], (_log(expected_ms), _log(waited_ms))),
+            (_follow(early, missed=waited_ms < low_ms), _follow(late, missed=waited_ms > high_ms)),
+        )
+
+
+class Waits(NamedTuple):
+    """A job that has not started since it was told its start."""
+
+    told_ms: int
+    expected: float  # wait, as a logarithm
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Announced starts by size, and the newest of those that were told theirs and still wait; immutable."""
+
+    sizes: tuple[OfSize, ...] = (OfSize(),) * _SIZES
+    waiting: tuple[tuple[Waits, ...], ...] = ((),) * _SIZES
+
+    def plus(self, told_ms: Sequence[float], waited_ms: float, devices: int = 1) -> "Starts":
+        """With one start more, of a job with so many devices that was told (low, expected, high) waits."""
+        at = size_of(devices)
+        return self.having(at, self.sizes[at].plus(told_ms, waited_ms))
+
+    def having(self, at: int, size: OfSize) -> "Starts":
+        """With this of one size."""
+        return replace(self, sizes=(*self.sizes[:at], size, *self.sizes[at + 1 :]))
+
+    def interval_ms(self, expected_ms: float, devices: int, now_ms: int) -> tuple[float, float]:
+        """Between which waits a job starts with probability SURE.
+
+        Cost: of each size the first time in a moment O(kept starts x log of them), then nothing.
+        """
+        at = size_of(devices)
+        bounds = self._bounds.get(at)
+        if bounds is None or bounds.at_ms != now_ms:
+            bounds = self._bounds[at] = self._drawn(at, now_ms)
+        expected = _log(expected_ms)
+        low, high = (bound + bounds.believed * expected for bound in (bounds.low, bounds.high))
+        low += bounds.guessed * min(0.0, expected + _EARLIER - low)
+        high += bounds.guessed * max(0.0, expected + _LATER - high)
+        return _exp(low), _exp(high)
+
+    @cached_property
+    def _bounds(self) -> dict[int, "_Bounds"]:
+        return {}
+
+    def _drawn(self, at: int, now_ms: int) -> "_Bounds":
+        own = self.sizes[at]
+        guessed = 1.0 / (1.0 + (len(own.starts) / _OWN_ENOUGH) ** 2)
+        rest = [number for number in range(_SIZES) if number != at]
+        others = [start for number in rest for start in self.sizes[number].starts[-_NEWEST_OF_OTHERS:]]
+        weight = min(1.0, guessed * _OTHERS_COUNT / len(others)) if others else 0.0
+        seen = [(*start, 1.0) for start in own.starts] + [(*start, weight) for start in others]
+        if not seen:
+            return _Bounds(now_ms, 1.0, _EARLIER, _LATER, guessed)
+        believed = _slope(seen)
+        beyond = [(waited - believed * expected, False, weight) for expected, waited, weight in seen]
+        waiting = [(one, 1.0) for one in self.waiting[at]]
+        waiting += [(one, weight) for number in rest for one in self.waiting[number][-_NEWEST_OF_OTHERS:]]
+        beyond += [(_log(now_ms - one.told_ms) - believed * one.expected, True, w) for one, w in waiting]
+        beyond.sort()
+        total = sum(weight for _, _, weight in beyond) + 1.0  # the one that is still to come
+        known = list(_passed_on(beyond, total))
+        early, late = own.tails
+        low, high = _quantile(known, total * early), _quantile(known, total * (1.0 - late))
+        return _Bounds(now_ms, believed, low, high, guessed)
+
+
+class _Bounds(NamedTuple):
+    """Of the waits of one size, as logarithms."""
+
+    at_ms: int
+    believed: float  # the part of the expected wait that counts
+    low: float  # of what is waited beyond that
+    high: float
+    guessed: float  # the part of the guess
+
+
+def size_of(devices: int) -> int:
+    """The number of the size: jobs with as many devices, to a factor of two."""
+    return min(max(devices, 1).bit_length(), _SIZES) - 1
+
+
+def waits(told_ms: int, expected_ms: float) -> Waits:
+    """A job that was told at a moment to expect a start after so long."""
+    return Waits(told_ms, _log(expected_ms))
+
+
+def _log(wait_ms: float) -> float:
+    return math.log(wait_ms + _SHORTEST_WAIT_MS)
+
+
+def _exp(log: float) -> float:
+    return max(0.0, math.exp(log) - _SHORTEST_WAIT_MS)
+
+
+def _follow(tail: float, *, missed: bool) -> float:
+    return min(max(tail + _STEP * (_TAIL - missed), _LEAST_TAIL), _WIDEST_TAIL)
+
+
+def _slope(seen: Sequence[tuple[float, float, float]]) -> float:
+    """How much longer those wait who are expected to: 0 is not at all, 1 in proportion."""
+    total = sum(weight for _, _, weight in seen)
+    expected = sum(weight * x for x, _, weight in seen) / total
+    waited = sum(weight * y for _, y, weight in seen) / total
+    scatter = sum(weight * (x - expected) ** 2 for x, _, weight in seen)
+    together = sum(weight * (x - expected) * (y - waited) for x, y, weight in seen)
+    return min(max((together + _BELIEVED) / (scatter + _BELIEVED), 0.0), 1.0)
+
+
+def _passed_on(ordered: Sequence[tuple[float, bool, float]], total: float) -> Iterator[tuple[float, float]]:
+    """Of (value, whether it still waits, weight) the values that are known, with the weights of those that wait.
+
+    Who waits on will have waited longer: his weight goes to those above him, in proportion (Kaplan and Meier 1958).
+    Without them who waits long would be missing among the newest starts, and the bounds too low wherever waits grow.
+    """
+    share = 1.0
+    for value, waits, weight in ordered:
+        if waits:
+            share *= total / (total - weight)
+        else:
+            yield value, weight * share
+        total -= weight
+
+
+def _quantile(ordered: Sequence[tuple[float, float]], ahead: float) -> float:
+    """Of values with weights the one that has so much weight ahead of it."""
+    value = ordered[0][0]
+    for following, weight in ordered:
+        if ahead < weight:
+            return value + (following - value) * max(ahead, 0.0) / weight
+        ahead -= weight
+        value = following
+    return value
