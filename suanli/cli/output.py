@@ -65,14 +65,19 @@ def refuse_existing(*paths: Path, force: bool, option: str = "--output") -> None
             raise CliError(f"{option}: {path} cannot be written: {why}", MISUSED) from None
         if S_ISDIR(found.st_mode):
             raise CliError(f"{option}: {path} cannot be written: {os.strerror(EISDIR)}", MISUSED)
-        if not force:
+        if not force and not _passes_on(path):
             raise CliError(f"{path} exists: give another {option}, or --force", MISUSED)
 
 
 def write_file(path: Path, content: bytes, *, force: bool) -> None:
     """Unless by `force`, no file is replaced that came after `refuse_existing`. Raises OSError."""
-    with path.open("wb" if force else "xb") as file:
+    with path.open("wb" if force or _passes_on(path) else "xb") as file:
         file.write(content)
+
+
+def _passes_on(path: Path) -> bool:
+    """Whether it is a pipe or a device: neither keeps what could be replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def say(text: str) -> None:

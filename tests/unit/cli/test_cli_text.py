@@ -1,5 +1,6 @@
 """Text for people: harmless, whole lines, sentences, local times, decimal money."""
 
+import os
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ from suanli.cli.moments import (
     moment_or_ago,
     to_rfc3339,
 )
-from suanli.cli.output import cells, least_width, make_table, print_table
+from suanli.cli.output import cells, least_width, make_table, print_table, refuse_existing, write_file
 from suanli.cli.refusals import of_file, of_period, report, sentence
 from suanli.cli.usage_tables import _budget_row, _sums, about, cny, fen_of, print_usage
 from suanli.cli.watching import LONGEST_CELL, Cut, follow_life
@@ -160,6 +161,21 @@ def test_usage_ends_with_the_budgets_that_are_set(
     assert lines[lines.index(row) - 1].startswith(headings)
     print_usage(period)  # of a server from before budgets
     assert row not in capsys.readouterr().out
+
+
+def test_a_pipe_or_a_device_is_written_to_and_a_file_behind_a_link_is_not(tmp_path: Path) -> None:
+    refuse_existing(Path(os.devnull), force=False)
+    write_file(Path(os.devnull), b"1", force=False)
+    (tmp_path / "kept").write_bytes(b"kept")
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    for name in ("kept", "link", "nowhere"):
+        with pytest.raises(CliError, match=f"{name} exists: give another --html, or --force"):
+            refuse_existing(tmp_path / name, force=False, option="--html")
+        with pytest.raises(FileExistsError):
+            write_file(tmp_path / name, b"1", force=False)
+    with pytest.raises(CliError, match="Is a directory"):
+        refuse_existing(tmp_path, force=True)
 
 
 def test_hours_and_durations_are_short() -> None:
