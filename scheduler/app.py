@@ -285,10 +285,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     from scheduler.simulator.traces.tables import BadTrace
     from suanli.cli.output import colours
 
-    changes, profiles = tuple(change or ()), tuple(profile or ())
-    request = Request(
-        jobs, cluster, cluster_name, changes, profiles, seed, first, output, as_json, alone, force
-    )  # fmt: skip
+    proposed = tuple(change or ()), tuple(profile or ())
+    request = Request(jobs, cluster, cluster_name, *proposed, seed, first, output, as_json, alone, force)
     out, err = (Console(color_system=colours(), stderr=stderr) for stderr in (False, True))
     try:
         run_simulation(request, out, err)

@@ -88,6 +88,12 @@ EverySignature = Annotated[
         help="Also check signatures of windows that the next window of the same key vouches for: slower.",
     ),
 ]
+ResultFile = Annotated[
+    Path | None, typer.Option(help="Also write a signed result (a signed note; needs --sign-with).")
+]
+SigningFolder = Annotated[
+    Path | None, typer.Option(help="Folder of your witness, whose key signs the result.")
+]
 Processes = Annotated[
     int | None, typer.Option(min=1, max=256, help="Processes to share the work; absent: as is useful.")
 ]
@@ -123,12 +129,8 @@ def verify_command(  # noqa: PLR0913, PLR0917 - each is an option that somebody 
     language: Annotated[
         str | None, typer.Option(callback=_refuse_language, help="Of the reports for people: en or zh.")
     ] = None,
-    result: Annotated[
-        Path | None, typer.Option(help="Also write a signed result (a signed note; needs --sign-with).")
-    ] = None,
-    sign_with: Annotated[
-        Path | None, typer.Option(help="Folder of your witness, whose key signs the result.")
-    ] = None,
+    result: ResultFile = None,
+    sign_with: SigningFolder = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Verify a bundle offline.
