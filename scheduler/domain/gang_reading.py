@@ -3,6 +3,7 @@
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.gangs import Domain, Elastic, Gang, Share, TaskGroup, Topology
 from scheduler.domain.job_limits import (
+    LEAST_SHARE_BYTES,
     MOST_COMMAND_BYTES,
     MOST_DEVICES,
     MOST_GROUPS,
@@ -98,7 +99,7 @@ def read_share(reader: Reader) -> Share | None:
     child = reader.child("share")
     share = Share(
         ppm=child.optional_integer("ppm", low=1, high=WHOLE_PPM),
-        memory_bytes=child.bytes("memory_bytes", low=1 << 20, high=1 << 50),
+        memory_bytes=child.bytes("memory_bytes", low=LEAST_SHARE_BYTES, high=1 << 50),
     )
     if share == Share():
         child.problem(child.path, "neither ppm nor memory_bytes", "at least one of the two")

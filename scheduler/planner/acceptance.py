@@ -8,6 +8,7 @@ from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.errors import FieldProblem, Impossible, Invalid, NotSupported
 from scheduler.domain.features import missing
 from scheduler.domain.gangs import Gang, Share
+from scheduler.domain.job_limits import LEAST_SHARE_BYTES
 from scheduler.domain.job_reading import refuse
 from scheduler.domain.jobs import JobSpec, Variant, Volume
 from scheduler.domain.object_stores import ObjectStore, chosen
@@ -86,7 +87,11 @@ def resolve_share(spec: JobSpec, catalogue: Catalogue) -> JobSpec:
         ppm = max(ppm, -(-share.memory_bytes * WHOLE_PPM // memory_bytes))
     memory = share.memory_bytes
     if memory is None:
-        memory = min((m * ppm // WHOLE_PPM for m in memories.values() if m is not None), default=None)
+        smallest = min((m for m in memories.values() if m is not None), default=None)
+        memory = None if smallest is None else smallest * ppm // WHOLE_PPM
+        if smallest is not None and memory is not None and memory < LEAST_SHARE_BYTES:
+            least = -(-LEAST_SHARE_BYTES * WHOLE_PPM // smallest)
+            raise refuse("share.ppm", str(ppm), f"at least {least}: a part has 1 MiB of memory or more")
     return replace(spec, share=Share(ppm, memory))
 
 

@@ -112,6 +112,7 @@ ZH_WANTS = {
     "no user id left": "没有剩余的用户号",
     "a wider range: all of SUANLI_FIRM_UIDS {range} are given": "更大的范围：SUANLI_FIRM_UIDS {range} 已全部分配",
     "text that UTF-8 can hold": "UTF-8 能表示的文本",
+    "at least {number}: a part has 1 MiB of memory or more": "至少 {number}：一份设备至少有 1 MiB 内存",
     "at most {number}: five minutes from now": "最多 {number}：现在起五分钟",
     # What the server is busy with
     "the body is larger than {number} bytes": "请求体超过 {number} 字节",

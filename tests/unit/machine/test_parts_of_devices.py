@@ -148,6 +148,19 @@ def test_what_is_asked_in_one_measure_follows_from_the_other() -> None:
     assert refused.value.problems[0].field == "share.memory_bytes"
 
 
+def test_a_part_with_too_little_memory_to_be_read_again_is_refused() -> None:
+    """Accepted, it was no message that the controller could read: the job waited for ever."""
+    with pytest.raises(Invalid) as refused:
+        resolve_share(a_part(15), load_catalogue())
+    (problem,) = refused.value.problems
+    assert (problem.field, problem.got) == ("share.ppm", "15")
+    assert problem.want == "at least 16: a part has 1 MiB of memory or more"
+    least = resolve_share(a_part(16), load_catalogue()).share
+    assert least is not None
+    assert least.memory_bytes is not None
+    assert least.memory_bytes >= 1 << 20
+
+
 STEPS = st.tuples(
     st.sampled_from(["submit", "end", "plan"]),
     st.sampled_from([1, 100_000, 334_000, 500_000, 1_000_000]),
