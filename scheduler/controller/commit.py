@@ -173,7 +173,7 @@ class Leader:
             with metrics.PLAN_SECONDS.time():
                 snapshot = take_snapshot(self.state, now_ms)
                 proposal, report = self._planner.plan(snapshot, now_ms)
-                legal, violations = legal_part(snapshot, proposal)
+                legal, violations = legal_part(snapshot, proposal, now_ms)
         except Exception:  # noqa: BLE001 - whatever it is
             metrics.REFUSED_PLANS.inc()
             _log.exception("plan_failed")

@@ -1,6 +1,6 @@
 """Proves a plan legal before it is applied. Written apart from the planner: it shares no decision with it."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from itertools import count
 
@@ -8,11 +8,12 @@ from scheduler.domain.budgets import BudgetKey, budget_keys
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.gangs import Domain
 from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
-from scheduler.domain.queues import COMPUTE, Queue, QueueKey
+from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
+from scheduler.domain.quotas import parent_of
 from scheduler.domain.time import HOUR_MS
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.plan import JobPlacement, Plan, StopCause, TaskPlacement
-from scheduler.planner.snapshot import LEVELS, DeviceView, NodeView, Shape, Snapshot
+from scheduler.planner.snapshot import DRAIN_MS, LEVELS, DeviceView, Hole, NodeView, Shape, Snapshot
 from scheduler.planner.topology import allowed_set
 
 _ONE_BY_ONE = 16
@@ -29,16 +30,16 @@ class Violation:
     what: str
 
 
-def check_plan(snapshot: Snapshot, plan: Plan) -> list[Violation]:
+def check_plan(snapshot: Snapshot, plan: Plan, now_ms: int) -> list[Violation]:
     """Every way in which the plan breaks a rule; empty for a legal plan.
 
     Cost: O(waiting jobs + nodes) when the plan places anything, O(running jobs) when it stops anybody.
     """
-    found = _Checker(snapshot, plan).check(plan) if plan.placements else []
-    return [*found, *_check_stops(snapshot, plan)] if plan.stops else found
+    found = _Checker(snapshot, plan, now_ms).check(plan) if plan.placements else []
+    return [*found, *_check_stops(snapshot, plan, now_ms)] if plan.stops else found
 
 
-def legal_part(snapshot: Snapshot, plan: Plan) -> tuple[Plan, list[Violation]]:
+def legal_part(snapshot: Snapshot, plan: Plan, now_ms: int) -> tuple[Plan, list[Violation]]:
     """The plan without what breaks a rule or counts on that, and every way in which it did.
 
     One wrong placement must not keep everybody from starting, cycle after cycle. It is counted as given what it
@@ -48,7 +49,7 @@ def legal_part(snapshot: Snapshot, plan: Plan) -> tuple[Plan, list[Violation]]:
     """
     found: list[Violation] = []
     for checks in count(1):
-        violations = check_plan(snapshot, plan)
+        violations = check_plan(snapshot, plan, now_ms)
         if not violations:
             break
         wrong = {violation.job_id for violation in violations[: 1 if checks <= _ONE_BY_ONE else None]}
@@ -66,8 +67,9 @@ def _without(plan: Plan, wrong: Set[JobId]) -> Plan:
     )
 
 
-def _check_stops(snapshot: Snapshot, plan: Plan) -> list[Violation]:
+def _check_stops(snapshot: Snapshot, plan: Plan, now_ms: int) -> list[Violation]:
     """Only what runs is stopped, once, and for a reason that its job and its queue allow."""
+    due = [hole for hole in snapshot.calendar if hole.from_ms - DRAIN_MS <= now_ms < hole.until_ms]
     running = {item.job_id: item for item in snapshot.running}
     waiting = {job.job_id: item.shape for item in snapshot.classes for job in item.jobs}
     found: list[Violation] = []
@@ -86,8 +88,8 @@ def _check_stops(snapshot: Snapshot, plan: Plan) -> list[Violation]:
             continue  # what it gives up goes to the queue's common market
         if stop.cause is StopCause.MAINTENANCE:
             nodes = {node_id for node_id, _ in victim.tasks}
-            if not any(h.queue != victim.shape.queue and nodes & h.nodes for h in snapshot.calendar):
-                found.append(Violation(stop.job_id, "makes room for maintenance that is not planned"))
+            if not any(hole.queue != victim.shape.queue and nodes & hole.nodes for hole in due):
+                found.append(Violation(stop.job_id, "makes room for what the calendar does not plan now"))
             continue
         favoured = None if stop.for_job is None else waiting.get(stop.for_job)
         if favoured is None:
@@ -100,8 +102,9 @@ def _check_stops(snapshot: Snapshot, plan: Plan) -> list[Violation]:
 
 
 class _Checker:
-    def __init__(self, snapshot: Snapshot, plan: Plan) -> None:
+    def __init__(self, snapshot: Snapshot, plan: Plan, now_ms: int) -> None:
         self._snapshot = snapshot
+        self._now_ms = now_ms
         jobs = {placement.job_id for placement in plan.placements}
         nodes = {task.node_id for placement in plan.placements for task in placement.tasks}
         self._nodes: dict[NodeId, NodeView] = {
@@ -113,13 +116,15 @@ class _Checker:
         self._taken: dict[DeviceId, int] = {}  # ppm given away
         self._placed: set[JobId] = set()
         self._serves: dict[NodeId, FirmId] = {}  # nodes of one firm, and which
-        self._held = {key: dict(models) for key, models in snapshot.held.items()}
+        self._quotas = _Quotas(snapshot)
         self._parts = {
             (key, m): ppm for key, models in snapshot.held_parts.items() for m, ppm in models.items()
         }
-        for (key, model), ppm in self._parts.items():
-            held = self._held.setdefault(key, {})
-            held[model] = held.get(model, 0) + -(-ppm // WHOLE_PPM)
+        self._holes: dict[NodeId, list[Hole]] = {}  # that are open, or whose beginning binds already
+        until_ms = now_ms + PlannerConfig().calendar_ahead_ms
+        for hole in snapshot.calendar:
+            for node_id in hole.nodes & nodes if hole.from_ms <= until_ms and hole.until_ms > now_ms else ():
+                self._holes.setdefault(node_id, []).append(hole)
         self._firms: dict[DeviceId, FirmId] = {}  # of devices of which this plan gives parts
         self._paid: dict[BudgetKey, int] = {}  # nano CNY that this plan may cost at most
         self._found: list[Violation] = []
@@ -174,17 +179,14 @@ class _Checker:
         if queue is None or placement.pool not in queue.pools:
             self._wrong(placement, f"the queue may not use pool {placement.pool}")
             return
-        held = self._held.setdefault(shape.queue, {})
         more = shape.devices
         if not shape.whole:
             parts = (shape.queue, placement.device_model)
             before = self._parts.get(parts, 0)
             self._parts[parts] = before + shape.devices * shape.share_ppm
             more = -(-self._parts[parts] // WHOLE_PPM) - -(-before // WHOLE_PPM)
-        held[placement.device_model] = held.get(placement.device_model, 0) + more
-        for key in (placement.device_model, COMPUTE):
-            for what in _over_quota(self._snapshot, queue, key, self._held):
-                self._wrong(placement, what)
+        for what in self._quotas.take(queue, placement.device_model, more):
+            self._wrong(placement, what)
 
     def _budget(self, placement: JobPlacement, shape: Shape) -> None:
         """What all starts may cost, to the time limit or for an hour, is left of every budget that pays.
@@ -211,6 +213,7 @@ class _Checker:
             self._wrong(placement, f"node {task.node_id} is not in pool {placement.pool}")
         if lacking := shape.needs_on(placement.device_model) - node.features:
             self._wrong(placement, f"node {task.node_id} has no {' and no '.join(sorted(lacking))}")
+        self._calendar(placement, node, shape)
         firm_id = shape.queue.firm_id
         self._serve(placement, node, firm_id)
         if task.share_ppm != shape.share_ppm:
@@ -237,6 +240,14 @@ class _Checker:
         if shape.whole and shape.devices and not allowed_set(rule, devices):
             self._wrong(placement, f"the vendor does not allow these devices together on {task.node_id}")
 
+    def _calendar(self, placement: JobPlacement, node: NodeView, shape: Shape) -> None:
+        """Nobody else is where maintenance or a reservation is, nor may be by his time limit when it begins soon."""
+        ends_ms = self._now_ms + (shape.time_limit_ms or 0)
+        for hole in self._holes.get(node.node_id, ()):
+            if hole.queue != shape.queue and (hole.from_ms <= self._now_ms or hole.from_ms < ends_ms):
+                whose = "in maintenance" if hole.queue is None else "reserved"
+                self._wrong(placement, f"node {node.node_id} is {whose} before the job has ended")
+
     def _serve(self, placement: JobPlacement, node: NodeView, firm_id: FirmId) -> None:
         """A node that keeps no firms apart serves one."""
         if node.one_firm and self._serves.setdefault(node.node_id, node.firm_id or firm_id) != firm_id:
@@ -254,52 +265,114 @@ def _at_size(shape: Shape, devices: int) -> Shape:
     return shape._replace(devices=devices) if devices in shape.sizes else shape
 
 
-def _over_quota(
-    snapshot: Snapshot, queue: Queue, key: str, held: Mapping[QueueKey, Mapping[str, int]]
-) -> Iterator[str]:
-    """What a queue holds beyond its own limits, or its whole tree beyond what its members bring.
+class _Quotas:
+    """What queues and cohorts hold, by key: a device model, in devices, or COMPUTE, in GFLOPS.
 
-    `key` is a device model, in devices, or COMPUTE, in GFLOPS.
+    A member keeps of its quota what it does not lend; what it holds beyond that it has of its parent.
     """
-    nominal = queue.nominal.get(key)
-    mine = _amount(snapshot, held.get(queue.key, {}), key)
-    root = _root(snapshot, queue.cohort)
-    if root is None:
-        if nominal is not None and mine > nominal:
-            yield f"the queue would hold more than its quota of {nominal} {key}"
-        return
-    members = [other for other in snapshot.queues.values() if _root(snapshot, other.cohort) == root]
-    cohorts = [other for other in snapshot.cohorts.values() if _root(snapshot, other.name) == root]
-    nominals = [member.nominal for member in members] + [cohort.nominal for cohort in cohorts]
-    said = [quota[key] for quota in nominals if key in quota]
-    if not said:
-        return
-    borrowing = queue.borrowing.get(key)
-    if borrowing is not None and mine > (nominal or 0) + borrowing:
-        yield f"the queue would borrow more than {borrowing} {key}"
-    total = sum(_amount(snapshot, held.get(member.key, {}), key) for member in members)
-    if total > sum(said):
-        yield f"the queues of cohort {root} would hold {total} of their {sum(said)} {key}"
-    for member in members:
-        if member.key != queue.key and key in member.lending:
-            kept = max(0, member.nominal.get(key, 0) - member.lending[key])
-            others = total - _amount(snapshot, held.get(member.key, {}), key)
-            if others > sum(said) - kept:
-                yield f"the queue would use what {member.key.name} does not lend"
 
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._catalogue = snapshot.catalogue
+        self._cohorts = snapshot.cohorts
+        self._members: dict[str, list[Queue | Cohort]] = {}  # of a cohort
+        everybody: list[Queue | Cohort] = [*snapshot.queues.values(), *snapshot.cohorts.values()]
+        for member in everybody:
+            if (parent := parent_of(member)) is not None:
+                self._members.setdefault(parent, []).append(member)
+        self._held: dict[tuple[QueueKey, str], int] = {}
+        for key, models in snapshot.held.items():
+            for model, devices in models.items():
+                self._hold(key, model, devices)
+        for key, models in snapshot.held_parts.items():
+            for model, ppm in models.items():
+                self._hold(key, model, -(-ppm // WHOLE_PPM))
+        self._used: dict[tuple[str, str], int] = {}  # of what a cohort has in its hands
+        self._quota: dict[tuple[str, str], int] = {}
+        self._limited: dict[tuple[str, str], bool] = {}
 
-def _amount(snapshot: Snapshot, held: Mapping[str, int], key: str) -> int:
-    if key != COMPUTE:
-        return held.get(key, 0)
-    unknown = PlannerConfig().unknown_fp16_gflops
-    return sum(count * (snapshot.catalogue.fp16_gflops(model) or unknown) for model, count in held.items())
+    def take(self, queue: Queue, model: str, devices: int) -> Iterator[str]:
+        """Counts a placement; says what is above its limits then."""
+        top = self._top_of(queue)
+        for key, amount in self._amounts(model, devices):
+            if self._limits(top, key):
+                if isinstance(top, Cohort):
+                    self._used_of(top, key)  # of all below it, before anything changes
+                before = self._held.get((queue.key, key), 0)
+                yield from self._over(queue, key, before, before + amount)
+            self._hold_key(queue.key, key, amount)
 
+    def _hold(self, key: QueueKey, model: str, devices: int) -> None:
+        for what, amount in self._amounts(model, devices):
+            self._hold_key(key, what, amount)
 
-def _root(snapshot: Snapshot, cohort: str | None) -> str | None:
-    """The top of a tree. Raises nothing for a cohort that is not there: it is its own top."""
-    for _ in range(len(snapshot.cohorts) + 1):
-        known = None if cohort is None else snapshot.cohorts.get(cohort)
-        if known is None or known.parent is None:
-            break
-        cohort = known.parent
-    return cohort
+    def _hold_key(self, queue: QueueKey, key: str, amount: int) -> None:
+        self._held[queue, key] = self._held.get((queue, key), 0) + amount
+
+    def _amounts(self, model: str, devices: int) -> tuple[tuple[str, int], ...]:
+        gflops = self._catalogue.fp16_gflops(model) or PlannerConfig().unknown_fp16_gflops
+        return (model, devices), (COMPUTE, gflops * devices)
+
+    def _over(self, member: Queue | Cohort, key: str, before: int, after: int) -> Iterator[str]:
+        """What a member, and each cohort above that it takes something of, would hold beyond its limit."""
+        parent = self._cohorts.get(parent_of(member) or "")
+        quota, limit = self._quota_of(member, key), member.borrowing.get(key)
+        name = "the queue" if isinstance(member, Queue) else f"cohort {member.name}"
+        if parent is None:
+            if after > quota:
+                yield f"{name} would hold more than its quota: {after} of {quota} {key}"
+            return
+        if limit is not None and after > quota + limit:
+            yield f"{name} would borrow more than {limit} {key}: it would hold {after} of {quota}"
+        keeps = self._keeps(member, key)
+        more = max(0, after - keeps) - max(0, before - keeps)
+        if more:
+            used = self._used_of(parent, key)
+            self._used[parent.name, key] = used + more
+            yield from self._over(parent, key, used, used + more)
+
+    def _used_of(self, cohort: Cohort, key: str) -> int:
+        """What its members hold beyond what they keep."""
+        used = self._used.get((cohort.name, key))
+        if used is None:
+            used = 0
+            for member in self._members.get(cohort.name, ()):
+                if isinstance(member, Queue):
+                    holds = self._held.get((member.key, key), 0)
+                else:
+                    holds = self._used_of(member, key)
+                used += max(0, holds - self._keeps(member, key))
+            self._used[cohort.name, key] = used
+        return used
+
+    def _quota_of(self, member: Queue | Cohort, key: str) -> int:
+        """A member's own, and of a cohort what its members lend of theirs."""
+        quota = member.nominal.get(key, 0)
+        if isinstance(member, Queue):
+            return quota
+        known = self._quota.get((member.name, key))
+        if known is None:
+            for below in self._members.get(member.name, ()):
+                quota += self._quota_of(below, key) - self._keeps(below, key)
+            known = self._quota[member.name, key] = quota
+        return known
+
+    def _keeps(self, member: Queue | Cohort, key: str) -> int:
+        lending = member.lending.get(key)
+        return 0 if lending is None else max(0, self._quota_of(member, key) - lending)
+
+    def _top_of(self, queue: Queue) -> Queue | Cohort:
+        member: Queue | Cohort = queue
+        while (parent := self._cohorts.get(parent_of(member) or "")) is not None:
+            member = parent
+        return member
+
+    def _limits(self, member: Queue | Cohort, key: str) -> bool:
+        """Whether a member or anybody below it says anything of the key."""
+        if isinstance(member, Queue):
+            return key in member.nominal
+        known = self._limited.get((member.name, key))
+        if known is None:
+            below = self._members.get(member.name, ())
+            known = key in member.nominal or any(self._limits(other, key) for other in below)
+            self._limited[member.name, key] = known
+        return known

@@ -140,7 +140,7 @@ class Controller:
         """One cycle of the planner; returns the ids of jobs that were placed."""
         snapshot = take_snapshot(self.state, self.now_ms)
         proposal, self.report = plan(snapshot, self.now_ms, self.config)
-        violations = check_plan(snapshot, proposal)
+        violations = check_plan(snapshot, proposal, self.now_ms)
         assert not violations, violations
         self.changes.append(apply_plan(self.state, proposal, self.now_ms, self.ids))
         return [placement.job_id for placement in proposal.placements]

@@ -312,7 +312,7 @@ class Installation:
             snapshot = take_snapshot(self.state, self.now_ms)
             proposal, report = plan(snapshot, self.now_ms, PlannerConfig(hold_back_after_ms=5_000))
             assert (proposal, report) == plan(snapshot, self.now_ms, PlannerConfig(hold_back_after_ms=5_000))
-            assert check_plan(snapshot, proposal) == []
+            assert check_plan(snapshot, proposal, self.now_ms) == []
             apply_plan(self.state, proposal, self.now_ms, self.ids, changes)
         lost = self.rng.random() < self.faults.lose_commit
         if not lost or self.rng.random() < 0.5:  # a commit whose answer is lost may have happened, or not

@@ -276,7 +276,7 @@ def test_a_plan_that_spends_more_than_is_left_is_refused() -> None:
     snapshot = take_snapshot(controller.state, controller.now_ms)
     decided, _ = plan(snapshot, controller.now_ms, controller.config)
     for left, found in {2 * PRICE: [], 2 * PRICE - 1: ["the budget of vision cannot pay for it"]}.items():
-        seen = check_plan(replace(snapshot, budgets={PROJECT: Money(left)}), decided)
+        seen = check_plan(replace(snapshot, budgets={PROJECT: Money(left)}), decided, controller.now_ms)
         assert [violation.what for violation in seen] == found
 
 

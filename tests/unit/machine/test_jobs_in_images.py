@@ -89,7 +89,10 @@ def test_a_plan_that_puts_an_image_where_none_runs_is_no_plan() -> None:
     node = snapshot.nodes[0]
     task = TaskPlacement(0, node.node_id, (node.devices[0].device_id,))
     bad = Plan((JobPlacement(JobId("j"), MODEL, node.pool, (task,)),), ())
-    assert any("has no container images" in str(violation) for violation in check_plan(snapshot, bad))
+    assert any(
+        "has no container images" in str(violation)
+        for violation in check_plan(snapshot, bad, controller.now_ms)
+    )
 
 
 def test_the_first_task_that_finds_the_image_says_which_it_is_for_all() -> None:

@@ -97,7 +97,9 @@ def test_a_plan_that_puts_a_job_on_an_older_agent_is_no_plan() -> None:
     node = snapshot.nodes[0]
     task = TaskPlacement(0, node.node_id, (node.devices[0].device_id,))
     bad = Plan((JobPlacement(JobId("j"), MODEL, node.pool, (task,)),), ())
-    assert any("has no object stores" in str(violation) for violation in check_plan(snapshot, bad))
+    assert any(
+        "has no object stores" in str(violation) for violation in check_plan(snapshot, bad, controller.now_ms)
+    )
 
 
 @pytest.mark.parametrize(

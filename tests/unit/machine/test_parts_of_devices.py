@@ -97,14 +97,16 @@ def test_a_plan_that_puts_two_firms_on_one_device_is_refused() -> None:
     [device] = view.devices
     shared = device._replace(free=False, left_ppm=QUARTER, firm_id=FirmId("firm-a"))
     taken = replace(snapshot, nodes=(replace(view, devices=(shared,)),))
-    assert [v.what for v in check_plan(taken, good)] == [
+    assert [v.what for v in check_plan(taken, good, controller.now_ms)] == [
         "device n1/0 is shared by firms that are not kept apart"
     ]
     full = replace(snapshot, nodes=(replace(view, devices=(shared._replace(left_ppm=1, firm_id=None),)),))
-    assert [v.what for v in check_plan(full, good)] == ["device n1/0 is given twice"]
+    assert [v.what for v in check_plan(full, good, controller.now_ms)] == ["device n1/0 is given twice"]
     [placed] = good.placements
     whole = placed._replace(tasks=(placed.tasks[0]._replace(share_ppm=1_000_000),))
-    assert "a task wants 250000 ppm of each device" in [v.what for v in check_plan(snapshot, Plan((whole,)))]
+    assert "a task wants 250000 ppm of each device" in [
+        v.what for v in check_plan(snapshot, Plan((whole,)), controller.now_ms)
+    ]
 
 
 def test_parts_count_as_parts_against_a_quota() -> None:

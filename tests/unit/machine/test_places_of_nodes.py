@@ -154,12 +154,14 @@ def test_a_plan_with_a_gang_apart_is_refused() -> None:
     controller.submit("gang", together(Domain.LEAF))
     snapshot = take_snapshot(controller.state, controller.now_ms)
     good, _ = plan(snapshot, controller.now_ms, controller.config)
-    assert check_plan(snapshot, good) == []
+    assert check_plan(snapshot, good, controller.now_ms) == []
     [placed] = good.placements
     ids = tuple(device.device_id for device in snapshot.nodes[2].devices)
     moved = placed.tasks[1]._replace(node_id=NodeId("n3"), device_ids=ids)
     bad = Plan((placed._replace(tasks=(placed.tasks[0], moved)),))
-    assert [violation.what for violation in check_plan(snapshot, bad)] == ["the gang is not inside one leaf"]
+    assert [violation.what for violation in check_plan(snapshot, bad, controller.now_ms)] == [
+        "the gang is not inside one leaf"
+    ]
 
 
 # --- nodes of one firm -------------------------------------------------------------------------------
@@ -214,4 +216,6 @@ def test_a_plan_that_brings_a_second_firm_to_such_a_node_is_refused() -> None:
     snapshot = take_snapshot(controller.state, controller.now_ms)
     good, _ = plan(snapshot, controller.now_ms, controller.config)
     served = replace(snapshot, nodes=(replace(snapshot.nodes[0], firm_id=FirmId("firm-b")),))
-    assert [violation.what for violation in check_plan(served, good)] == ["node n1 serves another firm alone"]
+    assert [violation.what for violation in check_plan(served, good, controller.now_ms)] == [
+        "node n1 serves another firm alone"
+    ]

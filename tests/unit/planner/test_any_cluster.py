@@ -121,7 +121,7 @@ def check(
 ) -> tuple[Plan, Report]:
     """The plan, of which everything that must hold does."""
     decided, report = plan(snapshot, now_ms, config)
-    assert check_plan(snapshot, decided) == []
+    assert check_plan(snapshot, decided, now_ms) == []
     assert plan(snapshot, now_ms, config) == (decided, report)
     incremental, its_report = kept.plan(snapshot, now_ms)
     assert (incremental, its_report) == (decided, report)

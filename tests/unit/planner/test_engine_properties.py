@@ -135,7 +135,7 @@ def a_snapshot(views: Sequence[NodeView], jobs: Sequence[Mapping[str, Any]]) -> 
 
 def placed(snapshot: Snapshot, now_ms: int = NOW_MS) -> tuple[JobPlacement, ...]:
     decided, _ = plan(snapshot, now_ms, PlannerConfig())
-    assert check_plan(snapshot, decided) == []
+    assert check_plan(snapshot, decided, now_ms) == []
     return decided.placements
 
 

@@ -72,7 +72,7 @@ def test_who_merely_is_on_the_node_goes_on_on_another_one() -> None:
     before = cluster.snapshot()
     decided, _ = plan(before, NOW_MS, PlannerConfig())
     assert [(stop.job_id, stop.cause) for stop in decided.stops] == [("first", StopCause.MOVE)]
-    assert check_plan(before, decided) == []
+    assert check_plan(before, decided, NOW_MS) == []
     carried_out(cluster, decided)
     after = cluster.snapshot()
     decided, _ = plan(after, NOW_MS, PlannerConfig())
@@ -81,7 +81,7 @@ def test_who_merely_is_on_the_node_goes_on_on_another_one() -> None:
     # What was kept for the gang had room for it, and both nodes have for who goes on.
     rooms = {placement.job_id: placement.why_here["nodes_with_room"] for placement in decided.placements}
     assert rooms == {"gang": 1, "first": 1}
-    assert check_plan(after, decided) == []
+    assert check_plan(after, decided, NOW_MS) == []
 
 
 @pytest.mark.parametrize("resumable", [True, False])
@@ -143,7 +143,7 @@ def test_two_gangs_that_start_at_once_have_no_more_than_their_queues_quota() -> 
         cluster.submit(a_shape(4), WaitingJob(NOW_MS - number, JobId(f"gang-{number}"), 600.0))
     snapshot = cluster.snapshot()
     decided, _ = plan(snapshot, NOW_MS, PlannerConfig())
-    assert check_plan(snapshot, decided) == []
+    assert check_plan(snapshot, decided, NOW_MS) == []
     assert len(decided.placements) == 1
 
 
@@ -153,7 +153,7 @@ def wait_of_the_gang(works: list[Work], cluster: VirtualCluster) -> float:
 
     def decide(snapshot: Snapshot, now_ms: int) -> tuple[Plan, Report]:
         decided, report = planner.plan(snapshot, now_ms)
-        assert check_plan(snapshot, decided) == []
+        assert check_plan(snapshot, decided, now_ms) == []
         return decided, report
 
     world = World(

@@ -206,11 +206,11 @@ def test_gangs_change_places_though_nothing_is_free() -> None:
         JobId("job-0"): StopCause.MOVE,
         JobId("job-1"): StopCause.MOVE,
     }
-    assert check_plan(before, moved) == []
+    assert check_plan(before, moved, 2 * DAY_MS) == []
     for stop in moved.stops:
         running = cluster.free(stop.job_id)
         cluster.submit(running.shape, running.waiting)
     after = cluster.snapshot()
     found, _ = plan(after, 2 * DAY_MS, config)
     assert models_of(found) == {"job-0": "slow", "job-1": "fast"}
-    assert check_plan(after, found) == []
+    assert check_plan(after, found, 2 * DAY_MS) == []

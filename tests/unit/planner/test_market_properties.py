@@ -242,7 +242,7 @@ def test_a_higher_priority_class_has_what_it_can_use_before_a_lower_one(
         cluster.submit(shape, WaitingJob(NOW_MS - waited * MINUTE_MS, job_id, minutes * 60.0))
     snapshot = cluster.snapshot()
     decided, _ = plan(snapshot, NOW_MS, PlannerConfig(profile=profile))
-    assert check_plan(snapshot, decided) == []
+    assert check_plan(snapshot, decided, NOW_MS) == []
     started = sorted((priorities[placement.job_id] for placement in decided.placements), reverse=True)
     assert started == sorted(priorities.values(), reverse=True)[:8]
 

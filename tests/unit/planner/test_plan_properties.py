@@ -88,7 +88,7 @@ def test_every_plan_is_legal_repeatable_and_leaves_a_sound_state(case: dict) -> 
     snapshot = take_snapshot(controller.state, controller.now_ms)
     first = plan(snapshot, controller.now_ms, PlannerConfig())
     assert plan(snapshot, controller.now_ms, PlannerConfig()) == first
-    assert check_plan(snapshot, first[0]) == []
+    assert check_plan(snapshot, first[0], controller.now_ms) == []
     controller.plan()
     assert violations(controller.state) == []
 

@@ -9,9 +9,9 @@ import pytest
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.devices import Health
-from scheduler.domain.ids import DeviceId, JobId
+from scheduler.domain.ids import DeviceId, FirmId, JobId
 from scheduler.domain.jobs import JobSpec, JobState
-from scheduler.domain.queues import COMPUTE, Cohort
+from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.reasons import EndReason, Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import CancelRequested, ConfigurationChanged, CordonRequested
@@ -19,7 +19,8 @@ from scheduler.planner import JobPlacement, Plan, PlannerConfig, TaskPlacement
 from scheduler.planner.cycle import plan
 from scheduler.planner.feasibility import ever_fits
 from scheduler.planner.plan_checks import check_plan, legal_part
-from tests.builders.cluster import Controller, a_node, a_queue, inventory_of
+from scheduler.planner.snapshot import Hole
+from tests.builders.cluster import FIRM, POOL, Controller, a_node, a_queue, inventory_of
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 
 
@@ -405,7 +406,9 @@ def test_the_checks_find_every_way_to_break_a_plan() -> None:
 
     def found(*tasks: TaskPlacement, job: str = "j", model: str = MODEL, pool: str = "pool-a") -> str:
         placement = JobPlacement(JobId(job), model, pool, tasks)
-        return "; ".join(violation.what for violation in check_plan(snapshot, Plan((placement,))))
+        return "; ".join(
+            violation.what for violation in check_plan(snapshot, Plan((placement,)), controller.now_ms)
+        )
 
     good = (task(0, n1, 0, 1), task(1, n2, 0, 1))
     assert found(*good) == ""
@@ -418,7 +421,9 @@ def test_the_checks_find_every_way_to_break_a_plan() -> None:
     assert "may not use pool" in found(*good, pool="pool-b")
     assert "no variant" in found(*good, model=OTHER_MODEL)
     twice = Plan((JobPlacement(JobId("j"), MODEL, "pool-a", good),) * 2)
-    assert "placed twice" in "; ".join(violation.what for violation in check_plan(snapshot, twice))
+    assert "placed twice" in "; ".join(
+        violation.what for violation in check_plan(snapshot, twice, controller.now_ms)
+    )
     controller.submit("big", a_spec(devices=16, per_node=8))
     snapshot = take_snapshot(controller.state, controller.now_ms)
     assert "quota" in found(task(0, n1, *range(8)), task(1, n2, *range(8)), job="big")
@@ -437,6 +442,68 @@ def test_the_checks_find_every_way_to_break_a_plan() -> None:
     assert found(*good) == ""
 
 
+def test_the_checks_know_the_limits_of_every_cohort_on_the_way_up() -> None:
+    lender, borrower = (QueueKey(FirmId(firm), "default") for firm in (FIRM, "firm-b"))
+    queues = (
+        Queue(lender, (POOL,), {MODEL: 8}, cohort="left"),
+        Queue(borrower, (POOL,), {MODEL: 4}, cohort="right"),
+    )
+    controller = Controller([a_node("n1"), a_node("n2")], queues)
+    controller.submit("j", a_spec(devices=6), firm="firm-b")
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    node = controller.node("n1").node
+    six = tuple(device.device_id for device in node.devices[:6])
+    placement = JobPlacement(JobId("j"), MODEL, POOL, (TaskPlacement(0, node.node_id, six),))
+
+    def found(left: Cohort, right: Cohort, held: int = 0) -> list[str]:
+        cohorts = {cohort.name: cohort for cohort in (Cohort("all"), left, right)}
+        tree = replace(snapshot, cohorts=cohorts, held={lender: {MODEL: held}})
+        config = PlannerConfig()
+        wrong = [violation.what for violation in check_plan(tree, Plan((placement,)), controller.now_ms)]
+        assert bool(wrong) is not bool(plan(tree, controller.now_ms, config)[0].placements), wrong
+        return wrong
+
+    left, right = Cohort("left", "all"), Cohort("right", "all")
+    assert found(left, right) == []
+    assert found(left, right, held=7) == [f"cohort all would hold more than its quota: 13 of 12 {MODEL}"]
+    assert found(left, replace(right, borrowing={MODEL: 2})) == []
+    assert found(left, replace(right, borrowing={MODEL: 1})) == [
+        f"cohort right would borrow more than 1 {MODEL}: it would hold 6 of 4"
+    ]
+    assert found(replace(left, lending={MODEL: 2}), right) == []
+    assert found(replace(left, lending={MODEL: 1}), right) == [
+        f"cohort all would hold more than its quota: 6 of 5 {MODEL}"
+    ]
+    assert found(replace(left, lending={MODEL: 0}), replace(right, nominal={MODEL: 2})) == []
+
+
+def test_the_checks_know_the_calendar() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")])
+    for name, hours in (("short", 1), ("long", 3), ("open", None)):
+        limit_s = None if hours is None else hours * 3_600
+        controller.submit(name, a_spec(name, devices=2, time_limit_s=limit_s))
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    (queue,) = snapshot.queues
+    node = controller.node("n1").node
+
+    def found(name: str, begins_h: float, whose: QueueKey | None = None) -> list[str]:
+        from_ms = controller.now_ms + int(begins_h * 3_600_000)
+        hole = Hole(from_ms, from_ms + 3_600_000, frozenset({node.node_id}), whose)
+        tasks = (TaskPlacement(0, node.node_id, tuple(device.device_id for device in node.devices[:2])),)
+        decided = Plan((JobPlacement(JobId(name), MODEL, POOL, tasks),))
+        booked = replace(snapshot, calendar=(hole,))
+        return [violation.what for violation in check_plan(booked, decided, controller.now_ms)]
+
+    maintained = ["node n1 is in maintenance before the job has ended"]
+    assert found("short", 2) == found("long", 4) == found("long", 30) == []
+    assert found("long", 2) == maintained
+    assert found("short", -0.5) == found("open", -0.5) == maintained
+    assert found("open", -1) == [], "it is over"
+    assert found("long", 2, queue) == found("open", -0.5, queue) == [], "the reservation is its own"
+    other = queue._replace(name="other")
+    assert found("open", -0.5, other) == ["node n1 is reserved before the job has ended"]
+
+
 def test_a_wrong_placement_keeps_nobody_else_from_starting() -> None:
     controller = Controller([a_node("n1"), a_node("n2")])
     for name in ("good", "wrong", "also good"):
@@ -444,12 +511,12 @@ def test_a_wrong_placement_keeps_nobody_else_from_starting() -> None:
     snapshot = take_snapshot(controller.state, controller.now_ms)
     decided = plan(snapshot, controller.now_ms, PlannerConfig())[0].placements
     assert [placement.job_id for placement in decided] == ["good", "wrong", "also good"]
-    assert legal_part(snapshot, Plan(decided)) == (Plan(decided), [])
+    assert legal_part(snapshot, Plan(decided), controller.now_ms) == (Plan(decided), [])
     taken = decided[1]._replace(tasks=decided[0].tasks)  # devices of another
-    legal, violations = legal_part(snapshot, Plan((decided[0], taken, decided[2])))
+    legal, violations = legal_part(snapshot, Plan((decided[0], taken, decided[2])), controller.now_ms)
     assert legal == Plan((decided[0], decided[2]))
     assert {violation.job_id for violation in violations} == {"wrong"}
-    assert check_plan(snapshot, legal) == []
+    assert check_plan(snapshot, legal, controller.now_ms) == []
 
 
 def test_a_placement_that_is_wrong_in_itself_takes_nothing_from_those_behind_it() -> None:
@@ -462,7 +529,7 @@ def test_a_placement_that_is_wrong_in_itself_takes_nothing_from_those_behind_it(
     without_rank = wrong._replace(tasks=tuple(task._replace(rank=7) for task in wrong.tasks))
     on_devices_of_another = without_rank._replace(tasks=tuple(task._replace(rank=7) for task in good.tasks))
     for limited, bad in ((snapshot, on_devices_of_another), (replace(snapshot, queues=quota), without_rank)):
-        legal, violations = legal_part(limited, Plan((bad, good, also_good)))
+        legal, violations = legal_part(limited, Plan((bad, good, also_good)), controller.now_ms)
         assert legal == Plan((good, also_good))
         assert {violation.job_id for violation in violations} == {"wrong"}
 
@@ -476,7 +543,9 @@ def test_a_plan_of_which_nearly_all_is_wrong_is_not_proved_once_for_each_wrong_j
     assert len(decided) == 40
     bad = [placement._replace(pool="nowhere") for placement in decided[:39]]
     nodes = CountedTuple(snapshot.nodes)
-    legal, violations = legal_part(replace(snapshot, nodes=nodes), Plan((*bad, decided[39])))
+    legal, violations = legal_part(
+        replace(snapshot, nodes=nodes), Plan((*bad, decided[39])), controller.now_ms
+    )
     assert legal == Plan((decided[39],))
     assert {violation.job_id for violation in violations} == {placement.job_id for placement in bad}
     assert nodes.reads <= 20

@@ -220,7 +220,9 @@ def test_the_checks_find_stops_that_nothing_allows() -> None:
     snapshot = take_snapshot(controller.state, controller.now_ms)
 
     def found(*stops: Stop) -> str:
-        return "; ".join(violation.what for violation in check_plan(snapshot, Plan((), stops)))
+        return "; ".join(
+            violation.what for violation in check_plan(snapshot, Plan((), stops), controller.now_ms)
+        )
 
     one, two = JobId("one"), JobId("two")
     assert "does not run" in found(Stop(two, StopCause.PRIORITY, one))
@@ -243,7 +245,7 @@ def test_nobody_stops_for_a_job_that_would_not_have_all_that_was_to_stop_for_it(
         return Stop(JobId(victim), StopCause.PRIORITY, JobId(favoured))
 
     stops = (stop("one", "gang"), stop("nobody", "gang"), stop("two", "other"), stop("three", "other"))
-    legal, violations = legal_part(snapshot, Plan((), stops))
+    legal, violations = legal_part(snapshot, Plan((), stops), controller.now_ms)
     assert legal == Plan((), stops[2:])
     assert [violation.job_id for violation in violations] == ["nobody"]
 
@@ -360,7 +362,7 @@ def saved_minutes_ago(controller: Controller, **minutes: int) -> Plan:
     )
     snapshot = replace(snapshot, running=running)
     decided, _ = plan(snapshot, controller.now_ms, PlannerConfig())
-    assert check_plan(snapshot, decided) == []
+    assert check_plan(snapshot, decided, controller.now_ms) == []
     return decided
 
 
