@@ -10,13 +10,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from math import inf
 from typing import NamedTuple
 
 from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import COMPUTE, QueueKey
-from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import Demand, demand_of, sizes_of
@@ -25,12 +23,13 @@ from scheduler.planner.fitting import Fitting, seat_on
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.giving_back import Returned, Victim, until_enough
 from scheduler.planner.ordering import Standing, Turns
-from scheduler.planner.overdue import PATIENT, Overdue
+from scheduler.planner.overdue import Overdue
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import StopCause
 from scheduler.planner.reach import Inside, closed_rows, domains
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
+from scheduler.planner.taking_back import TakingBack
 
 
 class Way(NamedTuple):
@@ -46,8 +45,6 @@ class Way(NamedTuple):
         return sum(victim.lost_ms * victim.running.devices for victim in (*self.victims, *self.later))
 
 
-# Who has not saved for so long is not waited for: he might not for days.
-SAVES_MS = 60 * MINUTE_MS
 _ORDER = (StopCause.RECLAIM, StopCause.SHORTER, StopCause.PRIORITY)
 
 
@@ -71,6 +68,7 @@ class Preemption:
         self._turns = turns
         self._overdue = overdue
         self._estimates = estimates
+        self._taking_back = TakingBack(turns, now_ms, config)
         self._now_ms = now_ms
         self._config = config
         self._roots: dict[QueueKey, str | None] = {}
@@ -209,7 +207,7 @@ class Preemption:
             if found is None:
                 return None
             chosen = found
-            if self._too_dear(shape, job, chosen):
+            if self._taking_back.too_dear(shape, job, chosen):
                 self._too_dear_for = True
                 return None
         seats = fitting.seats()
@@ -253,7 +251,9 @@ class Preemption:
                 if cause is None or (cause is StopCause.SHORTER and not gives):
                     continue
                 lost_ms = lost_work_ms(running, self._now_ms)
-                if cause is StopCause.RECLAIM and self._keeps_what_it_borrowed(shape, job, running, lost_ms):
+                if cause is StopCause.RECLAIM and self._taking_back.leaves_alone(
+                    shape, job, running, lost_ms
+                ):
                     self._too_dear_for = True
                     continue
                 lost = lost_ms * running.devices
@@ -269,23 +269,6 @@ class Preemption:
             other = self._fleet.get(pool, model) if model == cell.model or COMPUTE in lacks else None
             if other is not None:
                 yield other
-
-    def _keeps_what_it_borrowed(
-        self, shape: Shape, job: WaitingJob, running: RunningJob, lost_ms: int
-    ) -> bool:
-        """Whether a borrower loses more than the job may cost, for how few devices the job needs of it."""
-        loses = self._loses(running, lost_ms, job) * max(1.0, running.devices / shape.devices)
-        return loses > self._may_cost(job) or self._ends_before_long(running, lost_ms, job)
-
-    def _ends_before_long(self, running: RunningJob, lost_ms: int, job: WaitingJob) -> bool:
-        """Whether it is expected to give back what it borrowed sooner than it could do again what it would lose.
-
-        Believed for as long as a borrower is left alone at most, then for nothing: it may have said so itself.
-        """
-        if self._now_ms - job.submitted_ms >= 2 * PATIENT * self._config.ageing_ms:
-            return False
-        left_ms = self._turns.of_running(running).left_ms
-        return left_ms is not None and left_ms < lost_ms - self._config.fresh_ms
 
     def _behind(self, shape: Shape, cell: Cell, *, borrows: bool) -> Iterator[RunningJob]:
         """Running jobs of queues among which the shape may have victims."""
@@ -327,36 +310,6 @@ class Preemption:
             self._roots[key] = self._sharing.root(key)
         return self._roots[key]
 
-    def _may_cost(self, job: WaitingJob) -> float:
-        """How much work, in ms for each of its devices, a job may throw away to get back lent quota, and of no other
-        job more: the longer it waits, the more.
-
-        Nearly nothing at first, so that victims come to a model checkpoint or end; whatever it takes after as long as a
-        borrower has to wait for his turn, so that nobody keeps for ever what was only lent to him.
-        """
-        waited_ms = max(0, self._now_ms - job.submitted_ms)
-        if waited_ms >= PATIENT * self._config.ageing_ms:
-            return inf
-        return self._config.fresh_ms + self._config.lost_for_wait * waited_ms
-
-    def _too_dear(self, shape: Shape, job: WaitingJob, victims: Iterable[Victim]) -> bool:
-        """Whether those who would give back what they borrowed lose more together than the job may cost."""
-        lost = sum(
-            self._loses(v.running, v.lost_ms, job) * v.running.devices
-            for v in victims
-            if v.cause is StopCause.RECLAIM
-        )
-        return lost > shape.devices * self._may_cost(job)
-
-    def _loses(self, running: RunningJob, lost_ms: int, job: WaitingJob) -> int:
-        """Run time that a borrower loses: who saves once in a while stops when he has saved."""
-        return min(lost_ms, self._config.fresh_ms) if self._saves_first(running, lost_ms, job) else lost_ms
-
-    def _saves_first(self, running: RunningJob, lost_ms: int, job: WaitingJob) -> bool:
-        """Whether it is worth waiting until a borrower has saved: when it did is its own word, believed for a day."""
-        waits = self._now_ms - job.submitted_ms < self._config.ageing_ms
-        return waits and running.shape.resumable and self._config.fresh_ms < lost_ms <= SAVES_MS
-
     def _when_they_saved(
         self, job: WaitingJob, victims: Sequence[Victim], seats: tuple[tuple[int, int], ...]
     ) -> Way | None:
@@ -369,7 +322,8 @@ class Preemption:
         if self._any_claimed and told + len(victims) > self._config.max_stops:
             return None
         saves = [
-            v.cause is StopCause.RECLAIM and self._saves_first(v.running, v.lost_ms, job) for v in victims
+            v.cause is StopCause.RECLAIM and self._taking_back.saves_first(v.running, v.lost_ms, job)
+            for v in victims
         ]
         waits = any(saves)
         now: list[Victim] = []
