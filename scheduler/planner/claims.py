@@ -19,7 +19,7 @@ from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 from scheduler.planner.variants import Candidate
 
-MAKES_ROOM = "starts when work that makes room for it has stopped"
+MAKES_ROOM = "when work that makes room for it has stopped"
 
 
 @dataclass(slots=True)
@@ -107,6 +107,7 @@ class Claims:
         if not self.may_stop(shape):
             return None
         best: tuple[tuple[int, int], Cell, Way] | None = None
+        lent: str | None = None
         for number, candidate in enumerate([*refused.by_devices, *refused.by_quota]):
             cell = self._fleet.get(candidate.pool, candidate.model)
             if cell is None or candidate in refused.would_wait:
@@ -123,7 +124,14 @@ class Claims:
                 key = (way.lost, number)
                 if best is None or key < best[0]:
                     best = (key, cell, way)
+            elif not borrows and lent is None:
+                lent = self._preemption.when_lent_comes_back(shape, job, cell, lacks)
         if best is None:
+            if lent is not None:
+                change = blocked.change
+                blocked.change = f"when what its queue lent comes back: {lent}"
+                if change is not None:
+                    blocked.change = f"{change}; or when what its queue lent comes back: {lent}"
             return None
         blocked.change = MAKES_ROOM
         return self._stop(shape, job, best[1], best[2])

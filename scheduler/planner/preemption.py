@@ -45,6 +45,8 @@ class Way(NamedTuple):
         return sum(victim.lost_ms * victim.running.devices for victim in (*self.victims, *self.later))
 
 
+# So many answers of a cycle to who borrows what a job waits for: each costs as much as finding whom to stop.
+_MOST_BORROWERS = 64
 _ORDER = (StopCause.RECLAIM, StopCause.SHORTER, StopCause.PRIORITY)
 
 
@@ -81,6 +83,7 @@ class Preemption:
         self._told: set[tuple[str, str]] = set()  # cells that know when their jobs are expected to end
         self._possible: dict[tuple[object, ...], bool] = {}
         self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
+        self._borrowers: dict[tuple[object, ...], tuple[Victim, ...]] = {}
         self._too_dear_for = False  # whether anybody was left alone as he would lose much for so few devices
 
     @cached_property
@@ -159,6 +162,37 @@ class Preemption:
                 ways.append(self._way_for_part(shape, job, cell, demand, quota, borrows=borrows))
         return min(filter(None, ways), key=lambda way: way.lost, default=None)
 
+    def when_lent_comes_back(self, shape: Shape, job: WaitingJob, cell: Cell, lacks: int) -> str | None:
+        """When the job gets back what its queue lent; None: that alone would not let it start.
+
+        Jobs that ask for the same share an answer to who has it.
+        """
+        key = (cell.pool, cell.model, shape.queue, demand_of(shape), shape.devices, shape.topology, lacks)
+        if key not in self._borrowers and len(self._borrowers) < _MOST_BORROWERS:
+            self._borrowers[key] = self._who_borrows(shape, job, cell, lacks)
+        borrowers = self._borrowers.get(key)
+        if not borrowers:
+            return None
+        queue = self._snapshot.queues[shape.queue]
+        short = self._sharing.lacks(queue, cell.model, lacks) if lacks else ()
+        amount = self._sharing.told(
+            COMPUTE if short == (COMPUTE,) else cell.model, [v.running for v in borrowers]
+        )
+        return self._taking_back.when(shape, job, borrowers, amount)
+
+    def _who_borrows(self, shape: Shape, job: WaitingJob, cell: Cell, lacks: int) -> tuple[Victim, ...]:
+        for inside in domains(shape, cell) if shape.whole and shape.devices else ():
+            with self._returned(shape, cell, lacks) as quota:
+                fitting = Fitting(cell, shape, self._open_and_coming(cell), inside)
+                possible = self._possible_victims(
+                    shape, job, cell, borrows=False, parts=False, lacks=quota.lacking
+                )
+                lent = [victim for victim in possible if victim.cause is StopCause.RECLAIM]
+                found = until_enough(lent, fitting, quota, alone=shape.tasks == 1)
+            if found:
+                return tuple(found)
+        return ()
+
     def _returned(self, shape: Shape, cell: Cell, lacks: int) -> Returned:
         """Its quota, once those of its tree who stop already have given back what they hold."""
         quota = Returned(self._sharing, self._snapshot.queues[shape.queue], cell.model, lacks)
@@ -234,7 +268,23 @@ class Preemption:
     def _candidates(
         self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, parts: bool, lacks: Collection[str]
     ) -> list[Victim]:
-        """Who may be stopped for the job: the least lost work first, the youngest of equals.
+        """Who may be stopped for the job: the least lost work first, the youngest of equals."""
+        possible = self._possible_victims(shape, job, cell, borrows=borrows, parts=parts, lacks=lacks)
+        return [victim for victim in possible if self._may_stop_now(shape, job, victim)]
+
+    def _may_stop_now(self, shape: Shape, job: WaitingJob, victim: Victim) -> bool:
+        running, cause, lost_ms, _ = victim
+        if self._now_ms - running.started_ms < self._config.min_run_ms:
+            return False
+        if cause is StopCause.RECLAIM and self._taking_back.leaves_alone(shape, job, running, lost_ms):
+            self._too_dear_for = True
+            return False
+        return True
+
+    def _possible_victims(
+        self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, parts: bool, lacks: Collection[str]
+    ) -> list[Victim]:
+        """Whoever is behind the job, in the order of `_candidates`.
 
         `lacks`: the keys of which it lacks quota: those elsewhere and who has parts of devices give that back as well.
         """
@@ -245,17 +295,12 @@ class Preemption:
                 if running.stopping or running.job_id in self._stopped:
                     continue
                 gives = place is cell and (parts or running.shape.whole)
-                if not (gives or lacks) or self._now_ms - running.started_ms < self._config.min_run_ms:
+                if not (gives or lacks):
                     continue
                 cause = self._cause(shape, job, mine, running, borrows=borrows)
                 if cause is None or (cause is StopCause.SHORTER and not gives):
                     continue
                 lost_ms = lost_work_ms(running, self._now_ms)
-                if cause is StopCause.RECLAIM and self._taking_back.leaves_alone(
-                    shape, job, running, lost_ms
-                ):
-                    self._too_dear_for = True
-                    continue
                 lost = lost_ms * running.devices
                 key = (_ORDER.index(cause), lost, -running.started_ms, running.submitted_ms)
                 masks = masks_of(place, running) if gives else ()

@@ -240,6 +240,11 @@ class Sharing:
         if queue.cohort is not None:
             self._pass_on(queue, key, before, before + amount)
 
+    def told(self, key: str, jobs: Iterable[RunningJob]) -> str:
+        """What jobs hold of a key, for people."""
+        amount = sum(dict(self.amounts(one.model, one.devices)).get(key, 0) for one in jobs)
+        return f"{told_amount(key, amount)} {_what(key)}"
+
     # What operators are shown.
 
     def keys(self, member: Queue | Cohort) -> list[str]:

@@ -4,10 +4,10 @@ Nearly nothing at first, so that borrowers come to a model checkpoint or end; wh
 borrower has to wait for his turn, so that nobody keeps for ever what was only lent to him.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import inf
 
-from scheduler.domain.time import MINUTE_MS
+from scheduler.domain.time import MINUTE_MS, to_rfc3339
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.giving_back import Victim
 from scheduler.planner.ordering import Turns
@@ -46,11 +46,23 @@ class TakingBack:
         waits = self._now_ms - job.submitted_ms < self._config.ageing_ms
         return waits and running.shape.resumable and self._config.fresh_ms < lost_ms <= SAVES_MS
 
-    def whatever_it_costs_ms(self, job: WaitingJob, victims: Iterable[Victim]) -> int:
-        """From which moment on the borrowers are stopped for the job whatever they lose."""
-        patient_ms = int(PATIENT * self._config.ageing_ms)
-        awaited = any(self._expected_back(victim.running, victim.lost_ms) for victim in victims)
-        return job.submitted_ms + patient_ms * (2 if awaited else 1)
+    def when(self, shape: Shape, job: WaitingJob, borrowers: Sequence[Victim], amount: str) -> str:
+        """When what its queue lent comes back, of which these borrowers have so much and no more than it needs."""
+        dear = any(self.leaves_alone(shape, job, v.running, v.lost_ms) for v in borrowers)
+        if dear or self.too_dear(shape, job, borrowers):
+            patient_ms = int(PATIENT * self._config.ageing_ms)
+            awaited = any(self._expected_back(v.running, v.lost_ms) for v in borrowers)
+            moment = to_rfc3339(job.submitted_ms + patient_ms * (2 if awaited else 1))
+            if any(v.running.shape.resumable for v in borrowers):
+                return f"work on {amount} ends or saves a model checkpoint, or from {moment} on whatever it loses"
+            return f"work on {amount} ends, or from {moment} on whatever it loses"
+        young_ms = max(v.running.started_ms for v in borrowers) + self._config.min_run_ms
+        if young_ms > self._now_ms:
+            minutes = self._config.min_run_ms // MINUTE_MS
+            return (
+                f"work on {amount} ends, or from {to_rfc3339(young_ms)} on, when it has run for {minutes} min"
+            )
+        return f"work on {amount} stops in one of the next cycles"
 
     def _may_cost(self, job: WaitingJob) -> float:
         """How much work, in ms for each of its devices, a job may throw away to get back lent quota, and of no other

@@ -92,13 +92,13 @@ def validate(
 
 
 def _say_change(counterfactual: str | None) -> None:
-    """What would let the job run."""
+    """What would let the job run: a change with which it runs now, when it does, or what has to happen."""
     from suanli.cli.moments import with_local_times
     from suanli.cli.output import say
     from suanli.sentences.words import said, word
 
     change = with_local_times(counterfactual or "")
-    if change.startswith("now"):
+    if change.startswith(("now", "when ")):
         say(f"It would run {change}")
     elif change:
         say(word("It would run if: {change}", change=said(change)))

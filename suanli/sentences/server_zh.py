@@ -357,6 +357,19 @@ ZH_SENTENCES = {
     "now on {model}, if it could go on from a model checkpoint and move later (resumable)": (
         "若能从模型检查点继续、之后迁移（可恢复），即可用 {model}"
     ),
+    "when work that makes room for it has stopped": "待为其腾出位置的作业停止后",
+    "{change}; or when what its queue lent comes back: {what}": "{change}；或待队列借出的配额收回：{what}",
+    "when what its queue lent comes back: {what}": "待队列借出的配额收回：{what}",
+    "work on {amount} ends, or from {moment} on, when it has run for {minutes} min": (
+        "使用 {amount} 的作业结束，或自 {moment} 起（届时已运行 {minutes} 分钟）"
+    ),
+    "work on {amount} ends, or from {moment} on whatever it loses": (
+        "使用 {amount} 的作业结束，或自 {moment} 起（无论损失多少）"
+    ),
+    "work on {amount} ends or saves a model checkpoint, or from {moment} on whatever it loses": (
+        "使用 {amount} 的作业结束或保存模型检查点，或自 {moment} 起（无论损失多少）"
+    ),
+    "work on {amount} stops in one of the next cycles": "使用 {amount} 的作业在之后某轮调度中停止",
     "pool {pool}, {model}": "资源池 {pool}，{model}",
     "now, with a variant for {model}: {free} are free in pool {pool}": (
         "加上 {model} 的变体：资源池 {pool} 中空闲 {free}"

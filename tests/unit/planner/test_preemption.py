@@ -13,6 +13,7 @@ from scheduler.domain.nodes import Node, Place
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Reason
+from scheduler.domain.time import to_rfc3339
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged, CordonRequested
 from scheduler.planner import Plan, PlannerConfig, Stop, StopCause
@@ -709,3 +710,85 @@ def test_nobody_stops_for_another_because_he_would_rather_be_where_no_node_could
     controller.wait(3_600_000)
     assert controller.plan() == []
     assert not stopping(controller, "runs")
+
+
+def would_run(controller: Controller, job_id: str) -> str | None:
+    report = controller.report.of(JobId(job_id))
+    assert report is not None
+    return report.counterfactual
+
+
+def test_an_owner_is_told_when_what_he_lent_comes_back() -> None:
+    controller = sharing_firms()
+    start(controller, "own", 8)
+    start(controller, "borrower", 8)
+    controller.wait(60_000)
+    began_ms = controller.state.jobs[JobId("borrower")].attempt.started_ms  # type: ignore[union-attr]
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+    assert controller.plan() == []
+    assert not stopping(controller, "borrower")
+    may_stop_ms = began_ms + PlannerConfig().min_run_ms
+    comes_back = "when what its queue lent comes back: work on 8 ascend-910b3"
+    assert would_run(controller, "mine") == (
+        f"{comes_back} ends, or from {to_rfc3339(may_stop_ms)} on, when it has run for 5 min"
+    )
+    controller.wait(may_stop_ms - controller.now_ms)
+    controller.plan()
+    assert stopping(controller, "borrower")
+    assert would_run(controller, "mine") == "when work that makes room for it has stopped"
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_an_owner_is_told_until_when_work_that_would_be_lost_goes_on(saves: bool) -> None:
+    controller = sharing_firms()
+    start(controller, "own", 8)
+    spec = a_spec("borrower", devices=8)
+    borrower = controller.submit("borrower", spec if saves else replace(spec, model_checkpoint=None))
+    assert controller.plan() == ["borrower"]
+    controller.run(borrower)
+    controller.wait(5 * 3_600_000)
+    submitted_ms = controller.now_ms
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+
+    def told() -> tuple[list[StopCause], str | None]:
+        snapshot = take_snapshot(controller.state, controller.now_ms)
+        running = tuple(job._replace(saved_ms=job.started_ms) for job in snapshot.running)
+        decided, report = plan(replace(snapshot, running=running), controller.now_ms, PlannerConfig())
+        (mine,) = report.classes
+        return [stop.cause for stop in decided.stops], mine.counterfactual
+
+    until_ms = submitted_ms + round(PATIENT) * PlannerConfig().ageing_ms
+    ends = "ends or saves a model checkpoint" if saves else "ends"
+    assert told() == (
+        [],
+        f"when what its queue lent comes back: work on 8 ascend-910b3 {ends}, or from {to_rfc3339(until_ms)} on"
+        " whatever it loses",
+    )
+    controller.now_ms = until_ms - 60_000
+    assert told()[0] == []
+    controller.now_ms = until_ms
+    assert told() == ([StopCause.RECLAIM], "when work that makes room for it has stopped")
+
+
+def test_an_owner_short_of_compute_is_told_how_much_of_it_comes_back() -> None:
+    controller = sharing_compute({"firm-a": 0, "firm-b": 4}, fast=4, slow=26)
+    for number in range(26):  # of which 6.5 count as one of the owner's model
+        start(controller, f"borrower {number}", 1, models=[OTHER_MODEL])
+    controller.submit("mine", a_spec("mine", devices=2), firm="firm-b")
+    assert controller.plan() == []
+    tflops = 13 * (load_catalogue().fp16_gflops(OTHER_MODEL) or 0) / 1000
+    told = would_run(controller, "mine")
+    assert told is not None
+    lacks, lent = told.split("; or ")
+    assert lacks.startswith("now, if the queue had ")
+    assert lent.startswith(f"when what its queue lent comes back: work on {tflops:g} TFLOPS ends, or from ")
+
+
+def test_nobody_is_told_that_lent_quota_alone_would_let_him_start_where_it_would_not() -> None:
+    controller = sharing_firms()
+    start(controller, "own", 8, firm="firm-b")
+    start(controller, "theirs", 4)
+    start(controller, "his", 1, firm="firm-b")  # borrows
+    controller.submit("mine", a_spec("mine", devices=4, per_node=4), firm="firm-b")
+    assert controller.plan() == []
+    assert "lent" not in (would_run(controller, "mine") or "")
