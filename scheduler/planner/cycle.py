@@ -26,6 +26,7 @@ from scheduler.planner.fleet import Fleet
 from scheduler.planner.forecast import Forecast
 from scheduler.planner.garbage import uncollected
 from scheduler.planner.gathering import Gatherer
+from scheduler.planner.giving_back import StillHeld
 from scheduler.planner.market import hold_market, with_market
 from scheduler.planner.moves import Moves
 from scheduler.planner.ordering import ClassCursor, Ordering, Turns
@@ -85,6 +86,7 @@ class _Cycle:
         self._holes = near(snapshot.calendar, now_ms, config)
         self._later = Later(snapshot.calendar, fleet, self._estimates, now_ms, config)
         self._sharing = Sharing(snapshot, config)
+        self._still_held = StillHeld(snapshot, self._sharing, config)
         self._budgets = Budgets(snapshot)
         overdue = Overdue(snapshot, fleet, self._sharing, self._budgets, now_ms, config)
         self._gathering = Gatherer(
@@ -286,6 +288,7 @@ class _Cycle:
         if self._snapshot.catalogue.get(model) is None:
             return unknown_model(model)
         too_much = self._sharing.refusal(queue, model, self._sharing.devices_of(shape, model))
+        too_much = too_much or self._still_held.refusal(shape, queue, model)
         if too_much is not None:
             refused.by_quota.append(candidate)
             return too_much
@@ -307,6 +310,7 @@ class _Cycle:
         refusals: Sequence[WhyNot],
     ) -> None:
         account = account_of(shape, cell, seats, refusals, self._snapshot.catalogue)
+        self._still_held.started(shape, candidate.model)
         tasks = []
         for rank, (row, mask, demand) in enumerate(seats):
             part = cell.parts[row]

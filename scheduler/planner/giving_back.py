@@ -6,10 +6,12 @@ from typing import NamedTuple, Self
 
 from scheduler.domain.ids import JobId
 from scheduler.domain.queues import Queue
+from scheduler.domain.reasons import WhyNot
+from scheduler.planner.config import PlannerConfig
 from scheduler.planner.fitting import Fitting
 from scheduler.planner.plan import StopCause
 from scheduler.planner.sharing import Sharing
-from scheduler.planner.snapshot import RunningJob
+from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
 
 
 class Victim(NamedTuple):
@@ -75,6 +77,37 @@ class Returned:
         if self._asked:
             self._sharing.take_for(running.shape, running.model, devices=running.devices)
             del self._returned[running.job_id]
+
+
+class StillHeld:
+    """The quotas as they are until those who are to stop have stopped: nobody starts on what they hold meanwhile.
+
+    Cost: nothing as long as nobody is told to stop; then the queues once, and a question as of `Sharing`.
+    """
+
+    def __init__(self, snapshot: Snapshot, sharing: Sharing, config: PlannerConfig) -> None:
+        self._snapshot = snapshot
+        self._sharing = sharing
+        self._config = config
+        self._started: list[tuple[Shape, str]] = []
+        self._now: Sharing | None = None
+
+    def started(self, shape: Shape, model: str) -> None:
+        """A job of the shape starts in this cycle."""
+        if self._now is None:
+            self._started.append((shape, model))
+        else:
+            self._now.take_for(shape, model)
+
+    def refusal(self, shape: Shape, queue: Queue, model: str) -> WhyNot | None:
+        """Why the queue may not hold the job beside all that it holds, or None."""
+        if not self._sharing.passed_on:
+            return None
+        if self._now is None:
+            self._now = Sharing(self._snapshot, self._config)
+            for started, its in self._started:
+                self._now.take_for(started, its)
+        return self._now.refusal(queue, model, self._now.devices_of(shape, model))
 
 
 def until_enough(

@@ -41,6 +41,7 @@ class Sharing:
         self._quota: dict[tuple[str, str], int] = {}
         self._limits: dict[tuple[str, str], bool] = {}
         self._parts: dict[tuple[QueueKey, str], int] = {}  # of devices, in ppm
+        self.passed_on = False  # whether anything that running jobs hold counts for whom they are to stop for
         # Held by jobs that are to stop, and given to nobody.
         self._leaving: dict[tuple[QueueKey, str], int] = {}
         # Answers since anything was given or kept: many jobs ask the same.
@@ -159,6 +160,7 @@ class Sharing:
         for key, amount in self.amounts(running.model, devices):
             passed = min(amount, still.get(key, 0))
             still[key] = still.get(key, 0) - passed
+            self.passed_on |= passed > 0
             if shape.whole and queue is not None:
                 self._count(queue, key, -passed)
                 at = (shape.queue, key)

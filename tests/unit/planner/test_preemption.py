@@ -389,6 +389,28 @@ def test_what_is_over_of_a_victims_quota_is_nobodys_before_it_has_stopped(minute
     assert decided.placements == ()
 
 
+def test_a_borrower_starts_nothing_on_what_those_of_his_who_are_to_stop_still_hold() -> None:
+    controller = Controller([a_node("n1"), a_node("n2"), a_node("small", devices=4)])
+    keys = [QueueKey(FirmId(firm), "default") for firm in FIRMS]
+    queues = tuple(
+        Queue(key, (POOL,), {MODEL: own}, 1, "all", borrowing=most)
+        for key, own, most in zip(keys, (8, 12), ({MODEL: 1}, {}), strict=True)
+    )
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (Cohort("all"),)))
+    start(controller, "own", 8)
+    start(controller, "filler", 4, firm="firm-b")
+    start(controller, "borrowed", 1)
+    filler = controller.state.jobs[JobId("filler")]
+    controller.end(controller.tasks(filler)[0])
+    controller.wait(3_600_000)
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+    controller.submit("next", a_spec("next", devices=1))
+    assert controller.plan() == [], "it would hold ten of its eight and one"
+    assert stopping(controller, "borrowed")
+    end_stopped(controller, "borrowed")
+    assert sorted(controller.plan()) == ["borrowed", "mine"]
+
+
 def test_for_a_large_gang_a_borrower_stops_although_a_smaller_job_could_not_have_stopped_him() -> None:
     controller = with_quota({"firm-a": 0, "firm-b": 16})
     start(controller, "big", 16, per_node=8)
