@@ -1,6 +1,6 @@
 """All free capacity: the cells of an installation, kept up to date from snapshot to snapshot."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import compress
 from operator import is_not
 
@@ -9,6 +9,7 @@ from scheduler.domain.ids import FirmId
 from scheduler.planner.cells import Cell
 from scheduler.planner.demand import USUAL_MIX, Demand, Mix, demand_of
 from scheduler.planner.layouts import States
+from scheduler.planner.reach import InService
 from scheduler.planner.rows import Clock, Ints, Rows
 from scheduler.planner.scores import Scores, Weighing
 from scheduler.planner.snapshot import ModelOnNode, NodeView, Shape
@@ -77,6 +78,11 @@ class Fleet:
     def models_in(self, pool: str) -> list[str]:
         """Models of a pool, by name."""
         return self._models.get(pool, [])
+
+    def could_seat(self, shape: Shape, pools: Iterable[str], model: str) -> bool:
+        """Whether the nodes in service of any of the pools could seat a gang, were all of them free."""
+        cells = [self.get(pool, model) for pool in pools]
+        return any(cell is not None and InService(cell).seat(shape) for cell in cells)
 
     def scores(self, demand: Demand) -> Scores:
         """What a demand costs on each row."""

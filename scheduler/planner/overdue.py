@@ -109,11 +109,9 @@ class Overdue:
         """Whether quotas, the nodes in service and its budgets can hold it: else nobody would have the turn."""
         queue = self._snapshot.queues.get(shape.queue)
         pools = () if queue is None else queue.pools
-        count = min(shape.devices, shape.devices_per_node)
-        for model in shape.models:
-            if not self._sharing.may_ever(shape, model) or self._budgets.refusal(shape, model) is not None:
-                continue
-            cells = [self._fleet.get(pool, model) for pool in pools]
-            if any(cell is not None and cell.healthy_nodes_with(count) >= shape.tasks for cell in cells):
-                return True
-        return False
+        return any(
+            self._sharing.may_ever(shape, model)
+            and self._budgets.refusal(shape, model) is None
+            and self._fleet.could_seat(shape, pools, model)
+            for model in shape.models
+        )

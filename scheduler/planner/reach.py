@@ -81,7 +81,7 @@ def never_seated(shapes: Sequence[Shape], places: Sequence[Sequence[Cell | None]
         topology = shape.topology if required_level(shape) is not None else None
         kind = _least(shape), shape.devices_per_node, shape.groups, topology
         kinds.setdefault(kind, []).append(at)
-    able = [[_InService(cell) for cell in cells if cell is not None] for cells in places]
+    able = [[InService(cell) for cell in cells if cell is not None] for cells in places]
     found = np.zeros((len(shapes), len(places)), dtype=np.bool_)
     for those in kinds.values():
         asked = shapes[those[0]]
@@ -94,7 +94,7 @@ def _least(shape: Shape) -> int:
     return min(shape.devices, *shape.sizes) if shape.sizes else shape.devices
 
 
-class _InService:
+class InService:
     """The nodes in service of a cell, by how many healthy devices they have."""
 
     def __init__(self, cell: Cell) -> None:

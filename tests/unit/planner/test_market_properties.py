@@ -10,7 +10,7 @@ from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.time import HOUR_MS, MINUTE_MS
-from scheduler.planner import PlannerConfig, Shape, WaitingJob
+from scheduler.planner import PlannerConfig, Shape, Topology, WaitingJob
 from scheduler.planner.config import POLICIES
 from scheduler.planner.cycle import Planner, plan
 from scheduler.planner.overdue import PATIENT
@@ -199,7 +199,16 @@ def test_a_borrower_that_claims_to_be_slow_has_its_turn_no_longer_and_no_sooner_
     assert not overload.starts_within(job_id, 18)
 
 
-@pytest.mark.parametrize("stuck", [MINE._replace(devices_per_node=2, devices=2), MINE._replace(left_nano=0)])
+@pytest.mark.parametrize(
+    "stuck",
+    [
+        MINE._replace(devices_per_node=2, devices=2),
+        MINE._replace(
+            devices=2, topology=Topology("leaf", required=True)
+        ),  # none of them is at a leaf switch
+        MINE._replace(left_nano=0),
+    ],
+)
 def test_a_borrower_that_no_node_can_hold_or_nobody_pays_for_leaves_the_turn_to_the_next(
     stuck: Shape,
 ) -> None:
@@ -207,6 +216,13 @@ def test_a_borrower_that_no_node_can_hold_or_nobody_pays_for_leaves_the_turn_to_
     overload.step()
     overload.come(stuck, 40)
     job_id = overload.come(MINE, 40)
+    assert overload.starts_within(job_id, round(PATIENT * HOUR_MS / STEP_MS) + 12)
+
+
+def test_an_elastic_borrower_of_which_nodes_hold_only_the_least_size_has_its_turn() -> None:
+    overload = Overload("balanced", random.Random(0), owners_and_borrower())
+    overload.step()
+    job_id = overload.come(MINE._replace(devices_per_node=2, devices=2, sizes=(1,)), 40)
     assert overload.starts_within(job_id, round(PATIENT * HOUR_MS / STEP_MS) + 12)
 
 
