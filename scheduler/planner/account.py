@@ -3,12 +3,31 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from scheduler.catalogue import Catalogue
 from scheduler.domain.reasons import WhyNot
 from scheduler.planner.cells import Cell
 from scheduler.planner.layouts import Layout
 from scheduler.planner.placement import Seat
-from scheduler.planner.snapshot import NodeView, Shape
+from scheduler.planner.reach import preferred_level, required_level
+from scheduler.planner.snapshot import LEVELS, NodeView, Shape
+
+
+class Network(NamedTuple):
+    """Over which domains a gang is that would be in one."""
+
+    level: str  # of LEVELS
+    domains: tuple[str, ...]  # by name; nodes of which nobody said are left out
+    most_in_one: int  # for so many of its tasks one domain had room
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored in `attempts.why_here`."""
+        return {
+            "level": self.level,
+            "domains": list(self.domains),
+            "most_tasks_in_one": self.most_in_one,
+        }
 
 
 class Account(NamedTuple):
@@ -24,10 +43,13 @@ class Account(NamedTuple):
     shape: Shape
     refusals: tuple[WhyNot, ...]  # what kept it from models that it would rather have
     catalogue: Catalogue
+    network: Network | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As stored in `attempts.why_here`."""
+        network = {} if self.network is None else {"network": self.network.to_json()}
         return {
+            **network,
             "pool": self.pool,
             "device_model": self.model,
             "free_devices": self.free_devices,
@@ -65,5 +87,27 @@ def account_of(
         nodes.append((part.view, part.layout, mask, free))
     room = cell.with_room(count) + kept
     return Account(
-        cell.pool, cell.model, cell.free_devices, room, tuple(nodes), shape, tuple(refusals), catalogue
+        cell.pool,
+        cell.model,
+        cell.free_devices,
+        room,
+        tuple(nodes),
+        shape,
+        tuple(refusals),
+        catalogue,
+        _network_of(shape, cell, [seat.row for seat in seats]),
     )
+
+
+def _network_of(shape: Shape, cell: Cell, rows: Sequence[int]) -> Network | None:
+    """Of a gang that asks for one domain, or would rather be in one. Cost: the nodes of the cell."""
+    level = preferred_level(shape)
+    level = required_level(shape) if level is None else level
+    if level is None:
+        return None
+    names = {cell.parts[row].view.domains[level] for row in rows} - {None}
+    fits = cell.whole >= min(shape.devices, shape.devices_per_node)
+    fits[list(rows)] = True
+    numbers = cell.domain[fits, level]
+    most = np.bincount(numbers[numbers >= 0]).max(initial=0)
+    return Network(LEVELS[level], tuple(sorted(filter(None, names))), min(int(most), shape.tasks))

@@ -9,7 +9,8 @@ from scheduler.planner.feasibility import plural
 
 def account_of(why_here: Mapping[str, Any]) -> list[str]:
     """Sentences about where a job was placed and why there. What the account lacks is left out."""
-    return [sentence for sentence in (_where(why_here), _room(why_here), *_model(why_here)) if sentence]
+    sentences = (_where(why_here), _network(why_here), _room(why_here), *_model(why_here))
+    return [sentence for sentence in sentences if sentence]
 
 
 def _where(why_here: Mapping[str, Any]) -> str:
@@ -34,6 +35,26 @@ def _devices(numbers: object) -> str:
             runs.append([number])
     listed = ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
     return f"device {listed}" if len(numbers) == 1 else f"devices {listed}"
+
+
+def _network(why_here: Mapping[str, Any]) -> str:
+    """Over how many domains a gang is that asked for one, and why."""
+    network = why_here.get("network")
+    domains = network.get("domains") if isinstance(network, Mapping) else None
+    if not isinstance(network, Mapping) or not isinstance(domains, list) or not domains:
+        return ""
+    level, tasks = network.get("level"), len(_objects(why_here.get("nodes")))
+    if len(domains) == 1:
+        return f"It is inside one {level}: {domains[0]}."
+    more = f" and {len(domains) - 8} more" if len(domains) > 8 else ""
+    names = ", ".join(domains[:8]) + more
+    most = network.get("most_tasks_in_one")
+    if isinstance(most, int) and most < tasks:
+        return (
+            f"It would rather be inside one {level} and is over {len(domains)}: {names};"
+            f" none had room for more than {most} of its {tasks} tasks."
+        )
+    return f"It would rather be inside one {level} and is over {len(domains)}: {names}."
 
 
 def _room(why_here: Mapping[str, Any]) -> str:

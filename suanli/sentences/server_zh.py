@@ -437,6 +437,14 @@ ZH_SENTENCES = {
     "{node} (device {numbers})": "{node}（设备 {numbers}）",
     "{node} (devices {numbers})": "{node}（设备 {numbers}）",
     "{node} (no devices)": "{node}（无设备）",
+    "It is inside one {level}: {name}.": "位于同一 {level} 内：{name}。",
+    "It would rather be inside one {level} and is over {number}: {names}; none had room for more than {most} of its"
+    " {tasks} tasks.": (
+        "优先要求同一 {level}，实际分布在 {number} 个：{names}；当时单个最多容纳其 {tasks} 个任务中的 {most} 个。"
+    ),
+    "It would rather be inside one {level} and is over {number}: {names}.": (
+        "优先要求同一 {level}，实际分布在 {number} 个：{names}。"
+    ),
     "Then {free} {model} were free there, and {nodes} had room for a task.": (
         "当时那里有 {free} 个 {model} 空闲，{nodes}能容纳一个任务。"
     ),
