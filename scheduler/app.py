@@ -322,7 +322,7 @@ def what_if(
     start, and which firms win and which lose. It reads the database once, in a process of its own.
     """
     from scheduler.domain.errors import DomainError
-    from scheduler.simulator.situations import lines_of_left
+    from scheduler.simulator.situations import notes_of
     from scheduler.simulator.what_if import Question, answer_of, ask, document, summary_of, tables_of
     from scheduler.storage import roles
     from scheduler.storage.engine import Database, DatabaseAway
@@ -353,7 +353,7 @@ def what_if(
         print_json(document(answer, question))
         return
     say(summary_of(answer))
-    for line in lines_of_left(answer.situations):
+    for line in notes_of(answer.situations):
         say(line)
     for table in tables_of(answer, most):
         sys.stdout.write(f"\n{table.title}\n")

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.domain.time import to_rfc3339
 from scheduler.simulator.clusters import read_cluster
 from scheduler.simulator.history import budgets_at, is_history, read_history
 from scheduler.simulator.pictures import NoPictures, Picture, draw, page, shown_name
@@ -22,7 +23,7 @@ from scheduler.simulator.situations import (
     BASE,
     Situation,
     changed,
-    lines_of_left,
+    notes_of,
     require_different_names,
     with_profile,
 )
@@ -63,7 +64,7 @@ def simulate(request: Request, out: Console, err: Console) -> None:
     situations += [with_profile(base, name, name) for name in request.profiles if name != base.profile]
     require_different_names(situations)
     (err if request.as_json else out).print(said(f"seed {request.seed}"), highlight=False)
-    for line in ([note] if note else []) + lines_of_left(situations):
+    for line in filter(None, (note, *notes_of(situations))):
         err.print(said(line), highlight=False)
     outcomes = [_run(situation, drafts, request, err) for situation in situations]
     tables = tables_of(outcomes)
@@ -222,6 +223,7 @@ def document(request: Request, outcomes: Sequence[Outcome]) -> dict[str, Any]:
                 "name": outcome.situation.name,
                 "profile": outcome.situation.profile,
                 "left_out": outcome.left_out,
+                "prices_begin": _moment(outcome.situation.prices_begin_ms),
                 "summary": asdict(outcome.summary),
                 "subsidy_cny": dict(outcome.subsidy_cny),
                 "against_alone": None if outcome.against_alone is None else dict(outcome.against_alone),
@@ -230,6 +232,10 @@ def document(request: Request, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         ],
         "verdicts": [asdict(verdict) for verdict in verdicts(outcomes)],
     }
+
+
+def _moment(at_ms: int | None) -> str | None:
+    return None if at_ms is None else to_rfc3339(at_ms)
 
 
 def _make(folder: Path, *, force: bool) -> None:

@@ -1,6 +1,6 @@
 """An installation under one policy, and the same with what a change file proposes: for rehearsals and for what-if."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from scheduler.domain.ids import FirmId, NodeId
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.quotas import Contradiction, contradictions
 from scheduler.domain.suggestions import one_of
+from scheduler.domain.time import to_rfc3339
 from scheduler.machine.messages import BudgetSpent
 from scheduler.planner import Hole
 from scheduler.planner.config import POLICIES
@@ -50,6 +51,7 @@ class Situation:
     budgets: tuple[BudgetSpent, ...] = ()  # spent before it begins
     calendar: Mapping[str, Hole] = field(default_factory=dict)  # by name, in UTC
     origin_ms: int = 0  # when it begins, UTC; 0: its jobs have no dates
+    prices_begin_ms: int | None = None  # when the last of the proposed prices begins, UTC: they count at once
     left: tuple[str, ...] = ()  # what its change file says that changes nothing here
 
 
@@ -93,6 +95,7 @@ def _changed(base: Situation, value: dict[str, Any], name: str) -> Situation:
     result = replace(
         result,
         prices_nano_cny=prices,
+        prices_begin_ms=max((price.effective_from_ms for price in wanted.prices), default=None),
         programs=tuple(programs.values()),
         queues=queues,
         budgets=_budgets(result, wanted.budgets),
@@ -136,9 +139,13 @@ def with_profile(base: Situation, profile: object, name: str, field: str = "--pr
     return replace(base, name=name, profile=profile)
 
 
-def lines_of_left(situations: Iterable[Situation]) -> list[str]:
-    """What of the change files changes nothing here, a sentence each."""
-    return [f"{one.name}: changes nothing here: {', '.join(one.left)}" for one in situations if one.left]
+def notes_of(situations: Iterable[Situation]) -> Iterator[str]:
+    """What of the change files changes nothing here, and whose prices are of another time: a sentence each."""
+    for one in situations:
+        if one.left:
+            yield f"{one.name}: changes nothing here: {', '.join(one.left)}"
+        if one.prices_begin_ms is not None and one.prices_begin_ms > one.origin_ms:
+            yield f"{one.name}: prices that begin by {to_rfc3339(one.prices_begin_ms)} count from the beginning"
 
 
 def require_different_names(situations: Sequence[Situation]) -> None:

@@ -103,6 +103,9 @@ ZH_APART = {
     "jobs that never ran, and of which no run time is known: {number} left out": (
         "从未运行、运行时间未知的作业：略去 {number} 个"
     ),
+    "{name}: prices that begin by {moment} count from the beginning": (
+        "{name}：最迟于 {moment} 生效的价格从一开始就计"
+    ),
     "pictures need matplotlib: install suanli-scheduler[pictures]": (
         "图片需要 matplotlib：请安装 suanli-scheduler[pictures]"
     ),

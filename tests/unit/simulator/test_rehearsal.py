@@ -138,9 +138,12 @@ def test_a_rehearsal_prints_the_seed_first_and_both_policies_side_by_side(
     assert BASE in out
     assert "second-node" in out
     assert "no run time is known: 3 left out\n" in err
+    begins = "2026-11-30T16:00:00.000Z"
+    assert f"second-node: prices that begin by {begins} count from the beginning\n" in err
     document = figures_of(request)
     assert document["seed"] == 5
     before, after = document["situations"]
+    assert [before["prices_begin"], after["prices_begin"]] == [None, begins]
     assert before["summary"]["makespan_s"] == pytest.approx(8 * 3600, abs=1)
     assert after["summary"]["makespan_s"] == pytest.approx(4 * 3600, abs=1)
     # Eight jobs x 8 devices x an hour x 10 CNY; a quarter of each firm's 320 CNY, at most 100 CNY.
