@@ -44,7 +44,7 @@ def submit(t: Transition, message: JobSubmitted) -> None:
         message.submitted_ms,
         message.name,
         message.labels,
-        held=message.spec.hold,
+        held_since_ms=message.submitted_ms if message.spec.hold else None,
         revision=message.revision,
         array_id=message.array_id,
         array_index=message.array_index,
@@ -66,7 +66,9 @@ def hold(t: Transition, message: HoldRequested) -> None:
     job = find(t, message.firm_id, message.job_id)
     if job is None or job.held is message.held:
         return
-    job.held = message.held
+    if job.held_since_ms is not None:
+        job.held_before_ms += max(0, t.now_ms - job.held_since_ms)
+    job.held_since_ms = t.now_ms if message.held else None
     t.touch_job(job)
     t.emit_job("JobHeld" if message.held else "JobReleased", job, by=message.by)
     if job.state is JobState.QUEUED:

@@ -79,7 +79,7 @@ def load(state: ClusterState, progress: Mapping[str, Progress]) -> None:
             if array is not None:
                 array.running.add(job.job_id)
     # By age, so that each is the last of its class so far.
-    for job in sorted(state.jobs.values(), key=lambda job: (job.submitted_ms, job.job_id)):
+    for job in sorted(state.jobs.values(), key=lambda job: (job.ages_from_ms, job.job_id)):
         if job.state is JobState.QUEUED:
             refer(state, job, progress, ())
             settle(state, job, state.began_ms)
@@ -193,7 +193,7 @@ def as_it_waits(state: ClusterState, job: JobRecord, shape: Shape) -> WaitingJob
     """
     served = served_ms(state.catalogue, None, shape, job, 0) if shape.resumable else 0.0
     held = held_ms(job)
-    return WaitingJob(job.submitted_ms, job.job_id, None, round(served), len(job.attempts), held)
+    return WaitingJob(job.ages_from_ms, job.job_id, None, round(served), len(job.attempts), held)
 
 
 def _take_out(state: ClusterState, job: JobRecord) -> None:
@@ -202,7 +202,7 @@ def _take_out(state: ClusterState, job: JobRecord) -> None:
     if job.job_id in state.blocked:
         state.blocked.discard(job.job_id)
     elif state.resting.pop(job.job_id, None) is None:
-        state.waiting.remove(job.shape, job.submitted_ms, job.job_id)
+        state.waiting.remove(job.shape, job.ages_from_ms, job.job_id)
     job.shape = None
 
 

@@ -110,7 +110,7 @@ def _running_view(state: ClusterState, job: JobRecord, now_ms: int) -> RunningJo
     return RunningJob(
         job_id=job.job_id,
         shape=job.placed,
-        submitted_ms=job.submitted_ms,
+        submitted_ms=job.ages_from_ms,
         model=attempt.device_model,
         pool=state.nodes[held[0].node_id].node.pool,
         tasks=tuple((allocation.node_id, allocation.device_ids) for allocation in held),
@@ -167,5 +167,5 @@ def _resting(state: ClusterState) -> tuple[Resting, ...]:
     for job_id in sorted(state.resting):
         job = state.jobs[job_id]
         if job.shape is not None:
-            resting.append(Resting(job.shape, WaitingJob(job.submitted_ms, job_id), state.resting[job_id]))
+            resting.append(Resting(job.shape, WaitingJob(job.ages_from_ms, job_id), state.resting[job_id]))
     return tuple(resting)

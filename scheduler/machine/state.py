@@ -165,7 +165,8 @@ class JobRecord:
     started_ms: int | None = None
     ended_ms: int | None = None
     cancel_requested: bool = False
-    held: bool = False  # by somebody, until it is released
+    held_since_ms: int | None = None  # by somebody, until it is released
+    held_before_ms: int = 0  # for how long in all, up to its last release
     revision: int = 0  # of the spec, as far as it has been taken over
     # When it was told its start, and between which moments: (told, low, expected, high), ms.
     announced: tuple[int, int, int, int] | None = None
@@ -176,6 +177,19 @@ class JobRecord:
     unmet: frozenset[str] = frozenset()  # memory: the dependencies that it waits for
     progress_ms: int = 0  # memory: last JobProgressed
     placed: Shape | None = field(default=None, repr=False, compare=False)  # memory: under which it runs
+
+    @property
+    def held(self) -> bool:
+        """Whether it is not to start until somebody releases it."""
+        return self.held_since_ms is not None
+
+    @property
+    def ages_from_ms(self) -> int:
+        """From when on its age counts: it grows no older while it is held.
+
+        As Slurm counts a job's age from when it may start; who waits for other jobs has his place among them.
+        """
+        return self.submitted_ms + self.held_before_ms
 
     @property
     def queue(self) -> QueueKey:

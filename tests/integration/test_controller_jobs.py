@@ -154,9 +154,14 @@ async def test_a_held_job_waits_for_its_release_and_a_job_sent_back_waits_again(
     (job,) = await cluster.submit({"name": "a", "hold": True})
     await cluster.cycle()
     assert await cluster.states() == {"a": ["queued"]}
+    time_held = "SELECT held_since_ms, held_before_ms FROM job_states"
+    ((since_ms, before_ms),) = await cluster.installation.rows(time_held)
+    assert before_ms == 0
+    cluster.now_ms += 3_600_000
     async with database.transaction() as session:
         await hold_job(session, ANA, job.job_id, held=False)
     await cluster.cycle()
+    assert await cluster.installation.rows(time_held) == [(None, cluster.now_ms - since_ms)]
     await cluster.run()
     async with database.transaction() as session:
         await hold_job(session, ANA, job.job_id, held=True)

@@ -11,8 +11,9 @@ from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
 from scheduler.domain.retries import LogPatternRule, Retry
 from scheduler.machine import MachineConfig
 from scheduler.machine.invariants import violations
-from scheduler.machine.messages import CancelRequested, ObservedTask
+from scheduler.machine.messages import CancelRequested, HoldRequested, ObservedTask
 from scheduler.machine.state import JobRecord
+from scheduler.planner import PlannerConfig
 from tests.builders.cluster import FIRM, Controller, a_node, observed
 from tests.builders.jobs import a_spec
 
@@ -305,3 +306,24 @@ def test_a_line_of_its_output_brings_a_job_another_attempt_as_often_as_its_rule_
     # The third names a rule that there is not: an agent's word for it is not enough.
     assert states == [JobState.QUEUED, JobState.QUEUED, JobState.FAILED]
     assert violations(controller.state) == []
+
+
+def test_a_job_grows_no_older_while_it_is_held() -> None:
+    controller = Controller([a_node("n1")])
+    controller.submit("parked", a_spec("parked", devices=8, hold=True))
+    controller.wait(3 * PlannerConfig().ageing_ms)
+    controller.submit("honest", a_spec("honest", devices=8))
+    controller.wait(60_000)
+    controller.tell(HoldRequested(FirmId(FIRM), JobId("parked"), False, "ana"))
+    assert controller.plan() == ["honest"]
+
+
+def test_a_job_that_was_held_keeps_the_age_that_it_had() -> None:
+    controller = Controller([a_node("n1")])
+    controller.submit("first", a_spec("first", devices=8))
+    controller.wait(3_600_000)
+    controller.submit("second", a_spec("second", devices=8))
+    for held in (True, False):
+        controller.tell(HoldRequested(FirmId(FIRM), JobId("first"), held, "ana"))
+        controller.wait(1_800_000)
+    assert controller.plan() == ["first"]

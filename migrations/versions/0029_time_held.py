@@ -1,0 +1,26 @@
+"""How long jobs were held: they grow no older meanwhile.
+
+Expands only: a controller of before writes neither, and who has just loaded takes the last change for the beginning.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0029"
+down_revision: str | None = "0028"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    op.add_column("job_states", sa.Column("held_since_ms", sa.BigInteger(), nullable=True))
+    op.add_column(
+        "job_states", sa.Column("held_before_ms", sa.BigInteger(), server_default="0", nullable=False)
+    )
+
+
+def downgrade() -> None:
+    op.drop_column("job_states", "held_before_ms")
+    op.drop_column("job_states", "held_since_ms")
