@@ -21,7 +21,9 @@ class Policy:
     # On the market of several models (market.py) a job weighs 1 / (its rest to this power): 1 ends many soon,
     # 0 does the most work.
     short_first: float = 0.5
-    # Who has had many hours and has as many to go weighs less than who has had few, by this power of them.
+    # Who has had many hours and has as many to go weighs less than who has had few, by this power of them. Counted by
+    # job: a market is one queue's, so one firm's, where a count by firm would tell nobody apart and one by kind would
+    # have jobs pay for their like. Who begins anew under another name to weigh more gives up the age of his submission.
     little_had: float = 0.0
     # A job with many devices is worth more than one with few by this power of their number.
     for_gangs: float = 0.5
