@@ -45,7 +45,7 @@ class Patience:
         start_ms = self._room.earliest(queue.pools, run_ms, asked, before_ms=left_ms / speed)
         if start_ms is None:
             return None
-        minutes = round(start_ms / MINUTE_MS)
+        minutes = max(1, round(start_ms / MINUTE_MS))
         sentence = (
             f"ends sooner on a faster model than {model}, free in about {minutes} min, and cannot move later"
         )

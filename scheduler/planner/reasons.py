@@ -44,7 +44,7 @@ def why_no_room(
     free, opened = cell.free_devices, cell.open_devices
     if healthy < tasks:
         reason, available = Reason.DEVICES_UNAVAILABLE, healthy * count
-        sentence = f"{asks}; only {plural(healthy, 'node')} of pool {pool} with {count} or more in service"
+        sentence = f"{asks}; {_only(healthy)} of pool {pool} with {count} or more in service"
     elif (booked := _booked(shape, cell, count, holes)) is not None:
         reason, available = Reason.MAINTENANCE, opened
         sentence = f"{asks}; {free} are free in pool {pool}, {free - opened} of them {booked}"
@@ -56,15 +56,17 @@ def why_no_room(
     elif free >= shape.devices:
         reason, available = Reason.DEVICES_FRAGMENTED, free
         room = cell.with_room(count)
-        sentence = (
-            f"{asks}; {free} are free in pool {pool}, only {plural(room, 'node')} with room for {count}"
-        )
+        sentence = f"{asks}; {free} are free in pool {pool}, {_only(room)} with room for {count}"
         if room >= tasks:
             sentence = f"{asks}; {free} are free in pool {pool}, but not in sets that the job may take"
     else:
         reason, available = Reason.DEVICES_BUSY, free
         sentence = f"{asks}; {free} are free in pool {pool}"
     return WhyNot(reason, sentence, pool, model, shape.devices, available)
+
+
+def _only(nodes: int) -> str:
+    return f"only {plural(nodes, 'node')}" if nodes else "no node"
 
 
 def _booked(shape: Shape, cell: Cell, count: int, holes: Sequence[Hole]) -> str | None:
@@ -96,6 +98,8 @@ def _no_part(shape: Shape, candidate: Candidate, cell: Cell) -> WhyNot:
     asks = f"asks for {shape.share_ppm} ppm of {plural(shape.devices, model)}"
     reason = Reason.DEVICES_BUSY
     sentence = f"{asks}; at most {most} ppm of one device are free in pool {pool}"
+    if not most:
+        sentence = f"{asks}; nothing of any device is free in pool {pool}"
     fits = np.flatnonzero(open_to.any(axis=1))
     if len(fits) and np.isin(fits, cell.abilities.lacking(shape.needs_on(model))).all():
         reason, unable = _unable(shape, cell, fits, pool)

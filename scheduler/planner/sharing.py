@@ -125,6 +125,8 @@ class Sharing:
             return WhyNot(Reason.QUOTA_TOO_SMALL, sentence, None, model, asked, most)
         held = told_amount(key, self.held(queue.key, key))
         sentence = f"{asks}; the queue holds {held} of its {told_amount(key, nominal)}"
+        if not nominal:
+            sentence = f"{asks}; the queue has none of its own and holds {held}"
         if queue.cohort is not None:
             sentence += f", and {told_amount(key, available)} are left in its cohort {queue.cohort}"
         return WhyNot(Reason.QUOTA_REACHED, sentence, None, model, asked, available)

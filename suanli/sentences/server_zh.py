@@ -276,14 +276,20 @@ ZH_SENTENCES = {
     "asks for {wanted}; {free} are free in pool {pool}, {kept} of them kept for earlier jobs": (
         "需要 {wanted}；资源池 {pool} 中空闲 {free}，其中 {kept} 为更早的作业保留"
     ),
-    "asks for {wanted}; {free} are free in pool {pool}, only {nodes} with room for {count}": (
-        "需要 {wanted}；资源池 {pool} 中空闲 {free}，只有 {nodes}能容纳 {count}"
+    "only {number} node": "只有 {number} 个节点",
+    "only {number} nodes": "只有 {number} 个节点",
+    "no node": "没有节点",
+    "asks for {wanted}; {free} are free in pool {pool}, {nodes} with room for {count}": (
+        "需要 {wanted}；资源池 {pool} 中空闲 {free}，{nodes}能容纳 {count}"
     ),
     "asks for {wanted}; {free} are free in pool {pool}, but not in sets that the job may take": (
         "需要 {wanted}；资源池 {pool} 中空闲 {free}，但不构成该作业可用的组合"
     ),
-    "asks for {wanted}; only {nodes} of pool {pool} with {count} or more in service": (
-        "需要 {wanted}；资源池 {pool} 中只有 {nodes}有 {count} 个以上可用设备"
+    "asks for {wanted}; {nodes} of pool {pool} with {count} or more in service": (
+        "需要 {wanted}；资源池 {pool} 中{nodes}有 {count} 个以上可用设备"
+    ),
+    "asks for {nodes} with {wanted}; pool {pool} has {number} such": (
+        "需要 {nodes}，各 {wanted}；资源池 {pool} 有 {number} 个"
     ),
     "asks for {wanted}; {nodes} of pool {pool} with room serve another firm alone": (
         "需要 {wanted}；资源池 {pool} 中 {nodes}有空位，但只为另一家企业服务"
@@ -323,6 +329,24 @@ ZH_SENTENCES = {
     "now, with {devices} instead of {asked}: pool {pool}, {model}": (
         "以 {devices}代替 {asked} 个：资源池 {pool}，{model}"
     ),
+    "asks for {wanted}; nothing of any device is free in pool {pool}": (
+        "需要 {wanted}；资源池 {pool} 中没有空闲的设备份额"
+    ),
+    "asks for {wanted}; the queue has none of its own and holds {held}": (
+        "需要 {wanted}；队列没有自己的配额，已占用 {held}"
+    ),
+    "asks for {wanted}; the queue has none of its own and holds {held}, and {left} are left in its cohort {cohort}": (
+        "需要 {wanted}；队列没有自己的配额，已占用 {held}，其队列组 {cohort} 还剩 {left}"
+    ),
+    # Why running work stops
+    "makes room for a queue that takes back quota which it had lent": "为收回借出配额的队列腾出位置",
+    "makes room for a job of queue {queue} of priority {priority}": "为队列 {queue} 中优先级 {priority} 的作业腾出位置",
+    "makes room for a job of queue {queue} that is done much sooner": "为队列 {queue} 中很快结束的作业腾出位置",
+    "makes room for a gang of its queue": "为本队列的多节点作业腾出位置",
+    "makes room for jobs of its queue that gain more there": "为本队列中在此收益更大的作业腾出位置",
+    "gains more on {model}": "在 {model} 上收益更大",
+    "its nodes are wanted from {moment}: {why}": "其节点自 {moment} 起另有用途：{why}",
+    "they are reserved": "已被预留",
     "asks for {wanted}; at most {most} ppm of one device are free in pool {pool}": (
         "需要 {wanted}；资源池 {pool} 中单个设备最多空闲 {most} ppm"
     ),

@@ -51,7 +51,7 @@ def test_parts_share_a_device_until_it_is_full_and_the_next_waits() -> None:
     assert {devices(controller, f"part-{n}") for n in range(4)} == {("n1/0",)}
     assert reason(controller, "part-4") == (
         Reason.DEVICES_BUSY,
-        f"asks for 250000 ppm of 1 {MODEL}; at most 0 ppm of one device are free in pool pool-a",
+        f"asks for 250000 ppm of 1 {MODEL}; nothing of any device is free in pool pool-a",
     )
     assert violations(controller.state) == []
     first = controller.state.jobs[JobId("part-0")]
