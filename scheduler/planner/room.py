@@ -130,14 +130,15 @@ class Room:
     ) -> float | None:
         """Of the start with the earliest end on these models in one of these pools, if that end is before a moment;
         its devices are taken until then."""
-        best: tuple[float, float, _Where] | None = None  # (end, start, where)
+        best: tuple[float, _Where] | None = None  # (start, where)
+        end_ms = before_ms
         for where in product(pools, run_ms):
-            start_ms = _start(self._lines(where, asker), asked)
-            if start_ms is not None and (best is None or start_ms + run_ms[where[1]] < best[0]):
-                best = (start_ms + run_ms[where[1]], start_ms, where)
-        if best is None or best[0] >= before_ms:
+            found = _start(self._lines(where, asker), asked, run_ms[where[1]], end_ms)
+            if found is not None:
+                best, end_ms = (found, where), found + run_ms[where[1]]
+        if best is None:
             return None
-        end_ms, start_ms, where = best
+        start_ms, where = best
         need = asked
         for ends, until_ms in self._lines(where, asker):
             if start_ms < until_ms and need > _NOTHING:
@@ -186,17 +187,21 @@ def _between(holes: _Holes, now_ms: int) -> Iterator[_Stretch]:
     yield _Stretch(opens_ms, inf, None, None)
 
 
-def _start(lines: list[_Line], asked: float) -> float | None:
-    """When so many are free together; changes nothing."""
+def _start(lines: list[_Line], asked: float, run_ms: float = 0.0, before_ms: float = inf) -> float | None:
+    """When so many are free together, if a run from then on ends before a moment; changes nothing."""
     if len(lines) == 1:
         total = 0.0
         for at_ms, devices in lines[0][0]:
+            if at_ms + run_ms >= before_ms:
+                return None
             total += devices
             if total >= asked - _NOTHING:
                 return at_ms
         return None
     free, total, next_ms = [0.0] * len(lines), 0.0, min(until_ms for _, until_ms in lines)
     for at_ms, devices, number in merge(*(_numbered(ends, number) for number, (ends, _) in enumerate(lines))):
+        if at_ms + run_ms >= before_ms:
+            return None
         if at_ms >= next_ms:  # it is too late for some of them
             over = [until_ms <= at_ms for _, until_ms in lines]
             free = [-inf if gone else devices for gone, devices in zip(over, free, strict=True)]
