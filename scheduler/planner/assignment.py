@@ -17,10 +17,6 @@ _ROUNDS = 12
 _RINGS = 64
 _TINY = 1e-12
 _GAIN = 1e-6  # of the greatest value: less is not worth another round
-# Prices at which all models would be through at once are found in so many steps, each with a sharper choice.
-_STEPS, _FIRST_CHOICE, _SHARPER = 100, 4.0, 1.04
-_STEP, _LEAST_LOAD = 0.7, 0.05  # how far a price goes, by how much less than the most its model has to do
-_DEAREST = 1e9  # what cannot run anywhere costs
 
 
 def assign(values: Floats, devices: Floats, capacity: Floats) -> NDArray[np.int64]:
@@ -61,35 +57,6 @@ def assign(values: Floats, devices: Floats, capacity: Floats) -> NDArray[np.int6
         alike = np.flatnonzero(devices == size)
         chosen[alike] = _change_places(values[alike], chosen[alike], free, size)
     return _fill(values, devices, free, chosen)
-
-
-def least_costs(speeds: Floats, work: Floats, capacity: Floats) -> Floats:
-    """What a unit of each job's work costs on the model where it is cheapest, if all is to be done as soon as can be.
-
-    `speeds` (jobs, models): 0 where a job cannot run. `work` (jobs): device-time at speed 1. A device has the price at
-    which all models would be through at once, 1 on average: the dual of the linear program that ends all work
-    soonest. Jobs worth what they cost run where they are fast compared with the others, not where they are fast.
-    Choices between models are soft at first, so that prices do not swing. Cost: jobs x log, steps x kinds x models.
-    """
-    kinds, kind_of = np.unique(speeds, axis=0, return_inverse=True)
-    kind_of = kind_of.ravel()
-    works = np.bincount(kind_of, weights=work, minlength=len(kinds))
-    able = (kinds > 0) & (capacity > 0)
-    room = np.maximum(capacity, _TINY)
-    times = 1.0 / np.where(able, kinds, 1.0)  # of a unit of work
-    prices = np.ones(len(capacity))
-    choice = _FIRST_CHOICE
-    for _ in range(_STEPS):
-        costs = np.where(able, times * prices, np.inf)
-        least = costs.min(axis=1, initial=_DEAREST)
-        shares = (costs / least[:, None]) ** -choice
-        shares /= np.maximum(shares.sum(axis=1), _TINY)[:, None]
-        loads = works @ (shares * times) / room
-        prices *= np.maximum(loads / max(loads.max(), _TINY), _LEAST_LOAD) ** (_STEP / choice)
-        prices *= room.sum() / (room @ prices)
-        choice *= _SHARPER
-    least_of_kind: Floats = np.where(able, times * prices, np.inf).min(axis=1, initial=_DEAREST)
-    return least_of_kind[kind_of]
 
 
 def _prices(per_device: Floats, devices: Floats, capacity: Floats) -> Floats:

@@ -27,8 +27,8 @@ class Policy:
     little_had: float = 0.0
     # A job with many devices is worth more than one with few by this power of their number.
     for_gangs: float = 0.5
-    # A job is worth what its work costs on the model where it is cheapest, to this power, if all is to be done soon.
-    by_cost: float = 0.0
+    # A job runs where it does if all is to be through as soon as can be, and counts by how much of that time it needs.
+    all_soonest: bool = False
     # What is long compared with all there is to do weighs more by this factor: it must not be the last to end.
     long_first: float = 0.0
     # Who would end later than alone on a fair share of every model weighs more, by this power of how much later.
@@ -79,8 +79,7 @@ POLICIES: Mapping[str, Policy] = {
         move_for_gain=8.0,
         short_first=0.0,
         for_gangs=0.0,
-        by_cost=1.0,
-        long_first=10.0,
+        all_soonest=True,
         behind=0.0,
         closer_for_run=0.6,
         closer_for_ms=HOUR_MS,

@@ -3,17 +3,23 @@
 import numpy as np
 
 from scheduler.domain.time import HOUR_MS, MINUTE_MS
-from scheduler.planner.assignment import least_costs
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates, fair_speed
 from scheduler.planner.floor import Floor
 from scheduler.planner.preemption import lost_work_ms
 from scheduler.planner.rows import Floats
+from scheduler.planner.soonest import soonest
 
 # What the market gives is asked for again in about this time: within it a move must pay, however long the rest.
 _LASTS_MS = 10.0 * MINUTE_MS
 # Where the profile says so, who has had so much and has at least as much to go weighs half of who has had nothing.
 _LITTLE_MS = 12.0 * HOUR_MS
+# Where all is to end soonest a model counts by this power of how well it fits: who needs a place more does not get one
+# where others do much more work, and prices that are nearly right do as well as those that are.
+_CHOOSY = 8.0
+# There who has to run all the time until all is through counts e to this as much as who needs next to none of it. Less
+# would let nobody make way for him where a start costs a minute, more lets those take turns who need about the same.
+_NEEDED = 2.0
 
 
 def worth_of(
@@ -44,8 +50,10 @@ def worth_of(
         weight *= 1.0 + policy.long_first * (left_ms / max(estimates.horizon_ms(), 1.0)) ** 2
     asked = np.array([float(trader.shape.devices) for trader in floor.traders])
     weight *= asked**policy.for_gangs
-    if policy.by_cost:
-        weight *= (asked * least_costs(speeds, asked * left_ms, floor.capacity)) ** policy.by_cost
+    if policy.all_soonest:
+        program = soonest(np.where(floor.unseated, 0.0, speeds), asked, left_ms, floor.capacity)
+        weight *= asked * np.exp(_NEEDED * program.need)
+        speeds = program.fit**_CHOOSY
     values: Floats = np.where(floor.unseated, 0.0, weight[:, None] * speeds)
     for at, trader in enumerate(floor.traders):
         running = trader.running

@@ -11,10 +11,11 @@ from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.planner import Plan, PlannerConfig, Shape, WaitingJob
-from scheduler.planner.assignment import assign, least_costs
+from scheduler.planner.assignment import assign
 from scheduler.planner.cycle import plan
 from scheduler.planner.plan import StopCause
 from scheduler.planner.plan_checks import check_plan
+from scheduler.planner.soonest import soonest
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of
 
@@ -126,20 +127,51 @@ def test_to_end_all_soonest_a_gang_has_the_fast_model_if_the_slow_one_serves_it_
     assert {models[f"job-{number}"] for number in range(1, 5)} == {"slow"}
 
 
-def test_work_costs_what_it_would_where_all_models_are_through_at_once() -> None:
-    # Equal work on ten devices each: the first kind is served by both models, so that they are through at once when
-    # a device of the slow one costs half as much: 4/3 and 2/3, on average 1.
-    costs = least_costs(np.array([[1.0, 0.5], [1.0, 0.25]]), np.array([100.0, 100.0]), np.array([10.0, 10.0]))
-    assert np.allclose(costs, 4 / 3, rtol=0.01)
+def test_to_end_all_soonest_who_has_to_run_all_the_time_comes_before_those_who_came_first() -> None:
+    rates = {"fast": 1.0, "slow": 0.5}
+    short = [(1, 3_600.0, rates, 9 * DAY_MS)] * 40
+    long = [(1, 36_000.0, rates, 10 * DAY_MS - 60_000)] * 4
+    models = models_of(decided([*short, *long], "packing"))
+    assert {models[f"job-{number}"] for number in range(40, 44)} == {"fast"}
 
 
-def test_work_that_nothing_can_do_costs_more_than_any_and_changes_no_other() -> None:
-    costs = least_costs(
-        np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), np.array([10.0, 5.0, 7.0]), np.array([4.0, 0.0])
-    )
-    assert np.isclose(costs[0], 1.0)
-    assert np.isfinite(costs).all()
-    assert costs[1] == costs[2] > 1e6
+def test_work_fits_every_model_it_needs_if_all_are_to_be_through_at_once() -> None:
+    # Equal work on ten devices each: the first kind is served by both models, as a device of the slow one costs half
+    # as much when both are through at once; there the second kind would cost twice what it does on the fast one.
+    speeds = np.repeat([[1.0, 0.5], [1.0, 0.25]], 100, axis=0)
+    found = soonest(speeds, np.ones(200), np.ones(200), np.array([10.0, 10.0]))
+    assert np.allclose(found.fit[0], [1.0, 1.0], rtol=0.03)
+    assert np.allclose(found.fit[100], [1.0, 0.5], rtol=0.03)
+    assert np.isclose(found.need[100], 1 / (40 / 3), rtol=0.03)
+
+
+def test_a_job_that_takes_as_long_as_all_the_rest_fits_the_model_on_which_it_ends_in_time() -> None:
+    # By the work alone it would be on the slow model, which serves the others worse, for twice as long as it all takes.
+    speeds = np.array([[1.0, 0.5], *[[1.0, 0.4]] * 12])
+    left = np.array([10.0, *[1.0] * 12])
+    found = soonest(speeds, np.ones(13), left, np.array([2.0, 2.0]))
+    assert found.fit[0, 0] == 1.0
+    assert found.fit[0, 1] < 0.7
+    assert np.isclose(found.need[0], 1.0, rtol=0.03)
+    assert (found.need[1:] < 0.3).all()
+
+
+def test_work_that_nothing_can_do_fits_nowhere_and_changes_no_other() -> None:
+    speeds = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    found = soonest(speeds, np.ones(3), np.array([10.0, 5.0, 7.0]), np.array([4.0, 0.0]))
+    assert np.isclose(found.fit[0, 0], 1.0)
+    assert np.isclose(found.need[0], 1.0)
+    assert not found.fit[0, 1]
+    assert not found.fit[1:].any()
+    assert not found.need[1:].any()
+
+
+def test_of_very_many_long_jobs_only_the_longest_are_looked_at_one_by_one() -> None:
+    left = np.full(1_000, 10.0)
+    left[::100] = 40.0
+    found = soonest(np.tile([1.0, 0.5], (1_000, 1)), np.ones(1_000), left, np.array([500.0, 500.0]))
+    assert (found.need[::100] > 0.9).all()
+    assert np.isfinite(found.fit).all()
 
 
 def test_the_assignment_is_worth_nearly_as_much_as_the_best_one() -> None:
