@@ -9,13 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scheduler.planner.rows import Bools, Floats
+from scheduler.planner.rows import Bools, Floats, Ints
 
 # Choices between models are soft at first, so that prices do not swing; each step makes them sharper.
 _STEPS, _FIRST_CHOICE, _SHARPER = 100, 4.0, 1.04
 _STEP, _LEAST_LOAD = 0.7, 0.05  # how far a price goes, by how much less than the most its row has to do
 # Who has more to do than this part of all work spread over all devices is long: at most so many, the longest.
 _LONG, _MOST_LONG = 0.25, 256
+# Of more kinds those are one whose speeds are nearly the same.
+_MOST_KINDS = 512
 _DEAREST = 1e9  # what cannot run anywhere costs
 _TINY = 1e-12
 
@@ -35,9 +37,9 @@ def soonest(speeds: Floats, devices: Floats, left: Floats, capacity: Floats) -> 
     """
     work = devices * left
     alone = _alone(left, work.sum() / max(capacity.sum(), _TINY))
-    kinds, kind_of = np.unique(speeds[~alone], axis=0, return_inverse=True)
+    kinds, kind_of = _kinds(speeds[~alone])
     row_of = np.empty(len(left), dtype=np.int64)
-    row_of[~alone] = kind_of.ravel()
+    row_of[~alone] = kind_of
     row_of[alone] = len(kinds) + np.arange(alone.sum())
     rows = np.concatenate([kinds, speeds[alone]])
     works: Floats = np.bincount(row_of, weights=work, minlength=len(rows)).astype(np.float64)
@@ -52,6 +54,15 @@ def _alone(left: Floats, spread: float) -> Bools:
     if alone.sum() > _MOST_LONG:
         alone[np.argsort(-left, kind="stable")[_MOST_LONG:]] = False
     return alone
+
+
+def _kinds(speeds: Floats) -> tuple[Floats, Ints]:
+    """Their speeds, and the kind of each job."""
+    kinds, kind_of = np.unique(speeds, axis=0, return_inverse=True)
+    if len(kinds) > _MOST_KINDS:
+        nearly = np.where(speeds > 0, np.maximum(speeds.round(1), 0.1), 0.0)
+        kinds, kind_of = np.unique(nearly, axis=0, return_inverse=True)
+    return kinds, kind_of.ravel()
 
 
 def _all_at_once(

@@ -174,6 +174,17 @@ def test_of_very_many_long_jobs_only_the_longest_are_looked_at_one_by_one() -> N
     assert np.isfinite(found.fit).all()
 
 
+def test_of_very_many_kinds_of_jobs_those_that_are_nearly_alike_are_looked_at_as_one() -> None:
+    speeds = np.column_stack(
+        [np.ones(2_000), np.tile(np.repeat([0.3, 0.7], 500), 2) + np.arange(2_000) / 1e5]
+    )
+    found = soonest(speeds, np.ones(2_000), np.ones(2_000), np.array([100.0, 100.0]))
+    slower = speeds[:, 1] < 0.5
+    assert (found.fit[slower, 0] == 1.0).all()
+    assert (found.fit[slower, 1] < 0.9).all()
+    assert (found.fit[~slower, 1] == 1.0).all()
+
+
 def test_the_assignment_is_worth_nearly_as_much_as_the_best_one() -> None:
     rng = np.random.default_rng(5)
     values = rng.random((300, 3))
