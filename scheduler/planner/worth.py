@@ -19,7 +19,7 @@ _LITTLE_MS = 12.0 * HOUR_MS
 _CHOOSY = 8.0
 # There who has to run all the time until all is through counts e to this as much as who needs next to none of it. Less
 # would let nobody make way for him where a start costs a minute, more lets those take turns who need about the same.
-_NEEDED = 2.5
+_NEEDED = 3.0
 
 
 def worth_of(
