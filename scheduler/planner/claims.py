@@ -134,10 +134,10 @@ class Claims:
                     blocked.change = f"{change}; or when what its queue lent comes back: {lent}"
             return None
         blocked.change = MAKES_ROOM
-        return self._stop(shape, job, best[1], best[2])
+        return self._stop(shape, job, queue, best[1], best[2])
 
-    def _stop(self, shape: Shape, job: WaitingJob, cell: Cell, way: Way) -> list[Stop]:
-        """What the victims give back is the job's, in the cell and in the quotas.
+    def _stop(self, shape: Shape, job: WaitingJob, queue: Queue, cell: Cell, way: Way) -> list[Stop]:
+        """What the victims give back is the job's, in the cell and, of the quotas, what he lacks.
 
         What is left of theirs is nobody's until they have stopped: until then they hold it.
         """
@@ -147,7 +147,7 @@ class Claims:
             Stop(v.running.job_id, v.cause, job.job_id, _makes_room(v, shape), v.lost_ms) for v in way.victims
         ]
         asked = self._sharing.devices_of(shape, cell.model)
-        wanted = dict(self._sharing.amounts(cell.model, asked))
+        wanted = self._sharing.lacks(queue, cell.model, asked)
         for running, *_ in (*way.victims, *way.later):
             if running.shape.whole or not shape.whole:
                 wanted = self._sharing.pass_on(running, wanted)

@@ -1,6 +1,6 @@
 """Who gives back what a blocked job needs: devices where it would fit, and what its queue's quota lacks."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -54,7 +54,7 @@ class Returned:
         return not self.lacking
 
     @property
-    def lacking(self) -> tuple[str, ...]:
+    def lacking(self) -> Collection[str]:
         """The keys of which it does not suffice: the job's device model, compute."""
         return self._sharing.lacks(self._queue, self._model, self._asked) if self._asked else ()
 

@@ -76,11 +76,11 @@ class Sharing:
         """Whether the quota has so many devices left, kept for somebody or not."""
         return not self.lacks(queue, model, devices)
 
-    def lacks(self, queue: Queue, model: str, devices: int) -> tuple[str, ...]:
-        """Of which keys the quota has not so much left as so many devices count for."""
-        return tuple(
-            key for key, asked in self.amounts(model, devices) if asked > self._available(queue, key)
-        )
+    def lacks(self, queue: Queue, model: str, devices: int) -> dict[str, int]:
+        """By key how much more so many devices count for than the quota has left."""
+        amounts = self.amounts(model, devices)
+        short = {key: asked - self._available(queue, key) for key, asked in amounts}
+        return {key: amount for key, amount in short.items() if amount > 0}
 
     def within(self, queue: Queue, models: Iterable[str], held: Iterable[RunningJob]) -> dict[str, int]:
         """The most devices of each model that the quota would let the queue have, had those given theirs back."""

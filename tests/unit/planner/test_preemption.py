@@ -685,6 +685,24 @@ def test_compute_that_is_kept_for_a_job_is_not_used_on_devices_of_another_model(
     assert reasons == {"large": Reason.QUOTA_REACHED, "small": Reason.QUOTA_RESERVED}
 
 
+def test_what_an_owner_never_lent_is_not_lent_again_while_whom_he_stops_still_runs() -> None:
+    controller = Controller([a_node("n1", devices=4), a_node("n2", devices=1)])
+    owner, borrower = (QueueKey(FirmId(firm), "default") for firm in FIRMS)
+    queues = (
+        Queue(owner, (POOL,), {MODEL: 8}, 1, "all", lending={MODEL: 4}),
+        Queue(borrower, (POOL,), {}, 1, "all"),
+    )
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (Cohort("all"),)))
+    start(controller, "lent", 4, firm="firm-b")
+    controller.wait(3 * 3_600_000)
+    controller.submit("mine", a_spec("mine", devices=2, priority="high"), firm="firm-a")
+    controller.submit("more", a_spec("more", devices=1), firm="firm-b")
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    found, _ = plan(snapshot, controller.now_ms, PlannerConfig())
+    assert [stop.job_id for stop in found.stops] == ["lent"]
+    assert check_plan(snapshot, found) == []
+
+
 IN_A_LEAF = Topology(required=Domain.LEAF)
 
 
