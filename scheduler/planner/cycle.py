@@ -193,6 +193,9 @@ class _Cycle:
                 if refused.closer is not None:
                     self._wait_for_closer(cursor, job, refused.closer)
                     return
+                if refused.wanted_back and group[0].model == target:
+                    self._ordering.later(cursor)  # elsewhere it would be moved to there, and come back
+                    return
         if refused.wanted_back:
             self._ordering.later(cursor)
             return

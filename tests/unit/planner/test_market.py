@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
-from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.planner import Plan, PlannerConfig, Shape, WaitingJob
 from scheduler.planner.assignment import assign
 from scheduler.planner.cycle import plan
@@ -102,6 +102,33 @@ def test_a_gang_that_no_node_in_service_holds_does_not_keep_the_turn_of_others_w
         submit(f"short-{number}", 1, 1, 600.0, 60 * DAY_MS - 1_000)
     found, _ = plan(cluster.snapshot(), 60 * DAY_MS, PlannerConfig(profile="throughput"))
     assert "old" in models_of(found)
+
+
+def test_whom_the_market_wants_on_lent_devices_waits_for_them_and_does_not_start_where_he_would_leave_again() -> (
+    None
+):
+    owner, other = (QueueKey(FirmId(firm), "default") for firm in ("owner", "other"))
+    specs = [NodeSpec(f"{model}-{n}", model, 2) for model in MODELS for n in range(2)]
+    queues = [
+        Queue(owner, ("pool",), {"fast": 4}, 1, "all"),
+        Queue(other, ("pool",), {"slow": 4}, 1, "all"),
+    ]
+    catalogue = catalogue_of(dict.fromkeys(MODELS, 0))
+    cluster = VirtualCluster(catalogue, specs, queues, cohorts={"all": Cohort("all")})
+    too_large = Shape(owner, Priority.NORMAL, 3, 3, ("fast",), rates=(("fast", 1.0),))
+    cluster.submit(too_large, WaitingJob(1_000, JobId("fits no node"), 36_000.0, 0))
+    traded = Shape(
+        other,
+        Priority.NORMAL,
+        1,
+        1,
+        MODELS,
+        resumable=True,
+        rates=(("fast", 1.0), ("slow", 0.2)),
+    )
+    cluster.submit(traded, WaitingJob(0, JobId("traded"), 36_000.0, 0))
+    found, _ = plan(cluster.snapshot(), DAY_MS, PlannerConfig(profile="balanced"))
+    assert models_of(found) == {"traded": "fast"}
 
 
 def test_a_gang_that_has_had_nothing_comes_before_single_jobs_that_have_had_much_and_go_on_for_long() -> None:
