@@ -15,8 +15,9 @@ known of run times.
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
@@ -135,7 +136,8 @@ class ClassCursor:
         return self.jobs[self.next] if self.next < len(self.jobs) else None
 
 
-Head = tuple[int, bool, float, WaitingJob, int]  # -rank, borrows, turn, job, class number
+# -rank, borrows, -rank before it was cut as it borrows, turn, job, class number
+Head = tuple[int, bool, int, float, WaitingJob, int]
 
 
 @dataclass(slots=True)
@@ -156,8 +158,12 @@ class _QueueLine:
     in_vain: int = 0  # turns since `settle` looked at all heads, after which nothing was done
     own: dict[str, int] = field(default_factory=dict)  # by model the fewest devices that a class asks for
     tree: list["_QueueLine"] = field(default_factory=list)  # itself and the others below the same cohort
-    lowest: int = _HIGHEST  # of the priority classes that wait in it, and in the others
+    highest: int = 0  # of the priority classes that wait in it
+    lowest: int = _HIGHEST  # of those, and of those in the others
     lowest_of_others: int = _HIGHEST
+    lowest_on: dict[str, int] = field(default_factory=dict)  # by model: of the classes that ask for it
+    # By what it would borrow: the lowest class of those who might take that back.
+    lowest_of_owners: dict[frozenset[str], int] = field(default_factory=dict)
 
 
 class Ordering:
@@ -228,10 +234,12 @@ class Ordering:
                 trees.setdefault(root, []).append(line)
         for cursor in self.cursors if trees else ():
             line, shape = cursor.line, cursor.shape
-            line.lowest = min(line.lowest, shape.priority.rank)
+            rank = shape.priority.rank
+            line.lowest, line.highest = min(line.lowest, rank), max(line.highest, rank)
             for model in shape.models:
                 devices = self._sharing.devices_of(shape, model)
                 line.own[model] = min(line.own.get(model, devices), devices)
+                line.lowest_on[model] = min(line.lowest_on.get(model, rank), rank)
         for lines in trees.values():
             if len(lines) > 1:
                 lowest, next_lowest = sorted(line.lowest for line in lines)[:2]
@@ -244,12 +252,39 @@ class Ordering:
 
         `borrowed`: device models, and COMPUTE, which devices of any model use. Cost: O(queues of the tree x models).
         """
-        return any(
-            (model in borrowed or COMPUTE in borrowed) and not self._borrows(other.key, model, devices)
-            for other in self._lines[key].tree
-            if other.key != key and other.heads
+        others = (line for line in self._lines[key].tree if line.key != key and line.heads)
+        return any(True for _ in self._who_take_back(others, borrowed))
+
+    def _who_take_back(
+        self, others: Iterable[_QueueLine], borrowed: Collection[str]
+    ) -> Iterator[tuple[_QueueLine, str]]:
+        """Of others who would have within their own quota what a queue would borrow, and on which model."""
+        return (
+            (other, model)
+            for other in others
             for model, devices in other.own.items()
+            if (model in borrowed or COMPUTE in borrowed) and not self._borrows(other.key, model, devices)
         )
+
+    def _rank_of_borrower(self, cursor: ClassCursor, rank: int) -> int:
+        """Age raises nobody who borrows above the others; his class does where nobody might take it back who has less.
+
+        Cost: once a cycle for each thing that is borrowed, O(queues of the tree x models).
+        """
+        shape, line = cursor.shape, cursor.line
+        others, own = line.lowest_of_others, shape.priority.rank
+        if own <= others:
+            return min(rank, others)
+        queue, sharing = self._queues[shape.queue], self._sharing
+        keys = [
+            sharing.would_borrow(queue, model, sharing.devices_of(shape, model)) for model in shape.models
+        ]
+        borrowed = frozenset(chain.from_iterable(keys))
+        if borrowed not in line.lowest_of_owners:
+            tree = (other for other in line.tree if other is not line)
+            those = [other.lowest_on[model] for other, model in self._who_take_back(tree, borrowed)]
+            line.lowest_of_owners[borrowed] = min(those, default=_HIGHEST)
+        return min(rank, max(others, min(own, line.lowest_of_owners[borrowed])))
 
     def _borrows(self, key: QueueKey, model: str, devices: int) -> bool:
         queue = self._queues.get(key)
@@ -317,16 +352,18 @@ class Ordering:
     def _entry(self, cursor: ClassCursor, head: WaitingJob, *, borrows: bool = False) -> Head:
         shape, turns = cursor.shape, self._turns
         rank = turns.rank(shape, head)
+        # Among those of its queue who borrow: else the lower class would start, and stop for the higher one.
+        own = min(rank, cursor.line.highest)
         borrows = borrows or self._sharing.must_borrow(shape)
         if borrows and self._overdue.has(shape, head):
             rank = _HIGHEST + 1
         elif borrows:
-            rank = min(rank, cursor.line.lowest_of_others)
-        return -rank, borrows, turns.turn(shape, head), head, cursor.number
+            rank = self._rank_of_borrower(cursor, rank)
+        return -rank, borrows, -own, turns.turn(shape, head), head, cursor.number
 
     def _push_line(self, line: _QueueLine) -> None:
         if line.heads:
-            rank, borrows, turn, head, _ = line.heads[0]
+            rank, borrows, _, turn, head, _ = line.heads[0]
             heapq.heappush(self._heap, (rank, borrows, self._use(line), turn, head, line.key))
 
     def _use(self, line: _QueueLine) -> tuple[int, ...]:

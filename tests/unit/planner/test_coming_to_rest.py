@@ -1,6 +1,7 @@
 """Queues of all kinds of quotas: nobody stops for ever for somebody who does not start."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -9,13 +10,14 @@ from scheduler.catalogue import load_catalogue
 from scheduler.domain.gangs import Share
 from scheduler.domain.ids import FirmId
 from scheduler.domain.jobs import JobState
+from scheduler.domain.nodes import Node
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.reasons import EndReason
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.planner import PlannerConfig
 from scheduler.planner.config import POLICIES
-from tests.builders.cluster import Controller, a_node
+from tests.builders.cluster import POOL, Controller, a_node
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 
 FIRMS = ("firm-a", "firm-b", "firm-c")
@@ -96,3 +98,25 @@ def test_a_cluster_to_which_nobody_submits_any_more_comes_to_rest(seed: int) -> 
             controller.wait(draw.choice([1_000, HOUR_MS, 30 * HOUR_MS]))
     # Somebody may be told something in cycle after cycle, but not for ever.
     assert any(not goes_on_later(controller) for _ in range(60))
+
+
+def lending(nodes: list[Node], nominal: Mapping[str, Mapping[str, int]]) -> Controller:
+    """Firms with quotas in one cohort."""
+    controller = Controller(nodes)
+    queues = tuple(
+        Queue(QueueKey(FirmId(firm), "default"), (POOL,), own, 1, "all") for firm, own in nominal.items()
+    )
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (Cohort("all"),)))
+    return controller
+
+
+@pytest.mark.parametrize("theirs", [4, 2])
+def test_a_queue_that_borrows_starts_its_high_job_before_its_low_one(theirs: int) -> None:
+    # For a low job of others: who could never take back what is borrowed, and who could, but has no node.
+    nominal = {"firm-a": {MODEL: 0, OTHER_MODEL: 4}, "firm-b": {MODEL: 2}}
+    controller = lending([a_node("n1", devices=1)], nominal)
+    controller.submit("theirs", a_spec("theirs", devices=theirs, priority="low"), firm="firm-b")
+    models = [MODEL, OTHER_MODEL] if theirs == 4 else [MODEL]
+    controller.submit("low", a_spec("low", models=models, priority="low"))
+    controller.submit("high", a_spec("high", models=[MODEL], priority="high"))
+    assert controller.plan() == ["high"]
