@@ -1,6 +1,6 @@
 """One cycle: from a snapshot to a plan and a report. Reads like a table of contents; each line has its file."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from itertools import chain
 from math import inf
@@ -29,6 +29,7 @@ from scheduler.planner.gathering import Gatherer
 from scheduler.planner.giving_back import StillHeld
 from scheduler.planner.market import hold_market, with_market
 from scheduler.planner.moves import Moves
+from scheduler.planner.next_cycle import carried_out, stops_for_a_gain, without_futile
 from scheduler.planner.ordering import ClassCursor, Ordering, Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.patience import Patience
@@ -65,12 +66,22 @@ class Planner:
     def plan(self, snapshot: Snapshot, now_ms: int, mix: Mix | None = None) -> tuple[Plan, Report]:
         """One cycle. `mix` are the typical demands, where the caller knows them better than the snapshot.
 
-        Cost: one comparison a node, the devices of nodes that changed, and the cycle itself.
+        Cost: one comparison a node, the devices of nodes that changed, and the cycle itself; where anybody stops for a
+        gain, the cycle after it.
         """
         with uncollected():
-            self.fleet.sync(snapshot.nodes)
-            self.fleet.weigh(mix_of(snapshot) if mix is None else mix)
-            return _Cycle(snapshot, now_ms, self.config, self.fleet, self._memory).run()
+            mix = mix_of(snapshot) if mix is None else mix
+            cycle = self._cycle(snapshot, now_ms, mix)
+            decided, report = cycle.run()
+            if stops_for_a_gain(decided):
+                then, _ = self._cycle(carried_out(snapshot, decided, now_ms), now_ms, mix).run()
+                decided = without_futile(snapshot, decided, then, cycle.gathered)
+            return decided, report
+
+    def _cycle(self, snapshot: Snapshot, now_ms: int, mix: Mix) -> "_Cycle":
+        self.fleet.sync(snapshot.nodes)
+        self.fleet.weigh(mix)
+        return _Cycle(snapshot, now_ms, self.config, self.fleet, self._memory)
 
 
 class _Cycle:
@@ -143,6 +154,11 @@ class _Cycle:
         self._counterfactuals = Counterfactuals(fleet, self._sharing, self._budgets, now_ms, config)
         self._refusals = Refusals(memory.likeness, self._estimates, self._later, now_ms, config)
         self._options = Options(snapshot, self._estimates)
+
+    @property
+    def gathered(self) -> Set[JobId]:
+        """Who stops for a gang for which devices are kept."""
+        return self._gathering.stops.keys()
 
     def run(self) -> tuple[Plan, Report]:
         """Plans until nothing more starts or the bound on work is reached."""

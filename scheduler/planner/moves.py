@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, takewhile
 from typing import NamedTuple
 
 from scheduler.domain.ids import JobId
@@ -132,9 +132,12 @@ class Moves:
         if must_stay(running, self.now_ms, self.config) or left_here is None or queue is None:
             return
         cost_ms = shape.restart_ms + lost_work_ms(running, self.now_ms) + self.config.stop_margin_ms
-        for candidate in chain.from_iterable(candidates(shape, queue, self.snapshot, self.estimates)):
+        groups = candidates(shape, queue, self.snapshot, self.estimates)
+        # It starts where it is tried first, and what is as good as what it has may be what it has.
+        before = takewhile(lambda group: all(one.model != running.model for one in group), groups)
+        for candidate in chain.from_iterable(before):
             left = self.estimates.left_ms(shape, running, candidate.model)
-            if left is not None and candidate.model != running.model:
+            if left is not None:
                 sooner_ms = left_here - left
                 if sooner_ms > (self.config.policy.move_for_gain or 0.0) * cost_ms:
                     yield Gain(running, candidate, sooner_ms)

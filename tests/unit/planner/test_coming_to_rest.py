@@ -9,7 +9,7 @@ import pytest
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.gangs import Share
 from scheduler.domain.ids import FirmId
-from scheduler.domain.jobs import JobState
+from scheduler.domain.jobs import JobSpec, JobState, Variant
 from scheduler.domain.nodes import Node
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
@@ -17,7 +17,7 @@ from scheduler.domain.reasons import EndReason
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.planner import PlannerConfig
 from scheduler.planner.config import POLICIES
-from tests.builders.cluster import POOL, Controller, a_node
+from tests.builders.cluster import POOL, Controller, a_node, a_queue
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 
 FIRMS = ("firm-a", "firm-b", "firm-c")
@@ -110,6 +110,17 @@ def lending(nodes: list[Node], nominal: Mapping[str, Mapping[str, int]]) -> Cont
     return controller
 
 
+def with_speeds(spec: JobSpec, speeds: Mapping[str, int]) -> JobSpec:
+    """Steps per hour by model."""
+    variants = (Variant(model, ("/bin/true",), steps_per_hour=rate) for model, rate in speeds.items())
+    return replace(spec, variants=tuple(variants))
+
+
+def rests(controller: Controller, cycles: int = 12) -> bool:
+    """Whether nobody is told anything in one of so many cycles."""
+    return any(not goes_on_later(controller) for _ in range(cycles))
+
+
 @pytest.mark.parametrize("theirs", [4, 2])
 def test_a_queue_that_borrows_starts_its_high_job_before_its_low_one(theirs: int) -> None:
     # For a low job of others: who could never take back what is borrowed, and who could, but has no node.
@@ -120,3 +131,42 @@ def test_a_queue_that_borrows_starts_its_high_job_before_its_low_one(theirs: int
     controller.submit("low", a_spec("low", models=models, priority="low"))
     controller.submit("high", a_spec("high", models=[MODEL], priority="high"))
     assert controller.plan() == ["high"]
+
+
+def test_nobody_moves_to_a_model_on_which_he_is_not_tried_first() -> None:
+    # A gang for which the fast devices are all that matters makes them dear for whom the others serve nearly as well.
+    controller = Controller([a_node("fast"), a_node("slow", model=OTHER_MODEL)])
+    gang = a_spec("gang", devices=64, models=[MODEL, OTHER_MODEL])
+    controller.submit("gang", with_speeds(gang, {MODEL: 1_000, OTHER_MODEL: 10}))
+    part = a_spec("part", share=Share(250_000, None))
+    job = controller.submit("part", with_speeds(part, {MODEL: 1_000, OTHER_MODEL: 500}))
+    assert go_on(controller)
+    job.step_report = {"step": 10, "of": 100_000, "at_ms": controller.now_ms}
+    assert not goes_on_later(controller)
+
+
+def test_nobody_moves_to_what_he_would_borrow_while_its_owner_waits() -> None:
+    nominal = {"firm-a": {MODEL: 0, OTHER_MODEL: 8}, "firm-b": {MODEL: 8, OTHER_MODEL: 0}}
+    controller = lending([a_node("slow", model=OTHER_MODEL), a_node("fast", devices=4)], nominal)
+    holder = controller.submit("holder", a_spec("holder", devices=4), firm="firm-b")
+    part = a_spec("part", share=Share(250_000, None))
+    job = controller.submit("part", with_speeds(part, {OTHER_MODEL: 100, MODEL: 1_000}))
+    assert go_on(controller)
+    job.step_report = {"step": 10, "of": 10_000, "at_ms": controller.now_ms}
+    controller.wait(HOUR_MS)
+    controller.end(controller.tasks(holder)[0])
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")  # more than the node has
+    assert not goes_on_later(controller)
+
+
+def test_nobody_leaves_for_devices_that_are_kept_for_another_firm() -> None:
+    nodes = [a_node("fast", devices=4), a_node("slow", devices=4, model=OTHER_MODEL)]
+    controller = Controller(nodes, [a_queue(), a_queue(firm="firm-b")])
+    stays = replace(a_spec("stays", priority="high"), model_checkpoint=None)
+    controller.submit("stays", stays, firm="firm-b")
+    assert go_on(controller)
+    controller.submit("theirs", a_spec("theirs", devices=4, priority="high"), firm="firm-b")
+    controller.wait(HOUR_MS)
+    either = a_spec("either", models=[MODEL, OTHER_MODEL], estimate_seconds=20 * 86_400)
+    controller.submit("either", with_speeds(either, {MODEL: 1_000, OTHER_MODEL: 100}))
+    assert rests(controller)

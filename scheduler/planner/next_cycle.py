@@ -1,0 +1,194 @@
+"""What the next cycle would do, had a plan been carried out at once: who leaves for a gain must gain by it.
+
+The market shares devices out by their number before anybody is served; moves are looked for after everybody was. Who
+leaves starts at his own turn, where there is room for him then: what is kept for others, or was given to others
+meanwhile, he does not get. So a plan that stops anybody for a gain is tried: the next plan is made of what would be,
+and who would only start again where he ran, for nobody's good, is not told to stop.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from scheduler.domain.devices import WHOLE_PPM
+from scheduler.domain.ids import DeviceId, JobId, NodeId
+from scheduler.domain.queues import QueueKey
+from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause
+from scheduler.planner.snapshot import (
+    DeviceView,
+    JobClass,
+    NodeView,
+    RunningJob,
+    Shape,
+    Snapshot,
+    WaitingJob,
+)
+
+_FOR_A_GAIN = {StopCause.MOVE, StopCause.SHORTER, StopCause.GROW}
+_Tasks = Iterable[tuple[NodeId, tuple[DeviceId, ...]]]
+
+
+def stops_for_a_gain(decided: Plan) -> bool:
+    """Whether anybody stops whom nobody who waits has asked for."""
+    return any(_for_a_gain(stop) for stop in decided.stops)
+
+
+def carried_out(snapshot: Snapshot, decided: Plan, now_ms: int) -> Snapshot:
+    """The snapshot as it would be once everybody has started and stopped. Cost: O(running jobs + classes), and the
+    devices of nodes on which that is.
+    """
+    stopped = {stop.job_id for stop in decided.stops}
+    placed = {placement.job_id: placement for placement in decided.placements}
+    after = _After(snapshot)
+    running: list[RunningJob] = []
+    waiting: dict[Shape, list[WaitingJob]] = {}
+    for one in snapshot.running:
+        if one.job_id in stopped:
+            after.change(one.shape, one.model, one.tasks, 1, None)
+            waiting.setdefault(one.shape, []).append(one.waiting)
+        else:
+            running.append(one)
+    for item in snapshot.classes:
+        left = []
+        for job in item.jobs:
+            placement = placed.get(job.job_id)
+            if placement is None:
+                left.append(job)
+            else:
+                started = _started(item.shape, job, placement, now_ms)
+                limit_ms = item.shape.time_limit_ms
+                ends_by_ms = None if limit_ms is None else now_ms + limit_ms
+                after.change(item.shape, started.model, started.tasks, -1, ends_by_ms)
+                running.append(started)
+        if left:
+            waiting.setdefault(item.shape, []).extend(left)
+    classes = [JobClass(shape, tuple(sorted(jobs))) for shape, jobs in waiting.items()]
+    classes.sort(key=lambda item: item.jobs[0])
+    running.sort(key=lambda one: (one.started_ms, one.submitted_ms, one.job_id))
+    return replace(
+        snapshot,
+        nodes=after.nodes(),
+        classes=tuple(classes),
+        running=tuple(running),
+        held=after.held,
+        held_parts=after.held_parts,
+    )
+
+
+def without_futile(snapshot: Snapshot, decided: Plan, then: Plan, gathered: Collection[JobId]) -> Plan:
+    """The plan without those stops for a gain that `then`, the plan after it, shows to be in vain.
+
+    `gathered`: who makes room for a gang for which devices are kept; he may start again on others of the model.
+    """
+    running = {one.job_id: one for one in snapshot.running}
+    starts = {placement.job_id: placement for placement in then.placements}
+    given = {
+        device_id: placement.job_id
+        for placement in then.placements
+        for task in placement.tasks
+        for device_id in task.device_ids
+    }
+
+    def in_vain(stop: Stop) -> bool:
+        one = running.get(stop.job_id)
+        if one is None or not _for_a_gain(stop):
+            return False
+        had = {device_id for _, device_ids in one.tasks for device_id in device_ids}
+        if any(given.get(device_id, stop.job_id) != stop.job_id for device_id in had):
+            return False  # somebody has what he left
+        again = starts.get(stop.job_id)
+        if again is None:
+            return stop.cause is not StopCause.SHORTER and stop.job_id not in gathered
+        has = {device_id for task in again.tasks for device_id in task.device_ids}
+        if stop.cause is StopCause.GROW:
+            return len(has) <= len(had)
+        return has == had or (again.device_model == one.model and stop.job_id not in gathered)
+
+    return replace(decided, stops=tuple(stop for stop in decided.stops if not in_vain(stop)))
+
+
+def _for_a_gain(stop: Stop) -> bool:
+    return stop.for_job is None and stop.cause in _FOR_A_GAIN
+
+
+def _started(shape: Shape, job: WaitingJob, placement: JobPlacement, now_ms: int) -> RunningJob:
+    return RunningJob(
+        job_id=job.job_id,
+        shape=shape,
+        submitted_ms=job.submitted_ms,
+        model=placement.device_model,
+        pool=placement.pool,
+        tasks=tuple((task.node_id, task.device_ids) for task in placement.tasks),
+        started_ms=now_ms,
+        steps_left=job.steps_left,
+        served_ms=job.served_ms,
+        starts=job.starts + 1,
+        held_ms=job.held_ms,
+    )
+
+
+class _After:
+    """Nodes and quotas while jobs come and go."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._at = {view.node_id: at for at, view in enumerate(snapshot.nodes)}
+        self._views = list(snapshot.nodes)
+        self.held: dict[QueueKey, dict[str, int]] = {key: dict(m) for key, m in snapshot.held.items()}
+        self.held_parts: dict[QueueKey, dict[str, int]] = {
+            key: dict(m) for key, m in snapshot.held_parts.items()
+        }
+
+    def nodes(self) -> tuple[NodeView, ...]:
+        return tuple(self._views)
+
+    def change(self, shape: Shape, model: str, tasks: _Tasks, sign: int, ends_by_ms: int | None) -> None:
+        """A job has left (1) or come (-1)."""
+        devices = 0
+        for node_id, device_ids in tasks:
+            devices += len(device_ids)
+            if node_id in self._at:
+                at = self._at[node_id]
+                self._views[at] = _changed(self._views[at], device_ids, shape, sign, ends_by_ms)
+        # A rehearsal counts a part as a device.
+        in_parts = not shape.whole and self.held.get(shape.queue, {}).get(model, 0) < devices
+        held, amount = (self.held_parts, devices * shape.share_ppm) if in_parts else (self.held, devices)
+        models = held.setdefault(shape.queue, {})
+        models[model] = models.get(model, 0) - sign * amount
+        if not models[model]:
+            del models[model]
+
+
+def _changed(
+    view: NodeView, device_ids: Collection[DeviceId], shape: Shape, sign: int, ends_by_ms: int | None
+) -> NodeView:
+    devices = tuple(
+        _device(device, shape, sign, ends_by_ms) if device.device_id in device_ids else device
+        for device in view.devices
+    )
+    cpu, memory = view.left_cpu_milli, view.left_memory_bytes
+    firm_id = shape.queue.firm_id if sign < 0 and view.one_firm else view.firm_id
+    return replace(
+        view,
+        devices=devices,
+        left_cpu_milli=None if cpu is None else cpu + sign * shape.cpu_milli,
+        left_memory_bytes=None if memory is None else memory + sign * shape.memory_bytes,
+        firm_id=None if sign > 0 and all(device.free for device in devices) else firm_id,
+    )
+
+
+def _device(device: DeviceView, shape: Shape, sign: int, ends_by_ms: int | None) -> DeviceView:
+    left_ppm = device.room_ppm if not device.faulty else 0
+    left_ppm = min(WHOLE_PPM, max(0, left_ppm + sign * shape.share_ppm))
+    empty = left_ppm == WHOLE_PPM
+    known = None if sign < 0 and not device.free else ends_by_ms
+    return device._replace(
+        free=empty and not device.faulty,
+        ends_by_ms=None if empty else device.ends_by_ms if sign > 0 else known,
+        left_ppm=left_ppm if 0 < left_ppm < WHOLE_PPM else None,
+        left_memory_bytes=None
+        if device.left_memory_bytes is None
+        else device.left_memory_bytes + sign * shape.share_memory_bytes,
+        firm_id=None
+        if empty
+        else device.firm_id or (shape.queue.firm_id if sign < 0 and not shape.whole else None),
+    )
