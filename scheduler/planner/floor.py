@@ -19,7 +19,7 @@ from scheduler.planner.overdue import PATIENT, time_with_devices_ms
 from scheduler.planner.placement import find_seats
 from scheduler.planner.preemption import masks_of
 from scheduler.planner.reach import never_seated
-from scheduler.planner.rows import Bools, Floats
+from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 
 # Of each waiting class so many jobs take part: more could not start in one cycle.
@@ -110,6 +110,17 @@ def takes_part(shape: Shape) -> bool:
 def models_of(traders: Iterable[Trader]) -> list[str]:
     """The models of all of them, by name."""
     return sorted(set().union(*{trader.shape.models for trader in traders}))
+
+
+def who_stays(snapshot: Snapshot, fleet: Fleet) -> dict[Cell, Ints]:
+    """By row the devices of those who never leave for a gain. Cost: O(running jobs)."""
+    found = {cell: np.zeros(len(cell.parts), dtype=np.int64) for cell in fleet.cells()}
+    for running in snapshot.running:
+        cell = fleet.get(running.pool, running.model)
+        if cell is not None and not (takes_part(running.shape) or running.stopping):
+            for row, mask in masks_of(cell, running):
+                found[cell][row] += mask.bit_count()
+    return found
 
 
 class Floor:
@@ -238,6 +249,20 @@ class Floor:
                 firm_id = shape.queue.firm_id
                 return [_Held(cell, seat.row, seat.mask, seat.demand, firm_id) for seat in found.seats]
         return None
+
+    def kept_out(self, chosen: Sequence[str | None], stay: Mapping[Cell, Ints]) -> set[JobId]:
+        """Gangs that wait and could not be where they were chosen for, had everybody left but those who stay."""
+        found: set[JobId] = set()
+        for model in self.models:
+            those = [
+                trader
+                for trader, its in zip(self.traders, chosen, strict=True)
+                if its == model and trader.running is None and trader.devices > 1
+            ]
+            cells = [self._fleet.get(pool, model) for pool in self.queue.pools]
+            never = never_seated([trader.shape for trader in those], [cells], stay)[:, 0]
+            found.update(trader.job.job_id for trader, out in zip(those, never, strict=True) if out)
+        return found
 
     def _unseated(self) -> Bools:
         """(traders, models): gangs that no nodes in service could seat on a model, whoever left them.

@@ -13,13 +13,14 @@ import numpy as np
 from scheduler.domain.ids import JobId
 from scheduler.planner.assignment import assign
 from scheduler.planner.budgets import Budgets
+from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.floor import Floor, Going, models_of, takes_part, traders_of
+from scheduler.planner.floor import Floor, Going, models_of, takes_part, traders_of, who_stays
 from scheduler.planner.ordering import Turns
 from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.preemption import lost_work_ms, must_stay
-from scheduler.planner.rows import Floats
+from scheduler.planner.rows import Floats, Ints
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Snapshot
 from scheduler.planner.worth import worth_of
@@ -52,6 +53,7 @@ def hold_market(
     """Without those of whom is decided `elsewhere`. Cost: O(jobs that take part x models x log jobs) a queue."""
     market = Market()
     estimates = turns.estimates
+    stay: dict[Cell, Ints] | None = None
     if config.policy.move_for_gain is None or not estimates.predicts:
         return market
     for key, traders in sorted(traders_of(snapshot, estimates, budgets, elsewhere).items()):
@@ -62,7 +64,15 @@ def hold_market(
             at_most = sharing.within(queue, models, held)  # who went where it refuses him would come back
             floor = Floor(traders, queue, fleet, turns, market.promised, now_ms, config, at_most)
             values = worth_of(floor, estimates, now_ms, config)
-            _settle(market, floor, _choose(floor, values, now_ms, config), now_ms, config)
+            chosen = _choose(floor, values, now_ms, config)
+            kept_out: set[JobId] = set()
+            if any(
+                trader.running is not None and model is None
+                for trader, model in zip(traders, chosen, strict=True)
+            ):
+                stay = who_stays(snapshot, fleet) if stay is None else stay
+                kept_out = floor.kept_out(chosen, stay)
+            _settle(market, floor, chosen, kept_out, now_ms, config)
             _pass_over(market, floor, snapshot, turns, elsewhere)
     turns.market_chose(market.target.keys(), market.passed_over)
     return market
@@ -105,9 +115,14 @@ def best_of_all(floor: Floor, values: Floats, stays: Sequence[str | None] = ()) 
 
 
 def _settle(
-    market: Market, floor: Floor, chosen: list[str | None], now_ms: int, config: PlannerConfig
+    market: Market,
+    floor: Floor,
+    chosen: list[str | None],
+    kept_out: Set[JobId],
+    now_ms: int,
+    config: PlannerConfig,
 ) -> None:
-    """Who starts, and who stops for it."""
+    """Who starts, and who stops for it; nobody for those whom work that stays keeps from their nodes."""
     wanted: dict[str, int] = {}  # model -> the highest class that wants more of it
     outcome = list(zip(floor.traders, chosen, floor.classes, strict=True))
     market.taking_part.update([trader.job.job_id for trader in floor.traders])
@@ -117,7 +132,8 @@ def _settle(
         if trader.running is None:
             market.target[trader.job.job_id] = model
         if trader.running is None or trader.running.model != model:
-            wanted[model] = max(rank, wanted.get(model, rank))
+            if trader.job.job_id not in kept_out:
+                wanted[model] = max(rank, wanted.get(model, rank))
             market.promised[model] = market.promised.get(model, 0) + trader.devices
     going: list[Going] = []
     for trader, model, rank in outcome:

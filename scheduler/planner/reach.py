@@ -1,6 +1,6 @@
 """Which nodes a gang may use, and which of them together: what other firms have for themselves, and domains."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,8 @@ from scheduler.planner.snapshot import LEVELS, Shape
 
 Inside = frozenset[int] | None
 """Rows of a cell; None: all of them."""
+
+_NOBODY: Mapping[Cell, Ints] = {}
 
 
 def closed_rows(shape: Shape, cell: Cell) -> list[int]:
@@ -70,8 +72,11 @@ def domains(shape: Shape, cell: Cell) -> Iterator[Inside]:
             yield frozenset(rows)
 
 
-def never_seated(shapes: Sequence[Shape], places: Sequence[Sequence[Cell | None]]) -> Bools:
-    """(shapes, places): which gangs the nodes in service of no cell of a place could seat, were all of them free.
+def never_seated(
+    shapes: Sequence[Shape], places: Sequence[Sequence[Cell | None]], stay: Mapping[Cell, Ints] = _NOBODY
+) -> Bools:
+    """(shapes, places): which gangs the nodes in service of no cell of a place could seat, were all of them free but
+    for so many devices of each row that stay as they are.
 
     An elastic one is seated where its least size is. Cost: O(shapes), and for those that must be in one domain the
     nodes, once in Python and for each of their kinds in numpy.
@@ -81,7 +86,7 @@ def never_seated(shapes: Sequence[Shape], places: Sequence[Sequence[Cell | None]
         topology = shape.topology if required_level(shape) is not None else None
         kind = _least(shape), shape.devices_per_node, shape.groups, topology
         kinds.setdefault(kind, []).append(at)
-    able = [[InService(cell) for cell in cells if cell is not None] for cells in places]
+    able = [[InService(cell, stay.get(cell)) for cell in cells if cell is not None] for cells in places]
     found = np.zeros((len(shapes), len(places)), dtype=np.bool_)
     for those in kinds.values():
         asked = shapes[those[0]]
@@ -97,8 +102,9 @@ def _least(shape: Shape) -> int:
 class InService:
     """The nodes in service of a cell, by how many healthy devices they have."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, stay: Ints | None = None) -> None:
         self._cell = cell
+        self._stay = stay
         self._healthy: Ints | None = None  # by row
 
     def seat(self, shape: Shape) -> bool:
@@ -114,11 +120,14 @@ class InService:
 
     def _nodes_with(self, least: int, level: int | None) -> Ints:
         """How many have at least so many devices, in each domain of the level; None: anywhere."""
-        if level is None:
+        if level is None and self._stay is None:
             return np.array([self._cell.healthy_nodes_with(least)])
         if self._healthy is None:
             parts = self._cell.parts
             self._healthy = np.array([part.on_node.healthy if part.view.usable else 0 for part in parts])
+            self._healthy -= 0 if self._stay is None else self._stay
+        if level is None:
+            return np.array([np.count_nonzero(self._healthy >= least)])
         names = self._cell.domain[:, level]
         counted = (self._healthy >= least) & (names >= 0)
         return np.bincount(names[counted], minlength=int(names.max(initial=0)) + 1)

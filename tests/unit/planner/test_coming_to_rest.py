@@ -170,3 +170,18 @@ def test_nobody_leaves_for_devices_that_are_kept_for_another_firm() -> None:
     either = a_spec("either", models=[MODEL, OTHER_MODEL], estimate_seconds=20 * 86_400)
     controller.submit("either", with_speeds(either, {MODEL: 1_000, OTHER_MODEL: 100}))
     assert rests(controller)
+
+
+def test_nobody_makes_room_for_a_gang_that_work_which_stays_keeps_from_its_nodes() -> None:
+    controller = Controller([a_node(f"n{n}", devices=4) for n in range(3)])
+    for name in ("first", "second"):
+        controller.submit(name, replace(a_spec(name, devices=3), model_checkpoint=None))
+        assert go_on(controller)
+    models = [MODEL, OTHER_MODEL]
+    for name, devices in (("large", 4), ("one", 1), ("other", 1)):
+        controller.submit(name, a_spec(name, devices=devices, models=models, estimate_seconds=86_400))
+        assert go_on(controller)
+    controller.wait(HOUR_MS)
+    gang = a_spec("gang", devices=6, per_node=3, models=models, estimate_seconds=600)
+    controller.submit("gang", gang)
+    assert not any(goes_on_later(controller) for _ in range(12))
