@@ -192,6 +192,10 @@ class Gatherer:
     def _begin(self, wish: _Wish, cell: Cell, seats: list[Seat]) -> bool:
         """Its devices are together: it starts, or comes from where it runs."""
         trader = wish.trader
+        held = () if trader.running is None else (trader.running,)
+        most = self.sharing.within(wish.queue, (cell.model,), held).get(cell.model, trader.devices)
+        if most < trader.devices:
+            return False  # what is its queue's own is lent: whoever came for it would go back
         if trader.running is None:
             if self.sharing.refusal(wish.queue, cell.model, trader.devices) is not None:
                 return False

@@ -43,15 +43,22 @@ def a_shape(devices: int, queue: QueueKey = MINE, *, resumable: bool = True) -> 
 
 
 def put(
-    cluster: VirtualCluster, name: str, shape: Shape, node: int, at: int, hours: float, ran_ms: int = RAN_MS
+    cluster: VirtualCluster,
+    name: str,
+    shape: Shape,
+    node: int,
+    at: int,
+    hours: float,
+    ran_ms: int = RAN_MS,
+    model: str = "fast",
 ) -> None:
-    """A job has run on the devices of a fast node from `at` for some hours, and has just saved."""
+    """A job has run on the devices of a node from `at` for some hours, and has just saved."""
     job_id = JobId(name)
     view = cluster.views[node]
     ids = tuple(device.device_id for device in view.devices[at : at + shape.devices])
     cluster.submit(shape, WaitingJob(NOW_MS - ran_ms, job_id, hours * 3600.0))
     tasks = (TaskPlacement(0, view.node_id, ids),)
-    cluster.start(JobPlacement(job_id, "fast", view.pool, tasks), NOW_MS - ran_ms)
+    cluster.start(JobPlacement(job_id, model, view.pool, tasks), NOW_MS - ran_ms)
     cluster.progress(job_id, steps_left=hours * 3600.0, served_ms=ran_ms, saved_ms=NOW_MS)
 
 
@@ -209,3 +216,23 @@ def test_it_has_it_too_where_another_firms_jobs_are_on_every_node() -> None:
     ]
     gang = Work(JobId("gang"), a_shape(4), 3 * HOUR_MS, 600.0, RATES, True, 0)
     assert wait_of_the_gang([*mine, *theirs, gang], a_cluster(mine=4, theirs=4)) <= 100
+
+
+def two_models(mine: dict[str, int], theirs: dict[str, int]) -> VirtualCluster:
+    """Two nodes of four fast devices, one of four slow ones."""
+    specs = [
+        NodeSpec(f"{model}-{n}", model, 4)
+        for model, nodes in (("fast", 2), ("slow", 1))
+        for n in range(nodes)
+    ]
+    queues = [Queue(key, ("pool",), own, 1, "all") for key, own in ((MINE, mine), (THEIRS, theirs))]
+    catalogue = catalogue_of(dict.fromkeys(MODELS, 0))
+    return VirtualCluster(catalogue, specs, queues, cohorts={"all": Cohort("all")})
+
+
+def test_a_gang_does_not_leave_for_its_queues_own_devices_while_they_are_lent() -> None:
+    cluster = two_models({"fast": 4, "slow": 4}, {"fast": 0, "slow": 0})
+    put(cluster, "borrower", a_shape(4, THEIRS, resumable=False), 0, 0, hours=50)
+    put(cluster, "gang", a_shape(4), 2, 0, hours=50, model="slow")
+    decided, _ = plan(cluster.snapshot(), NOW_MS, PlannerConfig())
+    assert decided.stops == ()
