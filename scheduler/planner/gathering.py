@@ -70,6 +70,7 @@ class _Wish(NamedTuple):
     worth: float  # a device
     trader: Trader
     model: str
+    better: frozenset[str]  # models on which it would be worth more, had its queue them for good
     leaving: frozenset[JobId]  # who should make room on the model
     queue: Queue
 
@@ -108,6 +109,8 @@ class Gatherer:
                     self._running.setdefault(cell, []).append(running)
         gathered: set[Cell] = set()
         for wish in wishes:
+            if self._has_better(wish):
+                continue
             for pool in wish.queue.pools:
                 cell = self.fleet.get(pool, wish.model)
                 if cell is None or cell in gathered or wish.trader.job.job_id in self._found.busy:
@@ -151,6 +154,19 @@ class Gatherer:
         """Whether its budgets pay for it; who cannot move later takes no slow model (patience.py)."""
         later = shape.resumable or self.estimates.speeds(shape)[model] >= 1.0
         return later and self.budgets.refusal(shape, model) is None
+
+    def _has_better(self, wish: _Wish) -> bool:
+        """Whether it may borrow better devices that are free together: from these it would leave for those."""
+        for pool in wish.queue.pools if wish.better else ():
+            for model in sorted(wish.better):
+                cell = self.fleet.get(pool, model)
+                if (
+                    cell is not None
+                    and self.sharing.refusal(wish.queue, model, wish.trader.devices) is None
+                    and self._together(wish.trader.shape, cell)
+                ):
+                    return True
+        return False
 
     def _gather(self, wish: _Wish, cell: Cell) -> bool:
         """Whether devices are kept for it, or it may start."""
@@ -356,12 +372,16 @@ def _wishes_of(floor: Floor, worth: Floats) -> Iterator[_Wish]:
     for at, (trader, model) in enumerate(both):
         if model is None or trader.job.job_id in stays or not _wants_together(trader.shape):
             continue
+        values = dict(zip(floor.models, worth[at].tolist(), strict=True))
+        better = frozenset(other for other in floor.models if values[other] > values[model])
+        if trader.running is not None and trader.running.model in better:
+            continue
         here = [
             other for other in floor.traders if other.running is not None and other.running.model == model
         ]
         leaving = frozenset(other.job.job_id for other in here if other.job.job_id not in stays)
-        of_one = float(worth[at, floor.models.index(model)]) / trader.devices
-        yield _Wish(floor.classes[at], of_one, trader, model, leaving, floor.queue)
+        of_one = values[model] / trader.devices
+        yield _Wish(floor.classes[at], of_one, trader, model, better, leaving, floor.queue)
 
 
 def _own(queue: Queue, model: str) -> int:

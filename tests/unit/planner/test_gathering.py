@@ -236,3 +236,10 @@ def test_a_gang_does_not_leave_for_its_queues_own_devices_while_they_are_lent() 
     put(cluster, "gang", a_shape(4), 2, 0, hours=50, model="slow")
     decided, _ = plan(cluster.snapshot(), NOW_MS, PlannerConfig())
     assert decided.stops == ()
+
+
+def test_nothing_is_gathered_for_a_gang_that_may_have_better_at_once() -> None:
+    cluster = two_models({"slow": 4}, {"slow": 0})
+    cluster.submit(a_shape(4), WaitingJob(NOW_MS, JobId("gang"), 36_000.0))
+    decided, _ = plan(cluster.snapshot(), NOW_MS, PlannerConfig())
+    assert [placement.device_model for placement in decided.placements] == ["fast"]
