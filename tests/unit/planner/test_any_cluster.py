@@ -1,6 +1,7 @@
 """Clusters with everything at once, planned for days by the machine that decides live: what holds of every plan."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -30,6 +31,7 @@ FIRMS = ("firm-a", "firm-b", "firm-c")
 POOLS = ("pool-a", "pool-b")
 HOUR_MS = 3_600_000
 CYCLES = 24
+UNTIL_REST = 80
 
 
 def a_cluster(draw: random.Random) -> tuple[Controller, list[Node]]:
@@ -186,3 +188,40 @@ def test_every_plan_is_legal_whole_repeatable_and_the_same_made_anew_or_from_wha
         assert violations(controller.state) == []
         obey(controller)
         something_happens(controller, nodes, draw)
+
+
+def goes_on(controller: Controller, kept: Planner) -> bool:
+    """One cycle half an hour on, obeyed; whether anybody was told anything."""
+    controller.wait(HOUR_MS // 2)
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    decided, _ = kept.plan(snapshot, controller.now_ms)
+    assert check_plan(snapshot, decided) == []
+    apply_plan(controller.state, decided, controller.now_ms, controller.ids)
+    obey(controller)
+    return bool(decided.placements or decided.stops)
+
+
+def comes_to_rest(seed: int) -> bool:
+    """Whether a plan is empty at last where nobody submits any more and nothing ends."""
+    draw = random.Random(seed)
+    controller, nodes = a_cluster(draw)
+    kept = Planner(controller.state.catalogue, controller.config)
+    for cycle in range(CYCLES):
+        for number in range(draw.choice([0, 1, 1, 3])):
+            name = f"job-{cycle}-{number}"
+            controller.submit(name, a_job(draw, name), firm=draw.choice(FIRMS))
+        goes_on(controller, kept)
+        something_happens(controller, nodes, draw)
+    return any(not goes_on(controller, kept) for _ in range(UNTIL_REST))
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        [*range(4), 163, 182],  # of these some did not
+        *(pytest.param(range(at, at + 100), marks=pytest.mark.long) for at in range(0, 1_000, 100)),
+    ],
+    ids=str,
+)
+def test_a_cluster_with_everything_at_once_comes_to_rest(seeds: Sequence[int]) -> None:
+    assert [seed for seed in seeds if not comes_to_rest(seed)] == []
