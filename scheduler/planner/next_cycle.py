@@ -130,13 +130,15 @@ class _After:
     """Nodes and quotas while jobs come and go."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
         self._at = {view.node_id: at for at, view in enumerate(snapshot.nodes)}
         self._views = list(snapshot.nodes)
         self.held: dict[QueueKey, dict[str, int]] = {key: dict(m) for key, m in snapshot.held.items()}
         self.held_parts: dict[QueueKey, dict[str, int]] = {
             key: dict(m) for key, m in snapshot.held_parts.items()
         }
+
+        # A rehearsal of past jobs counts each part as a device.
+        self._parts_apart = any(snapshot.held_parts.values()) or all(r.shape.whole for r in snapshot.running)
 
     def nodes(self) -> tuple[NodeView, ...]:
         return tuple(self._views)
@@ -149,8 +151,7 @@ class _After:
             if node_id in self._at:
                 at = self._at[node_id]
                 self._views[at] = _changed(self._views[at], device_ids, shape, sign, ends_by_ms)
-        # A rehearsal counts a part as a device.
-        in_parts = not shape.whole and self.held.get(shape.queue, {}).get(model, 0) < devices
+        in_parts = self._parts_apart and not shape.whole
         held, amount = (self.held_parts, devices * shape.share_ppm) if in_parts else (self.held, devices)
         models = held.setdefault(shape.queue, {})
         models[model] = models.get(model, 0) - sign * amount
@@ -162,7 +163,9 @@ def _changed(
     view: NodeView, device_ids: Collection[DeviceId], shape: Shape, sign: int, ends_by_ms: int | None
 ) -> NodeView:
     devices = tuple(
-        _device(device, shape, sign, ends_by_ms) if device.device_id in device_ids else device
+        device
+        if device.faulty or device.device_id not in device_ids
+        else _device(view, device, shape, sign, ends_by_ms)
         for device in view.devices
     )
     cpu, memory = view.left_cpu_milli, view.left_memory_bytes
@@ -176,19 +179,18 @@ def _changed(
     )
 
 
-def _device(device: DeviceView, shape: Shape, sign: int, ends_by_ms: int | None) -> DeviceView:
-    left_ppm = device.room_ppm if not device.faulty else 0
-    left_ppm = min(WHOLE_PPM, max(0, left_ppm + sign * shape.share_ppm))
+def _device(
+    view: NodeView, device: DeviceView, shape: Shape, sign: int, ends_by_ms: int | None
+) -> DeviceView:
+    left_ppm = min(WHOLE_PPM, max(0, device.room_ppm + sign * shape.share_ppm))
     empty = left_ppm == WHOLE_PPM
-    known = None if sign < 0 and not device.free else ends_by_ms
+    left_bytes = device.left_memory_bytes
+    its_firm = None if view.isolates else shape.queue.firm_id
     return device._replace(
-        free=empty and not device.faulty,
-        ends_by_ms=None if empty else device.ends_by_ms if sign > 0 else known,
+        free=empty,
+        # Of those that stay: no earlier than before; who comes to others may be the last to go.
+        ends_by_ms=None if empty else device.ends_by_ms if sign > 0 else ends_by_ms if device.free else None,
         left_ppm=left_ppm if 0 < left_ppm < WHOLE_PPM else None,
-        left_memory_bytes=None
-        if device.left_memory_bytes is None
-        else device.left_memory_bytes + sign * shape.share_memory_bytes,
-        firm_id=None
-        if empty
-        else device.firm_id or (shape.queue.firm_id if sign < 0 and not shape.whole else None),
+        left_memory_bytes=None if left_bytes is None else left_bytes + sign * shape.share_memory_bytes,
+        firm_id=None if empty else device.firm_id or its_firm,
     )

@@ -21,6 +21,7 @@ from scheduler.machine.messages import ConfigurationChanged, CordonRequested
 from scheduler.planner import Plan, PlannerConfig, Report, Snapshot
 from scheduler.planner.config import POLICIES
 from scheduler.planner.cycle import Planner, plan
+from scheduler.planner.next_cycle import carried_out
 from scheduler.planner.plan_checks import check_plan
 from scheduler.planner.snapshot import Hole
 from tests.builders.cluster import Controller, a_node
@@ -225,3 +226,34 @@ def comes_to_rest(seed: int) -> bool:
 )
 def test_a_cluster_with_everything_at_once_comes_to_rest(seeds: Sequence[int]) -> None:
     assert [seed for seed in seeds if not comes_to_rest(seed)] == []
+
+
+def told(snapshot: Snapshot) -> tuple[object, ...]:
+    """Who has and who waits for what, without when anything ends."""
+    return (
+        [replace(view, devices=()) for view in snapshot.nodes],
+        [device._replace(ends_by_ms=None) for view in snapshot.nodes for device in view.devices],
+        {key: models for key, models in snapshot.held.items() if models},
+        {key: models for key, models in snapshot.held_parts.items() if models},
+        {job.job_id: item.shape.models for item in snapshot.classes for job in item.jobs},
+        {(one.job_id, one.model, one.tasks) for one in snapshot.running},
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_a_plan_leads_to_is_known_before_anybody_obeys(seed: int) -> None:
+    draw = random.Random(seed)
+    controller, nodes = a_cluster(draw)
+    for cycle in range(CYCLES):
+        for number in range(draw.choice([0, 1, 1, 3])):
+            name = f"job-{cycle}-{number}"
+            controller.submit(name, a_job(draw, name), firm=draw.choice(FIRMS))
+        snapshot = take_snapshot(controller.state, controller.now_ms)
+        decided, _ = plan(snapshot, controller.now_ms, controller.config)
+        expected = carried_out(snapshot, decided, controller.now_ms)
+        apply_plan(controller.state, decided, controller.now_ms, controller.ids)
+        obey(controller)  # those too who were told to stop before; and nodes report that they are well
+        ill = any(device.faulty or device.degraded for view in snapshot.nodes for device in view.devices)
+        if not (ill or any(one.stopping for one in snapshot.running)):
+            assert told(take_snapshot(controller.state, controller.now_ms)) == told(expected)
+        something_happens(controller, nodes, draw)
