@@ -171,6 +171,8 @@ class Gatherer:
     def _gather(self, wish: _Wish, cell: Cell) -> bool:
         """Whether devices are kept for it, or it may start."""
         trader, key, model = wish.trader, wish.queue.key, cell.model
+        if COMPUTE in self.sharing.would_borrow(wish.queue, model, trader.devices):
+            return False  # the devices are its own, and others take back what they count for
         here = self._running.get(cell, [])
         leaving = [running for running in here if running.job_id in wish.leaving]
         held, own = self.sharing.held(key, model), _own(wish.queue, model)

@@ -6,7 +6,7 @@ import pytest
 
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
-from scheduler.domain.queues import Cohort, Queue, QueueKey
+from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.time import HOUR_MS, MINUTE_MS
 from scheduler.planner import Hole, JobPlacement, Plan, PlannerConfig, Report, Shape, Snapshot, WaitingJob
 from scheduler.planner.cycle import Planner, plan
@@ -243,3 +243,19 @@ def test_nothing_is_gathered_for_a_gang_that_may_have_better_at_once() -> None:
     cluster.submit(a_shape(4), WaitingJob(NOW_MS, JobId("gang"), 36_000.0))
     decided, _ = plan(cluster.snapshot(), NOW_MS, PlannerConfig())
     assert [placement.device_model for placement in decided.placements] == ["fast"]
+
+
+def test_nothing_is_gathered_where_a_queue_would_borrow_compute_for_its_own_devices() -> None:
+    queues = [
+        Queue(MINE, ("pool",), {"fast": 4}, 1, "all"),
+        Queue(THEIRS, ("pool",), {"fast": 4, COMPUTE: 1_000_000}, 1, "all"),
+    ]
+    catalogue = catalogue_of(dict.fromkeys(MODELS, 0))
+    cluster = VirtualCluster(
+        catalogue, [NodeSpec("fast-0", "fast", 4)], queues, cohorts={"all": Cohort("all")}
+    )
+    cluster.submit(a_shape(4), WaitingJob(NOW_MS - HOUR_MS, JobId("gang"), 600.0))
+    owner = a_shape(4, THEIRS, resumable=False)._replace(models=("fast",), rates=(("fast", 1.0),))
+    cluster.submit(owner, WaitingJob(NOW_MS, JobId("owner"), 600.0))
+    decided, _ = plan(cluster.snapshot(), NOW_MS, PlannerConfig())
+    assert [placement.job_id for placement in decided.placements] == ["owner"]
