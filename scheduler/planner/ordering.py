@@ -266,13 +266,14 @@ class Ordering:
             if (model in borrowed or COMPUTE in borrowed) and not self._borrows(other.key, model, devices)
         )
 
-    def _rank_of_borrower(self, cursor: ClassCursor, rank: int) -> int:
-        """Age raises nobody who borrows above the others; his class does where nobody might take it back who has less.
+    def _rank_of_borrower(self, cursor: ClassCursor, rank: int, own: int) -> int:
+        """No more than the lowest class of others who wait, but for what nobody of them might take back; there as high
+        as `own`, its class or that of its queue to which age has raised it.
 
         Cost: once a cycle for each thing that is borrowed, O(queues of the tree x models).
         """
         shape, line = cursor.shape, cursor.line
-        others, own = line.lowest_of_others, shape.priority.rank
+        others = line.lowest_of_others
         if own <= others:
             return min(rank, others)
         queue, sharing = self._queues[shape.queue], self._sharing
@@ -284,7 +285,7 @@ class Ordering:
             tree = (other for other in line.tree if other is not line)
             those = [other.lowest_on[model] for other, model in self._who_take_back(tree, borrowed)]
             line.lowest_of_owners[borrowed] = min(those, default=_HIGHEST)
-        return min(rank, max(others, min(own, line.lowest_of_owners[borrowed])))
+        return max(others, min(own, line.lowest_of_owners[borrowed]))
 
     def _borrows(self, key: QueueKey, model: str, devices: int) -> bool:
         queue = self._queues.get(key)
@@ -358,7 +359,7 @@ class Ordering:
         if borrows and self._overdue.has(shape, head):
             rank = _HIGHEST + 1
         elif borrows:
-            rank = self._rank_of_borrower(cursor, rank)
+            rank = self._rank_of_borrower(cursor, rank, own)
         return -rank, borrows, -own, turns.turn(shape, head), head, cursor.number
 
     def _push_line(self, line: _QueueLine) -> None:
