@@ -176,7 +176,7 @@ class Preemption:
         queue = self._snapshot.queues[shape.queue]
         short = self._sharing.lacks(queue, cell.model, lacks) if lacks else ()
         amount = self._sharing.told(
-            COMPUTE if short == (COMPUTE,) else cell.model, [v.running for v in borrowers]
+            COMPUTE if tuple(short) == (COMPUTE,) else cell.model, [v.running for v in borrowers]
         )
         return self._taking_back.when(shape, job, borrowers, amount)
 
