@@ -196,7 +196,7 @@ def goes_on(controller: Controller, kept: Planner) -> bool:
     controller.wait(HOUR_MS // 2)
     snapshot = take_snapshot(controller.state, controller.now_ms)
     decided, _ = kept.plan(snapshot, controller.now_ms)
-    assert check_plan(snapshot, decided) == []
+    assert check_plan(snapshot, decided, controller.now_ms) == []
     apply_plan(controller.state, decided, controller.now_ms, controller.ids)
     obey(controller)
     return bool(decided.placements or decided.stops)

@@ -700,7 +700,7 @@ def test_what_an_owner_never_lent_is_not_lent_again_while_whom_he_stops_still_ru
     snapshot = take_snapshot(controller.state, controller.now_ms)
     found, _ = plan(snapshot, controller.now_ms, PlannerConfig())
     assert [stop.job_id for stop in found.stops] == ["lent"]
-    assert check_plan(snapshot, found) == []
+    assert check_plan(snapshot, found, controller.now_ms) == []
 
 
 IN_A_LEAF = Topology(required=Domain.LEAF)

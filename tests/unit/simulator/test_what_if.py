@@ -125,7 +125,7 @@ def test_whatever_is_changed_the_plan_is_legal_and_every_job_is_accounted_for(
         f"cluster: {{nodes: [{{model: {MODEL}, devices: 8, pool: {POOL}}}]}}"
     )
     before, after = what_if(controller, change, tmp_path_factory.getbasetemp())
-    assert check_plan(after.snapshot, after.plan) == []
+    assert check_plan(after.snapshot, after.plan, controller.now_ms) == []
     assert before.outlooks.keys() == after.outlooks.keys()
     assert after.whole.jobs == sum(firm.jobs for firm in after.firms.values())
     assert after.whole.stopped == sum(firm.stopped for firm in after.firms.values())
