@@ -12,6 +12,9 @@ from scheduler.planner.soonest import soonest
 
 # What the market gives is asked for again in about this time: within it a move must pay, however long the rest.
 _LASTS_MS = 10.0 * MINUTE_MS
+# Beside how late it will be every job weighs so much as if it were late: among those who are well in time lateness
+# decides little, and the work that is done soonest comes first.
+_IN_TIME = 0.4
 # Where the profile says so, who has had so much and has at least as much to go weighs half of who has had nothing.
 _LITTLE_MS = 12.0 * HOUR_MS
 # Where all is to end soonest a model counts by this power of how well it fits: who needs a place more does not get one
@@ -45,7 +48,7 @@ def worth_of(
         )
         submitted_ms = np.array([float(trader.job.submitted_ms) for trader in floor.traders])
         waited_ms = np.maximum(0.0, now_ms - submitted_ms)
-        weight *= ((waited_ms + left_ms) * fair_speeds / (served_ms + left_ms)) ** policy.behind
+        weight *= _IN_TIME + ((waited_ms + left_ms) * fair_speeds / (served_ms + left_ms)) ** policy.behind
     if policy.long_first:
         weight *= 1.0 + policy.long_first * (left_ms / max(estimates.horizon_ms(), 1.0)) ** 2
     asked = np.array([float(trader.shape.devices) for trader in floor.traders])

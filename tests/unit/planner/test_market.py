@@ -79,6 +79,16 @@ def test_a_job_that_waits_on_and_on_comes_before_any_number_of_short_ones() -> N
         assert models["job-50"] == "fast"
 
 
+def test_of_those_who_are_well_in_time_the_short_come_first_though_others_have_waited_longer() -> None:
+    hour_s, hour_ms = 3_600.0, 3_600_000
+    rates, now_ms = {"fast": 1.0, "slow": 0.9}, 10 * DAY_MS
+    long = [(1, 4 * hour_s, rates, now_ms - 4 * hour_ms) for _ in range(8)]
+    short = [(1, hour_s, rates, now_ms - hour_ms // 2) for _ in range(60)]
+    models = models_of(decided([*long, *short], "balanced"))
+    assert not models.keys() & {f"job-{number}" for number in range(8)}
+    assert len(models) == 8
+
+
 def test_a_gang_that_no_node_in_service_holds_does_not_keep_the_turn_of_others_who_waited_too_long() -> None:
     rates = {"fast": 1.0, "slow": 1.0}
     specs = [NodeSpec(f"n{n}", MODELS[n // 4], 1) for n in range(8)]
