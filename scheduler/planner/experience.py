@@ -210,7 +210,8 @@ class Learning:
     ) -> set[Learned]:
         """A job of so many devices that was told (low, expected, high) waits started after so long."""
         self.withdrawn(job_id)
-        self._starts = self._starts.plus(told_ms, waited_ms, devices)
+        waiting = len(self._waiting[size_of(devices)])
+        self._starts = self._starts.plus(told_ms, waited_ms, devices, waiting)
         self._made = None
         return {Learned("told", str(size_of(devices)), "")}
 

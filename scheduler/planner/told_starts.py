@@ -24,9 +24,9 @@ _EARLIER, _LATER = -4.0, 2.0
 _NEWEST_OF_OTHERS, _OTHERS_COUNT = 20, 10.0
 # By so many starts' scatter (variance of logarithms) the forecast is believed in proportion before they say otherwise.
 _BELIEVED = 10.0
-# What an interval leaves out on either side follows how often starts came there, by this step.
+# What an interval leaves out on either side follows how often starts came there, over about so many starts.
 _TAIL = (1.0 - SURE) / 2
-_STEP, _LEAST_TAIL, _WIDEST_TAIL = 0.03, 0.01, 0.3
+_FOLLOWED, _LEAST_TAIL, _WIDEST_TAIL = 33.0, 0.01, 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +37,23 @@ class OfSize:
     starts: tuple[tuple[float, float], ...] = ()
     tails: tuple[float, float] = (_TAIL, _TAIL)
 
-    def plus(self, told_ms: Sequence[float], waited_ms: float) -> "OfSize":
-        """With one start more, of a job that was told (low, expected, high) waits.
+    def plus(self, told_ms: Sequence[float], waited_ms: float, waiting: int = 0) -> "OfSize":
+        """With one start more, of a job that was told (low, expected, high) waits, while others of the size wait.
 
         Who starts outside his interval widens the next ones on that side, who does not narrows them, so that in the
         long run as many start inside as is said, whatever changes meanwhile: adaptive conformal inference (Gibbs
-        and Candes 2021).
+        and Candes 2021). Whether an interval that is told now holds is known after as many more starts as jobs
+        wait. Steps that add up to much before then overshoot, back and forth, so each is the less the more wait.
         """
         low_ms, expected_ms, high_ms = told_ms
         early, late = self.tails
+        step = 1.0 / (_FOLLOWED + waiting)
         return OfSize(
             (*self.starts[-KEPT_STARTS + 1 :], (_log(expected_ms), _log(waited_ms))),
-            (_follow(early, missed=waited_ms < low_ms), _follow(late, missed=waited_ms > high_ms)),
+            (
+                _follow(early, step, missed=waited_ms < low_ms),
+                _follow(late, step, missed=waited_ms > high_ms),
+            ),
         )
 
 
@@ -66,10 +71,15 @@ class Starts:
     sizes: tuple[OfSize, ...] = (OfSize(),) * _SIZES
     waiting: tuple[tuple[Waits, ...], ...] = ((),) * _SIZES
 
-    def plus(self, told_ms: Sequence[float], waited_ms: float, devices: int = 1) -> "Starts":
-        """With one start more, of a job with so many devices that was told (low, expected, high) waits."""
+    def plus(
+        self, told_ms: Sequence[float], waited_ms: float, devices: int = 1, waiting: int = 0
+    ) -> "Starts":
+        """With one start more, of a job with so many devices that was told (low, expected, high) waits.
+
+        `waiting`: so many others of the size were told theirs and wait, beyond the newest too.
+        """
         at = size_of(devices)
-        return self.having(at, self.sizes[at].plus(told_ms, waited_ms))
+        return self.having(at, self.sizes[at].plus(told_ms, waited_ms, waiting))
 
     def having(self, at: int, size: OfSize) -> "Starts":
         """With this of one size."""
@@ -144,8 +154,8 @@ def _exp(log: float) -> float:
     return max(0.0, math.exp(log) - _SHORTEST_WAIT_MS)
 
 
-def _follow(tail: float, *, missed: bool) -> float:
-    return min(max(tail + _STEP * (_TAIL - missed), _LEAST_TAIL), _WIDEST_TAIL)
+def _follow(tail: float, step: float, *, missed: bool) -> float:
+    return min(max(tail + step * (_TAIL - missed), _LEAST_TAIL), _WIDEST_TAIL)
 
 
 def _slope(seen: Sequence[tuple[float, float, float]]) -> float:
