@@ -40,9 +40,10 @@ class OfSize:
     def plus(self, told_ms: Sequence[float], waited_ms: float, waiting: int = 0) -> "OfSize":
         """With one start more, of a job that was told (low, expected, high) waits, while others of the size wait.
 
-        Who starts outside his interval widens the next ones on that side, who does not narrows them, so that in the
-        long run as many start inside as is said, whatever changes meanwhile: adaptive conformal inference (Gibbs
-        and Candes 2021). Whether an interval that is told now holds is known after as many more starts as jobs
+        Who starts outside his interval widens the next ones on that side, who does not narrows them: adaptive
+        conformal inference (Gibbs and Candes 2021). As many start inside as is said where that comes to rest:
+        tails are bounded, and where every wait is longer than the last, so that even the longest one seen falls
+        short, fewer do. Whether an interval that is told now holds is known after as many more starts as jobs
         wait. Steps that add up to much before then overshoot, back and forth, so each is the less the more wait.
         """
         low_ms, expected_ms, high_ms = told_ms
