@@ -3,6 +3,8 @@
 Everything learned is stored with the change that taught it, so that a leader that has just loaded knows the same.
 """
 
+from collections.abc import Iterable
+
 from scheduler.domain.allocations import AttemptState
 from scheduler.machine.queueing import shape_of
 from scheduler.machine.served import served_ms
@@ -59,7 +61,7 @@ def announce(t: Transition, report: Report) -> None:
 
     Cost: O(waiting jobs of which that is known).
     """
-    left = _TOLD_A_CYCLE
+    newly: list[JobRecord] = []
     for job_id in report.expected:
         job = t.state.jobs.get(job_id)
         if job is None or job.announced is not None or job.attempts:
@@ -68,18 +70,26 @@ def announce(t: Transition, report: Report) -> None:
         if told is None:
             continue
         job.announced = (t.now_ms, *told)
-        told_start(t.state, job)
         t.touch_job(job)
-        left -= 1
-        if not left:
-            return
+        newly.append(job)
+        if len(newly) == _TOLD_A_CYCLE:
+            break
+    told_starts(t.state, newly)
 
 
-def told_start(state: ClusterState, job: JobRecord) -> None:
-    """A job that was told its start waits for it: now, or again after it was loaded."""
-    if job.announced is not None and not job.attempts:
-        at_ms, _, expected_ms, _ = job.announced
-        state.learning.told(job.job_id, at_ms, expected_ms - at_ms, job.spec.gang.devices)
+def told_starts(state: ClusterState, jobs: Iterable[JobRecord]) -> None:
+    """Jobs that were told their starts wait for them: now, or again after they were loaded.
+
+    Only the newest count, and many are told theirs at one moment: in one order, so that it is the same ones.
+    """
+    waits = [
+        (at_ms, expected_ms, job.job_id, job.spec.gang.devices)
+        for job in jobs
+        if job.announced is not None and not job.attempts
+        for at_ms, _, expected_ms, _ in (job.announced,)
+    ]
+    for at_ms, expected_ms, job_id, devices in sorted(waits):
+        state.learning.told(job_id, at_ms, expected_ms - at_ms, devices)
 
 
 def first_start(t: Transition, job: JobRecord) -> None:

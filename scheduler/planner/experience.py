@@ -195,7 +195,7 @@ class Learning:
         return {Learned("rate", kind, model)} if steps_per_s > 0 else set()
 
     def told(self, job_id: JobId, at_ms: int, expected_ms: float, devices: int) -> None:
-        """A job of so many devices was told to expect a start after so long. In the order of `at_ms`."""
+        """A job of so many devices was told to expect a start after so long. In the order of telling."""
         self._waiting[size_of(devices)][job_id] = waits(at_ms, expected_ms)
         self._made = None
 

@@ -49,8 +49,7 @@ def assemble(state: ClusterState, rows: ClusterRows) -> None:
     for job in state.jobs.values():
         if job.attempt is not None and job.attempt.state is not AttemptState.ENDED:
             state.active[job.job_id] = job
-    for job in sorted(state.jobs.values(), key=lambda job: job.announced or ()):
-        learning.told_start(state, job)
+    learning.told_starts(state, state.jobs.values())
     queueing.load(state, {row.reference: progress_of(row) for row in rows.references})
     for row in rows.usage:
         gflops = state.gflops_of_ppm(row.device_model, row.ppm)
