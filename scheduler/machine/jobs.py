@@ -74,6 +74,7 @@ def hold(t: Transition, message: HoldRequested) -> None:
     if job.state is JobState.QUEUED:
         queueing.settle(t.state, job, t.now_ms)
         t.changes.no_longer_waiting.add(job.job_id)  # what was said of it is no longer true
+        learning.taken_back(t.state, job)
         t.changes.replan = True
 
 

@@ -64,7 +64,7 @@ def announce(t: Transition, report: Report) -> None:
     newly: list[JobRecord] = []
     for job_id in report.expected:
         job = t.state.jobs.get(job_id)
-        if job is None or job.announced is not None or job.attempts:
+        if job is None or job.announced is not None or job.attempts or job.held:
             continue
         told = report.starts(job_id)
         if told is None:
@@ -85,11 +85,18 @@ def told_starts(state: ClusterState, jobs: Iterable[JobRecord]) -> None:
     waits = [
         (at_ms, expected_ms, job.job_id, job.spec.gang.devices)
         for job in jobs
-        if job.announced is not None and not job.attempts
+        if job.announced is not None and not job.attempts and not job.held
         for at_ms, _, expected_ms, _ in (job.announced,)
     ]
     for at_ms, expected_ms, job_id, devices in sorted(waits):
         state.learning.told(job_id, at_ms, expected_ms - at_ms, devices)
+
+
+def taken_back(state: ClusterState, job: JobRecord) -> None:
+    """What a job was told of its start is void, as it is held or released: it is told anew."""
+    if not job.attempts:
+        job.announced = None
+        state.learning.withdrawn(job.job_id)
 
 
 def first_start(t: Transition, job: JobRecord) -> None:

@@ -9,7 +9,7 @@ from scheduler.domain.jobs import JobState, ModelCheckpointSpec
 from scheduler.domain.reasons import EndReason
 from scheduler.machine import announce, take_snapshot
 from scheduler.machine.invariants import violations
-from scheduler.machine.messages import CancelRequested, ObservedTask, RequeueRequested
+from scheduler.machine.messages import CancelRequested, HoldRequested, ObservedTask, RequeueRequested
 from scheduler.machine.state import JobRecord
 from scheduler.planner.experience import Learned, Learning
 from tests.builders.cluster import Controller, a_node, observed
@@ -121,6 +121,31 @@ def test_who_was_told_a_start_counts_as_waiting_until_it_starts_or_ends() -> Non
     controller.end(controller.tasks(first)[0])
     assert controller.plan() == ["second"]
     assert waiting() == 0
+
+
+def test_who_is_held_waits_for_no_start_and_is_told_another_once_it_is_released() -> None:
+    controller = Controller([a_node("n1")])
+    first = started(controller, "first", time_limit_s=3600)
+    parked = controller.submit("parked", a_spec("parked", devices=8, time_limit_s=3600))
+    controller.plan()
+    early = controller.report
+    announce(controller.state, early, controller.now_ms, controller.ids)
+    controller.tell(HoldRequested(first.firm_id, parked.job_id, True, "somebody"))
+    announce(controller.state, early, controller.now_ms, controller.ids)  # of a plan that was made before
+    assert not any(controller.state.learning.experience().starts.waiting)
+    assert parked.announced is None
+    controller.wait(72 * HOUR_MS)
+    controller.tell(HoldRequested(first.firm_id, parked.job_id, False, "somebody"))
+    controller.plan()
+    announce(controller.state, controller.report, controller.now_ms, controller.ids)
+    assert parked.announced is not None
+    assert parked.announced[0] == controller.now_ms
+    controller.wait(60_000)
+    controller.end(controller.tasks(first)[0])
+    assert controller.plan() == ["parked"]
+    (size,) = (size for size in controller.state.learning.experience().starts.sizes if size.starts)
+    ((_, waited),) = size.starts
+    assert waited < math.log(HOUR_MS), "the time that it was held is no time that it waited"
 
 
 def test_what_was_learned_is_the_same_after_it_was_stored_and_read() -> None:
