@@ -1,6 +1,8 @@
 """How long jobs were held: they grow no older meanwhile.
 
 Expands only: a controller of before writes neither, and who has just loaded takes the last change for the beginning.
+A job that one of now held, and one of before released and held again, counts as held since the first time: it is
+younger by the time between. Whether it was so cannot be read from its row, which other changes touch as well.
 """
 
 from collections.abc import Sequence
