@@ -1,6 +1,6 @@
 """Who gives back what a blocked job needs: devices where it would fit, and what its queue's quota lacks."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -13,6 +13,8 @@ from scheduler.planner.plan import StopCause
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
 
+_CAUSES = (StopCause.RECLAIM, StopCause.SHORTER, StopCause.PRIORITY)  # those of the first stop before others
+
 
 class Victim(NamedTuple):
     """A running job that may be stopped for another."""
@@ -23,6 +25,16 @@ class Victim(NamedTuple):
     masks: tuple[
         tuple[int, int], ...
     ]  # (row, devices) that it gives back; none where its devices are of no use
+
+
+def in_order(victims: Iterable[Victim]) -> list[Victim]:
+    """Those who are stopped before others first: of one cause the least lost work, the youngest of equals."""
+
+    def key(victim: Victim) -> tuple[int, int, float, int]:
+        running, cause, lost_ms, _ = victim
+        return _CAUSES.index(cause), lost_ms * running.devices, -running.started_ms, running.submitted_ms
+
+    return sorted(victims, key=key)
 
 
 class Returned:

@@ -9,7 +9,7 @@ that are stopping already count as coming, so that a second cycle on unchanged i
 from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 from scheduler.domain.ids import JobId
@@ -21,7 +21,7 @@ from scheduler.planner.demand import Demand, demand_of, sizes_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fitting import Fitting, seat_on
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.giving_back import Returned, Victim, until_enough
+from scheduler.planner.giving_back import Returned, Victim, in_order, until_enough
 from scheduler.planner.ordering import Standing, Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.placement import find_seats
@@ -45,9 +45,8 @@ class Way(NamedTuple):
         return sum(victim.lost_ms * victim.running.devices for victim in (*self.victims, *self.later))
 
 
-# So many answers of a cycle to who borrows what a job waits for: each costs as much as finding whom to stop.
-_MOST_BORROWERS = 64
-_ORDER = (StopCause.RECLAIM, StopCause.SHORTER, StopCause.PRIORITY)
+# So many running jobs are looked at in a cycle to tell owners when what they lent comes back.
+_MOST_LOOKED_AT = 1_000
 
 
 class Preemption:
@@ -83,7 +82,9 @@ class Preemption:
         self._told: set[tuple[str, str]] = set()  # cells that know when their jobs are expected to end
         self._possible: dict[tuple[object, ...], bool] = {}
         self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
-        self._borrowers: dict[tuple[object, ...], tuple[Victim, ...]] = {}
+        self._asked_back: set[tuple[QueueKey, Cell]] = set()  # where a queue asked for what it lent
+        self._told_of: set[JobId] = set()  # borrowers, of whom somebody was told that they give it back
+        self._looks = _MOST_LOOKED_AT
         self._too_dear_for = False  # whether anybody was left alone as he would lose much for so few devices
 
     @cached_property
@@ -163,35 +164,47 @@ class Preemption:
         return min(filter(None, ways), key=lambda way: way.lost, default=None)
 
     def when_lent_comes_back(self, shape: Shape, job: WaitingJob, cell: Cell, lacks: int) -> str | None:
-        """When the job gets back what its queue lent; None: that alone would not let it start.
+        """When the job gets back what its queue lent; None: that alone would not let it start, or nobody knows.
 
-        Jobs that ask for the same share an answer to who has it.
+        Only the first job of a queue in a cell is told: what comes back does so once.
         """
-        key = (cell.pool, cell.model, shape.queue, demand_of(shape), shape.devices, shape.topology, lacks)
-        if key not in self._borrowers and len(self._borrowers) < _MOST_BORROWERS:
-            self._borrowers[key] = self._who_borrows(shape, job, cell, lacks)
-        borrowers = self._borrowers.get(key)
+        asks = shape.queue, cell
+        if asks in self._asked_back:
+            return None
+        self._asked_back.add(asks)
+        borrowers = self._who_borrows(shape, cell, lacks)
         if not borrowers:
             return None
-        queue = self._snapshot.queues[shape.queue]
-        short = self._sharing.lacks(queue, cell.model, lacks) if lacks else ()
-        amount = self._sharing.told(
-            COMPUTE if tuple(short) == (COMPUTE,) else cell.model, [v.running for v in borrowers]
-        )
+        self._told_of.update(victim.running.job_id for victim in borrowers)
+        short = self._sharing.lacks(self._snapshot.queues[shape.queue], cell.model, lacks) if lacks else ()
+        told = COMPUTE if tuple(short) == (COMPUTE,) else cell.model
+        amount = self._sharing.told(told, [victim.running for victim in borrowers])
         return self._taking_back.when(shape, job, borrowers, amount)
 
-    def _who_borrows(self, shape: Shape, job: WaitingJob, cell: Cell, lacks: int) -> tuple[Victim, ...]:
+    def _who_borrows(self, shape: Shape, cell: Cell, lacks: int) -> Sequence[Victim]:
+        """As few borrowers as hold what the job waits for, of those at whom there is time to look."""
         for inside in domains(shape, cell) if shape.whole and shape.devices else ():
             with self._returned(shape, cell, lacks) as quota:
                 fitting = Fitting(cell, shape, self._open_and_coming(cell), inside)
-                possible = self._possible_victims(
-                    shape, job, cell, borrows=False, parts=False, lacks=quota.lacking
-                )
-                lent = [victim for victim in possible if victim.cause is StopCause.RECLAIM]
+                lent = in_order(self._borrowers(shape, cell, quota.lacking))
                 found = until_enough(lent, fitting, quota, alone=shape.tasks == 1)
-            if found:
-                return tuple(found)
+            if found or self._looks <= 0:
+                return found or ()
         return ()
+
+    def _borrowers(self, shape: Shape, cell: Cell, lacks: Collection[str]) -> Iterator[Victim]:
+        """Who borrowed what is the queue's own, the youngest first: who loses least is among them."""
+        for place in self._places(cell, lacks) if lacks else [cell]:
+            for key, held_by in self._held_by.get((place.pool, place.model), {}).items():
+                lent = key != shape.queue and self._related(shape.queue, key)
+                if not (lent and self._sharing.has_borrowed(held_by.running[0])):
+                    continue
+                for running in islice(reversed(held_by.running), max(0, self._looks)):
+                    self._looks -= 1
+                    gives = place is cell and running.shape.whole
+                    if (gives or lacks) and not self._spoken_for(running):
+                        masks = masks_of(place, running) if gives else ()
+                        yield Victim(running, StopCause.RECLAIM, lost_work_ms(running, self._now_ms), masks)
 
     def _returned(self, shape: Shape, cell: Cell, lacks: int) -> Returned:
         """Its quota, once those of its tree who stop already have given back what they hold."""
@@ -268,45 +281,35 @@ class Preemption:
     def _candidates(
         self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, parts: bool, lacks: Collection[str]
     ) -> list[Victim]:
-        """Who may be stopped for the job: the least lost work first, the youngest of equals."""
-        possible = self._possible_victims(shape, job, cell, borrows=borrows, parts=parts, lacks=lacks)
-        return [victim for victim in possible if self._may_stop_now(shape, job, victim)]
-
-    def _may_stop_now(self, shape: Shape, job: WaitingJob, victim: Victim) -> bool:
-        running, cause, lost_ms, _ = victim
-        if self._now_ms - running.started_ms < self._config.min_run_ms:
-            return False
-        if cause is StopCause.RECLAIM and self._taking_back.leaves_alone(shape, job, running, lost_ms):
-            self._too_dear_for = True
-            return False
-        return True
-
-    def _possible_victims(
-        self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, parts: bool, lacks: Collection[str]
-    ) -> list[Victim]:
-        """Whoever is behind the job, in the order of `_candidates`.
+        """Who may be stopped for the job: the least lost work first, the youngest of equals.
 
         `lacks`: the keys of which it lacks quota: those elsewhere and who has parts of devices give that back as well.
         """
-        found: list[tuple[tuple[int, int, float, int], Victim]] = []
+        found: list[Victim] = []
         mine = self._turns.standing(shape, job, cell.model)
         for place in self._places(cell, lacks) if lacks else [cell]:
             for running in self._behind(shape, place, borrows=borrows):
                 if running.stopping or running.job_id in self._stopped:
                     continue
                 gives = place is cell and (parts or running.shape.whole)
-                if not (gives or lacks):
+                if not (gives or lacks) or self._now_ms - running.started_ms < self._config.min_run_ms:
                     continue
                 cause = self._cause(shape, job, mine, running, borrows=borrows)
                 if cause is None or (cause is StopCause.SHORTER and not gives):
                     continue
                 lost_ms = lost_work_ms(running, self._now_ms)
-                lost = lost_ms * running.devices
-                key = (_ORDER.index(cause), lost, -running.started_ms, running.submitted_ms)
-                masks = masks_of(place, running) if gives else ()
-                found.append((key, Victim(running, cause, lost_ms, masks)))
-        found.sort(key=lambda item: item[0])
-        return [victim for _, victim in found]
+                lent = cause is StopCause.RECLAIM
+                if lent and self._taking_back.leaves_alone(shape, job, running, lost_ms):
+                    self._too_dear_for = True
+                    continue
+                found.append(Victim(running, cause, lost_ms, masks_of(place, running) if gives else ()))
+        return in_order(found)
+
+    def _spoken_for(self, running: RunningJob) -> bool:
+        """Whether what a borrower holds comes back to somebody else, or he keeps it."""
+        its = running.job_id
+        back = running.stopping or its in self._stopped or its in self._told_of
+        return back or self._overdue.has(running.shape, running)
 
     def _places(self, cell: Cell, lacks: Collection[str]) -> Iterator[Cell]:
         """Where devices count for quotas that a job in a cell lacks: of compute those of every model do."""

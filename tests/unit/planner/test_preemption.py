@@ -1,14 +1,16 @@
 """Who stops for whom, and that it ends."""
 
+import sys
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.devices import Health
 from scheduler.domain.gangs import Domain, Elastic, Gang, Share, TaskGroup, Topology
-from scheduler.domain.ids import FirmId, JobId, NodeId
-from scheduler.domain.jobs import JobState, ModelCheckpointSpec, Variant
+from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
+from scheduler.domain.jobs import JobState, ModelCheckpointSpec, Priority, Variant
 from scheduler.domain.nodes import Node, Place
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
@@ -16,10 +18,13 @@ from scheduler.domain.reasons import Ending, EndReason, Reason
 from scheduler.domain.time import to_rfc3339
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged, CordonRequested
-from scheduler.planner import Plan, PlannerConfig, Stop, StopCause
+from scheduler.planner import Plan, PlannerConfig, Shape, Snapshot, Stop, StopCause, WaitingJob
 from scheduler.planner.cycle import plan
 from scheduler.planner.overdue import PATIENT
+from scheduler.planner.plan import JobPlacement, TaskPlacement
 from scheduler.planner.plan_checks import check_plan, legal_part
+from scheduler.simulator.cluster import NodeSpec, VirtualCluster
+from scheduler.simulator.models import catalogue_of
 from tests.builders.cluster import POOL, Controller, a_node, a_queue
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 
@@ -832,3 +837,74 @@ def test_nobody_is_told_that_lent_quota_alone_would_let_him_start_where_it_would
     controller.submit("mine", a_spec("mine", devices=4, per_node=4), firm="firm-b")
     assert controller.plan() == []
     assert "lent" not in (would_run(controller, "mine") or "")
+
+
+def test_what_a_queue_lent_is_told_to_the_first_of_its_jobs_alone() -> None:
+    controller = sharing_firms()
+    start(controller, "own", 8)
+    start(controller, "borrower", 8)
+    controller.wait(60_000)
+    for number, devices in enumerate((8, 8, 4)):
+        spec = a_spec(f"mine {number}", devices=devices, time_limit_s=3_600 * (number + 1))
+        controller.submit(f"mine {number}", spec, firm="firm-b")
+    assert controller.plan() == []
+    told = ["lent" in (would_run(controller, f"mine {number}") or "") for number in range(3)]
+    assert sorted(told) == [False, False, True]  # eight devices come back once
+
+
+def test_two_owners_are_told_of_different_work_that_gives_back_what_they_lent() -> None:
+    controller = with_quota({"firm-a": 0, "firm-b": 8, "firm-c": 8})
+    for name in ("older", "younger"):
+        start(controller, name, 8)
+        controller.wait(60_000)
+    for firm in ("firm-b", "firm-c"):
+        controller.submit(firm, a_spec(firm, devices=8), firm=firm)
+    assert controller.plan() == []
+    told = [would_run(controller, firm) or "" for firm in ("firm-b", "firm-c")]
+    assert all("work on 8 " in one for one in told)
+    assert told[0] != told[1]  # each when the other borrower has run long enough
+
+
+def with_borrowers(owners: int, shapes: int, nodes: int = 128) -> Snapshot:
+    """Small jobs of one firm hold all devices; owners of most of them wait, each with so many different jobs."""
+    borrower, *queues = (QueueKey(FirmId(f"firm-{number}"), "default") for number in range(1 + owners))
+    own = [Queue(key, (POOL,), {MODEL: nodes * 8 // owners}, 1, "all") for key in queues]
+    cluster = VirtualCluster(
+        catalogue_of({MODEL: 1}),
+        [NodeSpec(f"n{number}", MODEL, 8, POOL) for number in range(nodes)],
+        [Queue(borrower, (POOL,), {MODEL: 0}, 1, "all"), *own],
+        cohorts={"all": Cohort("all")},
+    )
+    small = Shape(borrower, Priority.NORMAL, 1, 1, (MODEL,), resumable=False)
+    for node, device in product(range(nodes), range(8)):
+        job = WaitingJob(0, JobId(f"r{node}-{device}"))
+        cluster.submit(small, job)
+        task = TaskPlacement(0, NodeId(f"n{node}"), (DeviceId(f"n{node}/{device}"),))
+        cluster.start(JobPlacement(job.job_id, MODEL, POOL, (task,)), 60_000)
+    for number, key in enumerate(queues):
+        for size in range(1, shapes + 1):
+            shape = Shape(key, Priority.NORMAL, 8 * size if size > 8 else size, min(size, 8), (MODEL,))
+            cluster.submit(shape, WaitingJob(60_000 + size, JobId(f"w{number}-{size}")))
+    return cluster.snapshot()
+
+
+def calls_of(snapshot: Snapshot) -> int:
+    """How many functions a cycle calls."""
+    calls = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        plan(snapshot, 120_000, PlannerConfig())
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+@pytest.mark.parametrize(("owners", "shapes"), [(1, 24), (8, 1)])
+def test_telling_when_lent_devices_come_back_costs_little_however_many_ask(owners: int, shapes: int) -> None:
+    assert calls_of(with_borrowers(owners, shapes)) < 3 * calls_of(with_borrowers(1, 1))
