@@ -135,6 +135,8 @@ def _job(state: ClusterState, job: JobRecord) -> Iterator[str]:
         yield "its attempts are not numbered from 1"
     if counted(job.attempts) > job.spec.retry.max_attempts:
         yield "has had more attempts than it may"
+    if (job.ineligible_since_ms is not None) is not (job.held or bool(job.unmet)):
+        yield "grows no older exactly while it is held or waits for others, or should"
     for earlier in job.attempts[:-1]:
         if earlier.state is not AttemptState.ENDED:
             yield f"attempt {earlier.number} goes on beside a newer one"

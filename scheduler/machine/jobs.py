@@ -44,7 +44,7 @@ def submit(t: Transition, message: JobSubmitted) -> None:
         message.submitted_ms,
         message.name,
         message.labels,
-        held_since_ms=message.submitted_ms if message.spec.hold else None,
+        held=message.spec.hold,
         revision=message.revision,
         array_id=message.array_id,
         array_index=message.array_index,
@@ -55,6 +55,7 @@ def submit(t: Transition, message: JobSubmitted) -> None:
     # Looked at only where the job waits for others: of a batch of thousands few do.
     just_ended = (other for other in t.changes.jobs.values() if other.state.final)
     broken = queueing.refer(t.state, job, message.progress, just_ended)
+    job.count_ineligible(job.submitted_ms)
     queueing.settle(t.state, job, t.now_ms)
     if broken is not None:
         end_job(t, job, JobState.CANCELLED, Ending.DEPENDENCY_FAILED, _never(broken))
@@ -66,9 +67,8 @@ def hold(t: Transition, message: HoldRequested) -> None:
     job = find(t, message.firm_id, message.job_id)
     if job is None or job.held is message.held:
         return
-    if job.held_since_ms is not None:
-        job.held_before_ms += max(0, t.now_ms - job.held_since_ms)
-    job.held_since_ms = t.now_ms if message.held else None
+    job.held = message.held
+    job.count_ineligible(t.now_ms)
     t.touch_job(job)
     t.emit_job("JobHeld" if message.held else "JobReleased", job, by=message.by)
     if job.state is JobState.QUEUED:
@@ -135,6 +135,8 @@ def _told(t: Transition, job: JobRecord) -> str | None:
     """Something that the job waits for has moved."""
     broken = queueing.review(t.state, job)
     if not job.unmet and broken is None:
+        job.count_ineligible(t.now_ms)
+        t.touch_job(job)
         queueing.settle(t.state, job, t.now_ms)
         t.changes.replan = True
     return broken

@@ -74,14 +74,14 @@ def load(state: ClusterState, progress: Mapping[str, Progress]) -> None:
     `progress` counts the ended jobs behind each reference that a queued job waits for.
     """
     for job in state.jobs.values():
-        if job.state is not JobState.QUEUED:
-            array = _array(state, job)
-            if array is not None:
-                array.running.add(job.job_id)
+        if job.state is JobState.QUEUED:
+            refer(state, job, progress, ())
+        elif (array := _array(state, job)) is not None:
+            array.running.add(job.job_id)
+        job.count_ineligible(job.changed_ms)  # a controller of before did not: since the last that it wrote
     # By age, so that each is the last of its class so far.
     for job in sorted(state.jobs.values(), key=lambda job: (job.ages_from_ms, job.job_id)):
         if job.state is JobState.QUEUED:
-            refer(state, job, progress, ())
             settle(state, job, state.began_ms)
 
 

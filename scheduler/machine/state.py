@@ -165,8 +165,9 @@ class JobRecord:
     started_ms: int | None = None
     ended_ms: int | None = None
     cancel_requested: bool = False
-    held_since_ms: int | None = None  # by somebody, until it is released
-    held_before_ms: int = 0  # for how long in all, up to its last release
+    held: bool = False  # by somebody, until it is released
+    ineligible_since_ms: int | None = None  # it is held or waits for others; None: it may start, or has
+    ineligible_before_ms: int = 0  # for how long in all, up to when it might start again
     revision: int = 0  # of the spec, as far as it has been taken over
     # When it was told its start, and between which moments: (told, low, expected, high), ms.
     announced: tuple[int, int, int, int] | None = None
@@ -179,17 +180,21 @@ class JobRecord:
     placed: Shape | None = field(default=None, repr=False, compare=False)  # memory: under which it runs
 
     @property
-    def held(self) -> bool:
-        """Whether it is not to start until somebody releases it."""
-        return self.held_since_ms is not None
-
-    @property
     def ages_from_ms(self) -> int:
-        """From when on its age counts: it grows no older while it is held.
+        """From when on its age counts: it grows no older while it is held or waits for other jobs.
 
-        As Slurm counts a job's age from when it may start; who waits for other jobs has his place among them.
+        As Slurm counts a job's age only while it may start: else a job parked behind a gate would overtake.
         """
-        return self.submitted_ms + self.held_before_ms
+        return self.submitted_ms + self.ineligible_before_ms
+
+    def count_ineligible(self, now_ms: int) -> None:
+        """It is held or waits for others from now on, or does so no longer: to be told of every such change."""
+        since_ms = self.ineligible_since_ms
+        if not self.held and not self.unmet:
+            self.ineligible_before_ms += 0 if since_ms is None else max(0, now_ms - since_ms)
+            self.ineligible_since_ms = None
+        elif since_ms is None:
+            self.ineligible_since_ms = now_ms
 
     @property
     def queue(self) -> QueueKey:

@@ -195,7 +195,7 @@ class Topology(NamedTuple):
 class WaitingJob(NamedTuple):
     """A waiting job; sorts by age."""
 
-    submitted_ms: int  # and later by as long as it was held: its age counts from then
+    submitted_ms: int  # and later by as long as it was held or waited for others: its age counts from then
     job_id: JobId
     steps_left: float | None = None  # known from step reports or from the spec; None: estimated
     served_ms: int = 0  # run time of earlier attempts that counts as progress

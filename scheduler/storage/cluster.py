@@ -57,8 +57,8 @@ _EVENTS_ABOVE = text("SELECT events_above FROM leaders WHERE role = 'controller'
 _LIVE_JOBS = text(
     "SELECT j.firm_id, j.job_id, coalesce(r.spec, j.spec)::text AS spec, j.submitted_ms, j.array_id, j.array_index,"
     " s.state, s.version, s.reason, s.detail, s.exit_code, s.step_report, s.changed_ms, s.started_ms,"
-    " s.ended_ms, s.cancel_requested, s.held, s.held_since_ms,"
-    " s.held_before_ms, s.revision, s.announced"
+    " s.ended_ms, s.cancel_requested, s.held, s.ineligible_since_ms,"
+    " s.ineligible_before_ms, s.revision, s.announced"
     " FROM job_states s JOIN jobs j USING (firm_id, job_id)"
     " LEFT JOIN job_revisions r USING (firm_id, job_id, revision)"
     " WHERE s.state NOT IN ('succeeded','failed','cancelled')"

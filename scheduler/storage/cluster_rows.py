@@ -43,8 +43,8 @@ def job_row(job: JobRecord) -> Json:
         "ended_ms": job.ended_ms,
         "cancel_requested": job.cancel_requested,
         "held": job.held,
-        "held_since_ms": job.held_since_ms,
-        "held_before_ms": job.held_before_ms,
+        "ineligible_since_ms": job.ineligible_since_ms,
+        "ineligible_before_ms": job.ineligible_before_ms,
         "revision": job.revision,
         "announced": None if job.announced is None else list(job.announced),
     }
@@ -69,21 +69,14 @@ def job_record(row: AnyRow, stored: StoredSpec) -> JobRecord:
         started_ms=row.started_ms,
         ended_ms=row.ended_ms,
         cancel_requested=row.cancel_requested,
-        held_since_ms=_held_since_ms(row),
-        held_before_ms=row.held_before_ms,
+        held=row.held,
+        ineligible_since_ms=row.ineligible_since_ms,
+        ineligible_before_ms=row.ineligible_before_ms,
         revision=row.revision,
         announced=None if row.announced is None else tuple(row.announced),
         array_id=None if row.array_id is None else JobId(row.array_id),
         array_index=row.array_index,
     )
-
-
-def _held_since_ms(row: AnyRow) -> int | None:
-    """A controller of before says only that it is held: then it was at the job's last change."""
-    if not row.held:
-        return None
-    since_ms: int = row.changed_ms if row.held_since_ms is None else row.held_since_ms
-    return since_ms
 
 
 def progress_of(row: AnyRow) -> Progress:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest_asyncio
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from scheduler.catalogue import load_catalogue
@@ -149,12 +149,45 @@ async def test_jobs_that_can_never_follow_are_cancelled_down_the_line_and_those_
     assert reasons == [("dependency_failed",)]
 
 
+async def test_the_time_is_stored_for_which_a_job_waited_for_others(cluster: Cluster) -> None:
+    submitted_ms = cluster.now_ms
+    gate, _ = await cluster.submit(
+        {"name": "gate", "hold": True}, {"name": "behind", "dependencies": {"after_any": ["gate"]}}
+    )
+    await cluster.cycle()
+    cluster.now_ms += 3_600_000
+    async with cluster.installation.database.transaction() as session:
+        await cancel_job(session, ANA, gate.job_id)
+    await cluster.cycle()
+    assert await cluster.states() == {"gate": ["cancelled"], "behind": ["allocated"]}
+    assert await cluster.installation.rows(
+        "SELECT ineligible_since_ms, ineligible_before_ms FROM job_states WHERE state = 'allocated'"
+    ) == [(None, cluster.now_ms - submitted_ms)]
+
+
+async def test_of_a_job_that_a_former_controller_wrote_time_counts_from_its_last_change(
+    cluster: Cluster,
+) -> None:
+    await cluster.submit(
+        {"name": "gate", "hold": True}, {"name": "behind", "dependencies": {"after_any": ["gate"]}}
+    )
+    await cluster.cycle()
+    written_ms = cluster.now_ms
+    async with cluster.installation.database.transaction() as session:
+        await session.execute(
+            text("UPDATE job_states SET ineligible_since_ms = NULL")
+        )  # it knew no such thing
+    async with cluster.installation.database.read() as session:
+        loaded = await load_state(session, load_catalogue(), written_ms + 3_600_000)
+    assert [job.ineligible_since_ms for job in loaded.jobs.values()] == [written_ms, written_ms]
+
+
 async def test_a_held_job_waits_for_its_release_and_a_job_sent_back_waits_again(cluster: Cluster) -> None:
     database = cluster.installation.database
     (job,) = await cluster.submit({"name": "a", "hold": True})
     await cluster.cycle()
     assert await cluster.states() == {"a": ["queued"]}
-    time_held = "SELECT held_since_ms, held_before_ms FROM job_states"
+    time_held = "SELECT ineligible_since_ms, ineligible_before_ms FROM job_states"
     ((since_ms, before_ms),) = await cluster.installation.rows(time_held)
     assert before_ms == 0
     cluster.now_ms += 3_600_000

@@ -65,8 +65,8 @@ class JobStateRow(Base):
     ended_ms: Mapped[int | None]
     cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
     held: Mapped[bool] = mapped_column(server_default=text("false"))
-    held_since_ms: Mapped[int | None]
-    held_before_ms: Mapped[int] = mapped_column(server_default="0")  # in all, up to its last release
+    ineligible_since_ms: Mapped[int | None]  # it is held or waits for other jobs: it grows no older
+    ineligible_before_ms: Mapped[int] = mapped_column(server_default="0")  # in all, up to the last end of it
     revision: Mapped[int] = mapped_column(Integer, server_default="0")  # of the spec, as far as taken over
     # The start that it was told first: told, low, expected, high in ms.
     announced: Mapped[list[int] | None]

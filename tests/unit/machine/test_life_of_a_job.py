@@ -6,12 +6,12 @@ import pytest
 
 from scheduler.domain.allocations import AttemptState, Goal, Phase
 from scheduler.domain.ids import FirmId, JobId
-from scheduler.domain.jobs import Input, JobState
+from scheduler.domain.jobs import Dependencies, Input, JobState
 from scheduler.domain.reasons import Ending, EndReason, Outcome, StopReason
 from scheduler.domain.retries import LogPatternRule, Retry
 from scheduler.machine import MachineConfig
 from scheduler.machine.invariants import violations
-from scheduler.machine.messages import CancelRequested, HoldRequested, ObservedTask
+from scheduler.machine.messages import CancelRequested, HoldRequested, ObservedTask, RequeueRequested
 from scheduler.machine.state import JobRecord
 from scheduler.planner import PlannerConfig
 from tests.builders.cluster import FIRM, Controller, a_node, observed
@@ -327,3 +327,57 @@ def test_a_job_that_was_held_keeps_the_age_that_it_had() -> None:
         controller.tell(HoldRequested(FirmId(FIRM), JobId("first"), held, "ana"))
         controller.wait(1_800_000)
     assert controller.plan() == ["first"]
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["its gate ends", "its gate is cancelled"])
+def test_a_job_grows_no_older_while_it_waits_for_others(ends: bool) -> None:
+    controller = Controller([a_node("n1")])
+    gate = controller.submit("gate", a_spec("gate", devices=1, hold=True))
+    behind = Dependencies(after_any=("gate",))
+    parked = controller.submit("parked", a_spec("parked", devices=8, dependencies=behind))
+    controller.wait(3 * PlannerConfig().ageing_ms)
+    if ends:
+        controller.tell(HoldRequested(FirmId(FIRM), gate.job_id, False, "ana"))
+        controller.plan()
+        controller.run(gate)
+    controller.submit("honest", a_spec("honest", devices=8))
+    controller.wait(60_000)
+    if ends:
+        controller.end(controller.tasks(gate)[0])
+    else:
+        cancel(controller, "gate")
+    assert controller.plan() == ["honest"]
+    assert parked.ages_from_ms == controller.now_ms
+    assert violations(controller.state) == []
+
+
+def test_time_in_which_a_job_was_held_and_waited_for_others_counts_once() -> None:
+    controller = Controller([a_node("n1")])
+    controller.submit("gate", a_spec("gate", devices=1, hold=True))
+    job = controller.submit("job", a_spec("job", dependencies=Dependencies(after_any=("gate",))))
+    controller.wait(60_000)
+    controller.tell(HoldRequested(FirmId(FIRM), job.job_id, True, "ana"))
+    controller.wait(60_000)
+    cancel(controller, "gate")
+    controller.wait(60_000)
+    controller.tell(HoldRequested(FirmId(FIRM), job.job_id, False, "ana"))
+    released_ms = controller.now_ms
+    controller.wait(60_000)
+    assert job.ages_from_ms == released_ms
+    assert violations(controller.state) == []
+
+
+def test_a_job_that_waited_for_others_and_is_sent_back_keeps_its_place_before_later_ones() -> None:
+    controller = Controller([a_node("n1")])
+    controller.submit("gate", a_spec("gate", devices=1, hold=True))
+    job = controller.submit("job", a_spec("job", devices=8, dependencies=Dependencies(after_any=("gate",))))
+    controller.wait(3_600_000)
+    cancel(controller, "gate")
+    assert controller.plan() == ["job"]
+    controller.run(job)
+    controller.wait(60_000)
+    controller.submit("later", a_spec("later", devices=8))
+    controller.wait(60_000)
+    controller.tell(RequeueRequested(FirmId(FIRM), job.job_id, "ana"))
+    controller.end(controller.tasks(job)[0], 143)
+    assert controller.plan() == ["job"]

@@ -1,6 +1,6 @@
-"""How long jobs were held: they grow no older meanwhile.
+"""How long jobs were held or waited for others: they grow no older meanwhile.
 
-Expands only: a controller of before writes neither, and who has just loaded takes the last change for the beginning.
+Expands only: a controller of before writes neither, and who has just loaded takes the last change for the moment.
 A job that one of now held, and one of before released and held again, counts as held since the first time: it is
 younger by the time between. Whether it was so cannot be read from its row, which other changes touch as well.
 
@@ -20,12 +20,13 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    op.add_column("job_states", sa.Column("held_since_ms", sa.BigInteger(), nullable=True))
+    op.add_column("job_states", sa.Column("ineligible_since_ms", sa.BigInteger(), nullable=True))
     op.add_column(
-        "job_states", sa.Column("held_before_ms", sa.BigInteger(), server_default="0", nullable=False)
+        "job_states",
+        sa.Column("ineligible_before_ms", sa.BigInteger(), server_default="0", nullable=False),
     )
 
 
 def downgrade() -> None:
-    op.drop_column("job_states", "held_before_ms")
-    op.drop_column("job_states", "held_since_ms")
+    op.drop_column("job_states", "ineligible_before_ms")
+    op.drop_column("job_states", "ineligible_since_ms")
