@@ -166,7 +166,7 @@ class JobRecord:
     ended_ms: int | None = None
     cancel_requested: bool = False
     held: bool = False  # by somebody, until it is released
-    ineligible_since_ms: int | None = None  # it is held or waits for others; None: it may start, or has
+    ineligible_since_ms: int | None = None  # it is held or waits for others; None: neither
     ineligible_before_ms: int = 0  # for how long in all, up to when it might start again
     revision: int = 0  # of the spec, as far as it has been taken over
     # When it was told its start, and between which moments: (told, low, expected, high), ms.
