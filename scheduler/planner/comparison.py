@@ -5,6 +5,7 @@ what every job is told anyway (`Report.starts`).
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -76,15 +77,20 @@ class Prospect:
         found = {one.job_id: Outlook(shapes[one.job_id], Fate.STARTS, 0, one) for one in self.plan.placements}
         for why in self.report.classes:
             for job in why.jobs:
-                fate = Fate.ROOM_IS_MADE if job.job_id in self._makes_room else Fate.WAITS
+                fate = Fate.ROOM_IS_MADE if job.job_id in self._room else Fate.WAITS
                 told = self.report.starts(job.job_id)
                 wait_ms = None if told is None else told.expected_ms - self.report.at_ms
                 found[job.job_id] = Outlook(why.shape, fate, wait_ms, None, why)
         return found
 
     @cached_property
-    def _makes_room(self) -> frozenset[JobId]:
-        return frozenset(stop.for_job for stop in self.stops if stop.for_job is not None)
+    def _room(self) -> Mapping[JobId, Counter[str]]:
+        """Devices that come free by their model, by the job for which others make room."""
+        room: dict[JobId, Counter[str]] = {}
+        for stop, job in stopped_jobs(self):
+            if stop.for_job is not None:
+                room.setdefault(stop.for_job, Counter())[job.model] += job.devices
+        return room
 
     @property
     def stops(self) -> list[Stop]:
@@ -123,12 +129,14 @@ class Prospect:
             for job in self.snapshot.running
             if not job.stopping and job.job_id not in gone
         ]
-        for outlook in self.outlooks.values():
+        for job_id, outlook in self.outlooks.items():
             if outlook.placement is not None:
                 devices = sum(len(task.device_ids) for task in outlook.placement.tasks)
                 taken.append((outlook.shape, outlook.placement.device_model, devices))
             elif outlook.fate is Fate.ROOM_IS_MADE:
-                taken.append((outlook.shape, outlook.shape.models[0], outlook.shape.devices))
+                # On the model of which most comes free for it; the first that it names where only quota does.
+                model = max(outlook.shape.models, key=self._room[job_id].__getitem__)
+                taken.append((outlook.shape, model, outlook.shape.devices))
         held: dict[FirmId, tuple[float, float]] = {}
         for shape, model, devices in taken:
             share = shape.share_ppm / WHOLE_PPM

@@ -24,7 +24,7 @@ from scheduler.simulator.present import as_it_is, prospect_of, snapshot_of
 from scheduler.simulator.situations import Situation, changed
 from scheduler.simulator.what_if import Answer, Question, document, tables_of
 from tests.builders.cluster import POOL, Controller, a_node, a_queue
-from tests.builders.jobs import MODEL, a_spec
+from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 
 CONFIG = PlannerConfig()
 NAMES = {FirmId("firm-a"): "acme", FirmId("firm-b"): "beta"}
@@ -203,6 +203,28 @@ def test_reclaimed_quota_names_who_stops_and_for_whom(tmp_path: Path) -> None:
         "firm-b": "wins",
     }
     assert (after.firms[FirmId("firm-a")].devices, after.firms[FirmId("firm-b")].devices) == (8, 8)
+
+
+def test_devices_on_which_room_is_made_cost_what_those_that_come_free_do() -> None:
+    controller = Controller([a_node("n0"), a_node("m0", model=OTHER_MODEL)])
+    queues = [
+        replace(a_queue(firm=firm, nominal={model: 8}), cohort="city")
+        for firm, model in (("firm-a", MODEL), ("firm-b", OTHER_MODEL))
+    ]
+    prices = PriceFrom(MODEL, 0, 10**10), PriceFrom(OTHER_MODEL, 0, 5 * 10**10)
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, tuple(queues), (Cohort("city"),), prices=prices))
+    for job_id, model in (("own", MODEL), ("borrower", OTHER_MODEL)):
+        controller.submit(job_id, a_spec(job_id, devices=8, models=[model]), firm="firm-a")
+        assert controller.plan() == [job_id]
+        controller.run(controller.state.jobs[JobId(job_id)])
+    controller.wait(10 * HOUR_MS)
+    controller.submit("mine", a_spec("mine", devices=8, models=[MODEL, OTHER_MODEL]), firm="firm-b")
+    present = present_of(controller)
+    base = as_it_is(present, CONFIG)
+    found = prospect_of(present, base, base, CONFIG)
+    assert [stop.job_id for stop in found.stops] == ["borrower"]
+    beta = found.firms[FirmId("firm-b")]
+    assert (beta.room_is_made, beta.devices, beta.nano_cny_per_hour) == (1, 8, 8 * 5 * 10**10)
 
 
 def test_a_firm_of_which_all_that_runs_is_stopped_is_told_so(tmp_path: Path) -> None:
