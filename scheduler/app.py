@@ -283,13 +283,17 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     from scheduler.simulator.command import Request
     from scheduler.simulator.command import simulate as run_simulation
     from scheduler.simulator.traces.tables import BadTrace
-    from suanli.cli.output import colours
+    from suanli.cli.errors import CliError
+    from suanli.cli.output import colours, refuse_existing
 
     proposed = tuple(change or ()), tuple(profile or ())
-    request = Request(jobs, cluster, cluster_name, *proposed, seed, first, output, as_json, alone, force)
+    request = Request(jobs, cluster, cluster_name, *proposed, seed, first, output, as_json, alone)
     out, err = (Console(color_system=colours(), stderr=stderr) for stderr in (False, True))
     try:
+        refuse_existing(*request.files, force=force)
         run_simulation(request, out, err)
+    except CliError as error:
+        raise typer.Exit(fail(str(error), error.exit_code)) from error
     except DomainError as error:
         raise _refused(error) from error
     except BadTrace as error:

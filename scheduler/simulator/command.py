@@ -17,7 +17,7 @@ from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.time import to_rfc3339
 from scheduler.simulator.clusters import read_cluster
 from scheduler.simulator.history import budgets_at, is_history, read_history
-from scheduler.simulator.pictures import NoPictures, Picture, draw, page, shown_name
+from scheduler.simulator.pictures import NoPictures, Picture, draw, files_of, page, shown_name
 from scheduler.simulator.rehearsal import Outcome, rehearse, verdicts
 from scheduler.simulator.situations import (
     BASE,
@@ -49,16 +49,21 @@ class Request:
     output: Path | None = None
     as_json: bool = False
     alone: bool = False
-    force: bool = False  # a report that is there is replaced
+
+    @property
+    def files(self) -> list[Path]:
+        """What it writes below `output`; pictures only where they can be drawn."""
+        if self.output is None:
+            return []
+        names = dict.fromkeys([BASE, *(change.stem for change in self.changes), *self.profiles])
+        return [self.output / _REPORT, *(path for name in names for path in files_of(name, self.output))]
 
 
 def simulate(request: Request, out: Console, err: Console) -> None:
     """Raises Invalid and BadTrace for what cannot be read, before anything runs."""
-    if request.output is not None and request.output.exists() and not request.output.is_dir():
-        raise BadTrace(f"--output: {request.output} is a file, want a folder")
     base, drafts, note = _read(request)
     if request.output is not None:
-        _make(request.output, force=request.force)
+        _make(request.output)
     situations = [base]
     situations += [changed(base, path) for path in request.changes]
     situations += [with_profile(base, name, name) for name in request.profiles if name != base.profile]
@@ -238,11 +243,8 @@ def _moment(at_ms: int | None) -> str | None:
     return None if at_ms is None else to_rfc3339(at_ms)
 
 
-def _make(folder: Path, *, force: bool) -> None:
+def _make(folder: Path) -> None:
     """Before anything runs: a rehearsal takes long."""
-    report = folder / _REPORT
-    if report.exists() and not force:
-        raise BadTrace(f"{report} exists: give another --output, or --force")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -55,6 +55,11 @@ class Picture(NamedTuple):
     path: Path
 
 
+def files_of(name: str, folder: Path) -> tuple[Path, Path]:
+    """Where a situation's Gantt chart and curves go."""
+    return folder / f"{name}-gantt.png", folder / f"{name}-curves.png"
+
+
 def draw(outcome: Outcome, folder: Path) -> list[Picture]:
     """Writes gantt and curves as PNG. Raises NoPictures."""
     try:
@@ -63,14 +68,14 @@ def draw(outcome: Outcome, folder: Path) -> list[Picture]:
         raise NoPictures("pictures need matplotlib: install suanli-scheduler[pictures]") from None
     mpl.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
-    name = outcome.situation.name
-    shown = shown_name(name)
+    shown = shown_name(outcome.situation.name)
+    gantt, curves = files_of(outcome.situation.name, folder)
     fonts = [font for font in _CHINESE_FONTS if font in _installed_fonts()] if is_chinese() else []
     label = said if fonts else str
     with mpl.rc_context({"font.sans-serif": [*fonts[:1], *mpl.rcParams["font.sans-serif"]]}):
         return [
-            Picture(said(_GANTT).format(name=shown), _gantt(outcome, label, folder / f"{name}-gantt.png")),
-            Picture(said(_CURVES).format(name=shown), _curves(outcome, label, folder / f"{name}-curves.png")),
+            Picture(said(_GANTT).format(name=shown), _gantt(outcome, label, gantt)),
+            Picture(said(_CURVES).format(name=shown), _curves(outcome, label, curves)),
         ]
 
 

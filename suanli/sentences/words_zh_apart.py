@@ -53,7 +53,6 @@ ZH_APART = {
     "witness {name} on {url}": "见证者 {name}，位于 {url}",
     # Rehearsals
     "seed {number}": "种子 {number}",
-    "--output: {path} is a file, want a folder": "--output：{path} 是文件，应为文件夹",
     "--output: {path} cannot be made, want a folder that can be": "--output：无法创建 {path}，应为可以创建的文件夹",
     "as-it-is": "现行",
     "All jobs": "全部作业",

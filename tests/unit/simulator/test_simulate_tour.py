@@ -65,11 +65,21 @@ def test_a_file_that_is_not_there_is_said_to_be_the_matter(tmp_path: Path) -> No
             "kept",
             "kept/report.html exists: give another --output, or --force",
         ),
-        ("nofile.gz", "taken", "--output: taken is a file, want a folder"),
+        (
+            "examples/rehearsal/jobs.csv",
+            "drawn",
+            "drawn/throughput-curves.png exists: give another --output, or --force",
+        ),
+        ("nofile.gz", "taken", "--output: taken/report.html cannot be written: Not a directory"),
         (
             "examples/rehearsal/jobs.csv",
             "taken/below",
-            "--output: taken/below cannot be made, want a folder that can be",
+            "--output: taken/below/report.html cannot be written: Not a directory",
+        ),
+        (
+            "examples/rehearsal/jobs.csv",
+            "linked",
+            "--output: linked cannot be made, want a folder that can be",
         ),
     ],
 )
@@ -80,9 +90,15 @@ def test_a_folder_that_cannot_be_had_is_said_before_anything_runs(
     (tmp_path / "taken").touch()
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept/report.html").touch()
+    (tmp_path / "drawn").mkdir()
+    (tmp_path / "drawn/throughput-curves.png").touch()
+    (tmp_path / "linked").symlink_to("nowhere")
     suanli = Path(sys.executable).parent / "suanli"
     done = subprocess.run(
-        [suanli, "simulate", jobs, "--cluster", "examples/rehearsal/cluster.yaml", "--output", folder],
+        [
+            *(suanli, "simulate", jobs, "--cluster", "examples/rehearsal/cluster.yaml"),
+            *("--profile", "throughput", "--first", "2", "--output", folder),
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
