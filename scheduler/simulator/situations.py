@@ -31,7 +31,7 @@ from scheduler.simulator.clusters import ClusterFile, cluster_from
 from scheduler.simulator.history import PastProgram, cohort_noun
 
 BASE = "as-it-is"  # the first situation's name; others are named after a file, or after a profile that ships
-_LEFT = ("nodes", "users")  # of a file for `suanli apply`: what changes neither a rehearsal nor a what-if
+_LEFT = ("nodes", "users", "pools")  # of a file for `suanli apply`: changes neither a rehearsal nor a what-if
 BESIDE = ("cluster", "moves", "profile")  # what a change file may have beside what `suanli apply` takes
 
 
@@ -74,7 +74,10 @@ def _changed(base: Situation, value: dict[str, Any], name: str) -> Situation:
     if not isinstance(moves, bool):
         raise Invalid([FieldProblem("moves", repr(moves), "true or false")])
     wanted = configuration_from_json(value, BESIDE)
-    result = replace(base, name=name, moves=moves, left=tuple(key for key in _LEFT if value.get(key)))
+    left = [key for key in _LEFT if value.get(key)]
+    if any(firm.projects for firm in wanted.firms):
+        left.append("firms.projects")
+    result = replace(base, name=name, moves=moves, left=tuple(left))
     if value.get("cluster") is not None:
         result = _with_nodes(result, cluster_from(value["cluster"], "cluster"))
     _require_models(wanted, result.catalogue)

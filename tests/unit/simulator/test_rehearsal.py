@@ -590,9 +590,12 @@ def test_what_is_wrong_with_a_change_is_named_by_its_file_and_whose_it_is(
 
 def test_what_changes_no_rehearsal_is_said_to_be_left(history_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "change.yaml"
-    path.write_text("nodes: [{name: n1, leaf: leaf-1}]\nusers: []\n")
+    path.write_text(
+        "nodes: [{name: n1, leaf: leaf-1}]\nusers: []\npools: [{name: ascend, volumes: []}]\n"
+        "firms: [{name: a, projects: [vision]}]\n"
+    )
     _, err = run(Request(history_file, changes=(path,), first=2))
-    assert "change: changes nothing here: nodes\n" in err
+    assert "change: changes nothing here: nodes, pools, firms.projects\n" in err
 
 
 def test_a_cluster_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
