@@ -6,12 +6,14 @@ what every job is told anyway (`Report.starts`).
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from math import inf
 from typing import NamedTuple
+
+import numpy as np
 
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import FirmId, JobId
@@ -20,7 +22,7 @@ from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
 
-NOTICED = 0.02  # a firm wins or loses where its waits, its devices or what a device costs it changes by more
+NOTICED = 0.02  # a firm wins or loses by what changes by more, as a part of what it had
 _GOES_ON = (StopCause.MOVE, StopCause.GROW)  # who is stopped for these starts elsewhere at once
 
 
@@ -55,7 +57,8 @@ class FirmOutlook:
     starts: int
     room_is_made: int
     untold: int  # of which nobody knows when they start
-    stopped: int  # running jobs that make room for others
+    running: int  # jobs that ran before it
+    stopped: int  # of these, to make room for others
     median_wait_ms: int | None  # None: nobody waits, or nobody knows
     p90_wait_ms: int | None
     devices: float  # when what stops has stopped and what starts has started
@@ -102,7 +105,7 @@ class Prospect:
         """Of all firms together."""
         held = self._held().values()
         devices, nano = sum(one for one, _ in held), sum(one for _, one in held)
-        return _firm(self.outlooks.values(), len(self.stops), devices, nano)
+        return _firm(self.outlooks.values(), len(self.snapshot.running), len(self.stops), devices, nano)
 
     @cached_property
     def firms(self) -> Mapping[FirmId, FirmOutlook]:
@@ -110,15 +113,12 @@ class Prospect:
         outlooks: dict[FirmId, list[Outlook]] = {}
         for outlook in self.outlooks.values():
             outlooks.setdefault(outlook.shape.queue.firm_id, []).append(outlook)
-        running = {job.job_id: job for job in self.snapshot.running}
-        stopped: dict[FirmId, int] = {}
-        for stop in self.stops:
-            firm = running[stop.job_id].shape.queue.firm_id
-            stopped[firm] = stopped.get(firm, 0) + 1
+        running = Counter(job.shape.queue.firm_id for job in self.snapshot.running)
+        stopped = Counter(job.shape.queue.firm_id for _, job in stopped_jobs(self))
         held = self._held()
         return {
-            firm: _firm(outlooks.get(firm, []), stopped.get(firm, 0), *held.get(firm, (0.0, 0.0)))
-            for firm in sorted(outlooks.keys() | held.keys() | stopped.keys())
+            firm: _firm(outlooks.get(firm, []), running[firm], stopped[firm], *held.get(firm, (0.0, 0.0)))
+            for firm in sorted(outlooks.keys() | running.keys())
         }
 
     def _held(self) -> dict[FirmId, tuple[float, float]]:
@@ -149,32 +149,27 @@ class Prospect:
         return held
 
 
-def _firm(outlooks: Iterable[Outlook], stopped: int, devices: float, nano_per_hour: float) -> FirmOutlook:
+def _firm(
+    outlooks: Collection[Outlook], running: int, stopped: int, devices: float, nano_per_hour: float
+) -> FirmOutlook:
     fates = [outlook.fate for outlook in outlooks]
-    waits = sorted(outlook.wait_ms for outlook in outlooks if outlook.wait_ms is not None)
+    waits = [outlook.wait_ms for outlook in outlooks if outlook.wait_ms is not None]
+    median, p90 = map(round, np.quantile(waits, (0.5, 0.9))) if waits else (None, None)
     return FirmOutlook(
         jobs=len(fates),
         starts=fates.count(Fate.STARTS),
         room_is_made=fates.count(Fate.ROOM_IS_MADE),
         untold=len(fates) - len(waits),
+        running=running,
         stopped=stopped,
-        median_wait_ms=quantile(waits, 0.5),
-        p90_wait_ms=quantile(waits, 0.9),
+        median_wait_ms=median,
+        p90_wait_ms=p90,
         devices=devices,
         nano_cny_per_hour=nano_per_hour,
     )
 
 
-def quantile(rising: Sequence[int], part: float) -> int | None:
-    """Of a sorted list, between neighbours in proportion; None of nothing."""
-    if not rising:
-        return None
-    at = part * (len(rising) - 1)
-    low = rising[int(at)]
-    return round(low + (at - int(at)) * (rising[min(int(at) + 1, len(rising) - 1)] - low))
-
-
-NOBODY = _firm((), 0, 0.0, 0.0)  # a firm that neither waits nor runs
+NOBODY = _firm((), 0, 0, 0.0, 0.0)  # a firm that neither waits nor runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,35 +194,42 @@ def verdicts(before: Prospect, after: Prospect) -> list[Verdict]:
         if now is not None and was.wait_ms is not None and now.wait_ms is not None:
             changes.setdefault(was.shape.queue.firm_id, []).append(now.wait_ms - was.wait_ms)
     return [
-        _verdict(firm, changes.get(firm, []), before.firms.get(firm, NOBODY), after.firms.get(firm, NOBODY))
+        verdict_on(firm, changes.get(firm, []), before.firms.get(firm, NOBODY), after.firms.get(firm, NOBODY))
         for firm in sorted(before.firms.keys() | after.firms.keys())
     ]
 
 
-def _verdict(firm: FirmId, changes_ms: list[float], was: FirmOutlook, now: FirmOutlook) -> Verdict:
+def verdict_on(firm: FirmId, changes_ms: Sequence[float], was: FirmOutlook, now: FirmOutlook) -> Verdict:
+    """`changes_ms`: by how much later each job that is told a start in both is told it."""
     wait_ms = sum(changes_ms) / len(changes_ms) if changes_ms else 0.0
     known = was.untold - now.untold
     devices = now.devices - was.devices
     cost = _cost(now) / _cost(was) - 1 if _cost(was) and _cost(now) else 0.0
-    good = (
-        -_sign(wait_ms, NOTICED * max(was.median_wait_ms or 0, HOUR_MS // 60)),
-        _sign(known, 0),
-        _sign(devices, NOTICED * was.devices),
-        _sign(now.starts + now.room_is_made - was.starts - was.room_is_made, 0),
-        -_sign(now.stopped - was.stopped, 0),
-        -_sign(cost, NOTICED),
+    started = now.starts + now.room_is_made - was.starts - was.room_is_made
+    better = (
+        part(-wait_ms, max(was.median_wait_ms or 0, HOUR_MS // 60)),
+        part(known, was.jobs),
+        part(devices, was.devices),
+        part(started, was.jobs),
+        part(was.stopped - now.stopped, was.running),
+        -cost,
     )
-    signs = frozenset(good) - {0}
-    words = {frozenset(): "same", frozenset({1}): "wins", frozenset({-1}): "loses"}
-    return Verdict(firm, wait_ms, known, devices, cost, words.get(signs, "mixed"))
+    return Verdict(firm, wait_ms, known, devices, cost, word_of(better))
 
 
 def _cost(firm: FirmOutlook) -> float:
     return firm.nano_cny_per_hour / firm.devices if firm.devices else 0.0
 
 
-def _sign(value: float, noticed: float) -> int:
-    return 0 if abs(value) <= noticed else 1 if value > 0 else -1
+def part(change: float, of: float) -> float:
+    """A change of what was there; of nothing, a change is any number of times that."""
+    return change / max(of, 1e-9)
+
+
+def word_of(better: Iterable[float]) -> str:
+    """wins, loses, mixed, same: by the parts by which what counts is better, below nothing where it is worse."""
+    signs = {one > 0 for one in better if abs(one) > NOTICED}
+    return "mixed" if len(signs) == 2 else "same" if not signs else "wins" if True in signs else "loses"
 
 
 class JobChange(NamedTuple):

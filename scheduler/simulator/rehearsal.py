@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.planner import Hole, PlannerConfig
+from scheduler.planner.comparison import part, word_of
 from scheduler.simulator.alone import against_alone
 from scheduler.simulator.budgets import VirtualBudgets
 from scheduler.simulator.cluster import VirtualCluster
@@ -12,8 +13,6 @@ from scheduler.simulator.situations import Situation
 from scheduler.simulator.summary import HOUR_MS, Summary, summarise
 from scheduler.simulator.workload import Draft, works_of
 from scheduler.simulator.world import Options, World
-
-NOTICED = 0.02  # a firm wins or loses where its completion time or net cost changes by more
 
 
 @dataclass(frozen=True)
@@ -132,12 +131,6 @@ def verdicts(outcomes: Sequence[Outcome]) -> list[Verdict]:
             net_before = before.cost_cny - base.subsidy_cny.get(firm, 0.0)
             net_after = after.cost_cny - other.subsidy_cny.get(firm, 0.0)
             money = net_after - net_before
-            noticed = abs(money) > NOTICED * max(net_before, 1e-9)
-            signs = {_sign(jct if abs(jct) > NOTICED else 0.0), _sign(money if noticed else 0.0)} - {0}
-            word = {frozenset(): "same", frozenset({-1}): "wins", frozenset({1}): "loses"}
-            found.append(Verdict(firm, other.situation.name, jct, money, word.get(frozenset(signs), "mixed")))
+            word = word_of((-jct, part(-money, net_before)))
+            found.append(Verdict(firm, other.situation.name, jct, money, word))
     return found
-
-
-def _sign(value: float) -> int:
-    return (value > 0) - (value < 0)

@@ -16,7 +16,15 @@ from scheduler.domain.queues import Cohort, QueueKey
 from scheduler.domain.time import to_rfc3339
 from scheduler.machine.messages import ConfigurationChanged, PriceFrom
 from scheduler.planner import Hole, PlannerConfig, StopCause
-from scheduler.planner.comparison import Fate, Prospect, most_changed, quantile, stopped_jobs, verdicts
+from scheduler.planner.comparison import (
+    NOBODY,
+    Fate,
+    Prospect,
+    most_changed,
+    stopped_jobs,
+    verdict_on,
+    verdicts,
+)
 from scheduler.planner.config import POLICIES
 from scheduler.planner.plan_checks import check_plan
 from scheduler.services.present import Present, configured_of
@@ -205,6 +213,15 @@ def test_reclaimed_quota_names_who_stops_and_for_whom(tmp_path: Path) -> None:
     assert (after.firms[FirmId("firm-a")].devices, after.firms[FirmId("firm-b")].devices) == (8, 8)
 
 
+@pytest.mark.parametrize("jobs", [{"starts": 1}, {"room_is_made": 1}, {"stopped": -1}, {"untold": -1}])
+def test_a_job_more_is_noticed_where_it_is_more_than_one_of_fifty(jobs: dict[str, int]) -> None:
+    for of, said in ((49, "wins"), (50, "same")):
+        was = replace(NOBODY, jobs=of, running=of, starts=5, room_is_made=5, stopped=5, untold=5)
+        now = replace(was, **{name: 5 + change for name, change in jobs.items()})
+        assert verdict_on(FirmId("firm-a"), [], was, now).verdict == said
+        assert verdict_on(FirmId("firm-a"), [], now, was).verdict == said.replace("wins", "loses")
+
+
 def test_devices_on_which_room_is_made_cost_what_those_that_come_free_do() -> None:
     controller = Controller([a_node("n0"), a_node("m0", model=OTHER_MODEL)])
     queues = [
@@ -339,9 +356,3 @@ def test_the_answer_names_firms_and_jobs_for_people_and_for_programs(
     assert [row[4] for row in jobs.rows] == [f"starts on {MODEL}"] * 2
     monkeypatch.setenv("SUANLI_LANG", "zh")
     assert tables_of(answer, 20)[1].rows[1][-1] == "受益"
-
-
-def test_a_part_of_waits_lies_between_neighbours() -> None:
-    assert quantile([], 0.5) is None
-    assert quantile([7], 0.9) == 7
-    assert (quantile([0, 10], 0.5), quantile([0, 10, 20], 0.9)) == (5, 18)
