@@ -77,7 +77,7 @@ def simulate(request: Request, out: Console, err: Console) -> None:
         out.file.write(json.dumps(document(request, outcomes), ensure_ascii=False) + "\n")
     else:
         for table in tables:
-            out.print(table[0], style="italic", highlight=False)
+            out.print(table.title, style="italic", highlight=False)
             out.print(shown(table))
     if request.output is not None:
         _write(outcomes, [_inputs(request), *tables], request.output, err)
@@ -159,16 +159,16 @@ def tables_of(outcomes: Sequence[Outcome]) -> list[TableOfText]:
         ]
         for firm in sorted({firm for outcome in outcomes for firm in outcome.summary.firms})
     ]  # fmt: skip
-    tables: list[TableOfText] = [
-        (said("All jobs"), ["", *names], whole),
-        (said("Firms: average wait / completion time / net cost in CNY"), [said("firm"), *names], firms),
+    header, figures = [said("firm"), *names], range(1, len(names) + 1)
+    tables = [
+        TableOfText(said("All jobs"), ["", *names], whole, figures),
+        TableOfText(said("Firms: average wait / completion time / net cost in CNY"), header, firms, figures),
     ]
     if any(outcome.against_alone for outcome in outcomes):
         owners = sorted({firm for outcome in outcomes for firm in outcome.against_alone or ()})
         alone = [[firm, *[_ratio((o.against_alone or {}).get(firm)) for o in outcomes]] for firm in owners]
-        tables.append(
-            (said("Firms: completion time against alone on their quota"), [said("firm"), *names], alone)
-        )
+        title = said("Firms: completion time against alone on their quota")
+        tables.append(TableOfText(title, header, alone, figures))
     if len(outcomes) > 1:
         rows = [
             [
@@ -182,7 +182,7 @@ def tables_of(outcomes: Sequence[Outcome]) -> list[TableOfText]:
         ]
         title = said(f"Who wins and who loses against {names[0]}")
         header = [said(name) for name in ("firm", "under", "completion time", "net cost, CNY", "")]
-        tables.append((title, header, rows))
+        tables.append(TableOfText(title, header, rows, range(1, len(header))))
     return tables
 
 
@@ -201,7 +201,7 @@ def _inputs(request: Request) -> TableOfText:
     )
     given += [(said(name), said(str(value))) for name, value in options if value]
     given.append((said("version"), f"suanli {told['version']}"))
-    return said("What was rehearsed"), ["", ""], [list(row) for row in given]
+    return TableOfText(said("What was rehearsed"), ["", ""], [list(row) for row in given])
 
 
 def _of(request: Request) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scheduler.simulator.rehearsal import Outcome
 from scheduler.simulator.situations import BASE
+from scheduler.simulator.tables import TableOfText
 from suanli.sentences.words import is_chinese, said
 
 if TYPE_CHECKING:
@@ -171,16 +172,14 @@ _STYLE = (
 )
 
 
-def page(
-    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]], pictures: Sequence[Picture]
-) -> str:
-    """One HTML page that needs nothing else: tables of (title, header, rows), then the pictures."""
+def page(tables: Sequence[TableOfText], pictures: Sequence[Picture]) -> str:
+    """One HTML page that needs nothing else: the tables, then the pictures."""
     parts = [
         f"<!doctype html><html lang='{'zh' if is_chinese() else 'en'}'><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width'><title>suanli simulate</title>",
         f"<style>{_STYLE}</style>",
     ]
-    for title, header, rows in tables:
+    for title, header, rows, _ in tables:
         parts.append(f"<h2>{html.escape(title)}</h2><table>")
         if any(header):
             parts.append("<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in header) + "</tr>")

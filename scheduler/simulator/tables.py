@@ -2,21 +2,27 @@
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.table import Table
 
-TableOfText = tuple[str, list[str], list[list[str]]]  # title, header, rows
+
+class TableOfText(NamedTuple):
+    """A table in the reader's language; `right`: columns of figures."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    right: range = range(0)
 
 
 def shown(table: TableOfText) -> Table:
     """For a terminal."""
-    _, header, rows = table
-    made = Table(*header)
-    for column in made.columns:
+    made = Table(*table.header)
+    for number, column in enumerate(made.columns):
         column.overflow = "fold"
-    for column in made.columns[1:]:
-        column.justify = "right"
-    for row in rows:
+        column.justify = "right" if number in table.right else "left"
+    for row in table.rows:
         made.add_row(*row)
     return made
 

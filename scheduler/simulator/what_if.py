@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.errors import FieldProblem, Invalid
@@ -28,7 +28,7 @@ from scheduler.services.present import Present, read_present
 from scheduler.simulator.pictures import shown_name
 from scheduler.simulator.present import prospect_of, situations_of
 from scheduler.simulator.situations import Situation, require_different_names, with_profile
-from scheduler.simulator.tables import file_of, told_time
+from scheduler.simulator.tables import TableOfText, file_of, told_time
 from scheduler.storage.engine import Database
 from suanli.sentences.words import said
 
@@ -102,16 +102,7 @@ def summary_of(answer: Answer) -> str:
 # --- For people -----------------------------------------------------------------------------------------------
 
 
-class Shown(NamedTuple):
-    """A table in the reader's language; `right`: columns of figures."""
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-    right: range
-
-
-def tables_of(answer: Answer, most: int) -> list[Shown]:
+def tables_of(answer: Answer, most: int) -> list[TableOfText]:
     """The whole, each firm with who wins and loses, then of each change the jobs."""
     names = [shown_name(situation.name) for situation in answer.situations]
     whole = [[said(label), *[tell(one.whole) for one in answer.prospects]] for label, tell in _LINES]
@@ -121,8 +112,8 @@ def tables_of(answer: Answer, most: int) -> list[Shown]:
         "CNY an hour", "",
     )  # fmt: skip
     tables = [
-        Shown(said("What this moment would bring"), ["", *names], whole, range(1, len(names) + 1)),
-        Shown(
+        TableOfText(said("What this moment would bring"), ["", *names], whole, range(1, len(names) + 1)),
+        TableOfText(
             said(f"Firms: who wins and who loses against {names[0]}"),
             [said(name) for name in header],
             _of_firms(answer, names),
@@ -157,7 +148,7 @@ def _figures(firm: FirmOutlook) -> list[str]:
     ]
 
 
-def _of_jobs(answer: Answer, situation: Situation, prospect: Prospect, most: int) -> list[Shown]:
+def _of_jobs(answer: Answer, situation: Situation, prospect: Prospect, most: int) -> list[TableOfText]:
     name, before = shown_name(situation.name), answer.prospects[0]
     stops = [
         [
@@ -170,7 +161,7 @@ def _of_jobs(answer: Answer, situation: Situation, prospect: Prospect, most: int
         for stop, job in stopped_jobs(prospect)[:most]
     ]
     header = [said(head) for head in ("job", "queue", "devices", "for job", "why")]
-    tables = [Shown(said(f"Running jobs that stop: {name}"), header, stops, range(0))]
+    tables = [TableOfText(said(f"Running jobs that stop: {name}"), header, stops)]
     if prospect is not before:
         rows = [
             [
@@ -185,7 +176,7 @@ def _of_jobs(answer: Answer, situation: Situation, prospect: Prospect, most: int
         ]
         header = [said("job"), said("queue"), said("devices"), shown_name(answer.situations[0].name), name]
         header.append(said("why it waits, or waited"))
-        tables.append(Shown(said(f"Jobs that change most: {name}"), header, rows, range(2, 3)))
+        tables.append(TableOfText(said(f"Jobs that change most: {name}"), header, rows, range(2, 3)))
     return tables
 
 
