@@ -241,7 +241,10 @@ class Cell:
     def hold(
         self, seats: Iterable[tuple[int, int]], from_ms: int | None, queue: QueueKey | None = None
     ) -> None:
-        """Keeps (row, devices) for a later start: free ones are no longer open, the others are remembered."""
+        """Keeps (row, devices) for a later start: free ones are no longer open, the others are remembered.
+
+        Free ones that are kept already are kept for both: who uses them must be allowed to by each.
+        """
         opened: list[int] = []  # rows of which less is open than before
         rows: list[int] = []
         full: list[int] = []  # rows of which all devices are kept
@@ -255,8 +258,10 @@ class Cell:
             else:
                 self.ends[row, columns] = NEVER
             kept = part.free & mask
+            free = kept | (part.kept & mask if part.held else 0)  # who kept some before binds as well
+            if free:
+                part.held.append(Held(from_ms, free, queue))
             if kept:
-                part.held.append(Held(from_ms, kept, queue))
                 self.held_rows.add(row)
                 self._shut(part, row, kept)
                 self.free_devices += kept.bit_count()

@@ -67,13 +67,18 @@ class Part:
         return slice(devices) if mask == (1 << devices) - 1 else list(bits(mask))
 
     def usable_until(self, ends_ms: int | None, queue: QueueKey | None) -> int:
-        """Mask of open devices, and held ones that are the queue's or are given back in time by `ends_ms`."""
-        mask = self.free
+        """Mask of open devices, and held ones that are the queue's or are given back in time by `ends_ms`.
+
+        What is held more than once must be so each time: two windows of the calendar may follow one another.
+        """
+        mask, shut = self.free, 0
         for held in self.held:
             in_time = ends_ms is not None and held.from_ms is not None and ends_ms <= held.from_ms
             if in_time or (queue is not None and held.queue == queue):
                 mask |= held.mask
-        return mask
+            else:
+                shut |= held.mask
+        return mask & ~shut
 
     def ids(self, mask: int) -> tuple[DeviceId, ...]:
         """Device ids of a set, by index."""

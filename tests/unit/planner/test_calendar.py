@@ -113,6 +113,44 @@ def test_the_owner_of_a_reservation_starts_in_it_and_nobody_else() -> None:
     assert controller.plan() == []
 
 
+def booked_twice(
+    *windows: tuple[float, float, str | None], hours: float, firm: str = "firm-b"
+) -> tuple[Controller, list[str]]:
+    """One node and what the calendar says of it, (from, until, whose) in hours from now; who of a firm starts now."""
+    controller = Controller([a_node("n0")])
+    queues = {name: Queue(QueueKey(FirmId(name), "default"), (POOL,)) for name in (FIRM, "firm-b", "firm-c")}
+    now_ms, node = controller.now_ms, frozenset({NodeId("n0")})
+    calendar = [
+        Hole(
+            now_ms + int(begin * HOUR_MS),
+            now_ms + int(end * HOUR_MS),
+            node,
+            None if whose is None else queues[whose].key,
+        )
+        for begin, end, whose in windows
+    ]
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, tuple(queues.values()), (), tuple(calendar)))
+    controller.submit("job", a_spec("job", devices=8, time_limit_s=int(hours * 3600)), firm=firm)
+    return controller, [str(job) for job in controller.plan()]
+
+
+def test_of_two_windows_of_one_node_each_binds() -> None:
+    own, others, out = (0, 6, "firm-b"), (6, 9, "firm-c"), (6, 9, None)
+    for after in (others, out):
+        assert booked_twice(own, after, hours=5)[1] == ["job"]
+        controller, started = booked_twice(own, after, hours=7)
+        assert started == [], "it would still run in what follows its reservation"
+        report = controller.report.of(JobId("job"))
+        assert report is not None
+        assert [why.reason for why in report.reasons] == [Reason.MAINTENANCE]
+    assert booked_twice(own, (6, 9, "firm-b"), hours=8)[1] == ["job"], "both are its own"
+    for at_once in ((-1, 5, None), (-1, 7, "firm-c")):
+        assert booked_twice(own, at_once, hours=1)[1] == booked_twice(at_once, own, hours=1)[1] == []
+    for whose in (FIRM, "firm-c"):  # before the first of both nobody needs to own anything
+        assert booked_twice((2, 4, "firm-b"), (4, 6, None), hours=1, firm=whose)[1] == ["job"]
+        assert booked_twice((2, 4, "firm-b"), (4, 6, None), hours=3, firm=whose)[1] == []
+
+
 def test_who_would_begin_anew_waits_for_other_nodes_and_no_longer_than_he_would_lose() -> None:
     controller = booked(nodes=1, hours=48)
     spec = a_spec("anew", devices=8, estimate_seconds=72 * 3600)
