@@ -7,7 +7,7 @@ what every job is told anyway (`Report.starts`).
 import heapq
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from math import inf
@@ -62,7 +62,8 @@ class FirmOutlook:
     median_wait_ms: int | None  # None: nobody waits, or nobody knows
     p90_wait_ms: int | None
     devices: float  # when what stops has stopped and what starts has started
-    nano_cny_per_hour: float  # what they cost then, at the prices of the snapshot
+    paid_ppm: Mapping[str, int]  # of these, by model, what is paid for: millionths of a device
+    nano_cny_per_hour: int  # what that costs, at the prices of the snapshot
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,11 @@ class Prospect:
     def whole(self) -> FirmOutlook:
         """Of all firms together."""
         held = self._held().values()
-        devices, nano = sum(one for one, _ in held), sum(one for _, one in held)
-        return _firm(self.outlooks.values(), len(self.snapshot.running), len(self.stops), devices, nano)
+        paid = sum((paid for _, paid in held), Counter[str]())
+        devices = sum(devices for devices, _ in held)
+        return self._outlook(
+            self.outlooks.values(), len(self.snapshot.running), len(self.stops), devices, paid
+        )
 
     @cached_property
     def firms(self) -> Mapping[FirmId, FirmOutlook]:
@@ -117,12 +121,14 @@ class Prospect:
         stopped = Counter(job.shape.queue.firm_id for _, job in stopped_jobs(self))
         held = self._held()
         return {
-            firm: _firm(outlooks.get(firm, []), running[firm], stopped[firm], *held.get(firm, (0.0, 0.0)))
+            firm: self._outlook(
+                outlooks.get(firm, []), running[firm], stopped[firm], *held.get(firm, (0.0, Counter[str]()))
+            )
             for firm in sorted(outlooks.keys() | running.keys())
         }
 
-    def _held(self) -> dict[FirmId, tuple[float, float]]:
-        """(devices, nano CNY per hour) by firm when the plan has been carried out."""
+    def _held(self) -> dict[FirmId, tuple[float, Counter[str]]]:
+        """(devices, what is paid for by model in millionths) by firm when the plan has been carried out."""
         gone = {stop.job_id for stop in self.stops}
         taken = [
             (job.shape, job.model, job.devices)
@@ -137,21 +143,30 @@ class Prospect:
                 # On the model of which most comes free for it; the first that it names where only quota does.
                 model = max(outlook.shape.models, key=self._room[job_id].__getitem__)
                 taken.append((outlook.shape, model, outlook.shape.devices))
-        held: dict[FirmId, tuple[float, float]] = {}
+        held: dict[FirmId, tuple[float, Counter[str]]] = {}
         for shape, model, devices in taken:
-            share = shape.share_ppm / WHOLE_PPM
-            paid = max(devices - shape.spares * shape.devices_per_node, 0) * share
-            had, cost = held.get(shape.queue.firm_id, (0.0, 0.0))
-            held[shape.queue.firm_id] = (
-                had + devices * share,
-                cost + paid * self.snapshot.prices.get(model, 0),
-            )
+            had, paid = held.get(shape.queue.firm_id, (0.0, Counter[str]()))
+            paid[model] += max(devices - shape.spares * shape.devices_per_node, 0) * shape.share_ppm
+            held[shape.queue.firm_id] = had + devices * shape.share_ppm / WHOLE_PPM, paid
         return held
 
+    def _outlook(
+        self,
+        outlooks: Collection[Outlook],
+        running: int,
+        stopped: int,
+        devices: float,
+        paid_ppm: Mapping[str, int],
+    ) -> FirmOutlook:
+        nano = sum(ppm * self.snapshot.prices.get(model, 0) for model, ppm in paid_ppm.items()) // WHOLE_PPM
+        return replace(
+            _waiting(outlooks), running=running, stopped=stopped, devices=devices, paid_ppm=paid_ppm,
+            nano_cny_per_hour=nano,
+        )  # fmt: skip
 
-def _firm(
-    outlooks: Collection[Outlook], running: int, stopped: int, devices: float, nano_per_hour: float
-) -> FirmOutlook:
+
+def _waiting(outlooks: Collection[Outlook]) -> FirmOutlook:
+    """Of what waits alone."""
     fates = [outlook.fate for outlook in outlooks]
     waits = [outlook.wait_ms for outlook in outlooks if outlook.wait_ms is not None]
     median, p90 = map(round, np.quantile(waits, (0.5, 0.9))) if waits else (None, None)
@@ -160,16 +175,17 @@ def _firm(
         starts=fates.count(Fate.STARTS),
         room_is_made=fates.count(Fate.ROOM_IS_MADE),
         untold=len(fates) - len(waits),
-        running=running,
-        stopped=stopped,
+        running=0,
+        stopped=0,
         median_wait_ms=median,
         p90_wait_ms=p90,
-        devices=devices,
-        nano_cny_per_hour=nano_per_hour,
+        devices=0.0,
+        paid_ppm={},
+        nano_cny_per_hour=0,
     )
 
 
-NOBODY = _firm((), 0, 0, 0.0, 0.0)  # a firm that neither waits nor runs
+NOBODY = _waiting(())  # a firm that neither waits nor runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +198,7 @@ class Verdict:
     )
     known_change: int  # how many more jobs are told when they start
     devices_change: float
-    cost_change: float  # of a device-hour, on average: 0.1 is a tenth more
+    cost_change: float  # of what it holds after the change, against the prices before: 0.1 is a tenth more
     verdict: str  # wins, loses, mixed, same
 
 
@@ -194,17 +210,28 @@ def verdicts(before: Prospect, after: Prospect) -> list[Verdict]:
         if now is not None and was.wait_ms is not None and now.wait_ms is not None:
             changes.setdefault(was.shape.queue.firm_id, []).append(now.wait_ms - was.wait_ms)
     return [
-        verdict_on(firm, changes.get(firm, []), before.firms.get(firm, NOBODY), after.firms.get(firm, NOBODY))
+        verdict_on(
+            firm,
+            changes.get(firm, []),
+            before.firms.get(firm, NOBODY),
+            after.firms.get(firm, NOBODY),
+            _dearer(after.firms.get(firm, NOBODY).paid_ppm, before.snapshot.prices, after.snapshot.prices),
+        )
         for firm in sorted(before.firms.keys() | after.firms.keys())
     ]
 
 
-def verdict_on(firm: FirmId, changes_ms: Sequence[float], was: FirmOutlook, now: FirmOutlook) -> Verdict:
-    """`changes_ms`: by how much later each job that is told a start in both is told it."""
+def verdict_on(
+    firm: FirmId,
+    changes_ms: Sequence[float],
+    was: FirmOutlook,
+    now: FirmOutlook,
+    cost: float = 0.0,
+) -> Verdict:
+    """`changes_ms`: by how much later each job that is told a start in both is told it; `cost`: see `cost_change`."""
     wait_ms = sum(changes_ms) / len(changes_ms) if changes_ms else 0.0
     known = was.untold - now.untold
     devices = now.devices - was.devices
-    cost = _cost(now) / _cost(was) - 1 if _cost(was) and _cost(now) else 0.0
     started = now.starts + now.room_is_made - was.starts - was.room_is_made
     better = (
         part(-wait_ms, max(was.median_wait_ms or 0, HOUR_MS // 60)),
@@ -217,8 +244,11 @@ def verdict_on(firm: FirmId, changes_ms: Sequence[float], was: FirmOutlook, now:
     return Verdict(firm, wait_ms, known, devices, cost, word_of(better))
 
 
-def _cost(firm: FirmOutlook) -> float:
-    return firm.nano_cny_per_hour / firm.devices if firm.devices else 0.0
+def _dearer(paid_ppm: Mapping[str, int], before: Mapping[str, int], after: Mapping[str, int]) -> float:
+    """By which part prices make these devices dearer: that a firm now has more of a dear model does not count."""
+    known = {model: ppm for model, ppm in paid_ppm.items() if model in before and model in after}
+    was = sum(ppm * before[model] for model, ppm in known.items())
+    return sum(ppm * after[model] for model, ppm in known.items()) / was - 1 if was else 0.0
 
 
 def part(change: float, of: float) -> float:

@@ -244,6 +244,24 @@ def test_devices_on_which_room_is_made_cost_what_those_that_come_free_do() -> No
     assert (beta.room_is_made, beta.devices, beta.nano_cny_per_hour) == (1, 8, 8 * 5 * 10**10)
 
 
+def test_who_gets_more_of_a_dear_model_wins_and_whose_prices_rise_loses(tmp_path: Path) -> None:
+    quota = f"firms: [{{name: acme, queues: [{{name: default, nominal: {{{MODEL}: 8, {OTHER_MODEL}: 8}}}}]}}]"
+    price = "price_cny_per_device_hour: '11', effective_from: '2026-01-01T00:00:00Z'"
+    for change, said in (
+        (quota, (8, 0, "wins")),
+        (f"prices: [{{model: {MODEL}, {price}}}]", (0, 0.1, "loses")),
+    ):
+        controller = Controller([a_node("n0"), a_node("m0", model=OTHER_MODEL)])
+        prices = PriceFrom(MODEL, 0, 10**10), PriceFrom(OTHER_MODEL, 0, 5 * 10**10)
+        queue = a_queue(nominal={MODEL: 8, OTHER_MODEL: 0})
+        controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, (queue,), prices=prices))
+        controller.submit("runs", a_spec("runs", devices=8, models=[MODEL]))
+        assert controller.plan() == ["runs"]
+        controller.submit("waits", a_spec("waits", devices=8, models=[OTHER_MODEL]))
+        (found,) = verdicts(*what_if(controller, change, tmp_path))
+        assert (found.devices_change, pytest.approx(found.cost_change), found.verdict) == said
+
+
 def test_a_firm_of_which_all_that_runs_is_stopped_is_told_so(tmp_path: Path) -> None:
     controller = a_controller(nodes=1)
     fill(controller, 1)
