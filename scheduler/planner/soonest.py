@@ -36,7 +36,9 @@ def soonest(speeds: Floats, devices: Floats, left: Floats, capacity: Floats) -> 
     `capacity` (models): devices. Cost: jobs x log, steps x (kinds + long jobs) x models; alike are jobs of one kind.
     """
     work = devices * left
-    alone = _alone(left, work.sum() / max(capacity.sum(), _TINY))
+    best = np.where(capacity > 0, speeds, 0.0).max(axis=1, initial=0.0)
+    lasts = left * (best > 0) / np.maximum(best, _TINY)
+    alone = _alone(lasts, work.sum() / max(capacity.sum(), _TINY))
     kinds, kind_of = _kinds(speeds[~alone])
     row_of = np.empty(len(left), dtype=np.int64)
     row_of[~alone] = kind_of
@@ -45,14 +47,17 @@ def soonest(speeds: Floats, devices: Floats, left: Floats, capacity: Floats) -> 
     works: Floats = np.bincount(row_of, weights=work, minlength=len(rows)).astype(np.float64)
     own = np.concatenate([np.zeros(len(kinds)), devices[alone]])
     fit, times, all_ends = _all_at_once(rows, works, own, capacity)
-    return Soonest(fit[row_of], times[row_of] * left / max(all_ends, _TINY))
+    return Soonest(fit[row_of], np.minimum(times[row_of] * left / max(all_ends, _TINY), 1.0))
 
 
-def _alone(left: Floats, spread: float) -> Bools:
-    """Who is so long that it has a row of its own. `spread`: time of all the work, at speed 1 on all devices."""
-    alone = left > _LONG * spread
+def _alone(lasts: Floats, spread: float) -> Bools:
+    """Who is so long, where it is quickest, that it has a row of its own.
+
+    `spread`: time of all the work, at speed 1 on all devices.
+    """
+    alone = lasts > _LONG * spread
     if alone.sum() > _MOST_LONG:
-        alone[np.argsort(-left, kind="stable")[_MOST_LONG:]] = False
+        alone[np.argsort(-lasts, kind="stable")[_MOST_LONG:]] = False
     return alone
 
 

@@ -203,6 +203,24 @@ def test_work_that_nothing_can_do_fits_nowhere_and_changes_no_other() -> None:
     assert not found.need[1:].any()
 
 
+def test_a_job_that_can_run_on_a_slow_model_alone_may_take_as_long_as_all_the_rest() -> None:
+    speeds = np.array([[0.0, 0.1], *[[1.0, 1.0]] * 49])
+    found = soonest(speeds, np.ones(50), np.ones(50), np.array([2.0, 10.0]))
+    assert np.isclose(found.need[0], 1.0, rtol=0.03)
+    assert np.isclose(found.need[1], 0.1, rtol=0.03)  # of the time until that one is through
+
+
+def test_no_job_has_to_run_for_longer_than_until_all_is_through() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        jobs = int(rng.integers(1, 400))
+        speeds = rng.choice([0.0, 0.01, 0.3, 1.0], (jobs, 3))
+        found = soonest(
+            speeds, rng.integers(1, 9, jobs) * 1.0, rng.exponential(1.0, jobs), np.array([8.0, 9.0, 40.0])
+        )
+        assert (found.need <= 1.0).all()
+
+
 def test_of_very_many_long_jobs_only_the_longest_are_looked_at_one_by_one() -> None:
     left = np.full(1_000, 10.0)
     left[::100] = 40.0
