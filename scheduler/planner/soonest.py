@@ -16,8 +16,8 @@ _STEPS, _FIRST_CHOICE, _SHARPER = 100, 4.0, 1.04
 _STEP, _LEAST_LOAD = 0.7, 0.05  # how far a price goes, by how much less than the most its row has to do
 # Who has more to do than this part of all work spread over all devices is long: at most so many, the longest.
 _LONG, _MOST_LONG = 0.25, 256
-# Of more kinds those are one whose speeds are nearly the same.
-_MOST_KINDS = 512
+# Of more kinds those are one whose speeds are nearly the same: by steps, ever longer ones until they are no more.
+_MOST_KINDS, _NEARLY = 512, 0.1
 _DEAREST = 1e9  # what cannot run anywhere costs
 _TINY = 1e-12
 
@@ -64,9 +64,11 @@ def _alone(lasts: Floats, spread: float) -> Bools:
 def _kinds(speeds: Floats) -> tuple[Floats, Ints]:
     """Their speeds, and the kind of each job."""
     kinds, kind_of = np.unique(speeds, axis=0, return_inverse=True)
-    if len(kinds) > _MOST_KINDS:
-        nearly = np.where(speeds > 0, np.maximum(speeds.round(1), 0.1), 0.0)
+    step = _NEARLY
+    while len(kinds) > _MOST_KINDS and step <= speeds.max():
+        nearly = np.where(speeds > 0, np.maximum((speeds / step).round(), 1.0) * step, 0.0)
         kinds, kind_of = np.unique(nearly, axis=0, return_inverse=True)
+        step *= 2.0
     return kinds, kind_of.ravel()
 
 

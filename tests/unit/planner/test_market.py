@@ -240,6 +240,16 @@ def test_of_very_many_kinds_of_jobs_those_that_are_nearly_alike_are_looked_at_as
     assert (found.fit[~slower, 1] == 1.0).all()
 
 
+def test_on_many_models_no_more_kinds_of_jobs_are_looked_at_however_many_there_are() -> None:
+    rng = np.random.default_rng(1)
+    speeds = rng.random((5_000, 4))
+    speeds[:, 0] = 1.0
+    found = soonest(speeds, np.ones(5_000), np.ones(5_000), np.array([100.0, 200.0, 100.0, 300.0]))
+    assert len(np.unique(found.fit, axis=0)) <= 512
+    slow, fast = speeds[:, 1] < 0.1, speeds[:, 1] > 0.9
+    assert found.fit[slow, 1].mean() < 0.5 < found.fit[fast, 1].mean()
+
+
 def test_the_assignment_is_worth_nearly_as_much_as_the_best_one() -> None:
     rng = np.random.default_rng(5)
     values = rng.random((300, 3))
