@@ -260,7 +260,7 @@ def fetch_file(
     if _is_there(target, file):
         progress(file["size"])
         return False
-    if not replace and target.exists():
+    if not replace and os.path.lexists(target):  # a link that leads nowhere is somebody's, too
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
