@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PureWindowsPath
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
 
 from suanli.client.errors import Unreachable, Unusable
@@ -263,13 +263,13 @@ def fetch_file(
     if not replace and os.path.lexists(target):  # a link that leads nowhere is somebody's, too
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
+    part = part_of(target, file["sha256"])
     url = f"{path}/files/{quote(file['path'])}"
     breaks = 0
     while (have := part.stat().st_size if part.exists() else 0) < file["size"] or not part.exists():
         headers = {"Range": f"bytes={have}-"} if have else {}
         try:
-            with transport.stream(url, headers=headers) as answer, part.open("ab") as out:
+            with transport.stream(url, headers=headers) as answer, _to_go_on(part) as out:
                 for data in answer.iter_bytes():
                     out.write(data)
                     progress(len(data))
@@ -285,6 +285,18 @@ def fetch_file(
     part.chmod(0o755 if file["executable"] else 0o644)
     part.replace(target)
     return True
+
+
+def part_of(target: Path, sha256: str) -> Path:
+    """Where a file lies while it comes: under a name of ours, for `NAME.part` may be somebody's own."""
+    name = hashlib.sha256(f"{sha256} {target.name}".encode()).hexdigest()[:32]
+    return target.with_name(f".suanli-{name}.part")
+
+
+def _to_go_on(part: Path) -> IO[bytes]:
+    """What has come of a file, to be written on; never what a link leads to. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(part, flags, 0o666), "ab")
 
 
 def place_in(folder: _PathT, path: str) -> _PathT:

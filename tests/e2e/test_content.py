@@ -10,7 +10,7 @@ import pytest
 
 from suanli.client import Refused
 from suanli.client.client import Client
-from suanli.client.content import FolderError
+from suanli.client.content import FolderError, part_of
 from suanli.content.manifest import OBJECT_BYTES, FileEntry, Manifest, hash_of
 from tests.builders.e2e import Site, api_key, suanli, wait_until
 
@@ -217,12 +217,13 @@ def test_results_are_the_firms_own_and_files_go_on_from_any_byte(site: Site, tmp
     (result,) = wait_until(lambda: client.results(job_id), "the results are collected")
     (file,) = client.result_files(job_id, result["attempt"], result["rank"])
     target = tmp_path / "digits"
-    (tmp_path / "digits.part").write_bytes(b"01234")
+    part = part_of(target, file["sha256"])
+    part.write_bytes(b"01234")
     got: list[int] = []
     assert client.fetch_result(job_id, 1, 0, file, target, got.append) is True
     assert target.read_bytes() == b"0123456789"
     assert sum(got) == 5
-    (tmp_path / "digits.part").write_bytes(b"damaged")
+    part.write_bytes(b"damaged")
     target.unlink()
     with pytest.raises(Exception, match="other bytes"):
         client.fetch_result(job_id, 1, 0, file, target)
