@@ -16,7 +16,7 @@ import orjson
 from scheduler.domain.authorise import Action, Principal, authorise, may_see_firm
 from scheduler.domain.errors import FieldProblem, Invalid, NotFound
 from scheduler.domain.jobs import JobState
-from scheduler.domain.suggestions import one_of, perhaps
+from scheduler.domain.suggestions import MOST_LISTED, one_of, perhaps
 from scheduler.services.jobs import JOBS_AND_STATES, JOBS_SQL, REVISION, STATE_WRITTEN, JobRecord, record_of
 from scheduler.storage.direct import Direct
 
@@ -124,7 +124,7 @@ class JobAnswers:
             given = getattr(wanted, name)
             if given is None:
                 continue
-            rows = await self._direct.fetch(statement, {"firm_id": principal.firm_id})
+            rows = await self._direct.fetch(statement, {"firm_id": principal.firm_id, "given": given})
             known = [row[0] for row in rows]
             if given not in known:
                 people = name == "submitted_by"  # only those who look after them are shown them all
@@ -199,10 +199,21 @@ def _page_sql(
     return all_firms, values
 
 
-# What a caller may ask the jobs of: of its firm, or (without one) of any.
+# What a caller may ask the jobs of: of its firm, or (without one) of any. First the one that was asked for, then as
+# many as may be meant: no name is compared with all of a firm.
+_MOST_NEAR = 50
+_NEAR = (
+    "left(name, 2) <> left(%(given)s::text, 2), left(name, 1) <> left(%(given)s::text, 1),"
+    " abs(length(name) - length(%(given)s::text)),"
+)
 _NAMES = {
-    name: f"SELECT DISTINCT name FROM {table} WHERE firm_id = %(firm_id)s OR %(firm_id)s::text IS NULL ORDER BY name"  # noqa: S608
-    for name, table in (("project", "projects"), ("queue", "queues"), ("submitted_by", "principals"))
+    name: f"SELECT name FROM {table} WHERE firm_id = %(firm_id)s OR %(firm_id)s::text IS NULL"  # noqa: S608
+    f" GROUP BY name ORDER BY name <> %(given)s::text, {near} name LIMIT {most}"
+    for name, table, near, most in (
+        ("project", "projects", "", MOST_LISTED + 1),
+        ("queue", "queues", "", MOST_LISTED + 1),
+        ("submitted_by", "principals", _NEAR, _MOST_NEAR),
+    )
 }
 _EQUAL = {
     "project": "j.project = %(project)s",

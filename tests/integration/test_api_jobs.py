@@ -176,6 +176,25 @@ async def test_unknown_names_are_answered_with_those_that_exist(installation: Ap
     assert wants == {"query project": "one of: default, vision", "query submitted_by": "a person or token"}
 
 
+async def test_an_unknown_person_is_compared_with_no_more_than_may_be_meant(
+    installation: ApiInstallation,
+) -> None:
+    ops, lin = installation.as_("ops"), installation.as_("lin")
+    long = "ab" * 49
+    for name in (*(f"lin-{n}" for n in range(60)), f"{long}c"):
+        body = {"name": name, "role": "researcher", "firm": "lanjing"}
+        assert (await ops.post("/v1/principals", json=body)).status_code == 201
+
+    async def want(name: str) -> str:
+        answer = await lin.get("/v1/jobs", params={"submitted_by": name})
+        return "" if answer.status_code == 200 else str(answer.json()["errors"][0]["want"])
+
+    assert await want("lin-59") == ""
+    assert await want(f"{long}c") == ""
+    assert await want("wamg") == "a person or token, perhaps wang"
+    assert await want(long) == "a person or token"
+
+
 async def test_a_secret_in_a_wrong_environment_is_not_repeated(installation: ApiInstallation) -> None:
     spec = job_spec(environment={"HF_TOKEN": ["hf_secret"]})
     answer = await installation.as_("lin").post("/v1/jobs", json=spec)
