@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from scheduler.domain.queues import COMPUTE, Cohort, Queue
 
+MOST_LEVELS = 32
+"""Cohorts that lie in one another at most: who asks what a queue may take walks to the top of its tree."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
@@ -50,9 +53,9 @@ def _tree(member: Queue | Cohort, cohorts: Mapping[str, Cohort]) -> Iterator[Con
         yield Contradiction(member, at, parent, "a cohort of this file or one that exists")
         return
     if isinstance(member, Cohort):
-        path = [member.name]
+        path = dict.fromkeys([member.name])  # in order
         while parent is not None and parent not in path:
-            path.append(parent)
+            path[parent] = None
             above = cohorts.get(parent)
             parent = None if above is None else above.parent
         if parent == member.name:
@@ -60,6 +63,12 @@ def _tree(member: Queue | Cohort, cohorts: Mapping[str, Cohort]) -> Iterator[Con
             yield Contradiction(
                 member, at, member.parent, f"a cohort that is not below it: {circle} is a circle"
             )
+        elif parent is None and len(path) == MOST_LEVELS + 1:  # those below it need not be named, too
+            want = (
+                f"a cohort further up: {member.name} would be on level {len(path)},"
+                f" and a tree has {MOST_LEVELS} at most"
+            )
+            yield Contradiction(member, at, member.parent, want)
 
 
 def _models(member: Queue | Cohort, models: Collection[str]) -> Iterator[Contradiction]:

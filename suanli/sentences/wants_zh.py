@@ -94,6 +94,9 @@ ZH_WANTS = {
     "Not a directory": "不是目录",
     # What a configuration may not say of what there is
     "a cohort that is not below it: {circle} is a circle": "不在其下的队列组：{circle} 成环",
+    "a cohort further up: {name} would be on level {number}, and a tree has {most} at most": (
+        "更靠上的队列组：{name} 会在第 {number} 层，而一棵树最多 {most} 层"
+    ),
     "a cohort of this file or one that exists": "此文件中的或已有的队列组",
     "at most {number}, its nominal quota": "最多 {number}，即其额定配额",
     "a time after now ({moment})": "晚于现在（{moment}）的时间",

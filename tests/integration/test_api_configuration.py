@@ -356,6 +356,11 @@ async def test_parts_of_devices_are_held_as_parts(installation: ApiInstallation)
             "cohorts[0].parent",
             "a -> b -> a is a circle",
         ),
+        (
+            {"cohorts": [{"name": "c1"}, *({"name": f"c{n}", "parent": f"c{n - 1}"} for n in range(2, 41))]},
+            "cohorts[32].parent",
+            "c33 would be on level 33, and a tree has 32 at most",
+        ),
         ({"cohorts": [{"name": "a", "nominal": {"h9000": 1}}]}, "cohorts[0].nominal.h9000", "catalogue"),
         (
             {"firms": [{"name": "lanjing", "queues": [{"name": "q", "cohort": "nowhere"}]}]},
