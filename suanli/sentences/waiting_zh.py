@@ -6,8 +6,13 @@ ZH_WAITING = {
     "the queue's pools have: {models}": "该队列的资源池有：{models}",
     "the job could never start: {why}; {advice}": "该作业永远无法启动：{why}；{advice}",
     "the job could never start: {why}; {more}; {advice}": "该作业永远无法启动：{why}；{more}；{advice}",
+    # The parts of reasons that have two, where they stand in the sentence above
     "asks for {nodes} with {wanted}": "需要 {nodes}，各 {wanted}",
     "{where} has {number} such": "{where}有 {number} 个",
+    "asks for {wanted}": "需要 {wanted}",
+    "the queue's whole quota is {quota}": "队列的全部配额是 {quota}",
+    "{number} {model} on one node are not allowed": "一个节点上不允许 {number} 个 {model}",
+    "allowed are {allowed}": "允许 {allowed}",
     "The job waits at position {place} of queue {queue}: {why}": "作业在队列 {queue} 中排第 {place} 位：{why}",
     "The job waits at position {place} of queue {queue}.": "作业在队列 {queue} 中排第 {place} 位。",
     "The job waits: the planner has not looked at it yet.": "作业在等待：调度器尚未处理它。",
@@ -79,6 +84,7 @@ ZH_WAITING = {
     "asks for {wanted}; the queue's whole quota is {quota}": "需要 {wanted}；队列的全部配额是 {quota}",
     "asks for {nodes} with {wanted}; {where} has {number} such": "需要 {nodes}，各 {wanted}；{where}有 {number} 个",
     "the largest pool of the queue": "该队列最大的资源池",
+    "the largest {level} of the queue's pools": "该队列的资源池中最大的 {level} ",
     "{number} node": "{number} 个节点",
     "{number} nodes": "{number} 个节点",
     "{number} device": "{number} 个设备",
@@ -88,8 +94,8 @@ ZH_WAITING = {
     "the catalogue knows no device model {model}": "目录中没有设备型号 {model}",
     "the queue {queue} may use no pool": "队列 {queue} 不能使用任何资源池",
     "the firm has no queue {queue}": "企业没有队列 {queue}",
-    "{count} {model} on one node are not allowed; allowed are {allowed}": (
-        "一个节点上不允许 {count} 个 {model}；允许 {allowed}"
+    "{number} {model} on one node are not allowed; allowed are {allowed}": (
+        "一个节点上不允许 {number} 个 {model}；允许 {allowed}"
     ),
     "now, with {devices} instead of {asked}: pool {pool}, {model}": (
         "以 {devices}代替 {asked} 个：资源池 {pool}，{model}"

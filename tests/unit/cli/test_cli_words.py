@@ -380,6 +380,16 @@ def test_no_time_is_lost_on_a_sentence_that_is_longer_than_any_of_ours(
             "该作业永远无法启动：需要 1 个节点，各 100 mlu370-x8；该队列最大的资源池有 0 个；"
             "最接近且可行的规模是 8 mlu370-x8，即 1 x 8",
         ),
+        (
+            "the job could never start: asks for 8 mlu370-x8; the queue's whole quota is 4; "
+            "the nearest possible gang is 4 mlu370-x8 as 1 x 4",
+            "该作业永远无法启动：需要 8 mlu370-x8；队列的全部配额是 4；最接近且可行的规模是 4 mlu370-x8，即 1 x 4",
+        ),
+        (
+            "the job could never start: 3 mlu370-x8 on one node are not allowed; allowed are 1, 2; "
+            "the queue's pools have: mlu370-x8",
+            "该作业永远无法启动：一个节点上不允许 3 个 mlu370-x8；允许 1, 2；该队列的资源池有：mlu370-x8",
+        ),
     ],
 )
 def test_what_was_typed_keeps_its_name_where_the_rest_is_translated(
