@@ -116,6 +116,6 @@ def drained(snapshot: Snapshot, now_ms: int) -> Iterator[Stop]:
         nodes = {node_id for node_id, _ in running.tasks}
         hole = next((h for h in due if h.queue != running.shape.queue and nodes & h.nodes), None)
         if hole is not None and not running.stopping:
-            why = hole.why if hole.queue is None and hole.why else "they are reserved"
+            why = "they are reserved" if hole.queue is not None else hole.why or "maintenance"
             sentence = f"its nodes are wanted from {to_rfc3339(hole.from_ms)}: {why}"
             yield Stop(running.job_id, StopCause.MAINTENANCE, None, sentence, lost_work_ms(running, now_ms))

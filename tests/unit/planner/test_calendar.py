@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Queue, QueueKey
@@ -10,6 +12,7 @@ from scheduler.domain.time import to_rfc3339
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.planner import Hole, PlannerConfig
+from scheduler.planner.calendar import drained
 from scheduler.planner.cycle import plan
 from scheduler.planner.snapshot import DRAIN_MS
 from tests.builders.cluster import FIRM, POOL, Controller, a_node
@@ -18,13 +21,15 @@ from tests.builders.jobs import a_spec
 HOUR_MS = 3_600_000
 
 
-def booked(nodes: int = 2, firm: str | None = None, hours: int = 2) -> Controller:
+def booked(
+    nodes: int = 2, firm: str | None = None, hours: int = 2, why: str = "a new power supply"
+) -> Controller:
     """Nodes n0, n1 …; the first is booked in some hours for an hour."""
     controller = Controller([a_node(f"n{n}") for n in range(nodes)])
     keys = [QueueKey(FirmId(name), "default") for name in (FIRM, "firm-b")]
     begin_ms = controller.now_ms + hours * HOUR_MS
     whose = None if firm is None else QueueKey(FirmId(firm), "default")
-    hole = Hole(begin_ms, begin_ms + HOUR_MS, frozenset({NodeId("n0")}), whose, "a new power supply")
+    hole = Hole(begin_ms, begin_ms + HOUR_MS, frozenset({NodeId("n0")}), whose, why)
     queues = tuple(Queue(key, (POOL,)) for key in keys)
     controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (), (hole,)))
     return controller
@@ -101,6 +106,26 @@ def test_what_still_runs_is_drained_before_maintenance_and_goes_on_elsewhere() -
     said = next(e for c in controller.changes for e in c.events if e.kind == "JobPreempted")
     assert said.data["cause"] == "maintenance"
     assert "a new power supply" in said.data["detail"]
+
+
+@pytest.mark.parametrize(
+    ("firm", "why", "said"),
+    [
+        (None, "a new fan", "a new fan"),
+        (None, "", "maintenance"),
+        ("firm-b", "a new fan", "they are reserved"),
+    ],
+)
+def test_who_leaves_a_node_is_told_for_what(firm: str | None, why: str, said: str) -> None:
+    controller = booked(nodes=1, firm=firm, why=why)
+    job = controller.submit("short", a_spec("short", devices=8, time_limit_s=3600))
+    assert controller.plan() == ["short"]
+    controller.run(job)
+    (hole,) = take_snapshot(controller.state, controller.now_ms).calendar
+    stops = list(drained(take_snapshot(controller.state, controller.now_ms), hole.from_ms))
+    assert [stop.sentence for stop in stops] == [
+        f"its nodes are wanted from {to_rfc3339(hole.from_ms)}: {said}"
+    ]
 
 
 def test_the_owner_of_a_reservation_starts_in_it_and_nobody_else() -> None:
