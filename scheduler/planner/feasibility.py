@@ -40,11 +40,12 @@ def ever_fits(spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Cata
         if refusal is None:
             return None
         refusals.append(refusal)
-    return max(refusals, key=lambda refusal: _TELLING.index(refusal.reason))
+    return max(refusals, key=_closeness)
 
 
-# A job that fails in several variants is told the reason that is closest to a start.
-_TELLING = (
+# A job that fails in several variants or pools is told first the reason that is closest to a start: one that may change
+# by waiting, then the later of these.
+_NEVER_CHANGE = (
     Reason.UNKNOWN_MODEL,
     Reason.NO_SUCH_DEVICES,
     Reason.NO_NODE_FOR_IMAGES,
@@ -53,6 +54,16 @@ _TELLING = (
     Reason.GANG_TOO_LARGE,
     Reason.QUOTA_TOO_SMALL,
 )
+
+
+def most_telling_first(reasons: Iterable[WhyNot]) -> tuple[WhyNot, ...]:
+    """Those of pools and models on which the job could never start last, else as they come."""
+    return tuple(sorted(reasons, key=_closeness, reverse=True))
+
+
+def _closeness(why: WhyNot) -> int:
+    never = _NEVER_CHANGE
+    return never.index(why.reason) if why.reason in never else len(never)
 
 
 def _refusal(

@@ -9,6 +9,7 @@ from scheduler.planner.calendar import Later
 from scheduler.planner.claims import Blocked, Refused
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates, ends_in_time
+from scheduler.planner.feasibility import most_telling_first
 from scheduler.planner.likeness import Likeness
 from scheduler.planner.reasons import benched
 from scheduler.planner.snapshot import Shape, WaitingJob
@@ -25,7 +26,8 @@ class Refusal(NamedTuple):
         """Why such a class waits."""
         if not shape.benched:
             return self.blocked
-        return Blocked((*self.blocked.reasons, *benched(shape)), self.blocked.change)
+        reasons = most_telling_first((*self.blocked.reasons, *benched(shape)))
+        return Blocked(reasons, self.blocked.change)
 
 
 class Refusals:
@@ -53,7 +55,7 @@ class Refusals:
     ) -> Refusal:
         """What the job met, told to those after it but where that was its own: its money, its quota, its work."""
         ends = self._ends(shape, job) if self._by_its_end(refused) else None
-        refusal = Refusal(ends, refused, Blocked(tuple(refused.reasons), change))
+        refusal = Refusal(ends, refused, Blocked(most_telling_first(refused.reasons), change))
         if not (refused.by_quota or refused.begins_anew or paid):
             self._met[self._likeness.number(shape, queue)] = refusal
         return refusal

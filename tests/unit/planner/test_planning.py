@@ -11,6 +11,7 @@ from scheduler.catalogue import load_catalogue
 from scheduler.domain.devices import Health
 from scheduler.domain.ids import DeviceId, FirmId, JobId
 from scheduler.domain.jobs import JobSpec, JobState
+from scheduler.domain.pools import Pool
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.reasons import EndReason, Reason
 from scheduler.machine import take_snapshot
@@ -120,6 +121,22 @@ def test_a_cordoned_or_silent_node_gets_nothing_and_the_reason_says_so() -> None
 
 
 # --- order ---------------------------------------------------------------------------------------------
+
+
+def test_the_first_reason_is_of_the_pool_in_which_it_may_start() -> None:
+    """And not of one without its model, or with too few devices of it: people are shown the first alone."""
+    names = ("pool-a", "pool-b", "pool-c")
+    nodes = [
+        a_node("n1", model=OTHER_MODEL, pool="pool-a"),
+        a_node("n2", devices=4, pool="pool-b"),
+        a_node("n3", pool="pool-c"),
+    ]
+    controller = Controller(nodes, [a_queue(pools=names)], pools=[Pool(name) for name in names])
+    for name in ("first", "second"):
+        controller.submit(name, a_spec(name, devices=8))
+    assert controller.plan() == ["first"]
+    told = [Reason.DEVICES_BUSY, Reason.GANG_TOO_LARGE, Reason.NO_SUCH_DEVICES]
+    assert reasons(controller, "second") == told
 
 
 def test_a_higher_priority_goes_first_then_age() -> None:
