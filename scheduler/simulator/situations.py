@@ -19,7 +19,7 @@ from scheduler.domain.configuration_reading import (
 )
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.ids import FirmId, NodeId
-from scheduler.domain.queues import Cohort, Queue, QueueKey
+from scheduler.domain.queues import Cohort, Queue, QueueKey, told_amount
 from scheduler.domain.quotas import Contradiction, contradictions
 from scheduler.domain.suggestions import one_of
 from scheduler.domain.time import to_rfc3339
@@ -75,7 +75,7 @@ def _changed(base: Situation, value: dict[str, Any], name: str) -> Situation:
         raise Invalid([FieldProblem("moves", repr(moves), "true or false")])
     wanted = configuration_from_json(value, BESIDE)
     left = [key for key in _LEFT if value.get(key)]
-    if any(firm.projects for firm in wanted.firms):
+    if any("projects" in firm for firm in value.get("firms") or ()):
         left.append("firms.projects")
     result = replace(base, name=name, moves=moves, left=tuple(left))
     if value.get("cluster") is not None:
@@ -142,13 +142,36 @@ def with_profile(base: Situation, profile: object, name: str, field: str = "--pr
     return replace(base, name=name, profile=profile)
 
 
-def notes_of(situations: Iterable[Situation]) -> Iterator[str]:
-    """What of the change files changes nothing here, and whose prices are of another time: a sentence each."""
+def notes_of(situations: Sequence[Situation]) -> Iterator[str]:
+    """What the change files set in queues, what of them changes nothing here, and whose prices are of another time.
+
+    A sentence each. As `suanli apply` does, a file sets its queues as a whole: what it leaves out of one is unset.
+    """
+    base = {queue.key: queue for queue in situations[0].queues}
+    for one in situations[1:]:
+        for queue in one.queues:
+            for was_and_is in _set_in(base[queue.key], queue):
+                yield f"{one.name}: queue {queue.key.firm_id}/{queue.key.name}: {was_and_is}"
     for one in situations:
         if one.left:
             yield f"{one.name}: changes nothing here: {', '.join(one.left)}"
         if one.prices_begin_ms is not None and one.prices_begin_ms > one.origin_ms:
             yield f"{one.name}: prices that begin by {to_rfc3339(one.prices_begin_ms)} count from the beginning"
+
+
+def _set_in(was: Queue, now: Queue) -> Iterator[str]:
+    for limit in ("nominal", "borrowing", "lending"):
+        before, after = getattr(was, limit), getattr(now, limit)
+        for key in sorted(before.keys() | after.keys()):
+            if before.get(key) != after.get(key):
+                told = (told_amount(key, of[key]) if key in of else "none" for of in (before, after))
+                yield f"{limit}.{key} " + " -> ".join(told)
+    if was.weight != now.weight:
+        yield f"weight {was.weight} -> {now.weight}"
+    if was.cohort != now.cohort:
+        yield f"cohort {was.cohort or 'none'} -> {now.cohort or 'none'}"
+    if was.pools != now.pools:
+        yield f"pools {', '.join(was.pools)} -> {', '.join(now.pools)}"
 
 
 def require_different_names(situations: Sequence[Situation]) -> None:

@@ -173,6 +173,7 @@ ZH_APART = {
     "{number} jobs, each of {least} devices or more": "{number} 个作业，每个至少 {least} 台设备",
     "at least one that the cluster can run ({devices})": "至少一个集群能运行的作业（{devices}）",
     "nothing: {path} describes one cluster": "空值：{path} 只描述一个集群",
+    "{file}: queue {queue}: {field} {before} -> {after}": "{file}：队列 {queue}：{field} {before} -> {after}",
     "{file}: changes nothing here: {names}": "{file}：在此不起作用：{names}",
     "at least one node": "至少一个节点",
     "at least one job that ran": "至少一个运行过的作业",

@@ -588,6 +588,20 @@ def test_what_is_wrong_with_a_change_is_named_by_its_file_and_whose_it_is(
     assert f"{problem.field}: got {problem.got}, want {problem.want}".startswith(f"{path}: {said}")
 
 
+def test_what_a_change_sets_in_a_queue_is_said_with_what_it_leaves_out(
+    history_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "heavy.yaml"
+    path.write_text("firms: [{name: a, queues: [{name: default, nominal: {ascend-910b3: 8}}]}]")
+    lighter = tmp_path / "lighter.yaml"
+    lighter.write_text("firms: [{name: a, queues: [{name: default, weight: 50}]}]")
+    _, err = run(Request(history_file, changes=(path, lighter), first=2))
+    assert [line for line in err.splitlines() if ": " in line and "left out" not in line] == [
+        "heavy: queue a/default: nominal.ascend-910b3 none -> 8",
+        "lighter: queue a/default: weight 1 -> 50",
+    ]
+
+
 def test_what_changes_no_rehearsal_is_said_to_be_left(history_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "change.yaml"
     path.write_text(
