@@ -355,10 +355,10 @@ class Client(Surroundings):
             return self._write_whole(answer, file)
 
     def _write_whole(self, answer: httpx.Response, file: Path) -> int:
-        temporary = file.with_name(file.name + ".part")
+        temporary = file.with_name(f".suanli-{secrets.token_hex(16)}.part")  # NAME.part may be somebody's own
         written = 0
         try:
-            with temporary.open("wb") as target:
+            with temporary.open("xb") as target:
                 for chunk in answer.iter_bytes():
                     written += target.write(chunk)
             expected = answer.headers.get("content-length")

@@ -193,6 +193,15 @@ def test_a_bundle_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert file.read_bytes() == b"12345"
 
 
+def test_a_download_leaves_alone_what_is_called_part(tmp_path: Path) -> None:
+    mine = tmp_path / "june.zip.part"
+    mine.write_bytes(b"my own notes")
+    made, _, _ = client(httpx.Response(200, content=b"whole"))
+    assert made.bundle(tmp_path / "june.zip") == 5
+    assert mine.read_bytes() == b"my own notes"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["june.zip", "june.zip.part"]
+
+
 def test_names_with_slashes_and_dots_stay_one_segment_of_the_path() -> None:
     made, asked, _ = client(*[ok({}, 200) for _ in range(3)])
     for name in ("a/../../b", "..", "a b?c"):
