@@ -7,14 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scheduler.catalogue import Catalogue, load_catalogue
-from scheduler.domain.errors import FieldProblem, Invalid
+from scheduler.domain.errors import DomainError, FieldProblem, Invalid
 from scheduler.domain.reading import Reader
 from scheduler.domain.suggestions import one_of
 from scheduler.simulator.cluster import NodeSpec
 from scheduler.simulator.models import catalogue_of
+from suanli.client.yaml_files import BadYaml, read_yaml
 
 MOST_NODES = 200_000
 DEFAULT_POOL = "pool"
@@ -40,22 +39,27 @@ class ClusterFile:
         return {model: sum(n.devices for n in self.nodes if n.model == model) for model in self.models}
 
 
-def read_cluster(path: Path, name: str | None = None) -> ClusterFile:
-    """Reads a cluster, or the one of a name from a file of several. Raises Invalid with every problem."""
+class BadFile(DomainError):
+    """A file that cannot be read as what it should be; the sentence names it and the line."""
+
+
+def content_of(path: Path) -> dict[str, Any]:
+    """What stands in a YAML file, read as `suanli apply` reads it. Raises BadFile."""
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Invalid(
-            [FieldProblem(str(path), error.strerror or str(error), "a file that can be read")]
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Invalid([FieldProblem(str(path), str(error), "YAML")]) from None
+        return read_yaml(str(path)).content
+    except BadYaml as error:
+        raise BadFile(str(error)) from None
+
+
+def read_cluster(path: Path, name: str | None = None) -> ClusterFile:
+    """Reads a cluster, or the one of a name from a file of several. Raises BadFile, and Invalid with every
+    problem.
+    """
+    value: Any = content_of(path)
     if name is not None:
-        if not isinstance(value, dict) or name not in value:
-            several = isinstance(value, dict) and "nodes" not in value
-            want = (
-                one_of(name, list(map(str, value))) if several else f"nothing: {path} describes one cluster"
-            )
+        if name not in value:
+            several = "nodes" not in value
+            want = one_of(name, list(value)) if several else f"nothing: {path} describes one cluster"
             raise Invalid([FieldProblem("--cluster-name", name, want)])
         value = value[name]
     return cluster_from(value, f"{path.name}: ")

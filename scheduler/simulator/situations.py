@@ -5,8 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scheduler.catalogue import Catalogue
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, ProjectBudget
 from scheduler.domain.calendar import Known, MayReserve, Planned, planned_by
@@ -27,7 +25,7 @@ from scheduler.machine.messages import BudgetSpent
 from scheduler.planner import Hole
 from scheduler.planner.config import POLICIES
 from scheduler.simulator.cluster import NodeSpec
-from scheduler.simulator.clusters import ClusterFile, cluster_from
+from scheduler.simulator.clusters import ClusterFile, cluster_from, content_of
 from scheduler.simulator.history import PastProgram, cohort_noun
 
 BASE = "as-it-is"  # the first situation's name; others are named after a file, or after a profile that ships
@@ -56,13 +54,13 @@ class Situation:
 
 
 def changed(base: Situation, path: Path) -> Situation:
-    """The base with a file's changes. Raises Invalid with every problem of a section, by the file.
+    """The base with a file's changes. Raises BadFile, and Invalid with every problem of a section, by the file.
 
     The file is one that `suanli apply -f` takes (firms with queues, cohorts, pools, maintenance, reservations, prices,
     programs, budgets; prices and programs count at once); beside that it may have `profile`, `moves` (whether running
     jobs that resume may be moved), and `cluster` with more nodes (as in a cluster file).
     """
-    value = _read(path)
+    value = content_of(path)
     try:
         return _changed(base, value, path.stem)
     except Invalid as error:
@@ -72,7 +70,7 @@ def changed(base: Situation, path: Path) -> Situation:
 def _changed(base: Situation, value: dict[str, Any], name: str) -> Situation:
     profile, moves = value.get("profile", base.profile), value.get("moves", base.moves)
     if not isinstance(moves, bool):
-        raise Invalid([FieldProblem("moves", repr(moves), "true or false")])
+        raise Invalid([FieldProblem("moves", repr(moves)[:60], "true or false")])
     wanted = configuration_from_json(value, BESIDE)
     left = [key for key in _LEFT if value.get(key)]
     if any("projects" in firm for firm in value.get("firms") or ()):
@@ -108,20 +106,6 @@ def _changed(base: Situation, value: dict[str, Any], name: str) -> Situation:
     return with_profile(result, profile, result.name, "profile")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Invalid(
-            [FieldProblem(str(path), error.strerror or str(error), "a file that can be read")]
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid([FieldProblem(str(path), str(error), "YAML")]) from None
-    if not isinstance(value, dict):
-        raise Invalid([FieldProblem(str(path), repr(value)[:60], "an object with text keys")])
-    return value
-
-
 def _with_nodes(base: Situation, added: ClusterFile) -> Situation:
     nodes = tuple(replace(node, name=f"{base.name}-{node.name}") for node in added.nodes)
     return replace(
@@ -138,7 +122,7 @@ def _with_nodes(base: Situation, added: ClusterFile) -> Situation:
 def with_profile(base: Situation, profile: object, name: str, field: str = "--profile") -> Situation:
     """The base under another profile, which `field` names. Raises Invalid for one that is not there."""
     if not isinstance(profile, str) or profile not in POLICIES:
-        raise Invalid([FieldProblem(field, repr(profile), f"one of {', '.join(POLICIES)}")])
+        raise Invalid([FieldProblem(field, repr(profile)[:60], f"one of {', '.join(POLICIES)}")])
     return replace(base, name=name, profile=profile)
 
 

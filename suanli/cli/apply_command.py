@@ -24,8 +24,8 @@ def apply(
     from suanli.cli.moments import with_billing_times
     from suanli.cli.output import print_json, print_table, say
     from suanli.cli.refusals import of_file
-    from suanli.cli.yaml_files import read_yaml
     from suanli.client.errors import Refused
+    from suanli.client.yaml_files import read_yaml
 
     read = read_yaml(file)
     with open_client(profile) as client:

@@ -21,10 +21,10 @@ from suanli.cli.session import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from suanli.cli.yaml_files import YamlFile
     from suanli.client.client import Client
     from suanli.client.surroundings import JobCost, Notification
     from suanli.client.types import Attempt, Job
+    from suanli.client.yaml_files import YamlFile
 
 
 def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suanli.cli.yaml_files import YamlFile, read_yaml
+from suanli.client.yaml_files import YamlFile, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from suanli.cli.harmless import harmless
 from suanli.cli.moments import local_exact
 from suanli.client.types import LogRecord
+from suanli.sentences.harmless import harmless
 
 
 class LogLines:

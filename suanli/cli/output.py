@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import east_asian_width
 
 from suanli.cli.errors import MISUSED, CliError
-from suanli.cli.harmless import harmless, one_line
+from suanli.sentences.harmless import harmless, one_line
 from suanli.sentences.words import said
 
 if TYPE_CHECKING:

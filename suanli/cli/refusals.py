@@ -17,7 +17,7 @@ from suanli.cli.output import note
 from suanli.client.errors import ClientError, FieldError, KeyRefused, Refused, Unusable
 
 if TYPE_CHECKING:
-    from suanli.cli.yaml_files import YamlFile
+    from suanli.client.yaml_files import YamlFile
 
 _SHORT = 3  # letters of a name that say what it is short for
 _MEANT = re.compile(r"(?P<name>\S+)\? \(")

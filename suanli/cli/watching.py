@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from suanli.cli.following import apart, write_text
-from suanli.cli.harmless import harmless, one_line
 from suanli.cli.output import note
+from suanli.sentences.harmless import harmless, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from suanli.cli.errors import CliError
-from suanli.cli.harmless import harmless, one_line
 from suanli.cli.job_commands import happened
 from suanli.cli.log_lines import LogLines
 from suanli.cli.moments import (
@@ -32,13 +31,14 @@ from suanli.cli.output import cells, least_width, make_table, print_table, refus
 from suanli.cli.refusals import of_file, of_period, report, sentence
 from suanli.cli.usage_tables import _budget_row, _sums, about, cny, fen_of, print_usage
 from suanli.cli.watching import LONGEST_CELL, Cut, follow_life
-from suanli.cli.yaml_files import YamlFile
 from suanli.client.client import Client
 from suanli.client.content import send_folder
 from suanli.client.errors import FieldError, Problem, Refused, refused
 from suanli.client.transport import Transport
 from suanli.client.types import Job, LogRecord
+from suanli.client.yaml_files import YamlFile
 from suanli.sentences import ZH_SERVER, Translation
+from suanli.sentences.harmless import harmless, one_line
 from suanli.sentences.words import said
 
 

@@ -12,9 +12,8 @@ import pytest
 
 from scheduler.domain.authorise import Action, in_words
 from scheduler.services.account import account_of
-from suanli.cli.errors import CliError
 from suanli.cli.output import console, make_table
-from suanli.cli.yaml_files import read_yaml
+from suanli.client.yaml_files import BadYaml, read_yaml
 from suanli.sentences import ZH_SERVER, pattern_of, recognisable
 from suanli.sentences.words import is_chinese, said, word
 from suanli.sentences.words_zh import ZH
@@ -61,6 +60,7 @@ SPOKEN = {
     "UpFailed",
     "self._say",
     "BadTrace",
+    "BadYaml",
     "NoPictures",
     "said",
 }
@@ -253,7 +253,7 @@ def test_what_is_no_yaml_is_said_in_chinese_whole(
 ) -> None:
     (tmp_path / "job.yaml").write_text(written)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CliError) as refused:
+    with pytest.raises(BadYaml) as refused:
         read_yaml("job.yaml")
     assert re.fullmatch(
         rf"job.yaml 第 \d 行：不是 YAML：{re.escape(chinese)}", said(str(refused.value), chinese=True)

@@ -17,7 +17,7 @@ from scheduler.catalogue.loader import load_catalogue
 from scheduler.domain.batches import arrange
 from scheduler.domain.features import missing
 from scheduler.domain.job_reading import spec_from_json
-from suanli.cli.yaml_files import read_yaml
+from suanli.client.yaml_files import read_yaml
 
 JOBS = [
     "finetune/job.yaml",

@@ -21,7 +21,7 @@ from scheduler.machine.messages import BudgetSpent
 from scheduler.planner import StopCause
 from scheduler.services.history import history_text
 from scheduler.simulator.budgets import VirtualBudgets
-from scheduler.simulator.clusters import cluster_from, read_cluster
+from scheduler.simulator.clusters import BadFile, cluster_from, read_cluster
 from scheduler.simulator.command import Request, simulate
 from scheduler.simulator.history import MOST_BYTES, budgets_at, history_from_json, read_history
 from scheduler.simulator.pictures import unit_of
@@ -459,7 +459,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, history_file: Pat
         Request(history_file, changes=(tmp_path / "absent.yaml",)),
         Request(history_file, changes=(broken,)),
     ):
-        with pytest.raises((Invalid, BadTrace)):
+        with pytest.raises((Invalid, BadFile, BadTrace)):
             run(request)
     with pytest.raises(BadTrace, match=r"not a table of jobs: it has .*, wanted the columns job_id, "):
         run(Request(table, cluster=cluster))
@@ -493,7 +493,6 @@ def test_a_change_for_a_firm_or_a_pool_that_is_not_there_is_refused(
         "moves: perhaps",
         "cluster: {nodes: [{model: unheard-of, devices: 8}]}",
         "quota: 3",
-        "[1, 2]",
     ):
         path = tmp_path / "change.yaml"
         path.write_text(text)
@@ -610,6 +609,51 @@ def test_what_changes_no_rehearsal_is_said_to_be_left(history_file: Path, tmp_pa
     )
     _, err = run(Request(history_file, changes=(path,), first=2))
     assert "change: changes nothing here: nodes, pools, firms.projects\n" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &a [x, x]\nmoves: *a\n", ", line 2: aliases (*name) are not allowed; write the value out"),
+        ("moves: true\nmoves: false\n", ", line 2: moves is already on line 1"),
+        ("firms: [\n", ", line 2: not YAML: "),
+        (f"firms: {'[' * 3000}{']' * 3000}", ": nested too deeply"),
+        ("- a\n", ": holds a list, want keys and values like `name: my-job`"),
+        ("", ", line 1: the file is empty"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read_is_named_with_its_line(
+    history_file: Path, tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(BadFile, match=re.escape(f"{path}{said}")):
+        run(Request(history_file, changes=(path,)))
+    with pytest.raises(BadFile, match=re.escape(f"{path}{said}")):
+        read_cluster(path)
+
+
+@pytest.mark.parametrize(
+    "word", ["2026-99-99", "0000-01-01", "0b_", "._", "9" * 5000, "[x, x, x, x, x, x, x, x, x, x, x]"]
+)
+def test_a_word_that_is_no_switch_is_refused_in_a_sentence(
+    history_file: Path, tmp_path: Path, word: str
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"moves: {word}\n")
+    with pytest.raises(Invalid, match=r"a.yaml: moves: got .{1,60}, want true or false$"):
+        run(Request(history_file, changes=(path,)))
+
+
+def test_times_and_names_need_no_quotes_as_where_they_are_applied(history_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "cohorts: [{name: on}, {name: 010}]\n"
+        "maintenance: [{name: works, pool: new, from: 2030-01-01T00:00:00+08:00, until: 2030-01-02T00:00:00+08:00}]\n"
+        "cluster: {nodes: [{model: ascend-910b3, devices: 8, pool: new}]}\n"
+        "firms: [{name: a, queues: [{name: default, cohort: 010}]}]\n"
+    )
+    run(Request(history_file, changes=(path,), first=2))
 
 
 def test_a_cluster_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:

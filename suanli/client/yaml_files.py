@@ -17,10 +17,14 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from suanli.cli.errors import MISUSED, CliError
-from suanli.cli.harmless import one_line
+from suanli.client.errors import Unusable
+from suanli.sentences.harmless import one_line
 
 LIMIT_BYTES = 1 << 20
+
+
+class BadYaml(Unusable):
+    """A file that is none; the sentence names it and the line."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise CliError(
-                f"line {mark.line + 1}: aliases (*name) are not allowed; write the value out", MISUSED
-            )
+            raise BadYaml(f"line {mark.line + 1}: aliases (*name) are not allowed; write the value out")
         return super().compose_node(parent, index)
 
 
@@ -66,7 +68,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^$"), [""])
 
 
 def read_yaml(file: str) -> YamlFile:
-    """The mapping in a file; `-` is standard input. Raises CliError with the file and the line."""
+    """The mapping in a file; `-` is standard input. Raises BadYaml with the file and the line."""
     name = "standard input" if file == "-" else file
     try:
         data = _read(file)
@@ -75,21 +77,21 @@ def read_yaml(file: str) -> YamlFile:
         lines: dict[str, int] = {}
         _note_lines(node, "", lines)
         content = _Loader("").construct_document(node)
-    except CliError as error:
-        raise CliError(f"{name}, {error}", MISUSED) from None
+    except BadYaml as error:
+        raise BadYaml(f"{name}, {error}") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise CliError(f"{name}, line {line}: not UTF-8 text", MISUSED) from None
+        raise BadYaml(f"{name}, line {line}: not UTF-8 text") from None
     except yaml.MarkedYAMLError as error:
-        raise CliError(f"{name}, {_sentence(error)}", MISUSED) from None
+        raise BadYaml(f"{name}, {_sentence(error)}") from None
     except yaml.YAMLError as error:
-        raise CliError(f"{name}: not YAML: {one_line(str(error))}", MISUSED) from None
+        raise BadYaml(f"{name}: not YAML: {one_line(str(error))}") from None
     except RecursionError:
-        raise CliError(f"{name}: nested too deeply", MISUSED) from None
+        raise BadYaml(f"{name}: nested too deeply") from None
     except OSError as error:
-        raise CliError(f"{name}: {error.strerror or error}", MISUSED) from None
+        raise BadYaml(f"{name}: {error.strerror or error}") from None
     if not isinstance(content, dict):
-        raise CliError(f"{name}: holds {_kind(content)}, want keys and values like `name: my-job`", MISUSED)
+        raise BadYaml(f"{name}: holds {_kind(content)}, want keys and values like `name: my-job`")
     return YamlFile(name, content, lines)
 
 
@@ -100,7 +102,7 @@ def _read(file: str) -> bytes:
         with Path(file).open("rb") as opened:
             data = opened.read(LIMIT_BYTES + 1)
     if len(data) > LIMIT_BYTES:
-        raise CliError(f"larger than {LIMIT_BYTES} bytes, the most that the server takes", MISUSED)
+        raise BadYaml(f"larger than {LIMIT_BYTES} bytes, the most that the server takes")
     return data
 
 
@@ -111,7 +113,7 @@ def _compose(text: str) -> Node:
     finally:
         loader.dispose()
     if node is None:
-        raise CliError("line 1: the file is empty", MISUSED)
+        raise BadYaml("line 1: the file is empty")
     return node
 
 
@@ -120,14 +122,14 @@ def _note_lines(node: Node, path: str, lines: dict[str, int]) -> None:
     if isinstance(node, MappingNode):
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
-                raise CliError(f"line {key.start_mark.line + 1}: a key must be one word", MISUSED)
+                raise BadYaml(f"line {key.start_mark.line + 1}: a key must be one word")
             _refuse_half_a_character(key)
             # `true: 1` and `1: 1` are keys of people who meant text.
             key.tag = "tag:yaml.org,2002:str"
             name = f"{path}.{key.value}" if path else str(key.value)
             if name in lines:
                 said = f"{one_line(str(key.value))} is already on line {lines[name]}"
-                raise CliError(f"line {key.start_mark.line + 1}: {said}", MISUSED)
+                raise BadYaml(f"line {key.start_mark.line + 1}: {said}")
             lines[name] = key.start_mark.line + 1
             _note_lines(value, name, lines)
     elif isinstance(node, SequenceNode):
@@ -144,7 +146,7 @@ def _refuse_half_a_character(node: ScalarNode) -> None:
     try:
         node.value.encode()
     except UnicodeEncodeError:
-        raise CliError(f"line {node.start_mark.line + 1}: not UTF-8 text", MISUSED) from None
+        raise BadYaml(f"line {node.start_mark.line + 1}: not UTF-8 text") from None
 
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:
