@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.controller import metrics
 from scheduler.controller.gateways import look_at_gateways
-from scheduler.controller.reports import ReportBook
+from scheduler.controller.reports import RefusalBook, ReportBook
 from scheduler.domain.ids import Ids
 from scheduler.machine import Changes, ClusterState, announce, apply, apply_plan, take_snapshot
 from scheduler.machine.messages import LeaderStarted, Message, Tick
@@ -80,6 +80,7 @@ class Leader:
         self._config = config
         self._planner = Planner(state.catalogue, config.planner)
         self._reports = ReportBook()
+        self._refusals = RefusalBook()
         self._now_ms = state.began_ms
         self._ticked_ms = 0
         self._show_from_s = 0.0
@@ -182,13 +183,15 @@ class Leader:
             return 0, ()
         if violations:
             metrics.REFUSED_PLANS.inc()
-            for violation in violations[:10]:
-                _log.error("plan_refused", job_id=violation.job_id, what=violation.what)
-            left_out = (
-                len(proposal.placements) - len(legal.placements),
-                len(proposal.stops) - len(legal.stops),
-            )
-            _log.error("plan_applied_in_part", placements_left_out=left_out[0], stops_left_out=left_out[1])
+        started = {placement.job_id for placement in legal.placements}
+        refused = {placement.job_id for placement in proposal.placements} - started
+        report = report.without(refused, snapshot)
+        news = self._refusals.news(violations)
+        for violation in news:
+            _log.error("plan_refused", job_id=violation.job_id, what=violation.what)
+        if news:
+            stops = len(proposal.stops) - len(legal.stops)
+            _log.error("plan_applied_in_part", placements_left_out=len(refused), stops_left_out=stops)
         apply_plan(self.state, legal, now_ms, self.seat.ids, changes)
         metrics.show_starts(changes.kept_word)
         announce(self.state, report, now_ms, self.seat.ids, changes)

@@ -4,16 +4,18 @@ New waiting jobs and the heads of queues are written at once, the rest in turn, 
 with 100,000 waiting jobs a cycle must not write 100,000 rows because one device came free.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scheduler.domain.ids import JobId
 from scheduler.machine.state import ClusterState
 from scheduler.planner import Report
+from scheduler.planner.plan_checks import Violation
 
 ROWS_PER_COMMIT = 500
 HEAD_OF_QUEUE = 50
 REFRESH_MS = 10_000
+REFUSALS_PER_CYCLE = 10
 RENEW_MS = 5 * 60_000  # what says the same is written again after so long: the expected start moves with time
 
 
@@ -58,3 +60,18 @@ class ReportBook:
         """These jobs wait no longer; their rows are deleted in the same commit."""
         for job_id in job_ids:
             self._written.pop(job_id, None)
+
+
+class RefusalBook:
+    """Remembers of which jobs the log says already that their part of the plan was refused."""
+
+    def __init__(self) -> None:
+        self._told: set[JobId] = set()
+
+    def news(self, violations: Sequence[Violation]) -> list[Violation]:
+        """What is to be logged: whoever is refused in cycle after cycle is told of once, and some in each cycle."""
+        fresh = [violation for violation in violations if violation.job_id not in self._told]
+        fresh = fresh[:REFUSALS_PER_CYCLE]
+        self._told &= {violation.job_id for violation in violations}
+        self._told |= {violation.job_id for violation in fresh}
+        return fresh

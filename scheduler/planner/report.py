@@ -1,15 +1,17 @@
 """Why the cycle did what it did: for each class of waiting jobs why it waits and what would let it run."""
 
 import heapq
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from scheduler.domain.ids import JobId
 from scheduler.domain.queues import QueueKey
-from scheduler.domain.reasons import WhyNot
+from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.forecast import Forecast, StartInterval
-from scheduler.planner.snapshot import Shape, WaitingJob
+from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
+
+_REFUSED = "its start was planned, and did not pass the last check: it waits, and the operator is told"
 
 
 class ClassReport(NamedTuple):
@@ -30,10 +32,22 @@ class Report:
     classes: tuple[ClassReport, ...]
     unfinished: bool = False  # the cycle reached its bound on work: plan again at once
     forecast: Forecast | None = field(default=None, compare=False, repr=False)
+    refused: Set[JobId] = frozenset()  # placed, and not started: nobody knows when they start
 
     def starts(self, job_id: JobId) -> StartInterval | None:
         """Between which moments a waiting job starts; None: nobody knows. The first question costs most."""
-        return None if self.forecast is None else self.forecast.interval(job_id)
+        if self.forecast is None or job_id in self.refused:
+            return None
+        return self.forecast.interval(job_id)
+
+    def without(self, refused: Set[JobId], snapshot: Snapshot) -> "Report":
+        """The same where `plan_checks` refused placements: those jobs wait, too. Cost: O(waiting jobs) if any."""
+        if not refused:
+            return self
+        why = (WhyNot(Reason.NOT_PLANNED_YET, _REFUSED),)
+        named = ((item, tuple(j for j in item.jobs if j.job_id in refused)) for item in snapshot.classes)
+        waiting = [ClassReport(item.shape, jobs, why) for item, jobs in named if jobs]
+        return replace(self, classes=(*self.classes, *waiting), refused=refused)
 
     @property
     def expected(self) -> Iterable[JobId]:

@@ -3,10 +3,20 @@
 from prometheus_client import REGISTRY
 
 from scheduler.controller.metrics import MOST_BUDGETS, fullest, show_report, show_state
-from scheduler.controller.reports import HEAD_OF_QUEUE, REFRESH_MS, ROWS_PER_COMMIT, ReportBook
+from scheduler.controller.reports import (
+    HEAD_OF_QUEUE,
+    REFRESH_MS,
+    REFUSALS_PER_CYCLE,
+    ROWS_PER_COMMIT,
+    RefusalBook,
+    ReportBook,
+)
 from scheduler.domain.budgets import BudgetKey
 from scheduler.domain.ids import FirmId, JobId
+from scheduler.machine import announce, take_snapshot
 from scheduler.machine.messages import CordonRequested
+from scheduler.planner.cycle import plan
+from scheduler.planner.plan_checks import Violation
 from scheduler.planner.snapshot import Money
 from tests.builders.cluster import Controller, a_node
 from tests.builders.jobs import a_spec
@@ -48,6 +58,40 @@ def test_a_long_queue_is_written_in_turn_its_head_first() -> None:
     controller.plan()
     # The head was written a moment ago and says the same.
     assert len(book.rows(controller.report, controller.state)) == jobs - 1 - HEAD_OF_QUEUE
+
+
+def test_a_job_whose_placement_was_refused_waits_and_is_told_why_and_no_start() -> None:
+    controller, book = Controller([a_node("n1")]), ReportBook()
+    for name in ("placed", "refused", "behind"):
+        controller.submit(name, a_spec(name, devices=4, time_limit_s=3600))
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    proposal, report = plan(snapshot, controller.now_ms, controller.config)
+    assert [placement.job_id for placement in proposal.placements] == ["placed", "refused"]
+    assert report.without(frozenset(), snapshot) is report
+    assert report.starts(JobId("refused")) is not None, "as if it were given what it was to have"
+    report = report.without({JobId("refused")}, snapshot)
+    rows = {str(row["job_id"]): row for row in book.rows(report, controller.state)}
+    assert list(rows) == ["refused", "behind"]
+    assert (rows["refused"]["position"], rows["behind"]["position"]) == (1, 2)
+    (why,) = rows["refused"]["reasons"]
+    assert why["reason"] == "not_planned_yet"
+    assert "did not pass the last check" in why["sentence"]
+    assert rows["refused"]["starts_expected_ms"] is None
+    announce(controller.state, report, controller.now_ms, controller.ids)
+    told = {name: controller.state.jobs[JobId(name)].announced is not None for name in rows}
+    assert told == {"refused": False, "behind": True}
+
+
+def test_a_job_that_is_refused_in_every_cycle_is_logged_once_until_it_is_not() -> None:
+    book = RefusalBook()
+    wrong = [Violation(JobId("a"), "too much"), Violation(JobId("a"), "twice"), Violation(JobId("b"), "gone")]
+    assert book.news(wrong) == wrong
+    assert book.news(wrong) == []
+    assert book.news([Violation(JobId("b"), "gone for longer")]) == []
+    assert book.news(wrong) == wrong[:2], "it was not in between"
+    many = [Violation(JobId(f"job-{n}"), "too much") for n in range(2 * REFUSALS_PER_CYCLE)]
+    assert book.news(many) + book.news(many) == many
+    assert book.news(many) == book.news([]) == []
 
 
 def test_gauges_count_devices_jobs_and_the_lengths_of_queues() -> None:
