@@ -1,15 +1,18 @@
 """When each waiting job is expected to start: the present plan played forward with predicted run times.
 
-Devices of a model are counted, not laid out, and quotas are left out: what that errs by is learned from how
-announced starts came out (`told_starts.Starts`), and the interval is drawn from it.
+Devices of a model are counted, not laid out, and so is what the quotas let queues hold (`allowances.py`): what that
+errs by is learned from how announced starts came out (`told_starts.Starts`), and the interval is drawn from it.
 """
 
 from collections.abc import Iterable, Mapping, Set
 from functools import cached_property, partial
+from math import inf
 from typing import NamedTuple
 
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import JobId
+from scheduler.domain.queues import QueueKey
+from scheduler.planner.allowances import Allowances
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates, ends_in_time
 from scheduler.planner.garbage import uncollected
@@ -63,7 +66,7 @@ class Forecast:
         return self._waits
 
     def interval(self, job_id: JobId) -> StartInterval | None:
-        """None: the job cannot start on what there is."""
+        """None: the job cannot start on what there is, or within its quota by the end of any work that runs."""
         expected = self._waits.get(job_id)
         if expected is None:
             return None
@@ -81,24 +84,38 @@ class Forecast:
 
     def _played_forward(self) -> dict[JobId, tuple[float, int]]:
         room = Room(self._snapshot, self._estimates, self._snapshot.calendar, self._now_ms)
+        allowances = Allowances(self._snapshot, self._estimates, self._config)
         waits: dict[JobId, tuple[float, int]] = {}
         later = 0.0
+        by_quota: dict[QueueKey, float] = {}  # of the last of each queue that a quota bounds
         order = self._in_order()
         for _, _, job, item in order[:MOST_JOBS]:
-            found = self._played(room, item, job)
+            found = self._played(room, allowances, item, job)
             if found is not None:
                 found = max(found, self._not_before.get(job.job_id, self._now_ms) - self._now_ms)
                 waits[job.job_id] = found, item.shape.devices
-                later = max(later, found)
+                if allowances.bound(item.shape.queue):
+                    by_quota[item.shape.queue] = max(by_quota.get(item.shape.queue, 0.0), found)
+                else:
+                    later = max(later, found)
         if not room.devices:
             return waits
         work = 0.0
         for _, _, job, item in order[MOST_JOBS:]:
-            waits[job.job_id] = later + work / room.devices, item.shape.devices
-            work += item.work if item.alike else self._left_ms(item.shape, job) * item.asked
+            queue, wait_ms = item.shape.queue, later + work / room.devices
+            of_job = item.work if item.alike else self._left_ms(item.shape, job) * item.asked
+            work += of_job
+            if allowances.bound(queue):
+                if queue not in by_quota:
+                    opens_ms = allowances.opens_ms(queue, item.run_ms, item.least)
+                    by_quota[queue] = min(opens_ms.values(), default=inf)
+                wait_ms = max(wait_ms, by_quota[queue])
+                by_quota[queue] += of_job / allowances.at_once(queue, item.run_ms)
+            if wait_ms < inf:
+                waits[job.job_id] = wait_ms, item.shape.devices
         return waits
 
-    def _played(self, room: Room, item: "_Class", job: WaitingJob) -> float | None:
+    def _played(self, room: Room, allowances: Allowances, item: "_Class", job: WaitingJob) -> float | None:
         """When the job starts where those before it have taken their room; it takes its own."""
         queue = self._snapshot.queues.get(item.shape.queue)
         if queue is None:
@@ -108,10 +125,20 @@ class Forecast:
         if model is not None or not item.alike:
             run_ms = self._run_ms(item.shape, job, model)
         asker = Asker(item.shape.queue, partial(self._binds_ms, item.shape, job))
-        start_ms = room.earliest(queue.pools, run_ms, item.asked, asker=asker)
-        if start_ms and (soonest_ms := room.soonest(queue.pools, run_ms, item.asked, asker)):
+        opens_ms = None
+        if allowances.bound(queue.key):
+            opens_ms = allowances.opens_ms(queue.key, run_ms, item.least)
+            if model is not None:
+                opens_ms = {model: 0.0}  # it starts now
+            run_ms = {on: run_ms[on] for on in opens_ms}
+        start = room.start(queue.pools, run_ms, item.asked, asker=asker, opens_ms=opens_ms)
+        if start is None:
+            return None
+        if opens_ms is not None:
+            allowances.take(queue.key, start.model, item.asked, start.at_ms, start.end_ms)
+        if start.at_ms and (soonest_ms := room.soonest(queue.pools, run_ms, item.asked, asker)):
             self._soonest[job.job_id] = soonest_ms
-        return start_ms
+        return start.at_ms
 
     def _binds_ms(self, shape: Shape, job: WaitingJob, model: str) -> float:
         """How long before a hole the job may not start on its nodes: as `calendar.near` and `close_booked_nodes`."""
@@ -136,9 +163,10 @@ class Forecast:
         out = self._placed.keys() | self._unpaid
         for item in self._snapshot.classes:
             shape = item.shape
-            asked = shape.devices * min(shape.share_ppm, WHOLE_PPM) / WHOLE_PPM
+            share = min(shape.share_ppm, WHOLE_PPM) / WHOLE_PPM
+            asked, least = shape.devices * share, min(shape.devices, *shape.sizes, shape.devices) * share
             work = self._left_ms(shape, item.jobs[0]) * asked
-            one = _Class(shape, item.alike, asked, work, self._run_ms(shape, item.jobs[0]))
+            one = _Class(shape, item.alike, asked, least, work, self._run_ms(shape, item.jobs[0]))
             places = self._turns.places(item, one)
             later = [place for place in places if place[2].job_id not in out] if out else places
             if len(later) < len(places):
@@ -153,5 +181,6 @@ class _Class(NamedTuple):
     shape: Shape
     alike: bool
     asked: float  # devices
+    least: float  # devices with which it starts where its quota holds no more
     work: float  # device-ms of each, where they are alike
     run_ms: Mapping[str, float]  # of each on each model, where they are alike

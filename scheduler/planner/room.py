@@ -1,6 +1,6 @@
 """How many devices of each model in each pool come free when, counted, as the running jobs are predicted to end."""
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,8 +20,8 @@ _NOTHING = 1e-9  # of a device
 
 _Where = tuple[str, str]  # pool, model
 _Holes = tuple[Hole, ...]  # of one node, by beginning
-_Ends = list[tuple[float, float]]  # (ms from now, devices), the soonest first
-_Line = tuple[_Ends, float]  # and until when, ms from now, the job may start on them
+Ends = list[tuple[float, float]]  # (ms from now, devices), the soonest first
+_Line = tuple[Ends, float]  # and until when, ms from now, the job may start on them
 
 
 class Asker(NamedTuple):
@@ -29,6 +29,14 @@ class Asker(NamedTuple):
 
     queue: QueueKey
     lasts_ms: Callable[[str], float]  # so long before a hole the job must have started on a model
+
+
+class Start(NamedTuple):
+    """A start that was found, ms from now."""
+
+    at_ms: float
+    model: str
+    end_ms: float
 
 
 @dataclass(slots=True)
@@ -40,7 +48,7 @@ class _Stretch:
     only: QueueKey | None  # who may use it; None: everybody
     then: QueueKey | None  # who need not have ended when it closes
     devices: float = 0.0
-    ends: _Ends = field(default_factory=list)
+    ends: Ends = field(default_factory=list)
 
     def until_ms(self, model: str, asker: Asker) -> float:
         """When a start is too late."""
@@ -58,7 +66,7 @@ class Room:
         self, snapshot: Snapshot, estimates: Estimates, calendar: Iterable[Hole] = (), now_ms: int = 0
     ) -> None:
         """`calendar`: what of it is to be kept. Nodes outside of it cost nothing more."""
-        self._ends: dict[_Where, _Ends] = {}
+        self._ends: dict[_Where, Ends] = {}
         self.devices = 0.0
         self._all: Counter[_Where] = Counter()  # devices outside of the calendar
         self._booked: dict[_Where, dict[_Holes, list[_Stretch]]] = {}
@@ -130,20 +138,35 @@ class Room:
     ) -> float | None:
         """Of the start with the earliest end on these models in one of these pools, if that end is before a moment;
         its devices are taken until then."""
+        found = self.start(pools, run_ms, asked, before_ms, asker)
+        return None if found is None else found.at_ms
+
+    def start(
+        self,
+        pools: Iterable[str],
+        run_ms: Mapping[str, float],
+        asked: float,
+        before_ms: float = inf,
+        asker: Asker | None = None,
+        opens_ms: Mapping[str, float] | None = None,
+    ) -> "Start | None":
+        """The same, and where; `opens_ms`: on each model not before then."""
         best: tuple[float, _Where] | None = None  # (start, where)
         end_ms = before_ms
         for where in product(pools, run_ms):
-            found = _start(self._lines(where, asker), asked, run_ms[where[1]], end_ms)
+            from_ms = -inf if opens_ms is None else opens_ms[where[1]]
+            found = _start(self._lines(where, asker), asked, run_ms[where[1]], end_ms, from_ms)
             if found is not None:
                 best, end_ms = (found, where), found + run_ms[where[1]]
         if best is None:
             return None
         start_ms, where = best
+        take = _take if opens_ms is None or start_ms > opens_ms[where[1]] else take_last
         need = asked
         for ends, until_ms in self._lines(where, asker):
             if start_ms < until_ms and need > _NOTHING:
-                need -= _take(ends, start_ms, need, end_ms)
-        return start_ms
+                need -= take(ends, start_ms, need, end_ms)
+        return Start(start_ms, where[1], end_ms)
 
     def soonest(self, pools: Iterable[str], models: Iterable[str], asked: float, asker: Asker) -> float:
         """Before when the calendar lets it start nowhere, whoever else ends; 0: it lets it start now."""
@@ -187,8 +210,17 @@ def _between(holes: _Holes, now_ms: int) -> Iterator[_Stretch]:
     yield _Stretch(opens_ms, inf, None, None)
 
 
-def _start(lines: list[_Line], asked: float, run_ms: float = 0.0, before_ms: float = inf) -> float | None:
-    """When so many are free together, if a run from then on ends before a moment; changes nothing."""
+def first_moment(ends: Ends, asked: float) -> float:
+    """When so much is free together; inf: nobody can tell."""
+    found = _start([(ends, inf)], asked)
+    return inf if found is None else found
+
+
+def _start(
+    lines: list[_Line], asked: float, run_ms: float = 0.0, before_ms: float = inf, from_ms: float = -inf
+) -> float | None:
+    """When so many are free together, not before a moment, if a run from then on ends before another one; changes
+    nothing."""
     if len(lines) == 1:
         total = 0.0
         for at_ms, devices in lines[0][0]:
@@ -196,10 +228,14 @@ def _start(lines: list[_Line], asked: float, run_ms: float = 0.0, before_ms: flo
                 return None
             total += devices
             if total >= asked - _NOTHING:
-                return at_ms
+                at = max(at_ms, from_ms)
+                return at if at + run_ms < before_ms else None
         return None
     free, total, next_ms = [0.0] * len(lines), 0.0, min(until_ms for _, until_ms in lines)
-    for at_ms, devices, number in merge(*(_numbered(ends, number) for number, (ends, _) in enumerate(lines))):
+    for free_ms, devices, number in merge(
+        *(_numbered(ends, number) for number, (ends, _) in enumerate(lines))
+    ):
+        at_ms = max(free_ms, from_ms)
         if at_ms + run_ms >= before_ms:
             return None
         if at_ms >= next_ms:  # it is too late for some of them
@@ -215,12 +251,12 @@ def _start(lines: list[_Line], asked: float, run_ms: float = 0.0, before_ms: flo
     return None
 
 
-def _numbered(ends: _Ends, number: int) -> Iterator[tuple[float, float, int]]:
+def _numbered(ends: Ends, number: int) -> Iterator[tuple[float, float, int]]:
     for at_ms, devices in ends:
         yield at_ms, devices, number
 
 
-def _take(ends: _Ends, until_ms: float, need: float, end_ms: float) -> float:
+def _take(ends: Ends, until_ms: float, need: float, end_ms: float) -> float:
     """How many of so many devices are free at a moment: they come free again at their end."""
     taken, gone = 0.0, 0
     for at_ms, devices in ends:
@@ -234,6 +270,25 @@ def _take(ends: _Ends, until_ms: float, need: float, end_ms: float) -> float:
         taken += devices
         gone += 1
     del ends[:gone]
+    if taken:
+        insort(ends, (end_ms, taken))
+    return taken
+
+
+def take_last(ends: Ends, until_ms: float, need: float, end_ms: float) -> float:
+    """The same of those that come free last before then: what is free earlier is left to who may start earlier."""
+    taken, at = 0.0, bisect_right(ends, (until_ms, inf))
+    while at and taken < need - _NOTHING:
+        at -= 1
+        at_ms, devices = ends[at]
+        part = min(devices, need - taken)
+        if part <= 0.0:  # of a quota more is held than there is
+            continue
+        if part >= devices:
+            del ends[at]
+        else:
+            ends[at] = (at_ms, devices - part)
+        taken += part
     if taken:
         insort(ends, (end_ms, taken))
     return taken

@@ -39,6 +39,7 @@ class Sharing:
                 self._children.setdefault(cohort.parent, []).append(cohort)
         self._usage: dict[tuple[str, str], int] = {}  # of a cohort: what its members use of its hands
         self._quota: dict[tuple[str, str], int] = {}
+        self._wholes: dict[tuple[str, str], int] = {}
         self._limits: dict[tuple[str, str], bool] = {}
         self._parts: dict[tuple[QueueKey, str], int] = {}  # of devices, in ppm
         self.passed_on = False  # whether anything that running jobs hold counts for whom they are to stop for
@@ -263,6 +264,19 @@ class Sharing:
         """The most that a queue could hold of everything that is limited, were nothing used."""
         return {key: self._most(queue, key) for key in self.keys(queue)}
 
+    def limits(self, queue: Queue, keys: Iterable[str]) -> Iterator[tuple[QueueKey | str, str, int]]:
+        """(who, key, how much he and all below him may hold at once at most): the queue and the cohorts above it."""
+        for key in keys:
+            if not self._limited(queue, key):
+                continue
+            yield queue.key, key, self._most(queue, key)
+            cohort = self._cohorts.get(queue.cohort or "")
+            while cohort is not None:
+                parent = self._cohorts.get(cohort.parent or "")
+                if parent is None or key in cohort.borrowing:
+                    yield cohort.name, key, self._whole(cohort, key) + cohort.borrowing.get(key, 0)
+                cohort = parent
+
     def nominal(self, member: Queue | Cohort, key: str) -> int:
         """A queue's own quota; of a cohort its own and what its members bring."""
         return self._subtree(member, key)
@@ -353,6 +367,13 @@ class Sharing:
                 quota += self._subtree(child, key) - self._own(child, key)
             self._quota[at] = quota
         return self._quota[at]
+
+    def _whole(self, cohort: Cohort, key: str) -> int:
+        """Quota of a cohort with all below it, lent or not."""
+        at = (cohort.name, key)
+        if at not in self._wholes:
+            self._wholes[at] = sum(other.nominal.get(key, 0) for other in self._below(cohort.name))
+        return self._wholes[at]
 
     def _limited(self, member: Queue | Cohort, key: str) -> bool:
         """Whether anybody in the member's tree says anything about the key."""

@@ -1,23 +1,25 @@
 """Announced starts: as often right as they say, and in the order of the queue."""
 
 import random
+from dataclasses import replace
 from heapq import heappop, heappush
 
 import pytest
 
+from scheduler.catalogue import load_catalogue
 from scheduler.domain.ids import FirmId, Ids, JobId, NodeId
 from scheduler.domain.pools import Pool
-from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.machine import apply, take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.planner import Hole, PlannerConfig
 from scheduler.planner.estimates import Estimates, Memory
 from scheduler.planner.experience import Learning
-from scheduler.planner.forecast import StartInterval
+from scheduler.planner.forecast import MOST_JOBS, StartInterval
 from scheduler.planner.ordering import Turns
 from scheduler.planner.told_starts import Starts
-from tests.builders.cluster import FIRM, POOL, Controller, a_node
-from tests.builders.jobs import a_spec, a_submission
+from tests.builders.cluster import FIRM, POOL, Controller, a_node, a_queue
+from tests.builders.jobs import MODEL, a_spec, a_submission
 
 HOUR_MS = 3_600_000
 
@@ -220,3 +222,101 @@ def test_a_reservation_is_a_window_for_everybody_but_its_owner() -> None:
     assert controller.plan() == ["mine"]
     assert told(controller, "mine-too").expected_ms < controller.now_ms + 2 * HOUR_MS
     assert told(controller, "other").low_ms >= hole.until_ms
+
+
+def of_quota(queues: list[Queue], cohorts: tuple[Cohort, ...] = (), devices: int = 8) -> Controller:
+    """One node and queues with quotas; the first firm's job of four devices runs for an hour at most."""
+    controller = Controller([a_node("n1", devices=devices)], queues)
+    if cohorts:
+        controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, tuple(queues), cohorts))
+    first = controller.submit("first", a_spec(devices=4, time_limit_s=3600))
+    assert controller.plan() == ["first"]
+    controller.run(first)
+    return controller
+
+
+def test_who_waits_for_its_quota_alone_is_told_no_start_before_work_of_its_queue_ends() -> None:
+    controller = of_quota([a_queue(nominal={MODEL: 4}), a_queue(firm="firm-b")])
+    for name in ("second", "third"):
+        controller.submit(name, a_spec(devices=4, time_limit_s=3600))
+    controller.submit("free", a_spec(devices=4, time_limit_s=3600), firm="firm-b")
+    controller.submit("behind", a_spec(devices=4, time_limit_s=3600), firm="firm-b")
+    assert controller.plan() == ["free"]
+    second, third, behind = (
+        told(controller, name).expected_ms - controller.now_ms for name in ("second", "third", "behind")
+    )
+    assert second > 0.9 * HOUR_MS, "of the quota nothing is free until the first ends"
+    assert third > 1.9 * second, "the second has it until then"
+    assert behind < 1.1 * second, "they wait for no devices that others need"
+
+
+def test_a_quota_of_compute_keeps_from_free_devices_of_each_model() -> None:
+    of_one = load_catalogue().fp16_gflops(MODEL) or 0
+    controller = of_quota([a_queue(nominal={COMPUTE: 5 * of_one})])
+    controller.submit("second", a_spec(devices=2, time_limit_s=3600))
+    controller.submit("small", a_spec(devices=1, time_limit_s=3600))
+    controller.plan()
+    assert told(controller, "second").expected_ms > controller.now_ms + HOUR_MS * 0.9
+
+
+def test_who_asks_for_more_than_its_quota_ever_holds_is_told_nothing() -> None:
+    controller = of_quota([a_queue(nominal={MODEL: 4})])
+    controller.submit("large", a_spec(devices=6))
+    assert controller.plan() == []
+    assert controller.report.starts(JobId("large")) is None
+
+
+def test_a_cohorts_limit_keeps_who_would_borrow_and_nobody_within_his_own_quota() -> None:
+    """For whom it is its own, work of borrowers stops, however long it would run."""
+    queues = [replace(a_queue(firm=firm, nominal={MODEL: 4}), cohort="all") for firm in (FIRM, "firm-b")]
+    controller = of_quota(queues, (Cohort("all"),), devices=12)
+    borrower = controller.submit("borrower", a_spec(devices=4, time_limit_s=3600))
+    assert controller.plan() == ["borrower"]
+    controller.run(borrower)
+    controller.submit("mine", a_spec(devices=4, time_limit_s=3600))
+    controller.submit("other", a_spec(devices=4, time_limit_s=3600), firm="firm-b")
+    assert controller.plan() == []
+    assert told(controller, "mine").expected_ms > controller.now_ms + 0.9 * HOUR_MS
+    assert told(controller, "other").expected_ms == controller.now_ms
+
+
+def test_where_nobody_can_tell_when_the_quota_is_free_no_start_is_told() -> None:
+    queues = [replace(a_queue(nominal={MODEL: 0}), cohort="all"), a_queue(firm="firm-b")]
+    controller = Controller([a_node("n1")], queues)
+    controller.submit("none", a_spec(devices=1))
+    assert controller.plan() == []
+    assert controller.report.starts(JobId("none")) is None
+
+
+def test_of_a_quota_that_was_lowered_nothing_is_free_until_as_much_has_ended() -> None:
+    controller = of_quota([a_queue(nominal={MODEL: 4})])
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, (a_queue(nominal={MODEL: 2}),)))
+    for name in ("second", "third"):
+        controller.submit(name, a_spec(devices=2, time_limit_s=3600))
+    assert controller.plan() == []
+    second, third = (told(controller, name).expected_ms - controller.now_ms for name in ("second", "third"))
+    assert 0.9 * HOUR_MS < second < 0.6 * third
+
+
+def test_those_too_far_back_to_be_played_forward_are_told_by_the_quota_of_their_queue() -> None:
+    controller = of_quota([a_queue(nominal={MODEL: 4}), a_queue(firm="firm-b")])
+    for number in range(MOST_JOBS + 20):
+        controller.submit(f"job-{number}", a_spec(devices=4, time_limit_s=3600))
+    controller.plan()
+    starts = [told(controller, f"job-{number}").expected_ms for number in (MOST_JOBS - 1, MOST_JOBS + 19)]
+    assert starts[0] > controller.now_ms + 0.9 * MOST_JOBS * HOUR_MS
+    assert starts[1] > starts[0] + 18 * HOUR_MS
+
+
+def test_a_quota_as_large_as_all_devices_changes_no_told_start() -> None:
+    told_with = []
+    for nominal in ({}, {MODEL: 8}):
+        controller = of_quota([a_queue(nominal=nominal), a_queue(firm="firm-b", nominal=nominal)])
+        for number, devices in enumerate((8, 2, 4, 8, 1, 4)):
+            firm = FIRM if number % 2 else "firm-b"
+            controller.submit(
+                f"job-{number}", a_spec(devices=devices, time_limit_s=600 * (number + 1)), firm=firm
+            )
+        controller.plan()
+        told_with.append([controller.report.starts(JobId(f"job-{number}")) for number in range(6)])
+    assert told_with[0] == told_with[1]
