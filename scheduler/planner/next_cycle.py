@@ -54,7 +54,7 @@ def carried_out(snapshot: Snapshot, decided: Plan, now_ms: int) -> Snapshot:
             if placement is None:
                 left.append(job)
             else:
-                started = _started(item.shape, job, placement, now_ms)
+                started = started_by(placement, item.shape, job, now_ms)
                 limit_ms = item.shape.time_limit_ms
                 ends_by_ms = None if limit_ms is None else now_ms + limit_ms
                 after.change(item.shape, started.model, started.tasks, -1, ends_by_ms)
@@ -110,7 +110,8 @@ def _for_a_gain(stop: Stop) -> bool:
     return stop.for_job is None and stop.cause in _FOR_A_GAIN
 
 
-def _started(shape: Shape, job: WaitingJob, placement: JobPlacement, now_ms: int) -> RunningJob:
+def started_by(placement: JobPlacement, shape: Shape, job: WaitingJob, now_ms: int) -> RunningJob:
+    """The waiting job as it runs from then on."""
     return RunningJob(
         job_id=job.job_id,
         shape=shape,

@@ -42,10 +42,10 @@ class Patience:
             self._room = Room(self._snapshot, self._estimates)
         asked = shape.devices * min(shape.share_ppm, WHOLE_PPM) / WHOLE_PPM
         run_ms = {other: left_ms / speeds[other] for other in faster}
-        start_ms = self._room.earliest(queue.pools, run_ms, asked, before_ms=left_ms / speed)
-        if start_ms is None:
+        start = self._room.start(queue.pools, run_ms, asked, before_ms=left_ms / speed)
+        if start is None:
             return None
-        minutes = max(1, round(start_ms / MINUTE_MS))
+        minutes = max(1, round(start.at_ms / MINUTE_MS))
         sentence = (
             f"ends sooner on a faster model than {model}, free in about {minutes} min, and cannot move later"
         )

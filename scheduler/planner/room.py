@@ -128,19 +128,6 @@ class Room:
             if devices and not stretch.opens_ms:
                 stretch.ends.append((at_ms, devices))
 
-    def earliest(
-        self,
-        pools: Iterable[str],
-        run_ms: Mapping[str, float],
-        asked: float,
-        before_ms: float = inf,
-        asker: Asker | None = None,
-    ) -> float | None:
-        """Of the start with the earliest end on these models in one of these pools, if that end is before a moment;
-        its devices are taken until then."""
-        found = self.start(pools, run_ms, asked, before_ms, asker)
-        return None if found is None else found.at_ms
-
     def start(
         self,
         pools: Iterable[str],
@@ -149,8 +136,9 @@ class Room:
         before_ms: float = inf,
         asker: Asker | None = None,
         opens_ms: Mapping[str, float] | None = None,
-    ) -> "Start | None":
-        """The same, and where; `opens_ms`: on each model not before then."""
+    ) -> Start | None:
+        """Of the start with the earliest end on these models in one of these pools, if that end is before a moment; its
+        devices are taken until then. `opens_ms`: on each model it starts not before then."""
         best: tuple[float, _Where] | None = None  # (start, where)
         end_ms = before_ms
         for where in product(pools, run_ms):

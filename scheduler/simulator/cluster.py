@@ -25,6 +25,7 @@ from scheduler.planner import (
     WaitingJob,
     limit_class_ms,
 )
+from scheduler.planner.next_cycle import started_by
 from scheduler.planner.snapshot import Money
 from scheduler.simulator.budgets import VirtualBudgets
 
@@ -158,19 +159,7 @@ class VirtualCluster:
         ends_by_ms = None if shape.time_limit_ms is None else now_ms + shape.time_limit_ms
         for task in placement.tasks:
             self._change(task.node_id, task.device_ids, shape, -1, ends_by_ms)
-        running = RunningJob(
-            job_id=job.job_id,
-            shape=shape,
-            submitted_ms=job.submitted_ms,
-            model=placement.device_model,
-            pool=placement.pool,
-            tasks=tuple((task.node_id, task.device_ids) for task in placement.tasks),
-            started_ms=now_ms,
-            steps_left=job.steps_left,
-            served_ms=job.served_ms,
-            starts=job.starts + 1,
-            held_ms=job.held_ms,
-        )
+        running = started_by(placement, shape, job, now_ms)
         self.holdings[job.job_id] = Holding(running, placement, ends_by_ms)
         models = self._held.setdefault(shape.queue, {})
         models[running.model] = models.get(running.model, 0) + running.devices
