@@ -202,7 +202,8 @@ def _require_used(added: Iterable[NodeSpec], queues: Iterable[Queue]) -> None:
     pools = sorted({pool for queue in queues for pool in queue.pools})
     for node in added:
         if node.pool not in pools:
-            want = f"a pool of a queue (of one in this file under firms, too): {', '.join(pools)}"
+            want = "a pool of a queue (of one in this file under firms, too)"
+            want += f": {', '.join(pools)}" if pools else ""
             raise Invalid([FieldProblem("cluster.nodes: pool", node.pool, want)])
 
 
