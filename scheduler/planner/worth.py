@@ -14,7 +14,7 @@ from scheduler.planner.soonest import soonest
 _LASTS_MS = 10.0 * MINUTE_MS
 # Beside how late it will be every job weighs so much as if it were late: among those who are well in time lateness
 # decides little, and the work that is done soonest comes first.
-_IN_TIME = 0.2
+_IN_TIME = 0.4
 # Where the profile says so, who has had so much and has at least as much to go weighs half of who has had nothing.
 _LITTLE_MS = 12.0 * HOUR_MS
 # Where all is to end soonest a model counts by this power of how well it fits: who needs a place more does not get one
