@@ -182,6 +182,7 @@ ZH_APART = {
     "JSON as `suanli admin history` writes it": "`suanli admin history` 写出的 JSON",
     "no such queue": "没有这个队列",
     "a change file, or a --profile": "更改文件，或 --profile",
+    "a pool of a queue (of one in this file under firms, too)": "某个队列的资源池（本文件 firms 之下的队列也算）",
     "a pool of a queue (of one in this file under firms, too): {pools}": (
         "某个队列的资源池（本文件 firms 之下的队列也算）：{pools}"
     ),
