@@ -159,6 +159,12 @@ def obey(controller: Controller) -> None:
                 controller.end(task, None, EndReason.STOPPED)
 
 
+def some_jobs_come(controller: Controller, draw: random.Random, cycle: int) -> None:
+    for number in range(draw.choice([0, 1, 1, 3])):
+        name = f"job-{cycle}-{number}"
+        controller.submit(name, a_job(draw, name), firm=draw.choice(FIRMS))
+
+
 def something_happens(controller: Controller, nodes: list[Node], draw: random.Random) -> None:
     """A job ends, a node is cordoned or open again, a device fails or works again; time passes."""
     running = [job for job in controller.state.jobs.values() if job.state is JobState.RUNNING]
@@ -180,9 +186,7 @@ def test_every_plan_is_legal_whole_repeatable_and_the_same_made_anew_or_from_wha
     controller, nodes = a_cluster(draw)
     kept = Planner(controller.state.catalogue, controller.config)
     for cycle in range(CYCLES):
-        for number in range(draw.choice([0, 1, 1, 3])):
-            name = f"job-{cycle}-{number}"
-            controller.submit(name, a_job(draw, name), firm=draw.choice(FIRMS))
+        some_jobs_come(controller, draw, cycle)
         snapshot = take_snapshot(controller.state, controller.now_ms)
         decided, _ = check(snapshot, controller.now_ms, controller.config, kept, draw)
         apply_plan(controller.state, decided, controller.now_ms, controller.ids)
@@ -208,9 +212,7 @@ def comes_to_rest(seed: int) -> bool:
     controller, nodes = a_cluster(draw)
     kept = Planner(controller.state.catalogue, controller.config)
     for cycle in range(CYCLES):
-        for number in range(draw.choice([0, 1, 1, 3])):
-            name = f"job-{cycle}-{number}"
-            controller.submit(name, a_job(draw, name), firm=draw.choice(FIRMS))
+        some_jobs_come(controller, draw, cycle)
         goes_on(controller, kept)
         something_happens(controller, nodes, draw)
     return any(not goes_on(controller, kept) for _ in range(UNTIL_REST))
@@ -245,9 +247,7 @@ def test_what_a_plan_leads_to_is_known_before_anybody_obeys(seed: int) -> None:
     draw = random.Random(seed)
     controller, nodes = a_cluster(draw)
     for cycle in range(CYCLES):
-        for number in range(draw.choice([0, 1, 1, 3])):
-            name = f"job-{cycle}-{number}"
-            controller.submit(name, a_job(draw, name), firm=draw.choice(FIRMS))
+        some_jobs_come(controller, draw, cycle)
         snapshot = take_snapshot(controller.state, controller.now_ms)
         decided, _ = plan(snapshot, controller.now_ms, controller.config)
         expected = carried_out(snapshot, decided, controller.now_ms)
