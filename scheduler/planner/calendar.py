@@ -14,8 +14,8 @@ from scheduler.planner.estimates import Estimates, ends_in_time
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import Found, find_seats
 from scheduler.planner.plan import Stop, StopCause
-from scheduler.planner.preemption import lost_work_ms
 from scheduler.planner.snapshot import DRAIN_MS, Hole, Shape, Snapshot, WaitingJob
+from scheduler.planner.stoppable import lost_work_ms
 
 
 def near(calendar: Iterable[Hole], now_ms: int, config: PlannerConfig) -> list[Hole]:

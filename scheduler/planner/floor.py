@@ -17,10 +17,10 @@ from scheduler.planner.fleet import Fleet
 from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import PATIENT, time_with_devices_ms
 from scheduler.planner.placement import find_seats
-from scheduler.planner.preemption import masks_of
 from scheduler.planner.reach import never_seated
 from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
+from scheduler.planner.stoppable import masks_of
 
 # Of each waiting class so many jobs take part: more could not start in one cycle.
 _MOST_OF_A_CLASS = 64

@@ -29,12 +29,11 @@ from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.placement import Seat, find_seats
 from scheduler.planner.plan import Stop, StopCause
-from scheduler.planner.preemption import lost_work_ms, masks_of
 from scheduler.planner.reach import closed_rows, domains
 from scheduler.planner.rows import Floats
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
-from scheduler.planner.taking_back import SAVES_MS
+from scheduler.planner.stoppable import SAVES_MS, lost_work_ms, masks_of
 from scheduler.planner.worth import worth_of
 
 # Who is expected to end within this time is waited for.

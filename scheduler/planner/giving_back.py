@@ -1,6 +1,6 @@
 """Who gives back what a blocked job needs: devices where it would fit, and what its queue's quota lacks."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -27,14 +27,15 @@ class Victim(NamedTuple):
     ]  # (row, devices) that it gives back; none where its devices are of no use
 
 
+def stops_before(victim: Victim) -> tuple[int, int, int, int]:
+    """Who has less stops before others: of one cause the least lost work, the youngest of equals."""
+    running, cause, lost_ms, _ = victim
+    return _CAUSES.index(cause), lost_ms * running.devices, -running.started_ms, running.submitted_ms
+
+
 def in_order(victims: Iterable[Victim]) -> list[Victim]:
-    """Those who are stopped before others first: of one cause the least lost work, the youngest of equals."""
-
-    def key(victim: Victim) -> tuple[int, int, float, int]:
-        running, cause, lost_ms, _ = victim
-        return _CAUSES.index(cause), lost_ms * running.devices, -running.started_ms, running.submitted_ms
-
-    return sorted(victims, key=key)
+    """Those who are stopped before others first."""
+    return sorted(victims, key=stops_before)
 
 
 class Returned:
@@ -123,7 +124,7 @@ class StillHeld:
 
 
 def until_enough(
-    candidates: Sequence[Victim], fitting: Fitting, quota: Returned, *, alone: bool
+    candidates: Iterable[Victim], fitting: Fitting, quota: Returned, *, alone: bool
 ) -> list[Victim] | None:
     """As few of the candidates as give back enough, those before others; None: all of them would not.
 

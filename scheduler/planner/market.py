@@ -19,10 +19,10 @@ from scheduler.planner.fleet import Fleet
 from scheduler.planner.floor import Floor, Going, models_of, takes_part, traders_of, who_stays
 from scheduler.planner.ordering import Turns
 from scheduler.planner.plan import Stop, StopCause
-from scheduler.planner.preemption import lost_work_ms, must_stay
 from scheduler.planner.rows import Floats, Ints
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Snapshot
+from scheduler.planner.stoppable import lost_work_ms, must_stay
 from scheduler.planner.worth import worth_of
 
 _ASKED_AGAIN = 3  # gangs, whether they fit once others have left

@@ -14,9 +14,9 @@ from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import Stop, StopCause
-from scheduler.planner.preemption import lost_work_ms, masks_of, must_stay
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
+from scheduler.planner.stoppable import lost_work_ms, masks_of, must_stay
 from scheduler.planner.variants import Candidate, candidates, sizes_to_try
 
 

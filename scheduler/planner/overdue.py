@@ -48,6 +48,9 @@ class Overdue:
         self._budgets = budgets
         self._now_ms = now_ms
         self._once_ms = max(1, config.ageing_ms)
+        self.since_ms = (
+            now_ms - PATIENT * self._once_ms
+        )  # who was submitted later has not waited for too long
 
     def has(self, shape: Shape, job: WaitingJob | RunningJob) -> bool:
         """Whether it is a borrower whose turn it is before all, or who has had it and keeps what he has."""
@@ -66,7 +69,7 @@ class Overdue:
         return jobs if first is None else (first, *(job for job in jobs if job != first))
 
     def _old(self, job: WaitingJob) -> bool:
-        return job.submitted_ms + PATIENT * self._once_ms <= self._now_ms
+        return job.submitted_ms <= self.since_ms
 
     def _late(self, shape: Shape, job: WaitingJob | RunningJob) -> bool:
         return self._due_ms(shape, job) <= self._now_ms

@@ -9,6 +9,7 @@ that are stopping already count as coming, so that a second cycle on unchanged i
 from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import merge
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -21,14 +22,15 @@ from scheduler.planner.demand import Demand, demand_of, sizes_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fitting import Fitting, seat_on
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.giving_back import Returned, Victim, in_order, until_enough
-from scheduler.planner.ordering import Standing, Turns
+from scheduler.planner.giving_back import Returned, Victim, in_order, stops_before, until_enough
+from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import StopCause
 from scheduler.planner.reach import Inside, closed_rows, domains
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
+from scheduler.planner.stoppable import Stoppable, lost_work_ms, masks_of
 from scheduler.planner.taking_back import TakingBack
 
 
@@ -79,6 +81,7 @@ class Preemption:
         self._stopped: set[JobId] = set()
         self._later: set[JobId] = set()  # of those: who were not told to stop yet
         self._any_claimed = False  # of a way on which anybody stops
+        self._columns: dict[tuple[str, str, QueueKey | str | None], Stoppable] = {}
         self._told: set[tuple[str, str]] = set()  # cells that know when their jobs are expected to end
         self._possible: dict[tuple[object, ...], bool] = {}
         self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
@@ -196,8 +199,7 @@ class Preemption:
         """Who borrowed what is the queue's own, the youngest first: who loses least is among them."""
         for place in self._places(cell, lacks) if lacks else [cell]:
             for key, held_by in self._held_by.get((place.pool, place.model), {}).items():
-                lent = key != shape.queue and self._related(shape.queue, key)
-                if not (lent and self._sharing.has_borrowed(held_by.running[0])):
+                if not (self._related(shape.queue, key) and self._sharing.has_borrowed(held_by.running[0])):
                     continue
                 for running in islice(reversed(held_by.running), max(0, self._looks)):
                     self._looks -= 1
@@ -262,13 +264,16 @@ class Preemption:
 
     def stopped(self, job_ids: Iterable[JobId]) -> None:
         """They were told to stop in this cycle."""
-        self._stopped.update(job_ids)
+        told = set(job_ids)
+        self._stopped |= told
+        for those in self._columns.values():
+            those.stay(told)
 
     def claimed(self, way: Way) -> None:
         """Its victims are told to stop in this cycle, or are to stop as soon as they have saved: for nobody else."""
         self._any_claimed = self._any_claimed or bool(way.victims or way.later)
         self._later.update(victim.running.job_id for victim in way.later)
-        self._stopped.update(victim.running.job_id for victim in (*way.victims, *way.later))
+        self.stopped(victim.running.job_id for victim in (*way.victims, *way.later))
 
     def _open_and_coming(self, cell: Cell) -> dict[int, int]:
         """Masks of devices of stopping jobs by row, where nobody has a claim on them yet."""
@@ -280,30 +285,36 @@ class Preemption:
 
     def _candidates(
         self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, parts: bool, lacks: Collection[str]
-    ) -> list[Victim]:
-        """Who may be stopped for the job: the least lost work first, the youngest of equals.
+    ) -> Iterator[Victim]:
+        """Who may be stopped for the job, the first of `stops_before` first. Who they are is decided at once.
 
         `lacks`: the keys of which it lacks quota: those elsewhere and who has parts of devices give that back as well.
         """
-        found: list[Victim] = []
-        mine = self._turns.standing(shape, job, cell.model)
+        found: list[Iterator[Victim]] = []
+        mine, anybody = self._turns.standing(shape, job, cell.model), parts or bool(lacks)
         for place in self._places(cell, lacks) if lacks else [cell]:
-            for running in self._behind(shape, place, borrows=borrows):
-                if running.stopping or running.job_id in self._stopped:
-                    continue
-                gives = place is cell and (parts or running.shape.whole)
-                if not (gives or lacks) or self._now_ms - running.started_ms < self._config.min_run_ms:
-                    continue
-                cause = self._cause(shape, job, mine, running, borrows=borrows)
-                if cause is None or (cause is StopCause.SHORTER and not gives):
-                    continue
-                lost_ms = lost_work_ms(running, self._now_ms)
-                lent = cause is StopCause.RECLAIM
-                if lent and self._taking_back.leaves_alone(shape, job, running, lost_ms):
-                    self._too_dear_for = True
-                    continue
-                found.append(Victim(running, cause, lost_ms, masks_of(place, running) if gives else ()))
-        return in_order(found)
+            at = cell if place is cell else None
+            lent = () if borrows else self._lent(shape, place)
+            if lent:
+                those = self._stoppable(place, self._root_of(shape.queue))
+                rows = those.of(lent) if anybody else those.of(lent) & those.whole
+                those.keep_overdue(rows, self._overdue)
+                rows &= those.may
+                alone = self._taking_back.leaves_alone(shape, job, those)
+                self._too_dear_for |= bool((rows & alone).any())
+                found.append(those.victims(rows & ~alone, StopCause.RECLAIM, at, parts=parts))
+            if self._any_behind(shape, place):
+                those = self._stoppable(place, shape.queue)
+                may = those.may if anybody else those.may & those.whole
+                if job.job_id in self.served:
+                    may = may & ~those.among(self.traded)
+                lower = those.of_lower_class(shape, mine)
+                found.append(those.victims(may & lower, StopCause.PRIORITY, at, parts=parts))
+                if at is not None and self._for_turn is not None:
+                    rows = may & ~lower & those.much_later(mine, self._for_turn)
+                    rows = rows if parts else rows & those.whole
+                    found.append(those.victims(rows, StopCause.SHORTER, at, parts=parts))
+        return merge(*found, key=stops_before)
 
     def _spoken_for(self, running: RunningJob) -> bool:
         """Whether what a borrower holds comes back to somebody else, or he keeps it."""
@@ -318,24 +329,49 @@ class Preemption:
             if other is not None:
                 yield other
 
-    def _behind(self, shape: Shape, cell: Cell, *, borrows: bool) -> Iterator[RunningJob]:
-        """Running jobs of queues among which the shape may have victims."""
-        by_turn = self._config.policy.stop_for_turn is not None and not self.traded
-        root = None if borrows else self._root_of(shape.queue)
-        for key, held_by in self._held_by.get((cell.pool, cell.model), {}).items():
-            if key == shape.queue:
-                if held_by.lowest < shape.priority.rank or (by_turn and held_by.resumable):
-                    yield from held_by.running
-            elif root is not None and root == self._root_of(key):
-                yield from held_by.running
+    def _lent(self, shape: Shape, cell: Cell) -> list[QueueKey]:
+        """Queues that hold devices of the cell that were lent to them, of which a shape's queue may take some back."""
+        held_by = self._held_by.get((cell.pool, cell.model), {})
+        return [
+            key
+            for key, theirs in held_by.items()
+            if self._related(shape.queue, key) and self._sharing.has_borrowed(theirs.running[0])
+        ]
+
+    def _any_behind(self, shape: Shape, cell: Cell) -> bool:
+        """Whether its own queue runs anybody in the cell who may be behind a job of a shape."""
+        theirs = self._held_by.get((cell.pool, cell.model), {}).get(shape.queue)
+        if theirs is None:
+            return False
+        return theirs.lowest < shape.priority.rank or (self._for_turn is not None and theirs.resumable)
+
+    @property
+    def _for_turn(self) -> float | None:
+        """Whose turn is later by so many times what a stop costs stops; None: nobody, or the market says who."""
+        return None if self.traded else self._config.policy.stop_for_turn
+
+    def _stoppable(self, cell: Cell, whose: QueueKey | str | None) -> Stoppable:
+        """Who runs in a cell for a queue or for a whole tree. Cost: O(running jobs of the cell), once."""
+        key = cell.pool, cell.model, whose
+        those = self._columns.get(key)
+        if those is None:
+            held_by = self._held_by[cell.pool, cell.model]
+            mine = [theirs.running for its, theirs in held_by.items() if whose in (its, self._root_of(its))]
+            running = list(chain.from_iterable(mine))
+            lost_ms = [lost_work_ms(one, self._now_ms) for one in running]
+            those = Stoppable(running, lost_ms, self._turns, self._now_ms, self._config)
+            those.stay(self._stopped)
+            self._columns[key] = those
+        return those
 
     def _could_stop_any(self, shape: Shape, cell: Cell, *, borrows: bool) -> bool:
         """Whether anything in the cell is stopping, or anybody there could be stopped for such a shape."""
         key = (cell.pool, cell.model, shape.queue, shape.priority, borrows)
         possible = self._possible.get(key)
         if possible is None:
-            stopping = (cell.pool, cell.model) in self._stopping
-            possible = stopping or next(self._behind(shape, cell, borrows=borrows), None) is not None
+            queues = () if borrows else self._held_by.get((cell.pool, cell.model), ())
+            possible = (cell.pool, cell.model) in self._stopping or self._any_behind(shape, cell)
+            possible = possible or any(self._related(shape.queue, key) for key in queues)
             self._possible[key] = possible
         return possible
 
@@ -350,8 +386,9 @@ class Preemption:
         return helps
 
     def _related(self, one: QueueKey, other: QueueKey) -> bool:
+        """Whether they are two queues of one tree."""
         root = self._root_of(one)
-        return root is not None and root == self._root_of(other)
+        return root is not None and one != other and root == self._root_of(other)
 
     def _root_of(self, key: QueueKey) -> str | None:
         if key not in self._roots:
@@ -380,29 +417,6 @@ class Preemption:
             (later if its or (waits and victim.cause is not StopCause.RECLAIM) else now).append(victim)
         return Way(tuple(now), seats, tuple(later))
 
-    def _cause(
-        self, shape: Shape, job: WaitingJob, mine: Standing, running: RunningJob, *, borrows: bool
-    ) -> StopCause | None:
-        theirs = running.shape
-        if theirs.queue != shape.queue:
-            if borrows or not self._related(shape.queue, theirs.queue):
-                return None
-            borrowed = self._sharing.has_borrowed(running)
-            return StopCause.RECLAIM if borrowed and not self._overdue.has(theirs, running) else None
-        if job.job_id in self.served and running.job_id in self.traded:
-            return None
-        its = self._turns.of_running(running)
-        if theirs.priority.rank < shape.priority.rank and its.rank < mine.rank:
-            return StopCause.PRIORITY
-        factor = self._config.policy.stop_for_turn
-        if factor is None or self.traded or not theirs.resumable or its.rank > mine.rank:
-            return None
-        if its.left_ms is None or mine.left_ms is None or its.turn <= mine.turn:
-            return None
-        lost_ms = lost_work_ms(running, self._now_ms)
-        cost_ms = factor * (theirs.restart_ms + lost_ms + self._config.stop_margin_ms)
-        return StopCause.SHORTER if its.left_ms > mine.left_ms + cost_ms else None
-
 
 @dataclass(slots=True)
 class _HeldBy:
@@ -412,33 +426,3 @@ class _HeldBy:
     priority: Priority  # of the first
     lowest: int  # of their priority classes
     resumable: bool = False  # whether any of them resumes
-
-
-def lost_work_ms(running: RunningJob, now_ms: int) -> int:
-    """Run time since the newest model checkpoint, or since the start; what a stop would throw away.
-
-    A job that resumes and does not say when it saved is taken to save when it is asked to stop.
-    """
-    if running.saved_ms is not None:
-        return max(0, now_ms - max(running.saved_ms, running.started_ms))
-    return 0 if running.shape.resumable else max(0, now_ms - running.started_ms)
-
-
-def must_stay(running: RunningJob, now_ms: int, config: PlannerConfig) -> bool:
-    """Whether a job is not to be stopped for a gain alone: nobody is, it has just started, or its checkpoint is old.
-
-    So a moment comes to rest, and moves cost their restart and nearly no work.
-    """
-    if not config.moves or now_ms - running.started_ms < config.min_run_ms:
-        return True
-    return lost_work_ms(running, now_ms) > config.fresh_ms
-
-
-def masks_of(cell: Cell, running: RunningJob) -> tuple[tuple[int, int], ...]:
-    """(row, mask) of the devices that a job holds in a cell; nodes out of service are left out."""
-    masks = []
-    for node_id, device_ids in running.tasks:
-        row = cell.row_of.get(node_id)
-        if row is not None:
-            masks.append((row, cell.parts[row].mask_of(device_ids)))
-    return tuple(masks)

@@ -7,16 +7,17 @@ borrower has to wait for his turn, so that nobody keeps for ever what was only l
 from collections.abc import Iterable, Sequence
 from math import inf
 
+import numpy as np
+
 from scheduler.domain.time import MINUTE_MS, to_rfc3339
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.giving_back import Victim
 from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import PATIENT
 from scheduler.planner.plan import StopCause
+from scheduler.planner.rows import Bools
 from scheduler.planner.snapshot import RunningJob, Shape, WaitingJob
-
-# Who has not saved for so long is not waited for: he might not for days.
-SAVES_MS = 60 * MINUTE_MS
+from scheduler.planner.stoppable import Stoppable, saves_soon
 
 
 class TakingBack:
@@ -27,10 +28,19 @@ class TakingBack:
         self._now_ms = now_ms
         self._config = config
 
-    def leaves_alone(self, shape: Shape, job: WaitingJob, running: RunningJob, lost_ms: int) -> bool:
-        """Whether a borrower loses more than the job may cost, for how few devices the job needs of it."""
-        loses = self._loses(running, lost_ms, job) * max(1.0, running.devices / shape.devices)
-        return loses > self._may_cost(job) or self._ends_before_long(running, lost_ms, job)
+    def leaves_alone(self, shape: Shape, job: WaitingJob, those: Stoppable) -> Bools:
+        """Which borrowers lose more than the job may cost, for how few devices the job needs of them; and who is
+        waited for until he ends: as long as a borrower is left alone at most, then for nothing, as he may have said
+        himself when he ends.
+        """
+        loses = (
+            np.where(those.saves, self._config.fresh_ms, those.lost_ms) if self._waits(job) else those.lost_ms
+        )
+        alone = loses * np.maximum(1.0, those.devices / shape.devices) > self._may_cost(job)
+        patient = self._now_ms - job.submitted_ms >= 2 * PATIENT * self._config.ageing_ms
+        if not patient and not alone.all():
+            alone |= self._expected_back(those)
+        return alone
 
     def too_dear(self, shape: Shape, job: WaitingJob, victims: Iterable[Victim]) -> bool:
         """Whether those who would give back what they borrowed lose more together than the job may cost."""
@@ -43,15 +53,15 @@ class TakingBack:
 
     def saves_first(self, running: RunningJob, lost_ms: int, job: WaitingJob) -> bool:
         """Whether it is worth waiting until a borrower has saved: when it did is its own word, believed for a day."""
-        waits = self._now_ms - job.submitted_ms < self._config.ageing_ms
-        return waits and running.shape.resumable and self._config.fresh_ms < lost_ms <= SAVES_MS
+        return self._waits(job) and saves_soon(running, lost_ms, self._config)
 
     def when(self, shape: Shape, job: WaitingJob, borrowers: Sequence[Victim], amount: str) -> str:
         """When what its queue lent comes back, of which these borrowers have so much and no more than it needs."""
-        dear = any(self.leaves_alone(shape, job, v.running, v.lost_ms) for v in borrowers)
-        if dear or self.too_dear(shape, job, borrowers):
+        running, lost_ms = [v.running for v in borrowers], [v.lost_ms for v in borrowers]
+        those = Stoppable(running, lost_ms, self._turns, self._now_ms, self._config)
+        if self.leaves_alone(shape, job, those).any() or self.too_dear(shape, job, borrowers):
             patient_ms = int(PATIENT * self._config.ageing_ms)
-            awaited = any(self._expected_back(v.running, v.lost_ms) for v in borrowers)
+            awaited = self._expected_back(those).any()
             moment = to_rfc3339(job.submitted_ms + patient_ms * (2 if awaited else 1))
             if any(v.running.shape.resumable for v in borrowers):
                 return f"work on {amount} ends or saves a model checkpoint, or from {moment} on whatever it loses"
@@ -73,19 +83,14 @@ class TakingBack:
             return inf
         return self._config.fresh_ms + self._config.lost_for_wait * waited_ms
 
+    def _waits(self, job: WaitingJob) -> bool:
+        """Whether it waits until borrowers save: what they say of it is believed for a day."""
+        return self._now_ms - job.submitted_ms < self._config.ageing_ms
+
     def _loses(self, running: RunningJob, lost_ms: int, job: WaitingJob) -> int:
         """Run time that a borrower loses: who saves once in a while stops when he has saved."""
-        return min(lost_ms, self._config.fresh_ms) if self.saves_first(running, lost_ms, job) else lost_ms
+        return self._config.fresh_ms if self.saves_first(running, lost_ms, job) else lost_ms
 
-    def _ends_before_long(self, running: RunningJob, lost_ms: int, job: WaitingJob) -> bool:
-        """Whether it is waited for until it ends: as long as a borrower is left alone at most, then for nothing, as it
-        may have said itself when it ends.
-        """
-        if self._now_ms - job.submitted_ms >= 2 * PATIENT * self._config.ageing_ms:
-            return False
-        return self._expected_back(running, lost_ms)
-
-    def _expected_back(self, running: RunningJob, lost_ms: int) -> bool:
-        """Whether it is expected to give back what it borrowed sooner than it could do again what it would lose."""
-        left_ms = self._turns.of_running(running).left_ms
-        return left_ms is not None and left_ms < lost_ms - self._config.fresh_ms
+    def _expected_back(self, those: Stoppable) -> Bools:
+        """Who is expected to give back what he borrowed sooner than he could do again what he would lose."""
+        return those.left_ms < those.lost_ms - self._config.fresh_ms

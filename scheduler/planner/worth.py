@@ -6,9 +6,9 @@ from scheduler.domain.time import HOUR_MS, MINUTE_MS
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates, fair_speed
 from scheduler.planner.floor import Floor
-from scheduler.planner.preemption import lost_work_ms
 from scheduler.planner.rows import Floats
 from scheduler.planner.soonest import soonest
+from scheduler.planner.stoppable import lost_work_ms
 
 # What the market gives is asked for again in about this time: within it a move must pay, however long the rest.
 _LASTS_MS = 10.0 * MINUTE_MS

@@ -1,0 +1,181 @@
+"""Running jobs in columns, who loses least first: each of many blocked jobs asks in one pass whom it might stop."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+from math import nan
+
+import numpy as np
+
+from scheduler.domain.ids import JobId
+from scheduler.domain.queues import QueueKey
+from scheduler.domain.time import MINUTE_MS
+from scheduler.planner.cells import Cell
+from scheduler.planner.config import PlannerConfig
+from scheduler.planner.giving_back import Victim
+from scheduler.planner.ordering import Standing, Turns
+from scheduler.planner.overdue import Overdue
+from scheduler.planner.plan import StopCause
+from scheduler.planner.rows import Bools, Floats, Ints
+from scheduler.planner.snapshot import RunningJob, Shape
+
+# Who has not saved for so long is not waited for: he might not for days.
+SAVES_MS = 60 * MINUTE_MS
+
+
+class Stoppable:
+    """Jobs on one model of a pool, for one cycle. Cost: O(jobs) once, then numpy on as many rows for each question."""
+
+    def __init__(
+        self,
+        running: Sequence[RunningJob],
+        lost_ms: Sequence[int],
+        turns: Turns,
+        now_ms: int,
+        config: PlannerConfig,
+    ) -> None:
+        """`lost_ms`: run time that each loses who is stopped now."""
+        lost, devices = _ints(lost_ms), _ints([one.devices for one in running])
+        started_ms = _ints([one.started_ms for one in running])
+        submitted_ms = _ints([one.submitted_ms for one in running])
+        order = np.lexsort((submitted_ms, -started_ms, lost * devices))  # that of giving_back.py
+        self._running = [running[row] for row in order.tolist()]
+        self.lost_ms = lost[order]
+        self.devices = devices[order]
+        self._submitted_ms = submitted_ms[order]
+        self.whole = _bools([one.shape.whole for one in self._running])
+        # Who has run for long enough, and neither stops already nor was told to.
+        self.may = now_ms - started_ms[order] >= config.min_run_ms
+        self.may &= ~_bools([one.stopping for one in self._running])
+        self._row_of = {one.job_id: row for row, one in enumerate(self._running)}
+        self._unasked = np.ones(len(running), dtype=np.bool_)  # whether it is overdue
+        self._turns = turns
+        self._config = config
+
+    def stay(self, job_ids: Iterable[JobId]) -> None:
+        """Nobody stops these any more."""
+        for job_id in job_ids:
+            row = self._row_of.get(job_id)
+            if row is not None:
+                self.may[row] = False
+
+    def of(self, queues: Collection[QueueKey]) -> Bools:
+        """Who runs for one of these queues."""
+        numbers, number_of = self._queues
+        theirs = np.zeros(len(number_of), dtype=np.bool_)
+        theirs[[number_of[key] for key in queues]] = True
+        return theirs[numbers]
+
+    def keep_overdue(self, rows: Bools, overdue: Overdue) -> None:
+        """Nobody of these rows is stopped whose turn before all it is or was. Each is asked once."""
+        asked = rows & self.may & self._unasked
+        if asked.any():
+            self._unasked &= ~asked
+            old = np.flatnonzero(asked & (self._submitted_ms <= overdue.since_ms)).tolist()
+            those = [self._running[row] for row in old]
+            self.stay(one.job_id for one in those if overdue.has(one.shape, one))
+
+    def victims(self, rows: Bools, cause: StopCause, cell: Cell | None, *, parts: bool) -> Iterator[Victim]:
+        """Those of some rows. `cell`: where what they have is of use, `parts` of devices too."""
+        for row in np.flatnonzero(rows).tolist():
+            one = self._running[row]
+            masks = masks_of(cell, one) if cell is not None and (parts or one.shape.whole) else ()
+            yield Victim(one, cause, self.lost_ms.item(row), masks)
+
+    def among(self, job_ids: Collection[JobId]) -> Bools:
+        """Who is one of these."""
+        return _bools([one.job_id in job_ids for one in self._running])
+
+    def of_lower_class(self, shape: Shape, mine: Standing) -> Bools:
+        """Whose priority class is lower than a shape's, and has not been raised by age to where a job of it stands."""
+        return (self._class < shape.priority.rank) & (self._rank < mine.rank)
+
+    def much_later(self, mine: Standing, factor: float) -> Bools:
+        """Whose turn is later, and whose rest is longer by so many times what it costs to stop them."""
+        cost_ms = factor * (self._restart_ms + self.lost_ms + self._config.stop_margin_ms)
+        longer = self.left_ms > (nan if mine.left_ms is None else mine.left_ms) + cost_ms
+        return self._resumable & (self._rank <= mine.rank) & (self._turn > mine.turn) & longer
+
+    @cached_property
+    def saves(self) -> Bools:
+        """Who saves soon, see `saves_soon`."""
+        those = zip(self._running, self.lost_ms.tolist(), strict=True)
+        return _bools([saves_soon(one, lost_ms, self._config) for one, lost_ms in those])
+
+    @cached_property
+    def left_ms(self) -> Floats:
+        """Expected rest of their runs; nan: nobody knows."""
+        return np.array([nan if its.left_ms is None else its.left_ms for its in self._standings])
+
+    @cached_property
+    def _standings(self) -> list[Standing]:
+        return [self._turns.of_running(one) for one in self._running]
+
+    @cached_property
+    def _rank(self) -> Ints:
+        return _ints([its.rank for its in self._standings])
+
+    @cached_property
+    def _turn(self) -> Floats:
+        return np.array([its.turn for its in self._standings])
+
+    @cached_property
+    def _class(self) -> Ints:
+        return _ints([one.shape.priority.rank for one in self._running])
+
+    @cached_property
+    def _resumable(self) -> Bools:
+        return _bools([one.shape.resumable for one in self._running])
+
+    @cached_property
+    def _restart_ms(self) -> Ints:
+        return _ints([one.shape.restart_ms for one in self._running])
+
+    @cached_property
+    def _queues(self) -> tuple[Ints, dict[QueueKey, int]]:
+        """The number of each one's queue, and of which it is that."""
+        number_of: dict[QueueKey, int] = {}
+        numbers = [number_of.setdefault(one.shape.queue, len(number_of)) for one in self._running]
+        return _ints(numbers), number_of
+
+
+def saves_soon(running: RunningJob, lost_ms: int, config: PlannerConfig) -> bool:
+    """Whether it is worth waiting until a job has saved: when it did is its own word."""
+    return running.shape.resumable and config.fresh_ms < lost_ms <= SAVES_MS
+
+
+def lost_work_ms(running: RunningJob, now_ms: int) -> int:
+    """Run time since the newest model checkpoint, or since the start; what a stop would throw away.
+
+    A job that resumes and does not say when it saved is taken to save when it is asked to stop.
+    """
+    if running.saved_ms is not None:
+        return max(0, now_ms - max(running.saved_ms, running.started_ms))
+    return 0 if running.shape.resumable else max(0, now_ms - running.started_ms)
+
+
+def must_stay(running: RunningJob, now_ms: int, config: PlannerConfig) -> bool:
+    """Whether a job is not to be stopped for a gain alone: nobody is, it has just started, or its checkpoint is old.
+
+    So a moment comes to rest, and moves cost their restart and nearly no work.
+    """
+    if not config.moves or now_ms - running.started_ms < config.min_run_ms:
+        return True
+    return lost_work_ms(running, now_ms) > config.fresh_ms
+
+
+def masks_of(cell: Cell, running: RunningJob) -> tuple[tuple[int, int], ...]:
+    """(row, mask) of the devices that a job holds in a cell; nodes out of service are left out."""
+    masks = []
+    for node_id, device_ids in running.tasks:
+        row = cell.row_of.get(node_id)
+        if row is not None:
+            masks.append((row, cell.parts[row].mask_of(device_ids)))
+    return tuple(masks)
+
+
+def _ints(values: Sequence[int]) -> Ints:
+    return np.array(values, dtype=np.int64)
+
+
+def _bools(values: Sequence[bool]) -> Bools:
+    return np.array(values, dtype=np.bool_)
