@@ -108,6 +108,7 @@ class Claims:
             return None
         best: tuple[tuple[int, int], Cell, Way] | None = None
         lent: str | None = None
+        asks = self._preemption.asks(shape, job)
         for number, candidate in enumerate([*refused.by_devices, *refused.by_quota]):
             cell = self._fleet.get(candidate.pool, candidate.model)
             if cell is None or candidate in refused.would_wait:
@@ -119,7 +120,7 @@ class Claims:
                 continue  # it never suffices, or is kept for a job that waits longer
             # For whom it is kept comes first once it is back: where it were too little, nobody would have it.
             lacks = 0 if short is None else max(asked, self._sharing.kept_for(queue.key, candidate.model))
-            way = self._preemption.find(shape, job, cell, borrows=borrows, lacks=lacks)
+            way = self._preemption.find(asks, cell, borrows=borrows, lacks=lacks)
             if way is not None:
                 key = (way.lost, number)
                 if best is None or key < best[0]:
@@ -165,9 +166,10 @@ class Claims:
             self._keep_for_borrower(shape, refused, blocked)
             return
         if not refused.by_devices:
-            suffices = [one.model for one in refused.by_quota if self._sharing.may_ever(shape, one.model)]
-            if waited_long and suffices:
-                self._sharing.keep(queue, suffices[0], self._sharing.devices_of(shape, suffices[0]))
+            models = (one.model for one in refused.by_quota if self._sharing.may_ever(shape, one.model))
+            suffices = next(models, None) if waited_long else None
+            if suffices is not None:
+                self._sharing.keep(queue, suffices, self._sharing.devices_of(shape, suffices))
             return
         if not self._may_reserve(shape):
             return

@@ -47,6 +47,14 @@ class Way(NamedTuple):
         return sum(victim.lost_ms * victim.running.devices for victim in (*self.victims, *self.later))
 
 
+class Asks(NamedTuple):
+    """A blocked job, and where those of its queue that ask for the same found no way: the fewest tasks of them."""
+
+    shape: Shape
+    job: WaitingJob
+    in_vain: dict[tuple[object, ...], int]
+
+
 # So many running jobs are looked at in a cycle to tell owners when what they lent comes back.
 _MOST_LOOKED_AT = 1_000
 
@@ -84,7 +92,7 @@ class Preemption:
         self._columns: dict[tuple[str, str, QueueKey | str | None], Stoppable] = {}
         self._told: set[tuple[str, str]] = set()  # cells that know when their jobs are expected to end
         self._possible: dict[tuple[object, ...], bool] = {}
-        self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which there was no way
+        self._in_vain: dict[tuple[object, ...], dict[tuple[object, ...], int]] = {}
         self._asked_back: set[tuple[QueueKey, Cell]] = set()  # where a queue asked for what it lent
         self._told_of: set[JobId] = set()  # borrowers, of whom somebody was told that they give it back
         self._looks = _MOST_LOOKED_AT
@@ -133,30 +141,33 @@ class Preemption:
                     ends += [(row, mask, self._now_ms + late_ms) for row, mask in masks_of(cell, running)]
         cell.expect_ends(ends)
 
-    def find(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, lacks: int = 0) -> Way | None:
+    def asks(self, shape: Shape, job: WaitingJob) -> Asks:
+        """A job that looks for a way in one cell after another."""
+        sizes = sizes_of(shape)
+        alike = sizes if len(sizes) > 1 else demand_of(shape)  # of gangs of one size fewer tasks may do
+        who = shape.queue, self._turns.rank(shape, job), job.job_id in self.served, alike, shape.topology
+        return Asks(shape, job, self._in_vain.setdefault(who, {}))
+
+    def find(self, asks: Asks, cell: Cell, *, borrows: bool, lacks: int = 0) -> Way | None:
         """The cheapest way found, or None. Changes nothing; `stopped` tells of what was decided.
 
         `lacks`: so many devices of the cell's model its queue's quota does not have.
         """
+        shape, job, in_vain = asks
         if not lacks and not self._could_stop_any(shape, cell, borrows=borrows):
             return None
-        demand = demand_of(shape)
-        turn, served = self._turns.rank(shape, job), job.job_id in self.served
-        sizes = sizes_of(shape)
-        alike = sizes if len(sizes) > 1 else demand  # of gangs of one size fewer tasks may do
-        key = (shape.queue, turn, borrows, served, cell.pool, cell.model, alike, shape.topology, bool(lacks))
-        of_size = (*key, shape.devices)
-        if any(self._in_vain.get(known, shape.tasks + 1) <= shape.tasks for known in (key, of_size)):
+        tasks, key = shape.tasks, (cell, borrows, bool(lacks), 0)
+        of_size = (cell, borrows, bool(lacks), shape.devices)
+        if in_vain.get(key, tasks + 1) <= tasks or in_vain.get(of_size, tasks + 1) <= tasks:
             return None  # somebody before it in the order, who asked for no more, found nobody to stop
         self._too_dear_for = False
-        way = self._way(shape, job, cell, demand, borrows=borrows, lacks=lacks)
+        way = self._way(shape, job, cell, borrows=borrows, lacks=lacks)
         if way is None:  # a larger gang may cost more
-            self._in_vain[of_size if self._too_dear_for else key] = shape.tasks
+            in_vain[of_size if self._too_dear_for else key] = tasks
         return way
 
-    def _way(
-        self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, *, borrows: bool, lacks: int
-    ) -> Way | None:
+    def _way(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, lacks: int) -> Way | None:
+        demand = demand_of(shape)
         ways: list[Way | None] = []
         for inside in domains(shape, cell) if shape.whole and demand.devices else ():
             with self._returned(shape, cell, lacks) as quota:

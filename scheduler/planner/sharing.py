@@ -305,16 +305,19 @@ class Sharing:
 
     def kept_for(self, queue: QueueKey, model: str) -> int:
         """How many devices count for as much as he asks for to whom the queue's quota is kept; 0: it is not kept."""
-        return max(-(-self._kept.get((queue, key), 0) // one) for key, one in self.amounts(model, 1) if one)
+        amounts = self.amounts(model, 1) if self._kept else ()
+        return max([-(-self._kept.get((queue, key), 0) // one) for key, one in amounts if one], default=0)
 
     # --- the tree -----------------------------------------------------------------------------------------
 
     def _pass_on(self, member: Queue | Cohort, key: str, before: int, after: int) -> None:
         """What a member uses beyond what it keeps for itself, it uses of its parent's hands."""
-        own = self._own(member, key)
         parent = self._cohorts.get(parent_of(member) or "")
+        if parent is None:
+            return
+        own = self._own(member, key)
         more = max(0, after - own) - max(0, before - own)
-        if parent is None or not more:
+        if not more:
             return
         at = (parent.name, key)
         used = self._usage.get(at, 0)
