@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.controller import metrics
 from scheduler.controller.gateways import look_at_gateways
+from scheduler.controller.legal_plans import legal_plan
 from scheduler.controller.reports import RefusalBook, ReportBook
 from scheduler.domain.ids import Ids
 from scheduler.machine import Changes, ClusterState, announce, apply, apply_plan, take_snapshot
@@ -18,7 +19,6 @@ from scheduler.machine.messages import LeaderStarted, Message, Tick
 from scheduler.planner import PlannerConfig, Report
 from scheduler.planner.cycle import Planner
 from scheduler.planner.moves import could_move
-from scheduler.planner.plan_checks import legal_part
 from scheduler.storage import inbox
 from scheduler.storage.cluster import write_changes
 from scheduler.storage.cluster_messages import read_messages
@@ -173,25 +173,25 @@ class Leader:
         try:
             with metrics.PLAN_SECONDS.time():
                 snapshot = take_snapshot(self.state, now_ms)
-                proposal, report = self._planner.plan(snapshot, now_ms)
-                legal, violations = legal_part(snapshot, proposal, now_ms)
+                made = legal_plan(self._planner, snapshot, now_ms)
         except Exception:  # noqa: BLE001 - whatever it is
             metrics.REFUSED_PLANS.inc()
             _log.exception("plan_failed")
             # What the old one keeps may be half new.
             self._planner = Planner(self.state.catalogue, self._config.planner)
             return 0, ()
-        if violations:
+        if made.violations:
             metrics.REFUSED_PLANS.inc()
-        started = {placement.job_id for placement in legal.placements}
-        refused = {placement.job_id for placement in proposal.placements} - started
-        report = report.without(refused, snapshot)
-        news = self._refusals.news(violations)
+        news = self._refusals.news(made.violations)
         for violation in news:
             _log.error("plan_refused", job_id=violation.job_id, what=violation.what)
         if news:
-            stops = len(proposal.stops) - len(legal.stops)
-            _log.error("plan_applied_in_part", placements_left_out=len(refused), stops_left_out=stops)
+            _log.error(
+                "plan_applied_in_part",
+                placements_left_out=len(made.refused),
+                stops_left_out=made.stops_left_out,
+            )
+        legal, report = made.plan, made.report
         apply_plan(self.state, legal, now_ms, self.seat.ids, changes)
         metrics.show_starts(changes.kept_word)
         announce(self.state, report, now_ms, self.seat.ids, changes)
