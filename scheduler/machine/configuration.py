@@ -18,9 +18,8 @@ def configure(state: ClusterState, message: ConfigurationChanged, now_ms: int) -
     state.prices = message.prices
     state.spending.configure(message.budgets, now_ms)
     for job in state.jobs.values():
-        promised = job.shape is not None and job.shape.promised_nano
-        if (job.spec.budget is not None or promised) and job.state is JobState.QUEUED:
-            queueing.settle(state, job, now_ms)  # what it has cost may be another sum
+        if (job.spec.budget is not None or job.attempts) and job.state is JobState.QUEUED:
+            queueing.settle(state, job, now_ms)  # what it has cost, and may cost again, may be another sum
     if state.places != message.places:
         state.places = dict(message.places)
         for node in state.nodes.values():

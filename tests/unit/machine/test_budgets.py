@@ -330,6 +330,17 @@ def test_who_was_stopped_for_others_keeps_what_it_was_promised_and_goes_on() -> 
     assert violations(controller.state) == []
 
 
+def test_who_was_stopped_for_others_is_promised_what_a_first_price_says_of_the_time_before_it() -> None:
+    controller = Controller([a_node("n1")])
+    low = preempted(controller)
+    assert low.shape is not None
+    assert low.shape.promised_nano == 0
+    prices = (PriceFrom(MODEL, controller.now_ms - HOUR_MS, PRICE),)  # the first of a model may begin in the past
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, (a_queue(),), prices=prices))
+    assert low.shape.promised_nano == 8 * PRICE
+    assert violations(controller.state) == []
+
+
 def test_what_it_was_promised_is_given_back_when_it_is_cancelled_or_starts_at_less() -> None:
     controller = priced()
     with_budgets(controller, a_budget(10))
