@@ -100,6 +100,7 @@ class Ending(StrEnum):
     DEADLINE = "deadline"
     BUDGET_EXHAUSTED = "budget_exhausted"  # the job has cost what it may
     DEPENDENCY_FAILED = "dependency_failed"  # a job whose success it was to follow did not succeed
+    SPEC_UNREADABLE = "spec_unreadable"  # the controller cannot read what is stored of it: a defect
 
 
 class WhyNot(NamedTuple):

@@ -21,6 +21,7 @@ from scheduler.machine.messages import (
     JobAttached,
     JobRevised,
     JobSubmitted,
+    JobUnreadable,
     LeaderStarted,
     Message,
     NodeConnected,
@@ -74,6 +75,11 @@ def _apply(message: object, t: Transition) -> None:
 @_apply.register
 def _(message: JobSubmitted, t: Transition) -> None:
     jobs.submit(t, message)
+
+
+@_apply.register
+def _(message: JobUnreadable, t: Transition) -> None:
+    jobs.refuse_unreadable(t, message)
 
 
 @_apply.register

@@ -1,12 +1,12 @@
 """Rules of jobs: submitted, held, revised, sent back, retried, cancelled, ended."""
 
 from scheduler.domain.ids import FirmId, JobId
-from scheduler.domain.jobs import JobState
+from scheduler.domain.jobs import JobSpec, JobState
 from scheduler.domain.nodes import NodeState
 from scheduler.domain.reasons import Ending, Outcome
 from scheduler.machine import learning, queueing
 from scheduler.machine.grants import grant, release, spares_of, workers_of
-from scheduler.machine.messages import HoldRequested, JobRevised, JobSubmitted
+from scheduler.machine.messages import HoldRequested, JobRevised, JobSubmitted, JobUnreadable
 from scheduler.machine.retries import is_retried
 from scheduler.machine.state import AttemptRecord, JobRecord
 from scheduler.machine.transition import Transition
@@ -60,6 +60,22 @@ def submit(t: Transition, message: JobSubmitted) -> None:
     if broken is not None:
         end_job(t, job, JobState.CANCELLED, Ending.DEPENDENCY_FAILED, _never(broken))
     t.changes.replan = True
+
+
+def refuse_unreadable(t: Transition, message: JobUnreadable) -> None:
+    """The job ends at once and says why: no message would ever come for it again, and nobody could cancel it."""
+    if message.job_id in t.changes.jobs:
+        return
+    job = JobRecord(
+        message.firm_id,
+        message.job_id,
+        JobSpec(name="", variants=()),
+        message.submitted_ms,
+        array_id=message.array_id,
+        array_index=message.array_index,
+    )
+    t.state.add_job(job)
+    end_job(t, job, JobState.FAILED, Ending.SPEC_UNREADABLE, f"its spec cannot be read: {message.problem}")
 
 
 def hold(t: Transition, message: HoldRequested) -> None:

@@ -34,6 +34,18 @@ class JobSubmitted:
 
 
 @dataclass(frozen=True, slots=True)
+class JobUnreadable:
+    """A job was submitted, and what is stored of it cannot be read. Only for jobs that have no state yet."""
+
+    firm_id: FirmId
+    job_id: JobId
+    submitted_ms: int
+    problem: str
+    array_id: JobId | None = None
+    array_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested:
     """Somebody wants the job to end."""
 
@@ -216,6 +228,7 @@ class Tick:
 
 Message = (
     JobSubmitted
+    | JobUnreadable
     | CancelRequested
     | JobAttached
     | HoldRequested

@@ -22,6 +22,7 @@ from scheduler.machine.messages import (
     JobAttached,
     JobRevised,
     JobSubmitted,
+    JobUnreadable,
     Message,
     NodeConnected,
     NodeDisconnected,
@@ -33,6 +34,8 @@ from scheduler.machine.messages import (
 from scheduler.storage.cluster import load_configuration, load_nodes, read_references
 from scheduler.storage.cluster_rows import healths, progress_of
 from scheduler.storage.inbox import InboxMessage
+
+_MOST_TOLD = 500  # characters of what is wrong with a spec
 
 # Jobs that have a state were submitted before: the same submission twice has one effect.
 _NEW_JOBS = text(
@@ -91,7 +94,7 @@ async def read_messages(
         except (KeyError, TypeError, ValueError, DomainError) as error:
             problem = f"{type(error).__name__}: {error}"
             bad.append(BadMessage(message.inbox_id, message.kind, problem))
-            continue
+            read = _unreadable(message, read_of, problem)
         if read is not None:
             good.append(read)
     return await _with_progress(session, good), bad
@@ -162,6 +165,21 @@ def _submitted(row: Any, stored: StoredSpec) -> JobSubmitted:
         submitted_ms=row.submitted_ms,
         name=stored.name,
         labels=stored.labels,
+        array_id=None if row.array_id is None else JobId(row.array_id),
+        array_index=row.array_index,
+    )
+
+
+def _unreadable(message: InboxMessage, read: _Read, problem: str) -> Message | None:
+    """Of a job whose spec cannot be read: it would wait for ever, as its message is gone."""
+    row = read.jobs.get(str(message.body.get("job_id"))) if message.kind == "JobSubmitted" else None
+    if row is None:
+        return None
+    return JobUnreadable(
+        firm_id=FirmId(row.firm_id),
+        job_id=JobId(row.job_id),
+        submitted_ms=row.submitted_ms,
+        problem=problem[:_MOST_TOLD],
         array_id=None if row.array_id is None else JobId(row.array_id),
         array_index=row.array_index,
     )

@@ -232,6 +232,7 @@ ZH = {
     "deadline": "到达截止时间",
     "budget_exhausted": "预算用尽",
     "dependency_failed": "所依赖的作业未成功",
+    "spec_unreadable": "控制器无法读取其规格",
     "exit code {number}": "退出码 {number}",
     "{what} (simulated)": "{what}（模拟）",
     "{whole} + {parts} in parts": "{whole} + 零散 {parts}",

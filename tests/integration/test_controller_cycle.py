@@ -13,7 +13,7 @@ from sqlalchemy import text
 from scheduler.controller.commit import Leader
 from scheduler.domain.gangs import Elastic
 from scheduler.domain.ids import JobId, NodeId
-from scheduler.domain.jobs import Output
+from scheduler.domain.jobs import Dependencies, Output
 from scheduler.domain.nodes import NodeState
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.leadership import Leadership, LeadershipLost
@@ -333,6 +333,29 @@ async def test_the_same_submission_twice_has_one_effect_even_after_the_job_has_e
     await leader.cycle(NOW_MS + 2)
     assert await installation.rows("SELECT count(*) FROM events WHERE kind = 'JobSubmitted'") == [(1,)]
     assert leader.state.jobs == {}
+
+
+async def test_a_job_whose_stored_spec_cannot_be_read_fails_and_says_why_and_holds_up_nothing(
+    installation: Installation, leader: Leader
+) -> None:
+    await installation.submit("after", a_spec(dependencies=Dependencies(after_ok=("wrong",))))
+    await installation.submit("wrong", a_spec())
+    async with installation.database.transaction() as session:
+        await session.execute(
+            text("UPDATE jobs SET spec = spec || '{\"priority\": \"urgent\"}' WHERE job_id = 'wrong'")
+        )
+    await installation.put("JobSubmitted", {"firm_id": "firm-a", "job_id": "wrong"})  # twice
+    await installation.submit("right", a_spec())
+    assert (await leader.cycle(NOW_MS + 10)).placements == 1
+    rows = await installation.rows("SELECT job_id, state, reason FROM job_states ORDER BY job_id")
+    assert rows == [
+        ("after", "cancelled", "dependency_failed"),
+        ("right", "allocated", None),
+        ("wrong", "failed", "spec_unreadable"),
+    ]
+    [(detail,)] = await installation.rows("SELECT detail FROM job_states WHERE job_id = 'wrong'")
+    assert "urgent" in str(detail)
+    assert await installation.rows("SELECT kind FROM events WHERE job_id = 'wrong'") == [("JobFailed",)]
 
 
 async def test_where_no_plan_can_be_made_everything_else_goes_on(
