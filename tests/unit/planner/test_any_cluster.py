@@ -222,7 +222,10 @@ def comes_to_rest(seed: int) -> bool:
     "seeds",
     [
         [*range(4), 163, 182],  # of these some did not
-        *(pytest.param(range(at, at + 100), marks=pytest.mark.long) for at in range(0, 1_000, 100)),
+        *(
+            pytest.param(range(at, at + 100), marks=[pytest.mark.long, pytest.mark.timeout(1_800)])
+            for at in range(0, 1_000, 100)
+        ),
     ],
     ids=str,
 )
