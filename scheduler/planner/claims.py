@@ -10,7 +10,7 @@ from scheduler.planner.closeness import Closer
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import demand_of
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.giving_back import Victim
+from scheduler.planner.giving_back import Returned, Victim
 from scheduler.planner.likeness import Likeness
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.plan import Stop, StopCause
@@ -78,10 +78,13 @@ class Claims:
         self._reservations = 0
 
     def claim(
-        self, shape: Shape, job: WaitingJob, queue: Queue, refused: Refused, blocked: Blocked
+        self, shape: Shape, job: WaitingJob, queue: Queue, rank: int, refused: Refused, blocked: Blocked
     ) -> list[Stop]:
-        """Who stops for the job; where nobody does, devices are kept for it. Says in `blocked` what it can expect."""
-        stops = self._make_room(shape, job, queue, refused, blocked)
+        """Who stops for the job, which has its turn with such a rank; where nobody does, devices are kept for it.
+
+        Says in `blocked` what it can expect.
+        """
+        stops = self._make_room(shape, job, queue, rank, refused, blocked)
         if stops is None:
             self._protect(shape, job, queue, refused, blocked)
         return stops or []
@@ -101,7 +104,7 @@ class Claims:
     # --- work behind it stops -----------------------------------------------------------------------------
 
     def _make_room(
-        self, shape: Shape, job: WaitingJob, queue: Queue, refused: Refused, blocked: Blocked
+        self, shape: Shape, job: WaitingJob, queue: Queue, rank: int, refused: Refused, blocked: Blocked
     ) -> list[Stop] | None:
         """Stops work that is behind the job in the order, as little as possible; None: that would not help."""
         if not self.may_stop(shape):
@@ -121,6 +124,8 @@ class Claims:
             # For whom it is kept comes first once it is back: where it were too little, nobody would have it.
             lacks = 0 if short is None else max(asked, self._sharing.kept_for(queue.key, candidate.model))
             way = self._preemption.find(asks, cell, borrows=borrows, lacks=lacks)
+            if way is not None and borrows and self._comes_back(shape, queue, cell, rank, way):
+                continue
             if way is not None:
                 key = (way.lost, number)
                 if best is None or key < best[0]:
@@ -136,6 +141,24 @@ class Claims:
             return None
         blocked.change = MAKES_ROOM
         return self._stop(shape, job, queue, best[1], best[2])
+
+    def _comes_back(self, shape: Shape, queue: Queue, cell: Cell, rank: int, way: Way) -> bool:
+        """Whether anybody who would stop has his turn before the job again: it still borrows then, and he does not.
+
+        He would start again, and stop for it again.
+        """
+        victims = [victim.running for victim in (*way.victims, *way.later)]
+        before = [one for one in victims if self._preemption.turns.of_running(one).rank >= rank]
+        if not before:
+            return False
+
+        def borrows(shape: Shape, model: str) -> bool:
+            return self._sharing.borrows(queue, model, self._sharing.devices_of(shape, model))
+
+        with Returned(self._sharing, queue, cell.model, shape.devices) as quota:
+            for one in victims:
+                quota.add(one)
+            return borrows(shape, cell.model) and not all(borrows(one.shape, one.model) for one in before)
 
     def _stop(self, shape: Shape, job: WaitingJob, queue: Queue, cell: Cell, way: Way) -> list[Stop]:
         """What the victims give back is the job's, in the cell and, of the quotas, what he lacks.

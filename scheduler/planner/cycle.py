@@ -228,7 +228,8 @@ class _Cycle:
             if job.job_id in self._gathering.kept_for:
                 blocked.change = MAKES_ROOM
             else:
-                self._stops.extend(self._claims.claim(cursor.shape, job, queue, met.refused, blocked))
+                stops = self._claims.claim(cursor.shape, job, queue, cursor.rank, met.refused, blocked)
+                self._stops.extend(stops)
         self._blocked[cursor.number] = blocked
         self._ordering.leave(cursor)
 

@@ -129,6 +129,7 @@ class ClassCursor:
     line: "_QueueLine"
     next: int = 0
     borrows: bool = False  # its head has its turn among those who borrow
+    rank: int = 0  # with which its head has its turn
 
     @property
     def head(self) -> WaitingJob | None:
@@ -303,7 +304,7 @@ class Ordering:
                 continue
             head = heapq.heappop(line.heads)
             cursor = self.cursors[head[-1]]
-            cursor.borrows = head[1]
+            cursor.rank, cursor.borrows = -head[0], head[1]
             return cursor
         return None
 

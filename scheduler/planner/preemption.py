@@ -76,7 +76,7 @@ class Preemption:
         self._snapshot = snapshot
         self._fleet = fleet
         self._sharing = sharing
-        self._turns = turns
+        self.turns = turns
         self._overdue = overdue
         self._estimates = estimates
         self._taking_back = TakingBack(turns, now_ms, config)
@@ -145,7 +145,7 @@ class Preemption:
         """A job that looks for a way in one cell after another."""
         sizes = sizes_of(shape)
         alike = sizes if len(sizes) > 1 else demand_of(shape)  # of gangs of one size fewer tasks may do
-        who = shape.queue, self._turns.rank(shape, job), job.job_id in self.served, alike, shape.topology
+        who = shape.queue, self.turns.rank(shape, job), job.job_id in self.served, alike, shape.topology
         return Asks(shape, job, self._in_vain.setdefault(who, {}))
 
     def find(self, asks: Asks, cell: Cell, *, borrows: bool, lacks: int = 0) -> Way | None:
@@ -302,7 +302,7 @@ class Preemption:
         `lacks`: the keys of which it lacks quota: those elsewhere and who has parts of devices give that back as well.
         """
         found: list[Iterator[Victim]] = []
-        mine, anybody = self._turns.standing(shape, job, cell.model), parts or bool(lacks)
+        mine, anybody = self.turns.standing(shape, job, cell.model), parts or bool(lacks)
         for place in self._places(cell, lacks) if lacks else [cell]:
             at = cell if place is cell else None
             lent = () if borrows else self._lent(shape, place)
@@ -370,7 +370,7 @@ class Preemption:
             mine = [theirs.running for its, theirs in held_by.items() if whose in (its, self._root_of(its))]
             running = list(chain.from_iterable(mine))
             lost_ms = [lost_work_ms(one, self._now_ms) for one in running]
-            those = Stoppable(running, lost_ms, self._turns, self._now_ms, self._config)
+            those = Stoppable(running, lost_ms, self.turns, self._now_ms, self._config)
             those.stay(self._stopped)
             self._columns[key] = those
         return those

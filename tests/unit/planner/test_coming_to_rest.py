@@ -8,7 +8,7 @@ import pytest
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.gangs import Share
-from scheduler.domain.ids import FirmId
+from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobSpec, JobState, Variant
 from scheduler.domain.nodes import Node
 from scheduler.domain.pools import Pool
@@ -185,3 +185,30 @@ def test_nobody_makes_room_for_a_gang_that_work_which_stays_keeps_from_its_nodes
     gang = a_spec("gang", devices=6, per_node=3, models=models, estimate_seconds=600)
     controller.submit("gang", gang)
     assert not any(goes_on_later(controller) for _ in range(12))
+
+
+def test_nobody_stops_for_a_job_of_his_queue_that_borrows_and_has_its_turn_after_him() -> None:
+    # Its quota is too small for the large job whoever stops; and as another queue might take back what it would
+    # borrow, it comes after all who wait for their own.
+    nominal = {"firm-a": {MODEL: 4}, "firm-b": {MODEL: 4}}
+    controller = lending([a_node("n1")], nominal)
+    controller.submit("small", a_spec("small"))
+    assert go_on(controller)
+    controller.submit("theirs", a_spec("theirs", devices=4, per_node=2, priority="low"), firm="firm-b")
+    controller.submit("large", a_spec("large", devices=8, priority="high"))
+    controller.wait(HOUR_MS)
+    assert not any(goes_on_later(controller) for _ in range(6))
+
+
+def test_the_last_of_those_who_would_borrow_stops_for_a_job_that_has_its_turn_before_him() -> None:
+    nominal = {"firm-a": {MODEL: 4}, "firm-b": {MODEL: 4}}
+    controller = lending([a_node("n1", devices=4)], nominal)
+    controller.submit("small", a_spec("small", devices=4))
+    assert go_on(controller)
+    controller.submit("theirs", a_spec("theirs", devices=4, per_node=2, priority="low"), firm="firm-b")
+    controller.submit("high", a_spec("high", devices=4, priority="high"))
+    controller.wait(HOUR_MS)
+    assert goes_on_later(controller)
+    assert goes_on_later(controller)
+    assert controller.state.jobs[JobId("high")].state is JobState.RUNNING
+    assert rests(controller)
