@@ -169,7 +169,7 @@ class JobRecord:
     ineligible_since_ms: int | None = None  # it is held or waits for others; None: neither
     ineligible_before_ms: int = 0  # for how long in all, up to when it might start again
     revision: int = 0  # of the spec, as far as it has been taken over
-    # When it was told its start, and between which moments: (told, low, expected, high), ms.
+    # When it was told its start, and between which moments: (told, low, by the forecast, high), ms.
     announced: tuple[int, int, int, int] | None = None
     array_id: JobId | None = None
     array_index: int | None = None

@@ -208,7 +208,7 @@ class Learning:
     def started(
         self, job_id: JobId, told_ms: Sequence[float], waited_ms: float, devices: int
     ) -> set[Learned]:
-        """A job of so many devices that was told (low, expected, high) waits started after so long."""
+        """A job of so many devices that was told (low, by the forecast, high) waits started after so long."""
         self.withdrawn(job_id)
         waiting = len(self._waiting[size_of(devices)])
         self._starts = self._starts.plus(told_ms, waited_ms, devices, waiting)

@@ -26,11 +26,12 @@ _FAR_MS = 366 * 24 * 3_600_000.0
 
 
 class StartInterval(NamedTuple):
-    """Between which moments a job starts, with probability SURE, and when it is expected to."""
+    """Between which moments a job starts, with probability SURE, and when most likely: as likely before as after."""
 
     low_ms: int
     expected_ms: int
     high_ms: int
+    forecast_ms: int  # when it would start in the order of the turns: what the others are learned beside
 
 
 class Forecast:
@@ -72,9 +73,9 @@ class Forecast:
             return None
         wait_ms, devices = expected
         soonest_ms = self._soonest.get(job_id, 0.0)
-        low, high = self._errors.interval_ms(wait_ms, devices, self._now_ms)
-        waits = (min(max(wait, soonest_ms), _FAR_MS) for wait in (low, wait_ms, high))
-        return StartInterval(*(self._now_ms + int(wait) for wait in waits))
+        told = self._errors.interval_ms(wait_ms, devices, self._now_ms)
+        waits = (min(max(wait, soonest_ms), _FAR_MS) for wait in (*told, wait_ms))
+        return StartInterval(*(self._now_ms + round(wait) for wait in waits))
 
     @cached_property
     def _waits(self) -> dict[JobId, tuple[float, int]]:

@@ -38,7 +38,7 @@ class OfSize:
     tails: tuple[float, float] = (_TAIL, _TAIL)
 
     def plus(self, told_ms: Sequence[float], waited_ms: float, waiting: int = 0) -> "OfSize":
-        """With one start more, of a job that was told (low, expected, high) waits, while others of the size wait.
+        """With one start more, of a job told (low, by the forecast, high) waits, while others of the size wait.
 
         Who starts outside his interval widens the next ones on that side, who does not narrows them: adaptive
         conformal inference (Gibbs and Candes 2021). As many start inside as is said where that comes to rest:
@@ -75,7 +75,7 @@ class Starts:
     def plus(
         self, told_ms: Sequence[float], waited_ms: float, devices: int = 1, waiting: int = 0
     ) -> "Starts":
-        """With one start more, of a job with so many devices that was told (low, expected, high) waits.
+        """With one start more, of a job with so many devices that was told (low, by the forecast, high) waits.
 
         `waiting`: so many others of the size were told theirs and wait, beyond the newest too.
         """
@@ -86,8 +86,11 @@ class Starts:
         """With this of one size."""
         return replace(self, sizes=(*self.sizes[:at], size, *self.sizes[at + 1 :]))
 
-    def interval_ms(self, expected_ms: float, devices: int, now_ms: int) -> tuple[float, float]:
-        """Between which waits a job starts with probability SURE.
+    def interval_ms(self, expected_ms: float, devices: int, now_ms: int) -> tuple[float, float, float]:
+        """(low, as likely more as less, high): between the outer ones a job waits with probability SURE.
+
+        The forecast alone is mostly too late: it knows nothing of work that starts out of turn on what would stand
+        idle meanwhile.
 
         Cost: of each size the first time in a moment O(kept starts x log of them), then nothing.
         """
@@ -96,10 +99,11 @@ class Starts:
         if bounds is None or bounds.at_ms != now_ms:
             bounds = self._bounds[at] = self._drawn(at, now_ms)
         expected = _log(expected_ms)
-        low, high = (bound + bounds.believed * expected for bound in (bounds.low, bounds.high))
+        low, middle, high = (bound + bounds.believed * expected for bound in bounds.waited)
         low += bounds.guessed * min(0.0, expected + _EARLIER - low)
+        middle += bounds.guessed * (expected - middle)
         high += bounds.guessed * max(0.0, expected + _LATER - high)
-        return _exp(low), _exp(high)
+        return _exp(low), _exp(middle), _exp(high)
 
     @cached_property
     def _bounds(self) -> dict[int, "_Bounds"]:
@@ -113,7 +117,7 @@ class Starts:
         weight = min(1.0, guessed * _OTHERS_COUNT / len(others)) if others else 0.0
         seen = [(*start, 1.0) for start in own.starts] + [(*start, weight) for start in others]
         if not seen:
-            return _Bounds(now_ms, 1.0, _EARLIER, _LATER, guessed)
+            return _Bounds(now_ms, 1.0, (_EARLIER, 0.0, _LATER), guessed)
         believed = _slope(seen)
         beyond = [(waited - believed * expected, False, weight) for expected, waited, weight in seen]
         waiting = [(one, 1.0) for one in self.waiting[at]]
@@ -123,8 +127,8 @@ class Starts:
         total = sum(weight for _, _, weight in beyond) + 1.0  # the one that is still to come
         known = list(_passed_on(beyond, total))
         early, late = own.tails
-        low, high = _quantile(known, total * early), _quantile(known, total * (1.0 - late))
-        return _Bounds(now_ms, believed, low, high, guessed)
+        low, middle, high = (_quantile(known, total * part) for part in (early, 0.5, 1.0 - late))
+        return _Bounds(now_ms, believed, (low, middle, high), guessed)
 
 
 class _Bounds(NamedTuple):
@@ -132,8 +136,7 @@ class _Bounds(NamedTuple):
 
     at_ms: int
     believed: float  # the part of the expected wait that counts
-    low: float  # of what is waited beyond that
-    high: float
+    waited: tuple[float, float, float]  # (low, middle, high) of what is waited beyond that
     guessed: float  # the part of the guess
 
 

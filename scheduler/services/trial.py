@@ -105,6 +105,7 @@ class Trials:
         placed = next((one for one in proposal.placements if one.job_id == _TRIAL), None)
         waits = report.of(_TRIAL)
         first = waits is not None and waits.jobs[0].job_id == _TRIAL
+        told = report.starts(_TRIAL)
         in_queue = report.in_order(state.jobs[_TRIAL].queue)
         return Trial(
             spec=spec,
@@ -115,7 +116,7 @@ class Trials:
             reasons=() if waits is None else tuple(reason.to_json() for reason in waits.reasons),
             counterfactual=None if waits is None else waits.counterfactual,
             starts_by_ms=waits.starts_by_ms if waits is not None and first else None,
-            starts=None if waits is None else report.starts(_TRIAL),
+            starts=None if waits is None or told is None else told[:3],
             prices=tuple(_price(spec, variant.model, prices.get(variant.model)) for variant in spec.variants),
         )
 

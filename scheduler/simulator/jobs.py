@@ -102,5 +102,5 @@ class Announced:
 
     at_ms: int
     low_ms: int
-    expected_ms: int
+    forecast_ms: int  # in the order of the turns
     high_ms: int

@@ -282,7 +282,7 @@ class World:
             self._silent.discard(placement.job_id)
             told = record.announced
             if told is not None:
-                waits_ms = [at_ms - told.at_ms for at_ms in (told.low_ms, told.expected_ms, told.high_ms)]
+                waits_ms = [at_ms - told.at_ms for at_ms in (told.low_ms, told.forecast_ms, told.high_ms)]
                 self._learning.started(placement.job_id, waits_ms, self.now_ms - told.at_ms, shape.devices)
         record.pause_ms = shape.restart_ms if record.starts and self.options.charge_moves else 0
         record.starts += 1
@@ -395,9 +395,9 @@ class World:
             if told is not None:
                 self._silent.discard(job_id)
                 record = self.records[job_id]
-                record.announced = Announced(self.now_ms, told.low_ms, told.expected_ms, told.high_ms)
-                expected_ms, devices = told.expected_ms - self.now_ms, record.work.shape.devices
-                self._learning.told(job_id, self.now_ms, expected_ms, devices)
+                record.announced = Announced(self.now_ms, told.low_ms, told.forecast_ms, told.high_ms)
+                forecast_ms, devices = told.forecast_ms - self.now_ms, record.work.shape.devices
+                self._learning.told(job_id, self.now_ms, forecast_ms, devices)
 
     def _advance(self, to_ms: int) -> None:
         span_ms = to_ms - self.now_ms

@@ -68,7 +68,7 @@ class JobStateRow(Base):
     ineligible_since_ms: Mapped[int | None]  # it is held or waits for other jobs: it grows no older
     ineligible_before_ms: Mapped[int] = mapped_column(server_default="0")  # in all, up to the last end of it
     revision: Mapped[int] = mapped_column(Integer, server_default="0")  # of the spec, as far as taken over
-    # The start that it was told first: told, low, expected, high in ms.
+    # The start that it was told first: told, low, by the forecast, high in ms.
     announced: Mapped[list[int] | None]
     __table_args__ = (
         ForeignKeyConstraint(["firm_id", "job_id"], ["jobs.firm_id", "jobs.job_id"]),

@@ -89,15 +89,15 @@ def test_a_waiting_job_is_told_its_start_once_and_its_start_is_held_against_it()
     controller.plan()
     announce(controller.state, controller.report, controller.now_ms, controller.ids)
     assert second.announced is not None
-    at_ms, low_ms, expected_ms, high_ms = second.announced
-    assert at_ms <= low_ms <= expected_ms <= high_ms
-    assert HOUR_MS // 2 < expected_ms - at_ms < 2 * HOUR_MS
+    at_ms, low_ms, forecast_ms, high_ms = second.announced
+    assert at_ms <= low_ms <= forecast_ms <= high_ms
+    assert HOUR_MS // 2 < forecast_ms - at_ms < 2 * HOUR_MS
     told = second.announced
     controller.wait(HOUR_MS // 2)
     controller.plan()
     announce(controller.state, controller.report, controller.now_ms, controller.ids)
     assert second.announced == told
-    controller.wait(expected_ms - controller.now_ms)
+    controller.wait(forecast_ms - controller.now_ms)
     controller.end(controller.tasks(first)[0])
     assert controller.plan() == ["second"]
     assert controller.changes[-1].kept_word == [True]

@@ -33,7 +33,7 @@ def test_an_interval_holds_as_often_as_it_says_whatever_the_forecast_is_worth() 
         waited_ms = expected_ms * rng.lognormvariate(
             1.0, 0.8
         )  # a forecast that is wrong, and always too early
-        low_ms, high_ms = starts.interval_ms(expected_ms, 1, 0)
+        low_ms, _, high_ms = starts.interval_ms(expected_ms, 1, 0)
         inside += number >= 500 and low_ms <= waited_ms <= high_ms
         starts = starts.plus((low_ms, expected_ms, high_ms), waited_ms)
     assert 0.77 < inside / 1_500 < 0.83
@@ -47,7 +47,7 @@ def test_jobs_of_many_devices_have_intervals_of_their_own() -> None:
         devices = rng.choice(list(inside))
         # What needs many devices together starts late, by the same forecast by which the rest starts early.
         waited_ms = 10_000_000.0 * rng.lognormvariate(1.0 if devices == 64 else -1.0, 0.3)
-        low_ms, high_ms = starts.interval_ms(10_000_000.0, devices, 0)
+        low_ms, _, high_ms = starts.interval_ms(10_000_000.0, devices, 0)
         inside[devices] += number >= 500 and low_ms <= waited_ms <= high_ms
         starts = starts.plus((low_ms, 10_000_000.0, high_ms), waited_ms, devices)
         assert number < 1_000 or high_ms < 4.0 * low_ms
@@ -74,7 +74,7 @@ def test_an_interval_holds_where_waits_grow_and_long_ones_are_known_late(
             at_ms, told_at_ms, told_ms = heappop(waiting)
             learning.started(JobId(f"job-{told_at_ms}"), told_ms, at_ms - told_at_ms, 1)
         waited_ms = 10_000_000.0 * (1.0 + growth * number / jobs) * rng.lognormvariate(0.0, 0.8)
-        low_ms, high_ms = learning.experience().starts.interval_ms(10_000_000.0, 1, now_ms)
+        low_ms, _, high_ms = learning.experience().starts.interval_ms(10_000_000.0, 1, now_ms)
         inside += number >= jobs // 4 and low_ms <= waited_ms <= high_ms
         learning.told(JobId(f"job-{now_ms}"), now_ms, 10_000_000.0, 1)
         heappush(waiting, (now_ms + round(waited_ms), now_ms, (low_ms, 10_000_000.0, high_ms)))
@@ -88,11 +88,28 @@ def test_a_forecast_counts_as_far_as_it_is_worth_believing(worth_believing: bool
     for _ in range(400):
         expected_ms = 60_000.0 * rng.lognormvariate(5.0, 1.5)
         waited_ms = (expected_ms if worth_believing else 600_000.0) * rng.lognormvariate(0.0, 0.3)
-        low_ms, high_ms = starts.interval_ms(expected_ms, 1, 0)
+        low_ms, _, high_ms = starts.interval_ms(expected_ms, 1, 0)
         starts = starts.plus((low_ms, expected_ms, high_ms), waited_ms)
     hour, ten_hours = starts.interval_ms(HOUR_MS, 1, 0), starts.interval_ms(10 * HOUR_MS, 1, 0)
-    assert hour[0] < (HOUR_MS if worth_believing else 600_000) < hour[1]
+    expected_ms = HOUR_MS if worth_believing else 600_000
+    assert hour[0] < expected_ms < hour[2]
+    assert 0.8 * expected_ms < hour[1] < 1.25 * expected_ms
     assert ten_hours[0] / hour[0] > 5 if worth_believing else ten_hours[0] / hour[0] < 2
+
+
+def test_the_most_likely_moment_lies_inside_the_interval_and_as_many_start_before_it_as_after_it() -> None:
+    """A forecast that plays turns forward is too late for all who start out of turn."""
+    rng = random.Random(7)
+    starts = Starts()
+    before = 0
+    for number in range(1_000):
+        forecast_ms = 60_000.0 * rng.lognormvariate(6.0, 1.0)
+        waited_ms = 0.02 * forecast_ms * rng.lognormvariate(0.0, 1.0)
+        low_ms, likely_ms, high_ms = starts.interval_ms(forecast_ms, 1, 0)
+        assert low_ms <= likely_ms <= high_ms
+        before += number >= 200 and waited_ms < likely_ms
+        starts = starts.plus((low_ms, forecast_ms, high_ms), waited_ms)
+    assert 0.45 < before / 800 < 0.55
 
 
 def test_jobs_further_back_are_expected_later() -> None:
