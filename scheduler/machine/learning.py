@@ -83,13 +83,13 @@ def told_starts(state: ClusterState, jobs: Iterable[JobRecord]) -> None:
     Only the newest count, and many are told theirs at one moment: in one order, so that it is the same ones.
     """
     waits = [
-        (at_ms, forecast_ms, job.job_id, job.spec.gang.devices)
+        (at_ms, forecast_ms, job.job_id, job.firm_id, job.spec.gang.devices)
         for job in jobs
         if job.announced is not None and not job.attempts and not job.held
         for at_ms, _, forecast_ms, _ in (job.announced,)
     ]
-    for at_ms, forecast_ms, job_id, devices in sorted(waits):
-        state.learning.told(job_id, at_ms, forecast_ms - at_ms, devices)
+    for at_ms, forecast_ms, job_id, firm, devices in sorted(waits):
+        state.learning.told(firm, job_id, at_ms, forecast_ms - at_ms, devices)
 
 
 def taken_back(state: ClusterState, job: JobRecord) -> None:
@@ -105,5 +105,5 @@ def first_start(t: Transition, job: JobRecord) -> None:
         at_ms, low_ms, forecast_ms, high_ms = job.announced
         t.changes.kept_word.append(low_ms <= t.now_ms <= high_ms)
         told_ms = [moment_ms - at_ms for moment_ms in (low_ms, forecast_ms, high_ms)]
-        devices = job.spec.gang.devices
-        t.changes.learned |= t.state.learning.started(job.job_id, told_ms, t.now_ms - at_ms, devices)
+        devices, waited_ms = job.spec.gang.devices, t.now_ms - at_ms
+        t.changes.learned |= t.state.learning.started(job.firm_id, job.job_id, told_ms, waited_ms, devices)

@@ -8,12 +8,19 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import islice
 from statistics import NormalDist
 from typing import NamedTuple
 
-from scheduler.domain.ids import JobId
-from scheduler.planner.told_starts import KEPT_STARTS, OfSize, Starts, Waits, size_of, waits
+from scheduler.domain.ids import FirmId, JobId
+from scheduler.planner.told_starts import (
+    KEPT_STARTS,
+    OfFirm,
+    Starts,
+    Waits,
+    newest_waiting,
+    size_of,
+    waits,
+)
 
 # How many finished jobs of its own a kind needs until they count as much as the wider kind.
 _PRIOR_JOBS = 3.0
@@ -159,7 +166,7 @@ class Learned(NamedTuple):
 
     subject: str  # run | asked | rate | told
     kind: str  # of jobs; of told starts the number of the size
-    model: str
+    model: str  # of devices; of told starts the firm
 
 
 class Learning:
@@ -194,9 +201,9 @@ class Learning:
             self._made = None
         return {Learned("rate", kind, model)} if steps_per_s > 0 else set()
 
-    def told(self, job_id: JobId, at_ms: int, expected_ms: float, devices: int) -> None:
-        """A job of so many devices was told to expect a start after so long. In the order of telling."""
-        self._waiting[size_of(devices)][job_id] = waits(at_ms, expected_ms)
+    def told(self, firm: FirmId, job_id: JobId, at_ms: int, expected_ms: float, devices: int) -> None:
+        """A job of so many devices was told its start, forecast after so long. In the order of telling."""
+        self._waiting[size_of(devices)][job_id] = waits(at_ms, expected_ms, firm)
         self._made = None
 
     def withdrawn(self, job_id: JobId) -> None:
@@ -206,20 +213,22 @@ class Learning:
                 self._made = None
 
     def started(
-        self, job_id: JobId, told_ms: Sequence[float], waited_ms: float, devices: int
+        self, firm: FirmId, job_id: JobId, told_ms: Sequence[float], waited_ms: float, devices: int
     ) -> set[Learned]:
         """A job of so many devices that was told (low, by the forecast, high) waits started after so long."""
         self.withdrawn(job_id)
-        waiting = len(self._waiting[size_of(devices)])
-        self._starts = self._starts.plus(told_ms, waited_ms, devices, waiting)
+        at = size_of(devices)
+        before = self._starts.sizes[at]
+        self._starts = self._starts.plus(firm, told_ms, waited_ms, devices, len(self._waiting[at]))
         self._made = None
-        return {Learned("told", str(size_of(devices)), "")}
+        after = self._starts.sizes[at].items()
+        return {Learned("told", str(at), name) for name, of in after if of is not before.get(name)}
 
     def numbers(self, what: Learned) -> list[float]:
         """One thing that was learned, to be stored."""
         if what.subject == "told":
-            size = self._starts.sizes[int(what.kind)]
-            return [*size.tails, *(number for start in size.starts for number in start)]
+            of = self._starts.sizes[int(what.kind)][FirmId(what.model)]
+            return [*of.tails, *(number for start in of.starts for number in start)]
         if what.subject == "rate":
             return list(map(float, self._rates[what.kind, what.model]))
         return list(map(float, self._of_asked if what.subject == "asked" else self._by_kind[what.kind]))
@@ -234,10 +243,10 @@ class Learning:
                 self._of_asked = seen
             case "rate":
                 self._rates = {**self._rates, (what.kind, what.model): seen}
-            case "told" if int(what.kind) < len(self._starts.sizes) and len(numbers) >= 2:
-                early, late, *rest = numbers
-                size = OfSize(tuple(zip(rest[::2], rest[1::2], strict=True)), (early, late))
-                self._starts = self._starts.having(int(what.kind), size)
+            case "told" if what.model and int(what.kind) < len(self._starts.sizes) and len(numbers) >= 2:
+                at, (early, late, *rest) = int(what.kind), numbers
+                of = OfFirm(tuple(zip(rest[::2], rest[1::2], strict=True)), (early, late))
+                self._starts = self._starts.having(at, {**self._starts.sizes[at], FirmId(what.model): of})
         self._kinds = self._made = None
 
     def experience(self) -> Experience:
@@ -245,7 +254,7 @@ class Learning:
         if self._made is None:
             if self._kinds is None:
                 self._kinds = dict(self._by_kind)
-            newest = (islice(reversed(of_size.values()), KEPT_STARTS) for of_size in self._waiting)
+            newest = (newest_waiting(list(of_size.values()), KEPT_STARTS) for of_size in self._waiting)
             starts = replace(self._starts, waiting=tuple(tuple(sorted(of_size)) for of_size in newest))
             self._made = Experience(self._kinds, self._of_asked, self._rates, starts)
         return self._made

@@ -6,10 +6,13 @@ waits of each size are learned, with as much of the forecast in them as has been
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
+
+from scheduler.domain.ids import FirmId
 
 SURE = 0.8  # probability with which a job starts inside its interval
 
@@ -28,34 +31,22 @@ _BELIEVED = 10.0
 _TAIL = (1.0 - SURE) / 2
 _FOLLOWED, _LEAST_TAIL, _WIDEST_TAIL = 33.0, 0.01, 0.3
 
+_Tails = tuple[float, float]  # of early starts, of late ones
 
-@dataclass(frozen=True, slots=True)
-class OfSize:
-    """The newest starts of jobs of one size, (expected, waited) as logarithms, and the parts of the errors that its
-    intervals leave out, of early starts and of late ones."""
+
+class OfFirm(NamedTuple):
+    """The newest starts of one firm's jobs of one size, (by the forecast, waited) as logarithms, and what they say of
+    the parts of the errors that intervals of the size leave out, of early starts and of late ones."""
 
     starts: tuple[tuple[float, float], ...] = ()
     tails: tuple[float, float] = (_TAIL, _TAIL)
 
-    def plus(self, told_ms: Sequence[float], waited_ms: float, waiting: int = 0) -> "OfSize":
-        """With one start more, of a job told (low, by the forecast, high) waits, while others of the size wait.
-
-        Who starts outside his interval widens the next ones on that side, who does not narrows them: adaptive
-        conformal inference (Gibbs and Candes 2021). As many start inside as is said where that comes to rest:
-        tails are bounded, and where every wait is longer than the last, so that even the longest one seen falls
-        short, fewer do. Whether an interval that is told now holds is known after as many more starts as jobs
-        wait. Steps that add up to much before then overshoot, back and forth, so each is the less the more wait.
-        """
+    def plus(self, told_ms: Sequence[float], waited_ms: float, step: float, rest: _Tails) -> "OfFirm":
+        """With one start more, of a job told (low, by the forecast, high) waits; `rest`: what the other firms say."""
         low_ms, expected_ms, high_ms = told_ms
-        early, late = self.tails
-        step = 1.0 / (_FOLLOWED + waiting)
-        return OfSize(
-            (*self.starts[-KEPT_STARTS + 1 :], (_log(expected_ms), _log(waited_ms))),
-            (
-                _follow(early, step, missed=waited_ms < low_ms),
-                _follow(late, step, missed=waited_ms > high_ms),
-            ),
-        )
+        missed = waited_ms < low_ms, waited_ms > high_ms
+        early, late = (_follow(*one, step) for one in zip(self.tails, missed, rest, strict=True))
+        return OfFirm((*self.starts[-KEPT_STARTS + 1 :], (_log(expected_ms), _log(waited_ms))), (early, late))
 
 
 class Waits(NamedTuple):
@@ -63,28 +54,44 @@ class Waits(NamedTuple):
 
     told_ms: int
     expected: float  # wait, as a logarithm
+    firm: FirmId
 
 
 @dataclass(frozen=True)
 class Starts:
-    """Announced starts by size, and the newest of those that were told theirs and still wait; immutable."""
+    """Announced starts by size and firm, and the newest of those that were told theirs and still wait; immutable."""
 
-    sizes: tuple[OfSize, ...] = (OfSize(),) * _SIZES
+    sizes: tuple[Mapping[FirmId, OfFirm], ...] = ({},) * _SIZES
     waiting: tuple[tuple[Waits, ...], ...] = ((),) * _SIZES
 
     def plus(
-        self, told_ms: Sequence[float], waited_ms: float, devices: int = 1, waiting: int = 0
+        self, firm: FirmId, told_ms: Sequence[float], waited_ms: float, devices: int = 1, waiting: int = 0
     ) -> "Starts":
-        """With one start more, of a job with so many devices that was told (low, by the forecast, high) waits.
+        """With one start more, of a firm's job with so many devices that was told (low, by the forecast, high) waits.
 
-        `waiting`: so many others of the size were told theirs and wait, beyond the newest too.
+        `waiting`: so many others of the size were told theirs and wait, beyond the newest too. Where too many starts
+        are kept, the oldest of whoever has most goes: no firm's starts push out more than its part of the others'.
+
+        Who starts outside his interval widens the next ones on that side, who does not narrows them: adaptive
+        conformal inference (Gibbs and Candes 2021). As many start inside as is said where that comes to rest:
+        tails are bounded, and where every wait is longer than the last, so that even the longest one seen falls
+        short, fewer do. Whether an interval that is told now holds is known after as many more starts as jobs
+        wait. Steps that add up to much before then overshoot, back and forth, so each is the less the more wait.
+        By what a firm's starts inside widen the tails, however many they are, another's starts outside narrow them.
         """
         at = size_of(devices)
-        return self.having(at, self.sizes[at].plus(told_ms, waited_ms, waiting))
+        firms = dict(self.sizes[at])
+        own = firms.pop(firm, OfFirm())
+        firms[firm] = own.plus(told_ms, waited_ms, 1.0 / (_FOLLOWED + waiting), _said(firms.values()))
+        if sum(len(of.starts) for of in firms.values()) > KEPT_STARTS:
+            most = max(firms, key=lambda name: (len(firms[name].starts), name))
+            firms[most] = firms[most]._replace(starts=firms[most].starts[1:])
+        return self.having(at, firms)
 
-    def having(self, at: int, size: OfSize) -> "Starts":
-        """With this of one size."""
-        return replace(self, sizes=(*self.sizes[:at], size, *self.sizes[at + 1 :]))
+    def having(self, at: int, firms: Mapping[FirmId, OfFirm]) -> "Starts":
+        """With these of one size."""
+        in_order = dict(sorted(firms.items()))  # sums are the same to the bit after they were stored
+        return replace(self, sizes=(*self.sizes[:at], in_order, *self.sizes[at + 1 :]))
 
     def interval_ms(self, expected_ms: float, devices: int, now_ms: int) -> tuple[float, float, float]:
         """(low, as likely more as less, high): between the outer ones a job waits with probability SURE.
@@ -110,23 +117,30 @@ class Starts:
         return {}
 
     def _drawn(self, at: int, now_ms: int) -> "_Bounds":
-        own = self.sizes[at]
-        guessed = 1.0 / (1.0 + (len(own.starts) / _OWN_ENOUGH) ** 2)
+        firms, waiting = self.sizes[at], self.waiting[at]
+        guessed = 1.0 / (1.0 + (sum(len(of.starts) for of in firms.values()) / _OWN_ENOUGH) ** 2)
+        counts = _counts(firms, waiting)
+        seen = [(*start, counts[firm]) for firm, of in firms.items() for start in of.starts]
+        still = [(one, counts[one.firm]) for one in waiting]
         rest = [number for number in range(_SIZES) if number != at]
-        others = [start for number in rest for start in self.sizes[number].starts[-_NEWEST_OF_OTHERS:]]
-        weight = min(1.0, guessed * _OTHERS_COUNT / len(others)) if others else 0.0
-        seen = [(*start, 1.0) for start in own.starts] + [(*start, weight) for start in others]
+        others = [start for number in rest for start in _newest(self.sizes[number])]
+        if others:
+            weight = min(1.0, guessed * _OTHERS_COUNT / len(others))
+            seen += [(*start, weight) for start in others]
+            still += [
+                (one, weight)
+                for number in rest
+                for one in newest_waiting(self.waiting[number], _NEWEST_OF_OTHERS)
+            ]
         if not seen:
             return _Bounds(now_ms, 1.0, (_EARLIER, 0.0, _LATER), guessed)
         believed = _slope(seen)
         beyond = [(waited - believed * expected, False, weight) for expected, waited, weight in seen]
-        waiting = [(one, 1.0) for one in self.waiting[at]]
-        waiting += [(one, weight) for number in rest for one in self.waiting[number][-_NEWEST_OF_OTHERS:]]
-        beyond += [(_log(now_ms - one.told_ms) - believed * one.expected, True, w) for one, w in waiting]
+        beyond += [(_log(now_ms - one.told_ms) - believed * one.expected, True, w) for one, w in still]
         beyond.sort()
         total = sum(weight for _, _, weight in beyond) + 1.0  # the one that is still to come
         known = list(_passed_on(beyond, total))
-        early, late = own.tails
+        early, late = (min(max(_TAIL + said, _LEAST_TAIL), _WIDEST_TAIL) for said in _said(firms.values()))
         low, middle, high = (_quantile(known, total * part) for part in (early, 0.5, 1.0 - late))
         return _Bounds(now_ms, believed, (low, middle, high), guessed)
 
@@ -145,9 +159,9 @@ def size_of(devices: int) -> int:
     return min(max(devices, 1).bit_length(), _SIZES) - 1
 
 
-def waits(told_ms: int, expected_ms: float) -> Waits:
-    """A job that was told at a moment to expect a start after so long."""
-    return Waits(told_ms, _log(expected_ms))
+def waits(told_ms: int, expected_ms: float, firm: FirmId) -> Waits:
+    """A firm's job that was told its start at a moment, which the forecast expected after so long."""
+    return Waits(told_ms, _log(expected_ms), firm)
 
 
 def _log(wait_ms: float) -> float:
@@ -158,8 +172,54 @@ def _exp(log: float) -> float:
     return max(0.0, math.exp(log) - _SHORTEST_WAIT_MS)
 
 
-def _follow(tail: float, step: float, *, missed: bool) -> float:
-    return min(max(tail + step * (_TAIL - missed), _LEAST_TAIL), _WIDEST_TAIL)
+def _said(firms: Iterable[OfFirm]) -> _Tails:
+    """By how much firms together would have the tails wider than they begin."""
+    early, late = 0.0, 0.0
+    for of in firms:
+        early, late = early + of.tails[0] - _TAIL, late + of.tails[1] - _TAIL
+    return early, late
+
+
+def _follow(tail: float, missed: bool, rest: float, step: float) -> float:
+    """A firm's tail after a start, so that with what the others say the whole keeps its bounds."""
+    most = min(2 * _TAIL, _WIDEST_TAIL - rest)
+    return min(max(tail + step * (_TAIL - missed), _LEAST_TAIL - rest), most)
+
+
+def _counts(firms: Mapping[FirmId, OfFirm], waiting: Iterable[Waits]) -> Mapping[FirmId, float]:
+    """What one job of each firm counts: no firm more than all the others together, or than is enough by itself."""
+    jobs = Counter({firm: len(of.starts) for firm, of in firms.items()})
+    jobs.update(one.firm for one in waiting)
+    total = jobs.total()
+    return {firm: min(1.0, max(total - of, _OWN_ENOUGH) / of) for firm, of in jobs.items() if of}
+
+
+def _newest(firms: Mapping[FirmId, OfFirm]) -> Iterator[tuple[float, float]]:
+    most = _level([len(of.starts) for of in firms.values()], _NEWEST_OF_OTHERS)
+    for of in firms.values():
+        yield from of.starts[-most:]
+
+
+def newest_waiting(waiting: Sequence[Waits], most: int) -> list[Waits]:
+    """Of those that wait, in the order of telling, about so many of the newest, of each firm its part at most."""
+    by_firm = Counter(one.firm for one in waiting)
+    left = dict.fromkeys(by_firm, _level(by_firm.values(), most))
+    found = []
+    for one in reversed(waiting):
+        if left[one.firm]:
+            left[one.firm] -= 1
+            found.append(one)
+    return found[::-1]
+
+
+def _level(counts: Collection[int], together: int) -> int:
+    """How many each may have at most, so that all have about so many together; each has one."""
+    for number, count in enumerate(sorted(counts)):
+        share = together // (len(counts) - number)
+        if count > share:
+            return max(share, 1)
+        together -= count
+    return max(counts, default=1)
 
 
 def _slope(seen: Sequence[tuple[float, float, float]]) -> float:

@@ -283,7 +283,8 @@ class World:
             told = record.announced
             if told is not None:
                 waits_ms = [at_ms - told.at_ms for at_ms in (told.low_ms, told.forecast_ms, told.high_ms)]
-                self._learning.started(placement.job_id, waits_ms, self.now_ms - told.at_ms, shape.devices)
+                firm, waited_ms = shape.queue.firm_id, self.now_ms - told.at_ms
+                self._learning.started(firm, placement.job_id, waits_ms, waited_ms, shape.devices)
         record.pause_ms = shape.restart_ms if record.starts and self.options.charge_moves else 0
         record.starts += 1
         record.model = running.model
@@ -396,8 +397,8 @@ class World:
                 self._silent.discard(job_id)
                 record = self.records[job_id]
                 record.announced = Announced(self.now_ms, told.low_ms, told.forecast_ms, told.high_ms)
-                forecast_ms, devices = told.forecast_ms - self.now_ms, record.work.shape.devices
-                self._learning.told(job_id, self.now_ms, forecast_ms, devices)
+                forecast_ms, shape = told.forecast_ms - self.now_ms, record.work.shape
+                self._learning.told(shape.queue.firm_id, job_id, self.now_ms, forecast_ms, shape.devices)
 
     def _advance(self, to_ms: int) -> None:
         span_ms = to_ms - self.now_ms

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from scheduler.domain.allocations import Phase
-from scheduler.domain.ids import JobId
+from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState, ModelCheckpointSpec
 from scheduler.domain.reasons import EndReason
 from scheduler.machine import announce, take_snapshot
@@ -143,7 +143,7 @@ def test_who_is_held_waits_for_no_start_and_is_told_another_once_it_is_released(
     controller.wait(60_000)
     controller.end(controller.tasks(first)[0])
     assert controller.plan() == ["parked"]
-    (size,) = (size for size in controller.state.learning.experience().starts.sizes if size.starts)
+    (size,) = (of for firms in controller.state.learning.experience().starts.sizes for of in firms.values())
     ((_, waited),) = size.starts
     assert waited < math.log(HOUR_MS), "the time that it was held is no time that it waited"
 
@@ -151,8 +151,9 @@ def test_who_is_held_waits_for_no_start_and_is_told_another_once_it_is_released(
 def test_what_was_learned_is_the_same_after_it_was_stored_and_read() -> None:
     learning = Learning()
     touched = learning.finished("a/b", 1000.0, 3000.0) | learning.ran("a/b", MODEL, 2.5)
-    touched |= learning.started(JobId("a"), (0, 60_000, HOUR_MS), 90_000, 1)
-    touched |= learning.started(JobId("b"), (HOUR_MS // 2, HOUR_MS, 2 * HOUR_MS), 60_000, 64)
+    touched |= learning.started(FirmId("x"), JobId("a"), (0, 60_000, HOUR_MS), 90_000, 1)
+    touched |= learning.started(FirmId("x"), JobId("b"), (HOUR_MS // 2, HOUR_MS, 2 * HOUR_MS), 60_000, 64)
+    touched |= learning.started(FirmId("y"), JobId("c"), (HOUR_MS // 2, HOUR_MS, 2 * HOUR_MS), 60_000, 1)
     again = Learning()
     for what in touched:
         again.remember(what, learning.numbers(what))

@@ -1,6 +1,7 @@
 """Announced starts: as often right as they say, and in the order of the queue."""
 
 import random
+from collections import Counter
 from dataclasses import replace
 from heapq import heappop, heappush
 
@@ -17,7 +18,7 @@ from scheduler.planner.estimates import Estimates, Memory
 from scheduler.planner.experience import Learning
 from scheduler.planner.forecast import MOST_JOBS, StartInterval
 from scheduler.planner.ordering import Turns
-from scheduler.planner.told_starts import Starts
+from scheduler.planner.told_starts import KEPT_STARTS, Starts
 from tests.builders.cluster import FIRM, POOL, Controller, a_node, a_queue
 from tests.builders.jobs import MODEL, a_spec, a_submission
 
@@ -35,7 +36,7 @@ def test_an_interval_holds_as_often_as_it_says_whatever_the_forecast_is_worth() 
         )  # a forecast that is wrong, and always too early
         low_ms, _, high_ms = starts.interval_ms(expected_ms, 1, 0)
         inside += number >= 500 and low_ms <= waited_ms <= high_ms
-        starts = starts.plus((low_ms, expected_ms, high_ms), waited_ms)
+        starts = starts.plus(FirmId(FIRM), (low_ms, expected_ms, high_ms), waited_ms)
     assert 0.77 < inside / 1_500 < 0.83
 
 
@@ -49,7 +50,7 @@ def test_jobs_of_many_devices_have_intervals_of_their_own() -> None:
         waited_ms = 10_000_000.0 * rng.lognormvariate(1.0 if devices == 64 else -1.0, 0.3)
         low_ms, _, high_ms = starts.interval_ms(10_000_000.0, devices, 0)
         inside[devices] += number >= 500 and low_ms <= waited_ms <= high_ms
-        starts = starts.plus((low_ms, 10_000_000.0, high_ms), waited_ms, devices)
+        starts = starts.plus(FirmId(FIRM), (low_ms, 10_000_000.0, high_ms), waited_ms, devices)
         assert number < 1_000 or high_ms < 4.0 * low_ms
     assert all(0.75 < held / 750 < 0.85 for held in inside.values())
 
@@ -72,13 +73,49 @@ def test_an_interval_holds_where_waits_grow_and_long_ones_are_known_late(
         now_ms = 1_000 * every_s * number
         while waiting and waiting[0][0] <= now_ms:
             at_ms, told_at_ms, told_ms = heappop(waiting)
-            learning.started(JobId(f"job-{told_at_ms}"), told_ms, at_ms - told_at_ms, 1)
+            learning.started(FirmId(FIRM), JobId(f"job-{told_at_ms}"), told_ms, at_ms - told_at_ms, 1)
         waited_ms = 10_000_000.0 * (1.0 + growth * number / jobs) * rng.lognormvariate(0.0, 0.8)
         low_ms, _, high_ms = learning.experience().starts.interval_ms(10_000_000.0, 1, now_ms)
         inside += number >= jobs // 4 and low_ms <= waited_ms <= high_ms
-        learning.told(JobId(f"job-{now_ms}"), now_ms, 10_000_000.0, 1)
+        learning.told(FirmId(FIRM), JobId(f"job-{now_ms}"), now_ms, 10_000_000.0, 1)
         heappush(waiting, (now_ms + round(waited_ms), now_ms, (low_ms, 10_000_000.0, high_ms)))
     assert 0.75 < inside / (jobs - jobs // 4) < 0.85
+
+
+def coverage_beside_instant_starts(firm: str) -> float:
+    """How often a firm's jobs start inside where, for each of them, thirty of another firm wait a minute."""
+    rng = random.Random(7)
+    learning = Learning()
+    inside = 0
+    for number in range(400):
+        starts = learning.experience().starts
+        low_ms, _, high_ms = told_ms = starts.interval_ms(10_000_000.0, 1, 0)
+        for instant in range(30):
+            learning.started(FirmId(firm), JobId(f"{number}-{instant}"), told_ms, 60_000.0, 1)
+        waited_ms = 10_000_000.0 * rng.lognormvariate(0.0, 0.8)
+        inside += number >= 100 and low_ms <= waited_ms <= high_ms
+        learning.started(FirmId(FIRM), JobId(str(number)), (low_ms, 10_000_000.0, high_ms), waited_ms, 1)
+    return inside / 300
+
+
+def test_the_instant_starts_of_one_firm_make_the_told_starts_of_another_no_less_true() -> None:
+    assert coverage_beside_instant_starts("firm-b") > 0.75
+    assert coverage_beside_instant_starts(FIRM) < 0.4, "they are as common as that"
+
+
+def test_whoever_has_most_of_the_kept_starts_or_waits_gives_way() -> None:
+    learning = Learning()
+    few, many = FirmId(FIRM), FirmId("firm-b")
+    for number in range(3 * KEPT_STARTS):
+        learning.started(many, JobId(f"b{number}"), (0.0, 1.0, 2.0), 1.0, 1)
+        learning.told(many, JobId(f"wb{number}"), number, 1.0, 1)
+        if number < 50:
+            learning.started(few, JobId(f"a{number}"), (0.0, 1.0, 2.0), 1.0, 1)
+            learning.told(few, JobId(f"wa{number}"), number, 1.0, 1)
+    starts = learning.experience().starts
+    assert {firm: len(of.starts) for firm, of in starts.sizes[0].items()} == {few: 50, many: KEPT_STARTS - 50}
+    assert Counter(one.firm for one in starts.waiting[0]) == {few: 50, many: KEPT_STARTS - 50}
+    assert min(one.told_ms for one in starts.waiting[0] if one.firm == many) == 2 * KEPT_STARTS + 50
 
 
 @pytest.mark.parametrize("worth_believing", [True, False])
@@ -89,7 +126,7 @@ def test_a_forecast_counts_as_far_as_it_is_worth_believing(worth_believing: bool
         expected_ms = 60_000.0 * rng.lognormvariate(5.0, 1.5)
         waited_ms = (expected_ms if worth_believing else 600_000.0) * rng.lognormvariate(0.0, 0.3)
         low_ms, _, high_ms = starts.interval_ms(expected_ms, 1, 0)
-        starts = starts.plus((low_ms, expected_ms, high_ms), waited_ms)
+        starts = starts.plus(FirmId(FIRM), (low_ms, expected_ms, high_ms), waited_ms)
     hour, ten_hours = starts.interval_ms(HOUR_MS, 1, 0), starts.interval_ms(10 * HOUR_MS, 1, 0)
     expected_ms = HOUR_MS if worth_believing else 600_000
     assert hour[0] < expected_ms < hour[2]
@@ -108,7 +145,7 @@ def test_the_most_likely_moment_lies_inside_the_interval_and_as_many_start_befor
         low_ms, likely_ms, high_ms = starts.interval_ms(forecast_ms, 1, 0)
         assert low_ms <= likely_ms <= high_ms
         before += number >= 200 and waited_ms < likely_ms
-        starts = starts.plus((low_ms, forecast_ms, high_ms), waited_ms)
+        starts = starts.plus(FirmId(FIRM), (low_ms, forecast_ms, high_ms), waited_ms)
     assert 0.45 < before / 800 < 0.55
 
 
