@@ -7,6 +7,7 @@ may borrow what nobody uses. What was lent comes back by reclaim (preemption.py)
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.devices import WHOLE_PPM
@@ -17,6 +18,17 @@ from scheduler.planner.config import PlannerConfig
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
 
 _NO_LIMIT = 1 << 62
+
+
+class Limit(NamedTuple):
+    """Of a queue or a cohort and a key."""
+
+    who: QueueKey | str
+    key: str
+    most: (
+        int | None
+    )  # at once, of what those below do not keep for themselves; None: only who is above limits it
+    kept: int  # how much of it is never lent: what is used within is not counted above
 
 
 class Sharing:
@@ -39,7 +51,6 @@ class Sharing:
                 self._children.setdefault(cohort.parent, []).append(cohort)
         self._usage: dict[tuple[str, str], int] = {}  # of a cohort: what its members use of its hands
         self._quota: dict[tuple[str, str], int] = {}
-        self._wholes: dict[tuple[str, str], int] = {}
         self._limits: dict[tuple[str, str], bool] = {}
         self._parts: dict[tuple[QueueKey, str], int] = {}  # of devices, in ppm
         self.passed_on = False  # whether anything that running jobs hold counts for whom they are to stop for
@@ -264,17 +275,18 @@ class Sharing:
         """The most that a queue could hold of everything that is limited, were nothing used."""
         return {key: self._most(queue, key) for key in self.keys(queue)}
 
-    def limits(self, queue: Queue, keys: Iterable[str]) -> Iterator[tuple[QueueKey | str, str, int]]:
-        """(who, key, how much he and all below him may hold at once at most): the queue and the cohorts above it."""
+    def limits(self, queue: Queue, keys: Iterable[str]) -> Iterator[Limit]:
+        """What bounds the queue, and what each cohort above it bounds: from the queue up, key by key."""
         for key in keys:
             if not self._limited(queue, key):
                 continue
-            yield queue.key, key, self._most(queue, key)
+            yield Limit(queue.key, key, self._most(queue, key), self._own(queue, key))
             cohort = self._cohorts.get(queue.cohort or "")
             while cohort is not None:
                 parent = self._cohorts.get(cohort.parent or "")
-                if parent is None or key in cohort.borrowing:
-                    yield cohort.name, key, self._whole(cohort, key) + cohort.borrowing.get(key, 0)
+                borrowing = 0 if parent is None else cohort.borrowing.get(key)
+                most = None if borrowing is None else self._subtree(cohort, key) + borrowing
+                yield Limit(cohort.name, key, most, 0 if parent is None else self._own(cohort, key))
                 cohort = parent
 
     def nominal(self, member: Queue | Cohort, key: str) -> int:
@@ -370,13 +382,6 @@ class Sharing:
                 quota += self._subtree(child, key) - self._own(child, key)
             self._quota[at] = quota
         return self._quota[at]
-
-    def _whole(self, cohort: Cohort, key: str) -> int:
-        """Quota of a cohort with all below it, lent or not."""
-        at = (cohort.name, key)
-        if at not in self._wholes:
-            self._wholes[at] = sum(other.nominal.get(key, 0) for other in self._below(cohort.name))
-        return self._wholes[at]
 
     def _limited(self, member: Queue | Cohort, key: str) -> bool:
         """Whether anybody in the member's tree says anything about the key."""

@@ -334,6 +334,33 @@ def test_a_cohorts_limit_keeps_who_would_borrow_and_nobody_within_his_own_quota(
     assert told(controller, "other").expected_ms == controller.now_ms
 
 
+@pytest.mark.parametrize("in_between", [False, True], ids=["a queue", "a cohort"])
+def test_what_others_never_lend_is_free_for_nobody_else(in_between: bool) -> None:
+    """Two lend what they have, a third keeps its own: held or not, nobody waits for that."""
+    firms = (FIRM, "firm-b", "keeper")
+    queues = [replace(a_queue(firm=firm, nominal={MODEL: 4}), cohort="all") for firm in firms]
+    cohorts = [Cohort("all")]
+    if in_between:
+        queues[2] = replace(queues[2], cohort="keepers")
+        cohorts.append(Cohort("keepers", parent="all", lending={MODEL: 0}))
+    else:
+        queues[2] = replace(queues[2], lending={MODEL: 0})
+    controller = of_quota(queues, tuple(cohorts), devices=16)
+    other = controller.submit("other", a_spec(devices=4, time_limit_s=2 * 3600), firm="firm-b")
+    assert controller.plan() == ["other"]
+    controller.run(other)
+    controller.submit("more", a_spec(devices=4, time_limit_s=3600))
+    assert controller.plan() == []
+    assert told(controller, "more").expected_ms > controller.now_ms + 0.9 * HOUR_MS, "until its own ends"
+    kept = controller.submit("kept", a_spec(devices=4, time_limit_s=600), firm="keeper")
+    assert controller.plan() == ["kept"]
+    controller.run(kept)
+    controller.submit("again", a_spec(devices=4, time_limit_s=600), firm="keeper")
+    assert controller.plan() == []
+    assert told(controller, "again").expected_ms - controller.now_ms < 0.2 * HOUR_MS
+    assert told(controller, "more").expected_ms > controller.now_ms + 0.9 * HOUR_MS, "it is not for others"
+
+
 def test_where_nobody_can_tell_when_the_quota_is_free_no_start_is_told() -> None:
     queues = [replace(a_queue(nominal={MODEL: 0}), cohort="all"), a_queue(firm="firm-b")]
     controller = Controller([a_node("n1")], queues)
