@@ -17,6 +17,7 @@ import numpy as np
 
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import FirmId, JobId
+from scheduler.domain.reasons import Reason
 from scheduler.domain.time import HOUR_MS
 from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause
 from scheduler.planner.report import ClassReport, Report
@@ -73,6 +74,7 @@ class Prospect:
     snapshot: Snapshot
     plan: Plan
     report: Report
+    then: "Prospect | None" = None  # the cycle after it, had everybody stopped and started at once
 
     @cached_property
     def outlooks(self) -> Mapping[JobId, Outlook]:
@@ -271,7 +273,8 @@ class JobChange(NamedTuple):
 
 
 def most_changed(before: Prospect, after: Prospect, most: int) -> list[JobChange]:
-    """Who starts in one of them alone (or has room made for him), then whose told start moves most."""
+    """Who starts in one of them alone (or has room made for him), then whose told start moves most, then who waits for
+    other reasons."""
 
     def rank(change: JobChange) -> tuple[bool, float, float]:
         was, now = change.before, change.after
@@ -283,9 +286,15 @@ def most_changed(before: Prospect, after: Prospect, most: int) -> list[JobChange
         JobChange(job_id, was, now)
         for job_id, was in before.outlooks.items()
         if (now := after.outlooks.get(job_id)) is not None
-        and (was.fate is not now.fate or was.wait_ms != now.wait_ms)
+        and (was.fate is not now.fate or was.wait_ms != now.wait_ms or _reasons(was) != _reasons(now))
     )
     return heapq.nlargest(most, found, key=rank)
+
+
+def _reasons(outlook: Outlook) -> set[tuple[Reason, str | None, str | None]]:
+    """Why it waits, and where. Amounts, which sentences name, differ with every change of a quota."""
+    reasons = () if outlook.why is None else outlook.why.reasons
+    return {(why.reason, why.pool, why.device_model) for why in reasons}
 
 
 def stopped_jobs(prospect: Prospect) -> list[tuple[Stop, RunningJob]]:

@@ -20,6 +20,7 @@ from scheduler.machine.messages import BudgetSpent, PriceFrom
 from scheduler.planner import Hole, PlannerConfig, Snapshot
 from scheduler.planner.comparison import Prospect
 from scheduler.planner.cycle import plan
+from scheduler.planner.next_cycle import carried_out
 from scheduler.planner.snapshot import NodeView
 from scheduler.services.present import Present
 from scheduler.simulator.cluster import NodeSpec, view_of
@@ -123,8 +124,11 @@ def prospect_of(present: Present, base: Situation, wanted: Situation, config: Pl
     snapshot = snapshot_of(present, base, wanted)
     config = replace(config, profile=wanted.profile, moves=wanted.moves, max_placements=MOST_PLACEMENTS)
     machine_code.want(len(snapshot.nodes))
-    proposal, report = plan(snapshot, present.at_ms, config)
-    return Prospect(snapshot, proposal, report)
+    found = Prospect(snapshot, *plan(snapshot, present.at_ms, config))
+    if not found.stops:
+        return found
+    after = carried_out(snapshot, found.plan, present.at_ms)
+    return replace(found, then=Prospect(after, *plan(after, present.at_ms, config)))
 
 
 def snapshot_of(present: Present, base: Situation, wanted: Situation) -> Snapshot:

@@ -83,7 +83,7 @@ async def ask(database: Database, question: Question, config: PlannerConfig) -> 
 
 
 def answer_of(asked: Asked, config: PlannerConfig) -> Answer:
-    """Cost: for each situation a cycle anew, and the told starts of all waiting jobs."""
+    """Cost: for each situation a cycle anew, and the told starts of all waiting jobs; twice where anybody stops."""
     begun_s = time.monotonic()
     present, base = asked.present, asked.situations[0]
     with uncollected():
@@ -156,11 +156,12 @@ def _of_jobs(answer: Answer, situation: Situation, prospect: Prospect, most: int
             _queue(answer, job.shape),
             f"{job.devices} {job.model}",
             "-" if stop.for_job is None else _short(stop.for_job),
+            _again(prospect, job.job_id),
             said(stop.sentence),
         ]
         for stop, job in stopped_jobs(prospect)[:most]
     ]
-    header = [said(head) for head in ("job", "queue", "devices", "for job", "why")]
+    header = [said(head) for head in ("job", "queue", "devices", "for job", "goes on", "why")]
     tables = [TableOfText(said(f"Running jobs that stop: {name}"), header, stops)]
     if prospect is not before:
         rows = [
@@ -201,6 +202,12 @@ def _told(outlook: Outlook) -> str:
     after = told_time(outlook.wait_ms / 1000)
     room = outlook.fate is Fate.ROOM_IS_MADE
     return said(f"room is made; {after} from now" if room else f"{after} from now")
+
+
+def _again(prospect: Prospect, job_id: JobId) -> str:
+    """When a job that stops starts again."""
+    outlook = None if prospect.then is None else prospect.then.outlooks.get(job_id)
+    return "-" if outlook is None else _told(outlook)
 
 
 def _why(change: JobChange) -> str:
@@ -280,6 +287,7 @@ def _situation(answer: Answer, situation: Situation, prospect: Prospect, most: i
                 "for_job": stop.for_job,
                 "lost_ms": stop.lost_ms,
                 "sentence": stop.sentence,
+                "again": None if prospect.then is None else _side(job.job_id, prospect.then),
             }
             for stop, job in stopped_jobs(prospect)
         ],
@@ -289,15 +297,15 @@ def _situation(answer: Answer, situation: Situation, prospect: Prospect, most: i
 
 def _changes(answer: Answer, prospect: Prospect, most: int) -> Iterable[dict[str, Any]]:
     for change in most_changed(answer.prospects[0], prospect, most):
-        sides = (("before", change.before, answer.prospects[0]), ("after", change.after, prospect))
         yield {
             **_job(answer, change.job_id, change.after),
-            **{name: _side(change.job_id, outlook, of) for name, outlook, of in sides},
+            "before": _side(change.job_id, answer.prospects[0]),
+            "after": _side(change.job_id, prospect),
         }
 
 
-def _side(job_id: JobId, outlook: Outlook, prospect: Prospect) -> dict[str, Any]:
-    told = prospect.report.starts(job_id)
+def _side(job_id: JobId, prospect: Prospect) -> dict[str, Any]:
+    outlook, told = prospect.outlooks[job_id], prospect.report.starts(job_id)
     why = outlook.why
     return {
         "fate": outlook.fate.value,

@@ -146,6 +146,7 @@ ZH_APART = {
     "CNY an hour": "元/小时",
     "Running jobs that stop: {name}": "停止的运行中作业：{name}",
     "for job": "让给作业",
+    "goes on": "何时继续",
     "Jobs that change most: {name}": "变化最大的作业：{name}",
     "why it waits, or waited": "等待（或此前等待）的原因",
     "starts on {model}": "在 {model} 上启动",

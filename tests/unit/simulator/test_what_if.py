@@ -244,6 +244,35 @@ def test_devices_on_which_room_is_made_cost_what_those_that_come_free_do() -> No
     assert (beta.room_is_made, beta.devices, beta.nano_cny_per_hour) == (1, 8, 8 * 5 * 10**10)
 
 
+def test_who_stops_is_told_when_he_goes_on(tmp_path: Path) -> None:
+    controller = a_controller(nodes=1, **{"firm-a": 0, "firm-b": 8})
+    fill(controller, 1)
+    assert controller.plan() == ["firm-a-0"]
+    controller.run(controller.state.jobs[JobId("firm-a-0")])
+    controller.wait(HOUR_MS // 2)
+    fill(controller, 1, firm="firm-b", limit_s=100 * 3600)
+    present = present_of(controller)
+    base = as_it_is(present, CONFIG)
+    found = prospect_of(present, base, base, CONFIG)
+    assert [stop.job_id for stop in found.stops] == ["firm-a-0"]
+    answer = Answer(present, [base], [found], 0.0, 0.0)
+    (stop,) = document(answer, Question(()))["situations"][0]["stops"]
+    assert stop["again"]["fate"] == "waits"
+    assert stop["again"]["starts_expected"] > to_rfc3339(controller.now_ms + 10 * HOUR_MS)
+    stops = tables_of(answer, 20)[-1]
+    assert stops.rows[0][4].endswith("from now"), "it waits for the owner's job"
+
+
+def test_who_waits_for_another_reason_alone_is_listed_too(tmp_path: Path) -> None:
+    """First its quota is too small, then there are too few devices: nobody knows when it starts, either way."""
+    controller = a_controller(nodes=2, **{"firm-a": 8, "firm-b": 8})
+    controller.submit("large", a_spec("large", devices=24, per_node=8))
+    before, after = what_if(controller, f"firms: [{quota_of('acme', 32)}]", tmp_path)
+    (change,) = most_changed(before, after, 10)
+    assert change.job_id == "large"
+    assert (change.before.wait_ms, change.after.wait_ms) == (None, None)
+
+
 def test_who_gets_more_of_a_dear_model_wins_and_whose_prices_rise_loses(tmp_path: Path) -> None:
     quota = f"firms: [{{name: acme, queues: [{{name: default, nominal: {{{MODEL}: 8, {OTHER_MODEL}: 8}}}}]}}]"
     price = "price_cny_per_device_hour: '11', effective_from: '2026-01-01T00:00:00Z'"
