@@ -5,9 +5,11 @@ finished jobs leans on the wider kind above it: `a/b/c` on `a/b`, `a/b` on `a`, 
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ from scheduler.planner.told_starts import (
     OfFirm,
     Starts,
     Waits,
-    newest_waiting,
+    level,
     size_of,
     waits,
 )
@@ -161,6 +163,13 @@ def _widening(kind: str) -> Iterator[str]:
     yield ""
 
 
+def _newest(waiting: Mapping[FirmId, dict[JobId, Waits]]) -> Iterator[Waits]:
+    """Of each firm its part of those that count."""
+    most = level([len(of_firm) for of_firm in waiting.values() if of_firm], KEPT_STARTS)
+    for of_firm in waiting.values():
+        yield from islice(reversed(of_firm.values()), most)
+
+
 class Learned(NamedTuple):
     """The name of one thing that was learned."""
 
@@ -177,8 +186,10 @@ class Learning:
         self._of_asked = _NOTHING if known is None else known.of_asked
         self._rates: Mapping[tuple[str, str], Durations] = {} if known is None else known.rates
         self._starts = Starts() if known is None else known.starts
-        # Who was told a start and still waits, by size, in the order of telling: memory, the machine fills it again.
-        self._waiting: tuple[dict[JobId, Waits], ...] = tuple({} for _ in self._starts.sizes)
+        # Who was told a start and still waits, by size and firm, in the order of telling: memory, the machine fills it
+        # again.
+        self._waiting = tuple(defaultdict[FirmId, dict[JobId, Waits]](dict) for _ in self._starts.sizes)
+        self._waits_in: dict[JobId, dict[JobId, Waits]] = {}
         self._kinds: Mapping[str, Durations] | None = None  # as in snapshots: the same until another job ends
         self._made: Experience | None = known
 
@@ -203,14 +214,16 @@ class Learning:
 
     def told(self, firm: FirmId, job_id: JobId, at_ms: int, expected_ms: float, devices: int) -> None:
         """A job of so many devices was told its start, forecast after so long. In the order of telling."""
-        self._waiting[size_of(devices)][job_id] = waits(at_ms, expected_ms, firm)
+        self.withdrawn(job_id)
+        self._waits_in[job_id] = of_firm = self._waiting[size_of(devices)][firm]
+        of_firm[job_id] = waits(at_ms, expected_ms, firm)
         self._made = None
 
     def withdrawn(self, job_id: JobId) -> None:
         """A job has ended; if it had not started, it never will."""
-        for of_size in self._waiting:  # it may have been told with another number of devices
-            if of_size.pop(job_id, None) is not None:
-                self._made = None
+        if (of_firm := self._waits_in.pop(job_id, None)) is not None:
+            del of_firm[job_id]
+            self._made = None
 
     def started(
         self, firm: FirmId, job_id: JobId, told_ms: Sequence[float], waited_ms: float, devices: int
@@ -219,7 +232,8 @@ class Learning:
         self.withdrawn(job_id)
         at = size_of(devices)
         before = self._starts.sizes[at]
-        self._starts = self._starts.plus(firm, told_ms, waited_ms, devices, len(self._waiting[at]))
+        waiting = sum(map(len, self._waiting[at].values()))
+        self._starts = self._starts.plus(firm, told_ms, waited_ms, devices, waiting)
         self._made = None
         after = self._starts.sizes[at].items()
         return {Learned("told", str(at), name) for name, of in after if of is not before.get(name)}
@@ -254,7 +268,6 @@ class Learning:
         if self._made is None:
             if self._kinds is None:
                 self._kinds = dict(self._by_kind)
-            newest = (newest_waiting(list(of_size.values()), KEPT_STARTS) for of_size in self._waiting)
-            starts = replace(self._starts, waiting=tuple(tuple(sorted(of_size)) for of_size in newest))
+            starts = replace(self._starts, waiting=tuple(tuple(sorted(_newest(of))) for of in self._waiting))
             self._made = Experience(self._kinds, self._of_asked, self._rates, starts)
         return self._made

@@ -127,11 +127,7 @@ class Starts:
         if others:
             weight = min(1.0, guessed * _OTHERS_COUNT / len(others))
             seen += [(*start, weight) for start in others]
-            still += [
-                (one, weight)
-                for number in rest
-                for one in newest_waiting(self.waiting[number], _NEWEST_OF_OTHERS)
-            ]
+            still += [(one, weight) for number in rest for one in _newest_waiting(self.waiting[number])]
         if not seen:
             return _Bounds(now_ms, 1.0, (_EARLIER, 0.0, _LATER), guessed)
         believed = _slope(seen)
@@ -195,24 +191,21 @@ def _counts(firms: Mapping[FirmId, OfFirm], waiting: Iterable[Waits]) -> Mapping
 
 
 def _newest(firms: Mapping[FirmId, OfFirm]) -> Iterator[tuple[float, float]]:
-    most = _level([len(of.starts) for of in firms.values()], _NEWEST_OF_OTHERS)
+    most = level([len(of.starts) for of in firms.values()], _NEWEST_OF_OTHERS)
     for of in firms.values():
         yield from of.starts[-most:]
 
 
-def newest_waiting(waiting: Sequence[Waits], most: int) -> list[Waits]:
-    """Of those that wait, in the order of telling, about so many of the newest, of each firm its part at most."""
+def _newest_waiting(waiting: Sequence[Waits]) -> Iterator[Waits]:
     by_firm = Counter(one.firm for one in waiting)
-    left = dict.fromkeys(by_firm, _level(by_firm.values(), most))
-    found = []
+    left = dict.fromkeys(by_firm, level(by_firm.values(), _NEWEST_OF_OTHERS))
     for one in reversed(waiting):
-        if left[one.firm]:
-            left[one.firm] -= 1
-            found.append(one)
-    return found[::-1]
+        left[one.firm] -= 1
+        if left[one.firm] >= 0:
+            yield one
 
 
-def _level(counts: Collection[int], together: int) -> int:
+def level(counts: Collection[int], together: int) -> int:
     """How many each may have at most, so that all have about so many together; each has one."""
     for number, count in enumerate(sorted(counts)):
         share = together // (len(counts) - number)
