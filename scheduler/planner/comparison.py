@@ -18,7 +18,7 @@ import numpy as np
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.reasons import Reason
-from scheduler.domain.time import HOUR_MS
+from scheduler.domain.time import HOUR_MS, MINUTE_MS
 from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
@@ -162,7 +162,7 @@ class Prospect:
     ) -> FirmOutlook:
         nano = sum(ppm * self.snapshot.prices.get(model, 0) for model, ppm in paid_ppm.items()) // WHOLE_PPM
         return replace(
-            _waiting(outlooks), running=running, stopped=stopped, devices=devices, paid_ppm=paid_ppm,
+            _waiting(outlooks), running=running, stopped=stopped, devices=devices, paid_ppm=dict(paid_ppm),
             nano_cny_per_hour=nano,
         )  # fmt: skip
 
@@ -191,7 +191,7 @@ NOBODY = _waiting(())  # a firm that neither waits nor runs
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FirmChange:
     """A firm under a change against the present."""
 
     firm: FirmId
@@ -204,7 +204,7 @@ class Verdict:
     verdict: str  # wins, loses, mixed, same
 
 
-def verdicts(before: Prospect, after: Prospect) -> list[Verdict]:
+def firm_changes(before: Prospect, after: Prospect) -> list[FirmChange]:
     """Every firm that waits or runs. Cost: all waiting jobs."""
     changes: dict[FirmId, list[float]] = {}
     for job_id, was in before.outlooks.items():
@@ -212,7 +212,7 @@ def verdicts(before: Prospect, after: Prospect) -> list[Verdict]:
         if now is not None and was.wait_ms is not None and now.wait_ms is not None:
             changes.setdefault(was.shape.queue.firm_id, []).append(now.wait_ms - was.wait_ms)
     return [
-        verdict_on(
+        firm_change(
             firm,
             changes.get(firm, []),
             before.firms.get(firm, NOBODY),
@@ -223,27 +223,27 @@ def verdicts(before: Prospect, after: Prospect) -> list[Verdict]:
     ]
 
 
-def verdict_on(
+def firm_change(
     firm: FirmId,
     changes_ms: Sequence[float],
     was: FirmOutlook,
     now: FirmOutlook,
     cost: float = 0.0,
-) -> Verdict:
+) -> FirmChange:
     """`changes_ms`: by how much later each job that is told a start in both is told it; `cost`: see `cost_change`."""
     wait_ms = sum(changes_ms) / len(changes_ms) if changes_ms else 0.0
     known = was.untold - now.untold
     devices = now.devices - was.devices
     started = now.starts + now.room_is_made - was.starts - was.room_is_made
     better = (
-        part(-wait_ms, max(was.median_wait_ms or 0, HOUR_MS // 60)),
+        part(-wait_ms, max(was.median_wait_ms or 0, MINUTE_MS)),
         part(known, was.jobs),
         part(devices, was.devices),
         part(started, was.jobs),
         part(was.stopped - now.stopped, was.running),
         -cost,
     )
-    return Verdict(firm, wait_ms, known, devices, cost, word_of(better))
+    return FirmChange(firm, wait_ms, known, devices, cost, word_of(better))
 
 
 def _dearer(paid_ppm: Mapping[str, int], before: Mapping[str, int], after: Mapping[str, int]) -> float:
@@ -286,7 +286,7 @@ def most_changed(before: Prospect, after: Prospect, most: int) -> list[JobChange
         JobChange(job_id, was, now)
         for job_id, was in before.outlooks.items()
         if (now := after.outlooks.get(job_id)) is not None
-        and (was.fate is not now.fate or was.wait_ms != now.wait_ms or _reasons(was) != _reasons(now))
+        and (_differs(was, now) or _reasons(was) != _reasons(now))
     )
     return heapq.nlargest(most, found, key=rank)
 
@@ -295,6 +295,13 @@ def _reasons(outlook: Outlook) -> set[tuple[Reason, str | None, str | None]]:
     """Why it waits, and where. Amounts, which sentences name, differ with every change of a quota."""
     reasons = () if outlook.why is None else outlook.why.reasons
     return {(why.reason, why.pool, why.device_model) for why in reasons}
+
+
+def _differs(was: Outlook, now: Outlook) -> bool:
+    """Whether somebody who reads both would say so: as with firms, a little sooner or later is the same."""
+    if was.fate is not now.fate or was.wait_ms is None or now.wait_ms is None:
+        return was.fate is not now.fate or was.wait_ms != now.wait_ms
+    return part(abs(now.wait_ms - was.wait_ms), max(was.wait_ms, MINUTE_MS)) > NOTICED
 
 
 def stopped_jobs(prospect: Prospect) -> list[tuple[Stop, RunningJob]]:

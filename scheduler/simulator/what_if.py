@@ -19,9 +19,9 @@ from scheduler.planner.comparison import (
     JobChange,
     Outlook,
     Prospect,
+    firm_changes,
     most_changed,
     stopped_jobs,
-    verdicts,
 )
 from scheduler.planner.garbage import uncollected
 from scheduler.services.present import Present, read_present
@@ -127,7 +127,7 @@ def tables_of(answer: Answer, most: int) -> list[TableOfText]:
 
 def _of_firms(answer: Answer, names: Sequence[str]) -> list[list[str]]:
     base, rows = answer.prospects[0], []
-    words = [{found.firm: found.verdict for found in verdicts(base, one)} for one in answer.prospects[1:]]
+    words = [{found.firm: found.verdict for found in firm_changes(base, one)} for one in answer.prospects[1:]]
     firms = {firm for one in answer.prospects for firm in one.firms}
     for firm in sorted(firms, key=answer.present.firms.__getitem__):
         for name, one, word in zip(names, answer.prospects, [{}, *words], strict=True):
@@ -253,7 +253,7 @@ def document(answer: Answer, question: Question) -> dict[str, Any]:
         "verdicts": [
             {**asdict(found), "firm": present.firms[found.firm], "situation": situation.name}
             for situation, prospect in zip(answer.situations[1:], answer.prospects[1:], strict=True)
-            for found in verdicts(base, prospect)
+            for found in firm_changes(base, prospect)
         ],
     }
 

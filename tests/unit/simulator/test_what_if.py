@@ -1,5 +1,6 @@
 """What would be if: the present queue under a change, beside the present; a change of nothing changes nothing."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ from scheduler.planner.comparison import (
     NOBODY,
     Fate,
     Prospect,
+    firm_change,
+    firm_changes,
     most_changed,
     stopped_jobs,
-    verdict_on,
-    verdicts,
 )
 from scheduler.planner.config import POLICIES
 from scheduler.planner.plan_checks import check_plan
@@ -113,7 +114,7 @@ def test_a_change_of_nothing_changes_nothing(
     assert before.snapshot == after.snapshot
     assert before.plan == after.plan
     assert most_changed(before, after, 100) == []
-    assert {found.verdict for found in verdicts(before, after)} <= {"same"}
+    assert {found.verdict for found in firm_changes(before, after)} <= {"same"}
     assert before.firms == after.firms
 
 
@@ -138,7 +139,7 @@ def test_whatever_is_changed_the_plan_is_legal_and_every_job_is_accounted_for(
     assert after.whole.jobs == sum(firm.jobs for firm in after.firms.values())
     assert after.whole.stopped == sum(firm.stopped for firm in after.firms.values())
     assert after.whole.devices == pytest.approx(sum(firm.devices for firm in after.firms.values()))
-    assert {found.firm for found in verdicts(before, after)} == before.firms.keys() | after.firms.keys()
+    assert {found.firm for found in firm_changes(before, after)} == before.firms.keys() | after.firms.keys()
 
 
 def test_a_firm_with_more_quota_starts_at_once_what_waited_for_it_and_wins(tmp_path: Path) -> None:
@@ -152,13 +153,29 @@ def test_a_firm_with_more_quota_starts_at_once_what_waited_for_it_and_wins(tmp_p
     assert [after.outlooks[job_id].later_ms <= was.later_ms for job_id, was in before.outlooks.items()] == [
         True
     ] * 2
-    acme = next(found for found in verdicts(before, after) if found.firm == "firm-a")
+    acme = next(found for found in firm_changes(before, after) if found.firm == "firm-a")
     assert (acme.verdict, acme.devices_change) == ("wins", 16)
     changes = most_changed(before, after, 10)
     assert {change.job_id for change in changes} == {"firm-a-1", "firm-a-2"}
     assert most_changed(before, after, 1) == changes[:1]
     assert changes[0].before.why is not None
     assert "the queue holds 8 of its 8" in changes[0].before.why.reasons[0].sentence
+
+
+def test_a_job_that_is_told_nearly_the_same_start_is_none_of_those_that_change() -> None:
+    controller = a_controller(nodes=1)
+    fill(controller, 2)
+    controller.plan()
+    present = present_of(controller)
+    base = as_it_is(present, CONFIG)
+    before = prospect_of(present, base, base, CONFIG)
+    ((job_id, waits),) = before.outlooks.items()
+    assert waits.wait_ms is not None
+    for wait_ms, named in ((waits.wait_ms * 1.01, False), (waits.wait_ms * 0.9, True), (None, True)):
+        after = replace(before)
+        told = waits._replace(wait_ms=None if wait_ms is None else round(wait_ms))
+        after.__dict__["outlooks"] = {job_id: told}
+        assert bool(most_changed(before, after, 10)) == named
 
 
 @settings(deadline=None, max_examples=30)
@@ -206,7 +223,7 @@ def test_reclaimed_quota_names_who_stops_and_for_whom(tmp_path: Path) -> None:
     ((stop, job),) = stopped_jobs(after)
     assert (stop.cause, stop.for_job, job.shape.queue.firm_id) == (StopCause.RECLAIM, "firm-b-0", "firm-a")
     assert after.outlooks[JobId("firm-b-0")].fate is Fate.ROOM_IS_MADE
-    assert {found.firm: found.verdict for found in verdicts(before, after)} == {
+    assert {found.firm: found.verdict for found in firm_changes(before, after)} == {
         "firm-a": "loses",
         "firm-b": "wins",
     }
@@ -218,8 +235,8 @@ def test_a_job_more_is_noticed_where_it_is_more_than_one_of_fifty(jobs: dict[str
     for of, said in ((49, "wins"), (50, "same")):
         was = replace(NOBODY, jobs=of, running=of, starts=5, room_is_made=5, stopped=5, untold=5)
         now = replace(was, **{name: 5 + change for name, change in jobs.items()})
-        assert verdict_on(FirmId("firm-a"), [], was, now).verdict == said
-        assert verdict_on(FirmId("firm-a"), [], now, was).verdict == said.replace("wins", "loses")
+        assert firm_change(FirmId("firm-a"), [], was, now).verdict == said
+        assert firm_change(FirmId("firm-a"), [], now, was).verdict == said.replace("wins", "loses")
 
 
 def test_devices_on_which_room_is_made_cost_what_those_that_come_free_do() -> None:
@@ -287,7 +304,7 @@ def test_who_gets_more_of_a_dear_model_wins_and_whose_prices_rise_loses(tmp_path
         controller.submit("runs", a_spec("runs", devices=8, models=[MODEL]))
         assert controller.plan() == ["runs"]
         controller.submit("waits", a_spec("waits", devices=8, models=[OTHER_MODEL]))
-        (found,) = verdicts(*what_if(controller, change, tmp_path))
+        (found,) = firm_changes(*what_if(controller, change, tmp_path))
         assert (found.devices_change, pytest.approx(found.cost_change), found.verdict) == said
 
 
@@ -300,7 +317,7 @@ def test_a_firm_of_which_all_that_runs_is_stopped_is_told_so(tmp_path: Path) -> 
     before, after = what_if(controller, window, tmp_path)
     assert before.firms[FirmId("firm-a")].devices == 8
     assert (after.firms[FirmId("firm-a")].devices, after.firms[FirmId("firm-a")].stopped) == (0, 1)
-    assert [found.verdict for found in verdicts(before, after)] == ["loses"]
+    assert [found.verdict for found in firm_changes(before, after)] == ["loses"]
 
 
 def test_the_state_that_was_read_answers_for_the_present_again_after_any_change(tmp_path: Path) -> None:
@@ -384,7 +401,7 @@ def test_the_answer_names_firms_and_jobs_for_people_and_for_programs(
     situations: list[Situation] = [base, replace(base, name="more")]
     answer = Answer(present, situations, [before, after], 0.0, 0.0)
     question = Question((tmp_path / "change.yaml",))
-    found = document(answer, question)
+    found = json.loads(json.dumps(document(answer, question)))
     assert (found["running"], found["waiting"]) == (1, 2)
     more = found["situations"][1]
     assert [(start["job_id"], start["firm"], start["device_model"]) for start in more["starts"]] == [
