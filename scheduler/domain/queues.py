@@ -14,6 +14,12 @@ class QueueKey(NamedTuple):
     name: str
 
 
+def firm_and_name(typed: str) -> tuple[str | None, str]:
+    """(firm, name) of a queue as people name it: `firm/name`, or its name alone where the firm goes without saying."""
+    firm, slash, name = typed.rpartition("/")
+    return firm if slash else None, name
+
+
 @dataclass(frozen=True, slots=True)
 class Queue:
     """A queue and its policy."""

@@ -16,6 +16,7 @@ import orjson
 from scheduler.domain.authorise import Action, Principal, authorise, may_see_firm
 from scheduler.domain.errors import FieldProblem, Invalid, NotFound
 from scheduler.domain.jobs import JobState
+from scheduler.domain.queues import firm_and_name
 from scheduler.domain.suggestions import MOST_LISTED, one_of, perhaps
 from scheduler.services.jobs import JOBS_AND_STATES, JOBS_SQL, REVISION, STATE_WRITTEN, JobRecord, record_of
 from scheduler.storage.direct import Direct
@@ -30,7 +31,7 @@ class JobFilter:
     states: frozenset[str] = frozenset()
     project: str | None = None
     name: str | None = None
-    queue: str | None = None
+    queue: str | None = None  # its name, or firm/name
     kind: str | None = None
     priority: str | None = None
     submitted_by: str | None = None
@@ -125,8 +126,8 @@ class JobAnswers:
             if given is None:
                 continue
             rows = await self._direct.fetch(statement, {"firm_id": principal.firm_id, "given": given})
-            known = [row[0] for row in rows]
-            if given not in known:
+            if not any(is_given for _, is_given in rows):
+                known = [row[0] for row in rows]
                 people = name == "submitted_by"  # only those who look after them are shown them all
                 want = perhaps(given, known, "a person or token") if people else one_of(given, known)
                 wrong.append(FieldProblem(f"query {name}", given, want))
@@ -206,13 +207,21 @@ _NEAR = (
     "left(name, 2) <> left(%(given)s::text, 2), left(name, 1) <> left(%(given)s::text, 1),"
     " abs(length(name) - length(%(given)s::text)),"
 )
+# Each name as it is shown, and whether it is the one that was given: operators name a queue with its firm.
 _NAMES = {
-    name: f"SELECT name FROM {table} WHERE firm_id = %(firm_id)s OR %(firm_id)s::text IS NULL"  # noqa: S608
-    f" GROUP BY name ORDER BY name <> %(given)s::text, {near} name LIMIT {most}"
-    for name, table, near, most in (
-        ("project", "projects", "", MOST_LISTED + 1),
-        ("queue", "queues", "", MOST_LISTED + 1),
-        ("submitted_by", "principals", _NEAR, _MOST_NEAR),
+    name: f"SELECT {shown}, bool_or(%(given)s::text IN ({also})) FROM {table}"  # noqa: S608
+    f" WHERE firm_id = %(firm_id)s OR %(firm_id)s::text IS NULL GROUP BY 1 ORDER BY 2 DESC, {near} 1 LIMIT {most}"
+    for name, table, shown, also, near, most in (
+        ("project", "projects", "name", "name", "", MOST_LISTED + 1),
+        (
+            "queue",
+            "queues q JOIN firms f USING (firm_id)",
+            "CASE WHEN %(firm_id)s::text IS NULL THEN f.name || '/' || q.name ELSE q.name END",
+            "q.name, f.name || '/' || q.name",
+            "",
+            MOST_LISTED + 1,
+        ),
+        ("submitted_by", "principals", "name", "name", _NEAR, _MOST_NEAR),
     )
 }
 _EQUAL = {
@@ -230,6 +239,11 @@ def _conditions(wanted: JobFilter) -> tuple[list[str], dict[str, Any]]:
     given = {name: getattr(wanted, name) for name in _EQUAL}
     values = {name: value for name, value in given.items() if value is not None}
     conditions = [_EQUAL[name] for name in values]
+    if wanted.queue is not None:
+        firm, values["queue"] = firm_and_name(wanted.queue)
+        if firm is not None:
+            conditions.append("j.firm_id = (SELECT firm_id FROM firms WHERE name = %(queue_firm)s)")
+            values["queue_firm"] = firm
     contained: dict[str, object] = {}
     if wanted.kind is not None:
         contained["kind"] = wanted.kind

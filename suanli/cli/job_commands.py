@@ -118,7 +118,9 @@ def jobs(  # noqa: PLR0913, PLR0917 - each is an option
         list[str] | None, typer.Option(help="Only jobs in this state; also live, ended. May repeat.")
     ] = None,
     project: Annotated[str | None, typer.Option(help="Only jobs of this project.")] = None,
-    queue: Annotated[str | None, typer.Option(help="Only jobs of this queue.")] = None,
+    queue: Annotated[
+        str | None, typer.Option(help="Only jobs of this queue: its name, or FIRM/NAME.")
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", "-l", help="Only jobs with NAME=VALUE. May repeat.")
     ] = None,

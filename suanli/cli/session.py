@@ -95,13 +95,6 @@ def find_array(client: Client, typed: str) -> str:
     return array_id
 
 
-def check_queue(client: Client, name: str) -> None:
-    """Raises CliError where the caller's firm (for operators: each firm) has no such queue."""
-    known = sorted({queue["name"] for queue in client.queues()})
-    if name not in known:
-        raise CliError(f"there is no queue {name} (there are: {', '.join(known) or 'none'})")
-
-
 def say_which(job: Job, typed: str) -> None:
     """Of an array's name or id one job answers: say which, beside the answer."""
     from suanli.cli.output import note

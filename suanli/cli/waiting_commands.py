@@ -10,7 +10,6 @@ from suanli.cli.session import (
     AsJson,
     JobName,
     ProfileName,
-    check_queue,
     find_job,
     label_of,
     open_client,
@@ -115,7 +114,9 @@ def _say_start(starts: Starts | None) -> None:
 
 
 def queue(
-    name: Annotated[str, typer.Argument(help="The queue.")] = "default",
+    name: Annotated[
+        str, typer.Argument(metavar="QUEUE", help="The queue: its name, or FIRM/NAME.")
+    ] = "default",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="Most jobs shown.")] = 50,
     profile: ProfileName = None,
     as_json: AsJson = False,
@@ -128,12 +129,12 @@ def queue(
 
     with open_client(profile) as client:
         waiting = client.waiting(name, limit=limit)
-        if not waiting:
-            check_queue(client, name)
     if as_json:
         print_json(waiting)
         return
-    rows = [
+    # Each queue by itself: of a name alone, an operator is shown every firm's.
+    waiting.sort(key=lambda one: one["firm"])
+    rows: list[list[object]] = [
         [
             "-" if one["position"] is None else one["position"],
             short_id(one["job_id"]),
@@ -147,4 +148,8 @@ def queue(
         for one in waiting
     ]
     columns = ["PLACE", "JOB", "NAME", "BY", "PRIORITY", "DEVICES", "AGE", "WHY"]
+    if len({one["firm"] for one in waiting}) > 1:
+        columns.insert(0, "FIRM")
+        for row, one in zip(rows, waiting, strict=True):
+            row.insert(0, one["firm"])
     print_table(columns, rows, empty=word("Nothing waits."))

@@ -155,7 +155,7 @@ class Client(Surroundings):
         return cast(types.Trial, answer)
 
     def waiting(self, queue: str = "default", *, limit: int = 100) -> list[types.Waiting]:
-        """The waiting jobs of a queue in their order, each with its first reason."""
+        """The waiting jobs of a queue (`name`, or `firm/name`) in their order, each with its first reason."""
         path = f"/v1/queues/{path_segment(queue)}/waiting"
         answer = self._transport.request("GET", path, query={"limit": limit})
         return cast(list[types.Waiting], answer["waiting"])

@@ -122,6 +122,7 @@ class Waiting(TypedDict):
     """A waiting job in its queue."""
 
     position: int | None
+    firm: str
     job_id: str
     name: str
     array_index: int | None

@@ -179,6 +179,7 @@ ZH_SENTENCES = {
     "there is no array {array}": "没有数组 {array}",
     "there is no node {node}": "没有节点 {node}",
     "there is no pool named {pool}": "没有名为 {pool} 的资源池",
+    "there is no queue {queue}": "没有队列 {queue}",
     "there is no price {price}": "没有价格 {price}",
     "there is no secret {name}": "没有密钥 {name}",
     "there is no principal named {name}": "没有名为 {name} 的用户",

@@ -26,7 +26,7 @@ ZH_HELP = {
     "List jobs, newest first.": "列出作业，最新的在前。",
     "Only jobs in this state; also live, ended. May repeat.": "只列此状态的作业；也可为 live、ended。可重复。",
     "Only jobs of this project.": "只列此项目的作业。",
-    "Only jobs of this queue.": "只列此队列的作业。",
+    "Only jobs of this queue: its name, or FIRM/NAME.": "只列此队列的作业：队列名，或“企业/队列名”。",
     "Only jobs with NAME=VALUE. May repeat.": "只列带 NAME=VALUE 标签的作业。可重复。",
     "Only jobs of this person or token.": "只列此人或此令牌的作业。",
     "Only jobs of this array: its id or name.": "只列此数组的作业：数组的标识或名称。",
@@ -38,7 +38,7 @@ ZH_HELP = {
     "Also everything that happened to it.": "同时显示它经历的一切。",
     "Say why a job waits, runs where it runs, or ended.": "说明作业为何等待、为何在此运行，或为何结束。",
     "Show who waits in a queue, in which order and why.": "显示队列中谁在等待、顺序及原因。",
-    "The queue.": "队列。",
+    "The queue: its name, or FIRM/NAME.": "队列：队列名，或“企业/队列名”。",
     "Try a job without submitting it: would it fit, on what, when and at what price?": (
         "试算作业而不提交：能否放下、放在哪里、何时、多少钱？"
     ),

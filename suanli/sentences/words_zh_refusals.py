@@ -1,7 +1,6 @@
 """The Chinese of what the command line says is wrong here."""
 
 ZH_REFUSALS = {
-    "there is no queue {queue} (there are: {names})": "没有队列 {queue}（现有：{names}）",
     "none yet": "尚无",
     "the secret is empty: its value is read from standard input, or from the file of --file": (
         "密钥为空：其值从标准输入读取，或从 --file 的文件读取"

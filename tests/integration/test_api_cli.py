@@ -436,7 +436,7 @@ def test_pools_and_prices_are_listed_as_the_firm_sees_them(shell: Shell) -> None
     assert re.search(rf"^{MODEL} +{price['price_cny_per_device_hour']} .*12.5 % city v2", said, re.M)
     assert re.search(r"^city +2 +12.5 % of live use +2,000.00 .*City vouchers", said, re.M)
     assert re.search(r"^city +3 +50 %", shell.run("prices", "--all").stdout, re.M)
-    assert "there is no queue nope (there are: default)" in shell.run("queue", "nope", code=1).stderr
+    assert "QUEUE: got nope, want one of: default" in shell.run("queue", "nope", code=2).stderr
     shell.extra = {"LANG": "zh_CN.UTF-8"}
     assert "元/小时" in shell.run("prices").stdout
     assert shell.run("secret", "delete", "nix", code=1).stderr == "suanli: 未找到：没有密钥 nix\n"

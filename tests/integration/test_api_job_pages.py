@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from sqlalchemy import update
 
@@ -62,22 +63,67 @@ async def test_what_is_remembered_for_the_firm_is_not_shown_to_others(installati
         assert (await installation.as_("zhao").get("/v1/jobs")).json()["jobs"] == []
 
 
-async def test_an_operator_pages_through_the_jobs_of_all_firms_in_one_order(
-    installation: ApiInstallation,
+@pytest_asyncio.fixture
+async def two_firms(installation: ApiInstallation) -> ApiInstallation:
+    """A second firm, whose queue has the first one's name."""
+    beiming = {
+        "name": "beiming",
+        "title": "Beiming Robotics Co., Ltd.",
+        "projects": ["default"],
+        "queues": [{"name": "default", "pools": ["haidian"]}],
+    }
+    await installation.as_("ops").post("/v1/apply", json={"firms": [beiming]})
+    return installation
+
+
+async def test_an_operator_names_a_queue_with_its_firm(two_firms: ApiInstallation) -> None:
+    lin, ops = two_firms.as_("lin"), two_firms.as_("ops")
+    ours, theirs = await two_firms.submit("lin", name="ours"), await two_firms.submit("zhao", name="theirs")
+    both = "/v1/queues/default/waiting", "/v1/jobs?queue=default"
+    lanjing = "/v1/queues/lanjing/default/waiting", "/v1/queues/lanjing%2Fdefault/waiting"
+    for asked, expected in ((lanjing, {ours}), (("/v1/queues/beiming/default/waiting",), {theirs})):
+        for path in asked:
+            assert {one["job_id"] for one in (await ops.get(path)).json()["waiting"]} == expected, path
+    assert [job["name"] for job in (await ops.get("/v1/jobs?queue=lanjing/default")).json()["jobs"]] == [
+        "ours"
+    ]
+    waiting, jobs = [(await ops.get(path)).json() for path in both]
+    assert {(one["firm"], one["name"]) for one in waiting["waiting"]} == {
+        ("lanjing", "ours"),
+        ("beiming", "theirs"),
+    }
+    assert {job["name"] for job in jobs["jobs"]} == {"ours", "theirs"}
+    assert [one["job_id"] for one in (await lin.get(lanjing[0])).json()["waiting"]] == [ours]
+
+
+@pytest.mark.parametrize(
+    ("person", "typed", "known"),
+    [
+        ("ops", "beiming/nope", "beiming/default, lanjing/default"),
+        ("ops", "nope", "beiming/default, lanjing/default"),
+        ("lin", "beiming/default", "default"),
+        ("lin", "nope", "default"),
+        ("lin", "/default", "default"),
+    ],
+)
+async def test_a_queue_that_is_not_there_is_told_with_those_that_are(
+    two_firms: ApiInstallation, person: str, typed: str, known: str
 ) -> None:
-    await installation.as_("ops").post(
-        "/v1/apply",
-        json={
-            "firms": [
-                {
-                    "name": "beiming",
-                    "title": "Beiming Robotics Co., Ltd.",
-                    "projects": ["default"],
-                    "queues": [{"name": "default", "pools": ["haidian"]}],
-                }
-            ]
-        },
-    )
+    client = two_firms.as_(person)
+    for path, status, field in (
+        (f"/v1/queues/{typed}/waiting", 404, "path queue"),
+        (f"/v1/jobs?queue={typed}", 422, "query queue"),
+    ):
+        answer = await client.get(path)
+        assert answer.status_code == status
+        wrong = {"field": field, "got": typed, "want": f"one of: {known}"}
+        assert [{name: item[name] for name in wrong} for item in answer.json()["errors"]] == [wrong]
+
+
+async def test_an_operator_pages_through_the_jobs_of_all_firms_in_one_order(
+    two_firms: ApiInstallation,
+) -> None:
+    installation = two_firms
     submitted = []
     for number in range(9):
         installation.clock.now_ms += 1_000

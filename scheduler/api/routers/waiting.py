@@ -24,8 +24,11 @@ async def validate(request: Request, api: ApiState, principal: JobSubmitter) -> 
     return trial_out(await api.trials.of(principal, spec, api.now_ms()))
 
 
-@router.get("/v1/queues/{queue}/waiting")
+@router.get("/v1/queues/{queue:path}/waiting")
 async def waiting(queue: str, api: ApiState, principal: JobReader, limit: Limit = DEFAULT_LIMIT) -> QueueOut:
-    """Who waits in a queue, in the planner's order, each with its first reason."""
+    """Who waits in a queue, in the planner's order, each with its first reason.
+
+    `queue` is a queue's name, or `firm/name`: of a name alone, operators see the queues of every firm.
+    """
     async with api.database.read() as session:
         return queue_out(queue, list(await list_waiting(session, principal, queue, limit)))

@@ -14,6 +14,7 @@ class WaitingOut(Out):
     """A job that waits in a queue."""
 
     position: Annotated[int | None, Field(description="From 1; null while something holds it back.")]
+    firm: str
     job_id: str
     name: str
     array_index: int | None
@@ -42,6 +43,7 @@ def queue_out(queue: str, waiting: list[WaitingJob]) -> QueueOut:
         waiting=[
             WaitingOut(
                 position=one.position,
+                firm=one.firm,
                 job_id=one.job_id,
                 name=one.name,
                 array_index=one.array_index,
