@@ -1,9 +1,10 @@
 """Whether quotas of queues and cohorts agree with each other: asked when they are configured, not when they bite."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from scheduler.domain.queues import COMPUTE, Cohort, Queue
+from scheduler.domain.configuration_reading import COMPUTE_TFLOPS
+from scheduler.domain.queues import COMPUTE, Cohort, Queue, told_amount
 
 MOST_LEVELS = 32
 """Cohorts that lie in one another at most: who asks what a queue may take walks to the top of its tree."""
@@ -33,6 +34,58 @@ def contradictions(
         return found
     total = _totals(members, cohorts)
     return [wrong for member in members for wrong in _limits(member, total)]
+
+
+def beyond_devices(
+    queues: Collection[Queue],
+    cohorts: Mapping[str, Cohort],
+    devices: Mapping[str, Mapping[str, int]],
+    gflops: Callable[[str], int],
+) -> list[Contradiction]:
+    """Nominal quotas above all that their pools have: of queues; where these are right, of cohorts with what is below.
+
+    They may be configured, since nodes may come later; of pools without any nodes nothing is said. `devices`: by pool
+    and model; `gflops`: of one device of a model. Cost: as `contradictions`, and members x pools x models.
+    """
+    total = _totals([*cohorts.values(), *queues], cohorts)
+    pools: dict[tuple[str, str], set[str]] = {}
+    for queue in queues:
+        at: Queue | Cohort | None = queue
+        while at is not None:
+            pools.setdefault(_name(at), set()).update(queue.pools)
+            at = cohorts.get(parent_of(at) or "")
+    for members in (queues, cohorts.values()):
+        found = [
+            wrong
+            for member in members
+            for wrong in _beyond(
+                member, total.get(_name(member), {}), pools.get(_name(member), ()), devices, gflops
+            )
+        ]
+        if found:
+            return found
+    return []
+
+
+def _beyond(
+    member: Queue | Cohort,
+    quota: Mapping[str, int],
+    pools: Iterable[str],
+    devices: Mapping[str, Mapping[str, int]],
+    gflops: Callable[[str], int],
+) -> Iterator[Contradiction]:
+    there: dict[str, int] = {}
+    for pool in pools:
+        for model, count in devices.get(pool, {}).items():
+            there[model] = there.get(model, 0) + count
+            there[COMPUTE] = there.get(COMPUTE, 0) + count * gflops(model)
+    for key, amount in quota.items() if there else ():
+        have = there.get(key, 0)
+        if amount > have:
+            told = told_amount(key, amount)
+            got = told if isinstance(member, Queue) else f"{told} with all that is below it"
+            want = f"at most {told_amount(key, have)}, as its pools have no more (nodes may come later)"
+            yield Contradiction(member, f"nominal.{_in_file(key)}", got, want)
 
 
 def parent_of(member: Queue | Cohort) -> str | None:
@@ -104,18 +157,24 @@ def _limits(
     own, tree = total.get(_name(member), {}), total[("tree", str(_name(member)))]
     for key, amount in member.lending.items():
         if key not in own:
-            want = f"a nominal quota of {key} beside it: nothing can be lent of what is not there"
-            yield Contradiction(member, f"lending.{key}", amount, want)
+            want = f"a nominal quota of {_in_file(key)} beside it: nothing can be lent of what is not there"
+            yield Contradiction(member, f"lending.{_in_file(key)}", told_amount(key, amount), want)
         elif amount > own[key]:
-            yield Contradiction(member, f"lending.{key}", amount, f"at most {own[key]}, its nominal quota")
+            want = f"at most {told_amount(key, own[key])}, its nominal quota"
+            yield Contradiction(member, f"lending.{_in_file(key)}", told_amount(key, amount), want)
     for key, amount in member.borrowing.items():
         if key not in tree:
-            want = f"a nominal quota of {key} somewhere in its tree: without one {key} has no limit"
-            yield Contradiction(member, f"borrowing.{key}", amount, want)
+            want = f"a nominal quota of {_in_file(key)} somewhere in its tree: without one {_in_file(key)} has no limit"
+            yield Contradiction(member, f"borrowing.{_in_file(key)}", told_amount(key, amount), want)
         elif amount > tree[key] - own.get(key, 0):
-            most = tree[key] - own.get(key, 0)
+            most = told_amount(key, tree[key] - own.get(key, 0))
             want = f"at most {most}: the others of its tree have no more to lend"
-            yield Contradiction(member, f"borrowing.{key}", amount, want)
+            yield Contradiction(member, f"borrowing.{_in_file(key)}", told_amount(key, amount), want)
+
+
+def _in_file(key: str) -> str:
+    """The key of an amount as a file has it: compute is set in TFLOPS."""
+    return COMPUTE_TFLOPS if key == COMPUTE else key
 
 
 def _name(member: Queue | Cohort) -> tuple[str, str]:

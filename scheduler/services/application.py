@@ -1,8 +1,8 @@
 """One run of applying a configuration file: what is known, what was found wrong, what was changed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -49,6 +49,13 @@ class Change:
     differences: tuple[Difference, ...] = ()
 
 
+class Applied(NamedTuple):
+    """What applying did."""
+
+    changes: Sequence[Change]
+    warnings: Sequence[FieldProblem] = ()
+
+
 @dataclass(slots=True)
 class Application:
     """One run: what is known, what was found wrong, what was changed."""
@@ -60,6 +67,7 @@ class Application:
     firm_uids: UidRange
     changes: list[Change] = field(default_factory=list)
     problems: list[FieldProblem] = field(default_factory=list)
+    warnings: list[FieldProblem] = field(default_factory=list)  # of what was written, and can hardly be meant
     quotas_at: dict[str, str] = field(default_factory=dict)  # "queue acme/default" -> its path in the file
 
     def note(self, kind: str, name: str, was: Mapping[str, object] | None, now: Mapping[str, object]) -> bool:

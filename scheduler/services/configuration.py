@@ -31,7 +31,7 @@ from scheduler.domain.pools import PoolVolume
 from scheduler.domain.suggestions import one_of
 from scheduler.domain.time import to_datetime, to_rfc3339
 from scheduler.services.administration import note_act
-from scheduler.services.application import UNCHANGED, Application, Change, lock_configuration
+from scheduler.services.application import UNCHANGED, Application, Applied, lock_configuration
 from scheduler.services.budgets import apply_budgets
 from scheduler.services.calendar import apply_calendar
 from scheduler.services.node_places import write_places
@@ -63,7 +63,7 @@ async def apply_configuration(
     now_ms: int,
     ids: Ids,
     firm_uids: UidRange = ANY_UID,
-) -> Sequence[Change]:
+) -> Applied:
     """Make the installation as the file says. With `dry_run` the same is done and then rolled back.
 
     A new firm is given a user id of `firm_uids` for its tasks.
@@ -95,7 +95,7 @@ async def apply_configuration(
         await poke(session, Channel.EVIDENCE)
     if dry_run:
         await session.rollback()
-    return run.changes
+    return Applied(run.changes, run.warnings)
 
 
 async def _apply_pools(run: Application, pools: Iterable[PoolEntry]) -> None:

@@ -143,7 +143,7 @@ async def _apply(
         raise Invalid([FieldProblem("name", repr(value["name"])[:60], f"{target.name}, as in the address")])
     file, place = await _file(session, target, {**value, "name": target.name}, is_new=is_new)
     try:
-        changes = await apply_configuration(
+        applied = await apply_configuration(
             session,
             principal,
             configuration_from_json(file),
@@ -159,7 +159,7 @@ async def _apply(
     made = await _document(session, target, None)
     if made is None:
         raise NotFound(f"there is no {target}")
-    return made, any(change.kind == target.kind and change.outcome == CREATED for change in changes)
+    return made, any(change.kind == target.kind and change.outcome == CREATED for change in applied.changes)
 
 
 async def _file(

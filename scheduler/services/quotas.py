@@ -17,10 +17,12 @@ from scheduler.domain.configuration_reading import (
     Quota,
     shown_quota,
 )
+from scheduler.domain.errors import FieldProblem
 from scheduler.domain.ids import FirmId
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
-from scheduler.domain.quotas import Contradiction, contradictions, parent_of
+from scheduler.domain.quotas import Contradiction, beyond_devices, contradictions, parent_of
 from scheduler.domain.suggestions import one_of
+from scheduler.planner import PlannerConfig
 from scheduler.planner.sharing import Sharing, sharing_of
 from scheduler.services.application import Application
 from scheduler.storage.cluster_rows import cohort_noun, queue_noun
@@ -105,7 +107,9 @@ async def cohort_is_there(run: Application, name: str | None, where: str) -> boo
 
 
 async def check_quotas(run: Application) -> None:
-    """Refuses a tree that contradicts itself, by the fields of the file, or of what was there before."""
+    """Refuses a tree that contradicts itself, by the fields of the file, or of what was there before. Warns of quotas
+    that are more than there is.
+    """
     if not run.quotas_at or run.problems:
         return
     queues, cohorts, firms = await _tree(run.session)
@@ -117,6 +121,24 @@ async def check_quotas(run: Application) -> None:
         if wrong.got == wrong.field.partition(".")[2]:  # a name that is no model
             want = one_of(str(wrong.got), models, want)
         run.refuse(where, wrong.got, want)
+    if run.problems:
+        return
+    devices: dict[str, dict[str, int]] = {}
+    for row in await run.session.execute(_DEVICES):
+        devices.setdefault(row.pool, {})[row.model] = row.devices
+    unknown = PlannerConfig().unknown_fp16_gflops
+    for wrong in beyond_devices(
+        queues.values(), cohorts, devices, lambda model: run.catalogue.fp16_gflops(model) or unknown
+    ):
+        name = _name(wrong, firms)
+        run.warnings.append(
+            FieldProblem(f"{run.quotas_at.get(name, name)}.{wrong.field}", str(wrong.got), wrong.want)
+        )
+
+
+_DEVICES = text(
+    "SELECT n.pool, d.model, count(*) AS devices FROM devices d JOIN nodes n USING (node_id) GROUP BY n.pool, d.model"
+)
 
 
 def _name(wrong: Contradiction, firms: Mapping[str, str]) -> str:

@@ -1,5 +1,6 @@
 """An installation under one policy, and the same with what a change file proposes: for rehearsals and for what-if."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,11 +19,11 @@ from scheduler.domain.configuration_reading import (
 from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.ids import FirmId, NodeId
 from scheduler.domain.queues import Cohort, Queue, QueueKey, told_amount
-from scheduler.domain.quotas import Contradiction, contradictions
+from scheduler.domain.quotas import Contradiction, beyond_devices, contradictions
 from scheduler.domain.suggestions import one_of
 from scheduler.domain.time import to_rfc3339
 from scheduler.machine.messages import BudgetSpent
-from scheduler.planner import Hole
+from scheduler.planner import Hole, PlannerConfig
 from scheduler.planner.config import POLICIES
 from scheduler.simulator.cluster import NodeSpec
 from scheduler.simulator.clusters import ClusterFile, cluster_from, content_of
@@ -127,20 +128,36 @@ def with_profile(base: Situation, profile: object, name: str, field: str = "--pr
 
 
 def notes_of(situations: Sequence[Situation]) -> Iterator[str]:
-    """What the change files set in queues, what of them changes nothing here, and whose prices are of another time.
+    """What the change files set in queues, which of their quotas are more than there is, what of them changes nothing
+    here, and whose prices are of another time.
 
     A sentence each. As `suanli apply` does, a file sets its queues as a whole: what it leaves out of one is unset.
     """
     base = {queue.key: queue for queue in situations[0].queues}
+    as_it_was = set(_beyond(situations[0]))
     for one in situations[1:]:
         for queue in one.queues:
             for was_and_is in _set_in(base[queue.key], queue):
                 yield f"{one.name}: queue {queue.key.firm_id}/{queue.key.name}: {was_and_is}"
+        for told in _beyond(one):
+            if told not in as_it_was:
+                yield f"{one.name}: {told}"
     for one in situations:
         if one.left:
             yield f"{one.name}: changes nothing here: {', '.join(one.left)}"
         if one.prices_begin_ms is not None and one.prices_begin_ms > one.origin_ms:
             yield f"{one.name}: prices that begin by {to_rfc3339(one.prices_begin_ms)} count from the beginning"
+
+
+def _beyond(one: Situation) -> Iterator[str]:
+    devices: dict[str, Counter[str]] = {}
+    for node in one.nodes:
+        devices.setdefault(node.pool, Counter())[node.model] += node.devices
+    cohorts, unknown = _by_name(one.cohorts), PlannerConfig().unknown_fp16_gflops
+    for wrong in beyond_devices(
+        one.queues, cohorts, devices, lambda model: one.catalogue.fp16_gflops(model) or unknown
+    ):
+        yield f"{_told(wrong)}.{wrong.field}: got {wrong.got}, want {wrong.want}"
 
 
 def _set_in(was: Queue, now: Queue) -> Iterator[str]:

@@ -22,9 +22,9 @@ def apply(
     """Apply a configuration file: firms, pools, prices, programs, users."""
     from suanli.cli.errors import CliError
     from suanli.cli.moments import with_billing_times
-    from suanli.cli.output import print_json, print_table, say
-    from suanli.cli.refusals import of_file
-    from suanli.client.errors import Refused
+    from suanli.cli.output import note, print_json, print_table, say
+    from suanli.cli.refusals import of_field, of_file
+    from suanli.client.errors import FieldError, Refused
     from suanli.client.yaml_files import read_yaml
 
     read = read_yaml(file)
@@ -32,13 +32,15 @@ def apply(
         try:
             applied = client.apply(read.content, dry_run=dry_run)
         except Refused as error:
-            wrong = of_file(error, read)
-            if isinstance(wrong, CliError):  # its times as `calendar` and `prices` show them
-                raise CliError(with_billing_times(str(wrong)), wrong.exit_code) from None
-            raise wrong from None
+            refusal = of_file(error, read)
+            if isinstance(refusal, CliError):  # its times as `calendar` and `prices` show them
+                raise CliError(with_billing_times(str(refusal)), refusal.exit_code) from None
+            raise refusal from None
     if as_json:
         print_json(applied)
         return
+    for wrong in applied["warnings"]:
+        note(f"suanli: warning: {of_field(FieldError(**wrong), read)}")
     changes = [change for change in applied["changes"] if change["outcome"] != "unchanged"]
     unchanged = len(applied["changes"]) - len(changes)
     rows = [

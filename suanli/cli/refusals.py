@@ -135,8 +135,10 @@ def of_file(error: Refused, file: YamlFile) -> CliError | Refused:
     """A refusal of a file's content, with the file's lines."""
     if not error.problem.errors:
         return error
-    sentences = []
-    for item in error.problem.errors:
-        line = file.line_of(item.field) or (file.line_of(item.field.removeprefix("variants[0].")))
-        sentences.append(sentence(item, f"{file.name}, line {line}: " if line else f"{file.name}: "))
-    return CliError("\n        ".join(sentences), MISUSED)
+    return CliError("\n        ".join(of_field(item, file) for item in error.problem.errors), MISUSED)
+
+
+def of_field(error: FieldError, file: YamlFile) -> str:
+    """One wrong field of a file, with its line."""
+    line = file.line_of(error.field) or (file.line_of(error.field.removeprefix("variants[0].")))
+    return sentence(error, f"{file.name}, line {line}: " if line else f"{file.name}: ")

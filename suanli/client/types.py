@@ -242,11 +242,20 @@ class Change(TypedDict):
     differences: list[Difference]
 
 
+class Wrong(TypedDict):
+    """A field of a file: what it has, and what would be right."""
+
+    field: str
+    got: str
+    want: str
+
+
 class Applied(TypedDict):
     """What applying a file did, or would do."""
 
     dry_run: bool
     changes: list[Change]
+    warnings: list[Wrong]  # what was written, and can hardly be meant
 
 
 class Whoami(TypedDict):

@@ -6,6 +6,7 @@ A sentence that changed on the server is shown in English until its key here fol
 ZH_SENTENCES = {
     # Fields
     "{field}: got {got}, want {want}": "{field}：收到 {got}，应为 {want}",
+    "{amount} with all that is below it": "{amount}（含其下全部）",
     "{field}: got nothing, want {want}": "{field}：收到空值，应为 {want}",
     "{field}: got nothing, want {want} (and {more} more)": "{field}：收到空值，应为 {want}（另有 {more} 处）",
     "{field}: got {got}, want {want} (and {more} more)": "{field}：收到 {got}，应为 {want}（另有 {more} 处）",
@@ -178,8 +179,8 @@ ZH_SENTENCES = {
     "there is no job {job}": "没有作业 {job}",
     "there is no array {array}": "没有数组 {array}",
     "there is no node {node}": "没有节点 {node}",
-    "there is no pool named {pool}": "没有名为 {pool} 的资源池",
     "there is no queue {queue}": "没有队列 {queue}",
+    "there is no pool named {pool}": "没有名为 {pool} 的资源池",
     "there is no price {price}": "没有价格 {price}",
     "there is no secret {name}": "没有密钥 {name}",
     "there is no principal named {name}": "没有名为 {name} 的用户",

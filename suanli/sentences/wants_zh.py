@@ -99,6 +99,9 @@ ZH_WANTS = {
     ),
     "a cohort of this file or one that exists": "此文件中的或已有的队列组",
     "at most {number}, its nominal quota": "最多 {number}，即其额定配额",
+    "at most {number}, as its pools have no more (nodes may come later)": (
+        "最多 {number}，因为其资源池中没有更多（节点可以以后再加）"
+    ),
     "a time after now ({moment})": "晚于现在（{moment}）的时间",
     "a time from now on ({moment})": "不早于现在（{moment}）的时间",
     "a time from now on ({moment}): the {kind} in force does not change": (

@@ -30,6 +30,7 @@ ZH_REFUSALS = {
     ),
     "line {line}: {sentence}": "第 {line} 行：{sentence}",
     "a key must be one word": "键必须是一个词",
+    "warning: {what}": "警告：{what}",
     "warning: {server} is not HTTPS; the API key travels in the clear": (
         "警告：{server} 不是 HTTPS；API 密钥将以明文传输"
     ),

@@ -417,6 +417,28 @@ async def test_quotas_that_cannot_be_are_refused_by_field(
     assert await counts(installation) == before
 
 
+async def test_more_quota_than_there_are_devices_is_applied_with_a_warning(
+    installation: ApiInstallation,
+) -> None:
+    def file(devices: int) -> dict[str, object]:
+        queue = {"name": "default", "pools": ["haidian"], "nominal": {MODEL: devices}}
+        return {"firms": [{"name": "lanjing", "queues": [queue]}]}
+
+    nodes = (await installation.as_("ops").get("/v1/nodes")).json()["nodes"]
+    there = sum(len(node["devices"]) for node in nodes)
+    assert there
+    assert (await apply(installation, file(there)))["warnings"] == []
+    applied = await apply(installation, file(there + 1))
+    assert outcomes(applied)["queue", "lanjing/default"] == "changed"
+    assert applied["warnings"] == [
+        {
+            "field": f"firms[0].queues[0].nominal.{MODEL}",
+            "got": str(there + 1),
+            "want": f"at most {there}, as its pools have no more (nodes may come later)",
+        }
+    ]
+
+
 def booking(**changes: object) -> dict[str, object]:
     """A reservation of the pool for an hour, a day after the clock of these tests."""
     entry = {

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Query, Request
 
 from scheduler.api.auth import CatalogueReader, Configurer
 from scheduler.api.bodies import read_json, request_body
+from scheduler.api.schemas.applied import AppliedOut, applied_out
 from scheduler.api.schemas.configuration import (
-    AppliedOut,
     CalendarOut,
     ConfigurationIn,
     FirmsOut,
@@ -16,7 +16,6 @@ from scheduler.api.schemas.configuration import (
     QueuesOut,
     QuotasOut,
     calendar_out,
-    change_out,
     firm_out,
     model_out,
     price_out,
@@ -43,7 +42,7 @@ async def apply(
     """Make the installation as the file says. What the file does not name is left alone."""
     wanted = configuration_from_json(await read_json(request))
     async with api.database.transaction() as session:
-        changes = await apply_configuration(
+        applied = await apply_configuration(
             session,
             principal,
             wanted,
@@ -54,7 +53,7 @@ async def apply(
             firm_uids=api.config.firm_uids,
         )
     api.known.forget()
-    return AppliedOut(dry_run=dry_run, changes=[change_out(change) for change in changes])
+    return applied_out(applied, dry_run=dry_run)
 
 
 @router.get("/firms")

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from scheduler.api.auth import CatalogueReader, Configurer
 from scheduler.api.bodies import read_json, request_body
 from scheduler.api.etags import IfMatch, IfNoneMatch, etag, judge_of, tag_of
+from scheduler.api.schemas.applied import AppliedOut, applied_out
 from scheduler.api.schemas.configuration import (
-    AppliedOut,
     CohortBody,
     CohortDocument,
     FirmBody,
@@ -24,7 +24,6 @@ from scheduler.api.schemas.configuration import (
     ProgramsOut,
     QueueBody,
     QueueDocument,
-    change_out,
     price_out,
     program_out,
 )
@@ -222,7 +221,7 @@ async def _publish(request: Request, api: Api, principal: Principal, kind: str) 
     try:
         wanted = configuration_from_json({kind: [value]})
         async with api.database.transaction() as session:
-            changes = await apply_configuration(
+            applied = await apply_configuration(
                 session,
                 principal,
                 wanted,
@@ -238,4 +237,4 @@ async def _publish(request: Request, api: Api, principal: Principal, kind: str) 
             [replace(p, field=p.field.removeprefix(place).lstrip(".") or "(root)") for p in error.problems]
         ) from None
     api.known.forget()
-    return AppliedOut(dry_run=False, changes=[change_out(change) for change in changes])
+    return applied_out(applied, dry_run=False)

@@ -1,7 +1,7 @@
 """The configuration file over HTTP; its law is in `domain.configuration_reading`."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,6 @@ from scheduler.api.schemas.nodes import ObjectStoreIn, PoolVolumeIn
 from scheduler.api.schemas.principals import RoleName
 from scheduler.catalogue import DeviceModel
 from scheduler.domain.budgets import cny
-from scheduler.services.application import Change
 from scheduler.services.calendar import CalendarRecord
 from scheduler.services.firms import FirmRecord, PriceRecord, ProgramRecord, QueueRecord
 from scheduler.services.quotas import QuotaLine
@@ -166,40 +165,6 @@ class ConfigurationIn(In):
     users: list[UserIn] = Field(default_factory=list)
     nodes: list[NodeIn] = Field(default_factory=list)
     budgets: list[BudgetIn] = Field(default_factory=list)
-
-
-class DifferenceOut(Out):
-    """One fact of an object that changed."""
-
-    field: str
-    was: Any
-    now: Any
-
-
-class ChangeOut(Out):
-    """What happened to one object: created, changed or unchanged."""
-
-    kind: str
-    name: str
-    outcome: str
-    differences: list[DifferenceOut]
-
-
-class AppliedOut(Out):
-    """What applying did, or would do."""
-
-    dry_run: bool
-    changes: list[ChangeOut]
-
-
-def change_out(change: Change) -> ChangeOut:
-    """A change for the wire."""
-    return ChangeOut(
-        kind=change.kind,
-        name=change.name,
-        outcome=change.outcome,
-        differences=[DifferenceOut(field=d.field, was=d.was, now=d.now) for d in change.differences],
-    )
 
 
 class FirmOut(Out):

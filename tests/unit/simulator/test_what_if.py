@@ -30,7 +30,7 @@ from scheduler.planner.config import POLICIES
 from scheduler.planner.plan_checks import check_plan
 from scheduler.services.present import Present, configured_of
 from scheduler.simulator.present import as_it_is, prospect_of, snapshot_of
-from scheduler.simulator.situations import Situation, changed
+from scheduler.simulator.situations import Situation, changed, notes_of
 from scheduler.simulator.what_if import Answer, Question, document, tables_of
 from tests.builders.cluster import POOL, Controller, a_node, a_queue
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
@@ -160,6 +160,17 @@ def test_a_firm_with_more_quota_starts_at_once_what_waited_for_it_and_wins(tmp_p
     assert most_changed(before, after, 1) == changes[:1]
     assert changes[0].before.why is not None
     assert "the queue holds 8 of its 8" in changes[0].before.why.reasons[0].sentence
+
+
+def test_more_quota_than_there_are_devices_is_said_beside_what_a_file_sets(tmp_path: Path) -> None:
+    path = tmp_path / "much.yaml"
+    path.write_text(f"firms: [{quota_of('acme', 24)}]", encoding="utf-8")
+    base = as_it_is(present_of(a_controller(nodes=2, **{"firm-a": 8, "firm-b": 0})), CONFIG)
+    assert list(notes_of([base, changed(base, path)])) == [
+        f"much: queue acme/default: nominal.{MODEL} 8 -> 24",
+        f"much: firms: acme/default.nominal.{MODEL}: got 24, want at most 16, as its pools have no more"
+        " (nodes may come later)",
+    ]
 
 
 def test_a_job_that_is_told_nearly_the_same_start_is_none_of_those_that_change() -> None:
