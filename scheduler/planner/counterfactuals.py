@@ -52,7 +52,8 @@ class Counterfactuals:
         def of_devices() -> str | None:
             return self._of_devices(shape, queue, by_devices, paid=paid)
 
-        return of_limits() or of_devices() if paid else of_devices() or of_limits()
+        found = of_limits() or of_devices() if paid else of_devices() or of_limits()
+        return found or _in_service(reasons, shape)
 
     def _of_devices(
         self, shape: Shape, queue: Queue, options: Sequence[Candidate], *, paid: bool
@@ -152,6 +153,16 @@ def _by_reasons(
             return budgets.change(shape, model)
         if why.reason is Reason.FASTER_LATER:
             return f"now on {model}, if it could go on from a model checkpoint and move later (resumable)"
+    return None
+
+
+def _in_service(reasons: Sequence[WhyNot], shape: Shape) -> str | None:
+    """How many nodes have to come back, or to come, where too few are in service."""
+    for why in reasons:
+        if why.reason is Reason.DEVICES_UNAVAILABLE and why.available is not None:
+            count = min(shape.devices, shape.devices_per_node)
+            nodes = plural(shape.tasks - why.available // count, "node")
+            return f"when {nodes} more of pool {why.pool} with {count} free {why.device_model} can be used"
     return None
 
 

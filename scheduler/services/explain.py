@@ -104,7 +104,7 @@ async def _blocked(session: AsyncSession, job: JobRecord) -> list[tuple[Reason, 
         if active >= array["concurrency"]:
             sentence = (
                 f"of its array {active} go on or are next, and at most {array['concurrency']} may at a time"
-                f" (this is number {job.array_index} of {array['count']})"
+                f" (this is [{job.array_index}], of {array['count']})"
             )
             why.append((Reason.ARRAY_LIMIT, sentence))
     return why
@@ -131,7 +131,8 @@ _WAITS_FOR = {
     "after_any": "has ended",
 }
 _PROGRESS = text(
-    "SELECT count(*) AS total, min(j.name) AS name, coalesce(min(s.state), 'queued') AS state,"
+    "SELECT count(*) AS total, min(j.name) AS name,"
+    " CASE WHEN bool_or(s.held AND s.state = 'queued') THEN 'held' ELSE coalesce(min(s.state), 'queued') END AS state,"
     " count(*) FILTER (WHERE s.state IN ('succeeded','failed','cancelled')) AS ended,"
     " count(*) FILTER (WHERE s.started_ms IS NOT NULL"
     " OR s.state IN ('succeeded','failed','cancelled')) AS started"

@@ -157,6 +157,9 @@ ZH_WAITING = {
     ),
     "when work that makes room for it has stopped": "待为其腾出位置的作业停止后",
     "{change}; or when what its queue lent comes back: {what}": "{change}；或待队列借出的配额收回：{what}",
+    "when {nodes} more of pool {pool} with {count} free {model} can be used": (
+        "待资源池 {pool} 再有 {nodes}（各有 {count} 个空闲的 {model}）可用"
+    ),
     "when what its queue lent comes back: {what}": "待队列借出的配额收回：{what}",
     "work on {amount} ends, or from {moment} on, when it has run for {minutes} min": (
         "使用 {amount} 的作业结束，或自 {moment} 起（届时已运行 {minutes} 分钟）"
@@ -196,8 +199,8 @@ ZH_WAITING = {
     " begins at {time}": (
         "现在即可在 {model} 上运行，若时限不超过 {minutes} 分钟，或{whose}增加 {missing} 元；下一个预算周期始于 {time}"
     ),
-    "of its array {active} go on or are next, and at most {most} may at a time (this is number {index})": (
-        "本数组有 {active} 个作业在进行或即将开始，同时最多 {most} 个（这是第 {index} 个）"
+    "of its array {active} go on or are next, and at most {most} may at a time (this is {index}, of {count})": (
+        "本数组有 {active} 个作业在进行或即将开始，同时最多 {most} 个（这是共 {count} 个中的 {index}）"
     ),
     "ends sooner on a faster model than {model}, free in about {minutes} min, and cannot move later": (
         "在比 {model} 更快的型号上结束更早，该型号约 {minutes} 分钟后空闲，且之后不能迁移"

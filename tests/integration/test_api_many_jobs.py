@@ -334,6 +334,9 @@ async def test_what_holds_a_job_back_is_explained_in_words(installation: ApiInst
     assert f"waits until before ({before}) has succeeded; that is queued now" in why["sentence"]
     why = (await lin.get(f"/v1/jobs/{said[1]['job_id']}/explain")).json()
     assert (why["reasons"][0]["reason"], why["counterfactual"]) == ("held", "it is released")
+    await installation.set_state(before, state="queued", attempt=0, device_model=None, held=True)
+    why = (await lin.get(f"/v1/jobs/{said[0]['job_id']}/explain")).json()
+    assert f"waits until before ({before}) has succeeded; that is held now" in why["sentence"]
     swept = (
         await lin.post("/v1/jobs", json=job_spec(name="sweep", array={"count": 2, "concurrency": 1}))
     ).json()
@@ -343,7 +346,9 @@ async def test_what_holds_a_job_back_is_explained_in_words(installation: ApiInst
     await installation.add_report(first[1])  # the planner sees one at a time
     why = (await lin.get(f"/v1/jobs/{second[1]}/explain")).json()
     assert why["reasons"][0]["reason"] == "array_limit"
-    assert "of its array 1 go on or are next, and at most 1 may at a time" in why["sentence"]
+    assert (
+        "of its array 1 go on or are next, and at most 1 may at a time (this is [1], of 2)" in why["sentence"]
+    )
     assert (await lin.get(f"/v1/jobs/{first[1]}/explain")).json()["position"] == 1
 
 

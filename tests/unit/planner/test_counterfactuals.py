@@ -41,8 +41,24 @@ def told(snapshot: Snapshot) -> tuple[Reason, str | None] | None:
     return waits.reasons[0].reason, waits.counterfactual
 
 
+def out_of_use(snapshot: Snapshot, *names: str) -> Snapshot:
+    """The same with these nodes cordoned, or silent."""
+    nodes = tuple(replace(node, usable=node.name not in names) for node in snapshot.nodes)
+    return replace(snapshot, nodes=nodes)
+
+
 BOOKED = Hole(NOW_MS + 2 * HOUR_MS, NOW_MS + 3 * HOUR_MS, frozenset({NodeId("node-1")}))
 CASES = [
+    (
+        out_of_use(a_snapshot(SHAPE._replace(devices=8)), "node-0", "node-1"),
+        (Reason.DEVICES_UNAVAILABLE, f"when 1 node more of pool {POOL} with 8 free {MODEL} can be used"),
+        out_of_use(a_snapshot(SHAPE._replace(devices=8)), "node-1"),
+    ),
+    (
+        out_of_use(a_snapshot(SHAPE), "node-0", "node-1"),
+        (Reason.DEVICES_UNAVAILABLE, f"when 2 nodes more of pool {POOL} with 8 free {MODEL} can be used"),
+        a_snapshot(SHAPE),
+    ),
     (
         a_snapshot(SHAPE._replace(topology=Topology("leaf", required=True))),
         (Reason.DEVICES_APART, f"now, if it need not be inside one leaf: pool {POOL}, {MODEL}"),
