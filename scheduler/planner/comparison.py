@@ -18,7 +18,7 @@ import numpy as np
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.reasons import Reason
-from scheduler.domain.time import HOUR_MS, MINUTE_MS
+from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
