@@ -8,7 +8,7 @@ from scheduler.planner.cells import Cell
 from scheduler.planner.demand import Demand, sizes_of
 from scheduler.planner.layouts import bits
 from scheduler.planner.reach import Inside, closed_rows
-from scheduler.planner.rows import firm_number
+from scheduler.planner.rows import Ints, firm_number
 from scheduler.planner.snapshot import RunningJob, Shape
 
 
@@ -33,6 +33,20 @@ class Fitting:
         for number, size in self._sizes:
             tasks += number
             if len(self._rows[size]) < tasks:
+                return False
+        return True
+
+    def might_be_enough(self, given: Iterable[tuple[Ints, Ints]]) -> bool:
+        """Whether it could be with so many devices more (rows, devices there), by their number alone."""
+        room = np.zeros(len(self._cell.parts), dtype=np.int64)
+        for rows, devices in given:
+            np.add.at(room, rows, devices)
+        for row, mask in self._masks.items():
+            room[row] += mask.bit_count()
+        tasks = 0
+        for number, size in self._sizes:
+            tasks += number
+            if np.count_nonzero(room >= size) < tasks:
                 return False
         return True
 

@@ -9,7 +9,6 @@ that are stopping already count as coming, so that a second cycle on unchanged i
 from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from heapq import merge
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ from scheduler.planner.demand import Demand, demand_of, sizes_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fitting import Fitting, seat_on
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.giving_back import Returned, Victim, in_order, stops_before, until_enough
+from scheduler.planner.giving_back import Returned, Victim, in_order, until_enough
 from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.placement import find_seats
@@ -30,7 +29,7 @@ from scheduler.planner.plan import StopCause
 from scheduler.planner.reach import Inside, closed_rows, domains
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
-from scheduler.planner.stoppable import Stoppable, lost_work_ms, masks_of
+from scheduler.planner.stoppable import Some, Stoppable, in_turn, lost_work_ms, masks_of
 from scheduler.planner.taking_back import TakingBack
 
 
@@ -244,7 +243,8 @@ class Preemption:
         if seat is None and lacks and (found := find_seats(shape, self._fleet, cell, None)) is not None:
             seat = found.seats[0].row, found.seats[0].mask
         chosen: list[Victim] = []
-        for victim in self._candidates(shape, job, cell, borrows=borrows, parts=True, lacks=lacks):
+        candidates = self._candidates(shape, job, cell, borrows=borrows, parts=True, lacks=lacks)
+        for victim in in_turn(candidates):
             if seat is not None and quota.enough:
                 break
             its = None if seat else seat_on(cell, victim.running, victim.masks, demand, closed)
@@ -263,7 +263,9 @@ class Preemption:
         chosen: list[Victim] = []
         if not (fitting.enough and quota.enough):
             candidates = self._candidates(shape, job, cell, borrows=borrows, parts=False, lacks=quota.lacking)
-            found = until_enough(candidates, fitting, quota, alone=shape.tasks == 1)
+            if not fitting.might_be_enough(given for some in candidates for given in some.given()):
+                return None
+            found = until_enough(in_turn(candidates), fitting, quota, alone=shape.tasks == 1)
             if found is None:
                 return None
             chosen = found
@@ -296,12 +298,12 @@ class Preemption:
 
     def _candidates(
         self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, parts: bool, lacks: Collection[str]
-    ) -> Iterator[Victim]:
-        """Who may be stopped for the job, the first of `stops_before` first. Who they are is decided at once.
+    ) -> list[Some]:
+        """Who may be stopped for the job.
 
         `lacks`: the keys of which it lacks quota: those elsewhere and who has parts of devices give that back as well.
         """
-        found: list[Iterator[Victim]] = []
+        found: list[Some] = []
         mine, anybody = self.turns.standing(shape, job, cell.model), parts or bool(lacks)
         for place in self._places(cell, lacks) if lacks else [cell]:
             at = cell if place is cell else None
@@ -313,19 +315,19 @@ class Preemption:
                 rows &= those.may
                 alone = self._taking_back.leaves_alone(shape, job, those)
                 self._too_dear_for |= bool((rows & alone).any())
-                found.append(those.victims(rows & ~alone, StopCause.RECLAIM, at, parts=parts))
+                found.append(Some(those, rows & ~alone, StopCause.RECLAIM, at, parts))
             if self._any_behind(shape, place):
                 those = self._stoppable(place, shape.queue)
                 may = those.may if anybody else those.may & those.whole
                 if job.job_id in self.served:
                     may = may & ~those.among(self.traded)
                 lower = those.of_lower_class(shape, mine)
-                found.append(those.victims(may & lower, StopCause.PRIORITY, at, parts=parts))
+                found.append(Some(those, may & lower, StopCause.PRIORITY, at, parts))
                 if at is not None and self._for_turn is not None:
                     rows = may & ~lower & those.much_later(mine, self._for_turn)
                     rows = rows if parts else rows & those.whole
-                    found.append(those.victims(rows, StopCause.SHORTER, at, parts=parts))
-        return merge(*found, key=stops_before)
+                    found.append(Some(those, rows, StopCause.SHORTER, at, parts))
+        return found
 
     def _spoken_for(self, running: RunningJob) -> bool:
         """Whether what a borrower holds comes back to somebody else, or he keeps it."""

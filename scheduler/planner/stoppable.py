@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
+from heapq import merge
 from math import nan
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from scheduler.domain.queues import QueueKey
 from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.giving_back import Victim
+from scheduler.planner.giving_back import Victim, stops_before
 from scheduler.planner.ordering import Standing, Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.plan import StopCause
@@ -38,16 +40,17 @@ class Stoppable:
         started_ms = _ints([one.started_ms for one in running])
         submitted_ms = _ints([one.submitted_ms for one in running])
         order = np.lexsort((submitted_ms, -started_ms, lost * devices))  # that of giving_back.py
-        self._running = [running[row] for row in order.tolist()]
+        self.running = [running[row] for row in order.tolist()]
         self.lost_ms = lost[order]
         self.devices = devices[order]
         self._submitted_ms = submitted_ms[order]
-        self.whole = _bools([one.shape.whole for one in self._running])
+        self.whole = _bools([one.shape.whole for one in self.running])
         # Who has run for long enough, and neither stops already nor was told to.
         self.may = now_ms - started_ms[order] >= config.min_run_ms
-        self.may &= ~_bools([one.stopping for one in self._running])
-        self._row_of = {one.job_id: row for row, one in enumerate(self._running)}
+        self.may &= ~_bools([one.stopping for one in self.running])
+        self._row_of = {one.job_id: row for row, one in enumerate(self.running)}
         self._unasked = np.ones(len(running), dtype=np.bool_)  # whether it is overdue
+        self._on: tuple[Ints, Ints, Ints] | None = None  # where their devices are in the cell
         self._turns = turns
         self._config = config
 
@@ -71,19 +74,12 @@ class Stoppable:
         if asked.any():
             self._unasked &= ~asked
             old = np.flatnonzero(asked & (self._submitted_ms <= overdue.since_ms)).tolist()
-            those = [self._running[row] for row in old]
+            those = [self.running[row] for row in old]
             self.stay(one.job_id for one in those if overdue.has(one.shape, one))
-
-    def victims(self, rows: Bools, cause: StopCause, cell: Cell | None, *, parts: bool) -> Iterator[Victim]:
-        """Those of some rows. `cell`: where what they have is of use, `parts` of devices too."""
-        for row in np.flatnonzero(rows).tolist():
-            one = self._running[row]
-            masks = masks_of(cell, one) if cell is not None and (parts or one.shape.whole) else ()
-            yield Victim(one, cause, self.lost_ms.item(row), masks)
 
     def among(self, job_ids: Collection[JobId]) -> Bools:
         """Who is one of these."""
-        return _bools([one.job_id in job_ids for one in self._running])
+        return _bools([one.job_id in job_ids for one in self.running])
 
     def of_lower_class(self, shape: Shape, mine: Standing) -> Bools:
         """Whose priority class is lower than a shape's, and has not been raised by age to where a job of it stands."""
@@ -95,10 +91,23 @@ class Stoppable:
         longer = self.left_ms > (nan if mine.left_ms is None else mine.left_ms) + cost_ms
         return self._resumable & (self._rank <= mine.rank) & (self._turn > mine.turn) & longer
 
+    def devices_on(self, cell: Cell) -> tuple[Ints, Ints, Ints]:
+        """(whose, row of the cell on which they run, how many they have there). Cost: O(their tasks), once."""
+        if self._on is None:
+            at = [
+                (whose, row, len(device_ids))
+                for whose, one in enumerate(self.running)
+                for node_id, device_ids in one.tasks
+                if (row := cell.row_of.get(node_id)) is not None
+            ]
+            whose, rows, devices = _ints(at).reshape(-1, 3).T
+            self._on = whose, rows, devices
+        return self._on
+
     @cached_property
     def saves(self) -> Bools:
         """Who saves soon, see `saves_soon`."""
-        those = zip(self._running, self.lost_ms.tolist(), strict=True)
+        those = zip(self.running, self.lost_ms.tolist(), strict=True)
         return _bools([saves_soon(one, lost_ms, self._config) for one, lost_ms in those])
 
     @cached_property
@@ -108,7 +117,7 @@ class Stoppable:
 
     @cached_property
     def _standings(self) -> list[Standing]:
-        return [self._turns.of_running(one) for one in self._running]
+        return [self._turns.of_running(one) for one in self.running]
 
     @cached_property
     def _rank(self) -> Ints:
@@ -120,22 +129,52 @@ class Stoppable:
 
     @cached_property
     def _class(self) -> Ints:
-        return _ints([one.shape.priority.rank for one in self._running])
+        return _ints([one.shape.priority.rank for one in self.running])
 
     @cached_property
     def _resumable(self) -> Bools:
-        return _bools([one.shape.resumable for one in self._running])
+        return _bools([one.shape.resumable for one in self.running])
 
     @cached_property
     def _restart_ms(self) -> Ints:
-        return _ints([one.shape.restart_ms for one in self._running])
+        return _ints([one.shape.restart_ms for one in self.running])
 
     @cached_property
     def _queues(self) -> tuple[Ints, dict[QueueKey, int]]:
         """The number of each one's queue, and of which it is that."""
         number_of: dict[QueueKey, int] = {}
-        numbers = [number_of.setdefault(one.shape.queue, len(number_of)) for one in self._running]
+        numbers = [number_of.setdefault(one.shape.queue, len(number_of)) for one in self.running]
         return _ints(numbers), number_of
+
+
+class Some(NamedTuple):
+    """Rows of those who may stop, for one cause."""
+
+    those: Stoppable
+    rows: Bools
+    cause: StopCause
+    cell: Cell | None  # where what they have is of use
+    parts: bool  # whether parts of devices are
+
+    def victims(self) -> Iterator[Victim]:
+        """The same one by one, the first to stop first."""
+        cell, lost_ms = self.cell, self.those.lost_ms
+        for row in np.flatnonzero(self.rows).tolist():
+            one = self.those.running[row]
+            masks = masks_of(cell, one) if cell is not None and (self.parts or one.shape.whole) else ()
+            yield Victim(one, self.cause, lost_ms.item(row), masks)
+
+    def given(self) -> Iterator[tuple[Ints, Ints]]:
+        """(rows of the cell, devices there) that they would give back there at most."""
+        if self.cell is not None:
+            whose, rows, devices = self.those.devices_on(self.cell)
+            theirs = self.rows[whose]
+            yield rows[theirs], devices[theirs]
+
+
+def in_turn(found: Iterable[Some]) -> Iterator[Victim]:
+    """All of them, the first to stop first."""
+    return merge(*(some.victims() for some in found), key=stops_before)
 
 
 def saves_soon(running: RunningJob, lost_ms: int, config: PlannerConfig) -> bool:
@@ -173,7 +212,7 @@ def masks_of(cell: Cell, running: RunningJob) -> tuple[tuple[int, int], ...]:
     return tuple(masks)
 
 
-def _ints(values: Sequence[int]) -> Ints:
+def _ints(values: Sequence[int] | Sequence[tuple[int, int, int]]) -> Ints:
     return np.array(values, dtype=np.int64)
 
 
