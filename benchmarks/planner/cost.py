@@ -5,7 +5,7 @@ By CPU time of the process, which plans in one thread: what others do on the mac
 
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from scheduler import machine_code
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
-from scheduler.domain.queues import Queue, QueueKey
+from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.planner import JobClass, Shape, Snapshot, WaitingJob
 from scheduler.planner.comparison import Prospect, most_changed, verdicts
 from scheduler.planner.cycle import Planner, plan
@@ -39,6 +39,7 @@ BUSY = 0.97  # of the devices, before the queue is looked at
 CHANGED = 0.01
 CHANGED_MS, FULL_MS, MEMORY_MIB = 100.0, 1_000.0, 1_536.0
 HOUR_MS = 3_600_000
+NOW_MS = 2 * HOUR_MS
 
 
 def cost(settings: Settings) -> Iterator[Row]:
@@ -53,7 +54,8 @@ def cost(settings: Settings) -> Iterator[Row]:
     yield from _cycles(settings)
 
 
-def _cluster(nodes: int) -> VirtualCluster:
+def _cluster(nodes: int, *, shared: bool = False) -> VirtualCluster:
+    """`shared`: each firm has its part of the devices of every model as its own, and lends it to the others."""
     specs = [
         NodeSpec(
             f"node-{number}",
@@ -66,15 +68,19 @@ def _cluster(nodes: int) -> VirtualCluster:
         )
         for number in range(nodes)
     ]
-    queues = [Queue(QueueKey(FirmId(f"firm-{number}"), "default"), (POOL,)) for number in range(FIRMS)]
+    keys = [QueueKey(FirmId(f"firm-{number}"), "default") for number in range(FIRMS)]
+    queues, cohorts = [Queue(key, (POOL,)) for key in keys], {}
+    if shared:
+        own = dict.fromkeys(MODELS, nodes * DEVICES // len(MODELS) // FIRMS)
+        queues, cohorts = [Queue(key, (POOL,), own, 1, "all") for key in keys], {"all": Cohort("all")}
     machine_code.want(nodes)
-    return VirtualCluster(load_catalogue(), specs, queues)
+    return VirtualCluster(load_catalogue(), specs, queues, cohorts=cohorts)
 
 
-def _shape(number: int, devices: int, first: int, limit_ms: int = HOUR_MS) -> Shape:
+def _shape(firm: int, devices: int, first: int, limit_ms: int = HOUR_MS) -> Shape:
     """A job of one of the firms that may use every model, one of them rather than the others."""
     return Shape(
-        QueueKey(FirmId(f"firm-{number % FIRMS}"), "default"),
+        QueueKey(FirmId(f"firm-{firm}"), "default"),
         Priority.NORMAL,
         devices,
         min(devices, DEVICES),
@@ -86,7 +92,7 @@ def _shape(number: int, devices: int, first: int, limit_ms: int = HOUR_MS) -> Sh
 def _placements(nodes: int, devices: int) -> float:
     cluster = _cluster(nodes)
     placer = Placer(cluster.snapshot(), config(BALANCED))
-    shapes = [_shape(number, devices, number % len(MODELS)) for number in range(FIRMS * len(MODELS))]
+    shapes = [_shape(number % FIRMS, devices, number % len(MODELS)) for number in range(FIRMS * len(MODELS))]
     for number, shape in enumerate(shapes[:5]):
         placer.place(shape, JobId(f"warm-{number}"))
     jobs = min(MOST_PLACED, nodes * DEVICES // devices - len(shapes[:5]))
@@ -99,57 +105,68 @@ def _placements(nodes: int, devices: int) -> float:
 
 
 def _cycles(settings: Settings) -> Iterator[Row]:
-    """One changed device in a hundred, then everything anew."""
-    rng = np.random.default_rng(0)
-    nodes = settings.some(10_000, 100)
+    """With a long queue: of firms that share nothing, then of those who have lent all that is their own."""
+    name = settings.case(f"{WAITING:,} jobs wait, {10_000 * DEVICES:,} devices / {BALANCED}")
+    nodes, jobs, rng = settings.some(10_000, 100), settings.some(WAITING, 1_000), np.random.default_rng(0)
     cluster = _cluster(nodes)
-    _fill(cluster, nodes, rng)
-    classes = _queue(settings.some(WAITING, 1_000), rng)
+    _fill(cluster, rng, range(FIRMS))
+    present = yield from _part_and_whole(settings, name, cluster, _queue(jobs, rng, range(FIRMS)), rng)
+    # Before the what-if, which has a process of its own where it is asked in earnest.
+    used_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    yield Row("cost", name, "memory of the process", used_mib, "MiB", "lower", None, MEMORY_MIB)
+    yield _what_if(settings, present, name)
+    cluster = _cluster(nodes, shared=True)
+    _fill(cluster, rng, range(FIRMS // 2))  # their work would lose too much, for whom waits an hour at most
+    owners = _queue(jobs, rng, range(FIRMS // 2, FIRMS))
+    yield from _part_and_whole(settings, f"{name}, for what they have lent", cluster, owners, rng)
+
+
+def _part_and_whole(
+    settings: Settings, name: str, cluster: VirtualCluster, classes: "Classes", rng: np.random.Generator
+) -> Generator[Row, None, Snapshot]:
+    """A cycle with one changed device in a hundred, then everything anew. Returns what the last one saw."""
     planner = Planner(cluster.catalogue, config(BALANCED))
-    now_ms = 2 * HOUR_MS
-    planner.plan(_snapshot(cluster, classes), now_ms)
+    snapshot = _snapshot(cluster, classes)
+    planner.plan(snapshot, NOW_MS)
+    changes = CHANGED * len(snapshot.nodes) * DEVICES
     took_ms = []
     for _ in track(range(5), "cost: cycles", console=settings.console, transient=True):
         running = list(cluster.holdings)
         rng.shuffle(running)
         changed = 0
-        while changed < CHANGED * nodes * DEVICES:
+        while changed < changes:
             changed += cluster.free(running.pop()).devices
         snapshot = _snapshot(cluster, classes)
         begun = time.process_time()
-        decided, _ = planner.plan(snapshot, now_ms)
+        decided, _ = planner.plan(snapshot, NOW_MS)
         took_ms.append(1000 * (time.process_time() - begun))
         for placement in decided.placements:
             shape, job = next((s, j) for s, jobs in classes for j in jobs if j.job_id == placement.job_id)
             cluster.submit(shape, job)
-            cluster.start(placement, now_ms)
+            cluster.start(placement, NOW_MS)
         gone = {placement.job_id for placement in decided.placements}
         classes = [(s, tuple(j for j in jobs if j.job_id not in gone)) for s, jobs in classes]
-    name = settings.case(f"{WAITING:,} jobs wait, {10_000 * DEVICES:,} devices / {BALANCED}")
     median_ms = float(np.median(took_ms))
     yield Row(
         "cost", f"{name}, 1 % changed", "one cycle by CPU time", median_ms, "ms", "lower", None, CHANGED_MS
     )
     snapshot = _snapshot(cluster, classes)
     begun = time.process_time()
-    plan(snapshot, now_ms, config(BALANCED))
+    plan(snapshot, NOW_MS, config(BALANCED))
     full_ms = 1000 * (time.process_time() - begun)
     yield Row(
         "cost", f"{name}, everything anew", "one cycle by CPU time", full_ms, "ms", "lower", None, FULL_MS
     )
-    # Before the what-if, which has a process of its own where it is asked in earnest.
-    used_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    yield Row("cost", name, "memory of the process", used_mib, "MiB", "lower", None, MEMORY_MIB)
-    yield _what_if(settings, snapshot, now_ms, name)
+    return snapshot
 
 
-def _what_if(settings: Settings, present: Snapshot, now_ms: int, name: str) -> Row:
+def _what_if(settings: Settings, present: Snapshot, name: str) -> Row:
     """The present, and the present with a hundredth more nodes: two plans anew, with the told start of every job."""
     added = _cluster(settings.some(100, 10)).snapshot().nodes
     added = tuple(replace(node, node_id=NodeId(f"new-{node.node_id}")) for node in added)
     begun = time.process_time()
     before, after = (
-        Prospect(snapshot, *plan(snapshot, now_ms, config(BALANCED)))
+        Prospect(snapshot, *plan(snapshot, NOW_MS, config(BALANCED)))
         for snapshot in (present, replace(present, nodes=(*present.nodes, *added)))
     )
     verdicts(before, after)
@@ -158,12 +175,18 @@ def _what_if(settings: Settings, present: Snapshot, now_ms: int, name: str) -> R
     return Row("cost", f"{name}, 1 % more nodes", "what-if by CPU time", took_ms, "ms", "lower", None, None)
 
 
-def _fill(cluster: VirtualCluster, nodes: int, rng: np.random.Generator) -> None:
-    placer = Placer(cluster.snapshot(), config(BALANCED))
+def _fill(cluster: VirtualCluster, rng: np.random.Generator, firms: range) -> None:
+    """Jobs of some firms, in turn, on nearly all devices; quotas bind nobody."""
+    empty = cluster.snapshot()
+    nodes, queues = len(empty.nodes), {key: Queue(key, queue.pools) for key, queue in empty.queues.items()}
+    placer = Placer(replace(empty, queues=queues), config(BALANCED))
     number = held = 0
     while held < BUSY * nodes * DEVICES:
         devices = int(rng.choice([1, 2, 4, 8, 16, 64]))
-        shape, job_id = _shape(number, devices, number % len(MODELS)), JobId(f"runs-{number}")
+        shape, job_id = (
+            _shape(firms[number % len(firms)], devices, number % len(MODELS)),
+            JobId(f"runs-{number}"),
+        )
         placement = placer.place(shape, job_id)
         number += 1
         if placement is None:
@@ -176,12 +199,13 @@ def _fill(cluster: VirtualCluster, nodes: int, rng: np.random.Generator) -> None
 Classes = Sequence[tuple[Shape, tuple[WaitingJob, ...]]]
 
 
-def _queue(jobs: int, rng: np.random.Generator) -> Classes:
+def _queue(jobs: int, rng: np.random.Generator, firms: range) -> Classes:
     classes: dict[Shape, list[WaitingJob]] = {}
     for number in range(jobs):
         devices = int(rng.choice([1, 2, 4, 8, 16, 64, 512]))
         limit_ms = int(rng.choice([1, 2, 24])) * HOUR_MS
-        shape = _shape(number, devices, int(rng.integers(len(MODELS))), limit_ms)
+        firm = firms[number % len(firms)]
+        shape = _shape(firm, devices, int(rng.integers(len(MODELS))), limit_ms)
         classes.setdefault(shape, []).append(WaitingJob(HOUR_MS + number, JobId(f"waits-{number}")))
     return [(shape, tuple(waiting)) for shape, waiting in classes.items()]
 
@@ -189,6 +213,4 @@ def _queue(jobs: int, rng: np.random.Generator) -> Classes:
 def _snapshot(cluster: VirtualCluster, classes: Classes) -> Snapshot:
     snapshot = cluster.snapshot()
     waiting = tuple(JobClass(shape, jobs) for shape, jobs in classes if jobs)
-    return Snapshot(
-        snapshot.catalogue, snapshot.nodes, snapshot.queues, waiting, snapshot.held, running=snapshot.running
-    )
+    return replace(snapshot, classes=waiting)
