@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import NamedTuple
 
 from scheduler.domain.ids import FirmId
@@ -192,17 +193,18 @@ def _counts(firms: Mapping[FirmId, OfFirm], waiting: Iterable[Waits]) -> Mapping
 
 def _newest(firms: Mapping[FirmId, OfFirm]) -> Iterator[tuple[float, float]]:
     most = level([len(of.starts) for of in firms.values()], _NEWEST_OF_OTHERS)
-    for of in firms.values():
-        yield from of.starts[-most:]
+    return islice((start for of in firms.values() for start in of.starts[-most:]), _NEWEST_OF_OTHERS)
 
 
-def _newest_waiting(waiting: Sequence[Waits]) -> Iterator[Waits]:
+def _newest_waiting(waiting: Sequence[Waits]) -> list[Waits]:
     by_firm = Counter(one.firm for one in waiting)
     left = dict.fromkeys(by_firm, level(by_firm.values(), _NEWEST_OF_OTHERS))
+    found = []
     for one in reversed(waiting):
-        left[one.firm] -= 1
-        if left[one.firm] >= 0:
-            yield one
+        if left[one.firm] and len(found) < _NEWEST_OF_OTHERS:
+            left[one.firm] -= 1
+            found.append(one)
+    return found
 
 
 def level(counts: Collection[int], together: int) -> int:
