@@ -199,7 +199,7 @@ def _newest(firms: Mapping[FirmId, OfFirm]) -> Iterator[tuple[float, float]]:
 def _newest_waiting(waiting: Sequence[Waits]) -> list[Waits]:
     by_firm = Counter(one.firm for one in waiting)
     left = dict.fromkeys(by_firm, level(by_firm.values(), _NEWEST_OF_OTHERS))
-    found = []
+    found: list[Waits] = []
     for one in reversed(waiting):
         if left[one.firm] and len(found) < _NEWEST_OF_OTHERS:
             left[one.firm] -= 1
