@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from scheduler.settings import Settings
 from scheduler.storage import roles
 from scheduler.wiring import role_url
+from suanli.cli.errors import MISUSED, CliError
+from suanli.cli.moments import billing_moment
 
 if TYPE_CHECKING:
     from scheduler.services.principals import NewApiKey
@@ -111,26 +113,20 @@ async def rotate_secret_keys(settings: Settings, *, forget_old: bool) -> int:
 def history_period(from_: str | None, to: str | None, now: datetime | None = None) -> tuple[int, int]:
     """[from, to) in milliseconds UTC; nothing given: the last whole month in Asia/Shanghai.
 
-    Raises ValueError that names the option.
+    Raises CliError that names the option.
     """
-    from scheduler.domain.time import from_date_or_rfc3339, from_datetime, month_begin_ms
+    from scheduler.domain.time import from_datetime, from_rfc3339, month_begin_ms
 
     if (from_ is None) != (to is None):
-        raise ValueError("--from and --to: give both, or neither for the last month")
+        raise CliError("--from and --to: give both, or neither for the last month", MISUSED)
     if from_ is None or to is None:
         end_ms = month_begin_ms(from_datetime(now or datetime.now(UTC)))
         return month_begin_ms(end_ms - 1), end_ms
-    moments = []
-    for option, text in (("--from", from_), ("--to", to)):
-        try:
-            moments.append(from_date_or_rfc3339(text))
-        except ValueError:
-            raise ValueError(
-                f"{option}: {text!r} is no date like 2026-11-01, and no moment like 2026-11-01T00:00:00+08:00"
-            ) from None
-    if moments[0] >= moments[1]:
-        raise ValueError("--to: wanted a moment after --from")
-    return moments[0], moments[1]
+    moments = billing_moment(from_, "--from"), billing_moment(to, "--to")
+    begin_ms, end_ms = map(from_rfc3339, moments)
+    if begin_ms >= end_ms:
+        raise CliError(f"--to: got {to}, want a time after {moments[0]}, where the period begins", MISUSED)
+    return begin_ms, end_ms
 
 
 async def write_history(settings: Settings, from_ms: int, to_ms: int, path: Path) -> int:

@@ -9,7 +9,10 @@ import typer
 from scheduler.process import MISUSED, fail, sentence_of
 from scheduler.terminal import AsJson, Data, done, print_json, say, settings_of, wait_for_up
 
-admin = typer.Typer(help="At the machine itself: the first operator, join tokens.", no_args_is_help=True)
+admin = typer.Typer(
+    help="At the machine itself: the first operator, join tokens, histories, what would be if.",
+    no_args_is_help=True,
+)
 
 
 @admin.command("init")
@@ -63,12 +66,13 @@ def admin_history(
 ) -> None:
     """Export a period's jobs, nodes, queues, prices and programs for a rehearsal: sizes and times, no commands."""
     from scheduler.admin import history_period, write_history
+    from suanli.cli.errors import CliError
 
     settings = settings_of(data=data)
     try:
         from_ms, to_ms = history_period(from_, to)
-    except ValueError as error:
-        raise typer.Exit(fail(str(error), MISUSED)) from error
+    except CliError as error:
+        raise typer.Exit(fail(str(error), error.exit_code)) from error
     if output.exists() and not force:
         raise typer.Exit(fail(f"{output} exists: give another --output, or --force", MISUSED))
     try:

@@ -36,14 +36,6 @@ def from_rfc3339(text: str) -> int:
     return from_datetime(datetime.fromisoformat(text))
 
 
-def from_date_or_rfc3339(text: str) -> int:
-    """The same, or of `2026-01-31` its beginning in the zone of the bills. Raises ValueError."""
-    at = datetime.fromisoformat(text)
-    if len(text) <= len("2026-01-31"):
-        at = at.replace(tzinfo=BILLING_ZONE)
-    return from_datetime(at)
-
-
 def on_grid(at_ms: int) -> bool:
     """Whether the moment lies on the 5-minute grid."""
     return at_ms % GRID_MS == 0

@@ -71,6 +71,8 @@ def simulate(request: Request, out: Console, err: Console) -> None:
     (err if request.as_json else out).print(said(f"seed {request.seed}"), highlight=False)
     for line in filter(None, (note, *notes_of(situations))):
         err.print(said(line), highlight=False)
+    if request.alone and not any(queue.nominal for one in situations for queue in one.queues):
+        err.print(said("--alone changes nothing: no firm has a nominal quota"), highlight=False)
     outcomes = [_run(situation, drafts, request, err) for situation in situations]
     tables = tables_of(outcomes)
     if request.as_json:

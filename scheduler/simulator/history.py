@@ -8,6 +8,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from gzip import BadGzipFile
 from pathlib import Path
 
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
@@ -26,7 +27,7 @@ from scheduler.domain.time import HOUR_MS
 from scheduler.machine.messages import BudgetSpent
 from scheduler.services.history import FORMAT
 from scheduler.simulator.cluster import NodeSpec
-from scheduler.simulator.traces.tables import open_bytes
+from scheduler.simulator.traces.tables import open_bytes, unreadable
 
 MOST_BYTES = 1 << 27  # 300,000 jobs, at some 400 bytes each
 _FAR_MS = 1 << 47
@@ -122,15 +123,19 @@ def read_history(path: Path) -> History:
         if len(content) > MOST_BYTES:
             raise Invalid([FieldProblem(str(path), f"more than {MOST_BYTES} bytes", "a shorter period")])
         value = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise _no_history(path, f"no JSON in line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise _no_history(path, "nested too deeply") from None
+    except (UnicodeDecodeError, EOFError, zlib.error, BadGzipFile) as error:
+        raise _no_history(path, unreadable(error)) from None
     except OSError as error:
-        raise Invalid(
-            [FieldProblem(str(path), error.strerror or str(error), "a file that can be read")]
-        ) from None
-    except (ValueError, RecursionError, EOFError, zlib.error) as error:
-        raise Invalid(
-            [FieldProblem(str(path), str(error), "JSON as `suanli admin history` writes it")]
-        ) from None
+        raise _no_history(path, error.strerror or str(error), "a file that can be read") from None
     return history_from_json(value)
+
+
+def _no_history(path: Path, got: str, want: str = "JSON as `suanli admin history` writes it") -> Invalid:
+    return Invalid([FieldProblem(str(path), got, want)])
 
 
 def history_from_json(value: object) -> History:

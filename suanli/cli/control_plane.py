@@ -53,5 +53,5 @@ def simulate(context: typer.Context) -> None:
 
 
 def admin(context: typer.Context) -> None:
-    """At the machine itself: the first operator, join tokens."""
+    """At the machine itself: the first operator, join tokens, histories, what would be if."""
     run_scheduler("admin", context.args)

@@ -41,6 +41,18 @@ def with_local_times(sentence: str) -> str:
     return _UTC_TIME.sub(lambda match: local(match[0]), sentence)
 
 
+def with_zoned_times(sentence: str) -> str:
+    """The same with the zone: beside them stands what somebody typed, which may be of another."""
+    return _UTC_TIME.sub(lambda match: _zoned(match[0]), sentence)
+
+
+def _zoned(moment: str) -> str:
+    try:
+        return datetime.fromisoformat(moment).astimezone().isoformat(" ", "seconds")
+    except (ValueError, OverflowError, OSError):
+        return moment
+
+
 def with_billing_times(sentence: str) -> str:
     """The same on the clock of the bills, which each time says."""
     return _UTC_TIME.sub(lambda match: f"{billing_time(match[0])}+08:00", sentence)

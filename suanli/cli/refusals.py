@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from suanli.cli.errors import FAILED, MISUSED, CliError
-from suanli.cli.moments import with_billing_times, with_local_times
+from suanli.cli.moments import with_billing_times, with_zoned_times
 from suanli.cli.output import note
 from suanli.client.errors import ClientError, FieldError, KeyRefused, Refused, Unusable
 
@@ -30,7 +30,7 @@ def report(error: ClientError | CliError, *, as_json: bool) -> int:
     if as_json:
         sys.stderr.write(json.dumps(_document(error), ensure_ascii=False) + "\n")
         return code
-    note(f"suanli: {with_local_times(_in_words(error))}")
+    note(f"suanli: {with_zoned_times(_in_words(error))}")
     return code
 
 

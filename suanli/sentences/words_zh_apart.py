@@ -174,6 +174,8 @@ ZH_APART = {
     "{number} jobs, each of {least} devices or more": "{number} 个作业，每个至少 {least} 台设备",
     "at least one that the cluster can run ({devices})": "至少一个集群能运行的作业（{devices}）",
     "nothing: {path} describes one cluster": "空值：{path} 只描述一个集群",
+    "{file}: queue {queue}: {field} none -> {after}": "{file}：队列 {queue}：{field} 无 -> {after}",
+    "{file}: queue {queue}: {field} {before} -> none": "{file}：队列 {queue}：{field} {before} -> 无",
     "{file}: queue {queue}: {field} {before} -> {after}": "{file}：队列 {queue}：{field} {before} -> {after}",
     "{file}: changes nothing here: {names}": "{file}：在此不起作用：{names}",
     "at least one node": "至少一个节点",
@@ -181,6 +183,10 @@ ZH_APART = {
     "at least one device model": "至少一个设备型号",
     "a shorter period": "更短的时段",
     "JSON as `suanli admin history` writes it": "`suanli admin history` 写出的 JSON",
+    "no JSON in line {line}, column {column}": "第 {line} 行第 {column} 列不是 JSON",
+    "nested too deeply": "嵌套太深",
+    "--alone changes nothing: no firm has a nominal quota": "--alone 不起作用：没有企业有额定配额",
+    "its gzip is broken, or cut off": "其 gzip 已损坏或被截断",
     "no such queue": "没有这个队列",
     "a change file, or a --profile": "更改文件，或 --profile",
     "a pool of a queue (of one in this file under firms, too)": "某个队列的资源池（本文件 firms 之下的队列也算）",
@@ -250,10 +256,9 @@ ZH_APART = {
     # At the machine itself
     "there is an operator already; operators make further keys": "已有运营方用户；更多密钥由运营方创建",
     "--from and --to: give both, or neither for the last month": "--from 和 --to：请都给出，或都不给（即上月）",
-    "{option}: {text} is no date like 2026-11-01, and no moment like 2026-11-01T00:00:00+08:00": (
-        "{option}：{text} 既不是 2026-11-01 这样的日期，也不是 2026-11-01T00:00:00+08:00 这样的时刻"
+    "SUANLI_DATABASE_URL is not set, and {folder} holds no installation: run 'suanli up' there, or name the database": (
+        "未设置 SUANLI_DATABASE_URL，且 {folder} 中没有安装：请在那里运行 'suanli up'，或指明数据库"
     ),
-    "--to: wanted a moment after --from": "--to：应晚于 --from",
     "wrote {number} jobs to {file}": "已将 {number} 个作业写入 {file}",
     "{number} secrets are encrypted with a new key; give {path} to every api and gateway": (
         "{number} 个密钥已用新的加密密钥加密；请把 {path} 交给每个 api 和 gateway"

@@ -195,7 +195,9 @@ ZH_HELP = {
     "Rehearse a policy: last month's jobs, or a trace, under other quotas, prices or profiles.": (
         "预演策略：用上月的作业或轨迹，换用其他配额、价格或调度方案。"
     ),
-    "At the machine itself: the first operator, join tokens.": "在服务器本机上：第一个运营方用户、加入令牌。",
+    "At the machine itself: the first operator, join tokens, histories, what would be if.": (
+        "在服务器本机上：第一个运营方用户、加入令牌、历史导出、假设分析。"
+    ),
     "Show the version of this program.": "显示本程序的版本。",
     # Who you are
     "Sign in, or store an API key; either is tried first and kept for you alone.": (

@@ -96,9 +96,18 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[TableRow]:
                     raise BadTrace(f"{path}: more than {MOST_ROWS} lines")
                 yield TableRow(dict(zip(header, cells, strict=True)), where)
     except (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile, csv.Error) as error:
-        raise BadTrace(f"{path}: not a CSV table (gzip or plain): {error}") from None
+        raise BadTrace(f"{path}: not a CSV table (gzip or plain): {unreadable(error)}") from None
     except OSError as error:
         raise BadTrace(f"{path}: {error.strerror or error}") from None
+
+
+def unreadable(error: Exception) -> str:
+    """What is wrong with the bytes of a file, in words."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8 text"
+    if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
+        return "its gzip is broken, or cut off"
+    return str(error)
 
 
 def open_bytes(path: Path) -> gzip.GzipFile | io.BufferedReader:

@@ -415,7 +415,7 @@ def test_what_happens_to_a_job_is_followed_in_the_words_in_which_its_history_is_
     assert second.endswith("  StepReported  step 14 of 120, loss 3.226")
 
 
-def test_times_of_a_refusal_are_on_the_clock_of_this_machine(
+def test_times_of_a_refusal_are_on_the_clock_of_this_machine_and_name_their_zone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", "Asia/Shanghai")
@@ -426,7 +426,9 @@ def test_times_of_a_refusal_are_on_the_clock_of_this_machine(
     finally:
         monkeypatch.undo()
         time.tzset()
-    assert capsys.readouterr().err == "suanli: the period ends at 2026-11-02 00:00:00: ask again later\n"
+    assert (
+        capsys.readouterr().err == "suanli: the period ends at 2026-11-02 00:00:00+08:00: ask again later\n"
+    )
 
 
 def test_a_file_that_grows_is_sent_as_it_was_when_the_folder_was_listed(tmp_path: Path) -> None:

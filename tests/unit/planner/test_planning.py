@@ -10,7 +10,7 @@ import pytest
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.devices import Health
 from scheduler.domain.ids import DeviceId, FirmId, JobId
-from scheduler.domain.jobs import JobSpec, JobState
+from scheduler.domain.jobs import JobSpec, JobState, Priority
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.reasons import EndReason, Reason
@@ -118,6 +118,20 @@ def test_a_cordoned_or_silent_node_gets_nothing_and_the_reason_says_so() -> None
     controller.submit("gang", a_spec(devices=16, per_node=8))
     assert controller.plan() == []
     assert reasons(controller, "gang") == [Reason.DEVICES_UNAVAILABLE]
+
+
+def test_who_waits_for_nodes_has_waited_and_holds_nobody_up_meanwhile() -> None:
+    controller = Controller([a_node("n1"), a_node("m1", model=OTHER_MODEL)])
+    n1 = controller.node("n1").node.node_id
+    controller.tell(CordonRequested(n1, True))
+    controller.submit("old", a_spec(devices=8, priority=Priority.LOW))
+    assert controller.plan() == []
+    controller.wait(2 * 24 * 3_600_000)
+    controller.submit("young", a_spec(devices=8, priority=Priority.NORMAL))
+    controller.submit("elsewhere", a_spec(devices=8, models=[OTHER_MODEL]))
+    assert controller.plan() == ["elsewhere"]
+    controller.tell(CordonRequested(n1, False))
+    assert controller.plan() == ["old"]
 
 
 # --- order ---------------------------------------------------------------------------------------------

@@ -468,12 +468,16 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, history_file: Pat
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"[" * 100_000, "recursion"),
+        (b"[" * 100_000, "nested too deeply"),
         (gzip.compress(b" " * (MOST_BYTES + 1), 1), f"more than {MOST_BYTES} bytes"),
+        (b'{"format": "\xff"}', "got not UTF-8 text"),
+        (b'{\n"format": }', "no JSON in line 2, column 11"),
+        (gzip.compress(b"{}")[:-4], "its gzip is broken, or cut off"),
+        (gzip.compress(b"{}")[:-8] + b"12345678", "its gzip is broken, or cut off"),
     ],
-    ids=["nested", "swelling"],
+    ids=["nested", "swelling", "no text", "no JSON", "cut off", "changed"],
 )
-def test_a_file_that_swells_or_is_nested_without_end_is_refused_by_name(
+def test_a_file_that_swells_is_nested_without_end_or_is_no_history_is_refused_by_name(
     content: bytes, why: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "deep.json"
