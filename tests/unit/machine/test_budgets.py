@@ -335,7 +335,9 @@ def test_who_was_stopped_for_others_is_promised_what_a_first_price_says_of_the_t
     low = preempted(controller)
     assert low.shape is not None
     assert low.shape.promised_nano == 0
-    prices = (PriceFrom(MODEL, controller.now_ms - HOUR_MS, PRICE),)  # the first of a model may begin in the past
+    prices = (
+        PriceFrom(MODEL, controller.now_ms - HOUR_MS, PRICE),
+    )  # the first of a model may begin in the past
     controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, (a_queue(),), prices=prices))
     assert low.shape.promised_nano == 8 * PRICE
     assert violations(controller.state) == []
