@@ -15,7 +15,7 @@ from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import sizes_of
 from scheduler.planner.layouts import bits
 from scheduler.planner.parts import Part
-from scheduler.planner.reach import closed_rows, domains, open_rows, without
+from scheduler.planner.reach import closed_rows, domains, in_one_group, open_rows, without
 from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.snapshot import Shape
 
@@ -36,10 +36,11 @@ def earliest_opening(shape: Shape, cell: Cell, now_ms: int, config: PlannerConfi
     sizes = sizes_of(shape)
     if not shape.whole or not 0 < sizes[0][1] <= cell.ends.shape[1] or shape.tasks > len(cell.parts):
         return None
+    asked = [(tasks, _openings(shape, cell, devices, now_ms, config)) for tasks, devices in sizes]
     closed = closed_rows(shape, cell)
     best: Opening | None = None
     for inside in domains(shape, cell):
-        opening = _soonest_of_all(sizes, cell, open_rows(cell, closed, inside), now_ms, config)
+        opening = _soonest_of_all(asked, cell, open_rows(cell, closed, inside), now_ms)
         if opening is not None and (best is None or opening.from_ms < best.from_ms):
             best = opening
     return best
@@ -61,13 +62,12 @@ def promised(opening: Opening, cell: Cell, config: PlannerConfig) -> bool:
 
 
 def _soonest_of_all(
-    sizes: Sequence[tuple[int, int]], cell: Cell, rows: Bools | None, now_ms: int, config: PlannerConfig
+    asked: Sequence[tuple[int, "_Openings"]], cell: Cell, rows: Bools | None, now_ms: int
 ) -> Opening | None:
     """The largest tasks choose first: where and when they fit the others do too."""
     from_ms = now_ms
     seats: tuple[tuple[int, int], ...] = ()
-    for tasks, devices in sizes:
-        openings = _openings(cell, devices, now_ms, config)
+    for tasks, openings in asked:
         left = without([row for row, _ in seats], cell, rows) if seats else rows
         opening = openings.soonest(cell, tasks, left)
         if opening is None:
@@ -82,14 +82,15 @@ def opens_ms(shape: Shape, cell: Cell, until_ms: int, now_ms: int, config: Plann
 
     Cost: as of `earliest_opening`, and the devices of rows that have room by then.
     """
-    return _openings(cell, sizes_of(shape)[0][1], now_ms, config).by(cell, until_ms)
+    return _openings(shape, cell, sizes_of(shape)[0][1], now_ms, config).by(cell, until_ms)
 
 
-def _openings(cell: Cell, devices: int, now_ms: int, config: PlannerConfig) -> "_Openings":
-    key = ("openings", devices)
+def _openings(shape: Shape, cell: Cell, devices: int, now_ms: int, config: PlannerConfig) -> "_Openings":
+    joined = in_one_group(shape)
+    key = ("openings", devices, joined)
     openings: _Openings | None = cell.derived.get(key)
     if openings is None:
-        openings = cell.derived[key] = _Openings(cell, devices)
+        openings = cell.derived[key] = _Openings(cell, devices, joined=joined)
     openings.follow(cell, now_ms, config)
     return openings
 
@@ -101,8 +102,10 @@ class _Openings:
     free, legal or not. What was found of a row that no cycle has touched holds as long as its view.
     """
 
-    def __init__(self, cell: Cell, count: int) -> None:
+    def __init__(self, cell: Cell, count: int, *, joined: bool) -> None:
+        """`joined`: by fast links."""
         self._count = count
+        self._joined = joined
         self._ends_ms = np.full(len(cell.parts), inf)  # 0: now; inf: nobody knows
         self._starts_ms = np.full(len(cell.parts), inf)  # the same as a start, as of now
         self._now_ms = self._margin_ms = 0
@@ -152,7 +155,7 @@ class _Openings:
         at_rest = row not in cell.touched
         known = self._at_rest.get(row) if at_rest else None
         if known is None or known[0] is not part:
-            known = (part, *_look_for_room(part, cell.ends[row].tolist(), self._count))
+            known = (part, *_look_for_room(part, cell.ends[row].tolist(), self._count, joined=self._joined))
             if at_rest:
                 self._at_rest[row] = known
         _, ends_ms, self._masks[row] = known
@@ -177,13 +180,14 @@ def _first(starts: Floats, tasks: int) -> tuple[Ints, float]:
     return np.concatenate([sooner, alike[: tasks - len(sooner)]]), float(last)
 
 
-def _look_for_room(part: Part, ends: list[float], count: int) -> tuple[float, int]:
+def _look_for_room(part: Part, ends: list[float], count: int, *, joined: bool) -> tuple[float, int]:
     """(when the last device comes free, 0 for now; mask) of the soonest legal set; (inf, 0): nobody knows one."""
     coming = part.busy & ~part.reserved  # neither broken nor kept for another job
     usable = part.free
     if (usable | coming).bit_count() < count:
         return inf, 0
-    mask = part.layout.choose(usable, count)
+    choose = part.layout.choose_joined if joined else part.layout.choose
+    mask = choose(usable, count)
     if mask:
         return 0.0, mask
     at_ms: dict[float, int] = {}  # moment -> what comes free then
@@ -192,7 +196,7 @@ def _look_for_room(part: Part, ends: list[float], count: int) -> tuple[float, in
     at_ms.pop(inf, None)
     for moment in sorted(at_ms):
         usable |= at_ms[moment]
-        if usable.bit_count() >= count and (mask := part.layout.choose(usable, count)):
+        if usable.bit_count() >= count and (mask := choose(usable, count)):
             return float(max(1, int(moment))), mask
     return inf, 0
 
@@ -217,13 +221,14 @@ def nodes_to_hold(shape: Shape, cell: Cell) -> list[tuple[int, int]]:
 
 
 def _first_with_room(shape: Shape, cell: Cell, rows: Iterable[int]) -> list[tuple[int, int]]:
-    count = min(shape.devices, shape.devices_per_node)
+    count, joined = min(shape.devices, shape.devices_per_node), in_one_group(shape)
     chosen: list[tuple[int, int]] = []
     for row in rows:
         if len(chosen) == shape.tasks:
             break
         part = cell.parts[row]
         healthy = (part.at_rest | part.busy) & ~part.reserved
-        if part.layout.choose(healthy, count):
+        choose = part.layout.choose_joined if joined else part.layout.choose
+        if choose(healthy, count):
             chosen.append((row, healthy))
     return chosen

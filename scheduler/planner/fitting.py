@@ -7,7 +7,7 @@ import numpy as np
 from scheduler.planner.cells import Cell
 from scheduler.planner.demand import Demand, sizes_of
 from scheduler.planner.layouts import bits
-from scheduler.planner.reach import Inside, closed_rows
+from scheduler.planner.reach import Inside, closed_rows, in_one_group
 from scheduler.planner.rows import Ints, firm_number
 from scheduler.planner.snapshot import RunningJob, Shape
 
@@ -20,6 +20,7 @@ class Fitting:
         self._sizes = sizes_of(shape)
         self._avoid = set(closed_rows(shape, cell))
         self._inside = inside
+        self._together = in_one_group(shape)
         self._masks: dict[int, int] = {}
         self._rows: dict[int, set[int]] = {size: set() for _, size in self._sizes}  # by size of task
         whole = np.flatnonzero(cell.whole >= 1).tolist()
@@ -74,7 +75,7 @@ class Fitting:
             if len(rows) < number:
                 return None
             left.difference_update(rows)
-            seats += [(row, self._cell.parts[row].layout.choose(self._masks[row], size)) for row in rows]
+            seats += [(row, self._choose(row, size)) for row in rows]
         return tuple(seats)
 
     def _waits(self, row: int) -> int:
@@ -83,10 +84,13 @@ class Fitting:
 
     def _set(self, row: int, mask: int) -> None:
         self._masks[row] = mask
-        layout = self._cell.parts[row].layout
         open_ = row not in self._avoid and (self._inside is None or row in self._inside)
         for size, rows in self._rows.items():
-            (rows.add if open_ and layout.choose(mask, size) else rows.discard)(row)
+            (rows.add if open_ and self._choose(row, size) else rows.discard)(row)
+
+    def _choose(self, row: int, size: int) -> int:
+        layout, mask = self._cell.parts[row].layout, self._masks[row]
+        return layout.choose_joined(mask, size) if self._together else layout.choose(mask, size)
 
 
 def seat_on(

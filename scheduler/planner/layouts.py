@@ -35,6 +35,15 @@ class Layout:
         """A legal set of so many of the free devices, 0 where there is none."""
         return _choose(self, free, count)
 
+    def choose_joined(self, free: int, count: int) -> int:
+        """The same of a set that fast links join."""
+        for group in sorted({group for _, group in self.devices}):
+            members = sum(1 << at for at, (_, other) in enumerate(self.devices) if other == group)
+            mask = self.choose(free & members, count)
+            if mask:
+                return mask
+        return 0
+
     def holds(self, free: int, count: int) -> int:
         """How many tasks with so many devices fit one after the other."""
         return _holds(self, free, count)

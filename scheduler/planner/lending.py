@@ -7,7 +7,7 @@ import numpy as np
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.cells import Cell
 from scheduler.planner.demand import Demand, demand_of, sizes_of
-from scheduler.planner.layouts import NO_FIT, Layout
+from scheduler.planner.layouts import NO_FIT
 from scheduler.planner.parts import Part
 from scheduler.planner.reach import closed_rows, domains, in_one_group, open_rows, without
 from scheduler.planner.rows import Floats
@@ -62,16 +62,6 @@ def latest_end_ms(shape: Shape, cell: Cell) -> float | None:
             until = min(until, float(np.partition(those, -tasks)[-tasks]) if tasks <= len(those) else _NEVER)
         best = max(best, until)
     return best if best > _NEVER else None
-
-
-def set_in_one_group(layout: Layout, free: int, count: int) -> int:
-    """A legal set that fast links join, or 0."""
-    for group in sorted({group for _, group in layout.devices}):
-        members = sum(1 << at for at, (_, other) in enumerate(layout.devices) if other == group)
-        mask = layout.choose(free & members, count)
-        if mask:
-            return mask
-    return 0
 
 
 def _latest_on_rows(shape: Shape, cell: Cell, demand: Demand) -> Floats:
@@ -130,5 +120,5 @@ def _mask_until(
 ) -> int:
     usable = part.usable_until(ends_ms, queue)
     if together:
-        return set_in_one_group(part.layout, usable, demand.devices)
+        return part.layout.choose_joined(usable, demand.devices)
     return part.layout.choose(usable, demand.devices)

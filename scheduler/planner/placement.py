@@ -9,7 +9,7 @@ from scheduler.planner.cells import Cell
 from scheduler.planner.demand import Demand, demand_of, sizes_of
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.layouts import NO_FIT
-from scheduler.planner.lending import latest_end_ms, lent_seats, set_in_one_group
+from scheduler.planner.lending import latest_end_ms, lent_seats
 from scheduler.planner.reach import closed_rows, in_one_group, required_level
 from scheduler.planner.rows import Floats
 from scheduler.planner.scores import Scores
@@ -143,7 +143,7 @@ def _in_one_group(cell: Cell, score: Floats, demand: Demand) -> Seat | None:
         if score[row] >= NO_FIT:
             break
         part = cell.parts[row]
-        mask = set_in_one_group(part.layout, part.free, demand.devices)
+        mask = part.layout.choose_joined(part.free, demand.devices)
         if mask:
             return Seat(row, mask, demand)
     return None

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from scheduler.catalogue import load_catalogue
-from scheduler.domain.gangs import Share
+from scheduler.domain.gangs import Domain, Share, Topology
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobSpec, JobState, Variant
 from scheduler.domain.nodes import Node
@@ -100,9 +100,11 @@ def test_a_cluster_to_which_nobody_submits_any_more_comes_to_rest(seed: int) -> 
     assert any(not goes_on_later(controller) for _ in range(60))
 
 
-def lending(nodes: list[Node], nominal: Mapping[str, Mapping[str, int]]) -> Controller:
+def lending(
+    nodes: list[Node], nominal: Mapping[str, Mapping[str, int]], config: PlannerConfig | None = None
+) -> Controller:
     """Firms with quotas in one cohort."""
-    controller = Controller(nodes)
+    controller = Controller(nodes, config=config)
     queues = tuple(
         Queue(QueueKey(FirmId(firm), "default"), (POOL,), own, 1, "all") for firm, own in nominal.items()
     )
@@ -212,3 +214,14 @@ def test_the_last_of_those_who_would_borrow_stops_for_a_job_that_has_its_turn_be
     assert goes_on_later(controller)
     assert controller.state.jobs[JobId("high")].state is JobState.RUNNING
     assert rests(controller)
+
+
+def test_nobody_stops_and_nothing_is_kept_for_devices_that_no_fast_links_join() -> None:
+    controller = Controller([a_node("n1", group=4)])
+    controller.submit("low", a_spec("low", priority="low"))
+    assert go_on(controller)
+    together = Topology(required=Domain.FAST_LINK_GROUP)
+    controller.submit("high", replace(a_spec("high", devices=8, priority="high"), topology=together))
+    assert not any(goes_on_later(controller) for _ in range(6))
+    controller.submit("behind", a_spec("behind", priority="low"))
+    assert controller.plan() == ["behind"]
