@@ -43,6 +43,8 @@ from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 from scheduler.planner.variants import Candidate, Options, sizes_to_try
 
+_TRIES = 3  # of a plan by the plan after it
+
 
 def plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan, Report]:
     """Decides what starts now and who stops, and says why the rest waits. The same arguments, the same answer.
@@ -73,9 +75,13 @@ class Planner:
             mix = mix_of(snapshot) if mix is None else mix
             cycle = self._cycle(snapshot, now_ms, mix)
             decided, report = cycle.run()
-            if stops_for_a_gain(decided):
+            for _ in range(_TRIES):
+                if not stops_for_a_gain(decided):
+                    break
                 then, _ = self._cycle(carried_out(snapshot, decided, now_ms), now_ms, mix).run()
-                decided = without_futile(snapshot, decided, then, cycle.gathered)
+                tried, decided = decided, without_futile(snapshot, decided, then, cycle.gathered)
+                if decided.stops == tried.stops:
+                    break  # nobody else may count on one who stays after all
             return decided, report
 
     def _cycle(self, snapshot: Snapshot, now_ms: int, mix: Mix) -> "_Cycle":

@@ -225,3 +225,15 @@ def test_nobody_stops_and_nothing_is_kept_for_devices_that_no_fast_links_join() 
     assert not any(goes_on_later(controller) for _ in range(6))
     controller.submit("behind", a_spec("behind", priority="low"))
     assert controller.plan() == ["behind"]
+
+
+def test_nobody_leaves_for_devices_that_he_would_get_only_had_another_left_too() -> None:
+    config = PlannerConfig(profile="packing")
+    nodes = [a_node("slow", devices=4, model=OTHER_MODEL), a_node("fast", devices=4)]
+    controller = lending(nodes, {"firm-a": {OTHER_MODEL: 8}}, config)
+    for name in ("one", "other"):
+        spec = a_spec(name, devices=2, models=[MODEL, OTHER_MODEL], estimate_seconds=10 * 86_400)
+        controller.submit(name, spec)
+        go_on(controller)
+        controller.wait(30 * HOUR_MS)
+    assert rests(controller)
