@@ -142,6 +142,7 @@ class _Cycle:
             snapshot, fleet, self._sharing, self._turns, overdue, self._estimates, now_ms, config
         )
         self._preemption.traded = self._market.taking_part
+        self._preemption.classes = self._market.classes
         self._preemption.served = self._market.target.keys()
         self._preemption.stopped(stop.job_id for stop in self._stops)
         memory.likeness.begin(self._holes, one_firm=any(cell.one_firm for cell in fleet.cells()))

@@ -35,6 +35,7 @@ class Market:
     target: dict[JobId, str] = field(default_factory=dict)  # waiting jobs that should start on a model
     stops: list[Stop] = field(default_factory=list)
     taking_part: set[JobId] = field(default_factory=set)
+    classes: dict[JobId, int] = field(default_factory=dict)  # of those: one comes after the other
     promised: dict[str, int] = field(default_factory=dict)  # free devices by model that a queue before takes
     # Waiting jobs that come after those who were chosen, each with the lowest rank of these.
     passed_over: dict[JobId, int] = field(default_factory=dict)
@@ -125,7 +126,8 @@ def _settle(
     """Who starts, and who stops for it; nobody for those whom work that stays keeps from their nodes."""
     wanted: dict[str, int] = {}  # model -> the highest class that wants more of it
     outcome = list(zip(floor.traders, chosen, floor.classes, strict=True))
-    market.taking_part.update([trader.job.job_id for trader in floor.traders])
+    market.classes.update((trader.job.job_id, rank) for trader, _, rank in outcome)
+    market.taking_part.update(trader.job.job_id for trader in floor.traders)
     for trader, model, rank in outcome:
         if model is None:
             continue

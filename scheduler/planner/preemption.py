@@ -6,7 +6,7 @@ waiting jobs are served, so that what was stopped cannot stop who stopped it: pr
 that are stopping already count as coming, so that a second cycle on unchanged input stops nobody more.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -84,6 +84,7 @@ class Preemption:
         self._roots: dict[QueueKey, str | None] = {}
         # The market has decided who of these stops for whose turn, and for whom enough has stopped.
         self.traded: Set[JobId] = frozenset()
+        self.classes: Mapping[JobId, int] = {}  # of these, with what age makes of it there
         self.served: Set[JobId] = frozenset()
         self._stopped: set[JobId] = set()
         self._later: set[JobId] = set()  # of those: who were not told to stop yet
@@ -322,7 +323,10 @@ class Preemption:
                 if job.job_id in self.served:
                     may = may & ~those.among(self.traded)
                 lower = those.of_lower_class(shape, mine)
-                found.append(Some(those, may & lower, StopCause.PRIORITY, at, parts))
+                rows = may & lower
+                if job.job_id in self.classes and rows.any():
+                    rows &= ~those.as_high(self.classes, self.classes[job.job_id])
+                found.append(Some(those, rows, StopCause.PRIORITY, at, parts))
                 if at is not None and self._for_turn is not None:
                     rows = may & ~lower & those.much_later(mine, self._for_turn)
                     rows = rows if parts else rows & those.whole

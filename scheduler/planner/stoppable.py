@@ -1,6 +1,6 @@
 """Running jobs in columns, who loses least first: each of many blocked jobs asks in one pass whom it might stop."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from heapq import merge
 from math import nan
@@ -80,6 +80,10 @@ class Stoppable:
     def among(self, job_ids: Collection[JobId]) -> Bools:
         """Who is one of these."""
         return _bools([one.job_id in job_ids for one in self.running])
+
+    def as_high(self, classes: Mapping[JobId, int], least: int) -> Bools:
+        """Who is at least of such a class of those between which the market chose: it would start him again."""
+        return _bools([classes.get(one.job_id, -1) >= least for one in self.running])
 
     def of_lower_class(self, shape: Shape, mine: Standing) -> Bools:
         """Whose priority class is lower than a shape's, and has not been raised by age to where a job of it stands."""

@@ -237,3 +237,16 @@ def test_nobody_leaves_for_devices_that_he_would_get_only_had_another_left_too()
         go_on(controller)
         controller.wait(30 * HOUR_MS)
     assert rests(controller)
+
+
+def test_nobody_stops_for_one_whom_age_has_raised_no_higher_on_the_market() -> None:
+    nodes = [a_node("slow", devices=4, model=OTHER_MODEL), a_node("fast", devices=2)]
+    controller = lending(nodes, {"firm-a": {OTHER_MODEL: 8}, "firm-b": {OTHER_MODEL: 4}})
+    for priority in ("normal", "low"):
+        spec = a_spec(
+            priority, devices=4, models=[MODEL, OTHER_MODEL], estimate_seconds=600, priority=priority
+        )
+        controller.submit(priority, spec, firm="firm-b")
+        go_on(controller)
+        controller.wait(30 * HOUR_MS)
+    assert rests(controller)
