@@ -314,12 +314,14 @@ class _Cycle:
         model = candidate.model
         if self._snapshot.catalogue.get(model) is None:
             return unknown_model(model)
+        unpaid = self._budgets.refusal(shape, model)
+        if unpaid is not None:
+            return unpaid  # before the quota, of which something would be taken back and kept for it
         too_much = self._sharing.refusal(queue, model, self._sharing.devices_of(shape, model))
         too_much = too_much or self._still_held.refusal(shape, queue, model)
         if too_much is not None:
             refused.by_quota.append(candidate)
-            return too_much
-        return self._budgets.refusal(shape, model)
+        return too_much
 
     def _wanted_back(self, shape: Shape, queue: Queue, model: str) -> bool:
         """Whether the queue would borrow for it what somebody else of its tree waits for as his own."""

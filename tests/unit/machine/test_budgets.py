@@ -14,6 +14,7 @@ from scheduler.domain.gangs import Share
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Budget, JobState
 from scheduler.domain.pools import Pool
+from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Reason, StopReason
 from scheduler.domain.time import HOUR_MS, next_month_ms
 from scheduler.machine.invariants import violations
@@ -297,6 +298,36 @@ def test_what_a_budget_counts_is_what_its_jobs_have_cost_through_losses_prices_a
     expected = spent(controller.state.prices, job, controller.now_ms) + ended
     assert expected
     assert controller.state.spending.spent(controller.state.prices, controller.now_ms) == {PROJECT: expected}
+
+
+def test_nobody_stops_and_no_quota_is_kept_for_a_job_that_cannot_be_paid() -> None:
+    controller = Controller([a_node("n1")])
+    queues = tuple(
+        Queue(QueueKey(FirmId(firm), "default"), (POOL,), {MODEL: 4}, 1, "all") for firm in (FIRM, "firm-b")
+    )
+    whole = BudgetKey(FirmId("firm-b"), WHOLE_FIRM)
+    controller.tell(
+        ConfigurationChanged(
+            {POOL: Pool(POOL)},
+            queues,
+            (Cohort("all"),),
+            prices=(PriceFrom(MODEL, 0, PRICE),),
+            budgets=(a_budget(1, of=whole),),
+        )
+    )
+    borrower = controller.submit("borrower", a_spec(devices=8))
+    assert controller.plan() == ["borrower"]
+    controller.run(borrower)
+    controller.submit("unpaid", a_spec(devices=4, time_limit_s=3600), firm="firm-b")
+    controller.wait(HOUR_MS)
+    assert controller.plan() == []
+    assert borrower.state is JobState.RUNNING
+    (item,) = controller.report.classes
+    assert [why.reason for why in item.reasons] == [Reason.BUDGET_EXHAUSTED]
+    controller.end(controller.tasks(borrower)[0])
+    for name in ("kept", "also"):
+        controller.submit(name, a_spec(devices=4), firm=FIRM)
+    assert controller.plan() == ["kept", "also"]
 
 
 def preempted(controller: Controller) -> JobRecord:
