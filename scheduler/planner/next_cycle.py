@@ -33,35 +33,34 @@ def stops_for_a_gain(decided: Plan) -> bool:
 
 
 def carried_out(snapshot: Snapshot, decided: Plan, now_ms: int) -> Snapshot:
-    """The snapshot as it would be once everybody has started and stopped. Cost: O(running jobs + classes), and the
+    """The snapshot as it would be once everybody has started and stopped. Cost: O(waiting and running jobs), and the
     devices of nodes on which that is.
     """
     stopped = {stop.job_id for stop in decided.stops}
     placed = {placement.job_id: placement for placement in decided.placements}
     after = _After(snapshot)
     running: list[RunningJob] = []
-    waiting: dict[Shape, list[WaitingJob]] = {}
+    back: dict[Shape, list[WaitingJob]] = {}
     for one in snapshot.running:
         if one.job_id in stopped:
             after.change(one.shape, one.model, one.tasks, 1, None)
-            waiting.setdefault(one.shape, []).append(one.waiting)
+            back.setdefault(one.shape, []).append(one.waiting)
         else:
             running.append(one)
+    classes: list[JobClass] = []
     for item in snapshot.classes:
-        left = []
-        for job in item.jobs:
-            placement = placed.get(job.job_id)
-            if placement is None:
-                left.append(job)
-            else:
-                started = started_by(placement, item.shape, job, now_ms)
-                limit_ms = item.shape.time_limit_ms
-                ends_by_ms = None if limit_ms is None else now_ms + limit_ms
-                after.change(item.shape, started.model, started.tasks, -1, ends_by_ms)
-                running.append(started)
-        if left:
-            waiting.setdefault(item.shape, []).extend(left)
-    classes = [JobClass(shape, tuple(sorted(jobs))) for shape, jobs in waiting.items()]
+        shape, starts = item.shape, [job for job in item.jobs if job.job_id in placed]
+        for job in starts:
+            started = started_by(placed[job.job_id], shape, job, now_ms)
+            ends_by_ms = None if shape.time_limit_ms is None else now_ms + shape.time_limit_ms
+            after.change(shape, started.model, started.tasks, -1, ends_by_ms)
+            running.append(started)
+        if starts or shape in back:
+            left = [job for job in item.jobs if job.job_id not in placed]
+            back.setdefault(shape, []).extend(left)
+        else:
+            classes.append(item)  # itself, with what is known of its jobs
+    classes += [JobClass(shape, tuple(sorted(jobs))) for shape, jobs in back.items() if jobs]
     classes.sort(key=lambda item: item.jobs[0])
     running.sort(key=lambda one: (one.started_ms, one.submitted_ms, one.job_id))
     return replace(
