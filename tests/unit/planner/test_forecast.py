@@ -14,10 +14,12 @@ from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.machine import apply, take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
 from scheduler.planner import Hole, PlannerConfig
+from scheduler.planner.allowances import Allowances
 from scheduler.planner.estimates import Estimates, Memory
 from scheduler.planner.experience import Learning
 from scheduler.planner.forecast import MOST_JOBS, StartInterval
 from scheduler.planner.ordering import Turns
+from scheduler.planner.sharing import Sharing
 from scheduler.planner.told_starts import KEPT_STARTS, Starts
 from tests.builders.cluster import FIRM, POOL, Controller, a_node, a_queue
 from tests.builders.jobs import MODEL, a_spec, a_submission
@@ -359,6 +361,50 @@ def test_what_others_never_lend_is_free_for_nobody_else(in_between: bool) -> Non
     assert controller.plan() == []
     assert told(controller, "again").expected_ms - controller.now_ms < 0.2 * HOUR_MS
     assert told(controller, "more").expected_ms > controller.now_ms + 0.9 * HOUR_MS, "it is not for others"
+
+
+def a_tree_of_quotas(rng: random.Random) -> Controller:
+    """Queues in a tree of cohorts with whatever limits, whose jobs run on devices that suffice for all."""
+
+    def limit() -> dict[str, int]:
+        return {MODEL: rng.randrange(6)} if rng.random() < 0.4 else {}
+
+    cohorts = [Cohort("c0")]
+    for number in range(1, rng.randrange(1, 4)):
+        parent = f"c{rng.randrange(number)}"
+        cohorts.append(Cohort(f"c{number}", parent, limit(), limit(), limit()))
+    queues = [
+        replace(
+            a_queue(firm=f"f{number}", nominal={MODEL: rng.randrange(9)}),
+            cohort=rng.choice(cohorts).name if rng.random() < 0.9 else None,
+            borrowing=limit(),
+            lending=limit(),
+        )
+        for number in range(rng.randrange(2, 5))
+    ]
+    controller = Controller([a_node(f"n{number}") for number in range(4)], queues)
+    controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, tuple(queues), tuple(cohorts)))
+    for number in range(rng.randrange(7)):
+        spec = a_spec(devices=rng.choice([1, 2, 4]), time_limit_s=rng.choice([600, 3600]))
+        controller.submit(f"job-{number}", spec, firm=rng.choice(queues).key.firm_id)
+        for job_id in controller.plan():
+            controller.run(controller.state.jobs[JobId(job_id)])
+    return controller
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_quotas_are_open_at_once_to_whom_they_let_start_or_owe_it_and_to_nobody_else(seed: int) -> None:
+    controller = a_tree_of_quotas(random.Random(seed))
+    snapshot, config = take_snapshot(controller.state, controller.now_ms), PlannerConfig()
+    sharing = Sharing(snapshot, config)
+    allowances = Allowances(snapshot, Estimates(snapshot, Memory()), config)
+    for queue in filter(lambda queue: allowances.bound(queue.key), snapshot.queues.values()):
+        for asked in range(1, 9):
+            owed = queue.cohort is not None and (
+                sharing.held(queue.key, MODEL) + asked <= queue.nominal.get(MODEL, 0)
+            )
+            opens_ms = allowances.opens_ms(queue.key, [MODEL], asked).get(MODEL)
+            assert (opens_ms == 0.0) == (sharing.lets(queue, MODEL, asked) or owed), (queue, asked)
 
 
 def test_where_nobody_can_tell_when_the_quota_is_free_no_start_is_told() -> None:
