@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from scheduler.settings import Settings
 from scheduler.storage import roles
 from scheduler.wiring import role_url
-from suanli.cli.errors import MISUSED, CliError
-from suanli.cli.moments import billing_moment
 
 if TYPE_CHECKING:
     from scheduler.services.principals import NewApiKey
@@ -113,20 +111,30 @@ async def rotate_secret_keys(settings: Settings, *, forget_old: bool) -> int:
 def history_period(from_: str | None, to: str | None, now: datetime | None = None) -> tuple[int, int]:
     """[from, to) in milliseconds UTC; nothing given: the last whole month in Asia/Shanghai.
 
-    Raises CliError that names the option.
+    Raises ValueError that names the option.
     """
-    from scheduler.domain.time import from_datetime, from_rfc3339, month_begin_ms
+    from scheduler.domain.time import from_datetime, month_begin_ms, to_rfc3339
 
     if (from_ is None) != (to is None):
-        raise CliError("--from and --to: give both, or neither for the last month", MISUSED)
+        raise ValueError("--from and --to: give both, or neither for the last month")
     if from_ is None or to is None:
         end_ms = month_begin_ms(from_datetime(now or datetime.now(UTC)))
         return month_begin_ms(end_ms - 1), end_ms
-    moments = billing_moment(from_, "--from"), billing_moment(to, "--to")
-    begin_ms, end_ms = map(from_rfc3339, moments)
+    begin_ms, end_ms = _moment_ms("--from", from_), _moment_ms("--to", to)
     if begin_ms >= end_ms:
-        raise CliError(f"--to: got {to}, want a time after {moments[0]}, where the period begins", MISUSED)
+        raise ValueError(f"--to: got {to}, want a time after {to_rfc3339(begin_ms)}, where the period begins")
     return begin_ms, end_ms
+
+
+def _moment_ms(option: str, text: str) -> int:
+    from scheduler.domain.time import of_bills
+    from suanli.rating.no_such_time import wanted_time
+
+    try:
+        return of_bills(text)
+    except ValueError:
+        want = "a date like 2026-01-31, or a time like 2026-01-31T08:00+08:00"
+        raise ValueError(f"{option}: got {text!r}, want {wanted_time(text, want)}") from None
 
 
 async def write_history(settings: Settings, from_ms: int, to_ms: int, path: Path) -> int:

@@ -66,13 +66,12 @@ def admin_history(
 ) -> None:
     """Export a period's jobs, nodes, queues, prices and programs for a rehearsal: sizes and times, no commands."""
     from scheduler.admin import history_period, write_history
-    from suanli.cli.errors import CliError
 
     settings = settings_of(data=data)
     try:
         from_ms, to_ms = history_period(from_, to)
-    except CliError as error:
-        raise typer.Exit(fail(str(error), error.exit_code)) from error
+    except ValueError as error:
+        raise typer.Exit(fail(str(error), MISUSED)) from error
     if output.exists() and not force:
         raise typer.Exit(fail(f"{output} exists: give another --output, or --force", MISUSED))
     try:

@@ -348,7 +348,9 @@ def what_if(
         asked = asyncio.run(read())
     except DomainError as error:
         raise _refused(error) from error
-    except (DatabaseAway, SettingsError) as error:
+    except SettingsError as error:
+        raise typer.Exit(fail(sentence_of(error), MISUSED)) from error
+    except DatabaseAway as error:
         raise typer.Exit(fail(sentence_of(error))) from error
     gc.disable()  # what was read stays until the end, and there is much of it
     os.nice(10)  # nothing of the database is held any more: the processes that serve go first

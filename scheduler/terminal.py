@@ -57,7 +57,9 @@ def done(settings: Settings, work: Coroutine[Any, Any, _T], *, patient: bool = T
         wait_for_up(settings)
     try:
         return asyncio.run(work)
-    except (AlreadyInitialised, DomainError, DatabaseAway, SettingsError) as error:
+    except SettingsError as error:
+        raise typer.Exit(fail(sentence_of(error), MISUSED)) from error
+    except (AlreadyInitialised, DomainError, DatabaseAway) as error:
         raise typer.Exit(fail(sentence_of(error))) from error
 
 

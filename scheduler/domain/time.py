@@ -36,6 +36,12 @@ def from_rfc3339(text: str) -> int:
     return from_datetime(datetime.fromisoformat(text))
 
 
+def of_bills(text: str) -> int:
+    """The same; a date, or a time without a zone, is on the clock of the bills. Raises ValueError."""
+    at = datetime.fromisoformat(text)
+    return from_datetime(at if at.tzinfo is not None else at.replace(tzinfo=BILLING_ZONE))
+
+
 def on_grid(at_ms: int) -> bool:
     """Whether the moment lies on the 5-minute grid."""
     return at_ms % GRID_MS == 0

@@ -165,14 +165,22 @@ def _set_in(was: Queue, now: Queue) -> Iterator[str]:
         before, after = getattr(was, limit), getattr(now, limit)
         for key in sorted(before.keys() | after.keys()):
             if before.get(key) != after.get(key):
-                told = (told_amount(key, of[key]) if key in of else "none" for of in (before, after))
-                yield f"{limit}.{key} " + " -> ".join(told)
+                was_amount, is_amount = (
+                    told_amount(key, of[key]) if key in of else None for of in (before, after)
+                )
+                yield _from_to(f"{limit}.{key}", was_amount, is_amount)
     if was.weight != now.weight:
-        yield f"weight {was.weight} -> {now.weight}"
+        yield _from_to("weight", str(was.weight), str(now.weight))
     if was.cohort != now.cohort:
-        yield f"cohort {was.cohort or 'none'} -> {now.cohort or 'none'}"
+        yield _from_to("cohort", was.cohort, now.cohort)
     if was.pools != now.pools:
-        yield f"pools {', '.join(was.pools)} -> {', '.join(now.pools)}"
+        yield _from_to("pools", ", ".join(was.pools), ", ".join(now.pools))
+
+
+def _from_to(field: str, before: str | None, after: str | None) -> str:
+    if before is None:
+        return f"{field} none -> {after}"
+    return f"{field} {before} -> none" if after is None else f"{field} {before} -> {after}"
 
 
 def require_different_names(situations: Sequence[Situation]) -> None:

@@ -24,7 +24,9 @@ from suanli.sentences.words_zh_typer import ZH_TYPER
 
 ROOT = Path(__file__).parents[3]
 PLACE = re.compile(r"\{\w+\}")
-COMMANDS = tuple(f"scheduler/{name}.py" for name in ("app", "terminal", "admin", "admin_commands", "check"))
+COMMANDS = tuple(
+    f"scheduler/{name}.py" for name in ("app", "terminal", "admin", "admin_commands", "check", "wiring")
+)
 _OF_EVIDENCE = tuple(
     f"suanli/evidence/{name}.py"
     for name in ("bundle_io", "device_list", "keys", "log_checkpoint", "policy", "receipts", "signed_note")
