@@ -143,13 +143,23 @@ def queue(
             one["priority"],
             f"{asked(one['devices'], one['share_ppm'])} {' | '.join(one['models'])}",
             ago(one["submitted_at"]),
+            _between(one["starts"]),
             with_local_times(one["why"]),
         ]
         for one in waiting
     ]
-    columns = ["PLACE", "JOB", "NAME", "BY", "PRIORITY", "DEVICES", "AGE", "WHY"]
+    columns = ["PLACE", "JOB", "NAME", "BY", "PRIORITY", "DEVICES", "AGE", "STARTS (80 %)", "WHY"]
     if len({one["firm"] for one in waiting}) > 1:
         columns.insert(0, "FIRM")
         for row, one in zip(rows, waiting, strict=True):
             row.insert(0, one["firm"])
     print_table(columns, rows, empty=word("Nothing waits."))
+
+
+def _between(starts: Starts | None) -> str:
+    """`2026-11-27 20:31 - 2026-11-28 05:28` on this machine's clock; `-` where nobody knows."""
+    from suanli.cli.moments import local
+
+    if starts is None:
+        return "-"
+    return " - ".join(local(moment).rpartition(":")[0] for moment in (starts["earliest"], starts["latest"]))

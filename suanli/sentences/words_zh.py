@@ -75,6 +75,7 @@ ZH = {
     "PLACE": "位置",
     "PRIORITY": "优先级",
     "BY": "提交者",
+    "STARTS (80 %)": "启动（80 %）",
     "WHY": "原因",
     "ATTEMPT": "尝试",
     "TASK": "任务",

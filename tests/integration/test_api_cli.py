@@ -15,6 +15,7 @@ import pytest
 import yaml
 from sqlalchemy import select, update
 
+from scheduler.domain.time import from_rfc3339
 from scheduler.storage.job_logs import JobLogs, LogKey, Stream
 from scheduler.storage.tables import InboxRow, JobStateRow
 from suanli.cli.moments import billing_time
@@ -353,6 +354,23 @@ def test_what_there_is_fits_a_narrow_terminal(shell: Shell) -> None:
     shell.person = "ops"
     assert "node-1" in shell.run("nodes").stdout
     assert shell.json("nodes")["nodes"][0]["devices"][0]["simulated"] is True
+
+
+def test_a_queue_shows_between_which_moments_its_jobs_start(shell: Shell) -> None:
+    job_id = shell.submit(name="tune")
+    assert re.search(r" tune .* - +not planned yet", shell.run("queue").stdout)
+    give_state(shell, job_id, state="queued", attempt=0, device_model=None)
+    begin_ms, hour_ms = from_rfc3339("2027-01-15T08:00:00Z"), 3_600_000
+    told = {
+        "starts_from_ms": begin_ms,
+        "starts_expected_ms": begin_ms + 1,
+        "starts_until_ms": begin_ms + hour_ms,
+    }
+    shell.api.call(shell.api.installation.add_report(job_id, reasons=[{"sentence": "busy"}], **told))
+    shell.extra = {"TZ": "Asia/Shanghai"}
+    listed = shell.run("queue", "lanjing/default").stdout
+    assert "STARTS (80 %)" in listed
+    assert re.search(r" tune .* 2027-01-15 16:00 - 2027-01-15 17:00  busy", listed)
 
 
 def test_parts_of_devices_are_shown_as_parts(shell: Shell) -> None:
