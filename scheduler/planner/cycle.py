@@ -149,7 +149,7 @@ class _Cycle:
         self._claims = Claims(
             snapshot, fleet, self._sharing, self._preemption, overdue, memory.likeness, now_ms, config
         )
-        self._patience = Patience(snapshot, self._sharing, self._estimates, now_ms)
+        self._patience = Patience(snapshot, self._sharing, self._estimates, now_ms, config)
         self._closeness = Closeness(
             snapshot, memory.likeness, fleet, self._estimates, self._preemption.expect_ends, now_ms, config
         )

@@ -5,7 +5,7 @@ errs by is learned from how announced starts came out (`told_starts.Starts`), an
 """
 
 from collections.abc import Iterable, Mapping, Set
-from functools import cached_property, partial
+from functools import cached_property
 from math import inf
 from typing import NamedTuple
 
@@ -14,10 +14,10 @@ from scheduler.domain.ids import JobId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.allowances import Allowances
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.estimates import Estimates, ends_in_time
+from scheduler.planner.estimates import Estimates
 from scheduler.planner.garbage import uncollected
 from scheduler.planner.ordering import Turns
-from scheduler.planner.room import UNKNOWN_RUN_MS, Asker, Room
+from scheduler.planner.room import UNKNOWN_RUN_MS, Room, asker_of
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 from scheduler.planner.told_starts import Starts
 
@@ -84,7 +84,7 @@ class Forecast:
             return self._played_forward()
 
     def _played_forward(self) -> dict[JobId, tuple[float, int]]:
-        room = Room(self._snapshot, self._estimates, self._snapshot.calendar, self._now_ms)
+        room = Room(self._snapshot, self._estimates, self._now_ms)
         allowances = Allowances(self._snapshot, self._estimates, self._config)
         waits: dict[JobId, tuple[float, int]] = {}
         later = 0.0
@@ -125,14 +125,14 @@ class Forecast:
         run_ms = item.run_ms
         if model is not None or not item.alike:
             run_ms = self._run_ms(item.shape, job, model)
-        asker = Asker(item.shape.queue, partial(self._binds_ms, item.shape, job))
+        asker = asker_of(item.shape, job, self._estimates, self._config)
         opens_ms = None
         if allowances.bound(queue.key):
             opens_ms = allowances.opens_ms(queue.key, run_ms, item.least)
             if model is not None:
                 opens_ms = {model: 0.0}  # it starts now
             run_ms = {on: run_ms[on] for on in opens_ms}
-        start = room.start(queue.pools, run_ms, item.asked, asker=asker, opens_ms=opens_ms)
+        start = room.start(queue.pools, run_ms, item.asked, asker, opens_ms=opens_ms)
         if start is None:
             return None
         if opens_ms is not None:
@@ -140,12 +140,6 @@ class Forecast:
         if start.at_ms and (soonest_ms := room.soonest(queue.pools, run_ms, item.asked, asker)):
             self._soonest[job.job_id] = soonest_ms
         return start.at_ms
-
-    def _binds_ms(self, shape: Shape, job: WaitingJob, model: str) -> float:
-        """How long before a hole the job may not start on its nodes: as `calendar.near` and `close_booked_nodes`."""
-        lasts_ms = ends_in_time(shape, job, model, self._estimates, 0, self._config)
-        ahead_ms = self._config.calendar_ahead_ms
-        return ahead_ms if lasts_ms is None else min(lasts_ms, ahead_ms)
 
     def _run_ms(self, shape: Shape, job: WaitingJob, model: str | None = None) -> dict[str, float]:
         """How long the job runs on this model, or on each that it can run on."""

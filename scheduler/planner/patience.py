@@ -1,14 +1,16 @@
 """Whether a job that cannot move later should wait for a faster device model: when it would end sooner so.
 
-The faster model's devices come free as the running jobs on it are predicted to end. Predictions err, so that
-nobody waits longer than the slow model would cost him: then he has at most doubled what it would have cost.
+The faster model's devices come free as the running jobs on it are predicted to end, and are his where the calendar
+leaves them to him for his run. Predictions err, so that nobody waits longer than the slow model would cost him: then he
+has at most doubled what it would have cost.
 """
 
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import MINUTE_MS
+from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
-from scheduler.planner.room import Room
+from scheduler.planner.room import Room, asker_of
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 
@@ -16,11 +18,14 @@ from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 class Patience:
     """Decides for one cycle. Cost: O(running jobs) once somebody asks, then log(running jobs) a question."""
 
-    def __init__(self, snapshot: Snapshot, sharing: Sharing, estimates: Estimates, now_ms: int) -> None:
+    def __init__(
+        self, snapshot: Snapshot, sharing: Sharing, estimates: Estimates, now_ms: int, config: PlannerConfig
+    ) -> None:
         self._snapshot = snapshot
         self._sharing = sharing
         self._estimates = estimates
         self._now_ms = now_ms
+        self._config = config
         self._room: Room | None = None
 
     def reason(self, shape: Shape, job: WaitingJob, model: str) -> WhyNot | None:
@@ -39,10 +44,11 @@ class Patience:
             other for other in shape.models if speeds[other] > speed and self._sharing.may_ever(shape, other)
         ]
         if self._room is None:
-            self._room = Room(self._snapshot, self._estimates)
+            self._room = Room(self._snapshot, self._estimates, self._now_ms)
         asked = shape.devices * min(shape.share_ppm, WHOLE_PPM) / WHOLE_PPM
         run_ms = {other: left_ms / speeds[other] for other in faster}
-        start = self._room.start(queue.pools, run_ms, asked, before_ms=left_ms / speed)
+        asker = asker_of(shape, job, self._estimates, self._config)
+        start = self._room.start(queue.pools, run_ms, asked, asker, before_ms=left_ms / speed)
         if start is None:
             return None
         minutes = max(1, round(start.at_ms / MINUTE_MS))

@@ -4,6 +4,7 @@ from bisect import bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import merge
 from itertools import chain, product
 from math import inf
@@ -12,8 +13,9 @@ from typing import NamedTuple
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import NodeId
 from scheduler.domain.queues import QueueKey
-from scheduler.planner.estimates import Estimates
-from scheduler.planner.snapshot import Hole, Snapshot
+from scheduler.planner.config import PlannerConfig
+from scheduler.planner.estimates import Estimates, ends_in_time
+from scheduler.planner.snapshot import Hole, Shape, Snapshot, WaitingJob
 
 UNKNOWN_RUN_MS = 3_600_000.0  # run time of a job of which nobody knows anything
 _NOTHING = 1e-9  # of a device
@@ -29,6 +31,18 @@ class Asker(NamedTuple):
 
     queue: QueueKey
     lasts_ms: Callable[[str], float]  # so long before a hole the job must have started on a model
+
+
+def asker_of(shape: Shape, job: WaitingJob, estimates: Estimates, config: PlannerConfig) -> Asker:
+    """A job, to which the calendar is closed as `calendar.near` and `close_booked_nodes` close it."""
+    return Asker(shape.queue, partial(_lasts_ms, shape, job, estimates, config))
+
+
+def _lasts_ms(
+    shape: Shape, job: WaitingJob, estimates: Estimates, config: PlannerConfig, model: str
+) -> float:
+    lasts_ms = ends_in_time(shape, job, model, estimates, 0, config)
+    return config.calendar_ahead_ms if lasts_ms is None else min(lasts_ms, config.calendar_ahead_ms)
 
 
 class Start(NamedTuple):
@@ -62,16 +76,14 @@ class _Stretch:
 class Room:
     """How many devices of each model in each pool come free when, from now."""
 
-    def __init__(
-        self, snapshot: Snapshot, estimates: Estimates, calendar: Iterable[Hole] = (), now_ms: int = 0
-    ) -> None:
-        """`calendar`: what of it is to be kept. Nodes outside of it cost nothing more."""
+    def __init__(self, snapshot: Snapshot, estimates: Estimates, now_ms: int) -> None:
+        """Nodes outside of the calendar cost nothing more."""
         self._ends: dict[_Where, Ends] = {}
         self.devices = 0.0
         self._all: Counter[_Where] = Counter()  # devices outside of the calendar
         self._booked: dict[_Where, dict[_Holes, list[_Stretch]]] = {}
         holes: dict[NodeId, _Holes] = {}
-        for hole in sorted(calendar, key=lambda hole: hole.from_ms):
+        for hole in sorted(snapshot.calendar, key=lambda hole: hole.from_ms):
             for node_id in hole.nodes:
                 holes[node_id] = (*holes.get(node_id, ()), hole)
         self._count_nodes(snapshot, holes, now_ms)
@@ -133,8 +145,8 @@ class Room:
         pools: Iterable[str],
         run_ms: Mapping[str, float],
         asked: float,
+        asker: Asker,
         before_ms: float = inf,
-        asker: Asker | None = None,
         opens_ms: Mapping[str, float] | None = None,
     ) -> Start | None:
         """Of the start with the earliest end on these models in one of these pools, if that end is before a moment; its
@@ -170,10 +182,10 @@ class Room:
                 starts.append(start_ms)
         return min(starts, default=0.0)
 
-    def _lines(self, where: _Where, asker: Asker | None) -> list[_Line]:
+    def _lines(self, where: _Where, asker: Asker) -> list[_Line]:
         """What comes free for him: last what is not of the calendar, as that is good for all who come after him."""
         always: _Line = (self._ends.get(where, []), inf)
-        if asker is None or where not in self._booked:
+        if where not in self._booked:
             return [always]
         return [*((stretch.ends, until_ms) for stretch, until_ms in self._open_to(where, asker)), always]
 

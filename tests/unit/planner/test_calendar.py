@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from scheduler.domain.ids import FirmId, JobId, NodeId
+from scheduler.domain.jobs import Variant
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Reason
@@ -16,7 +17,7 @@ from scheduler.planner.calendar import drained
 from scheduler.planner.cycle import plan
 from scheduler.planner.snapshot import DRAIN_MS
 from tests.builders.cluster import FIRM, POOL, Controller, a_node
-from tests.builders.jobs import a_spec
+from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 
 HOUR_MS = 3_600_000
 
@@ -209,3 +210,34 @@ def test_who_is_expected_to_end_before_maintenance_starts_whatever_its_limit_is(
     controller.submit("anew", replace(spec, model_checkpoint=None))
     controller.state.learning.finished("", 1.0 * HOUR_MS, HOUR_MS)
     assert controller.plan() == ["anew"]
+
+
+def test_nobody_waits_for_a_faster_model_whose_devices_the_calendar_takes() -> None:
+    def waits(begins_in_h: int, *, owner: bool = False) -> list[Reason]:
+        """A job of an hour on the fast node, which is booked; on the free one it takes ten."""
+        controller = Controller([a_node("fast", model=MODEL), a_node("slow", model=OTHER_MODEL)])
+        key = QueueKey(FirmId(FIRM), "default")
+        begin_ms = controller.now_ms + begins_in_h * HOUR_MS
+        whose = key if owner else None
+        hole = Hole(begin_ms, begin_ms + 24 * HOUR_MS, frozenset({NodeId("fast")}), whose)
+        controller.tell(
+            ConfigurationChanged({POOL: Pool(POOL)}, (Queue(key, (POOL,)),), (), (hole,)),
+        )
+        holder = controller.submit("holder", a_spec("holder", models=[MODEL], devices=8, time_limit_s=1_500))
+        controller.plan()
+        if controller.state.jobs[JobId("holder")].attempt is not None:
+            controller.run(holder)
+        spec = replace(a_spec("job", devices=8, estimate_seconds=3_600), model_checkpoint=None)
+        speeds = [(MODEL, 36_000), (OTHER_MODEL, 3_600)]
+        spec = replace(spec, variants=tuple(Variant(m, ("/bin/true",), steps_per_hour=r) for m, r in speeds))
+        controller.submit("job", spec)
+        if "job" in controller.plan():
+            return []
+        report = controller.report.of(JobId("job"))
+        assert report is not None
+        return [why.reason for why in report.reasons]
+
+    assert Reason.FASTER_LATER in waits(begins_in_h=100)
+    assert waits(begins_in_h=1) == [], "the window comes before it could have ended there"
+    assert waits(begins_in_h=0) == [], "the window is open"
+    assert Reason.FASTER_LATER in waits(begins_in_h=1, owner=True), "the reservation is its own"
