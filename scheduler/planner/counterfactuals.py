@@ -159,9 +159,9 @@ def _by_reasons(
 def _in_service(reasons: Sequence[WhyNot], shape: Shape) -> str | None:
     """How many nodes have to come back, or to come, where too few are in service."""
     count = min(shape.devices, shape.devices_per_node)
-    for why in (
-        reasons if count else ()
-    ):  # the reason counts devices: of those that take none it cannot say nodes
+    if count == 0:
+        return None  # the reason counts devices
+    for why in reasons:
         if why.reason is Reason.DEVICES_UNAVAILABLE and why.available is not None:
             nodes = plural(shape.tasks - why.available // count, "node")
             return f"when {nodes} more of pool {why.pool} with {count} free {why.device_model} can be used"

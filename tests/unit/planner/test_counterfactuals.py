@@ -112,3 +112,8 @@ def test_a_job_is_told_what_would_let_it_start_and_then_it_does(
 ) -> None:
     assert told(before) == expected
     assert told(after) is None
+
+
+def test_of_a_job_that_takes_no_devices_no_number_of_nodes_is_said() -> None:
+    none = SHAPE._replace(devices=0, devices_per_node=0)
+    assert told(out_of_use(a_snapshot(none), "node-0", "node-1")) == (Reason.DEVICES_UNAVAILABLE, None)
