@@ -34,7 +34,7 @@ def lent_seats(shape: Shape, cell: Cell, ends_ms: int | None) -> dict[int, list[
             if len(rows) < tasks:
                 break
             found[demand.devices] = [
-                (row, _mask_until(cell.parts[row], demand, ends_ms, shape.queue, together=together))
+                (row, _mask_until(cell.parts[row], demand.devices, ends_ms, shape.queue, together=together))
                 for row in rows
             ]
             left = without(rows, cell, left) if len(sizes) > 1 else left
@@ -65,33 +65,36 @@ def latest_end_ms(shape: Shape, cell: Cell) -> float | None:
 
 
 def _latest_on_rows(shape: Shape, cell: Cell, demand: Demand) -> Floats:
+    """By when a task must have ended on each row to have its devices and its part of the host."""
     queue = shape.queue if cell.holds_for(shape.queue) else None
-    key = ("lent", demand, queue, in_one_group(shape))
+    key = ("lent", demand.devices, queue, in_one_group(shape))
     lent = cell.derived.get(key)
     if lent is None:
-        lent = cell.derived[key] = _Lent(cell, demand, queue, together=in_one_group(shape))
+        lent = cell.derived[key] = _Lent(cell, demand.devices, queue, together=in_one_group(shape))
     latest_ms: Floats = lent.follow(cell)
-    return latest_ms
+    if not demand.of_host:
+        return latest_ms
+    enough = (cell.cpu >= demand.cpu_milli) & (cell.memory >= demand.memory_bytes)
+    return np.where(enough, latest_ms, _NEVER)
 
 
 class _Lent:
-    """By when a task must have ended on each row to have its devices; inf: at any time, below 0: never."""
+    """By when who takes so many devices of a row must have ended; inf: at any time, below 0: never."""
 
-    def __init__(self, cell: Cell, demand: Demand, queue: QueueKey | None, *, together: bool) -> None:
-        self._demand = demand
+    def __init__(self, cell: Cell, devices: int, queue: QueueKey | None, *, together: bool) -> None:
+        self._devices = devices
         self._queue = queue
         self._together = together
         self._latest_ms = np.full(len(cell.parts), _NEVER)
-        self._column = cell.states.columns([demand.devices])[0]
+        self._column = cell.states.columns([devices])[0]
         self._seen = -1
 
     def follow(self, cell: Cell) -> Floats:
         """Takes over what changed. Cost: one comparison a row, and what is held on those that changed."""
-        demand = self._demand
         if self._seen < cell.changed_at:
             rows = np.flatnonzero(cell.changed > self._seen)
             self._latest_ms[rows] = _NEVER
-            rows = rows[(cell.cpu[rows] >= demand.cpu_milli) & (cell.memory[rows] >= demand.memory_bytes)]
+            rows = rows[(cell.cpu[rows] >= 0) & (cell.memory[rows] >= 0)]  # in service
             fits = cell.states.cost[cell.state[rows], self._column] < NO_FIT
             if not self._together:
                 self._latest_ms[rows[fits]] = inf
@@ -112,13 +115,13 @@ class _Lent:
         return _NEVER
 
     def _mask(self, part: Part, ends_ms: int | None) -> int:
-        return _mask_until(part, self._demand, ends_ms, self._queue, together=self._together)
+        return _mask_until(part, self._devices, ends_ms, self._queue, together=self._together)
 
 
 def _mask_until(
-    part: Part, demand: Demand, ends_ms: int | None, queue: QueueKey | None, *, together: bool
+    part: Part, devices: int, ends_ms: int | None, queue: QueueKey | None, *, together: bool
 ) -> int:
     usable = part.usable_until(ends_ms, queue)
     if together:
-        return part.layout.choose_joined(usable, demand.devices)
-    return part.layout.choose(usable, demand.devices)
+        return part.layout.choose_joined(usable, devices)
+    return part.layout.choose(usable, devices)
