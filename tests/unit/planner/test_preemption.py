@@ -1,5 +1,6 @@
 """Who stops for whom, and that it ends."""
 
+import random
 import sys
 from dataclasses import replace
 from itertools import product
@@ -15,14 +16,18 @@ from scheduler.domain.nodes import Node, Place
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Reason
-from scheduler.domain.time import to_rfc3339
+from scheduler.domain.time import HOUR_MS, to_rfc3339
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged, CordonRequested
 from scheduler.planner import Plan, PlannerConfig, Shape, Snapshot, Stop, StopCause, WaitingJob
 from scheduler.planner.cycle import plan
+from scheduler.planner.estimates import Estimates
+from scheduler.planner.giving_back import Victim, in_order
+from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import PATIENT
 from scheduler.planner.plan import JobPlacement, TaskPlacement
 from scheduler.planner.plan_checks import check_plan, legal_part
+from scheduler.planner.stoppable import Some, Stoppable, in_turn
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of
 from tests.builders.cluster import POOL, Controller, a_node, a_queue
@@ -888,7 +893,7 @@ def with_borrowers(owners: int, shapes: int, nodes: int = 128) -> Snapshot:
     return cluster.snapshot()
 
 
-def calls_of(snapshot: Snapshot) -> int:
+def calls_of(snapshot: Snapshot, now_ms: int = 120_000) -> int:
     """How many functions a cycle calls."""
     calls = 0
 
@@ -899,7 +904,7 @@ def calls_of(snapshot: Snapshot) -> int:
     before = sys.getprofile()
     sys.setprofile(count)
     try:
-        plan(snapshot, 120_000, PlannerConfig())
+        plan(snapshot, now_ms, PlannerConfig())
     finally:
         sys.setprofile(before)
     return calls
@@ -908,3 +913,20 @@ def calls_of(snapshot: Snapshot) -> int:
 @pytest.mark.parametrize(("owners", "shapes"), [(1, 24), (8, 1)])
 def test_telling_when_lent_devices_come_back_costs_little_however_many_ask(owners: int, shapes: int) -> None:
     assert calls_of(with_borrowers(owners, shapes)) < 3 * calls_of(with_borrowers(1, 1))
+
+
+def test_looking_for_borrowers_who_would_lose_too_much_costs_little_however_many_ask() -> None:
+    assert calls_of(with_borrowers(1, 24), HOUR_MS) < 3 * calls_of(with_borrowers(1, 1), HOUR_MS)
+
+
+def test_who_stops_before_others_is_the_same_one_by_one_and_in_columns() -> None:
+    snapshot, config, draw = with_borrowers(1, 1, nodes=4), PlannerConfig(), random.Random(0)
+    running = [
+        one._replace(submitted_ms=draw.randint(0, 3), started_ms=draw.randint(0, 3))
+        for one in snapshot.running
+    ]
+    lost_ms = [draw.randint(0, 3) for _ in running]
+    those = Stoppable(running, lost_ms, Turns(0, config, Estimates(snapshot)), HOUR_MS, config)
+    victims = [Victim(one, StopCause.RECLAIM, lost, ()) for one, lost in zip(running, lost_ms, strict=True)]
+    everybody = Some(those, those.may, StopCause.RECLAIM, None, False)
+    assert list(in_turn([everybody])) == in_order(victims)
