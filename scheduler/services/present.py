@@ -1,7 +1,7 @@
 """The live cluster as it is now, for questions of what would be if: read in one moment, and nothing is written."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,7 +14,7 @@ from scheduler.planner import Hole
 from scheduler.planner.garbage import uncollected
 from scheduler.storage.cluster import load_state
 from scheduler.storage.cluster_rows import hole_noun
-from scheduler.storage.tables import FirmRow
+from scheduler.storage.tables import FirmRow, ProjectRow
 
 _CALENDAR = text("SELECT * FROM calendar WHERE until_ms > :at_ms AND until_ms > from_ms")
 
@@ -28,6 +28,7 @@ class Present:
     configured: ConfigurationChanged  # what `state` was configured with; of budgets what was spent up to now
     firms: Mapping[FirmId, str]  # names
     calendar: Mapping[str, Hole]  # what is open or to come, by name
+    projects: Mapping[FirmId, Collection[str]] = field(default_factory=dict)
 
 
 async def read_present(session: AsyncSession, catalogue: Catalogue, now_ms: int) -> Present:
@@ -40,12 +41,16 @@ async def read_present(session: AsyncSession, catalogue: Catalogue, now_ms: int)
     at_ms = max(now_ms, state.began_ms)
     names = await session.execute(select(FirmRow.firm_id, FirmRow.name))
     planned = await session.execute(_CALENDAR, {"at_ms": at_ms})
+    projects: dict[FirmId, list[str]] = {}
+    for row in await session.execute(select(ProjectRow.firm_id, ProjectRow.name).order_by(ProjectRow.name)):
+        projects.setdefault(FirmId(row.firm_id), []).append(row.name)
     return Present(
         at_ms,
         state,
         configured_of(state, at_ms),
         {FirmId(firm.firm_id): firm.name for firm in names},
         {hole.name: hole_noun(hole) for hole in planned},
+        projects,
     )
 
 

@@ -101,6 +101,7 @@ def as_it_is(present: Present, config: PlannerConfig) -> Situation:
         budgets=names.budgets(configured.budgets),
         calendar={name: names.hole(hole) for name, hole in present.calendar.items()},
         origin_ms=present.at_ms,
+        projects={present.firms[firm]: known for firm, known in present.projects.items()},
     )
 
 

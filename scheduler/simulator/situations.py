@@ -10,7 +10,6 @@ from scheduler.catalogue import Catalogue
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, ProjectBudget
 from scheduler.domain.calendar import Known, MayReserve, Planned, planned_by
 from scheduler.domain.configuration_reading import (
-    BudgetEntry,
     CalendarEntry,
     Configuration,
     FirmEntry,
@@ -51,6 +50,7 @@ class Situation:
     calendar: Mapping[str, Hole] = field(default_factory=dict)  # by name, in UTC
     origin_ms: int = 0  # when it begins, UTC; 0: its jobs have no dates
     prices_begin_ms: int | None = None  # when the last of the proposed prices begins, UTC: they count at once
+    projects: Mapping[str, Collection[str]] = field(default_factory=dict)  # of firms of which they are known
     left: tuple[str, ...] = ()  # what its change file says that changes nothing here
 
 
@@ -100,7 +100,7 @@ def _changed(base: Situation, value: dict[str, Any], name: str) -> Situation:
         prices_begin_ms=max((price.effective_from_ms for price in wanted.prices), default=None),
         programs=tuple(programs.values()),
         queues=queues,
-        budgets=_budgets(result, wanted.budgets),
+        budgets=_budgets(result, wanted),
         cohorts=tuple(cohorts.values()),
     )
     result = replace(result, calendar=_calendar(result, wanted.calendar, sorted(pools)))
@@ -239,7 +239,7 @@ def _queues(base: Situation, firms: Sequence[FirmEntry], pools: Sequence[str]) -
             key = QueueKey(FirmId(firm.name), entry.name)
             where = f"firms: {firm.name}/{entry.name}"
             if key not in queues:
-                known = [f"{k.firm_id}/{k.name}" for k in queues]
+                known = sorted(f"{k.firm_id}/{k.name}" for k in queues)
                 raise Invalid(
                     [FieldProblem(where, "no such queue", one_of(f"{firm.name}/{entry.name}", known))]
                 )
@@ -258,12 +258,17 @@ def _queues(base: Situation, firms: Sequence[FirmEntry], pools: Sequence[str]) -
     return tuple(queues.values())
 
 
-def _budgets(base: Situation, entries: Sequence[BudgetEntry]) -> tuple[BudgetSpent, ...]:
+def _budgets(base: Situation, wanted: Configuration) -> tuple[BudgetSpent, ...]:
     budgets = {item.budget.key: item for item in base.budgets}
     firms = sorted({queue.key.firm_id for queue in base.queues})
-    for number, entry in enumerate(entries):
+    new = {firm.name: firm.projects for firm in wanted.firms}
+    for number, entry in enumerate(wanted.budgets):
         if entry.firm not in firms:
             raise Invalid([FieldProblem(f"budgets[{number}].firm", entry.firm, one_of(entry.firm, firms))])
+        known = sorted({*base.projects.get(entry.firm, ()), *new.get(entry.firm, ())})
+        if entry.firm in base.projects and entry.project is not None and entry.project not in known:
+            want = one_of(entry.project, known)
+            raise Invalid([FieldProblem(f"budgets[{number}].project", entry.project, want)])
         key = BudgetKey(FirmId(entry.firm), entry.project or WHOLE_FIRM)
         was = budgets.get(key)
         spent = was.spent if was is not None and was.budget.period is entry.period else 0

@@ -49,7 +49,9 @@ def apply(
             change["kind"],
             change["name"],
             with_billing_times(
-                "; ".join(f"{d['field']}: {d['was']} -> {d['now']}" for d in change["differences"])
+                "; ".join(
+                    f"{d['field']}: {_shown(d['was'])} -> {_shown(d['now'])}" for d in change["differences"]
+                )
             ),
         ]
         for change in changes
@@ -61,3 +63,18 @@ def apply(
         say(f"{number} would change, {unchanged} as they were.")
     else:
         say(f"{number} changed, {unchanged} as they were.")
+
+
+def _shown(value: object) -> object:
+    """Amounts by model and lists of names as people write them; other values as they are."""
+    from suanli.sentences.words import word
+
+    if (
+        isinstance(value, dict)
+        and value
+        and not any(isinstance(amount, dict | list) for amount in value.values())
+    ):
+        return ", ".join(f"{amount} {name}" for name, amount in sorted(value.items()))
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return word("none") if value in (None, {}, []) else value

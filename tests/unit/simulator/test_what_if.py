@@ -56,7 +56,8 @@ def a_controller(nodes: int = 2, **quota: int) -> Controller:
 def present_of(controller: Controller) -> Present:
     """As it would be read from the database."""
     state, at_ms = controller.state, controller.now_ms
-    return Present(at_ms, state, configured_of(state, at_ms), NAMES, {})
+    projects = {firm: ["research"] for firm in NAMES}
+    return Present(at_ms, state, configured_of(state, at_ms), NAMES, {}, projects)
 
 
 def what_if(controller: Controller, change: str, folder: Path) -> tuple[Prospect, Prospect]:
@@ -358,6 +359,10 @@ def test_the_state_that_was_read_answers_for_the_present_again_after_any_change(
 @pytest.mark.parametrize(
     ("change", "field"),
     [
+        (
+            "budgets: [{firm: acme, project: nope, period: month, amount_cny: '1'}]",
+            r"budgets\[0\].project: got nope, want one of: research",
+        ),
         ("firms: [{name: acme, queues: [{name: defualt}]}]", "firms: acme/defualt: got no such queue"),
         ("firms: [{name: nobody, queues: [{name: default}]}]", "firms: nobody/default: got no such queue"),
         ("firms: [{name: acme, queues: [{name: default, pools: [mars]}]}]", "firms: acme/default.pools"),
