@@ -67,12 +67,18 @@ class CohortEntry:
 
 @dataclass(frozen=True, slots=True)
 class FirmEntry:
-    """A firm with its projects and queues."""
+    """A firm with its projects and queues. None: not named, and left alone."""
 
     name: str
-    title: str
-    projects: tuple[str, ...]
-    queues: tuple[QueueEntry, ...]
+    title: str | None
+    projects: tuple[str, ...] | None
+    queues: tuple[QueueEntry, ...] | None
+
+    def as_new(self) -> "FirmEntry":
+        """What it is where it is not there yet: with a project and a queue, unless the file says of which."""
+        projects = (DEFAULT_NAME,) if self.projects is None else self.projects
+        queues = (QueueEntry(DEFAULT_NAME),) if self.queues is None else self.queues
+        return FirmEntry(self.name, self.title or self.name, projects, queues)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +224,9 @@ def _firm(reader: Reader) -> FirmEntry:
     _refuse_repeated(reader, "projects", list(projects or ()))
     return FirmEntry(
         name=name,
-        title=reader.text("title", name, pattern=_TITLE, want="1 to 256 characters on one line"),
-        projects=projects if projects is not None else (DEFAULT_NAME,),
-        queues=queues if reader.has("queues") else (QueueEntry(DEFAULT_NAME),),
+        title=reader.optional_text("title", pattern=_TITLE, want="1 to 256 characters on one line"),
+        projects=projects,
+        queues=queues if reader.has("queues") else None,
     )
 
 

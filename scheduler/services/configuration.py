@@ -5,6 +5,7 @@ a new version with a later beginning, and the refusal says so.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import insert, select, update
@@ -148,13 +149,15 @@ async def _apply_firms(run: Application, firms: Sequence[FirmEntry]) -> None:
         row = known.get(firm.name)
         firm_id = run.ids.new(run.now_ms) if row is None else row.firm_id
         was = None if row is None else {"title": row.title}
+        entry = firm.as_new() if row is None else firm
+        title = entry.title if row is None or entry.title is not None else row.title
         uid = await _free_uid(run, f"firms[{number}]") if row is None else row.uid
         if uid is None:
             continue
-        if run.note("firm", firm.name, was, {"title": firm.title}):
-            await _write_firm(run, firm, firm_id, uid, exists=row is not None)
-        await _apply_projects(run, firm, firm_id)
-        for position, queue in enumerate(firm.queues):
+        if run.note("firm", firm.name, was, {"title": title}):
+            await _write_firm(run, replace(entry, title=title), firm_id, uid, exists=row is not None)
+        await _apply_projects(run, entry, firm_id)
+        for position, queue in enumerate(entry.queues or ()):
             await _apply_queue(run, firm, firm_id, queue, pools, f"firms[{number}].queues[{position}]")
 
 
@@ -168,7 +171,7 @@ async def _free_uid(run: Application, where: str) -> int | None:
 
 
 async def _write_firm(run: Application, firm: FirmEntry, firm_id: str, uid: int, *, exists: bool) -> None:
-    record = Firm(firm_id, firm.title, run.now_ms)
+    record = Firm(firm_id, firm.title or firm.name, run.now_ms)
     if exists:
         await run.session.execute(update(FirmRow).where(FirmRow.firm_id == firm_id).values(title=firm.title))
     else:
@@ -180,7 +183,7 @@ async def _write_firm(run: Application, firm: FirmEntry, firm_id: str, uid: int,
 
 async def _apply_projects(run: Application, firm: FirmEntry, firm_id: str) -> None:
     known = set(await run.session.scalars(select(ProjectRow.name).where(ProjectRow.firm_id == firm_id)))
-    for project in firm.projects:
+    for project in firm.projects or ():
         if run.note("project", f"{firm.name}/{project}", {} if project in known else None, {}):
             await run.session.execute(insert(ProjectRow).values(firm_id=firm_id, name=project))
 

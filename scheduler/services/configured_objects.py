@@ -71,7 +71,7 @@ async def put_object(
     await lock_configuration(session)
     now = await _document(session, target, None)
     judge(now)
-    return await _apply(session, principal, target, value, is_new=now is None, means=means)
+    return await _apply(session, principal, target, value, means=means)
 
 
 async def _existing(session: AsyncSession, principal: Principal, target: Target, judge: Judge) -> Document:
@@ -92,7 +92,7 @@ async def patch_object(
     now = await _existing(session, principal, target, judge)
     if not isinstance(changes, Mapping):
         raise Invalid([FieldProblem("(root)", type(changes).__name__, "an object with the fields to change")])
-    made, _ = await _apply(session, principal, target, merged(now, changes), is_new=False, means=means)
+    made, _ = await _apply(session, principal, target, merged(now, changes), means=means)
     return made
 
 
@@ -135,13 +135,13 @@ def merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> Document:
 
 
 async def _apply(
-    session: AsyncSession, principal: Principal, target: Target, value: object, *, is_new: bool, means: Means
+    session: AsyncSession, principal: Principal, target: Target, value: object, *, means: Means
 ) -> tuple[Document, bool]:
     if not isinstance(value, Mapping):
         raise Invalid([FieldProblem("(root)", type(value).__name__, "an object")])
     if value.get("name", target.name) != target.name:
         raise Invalid([FieldProblem("name", repr(value["name"])[:60], f"{target.name}, as in the address")])
-    file, place = await _file(session, target, {**value, "name": target.name}, is_new=is_new)
+    file, place = await _file(session, target, {**value, "name": target.name})
     try:
         applied = await apply_configuration(
             session,
@@ -162,20 +162,18 @@ async def _apply(
     return made, any(change.kind == target.kind and change.outcome == CREATED for change in applied.changes)
 
 
-async def _file(
-    session: AsyncSession, target: Target, value: Document, *, is_new: bool
-) -> tuple[Document, str]:
+async def _file(session: AsyncSession, target: Target, value: Document) -> tuple[Document, str]:
     """A file that holds just this object, and where in it."""
     if target.kind != "queue":
-        if target.kind == "firm" and not is_new:
-            value = {"queues": [], **value}  # those that it has; a new firm gets one
+        if target.kind == "firm":  # at its address what is not said of it is as with a new one
+            value = {"title": target.name, **value}
         return {f"{target.kind}s": [value]}, f"{target.kind}s[0]"
     named = target.firm or ""
     firm = await _document(session, Target("firm", named), None)
     if firm is None:
         known = list(await session.scalars(select(FirmRow.name).order_by(FirmRow.name)))
         raise NotFound(f"there is no firm {named}", wrong=FieldProblem("firm", named, one_of(named, known)))
-    around = {"name": target.firm, "title": firm["title"], "projects": [], "queues": [value]}
+    around = {"name": target.firm, "queues": [value]}
     return {"firms": [around]}, "firms[0].queues[0]"
 
 

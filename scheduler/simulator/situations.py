@@ -235,7 +235,7 @@ def _require_used(added: Iterable[NodeSpec], queues: Iterable[Queue]) -> None:
 def _queues(base: Situation, firms: Sequence[FirmEntry], pools: Sequence[str]) -> tuple[Queue, ...]:
     queues = {queue.key: queue for queue in base.queues}
     for firm in firms:
-        for entry in firm.queues:
+        for entry in firm.queues or ():
             key = QueueKey(FirmId(firm.name), entry.name)
             where = f"firms: {firm.name}/{entry.name}"
             if key not in queues:
@@ -261,7 +261,7 @@ def _queues(base: Situation, firms: Sequence[FirmEntry], pools: Sequence[str]) -
 def _budgets(base: Situation, wanted: Configuration) -> tuple[BudgetSpent, ...]:
     budgets = {item.budget.key: item for item in base.budgets}
     firms = sorted({queue.key.firm_id for queue in base.queues})
-    new = {firm.name: firm.projects for firm in wanted.firms}
+    new = {firm.name: firm.projects or () for firm in wanted.firms}
     for number, entry in enumerate(wanted.budgets):
         if entry.firm not in firms:
             raise Invalid([FieldProblem(f"budgets[{number}].firm", entry.firm, one_of(entry.firm, firms))])

@@ -98,7 +98,6 @@ async def test_a_dry_run_says_what_would_change_and_changes_nothing(installation
         ("pool", "haidian"): "changed",
         ("pool", "fengtai"): "created",
         ("firm", "lanjing"): "changed",
-        ("project", "lanjing/default"): "unchanged",
         ("queue", "lanjing/big"): "created",
         ("program", "haidian-2027/1"): "created",
         ("user", "new"): "created",
@@ -415,6 +414,18 @@ async def test_quotas_that_cannot_be_are_refused_by_field(
     problems = {problem["field"]: problem["want"] for problem in answer.json()["errors"]}
     assert want in problems[field]
     assert await counts(installation) == before
+
+
+async def test_what_a_file_does_not_name_of_a_firm_is_left_alone(installation: ApiInstallation) -> None:
+    queue = {"name": "default", "pools": ["haidian"], "nominal": {MODEL: 4}}
+    await apply(installation, {"firms": [{"name": "lanjing", "title": "Lanjing AI", "queues": [queue]}]})
+    applied = await apply(installation, {"firms": [{"name": "lanjing", "projects": ["vision"]}]})
+    assert set(outcomes(applied)) == {("firm", "lanjing"), ("project", "lanjing/vision")}
+    assert outcomes(applied)["firm", "lanjing"] == "unchanged"
+    applied = await apply(installation, {"firms": [{"name": "lanjing", "queues": [{**queue, "weight": 2}]}]})
+    assert outcomes(applied) == {("firm", "lanjing"): "unchanged", ("queue", "lanjing/default"): "changed"}
+    made = outcomes(await apply(installation, {"firms": [{"name": "newcomer"}]}))
+    assert set(made) == {("firm", "newcomer"), ("project", "newcomer/default"), ("queue", "newcomer/default")}
 
 
 async def test_more_quota_than_there_are_devices_is_applied_with_a_warning(

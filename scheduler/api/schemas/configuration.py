@@ -65,14 +65,18 @@ class FirmBody(In):
     """A firm at its address."""
 
     title: Annotated[str | None, Field(description="The name under which it is billed.")] = None
-    projects: list[str] = Field(default_factory=lambda: ["default"])
+    projects: Annotated[
+        list[str] | None, Field(description="Absent: those that it has; a new firm gets `default`.")
+    ] = None
 
 
 class FirmIn(FirmBody):
     """A firm."""
 
     name: str
-    queues: list[QueueIn] | None = None
+    queues: Annotated[
+        list[QueueIn] | None, Field(description="Absent: those that it has; a new firm gets `default`.")
+    ] = None
 
 
 class PoolBody(In):
