@@ -23,9 +23,9 @@ _CHOOSY = 8.0
 # There who has to run all the time until all is through counts e to this as much as who needs next to none of it. Less
 # would let nobody make way for him where a start costs a minute, more lets those take turns who need about the same.
 _NEEDED = 3.0
-# Where all are here who are to be through together, he counts e to this as much among those who are in time: short ones
-# come before long ones there, so that what is needed has to outweigh it.
-_PRESSING = 5.0
+# Where all are here who are to be through together, he counts e to this as much among those who are in time. By this
+# power of it: who can wait for some of the time lets short jobs by, or the average would pay for the end.
+_PRESSING, _PRESSED = 2.0, 4.0
 _SURE_ENOUGH = 0.05  # that all are here: below it the program is not asked
 
 
@@ -92,6 +92,10 @@ def _urgency(
         asked = np.array([float(shape.devices) for shape in shapes])
         program = soonest(np.where(floor.unseated, 0.0, speeds), asked, left_ms, floor.capacity)
         late /= max(1.0, float(late.mean())) ** sure
-        in_time = in_time * np.exp(_PRESSING * sure * program.need)[:, None] * program.fit ** (_CHOOSY * sure)
+        in_time = (
+            in_time
+            * np.exp(_PRESSING * sure * program.need**_PRESSED)[:, None]
+            * program.fit ** (_CHOOSY * sure)
+        )
     urgency: Floats = in_time + late[:, None] ** policy.behind
     return urgency
