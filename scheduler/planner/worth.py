@@ -25,7 +25,7 @@ _CHOOSY = 8.0
 _NEEDED = 3.0
 # Where all are here who are to be through together, he counts e to this as much among those who are in time. By this
 # power of it: who can wait for some of the time lets short jobs by, or the average would pay for the end.
-_PRESSING, _PRESSED = 2.0, 4.0
+_PRESSING, _PRESSED = 2.0, 8.0
 _SURE_ENOUGH = 0.05  # that all are here: below it the program is not asked
 
 
