@@ -41,7 +41,7 @@ class Sharing:
         self._cohorts = snapshot.cohorts
         self._gflops: dict[str, int] = {}
         self._held: dict[QueueKey, dict[str, int]] = {}
-        self._kept: dict[tuple[QueueKey, str], int] = {}  # asked for by him for whom it is kept, by key
+        self._kept: dict[tuple[QueueKey, str], int] = {}  # the most asked for by those for whom it is kept
         self._children: dict[str, list[Queue | Cohort]] = {}
         for queue in snapshot.queues.values():
             if queue.cohort is not None:
@@ -307,16 +307,16 @@ class Sharing:
 
     def keep(self, queue: Queue, model: str, devices: int) -> None:
         """Lets nobody else of the queue use in this cycle what is left of the quota that lacks something for so many
-        devices: who asks for them waits.
+        devices: who asks for them waits. Of several the one who asks for the most counts: once there is enough for
+        the first it may lack devices, and then it is kept for the next.
         """
         asked = dict(self.amounts(model, devices))
         for key in self.lacks(queue, model, devices):
-            if (queue.key, key) not in self._kept:
-                self._kept[queue.key, key] = asked[key]
-                self._refused.clear()
+            self._kept[queue.key, key] = max(asked[key], self._kept.get((queue.key, key), 0))
+            self._refused.clear()
 
     def kept_for(self, queue: QueueKey, model: str) -> int:
-        """How many devices count for as much as he asks for to whom the queue's quota is kept; 0: it is not kept."""
+        """How many devices count for as much as is asked for at most by whom it is kept for; 0: it is not kept."""
         amounts = self.amounts(model, 1) if self._kept else ()
         return max([-(-self._kept.get((queue, key), 0) // one) for key, one in amounts if one], default=0)
 

@@ -14,7 +14,7 @@ from scheduler.domain.nodes import Node
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.reasons import EndReason
-from scheduler.machine.messages import ConfigurationChanged
+from scheduler.machine.messages import ConfigurationChanged, CordonRequested
 from scheduler.planner import PlannerConfig
 from scheduler.planner.config import POLICIES
 from tests.builders.cluster import POOL, Controller, a_node, a_queue
@@ -249,4 +249,18 @@ def test_nobody_stops_for_one_whom_age_has_raised_no_higher_on_the_market() -> N
         controller.submit(priority, spec, firm="firm-b")
         go_on(controller)
         controller.wait(30 * HOUR_MS)
+    assert rests(controller)
+
+
+def test_nobody_stops_for_a_job_whose_quota_would_then_be_kept_for_one_that_asks_for_more() -> None:
+    # Two are gangs over three nodes, of which one is out of service. With what one borrower gives back there is quota
+    # for the first, and not for the second: it would be kept for him, and nobody would have it.
+    nodes = [a_node(f"n{n}", devices=4) for n in range(3)]
+    controller = lending(nodes, {"firm-a": {MODEL: 8}, "firm-b": {}})
+    controller.tell(CordonRequested(nodes[0].node_id, True))
+    for name in ("one", "other"):
+        controller.submit(name, a_spec(name, devices=3), firm="firm-b")
+        assert go_on(controller)
+    for name, devices, on_node in (("first", 3, 1), ("second", 6, 2), ("alone", 3, 3)):
+        controller.submit(name, a_spec(name, devices=devices, per_node=on_node))
     assert rests(controller)
