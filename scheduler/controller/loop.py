@@ -156,6 +156,9 @@ async def _lead(config: ControllerConfig, seat: Seat, compiling: Compiling, stop
                 state = await load_state(session, load_catalogue(), now_ms, config.machine_config)
         gc.freeze()  # the collector would walk all of it again and again, and find nothing
         _log.info("state_loaded", term=seat.term, jobs=len(state.jobs), nodes=len(state.nodes))
+        for job in state.jobs.values():
+            if job.unreadable is not None:
+                _log.error("spec_unreadable", job_id=job.job_id, problem=job.unreadable)
         leader = Leader(seat, state, config.cycle)
         lost = seat.leadership.lost
         pace = Pace(config.period_ms / 1000)

@@ -6,11 +6,15 @@ from typing import NamedTuple
 
 import orjson
 
+from scheduler.domain.errors import DomainError
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.job_templates import marked
-from scheduler.domain.jobs import JobSpec
+from scheduler.domain.jobs import JobSpec, Priority
 
 MOST_KNOWN = 4096
+UNREADABLE = (KeyError, TypeError, ValueError, DomainError)
+"""What reading something stored that is no spec of ours raises."""
+_MOST_TOLD = 500  # characters of what is wrong with a spec
 
 
 class StoredSpec(NamedTuple):
@@ -19,6 +23,12 @@ class StoredSpec(NamedTuple):
     spec: JobSpec  # without name, labels, commands and environments: one object for all that are alike
     name: str
     labels: Mapping[str, str]
+    problem: str | None = None  # why it cannot be read: it is a stand-in
+
+
+def problem_of(error: Exception) -> str:
+    """What is wrong with a spec, for people."""
+    return f"{type(error).__name__}: {error}"[:_MOST_TOLD]
 
 
 class StoredSpecs:
@@ -49,6 +59,17 @@ class StoredSpecs:
             self._known.clear()
         self._known[likeness] = marked(read.spec, likeness)
         return read
+
+    def read_or_stand_in(self, text: str, project: str, queue: str) -> StoredSpec:
+        """The same; of a job whose spec cannot be read what is known of it without: it belongs to a queue's project.
+
+        Nobody of its queue stops it for his priority, as it could not start again.
+        """
+        try:
+            return self.read(text)
+        except UNREADABLE as error:
+            spec = JobSpec("", variants=(), project=project, queue=queue, priority=Priority.HIGH)
+            return StoredSpec(spec, "", {}, problem_of(error))
 
 
 def _parted(spec: JobSpec) -> StoredSpec:

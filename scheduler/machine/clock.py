@@ -7,7 +7,7 @@ from scheduler.domain.reasons import Ending, StopReason
 from scheduler.machine import queueing
 from scheduler.machine.attempts import stop_attempt
 from scheduler.machine.configuration import calendar_turns
-from scheduler.machine.jobs import end_job
+from scheduler.machine.jobs import end_job, end_unreadable
 from scheduler.machine.money import budget_of, spent
 from scheduler.machine.nodes import flush_progress, lose
 from scheduler.machine.state import JobRecord
@@ -34,11 +34,17 @@ def tick(t: Transition) -> None:
 
 
 def leader_started(t: Transition) -> None:
-    """Silence is counted from now: while nobody led, nobody could report that an agent is back."""
+    """Silence is counted from now: while nobody led, nobody could report that an agent is back.
+
+    Jobs that wait and whose specs cannot be read end; those that run go on, and are not tried again.
+    """
     for node in t.state.nodes_in_order():
         if node.state is NodeState.SILENT:
             node.silent_since_ms = t.now_ms
             t.touch_node(node)
+    for job in list(t.state.jobs.values()):
+        if job.unreadable is not None and job.state is JobState.QUEUED:
+            end_unreadable(t, job, job.unreadable)
     t.changes.replan = True
 
 

@@ -75,7 +75,12 @@ def refuse_unreadable(t: Transition, message: JobUnreadable) -> None:
         array_index=message.array_index,
     )
     t.state.add_job(job)
-    end_job(t, job, JobState.FAILED, Ending.SPEC_UNREADABLE, f"its spec cannot be read: {message.problem}")
+    end_unreadable(t, job, message.problem)
+
+
+def end_unreadable(t: Transition, job: JobRecord, problem: str) -> None:
+    """Nobody knows how to start the job, for the first time or again."""
+    end_job(t, job, JobState.FAILED, Ending.SPEC_UNREADABLE, f"its spec cannot be read: {problem}")
 
 
 def hold(t: Transition, message: HoldRequested) -> None:
@@ -100,6 +105,7 @@ def revise(t: Transition, message: JobRevised) -> None:
     if job is None or message.revision <= job.revision:
         return
     job.spec = message.spec
+    job.unreadable = None
     job.revision = message.revision
     job.placed = None  # the planner sees a running job by its newest spec
     t.state.note_deadline(job)
@@ -193,12 +199,16 @@ def after_attempt(t: Transition, job: JobRecord, attempt: AttemptRecord) -> None
     job.exit_code = 0 if ending is Ending.COMPLETED else (failure.exit_code if failure else None)
     details = [allocation.detail for allocation in attempt.allocations if allocation.detail]
     detail = failure.detail if failure else (details[0] if details else None)
-    learning.attempt_ended(t, job, attempt)
+    if job.unreadable is None:  # else nobody knows of which kind it is
+        learning.attempt_ended(t, job, attempt)
     if ending is Ending.COMPLETED:
-        learning.job_succeeded(t, job)
+        if job.unreadable is None:
+            learning.job_succeeded(t, job)
         end_job(t, job, JobState.SUCCEEDED, ending)
     elif job.cancel_requested:
         end_job(t, job, JobState.CANCELLED, Ending.CANCELLED)
+    elif job.unreadable is not None:
+        end_unreadable(t, job, job.unreadable)
     elif is_retried(job.attempts, job.spec.retry):
         if not _go_on_with_spares(t, job, attempt):
             _queue_again(t, job, attempt, ending, detail)

@@ -38,7 +38,7 @@ def enter(state: ClusterState, job: JobRecord, now_ms: int) -> None:
 
 def settle(state: ClusterState, job: JobRecord, now_ms: int) -> None:
     """Puts a queued job where it belongs now; others of its array may move with it."""
-    free = not job.held and not job.unmet
+    free = not job.held and not job.unmet and job.unreadable is None
     array = _array(state, job)
     if array is not None and job.array_index is not None:
         array.set_ready(job.array_index, job.job_id, ready=free)

@@ -178,6 +178,7 @@ class JobRecord:
     unmet: frozenset[str] = frozenset()  # memory: the dependencies that it waits for
     progress_ms: int = 0  # memory: last JobProgressed
     placed: Shape | None = field(default=None, repr=False, compare=False)  # memory: under which it runs
+    unreadable: str | None = None  # memory: what is wrong with its stored spec, for which `spec` stands in
 
     @property
     def ages_from_ms(self) -> int:

@@ -55,7 +55,8 @@ _NEWEST_EVENT = text("SELECT event_seq, at_ms FROM events ORDER BY event_seq DES
 _EVENTS_ABOVE = text("SELECT events_above FROM leaders WHERE role = 'controller'")
 # A partial index serves this very condition.
 _LIVE_JOBS = text(
-    "SELECT j.firm_id, j.job_id, coalesce(r.spec, j.spec)::text AS spec, j.submitted_ms, j.array_id, j.array_index,"
+    "SELECT j.firm_id, j.job_id, coalesce(r.spec, j.spec)::text AS spec, j.project, j.queue, j.submitted_ms,"
+    " j.array_id, j.array_index,"
     " s.state, s.version, s.reason, s.detail, s.exit_code, s.step_report, s.changed_ms, s.started_ms,"
     " s.ended_ms, s.cancel_requested, s.held, s.ineligible_since_ms,"
     " s.ineligible_before_ms, s.revision, s.announced"
@@ -70,11 +71,13 @@ _DEVICES = text(
 _NODES = text(
     "SELECT node_id, name, pool FROM nodes WHERE :every OR node_id = ANY(:node_ids) ORDER BY node_id"
 )
-# Every attempt of a live job, and those whose devices are not free yet.
+# Every attempt of a live job, and those whose devices are not free yet. Nobody may lead where this fails: a time limit
+# that is no number is none.
 _ATTEMPTS = text(
     "SELECT a.*, j.project, j.queue,"
-    " (coalesce(r.spec, j.spec) ->> 'time_limit_seconds')::bigint AS time_limit_seconds FROM attempts a"
-    " JOIN jobs j USING (firm_id, job_id) JOIN job_states g USING (firm_id, job_id)"
+    " CASE WHEN coalesce(r.spec, j.spec) ->> 'time_limit_seconds' ~ '^[0-9]{1,12}$'"
+    " THEN (coalesce(r.spec, j.spec) ->> 'time_limit_seconds')::bigint END AS time_limit_seconds"
+    " FROM attempts a JOIN jobs j USING (firm_id, job_id) JOIN job_states g USING (firm_id, job_id)"
     " LEFT JOIN job_revisions r USING (firm_id, job_id, revision)"
     " WHERE (a.firm_id, a.job_id) IN ((SELECT s.firm_id, s.job_id FROM job_states s"
     " WHERE s.state NOT IN ('succeeded','failed','cancelled'))"
@@ -121,6 +124,8 @@ async def load_state(
 ) -> ClusterState:
     """Everything that is not finished, and the usage of the last week. Ten queries, O(what is live).
 
+    A job whose stored spec cannot be read is there with a stand-in: somebody has to lead.
+
     Time does not step back between leaders whose clocks differ: the state begins no earlier than the newest
     event.
     """
@@ -133,7 +138,10 @@ async def load_state(
     await _load_nodes(session, state)
     for row in await session.execute(text("SELECT * FROM experience")):
         state.learning.remember(Learned(row.subject, row.kind, row.model), row.numbers)
-    jobs = [(row, state.specs.read(row.spec)) for row in await session.execute(_LIVE_JOBS)]
+    jobs = [
+        (row, state.specs.read_or_stand_in(row.spec, row.project, row.queue))
+        for row in await session.execute(_LIVE_JOBS)
+    ]
     references = {ref for row, own in jobs if row.state == "queued" for ref in own.spec.dependencies.all}
     assemble(
         state,

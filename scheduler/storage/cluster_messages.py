@@ -8,11 +8,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.allocations import Phase
-from scheduler.domain.errors import DomainError
 from scheduler.domain.ids import AllocationId, FirmId, GatewayId, JobId, NodeId
 from scheduler.domain.nodes import Isolation, Node, Place
 from scheduler.domain.reasons import EndReason
-from scheduler.domain.stored_specs import StoredSpec, StoredSpecs
+from scheduler.domain.stored_specs import UNREADABLE, StoredSpec, StoredSpecs, problem_of
 from scheduler.machine.messages import (
     CancelRequested,
     ConfigurationChanged,
@@ -34,8 +33,6 @@ from scheduler.machine.messages import (
 from scheduler.storage.cluster import load_configuration, load_nodes, read_references
 from scheduler.storage.cluster_rows import healths, progress_of
 from scheduler.storage.inbox import InboxMessage
-
-_MOST_TOLD = 500  # characters of what is wrong with a spec
 
 # Jobs that have a state were submitted before: the same submission twice has one effect.
 _NEW_JOBS = text(
@@ -91,8 +88,8 @@ async def read_messages(
     for message in taken:
         try:
             read = _read(message, read_of)
-        except (KeyError, TypeError, ValueError, DomainError) as error:
-            problem = f"{type(error).__name__}: {error}"
+        except UNREADABLE as error:
+            problem = problem_of(error)
             bad.append(BadMessage(message.inbox_id, message.kind, problem))
             read = _unreadable(message, read_of, problem)
         if read is not None:
@@ -179,7 +176,7 @@ def _unreadable(message: InboxMessage, read: _Read, problem: str) -> Message | N
         firm_id=FirmId(row.firm_id),
         job_id=JobId(row.job_id),
         submitted_ms=row.submitted_ms,
-        problem=problem[:_MOST_TOLD],
+        problem=problem,
         array_id=None if row.array_id is None else JobId(row.array_id),
         array_index=row.array_index,
     )

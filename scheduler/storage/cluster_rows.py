@@ -76,6 +76,7 @@ def job_record(row: AnyRow, stored: StoredSpec) -> JobRecord:
         announced=None if row.announced is None else tuple(row.announced),
         array_id=None if row.array_id is None else JobId(row.array_id),
         array_index=row.array_index,
+        unreadable=stored.problem,
     )
 
 

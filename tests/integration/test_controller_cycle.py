@@ -358,6 +358,46 @@ async def test_a_job_whose_stored_spec_cannot_be_read_fails_and_says_why_and_hol
     assert await installation.rows("SELECT kind FROM events WHERE job_id = 'wrong'") == [("JobFailed",)]
 
 
+@pytest.mark.parametrize("stored", [{"priority": "urgent"}, {"time_limit_seconds": "soon"}, {"gang": 7}])
+async def test_a_leader_leads_where_the_stored_spec_of_a_live_job_cannot_be_read(
+    installation: Installation, leader: Leader, stored: dict[str, object]
+) -> None:
+    for job_id in ("ends-well", "ends-badly", "waits"):
+        await installation.submit(job_id, a_spec(devices=8))
+    await leader.cycle(NOW_MS + 1)
+    async with installation.database.transaction() as session:
+        changed = text("UPDATE jobs SET spec = spec || CAST(:stored AS jsonb)")
+        await session.execute(changed, {"stored": json.dumps(stored)})
+    await installation.submit("after", a_spec(dependencies=Dependencies(after_ok=("waits",))))
+    await installation.submit("right", a_spec(priority="high"))
+    again = await a_leader(leader.seat.database, leader.seat.leadership, leader.term)
+    await again.cycle(NOW_MS + 2)
+    states = "SELECT job_id, state, reason FROM job_states ORDER BY job_id"
+    assert await installation.rows(states) == [
+        ("after", "cancelled", "dependency_failed"),
+        ("ends-badly", "allocated", None),
+        ("ends-well", "allocated", None),
+        ("right", "queued", None),
+        ("waits", "failed", "spec_unreadable"),
+    ]
+    placed = await installation.rows("SELECT allocation_id, node_id FROM allocations ORDER BY job_id")
+    for seq, phase in enumerate(("ready", "running", "ended"), 1):
+        for (allocation_id, node_id), exit_code in zip(placed, (1, 0), strict=True):
+            task: dict[str, object] = {"allocation_id": allocation_id, "phase": phase, "rendezvous_port": 1}
+            if phase == "ended":
+                task |= {"exit_code": exit_code, "end_reason": "exited"}
+            await installation.report(str(node_id), [task], seq)
+        await again.cycle(NOW_MS + 2 + seq)
+    assert (await installation.rows(states))[1:4] == [
+        ("ends-badly", "failed", "spec_unreadable"),
+        ("ends-well", "succeeded", "completed"),
+        ("right", "allocated", None),
+    ]
+    details = await installation.rows("SELECT detail FROM job_states WHERE reason = 'spec_unreadable'")
+    assert len(details) == 2
+    assert all(str(detail).startswith("its spec cannot be read: ") for (detail,) in details)
+
+
 async def test_where_no_plan_can_be_made_everything_else_goes_on(
     installation: Installation, leader: Leader
 ) -> None:
