@@ -7,7 +7,7 @@ from scheduler.catalogue import Catalogue, models_of
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.errors import FieldProblem, Impossible, Invalid, NotSupported
 from scheduler.domain.features import missing
-from scheduler.domain.gangs import Gang, Share
+from scheduler.domain.gangs import Domain, Gang, Share
 from scheduler.domain.job_limits import LEAST_SHARE_BYTES
 from scheduler.domain.job_reading import refuse
 from scheduler.domain.jobs import JobSpec, Variant, Volume
@@ -214,7 +214,10 @@ def _problem_of(
 def _nearest_shape(
     spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Catalogue
 ) -> tuple[str, Gang] | None:
-    """The largest possible gang not larger than the one asked for, with the most devices on a node."""
+    """The largest possible gang not larger than the one asked for, with the most devices on a node; of one task where
+    it wants to be inside a node.
+    """
+    one_task = not _ON_A_NODE.isdisjoint((spec.topology.required, spec.topology.preferred))
 
     def room(model: str, per_node: int, tasks: int) -> int:
         """How many tasks fit, up to `tasks`."""
@@ -235,7 +238,7 @@ def _nearest_shape(
         for per_node in range(
             min(spec.gang.devices, _most_on_a_node(variant.model, queue, inventory)), 0, -1
         ):
-            tasks = room(variant.model, per_node, spec.gang.devices // per_node)
+            tasks = room(variant.model, per_node, 1 if one_task else spec.gang.devices // per_node)
             candidate = (tasks * per_node, per_node, variant.model)
             if tasks and (best is None or candidate > best):
                 best = candidate
@@ -245,6 +248,7 @@ def _nearest_shape(
     return model, Gang(devices, per_node, per_node)
 
 
+_ON_A_NODE = frozenset({Domain.NODE, Domain.FAST_LINK_GROUP})
 _OF_SIZE = frozenset({Reason.GANG_TOO_LARGE, Reason.QUOTA_TOO_SMALL})
 
 

@@ -95,6 +95,8 @@ def _refusal(
             for pool in pools
             for stocks in _together(stocks_of[pool], domain if tasks > 1 else None)
         )
+        if best < tasks and domain is Domain.FAST_LINK_GROUP:
+            return _nowhere_joined(model, count)
         if best < tasks:
             where = None if domain is None or domain.value not in LEVELS else domain.value
             return gang_too_large(model, tasks * count, count, best, domain=where)
@@ -110,6 +112,12 @@ def _nowhere(feature: Feature, model: str, pools: Sequence[str], asked: int) -> 
         reason = Reason.NO_NODE_FOR_IMAGES
         sentence = f"no node of the queue's pools ({names}) with {model} runs container images"
     return WhyNot(reason, sentence, device_model=model, asked=asked, available=0)
+
+
+def _nowhere_joined(model: str, count: int) -> WhyNot:
+    wanted = f"{count} {model}"
+    sentence = f"asks for {wanted} joined by fast links; no node of the queue's pools has so many that are"
+    return WhyNot(Reason.GANG_TOO_LARGE, sentence, device_model=model, asked=count, available=0)
 
 
 def _beyond_quota(model: str, devices: int, queue: Queue, catalogue: Catalogue) -> WhyNot | None:

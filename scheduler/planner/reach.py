@@ -79,11 +79,12 @@ def never_seated(
     for so many devices of each row that stay as they are.
 
     An elastic one is seated where its least size is. Cost: O(shapes), and for those that must be in one domain the
-    nodes, once in Python and for each of their kinds in numpy.
+    nodes, once in Python and for each of their kinds in numpy; in Python for each kind that fast links must join.
     """
     kinds: dict[tuple[object, ...], list[int]] = {}
     for at, shape in enumerate(shapes):
-        topology = shape.topology if required_level(shape) is not None else None
+        bound = required_level(shape) is not None or in_one_group(shape)
+        topology = shape.topology if bound else None
         kind = _least(shape), shape.devices_per_node, shape.groups, topology
         kinds.setdefault(kind, []).append(at)
     able = [[InService(cell, stay.get(cell)) for cell in cells if cell is not None] for cells in places]
@@ -115,22 +116,28 @@ class InService:
         asked = 0
         for tasks, devices in sizes_of(least):
             asked += tasks
-            enough = enough & (self._nodes_with(devices, level) >= asked)
+            enough = enough & (self._nodes_with(devices, level, joined=in_one_group(shape)) >= asked)
         return bool(enough.any())
 
-    def _nodes_with(self, least: int, level: int | None) -> Ints:
-        """How many have at least so many devices, in each domain of the level; None: anywhere."""
-        if level is None and self._stay is None:
+    def _nodes_with(self, least: int, level: int | None, *, joined: bool) -> Ints:
+        """How many have at least so many devices, `joined` by fast links where they have to be, in each domain of the
+        level; None: anywhere.
+        """
+        if level is None and self._stay is None and not joined:
             return np.array([self._cell.healthy_nodes_with(least)])
         if self._healthy is None:
             parts = self._cell.parts
             self._healthy = np.array([part.on_node.healthy if part.view.usable else 0 for part in parts])
             self._healthy -= 0 if self._stay is None else self._stay
+        able = self._healthy >= least
+        if joined:  # whoever stays may be beside them
+            able &= [
+                part.layout.choose_joined(part.at_rest | part.busy, least) > 0 for part in self._cell.parts
+            ]
         if level is None:
-            return np.array([np.count_nonzero(self._healthy >= least)])
+            return np.array([np.count_nonzero(able)])
         names = self._cell.domain[:, level]
-        counted = (self._healthy >= least) & (names >= 0)
-        return np.bincount(names[counted], minlength=int(names.max(initial=0)) + 1)
+        return np.bincount(names[able & (names >= 0)], minlength=int(names.max(initial=0)) + 1)
 
 
 def open_rows(cell: Cell, closed: Sequence[int], inside: Inside) -> Bools | None:

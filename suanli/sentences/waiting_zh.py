@@ -10,6 +10,8 @@ ZH_WAITING = {
     "asks for {nodes} with {wanted}": "需要 {nodes}，各 {wanted}",
     "{where} has {number} such": "{where}有 {number} 个",
     "asks for {wanted}": "需要 {wanted}",
+    "asks for {wanted} joined by fast links": "需要 {wanted}，由高速互连相连",
+    "no node of the queue's pools has so many that are": "该队列的资源池中没有节点有这么多这样的设备",
     "the queue's whole quota is {quota}": "队列的全部配额是 {quota}",
     "{number} {model} on one node are not allowed": "一个节点上不允许 {number} 个 {model}",
     "allowed are {allowed}": "允许 {allowed}",
@@ -83,6 +85,9 @@ ZH_WAITING = {
     "output patterns": "输出路径的通配符",
     "asks for {wanted}; the queue's whole quota is {quota}": "需要 {wanted}；队列的全部配额是 {quota}",
     "asks for {nodes} with {wanted}; {where} has {number} such": "需要 {nodes}，各 {wanted}；{where}有 {number} 个",
+    "asks for {wanted} joined by fast links; no node of the queue's pools has so many that are": (
+        "需要 {wanted}，由高速互连相连；该队列的资源池中没有节点有这么多这样的设备"
+    ),
     "the largest pool of the queue": "该队列最大的资源池",
     "the largest {level} of the queue's pools": "该队列的资源池中最大的 {level} ",
     "{number} node": "{number} 个节点",

@@ -1,9 +1,12 @@
 """What could ever start, and what would do where it could not: of values alone."""
 
+from dataclasses import replace
+
 import pytest
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.errors import Impossible, Invalid
+from scheduler.domain.gangs import Domain, Topology
 from scheduler.domain.jobs import JobSpec
 from scheduler.planner.acceptance import FirmNames, require_possible_by
 from tests.builders.cluster import POOL, a_node, a_queue, inventory_of
@@ -49,6 +52,25 @@ def test_a_gang_that_never_fits_is_told_the_nearest_that_does(
     problem = refusal(spec)
     assert isinstance(problem, Impossible)
     assert problem.fields["nearest"] == nearest
+
+
+@pytest.mark.parametrize("domain", [Domain.FAST_LINK_GROUP, Domain.NODE])
+@pytest.mark.parametrize("kind", ["required", "preferred"])
+def test_the_nearest_gang_to_one_inside_a_node_is_inside_a_node_too(domain: Domain, kind: str) -> None:
+    spec = replace(a_spec(devices=16), topology=Topology(**{kind: domain}))
+    nodes = [a_node("n1", group=4), a_node("n2", group=4)]
+    with pytest.raises(Impossible) as refused:
+        require_possible_by(spec, NAMES, inventory_of(nodes), load_catalogue())
+    devices = 4 if kind == "required" and domain is Domain.FAST_LINK_GROUP else 8
+    nearest = {"model": MODEL, "devices": devices, "devices_per_node": devices}
+    assert refused.value.fields["nearest"] == nearest
+
+
+def test_a_gang_that_no_fast_links_of_a_node_join_is_told_so() -> None:
+    spec = replace(a_spec(devices=8), topology=Topology(required=Domain.FAST_LINK_GROUP))
+    with pytest.raises(Impossible, match="asks for 8 ascend-910b3 joined by fast links; no node") as refused:
+        require_possible_by(spec, NAMES, inventory_of([a_node("n1", group=4)]), load_catalogue())
+    assert refused.value.fields["nearest"] == {"model": MODEL, "devices": 4, "devices_per_node": 4}
 
 
 def test_names_that_are_not_there_are_all_named_with_the_nearest_known() -> None:

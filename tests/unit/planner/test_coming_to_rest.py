@@ -227,6 +227,18 @@ def test_nobody_stops_and_nothing_is_kept_for_devices_that_no_fast_links_join() 
     assert controller.plan() == ["behind"]
 
 
+def test_nobody_makes_room_on_the_market_for_devices_that_no_fast_links_join() -> None:
+    controller = Controller([a_node("fast", group=4), a_node("slow", model=OTHER_MODEL)])
+    for name in ("long", "longer"):
+        spec = a_spec(name, devices=4, estimate_seconds=10 * 86_400)
+        controller.submit(name, with_speeds(spec, {MODEL: 1_000, OTHER_MODEL: 900}))
+        assert go_on(controller)
+    controller.wait(HOUR_MS)
+    short = with_speeds(a_spec("short", devices=8, estimate_seconds=600), {MODEL: 1_000, OTHER_MODEL: 10})
+    controller.submit("short", replace(short, topology=Topology(required=Domain.FAST_LINK_GROUP)))
+    assert not any(goes_on_later(controller) for _ in range(6))
+
+
 def test_nobody_leaves_for_devices_that_he_would_get_only_had_another_left_too() -> None:
     config = PlannerConfig(profile="packing")
     nodes = [a_node("slow", devices=4, model=OTHER_MODEL), a_node("fast", devices=4)]
