@@ -19,7 +19,7 @@ from scheduler.domain.ids import FirmId, JobId, NodeId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.planner import JobClass, Shape, Snapshot, WaitingJob
-from scheduler.planner.comparison import Prospect, most_changed, verdicts
+from scheduler.planner.comparison import Prospect, firm_changes, most_changed
 from scheduler.planner.cycle import Planner, plan
 from scheduler.planner.placer import Placer
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
@@ -169,7 +169,7 @@ def _what_if(settings: Settings, present: Snapshot, name: str) -> Row:
         Prospect(snapshot, *plan(snapshot, NOW_MS, config(BALANCED)))
         for snapshot in (present, replace(present, nodes=(*present.nodes, *added)))
     )
-    verdicts(before, after)
+    firm_changes(before, after)
     most_changed(before, after, 20)
     took_ms = 1000 * (time.process_time() - begun)
     return Row("cost", f"{name}, 1 % more nodes", "what-if by CPU time", took_ms, "ms", "lower", None, None)

@@ -125,7 +125,7 @@ class Claims:
             lacks = 0 if short is None else max(asked, self._sharing.kept_for(queue.key, candidate.model))
             way = self._preemption.find(asks, cell, borrows=borrows, lacks=lacks)
             if way is not None and borrows and self._comes_back(shape, queue, cell, rank, way):
-                continue
+                way = self._preemption.find(asks, cell, borrows=True, lacks=lacks, below=rank)
             if way is not None:
                 key = (way.lost, number)
                 if best is None or key < best[0]:

@@ -43,7 +43,7 @@ from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 from scheduler.planner.variants import Candidate, Options, sizes_to_try
 
-_TRIES = 3  # of a plan by the plan after it
+_TRIES = 2  # of a plan by the plan after it
 
 
 def plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan, Report]:
@@ -69,7 +69,7 @@ class Planner:
         """One cycle. `mix` are the typical demands, where the caller knows them better than the snapshot.
 
         Cost: one comparison a node, the devices of nodes that changed, and the cycle itself; where anybody stops for a
-        gain, the cycle after it.
+        gain, the cycle after it, and once more if somebody would stop in vain.
         """
         with uncollected():
             mix = mix_of(snapshot) if mix is None else mix

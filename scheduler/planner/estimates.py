@@ -215,19 +215,6 @@ class Estimates:
             self._horizon_ms = self._horizon()
         return self._horizon_ms
 
-    def all_here(self, now_ms: int) -> float:
-        """How sure it is that all who are to be through together are here: from 0 to 1.
-
-        It is once nobody has come for as long as they will take. Cost: O(classes + running jobs).
-        """
-        snapshot = self._snapshot
-        newest_ms = max(
-            max([item.jobs[-1].submitted_ms for item in snapshot.classes if item.jobs], default=0),
-            max([running.submitted_ms for running in snapshot.running], default=0),
-        )
-        quiet_ms = max(0, now_ms - newest_ms)
-        return min(1.0, quiet_ms / max(self.horizon_ms(), 1.0))
-
     def _horizon(self) -> float:
         snapshot = self._snapshot
         work = 0.0

@@ -96,6 +96,7 @@ class Preemption:
         self._asked_back: set[tuple[QueueKey, Cell]] = set()  # where a queue asked for what it lent
         self._told_of: set[JobId] = set()  # borrowers, of whom somebody was told that they give it back
         self._looks = _MOST_LOOKED_AT
+        self._below: int | None = None  # of the queue that asks who has his turn before it is let be
         self._too_dear_for = False  # whether anybody was left alone as he would lose much for so few devices
 
     @cached_property
@@ -148,10 +149,12 @@ class Preemption:
         who = shape.queue, self.turns.rank(shape, job), job.job_id in self.served, alike, shape.topology
         return Asks(shape, job, self._in_vain.setdefault(who, {}))
 
-    def find(self, asks: Asks, cell: Cell, *, borrows: bool, lacks: int = 0) -> Way | None:
+    def find(
+        self, asks: Asks, cell: Cell, *, borrows: bool, lacks: int = 0, below: int | None = None
+    ) -> Way | None:
         """The cheapest way found, or None. Changes nothing; `stopped` tells of what was decided.
 
-        `lacks`: so many devices of the cell's model its queue's quota does not have.
+        `lacks`: so many devices of the model its queue's quota does not have. `below`: rank under which its own stop.
         """
         shape, job, in_vain = asks
         if not lacks and not self._could_stop_any(shape, cell, borrows=borrows):
@@ -160,9 +163,9 @@ class Preemption:
         of_size = (cell, borrows, bool(lacks), shape.devices)
         if in_vain.get(key, tasks + 1) <= tasks or in_vain.get(of_size, tasks + 1) <= tasks:
             return None  # somebody before it in the order, who asked for no more, found nobody to stop
-        self._too_dear_for = False
+        self._too_dear_for, self._below = False, below
         way = self._way(shape, job, cell, borrows=borrows, lacks=lacks)
-        if way is None:  # a larger gang may cost more
+        if way is None and below is None:  # a larger gang may cost more
             in_vain[of_size if self._too_dear_for else key] = tasks
         return way
 
@@ -320,6 +323,8 @@ class Preemption:
             if self._any_behind(shape, place):
                 those = self._stoppable(place, shape.queue)
                 may = those.may if anybody else those.may & those.whole
+                if self._below is not None:
+                    may = may & (those.rank < self._below)
                 if job.job_id in self.served:
                     may = may & ~those.among(self.traded)
                 lower = those.of_lower_class(shape, mine)

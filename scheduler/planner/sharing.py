@@ -312,8 +312,9 @@ class Sharing:
         """
         asked = dict(self.amounts(model, devices))
         for key in self.lacks(queue, model, devices):
-            self._kept[queue.key, key] = max(asked[key], self._kept.get((queue.key, key), 0))
-            self._refused.clear()
+            if asked[key] > self._kept.get((queue.key, key), 0):
+                self._kept[queue.key, key] = asked[key]
+                self._refused.clear()
 
     def kept_for(self, queue: QueueKey, model: str) -> int:
         """How many devices count for as much as is asked for at most by whom it is kept for; 0: it is not kept."""

@@ -87,13 +87,13 @@ class Stoppable:
 
     def of_lower_class(self, shape: Shape, mine: Standing) -> Bools:
         """Whose priority class is lower than a shape's, and has not been raised by age to where a job of it stands."""
-        return (self._class < shape.priority.rank) & (self._rank < mine.rank)
+        return (self._class < shape.priority.rank) & (self.rank < mine.rank)
 
     def much_later(self, mine: Standing, factor: float) -> Bools:
         """Whose turn is later, and whose rest is longer by so many times what it costs to stop them."""
         cost_ms = factor * (self._restart_ms + self.lost_ms + self._config.stop_margin_ms)
         longer = self.left_ms > (nan if mine.left_ms is None else mine.left_ms) + cost_ms
-        return self._resumable & (self._rank <= mine.rank) & (self._turn > mine.turn) & longer
+        return self._resumable & (self.rank <= mine.rank) & (self._turn > mine.turn) & longer
 
     def devices_on(self, cell: Cell) -> tuple[Ints, Ints, Ints]:
         """(whose, row of the cell on which they run, how many they have there). Cost: O(their tasks), once."""
@@ -124,7 +124,8 @@ class Stoppable:
         return [self._turns.of_running(one) for one in self.running]
 
     @cached_property
-    def _rank(self) -> Ints:
+    def rank(self) -> Ints:
+        """Rank of each one's turn, see `Turns`."""
         return _ints([its.rank for its in self._standings])
 
     @cached_property

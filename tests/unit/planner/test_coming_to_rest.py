@@ -276,3 +276,19 @@ def test_nobody_stops_for_a_job_whose_quota_would_then_be_kept_for_one_that_asks
     for name, devices, on_node in (("first", 3, 1), ("second", 6, 2), ("alone", 3, 3)):
         controller.submit(name, a_spec(name, devices=devices, per_node=on_node))
     assert rests(controller)
+
+
+def test_who_comes_back_before_a_job_that_borrows_is_let_be_and_others_behind_it_stop() -> None:
+    # The two youngest would be the first to stop, and would start again before it.
+    controller = lending([a_node("n1", devices=4)], {"firm-a": {MODEL: 3}, "firm-b": {MODEL: 4}})
+    for name, priority in (("low", "low"), ("normal", "normal")):
+        for number in range(2):
+            controller.submit(f"{name}-{number}", a_spec(name, priority=priority))
+        assert go_on(controller)
+        controller.wait(HOUR_MS)
+    controller.submit("theirs", a_spec("theirs", devices=4, per_node=2), firm="firm-b")
+    controller.submit("high", a_spec("high", devices=2, priority="high"))
+    assert goes_on_later(controller)
+    assert goes_on_later(controller)
+    assert controller.state.jobs[JobId("high")].state is JobState.RUNNING
+    assert rests(controller)

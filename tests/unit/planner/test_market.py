@@ -172,15 +172,6 @@ def test_to_end_all_soonest_who_has_to_run_all_the_time_comes_before_those_who_c
     assert {models[f"job-{number}"] for number in range(40, 44)} == {"fast"}
 
 
-def test_once_all_are_here_a_long_gang_has_the_model_that_serves_it_best_and_not_while_others_come() -> None:
-    since_ms = 7 * DAY_MS  # longer ago than all will take
-    gang = (4, 288_000.0, {"fast": 1.0, "slow": 0.25}, since_ms)
-    single = [(1, 36_000.0, {"fast": 1.0, "slow": 0.8}, since_ms) for _ in range(4)]
-    assert models_of(decided([gang, *single], "balanced"))["job-0"] == "fast"
-    newcomer = (1, 600.0, {"fast": 1.0, "slow": 0.8}, 10 * DAY_MS - 1_000)
-    assert models_of(decided([gang, *single, newcomer], "balanced"))["job-0"] == "slow"
-
-
 def test_work_fits_every_model_it_needs_if_all_are_to_be_through_at_once() -> None:
     # Equal work on ten devices each: the first kind is served by both models, as a device of the slow one costs half
     # as much when both are through at once; there the second kind would cost twice what it does on the fast one.
