@@ -113,7 +113,7 @@ def history_period(from_: str | None, to: str | None, now: datetime | None = Non
 
     Raises ValueError that names the option.
     """
-    from scheduler.domain.time import from_datetime, month_begin_ms, to_rfc3339
+    from scheduler.domain.time import from_datetime, month_begin_ms
 
     if (from_ is None) != (to is None):
         raise ValueError("--from and --to: give both, or neither for the last month")
@@ -122,7 +122,7 @@ def history_period(from_: str | None, to: str | None, now: datetime | None = Non
         return month_begin_ms(end_ms - 1), end_ms
     begin_ms, end_ms = _moment_ms("--from", from_), _moment_ms("--to", to)
     if begin_ms >= end_ms:
-        raise ValueError(f"--to: got {to}, want a time after {to_rfc3339(begin_ms)}, where the period begins")
+        raise ValueError(f"--to: got {to}, want a time after {from_}, where the period begins")
     return begin_ms, end_ms
 
 

@@ -4,8 +4,8 @@ Expands only: a controller of before writes neither, and who has just loaded tak
 A job that one of now held, and one of before released and held again, counts as held since the first time: it is
 younger by the time between. Whether it was so cannot be read from its row, which other changes touch as well.
 
-Rows of `experience` whose subject is `start` stay, for a controller of before; one of now learns of told starts under
-`told`, from nothing. A migration that contracts may delete them.
+Rows of `experience` whose subject is `start` or `told` stay, for controllers of before; one of now learns of told
+starts under `told_by`, from nothing. A migration that contracts may delete them.
 """
 
 from collections.abc import Sequence

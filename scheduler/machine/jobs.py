@@ -124,6 +124,7 @@ def revise(t: Transition, message: JobRevised) -> None:
         t.state.forget_views(allocation for allocation in attempt.allocations if allocation.live)
     if job.state is JobState.QUEUED:
         queueing.settle(t.state, job, t.now_ms)
+        learning.taken_back(t.state, job)
     t.changes.replan = True
 
 

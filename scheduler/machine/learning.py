@@ -93,7 +93,7 @@ def told_starts(state: ClusterState, jobs: Iterable[JobRecord]) -> None:
 
 
 def taken_back(state: ClusterState, job: JobRecord) -> None:
-    """What a job was told of its start is void, as it is held or released: it is told anew."""
+    """What a job was told of its start is void, as it is held, released or revised: it is told anew."""
     if not job.attempts:
         job.announced = None
         state.learning.withdrawn(job.job_id)

@@ -20,6 +20,9 @@ from scheduler.planner.room import UNKNOWN_RUN_MS, Ends, first_moment, take_last
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Snapshot
 
+# What comes free of a line comes at no more moments than these: it is a forecast, and each question goes through them.
+_MOST_MOMENTS = 128
+
 
 @dataclass(slots=True)
 class _Line:
@@ -38,6 +41,16 @@ class _Line:
         if end_ms < inf:
             self.ends.append((end_ms, amount))
         return amount
+
+    def in_order(self) -> None:
+        """The soonest first. Of too many, neighbours come free with the last of them: nobody is told too early."""
+        free, *ends = self.ends
+        ends.sort()
+        several = -(-len(ends) // _MOST_MOMENTS)
+        if several > 1:
+            together = [ends[at : at + several] for at in range(0, len(ends), several)]
+            ends = [(some[-1][0], sum(amount for _, amount in some)) for some in together]
+        self.ends = [free, *ends]
 
 
 class _Member(NamedTuple):
@@ -116,7 +129,7 @@ class Allowances:
                 _hold(limits, amounts.get(key, 0.0), end_ms)
         for queue in self._limits:
             for line in self._lines(queue):
-                line.ends.sort()
+                line.in_order()
 
     def _held(self, snapshot: Snapshot, queue: QueueKey) -> dict[str, float]:
         held = [(model, float(devices)) for model, devices in snapshot.held.get(queue, {}).items()]

@@ -236,11 +236,11 @@ class Learning:
         self._starts = self._starts.plus(firm, told_ms, waited_ms, devices, waiting)
         self._made = None
         after = self._starts.sizes[at].items()
-        return {Learned("told", str(at), name) for name, of in after if of is not before.get(name)}
+        return {Learned("told_by", str(at), name) for name, of in after if of is not before.get(name)}
 
     def numbers(self, what: Learned) -> list[float]:
         """One thing that was learned, to be stored."""
-        if what.subject == "told":
+        if what.subject == "told_by":
             of = self._starts.sizes[int(what.kind)][FirmId(what.model)]
             return [*of.tails, *(number for start in of.starts for number in start)]
         if what.subject == "rate":
@@ -257,7 +257,7 @@ class Learning:
                 self._of_asked = seen
             case "rate":
                 self._rates = {**self._rates, (what.kind, what.model): seen}
-            case "told" if what.model and int(what.kind) < len(self._starts.sizes) and len(numbers) >= 2:
+            case "told_by" if int(what.kind) < len(self._starts.sizes) and len(numbers) >= 2:
                 at, (early, late, *rest) = int(what.kind), numbers
                 of = OfFirm(tuple(zip(rest[::2], rest[1::2], strict=True)), (early, late))
                 self._starts = self._starts.having(at, {**self._starts.sizes[at], FirmId(what.model): of})

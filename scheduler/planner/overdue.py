@@ -48,9 +48,8 @@ class Overdue:
         self._budgets = budgets
         self._now_ms = now_ms
         self._once_ms = max(1, config.ageing_ms)
-        self.since_ms = (
-            now_ms - PATIENT * self._once_ms
-        )  # who was submitted later has not waited for too long
+        # Who was submitted later has not waited for too long.
+        self.since_ms = now_ms - PATIENT * self._once_ms
 
     def has(self, shape: Shape, job: WaitingJob | RunningJob) -> bool:
         """Whether it is a borrower whose turn it is before all, or who has had it and keeps what he has."""

@@ -25,9 +25,8 @@ class Limit(NamedTuple):
 
     who: QueueKey | str
     key: str
-    most: (
-        int | None
-    )  # at once, of what those below do not keep for themselves; None: only who is above limits it
+    # At once, of what those below do not keep for themselves; None: only who is above limits it.
+    most: int | None
     kept: int  # how much of it is never lent: what is used within is not counted above
 
 

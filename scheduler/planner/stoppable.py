@@ -25,7 +25,7 @@ SAVES_MS = 60 * MINUTE_MS
 
 
 class Stoppable:
-    """Jobs on one model of a pool, for one cycle. Cost: O(jobs) once, then numpy on as many rows for each question."""
+    """Jobs on one model of a pool, for one cycle. Cost: O(jobs) once and for each question."""
 
     def __init__(
         self,

@@ -85,7 +85,7 @@ class Starts:
         own = firms.pop(firm, OfFirm())
         firms[firm] = own.plus(told_ms, waited_ms, 1.0 / (_FOLLOWED + waiting), _said(firms.values()))
         if sum(len(of.starts) for of in firms.values()) > KEPT_STARTS:
-            most = max(firms, key=lambda name: (len(firms[name].starts), name))
+            most = max(firms, key=lambda name: (len(firms[name].starts), name != firm, name))
             firms[most] = firms[most]._replace(starts=firms[most].starts[1:])
         return self.having(at, firms)
 
@@ -178,9 +178,10 @@ def _said(firms: Iterable[OfFirm]) -> _Tails:
 
 
 def _follow(tail: float, missed: bool, rest: float, step: float) -> float:
-    """A firm's tail after a start, so that with what the others say the whole keeps its bounds."""
-    most = min(2 * _TAIL, _WIDEST_TAIL - rest)
-    return min(max(tail + step * (_TAIL - missed), _LEAST_TAIL - rest), most)
+    """A firm's tail after a start, so that with what the others say the whole keeps its bounds, and no firm alone says
+    more against the others than any says for them."""
+    least, most = max(-2 * _TAIL, _LEAST_TAIL - rest), min(2 * _TAIL, _WIDEST_TAIL - rest)
+    return min(max(tail + step * (_TAIL - missed), least), most)
 
 
 def _counts(firms: Mapping[FirmId, OfFirm], waiting: Iterable[Waits]) -> Mapping[FirmId, float]:

@@ -129,6 +129,8 @@ def read_history(path: Path) -> History:
         raise _no_history(path, "nested too deeply") from None
     except (UnicodeDecodeError, EOFError, zlib.error, BadGzipFile) as error:
         raise _no_history(path, unreadable(error)) from None
+    except ValueError:
+        raise _no_history(path, "a number that is too long") from None
     except OSError as error:
         raise _no_history(path, error.strerror or str(error), "a file that can be read") from None
     return history_from_json(value)

@@ -39,7 +39,7 @@ def apply(
     if as_json:
         print_json(applied)
         return
-    for wrong in applied["warnings"]:
+    for wrong in applied.get("warnings", ()):  # a control plane of before says none
         note(f"suanli: warning: {of_field(FieldError(**wrong), read)}")
     changes = [change for change in applied["changes"] if change["outcome"] != "unchanged"]
     unchanged = len(applied["changes"]) - len(changes)

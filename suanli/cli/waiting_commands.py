@@ -133,7 +133,7 @@ def queue(
         print_json(waiting)
         return
     # Each queue by itself: of a name alone, an operator is shown every firm's.
-    waiting.sort(key=lambda one: one["firm"])
+    waiting.sort(key=lambda one: one.get("firm", ""))
     rows: list[list[object]] = [
         [
             "-" if one["position"] is None else one["position"],

@@ -185,6 +185,7 @@ ZH_APART = {
     "JSON as `suanli admin history` writes it": "`suanli admin history` 写出的 JSON",
     "no JSON in line {line}, column {column}": "第 {line} 行第 {column} 列不是 JSON",
     "nested too deeply": "嵌套太深",
+    "a number that is too long": "数字过长",
     "--alone changes nothing: no firm has a nominal quota": "--alone 不起作用：没有企业有额定配额",
     "its gzip is broken, or cut off": "其 gzip 已损坏或被截断",
     "no such queue": "没有这个队列",

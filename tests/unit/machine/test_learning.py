@@ -9,7 +9,13 @@ from scheduler.domain.jobs import JobState, ModelCheckpointSpec
 from scheduler.domain.reasons import EndReason
 from scheduler.machine import announce, take_snapshot
 from scheduler.machine.invariants import violations
-from scheduler.machine.messages import CancelRequested, HoldRequested, ObservedTask, RequeueRequested
+from scheduler.machine.messages import (
+    CancelRequested,
+    HoldRequested,
+    JobRevised,
+    ObservedTask,
+    RequeueRequested,
+)
 from scheduler.machine.state import JobRecord
 from scheduler.planner.experience import Learned, Learning
 from tests.builders.cluster import Controller, a_node, observed
@@ -101,7 +107,7 @@ def test_a_waiting_job_is_told_its_start_once_and_its_start_is_held_against_it()
     controller.end(controller.tasks(first)[0])
     assert controller.plan() == ["second"]
     assert controller.changes[-1].kept_word == [True]
-    assert {what.subject for what in controller.changes[-1].learned} == {"told"}
+    assert {what.subject for what in controller.changes[-1].learned} == {"told_by"}
 
 
 def test_who_was_told_a_start_counts_as_waiting_until_it_starts_or_ends() -> None:
@@ -146,6 +152,25 @@ def test_who_is_held_waits_for_no_start_and_is_told_another_once_it_is_released(
     (size,) = (of for firms in controller.state.learning.experience().starts.sizes for of in firms.values())
     ((_, waited),) = size.starts
     assert waited < math.log(HOUR_MS), "the time that it was held is no time that it waited"
+
+
+def test_a_job_that_was_revised_is_told_another_start() -> None:
+    """Who makes himself late at will is no reason to tell others that they might be."""
+    controller = Controller([a_node("n1")])
+    started(controller, "first", time_limit_s=3600)
+    job = controller.submit("job", a_spec("job", devices=8, time_limit_s=3600))
+    controller.plan()
+    announce(controller.state, controller.report, controller.now_ms, controller.ids)
+    assert job.announced is not None
+    controller.wait(60_000)
+    spec = replace(job.spec, time_limit_seconds=30 * 86_400)
+    controller.tell(JobRevised(job.firm_id, job.job_id, 2, spec, "somebody"))
+    assert job.announced is None
+    assert not any(controller.state.learning.experience().starts.waiting)
+    controller.plan()
+    announce(controller.state, controller.report, controller.now_ms, controller.ids)
+    assert job.announced is not None
+    assert job.announced[0] == controller.now_ms
 
 
 def test_what_was_learned_is_the_same_after_it_was_stored_and_read() -> None:

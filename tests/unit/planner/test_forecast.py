@@ -120,6 +120,14 @@ def test_whoever_has_most_of_the_kept_starts_or_waits_gives_way() -> None:
     assert min(one.told_ms for one in starts.waiting[0] if one.firm == many) == 2 * KEPT_STARTS + 50
 
 
+def test_who_has_just_started_counts_though_as_many_firms_have_started_as_starts_are_kept() -> None:
+    starts = Starts()
+    for number in range(KEPT_STARTS + 5):
+        newest = FirmId(f"firm-{number % 7}-{number}")
+        starts = starts.plus(newest, (0.0, 1.0, 2.0), 1.0)
+        assert len(starts.sizes[0][newest].starts) == 1
+
+
 @pytest.mark.parametrize("worth_believing", [True, False])
 def test_a_forecast_counts_as_far_as_it_is_worth_believing(worth_believing: bool) -> None:
     rng = random.Random(7)
@@ -405,6 +413,22 @@ def test_quotas_are_open_at_once_to_whom_they_let_start_or_owe_it_and_to_nobody_
             )
             opens_ms = allowances.opens_ms(queue.key, [MODEL], asked).get(MODEL)
             assert (opens_ms == 0.0) == (sharing.lets(queue, MODEL, asked) or owed), (queue, asked)
+
+
+def test_of_a_quota_that_very_many_jobs_hold_nobody_is_told_too_early_and_nobody_much_too_late() -> None:
+    controller = Controller([a_node(f"n{number}") for number in range(41)], [a_queue(nominal={MODEL: 320})])
+    for number in range(320):
+        controller.submit(f"job-{number}", a_spec(devices=1, time_limit_s=3600 + 60 * number))
+    for job_id in controller.plan():
+        controller.run(controller.state.jobs[JobId(job_id)])
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    estimates = Estimates(snapshot, Memory())
+    allowances = Allowances(snapshot, estimates, PlannerConfig())
+    ends_ms = sorted(estimates.left_of(running) or 0.0 for running in snapshot.running)
+    assert len(ends_ms) == 320
+    for asked in range(1, 319):
+        opens_ms = allowances.opens_ms(snapshot.running[0].shape.queue, [MODEL], asked)[MODEL]
+        assert ends_ms[asked - 1] <= opens_ms <= ends_ms[asked + 1]
 
 
 def test_where_nobody_can_tell_when_the_quota_is_free_no_start_is_told() -> None:

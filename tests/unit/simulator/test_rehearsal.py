@@ -469,6 +469,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, history_file: Pat
     ("content", "why"),
     [
         (b"[" * 100_000, "nested too deeply"),
+        (b"9" * 5_000, "a number that is too long"),
         (gzip.compress(b" " * (MOST_BYTES + 1), 1), f"more than {MOST_BYTES} bytes"),
         (b'{"format": "\xff"}', "got not UTF-8 text"),
         (b'{\n"format": }', "no JSON in line 2, column 11"),
