@@ -476,7 +476,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, history_file: Pat
         (gzip.compress(b"{}")[:-4], "its gzip is broken, or cut off"),
         (gzip.compress(b"{}")[:-8] + b"12345678", "its gzip is broken, or cut off"),
     ],
-    ids=["nested", "swelling", "no text", "no JSON", "cut off", "changed"],
+    ids=["nested", "long number", "swelling", "no text", "no JSON", "cut off", "changed"],
 )
 def test_a_file_that_swells_is_nested_without_end_or_is_no_history_is_refused_by_name(
     content: bytes, why: str, tmp_path: Path
