@@ -17,7 +17,7 @@ def best_throughput(jobs: Sequence[tuple[int, Mapping[str, float]]], capacity: M
         (n, m) for n, (_, rates) in enumerate(jobs) for m, model in enumerate(models) if rates.get(model)
     ]
     gains = np.array([jobs[n][1][models[m]] / max(jobs[n][1].values()) for n, m in columns])
-    solver = highspy.Highs()
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
     solver.setOptionValue("output_flag", False)
     program = highspy.HighsLp()
     program.num_col_ = len(columns)
