@@ -17,16 +17,18 @@ from scheduler.planner.overdue import PATIENT
 from scheduler.planner.plan import StopCause
 from scheduler.planner.rows import Bools
 from scheduler.planner.snapshot import RunningJob, Shape, WaitingJob
-from scheduler.planner.stoppable import Stoppable, saves_soon
+from scheduler.planner.stoppable import Stoppable, lost_work_ms, saves_soon
 
 
 class TakingBack:
     """Of one cycle."""
 
-    def __init__(self, turns: Turns, now_ms: int, config: PlannerConfig) -> None:
+    def __init__(self, turns: Turns, now_ms: int, config: PlannerConfig, ahead_ms: int = 0) -> None:
+        """`ahead_ms`: so long after the cycle it is judged, of which `now_ms` tells the moment."""
         self._turns = turns
         self._now_ms = now_ms
         self._config = config
+        self._ahead_ms = ahead_ms
 
     def leaves_alone(self, shape: Shape, job: WaitingJob, those: Stoppable) -> Bools:
         """Which borrowers lose more than the job may cost, for how few devices the job needs of them; and who is
@@ -57,22 +59,34 @@ class TakingBack:
 
     def when(self, shape: Shape, job: WaitingJob, borrowers: Sequence[Victim], amount: str) -> str:
         """When what its queue lent comes back, of which these borrowers have so much and no more than it needs."""
+        old_ms = max(v.running.started_ms for v in borrowers) + self._config.min_run_ms
+        if old_ms > self._now_ms:  # before it nobody stops them: then they lose more, and it may cost more
+            later = TakingBack(self._turns, old_ms, self._config, old_ms - self._now_ms)
+            borrowers = [v._replace(lost_ms=lost_work_ms(v.running, old_ms)) for v in borrowers]
+            minutes = self._config.min_run_ms // MINUTE_MS
+            return later._when_it_ends(shape, job, borrowers, amount) or (
+                f"work on {amount} ends, or from {to_rfc3339(old_ms)} on, when it has run for {minutes} min"
+            )
+        return self._when_it_ends(shape, job, borrowers, amount) or (
+            f"work on {amount} stops in one of the next cycles"
+        )
+
+    def _when_it_ends(
+        self, shape: Shape, job: WaitingJob, borrowers: Sequence[Victim], amount: str
+    ) -> str | None:
+        """The same where they are not stopped at the moment that is judged, as they would lose too much by it."""
         running, lost_ms = [v.running for v in borrowers], [v.lost_ms for v in borrowers]
         those = Stoppable(running, lost_ms, self._turns, self._now_ms, self._config)
-        if self.leaves_alone(shape, job, those).any() or self.too_dear(shape, job, borrowers):
-            patient_ms = int(PATIENT * self._config.ageing_ms)
-            awaited = self._expected_back(those).any()
-            moment = to_rfc3339(job.submitted_ms + patient_ms * (2 if awaited else 1))
-            if any(v.running.shape.resumable for v in borrowers):
-                return f"work on {amount} ends or saves a model checkpoint, or from {moment} on whatever it loses"
-            return f"work on {amount} ends, or from {moment} on whatever it loses"
-        young_ms = max(v.running.started_ms for v in borrowers) + self._config.min_run_ms
-        if young_ms > self._now_ms:
-            minutes = self._config.min_run_ms // MINUTE_MS
-            return (
-                f"work on {amount} ends, or from {to_rfc3339(young_ms)} on, when it has run for {minutes} min"
-            )
-        return f"work on {amount} stops in one of the next cycles"
+        saves = any(self.saves_first(v.running, v.lost_ms, job) for v in borrowers)
+        dear = saves or self.leaves_alone(shape, job, those).any() or self.too_dear(shape, job, borrowers)
+        if not dear:
+            return None
+        patient_ms = int(PATIENT * self._config.ageing_ms)
+        awaited = self._expected_back(those).any()
+        moment = to_rfc3339(job.submitted_ms + patient_ms * (2 if awaited else 1))
+        if any(v.running.shape.resumable for v in borrowers):
+            return f"work on {amount} ends or saves a model checkpoint, or from {moment} on whatever it loses"
+        return f"work on {amount} ends, or from {moment} on whatever it loses"
 
     def _may_cost(self, job: WaitingJob) -> float:
         """How much work, in ms for each of its devices, a job may throw away to get back lent quota, and of no other
@@ -93,4 +107,4 @@ class TakingBack:
 
     def _expected_back(self, those: Stoppable) -> Bools:
         """Who is expected to give back what he borrowed sooner than he could do again what he would lose."""
-        return those.left_ms < those.lost_ms - self._config.fresh_ms
+        return those.left_ms - self._ahead_ms < those.lost_ms - self._config.fresh_ms

@@ -789,6 +789,38 @@ def test_an_owner_is_told_when_what_he_lent_comes_back() -> None:
 
 
 @pytest.mark.parametrize("saves", [True, False])
+def test_an_owner_of_young_work_is_told_no_moment_at_which_too_much_would_be_lost(saves: bool) -> None:
+    controller = sharing_firms()
+    start(controller, "own", 8)
+    spec = a_spec("borrower", devices=8)
+    borrower = controller.submit("borrower", spec if saves else replace(spec, model_checkpoint=None))
+    assert controller.plan() == ["borrower"]
+    controller.run(borrower)
+    controller.wait(5_000)
+    submitted_ms, config = controller.now_ms, PlannerConfig()
+    controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
+    began_ms = controller.state.jobs[JobId("borrower")].attempt.started_ms  # type: ignore[union-attr]
+    may_stop_ms = began_ms + config.min_run_ms
+
+    def decided(at_ms: int) -> tuple[Plan, str | None]:
+        snapshot = take_snapshot(controller.state, at_ms)
+        running = tuple(job._replace(saved_ms=job.started_ms) for job in snapshot.running)
+        what, report = plan(replace(snapshot, running=running), at_ms, config)
+        (mine,) = report.classes
+        return what, mine.counterfactual
+
+    _, told = decided(controller.now_ms)
+    # By then it has lost 5 min, and 3 min and a tenth of the wait may be lost.
+    assert decided(may_stop_ms)[0].stops == ()
+    moment = to_rfc3339(submitted_ms + round(PATIENT) * config.ageing_ms)
+    ends = "ends or saves a model checkpoint" if saves else "ends"
+    assert told == (
+        f"when what its queue lent comes back: work on 8 ascend-910b3 {ends}, or from {moment} on"
+        " whatever it loses"
+    )
+
+
+@pytest.mark.parametrize("saves", [True, False])
 def test_an_owner_is_told_until_when_work_that_would_be_lost_goes_on(saves: bool) -> None:
     controller = sharing_firms()
     start(controller, "own", 8)
