@@ -361,6 +361,13 @@ async def test_explain_tells_reasons_of_waiting_jobs_and_the_placement_of_runnin
         "latest": "2027-01-15T09:00:00.500Z",
     }
     assert first["starts"] is None
+    installation.clock.now_ms += 120_000  # and it still waits: it starts not before now
+    later = (await lin.get(f"/v1/jobs/{waiting}/explain")).json()
+    assert later["starts"] == {
+        "earliest": "2027-01-15T08:02:00.000Z",
+        "expected": "2027-01-15T08:02:00.000Z",
+        "latest": "2027-01-15T09:00:00.500Z",
+    }
     third = (await lin.get(f"/v1/jobs/{running}/explain")).json()
     assert third["sentence"] == "Attempt 1 runs on ascend-910b3."
     assert third["placement"] == {"sentence": "it fits"}

@@ -321,6 +321,10 @@ async def test_a_queue_is_listed_in_the_planners_order_with_reasons(installation
     ]
     earliest = [one["starts"] and one["starts"]["earliest"] for one in waiting]
     assert earliest == [to_rfc3339(NOW_MS + 1), to_rfc3339(NOW_MS + 2), None]
+    installation.clock.now_ms += 15
+    waiting = (await lin.get("/v1/queues/default/waiting")).json()["waiting"]
+    told = [one["starts"] and (one["starts"]["earliest"], one["starts"]["latest"]) for one in waiting]
+    assert told == [(to_rfc3339(NOW_MS + 15), to_rfc3339(NOW_MS + 20))] * 2 + [None]
     assert (await installation.as_("zhao").get("/v1/queues/default/waiting")).json()["waiting"] == []
 
 

@@ -215,7 +215,7 @@ async def read(job_id: str, api: ApiState, principal: JobReader) -> Response:
 async def explain(job_id: str, api: ApiState, principal: JobReader) -> ExplanationOut:
     """Why the job waits, runs where it runs, or ended."""
     async with api.database.read() as session:
-        return explanation_out(await explain_job(session, principal, job_id))
+        return explanation_out(await explain_job(session, principal, job_id), api.now_ms())
 
 
 @router.get("/{job_id}/attempts")

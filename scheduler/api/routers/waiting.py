@@ -21,7 +21,8 @@ async def validate(request: Request, api: ApiState, principal: JobSubmitter) -> 
     Refused as a submission would be where it could never start.
     """
     spec = spec_from_json(await read_json(request))
-    return trial_out(await api.trials.of(principal, spec, api.now_ms()))
+    now_ms = api.now_ms()
+    return trial_out(await api.trials.of(principal, spec, now_ms), now_ms)
 
 
 @router.get("/v1/queues/{queue:path}/waiting")
@@ -31,4 +32,4 @@ async def waiting(queue: str, api: ApiState, principal: JobReader, limit: Limit 
     `queue` is a queue's name, or `firm/name`: of a name alone, operators see the queues of every firm.
     """
     async with api.database.read() as session:
-        return queue_out(queue, list(await list_waiting(session, principal, queue, limit)))
+        return queue_out(queue, list(await list_waiting(session, principal, queue, limit)), api.now_ms())

@@ -222,11 +222,12 @@ class StartsOut(Out):
     latest: str
 
 
-def starts_out(starts: tuple[int, int, int] | None) -> StartsOut | None:
-    """An interval for the wire."""
+def starts_out(starts: tuple[int, int, int] | None, now_ms: int) -> StartsOut | None:
+    """An interval for the wire: it may have been told minutes ago, and who still waits has not started before now."""
     if starts is None:
         return None
-    return StartsOut(earliest=utc(starts[0]), expected=utc(starts[1]), latest=utc(starts[2]))
+    earliest, expected, latest = (utc(max(moment_ms, now_ms)) for moment_ms in starts)
+    return StartsOut(earliest=earliest, expected=expected, latest=latest)
 
 
 class ExplanationOut(Out):
@@ -245,8 +246,8 @@ class ExplanationOut(Out):
     reported_at: str | None
 
 
-def explanation_out(explanation: Explanation) -> ExplanationOut:
-    """An explanation for the wire."""
+def explanation_out(explanation: Explanation, now_ms: int) -> ExplanationOut:
+    """An explanation for the wire, as it is read now."""
     return ExplanationOut(
         job_id=explanation.job.job_id,
         name=explanation.job.name,
@@ -255,7 +256,7 @@ def explanation_out(explanation: Explanation) -> ExplanationOut:
         position=explanation.position,
         reasons=[ReasonOut.model_validate(dict(reason)) for reason in explanation.reasons],
         counterfactual=explanation.counterfactual,
-        starts=starts_out(explanation.starts),
+        starts=starts_out(explanation.starts, now_ms),
         placement=None if explanation.placement is None else dict(explanation.placement),
         account=list(explanation.account),
         reported_at=utc_or_none(explanation.at_ms),

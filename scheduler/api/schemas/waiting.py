@@ -36,8 +36,8 @@ class QueueOut(Out):
     waiting: list[WaitingOut]
 
 
-def queue_out(queue: str, waiting: list[WaitingJob]) -> QueueOut:
-    """A queue for the wire."""
+def queue_out(queue: str, waiting: list[WaitingJob], now_ms: int) -> QueueOut:
+    """A queue for the wire, as it is read now."""
     return QueueOut(
         queue=queue,
         waiting=[
@@ -55,7 +55,7 @@ def queue_out(queue: str, waiting: list[WaitingJob]) -> QueueOut:
                 models=list(one.models),
                 why=one.why,
                 counterfactual=one.counterfactual,
-                starts=starts_out(one.starts),
+                starts=starts_out(one.starts, now_ms),
             )
             for one in waiting
         ],
@@ -90,8 +90,8 @@ class TrialOut(Out):
     spec: Annotated[dict[str, Any], Field(description="Every default filled in.")]
 
 
-def trial_out(trial: Trial) -> TrialOut:
-    """A trial for the wire."""
+def trial_out(trial: Trial, now_ms: int) -> TrialOut:
+    """A trial for the wire, made now."""
     return TrialOut(
         valid=True,
         starts_now=trial.starts_now,
@@ -101,7 +101,7 @@ def trial_out(trial: Trial) -> TrialOut:
         reasons=[ReasonOut.model_validate(dict(reason)) for reason in trial.reasons],
         counterfactual=trial.counterfactual,
         starts_by=utc_or_none(trial.starts_by_ms),
-        starts=starts_out(trial.starts),
+        starts=starts_out(trial.starts, now_ms),
         prices=[
             VariantPriceOut(
                 model=price.model,
