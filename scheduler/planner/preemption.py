@@ -7,21 +7,21 @@ that are stopping already count as coming, so that a second cycle on unchanged i
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
 from typing import NamedTuple
 
 from scheduler.domain.ids import JobId
-from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import COMPUTE, QueueKey
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.demand import Demand, demand_of, sizes_of
+from scheduler.planner.demand import Demand, demand_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fitting import Fitting, seat_on
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.giving_back import Returned, Victim, in_order, until_enough
+from scheduler.planner.holders import Holders, holders
+from scheduler.planner.in_vain import Asks, InVain, TooFew
 from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.placement import find_seats
@@ -44,14 +44,6 @@ class Way(NamedTuple):
     def lost(self) -> int:
         """Device-ms that would be thrown away if all of them stopped now."""
         return sum(victim.lost_ms * victim.running.devices for victim in (*self.victims, *self.later))
-
-
-class Asks(NamedTuple):
-    """A blocked job, and where those of its queue that ask for the same found no way: the fewest tasks of them."""
-
-    shape: Shape
-    job: WaitingJob
-    in_vain: dict[tuple[object, ...], int]
 
 
 # So many running jobs are looked at in a cycle to tell owners when what they lent comes back.
@@ -92,29 +84,18 @@ class Preemption:
         self._columns: dict[tuple[str, str, QueueKey | str | None], Stoppable] = {}
         self._told: set[tuple[str, str]] = set()  # cells that know when their jobs are expected to end
         self._possible: dict[tuple[object, ...], bool] = {}
-        self._in_vain: dict[tuple[object, ...], dict[tuple[object, ...], int]] = {}
+        self._in_vain = InVain(turns)
         self._asked_back: set[tuple[QueueKey, Cell]] = set()  # where a queue asked for what it lent
         self._told_of: set[JobId] = set()  # borrowers, of whom somebody was told that they give it back
         self._looks = _MOST_LOOKED_AT
         self._below: int | None = None  # of the queue that asks who has his turn before it is let be
+        self._too_few = False  # whether all who may stop have too few devices for whoever asks
         self._too_dear_for = False  # whether anybody was left alone as he would lose much for so few devices
 
     @cached_property
-    def _held_by(self) -> dict[tuple[str, str], dict[QueueKey, "_HeldBy"]]:
+    def _held_by(self) -> dict[tuple[str, str], dict[QueueKey, Holders]]:
         """Who runs in which cell for which queue. Cost: O(running jobs), once somebody is refused."""
-        found: dict[tuple[str, str], dict[QueueKey, _HeldBy]] = {}
-        for running in self._snapshot.running:
-            shape = running.shape
-            queues = found.setdefault((running.pool, running.model), {})
-            held_by = queues.get(shape.queue)
-            if held_by is None:
-                held_by = queues[shape.queue] = _HeldBy([], shape.priority, shape.priority.rank)
-            held_by.running.append(running)
-            if shape.resumable:
-                held_by.resumable = True
-            if shape.priority is not held_by.priority:
-                held_by.lowest = min(held_by.lowest, shape.priority.rank)
-        return found
+        return holders(self._snapshot.running)
 
     @cached_property
     def _stopping(self) -> dict[tuple[str, str], list[RunningJob]]:
@@ -144,10 +125,8 @@ class Preemption:
 
     def asks(self, shape: Shape, job: WaitingJob) -> Asks:
         """A job that looks for a way in one cell after another."""
-        sizes = sizes_of(shape)
-        alike = sizes if len(sizes) > 1 else demand_of(shape)  # of gangs of one size fewer tasks may do
-        who = shape.queue, self.turns.rank(shape, job), job.job_id in self.served, alike, shape.topology
-        return Asks(shape, job, self._in_vain.setdefault(who, {}))
+        its = job.job_id
+        return self._in_vain.asks(shape, job, served=its in self.served, of_class=self.classes.get(its))
 
     def find(
         self, asks: Asks, cell: Cell, *, borrows: bool, lacks: int = 0, below: int | None = None
@@ -156,17 +135,25 @@ class Preemption:
 
         `lacks`: so many devices of the model its queue's quota does not have. `below`: rank under which its own stop.
         """
-        shape, job, in_vain = asks
+        shape, job, in_vain, _ = asks
         if not lacks and not self._could_stop_any(shape, cell, borrows=borrows):
             return None
         tasks, key = shape.tasks, (cell, borrows, bool(lacks), 0)
         of_size = (cell, borrows, bool(lacks), shape.devices)
         if in_vain.get(key, tasks + 1) <= tasks or in_vain.get(of_size, tasks + 1) <= tasks:
             return None  # somebody before it in the order, who asked for no more, found nobody to stop
-        self._too_dear_for, self._below = False, below
+        self._too_dear_for, self._too_few, self._below = False, False, below
+        asked: TooFew | None = None
+        if below is None and not lacks and shape.whole and (borrows or not self._lent(shape, cell)):
+            asked = self._in_vain.by_devices(asks, cell)
+            if self._in_vain.are_too_few(asked):
+                in_vain[key] = tasks
+                return None
         way = self._way(shape, job, cell, borrows=borrows, lacks=lacks)
         if way is None and below is None:  # a larger gang may cost more
             in_vain[of_size if self._too_dear_for else key] = tasks
+            if asked is not None and self._too_few:
+                self._in_vain.note(asked)
         return way
 
     def _way(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, lacks: int) -> Way | None:
@@ -266,8 +253,11 @@ class Preemption:
         fitting = Fitting(cell, shape, self._open_and_coming(cell), inside)
         chosen: list[Victim] = []
         if not (fitting.enough and quota.enough):
+            if self._any_claimed and self._told_to_stop >= self._config.max_stops:
+                return None  # at least one more would have to
             candidates = self._candidates(shape, job, cell, borrows=borrows, parts=False, lacks=quota.lacking)
             if not fitting.might_be_enough(given for some in candidates for given in some.given()):
+                self._too_few = True  # whatever the host has there, and wherever the gang may be
                 return None
             found = until_enough(in_turn(candidates), fitting, quota, alone=shape.tasks == 1)
             if found is None:
@@ -278,6 +268,11 @@ class Preemption:
                 return None
         seats = fitting.seats()
         return None if seats is None else self._when_they_saved(job, chosen, seats)
+
+    @property
+    def _told_to_stop(self) -> int:
+        """How many were told to stop in this cycle."""
+        return len(self._stopped) - len(self._later)
 
     def stopped(self, job_ids: Iterable[JobId]) -> None:
         """They were told to stop in this cycle."""
@@ -425,8 +420,7 @@ class Preemption:
         Who borrowed nothing does not stop before the last of them. The first way of a cycle may take any number:
         else nobody would ever have what more jobs hold than are stopped in one.
         """
-        told = len(self._stopped) - len(self._later)
-        if self._any_claimed and told + len(victims) > self._config.max_stops:
+        if self._any_claimed and self._told_to_stop + len(victims) > self._config.max_stops:
             return None
         saves = [
             v.cause is StopCause.RECLAIM and self._taking_back.saves_first(v.running, v.lost_ms, job)
@@ -438,13 +432,3 @@ class Preemption:
         for victim, its in zip(victims, saves, strict=True):
             (later if its or (waits and victim.cause is not StopCause.RECLAIM) else now).append(victim)
         return Way(tuple(now), seats, tuple(later))
-
-
-@dataclass(slots=True)
-class _HeldBy:
-    """Running jobs of one queue in a cell."""
-
-    running: list[RunningJob]
-    priority: Priority  # of the first
-    lowest: int  # of their priority classes
-    resumable: bool = False  # whether any of them resumes
