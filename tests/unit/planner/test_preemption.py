@@ -4,6 +4,7 @@ import random
 import sys
 from dataclasses import replace
 from itertools import product
+from types import CodeType, FrameType
 
 import pytest
 
@@ -22,6 +23,7 @@ from scheduler.machine.messages import ConfigurationChanged, CordonRequested
 from scheduler.planner import Plan, PlannerConfig, Shape, Snapshot, Stop, StopCause, WaitingJob
 from scheduler.planner.cycle import plan
 from scheduler.planner.estimates import Estimates
+from scheduler.planner.fitting import Fitting
 from scheduler.planner.giving_back import Victim, in_order
 from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import PATIENT
@@ -925,18 +927,23 @@ def with_borrowers(owners: int, shapes: int, nodes: int = 128) -> Snapshot:
     return cluster.snapshot()
 
 
-def calls_of(snapshot: Snapshot, now_ms: int = 120_000) -> int:
-    """How many functions a cycle calls."""
+def calls_of(
+    snapshot: Snapshot,
+    now_ms: int = 120_000,
+    config: PlannerConfig | None = None,
+    only: CodeType | None = None,
+) -> int:
+    """How many functions a cycle calls; `only`: how often this one."""
     calls = 0
 
-    def count(_: object, event: str, __: object) -> None:
+    def count(frame: FrameType, event: str, _: object) -> None:
         nonlocal calls
-        calls += event == "call"
+        calls += event == "call" and only in (None, frame.f_code)
 
     before = sys.getprofile()
     sys.setprofile(count)
     try:
-        plan(snapshot, now_ms, PlannerConfig())
+        plan(snapshot, now_ms, config or PlannerConfig())
     finally:
         sys.setprofile(before)
     return calls
@@ -949,6 +956,31 @@ def test_telling_when_lent_devices_come_back_costs_little_however_many_ask(owner
 
 def test_looking_for_borrowers_who_would_lose_too_much_costs_little_however_many_ask() -> None:
     assert calls_of(with_borrowers(1, 24), HOUR_MS) < 3 * calls_of(with_borrowers(1, 1), HOUR_MS)
+
+
+def with_different_hosts(high_beside: int, nodes: int = 32) -> Snapshot:
+    """Low jobs of one device on every node, some of them high; high ones of a node wait that differ by their CPUs."""
+    key = QueueKey(FirmId("firm"), "default")
+    specs = [NodeSpec(f"n{number}", MODEL, 8, POOL, cpu_milli=100_000) for number in range(nodes)]
+    cluster = VirtualCluster(catalogue_of({MODEL: 1}), specs, [Queue(key, (POOL,))])
+    for node, device in product(range(nodes), range(8)):
+        priority = Priority.HIGH if device < high_beside else Priority.LOW
+        job = WaitingJob(0, JobId(f"r{node}-{device}"))
+        cluster.submit(Shape(key, priority, 1, 1, (MODEL,), time_limit_ms=24 * HOUR_MS), job)
+        task = TaskPlacement(0, NodeId(f"n{node}"), (DeviceId(f"n{node}/{device}"),))
+        cluster.start(JobPlacement(job.job_id, MODEL, POOL, (task,)), 60_000)
+    for number in range(100):
+        shape = Shape(key, Priority.HIGH, 8, 8, (MODEL,), time_limit_ms=HOUR_MS + number)
+        cluster.submit(shape._replace(cpu_milli=number), WaitingJob(HOUR_MS + number, JobId(f"w{number}")))
+    return cluster.snapshot()
+
+
+@pytest.mark.parametrize("high_beside", [0, 1])
+def test_where_nobody_can_stop_jobs_that_ask_for_other_cpus_look_for_nobody_again(high_beside: int) -> None:
+    snapshot, config = with_different_hosts(high_beside=high_beside), PlannerConfig(max_stops=16)
+    assert len(plan(snapshot, 2 * HOUR_MS, config)[0].stops) == (0 if high_beside else 16)
+    looked = calls_of(snapshot, 2 * HOUR_MS, config, only=Fitting.might_be_enough.__code__)
+    assert looked == (1 if high_beside else 2)
 
 
 def test_who_stops_before_others_is_the_same_one_by_one_and_in_columns() -> None:
