@@ -11,7 +11,7 @@ descent along the coordinates may stop short of the best prices, jobs of one siz
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.planner.rows import Floats
+from scheduler.planner.rows import Bools, Floats
 
 _ROUNDS = 12
 _RINGS = 64
@@ -39,10 +39,11 @@ def assign(values: Floats, devices: Floats, capacity: Floats) -> NDArray[np.int6
     tied = (best - ranked[:, -2] <= _TINY) & (best > _TINY) if models > 1 else np.zeros(jobs, dtype=bool)
     choices = np.argsort(-surplus, axis=1, kind="stable").tolist()
     # A second choice that is dearer than nothing is left to those who want it before all.
-    open_to = (values > 0) & ((surplus >= -_TINY) | (surplus >= best[:, None] - _TINY))
+    open_to: Bools = (values > 0) & ((surplus >= -_TINY) | (surplus >= best[:, None] - _TINY))
     allowed, asked, left = open_to.tolist(), devices.tolist(), capacity.tolist()
     least = min(asked)
-    for job in np.lexsort((-best, tied, best <= _TINY)).tolist():
+    order = np.lexsort((-best, tied, best <= _TINY))
+    for job in order[np.logical_or.reduce(open_to[order], axis=1)].tolist():  # for whom there is any
         for model in choices[job]:
             if allowed[job][model] and asked[job] <= left[model]:
                 chosen[job] = model

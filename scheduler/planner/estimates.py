@@ -178,7 +178,10 @@ class Estimates:
 
     def lefts_ms(self, shape: Shape, jobs: Sequence[WaitingJob]) -> list[float | None]:
         """The same of many jobs of one shape on its fastest model."""
-        fastest = max([rate for _, rate in shape.rates], default=0.0)
+        if not shape.rates:  # then what they have had is all that tells them apart
+            lefts = {ms: self.left_ms(shape, job) for ms, job in {job.served_ms: job for job in jobs}.items()}
+            return [lefts[job.served_ms] for job in jobs]
+        fastest = max([rate for _, rate in shape.rates])
         return [
             min(1000.0 * job.steps_left / fastest, _LONGEST_MS)
             if fastest > 0 and job.steps_left is not None

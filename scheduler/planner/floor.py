@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.queues import Queue, QueueKey
@@ -89,9 +90,18 @@ def traders_of(
             if left_ms is not None and running.job_id not in elsewhere:
                 trader = Trader(shape, running.waiting, running, left_ms)
                 found.setdefault(running.shape.queue, []).append(trader)
-    for traders in found.values():
-        traders.sort(key=lambda trader: (trader.job.submitted_ms, trader.shape.devices, trader.left_ms))
-    return found
+    return {key: _by_age(traders) for key, traders in found.items()}
+
+
+def _by_age(traders: list[Trader]) -> list[Trader]:
+    order = np.lexsort(
+        (
+            [trader.left_ms for trader in traders],
+            [trader.shape.devices for trader in traders],
+            [trader.job.submitted_ms for trader in traders],
+        )
+    )
+    return [traders[at] for at in order.tolist()]
 
 
 def _paid(shape: Shape, budgets: Budgets) -> Shape:
@@ -107,9 +117,9 @@ def takes_part(shape: Shape) -> bool:
     return shape.resumable and len(shape.models) > 1 and shape.whole and shape.devices > 0
 
 
-def models_of(traders: Iterable[Trader]) -> list[str]:
+def models_of(shapes: Iterable[Shape]) -> list[str]:
     """The models of all of them, by name."""
-    return sorted(set().union(*{trader.shape.models for trader in traders}))
+    return sorted(set().union(*{shape.models for shape in shapes}))
 
 
 def who_stays(snapshot: Snapshot, fleet: Fleet) -> dict[Cell, Ints]:
@@ -121,6 +131,12 @@ def who_stays(snapshot: Snapshot, fleet: Fleet) -> dict[Cell, Ints]:
             for row, mask in masks_of(cell, running):
                 found[cell][row] += mask.bit_count()
     return found
+
+
+def _distinct(shapes: Sequence[Shape]) -> tuple[list[Shape], Ints]:
+    """The values, and which of them each is: by identity, which is quicker than their fields."""
+    _, first, which = np.unique([id(shape) for shape in shapes], return_index=True, return_inverse=True)
+    return [shapes[at] for at in first.tolist()], which
 
 
 class Floor:
@@ -147,17 +163,32 @@ class Floor:
         self._now_ms = now_ms
         self.queue = queue
         self.traders = traders
-        self.models = models_of(traders)
-        self.devices = np.array([float(trader.devices) for trader in traders])
+        # What is the same for all of one shape is asked once: of how many there are most are alike.
+        self.shapes, self.shape_of = _distinct([trader.shape for trader in traders])
+        self.models = models_of(self.shapes)
+        self.running = [
+            (at, trader.running) for at, trader in enumerate(traders) if trader.running is not None
+        ]
+        self.asked = self.of_shape([float(shape.devices) for shape in self.shapes])
+        self.devices = self.asked.copy()  # what each holds, or would
+        for at, running in self.running:
+            self.devices[at] = running.devices
+        self.submitted_ms = np.array([trader.job.submitted_ms for trader in traders])
         self.capacity = self._capacity(fleet, promised, at_most or {})
         self._most: dict[str, float] = dict(zip(self.models, self.capacity.tolist(), strict=True))
-        self._highest = max(priority.rank for priority in {trader.shape.priority for trader in traders})
+        self._highest = max(shape.priority.rank for shape in self.shapes)
         self.unseated = self._unseated()
         self._overdue = self._first_overdue(PATIENT * config.ageing_ms, config.policy.patience_of_large)
-        self.ranks = [turns.rank(trader.shape, trader.job) for trader in traders]
-        self.classes = [
-            self.class_of(trader.job, rank) for trader, rank in zip(traders, self.ranks, strict=True)
-        ]
+        self.ranks: list[int] = self.of_shape([shape.priority.rank for shape in self.shapes]).tolist()
+        for at in np.flatnonzero(self.submitted_ms <= turns.old_ms).tolist():
+            self.ranks[at] = turns.rank(traders[at].shape, traders[at].job)
+        self.classes: list[int] = np.minimum(self.ranks, self._highest).tolist()
+        for at, trader in enumerate(traders) if self._overdue else ():
+            self.classes[at] = self.class_of(trader.job, self.ranks[at])
+
+    def of_shape(self, answers: Sequence[object]) -> NDArray[Any]:
+        """For each trader what is so for its shape: one answer for each of `shapes`."""
+        return np.array(answers)[self.shape_of]
 
     def _first_overdue(self, patience_ms: float, most: float) -> set[JobId]:
         """The first of those who have had nothing for too long: one, or as many as a small share holds.
@@ -200,9 +231,8 @@ class Floor:
                 capacity[model] += 0 if cell is None else cell.open_devices
         for model in self.models:
             capacity[model] = max(0, capacity[model] - promised.get(model, 0))
-        for trader in self.traders:
-            if trader.running is not None:
-                capacity[trader.running.model] += trader.running.devices
+        for _, running in self.running:
+            capacity[running.model] += running.devices
         return np.array([float(min(count, at_most.get(model, count))) for model, count in capacity.items()])
 
     def stuck(self, going: Sequence[Going], *, change_places: bool) -> set[JobId]:
@@ -253,12 +283,11 @@ class Floor:
     def kept_out(self, chosen: Sequence[str | None], stay: Mapping[Cell, Ints]) -> set[JobId]:
         """Gangs that wait and could not be where they were chosen for, had everybody left but those who stay."""
         found: set[JobId] = set()
-        for model in self.models:
-            those = [
-                trader
-                for trader, its in zip(self.traders, chosen, strict=True)
-                if its == model and trader.running is None and trader.devices > 1
-            ]
+        gangs: dict[str, list[Trader]] = {}
+        for trader, model in zip(self.traders, chosen, strict=True):
+            if model is not None and trader.running is None and trader.shape.devices > 1:
+                gangs.setdefault(model, []).append(trader)
+        for model, those in gangs.items():
             cells = [self._fleet.get(pool, model) for pool in self.queue.pools]
             never = never_seated([trader.shape for trader in those], [cells], stay)[:, 0]
             found.update(trader.job.job_id for trader, out in zip(those, never, strict=True) if out)
@@ -271,10 +300,9 @@ class Floor:
         by different measures: it would stop for one that waits, and start again before it.
         """
         places = [[self._fleet.get(pool, model) for pool in self.queue.pools] for model in self.models]
-        found = never_seated([trader.shape for trader in self.traders], places)
-        for at, trader in enumerate(self.traders):
-            if trader.running is not None:
-                found[at, self.models.index(trader.running.model)] = False
+        found: Bools = never_seated(self.shapes, places)[self.shape_of]
+        for at, running in self.running:
+            found[at, self.models.index(running.model)] = False
         return found
 
     def holds(self, shape: Shape) -> bool:

@@ -126,12 +126,13 @@ class Gatherer:
         if not gangs:
             return
         waiting = {item.shape.queue for item in snapshot.classes}
+        queues = {key: snapshot.queues[key] for key in sorted(gangs & snapshot.queues.keys())}
+        queues = {key: queue for key, queue in queues.items() if queue.cohort is not None or waiting <= {key}}
+        if not queues:
+            return
         traders = traders_of(snapshot, self.estimates, self.budgets, all_who_wait=True)
-        for key in sorted(gangs & traders.keys()):
-            queue = snapshot.queues.get(key)
-            if queue is None or self.overdue.anybody_waits(key):
-                continue
-            if queue.cohort is not None or waiting <= {key}:
+        for key, queue in queues.items():
+            if key in traders and not self.overdue.anybody_waits(key):
                 own = self._own_left(queue, traders[key])
                 floor = Floor(traders[key], queue, self.fleet, self.turns, {}, self.now_ms, self.config, own)
                 worth = worth_of(floor, self.estimates, self.now_ms, self.config, saved=True)

@@ -5,12 +5,16 @@ variants for several models. Priority classes come one after the other. Who stay
 cost of a move, who has just started stays.
 """
 
-from collections.abc import Iterable, Sequence, Set
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from operator import attrgetter
+from types import MappingProxyType
 
 import numpy as np
 
 from scheduler.domain.ids import JobId
+from scheduler.domain.queues import QueueKey
 from scheduler.planner.assignment import assign
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.cells import Cell
@@ -21,10 +25,12 @@ from scheduler.planner.ordering import Turns
 from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.rows import Floats, Ints
 from scheduler.planner.sharing import Sharing
-from scheduler.planner.snapshot import RunningJob, Snapshot
+from scheduler.planner.snapshot import JobClass, RunningJob, Snapshot
 from scheduler.planner.stoppable import lost_work_ms, must_stay
 from scheduler.planner.worth import worth_of
 
+_NOBODY: Mapping[int, str] = MappingProxyType({})
+_SUBMITTED = attrgetter("submitted_ms")
 _ASKED_AGAIN = 3  # gangs, whether they fit once others have left
 
 
@@ -57,24 +63,24 @@ def hold_market(
     stay: dict[Cell, Ints] | None = None
     if config.policy.move_for_gain is None or not estimates.predicts:
         return market
+    waiting: dict[QueueKey, list[JobClass]] = {}
+    for item in snapshot.classes:
+        waiting.setdefault(item.shape.queue, []).append(item)
     for key, traders in sorted(traders_of(snapshot, estimates, budgets, elsewhere).items()):
         queue = snapshot.queues.get(key)
         if queue is not None:
             held = [trader.running for trader in traders if trader.running is not None]
-            models = models_of(traders)
+            models = models_of({trader.shape for trader in traders})
             at_most = sharing.within(queue, models, held)  # who went where it refuses him would come back
             floor = Floor(traders, queue, fleet, turns, market.promised, now_ms, config, at_most)
             values = worth_of(floor, estimates, now_ms, config)
             chosen = _choose(floor, values, now_ms, config)
             kept_out: set[JobId] = set()
-            if any(
-                trader.running is not None and model is None
-                for trader, model in zip(traders, chosen, strict=True)
-            ):
+            if any(chosen[at] is None for at, _ in floor.running):
                 stay = who_stays(snapshot, fleet) if stay is None else stay
                 kept_out = floor.kept_out(chosen, stay)
             _settle(market, floor, chosen, kept_out, now_ms, config)
-            _pass_over(market, floor, snapshot, turns, elsewhere)
+            _pass_over(market, floor, waiting.get(key, []), turns, elsewhere)
     turns.market_chose(market.target.keys(), market.passed_over)
     return market
 
@@ -88,31 +94,26 @@ def with_market(first: Iterable[Stop], market: Market) -> list[Stop]:
 
 def _choose(floor: Floor, values: Floats, now_ms: int, config: PlannerConfig) -> list[str | None]:
     """The model of each trader: first those who have to stay, then class by class."""
-    stays = [
-        None
-        if trader.running is None or not must_stay(trader.running, now_ms, config)
-        else trader.running.model
-        for trader in floor.traders
-    ]
+    stays = {at: running.model for at, running in floor.running if must_stay(running, now_ms, config)}
     return best_of_all(floor, values, stays)
 
 
-def best_of_all(floor: Floor, values: Floats, stays: Sequence[str | None] = ()) -> list[str | None]:
-    """The model of each trader, class by class, but for those who stay where they are."""
+def best_of_all(floor: Floor, values: Floats, stays: Mapping[int, str] = _NOBODY) -> list[str | None]:
+    """The model of each trader, class by class, but for those who stay where they are: by place among the traders."""
     left = floor.capacity.copy()
     chosen = np.full(len(floor.traders), -1, dtype=np.int64)
     bound = np.zeros(len(floor.traders), dtype=bool)
-    for at, model in enumerate(stays):
-        if model is not None:
-            chosen[at], bound[at] = floor.models.index(model), True
-            left[chosen[at]] -= floor.devices[at]
+    for at, model in stays.items():
+        chosen[at], bound[at] = floor.models.index(model), True
+        left[chosen[at]] -= floor.devices[at]
     classes = np.array(floor.classes)
     for rank in sorted(set(floor.classes), reverse=True):
         those = np.flatnonzero((classes == rank) & ~bound)
         chosen[those] = assign(values[those], floor.devices[those], left)
         taken = chosen[those] >= 0
         np.subtract.at(left, chosen[those][taken], floor.devices[those][taken])
-    return [None if at < 0 else floor.models[at] for at in chosen.tolist()]
+    names = [*floor.models, None]  # the last one is that of -1
+    return [names[at] for at in chosen.tolist()]
 
 
 def _settle(
@@ -125,12 +126,13 @@ def _settle(
 ) -> None:
     """Who starts, and who stops for it; nobody for those whom work that stays keeps from their nodes."""
     wanted: dict[str, int] = {}  # model -> the highest class that wants more of it
-    outcome = list(zip(floor.traders, chosen, floor.classes, strict=True))
-    market.classes.update((trader.job.job_id, rank) for trader, _, rank in outcome)
-    market.taking_part.update(trader.job.job_id for trader in floor.traders)
-    for trader, model, rank in outcome:
+    job_ids = [trader.job.job_id for trader in floor.traders]
+    market.classes.update(zip(job_ids, floor.classes, strict=True))
+    market.taking_part.update(job_ids)
+    for at, model in enumerate(chosen):
         if model is None:
             continue
+        trader, rank = floor.traders[at], floor.classes[at]
         if trader.running is None:
             market.target[trader.job.job_id] = model
         if trader.running is None or trader.running.model != model:
@@ -138,13 +140,13 @@ def _settle(
                 wanted[model] = max(rank, wanted.get(model, rank))
             market.promised[model] = market.promised.get(model, 0) + trader.devices
     going: list[Going] = []
-    for trader, model, rank in outcome:
-        running = trader.running
-        if running is None or model == running.model or must_stay(running, now_ms, config):
+    for at, running in floor.running:
+        model = chosen[at]
+        if model == running.model or must_stay(running, now_ms, config):
             continue
-        if model is None and wanted.get(running.model, -1) < rank:
+        if model is None and wanted.get(running.model, -1) < floor.classes[at]:
             continue  # it stays: nobody who is not behind it wants what it has
-        going.append(Going(trader, running, model))
+        going.append(Going(floor.traders[at], running, model))
     for _, running, model in _who_can_go(floor, going):
         market.stops.append(_stop(running, model, now_ms))
         left = market.promised.get(running.model, 0) - running.devices
@@ -165,7 +167,9 @@ def _who_can_go(floor: Floor, going: list[Going]) -> list[Going]:
     return going
 
 
-def _pass_over(market: Market, floor: Floor, snapshot: Snapshot, turns: Turns, elsewhere: Set[JobId]) -> None:
+def _pass_over(
+    market: Market, floor: Floor, waiting: Sequence[JobClass], turns: Turns, elsewhere: Set[JobId]
+) -> None:
     """Who takes part and was not chosen comes after those of its class who were.
 
     Where there are too few devices for it anyhow it keeps its place, so that devices are kept for it in time.
@@ -174,15 +178,20 @@ def _pass_over(market: Market, floor: Floor, snapshot: Snapshot, turns: Turns, e
     for trader, own, rank in zip(floor.traders, floor.ranks, floor.classes, strict=True):
         if trader.job.job_id in market.target:
             lowest[rank] = min(own, lowest.get(rank, own))
-    for item in snapshot.classes if lowest else ():
-        shape = item.shape
-        if shape.queue == floor.queue.key and takes_part(shape) and floor.holds(shape):
-            for job in item.jobs:
-                if job.job_id not in market.target and job.job_id not in elsewhere:
-                    own = turns.rank(shape, job)
-                    after = lowest.get(floor.class_of(job, own))
-                    if after is not None:
-                        market.passed_over[job.job_id] = min(own, after)
+    for item in waiting if lowest else ():
+        shape, jobs = item.shape, item.jobs
+        if not takes_part(shape) or not floor.holds(shape):
+            continue
+        old = bisect_right(jobs, turns.old_ms, key=_SUBMITTED)
+        for those in (*((job,) for job in jobs[:old]), jobs[old:]):  # the young ones stand all alike
+            if those:
+                own = turns.rank(shape, those[0])
+                after = lowest.get(floor.class_of(those[0], own))
+                if after is not None:
+                    left = [job.job_id for job in those if job.job_id not in market.target]
+                    market.passed_over.update(dict.fromkeys(left, min(own, after)))
+    for job_id in elsewhere:
+        market.passed_over.pop(job_id, None)
 
 
 def _stop(running: RunningJob, model: str | None, now_ms: int) -> Stop:

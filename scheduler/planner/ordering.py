@@ -18,6 +18,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import chain
+from math import inf
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
@@ -54,6 +55,11 @@ class Turns:
         self.passed_over: Mapping[JobId, int] = {}
         self._running: dict[JobId, Standing] = {}
 
+    @property
+    def old_ms(self) -> int:
+        """Who was submitted later is raised by nothing."""
+        return self._now_ms - self._ageing_ms
+
     def rank(self, shape: Shape, job: WaitingJob | RunningJob) -> int:
         """Priority class, raised by age."""
         rank = shape.priority.rank
@@ -78,7 +84,7 @@ class Turns:
         """(-rank, turn, job, also) of every job of a class: whose is less comes first. Little where they are alike."""
         shape, jobs, young = item.shape, item.jobs, len(item.jobs)
         if item.alike and not self.chosen and not self.passed_over:
-            young = bisect_right(jobs, self._now_ms - self._ageing_ms, key=_SUBMITTED)
+            young = bisect_right(jobs, self.old_ms, key=_SUBMITTED)
         places = [(-self.rank(shape, job), self.turn(shape, job), job, also) for job in jobs[:young]]
         if young < len(jobs):  # nothing but the age tells these apart
             rank = -shape.priority.rank
@@ -108,7 +114,26 @@ class Turns:
         traded = item.shape.resumable and bool(self.chosen)
         if len(item.jobs) < 2 or (not traded and (not self._stretch or item.alike)):
             return item.jobs
-        return tuple(sorted(item.jobs, key=lambda job: (self.turn(item.shape, job), job)))
+        places = sorted(zip(self._turns(item), item.jobs, strict=True))
+        return tuple([job for _, job in places])
+
+    def _turns(self, item: JobClass) -> list[float]:
+        """The turn of each job of a class."""
+        shape, jobs, chosen, passed_over = item.shape, item.jobs, self.chosen, self.passed_over
+        if not item.alike:
+            return [self.turn(shape, job) for job in jobs]
+        left = self.estimates.left_ms(shape, jobs[0]) if self._stretch else 0.0
+        stretched = self._stretch * (self._config.unknown_run_ms if left is None else left)
+        by_age_ms = self._now_ms - _BY_AGE * self._ageing_ms if self._stretch else inf
+        after = self._now_ms + 1
+        return [
+            float(submitted_ms)
+            if job_id in chosen
+            else submitted_ms
+            + (after if job_id in passed_over else 0)
+            + (0.0 if submitted_ms <= by_age_ms else stretched)
+            for submitted_ms, job_id, *_ in jobs
+        ]
 
 
 class Standing(NamedTuple):

@@ -30,8 +30,8 @@ def worth_of(
 ) -> Floats:
     """What it is worth to run each job on each model now: (jobs, models). `saved`: as if all had just saved."""
     policy = config.policy
-    shapes = [trader.shape for trader in floor.traders]
-    speeds = np.array(
+    shapes = floor.shapes
+    speeds = floor.of_shape(
         estimates.of_each(shapes, lambda speeds, _: [speeds.get(model, 0.0) for model in floor.models])
     )
     left_ms = np.maximum(np.array([trader.left_ms for trader in floor.traders]), 1000.0)
@@ -42,30 +42,24 @@ def worth_of(
     if policy.little_had:
         weight *= (1.0 + np.minimum(served_ms, left_ms) / _LITTLE_MS) ** -policy.little_had
     if policy.behind:
-        fair = dict(zip(floor.models, (floor.capacity / len(shapes)).tolist(), strict=True))
-        fair_speeds = np.array(
+        fair = dict(zip(floor.models, (floor.capacity / len(floor.traders)).tolist(), strict=True))
+        fair_speeds = floor.of_shape(
             estimates.of_each(shapes, lambda speeds, devices: fair_speed(speeds, devices, fair))
         )
-        submitted_ms = np.array([float(trader.job.submitted_ms) for trader in floor.traders])
-        waited_ms = np.maximum(0.0, now_ms - submitted_ms)
+        waited_ms = np.maximum(0.0, now_ms - floor.submitted_ms.astype(np.float64))
         weight *= _IN_TIME + ((waited_ms + left_ms) * fair_speeds / (served_ms + left_ms)) ** policy.behind
     if policy.long_first:
         weight *= 1.0 + policy.long_first * (left_ms / max(estimates.horizon_ms(), 1.0)) ** 2
-    asked = np.array([float(trader.shape.devices) for trader in floor.traders])
+    asked = floor.asked
     weight *= asked**policy.for_gangs
     if policy.all_soonest:
         program = soonest(np.where(floor.unseated, 0.0, speeds), asked, left_ms, floor.capacity)
         weight *= asked * np.exp(_NEEDED * program.need)
         speeds = program.fit**_CHOOSY
     values: Floats = np.where(floor.unseated, 0.0, weight[:, None] * speeds)
-    for at, trader in enumerate(floor.traders):
-        running = trader.running
-        if running is not None:
-            cost_ms = trader.shape.restart_ms + (0 if saved else lost_work_ms(running, now_ms))
-            gain = (
-                (policy.move_for_gain or 0.0)
-                * cost_ms
-                / max(min(trader.left_ms, _LASTS_MS), config.min_run_ms)
-            )
-            values[at, floor.models.index(running.model)] *= 1.05 + gain
+    for at, running in floor.running:
+        cost_ms = running.shape.restart_ms + (0 if saved else lost_work_ms(running, now_ms))
+        least_ms = max(min(floor.traders[at].left_ms, _LASTS_MS), config.min_run_ms)
+        gain = (policy.move_for_gain or 0.0) * cost_ms / least_ms
+        values[at, floor.models.index(running.model)] *= 1.05 + gain
     return values
