@@ -7,7 +7,7 @@ from math import inf
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.devices import WHOLE_PPM
-from scheduler.domain.ids import JobId
+from scheduler.domain.ids import JobId, NodeId
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
@@ -29,7 +29,7 @@ from scheduler.planner.gathering import Gatherer
 from scheduler.planner.giving_back import StillHeld
 from scheduler.planner.market import hold_market, with_market
 from scheduler.planner.moves import Moves
-from scheduler.planner.next_cycle import carried_out, stops_for_a_gain, without_futile
+from scheduler.planner.next_cycle import Known, carried_out, stops_for_a_gain, without_futile
 from scheduler.planner.ordering import ClassCursor, Ordering, Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.patience import Patience
@@ -75,10 +75,11 @@ class Planner:
             mix = mix_of(snapshot) if mix is None else mix
             cycle = self._cycle(snapshot, now_ms, mix)
             decided, report = cycle.run()
+            known: dict[NodeId, Known] = {}
             for _ in range(_TRIES):
                 if not stops_for_a_gain(decided):
                     break
-                then, _ = self._cycle(carried_out(snapshot, decided, now_ms), now_ms, mix).run()
+                then, _ = self._cycle(carried_out(snapshot, decided, now_ms, known), now_ms, mix).run()
                 tried, decided = decided, without_futile(snapshot, decided, then, cycle.gathered)
                 if decided.stops == tried.stops:
                     break  # nobody else may count on one who stays after all
