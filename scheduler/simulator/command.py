@@ -276,6 +276,16 @@ def _worst_alone(outcome: Outcome) -> str:
     return "-" if worst is None else f"{worst} {_ratio(found[worst])}"
 
 
+def _jobs(number: int) -> str:
+    return f"{number:,} jobs" if number else "none"
+
+
+def _never_start(outcome: Outcome) -> str:
+    by_reason = outcome.summary.never_start
+    whole = said(_jobs(sum(by_reason.values())))
+    return whole + (f" ({listed(f'{said(why)} {n}' for why, n in by_reason.items())})" if by_reason else "")
+
+
 def _stops(outcome: Outcome) -> str:
     return listed(f"{said(cause)} {n}" for cause, n in sorted(outcome.summary.stops.items())) or "none"
 
@@ -293,7 +303,8 @@ def _fairness(outcome: Outcome) -> str:
 
 _LINES = (
     ("jobs", lambda o: f"{o.summary.jobs:,}" + (f" ({o.left_out} fit nowhere)" if o.left_out else "")),
-    ("never paid for", lambda o: f"{o.summary.unfinished:,} jobs" if o.summary.unfinished else "none"),
+    ("never paid for", lambda o: _jobs(o.summary.unfinished - sum(o.summary.never_start.values()))),
+    ("never start", _never_start),
     ("profile", lambda o: o.situation.profile),
     ("wait, average / p99", lambda o: f"{told_time(o.summary.wait.mean_s)} / {told_time(o.summary.wait.p99_s)}"),
     ("wait, longest", lambda o: told_time(o.summary.wait.longest_s)),

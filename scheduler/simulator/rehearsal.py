@@ -127,10 +127,13 @@ def verdicts(outcomes: Sequence[Outcome]) -> list[Verdict]:
             after = other.summary.firms.get(firm)
             if after is None:
                 continue
-            jct = after.jct.mean_s / before.jct.mean_s - 1 if before.jct.mean_s else 0.0
+            both = before.jct.mean_s and after.jct.mean_s  # else nobody was done, there or here
+            jct = after.jct.mean_s / before.jct.mean_s - 1 if both else 0.0
             net_before = before.cost_cny - base.subsidy_cny.get(firm, 0.0)
             net_after = after.cost_cny - other.subsidy_cny.get(firm, 0.0)
             money = net_after - net_before
             word = word_of((-jct, part(-money, net_before)))
+            if after.unfinished != before.unfinished:  # who is never done is in no average, and costs nothing
+                word = "loses" if after.unfinished > before.unfinished else "wins"
             found.append(Verdict(firm, other.situation.name, jct, money, word))
     return found

@@ -1,11 +1,13 @@
 """What a run came to: waits, completion times, use of the devices, fairness, lost work, money."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from scheduler.domain.devices import WHOLE_PPM
+from scheduler.domain.reasons import Reason
 from scheduler.simulator.jobs import JobRecord
 from scheduler.simulator.world import World
 
@@ -32,6 +34,7 @@ class FirmSummary:
     slowdown: float  # mean of completion time / run time on its fastest model
     device_hours: float
     cost_cny: float
+    unfinished: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Summary:
     """One run."""
 
     jobs: int
-    unfinished: int
+    unfinished: int  # never paid for, or never started for another reason
     jct: Spread
     wait: Spread
     makespan_s: float
@@ -56,6 +59,9 @@ class Summary:
     decisions: int
     decision_p50_ms: float
     decision_p99_ms: float
+    never_start: Mapping[str, int] = field(
+        default_factory=dict
+    )  # of the unfinished: by why, where it is not money
     firms: Mapping[str, FirmSummary] = field(default_factory=dict)
 
 
@@ -97,6 +103,7 @@ def summarise(world: World, prices_nano_cny: Mapping[str, int] | None = None) ->
         decisions=len(measured.decision_s),
         decision_p50_ms=float(np.quantile(decisions_ms, 0.5)),
         decision_p99_ms=float(np.quantile(decisions_ms, 0.99)),
+        never_start=_never_start(world),
         firms={name: _firm(records, prices) for name, records in sorted(firms.items())},
     )
 
@@ -122,7 +129,19 @@ def _firm(records: Sequence[JobRecord], prices: Mapping[str, int]) -> FirmSummar
         slowdown=float(np.mean(slowdowns)) if slowdowns else 0.0,
         device_hours=sum(sum(record.held_device_ms.values()) for record in records) / HOUR_MS,
         cost_cny=sum(_cost_cny(record, prices) for record in records),
+        unfinished=len(records) - len(done),
     )
+
+
+def _never_start(world: World) -> dict[str, int]:
+    """Wanted jobs that were left waiting, by the first of the planner's reasons; without those that money keeps."""
+    left: Counter[str] = Counter()
+    for item in world.last_report.classes if world.last_report else ():
+        if all(why.reason is not Reason.BUDGET_EXHAUSTED for why in item.reasons):
+            for job in item.jobs:
+                waits = job.job_id in world.wanted and world.records[job.job_id].finish_ms is None
+                left[item.reasons[0].reason.value] += waits
+    return {reason: number for reason, number in sorted(left.items()) if number}
 
 
 def _kept(record: JobRecord) -> bool:

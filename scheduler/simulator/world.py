@@ -112,7 +112,7 @@ class World:
         decide: Decide | None = None,
         on_progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
-        """The run is over when the `wanted` have ended (None: all), or when nobody can ever pay for those that wait.
+        """The run is over when the `wanted` have ended (None: all), or when those that wait can never start.
 
         `decide`: a peer in the planner's place.
         """
@@ -121,6 +121,7 @@ class World:
         self.records = {work.job_id: JobRecord(work, work.steps) for work in jobs}
         self.running: dict[JobId, JobRecord] = {}
         self.measured = Measured()
+        self.last_report: Report | None = None  # of the newest moment that was planned
         self.stretches: list[Stretch] = []
         self.now_ms = 0
         self.wanted = frozenset(self.records) if wanted is None else wanted
@@ -157,7 +158,7 @@ class World:
 
     def run(self) -> None:
         """To the end. Raises NoRest for a planner that never settles, NotPossible for an illegal plan."""
-        while self.unfinished and not self._out_of_money():
+        while self.unfinished and not self._in_vain():
             self._stuck_without_events()
             self._advance(self._events[0][0] + self.options.gather_ms)
             changed = False
@@ -173,12 +174,14 @@ class World:
         if not self._events:
             raise NotPossible(f"{len(self.cluster.waiting)} jobs wait, nothing runs, and nothing starts")
 
-    def _out_of_money(self) -> bool:
-        """Whether all that is left are jobs that no period's budget can pay for; waits for the next periods first."""
-        if self._budgets is None or self.running or not self.cluster.waiting:
+    def _in_vain(self) -> bool:
+        """Whether time alone is left to come, which starts nobody; waits for the budgets' next periods first."""
+        if self.running or not self.cluster.waiting:
             return False
         if any(event is not _Event.TICK for _, event, _, _ in self._events):
             return False
+        if self._budgets is None:
+            return bool(self._events)  # who runs without ticks expects that all start
         turns_ms = self._budgets.turns_ms(self.now_ms)
         if self._paid_again_ms is None:
             self._paid_again_ms = max(turns_ms, default=self.now_ms)
@@ -202,6 +205,7 @@ class World:
                 self._start(placement)
             if not decided.placements and not decided.stops:
                 self._listen(report)
+                self.last_report = report
                 break
         else:
             raise NoRest(f"at {self.now_ms} ms: {_MOST_PASSES} plans, and still no rest")

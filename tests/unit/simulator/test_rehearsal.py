@@ -245,6 +245,44 @@ def test_a_month_that_begins_brings_new_money_and_a_change_sets_a_budget(tmp_pat
         simulate(Request(path, changes=(change,)), Console(quiet=True), Console(quiet=True))
 
 
+@pytest.mark.parametrize(
+    ("change", "done", "why"),
+    [
+        ("firms: [{name: a, queues: [{name: default, nominal: {ascend-910b3: 4}}]}]", 4, "quota_too_small"),
+        (
+            "pools: [{name: mixed}]\nfirms: [{name: a, queues: [{name: default, pools: [mixed]}]}]",
+            4,
+            "no_such_devices",
+        ),
+    ],
+)
+def test_jobs_that_can_never_start_are_counted_with_why_and_their_firm_loses(
+    history_file: Path, tmp_path: Path, change: str, done: int, why: str
+) -> None:
+    path = tmp_path / "never.yaml"
+    path.write_text(change)
+    request = Request(history_file, changes=(path,), alone=True, output=tmp_path / "out")
+    before, after = (s["summary"] for s in figures_of(request)["situations"])
+    assert (before["unfinished"], before["never_start"]) == (0, {})
+    assert (after["unfinished"], after["never_start"]) == (8 - done, {why: 8 - done})
+    assert after["firms"]["a"]["unfinished"] == 8 - done
+    out, _ = run(request)
+    assert re.search(rf"never start +│ +none │ +{8 - done} jobs \({why} {8 - done}\)", out)
+    assert re.search(r"never paid for +│ +none │ +none", out)
+    assert re.search(r"│ a +│ never │ .* loses │", out)
+    assert re.search(r"│ b +│ never │ .* wins │", out)
+
+
+def test_jobs_of_a_history_on_a_cluster_with_other_pools_are_not_waited_for(
+    history_file: Path, tmp_path: Path
+) -> None:
+    cluster = tmp_path / "elsewhere.yaml"
+    cluster.write_text(CLUSTER.replace("gpu", "ascend-910b3"))
+    (base,) = figures_of(Request(history_file, cluster=cluster))["situations"]
+    assert base["summary"]["never_start"] == {"no_such_devices": 8}
+    assert "8 jobs (no_such_devices 8)" in run(Request(history_file, cluster=cluster))[0]
+
+
 def test_a_profile_that_is_compared_stands_under_its_own_name(history_file: Path) -> None:
     assert [s["name"] for s in figures_of(Request(history_file, profiles=("packing",)))["situations"]] == [
         BASE,
