@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 from scheduler.domain.errors import UNKNOWN_FIELD, FieldProblem, Invalid
 
 _SHOWN_CHARACTERS = 60
-_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?=\d)(\d{1,9}d)?(\d{1,9}h)?(\d{1,9}m)?(\d{1,9}s)?", re.ASCII)
+_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "": 1}
+_DURATION = re.compile(r"\d{1,9}|(?=\d)(\d{1,9}d)?(\d{1,9}h)?(\d{1,9}m)?(\d{1,9}s)?", re.ASCII)
 _BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _AMOUNT = re.compile(r"\d{1,12}(?:KiB|MiB|GiB|TiB)", re.ASCII)
 # 16 whole digits of nano-CNY times a year of milliseconds still fits in the money columns.
 _DECIMAL = re.compile(r"(?P<whole>\d{1,9})(?:\.(?P<part>\d+))?", re.ASCII)
-_PART = re.compile(r"(\d+)([A-Za-z]+)", re.ASCII)
+_PART = re.compile(r"(\d+)([A-Za-z]*)", re.ASCII)
 
 _TEXT = frozenset({str})
 
@@ -109,8 +109,9 @@ class Reader:
         return value
 
     def seconds(self, key: str, default: int | None = None, *, low: int, high: int) -> int | None:
-        """A length of time: whole seconds, or text such as 90s, 30m, 1h30m, 2d."""
-        return self._measured(key, default, _DURATION, _SECONDS, low, high, "seconds, or text like 1h30m")
+        """A length of time: whole seconds, also as text, or text such as 90s, 30m, 1h30m, 2d."""
+        want = "whole seconds, or whole numbers with units, like 1h30m"
+        return self._measured(key, default, _DURATION, _SECONDS, low, high, want)
 
     def bytes(self, key: str, *, low: int, high: int) -> int | None:
         """An amount of memory: whole bytes, or text such as 512MiB, 16GiB."""

@@ -55,8 +55,10 @@ ZH_SENTENCES = {
     "a person or token": "人员或令牌",
     "{what}, perhaps {near} or {other}": "{what}，例如 {near} 或 {other}",
     "{what}, perhaps {near} or {other} or {third}": "{what}，例如 {near}、{other} 或 {third}",
-    "seconds, or text like 1h30m": "秒数，或 1h30m 这样的文本",
-    "seconds, or text like 1h30m ({low} to {high})": "秒数，或 1h30m 这样的文本（{low} 到 {high}）",
+    "whole seconds, or whole numbers with units, like 1h30m": "整数秒，或带单位的整数，如 1h30m",
+    "whole seconds, or whole numbers with units, like 1h30m ({low} to {high})": (
+        "整数秒，或带单位的整数，如 1h30m（{low} 到 {high}）"
+    ),
     "bytes, or text like 16GiB ({low} to {high})": "字节数，或 16GiB 这样的文本（{low} 到 {high}）",
     "name of a volume of the pool": "资源池中一个卷的名称",
     "an absolute path without ..": "不含 .. 的绝对路径",

@@ -322,6 +322,25 @@ def test_what_is_wrong_is_named_by_its_path(changes: dict[str, object], field: s
     assert field in problems({**LEAST, **changes})
 
 
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("7200", 7200), ("2h", 7200), (7200, 7200), ("1h30m", 5400)]
+)
+def test_a_length_of_time_is_text_with_units_or_seconds_as_a_number_or_as_text(
+    written: object, seconds: int
+) -> None:
+    assert spec_from_json({**LEAST, "time_limit_seconds": written}).time_limit_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    "written", ["1.5h", 1.5, "7200.0", "-1", "", "0", "9" * 5_000, "\N{ARABIC-INDIC DIGIT TWO}"]
+)
+def test_parts_of_units_are_refused_with_what_is_written_for_them(written: object) -> None:
+    with pytest.raises(Invalid) as refused:
+        spec_from_json({**LEAST, "time_limit_seconds": written})
+    (problem,) = refused.value.problems
+    assert problem.want == "whole seconds, or whole numbers with units, like 1h30m (1 to 31622400)"
+
+
 def test_a_process_environment_prepares_and_becomes_the_command(tmp_path: Path) -> None:
     (tmp_path / "set env.sh").write_text("export FROM_FILE=read\n")
     venv = tmp_path / "it's a venv"
