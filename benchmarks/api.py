@@ -21,7 +21,7 @@ from rich.console import Console
 
 from benchmarks.api_followers import measure_followers
 from benchmarks.cpu import cpu_s
-from benchmarks.harness import Row, show, write_json
+from benchmarks.harness import Row, in_a_folder, show, write_json
 from benchmarks.http_load import Load, request, run
 from benchmarks.installation import JOB, START_TIMEOUT_S, Installation, installation, start, until_serving
 from scheduler.api.pagination import encode_cursor
@@ -215,7 +215,9 @@ def main(
     quick: Annotated[
         bool, typer.Option("--quick", help="1,000 nodes, two seconds a load, no restarts.")
     ] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the rows here.", callback=in_a_folder)
+    ] = None,
 ) -> None:
     """Measure the API."""
     console = Console()

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from benchmarks import memory
 from benchmarks.demo_cluster import RunningCluster, demo_cluster
-from benchmarks.harness import Row, quantile, show, write_json
+from benchmarks.harness import Row, in_a_folder, quantile, show, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 MEMORY_GOAL_MIB = 700.0
@@ -110,7 +110,9 @@ def demo_wall_s() -> float:
 
 def main(
     jobs: Annotated[int, typer.Option(help="How many jobs to measure.", min=1)] = 50,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the rows here.", callback=in_a_folder)
+    ] = None,
     demo_wall: Annotated[bool, typer.Option("--demo-wall", help="Also time a whole `suanli demo`.")] = False,
 ) -> None:
     """Measure the demo's cluster."""

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import evidence_intake, evidence_verify, evidence_wire
-from benchmarks.harness import Row, show, write_json
+from benchmarks.harness import Row, in_a_folder, show, write_json
 
 Part = Literal["all", "wire", "intake", "verify"]
 
@@ -24,7 +24,9 @@ def main(
     windows: Annotated[int, typer.Option(min=1000, help="Windows of the bundle to verify.")] = 100_000,
     devices: Annotated[int, typer.Option(min=1, help="Devices of a node in the bundle.")] = 1,
     processes: Annotated[int, typer.Option(min=1, help="Processes of the verifier.")] = 2,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows as JSON lines.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the rows as JSON lines.", callback=in_a_folder)
+    ] = None,
 ) -> None:
     """Measure the evidence log and its verifier."""
     rows: list[Row] = []

@@ -70,6 +70,15 @@ def machine() -> str:
     return f"{processors} processors, {memory_gib:.0f} GiB, {system}"
 
 
+def in_a_folder(path: Path | None) -> Path | None:
+    """A file to write rows to, looked at before anything is measured: what is measured takes long."""
+    if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+        from typer import BadParameter
+
+        raise BadParameter(f"got {path}, want a file in a folder that is there and may be written")
+    return path
+
+
 def write_json(rows: Iterable[Row], path: Path) -> None:
     """Write one JSON object a row and line."""
     lines = [json.dumps({**asdict(row), "machine": machine()}, ensure_ascii=False) for row in rows]

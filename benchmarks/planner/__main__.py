@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.harness import Row, show, write_json
+from benchmarks.harness import Row, in_a_folder, show, write_json
 from benchmarks.planner.cases import CASES
 from benchmarks.planner.settings import Settings
 from scheduler.simulator.traces.tables import BadTrace
@@ -25,7 +25,9 @@ def main(
         list[str] | None, typer.Option(help=f"Which case: {', '.join(CASES)}. Again for more; none: all.")
     ] = None,
     traces: Annotated[Path, typer.Option(help="Folder of traces, laid out like the default one.")] = TRACES,
-    json: Annotated[Path | None, typer.Option(help="Write the rows there, one JSON object a line.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write the rows there, one JSON object a line.", callback=in_a_folder)
+    ] = None,
     part: Annotated[
         float,
         typer.Option(min=0.0001, max=1.0, help="Of each case's seeds, steps or jobs, for a quick look."),

@@ -85,6 +85,11 @@ def test_the_command_writes_rows_and_refuses_what_it_does_not_know(traces: Path,
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert {row["benchmark"] for row in rows} == {"B18"}
     assert {"case", "metric", "value", "unit", "better", "peer", "goal"} <= set(rows[0])
+    for nowhere in (tmp_path / "absent" / "rows.json", tmp_path):
+        refused = CliRunner().invoke(app, [*arguments[:-1], str(nowhere)])
+        assert refused.exit_code == 2
+        assert "want a file in a folder that is there" in " ".join(refused.output.replace("│", " ").split())
+        assert "B18" not in refused.output  # nothing was measured
     refused = CliRunner().invoke(app, ["--case", "B99"])
     assert refused.exit_code == 2
     assert "wanted one of B1" in " ".join(refused.output.split())
