@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scheduler.simulator.traces.kinds import Kind, find_tables
-from scheduler.simulator.traces.tables import BadTrace, read_header, read_rows
+from scheduler.simulator.traces.tables import BadTrace, each_once, read_header, read_rows
 
 
 class TraceJob(NamedTuple):
@@ -28,7 +28,7 @@ def read_jobs(path: Path) -> list[TraceJob]:
             row.integer("num_gpus", low=1, high=1 << 20),
             row.text("vc", ""),
         )
-        for row in read_rows(path, kind.value)
+        for row in each_once(read_rows(path, kind.value), "job_id", "each job once")
     ]
     if not jobs:
         raise BadTrace(f"{path}: no jobs")
@@ -38,11 +38,8 @@ def read_jobs(path: Path) -> list[TraceJob]:
 def read_firm_nodes(path: Path) -> dict[str, tuple[int, int]]:
     """(nodes, devices on each) by firm, in the order of the table. Raises BadTrace."""
     firms: dict[str, tuple[int, int]] = {}
-    for row in read_rows(path, Kind.FIRM_NODES.value):
-        firm = row.text("vc")
-        if firm in firms:
-            raise row.wrong("vc", "each firm once")
-        firms[firm] = (row.integer("nodes", low=1), row.integer("gpus_per_node", low=1))
+    for row in each_once(read_rows(path, Kind.FIRM_NODES.value), "vc", "each firm once"):
+        firms[row.text("vc")] = (row.integer("nodes", low=1), row.integer("gpus_per_node", low=1))
     if not firms:
         raise BadTrace(f"{path}: no firms")
     return firms

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scheduler.simulator.traces.kinds import Kind
-from scheduler.simulator.traces.tables import BadTrace, read_rows
+from scheduler.simulator.traces.tables import BadTrace, each_once, read_rows
 
 Rates = Mapping[tuple[str, int], Mapping[str, float]]  # (job type, devices) -> steps per second by model
 
@@ -30,7 +30,7 @@ def read_step_jobs(path: Path) -> list[StepJob]:
             row.number("total_steps", low=1),
             row.number("arrival_s"),
         )
-        for row in read_rows(path, Kind.STEP_JOBS.value)
+        for row in each_once(read_rows(path, Kind.STEP_JOBS.value), "job_id", "each job once")
     ]
     if not jobs:
         raise BadTrace(f"{path}: no jobs")

@@ -5,7 +5,7 @@ import gzip
 import io
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 MOST_ROWS = 5_000_000
@@ -99,6 +99,17 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[TableRow]:
         raise BadTrace(f"{path}: not a CSV table (gzip or plain): {unreadable(error)}") from None
     except OSError as error:
         raise BadTrace(f"{path}: {error.strerror or error}") from None
+
+
+def each_once(rows: Iterable[TableRow], column: str, want: str) -> Iterator[TableRow]:
+    """The rows, none of which may have another's cell there. Raises BadTrace. Memory: those cells."""
+    seen: set[str] = set()
+    for row in rows:
+        cell = row.text(column)
+        if cell in seen:
+            raise row.wrong(column, want)
+        seen.add(cell)
+        yield row
 
 
 def unreadable(error: Exception) -> str:

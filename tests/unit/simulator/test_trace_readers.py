@@ -36,6 +36,18 @@ def test_a_bad_job_is_refused_with_its_place(tmp_path: Path, row: str, fault: st
         read_jobs(path)
 
 
+def test_a_job_that_stands_in_a_table_twice_is_refused_by_its_second_row(tmp_path: Path) -> None:
+    jobs = write_table(
+        tmp_path, "a.csv", "job_id,arrival_s,duration_s,num_gpus", ["7,1,2,1", "8,1,2,1", "7,5,9,2"]
+    )
+    with pytest.raises(BadTrace, match=r"a\.csv, line 4, column job_id: '7', wanted each job once"):
+        read_jobs(jobs)
+    header = "job_id,job_type,scale_factor,total_steps,arrival_s"
+    steps = write_table(tmp_path, "b.csv", header, ["7,a,1,5,0", "7,a,1,5,1"])
+    with pytest.raises(BadTrace, match=r"b\.csv, line 3, column job_id: '7', wanted each job once"):
+        read_step_jobs(steps)
+
+
 def test_sizes_of_firms_are_read_once_each(tmp_path: Path) -> None:
     header = "vc,nodes,gpus_per_node"
     assert read_firm_nodes(write_table(tmp_path, "a.csv", header, ["x,4,8"])) == {"x": (4, 8)}
