@@ -171,7 +171,7 @@ def _of_jobs(answer: Answer, situation: Situation, prospect: Prospect, most: int
                 str(change.after.shape.devices),
                 _told(change.before),
                 _told(change.after),
-                said(_why(change)),
+                _why(change),
             ]
             for change in most_changed(before, prospect, most)
         ]
@@ -211,9 +211,14 @@ def _again(prospect: Prospect, job_id: JobId) -> str:
 
 
 def _why(change: JobChange) -> str:
-    """Why it waits; where it starts now, why it has waited."""
-    waits = change.after if change.after.why is not None else change.before
-    return waits.why.reasons[0].sentence if waits.why is not None and waits.why.reasons else ""
+    """Why it waits; where it starts now, why it has waited; where it is told the same, what it waited for, too."""
+    was, now = (said(_first_reason(outlook)) for outlook in (change.before, change.after))
+    same_told = _told(change.before) == _told(change.after)
+    return f"{was} -> {now}" if same_told and was and now and was != now else now or was
+
+
+def _first_reason(outlook: Outlook) -> str:
+    return outlook.why.reasons[0].sentence if outlook.why is not None and outlook.why.reasons else ""
 
 
 _LINES: Sequence[tuple[str, Callable[[FirmOutlook], str]]] = (

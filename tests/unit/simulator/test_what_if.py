@@ -300,6 +300,18 @@ def test_who_waits_for_another_reason_alone_is_listed_too(tmp_path: Path) -> Non
     (change,) = most_changed(before, after, 10)
     assert change.job_id == "large"
     assert (change.before.wait_ms, change.after.wait_ms) == (None, None)
+    present = present_of(controller)
+    base = as_it_is(present, CONFIG)
+    answer = Answer(present, [base, replace(base, name="more")], [before, after], 0.0, 0.0)
+    (row,) = tables_of(answer, 20)[-1].rows
+    assert row[3] == row[4] == "nobody knows when"
+    was, now = (side["reasons"][0]["sentence"] for side in _sides(answer))
+    assert row[5] == f"{was} -> {now}"
+
+
+def _sides(answer: Answer) -> list[dict[str, Any]]:
+    (change,) = document(answer, Question(()))["situations"][1]["most_changed"]
+    return [change["before"], change["after"]]
 
 
 def test_who_gets_more_of_a_dear_model_wins_and_whose_prices_rise_loses(tmp_path: Path) -> None:
