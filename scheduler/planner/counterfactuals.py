@@ -12,6 +12,7 @@ from scheduler.planner.demand import demand_of
 from scheduler.planner.feasibility import plural
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import find_seats, latest_start_end_ms
+from scheduler.planner.reach import with_room
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape
 from scheduler.planner.variants import Candidate
@@ -53,7 +54,8 @@ class Counterfactuals:
             return self._of_devices(shape, queue, by_devices, paid=paid)
 
         found = of_limits() or of_devices() if paid else of_devices() or of_limits()
-        return found or _in_service(reasons, shape)
+        found = found or _in_service(reasons, shape)
+        return found or _of_quota_and_devices(reasons, shape, queue, self._fleet, self._sharing)
 
     def _of_devices(
         self, shape: Shape, queue: Queue, options: Sequence[Candidate], *, paid: bool
@@ -146,9 +148,8 @@ def _by_reasons(
             continue
         if why.reason is Reason.QUOTA_REACHED and why.asked is not None and why.available is not None:
             # A quota of compute counts GFLOPS, of which one device has more than one.
-            key, what = (model, model) if why.asked <= shape.devices else (COMPUTE, "TFLOPS")
-            more = told_amount(key, why.asked - why.available)
-            return f"now, if the queue had {more} {what} more of its quota left"
+            key = model if why.asked <= shape.devices else COMPUTE
+            return f"now, if the queue had {_more(key, why.asked - why.available)} more of its quota left"
         if why.reason is Reason.BUDGET_EXHAUSTED:
             return budgets.change(shape, model)
         if why.reason is Reason.FASTER_LATER:
@@ -166,6 +167,43 @@ def _in_service(reasons: Sequence[WhyNot], shape: Shape) -> str | None:
             nodes = plural(shape.tasks - why.available // count, "node")
             return f"when {nodes} more of pool {why.pool} with {count} free {why.device_model} can be used"
     return None
+
+
+def _of_quota_and_devices(
+    reasons: Sequence[WhyNot], shape: Shape, queue: Queue, fleet: Fleet, sharing: Sharing
+) -> str | None:
+    """How much more of the one quota that lacks something, and how many more nodes; None where more may be missing:
+    where in the network the nodes are, which of them it may use, or a second quota.
+    """
+    count = min(shape.devices, shape.devices_per_node)
+    bound = shape.topology is not None and shape.topology.required
+    if not shape.whole or not count or shape.groups or shape.sizes or shape.avoid_nodes or bound:
+        return None
+    for why in reasons:
+        model = why.device_model
+        if why.reason is not Reason.QUOTA_REACHED or model is None:
+            continue
+        lacks = sharing.lacks(queue, model, shape.devices)
+        for pool in queue.pools if len(lacks) == 1 else ():
+            cell = fleet.get(pool, model)
+            if cell is None or cell.nodes_with(count) < shape.tasks:
+                continue
+            room = with_room(shape, cell, count).for_firm
+            nodes = shape.tasks - room
+            rest = shape._replace(devices=room * count)
+            if nodes > 0 and (not room or find_seats(rest, fleet, cell, None) is not None):
+                ((key, amount),) = lacks.items()
+                more, which = _more(key, amount), f"{plural(nodes, 'node')} more of pool {pool}"
+                return (
+                    f"when the queue has {more} more of its quota left and {which} with {count} free {model} can"
+                    " be used"
+                )
+    return None
+
+
+def _more(key: str, amount: int) -> str:
+    """So much of a quota."""
+    return f"{told_amount(key, amount)} {'TFLOPS' if key == COMPUTE else key}"
 
 
 def _has_room(shape: Shape, fleet: Fleet, pool: str, model: str) -> bool:

@@ -165,6 +165,8 @@ ZH_WAITING = {
     "when {nodes} more of pool {pool} with {count} free {model} can be used": (
         "待资源池 {pool} 再有 {nodes}（各有 {count} 个空闲的 {model}）可用"
     ),
+    "when the queue has {more} more of its quota left and {nodes} more of pool {pool} with {count} free {model} can be"
+    " used": "待队列配额再多剩 {more}，且资源池 {pool} 再有 {nodes}（各有 {count} 个空闲的 {model}）可用",
     "when what its queue lent comes back: {what}": "待队列借出的配额收回：{what}",
     "work on {amount} ends, or from {moment} on, when it has run for {minutes} min": (
         "使用 {amount} 的作业结束，或自 {moment} 起（届时已运行 {minutes} 分钟）"

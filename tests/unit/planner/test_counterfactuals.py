@@ -96,6 +96,26 @@ CASES = [
         a_snapshot(SHAPE, nominal=19_000, key=COMPUTE, held={QUEUE: {MODEL: 3}}),
     ),
     (
+        out_of_use(a_snapshot(SHAPE, nominal=16, held={QUEUE: {MODEL: 3}}), "node-1"),
+        (
+            Reason.QUOTA_REACHED,
+            f"when the queue has 3 {MODEL} more of its quota left and 1 node more of pool {POOL} with 8 free"
+            f" {MODEL} can be used",
+        ),
+        a_snapshot(SHAPE, nominal=19, held={QUEUE: {MODEL: 3}}),
+    ),
+    (
+        out_of_use(
+            a_snapshot(SHAPE, nominal=16_000, key=COMPUTE, held={QUEUE: {MODEL: 3}}), "node-0", "node-1"
+        ),
+        (
+            Reason.QUOTA_REACHED,
+            f"when the queue has 3 TFLOPS more of its quota left and 2 nodes more of pool {POOL} with 8 free"
+            f" {MODEL} can be used",
+        ),
+        a_snapshot(SHAPE, nominal=19_000, key=COMPUTE, held={QUEUE: {MODEL: 3}}),
+    ),
+    (
         a_snapshot(SHAPE._replace(left_nano=1_000), prices={MODEL: 1_000}),
         (
             Reason.BUDGET_EXHAUSTED,
@@ -112,6 +132,19 @@ def test_a_job_is_told_what_would_let_it_start_and_then_it_does(
 ) -> None:
     assert told(before) == expected
     assert told(after) is None
+
+
+def test_of_a_job_that_two_quotas_refuse_nothing_is_said_of_one_of_them_and_of_devices() -> None:
+    snapshot = a_snapshot(SHAPE, nominal=16, held={QUEUE: {MODEL: 3}})
+    (queue,) = snapshot.queues.values()
+    twice = replace(snapshot, queues={QUEUE: replace(queue, nominal={MODEL: 16, COMPUTE: 16_000})})
+    assert told(out_of_use(twice, "node-1")) == (Reason.QUOTA_REACHED, None)
+
+
+def test_nodes_that_are_booked_too_soon_for_a_job_are_not_counted_on() -> None:
+    booked = replace(BOOKED, nodes=frozenset({NodeId("node-0")}))
+    snapshot = a_snapshot(SHAPE, nominal=16, held={QUEUE: {MODEL: 3}}, calendar=(booked,))
+    assert told(out_of_use(snapshot, "node-1")) == (Reason.QUOTA_REACHED, None)
 
 
 def test_of_a_job_that_takes_no_devices_no_number_of_nodes_is_said() -> None:
