@@ -179,6 +179,8 @@ def _of_quota_and_devices(
     bound = shape.topology is not None and shape.topology.required
     if not shape.whole or not count or shape.groups or shape.sizes or shape.avoid_nodes or bound:
         return None
+    if queue.cohort is not None:
+        return None  # what others hold of it comes back as theirs end, and to owners first
     for why in reasons:
         model = why.device_model
         if why.reason is not Reason.QUOTA_REACHED or model is None:

@@ -141,12 +141,6 @@ def test_of_a_job_that_two_quotas_refuse_nothing_is_said_of_one_of_them_and_of_d
     assert told(out_of_use(twice, "node-1")) == (Reason.QUOTA_REACHED, None)
 
 
-def test_nodes_that_are_booked_too_soon_for_a_job_are_not_counted_on() -> None:
-    booked = replace(BOOKED, nodes=frozenset({NodeId("node-0")}))
-    snapshot = a_snapshot(SHAPE, nominal=16, held={QUEUE: {MODEL: 3}}, calendar=(booked,))
-    assert told(out_of_use(snapshot, "node-1")) == (Reason.QUOTA_REACHED, None)
-
-
 def test_of_a_job_that_takes_no_devices_no_number_of_nodes_is_said() -> None:
     none = SHAPE._replace(devices=0, devices_per_node=0)
     assert told(out_of_use(a_snapshot(none), "node-0", "node-1")) == (Reason.DEVICES_UNAVAILABLE, None)
