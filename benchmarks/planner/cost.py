@@ -21,6 +21,7 @@ from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.planner import JobClass, Shape, Snapshot, WaitingJob
 from scheduler.planner.comparison import Prospect, firm_changes, most_changed
 from scheduler.planner.cycle import Planner, plan
+from scheduler.planner.experience import Learning
 from scheduler.planner.placer import Placer
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 
@@ -38,7 +39,7 @@ WAITING = 100_000
 BUSY = 0.97  # of the devices, before the queue is looked at
 CHANGED = 0.01
 CHANGED_MS, FULL_MS, MEMORY_MIB = 100.0, 1_000.0, 1_536.0
-HOUR_MS = 3_600_000
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 NOW_MS = 2 * HOUR_MS
 
 
@@ -119,6 +120,7 @@ def _cycles(settings: Settings) -> Iterator[Row]:
     _fill(cluster, rng, range(FIRMS // 2))  # their work would lose too much, for whom waits an hour at most
     owners = _queue(jobs, rng, range(FIRMS // 2, FIRMS))
     yield from _part_and_whole(settings, f"{name}, for what they have lent", cluster, owners, rng)
+    yield _with_market(settings, nodes, jobs, name)
 
 
 def _part_and_whole(
@@ -158,6 +160,25 @@ def _part_and_whole(
         "cost", f"{name}, everything anew", "one cycle by CPU time", full_ms, "ms", "lower", None, FULL_MS
     )
     return snapshot
+
+
+def _with_market(settings: Settings, nodes: int, jobs: int, name: str) -> Row:
+    """A plan anew where all jobs resume and are predicted: devices are shared out anew, and who stops is tried."""
+    rng, cluster = np.random.default_rng(0), _cluster(nodes)
+    _fill(cluster, rng, range(FIRMS))
+    snapshot = _snapshot(cluster, _queue(jobs, rng, range(FIRMS)))
+    learned = Learning()
+    for number in range(50):
+        learned.finished("", (2.0 + 2 * (number % 5)) * MINUTE_MS, 2.0 * HOUR_MS)
+    classes = [JobClass(item.shape._replace(resumable=True), item.jobs) for item in snapshot.classes]
+    running = [one._replace(shape=one.shape._replace(resumable=True)) for one in snapshot.running]
+    experience = learned.experience()
+    snapshot = replace(snapshot, classes=tuple(classes), running=tuple(running), experience=experience)
+    begun = time.process_time()
+    plan(snapshot, HOUR_MS + jobs, config(BALANCED))
+    took_ms = 1000 * (time.process_time() - begun)
+    case = f"{name}, who resume and are predicted"
+    return Row("cost", case, "a plan and its tries by CPU time", took_ms, "ms", "lower", None, FULL_MS)
 
 
 def _what_if(settings: Settings, present: Snapshot, name: str) -> Row:

@@ -64,6 +64,7 @@ def _prices(per_device: Floats, devices: Floats, capacity: Floats) -> Floats:
     values = np.ascontiguousarray(per_device.T)  # (models, jobs)
     surplus = values.copy()
     prices = [0.0] * len(values)
+    least = max(float(devices.min()), _TINY)
     for _ in range(_ROUNDS):
         before = prices.copy()
         for model, room in enumerate(capacity.tolist()):
@@ -75,6 +76,9 @@ def _prices(per_device: Floats, devices: Floats, capacity: Floats) -> Floats:
             prices[model] = 0.0
             if devices.dot(wants) > room:
                 those = wants.nonzero()[0]
+                first = max(0, int(room / least))  # more than so many have no room
+                if first < len(those):
+                    those = those[most[those].argpartition(first)[: first + 1]]
                 order = those[most[those].argsort()]  # of equals any is first: the price is the same
                 beyond = devices[order].cumsum().searchsorted(room, side="right")
                 prices[model] = -float(most[order[beyond]])
