@@ -50,7 +50,7 @@ def validate(
 ) -> None:
     """Try a job without submitting it: would it fit, on what, when and at what price?"""
     from suanli.cli.job_files import read_job_file
-    from suanli.cli.moments import local, with_local_times
+    from suanli.cli.moments import local, with_local_times, zone_name
     from suanli.cli.output import print_json, print_table, say
     from suanli.cli.refusals import of_file
     from suanli.client.errors import Refused
@@ -76,7 +76,11 @@ def validate(
         _say_change(trial["counterfactual"])
         if trial["starts_by"]:
             say(
-                word("As things stand it starts by {moment} at the latest.", moment=local(trial["starts_by"]))
+                word(
+                    "As things stand it starts by {moment} at the latest; times in {zone}.",
+                    moment=local(trial["starts_by"]),
+                    zone=zone_name(),
+                )
             )
         _say_start(trial["starts"])
     rows = [
@@ -100,17 +104,19 @@ def _say_change(counterfactual: str | None) -> None:
     if change.startswith(("now", "when ")):
         say(f"It would run {change}")
     elif change:
-        say(word("It would run if: {change}", change=said(change)))
+        say(word("It would run if {change}", change=said(change)))
 
 
 def _say_start(starts: Starts | None) -> None:
-    from suanli.cli.moments import local
+    from suanli.cli.moments import local, zone_name
     from suanli.cli.output import say
     from suanli.sentences.words import word
 
     if starts:
-        said = "It starts between {earliest} and {latest} (80 %), most likely about {expected}."
-        say(word(said, **{name: local(str(moment)) for name, moment in starts.items()}))
+        said = (
+            "It starts between {earliest} and {latest} (80 %), most likely about {expected}; times in {zone}."
+        )
+        say(word(said, zone=zone_name(), **{name: local(str(moment)) for name, moment in starts.items()}))
 
 
 def queue(
@@ -123,7 +129,7 @@ def queue(
 ) -> None:
     """Show who waits in a queue, in which order and why."""
     from suanli.cli.device_counts import asked
-    from suanli.cli.moments import ago, with_local_times
+    from suanli.cli.moments import ago, with_local_times, zone_name
     from suanli.cli.output import print_json, print_table
     from suanli.sentences.words import word
 
@@ -148,7 +154,8 @@ def queue(
         ]
         for one in waiting
     ]
-    columns = ["PLACE", "JOB", "NAME", "BY", "PRIORITY", "DEVICES", "AGE", "STARTS (80 %)", "WHY"]
+    told = f"STARTS (80 %), {zone_name()}"
+    columns = ["PLACE", "JOB", "NAME", "BY", "PRIORITY", "DEVICES", "AGE", told, "WHY"]
     if len({one["firm"] for one in waiting}) > 1:
         columns.insert(0, "FIRM")
         for row, one in zip(rows, waiting, strict=True):

@@ -40,14 +40,16 @@ ZH = {
     "The {jobs} jobs of array {array_id} are released.": "数组 {array_id} 的 {jobs} 个作业已放行。",
     "{name} ({job_id}) has revision {revision} now.": "{name}（{job_id}）当前为第 {revision} 版。",
     "It would run {change}": "即可运行：{change}",
-    "It would run if: {change}": "满足以下条件即可运行：{change}",
+    "It would run if {change}": "满足以下条件即可运行：{change}",
     "{file} is a valid job.": "{file} 是有效的作业。",
     "It would start now on {model} in pool {pool}.": "现在即可在资源池 {pool} 的 {model} 上启动。",
-    "It starts between {earliest} and {latest} (80 %), most likely about {expected}.": (
-        "预计在 {earliest} 至 {latest} 之间启动（80 %），最可能约 {expected}。"
+    "It starts between {earliest} and {latest} (80 %), most likely about {expected}; times in {zone}.": (
+        "预计在 {earliest} 至 {latest} 之间启动（80 %），最可能约 {expected}；时间按 {zone}。"
     ),
     "It would wait at place {place} of its queue:": "将在队列中排第 {place} 位：",
-    "As things stand it starts by {moment} at the latest.": "按目前情况，最迟于 {moment} 启动。",
+    "As things stand it starts by {moment} at the latest; times in {zone}.": (
+        "按目前情况，最迟于 {moment} 启动；时间按 {zone}。"
+    ),
     "Secret {name} is set ({bytes} bytes).": "密钥 {name} 已设置（{bytes} 字节）。",
     "Secret {name} is deleted.": "密钥 {name} 已删除。",
     "No budgets: every project may spend any amount.": "没有预算：各项目可花费任意金额。",
@@ -75,7 +77,7 @@ ZH = {
     "PLACE": "位置",
     "PRIORITY": "优先级",
     "BY": "提交者",
-    "STARTS (80 %)": "启动（80 %）",
+    "STARTS (80 %), {zone}": "启动（80 %），{zone}",
     "WHY": "原因",
     "ATTEMPT": "尝试",
     "TASK": "任务",

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from sqlalchemy import select, update
 
+from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import from_rfc3339
 from scheduler.storage.job_logs import JobLogs, LogKey, Stream
 from scheduler.storage.tables import InboxRow, JobStateRow
@@ -366,11 +367,20 @@ def test_a_queue_shows_between_which_moments_its_jobs_start(shell: Shell) -> Non
         "starts_expected_ms": begin_ms + 1,
         "starts_until_ms": begin_ms + hour_ms,
     }
-    shell.api.call(shell.api.installation.add_report(job_id, reasons=[{"sentence": "busy"}], **told))
+    shell.api.call(
+        shell.api.installation.add_report(
+            job_id, reasons=[WhyNot(Reason.DEVICES_BUSY, "busy").to_json()], **told
+        )
+    )
     shell.extra = {"TZ": "Asia/Shanghai"}
     listed = shell.run("queue", "lanjing/default").stdout
-    assert "STARTS (80 %)" in listed
+    assert "STARTS (80 %), CST (UTC+08:00)" in listed
     assert re.search(r" tune .* 2027-01-15 16:00 - 2027-01-15 17:00  busy", listed)
+    explained = shell.run("explain", "tune").stdout
+    assert "most likely about 2027-01-15 16:00:00; times in CST (UTC+08:00)." in explained
+    kept = shell.submit(name="kept")
+    give_state(shell, kept, state="queued", attempt=0, device_model=None, held=True)
+    assert "\nIt would run if it is released\n" in shell.run("explain", "kept").stdout
 
 
 def test_parts_of_devices_are_shown_as_parts(shell: Shell) -> None:
