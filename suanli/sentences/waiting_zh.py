@@ -114,6 +114,8 @@ ZH_WAITING = {
     "asks for {wanted}; the queue has none of its own and holds {held}, and {left} are left in its cohort {cohort}": (
         "需要 {wanted}；队列没有自己的配额，已占用 {held}，其队列组 {cohort} 还剩 {left}"
     ),
+    # Why a job ends that nobody can start
+    "its spec cannot be read: {problem}": "无法读取其规格：{problem}",
     # Why running work stops
     "makes room for a queue that takes back quota which it had lent": "为收回借出配额的队列腾出位置",
     "makes room for a job of queue {queue} of priority {priority}": "为队列 {queue} 中优先级 {priority} 的作业腾出位置",

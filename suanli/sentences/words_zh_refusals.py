@@ -88,7 +88,6 @@ ZH_REFUSALS = {
     "larger than {number} bytes, the most that the server takes": "超过 {number} 字节，即服务器接受的上限",
     "{folder} is not a folder": "{folder} 不是文件夹",
     "{path} is a link to something that is not there": "{path} 是指向不存在之物的链接",
-    "its spec cannot be read: {error}": "无法读取其规格：{error}",
     "{path} cannot be read: {error}": "无法读取 {path}：{error}",
     "{path} cannot be written: {error}": "无法写入 {path}：{error}",
     "{option}: {path} cannot be written: {error}": "{option}：无法写入 {path}：{error}",
