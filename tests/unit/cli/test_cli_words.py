@@ -40,6 +40,7 @@ ROOMS = (
     "scheduler/services",
     "agents/runtime/shim.py",
     "scheduler/domain",
+    "scheduler/machine",
     "scheduler/planner",
     "scheduler/api",
     *(CONTROL_PLANE := ("scheduler/simulator", "scheduler/up", "scheduler/demo", *COMMANDS)),
