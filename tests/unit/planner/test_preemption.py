@@ -790,14 +790,20 @@ def test_an_owner_is_told_when_what_he_lent_comes_back() -> None:
     assert would_run(controller, "mine") == "when work that makes room for it has stopped"
 
 
-@pytest.mark.parametrize("saves", [True, False])
-def test_an_owner_of_young_work_is_told_no_moment_at_which_too_much_would_be_lost(saves: bool) -> None:
+def with_a_borrower(*, saves: bool) -> Controller:
+    """Two firms, of which one runs a job on its own devices and one on the other's."""
     controller = sharing_firms()
     start(controller, "own", 8)
     spec = a_spec("borrower", devices=8)
     borrower = controller.submit("borrower", spec if saves else replace(spec, model_checkpoint=None))
     assert controller.plan() == ["borrower"]
     controller.run(borrower)
+    return controller
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_an_owner_of_young_work_is_told_no_moment_at_which_too_much_would_be_lost(saves: bool) -> None:
+    controller = with_a_borrower(saves=saves)
     controller.wait(5_000)
     submitted_ms, config = controller.now_ms, PlannerConfig()
     controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
@@ -824,12 +830,7 @@ def test_an_owner_of_young_work_is_told_no_moment_at_which_too_much_would_be_los
 
 @pytest.mark.parametrize("saves", [True, False])
 def test_an_owner_is_told_until_when_work_that_would_be_lost_goes_on(saves: bool) -> None:
-    controller = sharing_firms()
-    start(controller, "own", 8)
-    spec = a_spec("borrower", devices=8)
-    borrower = controller.submit("borrower", spec if saves else replace(spec, model_checkpoint=None))
-    assert controller.plan() == ["borrower"]
-    controller.run(borrower)
+    controller = with_a_borrower(saves=saves)
     controller.wait(5 * 3_600_000)
     submitted_ms = controller.now_ms
     controller.submit("mine", a_spec("mine", devices=8), firm="firm-b")
