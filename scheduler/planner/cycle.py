@@ -128,7 +128,7 @@ class _Cycle:
             config,
             self._gathering.busy,
         )
-        self._market.taking_part |= self._gathering.busy
+        self._traded = self._market.classes.keys() | self._gathering.busy  # for whom it is decided who stops
         self._market.stops += self._gathering.stops.values()
         self._stops: list[Stop] = with_market(drained(snapshot, now_ms), self._market)
         self._ordering = Ordering(
@@ -142,7 +142,7 @@ class _Cycle:
         self._preemption = Preemption(
             snapshot, fleet, self._sharing, self._turns, overdue, self._estimates, now_ms, config
         )
-        self._preemption.traded = self._market.taking_part
+        self._preemption.traded = self._traded
         self._preemption.classes = self._market.classes
         self._preemption.served = self._market.target.keys()
         self._preemption.stopped(stop.job_id for stop in self._stops)
@@ -249,7 +249,7 @@ class _Cycle:
 
     def _may_wait_for_closer(self, shape: Shape, job: WaitingJob) -> bool:
         """Neither does the market have a part in it, nor would work stop for it."""
-        return job.job_id not in self._market.taking_part and not self._claims.may_stop(shape)
+        return job.job_id not in self._traded and not self._claims.may_stop(shape)
 
     def _settled(self, cursor: ClassCursor) -> bool:
         """Whether a class need not have its turn: what it would meet is known, and nothing would be done for it."""
@@ -361,10 +361,10 @@ class _Cycle:
             self._now_ms,
             self._config,
         )
-        settled = self._market.taking_part.union(stop.job_id for stop in self._stops)
+        settled = self._traded.union(stop.job_id for stop in self._stops)
         self._stops.extend(moves.worthwhile(frozenset(settled)))
         if not (self._blocked or self._closer_later or self._snapshot.resting):
-            settled = self._market.taking_part.union(stop.job_id for stop in self._stops)
+            settled = self._traded.union(stop.job_id for stop in self._stops)
             self._stops.extend(moves.growing(frozenset(settled)))
 
     def _sizes(self, shape: Shape, queue: Queue) -> list[Shape]:

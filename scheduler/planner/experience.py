@@ -173,7 +173,7 @@ def _newest(waiting: Mapping[FirmId, dict[JobId, Waits]]) -> Iterator[Waits]:
 class Learned(NamedTuple):
     """The name of one thing that was learned."""
 
-    subject: str  # run | asked | rate | told
+    subject: str  # run | asked | rate | told_by
     kind: str  # of jobs; of told starts the number of the size
     model: str  # of devices; of told starts the firm
 

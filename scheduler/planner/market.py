@@ -40,8 +40,7 @@ class Market:
 
     target: dict[JobId, str] = field(default_factory=dict)  # waiting jobs that should start on a model
     stops: list[Stop] = field(default_factory=list)
-    taking_part: set[JobId] = field(default_factory=set)
-    classes: dict[JobId, int] = field(default_factory=dict)  # of those: one comes after the other
+    classes: dict[JobId, int] = field(default_factory=dict)  # of all who take part: one comes after the other
     promised: dict[str, int] = field(default_factory=dict)  # free devices by model that a queue before takes
     # Waiting jobs that come after those who were chosen, each with the lowest rank of these.
     passed_over: dict[JobId, int] = field(default_factory=dict)
@@ -126,9 +125,8 @@ def _settle(
 ) -> None:
     """Who starts, and who stops for it; nobody for those whom work that stays keeps from their nodes."""
     wanted: dict[str, int] = {}  # model -> the highest class that wants more of it
-    job_ids = [trader.job.job_id for trader in floor.traders]
+    job_ids = (trader.job.job_id for trader in floor.traders)
     market.classes.update(zip(job_ids, floor.classes, strict=True))
-    market.taking_part.update(job_ids)
     for at, model in enumerate(chosen):
         if model is None:
             continue

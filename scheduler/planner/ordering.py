@@ -18,7 +18,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import chain
-from math import inf
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
@@ -49,6 +48,7 @@ class Turns:
         self._ageing_ms = config.ageing_ms
         self.estimates = estimates
         self._stretch = config.policy.stretch if estimates.known else 0.0
+        self._by_age_ms = now_ms - _BY_AGE * config.ageing_ms  # by age alone who was submitted up to then
         # Jobs that the market wants to start have the turn of their submission, whatever their length; those
         # that it passed over come after them, and after whoever else has their rank.
         self.chosen: Set[JobId] = frozenset()
@@ -70,15 +70,21 @@ class Turns:
 
     def turn(self, shape: Shape, job: WaitingJob | RunningJob, model: str | None = None) -> float:
         """When it is its turn, in ms."""
-        turn = float(job.submitted_ms)
-        if job.job_id in self.chosen:
-            return turn
-        if job.job_id in self.passed_over:
-            turn += self._now_ms + 1  # later than whoever was submitted by now
-        if not self._stretch or self._now_ms - job.submitted_ms >= _BY_AGE * self._ageing_ms:
-            return turn
-        left = self.estimates.left_ms(shape, job, model)
-        return turn + self._stretch * (self._config.unknown_run_ms if left is None else left)
+        later_ms = 0.0
+        if self._stretch and job.submitted_ms > self._by_age_ms and job.job_id not in self.chosen:
+            later_ms = self._later_ms(self.estimates.left_ms(shape, job, model))
+        return self._moment(job.submitted_ms, job.job_id, later_ms)
+
+    def _later_ms(self, left_ms: float | None) -> float:
+        """By how much a job comes later for the rest of its run; None: nobody knows it."""
+        return self._stretch * (self._config.unknown_run_ms if left_ms is None else left_ms)
+
+    def _moment(self, submitted_ms: int, job_id: JobId, later_ms: float) -> float:
+        if job_id in self.chosen:
+            return float(submitted_ms)
+        # Who was passed over comes later than whoever was submitted by now.
+        over_ms = self._now_ms + 1 if job_id in self.passed_over else 0
+        return submitted_ms + over_ms + (later_ms if submitted_ms > self._by_age_ms else 0.0)
 
     def places(self, item: JobClass, also: _Also) -> list[tuple[int, float, WaitingJob, _Also]]:
         """(-rank, turn, job, also) of every job of a class: whose is less comes first. Little where they are alike."""
@@ -119,21 +125,11 @@ class Turns:
 
     def _turns(self, item: JobClass) -> list[float]:
         """The turn of each job of a class."""
-        shape, jobs, chosen, passed_over = item.shape, item.jobs, self.chosen, self.passed_over
+        shape, jobs = item.shape, item.jobs
         if not item.alike:
             return [self.turn(shape, job) for job in jobs]
-        left = self.estimates.left_ms(shape, jobs[0]) if self._stretch else 0.0
-        stretched = self._stretch * (self._config.unknown_run_ms if left is None else left)
-        by_age_ms = self._now_ms - _BY_AGE * self._ageing_ms if self._stretch else inf
-        after = self._now_ms + 1
-        return [
-            float(submitted_ms)
-            if job_id in chosen
-            else submitted_ms
-            + (after if job_id in passed_over else 0)
-            + (0.0 if submitted_ms <= by_age_ms else stretched)
-            for submitted_ms, job_id, *_ in jobs
-        ]
+        later_ms = self._later_ms(self.estimates.left_ms(shape, jobs[0])) if self._stretch else 0.0
+        return [self._moment(submitted_ms, job_id, later_ms) for submitted_ms, job_id, *_ in jobs]
 
 
 class Standing(NamedTuple):

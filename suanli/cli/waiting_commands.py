@@ -18,7 +18,7 @@ from suanli.cli.session import (
 )
 
 if TYPE_CHECKING:
-    from suanli.client.types import Starts
+    from suanli.client.types import Starts, Waiting
 
 
 def explain(job: JobName, profile: ProfileName = None, as_json: AsJson = False) -> None:
@@ -139,7 +139,7 @@ def queue(
         print_json(waiting)
         return
     # Each queue by itself: of a name alone, an operator is shown every firm's.
-    waiting.sort(key=lambda one: one.get("firm", ""))
+    waiting.sort(key=_firm_of)
     rows: list[list[object]] = [
         [
             "-" if one["position"] is None else one["position"],
@@ -156,11 +156,15 @@ def queue(
     ]
     told = f"STARTS (80 %), {zone_name()}"
     columns = ["PLACE", "JOB", "NAME", "BY", "PRIORITY", "DEVICES", "AGE", told, "WHY"]
-    if len({one["firm"] for one in waiting}) > 1:
+    if len({_firm_of(one) for one in waiting}) > 1:
         columns.insert(0, "FIRM")
         for row, one in zip(rows, waiting, strict=True):
-            row.insert(0, one["firm"])
+            row.insert(0, _firm_of(one))
     print_table(columns, rows, empty=word("Nothing waits."))
+
+
+def _firm_of(one: Waiting) -> str:
+    return one.get("firm", "")  # a control plane of before does not say it
 
 
 def _between(starts: Starts | None) -> str:
