@@ -1,6 +1,6 @@
 """How long a job will still run, on which model: from its steps, from what its kind has taught, or not at all."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
@@ -11,7 +11,7 @@ from scheduler.domain.job_limits import MOST_TIME_LIMIT_SECONDS
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.experience import Experience, Prediction
 from scheduler.planner.likeness import Likeness
-from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
+from scheduler.planner.snapshot import JobColumns, RunningJob, Shape, Snapshot, WaitingJob
 
 _Answer = TypeVar("_Answer")
 # How much a job minds that others would be faster on a device model: 0 is not at all.
@@ -176,18 +176,27 @@ class Estimates:
         left = self._expected_ms(shape, job.served_ms)
         return None if left is None else min(left / speed, _LONGEST_MS)
 
-    def lefts_ms(self, shape: Shape, jobs: Sequence[WaitingJob]) -> list[float | None]:
+    def lefts_ms(self, shape: Shape, jobs: JobColumns) -> list[float | None]:
         """The same of many jobs of one shape on its fastest model."""
-        if not shape.rates:  # then what they have had is all that tells them apart
-            lefts = {ms: self.left_ms(shape, job) for ms, job in {job.served_ms: job for job in jobs}.items()}
-            return [lefts[job.served_ms] for job in jobs]
-        fastest = max([rate for _, rate in shape.rates])
-        return [
-            min(1000.0 * job.steps_left / fastest, _LONGEST_MS)
-            if fastest > 0 and job.steps_left is not None
-            else self.left_ms(shape, job)
-            for job in jobs
-        ]
+        steps_left, served_ms = jobs.steps_left, jobs.served_ms
+        if shape.rates and steps_left.count(None) < len(steps_left):
+            fastest = max([rate for _, rate in shape.rates])
+            return [
+                self._reference_ms(shape, served)
+                if steps is None
+                else min(1000.0 * steps / fastest, _LONGEST_MS)
+                if fastest > 0
+                else None
+                for steps, served in zip(steps_left, served_ms, strict=True)
+            ]
+        # Then what they have had is all that tells them apart.
+        lefts = {served: self._reference_ms(shape, served) for served in set(served_ms)}
+        return [lefts[served] for served in served_ms]
+
+    def _reference_ms(self, shape: Shape, served_ms: int) -> float | None:
+        """What experience expects of the rest on its fastest model."""
+        left = self._expected_ms(shape, served_ms)
+        return None if left is None else min(left, _LONGEST_MS)
 
     def _expected_ms(self, shape: Shape, served_ms: int) -> float | None:
         """What experience expects of the rest at the reference speed. Asked several times a cycle of each job."""
@@ -222,10 +231,11 @@ class Estimates:
         snapshot = self._snapshot
         work = 0.0
         for item in snapshot.classes:
-            jobs = item.jobs[:1] if item.alike else item.jobs
-            times = len(item.jobs) if item.alike else 1
-            devices = item.shape.devices
-            work += times * sum([(left or 0.0) * devices for left in self.lefts_ms(item.shape, jobs)])
+            shape, devices = item.shape, item.shape.devices
+            if item.alike:
+                work += len(item.jobs) * ((self.left_ms(shape, item.jobs[0]) or 0.0) * devices)
+            else:
+                work += sum([(left or 0.0) * devices for left in self.lefts_ms(shape, item.columns)])
         for running in snapshot.running:
             work += (self.left_ms(running.shape, running) or 0.0) * running.devices
         speed = sum(

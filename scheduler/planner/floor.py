@@ -1,47 +1,30 @@
 """What is traded on the market in one queue, and among whom."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
-from itertools import takewhile
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.domain.ids import FirmId, JobId
-from scheduler.domain.queues import Queue, QueueKey
-from scheduler.planner.budgets import Budgets
+from scheduler.domain.queues import Queue
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import Demand, demand_of
-from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import PATIENT, time_with_devices_ms
 from scheduler.planner.placement import find_seats
 from scheduler.planner.reach import never_seated
 from scheduler.planner.rows import Bools, Floats, Ints
-from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
+from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
 from scheduler.planner.stoppable import masks_of
+from scheduler.planner.traders import Trader, Traders, takes_part
 
-# Of each waiting class so many jobs take part: more could not start in one cycle.
-_MOST_OF_A_CLASS = 64
 # Where the profile says so a job that needs more than its share of the devices has longer patience (overdue.PATIENT),
 # as others would lose more by it.
 _FOR_OVERDUE = 0.02
-
-
-class Trader(NamedTuple):
-    """A job that takes part."""
-
-    shape: Shape
-    job: WaitingJob
-    running: RunningJob | None
-    left_ms: float  # on its fastest model
-
-    @property
-    def devices(self) -> int:
-        """What it holds; an elastic job may hold fewer than it asked for."""
-        return self.shape.devices if self.running is None else self.running.devices
 
 
 class Going(NamedTuple):
@@ -62,61 +45,6 @@ class _Held(NamedTuple):
     firm_id: FirmId
 
 
-def traders_of(
-    snapshot: Snapshot,
-    estimates: Estimates,
-    budgets: Budgets,
-    elsewhere: Set[JobId] = frozenset(),
-    *,
-    all_who_wait: bool = False,
-) -> dict[QueueKey, list[Trader]]:
-    """Who takes part, by queue. `all_who_wait`: those too who could not leave again once they run."""
-    found: dict[QueueKey, list[Trader]] = {}
-    for item in snapshot.classes:
-        shape = _paid(item.shape, budgets)
-        if not (takes_part(shape) or (all_who_wait and shape.whole and shape.devices > 0 and shape.models)):
-            continue
-        jobs = item.jobs[:_MOST_OF_A_CLASS]
-        if elsewhere:
-            jobs = tuple(job for job in jobs if job.job_id not in elsewhere)
-        lefts_ms = zip(jobs, estimates.lefts_ms(shape, jobs), strict=True)
-        traders = [Trader(shape, job, None, left_ms) for job, left_ms in lefts_ms if left_ms is not None]
-        if traders:
-            found.setdefault(shape.queue, []).extend(traders)
-    for running in (running for running in snapshot.running if takes_part(running.shape)):
-        shape = _paid(running.shape, budgets)
-        if takes_part(shape) and not running.stopping and running.model in shape.models:
-            left_ms = estimates.left_ms(shape, running.waiting)
-            if left_ms is not None and running.job_id not in elsewhere:
-                trader = Trader(shape, running.waiting, running, left_ms)
-                found.setdefault(running.shape.queue, []).append(trader)
-    return {key: _by_age(traders) for key, traders in found.items()}
-
-
-def _by_age(traders: list[Trader]) -> list[Trader]:
-    order = np.lexsort(
-        (
-            [trader.left_ms for trader in traders],
-            [trader.shape.devices for trader in traders],
-            [trader.job.submitted_ms for trader in traders],
-        )
-    )
-    return [traders[at] for at in order.tolist()]
-
-
-def _paid(shape: Shape, budgets: Budgets) -> Shape:
-    """With the models alone on which its budgets could pay for a start: one that runs pays anew when it moves."""
-    if not budgets.binds(shape) or not takes_part(shape):
-        return shape
-    return shape._replace(
-        models=tuple(model for model in shape.models if budgets.refusal(shape, model) is None)
-    )
-
-
-def takes_part(shape: Shape) -> bool:
-    return shape.resumable and len(shape.models) > 1 and shape.whole and shape.devices > 0
-
-
 def models_of(shapes: Iterable[Shape]) -> list[str]:
     """The models of all of them, by name."""
     return sorted(set().union(*{shape.models for shape in shapes}))
@@ -133,12 +61,6 @@ def who_stays(snapshot: Snapshot, fleet: Fleet) -> dict[Cell, Ints]:
     return found
 
 
-def _distinct(shapes: Sequence[Shape]) -> tuple[list[Shape], Ints]:
-    """The values, and which of them each is: by identity, which is quicker than their fields."""
-    _, first, which = np.unique([id(shape) for shape in shapes], return_index=True, return_inverse=True)
-    return [shapes[at] for at in first.tolist()], which
-
-
 class Floor:
     """What is traded in one queue, and among whom.
 
@@ -149,7 +71,7 @@ class Floor:
 
     def __init__(
         self,
-        traders: list[Trader],
+        traders: Traders,
         queue: Queue,
         fleet: Fleet,
         turns: Turns,
@@ -158,69 +80,59 @@ class Floor:
         config: PlannerConfig,
         at_most: Mapping[str, int] | None = None,
     ) -> None:
-        """`traders` by age; `promised` by model to others; of each no more than `at_most` is traded."""
+        """`promised` by model to others; of each no more than `at_most` is traded."""
         self._fleet = fleet
         self._now_ms = now_ms
         self.queue = queue
         self.traders = traders
         # What is the same for all of one shape is asked once: of how many there are most are alike.
-        self.shapes, self.shape_of = _distinct([trader.shape for trader in traders])
+        self.shapes = traders.shapes
         self.models = models_of(self.shapes)
-        self.running = [
-            (at, trader.running) for at, trader in enumerate(traders) if trader.running is not None
-        ]
         self.asked = self.of_shape([float(shape.devices) for shape in self.shapes])
         self.devices = self.asked.copy()  # what each holds, or would
+        self.running = traders.running
         for at, running in self.running:
             self.devices[at] = running.devices
-        self.submitted_ms = np.array([trader.job.submitted_ms for trader in traders])
         self.capacity = self._capacity(fleet, promised, at_most or {})
         self._most: dict[str, float] = dict(zip(self.models, self.capacity.tolist(), strict=True))
-        self._highest = max(shape.priority.rank for shape in self.shapes)
+        self.highest = max(shape.priority.rank for shape in self.shapes)
         self.unseated = self._unseated()
-        self._overdue = self._first_overdue(PATIENT * config.ageing_ms, config.policy.patience_of_large)
-        self.ranks: list[int] = self.of_shape([shape.priority.rank for shape in self.shapes]).tolist()
-        for at in np.flatnonzero(self.submitted_ms <= turns.old_ms).tolist():
-            self.ranks[at] = turns.rank(traders[at].shape, traders[at].job)
-        self.classes: list[int] = np.minimum(self.ranks, self._highest).tolist()
-        for at, trader in enumerate(traders) if self._overdue else ():
-            self.classes[at] = self.class_of(trader.job, self.ranks[at])
+        self.overdue = self._first_overdue(PATIENT * config.ageing_ms, config.policy.patience_of_large)
+        own = self.of_shape([shape.priority.rank for shape in self.shapes])
+        self.ranks: Ints = turns.ranks(own, traders.submitted_ms)
+        self.classes: Ints = self.ranks.clip(max=self.highest)
+        self.classes[list(self.overdue)] = self.highest + 1
 
     def of_shape(self, answers: Sequence[object]) -> NDArray[Any]:
         """For each trader what is so for its shape: one answer for each of `shapes`."""
-        return np.array(answers)[self.shape_of]
+        return np.array(answers)[self.traders.shape_of]
 
-    def _first_overdue(self, patience_ms: float, most: float) -> set[JobId]:
+    def _first_overdue(self, patience_ms: float, most: float) -> set[int]:
         """The first of those who have had nothing for too long: one, or as many as a small share holds.
 
         The first is whose patience ended first: nobody who comes later than that is ever before it.
         """
         share = _FOR_OVERDUE * float(self.capacity.sum())
-        late: list[tuple[float, Trader]] = []
-        old = takewhile(lambda trader: trader.job.submitted_ms + patience_ms < self._now_ms, self.traders)
-        for trader, unseated in zip(old, self.unseated, strict=False):
-            able = [model in trader.shape.models for model in self.models]
-            if unseated[able].all() or not self.holds(trader.shape):
-                continue
+        late: list[tuple[float, int, Trader]] = []
+        old = np.flatnonzero(self.traders.submitted_ms + patience_ms < self._now_ms)
+        if not len(old):
+            return set()
+        able = self.of_shape([[model in shape.models for model in self.models] for shape in self.shapes])
+        able = (able & ~self.unseated).any(axis=1) & self.of_shape([self.holds(s) for s in self.shapes])
+        for at in old[able[old]].tolist():
+            trader = self.traders[at]
             longer = min(max(1.0, trader.devices / share), most)
             had_ms = time_with_devices_ms(trader.running or trader.job, self._now_ms)
             due_ms = trader.job.submitted_ms + had_ms + longer * patience_ms
             if due_ms < self._now_ms:
-                late.append((due_ms, trader))
-        late.sort(key=lambda item: item[0])
-        found: set[JobId] = set()
-        for _, trader in late:
+                late.append((due_ms, at, trader))
+        found: set[int] = set()
+        for _, at, trader in sorted(late, key=itemgetter(0)):
             share -= trader.devices
             if found and share < 0:
                 break
-            found.add(trader.job.job_id)
+            found.add(at)
         return found
-
-    def class_of(self, job: WaitingJob, rank: int) -> int:
-        """Its priority class with its age, or the one above all."""
-        if job.job_id in self._overdue:
-            return self._highest + 1
-        return min(rank, self._highest)
 
     def _capacity(self, fleet: Fleet, promised: Mapping[str, int], at_most: Mapping[str, int]) -> Floats:
         """What is free for the queue, less what others were promised, and what those who take part hold."""
@@ -280,17 +192,17 @@ class Floor:
                 return [_Held(cell, seat.row, seat.mask, seat.demand, firm_id) for seat in found.seats]
         return None
 
-    def kept_out(self, chosen: Sequence[str | None], stay: Mapping[Cell, Ints]) -> set[JobId]:
+    def kept_out(self, chosen: Ints, stay: Mapping[Cell, Ints]) -> set[JobId]:
         """Gangs that wait and could not be where they were chosen for, had everybody left but those who stay."""
         found: set[JobId] = set()
-        gangs: dict[str, list[Trader]] = {}
-        for trader, model in zip(self.traders, chosen, strict=True):
-            if model is not None and trader.running is None and trader.shape.devices > 1:
-                gangs.setdefault(model, []).append(trader)
-        for model, those in gangs.items():
-            cells = [self._fleet.get(pool, model) for pool in self.queue.pools]
-            never = never_seated([trader.shape for trader in those], [cells], stay)[:, 0]
-            found.update(trader.job.job_id for trader, out in zip(those, never, strict=True) if out)
+        gang = (chosen >= 0) & (self.asked > 1)
+        gang[[at for at, _ in self.running]] = False
+        for number in np.unique(chosen[gang]).tolist():
+            those = np.flatnonzero(gang & (chosen == number)).tolist()
+            cells = [self._fleet.get(pool, self.models[number]) for pool in self.queue.pools]
+            shapes = [self.shapes[self.traders.shape_of.item(at)] for at in those]
+            never = never_seated(shapes, [cells], stay)[:, 0]
+            found.update(self.traders.job_ids[at] for at, out in zip(those, never, strict=True) if out)
         return found
 
     def _unseated(self) -> Bools:
@@ -300,7 +212,7 @@ class Floor:
         by different measures: it would stop for one that waits, and start again before it.
         """
         places = [[self._fleet.get(pool, model) for pool in self.queue.pools] for model in self.models]
-        found: Bools = never_seated(self.shapes, places)[self.shape_of]
+        found: Bools = never_seated(self.shapes, places)[self.traders.shape_of]
         for at, running in self.running:
             found[at, self.models.index(running.model)] = False
         return found

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from scheduler.domain.ids import JobId, NodeId
 from scheduler.domain.queues import COMPUTE, Queue
 from scheduler.domain.time import MINUTE_MS
@@ -23,7 +25,7 @@ from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.floor import Floor, Trader, traders_of
+from scheduler.planner.floor import Floor, models_of
 from scheduler.planner.market import best_of_all
 from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import Overdue
@@ -34,6 +36,7 @@ from scheduler.planner.rows import Floats
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
 from scheduler.planner.stoppable import SAVES_MS, lost_work_ms, masks_of
+from scheduler.planner.traders import Trader, Traders, traders_of
 from scheduler.planner.worth import worth_of
 
 # Who is expected to end within this time is waited for.
@@ -130,7 +133,7 @@ class Gatherer:
         queues = {key: queue for key, queue in queues.items() if queue.cohort is not None or waiting <= {key}}
         if not queues:
             return
-        traders = traders_of(snapshot, self.estimates, self.budgets, all_who_wait=True)
+        traders = traders_of(snapshot, self.estimates, self.budgets, all_who_wait=queues.keys())
         for key, queue in queues.items():
             if key in traders and not self.overdue.anybody_waits(key):
                 own = self._own_left(queue, traders[key])
@@ -138,16 +141,14 @@ class Gatherer:
                 worth = worth_of(floor, self.estimates, self.now_ms, self.config, saved=True)
                 yield from _wishes_of(floor, worth)
 
-    def _own_left(self, queue: Queue, traders: list[Trader]) -> dict[str, int]:
+    def _own_left(self, queue: Queue, traders: Traders) -> dict[str, int]:
         """What nobody takes back from those of the queue who take part, by model."""
         left = {
             model: _own(queue, model) - self.sharing.held(queue.key, model)
-            for trader in traders
-            for model in trader.shape.models
+            for model in models_of(traders.shapes)
         }
-        for trader in traders:
-            if trader.running is not None:
-                left[trader.running.model] += trader.running.devices
+        for _, running in traders.running:
+            left[running.model] += running.devices
         return {model: max(0, devices) for model, devices in left.items()}
 
     def _may_have(self, shape: Shape, model: str) -> bool:
@@ -368,22 +369,25 @@ def _would_move(running: RunningJob, estimates: Estimates) -> bool:
 
 
 def _wishes_of(floor: Floor, worth: Floats) -> Iterator[_Wish]:
-    models = best_of_all(floor, worth)
-    both = list(zip(floor.traders, models, strict=True))
-    stays = {t.job.job_id for t, model in both if t.running is not None and t.running.model == model}
-    for at, (trader, model) in enumerate(both):
-        if model is None or trader.job.job_id in stays or not _wants_together(trader.shape):
-            continue
+    chosen, traders = best_of_all(floor, worth), floor.traders
+    names = [*floor.models, None]  # the last one is that of -1
+    stays = {at for at, running in floor.running if names[chosen[at]] == running.model}
+    leaving: dict[str, set[JobId]] = {}
+    for at, running in floor.running:
+        if at not in stays:
+            leaving.setdefault(running.model, set()).add(running.job_id)
+    wanted = (chosen >= 0) & floor.of_shape([_wants_together(shape) for shape in floor.shapes])
+    for at in np.flatnonzero(wanted).tolist():
+        trader, model = traders[at], floor.models[chosen[at]]
         values = dict(zip(floor.models, worth[at].tolist(), strict=True))
         better = frozenset(other for other in floor.models if values[other] > values[model])
-        if trader.running is not None and trader.running.model in better:
+        if at in stays or (trader.running is not None and trader.running.model in better):
             continue
-        here = [
-            other for other in floor.traders if other.running is not None and other.running.model == model
-        ]
-        leaving = frozenset(other.job.job_id for other in here if other.job.job_id not in stays)
         of_one = values[model] / trader.devices
-        yield _Wish(floor.classes[at], of_one, trader, model, better, leaving, floor.queue)
+        yield _Wish(
+            int(floor.classes[at]), of_one, trader, model, better,
+            frozenset(leaving.get(model, ())), floor.queue,
+        )  # fmt: skip
 
 
 def _own(queue: Queue, model: str) -> int:

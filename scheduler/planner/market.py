@@ -5,10 +5,8 @@ variants for several models. Priority classes come one after the other. Who stay
 cost of a move, who has just started stays.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from operator import attrgetter
 from types import MappingProxyType
 
 import numpy as np
@@ -20,17 +18,17 @@ from scheduler.planner.budgets import Budgets
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.floor import Floor, Going, models_of, takes_part, traders_of, who_stays
+from scheduler.planner.floor import Floor, Going, models_of, who_stays
 from scheduler.planner.ordering import Turns
 from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.rows import Floats, Ints
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import JobClass, RunningJob, Snapshot
 from scheduler.planner.stoppable import lost_work_ms, must_stay
+from scheduler.planner.traders import takes_part, traders_of
 from scheduler.planner.worth import worth_of
 
 _NOBODY: Mapping[int, str] = MappingProxyType({})
-_SUBMITTED = attrgetter("submitted_ms")
 _ASKED_AGAIN = 3  # gangs, whether they fit once others have left
 
 
@@ -68,18 +66,19 @@ def hold_market(
     for key, traders in sorted(traders_of(snapshot, estimates, budgets, elsewhere).items()):
         queue = snapshot.queues.get(key)
         if queue is not None:
-            held = [trader.running for trader in traders if trader.running is not None]
-            models = models_of({trader.shape for trader in traders})
-            at_most = sharing.within(queue, models, held)  # who went where it refuses him would come back
+            held = [running for _, running in traders.running]
+            # Who went where it refuses him would come back.
+            at_most = sharing.within(queue, models_of(traders.shapes), held)
             floor = Floor(traders, queue, fleet, turns, market.promised, now_ms, config, at_most)
             values = worth_of(floor, estimates, now_ms, config)
             chosen = _choose(floor, values, now_ms, config)
             kept_out: set[JobId] = set()
-            if any(chosen[at] is None for at, _ in floor.running):
+            if any(chosen[at] < 0 for at, _ in floor.running):
                 stay = who_stays(snapshot, fleet) if stay is None else stay
                 kept_out = floor.kept_out(chosen, stay)
-            _settle(market, floor, chosen, kept_out, now_ms, config)
-            _pass_over(market, floor, waiting.get(key, []), turns, elsewhere)
+            starts = _settle(market, floor, chosen, kept_out, now_ms, config)
+            if starts:
+                _pass_over(market, floor, starts, waiting.get(key, []), turns, elsewhere)
     turns.market_chose(market.target.keys(), market.passed_over)
     return market
 
@@ -91,64 +90,68 @@ def with_market(first: Iterable[Stop], market: Market) -> list[Stop]:
     return stops + [stop for stop in market.stops if stop.job_id not in gone]
 
 
-def _choose(floor: Floor, values: Floats, now_ms: int, config: PlannerConfig) -> list[str | None]:
+def _choose(floor: Floor, values: Floats, now_ms: int, config: PlannerConfig) -> Ints:
     """The model of each trader: first those who have to stay, then class by class."""
     stays = {at: running.model for at, running in floor.running if must_stay(running, now_ms, config)}
     return best_of_all(floor, values, stays)
 
 
-def best_of_all(floor: Floor, values: Floats, stays: Mapping[int, str] = _NOBODY) -> list[str | None]:
-    """The model of each trader, class by class, but for those who stay where they are: by place among the traders."""
+def best_of_all(floor: Floor, values: Floats, stays: Mapping[int, str] = _NOBODY) -> Ints:
+    """Which of the floor's models each trader should have, -1 for none: class by class, but for those who stay where
+    they are, by place among the traders.
+    """
     left = floor.capacity.copy()
     chosen = np.full(len(floor.traders), -1, dtype=np.int64)
     bound = np.zeros(len(floor.traders), dtype=bool)
     for at, model in stays.items():
         chosen[at], bound[at] = floor.models.index(model), True
         left[chosen[at]] -= floor.devices[at]
-    classes = np.array(floor.classes)
-    for rank in sorted(set(floor.classes), reverse=True):
-        those = np.flatnonzero((classes == rank) & ~bound)
+    for rank in np.unique(floor.classes)[::-1]:
+        those = np.flatnonzero((floor.classes == rank) & ~bound)
         chosen[those] = assign(values[those], floor.devices[those], left)
         taken = chosen[those] >= 0
         np.subtract.at(left, chosen[those][taken], floor.devices[those][taken])
-    names = [*floor.models, None]  # the last one is that of -1
-    return [names[at] for at in chosen.tolist()]
+    return chosen
 
 
 def _settle(
     market: Market,
     floor: Floor,
-    chosen: list[str | None],
+    chosen: Ints,
     kept_out: Set[JobId],
     now_ms: int,
     config: PlannerConfig,
-) -> None:
-    """Who starts, and who stops for it; nobody for those whom work that stays keeps from their nodes."""
+) -> list[int]:
+    """Who starts, by place among the traders, and who stops for it; nobody for those whom work that stays keeps from
+    their nodes.
+    """
+    starts: list[int] = []
     wanted: dict[str, int] = {}  # model -> the highest class that wants more of it
-    job_ids = (trader.job.job_id for trader in floor.traders)
-    market.classes.update(zip(job_ids, floor.classes, strict=True))
-    for at, model in enumerate(chosen):
-        if model is None:
-            continue
-        trader, rank = floor.traders[at], floor.classes[at]
-        if trader.running is None:
-            market.target[trader.job.job_id] = model
-        if trader.running is None or trader.running.model != model:
-            if trader.job.job_id not in kept_out:
+    classes, job_ids = floor.classes.tolist(), floor.traders.job_ids
+    market.classes.update(zip(job_ids, classes, strict=True))
+    runs_on = {at: running.model for at, running in floor.running}
+    for at in np.flatnonzero(chosen >= 0).tolist():
+        model, job_id, rank = floor.models[chosen[at]], job_ids[at], classes[at]
+        if at not in runs_on:
+            starts.append(at)
+            market.target[job_id] = model
+        if runs_on.get(at) != model:
+            if job_id not in kept_out:
                 wanted[model] = max(rank, wanted.get(model, rank))
-            market.promised[model] = market.promised.get(model, 0) + trader.devices
+            market.promised[model] = market.promised.get(model, 0) + int(floor.devices[at])
     going: list[Going] = []
     for at, running in floor.running:
-        model = chosen[at]
-        if model == running.model or must_stay(running, now_ms, config):
+        to = None if chosen[at] < 0 else floor.models[chosen[at]]
+        if to == running.model or must_stay(running, now_ms, config):
             continue
-        if model is None and wanted.get(running.model, -1) < floor.classes[at]:
+        if to is None and wanted.get(running.model, -1) < classes[at]:
             continue  # it stays: nobody who is not behind it wants what it has
-        going.append(Going(floor.traders[at], running, model))
-    for _, running, model in _who_can_go(floor, going):
-        market.stops.append(_stop(running, model, now_ms))
+        going.append(Going(floor.traders[at], running, to))
+    for _, running, to in _who_can_go(floor, going):
+        market.stops.append(_stop(running, to, now_ms))
         left = market.promised.get(running.model, 0) - running.devices
         market.promised[running.model] = max(0, left)
+    return starts
 
 
 def _who_can_go(floor: Floor, going: list[Going]) -> list[Going]:
@@ -166,30 +169,37 @@ def _who_can_go(floor: Floor, going: list[Going]) -> list[Going]:
 
 
 def _pass_over(
-    market: Market, floor: Floor, waiting: Sequence[JobClass], turns: Turns, elsewhere: Set[JobId]
+    market: Market,
+    floor: Floor,
+    starts: Sequence[int],
+    waiting: Sequence[JobClass],
+    turns: Turns,
+    elsewhere: Set[JobId],
 ) -> None:
     """Who takes part and was not chosen comes after those of its class who were.
 
     Where there are too few devices for it anyhow it keeps its place, so that devices are kept for it in time.
     """
+    ranks, classes, job_ids = floor.ranks.tolist(), floor.classes.tolist(), floor.traders.job_ids
     lowest: dict[int, int] = {}  # class -> rank of those who were chosen
-    for trader, own, rank in zip(floor.traders, floor.ranks, floor.classes, strict=True):
-        if trader.job.job_id in market.target:
-            lowest[rank] = min(own, lowest.get(rank, own))
-    for item in waiting if lowest else ():
-        shape, jobs = item.shape, item.jobs
-        if not takes_part(shape) or not floor.holds(shape):
-            continue
-        old = bisect_right(jobs, turns.old_ms, key=_SUBMITTED)
-        for those in (*((job,) for job in jobs[:old]), jobs[old:]):  # the young ones stand all alike
-            if those:
-                own = turns.rank(shape, those[0])
-                after = lowest.get(floor.class_of(those[0], own))
+    for at in starts:
+        lowest[classes[at]] = min(ranks[at], lowest.get(classes[at], ranks[at]))
+    passed_over: dict[JobId, int] = {}
+    for item in waiting:
+        if takes_part(item.shape) and floor.holds(item.shape):
+            for own, those in turns.by_rank(item):
+                after = lowest.get(min(own, floor.highest))
                 if after is not None:
-                    left = [job.job_id for job in those if job.job_id not in market.target]
-                    market.passed_over.update(dict.fromkeys(left, min(own, after)))
-    for job_id in elsewhere:
-        market.passed_over.pop(job_id, None)
+                    left = item.columns.job_ids[those.start : those.stop]
+                    passed_over.update(dict.fromkeys(left, min(own, after)))
+    for at in floor.overdue - {at for at, _ in floor.running}:
+        passed_over.pop(job_ids[at], None)
+        after = lowest.get(classes[at])
+        if after is not None:
+            passed_over[job_ids[at]] = min(ranks[at], after)
+    for job_id in (*(job_ids[at] for at in starts), *elsewhere):
+        passed_over.pop(job_id, None)
+    market.passed_over.update(passed_over)
 
 
 def _stop(running: RunningJob, model: str | None, now_ms: int) -> Stop:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import Priority
@@ -29,6 +29,9 @@ from scheduler.planner.estimates import Estimates
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import JobClass, RunningJob, Shape, Snapshot, WaitingJob
+
+if TYPE_CHECKING:  # it loads numpy, and this is loaded by all who hold a report
+    from scheduler.planner.rows import Ints
 
 _Also = TypeVar("_Also")
 _HIGHEST = Priority.HIGH.rank
@@ -67,6 +70,23 @@ class Turns:
         if waited_ms >= self._ageing_ms:
             rank = min(rank + waited_ms // self._ageing_ms, _HIGHEST)
         return self.passed_over.get(job.job_id, rank) if self.passed_over else rank
+
+    def ranks(self, classes: "Ints", submitted_ms: "Ints") -> "Ints":
+        """Priority classes of many jobs, raised by age as `rank` raises one."""
+        raised: Ints = ((self._now_ms - submitted_ms) // self._ageing_ms).clip(min=0)
+        ranks: Ints = (classes + raised).clip(max=_HIGHEST)
+        return ranks
+
+    def by_rank(self, item: JobClass) -> Iterator[tuple[int, range]]:
+        """(rank, which jobs): of a class, the oldest first, those whom age raises alike."""
+        jobs, lowest, begin = item.jobs, item.shape.priority.rank, 0
+        while begin < len(jobs):
+            rank, end = self.rank(item.shape, jobs[begin]), len(jobs)
+            if rank > lowest:
+                until_ms = self._now_ms - (rank - lowest) * self._ageing_ms
+                end = bisect_right(jobs, until_ms, key=_SUBMITTED)
+            yield rank, range(begin, end)
+            begin = end
 
     def turn(self, shape: Shape, job: WaitingJob | RunningJob, model: str | None = None) -> float:
         """When it is its turn, in ms."""
@@ -116,10 +136,17 @@ class Turns:
         self._running.clear()
 
     def in_order(self, item: JobClass) -> tuple[WaitingJob, ...]:
-        """The jobs of a class by turn; jobs of which only the age differs are in order already."""
-        traded = item.shape.resumable and bool(self.chosen)
-        if len(item.jobs) < 2 or (not traded and (not self._stretch or item.alike)):
+        """The jobs of a class by turn; jobs of which only the age differs are in order already.
+
+        They still are where the market chose none of them, and passed over all of them or none.
+        """
+        if len(item.jobs) < 2:
             return item.jobs
+        if item.alike or not self._stretch:
+            job_ids = item.columns.job_ids if self.chosen and item.shape.resumable else ()
+            over = [job_id in self.passed_over for job_id in job_ids]
+            if self.chosen.isdisjoint(job_ids) and (all(over) or not any(over)):
+                return item.jobs
         places = sorted(zip(self._turns(item), item.jobs, strict=True))
         return tuple([job for _, job in places])
 

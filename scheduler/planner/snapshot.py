@@ -203,12 +203,33 @@ class WaitingJob(NamedTuple):
     held_ms: int = 0  # time with devices in earlier attempts, by the clock
 
 
+class JobColumns(NamedTuple):
+    """Waiting jobs by field, see `WaitingJob`."""
+
+    submitted_ms: tuple[int, ...]
+    job_ids: tuple[JobId, ...]
+    steps_left: tuple[float | None, ...]
+    served_ms: tuple[int, ...]
+    starts: tuple[int, ...]
+    held_ms: tuple[int, ...]
+
+    @classmethod
+    def of(cls, jobs: Sequence[WaitingJob]) -> "JobColumns":
+        """Of these jobs."""
+        return cls(*zip(*jobs, strict=True)) if jobs else cls((), (), (), (), (), ())
+
+
 @dataclass(frozen=True)
 class JobClass:
     """Waiting jobs of one shape, oldest first."""
 
     shape: Shape
     jobs: tuple[WaitingJob, ...]
+
+    @cached_property
+    def columns(self) -> JobColumns:
+        """The jobs by field. Laid out once for the life of the value."""
+        return JobColumns.of(self.jobs)
 
     @cached_property
     def alike(self) -> bool:

@@ -34,19 +34,20 @@ def worth_of(
     speeds = floor.of_shape(
         estimates.of_each(shapes, lambda speeds, _: [speeds.get(model, 0.0) for model in floor.models])
     )
-    left_ms = np.maximum(np.array([trader.left_ms for trader in floor.traders]), 1000.0)
+    traders = floor.traders
+    left_ms = np.maximum(traders.left_ms, 1000.0)
     # Work that is done soon first; who would end later than alone on a fair share is worth more, the more the
     # longer he waits, and what is long compared with all there is to do must not be the last to end.
     weight = left_ms**-policy.short_first
-    served_ms = np.array([float(trader.job.served_ms) for trader in floor.traders])
+    served_ms = traders.served_ms.astype(np.float64)
     if policy.little_had:
         weight *= (1.0 + np.minimum(served_ms, left_ms) / _LITTLE_MS) ** -policy.little_had
     if policy.behind:
-        fair = dict(zip(floor.models, (floor.capacity / len(floor.traders)).tolist(), strict=True))
+        fair = dict(zip(floor.models, (floor.capacity / len(traders)).tolist(), strict=True))
         fair_speeds = floor.of_shape(
             estimates.of_each(shapes, lambda speeds, devices: fair_speed(speeds, devices, fair))
         )
-        waited_ms = np.maximum(0.0, now_ms - floor.submitted_ms.astype(np.float64))
+        waited_ms = np.maximum(0.0, now_ms - traders.submitted_ms.astype(np.float64))
         weight *= _IN_TIME + ((waited_ms + left_ms) * fair_speeds / (served_ms + left_ms)) ** policy.behind
     if policy.long_first:
         weight *= 1.0 + policy.long_first * (left_ms / max(estimates.horizon_ms(), 1.0)) ** 2
@@ -59,7 +60,7 @@ def worth_of(
     values: Floats = np.where(floor.unseated, 0.0, weight[:, None] * speeds)
     for at, running in floor.running:
         cost_ms = running.shape.restart_ms + (0 if saved else lost_work_ms(running, now_ms))
-        least_ms = max(min(floor.traders[at].left_ms, _LASTS_MS), config.min_run_ms)
+        least_ms = max(min(traders.left_ms.item(at), _LASTS_MS), config.min_run_ms)
         gain = (policy.move_for_gain or 0.0) * cost_ms / least_ms
         values[at, floor.models.index(running.model)] *= 1.05 + gain
     return values
