@@ -30,6 +30,7 @@ class Fleet:
         self._scores: dict[Demand, Scores] = {}
         # By the shape's identity, which is quicker than its fields.
         self._asked: dict[int, tuple[Shape, Demand, Scores, int, bool]] = {}
+        self._in_service: dict[Cell, InService] = {}
         self._states = States()
         self._rows = Rows.empty(0, 0)
         self.clock = Clock()
@@ -39,6 +40,7 @@ class Fleet:
 
         Cost: one comparison a node, and the devices of nodes that changed or that the last cycle touched.
         """
+        self._in_service = {}
         if len(nodes) != len(self._views):
             self._rebuild(nodes)
             return
@@ -81,8 +83,19 @@ class Fleet:
 
     def could_seat(self, shape: Shape, pools: Iterable[str], model: str) -> bool:
         """Whether the nodes in service of any of the pools could seat a gang, were all of them free."""
-        cells = [self.get(pool, model) for pool in pools]
-        return any(cell is not None and InService(cell).seat(shape) for cell in cells)
+        return any(nodes.seat(shape) for nodes in self.in_service(pools, model))
+
+    def in_service(self, pools: Iterable[str], model: str) -> list[InService]:
+        """The nodes in service of those pools that have the model."""
+        found = []
+        for pool in pools:
+            cell = self._cells.get((pool, model))
+            if cell is not None:
+                nodes = self._in_service.get(cell)
+                if nodes is None:
+                    nodes = self._in_service[cell] = InService(cell)
+                found.append(nodes)
+        return found
 
     def scores(self, demand: Demand) -> Scores:
         """What a demand costs on each row."""

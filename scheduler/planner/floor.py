@@ -1,6 +1,7 @@
 """What is traded on the market in one queue, and among whom."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from scheduler.planner.fleet import Fleet
 from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import PATIENT, time_with_devices_ms
 from scheduler.planner.placement import find_seats
-from scheduler.planner.reach import never_seated
+from scheduler.planner.reach import InService, never_seated
 from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
 from scheduler.planner.stoppable import masks_of
@@ -50,15 +51,15 @@ def models_of(shapes: Iterable[Shape]) -> list[str]:
     return sorted(set().union(*{shape.models for shape in shapes}))
 
 
-def who_stays(snapshot: Snapshot, fleet: Fleet) -> dict[Cell, Ints]:
-    """By row the devices of those who never leave for a gain. Cost: O(running jobs)."""
-    found = {cell: np.zeros(len(cell.parts), dtype=np.int64) for cell in fleet.cells()}
+def without_who_stays(snapshot: Snapshot, fleet: Fleet) -> dict[Cell, InService]:
+    """The nodes in service, less the devices of those who never leave for a gain. Cost: O(running jobs)."""
+    stay = {cell: np.zeros(len(cell.parts), dtype=np.int64) for cell in fleet.cells()}
     for running in snapshot.running:
         cell = fleet.get(running.pool, running.model)
         if cell is not None and not (takes_part(running.shape) or running.stopping):
             for row, mask in masks_of(cell, running):
-                found[cell][row] += mask.bit_count()
-    return found
+                stay[cell][row] += mask.bit_count()
+    return {cell: InService(cell, devices) for cell, devices in stay.items()}
 
 
 class Floor:
@@ -151,36 +152,50 @@ class Floor:
         """Gangs that have no devices together where they are to go; devices are counted on the market, not laid out.
 
         Where they may change places each takes of what all leave, the largest first. Cost: a search a gang, and the
-        nodes of all. Nothing stays changed.
+        nodes that anybody leaves where gangs are to go. Nothing stays changed.
         """
-        taken: list[_Held] = []
-        left = [held for one in going for held in self._held(one.running)] if change_places else []
-        for cell, row, mask, demand, _ in left:
-            self._fleet.give_back(cell, row, mask, demand)
-        found: set[JobId] = set()
-        for one in sorted(going, key=lambda one: -one.trader.devices):
-            if one.to is None or one.trader.devices == 1:
-                continue
-            seats = self._seats(one.trader.shape, one.to)
-            if seats is None:
-                found.add(one.trader.job.job_id)
-            elif change_places:
-                taken += seats
-                for cell, row, mask, demand, firm_id in seats:
-                    self._fleet.take(cell, row, mask, demand, firm_id)
-        for cell, row, mask, demand, _ in taken:
-            self._fleet.give_back(cell, row, mask, demand)
-        for cell, row, mask, demand, firm_id in left:
-            self._fleet.take(cell, row, mask, demand, firm_id)
+        gangs = sorted(
+            ((one.trader, one.to) for one in going if one.to is not None and one.trader.devices > 1),
+            key=lambda gang: -gang[0].devices,
+        )
+        models = {to for _, to in gangs}
+        leaving = [held for one in going for held in self._held(one.running, models)] if change_places else []
+        with self._given_back(leaving):
+            taken: list[_Held] = []
+            found: set[JobId] = set()
+            for trader, to in gangs:
+                seats = self._seats(trader.shape, to)
+                if seats is None:
+                    found.add(trader.job.job_id)
+                elif change_places:
+                    taken += seats
+                    for cell, row, mask, demand, firm_id in seats:
+                        self._fleet.take(cell, row, mask, demand, firm_id)
+            for cell, row, mask, demand, _ in taken:
+                self._fleet.give_back(cell, row, mask, demand)
         return found
 
-    def _held(self, running: RunningJob) -> list[_Held]:
+    @contextmanager
+    def _given_back(self, leaving: Sequence[_Held]) -> Iterator[None]:
+        """Meanwhile these devices are free."""
+        ends = [cell.ends[row].copy() for cell, row, *_ in leaving]
+        for cell, row, mask, demand, _ in leaving:
+            self._fleet.give_back(cell, row, mask, demand)
+        yield
+        for cell, row, mask, demand, firm_id in leaving:
+            self._fleet.take(cell, row, mask, demand, firm_id)
+        for (cell, row, *_), before in zip(leaving, ends, strict=True):
+            cell.ends[row] = before  # when they come free is still known
+
+    def _held(self, running: RunningJob, models: Set[str]) -> list[_Held]:
+        """What it holds on nodes that have any of the models: those on one node share its host."""
         cell, shape = self._fleet.get(running.pool, running.model), running.shape
-        masks = () if cell is None else masks_of(cell, running)
+        if cell is None or not models:
+            return []
         return [
             _Held(cell, row, mask, demand_of(shape, mask.bit_count()), shape.queue.firm_id)
-            for row, mask in masks
-            if mask and cell is not None
+            for row, mask in masks_of(cell, running)
+            if mask and not models.isdisjoint(cell.parts[row].view.by_model)
         ]
 
     def _seats(self, shape: Shape, model: str) -> list[_Held] | None:
@@ -192,17 +207,20 @@ class Floor:
                 return [_Held(cell, seat.row, seat.mask, seat.demand, firm_id) for seat in found.seats]
         return None
 
-    def kept_out(self, chosen: Ints, stay: Mapping[Cell, Ints]) -> set[JobId]:
-        """Gangs that wait and could not be where they were chosen for, had everybody left but those who stay."""
-        found: set[JobId] = set()
+    def kept_out(self, chosen: Ints, in_service: Mapping[Cell, InService]) -> Bools:
+        """(traders): gangs that wait and could not be where they were chosen for, on what those who stay leave."""
+        shape_of = self.traders.shape_of
         gang = (chosen >= 0) & (self.asked > 1)
         gang[[at for at, _ in self.running]] = False
+        found = np.zeros(len(chosen), dtype=np.bool_)
         for number in np.unique(chosen[gang]).tolist():
-            those = np.flatnonzero(gang & (chosen == number)).tolist()
+            there = gang & (chosen == number)
             cells = [self._fleet.get(pool, self.models[number]) for pool in self.queue.pools]
-            shapes = [self.shapes[self.traders.shape_of.item(at)] for at in those]
-            never = never_seated(shapes, [cells], stay)[:, 0]
-            found.update(self.traders.job_ids[at] for at, out in zip(those, never, strict=True) if out)
+            nodes = [in_service[cell] for cell in cells if cell is not None]
+            numbers = np.unique(shape_of[there])
+            out = np.zeros(len(self.shapes), dtype=np.bool_)
+            out[numbers] = never_seated([self.shapes[at] for at in numbers.tolist()], [nodes])[:, 0]
+            found |= there & out[shape_of]
         return found
 
     def _unseated(self) -> Bools:
@@ -211,7 +229,7 @@ class Floor:
         Whoever runs is seated where it is. Asked for the other models as those are who wait, or the two would be judged
         by different measures: it would stop for one that waits, and start again before it.
         """
-        places = [[self._fleet.get(pool, model) for pool in self.queue.pools] for model in self.models]
+        places = [self._fleet.in_service(self.queue.pools, model) for model in self.models]
         found: Bools = never_seated(self.shapes, places)[self.traders.shape_of]
         for at, running in self.running:
             found[at, self.models.index(running.model)] = False

@@ -18,10 +18,11 @@ from scheduler.planner.budgets import Budgets
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.floor import Floor, Going, models_of, who_stays
+from scheduler.planner.floor import Floor, Going, models_of, without_who_stays
 from scheduler.planner.ordering import Turns
 from scheduler.planner.plan import Stop, StopCause
-from scheduler.planner.rows import Floats, Ints
+from scheduler.planner.reach import InService
+from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import JobClass, RunningJob, Snapshot
 from scheduler.planner.stoppable import lost_work_ms, must_stay
@@ -57,7 +58,7 @@ def hold_market(
     """Without those of whom is decided `elsewhere`. Cost: O(jobs that take part x models x log jobs) a queue."""
     market = Market()
     estimates = turns.estimates
-    stay: dict[Cell, Ints] | None = None
+    in_service: dict[Cell, InService] | None = None
     if config.policy.move_for_gain is None or not estimates.predicts:
         return market
     waiting: dict[QueueKey, list[JobClass]] = {}
@@ -72,12 +73,13 @@ def hold_market(
             floor = Floor(traders, queue, fleet, turns, market.promised, now_ms, config, at_most)
             values = worth_of(floor, estimates, now_ms, config)
             chosen = _choose(floor, values, now_ms, config)
-            kept_out: set[JobId] = set()
+            kept_out = np.zeros(len(chosen), dtype=np.bool_)
             if any(chosen[at] < 0 for at, _ in floor.running):
-                stay = who_stays(snapshot, fleet) if stay is None else stay
-                kept_out = floor.kept_out(chosen, stay)
+                if in_service is None:
+                    in_service = without_who_stays(snapshot, fleet)
+                kept_out = floor.kept_out(chosen, in_service)
             starts = _settle(market, floor, chosen, kept_out, now_ms, config)
-            if starts:
+            if starts.any():
                 _pass_over(market, floor, starts, waiting.get(key, []), turns, elsewhere)
     turns.market_chose(market.target.keys(), market.passed_over)
     return market
@@ -118,33 +120,31 @@ def _settle(
     market: Market,
     floor: Floor,
     chosen: Ints,
-    kept_out: Set[JobId],
+    kept_out: Bools,
     now_ms: int,
     config: PlannerConfig,
-) -> list[int]:
+) -> Bools:
     """Who starts, by place among the traders, and who stops for it; nobody for those whom work that stays keeps from
     their nodes.
     """
-    starts: list[int] = []
-    wanted: dict[str, int] = {}  # model -> the highest class that wants more of it
-    classes, job_ids = floor.classes.tolist(), floor.traders.job_ids
-    market.classes.update(zip(job_ids, classes, strict=True))
-    runs_on = {at: running.model for at, running in floor.running}
-    for at in np.flatnonzero(chosen >= 0).tolist():
-        model, job_id, rank = floor.models[chosen[at]], job_ids[at], classes[at]
-        if at not in runs_on:
-            starts.append(at)
-            market.target[job_id] = model
-        if runs_on.get(at) != model:
-            if job_id not in kept_out:
-                wanted[model] = max(rank, wanted.get(model, rank))
-            market.promised[model] = market.promised.get(model, 0) + int(floor.devices[at])
+    job_ids, models = floor.traders.job_ids, [*floor.models, None]  # the last one is that of -1
+    market.classes.update(zip(job_ids, floor.classes.tolist(), strict=True))
+    runs_on = np.full(len(chosen), -1, dtype=np.int64)
+    runs_on[[at for at, _ in floor.running]] = [floor.models.index(one.model) for _, one in floor.running]
+    comes, starts = (chosen >= 0) & (chosen != runs_on), (chosen >= 0) & (runs_on < 0)
+    for at in np.flatnonzero(starts).tolist():
+        market.target[job_ids[at]] = floor.models[chosen.item(at)]
+    wanted: dict[str | None, int] = {}  # model -> the highest class that wants more of it
+    for number in np.unique(chosen[comes]).tolist():
+        model, those = floor.models[number], comes & (chosen == number)
+        wanted[model] = int(floor.classes[those & ~kept_out].max(initial=-1))
+        market.promised[model] = market.promised.get(model, 0) + int(floor.devices[those].sum())
     going: list[Going] = []
     for at, running in floor.running:
-        to = None if chosen[at] < 0 else floor.models[chosen[at]]
+        to = models[chosen.item(at)]
         if to == running.model or must_stay(running, now_ms, config):
             continue
-        if to is None and wanted.get(running.model, -1) < classes[at]:
+        if to is None and wanted.get(running.model, -1) < floor.classes.item(at):
             continue  # it stays: nobody who is not behind it wants what it has
         going.append(Going(floor.traders[at], running, to))
     for _, running, to in _who_can_go(floor, going):
@@ -171,7 +171,7 @@ def _who_can_go(floor: Floor, going: list[Going]) -> list[Going]:
 def _pass_over(
     market: Market,
     floor: Floor,
-    starts: Sequence[int],
+    starts: Bools,
     waiting: Sequence[JobClass],
     turns: Turns,
     elsewhere: Set[JobId],
@@ -180,10 +180,11 @@ def _pass_over(
 
     Where there are too few devices for it anyhow it keeps its place, so that devices are kept for it in time.
     """
-    ranks, classes, job_ids = floor.ranks.tolist(), floor.classes.tolist(), floor.traders.job_ids
-    lowest: dict[int, int] = {}  # class -> rank of those who were chosen
-    for at in starts:
-        lowest[classes[at]] = min(ranks[at], lowest.get(classes[at], ranks[at]))
+    job_ids = floor.traders.job_ids
+    lowest = {  # class -> rank of those who were chosen
+        rank: floor.ranks[starts & (floor.classes == rank)].min().item()
+        for rank in np.unique(floor.classes[starts]).tolist()
+    }
     passed_over: dict[JobId, int] = {}
     for item in waiting:
         if takes_part(item.shape) and floor.holds(item.shape):
@@ -194,10 +195,10 @@ def _pass_over(
                     passed_over.update(dict.fromkeys(left, min(own, after)))
     for at in floor.overdue - {at for at, _ in floor.running}:
         passed_over.pop(job_ids[at], None)
-        after = lowest.get(classes[at])
+        after = lowest.get(floor.classes.item(at))
         if after is not None:
-            passed_over[job_ids[at]] = min(ranks[at], after)
-    for job_id in (*(job_ids[at] for at in starts), *elsewhere):
+            passed_over[job_ids[at]] = min(floor.ranks.item(at), after)
+    for job_id in (*(job_ids[at] for at in np.flatnonzero(starts).tolist()), *elsewhere):
         passed_over.pop(job_id, None)
     market.passed_over.update(passed_over)
 

@@ -144,8 +144,8 @@ class Turns:
             return item.jobs
         if item.alike or not self._stretch:
             job_ids = item.columns.job_ids if self.chosen and item.shape.resumable else ()
-            over = [job_id in self.passed_over for job_id in job_ids]
-            if self.chosen.isdisjoint(job_ids) and (all(over) or not any(over)):
+            over = sum(map(self.passed_over.__contains__, job_ids))
+            if self.chosen.isdisjoint(job_ids) and over in (0, len(job_ids)):
                 return item.jobs
         places = sorted(zip(self._turns(item), item.jobs, strict=True))
         return tuple([job for _, job in places])

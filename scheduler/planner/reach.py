@@ -1,6 +1,6 @@
 """Which nodes a gang may use, and which of them together: what other firms have for themselves, and domains."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +13,6 @@ from scheduler.planner.snapshot import LEVELS, Shape
 
 Inside = frozenset[int] | None
 """Rows of a cell; None: all of them."""
-
-_NOBODY: Mapping[Cell, Ints] = {}
 
 
 def closed_rows(shape: Shape, cell: Cell) -> list[int]:
@@ -72,27 +70,25 @@ def domains(shape: Shape, cell: Cell) -> Iterator[Inside]:
             yield frozenset(rows)
 
 
-def never_seated(
-    shapes: Sequence[Shape], places: Sequence[Sequence[Cell | None]], stay: Mapping[Cell, Ints] = _NOBODY
-) -> Bools:
-    """(shapes, places): which gangs the nodes in service of no cell of a place could seat, were all of them free but
-    for so many devices of each row that stay as they are.
+def never_seated(shapes: Sequence[Shape], places: Sequence[Sequence["InService"]]) -> Bools:
+    """(shapes, places): which gangs none of the nodes of a place could seat.
 
-    An elastic one is seated where its least size is. Cost: O(shapes), and for those that must be in one domain the
-    nodes, once in Python and for each of their kinds in numpy; in Python for each kind that fast links must join.
+    Cost: O(shapes), and what is not known of `InService`.
     """
     kinds: dict[tuple[object, ...], list[int]] = {}
     for at, shape in enumerate(shapes):
-        bound = required_level(shape) is not None or in_one_group(shape)
-        topology = shape.topology if bound else None
-        kind = _least(shape), shape.devices_per_node, shape.groups, topology
-        kinds.setdefault(kind, []).append(at)
-    able = [[InService(cell, stay.get(cell)) for cell in cells if cell is not None] for cells in places]
+        kinds.setdefault(_kind(shape), []).append(at)
     found = np.zeros((len(shapes), len(places)), dtype=np.bool_)
     for those in kinds.values():
         asked = shapes[those[0]]
-        found[those] = [not any(nodes.seat(asked) for nodes in cells) for cells in able]
+        found[those] = [not any(nodes.seat(asked) for nodes in place) for place in places]
     return found
+
+
+def _kind(shape: Shape) -> tuple[object, ...]:
+    """What decides on which nodes a gang could be, were all of them free: an elastic one is where its least size is."""
+    bound = required_level(shape) is not None or in_one_group(shape)
+    return _least(shape), shape.devices_per_node, shape.groups, shape.topology if bound else None
 
 
 def _least(shape: Shape) -> int:
@@ -101,15 +97,27 @@ def _least(shape: Shape) -> int:
 
 
 class InService:
-    """The nodes in service of a cell, by how many healthy devices they have."""
+    """The nodes in service of a cell, by how many healthy devices they have, less those that `stay` as they are.
+
+    Cost of a question: once for each kind of gang O(kinds of nodes); O(nodes) in numpy where somebody stays or the gang
+    must be in one domain, in Python where fast links must join it.
+    """
 
     def __init__(self, cell: Cell, stay: Ints | None = None) -> None:
         self._cell = cell
-        self._stay = stay
+        self._stay = stay  # devices by row
         self._healthy: Ints | None = None  # by row
+        self._seats: dict[tuple[object, ...], bool] = {}  # by kind
 
     def seat(self, shape: Shape) -> bool:
         """Whether they could seat a gang, at its least size, were all of them free: a node takes one task."""
+        kind = _kind(shape)
+        seats = self._seats.get(kind)
+        if seats is None:
+            seats = self._seats[kind] = self._seat(shape)
+        return seats
+
+    def _seat(self, shape: Shape) -> bool:
         least = shape._replace(devices=_least(shape)) if shape.sizes else shape
         level = required_level(shape)
         enough = np.ones(1, dtype=np.bool_)  # in which domains there are

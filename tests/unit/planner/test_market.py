@@ -12,9 +12,15 @@ from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.planner import Plan, PlannerConfig, Shape, WaitingJob
 from scheduler.planner.assignment import assign
+from scheduler.planner.budgets import Budgets
 from scheduler.planner.cycle import plan
+from scheduler.planner.estimates import Estimates
+from scheduler.planner.fleet import Fleet
+from scheduler.planner.market import hold_market
+from scheduler.planner.ordering import Turns
 from scheduler.planner.plan import StopCause
 from scheduler.planner.plan_checks import check_plan
+from scheduler.planner.sharing import Sharing
 from scheduler.planner.soonest import soonest
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of
@@ -297,17 +303,25 @@ def test_who_was_passed_over_comes_later_at_the_first_moment_too() -> None:
     assert set(started) == {f"job-{number}" for number in range(2, 10)}
 
 
-def test_gangs_change_places_though_nothing_is_free() -> None:
+def two_gangs_on_each_others_models(
+    config: PlannerConfig, time_limit_ms: int | None = None
+) -> VirtualCluster:
+    """Each of them holds all devices of a model; together they would be sooner through the other way round."""
     specs = [NodeSpec(f"n{n}", MODELS[n // 4], 1) for n in range(8)]
     cluster = VirtualCluster(catalogue_of(dict.fromkeys(MODELS, 0)), specs, [Queue(QUEUE, ("pool",))])
-    config = PlannerConfig(profile="throughput")
     for number, slow in enumerate((0.95, 0.1)):
         rates = (("fast", 1.0), ("slow", slow))
-        shape = Shape(QUEUE, Priority.NORMAL, 4, 1, MODELS, resumable=True, rates=rates)
+        shape = Shape(QUEUE, Priority.NORMAL, 4, 1, MODELS, time_limit_ms, resumable=True, rates=rates)
         cluster.submit(shape, WaitingJob(0, JobId(f"job-{number}"), 360_000.0))
         found, _ = plan(cluster.snapshot(), DAY_MS, config)
         for placement in found.placements:
             cluster.start(placement, DAY_MS)
+    return cluster
+
+
+def test_gangs_change_places_though_nothing_is_free() -> None:
+    config = PlannerConfig(profile="throughput")
+    cluster = two_gangs_on_each_others_models(config)
     before = cluster.snapshot()
     moved, _ = plan(before, 2 * DAY_MS, config)
     assert {stop.job_id: stop.cause for stop in moved.stops} == {
@@ -322,3 +336,16 @@ def test_gangs_change_places_though_nothing_is_free() -> None:
     found, _ = plan(after, 2 * DAY_MS, config)
     assert models_of(found) == {"job-0": "slow", "job-1": "fast"}
     assert check_plan(after, found, 2 * DAY_MS) == []
+
+
+def test_who_was_tried_on_what_others_leave_changes_nothing_of_when_it_comes_free() -> None:
+    config = PlannerConfig(profile="throughput")
+    snapshot = two_gangs_on_each_others_models(config, time_limit_ms=9 * DAY_MS).snapshot()
+    fleet, estimates = Fleet(snapshot.catalogue), Estimates(snapshot)
+    fleet.sync(snapshot.nodes)
+    before = [cell.ends.copy() for cell in fleet.cells()]
+    assert np.isfinite(before).all()
+    turns, sharing = Turns(2 * DAY_MS, config, estimates), Sharing(snapshot, config)
+    market = hold_market(snapshot, fleet, turns, sharing, Budgets(snapshot), 2 * DAY_MS, config)
+    assert {stop.cause for stop in market.stops} == {StopCause.MOVE}
+    assert all(map(np.array_equal, before, [cell.ends for cell in fleet.cells()]))
