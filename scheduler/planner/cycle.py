@@ -30,7 +30,7 @@ from scheduler.planner.giving_back import StillHeld
 from scheduler.planner.market import hold_market, with_market
 from scheduler.planner.moves import Moves
 from scheduler.planner.next_cycle import Known, carried_out, stops_for_a_gain, without_futile
-from scheduler.planner.ordering import ClassCursor, Ordering, Turns
+from scheduler.planner.ordering import ClassCursor, Ordering
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.patience import Patience
 from scheduler.planner.placement import Found, Seat
@@ -41,6 +41,7 @@ from scheduler.planner.refusals import Refusal, Refusals
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
+from scheduler.planner.turns import Turns
 from scheduler.planner.variants import Candidate, Options, sizes_to_try
 
 _TRIES = 2  # of a plan by the plan after it

@@ -21,7 +21,7 @@ _SURE = 0.9  # probability with which a job is expected to have ended by its lat
 # What jobs say of their steps are any numbers. Nobody is believed to run for longer than the longest time limit, nor to
 # be slower by more than this, so that whatever is computed of it can be kept and told: 64 bits.
 _LONGEST_MS = 1000.0 * MOST_TIME_LIMIT_SECONDS
-_LEAST_SPEED = 1e-6
+LEAST_SPEED = 1e-6
 
 
 class Memory:
@@ -111,21 +111,17 @@ class Estimates:
         return speeds
 
     def of_each(
-        self, shapes: Iterable[Shape], answer: Callable[[Mapping[str, float], int], _Answer]
+        self, shapes: Iterable[Shape], answer: Callable[[Mapping[str, float]], _Answer]
     ) -> list[_Answer]:
-        """For each shape what follows from its speeds and devices, worked out once for those that are alike."""
-        of_shape: dict[int, _Answer] = {}  # by identity
-        of_kind: dict[tuple[int, int], _Answer] = {}
+        """For each shape what follows from its speeds, worked out once for those that are equally fast."""
+        answers: dict[int, _Answer] = {}  # by identity: who is equally fast has one and the same
         found = []
         for shape in shapes:
-            at = id(shape)
-            if at not in of_shape:
-                speeds = self.speeds(shape)  # one and the same to all that are equally fast
-                kind = (id(speeds), shape.devices)
-                if kind not in of_kind:
-                    of_kind[kind] = answer(speeds, shape.devices)
-                of_shape[at] = of_kind[kind]
-            found.append(of_shape[at])
+            speeds = self.speeds(shape)
+            at = id(speeds)
+            if at not in answers:
+                answers[at] = answer(speeds)
+            found.append(answers[at])
         return found
 
     @cached_property
@@ -269,7 +265,7 @@ def relative_speeds(shape: Shape, catalogue: Catalogue, experience: Experience |
     known = [rate for rate in raw.values() if rate > 0]
     if len(known) == len(shape.models):  # as a rule
         fastest = max(known)
-        return {model: max(rate / fastest, _LEAST_SPEED) for model, rate in raw.items()}
+        return {model: max(rate / fastest, LEAST_SPEED) for model, rate in raw.items()}
     if len(raw) < len(shape.models):
         figures = {model: float(catalogue.fp16_gflops(model)) for model in shape.models}
         # Steps per GFLOP of the models of which both are known.
@@ -281,18 +277,7 @@ def relative_speeds(shape: Shape, catalogue: Catalogue, experience: Experience |
     speeds = {
         model: (value or (0.0 if model in rates else slowest)) / fastest for model, value in raw.items()
     }
-    return {model: max(speed, _LEAST_SPEED) if speed else 0.0 for model, speed in speeds.items()}
-
-
-def fair_speed(speeds: Mapping[str, float], devices: int, capacity: Mapping[str, float]) -> float:
-    """Speed on a fair share of every model, the fastest first. `capacity` is one job's share, in devices."""
-    left = 1.0
-    speed = 0.0
-    for model in sorted(speeds, key=lambda model: -speeds[model]):
-        share = min(left, capacity[model] / devices)
-        speed += share * speeds[model]
-        left -= share
-    return max(speed, _LEAST_SPEED)
+    return {model: max(speed, LEAST_SPEED) if speed else 0.0 for model, speed in speeds.items()}
 
 
 def ends_in_time(

@@ -14,7 +14,6 @@ from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import Demand, demand_of
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import PATIENT, time_with_devices_ms
 from scheduler.planner.placement import find_seats
 from scheduler.planner.reach import InService, never_seated
@@ -22,6 +21,7 @@ from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
 from scheduler.planner.stoppable import masks_of
 from scheduler.planner.traders import Trader, Traders, takes_part
+from scheduler.planner.turns import Turns
 
 # Where the profile says so a job that needs more than its share of the devices has longer patience (overdue.PATIENT),
 # as others would lose more by it.
@@ -104,9 +104,9 @@ class Floor:
         self.classes: Ints = self.ranks.clip(max=self.highest)
         self.classes[list(self.overdue)] = self.highest + 1
 
-    def of_shape(self, answers: Sequence[object]) -> NDArray[Any]:
+    def of_shape(self, answers: Sequence[object] | NDArray[Any]) -> NDArray[Any]:
         """For each trader what is so for its shape: one answer for each of `shapes`."""
-        return np.array(answers)[self.traders.shape_of]
+        return np.asarray(answers)[self.traders.shape_of]
 
     def _first_overdue(self, patience_ms: float, most: float) -> set[int]:
         """The first of those who have had nothing for too long: one, or as many as a small share holds.

@@ -16,10 +16,10 @@ from scheduler.planner.allowances import Allowances
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.garbage import uncollected
-from scheduler.planner.ordering import Turns
 from scheduler.planner.room import UNKNOWN_RUN_MS, Room, asker_of
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 from scheduler.planner.told_starts import Starts
+from scheduler.planner.turns import Turns
 
 MOST_JOBS = 2_000  # played forward; of the others the start is extrapolated by the work before them
 _FAR_MS = 366 * 24 * 3_600_000.0

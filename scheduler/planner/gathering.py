@@ -27,7 +27,6 @@ from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.floor import Floor, models_of
 from scheduler.planner.market import best_of_all
-from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.placement import Seat, find_seats
 from scheduler.planner.plan import Stop, StopCause
@@ -37,6 +36,7 @@ from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
 from scheduler.planner.stoppable import SAVES_MS, lost_work_ms, masks_of
 from scheduler.planner.traders import Trader, Traders, traders_of
+from scheduler.planner.turns import Turns
 from scheduler.planner.worth import worth_of
 
 # Who is expected to end within this time is waited for.

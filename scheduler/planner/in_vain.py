@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from scheduler.planner.cells import Cell
 from scheduler.planner.demand import demand_of, sizes_of
-from scheduler.planner.ordering import Turns
 from scheduler.planner.snapshot import Shape, WaitingJob
+from scheduler.planner.turns import Turns
 
 
 class Asks(NamedTuple):

@@ -7,6 +7,7 @@ cost of a move, who has just started stays.
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import chain, compress
 from types import MappingProxyType
 
 import numpy as np
@@ -19,7 +20,6 @@ from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.floor import Floor, Going, models_of, without_who_stays
-from scheduler.planner.ordering import Turns
 from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.reach import InService
 from scheduler.planner.rows import Bools, Floats, Ints
@@ -27,6 +27,7 @@ from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import JobClass, RunningJob, Snapshot
 from scheduler.planner.stoppable import lost_work_ms, must_stay
 from scheduler.planner.traders import takes_part, traders_of
+from scheduler.planner.turns import Turns
 from scheduler.planner.worth import worth_of
 
 _NOBODY: Mapping[int, str] = MappingProxyType({})
@@ -132,8 +133,8 @@ def _settle(
     runs_on = np.full(len(chosen), -1, dtype=np.int64)
     runs_on[[at for at, _ in floor.running]] = [floor.models.index(one.model) for _, one in floor.running]
     comes, starts = (chosen >= 0) & (chosen != runs_on), (chosen >= 0) & (runs_on < 0)
-    for at in np.flatnonzero(starts).tolist():
-        market.target[job_ids[at]] = floor.models[chosen.item(at)]
+    whose = compress(job_ids, starts.tolist())
+    market.target.update(zip(whose, map(floor.models.__getitem__, chosen[starts].tolist()), strict=True))
     wanted: dict[str | None, int] = {}  # model -> the highest class that wants more of it
     for number in np.unique(chosen[comes]).tolist():
         model, those = floor.models[number], comes & (chosen == number)
@@ -198,7 +199,7 @@ def _pass_over(
         after = lowest.get(floor.classes.item(at))
         if after is not None:
             passed_over[job_ids[at]] = min(floor.ranks.item(at), after)
-    for job_id in (*(job_ids[at] for at in np.flatnonzero(starts).tolist()), *elsewhere):
+    for job_id in chain(compress(job_ids, starts.tolist()), elsewhere):
         passed_over.pop(job_id, None)
     market.passed_over.update(passed_over)
 

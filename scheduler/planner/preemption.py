@@ -22,7 +22,6 @@ from scheduler.planner.fleet import Fleet
 from scheduler.planner.giving_back import Returned, Victim, in_order, until_enough
 from scheduler.planner.holders import Holders, holders
 from scheduler.planner.in_vain import Asks, InVain, TooFew
-from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import StopCause
@@ -31,6 +30,7 @@ from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 from scheduler.planner.stoppable import Some, Stoppable, in_turn, lost_work_ms, masks_of
 from scheduler.planner.taking_back import TakingBack
+from scheduler.planner.turns import Turns
 
 
 class Way(NamedTuple):

@@ -14,11 +14,11 @@ from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.giving_back import Victim, stops_before
-from scheduler.planner.ordering import Standing, Turns
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.plan import StopCause
 from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.snapshot import RunningJob, Shape
+from scheduler.planner.turns import Standing, Turns
 
 # Who has not saved for so long is not waited for: he might not for days.
 SAVES_MS = 60 * MINUTE_MS

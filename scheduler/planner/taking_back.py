@@ -12,12 +12,12 @@ import numpy as np
 from scheduler.domain.time import MINUTE_MS, to_rfc3339
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.giving_back import Victim
-from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import PATIENT
 from scheduler.planner.plan import StopCause
 from scheduler.planner.rows import Bools
 from scheduler.planner.snapshot import RunningJob, Shape, WaitingJob
 from scheduler.planner.stoppable import Stoppable, lost_work_ms, saves_soon
+from scheduler.planner.turns import Turns
 
 
 class TakingBack:

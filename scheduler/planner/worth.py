@@ -4,7 +4,7 @@ import numpy as np
 
 from scheduler.domain.time import HOUR_MS, MINUTE_MS
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.estimates import Estimates, fair_speed
+from scheduler.planner.estimates import LEAST_SPEED, Estimates
 from scheduler.planner.floor import Floor
 from scheduler.planner.rows import Floats
 from scheduler.planner.soonest import soonest
@@ -30,11 +30,9 @@ def worth_of(
 ) -> Floats:
     """What it is worth to run each job on each model now: (jobs, models). `saved`: as if all had just saved."""
     policy = config.policy
-    shapes = floor.shapes
-    speeds = floor.of_shape(
-        estimates.of_each(shapes, lambda speeds, _: [speeds.get(model, 0.0) for model in floor.models])
-    )
-    traders = floor.traders
+    traders, models = floor.traders, floor.models
+    of_shapes = estimates.of_each(floor.shapes, lambda speeds: [speeds.get(model, 0.0) for model in models])
+    speeds = floor.of_shape(of_shapes)
     left_ms = np.maximum(traders.left_ms, 1000.0)
     # Work that is done soon first; who would end later than alone on a fair share is worth more, the more the
     # longer he waits, and what is long compared with all there is to do must not be the last to end.
@@ -43,10 +41,8 @@ def worth_of(
     if policy.little_had:
         weight *= (1.0 + np.minimum(served_ms, left_ms) / _LITTLE_MS) ** -policy.little_had
     if policy.behind:
-        fair = dict(zip(floor.models, (floor.capacity / len(traders)).tolist(), strict=True))
-        fair_speeds = floor.of_shape(
-            estimates.of_each(shapes, lambda speeds, devices: fair_speed(speeds, devices, fair))
-        )
+        devices = np.array([float(shape.devices) for shape in floor.shapes])
+        fair_speeds = floor.of_shape(fair_speed(np.array(of_shapes), devices, floor.capacity / len(traders)))
         waited_ms = np.maximum(0.0, now_ms - traders.submitted_ms.astype(np.float64))
         weight *= _IN_TIME + ((waited_ms + left_ms) * fair_speeds / (served_ms + left_ms)) ** policy.behind
     if policy.long_first:
@@ -64,3 +60,17 @@ def worth_of(
         gain = (policy.move_for_gain or 0.0) * cost_ms / least_ms
         values[at, floor.models.index(running.model)] *= 1.05 + gain
     return values
+
+
+def fair_speed(speeds: Floats, devices: Floats, share: Floats) -> Floats:
+    """Speed of each on a fair share of every model, the fastest first.
+
+    `speeds` (jobs, models), `devices` (jobs): how many it takes, `share` (models): devices that are one job's share.
+    """
+    order = np.argsort(-speeds, axis=1, kind="stable")
+    left, found = np.ones(len(speeds)), np.zeros(len(speeds))
+    for fastest in order.T:
+        part = np.minimum(left, share[fastest] / devices)
+        found += part * speeds[np.arange(len(speeds)), fastest]
+        left -= part
+    return np.maximum(found, LEAST_SPEED)

@@ -18,9 +18,9 @@ from scheduler.planner.allowances import Allowances
 from scheduler.planner.estimates import Estimates, Memory
 from scheduler.planner.experience import Learning
 from scheduler.planner.forecast import MOST_JOBS, StartInterval
-from scheduler.planner.ordering import Turns
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.told_starts import KEPT_STARTS, Starts
+from scheduler.planner.turns import Turns
 from tests.builders.cluster import FIRM, POOL, Controller, a_node, a_queue
 from tests.builders.jobs import MODEL, a_spec, a_submission
 

@@ -17,11 +17,11 @@ from scheduler.planner.cycle import plan
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.market import hold_market
-from scheduler.planner.ordering import Turns
 from scheduler.planner.plan import StopCause
 from scheduler.planner.plan_checks import check_plan
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.soonest import soonest
+from scheduler.planner.turns import Turns
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of
 

@@ -25,11 +25,11 @@ from scheduler.planner.cycle import plan
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fitting import Fitting
 from scheduler.planner.giving_back import Victim, in_order
-from scheduler.planner.ordering import Turns
 from scheduler.planner.overdue import PATIENT
 from scheduler.planner.plan import JobPlacement, TaskPlacement
 from scheduler.planner.plan_checks import check_plan, legal_part
 from scheduler.planner.stoppable import Some, Stoppable, in_turn
+from scheduler.planner.turns import Turns
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of
 from tests.builders.cluster import POOL, Controller, a_node, a_queue
