@@ -8,6 +8,7 @@ known of run times.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Set
+from itertools import repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -44,21 +45,18 @@ class Turns:
         self.passed_over: Mapping[JobId, int] = {}
         self._running: dict[JobId, Standing] = {}
 
-    @property
-    def old_ms(self) -> int:
-        """Who was submitted later is raised by nothing."""
-        return self._now_ms - self._ageing_ms
-
     def rank(self, shape: Shape, job: WaitingJob | RunningJob) -> int:
         """Priority class, raised by age."""
-        rank = shape.priority.rank
-        waited_ms = self._now_ms - job.submitted_ms
-        if waited_ms >= self._ageing_ms:
-            rank = min(rank + waited_ms // self._ageing_ms, _HIGHEST)
+        rank = self._raised(shape, job)
         return self.passed_over.get(job.job_id, rank) if self.passed_over else rank
 
+    def _raised(self, shape: Shape, job: WaitingJob | RunningJob) -> int:
+        rank = shape.priority.rank
+        waited_ms = self._now_ms - job.submitted_ms
+        return min(rank + waited_ms // self._ageing_ms, _HIGHEST) if waited_ms >= self._ageing_ms else rank
+
     def ranks(self, classes: "Ints", submitted_ms: "Ints") -> "Ints":
-        """Priority classes of many jobs, raised by age as `rank` raises one."""
+        """Priority classes of many jobs, raised by age as those of one are."""
         raised: Ints = ((self._now_ms - submitted_ms) // self._ageing_ms).clip(min=0)
         ranks: Ints = (classes + raised).clip(max=_HIGHEST)
         return ranks
@@ -67,7 +65,7 @@ class Turns:
         """(rank, which jobs): of a class, the oldest first, those whom age raises alike."""
         jobs, lowest, begin = item.jobs, item.shape.priority.rank, 0
         while begin < len(jobs):
-            rank, end = self.rank(item.shape, jobs[begin]), len(jobs)
+            rank, end = self._raised(item.shape, jobs[begin]), len(jobs)
             if rank > lowest:
                 until_ms = self._now_ms - (rank - lowest) * self._ageing_ms
                 end = bisect_right(jobs, until_ms, key=_SUBMITTED)
@@ -93,16 +91,11 @@ class Turns:
         return submitted_ms + over_ms + (later_ms if submitted_ms > self._by_age_ms else 0.0)
 
     def places(self, item: JobClass, also: _Also) -> list[tuple[int, float, WaitingJob, _Also]]:
-        """(-rank, turn, job, also) of every job of a class: whose is less comes first. Little where they are alike."""
-        shape, jobs, young = item.shape, item.jobs, len(item.jobs)
-        if item.alike and not self.chosen and not self.passed_over:
-            young = bisect_right(jobs, self.old_ms, key=_SUBMITTED)
-        places = [(-self.rank(shape, job), self.turn(shape, job), job, also) for job in jobs[:young]]
-        if young < len(jobs):  # nothing but the age tells these apart
-            rank = -shape.priority.rank
-            stretched = self.turn(shape, jobs[young]) - jobs[young].submitted_ms
-            places += [(rank, job.submitted_ms + stretched, job, also) for job in jobs[young:]]
-        return places
+        """(-rank, turn, job, also) of every job of a class: whose is less comes first."""
+        ranks = [-rank for rank, those in self.by_rank(item) for _ in those]
+        if over := self.passed_over:
+            ranks = [-over.get(job.job_id, -rank) for job, rank in zip(item.jobs, ranks, strict=True)]
+        return list(zip(ranks, self._turns(item), item.jobs, repeat(also)))
 
     def standing(self, shape: Shape, job: WaitingJob | RunningJob, model: str) -> "Standing":
         """Where a job stands, on a model."""
