@@ -59,9 +59,15 @@ def latest_end_ms(shape: Shape, cell: Cell) -> float | None:
         for (more, _), latest in zip(sizes, latest_ms, strict=True):
             tasks += more
             those = latest if some is None else latest[some]
-            until = min(until, float(np.partition(those, -tasks)[-tasks]) if tasks <= len(those) else _NEVER)
+            until = min(until, _latest_but(tasks, those))
         best = max(best, until)
     return best if best > _NEVER else None
+
+
+def _latest_but(tasks: int, latest_ms: Floats) -> float:
+    """The least of the so many latest."""
+    those = latest_ms[latest_ms > _NEVER]  # few as a rule
+    return float(np.partition(those, -tasks)[-tasks]) if tasks <= len(those) else _NEVER
 
 
 def _latest_on_rows(shape: Shape, cell: Cell, demand: Demand) -> Floats:
