@@ -33,6 +33,9 @@ class Refused:
     wanted_back: bool = False  # it would have borrowed what others may take back
     closer: Closer | None = None  # it could start, and waits for a place that is closer together
     begins_anew: bool = False  # its work would be thrown away where others, who resume, may start
+    # For whom nobody stops: for those of a queue who ask for the same, at a moment of its quota. They are told nothing.
+    nobody_stops: tuple[object, ...] | None = None
+    far_off: set[Candidate] = field(default_factory=set)  # where nothing is known to come free soon
 
     def add(self, reason: WhyNot) -> None:
         """Each reason once."""
@@ -112,18 +115,18 @@ class Claims:
         best: tuple[tuple[int, int], Cell, Way] | None = None
         lent: str | None = None
         asks = self._preemption.asks(shape, job)
+        who = id(asks.in_vain), shape.priority
+        if refused.nobody_stops == (*who, self._sharing.moment(queue.key)):
+            return None
+        nobody = True
         for number, candidate in enumerate([*refused.by_devices, *refused.by_quota]):
             cell = self._fleet.get(candidate.pool, candidate.model)
-            if cell is None or candidate in refused.would_wait:
+            lacks = self._lacks(shape, queue, candidate.model)
+            if cell is None or candidate in refused.would_wait or lacks is None:
                 continue
-            asked = self._sharing.devices_of(shape, candidate.model)
-            borrows = self._sharing.borrows(queue, candidate.model, asked)
-            short = self._sharing.refusal(queue, candidate.model, asked)
-            if short is not None and short.reason is not Reason.QUOTA_REACHED:
-                continue  # it never suffices, or is kept for a job that waits longer
-            # For whom it is kept comes first once it is back: where it were too little, nobody would have it.
-            lacks = 0 if short is None else max(asked, self._sharing.kept_for(queue.key, candidate.model))
+            borrows = self._borrows(shape, queue, candidate.model)
             way = self._preemption.find(asks, cell, borrows=borrows, lacks=lacks)
+            nobody = nobody and way is None
             if way is not None and borrows and self._comes_back(shape, queue, cell, rank, way):
                 way = self._preemption.find(asks, cell, borrows=True, lacks=lacks, below=rank)
             if way is not None:
@@ -132,15 +135,31 @@ class Claims:
                     best = (key, cell, way)
             elif not borrows and lent is None:
                 lent = self._preemption.when_lent_comes_back(shape, job, cell, lacks)
-        if best is None:
-            if lent is not None:
-                change = blocked.change
-                blocked.change = f"when what its queue lent comes back: {lent}"
-                if change is not None:
-                    blocked.change = f"{change}; or when what its queue lent comes back: {lent}"
+        if best is not None:
+            blocked.change = MAKES_ROOM
+            return self._stop(shape, job, queue, best[1], best[2])
+        if lent is not None:
+            told = f"when what its queue lent comes back: {lent}"
+            blocked.change = told if blocked.change is None else f"{blocked.change}; or {told}"
+        elif nobody:
+            refused.nobody_stops = (*who, self._sharing.moment(queue.key))
+        return None
+
+    def _lacks(self, shape: Shape, queue: Queue, model: str) -> int | None:
+        """How many devices of its quota have to come back for it; None: it never suffices, or is kept for a job that
+        waits longer.
+        """
+        asked = self._sharing.devices_of(shape, model)
+        short = self._sharing.refusal(queue, model, asked)
+        if short is None:
+            return 0
+        if short.reason is not Reason.QUOTA_REACHED:
             return None
-        blocked.change = MAKES_ROOM
-        return self._stop(shape, job, queue, best[1], best[2])
+        # For whom it is kept comes first once it is back: where it were too little, nobody would have it.
+        return max(asked, self._sharing.kept_for(queue.key, model))
+
+    def _borrows(self, shape: Shape, queue: Queue, model: str) -> bool:
+        return self._sharing.borrows(queue, model, self._sharing.devices_of(shape, model))
 
     def _comes_back(self, shape: Shape, queue: Queue, cell: Cell, rank: int, way: Way) -> bool:
         """Whether anybody who would stop has his turn before the job again: it still borrows then, and he does not.
@@ -151,14 +170,11 @@ class Claims:
         before = [one for one in victims if self._preemption.turns.of_running(one).rank >= rank]
         if not before:
             return False
-
-        def borrows(shape: Shape, model: str) -> bool:
-            return self._sharing.borrows(queue, model, self._sharing.devices_of(shape, model))
-
         with Returned(self._sharing, queue, cell.model, shape.devices) as quota:
             for one in victims:
                 quota.add(one)
-            return borrows(shape, cell.model) and not all(borrows(one.shape, one.model) for one in before)
+            still = self._borrows(shape, queue, cell.model)
+            return still and not all(self._borrows(one.shape, queue, one.model) for one in before)
 
     def _stop(self, shape: Shape, job: WaitingJob, queue: Queue, cell: Cell, way: Way) -> list[Stop]:
         """What the victims give back is the job's, in the cell and, of the quotas, what he lacks.
@@ -198,10 +214,15 @@ class Claims:
             return
         reserved = self._reserved.get(shape.queue, _NONE)
         unreserved = [candidate for candidate in refused.by_devices if candidate not in reserved]
-        opening, best = self._soonest(shape, unreserved) if unreserved else (None, None)
+        if not waited_long and refused.far_off.issuperset(unreserved):
+            return  # as somebody before it found who asks for the same: later in the cycle nothing comes sooner
+        opening, best = self._soonest(shape, unreserved)
+        soon = opening is not None and opening.from_ms - self._now_ms <= self._config.hold_back_after_ms
+        if not soon:
+            refused.far_off.update(unreserved)
         if opening is not None and best is not None:
-            if not waited_long and opening.from_ms - self._now_ms > self._config.hold_back_after_ms:
-                return  # far off: nothing is kept idle for it before it has waited long
+            if not waited_long and not soon:
+                return  # nothing is kept idle for it before it has waited long
             best.hold(opening.seats, opening.from_ms)
             self._note(shape, best)
             if promised(opening, best, self._config):

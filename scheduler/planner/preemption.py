@@ -85,6 +85,7 @@ class Preemption:
         self._told: set[tuple[str, str]] = set()  # cells that know when their jobs are expected to end
         self._possible: dict[tuple[object, ...], bool] = {}
         self._in_vain = InVain(turns)
+        self._borrowed: dict[tuple[str, Cell], tuple[object, Sequence[QueueKey]]] = {}  # and when
         self._asked_back: set[tuple[QueueKey, Cell]] = set()  # where a queue asked for what it lent
         self._told_of: set[JobId] = set()  # borrowers, of whom somebody was told that they give it back
         self._looks = _MOST_LOOKED_AT
@@ -348,12 +349,21 @@ class Preemption:
 
     def _lent(self, shape: Shape, cell: Cell) -> list[QueueKey]:
         """Queues that hold devices of the cell that were lent to them, of which a shape's queue may take some back."""
-        held_by = self._held_by.get((cell.pool, cell.model), {})
-        return [
-            key
-            for key, theirs in held_by.items()
-            if self._related(shape.queue, key) and self._sharing.has_borrowed(theirs.running[0])
-        ]
+        root = self._root_of(shape.queue)
+        return [] if root is None else [key for key in self._borrowing(root, cell) if key != shape.queue]
+
+    def _borrowing(self, root: str, cell: Cell) -> Sequence[QueueKey]:
+        """Queues of a tree that hold more of the cell than is their own. Cost: O(queues) once anything was given."""
+        given, keys = self._borrowed.get((root, cell), (None, ()))
+        if given is not self._sharing.given:
+            held_by = self._held_by.get((cell.pool, cell.model), {})
+            keys = [
+                key
+                for key, theirs in held_by.items()
+                if self._root_of(key) == root and self._sharing.has_borrowed(theirs.running[0])
+            ]
+            self._borrowed[root, cell] = self._sharing.given, keys
+        return keys
 
     def _any_behind(self, shape: Shape, cell: Cell) -> bool:
         """Whether its own queue runs anybody in the cell who may be behind a job of a shape."""
@@ -386,7 +396,8 @@ class Preemption:
         key = (cell.pool, cell.model, shape.queue, shape.priority, borrows)
         possible = self._possible.get(key)
         if possible is None:
-            queues = () if borrows else self._held_by.get((cell.pool, cell.model), ())
+            alone = borrows or self._root_of(shape.queue) is None
+            queues = () if alone else self._held_by.get((cell.pool, cell.model), ())
             possible = (cell.pool, cell.model) in self._stopping or self._any_behind(shape, cell)
             possible = possible or any(self._related(shape.queue, key) for key in queues)
             self._possible[key] = possible

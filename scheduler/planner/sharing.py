@@ -40,7 +40,7 @@ class Sharing:
         self._cohorts = snapshot.cohorts
         self._gflops: dict[str, int] = {}
         self._held: dict[QueueKey, dict[str, int]] = {}
-        self._kept: dict[tuple[QueueKey, str], int] = {}  # the most asked for by those for whom it is kept
+        self._kept: dict[QueueKey, dict[str, int]] = {}  # the most asked for by those for whom it is kept
         self._children: dict[str, list[Queue | Cohort]] = {}
         for queue in snapshot.queues.values():
             if queue.cohort is not None:
@@ -53,9 +53,9 @@ class Sharing:
         self._limits: dict[tuple[str, str], bool] = {}
         self._parts: dict[tuple[QueueKey, str], int] = {}  # of devices, in ppm
         self.passed_on = False  # whether anything that running jobs hold counts for whom they are to stop for
-        # Held by jobs that are to stop, and given to nobody.
-        self._leaving: dict[tuple[QueueKey, str], int] = {}
+        self._leaving: dict[tuple[QueueKey, str], int] = {}  # held by who is to stop, and given to nobody
         # Answers since anything was given or kept: many jobs ask the same.
+        self.given = object()  # a new one whenever anything is
         self._refused: dict[tuple[QueueKey, str, int], WhyNot | None] = {}
         self._borrowed: dict[tuple[QueueKey, str, int], tuple[str, ...]] = {}
         for key, models in snapshot.held.items():
@@ -82,10 +82,6 @@ class Sharing:
         if question not in self._refused:
             self._refused[question] = self._refusal(queue, model, devices)
         return self._refused[question]
-
-    def lets(self, queue: Queue, model: str, devices: int) -> bool:
-        """Whether the quota has so many devices left, kept for somebody or not."""
-        return not self.lacks(queue, model, devices)
 
     def lacks(self, queue: Queue, model: str, devices: int) -> dict[str, int]:
         """By key how much more so many devices count for than the quota has left."""
@@ -114,7 +110,7 @@ class Sharing:
         for key, asked in self.amounts(model, devices):
             available = self._available(queue, key)
             if asked <= available:
-                if available < _NO_LIMIT and (queue.key, key) in self._kept:
+                if available < _NO_LIMIT and key in self._kept.get(queue.key, _NOTHING):
                     sentence = (
                         f"{told_amount(key, available)} {_what(key)} are left of the queue's quota;"
                         " they are kept for a job that waits longer"
@@ -247,6 +243,7 @@ class Sharing:
             self._count(queue, key, amount)
 
     def _count(self, queue: Queue, key: str, amount: int) -> None:
+        self.given = object()
         self._refused.clear()
         self._borrowed.clear()
         held = self._held.setdefault(queue.key, {})
@@ -309,16 +306,21 @@ class Sharing:
         devices: who asks for them waits. Of several the one who asks for the most counts: once there is enough for
         the first it may lack devices, and then it is kept for the next.
         """
-        asked = dict(self.amounts(model, devices))
+        asked, kept = dict(self.amounts(model, devices)), self._kept.setdefault(queue.key, {})
         for key in self.lacks(queue, model, devices):
-            if asked[key] > self._kept.get((queue.key, key), 0):
-                self._kept[queue.key, key] = asked[key]
+            if asked[key] > kept.get(key, 0):
+                kept[key] = asked[key]
                 self._refused.clear()
 
     def kept_for(self, queue: QueueKey, model: str) -> int:
         """How many devices count for as much as is asked for at most by whom it is kept for; 0: it is not kept."""
-        amounts = self.amounts(model, 1) if self._kept else ()
-        return max([-(-self._kept.get((queue, key), 0) // one) for key, one in amounts if one], default=0)
+        kept = self._kept.get(queue)
+        amounts = self.amounts(model, 1) if kept else ()
+        return max([-(-kept.get(key, 0) // one) for key, one in amounts if one], default=0) if kept else 0
+
+    def moment(self, queue: QueueKey) -> tuple[object, int]:
+        """As long as it is the same the queue has the same answers: what is kept for its jobs only grows."""
+        return self.given, sum(self._kept.get(queue, _NOTHING).values())
 
     # --- the tree -----------------------------------------------------------------------------------------
 
@@ -395,8 +397,7 @@ class Sharing:
     def _limits_in(self, root: str, key: str) -> bool:
         known = self._limits.get((root, key))
         if known is None:
-            known = any(key in other.nominal for other in self._below(root))
-            self._limits[root, key] = known
+            known = self._limits[root, key] = any(key in other.nominal for other in self._below(root))
         return known
 
     def _root(self, member: Queue | Cohort | None) -> str | None:

@@ -412,7 +412,7 @@ def test_quotas_are_open_at_once_to_whom_they_let_start_or_owe_it_and_to_nobody_
                 sharing.held(queue.key, MODEL) + asked <= queue.nominal.get(MODEL, 0)
             )
             opens_ms = allowances.opens_ms(queue.key, [MODEL], asked).get(MODEL)
-            assert (opens_ms == 0.0) == (sharing.lets(queue, MODEL, asked) or owed), (queue, asked)
+            assert (opens_ms == 0.0) == (not sharing.lacks(queue, MODEL, asked) or owed), (queue, asked)
 
 
 def test_of_a_quota_that_very_many_jobs_hold_nobody_is_told_too_early_and_nobody_much_too_late() -> None:
