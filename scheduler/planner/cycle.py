@@ -1,7 +1,6 @@
 """One cycle: from a snapshot to a plan and a report. Reads like a table of contents; each line has its file."""
 
 from collections.abc import Sequence, Set
-from dataclasses import replace
 from itertools import chain
 from math import inf
 
@@ -37,7 +36,7 @@ from scheduler.planner.placement import Found, Seat
 from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
 from scheduler.planner.preemption import Preemption
 from scheduler.planner.reasons import by_money_alone, no_queue, why_no_room
-from scheduler.planner.refusals import Refusal, Refusals
+from scheduler.planner.refusals import Asks, Refusal, Refusals
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
@@ -161,7 +160,9 @@ class _Cycle:
         self._placements: list[JobPlacement] = []
         self._blocked: dict[int, Blocked] = {}  # by class number
         self._counterfactuals = Counterfactuals(fleet, self._sharing, self._budgets, now_ms, config)
-        self._refusals = Refusals(memory.likeness, self._estimates, self._later, now_ms, config)
+        self._refusals = Refusals(
+            memory.likeness, self._estimates, self._later, fleet, self._sharing, now_ms, config
+        )
         self._options = Options(snapshot, self._estimates)
 
     @property
@@ -208,6 +209,11 @@ class _Cycle:
             self._blocked[cursor.number] = Blocked((unjudged,))
             self._ordering.leave(cursor)
             return
+        asks = Asks(shape, job, queue, target, cursor.borrows)
+        met = None if paid else self._refusals.just_met(asks)
+        if met is not None:
+            self._wait(cursor, job, queue, met)
+            return
         refused = Refused()
         for size in self._sizes(shape, queue):
             for group in self._options.of(shape, queue, target):
@@ -225,20 +231,18 @@ class _Cycle:
             self._ordering.later(cursor)
             return
         change = self._counterfactuals.of(shape, queue, refused.reasons, refused.by_devices, paid=paid)
-        self._wait(cursor, job, queue, self._refusals.note(shape, job, queue, refused, change, paid=paid))
+        self._wait(cursor, job, queue, self._refusals.note(asks, refused, change, paid=paid))
 
     def _wait(self, cursor: ClassCursor, job: WaitingJob, queue: Queue, met: Refusal) -> None:
         """The head of a class, and with it the class, does not start in this cycle."""
         blocked = met.blocked_of(cursor.shape)
         if self._claims.spent(cursor.shape, met.refused):
             self._ordering.settle(cursor, self._settled)
+        elif job.job_id in self._gathering.kept_for:
+            blocked.change = MAKES_ROOM
         else:
-            blocked = replace(blocked)
-            if job.job_id in self._gathering.kept_for:
-                blocked.change = MAKES_ROOM
-            else:
-                stops = self._claims.claim(cursor.shape, job, queue, cursor.rank, met.refused, blocked)
-                self._stops.extend(stops)
+            stops = self._claims.claim(cursor.shape, job, queue, cursor.rank, met.refused, blocked)
+            self._stops.extend(stops)
         self._blocked[cursor.number] = blocked
         self._ordering.leave(cursor)
 

@@ -10,8 +10,10 @@ from scheduler.planner.claims import Blocked, Refused
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates, ends_in_time
 from scheduler.planner.feasibility import most_telling_first
+from scheduler.planner.fleet import Fleet
 from scheduler.planner.likeness import Likeness
 from scheduler.planner.reasons import benched
+from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, WaitingJob
 
 
@@ -23,25 +25,45 @@ class Refusal(NamedTuple):
     blocked: Blocked
 
     def blocked_of(self, shape: Shape) -> Blocked:
-        """Why such a class waits."""
-        if not shape.benched:
-            return self.blocked
-        reasons = most_telling_first((*self.blocked.reasons, *benched(shape)))
+        """Why such a class waits; what is said to it alone is added."""
+        reasons = self.blocked.reasons
+        if shape.benched:
+            reasons = most_telling_first((*reasons, *benched(shape)))
         return Blocked(reasons, self.blocked.change)
+
+
+class Asks(NamedTuple):
+    """The head of a class at its turn."""
+
+    shape: Shape
+    job: WaitingJob
+    queue: Queue
+    target: str | None  # where the market wants it
+    borrows: bool  # it has its turn among those who borrow
 
 
 class Refusals:
     """Of one cycle, by likeness."""
 
     def __init__(
-        self, likeness: Likeness, estimates: Estimates, later: Later, now_ms: int, config: PlannerConfig
+        self,
+        likeness: Likeness,
+        estimates: Estimates,
+        later: Later,
+        fleet: Fleet,
+        sharing: Sharing,
+        now_ms: int,
+        config: PlannerConfig,
     ) -> None:
         self._likeness = likeness
         self._estimates = estimates
         self._later = later
+        self._fleet = fleet
+        self._sharing = sharing
         self._now_ms = now_ms
         self._config = config
         self._met: dict[int, Refusal] = {}
+        self._just_met: dict[tuple[object, ...], tuple[object, Refusal]] = {}
 
     def known(self, shape: Shape, job: WaitingJob, queue: Queue) -> Refusal | None:
         """What the job meets as another one met it, or None."""
@@ -50,15 +72,47 @@ class Refusals:
             return None
         return met
 
-    def note(
-        self, shape: Shape, job: WaitingJob, queue: Queue, refused: Refused, change: str | None, *, paid: bool
-    ) -> Refusal:
-        """What the job met, told to those after it but where that was its own: its money, its quota, its work."""
-        ends = self._ends(shape, job) if self._by_its_end(refused) else None
-        refusal = Refusal(ends, refused, Blocked(most_telling_first(refused.reasons), change))
-        if not (refused.by_quota or refused.begins_anew or paid):
-            self._met[self._likeness.number(shape, queue)] = refusal
+    def just_met(self, asks: Asks) -> Refusal | None:
+        """What the job meets as another one met it since when nothing was given or kept: by quota, or where the market
+        has a part in it, too.
+        """
+        moment, met = self._just_met.get(self._key(asks), (None, None))
+        if met is None or moment != self._moment(asks) or not self._like_others(asks):
+            return None
+        if met.ends is not None and self._ends(asks.shape, asks.job) < met.ends:
+            return None
+        return self._told(asks, met.refused, met.blocked)
+
+    def note(self, asks: Asks, refused: Refused, change: str | None, *, paid: bool) -> Refusal:
+        """What the job met, told to those after it but where that was its own: its money, its work."""
+        blocked = Blocked(most_telling_first(refused.reasons), change)
+        if paid or refused.begins_anew:
+            return Refusal(None, refused, blocked)
+        refusal = self._told(asks, refused, blocked)
+        if self._like_others(asks):
+            self._just_met[self._key(asks)] = self._moment(asks), refusal
         return refusal
+
+    def _told(self, asks: Asks, refused: Refused, blocked: Blocked) -> Refusal:
+        """To whoever comes later, whatever is given meanwhile, but what was its own quota's refusal."""
+        ends = self._ends(asks.shape, asks.job) if self._by_its_end(refused) else None
+        refusal = Refusal(ends, refused, blocked)
+        if not refused.by_quota:
+            self._met[self._likeness.number(asks.shape, asks.queue)] = refusal
+        return refusal
+
+    def _key(self, asks: Asks) -> tuple[object, ...]:
+        """The same for whom the same models are tried in one order, and in the same places."""
+        shape, _, queue, target, borrows = asks
+        speeds = id(self._estimates.speeds(shape))
+        return self._likeness.number(shape, queue), speeds, target, borrows, shape.time_limit_ms is None
+
+    def _like_others(self, asks: Asks) -> bool:
+        """Whether its own run does not keep it from any model (patience.py)."""
+        return asks.shape.resumable or self._estimates.left_ms(asks.shape, asks.job) is None
+
+    def _moment(self, asks: Asks) -> tuple[object, ...]:
+        return self._fleet.clock.now, self._sharing.moment(asks.shape.queue)
 
     def _by_its_end(self, refused: Refused) -> bool:
         """Whether one that ends sooner may start where this one may not: on what is kept, or as it does not wait."""
