@@ -117,7 +117,11 @@ class Stoppable:
     @cached_property
     def left_ms(self) -> Floats:
         """Expected rest of their runs; nan: nobody knows."""
-        return np.array([nan if its.left_ms is None else its.left_ms for its in self._standings])
+        estimates = self._turns.estimates
+        if not estimates.predicts:
+            return np.full(len(self.running), nan)
+        lefts_ms = (estimates.left_ms(one.shape, one, one.model) for one in self.running)
+        return np.array([nan if left_ms is None else left_ms for left_ms in lefts_ms])
 
     @cached_property
     def _standings(self) -> list[Standing]:
@@ -171,7 +175,7 @@ class Some(NamedTuple):
 
     def given(self) -> Iterator[tuple[Ints, Ints]]:
         """(rows of the cell, devices there) that they would give back there at most."""
-        if self.cell is not None:
+        if self.cell is not None and self.rows.any():
             whose, rows, devices = self.those.devices_on(self.cell)
             theirs = self.rows[whose]
             yield rows[theirs], devices[theirs]
