@@ -36,6 +36,9 @@ class Refused:
     # For whom nobody stops: for those of a queue who ask for the same, at a moment of its quota. They are told nothing.
     nobody_stops: tuple[object, ...] | None = None
     far_off: set[Candidate] = field(default_factory=set)  # where nothing is known to come free soon
+    unkept: set[Candidate] = field(
+        default_factory=set
+    )  # where nothing can be kept even for who has waited long
 
     def add(self, reason: WhyNot) -> None:
         """Each reason once."""
@@ -214,7 +217,8 @@ class Claims:
             return
         reserved = self._reserved.get(shape.queue, _NONE)
         unreserved = [candidate for candidate in refused.by_devices if candidate not in reserved]
-        if not waited_long and refused.far_off.issuperset(unreserved):
+        in_vain = refused.unkept if waited_long else refused.far_off
+        if in_vain.issuperset(unreserved):
             return  # as somebody before it found who asks for the same: later in the cycle nothing comes sooner
         opening, best = self._soonest(shape, unreserved)
         soon = opening is not None and opening.from_ms - self._now_ms <= self._config.hold_back_after_ms
@@ -227,8 +231,8 @@ class Claims:
             self._note(shape, best)
             if promised(opening, best, self._config):
                 blocked.starts_by_ms = opening.from_ms
-        elif waited_long:
-            self._hold_back(shape, unreserved)
+        elif waited_long and not self._hold_back(shape, unreserved):
+            refused.unkept.update(unreserved)
 
     def _keep_for_borrower(self, shape: Shape, refused: Refused, blocked: Blocked) -> None:
         """Devices where they come free first, whoever holds them; and of the quota where it lacks nothing else."""
@@ -276,8 +280,8 @@ class Claims:
                 best, where = found, cell
         return best, where
 
-    def _hold_back(self, shape: Shape, unreserved: list[Candidate]) -> None:
-        """Nobody knows when devices come free: keep the nodes that are closest to having room."""
+    def _hold_back(self, shape: Shape, unreserved: list[Candidate]) -> bool:
+        """Nobody knows when devices come free: keeps the nodes that are closest to having room, where there are any."""
         for candidate in unreserved:
             cell = self._fleet.get(candidate.pool, candidate.model)
             asked = (
@@ -290,8 +294,9 @@ class Claims:
             if len(nodes) == shape.tasks:
                 cell.hold(nodes, None)
                 self._note(shape, cell)
-                return
+                return True
             self._in_vain[asked] = shape.tasks
+        return False
 
     def _note(self, shape: Shape, cell: Cell) -> None:
         self._reserved.setdefault(shape.queue, set()).add(Candidate(cell.model, cell.pool))
