@@ -90,7 +90,9 @@ class Claims:
 
         Says in `blocked` what it can expect.
         """
-        stops = self._make_room(shape, job, queue, rank, refused, blocked)
+        stops = None
+        if self.may_stop(shape):
+            stops = self._make_room(shape, job, queue, rank, refused, blocked)
         if stops is None:
             self._protect(shape, job, queue, refused, blocked)
         return stops or []
@@ -113,8 +115,6 @@ class Claims:
         self, shape: Shape, job: WaitingJob, queue: Queue, rank: int, refused: Refused, blocked: Blocked
     ) -> list[Stop] | None:
         """Stops work that is behind the job in the order, as little as possible; None: that would not help."""
-        if not self.may_stop(shape):
-            return None
         best: tuple[tuple[int, int], Cell, Way] | None = None
         lent: str | None = None
         asks = self._preemption.asks(shape, job)
@@ -215,11 +215,11 @@ class Claims:
             return
         if not self._may_reserve(shape):
             return
+        in_vain = refused.unkept if waited_long else refused.far_off
+        if in_vain.issuperset(refused.by_devices):
+            return  # as somebody before it found who asks for the same: later in the cycle nothing comes sooner
         reserved = self._reserved.get(shape.queue, _NONE)
         unreserved = [candidate for candidate in refused.by_devices if candidate not in reserved]
-        in_vain = refused.unkept if waited_long else refused.far_off
-        if in_vain.issuperset(unreserved):
-            return  # as somebody before it found who asks for the same: later in the cycle nothing comes sooner
         opening, best = self._soonest(shape, unreserved)
         soon = opening is not None and opening.from_ms - self._now_ms <= self._config.hold_back_after_ms
         if not soon:

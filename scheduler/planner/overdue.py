@@ -53,7 +53,7 @@ class Overdue:
 
     def has(self, shape: Shape, job: WaitingJob | RunningJob) -> bool:
         """Whether it is a borrower whose turn it is before all, or who has had it and keeps what he has."""
-        return self._late(shape, job) and job.job_id in self._first
+        return self._old(job) and self._late(shape, job) and job.job_id in self._first
 
     def anybody_waits(self, key: QueueKey) -> bool:
         """Whether somebody of the queue's tree waits for his turn before all."""
@@ -67,7 +67,7 @@ class Overdue:
         first = next((job for job in takewhile(self._old, item.jobs) if self.has(item.shape, job)), None)
         return jobs if first is None else (first, *(job for job in jobs if job != first))
 
-    def _old(self, job: WaitingJob) -> bool:
+    def _old(self, job: WaitingJob | RunningJob) -> bool:
         return job.submitted_ms <= self.since_ms
 
     def _late(self, shape: Shape, job: WaitingJob | RunningJob) -> bool:

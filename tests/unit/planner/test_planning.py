@@ -327,6 +327,35 @@ def test_nothing_is_kept_idle_for_a_start_that_is_far_off_and_has_not_waited_lon
     assert controller.plan() == ["small"]
 
 
+def test_devices_are_kept_for_who_has_waited_long_whatever_a_younger_one_of_its_kind_found_before() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")])
+    runs = controller.submit("runs", a_spec(devices=8, time_limit_s=7 * 24 * 3_600))
+    controller.plan()
+    controller.run(runs)
+    controller.submit("old", a_spec(devices=16, per_node=8))
+    controller.wait(PlannerConfig().hold_back_after_ms)
+    controller.submit("young", a_spec(devices=16, per_node=8, priority=Priority.HIGH))
+    controller.submit("small", a_spec(devices=1))
+    assert controller.plan() == []
+    assert reasons(controller, "small") == [Reason.DEVICES_RESERVED]
+
+
+def test_jobs_that_ask_for_the_same_are_told_the_same_of_their_quota_until_some_of_it_is_given() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")], [a_queue(nominal={MODEL: 9})])
+    asked = {"first": 8, "second": 8, "third": 8, "small": 1, "last": 8}
+    for hours, (name, devices) in enumerate(asked.items(), start=1):
+        controller.submit(name, a_spec(devices=devices, time_limit_s=hours * 3_600))
+        controller.now_ms += 1_000
+    assert controller.plan() == ["first", "small"]
+    sentences = {}
+    for name in ("second", "third", "last"):
+        report = controller.report.of(JobId(name))
+        assert report is not None
+        sentences[name] = [why.sentence for why in report.reasons]
+    assert sentences["second"] == sentences["third"] == [f"asks for 8 {MODEL}; the queue holds 8 of its 9"]
+    assert sentences["last"] == [f"asks for 8 {MODEL}; the queue holds 9 of its 9"]
+
+
 @pytest.mark.parametrize("limit_s", [None, 40])
 def test_a_gang_starts_although_small_jobs_never_stop_coming(limit_s: int | None) -> None:
     controller = Controller([a_node("n1"), a_node("n2")], config=PlannerConfig(hold_back_after_ms=60_000))
