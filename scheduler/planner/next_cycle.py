@@ -8,10 +8,11 @@ and who would only start again where he ran, for nobody's good, is not told to s
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from operator import itemgetter
 from typing import NamedTuple
 
 from scheduler.domain.devices import WHOLE_PPM
-from scheduler.domain.ids import DeviceId, JobId, NodeId
+from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause
 from scheduler.planner.snapshot import (
@@ -25,6 +26,7 @@ from scheduler.planner.snapshot import (
 )
 
 _FOR_A_GAIN = {StopCause.MOVE, StopCause.SHORTER, StopCause.GROW}
+_JOB_ID = itemgetter(WaitingJob._fields.index("job_id"))
 _Tasks = Iterable[tuple[NodeId, tuple[DeviceId, ...]]]
 
 
@@ -55,17 +57,24 @@ def carried_out(
             running.append(one)
     classes: list[JobClass] = []
     for item in snapshot.classes:
-        shape, starts = item.shape, [job for job in item.jobs if job.job_id in placed]
-        for job in starts:
-            started = started_by(placed[job.job_id], shape, job, now_ms)
-            ends_by_ms = None if shape.time_limit_ms is None else now_ms + shape.time_limit_ms
+        shape = item.shape
+        nobody = placed.keys().isdisjoint(map(_JOB_ID, item.jobs))
+        if nobody and shape not in back:
+            classes.append(item)  # itself, with what is known of its jobs
+            continue
+        waiting = back.setdefault(shape, [])
+        if nobody:
+            waiting += item.jobs
+            continue
+        ends_by_ms = None if shape.time_limit_ms is None else now_ms + shape.time_limit_ms
+        for job in item.jobs:
+            placement = placed.get(job.job_id)
+            if placement is None:
+                waiting.append(job)
+                continue
+            started = started_by(placement, shape, job, now_ms)
             after.change(shape, started.model, started.tasks, -1, ends_by_ms)
             running.append(started)
-        if starts or shape in back:
-            left = [job for job in item.jobs if job.job_id not in placed]
-            back.setdefault(shape, []).extend(left)
-        else:
-            classes.append(item)  # itself, with what is known of its jobs
     classes += [JobClass(shape, tuple(sorted(jobs))) for shape, jobs in back.items() if jobs]
     classes.sort(key=lambda item: item.jobs[0])
     running.sort(key=lambda one: (one.started_ms, one.submitted_ms, one.job_id))
@@ -188,40 +197,36 @@ class _After:
 
 
 def _changed(view: NodeView, changes: Iterable[_Change]) -> NodeView:
-    devices = {device.device_id: device for device in view.devices}
+    devices = list(view.devices)
+    place = {device.device_id: at for at, device in enumerate(devices)}
     cpu, memory, firm_id = view.left_cpu_milli, view.left_memory_bytes, view.firm_id
     for device_ids, shape, sign, ends_by_ms in changes:
+        its_firm = None if view.isolates else shape.queue.firm_id
         for device_id in device_ids:
-            device = devices.get(device_id)
-            if device is not None and not device.faulty:
-                devices[device_id] = _device(view, device, shape, sign, ends_by_ms)
+            at = place.get(device_id)
+            if at is not None and not devices[at].faulty:
+                devices[at] = _device(devices[at], shape, sign, ends_by_ms, its_firm)
         cpu = None if cpu is None else cpu + sign * shape.cpu_milli
         memory = None if memory is None else memory + sign * shape.memory_bytes
         if sign < 0 and view.one_firm:
             firm_id = shape.queue.firm_id
-        elif sign > 0 and firm_id is not None and all(device.free for device in devices.values()):
+        elif sign > 0 and firm_id is not None and all(device.free for device in devices):
             firm_id = None
-    return replace(
-        view,
-        devices=tuple(devices.values()),
-        left_cpu_milli=cpu,
-        left_memory_bytes=memory,
-        firm_id=firm_id,
-    )
+    return view.later(tuple(devices), cpu, memory, firm_id)
 
 
 def _device(
-    view: NodeView, device: DeviceView, shape: Shape, sign: int, ends_by_ms: int | None
+    device: DeviceView, shape: Shape, sign: int, ends_by_ms: int | None, its_firm: FirmId | None
 ) -> DeviceView:
+    number, device_id, model, group, free, _, degraded, until_ms, _, all_bytes, left_bytes, firm_id = device
     left_ppm = min(WHOLE_PPM, max(0, device.room_ppm + sign * shape.share_ppm))
     empty = left_ppm == WHOLE_PPM
-    left_bytes = device.left_memory_bytes
-    its_firm = None if view.isolates else shape.queue.firm_id
-    return device._replace(
-        free=empty,
+    return DeviceView(
+        number, device_id, model, group, empty, False, degraded,
         # Of those that stay: no earlier than before; who comes to others may be the last to go.
-        ends_by_ms=None if empty else device.ends_by_ms if sign > 0 else ends_by_ms if device.free else None,
-        left_ppm=left_ppm if 0 < left_ppm < WHOLE_PPM else None,
-        left_memory_bytes=None if left_bytes is None else left_bytes + sign * shape.share_memory_bytes,
-        firm_id=None if empty else device.firm_id or its_firm,
-    )
+        None if empty else until_ms if sign > 0 else ends_by_ms if free else None,
+        left_ppm if 0 < left_ppm < WHOLE_PPM else None,
+        all_bytes,
+        None if left_bytes is None else left_bytes + sign * shape.share_memory_bytes,
+        None if empty else firm_id or its_firm,
+    )  # fmt: skip

@@ -136,7 +136,7 @@ def test_every_waiting_job_is_told_why_and_the_reason_is_true(case: dict) -> Non
             room = 0
             for node in take_snapshot(state, controller.now_ms).nodes:
                 on_node = node.by_model.get(reason.device_model or "")
-                free = () if on_node is None else on_node.free
+                free = () if on_node is None else [device for device in on_node.devices if device.free]
                 if node.usable and choose_devices(rule, free, item.shape.devices_per_node) is not None:
                     room += 1
             assert room < item.shape.tasks, reason
