@@ -55,8 +55,7 @@ def promised(opening: Opening, cell: Cell, config: PlannerConfig) -> bool:
     for row, mask in opening.seats:
         part = cell.parts[row]
         for at in bits(mask & ~part.at_rest):
-            ends_ms = part.on_node.devices[at].ends_by_ms
-            if ends_ms is None or ends_ms > by_ms or part.shared >> at & 1:
+            if cell.ends_at_rest(row, at) > by_ms or part.shared >> at & 1:
                 return False
     return True
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scheduler.catalogue import ShapeRule
 from scheduler.domain.devices import WHOLE_PPM
@@ -16,11 +17,12 @@ from scheduler.domain.ids import FirmId, NodeId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.abilities import Abilities
 from scheduler.planner.demand import Demand
+from scheduler.planner.expected import Changes, Exchange, Expected
 from scheduler.planner.layouts import Layout, States, bits, layout_of
-from scheduler.planner.network import nested_levels, places_along_wires
+from scheduler.planner.network import Wiring
 from scheduler.planner.parts import NEVER, NO_DEVICE, Held, Part, in_numbers, part_of
-from scheduler.planner.rows import EVERYBODY, Clock, Ints, Rows, firm_number
-from scheduler.planner.snapshot import LEVELS, ModelOnNode, NodeView
+from scheduler.planner.rows import EVERYBODY, Clock, Rows, firm_number
+from scheduler.planner.snapshot import ModelOnNode, NodeView
 
 _OUT_OF_SERVICE = -1.0
 _MOST_DERIVED = 512
@@ -68,16 +70,12 @@ class Cell:
         # What others work out of the rows and keep up to date.
         self._rooms: list[int] | None = None  # nodes by number of open devices; None: to be counted
         self.derived: dict[tuple[object, ...], Any] = {}
-        self._names: tuple[dict[str | None, int], ...] = ({None: -1}, {None: -1}, {None: -1})
         size, devices = rows.ppm.shape
         self.ppm, self.device_bytes, self.firm = rows.ppm, rows.device_bytes, rows.firm
         self.cpu, self.memory = rows.cpu, rows.memory
         self.penalty, self.state, self.changed = rows.penalty, rows.state, rows.changed
-        self._levels: tuple[int, ...] | None = None
-        self._along_wires: Ints | None = None
-        self._largest: dict[int, int] = {}
-        self.domain = np.full((size, len(LEVELS)), -1, dtype=np.int64)
-        self.position = np.zeros(size, dtype=np.int64)
+        self.wiring = Wiring(size)
+        self.domain = self.wiring.domain
         self.whole = np.zeros(size, dtype=np.int64)  # number of wholly free devices
         self._whole_or_held = np.zeros(size, dtype=np.int64)  # the same, as if nothing were held
         # When each device is free, ms: 0 now, inf nobody knows, or it is kept for somebody; and when that changed
@@ -90,6 +88,9 @@ class Cell:
             self.ppm, self.device_bytes, self.ends, self.firm, self.cpu, self.memory, self.whole, self.state
         )  # fmt: skip
         self._at_rest = tuple(column.copy() for column in self._now)
+        # The same, with the parts, before anything was expected.
+        self._before: tuple[tuple[NDArray[Any], ...], list[Part]] | None = None
+        self._unlike: set[int] = set()  # rows of which something else is expected
 
     def lay_out(self, nodes: Sequence[tuple[NodeView, ModelOnNode]]) -> None:
         """Takes all nodes of the cell in. Cost: O(devices)."""
@@ -106,11 +107,67 @@ class Cell:
             old = self.parts[row]
             if old.view.usable:
                 self.nodes_by_healthy[old.on_node.healthy] -= 1
-            self.open_devices -= old.free.bit_count()
-            self.free_devices -= (old.free | old.kept).bit_count()
-            self.held_rows.discard(row)
+            self._leave(old)
             self.parts[row] = self._part(view, on_node)
         self._fill(rows, rows)
+
+    def _leave(self, part: Part) -> None:
+        open_devices = part.free.bit_count()
+        self.open_devices -= open_devices
+        self.free_devices -= open_devices
+
+    def expect(self, expected: Expected) -> None:
+        """Rows as they would be once tasks have left and come. Cost: those rows, copied where they go back."""
+        if self._before is None:
+            self._before = tuple(column.copy() for column in self._at_rest), self.parts.copy()
+        if expected.as_before:
+            self._go_back(expected.as_before, *self._before)
+        if expected.whole:
+            self._exchange(expected.whole)
+        if expected.anew:
+            self.replace(expected.anew)
+        self._unlike.update(row for row, _ in expected.whole)
+        self._unlike.update(self.row_of[view.node_id] for view, _ in expected.anew)
+
+    def forget_expected(self) -> None:
+        """Rows are as they were before anything was expected of them. Cost: to copy them."""
+        if self._before is not None and self._unlike:
+            self._go_back(sorted(self._unlike), *self._before)
+        self._before = None
+        self._unlike.clear()
+
+    def _go_back(self, rows: list[int], columns: Sequence[NDArray[Any]], parts: Sequence[Part]) -> None:
+        opened = -int(self.whole[rows].sum())
+        for now, before in zip(self._now, columns, strict=True):
+            now[rows] = before[rows]
+        opened += int(self.whole[rows].sum())
+        self.open_devices += opened
+        self.free_devices += opened
+        for row in rows:
+            self.parts[row] = parts[row]
+        for row in self.one_firm.keys() & rows if self.one_firm else ():
+            self.one_firm[row] = parts[row].view.firm_id
+        self._whole_or_held[rows] = self.whole[rows]
+        self._rooms = None
+        self._rest(rows)
+
+    def _exchange(self, nodes: Sequence[tuple[int, Changes]]) -> None:
+        rows = [row for row, _ in nodes]
+        made = Exchange.of(nodes, self.parts, self.ppm.shape[1])
+        for column, free, taken in (
+            (self.ppm, WHOLE_PPM, 0),
+            (self.firm, EVERYBODY, made.firms),
+            (self.ends, 0.0, made.ends),
+        ):
+            column.reshape(-1)[made.freed] = free
+            column.reshape(-1)[made.taken] = taken
+        self.cpu[rows] += made.cpu
+        self.memory[rows] += made.memory
+        for row, part in zip(rows, made.parts, strict=True):
+            self._leave(self.parts[row])
+            self.parts[row] = part
+        self._count(rows, made.parts)
+        self._rest(rows)
 
     def forget_cycle(self) -> None:
         """Rows that a cycle took from or held are as their views say. Cost: those rows."""
@@ -161,7 +218,11 @@ class Cell:
         self.cpu[at] = [_left(view.left_cpu_milli) if view.usable else _OUT_OF_SERVICE for view in views]
         self.memory[at] = [_left(view.left_memory_bytes) for view in views]
         self.penalty[at] = [float(view.suspect) for view in views]
-        self._hang_in(at, views)
+        self.wiring.hang(at, views)
+        self._rest(at)
+
+    def _rest(self, at: list[int] | slice) -> None:
+        """The rows are what they will be again after a cycle."""
         self._tick(at)
         for kept, now in zip(self._at_rest, self._now, strict=True):
             kept[at] = now[at]
@@ -178,26 +239,15 @@ class Cell:
             columns = (self.ppm, self.device_bytes, self.firm, self.ends)
             for column, values in zip(columns, zip(*numbers, strict=True), strict=True):
                 column[at] = np.array(values).reshape(len(parts), width)
+        self._count(at, parts)
+
+    def _count(self, at: list[int] | slice, parts: Sequence[Part]) -> None:
         whole = [part.free.bit_count() for part in parts]
         self.whole[at] = self._whole_or_held[at] = whole
         self._rooms = None
         self.open_devices += sum(whole)
         self.free_devices += sum(whole)
         self.state[at] = [self.states.number(part.layout, part.free, part.degraded) for part in parts]
-
-    def _hang_in(self, at: list[int] | slice, views: Sequence[NodeView]) -> None:
-        """Notes where in the network the nodes hang."""
-        places: dict[tuple[str | None, ...], list[int]] = {}
-        for view in views:
-            if view.domains not in places:
-                named = zip(self._names, view.domains, strict=True)
-                places[view.domains] = [known.setdefault(name, len(known)) for known, name in named]
-        numbers = [places[view.domains] for view in views]
-        positions = [view.position for view in views]
-        if self.domain[at].tolist() != numbers or self.position[at].tolist() != positions:
-            self.domain[at], self.position[at] = numbers, positions
-            self._levels = self._along_wires = None
-            self._largest.clear()
 
     def take(self, row: int, mask: int, demand: Demand) -> None:
         """Gives devices to a task: from what is open, else from what is held. Cost: the row's devices."""
@@ -344,26 +394,9 @@ class Cell:
         self.ends_clock += 1
         self.ends_changed[rows] = self.ends_clock
 
-    @property
-    def levels(self) -> tuple[int, ...]:
-        """The levels of the network that lie in one another, the narrowest first. Cost: O(nodes), once."""
-        if self._levels is None:
-            self._levels = nested_levels(self.domain)
-        return self._levels
-
-    def largest(self, level: int) -> int:
-        """How many nodes hang on the domain of a level that has most. Cost: O(nodes), once."""
-        if level not in self._largest:
-            names = self.domain[:, level]
-            self._largest[level] = int(np.bincount(names[names >= 0], minlength=1).max())
-        return self._largest[level]
-
-    @property
-    def along_wires(self) -> Ints:
-        """Where each row stands in the order of the wires. Cost: O(nodes), once."""
-        if self._along_wires is None:
-            self._along_wires = places_along_wires(self.domain, self.position)
-        return self._along_wires
+    def ends_at_rest(self, row: int, at: int) -> float:
+        """When a device is free, ms, whatever a cycle has taken or held; inf where nobody knows."""
+        return float(self._at_rest[2][row, at])
 
     # --- what reasons and reservations ask ---------------------------------------------------------------
 

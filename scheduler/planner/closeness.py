@@ -93,7 +93,7 @@ class Closeness:
     ) -> Closer | None:
         """What the gang should wait for rather than start on these seats, or None."""
         level = preferred_level(shape)
-        if level not in cell.levels or not shape.whole or not shape.devices or self._spent(shape):
+        if level not in cell.wiring.levels or not shape.whole or not shape.devices or self._spent(shape):
             return None
         left_ms = None
         if self._config.policy.closer_for_run:
@@ -159,7 +159,7 @@ class Closeness:
         opens[(opens <= self._now_ms) & (score >= NO_FIT)] = np.inf
         opens[closed_rows(shape, cell)] = np.inf
         opens[cell.domain[:, level] < 0] = np.inf
-        for wider in cell.levels:
+        for wider in cell.wiring.levels:
             around = np.unique(cell.domain[rows, wider])
             if wider < level:
                 opens[(len(around) > 1) | (cell.domain[:, wider] != around[0])] = np.inf

@@ -6,7 +6,7 @@ from math import inf
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.devices import WHOLE_PPM
-from scheduler.domain.ids import JobId, NodeId
+from scheduler.domain.ids import JobId
 from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
@@ -28,7 +28,7 @@ from scheduler.planner.gathering import Gatherer
 from scheduler.planner.giving_back import StillHeld
 from scheduler.planner.market import hold_market, with_market
 from scheduler.planner.moves import Moves
-from scheduler.planner.next_cycle import Known, carried_out, stops_for_a_gain, without_futile
+from scheduler.planner.next_cycle import Ahead, Started, stops_for_a_gain, without_futile
 from scheduler.planner.ordering import ClassCursor, Ordering
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.patience import Patience
@@ -73,29 +73,32 @@ class Planner:
         """
         with uncollected():
             mix = mix_of(snapshot) if mix is None else mix
-            cycle = self._cycle(snapshot, now_ms, mix)
+            self.fleet.sync(snapshot.nodes)
+            self.fleet.weigh(mix)
+            cycle = _Cycle(Ahead(snapshot, {}), now_ms, self.config, self.fleet, self._memory)
             decided, report = cycle.run()
-            known: dict[NodeId, Known] = {}
-            for _ in range(_TRIES):
-                if not stops_for_a_gain(decided):
-                    break
-                then, _ = self._cycle(carried_out(snapshot, decided, now_ms, known), now_ms, mix).run()
-                tried, decided = decided, without_futile(snapshot, decided, then, cycle.gathered)
-                if decided.stops == tried.stops:
-                    break  # nobody else may count on one who stays after all
+            if stops_for_a_gain(decided):
+                decided = self._tried(snapshot, decided, now_ms, cycle.gathered)
             return decided, report
 
-    def _cycle(self, snapshot: Snapshot, now_ms: int, mix: Mix) -> "_Cycle":
-        self.fleet.sync(snapshot.nodes)
-        self.fleet.weigh(mix)
-        return _Cycle(snapshot, now_ms, self.config, self.fleet, self._memory)
+    def _tried(self, snapshot: Snapshot, decided: Plan, now_ms: int, gathered: Set[JobId]) -> Plan:
+        """The plan without those stops that the cycles after it show to be in vain."""
+        started = Started(snapshot, decided.placements, now_ms)
+        for _ in range(_TRIES):
+            ahead = started.after(decided.stops)
+            self.fleet.expect(ahead.turnover)
+            then, _ = _Cycle(ahead, now_ms, self.config, self.fleet, self._memory).run()
+            tried, decided = decided, without_futile(snapshot, decided, then, gathered)
+            if decided.stops == tried.stops or not stops_for_a_gain(decided):
+                break  # nobody else may count on one who stays after all
+        return decided
 
 
 class _Cycle:
     def __init__(
-        self, snapshot: Snapshot, now_ms: int, config: PlannerConfig, fleet: Fleet, memory: Memory
+        self, ahead: Ahead, now_ms: int, config: PlannerConfig, fleet: Fleet, memory: Memory
     ) -> None:
-        self._snapshot = snapshot
+        snapshot = self._snapshot = ahead.snapshot
         self._now_ms = now_ms
         self._config = config
         self._fleet = fleet
@@ -150,7 +153,7 @@ class _Cycle:
         self._claims = Claims(
             snapshot, fleet, self._sharing, self._preemption, overdue, memory.likeness, now_ms, config
         )
-        self._patience = Patience(snapshot, self._sharing, self._estimates, now_ms, config)
+        self._patience = Patience(ahead, self._sharing, self._estimates, now_ms, config)
         self._closeness = Closeness(
             snapshot, memory.likeness, fleet, self._estimates, self._preemption.expect_ends, now_ms, config
         )

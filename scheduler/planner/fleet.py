@@ -5,14 +5,16 @@ from itertools import compress
 from operator import is_not
 
 from scheduler.catalogue import Catalogue
-from scheduler.domain.ids import FirmId
+from scheduler.domain.ids import FirmId, NodeId
 from scheduler.planner.cells import Cell
 from scheduler.planner.demand import USUAL_MIX, Demand, Mix, demand_of
+from scheduler.planner.expected import Expected
 from scheduler.planner.layouts import States
 from scheduler.planner.reach import InService
 from scheduler.planner.rows import Clock, Ints, Rows
 from scheduler.planner.scores import Scores, Weighing
 from scheduler.planner.snapshot import ModelOnNode, NodeView, Shape
+from scheduler.planner.turnover import Turnover, changed
 
 _MOST_SHAPES = 100_000  # that are remembered; then it begins anew
 
@@ -23,6 +25,8 @@ class Fleet:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self._views: list[NodeView] = []
+        self._numbers: dict[NodeId, int] = {}  # of the views
+        self._expected: Turnover = {}
         self._cells: dict[tuple[str, str], Cell] = {}
         self._models: dict[str, list[str]] = {}  # pool -> models in it, by name
         self._mix: Mix = USUAL_MIX
@@ -36,7 +40,7 @@ class Fleet:
         self.clock = Clock()
 
     def sync(self, nodes: Sequence[NodeView]) -> None:
-        """Takes over the nodes as they are now; what a cycle has taken or held is forgotten.
+        """Takes over the nodes as they are now; what a cycle has taken or held is forgotten, and what was expected.
 
         Cost: one comparison a node, and the devices of nodes that changed or that the last cycle touched.
         """
@@ -44,8 +48,10 @@ class Fleet:
         if len(nodes) != len(self._views):
             self._rebuild(nodes)
             return
+        self._expected = {}
         for cell in self._cells.values():
             cell.forget_cycle()
+            cell.forget_expected()
         changed: dict[tuple[str, str], list[tuple[NodeView, ModelOnNode]]] = {}
         for at in compress(range(len(nodes)), map(is_not, nodes, self._views)):
             view = nodes[at]
@@ -57,6 +63,38 @@ class Fleet:
                 changed.setdefault((view.pool, model), []).append((view, on_node))
         for place, views in changed.items():
             self._cells[place].replace(views)
+
+    def expect(self, turnover: Turnover) -> None:
+        """What is free is what would be after that, until `sync`; what a cycle has taken or held is forgotten.
+
+        Cost: one comparison a node on which anything happens, and the nodes on which something else was expected.
+        """
+        for cell in self._cells.values():
+            cell.forget_cycle()
+        before, self._expected = self._expected, turnover
+        others = [node_id for node_id, changes in turnover.items() if before.get(node_id) != changes]
+        others += [node_id for node_id in before if node_id not in turnover]
+        news: dict[Cell, Expected] = {cell: Expected() for cell in self._cells.values()} if others else {}
+        for node_id in others:
+            at = self._numbers.get(node_id)
+            if at is None:
+                continue
+            view, changes = self._views[at], turnover.get(node_id, ())
+            cells = [self._cells[view.pool, model] for model in view.by_model]
+            if node_id in before:
+                for cell in cells:
+                    news[cell].as_before.append(cell.row_of[node_id])
+            if not changes:
+                continue
+            whole = len(cells) == 1 and view.usable and not view.one_firm
+            if whole and all(change.whole for _, change in changes):
+                news[cells[0]].whole.append((cells[0].row_of[node_id], changes))
+                continue
+            after = changed(view, changes)
+            for cell in cells:
+                news[cell].anew.append((after, after.by_model[cell.model]))
+        for cell, expected in news.items():
+            cell.expect(expected)
 
     def weigh(self, mix: Mix) -> None:
         """Sets the typical demands; scores are worked out anew where they changed."""
@@ -175,6 +213,8 @@ class Fleet:
                 members.setdefault((view.pool, model), []).append(view)
         width = max((len(on.devices) for view in nodes for on in view.by_model.values()), default=0)
         self._views = list(nodes)
+        self._numbers = {view.node_id: number for number, view in enumerate(nodes)}
+        self._expected = {}
         self._rows = Rows.empty(sum(len(views) for views in members.values()), width)
         self._cells = {}
         self._models = {}

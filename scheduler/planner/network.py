@@ -1,11 +1,61 @@
-"""How the levels of the network above the nodes lie in one another."""
+"""Where nodes hang in the network, and how the levels above them lie in one another."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from scheduler.planner.rows import Ints
+from scheduler.planner.snapshot import LEVELS, NodeView
 
 # Of the domains of a level so many may be cut by a wider one: somebody may have named a switch wrongly.
 _CUT = 0.1
+
+
+class Wiring:
+    """Where each node of a cell hangs, and what follows for all of them: worked out once. Cost: O(nodes)."""
+
+    def __init__(self, nodes: int) -> None:
+        self.domain = np.full((nodes, len(LEVELS)), -1, dtype=np.int64)  # numbers, -1 unknown
+        self._position = np.zeros(nodes, dtype=np.int64)
+        self._names: tuple[dict[str | None, int], ...] = ({None: -1}, {None: -1}, {None: -1})
+        self._levels: tuple[int, ...] | None = None
+        self._along: Ints | None = None
+        self._largest: dict[int, int] = {}
+
+    def hang(self, at: list[int] | slice, views: Sequence[NodeView]) -> None:
+        """Notes where nodes hang."""
+        places: dict[tuple[str | None, ...], list[int]] = {}
+        for view in views:
+            if view.domains not in places:
+                named = zip(self._names, view.domains, strict=True)
+                places[view.domains] = [known.setdefault(name, len(known)) for known, name in named]
+        numbers = [places[view.domains] for view in views]
+        positions = [view.position for view in views]
+        if self.domain[at].tolist() != numbers or self._position[at].tolist() != positions:
+            self.domain[at], self._position[at] = numbers, positions
+            self._levels = self._along = None
+            self._largest.clear()
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The levels of the network that lie in one another, the narrowest first."""
+        if self._levels is None:
+            self._levels = nested_levels(self.domain)
+        return self._levels
+
+    def largest(self, level: int) -> int:
+        """How many nodes hang on the domain of a level that has most."""
+        if level not in self._largest:
+            names = self.domain[:, level]
+            self._largest[level] = int(np.bincount(names[names >= 0], minlength=1).max())
+        return self._largest[level]
+
+    @property
+    def along(self) -> Ints:
+        """Where each node stands in the order of the wires."""
+        if self._along is None:
+            self._along = places_along_wires(self.domain, self._position)
+        return self._along
 
 
 def nested_levels(domains: Ints) -> tuple[int, ...]:

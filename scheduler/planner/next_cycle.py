@@ -6,28 +6,17 @@ meanwhile, he does not get. So a plan that stops anybody for a gain is tried: th
 and who would only start again where he ran, for nobody's good, is not told to stop.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
-from operator import itemgetter
 from typing import NamedTuple
 
-from scheduler.domain.devices import WHOLE_PPM
-from scheduler.domain.ids import DeviceId, FirmId, JobId, NodeId
+from scheduler.domain.ids import DeviceId, JobId, NodeId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause
-from scheduler.planner.snapshot import (
-    DeviceView,
-    JobClass,
-    NodeView,
-    RunningJob,
-    Shape,
-    Snapshot,
-    WaitingJob,
-)
+from scheduler.planner.snapshot import JobClass, RunningJob, Shape, Snapshot, WaitingJob
+from scheduler.planner.turnover import Change, Turnover, change_of, changed
 
 _FOR_A_GAIN = {StopCause.MOVE, StopCause.SHORTER, StopCause.GROW}
-_JOB_ID = itemgetter(WaitingJob._fields.index("job_id"))
-_Tasks = Iterable[tuple[NodeId, tuple[DeviceId, ...]]]
 
 
 def stops_for_a_gain(decided: Plan) -> bool:
@@ -35,57 +24,90 @@ def stops_for_a_gain(decided: Plan) -> bool:
     return any(_for_a_gain(stop) for stop in decided.stops)
 
 
-def carried_out(
-    snapshot: Snapshot, decided: Plan, now_ms: int, known: "dict[NodeId, Known] | None" = None
-) -> Snapshot:
+def carried_out(snapshot: Snapshot, decided: Plan, now_ms: int) -> Snapshot:
     """The snapshot as it would be once everybody has started and stopped. Cost: O(waiting and running jobs), and the
     devices of nodes on which that is.
-
-    `known`: nodes as they were to become by another plan on the same snapshot; where the same happens they are the same
-    values, which costs the cycle after it nothing. Noted there.
     """
-    stopped = {stop.job_id for stop in decided.stops}
-    placed = {placement.job_id: placement for placement in decided.placements}
-    after = _After(snapshot, {} if known is None else known)
-    running: list[RunningJob] = []
-    back: dict[Shape, list[WaitingJob]] = {}
-    for one in snapshot.running:
-        if one.job_id in stopped:
-            after.change(one.shape, one.model, one.tasks, 1, None)
-            back.setdefault(one.shape, []).append(one.waiting)
-        else:
-            running.append(one)
-    classes: list[JobClass] = []
-    for item in snapshot.classes:
-        shape = item.shape
-        nobody = placed.keys().isdisjoint(map(_JOB_ID, item.jobs))
-        if nobody and shape not in back:
-            classes.append(item)  # itself, with what is known of its jobs
-            continue
-        waiting = back.setdefault(shape, [])
-        if nobody:
-            waiting += item.jobs
-            continue
-        ends_by_ms = None if shape.time_limit_ms is None else now_ms + shape.time_limit_ms
-        for job in item.jobs:
-            placement = placed.get(job.job_id)
-            if placement is None:
-                waiting.append(job)
-                continue
-            started = started_by(placement, shape, job, now_ms)
-            after.change(shape, started.model, started.tasks, -1, ends_by_ms)
-            running.append(started)
-    classes += [JobClass(shape, tuple(sorted(jobs))) for shape, jobs in back.items() if jobs]
-    classes.sort(key=lambda item: item.jobs[0])
-    running.sort(key=lambda one: (one.started_ms, one.submitted_ms, one.job_id))
-    return replace(
-        snapshot,
-        nodes=after.nodes(),
-        classes=tuple(classes),
-        running=tuple(running),
-        held=after.held,
-        held_parts=after.held_parts,
-    )
+    return Started(snapshot, decided.placements, now_ms).after(decided.stops).whole
+
+
+class Ahead(NamedTuple):
+    """What would be, once everybody has started and stopped."""
+
+    snapshot: Snapshot  # the jobs as they would be, and the nodes as they are
+    turnover: Turnover  # what would happen on them
+
+    @property
+    def whole(self) -> Snapshot:
+        """The snapshot with the nodes as they would be, too. Cost: the devices of those on which anything happens."""
+        turnover = self.turnover
+        if not turnover:
+            return self.snapshot
+        nodes = [
+            changed(view, turnover[view.node_id]) if view.node_id in turnover else view
+            for view in self.snapshot.nodes
+        ]
+        return replace(self.snapshot, nodes=tuple(nodes))
+
+
+_Changes = dict[NodeId, list[tuple[tuple[DeviceId, ...], Change]]]
+
+
+class Started:
+    """What would be once everybody who is placed has started; who stops may differ from try to try."""
+
+    def __init__(self, snapshot: Snapshot, placements: Sequence[JobPlacement], now_ms: int) -> None:
+        """Cost: the classes of whom anybody starts, all waiting jobs where the placements do not say of which."""
+        self._snapshot = snapshot
+        placed = {placement.job_id: placement for placement in placements}
+        asked = {placement.account.shape for placement in placements if placement.account is not None}
+        self._left, self._started = _left_of(snapshot.classes, placed, asked, now_ms)
+        if len(self._started) < len(
+            placed
+        ):  # some started in another size, or nobody said what they asked for
+            self._left, self._started = _left_of(snapshot.classes, placed, None, now_ms)
+        self._changes: _Changes = {}
+        for one in self._started:
+            limit_ms = one.shape.time_limit_ms
+            _note(self._changes, one, -1, None if limit_ms is None else now_ms + limit_ms)
+
+    def after(self, stops: Iterable[Stop]) -> Ahead:
+        """The same once others have stopped. Cost: O(running jobs), and those classes to which somebody comes back."""
+        snapshot = self._snapshot
+        stopped = {stop.job_id for stop in stops}
+        running = self._started.copy()
+        turnover: _Changes = {}
+        back: dict[Shape, list[WaitingJob]] = {}
+        held = _Held(snapshot)
+        for one in snapshot.running:
+            if one.job_id in stopped:
+                _note(turnover, one, 1, None)
+                held.change(one, 1)
+                back.setdefault(one.shape, []).append(one.waiting)
+            else:
+                running.append(one)
+        for one in self._started:
+            held.change(one, -1)
+        for node_id, changes in self._changes.items():
+            turnover[node_id] = [*turnover[node_id], *changes] if node_id in turnover else changes
+        classes = []
+        for item in self._left:
+            if item.shape in back:
+                jobs = (*item.jobs, *back.pop(item.shape))
+                classes.append(JobClass(item.shape, tuple(sorted(jobs))))
+            elif item.jobs:
+                classes.append(item)
+        classes += [JobClass(shape, tuple(sorted(jobs))) for shape, jobs in back.items()]
+        classes.sort(key=lambda item: item.jobs[0])
+        running.sort(key=lambda one: (one.started_ms, one.submitted_ms, one.job_id))
+        after = replace(
+            snapshot,
+            classes=tuple(classes),
+            running=tuple(running),
+            held=held.devices,
+            held_parts=held.parts,
+        )
+        return Ahead(after, turnover)
 
 
 def without_futile(snapshot: Snapshot, decided: Plan, then: Plan, gathered: Collection[JobId]) -> Plan:
@@ -141,92 +163,57 @@ def started_by(placement: JobPlacement, shape: Shape, job: WaitingJob, now_ms: i
     )
 
 
-class _Change(NamedTuple):
-    """A task has left devices of a node (1) or come (-1)."""
+def _left_of(
+    classes: Iterable[JobClass],
+    placed: Mapping[JobId, JobPlacement],
+    shapes: Set[Shape] | None,
+    now_ms: int,
+) -> tuple[list[JobClass], list[RunningJob]]:
+    """Who is left of the classes, maybe nobody, and who starts; only of these shapes, where they are told."""
+    left: list[JobClass] = []
+    started: list[RunningJob] = []
+    for item in classes:
+        if shapes is not None and item.shape not in shapes:
+            left.append(item)  # itself, with what is known of its jobs
+            continue
+        waiting = []
+        for job in item.jobs:
+            placement = placed.get(job.job_id)
+            if placement is None:
+                waiting.append(job)
+            else:
+                started.append(started_by(placement, item.shape, job, now_ms))
+        left.append(item if len(waiting) == len(item.jobs) else JobClass(item.shape, tuple(waiting)))
+    return left, started
 
-    device_ids: tuple[DeviceId, ...]
-    shape: Shape
-    sign: int
-    ends_by_ms: int | None
+
+def _note(turnover: _Changes, one: RunningJob, sign: int, ends_by_ms: int | None) -> None:
+    """A job leaves (1) or comes (-1)."""
+    change = change_of(one.shape, sign, ends_by_ms)
+    for node_id, device_ids in one.tasks:
+        if node_id in turnover:
+            turnover[node_id].append((device_ids, change))
+        else:
+            turnover[node_id] = [(device_ids, change)]
 
 
-Known = tuple[list[_Change], NodeView]
-"""What happens on a node, and the node after that."""
+class _Held:
+    """What queues have, while jobs come and go."""
 
-
-class _After:
-    """Nodes and quotas while jobs come and go."""
-
-    def __init__(self, snapshot: Snapshot, known: dict[NodeId, Known]) -> None:
-        self._nodes = snapshot.nodes
-        self._known = known
-        self._changes: dict[NodeId, list[_Change]] = {}
-        self.held: dict[QueueKey, dict[str, int]] = {key: dict(m) for key, m in snapshot.held.items()}
-        self.held_parts: dict[QueueKey, dict[str, int]] = {
-            key: dict(m) for key, m in snapshot.held_parts.items()
-        }
-
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.devices: dict[QueueKey, dict[str, int]] = {key: dict(m) for key, m in snapshot.held.items()}
+        self.parts: dict[QueueKey, dict[str, int]] = {key: dict(m) for key, m in snapshot.held_parts.items()}
         # A rehearsal of past jobs counts each part as a device.
         self._parts_apart = any(snapshot.held_parts.values()) or all(r.shape.whole for r in snapshot.running)
 
-    def nodes(self) -> tuple[NodeView, ...]:
-        return tuple([self._after(view) if view.node_id in self._changes else view for view in self._nodes])
-
-    def _after(self, view: NodeView) -> NodeView:
-        changes = self._changes[view.node_id]
-        known = self._known.get(view.node_id)
-        if known is not None and known[0] == changes:
-            return known[1]
-        after = _changed(view, changes)
-        self._known[view.node_id] = changes, after
-        return after
-
-    def change(self, shape: Shape, model: str, tasks: _Tasks, sign: int, ends_by_ms: int | None) -> None:
+    def change(self, one: RunningJob, sign: int) -> None:
         """A job has left (1) or come (-1)."""
-        devices = 0
-        for node_id, device_ids in tasks:
-            devices += len(device_ids)
-            change = _Change(device_ids, shape, sign, ends_by_ms)
-            self._changes.setdefault(node_id, []).append(change)
+        shape = one.shape
         in_parts = self._parts_apart and not shape.whole
-        held, amount = (self.held_parts, devices * shape.share_ppm) if in_parts else (self.held, devices)
+        held, amount = (
+            (self.parts, one.devices * shape.share_ppm) if in_parts else (self.devices, one.devices)
+        )
         models = held.setdefault(shape.queue, {})
-        models[model] = models.get(model, 0) - sign * amount
-        if not models[model]:
-            del models[model]
-
-
-def _changed(view: NodeView, changes: Iterable[_Change]) -> NodeView:
-    devices = list(view.devices)
-    place = {device.device_id: at for at, device in enumerate(devices)}
-    cpu, memory, firm_id = view.left_cpu_milli, view.left_memory_bytes, view.firm_id
-    for device_ids, shape, sign, ends_by_ms in changes:
-        its_firm = None if view.isolates else shape.queue.firm_id
-        for device_id in device_ids:
-            at = place.get(device_id)
-            if at is not None and not devices[at].faulty:
-                devices[at] = _device(devices[at], shape, sign, ends_by_ms, its_firm)
-        cpu = None if cpu is None else cpu + sign * shape.cpu_milli
-        memory = None if memory is None else memory + sign * shape.memory_bytes
-        if sign < 0 and view.one_firm:
-            firm_id = shape.queue.firm_id
-        elif sign > 0 and firm_id is not None and all(device.free for device in devices):
-            firm_id = None
-    return view.later(tuple(devices), cpu, memory, firm_id)
-
-
-def _device(
-    device: DeviceView, shape: Shape, sign: int, ends_by_ms: int | None, its_firm: FirmId | None
-) -> DeviceView:
-    number, device_id, model, group, free, _, degraded, until_ms, _, all_bytes, left_bytes, firm_id = device
-    left_ppm = min(WHOLE_PPM, max(0, device.room_ppm + sign * shape.share_ppm))
-    empty = left_ppm == WHOLE_PPM
-    return DeviceView(
-        number, device_id, model, group, empty, False, degraded,
-        # Of those that stay: no earlier than before; who comes to others may be the last to go.
-        None if empty else until_ms if sign > 0 else ends_by_ms if free else None,
-        left_ppm if 0 < left_ppm < WHOLE_PPM else None,
-        all_bytes,
-        None if left_bytes is None else left_bytes + sign * shape.share_memory_bytes,
-        None if empty else firm_id or its_firm,
-    )  # fmt: skip
+        models[one.model] = models.get(one.model, 0) - sign * amount
+        if not models[one.model]:
+            del models[one.model]

@@ -27,7 +27,7 @@ class Held:
 class Part:
     """One node's devices of one model; all of them are faulty while the node is out of service."""
 
-    view: NodeView
+    view: NodeView  # where tasks are expected to leave or come: the node before that
     on_node: ModelOnNode
     layout: Layout
     free: int  # mask of wholly free devices that are open to everybody
@@ -58,6 +58,12 @@ class Part:
             named = enumerate(self.on_node.devices)
             self._healthy = {d.device_id: 1 << at for at, d in named if not d.faulty}
         return sum([self._healthy.get(device_id, 0) for device_id in device_ids])
+
+    def later(self, free: int, busy: int, shared: int) -> "Part":
+        """The same devices where others of them are free."""
+        return Part(
+            self.view, self.on_node, self.layout, free, self.degraded, free, busy, shared, [], 0, self._healthy
+        )  # fmt: skip
 
     def columns(self, mask: int) -> int | slice | list[int]:
         """Where a set is in arrays of devices; said so that numpy is quick about one of them, and about all."""

@@ -10,18 +10,20 @@ from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import MINUTE_MS
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
+from scheduler.planner.next_cycle import Ahead
 from scheduler.planner.room import Room, asker_of
 from scheduler.planner.sharing import Sharing
-from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
+from scheduler.planner.snapshot import Shape, WaitingJob
 
 
 class Patience:
     """Decides for one cycle. Cost: O(running jobs) once somebody asks, then log(running jobs) a question."""
 
     def __init__(
-        self, snapshot: Snapshot, sharing: Sharing, estimates: Estimates, now_ms: int, config: PlannerConfig
+        self, ahead: Ahead, sharing: Sharing, estimates: Estimates, now_ms: int, config: PlannerConfig
     ) -> None:
-        self._snapshot = snapshot
+        self._ahead = ahead
+        self._queues = ahead.snapshot.queues
         self._sharing = sharing
         self._estimates = estimates
         self._now_ms = now_ms
@@ -34,7 +36,7 @@ class Patience:
             return None
         speeds = self._estimates.speeds(shape)
         speed = speeds.get(model, 0.0)
-        queue = self._snapshot.queues.get(shape.queue)
+        queue = self._queues.get(shape.queue)
         if not 0.0 < speed < 1.0 or queue is None:
             return None
         left_ms = self._estimates.left_ms(shape, job)
@@ -44,7 +46,7 @@ class Patience:
             other for other in shape.models if speeds[other] > speed and self._sharing.may_ever(shape, other)
         ]
         if self._room is None:
-            self._room = Room(self._snapshot, self._estimates, self._now_ms)
+            self._room = Room(self._ahead.whole, self._estimates, self._now_ms)
         asked = shape.devices * min(shape.share_ppm, WHOLE_PPM) / WHOLE_PPM
         run_ms = {other: left_ms / speeds[other] for other in faster}
         asker = asker_of(shape, job, self._estimates, self._config)

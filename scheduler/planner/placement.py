@@ -99,7 +99,7 @@ def _find_groups(shape: Shape, fleet: Fleet, cell: Cell) -> Found | None:
         scores[devices] = score
     required = required_level(shape)
     for level in _NARROW_FIRST:
-        if level != required and level not in cell.levels:
+        if level != required and level not in cell.wiring.levels:
             continue
         names = _domains_of(cell, np.arange(len(cell.parts)), level, required)
         inside = [names == name for name in range(int(names.max(initial=-1)) + 1)]
@@ -157,7 +157,7 @@ def _rows_for(shape: Shape, cell: Cell, score: Floats) -> list[int] | None:
         return None
     required = required_level(shape)
     for level in _NARROW_FIRST:
-        if level != required and level not in cell.levels:
+        if level != required and level not in cell.wiring.levels:
             continue
         names = _domains_of(cell, fits, level, required)
         if names.max(initial=-1) >= 0:
@@ -187,7 +187,7 @@ def _tightest_domain(
     enough = np.flatnonzero(counts >= tasks)
     if not len(enough):
         return None
-    least = enough[tightest(counts[enough], tasks, cell.largest(level))]
+    least = enough[tightest(counts[enough], tasks, cell.wiring.largest(level))]
     best = min(least.tolist(), key=lambda name: float(np.sort(score[fits[names == name]])[:tasks].sum()))
     inside: Rows = fits[names == best]
     return inside
@@ -195,7 +195,7 @@ def _tightest_domain(
 
 def _cheapest_inside(cell: Cell, rows: Rows, score: Floats, tasks: int, level: int) -> Rows:
     """Rows for the gang inside a domain, over as few of the next narrower domains as possible."""
-    for narrower in reversed(cell.levels):
+    for narrower in reversed(cell.wiring.levels):
         if narrower > level:
             names = cell.domain[rows, narrower]
             if names.max(initial=-1) >= 0:
@@ -203,7 +203,7 @@ def _cheapest_inside(cell: Cell, rows: Rows, score: Floats, tasks: int, level: i
     if len(rows) == tasks:
         return rows
     # Of equal ones neighbours on the wires: below one spine, where those of a leaf hang on several.
-    return rows[np.lexsort((cell.along_wires[rows], score[rows]))[:tasks]]
+    return rows[np.lexsort((cell.wiring.along[rows], score[rows]))[:tasks]]
 
 
 def _over_few(
@@ -220,7 +220,7 @@ def _over_few(
     chosen = [nameless[np.argsort(score[nameless], kind="stable")[:left]]]
     mean_score = np.bincount(names[known], score[rows[known]]) / np.maximum(free, 1)
     cheapest_first = np.argsort(mean_score, kind="stable")
-    taken = spread(free[cheapest_first], tasks - left, cell.largest(level))
+    taken = spread(free[cheapest_first], tasks - left, cell.wiring.largest(level))
     for name, count in zip(cheapest_first.tolist(), taken.tolist(), strict=True):
         if count:
             chosen.append(_cheapest_inside(cell, rows[names == name], score, count, level))
@@ -229,7 +229,7 @@ def _over_few(
 
 def _in_wire_order(cell: Cell, rows: Rows) -> list[int]:
     """Ranks follow the domains from the widest to the narrowest, then the position, then the order of enrolment."""
-    wired: list[int] = rows[np.argsort(cell.along_wires[rows])].tolist()
+    wired: list[int] = rows[np.argsort(cell.wiring.along[rows])].tolist()
     return wired
 
 
