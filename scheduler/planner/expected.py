@@ -47,11 +47,10 @@ class Exchange:
         return made
 
     def _add(self, old: Part, begin: int, changes: Changes) -> None:
-        free, busy, shared, cpu, memory = old.free, old.busy, old.shared, 0, 0
+        free, busy, cpu, memory = old.free, old.busy, 0, 0
         for device_ids, (shape, sign, ends_by_ms, _) in changes:
             mask = old.mask_of(device_ids)
             places = [begin + at for at in bits(mask)]
-            shared &= ~mask
             cpu += sign * shape.cpu_milli
             memory += sign * shape.memory_bytes
             if sign > 0:
@@ -64,6 +63,6 @@ class Exchange:
             firm = EVERYBODY if old.view.isolates else firm_number(shape.queue.firm_id)
             self.firms += [firm] * len(places)
             free, busy = free & ~mask, busy | mask
-        self.parts.append(old.later(free, busy, shared))
+        self.parts.append(old.later(free, busy))
         self.cpu.append(cpu)
         self.memory.append(memory)

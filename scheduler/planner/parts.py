@@ -59,10 +59,10 @@ class Part:
             self._healthy = {d.device_id: 1 << at for at, d in named if not d.faulty}
         return sum([self._healthy.get(device_id, 0) for device_id in device_ids])
 
-    def later(self, free: int, busy: int, shared: int) -> "Part":
-        """The same devices where others of them are free."""
+    def later(self, free: int, busy: int) -> "Part":
+        """The same devices where others of them are free or busy, wholly."""
         return Part(
-            self.view, self.on_node, self.layout, free, self.degraded, free, busy, shared, [], 0, self._healthy
+            self.view, self.on_node, self.layout, free, self.degraded, free, busy, self.shared, [], 0, self._healthy
         )  # fmt: skip
 
     def columns(self, mask: int) -> int | slice | list[int]:

@@ -21,9 +21,11 @@ from scheduler.machine.messages import ConfigurationChanged, CordonRequested
 from scheduler.planner import Plan, PlannerConfig, Report, Snapshot
 from scheduler.planner.config import POLICIES
 from scheduler.planner.cycle import Planner, plan
-from scheduler.planner.next_cycle import carried_out
+from scheduler.planner.fleet import Fleet
+from scheduler.planner.next_cycle import Started, carried_out
+from scheduler.planner.plan import Stop, StopCause
 from scheduler.planner.plan_checks import check_plan
-from scheduler.planner.snapshot import Hole
+from scheduler.planner.snapshot import Hole, NodeView
 from tests.builders.cluster import Controller, a_node
 from tests.builders.jobs import a_spec
 
@@ -260,3 +262,83 @@ def test_what_a_plan_leads_to_is_known_before_anybody_obeys(seed: int) -> None:
         if not (ill or any(one.stopping for one in snapshot.running)):
             assert told(take_snapshot(controller.state, controller.now_ms)) == told(expected)
         something_happens(controller, nodes, draw)
+
+
+def odd(view: NodeView, draw: random.Random) -> NodeView:
+    """A node that may be for one firm, keep firms apart, count its host, be out of service or have two models."""
+    devices = view.devices
+    if draw.random() < 0.2:
+        devices = tuple(device._replace(model="ascend-310p") for device in devices[:2]) + devices[2:]
+    return replace(
+        view,
+        devices=devices,
+        usable=draw.random() < 0.9,
+        one_firm=draw.random() < 0.2,
+        firm_id=draw.choice([None, FirmId("firm-a")]),
+        isolates=draw.random() < 0.2,
+        left_cpu_milli=draw.choice([None, 64_000]),
+        left_memory_bytes=draw.choice([None, 1 << 40]),
+    )
+
+
+def told_by(fleet: Fleet) -> list[tuple[object, ...]]:
+    """All that a cycle reads of a fleet."""
+    return [
+        (
+            (
+                cell.pool,
+                cell.model,
+                cell.open_devices,
+                cell.free_devices,
+                cell.one_firm,
+                +cell.nodes_by_healthy,
+            ),
+            [column.tolist() for column in (cell.ppm, cell.device_bytes, cell.ends, cell.firm)],
+            [column.tolist() for column in (cell.cpu, cell.memory, cell.penalty, cell.whole)],
+            [[cell.ends_at_rest(row, at) for at in range(4)] for row in range(len(cell.parts))],
+            [cell.with_room(least) for least in range(9)],
+            [cell.with_room_counting_held(least) for least in range(9)],
+            [
+                column[cell.state].tolist()
+                for column in (cell.states.copies, cell.states.cost, cell.states.whole)
+            ],
+            [(part.free, part.at_rest, part.busy, part.shared, part.degraded) for part in cell.parts],
+        )
+        for cell in fleet.cells()
+    ]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nodes_of_which_something_is_expected_are_as_if_they_were_so(seed: int) -> None:
+    draw = random.Random(seed)
+    controller, nodes = a_cluster(draw)
+    kept = Fleet(controller.state.catalogue)
+    for cycle in range(CYCLES):
+        some_jobs_come(controller, draw, cycle)
+        snapshot = take_snapshot(controller.state, controller.now_ms)
+        decided, _ = plan(snapshot, controller.now_ms, controller.config)
+        apply_plan(controller.state, decided, controller.now_ms, controller.ids)
+        obey(controller)
+        something_happens(controller, nodes, draw)
+        snapshot = replace(
+            snapshot,
+            nodes=tuple(odd(view, draw) for view in snapshot.nodes),
+            running=tuple(
+                one._replace(
+                    shape=one.shape._replace(cpu_milli=draw.choice([0, 2_000]), memory_bytes=1 << 30)
+                )
+                for one in snapshot.running
+            ),
+        )
+        kept.sync(snapshot.nodes)
+        before = told_by(kept)
+        started = Started(snapshot, decided.placements, controller.now_ms)
+        for _ in range(3):
+            stopped = draw.sample(snapshot.running, len(snapshot.running) // 2)
+            ahead = started.after([Stop(one.job_id, StopCause.MOVE, None) for one in stopped])
+            kept.expect(ahead.turnover)
+            anew = Fleet(controller.state.catalogue)
+            anew.sync(ahead.whole.nodes)
+            assert told_by(kept) == told_by(anew)
+        kept.sync(snapshot.nodes)
+        assert told_by(kept) == before
