@@ -21,7 +21,7 @@ from scheduler.planner.expected import Changes, Exchange, Expected
 from scheduler.planner.layouts import Layout, States, bits, layout_of
 from scheduler.planner.network import Wiring
 from scheduler.planner.parts import NEVER, NO_DEVICE, Held, Part, in_numbers, part_of
-from scheduler.planner.rows import EVERYBODY, Clock, Rows, firm_number
+from scheduler.planner.rows import EVERYBODY, Clock, Ints, Rows, firm_number
 from scheduler.planner.snapshot import ModelOnNode, NodeView
 
 _OUT_OF_SERVICE = -1.0
@@ -107,14 +107,8 @@ class Cell:
             old = self.parts[row]
             if old.view.usable:
                 self.nodes_by_healthy[old.on_node.healthy] -= 1
-            self._leave(old)
             self.parts[row] = self._part(view, on_node)
         self._fill(rows, rows)
-
-    def _leave(self, part: Part) -> None:
-        open_devices = part.free.bit_count()
-        self.open_devices -= open_devices
-        self.free_devices -= open_devices
 
     def expect(self, expected: Expected) -> None:
         """Rows as they would be once tasks have left and come. Cost: those rows, copied where they go back."""
@@ -137,18 +131,14 @@ class Cell:
         self._unlike.clear()
 
     def _go_back(self, rows: list[int], columns: Sequence[NDArray[Any]], parts: Sequence[Part]) -> None:
-        opened = -int(self.whole[rows].sum())
+        *_, whole, _ = columns
+        self._count(rows, whole[rows])
         for now, before in zip(self._now, columns, strict=True):
             now[rows] = before[rows]
-        opened += int(self.whole[rows].sum())
-        self.open_devices += opened
-        self.free_devices += opened
         for row in rows:
             self.parts[row] = parts[row]
         for row in self.one_firm.keys() & rows if self.one_firm else ():
             self.one_firm[row] = parts[row].view.firm_id
-        self._whole_or_held[rows] = self.whole[rows]
-        self._rooms = None
         self._rest(rows)
 
     def _exchange(self, nodes: Sequence[tuple[int, Changes]]) -> None:
@@ -164,9 +154,8 @@ class Cell:
         self.cpu[rows] += made.cpu
         self.memory[rows] += made.memory
         for row, part in zip(rows, made.parts, strict=True):
-            self._leave(self.parts[row])
             self.parts[row] = part
-        self._count(rows, made.parts)
+        self._note_free(rows, made.parts)
         self._rest(rows)
 
     def forget_cycle(self) -> None:
@@ -239,15 +228,19 @@ class Cell:
             columns = (self.ppm, self.device_bytes, self.firm, self.ends)
             for column, values in zip(columns, zip(*numbers, strict=True), strict=True):
                 column[at] = np.array(values).reshape(len(parts), width)
-        self._count(at, parts)
+        self._note_free(at, parts)
 
-    def _count(self, at: list[int] | slice, parts: Sequence[Part]) -> None:
-        whole = [part.free.bit_count() for part in parts]
+    def _note_free(self, at: list[int] | slice, parts: Sequence[Part]) -> None:
+        self._count(at, [part.free.bit_count() for part in parts])
+        self.state[at] = [self.states.number(part.layout, part.free, part.degraded) for part in parts]
+
+    def _count(self, at: list[int] | slice, whole: Sequence[int] | Ints) -> None:
+        """On rows so many devices are open, and none are held."""
+        opened = int(np.sum(whole)) - int(self.whole[at].sum())
+        self.open_devices += opened
+        self.free_devices += opened
         self.whole[at] = self._whole_or_held[at] = whole
         self._rooms = None
-        self.open_devices += sum(whole)
-        self.free_devices += sum(whole)
-        self.state[at] = [self.states.number(part.layout, part.free, part.degraded) for part in parts]
 
     def take(self, row: int, mask: int, demand: Demand) -> None:
         """Gives devices to a task: from what is open, else from what is held. Cost: the row's devices."""
