@@ -10,11 +10,11 @@ from scheduler.planner.closeness import Closer
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import demand_of
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.giving_back import Returned, Victim
+from scheduler.planner.giving_back import Returned, Victim, Way
 from scheduler.planner.likeness import Likeness
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.plan import Stop, StopCause
-from scheduler.planner.preemption import Preemption, Way
+from scheduler.planner.preemption import Preemption
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 from scheduler.planner.variants import Candidate

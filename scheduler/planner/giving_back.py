@@ -27,6 +27,19 @@ class Victim(NamedTuple):
     ]  # (row, devices) that it gives back; none where its devices are of no use
 
 
+class Way(NamedTuple):
+    """How a blocked job gets its devices: who stops, and what is then kept for it."""
+
+    victims: tuple[Victim, ...]
+    seats: tuple[tuple[int, int], ...]  # (row, mask)
+    later: tuple[Victim, ...] = ()  # who stop as soon as they have saved
+
+    @property
+    def lost(self) -> int:
+        """Device-ms that would be thrown away if all of them stopped now."""
+        return sum(victim.lost_ms * victim.running.devices for victim in (*self.victims, *self.later))
+
+
 def stops_before(victim: Victim) -> tuple[int, int, int, int]:
     """Who has less stops before others: of one cause the least lost work, the youngest of equals."""
     running, cause, lost_ms, _ = victim

@@ -15,11 +15,11 @@ from scheduler.domain.ids import JobId
 from scheduler.domain.queues import COMPUTE, QueueKey
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.demand import Demand, demand_of
+from scheduler.planner.demand import demand_of
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fitting import Fitting, seat_on
 from scheduler.planner.fleet import Fleet
-from scheduler.planner.giving_back import Returned, Victim, in_order, until_enough
+from scheduler.planner.giving_back import Returned, Victim, Way, in_order, until_enough
 from scheduler.planner.holders import Holders, holders
 from scheduler.planner.in_vain import Asks, InVain, TooFew
 from scheduler.planner.overdue import Overdue
@@ -33,17 +33,22 @@ from scheduler.planner.taking_back import TakingBack
 from scheduler.planner.turns import Turns
 
 
-class Way(NamedTuple):
-    """How a blocked job gets its devices: who stops, and what is then kept for it."""
+class _Looks(NamedTuple):
+    """Who looks for a way in a cell."""
 
-    victims: tuple[Victim, ...]
-    seats: tuple[tuple[int, int], ...]  # (row, mask)
-    later: tuple[Victim, ...] = ()  # who stop as soon as they have saved
+    shape: Shape
+    job: WaitingJob
+    cell: Cell
+    borrows: bool
+    below: int | None  # of its own queue only those of a lower rank stop
 
-    @property
-    def lost(self) -> int:
-        """Device-ms that would be thrown away if all of them stopped now."""
-        return sum(victim.lost_ms * victim.running.devices for victim in (*self.victims, *self.later))
+
+class _Looked(NamedTuple):
+    """What was found in a cell, or why nothing was."""
+
+    way: Way | None
+    too_few: bool = False  # all who may stop have too few devices for whoever asks
+    too_dear: bool = False  # anybody is left alone as he would lose much for so few devices
 
 
 # So many running jobs are looked at in a cycle to tell owners when what they lent comes back.
@@ -89,9 +94,6 @@ class Preemption:
         self._asked_back: set[tuple[QueueKey, Cell]] = set()  # where a queue asked for what it lent
         self._told_of: set[JobId] = set()  # borrowers, of whom somebody was told that they give it back
         self._looks = _MOST_LOOKED_AT
-        self._below: int | None = None  # of the queue that asks who has his turn before it is let be
-        self._too_few = False  # whether all who may stop have too few devices for whoever asks
-        self._too_dear_for = False  # whether anybody was left alone as he would lose much for so few devices
 
     @cached_property
     def _held_by(self) -> dict[tuple[str, str], dict[QueueKey, Holders]]:
@@ -143,30 +145,30 @@ class Preemption:
         of_size = (cell, borrows, bool(lacks), shape.devices)
         if in_vain.get(key, tasks + 1) <= tasks or in_vain.get(of_size, tasks + 1) <= tasks:
             return None  # somebody before it in the order, who asked for no more, found nobody to stop
-        self._too_dear_for, self._too_few, self._below = False, False, below
         asked: TooFew | None = None
         if below is None and not lacks and shape.whole and (borrows or not self._lent(shape, cell)):
             asked = self._in_vain.by_devices(asks, cell)
             if self._in_vain.are_too_few(asked):
                 in_vain[key] = tasks
                 return None
-        way = self._way(shape, job, cell, borrows=borrows, lacks=lacks)
-        if way is None and below is None:  # a larger gang may cost more
-            in_vain[of_size if self._too_dear_for else key] = tasks
-            if asked is not None and self._too_few:
+        way, too_few, too_dear = self._look(_Looks(shape, job, cell, borrows, below), lacks)
+        if way is None and below is None:
+            in_vain[of_size if too_dear else key] = tasks  # a larger gang may cost more
+            if asked is not None and too_few:
                 self._in_vain.note(asked)
         return way
 
-    def _way(self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, lacks: int) -> Way | None:
-        demand = demand_of(shape)
-        ways: list[Way | None] = []
-        for inside in domains(shape, cell) if shape.whole and demand.devices else ():
+    def _look(self, who: _Looks, lacks: int) -> _Looked:
+        shape, cell, looked = who.shape, who.cell, list[_Looked]()
+        for inside in domains(shape, cell) if shape.whole and shape.devices else ():
             with self._returned(shape, cell, lacks) as quota:
-                ways.append(self._way_inside(shape, job, cell, inside, quota, borrows=borrows))
+                looked.append(self._look_inside(who, inside, quota))
         if not shape.whole:
             with self._returned(shape, cell, lacks) as quota:
-                ways.append(self._way_for_part(shape, job, cell, demand, quota, borrows=borrows))
-        return min(filter(None, ways), key=lambda way: way.lost, default=None)
+                looked.append(self._look_for_part(who, quota))
+        ways = [one.way for one in looked if one.way is not None]
+        way = min(ways, key=lambda way: way.lost, default=None)
+        return _Looked(way, any(one.too_few for one in looked), any(one.too_dear for one in looked))
 
     def when_lent_comes_back(self, shape: Shape, job: WaitingJob, cell: Cell, lacks: int) -> str | None:
         """When the job gets back what its queue lent; None: that alone would not let it start, or nobody knows.
@@ -219,23 +221,22 @@ class Preemption:
                 quota.add(running)
         return quota
 
-    def _way_for_part(
-        self, shape: Shape, job: WaitingJob, cell: Cell, demand: Demand, quota: Returned, *, borrows: bool
-    ) -> Way | None:
+    def _look_for_part(self, who: _Looks, quota: Returned) -> _Looked:
         """One job stops, so that a part of a device comes free; more only for the quota. Gangs of parts stop nobody."""
+        shape, job, cell, *_ = who
         if shape.tasks > 1:
-            return None
-        closed = frozenset(closed_rows(shape, cell))
+            return _Looked(None)
+        demand, closed = demand_of(shape), frozenset(closed_rows(shape, cell))
         seat = None
         for running in self._stopping.get((cell.pool, cell.model), ()):
             seat = seat or seat_on(cell, running, masks_of(cell, running), demand, closed)
         lacks = quota.lacking
         if seat is not None and not lacks:
-            return Way((), (seat,))
+            return _Looked(Way((), (seat,)))
         if seat is None and lacks and (found := find_seats(shape, self._fleet, cell, None)) is not None:
             seat = found.seats[0].row, found.seats[0].mask
         chosen: list[Victim] = []
-        candidates = self._candidates(shape, job, cell, borrows=borrows, parts=True, lacks=lacks)
+        candidates, too_dear = self._candidates(who, lacks, parts=True)
         for victim in in_turn(candidates):
             if seat is not None and quota.enough:
                 break
@@ -245,30 +246,29 @@ class Preemption:
                 quota.add(victim.running)
                 chosen.append(victim)
         if seat is None or not quota.enough:
-            return None
-        return self._when_they_saved(job, chosen, (seat,))
+            return _Looked(None, too_dear=too_dear)
+        return _Looked(self._when_they_saved(job, chosen, (seat,)), too_dear=too_dear)
 
-    def _way_inside(
-        self, shape: Shape, job: WaitingJob, cell: Cell, inside: Inside, quota: Returned, *, borrows: bool
-    ) -> Way | None:
+    def _look_inside(self, who: _Looks, inside: Inside, quota: Returned) -> _Looked:
+        shape, job, cell, *_ = who
         fitting = Fitting(cell, shape, self._open_and_coming(cell), inside)
         chosen: list[Victim] = []
+        too_dear = False
         if not (fitting.enough and quota.enough):
             if self._any_claimed and self._told_to_stop >= self._config.max_stops:
-                return None  # at least one more would have to
-            candidates = self._candidates(shape, job, cell, borrows=borrows, parts=False, lacks=quota.lacking)
+                return _Looked(None)  # at least one more would have to
+            candidates, too_dear = self._candidates(who, quota.lacking, parts=False)
             if not fitting.might_be_enough(given for some in candidates for given in some.given()):
-                self._too_few = True  # whatever the host has there, and wherever the gang may be
-                return None
+                return _Looked(None, too_few=True, too_dear=too_dear)  # whatever the host has there
             found = until_enough(in_turn(candidates), fitting, quota, alone=shape.tasks == 1)
             if found is None:
-                return None
+                return _Looked(None, too_dear=too_dear)
             chosen = found
             if self._taking_back.too_dear(shape, job, chosen):
-                self._too_dear_for = True
-                return None
+                return _Looked(None, too_dear=True)
         seats = fitting.seats()
-        return None if seats is None else self._when_they_saved(job, chosen, seats)
+        way = None if seats is None else self._when_they_saved(job, chosen, seats)
+        return _Looked(way, too_dear=too_dear)
 
     @property
     def _told_to_stop(self) -> int:
@@ -296,14 +296,13 @@ class Preemption:
                 coming[row] = coming.get(row, 0) | mask & ~cell.parts[row].reserved
         return coming
 
-    def _candidates(
-        self, shape: Shape, job: WaitingJob, cell: Cell, *, borrows: bool, parts: bool, lacks: Collection[str]
-    ) -> list[Some]:
-        """Who may be stopped for the job.
+    def _candidates(self, who: _Looks, lacks: Collection[str], *, parts: bool) -> tuple[list[Some], bool]:
+        """Who may be stopped for the job, and whether anybody is left alone as he would lose much for so few devices.
 
         `lacks`: the keys of which it lacks quota: those elsewhere and who has parts of devices give that back as well.
         """
-        found: list[Some] = []
+        shape, job, cell, borrows, below = who
+        found, too_dear = list[Some](), False
         mine, anybody = self.turns.standing(shape, job, cell.model), parts or bool(lacks)
         for place in self._places(cell, lacks) if lacks else [cell]:
             at = cell if place is cell else None
@@ -314,13 +313,13 @@ class Preemption:
                 those.keep_overdue(rows, self._overdue)
                 rows &= those.may
                 alone = self._taking_back.leaves_alone(shape, job, those)
-                self._too_dear_for |= bool((rows & alone).any())
+                too_dear |= bool((rows & alone).any())
                 found.append(Some(those, rows & ~alone, StopCause.RECLAIM, at, parts))
             if self._any_behind(shape, place):
                 those = self._stoppable(place, shape.queue)
                 may = those.may if anybody else those.may & those.whole
-                if self._below is not None:
-                    may = may & (those.rank < self._below)
+                if below is not None:
+                    may = may & (those.rank < below)
                 if job.job_id in self.served:
                     may = may & ~those.among(self.traded)
                 lower = those.of_lower_class(shape, mine)
@@ -332,7 +331,7 @@ class Preemption:
                     rows = may & ~lower & those.much_later(mine, self._for_turn)
                     rows = rows if parts else rows & those.whole
                     found.append(Some(those, rows, StopCause.SHORTER, at, parts))
-        return found
+        return found, too_dear
 
     def _spoken_for(self, running: RunningJob) -> bool:
         """Whether what a borrower holds comes back to somebody else, or he keeps it."""
