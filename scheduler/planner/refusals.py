@@ -109,7 +109,8 @@ class Refusals:
 
     def _like_others(self, asks: Asks) -> bool:
         """Whether its own run does not keep it from any model (patience.py)."""
-        return asks.shape.resumable or self._estimates.left_ms(asks.shape, asks.job) is None
+        shape = asks.shape
+        return shape.resumable or len(shape.models) < 2 or self._estimates.left_ms(shape, asks.job) is None
 
     def _moment(self, asks: Asks) -> tuple[object, ...]:
         return self._fleet.clock.now, self._sharing.moment(asks.shape.queue)
