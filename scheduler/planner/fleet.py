@@ -14,7 +14,7 @@ from scheduler.planner.reach import InService
 from scheduler.planner.rows import Clock, Ints, Rows
 from scheduler.planner.scores import Scores, Weighing
 from scheduler.planner.snapshot import ModelOnNode, NodeView, Shape
-from scheduler.planner.turnover import Turnover, changed
+from scheduler.planner.turnover import Turnover, node_after
 
 _MOST_SHAPES = 100_000  # that are remembered; then it begins anew
 
@@ -90,7 +90,7 @@ class Fleet:
             if whole and all(change.whole for _, change in changes):
                 news[cells[0]].whole.append((cells[0].row_of[node_id], changes))
                 continue
-            after = changed(view, changes)
+            after = node_after(view, changes)
             for cell in cells:
                 news[cell].anew.append((after, after.by_model[cell.model]))
         for cell, expected in news.items():

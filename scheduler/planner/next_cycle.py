@@ -14,7 +14,7 @@ from scheduler.domain.ids import DeviceId, JobId, NodeId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.plan import JobPlacement, Plan, Stop, StopCause
 from scheduler.planner.snapshot import JobClass, RunningJob, Shape, Snapshot, WaitingJob
-from scheduler.planner.turnover import Change, Turnover, change_of, changed
+from scheduler.planner.turnover import Change, Turnover, change_of, node_after
 
 _FOR_A_GAIN = {StopCause.MOVE, StopCause.SHORTER, StopCause.GROW}
 
@@ -34,7 +34,7 @@ def carried_out(snapshot: Snapshot, decided: Plan, now_ms: int) -> Snapshot:
 class Ahead(NamedTuple):
     """What would be, once everybody has started and stopped."""
 
-    snapshot: Snapshot  # the jobs as they would be, and the nodes as they are
+    snapshot: Snapshot  # the jobs as they would be, and the nodes as they are: what is free the fleet knows
     turnover: Turnover  # what would happen on them
 
     @property
@@ -44,7 +44,7 @@ class Ahead(NamedTuple):
         if not turnover:
             return self.snapshot
         nodes = [
-            changed(view, turnover[view.node_id]) if view.node_id in turnover else view
+            node_after(view, turnover[view.node_id]) if view.node_id in turnover else view
             for view in self.snapshot.nodes
         ]
         return replace(self.snapshot, nodes=tuple(nodes))
@@ -62,9 +62,7 @@ class Started:
         placed = {placement.job_id: placement for placement in placements}
         asked = {placement.account.shape for placement in placements if placement.account is not None}
         self._left, self._started = _left_of(snapshot.classes, placed, asked, now_ms)
-        if len(self._started) < len(
-            placed
-        ):  # some started in another size, or nobody said what they asked for
+        if len(self._started) < len(placed):  # some start in another size, or nobody said what they asked for
             self._left, self._started = _left_of(snapshot.classes, placed, None, now_ms)
         self._changes: _Changes = {}
         for one in self._started:

@@ -26,7 +26,7 @@ def change_of(shape: Shape, sign: int, ends_by_ms: int | None) -> Change:
     return Change(shape, sign, ends_by_ms, shape.whole and not shape.share_memory_bytes)
 
 
-def changed(view: NodeView, changes: Iterable[tuple[tuple[DeviceId, ...], Change]]) -> NodeView:
+def node_after(view: NodeView, changes: Iterable[tuple[tuple[DeviceId, ...], Change]]) -> NodeView:
     """The node after that."""
     devices = list(view.devices)
     place = {device.device_id: at for at, device in enumerate(devices)}
