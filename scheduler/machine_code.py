@@ -1,35 +1,25 @@
-"""Machine code of the kernels: made once for the life of a process, and kept on disk where it may be.
+"""Machine code of the planner's inner loops: made once for the life of a process, and kept on disk where it may be.
 
 Until it is made Python runs the kernels as they are: the same answers, later. Whoever plans for a large fleet asks
 for it (`want`); who must not wait for it has it made in a thread (controller/compiling.py).
 """
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from types import FunctionType
-from typing import Any, Final
+from types import FunctionType, ModuleType
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from scheduler.planner import kernels
+from scheduler.planner import kernels, market_kernels
 from scheduler.planner.rows import Rows
 
 # Nodes from which on it is worth it: below, Python is done before numba is imported.
 WORTH_COMPILING: Final = 100
 
-# Each after those that it calls.
-_IN_ORDER: Final[tuple[Any, ...]] = (
-    kernels._worth,
-    kernels._work_out_rooms,
-    kernels._host,
-    kernels._whole,
-    kernels._share,
-    kernels._same,
-    kernels._changed,
-    kernels.lightest,
-)
 _making = threading.Lock()
-_made: list[Any] = []  # numba's function
+_made: list[Any] = []  # numba's functions that others call, in the order of `_SOURCES`
 
 
 def compiled() -> bool:
@@ -38,7 +28,8 @@ def compiled() -> bool:
 
 
 def compile_all(folder: Path | None = None) -> None:
-    """From now on machine code. Cost: some seconds where none is kept yet, else tenths; nothing the second time.
+    """From now on machine code. Cost: a quarter of a minute where none is kept yet, else tenths of a second;
+    nothing the second time.
 
     It is kept beside the source or in the user's cache folder, else in `folder`; where all of them refuse,
     or hold what cannot be read, it is made all the same. May be called from any thread.
@@ -50,8 +41,11 @@ def compile_all(folder: Path | None = None) -> None:
             fast = _make(keep=True, folder=folder)
         except Exception:  # noqa: BLE001 - a full disk, no place at all, a file cut short by a power cut: without
             fast = _make(keep=False, folder=None)
-        kernels.lightest = _code_of(fast)  # at once for everybody: it calls none but those made with it
-        _made.append(fast)
+        made = iter(fast)
+        for source in _SOURCES:
+            for name in source.called:  # at once for everybody: it calls none but those made with it
+                setattr(source.module, name, _code_of(next(made)))
+        _made.extend(fast)
 
 
 def wanted(nodes: int) -> bool:
@@ -65,42 +59,55 @@ def want(nodes: int) -> None:
         compile_all()
 
 
-def _make(*, keep: bool, folder: Path | None) -> Any:
-    """The compiled `lightest`, which has run once. Raises whatever numba does, OSError for what cannot be kept."""
+class _Source(NamedTuple):
+    """A module of the planner of which machine code is made."""
+
+    module: ModuleType
+    functions: tuple[Any, ...]  # each after those that it calls
+    called: dict[str, Callable[[], tuple[Any, ...]]]  # from without, each with such arguments as it gets
+    fastmath: Any  # what of arithmetic may be done in another order, as numba takes it
+
+
+def _make(*, keep: bool, folder: Path | None) -> list[Any]:
+    """What others call, compiled, and run once. Raises whatever numba does, OSError for what cannot be kept."""
     import numba  # a large library, and a small fleet needs it not
 
-    # Copies in names of their own: until all is made, the originals go on being called by others.
-    names = dict(vars(kernels))
-    for function in _IN_ORDER:
-        plain = FunctionType(function.__code__, names, function.__name__)
-        plain.__annotations__ = {}
-        names[function.__name__] = _decorated(numba, plain, keep=keep, folder=folder)
-    names["lightest"](*_nothing())
-    return names["lightest"]
+    made = []
+    for source in _SOURCES:
+        # Copies in names of their own: until all is made, the originals go on being called by others.
+        names = dict(vars(source.module))
+        for function in source.functions:
+            plain = FunctionType(function.__code__, names, function.__name__)
+            plain.__annotations__ = {}
+            decorate = numba.njit(cache=keep, nogil=True, fastmath=source.fastmath)
+            names[function.__name__] = _decorated(numba, decorate, plain, folder if keep else None)
+        for name, arguments in source.called.items():
+            names[name](*arguments())
+            made.append(names[name])
+    return made
 
 
 def _code_of(compiled: Any) -> Any:
     """The code itself. Through numba a call first looks at the types of forty arrays, which takes longer than many
-    a decision; they are always those of `_nothing` (tested), as nobody but the planner makes them.
+    a decision; they are always those of `_Source.called` (tested), as nobody but the planner makes them.
     """
     signatures = getattr(compiled, "signatures", ())  # none where numba is told to make no code
     return compiled.overloads[signatures[0]].entry_point if signatures else compiled
 
 
-def _decorated(numba: Any, function: FunctionType, *, keep: bool, folder: Path | None) -> Any:
-    decorate = numba.njit(cache=keep, nogil=True, fastmath={"reassoc", "nsz", "contract"})
+def _decorated(numba: Any, decorate: Any, function: FunctionType, folder: Path | None) -> Any:
     try:
         return decorate(function)
     except RuntimeError:  # neither the source's folder nor the user's can be written
-        if not keep or folder is None:
+        if folder is None:
             raise
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         numba.config.CACHE_DIR = str(folder)
         return decorate(function)
 
 
-def _nothing() -> tuple[Any, ...]:
-    """Arguments of the types that the planner calls with, in which there is no row to look at."""
+def _no_rows() -> tuple[Any, ...]:
+    """For `lightest`: there is no row to look at."""
     ints = np.zeros(0, dtype=np.int64)
     floats, table, cube = np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0, 0))
     typical = kernels.Typical(0, table, table, ints, floats, floats, floats, table, table, False, floats)
@@ -109,3 +116,40 @@ def _nothing() -> tuple[Any, ...]:
     asked = kernels.Asked(0, 0, 0, 0.0, 0.0, 0.0, 0)
     losses = kernels.Losses(ints, floats, ints)
     return np.zeros((0, 3), dtype=np.int64), 0, asked, Rows.empty(0, 0), weighed, losses
+
+
+def _one_job() -> tuple[Any, ...]:
+    """For `share_out`: one model, and no room."""
+    return np.zeros((1, 1)), np.ones(1), np.zeros(1)
+
+
+_SOURCES: Final = (
+    _Source(
+        kernels,
+        (
+            kernels._worth,
+            kernels._work_out_rooms,
+            kernels._host,
+            kernels._whole,
+            kernels._share,
+            kernels._same,
+            kernels._changed,
+            kernels.lightest,
+        ),
+        {"lightest": _no_rows},
+        {"reassoc", "nsz", "contract"},
+    ),
+    _Source(
+        market_kernels,
+        (
+            market_kernels._prices,
+            market_kernels._rounded,
+            market_kernels._fill,
+            market_kernels._ring,
+            market_kernels._change_places,
+            market_kernels.share_out,
+        ),
+        {"share_out": _one_job},
+        False,
+    ),
+)
