@@ -111,7 +111,9 @@ class Cell:
         self._fill(rows, rows)
 
     def expect(self, expected: Expected) -> None:
-        """Rows as they would be once tasks have left and come. Cost: those rows, copied where they go back."""
+        """Rows as they would be once tasks have left and come. Cost: those rows; the first time a copy of all."""
+        if not (expected.as_before or expected.whole or expected.anew):
+            return
         if self._before is None:
             self._before = tuple(column.copy() for column in self._at_rest), self.parts.copy()
         if expected.as_before:

@@ -33,12 +33,6 @@ class Refused:
     wanted_back: bool = False  # it would have borrowed what others may take back
     closer: Closer | None = None  # it could start, and waits for a place that is closer together
     begins_anew: bool = False  # its work would be thrown away where others, who resume, may start
-    # For whom nobody stops: for those of a queue who ask for the same, at a moment of its quota. They are told nothing.
-    nobody_stops: tuple[object, ...] | None = None
-    far_off: set[Candidate] = field(default_factory=set)  # where nothing is known to come free soon
-    unkept: set[Candidate] = field(
-        default_factory=set
-    )  # where nothing can be kept even for who has waited long
 
     def add(self, reason: WhyNot) -> None:
         """Each reason once."""
@@ -118,10 +112,6 @@ class Claims:
         best: tuple[tuple[int, int], Cell, Way] | None = None
         lent: str | None = None
         asks = self._preemption.asks(shape, job)
-        who = id(asks.in_vain), shape.priority
-        if refused.nobody_stops == (*who, self._sharing.moment(queue.key)):
-            return None
-        nobody = True
         for number, candidate in enumerate([*refused.by_devices, *refused.by_quota]):
             cell = self._fleet.get(candidate.pool, candidate.model)
             lacks = self._lacks(shape, queue, candidate.model)
@@ -129,7 +119,6 @@ class Claims:
                 continue
             borrows = self._borrows(shape, queue, candidate.model)
             way = self._preemption.find(asks, cell, borrows=borrows, lacks=lacks)
-            nobody = nobody and way is None
             if way is not None and borrows and self._comes_back(shape, queue, cell, rank, way):
                 way = self._preemption.find(asks, cell, borrows=True, lacks=lacks, below=rank)
             if way is not None:
@@ -144,8 +133,6 @@ class Claims:
         if lent is not None:
             told = f"when what its queue lent comes back: {lent}"
             blocked.change = told if blocked.change is None else f"{blocked.change}; or {told}"
-        elif nobody:
-            refused.nobody_stops = (*who, self._sharing.moment(queue.key))
         return None
 
     def _lacks(self, shape: Shape, queue: Queue, model: str) -> int | None:
@@ -215,24 +202,18 @@ class Claims:
             return
         if not self._may_reserve(shape):
             return
-        in_vain = refused.unkept if waited_long else refused.far_off
-        if in_vain.issuperset(refused.by_devices):
-            return  # as somebody before it found who asks for the same: later in the cycle nothing comes sooner
         reserved = self._reserved.get(shape.queue, _NONE)
         unreserved = [candidate for candidate in refused.by_devices if candidate not in reserved]
         opening, best = self._soonest(shape, unreserved)
-        soon = opening is not None and opening.from_ms - self._now_ms <= self._config.hold_back_after_ms
-        if not soon:
-            refused.far_off.update(unreserved)
         if opening is not None and best is not None:
-            if not waited_long and not soon:
-                return  # nothing is kept idle for it before it has waited long
+            if not waited_long and opening.from_ms - self._now_ms > self._config.hold_back_after_ms:
+                return  # far off: nothing is kept idle for it before it has waited long
             best.hold(opening.seats, opening.from_ms)
             self._note(shape, best)
             if promised(opening, best, self._config):
                 blocked.starts_by_ms = opening.from_ms
-        elif waited_long and not self._hold_back(shape, unreserved):
-            refused.unkept.update(unreserved)
+        elif waited_long:
+            self._hold_back(shape, unreserved)
 
     def _keep_for_borrower(self, shape: Shape, refused: Refused, blocked: Blocked) -> None:
         """Devices where they come free first, whoever holds them; and of the quota where it lacks nothing else."""
@@ -280,8 +261,8 @@ class Claims:
                 best, where = found, cell
         return best, where
 
-    def _hold_back(self, shape: Shape, unreserved: list[Candidate]) -> bool:
-        """Nobody knows when devices come free: keeps the nodes that are closest to having room, where there are any."""
+    def _hold_back(self, shape: Shape, unreserved: list[Candidate]) -> None:
+        """Nobody knows when devices come free: keep the nodes that are closest to having room."""
         for candidate in unreserved:
             cell = self._fleet.get(candidate.pool, candidate.model)
             asked = (
@@ -294,9 +275,8 @@ class Claims:
             if len(nodes) == shape.tasks:
                 cell.hold(nodes, None)
                 self._note(shape, cell)
-                return True
+                return
             self._in_vain[asked] = shape.tasks
-        return False
 
     def _note(self, shape: Shape, cell: Cell) -> None:
         self._reserved.setdefault(shape.queue, set()).add(Candidate(cell.model, cell.pool))

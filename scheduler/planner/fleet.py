@@ -17,6 +17,7 @@ from scheduler.planner.snapshot import ModelOnNode, NodeView, Shape
 from scheduler.planner.turnover import Turnover, node_after
 
 _MOST_SHAPES = 100_000  # that are remembered; then it begins anew
+_MOST_SCORES = 1 << 24  # so do what demands cost, once they are so many numbers: 256 MiB
 
 
 class Fleet:
@@ -139,6 +140,8 @@ class Fleet:
         """What a demand costs on each row."""
         scores = self._scores.get(demand)
         if scores is None:
+            if len(self._scores) * len(self._rows.cpu) >= _MOST_SCORES:
+                self._scores, self._asked = {}, {}
             if self._weighing is None:
                 self._weighing = Weighing(self._mix, self._devices(), self._states, len(self._rows.cpu))
             scores = Scores(demand, self._weighing, self._rows, len(self._cells), self._states, self.clock)

@@ -133,7 +133,7 @@ class Gatherer:
         queues = {key: queue for key, queue in queues.items() if queue.cohort is not None or waiting <= {key}}
         if not queues:
             return
-        traders = traders_of(snapshot, self.estimates, self.budgets, all_who_wait=queues.keys())
+        traders = traders_of(snapshot, self.estimates, self.budgets, queues=queues.keys(), all_who_wait=True)
         for key, queue in queues.items():
             if key in traders and not self.overdue.anybody_waits(key):
                 own = self._own_left(queue, traders[key])

@@ -60,7 +60,6 @@ class Returned:
     def __init__(self, sharing: Sharing, queue: Queue, model: str, lacks: int) -> None:
         """`lacks`: so many devices are asked for that the quota does not have; 0: it has what is needed."""
         self._sharing = sharing
-        self._given = sharing.given
         self._queue = queue
         self._model = model
         self._asked = lacks
@@ -74,7 +73,6 @@ class Returned:
     ) -> None:
         for running in self._returned.values():
             self._sharing.take_for(running.shape, running.model, devices=running.devices)
-        self._sharing.given = self._given
 
     @property
     def enough(self) -> bool:

@@ -70,7 +70,9 @@ class Started:
             _note(self._changes, one, -1, None if limit_ms is None else now_ms + limit_ms)
 
     def after(self, stops: Iterable[Stop]) -> Ahead:
-        """The same once others have stopped. Cost: O(running jobs), and those classes to which somebody comes back."""
+        """The same once others have stopped. Cost: O(running jobs + classes), and the jobs of those to which somebody
+        comes back.
+        """
         snapshot = self._snapshot
         stopped = {stop.job_id for stop in stops}
         running = self._started.copy()

@@ -27,7 +27,7 @@ class Held:
 class Part:
     """One node's devices of one model; all of them are faulty while the node is out of service."""
 
-    view: NodeView  # where tasks are expected to leave or come: the node before that
+    view: NodeView  # where whole devices are expected to change hands: the node before that
     on_node: ModelOnNode
     layout: Layout
     free: int  # mask of wholly free devices that are open to everybody

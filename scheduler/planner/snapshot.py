@@ -207,19 +207,18 @@ class WaitingJob(NamedTuple):
 
 
 class JobColumns(NamedTuple):
-    """Waiting jobs by field, see `WaitingJob`."""
+    """Waiting jobs by field, see `WaitingJob`: what the market asks of each."""
 
     submitted_ms: tuple[int, ...]
     job_ids: tuple[JobId, ...]
     steps_left: tuple[float | None, ...]
     served_ms: tuple[int, ...]
-    starts: tuple[int, ...]
-    held_ms: tuple[int, ...]
 
     @classmethod
     def of(cls, jobs: Sequence[WaitingJob]) -> "JobColumns":
         """Of these jobs."""
-        return cls(*zip(*jobs, strict=True)) if jobs else cls((), (), (), (), (), ())
+        submitted_ms, job_ids, steps_left, served_ms, _, _ = zip(*jobs, strict=True) if jobs else ((),) * 6
+        return cls(submitted_ms, job_ids, steps_left, served_ms)
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class Stoppable:
         estimates = self._turns.estimates
         if not estimates.predicts:
             return np.full(len(self.running), nan)
-        lefts_ms = (estimates.left_ms(one.shape, one, one.model) for one in self.running)
+        lefts_ms = (estimates.left_of(one) for one in self.running)
         return np.array([nan if left_ms is None else left_ms for left_ms in lefts_ms])
 
     @cached_property

@@ -116,24 +116,25 @@ def traders_of(
     budgets: Budgets,
     elsewhere: Set[JobId] = frozenset(),
     *,
-    all_who_wait: Collection[QueueKey] = (),
+    queues: Collection[QueueKey] | None = None,
+    all_who_wait: bool = False,
 ) -> dict[QueueKey, Traders]:
-    """Who takes part, by queue. `all_who_wait`: the queues, if not all of them, in which those do too who could not
-    leave again once they run.
+    """Who takes part, by queue, in all of them or in `queues`, but for those who are `elsewhere`.
 
+    `all_who_wait`: those too who could not leave again once they run.
     Cost: O(classes + running jobs), and their jobs in lists and arrays.
     """
     found: dict[QueueKey, _Drawn] = {}
     for item in snapshot.classes:
         key = item.shape.queue
-        if all_who_wait and key not in all_who_wait:
+        if queues is not None and key not in queues:
             continue
         shape = _paid(item.shape, budgets)
         if takes_part(shape) or (all_who_wait and shape.whole and shape.devices > 0 and shape.models):
             _draw(found, item, shape, estimates, elsewhere)
     for running in snapshot.running:
         key = running.shape.queue
-        if not takes_part(running.shape) or (all_who_wait and key not in all_who_wait):
+        if not takes_part(running.shape) or (queues is not None and key not in queues):
             continue
         shape = _paid(running.shape, budgets)
         if takes_part(shape) and not running.stopping and running.model in shape.models:

@@ -40,9 +40,7 @@ def node_after(view: NodeView, changes: Iterable[tuple[tuple[DeviceId, ...], Cha
         cpu = None if cpu is None else cpu + sign * shape.cpu_milli
         memory = None if memory is None else memory + sign * shape.memory_bytes
         if sign < 0 and view.one_firm:
-            firm_id = shape.queue.firm_id
-        elif sign > 0 and firm_id is not None and all(device.free for device in devices):
-            firm_id = None
+            firm_id = shape.queue.firm_id  # for good: nobody else gets it once it is empty, either
     return view.later(tuple(devices), cpu, memory, firm_id)
 
 

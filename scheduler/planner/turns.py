@@ -68,7 +68,7 @@ class Turns:
             rank, end = self._raised(item.shape, jobs[begin]), len(jobs)
             if rank > lowest:
                 until_ms = self._now_ms - (rank - lowest) * self._ageing_ms
-                end = bisect_right(jobs, until_ms, key=_SUBMITTED)
+                end = bisect_right(jobs, until_ms, lo=begin + 1, key=_SUBMITTED)
             yield rank, range(begin, end)
             begin = end
 

@@ -1,7 +1,7 @@
 """The market over device models: what it has decided is what the plan starts."""
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 from hypothesis import given, settings
@@ -16,12 +16,15 @@ from scheduler.planner.budgets import Budgets
 from scheduler.planner.cycle import plan
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.fleet import Fleet
+from scheduler.planner.floor import Floor
 from scheduler.planner.market import hold_market
 from scheduler.planner.plan import StopCause
 from scheduler.planner.plan_checks import check_plan
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.soonest import soonest
+from scheduler.planner.traders import traders_of
 from scheduler.planner.turns import Turns
+from scheduler.planner.worth import fair_speed, worth_of
 from scheduler.simulator.cluster import NodeSpec, VirtualCluster
 from scheduler.simulator.models import catalogue_of
 
@@ -336,6 +339,34 @@ def test_gangs_change_places_though_nothing_is_free() -> None:
     found, _ = plan(after, 2 * DAY_MS, config)
     assert models_of(found) == {"job-0": "slow", "job-1": "fast"}
     assert check_plan(after, found, 2 * DAY_MS) == []
+
+
+def test_on_its_fair_share_a_job_is_as_fast_as_on_the_fastest_models_that_make_up_one_of_it() -> None:
+    speeds = np.array([[1.0, 0.5, 0.25], [0.0, 1.0, 0.5], [1.0, 0.5, 0.25]])
+    found = fair_speed(speeds, np.array([1.0, 2.0, 1.0]), np.array([0.5, 0.25, 4.0]))
+    # Half of it on the fastest, a quarter on the next, the rest on the last; of two devices an eighth, and the rest.
+    assert found.tolist() == [0.5 + 0.125 + 0.0625, 0.125 + 0.875 * 0.5, 0.5 + 0.125 + 0.0625]
+
+
+def test_what_a_job_is_worth_does_not_hang_on_the_order_of_its_variants() -> None:
+    rates = {"a": 2.0, "b": 1.0, "c": 1.0, "d": 1.0}
+    catalogue = catalogue_of(dict.fromkeys(rates, 0))
+    specs = [NodeSpec(f"{model}-{n}", model, 1) for model, nodes in zip(rates, (2, 3, 5, 7), strict=True)
+             for n in range(nodes)]  # fmt: skip
+    cluster = VirtualCluster(catalogue, specs, [Queue(QUEUE, ("pool",))])
+    for number, models in enumerate(permutations(rates)):
+        shape = Shape(QUEUE, Priority.NORMAL, 1, 1, models, resumable=True, rates=tuple(rates.items()))
+        cluster.submit(shape, WaitingJob(number, JobId(f"job-{number}"), 36_000.0))
+    snapshot, config = cluster.snapshot(), PlannerConfig(profile="balanced")
+    fleet, estimates = Fleet(catalogue), Estimates(snapshot)
+    fleet.sync(snapshot.nodes)
+    (traders,) = traders_of(snapshot, estimates, Budgets(snapshot)).values()
+    turns = Turns(DAY_MS, config, estimates)
+    floor = Floor(traders, snapshot.queues[QUEUE], fleet, turns, {}, DAY_MS, config)
+    worth = worth_of(floor, estimates, DAY_MS + 30, config)
+    waited_alike = worth_of(floor, estimates, 0, config)  # nobody has waited yet
+    assert len({tuple(row) for row in waited_alike.tolist()}) == 1
+    assert (np.diff(worth[:, 0]) < 0).all()  # who has waited longer comes first, whatever the order
 
 
 def test_who_was_tried_on_what_others_leave_changes_nothing_of_when_it_comes_free() -> None:

@@ -327,19 +327,6 @@ def test_nothing_is_kept_idle_for_a_start_that_is_far_off_and_has_not_waited_lon
     assert controller.plan() == ["small"]
 
 
-def test_devices_are_kept_for_who_has_waited_long_whatever_a_younger_one_of_its_kind_found_before() -> None:
-    controller = Controller([a_node("n1"), a_node("n2")])
-    runs = controller.submit("runs", a_spec(devices=8, time_limit_s=7 * 24 * 3_600))
-    controller.plan()
-    controller.run(runs)
-    controller.submit("old", a_spec(devices=16, per_node=8))
-    controller.wait(PlannerConfig().hold_back_after_ms)
-    controller.submit("young", a_spec(devices=16, per_node=8, priority=Priority.HIGH))
-    controller.submit("small", a_spec(devices=1))
-    assert controller.plan() == []
-    assert reasons(controller, "small") == [Reason.DEVICES_RESERVED]
-
-
 def test_jobs_that_ask_for_the_same_are_told_the_same_of_their_quota_until_some_of_it_is_given() -> None:
     controller = Controller([a_node("n1"), a_node("n2")], [a_queue(nominal={MODEL: 9})])
     asked = {"first": 8, "second": 8, "third": 8, "small": 1, "last": 8}
