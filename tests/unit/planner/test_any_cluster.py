@@ -248,9 +248,13 @@ def told(snapshot: Snapshot) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_what_a_plan_leads_to_is_known_before_anybody_obeys(seed: int) -> None:
+@pytest.mark.parametrize("one_firm", [False, True])
+def test_what_a_plan_leads_to_is_known_before_anybody_obeys(seed: int, *, one_firm: bool) -> None:
     draw = random.Random(seed)
     controller, nodes = a_cluster(draw)
+    controller.wait(1_000)
+    for node in nodes if one_firm else ():  # each serves the first firm that comes, for good
+        controller.connect(node.node_id, one_firm=True)
     for cycle in range(CYCLES):
         some_jobs_come(controller, draw, cycle)
         snapshot = take_snapshot(controller.state, controller.now_ms)
