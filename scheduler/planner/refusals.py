@@ -102,7 +102,9 @@ class Refusals:
         return refusal
 
     def _key(self, asks: Asks) -> tuple[object, ...]:
-        """The same for whom the same models are tried in one order, and in the same places."""
+        """The same for whom the same models are tried in one order, in the same places and by the same knowledge of
+        their ends: a limit binds, an estimate does not.
+        """
         shape, _, queue, target, borrows = asks
         speeds = id(self._estimates.speeds(shape))
         return self._likeness.number(shape, queue), speeds, target, borrows, shape.time_limit_ms is None

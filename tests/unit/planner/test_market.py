@@ -1,6 +1,7 @@
 """The market over device models: what it has decided is what the plan starts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -380,3 +381,15 @@ def test_who_was_tried_on_what_others_leave_changes_nothing_of_when_it_comes_fre
     market = hold_market(snapshot, fleet, turns, sharing, Budgets(snapshot), 2 * DAY_MS, config)
     assert {stop.cause for stop in market.stops} == {StopCause.MOVE}
     assert all(map(np.array_equal, before, [cell.ends for cell in fleet.cells()]))
+
+
+def test_nodes_that_go_out_of_service_seat_nobody_until_they_are_back() -> None:
+    specs = [NodeSpec(f"n{n}", "fast", 4) for n in range(2)]
+    catalogue = catalogue_of({"fast": 0})
+    nodes = VirtualCluster(catalogue, specs, [Queue(QUEUE, ("pool",))]).snapshot().nodes
+    gang, fleet = Shape(QUEUE, Priority.NORMAL, 8, 4, ("fast",)), Fleet(catalogue)
+    seated = []
+    for usable in (True, False, True):
+        fleet.sync((replace(nodes[0], usable=usable), *nodes[1:]))
+        seated.append(fleet.could_seat(gang, ("pool",), "fast"))
+    assert seated == [True, False, True]

@@ -493,6 +493,10 @@ def test_who_cannot_move_waits_for_a_faster_model_that_is_free_soon_and_not_for_
         Reason.DEVICES_BUSY,
         Reason.FASTER_LATER,
     ]
+    both = waits_for(1_800)
+    job = both.state.jobs[JobId("job")].spec
+    both.submit("short", replace(job, estimate_seconds=60, priority=Priority.LOW))
+    assert both.plan() == ["short"], "it has ended on the slow model before the fast one is free"
     resumes = soon.state.jobs[JobId("job")].spec
     resumes = replace(resumes, name="resumes", model_checkpoint=a_spec("resumes").model_checkpoint)
     soon.submit("resumes", resumes)
