@@ -236,7 +236,8 @@ class JobClass:
     @cached_property
     def alike(self) -> bool:
         """Whether nothing but the age tells the jobs apart. Looked at once for the life of the value."""
-        return all(job.steps_left is None and not job.served_ms for job in self.jobs)
+        columns = self.columns
+        return columns.steps_left.count(None) == len(self.jobs) and not any(columns.served_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ class Turns:
         jobs, chosen, over = item.jobs, self.chosen, self.passed_over
         if len(jobs) < 2:
             return jobs
-        if item.alike or not self._stretch:
+        if not self._stretch or item.alike:
             job_ids = item.columns.job_ids if chosen and item.shape.resumable else ()
             if chosen.isdisjoint(job_ids):
                 if sum(map(over.__contains__, job_ids)) in (0, len(job_ids)):
