@@ -5,7 +5,8 @@ for it (`want`); who must not wait for it has it made in a thread (controller/co
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
@@ -28,19 +29,16 @@ def compiled() -> bool:
 
 
 def compile_all(folder: Path | None = None) -> None:
-    """From now on machine code. Cost: a quarter of a minute where none is kept yet, else tenths of a second;
-    nothing the second time.
+    """From now on machine code. Cost: some 20 s of CPU where none is kept yet, else one or two; nothing the second
+    time.
 
-    It is kept beside the source or in the user's cache folder, else in `folder`; where all of them refuse,
-    or hold what cannot be read, it is made all the same. May be called from any thread.
+    It is kept beside the source or in the user's cache folder, else in `folder`, in the place of what cannot be
+    read there; where all of them refuse, it is made all the same. May be called from any thread.
     """
     with _making:
         if _made:
             return
-        try:
-            fast = _make(keep=True, folder=folder)
-        except Exception:  # noqa: BLE001 - a full disk, no place at all, a file cut short by a power cut: without
-            fast = _make(keep=False, folder=None)
+        fast = _make_and_keep(_SOURCES, folder)
         made = iter(fast)
         for source in _SOURCES:
             for name in source.called:  # at once for everybody: it calls none but those made with it
@@ -68,19 +66,33 @@ class _Source(NamedTuple):
     fastmath: Any  # what of arithmetic may be done in another order, as numba takes it
 
 
-def _make(*, keep: bool, folder: Path | None) -> list[Any]:
-    """What others call, compiled, and run once. Raises whatever numba does, OSError for what cannot be kept."""
+def _make_and_keep(sources: Iterable[_Source], folder: Path | None) -> list[Any]:
+    """As `_make`, kept if at all possible."""
+    for anew in (False, True):
+        # What is kept was cut short by a power cut: another takes its place. A full disk, no place at all: without.
+        with suppress(Exception):
+            return _make(sources, keep=True, anew=anew, folder=folder)
+    return _make(sources, keep=False, anew=False, folder=None)
+
+
+def _make(sources: Iterable[_Source], *, keep: bool, anew: bool, folder: Path | None) -> list[Any]:
+    """What others call, compiled, and run once. `anew`: what is kept of these functions is forgotten.
+
+    Raises whatever numba does, OSError for what cannot be kept.
+    """
     import numba  # a large library, and a small fleet needs it not
 
     made = []
-    for source in _SOURCES:
+    for source in sources:
         # Copies in names of their own: until all is made, the originals go on being called by others.
         names = dict(vars(source.module))
         for function in source.functions:
             plain = FunctionType(function.__code__, names, function.__name__)
             plain.__annotations__ = {}
             decorate = numba.njit(cache=keep, nogil=True, fastmath=source.fastmath)
-            names[function.__name__] = _decorated(numba, decorate, plain, folder if keep else None)
+            fast = names[function.__name__] = _decorated(numba, decorate, plain, folder if keep else None)
+            if anew:
+                fast._cache.flush()
         for name, arguments in source.called.items():
             names[name](*arguments())
             made.append(names[name])

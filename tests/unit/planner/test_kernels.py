@@ -1,11 +1,15 @@
 """The inner loop gives the same answers as plain Python and as machine code."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import pytest
+
+from scheduler import machine_code
 
 SCRIPT = """
 import random, sys
@@ -111,3 +115,38 @@ def test_machine_code_is_kept_in_the_data_folder_where_no_other_place_is_left(tm
 @pytest.mark.timeout(400)
 def test_machine_code_is_made_where_it_cannot_be_kept(tmp_path: Path) -> None:
     assert compiled_in(tmp_path / "code", "full") == "True"
+
+
+@pytest.fixture
+def small_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> machine_code._Source:
+    """A function that is compiled in a moment, and kept in the test's own folder."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "kept"))
+    file = tmp_path / "small.py"
+    file.write_text("def twice(number):\n    return 2 * number\n")
+    spec = importlib.util.spec_from_file_location("small", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return machine_code._Source(module, (module.twice,), {"twice": lambda: (1,)}, False)
+
+
+def was_kept(source: machine_code._Source) -> bool:
+    """Whether a process that begins now finds what it needs."""
+    (made,) = machine_code._make_and_keep([source], None)
+    assert made(21) == 42
+    return bool(made.stats.cache_hits)
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize("broken", [b"", b"no pickle", None], ids=["empty", "random", "halved"])
+def test_machine_code_that_cannot_be_read_is_made_once_more_and_kept(
+    small_source: machine_code._Source, tmp_path: Path, kind: str, broken: bytes | None
+) -> None:
+    assert not was_kept(small_source)
+    assert was_kept(small_source)
+    (file,) = (tmp_path / "kept").rglob(f"*.{kind}")
+    kept = file.read_bytes()
+    file.write_bytes(kept[: len(kept) // 2] if broken is None else broken)
+    assert not was_kept(small_source)
+    assert was_kept(small_source)
