@@ -114,7 +114,8 @@ def _cycles(settings: Settings) -> Iterator[Row]:
     present = yield from _part_and_whole(settings, name, cluster, _queue(jobs, rng, range(FIRMS)), rng)
     # Before the what-if, which has a process of its own where it is asked in earnest.
     used_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    yield Row("cost", name, "memory of the process", used_mib, "MiB", "lower", None, MEMORY_MIB)
+    label = "most memory of the process, cases before this one included"
+    yield Row("cost", name, label, used_mib, "MiB", "lower", None, MEMORY_MIB)
     yield _what_if(settings, present, name)
     cluster = _cluster(nodes, shared=True)
     _fill(cluster, rng, range(FIRMS // 2))  # their work would lose too much, for whom waits an hour at most
