@@ -131,8 +131,10 @@ class Claims:
             blocked.change = MAKES_ROOM
             return self._stop(shape, job, queue, best[1], best[2])
         if lent is not None:
-            told = f"when what its queue lent comes back: {lent}"
-            blocked.change = told if blocked.change is None else f"{blocked.change}; or {told}"
+            if blocked.change is None:
+                blocked.change = f"when what its queue lent comes back: {lent}"
+            else:
+                blocked.change = f"{blocked.change}; or when what its queue lent comes back: {lent}"
         return None
 
     def _lacks(self, shape: Shape, queue: Queue, model: str) -> int | None:
