@@ -326,7 +326,7 @@ def what_if(
     start, and which firms win and which lose. It reads the database once, in a process of its own.
     """
     from scheduler.domain.errors import DomainError
-    from scheduler.simulator.situations import notes_of
+    from scheduler.simulator.situations import notes_of, waits_of
     from scheduler.simulator.what_if import Question, answer_of, ask, document, summary_of, tables_of
     from scheduler.storage import roles
     from scheduler.storage.engine import Database, DatabaseAway
@@ -354,6 +354,8 @@ def what_if(
         raise typer.Exit(fail(sentence_of(error))) from error
     gc.disable()  # what was read stays until the end, and there is much of it
     os.nice(10)  # nothing of the database is held any more: the processes that serve go first
+    for line in waits_of(asked.situations):
+        note(line)
     answer = answer_of(asked, planner_config(settings))
     if as_json:
         print_json(document(answer, question))

@@ -25,6 +25,7 @@ from scheduler.simulator.situations import (
     changed,
     notes_of,
     require_different_names,
+    waits_of,
     with_profile,
 )
 from scheduler.simulator.tables import TableOfText, file_of, shown, told_time
@@ -69,7 +70,7 @@ def simulate(request: Request, out: Console, err: Console) -> None:
     situations += [with_profile(base, name, name) for name in request.profiles if name != base.profile]
     require_different_names(situations)
     (err if request.as_json else out).print(said(f"seed {request.seed}"), highlight=False)
-    for line in filter(None, (note, *notes_of(situations))):
+    for line in filter(None, (note, *notes_of(situations), *waits_of(situations))):
         err.print(said(line), highlight=False)
     if request.alone and not any(queue.nominal for one in situations for queue in one.queues):
         err.print(said("--alone changes nothing: no firm has a nominal quota"), highlight=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from scheduler import machine_code
 from scheduler.catalogue import Catalogue
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, ProjectBudget
 from scheduler.domain.calendar import Known, MayReserve, Planned, planned_by
@@ -147,6 +148,12 @@ def notes_of(situations: Sequence[Situation]) -> Iterator[str]:
             yield f"{one.name}: changes nothing here: {', '.join(one.left)}"
         if one.prices_begin_ms is not None and one.prices_begin_ms > one.origin_ms:
             yield f"{one.name}: prices that begin by {to_rfc3339(one.prices_begin_ms)} count from the beginning"
+
+
+def waits_of(situations: Sequence[Situation]) -> Iterator[str]:
+    """What a person waits for before the first plan: a sentence, or none."""
+    if any(machine_code.wanted(len(one.nodes)) for one in situations):
+        yield "machine code for large clusters is made first, where none is kept yet (some 20 s of CPU, once)"
 
 
 def _beyond(one: Situation) -> Iterator[str]:

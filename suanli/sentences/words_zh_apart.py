@@ -117,6 +117,9 @@ ZH_APART = {
     "pictures need matplotlib: install suanli-scheduler[pictures]": (
         "图片需要 matplotlib：请安装 suanli-scheduler[pictures]"
     ),
+    "machine code for large clusters is made first, where none is kept yet (some 20 s of CPU, once)": (
+        "先为大集群生成机器码（若尚无保存的，约需 20 秒 CPU 时间，仅此一次）"
+    ),
     "wrote {report}": "已写入 {report}",
     "wrote {report} and {number} pictures": "已写入 {report} 及 {number} 张图片",
     "hours": "小时",

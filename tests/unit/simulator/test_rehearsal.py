@@ -5,6 +5,8 @@ import hashlib
 import io
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -281,6 +283,34 @@ def test_jobs_of_a_history_on_a_cluster_with_other_pools_are_not_waited_for(
     (base,) = figures_of(Request(history_file, cluster=cluster))["situations"]
     assert base["summary"]["never_start"] == {"no_such_devices": 8}
     assert "8 jobs (no_such_devices 8)" in run(Request(history_file, cluster=cluster))[0]
+
+
+# In a process that has just begun: in another the machine code may be made already.
+UNTIL_MACHINE_CODE = """
+import io, sys
+from pathlib import Path
+from rich.console import Console
+from scheduler.simulator.command import Request, simulate
+
+class Told(io.StringIO):
+    def write(self, text):
+        if "machine code" in text:
+            sys.exit("told")  # before it is made, which takes long
+        return len(text)
+
+simulate(Request(Path(sys.argv[1]), Path(sys.argv[2]), as_json=True), Console(file=io.StringIO()), Console(file=Told()))
+"""
+
+
+@pytest.mark.parametrize(("nodes", "told"), [(99, ""), (100, "told\n")])
+def test_who_will_wait_for_machine_code_is_told_so_also_beside_json(
+    nodes: int, told: str, tmp_path: Path
+) -> None:
+    jobs, cluster = tmp_path / "jobs.csv", tmp_path / "cluster.yaml"
+    jobs.write_text("job_id,arrival_s,duration_s,num_gpus\n1,0,60,8\n")
+    cluster.write_text(CLUSTER.replace("count: 2", f"count: {nodes}"))
+    command = [sys.executable, "-c", UNTIL_MACHINE_CODE, str(jobs), str(cluster)]
+    assert subprocess.run(command, capture_output=True, text=True, check=False).stderr == told
 
 
 def test_a_profile_that_is_compared_stands_under_its_own_name(history_file: Path) -> None:
