@@ -29,8 +29,8 @@ def compiled() -> bool:
 
 
 def compile_all(folder: Path | None = None) -> None:
-    """From now on machine code. Cost: some 20 s of CPU where none is kept yet, else one or two; nothing the second
-    time.
+    """From now on machine code. Cost: some 20 s of CPU where none is kept yet, else half a second; nothing the
+    second time.
 
     It is kept beside the source or in the user's cache folder, else in `folder`, in the place of what cannot be
     read there; where all of them refuse, it is made all the same. May be called from any thread.
