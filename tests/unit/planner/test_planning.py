@@ -9,6 +9,7 @@ import pytest
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.devices import Health
+from scheduler.domain.gangs import Share
 from scheduler.domain.ids import DeviceId, FirmId, JobId
 from scheduler.domain.jobs import JobSpec, JobState, Priority
 from scheduler.domain.pools import Pool
@@ -325,6 +326,39 @@ def test_nothing_is_kept_idle_for_a_start_that_is_far_off_and_has_not_waited_lon
     controller.submit("gang", a_spec(devices=16, per_node=8))
     controller.submit("small", a_spec(devices=1))
     assert controller.plan() == ["small"]
+
+
+@pytest.mark.parametrize(
+    ("share", "asks"),
+    [(None, f"asks for 1 {MODEL}"), (Share(250_000, None), f"asks for 250000 ppm of 1 {MODEL}")],
+    ids=["a device", "a part of one"],
+)
+@pytest.mark.parametrize("booked", [False, True], ids=["for a job", "for maintenance"])
+def test_what_is_free_and_kept_is_told_as_kept_to_whoever_asks_for_a_device_or_a_part(
+    share: Share | None, asks: str, booked: bool
+) -> None:
+    controller = Controller([a_node("n1")])
+    for devices in (4, 2, 1):
+        runs = controller.submit(f"runs-{devices}", a_spec(devices=devices, time_limit_s=3_600))
+        controller.plan()
+        controller.run(runs)
+    if not booked:
+        controller.submit("head", a_spec(devices=8))
+        controller.wait(PlannerConfig().hold_back_after_ms)
+    controller.submit("small", a_spec(devices=1, share=share))
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    if booked:
+        nodes = frozenset(node.node_id for node in snapshot.nodes)
+        hole = Hole(controller.now_ms, controller.now_ms + 3_600_000, nodes)
+        snapshot = replace(snapshot, calendar=(hole,))
+    decided, report = plan(snapshot, controller.now_ms, PlannerConfig())
+    assert decided.placements == ()
+    small = report.of(JobId("small"))
+    assert small is not None
+    (why,) = small.reasons
+    assert why.reason is (Reason.MAINTENANCE if booked else Reason.DEVICES_RESERVED)
+    kept = "in maintenance from " if booked else "kept for earlier jobs"
+    assert why.sentence.startswith(f"{asks}; 1 are free in pool {POOL}, 1 of them {kept}")
 
 
 def test_jobs_that_ask_for_the_same_are_told_the_same_of_their_quota_until_some_of_it_is_given() -> None:
