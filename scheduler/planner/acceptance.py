@@ -14,7 +14,7 @@ from scheduler.domain.jobs import JobSpec, Variant, Volume
 from scheduler.domain.object_stores import ObjectStore, chosen
 from scheduler.domain.pools import PoolVolume
 from scheduler.domain.queues import Queue
-from scheduler.domain.reasons import Reason
+from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.suggestions import one_of
 from scheduler.planner.feasibility import Inventory, ever_fits
 
@@ -52,11 +52,11 @@ def require_possible_by(spec: JobSpec, names: FirmNames, inventory: Inventory, c
         model, gang = nearest
         shape = f"{gang.tasks} x {gang.devices_per_node}"
         advice = f"the nearest possible gang is {gang.devices} {model} as {shape}"
-        facts["nearest"] = {
-            "model": model,
-            "devices": gang.devices,
-            "devices_per_node": gang.devices_per_node,
-        }
+        told = {"model": model, "devices": gang.devices, "devices_per_node": gang.devices_per_node}
+        if spec.gang.spare_nodes:
+            advice += f" with spare_nodes: {gang.spare_nodes}"
+            told["spare_nodes"] = gang.spare_nodes
+        facts["nearest"] = told
     raise Impossible(f"the job could never start: {refusal.sentence}; {advice}", facts)
 
 
@@ -215,17 +215,21 @@ def _nearest_shape(
     spec: JobSpec, queue: Queue, inventory: Inventory, catalogue: Catalogue
 ) -> tuple[str, Gang] | None:
     """The largest possible gang not larger than the one asked for, with the most devices on a node; of one task where
-    it wants to be inside a node.
+    it wants to be inside a node; with as many of the spare nodes as there are beside it. None for groups: one without
+    them is no such gang.
     """
+    if spec.gang.groups:
+        return None
     one_task = not _ON_A_NODE.isdisjoint((spec.topology.required, spec.topology.preferred))
+
+    def refused(model: str, gang: Gang) -> WhyNot | None:
+        variant = next(variant for variant in spec.variants if variant.model == model)
+        return ever_fits(replace(spec, variants=(variant,), gang=gang), queue, inventory, catalogue)
 
     def room(model: str, per_node: int, tasks: int) -> int:
         """How many tasks fit, up to `tasks`."""
-        variant = next(variant for variant in spec.variants if variant.model == model)
         while tasks > 0:
-            gang = Gang(per_node * tasks, per_node, per_node)
-            asked = replace(spec, variants=(variant,), gang=gang)
-            refusal = ever_fits(asked, queue, inventory, catalogue)
+            refusal = refused(model, Gang(per_node * tasks, per_node, per_node))
             if refusal is None:
                 return tasks
             # Fewer nodes or less quota than asked: what there is may do. Any other refusal is of the shape.
@@ -245,7 +249,10 @@ def _nearest_shape(
     if best is None:
         return None
     devices, per_node, model = best
-    return model, Gang(devices, per_node, per_node)
+    gang = Gang(devices, per_node, per_node, spare_nodes=spec.gang.spare_nodes)
+    while gang.spare_nodes and refused(model, gang) is not None:
+        gang = replace(gang, spare_nodes=gang.spare_nodes - 1)
+    return model, gang
 
 
 _ON_A_NODE = frozenset({Domain.NODE, Domain.FAST_LINK_GROUP})

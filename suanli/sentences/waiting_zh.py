@@ -3,6 +3,9 @@
 ZH_WAITING = {
     # Why a job waits, or could never start
     "the nearest possible gang is {gang} as {shape}": "最接近且可行的规模是 {gang}，即 {shape}",
+    "the nearest possible gang is {gang} as {shape} with spare_nodes: {spare}": (
+        "最接近且可行的规模是 {gang}，即 {shape}，spare_nodes 为 {spare}"
+    ),
     "the queue's pools have: {models}": "该队列的资源池有：{models}",
     "the job could never start: {why}; {advice}": "该作业永远无法启动：{why}；{advice}",
     "the job could never start: {why}; {more}; {advice}": "该作业永远无法启动：{why}；{more}；{advice}",

@@ -384,6 +384,12 @@ def test_no_time_is_lost_on_a_sentence_that_is_longer_than_any_of_ours(
             "最接近且可行的规模是 8 mlu370-x8，即 1 x 8",
         ),
         (
+            "the job could never start: asks for 2 nodes with 8 mlu370-x8; the largest pool of the queue has 1 such; "
+            "the nearest possible gang is 8 mlu370-x8 as 1 x 8 with spare_nodes: 0",
+            "该作业永远无法启动：需要 2 个节点，各 8 mlu370-x8；该队列最大的资源池有 1 个；"
+            "最接近且可行的规模是 8 mlu370-x8，即 1 x 8，spare_nodes 为 0",
+        ),
+        (
             "the job could never start: asks for 8 mlu370-x8; the queue's whole quota is 4; "
             "the nearest possible gang is 4 mlu370-x8 as 1 x 4",
             "该作业永远无法启动：需要 8 mlu370-x8；队列的全部配额是 4；最接近且可行的规模是 4 mlu370-x8，即 1 x 4",

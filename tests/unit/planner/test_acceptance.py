@@ -6,7 +6,7 @@ import pytest
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.errors import Impossible, Invalid
-from scheduler.domain.gangs import Domain, Topology
+from scheduler.domain.gangs import Domain, Gang, TaskGroup, Topology
 from scheduler.domain.jobs import JobSpec
 from scheduler.planner.acceptance import FirmNames, require_possible_by
 from tests.builders.cluster import POOL, a_node, a_queue, inventory_of
@@ -52,6 +52,30 @@ def test_a_gang_that_never_fits_is_told_the_nearest_that_does(
     problem = refusal(spec)
     assert isinstance(problem, Impossible)
     assert problem.fields["nearest"] == nearest
+
+
+@pytest.mark.parametrize(
+    ("asked", "devices", "spare"),
+    [(Gang(16, 8, 8, spare_nodes=1), 16, 0), (Gang(8, 8, 8, spare_nodes=3), 8, 1)],
+    ids=["no spare node", "fewer of them"],
+)
+def test_the_nearest_gang_to_one_with_too_many_spare_nodes_is_the_same_with_as_many_as_there_are(
+    asked: Gang, devices: int, spare: int
+) -> None:
+    problem = refusal(replace(a_spec(), gang=asked))
+    assert isinstance(problem, Impossible)
+    nearest = {"model": MODEL, "devices": devices, "devices_per_node": 8, "spare_nodes": spare}
+    assert problem.fields["nearest"] == nearest
+    shape = f"{devices} {MODEL} as {devices // 8} x 8 with spare_nodes: {spare}"
+    assert problem.message.endswith(f"; the nearest possible gang is {shape}")
+
+
+def test_no_gang_without_groups_is_called_the_nearest_to_one_of_groups() -> None:
+    groups = (TaskGroup("learner", 1, 8, 8), TaskGroup("actor", 2, 4, 4))
+    problem = refusal(replace(a_spec(), gang=Gang(16, 8, 8, groups=groups)))
+    assert isinstance(problem, Impossible)
+    assert problem.fields["nearest"] is None
+    assert problem.message.endswith(f"; the queue's pools have: {MODEL}, {OTHER_MODEL}")
 
 
 @pytest.mark.parametrize("domain", [Domain.FAST_LINK_GROUP, Domain.NODE])
