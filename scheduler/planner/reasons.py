@@ -45,8 +45,8 @@ def why_no_room(
     if healthy < tasks:
         reason, available = Reason.DEVICES_UNAVAILABLE, healthy * count
         sentence = f"{asks}; {_only(healthy)} of pool {pool} with {count} or more in service"
-    elif (kept := _kept(shape, cell, cell.with_room(count), holes)) is not None:
-        reason, available, sentence = kept[0], opened, f"{asks}; {kept[1]}"
+    elif (kept := _kept(shape, cell, cell.with_room(count), holes, asks)) is not None:
+        (reason, sentence), available = kept, opened
     elif (told := _closed_or_apart(shape, cell, count, asks, pool)) is not None:
         reason, available, sentence = told
     elif free >= shape.devices:
@@ -65,16 +65,16 @@ def _only(nodes: int) -> str:
     return f"only {plural(nodes, 'node')}" if nodes else "no node"
 
 
-def _kept(shape: Shape, cell: Cell, room: int, holes: Sequence[Hole]) -> tuple[Reason, str] | None:
+def _kept(shape: Shape, cell: Cell, room: int, holes: Sequence[Hole], asks: str) -> tuple[Reason, str] | None:
     """Where what is free is kept, for the calendar or an earlier job: without that more than `room` nodes had some."""
     count = min(shape.devices, shape.devices_per_node)
-    reason, by_whom = Reason.MAINTENANCE, _booked(shape, cell, count, holes)
-    if by_whom is None:
-        if not (cell.held_rows and cell.with_room_counting_held(count) >= shape.tasks > room):
-            return None
-        reason, by_whom = Reason.DEVICES_RESERVED, "kept for earlier jobs"
-    free = cell.free_devices
-    return reason, f"{free} are free in pool {cell.pool}, {free - cell.open_devices} of them {by_whom}"
+    free, kept, pool = cell.free_devices, cell.free_devices - cell.open_devices, cell.pool
+    if (booked := _booked(shape, cell, count, holes)) is not None:
+        return Reason.MAINTENANCE, f"{asks}; {free} are free in pool {pool}, {kept} of them {booked}"
+    if not (cell.held_rows and cell.with_room_counting_held(count) >= shape.tasks > room):
+        return None
+    sentence = f"{asks}; {free} are free in pool {pool}, {kept} of them kept for earlier jobs"
+    return Reason.DEVICES_RESERVED, sentence
 
 
 def _booked(shape: Shape, cell: Cell, count: int, holes: Sequence[Hole]) -> str | None:
@@ -109,8 +109,8 @@ def _no_part(shape: Shape, candidate: Candidate, cell: Cell, holes: Sequence[Hol
     if not most:
         sentence = f"{asks}; nothing of any device is free in pool {pool}"
     fits = np.flatnonzero(open_to.any(axis=1))
-    if not len(fits) and (kept := _kept(shape, cell, 0, holes)) is not None:
-        return WhyNot(kept[0], f"{asks}; {kept[1]}", pool, model, shape.devices, room)
+    if not len(fits) and (kept := _kept(shape, cell, 0, holes, asks)) is not None:
+        return WhyNot(*kept, pool, model, shape.devices, room)
     if len(fits) and np.isin(fits, cell.abilities.lacking(shape.needs_on(model))).all():
         reason, unable = _unable(shape, cell, fits, pool)
         return WhyNot(reason, f"{asks}; {unable}", pool, model, shape.devices, 0)
