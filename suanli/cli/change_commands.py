@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client
+from suanli.cli.session import AsJson, JobName, ProfileName, find_job, newest, open_client
 
 if TYPE_CHECKING:
     from suanli.client.client import Client
@@ -70,8 +70,8 @@ def _array_of(client: Client, typed: str) -> str | None:
         return None
     if client.jobs(array=typed, limit=1):
         return typed
-    named = client.jobs(name=typed, limit=1)
-    return named[0]["array_id"] if named else None
+    named = newest(client, live=True, name=typed)
+    return None if named is None else named["array_id"]
 
 
 _HELD_ONCE = "{name} ({job_id}) is held: its attempt goes on, and no other starts before suanli release."
@@ -94,7 +94,7 @@ def _act(
                 if not as_json:
                     say(word(array if told["jobs"] else _NONE_LEFT, **told))
                 continue
-            found: Job = getattr(client, verb)(find_job(client, name)["job_id"])
+            found: Job = getattr(client, verb)(find_job(client, name, live=True)["job_id"])
             done.append(found)
             if not as_json:
                 goes_on = verb == "hold" and found["state"] in ("allocated", "running", "stopping")
@@ -152,7 +152,7 @@ def set_(
     if not changes:
         raise CliError(f"nothing to change: give one of {', '.join(_OPTIONS.values())}", MISUSED)
     with open_client(profile) as client, naming_options(_OPTIONS, as_json=as_json):
-        changed = client.change(find_job(client, job)["job_id"], **changes)
+        changed = client.change(find_job(client, job, live=True)["job_id"], **changes)
     if as_json:
         print_json(changed)
         return

@@ -48,7 +48,7 @@ def forward(
     pairs = [_pair(text) for text in port]
     server = chosen_server(profile)
     with open_client(profile) as client:
-        job_id = find_job(client, job)["job_id"]
+        job_id = find_job(client, job, live=True)["job_id"]
         try:
             asyncio.run(_forward(server.server, server.bearer, job_id, pairs, rank, address, client))
         except KeyboardInterrupt:
@@ -146,7 +146,7 @@ def attach(
 
     server = chosen_server(profile)
     with open_client(profile) as client:
-        job_id = find_job(client, job)["job_id"]
+        job_id = find_job(client, job, live=True)["job_id"]
     raise typer.Exit(asyncio.run(_attach(server.server, server.bearer, job_id, rank, command or [])))
 
 

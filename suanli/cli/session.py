@@ -49,17 +49,20 @@ def chosen_server(profile: str | None = None) -> Profile:
     return resolve(os.environ, profile)
 
 
-def find_job(client: Client, typed: str) -> Job:
-    """The job that somebody means: an id, the end of one, a name (the newest job of it), or `sweep[3]` of an array."""
+def find_job(client: Client, typed: str, *, live: bool = False) -> Job:
+    """The job that somebody means: an id, the end of one, a name (the newest job of it), or `sweep[3]` of an array.
+
+    `live`: for verbs that act; of a name the newest job that has not ended, where there is one.
+    """
     if _UUID.fullmatch(typed):
         return client.job(typed)
     member = _MEMBER.fullmatch(typed)
     if member is not None:
-        return _of_array(client, member[1], int(member[2]))
+        return _of_array(client, member[1], int(member[2]), live=live)
     if re.fullmatch(r"[a-z0-9._-]{1,100}", typed):
-        named = client.jobs(name=typed, limit=1)
-        if named:
-            return named[0]
+        named = newest(client, live=live, name=typed)
+        if named is not None:
+            return named
     if re.fullmatch(r"[0-9a-f-]{4,36}", typed):
         ending = [job for job in client.jobs(limit=_LOOKED_AT) if job["job_id"].endswith(typed)]
         if len(ending) == 1:
@@ -70,6 +73,12 @@ def find_job(client: Client, typed: str) -> Job:
     raise CliError(f"there is no job {typed}{near}")
 
 
+def newest(client: Client, *, live: bool, **wanted: str) -> Job | None:
+    """The newest of the jobs that are wanted; with `live` the newest that has not ended, where there is one."""
+    found = client.jobs(state="live", limit=1, **wanted) if live else []
+    return next(iter(found or client.jobs(limit=1, **wanted)), None)
+
+
 def _near(typed: str, jobs: list[Job]) -> str:
     from difflib import get_close_matches
 
@@ -77,18 +86,18 @@ def _near(typed: str, jobs: list[Job]) -> str:
     return f"; did you mean {near[0]}?" if near else " (suanli jobs lists them)"
 
 
-def _of_array(client: Client, name: str, index: int) -> Job:
+def _of_array(client: Client, name: str, index: int, *, live: bool) -> Job:
     """One job of the newest array of a name."""
-    for job in client.jobs(array=find_array(client, name), limit=_MOST_OF_ARRAY):
+    for job in client.jobs(array=find_array(client, name, live=live), limit=_MOST_OF_ARRAY):
         if job["array_index"] == index:
             return job
     raise CliError(f"array {name} has no job [{index}]: they are counted from 0")
 
 
-def find_array(client: Client, typed: str) -> str:
-    """The id of the array that somebody means: by its id, or by its name (the newest of it)."""
-    asked = {"array": typed} if _UUID.fullmatch(typed) else {"name": typed}
-    array_id = next((job["array_id"] for job in client.jobs(limit=1, **asked)), None)
+def find_array(client: Client, typed: str, *, live: bool = False) -> str:
+    """The id of the array that somebody means: by its id, or by its name (the newest of it, as `find_job` has it)."""
+    job = newest(client, live=live, **{"array" if _UUID.fullmatch(typed) else "name": typed})
+    array_id = None if job is None else job["array_id"]
     if array_id is None:
         near = _near(typed, [job for job in client.jobs(limit=_LOOKED_AT) if job["array_id"] is not None])
         raise CliError(f"there is no array {typed}{near}")

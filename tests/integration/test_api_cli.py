@@ -313,6 +313,27 @@ def test_cancel_and_explain_speak_of_the_job_that_was_named(shell: Shell) -> Non
     assert "has ended already: failed" in shell.run("cancel", "ended", code=1).stderr
 
 
+def test_verbs_that_act_take_the_newest_job_of_a_name_that_has_not_ended(shell: Shell) -> None:
+    def later(**lines: Any) -> str:
+        shell.api.installation.clock.now_ms += 1_000
+        return shell.submit(name="long", **lines)
+
+    old, running, over = later(), later(), later()
+    give_state(shell, old, state="running")
+    give_state(shell, running, state="running")
+    give_state(shell, over, state="succeeded")
+    for act in (["cancel"], ["hold"], ["release"], ["set", "--priority", "high"], ["requeue"]):
+        told = shell.json(act[0], "long", *act[1:])
+        assert (told if act[0] == "set" else told[0])["job_id"] == running, act
+    assert shell.json("show", "long")["job_id"] == over
+    for job_id in (old, running):
+        end_job(shell, job_id, "failed")
+    assert "has ended already: succeeded" in shell.run("cancel", "long", code=1).stderr
+    give_state(shell, later(array={"count": 2}), state="running")
+    give_state(shell, later(), state="failed")
+    assert re.match(r"The 2 jobs of array \S+ are held\.", shell.run("hold", "long").stdout)
+
+
 def test_operators_apply_a_file_and_see_the_difference(shell: Shell) -> None:
 
     shell.person = "ops"
