@@ -42,9 +42,15 @@ def arrange(specs: Mapping[int, JobSpec], existing: frozenset[str], new_id: Call
     A name that several items have, a reference to nothing, and a cycle are problems of the items that refer.
     Cost: O(items + references + jobs).
     """
-    items: dict[str, list[int]] = {}
-    for item, spec in specs.items():
-        items.setdefault(spec.name, []).append(item)
+    items, problems = _named(specs), wrong_references(specs, existing)
+    ids = {item: JobId(new_id()) for item in specs}
+    jobs = [job for item in specs if item not in problems for job in _unfold(item, specs, items, ids, new_id)]
+    return Arranged(tuple(jobs), {item: tuple(found) for item, found in problems.items()})
+
+
+def wrong_references(specs: Mapping[int, JobSpec], existing: frozenset[str]) -> dict[int, list[FieldProblem]]:
+    """What is wrong with what the items wait for, by item. Cost: O(items + references)."""
+    items = _named(specs)
     problems: dict[int, list[FieldProblem]] = {}
     for item, spec in specs.items():
         for field, reference in _fields(spec.dependencies):
@@ -61,9 +67,14 @@ def arrange(specs: Mapping[int, JobSpec], existing: frozenset[str], new_id: Call
         problems.setdefault(item, []).append(
             FieldProblem("dependencies", shown, "no job that waits for itself")
         )
-    ids = {item: JobId(new_id()) for item in specs}
-    jobs = [job for item in specs if item not in problems for job in _unfold(item, specs, items, ids, new_id)]
-    return Arranged(tuple(jobs), {item: tuple(found) for item, found in problems.items()})
+    return problems
+
+
+def _named(specs: Mapping[int, JobSpec]) -> dict[str, list[int]]:
+    items: dict[str, list[int]] = {}
+    for item, spec in specs.items():
+        items.setdefault(spec.name, []).append(item)
+    return items
 
 
 def _fields(dependencies: Dependencies) -> list[tuple[str, str]]:

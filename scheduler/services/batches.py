@@ -83,7 +83,7 @@ class Batches:
                 outcomes[item] = _placed(error, at(item))
         if sum(1 if spec.array is None else spec.array.count for spec in specs.values()) > MOST_JOBS:
             raise LimitExceeded(f"a batch makes at most {MOST_JOBS} jobs, arrays unfolded")
-        existing = await _existing(session, firm_id, references_beyond(specs))
+        existing = await existing_references(session, firm_id, references_beyond(specs))
         arranged = arrange(specs, existing, lambda: self.ids.new(now_ms))
         for item, problems in arranged.problems.items():
             outcomes[item] = _placed(Invalid(problems), at(item))
@@ -111,7 +111,8 @@ class Batches:
         return resolved
 
 
-async def _existing(session: AsyncSession, firm_id: str, references: set[str]) -> frozenset[str]:
+async def existing_references(session: AsyncSession, firm_id: str, references: set[str]) -> frozenset[str]:
+    """Those that are ids of jobs or arrays of the firm."""
     if not references:
         return frozenset()
     rows = await session.scalars(_KNOWN, {"references": sorted(references), "firm_id": firm_id})

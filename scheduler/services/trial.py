@@ -11,13 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.catalogue import Catalogue
 from scheduler.domain.authorise import Action, Principal, authorise, require_firm
+from scheduler.domain.batches import references_beyond, wrong_references
 from scheduler.domain.devices import WHOLE_PPM
+from scheduler.domain.errors import Invalid
 from scheduler.domain.ids import FirmId, Ids, JobId
 from scheduler.domain.jobs import Dependencies, JobSpec
 from scheduler.machine import apply, take_snapshot
 from scheduler.machine.messages import JobSubmitted
 from scheduler.planner import Plan, PlannerConfig, Report, Snapshot
 from scheduler.planner.garbage import uncollected
+from scheduler.services.batches import existing_references
 from scheduler.services.possible import Known, in_own_project, require_possible
 from scheduler.storage.cluster import load_state
 from scheduler.storage.engine import Database
@@ -78,9 +81,19 @@ class Trials:
         firm_id = require_firm(principal)
         spec = await in_own_project(self.database, principal, firm_id, spec, self.known, now_ms)
         spec, _ = await require_possible(self.database, firm_id, spec, self.catalogue, self.known, now_ms)
+        await self._require_dependencies(firm_id, spec)
         async with self._firms[firm_id], self._one:
             # To its end, whoever hangs up meanwhile: else there would be more at a time than one.
             return await whole(asyncio.to_thread(self._beside, firm_id, spec, now_ms))
+
+    async def _require_dependencies(self, firm_id: str, spec: JobSpec) -> None:
+        if not spec.dependencies.all:
+            return
+        alone = {0: spec}
+        async with self.database.read() as session:
+            existing = await existing_references(session, firm_id, references_beyond(alone))
+        for problems in wrong_references(alone, existing).values():
+            raise Invalid(problems)
 
     def _beside(self, firm_id: str, spec: JobSpec, now_ms: int) -> Trial:
         """In a thread: putting the live cluster together is a second of Python's time for ten thousand jobs."""

@@ -259,6 +259,19 @@ async def test_a_trial_says_on_what_when_and_at_what_price_and_stores_nothing(
     assert (too_large.status_code, too_large.json()["code"]) == (422, "impossible")
 
 
+async def test_a_trial_refuses_to_wait_for_what_a_submission_could_not_wait_for(
+    installation: ApiInstallation,
+) -> None:
+    lin = installation.as_("lin")
+    there = (await lin.post("/v1/jobs", json=job_spec())).json()["job_id"]
+    for reference in ("nope", job_spec()["name"]):
+        spec = job_spec(dependencies={"after_ok": [there, reference]})
+        tried, submitted = [await lin.post(path, json=spec) for path in ("/v1/jobs/validate", "/v1/jobs")]
+        assert (tried.status_code, tried.json()["errors"]) == (422, submitted.json()["errors"])
+    kept = job_spec(dependencies={"after_ok": [there]})
+    assert (await lin.post("/v1/jobs/validate", json=kept)).status_code == 200
+
+
 async def test_a_trial_says_why_a_job_would_wait(installation: ApiInstallation) -> None:
     node_id, devices = await installation.add_node("node-2", devices=8)
     for node, held in ((node_id, devices),):
