@@ -53,7 +53,7 @@ def _grouped(reader: Reader, spare: int) -> Gang:
     names = [group.name for group in groups]
     for number, name in enumerate(names):
         if name in names[:number]:
-            reader.problem(f"{reader.at('groups')}[{number}].name", name, "a name for each group")
+            reader.problem(f"{reader.at('groups')}[{number}].name", name, "a name that no other group has")
     if reader.has("elastic"):
         reader.problem(reader.at("elastic"), "a range", "no range beside groups")
     reader.raw("elastic")

@@ -73,7 +73,7 @@ ZH_SENTENCES = {
     'at most "1"': '不大于 "1"',
     "no spare nodes beside groups": "与 groups 并用时不能有备用节点",
     "a multiple of devices_per_node ({number})": "devices_per_node（{number}）的倍数",
-    "a name for each group": "每组各有一个名称",
+    "a name that no other group has": "其他组未使用的名称",
     "nothing beside groups, or {number}": "与 groups 并用时为空值或 {number}",
     "an image beside it": "同时有镜像",
     "1 to {number} variants": "1 到 {number} 个变体",

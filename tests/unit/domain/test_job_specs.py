@@ -253,6 +253,11 @@ def test_every_feature_beyond_plain_gangs_is_refused_until_a_backend_can_do_it()
     ]
 
 
+def test_a_group_is_told_that_another_has_its_name() -> None:
+    with pytest.raises(Invalid, match=r"gang.groups\[1\].name: got 'x', want a name that no other group has"):
+        spec_from_json({**LEAST, "gang": {"groups": [{"name": "x"}, {"name": "x"}]}})
+
+
 def test_groups_of_a_gang_add_up() -> None:
     gang = spec_from_json({**LEAST, "gang": {"groups": GROUPS}}).gang
     assert (gang.devices, gang.tasks, gang.devices_per_node) == (20, 6, 8)
