@@ -26,7 +26,7 @@ from scheduler.machine.messages import BudgetSpent
 from scheduler.planner import Hole, PlannerConfig
 from scheduler.planner.config import POLICIES
 from scheduler.simulator.cluster import NodeSpec
-from scheduler.simulator.clusters import ClusterFile, cluster_from, content_of
+from scheduler.simulator.clusters import DEFAULT_POOL, ClusterFile, cluster_from, content_of
 from scheduler.simulator.history import PastProgram, cohort_noun
 
 BASE = "as-it-is"  # the first situation's name; others are named after a file, or after a profile that ships
@@ -94,7 +94,7 @@ def _changed(base: Situation, value: dict[str, Any], name: str) -> Situation:
     queues = _queues(result, wanted.firms, sorted(pools))
     cohorts = {**_by_name(base.cohorts), **_by_name(map(cohort_noun, wanted.cohorts))}
     _require_quotas(queues, cohorts, result.catalogue)
-    _require_used(result.nodes[len(base.nodes) :], queues)
+    _require_used(value.get("cluster"), queues)
     result = replace(
         result,
         prices_nano_cny=prices,
@@ -229,14 +229,19 @@ def _told(wrong: Contradiction) -> str:
     return f"cohorts: {member.name}"
 
 
-def _require_used(added: Iterable[NodeSpec], queues: Iterable[Queue]) -> None:
+def _require_used(added: Any, queues: Iterable[Queue]) -> None:
     """Nodes in a pool that no queue may use would change nothing, and nobody would see why."""
     pools = sorted({pool for queue in queues for pool in queue.pools})
-    for node in added:
-        if node.pool not in pools:
-            want = "a pool of a queue (of one in this file under firms, too)"
-            want += f": {', '.join(pools)}" if pools else ""
-            raise Invalid([FieldProblem("cluster.nodes: pool", node.pool, want)])
+    want = "a pool of a queue (of one in this file under firms, too)"
+    want += f": {', '.join(pools)}" if pools else ""
+    entries = added["nodes"] if added is not None else ()
+    problems = [
+        FieldProblem(f"cluster.nodes[{number}].pool", entry.get("pool") or "nothing", want)
+        for number, entry in enumerate(entries)
+        if (entry.get("pool") or DEFAULT_POOL) not in pools
+    ]
+    if problems:
+        raise Invalid(problems)
 
 
 def _queues(base: Situation, firms: Sequence[FirmEntry], pools: Sequence[str]) -> tuple[Queue, ...]:

@@ -340,7 +340,7 @@ def test_what_would_be_if_is_asked_at_the_machine_and_a_wrong_file_is_one_senten
     refused = scheduler(shared.data, "admin", "what-if", "--change", str(change))
     assert refused.returncode == 2
     said = (
-        f"scheduler: {change}: cluster.nodes: pool: got nowhere, want a pool of a queue (of one in this file"
+        f"scheduler: {change}: cluster.nodes[0].pool: got nowhere, want a pool of a queue (of one in this file"
     )
     assert refused.stderr == f"{said} under firms, too)\n"
     change.write_text("firms: [{name: nobody, queues: [{name: default}]}]")

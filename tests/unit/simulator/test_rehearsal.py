@@ -585,7 +585,7 @@ def test_a_change_for_a_firm_or_a_pool_that_is_not_there_is_refused(
     [
         (
             "cluster: {nodes: [{model: ascend-910b3, devices: 8, pool: mars}]}",
-            "cluster.nodes: pool: got mars",
+            r"cluster.nodes\[0\].pool: got mars",
         ),
         (
             'prices: [{model: h9, price_cny_per_device_hour: "1", effective_from: "2026-12-01T00:00:00Z"}]',
@@ -646,6 +646,7 @@ def test_a_queue_of_a_change_that_names_no_pools_has_all_as_apply_would_give_it(
         ("cohorts: [{name: x, parent: x}]", "cohorts: x.parent: got x, want a cohort that is not below it: x -> x"),
         ("budgets: [{firm: nobody, amount_cny: '1'}]", "budgets[0].firm: got nobody, want one of: a, b"),
         ("profile: fastest", "profile: got 'fastest', want one of balanced"),
+        ("cluster: {nodes: [{model: ascend-910b3, devices: 8}]}", "cluster.nodes[0].pool: got nothing, want a pool of"),
         ("cluster: {nodes: [{model: unheard-of, devices: 8}]}", "cluster.nodes[0].model: got 'unheard-of'"),
     ],
 )  # fmt: skip

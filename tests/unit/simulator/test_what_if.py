@@ -395,7 +395,7 @@ def test_the_state_that_was_read_answers_for_the_present_again_after_any_change(
         ("cluster: {nodes: [{model: h9, devices: 8}]}", "model"),
         (
             f"cluster: {{nodes: [{{model: {MODEL}, devices: 8, pool: mars}}]}}",
-            "cluster.nodes: pool: got mars",
+            r"cluster.nodes\[0\].pool: got mars",
         ),
         (
             "reservations: [{name: r, firm: acme, nodes: [n0], from: '2001-01-01T00:00:00Z', "
