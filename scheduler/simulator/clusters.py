@@ -62,6 +62,8 @@ def read_cluster(path: Path, name: str | None = None) -> ClusterFile:
             want = one_of(name, list(value)) if several else f"nothing: {path} describes one cluster"
             raise Invalid([FieldProblem("--cluster-name", name, want)])
         value = value[name]
+    elif value and all(isinstance(one, Mapping) and "nodes" in one for one in value.values()):
+        raise Invalid([FieldProblem("--cluster-name", "nothing", one_of("", list(value)))])
     return cluster_from(value, f"{path.name}: ")
 
 

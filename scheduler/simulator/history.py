@@ -7,7 +7,7 @@ A job has the size it asked for, the models it may use, and how long its attempt
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from gzip import BadGzipFile
 from pathlib import Path
 
@@ -133,17 +133,20 @@ def read_history(path: Path) -> History:
         raise _no_history(path, "a number that is too long") from None
     except OSError as error:
         raise _no_history(path, error.strerror or str(error), "a file that can be read") from None
-    return history_from_json(value)
+    return history_from_json(value, f"{path}: ")
 
 
 def _no_history(path: Path, got: str, want: str = "JSON as `suanli admin history` writes it") -> Invalid:
     return Invalid([FieldProblem(str(path), got, want)])
 
 
-def history_from_json(value: object) -> History:
-    """An export from parsed JSON. Raises Invalid with every problem."""
-    reader = Reader(value)
-    reader.choice("format", [FORMAT])
+def history_from_json(value: object, where: str = "") -> History:
+    """An export from parsed JSON. Raises Invalid with every problem; of another form, with that alone."""
+    reader = Reader(value, where)
+    if not reader.problems:
+        reader.choice("format", [FORMAT])
+    if reader.problems:
+        raise Invalid(reader.problems)
     history = History(
         from_ms=reader.integer("from_ms", low=0, high=_FAR_MS),
         to_ms=reader.integer("to_ms", low=0, high=_FAR_MS),
@@ -157,10 +160,10 @@ def history_from_json(value: object) -> History:
         skipped=reader.integer("jobs_never_run", 0, low=0, high=_FAR_MS),
     )
     if not history.nodes:
-        reader.problem("nodes", "none", "at least one node")
+        reader.problem(reader.at("nodes"), "none", "at least one node")
     if not history.jobs:
-        reader.problem("jobs", "none", "at least one job that ran")
-    reader.problems.extend(_quota_problems(history))
+        reader.problem(reader.at("jobs"), "none", "at least one job that ran")
+    reader.problems += [replace(wrong, field=reader.at(wrong.field)) for wrong in _quota_problems(history)]
     reader.finish()
     return history
 

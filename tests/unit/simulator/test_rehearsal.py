@@ -556,6 +556,33 @@ def test_a_file_that_swells_is_nested_without_end_or_is_no_history_is_refused_by
     assert why in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", ": got [], want an object with text keys"),
+        ('{"format": 1}', ": format: got 1, want one of suanli-history/1"),
+    ],
+)
+def test_a_history_of_another_form_is_told_with_its_file(content: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "e.json"
+    path.write_text(content)
+    with pytest.raises(Invalid) as refused:
+        run(Request(path))
+    told = [f"{problem.field}: got {problem.got}, want {problem.want}" for problem in refused.value.problems]
+    assert told == [f"{path}{said}"]
+
+
+def test_of_a_file_of_several_clusters_one_must_be_named(tmp_path: Path, history_file: Path) -> None:
+    path = tmp_path / "clusters.yaml"
+    path.write_text(
+        "".join(f"{name}:\n  nodes: [{{model: h100, devices: 8}}]\n" for name in ("east", "west"))
+    )
+    with pytest.raises(Invalid) as refused:
+        run(Request(history_file, cluster=path))
+    (problem,) = refused.value.problems
+    assert (problem.field, problem.got, problem.want) == ("--cluster-name", "nothing", "one of: east, west")
+
+
 def test_a_change_for_a_firm_or_a_pool_that_is_not_there_is_refused(
     history_file: Path, tmp_path: Path
 ) -> None:
