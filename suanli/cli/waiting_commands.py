@@ -18,7 +18,7 @@ from suanli.cli.session import (
 )
 
 if TYPE_CHECKING:
-    from suanli.client.types import Starts, Waiting
+    from suanli.client.types import Reason, Starts, Waiting
 
 
 def explain(job: JobName, profile: ProfileName = None, as_json: AsJson = False) -> None:
@@ -34,9 +34,9 @@ def explain(job: JobName, profile: ProfileName = None, as_json: AsJson = False) 
         print_json(why)
         return
     say(with_local_times(why["sentence"]))
-    for reason in why["reasons"]:
-        if reason["sentence"] not in why["sentence"]:
-            say(f"  - {with_local_times(reason['sentence'])}")
+    for sentence in sentences_of(why["reasons"]):
+        if sentence not in why["sentence"]:
+            say(f"  - {with_local_times(sentence)}")
     _say_change(why["counterfactual"])
     _say_start(why["starts"])
     for sentence in why["account"]:
@@ -71,8 +71,8 @@ def validate(
         say(word(said, model=trial["device_model"], pool=trial["pool"]))
     else:
         say(word("It would wait at place {place} of its queue:", place=trial["position"]))
-        for reason in trial["reasons"]:
-            say(f"  - {with_local_times(reason['sentence'])}")
+        for sentence in sentences_of(trial["reasons"]):
+            say(f"  - {with_local_times(sentence)}")
         _say_change(trial["counterfactual"])
         if trial["starts_by"]:
             say(
@@ -92,6 +92,11 @@ def validate(
         [["-" if cell is None else cell for cell in row] for row in rows],
         right=[1, 2, 3, 4],
     )
+
+
+def sentences_of(reasons: list[Reason]) -> list[str]:
+    """Each once: sizes of an elastic job may have one sentence for several numbers."""
+    return list(dict.fromkeys(reason["sentence"] for reason in reasons))
 
 
 def _say_change(counterfactual: str | None) -> None:

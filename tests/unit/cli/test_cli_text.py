@@ -30,6 +30,7 @@ from suanli.cli.moments import (
 from suanli.cli.output import cells, least_width, make_table, print_table, refuse_existing, write_file
 from suanli.cli.refusals import of_file, of_period, report, sentence
 from suanli.cli.usage_tables import _budget_row, _sums, about, cny, fen_of, print_usage
+from suanli.cli.waiting_commands import sentences_of
 from suanli.cli.watching import LONGEST_CELL, Cut, follow_life
 from suanli.client.client import Client
 from suanli.client.content import send_folder
@@ -448,3 +449,12 @@ def test_a_file_that_grows_is_sent_as_it_was_when_the_folder_was_listed(tmp_path
     assert send_folder(transport, tmp_path, lambda *_: None).bytes == 4
     assert b"one\n" in sent[0]
     assert b"more" not in sent[0]
+
+
+def test_what_two_sizes_of_an_elastic_job_wait_for_is_said_once() -> None:
+    reasons = [
+        {"reason": "no_such_devices", "domain": "mixed", "device_model": "x1", "asked": asked, "available": 0,
+         "sentence": sentence}
+        for asked, sentence in ((16, "pool mixed has no x1"), (16, "busy"), (8, "pool mixed has no x1"))
+    ]  # fmt: skip
+    assert sentences_of(cast(Any, reasons)) == ["pool mixed has no x1", "busy"]
