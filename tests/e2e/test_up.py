@@ -339,10 +339,8 @@ def test_what_would_be_if_is_asked_at_the_machine_and_a_wrong_file_is_one_senten
     change.write_text("cluster: {nodes: [{model: ascend-910b3, devices: 8, pool: nowhere}]}")
     refused = scheduler(shared.data, "admin", "what-if", "--change", str(change))
     assert refused.returncode == 2
-    said = (
-        f"scheduler: {change}: cluster.nodes[0].pool: got nowhere, want a pool of a queue (of one in this file"
-    )
-    assert refused.stderr == f"{said} under firms, too)\n"
+    said = f"{change}: cluster.nodes[0].pool: got nowhere, want a pool of a queue (of one in this file"
+    assert refused.stderr == f"scheduler: {said} under firms, too)\n"
     change.write_text("firms: [{name: nobody, queues: [{name: default}]}]")
     refused = scheduler(shared.data, "admin", "what-if", "--change", str(change))
     assert refused.stderr.startswith(f"scheduler: {change}: firms: nobody/default: got no such queue")
