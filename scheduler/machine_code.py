@@ -41,7 +41,7 @@ def compile_all(folder: Path | None = None) -> None:
         fast = _make_and_keep(_SOURCES, folder)
         made = iter(fast)
         for source in _SOURCES:
-            for name in source.called:  # at once for everybody: it calls none but those made with it
+            for name in source.entry_points:  # at once for everybody: it calls none but those made with it
                 setattr(source.module, name, _code_of(next(made)))
         _made.extend(fast)
 
@@ -62,7 +62,7 @@ class _Source(NamedTuple):
 
     module: ModuleType
     functions: tuple[Any, ...]  # each after those that it calls
-    called: dict[str, Callable[[], tuple[Any, ...]]]  # from without, each with such arguments as it gets
+    entry_points: dict[str, Callable[[], tuple[Any, ...]]]  # from without, each with such arguments as it gets
     fastmath: Any  # what of arithmetic may be done in another order, as numba takes it
 
 
@@ -93,7 +93,7 @@ def _make(sources: Iterable[_Source], *, keep: bool, anew: bool, folder: Path | 
             fast = names[function.__name__] = _decorated(numba, decorate, plain, folder if keep else None)
             if anew:
                 fast._cache.flush()
-        for name, arguments in source.called.items():
+        for name, arguments in source.entry_points.items():
             names[name](*arguments())
             made.append(names[name])
     return made
@@ -101,7 +101,7 @@ def _make(sources: Iterable[_Source], *, keep: bool, anew: bool, folder: Path | 
 
 def _code_of(compiled: Any) -> Any:
     """The code itself. Through numba a call first looks at the types of forty arrays, which takes longer than many
-    a decision; they are always those of `_Source.called` (tested), as nobody but the planner makes them.
+    a decision; they are always those of `_Source.entry_points` (tested), as nobody but the planner makes them.
     """
     signatures = getattr(compiled, "signatures", ())  # none where numba is told to make no code
     return compiled.overloads[signatures[0]].entry_point if signatures else compiled

@@ -36,7 +36,7 @@ from scheduler.planner.placement import Found, Seat
 from scheduler.planner.plan import JobPlacement, Plan, Stop, TaskPlacement
 from scheduler.planner.preemption import Preemption
 from scheduler.planner.reasons import by_money_alone, no_queue, why_no_room
-from scheduler.planner.refusals import Asks, Refusal, Refusals
+from scheduler.planner.refusals import Refusal, Refusals, Turn
 from scheduler.planner.report import ClassReport, Report
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
@@ -212,8 +212,8 @@ class _Cycle:
             self._blocked[cursor.number] = Blocked((unjudged,))
             self._ordering.leave(cursor)
             return
-        asks = Asks(shape, job, queue, target, cursor.borrows)
-        met = None if paid else self._refusals.just_met(asks)
+        turn = Turn(shape, job, queue, target, cursor.borrows)
+        met = None if paid else self._refusals.just_met(turn)
         if met is not None:
             self._wait(cursor, job, queue, met)
             return
@@ -234,7 +234,7 @@ class _Cycle:
             self._ordering.later(cursor)
             return
         change = self._counterfactuals.of(shape, queue, refused.reasons, refused.by_devices, paid=paid)
-        self._wait(cursor, job, queue, self._refusals.note(asks, refused, change, paid=paid))
+        self._wait(cursor, job, queue, self._refusals.note(turn, refused, change, paid=paid))
 
     def _wait(self, cursor: ClassCursor, job: WaitingJob, queue: Queue, met: Refusal) -> None:
         """The head of a class, and with it the class, does not start in this cycle."""

@@ -32,7 +32,7 @@ class Refusal(NamedTuple):
         return Blocked(reasons, self.blocked.change)
 
 
-class Asks(NamedTuple):
+class Turn(NamedTuple):
     """The head of a class at its turn."""
 
     shape: Shape
@@ -72,50 +72,50 @@ class Refusals:
             return None
         return met
 
-    def just_met(self, asks: Asks) -> Refusal | None:
+    def just_met(self, turn: Turn) -> Refusal | None:
         """What the job meets as another one met it since when nothing was given or kept: by quota, or where the market
         has a part in it, too.
         """
-        moment, met = self._just_met.get(self._key(asks), (None, None))
-        if met is None or moment != self._moment(asks) or not self._like_others(asks):
+        moment, met = self._just_met.get(self._key(turn), (None, None))
+        if met is None or moment != self._moment(turn) or not self._like_others(turn):
             return None
-        if met.ends is not None and self._ends(asks.shape, asks.job) < met.ends:
+        if met.ends is not None and self._ends(turn.shape, turn.job) < met.ends:
             return None
-        return self._told(asks, met.refused, met.blocked)
+        return self._told(turn, met.refused, met.blocked)
 
-    def note(self, asks: Asks, refused: Refused, change: str | None, *, paid: bool) -> Refusal:
+    def note(self, turn: Turn, refused: Refused, change: str | None, *, paid: bool) -> Refusal:
         """What the job met, told to those after it but where that was its own: its money, its work."""
         blocked = Blocked(most_telling_first(refused.reasons), change)
         if paid or refused.begins_anew:
             return Refusal(None, refused, blocked)
-        refusal = self._told(asks, refused, blocked)
-        if self._like_others(asks):
-            self._just_met[self._key(asks)] = self._moment(asks), refusal
+        refusal = self._told(turn, refused, blocked)
+        if self._like_others(turn):
+            self._just_met[self._key(turn)] = self._moment(turn), refusal
         return refusal
 
-    def _told(self, asks: Asks, refused: Refused, blocked: Blocked) -> Refusal:
+    def _told(self, turn: Turn, refused: Refused, blocked: Blocked) -> Refusal:
         """To whoever comes later, whatever is given meanwhile, but what was its own quota's refusal."""
-        ends = self._ends(asks.shape, asks.job) if self._by_its_end(refused) else None
+        ends = self._ends(turn.shape, turn.job) if self._by_its_end(refused) else None
         refusal = Refusal(ends, refused, blocked)
         if not refused.by_quota:
-            self._met[self._likeness.number(asks.shape, asks.queue)] = refusal
+            self._met[self._likeness.number(turn.shape, turn.queue)] = refusal
         return refusal
 
-    def _key(self, asks: Asks) -> tuple[object, ...]:
+    def _key(self, turn: Turn) -> tuple[object, ...]:
         """The same for whom the same models are tried in one order, in the same places and by the same knowledge of
         their ends: a limit binds, an estimate does not.
         """
-        shape, _, queue, target, borrows = asks
+        shape, _, queue, target, borrows = turn
         speeds = id(self._estimates.speeds(shape))
         return self._likeness.number(shape, queue), speeds, target, borrows, shape.time_limit_ms is None
 
-    def _like_others(self, asks: Asks) -> bool:
+    def _like_others(self, turn: Turn) -> bool:
         """Whether its own run does not keep it from any model (patience.py)."""
-        shape = asks.shape
-        return shape.resumable or len(shape.models) < 2 or self._estimates.left_ms(shape, asks.job) is None
+        shape = turn.shape
+        return shape.resumable or len(shape.models) < 2 or self._estimates.left_ms(shape, turn.job) is None
 
-    def _moment(self, asks: Asks) -> tuple[object, ...]:
-        return self._fleet.clock.now, self._sharing.moment(asks.shape.queue)
+    def _moment(self, turn: Turn) -> tuple[object, ...]:
+        return self._fleet.clock.now, self._sharing.moment(turn.shape.queue)
 
     def _by_its_end(self, refused: Refused) -> bool:
         """Whether one that ends sooner may start where this one may not: on what is kept, or as it does not wait."""
