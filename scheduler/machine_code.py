@@ -62,7 +62,9 @@ class _Source(NamedTuple):
 
     module: ModuleType
     functions: tuple[Any, ...]  # each after those that it calls
-    entry_points: dict[str, Callable[[], tuple[Any, ...]]]  # from without, each with such arguments as it gets
+    entry_points: dict[
+        str, Callable[[], tuple[Any, ...]]
+    ]  # from without, each with such arguments as it gets
     fastmath: Any  # what of arithmetic may be done in another order, as numba takes it
 
 

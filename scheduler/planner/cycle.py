@@ -111,25 +111,11 @@ class _Cycle:
         self._budgets = Budgets(snapshot)
         overdue = Overdue(snapshot, fleet, self._sharing, self._budgets, now_ms, config)
         self._gathering = Gatherer(
-            snapshot,
-            fleet,
-            self._sharing,
-            self._estimates,
-            self._turns,
-            self._budgets,
-            overdue,
-            now_ms,
+            snapshot, fleet, self._sharing, self._estimates, self._turns, self._budgets, overdue, now_ms,
             config,
-        ).gather()
+        ).gather()  # fmt: skip
         self._market = hold_market(
-            snapshot,
-            fleet,
-            self._turns,
-            self._sharing,
-            self._budgets,
-            now_ms,
-            config,
-            self._gathering.busy,
+            snapshot, fleet, self._turns, self._sharing, self._budgets, now_ms, config, self._gathering.busy
         )
         self._traded = self._market.classes.keys() | self._gathering.busy  # for whom it is decided who stops
         self._market.stops += self._gathering.stops.values()

@@ -169,12 +169,12 @@ def test_groups_start_together_know_their_own_and_end_together(site: Site) -> No
     assert (job["state"], job["exit_code"]) == ("failed", 7)
 
 
-def test_what_cannot_be_of_groups_is_refused_with_the_fields_name(site: Site) -> None:
-    for gang, field in (
+def test_what_cannot_be_of_groups_is_refused_and_told_why(site: Site) -> None:
+    for gang, told in (
         ({"groups": [{"name": "a"}], "spare_nodes": 1}, "gang.spare_nodes"),
         ({"groups": [{"name": "a"}], "elastic": {"min_devices": 1}}, "gang.elastic"),
-        ({"groups": [{"name": "a", "tasks": 4}]}, "gang"),
+        ({"groups": [{"name": "a", "tasks": 4}]}, "asks for 4 nodes"),
     ):
         with pytest.raises(Refused) as refused:
             start(site, "refused", **gang)
-        assert field in str(refused.value)
+        assert told in str(refused.value)

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numba
@@ -118,9 +119,10 @@ def test_machine_code_is_made_where_it_cannot_be_kept(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> machine_code._Source:
+def small_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[machine_code._Source]:
     """A function that is compiled in a moment, and kept in the test's own folder."""
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "kept"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kept"))
+    numba.config.reload_config()
     file = tmp_path / "small.py"
     file.write_text("def twice(number):\n    return 2 * number\n")
     spec = importlib.util.spec_from_file_location("small", file)
@@ -128,7 +130,9 @@ def small_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> machine_cod
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return machine_code._Source(module, (module.twice,), {"twice": lambda: (1,)}, False)
+    yield machine_code._Source(module, (module.twice,), {"twice": lambda: (1,)}, False)
+    monkeypatch.undo()
+    numba.config.reload_config()
 
 
 def was_kept(source: machine_code._Source) -> bool:
