@@ -17,12 +17,13 @@ from scheduler.domain.ids import FirmId, NodeId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.abilities import Abilities
 from scheduler.planner.demand import Demand
-from scheduler.planner.expected import Changes, Exchange, Expected
+from scheduler.planner.expected import Exchange, Expected
 from scheduler.planner.layouts import Layout, States, bits, layout_of
 from scheduler.planner.network import Wiring
 from scheduler.planner.parts import NEVER, NO_DEVICE, Held, Part, in_numbers, part_of
 from scheduler.planner.rows import EVERYBODY, Clock, Ints, Rows, firm_number
 from scheduler.planner.snapshot import ModelOnNode, NodeView
+from scheduler.planner.turnover import Changes
 
 _OUT_OF_SERVICE = -1.0
 _MOST_DERIVED = 512

@@ -3,14 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from scheduler.domain.ids import DeviceId
 from scheduler.planner.layouts import bits
 from scheduler.planner.parts import NEVER, Part
 from scheduler.planner.rows import EVERYBODY, firm_number
 from scheduler.planner.snapshot import ModelOnNode, NodeView
-from scheduler.planner.turnover import Change
-
-Changes = Sequence[tuple[tuple[DeviceId, ...], Change]]
+from scheduler.planner.turnover import Changes
 
 
 @dataclass(slots=True)

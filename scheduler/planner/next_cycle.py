@@ -50,7 +50,7 @@ class Ahead(NamedTuple):
         return replace(self.snapshot, nodes=tuple(nodes))
 
 
-_Changes = dict[NodeId, list[tuple[tuple[DeviceId, ...], Change]]]
+_Growing = dict[NodeId, list[tuple[tuple[DeviceId, ...], Change]]]  # a turnover that is being noted
 
 
 class Started:
@@ -64,7 +64,7 @@ class Started:
         self._left, self._started = _left_of(snapshot.classes, placed, asked, now_ms)
         if len(self._started) < len(placed):  # some start in another size, or nobody said what they asked for
             self._left, self._started = _left_of(snapshot.classes, placed, None, now_ms)
-        self._changes: _Changes = {}
+        self._changes: _Growing = {}
         for one in self._started:
             limit_ms = one.shape.time_limit_ms
             _note(self._changes, one, -1, None if limit_ms is None else now_ms + limit_ms)
@@ -76,7 +76,7 @@ class Started:
         snapshot = self._snapshot
         stopped = {stop.job_id for stop in stops}
         running = self._started.copy()
-        turnover: _Changes = {}
+        turnover: _Growing = {}
         back: dict[Shape, list[WaitingJob]] = {}
         held = _Held(snapshot)
         for one in snapshot.running:
@@ -187,7 +187,7 @@ def _left_of(
     return left, started
 
 
-def _note(turnover: _Changes, one: RunningJob, sign: int, ends_by_ms: int | None) -> None:
+def _note(turnover: _Growing, one: RunningJob, sign: int, ends_by_ms: int | None) -> None:
     """A job leaves (1) or comes (-1)."""
     change = change_of(one.shape, sign, ends_by_ms)
     for node_id, device_ids in one.tasks:

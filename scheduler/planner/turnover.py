@@ -1,6 +1,6 @@
 """Tasks that leave a node or come to it, and the node after that."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from scheduler.domain.devices import WHOLE_PPM
@@ -17,8 +17,9 @@ class Change(NamedTuple):
     whole: bool  # whether nothing but whole devices come free or are taken by it, and parts of the host
 
 
-Turnover = Mapping[NodeId, Sequence[tuple[tuple[DeviceId, ...], Change]]]
-"""What happens to which devices of nodes, who leaves first."""
+Changes = Sequence[tuple[tuple[DeviceId, ...], Change]]
+"""What happens to which devices of a node, who leaves first."""
+Turnover = Mapping[NodeId, Changes]
 
 
 def change_of(shape: Shape, sign: int, ends_by_ms: int | None) -> Change:
@@ -26,7 +27,7 @@ def change_of(shape: Shape, sign: int, ends_by_ms: int | None) -> Change:
     return Change(shape, sign, ends_by_ms, shape.whole and not shape.share_memory_bytes)
 
 
-def node_after(view: NodeView, changes: Iterable[tuple[tuple[DeviceId, ...], Change]]) -> NodeView:
+def node_after(view: NodeView, changes: Changes) -> NodeView:
     """The node after that."""
     devices = list(view.devices)
     place = {device.device_id: at for at, device in enumerate(devices)}
