@@ -117,7 +117,6 @@ class _Cycle:
         self._market = hold_market(
             snapshot, fleet, self._turns, self._sharing, self._budgets, now_ms, config, self._gathering.busy
         )
-        self._traded = self._market.classes.keys() | self._gathering.busy  # for whom it is decided who stops
         self._market.stops += self._gathering.stops.values()
         self._stops: list[Stop] = with_market(drained(snapshot, now_ms), self._market)
         self._ordering = Ordering(
@@ -129,11 +128,15 @@ class _Cycle:
             {ready.trader.job.job_id for ready in self._gathering.ready},
         )
         self._preemption = Preemption(
-            snapshot, fleet, self._sharing, self._turns, overdue, self._estimates, now_ms, config
+            snapshot,
+            fleet,
+            self._sharing,
+            self._turns,
+            overdue,
+            self._market,
+            now_ms,
+            config,
         )
-        self._preemption.traded = self._traded
-        self._preemption.classes = self._market.classes
-        self._preemption.served = self._market.target.keys()
         self._preemption.stopped(stop.job_id for stop in self._stops)
         memory.likeness.begin(self._holes, one_firm=any(cell.one_firm for cell in fleet.cells()))
         self._claims = Claims(
@@ -188,13 +191,13 @@ class _Cycle:
             self._ordering.leave(cursor)
             return
         paid = self._budgets.binds(shape)  # then others tell nothing of it, and it of no others
-        target = self._market.target.get(job.job_id)  # then devices are kept for it there
+        target = self._market.model_of(shape, job)  # then devices are kept for it there
         known = None if paid or target is not None else self._refusals.known(shape, job, queue)
         if known is not None:
             self._wait(cursor, job, queue, known)
             return
         unjudged = None if paid else self._closeness.unjudged(shape, job, queue)
-        if unjudged is not None and self._may_wait_for_closer(shape, job):
+        if unjudged is not None and self._may_wait_for_closer(cursor, job, shape):
             self._blocked[cursor.number] = Blocked((unjudged,))
             self._ordering.leave(cursor)
             return
@@ -206,7 +209,7 @@ class _Cycle:
         refused = Refused()
         for size in self._sizes(shape, queue):
             for group in self._options.of(shape, queue, target):
-                model = self._start(size, job, queue, group, refused, borrows=cursor.borrows)
+                model = self._start(size, cursor, job, queue, group, refused)
                 if model is not None:
                     self._ordering.again(cursor, model, size.devices)
                     return
@@ -241,9 +244,9 @@ class _Cycle:
         self._closer_later.append(ClassReport(cursor.shape, (job,), (closer.why,), closer.change))
         self._ordering.skip(cursor)
 
-    def _may_wait_for_closer(self, shape: Shape, job: WaitingJob) -> bool:
-        """Neither does the market have a part in it, nor would work stop for it."""
-        return job.job_id not in self._traded and not self._claims.may_stop(shape)
+    def _may_wait_for_closer(self, cursor: ClassCursor, job: WaitingJob, size: Shape) -> bool:
+        """Neither does the market have a part in it, nor would work stop for it at such a size."""
+        return not (self._market.decides(cursor.shape, job) or self._claims.may_stop(size))
 
     def _settled(self, cursor: ClassCursor) -> bool:
         """Whether a class need not have its turn: what it would meet is known, and nothing would be done for it."""
@@ -257,14 +260,13 @@ class _Cycle:
     def _start(
         self,
         shape: Shape,
+        cursor: ClassCursor,
         job: WaitingJob,
         queue: Queue,
         group: Sequence[Candidate],
         refused: Refused,
-        *,
-        borrows: bool,
     ) -> str | None:
-        """Places the job on the model of the group where least is lost; else notes why it does not fit.
+        """Places the job, in such a size, on the model where least is lost; else notes why it does not fit.
 
         Before the turn of those who borrow it borrows nothing that others may take back.
         """
@@ -276,7 +278,7 @@ class _Cycle:
             if reason is not None and patient is not None:
                 refused.would_wait.add(candidate)
             reason = reason or patient
-            if reason is None and not borrows and self._wanted_back(shape, queue, candidate.model):
+            if reason is None and not cursor.borrows and self._wanted_back(shape, queue, candidate.model):
                 refused.wanted_back = True
                 continue
             found = None
@@ -295,7 +297,7 @@ class _Cycle:
         if best is None:
             return None
         found, candidate, cell = best
-        if self._may_wait_for_closer(shape, job):
+        if self._may_wait_for_closer(cursor, job, shape):
             refused.closer = self._closeness.closer(shape, job, queue, cell, found.seats)
             if refused.closer is not None:
                 return None
@@ -355,10 +357,10 @@ class _Cycle:
             self._now_ms,
             self._config,
         )
-        settled = self._traded.union(stop.job_id for stop in self._stops)
+        settled = self._market.decided | {stop.job_id for stop in self._stops}
         self._stops.extend(moves.worthwhile(frozenset(settled)))
         if not (self._blocked or self._closer_later or self._snapshot.resting):
-            settled = self._traded.union(stop.job_id for stop in self._stops)
+            settled = self._market.decided | {stop.job_id for stop in self._stops}
             self._stops.extend(moves.growing(frozenset(settled)))
 
     def _sizes(self, shape: Shape, queue: Queue) -> list[Shape]:

@@ -185,8 +185,10 @@ class Estimates:
                 else None
                 for steps, served in zip(steps_left, served_ms, strict=True)
             ]
-        # Then what they have had is all that tells them apart.
+        # Then what they have had is all that tells them apart, as a rule nothing.
         lefts = {served: self._reference_ms(shape, served) for served in set(served_ms)}
+        if len(lefts) == 1:
+            return list(lefts.values()) * len(served_ms)
         return [lefts[served] for served in served_ms]
 
     def _reference_ms(self, shape: Shape, served_ms: int) -> float | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from math import inf
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from scheduler.planner.overdue import PATIENT, time_with_devices_ms
 from scheduler.planner.placement import find_seats
 from scheduler.planner.reach import InService, never_seated
 from scheduler.planner.rows import Bools, Floats, Ints
-from scheduler.planner.snapshot import RunningJob, Shape, Snapshot
+from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 from scheduler.planner.stoppable import masks_of
 from scheduler.planner.traders import Trader, Traders, takes_part
 from scheduler.planner.turns import Turns
@@ -31,7 +32,6 @@ _FOR_OVERDUE = 0.02
 class Going(NamedTuple):
     """Who leaves its devices, and for which model."""
 
-    trader: Trader
     running: RunningJob
     to: str | None
 
@@ -83,6 +83,7 @@ class Floor:
     ) -> None:
         """`promised` by model to others; of each no more than `at_most` is traded."""
         self._fleet = fleet
+        self._turns = turns
         self._now_ms = now_ms
         self.queue = queue
         self.traders = traders
@@ -91,9 +92,11 @@ class Floor:
         self.models = models_of(self.shapes)
         self.asked = self.of_shape([float(shape.devices) for shape in self.shapes])
         self.devices = self.asked.copy()  # what each holds, or would
-        self.running = traders.running
-        for at, running in self.running:
-            self.devices[at] = running.devices
+        self.running, self.runs_at = traders.running, traders.runs_at
+        self.devices[self.runs_at] = [running.devices for running in self.running]
+        number_of = {model: number for number, model in enumerate(self.models)}
+        self.runs_on: Ints = np.full(len(traders), -1, dtype=np.int64)  # which of the models; -1: it waits
+        self.runs_on[self.runs_at] = [number_of[running.model] for running in self.running]
         self.capacity = self._capacity(fleet, promised, at_most or {})
         self._most: dict[str, float] = dict(zip(self.models, self.capacity.tolist(), strict=True))
         self.highest = max(shape.priority.rank for shape in self.shapes)
@@ -103,6 +106,18 @@ class Floor:
         self.ranks: Ints = turns.ranks(own, traders.submitted_ms)
         self.classes: Ints = self.ranks.clip(max=self.highest)
         self.classes[list(self.overdue)] = self.highest + 1
+
+    def class_of(self, shape: Shape, job: WaitingJob) -> int | None:
+        """Of one that waits, and not elsewhere; None: it does not take part. One class comes after the other.
+
+        `shape`: that of its class in the snapshot.
+        """
+        last = self.traders.last.get(shape)
+        if last is None or job > last or self._turns.estimates.left_ms(shape, job) is None:
+            return None
+        if any(self.traders[at].job.job_id == job.job_id for at in self.overdue):
+            return self.highest + 1
+        return min(self._turns.raised(shape, job), self.highest)
 
     def of_shape(self, answers: Sequence[object] | NDArray[Any]) -> NDArray[Any]:
         """For each trader what is so for its shape: one answer for each of `shapes`."""
@@ -137,16 +152,15 @@ class Floor:
 
     def _capacity(self, fleet: Fleet, promised: Mapping[str, int], at_most: Mapping[str, int]) -> Floats:
         """What is free for the queue, less what others were promised, and what those who take part hold."""
-        capacity = dict.fromkeys(self.models, 0)
+        free = dict.fromkeys(self.models, 0)
         for pool in self.queue.pools:
             for model in self.models:
                 cell = fleet.get(pool, model)
-                capacity[model] += 0 if cell is None else cell.open_devices
-        for model in self.models:
-            capacity[model] = max(0, capacity[model] - promised.get(model, 0))
-        for _, running in self.running:
-            capacity[running.model] += running.devices
-        return np.array([float(min(count, at_most.get(model, count))) for model, count in capacity.items()])
+                free[model] += 0 if cell is None else cell.open_devices
+        left = [max(0, free[model] - promised.get(model, 0)) for model in self.models]
+        held = np.bincount(self.runs_on[self.runs_at], self.devices[self.runs_at], len(self.models))
+        most: Floats = np.minimum(np.add(left, held), [at_most.get(model, inf) for model in self.models])
+        return most
 
     def stuck(self, going: Sequence[Going], *, change_places: bool) -> set[JobId]:
         """Gangs that have no devices together where they are to go; devices are counted on the market, not laid out.
@@ -155,7 +169,7 @@ class Floor:
         nodes that anybody leaves where gangs are to go. Nothing stays changed.
         """
         gangs = sorted(
-            ((one.trader, one.to) for one in going if one.to is not None and one.trader.devices > 1),
+            ((one.running, one.to) for one in going if one.to is not None and one.running.devices > 1),
             key=lambda gang: -gang[0].devices,
         )
         models = {to for _, to in gangs}
@@ -163,10 +177,10 @@ class Floor:
         with self._given_back(leaving):
             taken: list[_Held] = []
             found: set[JobId] = set()
-            for trader, to in gangs:
-                seats = self._seats(trader.shape, to)
+            for running, to in gangs:
+                seats = self._seats(running.shape, to)
                 if seats is None:
-                    found.add(trader.job.job_id)
+                    found.add(running.job_id)
                 elif change_places:
                     taken += seats
                     for cell, row, mask, demand, firm_id in seats:
@@ -211,7 +225,7 @@ class Floor:
         """(traders): gangs that wait and could not be where they were chosen for, on what those who stay leave."""
         shape_of = self.traders.shape_of
         gang = (chosen >= 0) & (self.asked > 1)
-        gang[[at for at, _ in self.running]] = False
+        gang[self.runs_at] = False
         found = np.zeros(len(chosen), dtype=np.bool_)
         for number in np.unique(chosen[gang]).tolist():
             there = gang & (chosen == number)
@@ -231,8 +245,7 @@ class Floor:
         """
         places = [self._fleet.in_service(self.queue.pools, model) for model in self.models]
         found: Bools = never_seated(self.shapes, places)[self.traders.shape_of]
-        for at, running in self.running:
-            found[at, self.models.index(running.model)] = False
+        found[self.runs_at, self.runs_on[self.runs_at]] = False
         return found
 
     def holds(self, shape: Shape) -> bool:

@@ -147,7 +147,7 @@ class Gatherer:
             model: _own(queue, model) - self.sharing.held(queue.key, model)
             for model in models_of(traders.shapes)
         }
-        for _, running in traders.running:
+        for running in traders.running:
             left[running.model] += running.devices
         return {model: max(0, devices) for model, devices in left.items()}
 
@@ -370,18 +370,17 @@ def _would_move(running: RunningJob, estimates: Estimates) -> bool:
 
 def _wishes_of(floor: Floor, worth: Floats) -> Iterator[_Wish]:
     chosen, traders = best_of_all(floor, worth), floor.traders
-    names = [*floor.models, None]  # the last one is that of -1
-    stays = {at for at, running in floor.running if names[chosen[at]] == running.model}
+    stays = (chosen >= 0) & (chosen == floor.runs_on)
     leaving: dict[str, set[JobId]] = {}
-    for at, running in floor.running:
-        if at not in stays:
+    for running, goes_on in zip(floor.running, stays[floor.runs_at].tolist(), strict=True):
+        if not goes_on:
             leaving.setdefault(running.model, set()).add(running.job_id)
     wanted = (chosen >= 0) & floor.of_shape([_wants_together(shape) for shape in floor.shapes])
     for at in np.flatnonzero(wanted).tolist():
         trader, model = traders[at], floor.models[chosen[at]]
         values = dict(zip(floor.models, worth[at].tolist(), strict=True))
         better = frozenset(other for other in floor.models if values[other] > values[model])
-        if at in stays or (trader.running is not None and trader.running.model in better):
+        if stays[at] or (trader.running is not None and trader.running.model in better):
             continue
         of_one = values[model] / trader.devices
         yield _Wish(

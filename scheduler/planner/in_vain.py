@@ -37,7 +37,7 @@ class InVain:
         """A job that looks for a way in one cell after another. `of_class`: where the market chose who runs."""
         sizes = sizes_of(shape)
         alike = sizes if len(sizes) > 1 else demand_of(shape)  # of gangs of one size fewer tasks may do
-        rank = self._turns.rank(shape, job)
+        rank = self._turns.standing(shape, job).rank
         same = shape.queue, rank, served, alike, shape.topology
         who = shape.queue, shape.priority, rank, served, of_class, sizes
         return Asks(shape, job, self._fewest.setdefault(same, {}), who)

@@ -6,7 +6,7 @@ waiting jobs are served, so that what was stopped cannot stop who stopped it: pr
 that are stopping already count as coming, so that a second cycle on unchanged input stops nobody more.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
 from typing import NamedTuple
@@ -16,12 +16,12 @@ from scheduler.domain.queues import COMPUTE, QueueKey
 from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import demand_of
-from scheduler.planner.estimates import Estimates
 from scheduler.planner.fitting import Fitting, seat_on
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.giving_back import Returned, Victim, Way, in_order, until_enough
 from scheduler.planner.holders import Holders, holders
 from scheduler.planner.in_vain import Asks, InVain, TooFew
+from scheduler.planner.market import Market
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.placement import find_seats
 from scheduler.planner.plan import StopCause
@@ -65,7 +65,7 @@ class Preemption:
         sharing: Sharing,
         turns: Turns,
         overdue: Overdue,
-        estimates: Estimates,
+        market: Market,
         now_ms: int,
         config: PlannerConfig,
     ) -> None:
@@ -74,15 +74,12 @@ class Preemption:
         self._sharing = sharing
         self.turns = turns
         self._overdue = overdue
-        self._estimates = estimates
         self._taking_back = TakingBack(turns, now_ms, config)
         self._now_ms = now_ms
         self._config = config
         self._roots: dict[QueueKey, str | None] = {}
-        # The market has decided who of these stops for whose turn, and for whom enough has stopped.
-        self.traded: Set[JobId] = frozenset()
-        self.classes: Mapping[JobId, int] = {}  # of these, with what age makes of it there
-        self.served: Set[JobId] = frozenset()
+        # It has decided who of those who take part stops for whose turn, and for whom enough has stopped.
+        self._market = market
         self._stopped: set[JobId] = set()
         self._later: set[JobId] = set()  # of those: who were not told to stop yet
         self._any_claimed = False  # of a way on which anybody stops
@@ -114,22 +111,23 @@ class Preemption:
         What was given away or kept in this cycle meanwhile stays as it is. Cost: its running jobs, once.
         """
         place = (cell.pool, cell.model)
-        if place in self._told or not self._estimates.predicts:
+        if place in self._told or not self.turns.estimates.predicts:
             return
         self._told.add(place)
         ends: list[tuple[int, int, float]] = []
         everybody = chain.from_iterable(held_by.running for held_by in self._held_by.get(place, {}).values())
         for running in everybody:
             if running.shape.whole:  # the end of one part does not free the device
-                late_ms = self._estimates.late_ms(running.shape, running, cell.model)
+                late_ms = self.turns.estimates.late_ms(running.shape, running, cell.model)
                 if late_ms is not None:
                     ends += [(row, mask, self._now_ms + late_ms) for row, mask in masks_of(cell, running)]
         cell.expect_ends(ends)
 
     def asks(self, shape: Shape, job: WaitingJob) -> Asks:
         """A job that looks for a way in one cell after another."""
-        its = job.job_id
-        return self._in_vain.asks(shape, job, served=its in self.served, of_class=self.classes.get(its))
+        served = self._market.model_of(shape, job) is not None
+        of_class = self._market.class_of(shape, job)
+        return self._in_vain.asks(shape, job, served=served, of_class=of_class)
 
     def find(
         self, asks: Asks, cell: Cell, *, borrows: bool, lacks: int = 0, below: int | None = None
@@ -320,12 +318,13 @@ class Preemption:
                 may = those.may if anybody else those.may & those.whole
                 if below is not None:
                     may = may & (those.rank < below)
-                if job.job_id in self.served:
-                    may = may & ~those.among(self.traded)
+                if self._market.model_of(shape, job) is not None:
+                    may = may & ~those.among(self._market.decided)
                 lower = those.of_lower_class(shape, mine)
                 rows = may & lower
-                if job.job_id in self.classes and rows.any():
-                    rows &= ~those.as_high(self.classes, self.classes[job.job_id])
+                of_class = self._market.class_of(shape, job) if rows.any() else None
+                if of_class is not None:
+                    rows &= ~those.as_high(self._market.running, of_class)
                 found.append(Some(those, rows, StopCause.PRIORITY, at, parts))
                 if at is not None and self._for_turn is not None:
                     rows = may & ~lower & those.much_later(mine, self._for_turn)
@@ -374,7 +373,7 @@ class Preemption:
     @property
     def _for_turn(self) -> float | None:
         """Whose turn is later by so many times what a stop costs stops; None: nobody, or the market says who."""
-        return None if self.traded else self._config.policy.stop_for_turn
+        return None if self._market.anybody else self._config.policy.stop_for_turn
 
     def _stoppable(self, cell: Cell, whose: QueueKey | str | None) -> Stoppable:
         """Who runs in a cell for a queue or for a whole tree. Cost: O(running jobs of the cell), once."""

@@ -4,6 +4,7 @@ Units: shares in parts per million of a device, host processors in thousandths o
 time in milliseconds, speed in GFLOPS (nominal FP16) or in the job's own steps per second.
 """
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -209,16 +210,15 @@ class WaitingJob(NamedTuple):
 class JobColumns(NamedTuple):
     """Waiting jobs by field, see `WaitingJob`: what the market asks of each."""
 
-    submitted_ms: tuple[int, ...]
-    job_ids: tuple[JobId, ...]
-    steps_left: tuple[float | None, ...]
-    served_ms: tuple[int, ...]
+    submitted_ms: "array[int]"
+    steps_left: list[float | None]
+    served_ms: "array[int]"
 
     @classmethod
     def of(cls, jobs: Sequence[WaitingJob]) -> "JobColumns":
         """Of these jobs."""
-        submitted_ms, job_ids, steps_left, served_ms, _, _ = zip(*jobs, strict=True) if jobs else ((),) * 6
-        return cls(submitted_ms, job_ids, steps_left, served_ms)
+        submitted_ms, served_ms = array("q", [job[0] for job in jobs]), array("q", [job[3] for job in jobs])
+        return cls(submitted_ms, [job[2] for job in jobs], served_ms)
 
 
 @dataclass(frozen=True)

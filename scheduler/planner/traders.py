@@ -1,7 +1,8 @@
 """Who takes part in what is traded, in columns: of most jobs nothing but these numbers is ever asked."""
 
-from collections.abc import Collection, Sequence, Set
-from functools import cached_property
+from array import array
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,8 @@ from scheduler.domain.ids import JobId
 from scheduler.domain.queues import QueueKey
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.estimates import Estimates
-from scheduler.planner.rows import Ints
+from scheduler.planner.outcome import Chosen
+from scheduler.planner.rows import Floats, Ints
 from scheduler.planner.snapshot import JobClass, JobColumns, RunningJob, Shape, Snapshot, WaitingJob
 
 # Of each waiting class so many jobs take part: more could not start in one cycle.
@@ -36,72 +38,105 @@ class Traders:
 
     def __init__(self, drawn: "_Drawn") -> None:
         self.shapes = drawn.shapes
-        shape_of = np.array(drawn.shape_of)
-        devices = np.array([shape.devices for shape in drawn.shapes])
-        submitted_ms, left_ms = np.array(drawn.submitted_ms), np.array(drawn.left_ms)
-        order = np.lexsort((left_ms, devices[shape_of], submitted_ms))
+        self.last: Mapping[Shape, WaitingJob] = drawn.last  # of each class that takes part, the last who does
+        shape_of, submitted_ms, served_ms = map(
+            np.asarray, (drawn.shape_of, drawn.submitted_ms, drawn.served_ms)
+        )
+        left_ms = np.asarray(drawn.left_ms)
+        order = self._by_age(submitted_ms, shape_of, left_ms)
         self.shape_of: Ints = shape_of[order]  # of each which of `shapes` it has
         self.submitted_ms: Ints = submitted_ms[order]
-        self.served_ms: Ints = np.array(drawn.served_ms)[order]
-        self.left_ms = left_ms[order]
+        self.served_ms: Ints = served_ms[order]
+        self.left_ms: Floats = left_ms[order]
         self._drawn = drawn
-        self._order = order.tolist()
-        where = np.empty_like(order)
-        where[order] = np.arange(len(order))
-        places = where[len(order) - len(drawn.running) :].tolist()
-        self.running = sorted(zip(places, drawn.running, strict=True), key=lambda item: item[0])
+        self._order = order
+        waiting = len(order) - len(drawn.running)
+        self.runs_at: Ints = np.flatnonzero(order >= waiting)  # where those who run are
+        self.running = [drawn.running[number] for number in (order[self.runs_at] - waiting).tolist()]
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __getitem__(self, at: int) -> Trader:
-        job = self._drawn.jobs[self._order[at]]
+        job = self._drawn.job(self._order.item(at))
         shape, left_ms = self.shapes[self.shape_of.item(at)], self.left_ms.item(at)
         if isinstance(job, RunningJob):
             return Trader(shape, job.waiting, job, left_ms)
         return Trader(shape, job, None, left_ms)
 
-    @cached_property
-    def job_ids(self) -> list[JobId]:
-        """Of each."""
-        job_ids = self._drawn.job_ids
-        return [job_ids[at] for at in self._order]
+    def chosen(self, places: Ints, models: Sequence[str]) -> dict[Shape, Chosen]:
+        """Those who wait at these places, by what their class asks for; each should be on its one of the models."""
+        numbers = self._order[places]
+        order = np.argsort(numbers)
+        numbers, begins = numbers[order], np.array(self._drawn.begins)
+        of_class = np.searchsorted(begins, numbers, "right") - 1
+        firsts = np.flatnonzero(np.diff(of_class, prepend=-1)).tolist()
+        in_class, names = (numbers - begins[of_class]).tolist(), [models[at] for at in order.tolist()]
+        found = {}
+        for first, end in zip(firsts, [*firsts[1:], len(names)], strict=True):
+            asked, jobs = self._drawn.waiting[of_class.item(first)]
+            found[asked] = Chosen(jobs, in_class[first:end], names[first:end])
+        return found
+
+    def _by_age(self, submitted_ms: Ints, shape_of: Ints, left_ms: Floats) -> Ints:
+        """Of those submitted at one moment the smaller first, then those with less to do."""
+        order = np.argsort(submitted_ms, kind="stable")  # classes stand by age: so they are merged
+        in_order = submitted_ms[order]
+        if (in_order[1:] == in_order[:-1]).any():
+            devices = np.array([shape.devices for shape in self.shapes])
+            order = np.lexsort((left_ms, devices[shape_of], submitted_ms))
+        return order
 
 
 class _Drawn:
-    """Those of one queue as they were found: those who wait, then those who run."""
+    """Those of one queue as they were found: those who wait, class by class, then those who run."""
 
     def __init__(self) -> None:
         self.shapes: list[Shape] = []
         self._numbers: dict[int, int] = {}  # of each shape, by identity, which is quicker than its fields
-        self.shape_of: list[int] = []
-        self.jobs: list[WaitingJob | RunningJob] = []
+        self.shape_of = array("q")
         self.running: list[RunningJob] = []
-        self.job_ids: list[JobId] = []
-        self.submitted_ms: list[int] = []
-        self.served_ms: list[int] = []
-        self.left_ms: list[float] = []
+        self.last: dict[Shape, WaitingJob] = {}
+        self.submitted_ms = array("q")
+        self.served_ms = array("q")
+        self.left_ms = array("d")
+        self.waiting: list[
+            tuple[Shape, Sequence[WaitingJob]]
+        ] = []  # who takes part of a class that asks for this
+        self.begins: list[int] = []  # where each of these begins among all
 
     def wait(
-        self, shape: Shape, jobs: Sequence[WaitingJob], columns: JobColumns, left_ms: list[float]
+        self,
+        asked: Shape,
+        shape: Shape,
+        jobs: Sequence[WaitingJob],
+        columns: JobColumns,
+        left_ms: list[float],
     ) -> None:
         """Jobs of a class take part."""
-        self.shape_of += [self._number(shape)] * len(jobs)
-        self.jobs += jobs
-        self.job_ids += columns.job_ids
-        self.submitted_ms += columns.submitted_ms
-        self.served_ms += columns.served_ms
-        self.left_ms += left_ms
+        self.waiting.append((asked, jobs))
+        self.begins.append(len(self.shape_of))
+        self.last[asked] = jobs[-1]
+        self.shape_of.extend(array("q", [self._number(shape)]) * len(jobs))
+        self.submitted_ms.extend(columns.submitted_ms)
+        self.served_ms.extend(columns.served_ms)
+        self.left_ms.fromlist(left_ms)
 
     def run(self, shape: Shape, job: RunningJob, left_ms: float) -> None:
         """A running job does, after all those who wait."""
         self.shape_of.append(self._number(shape))
-        self.jobs.append(job)
         self.running.append(job)
-        self.job_ids.append(job.job_id)
         self.submitted_ms.append(job.submitted_ms)
         self.served_ms.append(job.served_ms)
         self.left_ms.append(left_ms)
+
+    def job(self, number: int) -> WaitingJob | RunningJob:
+        """The one that was found so late. Looked up, as most are never asked for."""
+        first = len(self.shape_of) - len(self.running)
+        if number >= first:
+            return self.running[number - first]
+        of_class = bisect_right(self.begins, number) - 1
+        return self.waiting[of_class][1][number - self.begins[of_class]]
 
     def _number(self, shape: Shape) -> int:
         number = self._numbers.setdefault(id(shape), len(self.shapes))
@@ -154,7 +189,7 @@ def _draw(
     """The first jobs of a class whose rest is predicted."""
     jobs: Sequence[WaitingJob] = item.jobs[:_MOST_OF_A_CLASS]
     columns = item.columns if len(jobs) == len(item.jobs) else JobColumns.of(jobs)
-    if not elsewhere.isdisjoint(columns.job_ids):
+    if elsewhere and not elsewhere.isdisjoint([job.job_id for job in jobs]):
         jobs = [job for job in jobs if job.job_id not in elsewhere]
         columns = JobColumns.of(jobs)
     lefts_ms = estimates.lefts_ms(shape, columns)
@@ -163,7 +198,7 @@ def _draw(
         jobs = [job for job, left in zip(jobs, lefts_ms, strict=True) if left is not None]
         columns = JobColumns.of(jobs)
     if jobs:
-        found.setdefault(shape.queue, _Drawn()).wait(shape, jobs, columns, left_ms)
+        found.setdefault(shape.queue, _Drawn()).wait(item.shape, shape, jobs, columns, left_ms)
 
 
 def _paid(shape: Shape, budgets: Budgets) -> Shape:

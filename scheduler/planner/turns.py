@@ -7,15 +7,16 @@ known of run times.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Set
-from itertools import repeat
-from operator import attrgetter
+from collections.abc import Iterator, Mapping
+from operator import add, attrgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from scheduler.domain.ids import JobId
 from scheduler.domain.jobs import Priority
+from scheduler.domain.queues import QueueKey
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
+from scheduler.planner.outcome import Outcome
 from scheduler.planner.snapshot import JobClass, RunningJob, Shape, WaitingJob
 
 if TYPE_CHECKING:  # it loads numpy, and this is loaded by all who hold a report
@@ -29,6 +30,9 @@ _SUBMITTED = attrgetter("submitted_ms")
 _BY_AGE = 2
 
 
+_NO_MARKET: Mapping[QueueKey, Outcome] = {}
+
+
 class Turns:
     """Rank and turn of jobs, waiting and running, by one rule."""
 
@@ -39,18 +43,13 @@ class Turns:
         self.estimates = estimates
         self._stretch = config.policy.stretch if estimates.known else 0.0
         self._by_age_ms = now_ms - _BY_AGE * config.ageing_ms  # by age alone who was submitted up to then
-        # Jobs that the market wants to start have the turn of their submission, whatever their length; those
-        # that it passed over come after them, and after whoever else has their rank.
-        self.chosen: Set[JobId] = frozenset()
-        self.passed_over: Mapping[JobId, int] = {}
+        # Whom it wants to start has the turn of his submission, whatever his length; whom it passed over comes
+        # after them, and after whoever else has his rank.
+        self._market: Mapping[QueueKey, Outcome] = _NO_MARKET
         self._running: dict[JobId, Standing] = {}
 
-    def rank(self, shape: Shape, job: WaitingJob | RunningJob) -> int:
+    def raised(self, shape: Shape, job: WaitingJob | RunningJob) -> int:
         """Priority class, raised by age."""
-        rank = self._raised(shape, job)
-        return self.passed_over.get(job.job_id, rank) if self.passed_over else rank
-
-    def _raised(self, shape: Shape, job: WaitingJob | RunningJob) -> int:
         rank = shape.priority.rank
         waited_ms = self._now_ms - job.submitted_ms
         return min(rank + waited_ms // self._ageing_ms, _HIGHEST) if waited_ms >= self._ageing_ms else rank
@@ -65,42 +64,59 @@ class Turns:
         """(rank, which jobs): of a class, the oldest first, those whom age raises alike."""
         jobs, lowest, begin = item.jobs, item.shape.priority.rank, 0
         while begin < len(jobs):
-            rank, end = self._raised(item.shape, jobs[begin]), len(jobs)
+            rank, end = self.raised(item.shape, jobs[begin]), len(jobs)
             if rank > lowest:
                 until_ms = self._now_ms - (rank - lowest) * self._ageing_ms
                 end = bisect_right(jobs, until_ms, lo=begin + 1, key=_SUBMITTED)
             yield rank, range(begin, end)
             begin = end
 
-    def turn(self, shape: Shape, job: WaitingJob | RunningJob, model: str | None = None) -> float:
-        """When it is its turn, in ms."""
-        later_ms = 0.0
-        if self._stretch and job.submitted_ms > self._by_age_ms and job.job_id not in self.chosen:
-            later_ms = self._later_ms(self.estimates.left_ms(shape, job, model))
-        return self._moment(job.submitted_ms, job.job_id, later_ms)
+    def standing(self, shape: Shape, job: WaitingJob | RunningJob, model: str | None = None) -> "Standing":
+        """Where a job stands, on a model, on its fastest one where none is named."""
+        left_ms = self.estimates.left_ms(shape, job, model)
+        own, later_ms = self.raised(shape, job), self._later_ms(job.submitted_ms, left_ms)
+        market = self._market.get(shape.queue) if isinstance(job, WaitingJob) else None
+        if market is None or isinstance(job, RunningJob):
+            return Standing(own, job.submitted_ms + later_ms, left_ms)
+        if market.model_of(shape, job) is not None:
+            return Standing(own, float(job.submitted_ms), left_ms)
+        after = market.after(shape, job, own)
+        return Standing(*self._passed_over(own, job.submitted_ms, after, later_ms), left_ms)
 
-    def _later_ms(self, left_ms: float | None) -> float:
-        """By how much a job comes later for the rest of its run; None: nobody knows it."""
+    def _later_ms(self, submitted_ms: int, left_ms: float | None) -> float:
+        """By how much a job comes later for the rest of its run; `left_ms` None: nobody knows it."""
+        if not self._stretch or submitted_ms <= self._by_age_ms:
+            return 0.0
         return self._stretch * (self._config.unknown_run_ms if left_ms is None else left_ms)
 
-    def _moment(self, submitted_ms: int, job_id: JobId, later_ms: float) -> float:
-        if job_id in self.chosen:
-            return float(submitted_ms)
-        # Who was passed over comes later than whoever was submitted by now.
-        over_ms = self._now_ms + 1 if job_id in self.passed_over else 0
-        return submitted_ms + over_ms + (later_ms if submitted_ms > self._by_age_ms else 0.0)
+    def _passed_over(
+        self, own: int, submitted_ms: int, after: int | None, later_ms: float
+    ) -> tuple[int, float]:
+        """(rank, turn) of a job that the market did not choose: later than whoever was submitted by now."""
+        if after is None:
+            return own, submitted_ms + later_ms
+        return after, submitted_ms + self._now_ms + 1 + later_ms
+
+    def _of_each(self, item: JobClass) -> list[tuple[int, float]]:
+        """(rank, turn) of each job of a class."""
+        shape, submitted_ms = item.shape, item.columns.submitted_ms
+        ranks = [rank for rank, those in self.by_rank(item) for _ in those]
+        lefts_ms = self.estimates.lefts_ms(shape, item.columns) if self._stretch else [None] * len(ranks)
+        later_ms = list(map(self._later_ms, submitted_ms, lefts_ms))
+        market = self._market.get(shape.queue)
+        if market is None:
+            return list(zip(ranks, map(add, submitted_ms, later_ms), strict=True))
+        return [
+            (own, float(ms)) if chosen else self._passed_over(own, ms, after, later)
+            for own, ms, (chosen, after), later in zip(
+                ranks, submitted_ms, market.of_each(item, ranks), later_ms, strict=True
+            )
+        ]
 
     def places(self, item: JobClass, also: _Also) -> list[tuple[int, float, WaitingJob, _Also]]:
         """(-rank, turn, job, also) of every job of a class: whose is less comes first."""
-        ranks = [-rank for rank, those in self.by_rank(item) for _ in those]
-        if over := self.passed_over:
-            ranks = [-over.get(job.job_id, -rank) for job, rank in zip(item.jobs, ranks, strict=True)]
-        return list(zip(ranks, self._turns(item), item.jobs, repeat(also)))
-
-    def standing(self, shape: Shape, job: WaitingJob | RunningJob, model: str) -> "Standing":
-        """Where a job stands, on a model."""
-        left_ms = self.estimates.left_ms(shape, job, model)
-        return Standing(self.rank(shape, job), self.turn(shape, job, model), left_ms)
+        each = zip(self._of_each(item), item.jobs, strict=True)
+        return [(-rank, turn, job, also) for (rank, turn), job in each]
 
     def of_running(self, running: RunningJob) -> "Standing":
         """Where a running job stands, as if it waited on the model that it has: asked by many who wait."""
@@ -109,9 +125,9 @@ class Turns:
             known = self._running[running.job_id] = self.standing(running.shape, running, running.model)
         return known
 
-    def market_chose(self, chosen: Set[JobId], passed_over: Mapping[JobId, int]) -> None:
-        """Who was chosen and who was passed over by the market, each of these with the lowest rank of those."""
-        self.chosen, self.passed_over = chosen, passed_over
+    def follow(self, market: Mapping[QueueKey, Outcome]) -> None:
+        """What the market of each queue says of whose turn it is."""
+        self._market = market
         self._running.clear()
 
     def in_order(self, item: JobClass) -> tuple[WaitingJob, ...]:
@@ -119,28 +135,18 @@ class Turns:
 
         So are those whom the market chose, and after them the others where it passed over all of these.
         """
-        jobs, chosen, over = item.jobs, self.chosen, self.passed_over
+        jobs = item.jobs
         if len(jobs) < 2:
             return jobs
         if not self._stretch or item.alike:
-            job_ids = item.columns.job_ids if chosen and item.shape.resumable else ()
-            if chosen.isdisjoint(job_ids):
-                if sum(map(over.__contains__, job_ids)) in (0, len(job_ids)):
-                    return jobs
-            else:
-                first, after = _parted(jobs, chosen)
-                if all(job.job_id in over for job in after):
-                    return (*first, *after)
-        places = sorted(zip(self._turns(item), item.jobs, strict=True))
+            market = self._market.get(item.shape.queue)
+            known = (
+                jobs if market is None else market.in_order(item, {rank for rank, _ in self.by_rank(item)})
+            )
+            if known is not None:
+                return known
+        places = sorted([(turn, job) for (_, turn), job in zip(self._of_each(item), jobs, strict=True)])
         return tuple([job for _, job in places])
-
-    def _turns(self, item: JobClass) -> list[float]:
-        """The turn of each job of a class."""
-        shape, jobs = item.shape, item.jobs
-        if not item.alike:
-            return [self.turn(shape, job) for job in jobs]
-        later_ms = self._later_ms(self.estimates.left_ms(shape, jobs[0])) if self._stretch else 0.0
-        return [self._moment(submitted_ms, job_id, later_ms) for submitted_ms, job_id, *_ in jobs]
 
 
 class Standing(NamedTuple):
@@ -149,11 +155,3 @@ class Standing(NamedTuple):
     rank: int
     turn: float  # ms
     left_ms: float | None  # None: nobody knows
-
-
-def _parted(jobs: Iterable[WaitingJob], first: Set[JobId]) -> tuple[list[WaitingJob], list[WaitingJob]]:
-    """Those and the others."""
-    both: tuple[list[WaitingJob], list[WaitingJob]] = [], []
-    for job in jobs:
-        both[job.job_id not in first].append(job)
-    return both

@@ -40,25 +40,26 @@ def worth_of(
     served_ms = traders.served_ms.astype(np.float64)
     if policy.little_had:
         weight *= (1.0 + np.minimum(served_ms, left_ms) / _LITTLE_MS) ** -policy.little_had
+    devices = np.array([float(shape.devices) for shape in floor.shapes])
     if policy.behind:
-        devices = np.array([float(shape.devices) for shape in floor.shapes])
         fair_speeds = floor.of_shape(fair_speed(np.array(of_shapes), devices, floor.capacity / len(traders)))
         waited_ms = np.maximum(0.0, now_ms - traders.submitted_ms.astype(np.float64))
         weight *= _IN_TIME + ((waited_ms + left_ms) * fair_speeds / (served_ms + left_ms)) ** policy.behind
     if policy.long_first:
         weight *= 1.0 + policy.long_first * (left_ms / max(estimates.horizon_ms(), 1.0)) ** 2
     asked = floor.asked
-    weight *= asked**policy.for_gangs
+    weight *= floor.of_shape(devices**policy.for_gangs)
     if policy.all_soonest:
         program = soonest(np.where(floor.unseated, 0.0, speeds), asked, left_ms, floor.capacity)
         weight *= asked * np.exp(_NEEDED * program.need)
         speeds = program.fit**_CHOOSY
     values: Floats = np.where(floor.unseated, 0.0, weight[:, None] * speeds)
-    for at, running in floor.running:
-        cost_ms = running.shape.restart_ms + (0 if saved else lost_work_ms(running, now_ms))
-        least_ms = max(min(traders.left_ms.item(at), _LASTS_MS), config.min_run_ms)
+    if floor.running:
+        lost_ms = [0 if saved else lost_work_ms(running, now_ms) for running in floor.running]
+        cost_ms = np.add([running.shape.restart_ms for running in floor.running], lost_ms)
+        least_ms = np.maximum(np.minimum(traders.left_ms[floor.runs_at], _LASTS_MS), config.min_run_ms)
         gain = (policy.move_for_gain or 0.0) * cost_ms / least_ms
-        values[at, floor.models.index(running.model)] *= 1.05 + gain
+        values[floor.runs_at, floor.runs_on[floor.runs_at]] *= 1.05 + gain
     return values
 
 

@@ -198,9 +198,8 @@ def test_places_of_jobs_that_are_alike_are_those_of_each_by_itself() -> None:
     snapshot = take_snapshot(controller.state, controller.now_ms)
     turns = Turns(controller.now_ms, config, Estimates(snapshot, Memory()))
     for item in snapshot.classes:
-        one_by_one = [
-            (-turns.rank(item.shape, job), turns.turn(item.shape, job), job, "x") for job in item.jobs
-        ]
+        each = [turns.standing(item.shape, job) for job in item.jobs]
+        one_by_one = [(-its.rank, its.turn, job, "x") for its, job in zip(each, item.jobs, strict=True)]
         assert turns.places(item, "x") == one_by_one
     assert sum(len(item.jobs) for item in snapshot.classes) == 10
 

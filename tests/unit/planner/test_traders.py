@@ -1,5 +1,10 @@
 """Who takes part in what is traded in a queue."""
 
+import random
+
+import numpy as np
+import pytest
+
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import QueueKey
@@ -30,6 +35,10 @@ def a_snapshot(*classes: JobClass, running: tuple[RunningJob, ...] = ()) -> Snap
     return Snapshot(catalogue_of({"fast": 0, "slow": 0}), (), {}, classes, running=running)
 
 
+def names(traders: Traders) -> list[JobId]:
+    return [traders[at].job.job_id for at in range(len(traders))]
+
+
 def found(snapshot: Snapshot, elsewhere: frozenset[JobId] = frozenset()) -> dict[QueueKey, Traders]:
     return traders_of(snapshot, Estimates(snapshot), Budgets(snapshot), elsewhere)
 
@@ -41,10 +50,10 @@ def test_those_who_run_and_those_who_wait_stand_by_age_each_with_what_is_its_own
         running=(running("runs", 3), running("stops", 4, stopping=True)),
     )
     traders = found(snapshot)[QUEUE]
-    assert traders.job_ids == ["old", "runs", "between", "young"]
+    assert names(traders) == ["old", "runs", "between", "young"]
     assert traders.left_ms.tolist() == [200_000.0, 5_000.0, 15_000.0, 50_000.0]
-    assert [(at, one.job_id) for at, one in traders.running] == [(1, "runs")]
-    assert [traders[at].job.job_id for at in range(4)] == traders.job_ids
+    assert traders.runs_at.tolist() == [1]
+    assert [one.job_id for one in traders.running] == ["runs"]
     assert [trader.running is not None for trader in map(traders.__getitem__, range(4))] == [
         False, True, False, False,
     ]  # fmt: skip
@@ -54,7 +63,7 @@ def test_who_is_elsewhere_and_who_is_not_predicted_takes_no_part() -> None:
     jobs = (waiting("a", 1), waiting("nobody knows", 2, None), waiting("elsewhere", 3), waiting("b", 4, 8.0))
     snapshot = a_snapshot(JobClass(traded(), jobs), running=(running("runs elsewhere", 5),))
     traders = found(snapshot, frozenset({JobId("elsewhere"), JobId("runs elsewhere")}))[QUEUE]
-    assert traders.job_ids == ["a", "b"]
+    assert names(traders) == ["a", "b"]
     assert traders.left_ms.tolist() == [50_000.0, 4_000.0]
     assert traders.submitted_ms.tolist() == [1, 4]
 
@@ -62,7 +71,7 @@ def test_who_is_elsewhere_and_who_is_not_predicted_takes_no_part() -> None:
 def test_of_a_class_the_oldest_take_part_as_many_as_could_start() -> None:
     jobs = tuple(waiting(f"job-{number:03}", number) for number in range(100))
     traders = found(a_snapshot(JobClass(traded(), jobs)))[QUEUE]
-    assert traders.job_ids == [job.job_id for job in jobs[:64]]
+    assert names(traders) == [job.job_id for job in jobs[:64]]
 
 
 def test_who_cannot_leave_again_takes_part_only_where_all_who_wait_are_asked_for() -> None:
@@ -71,10 +80,44 @@ def test_who_cannot_leave_again_takes_part_only_where_all_who_wait_are_asked_for
         JobClass(traded(), (waiting("moves", 2),)),
         JobClass(traded(OTHER), (waiting("of another queue", 3),)),
     )
-    assert {key: traders.job_ids for key, traders in found(snapshot).items()} == {
+    assert {key: names(traders) for key, traders in found(snapshot).items()} == {
         QUEUE: ["moves"],
         OTHER: ["of another queue"],
     }
     estimates, budgets = Estimates(snapshot), Budgets(snapshot)
     some = traders_of(snapshot, estimates, budgets, queues=[QUEUE], all_who_wait=True)
-    assert {key: traders.job_ids for key, traders in some.items()} == {QUEUE: ["stays", "moves"]}
+    assert {key: names(traders) for key, traders in some.items()} == {QUEUE: ["stays", "moves"]}
+
+
+def test_those_submitted_at_one_moment_stand_by_size_and_by_what_they_have_to_do() -> None:
+    large = traded()._replace(devices=4, devices_per_node=4)
+    snapshot = a_snapshot(
+        JobClass(large, (waiting("large", 5, 1.0),)),
+        JobClass(traded(), (waiting("old", 1), waiting("a long one", 5, 900.0))),
+        running=(running("a short one", 5),),
+    )
+    assert names(found(snapshot)[QUEUE]) == ["old", "a short one", "a long one", "large"]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_who_was_chosen_is_found_again_in_its_class(seed: int) -> None:
+    draw = random.Random(seed)
+    classes = []
+    for size in range(1, draw.randint(2, 6)):
+        moments = sorted(draw.sample(range(300), draw.randint(1, 90)))
+        jobs = tuple(waiting(f"{size}-{at}", at, draw.choice([5.0, None, 70.0])) for at in moments)
+        classes.append(JobClass(traded()._replace(devices=size, devices_per_node=size), jobs))
+    snapshot = a_snapshot(*classes, running=(running("runs", draw.randint(0, 300)),))
+    elsewhere = frozenset(job.job_id for item in classes for job in item.jobs if draw.random() < 0.1)
+    traders = found(snapshot, elsewhere)[QUEUE]
+    waits = [at for at in range(len(traders)) if traders[at].running is None]
+    places = [at for at in waits if draw.random() < 0.4]
+    models = {traders[at].job.job_id: draw.choice(["fast", "slow"]) for at in places}
+    chosen = traders.chosen(np.array(places, dtype=np.int64), list(models.values()))
+    for item in classes:
+        of_class = chosen.get(item.shape)
+        on = {job.job_id: None if of_class is None else of_class.model_of(job) for job in item.jobs}
+        assert on == {job.job_id: models.get(job.job_id) for job in item.jobs}
+        if of_class is not None:
+            in_order = sorted(item.jobs, key=lambda job: (job.job_id not in models, job))
+            assert list(of_class.first(item.jobs)) == in_order

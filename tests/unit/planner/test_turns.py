@@ -11,6 +11,7 @@ from scheduler.domain.queues import QueueKey
 from scheduler.planner import JobClass, PlannerConfig, Shape, Snapshot, WaitingJob
 from scheduler.planner.estimates import Estimates
 from scheduler.planner.experience import Learning
+from scheduler.planner.outcome import Chosen, Outcome
 from scheduler.planner.turns import Turns
 from scheduler.simulator.models import catalogue_of
 
@@ -54,16 +55,45 @@ def test_many_jobs_have_the_ranks_and_turns_that_each_has(seed: int) -> None:
     item = a_class(draw, config.ageing_ms)
     shape, jobs = item.shape, item.jobs
     turns = some_turns(draw, config, item)
-    ranks = [turns.rank(shape, job) for job in jobs]
+    ranks = [turns.standing(shape, job).rank for job in jobs]
     assert [rank for rank, those in turns.by_rank(item) for _ in those] == ranks
     own = np.full(len(jobs), shape.priority.rank)
     assert turns.ranks(own, np.array([job.submitted_ms for job in jobs])).tolist() == ranks
-    if shape.resumable and draw.random() < 0.8:
-        chosen = {job.job_id for job in jobs if draw.random() < 0.3} | {JobId("other")}
-        part = draw.choice([0.0, 0.5, 1.0])
-        over = {job.job_id: 0 for job in jobs if job.job_id not in chosen and draw.random() < part}
-        turns.market_chose(chosen, over)
-    each = [(turns.rank(shape, job), turns.turn(shape, job)) for job in jobs]
-    assert [(-rank, turn) for rank, turn, *_ in turns.places(item, None)] == each
-    in_turn = sorted(zip([turn for _, turn in each], jobs, strict=True))
+    if draw.random() < 0.8:
+        turns.follow({QUEUE: an_outcome(draw, item)})
+    each = [turns.standing(shape, job) for job in jobs]
+    assert [place[:3] for place in turns.places(item, None)] == [
+        (-its.rank, its.turn, job) for its, job in zip(each, jobs, strict=True)
+    ]
+    in_turn = sorted(zip([its.turn for its in each], jobs, strict=True))
     assert list(turns.in_order(item)) == [job for _, job in in_turn]
+
+
+def an_outcome(draw: random.Random, item: JobClass) -> Outcome:
+    """Of a market that chose some of the class or none, for all classes on it or some, and left some apart."""
+    jobs = [job for job in item.jobs if draw.random() < draw.choice([0.5, 1.0])]
+    many = draw.choice([0.0, 0.3, 1.0])
+    places = [place for place in range(len(jobs)) if draw.random() < many]
+    chosen = {item.shape: Chosen(jobs, places, ["a"] * len(places))} if places else {}
+    lowest = {rank: draw.randint(0, rank) for rank in range(4) if draw.random() < 0.8}
+    others = {job.job_id for job in item.jobs} - {jobs[place].job_id for place in places}
+    few = draw.choice([0.0, 0.0, 0.3])
+    apart = {job_id: draw.choice([None, 0]) for job_id in sorted(others) if draw.random() < few}
+    passes_over = draw.random() < 0.9
+    return Outcome(chosen, lambda _: passes_over, lowest, draw.randint(0, 2), apart)
+
+
+def test_whom_the_market_chose_comes_first_and_others_of_his_class_after_whoever_is_here() -> None:
+    jobs = tuple(WaitingJob(NOW_MS - 10 + at, JobId(f"job-{at}")) for at in range(4))
+    item = JobClass(Shape(QUEUE, Priority.NORMAL, 1, 1, ("a", "b"), resumable=True), jobs)
+    rank = Priority.NORMAL.rank
+    turns = some_turns(random.Random(0), PlannerConfig(), item)
+    chosen = Chosen(jobs, [1, 3], ["a", "b"])
+    turns.follow(
+        {QUEUE: Outcome({item.shape: chosen}, lambda _: True, {rank: rank - 1}, rank, {jobs[2].job_id: None})}
+    )
+    assert [turns.standing(item.shape, job).rank for job in jobs] == [rank - 1, rank, rank, rank]
+    first = turns.standing(item.shape, jobs[1])
+    assert first.turn == jobs[1].submitted_ms < turns.standing(item.shape, jobs[2]).turn
+    assert turns.standing(item.shape, jobs[0]).turn > NOW_MS
+    assert [job.job_id for job in turns.in_order(item)] == ["job-1", "job-2", "job-3", "job-0"]
