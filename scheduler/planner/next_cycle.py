@@ -128,16 +128,17 @@ def without_futile(snapshot: Snapshot, decided: Plan, then: Plan, gathered: Coll
         one = running.get(stop.job_id)
         if one is None or not _for_a_gain(stop):
             return False
-        had = {device_id for _, device_ids in one.tasks for device_id in device_ids}
-        if any(given.get(device_id, stop.job_id) != stop.job_id for device_id in had):
-            return False  # somebody has what he left
+        had = [device_id for _, device_ids in one.tasks for device_id in device_ids]
+        for device_id in had:
+            if given.get(device_id, stop.job_id) != stop.job_id:
+                return False  # somebody has what he left
         again = starts.get(stop.job_id)
         if again is None:
             return stop.cause is not StopCause.SHORTER and stop.job_id not in gathered
         has = {device_id for task in again.tasks for device_id in task.device_ids}
         if stop.cause is StopCause.GROW:
             return len(has) <= len(had)
-        return has == had or (again.device_model == one.model and stop.job_id not in gathered)
+        return has == set(had) or (again.device_model == one.model and stop.job_id not in gathered)
 
     return replace(decided, stops=tuple(stop for stop in decided.stops if not in_vain(stop)))
 

@@ -93,7 +93,10 @@ class _Drawn:
 
     def __init__(self) -> None:
         self.shapes: list[Shape] = []
-        self._numbers: dict[int, int] = {}  # of each shape, by identity, which is quicker than its fields
+        self._numbers: dict[Shape, int] = {}
+        self._known: dict[
+            int, tuple[int, Shape]
+        ] = {}  # the same by identity, which is quicker than its fields
         self.shape_of = array("q")
         self.running: list[RunningJob] = []
         self.last: dict[Shape, WaitingJob] = {}
@@ -139,10 +142,13 @@ class _Drawn:
         return self.waiting[of_class][1][number - self.begins[of_class]]
 
     def _number(self, shape: Shape) -> int:
-        number = self._numbers.setdefault(id(shape), len(self.shapes))
-        if number == len(self.shapes):
-            self.shapes.append(shape)
-        return number
+        known = self._known.get(id(shape))
+        if known is None:
+            number = self._numbers.setdefault(shape, len(self.shapes))
+            if number == len(self.shapes):
+                self.shapes.append(shape)
+            known = self._known[id(shape)] = number, shape  # kept, so that no other has its identity
+        return known[0]
 
 
 def traders_of(
