@@ -21,7 +21,7 @@ from scheduler.planner.reach import InService, never_seated
 from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 from scheduler.planner.stoppable import masks_of
-from scheduler.planner.traders import Trader, Traders, takes_part
+from scheduler.planner.traders import Trader, Traders
 from scheduler.planner.turns import Turns
 
 # Where the profile says so a job that needs more than its share of the devices has longer patience (overdue.PATIENT),
@@ -56,7 +56,7 @@ def without_who_stays(snapshot: Snapshot, fleet: Fleet) -> dict[Cell, InService]
     stay = {cell: np.zeros(len(cell.parts), dtype=np.int64) for cell in fleet.cells()}
     for running in snapshot.running:
         cell = fleet.get(running.pool, running.model)
-        if cell is not None and not (takes_part(running.shape) or running.stopping):
+        if cell is not None and not (running.shape.tradable or running.stopping):
             for row, mask in masks_of(cell, running):
                 stay[cell][row] += mask.bit_count()
     return {cell: InService(cell, devices) for cell, devices in stay.items()}
@@ -98,7 +98,7 @@ class Floor:
         self.runs_on: Ints = np.full(len(traders), -1, dtype=np.int64)  # which of the models; -1: it waits
         self.runs_on[self.runs_at] = [number_of[running.model] for running in self.running]
         self.capacity = self._capacity(fleet, promised, at_most or {})
-        self._most: dict[str, float] = dict(zip(self.models, self.capacity.tolist(), strict=True))
+        self.most: Mapping[str, float] = dict(zip(self.models, self.capacity.tolist(), strict=True))
         self.highest = max(shape.priority.rank for shape in self.shapes)
         self.unseated = self._unseated()
         self.overdue = self._first_overdue(PATIENT * config.ageing_ms, config.policy.patience_of_large)
@@ -134,7 +134,9 @@ class Floor:
         if not len(old):
             return set()
         able = self.of_shape([[model in shape.models for model in self.models] for shape in self.shapes])
-        able = (able & ~self.unseated).any(axis=1) & self.of_shape([self.holds(s) for s in self.shapes])
+        able = (able & ~self.unseated).any(axis=1) & self.of_shape(
+            [shape.fits(self.most) for shape in self.shapes]
+        )
         for at in old[able[old]].tolist():
             trader = self.traders[at]
             longer = min(max(1.0, trader.devices / share), most)
@@ -247,7 +249,3 @@ class Floor:
         found: Bools = never_seated(self.shapes, places)[self.traders.shape_of]
         found[self.runs_at, self.runs_on[self.runs_at]] = False
         return found
-
-    def holds(self, shape: Shape) -> bool:
-        """Whether there are enough devices of one of its models for the job."""
-        return shape.devices <= max([self._most.get(model, 0) for model in shape.models], default=0)

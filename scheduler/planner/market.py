@@ -25,7 +25,7 @@ from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 from scheduler.planner.stoppable import lost_work_ms, must_stay
-from scheduler.planner.traders import takes_part, traders_of
+from scheduler.planner.traders import traders_of
 from scheduler.planner.turns import Turns
 from scheduler.planner.worth import worth_of
 
@@ -196,7 +196,7 @@ def _outcome(floor: Floor, chosen: Ints, starts: Bools, elsewhere: Set[JobId]) -
     models = [floor.models[at] for at in chosen[places].tolist()]
     return Outcome(
         floor.traders.chosen(places, models),
-        lambda shape: takes_part(shape) and floor.holds(shape),
+        floor.most,
         lowest,
         floor.highest,
         apart,

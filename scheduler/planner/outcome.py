@@ -1,7 +1,7 @@
 """What the market of a queue decides for those who wait: whom it chose comes first, others of his class after him."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from scheduler.domain.ids import JobId
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
     """Of one queue. Of who takes part and was not chosen nothing is kept: it follows from what its class met."""
 
     chosen: Mapping[Shape, Chosen]
-    passes_over: Callable[[Shape], bool]  # whether others of such a class come after those who were chosen
+    most: Mapping[str, float]  # devices by model: who needs more of them keeps his place
     lowest: Mapping[int, int]  # by class on the market the rank of the last of those who were chosen
     highest: int  # class: age raises nobody above it
     apart: Mapping[JobId, int | None]  # who comes after them with another rank than his own says, or does not
@@ -46,6 +46,10 @@ class Outcome(NamedTuple):
         """On which a job should be; None: it was not chosen. `shape`: that of its class in the snapshot."""
         chosen = self.chosen.get(shape)
         return None if chosen is None else chosen.model_of(job)
+
+    def passes_over(self, shape: Shape) -> bool:
+        """Whether jobs of such a class come after those who were chosen, if they were not."""
+        return shape.tradable and shape.fits(self.most)
 
     def after(self, shape: Shape, job: WaitingJob, own: int) -> int | None:
         """The rank with which a job that was not chosen comes after those who were; None: it does not.

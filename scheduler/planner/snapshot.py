@@ -177,6 +177,15 @@ class Shape(NamedTuple):
         """Whether it takes whole devices."""
         return self.share_ppm >= WHOLE_PPM
 
+    @property
+    def tradable(self) -> bool:
+        """Whether its jobs may be moved between several models: they resume, and hold whole devices."""
+        return self.resumable and len(self.models) > 1 and self.whole and self.devices > 0
+
+    def fits(self, devices: Mapping[str, float]) -> bool:
+        """Whether one of its models has enough of these devices, by model."""
+        return self.devices <= max([devices.get(model, 0) for model in self.models], default=0)
+
 
 def limit_class_ms(limit_ms: int | None) -> int | None:
     """A time limit rounded up to one of eight in each doubling, so that it makes no class of its own.

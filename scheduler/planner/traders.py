@@ -171,14 +171,14 @@ def traders_of(
         if queues is not None and key not in queues:
             continue
         shape = _paid(item.shape, budgets)
-        if takes_part(shape) or (all_who_wait and shape.whole and shape.devices > 0 and shape.models):
+        if shape.tradable or (all_who_wait and shape.whole and shape.devices > 0 and shape.models):
             _draw(found, item, shape, estimates, elsewhere)
     for running in snapshot.running:
         key = running.shape.queue
-        if not takes_part(running.shape) or (queues is not None and key not in queues):
+        if not running.shape.tradable or (queues is not None and key not in queues):
             continue
         shape = _paid(running.shape, budgets)
-        if takes_part(shape) and not running.stopping and running.model in shape.models:
+        if shape.tradable and not running.stopping and running.model in shape.models:
             left_ms = estimates.left_ms(shape, running)
             if left_ms is not None and running.job_id not in elsewhere:
                 found.setdefault(key, _Drawn()).run(shape, running, left_ms)
@@ -209,13 +209,8 @@ def _draw(
 
 def _paid(shape: Shape, budgets: Budgets) -> Shape:
     """With the models alone on which its budgets could pay for a start: one that runs pays anew when it moves."""
-    if not budgets.binds(shape) or not takes_part(shape):
+    if not budgets.binds(shape) or not shape.tradable:
         return shape
     return shape._replace(
         models=tuple(model for model in shape.models if budgets.refusal(shape, model) is None)
     )
-
-
-def takes_part(shape: Shape) -> bool:
-    """Whether its jobs may be moved between several models: they resume, and hold whole devices."""
-    return shape.resumable and len(shape.models) > 1 and shape.whole and shape.devices > 0

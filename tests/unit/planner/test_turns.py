@@ -79,8 +79,8 @@ def an_outcome(draw: random.Random, item: JobClass) -> Outcome:
     others = {job.job_id for job in item.jobs} - {jobs[place].job_id for place in places}
     few = draw.choice([0.0, 0.0, 0.3])
     apart = {job_id: draw.choice([None, 0]) for job_id in sorted(others) if draw.random() < few}
-    passes_over = draw.random() < 0.9
-    return Outcome(chosen, lambda _: passes_over, lowest, draw.randint(0, 2), apart)
+    most = {"a": draw.choice([0.0, 1.0, 1.0])}
+    return Outcome(chosen, most, lowest, draw.randint(0, 2), apart)
 
 
 def test_whom_the_market_chose_comes_first_and_others_of_his_class_after_whoever_is_here() -> None:
@@ -90,7 +90,7 @@ def test_whom_the_market_chose_comes_first_and_others_of_his_class_after_whoever
     turns = some_turns(random.Random(0), PlannerConfig(), item)
     chosen = Chosen(jobs, [1, 3], ["a", "b"])
     turns.follow(
-        {QUEUE: Outcome({item.shape: chosen}, lambda _: True, {rank: rank - 1}, rank, {jobs[2].job_id: None})}
+        {QUEUE: Outcome({item.shape: chosen}, {"a": 1.0}, {rank: rank - 1}, rank, {jobs[2].job_id: None})}
     )
     assert [turns.standing(item.shape, job).rank for job in jobs] == [rank - 1, rank, rank, rank]
     first = turns.standing(item.shape, jobs[1])
