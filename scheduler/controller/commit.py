@@ -11,14 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.controller import metrics
 from scheduler.controller.gateways import look_at_gateways
-from scheduler.controller.legal_plans import legal_plan
+from scheduler.controller.legal_plans import LegalPlan
 from scheduler.controller.reports import RefusalBook, ReportBook
+from scheduler.controller.sifted_plans import Sifter
 from scheduler.domain.ids import Ids
-from scheduler.machine import Changes, ClusterState, announce, apply, apply_plan, take_snapshot
+from scheduler.machine import Changes, ClusterState, announce, apply, apply_plan, tell_left_out
 from scheduler.machine.messages import LeaderStarted, Message, Tick
 from scheduler.planner import PlannerConfig, Report
 from scheduler.planner.cycle import Planner
 from scheduler.planner.moves import could_move
+from scheduler.planner.sifting import StillLooking
 from scheduler.storage import inbox
 from scheduler.storage.cluster import write_changes
 from scheduler.storage.cluster_messages import read_messages
@@ -78,7 +80,7 @@ class Leader:
         self.report: Report | None = None
         self.seat = seat
         self._config = config
-        self._planner = Planner(state.catalogue, config.planner)
+        self._plans = Sifter(lambda: Planner(state.catalogue, config.planner))
         self._reports = ReportBook()
         self._refusals = RefusalBook()
         self._now_ms = state.began_ms
@@ -172,16 +174,31 @@ class Leader:
         # A defect of the planner must not end what is no planning: waiting jobs wait on, running ones go on.
         try:
             with metrics.PLAN_SECONDS.time():
-                snapshot = take_snapshot(self.state, now_ms)
-                made = legal_plan(self._planner, snapshot, now_ms)
-        except Exception:  # noqa: BLE001 - whatever it is
+                planned = self._plans.plan(self.state, now_ms)
+        except Exception as error:  # noqa: BLE001 - whatever it is
             metrics.REFUSED_PLANS.inc()
-            _log.exception("plan_failed")
-            # What the old one keeps may be half new.
-            self._planner = Planner(self.state.catalogue, self._config.planner)
+            _log.exception("nothing_planned")
+            self._replan = isinstance(error, StillLooking)
             return 0, ()
-        if made.violations:
+        made = planned.made
+        if made.violations or planned.left_out:
             metrics.REFUSED_PLANS.inc()
+        self._log_refusals(made)
+        for job_id, jobs in planned.news:
+            _log.error("left_out_of_plans", job_id=job_id, jobs=jobs)
+        tell_left_out(self.state, planned.news, now_ms, self.seat.ids, changes)
+        legal, report = made.plan, made.report
+        apply_plan(self.state, legal, now_ms, self.seat.ids, changes)
+        metrics.show_starts(changes.kept_word)
+        announce(self.state, report, now_ms, self.seat.ids, changes)
+        self.report = report
+        self._replan = report.unfinished
+        self._may_gain = self._config.planner.moves and any(map(could_move, planned.snapshot.running))
+        metrics.PLACEMENTS.inc(len(legal.placements))
+        metrics.show_report(report)
+        return len(legal.placements), self._reports.rows(report, self.state)
+
+    def _log_refusals(self, made: LegalPlan) -> None:
         news = self._refusals.news(made.violations)
         for violation in news:
             _log.error("plan_refused", job_id=violation.job_id, what=violation.what)
@@ -191,13 +208,3 @@ class Leader:
                 placements_left_out=len(made.refused),
                 stops_left_out=made.stops_left_out,
             )
-        legal, report = made.plan, made.report
-        apply_plan(self.state, legal, now_ms, self.seat.ids, changes)
-        metrics.show_starts(changes.kept_word)
-        announce(self.state, report, now_ms, self.seat.ids, changes)
-        self.report = report
-        self._replan = report.unfinished
-        self._may_gain = self._config.planner.moves and any(map(could_move, snapshot.running))
-        metrics.PLACEMENTS.inc(len(legal.placements))
-        metrics.show_report(report)
-        return len(legal.placements), self._reports.rows(report, self.state)

@@ -7,7 +7,7 @@ from typing import Protocol
 from scheduler.domain.ids import JobId
 from scheduler.planner.plan import Plan
 from scheduler.planner.plan_checks import Violation, legal_part
-from scheduler.planner.report import Report
+from scheduler.planner.report import REFUSED, Report
 from scheduler.planner.snapshot import JobClass, Snapshot
 
 
@@ -46,7 +46,9 @@ def legal_plan(planner: Plans, snapshot: Snapshot, now_ms: int) -> LegalPlan:
         violations = [*violations, *more]
         refused |= _placed(proposal) - _placed(legal)
     stops_left_out = len(proposal.stops) - len(legal.stops)
-    return LegalPlan(legal, report.without(refused, snapshot), tuple(violations), refused, stops_left_out)
+    return LegalPlan(
+        legal, report.without(refused, snapshot, REFUSED), tuple(violations), refused, stops_left_out
+    )
 
 
 def _placed(plan: Plan) -> frozenset[JobId]:

@@ -29,6 +29,9 @@ class Reason(StrEnum):
     DEPENDENCY = "dependency"  # other jobs come first
     ARRAY_LIMIT = "array_limit"  # as many of its array go on as may at a time
     NOT_PLANNED_YET = "not_planned_yet"  # submitted after the last cycle
+    PLAN_FAILED = (
+        "plan_failed"  # no plan can be made with it: a defect; the others are planned for without it
+    )
     NO_CONTAINER_ENGINE = "no_container_engine"  # free, but their nodes run no container images
     AGENT_TOO_OLD = "agent_too_old"  # free, but their nodes' agents are older than what the job asks for
     # These never change by waiting.

@@ -6,9 +6,9 @@ placement, which the planner makes and `apply_plan` carries out. When a commit f
 unknown, the state is thrown away and loaded again.
 """
 
-from scheduler.machine.apply import announce, apply, apply_plan
+from scheduler.machine.apply import announce, apply, apply_plan, tell_left_out
 from scheduler.machine.changes import Changes, Event
-from scheduler.machine.snapshots import take_snapshot
+from scheduler.machine.snapshots import take_snapshot, unseen
 from scheduler.machine.state import ClusterState, MachineConfig
 
 __all__ = [
@@ -20,4 +20,6 @@ __all__ = [
     "apply",
     "apply_plan",
     "take_snapshot",
+    "tell_left_out",
+    "unseen",
 ]

@@ -1,9 +1,10 @@
 """The machine's two doors: a message is applied, a plan is carried out."""
 
+from collections.abc import Sequence
 from functools import singledispatch
 
 from scheduler.domain.allocations import AttemptState
-from scheduler.domain.ids import Ids
+from scheduler.domain.ids import Ids, JobId
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Ending, StopReason
 from scheduler.machine import clock, jobs, learning, nodes, plans
@@ -65,6 +66,15 @@ def announce(
     changes = Changes() if changes is None else changes
     learning.announce(Transition(state, changes, now_ms, ids), report)
     return changes
+
+
+def tell_left_out(
+    state: ClusterState, jobs: Sequence[tuple[JobId, int]], now_ms: int, ids: Ids, changes: Changes
+) -> None:
+    """Events of what is planned without from now on: of one job for all that are alike, with how many they are."""
+    t = Transition(state, changes, now_ms, ids)
+    for job_id, count in jobs:
+        t.emit_job("JobLeftOutOfPlans", state.jobs[job_id], jobs=count)
 
 
 @singledispatch

@@ -1,11 +1,12 @@
 """The state as the planner may see it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from scheduler.domain.allocations import AttemptState
 from scheduler.domain.budgets import BudgetKey, budget_keys
 from scheduler.domain.devices import WHOLE_PPM, Health
 from scheduler.domain.features import node_features
+from scheduler.domain.ids import JobId
 from scheduler.domain.nodes import Isolation, NodeState
 from scheduler.machine.configuration import calendar_at, prices_at
 from scheduler.machine.money import reserved_nano
@@ -24,8 +25,11 @@ from scheduler.planner.snapshot import (
 )
 
 
-def take_snapshot(state: ClusterState, now_ms: int) -> Snapshot:
-    """An immutable picture. Cost: O(nodes) pointers, and the devices of nodes that changed."""
+def take_snapshot(state: ClusterState, now_ms: int, without: Set[JobId] = frozenset()) -> Snapshot:
+    """An immutable picture. Cost: O(nodes) pointers, and the devices of nodes that changed.
+
+    `without`: jobs with devices that are not to be seen; what they hold stays theirs.
+    """
     return Snapshot(
         catalogue=state.catalogue,
         nodes=tuple(_view(state, node) for node in state.nodes_in_order()),
@@ -34,7 +38,7 @@ def take_snapshot(state: ClusterState, now_ms: int) -> Snapshot:
         held={key: dict(models) for key, models in state.held.items()},
         usage=state.usage.decayed(now_ms),
         resting=_resting(state),
-        running=_running(state, now_ms),
+        running=_running(state, now_ms, without),
         cohorts=dict(state.cohorts),
         calendar=calendar_at(state, now_ms),
         prices=prices_at(state, now_ms),
@@ -91,9 +95,22 @@ def _devices(node: NodeRecord) -> list[DeviceView]:
     return views
 
 
-def _running(state: ClusterState, now_ms: int) -> tuple[RunningJob, ...]:
+def unseen(state: ClusterState, now_ms: int) -> frozenset[JobId]:
+    """Jobs with devices of which no picture can be made: a defect, for `take_snapshot` to go on without them."""
+    jobs = set()
+    for job in state.active.values():
+        try:
+            _running_view(state, job, now_ms)
+        except Exception:  # noqa: BLE001 - whatever it is, it ends no more than what is known of the job
+            jobs.add(job.job_id)
+    return frozenset(jobs)
+
+
+def _running(state: ClusterState, now_ms: int, without: Set[JobId]) -> tuple[RunningJob, ...]:
     """Jobs with devices, by the time of their grant. Cost: O(active jobs)."""
-    views = [view for job in state.active.values() if (view := _running_view(state, job, now_ms)) is not None]
+    seen = state.active.values()
+    jobs = [job for job in seen if job.job_id not in without] if without else seen
+    views = [view for job in jobs if (view := _running_view(state, job, now_ms)) is not None]
     views.sort(key=lambda view: (view.started_ms, view.submitted_ms, view.job_id))
     return tuple(views)
 

@@ -11,7 +11,14 @@ from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.forecast import Forecast, StartInterval
 from scheduler.planner.snapshot import Shape, Snapshot, WaitingJob
 
-_REFUSED = "its start was planned, and did not pass the last check: it waits, and the operator is told"
+REFUSED = WhyNot(
+    Reason.NOT_PLANNED_YET,
+    "its start was planned, and did not pass the last check: it waits, and the operator is told",
+)
+FAILS = WhyNot(
+    Reason.PLAN_FAILED,
+    "planning fails over it: it waits, others start without it, and the operator is told",
+)
 
 
 class ClassReport(NamedTuple):
@@ -32,22 +39,22 @@ class Report:
     classes: tuple[ClassReport, ...]
     unfinished: bool = False  # the cycle reached its bound on work: plan again at once
     forecast: Forecast | None = field(default=None, compare=False, repr=False)
-    refused: Set[JobId] = frozenset()  # placed, and not started: nobody knows when they start
+    left_out: Set[JobId] = frozenset()  # for a defect: nobody knows when they start
 
     def starts(self, job_id: JobId) -> StartInterval | None:
         """Between which moments a waiting job starts; None: nobody knows. The first question costs most."""
-        if self.forecast is None or job_id in self.refused:
+        if self.forecast is None or job_id in self.left_out:
             return None
         return self.forecast.interval(job_id)
 
-    def without(self, refused: Set[JobId], snapshot: Snapshot) -> "Report":
-        """The same where `plan_checks` refused placements: those jobs wait, too. Cost: O(waiting jobs) if any."""
-        if not refused:
+    def without(self, jobs: Set[JobId], snapshot: Snapshot, why: WhyNot) -> "Report":
+        """The same where a defect leaves jobs out: those wait, too. Cost: O(waiting jobs) if any."""
+        if not jobs:
             return self
-        why = (WhyNot(Reason.NOT_PLANNED_YET, _REFUSED),)
-        named = ((item, tuple(j for j in item.jobs if j.job_id in refused)) for item in snapshot.classes)
-        waiting = [ClassReport(item.shape, jobs, why) for item, jobs in named if jobs]
-        return replace(self, classes=(*self.classes, *waiting), refused=refused)
+        named = [(item.shape, tuple(j for j in item.jobs if j.job_id in jobs)) for item in snapshot.classes]
+        named += [(one.shape, (one.job,)) for one in snapshot.resting if one.job.job_id in jobs]
+        waiting = [ClassReport(shape, left_out, (why,)) for shape, left_out in named if left_out]
+        return replace(self, classes=(*self.classes, *waiting), left_out=self.left_out | jobs)
 
     @property
     def expected(self) -> Iterable[JobId]:

@@ -174,7 +174,7 @@ def cny_to_the_fen(nano: Fraction) -> str:
 def _plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan, Report]:
     # With numpy, which the API has no other use for: it is loaded for the first who tries a job.
     from scheduler import machine_code
-    from scheduler.planner.cycle import plan
+    from scheduler.planner.sifting import sifted_plan
 
     machine_code.want(len(snapshot.nodes))
-    return plan(snapshot, now_ms, config)
+    return sifted_plan(snapshot, now_ms, config)

@@ -154,6 +154,9 @@ ZH_WAITING = {
     "its start was planned, and did not pass the last check: it waits, and the operator is told": (
         "已计划启动，但未通过最后检查：作业继续等待，并已告知运营方"
     ),
+    "planning fails over it: it waits, others start without it, and the operator is told": (
+        "调度计算因它出错：作业继续等待，其他作业照常启动，并已告知运营方"
+    ),
     "the last cycle reached its bound on work before this job": "上一轮调度在轮到该作业之前达到了工作量上限",
     "its last attempt failed; the next one is due at {moment}": "上次尝试失败；下一次定于 {moment}",
     "now, if it need not be inside one {level}: {where}": "若不要求在同一 {level} 内：{where}",

@@ -15,6 +15,7 @@ from scheduler.domain.gangs import Elastic
 from scheduler.domain.ids import JobId, NodeId
 from scheduler.domain.jobs import Dependencies, Output
 from scheduler.domain.nodes import NodeState
+from scheduler.machine.queueing import as_it_waits
 from scheduler.storage.engine import Database, DatabaseAway
 from scheduler.storage.leadership import Leadership, LeadershipLost
 from suanli.evidence.entries import signing_message
@@ -83,6 +84,33 @@ async def test_a_submitted_job_is_allocated_in_one_cycle_with_everything_that_be
     kinds = await installation.rows("SELECT event_seq, kind FROM events ORDER BY event_seq")
     assert [seq for seq, _ in kinds] == list(range(1, len(kinds) + 1))
     assert [kind for _, kind in kinds][-2:] == ["JobSubmitted", "JobAllocated"]
+
+
+async def test_a_job_that_trips_the_planner_waits_and_says_so_and_the_others_start(
+    installation: Installation, leader: Leader
+) -> None:
+    await installation.submit("trips", a_spec(devices=2))
+    await installation.submit("other", a_spec(devices=1))
+    await leader.cycle(NOW_MS + 10, may_plan=False)
+    job = leader.state.jobs[JobId("trips")]
+    assert job.shape is not None
+    leader.state.waiting.remove(job.shape, job.ages_from_ms, job.job_id)
+    job.shape = job.shape._replace(devices_per_node=0)
+    leader.state.waiting.add(job.shape, as_it_waits(leader.state, job, job.shape))
+    for cycle in (11, 12):
+        await installation.submit(f"later-{cycle}", a_spec(devices=1))
+        await leader.cycle(NOW_MS + cycle)
+    assert await installation.rows("SELECT job_id, state FROM job_states ORDER BY job_id") == [
+        ("later-11", "allocated"),
+        ("later-12", "allocated"),
+        ("other", "allocated"),
+        ("trips", "queued"),
+    ]
+    [(reasons,)] = await installation.rows("SELECT reasons FROM reports WHERE job_id = 'trips'")
+    assert isinstance(reasons, list)
+    assert [why["reason"] for why in reasons] == ["plan_failed"]
+    told = await installation.rows("SELECT job_id, data FROM events WHERE kind = 'JobLeftOutOfPlans'")
+    assert told == [("trips", {"jobs": 1})], "once, however many cycles there are"
 
 
 async def test_a_job_goes_where_the_agent_has_said_that_it_knows_what_the_job_asks_for(

@@ -17,6 +17,7 @@ from scheduler.machine import announce, take_snapshot
 from scheduler.machine.messages import CordonRequested
 from scheduler.planner.cycle import plan
 from scheduler.planner.plan_checks import Violation
+from scheduler.planner.report import REFUSED
 from scheduler.planner.snapshot import Money
 from tests.builders.cluster import Controller, a_node
 from tests.builders.jobs import a_spec
@@ -67,9 +68,9 @@ def test_a_job_whose_placement_was_refused_waits_and_is_told_why_and_no_start() 
     snapshot = take_snapshot(controller.state, controller.now_ms)
     proposal, report = plan(snapshot, controller.now_ms, controller.config)
     assert [placement.job_id for placement in proposal.placements] == ["placed", "refused"]
-    assert report.without(frozenset(), snapshot) is report
+    assert report.without(frozenset(), snapshot, REFUSED) is report
     assert report.starts(JobId("refused")) is not None, "as if it were given what it was to have"
-    report = report.without({JobId("refused")}, snapshot)
+    report = report.without({JobId("refused")}, snapshot, REFUSED)
     rows = {str(row["job_id"]): row for row in book.rows(report, controller.state)}
     assert list(rows) == ["refused", "behind"]
     assert (rows["refused"]["position"], rows["behind"]["position"]) == (1, 2)

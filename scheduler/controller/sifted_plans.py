@@ -1,0 +1,100 @@
+"""Plans although a job trips the planner: what does is left out, told of once, and planned for again after a while."""
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, replace
+
+import structlog
+
+from scheduler.controller.legal_plans import LegalPlan, Plans, legal_plan
+from scheduler.domain.ids import JobId
+from scheduler.domain.time import MINUTE_MS
+from scheduler.machine import ClusterState, take_snapshot, unseen
+from scheduler.planner.report import FAILS
+from scheduler.planner.sifting import Part, StillLooking, parts_of, sifted, waiting_of, without
+from scheduler.planner.snapshot import Shape, Snapshot
+
+AGAIN_MS = 10 * MINUTE_MS  # what was left out is planned for again then: the rest of the cluster has changed
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SiftedPlan:
+    """What may be applied, and what it was made without."""
+
+    made: LegalPlan
+    snapshot: Snapshot
+    left_out: tuple[Part, ...]
+    news: tuple[tuple[JobId, int], ...]  # found in this cycle: a job of each part, and how many there are
+
+
+class Sifter:
+    """Makes plans, and remembers what they cannot be made with. One for a leader's term."""
+
+    def __init__(self, planner: Callable[[], Plans]) -> None:
+        """`planner` makes one: what the old one keeps may be half new when it has failed."""
+        self._make = planner
+        self._planner = planner()
+        self._out: dict[Part, int] = {}  # until when
+
+    def plan(self, state: ClusterState, now_ms: int) -> SiftedPlan:
+        """The plan of this state. Raises what the planner raises where no job alone is at fault; StillLooking where
+        the next call goes on from what this one found.
+
+        Cost: the plan. Where it fails, once in AGAIN_MS some log2(n) plans for each of n parts that it fails over.
+        """
+        snapshot, unseen_jobs = _seen(state, now_ms)
+        self._out = {part: until_ms for part, until_ms in self._out.items() if until_ms > now_ms}
+        known = frozenset(self._out)
+        try:
+            made = self._of(without(snapshot, known) if known else snapshot, now_ms)
+        except Exception:  # noqa: BLE001 - whatever it is
+            _log.exception("plan_failed")
+            made = self._sifted(snapshot, now_ms, known)
+        self._leave_out(unseen_jobs, now_ms)
+        if not self._out:
+            return SiftedPlan(made, snapshot, (), ())
+        parts = [*sorted(unseen_jobs), *(part for part in parts_of(snapshot) if part in self._out)]
+        made = replace(made, report=made.report.without(waiting_of(snapshot, parts), snapshot, FAILS))
+        news = _jobs_of(snapshot, [part for part in parts if part not in known])
+        return SiftedPlan(made, snapshot, tuple(parts), tuple(news))
+
+    def _sifted(self, snapshot: Snapshot, now_ms: int, known: frozenset[Part]) -> LegalPlan:
+        try:
+            made, found = sifted(lambda part: self._of(part, now_ms), snapshot, known)
+        except StillLooking as error:
+            self._leave_out(error.found, now_ms)
+            raise
+        self._leave_out(found, now_ms)
+        return made
+
+    def _leave_out(self, parts: Set[Part] | Set[JobId], now_ms: int) -> None:
+        for part in parts:
+            self._out.setdefault(part, now_ms + AGAIN_MS)
+
+    def _of(self, snapshot: Snapshot, now_ms: int) -> LegalPlan:
+        try:
+            made = legal_plan(self._planner, snapshot, now_ms)
+            _ = made.report.expected  # played forward when it is first asked for: with the rest of the plan
+        except Exception:
+            self._planner = self._make()
+            raise
+        return made
+
+
+def _seen(state: ClusterState, now_ms: int) -> tuple[Snapshot, Set[JobId]]:
+    """A picture of the state, and jobs with devices that it lacks since none can be made of them."""
+    try:
+        return take_snapshot(state, now_ms), frozenset()
+    except Exception:
+        jobs = unseen(state, now_ms)
+        if not jobs:
+            raise
+        _log.exception("snapshot_failed")
+        return take_snapshot(state, now_ms, jobs), jobs
+
+
+def _jobs_of(snapshot: Snapshot, parts: Sequence[Part]) -> list[tuple[JobId, int]]:
+    """A job of each part, the oldest, and how many there are."""
+    jobs = {item.shape: item.jobs for item in snapshot.classes}
+    return [(jobs[p][0].job_id, len(jobs[p])) if isinstance(p, Shape) else (p, 1) for p in parts]

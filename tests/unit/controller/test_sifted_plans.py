@@ -1,0 +1,176 @@
+"""What trips the planner is left out of plans: the others start, and whoever is left out is told why it waits."""
+
+from collections.abc import Collection
+
+import pytest
+
+from scheduler.controller.sifted_plans import AGAIN_MS, Sifter
+from scheduler.domain.ids import JobId, NodeId
+from scheduler.domain.reasons import Reason
+from scheduler.machine import announce
+from scheduler.planner import Plan, Report, Snapshot
+from scheduler.planner.cycle import Planner
+from scheduler.planner.sifting import MOST_TRIES, StillLooking
+from tests.builders.cluster import Controller, a_node
+from tests.builders.jobs import a_spec
+
+MANY = 200
+
+
+class Tripping:
+    """Plans as the planner does, and raises where one of these jobs is in the snapshot; counts plans and planners."""
+
+    def __init__(self, controller: Controller, over: Collection[str]) -> None:
+        self._controller = controller
+        self.over = set(over)
+        self.planners = self.plans = 0
+
+    def make(self) -> "Tripping._Planner":
+        self.planners += 1
+        return self._Planner(self, Planner(self._controller.state.catalogue, self._controller.config))
+
+    class _Planner:
+        def __init__(self, of: "Tripping", planner: Planner) -> None:
+            self._of, self._planner = of, planner
+
+        def plan(self, snapshot: Snapshot, now_ms: int) -> tuple[Plan, Report]:
+            self._of.plans += 1
+            jobs = {job.job_id for item in snapshot.classes for job in item.jobs}
+            jobs |= {job.job_id for job in snapshot.running} | {one.job.job_id for one in snapshot.resting}
+            if not self._of.over.isdisjoint(jobs):
+                raise ZeroDivisionError("a defect")
+            return self._planner.plan(snapshot, now_ms)
+
+
+def controller_with(jobs: int) -> Controller:
+    """Two nodes, and jobs of one device each, no two of a shape."""
+    controller = Controller([a_node("n1"), a_node("n2")])
+    for number in range(jobs):
+        controller.submit(f"j{number}", a_spec(f"j{number}", devices=1, time_limit_s=3600 + number))
+    return controller
+
+
+def placed(plan: Plan) -> list[str]:
+    return [placement.job_id for placement in plan.placements]
+
+
+def test_where_nothing_trips_the_planner_there_is_one_plan() -> None:
+    controller = controller_with(4)
+    tripping = Tripping(controller, ())
+    planned = Sifter(tripping.make).plan(controller.state, controller.now_ms)
+    assert placed(planned.made.plan) == ["j0", "j1", "j2", "j3"]
+    assert (tripping.plans, tripping.planners, planned.left_out, planned.news) == (1, 1, (), ())
+
+
+def test_a_job_that_trips_the_planner_waits_and_the_others_start() -> None:
+    controller = controller_with(4)
+    sifter = Sifter(Tripping(controller, {"j1"}).make)
+    planned = sifter.plan(controller.state, controller.now_ms)
+    assert placed(planned.made.plan) == ["j0", "j2", "j3"]
+    assert planned.news == (("j1", 1),)
+    told = planned.made.report.of(JobId("j1"))
+    assert told is not None
+    assert [why.reason for why in told.reasons] == [Reason.PLAN_FAILED]
+    assert planned.made.report.starts(JobId("j1")) is None
+    announce(controller.state, planned.made.report, controller.now_ms, controller.ids)
+
+
+def test_waiting_jobs_of_one_shape_are_left_out_together() -> None:
+    controller = Controller([a_node("n1")])
+    for name in ("a", "b", "other"):
+        controller.submit(name, a_spec(devices=2 if name == "other" else 1))
+    planned = Sifter(Tripping(controller, {"b"}).make).plan(controller.state, controller.now_ms)
+    assert placed(planned.made.plan) == ["other"]
+    assert planned.news == (("a", 2),)
+
+
+def test_it_is_found_in_a_number_of_plans_that_hardly_grows_with_the_queue() -> None:
+    controller = controller_with(MANY)
+    tripping = Tripping(controller, {"j77", "j178"})
+    sifter = Sifter(tripping.make)
+    planned = sifter.plan(controller.state, controller.now_ms)
+    assert [job_id for job_id, _ in planned.news] == ["j77", "j178"]
+    assert tripping.plans <= MOST_TRIES
+    tripping.plans = 0
+    again = sifter.plan(controller.state, controller.now_ms + 1)
+    assert (tripping.plans, again.news) == (1, ()), "it is known, and told of once"
+    assert len(again.left_out) == 2
+
+
+def test_what_was_left_out_is_planned_for_again_after_a_while() -> None:
+    controller = controller_with(2)
+    tripping = Tripping(controller, {"j0"})
+    sifter = Sifter(tripping.make)
+    assert placed(sifter.plan(controller.state, controller.now_ms).made.plan) == ["j1"]
+    tripping.over.clear()
+    assert placed(sifter.plan(controller.state, controller.now_ms + AGAIN_MS - 1).made.plan) == ["j1"]
+    assert placed(sifter.plan(controller.state, controller.now_ms + AGAIN_MS).made.plan) == ["j0", "j1"]
+
+
+def test_a_running_job_that_trips_the_planner_runs_on_and_keeps_its_devices() -> None:
+    controller = Controller([a_node("n1")])
+    controller.submit("runs", a_spec(devices=6, time_limit_s=3600))
+    assert controller.plan() == ["runs"]
+    for name, devices in (("too-large", 4), ("fits", 2)):
+        controller.submit(name, a_spec(devices=devices, time_limit_s=600))
+    planned = Sifter(Tripping(controller, {"runs"}).make).plan(controller.state, controller.now_ms)
+    assert planned.made.plan.stops == ()
+    assert placed(planned.made.plan) == ["fits"]
+    assert planned.left_out == ("runs",)
+
+
+def test_a_job_between_two_attempts_that_trips_the_planner_is_told_so() -> None:
+    controller = Controller([a_node("n1")])
+    controller.submit("rests", a_spec(devices=1, max_attempts=3, on_exit_codes=(1,)))
+    controller.submit("other", a_spec(devices=2))
+    controller.plan()
+    controller.run(controller.state.jobs[JobId("rests")])
+    controller.end(controller.tasks(controller.state.jobs[JobId("rests")])[0], exit_code=1)
+    assert controller.state.resting
+    planned = Sifter(Tripping(controller, {"rests"}).make).plan(controller.state, controller.now_ms)
+    told = planned.made.report.of(JobId("rests"))
+    assert told is not None
+    assert [why.reason for why in told.reasons] == [Reason.PLAN_FAILED]
+
+
+def test_a_job_of_which_no_picture_can_be_made_is_left_out_of_the_snapshot() -> None:
+    controller = Controller([a_node("n1")])
+    controller.submit("runs", a_spec(devices=6, time_limit_s=3600))
+    controller.plan()
+    controller.submit("fits", a_spec(devices=2))
+    attempt = controller.state.jobs[JobId("runs")].attempt
+    assert attempt is not None
+    attempt.allocations[0].node_id = NodeId("nowhere")
+    sifter = Sifter(Tripping(controller, ()).make)
+    planned = sifter.plan(controller.state, controller.now_ms)
+    assert placed(planned.made.plan) == ["fits"]
+    assert (planned.left_out, planned.news) == (("runs",), (("runs", 1),))
+    assert sifter.plan(controller.state, controller.now_ms + 1).news == ()
+
+
+def test_more_than_is_found_in_one_cycle_is_found_in_the_next_ones() -> None:
+    controller = controller_with(60)
+    over = {f"j{number}" for number in range(0, 60, 5)}
+    sifter = Sifter(Tripping(controller, over).make)
+    looked = 0
+    while True:
+        try:
+            planned = sifter.plan(controller.state, controller.now_ms)
+            break
+        except StillLooking:
+            looked += 1
+            assert looked <= len(over)
+    assert looked > 0
+    left_out = [item for item in planned.made.report.classes if item.reasons[0].reason is Reason.PLAN_FAILED]
+    assert {job.job_id for item in left_out for job in item.jobs} == over
+
+
+def test_what_is_no_jobs_fault_is_raised() -> None:
+    controller = controller_with(2)
+
+    class Broken:
+        def plan(self, _snapshot: Snapshot, _now_ms: int) -> tuple[Plan, Report]:
+            raise ZeroDivisionError("always")
+
+    with pytest.raises(ZeroDivisionError, match="always"):
+        Sifter(Broken).plan(controller.state, controller.now_ms)
