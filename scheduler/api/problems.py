@@ -113,7 +113,7 @@ def from_error(error: errors.DomainError, request_id: str | None) -> JSONRespons
         error.code,
         title,
         error.message,
-        problems=error.problems if isinstance(error, errors.Invalid | errors.NotFound) else (),
+        problems=error.problems,
         fields=error.fields,
         request_id=request_id,
         headers=headers,

@@ -27,9 +27,11 @@ class FieldProblem:
 
 
 class DomainError(Exception):
-    """Root of the tree. `code` is stable and for programs; the message is a sentence for people."""
+    """Root of the tree. `code` is stable and for programs; the message is a sentence for people; `problems` are the
+    fields that are wrong, where some are."""
 
     code: ClassVar[str] = "error"
+    problems: tuple[FieldProblem, ...] = ()
 
     def __init__(self, message: str, fields: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
@@ -101,9 +103,13 @@ class PreconditionFailed(DomainError):
 
 
 class Impossible(DomainError):
-    """The job could never start on this installation as it is configured; `fields` say why."""
+    """The job could never start on this installation as it is configured; `fields` say why, `problems` what of it."""
 
     code = "impossible"
+
+    def __init__(self, message: str, fields: Mapping[str, object], problems: Iterable[FieldProblem]) -> None:
+        super().__init__(message, fields)
+        self.problems = tuple(problems)[:MOST_PROBLEMS]
 
 
 class LimitExceeded(DomainError):

@@ -17,6 +17,7 @@ from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.suggestions import one_of
 from scheduler.planner.feasibility import Inventory, ever_fits
+from scheduler.planner.wrong_fields import wrong_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class FirmNames:
 
 def require_possible_by(spec: JobSpec, names: FirmNames, inventory: Inventory, catalogue: Catalogue) -> None:
     """Raises Invalid for a name that is not there, NotSupported for what the queue's pools cannot do yet, Impossible
-    for a gang that could never start, with the nearest that could.
+    for a gang that could never start, with the nearest that could and the fields in which it differs.
     """
     queue = _require_names(spec, names, catalogue)
     _require_supported(spec, names, queue)
@@ -44,8 +45,8 @@ def require_possible_by(spec: JobSpec, names: FirmNames, inventory: Inventory, c
         return
     nearest = _nearest_shape(spec, queue, inventory, catalogue)
     facts = dict(refusal.to_json())
+    models = sorted({model for pool, model in inventory if pool in queue.pools})
     if nearest is None:
-        models = sorted({model for pool, model in inventory if pool in queue.pools})
         advice = f"the queue's pools have: {', '.join(models) or 'no devices yet'}"
         facts["nearest"] = None
     else:
@@ -57,7 +58,8 @@ def require_possible_by(spec: JobSpec, names: FirmNames, inventory: Inventory, c
             advice += f" with spare_nodes: {gang.spare_nodes}"
             told["spare_nodes"] = gang.spare_nodes
         facts["nearest"] = told
-    raise Impossible(f"the job could never start: {refusal.sentence}; {advice}", facts)
+    wrong = wrong_fields(spec, refusal, None if nearest is None else nearest[1], models, catalogue)
+    raise Impossible(f"the job could never start: {refusal.sentence}; {advice}", facts, wrong)
 
 
 def resolve_share(spec: JobSpec, catalogue: Catalogue) -> JobSpec:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from scheduler.catalogue import Catalogue
 from scheduler.domain.authorise import Action, Principal, authorise, require_firm
 from scheduler.domain.batches import MOST_JOBS, NewJob, arrange, followers, references_beyond
-from scheduler.domain.errors import DomainError, FieldProblem, Invalid, LimitExceeded
+from scheduler.domain.errors import DomainError, FieldProblem, Impossible, Invalid, LimitExceeded
 from scheduler.domain.ids import Ids
 from scheduler.domain.job_templates import read_spec, write_spec
 from scheduler.domain.jobs import JobSpec
@@ -156,16 +156,21 @@ async def _insert(
 
 def _placed(error: DomainError, place: str) -> DomainError:
     """The same error with its item before each field."""
+    problems = [replace(problem, field=place + problem.field) for problem in error.problems]
     if isinstance(error, Invalid):
-        return type(error)([replace(problem, field=place + problem.field) for problem in error.problems])
-    return type(error)(f"{place.rstrip('.')}: {error.message}" if place else error.message, error.fields)
+        return type(error)(problems)
+    message = f"{place.rstrip('.')}: {error.message}" if place else error.message
+    if isinstance(error, Impossible):
+        return Impossible(message, error.fields, problems)
+    return type(error)(message, error.fields)
 
 
 def _together(outcomes: Mapping[int, Outcome]) -> DomainError:
     """All refusals of a batch as one."""
     errors = [outcomes[item] for item in sorted(outcomes)]
-    invalid = [error for error in errors if isinstance(error, Invalid)]
-    if invalid:
-        return Invalid([problem for error in invalid for problem in error.problems])
-    first = errors[0]
-    return first if isinstance(first, DomainError) else Invalid([])
+    refused = [error for error in errors if isinstance(error, DomainError)]
+    problems = [problem for error in refused for problem in error.problems]
+    if any(isinstance(error, Invalid) for error in refused):
+        return Invalid(problems)
+    first = refused[0]
+    return Impossible(first.message, first.fields, problems) if isinstance(first, Impossible) else first

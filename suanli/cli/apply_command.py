@@ -32,7 +32,7 @@ def apply(
         try:
             applied = client.apply(read.content, dry_run=dry_run)
         except Refused as error:
-            refusal = of_file(error, read)
+            refusal = of_file(error, read, as_json=as_json)
             if isinstance(refusal, CliError):  # its times as `calendar` and `prices` show them
                 raise CliError(with_billing_times(str(refusal)), refusal.exit_code) from None
             raise refusal from None

@@ -64,7 +64,7 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         try:
             job = client.submit(spec)
         except Refused as error:
-            raise of_file(error, read) from None
+            raise of_file(error, read, as_json=as_json) from None
         if not follow:
             if as_json:
                 print_json(job)
@@ -101,7 +101,7 @@ def _submit_many(read: YamlFile, given: dict[str, str | None], profile: str | No
             specs = [{**item, **typed} for item in items]
             batch = client.submit_many(specs, atomic=read.content.get("atomic", True))
         except Refused as error:
-            raise of_file(error, read) from None
+            raise of_file(error, read, as_json=as_json) from None
     if as_json:
         print_json(batch)
     else:

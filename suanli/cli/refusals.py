@@ -48,7 +48,7 @@ def _in_words(error: ClientError | CliError) -> str:
     if not isinstance(error, Refused):
         return str(error)
     if error.problem.errors:
-        return "\n        ".join(sentence(item) for item in error.problem.errors)
+        return _joined(error, [sentence(item) for item in error.problem.errors])
     request = f" [request {error.problem.request_id}]" if error.status >= 500 else ""
     return f"{_titled(error)}{request}"
 
@@ -131,11 +131,17 @@ def of_period(*, as_json: bool) -> Iterator[None]:
         raise CliError(with_billing_times(_in_words(error)), _exit_code(error)) from error
 
 
-def of_file(error: Refused, file: YamlFile) -> CliError | Refused:
-    """A refusal of a file's content, with the file's lines."""
-    if not error.problem.errors:
+def of_file(error: Refused, file: YamlFile, *, as_json: bool) -> CliError | Refused:
+    """A refusal of a file's content, with the file's lines; for programs as the server said it."""
+    if as_json or not error.problem.errors:
         return error
-    return CliError("\n        ".join(of_field(item, file) for item in error.problem.errors), MISUSED)
+    return CliError(_joined(error, [of_field(item, file) for item in error.problem.errors]), MISUSED)
+
+
+def _joined(error: Refused, fields: list[str]) -> str:
+    """Fields in lines of their own, behind the reason where they do not say it themselves."""
+    reason = [_titled(error)] if error.code == "impossible" else []
+    return "\n        ".join([*reason, *fields])
 
 
 def of_field(error: FieldError, file: YamlFile) -> str:

@@ -61,7 +61,7 @@ def validate(
         try:
             trial = client.validate(read.content)
         except Refused as error:
-            raise of_file(error, read) from None
+            raise of_file(error, read, as_json=as_json) from None
     if as_json:
         print_json(trial)
         return

@@ -120,6 +120,13 @@ ZH_WANTS = {
     "text that UTF-8 can hold": "UTF-8 能表示的文本",
     "at least {number}: a part has 1 MiB of memory or more": "至少 {number}：一份设备至少有 1 MiB 内存",
     "at most {number}: five minutes from now": "最多 {number}：现在起五分钟",
+    # What in a job that could never start would let it
+    "a queue that may use a pool": "可以使用某个资源池的队列",
+    "{number}, as in the nearest possible gang": "{number}，与最接近且可行的规模一致",
+    "{number} or less": "不超过 {number}",
+    "groups that fit: {why}": "放得下的任务组：{why}",
+    "a queue with a larger quota of {model}": "{model} 配额更大的队列",
+    "nothing: {why}": "空值：{why}",
     # What the server is busy with
     "the body is larger than {number} bytes": "请求体超过 {number} 字节",
     "the database does not answer": "数据库没有应答",

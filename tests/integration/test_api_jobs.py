@@ -213,6 +213,9 @@ async def test_a_gang_that_never_fits_is_refused_with_the_nearest_possible_one(
     assert problem["code"] == "impossible"
     assert "the nearest possible gang is 8 ascend-910b3 as 1 x 8" in problem["detail"]
     assert problem["facts"]["nearest"] == {"model": MODEL, "devices": 8, "devices_per_node": 8}
+    assert problem["errors"] == [
+        {"field": "gang.devices", "got": "32", "want": "8, as in the nearest possible gang"}
+    ]
     assert await jobs_stored(installation) == []
 
 

@@ -108,7 +108,26 @@ async def test_without_atomic_each_job_has_its_own_outcome(installation: ApiInst
     codes = [outcome["refused"] and outcome["refused"]["code"] for outcome in said["outcomes"]]
     assert codes == [None, "invalid", "invalid", "impossible", None]
     assert said["outcomes"][1]["refused"]["errors"][0]["got"] == "loop -> loop"
+    assert [error["field"] for error in said["outcomes"][3]["refused"]["errors"]] == ["jobs[3].gang.devices"]
     assert await stored(installation) == 2
+
+
+async def test_a_batch_names_the_fields_of_all_that_could_never_start(installation: ApiInstallation) -> None:
+    too_large = job_spec(gang={"devices": 64, "devices_per_node": 8})
+    jobs = [job_spec(name="good"), too_large, {**too_large, "name": "other"}]
+    answer = await installation.as_("lin").post("/v1/jobs/batch", json={"jobs": jobs})
+    said = answer.json()
+    assert (answer.status_code, said["code"]) == (422, "impossible")
+    assert said["detail"].startswith("jobs[1]: the job could never start")
+    assert [error["field"] for error in said["errors"]] == ["jobs[1].gang.devices", "jobs[2].gang.devices"]
+    array = await installation.as_("lin").post("/v1/jobs", json={**too_large, "array": {"count": 2}})
+    assert [error["field"] for error in array.json()["errors"]] == ["gang.devices"]
+    wrong = [*jobs, job_spec(name="wrong", project="none")]
+    mixed = (await installation.as_("lin").post("/v1/jobs/batch", json={"jobs": wrong})).json()
+    assert mixed["code"] == "invalid"
+    assert {error["field"] for error in mixed["errors"]} == {
+        "jobs[1].gang.devices", "jobs[2].gang.devices", "jobs[3].project",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("body", [{}, {"jobs": []}, {"jobs": {}}, {"jobs": [1]}, {"jobs": [], "all": True}])

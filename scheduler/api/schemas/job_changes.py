@@ -9,7 +9,7 @@ from scheduler.api.schemas.base import In, Out
 from scheduler.api.schemas.job_specs import BudgetIn, JobSpecIn, Seconds
 from scheduler.domain import job_limits as law
 from scheduler.domain.batches import MOST_JOBS
-from scheduler.domain.errors import DomainError, Invalid
+from scheduler.domain.errors import DomainError
 from scheduler.services.batches import Outcome
 
 
@@ -77,8 +77,7 @@ def batch_out(outcomes: Sequence[Outcome]) -> BatchOut:
 
 def _outcome(item: int, outcome: Outcome) -> OutcomeOut:
     if isinstance(outcome, DomainError):
-        problems = outcome.problems if isinstance(outcome, Invalid) else ()
-        errors = [{"field": p.field, "got": p.got, "want": p.want} for p in problems]
+        errors = [{"field": p.field, "got": p.got, "want": p.want} for p in outcome.problems]
         return OutcomeOut(
             item=item, refused=RefusalOut(code=outcome.code, detail=outcome.message, errors=errors)
         )

@@ -275,12 +275,28 @@ def test_a_refused_file_is_told_by_its_lines() -> None:
         ],
     }
     file = YamlFile("job.yaml", {}, {"gang": 3, "gang.devices": 4, "model": 2})
-    error = of_file(refused(422, problem, None), file)
+    error = of_file(refused(422, problem, None), file, as_json=False)
     assert str(error).split("\n        ") == [
         "job.yaml, line 4: gang.devices: got 0, want more",
         "job.yaml, line 2: variants[0].model: got x, want y",
         "job.yaml: elsewhere: got a, want b",
     ]
+
+
+def test_what_could_never_start_is_told_why_and_then_by_its_lines() -> None:
+    problem = {
+        "code": "impossible",
+        "title": "The job could never start",
+        "detail": "the job could never start: asks for too much",
+        "errors": [{"field": "gang.devices", "got": "24", "want": "16"}],
+    }
+    error = refused(422, problem, None)
+    told = of_file(error, YamlFile("job.yaml", {}, {"gang.devices": 4}), as_json=False)
+    assert str(told).split("\n        ") == [
+        "the job could never start: asks for too much",
+        "job.yaml, line 4: gang.devices: got 24, want 16",
+    ]
+    assert of_file(error, YamlFile("job.yaml", {}, {}), as_json=True) is error, "programs are told all of it"
 
 
 @pytest.mark.parametrize(

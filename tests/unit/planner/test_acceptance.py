@@ -6,8 +6,8 @@ import pytest
 
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.errors import Impossible, Invalid
-from scheduler.domain.gangs import Domain, Gang, TaskGroup, Topology
-from scheduler.domain.jobs import JobSpec
+from scheduler.domain.gangs import Domain, Elastic, Gang, TaskGroup, Topology
+from scheduler.domain.jobs import JobSpec, Output, Variant
 from scheduler.planner.acceptance import FirmNames, require_possible_by
 from tests.builders.cluster import POOL, a_node, a_queue, inventory_of
 from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
@@ -95,6 +95,98 @@ def test_a_gang_that_no_fast_links_of_a_node_join_is_told_so() -> None:
     with pytest.raises(Impossible, match="asks for 8 ascend-910b3 joined by fast links; no node") as refused:
         require_possible_by(spec, NAMES, inventory_of([a_node("n1", group=4)]), load_catalogue())
     assert refused.value.fields["nearest"] == {"model": MODEL, "devices": 4, "devices_per_node": 4}
+
+
+IMAGED = replace(a_spec(), variants=(Variant(MODEL, ("/bin/true",), image="registry.example/x:1"),))
+WITH_PATTERNS = replace(a_spec(), outputs=(Output("out/*.bin"),))
+GROUPED = (TaskGroup("learner", 1, 8, 8), TaskGroup("actor", 2, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("spec", "wrong"),
+    [
+        (a_spec(devices=24, per_node=8), {"gang.devices": ("24", "16, as in the nearest possible gang")}),
+        (
+            a_spec(devices=16),
+            {"gang.devices_per_node": ("16", "8, as in the nearest possible gang")},
+        ),
+        (
+            a_spec(devices=100),
+            {
+                "gang.devices": ("100", "16, as in the nearest possible gang"),
+                "gang.devices_per_node": ("100", "8, as in the nearest possible gang"),
+            },
+        ),
+        (
+            replace(a_spec(), gang=Gang(8, 8, 8, spare_nodes=3)),
+            {"gang.spare_nodes": ("3", "1, as in the nearest possible gang")},
+        ),
+        (
+            replace(a_spec(), gang=Gang(32, 8, 8, Elastic(24, 40))),
+            {
+                "gang.devices": ("32", "16, as in the nearest possible gang"),
+                "gang.elastic.min_devices": ("24", "16 or less"),
+            },
+        ),
+        (
+            a_spec(models=("ascend-910b1", "ascend-910a")),
+            {
+                "variants[0].model": ("ascend-910b1", f"one of: {MODEL}, {OTHER_MODEL}"),
+                "variants[1].model": ("ascend-910a", f"one of: {MODEL}, {OTHER_MODEL}"),
+            },
+        ),
+        (
+            IMAGED,
+            {
+                "variants[0].image": (
+                    "registry.example/x:1",
+                    f"nothing: no node of the queue's pools ({POOL}) with {MODEL} runs container images",
+                )
+            },
+        ),
+        (
+            WITH_PATTERNS,
+            {
+                "outputs[0].path": (
+                    "output patterns",
+                    f"nothing: the agents of all nodes with {MODEL} in the queue's pools ({POOL}) are older than "
+                    "output patterns",
+                )
+            },
+        ),
+        (
+            replace(a_spec(), gang=Gang(16, 8, 8, groups=GROUPED)),
+            {
+                "gang.groups": (
+                    "1 x 8, 2 x 4",
+                    f"groups that fit: asks for 3 nodes with 4 {MODEL}; the largest pool of the queue has 2 such",
+                )
+            },
+        ),
+        (a_spec(devices=3, models=(OTHER_MODEL,)), {"gang.devices": ("3", "2, as in the nearest possible gang"), "gang.devices_per_node": ("3", "2, as in the nearest possible gang")}),
+    ],
+    ids=[
+        "too many nodes", "too much on one node", "both", "too many spare nodes", "elastic", "models", "images",
+        "old agents", "groups", "a number that the vendor does not allow",
+    ],
+)  # fmt: skip
+def test_what_could_never_start_is_told_by_its_fields(
+    spec: JobSpec, wrong: dict[str, tuple[str, str]]
+) -> None:
+    problem = refusal(spec)
+    assert isinstance(problem, Impossible)
+    assert {one.field: (one.got, one.want) for one in problem.problems} == wrong
+
+
+def test_a_queue_without_quota_or_pools_is_told_by_its_fields() -> None:
+    for queue, wrong in (
+        (a_queue(nominal={MODEL: 0}), {"queue": ("default", f"a queue with a larger quota of {MODEL}")}),
+        (a_queue(pools=()), {"queue": ("default", "a queue that may use a pool")}),
+    ):
+        names = replace(NAMES, queues={"default": queue})
+        with pytest.raises(Impossible) as refused:
+            require_possible_by(a_spec(), names, inventory_of(NODES), load_catalogue())
+        assert {one.field: (one.got, one.want) for one in refused.value.problems} == wrong
 
 
 def test_names_that_are_not_there_are_all_named_with_the_nearest_known() -> None:
