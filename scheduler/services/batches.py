@@ -14,6 +14,7 @@ from scheduler.domain.batches import MOST_JOBS, NewJob, arrange, followers, refe
 from scheduler.domain.errors import DomainError, FieldProblem, Impossible, Invalid, LimitExceeded
 from scheduler.domain.ids import Ids
 from scheduler.domain.job_templates import read_spec, write_spec
+from scheduler.domain.job_warnings import warnings_of
 from scheduler.domain.jobs import JobSpec
 from scheduler.services.content import use_uploads
 from scheduler.services.possible import Known, in_own_project, require_possible
@@ -37,6 +38,7 @@ class Submitted:
     job_id: str  # of the array's first job
     array_id: str | None
     jobs: int
+    warnings: tuple[FieldProblem, ...] = ()
 
 
 Outcome = Submitted | DomainError
@@ -101,7 +103,9 @@ class Batches:
             spec = job.spec
             if job.item not in outcomes:
                 many = 1 if spec.array is None else spec.array.count
-                outcomes[job.item] = Submitted(spec.name, job.job_id, job.array_id, many)
+                place = at(job.item)
+                warned = [replace(w, field=place + w.field) for w in warnings_of(write_spec(spec))]
+                outcomes[job.item] = Submitted(spec.name, job.job_id, job.array_id, many, tuple(warned))
         return [outcomes[item] for item in range(len(values))]
 
     async def _read(self, principal: Principal, firm_id: str, value: object, now_ms: int) -> JobSpec:

@@ -8,6 +8,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scheduler.domain.authorise import Principal
+from scheduler.domain.job_warnings import late
 from scheduler.domain.jobs import JobState
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
@@ -26,7 +27,7 @@ class Explanation:
     reasons: Sequence[Mapping[str, Any]]
     counterfactual: str | None  # what would let it run
     placement: Mapping[str, Any] | None  # why the newest attempt runs where it runs
-    account: Sequence[str]  # the same in sentences
+    account: Sequence[str]  # the same in sentences, and what may become of it
     at_ms: int | None  # of the report
     starts: tuple[int, int, int] | None = None  # with 80 %: low, expected, high, ms; None: nobody knows
 
@@ -52,10 +53,15 @@ async def explain_job(session: AsyncSession, principal: Principal, job_id: str) 
         reasons=[_reason(*why) for why in blocked] or _reasons(job, report),
         counterfactual="it is released" if job.held and queued else _counterfactual(report),
         placement=placement,
-        account=[*silent, *([] if placement is None else account_of(placement))],
+        account=[*silent, *_late(job, report), *([] if placement is None else account_of(placement))],
         at_ms=None if report is None else report.at_ms,
         starts=_starts(report),
     )
+
+
+def _late(job: JobRecord, report: ReportRow | None) -> list[str]:
+    found = late(job.spec, None if report is None else report.starts_expected_ms)
+    return [] if found is None else [found.sentence]
 
 
 def _starts(report: ReportRow | None) -> tuple[int, int, int] | None:

@@ -13,8 +13,9 @@ from scheduler.catalogue import Catalogue
 from scheduler.domain.authorise import Action, Principal, authorise, require_firm
 from scheduler.domain.batches import references_beyond, wrong_references
 from scheduler.domain.devices import WHOLE_PPM
-from scheduler.domain.errors import Invalid
+from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.ids import FirmId, Ids, JobId
+from scheduler.domain.job_warnings import late, warnings_of
 from scheduler.domain.jobs import Dependencies, JobSpec
 from scheduler.machine import apply, take_snapshot
 from scheduler.machine.messages import JobSubmitted
@@ -57,6 +58,7 @@ class Trial:
     starts_by_ms: int | None  # as the time limits of the work before it promise; None: they do not
     prices: tuple[VariantPrice, ...]
     starts: tuple[int, int, int] | None  # with 80 %: low, expected, high, ms
+    warnings: tuple[FieldProblem, ...]  # what the job says, and can hardly mean
 
 
 class Trials:
@@ -120,6 +122,7 @@ class Trials:
         first = waits is not None and waits.jobs[0].job_id == _TRIAL
         told = report.starts(_TRIAL)
         in_queue = report.in_order(state.jobs[_TRIAL].queue)
+        starts = None if waits is None or told is None else told[:3]
         return Trial(
             spec=spec,
             starts_now=placed is not None,
@@ -129,9 +132,16 @@ class Trials:
             reasons=() if waits is None else tuple(reason.to_json() for reason in waits.reasons),
             counterfactual=None if waits is None else waits.counterfactual,
             starts_by_ms=waits.starts_by_ms if waits is not None and first else None,
-            starts=None if waits is None or told is None else told[:3],
+            starts=starts,
+            warnings=_warnings(free, now_ms if placed is not None else None if starts is None else starts[1]),
             prices=tuple(_price(spec, variant.model, prices.get(variant.model)) for variant in spec.variants),
         )
+
+
+def _warnings(spec: JobSpec, starts_ms: int | None) -> tuple[FieldProblem, ...]:
+    document = spec.to_json()
+    found = late(document, starts_ms)
+    return (*warnings_of(document), *(() if found is None else (found.warning,)))
 
 
 async def _prices(session: AsyncSession, spec: JobSpec, now_ms: int) -> dict[str, int]:

@@ -22,9 +22,9 @@ def apply(
     """Apply a configuration file: firms, pools, prices, programs, users."""
     from suanli.cli.errors import CliError
     from suanli.cli.moments import with_billing_times
-    from suanli.cli.output import note, print_json, print_table, say
-    from suanli.cli.refusals import of_field, of_file
-    from suanli.client.errors import FieldError, Refused
+    from suanli.cli.output import print_json, print_table, say
+    from suanli.cli.refusals import of_file, warn
+    from suanli.client.errors import Refused
     from suanli.client.yaml_files import read_yaml
 
     read = read_yaml(file)
@@ -39,8 +39,7 @@ def apply(
     if as_json:
         print_json(applied)
         return
-    for wrong in applied.get("warnings", ()):  # a control plane of before says none
-        note(f"suanli: warning: {of_field(FieldError(**wrong), read)}")
+    warn(applied.get("warnings", ()), read)  # a control plane of before says none
     changes = [change for change in applied["changes"] if change["outcome"] != "unchanged"]
     unchanged = len(applied["changes"]) - len(changes)
     rows = [

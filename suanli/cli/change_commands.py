@@ -135,7 +135,7 @@ def set_(
     from suanli.cli.errors import MISUSED, CliError
     from suanli.cli.moments import to_rfc3339
     from suanli.cli.output import print_json, say
-    from suanli.cli.refusals import naming_options
+    from suanli.cli.refusals import naming_options, warn
     from suanli.sentences.words import word
 
     given = {
@@ -164,3 +164,4 @@ def set_(
             revision=changed["revision"],
         )
     )
+    warn(changed.get("warnings", ()), options=_OPTIONS)  # a control plane of before says none

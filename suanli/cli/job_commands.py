@@ -49,7 +49,7 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     from suanli.cli.content_commands import send_inputs
     from suanli.cli.job_files import read_job_file
     from suanli.cli.output import note, print_json, say
-    from suanli.cli.refusals import of_file
+    from suanli.cli.refusals import of_file, warn
     from suanli.client.errors import Refused
     from suanli.sentences.words import word
 
@@ -65,6 +65,8 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
             job = client.submit(spec)
         except Refused as error:
             raise of_file(error, read, as_json=as_json) from None
+        if not as_json:
+            warn(job.get("warnings", ()), read)  # a control plane of before says none
         if not follow:
             if as_json:
                 print_json(job)
@@ -85,7 +87,7 @@ def _submit_many(read: YamlFile, given: dict[str, str | None], profile: str | No
     """A file with `jobs:`; what is typed goes for every job of it."""
     from suanli.cli.errors import MISUSED, CliError
     from suanli.cli.output import print_json, say
-    from suanli.cli.refusals import of_file
+    from suanli.cli.refusals import of_file, of_item, warn
     from suanli.client.errors import Refused
     from suanli.sentences.words import word
 
@@ -107,7 +109,8 @@ def _submit_many(read: YamlFile, given: dict[str, str | None], profile: str | No
     else:
         for outcome in batch["outcomes"]:
             if outcome["refused"] is not None:
-                say(f"jobs[{outcome['item']}]: {outcome['refused']['detail']}")
+                say(of_item(outcome["refused"], read))
+            warn(outcome.get("warnings", ()), read)
         say(word("Submitted {jobs} jobs.", jobs=batch["submitted"]))
     if batch["refused"]:
         raise typer.Exit(1)
@@ -262,7 +265,9 @@ def show(
 
 def _print_job(client: Client, job: Job, *, as_json: bool, history: bool = False) -> None:
     from suanli.cli.device_counts import share_ppm
+    from suanli.cli.moments import with_local_times
     from suanli.cli.output import print_fields, print_json, print_table, say
+    from suanli.cli.refusals import warn
 
     attempts = client.attempts(job["job_id"])
     cost = client.cost(job["job_id"])
@@ -275,8 +280,11 @@ def _print_job(client: Client, job: Job, *, as_json: bool, history: bool = False
         )
         return
     print_fields([*_fields(job), *_cost_fields(cost)])
+    warn(job.get("warnings", ()))
     if job["state"] == "queued":
-        say(f"\n{client.explain(job['job_id'])['sentence']}")
+        why = client.explain(job["job_id"])
+        for sentence in (f"\n{why['sentence']}", *why["account"]):
+            say(with_local_times(sentence))
     part = share_ppm(job["spec"])
     rows = [row for attempt in attempts for row in _task_rows(attempt, part)]
     if rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
@@ -17,6 +17,7 @@ from suanli.cli.output import note
 from suanli.client.errors import ClientError, FieldError, KeyRefused, Refused, Unusable
 
 if TYPE_CHECKING:
+    from suanli.client.types import Refusal, Wrong
     from suanli.client.yaml_files import YamlFile
 
 _SHORT = 3  # letters of a name that say what it is short for
@@ -48,7 +49,7 @@ def _in_words(error: ClientError | CliError) -> str:
     if not isinstance(error, Refused):
         return str(error)
     if error.problem.errors:
-        return _joined(error, [sentence(item) for item in error.problem.errors])
+        return _joined(error.code, _titled(error), [sentence(item) for item in error.problem.errors])
     request = f" [request {error.problem.request_id}]" if error.status >= 500 else ""
     return f"{_titled(error)}{request}"
 
@@ -135,13 +136,30 @@ def of_file(error: Refused, file: YamlFile, *, as_json: bool) -> CliError | Refu
     """A refusal of a file's content, with the file's lines; for programs as the server said it."""
     if as_json or not error.problem.errors:
         return error
-    return CliError(_joined(error, [of_field(item, file) for item in error.problem.errors]), MISUSED)
+    fields = [of_field(item, file) for item in error.problem.errors]
+    return CliError(_joined(error.code, _titled(error), fields), MISUSED)
 
 
-def _joined(error: Refused, fields: list[str]) -> str:
+def of_item(refusal: Refusal, file: YamlFile) -> str:
+    """The refusal of one job of a file, with the file's lines."""
+    fields = [of_field(FieldError(**wrong), file) for wrong in refusal["errors"]]
+    return _joined(refusal["code"], refusal["detail"], fields) if fields else refusal["detail"]
+
+
+def _joined(code: str, reason: str, fields: Sequence[str]) -> str:
     """Fields in lines of their own, behind the reason where they do not say it themselves."""
-    reason = [_titled(error)] if error.code == "impossible" else []
-    return "\n        ".join([*reason, *fields])
+    return "\n        ".join([*([reason] if code == "impossible" else []), *fields])
+
+
+def warn(
+    warnings: Iterable[Wrong], file: YamlFile | None = None, options: Mapping[str, str] | None = None
+) -> None:
+    """Say what was accepted and can hardly be meant; with the file's lines, or the options that were typed."""
+    for wrong in warnings:
+        error = FieldError(**wrong)
+        name = (options or {}).get(error.field, error.field)
+        said = sentence(replace(error, field=name)) if file is None else of_field(error, file)
+        note(f"suanli: warning: {with_zoned_times(said)}")
 
 
 def of_field(error: FieldError, file: YamlFile) -> str:

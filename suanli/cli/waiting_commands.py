@@ -40,7 +40,7 @@ def explain(job: JobName, profile: ProfileName = None, as_json: AsJson = False) 
     _say_change(why["counterfactual"])
     _say_start(why["starts"])
     for sentence in why["account"]:
-        say(sentence)
+        say(with_local_times(sentence))
 
 
 def validate(
@@ -52,7 +52,7 @@ def validate(
     from suanli.cli.job_files import read_job_file
     from suanli.cli.moments import local, with_local_times, zone_name
     from suanli.cli.output import print_json, print_table, say
-    from suanli.cli.refusals import of_file
+    from suanli.cli.refusals import of_file, warn
     from suanli.client.errors import Refused
     from suanli.sentences.words import word
 
@@ -65,6 +65,7 @@ def validate(
     if as_json:
         print_json(trial)
         return
+    warn(trial.get("warnings", ()), read)  # a control plane of before says none
     say(word("{file} is a valid job.", file=read.name))
     if trial["starts_now"]:
         said = "It would start now on {model} in pool {pool}."

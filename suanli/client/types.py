@@ -47,6 +47,7 @@ class Job(TypedDict):
     submitted_at: str
     started_at: str | None
     ended_at: str | None
+    warnings: list[Wrong]  # what its spec says, and can hardly mean
     spec: dict[str, Any]
 
 
@@ -74,6 +75,7 @@ class Outcome(TypedDict):
     array_id: str | None
     jobs: int
     refused: Refusal | None
+    warnings: list[Wrong]
 
 
 class Batch(TypedDict):
@@ -107,6 +109,7 @@ class Trial(TypedDict):
     starts_by: str | None
     starts: Starts | None
     prices: list[VariantPrice]
+    warnings: list[Wrong]  # what the job says, and can hardly mean
     spec: dict[str, Any]
 
 

@@ -8,6 +8,7 @@ ZH_WAITING = {
     ),
     "the queue's pools have: {models}": "该队列的资源池有：{models}",
     "the job could never start: {why}; {advice}": "该作业永远无法启动：{why}；{advice}",
+    "jobs[{number}]: {why}": "jobs[{number}]：{why}",
     "the job could never start: {why}; {more}; {advice}": "该作业永远无法启动：{why}；{more}；{advice}",
     # The parts of reasons that have two, where they stand in the sentence above
     "asks for {nodes} with {wanted}": "需要 {nodes}，各 {wanted}",
@@ -151,6 +152,12 @@ ZH_WAITING = {
         "在时限内于 {model} 上可能花费 {cost} 元；其预算还剩 {left} 元"
     ),
     "its budget is used up": "其预算已用完",
+    "Its deadline, {deadline}, comes before it most likely starts, about {moment}.": (
+        "其截止时间 {deadline} 早于最可能启动的时间（约 {moment}）。"
+    ),
+    "Its deadline, {deadline}, comes before it most likely ends by its estimate, about {moment}.": (
+        "其截止时间 {deadline} 早于按其预计时长最可能结束的时间（约 {moment}）。"
+    ),
     "its start was planned, and did not pass the last check: it waits, and the operator is told": (
         "已计划启动，但未通过最后检查：作业继续等待，并已告知运营方"
     ),

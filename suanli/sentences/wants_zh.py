@@ -120,6 +120,12 @@ ZH_WANTS = {
     "text that UTF-8 can hold": "UTF-8 能表示的文本",
     "at least {number}: a part has 1 MiB of memory or more": "至少 {number}：一份设备至少有 1 MiB 内存",
     "at most {number}: five minutes from now": "最多 {number}：现在起五分钟",
+    # What an accepted job says, and can hardly mean
+    "at most {number}, its time limit, at which it is stopped": "最多 {number}，即其时限：到时作业会被停止",
+    "a time after {moment}, about when it most likely starts": "晚于 {moment} 的时间：作业最可能在那时前后启动",
+    "a time after {moment}, about when it most likely ends, by its estimate": (
+        "晚于 {moment} 的时间：按其预计时长，作业最可能在那时前后结束"
+    ),
     # What in a job that could never start would let it
     "a queue that may use a pool": "可以使用某个资源池的队列",
     "{number}, as in the nearest possible gang": "{number}，与最接近且可行的规模一致",

@@ -331,6 +331,41 @@ async def test_operators_see_jobs_without_the_secrets_in_their_environments(
     assert "hf_secret" not in listed.text
 
 
+async def test_explain_says_that_the_deadline_comes_before_the_start(installation: ApiInstallation) -> None:
+    deadline = "2027-01-15T08:30:00.000Z"
+    starts = {"late": 3_600_000, "in time": 0}
+    for name, expected_ms in starts.items():
+        job_id = await installation.submit(name=name.replace(" ", "-"), deadline=deadline)
+        await installation.set_state(job_id, state="queued", attempt=0)
+        await installation.add_report(
+            job_id, position=1, reasons=[], starts_from_ms=NOW_MS,
+            starts_expected_ms=NOW_MS + expected_ms, starts_until_ms=NOW_MS + 7_200_000,
+        )  # fmt: skip
+        account = (await installation.as_("lin").get(f"/v1/jobs/{job_id}/explain")).json()["account"]
+        said = (
+            f"Its deadline, {deadline}, comes before it most likely starts, about 2027-01-15T09:00:00.000Z."
+        )
+        assert account == ([said] if name == "late" else []), name
+
+
+async def test_an_estimate_above_the_time_limit_is_accepted_with_a_warning(
+    installation: ApiInstallation,
+) -> None:
+    lin = installation.as_("lin")
+    odd = {"estimate_seconds": 7200, "time_limit_seconds": 3600}
+    warning = {
+        "field": "estimate_seconds", "got": "7200", "want": "at most 3600, its time limit, at which it is stopped",
+    }  # fmt: skip
+    submitted = (await lin.post("/v1/jobs", json=job_spec(**odd))).json()
+    assert submitted["warnings"] == [warning]
+    assert (await lin.get(f"/v1/jobs/{submitted['job_id']}")).json()["warnings"] == [warning]
+    batch = {"jobs": [job_spec(name="even"), job_spec(name="odd", **odd)]}
+    outcomes = (await lin.post("/v1/jobs/batch", json=batch)).json()["outcomes"]
+    assert [one["warnings"] for one in outcomes] == [[], [{**warning, "field": "jobs[1].estimate_seconds"}]]
+    changed = await lin.patch(f"/v1/jobs/{submitted['job_id']}", json={"time_limit_seconds": 7200})
+    assert changed.json()["warnings"] == []
+
+
 async def test_explain_tells_reasons_of_waiting_jobs_and_the_placement_of_running_ones(
     installation: ApiInstallation,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from scheduler.api.schemas.base import Out
-from scheduler.api.schemas.problems import FieldErrorOut
+from scheduler.api.schemas.problems import FieldErrorOut, field_errors_out
 from scheduler.services.application import Applied, Change
 
 
@@ -39,7 +39,7 @@ def applied_out(applied: Applied, *, dry_run: bool) -> AppliedOut:
     return AppliedOut(
         dry_run=dry_run,
         changes=[_change_out(change) for change in applied.changes],
-        warnings=[FieldErrorOut(field=w.field, got=w.got, want=w.want) for w in applied.warnings],
+        warnings=field_errors_out(applied.warnings),
     )
 
 

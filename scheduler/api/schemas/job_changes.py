@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from scheduler.api.schemas.base import In, Out
 from scheduler.api.schemas.job_specs import BudgetIn, JobSpecIn, Seconds
+from scheduler.api.schemas.problems import FieldErrorOut, field_errors_out
 from scheduler.domain import job_limits as law
 from scheduler.domain.batches import MOST_JOBS
 from scheduler.domain.errors import DomainError
@@ -58,6 +59,9 @@ class OutcomeOut(Out):
     array_id: str | None = None
     jobs: Annotated[int, Field(description="How many jobs the item made.")] = 0
     refused: RefusalOut | None = None
+    warnings: Annotated[
+        Sequence[FieldErrorOut], Field(description="What the item says, and can hardly mean.")
+    ] = ()
 
 
 class BatchOut(Out):
@@ -82,7 +86,12 @@ def _outcome(item: int, outcome: Outcome) -> OutcomeOut:
             item=item, refused=RefusalOut(code=outcome.code, detail=outcome.message, errors=errors)
         )
     return OutcomeOut(
-        item=item, name=outcome.name, job_id=outcome.job_id, array_id=outcome.array_id, jobs=outcome.jobs
+        item=item,
+        name=outcome.name,
+        job_id=outcome.job_id,
+        array_id=outcome.array_id,
+        jobs=outcome.jobs,
+        warnings=field_errors_out(outcome.warnings),
     )
 
 

@@ -6,6 +6,8 @@ import orjson
 from pydantic import Field
 
 from scheduler.api.schemas.base import Out, Page, utc, utc_or_none
+from scheduler.api.schemas.problems import FieldErrorOut, field_errors_out
+from scheduler.domain.job_warnings import warnings_of
 from scheduler.services.explain import Explanation
 from scheduler.services.jobs import AttemptRecord, JobRecord, TaskRecord
 
@@ -70,6 +72,7 @@ class JobOut(Out):
     submitted_at: str
     started_at: str | None
     ended_at: str | None
+    warnings: Annotated[list[FieldErrorOut], Field(description="What its spec says, and can hardly mean.")]
     spec: dict[str, Any]
 
 
@@ -100,6 +103,7 @@ def job_values(job: JobRecord) -> dict[str, Any]:
         "submitted_at": utc(job.submitted_ms),
         "started_at": utc_or_none(job.started_ms),
         "ended_at": utc_or_none(job.ended_ms),
+        "warnings": [w.model_dump() for w in field_errors_out(warnings_of(job.spec))],
         "spec": job.spec,
     }
 

@@ -1,8 +1,10 @@
 """RFC 9457 problem documents, for the OpenAPI document."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from scheduler.api.schemas.base import Out
+from scheduler.domain.errors import FieldProblem
 
 
 class FieldErrorOut(Out):
@@ -11,6 +13,11 @@ class FieldErrorOut(Out):
     field: str
     got: str
     want: str
+
+
+def field_errors_out(problems: Iterable[FieldProblem]) -> list[FieldErrorOut]:
+    """Fields for the wire."""
+    return [FieldErrorOut(field=p.field, got=p.got, want=p.want) for p in problems]
 
 
 class ProblemOut(Out):

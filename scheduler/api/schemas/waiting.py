@@ -6,6 +6,7 @@ from pydantic import Field
 
 from scheduler.api.schemas.base import Out, utc, utc_or_none
 from scheduler.api.schemas.jobs import ReasonOut, StartsOut, starts_out
+from scheduler.api.schemas.problems import FieldErrorOut, field_errors_out
 from scheduler.services.trial import Trial
 from scheduler.services.waiting import WaitingJob
 
@@ -87,6 +88,7 @@ class TrialOut(Out):
     ]
     starts: StartsOut | None
     prices: list[VariantPriceOut]
+    warnings: Annotated[list[FieldErrorOut], Field(description="What the job says, and can hardly mean.")]
     spec: Annotated[dict[str, Any], Field(description="Every default filled in.")]
 
 
@@ -112,5 +114,6 @@ def trial_out(trial: Trial, now_ms: int) -> TrialOut:
             )
             for price in trial.prices
         ],
+        warnings=field_errors_out(trial.warnings),
         spec=trial.spec.to_json(),
     )

@@ -163,7 +163,13 @@ GROUPED = (TaskGroup("learner", 1, 8, 8), TaskGroup("actor", 2, 4, 4))
                 )
             },
         ),
-        (a_spec(devices=3, models=(OTHER_MODEL,)), {"gang.devices": ("3", "2, as in the nearest possible gang"), "gang.devices_per_node": ("3", "2, as in the nearest possible gang")}),
+        (
+            a_spec(devices=3, models=(OTHER_MODEL,)),
+            {
+                "gang.devices": ("3", "2, as in the nearest possible gang"),
+                "gang.devices_per_node": ("3", "2, as in the nearest possible gang"),
+            },
+        ),
     ],
     ids=[
         "too many nodes", "too much on one node", "both", "too many spare nodes", "elastic", "models", "images",
