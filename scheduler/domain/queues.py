@@ -15,7 +15,7 @@ class QueueKey(NamedTuple):
 
 
 def firm_and_name(typed: str) -> tuple[str | None, str]:
-    """(firm, name) of a queue as people name it: `firm/name`, or its name alone where the firm goes without saying."""
+    """(firm, name) of a queue or a job: `firm/name`, or its name alone where the firm goes without saying."""
     firm, slash, name = typed.rpartition("/")
     return firm if slash else None, name
 

@@ -4,7 +4,7 @@ A replacement is an application of a file with that one object, so that both lea
 the evidence log, and refuse the same things. What others refer to is not removed: history keeps its names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +39,15 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """What is there after a change."""
+
+    document: Document
+    is_new: bool
+    warnings: Sequence[FieldProblem]  # of what was written, and can hardly be meant
+
+
+@dataclass(frozen=True, slots=True)
 class Means:
     """What a change needs beside the session."""
 
@@ -62,8 +71,8 @@ async def read_object(session: AsyncSession, principal: Principal, target: Targe
 
 async def put_object(
     session: AsyncSession, principal: Principal, target: Target, value: object, judge: Judge, means: Means
-) -> tuple[Document, bool]:
-    """Make the object as the value says; gives what is there then, and whether it was made anew.
+) -> Made:
+    """Make the object as the value says; gives what is there then.
 
     Raises Forbidden, Invalid (with the fields of the value), NotFound (a queue's firm), and what the judge raises.
     """
@@ -87,13 +96,12 @@ async def _existing(session: AsyncSession, principal: Principal, target: Target,
 
 async def patch_object(
     session: AsyncSession, principal: Principal, target: Target, changes: object, judge: Judge, means: Means
-) -> Document:
+) -> Made:
     """Change what is there by a merge patch (RFC 7396): null takes a field back to its default."""
     now = await _existing(session, principal, target, judge)
     if not isinstance(changes, Mapping):
         raise Invalid([FieldProblem("(root)", type(changes).__name__, "an object with the fields to change")])
-    made, _ = await _apply(session, principal, target, merged(now, changes), means=means)
-    return made
+    return await _apply(session, principal, target, merged(now, changes), means=means)
 
 
 async def remove_object(
@@ -136,7 +144,7 @@ def merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> Document:
 
 async def _apply(
     session: AsyncSession, principal: Principal, target: Target, value: object, *, means: Means
-) -> tuple[Document, bool]:
+) -> Made:
     if not isinstance(value, Mapping):
         raise Invalid([FieldProblem("(root)", type(value).__name__, "an object")])
     if value.get("name", target.name) != target.name:
@@ -154,12 +162,17 @@ async def _apply(
             firm_uids=means.firm_uids,
         )
     except Invalid as error:
-        here = [replace(p, field=p.field.removeprefix(place).lstrip(".")) for p in error.problems]
-        raise Invalid(here) from None
+        raise Invalid(_at(place, error.problems)) from None
     made = await _document(session, target, None)
     if made is None:
         raise NotFound(f"there is no {target}")
-    return made, any(change.kind == target.kind and change.outcome == CREATED for change in applied.changes)
+    is_new = any(change.kind == target.kind and change.outcome == CREATED for change in applied.changes)
+    return Made(made, is_new, _at(place, applied.warnings))
+
+
+def _at(place: str, problems: Sequence[FieldProblem]) -> list[FieldProblem]:
+    """As in the object by itself."""
+    return [replace(p, field=p.field.removeprefix(place).lstrip(".")) for p in problems]
 
 
 async def _file(session: AsyncSession, target: Target, value: Document) -> tuple[Document, str]:

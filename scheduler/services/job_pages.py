@@ -30,7 +30,7 @@ class JobFilter:
 
     states: frozenset[str] = frozenset()
     project: str | None = None
-    name: str | None = None
+    name: str | None = None  # of itself, or firm/name
     queue: str | None = None  # its name, or firm/name
     kind: str | None = None
     priority: str | None = None
@@ -235,15 +235,21 @@ _EQUAL = {
 }
 
 
+_OF_FIRM = {
+    "name": "j.firm_id = (SELECT firm_id FROM firms WHERE name = %(name_firm)s)",
+    "queue": "j.firm_id = (SELECT firm_id FROM firms WHERE name = %(queue_firm)s)",
+}
+
+
 def _conditions(wanted: JobFilter) -> tuple[list[str], dict[str, Any]]:
     given = {name: getattr(wanted, name) for name in _EQUAL}
     values = {name: value for name, value in given.items() if value is not None}
     conditions = [_EQUAL[name] for name in values]
-    if wanted.queue is not None:
-        firm, values["queue"] = firm_and_name(wanted.queue)
+    for which, of_firm in _OF_FIRM.items():
+        firm, name = firm_and_name(getattr(wanted, which) or "")
         if firm is not None:
-            conditions.append("j.firm_id = (SELECT firm_id FROM firms WHERE name = %(queue_firm)s)")
-            values["queue_firm"] = firm
+            conditions.append(of_firm)
+            values |= {which: name, f"{which}_firm": firm}
     contained: dict[str, object] = {}
     if wanted.kind is not None:
         contained["kind"] = wanted.kind

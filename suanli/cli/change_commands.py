@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suanli.cli.session import AsJson, JobName, ProfileName, find_job, newest, open_client
+from suanli.cli.session import NAMED, UUID, AsJson, JobName, ProfileName, find_job, newest, open_client
 
 if TYPE_CHECKING:
     from suanli.client.client import Client
     from suanli.client.types import Job
 
-_NAME = re.compile(r"[a-z0-9._-]{1,100}")
 JobNames = Annotated[
     list[str],
     typer.Argument(
@@ -66,10 +64,10 @@ def requeue(job: JobNames, profile: ProfileName = None, as_json: AsJson = False)
 
 def _array_of(client: Client, typed: str) -> str | None:
     """The array that an id or a name stands for; None where it stands for one job, or for nothing."""
-    if not _NAME.fullmatch(typed):
+    if UUID.fullmatch(typed):
+        return typed if client.jobs(array=typed, limit=1) else None
+    if not NAMED.fullmatch(typed):
         return None
-    if client.jobs(array=typed, limit=1):
-        return typed
     named = newest(client, live=True, name=typed)
     return None if named is None else named["array_id"]
 

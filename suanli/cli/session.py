@@ -19,10 +19,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs; -
 ProfileName = Annotated[
     str | None, typer.Option("--profile", help="Profile to use, of those of `suanli login`.", metavar="NAME")
 ]
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, the end of its id, or its name.")]
+JobName = Annotated[
+    str, typer.Argument(metavar="JOB", help="A job's id, the end of its id, or its name; or FIRM/NAME.")
+]
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_MEMBER = re.compile(r"([a-z0-9._-]{1,100})\[(\d{1,6})\]")
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+NAMED = re.compile(r"([a-z0-9._-]{1,100}/)?[a-z0-9._-]{1,100}")
+"""A job by its name, or (operators) with its firm."""
+_MEMBER = re.compile(rf"({NAMED.pattern})\[(\d{{1,6}})\]")
 _MOST_OF_ARRAY = 10_000
 SHORT_ID = 12
 _LOOKED_AT = 500
@@ -50,16 +54,16 @@ def chosen_server(profile: str | None = None) -> Profile:
 
 
 def find_job(client: Client, typed: str, *, live: bool = False) -> Job:
-    """The job that somebody means: an id, the end of one, a name (the newest job of it), or `sweep[3]` of an array.
+    """The job that somebody means: an id, the end of one, a name (see `newest`), or `sweep[3]` of an array.
 
     `live`: for verbs that act; of a name the newest job that has not ended, where there is one.
     """
-    if _UUID.fullmatch(typed):
+    if UUID.fullmatch(typed):
         return client.job(typed)
     member = _MEMBER.fullmatch(typed)
     if member is not None:
-        return _of_array(client, member[1], int(member[2]), live=live)
-    if re.fullmatch(r"[a-z0-9._-]{1,100}", typed):
+        return _of_array(client, member[1], int(member[3]), live=live)
+    if NAMED.fullmatch(typed):
         named = newest(client, live=live, name=typed)
         if named is not None:
             return named
@@ -74,9 +78,25 @@ def find_job(client: Client, typed: str, *, live: bool = False) -> Job:
 
 
 def newest(client: Client, *, live: bool, **wanted: str) -> Job | None:
-    """The newest of the jobs that are wanted; with `live` the newest that has not ended, where there is one."""
-    found = client.jobs(state="live", limit=1, **wanted) if live else []
-    return next(iter(found or client.jobs(limit=1, **wanted)), None)
+    """The newest of the jobs that are wanted; with `live` the newest that has not ended, where there is one.
+
+    Raises CliError for a name that jobs of several firms have: whoever sees them all says which firm's is meant.
+    """
+    for states in ("live", None) if live else (None,):
+        found = next(iter(client.jobs(state=states, limit=1, **wanted)), None)
+        if found is not None:
+            name = wanted.get("name", "/")
+            if "/" not in name and client.whoami()["firm"] is None:
+                same = client.jobs(state=states, limit=_LOOKED_AT, **wanted)
+                _require_one_firm(name, sorted({job["firm"] for job in same}))
+            return found
+    return None
+
+
+def _require_one_firm(name: str, firms: list[str]) -> None:
+    if len(firms) > 1:
+        meant = ", ".join(f"{firm}/{name}" for firm in firms)
+        raise CliError(f"jobs of {len(firms)} firms are called {name}: type one of {meant}, or an id")
 
 
 def _near(typed: str, jobs: list[Job]) -> str:
@@ -96,7 +116,7 @@ def _of_array(client: Client, name: str, index: int, *, live: bool) -> Job:
 
 def find_array(client: Client, typed: str, *, live: bool = False) -> str:
     """The id of the array that somebody means: by its id, or by its name (the newest of it, as `find_job` has it)."""
-    job = newest(client, live=live, **{"array" if _UUID.fullmatch(typed) else "name": typed})
+    job = newest(client, live=live, **{"array" if UUID.fullmatch(typed) else "name": typed})
     array_id = None if job is None else job["array_id"]
     if array_id is None:
         near = _near(typed, [job for job in client.jobs(limit=_LOOKED_AT) if job["array_id"] is not None])
@@ -109,7 +129,8 @@ def say_which(job: Job, typed: str) -> None:
     from suanli.cli.output import note
     from suanli.sentences.words import word
 
-    if job["array_id"] is None or _MEMBER.fullmatch(typed) or job["name"] != typed != job["array_id"]:
+    name = typed.rpartition("/")[2]
+    if job["array_id"] is None or _MEMBER.fullmatch(typed) or job["name"] != name != job["array_id"]:
         return
     sentence = (
         "{name} is an array of {jobs} jobs; this is {label} of it (all: suanli jobs --array {array_id})."

@@ -11,7 +11,7 @@ ZH_HELP = {
     "Print JSON for programs; -o yaml: YAML.": "输出供程序使用的 JSON；-o yaml：YAML。",
     "Print JSON for programs.": "输出供程序使用的 JSON。",
     "Profile to use, of those of `suanli login`.": "使用 `suanli login` 存下的哪个配置。",
-    "A job's id, the end of its id, or its name.": "作业的标识、标识的末尾，或名称。",
+    "A job's id, the end of its id, or its name; or FIRM/NAME.": "作业的标识、标识的末尾，或名称；或 企业/名称。",
     # Submit and look
     "Submit a job.": "提交作业。",
     "Job file (YAML or JSON); - reads standard input.": "作业文件（YAML 或 JSON）；- 表示读标准输入。",

@@ -1,6 +1,9 @@
 """The Chinese of what the command line says is wrong here."""
 
 ZH_REFUSALS = {
+    "jobs of {number} firms are called {name}: type one of {names}, or an id": (
+        "{number} 个企业有名为 {name} 的作业：请写 {names} 之一，或标识"
+    ),
     "none yet": "尚无",
     "the secret is empty: its value is read from standard input, or from the file of --file": (
         "密钥为空：其值从标准输入读取，或从 --file 的文件读取"

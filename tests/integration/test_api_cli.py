@@ -334,6 +334,24 @@ def test_verbs_that_act_take_the_newest_job_of_a_name_that_has_not_ended(shell: 
     assert re.match(r"The 2 jobs of array \S+ are held\.", shell.run("hold", "long").stdout)
 
 
+def test_who_sees_the_jobs_of_all_firms_says_which_is_meant(shell: Shell) -> None:
+    ours = shell.submit(name="train")
+    zhao = Shell(shell.api, shell.folder, person="zhao")
+    theirs = zhao.submit(name="train")
+    assert shell.json("explain", "train")["job_id"] == ours, "a firm's people mean their own"
+    assert shell.json("explain", "lanjing/train")["job_id"] == ours
+    assert "there is no job beiming/train" in shell.run("explain", "beiming/train", code=1).stderr
+    shell.person = "ops"
+    said = "jobs of 2 firms are called train: type one of beiming/train, lanjing/train, or an id"
+    for verb in ("explain", "show", "cancel", "hold"):
+        assert said in shell.run(verb, "train", code=1).stderr, verb
+    assert shell.json("explain", "beiming/train")["job_id"] == theirs
+    assert shell.json("explain", "lanjing/train")["job_id"] == ours
+    assert "there is no job lanjing/none" in shell.run("explain", "lanjing/none", code=1).stderr
+    give_state(shell, ours, state="failed")
+    assert shell.json("cancel", "train")[0]["job_id"] == theirs, "the only one that has not ended"
+
+
 def test_operators_apply_a_file_and_see_the_difference(shell: Shell) -> None:
 
     shell.person = "ops"

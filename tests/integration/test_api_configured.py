@@ -50,13 +50,13 @@ async def test_a_queue_is_made_read_changed_and_removed(installation: ApiInstall
     everything = {
         "pools": ["haidian"], "cohort": None, "nominal": {MODEL: 8}, "borrowing": {}, "lending": {}, "weight": 1,
     }  # fmt: skip
-    assert made.json() == everything
+    assert made.json() == {**everything, "warnings": []}
     read = await installation.as_("lin").get(QUEUE)
     assert (read.json(), read.headers["etag"]) == (everything, made.headers["etag"])
     assert (await ops.put(QUEUE, json={}, headers={"If-None-Match": "*"})).status_code == 412
 
     changed = await ops.patch(QUEUE, json={"weight": 3}, headers={"If-Match": made.headers["etag"]})
-    assert changed.json() == {**everything, "weight": 3}
+    assert changed.json() == {**everything, "weight": 3, "warnings": []}
     late = await ops.patch(QUEUE, json={"weight": 4}, headers={"If-Match": made.headers["etag"]})
     assert (late.status_code, late.json()["code"]) == (412, "precondition_failed")
     assert late.json()["facts"] == {"etag": changed.headers["etag"]}
@@ -99,6 +99,29 @@ async def test_firms_pools_and_cohorts_are_made_and_what_is_used_stays(installat
 
     assert (await ops.patch("/v1/firms/newcomer/queues/default", json={"cohort": None})).status_code == 200
     assert (await ops.delete("/v1/cohorts/all")).status_code == 204
+
+
+async def test_more_quota_than_there_are_devices_is_written_with_a_warning(
+    installation: ApiInstallation,
+) -> None:
+    ops = installation.as_("ops")
+    nodes = (await ops.get("/v1/nodes")).json()["nodes"]
+    there = sum(len(node["devices"]) for node in nodes)
+    warning = {
+        "field": f"nominal.{MODEL}",
+        "got": str(there + 1),
+        "want": f"at most {there}, as its pools have no more (nodes may come later)",
+    }
+    more = {"nominal": {MODEL: there + 1}}
+    put = await ops.put(QUEUE, json={"pools": ["haidian"], **more})
+    assert (put.status_code, put.json()["warnings"]) == (201, [warning])
+    read = await ops.get(QUEUE)
+    assert "warnings" not in read.json()
+    assert read.headers["etag"] == put.headers["etag"]
+    assert (await ops.patch(QUEUE, json=more)).json()["warnings"] == [warning]
+    enough = await ops.patch(QUEUE, json={"nominal": {MODEL: there}})
+    assert enough.json()["warnings"] == []
+    assert (await ops.put("/v1/cohorts/all", json={})).json()["warnings"] == []
 
 
 async def test_prices_and_programs_are_published_once(installation: ApiInstallation) -> None:

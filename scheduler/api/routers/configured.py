@@ -1,6 +1,6 @@
 """Firms, queues, cohorts and pools one by one, and new versions of prices and programs, beside POST /v1/apply."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ from scheduler.api.schemas.applied import AppliedOut, applied_out
 from scheduler.api.schemas.configuration import (
     CohortBody,
     CohortDocument,
+    CohortWritten,
     FirmBody,
     FirmDocument,
     PoolBody,
@@ -24,14 +25,16 @@ from scheduler.api.schemas.configuration import (
     ProgramsOut,
     QueueBody,
     QueueDocument,
+    QueueWritten,
     price_out,
     program_out,
 )
 from scheduler.api.schemas.nodes import PoolDocument
+from scheduler.api.schemas.problems import field_errors_out
 from scheduler.api.state import Api, ApiState
 from scheduler.domain.authorise import Principal
 from scheduler.domain.configuration_reading import configuration_from_json
-from scheduler.domain.errors import Invalid, NotFound
+from scheduler.domain.errors import FieldProblem, Invalid, NotFound
 from scheduler.services.application import Document
 from scheduler.services.configuration import apply_configuration
 from scheduler.services.configured_objects import (
@@ -47,6 +50,7 @@ from scheduler.services.firms import list_prices, list_programs
 router = APIRouter(prefix="/v1", tags=["configuration"])
 
 _REMOVABLE = ("queue", "cohort", "pool")
+_WARNED = ("queue", "cohort")  # of quota that is more than there is
 
 
 async def _firm(firm: str) -> Target:
@@ -69,6 +73,7 @@ def _endpoints(kind: str, target_of: Callable[..., Any]) -> tuple[Callable[..., 
     """Reading, putting, patching and removing one kind of object."""
     where = Annotated[Target, Depends(target_of)]
     reader = Configurer if kind == "cohort" else CatalogueReader
+    warned = kind in _WARNED
 
     async def read(api: ApiState, principal: reader, target: where) -> JSONResponse:  # type: ignore[valid-type]
         async with api.database.read() as session:
@@ -85,9 +90,9 @@ def _endpoints(kind: str, target_of: Callable[..., Any]) -> tuple[Callable[..., 
         value = await read_json(request)
         async with api.database.transaction() as session:
             judge = judge_of(if_match, if_none_match)
-            made, is_new = await put_object(session, principal, target, value, judge, _means(api))
+            made = await put_object(session, principal, target, value, judge, _means(api))
         api.known.forget()
-        return _answer(made, 201 if is_new else 200)
+        return _answer(made.document, 201 if made.is_new else 200, made.warnings if warned else None)
 
     async def patch(
         request: Request,
@@ -100,7 +105,7 @@ def _endpoints(kind: str, target_of: Callable[..., Any]) -> tuple[Callable[..., 
         async with api.database.transaction() as session:
             made = await patch_object(session, principal, target, changes, judge_of(if_match), _means(api))
         api.known.forget()
-        return _answer(made)
+        return _answer(made.document, warnings=made.warnings if warned else None)
 
     async def remove(
         api: ApiState,
@@ -123,17 +128,18 @@ def _serve(
     body: type[BaseModel],
     document: type[BaseModel],
     more: str = "",
+    written: type[BaseModel] | None = None,
 ) -> None:
     """Register GET, PUT, PATCH and, where nothing is lost by it, DELETE of one kind of object."""
     read, put, patch, remove = _endpoints(kind, target_of)
-    documented: dict[str, Any] = {"response_model": document}
+    written = written or document
     router.add_api_route(
         path,
         read,
         methods=["GET"],
         name=f"read_{kind}",
         description=f"The {kind}, with its ETag.",
-        **documented,
+        response_model=document,
     )
     router.add_api_route(
         path,
@@ -142,8 +148,8 @@ def _serve(
         name=f"put_{kind}",
         description=f"Make the {kind} just so; what is left out has its default. 201 where it is new. {more}".strip(),
         openapi_extra=request_body(body),
-        responses={201: {"model": document, "description": "It is new"}},
-        **documented,
+        responses={201: {"model": written, "description": "It is new"}},
+        response_model=written,
     )
     router.add_api_route(
         path,
@@ -152,7 +158,7 @@ def _serve(
         name=f"patch_{kind}",
         description=f"Change some fields of the {kind} (a merge patch, RFC 7396); null: back to the default.",
         openapi_extra=request_body(body),
-        **documented,
+        response_model=written,
     )
     if kind in _REMOVABLE:
         router.add_api_route(
@@ -169,8 +175,12 @@ def _means(api: Api) -> Means:
     return Means(api.catalogue, api.config.ids, api.config.firm_uids, api.now_ms())
 
 
-def _answer(document: Document, status: int = 200) -> JSONResponse:
-    return JSONResponse(document, status, {"ETag": etag(tag_of(document))})
+def _answer(
+    document: Document, status: int = 200, warnings: Iterable[FieldProblem] | None = None
+) -> JSONResponse:
+    """The ETag is of what is there; warnings are of what was just written."""
+    said = {} if warnings is None else {"warnings": [w.model_dump() for w in field_errors_out(warnings)]}
+    return JSONResponse({**document, **said}, status, {"ETag": etag(tag_of(document))})
 
 
 _serve(
@@ -181,8 +191,8 @@ _serve(
     FirmDocument,
     "Projects are added and never taken away; a new firm gets a queue `default` over all pools.",
 )
-_serve("queue", "/firms/{firm}/queues/{queue}", _queue, QueueBody, QueueDocument)
-_serve("cohort", "/cohorts/{cohort}", _cohort, CohortBody, CohortDocument)
+_serve("queue", "/firms/{firm}/queues/{queue}", _queue, QueueBody, QueueDocument, written=QueueWritten)
+_serve("cohort", "/cohorts/{cohort}", _cohort, CohortBody, CohortDocument, written=CohortWritten)
 _serve("pool", "/pools/{pool}", _pool, PoolBody, PoolDocument)
 
 

@@ -137,7 +137,7 @@ async def list_(  # noqa: PLR0913, PLR0917 - each is a parameter of the query
     principal: JobReader,
     state: Annotated[list[str] | None, Query(description="States, or live, or ended; may repeat.")] = None,
     project: Annotated[str | None, Query(max_length=100)] = None,
-    name: Annotated[str | None, Query(max_length=100)] = None,
+    name: Annotated[str | None, Query(max_length=201, description="Of a job, or firm/name.")] = None,
     queue: Annotated[str | None, Query(max_length=201, description="Its name, or firm/name.")] = None,
     kind: JobKind | None = None,
     priority: Priority | None = None,

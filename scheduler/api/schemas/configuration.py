@@ -9,6 +9,7 @@ from scheduler.api.schemas.base import Decimal, In, Out, utc
 from scheduler.api.schemas.budgets import BudgetIn
 from scheduler.api.schemas.nodes import ObjectStoreIn, PoolVolumeIn
 from scheduler.api.schemas.principals import RoleName
+from scheduler.api.schemas.problems import FieldErrorOut
 from scheduler.catalogue import DeviceModel
 from scheduler.domain.budgets import cny
 from scheduler.services.calendar import CalendarRecord
@@ -379,6 +380,20 @@ class CohortDocument(QuotaDocument):
     """A cohort as PUT takes it."""
 
     parent: str | None
+
+
+class Written(Out):
+    """What PUT and PATCH answer beside the object; it is no part of it."""
+
+    warnings: Annotated[list[FieldErrorOut], Field(description="What was written, and can hardly be meant.")]
+
+
+class QueueWritten(QueueDocument, Written):
+    """A queue just after it was written."""
+
+
+class CohortWritten(CohortDocument, Written):
+    """A cohort just after it was written."""
 
 
 class ProgramOut(Out):
