@@ -12,6 +12,7 @@ from scheduler.domain.time import to_rfc3339
 from scheduler.planner.cells import Cell
 from scheduler.planner.demand import sizes_of
 from scheduler.planner.feasibility import gang_too_large, plural, shape_not_allowed
+from scheduler.planner.layouts import bits
 from scheduler.planner.reach import with_room
 from scheduler.planner.rows import Ints
 from scheduler.planner.snapshot import Hole, Shape
@@ -88,6 +89,11 @@ def _booked(shape: Shape, cell: Cell, count: int, holes: Sequence[Hole]) -> str 
     without = cell.with_room_counting_held(count) - rooms
     if not without < shape.tasks <= without + rooms:
         return None
+    return _until(others)
+
+
+def _until(others: Sequence[Hole]) -> str:
+    """For how long the calendar keeps nodes, and why."""
     first = min(others, key=lambda hole: (hole.from_ms, hole.until_ms))
     begin, end = to_rfc3339(first.from_ms), to_rfc3339(first.until_ms)
     if len({(hole.from_ms, hole.until_ms, hole.queue) for hole in others}) > 1:
@@ -95,6 +101,30 @@ def _booked(shape: Shape, cell: Cell, count: int, holes: Sequence[Hole]) -> str 
     if first.queue is not None:
         return f"reserved from {begin} to {end}"
     return f"in maintenance from {begin} to {end}" + (f" ({first.why})" if first.why else "")
+
+
+def _kept_part(shape: Shape, cell: Cell, holes: Sequence[Hole], asks: str) -> tuple[Reason, str] | None:
+    """Where enough was left of a shared device before the cycle, and is kept for the calendar or an earlier job.
+
+    Cost: the devices of nodes that the cycle changed.
+    """
+    pool = cell.pool
+    left = [
+        (part.on_node.devices[at].room_ppm, -row)
+        for row, part in ((row, cell.parts[row]) for row in cell.touched)
+        for at in bits(part.reserved & part.shared)
+        if not cell.ppm[row, at]
+    ]
+    most, row = max(left, default=(0, 0))
+    if most < shape.share_ppm:
+        return None
+    node_id = cell.parts[-row].node_id
+    others = [hole for hole in holes if hole.queue != shape.queue and node_id in hole.nodes]
+    if others:
+        how = _until(others)
+        return Reason.MAINTENANCE, f"{asks}; at most {most} ppm of one device are free in pool {pool}, {how}"
+    sentence = f"{asks}; at most {most} ppm of one device are free in pool {pool}, kept for earlier jobs"
+    return Reason.DEVICES_RESERVED, sentence
 
 
 def _no_part(shape: Shape, candidate: Candidate, cell: Cell, holes: Sequence[Hole]) -> WhyNot:
@@ -109,8 +139,10 @@ def _no_part(shape: Shape, candidate: Candidate, cell: Cell, holes: Sequence[Hol
     if not most:
         sentence = f"{asks}; nothing of any device is free in pool {pool}"
     fits = np.flatnonzero(open_to.any(axis=1))
-    if not len(fits) and (kept := _kept(shape, cell, 0, holes, asks)) is not None:
-        return WhyNot(*kept, pool, model, shape.devices, room)
+    if not len(fits):
+        kept = _kept(shape, cell, 0, holes, asks) or _kept_part(shape, cell, holes, asks)
+        if kept is not None:
+            return WhyNot(*kept, pool, model, shape.devices, room)
     if len(fits) and np.isin(fits, cell.abilities.lacking(shape.needs_on(model))).all():
         reason, unable = _unable(shape, cell, fits, pool)
         return WhyNot(reason, f"{asks}; {unable}", pool, model, shape.devices, 0)

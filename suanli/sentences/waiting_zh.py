@@ -132,6 +132,12 @@ ZH_WAITING = {
     "asks for {wanted}; at most {most} ppm of one device are free in pool {pool}": (
         "需要 {wanted}；资源池 {pool} 中单个设备最多空闲 {most} ppm"
     ),
+    "asks for {wanted}; at most {most} ppm of one device are free in pool {pool}, {how}": (
+        "需要 {wanted}；资源池 {pool} 中单个设备最多空闲 {most} ppm，{how}"
+    ),
+    "asks for {wanted}; at most {most} ppm of one device are free in pool {pool}, kept for earlier jobs": (
+        "需要 {wanted}；资源池 {pool} 中单个设备最多空闲 {most} ppm，已为更早的作业保留"
+    ),
     "asks for {wanted}; what is free in pool {pool} is on devices or nodes that another firm has for itself": (
         "需要 {wanted}；资源池 {pool} 中空闲的部分在另一家企业独占的设备或节点上"
     ),

@@ -361,6 +361,38 @@ def test_what_is_free_and_kept_is_told_as_kept_to_whoever_asks_for_a_device_or_a
     assert why.sentence.startswith(f"{asks}; 1 are free in pool {POOL}, 1 of them {kept}")
 
 
+@pytest.mark.parametrize("booked", [False, True], ids=["for a job", "for maintenance"])
+def test_the_rest_of_a_shared_device_that_is_kept_is_told_as_kept(booked: bool) -> None:
+    controller = Controller([a_node("n1")])
+    for devices, share in ((7, None), (1, Share(600_000))):
+        runs = controller.submit(f"runs-{devices}", a_spec(devices=devices, share=share, time_limit_s=3_600))
+        controller.plan()
+        controller.run(runs)
+    if not booked:
+        controller.submit("head", a_spec(devices=8))
+        controller.wait(PlannerConfig().hold_back_after_ms)
+    for name, ppm in (("small", 250_000), ("too-large", 500_000)):
+        controller.submit(name, a_spec(devices=1, share=Share(ppm)))
+    snapshot = take_snapshot(controller.state, controller.now_ms)
+    if booked:
+        nodes = frozenset(node.node_id for node in snapshot.nodes)
+        hole = Hole(controller.now_ms, controller.now_ms + 3_600_000, nodes)
+        snapshot = replace(snapshot, calendar=(hole,))
+    decided, report = plan(snapshot, controller.now_ms, PlannerConfig())
+    assert decided.placements == ()
+    small, too_large = (report.of(JobId(name)) for name in ("small", "too-large"))
+    assert small is not None
+    assert too_large is not None
+    (why,) = small.reasons
+    assert why.reason is (Reason.MAINTENANCE if booked else Reason.DEVICES_RESERVED)
+    kept = "in maintenance from " if booked else "kept for earlier jobs"
+    asks = f"asks for 250000 ppm of 1 {MODEL}"
+    assert why.sentence.startswith(
+        f"{asks}; at most 400000 ppm of one device are free in pool {POOL}, {kept}"
+    )
+    assert [why.reason for why in too_large.reasons] == [Reason.DEVICES_BUSY]
+
+
 def test_jobs_that_ask_for_the_same_are_told_the_same_of_their_quota_until_some_of_it_is_given() -> None:
     controller = Controller([a_node("n1"), a_node("n2")], [a_queue(nominal={MODEL: 9})])
     asked = {"first": 8, "second": 8, "third": 8, "small": 1, "last": 8}
