@@ -178,7 +178,10 @@ ZH_APART = {
     "{file}: no table that fits {pattern} and has the columns {names}": (
         "{file}：没有符合 {pattern} 且含列 {names} 的表"
     ),
-    "{file}: no rates of {kind} for {names}": "{file}：没有 {kind} 在 {names} 上的速率",
+    "{file}: no rates of {kind}": "{file}：没有 {kind} 的速率",
+    "{file}: its rates are for {theirs}, and the cluster has {ours}: none of them": (
+        "{file}：其中是 {theirs} 的速率，而集群有 {ours}：都不在其中"
+    ),
     "a file: of `admin history`, or a table of jobs": "文件：`admin history` 导出的，或作业表",
     "a cluster file: a table of jobs names no nodes": "集群文件：作业表不含节点",
     "files with different names": "名称各不相同的文件",

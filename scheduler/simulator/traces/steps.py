@@ -7,6 +7,7 @@ from typing import NamedTuple
 from scheduler.simulator.traces.kinds import Kind
 from scheduler.simulator.traces.tables import BadTrace, each_once, read_rows
 
+_MOST_NAMED = 20  # models in a refusal
 Rates = Mapping[tuple[str, int], Mapping[str, float]]  # (job type, devices) -> steps per second by model
 
 
@@ -40,11 +41,18 @@ def read_step_jobs(path: Path) -> list[StepJob]:
 def read_rates(path: Path, source: str, models: tuple[str, ...]) -> Rates:
     """Measured alone, from the table's rows of a source. Raises BadTrace where there are none."""
     rates: dict[tuple[str, int], dict[str, float]] = {}
+    others: set[str] = set()
     for row in read_rows(path, Kind.RATES.value):
-        if row.text("source") != source or row.text("accelerator") not in models:
+        if row.text("source") != source:
+            continue
+        if row.text("accelerator") not in models:
+            others.add(row.text("accelerator"))
             continue
         key = (row.text("job_type"), row.integer("scale_factor", low=1))
         rates.setdefault(key, {})[row.text("accelerator")] = row.number("steps_per_s")
+    if not rates and not others:
+        raise BadTrace(f"{path}: no rates of {source}")
     if not rates:
-        raise BadTrace(f"{path}: no rates of {source} for {', '.join(models)}")
+        theirs, ours = (", ".join(sorted(names)[:_MOST_NAMED]) for names in (others, models))
+        raise BadTrace(f"{path}: its rates are for {theirs}, and the cluster has {ours}: none of them")
     return rates
