@@ -12,6 +12,7 @@ from typing import NamedTuple
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import JobId
 from scheduler.domain.queues import QueueKey
+from scheduler.domain.told_intervals import still_to_come
 from scheduler.planner.allowances import Allowances
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.estimates import Estimates
@@ -75,7 +76,9 @@ class Forecast:
         soonest_ms = self._soonest.get(job_id, 0.0)
         told = self._errors.interval_ms(wait_ms, devices, self._now_ms)
         waits = (min(max(wait, soonest_ms), _FAR_MS) for wait in (*told, wait_ms))
-        return StartInterval(*(self._now_ms + round(wait) for wait in waits))
+        low_ms, expected_ms, high_ms, forecast_ms = (self._now_ms + round(wait) for wait in waits)
+        left = still_to_come((low_ms, expected_ms, high_ms), self._now_ms)  # it was refused just now
+        return StartInterval(*(left or (low_ms, expected_ms, high_ms)), forecast_ms)
 
     @cached_property
     def _waits(self) -> dict[JobId, tuple[float, int]]:

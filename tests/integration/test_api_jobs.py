@@ -403,9 +403,11 @@ async def test_explain_tells_reasons_of_waiting_jobs_and_the_placement_of_runnin
     later = (await lin.get(f"/v1/jobs/{waiting}/explain")).json()
     assert later["starts"] == {
         "earliest": "2027-01-15T08:02:00.000Z",
-        "expected": "2027-01-15T08:02:00.000Z",
+        "expected": "2027-01-15T08:31:00.250Z",
         "latest": "2027-01-15T09:00:00.500Z",
     }
+    installation.clock.now_ms += 3_600_000
+    assert (await lin.get(f"/v1/jobs/{waiting}/explain")).json()["starts"] is None, "it has passed"
     third = (await lin.get(f"/v1/jobs/{running}/explain")).json()
     assert third["sentence"] == "Attempt 1 runs on ascend-910b3."
     assert third["placement"] == {"sentence": "it fits"}

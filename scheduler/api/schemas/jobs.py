@@ -8,6 +8,7 @@ from pydantic import Field
 from scheduler.api.schemas.base import Out, Page, utc, utc_or_none
 from scheduler.api.schemas.problems import FieldErrorOut, field_errors_out
 from scheduler.domain.job_warnings import warnings_of
+from scheduler.domain.told_intervals import still_to_come
 from scheduler.services.explain import Explanation
 from scheduler.services.jobs import AttemptRecord, JobRecord, TaskRecord
 
@@ -228,9 +229,10 @@ class StartsOut(Out):
 
 def starts_out(starts: tuple[int, int, int] | None, now_ms: int) -> StartsOut | None:
     """An interval for the wire: it may have been told minutes ago, and who still waits has not started before now."""
-    if starts is None:
+    left = None if starts is None else still_to_come(starts, now_ms)
+    if left is None:
         return None
-    earliest, expected, latest = (utc(max(moment_ms, now_ms)) for moment_ms in starts)
+    earliest, expected, latest = map(utc, left)
     return StartsOut(earliest=earliest, expected=expected, latest=latest)
 
 

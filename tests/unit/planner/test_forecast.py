@@ -340,7 +340,7 @@ def test_a_cohorts_limit_keeps_who_would_borrow_and_nobody_within_his_own_quota(
     controller.submit("other", a_spec(devices=4, time_limit_s=3600), firm="firm-b")
     assert controller.plan() == []
     assert told(controller, "mine").expected_ms > controller.now_ms + 0.9 * HOUR_MS
-    assert told(controller, "other").expected_ms == controller.now_ms
+    assert told(controller, "other").forecast_ms == controller.now_ms
 
 
 @pytest.mark.parametrize("in_between", [False, True], ids=["a queue", "a cohort"])
@@ -470,3 +470,19 @@ def test_a_quota_as_large_as_all_devices_changes_no_told_start() -> None:
         controller.plan()
         told_with.append([controller.report.starts(JobId(f"job-{number}")) for number in range(6)])
     assert told_with[0] == told_with[1]
+
+
+def test_a_job_that_was_refused_in_this_cycle_does_not_most_likely_start_now() -> None:
+    controller = Controller([a_node("n1"), a_node("n2")])
+    for name in ("runs-1", "runs-2"):
+        running = controller.submit(name, a_spec(devices=5, time_limit_s=36_000))
+        controller.plan()
+        controller.run(running)
+    controller.submit("apart", a_spec(devices=6, time_limit_s=3_600))
+    controller.plan()
+    told = controller.report.starts(JobId("apart"))
+    assert told is not None
+    assert told.forecast_ms == controller.now_ms, (
+        "devices are counted, not laid out: six are free on two nodes"
+    )
+    assert controller.now_ms < told.expected_ms < told.high_ms

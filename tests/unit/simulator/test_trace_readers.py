@@ -66,9 +66,9 @@ def test_jobs_in_steps_and_their_rates_are_read(tmp_path: Path) -> None:
         ["sim,v100,LM,2,1.5", "sim,k80,LM,2,0", "sim,other,LM,2,9", "real,v100,LM,2,8"],
     )
     assert read_rates(rates, "sim", ("v100", "k80")) == {("LM", 2): {"v100": 1.5, "k80": 0}}
-    with pytest.raises(BadTrace, match="no rates of nothing$"):
+    with pytest.raises(BadTrace, match=r"no rates of nothing$"):
         read_rates(rates, "nothing", ("v100",))
-    said = "its rates are for k80, other, v100, and the cluster has a, b: none of them$"
+    said = r"its rates are for k80, other, v100, and the cluster has a, b: none of them$"
     with pytest.raises(BadTrace, match=said):
         read_rates(rates, "sim", ("b", "a"))
 
