@@ -31,6 +31,7 @@ class Compiling:
         """
         if self._thread is None and machine_code.wanted(nodes):
             self._plans_wait = plans_wait
+            _log.info("compiling_kernels", nodes=nodes, plans_wait=plans_wait)  # some 20 s where none is kept
             # No executor's: the end of the process does not wait for it.
             self._thread = threading.Thread(target=self._make, name="compiling", daemon=True)
             self._thread.start()

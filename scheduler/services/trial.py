@@ -1,11 +1,13 @@
 """What would become of a job that is not submitted: on what, when and at what price."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -31,6 +33,8 @@ from scheduler.storage.uninterrupted import whole
 _TRIAL = JobId("trial")
 _NANO = 1_000_000_000
 _HOUR_S = 3_600
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,5 +190,11 @@ def _plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan,
     from scheduler import machine_code
     from scheduler.planner.sifting import sifted_plan
 
-    machine_code.want(len(snapshot.nodes))
+    if machine_code.wanted(len(snapshot.nodes)):
+        begun_s = time.monotonic()
+        _log.info(
+            "compiling_kernels", nodes=len(snapshot.nodes)
+        )  # some 20 s where none is kept: trials wait for it
+        machine_code.want(len(snapshot.nodes))
+        _log.info("kernels_compiled", seconds=round(time.monotonic() - begun_s, 3))
     return sifted_plan(snapshot, now_ms, config)

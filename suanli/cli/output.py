@@ -6,11 +6,13 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from errno import EISDIR
 from pathlib import Path
 from stat import S_ISDIR
 from textwrap import TextWrapper
+from threading import Timer
 from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import east_asian_width
 
@@ -30,6 +32,7 @@ _PIECE = re.compile(
     r"(?:\s(?!\0))+|(?:[（《「]\0)*(?:[^\0]\0|(?:[^\s\0](?!\0))+)(?:[，。、；：！？）》」]\0|[,.;:!?)\]”])*"
 )
 _LEAST_WIDTH = 10
+_PATIENT_S = 4.0
 _LEAST_COLUMN = 6  # of names and sentences, which are folded
 
 
@@ -89,6 +92,18 @@ def note(text: str) -> None:
     """A line beside the result, on standard error, in the reader's language."""
     sys.stderr.write(harmless(said(text)) + "\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def saying_later(sentence: str, after_s: float = _PATIENT_S) -> Iterator[None]:
+    """A note for who waits so long in the block."""
+    timer = Timer(after_s, note, (sentence,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def colours() -> Literal["auto"] | None:

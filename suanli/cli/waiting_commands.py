@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,6 +44,11 @@ def explain(job: JobName, profile: ProfileName = None, as_json: AsJson = False) 
         say(with_local_times(sentence))
 
 
+_STILL_PLANNING = (
+    "the server still plans; for the first plan of a large cluster it may make machine code (some 20 s, once)"
+)
+
+
 def validate(
     file: Annotated[str, typer.Argument(help="Job file (YAML or JSON); - reads standard input.")],
     profile: ProfileName = None,
@@ -51,7 +57,7 @@ def validate(
     """Try a job without submitting it: would it fit, on what, when and at what price?"""
     from suanli.cli.job_files import read_job_file
     from suanli.cli.moments import local, with_local_times, zone_name
-    from suanli.cli.output import print_json, print_table, say
+    from suanli.cli.output import print_json, print_table, say, saying_later
     from suanli.cli.refusals import of_file, warn
     from suanli.client.errors import Refused
     from suanli.sentences.words import word
@@ -59,7 +65,8 @@ def validate(
     read = read_job_file(file)
     with open_client(profile) as client:
         try:
-            trial = client.validate(read.content)
+            with nullcontext() if as_json else saying_later(f"suanli: {_STILL_PLANNING}"):
+                trial = client.validate(read.content)
         except Refused as error:
             raise of_file(error, read, as_json=as_json) from None
     if as_json:

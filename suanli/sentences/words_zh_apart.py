@@ -120,6 +120,9 @@ ZH_APART = {
     "machine code for large clusters is made first, where none is kept yet (some 20 s of CPU, once)": (
         "先为大集群生成机器码（若尚无保存的，约需 20 秒 CPU 时间，仅此一次）"
     ),
+    "the server still plans; for the first plan of a large cluster it may make machine code (some 20 s, once)": (
+        "服务器仍在计算；大集群的第一次调度可能要先生成机器码（约 20 秒，仅此一次）"
+    ),
     "wrote {report}": "已写入 {report}",
     "wrote {report} and {number} pictures": "已写入 {report} 及 {number} 张图片",
     "hours": "小时",

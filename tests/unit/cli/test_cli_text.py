@@ -27,7 +27,15 @@ from suanli.cli.moments import (
     moment_or_ago,
     to_rfc3339,
 )
-from suanli.cli.output import cells, least_width, make_table, print_table, refuse_existing, write_file
+from suanli.cli.output import (
+    cells,
+    least_width,
+    make_table,
+    print_table,
+    refuse_existing,
+    saying_later,
+    write_file,
+)
 from suanli.cli.refusals import of_file, of_period, report, sentence
 from suanli.cli.usage_tables import _budget_row, _sums, about, cny, fen_of, print_usage
 from suanli.cli.waiting_commands import sentences_of
@@ -281,6 +289,17 @@ def test_a_refused_file_is_told_by_its_lines() -> None:
         "job.yaml, line 2: variants[0].model: got x, want y",
         "job.yaml: elsewhere: got a, want b",
     ]
+
+
+def test_who_waits_long_is_told_why_and_nobody_else(capsys: pytest.CaptureFixture[str]) -> None:
+    with saying_later("not yet"):
+        pass
+    said = ""
+    with saying_later("it takes a while", after_s=0.0):
+        while not said:
+            time.sleep(0.001)
+            said = capsys.readouterr().err
+    assert said == "it takes a while\n"
 
 
 def test_what_could_never_start_is_told_why_and_then_by_its_lines() -> None:

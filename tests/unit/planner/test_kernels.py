@@ -104,6 +104,7 @@ print(machine_code.compiled())
     if "too old" in run.stderr:
         pytest.skip("the kernel cannot forbid it")
     assert (run.returncode, run.stdout.splitlines()[-1]) == (0, "False"), run.stderr
+    assert "compiling_kernels" in run.stdout
     assert "kernels_not_compiled" in run.stdout
 
 
