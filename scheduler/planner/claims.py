@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from scheduler.domain.queues import Queue, QueueKey
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.planner.backfill import Opening, earliest_opening, nodes_to_hold, promised
+from scheduler.planner.behind import Kind
 from scheduler.planner.cells import Cell
 from scheduler.planner.closeness import Closer
 from scheduler.planner.config import PlannerConfig
@@ -33,6 +34,7 @@ class Refused:
     wanted_back: bool = False  # it would have borrowed what others may take back
     closer: Closer | None = None  # it could start, and waits for a place that is closer together
     begins_anew: bool = False  # its work would be thrown away where others, who resume, may start
+    in_vain: dict[Kind, object] = field(default_factory=dict)  # when nobody would stop for whom
 
     def add(self, reason: WhyNot) -> None:
         """Each reason once."""
@@ -74,6 +76,9 @@ class Claims:
         # The earliest start that was found, and when by the cell's clock; later in the cycle none is earlier.
         self._openings: dict[tuple[object, ...], tuple[Opening | None, int]] = {}
         self._in_vain: dict[tuple[object, ...], int] = {}  # the fewest tasks for which no nodes can be held
+        self._kept_at: dict[
+            tuple[object, ...], object
+        ] = {}  # when quota was kept for whom (`Sharing.moment`)
         self._reserved: dict[QueueKey, set[Candidate]] = {}
         self._reservations = 0
 
@@ -101,7 +106,7 @@ class Claims:
 
     def may_stop(self, shape: Shape) -> bool:
         """Whether there is work that would stop for such a shape."""
-        return self._running and self._preemption.could_help(shape)
+        return self._running and self._preemption.behind.could_help(shape)
 
     # --- work behind it stops -----------------------------------------------------------------------------
 
@@ -111,7 +116,10 @@ class Claims:
         """Stops work that is behind the job in the order, as little as possible; None: that would not help."""
         best: tuple[tuple[int, int], Cell, Way] | None = None
         lent: str | None = None
-        asks = self._preemption.asks(shape, job)
+        moment, kind = self._sharing.moment(queue.key), self._preemption.behind.kind_of(shape, job)
+        if refused.in_vain.get(kind) == moment:
+            return None
+        asks, in_vain = self._preemption.asks(shape, job, kind), True
         for number, candidate in enumerate([*refused.by_devices, *refused.by_quota]):
             cell = self._fleet.get(candidate.pool, candidate.model)
             lacks = self._lacks(shape, queue, candidate.model)
@@ -119,6 +127,7 @@ class Claims:
                 continue
             borrows = self._borrows(shape, queue, candidate.model)
             way = self._preemption.find(asks, cell, borrows=borrows, lacks=lacks)
+            in_vain &= way is None
             if way is not None and borrows and self._comes_back(shape, queue, cell, rank, way):
                 way = self._preemption.find(asks, cell, borrows=True, lacks=lacks, below=rank)
             if way is not None:
@@ -130,6 +139,8 @@ class Claims:
         if best is not None:
             blocked.change = MAKES_ROOM
             return self._stop(shape, job, queue, best[1], best[2])
+        if in_vain and lent is None:
+            refused.in_vain[kind] = moment  # nor is any cell left of whose borrowers nobody was told
         if lent is not None:
             if blocked.change is None:
                 blocked.change = f"when what its queue lent comes back: {lent}"
@@ -159,7 +170,7 @@ class Claims:
         He would start again, and stop for it again.
         """
         victims = [victim.running for victim in (*way.victims, *way.later)]
-        before = [one for one in victims if self._preemption.turns.of_running(one).rank >= rank]
+        before = [one for one in victims if self._preemption.behind.turns.of_running(one).rank >= rank]
         if not before:
             return False
         with Returned(self._sharing, queue, cell.model, shape.devices) as quota:
@@ -197,10 +208,8 @@ class Claims:
             self._keep_for_borrower(shape, refused, blocked)
             return
         if not refused.by_devices:
-            models = (one.model for one in refused.by_quota if self._sharing.may_ever(shape, one.model))
-            suffices = next(models, None) if waited_long else None
-            if suffices is not None:
-                self._sharing.keep(queue, suffices, self._sharing.devices_of(shape, suffices))
+            if waited_long:
+                self._keep_quota(shape, queue, refused)
             return
         if not self._may_reserve(shape):
             return
@@ -216,6 +225,17 @@ class Claims:
                 blocked.starts_by_ms = opening.from_ms
         elif waited_long:
             self._hold_back(shape, unreserved)
+
+    def _keep_quota(self, shape: Shape, queue: Queue, refused: Refused) -> None:
+        """Of the first model of which the whole quota would suffice; nothing where that was done just now."""
+        asked = queue.key, shape.devices, shape.share_ppm, tuple(refused.by_quota)
+        if self._kept_at.get(asked) == self._sharing.moment(queue.key):
+            return
+        models = (one.model for one in refused.by_quota if self._sharing.may_ever(shape, one.model))
+        suffices = next(models, None)
+        if suffices is not None:
+            self._sharing.keep(queue, suffices, self._sharing.devices_of(shape, suffices))
+        self._kept_at[asked] = self._sharing.moment(queue.key)
 
     def _keep_for_borrower(self, shape: Shape, refused: Refused, blocked: Blocked) -> None:
         """Devices where they come free first, whoever holds them; and of the quota where it lacks nothing else."""

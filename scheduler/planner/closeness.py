@@ -76,13 +76,13 @@ class Closeness:
         self._now_ms = now_ms
         self._config = config
         self._waiting: Counter[str] = Counter()  # by firm
-        self._met: dict[tuple[str, int], _Met] = {}  # by firm and likeness: the first that waited
+        self._met: dict[tuple[object, ...], _Met] = {}  # the first that waited of those who ask for the same
 
     def unjudged(self, shape: Shape, job: WaitingJob, queue: Queue) -> WhyNot | None:
         """Why the gang is not looked at any more: the first of those that ask for the same wait, as it would have."""
         if not self._waiting or not self._spent(shape):
             return None
-        met = self._met.get((shape.queue.firm_id, self._likeness.number(shape, queue)))
+        met = self._met.get(self._alike(shape, queue))
         left_ms = None if met is None else self._estimates.left_ms(shape, job, met.model)
         if met is None or left_ms is None or left_ms < met.left_ms:
             return None
@@ -100,11 +100,14 @@ class Closeness:
             left_ms = self._estimates.left_ms(shape, job, cell.model)
         found = None if left_ms is None else self._found(shape, job, left_ms, cell, seats)
         if left_ms is not None and found is not None:
-            firm_id = shape.queue.firm_id
-            self._waiting[firm_id] += 1
-            key = firm_id, self._likeness.number(shape, queue)
-            self._met.setdefault(key, _Met(cell.model, left_ms, found.from_ms))
+            self._waiting[shape.queue.firm_id] += 1
+            met = _Met(cell.model, left_ms, found.from_ms)
+            self._met.setdefault(self._alike(shape, queue), met)
         return found
+
+    def _alike(self, shape: Shape, queue: Queue) -> tuple[object, ...]:
+        """The same for those of a firm that ask for the same."""
+        return shape.queue.firm_id, shape.models, self._likeness.number(shape, queue)
 
     def _spent(self, shape: Shape) -> bool:
         """Whether as many gangs of the firm wait as may."""

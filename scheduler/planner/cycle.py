@@ -11,6 +11,7 @@ from scheduler.domain.queues import Queue
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.time import to_rfc3339
 from scheduler.planner.account import account_of
+from scheduler.planner.behind import Behind
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.calendar import Later, close_booked_nodes, drained, near
 from scheduler.planner.cells import Cell
@@ -127,17 +128,9 @@ class _Cycle:
             overdue,
             {ready.trader.job.job_id for ready in self._gathering.ready},
         )
-        self._preemption = Preemption(
-            snapshot,
-            fleet,
-            self._sharing,
-            self._turns,
-            overdue,
-            self._market,
-            now_ms,
-            config,
-        )
-        self._preemption.stopped(stop.job_id for stop in self._stops)
+        behind = Behind(snapshot, fleet, self._sharing, self._turns, overdue, self._market, now_ms, config)
+        behind.stay(stop.job_id for stop in self._stops)
+        self._preemption = Preemption(snapshot, fleet, self._sharing, behind, overdue, now_ms, config)
         memory.likeness.begin(self._holes, one_firm=any(cell.one_firm for cell in fleet.cells()))
         self._claims = Claims(
             snapshot, fleet, self._sharing, self._preemption, overdue, memory.likeness, now_ms, config
@@ -152,10 +145,17 @@ class _Cycle:
         self._placements: list[JobPlacement] = []
         self._blocked: dict[int, Blocked] = {}  # by class number
         self._counterfactuals = Counterfactuals(fleet, self._sharing, self._budgets, now_ms, config)
-        self._refusals = Refusals(
-            memory.likeness, self._estimates, self._later, fleet, self._sharing, now_ms, config
-        )
         self._options = Options(snapshot, self._estimates)
+        self._refusals = Refusals(
+            memory.likeness,
+            self._later,
+            fleet,
+            self._sharing,
+            self._options,
+            self._patience,
+            now_ms,
+            config,
+        )
 
     @property
     def gathered(self) -> Set[JobId]:

@@ -1,6 +1,6 @@
 """On which nodes the tasks of a gang would fit if running jobs gave their devices back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -34,20 +34,6 @@ class Fitting:
         for number, size in self._sizes:
             tasks += number
             if len(self._rows[size]) < tasks:
-                return False
-        return True
-
-    def might_be_enough(self, given: Iterable[tuple[Ints, Ints]]) -> bool:
-        """Whether it could be with so many devices more (rows, devices there), by their number alone."""
-        room = np.zeros(len(self._cell.parts), dtype=np.int64)
-        for rows, devices in given:
-            np.add.at(room, rows, devices)
-        for row, mask in self._masks.items():
-            room[row] += mask.bit_count()
-        tasks = 0
-        for number, size in self._sizes:
-            tasks += number
-            if np.count_nonzero(room >= size) < tasks:
                 return False
         return True
 
@@ -91,6 +77,29 @@ class Fitting:
     def _choose(self, row: int, size: int) -> int:
         layout, mask = self._cell.parts[row].layout, self._masks[row]
         return layout.choose_joined(mask, size) if self._together else layout.choose(mask, size)
+
+
+def nodes_by_devices(
+    cell: Cell, coming: Mapping[int, int], given: Iterable[tuple[Ints, Ints]]
+) -> Sequence[int]:
+    """How many nodes have so many devices or more: what is free and coming, and what is given (rows, devices there)."""
+    room = cell.whole.copy()
+    for row, mask in coming.items():
+        room[row] += mask.bit_count()
+    for rows, devices in given:
+        np.add.at(room, rows, devices)
+    nodes: list[int] = np.bincount(room)[::-1].cumsum()[::-1].tolist()
+    return nodes
+
+
+def too_few(nodes: Sequence[int], sizes: Iterable[tuple[int, int]]) -> bool:
+    """Whether nodes, so many with as many devices or more, are too few for a gang, see `sizes_of`."""
+    tasks = 0
+    for number, size in sizes:
+        tasks += number
+        if tasks > (nodes[size] if size < len(nodes) else 0):
+            return True
+    return False
 
 
 def seat_on(

@@ -64,6 +64,7 @@ class Returned:
         self._model = model
         self._asked = lacks
         self._returned: dict[JobId, RunningJob] = {}
+        self._given = sharing.given
 
     def __enter__(self) -> Self:
         return self
@@ -73,6 +74,7 @@ class Returned:
     ) -> None:
         for running in self._returned.values():
             self._sharing.take_for(running.shape, running.model, devices=running.devices)
+        self._sharing.given = self._given  # what was answered before is true again
 
     @property
     def enough(self) -> bool:

@@ -1,11 +1,13 @@
 """Who asked in vain in a cycle that work stops for him: whoever comes after him and asks for no less need not ask."""
 
+from collections.abc import Callable, Sequence
+from math import inf
 from typing import NamedTuple
 
-from scheduler.planner.cells import Cell
+from scheduler.planner.behind import Kind
 from scheduler.planner.demand import demand_of, sizes_of
 from scheduler.planner.snapshot import Shape, WaitingJob
-from scheduler.planner.turns import Turns
+from scheduler.planner.turns import Standing
 
 
 class Asks(NamedTuple):
@@ -13,46 +15,62 @@ class Asks(NamedTuple):
 
     shape: Shape
     job: WaitingJob
+    sizes: tuple[tuple[int, int], ...]  # see `sizes_of`
     in_vain: dict[tuple[object, ...], int]
-    who: tuple[object, ...]  # what else says who stops for it than its turn and the rest of its run
+    kind: Kind
 
 
-class TooFew(NamedTuple):
-    """For whom all who would stop for their turn or class have too few devices; lent ones are not counted."""
+class Most(NamedTuple):
+    """What a cell has at most once all have stopped who would for a job, whatever it needs of the host and together."""
 
-    asked: tuple[object, ...]
-    turn: float
+    turn: (
+        float  # of whom this is true, and of whoever has a later one, a longer rest, and waits for less long
+    )
     left_ms: float
+    submitted_ms: int
+    nodes: Sequence[int]  # so many with as many devices or more
+    nobody: bool  # would stop
+    too_dear: bool  # anybody is left alone as he would lose much for so few devices
 
 
 class InVain:
     """Of one cycle."""
 
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
+    def __init__(self) -> None:
         self._fewest: dict[tuple[object, ...], dict[tuple[object, ...], int]] = {}
-        self._too_few: dict[tuple[object, ...], TooFew] = {}
+        self._most: dict[tuple[object, ...], Most] = {}
 
-    def asks(self, shape: Shape, job: WaitingJob, *, served: bool, of_class: int | None) -> Asks:
-        """A job that looks for a way in one cell after another. `of_class`: where the market chose who runs."""
+    def asks(self, shape: Shape, job: WaitingJob, kind: Kind) -> Asks:
+        """A job that looks for a way in one cell after another."""
         sizes = sizes_of(shape)
-        alike = sizes if len(sizes) > 1 else demand_of(shape)  # of gangs of one size fewer tasks may do
-        rank = self._turns.standing(shape, job).rank
-        same = shape.queue, rank, served, alike, shape.topology
-        who = shape.queue, shape.priority, rank, served, of_class, sizes
-        return Asks(shape, job, self._fewest.setdefault(same, {}), who)
+        # Of the host nothing is looked at where whole devices are asked for. Of gangs of one size fewer tasks may do.
+        alike = demand_of(shape) if not shape.whole else sizes if len(sizes) > 1 else sizes[0][1]
+        same = kind.queue, kind.rank, kind.chosen, alike, shape.topology
+        return Asks(shape, job, sizes, self._fewest.setdefault(same, {}), kind)
 
-    def by_devices(self, asks: Asks, cell: Cell) -> TooFew:
-        """What a job asks for in a cell by the number of devices alone, whatever it needs of the host."""
-        mine = self._turns.standing(asks.shape, asks.job, cell.model)
-        left_ms = float("inf") if mine.left_ms is None else mine.left_ms
-        return TooFew((cell, *asks.who), mine.turn, left_ms)
-
-    def are_too_few(self, asked: TooFew) -> bool:
-        """Whether they were for one whose turn is no later and whose rest is no longer: more would stop for him."""
-        known = self._too_few.get(asked.asked)
-        return known is not None and known.turn <= asked.turn and known.left_ms <= asked.left_ms
-
-    def note(self, asked: TooFew) -> None:
-        """They are."""
-        self._too_few[asked.asked] = asked
+    def most(
+        self,
+        among: tuple[object, ...],
+        mine: Standing,
+        job: WaitingJob,
+        count: Callable[[Standing, WaitingJob], tuple[Sequence[int], bool, bool]],
+    ) -> Most:
+        """What those who ask `among` the same would have at most; counted for him to whom no fewer give way than to
+        any who has asked. Capacity only shrinks in a cycle, so that what was counted earlier bounds what there is.
+        """
+        left_ms = inf if mine.left_ms is None else mine.left_ms
+        most = self._most.get(among)
+        if (
+            most is None
+            or mine.turn < most.turn
+            or left_ms < most.left_ms
+            or job.submitted_ms < most.submitted_ms
+        ):
+            turn, submitted_ms = mine.turn, job.submitted_ms
+            if most is not None:
+                turn, left_ms = min(turn, most.turn), min(left_ms, most.left_ms)
+                submitted_ms = min(submitted_ms, most.submitted_ms)
+            standing = Standing(mine.rank, turn, None if left_ms == inf else left_ms)
+            counted = count(standing, job._replace(submitted_ms=submitted_ms))
+            most = self._most[among] = Most(turn, left_ms, submitted_ms, *counted)
+        return most

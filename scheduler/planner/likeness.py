@@ -27,14 +27,16 @@ class Likeness:
             self._numbers, self._known = {}, {}
 
     def number(self, shape: Shape, queue: Queue) -> int:
-        """The same for shapes that may have the same devices; the queue counts only where it says more than pools."""
+        """The same for shapes that may have the same devices of a model, whichever they may use; the queue counts only
+        where it says more than pools.
+        """
         known = self._known.get(id(shape))
         if known is not None and known[0] is shape and known[1] is queue:
             return known[2]
         by_queue = bool(queue.nominal) or queue.cohort is not None or self._holes
         key = (
-            demand_of(shape), shape.devices, shape.devices_per_node, shape.models, shape.avoid_nodes,
-            shape.topology, shape.sizes, shape.spares, shape.groups,
+            demand_of(shape), shape.devices, shape.devices_per_node, shape.avoid_nodes, shape.topology,
+            shape.sizes, shape.spares, shape.groups,
             queue.key if by_queue else queue.pools, self.firm_of(shape), shape.needs,
             shape.resumable,  # who cannot go on elsewhere waits for a faster model, and keeps off booked nodes
         )  # fmt: skip

@@ -30,6 +30,16 @@ class Patience:
         self._config = config
         self._room: Room | None = None
 
+    def over(self, shape: Shape, job: WaitingJob) -> bool:
+        """Whether the job is kept from none of its models."""
+        if shape.resumable or len(shape.models) < 2:
+            return True
+        left_ms = self._estimates.left_ms(shape, job)
+        if left_ms is None:
+            return True
+        slowest = min(filter(None, self._estimates.speeds(shape).values()), default=1.0)
+        return self._now_ms - job.submitted_ms >= left_ms / slowest - left_ms
+
     def reason(self, shape: Shape, job: WaitingJob, model: str) -> WhyNot | None:
         """Why the job should not start on the model now, or None. Who waits takes what he waits for."""
         if shape.resumable:

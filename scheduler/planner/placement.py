@@ -41,8 +41,12 @@ def find_seats(shape: Shape, fleet: Fleet, cell: Cell, ends_ms: int | None) -> F
     `ends_ms` is when the job has surely ended, by its time limit, so that it may use devices which are held
     for somebody from later on. Cost: one pass over the cell's scores, and the rows that changed.
     """
+    if shape.whole and shape.devices > cell.open_devices and not cell.held_rows:
+        return None
     if shape.groups:
-        whole, found = shape.whole, _find_groups(shape, fleet, cell)
+        whole, found = shape.whole, None
+        if not whole or _has_room(shape, cell):
+            found = _find_groups(shape, fleet, cell)
     else:
         _, demand, scores, nodes, anywhere = fleet.asked(shape)
         whole, found = nodes > 0, None
@@ -84,6 +88,16 @@ def _find_open(shape: Shape, fleet: Fleet, cell: Cell, demand: Demand, scores: S
     seats = [Seat(row, scores.mask(cell, row), demand) for row in rows]
     whole = _with_rest(shape, fleet, cell, seats)
     return None if whole is None else Found(whole, float(score[rows].sum()))
+
+
+def _has_room(shape: Shape, cell: Cell) -> bool:
+    """Whether as many nodes have as many open devices as tasks of several sizes need: one each."""
+    tasks = 0
+    for number, size in sizes_of(shape):
+        tasks += number
+        if cell.with_room(size) < tasks:
+            return False
+    return True
 
 
 def _find_groups(shape: Shape, fleet: Fleet, cell: Cell) -> Found | None:

@@ -8,13 +8,15 @@ from scheduler.domain.reasons import Reason
 from scheduler.planner.calendar import Later
 from scheduler.planner.claims import Blocked, Refused
 from scheduler.planner.config import PlannerConfig
-from scheduler.planner.estimates import Estimates, ends_in_time
+from scheduler.planner.estimates import ends_in_time
 from scheduler.planner.feasibility import most_telling_first
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.likeness import Likeness
+from scheduler.planner.patience import Patience
 from scheduler.planner.reasons import benched
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape, WaitingJob
+from scheduler.planner.variants import Options
 
 
 class Refusal(NamedTuple):
@@ -48,26 +50,29 @@ class Refusals:
     def __init__(
         self,
         likeness: Likeness,
-        estimates: Estimates,
         later: Later,
         fleet: Fleet,
         sharing: Sharing,
+        options: Options,
+        patience: Patience,
         now_ms: int,
         config: PlannerConfig,
     ) -> None:
         self._likeness = likeness
-        self._estimates = estimates
+        self._estimates = options.estimates
         self._later = later
         self._fleet = fleet
         self._sharing = sharing
+        self._options = options
+        self._patience = patience
         self._now_ms = now_ms
         self._config = config
-        self._met: dict[int, Refusal] = {}
+        self._met: dict[tuple[object, ...], Refusal] = {}
         self._just_met: dict[tuple[object, ...], tuple[object, Refusal]] = {}
 
     def known(self, shape: Shape, job: WaitingJob, queue: Queue) -> Refusal | None:
         """What the job meets as another one met it, or None."""
-        met = self._met.get(self._likeness.number(shape, queue)) if self._met else None
+        met = self._met.get(self._alike(shape, queue)) if self._met else None
         if met is None or (met.ends is not None and self._ends(shape, job) < met.ends):
             return None
         return met
@@ -77,7 +82,7 @@ class Refusals:
         has a part in it, too.
         """
         moment, met = self._just_met.get(self._key(turn), (None, None))
-        if met is None or moment != self._moment(turn) or not self._like_others(turn):
+        if met is None or moment != self._moment(turn) or not self._patience.over(turn.shape, turn.job):
             return None
         if met.ends is not None and self._ends(turn.shape, turn.job) < met.ends:
             return None
@@ -89,7 +94,7 @@ class Refusals:
         if paid or refused.begins_anew:
             return Refusal(None, refused, blocked)
         refusal = self._told(turn, refused, blocked)
-        if self._like_others(turn):
+        if self._patience.over(turn.shape, turn.job):  # else its own run may keep it from a model
             self._just_met[self._key(turn)] = self._moment(turn), refusal
         return refusal
 
@@ -98,7 +103,7 @@ class Refusals:
         ends = self._ends(turn.shape, turn.job) if self._by_its_end(refused) else None
         refusal = Refusal(ends, refused, blocked)
         if not refused.by_quota:
-            self._met[self._likeness.number(turn.shape, turn.queue)] = refusal
+            self._met[self._alike(turn.shape, turn.queue)] = refusal
         return refusal
 
     def _key(self, turn: Turn) -> tuple[object, ...]:
@@ -106,13 +111,12 @@ class Refusals:
         their ends: a limit binds, an estimate does not.
         """
         shape, _, queue, target, borrows = turn
-        speeds = id(self._estimates.speeds(shape))
-        return self._likeness.number(shape, queue), speeds, target, borrows, shape.time_limit_ms is None
+        number, order = self._likeness.number(shape, queue), self._options.number(shape, queue)
+        return number, order, target, borrows, shape.time_limit_ms is None
 
-    def _like_others(self, turn: Turn) -> bool:
-        """Whether its own run does not keep it from any model (patience.py)."""
-        shape = turn.shape
-        return shape.resumable or len(shape.models) < 2 or self._estimates.left_ms(shape, turn.job) is None
+    def _alike(self, shape: Shape, queue: Queue) -> tuple[object, ...]:
+        """The same for whom the same models are named in one order."""
+        return self._likeness.number(shape, queue), shape.models
 
     def _moment(self, turn: Turn) -> tuple[object, ...]:
         return self._fleet.clock.now, self._sharing.moment(turn.shape.queue)

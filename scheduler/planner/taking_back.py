@@ -30,15 +30,15 @@ class TakingBack:
         self._config = config
         self._ahead_ms = ahead_ms
 
-    def leaves_alone(self, shape: Shape, job: WaitingJob, those: Stoppable) -> Bools:
-        """Which borrowers lose more than the job may cost, for how few devices the job needs of them; and who is
+    def leaves_alone(self, devices: float, job: WaitingJob, those: Stoppable) -> Bools:
+        """Which borrowers lose more than a job of so many devices may cost, for how few it needs of them; and who is
         waited for until he ends: as long as a borrower is left alone at most, then for nothing, as he may have said
         himself when he ends.
         """
         loses = (
-            np.where(those.saves, self._config.fresh_ms, those.lost_ms) if self._waits(job) else those.lost_ms
+            np.where(those.saves, self._config.fresh_ms, those.lost_ms) if self.waits(job) else those.lost_ms
         )
-        alone = loses * np.maximum(1.0, those.devices / shape.devices) > self._may_cost(job)
+        alone = loses * np.maximum(1.0, those.devices / devices) > self._may_cost(job)
         patient = self._now_ms - job.submitted_ms >= 2 * PATIENT * self._config.ageing_ms
         if not patient and not alone.all():
             alone |= self._expected_back(those)
@@ -55,7 +55,7 @@ class TakingBack:
 
     def saves_first(self, running: RunningJob, lost_ms: int, job: WaitingJob) -> bool:
         """Whether it is worth waiting until a borrower has saved: when it did is its own word, believed for a day."""
-        return self._waits(job) and saves_soon(running, lost_ms, self._config)
+        return self.waits(job) and saves_soon(running, lost_ms, self._config)
 
     def when(self, shape: Shape, job: WaitingJob, borrowers: Sequence[Victim], amount: str) -> str:
         """When what its queue lent comes back, of which these borrowers have so much and no more than it needs."""
@@ -78,7 +78,11 @@ class TakingBack:
         running, lost_ms = [v.running for v in borrowers], [v.lost_ms for v in borrowers]
         those = Stoppable(running, lost_ms, self._turns, self._now_ms, self._config)
         saves = any(self.saves_first(v.running, v.lost_ms, job) for v in borrowers)
-        dear = saves or self.leaves_alone(shape, job, those).any() or self.too_dear(shape, job, borrowers)
+        dear = (
+            saves
+            or self.leaves_alone(shape.devices, job, those).any()
+            or self.too_dear(shape, job, borrowers)
+        )
         if not dear:
             return None
         patient_ms = int(PATIENT * self._config.ageing_ms)
@@ -97,7 +101,7 @@ class TakingBack:
             return inf
         return self._config.fresh_ms + self._config.lost_for_wait * waited_ms
 
-    def _waits(self, job: WaitingJob) -> bool:
+    def waits(self, job: WaitingJob) -> bool:
         """Whether it waits until borrowers save: what they say of it is believed for a day."""
         return self._now_ms - job.submitted_ms < self._config.ageing_ms
 

@@ -54,10 +54,10 @@ class Options:
 
     def __init__(self, snapshot: Snapshot, estimates: Estimates) -> None:
         self._snapshot = snapshot
-        self._estimates = estimates
-        self._known: dict[
-            tuple[int, tuple[str, ...]], list[list[Candidate]]
-        ] = {}  # by identity of the speeds
+        self.estimates = estimates
+        # By identity of the speeds: the options, and the number of these.
+        self._known: dict[tuple[int, tuple[str, ...]], tuple[list[list[Candidate]], int]] = {}
+        self._numbers: dict[tuple[object, ...], int] = {}
 
     def of(self, shape: Shape, queue: Queue, target: str | None) -> Iterator[list[Candidate]]:
         """See `candidates`; the market's model comes first, and by itself.
@@ -67,14 +67,25 @@ class Options:
         if target is not None:
             for pool in queue.pools:
                 yield [Candidate(target, pool)]
-        key = (id(self._estimates.speeds(shape)), queue.pools)
-        groups = self._known.get(key)
-        if groups is None:
-            groups = self._known[key] = candidates(shape, queue, self._snapshot, self._estimates)
+        groups, _ = self._asked(shape, queue)
         for group in groups:
             others = [one for one in group if one.model != target]
             if others:
                 yield others
+
+    def number(self, shape: Shape, queue: Queue) -> int:
+        """The same for whom the same is tried in one order, and as fast, however their models are ordered."""
+        return self._asked(shape, queue)[1]
+
+    def _asked(self, shape: Shape, queue: Queue) -> tuple[list[list[Candidate]], int]:
+        speeds = self.estimates.speeds(shape)
+        key = id(speeds), queue.pools
+        known = self._known.get(key)
+        if known is None:
+            groups = candidates(shape, queue, self._snapshot, self.estimates)
+            same = frozenset(speeds.items()), tuple(map(tuple, groups))
+            known = self._known[key] = groups, self._numbers.setdefault(same, len(self._numbers))
+        return known
 
 
 def sizes_to_try(sizes: Sequence[int], most: float) -> list[int]:
