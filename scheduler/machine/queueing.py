@@ -19,7 +19,7 @@ from scheduler.machine.arrays import ArrayMembers
 from scheduler.machine.messages import PriceFrom
 from scheduler.machine.money import left_nano, promised_nano
 from scheduler.machine.references import Progress
-from scheduler.machine.served import held_ms, served_ms
+from scheduler.machine.served import held_ms, served_ms, steps_left
 from scheduler.machine.state import ClusterState, JobRecord
 from scheduler.planner.snapshot import Shape, Topology, WaitingJob, limit_class_ms
 
@@ -189,11 +189,12 @@ def _place(state: ClusterState, job: JobRecord, now_ms: int, *, free: bool) -> N
 def as_it_waits(state: ClusterState, job: JobRecord, shape: Shape) -> WaitingJob:
     """A job that resumes keeps what it has run: it has less left, and its turn is the earlier.
 
+    What it said of its steps counts as while it ran: believed to be shorter it would stop others, and for these again.
     By the catalogue's speeds, not by what was learned since, so that a leader that has just loaded agrees.
     """
     served = served_ms(state.catalogue, None, shape, job, 0) if shape.resumable else 0.0
-    held = held_ms(job)
-    return WaitingJob(job.ages_from_ms, job.job_id, None, round(served), len(job.attempts), held)
+    left = steps_left(job) if shape.resumable else None
+    return WaitingJob(job.ages_from_ms, job.job_id, left, round(served), len(job.attempts), held_ms(job))
 
 
 def _take_out(state: ClusterState, job: JobRecord) -> None:

@@ -1,4 +1,4 @@
-"""How long a job has run: as if all of it had been on its fastest model, and by the clock."""
+"""How long a job has run: as if all of it had been on its fastest model, and by the clock; and what it says is left."""
 
 from scheduler.catalogue import Catalogue
 from scheduler.machine.state import JobRecord
@@ -27,3 +27,12 @@ def held_ms(job: JobRecord) -> int:
         for attempt in job.attempts
         if attempt.started_ms is not None and attempt.ended_ms is not None
     )
+
+
+def steps_left(job: JobRecord) -> float | None:
+    """By its newest step report, where that says how many steps there will be."""
+    report = job.step_report or {}
+    step, of = report.get("step"), report.get("of")
+    if isinstance(step, int | float) and isinstance(of, int | float) and of >= step:
+        return float(of - step)
+    return None

@@ -11,7 +11,7 @@ from scheduler.domain.nodes import Isolation, NodeState
 from scheduler.machine.configuration import calendar_at, prices_at
 from scheduler.machine.money import reserved_nano
 from scheduler.machine.queueing import shape_of
-from scheduler.machine.served import held_ms, served_ms
+from scheduler.machine.served import held_ms, served_ms, steps_left
 from scheduler.machine.spending import hold, money_of
 from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord, NodeRecord
 from scheduler.planner.snapshot import (
@@ -132,22 +132,13 @@ def _running_view(state: ClusterState, job: JobRecord, now_ms: int) -> RunningJo
         pool=state.nodes[held[0].node_id].node.pool,
         tasks=tuple((allocation.node_id, allocation.device_ids) for allocation in held),
         started_ms=attempt.started_ms or attempt.allocated_ms,
-        steps_left=_steps_left(job),
+        steps_left=steps_left(job),
         served_ms=round(served_ms(state.catalogue, state.learning.experience(), job.placed, job, now_ms)),
         saved_ms=attempt.saved_ms,
         starts=len(job.attempts),
         held_ms=held_ms(job),
         stopping=attempt.state is AttemptState.STOPPING,
     )
-
-
-def _steps_left(job: JobRecord) -> float | None:
-    """From the newest step report, where it says how many steps there will be."""
-    report = job.step_report or {}
-    step, of = report.get("step"), report.get("of")
-    if isinstance(step, int | float) and isinstance(of, int | float) and of >= step:
-        return float(of - step)
-    return None
 
 
 def budgets_at(state: ClusterState, now_ms: int) -> dict[BudgetKey, Money]:

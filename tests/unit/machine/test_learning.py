@@ -3,6 +3,8 @@
 import math
 from dataclasses import replace
 
+import pytest
+
 from scheduler.domain.allocations import Phase
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState, ModelCheckpointSpec
@@ -70,6 +72,24 @@ def test_a_job_that_resumes_keeps_what_it_has_run_and_one_that_does_not_begins_a
         assert (waiting.served_ms, waiting.starts) == (kept_ms, 1)
         assert waiting.held_ms == 2 * HOUR_MS  # by the clock, whatever is left of it
         assert violations(controller.state) == []
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_a_job_that_resumes_has_as_many_steps_left_while_it_waits_as_it_said_while_it_ran(
+    *, resumes: bool
+) -> None:
+    controller = Controller([a_node("n1")])
+    spec = a_spec("job", devices=8)
+    job = controller.submit("job", spec if resumes else replace(spec, model_checkpoint=None))
+    controller.plan()
+    controller.run(job)
+    at_step(controller, job, 100, of=1_000)
+    assert take_snapshot(controller.state, controller.now_ms).running[0].steps_left == 900.0
+    controller.tell(RequeueRequested(job.firm_id, job.job_id, "somebody"))
+    controller.end(controller.tasks(job)[0], None, EndReason.STOPPED)
+    waiting = take_snapshot(controller.state, controller.now_ms).classes[0].jobs[0]
+    assert waiting.steps_left == (900.0 if resumes else None)
+    assert violations(controller.state) == []
 
 
 def test_step_reports_teach_how_fast_a_kind_is_on_a_model() -> None:
