@@ -1,7 +1,7 @@
 """Queues of all kinds of quotas: nobody stops for ever for somebody who does not start."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -292,3 +292,80 @@ def test_who_comes_back_before_a_job_that_borrows_is_let_be_and_others_behind_it
     assert goes_on_later(controller)
     assert controller.state.jobs[JobId("high")].state is JobState.RUNNING
     assert rests(controller)
+
+
+def starts_in(
+    controller: Controller, cycles: int, minutes: int, meanwhile: Callable[[], None] | None = None
+) -> int:
+    """How often anybody starts in so many cycles, at such intervals."""
+    before = sum(len(job.attempts) for job in controller.state.jobs.values())
+    for _ in range(cycles):
+        controller.wait(minutes * 60_000)
+        if meanwhile is not None:
+            meanwhile()
+        go_on(controller)
+    return sum(len(job.attempts) for job in controller.state.jobs.values()) - before
+
+
+@pytest.mark.parametrize("profile", POLICIES)
+@pytest.mark.parametrize(
+    ("jobs", "fast", "slow", "estimate_s", "between_min", "minutes"),
+    [
+        (2, 1, 0, 600, 0, 5),
+        (3, 1, 1, 600, 0, 10),
+        (4, 2, 1, 600, 0, 5),
+        (4, 2, 1, 600, 20, 30),
+        (4, 2, 1, 7_200, 20, 30),
+        (6, 2, 2, 7_200, 20, 30),
+    ],
+)
+def test_jobs_that_outlive_their_estimates_by_far_take_turns_ever_more_seldom(
+    profile: str, jobs: int, fast: int, slow: int, estimate_s: int, between_min: int, minutes: int
+) -> None:
+    nodes = [a_node(f"fast-{n}", devices=1) for n in range(fast)]
+    nodes += [a_node(f"slow-{n}", devices=1, model=OTHER_MODEL) for n in range(slow)]
+    controller = Controller(nodes, config=PlannerConfig(profile=profile))
+    for number in range(jobs):
+        name = f"job-{number}"
+        models = [MODEL, OTHER_MODEL]
+        controller.submit(name, a_spec(name, models=models, estimate_seconds=estimate_s))
+        if between_min:
+            go_on(controller)
+            controller.wait(between_min * 60_000)
+    starts_in(controller, 150, minutes)
+    assert starts_in(controller, 50, minutes) <= 2 * jobs
+
+
+@pytest.mark.parametrize("profile", POLICIES)
+@pytest.mark.parametrize(("jobs", "devices", "minutes"), [(2, 1, 10), (3, 1, 5), (4, 2, 10)])
+def test_jobs_on_one_model_that_outlive_their_estimates_by_far_take_turns_ever_more_seldom(
+    profile: str, jobs: int, devices: int, minutes: int
+) -> None:
+    controller = Controller([a_node("n1", devices=devices)], config=PlannerConfig(profile=profile))
+    ends = controller.submit("ends", a_spec("ends"))  # from it the planner learns of run times
+    assert go_on(controller)
+    controller.wait(HOUR_MS // 3)
+    controller.end(controller.tasks(ends)[0])
+    for number in range(jobs):
+        controller.submit(f"job-{number}", a_spec(f"job-{number}", estimate_seconds=600))
+    starts_in(controller, 150, minutes)
+    assert starts_in(controller, 50, minutes) <= jobs
+
+
+@pytest.mark.parametrize("profile", POLICIES)
+def test_jobs_that_say_that_they_run_for_long_do_not_come_back_as_short_ones(profile: str) -> None:
+    nodes = [a_node("fast", devices=1), a_node("slow", devices=1, model=OTHER_MODEL)]
+    controller = Controller(nodes, config=PlannerConfig(profile=profile))
+    jobs = []
+    for number in range(4):
+        spec = a_spec(f"job-{number}", models=[MODEL, OTHER_MODEL], estimate_seconds=7_200)
+        spec = with_speeds(spec, {MODEL: 3_600, OTHER_MODEL: 3_600})
+        jobs.append(controller.submit(f"job-{number}", spec))
+
+    def report() -> None:
+        for job in jobs:
+            if job.state is JobState.RUNNING:
+                job.step_report = {"step": 0, "of": 1_000_000, "at_ms": controller.now_ms}
+
+    starts_in(controller, 100, 10, report)
+    assert starts_in(controller, 50, 10, report) <= 2 * len(jobs)
