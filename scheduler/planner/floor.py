@@ -97,7 +97,10 @@ class Floor:
         number_of = {model: number for number, model in enumerate(self.models)}
         self.runs_on: Ints = np.full(len(traders), -1, dtype=np.int64)  # which of the models; -1: it waits
         self.runs_on[self.runs_at] = [number_of[running.model] for running in self.running]
-        self.capacity = self._capacity(fleet, promised, at_most or {})
+        held: Floats = np.zeros(len(self.models))
+        np.add.at(held, self.runs_on[self.runs_at], self.devices[self.runs_at])
+        self.capacity = self._capacity(fleet, promised, at_most or {}, held)
+        self.free: Floats = self.capacity - held  # of what is traded
         self.most: Mapping[str, float] = dict(zip(self.models, self.capacity.tolist(), strict=True))
         self.highest = max(shape.priority.rank for shape in self.shapes)
         self.unseated = self._unseated()
@@ -152,7 +155,9 @@ class Floor:
             found.add(at)
         return found
 
-    def _capacity(self, fleet: Fleet, promised: Mapping[str, int], at_most: Mapping[str, int]) -> Floats:
+    def _capacity(
+        self, fleet: Fleet, promised: Mapping[str, int], at_most: Mapping[str, int], held: Floats
+    ) -> Floats:
         """What is free for the queue, less what others were promised, and what those who take part hold."""
         free = dict.fromkeys(self.models, 0)
         for pool in self.queue.pools:
@@ -160,7 +165,6 @@ class Floor:
                 cell = fleet.get(pool, model)
                 free[model] += 0 if cell is None else cell.open_devices
         left = [max(0, free[model] - promised.get(model, 0)) for model in self.models]
-        held = np.bincount(self.runs_on[self.runs_at], self.devices[self.runs_at], len(self.models))
         most: Floats = np.minimum(np.add(left, held), [at_most.get(model, inf) for model in self.models])
         return most
 

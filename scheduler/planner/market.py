@@ -183,10 +183,7 @@ def _outcome(floor: Floor, chosen: Ints, starts: Bools, elsewhere: Set[JobId]) -
 
     Where there are too few devices for it anyhow it keeps its place, so that devices are kept for it in time.
     """
-    lowest = {
-        rank: floor.ranks[starts & (floor.classes == rank)].min().item()
-        for rank in np.unique(floor.classes[starts]).tolist()
-    }
+    lowest = _lowest_ranks(floor, starts)
     apart: dict[JobId, int | None] = {}
     for at in [at for at in floor.overdue if floor.runs_on[at] < 0]:
         after = lowest.get(floor.classes.item(at))
@@ -195,12 +192,43 @@ def _outcome(floor: Floor, chosen: Ints, starts: Bools, elsewhere: Set[JobId]) -
     places = np.flatnonzero(starts)
     models = [floor.models[at] for at in chosen[places].tolist()]
     return Outcome(
-        floor.traders.chosen(places, models),
+        floor.traders.chosen(places, models, _after_who_starts_at_once(floor, chosen, places)),
         floor.most,
         lowest,
         floor.highest,
         apart,
     )
+
+
+def _after_who_starts_at_once(floor: Floor, chosen: Ints, places: Ints) -> list[int | None]:
+    """Who was chosen for devices that others have to leave first comes after those of its class whose are free: with
+    which rank, of each at these places.
+
+    At its turn it would start on theirs, be nothing there once its own are free, and stop for them in the next cycle.
+    """
+    at_once = np.zeros(len(chosen), dtype=np.bool_)
+    by_class = places[np.argsort(-floor.classes[places], kind="stable")]
+    for number, free in enumerate(floor.free.tolist()):
+        there = by_class[chosen[by_class] == number]
+        at_once[there] = floor.devices[there].cumsum() <= free
+    lowest = _lowest_ranks(floor, at_once)
+    return [
+        None if free or rank not in lowest else min(own, lowest[rank])
+        for free, rank, own in zip(
+            at_once[places].tolist(),
+            floor.classes[places].tolist(),
+            floor.ranks[places].tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _lowest_ranks(floor: Floor, those: Bools) -> dict[int, int]:
+    """The lowest rank of some traders, by class."""
+    return {
+        number: floor.ranks[those & (floor.classes == number)].min().item()
+        for number in np.unique(floor.classes[those]).tolist()
+    }
 
 
 def _stop(running: RunningJob, model: str | None, now_ms: int) -> Stop:

@@ -14,21 +14,24 @@ class Chosen(NamedTuple):
     jobs: Sequence[WaitingJob]  # who took part, by age
     places: list[int]  # among these, rising
     models: list[str]  # on which each of them should be
+    after: list[
+        int | None
+    ]  # with which rank each waits for devices that others leave; None: its own are free
 
-    def model_of(self, job: WaitingJob) -> str | None:
-        """None: it was not chosen."""
+    def place_of(self, job: WaitingJob) -> int | None:
+        """Which of those who were chosen a job is; None: it was not chosen."""
         place = bisect_left(self.jobs, job)
         at = bisect_left(self.places, place)
         if at == len(self.places) or self.places[at] != place or self.jobs[place] != job:
             return None
-        return self.models[at]
+        return at
 
     def first(self, jobs: tuple[WaitingJob, ...]) -> tuple[WaitingJob, ...]:
-        """The jobs of the class, those who were chosen before the others."""
-        last = len(self.places) - 1
-        if self.places[last] == last and self.jobs[last] == jobs[last]:
+        """The jobs of the class, by age: those whose devices are free, who else was chosen, then the others."""
+        last, late = len(self.places) - 1, [after is not None for after in self.after]
+        if self.places[last] == last and self.jobs[last] == jobs[last] and late == sorted(late):
             return jobs
-        first = [self.jobs[place] for place in self.places]
+        first = [self.jobs[place] for _, place in sorted(zip(late, self.places, strict=True))]
         those = set(first)
         return (*first, *(job for job in jobs if job not in those))
 
@@ -45,32 +48,35 @@ class Outcome(NamedTuple):
     def model_of(self, shape: Shape, job: WaitingJob) -> str | None:
         """On which a job should be; None: it was not chosen. `shape`: that of its class in the snapshot."""
         chosen = self.chosen.get(shape)
-        return None if chosen is None else chosen.model_of(job)
+        at = None if chosen is None else chosen.place_of(job)
+        return None if chosen is None or at is None else chosen.models[at]
 
     def passes_over(self, shape: Shape) -> bool:
         """Whether jobs of such a class come after those who were chosen, if they were not."""
         return shape.tradable and shape.fits(self.most)
 
-    def after(self, shape: Shape, job: WaitingJob, own: int) -> int | None:
-        """The rank with which a job that was not chosen comes after those who were; None: it does not.
-
-        `own`: its priority class, raised by age.
+    def of(self, shape: Shape, job: WaitingJob, own: int) -> tuple[bool, int | None]:
+        """Whether a job was chosen, and the rank with which it comes after those whose devices are free; None: it does
+        not. `own`: its priority class, raised by age.
         """
+        chosen = self.chosen.get(shape)
+        at = None if chosen is None else chosen.place_of(job)
+        if chosen is not None and at is not None:
+            return True, chosen.after[at]
         if not self.passes_over(shape):
-            return None
-        return self.apart[job.job_id] if job.job_id in self.apart else self._after(own)
+            return False, None
+        return False, self.apart[job.job_id] if job.job_id in self.apart else self._after(own)
 
     def of_each(self, item: JobClass, own: Sequence[int]) -> list[tuple[bool, int | None]]:
-        """(whether it was chosen, else the rank with which it comes after) of each job of a class."""
+        """The same of each job of a class."""
         after = {rank: self._after(rank) if self.passes_over(item.shape) else None for rank in set(own)}
         found = [(False, after[rank]) for rank in own]
         if self.apart:
-            for at, job in enumerate(item.jobs):
-                found[at] = False, self.after(item.shape, job, own[at])
+            return [self.of(item.shape, job, rank) for job, rank in zip(item.jobs, own, strict=True)]
         if item.shape in self.chosen:
             chosen = self.chosen[item.shape]
-            for place in chosen.places:
-                found[bisect_left(item.jobs, chosen.jobs[place])] = True, None
+            for place, its in zip(chosen.places, chosen.after, strict=True):
+                found[bisect_left(item.jobs, chosen.jobs[place])] = True, its
         return found
 
     def in_order(self, item: JobClass, ranks: set[int]) -> tuple[WaitingJob, ...] | None:

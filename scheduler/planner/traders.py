@@ -64,18 +64,21 @@ class Traders:
             return Trader(shape, job.waiting, job, left_ms)
         return Trader(shape, job, None, left_ms)
 
-    def chosen(self, places: Ints, models: Sequence[str]) -> dict[Shape, Chosen]:
-        """Those who wait at these places, by what their class asks for; each should be on its one of the models."""
+    def chosen(self, places: Ints, models: Sequence[str], after: Sequence[int | None]) -> dict[Shape, Chosen]:
+        """Those who wait at these places, by what their class asks for; of each on which model it should be and after
+        whom it comes, see `Chosen`.
+        """
         numbers = self._order[places]
         order = np.argsort(numbers)
         numbers, begins = numbers[order], np.array(self._drawn.begins)
         of_class = np.searchsorted(begins, numbers, "right") - 1
         firsts = np.flatnonzero(np.diff(of_class, prepend=-1)).tolist()
-        in_class, names = (numbers - begins[of_class]).tolist(), [models[at] for at in order.tolist()]
+        in_class, by_class = (numbers - begins[of_class]).tolist(), order.tolist()
+        models, after = [models[at] for at in by_class], [after[at] for at in by_class]
         found = {}
-        for first, end in zip(firsts, [*firsts[1:], len(names)], strict=True):
+        for first, end in zip(firsts, [*firsts[1:], len(models)], strict=True):
             asked, jobs = self._drawn.waiting[of_class.item(first)]
-            found[asked] = Chosen(jobs, in_class[first:end], names[first:end])
+            found[asked] = Chosen(jobs, in_class[first:end], models[first:end], after[first:end])
         return found
 
     def _by_age(self, submitted_ms: Ints, shape_of: Ints, left_ms: Floats) -> Ints:

@@ -44,7 +44,7 @@ class Turns:
         self._stretch = config.policy.stretch if estimates.known else 0.0
         self._by_age_ms = now_ms - _BY_AGE * config.ageing_ms  # by age alone who was submitted up to then
         # Whom it wants to start has the turn of his submission, whatever his length; whom it passed over comes
-        # after them, and after whoever else has his rank.
+        # after them, and after whoever else has his rank. Who waits for devices that others leave comes between.
         self._market: Mapping[QueueKey, Outcome] = _NO_MARKET
         self._running: dict[JobId, Standing] = {}
 
@@ -75,13 +75,12 @@ class Turns:
         """Where a job stands, on a model, on its fastest one where none is named."""
         left_ms = self.estimates.left_ms(shape, job, model)
         own, later_ms = self.raised(shape, job), self._later_ms(job.submitted_ms, left_ms)
-        market = self._market.get(shape.queue) if isinstance(job, WaitingJob) else None
+        market = None if isinstance(job, RunningJob) else self._market.get(shape.queue)
         if market is None or isinstance(job, RunningJob):
             return Standing(own, job.submitted_ms + later_ms, left_ms)
-        if market.model_of(shape, job) is not None:
-            return Standing(own, float(job.submitted_ms), left_ms)
-        after = market.after(shape, job, own)
-        return Standing(*self._passed_over(own, job.submitted_ms, after, later_ms), left_ms)
+        return Standing(
+            *self._by_market(own, job.submitted_ms, later_ms, *market.of(shape, job, own)), left_ms
+        )
 
     def _later_ms(self, submitted_ms: int, left_ms: float | None) -> float:
         """By how much a job comes later for the rest of its run; `left_ms` None: nobody knows it."""
@@ -89,13 +88,13 @@ class Turns:
             return 0.0
         return self._stretch * (self._config.unknown_run_ms if left_ms is None else left_ms)
 
-    def _passed_over(
-        self, own: int, submitted_ms: int, after: int | None, later_ms: float
+    def _by_market(
+        self, own: int, submitted_ms: int, later_ms: float, chosen: bool, after: int | None
     ) -> tuple[int, float]:
-        """(rank, turn) of a job that the market did not choose: later than whoever was submitted by now."""
-        if after is None:
-            return own, submitted_ms + later_ms
-        return after, submitted_ms + self._now_ms + 1 + later_ms
+        """(rank, turn) of a job as its market says, see `Outcome.of`."""
+        over_ms = 0 if after is None else self._now_ms + 1  # later than whoever was submitted by now
+        rank = own if after is None else after
+        return rank, float(over_ms or submitted_ms) if chosen else submitted_ms + over_ms + later_ms
 
     def _of_each(self, item: JobClass) -> list[tuple[int, float]]:
         """(rank, turn) of each job of a class."""
@@ -106,12 +105,8 @@ class Turns:
         market = self._market.get(shape.queue)
         if market is None:
             return list(zip(ranks, map(add, submitted_ms, later_ms), strict=True))
-        return [
-            (own, float(ms)) if chosen else self._passed_over(own, ms, after, later)
-            for own, ms, (chosen, after), later in zip(
-                ranks, submitted_ms, market.of_each(item, ranks), later_ms, strict=True
-            )
-        ]
+        each = zip(ranks, submitted_ms, later_ms, market.of_each(item, ranks), strict=True)
+        return [self._by_market(own, ms, later, *its) for own, ms, later, its in each]
 
     def places(self, item: JobClass, also: _Also) -> list[tuple[int, float, WaitingJob, _Also]]:
         """(-rank, turn, job, also) of every job of a class: whose is less comes first."""

@@ -8,10 +8,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.queues import Cohort, Queue, QueueKey
-from scheduler.planner import Plan, PlannerConfig, Shape, WaitingJob
+from scheduler.planner import JobPlacement, Plan, PlannerConfig, Shape, TaskPlacement, WaitingJob
 from scheduler.planner.assignment import assign
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.cycle import plan
@@ -305,6 +306,35 @@ def test_who_was_passed_over_comes_later_at_the_first_moment_too() -> None:
     gangs, singles = [(4, 3_600.0, rates, 0)] * 2, [(1, 3_600.0, rates, 0)] * 8
     started = models_of(decided([*gangs, *singles], now_ms=0))
     assert set(started) == {f"job-{number}" for number in range(2, 10)}
+
+
+def test_who_was_chosen_for_devices_that_others_leave_first_starts_on_none_that_another_was_chosen_for() -> (
+    None
+):
+    specs = [NodeSpec(f"n{n}", model, 1) for n, model in enumerate(("fast", "fast", "slow"))]
+    cluster = VirtualCluster(catalogue_of(dict.fromkeys(MODELS, 0)), specs, [Queue(QUEUE, ("pool",))])
+    config = PlannerConfig(profile="throughput")
+    # (steps, speed on the slow device): it does nothing for who has it, nor for the youngest.
+    jobs = {"leaves": (3e4, 0.01), "makes-room": (3e7, 0.9), "oldest": (3e4, 0.9), "youngest": (3e4, 0.01)}
+    for age, (name, (steps, slow)) in enumerate(jobs.items()):
+        rates = (("fast", 1.0), ("slow", slow))
+        shape = Shape(QUEUE, Priority.NORMAL, 1, 1, MODELS, resumable=True, rates=rates)
+        cluster.submit(shape, WaitingJob(age, JobId(name), steps))
+    for name, node in (("leaves", 2), ("makes-room", 0)):
+        view = cluster.views[node]
+        task = TaskPlacement(0, view.node_id, (view.devices[0].device_id,), WHOLE_PPM)
+        cluster.start(JobPlacement(JobId(name), view.devices[0].model, "pool", (task,)), 0)
+    now_ms = DAY_MS // 24
+    found, _ = plan(cluster.snapshot(), now_ms, config)
+    assert models_of(found) == {"youngest": "fast"}
+    assert {stop.job_id for stop in found.stops} == {"leaves", "makes-room"}
+    for stop in found.stops:
+        running = cluster.free(stop.job_id)
+        cluster.submit(running.shape, running.waiting)
+    for placement in found.placements:
+        cluster.start(placement, now_ms)
+    found, _ = plan(cluster.snapshot(), now_ms, config)
+    assert models_of(found) == {"leaves": "fast", "oldest": "slow"}
 
 
 def two_gangs_on_each_others_models(

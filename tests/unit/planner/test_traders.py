@@ -11,6 +11,7 @@ from scheduler.domain.queues import QueueKey
 from scheduler.planner import JobClass, Shape, Snapshot, WaitingJob
 from scheduler.planner.budgets import Budgets
 from scheduler.planner.estimates import Estimates
+from scheduler.planner.outcome import Outcome
 from scheduler.planner.snapshot import RunningJob
 from scheduler.planner.traders import Traders, traders_of
 from scheduler.simulator.models import catalogue_of
@@ -113,11 +114,18 @@ def test_who_was_chosen_is_found_again_in_its_class(seed: int) -> None:
     waits = [at for at in range(len(traders)) if traders[at].running is None]
     places = [at for at in waits if draw.random() < 0.4]
     models = {traders[at].job.job_id: draw.choice(["fast", "slow"]) for at in places}
-    chosen = traders.chosen(np.array(places, dtype=np.int64), list(models.values()))
+    waits = {job_id: draw.choice([None, 0]) for job_id in models}
+    chosen = traders.chosen(np.array(places, dtype=np.int64), list(models.values()), list(waits.values()))
     for item in classes:
-        of_class = chosen.get(item.shape)
-        on = {job.job_id: None if of_class is None else of_class.model_of(job) for job in item.jobs}
-        assert on == {job.job_id: models.get(job.job_id) for job in item.jobs}
-        if of_class is not None:
-            in_order = sorted(item.jobs, key=lambda job: (job.job_id not in models, job))
-            assert list(of_class.first(item.jobs)) == in_order
+        outcome = Outcome(chosen, {}, {}, 0, {})
+        assert {job.job_id: outcome.model_of(item.shape, job) for job in item.jobs} == {
+            job.job_id: models.get(job.job_id) for job in item.jobs
+        }
+        assert [outcome.of(item.shape, job, 1) for job in item.jobs] == [
+            (job.job_id in models, waits.get(job.job_id)) for job in item.jobs
+        ]
+        if item.shape in chosen:
+            in_order = sorted(
+                item.jobs, key=lambda job: (job.job_id not in models, waits.get(job.job_id) == 0, job)
+            )
+            assert list(chosen[item.shape].first(item.jobs)) == in_order

@@ -22,12 +22,12 @@ NOW_MS = 1_000 * HOUR_MS
 
 def a_class(draw: random.Random, ageing_ms: int) -> JobClass:
     """Jobs submitted just before, when and just after age raises them, and at any time."""
-    edges_ms = [NOW_MS - times * ageing_ms + more for times in range(5) for more in (-1, 0, 1)]
+    edges_ms = [NOW_MS - times * ageing_ms + more for times in range(1, 5) for more in (-1, 0, 1)]
     rates = (("a", 2.0), ("b", 1.0)) if draw.random() < 0.5 else ()
     steps = [None] if draw.random() < 0.5 else [None, 1.0, 1e5, 1e6]
     jobs = [
         WaitingJob(
-            min(NOW_MS + 5, draw.choice([*edges_ms, NOW_MS - draw.randint(0, 5 * ageing_ms)])),
+            draw.choice([NOW_MS + 5, *edges_ms, NOW_MS - draw.randint(0, 5 * ageing_ms)]),
             JobId(f"job-{number}"),
             draw.choice(steps),
         )
@@ -74,7 +74,8 @@ def an_outcome(draw: random.Random, item: JobClass) -> Outcome:
     jobs = [job for job in item.jobs if draw.random() < draw.choice([0.5, 1.0])]
     many = draw.choice([0.0, 0.3, 1.0])
     places = [place for place in range(len(jobs)) if draw.random() < many]
-    chosen = {item.shape: Chosen(jobs, places, ["a"] * len(places))} if places else {}
+    after = [draw.choice([None, None, 0]) for _ in places]
+    chosen = {item.shape: Chosen(jobs, places, ["a"] * len(places), after)} if places else {}
     lowest = {rank: draw.randint(0, rank) for rank in range(4) if draw.random() < 0.8}
     others = {job.job_id for job in item.jobs} - {jobs[place].job_id for place in places}
     few = draw.choice([0.0, 0.0, 0.3])
@@ -83,17 +84,16 @@ def an_outcome(draw: random.Random, item: JobClass) -> Outcome:
     return Outcome(chosen, most, lowest, draw.randint(0, 2), apart)
 
 
-def test_whom_the_market_chose_comes_first_and_others_of_his_class_after_whoever_is_here() -> None:
+def test_whom_the_market_chose_comes_first_then_who_waits_for_what_others_leave_then_the_others() -> None:
     jobs = tuple(WaitingJob(NOW_MS - 10 + at, JobId(f"job-{at}")) for at in range(4))
     item = JobClass(Shape(QUEUE, Priority.NORMAL, 1, 1, ("a", "b"), resumable=True), jobs)
     rank = Priority.NORMAL.rank
     turns = some_turns(random.Random(0), PlannerConfig(), item)
-    chosen = Chosen(jobs, [1, 3], ["a", "b"])
+    chosen = Chosen(jobs, [0, 1], ["a", "b"], [rank - 1, None])
     turns.follow(
         {QUEUE: Outcome({item.shape: chosen}, {"a": 1.0}, {rank: rank - 1}, rank, {jobs[2].job_id: None})}
     )
-    assert [turns.standing(item.shape, job).rank for job in jobs] == [rank - 1, rank, rank, rank]
-    first = turns.standing(item.shape, jobs[1])
-    assert first.turn == jobs[1].submitted_ms < turns.standing(item.shape, jobs[2]).turn
-    assert turns.standing(item.shape, jobs[0]).turn > NOW_MS
-    assert [job.job_id for job in turns.in_order(item)] == ["job-1", "job-2", "job-3", "job-0"]
+    assert [turns.standing(item.shape, job).rank for job in jobs] == [rank - 1, rank, rank, rank - 1]
+    turn = [turns.standing(item.shape, job).turn for job in jobs]
+    assert turn[1] == jobs[1].submitted_ms < turn[2] <= NOW_MS < turn[0] < turn[3]
+    assert [job.job_id for job in turns.in_order(item)] == ["job-1", "job-2", "job-0", "job-3"]
