@@ -29,7 +29,7 @@ from scheduler.planner.gathering import Gatherer
 from scheduler.planner.giving_back import StillHeld
 from scheduler.planner.market import hold_market, with_market
 from scheduler.planner.moves import Moves
-from scheduler.planner.next_cycle import Ahead, Started, stops_for_a_gain, without_futile
+from scheduler.planner.next_cycle import Ahead, Started, may_stop_in_vain, without_futile
 from scheduler.planner.ordering import ClassCursor, Ordering
 from scheduler.planner.overdue import Overdue
 from scheduler.planner.patience import Patience
@@ -70,7 +70,7 @@ class Planner:
         """One cycle. `mix` are the typical demands, where the caller knows them better than the snapshot.
 
         Cost: one comparison a node, the devices of nodes that changed, and the cycle itself; where anybody stops for a
-        gain, the cycle after it, and once more if somebody would stop in vain.
+        gain or a priority, the cycle after it, and once more if somebody would stop in vain.
         """
         with uncollected():
             mix = mix_of(snapshot) if mix is None else mix
@@ -78,19 +78,19 @@ class Planner:
             self.fleet.weigh(mix)
             cycle = _Cycle(Ahead(snapshot, {}), now_ms, self.config, self.fleet, self._memory)
             decided, report = cycle.run()
-            if stops_for_a_gain(decided):
-                decided = self._tried(snapshot, decided, now_ms, cycle.gathered)
+            if may_stop_in_vain(decided, cycle.traded):
+                decided = self._tried(snapshot, decided, now_ms, cycle)
             return decided, report
 
-    def _tried(self, snapshot: Snapshot, decided: Plan, now_ms: int, gathered: Set[JobId]) -> Plan:
+    def _tried(self, snapshot: Snapshot, decided: Plan, now_ms: int, cycle: "_Cycle") -> Plan:
         """The plan without those stops that the cycles after it show to be in vain."""
         started = Started(snapshot, decided.placements, now_ms)
         for _ in range(_TRIES):
             ahead = started.after(decided.stops)
             self.fleet.expect(ahead.turnover)
             then, _ = _Cycle(ahead, now_ms, self.config, self.fleet, self._memory).run()
-            tried, decided = decided, without_futile(snapshot, decided, then, gathered)
-            if decided.stops == tried.stops or not stops_for_a_gain(decided):
+            tried, decided = decided, without_futile(snapshot, decided, then, cycle.gathered, cycle.traded)
+            if decided.stops == tried.stops or not may_stop_in_vain(decided, cycle.traded):
                 break  # nobody else may count on one who stays after all
         return decided
 
@@ -139,6 +139,7 @@ class _Cycle:
         self._closeness = Closeness(
             snapshot, memory.likeness, fleet, self._estimates, self._preemption.expect_ends, now_ms, config
         )
+        self.traded: set[JobId] = set()  # for whom work is to stop, and who takes part in the market
         self._closer_later: list[ClassReport] = []
         self._not_before: dict[JobId, int] = {}
         self._alone = sum(len(item.jobs) for item in snapshot.classes) == 1
@@ -235,6 +236,8 @@ class _Cycle:
         else:
             stops = self._claims.claim(cursor.shape, job, queue, cursor.rank, met.refused, blocked)
             self._stops.extend(stops)
+            if stops and self._market.decides(cursor.shape, job):
+                self.traded.add(job.job_id)
         self._blocked[cursor.number] = blocked
         self._ordering.leave(cursor)
 

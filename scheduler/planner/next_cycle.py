@@ -1,9 +1,10 @@
-"""What the next cycle would do, had a plan been carried out at once: who leaves for a gain must gain by it.
+"""What the next cycle would do, had a plan been carried out at once: who leaves must leave for somebody's good.
 
 The market shares devices out by their number before anybody is served; moves are looked for after everybody was. Who
 leaves starts at his own turn, where there is room for him then: what is kept for others, or was given to others
-meanwhile, he does not get. So a plan that stops anybody for a gain is tried: the next plan is made of what would be,
-and who would only start again where he ran, for nobody's good, is not told to stop.
+meanwhile, he does not get. And the market may pass over a job for whose priority work has stopped. So a plan that stops
+anybody for either is tried: the next plan is made of what would be, and who would only start again where he ran, for
+nobody's good, is not told to stop.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
@@ -19,9 +20,9 @@ from scheduler.planner.turnover import Change, Turnover, change_of, node_after
 _FOR_A_GAIN = {StopCause.MOVE, StopCause.SHORTER, StopCause.GROW}
 
 
-def stops_for_a_gain(decided: Plan) -> bool:
-    """Whether anybody stops whom nobody who waits has asked for."""
-    return any(_for_a_gain(stop) for stop in decided.stops)
+def may_stop_in_vain(decided: Plan, traded: Set[JobId]) -> bool:
+    """Whether anybody stops whom nobody who waits has asked for, or for the priority of one who is `traded`."""
+    return any(_for_a_gain(stop) or _for_priority(stop, traded) for stop in decided.stops)
 
 
 def carried_out(snapshot: Snapshot, decided: Plan, now_ms: int) -> Snapshot:
@@ -110,8 +111,11 @@ class Started:
         return Ahead(after, turnover)
 
 
-def without_futile(snapshot: Snapshot, decided: Plan, then: Plan, gathered: Collection[JobId]) -> Plan:
-    """The plan without those stops for a gain that `then`, the plan after it, shows to be in vain.
+def without_futile(
+    snapshot: Snapshot, decided: Plan, then: Plan, gathered: Collection[JobId], traded: Set[JobId]
+) -> Plan:
+    """The plan without those stops for a gain or for one who is `traded` that `then`, the plan after it, shows to be in
+    vain.
 
     `gathered`: who makes room for a gang for which devices are kept; he may start again on others of the model.
     """
@@ -124,8 +128,17 @@ def without_futile(snapshot: Snapshot, decided: Plan, then: Plan, gathered: Coll
         for device_id in task.device_ids
     }
 
+    # Of those who stop for one job none helps it where another starts again.
+    comes_back = {
+        stop.for_job
+        for stop in decided.stops
+        if _for_priority(stop, traded) and stop.job_id in starts and stop.for_job not in starts
+    }
+
     def in_vain(stop: Stop) -> bool:
         one = running.get(stop.job_id)
+        if _for_priority(stop, traded):
+            return stop.for_job in comes_back
         if one is None or not _for_a_gain(stop):
             return False
         had = [device_id for _, device_ids in one.tasks for device_id in device_ids]
@@ -145,6 +158,11 @@ def without_futile(snapshot: Snapshot, decided: Plan, then: Plan, gathered: Coll
 
 def _for_a_gain(stop: Stop) -> bool:
     return stop.for_job is None and stop.cause in _FOR_A_GAIN
+
+
+def _for_priority(stop: Stop, traded: Set[JobId]) -> bool:
+    """Whether for a job that the market may then pass over."""
+    return stop.cause is StopCause.PRIORITY and stop.for_job in traded
 
 
 def started_by(placement: JobPlacement, shape: Shape, job: WaitingJob, now_ms: int) -> RunningJob:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -369,3 +370,27 @@ def test_jobs_that_say_that_they_run_for_long_do_not_come_back_as_short_ones(pro
 
     starts_in(controller, 100, 10, report)
     assert starts_in(controller, 50, 10, report) <= 2 * len(jobs)
+
+
+def test_nobody_stops_for_the_priority_of_a_job_that_the_market_then_passes_over() -> None:
+    # With the devices of the low one the market would rather have a gang start, which does not fit on them: whoever
+    # is behind that starts there again.
+    sizes = {"n1": 1, "n2": 2}
+    nodes = [a_node(name, devices=devices) for name, devices in sizes.items()]
+    controller = Controller([*nodes, a_node("slow", devices=1, model=OTHER_MODEL)])
+    either = [MODEL, OTHER_MODEL]
+
+    def come(name: str, minutes: int, **more: Any) -> None:
+        controller.submit(name, a_spec(name, **more))
+        go_on(controller)
+        controller.wait(minutes * 60_000)
+
+    come("first", 0, devices=2, per_node=1, models=either, estimate_seconds=600)
+    come("single", 60, models=either, estimate_seconds=7_200)
+    controller.submit("low", replace(a_spec("low", priority="low"), model_checkpoint=None))
+    go_on(controller)
+    controller.wait(HOUR_MS)
+    come("second", 0, devices=2, models=either, estimate_seconds=600)
+    come("third", 10, devices=2, models=either, estimate_seconds=600)
+    starts_in(controller, 40, 10)
+    assert len(controller.state.jobs[JobId("low")].attempts) <= 1
