@@ -102,7 +102,7 @@ class Behind:
 
     def kind_of(self, shape: Shape, job: WaitingJob) -> Kind:
         """`shape`: that of its class in the snapshot."""
-        rank, chosen = self.turns.standing(shape, job).rank, self._market.model_of(shape, job) is not None
+        (rank, _), chosen = self.turns.place(shape, job), self._market.model_of(shape, job) is not None
         return Kind(shape.queue, shape.priority, rank, chosen, self._market.class_of(shape, job))
 
     def candidates(self, who: Looks, lacks: Collection[str], *, parts: bool) -> tuple[list[Some], bool]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from functools import cached_property
 from math import inf
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +15,14 @@ from scheduler.planner.cells import Cell
 from scheduler.planner.config import PlannerConfig
 from scheduler.planner.demand import Demand, demand_of
 from scheduler.planner.fleet import Fleet
+from scheduler.planner.outcome import place_of
 from scheduler.planner.overdue import PATIENT, time_with_devices_ms
 from scheduler.planner.placement import find_seats
 from scheduler.planner.reach import InService, never_seated
 from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 from scheduler.planner.stoppable import masks_of
-from scheduler.planner.traders import Trader, Traders
+from scheduler.planner.traders import Traders
 from scheduler.planner.turns import Turns
 
 # Where the profile says so a job that needs more than its share of the devices has longer patience (overdue.PATIENT),
@@ -111,16 +112,19 @@ class Floor:
         self.classes[list(self.overdue)] = self.highest + 1
 
     def class_of(self, shape: Shape, job: WaitingJob) -> int | None:
-        """Of one that waits, and not elsewhere; None: it does not take part. One class comes after the other.
+        """Of one that waits; None: it does not take part. One class comes after the other.
 
         `shape`: that of its class in the snapshot.
         """
-        last = self.traders.last.get(shape)
-        if last is None or job > last or self._turns.estimates.left_ms(shape, job) is None:
+        if place_of(job, self.traders.of_class.get(shape, ())) is None:
             return None
-        if any(self.traders[at].job.job_id == job.job_id for at in self.overdue):
+        if job.job_id in self._overdue_ids:
             return self.highest + 1
         return min(self._turns.raised(shape, job), self.highest)
+
+    @cached_property
+    def _overdue_ids(self) -> frozenset[JobId]:
+        return frozenset(self.traders.job(at).job_id for at in self.overdue)
 
     def of_shape(self, answers: Sequence[object] | NDArray[Any]) -> NDArray[Any]:
         """For each trader what is so for its shape: one answer for each of `shapes`."""
@@ -132,27 +136,21 @@ class Floor:
         The first is whose patience ended first: nobody who comes later than that is ever before it.
         """
         share = _FOR_OVERDUE * float(self.capacity.sum())
-        late: list[tuple[float, int, Trader]] = []
         old = np.flatnonzero(self.traders.submitted_ms + patience_ms < self._now_ms)
         if not len(old):
             return set()
         able = self.of_shape([[model in shape.models for model in self.models] for shape in self.shapes])
-        able = (able & ~self.unseated).any(axis=1) & self.of_shape(
-            [shape.fits(self.most) for shape in self.shapes]
-        )
-        for at in old[able[old]].tolist():
-            trader = self.traders[at]
-            longer = min(max(1.0, trader.devices / share), most)
-            had_ms = time_with_devices_ms(trader.running or trader.job, self._now_ms)
-            due_ms = trader.job.submitted_ms + had_ms + longer * patience_ms
-            if due_ms < self._now_ms:
-                late.append((due_ms, at, trader))
+        able = (able & ~self.unseated).any(axis=1) & self.of_shape([s.fits(self.most) for s in self.shapes])
+        old = old[able[old]]
+        had_ms = [time_with_devices_ms(self.traders.job(at), self._now_ms) for at in old.tolist()]
+        longer = np.maximum(1.0, self.devices[old] / share).clip(max=most)
+        due_ms = self.traders.submitted_ms[old] + np.array(had_ms, dtype=np.int64) + longer * patience_ms
         found: set[int] = set()
-        for _, at, trader in sorted(late, key=itemgetter(0)):
-            share -= trader.devices
-            if found and share < 0:
+        for number in np.argsort(due_ms, kind="stable").tolist():
+            share -= self.devices.item(old.item(number))
+            if due_ms.item(number) >= self._now_ms or (found and share < 0):
                 break
-            found.add(at)
+            found.add(old.item(number))
         return found
 
     def _capacity(

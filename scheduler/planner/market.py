@@ -51,7 +51,7 @@ class Market:
     def class_of(self, shape: Shape, job: WaitingJob) -> int | None:
         """That of a job that waits; None: it does not take part. `shape`: that of its class in the snapshot."""
         floor = self.floors.get(shape.queue)
-        return None if floor is None or job.job_id in self.elsewhere else floor.class_of(shape, job)
+        return None if floor is None else floor.class_of(shape, job)
 
     def model_of(self, shape: Shape, job: WaitingJob) -> str | None:
         """On which a job that waits should start; None: it was not chosen. `shape`: as above."""

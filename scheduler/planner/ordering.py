@@ -259,8 +259,8 @@ class Ordering:
             heapq.heapify(line.heads)
 
     def _entry(self, cursor: ClassCursor, head: WaitingJob, *, borrows: bool = False) -> Head:
-        shape, its = cursor.shape, self._turns.standing(cursor.shape, head)
-        rank = its.rank
+        shape = cursor.shape
+        rank, turn = self._turns.place(shape, head)
         # Among those of its queue who borrow: else the lower class would start, and stop for the higher one.
         own = min(rank, cursor.line.highest)
         borrows = borrows or self._sharing.must_borrow(shape)
@@ -268,7 +268,7 @@ class Ordering:
             rank = _HIGHEST + 1
         elif borrows:
             rank = self._rank_of_borrower(cursor, rank, own)
-        return -rank, borrows, -own, its.turn, head, cursor.number
+        return -rank, borrows, -own, turn, head, cursor.number
 
     def _push_line(self, line: _QueueLine) -> None:
         if line.heads:

@@ -8,6 +8,12 @@ from scheduler.domain.ids import JobId
 from scheduler.planner.snapshot import JobClass, Shape, WaitingJob
 
 
+def place_of(job: WaitingJob, jobs: Sequence[WaitingJob]) -> int | None:
+    """Where a job is among some, by age; None: it is not."""
+    place = bisect_left(jobs, job)
+    return place if place < len(jobs) and jobs[place] == job else None
+
+
 class Chosen(NamedTuple):
     """Whom the market chose of a class."""
 
@@ -20,11 +26,9 @@ class Chosen(NamedTuple):
 
     def place_of(self, job: WaitingJob) -> int | None:
         """Which of those who were chosen a job is; None: it was not chosen."""
-        place = bisect_left(self.jobs, job)
-        at = bisect_left(self.places, place)
-        if at == len(self.places) or self.places[at] != place or self.jobs[place] != job:
-            return None
-        return at
+        place = place_of(job, self.jobs)
+        at = len(self.places) if place is None else bisect_left(self.places, place)
+        return at if at < len(self.places) and self.places[at] == place else None
 
     def first(self, jobs: tuple[WaitingJob, ...]) -> tuple[WaitingJob, ...]:
         """The jobs of the class, by age: those whose devices are free, who else was chosen, then the others."""

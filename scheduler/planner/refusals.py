@@ -81,7 +81,7 @@ class Refusals:
         """What the job meets as another one met it since when nothing was given or kept: by quota, or where the market
         has a part in it, too.
         """
-        moment, met = self._just_met.get(self._key(turn), (None, None))
+        moment, met = self._just_met.get(self._key(turn), (None, None)) if self._just_met else (None, None)
         if met is None or moment != self._moment(turn) or not self._patience.over(turn.shape, turn.job):
             return None
         if met.ends is not None and self._ends(turn.shape, turn.job) < met.ends:

@@ -38,7 +38,9 @@ class Traders:
 
     def __init__(self, drawn: "_Drawn") -> None:
         self.shapes = drawn.shapes
-        self.last: Mapping[Shape, WaitingJob] = drawn.last  # of each class that takes part, the last who does
+        self.of_class: Mapping[Shape, Sequence[WaitingJob]] = (
+            drawn.of_class
+        )  # who waits, by what the class asks for
         shape_of, submitted_ms, served_ms = map(
             np.asarray, (drawn.shape_of, drawn.submitted_ms, drawn.served_ms)
         )
@@ -57,8 +59,12 @@ class Traders:
     def __len__(self) -> int:
         return len(self._order)
 
+    def job(self, at: int) -> WaitingJob | RunningJob:
+        """The one at a place."""
+        return self._drawn.job(self._order.item(at))
+
     def __getitem__(self, at: int) -> Trader:
-        job = self._drawn.job(self._order.item(at))
+        job = self.job(at)
         shape, left_ms = self.shapes[self.shape_of.item(at)], self.left_ms.item(at)
         if isinstance(job, RunningJob):
             return Trader(shape, job.waiting, job, left_ms)
@@ -102,7 +108,7 @@ class _Drawn:
         ] = {}  # the same by identity, which is quicker than its fields
         self.shape_of = array("q")
         self.running: list[RunningJob] = []
-        self.last: dict[Shape, WaitingJob] = {}
+        self.of_class: dict[Shape, Sequence[WaitingJob]] = {}
         self.submitted_ms = array("q")
         self.served_ms = array("q")
         self.left_ms = array("d")
@@ -122,7 +128,7 @@ class _Drawn:
         """Jobs of a class take part."""
         self.waiting.append((asked, jobs))
         self.begins.append(len(self.shape_of))
-        self.last[asked] = jobs[-1]
+        self.of_class[asked] = jobs
         self.shape_of.extend(array("q", [self._number(shape)]) * len(jobs))
         self.submitted_ms.extend(columns.submitted_ms)
         self.served_ms.extend(columns.served_ms)

@@ -7,7 +7,7 @@ known of run times.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import add, attrgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -74,13 +74,22 @@ class Turns:
     def standing(self, shape: Shape, job: WaitingJob | RunningJob, model: str | None = None) -> "Standing":
         """Where a job stands, on a model, on its fastest one where none is named."""
         left_ms = self.estimates.left_ms(shape, job, model)
-        own, later_ms = self.raised(shape, job), self._later_ms(job.submitted_ms, left_ms)
-        market = None if isinstance(job, RunningJob) else self._market.get(shape.queue)
-        if market is None or isinstance(job, RunningJob):
-            return Standing(own, job.submitted_ms + later_ms, left_ms)
-        return Standing(
-            *self._by_market(own, job.submitted_ms, later_ms, *market.of(shape, job, own)), left_ms
-        )
+        return Standing(*self._place(shape, job, lambda: left_ms), left_ms)
+
+    def place(self, shape: Shape, job: WaitingJob) -> tuple[int, float]:
+        """Rank and turn of a job, on its fastest model; the rest of its run is asked for only where it counts."""
+        return self._place(shape, job, lambda: self.estimates.left_ms(shape, job))
+
+    def _place(
+        self, shape: Shape, job: WaitingJob | RunningJob, left_ms: Callable[[], float | None]
+    ) -> tuple[int, float]:
+        own, chosen, after = self.raised(shape, job), False, None
+        if self._market and not isinstance(job, RunningJob):
+            market = self._market.get(shape.queue)
+            chosen, after = (False, None) if market is None else market.of(shape, job, own)
+        aged = chosen or not self._stretch or job.submitted_ms <= self._by_age_ms
+        later_ms = 0.0 if aged else self._later_ms(job.submitted_ms, left_ms())
+        return self._by_market(own, job.submitted_ms, later_ms, chosen, after)
 
     def _later_ms(self, submitted_ms: int, left_ms: float | None) -> float:
         """By how much a job comes later for the rest of its run; `left_ms` None: nobody knows it."""
