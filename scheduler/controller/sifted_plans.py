@@ -25,7 +25,7 @@ class SiftedPlan:
     made: LegalPlan
     snapshot: Snapshot
     left_out: tuple[Part, ...]
-    news: tuple[tuple[JobId, int], ...]  # found in this cycle: a job of each part, and how many there are
+    news: tuple[tuple[JobId, int], ...]  # not told of yet: a job of each part, and how many there are
 
 
 class Sifter:
@@ -36,6 +36,7 @@ class Sifter:
         self._make = planner
         self._planner = planner()
         self._out: dict[Part, int] = {}  # until when
+        self._told: set[Part] = set()  # of these: whom a plan was made without
 
     def plan(self, state: ClusterState, now_ms: int) -> SiftedPlan:
         """The plan of this state. Raises what the planner raises where no job alone is at fault; StillLooking where
@@ -46,6 +47,7 @@ class Sifter:
         snapshot, unseen_jobs = _seen(state, now_ms)
         self._out = {part: until_ms for part, until_ms in self._out.items() if until_ms > now_ms}
         known = frozenset(self._out)
+        self._told &= known
         try:
             made = self._of(without(snapshot, known) if known else snapshot, now_ms)
         except Exception:  # noqa: BLE001 - whatever it is
@@ -56,7 +58,8 @@ class Sifter:
             return SiftedPlan(made, snapshot, (), ())
         parts = [*sorted(unseen_jobs), *(part for part in parts_of(snapshot) if part in self._out)]
         made = replace(made, report=made.report.without(waiting_of(snapshot, parts), snapshot, FAILS))
-        news = _jobs_of(snapshot, [part for part in parts if part not in known])
+        news = _jobs_of(snapshot, [part for part in parts if part not in self._told])
+        self._told.update(parts)
         return SiftedPlan(made, snapshot, tuple(parts), tuple(news))
 
     def _sifted(self, snapshot: Snapshot, now_ms: int, known: frozenset[Part]) -> LegalPlan:

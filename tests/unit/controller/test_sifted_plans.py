@@ -174,3 +174,20 @@ def test_what_is_no_jobs_fault_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError, match="always"):
         Sifter(Broken).plan(controller.state, controller.now_ms)
+
+
+def test_what_takes_several_calls_to_find_is_told_of_once_it_is_planned_without() -> None:
+    controller = controller_with(MANY)
+    many = {f"j{number}" for number in range(0, MANY, 20)}
+    sifter = Sifter(Tripping(controller, many).make)
+    told: list[str] = []
+    for calls in range(MANY):
+        try:
+            planned = sifter.plan(controller.state, controller.now_ms + calls)
+        except StillLooking:
+            continue
+        told += [job_id for job_id, _ in planned.news]
+        break
+    assert calls > 0
+    assert sorted(told) == sorted(many)
+    assert sifter.plan(controller.state, controller.now_ms + MANY).news == ()
