@@ -45,7 +45,7 @@ class Sifter:
         Cost: the plan. Where it fails, once in AGAIN_MS some log2(n) plans for each of n parts that it fails over.
         """
         snapshot, unseen_jobs = _seen(state, now_ms)
-        self._out = {part: until_ms for part, until_ms in self._out.items() if until_ms > now_ms}
+        self._let_back(now_ms)
         known = frozenset(self._out)
         self._told &= known
         try:
@@ -61,6 +61,12 @@ class Sifter:
         news = _jobs_of(snapshot, [part for part in parts if part not in self._told])
         self._told.update(parts)
         return SiftedPlan(made, snapshot, tuple(parts), tuple(news))
+
+    def _let_back(self, now_ms: int) -> None:
+        """One at a time: all at once they would be looked for again all at once, and nothing planned meanwhile."""
+        first = min(self._out, key=lambda part: self._out[part], default=None)
+        if first is not None and self._out[first] <= now_ms:
+            del self._out[first]
 
     def _sifted(self, snapshot: Snapshot, now_ms: int, known: frozenset[Part]) -> LegalPlan:
         try:

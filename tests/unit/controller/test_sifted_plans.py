@@ -191,3 +191,17 @@ def test_what_takes_several_calls_to_find_is_told_of_once_it_is_planned_without(
     assert calls > 0
     assert sorted(told) == sorted(many)
     assert sifter.plan(controller.state, controller.now_ms + MANY).news == ()
+
+
+def test_however_long_it_takes_to_find_all_a_plan_is_made_and_goes_on_being_made() -> None:
+    controller = controller_with(60)
+    sifter = Sifter(Tripping(controller, {f"j{number}" for number in range(0, 60, 5)}).make)
+    made = []
+    for cycle in range(12):  # each takes half as long as what is found stays left out
+        try:
+            sifter.plan(controller.state, controller.now_ms + cycle * AGAIN_MS // 2)
+            made.append(cycle)
+        except StillLooking:
+            continue
+    assert made, "what was found first is not looked for again before the last is"
+    assert made == list(range(made[0], 12))
