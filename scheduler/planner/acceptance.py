@@ -7,7 +7,7 @@ from scheduler.catalogue import Catalogue, models_of
 from scheduler.domain.devices import WHOLE_PPM
 from scheduler.domain.errors import FieldProblem, Impossible, Invalid, NotSupported
 from scheduler.domain.features import missing
-from scheduler.domain.gangs import Domain, Gang, Share
+from scheduler.domain.gangs import Domain, Gang, Share, Topology
 from scheduler.domain.job_limits import LEAST_SHARE_BYTES
 from scheduler.domain.job_reading import refuse
 from scheduler.domain.jobs import JobSpec, Variant, Volume
@@ -58,7 +58,15 @@ def require_possible_by(spec: JobSpec, names: FirmNames, inventory: Inventory, c
             advice += f" with spare_nodes: {gang.spare_nodes}"
             told["spare_nodes"] = gang.spare_nodes
         facts["nearest"] = told
-    wrong = wrong_fields(spec, refusal, None if nearest is None else nearest[1], models, catalogue)
+    undemanding = replace(spec, topology=Topology())
+    wrong = wrong_fields(
+        spec,
+        refusal,
+        None if nearest is None else nearest[1],
+        models,
+        catalogue,
+        domain_alone=ever_fits(undemanding, queue, inventory, catalogue) is None,
+    )
     raise Impossible(f"the job could never start: {refusal.sentence}; {advice}", facts, wrong)
 
 
@@ -234,8 +242,9 @@ def _nearest_shape(
             refusal = refused(model, Gang(per_node * tasks, per_node, per_node))
             if refusal is None:
                 return tasks
-            # Fewer nodes or less quota than asked: what there is may do. Any other refusal is of the shape.
-            fewer = (refusal.available or 0) // per_node if refusal.reason in _OF_SIZE else 0
+            # Fewer nodes or less quota than asked: what there is may do, and one task is in its domain, whichever that
+            # is. Any other refusal is of the shape.
+            fewer = max((refusal.available or 0) // per_node, 1) if refusal.reason in _OF_SIZE else 0
             tasks = min(tasks - 1, fewer)
         return 0
 

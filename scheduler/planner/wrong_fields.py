@@ -12,11 +12,21 @@ from scheduler.domain.suggestions import one_of
 
 
 def wrong_fields(
-    spec: JobSpec, refusal: WhyNot, nearest: Gang | None, models: Sequence[str], catalogue: Catalogue
+    spec: JobSpec,
+    refusal: WhyNot,
+    nearest: Gang | None,
+    models: Sequence[str],
+    catalogue: Catalogue,
+    *,
+    domain_alone: bool,
 ) -> tuple[FieldProblem, ...]:
     """At least one. `refusal`: the most telling reason; `nearest`: the gang that could start, if any; `models`: what
-    the queue's pools have.
+    the queue's pools have; `domain_alone`: it could start, were no domain required.
     """
+    domain = spec.topology.required
+    if domain is not None and domain_alone:
+        told = FieldProblem("topology.required", domain.value, f"nothing: {refusal.sentence}")
+        return (told, *_of_gang(spec.gang, nearest))
     if refusal.reason is Reason.NO_POOL:
         return (FieldProblem("queue", spec.queue, "a queue that may use a pool"),)
     if refusal.reason is Reason.NO_SUCH_DEVICES:
@@ -44,17 +54,7 @@ def _of_size(
 ) -> Iterator[FieldProblem]:
     gang = spec.gang
     if nearest is not None:
-        for name, asked, possible in (
-            ("devices", gang.devices, nearest.devices),
-            ("devices_per_node", gang.devices_per_node, nearest.devices_per_node),
-            ("spare_nodes", gang.spare_nodes, nearest.spare_nodes),
-        ):
-            if asked != possible:
-                want = f"{possible}, as in the nearest possible gang"
-                yield FieldProblem(f"gang.{name}", str(asked), want)
-        if gang.elastic is not None and gang.elastic.min_devices > nearest.devices:
-            want = f"{nearest.devices} or less"
-            yield FieldProblem("gang.elastic.min_devices", str(gang.elastic.min_devices), want)
+        yield from _of_gang(gang, nearest)
         return
     if gang.groups:
         groups = ", ".join(f"{group.tasks} x {group.devices_per_task}" for group in gang.groups)
@@ -67,3 +67,20 @@ def _of_size(
         return
     # Not even one device of it: what there is of the model is not for the queue.
     yield FieldProblem("queue", spec.queue, f"a queue with a larger quota of {refusal.device_model}")
+
+
+def _of_gang(gang: Gang, nearest: Gang | None) -> Iterator[FieldProblem]:
+    """Where it differs from the nearest that could start."""
+    if nearest is None:
+        return
+    for name, asked, possible in (
+        ("devices", gang.devices, nearest.devices),
+        ("devices_per_node", gang.devices_per_node, nearest.devices_per_node),
+        ("spare_nodes", gang.spare_nodes, nearest.spare_nodes),
+    ):
+        if asked != possible:
+            want = f"{possible}, as in the nearest possible gang"
+            yield FieldProblem(f"gang.{name}", str(asked), want)
+    if gang.elastic is not None and gang.elastic.min_devices > nearest.devices:
+        want = f"{nearest.devices} or less"
+        yield FieldProblem("gang.elastic.min_devices", str(gang.elastic.min_devices), want)

@@ -195,6 +195,43 @@ def test_a_queue_without_quota_or_pools_is_told_by_its_fields() -> None:
         assert {one.field: (one.got, one.want) for one in refused.value.problems} == wrong
 
 
+def test_a_domain_that_holds_no_such_gang_is_told_with_the_gang_of_one_node_that_needs_none() -> None:
+    spec = replace(a_spec(devices=16, per_node=8), topology=Topology(required=Domain.LEAF))
+    problem = refusal(spec)
+    assert isinstance(problem, Impossible)
+    assert problem.fields["nearest"] == {"model": MODEL, "devices": 8, "devices_per_node": 8}
+    assert {one.field: (one.got, one.want) for one in problem.problems} == {
+        "topology.required": (
+            "leaf",
+            f"nothing: asks for 2 nodes with 8 {MODEL}; the largest leaf of the queue's pools has 0 such",
+        ),
+        "gang.devices": ("16", "8, as in the nearest possible gang"),
+    }
+
+
+def test_a_domain_is_not_told_of_a_gang_that_fits_nowhere() -> None:
+    spec = replace(a_spec(devices=32, per_node=8), topology=Topology(required=Domain.LEAF))
+    problem = refusal(spec)
+    assert isinstance(problem, Impossible)
+    assert [one.field for one in problem.problems] == ["gang.devices"]
+
+
+def test_groups_that_only_the_domain_keeps_from_starting_are_told_of_the_domain() -> None:
+    gang = Gang(12, 8, 8, groups=(TaskGroup("learner", 1, 8, 8), TaskGroup("actor", 1, 4, 4)))
+    spec = replace(a_spec(), gang=gang, topology=Topology(required=Domain.SUPERNODE))
+    problem = refusal(spec)
+    assert isinstance(problem, Impossible)
+    assert [one.field for one in problem.problems] == ["topology.required"]
+
+
+def test_a_gang_beyond_its_quota_is_told_the_nearest_on_one_node_where_no_domain_is_known() -> None:
+    names = replace(NAMES, queues={"default": a_queue(nominal={MODEL: 4})})
+    spec = replace(a_spec(devices=8), topology=Topology(required=Domain.ZONE))
+    with pytest.raises(Impossible) as refused:
+        require_possible_by(spec, names, inventory_of(NODES), load_catalogue())
+    assert refused.value.fields["nearest"] == {"model": MODEL, "devices": 4, "devices_per_node": 4}
+
+
 def test_names_that_are_not_there_are_all_named_with_the_nearest_known() -> None:
     problem = refusal(a_spec(queue="defautl", models=("ascend-910b",), project="speach"))
     assert isinstance(problem, Invalid)
