@@ -43,10 +43,12 @@ class Late(NamedTuple):
 
 def late(spec: Mapping[str, Any], starts_ms: int | None) -> Late | None:
     """Of a job that most likely starts then. None: it may well keep its deadline, or nobody knows."""
-    deadline, estimate_s = spec.get("deadline"), spec.get("estimate_seconds")
+    deadline = spec.get("deadline")
     if deadline is None or starts_ms is None:
         return None
-    deadline_ms, ends_ms = from_rfc3339(deadline), starts_ms + 1000 * (estimate_s or 0)
+    estimate_s, limit_s = spec.get("estimate_seconds") or 0, spec.get("time_limit_seconds")
+    runs_s = estimate_s if limit_s is None else min(estimate_s, limit_s)
+    deadline_ms, ends_ms = from_rfc3339(deadline), starts_ms + 1000 * runs_s
     if starts_ms >= deadline_ms:
         return Late(deadline, starts_ms, starts=True)
     return Late(deadline, ends_ms, starts=False) if ends_ms > deadline_ms else None

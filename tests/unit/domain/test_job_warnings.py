@@ -50,6 +50,14 @@ def test_a_job_that_most_likely_misses_its_deadline_is_found(
     assert late({**spec, "deadline": None}, starts_ms) is None
 
 
+def test_no_job_is_told_to_end_after_its_time_limit() -> None:
+    at_ms = from_rfc3339(DEADLINE)
+    spec = {"deadline": DEADLINE, "estimate_seconds": 7200, "time_limit_seconds": 1800}
+    assert late(spec, at_ms - HOUR_MS) is None
+    found = late({**spec, "time_limit_seconds": 5400}, at_ms - HOUR_MS)
+    assert found == Late(DEADLINE, at_ms + HOUR_MS // 2, starts=False)
+
+
 def test_it_is_told_the_moment() -> None:
     starts = Late(DEADLINE, from_rfc3339("2026-12-01T09:00:00Z"), starts=True)
     assert starts.sentence == (
