@@ -154,6 +154,9 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
     where = "" if mark is None else f"line {mark.line + 1}: "
     problem = one_line(error.problem or "not YAML")
     hint = ""
+    if problem == "but found another document":
+        # Half of a sentence of PyYAML's.
+        problem = "there is more than one document"
     if "found character '\\t'" in problem:
         hint = "; indent with spaces, not with tabs"
     elif "mapping values are not allowed" in problem:

@@ -71,5 +71,5 @@ ZH_TYPER = {
     "found unknown escape character {sign}": "未知的转义字符 {sign}",
     "found undefined tag handle {sign}": "未定义的标签 {sign}",
     "could not determine a constructor for the tag {sign}": "未知的标签 {sign}",
-    "but found another document": "文件中有不止一个文档",
+    "there is more than one document": "文件中有不止一个文档",
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from suanli.cli.job_files import read_job_file
+from suanli.client.yaml_files import BadYaml
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
@@ -40,3 +41,10 @@ def test_what_is_no_folder_is_left_for_the_server_to_refuse(tmp_path: Path) -> N
     file = tmp_path / "job.yaml"
     file.write_text("name: one\nworking_directory: 3\n")
     assert read_job_file(str(file)).content["working_directory"] == 3
+
+
+def test_a_file_of_two_documents_is_told_so(tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("name: one\n---\nname: two\n")
+    with pytest.raises(BadYaml, match="line 2: not YAML: there is more than one document"):
+        read_job_file(str(file))

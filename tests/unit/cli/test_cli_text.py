@@ -36,7 +36,7 @@ from suanli.cli.output import (
     saying_later,
     write_file,
 )
-from suanli.cli.refusals import of_file, of_period, report, sentence
+from suanli.cli.refusals import of_field, of_file, of_period, report, sentence
 from suanli.cli.usage_tables import _budget_row, _sums, about, cny, fen_of, print_usage
 from suanli.cli.waiting_commands import sentences_of
 from suanli.cli.watching import LONGEST_CELL, Cut, follow_life
@@ -286,9 +286,18 @@ def test_a_refused_file_is_told_by_its_lines() -> None:
     error = of_file(refused(422, problem, None), file, as_json=False)
     assert str(error).split("\n        ") == [
         "job.yaml, line 4: gang.devices: got 0, want more",
-        "job.yaml, line 2: variants[0].model: got x, want y",
+        "job.yaml, line 2: model: got x, want y",
         "job.yaml: elsewhere: got a, want b",
     ]
+
+
+def test_a_field_of_the_only_variant_is_told_as_the_file_has_it_also_in_batches() -> None:
+    batch = YamlFile("jobs.yaml", {}, {"jobs[0]": 2, "jobs[0].name": 2, "jobs[0].model": 3})
+    told = of_field(FieldError("jobs[0].variants[0].model", "x", "y"), batch)
+    assert told == "jobs.yaml, line 3: jobs[0].model: got x, want y"
+    written = YamlFile("job.yaml", {}, {"model": 1, "variants": 2, "variants[0]": 3, "variants[0].model": 3})
+    told = of_field(FieldError("variants[0].model", "x", "y"), written)
+    assert told == "job.yaml, line 3: variants[0].model: got x, want y"
 
 
 def test_who_waits_long_is_told_why_and_nobody_else(capsys: pytest.CaptureFixture[str]) -> None:
