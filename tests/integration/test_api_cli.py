@@ -153,7 +153,7 @@ def test_progress_is_shown_from_the_step_report(shell: Shell) -> None:
         ("", "the file is empty"),
         ("- a\n- b\n", "holds a list, want keys"),
         ("name: x\n" + " " * (1 << 20), "larger than 1048576 bytes"),
-        (JOB.replace(MODEL, "ascend-910b4x"), "line 2: variants[0].model: got ascend-910b4x"),
+        (JOB.replace(MODEL, "ascend-910b4x"), "line 2: model: got ascend-910b4x"),
         ("x: " + "[" * 3000 + "\n", "standard input"),
     ],
     ids=range(16),

@@ -281,7 +281,7 @@ async def test_a_trial_says_on_what_when_and_at_what_price_and_stores_nothing(
 async def test_a_trial_warns_of_what_the_job_can_hardly_mean(installation: ApiInstallation) -> None:
     await installation.add_node("n9")
     lin = installation.as_("lin")
-    deadline = "2027-01-15T09:00:00.000Z"
+    deadline = "2027-01-15T08:30:00.000Z"
     spec = job_spec(estimate_seconds=7200, time_limit_seconds=3600, deadline=deadline)
     warnings = (await lin.post("/v1/jobs/validate", json=spec)).json()["warnings"]
     assert [(one["field"], one["got"]) for one in warnings] == [
