@@ -17,7 +17,7 @@ from scheduler.machine import announce, take_snapshot
 from scheduler.machine.messages import CordonRequested
 from scheduler.planner.cycle import plan
 from scheduler.planner.plan_checks import Violation
-from scheduler.planner.report import REFUSED
+from scheduler.planner.report import FAILS, REFUSED
 from scheduler.planner.snapshot import Money
 from tests.builders.cluster import Controller, a_node
 from tests.builders.jobs import a_spec
@@ -81,6 +81,8 @@ def test_a_job_whose_placement_was_refused_waits_and_is_told_why_and_no_start() 
     announce(controller.state, report, controller.now_ms, controller.ids)
     told = {name: controller.state.jobs[JobId(name)].announced is not None for name in rows}
     assert told == {"refused": False, "behind": True}
+    both = report.without({JobId("behind")}, snapshot, FAILS)
+    assert {both.starts(JobId(name)) for name in ("refused", "behind")} == {None}
 
 
 def test_a_job_that_is_refused_in_every_cycle_is_logged_once_until_it_is_not() -> None:

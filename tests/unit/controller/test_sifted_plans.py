@@ -107,6 +107,25 @@ def test_what_was_left_out_is_planned_for_again_after_a_while() -> None:
     assert placed(sifter.plan(controller.state, controller.now_ms + AGAIN_MS).made.plan) == ["j0", "j1"]
 
 
+def test_what_trips_the_planner_again_is_told_of_again() -> None:
+    controller = controller_with(2)
+    sifter = Sifter(Tripping(controller, {"j0"}).make)
+    for later_ms, news in ((0, (("j0", 1),)), (1, ()), (AGAIN_MS, (("j0", 1),))):
+        assert sifter.plan(controller.state, controller.now_ms + later_ms).news == news
+
+
+def test_what_was_left_out_first_is_planned_for_again_first() -> None:
+    controller = controller_with(3)
+    tripping = Tripping(controller, {"j1"})
+    sifter = Sifter(tripping.make)
+    sifter.plan(controller.state, controller.now_ms)
+    tripping.over = {"j0"}
+    sifter.plan(controller.state, controller.now_ms + 1)
+    tripping.over.clear()
+    planned = sifter.plan(controller.state, controller.now_ms + AGAIN_MS + 1)
+    assert placed(planned.made.plan) == ["j1", "j2"]
+
+
 def test_a_running_job_that_trips_the_planner_runs_on_and_keeps_its_devices() -> None:
     controller = Controller([a_node("n1")])
     controller.submit("runs", a_spec(devices=6, time_limit_s=3600))

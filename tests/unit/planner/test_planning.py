@@ -371,7 +371,7 @@ def test_the_rest_of_a_shared_device_that_is_kept_is_told_as_kept(booked: bool) 
     if not booked:
         controller.submit("head", a_spec(devices=8))
         controller.wait(PlannerConfig().hold_back_after_ms)
-    for name, ppm in (("small", 250_000), ("too-large", 500_000)):
+    for name, ppm in (("small", 250_000), ("all-of-it", 400_000), ("too-large", 400_001)):
         controller.submit(name, a_spec(devices=1, share=Share(ppm)))
     snapshot = take_snapshot(controller.state, controller.now_ms)
     if booked:
@@ -380,8 +380,9 @@ def test_the_rest_of_a_shared_device_that_is_kept_is_told_as_kept(booked: bool) 
         snapshot = replace(snapshot, calendar=(hole,))
     decided, report = plan(snapshot, controller.now_ms, PlannerConfig())
     assert decided.placements == ()
-    small, too_large = (report.of(JobId(name)) for name in ("small", "too-large"))
+    small, all_of_it, too_large = (report.of(JobId(name)) for name in ("small", "all-of-it", "too-large"))
     assert small is not None
+    assert all_of_it is not None
     assert too_large is not None
     (why,) = small.reasons
     assert why.reason is (Reason.MAINTENANCE if booked else Reason.DEVICES_RESERVED)
@@ -390,6 +391,7 @@ def test_the_rest_of_a_shared_device_that_is_kept_is_told_as_kept(booked: bool) 
     assert why.sentence.startswith(
         f"{asks}; at most 400000 ppm of one device are free in pool {POOL}, {kept}"
     )
+    assert [one.reason for one in all_of_it.reasons] == [why.reason]
     assert [why.reason for why in too_large.reasons] == [Reason.DEVICES_BUSY]
 
 
