@@ -73,10 +73,10 @@ class Outcome(NamedTuple):
 
     def of_each(self, item: JobClass, own: Sequence[int]) -> list[tuple[bool, int | None]]:
         """The same of each job of a class."""
-        after = {rank: self._after(rank) if self.passes_over(item.shape) else None for rank in set(own)}
-        found = [(False, after[rank]) for rank in own]
         if self.apart:
             return [self.of(item.shape, job, rank) for job, rank in zip(item.jobs, own, strict=True)]
+        after = {rank: self._after(rank) if self.passes_over(item.shape) else None for rank in set(own)}
+        found = [(False, after[rank]) for rank in own]
         if item.shape in self.chosen:
             chosen = self.chosen[item.shape]
             for place, its in zip(chosen.places, chosen.after, strict=True):

@@ -103,18 +103,16 @@ class _Drawn:
     def __init__(self) -> None:
         self.shapes: list[Shape] = []
         self._numbers: dict[Shape, int] = {}
-        self._known: dict[
-            int, tuple[int, Shape]
-        ] = {}  # the same by identity, which is quicker than its fields
+        # The same by identity, which is quicker than its fields.
+        self._known: dict[int, tuple[int, Shape]] = {}
         self.shape_of = array("q")
         self.running: list[RunningJob] = []
         self.of_class: dict[Shape, Sequence[WaitingJob]] = {}
         self.submitted_ms = array("q")
         self.served_ms = array("q")
         self.left_ms = array("d")
-        self.waiting: list[
-            tuple[Shape, Sequence[WaitingJob]]
-        ] = []  # who takes part of a class that asks for this
+        # Who takes part of a class, and what that asks for.
+        self.waiting: list[tuple[Shape, Sequence[WaitingJob]]] = []
         self.begins: list[int] = []  # where each of these begins among all
 
     def wait(

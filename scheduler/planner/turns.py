@@ -87,14 +87,15 @@ class Turns:
         if self._market and not isinstance(job, RunningJob):
             market = self._market.get(shape.queue)
             chosen, after = (False, None) if market is None else market.of(shape, job, own)
-        aged = chosen or not self._stretch or job.submitted_ms <= self._by_age_ms
-        later_ms = 0.0 if aged else self._later_ms(job.submitted_ms, left_ms())
+        later_ms = 0.0 if chosen or self._by_age(job.submitted_ms) else self._later_ms(left_ms())
         return self._by_market(own, job.submitted_ms, later_ms, chosen, after)
 
-    def _later_ms(self, submitted_ms: int, left_ms: float | None) -> float:
-        """By how much a job comes later for the rest of its run; `left_ms` None: nobody knows it."""
-        if not self._stretch or submitted_ms <= self._by_age_ms:
-            return 0.0
+    def _by_age(self, submitted_ms: int) -> bool:
+        """Whether the rest of its run does not count."""
+        return not self._stretch or submitted_ms <= self._by_age_ms
+
+    def _later_ms(self, left_ms: float | None) -> float:
+        """By how much a job comes later for the rest of its run; None: nobody knows it."""
         return self._stretch * (self._config.unknown_run_ms if left_ms is None else left_ms)
 
     def _by_market(
@@ -103,14 +104,17 @@ class Turns:
         """(rank, turn) of a job as its market says, see `Outcome.of`."""
         over_ms = 0 if after is None else self._now_ms + 1  # later than whoever was submitted by now
         rank = own if after is None else after
-        return rank, float(over_ms or submitted_ms) if chosen else submitted_ms + over_ms + later_ms
+        if chosen:  # by a clock that is ahead of ours nobody is later than who waits for what others leave
+            return rank, float(over_ms or min(submitted_ms, self._now_ms))
+        return rank, submitted_ms + over_ms + later_ms
 
     def _of_each(self, item: JobClass) -> list[tuple[int, float]]:
         """(rank, turn) of each job of a class."""
         shape, submitted_ms = item.shape, item.columns.submitted_ms
         ranks = [rank for rank, those in self.by_rank(item) for _ in those]
         lefts_ms = self.estimates.lefts_ms(shape, item.columns) if self._stretch else [None] * len(ranks)
-        later_ms = list(map(self._later_ms, submitted_ms, lefts_ms))
+        rests = zip(submitted_ms, lefts_ms, strict=True)
+        later_ms = [0.0 if self._by_age(ms) else self._later_ms(left_ms) for ms, left_ms in rests]
         market = self._market.get(shape.queue)
         if market is None:
             return list(zip(ranks, map(add, submitted_ms, later_ms), strict=True))

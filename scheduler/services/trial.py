@@ -192,9 +192,8 @@ def _plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan,
 
     if machine_code.wanted(len(snapshot.nodes)):
         begun_s = time.monotonic()
-        _log.info(
-            "compiling_kernels", nodes=len(snapshot.nodes)
-        )  # some 20 s where none is kept: trials wait for it
+        # Some 20 s where none is kept: trials wait for it.
+        _log.info("compiling_kernels", nodes=len(snapshot.nodes))
         machine_code.want(len(snapshot.nodes))
         _log.info("kernels_compiled", seconds=round(time.monotonic() - begun_s, 3))
     return sifted_plan(snapshot, now_ms, config)

@@ -22,7 +22,7 @@ NOW_MS = 1_000 * HOUR_MS
 
 def a_class(draw: random.Random, ageing_ms: int) -> JobClass:
     """Jobs submitted just before, when and just after age raises them, and at any time."""
-    edges_ms = [NOW_MS - times * ageing_ms + more for times in range(1, 5) for more in (-1, 0, 1)]
+    edges_ms = [NOW_MS - times * ageing_ms + more for times in range(5) for more in (-1, 0, 1)]
     rates = (("a", 2.0), ("b", 1.0)) if draw.random() < 0.5 else ()
     steps = [None] if draw.random() < 0.5 else [None, 1.0, 1e5, 1e6]
     jobs = [
