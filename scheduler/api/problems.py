@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from scheduler.api.languages import LANGUAGE, detail_of, title_of
 from scheduler.api.readable import field_problems
+from scheduler.api.schemas.problems import field_errors_out
 from scheduler.domain import errors
 from scheduler.storage.engine import DatabaseAway
 
@@ -75,7 +76,7 @@ def problem(
         "status": status,
         "detail": detail_of(detail),
         "code": code,
-        "errors": [{"field": p.field, "got": p.got, "want": _wanted(p)} for p in problems],
+        "errors": [wrong.model_dump() for wrong in field_errors_out(problems)],
     }
     if fields:
         body["facts"] = dict(fields)
@@ -83,11 +84,6 @@ def problem(
         body["request_id"] = request_id
     said = {"Vary": "Accept-Language", "Content-Language": LANGUAGE.get()}
     return JSONResponse(body, status, {**said, **(headers or {})}, MEDIA_TYPE)
-
-
-def _wanted(wrong: errors.FieldProblem) -> str:
-    """For the caller of now; names of fields, among which programs look for the right one, as they are."""
-    return wrong.want if wrong.got == errors.UNKNOWN_FIELD else detail_of(wrong.want)
 
 
 def from_error(error: errors.DomainError, request_id: str | None) -> JSONResponse:

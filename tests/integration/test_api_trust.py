@@ -18,7 +18,7 @@ from scheduler.domain.authorise import Action, scope_of
 from scheduler.domain.principals import Scope
 from scheduler.storage.tables import EvidenceIntakeRow
 from suanli.evidence.records import AdministrativeAct, parse_record
-from tests.builders.api import ApiInstallation, InhabitedUrls, job_spec, running_api
+from tests.builders.api import MODEL, ApiInstallation, InhabitedUrls, job_spec, running_api
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 
@@ -234,3 +234,29 @@ async def test_what_is_wrong_is_said_in_chinese_and_programs_read_what_they_alwa
     )
     assert (act.status_code, act.json()["title"]) == (403, "没有权限")
     assert act.json()["detail"].startswith("lin 的角色是研究人员；")
+
+
+async def test_warnings_and_refused_jobs_of_a_batch_are_in_the_language_that_is_asked_for(
+    installation: ApiInstallation,
+) -> None:
+    chinese = {"Accept-Language": "zh"}
+    ops, lin = installation.as_("ops"), installation.as_("lin")
+    more = {"pools": ["haidian"], "nominal": {MODEL: 900}}
+    for write in (ops.put, ops.patch):
+        queue = (await write("/v1/firms/lanjing/queues/default", json=more, headers=chinese)).json()
+        assert queue["warnings"][0]["want"].startswith("最多 ")
+    firms = {"firms": [{"name": "lanjing", "queues": [{"name": "default", **more}]}]}
+    applied = (await ops.post("/v1/apply", json=firms, headers=chinese)).json()
+    assert applied["warnings"][0]["want"].startswith("最多 ")
+
+    long = job_spec(time_limit_seconds=3600, estimate_seconds=7200)
+    said = "最多 3600，即其时限：到时作业会被停止"
+    for path in ("/v1/jobs", "/v1/jobs/validate"):
+        (warning,) = (await lin.post(path, json=long, headers=chinese)).json()["warnings"]
+        assert (warning["got"], warning["want"]) == ("7200", said)
+    body = {"jobs": [long, job_spec(name="bad", gang={"devices": -1})], "atomic": False}
+    batch = (await lin.post("/v1/jobs/batch", json=body, headers=chinese)).json()
+    accepted, refused = batch["outcomes"]
+    assert accepted["warnings"][0]["want"] == said
+    assert refused["refused"]["errors"][0]["want"].startswith("1 到 ")
+    assert refused["refused"]["detail"].startswith("jobs[1].gang.devices：收到 -1，应为 1 到 ")

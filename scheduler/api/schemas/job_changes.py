@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from scheduler.api.languages import detail_of
 from scheduler.api.schemas.base import In, Out
 from scheduler.api.schemas.job_specs import BudgetIn, JobSpecIn, Seconds
 from scheduler.api.schemas.problems import FieldErrorOut, field_errors_out
@@ -81,10 +82,9 @@ def batch_out(outcomes: Sequence[Outcome]) -> BatchOut:
 
 def _outcome(item: int, outcome: Outcome) -> OutcomeOut:
     if isinstance(outcome, DomainError):
-        errors = [{"field": p.field, "got": p.got, "want": p.want} for p in outcome.problems]
-        return OutcomeOut(
-            item=item, refused=RefusalOut(code=outcome.code, detail=outcome.message, errors=errors)
-        )
+        errors = [wrong.model_dump() for wrong in field_errors_out(outcome.problems)]
+        detail = detail_of(outcome.message)
+        return OutcomeOut(item=item, refused=RefusalOut(code=outcome.code, detail=detail, errors=errors))
     return OutcomeOut(
         item=item,
         name=outcome.name,

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from scheduler.api.languages import detail_of
 from scheduler.api.schemas.base import Out
-from scheduler.domain.errors import FieldProblem
+from scheduler.domain.errors import UNKNOWN_FIELD, FieldProblem
 
 
 class FieldErrorOut(Out):
@@ -16,8 +17,13 @@ class FieldErrorOut(Out):
 
 
 def field_errors_out(problems: Iterable[FieldProblem]) -> list[FieldErrorOut]:
-    """Fields for the wire."""
-    return [FieldErrorOut(field=p.field, got=p.got, want=p.want) for p in problems]
+    """Fields for the wire, of refusals and of warnings: `want` in the language of the caller of now."""
+    return [FieldErrorOut(field=p.field, got=p.got, want=_wanted(p)) for p in problems]
+
+
+def _wanted(wrong: FieldProblem) -> str:
+    """Names of fields, among which programs look for the right one, stay as they are."""
+    return wrong.want if wrong.got == UNKNOWN_FIELD else detail_of(wrong.want)
 
 
 class ProblemOut(Out):
