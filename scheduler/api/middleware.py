@@ -22,7 +22,11 @@ REQUEST_ID_HEADER = "X-Request-Id"
 BODY_LIMIT_BYTES = 1 << 20
 LINGER_BYTES, LINGER_S = 8 << 20, 2.0  # of a body that is refused: as much is read and dropped
 # Objects of uploads come several in one body, and so do 10,000 jobs.
-LARGE_BODIES = {"/v1/uploads/objects": 9 << 20, "/v1/jobs/batch": 32 << 20}
+LARGE_BODIES = {
+    "/v1/uploads/objects": 9 << 20,
+    "/v1/jobs/batch": 32 << 20,
+    "/v1/jobs/batch/validate": 32 << 20,
+}
 _REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
 _OURS = frozenset({_REQUEST_ID, b"x-content-type-options"})
 _STREAMS = (b"text/event-stream", b"application/x-ndjson")

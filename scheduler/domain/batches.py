@@ -145,17 +145,19 @@ def _cycles(specs: Mapping[int, JobSpec], items: Mapping[str, Sequence[int]]) ->
     return found
 
 
-def followers(specs: Mapping[int, JobSpec], refused: Set[int]) -> set[int]:
-    """Items that wait, over any number of others, for a refused one; the refused ones are not among them."""
+def followers(specs: Mapping[int, JobSpec], refused: Set[int], unread: Set[str]) -> set[int]:
+    """Items that wait, over any number of others, for a refused one, or one of those `unread` that no spec was made
+    of, by their names; the refused ones are not among them.
+    """
     after: dict[str, list[int]] = {}
     for item, spec in specs.items():
         for reference in spec.dependencies.all:
             after.setdefault(reference, []).append(item)
     found: set[int] = set()
-    waiting = list(refused)
+    waiting = [*(specs[item].name for item in refused), *(unread - {spec.name for spec in specs.values()})]
     while waiting:
-        for item in after.get(specs[waiting.pop()].name, ()):
+        for item in after.get(waiting.pop(), ()):
             if item not in found and item not in refused:
                 found.add(item)
-                waiting.append(item)
+                waiting.append(specs[item].name)
     return found

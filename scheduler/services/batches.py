@@ -61,13 +61,14 @@ class Batches:
         *,
         now_ms: int,
         atomic: bool,
+        dry_run: bool = False,
         at: Callable[[int], str] = lambda item: f"jobs[{item}].",
     ) -> list[Outcome]:
         """Insert the jobs and tell the controller, in one transaction; one outcome for each item, in order.
 
-        With `atomic` the first refusals are raised and nothing is inserted. `at` puts an item's place before
-        the fields of its problems. Raises Forbidden, LimitExceeded. Cost: two statements however many jobs,
-        and the reading of each spec.
+        With `atomic` the first refusals are raised and nothing is inserted. With `dry_run` nothing is kept of what
+        was done, and the ids name nothing. `at` puts an item's place before the fields of its problems. Raises
+        Forbidden, LimitExceeded. Cost: two statements however many jobs, and the reading of each spec.
         """
         authorise(principal, Action.SUBMIT_JOB)
         firm_id = require_firm(principal)
@@ -85,20 +86,28 @@ class Batches:
                 outcomes[item] = _placed(error, at(item))
         if sum(1 if spec.array is None else spec.array.count for spec in specs.values()) > MOST_JOBS:
             raise LimitExceeded(f"a batch makes at most {MOST_JOBS} jobs, arrays unfolded")
-        existing = await existing_references(session, firm_id, references_beyond(specs))
-        arranged = arrange(specs, existing, lambda: self.ids.new(now_ms))
+        unread = {
+            name
+            for item in outcomes
+            if isinstance(value := values[item], Mapping) and isinstance(name := value.get("name"), str)
+        }
+        existing = await existing_references(session, firm_id, references_beyond(specs) - unread)
+        arranged = arrange(specs, existing | unread, lambda: self.ids.new(now_ms))
         for item, problems in arranged.problems.items():
             outcomes[item] = _placed(Invalid(problems), at(item))
         if atomic and outcomes:
             raise _together(outcomes)
-        behind = followers(specs, arranged.problems.keys())
+        behind = followers(specs, arranged.problems.keys(), unread)
         for item in behind:
             problem = FieldProblem(
                 "dependencies", "a job of the batch that was refused", "jobs that are accepted"
             )
             outcomes[item] = _placed(Invalid([problem]), at(item))
         jobs = [job for job in arranged.jobs if job.item not in behind]
-        await _insert(session, principal, firm_id, jobs, now_ms)
+        if dry_run:
+            await session.rollback()
+        else:
+            await _insert(session, principal, firm_id, jobs, now_ms)
         for job in jobs:
             spec = job.spec
             if job.item not in outcomes:
@@ -177,4 +186,7 @@ def _together(outcomes: Mapping[int, Outcome]) -> DomainError:
     if any(isinstance(error, Invalid) for error in refused):
         return Invalid(problems)
     first = refused[0]
-    return Impossible(first.message, first.fields, problems) if isinstance(first, Impossible) else first
+    if not isinstance(first, Impossible):
+        return first
+    count = f" (jobs refused in all: {len(refused)})" if len(refused) > 1 else ""
+    return Impossible(first.message + count, first.fields, problems)

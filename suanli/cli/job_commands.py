@@ -85,32 +85,24 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
 def _submit_many(read: YamlFile, given: dict[str, str | None], profile: str | None, as_json: bool) -> None:
     """A file with `jobs:`; what is typed goes for every job of it."""
-    from suanli.cli.errors import MISUSED, CliError
+    from suanli.cli.job_files import jobs_of, say_outcomes
     from suanli.cli.output import print_json, say
-    from suanli.cli.refusals import of_file, of_item, warn
+    from suanli.cli.refusals import of_file
     from suanli.client.errors import Refused
     from suanli.sentences.words import word
 
-    items = read.content["jobs"]
-    unknown = sorted(read.content.keys() - {"jobs", "atomic"})
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items) or unknown:
-        raise CliError(
-            f"{read.name}: want `jobs:` with a list of jobs, and perhaps `atomic: false` beside it", MISUSED
-        )
+    items, atomic = jobs_of(read)
     typed = {key: value for key, value in given.items() if value is not None}
     with open_client(profile) as client:
         try:
             specs = [{**item, **typed} for item in items]
-            batch = client.submit_many(specs, atomic=read.content.get("atomic", True))
+            batch = client.submit_many(specs, atomic=atomic)
         except Refused as error:
             raise of_file(error, read, as_json=as_json) from None
     if as_json:
         print_json(batch)
     else:
-        for outcome in batch["outcomes"]:
-            if outcome["refused"] is not None:
-                say(of_item(outcome["refused"], read))
-            warn(outcome.get("warnings", ()), read)
+        say_outcomes(batch, read)
         say(word("Submitted {jobs} jobs.", jobs=batch["submitted"]))
     if batch["refused"]:
         raise typer.Exit(1)

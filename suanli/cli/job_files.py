@@ -11,6 +11,8 @@ from suanli.client.yaml_files import YamlFile, read_yaml
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from suanli.client.types import Batch
+
 
 def read_job_file(file: str) -> YamlFile:
     """The file (`-`: standard input) with `working_directory` absolute, in it and in each of its `jobs`.
@@ -23,6 +25,30 @@ def read_job_file(file: str) -> YamlFile:
     if isinstance(jobs := content.get("jobs"), list):
         content["jobs"] = [_with_folder(job, beside) if isinstance(job, dict) else job for job in jobs]
     return replace(read, content=content)
+
+
+def jobs_of(read: YamlFile) -> tuple[list[dict[str, Any]], bool]:
+    """The jobs of a file with `jobs:`, and whether all or none are meant. Raises CliError."""
+    from suanli.cli.errors import MISUSED, CliError
+
+    items = read.content["jobs"]
+    unknown = sorted(read.content.keys() - {"jobs", "atomic"})
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items) or unknown:
+        raise CliError(
+            f"{read.name}: want `jobs:` with a list of jobs, and perhaps `atomic: false` beside it", MISUSED
+        )
+    return items, read.content.get("atomic", True)
+
+
+def say_outcomes(batch: Batch, read: YamlFile) -> None:
+    """What is wrong with the jobs of a batch, and what can hardly be meant, with the file's lines."""
+    from suanli.cli.output import say
+    from suanli.cli.refusals import of_item, warn
+
+    for outcome in batch["outcomes"]:
+        if outcome["refused"] is not None:
+            say(of_item(outcome["refused"], read))
+        warn(outcome.get("warnings", ()), read)  # a control plane of before says none
 
 
 def _with_folder(spec: Mapping[str, Any], beside: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from suanli.cli.session import (
 
 if TYPE_CHECKING:
     from suanli.client.types import Reason, Starts, Waiting
+    from suanli.client.yaml_files import YamlFile
 
 
 def explain(job: JobName, profile: ProfileName = None, as_json: AsJson = False) -> None:
@@ -54,7 +55,10 @@ def validate(
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try a job without submitting it: would it fit, on what, when and at what price?"""
+    """Try a job without submitting it: would it fit, on what, when and at what price?
+
+    Of a file with `jobs:`: what would be refused.
+    """
     from suanli.cli.job_files import read_job_file
     from suanli.cli.moments import local, with_local_times, zone_name
     from suanli.cli.output import print_json, print_table, say, saying_later
@@ -63,6 +67,9 @@ def validate(
     from suanli.sentences.words import word
 
     read = read_job_file(file)
+    if "jobs" in read.content:
+        _validate_many(read, profile, as_json)
+        return
     with open_client(profile) as client:
         try:
             with nullcontext() if as_json else saying_later(f"suanli: {_STILL_PLANNING}"):
@@ -100,6 +107,34 @@ def validate(
         [["-" if cell is None else cell for cell in row] for row in rows],
         right=[1, 2, 3, 4],
     )
+
+
+def _validate_many(read: YamlFile, profile: str | None, as_json: bool) -> None:
+    """A file with `jobs:`: each is checked as `submit` would, beside the others of it."""
+    from suanli.cli.job_files import jobs_of, say_outcomes
+    from suanli.cli.output import note, print_json, say
+    from suanli.cli.refusals import of_file
+    from suanli.client.errors import Refused
+    from suanli.sentences.words import word
+
+    items, _ = jobs_of(read)
+    with open_client(profile) as client:
+        try:
+            batch = client.validate_many(items)
+        except Refused as error:
+            raise of_file(error, read, as_json=as_json) from None
+    if as_json:
+        print_json(batch)
+    else:
+        say_outcomes(batch, read)
+        if batch["refused"]:
+            said = "Of {items} entries of {file}, {refused} would be refused."
+            say(word(said, items=len(items), file=read.name, refused=batch["refused"]))
+        else:
+            say(word("{file} is a valid batch of {jobs} jobs.", file=read.name, jobs=batch["submitted"]))
+            note(word("When a job starts, and at what price: suanli validate of a file with that job alone."))
+    if batch["refused"]:
+        raise typer.Exit(1)
 
 
 def sentences_of(reasons: list[Reason]) -> list[str]:

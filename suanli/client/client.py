@@ -151,8 +151,13 @@ class Client(Surroundings):
 
     def validate(self, spec: Mapping[str, Any]) -> types.Trial:
         """What would become of a job: on what, when and at what price. Nothing is submitted."""
-        answer = self._transport.request("POST", "/v1/jobs/validate", body=dict(spec), repeatable=True)
-        return cast(types.Trial, answer)
+        path = "/v1/jobs/validate"
+        return cast(types.Trial, self._transport.request("POST", path, body=dict(spec), repeatable=True))
+
+    def validate_many(self, specs: Sequence[Mapping[str, Any]]) -> types.Batch:
+        """What would become of each job of a batch; nothing is submitted, and so there are no ids."""
+        body, path = {"jobs": [dict(spec) for spec in specs]}, "/v1/jobs/batch/validate"
+        return cast(types.Batch, self._transport.request("POST", path, body=body, repeatable=True))
 
     def waiting(self, queue: str = "default", *, limit: int = 100) -> list[types.Waiting]:
         """The waiting jobs of a queue (`name`, or `firm/name`) in their order, each with its first reason."""
@@ -383,12 +388,9 @@ class Client(Surroundings):
 
     def apply(self, configuration: Mapping[str, Any], *, dry_run: bool = False) -> types.Applied:
         """Make the installation as the file says; operators."""
+        query = {"dry_run": "true" if dry_run else None}
         answer = self._transport.request(
-            "POST",
-            "/v1/apply",
-            query={"dry_run": "true" if dry_run else None},
-            body=dict(configuration),
-            repeatable=True,
+            "POST", "/v1/apply", query=query, body=dict(configuration), repeatable=True
         )
         return cast(types.Applied, answer)
 

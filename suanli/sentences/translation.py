@@ -19,8 +19,8 @@ _LEAST_CHARACTERS = 7
 _HOLD_OUR_WORDS = frozenset(
     {"action", "kind", "period", "priority", "role", "roles", "state", "want", "what", "why"}
 )
-# A sentence within a sentence within a sentence; nobody nests deeper.
-_MOST_DEEP = 3
+# A sentence within a sentence within a sentence, behind the job of a batch; nobody nests deeper.
+_MOST_DEEP = 4
 # Of a longer one only the whole is looked up: its text is anybody's, and the time to recognise it grows by the square.
 _MOST_CHARACTERS = 1_000
 

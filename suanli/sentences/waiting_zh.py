@@ -7,6 +7,7 @@ ZH_WAITING = {
         "最接近且可行的规模是 {gang}，即 {shape}，spare_nodes 为 {spare}"
     ),
     "the queue's pools have: {models}": "该队列的资源池有：{models}",
+    "{field}: {what} (jobs refused in all: {number})": "{field}：{what}（共拒绝 {number} 个作业）",
     "the job could never start: {why}; {advice}": "该作业永远无法启动：{why}；{advice}",
     "jobs[{number}]: {why}": "jobs[{number}]：{why}",
     "the job could never start: {why}; {more}; {advice}": "该作业永远无法启动：{why}；{more}；{advice}",

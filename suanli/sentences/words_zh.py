@@ -42,6 +42,11 @@ ZH = {
     "It would run {change}": "即可运行：{change}",
     "It would run if {change}": "满足以下条件即可运行：{change}",
     "{file} is a valid job.": "{file} 是有效的作业。",
+    "{file} is a valid batch of {jobs} jobs.": "{file} 是有效的批次，共 {jobs} 个作业。",
+    "Of {items} entries of {file}, {refused} would be refused.": "{file} 的 {items} 项中有 {refused} 项会被拒绝。",
+    "When a job starts, and at what price: suanli validate of a file with that job alone.": (
+        "某个作业何时启动、多少钱：对只含该作业的文件运行 suanli validate。"
+    ),
     "It would start now on {model} in pool {pool}.": "现在即可在资源池 {pool} 的 {model} 上启动。",
     "It starts between {earliest} and {latest} (80 %), most likely about {expected}; times in {zone}.": (
         "预计在 {earliest} 至 {latest} 之间启动（80 %），最可能约 {expected}；时间按 {zone}。"

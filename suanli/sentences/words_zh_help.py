@@ -42,6 +42,7 @@ ZH_HELP = {
     "Try a job without submitting it: would it fit, on what, when and at what price?": (
         "试算作业而不提交：能否放下、放在哪里、何时、多少钱？"
     ),
+    "Of a file with `jobs:`: what would be refused.": "对于含 `jobs:` 的文件：哪些会被拒绝。",
     # Output and events
     "Print a job's output, merged by time; with several processes each line begins with its [rank].": (
         "打印作业输出，按时间合并；有多个进程时每行以 [rank] 开头。"

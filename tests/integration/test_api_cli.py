@@ -692,3 +692,18 @@ def test_the_name_of_an_array_stands_for_all_of_its_jobs_and_a_number_for_one(sh
     for job in shell.json("jobs"):
         give_state(shell, job["job_id"], state="succeeded")
     assert re.match(r"No job of array \S+ was changed: they have ended", shell.run("cancel", "many").stdout)
+
+
+def test_a_batch_is_validated_as_it_would_be_submitted(shell: Shell) -> None:
+    good = shell.file("good.yaml", "jobs:\n- {name: a, model: ascend-910b3, command: x}\n")
+    assert shell.run("validate", good).stdout == "good.yaml is a valid batch of 1 job.\n"
+    job = "- {name: b, model: ascend-910b3, command: x,\n   gang: {devices: 512}}\n"
+    bad = shell.file("bad.yaml", f"atomic: false\njobs:\n{job}{job}- {{name: c}}\n")
+    said = shell.run("validate", bad, code=1)
+    assert "bad.yaml, line 4: jobs[0].gang.devices: got 512, want 8, as in the nearest" in said.stdout
+    assert "jobs[1]: the job could never start: asks for 1 node with 512 ascend-910b3" in said.stdout
+    assert said.stdout.endswith("Of 3 entries of bad.yaml, 3 would be refused.\n")
+    assert said.stdout.startswith(shell.run("submit", bad, code=1).stdout.removesuffix("Submitted 0 jobs.\n"))
+    assert shell.json("jobs") == []
+    shell.file("none.yaml", "jobs: 3\n")
+    assert "none.yaml: want `jobs:` with a list of jobs" in shell.run("validate", "none.yaml", code=2).stderr

@@ -112,6 +112,41 @@ async def test_without_atomic_each_job_has_its_own_outcome(installation: ApiInst
     assert await stored(installation) == 2
 
 
+async def test_a_batch_is_tried_without_being_submitted(installation: ApiInstallation) -> None:
+    lin = installation.as_("lin")
+    good = [after_ok("merge", "shard"), job_spec(name="shard", array={"count": 3})]
+    said = (await lin.post("/v1/jobs/batch/validate", json={"jobs": good})).json()
+    assert (said["submitted"], said["refused"]) == (4, 0)
+    assert [(one["name"], one["jobs"], one["job_id"]) for one in said["outcomes"]] == [
+        ("merge", 1, None),
+        ("shard", 3, None),
+    ]
+    bad = [job_spec(name="good"), job_spec(gang={"devices": 0}), after_ok("loop", "loop")]
+    tried = (await lin.post("/v1/jobs/batch/validate", json={"jobs": bad})).json()
+    assert (tried["submitted"], tried["refused"]) == (1, 2)
+    assert (await lin.post("/v1/jobs/batch/validate", json={"jobs": []})).status_code == 422
+    assert await stored(installation) == 0
+    assert await told(installation, "JobSubmitted") == []
+    submitted = (await lin.post("/v1/jobs/batch", json={"jobs": bad, "atomic": False})).json()
+    assert [one["refused"] for one in submitted["outcomes"]] == [one["refused"] for one in tried["outcomes"]]
+
+
+async def test_who_waits_for_a_job_that_cannot_be_read_is_not_told_that_nobody_has_its_name(
+    installation: ApiInstallation,
+) -> None:
+    jobs = [job_spec(name="bad", gang={"devices": 0}), after_ok("next", "bad"), after_ok("last", "next")]
+    lin = installation.as_("lin")
+    alone = (await lin.post("/v1/jobs/batch", json={"jobs": jobs, "atomic": False})).json()
+    assert (alone["submitted"], alone["refused"]) == (0, 3)
+    errors = [error for one in alone["outcomes"][1:] for error in one["refused"]["errors"]]
+    assert {(error["field"][7:], error["got"]) for error in errors} == {
+        (".dependencies", "a job of the batch that was refused")
+    }
+    together = (await lin.post("/v1/jobs/batch", json={"jobs": jobs})).json()
+    assert [error["field"] for error in together["errors"]] == ["jobs[0].gang.devices"]
+    assert await stored(installation) == 0
+
+
 async def test_a_batch_names_the_fields_of_all_that_could_never_start(installation: ApiInstallation) -> None:
     too_large = job_spec(gang={"devices": 64, "devices_per_node": 8})
     jobs = [job_spec(name="good"), too_large, {**too_large, "name": "other"}]
@@ -119,6 +154,7 @@ async def test_a_batch_names_the_fields_of_all_that_could_never_start(installati
     said = answer.json()
     assert (answer.status_code, said["code"]) == (422, "impossible")
     assert said["detail"].startswith("jobs[1]: the job could never start")
+    assert said["detail"].endswith(" (jobs refused in all: 2)")
     assert [error["field"] for error in said["errors"]] == ["jobs[1].gang.devices", "jobs[2].gang.devices"]
     array = await installation.as_("lin").post("/v1/jobs", json={**too_large, "array": {"count": 2}})
     assert [error["field"] for error in array.json()["errors"]] == ["gang.devices"]

@@ -1,6 +1,7 @@
 """Jobs: submit one or many, list, look at, explain."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 import orjson
@@ -109,6 +110,34 @@ async def submit_many(
     Jobs may name each other in `dependencies`, in any order; a cycle or a name that is nothing is refused.
     """
     check_key(idempotency_key)
+    items, atomic = await _read_batch(request)
+    async with api.database.transaction() as session:
+
+        async def work() -> BatchOut:
+            outcomes = await _batches(api).submit(
+                session, principal, items, now_ms=api.now_ms(), atomic=atomic
+            )
+            return batch_out(outcomes)
+
+        return await once(session, principal, idempotency_key, request, work)
+
+
+@router.post("/batch/validate", openapi_extra=request_body(BatchIn))
+async def validate_many(request: Request, api: ApiState, principal: JobSubmitter) -> BatchOut:
+    """Try a batch without submitting it: an outcome for each of its jobs, as `atomic: false` would give, without ids.
+
+    When a job would start, and at what price, `POST /v1/jobs/validate` says of one by itself.
+    """
+    items, _ = await _read_batch(request)
+    async with api.database.transaction() as session:
+        outcomes = await _batches(api).submit(
+            session, principal, items, now_ms=api.now_ms(), atomic=False, dry_run=True
+        )
+    return batch_out(outcomes, stored=False)
+
+
+async def _read_batch(request: Request) -> tuple[Sequence[object], bool]:
+    """Its items, and whether all or none are meant. Raises Invalid."""
     value = await read_json(request)
     reader = Reader(value)
     items = reader.some("jobs", most=MOST_JOBS)
@@ -116,15 +145,7 @@ async def submit_many(
     if not items and not reader.problems:
         reader.problem("jobs", value, f"a list of 1 to {MOST_JOBS} jobs")
     reader.finish()
-    async with api.database.transaction() as session:
-
-        async def work() -> BatchOut:
-            outcomes = await _batches(api).submit(
-                session, principal, items, now_ms=api.now_ms(), atomic=bool(atomic)
-            )
-            return batch_out(outcomes)
-
-        return await once(session, principal, idempotency_key, request, work)
+    return items, bool(atomic)
 
 
 def _batches(api: Api) -> Batches:

@@ -73,14 +73,14 @@ class BatchOut(Out):
     outcomes: list[OutcomeOut]
 
 
-def batch_out(outcomes: Sequence[Outcome]) -> BatchOut:
-    """Outcomes for the wire."""
-    shown = [_outcome(item, outcome) for item, outcome in enumerate(outcomes)]
+def batch_out(outcomes: Sequence[Outcome], *, stored: bool = True) -> BatchOut:
+    """Outcomes for the wire; ids are of what was stored alone."""
+    shown = [_outcome(item, outcome, stored) for item, outcome in enumerate(outcomes)]
     refused = sum(outcome.refused is not None for outcome in shown)
     return BatchOut(submitted=sum(outcome.jobs for outcome in shown), refused=refused, outcomes=shown)
 
 
-def _outcome(item: int, outcome: Outcome) -> OutcomeOut:
+def _outcome(item: int, outcome: Outcome, stored: bool) -> OutcomeOut:
     if isinstance(outcome, DomainError):
         errors = [wrong.model_dump() for wrong in field_errors_out(outcome.problems)]
         detail = detail_of(outcome.message)
@@ -88,8 +88,8 @@ def _outcome(item: int, outcome: Outcome) -> OutcomeOut:
     return OutcomeOut(
         item=item,
         name=outcome.name,
-        job_id=outcome.job_id,
-        array_id=outcome.array_id,
+        job_id=outcome.job_id if stored else None,
+        array_id=outcome.array_id if stored else None,
         jobs=outcome.jobs,
         warnings=field_errors_out(outcome.warnings),
     )
