@@ -267,6 +267,9 @@ def read_environment(reader: Reader) -> dict[str, str]:
 # --- Time, retries, order -------------------------------------------------------------------------------------
 
 
+_LAST_YEAR = 2069  # the last whole one of the hundred
+
+
 def _deadline(reader: Reader) -> str | None:
     value = reader.raw("deadline")
     if value is None:
@@ -277,7 +280,7 @@ def _deadline(reader: Reader) -> str | None:
         at_ms = -1
     if not 0 <= at_ms < 100 * 366 * DAY_MS:
         want = "a time with its zone, such as 2026-12-01T08:00:00+08:00"
-        reader.problem(reader.at("deadline"), value, wanted_time(value, want))
+        reader.problem(reader.at("deadline"), value, wanted_time(value, want, _LAST_YEAR))
         return None
     return to_rfc3339(at_ms)
 

@@ -80,6 +80,8 @@ ZH_SENTENCES = {
     "a list of 1 to {number} jobs": "含 1 到 {number} 个作业的列表",
     "a time with its zone, such as 2026-12-01T08:00:00+08:00": "带时区的时间，例如 2026-12-01T08:00:00+08:00",
     'a time with its zone, like "2026-01-01T00:00:00+08:00"': '带时区的时间，例如 "2026-01-01T00:00:00+08:00"',
+    "a year from {first} to {last}": "{first} 到 {last} 年",
+    "a time of day behind the date, and its zone, such as {moment}": "日期之后写时刻和时区，例如 {moment}",
     "a month from 01 to 12": "01 到 12 月",
     "a day that there is: {month} has {number} days": "存在的日期：{month} 有 {number} 天",
     "a time of day from 00:00:00 to 23:59:59": "00:00:00 到 23:59:59 的时刻",

@@ -18,7 +18,9 @@ OTHERWISE = "a time with its zone"
         ("2026-12-31T24:30:00+08:00", "a time of day from 00:00:00 to 23:59:59"),
         ("2026-12-31 08:60", "a time of day from 00:00:00 to 23:59:59"),
         ("2026-12-31T08:00:00", OTHERWISE),
-        ("0000-01-01", OTHERWISE),
+        ("2026-12-31", "a time of day behind the date, and its zone, such as 2026-12-31T08:00:00+08:00"),
+        ("0000-01-01", "a year from 1970 to 9998"),
+        ("12026-01-01T08:00:00Z", "a year from 1970 to 9998"),
         ("2026-02-300", OTHERWISE),
         ("tomorrow", OTHERWISE),
         ("２０２６-02-30", OTHERWISE),
@@ -31,6 +33,11 @@ def test_what_has_the_form_of_a_time_and_is_none_is_told_what_is_wrong_with_it(
     text: object, want: str
 ) -> None:
     assert wanted_time(text, OTHERWISE) == want
+
+
+def test_a_year_that_is_too_far_is_told_the_last_one() -> None:
+    assert wanted_time("9999-12-31", OTHERWISE, 2069) == "a year from 1970 to 2069"
+    assert wanted_time("2070-12-31T08:00:00+08:00", OTHERWISE, 2069) == "a year from 1970 to 2069"
 
 
 def test_a_chinese_reader_is_told_so_too() -> None:
