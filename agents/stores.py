@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agents.runtime.spec import SpecError, StoreFolder, TaskSpec
 from agents.transfer.telling import TAKE_BACK_S
+from suanli.content.sizes import told_size
 
 TRANSFER = "agents.transfer"
 PATIENCE_S = 180  # for a store that does not answer
@@ -122,7 +123,8 @@ class Transfers:
             if "done_bytes" in said:
                 if time.monotonic() - said_s >= SAY_EVERY_S:
                     said_s = time.monotonic()
-                    self.say(f"{wanted.field}: {_amount(said['done_bytes'])} of {_amount(said['all_bytes'])}")
+                    done, whole = (told_size(int(str(said[key]))) for key in ("done_bytes", "all_bytes"))
+                    self.say(f"{wanted.field}: {done} of {whole}")
             elif "skipped" in said:
                 skipped = str(said["skipped"])
             elif "ended" in said:
@@ -132,7 +134,7 @@ class Transfers:
                     str(said.get("problem", "the node could not move it")),
                     refused=said.get("kind") == "refused",
                 )
-        return f"{said['ended']} files, {_amount(said['bytes'])}", skipped
+        return f"{said['ended']} files, {told_size(int(str(said['bytes'])))}", skipped
 
 
 def _end(process: "subprocess.Popen[bytes]", grace_s: float) -> None:
@@ -151,13 +153,3 @@ def _parsed(line: bytes) -> dict[str, object]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _amount(size: object) -> str:
-    """Bytes for people."""
-    amount = float(str(size))
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.1f} {unit}" if unit != "B" else f"{amount:.0f} B"
-        amount /= 1024
-    return f"{amount:.2f} TiB"

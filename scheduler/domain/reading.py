@@ -23,6 +23,12 @@ _TEXT = frozenset({str})
 T = TypeVar("T")
 
 
+def told_bytes(amount: int) -> str:
+    """As `Reader.bytes` reads it: in the largest unit of which it is a whole number (`16GiB`), else in bytes."""
+    units = [unit for unit, size in _BYTES.items() if amount and amount % size == 0]
+    return f"{amount // _BYTES[units[-1]]}{units[-1]}" if units else str(amount)
+
+
 class Reader:
     """Reads one mapping; shares the list of problems with its children.
 
@@ -115,7 +121,7 @@ class Reader:
 
     def bytes(self, key: str, *, low: int, high: int) -> int | None:
         """An amount of memory: whole bytes, or text such as 512MiB, 16GiB."""
-        return self._measured(key, None, _AMOUNT, _BYTES, low, high, "bytes, or text like 16GiB")
+        return self._measured(key, None, _AMOUNT, _BYTES, low, high, "bytes, or text like 16GiB", told_bytes)
 
     def _measured(
         self,
@@ -126,6 +132,7 @@ class Reader:
         low: int,
         high: int,
         want: str,
+        told: Callable[[int], str] = str,
     ) -> int | None:
         value = self.raw(key)
         if value is None:
@@ -135,7 +142,7 @@ class Reader:
             parts = _PART.findall(value)
             number = sum(int(amount) * units[unit] for amount, unit in parts)
         if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
-            self.problem(self.at(key), value, f"{want} ({low} to {high})")
+            self.problem(self.at(key), value, f"{want} ({told(low)} to {told(high)})")
             return default
         return number
 

@@ -14,6 +14,7 @@ from scheduler.domain.jobs import JobSpec, Variant, Volume
 from scheduler.domain.object_stores import ObjectStore, chosen
 from scheduler.domain.pools import PoolVolume
 from scheduler.domain.queues import Queue
+from scheduler.domain.reading import told_bytes
 from scheduler.domain.reasons import Reason, WhyNot
 from scheduler.domain.suggestions import one_of
 from scheduler.planner.feasibility import Inventory, ever_fits
@@ -91,8 +92,8 @@ def resolve_share(spec: JobSpec, catalogue: Catalogue) -> JobSpec:
         if share.memory_bytes > memory_bytes:
             raise refuse(
                 "share.memory_bytes",
-                str(share.memory_bytes),
-                f"at most {memory_bytes}, the memory of {model}",
+                told_bytes(share.memory_bytes),
+                f"at most {told_bytes(memory_bytes)}, the memory of {model}",
             )
         ppm = max(ppm, -(-share.memory_bytes * WHOLE_PPM // memory_bytes))
     memory = share.memory_bytes

@@ -16,6 +16,7 @@ from scheduler.domain.errors import FieldProblem, Invalid, LimitExceeded
 from scheduler.domain.time import DAY_MS, HOUR_MS
 from scheduler.storage.tables import ContentObjectRow, ResultRow, UploadRow
 from suanli.content.manifest import Manifest
+from suanli.content.sizes import told_size
 
 UNNAMED_MS = DAY_MS
 NOTED_MS = UNNAMED_MS // 2
@@ -112,8 +113,8 @@ def _require_room(there: Quota, more: Mapping[str, int], quota: Quota) -> None:
     unused = "What no job names for two weeks is removed by itself"
     if there.bytes + more_bytes > quota.bytes:
         raise LimitExceeded(
-            f"the firm keeps {there.bytes} bytes of uploads and results here, and may keep {quota.bytes}: "
-            f"{more_bytes} more do not fit. {unused}",
+            f"the firm keeps {told_size(there.bytes)} of uploads and results here, and may keep "
+            f"{told_size(quota.bytes)}: {told_size(more_bytes)} more do not fit. {unused}",
             facts,
         )
     if there.objects + len(more) > quota.objects:

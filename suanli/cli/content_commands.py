@@ -13,6 +13,7 @@ import typer
 from suanli.cli.errors import MISUSED, CliError
 from suanli.cli.output import colours
 from suanli.cli.session import AsJson, JobName, ProfileName, find_job, open_client
+from suanli.content.sizes import told_size
 from suanli.sentences.words import said
 
 if TYPE_CHECKING:
@@ -69,18 +70,10 @@ def _send(client: Client, folder: Path) -> str:
             sent = client.send_folder(folder, show)
         except OSError as error:
             raise CliError(f"{error.filename or folder}: {error.strerror}", MISUSED) from error
-    note(f"Sent {folder}: {sent.files} files, {size(sent.bytes)}, of which {size(sent.sent_bytes)} were new")
+    note(
+        f"Sent {folder}: {sent.files} files, {told_size(sent.bytes)}, of which {told_size(sent.sent_bytes)} were new"
+    )
     return sent.digest
-
-
-def size(number: int) -> str:
-    """`1.5 MiB`."""
-    amount = float(number)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
 
 
 def fetch(  # noqa: PLR0913, PLR0917 - each is an option of the command line
@@ -122,7 +115,7 @@ def fetch(  # noqa: PLR0913, PLR0917 - each is an option of the command line
             if result["problem"]:
                 note(f"suanli: task {result['rank']}: {result['problem']}")
         if only_list:
-            rows = [[f["rank"], f["path"], size(f["size"]), f["sha256"]] for f in listed]
+            rows = [[f["rank"], f["path"], told_size(f["size"]), f["sha256"]] for f in listed]
             print_json(listed) if as_json else print_table(
                 ["TASK", "PATH", "SIZE", "SHA-256"], rows, right=[2]
             )
@@ -135,7 +128,7 @@ def fetch(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     if as_json:
         print_json({"folder": str(folder), "files": listed})
         return
-    say(f"{len(listed)} files, {size(sum(f['size'] for f in listed))}, in {folder}")
+    say(f"{len(listed)} files, {told_size(sum(f['size'] for f in listed))}, in {folder}")
 
 
 def _fetch_all(

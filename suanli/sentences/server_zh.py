@@ -220,8 +220,8 @@ ZH_SENTENCES = {
     ),
     "a batch makes at most {number} jobs, arrays unfolded": "一个批次最多产生 {number} 个作业（数组展开后）",
     "a firm has at most {number} secrets": "一家企业最多 {number} 个密钥",
-    "the firm keeps {there} bytes of uploads and results here, and may keep {most}: {more} more do not fit. {what}": (
-        "企业在此保存了 {there} 字节的上传内容和结果，上限为 {most}：再加 {more} 放不下。{what}"
+    "the firm keeps {there} of uploads and results here, and may keep {most}: {more} more do not fit. {what}": (
+        "企业在此保存了 {there} 的上传内容和结果，上限为 {most}：再加 {more} 放不下。{what}"
     ),
     "the firm keeps {there} objects of uploads and results here, and may keep {most}: {more} more do not fit; "
     "pack many small files into one. {what}": (

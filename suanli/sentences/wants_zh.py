@@ -118,6 +118,13 @@ ZH_WANTS = {
     "no user id left": "没有剩余的用户号",
     "a wider range: all of SUANLI_FIRM_UIDS {range} are given": "更大的范围：SUANLI_FIRM_UIDS {range} 已全部分配",
     "text that UTF-8 can hold": "UTF-8 能表示的文本",
+    "a class that some model of the catalogue fits, and no other variant (suanli models)": (
+        "目录中有某个型号符合、且没有其他变体使用的类别（suanli models）"
+    ),
+    "nothing here: {feature} are not yet supported by pool {pool}": "此处空值：资源池 {pool} 尚不支持 {feature}",
+    "true: {name} can only be read in pool {pool}": "true：{name} 在资源池 {pool} 中只读",
+    "ppm alone: nobody published how much memory {model} has": "只写 ppm：没有公布过 {model} 的内存大小",
+    "at most {memory}, the memory of {model}": "最多 {memory}，即 {model} 的内存",
     "at least {number}: a part has 1 MiB of memory or more": "至少 {number}：一份设备至少有 1 MiB 内存",
     "at most {number}: five minutes from now": "最多 {number}：现在起五分钟",
     # What an accepted job says, and can hardly mean

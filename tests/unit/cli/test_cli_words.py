@@ -146,10 +146,15 @@ def test_every_refusal_of_the_server_and_of_files_of_evidence_has_its_chinese(
     monkeypatch.setenv("SUANLI_LANG", "zh_CN.UTF-8")
 
     def refusals() -> Iterator[ast.expr]:
-        for path, tree in trees("scheduler/services", "scheduler/api", "scheduler/domain", *_OF_EVIDENCE):
+        rooms = ("scheduler/services", "scheduler/api", "scheduler/domain", "scheduler/planner")
+        for path, tree in trees(*rooms, *_OF_EVIDENCE):
             for node in ast.walk(tree):
                 named = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "want"
-                if isinstance(node, ast.Assign) and named and path.parent.name in ("services", "domain"):
+                if (
+                    isinstance(node, ast.Assign)
+                    and named
+                    and path.parent.name in ("services", "domain", "planner")
+                ):
                     yield node.value
                 if not (isinstance(node, ast.Call) and node.args):
                     continue

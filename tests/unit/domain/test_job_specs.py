@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.domain.errors import Invalid
+from scheduler.domain.errors import FieldProblem, Invalid
 from scheduler.domain.features import Feature, features_of, missing
 from scheduler.domain.gangs import Gang, Share
 from scheduler.domain.job_reading import spec_from_json
 from scheduler.domain.jobs import JobSpec, ProcessEnvironment
+from scheduler.domain.reading import Reader, told_bytes
 from scheduler.domain.retries import ExitCodeRule
 
 LEAST = {"name": "train", "model": "ascend-910b3", "command": "python train.py"}
@@ -361,3 +362,21 @@ def test_a_process_environment_prepares_and_becomes_the_command(tmp_path: Path) 
         env={"PATH": "/usr/bin:/bin"},
     )
     assert said.stdout == f"read {venv} a b\n"
+
+
+def test_an_amount_of_memory_is_told_as_it_may_be_written() -> None:
+    wrong: list[FieldProblem] = []
+    Reader({"memory": 5}, "", wrong).bytes("memory", low=1 << 20, high=1 << 50)
+    assert wrong == [FieldProblem("memory", "5", "bytes, or text like 16GiB (1MiB to 1024TiB)")]
+
+
+@given(st.integers(0, 1 << 50) | st.integers(0, 1 << 20).map(lambda number: number << 20))
+def test_a_told_amount_is_read_as_the_same(amount: int) -> None:
+    assert (
+        Reader({"memory": amount_as_read(told_bytes(amount))}).bytes("memory", low=0, high=1 << 50) == amount
+    )
+
+
+def amount_as_read(told: str) -> int | str:
+    """Digits alone are a number in a file."""
+    return int(told) if told.isdecimal() else told

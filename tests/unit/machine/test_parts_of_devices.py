@@ -147,7 +147,9 @@ def test_what_is_asked_in_one_measure_follows_from_the_other() -> None:
     )
     with pytest.raises(Invalid) as refused:
         resolve_share(replace(a_spec(), share=Share(None, 65 * GIB)), catalogue)
-    assert refused.value.problems[0].field == "share.memory_bytes"
+    (problem,) = refused.value.problems
+    assert (problem.field, problem.got) == ("share.memory_bytes", "65GiB")
+    assert problem.want == f"at most 64GiB, the memory of {MODEL}"
 
 
 def test_a_part_with_too_little_memory_to_be_read_again_is_refused() -> None:
