@@ -175,10 +175,14 @@ class Leader:
         try:
             with metrics.PLAN_SECONDS.time():
                 planned = self._plans.plan(self.state, now_ms)
-        except Exception as error:  # noqa: BLE001 - whatever it is
+        except StillLooking as error:
+            metrics.REFUSED_PLANS.inc()
+            _log.warning("still_looking", found=len(error.found))
+            self._replan = True
+            return 0, ()
+        except Exception:  # noqa: BLE001 - whatever it is
             metrics.REFUSED_PLANS.inc()
             _log.exception("nothing_planned")
-            self._replan = isinstance(error, StillLooking)
             return 0, ()
         made = planned.made
         if made.violations or planned.left_out:

@@ -1,5 +1,6 @@
 """Plans although a job trips the planner: what does is left out, told of once, and planned for again after a while."""
 
+import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -10,10 +11,20 @@ from scheduler.domain.ids import JobId
 from scheduler.domain.time import MINUTE_MS
 from scheduler.machine import ClusterState, take_snapshot, unseen
 from scheduler.planner.report import FAILS
-from scheduler.planner.sifting import Part, StillLooking, parts_of, sifted, waiting_of, without
+from scheduler.planner.sifting import (
+    Looked,
+    Part,
+    StillLooking,
+    parts_of,
+    sifted,
+    waiting_of,
+    without,
+)
 from scheduler.planner.snapshot import Shape, Snapshot
 
 AGAIN_MS = 10 * MINUTE_MS  # what was left out is planned for again then: the rest of the cluster has changed
+# After so long no more plans are tried in a call: messages wait meanwhile, in the transaction of the leader's cycle.
+LOOKING_S = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -31,10 +42,12 @@ class SiftedPlan:
 class Sifter:
     """Makes plans, and remembers what they cannot be made with. One for a leader's term."""
 
-    def __init__(self, planner: Callable[[], Plans]) -> None:
-        """`planner` makes one: what the old one keeps may be half new when it has failed."""
+    def __init__(self, planner: Callable[[], Plans], clock: Callable[[], float] = time.monotonic) -> None:
+        """`planner` makes one: what the old one keeps may be half new when it has failed. `clock`: seconds."""
         self._make = planner
         self._planner = planner()
+        self._clock = clock
+        self._looked: Looked | None = None  # how far a search has come that goes on
         self._out: dict[Part, int] = {}  # until when
         self._told: set[Part] = set()  # of these: whom a plan was made without
 
@@ -42,17 +55,18 @@ class Sifter:
         """The plan of this state. Raises what the planner raises where no job alone is at fault; StillLooking where
         the next call goes on from what this one found.
 
-        Cost: the plan. Where it fails, once in AGAIN_MS some log2(n) plans for each of n parts that it fails over.
+        Cost: the plan. Where it fails, once in AGAIN_MS some log2(n) plans for each of n parts that it fails over, in
+        as many calls as it takes: in each no more than begin within LOOKING_S, and at least one.
         """
+        until_s = self._clock() + LOOKING_S
         snapshot, unseen_jobs = _seen(state, now_ms)
-        self._let_back(now_ms)
+        if self._looked is None:
+            self._let_back(now_ms)
         known = frozenset(self._out)
         self._told &= known
-        try:
-            made = self._of(without(snapshot, known) if known else snapshot, now_ms)
-        except Exception:  # noqa: BLE001 - whatever it is
-            _log.exception("plan_failed")
-            made = self._sifted(snapshot, now_ms, known)
+        made = self._whole(snapshot, now_ms, known) if self._looked is None else None
+        if made is None:
+            made = self._sifted(snapshot, now_ms, known, lambda: self._clock() < until_s)
         self._leave_out(unseen_jobs, now_ms)
         if not self._out:
             return SiftedPlan(made, snapshot, (), ())
@@ -68,10 +82,21 @@ class Sifter:
         if first is not None and self._out[first] <= now_ms:
             del self._out[first]
 
-    def _sifted(self, snapshot: Snapshot, now_ms: int, known: frozenset[Part]) -> LegalPlan:
+    def _whole(self, snapshot: Snapshot, now_ms: int, known: frozenset[Part]) -> LegalPlan | None:
         try:
-            made, found = sifted(lambda part: self._of(part, now_ms), snapshot, known)
+            return self._of(without(snapshot, known) if known else snapshot, now_ms)
+        except Exception:  # noqa: BLE001 - whatever it is
+            _log.exception("plan_failed")
+            return None
+
+    def _sifted(
+        self, snapshot: Snapshot, now_ms: int, known: frozenset[Part], may_try: Callable[[], bool]
+    ) -> LegalPlan:
+        looked, self._looked = self._looked or Looked(), None
+        try:
+            made, found = sifted(lambda part: self._of(part, now_ms), snapshot, may_try, known, looked)
         except StillLooking as error:
+            self._looked = error.looked
             self._leave_out(error.found, now_ms)
             raise
         self._leave_out(found, now_ms)

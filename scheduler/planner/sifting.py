@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from scheduler.domain.ids import JobId
 from scheduler.planner.config import PlannerConfig
@@ -11,23 +11,34 @@ from scheduler.planner.plan import Plan
 from scheduler.planner.report import FAILS, Report
 from scheduler.planner.snapshot import Shape, Snapshot
 
-MOST_TRIES = 40  # more than it takes to find one part among all
-
 # What a plan may be made without: waiting jobs of one shape, which are judged together; a job that rests or runs.
 Part = Shape | JobId
 PlanT = TypeVar("PlanT")
 
 
-class StillLooking(Exception):
-    """More trips the planner than so many tries find; what they found is in `found`."""
+class Looked(NamedTuple):
+    """How far a search has come. Parts that are in neither have come since."""
 
-    def __init__(self, found: Set[Part]) -> None:
+    good: Sequence[Part] = ()  # with all of which a plan was made
+    groups: Sequence[Sequence[Part]] = ()  # still to be looked at, the last one first
+
+
+class StillLooking(Exception):
+    """The time is up before all that trips the planner is found: what is, is in `found`; the rest in `looked`."""
+
+    def __init__(self, found: Set[Part], looked: Looked) -> None:
         super().__init__(f"{len(found)} found so far")
         self.found = found
+        self.looked = looked
 
 
-def sifted_plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan, Report]:
-    """As `plan`; what it fails over is told so and waits. Raises what it raises without any, StillLooking."""
+def sifted_plan(
+    snapshot: Snapshot, now_ms: int, config: PlannerConfig, may_try: Callable[[], bool]
+) -> tuple[Plan, Report]:
+    """As `plan`; what it fails over is told so and waits. Raises what it raises without any, StillLooking.
+
+    `may_try`: see `sifted`.
+    """
 
     def make(part: Snapshot) -> tuple[Plan, Report]:
         proposal, report = plan(part, now_ms, config)
@@ -37,29 +48,45 @@ def sifted_plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple
     try:
         return make(snapshot)
     except Exception:  # noqa: BLE001 - whatever it is
-        (proposal, report), found = sifted(make, snapshot)
+        (proposal, report), found = sifted(make, snapshot, may_try)
     return proposal, report.without(waiting_of(snapshot, found), snapshot, FAILS)
 
 
 def sifted(
-    make: Callable[[Snapshot], PlanT], snapshot: Snapshot, known: frozenset[Part] = frozenset()
+    make: Callable[[Snapshot], PlanT],
+    snapshot: Snapshot,
+    may_try: Callable[[], bool],
+    known: frozenset[Part] = frozenset(),
+    looked: Looked = Looked(),  # noqa: B008 - immutable
 ) -> tuple[PlanT, Set[Part]]:
     """What `make` makes of a snapshot for which it raises, without what it raises over, and what that is.
 
-    `known`: what is left out in any case. Raises what `make` raises where it does so without any part, StillLooking.
-    Cost: for each of n parts that it raises over some log2(n) plans.
+    Of parts over which it raises only together the last of `parts_of` is found, whosesoever it is: who holds devices
+    stays rather than who waits, and who has waited for longer. Which of them is at fault nobody can tell.
+
+    `known`: what is left out in any case. `may_try`: whether there is time for another plan; one is tried in any case,
+    so that each call comes nearer to the end when it goes on from where the one before `looked`. Raises what `make`
+    raises where it does so without any part, StillLooking.
+    Cost: for each of n parts that it raises over some log2(n) plans; a call that goes on makes one more.
     """
     parts = [part for part in parts_of(snapshot) if part not in known]
-    good: list[Part] = []
+    out = known.union(parts)
+    good, groups = _still(looked, parts)
+    try:
+        made = make(without(snapshot, out.difference(good)))
+    except Exception:
+        if not good:
+            raise
+        good, groups = _still(Looked(), parts)  # they are not what they were
+        made = make(without(snapshot, out))
     found: set[Part] = set()
-    made = make(without(snapshot, known.union(parts)))
-    groups = _halves(parts)
-    for _ in range(MOST_TRIES):
-        if not groups:
-            return made, found
-        group = groups.pop()
+    tried = False
+    while groups:
+        if tried and not may_try():
+            raise StillLooking(found, Looked(good, groups))
+        group, tried = groups.pop(), True
         try:
-            made = make(without(snapshot, known.union(parts).difference(good, group)))
+            made = make(without(snapshot, out.difference(good, group)))
         except Exception:  # noqa: BLE001 - whatever it is
             if len(group) == 1:
                 found.update(group)
@@ -67,7 +94,21 @@ def sifted(
                 groups += _halves(group)
         else:
             good += group
-    raise StillLooking(found)
+    return made, found
+
+
+def _still(looked: Looked, parts: Sequence[Part]) -> tuple[list[Part], list[Sequence[Part]]]:
+    """What is left of (good, groups). Parts that have come since are looked at last, so that the search ends."""
+    there = set(parts)
+    good = [part for part in looked.good if part in there]
+    left = ([part for part in group if part in there] for group in looked.groups)
+    groups: list[Sequence[Part]] = [group for group in left if group]
+    there.difference_update(good, *groups)
+    new = [part for part in parts if part in there]
+    if not groups:
+        return good, _halves(new)
+    groups[0] = [*groups[0], *new]
+    return good, groups
 
 
 def _halves(parts: Sequence[Part]) -> list[Sequence[Part]]:

@@ -33,6 +33,7 @@ from scheduler.storage.uninterrupted import whole
 _TRIAL = JobId("trial")
 _NANO = 1_000_000_000
 _HOUR_S = 3_600
+_MOST_LOOKING_S = 10.0  # for what trips the planner: other trials wait meanwhile
 
 _log = structlog.get_logger(__name__)
 
@@ -196,4 +197,5 @@ def _plan(snapshot: Snapshot, now_ms: int, config: PlannerConfig) -> tuple[Plan,
         _log.info("compiling_kernels", nodes=len(snapshot.nodes))
         machine_code.want(len(snapshot.nodes))
         _log.info("kernels_compiled", seconds=round(time.monotonic() - begun_s, 3))
-    return sifted_plan(snapshot, now_ms, config)
+    until_s = time.monotonic() + _MOST_LOOKING_S
+    return sifted_plan(snapshot, now_ms, config, lambda: time.monotonic() < until_s)

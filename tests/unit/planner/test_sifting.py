@@ -20,7 +20,10 @@ def test_a_shape_that_trips_the_planner_keeps_nobody_else_from_starting() -> Non
     job.shape = job.shape._replace(devices_per_node=0)
     controller.state.waiting.add(job.shape, as_it_waits(controller.state, job, job.shape))
     proposal, report = sifted_plan(
-        take_snapshot(controller.state, controller.now_ms), controller.now_ms, controller.config
+        take_snapshot(controller.state, controller.now_ms),
+        controller.now_ms,
+        controller.config,
+        lambda: True,
     )
     assert [placement.job_id for placement in proposal.placements] == ["j0", "j1", "j2", "j4", "j5"]
     told = report.of(JobId("j3"))
@@ -34,6 +37,5 @@ def test_where_nothing_trips_it_the_plan_is_that_of_the_planner() -> None:
     for number in range(3):
         controller.submit(f"j{number}", a_spec(devices=4))
     snapshot = take_snapshot(controller.state, controller.now_ms)
-    assert sifted_plan(snapshot, controller.now_ms, controller.config) == plan(
-        snapshot, controller.now_ms, controller.config
-    )
+    made = sifted_plan(snapshot, controller.now_ms, controller.config, lambda: False)
+    assert made == plan(snapshot, controller.now_ms, controller.config)
