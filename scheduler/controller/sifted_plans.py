@@ -48,6 +48,7 @@ class Sifter:
         self._planner = planner()
         self._clock = clock
         self._looked: Looked | None = None  # how far a search has come that goes on
+        self._unseen: Set[JobId] = frozenset()  # of whom no picture could be made last
         self._out: dict[Part, int] = {}  # until when
         self._told: set[Part] = set()  # of these: whom a plan was made without
 
@@ -59,7 +60,7 @@ class Sifter:
         as many calls as it takes: in each no more than begin within LOOKING_S, and at least one.
         """
         until_s = self._clock() + LOOKING_S
-        snapshot, unseen_jobs = _seen(state, now_ms)
+        snapshot, unseen_jobs = self._seen(state, now_ms)
         if self._looked is None:
             self._let_back(now_ms)
         known = frozenset(self._out)
@@ -115,17 +116,20 @@ class Sifter:
             raise
         return made
 
-
-def _seen(state: ClusterState, now_ms: int) -> tuple[Snapshot, Set[JobId]]:
-    """A picture of the state, and jobs with devices that it lacks since none can be made of them."""
-    try:
-        return take_snapshot(state, now_ms), frozenset()
-    except Exception:
-        jobs = unseen(state, now_ms)
-        if not jobs:
-            raise
-        _log.exception("snapshot_failed")
-        return take_snapshot(state, now_ms, jobs), jobs
+    def _seen(self, state: ClusterState, now_ms: int) -> tuple[Snapshot, Set[JobId]]:
+        """A picture of the state, and jobs with devices that it lacks since none can be made of them."""
+        jobs: Set[JobId] = frozenset()
+        try:
+            snapshot = take_snapshot(state, now_ms)
+        except Exception:
+            jobs = unseen(state, now_ms)
+            if not jobs:
+                raise
+            if jobs != self._unseen:  # else the log says so already
+                _log.exception("snapshot_failed", jobs=len(jobs))
+            snapshot = take_snapshot(state, now_ms, jobs)
+        self._unseen = jobs
+        return snapshot, jobs
 
 
 def _jobs_of(snapshot: Snapshot, parts: Sequence[Part]) -> list[tuple[JobId, int]]:

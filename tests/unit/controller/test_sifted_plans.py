@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 import pytest
+from structlog.testing import capture_logs
 
 from scheduler.controller.sifted_plans import AGAIN_MS, LOOKING_S, SiftedPlan, Sifter
 from scheduler.domain.ids import FirmId, JobId, NodeId
@@ -175,10 +176,12 @@ def test_a_job_of_which_no_picture_can_be_made_is_left_out_of_the_snapshot() -> 
     assert attempt is not None
     attempt.allocations[0].node_id = NodeId("nowhere")
     sifter = Tripping(controller, ()).sifter()
-    planned = sifter.plan(controller.state, controller.now_ms)
-    assert placed(planned.made.plan) == ["fits"]
-    assert (planned.left_out, planned.news) == (("runs",), (("runs", 1),))
-    assert sifter.plan(controller.state, controller.now_ms + 1).news == ()
+    with capture_logs() as log:
+        planned = sifter.plan(controller.state, controller.now_ms)
+        assert placed(planned.made.plan) == ["fits"]
+        assert (planned.left_out, planned.news) == (("runs",), (("runs", 1),))
+        assert sifter.plan(controller.state, controller.now_ms + 1).news == ()
+    assert [entry["event"] for entry in log] == ["snapshot_failed"], "once for these jobs"
 
 
 def looked_for(sifter: Sifter, controller: Controller, most: int) -> tuple[int, SiftedPlan]:
