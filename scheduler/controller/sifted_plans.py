@@ -16,6 +16,7 @@ from scheduler.planner.sifting import (
     Part,
     StillLooking,
     parts_of,
+    play_forward,
     sifted,
     waiting_of,
     without,
@@ -110,7 +111,7 @@ class Sifter:
     def _of(self, snapshot: Snapshot, now_ms: int) -> LegalPlan:
         try:
             made = legal_plan(self._planner, snapshot, now_ms)
-            _ = made.report.expected  # played forward when it is first asked for: with the rest of the plan
+            play_forward(made.report)
         except Exception:
             self._planner = self._make()
             raise

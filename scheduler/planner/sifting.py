@@ -42,7 +42,7 @@ def sifted_plan(
 
     def make(part: Snapshot) -> tuple[Plan, Report]:
         proposal, report = plan(part, now_ms, config)
-        _ = report.expected  # played forward when it is first asked for: with the rest of the plan
+        play_forward(report)
         return proposal, report
 
     try:
@@ -50,6 +50,11 @@ def sifted_plan(
     except Exception:  # noqa: BLE001 - whatever it is
         (proposal, report), found = sifted(make, snapshot, may_try)
     return proposal, report.without(waiting_of(snapshot, found), snapshot, FAILS)
+
+
+def play_forward(report: Report) -> None:
+    """With the rest of the plan, not when it is first asked for: what trips over that trips the plan."""
+    _ = report.expected
 
 
 def sifted(
