@@ -12,7 +12,7 @@ from scheduler.planner.demand import demand_of
 from scheduler.planner.feasibility import plural
 from scheduler.planner.fleet import Fleet
 from scheduler.planner.placement import find_seats, latest_start_end_ms
-from scheduler.planner.reach import with_room
+from scheduler.planner.reach import open_to, with_room
 from scheduler.planner.sharing import Sharing
 from scheduler.planner.snapshot import Shape
 from scheduler.planner.variants import Candidate
@@ -100,7 +100,8 @@ def _by_devices(
             if sharing.refusal(queue, model, sharing.devices_of(shape, model)) is not None:
                 continue
             if budgets.refusal(shape, model) is None and find_seats(shape, fleet, other, None) is not None:
-                return f"now, with a variant for {model}: {other.open_devices} are free in pool {pool}"
+                free = open_to(shape.queue.firm_id, other)
+                return f"now, with a variant for {model}: {free} are free in pool {pool}"
     return None
 
 

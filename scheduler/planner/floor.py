@@ -18,7 +18,7 @@ from scheduler.planner.fleet import Fleet
 from scheduler.planner.outcome import place_of
 from scheduler.planner.overdue import PATIENT, time_with_devices_ms
 from scheduler.planner.placement import find_seats
-from scheduler.planner.reach import InService, never_seated
+from scheduler.planner.reach import InService, never_seated, open_to
 from scheduler.planner.rows import Bools, Floats, Ints
 from scheduler.planner.snapshot import RunningJob, Shape, Snapshot, WaitingJob
 from scheduler.planner.stoppable import masks_of
@@ -161,7 +161,7 @@ class Floor:
         for pool in self.queue.pools:
             for model in self.models:
                 cell = fleet.get(pool, model)
-                free[model] += 0 if cell is None else cell.open_devices
+                free[model] += 0 if cell is None else open_to(self.queue.key.firm_id, cell)
         left = [max(0, free[model] - promised.get(model, 0)) for model in self.models]
         most: Floats = np.minimum(np.add(left, held), [at_most.get(model, inf) for model in self.models])
         return most

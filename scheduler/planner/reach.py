@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scheduler.domain.gangs import Domain
+from scheduler.domain.ids import FirmId
 from scheduler.planner.cells import Cell
 from scheduler.planner.demand import demand_of, sizes_of
 from scheduler.planner.rows import Bools, Ints
@@ -26,6 +27,11 @@ def closed_rows(shape: Shape, cell: Cell) -> list[int]:
         avoid = cell.avoided(shape.avoid_nodes, count, shape.tasks)
         closed = [*closed, *(cell.row_of[node] for node in avoid if node in cell.row_of)]
     return closed
+
+
+def open_to(firm_id: FirmId, cell: Cell) -> int:
+    """Devices of the cell that are open, less those of nodes that serve another firm alone."""
+    return cell.open_devices - int(cell.whole[cell.closed_to(firm_id)].sum())
 
 
 def required_level(shape: Shape) -> int | None:

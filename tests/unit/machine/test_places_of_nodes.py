@@ -12,12 +12,12 @@ from scheduler.domain.nodes import Place
 from scheduler.domain.reasons import Reason
 from scheduler.machine import take_snapshot
 from scheduler.machine.messages import ConfigurationChanged
-from scheduler.planner import Plan
+from scheduler.planner import Plan, PlannerConfig
 from scheduler.planner.cycle import plan
 from scheduler.planner.feasibility import ever_fits
 from scheduler.planner.plan_checks import check_plan
 from tests.builders.cluster import FIRM, Controller, a_node, a_queue, inventory_of
-from tests.builders.jobs import a_spec
+from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
 
 
 def together(domain: Domain, *, devices: int = 16, per_node: int = 8, required: bool = True) -> JobSpec:
@@ -219,3 +219,21 @@ def test_a_plan_that_brings_a_second_firm_to_such_a_node_is_refused() -> None:
     assert [violation.what for violation in check_plan(served, good, controller.now_ms)] == [
         "node n1 serves another firm alone"
     ]
+
+
+def test_devices_that_serve_another_firm_alone_are_none_that_a_firm_shares_out_among_its_jobs() -> None:
+    # With nine devices there would be one for each, and whoever came first would start first.
+    names = [a_node("ours", devices=1), a_node("theirs")]
+    queues = [a_queue(), a_queue(firm="firm-b")]
+    config = PlannerConfig(profile="throughput")
+    controller = Controller(names, queues, config=config, connected=False)
+    controller.connect("ours")
+    controller.connect("theirs", one_firm=True, firm_id=FirmId("firm-b"))
+    first = controller.submit("first", a_spec(devices=1))  # of which the planner learns that jobs end
+    assert controller.plan() == ["first"]
+    controller.run(first)
+    controller.wait(20 * 60_000)
+    controller.end(controller.tasks(first)[0])
+    for name, estimate_s in (("long", 80_000), ("short", 600)):
+        controller.submit(name, a_spec(name, models=[MODEL, OTHER_MODEL], estimate_seconds=estimate_s))
+    assert controller.plan() == ["short"]
