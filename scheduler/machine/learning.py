@@ -4,10 +4,11 @@ Everything learned is stored with the change that taught it, so that a leader th
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from scheduler.domain.allocations import AttemptState
 from scheduler.machine.queueing import shape_of
-from scheduler.machine.served import served_ms
+from scheduler.machine.served import BELIEVED_UNTIL_MS, believed_until_ms, served_ms
 from scheduler.machine.state import AttemptRecord, ClusterState, JobRecord
 from scheduler.machine.transition import Transition
 from scheduler.planner.report import Report
@@ -38,11 +39,18 @@ def attempt_ended(t: Transition, job: JobRecord, attempt: AttemptRecord) -> None
         t.changes.learned |= t.state.learning.ran(shape.kind, attempt.device_model, 1000 * steps / took_ms)
 
 
-def reported(job: JobRecord, attempt: AttemptRecord, before: dict[str, object] | None) -> None:
+def reported(
+    state: ClusterState, job: JobRecord, attempt: AttemptRecord, before: dict[str, Any] | None, now_ms: int
+) -> None:
     """A step report came in."""
     if attempt.first_report is None:
         attempt.first_report = _report(job)
     new = job.step_report or {}
+    shape = job.placed or shape_of(state, job)
+    until_ms = believed_until_ms(state.catalogue, shape, job, attempt.device_model, now_ms)
+    known = [ms for ms in ((before or {}).get(BELIEVED_UNTIL_MS), until_ms) if ms is not None]
+    if known:
+        new[BELIEVED_UNTIL_MS] = min(known)
     if new.get("model_checkpoint") and new.get("model_checkpoint") != (before or {}).get("model_checkpoint"):
         at_ms = new.get("at_ms")
         attempt.saved_ms = at_ms if isinstance(at_ms, int) else None

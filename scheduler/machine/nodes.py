@@ -17,6 +17,7 @@ from scheduler.machine.messages import (
     NodeReported,
     ObservedTask,
 )
+from scheduler.machine.served import BELIEVED_UNTIL_MS
 from scheduler.machine.state import AllocationRecord, AttemptRecord, NodeRecord
 from scheduler.machine.transition import Transition
 
@@ -228,7 +229,7 @@ def _progress(t: Transition, allocation: AllocationRecord, task: ObservedTask) -
     if job.step_report is not None and _at_ms(new) <= _at_ms(job.step_report):
         return
     before, job.step_report = job.step_report, new
-    learning.reported(job, allocation.owner, before)
+    learning.reported(t.state, job, allocation.owner, before, t.now_ms)
     t.state.progress_pending.add(job.job_id)
     flush_progress(t, only_due=True)
 
@@ -242,7 +243,8 @@ def flush_progress(t: Transition, *, only_due: bool) -> None:
         t.state.progress_pending.discard(job_id)
         job.progress_ms = t.now_ms
         t.touch_job(job)
-        t.emit_job("JobProgressed", job, **(job.step_report or {}))
+        said = {name: value for name, value in (job.step_report or {}).items() if name != BELIEVED_UNTIL_MS}
+        t.emit_job("JobProgressed", job, **said)
 
 
 def _at_ms(step_report: dict[str, object]) -> int:

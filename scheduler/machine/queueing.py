@@ -193,7 +193,8 @@ def as_it_waits(state: ClusterState, job: JobRecord, shape: Shape) -> WaitingJob
     By the catalogue's speeds, not by what was learned since, so that a leader that has just loaded agrees.
     """
     served = served_ms(state.catalogue, None, shape, job, 0) if shape.resumable else 0.0
-    left = steps_left(job) if shape.resumable else None
+    ended_ms = 0 if job.attempt is None else job.attempt.ended_ms or 0
+    left = steps_left(job, ended_ms) if shape.resumable else None
     return WaitingJob(job.ages_from_ms, job.job_id, left, round(served), len(job.attempts), held_ms(job))
 
 

@@ -132,7 +132,7 @@ def _running_view(state: ClusterState, job: JobRecord, now_ms: int) -> RunningJo
         pool=state.nodes[held[0].node_id].node.pool,
         tasks=tuple((allocation.node_id, allocation.device_ids) for allocation in held),
         started_ms=attempt.started_ms or attempt.allocated_ms,
-        steps_left=steps_left(job),
+        steps_left=steps_left(job, now_ms),
         served_ms=round(served_ms(state.catalogue, state.learning.experience(), job.placed, job, now_ms)),
         saved_ms=attempt.saved_ms,
         starts=len(job.attempts),

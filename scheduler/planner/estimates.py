@@ -167,8 +167,7 @@ class Estimates:
         if speed <= 0:
             return None
         if job.steps_left is not None and shape.rates:
-            fastest = max([rate for _, rate in shape.rates])
-            return min(1000.0 * job.steps_left / (fastest * speed), _LONGEST_MS) if fastest > 0 else None
+            return steps_take_ms(shape, job.steps_left, speed)
         left = self._expected_ms(shape, job.served_ms)
         return None if left is None else min(left / speed, _LONGEST_MS)
 
@@ -256,6 +255,12 @@ class Estimates:
         if key not in self._predictions:
             self._predictions[key] = self._experience.predict(*key)
         return self._predictions[key]
+
+
+def steps_take_ms(shape: Shape, steps: float, speed: float) -> float | None:
+    """Of a shape with rates, at a speed as of `Estimates.speeds`; None: nobody knows."""
+    fastest = max([rate for _, rate in shape.rates])
+    return min(1000.0 * steps / (fastest * speed), _LONGEST_MS) if fastest > 0 else None
 
 
 def relative_speeds(shape: Shape, catalogue: Catalogue, experience: Experience | None) -> dict[str, float]:

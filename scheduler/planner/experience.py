@@ -91,8 +91,8 @@ class Prediction(NamedTuple):
         log = math.log(served_ms)
         beyond = _normal((self.log_mean - log) / spread)
         if beyond < 1e-9:
-            # Nothing of what was believed is left: as long again. It jumps to that, once in a run; were it to grow to it
-            # from what the tail says, jobs so old would take turns every few minutes again.
+            # Nothing of what was believed is left: as long again. It jumps to that, once in a run; were it to grow
+            # to it from what the tail says, jobs so old would take turns every few minutes again.
             return served_ms
         mean = math.exp(self.log_mean + spread * spread / 2)
         mean *= _normal((self.log_mean + spread * spread - log) / spread) / beyond

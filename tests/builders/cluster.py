@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from scheduler.catalogue import load_catalogue
@@ -262,3 +263,11 @@ def inventory_of(
             stock = Stock(tuple(sorted(views)), places.get(node.node_id, Place()).domains, features)
             inventory.setdefault((node.pool, model), []).append(stock)
     return inventory
+
+
+def at_step(controller: Controller, job: JobRecord, step: int, **more: object) -> None:
+    """The job's first task reports a step."""
+    allocation = controller.tasks(job)[0]
+    report = {"step": step, "at_ms": controller.now_ms, **more}
+    task: ObservedTask = replace(observed(allocation, Phase.RUNNING), step_report=report)
+    controller.observe(allocation.node_id, [task])

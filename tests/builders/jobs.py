@@ -1,6 +1,7 @@
 """Job specs and submissions for tests: the least that is legal, and what the test names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from scheduler.domain.gangs import Gang
@@ -47,3 +48,9 @@ def a_spec(
 def a_submission(job_id: str, spec: JobSpec, *, firm: str = "firm-a", at_ms: int = 0) -> JobSubmitted:
     """The message that makes a job wait."""
     return JobSubmitted(FirmId(firm), JobId(job_id), spec, at_ms, spec.name, spec.labels)
+
+
+def with_speeds(spec: JobSpec, speeds: Mapping[str, int]) -> JobSpec:
+    """Steps per hour by model."""
+    variants = (Variant(model, ("/bin/true",), steps_per_hour=rate) for model, rate in speeds.items())
+    return replace(spec, variants=tuple(variants))

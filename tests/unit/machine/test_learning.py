@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from scheduler.domain.allocations import Phase
 from scheduler.domain.ids import FirmId, JobId
 from scheduler.domain.jobs import JobState, ModelCheckpointSpec
 from scheduler.domain.reasons import EndReason
@@ -15,23 +14,15 @@ from scheduler.machine.messages import (
     CancelRequested,
     HoldRequested,
     JobRevised,
-    ObservedTask,
     RequeueRequested,
 )
+from scheduler.machine.served import BELIEVED_UNTIL_MS, steps_left
 from scheduler.machine.state import JobRecord
 from scheduler.planner.experience import Learned, Learning
-from tests.builders.cluster import Controller, a_node, observed
-from tests.builders.jobs import MODEL, a_spec
+from tests.builders.cluster import Controller, a_node, at_step
+from tests.builders.jobs import MODEL, a_spec, with_speeds
 
 HOUR_MS = 3_600_000
-
-
-def at_step(controller: Controller, job: JobRecord, step: int, **more: object) -> None:
-    """The job's first task reports a step."""
-    allocation = controller.tasks(job)[0]
-    report = {"step": step, "at_ms": controller.now_ms, **more}
-    task: ObservedTask = replace(observed(allocation, Phase.RUNNING), step_report=report)
-    controller.observe(allocation.node_id, [task])
 
 
 def started(controller: Controller, name: str, **spec: object) -> JobRecord:
@@ -203,3 +194,72 @@ def test_what_was_learned_is_the_same_after_it_was_stored_and_read() -> None:
     for what in touched:
         again.remember(what, learning.numbers(what))
     assert again.experience() == learning.experience()
+
+
+# --- what a job says of its steps --------------------------------------------------------------------
+
+
+def says_its_steps(controller: Controller) -> JobRecord:
+    """A job of 3,600 steps an hour that runs."""
+    job = controller.submit("says", with_speeds(a_spec("says", devices=8), {MODEL: 3_600}))
+    controller.plan()
+    controller.run(job)
+    return job
+
+
+def left_of(controller: Controller) -> float | None:
+    [running] = take_snapshot(controller.state, controller.now_ms).running
+    return running.steps_left
+
+
+def test_a_job_that_is_as_slow_as_it_says_is_believed_to_its_end() -> None:
+    controller = Controller([a_node("n1")])
+    job = says_its_steps(controller)
+    for hour in range(101):
+        at_step(controller, job, 3_600 * hour, of=360_000)
+        controller.wait(HOUR_MS // 4)  # and so long it saves in the end
+        assert left_of(controller) == 3_600 * (100 - hour)
+        controller.wait(HOUR_MS * 3 // 4)
+
+
+@pytest.mark.parametrize("left", [0, 1, 3_600])
+def test_a_job_that_takes_far_longer_than_it_says_is_no_longer_believed_whatever_it_says(left: int) -> None:
+    controller = Controller([a_node("n1")])
+    job = says_its_steps(controller)
+    said_ms, longest_ms = controller.now_ms, 3_000 * left + HOUR_MS // 2
+    while controller.now_ms <= said_ms + longest_ms:
+        at_step(controller, job, 1_000_000, of=1_000_000 + left)
+        assert left_of(controller) == left
+        controller.wait(60_000)
+    at_step(controller, job, 0, of=1_000_000)
+    assert left_of(controller) is None
+
+
+def test_whom_nobody_believes_waits_as_one_who_said_nothing_also_for_a_leader_that_has_just_loaded() -> None:
+    controller = Controller([a_node("n1")])
+    job = says_its_steps(controller)
+    at_step(controller, job, 100, of=100)
+    controller.wait(HOUR_MS)
+    assert job.attempt is not None
+    controller.tell(RequeueRequested(job.firm_id, job.job_id, "somebody"))
+    controller.end(controller.tasks(job)[0], None, EndReason.STOPPED)
+    assert job.state is JobState.QUEUED
+    [item] = take_snapshot(controller.state, controller.now_ms).classes
+    assert item.jobs[0].steps_left is None
+    assert not violations(controller.state)
+    stored = JobRecord(
+        job.firm_id,
+        job.job_id,
+        job.spec,
+        job.submitted_ms,
+        step_report=job.step_report,
+        attempts=job.attempts,
+    )
+    assert steps_left(stored, job.attempt.ended_ms or 0) is None
+
+
+def test_up_to_when_a_job_is_believed_is_no_part_of_what_it_said() -> None:
+    controller = Controller([a_node("n1")])
+    at_step(controller, says_its_steps(controller), 100, of=100)
+    progressed = [e for changes in controller.changes for e in changes.events if e.kind == "JobProgressed"]
+    assert [event.data.keys() & {"step", "of", BELIEVED_UNTIL_MS} for event in progressed] == [{"step", "of"}]

@@ -10,16 +10,17 @@ import pytest
 from scheduler.catalogue import load_catalogue
 from scheduler.domain.gangs import Domain, Share, Topology
 from scheduler.domain.ids import FirmId, JobId
-from scheduler.domain.jobs import JobSpec, JobState, Variant
+from scheduler.domain.jobs import JobState
 from scheduler.domain.nodes import Node
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import COMPUTE, Cohort, Queue, QueueKey
 from scheduler.domain.reasons import EndReason
 from scheduler.machine.messages import ConfigurationChanged, CordonRequested
+from scheduler.machine.state import JobRecord
 from scheduler.planner import PlannerConfig
 from scheduler.planner.config import POLICIES
-from tests.builders.cluster import POOL, Controller, a_node, a_queue
-from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec
+from tests.builders.cluster import POOL, Controller, a_node, a_queue, at_step
+from tests.builders.jobs import MODEL, OTHER_MODEL, a_spec, with_speeds
 
 FIRMS = ("firm-a", "firm-b", "firm-c")
 POOLS = ("pool-a", "pool-b")
@@ -111,12 +112,6 @@ def lending(
     )
     controller.tell(ConfigurationChanged({POOL: Pool(POOL)}, queues, (Cohort("all"),)))
     return controller
-
-
-def with_speeds(spec: JobSpec, speeds: Mapping[str, int]) -> JobSpec:
-    """Steps per hour by model."""
-    variants = (Variant(model, ("/bin/true",), steps_per_hour=rate) for model, rate in speeds.items())
-    return replace(spec, variants=tuple(variants))
 
 
 def rests(controller: Controller, cycles: int = 12) -> bool:
@@ -370,6 +365,41 @@ def test_jobs_that_say_that_they_run_for_long_do_not_come_back_as_short_ones(pro
 
     starts_in(controller, 100, 10, report)
     assert starts_in(controller, 50, 10, report) <= 2 * len(jobs)
+
+
+@pytest.mark.parametrize("profile", POLICIES)
+@pytest.mark.parametrize("step", [99, 100])
+def test_a_job_that_says_for_ever_that_it_is_nearly_through_does_not_keep_its_devices_for_ever(
+    profile: str, step: int
+) -> None:
+    controller = Controller([a_node("n1", devices=1)], config=PlannerConfig(profile=profile))
+    ends = controller.submit("ends", a_spec("ends"))  # from it the planner learns of run times
+    assert go_on(controller)
+    controller.wait(HOUR_MS // 3)
+    controller.end(controller.tasks(ends)[0])
+
+    def come(name: str, estimate_seconds: int) -> JobRecord:
+        spec = a_spec(name, models=[MODEL, OTHER_MODEL], estimate_seconds=estimate_seconds)
+        job = controller.submit(name, with_speeds(spec, {MODEL: 3_600, OTHER_MODEL: 3_600}))
+        go_on(controller)
+        return job
+
+    says = come("says", 600)
+    waits = come("waits", 7_200)
+    for _ in range(24 * 6):
+        controller.wait(HOUR_MS // 6)
+        if says.state is JobState.RUNNING:
+            at_step(controller, says, step, of=100)
+        go_on(controller)
+    assert time_with_devices_ms(controller, waits) > 8 * HOUR_MS
+
+
+def time_with_devices_ms(controller: Controller, job: JobRecord) -> int:
+    return sum(
+        (attempt.ended_ms or controller.now_ms) - attempt.started_ms
+        for attempt in job.attempts
+        if attempt.started_ms is not None
+    )
 
 
 def test_nobody_stops_for_the_priority_of_a_job_that_the_market_then_passes_over() -> None:
