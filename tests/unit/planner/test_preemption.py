@@ -1009,7 +1009,11 @@ def test_where_nobody_can_stop_jobs_that_ask_for_other_cpus_look_for_nobody_agai
 def test_who_stops_before_others_is_the_same_one_by_one_and_in_columns() -> None:
     snapshot, config, draw = with_borrowers(1, 1, nodes=4), PlannerConfig(), random.Random(0)
     running = [
-        one._replace(submitted_ms=draw.randint(0, 3), started_ms=draw.randint(0, 3))
+        one._replace(
+            submitted_ms=draw.randint(0, 3),
+            started_ms=draw.randint(0, 3),
+            tasks=one.tasks * draw.randint(1, 3),
+        )
         for one in snapshot.running
     ]
     lost_ms = [draw.randint(0, 3) for _ in running]
