@@ -2,11 +2,11 @@
 
 import pytest
 
-from scheduler.domain.ids import NodeId
+from scheduler.domain.ids import JobId, NodeId
 from scheduler.domain.jobs import Priority
 from scheduler.domain.time import HOUR_MS
-from scheduler.planner import PlannerConfig
-from tests.builders.moments import FAST, HOUR, SLOW, Moment, a_node, a_quota, asks
+from scheduler.planner import PlannerConfig, Shape
+from tests.builders.moments import FAST, HOUR, NOW_MS, SLOW, Moment, a_node, a_quota, asks
 
 LOW, HIGH = Priority.LOW, Priority.HIGH
 
@@ -62,38 +62,71 @@ def test_two_jobs_of_a_queue_do_not_both_keep_devices_of_one_model_but_jobs_of_t
             [a_node(f"n{n}") for n in range(3)], [a_quota(firm, within=None) for firm in ("own", "other")]
         )
         for node in range(3):
-            moment.runs(f"on n{node}", asks(7, time_limit_ms=(2 + node) * HOUR_MS), {f"n{node}": 7}, HOUR)
+            moment.runs(f"on n{node}", asks(6, time_limit_ms=(2 + node) * HOUR_MS), {f"n{node}": 6}, HOUR)
         for number, firm in enumerate(firms):
-            moment.waits(f"head {number}", asks(8, firm, time_limit_ms=(50 + number) * HOUR_MS), HOUR)
+            moment.waits(f"head {number}", asks(8 - number, firm), HOUR)
         for number in range(3):
-            moment.waits(f"small {number}", asks(1, time_limit_ms=30 * HOUR_MS))
+            moment.waits(f"small {number}", asks(2, time_limit_ms=30 * HOUR_MS))
         assert len(moment.starts()) == 3 - kept
 
 
 def test_no_more_jobs_keep_devices_than_may() -> None:
+    firms = ("own", "second", "third")
     moment = Moment(
         [a_node(f"n{n}") for n in range(3)],
-        [a_quota(firm, within=None) for firm in ("own", "second", "third")],
-        config=PlannerConfig(max_reservations=1),
+        [a_quota(firm, within=None) for firm in firms],
+        config=PlannerConfig(max_reservations=2),
     )
-    for node in range(3):
-        moment.runs(f"on n{node}", asks(7, time_limit_ms=(2 + node) * HOUR_MS), {f"n{node}": 7}, HOUR)
-        moment.waits(f"small {node}", asks(1, time_limit_ms=30 * HOUR_MS))
-    for firm in ("own", "second", "third"):
-        moment.waits(f"head of {firm}", asks(8, firm), HOUR)
-    assert len(moment.starts()) == 2
+    for node, firm in enumerate(firms):
+        moment.runs(f"on n{node}", asks(6, time_limit_ms=(2 + node) * HOUR_MS), {f"n{node}": 6}, HOUR)
+        moment.waits(f"small {node}", asks(2, time_limit_ms=30 * HOUR_MS))
+        moment.waits(f"head of {firm}", asks(8 - node % 2, firm), HOUR)
+    assert len(moment.starts()) == 1
 
 
-@pytest.mark.parametrize("limit_h", [None, 2])
-def test_who_avoids_a_node_has_devices_kept_elsewhere_than_who_asks_for_the_same(limit_h: int | None) -> None:
-    limit_ms = None if limit_h is None else limit_h * HOUR_MS
+AVOIDS = asks(8, avoid_nodes=frozenset([NodeId("n1")]))
+
+
+def promised_h(moment: Moment, name: str) -> int | None:
+    """After how many hours a job starts at the latest; None: nobody says."""
+    its = moment.decided()[1].of(JobId(name))
+    return None if its is None or its.starts_by_ms is None else (its.starts_by_ms - NOW_MS) // HOUR_MS
+
+
+def test_a_job_of_one_device_is_promised_when_it_starts() -> None:
+    moment = Moment([a_node("n1", 1)])
+    moment.runs("on n1", asks(1, time_limit_ms=3 * HOUR_MS), {"n1": 1}, HOUR)
+    moment.waits("head", asks(1), HOUR)
+    assert promised_h(moment, "head") == 2
+
+
+@pytest.mark.parametrize(
+    "first", [AVOIDS, asks(16, per_node=8), asks(12, per_node=8, groups=((1, 8), (1, 4)))]
+)
+def test_who_can_be_promised_nothing_keeps_nobody_from_a_promise_who_asks_for_nearly_the_same(
+    first: Shape,
+) -> None:
     moment = Moment(
         [a_node("n1"), a_node("n2")], [a_quota(firm, within=None) for firm in ("own", "other", "last")]
     )
+    moment.runs("on n1", asks(8, "last", time_limit_ms=3 * HOUR_MS), {"n1": 8}, HOUR)
+    moment.runs("on n2", asks(8, "last"), {"n2": 8}, HOUR)
+    moment.waits("first", first._replace(priority=HIGH), 5)
+    moment.waits("second", asks(8, "other", time_limit_ms=50 * HOUR_MS), 15)
+    assert promised_h(moment, "second") == 2
+
+
+def test_who_finds_no_node_to_hold_keeps_nobody_from_holding_one_that_he_avoids() -> None:
+    moment = Moment(
+        [a_node("n1"), a_node("n2")],
+        [a_quota(firm, within=None) for firm in ("own", "second", "third", "last")],
+    )
     for node in ("n1", "n2"):
-        moment.runs(f"on {node}", asks(7, "last", time_limit_ms=limit_ms), {node: 7}, HOUR)
-    moment.waits("head", asks(8, avoid_nodes=frozenset([NodeId("n1")])), 2 * HOUR)
-    moment.waits("of the other", asks(8, "other"), HOUR)
+        moment.runs(f"on {node}", asks(6, "last"), {node: 6}, HOUR)
+    avoids = asks(8, "second", avoid_nodes=frozenset([NodeId("n2")]))
+    moment.waits("first", asks(7), 3 * HOUR)
+    moment.waits("second", avoids, 2 * HOUR)
+    moment.waits("third", asks(8, "third"), HOUR)
     for number in range(2):
-        moment.waits(f"small {number}", asks(1, "last", time_limit_ms=30 * HOUR_MS))
-    assert moment.starts() == [], "a node is kept for each"
+        moment.waits(f"small {number}", asks(2, "last", time_limit_ms=30 * HOUR_MS))
+    assert moment.starts() == []
