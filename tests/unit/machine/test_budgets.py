@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scheduler.domain.budgets import WHOLE_FIRM, BudgetKey, BudgetPeriod, ProjectBudget
 from scheduler.domain.devices import WHOLE_PPM
@@ -16,7 +18,7 @@ from scheduler.domain.jobs import Budget, JobState
 from scheduler.domain.pools import Pool
 from scheduler.domain.queues import Cohort, Queue, QueueKey
 from scheduler.domain.reasons import Ending, EndReason, Reason, StopReason
-from scheduler.domain.time import HOUR_MS, next_month_ms
+from scheduler.domain.time import DAY_MS, HOUR_MS, next_month_ms
 from scheduler.machine.invariants import violations
 from scheduler.machine.messages import (
     BudgetSpent,
@@ -389,3 +391,40 @@ def test_what_it_was_promised_is_given_back_when_it_is_cancelled_or_starts_at_le
     budgets.take(shape._replace(devices=6), MODEL)
     assert budgets.pays(shape._replace(promised_nano=0, devices=2), MODEL)
     assert not budgets.pays(shape._replace(promised_nano=0, devices=3), MODEL)
+
+
+MOST = 2**63 - 1  # that is stored
+KEYS = st.builds(
+    BudgetKey, st.sampled_from([FirmId(FIRM), FirmId("gone")]), st.sampled_from(["", "vision", "x"])
+)
+
+
+@given(
+    st.lists(st.tuples(KEYS, st.integers(0, MOST), st.sampled_from(BudgetPeriod)), max_size=4),
+    st.lists(st.tuples(st.sampled_from([MODEL, "gone"]), st.integers(0, MOST), st.integers(0, MOST))),
+    st.lists(st.tuples(st.sampled_from(["", "vision"]), st.sampled_from([None, 1, 10**7])), max_size=4),
+    st.lists(st.integers(0, 400 * DAY_MS), max_size=4),
+)
+def test_whatever_is_configured_every_budget_can_be_told(
+    budgets: list[tuple[BudgetKey, int, BudgetPeriod]],
+    prices: list[tuple[str, int, int]],
+    jobs: list[tuple[str, int | None]],
+    waits_ms: list[int],
+) -> None:
+    controller = Controller([a_node("n1")])
+    given_prices = tuple(PriceFrom(model, from_ms, nano) for model, from_ms, nano in sorted(prices))
+    of_each = {key: BudgetSpent(ProjectBudget(key, nano, period), nano) for key, nano, period in budgets}
+    for number, (project, limit_s) in enumerate(jobs):
+        controller.submit(f"job-{number}", a_spec(project=project, time_limit_s=limit_s))
+    controller.plan()
+    for key in sorted(of_each):  # one more at a time, while jobs run
+        some = tuple(of_each[other] for other in of_each if other <= key)
+        configured = ConfigurationChanged({POOL: Pool(POOL)}, (a_queue(),), prices=given_prices, budgets=some)
+        controller.tell(configured)
+    for wait_ms in (0, *waits_ms):
+        controller.wait(wait_ms)
+        told = budgets_at(controller.state, controller.now_ms)
+        assert told.keys() == of_each.keys()
+        assert all(money.spent_nano >= 0 <= money.held_nano for money in told.values())
+        assert all(money.ends_ms is None or money.ends_ms > controller.now_ms for money in told.values())
+        controller.plan()
